@@ -1,0 +1,136 @@
+"""Accounts: users, passwords, one-time sign-in links and API tokens. Secrets are kept as hashes only."""
+
+import hashlib
+import re
+import secrets
+import uuid
+from datetime import timedelta
+from functools import cache
+from typing import Final
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from shared.db import new_id, now
+from shared.errors import PneumoScreenError
+from shared.tables import ApiToken, Role, SignInLink, User
+
+TOKEN_PREFIX: Final = "psc_"  # noqa: S105  # a mark by which secret scanners know a token, not a secret
+LINK_HOURS: Final = 24
+PASSWORD_LENGTH: Final = 12
+"""NIST SP 800-63B asks for length, not for kinds of characters."""
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+_hasher = PasswordHasher()
+
+
+class AccountRefused(PneumoScreenError):
+    """Say why an account, password or token cannot be made or changed."""
+
+
+def _digest(secret: str) -> str:
+    # The secrets hashed here are 256 random bits, so a fast hash is enough.
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def find_user(session: Session, name: str) -> User | None:
+    """Return an account by name."""
+    return session.scalar(select(User).where(User.name == name))
+
+
+def get_user(session: Session, name: str) -> User:
+    """Return an account by name; raise AccountRefused where there is none."""
+    user = find_user(session, name)
+    if user is None:
+        raise AccountRefused(f"There is no account named '{name}'.")
+    return user
+
+
+def add_user(session: Session, name: str, role: Role, password: str | None = None) -> User:
+    """Make an account; raise AccountRefused where the name is taken or malformed, or the password too short."""
+    if not _NAME.fullmatch(name):
+        raise AccountRefused(
+            f"A name has 1 to 64 letters, digits, dots, hyphens, underscores or @ signs. Received: '{name}'"
+        )
+    if find_user(session, name) is not None:
+        raise AccountRefused(f"There is an account named '{name}' already.")
+    user = User(id=new_id(), name=name, role=role, password_hash=_hash(password) if password else None)
+    session.add(user)
+    session.flush()
+    return user
+
+
+def set_password(user: User, password: str) -> None:
+    """Change a password and end every session of the account."""
+    user.password_hash = _hash(password)
+    user.session_epoch += 1
+
+
+def _hash(password: str) -> str:
+    if len(password) < PASSWORD_LENGTH:
+        raise AccountRefused(f"A password has at least {PASSWORD_LENGTH} characters. Received: {len(password)}.")
+    return _hasher.hash(password)
+
+
+@cache
+def _decoy_hash() -> str:
+    return _hasher.hash(secrets.token_urlsafe())
+
+
+def check_password(session: Session, name: str, password: str) -> User | None:
+    """Return the active account that a name and password open; an unknown name takes as long as a wrong password."""
+    user = find_user(session, name)
+    known = user.password_hash if user is not None and user.password_hash else None
+    try:
+        _hasher.verify(known or _decoy_hash(), password)
+    except (VerificationError, InvalidHashError):
+        return None
+    return user if user is not None and known and user.is_active else None
+
+
+def make_link(session: Session, user: User) -> str:
+    """Make a one-time sign-in secret that lasts a day."""
+    secret = secrets.token_urlsafe(32)
+    link = SignInLink(user_id=user.id, token_hash=_digest(secret), expires_at=now() + timedelta(hours=LINK_HOURS))
+    session.add(link)
+    return secret
+
+
+def use_link(session: Session, secret: str) -> User | None:
+    """Spend a one-time secret and return its account; None where it is unknown, used or too old."""
+    spent = session.scalar(
+        update(SignInLink)
+        .where(SignInLink.token_hash == _digest(secret), SignInLink.used_at.is_(None), SignInLink.expires_at > now())
+        .values(used_at=now())
+        .returning(SignInLink.user_id)
+        .execution_options(synchronize_session=False)
+    )
+    user = session.get(User, spent) if spent else None
+    return user if user is not None and user.is_active else None
+
+
+def make_token(session: Session, user: User, name: str, days: int | None = None) -> str:
+    """Make an API token and return it; only its hash is kept."""
+    secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
+    expires_at = now() + timedelta(days=days) if days else None
+    session.add(ApiToken(user_id=user.id, name=name, token_hash=_digest(secret), expires_at=expires_at))
+    return secret
+
+
+def token_user(session: Session, secret: str) -> User | None:
+    """Return the active account that a token opens."""
+    token = session.scalar(select(ApiToken).where(ApiToken.token_hash == _digest(secret)))
+    if token is None or token.revoked_at is not None or (token.expires_at is not None and token.expires_at <= now()):
+        return None
+    return token.user if token.user.is_active else None
+
+
+def revoke_token(session: Session, token_id: uuid.UUID) -> bool:
+    """Revoke a token; False where there is none."""
+    token = session.get(ApiToken, token_id)
+    if token is None:
+        return False
+    token.revoked_at = token.revoked_at or now()
+    return True

@@ -1,0 +1,150 @@
+"""ZIP uploads: what may come out of an archive, decided before anything is unpacked."""
+
+import lzma
+import re
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import PurePosixPath
+from typing import Final
+
+from shared.errors import FilmRejected, Rejection
+from shared.intake import (
+    ZIP_SIGNATURES,
+    Received,
+    accept,
+    display_name,
+    read_chunks,
+    reject,
+    take,
+)
+from shared.settings import MIB, Settings
+from shared.storage import Store
+
+# Droppings of file managers: neither films nor worth a row.
+_JUNK_NAMES: Final = {".ds_store", "thumbs.db", "desktop.ini"}
+_JUNK_FOLDER: Final = "__macosx"
+_ENCRYPTED_FLAG: Final = 0x1  # APPNOTE.TXT 4.4.4, general purpose bit 0
+# A tiny entry compresses well without being a bomb.
+_BOMB_FLOOR: Final = 1 * MIB
+
+
+def receive(file_name: str, chunks: Iterable[bytes], store: Store, settings: Settings) -> Iterator[Received]:
+    """Take in one uploaded file: an image gives one result, a ZIP one for each film inside it.
+
+    Raises StoreFull where the disk has no room.
+    """
+    stream = iter(chunks)
+    first = next(stream, b"")
+    if first.startswith(ZIP_SIGNATURES):
+        yield from _receive_zip(file_name, first, stream, store, settings)
+    else:
+        yield take(file_name, _rejoin(first, stream), store, settings)
+
+
+def _rejoin(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    yield first
+    yield from rest
+
+
+def _receive_zip(
+    file_name: str, first: bytes, rest: Iterator[bytes], store: Store, settings: Settings
+) -> Iterator[Received]:
+    with store.receive() as incoming:
+        for chunk in _rejoin(first, rest):
+            incoming.write(chunk)
+        incoming.flush()
+        try:
+            archive = zipfile.ZipFile(incoming.path)
+        except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError):
+            yield reject(
+                file_name, Rejection.ZIP_UNREADABLE, "The ZIP is damaged or incomplete. Make it again and resend it."
+            )
+            return
+        with archive:
+            yield from _unpack(file_name, archive, store, settings)
+
+
+def _unpack(file_name: str, archive: zipfile.ZipFile, store: Store, settings: Settings) -> Iterator[Received]:
+    entries = archive.infolist()
+    if len(entries) > settings.max_zip_entries:
+        yield reject(
+            file_name,
+            Rejection.ZIP_TOO_MANY_ENTRIES,
+            f"The ZIP holds {len(entries):,} entries; at most {settings.max_zip_entries:,} are taken. Split it.",
+        )
+        return
+    if sum(entry.file_size for entry in entries) > settings.max_zip_bytes:
+        yield reject(
+            file_name,
+            Rejection.ZIP_TOO_LARGE,
+            f"The ZIP would unpack to more than {settings.max_zip_bytes // MIB:,} MiB. Split it.",
+        )
+        return
+    films = [entry for entry in entries if not entry.is_dir() and not _is_junk(entry.filename)]
+    if not films:
+        yield reject(file_name, Rejection.ZIP_EMPTY, "The ZIP holds no files. Add the films and send it again.")
+    for entry in films:
+        yield _unpack_entry(archive, entry, store, settings)
+
+
+def _unpack_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, store: Store, settings: Settings) -> Received:
+    name = display_name(entry.filename)
+    try:
+        _refuse_hostile(entry, settings)
+        with archive.open(entry) as file:
+            return Received(name, film=accept(_refuse_nested(read_chunks(file)), store, settings))
+    except FilmRejected as rejection:
+        return Received(name, rejection=rejection)
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, ValueError, OverflowError):
+        return reject(
+            name, Rejection.ZIP_ENTRY_DAMAGED, "This entry of the ZIP is damaged. Make the ZIP again and resend it."
+        )
+
+
+def _is_junk(name: str) -> bool:
+    path = PurePosixPath(name.lower())
+    return path.name in _JUNK_NAMES or _JUNK_FOLDER in path.parts
+
+
+def _refuse_hostile(entry: zipfile.ZipInfo, settings: Settings) -> None:
+    """Refuse an entry by its header alone."""
+    if _is_unsafe(entry):
+        raise FilmRejected(
+            Rejection.ZIP_ENTRY_UNSAFE_NAME,
+            "The entry's name points outside the ZIP or it is a link. Make the ZIP again from a plain folder.",
+        )
+    if entry.flag_bits & _ENCRYPTED_FLAG:
+        raise FilmRejected(
+            Rejection.ZIP_ENTRY_ENCRYPTED, "The entry is protected by a password. Make the ZIP again without one."
+        )
+    if entry.file_size > settings.max_film_bytes:
+        raise FilmRejected(
+            Rejection.TOO_LARGE,
+            f"The file is larger than {settings.max_film_bytes // MIB} MiB. Export the film at its own size.",
+        )
+    ratio = entry.file_size / max(entry.compress_size, 1)
+    if entry.file_size > _BOMB_FLOOR and ratio > settings.max_zip_ratio:
+        raise FilmRejected(
+            Rejection.ZIP_ENTRY_BOMB,
+            f"The entry unpacks to {ratio:,.0f} times its size; at most {settings.max_zip_ratio} times is taken.",
+        )
+
+
+def _is_unsafe(entry: zipfile.ZipInfo) -> bool:
+    # orig_filename is what the archive says; zipfile itself cleans `filename` of NUL and backslashes.
+    name = entry.orig_filename.replace("\\", "/")
+    path = PurePosixPath(name)
+    has_drive = re.match(r"[A-Za-z]:", name) is not None
+    is_link = stat.S_ISLNK(entry.external_attr >> 16)
+    return is_link or has_drive or path.is_absolute() or ".." in path.parts or "\0" in name
+
+
+def _refuse_nested(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    first = next(chunks, b"")
+    if first.startswith(ZIP_SIGNATURES):
+        raise FilmRejected(
+            Rejection.ZIP_ENTRY_NESTED, "A ZIP inside a ZIP is not opened. Unpack it and send the films themselves."
+        )
+    yield from _rejoin(first, chunks)

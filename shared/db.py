@@ -1,0 +1,134 @@
+"""The database: engine, transactions, and the column types that SQLite and PostgreSQL share."""
+
+import secrets
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import DateTime, Engine, MetaData, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.types import TypeDecorator
+
+# Names for constraints, so that Alembic can drop them on both databases.
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+# Writers wait this long for SQLite's one write lock before they give up.
+SQLITE_BUSY_SECONDS = 30
+
+
+class Base(DeclarativeBase):
+    """Carry the metadata of every table."""
+
+    metadata = MetaData(naming_convention=NAMING)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Store an aware time; SQLite keeps no time zone, so it gets and gives UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse a naive time and turn any other into UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"Times carry a time zone. Received: {value!r}")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Mark what SQLite gives back as the UTC that it is."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def now() -> datetime:
+    """Return the present time, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+_last_id = 0
+_id_lock = threading.Lock()
+
+
+def new_id() -> uuid.UUID:
+    """Make a time-ordered UUID, version 7 (RFC 9562, section 5.7, method 1: a counter within the millisecond).
+
+    Ids made by one process sort in the order in which they were made.
+    """
+    global _last_id  # noqa: PLW0603  # one counter a process is what method 1 asks for
+    with _id_lock:
+        _last_id = max(time.time_ns() // 1_000_000 << 12, _last_id + 1)
+        milliseconds, counter = _last_id >> 12, _last_id & 0xFFF
+    return uuid.UUID(int=milliseconds << 80 | 0x7 << 76 | counter << 64 | 0b10 << 62 | secrets.randbits(62))
+
+
+class Database:
+    """Open transactions on one database."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = _make_engine(url)
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """Open a transaction that only reads."""
+        with Session(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """Open a transaction that writes; commit it at the end, roll it back on an error."""
+        # On SQLite a reader that turns writer fails at once if another wrote in between; taking the write lock first
+        # waits instead (sqlite.org/lang_transaction.html).
+        with Session(self.engine.execution_options(write=True), expire_on_commit=False) as session, session.begin():
+            yield session
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.engine.dispose()
+
+
+def _make_engine(url: str) -> Engine:
+    if not url.startswith("sqlite"):
+        return create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=10)
+    engine = create_engine(url, connect_args={"timeout": SQLITE_BUSY_SECONDS})
+    event.listen(engine, "connect", _configure_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _configure_sqlite(connection: Any, _record: object) -> None:
+    # The driver's own transaction handling is switched off; _begin_sqlite does it.
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Any) -> None:
+    writes = connection.get_execution_options().get("write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def insert_new(session: Session, table: type[Base], rows: list[dict[str, Any]]) -> int:
+    """Insert rows, pass over those whose unique key is there already, and return how many were new."""
+    dialect = session.get_bind().dialect.name
+    statement = (postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)).on_conflict_do_nothing()
+    return row_count(session.connection().execute(statement.values(rows)))
+
+
+def row_count(result: Any) -> int:
+    """Return how many rows a statement changed."""
+    return int(result.rowcount)

@@ -1,0 +1,72 @@
+"""The errors that PneumoScreen raises on purpose.
+
+PneumoScreenError
+|-- FilmRejected        this one file cannot be screened; the rest of its job goes on
+|-- UploadRefused       the whole request is over a limit
+|-- StoreFull           the image store has no room left
+|-- IllegalMove         a screening was asked to move to a state that its own state does not lead to
+|-- JobClosed           films were sent to a job whose upload has ended
+|-- ModelUnavailable    a model folder is missing, damaged or not what its spec says
+`-- BrokerAway          Redis did not answer; the sweep rings again later
+"""
+
+from enum import StrEnum
+
+
+class PneumoScreenError(Exception):
+    """Stand at the root of every error raised on purpose."""
+
+
+class Rejection(StrEnum):
+    """Why a film cannot be screened; the value is the code in tables, API, pages and docs."""
+
+    EMPTY_FILE = "empty_file"
+    UNKNOWN_FORMAT = "unknown_format"
+    UNREADABLE_IMAGE = "unreadable_image"
+    TRUNCATED_IMAGE = "truncated_image"
+    TOO_LARGE = "too_large"
+    TOO_MANY_PIXELS = "too_many_pixels"
+    TOO_SMALL = "too_small"
+    DICOM_UNSUPPORTED = "dicom_unsupported"
+    ZIP_UNREADABLE = "zip_unreadable"
+    ZIP_TOO_MANY_ENTRIES = "zip_too_many_entries"
+    ZIP_TOO_LARGE = "zip_too_large"
+    ZIP_EMPTY = "zip_empty"
+    ZIP_ENTRY_BOMB = "zip_entry_bomb"
+    ZIP_ENTRY_ENCRYPTED = "zip_entry_encrypted"
+    ZIP_ENTRY_NESTED = "zip_entry_nested"
+    ZIP_ENTRY_UNSAFE_NAME = "zip_entry_unsafe_name"
+    ZIP_ENTRY_DAMAGED = "zip_entry_damaged"
+
+
+class FilmRejected(PneumoScreenError):
+    """Say that one file cannot be screened, in words that a technician can act on."""
+
+    def __init__(self, code: Rejection, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class UploadRefused(PneumoScreenError):
+    """Refuse a whole request because it is over a stated limit."""
+
+
+class StoreFull(PneumoScreenError):
+    """Say that the image store has no room left for a film."""
+
+
+class IllegalMove(PneumoScreenError):
+    """Say that a state has no such way out."""
+
+
+class JobClosed(PneumoScreenError):
+    """Say that a job takes no more films."""
+
+
+class ModelUnavailable(PneumoScreenError):
+    """Say which model cannot be served and why."""
+
+
+class BrokerAway(PneumoScreenError):
+    """Say that Redis did not answer."""

@@ -1,0 +1,153 @@
+"""Intake: from a stream of uploaded bytes to stored films and refusals, one file at a time.
+
+The web checks signature, format and dimensions without decoding a pixel; the worker decodes in full later.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import IO, Final
+
+from PIL import Image, UnidentifiedImageError
+
+from shared.errors import FilmRejected, Rejection
+from shared.settings import MIB, Settings
+from shared.storage import Incoming, Store
+
+ZIP_SIGNATURES: Final = (b"PK\x03\x04", b"PK\x05\x06")
+CHUNK: Final = 256 * 1024
+FILE_NAME_LENGTH: Final = 512
+
+# First bytes of the formats taken; each format's own specification.
+_SIGNATURES: Final = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"II*\x00", "TIFF"),
+    (b"MM\x00*", "TIFF"),
+    (b"BM", "BMP"),
+    (b"RIFF", "WEBP"),
+)
+_DICOM_OFFSET: Final = 128  # DICOM PS3.10, section 7.1: a preamble of 128 bytes, then DICM
+_HEAD: Final = _DICOM_OFFSET + 4
+
+_MEDIA_TYPES: Final = {f: f"image/{f.lower()}" for f in ("JPEG", "PNG", "TIFF", "BMP", "WEBP")}
+
+
+@dataclass(frozen=True)
+class Film:
+    """A stored film as intake knows it."""
+
+    sha256: str
+    size_bytes: int
+    width: int
+    height: int
+    media_type: str
+
+
+@dataclass(frozen=True)
+class Received:
+    """One file of an upload: a film, or the reason why it is none."""
+
+    file_name: str
+    film: Film | None = None
+    rejection: FilmRejected | None = None
+
+
+def display_name(name: str) -> str:
+    """Shorten a client's file name for show; control characters go, folders stay."""
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name.replace("\\", "/")).strip()
+    return shown[-FILE_NAME_LENGTH:] or "unnamed"
+
+
+def accept(chunks: Iterable[bytes], store: Store, settings: Settings) -> Film:
+    """Stream one file into the store and return what it is.
+
+    Raises FilmRejected where it cannot be a film, StoreFull where the disk has no room. Memory stays at one chunk.
+    """
+    with store.receive() as incoming:
+        for chunk in chunks:
+            incoming.write(chunk)
+            if incoming.size > settings.max_film_bytes:
+                raise FilmRejected(
+                    Rejection.TOO_LARGE,
+                    f"The file is larger than {settings.max_film_bytes // MIB} MiB. Export the film at its own size.",
+                )
+        incoming.flush()
+        film = _examine(incoming, settings)
+        store.keep(incoming)
+        return film
+
+
+def refuse_unless_known(head: bytes) -> str:
+    """Return the format that a file's first bytes announce; raise FilmRejected where they announce none."""
+    if not head:
+        raise FilmRejected(Rejection.EMPTY_FILE, "The file is empty. Copy it again from its source.")
+    if head[_DICOM_OFFSET:_HEAD] == b"DICM":
+        raise FilmRejected(
+            Rejection.DICOM_UNSUPPORTED, "DICOM files are not read yet. Export the film as PNG or JPEG and send that."
+        )
+    for signature, name in _SIGNATURES:
+        if head.startswith(signature) and (name != "WEBP" or head[8:12] == b"WEBP"):
+            return name
+    raise FilmRejected(
+        Rejection.UNKNOWN_FORMAT,
+        "This is not a JPEG, PNG, TIFF, BMP or WebP image, whatever its name says. Export the film as one of these.",
+    )
+
+
+def _examine(incoming: Incoming, settings: Settings) -> Film:
+    with incoming.path.open("rb") as file:
+        expected = refuse_unless_known(file.read(_HEAD))
+        width, height = _dimensions(incoming, expected)
+    if width * height > settings.max_film_pixels:
+        raise FilmRejected(
+            Rejection.TOO_MANY_PIXELS,
+            f"The image has {width} x {height} pixels; at most {settings.max_film_pixels:,} are taken. "
+            "Export the film at its original size.",
+        )
+    if min(width, height) < settings.min_film_side:
+        raise FilmRejected(
+            Rejection.TOO_SMALL,
+            f"The image has {width} x {height} pixels; a film has at least {settings.min_film_side} on each side.",
+        )
+    return Film(incoming.sha256, incoming.size, width, height, _MEDIA_TYPES[expected])
+
+
+def _dimensions(incoming: Incoming, expected: str) -> tuple[int, int]:
+    """Read an image's size from its header; no pixel is decoded."""
+    try:
+        with Image.open(incoming.path, formats=(expected,)) as image:
+            return image.size
+    except Image.DecompressionBombError as error:
+        raise FilmRejected(
+            Rejection.TOO_MANY_PIXELS, "The image has too many pixels to be a film. Export it at its original size."
+        ) from error
+    except UnidentifiedImageError as error:
+        raise _unreadable() from error
+    except Exception as error:
+        # Header parsers of hostile files raise ValueError, struct.error, SyntaxError, OverflowError and others.
+        raise _unreadable() from error
+
+
+def _unreadable() -> FilmRejected:
+    return FilmRejected(
+        Rejection.UNREADABLE_IMAGE, "The image's header is damaged. Copy or export the film again from its source."
+    )
+
+
+def reject(file_name: str, code: Rejection, message: str) -> Received:
+    """Say that one file was refused."""
+    return Received(display_name(file_name), rejection=FilmRejected(code, message))
+
+
+def take(file_name: str, chunks: Iterable[bytes], store: Store, settings: Settings) -> Received:
+    """Accept one image file; a refusal is an answer here, not an error."""
+    try:
+        return Received(display_name(file_name), film=accept(chunks, store, settings))
+    except FilmRejected as rejection:
+        return Received(display_name(file_name), rejection=rejection)
+
+
+def read_chunks(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield an open file in chunks."""
+    while chunk := file.read(CHUNK):
+        yield chunk

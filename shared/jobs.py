@@ -1,0 +1,199 @@
+"""Jobs: what people do to the durable queue. Submit films, close, cancel and retry; `shared.leases` is the workers' half."""
+
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.orm import Session
+
+from shared.db import insert_new, new_id, now, row_count
+from shared.errors import JobClosed
+from shared.intake import Film, Received
+from shared.modelspec import ModelSpec
+from shared.states import Event, State, sources, target
+from shared.tables import (
+    Image,
+    Job,
+    Model,
+    Prediction,
+    Priority,
+    Screening,
+    Source,
+    Upload,
+    in_states,
+)
+
+T = TypeVar("T")
+
+# SQLite takes 32,766 bound values a statement and PostgreSQL 65,535; an image row has seven.
+ROWS_A_STATEMENT = 1000
+
+
+def open_job(
+    session: Session,
+    *,
+    user_id: uuid.UUID,
+    name: str,
+    source: Source,
+    model_name: str,
+    priority: Priority,
+    expected_films: int | None = None,
+    idempotency_key: str | None = None,
+) -> Job:
+    """Create a job that takes films until it is closed; the same key of the same user gives the same job."""
+    if idempotency_key is not None:
+        known = session.scalar(select(Job).where(Job.created_by_id == user_id, Job.idempotency_key == idempotency_key))
+        if known is not None:
+            return known
+    job = Job(
+        id=new_id(),
+        name=name,
+        created_by_id=user_id,
+        source=source,
+        model_name=model_name,
+        priority=priority,
+        expected_films=expected_films,
+        idempotency_key=idempotency_key,
+    )
+    session.add(job)
+    session.flush()
+    return job
+
+
+def add_films(
+    session: Session, job_id: uuid.UUID, received: Sequence[Received], model: ModelSpec, key: str | None = None
+) -> int:
+    """Add one request's films to an open job and return how many of them now wait for a worker.
+
+    A film that this model has answered before is DONE at once. The same key again adds nothing.
+    Raises JobClosed where the job takes no more films.
+    """
+    job = session.scalars(select(Job).where(Job.id == job_id).with_for_update()).one()
+    if key is not None and _upload_is_known(session, job_id, key):
+        return 0
+    if job.closed_at is not None:
+        raise JobClosed("This job takes no more films. Start a new job.")
+    images = _store_images(session, [item.film for item in received if item.film is not None])
+    answers = _known_predictions(session, images.values(), model)
+    start_turn = max(job.next_turn, _virtual_time(session))
+    rows = [_screening_row(job, index, start_turn, item, images, answers) for index, item in enumerate(received)]
+    for some in _in_parts(rows):
+        session.execute(insert(Screening), some)
+    job.next_position += len(rows)
+    job.next_turn = start_turn + len(rows)
+    return sum(row["state"] is State.QUEUED for row in rows)
+
+
+def close_job(session: Session, job_id: uuid.UUID) -> None:
+    """End a job's upload; closing twice changes nothing."""
+    session.execute(update(Job).where(Job.id == job_id, Job.closed_at.is_(None)).values(closed_at=now()))
+
+
+def _upload_is_known(session: Session, job_id: uuid.UUID, key: str) -> bool:
+    values = {"id": new_id(), "job_id": job_id, "idempotency_key": key, "created_at": now()}
+    return insert_new(session, Upload, [values]) == 0
+
+
+def _screening_row(
+    job: Job,
+    index: int,
+    start_turn: int,
+    item: Received,
+    images: dict[str, uuid.UUID],
+    answers: dict[uuid.UUID, uuid.UUID],
+) -> dict[str, Any]:
+    at = now()
+    image_id = images[item.film.sha256] if item.film else None
+    prediction_id = answers.get(image_id) if image_id else None
+    state = State.REJECTED if item.rejection else State.DONE if prediction_id else State.QUEUED
+    return {
+        "id": new_id(),
+        "job_id": job.id,
+        "image_id": image_id,
+        "prediction_id": prediction_id,
+        "position": job.next_position + index,
+        "file_name": item.file_name,
+        "state": state,
+        "priority": job.priority,
+        "turn": start_turn + index,
+        "attempts": 0,
+        "error_code": item.rejection.code.value if item.rejection else None,
+        "error_message": item.rejection.message if item.rejection else None,
+        "created_at": at,
+        "finished_at": None if state is State.QUEUED else at,
+    }
+
+
+def _virtual_time(session: Session) -> int:
+    """Return the turn that is being served, so that a new job starts beside the others, not before or behind them."""
+    return session.scalar(select(func.min(Screening.turn)).where(in_states([State.QUEUED]))) or 0
+
+
+def _store_images(session: Session, films: Iterable[Film]) -> dict[str, uuid.UUID]:
+    """Make one row for each distinct film and return the ids by sha256."""
+    distinct = {film.sha256: film for film in films}
+    at = now()
+    rows = [{"id": new_id(), **vars(film), "created_at": at} for film in distinct.values()]
+    ids: dict[str, uuid.UUID] = {}
+    for some in _in_parts(rows):
+        insert_new(session, Image, some)
+        found = session.execute(select(Image.sha256, Image.id).where(Image.sha256.in_([r["sha256"] for r in some])))
+        ids |= {sha256: image_id for sha256, image_id in found}
+    return ids
+
+
+def _known_predictions(
+    session: Session, image_ids: Iterable[uuid.UUID], model: ModelSpec
+) -> dict[uuid.UUID, uuid.UUID]:
+    known: dict[uuid.UUID, uuid.UUID] = {}
+    for some in _in_parts(list(image_ids)):
+        found = session.execute(
+            select(Prediction.image_id, Prediction.id)
+            .join(Model)
+            .where(Model.name == model.name, Model.sha256 == model.sha256, Prediction.image_id.in_(some))
+        )
+        known |= {image_id: prediction_id for image_id, prediction_id in found}
+    return known
+
+
+def cancel(session: Session, job_id: uuid.UUID) -> int:
+    """Cancel what has not ended in a job, end its upload, and return how many films that stopped."""
+    close_job(session, job_id)
+    return row_count(
+        session.execute(
+            update(Screening)
+            .where(Screening.job_id == job_id, in_states(sources(Event.CANCEL)))
+            .values(state=target(Event.CANCEL), finished_at=now(), lease_token=None, lease_until=None)
+        )
+    )
+
+
+def retry(session: Session, job_id: uuid.UUID) -> int:
+    """Queue again what failed, was rejected by a worker or was cancelled in a job; return how many films.
+
+    A file that was refused at intake was never stored and has to be sent again.
+    """
+    start_turn = _virtual_time(session)
+    return row_count(
+        session.execute(
+            update(Screening)
+            .where(Screening.job_id == job_id, in_states(sources(Event.RETRY)))
+            .where(Screening.image_id.is_not(None))
+            .values(
+                state=target(Event.RETRY),
+                attempts=0,
+                turn=start_turn + Screening.position,
+                error_code=None,
+                error_message=None,
+                started_at=None,
+                finished_at=None,
+            )
+            .execution_options(synchronize_session=False)
+        )
+    )
+
+
+def _in_parts(rows: list[T]) -> Iterator[list[T]]:
+    for start in range(0, len(rows), ROWS_A_STATEMENT):
+        yield rows[start : start + ROWS_A_STATEMENT]

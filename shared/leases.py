@@ -1,0 +1,231 @@
+"""Leases: the workers' half of the durable queue. Rows are the truth; whoever holds the lease token may write them."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, bindparam, func, select, update
+from sqlalchemy.orm import Session
+
+from shared.db import insert_new, new_id, now, row_count
+from shared.errors import FilmRejected
+from shared.modelspec import ModelSpec, Verdict
+from shared.states import Event, State, sources, target
+from shared.tables import Image, Job, Model, Prediction, Screening, in_states
+
+LOST_CODE = "worker_lost"
+LOST_MESSAGE = (
+    "The worker stopped or failed {attempts} times while it screened this film. Try it again or tell support."
+)
+"""Shown when a film has lost its worker once too often."""
+
+
+@dataclass(frozen=True)
+class ClaimedFilm:
+    """One screening that a worker holds."""
+
+    screening_id: uuid.UUID
+    image_id: uuid.UUID
+    sha256: str
+    prediction_id: uuid.UUID | None
+    """Set where this model has answered for this film before."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A micro-batch under one lease."""
+
+    token: uuid.UUID
+    films: tuple[ClaimedFilm, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one claimed film: a verdict, an earlier prediction, or a rejection."""
+
+    film: ClaimedFilm
+    verdict: Verdict | None = None
+    rejection: FilmRejected | None = None
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What one sweep did and saw."""
+
+    requeued: int
+    failed: int
+    waiting: int
+
+
+def register_model(session: Session, spec: ModelSpec) -> uuid.UUID:
+    """Make sure that these exact weights have a row, and return its id."""
+    row = {"id": new_id(), "name": spec.name, "sha256": spec.sha256, "spec": spec.model_dump(mode="json")}
+    insert_new(session, Model, [{**row, "created_at": now()}])
+    return session.scalars(select(Model.id).where(Model.name == spec.name, Model.sha256 == spec.sha256)).one()
+
+
+def claim(
+    session: Session, *, model_id: uuid.UUID, model_name: str, limit: int, worker: str, lease_seconds: float
+) -> Claim | None:
+    """Take up to `limit` waiting films under one lease, interactive before bulk; None where nothing waits.
+
+    A film that has lost a worker before is taken alone, so that a poison film fails alone.
+    """
+    token = new_id()
+    for chosen, at_most in ((Screening.attempts > 0, 1), (Screening.attempts == 0, limit)):
+        ids = _take(session, chosen, at_most, model_name, token, worker, lease_seconds)
+        if ids:
+            return Claim(token, _claimed_films(session, ids, model_id))
+    return None
+
+
+def _take(
+    session: Session,
+    chosen: ColumnElement[bool],
+    limit: int,
+    model_name: str,
+    token: uuid.UUID,
+    worker: str,
+    lease_seconds: float,
+) -> Sequence[uuid.UUID]:
+    # A CTE, not a plain subquery: PostgreSQL may run a locking subquery more than once and so pass the limit.
+    picked = (
+        select(Screening.id)
+        .join(Job)
+        .where(in_states(sources(Event.CLAIM)), chosen, Job.model_name == model_name)
+        .order_by(Screening.priority, Screening.turn, Screening.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True, of=Screening)
+        .cte("picked")
+    )
+    at = now()
+    statement = (
+        update(Screening)
+        .where(Screening.id.in_(select(picked.c.id)))
+        .values(
+            state=target(Event.CLAIM),
+            lease_token=token,
+            lease_until=at + timedelta(seconds=lease_seconds),
+            worker=worker,
+            started_at=at,
+        )
+        .returning(Screening.id)
+        .execution_options(synchronize_session=False)
+    )
+    return session.scalars(statement).all()
+
+
+def _claimed_films(session: Session, ids: Sequence[uuid.UUID], model_id: uuid.UUID) -> tuple[ClaimedFilm, ...]:
+    answered = and_(Prediction.image_id == Image.id, Prediction.model_id == model_id)
+    rows = session.execute(
+        select(Screening.id, Image.id, Image.sha256, Prediction.id)
+        .join(Image, Screening.image_id == Image.id)
+        .outerjoin(Prediction, answered)
+        .where(Screening.id.in_(ids))
+        .order_by(Screening.turn, Screening.id)
+    )
+    return tuple(ClaimedFilm(*row) for row in rows)
+
+
+def extend(session: Session, token: uuid.UUID, lease_seconds: float) -> int:
+    """Prolong a lease and return how many films it still holds."""
+    return row_count(
+        session.execute(
+            update(Screening)
+            .where(Screening.lease_token == token, in_states([State.RUNNING]))
+            .values(lease_until=now() + timedelta(seconds=lease_seconds))
+        )
+    )
+
+
+def finish(
+    session: Session, lease: Claim, outcomes: Sequence[Outcome], *, model_id: uuid.UUID, threshold: float, worker: str
+) -> int:
+    """Write a micro-batch's outcomes and return how many films they settled.
+
+    Idempotent: a prediction is unique for (image, model), and a film whose lease has passed to another stays theirs.
+    """
+    predictions = _write_predictions(session, outcomes, model_id, threshold, worker)
+    settled = _settle(session, lease, Event.FINISH, [
+        {"film": o.film.screening_id, "prediction": o.film.prediction_id or predictions[o.film.image_id]}
+        for o in outcomes if o.rejection is None
+    ])  # fmt: skip
+    rejected = _settle(session, lease, Event.REJECT, [
+        {"film": o.film.screening_id, "code": o.rejection.code.value, "message": o.rejection.message}
+        for o in outcomes if o.rejection is not None
+    ])  # fmt: skip
+    return settled + rejected
+
+
+def _write_predictions(
+    session: Session, outcomes: Sequence[Outcome], model_id: uuid.UUID, threshold: float, worker: str
+) -> dict[uuid.UUID, uuid.UUID]:
+    at = now()
+    rows = {
+        o.film.image_id: {
+            "id": new_id(),
+            "image_id": o.film.image_id,
+            "model_id": model_id,
+            **o.verdict._asdict(),
+            "threshold": threshold,
+            "worker": worker,
+            "created_at": at,
+        }
+        for o in outcomes
+        if o.verdict is not None
+    }
+    if not rows:
+        return {}
+    insert_new(session, Prediction, list(rows.values()))
+    found = session.execute(
+        select(Prediction.image_id, Prediction.id).where(Prediction.model_id == model_id, Prediction.image_id.in_(rows))
+    )
+    return {image_id: prediction_id for image_id, prediction_id in found}
+
+
+def _settle(session: Session, lease: Claim, event: Event, rows: list[dict[str, Any]]) -> int:
+    if not rows:
+        return 0
+    table = Screening.__table__
+    (source,) = sources(event)
+    values: dict[str, Any] = {"state": target(event), "finished_at": now(), "lease_token": None, "lease_until": None}
+    if event is Event.FINISH:
+        values |= {"prediction_id": bindparam("prediction"), "error_code": None, "error_message": None}
+    else:
+        values |= {"error_code": bindparam("code"), "error_message": bindparam("message")}
+    statement = (
+        update(Screening)
+        .where(table.c.id == bindparam("film"), table.c.lease_token == lease.token)
+        .where(table.c.state == source)
+        .values(values)
+    )
+    return row_count(session.connection().execute(statement, rows))
+
+
+def give_back(session: Session, lease: Claim, max_attempts: int) -> None:
+    """Return what a lease still holds after its worker failed; counts as an attempt."""
+    _lose(session, Screening.lease_token == lease.token, max_attempts)
+
+
+def sweep(session: Session, max_attempts: int) -> Swept:
+    """Free every lease that ran out and say how many films wait."""
+    requeued, failed = _lose(session, Screening.lease_until < now(), max_attempts)
+    waiting = session.scalar(select(func.count()).where(in_states([State.QUEUED]))) or 0
+    return Swept(requeued, failed, waiting)
+
+
+def _lose(session: Session, which: ColumnElement[bool], max_attempts: int) -> tuple[int, int]:
+    freed: dict[str, Any] = {"attempts": Screening.attempts + 1, "lease_token": None, "lease_until": None}
+    held = update(Screening).where(which).execution_options(synchronize_session=False)
+    failed = held.where(in_states(sources(Event.FAIL)), Screening.attempts + 1 >= max_attempts).values(
+        **freed,
+        state=target(Event.FAIL),
+        error_code=LOST_CODE,
+        error_message=LOST_MESSAGE.format(attempts=max_attempts),
+        finished_at=now(),
+    )
+    requeued = held.where(in_states(sources(Event.LOSE))).values(**freed, state=target(Event.LOSE))
+    count_failed = row_count(session.execute(failed))
+    return row_count(session.execute(requeued)), count_failed

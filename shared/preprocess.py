@@ -1,0 +1,102 @@
+"""From the bytes of a film to what the network sees: the one way, in training, evaluation and serving."""
+
+import io
+import warnings
+from typing import Final
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from shared.errors import FilmRejected, Rejection
+from shared.modelspec import ModelSpec
+
+FORMATS: Final = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
+
+# JPEG decodes at 1/2, 1/4 or 1/8 for a fraction of the cost (DCT scaling); twice the target keeps the antialiasing
+# filter something to work with.
+DRAFT_FACTOR: Final = 2
+
+# 16-bit grey modes of Pillow; `I` holds 16-bit PNG and TIFF samples in 32 bits.
+_DEEP_MODES: Final = {"I;16", "I;16L", "I;16B", "I;16N", "I", "F"}
+
+# Intake holds uploads to its own, lower pixel limit before this module sees them; here Pillow's own guard stays on.
+warnings.simplefilter("error", Image.DecompressionBombWarning)
+
+
+def decode(data: bytes, at_least: int) -> Image.Image:
+    """Decode a film to upright 8-bit grey, at least `at_least` pixels on its shorter side if it has them.
+
+    Raises FilmRejected where the bytes are no image of a known format, are cut short or are damaged.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if image.format == "JPEG":
+                image.draft("L", (at_least, at_least))
+            image.load()
+            return _grey(ImageOps.exif_transpose(image))
+    except UnidentifiedImageError as error:
+        raise FilmRejected(
+            Rejection.UNKNOWN_FORMAT,
+            "This is not a JPEG, PNG, TIFF, BMP or WebP image. Export the film as one of these and send it again.",
+        ) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise FilmRejected(
+            Rejection.TOO_MANY_PIXELS, "The image has too many pixels to be a film. Export it at its original size."
+        ) from error
+    except MemoryError:
+        raise
+    except Exception as error:
+        # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error and more on damaged files.
+        if "truncated" in str(error):
+            raise FilmRejected(
+                Rejection.TRUNCATED_IMAGE, "The file ends before the image does. Copy it again from its source."
+            ) from error
+        raise FilmRejected(
+            Rejection.UNREADABLE_IMAGE, "The image is damaged and cannot be decoded. Export it again from its source."
+        ) from error
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    if image.mode in _DEEP_MODES:
+        return _scale_deep(image)
+    if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
+        # Transparent areas become black, as the unexposed border of a film is.
+        opaque = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        return Image.alpha_composite(opaque, image.convert("RGBA")).convert("L")
+    return image if image.mode == "L" else image.convert("L")
+
+
+def _scale_deep(image: Image.Image) -> Image.Image:
+    """Map a 16-bit film to 8 bits by its own range: detectors use 10 to 16 of the bits and rarely say which."""
+    samples = np.asarray(image, dtype=np.float32)
+    low, high = float(np.nanmin(samples)), float(np.nanmax(samples))
+    if not np.isfinite(high - low):
+        raise ValueError("samples are not finite")
+    scaled = (samples - low) * (255.0 / (high - low)) if high > low else np.zeros_like(samples)
+    return Image.fromarray(np.rint(scaled).astype(np.uint8))
+
+
+def fit(image: Image.Image, spec: ModelSpec) -> np.ndarray:
+    """Resize a decoded film to the network's square: uint8 (input_size, input_size, 1)."""
+    size = (spec.input_size, spec.input_size)
+    if image.size != size:
+        # reducing_gap shrinks by whole factors first: indistinguishable from the full filter at 2.0 and much faster.
+        image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    return np.asarray(image, dtype=np.uint8)[..., np.newaxis]
+
+
+def prepare(data: bytes, spec: ModelSpec) -> np.ndarray:
+    """Turn a film's bytes into the network's input: uint8 (input_size, input_size, 1), 0 black to 255 white.
+
+    Raises FilmRejected where the film cannot be decoded.
+    """
+    return fit(decode(data, at_least=spec.input_size * DRAFT_FACTOR), spec)
+
+
+def thumbnail(image: Image.Image, side: int) -> bytes:
+    """Encode a decoded film as a JPEG of at most `side` pixels on its longer side."""
+    small = image.copy()
+    small.thumbnail((side, side), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    out = io.BytesIO()
+    small.save(out, "JPEG", quality=80)
+    return out.getvalue()

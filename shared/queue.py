@@ -1,0 +1,114 @@
+"""The doorbell: Celery on Redis. A message says "films may be waiting" and carries nothing that could be lost."""
+
+import logging
+import math
+from typing import Any, Final, Protocol
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+from shared.errors import BrokerAway
+from shared.settings import Settings
+
+log = logging.getLogger(__name__)
+
+SCREEN_BATCH: Final = "pneumoscreen.screen_batch"
+SWEEP: Final = "pneumoscreen.sweep"
+
+SCREENING_QUEUE: Final = "screening"
+SWEEP_QUEUE: Final = "sweep"
+
+# More tickets than this ring for nothing: every ticket drains the queue for a while before it ends.
+MOST_TICKETS: Final = 64
+
+# A ticket works for a few seconds; one that is not acknowledged after ten minutes has lost its worker. Redelivery does
+# no harm, because the rows are claimed in the database (docs.celeryq.dev, Redis broker, visibility timeout).
+VISIBILITY_SECONDS: Final = 600
+TICKET_SECONDS: Final = 120
+TICKET_SOFT_SECONDS: Final = 90
+
+
+def broker_url(redis_url: str) -> str:
+    """Write a Redis URL as kombu does: a unix socket is `redis+socket`."""
+    return redis_url.replace("unix://", "redis+socket://", 1)
+
+
+def make_celery(settings: Settings) -> Celery:
+    """Make the Celery application that web rings with and workers listen with."""
+    app = Celery("pneumoscreen", broker=broker_url(settings.redis_url.get_secret_value()))
+    app.conf.update(_configuration(settings))
+    return app
+
+
+def _configuration(settings: Settings) -> dict[str, Any]:
+    connection = {"visibility_timeout": VISIBILITY_SECONDS, "socket_connect_timeout": 2, "socket_timeout": 10}
+    return {
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "task_ignore_result": True,
+        "task_default_queue": SCREENING_QUEUE,
+        "task_routes": {SCREEN_BATCH: {"queue": SCREENING_QUEUE}, SWEEP: {"queue": SWEEP_QUEUE}},
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": False,  # the lease returns the films, not the message
+        "task_time_limit": TICKET_SECONDS,
+        "task_soft_time_limit": TICKET_SOFT_SECONDS,
+        "worker_prefetch_multiplier": 1,
+        "worker_hijack_root_logger": False,
+        # A child that loads a network takes longer to report than the default of 4 s.
+        "worker_proc_alive_timeout": 120,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "broker_transport_options": connection,
+        "beat_schedule": {
+            "sweep": {
+                "task": SWEEP,
+                "schedule": settings.sweep_seconds,
+                "options": {"expires": settings.sweep_seconds * 2},
+            }
+        },
+    }
+
+
+class Doorbell(Protocol):
+    """Tell workers that films wait."""
+
+    def ring(self, films: int) -> None:
+        """Send tickets for so many films; raise BrokerAway where Redis does not answer."""
+
+
+class CeleryDoorbell:
+    """Ring through Celery."""
+
+    def __init__(self, app: Celery, batch_size: int) -> None:
+        self._app = app
+        self._batch_size = batch_size
+
+    def ring(self, films: int) -> None:
+        """Send one ticket for each micro-batch, up to MOST_TICKETS."""
+        try:
+            with self._app.producer_or_acquire() as producer:
+                for _ in range(min(math.ceil(films / self._batch_size), MOST_TICKETS)):
+                    self._app.send_task(SCREEN_BATCH, producer=producer, retry=False)
+        except (OperationalError, RedisError, OSError) as error:
+            raise BrokerAway(
+                "Redis did not answer. The films are kept and will be screened when it is back."
+            ) from error
+
+    def tickets(self) -> int:
+        """Count the tickets that no worker has taken yet."""
+        with self._app.connection_for_read() as connection:
+            return int(connection.default_channel.client.llen(SCREENING_QUEUE))
+
+
+def ring_or_wait(doorbell: Doorbell, films: int) -> bool:
+    """Ring where films wait; False where Redis is away and the sweep has to ring later."""
+    if films == 0:
+        return True
+    try:
+        doorbell.ring(films)
+    except BrokerAway as error:
+        log.warning("%s", error)
+        return False
+    return True

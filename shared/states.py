@@ -1,0 +1,66 @@
+"""The states of a screening and the only moves between them, as data."""
+
+from enum import StrEnum
+
+from shared.errors import IllegalMove
+
+
+class State(StrEnum):
+    """Where one film of one job stands."""
+
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    DONE = "DONE"
+    REJECTED = "REJECTED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+
+class Event(StrEnum):
+    """What can happen to a screening."""
+
+    CLAIM = "claim"
+    FINISH = "finish"
+    REJECT = "reject"
+    LOSE = "lose"  # its lease ran out, or its worker gave up on it
+    FAIL = "fail"  # lost once too often
+    CANCEL = "cancel"
+    RETRY = "retry"
+
+
+MOVES: dict[tuple[State, Event], State] = {
+    (State.QUEUED, Event.CLAIM): State.RUNNING,
+    (State.RUNNING, Event.FINISH): State.DONE,
+    (State.RUNNING, Event.REJECT): State.REJECTED,
+    (State.RUNNING, Event.LOSE): State.QUEUED,
+    (State.RUNNING, Event.FAIL): State.FAILED,
+    (State.QUEUED, Event.CANCEL): State.CANCELLED,
+    (State.RUNNING, Event.CANCEL): State.CANCELLED,
+    (State.FAILED, Event.RETRY): State.QUEUED,
+    (State.REJECTED, Event.RETRY): State.QUEUED,
+    (State.CANCELLED, Event.RETRY): State.QUEUED,
+}
+
+ENTRY_STATES = frozenset({State.QUEUED, State.DONE, State.REJECTED})
+"""A film enters waiting, already answered by an earlier prediction, or refused at intake."""
+
+FINAL_STATES = frozenset({State.DONE, State.REJECTED, State.FAILED, State.CANCELLED})
+
+
+def after(state: State, event: Event) -> State:
+    """Return the state that an event leads to; raise IllegalMove where it leads nowhere."""
+    try:
+        return MOVES[state, event]
+    except KeyError:
+        raise IllegalMove(f"A screening that is {state} cannot {event}.") from None
+
+
+def sources(event: Event) -> tuple[State, ...]:
+    """Return the states in which an event may happen."""
+    return tuple(state for state, possible in MOVES if possible is event)
+
+
+def target(event: Event) -> State:
+    """Return the one state that an event leads to, wherever it starts."""
+    (only,) = {to for (_, possible), to in MOVES.items() if possible is event}
+    return only

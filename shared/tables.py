@@ -1,0 +1,247 @@
+"""The tables. `screenings` is the work, `predictions` the result, and rows are the truth: Redis only rings."""
+
+import uuid
+from collections.abc import Iterable
+from datetime import datetime
+from enum import IntEnum, StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    ColumnElement,
+    Enum,
+    ForeignKey,
+    Index,
+    SmallInteger,
+    String,
+    Text,
+    UniqueConstraint,
+    literal,
+    or_,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from shared.db import Base, UtcDateTime, new_id, now
+from shared.modelspec import FilmClass, Label
+from shared.states import State
+
+
+class Role(StrEnum):
+    """What an account may do: technicians upload and see their own jobs, readers see all, admins govern."""
+
+    TECHNICIAN = "technician"
+    READER = "reader"
+    ADMIN = "admin"
+
+
+class Source(StrEnum):
+    """Where a job came from."""
+
+    WEB = "web"
+    API = "api"
+    CLI = "cli"
+    SAMPLES = "samples"
+
+
+class Priority(IntEnum):
+    """Who goes first: someone waits for an interactive job."""
+
+    INTERACTIVE = 0
+    BULK = 1
+
+
+def _by_value(kind: type[StrEnum], length: int = 16) -> Enum:
+    return Enum(kind, native_enum=False, length=length, values_callable=lambda members: [m.value for m in members])
+
+
+class User(Base):
+    """A person's account."""
+
+    __tablename__ = "users"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    role: Mapped[Role] = mapped_column(_by_value(Role))
+    password_hash: Mapped[str | None] = mapped_column(String(255))
+    is_active: Mapped[bool] = mapped_column(default=True)
+    session_epoch: Mapped[int] = mapped_column(default=0)
+    """Raised to end every session of this account."""
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+
+
+class SignInLink(Base):
+    """A one-time link that signs its user in; only its hash is kept."""
+
+    __tablename__ = "sign_in_links"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class ApiToken(Base):
+    """A key to the API; shown once, kept as a hash."""
+
+    __tablename__ = "api_tokens"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    name: Mapped[str] = mapped_column(String(64))
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    user: Mapped[User] = relationship()
+
+
+class Image(Base):
+    """One distinct film, by content."""
+
+    __tablename__ = "images"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    width: Mapped[int]
+    height: Mapped[int]
+    media_type: Mapped[str] = mapped_column(String(32))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+
+
+class Model(Base):
+    """One exact set of weights that has screened here."""
+
+    __tablename__ = "models"
+    __table_args__ = (UniqueConstraint("name", "sha256"),)
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    name: Mapped[str] = mapped_column(String(64))
+    sha256: Mapped[str] = mapped_column(String(64))
+    spec: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+
+
+class Job(Base):
+    """One upload of one or many films."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (UniqueConstraint("created_by_id", "idempotency_key"), Index(None, "created_by_id", "id"))
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    name: Mapped[str] = mapped_column(String(255))
+    created_by_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"))
+    source: Mapped[Source] = mapped_column(_by_value(Source))
+    priority: Mapped[int] = mapped_column(SmallInteger)
+    model_name: Mapped[str] = mapped_column(String(64))
+    idempotency_key: Mapped[str | None] = mapped_column(String(128))
+    expected_films: Mapped[int | None]
+    """How many films the sender announced, for a progress bar that knows its end."""
+    next_position: Mapped[int] = mapped_column(default=0)
+    next_turn: Mapped[int] = mapped_column(BigInteger, default=0)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When its upload ended; until then it takes more films."""
+
+    created_by: Mapped[User] = relationship()
+
+
+class Upload(Base):
+    """One request that added films to a job, so that the same request sent again adds nothing."""
+
+    __tablename__ = "uploads"
+    __table_args__ = (UniqueConstraint("job_id", "idempotency_key"),)
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    idempotency_key: Mapped[str] = mapped_column(String(128))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+
+
+class Prediction(Base):
+    """What one model said of one film. Append-only."""
+
+    __tablename__ = "predictions"
+    __table_args__ = (UniqueConstraint("image_id", "model_id"), Index(None, "p_pneumonia", "id"))
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    image_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("images.id"))
+    model_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("models.id"))
+    label: Mapped[Label] = mapped_column(_by_value(Label))
+    cause: Mapped[FilmClass | None] = mapped_column(_by_value(FilmClass))
+    confidence: Mapped[float]
+    p_pneumonia: Mapped[float]
+    probabilities: Mapped[dict[str, float]] = mapped_column(JSON)
+    threshold: Mapped[float]
+    """The threshold in force when the label was given."""
+    worker: Mapped[str] = mapped_column(String(128))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+
+    model: Mapped[Model] = relationship()
+
+
+_QUEUED = text("state = 'QUEUED'")
+_RUNNING = text("state = 'RUNNING'")
+
+
+class Screening(Base):
+    """One film of one job: the unit of work, and its state."""
+
+    __tablename__ = "screenings"
+    __table_args__ = (
+        UniqueConstraint("job_id", "position"),
+        Index(None, "job_id", "state"),
+        Index(None, "prediction_id"),
+        Index(None, "image_id"),
+        # The claim reads these in order and stops at its limit.
+        Index("ix_screenings_waiting", "priority", "turn", "id", sqlite_where=_QUEUED, postgresql_where=_QUEUED),
+        Index("ix_screenings_leases", "lease_until", sqlite_where=_RUNNING, postgresql_where=_RUNNING),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    image_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("images.id"))
+    """Missing where the file was refused at intake and so never stored."""
+    prediction_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("predictions.id"))
+    position: Mapped[int]
+    file_name: Mapped[str] = mapped_column(String(512))
+    state: Mapped[State] = mapped_column(_by_value(State))
+    priority: Mapped[int] = mapped_column(SmallInteger)
+    turn: Mapped[int] = mapped_column(BigInteger)
+    """Virtual time of fair queueing: jobs of one priority take turns film by film."""
+    attempts: Mapped[int] = mapped_column(SmallInteger, default=0)
+    """How often a worker was lost while it held this film."""
+    lease_token: Mapped[uuid.UUID | None]
+    lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    worker: Mapped[str | None] = mapped_column(String(128))
+    error_code: Mapped[str | None] = mapped_column(String(32))
+    error_message: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    job: Mapped[Job] = relationship()
+    image: Mapped[Image | None] = relationship()
+    prediction: Mapped[Prediction | None] = relationship()
+
+
+class AuditEvent(Base):
+    """Who did what to what, when and from where. Append-only."""
+
+    __tablename__ = "audit_events"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    user_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id"))
+    action: Mapped[str] = mapped_column(String(64))
+    subject: Mapped[str | None] = mapped_column(String(64))
+    address: Mapped[str | None] = mapped_column(String(64))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+
+
+def in_states(states: Iterable[State]) -> ColumnElement[bool]:
+    """Match screenings in any of these states, written as literals: a bound value hides a partial index from SQLite."""
+    return or_(*[Screening.state == literal(state, Screening.state.type, literal_execute=True) for state in states])

@@ -1,0 +1,132 @@
+"""Random changes to training films, in TensorFlow, a whole batch at a time.
+
+The published test films come from other exposures and crops than the training films, so every cue that belongs to the
+way a film was made is varied: framing, aspect ratio, tone curve, shading, sharpness, noise and the corners with their
+markers. All ranges are in the recipe; every number drawn follows from the seed that is handed in.
+"""
+
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far films are changed; each range is drawn from evenly, for every film apart."""
+
+    rotation: float = 10.0
+    """Degrees to either side."""
+    shift: float = 0.08
+    """Part of the film's side, in each direction."""
+    zoom: tuple[float, float] = (0.80, 1.15)
+    """Part of the film that is seen; above 1 leaves a black border."""
+    aspect: float = 0.22
+    """Natural logarithm of the change of width against height; films were stretched to squares."""
+    flip: float = 0.5
+    """Share of films mirrored left to right."""
+    gamma: float = 0.5
+    """Natural logarithm of the exponent of the tone curve."""
+    contrast: tuple[float, float] = (-0.6, 0.6)
+    """From a flat tone curve to a steep S-shaped one."""
+    brightness: float = 0.12
+    """Added to a film, as part of the full range; what leaves the range is cut off as overexposure does."""
+    shading: float = 0.15
+    """Brightness at the far edge of a slope across the film, as an uneven beam gives it."""
+    sharpness: tuple[float, float] = (-0.6, 1.0)
+    """From sharpened to blurred by a 5x5 binomial filter."""
+    noise: float = 0.03
+    """Largest standard deviation of added noise, as part of the full range."""
+    corners: float = 0.4
+    """Share of films with one corner blacked out, where side markers stand."""
+    corner_side: float = 0.25
+    """Largest side of such a corner, as part of the film's side."""
+
+
+def augment(films: tf.Tensor, seed: tf.Tensor, ranges: Augmentation) -> tf.Tensor:
+    """Change each film at random: uint8 (batch, size, size, 1) to the same; `seed` is int32 (2,)."""
+    seeds = tf.random.split(seed, 5)
+    x = tf.cast(films, tf.float32) / 255.0
+    x = _reframe(x, seeds[0], ranges)
+    x = _retone(x, seeds[1], ranges)
+    x = _refocus(x, seeds[2], ranges)
+    x = _black_corner(x, seeds[3], ranges)
+    spread = _draw(seeds[4], x, 0.0, ranges.noise)
+    # One field of noise serves the batch at different strengths: drawing one per film took a third of the whole time.
+    x += spread * tf.random.stateless_normal(tf.shape(x[:1]), seeds[4] + 1)
+    return tf.cast(tf.round(tf.clip_by_value(x, 0.0, 1.0) * 255.0), tf.uint8)
+
+
+def _draw(seed: tf.Tensor, x: tf.Tensor, low: float, high: float) -> tf.Tensor:
+    """Draw one number per film, shaped (batch, 1, 1, 1)."""
+    return tf.random.stateless_uniform((tf.shape(x)[0], 1, 1, 1), seed, low, high)
+
+
+def _reframe(x: tf.Tensor, seed: tf.Tensor, ranges: Augmentation) -> tf.Tensor:
+    """Rotate, zoom, stretch, shift and mirror in one interpolation."""
+    seeds = tf.random.split(seed, 6)
+    side = tf.cast(tf.shape(x)[1], tf.float32)
+    degrees, zoom, aspect, right, down, coin = (
+        tf.reshape(_draw(seeds[i], x, low, high), (-1,))
+        for i, (low, high) in enumerate(
+            (
+                (-ranges.rotation, ranges.rotation),
+                ranges.zoom,
+                (-ranges.aspect / 2, ranges.aspect / 2),
+                (-ranges.shift, ranges.shift),
+                (-ranges.shift, ranges.shift),
+                (0.0, 1.0),
+            )
+        )
+    )
+    angle = degrees * (3.14159265 / 180.0)
+    mirror = tf.where(coin < ranges.flip, -1.0, 1.0)
+    a0 = zoom * tf.exp(aspect) * tf.cos(angle) * mirror
+    a1 = -zoom * tf.exp(aspect) * tf.sin(angle) * mirror
+    b0 = zoom * tf.exp(-aspect) * tf.sin(angle)
+    b1 = zoom * tf.exp(-aspect) * tf.cos(angle)
+    middle = (side - 1.0) / 2.0
+    a2 = middle * (1.0 - a0 - a1) + right * side
+    b2 = middle * (1.0 - b0 - b1) + down * side
+    nothing = tf.zeros_like(angle)
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=x,
+        transforms=tf.stack([a0, a1, a2, b0, b1, b2, nothing, nothing], axis=1),
+        output_shape=tf.shape(x)[1:3],
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="CONSTANT",
+    )
+
+
+def _retone(x: tf.Tensor, seed: tf.Tensor, ranges: Augmentation) -> tf.Tensor:
+    """Bend the tone curve and add a slope of brightness across the film."""
+    seeds = tf.random.split(seed, 5)
+    x = tf.pow(tf.clip_by_value(x, 1e-4, 1.0), tf.exp(_draw(seeds[0], x, -ranges.gamma, ranges.gamma)))
+    steep = x * x * (3.0 - 2.0 * x)
+    x += _draw(seeds[1], x, *ranges.contrast) * (steep - x)
+    across = tf.linspace(-1.0, 1.0, tf.shape(x)[1])
+    slope_x = _draw(seeds[2], x, -ranges.shading, ranges.shading) * across[None, None, :, None]
+    slope_y = _draw(seeds[3], x, -ranges.shading, ranges.shading) * across[None, :, None, None]
+    # Shading dims what is there: the unexposed border stays black.
+    return x * (1.0 + slope_x + slope_y) + _draw(seeds[4], x, -ranges.brightness, ranges.brightness)
+
+
+def _refocus(x: tf.Tensor, seed: tf.Tensor, ranges: Augmentation) -> tf.Tensor:
+    """Blur or sharpen by a share of the difference to a 5x5 binomial blur."""
+    row = tf.constant([1.0, 4.0, 6.0, 4.0, 1.0]) / 16.0
+    blurred = tf.nn.conv2d(x, row[:, None, None, None], 1, "SAME")
+    blurred = tf.nn.conv2d(blurred, row[None, :, None, None], 1, "SAME")
+    return x + _draw(seed, x, *ranges.sharpness) * (blurred - x)
+
+
+def _black_corner(x: tf.Tensor, seed: tf.Tensor, ranges: Augmentation) -> tf.Tensor:
+    """Black out a rectangle in one of the four corners of some films."""
+    seeds = tf.random.split(seed, 5)
+    place = tf.linspace(0.0, 1.0, tf.shape(x)[1])
+    columns, rows = place[None, None, :, None], place[None, :, None, None]
+    columns = tf.where(_draw(seeds[0], x, 0.0, 1.0) < 0.5, columns, 1.0 - columns)
+    rows = tf.where(_draw(seeds[1], x, 0.0, 1.0) < 0.5, rows, 1.0 - rows)
+    inside = (columns < _draw(seeds[2], x, 0.0, ranges.corner_side)) & (
+        rows < _draw(seeds[3], x, 0.0, ranges.corner_side)
+    )
+    return tf.where(inside & (_draw(seeds[4], x, 0.0, 1.0) < ranges.corners), 0.0, x)

@@ -1,0 +1,156 @@
+"""The training films: their classes, patients and groups, their pixels, and the split by patient.
+
+The folder is that of Kermany et al. 2018 (doi 10.17632/rscbjbr9sj.2, CC BY 4.0): `NORMAL` and `PNEUMONIA`, with the
+patient and the cause in the file name.
+"""
+
+import hashlib
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from shared.modelspec import FilmClass, Label, ModelSpec
+from shared.preprocess import prepare
+from training.errors import DataUnusable
+
+SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
+CLASSES = (FilmClass.NORMAL, FilmClass.BACTERIAL, FilmClass.VIRAL)
+
+# Correlation of two films' 24x24 thumbnails from which they count as the same exposure. In the training set the films
+# of one patient seldom reach it, while a film saved twice at another JPEG quality stays above 0.999.
+NEAR_DUPLICATE = 0.995
+THUMBNAIL = 24
+
+_NORMAL_NAME = re.compile(r"^(?P<patient>(?P<series>NORMAL2-IM|IM)-\d+)-")
+_PNEUMONIA_NAME = re.compile(r"^(?P<patient>person\d+)_(?P<series>bacteria|virus)_")
+_CAUSES = {"bacteria": FilmClass.BACTERIAL, "virus": FilmClass.VIRAL}
+
+
+@dataclass(frozen=True)
+class Film:
+    """One training film, by its file."""
+
+    path: Path
+    film_class: FilmClass
+    patient: str
+    """As the file name has it: `person12`, `IM-0115` or `NORMAL2-IM-0383`."""
+    series: str
+    """`IM` or `NORMAL2-IM` for normal films, `bacteria` or `virus` for pneumonia."""
+
+
+def name_film(path: Path) -> Film:
+    """Read a film's class, patient and series from its folder and file name.
+
+    Raises DataUnusable where the folder or the name is none of the data set's.
+    """
+    folder = path.parent.name.upper()
+    if folder == Label.NORMAL and (match := _NORMAL_NAME.match(path.name)):
+        return Film(path, FilmClass.NORMAL, match["patient"], match["series"])
+    if folder == Label.PNEUMONIA and (match := _PNEUMONIA_NAME.match(path.name)):
+        return Film(path, _CAUSES[match["series"]], match["patient"], match["series"])
+    raise DataUnusable(
+        f"'{folder}/{path.name}' does not name its patient and cause. Expected NORMAL/IM-0001-..., "
+        f"NORMAL/NORMAL2-IM-0001-... or PNEUMONIA/person1_bacteria_... or person1_virus_..."
+    )
+
+
+def list_films(folder: Path) -> list[Film]:
+    """List the films of `folder/NORMAL` and `folder/PNEUMONIA`, sorted by name.
+
+    Raises DataUnusable where either has no film.
+    """
+    films: list[Film] = []
+    for label in Label:
+        paths = [path for path in (folder / label).glob("*") if path.suffix.lower() in SUFFIXES]
+        if not paths:
+            raise DataUnusable(f"No films in {folder / label}. Give the folder that holds NORMAL and PNEUMONIA.")
+        films.extend(name_film(path) for path in sorted(paths))
+    return films
+
+
+def load_pixels(films: Sequence[Film], spec: ModelSpec, cache: Path | None = None) -> tuple[np.ndarray, list[str]]:
+    """Return what the network sees, uint8 (films, size, size, 1), and the sha256 of every file.
+
+    `cache` is a folder for one .npy per content, so that a second run does not decode again.
+    Raises FilmRejected where a film cannot be decoded: the training set is expected to be whole.
+    """
+    contents = [film.path.read_bytes() for film in films]
+    digests = [hashlib.sha256(data).hexdigest() for data in contents]
+    key = hashlib.sha256("\n".join([str(spec.input_size), spec.resize, *digests]).encode()).hexdigest()[:16]
+    stored = cache / f"pixels-{spec.input_size}-{key}.npy" if cache else None
+    if stored and stored.is_file():
+        return np.load(stored), digests
+    pixels = np.stack([prepare(data, spec) for data in contents])
+    if stored:
+        stored.parent.mkdir(parents=True, exist_ok=True)
+        np.save(stored, pixels)
+    return pixels, digests
+
+
+def class_indices(films: Iterable[Film]) -> np.ndarray:
+    """Return each film's class as its place in CLASSES, int64 (films,)."""
+    return np.array([CLASSES.index(film.film_class) for film in films])
+
+
+def near_duplicates(pixels: np.ndarray) -> list[tuple[int, int]]:
+    """Return the pairs of films, uint8 (films, size, size, 1), whose thumbnails correlate at NEAR_DUPLICATE or more."""
+    block = pixels.shape[1] // THUMBNAIL
+    side = block * THUMBNAIL
+    thumbs = pixels[:, :side, :side, 0].reshape(-1, THUMBNAIL, block, THUMBNAIL, block).mean(axis=(2, 4))
+    vectors = thumbs.reshape(len(pixels), -1).astype(np.float32)
+    vectors -= vectors.mean(axis=1, keepdims=True)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True) + 1e-6
+    pairs = []
+    for row, vector in enumerate(vectors[:-1]):
+        alike = np.flatnonzero(vectors[row + 1 :] @ vector >= NEAR_DUPLICATE)
+        pairs.extend((row, row + 1 + int(column)) for column in alike)
+    return pairs
+
+
+def group_films(films: Sequence[Film], digests: Sequence[str], pairs: Iterable[tuple[int, int]] = ()) -> list[str]:
+    """Join films of one patient, of one content and of `pairs` into groups; return each film's group name.
+
+    A group is named after the first patient in it by name.
+    """
+    parent: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while parent.setdefault(name, name) != name:
+            name = parent[name]
+        return name
+
+    def join(one: str, other: str) -> None:
+        first, second = sorted((root(one), root(other)))
+        parent[second] = first
+
+    owner: dict[str, str] = {}
+    for film, digest in zip(films, digests, strict=True):
+        join(film.patient, owner.setdefault(digest, film.patient))
+    for one, other in pairs:
+        join(films[one].patient, films[other].patient)
+    return [root(film.patient) for film in films]
+
+
+def split_by_group(classes: Sequence[str], groups: Sequence[str], share: float, seed: int) -> np.ndarray:
+    """Hold out whole groups, about `share` of each class; return bool (films,), True where held out.
+
+    Groups are taken in an order that `seed` fixes, by the class that most of their films have, until that class has its
+    share. A group larger than what is still missing is passed over, so that one large group cannot fill a class.
+    """
+    members: dict[str, Counter[str]] = defaultdict(Counter)
+    for name, group in zip(classes, groups, strict=True):
+        members[group][name] += 1
+    wanted = {name: share * count for name, count in Counter(classes).items()}
+    held: set[str] = set()
+    for group in np.random.default_rng(seed).permutation(sorted(members)):
+        counts = members[str(group)]
+        (main, _), *_ = counts.most_common(1)
+        if wanted[main] >= 1 and all(count <= wanted[name] + 2 for name, count in counts.items()):
+            held.add(str(group))
+            for name, count in counts.items():
+                wanted[name] -= count
+    return np.array([group in held for group in groups])

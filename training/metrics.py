@@ -1,0 +1,117 @@
+"""The figures of a screening model: from labels and probabilities to a table with intervals."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+from sklearn.metrics import confusion_matrix, roc_auc_score
+
+RESAMPLES: Final = 1000
+CALIBRATION_BINS: Final = 10
+
+
+def fit_temperature(logits: np.ndarray, classes: np.ndarray) -> float:
+    """Return the temperature with the least negative log-likelihood (Guo et al. 2017, arXiv:1706.04599).
+
+    `logits` is (films, classes), `classes` int (films,). Searched from 0.2 to 10 in steps of one per cent.
+    """
+    candidates = np.exp(np.arange(np.log(0.2), np.log(10.0), 0.01))
+    losses = [_negative_log_likelihood(logits / temperature, classes) for temperature in candidates]
+    return round(float(candidates[int(np.argmin(losses))]), 4)
+
+
+def _negative_log_likelihood(logits: np.ndarray, classes: np.ndarray) -> float:
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    log_sums = np.log(np.exp(shifted).sum(axis=1))
+    return float((log_sums - shifted[np.arange(len(classes)), classes]).mean())
+
+
+def threshold_for_sensitivity(truth: np.ndarray, p_pneumonia: np.ndarray, sensitivity: float) -> float:
+    """Return the highest threshold, to four decimals, at which the sensitivity is at least `sensitivity`.
+
+    `truth` is bool (films,), True for pneumonia. Rounded down, which can only find more.
+    """
+    sick = np.sort(p_pneumonia[truth])
+    may_miss = int(np.floor((1.0 - sensitivity) * len(sick) + 1e-9))
+    return float(np.clip(np.floor(sick[may_miss] * 1e4) / 1e4, 1e-4, 0.9999))
+
+
+def calibration_error(truth: np.ndarray, p_pneumonia: np.ndarray) -> float:
+    """Return the expected calibration error of p(pneumonia) in ten bins of equal width, 0 to 1."""
+    places = np.minimum((p_pneumonia * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    gaps = [abs(float((truth[places == k] - p_pneumonia[places == k]).sum())) for k in range(CALIBRATION_BINS)]
+    return sum(gaps) / len(truth)
+
+
+def measure(truth: np.ndarray, p_pneumonia: np.ndarray, threshold: float) -> dict[str, float]:
+    """Return accuracy, recall, specificity, auc and ece for bool `truth` and float `p_pneumonia`, both (films,).
+
+    Both classes must be there.
+    """
+    called = p_pneumonia >= threshold
+    return {
+        "accuracy": float((called == truth).mean()),
+        "recall": float(called[truth].mean()),
+        "specificity": float((~called[~truth]).mean()),
+        "auc": float(roc_auc_score(truth, p_pneumonia)),
+        "ece": calibration_error(truth, p_pneumonia),
+    }
+
+
+def intervals(
+    truth: np.ndarray, p_pneumonia: np.ndarray, threshold: float, groups: Sequence[str] | None = None, seed: int = 0
+) -> dict[str, list[float]]:
+    """Return a 95 % bootstrap interval for each figure of `measure`.
+
+    Whole `groups` are drawn where given (films of one patient are not independent), else single films. Draws that hold
+    one class only are drawn again.
+    """
+    rows = _rows_by_group(groups if groups is not None else [str(i) for i in range(len(truth))])
+    rng = np.random.default_rng(seed)
+    draws = [_measure_draw(rng, rows, truth, p_pneumonia, threshold) for _ in range(RESAMPLES)]
+    names = draws[0].keys()
+    bounds = {name: np.percentile([draw[name] for draw in draws], [2.5, 97.5]) for name in names}
+    return {name: [float(low), float(high)] for name, (low, high) in bounds.items()}
+
+
+def _rows_by_group(groups: Sequence[str]) -> list[np.ndarray]:
+    _, places = np.unique(np.asarray(groups), return_inverse=True)
+    order = np.argsort(places, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(places[order])) + 1)
+
+
+def _measure_draw(
+    rng: np.random.Generator, rows: list[np.ndarray], truth: np.ndarray, p_pneumonia: np.ndarray, threshold: float
+) -> dict[str, float]:
+    while True:
+        drawn = np.concatenate([rows[i] for i in rng.integers(0, len(rows), len(rows))])
+        if 0 < truth[drawn].sum() < len(drawn):
+            return measure(truth[drawn], p_pneumonia[drawn], threshold)
+
+
+def confusion(truth: np.ndarray, p_pneumonia: np.ndarray, threshold: float) -> dict[str, int]:
+    """Count true and false negatives and positives."""
+    tn, fp, fn, tp = confusion_matrix(truth, p_pneumonia >= threshold, labels=[False, True]).ravel()
+    return {"true_negative": int(tn), "false_positive": int(fp), "false_negative": int(fn), "true_positive": int(tp)}
+
+
+def report(
+    truth: np.ndarray, p_pneumonia: np.ndarray, threshold: float, groups: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """Return the figures, their intervals, the confusion matrix, the threshold and the number of films of each label."""
+    return {
+        "films": {"NORMAL": int((~truth).sum()), "PNEUMONIA": int(truth.sum())},
+        "threshold": threshold,
+        **rounded(measure(truth, p_pneumonia, threshold)),
+        "intervals_95": rounded(intervals(truth, p_pneumonia, threshold, groups)),
+        "confusion": confusion(truth, p_pneumonia, threshold),
+    }
+
+
+def rounded(figures: dict[str, Any], digits: int = 4) -> dict[str, Any]:
+    """Round every float in a flat table of numbers and lists of numbers."""
+    to_digits: Callable[[float], float] = lambda value: round(float(value), digits)  # noqa: E731 - a name for one use
+    return {
+        key: [to_digits(v) for v in value] if isinstance(value, list) else to_digits(value)
+        for key, value in figures.items()
+    }

@@ -1,0 +1,47 @@
+"""Fixed changes to films that mimic another X-ray room: how much of a model's figures survives them.
+
+The published test films differ from the training films in framing, exposure and sharpness. None of them is here, so the
+held-out films are changed instead, each in one way, strongly but within what rooms and exports do.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+
+def stress_films(pixels: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the films, uint8 (films, size, size, 1), once for each change, in the same shape."""
+    return {
+        name: np.stack([np.asarray(change(Image.fromarray(film[..., 0])))[..., np.newaxis] for film in pixels])
+        for name, change in CHANGES.items()
+    }
+
+
+def _tone(image: Image.Image, gamma: float) -> Image.Image:
+    return image.point([round(255 * (level / 255) ** gamma) for level in range(256)])
+
+
+def _frame(image: Image.Image, left: float, top: float, right: float, bottom: float) -> Image.Image:
+    """Show the box given in parts of the film's side; what lies outside the film is black."""
+    side = image.width
+    box = tuple(round(part * side) for part in (left, top, right, bottom))
+    return image.crop(box).resize(image.size, Image.Resampling.BILINEAR)
+
+
+def _noise(image: Image.Image) -> Image.Image:
+    grain = np.random.default_rng(0).normal(0, 10, (image.height, image.width))
+    return Image.fromarray((np.asarray(image) + grain).clip(0, 255).astype(np.uint8))
+
+
+CHANGES: Final[dict[str, Callable[[Image.Image], Image.Image]]] = {
+    "darker": lambda image: _tone(image, 1.7),
+    "lighter": lambda image: _tone(image, 0.6),
+    "flat": lambda image: image.point([round(70 + level * 0.45) for level in range(256)]),
+    "closer crop": lambda image: _frame(image, 0.1, 0.08, 0.9, 0.92),
+    "wider frame": lambda image: _frame(image, -0.08, -0.08, 1.08, 1.08),
+    "narrower": lambda image: _frame(image, -0.12, 0.0, 1.12, 1.0),
+    "blurred": lambda image: image.filter(ImageFilter.GaussianBlur(1.2)),
+    "noisy": _noise,
+}
