@@ -102,9 +102,10 @@ class Database:
 
 
 def _make_engine(url: str) -> Engine:
+    # Values stay out of error messages and so out of logs: file names may name patients.
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=10)
-    engine = create_engine(url, connect_args={"timeout": SQLITE_BUSY_SECONDS})
+        return create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=10, hide_parameters=True)
+    engine = create_engine(url, connect_args={"timeout": SQLITE_BUSY_SECONDS}, hide_parameters=True)
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -125,8 +126,9 @@ def _begin_sqlite(connection: Any) -> None:
 def insert_new(session: Session, table: type[Base], rows: list[dict[str, Any]]) -> int:
     """Insert rows, pass over those whose unique key is there already, and return how many were new."""
     dialect = session.get_bind().dialect.name
-    statement = (postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)).on_conflict_do_nothing()
-    return row_count(session.connection().execute(statement.values(rows)))
+    make = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    statement = make(table).values(rows).on_conflict_do_nothing().returning(*table.__table__.primary_key)
+    return len(session.connection().execute(statement).all())
 
 
 def row_count(result: Any) -> int:

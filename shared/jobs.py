@@ -62,11 +62,11 @@ def open_job(
 
 
 def add_films(
-    session: Session, job_id: uuid.UUID, received: Sequence[Received], model: ModelSpec, key: str | None = None
+    session: Session, job_id: uuid.UUID, received: Sequence[Received], model: ModelSpec | None, key: str | None = None
 ) -> int:
     """Add one request's films to an open job and return how many of them now wait for a worker.
 
-    A film that this model has answered before is DONE at once. The same key again adds nothing.
+    A film that this model has answered before is DONE at once; without a model all wait. The same key again adds nothing.
     Raises JobClosed where the job takes no more films.
     """
     job = session.scalars(select(Job).where(Job.id == job_id).with_for_update()).one()
@@ -75,7 +75,7 @@ def add_films(
     if job.closed_at is not None:
         raise JobClosed("This job takes no more films. Start a new job.")
     images = _store_images(session, [item.film for item in received if item.film is not None])
-    answers = _known_predictions(session, images.values(), model)
+    answers = _known_predictions(session, images.values(), model) if model else {}
     start_turn = max(job.next_turn, _virtual_time(session))
     rows = [_screening_row(job, index, start_turn, item, images, answers) for index, item in enumerate(received)]
     for some in _in_parts(rows):

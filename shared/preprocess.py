@@ -28,6 +28,8 @@ def decode(data: bytes, at_least: int) -> Image.Image:
 
     Raises FilmRejected where the bytes are no image of a known format, are cut short or are damaged.
     """
+    if not data:
+        raise FilmRejected(Rejection.EMPTY_FILE, "The file is empty. Copy it again from its source.")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.format == "JPEG":

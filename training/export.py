@@ -2,29 +2,29 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import keras
 import numpy as np
 
 from shared.modelspec import SPEC_FILE, WEIGHTS_FILE, FilmClass, ModelSpec
 from training.card import write_card
-from training.data import CLASSES, class_indices
-from training.evaluate import predict_logits
+from training.data import CLASSES
+from training.evaluate import p_pneumonia, predict_logits
 from training.metrics import fit_temperature, measure, report, rounded, threshold_for_sensitivity
 from training.recipe import Recipe
+from training.split import Side, Split
 from training.stress import stress_films
-
-if TYPE_CHECKING:
-    from training.train import Split
 
 METRICS_FILE: Final = "metrics.json"
 CARD_FILE: Final = "card.md"
 SENSITIVITY: Final = 0.99
+"""What the threshold must reach on the held-out films; a missed pneumonia costs more than a second look."""
 
 POPULATION: Final = "Children of 1 to 5 years, one frontal (AP or PA) chest radiograph"
 TRAINING_DATA: Final = (
@@ -53,37 +53,52 @@ def draft_spec(recipe: Recipe) -> ModelSpec:
     )
 
 
-def write_model(
-    network: keras.Model, recipe: Recipe, split: "Split", models: Path, journal: Sequence[dict[str, float]]
+def write_model(  # noqa: PLR0917 - what a model folder is made of
+    network: keras.Model, recipe: Recipe, split: Split, run: Path, folder: Path, journal: Sequence[dict[str, float]]
 ) -> Path:
-    """Calibrate, choose the threshold, measure, and write the model folder; return it."""
-    folder = models / recipe.name
-    folder.mkdir(parents=True, exist_ok=True)
-    network.save(folder / WEIGHTS_FILE)
-    held = np.flatnonzero(split.held_out)
-    logits = predict_logits(network, split.pixels[held])
-    spec = _fitted_spec(recipe, network, folder, logits, class_indices([split.films[i] for i in held]))
-    figures = measure_held_out(network, spec, split) | {"journal": list(journal), "recipe": recipe.numbers()}
-    (folder / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
-    (folder / METRICS_FILE).write_text(json.dumps(figures, indent=2) + "\n")
-    write_card(folder / CARD_FILE, spec, figures)
+    """Calibrate, choose the threshold, measure, and write the model folder; return it.
+
+    The folder is written in `run` and moved into place whole, so that nobody meets weights and spec of two trainings.
+    """
+    fresh = run / "model"
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    network.save(fresh / WEIGHTS_FILE)
+    spec = fit_spec(recipe, network, fresh / WEIGHTS_FILE, split.held_out)
+    figures = {
+        **measure_held_out(network, spec, split.held_out),
+        "films": {"training": len(split.seen.films), "held_out": len(split.held_out.films)},
+        "recipe": recipe.numbers(),
+        "journal": list(journal),
+    }
+    (fresh / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
+    (fresh / METRICS_FILE).write_text(json.dumps(figures, indent=2) + "\n")
+    write_card(fresh / CARD_FILE, spec, figures)
+    return _put_in_place(fresh, folder, run / "former-model")
+
+
+def _put_in_place(fresh: Path, folder: Path, former: Path) -> Path:
+    shutil.rmtree(former, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if folder.exists():
+        shutil.move(folder, former)
+    shutil.move(fresh, folder)
     return folder
 
 
-def _fitted_spec(
-    recipe: Recipe, network: keras.Model, folder: Path, logits: np.ndarray, classes: np.ndarray
-) -> ModelSpec:
-    draft = draft_spec(recipe).model_copy(update={"temperature": fit_temperature(logits, classes)})
-    sick = classes != CLASSES.index(FilmClass.NORMAL)
-    threshold = threshold_for_sensitivity(sick, draft.p_pneumonia(draft.calibrate(logits)), SENSITIVITY)
+def fit_spec(recipe: Recipe, network: keras.Model, weights: Path, held_out: Side) -> ModelSpec:
+    """Fit temperature and threshold on the held-out films and complete the spec."""
+    logits = predict_logits(network, held_out.pixels)
+    draft = draft_spec(recipe).model_copy(update={"temperature": fit_temperature(logits, held_out.classes)})
+    p = draft.p_pneumonia(draft.calibrate(logits))
     return draft.model_copy(
         update={
-            "threshold": threshold,
+            "threshold": threshold_for_sensitivity(held_out.truth, p, SENSITIVITY),
             "threshold_rule": (
                 f"Sensitivity first: the highest threshold at which at least {SENSITIVITY:.0%} of the held-out "
                 "pneumonia films are called PNEUMONIA"
             ),
-            "sha256": hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest(),
+            "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
             "parameters": network.count_params(),
             "commit": current_commit(),
         }
@@ -93,7 +108,7 @@ def _fitted_spec(
 def current_commit() -> str:
     """Return the commit that the code stands at, or 'uncommitted' where there is none."""
     answer = subprocess.run(
-        ["git", "rev-parse", "--verify", "HEAD"],
+        ["git", "rev-parse", "--verify", "HEAD"],  # noqa: S607 - git stands elsewhere on every system
         cwd=Path(__file__).parent,
         capture_output=True,
         text=True,
@@ -102,30 +117,23 @@ def current_commit() -> str:
     return answer.stdout.strip() if answer.returncode == 0 else "uncommitted"
 
 
-def measure_held_out(network: keras.Model, spec: ModelSpec, split: "Split") -> dict[str, Any]:
+def measure_held_out(network: keras.Model, spec: ModelSpec, held_out: Side) -> dict[str, Any]:
     """Measure the held-out films: plain, by series, by cause, and under fixed changes."""
-    held = np.flatnonzero(split.held_out)
-    films = [split.films[i] for i in held]
-    pixels = split.pixels[held]
-    classes = class_indices(films)
-    truth = classes != CLASSES.index(FilmClass.NORMAL)
-    probabilities = spec.calibrate(predict_logits(network, pixels))
+    truth = held_out.truth
+    probabilities = spec.calibrate(predict_logits(network, held_out.pixels))
     p = spec.p_pneumonia(probabilities)
-    series = np.array([film.series for film in films])
-    sick = probabilities[truth][:, 1:].argmax(axis=1) + 1
+    called = p >= spec.threshold
+    series = np.array([film.series for film in held_out.films])
+    causes = [index for index, name in enumerate(spec.classes) if name is not FilmClass.NORMAL]
+    named = np.array(causes)[probabilities[:, causes].argmax(axis=1)]
     return {
-        "validation": report(truth, p, spec.threshold, [split.groups[i] for i in held]),
+        "validation": report(truth, p, spec.threshold, held_out.groups),
         "at_threshold_0.5": rounded(measure(truth, p, 0.5)),
-        "specificity_by_series": {
-            name: round(float((p[series == name] < spec.threshold).mean()), 4) for name in ("IM", "NORMAL2-IM")
-        },
-        "recall_by_cause": {
-            name: round(float((p[series == name] >= spec.threshold).mean()), 4) for name in ("bacteria", "virus")
-        },
-        "cause_accuracy": round(float((sick == classes[truth]).mean()), 4),
+        "specificity_by_series": rounded({name: (~called)[series == name].mean() for name in ("IM", "NORMAL2-IM")}),
+        "recall_by_cause": rounded({name: called[series == name].mean() for name in ("bacteria", "virus")}),
+        "cause_accuracy": round(float((named == held_out.classes)[truth].mean()), 4),
         "stress": {
-            name: rounded(measure(truth, spec.p_pneumonia(spec.calibrate(predict_logits(network, changed))), spec.threshold))
-            for name, changed in stress_films(pixels).items()
+            name: rounded(measure(truth, p_pneumonia(network, spec, changed), spec.threshold))
+            for name, changed in stress_films(held_out.pixels).items()
         },
-        "films": {"training": int((~split.held_out).sum()), "held_out": len(held)},
     }

@@ -1,6 +1,6 @@
 """The figures of a screening model: from labels and probabilities to a table with intervals."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -98,7 +98,7 @@ def confusion(truth: np.ndarray, p_pneumonia: np.ndarray, threshold: float) -> d
 def report(
     truth: np.ndarray, p_pneumonia: np.ndarray, threshold: float, groups: Sequence[str] | None = None
 ) -> dict[str, Any]:
-    """Return the figures, their intervals, the confusion matrix, the threshold and the number of films of each label."""
+    """Return the figures, their intervals, the confusion matrix, the threshold and the films of each label."""
     return {
         "films": {"NORMAL": int((~truth).sum()), "PNEUMONIA": int(truth.sum())},
         "threshold": threshold,
@@ -110,8 +110,7 @@ def report(
 
 def rounded(figures: dict[str, Any], digits: int = 4) -> dict[str, Any]:
     """Round every float in a flat table of numbers and lists of numbers."""
-    to_digits: Callable[[float], float] = lambda value: round(float(value), digits)  # noqa: E731 - a name for one use
     return {
-        key: [to_digits(v) for v in value] if isinstance(value, list) else to_digits(value)
+        key: [round(float(number), digits) for number in value] if isinstance(value, list) else round(float(value), digits)
         for key, value in figures.items()
     }

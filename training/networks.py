@@ -55,7 +55,8 @@ def _residual(x: keras.KerasTensor, width: int, stride: int, name: str) -> keras
     if stride > 1:
         shortcut = layers.AveragePooling2D(stride, name=f"{name}_shrink")(shortcut)
     if shortcut.shape[-1] != width:
-        shortcut = layers.Conv2D(width, 1, use_bias=False, kernel_initializer="he_normal", name=f"{name}_widen")(shortcut)
+        widen = layers.Conv2D(width, 1, use_bias=False, kernel_initializer="he_normal", name=f"{name}_widen")
+        shortcut = widen(shortcut)
         shortcut = layers.BatchNormalization(momentum=0.95, name=f"{name}_widen_norm")(shortcut)
     x = _convolve(x, width, stride, name=f"{name}_first")
     x = _convolve(x, width, 1, name=f"{name}_second", activate=False)

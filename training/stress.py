@@ -26,7 +26,7 @@ def _tone(image: Image.Image, gamma: float) -> Image.Image:
 def _frame(image: Image.Image, left: float, top: float, right: float, bottom: float) -> Image.Image:
     """Show the box given in parts of the film's side; what lies outside the film is black."""
     side = image.width
-    box = tuple(round(part * side) for part in (left, top, right, bottom))
+    box = (round(left * side), round(top * side), round(right * side), round(bottom * side))
     return image.crop(box).resize(image.size, Image.Resampling.BILINEAR)
 
 
@@ -44,4 +44,5 @@ CHANGES: Final[dict[str, Callable[[Image.Image], Image.Image]]] = {
     "narrower": lambda image: _frame(image, -0.12, 0.0, 1.12, 1.0),
     "blurred": lambda image: image.filter(ImageFilter.GaussianBlur(1.2)),
     "noisy": _noise,
+    "closer crop, blurred": lambda image: _frame(image, 0.1, 0.12, 0.9, 0.96).filter(ImageFilter.GaussianBlur(1.0)),
 }

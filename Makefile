@@ -1,0 +1,64 @@
+# `make` alone prints what there is. Every target brings about what it needs, from nothing but python3 (3.11 to 3.13).
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(firstword $(foreach v,python3 python3.12 python3.11 python3.13,$(if $(shell $(v) -c 'import sys; sys.exit(not (3,11) <= sys.version_info < (3,14))' 2>/dev/null && echo yes),$(v))))
+UV_VERSION := 0.13.8
+UV := .venv/bin/uv
+SYNC = UV_PROJECT_ENVIRONMENT=.venv $(UV) sync --frozen --inexact --quiet
+
+PORT ?= 8000
+DATA_DIR ?= var
+IMAGES ?=
+OUTPUT ?=
+PYTEST_WORKERS ?= 2
+
+.PHONY: help setup run demo check test bench train migrate lock clean
+
+help: ## Print what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@echo
+	@echo "  make run PORT=8000 DATA_DIR=var     make demo IMAGES=folder OUTPUT=results.csv"
+
+setup: .venv/.runtime ## Make the environment in .venv (every other target does it by itself)
+
+run: .venv/.runtime ## Serve on 127.0.0.1 (PORT, DATA_DIR)
+	@exec .venv/bin/pneumoscreen serve --port $(PORT) --data-dir "$(DATA_DIR)"
+
+demo: .venv/.runtime ## Screen the synthetic samples, or IMAGES=folder, and print the table (OUTPUT=file.csv)
+	@.venv/bin/pneumoscreen demo $(if $(IMAGES),--images "$(IMAGES)") $(if $(OUTPUT),--output "$(OUTPUT)")
+
+check: .venv/.development ## Lint, format, types, import contracts, lock file
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	$(UV) lock --check --quiet
+
+test: .venv/.development ## Run every test, browser and real servers included
+	.venv/bin/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup
+
+bench: .venv/.development ## Measure images a second beside a plain Flask app with the same network
+	.venv/bin/python -m benchmarks.throughput
+
+train: .venv/.development ## Train the default model on ../shared/data/chest_xray/train
+	.venv/bin/pneumoscreen train
+
+lock: .venv/bin/uv ## Write uv.lock anew after a change of pyproject.toml
+	$(UV) lock
+
+clean: ## Remove the environment and every cache; data folders stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+.venv/bin/uv:
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed and was not found. Set PYTHON=/path/to/python3."; exit 1; }
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"
+
+.venv/.runtime: pyproject.toml uv.lock | .venv/bin/uv
+	$(SYNC)
+	@touch $@
+
+.venv/.development: pyproject.toml uv.lock | .venv/bin/uv
+	$(SYNC) --all-groups
+	@touch $@ .venv/.runtime

@@ -1,0 +1,113 @@
+"""What the API answers, checked: anything else may stand at the address."""
+
+from http import HTTPStatus
+from typing import TypeVar
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from cli.errors import CommandFailed
+from shared.states import FINAL_STATES
+
+Answer = TypeVar("Answer", bound=BaseModel)
+
+
+class ServerError(CommandFailed):
+    """Say what the server refused."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Me(BaseModel):
+    """The account that a token opens."""
+
+    name: str
+
+
+class Opened(BaseModel):
+    """A job that takes films."""
+
+    id: str
+
+
+class Accepted(BaseModel):
+    """What the server took of one request; each film and each refusal is a row."""
+
+    received: int
+
+
+class Job(BaseModel):
+    """How a job stands."""
+
+    id: str
+    state: str
+    total: int
+    counts: dict[str, int]
+    per_second: float | None = None
+    seconds_left: float | None = None
+
+    @property
+    def settled(self) -> int:
+        """Count the films that need no more work."""
+        return sum(self.counts.get(state, 0) for state in FINAL_STATES)
+
+
+class Changed(BaseModel):
+    """What a cancellation stopped."""
+
+    changed: int
+
+
+class Row(BaseModel):
+    """One film of a job."""
+
+    file: str
+    position: int
+    status: str
+    label: str | None = None
+    confidence: float | None = None
+    p_pneumonia: float | None = None
+    model: str | None = None
+    error: str | None = None
+
+
+class Rows(BaseModel):
+    """One page of a job's films."""
+
+    screenings: list[Row]
+    next: str | None = None
+
+
+def parse(kind: type[Answer], response: httpx.Response) -> Answer:
+    """Check an answer; raise ServerError with the server's own words where it refuses."""
+    status = response.status_code
+    if status == HTTPStatus.UNAUTHORIZED:
+        raise ServerError(
+            "The server does not know this token. It may be revoked, too old or of another server.", status
+        )
+    if response.is_redirect:
+        place = response.headers.get("Location", "")
+        raise ServerError(f"{response.url} moves to '{place}'. Give the right address with --url.", status)
+    if not response.is_success:
+        raise ServerError(sentence(response), status)
+    try:
+        return kind.model_validate_json(response.content)
+    except ValidationError as error:
+        raise CommandFailed(
+            f"{response.url} does not answer as PneumoScreen does. Check --url, and that both sides are one version. "
+            f"Received: {response.text[:80]!r}"
+        ) from error
+
+
+def sentence(response: httpx.Response) -> str:
+    """Say what an error answer says: the detail of a problem document (RFC 9457), else its status."""
+    try:
+        problem = response.json()
+    except ValueError:
+        problem = None
+    known = problem if isinstance(problem, dict) else {}
+    detail = known.get("detail") or known.get("title")
+    status = f"{response.status_code} {response.reason_phrase}".strip()
+    return f"{detail} ({status})" if detail else f"The server answered {status}."

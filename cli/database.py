@@ -1,0 +1,56 @@
+"""The database for commands that work on it directly: settings, one transaction, errors in words."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.orm import Session
+
+from cli.errors import CommandFailed
+from shared.db import Database
+from shared.settings import PREFIX, Settings, load_settings
+
+
+def read_settings(data_dir: Path | None) -> Settings:
+    """Read the settings, with another data folder where one is given; raise CommandFailed where one is wrong."""
+    try:
+        return load_settings(**({} if data_dir is None else {"data_dir": data_dir}))
+    except ValidationError as error:
+        told = "; ".join(f"{PREFIX}{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
+        raise CommandFailed(f"A setting is wrong. {told}") from error
+    except SettingsError as error:
+        raise CommandFailed(f"The settings could not be read: {error}") from error
+
+
+def open_database(settings: Settings) -> Database:
+    """Open the database of the settings; raise CommandFailed where a database file is not there yet."""
+    try:
+        url = make_url(settings.database)
+        if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).is_file():
+            raise CommandFailed(
+                f"There is no database at {url.database} yet. Start 'pneumoscreen serve' once, or name another data "
+                f"folder with --data-dir or {PREFIX}DATA_DIR."
+            )
+        return Database(settings.database)
+    except ArgumentError as error:
+        raise CommandFailed(f"{PREFIX}DATABASE_URL is not the address of a database.") from error
+
+
+@contextmanager
+def transaction(data_dir: Path | None) -> Iterator[Session]:
+    """Open one transaction that writes; a database that refuses becomes CommandFailed."""
+    database = open_database(read_settings(data_dir))
+    try:
+        with database.write() as session:
+            yield session
+    except DBAPIError as error:
+        raise CommandFailed(
+            f"The database did not do this: {str(error.orig).strip().splitlines()[0]}. 'pneumoscreen doctor' says "
+            "whether it is reachable and at the newest migration."
+        ) from error
+    finally:
+        database.close()

@@ -1,0 +1,189 @@
+"""`pneumoscreen doctor`: what this machine has and lacks, and what to do about it. Looks, changes nothing."""
+
+import importlib.util
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import click
+from rich.table import Table
+from rich.text import Text
+from sqlalchemy.exc import SQLAlchemyError
+
+from cli.broker import find_server
+from cli.database import open_database, read_settings
+from cli.errors import CommandFailed
+from cli.report import make_console
+from cli.users import DATA_DIR
+from shared.errors import BrokerAway, ModelUnavailable, PneumoScreenError
+from shared.modelspec import list_models, read_spec, verify_weights
+from shared.presence import Presence
+from shared.settings import PREFIX, Settings
+
+OLDEST, NEWEST = (3, 11), (3, 13)
+GIB: Final = 1024**3
+LITTLE_DISK, NO_DISK = 5 * GIB, GIB // 2
+"""300,000 films of a 224 px set, or 20,000 originals, take about 5 GiB."""
+
+_BACKENDS: Final = {"auto": ("openvino", "tensorflow"), "openvino": ("openvino",), "tensorflow": ("tensorflow",)}
+
+
+class Level(StrEnum):
+    """How a check ended."""
+
+    OK = "OK"
+    WARN = "WARN"
+    FAIL = "FAIL"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the table."""
+
+    subject: str
+    level: Level
+    found: str
+    advice: str = ""
+
+
+Check = Callable[[Settings, int], Finding]
+
+
+@click.command()
+@DATA_DIR
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Port that is to be free.")
+def doctor(data_dir: Path | None, port: int) -> None:
+    """Check that this machine can run PneumoScreen. Exit status 1 where something has to be done first."""
+    settings = read_settings(data_dir)
+    findings = [check(settings, port) for check in CHECKS]
+    _show(findings)
+    if any(finding.level is Level.FAIL for finding in findings):
+        raise SystemExit(1)
+
+
+def check_python(_settings: Settings, _port: int) -> Finding:
+    """Compare the Python that runs with those that are tested."""
+    version = sys.version_info[:2]
+    found = ".".join(map(str, sys.version_info[:3]))
+    if version < OLDEST:
+        return Finding("Python", Level.FAIL, found, "Install Python 3.11, 3.12 or 3.13 and run 'make setup' again.")
+    if version > NEWEST:
+        return Finding("Python", Level.WARN, found, "Not tested with this version; 3.11 to 3.13 are.")
+    return Finding("Python", Level.OK, found)
+
+
+def check_data_folder(settings: Settings, _port: int) -> Finding:
+    """See that the data folder, or the nearest folder above it, can be written and has room."""
+    folder = settings.data_dir.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        advice = f"Give this account the right to write there, or set {PREFIX}DATA_DIR."
+        return Finding("Data folder", Level.FAIL, f"{folder} cannot be written", advice)
+    free = shutil.disk_usage(folder).free
+    found = f"{settings.data_dir}, {free / GIB:,.1f} GiB free"
+    if free < NO_DISK:
+        return Finding("Data folder", Level.FAIL, found, "Free disk space: films would be refused.")
+    if free < LITTLE_DISK:
+        return Finding("Data folder", Level.WARN, found, "Free disk space, or move the data folder to a larger disk.")
+    return Finding("Data folder", Level.OK, found)
+
+
+def check_database(settings: Settings, _port: int) -> Finding:
+    """Connect, and compare the schema with the newest migration."""
+    from migrations.schema import current, newest
+
+    file = settings.data_dir / "pneumoscreen.db"
+    if settings.database_url is None and not file.exists():
+        return Finding("Database", Level.OK, f"{file} is not made yet", "'pneumoscreen serve' makes it.")
+    try:
+        database = open_database(settings)
+        try:
+            present = current(database)
+        finally:
+            database.close()
+    except (SQLAlchemyError, CommandFailed) as error:
+        advice = f"Start the database, or correct {PREFIX}DATABASE_URL."
+        return Finding("Database", Level.FAIL, f"not reachable: {str(error).splitlines()[0]}", advice)
+    if present == newest():
+        return Finding("Database", Level.OK, f"reachable, at migration {present}")
+    advice = "Migrate: start 'pneumoscreen serve' once, or run the migrate service."
+    return Finding("Database", Level.FAIL, f"at migration {present or 'none'}, the newest is {newest()}", advice)
+
+
+def check_redis(settings: Settings, _port: int) -> Finding:
+    """Ask the Redis that is set; where none is set, find the program to embed."""
+    if "redis_url" not in settings.model_fields_set:
+        try:
+            return Finding("Redis", Level.OK, f"{find_server()} will be started by 'serve'")
+        except PneumoScreenError as error:
+            return Finding("Redis", Level.FAIL, "no server program", str(error))
+    presence = Presence(settings)
+    try:
+        return Finding("Redis", Level.OK, f"answers; {len(presence.workers())} workers are ready")
+    except (BrokerAway, ValueError) as error:
+        advice = f"Start it, or correct {PREFIX}REDIS_URL. Films are kept and wait until it answers."
+        return Finding("Redis", Level.FAIL, str(error), advice)
+    finally:
+        presence.close()
+
+
+def check_model(settings: Settings, _port: int) -> Finding:
+    """Read the model's spec and compare its weights with it."""
+    try:
+        spec = read_spec(settings.model_dir)
+        verify_weights(settings.model_dir, spec)
+    except ModelUnavailable as error:
+        return Finding("Model", Level.FAIL, str(error), _model_advice(settings))
+    return Finding("Model", Level.OK, f"{spec.version}, verified")
+
+
+def _model_advice(settings: Settings) -> str:
+    try:
+        names = [spec.name for spec in list_models(settings.models_dir)]
+    except ModelUnavailable:
+        names = []
+    there = f"There is: {', '.join(names)}" if names else f"There is none in {settings.models_dir}"
+    return f"Restore the folder, or name another in {PREFIX}MODEL. {there}."
+
+
+def check_backend(settings: Settings, _port: int) -> Finding:
+    """See that something that runs networks is installed; import nothing."""
+    wanted = _BACKENDS[settings.backend]
+    present = [name for name in wanted if importlib.util.find_spec(name)]
+    if not present or not importlib.util.find_spec("keras"):
+        advice = "Run 'make setup'. A machine that only serves pages needs no backend."
+        return Finding("Backend", Level.FAIL, f"{' or '.join(wanted)} with keras is not installed", advice)
+    return Finding("Backend", Level.OK, f"{', '.join(present)} (setting: {settings.backend})")
+
+
+def check_port(_settings: Settings, port: int) -> Finding:
+    """See that the port can be listened on."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            advice = f"If PneumoScreen runs there already, all is well; else choose another: make run PORT={port + 1}"
+            return Finding("Port", Level.WARN, f"{port} cannot be used: {error.strerror}", advice)
+    return Finding("Port", Level.OK, f"{port} is free")
+
+
+CHECKS: Final[Sequence[Check]] = (
+    check_python, check_data_folder, check_database, check_redis, check_model, check_backend, check_port,
+)  # fmt: skip
+
+
+def _show(findings: Sequence[Finding]) -> None:
+    styles = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
+    table = Table("check", "", "found", "what to do")
+    for finding in findings:
+        level = Text(finding.level, style=styles[finding.level])
+        table.add_row(finding.subject, level, Text(finding.found), Text(finding.advice))
+    make_console().print(table)

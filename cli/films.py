@@ -1,0 +1,114 @@
+"""The films on this machine: find the files that paths mean, and pack them into requests."""
+
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from shared.intake import ZIP_SIGNATURES, display_name
+from shared.settings import MIB
+
+BATCH_BYTES: Final = 8 * MIB
+BATCH_FILES: Final = 20
+
+# Droppings of file managers; everything else that starts with a dot is hidden and skipped as well.
+_JUNK: Final = {"__macosx", "thumbs.db", "desktop.ini"}
+
+
+@dataclass(frozen=True)
+class LocalFile:
+    """One file to send."""
+
+    path: Path
+    name: str
+    """The path as the user gave it; unique in a run."""
+    size: int
+    """In bytes."""
+    is_zip: bool
+    modified_ns: int
+
+    @property
+    def sent_name(self) -> str:
+        """Name the file as the server will show it; a quotation mark does not survive a multipart header."""
+        return display_name(self.name.replace('"', "'"))
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A file or folder that could not be read here."""
+
+    name: str
+    reason: str
+
+
+def collect(paths: Sequence[str]) -> list[LocalFile | Unreadable]:
+    """Find every file that files and folders mean, sorted within a folder, each once.
+
+    Hidden files and macOS's own are skipped inside folders, not where they are named themselves.
+    """
+    found: dict[str, Path | Unreadable] = {}
+    for given in paths:
+        for item in _walk(Path(given), ()):
+            place = Path(item.name) if isinstance(item, Unreadable) else item
+            # Not resolved: two links to one film are two files to the user.
+            found.setdefault(os.path.normpath(place.absolute()), item)
+    return [item if isinstance(item, Unreadable) else _inspect(item) for item in found.values()]
+
+
+def _walk(path: Path, above: tuple[str, ...]) -> Iterator[Path | Unreadable]:
+    if not path.is_dir():
+        yield path
+        return
+    real = os.path.realpath(path)
+    if real in above:
+        # A link to a folder that it lies in leads round for ever; its files are found without it.
+        return
+    try:
+        children = sorted(path.iterdir())
+    except OSError as error:
+        yield Unreadable(_shown(path), f"The folder could not be read: {error.strerror}.")
+        return
+    for child in children:
+        if not _is_junk(child.name):
+            yield from _walk(child, (*above, real))
+
+
+def _is_junk(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _JUNK
+
+
+def _inspect(path: Path) -> LocalFile | Unreadable:
+    name = _shown(path)
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return Unreadable(name, "This is not a regular file.")
+        with path.open("rb") as file:
+            is_zip = file.read(len(ZIP_SIGNATURES[0])).startswith(ZIP_SIGNATURES)
+    except OSError as error:
+        return Unreadable(name, f"The file could not be read: {error.strerror}.")
+    return LocalFile(path, name, status.st_size, is_zip, status.st_mtime_ns)
+
+
+def _shown(path: Path) -> str:
+    """Write a path as text; bytes that are not UTF-8 become escapes, so that the name stays unique."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def pack(files: Iterable[LocalFile]) -> Iterator[list[LocalFile]]:
+    """Group files into requests of at most BATCH_FILES and BATCH_BYTES; a ZIP or a larger file goes alone."""
+    batch: list[LocalFile] = []
+    for file in files:
+        alone = file.is_zip or file.size > BATCH_BYTES
+        full = len(batch) == BATCH_FILES or sum(f.size for f in batch) + file.size > BATCH_BYTES
+        if batch and (alone or full):
+            yield batch
+            batch = []
+        batch.append(file)
+        if alone:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

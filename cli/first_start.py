@@ -1,0 +1,79 @@
+"""What a first start on one machine needs: a signing key, a first account, a local token and the sample films."""
+
+import os
+import secrets
+import tempfile
+from pathlib import Path
+
+from sqlalchemy import exists, select
+from sqlalchemy.orm import Session
+
+from shared import accounts
+from shared.audit import Action, record
+from shared.db import Database
+from shared.samples import write_samples
+from shared.tables import Role, User
+
+FIRST_USER = "admin"
+TOKEN_FILE = "token"  # noqa: S105  # the name of a file
+SAMPLES_FOLDER = "samples"
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, whole or not at all."""
+    handle, name = tempfile.mkstemp(dir=path.parent)  # made with mode 0600
+    with os.fdopen(handle, "w") as file:
+        file.write(text)
+    Path(name).replace(path)
+
+
+def secret_key(data_dir: Path) -> str:
+    """Return the key that signs sessions; make it once and keep it."""
+    path = data_dir / "secret_key"
+    if not path.exists():
+        write_private(path, secrets.token_hex(32))
+    return path.read_text()
+
+
+def sign_in_secret(database: Database) -> str | None:
+    """Make a one-time sign-in secret while no account has a password; None once one has."""
+    with database.write() as session:
+        if session.scalar(select(exists().where(User.password_hash.is_not(None)))):
+            return None
+        return accounts.make_link(session, _first_admin(session))
+
+
+def _first_admin(session: Session) -> User:
+    found = session.scalar(
+        select(User).where(User.role == Role.ADMIN, User.is_active).order_by(User.created_at).limit(1)
+    )
+    if found is not None:
+        return found
+    user = accounts.add_user(session, FIRST_USER, Role.ADMIN)
+    record(session, Action.USER_CHANGED, user_id=None, subject=user.id)
+    return user
+
+
+def keep_local_token(database: Database, data_dir: Path) -> None:
+    """Keep an API token for this computer's own command line in the data folder.
+
+    Whoever can read that folder can read the database in it too, so the token gives nothing more away.
+    """
+    path = data_dir / TOKEN_FILE
+    with database.write() as session:
+        if path.exists() and accounts.token_user(session, path.read_text()) is not None:
+            return
+        user = _first_admin(session)
+        token = accounts.make_token(session, user, "this computer")
+        record(session, Action.TOKEN_CHANGED, user_id=None, subject=user.id)
+    write_private(path, token)
+
+
+def keep_samples(data_dir: Path) -> None:
+    """Draw the synthetic sample films once; the folder appears when it is complete."""
+    folder = data_dir / SAMPLES_FOLDER
+    if folder.is_dir():
+        return
+    unfinished = Path(tempfile.mkdtemp(dir=data_dir))
+    write_samples(unfinished)
+    unfinished.replace(folder)

@@ -1,0 +1,65 @@
+"""The command `pneumoscreen`: a table of commands, each loaded when it is called."""
+
+import importlib
+from typing import Any, Final
+
+import click
+
+from cli.errors import CommandFailed
+from shared.errors import PneumoScreenError
+
+# Listing the commands must not load them: `train` alone would take seconds to import.
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "serve": ("cli.serve:serve", "Start everything on this machine and serve the pages."),
+    "screen": ("cli.screen:screen", "Screen films through a server and write the results."),
+    "demo": ("cli.demo:demo", "Start a server of its own, screen sample films, stop."),
+    "users": ("cli.users:users", "List, add and change accounts."),
+    "tokens": ("cli.tokens:tokens", "Make, list and revoke API tokens."),
+    "doctor": ("cli.doctor:doctor", "Check that this machine can run PneumoScreen."),
+    "models": ("cli.models:models", "List the models and check their files."),
+    "evaluate": ("cli.evaluate:evaluate", "Measure a model on a folder of labelled films."),
+    "train": ("cli.train:train", "Train a model."),
+}
+
+
+class LazyGroup(click.Group):
+    """Find commands in COMMANDS and import one only to run it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
+        """Name the commands in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # likewise
+        """Import the module of one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        try:
+            command: click.Command = getattr(importlib.import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            raise CommandFailed(
+                f"'{cmd_name}' needs the Python package '{error.name}', which is not installed. Run 'make setup'."
+            ) from error
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # likewise
+        """Write the list of commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; an error raised on purpose becomes one sentence and exit status 2."""
+        try:
+            return super().invoke(ctx)
+        except PneumoScreenError as error:
+            raise CommandFailed(str(error)) from error
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="pneumoscreen", prog_name="pneumoscreen")
+def main() -> None:
+    """Screen chest X-rays for pneumonia in bulk. Decision support, not a diagnosis."""
+
+
+if __name__ == "__main__":
+    main(prog_name="pneumoscreen")

@@ -1,0 +1,156 @@
+"""The programs that make up PneumoScreen, and the supervisor that keeps them running on one machine."""
+
+import ctypes
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from shared.queue import SCREENING_QUEUE, SWEEP_QUEUE
+
+log = logging.getLogger(__name__)
+
+EX_CONFIG: Final = 78
+"""A program ends with this where starting it again would not help (sysexits.h); `worker.app` uses it too."""
+
+STOP_SECONDS: Final = 30.0
+STEADY_SECONDS: Final = 30.0
+LONGEST_PAUSE: Final = 30.0
+LOG_BYTES: Final = 10 * 1024 * 1024
+
+_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+
+
+def web_command(host: str, port: int, threads: int) -> list[str]:
+    """Return the command of the pages and the API."""
+    return [
+        *(sys.executable, "-m", "gunicorn", "web.wsgi:app"),
+        *("--bind", f"{host}:{port}", "--worker-class", "gthread", "--workers", "1", "--threads", str(threads)),
+        # An upload of gigabytes takes minutes; a thread that reads one is not stuck.
+        *("--timeout", "0", "--graceful-timeout", str(int(STOP_SECONDS) - 5), "--keep-alive", "15"),
+        *("--worker-tmp-dir", "/dev/shm" if Path("/dev/shm").is_dir() else "/tmp"),  # noqa: S108  # gunicorn's heartbeat file
+    ]
+
+
+def worker_command(processes: int, name: str = "worker") -> list[str]:
+    """Return the command of the workers, one process for each network held."""
+    return [
+        *(sys.executable, "-m", "celery", "-A", "worker.app", "worker", "--pool", "prefork"),
+        *("--concurrency", str(processes), "--queues", f"{SCREENING_QUEUE},{SWEEP_QUEUE}", "--hostname", f"{name}@%h"),
+        # Neither gossip nor mingle is used, and both cost traffic and start-up time on Redis.
+        *("--without-gossip", "--without-mingle", "--loglevel", "INFO"),
+    ]
+
+
+def clock_command(schedule: Path) -> list[str]:
+    """Return the command of the clock that has the sweep run."""
+    return [
+        *(sys.executable, "-m", "celery", "-A", "worker.app", "beat"),
+        *("--schedule", str(schedule), "--pidfile", "", "--loglevel", "WARNING"),
+    ]
+
+
+def _end_with_parent() -> None:
+    """Have the kernel stop this child when the supervisor dies, however it dies."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+@dataclass
+class Program:
+    """One supervised program."""
+
+    name: str
+    command: list[str]
+    process: "subprocess.Popen[bytes] | None" = None
+    started_at: float = 0.0
+    pause: float = 1.0
+    next_start: float = 0.0
+    given_up: bool = False
+
+
+@dataclass
+class Supervisor:
+    """Start programs, start again what dies, and stop all together."""
+
+    environment: Mapping[str, str]
+    log_folder: Path | None
+    """Where each program's output goes; None lets it through to the terminal."""
+    programs: list[Program] = field(default_factory=list)
+
+    def start(self, name: str, command: list[str]) -> Program:
+        """Start a program and watch it from now on."""
+        program = Program(name, command)
+        self._launch(program)
+        self.programs.append(program)
+        return program
+
+    def _launch(self, program: Program) -> None:
+        program.started_at = time.monotonic()
+        output = self._open_log(program.name)
+        try:
+            program.process = subprocess.Popen(  # noqa: S603  # commands are made in this file
+                program.command,
+                env={**os.environ, **self.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # Ctrl-C in the terminal reaches the supervisor alone
+                preexec_fn=_end_with_parent,  # noqa: PLW1509  # safe: the supervisor has no threads
+            )
+        finally:
+            if output is not None:
+                os.close(output)
+
+    def _open_log(self, name: str) -> int | None:
+        if self.log_folder is None:
+            return None
+        self.log_folder.mkdir(parents=True, exist_ok=True)
+        path = self.log_folder / f"{name}.log"
+        if path.exists() and path.stat().st_size > LOG_BYTES:
+            path.replace(path.with_suffix(".log.1"))
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def watch(self) -> list[Program]:
+        """Start again what has died and return what has been given up since the last look."""
+        given_up = []
+        for program in self.programs:
+            if program.given_up or program.process is None or program.process.poll() is None:
+                continue
+            if program.process.returncode == EX_CONFIG:
+                program.given_up = True
+                given_up.append(program)
+            elif program.next_start == 0.0:
+                self._plan_restart(program)
+            elif time.monotonic() >= program.next_start:
+                program.next_start = 0.0
+                self._launch(program)
+        return given_up
+
+    def _plan_restart(self, program: Program) -> None:
+        now = time.monotonic()
+        steady = now - program.started_at > STEADY_SECONDS
+        program.pause = 1.0 if steady else min(program.pause * 2, LONGEST_PAUSE)
+        program.next_start = now + program.pause
+        status = program.process.returncode if program.process else None
+        log.warning("%s ended with status %s; it starts again in %.0f s.", program.name, status, program.pause)
+
+    def stop(self) -> None:
+        """Stop every program, last started first; Redis, the first, so ends after all who need it."""
+        for program in reversed(self.programs):
+            process = program.process
+            if process is None or process.poll() is not None:
+                continue
+            process.terminate()
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                log.warning("%s did not stop within %.0f s and is killed.", program.name, STOP_SECONDS)
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()

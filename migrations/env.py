@@ -1,0 +1,40 @@
+"""How Alembic reaches the database; `migrations.schema` calls this with an engine."""
+
+from typing import Literal
+
+from alembic import context
+from sqlalchemy import Connection, text
+
+import shared.tables  # noqa: F401  # fills the metadata
+from shared.db import Base, UtcDateTime
+
+# One migration at a time, also when several machines start at once; the number only has to be ours.
+ADVISORY_LOCK = 7_663_001
+LOCK_SECONDS = 10
+
+
+def _render(kind: str, item: object, _autogen: object) -> str | Literal[False]:
+    """Write our own column types as what they are in the database, so that a migration needs nothing of ours."""
+    return "sa.DateTime(timezone=True)" if kind == "type" and isinstance(item, UtcDateTime) else False
+
+
+def run(connection: Connection) -> None:
+    """Migrate in one transaction; a failed migration leaves nothing behind."""
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        render_as_batch=connection.dialect.name == "sqlite",
+        compare_type=True,
+        render_item=_render,
+    )
+    with context.begin_transaction():
+        if connection.dialect.name == "postgresql":
+            connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'"))
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": ADVISORY_LOCK})
+        context.run_migrations()
+
+
+engine = context.config.attributes["engine"]
+with engine.execution_options(write=True).connect() as shared_connection:
+    run(shared_connection)
+    shared_connection.commit()

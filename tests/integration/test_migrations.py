@@ -1,0 +1,41 @@
+"""Migrations on both databases: from empty, one head, no drift, down and up again."""
+
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.script import ScriptDirectory
+
+from migrations import schema
+from shared.db import Database
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database(request: pytest.FixtureRequest, tmp_path: Path):
+    url = f"sqlite:///{tmp_path / 'empty.db'}"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("empty_postgres_url")
+    database = Database(url)
+    yield database
+    database.close()
+
+
+def test_there_is_one_head() -> None:
+    assert len(ScriptDirectory(str(schema.FOLDER)).get_heads()) == 1
+
+
+def test_an_empty_database_comes_to_the_newest_schema_without_drift(empty_database: Database) -> None:
+    assert schema.current(empty_database) is None
+    schema.upgrade(empty_database)
+    assert schema.current(empty_database) == schema.newest()
+    command.check(schema.configuration(empty_database))
+
+
+def test_every_migration_goes_down_and_up_again(empty_database: Database) -> None:
+    configuration = schema.configuration(empty_database)
+    schema.upgrade(empty_database)
+    for _ in ScriptDirectory(str(schema.FOLDER)).walk_revisions():
+        command.downgrade(configuration, "-1")
+    assert schema.current(empty_database) is None
+    schema.upgrade(empty_database)
+    command.check(configuration)

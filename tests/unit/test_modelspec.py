@@ -1,0 +1,161 @@
+"""A model folder's spec: calibration, the verdict at the threshold, and folders that are not what they say."""
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from pydantic import ValidationError
+
+from shared.errors import ModelUnavailable
+from shared.modelspec import FilmClass, Label, ModelSpec, list_models, read_spec, verify_weights
+
+WEIGHTS = b"the weights of a network"
+FIELDS = {
+    "name": "test-model",
+    "description": "for tests",
+    "input_size": 192,
+    "classes": ("normal", "bacterial", "viral"),
+    "temperature": 1.5,
+    "threshold": 0.4,
+    "threshold_rule": "fixed",
+    "intended_population": "none",
+    "training_data": "none",
+    "licence": "none",
+    "sha256": hashlib.sha256(WEIGHTS).hexdigest(),
+    "parameters": 1,
+    "commit": "uncommitted",
+    "trained_at": datetime(2026, 1, 1, tzinfo=UTC),
+}
+LOGITS = arrays.arrays(np.float32, (5, 3), elements=st.floats(-60, 60, width=32))
+
+
+def make_spec(**changes: object) -> ModelSpec:
+    return ModelSpec.model_validate(FIELDS | changes)
+
+
+def write_folder(folder: Path, spec: ModelSpec) -> Path:
+    folder.mkdir()
+    (folder / "spec.json").write_text(spec.model_dump_json())
+    (folder / "model.keras").write_bytes(WEIGHTS)
+    return folder
+
+
+@given(logits=LOGITS, temperature=st.floats(0.05, 20))
+def test_calibrated_rows_sum_to_one_and_keep_the_order_of_the_logits(logits: np.ndarray, temperature: float) -> None:
+    probabilities = make_spec(temperature=temperature).calibrate(logits)
+    assert probabilities.sum(axis=1) == pytest.approx(1.0)
+    assert ((probabilities >= 0) & (probabilities <= 1)).all()
+    first = np.take_along_axis(probabilities, logits.argmax(axis=1)[:, np.newaxis], axis=1)[:, 0]
+    assert first == pytest.approx(probabilities.max(axis=1))
+
+
+@given(logits=LOGITS, low=st.floats(0.1, 5), step=st.floats(0.01, 5))
+def test_a_higher_temperature_never_makes_the_answer_surer(logits: np.ndarray, low: float, step: float) -> None:
+    sure = make_spec(temperature=low).calibrate(logits).max(axis=1)
+    unsure = make_spec(temperature=low + step).calibrate(logits).max(axis=1)
+    assert (unsure <= sure + 1e-12).all()
+
+
+def test_temperature_one_is_the_softmax() -> None:
+    logits = np.log(np.array([[0.2, 0.5, 0.3]]))
+    assert make_spec(temperature=1.0).calibrate(logits) == pytest.approx(np.array([[0.2, 0.5, 0.3]]))
+
+
+def test_p_pneumonia_is_the_sum_of_the_causes() -> None:
+    assert make_spec().p_pneumonia(np.array([[0.7, 0.1, 0.2], [1.0, 0.0, 0.0]])) == pytest.approx([0.3, 0.0])
+
+
+def test_p_pneumonia_does_not_depend_on_the_order_of_the_classes() -> None:
+    spec = make_spec(classes=("bacterial", "normal", "viral"))
+    assert spec.p_pneumonia(np.array([[0.1, 0.7, 0.2]])) == pytest.approx([0.3])
+
+
+@pytest.mark.parametrize(
+    ("p", "label", "confidence"),
+    [(0.4, Label.PNEUMONIA, 0.4), (0.39999, Label.NORMAL, 0.60001), (1.0, Label.PNEUMONIA, 1.0), (0.0, Label.NORMAL, 1.0)],
+    ids=["at the threshold", "just below", "certain", "none"],
+)
+def test_the_label_turns_at_the_threshold(p: float, label: Label, confidence: float) -> None:
+    (verdict,) = make_spec().judge(np.array([[1.0 - p, p, 0.0]]))
+    assert verdict.label is label
+    assert verdict.confidence == pytest.approx(confidence)
+    assert verdict.p_pneumonia == pytest.approx(p)
+
+
+def test_the_cause_is_the_likelier_one_and_only_named_for_pneumonia() -> None:
+    viral, healthy = make_spec().judge(np.array([[0.1, 0.3, 0.6], [0.9, 0.06, 0.04]]))
+    assert viral.cause is FilmClass.VIRAL
+    assert healthy.cause is None
+    assert viral.probabilities == pytest.approx({"normal": 0.1, "bacterial": 0.3, "viral": 0.6})
+
+
+def test_a_model_that_tells_no_causes_names_none() -> None:
+    (verdict,) = make_spec(classes=("normal", "pneumonia")).judge(np.array([[0.1, 0.9]]))
+    assert verdict.label is Label.PNEUMONIA
+    assert verdict.cause is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"classes": ("bacterial", "viral")},
+        {"classes": ("normal",)},
+        {"classes": ("normal", "viral", "viral")},
+        {"temperature": 0},
+        {"threshold": 1},
+        {"sha256": "abc"},
+        {"name": "../models"},
+        {"resize": "crop"},
+        {"surprise": 1},
+    ],
+    ids=str,
+)
+def test_a_spec_that_makes_no_sense_is_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        make_spec(**changes)
+
+
+def test_a_folder_is_read_back_as_written(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "one", make_spec())
+    spec = read_spec(folder)
+    assert spec == make_spec()
+    assert spec.version == f"test-model@{FIELDS['sha256'][:12]}"
+    assert verify_weights(folder, spec) == folder / "model.keras"
+    assert list_models(tmp_path) == [spec]
+
+
+def test_changed_weights_are_refused_also_after_a_first_good_look(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "one", make_spec())
+    verify_weights(folder, make_spec())
+    (folder / "model.keras").write_bytes(WEIGHTS + b"!")
+    with pytest.raises(ModelUnavailable, match="Expected sha256 .* received"):
+        verify_weights(folder, make_spec())
+
+
+def test_missing_weights_are_named(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "one", make_spec())
+    (folder / "model.keras").unlink()
+    with pytest.raises(ModelUnavailable, match=r"'test-model' has no model\.keras"):
+        verify_weights(folder, make_spec())
+
+
+def test_a_missing_spec_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelUnavailable, match=r"has no spec\.json"):
+        read_spec(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", json.dumps({"name": "half"})], ids=["empty", "cut", "list", "half"])
+def test_a_damaged_spec_is_named(tmp_path: Path, damage: str) -> None:
+    (tmp_path / "spec.json").write_text(damage)
+    with pytest.raises(ModelUnavailable, match="damaged"):
+        read_spec(tmp_path)
+
+
+def test_no_models_folder_means_no_models(tmp_path: Path) -> None:
+    assert list_models(tmp_path / "absent") == []

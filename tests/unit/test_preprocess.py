@@ -1,0 +1,201 @@
+"""From bytes to what the network sees: every format and mode, and every way a file can be bad."""
+
+import io
+import struct
+import zlib
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
+
+from shared.errors import FilmRejected, Rejection
+from shared.modelspec import FilmClass, ModelSpec
+from shared.preprocess import decode, prepare, thumbnail
+
+SPEC = ModelSpec(
+    name="test",
+    description="for tests",
+    input_size=192,
+    classes=(FilmClass.NORMAL, FilmClass.BACTERIAL, FilmClass.VIRAL),
+    temperature=1.0,
+    threshold=0.5,
+    threshold_rule="fixed",
+    intended_population="none",
+    training_data="none",
+    licence="none",
+    sha256="0" * 64,
+    parameters=1,
+    commit="uncommitted",
+    trained_at=datetime(2026, 1, 1, tzinfo=UTC),
+)
+
+
+def draw_film() -> Image.Image:
+    """Draw a film with no symmetry, black to white, 320 wide and 256 high."""
+    y, x = np.mgrid[0:256, 0:320].astype(np.float32)
+    lung = np.exp(-(((x - 90) / 50) ** 2 + ((y - 120) / 80) ** 2))
+    heart = np.exp(-(((x - 210) / 60) ** 2 + ((y - 180) / 40) ** 2))
+    values = 0.5 * x / 319 + 0.3 * y / 255 - 0.4 * lung + 0.5 * heart
+    values = (values - values.min()) / (values.max() - values.min())
+    return Image.fromarray((values * 255).astype(np.uint8))
+
+
+FILM = draw_film()
+ROTATED = 6  # EXIF orientation: turn clockwise by 90 degrees to show (CIPA DC-008, tag 0x0112)
+
+
+def encode(image: Image.Image, file_format: str, **options: object) -> bytes:
+    out = io.BytesIO()
+    image.save(out, file_format, **options)
+    return out.getvalue()
+
+
+def in_mode(mode: str) -> Image.Image:
+    """Return the film in a Pillow mode; alpha is opaque, 16-bit samples use their whole range."""
+    if mode == "I;16":
+        return Image.fromarray(np.asarray(FILM).astype(np.uint16) * 257)
+    if mode == "LA":
+        return Image.merge("LA", (FILM, Image.new("L", FILM.size, 255)))
+    if mode == "P":
+        return FILM.convert("RGB").quantize(256)
+    return FILM.convert("RGB").convert(mode) if mode in {"RGBA", "CMYK"} else FILM.convert(mode)
+
+
+REFERENCE = prepare(encode(FILM, "PNG"), SPEC)
+
+KINDS = [
+    *[("JPEG", mode) for mode in ("L", "RGB", "CMYK")],
+    *[("PNG", mode) for mode in ("L", "I;16", "RGB", "P", "LA", "RGBA")],
+    *[("TIFF", mode) for mode in ("L", "I;16", "RGB", "P", "RGBA", "CMYK")],
+    *[("BMP", mode) for mode in ("L", "RGB", "P")],
+    *[("WEBP", mode) for mode in ("L", "RGB", "RGBA")],
+]
+
+
+@pytest.mark.parametrize(("file_format", "mode"), KINDS, ids=[f"{f}-{m}" for f, m in KINDS])
+def test_every_format_and_mode_gives_the_same_film(file_format: str, mode: str) -> None:
+    film = prepare(encode(in_mode(mode), file_format), SPEC)
+    assert film.shape == (192, 192, 1)
+    assert film.dtype == np.uint8
+    # Lossy formats and palettes of fewer greys differ by a few levels; a wrong mode differs by dozens.
+    assert np.abs(film.astype(int) - REFERENCE).mean() < 3.0
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_a_film_turned_by_its_exif_equals_the_upright_one(file_format: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = ROTATED
+    lying = FILM.transpose(Image.Transpose.ROTATE_90)
+    options: dict[str, object] = {"lossless": True} if file_format == "WEBP" else {}
+    turned = prepare(encode(lying, file_format, exif=exif, **options), SPEC)
+    unturned = prepare(encode(lying, file_format, **options), SPEC)
+    assert np.abs(turned.astype(int) - REFERENCE).mean() < 2.0
+    assert np.abs(unturned.astype(int) - REFERENCE).mean() > 20.0
+
+
+def test_sixteen_bits_are_scaled_by_the_films_own_range() -> None:
+    twelve_bit = Image.fromarray(np.asarray(FILM).astype(np.uint16) * 16 + 7)
+    film = prepare(encode(twelve_bit, "PNG"), SPEC)
+    assert np.abs(film.astype(int) - REFERENCE).max() <= 1
+
+
+def test_a_flat_sixteen_bit_film_is_black_not_an_error() -> None:
+    flat = Image.fromarray(np.full((40, 50), 1234, dtype=np.uint16))
+    assert not prepare(encode(flat, "PNG"), SPEC).any()
+
+
+def test_transparent_areas_become_black() -> None:
+    clear = Image.new("RGBA", (64, 64), (255, 255, 255, 0))
+    assert not prepare(encode(clear, "PNG"), SPEC).any()
+
+
+def test_a_large_jpeg_is_decoded_small_and_looks_the_same() -> None:
+    large = FILM.resize((2560, 2048), Image.Resampling.BICUBIC)
+    data = encode(large, "JPEG", quality=90)
+    assert decode(data, at_least=384).size == (640, 512)
+    assert np.abs(prepare(data, SPEC).astype(int) - REFERENCE).mean() < 2.0
+
+
+def test_a_film_of_the_networks_own_size_is_not_touched() -> None:
+    pixels = np.arange(192 * 192, dtype=np.uint32).reshape(192, 192).astype(np.uint8)
+    assert np.array_equal(prepare(encode(Image.fromarray(pixels), "PNG"), SPEC)[..., 0], pixels)
+
+
+def test_a_thumbnail_keeps_the_aspect_ratio() -> None:
+    with Image.open(io.BytesIO(thumbnail(FILM, 160))) as small:
+        assert small.size == (160, 128)
+
+
+def png_header(width: int, height: int) -> bytes:
+    """Make a PNG that claims a size and holds a few bytes."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 64)) + chunk(b"IEND", b"")
+
+
+JPEG = encode(FILM, "JPEG")
+PNG = encode(FILM, "PNG")
+TIFF = encode(FILM, "TIFF")
+WEBP = encode(FILM, "WEBP")
+BMP = encode(FILM, "BMP")
+
+BAD = {
+    "empty": (b"", Rejection.EMPTY_FILE),
+    "text": (b"Dear colleague, please find the film attached.", Rejection.UNKNOWN_FORMAT),
+    "pdf": (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", Rejection.UNKNOWN_FORMAT),
+    "gif": (encode(FILM, "GIF"), Rejection.UNKNOWN_FORMAT),
+    "jpeg cut short": (JPEG[: len(JPEG) // 2], Rejection.TRUNCATED_IMAGE),
+    "png cut short": (PNG[: len(PNG) // 2], Rejection.TRUNCATED_IMAGE),
+    "bmp cut short": (BMP[: len(BMP) // 2], Rejection.TRUNCATED_IMAGE),
+    "bomb": (png_header(60_000, 60_000), Rejection.TOO_MANY_PIXELS),
+    "small bomb": (png_header(10_000, 10_000), Rejection.TOO_MANY_PIXELS),
+}
+
+
+@pytest.mark.parametrize(("data", "code"), BAD.values(), ids=BAD.keys())
+def test_bad_bytes_are_rejected_with_their_code_and_a_sentence(data: bytes, code: Rejection) -> None:
+    with pytest.raises(FilmRejected) as rejected:
+        prepare(data, SPEC)
+    assert rejected.value.code is code
+    assert rejected.value.message.endswith(".")
+
+
+@pytest.mark.parametrize("data", [TIFF[: len(TIFF) // 2], WEBP[: len(WEBP) // 2]], ids=["tiff", "webp"])
+def test_other_formats_cut_short_are_rejected(data: bytes) -> None:
+    with pytest.raises(FilmRejected):
+        prepare(data, SPEC)
+
+
+SMALL = ImageOps.contain(FILM, (48, 48))
+SEEDS = [
+    encode(SMALL, "JPEG"),
+    encode(SMALL, "PNG"),
+    encode(SMALL, "TIFF", compression="tiff_lzw"),
+    encode(SMALL, "WEBP"),
+    encode(SMALL, "BMP"),
+    encode(Image.fromarray(np.asarray(SMALL).astype(np.uint16) * 257), "PNG"),
+]
+MUTATION = st.tuples(st.integers(0, 4000), st.integers(0, 255))
+
+
+@settings(max_examples=400, deadline=None)
+@given(seed=st.sampled_from(SEEDS), changes=st.lists(MUTATION, max_size=12), keep=st.floats(0.2, 1.0))
+def test_damaged_bytes_give_a_film_or_a_rejection_and_nothing_else(
+    seed: bytes, changes: list[tuple[int, int]], keep: float
+) -> None:
+    data = bytearray(seed[: max(1, int(len(seed) * keep))])
+    for place, value in changes:
+        data[place % len(data)] = value
+    try:
+        film = prepare(bytes(data), SPEC)
+    except FilmRejected as rejected:
+        assert isinstance(rejected.code, Rejection)
+    else:
+        assert film.shape == (192, 192, 1)
+        assert film.dtype == np.uint8

@@ -1,0 +1,90 @@
+"""The figures, against hand-made cases and their definitions."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from training.metrics import (
+    calibration_error,
+    confusion,
+    fit_temperature,
+    intervals,
+    measure,
+    report,
+    threshold_for_sensitivity,
+)
+
+TRUTH = np.array([False, False, False, False, True, True, True, True])
+P = np.array([0.1, 0.2, 0.3, 0.7, 0.6, 0.8, 0.9, 0.4])
+
+
+def test_figures_of_a_small_case_counted_by_hand() -> None:
+    figures = measure(TRUTH, P, threshold=0.5)
+    assert figures["accuracy"] == pytest.approx(6 / 8)
+    assert figures["recall"] == pytest.approx(3 / 4)
+    assert figures["specificity"] == pytest.approx(3 / 4)
+    # Of the 16 pairs of a sick and a healthy film, (0.6, 0.7) and (0.4, 0.7) stand the wrong way round.
+    assert figures["auc"] == pytest.approx(14 / 16)
+
+
+def test_confusion_of_a_small_case_counted_by_hand() -> None:
+    assert confusion(TRUTH, P, 0.5) == {"true_negative": 3, "false_positive": 1, "false_negative": 1, "true_positive": 3}
+
+
+def test_a_film_at_the_threshold_is_called_pneumonia() -> None:
+    assert confusion(np.array([True, False]), np.array([0.5, 0.5]), 0.5)["true_positive"] == 1
+
+
+def test_calibration_error_is_zero_where_probabilities_come_true() -> None:
+    truth = np.array([True] * 3 + [False] * 7 + [True] * 8 + [False] * 2)
+    assert calibration_error(truth, np.array([0.3] * 10 + [0.8] * 10)) == pytest.approx(0.0)
+
+
+def test_calibration_error_is_the_gap_where_all_are_too_sure() -> None:
+    assert calibration_error(np.array([True, False]), np.array([0.99, 0.99])) == pytest.approx(0.49)
+
+
+@given(st.integers(0, 1000), st.sampled_from([0.9, 0.95, 0.99]))
+def test_the_threshold_keeps_its_promise_and_is_the_highest_that_does(seed: int, sensitivity: float) -> None:
+    rng = np.random.default_rng(seed)
+    truth = rng.random(300) < 0.6
+    p = np.clip(rng.normal(0.4 + 0.3 * truth, 0.15), 0.01, 0.99)
+    threshold = threshold_for_sensitivity(truth, p, sensitivity)
+    assert (p[truth] >= threshold).mean() >= sensitivity
+    assert (p[truth] >= threshold + 2e-4).mean() < sensitivity or (np.diff(np.sort(p[truth])) < 3e-4).any()
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_the_temperature_that_made_the_labels_is_found_again(temperature: float) -> None:
+    rng = np.random.default_rng(5)
+    logits = rng.normal(0, 3, (20_000, 3))
+    scaled = np.exp(logits / temperature)
+    cumulated = (scaled / scaled.sum(axis=1, keepdims=True)).cumsum(axis=1)
+    classes = (rng.random((20_000, 1)) > cumulated).sum(axis=1)
+    assert fit_temperature(logits, classes) == pytest.approx(temperature, rel=0.06)
+
+
+def test_intervals_hold_the_figure_and_widen_where_films_hang_together() -> None:
+    rng = np.random.default_rng(2)
+    patients = np.repeat(np.arange(40), 10)
+    truth = patients % 2 == 0
+    p = np.clip(0.35 + 0.3 * truth + np.repeat(rng.normal(0, 0.2, 40), 10), 0.01, 0.99)
+    figures = measure(truth, p, 0.5)
+    by_film = intervals(truth, p, 0.5)
+    by_patient = intervals(truth, p, 0.5, [str(patient) for patient in patients])
+    for name, (low, high) in by_patient.items():
+        assert low <= figures[name] <= high or name == "ece"
+    assert np.ptp(by_patient["recall"]) > 1.5 * np.ptp(by_film["recall"])
+
+
+def test_intervals_work_with_one_film_of_a_class() -> None:
+    low, high = intervals(np.array([True, True, True, False]), np.array([0.9, 0.8, 0.7, 0.1]), 0.5)["auc"]
+    assert low == high == 1.0
+
+
+def test_a_report_is_whole_and_the_same_each_time() -> None:
+    one = report(TRUTH, P, 0.5)
+    assert one == report(TRUTH, P, 0.5)
+    assert one["films"] == {"NORMAL": 4, "PNEUMONIA": 4}
+    assert set(one["intervals_95"]) == {"accuracy", "recall", "specificity", "auc", "ece"}

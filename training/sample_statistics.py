@@ -1,0 +1,62 @@
+"""Fit the statistics that the synthetic sample films are drawn from.
+
+    python -m training.sample_statistics [DATA]
+
+Reads the train split, writes `shared/samples.npz` (see `shared/samples.py`); half a minute on one core. Twenty
+principal components at 64x64 pixels hold what films of a class have in common and nothing by which one child could be known again.
+"""
+
+import sys
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from shared.modelspec import FilmClass
+from training.data import CLASSES, class_indices, list_films, load_pixels
+from training.export import draft_spec
+from training.recipe import COMPACT_CNN
+
+ROOT: Final = Path(__file__).parents[1]
+SIDE: Final = 64
+COMPONENTS: Final = 20
+
+
+def principal_components(films: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Find mean (pixels,), components (count, pixels) and their standard deviations (count,) of films (n, pixels)."""
+    mean = films.mean(axis=0)
+    covariance = np.cov(films - mean, rowvar=False)
+    values, vectors = np.linalg.eigh(covariance)
+    order = np.argsort(values)[::-1][:count]
+    components = vectors[:, order].T
+    # The sign of an eigenvector is arbitrary; its largest weight is made positive so that the file does not depend on it.
+    strongest = components[np.arange(count), np.abs(components).argmax(axis=1)]
+    return mean, components * np.sign(strongest)[:, np.newaxis], np.sqrt(values[order])
+
+
+def fit_statistics(pixels: np.ndarray, is_normal: np.ndarray) -> dict[str, np.ndarray]:
+    """Fit both kinds: uint8 films (n, size, size, 1) and bool (n,) to float16 arrays named `<kind>_<part>`."""
+    block = pixels.shape[1] // SIDE
+    small = pixels.reshape(-1, SIDE, block, SIDE, block).mean(axis=(2, 4), dtype=np.float32).reshape(len(pixels), -1)
+    arrays: dict[str, np.ndarray] = {}
+    for kind, chosen in (("normal", is_normal), ("pneumonia", ~is_normal)):
+        mean, components, spread = principal_components(small[chosen], COMPONENTS)
+        arrays[f"{kind}_mean"] = mean.reshape(SIDE, SIDE).astype(np.float16)
+        # Scaled by their spread, so that a coefficient is drawn from the standard normal distribution.
+        scaled = components * spread[:, np.newaxis]
+        arrays[f"{kind}_components"] = scaled.reshape(COMPONENTS, SIDE, SIDE).astype(np.float16)
+    return arrays
+
+
+def main(data: Path) -> None:
+    """Fit and write the file."""
+    films = list_films(data)
+    pixels, _ = load_pixels(films, draft_spec(COMPACT_CNN), ROOT / "runs" / "cache")
+    target = ROOT / "shared" / "samples.npz"
+    arrays = fit_statistics(pixels, class_indices(films) == CLASSES.index(FilmClass.NORMAL))
+    np.savez_compressed(target, allow_pickle=False, **arrays)
+    print(f"{target}: {target.stat().st_size:,} bytes from {len(films):,} films")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT.parent / "shared" / "data" / "chest_xray" / "train")

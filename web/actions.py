@@ -1,0 +1,53 @@
+"""What people do to a job that is there: cancel and retry, with their trace in the audit trail."""
+
+import uuid
+
+from flask import abort, g, request
+from sqlalchemy.orm import Session
+
+from shared import jobs
+from shared.audit import Action, record
+from shared.queue import ring_or_wait
+from shared.tables import Job, Role
+from web.listing import get_job
+from web.parts import parts
+
+
+def seen_job(db: Session, job_id: uuid.UUID) -> Job:
+    """Return a job; answer 404 where there is none or the account may not know of it."""
+    job = get_job(db, g.user, job_id)
+    if job is None:
+        abort(404, f"There is no job {job_id}.")
+    return job
+
+
+def own_job(db: Session, job_id: uuid.UUID) -> Job:
+    """Return a job that the account may change; answer 403 where it may only look at it."""
+    job = seen_job(db, job_id)
+    if not owns(job):
+        abort(403, "Only who sent a job, or an administrator, may change it.")
+    return job
+
+
+def owns(job: Job) -> bool:
+    """Tell whether the account that asks may change a job."""
+    return g.user.role is Role.ADMIN or job.created_by_id == g.user.id
+
+
+def cancel(job_id: uuid.UUID) -> int:
+    """Cancel what has not ended in a job and return how many films that stopped."""
+    with parts().database.write() as db:
+        own_job(db, job_id)
+        changed = jobs.cancel(db, job_id)
+        record(db, Action.JOB_CANCELLED, user_id=g.user.id, subject=job_id, address=request.remote_addr)
+    return changed
+
+
+def retry(job_id: uuid.UUID) -> int:
+    """Queue again what failed, was rejected by a worker or was cancelled; return how many films."""
+    with parts().database.write() as db:
+        own_job(db, job_id)
+        changed = jobs.retry(db, job_id)
+        record(db, Action.JOB_RETRIED, user_id=g.user.id, subject=job_id, address=request.remote_addr)
+    ring_or_wait(parts().doorbell, changed)
+    return changed

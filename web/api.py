@@ -1,0 +1,209 @@
+"""The JSON API, version 1. Its contract is docs/http.md and /api/v1/openapi.json."""
+
+import uuid
+from http import HTTPStatus
+from typing import Final, TypeVar
+
+from flask import Blueprint, Response, abort, g, request, url_for
+from flask.typing import ResponseReturnValue
+from pydantic import BaseModel
+from sqlalchemy.orm import Session
+
+from shared import jobs
+from shared.states import State
+from shared.tables import Source
+from web import listing, schemas
+from web.actions import cancel, own_job, retry, seen_job
+from web.auth import SUBMITTERS, requires
+from web.export import export_films
+from web.listing import FilterError, Filters, Order
+from web.openapi import document
+from web.parts import parts
+from web.progress import job_progress, jobs_progress
+from web.security import CSRF_HEADER, check_csrf_token, streams_body
+from web.uploads import Receipt, open_job, read_wishes, receive_films, receive_job
+
+blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
+
+E = TypeVar("E", Order, State)
+
+_ROWS: Final = 100
+
+
+@blueprint.post("/jobs")
+@requires(*SUBMITTERS)
+@streams_body
+def submit_job() -> ResponseReturnValue:
+    """Take a whole job as a form, or open an empty one from JSON."""
+    source = Source.API if g.by_token else Source.WEB
+    if request.mimetype == "multipart/form-data":
+        return _job_receipt(receive_job(source), HTTPStatus.ACCEPTED)
+    if request.mimetype != "application/json":
+        abort(415, f"Send multipart/form-data or application/json. Received: '{request.mimetype}'.")
+    if not g.by_token:
+        check_csrf_token(request.headers.get(CSRF_HEADER))
+    body = request.get_json()
+    if not isinstance(body, dict):
+        abort(400, "Send a JSON object.")
+    job = open_job(read_wishes(body, source))
+    return _job_receipt(Receipt(job), HTTPStatus.CREATED)
+
+
+@blueprint.post("/jobs/<uuid:job_id>/films")
+@requires(*SUBMITTERS)
+@streams_body
+def add_films(job_id: uuid.UUID) -> ResponseReturnValue:
+    """Add films to an open job."""
+    with parts().database.read() as db:
+        own_job(db, job_id)
+    receipt = receive_films(job_id)
+    body = schemas.FilmsReceipt(
+        received=len(receipt.received),
+        queued=receipt.queued,
+        rejected=schemas.rejected(receipt),
+        status_url=url_for("api.show_job", job_id=job_id),
+    )
+    return _json(body, HTTPStatus.ACCEPTED)
+
+
+@blueprint.post("/jobs/<uuid:job_id>/close")
+@requires(*SUBMITTERS)
+def close_job(job_id: uuid.UUID) -> ResponseReturnValue:
+    """End a job's upload."""
+    with parts().database.write() as db:
+        own_job(db, job_id)
+        jobs.close_job(db, job_id)
+    return show_job(job_id)
+
+
+@blueprint.get("/jobs")
+@requires()
+def list_jobs() -> ResponseReturnValue:
+    """List jobs, newest first."""
+    with parts().database.read() as db:
+        page = listing.list_jobs(db, g.user, request.args.get("cursor"), _limit())
+        progress = jobs_progress(db, page.rows)
+    rows = [schemas.JobStatus.of(job, progress[job.id]) for job in page.rows]
+    return _json(schemas.JobList(jobs=rows, next=_next_address(page.next_cursor)))
+
+
+@blueprint.get("/jobs/<uuid:job_id>")
+@requires()
+def show_job(job_id: uuid.UUID) -> ResponseReturnValue:
+    """Show where a job stands."""
+    with parts().database.read() as db:
+        return _json(_status(db, job_id))
+
+
+@blueprint.get("/jobs/<uuid:job_id>/screenings")
+@requires()
+def list_screenings(job_id: uuid.UUID) -> ResponseReturnValue:
+    """List a job's films by position."""
+    state = _choose("state", State, None)
+    with parts().database.read() as db:
+        seen_job(db, job_id)
+        page = listing.job_rows(db, job_id, state, request.args.get("cursor"), _limit())
+    films = [schemas.Film(**schemas.film_values(row)) for row in page.rows]
+    return _json(schemas.FilmList(screenings=films, next=_next_address(page.next_cursor)))
+
+
+@blueprint.post("/jobs/<uuid:job_id>/cancel")
+@requires(*SUBMITTERS)
+def cancel_job(job_id: uuid.UUID) -> ResponseReturnValue:
+    """Cancel what has not ended in a job."""
+    return _changed(job_id, cancel(job_id))
+
+
+@blueprint.post("/jobs/<uuid:job_id>/retry")
+@requires(*SUBMITTERS)
+def retry_job(job_id: uuid.UUID) -> ResponseReturnValue:
+    """Queue again what failed, was rejected by a worker or was cancelled."""
+    return _changed(job_id, retry(job_id))
+
+
+@blueprint.get("/predictions")
+@requires()
+def list_predictions() -> ResponseReturnValue:
+    """List films across jobs, filtered; `format=csv` streams all of them."""
+    filters = Filters.from_args(request.args)
+    order = _choose("order", Order, Order.NEWEST) or Order.NEWEST
+    form = request.args.get("format", "json")
+    if form == "csv":
+        return export_films(filters, order, "csv")
+    if form != "json":
+        raise FilterError("format", f"Give json or csv. Received: '{form}'.")
+    with parts().database.read() as db:
+        page = listing.list_films(db, g.user, filters, order, request.args.get("cursor"), _limit())
+    rows = [schemas.prediction_row(row) for row in page.rows]
+    return _json(schemas.PredictionList(predictions=rows, next=_next_address(page.next_cursor)))
+
+
+@blueprint.get("/me")
+@requires()
+def show_me() -> ResponseReturnValue:
+    """Show the account that asks."""
+    return _json(schemas.Me(name=g.user.name, role=g.user.role))
+
+
+@blueprint.get("/openapi.json")
+def show_openapi() -> ResponseReturnValue:
+    """Describe this API; it names no data, so it needs no sign-in."""
+    return document()
+
+
+def _json(body: BaseModel, status: int = HTTPStatus.OK) -> Response:
+    return Response(body.model_dump_json(), status, content_type="application/json")
+
+
+def _job_receipt(receipt: Receipt, status: int) -> Response:
+    job = receipt.job
+    with parts().database.read() as db:
+        state = job_progress(db, job).state
+    addresses = schemas.job_addresses(job)
+    body = schemas.JobReceipt(
+        id=job.id,
+        name=job.name,
+        state=state,
+        **addresses,
+        received=len(receipt.received),
+        queued=receipt.queued,
+        rejected=schemas.rejected(receipt),
+    )
+    response = _json(body, status)
+    response.headers["Location"] = addresses["status_url"]
+    return response
+
+
+def _status(db: Session, job_id: uuid.UUID) -> schemas.JobStatus:
+    job = seen_job(db, job_id)
+    return schemas.JobStatus.of(job, job_progress(db, job))
+
+
+def _changed(job_id: uuid.UUID, changed: int) -> Response:
+    with parts().database.read() as db:
+        return _json(schemas.Changed(changed=changed, job=_status(db, job_id)))
+
+
+def _limit() -> int:
+    value = request.args.get("limit", str(_ROWS))
+    if not value.isdecimal() or not 1 <= int(value) <= listing.MOST_ROWS:
+        raise FilterError("limit", f"Give a whole number from 1 to {listing.MOST_ROWS}. Received: '{value}'.")
+    return int(value)
+
+
+def _choose(name: str, kind: type[E], default: E | None) -> E | None:
+    value = request.args.get(name)
+    if not value:
+        return default
+    try:
+        return kind(value)
+    except ValueError as error:
+        raise FilterError(name, f"Give one of {', '.join(kind)}. Received: '{value}'.") from error
+
+
+def _next_address(cursor: str | None) -> str | None:
+    """Return this request's own address with the next cursor."""
+    if cursor is None or request.endpoint is None:
+        return None
+    values = {**(request.view_args or {}), **request.args.to_dict(), "cursor": cursor}
+    return url_for(request.endpoint, **values)

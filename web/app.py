@@ -1,0 +1,70 @@
+"""The web application: doors, API and pages, put together from their parts."""
+
+from datetime import timedelta
+
+from flask import Flask
+
+from shared.db import Database
+from shared.errors import PneumoScreenError
+from shared.queue import CeleryDoorbell, Doorbell, make_celery
+from shared.settings import MIB, PREFIX, Settings
+from shared.storage import FolderStore, Store
+from web import api, auth, films, health, problems, samples, security
+from web.pages import blueprints as pages
+from web.parts import EXTENSION, Parts
+
+# Everything but an upload is a small form or a small JSON object; uploads stream and count for themselves.
+MOST_FORM_BYTES = 1 * MIB
+
+
+class SecretKeyMissing(PneumoScreenError):  # noqa: N818  # named as the errors of shared are
+    """Say which setting signs the sessions."""
+
+
+def create_app(
+    settings: Settings,
+    *,
+    database: Database | None = None,
+    store: Store | None = None,
+    doorbell: Doorbell | None = None,
+) -> Flask:
+    """Build the application; raise SecretKeyMissing where nothing signs its sessions.
+
+    Parts that are not given are made from the settings.
+    """
+    app = Flask(__name__)
+    app.config.from_mapping(_configuration(settings))
+    app.extensions[EXTENSION] = Parts(
+        settings,
+        database or Database(settings.database),
+        store or FolderStore(settings.store),
+        doorbell or CeleryDoorbell(make_celery(settings), settings.batch_size),
+    )
+    problems.install(app)
+    health.install(app)
+    auth.install(app)
+    for blueprint in (auth.blueprint, api.blueprint, films.blueprint, samples.blueprint, health.blueprint, *pages):
+        app.register_blueprint(blueprint)
+    security.install(app, settings)
+    return app
+
+
+def _configuration(settings: Settings) -> dict[str, object]:
+    if settings.secret_key is None:
+        raise SecretKeyMissing(
+            f"{PREFIX}SECRET_KEY is not set. Give it at least 32 random characters, or a file pneumoscreen_secret_key "
+            f"in the folder that {PREFIX}SECRETS_DIR names."
+        )
+    return {
+        "SECRET_KEY": settings.secret_key.get_secret_value(),
+        "MAX_CONTENT_LENGTH": MOST_FORM_BYTES,
+        "SESSION_COOKIE_NAME": "pneumoscreen",
+        "SESSION_COOKIE_HTTPONLY": True,
+        "SESSION_COOKIE_SAMESITE": "Lax",
+        "SESSION_COOKIE_SECURE": settings.secure_cookies,
+        "SESSION_REFRESH_EACH_REQUEST": False,
+        "PERMANENT_SESSION_LIFETIME": timedelta(hours=settings.session_hours),
+        # An upload may take longer than the hour that Flask-WTF gives a token; the session's own end bounds it.
+        "WTF_CSRF_TIME_LIMIT": None,
+        "WTF_CSRF_CHECK_DEFAULT": False,
+    }

@@ -1,0 +1,98 @@
+"""The films themselves, as pictures that a browser shows."""
+
+import io
+import threading
+import uuid
+from collections.abc import Callable
+from typing import Final
+
+from flask import Blueprint, Response, abort, g, request
+from flask.typing import ResponseReturnValue
+
+from shared.audit import Action, record
+from shared.errors import FilmRejected
+from shared.storage import THUMBNAIL
+from web.auth import requires
+from web.listing import FilmDetail, get_film
+from web.parts import parts
+
+blueprint = Blueprint("films", __name__, url_prefix="/films")
+
+IMAGE_SIDE: Final = 1600
+_PREVIEW: Final = "preview"
+_QUALITY: Final = 90
+_YEAR_SECONDS: Final = 365 * 24 * 3600
+
+# One film at a time is decoded in full: the largest takes 64 MB for each byte of a pixel.
+_one_decode = threading.Lock()
+
+
+@blueprint.get("/<uuid:screening_id>/thumbnail")
+@requires()
+def thumbnail(screening_id: uuid.UUID) -> ResponseReturnValue:
+    """Show the small picture that a worker made; 404 until it has."""
+    film = _seen_film(screening_id)
+    return _picture(film, THUMBNAIL, lambda sha256: _derived(sha256, THUMBNAIL))
+
+
+@blueprint.get("/<uuid:screening_id>/image")
+@requires()
+def image(screening_id: uuid.UUID) -> ResponseReturnValue:
+    """Show the film, upright and grey, at most IMAGE_SIDE pixels long."""
+    film = _seen_film(screening_id)
+    response = _picture(film, _PREVIEW, _preview)
+    with parts().database.write() as db:
+        record(db, Action.FILM_VIEWED, user_id=g.user.id, subject=screening_id, address=request.remote_addr)
+    return response
+
+
+def _seen_film(screening_id: uuid.UUID) -> FilmDetail:
+    with parts().database.read() as db:
+        film = get_film(db, g.user, screening_id)
+    if film is None or film.sha256 is None:
+        abort(404, f"There is no film {screening_id}.")
+    return film
+
+
+def _picture(film: FilmDetail, kind: str, make: Callable[[str], bytes]) -> Response:
+    """Answer with a JPEG that never changes: what a sha256 names stays the same."""
+    sha256 = film.sha256 or ""
+    if request.if_none_match.contains(f"{sha256}-{kind}"):
+        response = Response(status=304)
+    else:
+        response = Response(make(sha256), mimetype="image/jpeg")
+        response.headers["Content-Disposition"] = "inline"
+    response.set_etag(f"{sha256}-{kind}")
+    response.headers["Cache-Control"] = f"private, max-age={_YEAR_SECONDS}, immutable"
+    return response
+
+
+def _derived(sha256: str, kind: str) -> bytes:
+    try:
+        return parts().store.get_derived(sha256, kind)
+    except FileNotFoundError:
+        abort(404, "There is no such picture yet.")
+
+
+def _preview(sha256: str) -> bytes:
+    store = parts().store
+    with _one_decode:
+        try:
+            return store.get_derived(sha256, _PREVIEW)
+        except FileNotFoundError:
+            data = _render(store.get(sha256))
+        store.put_derived(sha256, _PREVIEW, data)
+    return data
+
+
+def _render(data: bytes) -> bytes:
+    from shared.preprocess import decode  # noqa: PLC0415  # the decoder loads with the first film shown
+
+    try:
+        picture = decode(data, at_least=IMAGE_SIDE)
+    except FilmRejected as rejection:
+        abort(404, rejection.message)
+    picture.thumbnail((IMAGE_SIDE, IMAGE_SIDE), reducing_gap=2.0)
+    out = io.BytesIO()
+    picture.save(out, "JPEG", quality=_QUALITY)
+    return out.getvalue()

@@ -1,0 +1,27 @@
+"""The help page; its tables are made from the states and rejections that the code knows."""
+
+from flask import Blueprint, render_template
+from flask.typing import ResponseReturnValue
+
+from shared.errors import Rejection
+from shared.states import State
+from web.auth import requires
+from web.pages import words
+from web.parts import parts
+
+blueprint = Blueprint("guide", __name__)
+
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WebP")
+
+
+@blueprint.get("/help")
+@requires()
+def index() -> ResponseReturnValue:
+    """Explain what it does and must not be used for."""
+    return render_template(
+        "guide/index.html",
+        settings=parts().settings,
+        formats=FORMATS,
+        states=[(state, words.STATES[state]) for state in State],
+        reasons=[(code.value, words.REJECTIONS[code]) for code in Rejection] + list(words.FAILURES.items()),
+    )

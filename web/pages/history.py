@@ -1,0 +1,111 @@
+"""Every film that was ever sent, filtered, in order, a page at a time, and as a file."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Blueprint, Response, g, render_template, request, stream_with_context, url_for
+from flask.typing import ResponseReturnValue
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from shared.audit import Action, record
+from shared.modelspec import Label
+from shared.states import State
+from shared.tables import Job, Model
+from web.auth import requires
+from web.listing import FilterError, Filters, Order, Page, get_job, list_films
+from web.pages import words
+from web.parts import parts
+
+blueprint = Blueprint("history", __name__)
+
+FILMS_A_PAGE = 50
+CONFIDENCES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+
+
+@dataclass(frozen=True)
+class Chip:
+    """One active filter, and the address of the same list without it."""
+
+    text: str
+    without: str
+
+
+@blueprint.get("/history")
+@requires()
+def index() -> ResponseReturnValue:
+    """Show one page of what is filtered."""
+    try:
+        filters, order, problem = Filters.from_args(request.args), _order(), None
+    except FilterError as error:
+        filters, order, problem = Filters(), Order.NEWEST, str(error)
+    with parts().database.read() as db:
+        page = Page([], None, None)
+        if problem is None:
+            page = list_films(db, g.user, filters, order, request.args.get("cursor") or None, FILMS_A_PAGE)
+        job = get_job(db, g.user, filters.job_id) if filters.job_id else None
+        models = _model_names(db)
+    values = filters.to_args()
+    shown = render_template(
+        "history/index.html",
+        page=page,
+        problem=problem,
+        values=values,
+        order=order.value,
+        exported={**values, "order": order.value},
+        models=models,
+        active=_chips(values, order, job),
+        confidences=_confidences,
+        newer=_turn(page.previous_cursor, values, order),
+        older=_turn(page.next_cursor, values, order),
+    )
+    return shown, 422 if problem else 200
+
+
+def _order() -> Order:
+    given = request.args.get("order") or Order.NEWEST.value
+    try:
+        return Order(given)
+    except ValueError as error:
+        raise FilterError("order", f"Give {' or '.join(Order)}. Received: '{given}'.") from error
+
+
+def _turn(cursor: str | None, values: dict[str, str], order: Order) -> str | None:
+    if cursor is None:
+        return None
+    return url_for("history.index", **values, order=order.value, cursor=cursor or None)
+
+
+def _model_names(db: Session) -> list[str]:
+    """List the models that have screened here, each exact set of weights by its version."""
+    rows = db.execute(select(Model.name, Model.sha256).order_by(Model.created_at.desc()))
+    return [f"{name}@{sha256[:12]}" for name, sha256 in rows]
+
+
+def _confidences(present: str | None) -> list[tuple[str, str]]:
+    """List the steps of a confidence filter, and the one in the address where it is none of them."""
+    steps = {*CONFIDENCES, *([float(present)] if present else [])}
+    return [(str(step), f"{step * 100:g}%") for step in sorted(steps)]
+
+
+def _chips(values: dict[str, str], order: Order, job: Job | None) -> list[Chip]:
+    said = {name: _say(name, value, job) for name, value in values.items()}
+    return [
+        Chip(text, url_for("history.index", **{k: v for k, v in values.items() if k != name}, order=order.value))
+        for name, text in said.items()
+    ]
+
+
+def _say(name: str, value: str, job: Job | None) -> str:
+    sentences: dict[str, Any] = {
+        "label": lambda: f"Label: {words.LABELS[Label(value)].name}",
+        "min_confidence": lambda: f"Confidence from {float(value) * 100:g}%",
+        "max_confidence": lambda: f"Confidence to {float(value) * 100:g}%",
+        "since": lambda: f"Sent from {value}",
+        "until": lambda: f"Sent to {value}",
+        "job": lambda: f"Job: {job.name if job else value}",
+        "model": lambda: f"Model: {value}",
+        "text": lambda: f"File name contains: {value}",
+        "state": lambda: f"State: {words.STATES[State(value)].name}",
+    }
+    return str(sentences[name]())

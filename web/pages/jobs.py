@@ -1,0 +1,128 @@
+"""The list of jobs, one job while it is screened, and what people do to it."""
+
+import uuid
+from typing import Any
+
+from flask import Blueprint, abort, flash, g, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from sqlalchemy.orm import Session
+
+from shared import jobs as queue
+from shared.audit import Action, record
+from shared.queue import ring_or_wait
+from shared.states import State, sources
+from shared.tables import Job, Source
+from web.auth import requires
+from web.listing import get_job, job_rows, list_jobs
+from web.pages import overview
+from web.pages.shown import plural
+from web.parts import parts
+from web.progress import job_progress, jobs_progress
+from web.uploads import check_owner, owns
+
+blueprint = Blueprint("jobs", __name__)
+
+JOBS_A_PAGE = 25
+FILMS_A_PAGE = 100
+
+SOURCES = {Source.WEB: "from the web page", Source.API: "by the API", Source.CLI: "from the command line",
+           Source.SAMPLES: "synthetic samples"}  # fmt: skip
+
+
+@blueprint.get("/jobs")
+@requires()
+def index() -> ResponseReturnValue:
+    """List jobs, newest first."""
+    with parts().database.read() as db:
+        page = list_jobs(db, g.user, request.args.get("cursor"), JOBS_A_PAGE)
+        progress = jobs_progress(db, page.rows)
+    return render_template(
+        "jobs/list.html",
+        entries=[(job, progress[job.id]) for job in page.rows],
+        newer=_turn(page.previous_cursor),
+        older=_turn(page.next_cursor),
+    )
+
+
+@blueprint.get("/jobs/<uuid:job_id>")
+@requires()
+def show(job_id: uuid.UUID) -> ResponseReturnValue:
+    """Show one job."""
+    with parts().database.read() as db:
+        return render_template("jobs/job.html", **_job_page(db, find(db, job_id)))
+
+
+@blueprint.get("/jobs/<uuid:job_id>/fragment")
+@requires()
+def fragment(job_id: uuid.UUID) -> ResponseReturnValue:
+    """Show the part of a job's page that changes; the page asks for it again and again."""
+    with parts().database.read() as db:
+        return render_template("jobs/fragment.html", **_job_page(db, find(db, job_id)))
+
+
+@blueprint.post("/jobs/<uuid:job_id>/cancel")
+@requires()
+def cancel(job_id: uuid.UUID) -> ResponseReturnValue:
+    """Stop what has not ended."""
+    with parts().database.write() as db:
+        check_owner(find(db, job_id))
+        changed = queue.cancel(db, job_id)
+        record(db, Action.JOB_CANCELLED, user_id=g.user.id, subject=job_id, address=request.remote_addr)
+    flash(f"The job is cancelled: {plural(changed, 'film')} will not be screened.", "info")
+    return redirect(url_for("jobs.show", job_id=job_id), 303)
+
+
+@blueprint.post("/jobs/<uuid:job_id>/retry")
+@requires()
+def retry(job_id: uuid.UUID) -> ResponseReturnValue:
+    """Queue again what failed, was rejected by a worker or was cancelled."""
+    with parts().database.write() as db:
+        check_owner(find(db, job_id))
+        changed = queue.retry(db, job_id)
+        record(db, Action.JOB_RETRIED, user_id=g.user.id, subject=job_id, address=request.remote_addr)
+    ring_or_wait(parts().doorbell, changed)
+    flash(f"{plural(changed, 'film')} will be screened again.", "info")
+    return redirect(url_for("jobs.show", job_id=job_id), 303)
+
+
+def find(db: Session, job_id: uuid.UUID) -> Job:
+    """Return a job that the signed-in person may see; answer 404 for any other, so that none is revealed."""
+    job = get_job(db, g.user, job_id)
+    if job is None:
+        abort(404)
+    return job
+
+
+def _job_page(db: Session, job: Job) -> dict[str, Any]:
+    chosen = _chosen_state()
+    progress = job_progress(db, job)
+    page = job_rows(db, job.id, chosen, request.args.get("cursor"), FILMS_A_PAGE)
+    return {
+        "job": job,
+        "progress": progress,
+        "page": page,
+        "chosen": chosen,
+        "newer": _turn(page.previous_cursor, job_id=job.id, state=chosen),
+        "older": _turn(page.next_cursor, job_id=job.id, state=chosen),
+        "may_change": owns(job),
+        "source_name": SOURCES[job.source],
+        **overview.of_job(db, job, progress),
+    }
+
+
+def _chosen_state() -> State | None:
+    given = request.args.get("state")
+    if not given:
+        return None
+    try:
+        return State(given)
+    except ValueError:
+        abort(404)
+
+
+def _turn(cursor: str | None, **values: Any) -> str | None:
+    """Return the address of another page of this list; None where there is none."""
+    if cursor is None:
+        return None
+    endpoint = "jobs.show" if "job_id" in values else "jobs.index"
+    return url_for(endpoint, cursor=cursor or None, **values)

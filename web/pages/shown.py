@@ -1,0 +1,82 @@
+"""Numbers, times and names as every page shows them."""
+
+from datetime import UTC, datetime
+
+from flask import Blueprint
+from markupsafe import Markup
+
+_STEPS = ((3600.0, "h"), (60.0, "min"))
+_KIB = 1024
+
+
+def percent(value: float | None) -> str:
+    """Write a probability with one decimal; the ends stay inequalities, because no model is certain."""
+    if value is None:
+        return "\N{EN DASH}"
+    if 0 < value < 0.0005:  # noqa: PLR2004  # what would round to 0.0%
+        return "<0.1%"
+    if 0.9995 <= value < 1:  # noqa: PLR2004  # what would round to 100.0%
+        return ">99.9%"
+    return f"{value:.1%}"
+
+
+def share(value: float) -> str:
+    """Write a fraction from 0 to 1 as the length of an SVG bar."""
+    return f"{min(max(value, 0.0), 1.0) * 100:.2f}%"
+
+
+def count(value: int) -> str:
+    """Write a whole number with a comma at the thousands."""
+    return f"{value:,}"
+
+
+def plural(value: int, one: str, many: str | None = None) -> str:
+    """Write a count with its noun: `1 film`, `5,000 films`."""
+    return f"{value:,} {one if value == 1 else many or one + 's'}"
+
+
+def size(value: int) -> str:
+    """Write a number of bytes in B, KiB, MiB or GiB."""
+    amount = float(value)
+    for unit in ("B", "KiB", "MiB"):
+        if amount < _KIB:
+            return f"{amount:.0f} {unit}" if unit == "B" or amount == int(amount) else f"{amount:.1f} {unit}"
+        amount /= _KIB
+    return f"{amount:.0f} GiB" if amount == int(amount) else f"{amount:.1f} GiB"
+
+
+def duration(seconds: float | None) -> str:
+    """Write a stretch of time in its two largest units, as an estimate deserves."""
+    if seconds is None:
+        return "\N{EN DASH}"
+    whole = round(seconds)
+    for length, unit in _STEPS:
+        if whole >= length:
+            first, rest = divmod(whole, int(length))
+            second, name = (rest // 60, "min") if unit == "h" else (rest, "s")
+            return f"{first} {unit} {second} {name}" if second else f"{first} {unit}"
+    return f"{whole} s"
+
+
+def rate(per_second: float | None) -> str:
+    """Write a speed in films a second, or a minute where it is slow."""
+    if per_second is None:
+        return "\N{EN DASH}"
+    if per_second >= 1:
+        return f"{per_second:,.1f} films/s" if per_second < 100 else f"{per_second:,.0f} films/s"  # noqa: PLR2004
+    return f"{per_second * 60:,.1f} films/min"
+
+
+def moment(value: datetime | None) -> Markup:
+    """Write a time as a <time> element in UTC; `times.js` shows it in the reader's own zone."""
+    if value is None:
+        return Markup("\N{EN DASH}")
+    at = value.astimezone(UTC)
+    machine, human = f"{at:%Y-%m-%dT%H:%M:%SZ}", f"{at.day} {at:%b %Y, %H:%M} UTC"
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(machine, f"{at:%Y-%m-%d %H:%M:%S} UTC", human)
+
+
+def register(blueprint: Blueprint) -> None:
+    """Make these the filters of every template."""
+    for function in (percent, share, count, plural, size, duration, rate, moment):
+        blueprint.add_app_template_filter(function)

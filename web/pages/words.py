@@ -1,0 +1,118 @@
+"""The words of the pages: one name and one sentence for each state, label, cause and rejection.
+
+Templates and the help page read these tables, so a new state or code without words fails a test, not a reader.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from shared.errors import Rejection
+from shared.leases import LOST_CODE
+from shared.modelspec import FilmClass, Label
+from shared.states import State
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a thing is called, what it means and what to do about it."""
+
+    name: str
+    meaning: str
+    action: str = ""
+
+
+STATES: Final[dict[State, Words]] = {
+    State.QUEUED: Words("Waiting", "The film is stored and waits for a free worker.", "Nothing to do."),
+    State.RUNNING: Words("Screening", "A worker is reading the film now.", "Nothing to do."),
+    State.DONE: Words("Done", "The model has given a result.", "Open the film and read it yourself."),
+    State.REJECTED: Words(
+        "Rejected", "This file cannot be screened. The rest of its job goes on.", "See the reason, then send a new copy."
+    ),
+    State.FAILED: Words(
+        "Failed",
+        "The workers stopped several times on this film, so it was set aside.",
+        "Press Retry on the job page. If it fails again, tell support.",
+    ),
+    State.CANCELLED: Words(
+        "Cancelled", "Someone cancelled the job before this film was read.", "Press Retry on the job page to screen it."
+    ),
+}
+
+JOB_STATES: Final[dict[str, Words]] = {
+    "RECEIVING": Words("Receiving", "Films are still being uploaded."),
+    "SCREENING": Words("Screening", "All films are here. Some still wait or are being read."),
+    "FINISHED": Words("Finished", "Every film has ended: done, rejected, failed or cancelled."),
+}
+
+LABELS: Final[dict[Label, Words]] = {
+    Label.NORMAL: Words("Normal", "The probability of pneumonia is below the threshold of the model."),
+    Label.PNEUMONIA: Words("Pneumonia", "The probability of pneumonia is at or above the threshold of the model."),
+}
+
+CLASSES: Final[dict[FilmClass, str]] = {
+    FilmClass.NORMAL: "Normal",
+    FilmClass.BACTERIAL: "Bacterial pneumonia",
+    FilmClass.VIRAL: "Viral pneumonia",
+    FilmClass.PNEUMONIA: "Pneumonia",
+}
+
+CAUSES: Final[dict[FilmClass, str]] = {FilmClass.BACTERIAL: "bacterial", FilmClass.VIRAL: "viral"}
+
+_RESEND = "Copy or export the film again from its source and send that."
+_REZIP = "Make the ZIP again and send it, or send the films themselves."
+
+REJECTIONS: Final[dict[str, Words]] = {
+    Rejection.EMPTY_FILE: Words("Empty file", "The file has no content.", _RESEND),
+    Rejection.UNKNOWN_FORMAT: Words(
+        "Unknown format", "The content is no image of a format that is read, whatever the file is called.",
+        "Export the film as JPEG or PNG and send that.",
+    ),
+    Rejection.UNREADABLE_IMAGE: Words("Damaged image", "The image inside the file is damaged.", _RESEND),
+    Rejection.TRUNCATED_IMAGE: Words("Cut short", "The file ends before the image does.", _RESEND),
+    Rejection.TOO_LARGE: Words(
+        "File too large", "The file is over the size limit for one film.", "Export the film at its own size."
+    ),
+    Rejection.TOO_MANY_PIXELS: Words(
+        "Too many pixels", "The image is larger than any film.", "Export the film at its original size."
+    ),
+    Rejection.TOO_SMALL: Words(
+        "Too small", "The image has too few pixels to be a film, as a preview or an icon has.",
+        "Send the film itself, not its preview.",
+    ),
+    Rejection.DICOM_UNSUPPORTED: Words(
+        "DICOM", "DICOM files are not read yet.", "Export the film as PNG or JPEG and send that."
+    ),
+    Rejection.ZIP_UNREADABLE: Words("Damaged ZIP", "The ZIP is damaged or incomplete.", _REZIP),
+    Rejection.ZIP_TOO_MANY_ENTRIES: Words("Too many ZIP entries", "The ZIP holds too many files.", "Split it."),
+    Rejection.ZIP_TOO_LARGE: Words("ZIP too large", "The ZIP would unpack to more than is taken.", "Split it."),
+    Rejection.ZIP_EMPTY: Words("Empty ZIP", "The ZIP holds no file that could be a film.", _REZIP),
+    Rejection.ZIP_ENTRY_BOMB: Words(
+        "Suspicious ZIP entry", "The entry unpacks to far more than its size, as no film does.",
+        "Check where the ZIP comes from, then send the film itself.",
+    ),
+    Rejection.ZIP_ENTRY_ENCRYPTED: Words(
+        "Protected ZIP entry", "The entry is protected by a password.", "Make the ZIP again without one."
+    ),
+    Rejection.ZIP_ENTRY_NESTED: Words(
+        "ZIP inside a ZIP", "A ZIP inside a ZIP is not opened.", "Unpack it and send the films themselves."
+    ),
+    Rejection.ZIP_ENTRY_UNSAFE_NAME: Words(
+        "Unsafe ZIP entry", "The entry's name points outside the ZIP or the entry is a link.", _REZIP
+    ),
+    Rejection.ZIP_ENTRY_DAMAGED: Words("Damaged ZIP entry", "This entry of the ZIP cannot be unpacked.", _REZIP),
+}  # fmt: skip
+
+FAILURES: Final[dict[str, Words]] = {
+    LOST_CODE: Words(
+        "Worker lost",
+        "The worker stopped or failed several times while it read this film.",
+        "Press Retry on the job page. If it fails again, tell support.",
+    )
+}
+
+
+def explain(code: str | None) -> Words | None:
+    """Return the words for an error code; None where the code is unknown or there is none."""
+    if code is None:
+        return None
+    return REJECTIONS.get(code) or FAILURES.get(code)

@@ -1,0 +1,102 @@
+"""What goes wrong, said once: problem details (RFC 9457) to programs, a page to people."""
+
+import math
+import time
+from http import HTTPStatus
+from typing import Final
+
+from flask import Flask, Response, json, make_response, render_template, request
+from flask_limiter import RateLimitExceeded
+from sqlalchemy.exc import OperationalError
+from werkzeug.exceptions import HTTPException
+
+from shared.accounts import AccountRefused
+from shared.errors import JobClosed, ModelUnavailable, PneumoScreenError, StoreFull, UploadRefused
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+_STATUSES: Final[dict[type[PneumoScreenError], int]] = {
+    UploadRefused: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    StoreFull: HTTPStatus.INSUFFICIENT_STORAGE,
+    JobClosed: HTTPStatus.CONFLICT,
+    ModelUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    AccountRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
+}
+_MACHINE_PATHS: Final = ("/api/", "/healthz", "/readyz", "/metrics")
+_DISK_FULL: Final = "53100"  # postgresql.org/docs/current/errcodes-appendix.html
+_RETRY_SECONDS: Final = 5
+
+
+class InvalidRequest(PneumoScreenError):  # noqa: N818  # named as the errors of shared are
+    """Say which field of a request cannot be used and why."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+        self.message = message
+
+
+def install(app: Flask) -> None:
+    """Answer every error in the form that the caller can read."""
+    app.register_error_handler(HTTPException, _on_http_error)
+    app.register_error_handler(PneumoScreenError, _on_own_error)
+    app.register_error_handler(OperationalError, _on_database_error)
+
+
+def prefers_problem() -> bool:
+    """Tell a program from a person by the path, then by the Accept header."""
+    if request.path.startswith(_MACHINE_PATHS):
+        return True
+    wanted = request.accept_mimetypes.best_match(["text/html", MEDIA_TYPE, "application/json"], "text/html")
+    return wanted != "text/html"
+
+
+def answer(status: int, detail: str, **extra: object) -> Response:
+    """Make the response that says what went wrong."""
+    title = HTTPStatus(status).phrase
+    if prefers_problem():
+        body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **extra}
+        return Response(json.dumps(body), status, content_type=MEDIA_TYPE)
+    return make_response(render_template("error.html", status=status, title=title, detail=detail), status)
+
+
+def _on_http_error(error: HTTPException) -> Response:
+    status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
+    if error.response is not None or status < HTTPStatus.BAD_REQUEST:
+        return make_response(error.get_response(request.environ))
+    response = answer(status, error.description or HTTPStatus(status).phrase)
+    for name, value in error.get_headers(request.environ):
+        if name.lower() not in {"content-type", "content-length"}:
+            response.headers[name] = value
+    return response
+
+
+def on_rate_limit(error: RateLimitExceeded, reset_at: float | None) -> Response:
+    """Say when to come back."""
+    seconds = max(1, math.ceil(reset_at - time.time())) if reset_at else _RETRY_SECONDS
+    response = answer(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        f"Too many requests from this address: {error.description} are allowed. Try again in {seconds} s.",
+    )
+    response.headers["Retry-After"] = str(seconds)
+    return response
+
+
+def _on_own_error(error: PneumoScreenError) -> Response:
+    if isinstance(error, InvalidRequest):
+        problem = [{"field": error.field, "message": error.message}]
+        return answer(HTTPStatus.UNPROCESSABLE_ENTITY, f"{error.field}: {error.message}", errors=problem)
+    status = next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), None)
+    if status is None:
+        raise error
+    return answer(status, str(error))
+
+
+def _on_database_error(error: OperationalError) -> Response:
+    if "disk is full" in str(error.orig) or getattr(error.orig, "sqlstate", None) == _DISK_FULL:
+        return answer(
+            HTTPStatus.INSUFFICIENT_STORAGE, "The database has no room left. Free disk space and send it again."
+        )
+    response = answer(HTTPStatus.SERVICE_UNAVAILABLE, "The database does not answer. Try again in a moment.")
+    response.headers["Retry-After"] = str(_RETRY_SECONDS)
+    return response

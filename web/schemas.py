@@ -1,0 +1,227 @@
+"""The bodies of the API's answers: the views fill these and the OpenAPI document describes them."""
+
+import uuid
+from datetime import datetime
+from typing import Any, Final, Literal, Self
+
+from flask import url_for
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.modelspec import FilmClass, Label
+from shared.states import State
+from shared.tables import Job, Priority, Role, Source
+from web.listing import FilmRow
+from web.progress import JobState, Progress
+from web.uploads import Receipt
+
+_PRIORITY_NAMES: Final[dict[Priority, Literal["interactive", "bulk"]]] = {
+    Priority.INTERACTIVE: "interactive",
+    Priority.BULK: "bulk",
+}
+
+
+class Schema(BaseModel):
+    """Be exact about what is sent."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Rejected(Schema):
+    """A file that cannot be screened."""
+
+    file: str
+    code: str = Field(description="For programs; docs/http.md lists them.")
+    message: str = Field(description="For people: what is wrong and what to do.")
+
+
+class JobReceipt(Schema):
+    """A job, and what became of this request's files."""
+
+    id: uuid.UUID
+    name: str
+    state: JobState
+    status_url: str
+    screenings_url: str
+    films_url: str
+    received: int = Field(description="Files of this request, entries of ZIPs counted one by one.")
+    queued: int = Field(description="Films of this request that wait for a worker; others are answered or rejected.")
+    rejected: list[Rejected]
+
+
+class FilmsReceipt(Schema):
+    """What became of this request's files."""
+
+    received: int
+    queued: int
+    rejected: list[Rejected]
+    status_url: str
+
+
+class JobStatus(Schema):
+    """Where a job stands."""
+
+    id: uuid.UUID
+    name: str
+    state: JobState
+    source: Source
+    priority: Literal["interactive", "bulk"]
+    model: str
+    created_by: str
+    created_at: datetime
+    closed_at: datetime | None
+    total: int
+    expected_films: int | None
+    counts: dict[State, int]
+    per_second: float | None
+    seconds_left: float | None
+    status_url: str
+    screenings_url: str
+    films_url: str
+    page_url: str
+
+    @classmethod
+    def of(cls, job: Job, progress: Progress) -> Self:
+        """Describe a job."""
+        return cls(
+            id=job.id,
+            name=job.name,
+            state=progress.state,
+            source=job.source,
+            priority=_PRIORITY_NAMES[Priority(job.priority)],
+            model=job.model_name,
+            created_by=job.created_by.name,
+            created_at=job.created_at,
+            closed_at=job.closed_at,
+            total=progress.total,
+            expected_films=job.expected_films,
+            counts=progress.counts,
+            per_second=progress.per_second,
+            seconds_left=progress.seconds_left,
+            **job_addresses(job),
+            page_url=url_for("jobs.show", job_id=job.id),
+        )
+
+
+class JobList(Schema):
+    """A page of jobs, newest first."""
+
+    jobs: list[JobStatus]
+    next: str | None
+
+
+class Changed(Schema):
+    """What a cancel or a retry did."""
+
+    changed: int = Field(description="Films that changed state.")
+    job: JobStatus
+
+
+class Film(Schema):
+    """One film of one job."""
+
+    id: uuid.UUID
+    file: str
+    position: int
+    status: State
+    label: Label | None
+    cause: FilmClass | None
+    confidence: float | None = Field(description="Calibrated probability of the label, 0 to 1.")
+    p_pneumonia: float | None
+    model: str | None = Field(description="Name and start of the sha256 of the weights that answered.")
+    error: str | None = Field(description="What is wrong and what to do, as a sentence.")
+    error_code: str | None
+    created_at: datetime
+    finished_at: datetime | None
+    page_url: str
+    thumbnail_url: str | None
+
+
+class FilmList(Schema):
+    """A page of one job's films, by position."""
+
+    screenings: list[Film]
+    next: str | None
+
+
+class PredictionRow(Film):
+    """One film of any job."""
+
+    job: uuid.UUID
+    job_name: str
+    created_by: str
+
+
+class PredictionList(Schema):
+    """A page of films across jobs."""
+
+    predictions: list[PredictionRow]
+    next: str | None
+
+
+class Me(Schema):
+    """The account that asks."""
+
+    name: str
+    role: Role
+
+
+class FieldProblem(Schema):
+    """What is wrong with one field."""
+
+    field: str
+    message: str
+
+
+class Problem(Schema):
+    """What went wrong (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldProblem] | None = None
+
+
+def job_addresses(job: Job) -> dict[str, str]:
+    """Return where a job's parts are found."""
+    return {
+        "status_url": url_for("api.show_job", job_id=job.id),
+        "screenings_url": url_for("api.list_screenings", job_id=job.id),
+        "films_url": url_for("api.add_films", job_id=job.id),
+    }
+
+
+def rejected(receipt: Receipt) -> list[Rejected]:
+    """Describe the files that were refused."""
+    return [
+        Rejected(file=item.file_name, code=item.rejection.code, message=item.rejection.message)
+        for item in receipt.received
+        if item.rejection is not None
+    ]
+
+
+def film_values(row: FilmRow) -> dict[str, Any]:
+    """Return the values of a Film."""
+    film = row.screening_id
+    return {
+        "id": film,
+        "file": row.file_name,
+        "position": row.position,
+        "status": row.state,
+        "label": row.label,
+        "cause": row.cause,
+        "confidence": row.confidence,
+        "p_pneumonia": row.p_pneumonia,
+        "model": row.model,
+        "error": row.error_message,
+        "error_code": row.error_code,
+        "created_at": row.created_at,
+        "finished_at": row.finished_at,
+        "page_url": url_for("screenings.show", screening_id=film),
+        "thumbnail_url": url_for("films.thumbnail", screening_id=film) if row.sha256 else None,
+    }
+
+
+def prediction_row(row: FilmRow) -> PredictionRow:
+    """Describe one film of any job."""
+    return PredictionRow(**film_values(row), job=row.job_id, job_name=row.job_name, created_by=row.created_by)

@@ -1,0 +1,116 @@
+"""What guards every request and response: headers, CSRF and rate limits."""
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from flask import Flask, Response, abort, current_app, g, request
+from flask_limiter import Limiter, RateLimitExceeded
+from flask_limiter.util import get_remote_address
+from flask_wtf.csrf import CSRFProtect, validate_csrf
+from wtforms.validators import ValidationError
+
+from shared.settings import Settings
+from web.problems import on_rate_limit
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+CSRF_HEADER: Final = "X-CSRFToken"
+CSRF_FIELD: Final = "csrf_token"
+
+_HEADERS: Final = {
+    "Content-Security-Policy": (
+        "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    # Pages and answers name people and films; what may be kept says so itself.
+    "Cache-Control": "no-store",
+}
+_SAFE_METHODS: Final = {"GET", "HEAD", "OPTIONS"}
+
+_csrf = CSRFProtect()
+
+
+def streams_body(view: View) -> View:
+    """Mark a view that reads its own body: `web.uploads` checks its CSRF token, and the upload limit holds for it."""
+    view.streams_body = True  # type: ignore[attr-defined]  # functions take attributes
+    return view
+
+
+def counts_sign_ins(view: View) -> View:
+    """Mark a view whose POST is an attempt to sign in."""
+    view.counts_sign_ins = True  # type: ignore[attr-defined]  # functions take attributes
+    return view
+
+
+def install(app: Flask, settings: Settings) -> None:
+    """Guard an application whose views are all there."""
+    _csrf.init_app(app)
+    app.before_request(_check_csrf)
+    app.after_request(_add_headers)
+    if settings.secure_cookies:
+        app.after_request(_insist_on_tls)
+    _limit_rates(app, settings)
+
+
+def check_csrf_token(token: str | None) -> None:
+    """Answer 403 where a signed-in browser's request carries no valid token."""
+    try:
+        validate_csrf(token)
+    except ValidationError as error:
+        abort(403, f"{error} Load the page again and repeat what you did.")
+
+
+def _check_csrf() -> None:
+    """Check every unsafe request except those by token, which no browser sends by itself."""
+    view = current_app.view_functions.get(request.endpoint or "")
+    if request.method in _SAFE_METHODS or g.by_token or view is None or getattr(view, "streams_body", False):
+        return
+    if request.path.startswith("/api/"):
+        if g.user is not None:
+            check_csrf_token(request.headers.get(CSRF_HEADER))
+        return
+    check_csrf_token(request.form.get(CSRF_FIELD) or request.headers.get(CSRF_HEADER))
+    g.csrf_valid = True  # so that Flask-WTF's forms do not check again
+
+
+def _add_headers(response: Response) -> Response:
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response
+
+
+def _insist_on_tls(response: Response) -> Response:
+    response.headers["Strict-Transport-Security"] = "max-age=31536000"
+    return response
+
+
+def _limit_rates(app: Flask, settings: Settings) -> None:
+    """Count by address in Redis, and in memory while Redis is away."""
+    url = settings.redis_url.get_secret_value()
+    limiter = Limiter(
+        get_remote_address,
+        storage_uri=url.replace("unix://", "redis+unix://", 1),
+        storage_options={"socket_connect_timeout": 1, "socket_timeout": 1},
+        in_memory_fallback_enabled=True,
+        key_prefix="pneumoscreen",
+    )
+    limiter.init_app(app)
+    for endpoint, view in app.view_functions.items():
+        if getattr(view, "streams_body", False):
+            limited: Any = limiter.shared_limit(settings.upload_limit, scope="upload")(view)
+        elif getattr(view, "counts_sign_ins", False):
+            limited = limiter.shared_limit(settings.sign_in_limit, scope="sign-in", methods=["POST"])(view)
+        else:
+            continue
+        app.view_functions[endpoint] = limited
+
+    def say_when(error: RateLimitExceeded) -> Response:
+        limit = limiter.current_limit
+        return on_rate_limit(error, limit.reset_at if limit else None)
+
+    app.register_error_handler(RateLimitExceeded, say_when)

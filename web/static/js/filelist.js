@@ -1,0 +1,83 @@
+// The list of chosen files, a bar for each. Of thousands it shows a window: what has trouble, is on its way or comes next.
+import { count, plural, size } from "./format.js";
+
+const MOST_ROWS = 200;
+
+export class FileList {
+  constructor(list, more) {
+    this.list = list;
+    this.more = more;
+    this.rows = new Map();
+    this.items = [];
+  }
+
+  show(items) {
+    this.items = items;
+    this.next = 0;
+    this.received = 0;
+    this.rows.clear();
+    this.list.replaceChildren();
+    this.#fill();
+  }
+
+  progress(item, part) {
+    this.#say(item, `${Math.floor(part * 100)}%`, part);
+  }
+
+  waiting(item, seconds, attempt) {
+    this.#say(item, `No answer. Sent again in ${seconds} s (attempt ${attempt})`, 0, "again");
+  }
+
+  received_(item) {
+    this.received += 1;
+    this.#say(item, "Received", 1, "done");
+    if (this.items.length > MOST_ROWS) this.#drop(item);
+    this.#fill();
+  }
+
+  refused(item, messages) {
+    this.received += 1;
+    this.#say(item, messages.join(" "), 1, "refused");
+    this.#fill();
+  }
+
+  #drop(item) {
+    this.rows.get(item)?.row.remove();
+    this.rows.delete(item);
+  }
+
+  #fill() {
+    while (this.rows.size < MOST_ROWS && this.next < this.items.length) this.#add(this.items[this.next++]);
+    const hidden = this.items.length - this.rows.size;
+    this.more.hidden = hidden === 0;
+    this.more.textContent = `${plural(this.rows.size, "file")} shown of ${count(this.items.length)}; ${count(this.received)} received so far.`;
+  }
+
+  #add(item) {
+    const row = document.createElement("li");
+    const name = Object.assign(document.createElement("span"), { className: "name", textContent: item.path });
+    const bytes = Object.assign(document.createElement("span"), { className: "bytes soft", textContent: size(item.size) });
+    const bar = Object.assign(document.createElement("progress"), { max: 1, value: 0 });
+    bar.setAttribute("aria-label", `Upload of ${item.path}`);
+    const said = Object.assign(document.createElement("span"), { className: "said soft", textContent: "Ready" });
+    row.append(name, bytes, bar, said);
+    this.list.append(row);
+    this.rows.set(item, { row, bar, said });
+  }
+
+  #say(item, text, part, kind = "") {
+    const shown = this.rows.get(item) ?? this.#admit(item, kind);
+    if (!shown) return;
+    shown.bar.value = part;
+    shown.bar.className = kind;
+    shown.said.textContent = text;
+    shown.row.className = kind;
+  }
+
+  // A file outside the window is let in when there is something to say of it.
+  #admit(item, kind) {
+    if (kind === "done" || this.rows.size > 2 * MOST_ROWS) return null;
+    this.#add(item);
+    return this.rows.get(item);
+  }
+}

@@ -1,0 +1,55 @@
+"""The Celery application that workers and the sweep's clock run: `celery -A worker.app ...`.
+
+The parent process verifies the model folder and never imports a network library; each child loads the network itself.
+"""
+
+import logging
+import sys
+from typing import Any
+
+from celery.signals import setup_logging, worker_init, worker_process_init, worker_process_shutdown
+
+from shared.errors import ModelUnavailable
+from shared.logs import configure_logging
+from shared.modelspec import read_spec, verify_weights
+from shared.queue import make_celery
+from shared.settings import load_settings
+from worker import process
+
+log = logging.getLogger(__name__)
+
+EX_CONFIG = 78
+"""Exit status for a fault that a restart does not mend (sysexits.h)."""
+
+settings = load_settings()
+app = make_celery(settings)
+app.conf.imports = ("worker.tasks",)
+
+
+@setup_logging.connect
+def _configure_logging(**_: Any) -> None:
+    configure_logging()
+
+
+@worker_init.connect
+def _refuse_a_wrong_model(**_: Any) -> None:
+    try:
+        verify_weights(settings.model_dir, read_spec(settings.model_dir))
+    except ModelUnavailable as error:
+        log.critical("The worker does not start. %s", error)
+        sys.exit(EX_CONFIG)
+
+
+@worker_process_init.connect
+def _load(**_: Any) -> None:
+    try:
+        process.start(settings)
+    except Exception:
+        # Celery only logs what a signal's receiver raises; a child without a network must not take tickets.
+        log.critical("The worker process could not start; another is started in its place.", exc_info=True)
+        sys.exit(EX_CONFIG)
+
+
+@worker_process_shutdown.connect
+def _leave(**_: Any) -> None:
+    process.stop()

@@ -1,0 +1,72 @@
+"""What one worker process holds: its screener, and the thread that says on Redis that it is there."""
+
+import logging
+import os
+import socket
+import threading
+from dataclasses import dataclass
+
+from shared.db import Database
+from shared.errors import BrokerAway
+from shared.presence import BEAT_SECONDS, Presence
+from shared.settings import Settings
+from shared.storage import FolderStore
+from worker.model import load_classifier
+from worker.screening import Screener
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class WorkerProcess:
+    """The resources of this process."""
+
+    name: str
+    database: Database
+    screener: Screener
+    presence: Presence
+    stopped: threading.Event
+
+
+_current: WorkerProcess | None = None
+
+
+def start(settings: Settings) -> None:
+    """Load the network and announce this process; called once in each child, after the fork."""
+    global _current  # noqa: PLW0603  # Celery gives tasks no other place for what a process holds
+    name = f"{socket.gethostname()}:{os.getpid()}"
+    database = Database(settings.database)
+    screener = Screener(settings, database, FolderStore(settings.store), load_classifier(settings), name)
+    _current = WorkerProcess(name, database, screener, Presence(settings), threading.Event())
+    threading.Thread(target=_announce, args=(_current,), daemon=True).start()
+    log.info("Worker %s is ready.", name)
+
+
+def current() -> WorkerProcess:
+    """Return what this process holds; raise RuntimeError before `start`."""
+    if _current is None:
+        raise RuntimeError("This process has not loaded a network. Start workers with `celery -A worker.app worker`.")
+    return _current
+
+
+def stop() -> None:
+    """Take this process's word back and close its connections."""
+    if _current is None:
+        return
+    _current.stopped.set()
+    try:
+        _current.presence.leave(_current.name)
+    except BrokerAway as error:
+        log.warning("%s The worker's presence ends by itself.", error)
+    _current.presence.close()
+    _current.database.close()
+
+
+def _announce(held: WorkerProcess) -> None:
+    while True:
+        try:
+            held.presence.announce(held.name)
+        except BrokerAway as error:
+            log.warning("%s The worker tries again.", error)
+        if held.stopped.wait(BEAT_SECONDS):
+            return

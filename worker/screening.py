@@ -1,0 +1,149 @@
+"""Screening: claim a micro-batch, decode it, predict, and write what came of it."""
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+
+from shared import leases
+from shared.db import Database
+from shared.errors import FilmRejected, StoreFull
+from shared.leases import Claim, ClaimedFilm, Outcome
+from shared.preprocess import DRAFT_FACTOR, decode, fit, thumbnail
+from shared.settings import Settings
+from shared.storage import THUMBNAIL, Store
+from worker.model import Classifier
+
+log = logging.getLogger(__name__)
+
+THUMBNAIL_SIDE = 160
+HEARTBEATS_A_LEASE = 4
+
+
+class Screener:
+    """Everything that one worker process needs to screen."""
+
+    def __init__(
+        self, settings: Settings, database: Database, store: Store, classifier: Classifier, worker: str
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._store = store
+        self._classifier = classifier
+        self._worker = worker
+        with database.write() as session:
+            self._model_id = leases.register_model(session, classifier.spec)
+
+    def drain(self, seconds: float) -> bool:
+        """Screen micro-batches until nothing waits or the time is up; True where films may still wait."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if self.screen_batch() == 0:
+                return False
+        return True
+
+    def screen_batch(self) -> int:
+        """Screen one micro-batch and return how many films it held.
+
+        A batch that fails as a whole is given back, and its films are then tried one by one.
+        """
+        lease = self._claim()
+        if lease is None:
+            return 0
+        try:
+            with self._heartbeat(lease.token):
+                outcomes = self._screen(lease.films)
+        except Exception:
+            log.exception("A micro-batch of %d films failed and is given back.", len(lease.films))
+            with self._database.write() as session:
+                leases.give_back(session, lease, self._settings.max_attempts)
+            return len(lease.films)
+        self._finish(lease, outcomes)
+        return len(lease.films)
+
+    def _claim(self) -> Claim | None:
+        with self._database.write() as session:
+            return leases.claim(
+                session,
+                model_id=self._model_id,
+                model_name=self._classifier.spec.name,
+                limit=self._settings.batch_size,
+                worker=self._worker,
+                lease_seconds=self._settings.lease_seconds,
+            )
+
+    def _finish(self, lease: Claim, outcomes: Sequence[Outcome]) -> None:
+        with self._database.write() as session:
+            settled = leases.finish(
+                session,
+                lease,
+                outcomes,
+                model_id=self._model_id,
+                threshold=self._classifier.spec.threshold,
+                worker=self._worker,
+            )
+        if settled < len(lease.films):
+            log.warning("%d of %d films had been cancelled or given away.", len(lease.films) - settled, len(lease.films))
+
+    def _screen(self, films: Sequence[ClaimedFilm]) -> list[Outcome]:
+        outcomes: dict[uuid.UUID, Outcome] = {}
+        inputs: dict[uuid.UUID, np.ndarray] = {}
+        waiting = [film for film in films if film.prediction_id is None]
+        for film in {film.image_id: film for film in waiting}.values():
+            try:
+                inputs[film.image_id] = self._prepare(film)
+            except FilmRejected as rejection:
+                outcomes[film.image_id] = Outcome(film, rejection=rejection)
+        outcomes |= self._predict(inputs, films)
+        return [self._outcome_of(film, outcomes) for film in films]
+
+    def _outcome_of(self, film: ClaimedFilm, outcomes: dict[uuid.UUID, Outcome]) -> Outcome:
+        """Give each screening of a film the film's own outcome; the same film may stand in a batch twice."""
+        if film.prediction_id is not None:
+            return Outcome(film)
+        shared = outcomes[film.image_id]
+        return Outcome(film, verdict=shared.verdict, rejection=shared.rejection)
+
+    def _prepare(self, film: ClaimedFilm) -> np.ndarray:
+        spec = self._classifier.spec
+        image = decode(self._store.get(film.sha256), at_least=spec.input_size * DRAFT_FACTOR)
+        try:
+            self._store.put_derived(film.sha256, THUMBNAIL, thumbnail(image, THUMBNAIL_SIDE))
+        except StoreFull:
+            # The answer matters more than its picture; the page shows a placeholder.
+            log.warning("The store has no room for thumbnails.")
+        return fit(image, spec)
+
+    def _predict(
+        self, inputs: dict[uuid.UUID, np.ndarray], films: Sequence[ClaimedFilm]
+    ) -> dict[uuid.UUID, Outcome]:
+        if not inputs:
+            return {}
+        spec = self._classifier.spec
+        verdicts = spec.judge(spec.calibrate(self._classifier.logits(np.stack(list(inputs.values())))))
+        by_image = {film.image_id: film for film in films}
+        return {
+            image_id: Outcome(by_image[image_id], verdict=verdict)
+            for image_id, verdict in zip(inputs, verdicts, strict=True)
+        }
+
+    @contextmanager
+    def _heartbeat(self, token: uuid.UUID) -> Iterator[None]:
+        """Prolong a lease while its films are being screened."""
+        stopped = threading.Event()
+        beat = threading.Thread(target=self._prolong, args=(token, stopped), daemon=True)
+        beat.start()
+        try:
+            yield
+        finally:
+            stopped.set()
+            beat.join()
+
+    def _prolong(self, token: uuid.UUID, stopped: threading.Event) -> None:
+        while not stopped.wait(self._settings.lease_seconds / HEARTBEATS_A_LEASE):
+            with self._database.write() as session:
+                leases.extend(session, token, self._settings.lease_seconds)
