@@ -60,5 +60,5 @@ clean: ## Remove the environment and every cache; data folders stay
 	@touch $@
 
 .venv/.development: pyproject.toml uv.lock | .venv/bin/uv
-	$(SYNC) --all-groups
+	$(SYNC) --all-groups --no-group gpu
 	@touch $@ .venv/.runtime

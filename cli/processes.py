@@ -33,7 +33,7 @@ def web_command(host: str, port: int, threads: int) -> list[str]:
         *(sys.executable, "-m", "gunicorn", "web.wsgi:app"),
         *("--bind", f"{host}:{port}", "--worker-class", "gthread", "--workers", "1", "--threads", str(threads)),
         # An upload of gigabytes takes minutes; a thread that reads one is not stuck.
-        *("--timeout", "0", "--graceful-timeout", str(int(STOP_SECONDS) - 5), "--keep-alive", "15"),
+        *("--timeout", "0", "--graceful-timeout", str(int(STOP_SECONDS) - 5), "--keep-alive", "15", "--no-control-socket"),
         *("--worker-tmp-dir", "/dev/shm" if Path("/dev/shm").is_dir() else "/tmp"),  # noqa: S108  # gunicorn's heartbeat file
     ]
 

@@ -117,7 +117,7 @@ def _dimensions(incoming: Incoming, expected: str) -> tuple[int, int]:
     try:
         with Image.open(incoming.path, formats=(expected,)) as image:
             return image.size
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise FilmRejected(
             Rejection.TOO_MANY_PIXELS, "The image has too many pixels to be a film. Export it at its original size."
         ) from error

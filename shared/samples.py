@@ -24,8 +24,8 @@ _MARK: Final = "SYNTHETIC"
 def write_samples(folder: Path) -> list[Path]:
     """Draw the sample films into `folder` as grey JPEG and return their paths, in the order of their numbers.
 
-    The same files every time, byte for byte with the same Pillow and NumPy. Half are drawn from the statistics of normal
-    films, half from those of pneumonia, which their names say.
+    The same files every time, byte for byte with the same Pillow and NumPy. Half are drawn from the statistics of
+    normal films, half from those of pneumonia, which their names say.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with np.load(STATISTICS) as arrays:
@@ -41,7 +41,7 @@ def write_samples(folder: Path) -> list[Path]:
 
 
 def draw_film(mean: np.ndarray, components: np.ndarray, size: tuple[int, int], seed: int) -> Image.Image:
-    """Draw one film: `mean` (side, side) and `components` (count, side, side), about `size` (width, height) in pixels."""
+    """Draw one film of about `size` (width, height) from `mean` (side, side) and `components` (count, side, side)."""
     rng = np.random.default_rng(seed)
     width, height = (round(length * float(rng.uniform(0.9, 1.1))) for length in size)
     coefficients = rng.standard_normal(len(components)).clip(-1.6, 1.6).astype(np.float32)
@@ -53,7 +53,7 @@ def draw_film(mean: np.ndarray, components: np.ndarray, size: tuple[int, int], s
 
 
 def _grain(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
-    """Return noise of three sizes, float32 (height, width), in grey levels: mottle, texture and the film's own grain."""
+    """Make noise of three sizes, float32 (height, width), in grey levels: mottle, texture and the film's own grain."""
     grain = np.zeros((height, width), dtype=np.float32)
     for cell, strength in ((24, 2.5), (6, 2.5), (2, 3.0)):
         coarse = rng.standard_normal((height // cell + 1, width // cell + 1), dtype=np.float32) * strength

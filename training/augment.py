@@ -35,12 +35,14 @@ class Augmentation:
     """Added to a film, as part of the full range; what leaves the range is cut off as overexposure does."""
     shading: float = 0.15
     """Brightness at the far edge of a slope across the film, as an uneven beam gives it."""
-    sharpness: tuple[float, float] = (-0.6, 1.0)
-    """From sharpened to blurred by a 5x5 binomial filter. Normal films of the training set are a third sharper than
-    pneumonia films, which comes from their larger originals."""
+    bands: float = 0.7
+    """Natural logarithm of the factor on each band of detail: makers' multi-scale processing lifts some and flattens
+    others. Normal films of the training set are a third sharper than pneumonia films, which is no sign of health."""
+    spectra: float = 0.5
+    """Share of films whose amplitude spectrum is mixed with that of another film, of either class."""
     noise: float = 0.03
     """Largest standard deviation of added noise, as part of the full range."""
-    corners: float = 0.4
+    corners: float = 0.5
     """Share of films with one corner blacked out, where side markers stand."""
     corner_side: float = 0.25
     """Largest side of such a corner, as part of the film's side."""
@@ -51,9 +53,10 @@ def augment(films: tf.Tensor, seed: tf.Tensor, ranges: Augmentation) -> tf.Tenso
     seeds = tf.random.split(seed, 6)
     x = tf.cast(films, tf.float32) / 255.0
     untouched = _draw(seeds[5], x, 0.0, 1.0) < ranges.untouched
+    x = _mix_spectra(x, seeds[1] + 1, ranges)
     x = _reframe(x, seeds[0], ranges)
     x = _retone(x, seeds[1], ranges)
-    x = _refocus(x, seeds[2], ranges)
+    x = _weigh_bands(x, seeds[2], ranges)
     x = _black_corner(x, seeds[3], ranges)
     spread = _draw(seeds[4], x, 0.0, ranges.noise)
     # One field of noise serves the batch at different strengths: drawing one per film took a third of the whole time.
@@ -117,12 +120,32 @@ def _retone(x: tf.Tensor, seed: tf.Tensor, ranges: Augmentation) -> tf.Tensor:
     return x * (1.0 + slope_x + slope_y) + _draw(seeds[4], x, -ranges.brightness, ranges.brightness)
 
 
-def _refocus(x: tf.Tensor, seed: tf.Tensor, ranges: Augmentation) -> tf.Tensor:
-    """Blur or sharpen by a share of the difference to a 5x5 binomial blur."""
-    row = tf.constant([1.0, 4.0, 6.0, 4.0, 1.0]) / 16.0
-    blurred = tf.nn.conv2d(x, row[:, None, None, None], 1, "SAME")
-    blurred = tf.nn.conv2d(blurred, row[None, :, None, None], 1, "SAME")
-    return x + _draw(seed, x, *ranges.sharpness) * (blurred - x)
+def _mix_spectra(x: tf.Tensor, seed: tf.Tensor, ranges: Augmentation) -> tf.Tensor:
+    """Mix the amplitudes of each film's spectrum with its neighbour's and keep its own phases.
+
+    Amplitudes carry the look of a device and its processing, phases what is seen where (Xu et al. 2021,
+    arXiv:2105.11120). The next film of the batch is a random one, as batches are drawn in random order.
+    """
+    seeds = tf.random.split(seed, 2)
+    spectrum = tf.signal.rfft2d(x[..., 0])
+    amplitude = tf.abs(spectrum)
+    share = _draw(seeds[0], x, 0.0, 1.0)
+    share = tf.where(_draw(seeds[1], x, 0.0, 1.0) < ranges.spectra, share, 0.0)[..., 0]
+    factor = 1.0 + share * (tf.roll(amplitude, 1, axis=0) / (amplitude + 1e-3) - 1.0)
+    mixed = tf.signal.irfft2d(spectrum * tf.cast(factor, tf.complex64))
+    return tf.clip_by_value(mixed[..., tf.newaxis], 0.0, 1.0)
+
+
+def _weigh_bands(x: tf.Tensor, seed: tf.Tensor, ranges: Augmentation) -> tf.Tensor:
+    """Strengthen or weaken the details of about 2, 4 and 16 pixels, each by a factor of its own."""
+    seeds = tf.random.split(seed, 3)
+    size = tf.shape(x)[1:3]
+    finer, out = x, 0.0
+    for i, pixels in enumerate((2, 4, 16)):
+        coarser = tf.image.resize(tf.nn.avg_pool2d(x, pixels, pixels, "SAME"), size)
+        out += tf.exp(_draw(seeds[i], x, -ranges.bands, ranges.bands)) * (finer - coarser)
+        finer = coarser
+    return out + finer
 
 
 def _black_corner(x: tf.Tensor, seed: tf.Tensor, ranges: Augmentation) -> tf.Tensor:

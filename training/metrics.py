@@ -111,6 +111,8 @@ def report(
 def rounded(figures: dict[str, Any], digits: int = 4) -> dict[str, Any]:
     """Round every float in a flat table of numbers and lists of numbers."""
     return {
-        key: [round(float(number), digits) for number in value] if isinstance(value, list) else round(float(value), digits)
+        key: [round(float(number), digits) for number in value]
+        if isinstance(value, list)
+        else round(float(value), digits)
         for key, value in figures.items()
     }

@@ -24,9 +24,14 @@ def seen_job(db: Session, job_id: uuid.UUID) -> Job:
 def own_job(db: Session, job_id: uuid.UUID) -> Job:
     """Return a job that the account may change; answer 403 where it may only look at it."""
     job = seen_job(db, job_id)
+    check_owner(job)
+    return job
+
+
+def check_owner(job: Job) -> None:
+    """Answer 403 where the account that asks may see a job but not change it."""
     if not owns(job):
         abort(403, "Only who sent a job, or an administrator, may change it.")
-    return job
 
 
 def owns(job: Job) -> bool:

@@ -18,6 +18,7 @@ from web.auth import SUBMITTERS, requires
 from web.export import export_films
 from web.listing import FilterError, Filters, Order
 from web.openapi import document
+from web.paging import MOST_ROWS
 from web.parts import parts
 from web.progress import job_progress, jobs_progress
 from web.security import CSRF_HEADER, check_csrf_token, streams_body
@@ -186,8 +187,8 @@ def _changed(job_id: uuid.UUID, changed: int) -> Response:
 
 def _limit() -> int:
     value = request.args.get("limit", str(_ROWS))
-    if not value.isdecimal() or not 1 <= int(value) <= listing.MOST_ROWS:
-        raise FilterError("limit", f"Give a whole number from 1 to {listing.MOST_ROWS}. Received: '{value}'.")
+    if not value.isdecimal() or not 1 <= int(value) <= MOST_ROWS:
+        raise FilterError("limit", f"Give a whole number from 1 to {MOST_ROWS}. Received: '{value}'.")
     return int(value)
 
 

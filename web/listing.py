@@ -1,31 +1,24 @@
 """Lists of films and jobs, a page at a time: what pages, API and exports all read."""
 
-import base64
-import json
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
-from datetime import UTC, date, datetime, timedelta
-from datetime import time as clock
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, RowMapping, Select, and_, func, or_, select, true
+from sqlalchemy import ColumnElement, RowMapping, Select, func, select, true
 from sqlalchemy.orm import Session, joinedload
 
 from shared.modelspec import FilmClass, Label
 from shared.states import State
 from shared.tables import Image, Job, Model, Prediction, Role, Screening, User
-from web.problems import InvalidRequest
+from web.filters import Filters, conditions
+from web.paging import MOST_ROWS, FilterError, Key, Turned, turn
 
-T = TypeVar("T")
+__all__ = ["FilmDetail", "FilmRow", "FilterError", "Filters", "Order", "Page"]
 
-MOST_ROWS: Final = 500
 _VERSION_DIGITS: Final = 12  # of the sha256 in ModelSpec.version
-
-
-class FilterError(InvalidRequest):
-    """Say which filter cannot be used and why."""
 
 
 class Order(StrEnum):
@@ -49,6 +42,7 @@ class FilmRow:
     cause: FilmClass | None
     confidence: float | None
     p_pneumonia: float | None
+    threshold: float | None
     model: str | None
     error_code: str | None
     error_message: str | None
@@ -63,7 +57,6 @@ class FilmDetail(FilmRow):
     """One film with all that is known of it."""
 
     probabilities: dict[str, float] | None
-    threshold: float | None
     width: int | None
     height: int | None
     size_bytes: int | None
@@ -73,89 +66,8 @@ class FilmDetail(FilmRow):
     started_at: datetime | None
 
 
-@dataclass(frozen=True)
-class Page:
-    """Some films, and where the next ones begin."""
-
-    rows: list[FilmRow]
-    next_cursor: str | None
-
-
-@dataclass(frozen=True)
-class JobPage:
-    """Some jobs, and where the next ones begin."""
-
-    rows: list[Job]
-    next_cursor: str | None
-
-
-@dataclass(frozen=True)
-class Filters:
-    """Narrow a list of films; what is None does not narrow. Days are days in UTC, `until` counts whole."""
-
-    label: Label | None = None
-    min_confidence: float | None = None
-    max_confidence: float | None = None
-    since: date | None = None
-    until: date | None = None
-    job_id: uuid.UUID | None = None
-    model: str | None = None
-    text: str | None = None
-    state: State | None = None
-
-    @classmethod
-    def from_args(cls, args: Mapping[str, str]) -> Self:
-        """Read filters from a query string; an empty value is none. Raises FilterError."""
-        given = {_FIELDS.get(name, name): value.strip() for name, value in args.items() if value.strip()}
-        return cls(**{name: _read(name, given[name], kind) for name, kind in _READERS.items() if name in given})
-
-    def to_args(self) -> dict[str, str]:
-        """Write the filters as a query string's arguments."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {_ARGUMENTS.get(name, name): str(value) for name, value in values.items() if value is not None}
-
-
-def _probability(value: str) -> float:
-    number = float(value)
-    if not 0 <= number <= 1:
-        raise ValueError(value)
-    return number
-
-
-def _day(value: str) -> date:
-    day = date.fromisoformat(value)
-    if day == date.max:  # it has no day after it
-        raise ValueError(value)
-    return day
-
-
-def _text(value: str) -> str:
-    if "\0" in value:  # PostgreSQL's text takes none
-        raise ValueError(value)
-    return value
-
-
-_FIELDS: Final = {"job": "job_id"}
-_ARGUMENTS: Final = {"job_id": "job"}
-_READERS: Final[dict[str, tuple[Callable[[str], Any], str]]] = {
-    "label": (Label, "NORMAL or PNEUMONIA"),
-    "min_confidence": (_probability, "a number from 0 to 1"),
-    "max_confidence": (_probability, "a number from 0 to 1"),
-    "since": (_day, "a day such as 2025-01-31"),
-    "until": (_day, "a day such as 2025-01-31"),
-    "job_id": (uuid.UUID, "the id of a job"),
-    "model": (_text, "the name of a model"),
-    "text": (_text, "a part of a file name"),
-    "state": (State, "one of " + ", ".join(State)),
-}
-
-
-def _read(name: str, value: str, reader: tuple[Callable[[str], T], str]) -> T:
-    read, form = reader
-    try:
-        return read(value)
-    except ValueError as error:
-        raise FilterError(_ARGUMENTS.get(name, name), f"Give {form}. Received: '{value}'.") from error
+Page = Turned[FilmRow]
+JobPage = Turned[Job]
 
 
 def may_see(viewer: User) -> ColumnElement[bool]:
@@ -174,6 +86,7 @@ _ROW = (
     Prediction.cause,
     Prediction.confidence,
     Prediction.p_pneumonia,
+    Prediction.threshold,
     Model.name.label("model_name"),
     Model.sha256.label("model_sha256"),
     Screening.error_code,
@@ -185,7 +98,6 @@ _ROW = (
 )
 _DETAIL = (
     Prediction.probabilities,
-    Prediction.threshold,
     Image.width,
     Image.height,
     Image.size_bytes,
@@ -215,35 +127,12 @@ def _values(row: RowMapping) -> dict[str, Any]:
     return {**values, "model": f"{name}@{sha256[:_VERSION_DIGITS]}" if name else None}
 
 
-def _conditions(filters: Filters) -> Iterator[ColumnElement[bool]]:
-    if filters.label is not None:
-        yield Prediction.label == filters.label
-    if filters.min_confidence is not None:
-        yield Prediction.confidence >= filters.min_confidence
-    if filters.max_confidence is not None:
-        yield Prediction.confidence <= filters.max_confidence
-    if filters.since is not None:
-        yield Screening.created_at >= _start(filters.since)
-    if filters.until is not None:
-        yield Screening.created_at < _start(filters.until) + timedelta(days=1)
-    if filters.job_id is not None:
-        yield Screening.job_id == filters.job_id
-    if filters.model is not None:
-        yield _is_model(filters.model)
-    if filters.text is not None:
-        yield Screening.file_name.icontains(filters.text, autoescape=True)
-    if filters.state is not None:
-        yield Screening.state == filters.state
-
-
-def _start(day: date) -> datetime:
-    return datetime.combine(day, clock.min, UTC)
-
-
-def _is_model(wanted: str) -> ColumnElement[bool]:
-    """Match a model by name, or by name@start-of-sha256."""
-    name, _, sha256 = wanted.partition("@")
-    return and_(Model.name == name, Model.sha256.startswith(sha256, autoescape=True)) if sha256 else Model.name == name
+_NEWEST: Final = Key[FilmRow]((Screening.id,), (uuid.UUID,), lambda row: [str(row.screening_id)])
+_SUSPICIOUS: Final = Key[FilmRow](
+    (Prediction.p_pneumonia, Screening.id), (float, uuid.UUID), lambda row: [row.p_pneumonia, str(row.screening_id)]
+)
+_POSITION: Final = Key[FilmRow]((Screening.position,), (int,), lambda row: [row.position], descending=False)
+_JOBS: Final = Key[Job]((Job.id,), (uuid.UUID,), lambda job: [str(job.id)])
 
 
 def list_films(  # noqa: PLR0917  # one question with six answers
@@ -251,21 +140,8 @@ def list_films(  # noqa: PLR0917  # one question with six answers
 ) -> Page:
     """Return one page of films; SUSPICIOUS holds only films with a prediction. Raises FilterError for a bad cursor."""
     suspicious = order is Order.SUSPICIOUS
-    query = _select_films(*_ROW, answered=suspicious).where(may_see(viewer), *_conditions(filters))
-    if suspicious:
-        query = query.order_by(Prediction.p_pneumonia.desc(), Screening.id.desc())
-    else:
-        query = query.order_by(Screening.id.desc())
-    if cursor is not None:
-        query = query.where(_after_suspicious(cursor) if suspicious else Screening.id < _read_cursor(cursor, uuid.UUID))
-    rows = _film_rows(session, query, limit)
-    return _page(rows, limit, _suspicion if suspicious else _screening_id)
-
-
-def _after_suspicious(cursor: str) -> ColumnElement[bool]:
-    p, film = _read_cursor(cursor, lambda value: (float(value[0]), uuid.UUID(value[1])))
-    # The first term alone bounds the index; the second settles equal probabilities.
-    return and_(Prediction.p_pneumonia <= p, or_(Prediction.p_pneumonia < p, Screening.id < film))
+    query = _select_films(*_ROW, answered=suspicious).where(may_see(viewer), *conditions(filters))
+    return _read_films(session, query, _SUSPICIOUS if suspicious else _NEWEST, cursor, limit)
 
 
 def iterate_films(session: Session, viewer: User, filters: Filters, order: Order) -> Iterator[FilmRow]:
@@ -281,12 +157,17 @@ def iterate_films(session: Session, viewer: User, filters: Filters, order: Order
 
 def job_rows(session: Session, job_id: uuid.UUID, state: State | None, cursor: str | None, limit: int) -> Page:
     """Return one page of a job's films, by position; whoever calls has checked who may see the job."""
-    query = _select_films(*_ROW).where(Screening.job_id == job_id).order_by(Screening.position)
+    query = _select_films(*_ROW).where(Screening.job_id == job_id)
     if state is not None:
         query = query.where(Screening.state == state)
-    if cursor is not None:
-        query = query.where(Screening.position > _read_cursor(cursor, int))
-    return _page(_film_rows(session, query, limit), limit, _position)
+    return _read_films(session, query, _POSITION, cursor, limit)
+
+
+def _read_films(session: Session, query: Select[Any], key: Key[FilmRow], cursor: str | None, limit: int) -> Page:
+    def fetch(page: Select[Any]) -> list[FilmRow]:
+        return [FilmRow(**_values(row)) for row in session.execute(page).mappings()]
+
+    return turn(fetch, query, key, cursor, limit)
 
 
 def get_film(session: Session, viewer: User, screening_id: uuid.UUID) -> FilmDetail | None:
@@ -297,53 +178,12 @@ def get_film(session: Session, viewer: User, screening_id: uuid.UUID) -> FilmDet
 
 
 def list_jobs(session: Session, viewer: User, cursor: str | None, limit: int) -> JobPage:
-    """Return one page of jobs, newest first."""
-    query = select(Job).options(joinedload(Job.created_by)).where(may_see(viewer)).order_by(Job.id.desc())
-    if cursor is not None:
-        query = query.where(Job.id < _read_cursor(cursor, uuid.UUID))
-    rows = list(session.scalars(query.limit(_bounded(limit) + 1)))
-    shown = rows[: _bounded(limit)]
-    return JobPage(shown, _write_cursor(str(shown[-1].id)) if len(rows) > len(shown) else None)
+    """Return one page of jobs, newest first. Raises FilterError for a bad cursor."""
+    query = select(Job).options(joinedload(Job.created_by)).where(may_see(viewer))
+    return turn(lambda page: list(session.scalars(page)), query, _JOBS, cursor, limit)
 
 
 def get_job(session: Session, viewer: User, job_id: uuid.UUID) -> Job | None:
     """Return one job; None where there is none or it is not the viewer's to see."""
     query = select(Job).options(joinedload(Job.created_by)).where(Job.id == job_id, may_see(viewer))
     return session.scalar(query)
-
-
-def _bounded(limit: int) -> int:
-    return max(1, min(limit, MOST_ROWS))
-
-
-def _film_rows(session: Session, query: Select[Any], limit: int) -> list[FilmRow]:
-    # One more than asked tells whether there is a next page.
-    return [FilmRow(**_values(row)) for row in session.execute(query.limit(_bounded(limit) + 1)).mappings()]
-
-
-def _page(rows: list[FilmRow], limit: int, key: Callable[[FilmRow], Any]) -> Page:
-    shown = rows[: _bounded(limit)]
-    return Page(shown, _write_cursor(key(shown[-1])) if len(rows) > len(shown) else None)
-
-
-def _suspicion(row: FilmRow) -> list[Any]:
-    return [row.p_pneumonia, str(row.screening_id)]
-
-
-def _screening_id(row: FilmRow) -> str:
-    return str(row.screening_id)
-
-
-def _position(row: FilmRow) -> int:
-    return row.position
-
-
-def _write_cursor(value: Any) -> str:
-    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str, read: Callable[[Any], T]) -> T:
-    try:
-        return read(json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))))
-    except (ValueError, TypeError, AttributeError, LookupError) as error:
-        raise FilterError("cursor", "Take it from the answer before, unchanged.") from error

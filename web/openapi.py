@@ -12,7 +12,8 @@ from pydantic.json_schema import models_json_schema
 from shared.modelspec import Label
 from shared.states import State
 from web import schemas
-from web.listing import MOST_ROWS, Order
+from web.listing import Order
+from web.paging import MOST_ROWS
 
 Query = dict[str, tuple[str, dict[str, Any]]]
 

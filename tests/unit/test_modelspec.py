@@ -78,7 +78,12 @@ def test_p_pneumonia_does_not_depend_on_the_order_of_the_classes() -> None:
 
 @pytest.mark.parametrize(
     ("p", "label", "confidence"),
-    [(0.4, Label.PNEUMONIA, 0.4), (0.39999, Label.NORMAL, 0.60001), (1.0, Label.PNEUMONIA, 1.0), (0.0, Label.NORMAL, 1.0)],
+    [
+        (0.4, Label.PNEUMONIA, 0.4),
+        (0.39999, Label.NORMAL, 0.60001),
+        (1.0, Label.PNEUMONIA, 1.0),
+        (0.0, Label.NORMAL, 1.0),
+    ],
     ids=["at the threshold", "just below", "certain", "none"],
 )
 def test_the_label_turns_at_the_threshold(p: float, label: Label, confidence: float) -> None:
@@ -134,7 +139,7 @@ def test_changed_weights_are_refused_also_after_a_first_good_look(tmp_path: Path
     folder = write_folder(tmp_path / "one", make_spec())
     verify_weights(folder, make_spec())
     (folder / "model.keras").write_bytes(WEIGHTS + b"!")
-    with pytest.raises(ModelUnavailable, match="Expected sha256 .* received"):
+    with pytest.raises(ModelUnavailable, match=r"Expected sha256 .* received"):
         verify_weights(folder, make_spec())
 
 

@@ -136,7 +136,9 @@ def png_header(width: int, height: int) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 64)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 64)) + chunk(b"IEND", b"")
+    )
 
 
 JPEG = encode(FILM, "JPEG")
@@ -194,8 +196,8 @@ def test_damaged_bytes_give_a_film_or_a_rejection_and_nothing_else(
         data[place % len(data)] = value
     try:
         film = prepare(bytes(data), SPEC)
-    except FilmRejected as rejected:
-        assert isinstance(rejected.code, Rejection)
+    except FilmRejected as error:
+        outcome: object = error.code
     else:
-        assert film.shape == (192, 192, 1)
-        assert film.dtype == np.uint8
+        outcome = (film.shape, film.dtype)
+    assert isinstance(outcome, Rejection) or outcome == ((192, 192, 1), np.uint8)

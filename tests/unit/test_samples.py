@@ -1,4 +1,4 @@
-"""The synthetic sample films: the same every time, films to every part of the program, and no copy of a child's film."""
+"""The synthetic sample films: the same every time, of a real film's size, and no copy of any child's."""
 
 import re
 import time

@@ -32,7 +32,8 @@ def test_a_films_name_says_its_class_and_patient(path: str, film_class: FilmClas
 
 
 @pytest.mark.parametrize(
-    "path", ["NORMAL/holiday.jpeg", "PNEUMONIA/IM-0115-0001.jpeg", "PNEUMONIA/person1_fungus_2.jpeg", "OTHER/IM-1-1.png"]
+    "path",
+    ["NORMAL/holiday.jpeg", "PNEUMONIA/IM-0115-0001.jpeg", "PNEUMONIA/person1_fungus_2.jpeg", "OTHER/IM-1-1.png"],
 )
 def test_a_name_that_says_no_patient_is_refused(path: str) -> None:
     with pytest.raises(DataUnusable, match=Path(path).name):
@@ -77,7 +78,9 @@ def test_near_duplicates_are_found_and_other_films_are_not() -> None:
     assert near_duplicates(np.concatenate([large, [brighter], [grainy]])) == [(2, 6), (4, 7)]
 
 
-GROUPED = st.lists(st.tuples(st.sampled_from(["normal", "bacterial", "viral"]), st.integers(0, 60)), min_size=1, max_size=300)
+GROUPED = st.lists(
+    st.tuples(st.sampled_from(["normal", "bacterial", "viral"]), st.integers(0, 60)), min_size=1, max_size=300
+)
 
 
 @given(films=GROUPED, share=st.floats(0.05, 0.5), seed=st.integers(0, 99))

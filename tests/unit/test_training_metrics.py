@@ -29,7 +29,12 @@ def test_figures_of_a_small_case_counted_by_hand() -> None:
 
 
 def test_confusion_of_a_small_case_counted_by_hand() -> None:
-    assert confusion(TRUTH, P, 0.5) == {"true_negative": 3, "false_positive": 1, "false_negative": 1, "true_positive": 3}
+    assert confusion(TRUTH, P, 0.5) == {
+        "true_negative": 3,
+        "false_positive": 1,
+        "false_negative": 1,
+        "true_positive": 3,
+    }
 
 
 def test_a_film_at_the_threshold_is_called_pneumonia() -> None:

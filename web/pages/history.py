@@ -3,16 +3,16 @@
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Blueprint, Response, g, render_template, request, stream_with_context, url_for
+from flask import Blueprint, g, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from shared.audit import Action, record
 from shared.modelspec import Label
 from shared.states import State
 from shared.tables import Job, Model
 from web.auth import requires
+from web.export import FORMATS, export_films
 from web.listing import FilterError, Filters, Order, Page, get_job, list_films
 from web.pages import words
 from web.parts import parts
@@ -40,7 +40,7 @@ def index() -> ResponseReturnValue:
     except FilterError as error:
         filters, order, problem = Filters(), Order.NEWEST, str(error)
     with parts().database.read() as db:
-        page = Page([], None, None)
+        page = Page([])
         if problem is None:
             page = list_films(db, g.user, filters, order, request.args.get("cursor") or None, FILMS_A_PAGE)
         job = get_job(db, g.user, filters.job_id) if filters.job_id else None
@@ -62,6 +62,16 @@ def index() -> ResponseReturnValue:
     return shown, 422 if problem else 200
 
 
+@blueprint.get("/history/export")
+@requires()
+def export() -> ResponseReturnValue:
+    """Send all that is filtered as a file, CSV or JSON."""
+    form = request.args.get("format", FORMATS[0])
+    if form not in FORMATS:
+        raise FilterError("format", f"Give {' or '.join(FORMATS)}. Received: '{form}'.")
+    return export_films(Filters.from_args(request.args), _order(), form)
+
+
 def _order() -> Order:
     given = request.args.get("order") or Order.NEWEST.value
     try:
@@ -71,9 +81,12 @@ def _order() -> Order:
 
 
 def _turn(cursor: str | None, values: dict[str, str], order: Order) -> str | None:
-    if cursor is None:
-        return None
-    return url_for("history.index", **values, order=order.value, cursor=cursor or None)
+    return None if cursor is None else _address(values, order, cursor=cursor)
+
+
+def _address(values: dict[str, str], order: Order, **more: str) -> str:
+    query: dict[str, Any] = {**values, "order": order.value, **more}
+    return url_for("history.index", **query)
 
 
 def _model_names(db: Session) -> list[str]:
@@ -91,7 +104,7 @@ def _confidences(present: str | None) -> list[tuple[str, str]]:
 def _chips(values: dict[str, str], order: Order, job: Job | None) -> list[Chip]:
     said = {name: _say(name, value, job) for name, value in values.items()}
     return [
-        Chip(text, url_for("history.index", **{k: v for k, v in values.items() if k != name}, order=order.value))
+        Chip(text, _address({other: values[other] for other in values if other != name}, order))
         for name, text in said.items()
     ]
 

@@ -7,18 +7,15 @@ from flask import Blueprint, abort, flash, g, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
-from shared import jobs as queue
-from shared.audit import Action, record
-from shared.queue import ring_or_wait
-from shared.states import State, sources
+from shared.states import State
 from shared.tables import Job, Source
+from web import actions
 from web.auth import requires
-from web.listing import get_job, job_rows, list_jobs
+from web.listing import job_rows, list_jobs
 from web.pages import overview
 from web.pages.shown import plural
 from web.parts import parts
 from web.progress import job_progress, jobs_progress
-from web.uploads import check_owner, owns
 
 blueprint = Blueprint("jobs", __name__)
 
@@ -49,7 +46,7 @@ def index() -> ResponseReturnValue:
 def show(job_id: uuid.UUID) -> ResponseReturnValue:
     """Show one job."""
     with parts().database.read() as db:
-        return render_template("jobs/job.html", **_job_page(db, find(db, job_id)))
+        return render_template("jobs/job.html", **_job_page(db, actions.seen_job(db, job_id)))
 
 
 @blueprint.get("/jobs/<uuid:job_id>/fragment")
@@ -57,17 +54,14 @@ def show(job_id: uuid.UUID) -> ResponseReturnValue:
 def fragment(job_id: uuid.UUID) -> ResponseReturnValue:
     """Show the part of a job's page that changes; the page asks for it again and again."""
     with parts().database.read() as db:
-        return render_template("jobs/fragment.html", **_job_page(db, find(db, job_id)))
+        return render_template("jobs/fragment.html", **_job_page(db, actions.seen_job(db, job_id)))
 
 
 @blueprint.post("/jobs/<uuid:job_id>/cancel")
 @requires()
 def cancel(job_id: uuid.UUID) -> ResponseReturnValue:
     """Stop what has not ended."""
-    with parts().database.write() as db:
-        check_owner(find(db, job_id))
-        changed = queue.cancel(db, job_id)
-        record(db, Action.JOB_CANCELLED, user_id=g.user.id, subject=job_id, address=request.remote_addr)
+    changed = actions.cancel(job_id)
     flash(f"The job is cancelled: {plural(changed, 'film')} will not be screened.", "info")
     return redirect(url_for("jobs.show", job_id=job_id), 303)
 
@@ -76,21 +70,9 @@ def cancel(job_id: uuid.UUID) -> ResponseReturnValue:
 @requires()
 def retry(job_id: uuid.UUID) -> ResponseReturnValue:
     """Queue again what failed, was rejected by a worker or was cancelled."""
-    with parts().database.write() as db:
-        check_owner(find(db, job_id))
-        changed = queue.retry(db, job_id)
-        record(db, Action.JOB_RETRIED, user_id=g.user.id, subject=job_id, address=request.remote_addr)
-    ring_or_wait(parts().doorbell, changed)
+    changed = actions.retry(job_id)
     flash(f"{plural(changed, 'film')} will be screened again.", "info")
     return redirect(url_for("jobs.show", job_id=job_id), 303)
-
-
-def find(db: Session, job_id: uuid.UUID) -> Job:
-    """Return a job that the signed-in person may see; answer 404 for any other, so that none is revealed."""
-    job = get_job(db, g.user, job_id)
-    if job is None:
-        abort(404)
-    return job
 
 
 def _job_page(db: Session, job: Job) -> dict[str, Any]:
@@ -104,7 +86,7 @@ def _job_page(db: Session, job: Job) -> dict[str, Any]:
         "chosen": chosen,
         "newer": _turn(page.previous_cursor, job_id=job.id, state=chosen),
         "older": _turn(page.next_cursor, job_id=job.id, state=chosen),
-        "may_change": owns(job),
+        "may_change": actions.owns(job),
         "source_name": SOURCES[job.source],
         **overview.of_job(db, job, progress),
     }

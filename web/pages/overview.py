@@ -38,8 +38,10 @@ def _label_counts(db: Session, job: Job) -> dict[Label, int]:
         .where(Screening.job_id == job.id, Screening.state == State.DONE)
         .group_by(Prediction.label)
     )
-    found = {label: films for label, films in db.execute(query)}
-    return {label: found.get(label, 0) for label in Label}
+    counts = dict.fromkeys(Label, 0)
+    for label, films in db.execute(query):
+        counts[label] = films
+    return counts
 
 
 def _last_move(db: Session, job: Job) -> datetime | None:

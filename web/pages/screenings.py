@@ -23,12 +23,11 @@ MOST_ELSEWHERE = 20
 @requires()
 def show(screening_id: uuid.UUID) -> ResponseReturnValue:
     """Show one film with all that is known of it."""
-    with parts().database.write() as db:
+    with parts().database.read() as db:
         film = get_film(db, g.user, screening_id)
         if film is None:
             abort(404)
-        record(db, Action.FILM_VIEWED, user_id=g.user.id, subject=screening_id, address=request.remote_addr)
-        return render_template(
+        shown = render_template(
             "screenings/show.html",
             film=film,
             total=db.scalar(select(func.count()).where(Screening.job_id == film.job_id)),
@@ -37,6 +36,9 @@ def show(screening_id: uuid.UUID) -> ResponseReturnValue:
             also=_elsewhere(db, film),
             threshold_rule=_threshold_rule(db, film),
         )
+    with parts().database.write() as db:
+        record(db, Action.FILM_VIEWED, user_id=g.user.id, subject=screening_id, address=request.remote_addr)
+    return shown
 
 
 def _neighbour(db: Session, film: FilmDetail, step: int) -> uuid.UUID | None:

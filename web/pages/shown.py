@@ -13,9 +13,9 @@ def percent(value: float | None) -> str:
     """Write a probability with one decimal; the ends stay inequalities, because no model is certain."""
     if value is None:
         return "\N{EN DASH}"
-    if 0 < value < 0.0005:  # noqa: PLR2004  # what would round to 0.0%
+    if 0 < value < 0.0005:  # what would round to 0.0%
         return "<0.1%"
-    if 0.9995 <= value < 1:  # noqa: PLR2004  # what would round to 100.0%
+    if 0.9995 <= value < 1:  # what would round to 100.0%
         return ">99.9%"
     return f"{value:.1%}"
 
@@ -63,7 +63,7 @@ def rate(per_second: float | None) -> str:
     if per_second is None:
         return "\N{EN DASH}"
     if per_second >= 1:
-        return f"{per_second:,.1f} films/s" if per_second < 100 else f"{per_second:,.0f} films/s"  # noqa: PLR2004
+        return f"{per_second:,.1f} films/s" if per_second < 100 else f"{per_second:,.0f} films/s"
     return f"{per_second * 60:,.1f} films/min"
 
 

@@ -26,7 +26,9 @@ STATES: Final[dict[State, Words]] = {
     State.RUNNING: Words("Screening", "A worker is reading the film now.", "Nothing to do."),
     State.DONE: Words("Done", "The model has given a result.", "Open the film and read it yourself."),
     State.REJECTED: Words(
-        "Rejected", "This file cannot be screened. The rest of its job goes on.", "See the reason, then send a new copy."
+        "Rejected",
+        "This file cannot be screened. The rest of its job goes on.",
+        "See the reason, then send a new copy.",
     ),
     State.FAILED: Words(
         "Failed",

@@ -14,7 +14,7 @@ export class FileList {
   show(items) {
     this.items = items;
     this.next = 0;
-    this.received = 0;
+    this.ended = 0;
     this.rows.clear();
     this.list.replaceChildren();
     this.#fill();
@@ -28,17 +28,21 @@ export class FileList {
     this.#say(item, `No answer. Sent again in ${seconds} s (attempt ${attempt})`, 0, "again");
   }
 
-  received_(item) {
-    this.received += 1;
+  received(item) {
+    this.ended += 1;
     this.#say(item, "Received", 1, "done");
     if (this.items.length > MOST_ROWS) this.#drop(item);
     this.#fill();
   }
 
   refused(item, messages) {
-    this.received += 1;
+    this.ended += 1;
     this.#say(item, messages.join(" "), 1, "refused");
     this.#fill();
+  }
+
+  note(text) {
+    this.list.append(Object.assign(document.createElement("li"), { className: "refused", textContent: text }));
   }
 
   #drop(item) {
@@ -50,7 +54,7 @@ export class FileList {
     while (this.rows.size < MOST_ROWS && this.next < this.items.length) this.#add(this.items[this.next++]);
     const hidden = this.items.length - this.rows.size;
     this.more.hidden = hidden === 0;
-    this.more.textContent = `${plural(this.rows.size, "file")} shown of ${count(this.items.length)}; ${count(this.received)} received so far.`;
+    this.more.textContent = `${plural(this.rows.size, "file")} shown of ${count(this.items.length)}; ${count(this.ended)} received so far.`;
   }
 
   #add(item) {

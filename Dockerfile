@@ -1,0 +1,39 @@
+# Three images from one file: `web` has no network runtime, `worker` runs on CPU, `worker-gpu` on an NVIDIA GPU.
+ARG PYTHON=3.12
+FROM python:${PYTHON}-slim AS base
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PATH=/app/.venv/bin:$PATH \
+    UV_PROJECT_ENVIRONMENT=/app/.venv UV_COMPILE_BYTECODE=1 UV_NO_CACHE=1
+RUN pip install --no-cache-dir uv==0.13.8 \
+ && useradd --system --uid 10001 --create-home pneumoscreen \
+ && install --directory --owner pneumoscreen /data /data/store
+WORKDIR /app
+COPY pyproject.toml uv.lock README.md LICENSE ./
+COPY shared shared
+COPY migrations migrations
+COPY cli cli
+COPY models models
+
+FROM base AS web
+COPY web web
+COPY worker/__init__.py worker/__init__.py
+COPY training/__init__.py training/__init__.py
+RUN uv sync --frozen --no-default-groups --group web --group cli
+USER pneumoscreen
+EXPOSE 8000
+CMD ["pneumoscreen", "web", "--host", "0.0.0.0", "--port", "8000"]
+
+FROM base AS worker
+COPY web/__init__.py web/__init__.py
+COPY worker worker
+COPY training/__init__.py training/__init__.py
+RUN uv sync --frozen --no-default-groups --group worker --group cli
+USER pneumoscreen
+CMD ["pneumoscreen", "worker"]
+
+FROM base AS worker-gpu
+COPY web/__init__.py web/__init__.py
+COPY worker worker
+COPY training/__init__.py training/__init__.py
+RUN uv sync --frozen --no-default-groups --group gpu --group cli
+USER pneumoscreen
+CMD ["pneumoscreen", "worker", "--processes", "1"]

@@ -1,0 +1,72 @@
+"""The single programs of an installation on many machines: `migrate`, `web`, `worker` and `clock`.
+
+Each replaces this process by the program itself, so that a container's signals reach it.
+"""
+
+import os
+import socket
+import tempfile
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from cli.processes import clock_command, web_command, worker_command
+from shared.settings import load_settings
+
+
+@click.command()
+def migrate() -> None:
+    """Bring the database to the newest schema; run it once before a new version starts."""
+    from migrations.schema import current, upgrade
+    from shared.db import Database
+
+    database = Database(load_settings().database)
+    try:
+        upgrade(database)
+        click.echo(f"The database is at schema {current(database)}.")
+    finally:
+        database.close()
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
+@click.option("--threads", default=8, show_default=True, type=click.IntRange(1), help="Requests answered at once.")
+def web(host: str, port: int, threads: int) -> None:
+    """Serve the pages and the API."""
+    _become(web_command(host, port, threads))
+
+
+@click.command()
+@click.option("--processes", type=click.IntRange(1), help="Worker processes. Default: one for each core.")
+@click.option("--check", is_flag=True, help="Only tell whether this machine has a worker that is ready: exit 0 or 1.")
+def worker(processes: int | None, check: bool) -> None:
+    """Screen films: claim, decode, predict, write."""
+    if check:
+        _check_worker()
+    _become(worker_command(processes or os.cpu_count() or 1))
+
+
+@click.command()
+def clock() -> None:
+    """Ring for the sweep, which frees films whose worker was lost. One in an installation."""
+    _become(clock_command(Path(tempfile.mkdtemp(prefix="pneumoscreen-")) / "schedule"))
+
+
+def _check_worker() -> NoReturn:
+    from shared.errors import BrokerAway
+    from shared.presence import Presence
+
+    presence = Presence(load_settings())
+    try:
+        names = presence.workers()
+    except BrokerAway as error:
+        raise click.ClickException(str(error)) from error
+    here = [name for name in names if name.startswith(f"{socket.gethostname()}:")]
+    click.echo(f"{len(here)} worker processes of this machine are ready.")
+    raise SystemExit(0 if here else 1)
+
+
+def _become(command: list[str]) -> NoReturn:
+    os.execv(command[0], command)  # noqa: S606  # the command is made in cli.processes

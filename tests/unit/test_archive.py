@@ -1,0 +1,183 @@
+"""Uploads, good and hostile: each file gets a film or a code, and nothing is written outside the store."""
+
+import io
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from shared import archive
+from shared.errors import Rejection
+from shared.intake import Received, display_name
+from shared.settings import Settings
+from shared.storage import FolderStore
+from tests.conftest import draw, encode
+
+FILM = encode(draw(1))
+
+
+def chunks(data: bytes, size: int = 5000) -> Iterator[bytes]:
+    for start in range(0, len(data), size):
+        yield data[start : start + size]
+
+
+def zipped(entries: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", compression) as file:
+        for name, data in entries.items():
+            file.writestr(zipfile.ZipInfo(name), data, compression)
+    return out.getvalue()
+
+
+@pytest.fixture
+def receive(store: FolderStore, settings: Settings) -> Callable[..., list[Received]]:
+    def call(name: str, data: bytes, **limits: int) -> list[Received]:
+        return list(archive.receive(name, chunks(data), store, settings.model_copy(update=limits)))
+
+    return call
+
+
+def codes(received: list[Received]) -> dict[str, str | None]:
+    return {item.file_name: item.rejection.code.value if item.rejection else None for item in received}
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "BMP", "WEBP"])
+def test_each_format_is_taken_whatever_its_name(receive, store: FolderStore, kind: str) -> None:
+    data = encode(draw(2), kind)
+    (item,) = receive("film.txt", data)
+    assert item.rejection is None
+    assert (item.film.width, item.film.height) == (256, 224)
+    assert item.film.media_type == f"image/{kind.lower()}"
+    assert store.get(item.film.sha256) == data
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        pytest.param(b"", Rejection.EMPTY_FILE, id="empty"),
+        pytest.param(b"patient list, not a film", Rejection.UNKNOWN_FORMAT, id="text"),
+        pytest.param(b"\xff\xd8\xff" + b"\0" * 200, Rejection.UNREADABLE_IMAGE, id="jpeg-header-only"),
+        pytest.param(b"RIFF\0\0\0\0WAVE" + b"\0" * 100, Rejection.UNKNOWN_FORMAT, id="riff-that-is-no-webp"),
+        pytest.param(b"\0" * 128 + b"DICM" + b"\0" * 100, Rejection.DICOM_UNSUPPORTED, id="dicom"),
+        pytest.param(encode(draw(3, (40, 300))), Rejection.TOO_SMALL, id="too-small"),
+        pytest.param(b"GIF89a" + b"\0" * 100, Rejection.UNKNOWN_FORMAT, id="gif"),
+    ],
+)
+def test_what_is_no_film_is_refused_with_its_code(receive, store: FolderStore, data: bytes, code: Rejection) -> None:
+    (item,) = receive("film.jpg", data)
+    assert item.film is None
+    assert item.rejection.code is code
+    assert item.rejection.message.endswith(".")
+    assert [path for path in store.root.rglob("*") if path.is_file()] == []
+
+
+def test_a_film_over_the_size_limit_is_refused_while_it_streams(receive) -> None:
+    assert codes(receive("a.jpg", FILM, max_film_bytes=len(FILM) - 1)) == {"a.jpg": "too_large"}
+
+
+@pytest.mark.parametrize("side", [9_000, 10_000, 40_000])
+def test_a_png_that_claims_too_many_pixels_is_refused_by_its_header(receive, side: int) -> None:
+    bomb = bytearray(encode(draw(4), "PNG"))
+    bomb[16:24] = struct.pack(">II", side, side)
+    bomb[29:33] = struct.pack(">I", zlib.crc32(bomb[12:29]))
+    assert codes(receive("bomb.png", bytes(bomb))) == {"bomb.png": "too_many_pixels"}
+
+
+def test_pixels_between_our_limit_and_the_decoders_are_refused(receive) -> None:
+    assert codes(receive("a.png", encode(draw(4), "PNG"), max_film_pixels=1000)) == {"a.png": "too_many_pixels"}
+
+
+def test_a_zip_with_folders_gives_each_film_under_its_own_name(receive) -> None:
+    data = zipped({"ward/": b"", "ward/a.jpg": FILM, "ward/deep/b.jpg": encode(draw(5)), "c.txt": b"notes"})
+    assert codes(receive("films.zip", data)) == {"ward/a.jpg": None, "ward/deep/b.jpg": None, "c.txt": "unknown_format"}
+
+
+def test_droppings_of_file_managers_are_passed_over(receive) -> None:
+    data = zipped({"__MACOSX/._a.jpg": b"x", ".DS_Store": b"x", "Thumbs.db": b"x", "a.jpg": FILM})
+    assert codes(receive("films.zip", data)) == {"a.jpg": None}
+
+
+def encrypted(data: bytes) -> bytes:
+    """Set the flag that says so in both headers of the first entry."""
+    out = bytearray(data)
+    out[6] |= 1
+    out[out.index(b"PK\x01\x02") + 8] |= 1
+    return bytes(out)
+
+
+def link(name: str) -> bytes:
+    out = io.BytesIO()
+    info = zipfile.ZipInfo(name)
+    info.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(out, "w") as file:
+        file.writestr(info, "/etc/passwd")
+        file.writestr("good.jpg", FILM)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "bad", "code"),
+    [
+        pytest.param(zipped({"../evil.jpg": FILM, "good.jpg": FILM}), "../evil.jpg", "zip_entry_unsafe_name", id="up"),
+        pytest.param(zipped({"/etc/evil.jpg": FILM, "good.jpg": FILM}), "/etc/evil.jpg", "zip_entry_unsafe_name", id="root"),
+        pytest.param(zipped({"C:\\evil.jpg": FILM, "good.jpg": FILM}), "C:/evil.jpg", "zip_entry_unsafe_name", id="drive"),
+        pytest.param(link("link.jpg"), "link.jpg", "zip_entry_unsafe_name", id="link"),
+        pytest.param(zipped({"in.zip": zipped({"a": b"1"}), "good.jpg": FILM}), "in.zip", "zip_entry_nested", id="nested"),
+        pytest.param(encrypted(zipped({"e.jpg": FILM, "good.jpg": FILM})), "e.jpg", "zip_entry_encrypted", id="password"),
+        pytest.param(
+            zipped({"b.bmp": b"BM" + b"\0" * 5_000_000, "good.jpg": FILM}), "b.bmp", "zip_entry_bomb", id="ratio"
+        ),
+        pytest.param(zipped({"empty.jpg": b"", "good.jpg": FILM}), "empty.jpg", "empty_file", id="empty"),
+    ],
+)
+def test_a_hostile_entry_is_refused_and_the_others_go_on(receive, data: bytes, bad: str, code: str) -> None:
+    assert codes(receive("films.zip", data)) == {bad: code, "good.jpg": None}
+
+
+def test_a_damaged_entry_is_refused_and_the_others_go_on(receive) -> None:
+    data = bytearray(zipped({"a.jpg": FILM, "good.jpg": encode(draw(6))}, zipfile.ZIP_STORED))
+    data[200] ^= 0xFF
+    assert codes(receive("films.zip", bytes(data))) == {"a.jpg": "zip_entry_damaged", "good.jpg": None}
+
+
+@pytest.mark.parametrize(
+    ("data", "limits", "code"),
+    [
+        pytest.param(zipped({"a.jpg": FILM})[:-30], {}, "zip_unreadable", id="cut-short"),
+        pytest.param(zipped({"a.jpg": FILM, "b.jpg": FILM}), {"max_zip_entries": 1}, "zip_too_many_entries", id="entries"),
+        pytest.param(zipped({"a.jpg": FILM, "b.jpg": FILM}), {"max_zip_bytes": 2000}, "zip_too_large", id="total"),
+        pytest.param(zipped({}), {}, "zip_empty", id="empty"),
+        pytest.param(zipped({"folder/": b""}), {}, "zip_empty", id="only-folders"),
+    ],
+)
+def test_a_zip_that_is_hostile_as_a_whole_is_refused_once(receive, data: bytes, limits: dict, code: str) -> None:
+    assert codes(receive("films.zip", data, **limits)) == {"films.zip": code}
+
+
+@pytest.mark.parametrize(
+    ("given_name", "shown"),
+    [
+        ("a\\b\\c.jpg", "a/b/c.jpg"),
+        ("a\x00b\n.jpg", "a\ufffdb\ufffd.jpg"),
+        ("", "unnamed"),
+        ("x" * 600, "x" * 512),
+        ("\u202egpj.exe", "\ufffdgpj.exe"),
+    ],
+)
+def test_a_name_is_made_fit_to_be_shown(given_name: str, shown: str) -> None:
+    assert display_name(given_name) == shown
+
+
+@given(data=st.binary(max_size=400), position=st.integers(0, 2000), seed=st.booleans())
+@hypothesis_settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bytes_get_an_outcome(receive, data: bytes, position: int, seed: bool) -> None:
+    base = zipped({"a.jpg": FILM, "b.jpg": FILM}, zipfile.ZIP_STORED) if seed else FILM
+    mutated = base[:position] + data + base[position + len(data) :]
+    received = receive("upload", mutated)
+    assert received
+    assert all((item.film is None) != (item.rejection is None) for item in received)

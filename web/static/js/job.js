@@ -1,0 +1,84 @@
+// Keeps a job's page up to date: asks for its changing part, puts in what differs, and stops when the job has ended.
+import { showTimes } from "./times.js";
+
+const FIRST_MS = 1000;
+const LATER_MS = 5000;
+const SOON_MS = 30000;
+
+const live = document.getElementById("live");
+const announce = document.getElementById("announce");
+const lost = document.getElementById("lost");
+const began = performance.now();
+
+/** Replace what differs, piece by piece, so that scroll, focus and unchanged pictures stay. */
+function renew(html) {
+  const fresh = new DOMParser().parseFromString(html, "text/html").getElementById("job");
+  showTimes(fresh);
+  const present = document.getElementById("job");
+  for (const [name, value] of Object.entries(fresh.dataset)) present.dataset[name] = value;
+  for (const piece of [...fresh.children]) {
+    const old = document.getElementById(piece.id);
+    if (piece.id === "job-films" && old.querySelector("tbody") && piece.querySelector("tbody")) renewRows(old, piece);
+    else if (old.innerHTML !== piece.innerHTML) replace(old, piece);
+  }
+}
+
+function renewRows(old, piece) {
+  const body = old.querySelector("tbody");
+  const rows = [...piece.querySelectorAll("tbody > tr")];
+  const kept = new Set(rows.map((row) => row.id));
+  for (const row of [...body.children]) if (!kept.has(row.id)) row.remove();
+  rows.forEach((row, index) => {
+    const same = document.getElementById(row.id);
+    if (same && same.dataset.version === row.dataset.version) return;
+    if (same) replace(same, row);
+    else body.insertBefore(row, body.children[index] ?? null);
+  });
+}
+
+function replace(old, fresh) {
+  const held = old.contains(document.activeElement) ? document.activeElement : null;
+  const address = held?.getAttribute("href") ?? held?.closest("form")?.getAttribute("action");
+  old.replaceWith(fresh);
+  if (!address) return;
+  const wanted = `[href="${CSS.escape(address)}"], form[action="${CSS.escape(address)}"] button`;
+  fresh.querySelector(wanted)?.focus({ preventScroll: true });
+}
+
+function tell() {
+  const { state, percent, name, ended } = document.getElementById("job").dataset;
+  document.title = `${state === "FINISHED" ? "" : `${percent}% `}${name} - PneumoScreen`;
+  if (state !== "FINISHED") return false;
+  announce.textContent = `The job has finished. ${ended}`;
+  return true;
+}
+
+function sayLost(text) {
+  lost.hidden = !text;
+  lost.textContent = text;
+}
+
+async function poll() {
+  try {
+    const answer = await fetch(live.dataset.fragment, { headers: { Accept: "text/html" }, cache: "no-store" });
+    if (answer.status === 401) return sayLost("You have been signed out. Load the page again to sign in; the job goes on.");
+    if (!answer.ok) throw new Error(String(answer.status));
+    renew(await answer.text());
+    sayLost("");
+    if (tell()) return undefined;
+  } catch {
+    sayLost("The server does not answer. The page tries again; films that were received are kept.");
+  }
+  return setTimeout(poll, performance.now() - began < SOON_MS ? FIRST_MS : LATER_MS);
+}
+
+// Cancelling asks first; without this script the button cancels at once.
+document.addEventListener("submit", (event) => {
+  const dialog = document.getElementById(event.target.dataset.confirm ?? "");
+  if (!dialog) return;
+  event.preventDefault();
+  dialog.showModal();
+});
+document.querySelector("dialog [data-close]").addEventListener("click", (event) => event.target.closest("dialog").close());
+
+if (live.dataset.state !== "FINISHED") setTimeout(poll, FIRST_MS);

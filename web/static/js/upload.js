@@ -1,0 +1,198 @@
+// The upload page: choose or drop, see what goes and what cannot, send, then go to the job.
+import { check, fromDrop, fromInput } from "./chosen.js";
+import { FileList } from "./filelist.js";
+import { count, duration, plural, size } from "./format.js";
+import { makeBatches, Sender } from "./sender.js";
+
+const form = document.getElementById("upload");
+const find = (id) => document.getElementById(id);
+const limits = {
+  film: Number(form.dataset.maxFilm),
+  request: Number(form.dataset.maxRequest),
+  films: Number(form.dataset.maxFilms),
+};
+const list = new FileList(find("list"), find("more"));
+const token = document.querySelector('meta[name="csrf-token"]').content;
+let wanted = [];
+let upload = null;
+
+const show = (id, shown) => { find(id).hidden = !shown; };
+const total = (items) => items.reduce((sum, item) => sum + item.size, 0);
+
+function choose(entries) {
+  if (upload) return;
+  const { wanted: good, refused } = check(entries, limits);
+  wanted = good;
+  const tooMany = good.length > limits.films;
+  show("chosen", true);
+  show("drop", false);
+  show("start", good.length > 0 && !tooMany);
+  find("start").textContent = `Screen ${plural(good.length, "file")}`;
+  find("summary").textContent = good.length ? `${plural(good.length, "file")}, ${size(total(good))}` : "Nothing to send.";
+  sayRefused(refused, tooMany, good.length);
+  list.show(tooMany ? [] : good);
+  find(good.length && !tooMany ? "start" : "clear").focus();
+}
+
+function sayRefused(refused, tooMany, files) {
+  const note = find("refused");
+  note.replaceChildren();
+  if (tooMany) note.append(`${count(files)} files are too many for one upload; at most ${count(limits.films)} go at once. Send them in parts, or as a ZIP.`);
+  if (refused.length) {
+    const names = document.createElement("ul");
+    names.append(...refused.slice(0, 100).map(({ path, why }) => Object.assign(document.createElement("li"), { textContent: `${path}: ${why}` })));
+    const more = refused.length > 100 ? ` The first 100 are named.` : "";
+    note.append(`${plural(refused.length, "file")} cannot be sent and will be left out.${more}`, names);
+  }
+  note.hidden = !tooMany && refused.length === 0;
+}
+
+function clear() {
+  wanted = [];
+  for (const id of ["files", "folder"]) find(id).value = "";
+  for (const id of ["chosen", "whole", "trouble", "again", "stop"]) show(id, false);
+  show("drop", true);
+  show("clear", true);
+  find("files").focus();
+}
+
+function jobName() {
+  const given = find("job-name").value.trim();
+  if (given) return given;
+  if (wanted.length === 1) return wanted[0].path.slice(-255);
+  const folders = new Set(wanted.map(({ path }) => (path.includes("/") ? path.split("/")[0] : "")));
+  const [only] = folders;
+  return folders.size === 1 && only ? only.slice(0, 255) : plural(wanted.length, "film");
+}
+
+function start() {
+  const hasZip = wanted.some(({ path }) => /\.zip$/i.test(path));
+  upload = { job: null, key: makeKey(), body: { name: jobName(), ...(!hasZip && { expected_films: wanted.length }) },
+    batches: makeBatches(wanted, limits.films), sent: new Map(), bytes: total(wanted), from: performance.now() };
+  for (const id of ["start", "clear"]) show(id, false);
+  for (const id of ["stop", "whole"]) show(id, true);
+  find("job-name").readOnly = true;
+  find("stop").focus();
+  run();
+}
+
+const makeKey = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+
+async function run() {
+  show("trouble", false);
+  show("again", false);
+  upload.sender = new Sender(token, { progress: onProgress, done: onDone, waiting: onWaiting });
+  try {
+    upload.job ??= await upload.sender.post(form.dataset.jobs, upload.body, upload.key);
+    await upload.sender.sendAll(upload.job.films_url, upload.batches);
+    if (upload.sender.stopped) return;
+    await upload.sender.post(`${form.dataset.jobs}/${upload.job.id}/close`, {});
+    leave(upload.job.id);
+  } catch (error) {
+    if (!upload.sender.stopped) sayTrouble(error);
+  }
+}
+
+function leave(jobId) {
+  upload = null;
+  location.assign(`/jobs/${jobId}`);
+}
+
+function sayTrouble(error) {
+  upload.sender.stop();
+  find("trouble").textContent = `${error.message} ${upload.job ? "What has been received is kept; Try again sends the rest." : ""}`;
+  show("trouble", true);
+  show("again", true);
+  find("again").focus();
+}
+
+async function stop() {
+  upload.sender.stop();
+  find("stop").disabled = true;
+  if (!upload.job) { location.reload(); return; }
+  try {
+    await new Sender(token, {}).post(`${form.dataset.jobs}/${upload.job.id}/cancel`, {});
+    leave(upload.job.id);
+  } catch (error) {
+    find("stop").disabled = false;
+    sayTrouble(error);
+  }
+}
+
+function onProgress(batch, sent, of) {
+  // The form around the files has bytes of its own; shares are taken of the files alone.
+  let left = (sent / of) * batch.bytes;
+  upload.sent.set(batch, left);
+  for (const item of batch.items) {
+    list.progress(item, item.size ? Math.min(1, left / item.size) : 1);
+    left = Math.max(0, left - item.size);
+  }
+  showWhole();
+}
+
+function onWaiting(batch, seconds, attempt) {
+  upload.sent.set(batch, 0);
+  for (const item of batch.items) list.waiting(item, seconds, attempt);
+  showWhole();
+}
+
+function onDone(batch, answer) {
+  upload.sent.set(batch, batch.bytes);
+  const refusals = Map.groupBy ? Map.groupBy(answer.rejected, ({ file }) => file) : group(answer.rejected);
+  const unnamed = new Set(refusals.keys());
+  for (const item of batch.items) {
+    const said = refusals.get(item.path);
+    unnamed.delete(item.path);
+    if (said) list.refused(item, said.map(({ message }) => message));
+    else list.received(item);
+  }
+  // What is left was inside a ZIP; the job page names each of these.
+  if (unnamed.size) list.note(plural(unnamed.size, "file") + " inside a ZIP refused; the job page says why.");
+  showWhole();
+}
+
+function group(rejected) {
+  const groups = new Map();
+  for (const one of rejected) groups.set(one.file, [...(groups.get(one.file) ?? []), one]);
+  return groups;
+}
+
+function showWhole() {
+  const sent = [...upload.sent.values()].reduce((sum, bytes) => sum + bytes, 0);
+  const seconds = (performance.now() - upload.from) / 1000;
+  const speed = sent / Math.max(seconds, 0.001);
+  const films = upload.batches.filter((batch) => batch.sent).reduce((sum, batch) => sum + batch.items.length, 0);
+  find("whole-bar").value = upload.bytes ? sent / upload.bytes : 1;
+  find("whole-count").textContent = `${count(films)} of ${plural(wanted.length, "file")}`;
+  find("whole-bytes").textContent = `${size(sent)} of ${size(upload.bytes)}`;
+  find("whole-speed").textContent = seconds > 1 ? `${size(speed)}/s` : "";
+  find("whole-left").textContent = seconds > 2 && speed > 0 ? `about ${duration((upload.bytes - sent) / speed)} left` : "";
+}
+
+function acceptDrops() {
+  let depth = 0;
+  const mark = (change) => { depth = Math.max(0, change); document.body.classList.toggle("dropping", depth > 0 && !upload); };
+  addEventListener("dragenter", (event) => { event.preventDefault(); mark(depth + 1); });
+  addEventListener("dragleave", () => mark(depth - 1));
+  addEventListener("dragover", (event) => event.preventDefault());
+  addEventListener("drop", async (event) => {
+    event.preventDefault();
+    mark(0);
+    if (!event.dataTransfer.types.includes("Files")) return;
+    choose(await fromDrop(event.dataTransfer));
+  });
+}
+
+for (const element of document.querySelectorAll(".with-js")) element.hidden = false;
+for (const element of document.querySelectorAll(".no-js")) element.hidden = true;
+for (const id of ["files", "folder"]) {
+  find(id).addEventListener("change", (event) => event.target.files.length && choose(fromInput(event.target)));
+}
+find("drop").addEventListener("click", (event) => event.target.closest("label, input, button") || find("files").click());
+find("start").addEventListener("click", start);
+find("clear").addEventListener("click", clear);
+find("again").addEventListener("click", run);
+find("stop").addEventListener("click", stop);
+form.addEventListener("submit", (event) => { event.preventDefault(); if (wanted.length && !upload) start(); });
+addEventListener("beforeunload", (event) => { if (upload) event.preventDefault(); });
+acceptDrops();
