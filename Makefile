@@ -13,7 +13,7 @@ IMAGES ?=
 OUTPUT ?=
 PYTEST_WORKERS ?= 2
 
-.PHONY: help setup run demo check test bench train migrate lock clean
+.PHONY: help setup run demo check test bench train secrets lock clean
 
 help: ## Print what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ bench: .venv/.development ## Measure images a second beside a plain Flask app wi
 
 train: .venv/.development ## Train the default model on ../shared/data/chest_xray/train
 	.venv/bin/pneumoscreen train
+
+secrets: ## Make the random secrets that docker-compose.yml reads, once
+	@$(PYTHON) cli/compose_secrets.py secrets
 
 lock: .venv/bin/uv ## Write uv.lock anew after a change of pyproject.toml
 	$(UV) lock

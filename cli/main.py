@@ -19,6 +19,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "models": ("cli.models:models", "List the models and check their files."),
     "evaluate": ("cli.evaluate:evaluate", "Measure a model on a folder of labelled films."),
     "train": ("cli.train:train", "Train a model."),
+    "migrate": ("cli.parts:migrate", "Bring the database to the newest schema."),
+    "web": ("cli.parts:web", "One part alone: the pages and the API."),
+    "worker": ("cli.parts:worker", "One part alone: the workers of this machine."),
+    "clock": ("cli.parts:clock", "One part alone: the clock of the sweep."),
 }
 
 

@@ -102,6 +102,16 @@ class CeleryDoorbell:
             return int(connection.default_channel.client.llen(SCREENING_QUEUE))
 
 
+def make_doorbell(settings: Settings) -> CeleryDoorbell:
+    """Make the doorbell of a process that only rings: one try, so that nobody waits for a Redis that is away.
+
+    By default kombu goes on trying for six seconds.
+    """
+    app = make_celery(settings)
+    app.conf.broker_transport_options = {**app.conf.broker_transport_options, "max_retries": 0}
+    return CeleryDoorbell(app, settings.batch_size)
+
+
 def ring_or_wait(doorbell: Doorbell, films: int) -> bool:
     """Ring where films wait; False where Redis is away and the sweep has to ring later."""
     if films == 0:

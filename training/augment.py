@@ -6,8 +6,12 @@ markers. All ranges are in the recipe; every number drawn follows from the seed 
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 import tensorflow as tf
+
+BANDS: Final = (2, 4, 8, 16)
+"""Pixels of the coarser side of each band of detail."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +39,12 @@ class Augmentation:
     """Added to a film, as part of the full range; what leaves the range is cut off as overexposure does."""
     shading: float = 0.15
     """Brightness at the far edge of a slope across the film, as an uneven beam gives it."""
-    bands: float = 0.7
+    bands: float = 0.5
     """Natural logarithm of the factor on each band of detail: makers' multi-scale processing lifts some and flattens
     others. Normal films of the training set are a third sharper than pneumonia films, which is no sign of health."""
-    spectra: float = 0.5
-    """Share of films whose amplitude spectrum is mixed with that of another film, of either class."""
+    borrowed: float = 0.6
+    """Share of films whose bands of detail are drawn towards the strength that they have in another film of the batch,
+    of either class."""
     noise: float = 0.03
     """Largest standard deviation of added noise, as part of the full range."""
     corners: float = 0.5
@@ -53,7 +58,6 @@ def augment(films: tf.Tensor, seed: tf.Tensor, ranges: Augmentation) -> tf.Tenso
     seeds = tf.random.split(seed, 6)
     x = tf.cast(films, tf.float32) / 255.0
     untouched = _draw(seeds[5], x, 0.0, 1.0) < ranges.untouched
-    x = _mix_spectra(x, seeds[1] + 1, ranges)
     x = _reframe(x, seeds[0], ranges)
     x = _retone(x, seeds[1], ranges)
     x = _weigh_bands(x, seeds[2], ranges)
@@ -120,30 +124,23 @@ def _retone(x: tf.Tensor, seed: tf.Tensor, ranges: Augmentation) -> tf.Tensor:
     return x * (1.0 + slope_x + slope_y) + _draw(seeds[4], x, -ranges.brightness, ranges.brightness)
 
 
-def _mix_spectra(x: tf.Tensor, seed: tf.Tensor, ranges: Augmentation) -> tf.Tensor:
-    """Mix the amplitudes of each film's spectrum with its neighbour's and keep its own phases.
-
-    Amplitudes carry the look of a device and its processing, phases what is seen where (Xu et al. 2021,
-    arXiv:2105.11120). The next film of the batch is a random one, as batches are drawn in random order.
-    """
-    seeds = tf.random.split(seed, 2)
-    spectrum = tf.signal.rfft2d(x[..., 0])
-    amplitude = tf.abs(spectrum)
-    share = _draw(seeds[0], x, 0.0, 1.0)
-    share = tf.where(_draw(seeds[1], x, 0.0, 1.0) < ranges.spectra, share, 0.0)[..., 0]
-    factor = 1.0 + share * (tf.roll(amplitude, 1, axis=0) / (amplitude + 1e-3) - 1.0)
-    mixed = tf.signal.irfft2d(spectrum * tf.cast(factor, tf.complex64))
-    return tf.clip_by_value(mixed[..., tf.newaxis], 0.0, 1.0)
-
-
 def _weigh_bands(x: tf.Tensor, seed: tf.Tensor, ranges: Augmentation) -> tf.Tensor:
-    """Strengthen or weaken the details of about 2, 4 and 16 pixels, each by a factor of its own."""
-    seeds = tf.random.split(seed, 3)
+    """Weigh the details of about 2, 4, 8 and 16 pixels, towards another film's weights and then at random.
+
+    How strong each band is belongs to a device and its processing rather than to the child. The next film of the batch
+    lends its strengths; it is a random one, as batches are drawn in random order.
+    """
+    seeds = tf.random.split(seed, 2 + len(BANDS))
     size = tf.shape(x)[1:3]
+    share = _draw(seeds[0], x, 0.0, 1.0)
+    share = tf.where(_draw(seeds[1], x, 0.0, 1.0) < ranges.borrowed, share, 0.0)
     finer, out = x, 0.0
-    for i, pixels in enumerate((2, 4, 16)):
+    for i, pixels in enumerate(BANDS):
         coarser = tf.image.resize(tf.nn.avg_pool2d(x, pixels, pixels, "SAME"), size)
-        out += tf.exp(_draw(seeds[i], x, -ranges.bands, ranges.bands)) * (finer - coarser)
+        band = finer - coarser
+        strength = tf.math.reduce_std(band, axis=(1, 2, 3), keepdims=True) + 1e-3
+        lent = tf.clip_by_value(tf.roll(strength, 1, axis=0) / strength, 0.4, 2.5)
+        out += tf.pow(lent, share) * tf.exp(_draw(seeds[2 + i], x, -ranges.bands, ranges.bands)) * band
         finer = coarser
     return out + finer
 

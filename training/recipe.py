@@ -19,7 +19,7 @@ class Recipe:
     held_out: float = 0.1
     """Share of the films, by patient, that training never sees."""
     seed: int = 20
-    epochs: int = 26
+    epochs: int = 20
     batch: int = 64
     peak_rate: float = 2e-3
     final_rate: float = 1e-4

@@ -6,7 +6,7 @@ from flask import Flask
 
 from shared.db import Database
 from shared.errors import PneumoScreenError
-from shared.queue import CeleryDoorbell, Doorbell, make_celery
+from shared.queue import Doorbell, make_doorbell
 from shared.settings import MIB, PREFIX, Settings
 from shared.storage import FolderStore, Store
 from web import api, auth, films, health, problems, samples, security
@@ -38,7 +38,7 @@ def create_app(
         settings,
         database or Database(settings.database),
         store or FolderStore(settings.store),
-        doorbell or CeleryDoorbell(make_celery(settings), settings.batch_size),
+        doorbell or make_doorbell(settings),
     )
     problems.install(app)
     health.install(app)

@@ -31,7 +31,7 @@ blueprint = Blueprint("auth", __name__)
 SUBMITTERS: Final = (Role.TECHNICIAN, Role.ADMIN)
 """The roles that may send films; readers read."""
 
-# argon2 takes 64 MiB for each check; one at a time keeps the web process small, whoever knocks.
+# argon2 takes 19 MiB for each check; one at a time keeps the web process small, whoever knocks.
 _one_check = threading.Lock()
 
 

@@ -14,6 +14,7 @@ from shared.settings import MIB, Settings
 _READ_BYTES: Final = 64 * 1024
 # What the decoder may hold back: the rest of a read, and headers that have not ended. Real headers have a few hundred.
 _MOST_HELD_BYTES: Final = 256 * 1024
+_HELD_DASHES: Final = 2
 _MOST_TEXT_BYTES: Final = 64 * 1024
 _MOST_TEXTS: Final = 32
 
@@ -96,14 +97,9 @@ def _boundary(content_type: str) -> bytes:
 
 
 def _read_events(stream: IO[bytes], decoder: MultipartDecoder, settings: Settings) -> Iterator[Event]:
-    received = 0
-    while True:
-        data = stream.read(_READ_BYTES)
-        received += len(data)
-        if received > settings.max_upload_bytes:
-            raise _too_many_bytes(settings)
+    for data in _read_stream(stream, settings):
         try:
-            decoder.receive_data(data or None)
+            decoder.receive_data(data)
             while not isinstance(event := decoder.next_event(), NeedData):
                 yield event
                 if isinstance(event, Epilogue):
@@ -112,6 +108,24 @@ def _read_events(stream: IO[bytes], decoder: MultipartDecoder, settings: Setting
             raise BadRequest("The form is damaged or ends too soon. Send it again.") from error
         if len(decoder.buffer) > _MOST_HELD_BYTES:
             raise BadRequest("The form is damaged: the headers of a part do not end.")
+
+
+def _read_stream(stream: IO[bytes], settings: Settings) -> Iterator[bytes | None]:
+    """Yield the body in pieces, then None.
+
+    Dashes at the end of a piece wait for the next one: where a piece ends between the two dashes of the closing
+    boundary, Werkzeug 3.1.9 counts the line break before it to the file.
+    """
+    received, held = 0, b""
+    while data := stream.read(_READ_BYTES):
+        received += len(data)
+        if received > settings.max_upload_bytes:
+            raise _too_many_bytes(settings)
+        data = held + data
+        held = data[len(data.rstrip(b"-")) :][-_HELD_DASHES:]
+        yield data[: len(data) - len(held)]
+    yield held
+    yield None
 
 
 def _too_many_bytes(settings: Settings) -> UploadRefused:

@@ -1,5 +1,6 @@
 """What goes wrong, said once: problem details (RFC 9457) to programs, a page to people."""
 
+import logging
 import math
 import time
 from http import HTTPStatus
@@ -8,10 +9,12 @@ from typing import Final
 from flask import Flask, Response, json, make_response, render_template, request
 from flask_limiter import RateLimitExceeded
 from sqlalchemy.exc import OperationalError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from shared.accounts import AccountRefused
 from shared.errors import JobClosed, ModelUnavailable, PneumoScreenError, StoreFull, UploadRefused
+
+log = logging.getLogger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -39,6 +42,7 @@ class InvalidRequest(PneumoScreenError):  # noqa: N818  # named as the errors of
 def install(app: Flask) -> None:
     """Answer every error in the form that the caller can read."""
     app.register_error_handler(HTTPException, _on_http_error)
+    app.register_error_handler(RequestEntityTooLarge, _on_large_form)
     app.register_error_handler(PneumoScreenError, _on_own_error)
     app.register_error_handler(OperationalError, _on_database_error)
 
@@ -71,6 +75,11 @@ def _on_http_error(error: HTTPException) -> Response:
     return response
 
 
+def _on_large_form(_error: RequestEntityTooLarge) -> Response:
+    limit = f"{request.max_content_length:,} bytes" if request.max_content_length else "less"
+    return answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A form that carries no films has at most {limit}.")
+
+
 def on_rate_limit(error: RateLimitExceeded, reset_at: float | None) -> Response:
     """Say when to come back."""
     seconds = max(1, math.ceil(reset_at - time.time())) if reset_at else _RETRY_SECONDS
@@ -94,9 +103,11 @@ def _on_own_error(error: PneumoScreenError) -> Response:
 
 def _on_database_error(error: OperationalError) -> Response:
     if "disk is full" in str(error.orig) or getattr(error.orig, "sqlstate", None) == _DISK_FULL:
+        log.error("The database has no room left.")
         return answer(
             HTTPStatus.INSUFFICIENT_STORAGE, "The database has no room left. Free disk space and send it again."
         )
+    log.error("The database does not answer: %s", error)
     response = answer(HTTPStatus.SERVICE_UNAVAILABLE, "The database does not answer. Try again in a moment.")
     response.headers["Retry-After"] = str(_RETRY_SECONDS)
     return response

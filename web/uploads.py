@@ -1,5 +1,6 @@
 """From a request's body to a job with films: what API, upload page and samples share."""
 
+import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -231,7 +232,7 @@ def _receive_form() -> tuple[dict[str, str], list[Received]]:
 
 def _read_request() -> Iterator[TextPart | FilePart]:
     # Flask would cap the body at the size of a small form; read_parts counts instead.
-    request.max_content_length = None
+    request.max_content_length = sys.maxsize
     return read_parts(request.stream, request.content_type or "", request.content_length, parts().settings)
 
 

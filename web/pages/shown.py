@@ -67,6 +67,11 @@ def rate(per_second: float | None) -> str:
     return f"{per_second * 60:,.1f} films/min"
 
 
+def sentence(text: str) -> str:
+    """End a text with a full stop."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
 def moment(value: datetime | None) -> Markup:
     """Write a time as a <time> element in UTC; `times.js` shows it in the reader's own zone."""
     if value is None:
@@ -78,5 +83,5 @@ def moment(value: datetime | None) -> Markup:
 
 def register(blueprint: Blueprint) -> None:
     """Make these the filters of every template."""
-    for function in (percent, share, count, plural, size, duration, rate, moment):
+    for function in (percent, share, count, plural, size, duration, rate, sentence, moment):
         blueprint.add_app_template_filter(function)

@@ -21,7 +21,7 @@ export class FileList {
   }
 
   progress(item, part) {
-    this.#say(item, `${Math.floor(part * 100)}%`, part);
+    this.#say(item, part < 1 ? `${Math.floor(part * 100)}%` : "Sent", part);
   }
 
   waiting(item, seconds, attempt) {

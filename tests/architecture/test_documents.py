@@ -1,0 +1,67 @@
+"""What the documents say is what the code does."""
+
+import re
+import subprocess
+
+import pytest
+from pydantic import SecretStr
+
+from cli.main import COMMANDS
+from shared.settings import PREFIX, Settings
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text()
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+
+
+def test_every_setting_stands_in_the_operations_table_with_its_meaning() -> None:
+    rows = dict(re.findall(rf"^\| `{PREFIX}(\w+)` \| [^|]+ \| ([^|]+) \|$", OPERATIONS, flags=re.MULTILINE))
+    assert rows == {name.upper(): field.description for name, field in Settings.model_fields.items()}
+
+
+def test_every_default_in_the_table_is_the_one_in_force() -> None:
+    defaults = dict(re.findall(rf"^\| `{PREFIX}(\w+)` \| ([^|]+) \|", OPERATIONS, flags=re.MULTILINE))
+    for name, field in Settings.model_fields.items():
+        value = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
+        if name != "models_dir":  # its default is a folder of the checkout
+            assert defaults[name.upper()] == ("-" if value is None else str(value)), name
+
+
+def test_every_route_of_the_api_is_documented() -> None:
+    from web.app import create_app
+
+    http = (ROOT / "docs" / "http.md").read_text()
+    rules = create_app(Settings(secret_key=SecretStr("for the routes only"))).url_map.iter_rules()
+    paths = {re.sub(r"<(?:\w+:)?(\w+)>", "<id>", str(rule)) for rule in rules if str(rule).startswith("/api/")}
+    assert len(paths) >= 8
+    assert [path for path in sorted(paths) if path not in http] == []
+
+
+def test_make_alone_prints_every_target_with_help() -> None:
+    shown = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    phony = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)[1].split()
+    assert [target for target in phony if f"make {target}" not in shown] == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str) -> None:
+    from click.testing import CliRunner
+
+    from cli.main import main
+
+    result = CliRunner().invoke(main, [command, "--help"])
+    assert result.exit_code == 0, result.output
+    assert len(result.output.splitlines()) >= 4
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]], ids=lambda path: path.name
+)
+def test_every_link_to_a_file_leads_somewhere(path) -> None:
+    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text())
+    assert [target for target in targets if not (path.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"`make (\w+)", README + OPERATIONS))))
+def test_every_make_target_named_in_the_documents_exists(target: str) -> None:
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)

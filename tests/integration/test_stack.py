@@ -1,0 +1,147 @@
+"""The whole stack as `pneumoscreen serve` starts it, hurt while it works: nothing is lost, nothing is doubled."""
+
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from redis import Redis
+
+from tests.conftest import ROOT, draw, encode
+from tests.integration.conftest import Stack, make_films, start, stop, wait_until, wait_until_ready
+
+pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(240)]
+
+
+def redis_of(stack: Stack) -> Redis:
+    place = next(part for part in stack.child("redis-server").cmdline() if "unixsocket:" in part or part.endswith(".sock"))
+    return Redis(unix_socket_path=place.split("unixsocket:")[-1])
+
+
+def wait_until_some_are_done(stack: Stack, job_id: str, some: int) -> None:
+    wait_until(lambda: stack.job(job_id)["counts"]["DONE"] >= some, 30, f"{some} films to be done")
+
+
+def test_films_of_all_kinds_end_with_an_outcome(stack: Stack) -> None:
+    good = encode(draw(1))
+    job = stack.wait(stack.submit({
+        "good.jpeg": good,
+        "again.jpeg": good,
+        "sixteen-bit.png": encode(draw(2).convert("I;16"), "PNG"),
+        "cut-short.jpeg": encode(draw(3, (900, 900)))[:6000],
+        "empty.jpeg": b"",
+        "text.jpg": b"not a film",
+    }))  # fmt: skip
+    assert job["counts"] == {"QUEUED": 0, "RUNNING": 0, "DONE": 3, "REJECTED": 3, "FAILED": 0, "CANCELLED": 0}
+    with stack.client as client:
+        rows = {row["file"]: row for row in client.get(job["screenings_url"]).json()["screenings"]}
+    assert {name: row["error_code"] for name, row in rows.items() if row["status"] == "REJECTED"} == {
+        "cut-short.jpeg": "truncated_image",
+        "empty.jpeg": "empty_file",
+        "text.jpg": "unknown_format",
+    }
+    assert rows["good.jpeg"]["p_pneumonia"] == rows["again.jpeg"]["p_pneumonia"]
+    assert {row["label"] for row in rows.values() if row["status"] == "DONE"} <= {"NORMAL", "PNEUMONIA"}
+
+
+def test_a_worker_killed_in_the_middle_costs_nothing(stack: Stack) -> None:
+    job_id = stack.submit(make_films(200, seed=1))
+    wait_until_some_are_done(stack, job_id, 10)
+    victim = stack.workers()[0]
+    os.kill(victim.pid, signal.SIGKILL)
+    stack.wait(job_id)
+    assert stack.outcomes(job_id) == ({"DONE": 200}, 200, 200)
+
+
+def test_every_worker_killed_at_once_costs_nothing(stack: Stack) -> None:
+    job_id = stack.submit(make_films(200, seed=2))
+    wait_until_some_are_done(stack, job_id, 10)
+    parent = stack.child("worker.app")
+    for process in [parent, *stack.workers()]:
+        os.kill(process.pid, signal.SIGKILL)
+    stack.wait(job_id, 90)
+    assert stack.outcomes(job_id) == ({"DONE": 200}, 200, 200)
+
+
+def test_redis_flushed_in_the_middle_costs_nothing(stack: Stack) -> None:
+    job_id = stack.submit(make_films(200, seed=3))
+    wait_until_some_are_done(stack, job_id, 10)
+    with redis_of(stack) as redis:
+        redis.flushall()
+    stack.wait(job_id)
+    assert stack.outcomes(job_id) == ({"DONE": 200}, 200, 200)
+
+
+def test_redis_killed_and_restarted_costs_nothing(stack: Stack) -> None:
+    job_id = stack.submit(make_films(100, seed=4))
+    os.kill(stack.child("redis-server").pid, signal.SIGKILL)
+    later = stack.submit(make_films(5, seed=5))
+    stack.wait(job_id, 90)
+    stack.wait(later, 90)
+    assert stack.outcomes(job_id) == ({"DONE": 100}, 100, 100)
+    assert stack.outcomes(later) == ({"DONE": 5}, 5, 5)
+
+
+def test_cancel_stops_a_job_and_retry_takes_it_up_again(stack: Stack) -> None:
+    job_id = stack.submit(make_films(200, seed=6))
+    with stack.client as client:
+        changed = client.post(f"/api/v1/jobs/{job_id}/cancel").json()["changed"]
+        job = stack.job(job_id)
+        assert (job["state"], job["counts"]["CANCELLED"]) == ("FINISHED", changed)
+        assert changed > 0
+        assert client.post(f"/api/v1/jobs/{job_id}/retry").json()["changed"] == changed
+    assert stack.wait(job_id)["counts"]["DONE"] == 200
+
+
+def test_the_first_result_of_a_single_film_comes_while_a_bulk_job_runs(stack: Stack) -> None:
+    bulk = stack.submit(make_films(200, seed=7))
+    single = stack.submit(make_films(1, seed=8))
+    stack.wait(single)
+    assert stack.job(bulk)["state"] == "SCREENING", "the single film went first"
+    stack.wait(bulk)
+
+
+def test_a_stop_keeps_what_was_accepted_and_a_start_goes_on(tmp_path: Path) -> None:
+    first = start(tmp_path / "data", workers=1)
+    wait_until_ready(first)
+    job_id = first.submit(make_films(150, seed=9))
+    assert stop(first) == 0
+    second = start(tmp_path / "data", workers=1)
+    try:
+        wait_until_ready(second)
+        second.wait(job_id)
+        assert second.outcomes(job_id) == ({"DONE": 150}, 150, 150)
+    finally:
+        stop(second)
+
+
+@pytest.mark.parametrize("fault", ["missing", "altered"])
+def test_a_wrong_model_is_refused_and_said_never_made_up(tmp_path: Path, fault: str) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(ROOT / "models", models)
+    weights = models / "compact-cnn" / "model.keras"
+    if fault == "missing":
+        weights.unlink()
+    else:
+        weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+    broken = start(tmp_path / "data", workers=1, environment={"PNEUMOSCREEN_MODELS_DIR": str(models)})
+    try:
+        wait_until_ready(broken, "nothing is screened")
+        job_id = broken.submit(make_films(1, seed=10))
+        time.sleep(1.0)
+        assert broken.job(job_id)["counts"]["QUEUED"] == 1
+        assert "model.keras" in (broken.data_dir / "logs" / "worker.log").read_text()
+        ready = httpx.get(f"{broken.url}/readyz").json()
+        assert (ready["status"], ready["checks"]["model"] != "ok") == ("degraded", True)
+    finally:
+        stop(broken)
+
+
+def test_two_servers_on_one_folder_are_refused(stack: Stack) -> None:
+    second = start(stack.data_dir)
+    second.database.close()
+    assert second.process.wait(30) != 0
+    assert "running on" in second.log.read_text()

@@ -1,0 +1,486 @@
+"""What comes in through the API: whole jobs, batches, repeats, and everything hostile."""
+
+import errno
+import io
+import logging
+import os
+import zipfile
+import zlib
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import event
+
+from shared.db import Database
+from shared.errors import Rejection
+from shared.modelspec import ModelSpec
+from shared.settings import MIB, Settings
+from shared.states import State
+from shared.storage import Incoming
+from shared.tables import Image, Job, Prediction, Priority, Screening, Source, Upload
+from tests.conftest import draw, encode
+from tests.web_site import Site, form, make_zip, post_films, token_of
+
+
+@pytest.fixture
+def site(settings: Settings, sqlite_database: Database) -> Site:
+    return Site(settings, sqlite_database)
+
+
+@pytest.fixture
+def client(site: Site) -> FlaskClient:
+    return site.token_client(site.add_user("tina"))
+
+
+FILMS = [(f"{n}.jpeg", encode(draw(n))) for n in range(6)]
+
+
+# ---------------------------------------------------------------- whole jobs
+
+
+def test_a_form_of_films_becomes_a_closed_job_and_rings(site: Site, client: FlaskClient) -> None:
+    answer = post_films(client, *FILMS, name="ward 3")
+    body = answer.json
+    assert answer.status_code == 202
+    assert body is not None
+    assert answer.location == body["status_url"]
+    assert {k: body[k] for k in ("name", "state", "received", "queued", "rejected")} == {
+        "name": "ward 3",
+        "state": "SCREENING",
+        "received": 6,
+        "queued": 6,
+        "rejected": [],
+    }
+    assert site.bell.rung == [6]
+    job = client.get(body["status_url"]).json
+    assert job is not None
+    assert (job["source"], job["priority"], job["total"], job["closed_at"] is None) == ("api", "bulk", 6, False)
+    assert site.actions() == ["job_submitted"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "count", "priority"),
+    [
+        ({}, 4, "interactive"),
+        ({}, 5, "bulk"),
+        ({"priority": "bulk"}, 1, "bulk"),
+        ({"priority": "interactive"}, 5, "interactive"),
+    ],
+)
+def test_a_small_job_goes_first_unless_its_sender_says_otherwise(
+    client: FlaskClient, texts: dict[str, str], count: int, priority: str
+) -> None:
+    body = post_films(client, *FILMS[:count], **texts).json
+    assert body is not None
+    assert client.get(body["status_url"]).json["priority"] == priority  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("names", "job_name"),
+    [(["IM-1.jpeg"], "IM-1.jpeg"), (["w/a.jpeg", "w/b/c.jpeg"], "w"), (["w/a.jpeg", "b.jpeg"], "2 films")],
+)
+def test_a_job_without_a_name_gets_one_from_its_films(client: FlaskClient, names: list[str], job_name: str) -> None:
+    body = post_films(client, *[(name, FILMS[n][1]) for n, name in enumerate(names)]).json
+    assert body is not None
+    assert body["name"] == job_name
+
+
+@pytest.mark.parametrize("texts", [{"priority": "now"}, {"source": "samples"}, {"source": "fax"}])
+def test_unknown_wishes_are_refused_by_name(site: Site, client: FlaskClient, texts: dict[str, str]) -> None:
+    answer = post_films(client, FILMS[0], **texts)
+    assert answer.status_code == 422
+    assert answer.json is not None
+    assert answer.json["errors"][0]["field"] in texts
+    assert site.count(Job) == 0
+
+
+def test_the_same_key_gives_the_same_job_and_adds_nothing(site: Site, client: FlaskClient) -> None:
+    headers = {"Idempotency-Key": "one"}
+    first = post_films(client, *FILMS[:3], headers=headers).json
+    again = post_films(client, *FILMS[:3], headers=headers).json
+    assert first is not None
+    assert again is not None
+    assert again["id"] == first["id"]
+    assert (again["received"], again["queued"]) == (3, 0)
+    assert (site.count(Job), site.count(Screening)) == (1, 3)
+    other = site.token_client(site.add_user("tom"))
+    assert post_films(other, *FILMS[:3], headers=headers).json["id"] != first["id"]  # type: ignore[index]
+
+
+def test_a_key_that_is_too_long_is_refused(client: FlaskClient) -> None:
+    answer = post_films(client, FILMS[0], headers={"Idempotency-Key": "x" * 129})
+    assert answer.status_code == 422
+
+
+def test_the_same_film_twice_is_stored_once_and_shown_in_each(site: Site, client: FlaskClient) -> None:
+    post_films(client, ("a.jpeg", FILMS[0][1]), ("b.jpeg", FILMS[0][1]))
+    post_films(client, ("c.jpeg", FILMS[0][1]))
+    assert (site.count(Image), site.count(Screening), len(site.stored())) == (1, 3, 1)
+
+
+def test_a_film_that_was_answered_before_is_done_at_once(site: Site, client: FlaskClient, spec: ModelSpec) -> None:
+    site.install_model(spec)
+    post_films(client, *FILMS[:3])
+    site.work(spec, {})
+    body = post_films(client, *FILMS[:4]).json
+    assert body is not None
+    assert (body["received"], body["queued"], body["state"]) == (4, 1, "SCREENING")
+    assert site.count(Prediction) == 3
+
+
+def test_films_are_kept_and_wait_where_there_is_no_model(site: Site, client: FlaskClient) -> None:
+    body = post_films(client, *FILMS[:2]).json
+    assert body is not None
+    assert body["queued"] == 2
+    assert {s.state for s in site.screenings()} == {State.QUEUED}
+    assert site.count(Prediction) == 0
+
+
+def test_a_job_is_accepted_while_redis_is_away(
+    site: Site, client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.bell.is_away = True
+    with caplog.at_level(logging.WARNING):
+        answer = post_films(client, *FILMS[:2])
+    assert answer.status_code == 202
+    assert [s.state for s in site.screenings()] == [State.QUEUED, State.QUEUED]
+    assert "Redis did not answer" in caplog.text
+
+
+# ---------------------------------------------------------------- batches
+
+
+def open_job(client: FlaskClient, **wishes: Any) -> dict[str, Any]:
+    answer = client.post("/api/v1/jobs", json=wishes)
+    assert answer.status_code == 201, answer.text
+    assert answer.json is not None
+    return answer.json
+
+
+def test_a_job_is_opened_filled_in_batches_and_closed(site: Site, client: FlaskClient) -> None:
+    job = open_job(client, name="folder", expected_films=6, source="cli")
+    assert (job["state"], job["received"]) == ("RECEIVING", 0)
+    for n in range(0, 6, 2):
+        answer = post_films(client, *FILMS[n : n + 2], to=job["films_url"], headers={"Idempotency-Key": f"b{n}"})
+        assert (answer.status_code, answer.json["received"], answer.json["queued"]) == (202, 2, 2)  # type: ignore[index]
+    again = post_films(client, *FILMS[:2], to=job["films_url"], headers={"Idempotency-Key": "b0"})
+    assert (again.status_code, again.json["received"], again.json["queued"]) == (202, 2, 0)  # type: ignore[index]
+    assert client.get(job["status_url"]).json["state"] == "RECEIVING"  # type: ignore[index]
+    closed = client.post(f"{job['status_url']}/close").json
+    assert closed is not None
+    assert (closed["state"], closed["total"], closed["expected_films"], closed["source"]) == ("SCREENING", 6, 6, "cli")
+    assert (site.count(Screening), site.count(Upload), site.bell.rung) == (6, 3, [2, 2, 2])
+    assert client.post(f"{job['status_url']}/close").status_code == 200
+
+
+def test_a_closed_job_takes_no_more_but_still_knows_what_it_took(site: Site, client: FlaskClient) -> None:
+    job = open_job(client)
+    post_films(client, FILMS[0], to=job["films_url"], headers={"Idempotency-Key": "b0"})
+    client.post(f"{job['status_url']}/close")
+    answer = post_films(client, FILMS[1], to=job["films_url"])
+    assert answer.status_code == 409
+    assert post_films(client, FILMS[0], to=job["films_url"], headers={"Idempotency-Key": "b0"}).status_code == 202
+    assert (site.count(Screening), len(site.stored())) == (1, 1)
+
+
+def test_opening_with_the_same_key_gives_the_same_job(client: FlaskClient) -> None:
+    headers = {"Idempotency-Key": "resume"}
+    first = client.post("/api/v1/jobs", json={"name": "x"}, headers=headers).json
+    again = client.post("/api/v1/jobs", json={"name": "x"}, headers=headers).json
+    assert first is not None
+    assert again is not None
+    assert again["id"] == first["id"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"expected_films": -1}, 422),
+        ({"expected_films": "many"}, 422),
+        ({"expected_films": True}, 422),
+        ({"name": 7}, 422),
+        ({"priority": "now"}, 422),
+        ([], 400),
+    ],
+)
+def test_a_malformed_opening_is_refused(client: FlaskClient, body: object, status: int) -> None:
+    assert client.post("/api/v1/jobs", json=body).status_code == status
+
+
+def test_damaged_json_and_other_types_are_refused(client: FlaskClient) -> None:
+    assert client.post("/api/v1/jobs", data="{", content_type="application/json").status_code == 400
+    assert client.post("/api/v1/jobs", data="x", content_type="text/plain").status_code == 415
+
+
+def test_another_technicians_job_takes_nothing_and_is_not_revealed(site: Site, client: FlaskClient) -> None:
+    job = open_job(client)
+    other = site.token_client(site.add_user("tom"))
+    assert post_films(other, FILMS[0], to=job["films_url"]).status_code == 404
+    assert other.post(f"{job['status_url']}/close").status_code == 404
+    assert site.stored() == []
+
+
+# ---------------------------------------------------------------- a browser
+
+
+def test_a_plain_form_carries_its_csrf_token_before_its_films(site: Site) -> None:
+    browser = site.browser(site.add_user("tina"))
+    refused = post_films(browser, FILMS[0], to="/jobs", csrf_token="wrong")
+    assert (refused.status_code, site.count(Job), site.stored()) == (403, 0, [])
+    token = token_of(browser.get("/"))
+    answer = post_films(browser, *FILMS[:2], to="/jobs", csrf_token=token)
+    assert answer.status_code == 303
+    assert answer.location.startswith("/jobs/")
+    with site.database.read() as session:
+        job = session.query(Job).one()
+    assert (job.source, job.priority) == (Source.WEB, Priority.INTERACTIVE)
+
+
+def test_a_script_of_the_page_sends_the_token_in_a_header(site: Site) -> None:
+    browser = site.browser(site.add_user("tina"))
+    token = token_of(browser.get("/"))
+    for given, opened, filled in (("", 403, 403), ("wrong", 403, 403), (token, 201, 202)):
+        headers = {"X-CSRFToken": given}
+        answer = browser.post("/api/v1/jobs", json={"name": "x"}, headers=headers)
+        assert answer.status_code == opened
+        assert post_films(browser, FILMS[0], headers=headers).status_code == filled
+    with site.database.read() as session:
+        assert {job.source for job in session.query(Job)} == {Source.WEB}
+
+
+def test_an_empty_file_field_is_no_film(site: Site, client: FlaskClient) -> None:
+    answer = client.post("/api/v1/jobs", **form([("", b"")]))
+    assert answer.status_code == 422
+    assert site.count(Job) == 0
+
+
+def test_films_in_a_part_of_another_name_are_refused(client: FlaskClient) -> None:
+    data = {"film": (io.BytesIO(FILMS[0][1]), "a.jpeg")}
+    answer = client.post("/api/v1/jobs", data=data, content_type="multipart/form-data")
+    assert answer.status_code == 422
+    assert "'files'" in answer.json["detail"]  # type: ignore[index]
+
+
+# ---------------------------------------------------------------- hostile files
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that announces a size and holds no pixels."""
+    data = bytearray(encode(draw(0, (64, 64)), "PNG"))
+    data[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
+    data[29:33] = zlib.crc32(bytes(data[12:29])).to_bytes(4, "big")
+    return bytes(data)
+
+
+def encrypted_zip() -> bytes:
+    data = bytearray(make_zip({"a.jpeg": FILMS[0][1]}))
+    data[6] |= 1
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    return bytes(data)
+
+
+def link_zip() -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        entry = zipfile.ZipInfo("link.jpeg")
+        entry.external_attr = 0o120777 << 16
+        archive.writestr(entry, "/etc/passwd")
+    return out.getvalue()
+
+
+HOSTILE = [
+    pytest.param(b"", Rejection.EMPTY_FILE, id="empty"),
+    pytest.param(b"dear colleague", Rejection.UNKNOWN_FORMAT, id="text"),
+    pytest.param(b"GIF89a" + bytes(100), Rejection.UNKNOWN_FORMAT, id="gif"),
+    pytest.param(bytes(128) + b"DICM" + bytes(100), Rejection.DICOM_UNSUPPORTED, id="dicom"),
+    pytest.param(FILMS[0][1][:20], Rejection.UNREADABLE_IMAGE, id="truncated header"),
+    pytest.param(b"\x89PNG\r\n\x1a\n" + bytes(50), Rejection.UNREADABLE_IMAGE, id="damaged header"),
+    pytest.param(png_header(30_000, 30_000), Rejection.TOO_MANY_PIXELS, id="too many pixels"),
+    pytest.param(png_header(2**31 - 1, 2**31 - 1), Rejection.TOO_MANY_PIXELS, id="decompression bomb"),
+    pytest.param(encode(draw(0, (63, 300))), Rejection.TOO_SMALL, id="too small"),
+    pytest.param(FILMS[0][1] + bytes(5 * MIB), Rejection.TOO_LARGE, id="too large"),
+    pytest.param(make_zip({"a.jpeg": FILMS[0][1]})[:-30], Rejection.ZIP_UNREADABLE, id="cut zip"),
+    pytest.param(make_zip({}), Rejection.ZIP_EMPTY, id="empty zip"),
+    pytest.param(make_zip({"__MACOSX/._a": b"x", ".DS_Store": b"x"}), Rejection.ZIP_EMPTY, id="zip of droppings"),
+    pytest.param(make_zip({f"{n}.jpeg": b"" for n in range(30)}), Rejection.ZIP_TOO_MANY_ENTRIES, id="zip of many"),
+    pytest.param(make_zip({f"{n}": bytes(4 * MIB) for n in range(6)}), Rejection.ZIP_TOO_LARGE, id="large zip"),
+    pytest.param(make_zip({"a.jpeg": bytes(3 * MIB)}), Rejection.ZIP_ENTRY_BOMB, id="zip bomb"),
+    pytest.param(make_zip({"a.zip": make_zip({"b": b"x"})}), Rejection.ZIP_ENTRY_NESTED, id="nested zip"),
+    pytest.param(encrypted_zip(), Rejection.ZIP_ENTRY_ENCRYPTED, id="encrypted zip"),
+    pytest.param(make_zip({"../../evil.jpeg": FILMS[0][1]}), Rejection.ZIP_ENTRY_UNSAFE_NAME, id="parent"),
+    pytest.param(make_zip({"/etc/evil.jpeg": FILMS[0][1]}), Rejection.ZIP_ENTRY_UNSAFE_NAME, id="absolute"),
+    pytest.param(make_zip({"C:\\evil.jpeg": FILMS[0][1]}), Rejection.ZIP_ENTRY_UNSAFE_NAME, id="drive"),
+    pytest.param(link_zip(), Rejection.ZIP_ENTRY_UNSAFE_NAME, id="link"),
+]
+LIMITS = {"max_film_bytes": 5 * MIB, "max_zip_entries": 20, "max_zip_bytes": 20 * MIB}
+
+
+@pytest.mark.parametrize(("data", "code"), HOSTILE)
+def test_a_hostile_file_is_rejected_and_the_rest_of_its_job_goes_on(
+    settings: Settings, sqlite_database: Database, data: bytes, code: Rejection
+) -> None:
+    site = Site(settings, sqlite_database, **LIMITS)
+    client = site.token_client(site.add_user("tina"))
+    body = post_films(client, FILMS[1], ("film.jpeg", data), FILMS[2]).json
+    assert body is not None
+    assert (body["received"], body["queued"]) == (3, 2)
+    (rejected,) = body["rejected"]
+    assert rejected["code"] == code
+    assert rejected["message"].endswith((".", "s."))
+    assert [s.state for s in site.screenings()] == [State.QUEUED, State.REJECTED, State.QUEUED]
+    assert len(site.stored()) == 2
+    rows = client.get(body["screenings_url"]).json
+    assert rows is not None
+    assert rows["screenings"][1]["error_code"] == code
+
+
+def test_a_zip_gives_its_good_films_and_names_its_bad_ones(site: Site, client: FlaskClient) -> None:
+    entries = {
+        "w/a.jpeg": FILMS[0][1],
+        "../b.jpeg": FILMS[1][1],
+        "w/c.txt": b"hello",
+        "w/d.jpeg": FILMS[2][1],
+        "w/": b"",
+    }
+    body = post_films(client, ("ward.zip", make_zip(entries))).json
+    assert body is not None
+    assert (body["received"], body["queued"]) == (4, 2)
+    assert [(r["file"], r["code"]) for r in body["rejected"]] == [
+        ("../b.jpeg", "zip_entry_unsafe_name"),
+        ("w/c.txt", "unknown_format"),
+    ]
+    assert list(site.settings.data_dir.parent.rglob("b.jpeg")) == []
+
+
+@pytest.mark.parametrize("name", ["../../evil.jpeg", "a\tb\x7f.jpeg", "x" * 2000 + ".jpeg", "\u202egpej.exe"])
+def test_a_file_name_is_shown_and_never_a_path(site: Site, client: FlaskClient, name: str) -> None:
+    assert post_films(client, (name, FILMS[0][1])).status_code == 202
+    (screening,) = site.screenings()
+    assert screening.file_name.isprintable()
+    assert len(screening.file_name) <= 512
+    assert [path.parent.parent.parent.name for path in site.stored()] == ["films"]
+
+
+# ---------------------------------------------------------------- limits and full disks
+
+
+def test_a_request_over_the_size_limit_is_refused_with_the_limit(settings: Settings, sqlite_database: Database) -> None:
+    site = Site(settings, sqlite_database, max_upload_bytes=10_000)
+    client = site.token_client(site.add_user("tina"))
+    answer = post_films(client, ("a.jpeg", FILMS[0][1] + bytes(20_000)))
+    assert answer.status_code == 413
+    assert "10,000 bytes" in answer.json["detail"]  # type: ignore[index]
+    assert (site.count(Job), site.stored()) == (0, [])
+
+
+def test_too_many_files_are_refused_with_the_limit(settings: Settings, sqlite_database: Database) -> None:
+    site = Site(settings, sqlite_database, max_films_per_upload=3)
+    client = site.token_client(site.add_user("tina"))
+    answer = post_films(client, *FILMS[:4])
+    assert answer.status_code == 413
+    assert "at most 3 files" in answer.json["detail"]  # type: ignore[index]
+    assert site.count(Job) == 0
+
+
+def test_a_large_form_elsewhere_is_refused(client: FlaskClient) -> None:
+    answer = client.post("/api/v1/jobs", data=b"x" * 2 * MIB, content_type="application/json")
+    assert answer.status_code == 413
+    assert "1,048,576 bytes" in answer.json["detail"]  # type: ignore[index]
+
+
+def test_a_damaged_form_is_refused_and_leaves_no_job(site: Site, client: FlaskClient) -> None:
+    whole = client.post("/api/v1/jobs", **form(FILMS[:2]))
+    assert whole.status_code == 202
+    data = b'--edge\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n' + FILMS[3][1]
+    answer = client.post("/api/v1/jobs", data=data, content_type="multipart/form-data; boundary=edge")
+    assert answer.status_code == 400
+    assert (site.count(Job), len(site.stored())) == (1, 2)
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the disk room for 8,000 bytes of one file, as a full file system does."""
+    real = io.BufferedWriter.write
+
+    class Cramped:
+        def __init__(self, file: Any) -> None:
+            self._file = file
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._file, name)
+
+        def write(self, data: bytes) -> int:
+            if self._file.tell() + len(data) > 8000:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return real(self._file, data)
+
+    begin = Incoming.__init__
+    monkeypatch.setattr(Incoming, "__init__", lambda self, file, path: begin(self, Cramped(file), path))
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_full_disk_is_said_and_leaves_nothing_half(site: Site, client: FlaskClient) -> None:
+    answer = post_films(client, FILMS[0], ("big.jpeg", FILMS[1][1] + bytes(9000)))
+    assert answer.status_code == 507
+    assert "no room" in answer.json["detail"]  # type: ignore[index]
+    assert (site.count(Job), site.count(Screening), site.bell.rung) == (0, 0, [])
+    assert all(path.parent.name != "incoming" for path in site.stored())
+
+
+def test_a_full_database_is_said_too(site: Site, client: FlaskClient) -> None:
+    with site.database.read() as session:
+        pages = session.connection().exec_driver_sql("PRAGMA page_count").scalar_one()
+
+    @event.listens_for(site.database.engine, "connect")
+    def fill(connection: Any, _record: object) -> None:
+        connection.execute(f"PRAGMA max_page_count={pages}")
+
+    site.database.engine.dispose()
+    answer = post_films(client, *[(f"{'x' * 400}{n}.txt", b"x") for n in range(500)])
+    assert answer.status_code == 507
+    assert (site.count(Job), site.count(Screening)) == (0, 0)
+
+
+def test_upload_requests_are_limited(settings: Settings, sqlite_database: Database) -> None:
+    site = Site(settings, sqlite_database, upload_limit="2 per minute")
+    client = site.token_client(site.add_user("tina"))
+    statuses = [post_films(client, FILMS[n]).status_code for n in range(3)]
+    assert statuses == [202, 202, 429]
+    assert client.get("/api/v1/jobs").status_code == 200
+
+
+def test_file_names_stay_out_of_the_logs(site: Site, client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
+    secret = "Mustermann-1950"
+    with caplog.at_level(logging.DEBUG):
+        post_films(client, (f"{secret}.jpeg", FILMS[0][1]), (f"{secret}.txt", b"x"), (f"{secret}.zip", b"PK\x03\x04"))
+        with site.database.write() as session:
+            session.connection().exec_driver_sql("DROP TABLE screenings")
+        answer = post_films(client, (f"{secret}.jpeg", FILMS[1][1]))
+    assert answer.status_code in {500, 503}
+    assert "screenings" in caplog.text
+    assert secret not in caplog.text
+    assert secret not in answer.text
+
+
+# ---------------------------------------------------------------- samples
+
+
+def test_samples_are_submitted_with_one_press(settings: Settings, sqlite_database: Database) -> None:
+    folder = settings.data_dir.parent / "samples"
+    folder.mkdir()
+    for name, data in FILMS[:3]:
+        (folder / name).write_bytes(data)
+    (folder / "README.md").write_text("synthetic")
+    site = Site(settings, sqlite_database, samples_dir=folder)
+    client = site.token_client(site.add_user("tina"))
+    answer = client.post("/samples")
+    assert answer.status_code == 303
+    with site.database.read() as session:
+        job = session.query(Job).one()
+    assert (job.source, job.name) == (Source.SAMPLES, "Synthetic samples")
+    assert [s.file_name for s in site.screenings()] == ["0.jpeg", "1.jpeg", "2.jpeg"]
+
+
+def test_without_samples_there_is_nothing_to_press(site: Site, client: FlaskClient) -> None:
+    assert client.post("/samples").status_code == 404

@@ -1,0 +1,179 @@
+"""`users` and `tokens` on a database of their own."""
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from sqlalchemy import select
+
+from cli.main import main
+from migrations.schema import upgrade
+from shared import accounts
+from shared.audit import Action
+from shared.db import Database, now
+from shared.tables import ApiToken, AuditEvent, Role, User
+
+Call = Callable[..., Result]
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+@pytest.fixture
+def rows(data_dir: Path) -> Iterator[Database]:
+    database = Database(f"sqlite:///{data_dir / 'pneumoscreen.db'}")
+    upgrade(database)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def call(rows: Database, data_dir: Path) -> Call:
+    def run(group: str, *arguments: str, **options: str) -> Result:
+        return CliRunner().invoke(main, [group, "--data-dir", str(data_dir), *arguments], **options)
+
+    return run
+
+
+def one(database: Database, name: str = "rita") -> User:
+    with database.read() as session:
+        return accounts.get_user(session, name)
+
+
+def trail(database: Database) -> list[tuple[str, object]]:
+    with database.read() as session:
+        return [(e.action, e.user_id) for e in session.scalars(select(AuditEvent).order_by(AuditEvent.id))]
+
+
+def test_an_account_is_added_listed_and_written_to_the_trail(call: Call, rows: Database) -> None:
+    assert call("users", "add", "rita", "--role", "reader").exit_code == 0
+    assert one(rows).role is Role.READER
+    assert re.search(r"rita\W+reader\W+yes\W+none", call("users", "list").output)
+    assert trail(rows) == [(Action.USER_CHANGED, None)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["add", "rita", "--role", "reader"], "named 'rita' already"),
+        (["add", "../x", "--role", "reader"], "Received: '../x'"),
+        (["add", "tom"], "--role"),
+        (["add", "tom", "--role", "king"], "'king'"),
+        (["link", "nobody"], "no account named 'nobody'"),
+        (["role", "nobody", "admin"], "no account named 'nobody'"),
+        (["disable", "nobody"], "no account named 'nobody'"),
+        (["link", "rita", "--url", "ftp://x"], "http://"),
+        (["password", "rita", "--password", "short"], "at least 12"),
+    ],
+)
+def test_a_mistake_is_told_and_changes_nothing(call: Call, rows: Database, arguments: list[str], message: str) -> None:
+    call("users", "add", "rita", "--role", "reader")
+    before = trail(rows)
+    result = call("users", *arguments)
+    assert result.exit_code == 2
+    assert message in result.output
+    assert trail(rows) == before
+
+
+def test_a_link_signs_in_once(call: Call, rows: Database) -> None:
+    call("users", "add", "rita", "--role", "reader")
+    result = call("users", "link", "rita", "--url", "https://x.example/")
+    secret = result.output.strip().removeprefix("https://x.example/sign-in/link/")
+    with rows.write() as session:
+        assert accounts.use_link(session, secret) is not None
+        assert accounts.use_link(session, secret) is None
+
+
+def test_a_password_is_asked_for_twice_and_not_shown(call: Call, rows: Database) -> None:
+    call("users", "add", "rita", "--role", "reader")
+    secret = "a long enough phrase"
+    result = call("users", "password", "rita", input=f"{secret}\n{secret}\n")
+    assert result.exit_code == 0
+    assert secret not in result.output
+    with rows.read() as session:
+        assert accounts.check_password(session, "rita", secret) is not None
+    assert one(rows).session_epoch == 1
+    assert trail(rows)[-1] == (Action.PASSWORD_CHANGED, None)
+
+
+def test_two_different_passwords_change_nothing(call: Call, rows: Database) -> None:
+    call("users", "add", "rita", "--role", "reader")
+    assert call("users", "password", "rita", input="a long enough phrase\nanother phrase\n").exit_code != 0
+    assert one(rows).password_hash is None
+
+
+def test_an_account_is_kept_out_and_let_in_again(call: Call, rows: Database) -> None:
+    call("users", "add", "rita", "--role", "reader")
+    call("users", "disable", "rita")
+    assert not one(rows).is_active
+    assert one(rows).session_epoch == 1
+    assert "enable rita" in call("users", "link", "rita").output
+    call("users", "enable", "rita")
+    call("users", "role", "rita", "admin")
+    assert one(rows).is_active
+    assert one(rows).role is Role.ADMIN
+
+
+def test_a_token_opens_until_it_is_revoked(call: Call, rows: Database) -> None:
+    call("users", "add", "rita", "--role", "technician")
+    secret = call("tokens", "create", "rita", "--name", "pacs", "--days", "30").stdout.strip()
+    with rows.read() as session:
+        user = accounts.token_user(session, secret)
+        token = session.scalars(select(ApiToken)).one()
+    assert user is not None
+    assert user.name == "rita"
+    assert token.expires_at is not None
+    assert timedelta(days=29) < token.expires_at - now() < timedelta(days=31)
+    listed = call("tokens", "list").output
+    assert str(token.id) in listed
+    assert "pacs" in listed
+    assert secret not in listed
+    assert call("tokens", "revoke", str(token.id)).exit_code == 0
+    assert "revoked" in call("tokens", "list").output
+    with rows.read() as session:
+        assert accounts.token_user(session, secret) is None
+    assert [action for action, _ in trail(rows)] == [Action.USER_CHANGED, Action.TOKEN_CHANGED, Action.TOKEN_CHANGED]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["create", "nobody"], "no account named 'nobody'"),
+        (["create", "rita", "--days", "0"], "0"),
+        (["create", "rita", "--name", "x" * 65], "65"),
+        (["revoke", "01890000-0000-7000-8000-000000000000"], "no token"),
+        (["revoke", "x"], "UUID"),
+    ],
+)
+def test_a_wrong_token_command_is_told(call: Call, arguments: list[str], message: str) -> None:
+    call("users", "add", "rita", "--role", "reader")
+    result = call("tokens", *arguments)
+    assert result.exit_code == 2
+    assert message in result.output
+
+
+def test_a_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["users", "--data-dir", str(tmp_path / "none"), "list"])
+    assert result.exit_code == 2
+    assert "There is no database" in result.output
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_database_without_tables_is_told(tmp_path: Path) -> None:
+    (tmp_path / "pneumoscreen.db").touch()
+    result = CliRunner().invoke(main, ["users", "--data-dir", str(tmp_path), "list"])
+    assert result.exit_code == 2
+    assert "no such table" in result.output
+    assert "doctor" in result.output
+
+
+def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PNEUMOSCREEN_BATCH_SIZE", "many")
+    result = CliRunner().invoke(main, ["users", "list"])
+    assert result.exit_code == 2
+    assert "PNEUMOSCREEN_BATCH_SIZE" in result.output

@@ -1,0 +1,96 @@
+"""Which files paths mean, and how they are packed into requests."""
+
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from cli.films import BATCH_BYTES, BATCH_FILES, LocalFile, Unreadable, collect, pack
+
+
+def write(path: Path, data: bytes = b"film") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def names(paths: list[str]) -> list[str]:
+    return [item.name for item in collect(paths)]
+
+
+def local(size: int, name: str = "a.png", *, is_zip: bool = False) -> LocalFile:
+    return LocalFile(Path(name), name, size, is_zip, 0)
+
+
+def test_a_folder_gives_its_files_sorted_without_junk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("b.png", "a/2.png", "a/10.png", ".hidden", ".git/x", "__MACOSX/a/._2.png", "Thumbs.db", "a/.DS_Store"):
+        write(tmp_path / "films" / name)
+    monkeypatch.chdir(tmp_path)
+    assert names(["films"]) == ["films/a/10.png", "films/a/2.png", "films/b.png"]
+
+
+def test_a_hidden_file_that_is_named_itself_is_kept(tmp_path: Path) -> None:
+    assert names([str(write(tmp_path / ".film.png"))]) == [f"{tmp_path}/.film.png"]
+
+
+def test_a_file_that_several_paths_mean_comes_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "films/a.png")
+    monkeypatch.chdir(tmp_path)
+    assert names(["films/a.png", "films", str(tmp_path / "films"), "films/../films/a.png"]) == ["films/a.png"]
+
+
+def test_folders_that_link_to_themselves_end(tmp_path: Path) -> None:
+    write(tmp_path / "films/a.png")
+    (tmp_path / "films/round").symlink_to(tmp_path / "films")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "films/other").symlink_to(tmp_path / "other")
+    write(tmp_path / "other/b.png")
+    assert names([str(tmp_path / "films")]) == [f"{tmp_path}/films/a.png", f"{tmp_path}/films/other/b.png"]
+
+
+def test_what_is_no_readable_file_is_accounted_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere")
+    found = collect([str(tmp_path)])
+    assert found == [
+        Unreadable(f"{tmp_path}/gone.png", "The file could not be read: No such file or directory."),
+        Unreadable(f"{tmp_path}/pipe.png", "This is not a regular file."),
+    ]
+
+
+def test_a_zip_is_known_by_its_first_bytes(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "films.png", "w") as archive:
+        archive.writestr("a.png", b"film")
+    write(tmp_path / "text.zip", b"no archive")
+    found = {Path(item.name).name: item for item in collect([str(tmp_path)])}
+    assert isinstance(found["films.png"], LocalFile)
+    assert found["films.png"].is_zip
+    assert isinstance(found["text.zip"], LocalFile)
+    assert not found["text.zip"].is_zip
+
+
+def test_a_name_that_is_not_utf8_stays_unique(tmp_path: Path) -> None:
+    for name in (b"\xff.png", b"\xfe.png"):
+        with open(os.path.join(os.fsencode(tmp_path), name), "wb") as file:  # noqa: PTH118, PTH123  # bytes
+            file.write(b"film")
+    found = names([str(tmp_path)])
+    assert [name.rsplit("/", 1)[1] for name in found] == ["\\xfe.png", "\\xff.png"]
+    for name in found:
+        name.encode()
+
+
+def test_requests_stay_within_their_limits() -> None:
+    files = [local(1000, f"{number}.png") for number in range(45)]
+    assert [len(batch) for batch in pack(files)] == [BATCH_FILES, BATCH_FILES, 5]
+    halves = [local(BATCH_BYTES // 2, f"{number}.png") for number in range(5)]
+    assert [len(batch) for batch in pack(halves)] == [2, 2, 1]
+
+
+def test_a_zip_and_a_large_file_travel_alone_and_in_their_place() -> None:
+    files = [local(1, "a"), local(1, "b.zip", is_zip=True), local(1, "c"), local(BATCH_BYTES + 1, "d"), local(1, "e")]
+    assert [[file.name for file in batch] for batch in pack(files)] == [["a"], ["b.zip"], ["c"], ["d"], ["e"]]
+
+
+def test_a_name_reaches_the_server_as_it_is_kept() -> None:
+    assert local(1, 'a "film"\n.png').sent_name == "a 'film'\N{REPLACEMENT CHARACTER}.png"

@@ -1,0 +1,68 @@
+"""Filters as they come in an address."""
+
+import uuid
+from datetime import date
+
+import pytest
+
+from shared.modelspec import Label
+from shared.states import State
+from web.filters import Filters
+from web.listing import FilterError
+
+JOB = "01a1f809-7564-7000-a907-0132d3beaccb"
+
+
+def test_filters_are_read_from_an_address_and_written_back() -> None:
+    args = {
+        "label": "PNEUMONIA",
+        "min_confidence": "0.5",
+        "max_confidence": "1.0",
+        "since": "2026-01-31",
+        "until": "2026-02-01",
+        "job": JOB,
+        "model": "compact-cnn@0123",
+        "text": "IM-0001",
+        "state": "DONE",
+    }
+    filters = Filters.from_args({**args, "order": "newest", "unknown": "x"})
+    assert filters == Filters(
+        label=Label.PNEUMONIA,
+        min_confidence=0.5,
+        max_confidence=1.0,
+        since=date(2026, 1, 31),
+        until=date(2026, 2, 1),
+        job_id=uuid.UUID(JOB),
+        model="compact-cnn@0123",
+        text="IM-0001",
+        state=State.DONE,
+    )
+    assert filters.to_args() == args
+
+
+def test_empty_values_do_not_narrow() -> None:
+    assert Filters.from_args({"label": "", "text": "  ", "since": ""}) == Filters()
+    assert Filters().to_args() == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("label", "normal"),
+        ("min_confidence", "1.01"),
+        ("min_confidence", "-0.1"),
+        ("max_confidence", "nan"),
+        ("max_confidence", "much"),
+        ("since", "31.01.2026"),
+        ("until", "9999-12-31"),
+        ("job", "1"),
+        ("state", "done"),
+        ("text", "a\0b"),
+        ("model", "\0"),
+    ],
+)
+def test_what_cannot_be_used_is_named(name: str, value: str) -> None:
+    with pytest.raises(FilterError) as caught:
+        Filters.from_args({name: value})
+    assert caught.value.field == name
+    assert "Received" in caught.value.message

@@ -1,0 +1,135 @@
+"""Multipart bodies, however they are cut."""
+
+import io
+from collections.abc import Iterator
+
+import pytest
+from werkzeug.exceptions import BadRequest
+
+from shared.errors import UploadRefused
+from shared.settings import Settings
+from web.multipart import FilePart, TextPart, read_parts
+
+CONTENT_TYPE = "multipart/form-data; boundary=edge"
+
+
+class Trickle(io.BytesIO):
+    """A stream that never gives more than so many bytes at once."""
+
+    def __init__(self, data: bytes, most: int) -> None:
+        super().__init__(data)
+        self.most = most
+        self.given = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(min(self.most, size if size is not None and size >= 0 else self.most))
+        self.given += len(data)
+        return data
+
+
+def body(*parts: tuple[str, bytes], end: bytes = b"--edge--\r\n") -> bytes:
+    lines = [
+        f"--edge\r\nContent-Disposition: form-data; {head}\r\n\r\n".encode() + data + b"\r\n" for head, data in parts
+    ]
+    return b"".join(lines) + end
+
+
+def read(data: bytes, settings: Settings, most: int = 65536, length: int | None = None) -> list[tuple[str, str, bytes]]:
+    found = []
+    for part in read_parts(Trickle(data, most), CONTENT_TYPE, length, settings):
+        if isinstance(part, TextPart):
+            found.append((part.name, "", part.value.encode()))
+        else:
+            found.append((part.name, part.file_name, b"".join(part.chunks)))
+    return found
+
+
+FILM = b"\x00\r\n--edg\r\n--edge almost\r\n\r\n" * 50
+PARTS = (
+    ('name="name"', b"ward 3"),
+    ('name="files"; filename="a/b.jpg"', FILM),
+    ('name="files"; filename="c.png"', b""),
+)
+
+
+@pytest.mark.parametrize("most", [1, 2, 7, 64, 65536])
+def test_parts_come_in_order_and_whole_however_the_body_is_cut(settings: Settings, most: int) -> None:
+    assert read(body(*PARTS), settings, most) == [
+        ("name", "", b"ward 3"),
+        ("files", "a/b.jpg", FILM),
+        ("files", "c.png", b""),
+    ]
+
+
+def _stop_early(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    yield from chunks
+
+
+def test_a_file_that_is_not_read_to_its_end_is_skipped(settings: Settings) -> None:
+    data = body(('name="files"; filename="a"', b"x" * 500_000), ('name="files"; filename="b"', b"second"))
+    parts = read_parts(Trickle(data, 1000), CONTENT_TYPE, None, settings)
+    first = next(parts)
+    assert isinstance(first, FilePart)
+    reader = _stop_early(first.chunks)
+    next(reader)
+    reader.close()  # closes what it reads from, where that can be closed
+    second = next(parts)
+    assert isinstance(second, FilePart)
+    assert (second.file_name, b"".join(second.chunks)) == ("b", b"second")
+
+
+def test_no_more_is_read_than_is_asked_for(settings: Settings) -> None:
+    stream = Trickle(body(('name="files"; filename="a"', b"x" * 1_000_000)), 65536)
+    first = next(read_parts(stream, CONTENT_TYPE, None, settings))
+    assert isinstance(first, FilePart)
+    assert len(next(first.chunks)) <= 65536
+    assert stream.given <= 2 * 65536
+
+
+def test_a_declared_length_over_the_limit_is_refused_before_a_byte_is_read(settings: Settings) -> None:
+    stream = Trickle(body(*PARTS), 65536)
+    with pytest.raises(UploadRefused, match="at most 2,048 MiB"):
+        next(read_parts(stream, CONTENT_TYPE, settings.max_upload_bytes + 1, settings))
+    assert stream.given == 0
+
+
+def test_an_undeclared_length_is_counted(settings: Settings) -> None:
+    small = settings.model_copy(update={"max_upload_bytes": 1000})
+    with pytest.raises(UploadRefused, match="at most 1,000 bytes"):
+        read(body(('name="files"; filename="a"', b"x" * 2000)), small, most=100)
+
+
+def test_too_many_files_are_refused(settings: Settings) -> None:
+    few = settings.model_copy(update={"max_films_per_upload": 2})
+    films = [('name="files"; filename="a"', b"x")] * 3
+    with pytest.raises(UploadRefused, match="at most 2 files"):
+        read(body(*films), few)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        pytest.param(body(*PARTS, end=b""), "ends too soon", id="cut short"),
+        pytest.param(b"", "ends too soon", id="empty"),
+        pytest.param(b"no boundary at all", "ends too soon", id="no boundary"),
+        pytest.param(b"--edge\r\nContent-Type: x\r\n\r\nx\r\n--edge--\r\n", "damaged", id="no disposition"),
+        pytest.param(
+            b'--edge\r\nContent-Disposition: form-data; name="files"; filename="\xff"\r\n\r\nx\r\n--edge--\r\n',
+            "damaged",
+            id="a name that is no UTF-8",
+        ),
+        pytest.param(b"--edge\r\nX: " + b"y" * 400_000, "do not end", id="endless header"),
+        pytest.param(body(('name="name"', b"x" * 70_000)), "more than 65536 bytes", id="long text"),
+        pytest.param(body(*[('name="name"', b"x")] * 40), "more than 32 text fields", id="many texts"),
+    ],
+)
+def test_damaged_bodies_are_refused(settings: Settings, data: bytes, words: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        read(data, settings)
+    assert words in str(caught.value.description)
+
+
+@pytest.mark.parametrize("content_type", ["", "text/plain", "multipart/form-data", "multipart/mixed; boundary=edge"])
+def test_other_content_types_are_refused(settings: Settings, content_type: str) -> None:
+    with pytest.raises(BadRequest):
+        next(read_parts(io.BytesIO(body(*PARTS)), content_type, None, settings))

@@ -1,0 +1,151 @@
+"""The web application on a real database and a real store, and the people who use it."""
+
+import io
+import re
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flask.testing import FlaskClient
+from pydantic import SecretStr
+from sqlalchemy import func, select
+from werkzeug.test import TestResponse
+
+from shared import accounts, leases
+from shared.db import Database
+from shared.errors import BrokerAway
+from shared.modelspec import SPEC_FILE, ModelSpec
+from shared.settings import Settings
+from shared.storage import FolderStore
+from shared.tables import AuditEvent, Role, Screening, User
+from web.app import create_app
+
+PASSWORD = "correct horse battery"
+File = tuple[str, bytes]
+
+
+@dataclass
+class Bell:
+    """A doorbell that remembers who rang, or whose wire is cut."""
+
+    rung: list[int] = field(default_factory=list)
+    is_away: bool = False
+
+    def ring(self, films: int) -> None:
+        if self.is_away:
+            raise BrokerAway("Redis did not answer.")
+        self.rung.append(films)
+
+
+class Site:
+    """One application and its people."""
+
+    def __init__(self, settings: Settings, database: Database, **changes: Any) -> None:
+        self.settings = settings.model_copy(update={"redis_url": SecretStr("memory://"), **changes})
+        self.database = database
+        self.store = FolderStore(self.settings.store)
+        self.bell = Bell()
+        self.app = create_app(self.settings, database=database, store=self.store, doorbell=self.bell)
+
+    def add_user(self, name: str, role: Role = Role.TECHNICIAN, password: str | None = None) -> User:
+        with self.database.write() as session:
+            return accounts.add_user(session, name, role, password)
+
+    def token_client(self, user: User) -> FlaskClient:
+        """A program with a token."""
+        with self.database.write() as session:
+            secret = accounts.make_token(session, user, "test")
+        client = self.app.test_client()
+        client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {secret}"
+        return client
+
+    def browser(self, user: User | None = None) -> FlaskClient:
+        """A browser; signed in where an account is given."""
+        client = self.app.test_client()
+        client.environ_base["HTTP_ACCEPT"] = "text/html"
+        if user is not None:
+            with self.database.write() as session:
+                address = f"/sign-in/link/{accounts.make_link(session, user)}"
+            assert press(client, address).status_code == 303
+        return client
+
+    def install_model(self, spec: ModelSpec) -> None:
+        """Put a model folder without weights where the settings look for one."""
+        folder = self.settings.model_dir
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / SPEC_FILE).write_text(spec.model_dump_json())
+
+    def work(self, spec: ModelSpec, answers: dict[str, float], films: int = 1000) -> None:
+        """Screen what waits: `answers` gives p(pneumonia) by sha256, 0.1 where it is silent."""
+        import numpy as np
+
+        with self.database.write() as session:
+            model_id = leases.register_model(session, spec)
+        with self.database.write() as session:
+            claim = leases.claim(
+                session, model_id=model_id, model_name=self.settings.model, limit=films, worker="w1", lease_seconds=60
+            )
+        assert claim is not None
+        p = np.array([answers.get(film.sha256, 0.1) for film in claim.films])
+        verdicts = spec.judge(np.stack([1 - p, 0.75 * p, 0.25 * p], axis=1))
+        outcomes = [leases.Outcome(film, verdict) for film, verdict in zip(claim.films, verdicts, strict=True)]
+        with self.database.write() as session:
+            leases.finish(session, claim, outcomes, model_id=model_id, threshold=spec.threshold, worker="w1")
+
+    def actions(self) -> list[str]:
+        """The audit trail, oldest first."""
+        with self.database.read() as session:
+            return list(session.scalars(select(AuditEvent.action).order_by(AuditEvent.id)))
+
+    def count(self, table: type) -> int:
+        with self.database.read() as session:
+            return session.scalar(select(func.count()).select_from(table)) or 0
+
+    def screenings(self) -> list[Screening]:
+        with self.database.read() as session:
+            return list(session.scalars(select(Screening).order_by(Screening.job_id, Screening.position)))
+
+    def stored(self) -> list[Path]:
+        """Every file in the store, half-written ones too."""
+        return [path for path in self.settings.store.rglob("*") if path.is_file()]
+
+
+def form(files: Iterable[File], **texts: str) -> dict[str, Any]:
+    """The arguments of a multipart request; texts go first."""
+    parts = [_part(f'name="{name}"', value.encode()) for name, value in texts.items()]
+    parts += [_part(f'name="files"; filename="{name}"', data) for name, data in files]
+    return {"data": b"".join([*parts, b"--edge--\r\n"]), "content_type": "multipart/form-data; boundary=edge"}
+
+
+def _part(head: str, data: bytes) -> bytes:
+    return f"--edge\r\nContent-Disposition: form-data; {head}\r\n\r\n".encode() + data + b"\r\n"
+
+
+def post_films(client: FlaskClient, *files: File, to: str = "/api/v1/jobs", **options: Any) -> TestResponse:
+    """Send films; options in `headers`, all else is text of the form."""
+    headers = options.pop("headers", {})
+    return client.post(to, headers=headers, **form(files, **options))
+
+
+def token_of(page: TestResponse) -> str:
+    """The CSRF token that a page carries."""
+    found = re.search(r'name="(?:csrf-token|csrf_token)"[^>]*(?:content|value)="([^"]+)"', page.text)
+    assert found is not None, page.text
+    return found[1]
+
+
+def press(client: FlaskClient, address: str, page: str | None = None, **fields: str) -> TestResponse:
+    """Load a page, fill in its form and send it."""
+    token = token_of(client.get(page or address))
+    return client.post(address, data={"csrf_token": token, **fields})
+
+
+def make_zip(entries: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """Pack files."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as archive:
+        for name, data in entries.items():
+            archive.writestr(name, data)
+    return out.getvalue()
