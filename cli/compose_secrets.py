@@ -1,4 +1,4 @@
-"""Make the secret files that `docker-compose.yml` mounts. Needs nothing but Python, because it runs before any install."""
+"""Make the secret files that `docker-compose.yml` mounts. It runs before any install, on Python alone."""
 
 import secrets
 import sys

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -33,8 +34,17 @@ def web_command(host: str, port: int, threads: int) -> list[str]:
         *(sys.executable, "-m", "gunicorn", "web.wsgi:app"),
         *("--bind", f"{host}:{port}", "--worker-class", "gthread", "--workers", "1", "--threads", str(threads)),
         # An upload of gigabytes takes minutes; a thread that reads one is not stuck.
-        *("--timeout", "0", "--graceful-timeout", str(int(STOP_SECONDS) - 5), "--keep-alive", "15", "--no-control-socket"),
-        *("--worker-tmp-dir", "/dev/shm" if Path("/dev/shm").is_dir() else "/tmp"),  # noqa: S108  # gunicorn's heartbeat file
+        *(
+            "--timeout",
+            "0",
+            "--graceful-timeout",
+            str(int(STOP_SECONDS) - 5),
+            "--keep-alive",
+            "15",
+            "--no-control-socket",
+        ),
+        # Its heartbeat file belongs in memory (docs.gunicorn.org, FAQ, "blocking os.fchmod").
+        *("--worker-tmp-dir", "/dev/shm" if Path("/dev/shm").is_dir() else tempfile.gettempdir()),  # noqa: S108
     ]
 
 

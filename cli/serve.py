@@ -36,7 +36,7 @@ WEB_THREADS: Final = 8
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
-@click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Folder for everything that is kept.")
+@click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Folder of everything kept.")
 @click.option("--workers", type=click.IntRange(1), help="Worker processes. Default: one for each core.")
 @click.option("--verbose", is_flag=True, help="Show the log of every part here instead of writing it to files.")
 def serve(host: str, port: int, data_dir: Path | None, workers: int | None, verbose: bool) -> None:
@@ -77,7 +77,7 @@ def _refuse_taken_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise PneumoScreenError(
-                f"Port {port} on {host} cannot be used: {error.strerror}. Choose another, as in: make run PORT={port + 1}"
+                f"Port {port} on {host} cannot be used: {error.strerror}. Choose another: make run PORT={port + 1}"
             ) from error
 
 
@@ -96,7 +96,7 @@ def _serve(settings: Settings, host: str, port: int, workers: int, verbose: bool
         url = f"http://{host}:{port}"
         _announce(_wait_until_ready(supervisor, settings, url), url, secret, settings)
         while True:
-            _report(supervisor, settings)
+            _report(supervisor)
             time.sleep(1.0)
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -145,14 +145,15 @@ def _wait_until_ready(supervisor: Supervisor, settings: Settings, url: str) -> b
     until = time.monotonic() + START_SECONDS
     try:
         while time.monotonic() < until:
-            if _report(supervisor, settings):
+            if _report(supervisor):
                 return False
             if _answers(url) and _has_worker(presence):
                 return True
             time.sleep(LOOK_SECONDS)
     finally:
         presence.close()
-    raise PneumoScreenError(f"PneumoScreen did not start within {START_SECONDS:.0f} s. See {settings.data_dir / 'logs'}.")
+    logs = settings.data_dir / "logs"
+    raise PneumoScreenError(f"PneumoScreen did not start within {START_SECONDS:.0f} s. See {logs}.")
 
 
 def _answers(url: str) -> bool:
@@ -169,7 +170,7 @@ def _has_worker(presence: Presence) -> bool:
         return False
 
 
-def _report(supervisor: Supervisor, settings: Settings) -> bool:
+def _report(supervisor: Supervisor) -> bool:
     """Restart what died; True where a program was given up, after saying so."""
     given_up = supervisor.watch()
     for program in given_up:

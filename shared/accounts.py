@@ -17,7 +17,7 @@ from shared.db import new_id, now
 from shared.errors import PneumoScreenError
 from shared.tables import ApiToken, Role, SignInLink, User
 
-TOKEN_PREFIX: Final = "psc_"  # noqa: S105  # a mark by which secret scanners know a token, not a secret
+TOKEN_PREFIX: Final = "psc_"  # noqa: S105  # the mark by which scanners know a token
 LINK_HOURS: Final = 24
 PASSWORD_LENGTH: Final = 12
 """NIST SP 800-63B asks for length, not for kinds of characters."""

@@ -40,7 +40,7 @@ class UtcDateTime(TypeDecorator[datetime]):
     impl = DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002  # SQLAlchemy's signature
         """Refuse a naive time and turn any other into UTC."""
         if value is None:
             return None
@@ -48,7 +48,7 @@ class UtcDateTime(TypeDecorator[datetime]):
             raise ValueError(f"Times carry a time zone. Received: {value!r}")
         return value.astimezone(UTC)
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002  # SQLAlchemy's signature
         """Mark what SQLite gives back as the UTC that it is."""
         if value is None:
             return None

@@ -1,4 +1,4 @@
-"""Jobs: what people do to the durable queue. Submit films, close, cancel and retry; `shared.leases` is the workers' half."""
+"""Jobs: what people do to the durable queue: submit, close, cancel, retry. `shared.leases` is the workers' half."""
 
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -66,7 +66,7 @@ def add_films(
 ) -> int:
     """Add one request's films to an open job and return how many of them now wait for a worker.
 
-    A film that this model has answered before is DONE at once; without a model all wait. The same key again adds nothing.
+    A film that this model has answered before is DONE at once; without a model all wait. The same key adds nothing more.
     Raises JobClosed where the job takes no more films.
     """
     job = session.scalars(select(Job).where(Job.id == job_id).with_for_update()).one()
@@ -77,7 +77,7 @@ def add_films(
     images = _store_images(session, [item.film for item in received if item.film is not None])
     answers = _known_predictions(session, images.values(), model) if model else {}
     start_turn = max(job.next_turn, _virtual_time(session))
-    rows = [_screening_row(job, index, start_turn, item, images, answers) for index, item in enumerate(received)]
+    rows = [_screening_row(job, index, start_turn=start_turn, item=item, images=images, answers=answers) for index, item in enumerate(received)]
     for some in _in_parts(rows):
         session.execute(insert(Screening), some)
     job.next_position += len(rows)
@@ -98,6 +98,7 @@ def _upload_is_known(session: Session, job_id: uuid.UUID, key: str) -> bool:
 def _screening_row(
     job: Job,
     index: int,
+    *,
     start_turn: int,
     item: Received,
     images: dict[str, uuid.UUID],
@@ -139,7 +140,7 @@ def _store_images(session: Session, films: Iterable[Film]) -> dict[str, uuid.UUI
     for some in _in_parts(rows):
         insert_new(session, Image, some)
         found = session.execute(select(Image.sha256, Image.id).where(Image.sha256.in_([r["sha256"] for r in some])))
-        ids |= {sha256: image_id for sha256, image_id in found}
+        ids |= {row.sha256: row.id for row in found}
     return ids
 
 
@@ -153,7 +154,7 @@ def _known_predictions(
             .join(Model)
             .where(Model.name == model.name, Model.sha256 == model.sha256, Prediction.image_id.in_(some))
         )
-        known |= {image_id: prediction_id for image_id, prediction_id in found}
+        known |= {row.image_id: row.id for row in found}
     return known
 
 

@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, bindparam, func, select, update
@@ -75,7 +75,8 @@ def claim(
     """
     token = new_id()
     for chosen, at_most in ((Screening.attempts > 0, 1), (Screening.attempts == 0, limit)):
-        ids = _take(session, chosen, at_most, model_name, token, worker, lease_seconds)
+        until = now() + timedelta(seconds=lease_seconds)
+        ids = _take(session, chosen, at_most, model_name=model_name, token=token, worker=worker, until=until)
         if ids:
             return Claim(token, _claimed_films(session, ids, model_id))
     return None
@@ -85,10 +86,11 @@ def _take(
     session: Session,
     chosen: ColumnElement[bool],
     limit: int,
+    *,
     model_name: str,
     token: uuid.UUID,
     worker: str,
-    lease_seconds: float,
+    until: datetime,
 ) -> Sequence[uuid.UUID]:
     # A CTE, not a plain subquery: PostgreSQL may run a locking subquery more than once and so pass the limit.
     picked = (
@@ -100,16 +102,15 @@ def _take(
         .with_for_update(skip_locked=True, of=Screening)
         .cte("picked")
     )
-    at = now()
     statement = (
         update(Screening)
         .where(Screening.id.in_(select(picked.c.id)))
         .values(
             state=target(Event.CLAIM),
             lease_token=token,
-            lease_until=at + timedelta(seconds=lease_seconds),
+            lease_until=until,
             worker=worker,
-            started_at=at,
+            started_at=now(),
         )
         .returning(Screening.id)
         .execution_options(synchronize_session=False)
@@ -182,7 +183,7 @@ def _write_predictions(
     found = session.execute(
         select(Prediction.image_id, Prediction.id).where(Prediction.model_id == model_id, Prediction.image_id.in_(rows))
     )
-    return {image_id: prediction_id for image_id, prediction_id in found}
+    return {row.image_id: row.id for row in found}
 
 
 def _settle(session: Session, lease: Claim, event: Event, rows: list[dict[str, Any]]) -> int:

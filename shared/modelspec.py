@@ -107,10 +107,11 @@ class ModelSpec(BaseModel):
 
     def _verdict(self, row: np.ndarray, p: float) -> Verdict:
         named = {name: float(value) for name, value in zip(self.classes, row, strict=True)}
-        causes = {name: value for name, value in named.items() if name is not FilmClass.NORMAL}
+        causes: list[FilmClass] = [name for name in self.classes if name is not FilmClass.NORMAL]
         if p < self.threshold:
             return Verdict(Label.NORMAL, None, 1.0 - p, p, {str(k): v for k, v in named.items()})
-        cause = max(causes, key=causes.__getitem__) if len(causes) > 1 else None
+        likeliest = max(causes, key=named.__getitem__)
+        cause = likeliest if len(causes) > 1 else None
         return Verdict(Label.PNEUMONIA, cause, p, p, {str(k): v for k, v in named.items()})
 
 

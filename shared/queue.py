@@ -99,7 +99,8 @@ class CeleryDoorbell:
     def tickets(self) -> int:
         """Count the tickets that no worker has taken yet."""
         with self._app.connection_for_read() as connection:
-            return int(connection.default_channel.client.llen(SCREENING_QUEUE))
+            channel: Any = connection.default_channel
+            return int(channel.client.llen(SCREENING_QUEUE))
 
 
 def make_doorbell(settings: Settings) -> CeleryDoorbell:

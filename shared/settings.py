@@ -87,4 +87,4 @@ class Settings(BaseSettings):
 def load_settings(**overrides: object) -> Settings:
     """Read the settings; PNEUMOSCREEN_SECRETS_DIR names a folder of files such as `pneumoscreen_secret_key`."""
     secrets = os.environ.get(f"{PREFIX}SECRETS_DIR")
-    return Settings(_secrets_dir=secrets, **overrides)  # type: ignore[call-arg, arg-type]  # set by pydantic-settings
+    return Settings(_secrets_dir=secrets, **overrides)  # type: ignore[arg-type]  # pydantic checks the types

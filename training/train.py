@@ -91,7 +91,7 @@ def compile_network(recipe: Recipe, steps: int) -> keras.Model:
     return network
 
 
-class Journal(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
+class Journal(keras.callbacks.Callback):
     """Write a line and a checkpoint after each epoch."""
 
     def __init__(self, run: Path, recipe: Recipe, held_out: Side) -> None:

@@ -1,8 +1,8 @@
 """The network at work: one model folder, loaded once in each worker process.
 
-The same Keras file runs on OpenVINO on CPU and on TensorFlow on GPU. Keras fixes its backend when it is imported, so this
-module imports it inside a function, and only in the process that predicts: a network touched before a fork hangs or
-crashes in the child (tensorflow#57877, tensorflow#51832).
+The same Keras file runs on OpenVINO on CPU and on TensorFlow on GPU. Keras fixes its backend when it is imported, so
+this module imports it inside a function, and only in the process that predicts: a network touched before a fork hangs
+or crashes in the child (tensorflow#57877, tensorflow#51832).
 """
 
 import importlib.util
@@ -78,7 +78,7 @@ class OpenVinoClassifier:
     """A network built by Keras on its OpenVINO backend and compiled once, for one film at a time.
 
     Keras's own `predict` compiles anew whenever the batch size changes. On CPU a fixed batch of one is also the fastest
-    shape, because a film's activations then stay in the cache: `python -m benchmarks.runtimes` prints both.
+    shape, because a film's activations then stay in the cache.
     """
 
     def __init__(self, spec: ModelSpec, weights: Path, threads: int = 1) -> None:

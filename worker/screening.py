@@ -87,7 +87,7 @@ class Screener:
                 worker=self._worker,
             )
         if settled < len(lease.films):
-            log.warning("%d of %d films had been cancelled or given away.", len(lease.films) - settled, len(lease.films))
+            log.warning("%d of %d films were cancelled or given away.", len(lease.films) - settled, len(lease.films))
 
     def _screen(self, films: Sequence[ClaimedFilm]) -> list[Outcome]:
         outcomes: dict[uuid.UUID, Outcome] = {}
@@ -118,9 +118,7 @@ class Screener:
             log.warning("The store has no room for thumbnails.")
         return fit(image, spec)
 
-    def _predict(
-        self, inputs: dict[uuid.UUID, np.ndarray], films: Sequence[ClaimedFilm]
-    ) -> dict[uuid.UUID, Outcome]:
+    def _predict(self, inputs: dict[uuid.UUID, np.ndarray], films: Sequence[ClaimedFilm]) -> dict[uuid.UUID, Outcome]:
         if not inputs:
             return {}
         spec = self._classifier.spec

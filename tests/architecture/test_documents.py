@@ -55,7 +55,7 @@ def test_every_command_has_help(command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [p for p in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]], ids=lambda path: path.name
+    "path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name
 )
 def test_every_link_to_a_file_leads_somewhere(path) -> None:
     targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text())

@@ -1,4 +1,4 @@
-"""What docker-compose.yml starts, started without Docker: the same commands and settings, PostgreSQL and Redis over TCP."""
+"""What docker-compose.yml starts, without Docker: the same commands and settings, PostgreSQL and Redis over TCP."""
 
 import os
 import re
@@ -67,7 +67,11 @@ class Composition:
         (self.secrets / "pneumoscreen_secret_key").write_text(uuid.uuid4().hex)
         # What Docker gives each service by its name and mounts.
         self.faster = {"PNEUMOSCREEN_LEASE_SECONDS": "2.5", "PNEUMOSCREEN_SWEEP_SECONDS": "0.5"}
-        self.places = {"redis://redis:6379/0": redis_url, "/run/secrets": str(self.secrets), "/data": str(folder / "data")}
+        self.places = {
+            "redis://redis:6379/0": redis_url,
+            "/run/secrets": str(self.secrets),
+            "/data": str(folder / "data"),
+        }
         self.running: dict[str, subprocess.Popen] = {}
 
     def environment(self, name: str) -> dict[str, str]:
@@ -106,7 +110,10 @@ class Composition:
         assert kind == "CMD"
         test = [word.replace("8000", str(self.port)) for word in test]
         test[0] = str(Path(sys.executable).parent / test[0])
-        return subprocess.run(test, env=self.environment(name), capture_output=True, check=False, timeout=30).returncode == 0
+        return (
+            subprocess.run(test, env=self.environment(name), capture_output=True, check=False, timeout=30).returncode
+            == 0
+        )
 
     def stop(self) -> None:
         for process in self.running.values():

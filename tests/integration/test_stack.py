@@ -17,7 +17,9 @@ pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(240)]
 
 
 def redis_of(stack: Stack) -> Redis:
-    place = next(part for part in stack.child("redis-server").cmdline() if "unixsocket:" in part or part.endswith(".sock"))
+    place = next(
+        part for part in stack.child("redis-server").cmdline() if "unixsocket:" in part or part.endswith(".sock")
+    )
     return Redis(unix_socket_path=place.split("unixsocket:")[-1])
 
 

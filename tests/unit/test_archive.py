@@ -124,11 +124,19 @@ def link(name: str) -> bytes:
     ("data", "bad", "code"),
     [
         pytest.param(zipped({"../evil.jpg": FILM, "good.jpg": FILM}), "../evil.jpg", "zip_entry_unsafe_name", id="up"),
-        pytest.param(zipped({"/etc/evil.jpg": FILM, "good.jpg": FILM}), "/etc/evil.jpg", "zip_entry_unsafe_name", id="root"),
-        pytest.param(zipped({"C:\\evil.jpg": FILM, "good.jpg": FILM}), "C:/evil.jpg", "zip_entry_unsafe_name", id="drive"),
+        pytest.param(
+            zipped({"/etc/evil.jpg": FILM, "good.jpg": FILM}), "/etc/evil.jpg", "zip_entry_unsafe_name", id="root"
+        ),
+        pytest.param(
+            zipped({"C:\\evil.jpg": FILM, "good.jpg": FILM}), "C:/evil.jpg", "zip_entry_unsafe_name", id="drive"
+        ),
         pytest.param(link("link.jpg"), "link.jpg", "zip_entry_unsafe_name", id="link"),
-        pytest.param(zipped({"in.zip": zipped({"a": b"1"}), "good.jpg": FILM}), "in.zip", "zip_entry_nested", id="nested"),
-        pytest.param(encrypted(zipped({"e.jpg": FILM, "good.jpg": FILM})), "e.jpg", "zip_entry_encrypted", id="password"),
+        pytest.param(
+            zipped({"in.zip": zipped({"a": b"1"}), "good.jpg": FILM}), "in.zip", "zip_entry_nested", id="nested"
+        ),
+        pytest.param(
+            encrypted(zipped({"e.jpg": FILM, "good.jpg": FILM})), "e.jpg", "zip_entry_encrypted", id="password"
+        ),
         pytest.param(
             zipped({"b.bmp": b"BM" + b"\0" * 5_000_000, "good.jpg": FILM}), "b.bmp", "zip_entry_bomb", id="ratio"
         ),
@@ -149,7 +157,9 @@ def test_a_damaged_entry_is_refused_and_the_others_go_on(receive) -> None:
     ("data", "limits", "code"),
     [
         pytest.param(zipped({"a.jpg": FILM})[:-30], {}, "zip_unreadable", id="cut-short"),
-        pytest.param(zipped({"a.jpg": FILM, "b.jpg": FILM}), {"max_zip_entries": 1}, "zip_too_many_entries", id="entries"),
+        pytest.param(
+            zipped({"a.jpg": FILM, "b.jpg": FILM}), {"max_zip_entries": 1}, "zip_too_many_entries", id="entries"
+        ),
         pytest.param(zipped({"a.jpg": FILM, "b.jpg": FILM}), {"max_zip_bytes": 2000}, "zip_too_large", id="total"),
         pytest.param(zipped({}), {}, "zip_empty", id="empty"),
         pytest.param(zipped({"folder/": b""}), {}, "zip_empty", id="only-folders"),

@@ -1,0 +1,182 @@
+"""A running PneumoScreen and a real browser that tolerates no error on any page."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Response, sync_playwright
+
+from cli.processes import web_command
+from migrations.schema import upgrade
+from shared import accounts
+from shared.db import Database
+from shared.settings import PREFIX
+from shared.tables import Role, User
+from tests.conftest import ROOT, draw, encode
+from tests.integration.conftest import free_port, wait_until
+
+START_SECONDS = 60
+FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync"),
+)
+
+
+@dataclass
+class Server:
+    """One running server, and its own view of its database."""
+
+    url: str
+    database: Database
+    models: Path
+
+    def link(self, name: str | None = None, role: Role = Role.TECHNICIAN) -> str:
+        """Make a one-time link of an account, which is new unless it is named and there."""
+        with self.database.write() as session:
+            name = name or f"person-{uuid.uuid4().hex[:8]}"
+            user: User = accounts.find_user(session, name) or accounts.add_user(session, name, role)
+            return f"{self.url}/sign-in/link/{accounts.make_link(session, user)}"
+
+
+def start(command: list[str], folder: Path, log: IO[bytes], **settings: str) -> "subprocess.Popen[bytes]":
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(PREFIX)},
+        f"{PREFIX}DATA_DIR": str(folder),
+        **{f"{PREFIX}{name.upper()}": value for name, value in settings.items()},
+    }
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
+
+
+def wait_until_it_answers(url: str, log: Path) -> None:
+    def answers() -> bool:
+        try:
+            return httpx.get(f"{url}/healthz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    wait_until(answers, START_SECONDS, f"{url} to answer; its log says: {log.read_text()[-2000:]}")
+
+
+def stop(process: "subprocess.Popen[bytes]") -> None:
+    process.send_signal(signal.SIGTERM)
+    process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Everything, as `pneumoscreen serve` starts it, with one worker."""
+    folder, port = tmp_path_factory.mktemp("serve"), free_port()
+    log = folder / "serve.log"
+    command = [sys.executable, "-m", "cli.main", "serve", "--port", str(port), "--workers", "1"]
+    with log.open("wb") as out:
+        process = start(command, folder, out)
+        wait_until(lambda: "Sign in once" in log.read_text() or process.poll() is not None, START_SECONDS, "the server")
+        if process.poll() is not None:
+            pytest.fail(f"pneumoscreen serve ended with {process.returncode}: {log.read_text()}")
+        database = Database(f"sqlite:///{folder / 'pneumoscreen.db'}")
+        yield Server(f"http://127.0.0.1:{port}", database, ROOT / "models")
+        database.close()
+        stop(process)
+
+
+@pytest.fixture(scope="session")
+def quiet_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Pages and API alone: no worker takes a film, and nobody answers the doorbell."""
+    folder, port = tmp_path_factory.mktemp("quiet"), free_port()
+    log, models = folder / "web.log", folder / "models"
+    shutil.copytree(ROOT / "models" / "compact-cnn", models / "compact-cnn")
+    database = Database(f"sqlite:///{folder / 'pneumoscreen.db'}")
+    upgrade(database)
+    settings = {"secret_key": "a key for tests only", "redis_url": f"unix://{folder}/no.sock", "models_dir": str(models)}
+    with log.open("wb") as out:
+        process = start(web_command("127.0.0.1", port, 4), folder, out, **settings)
+        url = f"http://127.0.0.1:{port}"
+        wait_until_it_answers(url, log)
+        yield Server(url, database, models)
+        database.close()
+        stop(process)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """One headless browser for all tests."""
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("chromium is not on PATH")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Visitor:
+    """Opens browser windows and collects what goes wrong in them."""
+
+    chromium: Browser
+    problems: list[str] = field(default_factory=list)
+    contexts: list[BrowserContext] = field(default_factory=list)
+    expected: tuple[str, ...] = ()
+    """Parts of console messages that a test brings about on purpose."""
+
+    def open(self, link: str | None = None, *, width: int = 1440, dark: bool = False, scripts: bool = True) -> Page:
+        """Open a window, signed in where a one-time link is given."""
+        context = self.chromium.new_context(
+            viewport={"width": width, "height": 900},
+            color_scheme="dark" if dark else "light",
+            java_script_enabled=scripts,
+        )
+        context.set_default_timeout(15_000)
+        self.contexts.append(context)
+        page = context.new_page()
+        page.on("console", self._hear)
+        page.on("pageerror", lambda error: self.problems.append(f"error in {page.url}: {error}"))
+        page.on("response", self._check)
+        if link is not None:
+            page.goto(link)
+            page.get_by_role("button", name="Sign in").click()
+        return page
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        # A violated Content-Security-Policy is a console error too.
+        if message.type in {"error", "warning"} and not any(part in message.text for part in self.expected):
+            self.problems.append(f"console {message.type}: {message.text} {message.location}")
+
+    def _check(self, response: Response) -> None:
+        if "default-src 'self'" not in response.headers.get("content-security-policy", ""):
+            self.problems.append(f"no Content-Security-Policy on {response.url}")
+
+
+@pytest.fixture
+def visitor(chromium: Browser) -> Iterator[Visitor]:
+    """A visitor in whose windows nothing may go wrong."""
+    visitor = Visitor(chromium)
+    yield visitor
+    for context in visitor.contexts:
+        context.close()
+    assert visitor.problems == []
+
+
+@pytest.fixture
+def films(tmp_path: Path) -> Path:
+    """A folder with three films, one of them in a folder inside, and a text that calls itself a film.
+
+    Every test draws its own, so that none is answered from another's predictions.
+    """
+    folder = tmp_path / "ward three"
+    (folder / "inside").mkdir(parents=True)
+    seed = time.time_ns() % 2**32
+    for index, name in enumerate(("first.jpeg", "second.jpeg", "inside/third.jpeg")):
+        (folder / name).write_bytes(encode(draw(seed + index)))
+    (folder / "not a film.jpg").write_text("This is a text.")
+    return folder

@@ -1,0 +1,163 @@
+"""What people come to do, in a real browser, on the whole product."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Server, Visitor
+
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(180)]
+
+READY = re.compile(r"Screen \d+ files?$")
+
+
+def send(page: Page, server: Server, films: Path) -> None:
+    """Send three films and a text by the file picker, and wait for the job's end."""
+    page.goto(server.url)
+    page.locator("#files").set_input_files([str(path) for path in sorted(films.rglob("*.jp*g"))])
+    page.get_by_role("button", name=READY).click()
+    page.wait_for_url(f"{server.url}/jobs/*")
+    expect(page.locator("#announce")).to_contain_text("The job has finished", timeout=30_000)
+
+
+def test_a_one_time_link_signs_in_once(server: Server, visitor: Visitor) -> None:
+    link = server.link()
+    page = visitor.open(link)
+    expect(page.get_by_role("heading", name="Set a password")).to_be_visible()
+    page.get_by_role("link", name="Skip for now").click()
+    expect(page.get_by_role("heading", name="Screen chest X-rays")).to_be_visible()
+
+    visitor.expected = ("410",)
+    other = visitor.open(link)
+    expect(other.get_by_role("heading", name="This link no longer works")).to_be_visible()
+
+
+def test_a_password_opens_the_door_again(server: Server, visitor: Visitor) -> None:
+    page = visitor.open(server.link("paula"))
+    page.get_by_label("New password", exact=True).fill("correct horse battery")
+    page.get_by_label("New password again").fill("correct horse battery")
+    page.get_by_role("button", name="Save the password").click()
+    expect(page.get_by_role("status").filter(has_text="The password is set")).to_be_visible()
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_label("Name").fill("paula")
+    page.get_by_label("Password").fill("correct horse battery")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("link", name="paula technician")).to_be_visible()
+
+
+def test_good_and_bad_files_end_on_the_job_page_and_in_the_history(
+    server: Server, visitor: Visitor, films: Path
+) -> None:
+    page = visitor.open(server.link())
+    send(page, server, films)
+    assert "%" not in page.title()
+    expect(page.locator("#job-films .badge")).to_have_count(3)
+    refused = page.get_by_role("row").filter(has_text="not a film.jpg")
+    expect(refused).to_contain_text("This is not a JPEG, PNG, TIFF, BMP or WebP image")
+    expect(page.get_by_role("link", name=re.compile("^Rejected 1"))).to_be_visible()
+    picture = page.locator("#job-films .thumb-box img").first
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+
+    page.get_by_role("link", name="History", exact=True).click()
+    page.get_by_label("File name contains").fill("SECOND")
+    page.get_by_role("button", name="Apply").click()
+    expect(page.locator("table.films tbody tr")).to_have_count(1)
+    expect(page.get_by_role("link", name="File name contains: SECOND")).to_be_visible()
+
+    page.get_by_role("link", name="second.jpeg").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("second.jpeg")
+    expect(page.get_by_text("Decision support, not a diagnosis.")).to_be_visible()
+    film = page.locator("#film-view img")
+    assert film.evaluate("image => image.decode().then(() => image.naturalWidth)") == 256
+    page.keyboard.press("z")
+    expect(page.locator("#film-view")).to_have_attribute("aria-pressed", "true")
+    before = page.url
+    page.keyboard.press("k")
+    expect(page).not_to_have_url(before)
+
+
+def test_a_drop_is_checked_before_it_is_sent(server: Server, visitor: Visitor, films: Path) -> None:
+    page = visitor.open(server.link())
+    page.goto(server.url)
+    limit = int(page.locator("#upload").get_attribute("data-max-film") or 0)
+    page.evaluate(
+        """([film, limit]) => {
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([new Uint8Array(film)], "dropped.jpeg", {type: "image/jpeg"}));
+            transfer.items.add(new File([], "empty.jpeg"));
+            transfer.items.add(new File([new Blob([new Uint8Array(limit + 1)])], "huge.tif"));
+            transfer.items.add(new File(["x"], ".DS_Store"));
+            document.getElementById("drop").dispatchEvent(
+                new DragEvent("drop", {dataTransfer: transfer, bubbles: true, cancelable: true}));
+        }""",
+        [list((films / "first.jpeg").read_bytes()), limit],
+    )
+    refused = page.locator("#refused")
+    expect(refused).to_contain_text("2 files cannot be sent")
+    expect(refused).to_contain_text("empty.jpeg: the file is empty")
+    expect(refused).to_contain_text("huge.tif: 64.0 MiB, over the limit of 64.0 MiB")
+    expect(page.locator("#list li")).to_have_count(1)
+    page.get_by_role("button", name="Screen 1 file").click()
+    page.wait_for_url(f"{server.url}/jobs/*")
+    expect(page.locator("#announce")).to_contain_text("1 film ended", timeout=30_000)
+
+
+def test_a_folder_keeps_its_paths_and_names_the_job(server: Server, visitor: Visitor, films: Path) -> None:
+    page = visitor.open(server.link())
+    page.goto(server.url)
+    page.locator("#folder").set_input_files(str(films))
+    page.get_by_role("button", name=READY).click()
+    page.wait_for_url(f"{server.url}/jobs/*")
+    expect(page.get_by_role("heading", level=1)).to_have_text("ward three")
+    expect(page.get_by_role("link", name="ward three/inside/third.jpeg")).to_be_visible()
+    expect(page.locator("#announce")).to_contain_text("1 without a result", timeout=30_000)
+
+
+def test_the_samples_are_one_click_away(server: Server, visitor: Visitor) -> None:
+    page = visitor.open(server.link())
+    page.goto(server.url)
+    page.get_by_role("button", name="Screen the 20 synthetic sample films").click()
+    expect(page.locator("#announce")).to_contain_text("20 films ended", timeout=30_000)
+    page.get_by_role("link", name="Most suspicious first").click()
+    shown = page.locator("table.films td.p span").all_text_contents()
+    assert len(shown) == 20
+    numbers = [float(text.strip("<>%")) for text in shown]
+    assert numbers == sorted(numbers, reverse=True)
+
+
+def test_what_is_filtered_is_what_is_exported(server: Server, visitor: Visitor, films: Path) -> None:
+    page = visitor.open(server.link())
+    send(page, server, films)
+    page.goto(f"{server.url}/history?state=DONE&text=first")
+    with page.expect_download() as csv:
+        page.get_by_role("link", name="Export CSV").click()
+    head, *lines = csv.value.path().read_text().splitlines()
+    assert head.startswith("file,status,label,confidence,p_pneumonia,model,error")
+    assert [line.split(",")[:2] for line in lines] == [["first.jpeg", "DONE"]]
+    with page.expect_download() as exported:
+        page.get_by_role("link", name="Export JSON").click()
+    assert [row["file"] for row in json.loads(exported.value.path().read_text())["predictions"]] == ["first.jpeg"]
+
+
+def test_the_keyboard_alone_sends_a_film(server: Server, visitor: Visitor, films: Path) -> None:
+    page = visitor.open(server.link())
+    page.goto(server.url)
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    for _ in range(6):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == "files":
+            break
+    expect(page.locator("#files")).to_be_focused()
+    assert page.locator('label[for="files"]').evaluate("label => getComputedStyle(label).outlineStyle") == "solid"
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Enter")
+    chooser.value.set_files(str(films / "first.jpeg"))
+    expect(page.get_by_role("button", name="Screen 1 file")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{server.url}/jobs/*")
+    expect(page.locator("#announce")).to_contain_text("1 film ended", timeout=30_000)

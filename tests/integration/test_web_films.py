@@ -1,0 +1,159 @@
+"""The pictures of films, and what machines ask."""
+
+import io
+import shutil
+
+import numpy as np
+import pytest
+from flask.testing import FlaskClient
+from PIL import Image
+from pydantic import SecretStr
+
+from shared.db import Database, now
+from shared.modelspec import ModelSpec
+from shared.settings import Settings
+from shared.storage import THUMBNAIL
+from shared.tables import Screening
+from tests.conftest import draw, encode
+from tests.web_site import Site, post_films
+
+
+@pytest.fixture
+def site(settings: Settings, sqlite_database: Database) -> Site:
+    return Site(settings, sqlite_database)
+
+
+@pytest.fixture
+def client(site: Site) -> FlaskClient:
+    return site.token_client(site.add_user("tina"))
+
+
+def send(site: Site, client: FlaskClient, data: bytes) -> Screening:
+    assert post_films(client, ("film", data)).status_code == 202
+    return site.screenings()[-1]
+
+
+def test_a_film_is_shown_as_a_jpeg_of_bounded_size_and_leaves_a_trace(site: Site, client: FlaskClient) -> None:
+    film = send(site, client, encode(draw(1, (3000, 2000)), "PNG"))
+    answer = client.get(f"/films/{film.id}/image")
+    assert (answer.status_code, answer.mimetype) == (200, "image/jpeg")
+    with Image.open(io.BytesIO(answer.data)) as picture:
+        assert (picture.format, picture.size, picture.mode) == ("JPEG", (1600, 1067), "L")
+        difference = np.abs(np.asarray(picture, float) - np.asarray(draw(1, (3000, 2000)).resize(picture.size), float))
+    assert difference.mean() < 2
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Content-Disposition"] == "inline"
+    assert "private" in answer.headers["Cache-Control"]
+    assert site.actions()[-1] == "film_viewed"
+
+
+def test_deep_and_turned_films_are_shown_upright(site: Site, client: FlaskClient) -> None:
+    deep = Image.fromarray((np.asarray(draw(2), np.uint16) * 16))
+    film = send(site, client, encode(deep, "TIFF"))
+    with Image.open(io.BytesIO(client.get(f"/films/{film.id}/image").data)) as picture:
+        assert picture.size == (256, 224)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    film = send(site, client, encode(draw(3), exif=exif))
+    with Image.open(io.BytesIO(client.get(f"/films/{film.id}/image").data)) as picture:
+        assert picture.size == (224, 256)
+
+
+def test_an_unchanged_picture_is_not_sent_again(site: Site, client: FlaskClient) -> None:
+    film = send(site, client, encode(draw(1)))
+    first = client.get(f"/films/{film.id}/image")
+    again = client.get(f"/films/{film.id}/image", headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status_code, again.data) == (304, b"")
+
+
+def test_a_thumbnail_is_there_once_a_worker_has_made_it(site: Site, client: FlaskClient) -> None:
+    film = send(site, client, encode(draw(1)))
+    assert client.get(f"/films/{film.id}/thumbnail").status_code == 404
+    with site.database.read() as session:
+        sha256 = session.get_one(Screening, film.id).image.sha256  # type: ignore[union-attr]
+    site.store.put_derived(sha256, THUMBNAIL, b"a small picture")
+    answer = client.get(f"/films/{film.id}/thumbnail")
+    assert (answer.data, answer.mimetype) == (b"a small picture", "image/jpeg")
+
+
+def test_a_film_that_cannot_be_decoded_is_no_error_of_ours(site: Site, client: FlaskClient) -> None:
+    film = send(site, client, encode(draw(1))[:1500])
+    answer = client.get(f"/films/{film.id}/image", headers={"Accept": "application/json"})
+    assert answer.status_code == 404
+    assert "ends before the image" in answer.json["detail"]  # type: ignore[index]
+
+
+def test_a_refused_file_and_an_unknown_film_have_no_picture(site: Site, client: FlaskClient) -> None:
+    film = send(site, client, b"no film")
+    assert client.get(f"/films/{film.id}/image").status_code == 404
+    assert client.get("/films/00000000-0000-0000-0000-000000000000/thumbnail").status_code == 404
+    assert client.get("/films/../image").status_code == 404
+
+
+# ---------------------------------------------------------------- health
+
+
+def test_healthz_answers_without_a_database(settings: Settings) -> None:
+    site = Site(settings, Database("postgresql+psycopg://nobody@127.0.0.1:1/none"))
+    client = site.app.test_client()
+    assert client.get("/healthz").json == {"status": "ok"}
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json["checks"]["database"] == "away"  # type: ignore[index]
+
+
+def test_readyz_says_what_is_away_but_takes_films_without_redis_and_model(
+    settings: Settings, sqlite_database: Database
+) -> None:
+    site = Site(settings, sqlite_database, redis_url=settings.redis_url)
+    answer = site.app.test_client().get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json == {
+        "status": "degraded",
+        "checks": {
+            "database": "ok",
+            "store": "ok",
+            "broker": "away",
+            "model": "ok" if site.settings.model_dir.joinpath("model.keras").exists() else "missing or damaged",
+            "screening": "ok",
+        },
+    }
+
+
+def test_readyz_sees_a_real_redis(settings: Settings, sqlite_database: Database, redis_url: str) -> None:
+    site = Site(settings, sqlite_database, redis_url=SecretStr(redis_url))
+    assert site.app.test_client().get("/readyz").json["checks"]["broker"] == "ok"  # type: ignore[index]
+
+
+def test_readyz_is_shut_where_no_film_can_be_stored(site: Site) -> None:
+    shutil.rmtree(site.settings.store)
+    answer = site.app.test_client().get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json["checks"]["store"] == "not writable"  # type: ignore[index]
+
+
+def test_readyz_says_that_nothing_moves(site: Site, client: FlaskClient, spec: ModelSpec) -> None:
+    from datetime import timedelta
+
+    from sqlalchemy import update
+
+    def check() -> str:
+        return client.get("/readyz").json["checks"]["screening"]  # type: ignore[index, no-any-return]
+
+    post_films(client, ("a", encode(draw(1))), ("b", encode(draw(2))))
+    assert check() == "ok"
+    with site.database.write() as session:
+        session.execute(update(Screening).values(created_at=now() - timedelta(minutes=5)))
+    assert check() == "stalled"
+    site.work(spec, {}, films=1)
+    assert check() == "ok"
+
+
+def test_metrics_count_films_and_requests(site: Site, client: FlaskClient) -> None:
+    post_films(client, ("a", encode(draw(1))), ("b", b"no film"))
+    text = client.get("/metrics").text
+    assert 'pneumoscreen_screenings{state="QUEUED"} 1.0' in text
+    assert 'pneumoscreen_screenings{state="REJECTED"} 1.0' in text
+    assert 'pneumoscreen_screenings{state="FAILED"} 0.0' in text
+    assert "pneumoscreen_oldest_waiting_seconds" in text
+    assert 'pneumoscreen_http_requests_total{endpoint="api.submit_job",method="POST",status="202"} 1.0' in text
