@@ -92,10 +92,14 @@ def running_server(data_dir: Path) -> Iterator[str]:
     """Start `serve` on a free port, yield its address when it is ready, and stop it; show its log where it fails."""
     data_dir.mkdir()
     log = data_dir.with_name("serve.log")
-    command = [sys.executable, "-m", "cli.main", "serve", "--port", str(_free_port()), "--data-dir", str(data_dir)]
     with log.open("wb") as output:
         server = subprocess.Popen(  # noqa: S603  # the command is made here
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=_environment(), start_new_session=True
+            serve_command(_free_port(), data_dir),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=_environment(),
+            start_new_session=True,
         )
     try:
         yield _wait_until_ready(server, log)
@@ -104,6 +108,11 @@ def running_server(data_dir: Path) -> Iterator[str]:
         raise
     finally:
         _stop(server)
+
+
+def serve_command(port: int, data_dir: Path) -> list[str]:
+    """Return the command that starts a server."""
+    return [sys.executable, "-m", "cli.main", "serve", "--port", str(port), "--data-dir", str(data_dir)]
 
 
 def _environment() -> dict[str, str]:

@@ -124,14 +124,15 @@ def check_redis(settings: Settings, _port: int) -> Finding:
             return Finding("Redis", Level.OK, f"{find_server()} will be started by 'serve'")
         except PneumoScreenError as error:
             return Finding("Redis", Level.FAIL, "no server program", str(error))
-    presence = Presence(settings)
     try:
-        return Finding("Redis", Level.OK, f"answers; {len(presence.workers())} workers are ready")
-    except (BrokerAway, ValueError) as error:
+        presence = Presence(settings)
+        try:
+            return Finding("Redis", Level.OK, f"answers; {len(presence.workers())} workers are ready")
+        finally:
+            presence.close()
+    except (BrokerAway, ValueError) as error:  # ValueError: the address is none
         advice = f"Start it, or correct {PREFIX}REDIS_URL. Films are kept and wait until it answers."
         return Finding("Redis", Level.FAIL, str(error), advice)
-    finally:
-        presence.close()
 
 
 def check_model(settings: Settings, _port: int) -> Finding:

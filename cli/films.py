@@ -31,8 +31,12 @@ class LocalFile:
 
     @property
     def sent_name(self) -> str:
-        """Name the file as the server will show it; a quotation mark does not survive a multipart header."""
-        return display_name(self.name.replace('"', "'"))
+        """Name the file to the server, without what it would not show."""
+        return display_name(self.name)
+
+    def is_shown_as(self, name: str) -> bool:
+        """Compare with a name that came back; a multipart header writes a quotation mark as %22 (WHATWG HTML)."""
+        return self.sent_name.replace("%22", '"') == name.replace("%22", '"')
 
 
 @dataclass(frozen=True)

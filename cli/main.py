@@ -22,7 +22,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "migrate": ("cli.parts:migrate", "Bring the database to the newest schema."),
     "web": ("cli.parts:web", "One part alone: the pages and the API."),
     "worker": ("cli.parts:worker", "One part alone: the workers of this machine."),
-    "clock": ("cli.parts:clock", "One part alone: the clock of the sweep."),
+    "sweep": ("cli.parts:sweep", "One part alone: frees films whose worker was lost."),
 }
 
 

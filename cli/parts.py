@@ -1,17 +1,15 @@
-"""The single programs of an installation on many machines: `migrate`, `web`, `worker` and `clock`.
+"""The single programs of an installation on many machines: `migrate`, `web`, `worker` and `sweep`.
 
 Each replaces this process by the program itself, so that a container's signals reach it.
 """
 
 import os
 import socket
-import tempfile
-from pathlib import Path
 from typing import NoReturn
 
 import click
 
-from cli.processes import clock_command, web_command, worker_command
+from cli.processes import sweep_command, web_command, worker_command
 from shared.settings import load_settings
 
 
@@ -49,9 +47,9 @@ def worker(processes: int | None, check: bool) -> None:
 
 
 @click.command()
-def clock() -> None:
-    """Ring for the sweep, which frees films whose worker was lost. One in an installation."""
-    _become(clock_command(Path(tempfile.mkdtemp(prefix="pneumoscreen-")) / "schedule"))
+def sweep() -> None:
+    """Free films whose worker was lost, and ring for films that wait without a ticket."""
+    _become(sweep_command())
 
 
 def _check_worker() -> NoReturn:

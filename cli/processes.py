@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from shared.queue import SCREENING_QUEUE, SWEEP_QUEUE
+from shared.queue import SCREENING_QUEUE
 
 log = logging.getLogger(__name__)
 
@@ -52,18 +52,15 @@ def worker_command(processes: int, name: str = "worker") -> list[str]:
     """Return the command of the workers, one process for each network held."""
     return [
         *(sys.executable, "-m", "celery", "-A", "worker.app", "worker", "--pool", "prefork"),
-        *("--concurrency", str(processes), "--queues", f"{SCREENING_QUEUE},{SWEEP_QUEUE}", "--hostname", f"{name}@%h"),
+        *("--concurrency", str(processes), "--queues", SCREENING_QUEUE, "--hostname", f"{name}@%h"),
         # Neither gossip nor mingle is used, and both cost traffic and start-up time on Redis.
         *("--without-gossip", "--without-mingle", "--loglevel", "INFO"),
     ]
 
 
-def clock_command(schedule: Path) -> list[str]:
-    """Return the command of the clock that has the sweep run."""
-    return [
-        *(sys.executable, "-m", "celery", "-A", "worker.app", "beat"),
-        *("--schedule", str(schedule), "--pidfile", "", "--loglevel", "WARNING"),
-    ]
+def sweep_command() -> list[str]:
+    """Return the command of the sweep."""
+    return [sys.executable, "-m", "worker.sweep"]
 
 
 def _end_with_parent() -> None:

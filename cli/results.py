@@ -72,7 +72,7 @@ def account(
 def _names_agree(spans: Mapping[str, Span], by_position: Mapping[int, Row]) -> bool:
     plain = [span for span in spans.values() if not span.file.is_zip]
     found = [(span, by_position[span.start]) for span in plain if span.start in by_position]
-    return all(row.file == span.file.sent_name for span, row in found)
+    return all(span.file.is_shown_as(row.file) for span, row in found)
 
 
 def _refused(file: Unreadable) -> Result:
@@ -87,7 +87,7 @@ def _span_results(file: LocalFile, span: Span | None, by_position: dict[int, Row
         yield Result(file.name, State.FAILED, error=_NO_RESULT)
     for row in rows:
         # A ZIP that was refused as a whole has one row with its own name.
-        is_entry = file.is_zip and row.file != file.sent_name
+        is_entry = file.is_zip and not file.is_shown_as(row.file)
         yield _result(row, f"{file.name}/{row.file}" if is_entry else file.name)
 
 

@@ -20,7 +20,7 @@ import httpx
 from pydantic import SecretStr
 
 from cli import broker, first_start
-from cli.processes import Supervisor, clock_command, web_command, worker_command
+from cli.processes import Supervisor, sweep_command, web_command, worker_command
 from migrations.schema import upgrade
 from shared.db import Database
 from shared.errors import BrokerAway, PneumoScreenError
@@ -91,7 +91,7 @@ def _serve(settings: Settings, host: str, port: int, workers: int, verbose: bool
         supervisor.environment = _environment(settings)
         supervisor.start("web", web_command(host, port, WEB_THREADS))
         supervisor.start("worker", worker_command(workers))
-        supervisor.start("clock", clock_command(run_folder / "schedule"))
+        supervisor.start("sweep", sweep_command())
         first_start.keep_samples(settings.data_dir)
         url = f"http://{host}:{port}"
         _announce(_wait_until_ready(supervisor, settings, url), url, secret, settings)

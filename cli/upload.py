@@ -81,7 +81,9 @@ class Upload:
     def _is_there(self, batch: Sequence[LocalFile]) -> bool:
         rows = self._known[self._position : self._position + len(batch)]
         plain = not any(file.is_zip for file in batch)
-        return plain and [row.file for row in rows] == [file.sent_name for file in batch]
+        return (
+            plain and len(rows) == len(batch) and all(f.is_shown_as(r.file) for f, r in zip(batch, rows, strict=True))
+        )
 
     def _note(self, batch: Sequence[LocalFile], rows: int) -> None:
         each = [rows] if len(batch) == 1 else [1] * len(batch)

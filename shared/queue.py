@@ -2,6 +2,8 @@
 
 import logging
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
 from celery import Celery
@@ -14,10 +16,8 @@ from shared.settings import Settings
 log = logging.getLogger(__name__)
 
 SCREEN_BATCH: Final = "pneumoscreen.screen_batch"
-SWEEP: Final = "pneumoscreen.sweep"
 
 SCREENING_QUEUE: Final = "screening"
-SWEEP_QUEUE: Final = "sweep"
 
 # More tickets than this ring for nothing: every ticket drains the queue for a while before it ends.
 MOST_TICKETS: Final = 64
@@ -37,18 +37,17 @@ def broker_url(redis_url: str) -> str:
 def make_celery(settings: Settings) -> Celery:
     """Make the Celery application that web rings with and workers listen with."""
     app = Celery("pneumoscreen", broker=broker_url(settings.redis_url.get_secret_value()))
-    app.conf.update(_configuration(settings))
+    app.conf.update(_configuration())
     return app
 
 
-def _configuration(settings: Settings) -> dict[str, Any]:
+def _configuration() -> dict[str, Any]:
     connection = {"visibility_timeout": VISIBILITY_SECONDS, "socket_connect_timeout": 2, "socket_timeout": 10}
     return {
         "task_serializer": "json",
         "accept_content": ["json"],
         "task_ignore_result": True,
         "task_default_queue": SCREENING_QUEUE,
-        "task_routes": {SCREEN_BATCH: {"queue": SCREENING_QUEUE}, SWEEP: {"queue": SWEEP_QUEUE}},
         "task_acks_late": True,
         "task_reject_on_worker_lost": False,  # the lease returns the films, not the message
         "task_time_limit": TICKET_SECONDS,
@@ -61,13 +60,6 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "broker_transport_options": connection,
-        "beat_schedule": {
-            "sweep": {
-                "task": SWEEP,
-                "schedule": settings.sweep_seconds,
-                "options": {"expires": settings.sweep_seconds * 2},
-            }
-        },
     }
 
 
@@ -87,20 +79,23 @@ class CeleryDoorbell:
 
     def ring(self, films: int) -> None:
         """Send one ticket for each micro-batch, up to MOST_TICKETS."""
-        try:
-            with self._app.producer_or_acquire() as producer:
-                for _ in range(min(math.ceil(films / self._batch_size), MOST_TICKETS)):
-                    self._app.send_task(SCREEN_BATCH, producer=producer, retry=False)
-        except (OperationalError, RedisError, OSError) as error:
-            raise BrokerAway(
-                "Redis did not answer. The films are kept and will be screened when it is back."
-            ) from error
+        with _broker_errors(), self._app.producer_or_acquire() as producer:
+            for _ in range(min(math.ceil(films / self._batch_size), MOST_TICKETS)):
+                self._app.send_task(SCREEN_BATCH, producer=producer, retry=False)
 
     def tickets(self) -> int:
-        """Count the tickets that no worker has taken yet."""
-        with self._app.connection_for_read() as connection:
+        """Count the tickets that no worker has taken yet; raise BrokerAway where Redis does not answer."""
+        with _broker_errors(), self._app.connection_for_read() as connection:
             channel: Any = connection.default_channel
             return int(channel.client.llen(SCREENING_QUEUE))
+
+
+@contextmanager
+def _broker_errors() -> Iterator[None]:
+    try:
+        yield
+    except (OperationalError, RedisError, OSError) as error:
+        raise BrokerAway("Redis did not answer. The films are kept and will be screened when it is back.") from error
 
 
 def make_doorbell(settings: Settings) -> CeleryDoorbell:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from flask.testing import FlaskClient
-from pydantic import SecretStr
 from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 
@@ -17,7 +16,7 @@ from shared import accounts, leases
 from shared.db import Database
 from shared.errors import BrokerAway
 from shared.modelspec import SPEC_FILE, ModelSpec
-from shared.settings import Settings
+from shared.settings import REPOSITORY, Settings
 from shared.storage import FolderStore
 from shared.tables import AuditEvent, Role, Screening, User
 from web.app import create_app
@@ -43,7 +42,9 @@ class Site:
     """One application and its people."""
 
     def __init__(self, settings: Settings, database: Database, **changes: Any) -> None:
-        self.settings = settings.model_copy(update={"redis_url": SecretStr("memory://"), **changes})
+        # Never the project's own model folder: install_model writes where the settings point.
+        apart = {"models_dir": settings.data_dir / "models"}
+        self.settings = settings.model_copy(update={**apart, **changes})
         self.database = database
         self.store = FolderStore(self.settings.store)
         self.bell = Bell()
@@ -74,6 +75,7 @@ class Site:
     def install_model(self, spec: ModelSpec) -> None:
         """Put a model folder without weights where the settings look for one."""
         folder = self.settings.model_dir
+        assert not folder.is_relative_to(REPOSITORY), folder
         folder.mkdir(parents=True, exist_ok=True)
         (folder / SPEC_FILE).write_text(spec.model_dump_json())
 

@@ -55,18 +55,20 @@ def card(spec: ModelSpec, figures: dict[str, Any]) -> str:
 def _origin(spec: ModelSpec, figures: dict[str, Any]) -> str:
     recipe, films = figures["recipe"], figures["films"]
     minutes = sum(epoch["seconds"] for epoch in figures["journal"]) / 60
+    pixels = f"{spec.input_size}x{spec.input_size}"
     return f"""## How the weights came about
 
 Trained from random initialisation by `pneumoscreen train` with the recipe in `metrics.json`: seed {recipe["seed"]},
-{recipe["epochs"]} epochs, {minutes:.0f} minutes on two CPU cores, code at commit `{spec.commit}`, {spec.trained_at:%Y-%m-%d}.
-The weights kept are a moving average over the last steps. {spec.parameters:,} parameters. Input: one grey film of
-{spec.input_size}x{spec.input_size} pixels, scaled inside the network. Output: a logit each for {", ".join(spec.classes)}.
+{recipe["epochs"]} epochs, {minutes:.0f} minutes on two shared CPU cores, finished {spec.trained_at:%Y-%m-%d}.
+Code at commit `{spec.commit}`. The weights kept are a moving average over the last steps.
+{spec.parameters:,} parameters. Input: one grey film of {pixels} pixels, scaled inside the network.
+Output: a logit each for {", ".join(spec.classes)}.
 sha256 `{spec.sha256}`.
 
 Data: {spec.training_data}.
-{films["training"]:,} films were trained on and {films["held_out"]:,} held out, by patient; films stored twice count as one
-patient's. The official test split was never used. Licence of the weights: {spec.licence}; name the data set when you
-pass them on."""
+{films["training"]:,} films were trained on and {films["held_out"]:,} held out, by patient.
+Films stored twice count as one patient's. The official test split was never used.
+Licence of the weights: {spec.licence}; name the data set when you pass them on."""
 
 
 def _validation(spec: ModelSpec, figures: dict[str, Any]) -> str:
@@ -79,8 +81,8 @@ def _validation(spec: ModelSpec, figures: dict[str, Any]) -> str:
     series, causes = figures["specificity_by_series"], figures["recall_by_cause"]
     return f"""## Validation
 
-{films["NORMAL"]} normal and {films["PNEUMONIA"]} pneumonia films of patients that training never saw. Threshold {spec.threshold}.
-{spec.threshold_rule}. Intervals: 95 %, bootstrap over patients.
+{films["NORMAL"]} normal and {films["PNEUMONIA"]} pneumonia films of patients that training never saw.
+Threshold {spec.threshold}. {spec.threshold_rule}. Intervals: 95 %, bootstrap over patients.
 
 | figure | at the threshold | interval | at 0.5 |
 |---|---|---|---|
@@ -100,12 +102,18 @@ def _span(bounds: list[float]) -> str:
 
 
 def _shift(figures: dict[str, Any]) -> str:
+    against = figures["against_making"]
     changes = {"none": figures["validation"], **figures["stress"]}
     rows = "\n".join(
         f"| {name} | {row['auc']:.4f} | {row['recall']:.4f} | {row['specificity']:.4f} |"
         for name, row in changes.items()
     )
     return f"""## On films from elsewhere
+
+How films were made (sharpness, contrast, black border; `training/style.py`) tells the held-out classes apart with an
+AUC of {figures["making_alone_auc"]:.4f} without looking for disease. On the third of each class whose making looks
+most like the other class ({against["films"]["NORMAL"]} normal and {against["films"]["PNEUMONIA"]} pneumonia)
+this model has AUC {against["auc"]:.4f}, recall {against["recall"]:.4f} and specificity {against["specificity"]:.4f}.
 
 The same held-out films, each changed in one fixed way (`training/stress.py`), at the same threshold:
 

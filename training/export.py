@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import keras
 import numpy as np
+from sklearn.metrics import roc_auc_score
 
 from shared.modelspec import SPEC_FILE, WEIGHTS_FILE, FilmClass, ModelSpec
 from training.card import write_card
@@ -20,6 +21,7 @@ from training.metrics import fit_temperature, measure, report, rounded, threshol
 from training.recipe import Recipe
 from training.split import Side, Split
 from training.stress import stress_films
+from training.style import against_making, learn_making
 
 METRICS_FILE: Final = "metrics.json"
 CARD_FILE: Final = "card.md"
@@ -66,7 +68,7 @@ def write_model(  # noqa: PLR0917 - what a model folder is made of
     network.save(fresh / WEIGHTS_FILE)
     spec = fit_spec(recipe, network, fresh / WEIGHTS_FILE, split.held_out)
     figures = {
-        **measure_held_out(network, spec, split.held_out),
+        **measure_held_out(network, spec, split),
         "films": {"training": len(split.seen.films), "held_out": len(split.held_out.films)},
         "recipe": recipe.numbers(),
         "journal": list(journal),
@@ -106,19 +108,26 @@ def fit_spec(recipe: Recipe, network: keras.Model, weights: Path, held_out: Side
 
 
 def current_commit() -> str:
-    """Return the commit that the code stands at, or 'uncommitted' where there is none."""
-    answer = subprocess.run(
-        ["git", "rev-parse", "--verify", "HEAD"],  # noqa: S607 - git stands elsewhere on every system
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
+    """Return the commit that the code stands at, with '-dirty' where training differs from it, or 'uncommitted'."""
+    head = _git("rev-parse", "--verify", "HEAD")
+    if not head:
+        return "uncommitted"
+    return f"{head}-dirty" if _git("status", "--porcelain", "--", ".", "../shared/preprocess.py") else head
+
+
+def _git(*arguments: str) -> str:
+    """Return what a git command prints, nothing where it fails or there is no git."""
+    if (program := shutil.which("git")) is None:
+        return ""
+    answer = subprocess.run(  # noqa: S603 - fixed arguments
+        [program, *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
     )
-    return answer.stdout.strip() if answer.returncode == 0 else "uncommitted"
+    return answer.stdout.strip() if answer.returncode == 0 else ""
 
 
-def measure_held_out(network: keras.Model, spec: ModelSpec, held_out: Side) -> dict[str, Any]:
-    """Measure the held-out films: plain, by series, by cause, and under fixed changes."""
+def measure_held_out(network: keras.Model, spec: ModelSpec, split: Split) -> dict[str, Any]:
+    """Measure the held-out films: plain, by series, by cause, against their making, and under fixed changes."""
+    held_out = split.held_out
     truth = held_out.truth
     probabilities = spec.calibrate(predict_logits(network, held_out.pixels))
     p = spec.p_pneumonia(probabilities)
@@ -126,12 +135,19 @@ def measure_held_out(network: keras.Model, spec: ModelSpec, held_out: Side) -> d
     series = np.array([film.series for film in held_out.films])
     causes = [index for index, name in enumerate(spec.classes) if name is not FilmClass.NORMAL]
     named = np.array(causes)[probabilities[:, causes].argmax(axis=1)]
+    by_making = learn_making(split.seen.pixels, split.seen.truth, held_out.pixels)
+    against = against_making(truth, by_making)
     return {
         "validation": report(truth, p, spec.threshold, held_out.groups),
         "at_threshold_0.5": rounded(measure(truth, p, 0.5)),
         "specificity_by_series": rounded({name: (~called)[series == name].mean() for name in ("IM", "NORMAL2-IM")}),
         "recall_by_cause": rounded({name: called[series == name].mean() for name in ("bacteria", "virus")}),
         "cause_accuracy": round(float((named == held_out.classes)[truth].mean()), 4),
+        "making_alone_auc": round(float(roc_auc_score(truth, by_making)), 4),
+        "against_making": {
+            "films": {"NORMAL": int((against & ~truth).sum()), "PNEUMONIA": int((against & truth).sum())},
+            **rounded(measure(truth[against], p[against], spec.threshold)),
+        },
         "stress": {
             name: rounded(measure(truth, p_pneumonia(network, spec, changed), spec.threshold))
             for name, changed in stress_films(held_out.pixels).items()

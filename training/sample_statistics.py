@@ -2,8 +2,9 @@
 
     python -m training.sample_statistics [DATA]
 
-Reads the train split, writes `shared/samples.npz` (see `shared/samples.py`); half a minute on one core. Twenty
-principal components at 64x64 pixels hold what films of a class have in common and nothing by which one child could be known again.
+Reads the train split and writes `shared/samples.npz` (see `shared/samples.py`), in half a minute on one core. Twenty
+principal components at 64x64 pixels hold what films of a class have in common and nothing by which one child could be
+known again.
 """
 
 import sys
@@ -29,7 +30,7 @@ def principal_components(films: np.ndarray, count: int) -> tuple[np.ndarray, np.
     values, vectors = np.linalg.eigh(covariance)
     order = np.argsort(values)[::-1][:count]
     components = vectors[:, order].T
-    # The sign of an eigenvector is arbitrary; its largest weight is made positive so that the file does not depend on it.
+    # The sign of an eigenvector is arbitrary; its largest weight is made positive so that the file stays the same.
     strongest = components[np.arange(count), np.abs(components).argmax(axis=1)]
     return mean, components * np.sign(strongest)[:, np.newaxis], np.sqrt(values[order])
 

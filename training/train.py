@@ -60,7 +60,7 @@ def train(recipe: Recipe, data: Path, models: Path, runs: Path, resume: bool = F
             verbose=0,
         )
     else:
-        # `fit` puts the averaged weights in place as it ends; a run stopped after its last epoch still has the raw ones.
+        # `fit` puts the averaged weights in place as it ends; a run stopped after its last epoch has the raw ones.
         network.optimizer.finalize_variable_values(network.trainable_variables)
     return write_model(finish(network, recipe, split), recipe, split, run, models / recipe.name, read_journal(run))
 

@@ -17,7 +17,7 @@ from web.parts import EXTENSION, Parts
 MOST_FORM_BYTES = 1 * MIB
 
 
-class SecretKeyMissing(PneumoScreenError):  # noqa: N818  # named as the errors of shared are
+class SecretKeyMissing(PneumoScreenError):
     """Say which setting signs the sessions."""
 
 

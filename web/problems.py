@@ -30,7 +30,7 @@ _DISK_FULL: Final = "53100"  # postgresql.org/docs/current/errcodes-appendix.htm
 _RETRY_SECONDS: Final = 5
 
 
-class InvalidRequest(PneumoScreenError):  # noqa: N818  # named as the errors of shared are
+class InvalidRequest(PneumoScreenError):
     """Say which field of a request cannot be used and why."""
 
     def __init__(self, field: str, message: str) -> None:

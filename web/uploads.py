@@ -18,7 +18,6 @@ from shared.errors import JobClosed
 from shared.intake import Received, read_chunks
 from shared.queue import ring_or_wait
 from shared.tables import Job, Priority, Source, Upload
-from web.actions import check_owner, owns  # noqa: F401  # SEAM
 from web.multipart import FilePart, TextPart, read_parts
 from web.parts import parts
 from web.problems import InvalidRequest

@@ -1,4 +1,4 @@
-"""The Celery application that workers and the sweep's clock run: `celery -A worker.app ...`.
+"""The Celery application that workers run: `celery -A worker.app worker`.
 
 The parent process verifies the model folder and never imports a network library; each child loads the network itself.
 """

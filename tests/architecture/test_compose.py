@@ -19,7 +19,7 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
 
 def test_every_part_is_there() -> None:
-    assert set(SERVICES) == {"postgres", "redis", "migrate", "web", "worker", "worker-gpu", "clock"}
+    assert set(SERVICES) == {"postgres", "redis", "migrate", "web", "worker", "worker-gpu", "sweep"}
     assert SERVICES["worker-gpu"]["profiles"] == ["gpu"]
 
 

@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from cli.main import COMMANDS
 from shared.settings import PREFIX, Settings
+from shared.states import MOVES
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -65,3 +66,9 @@ def test_every_link_to_a_file_leads_somewhere(path) -> None:
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"`make (\w+)", README + OPERATIONS))))
 def test_every_make_target_named_in_the_documents_exists(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+
+
+def test_the_picture_of_the_states_is_the_table_of_moves() -> None:
+    picture = (ROOT / "docs" / "architecture.md").read_text()
+    drawn = set(re.findall(r"^    ([A-Z]+) --> ([A-Z]+): (\w+)$", picture, flags=re.MULTILINE))
+    assert drawn == {(state.value, to.value, event.value) for (state, event), to in MOVES.items()}

@@ -135,7 +135,7 @@ def composition(
     token = re.search(r"psc_[\w-]+", composed.pneumoscreen("tokens", "create", "alice", "--name", "test"))[0]
     (folder / "token").write_text(token)
     try:
-        for name in ("web", "worker", "clock"):
+        for name in ("web", "worker", "sweep"):
             composed.start(name)
         for name in ("web", "worker"):
             wait_until(lambda name=name: composed.is_healthy(name), 90, f"{name} to be healthy")

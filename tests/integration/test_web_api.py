@@ -20,7 +20,7 @@ from shared.tables import Role, Screening
 from tests.conftest import draw, encode
 from tests.web_site import Site, post_films
 from web import schemas
-from web.listing import MOST_ROWS
+from web.listing import MOST_ROWS, Filters, Order, list_films
 
 FILMS = [(f"{n}.jpeg", encode(draw(n, (80, 80)))) for n in range(7)]
 
@@ -108,15 +108,13 @@ def test_the_most_suspicious_come_first_and_equal_ones_are_not_lost(
 
 
 def test_pages_turn_back(site: Site, tina: FlaskClient, spec: ModelSpec) -> None:
-    from web.listing import Filters, Order, list_films
-
     screened(site, tina, spec)
     with site.database.read() as session:
         viewer = session.query(Screening).first().job.created_by  # type: ignore[union-attr]
         for order in Order:
 
             def turn(cursor: str | None, order: Order = order) -> Any:
-                return list_films(session, viewer, Filters(), order, cursor, 2)  # noqa: B023
+                return list_films(session, viewer, Filters(), order, cursor, 2)
 
             first = turn(None)
             third = turn(turn(first.next_cursor).next_cursor)

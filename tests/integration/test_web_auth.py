@@ -226,7 +226,7 @@ def test_sign_in_attempts_are_limited_and_told_when_to_come_back(settings: Setti
 
 
 def test_limits_hold_while_redis_is_away(settings: Settings, sqlite_database: Database) -> None:
-    site = Site(settings, sqlite_database, sign_in_limit="2 per minute", redis_url=settings.redis_url)
+    site = Site(settings, sqlite_database, sign_in_limit="2 per minute")
     browser = site.browser()
     started = time.monotonic()
     statuses = [sign_in(browser, password="wrong password!").status_code for _ in range(3)]

@@ -92,5 +92,8 @@ def test_a_zip_and_a_large_file_travel_alone_and_in_their_place() -> None:
     assert [[file.name for file in batch] for batch in pack(files)] == [["a"], ["b.zip"], ["c"], ["d"], ["e"]]
 
 
-def test_a_name_reaches_the_server_as_it_is_kept() -> None:
-    assert local(1, 'a "film"\n.png').sent_name == "a 'film'\N{REPLACEMENT CHARACTER}.png"
+def test_a_name_is_known_again_when_it_comes_back() -> None:
+    film = local(1, 'a "film" at 100%22\n.png')
+    assert film.sent_name == 'a "film" at 100%22\N{REPLACEMENT CHARACTER}.png'
+    assert film.is_shown_as('a "film" at 100"\N{REPLACEMENT CHARACTER}.png')
+    assert not film.is_shown_as("a film.png")

@@ -40,6 +40,7 @@ class Server:
 
     def __init__(self) -> None:
         self.jobs: dict[str, dict[str, Any]] = {}
+        self.opened: dict[str, str] = {}
         self.requests: list[tuple[str, str]] = []
         self.bodies: list[int] = []
         self.faults: dict[str, list[Any]] = {}
@@ -72,9 +73,10 @@ class Server:
 
         threading.Thread(target=again, daemon=True).start()
 
-    def open(self, name: str = "job", state: str = "RECEIVING") -> str:
-        job_id = str(uuid.uuid4())
-        self.jobs[job_id] = {"name": name, "state": state, "rows": [], "keys": {}}
+    def open(self, wishes: dict[str, Any], key: str) -> str:
+        """Open a job; the same key gives the same job."""
+        job_id = self.opened.setdefault(key, str(uuid.uuid4()))
+        self.jobs.setdefault(job_id, {"opened": wishes, "state": "RECEIVING", "rows": [], "keys": {}})
         return job_id
 
     def add(self, job: dict[str, Any], name: str, data: bytes) -> int:
@@ -163,9 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
             case ["me"]:
                 return 200, {"name": "tina", "role": "technician"}
             case ["jobs"]:
-                job_id = state.open(json.loads(body)["name"])
-                state.jobs[job_id]["opened"] = json.loads(body)
-                return 201, {"id": job_id}
+                return 201, {"id": state.open(json.loads(body), self.headers["Idempotency-Key"])}
             case ["jobs", job_id, *_] if job_id not in state.jobs:
                 return 404, {"detail": "There is no such job."}
             case ["jobs", job_id]:
@@ -284,22 +284,25 @@ def test_zips_keep_their_entries_apart(server: Server, tmp_path: Path, monkeypat
     assert "expected_films" not in server.only_job()["opened"]
 
 
+BUSY = (503, {"detail": "Starting."})
+
+
 @pytest.mark.parametrize(
-    "fault",
+    ("request_name", "fault"),
     [
-        (503, {"detail": "Starting."}),
-        (502, b"<html>"),
-        (504, b""),
-        (429, {"detail": "Slower."}, {"Retry-After": "0"}),
-        "reset",
-        "lost answer",
+        *((name, fault) for name in ("POST jobs", "POST films", "POST close") for fault in (BUSY, "lost answer")),
+        ("GET screenings", BUSY),
+        ("POST films", (502, b"<html>")),
+        ("POST films", (504, b"")),
+        ("POST films", (429, {"detail": "Slower."}, {"Retry-After": "0"})),
+        ("POST films", "reset"),
     ],
 )
-@pytest.mark.parametrize("request_name", ["POST jobs", "POST films", "POST close", "GET screenings"])
 def test_each_request_outlives_a_fault(server: Server, films: Path, request_name: str, fault: object) -> None:
     server.faults[request_name] = [fault]
     assert screen(server, "films", "-o", "r.csv").exit_code == 1
     assert rows_of(Path("r.csv")) == expected(films)
+    assert len(server.only_job()["rows"]) == 47
 
 
 def test_a_restart_in_the_middle_loses_and_doubles_nothing(server: Server, films: Path) -> None:
@@ -456,7 +459,7 @@ def test_no_wait_does_not_count_what_still_waits(server: Server, films: Path) ->
 
 
 def test_a_job_that_still_takes_films_is_not_waited_for(server: Server) -> None:
-    job_id = server.open()
+    job_id = server.open({}, "key")
     result = screen(server, "--job", job_id)
     assert result.exit_code == 2
     assert "still takes films" in result.stderr

@@ -41,7 +41,7 @@ function replace(old, fresh) {
   const address = held?.getAttribute("href") ?? held?.closest("form")?.getAttribute("action");
   old.replaceWith(fresh);
   if (!address) return;
-  const wanted = `[href="${CSS.escape(address)}"], form[action="${CSS.escape(address)}"] button`;
+  const wanted = `[href="${CSS.escape(address)}"]:not([tabindex="-1"]), form[action="${CSS.escape(address)}"] button`;
   fresh.querySelector(wanted)?.focus({ preventScroll: true });
 }
 

@@ -1,0 +1,246 @@
+"""`screen` against the real pages under gunicorn; a thread stands in for the worker and settles what is claimed."""
+
+import csv
+import io
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from sqlalchemy import func, select
+
+from cli.client import Api
+from cli.films import collect
+from cli.main import main
+from cli.processes import web_command
+from cli.progress import Silence
+from cli.screen import Run
+from migrations.schema import upgrade
+from shared import accounts, leases
+from shared.db import Database
+from shared.modelspec import SPEC_FILE, ModelSpec
+from shared.tables import Role, Screening
+from tests.conftest import ROOT, draw, encode
+
+
+class Stack:
+    """gunicorn on a data folder of its own, and a stand-in for the worker."""
+
+    def __init__(self, folder: Path, spec: ModelSpec) -> None:
+        self.folder, self.spec = folder, spec
+        (folder / "models" / spec.name).mkdir(parents=True)
+        (folder / "models" / spec.name / SPEC_FILE).write_text(spec.model_dump_json())
+        self.database = Database(f"sqlite:///{folder / 'pneumoscreen.db'}")
+        upgrade(self.database)
+        with self.database.write() as session:
+            user = accounts.add_user(session, "tina", Role.TECHNICIAN)
+            self.token = accounts.make_token(session, user, "test")
+            self.model_id = leases.register_model(session, spec)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.limits: dict[str, str] = {}
+        self._stopped = threading.Event()
+        self._worker = threading.Thread(target=self._work)
+        self._web: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self, **limits: str) -> None:
+        """Start the pages; `limits` are settings by their names."""
+        settings = {
+            "DATA_DIR": str(self.folder),
+            "MODELS_DIR": str(self.folder / "models"),
+            "MODEL": self.spec.name,
+            "REDIS_URL": f"unix://{self.folder / 'no.sock'}",
+            "SECRET_KEY": "a key for tests only, of many letters",
+            **limits,
+        }
+        environment = os.environ | {f"PNEUMOSCREEN_{name}": value for name, value in settings.items()}
+        with (self.folder / "web.log").open("ab") as log:
+            self._web = subprocess.Popen(
+                web_command("127.0.0.1", self.port, 4), env=environment, cwd=ROOT, stdout=log, stderr=log,
+                start_new_session=True,
+            )  # fmt: skip
+        for _ in range(300):
+            try:
+                if httpx.get(f"{self.url}/healthz").is_success:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.1)
+        pytest.fail((self.folder / "web.log").read_text())
+
+    def kill(self) -> None:
+        """End the pages as a power cut would."""
+        assert self._web is not None
+        os.killpg(self._web.pid, signal.SIGKILL)
+        self._web.wait()
+
+    def work(self) -> None:
+        self._worker.start()
+
+    def stop(self) -> None:
+        self.kill()
+        self._stopped.set()
+        if self._worker.is_alive():
+            self._worker.join()
+        self.database.close()
+
+    def _work(self) -> None:
+        while not self._stopped.wait(0.02):
+            with self.database.write() as session:
+                claim = leases.claim(
+                    session, model_id=self.model_id, model_name=self.spec.name, limit=16, worker="w", lease_seconds=60
+                )
+            if claim is not None:
+                self._finish(claim)
+
+    def _finish(self, claim: leases.Claim) -> None:
+        verdicts = self.spec.judge(np.tile([0.2, 0.5, 0.3], (len(claim.films), 1)))
+        outcomes = [
+            leases.Outcome(film) if film.prediction_id else leases.Outcome(film, verdict)
+            for film, verdict in zip(claim.films, verdicts, strict=True)
+        ]
+        with self.database.write() as session:
+            leases.finish(session, claim, outcomes, model_id=self.model_id, threshold=self.spec.threshold, worker="w")
+
+    def screenings(self) -> int:
+        with self.database.read() as session:
+            return session.scalar(select(func.count()).select_from(Screening)) or 0
+
+
+@pytest.fixture
+def stack(tmp_path: Path, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (tmp_path / "films").mkdir()
+    monkeypatch.chdir(tmp_path)
+    stack = Stack(folder, spec)
+    yield stack
+    stack.stop()
+
+
+def screen(stack: Stack, *arguments: str) -> Result:
+    return CliRunner().invoke(main, ["screen", "--url", stack.url, "--token", stack.token, *arguments])
+
+
+def read_rows(path: str) -> dict[str, dict[str, str]]:
+    with Path(path).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = {row["file"]: row for row in rows}
+    assert len(found) == len(rows)
+    return found
+
+
+def zipped(entries: dict[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, data in entries.items():
+            archive.writestr(name, data)
+    return out.getvalue()
+
+
+def test_every_kind_of_file_is_accounted_for(stack: Stack) -> None:
+    film = encode(draw(0))
+    good = {
+        "a/plain.jpg": film,
+        "a/the same again.jpg": film,
+        'quoted "name".png': encode(draw(1), "PNG"),
+        "ümläut 名.png": encode(draw(2), "PNG"),
+        "percent%22 & =name.png": encode(draw(3), "PNG"),
+        "-dash.png": encode(draw(4), "PNG"),
+        "new\nline.png": encode(draw(5), "PNG"),
+        "x/" * 6 + "n" * 200 + "/" + "m" * 200 + "/" + "o" * 150 + ".jpg": encode(draw(6)),
+    }
+    bad = {
+        "empty.jpg": b"",
+        "text.jpg": b"This is a letter.",
+        "broken.png": encode(draw(7), "PNG")[:20],
+        "no.zip": b"PK\x03\x04",
+    }
+    entries = {
+        "s/1.jpg": encode(draw(8)),
+        "s/2.jpg": film,
+        "../out.jpg": film,
+        "in.zip": zipped({"a.jpg": film}),
+        "t.txt": b"t",
+    }
+    for name, data in {**good, **bad, "z/one.zip": zipped(entries), "z/two.zip": zipped(entries)}.items():
+        path = Path("films", name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    stack.start()
+    stack.work()
+    assert screen(stack, "films", "-o", "r.csv").exit_code == 1
+    rows = read_rows("r.csv")
+    status = {name: row["status"] for name, row in rows.items()}
+    inside = {"s/1.jpg": "DONE", "s/2.jpg": "DONE", "../out.jpg": "REJECTED", "in.zip": "REJECTED", "t.txt": "REJECTED"}
+    assert status == {
+        **{f"films/{name}": "DONE" for name in good},
+        **{f"films/{name}": "REJECTED" for name in bad},
+        **{f"films/z/{z}.zip/{name}": state for z in ("one", "two") for name, state in inside.items()},
+    }
+    assert all(row["error"] for row in rows.values() if row["status"] == "REJECTED")
+    assert rows["films/a/plain.jpg"]["label"] == "PNEUMONIA"
+    assert float(rows["films/a/plain.jpg"]["p_pneumonia"]) == pytest.approx(0.8)
+    assert rows["films/a/plain.jpg"]["model"] == stack.spec.version
+    assert stack.screenings() == len(rows)
+
+
+def test_the_pages_are_killed_in_the_middle_and_nothing_is_lost_or_doubled(stack: Stack) -> None:
+    for number in range(100):
+        Path("films", f"{number:03}.jpg").write_bytes(encode(draw(number, (96, 80))))
+    stack.start()
+    stack.work()
+
+    class Killing(Silence):
+        """Kill the pages once some films are through, and bring them back while the client waits."""
+
+        killed = False
+        notes: list[str] = []  # noqa: RUF012  # one instance
+
+        def sent(self, sent: object) -> None:
+            if not self.killed and sent.files >= 40:  # type: ignore[attr-defined]
+                self.killed = True
+                stack.kill()
+                threading.Timer(0.8, stack.start).start()
+
+        def note(self, message: str) -> None:
+            self.notes.append(message)
+
+    display = Killing()
+    with Api(stack.url, stack.token, note=display.note) as api:
+        results = Run(api, display).screen(collect(["films"]), name="films")
+    assert display.killed
+    assert [r.file for r in results] == [f"films/{number:03}.jpg" for number in range(100)]
+    assert {r.status for r in results} == {"DONE"}
+    assert stack.screenings() == 100
+    assert any("does not answer" in note for note in display.notes)
+
+
+def test_a_file_over_the_request_limit_is_a_row_and_the_rest_goes_on(stack: Stack) -> None:
+    for number in range(3):
+        Path("films", f"{number}.jpg").write_bytes(encode(draw(number)))
+    with Path("films", "huge.jpg").open("wb") as file:
+        file.write(encode(draw(9)))
+        file.truncate(40 * 1024 * 1024)
+    stack.start(MAX_UPLOAD_BYTES=str(4 * 1024 * 1024))
+    stack.work()
+    assert screen(stack, "films", "-o", "r.csv", "--patience", "20").exit_code == 1
+    rows = read_rows("r.csv")
+    assert {name: row["status"] for name, row in rows.items()} == {
+        **{f"films/{number}.jpg": "DONE" for number in range(3)},
+        "films/huge.jpg": "REJECTED",
+    }
+    assert "4 MiB" in rows["films/huge.jpg"]["error"]

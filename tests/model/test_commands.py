@@ -1,0 +1,97 @@
+"""`pneumoscreen evaluate` and `models`, on the real network: figures where there are films, a sentence where not."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.model.conftest import MODEL, Probe
+
+
+@pytest.fixture(scope="module")
+def folders(samples: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Lay out evaluation folders of every kind, good and bad, and two folders of models."""
+    root = tmp_path_factory.mktemp("evaluation")
+    for film in samples:
+        for name in ("good", "one-class"):
+            if name == "good" or "normal" in film.name:
+                place = root / name / ("Normal" if "normal" in film.name else "pneumonia")
+                place.mkdir(parents=True, exist_ok=True)
+                shutil.copy(film, place)
+    (root / "good" / "pneumonia" / "cut.jpeg").write_bytes(samples[0].read_bytes()[:5000])
+    (root / "good" / "Normal" / "notes.txt").write_text("Seen by the night shift.")
+    (root / "none" / "films").mkdir(parents=True)
+    for name in ("NORMAL", "PNEUMONIA"):
+        (root / "unreadable" / name).mkdir(parents=True)
+        (root / "unreadable" / name / "film.jpeg").write_bytes(b"no film")
+    shutil.copytree(MODEL, root / "models" / MODEL.name)
+    shutil.copytree(MODEL, root / "damaged" / MODEL.name)
+    with (root / "damaged" / MODEL.name / "model.keras").open("ab") as file:
+        file.write(b"!")
+    return root
+
+
+@pytest.fixture(scope="module")
+def answers(probe: Probe, folders: Path) -> dict[str, dict]:
+    """Run every command once, in one process."""
+    lines = {
+        "good": ["evaluate", str(folders / "good"), "--json", str(folders / "out" / "figures.json")],
+        "one class": ["evaluate", str(folders / "one-class")],
+        "no class": ["evaluate", str(folders / "none")],
+        "no folder": ["evaluate", str(folders / "absent")],
+        "unreadable": ["evaluate", str(folders / "unreadable")],
+        "unknown model": ["evaluate", str(folders / "good"), "--model", "vgg99"],
+        "damaged model": ["evaluate", str(folders / "good"), "--models-dir", str(folders / "damaged")],
+        "models": ["models", "--models-dir", str(folders / "models")],
+        "damaged models": ["models", "--models-dir", str(folders / "damaged")],
+        "no models": ["models", "--models-dir", str(folders / "absent")],
+    }
+    results = probe("commands", "openvino", *(json.dumps(line) for line in lines.values()))
+    return dict(zip(lines, results, strict=True))
+
+
+def test_figures_are_printed_and_written(answers: dict[str, dict], folders: Path) -> None:
+    answer = answers["good"]
+    assert answer["status"] == 0, answer
+    report = json.loads((folders / "out" / "figures.json").read_text())
+    assert report["films"] == {"NORMAL": 10, "PNEUMONIA": 10}
+    assert sum(report["confusion"].values()) == 20
+    assert set(report) >= {"accuracy", "recall", "specificity", "auc", "ece", "threshold", "intervals_95", "model"}
+    assert report["backend"] == "openvino"
+    assert f"{report['auc']:.4f}" in answer["output"]
+    assert "not a diagnosis" in answer["output"]
+
+
+def test_unreadable_files_are_counted_and_named_and_the_rest_goes_on(answers: dict[str, dict], folders: Path) -> None:
+    report = json.loads((folders / "out" / "figures.json").read_text())
+    assert set(report["unreadable"]) == {"Normal/notes.txt", "pneumonia/cut.jpeg"}
+    assert "2 unreadable files" in answers["good"]["output"]
+    assert "pneumonia/cut.jpeg: The file ends before" in answers["good"]["output"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("one class", "no subfolder PNEUMONIA"),
+        ("no class", "no subfolder NORMAL and no PNEUMONIA"),
+        ("no folder", "There is no folder"),
+        ("unreadable", "can be read"),
+        ("unknown model", "There is no model 'vgg99'"),
+        ("damaged model", "received"),
+        ("no models", "There is no model in"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_sentence(answers: dict[str, dict], name: str, words: str) -> None:
+    answer = answers[name]
+    assert answer["status"] == 2
+    assert answer["raised"] is None
+    assert words in answer["output"]
+    assert "Traceback" not in answer["output"]
+
+
+def test_models_are_listed_with_their_state(answers: dict[str, dict]) -> None:
+    assert answers["models"]["status"] == 0
+    assert "verif" in answers["models"]["output"]
+    assert answers["damaged models"]["status"] == 1
+    assert "Restore the model folder" in answers["damaged models"]["output"]

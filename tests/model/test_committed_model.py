@@ -1,0 +1,68 @@
+"""The model folder that ships: whole, the same on each backend, and as good as its own figures say."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shared.modelspec import read_spec, verify_weights
+from tests.model.conftest import MODEL, Probe
+
+
+@pytest.fixture(scope="module")
+def metrics() -> dict:
+    return json.loads((MODEL / "metrics.json").read_text())
+
+
+def test_the_weights_are_those_of_the_spec_and_small() -> None:
+    spec = read_spec(MODEL)
+    weights = verify_weights(MODEL, spec)
+    assert weights.stat().st_size <= 10_000_000
+    assert spec.name == MODEL.name
+    assert [str(name) for name in spec.classes] == ["normal", "bacterial", "viral"]
+
+
+def test_the_figures_agree_with_each_other_and_with_the_spec(metrics: dict) -> None:
+    report, spec = metrics["validation"], read_spec(MODEL)
+    matrix = report["confusion"]
+    sick = matrix["true_positive"] + matrix["false_negative"]
+    healthy = matrix["true_negative"] + matrix["false_positive"]
+    assert report["films"] == {"NORMAL": healthy, "PNEUMONIA": sick}
+    assert report["recall"] == pytest.approx(matrix["true_positive"] / sick, abs=1e-4)
+    assert report["specificity"] == pytest.approx(matrix["true_negative"] / healthy, abs=1e-4)
+    assert report["threshold"] == spec.threshold
+    assert report["recall"] >= 0.99, "the threshold's rule"
+    assert metrics["films"]["held_out"] == sick + healthy
+    assert len(metrics["journal"]) == metrics["recipe"]["epochs"]
+    for name, (low, high) in report["intervals_95"].items():
+        assert low <= report[name] <= high or name == "ece"
+
+
+def test_the_card_quotes_the_figures(metrics: dict) -> None:
+    card, report = (MODEL / "card.md").read_text(), metrics["validation"]
+    for key in ("auc", "recall", "specificity", "accuracy", "ece"):
+        low, high = report["intervals_95"][key]
+        assert f"{report[key]:.4f} | {low:.4f} to {high:.4f}" in card
+    for name, row in metrics["stress"].items():
+        assert f"| {name} | {row['auc']:.4f} | {row['recall']:.4f} | {row['specificity']:.4f} |" in card
+    spec = read_spec(MODEL)
+    for stated in (spec.sha256, str(spec.threshold), spec.training_data, spec.intended_population, "not a diagnosis"):
+        assert stated in card
+
+
+def test_openvino_and_tensorflow_agree(probe: Probe, samples: list[Path]) -> None:
+    """OpenVINO computes in bfloat16 where the processor has it: 8 bits of mantissa over a dozen layers."""
+    reference, served = (probe("logits", backend, MODEL, *samples) for backend in ("tensorflow", "openvino"))
+    assert np.abs(np.subtract(reference["logits"], served["logits"])).max() < 0.15
+    assert np.abs(np.subtract(reference["p"], served["p"])).max() < 0.02
+
+
+def test_the_held_out_films_give_the_figures_of_the_folder(
+    probe: Probe, data_folder: Path, metrics: dict, tmp_path: Path
+) -> None:
+    found = probe("held_out", "openvino", MODEL, data_folder / "chest_xray" / "train", tmp_path)
+    assert found["on_both_sides"] == []
+    assert found["films"] == [metrics["films"]["training"], metrics["films"]["held_out"]]
+    for name in ("auc", "recall", "specificity", "accuracy"):
+        assert found["figures"][name] == pytest.approx(metrics["validation"][name], abs=0.008), name

@@ -1,0 +1,150 @@
+"""`doctor` on machines that lack one thing each."""
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from pydantic import SecretStr
+
+from cli import doctor
+from cli.doctor import GIB, Finding, Level
+from cli.main import main
+from migrations.schema import newest, upgrade
+from shared.db import Base, Database
+from shared.modelspec import SPEC_FILE, WEIGHTS_FILE, ModelSpec
+from shared.settings import Settings
+
+Made = Callable[..., Settings]
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Made:
+    def make(**given: object) -> Settings:
+        return Settings.model_validate({"data_dir": tmp_path / "data", **given})
+
+    return make
+
+
+def see(level: Level, finding: Finding, found: str, advice: str = "") -> None:
+    assert finding.level is level, finding
+    assert found in finding.found
+    assert advice in finding.advice
+    assert finding.advice or level is Level.OK
+
+
+@pytest.mark.parametrize(
+    ("version", "level"),
+    [((3, 10, 9), Level.FAIL), ((3, 11, 0), Level.OK), ((3, 13, 2), Level.OK), ((3, 14, 0), Level.WARN)],
+)
+def test_python(made: Made, monkeypatch: pytest.MonkeyPatch, version: tuple[int, ...], level: Level) -> None:
+    monkeypatch.setattr("cli.doctor.sys.version_info", version)
+    see(level, doctor.check_python(made(), 1), ".".join(map(str, version)))
+
+
+@pytest.mark.parametrize(("free", "level"), [(100 * GIB, Level.OK), (2 * GIB, Level.WARN), (GIB // 4, Level.FAIL)])
+def test_free_disk(made: Made, monkeypatch: pytest.MonkeyPatch, free: int, level: Level) -> None:
+    monkeypatch.setattr("cli.doctor.shutil.disk_usage", lambda _: type("Usage", (), {"free": free}))
+    see(level, doctor.check_data_folder(made(), 1), "GiB free")
+
+
+def test_a_data_folder_that_cannot_be_written(made: Made, tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file, not a folder")
+    see(Level.FAIL, doctor.check_data_folder(made(), 1), "cannot be written", "PNEUMOSCREEN_DATA_DIR")
+
+
+def test_the_database_before_the_first_start(made: Made, tmp_path: Path) -> None:
+    see(Level.OK, doctor.check_database(made(), 1), "not made yet", "serve")
+    assert not (tmp_path / "data").exists()
+
+
+def test_the_database_at_the_newest_migration_and_behind_it(made: Made, tmp_path: Path) -> None:
+    settings = made()
+    settings.data_dir.mkdir()
+    database = Database(settings.database)
+    Base.metadata.create_all(database.engine)
+    see(Level.FAIL, doctor.check_database(settings, 1), "at migration none", "serve")
+    Base.metadata.drop_all(database.engine)
+    upgrade(database)
+    database.close()
+    see(Level.OK, doctor.check_database(settings, 1), newest())
+
+
+@pytest.mark.parametrize("url", ["postgresql+psycopg://nobody:x@127.0.0.1:1/none", "no address"])
+def test_a_database_that_is_not_reachable(made: Made, url: str) -> None:
+    finding = doctor.check_database(made(database_url=SecretStr(url)), 1)
+    see(Level.FAIL, finding, "not reachable", "PNEUMOSCREEN_DATABASE_URL")
+    assert "nobody:x" not in finding.found
+
+
+def test_the_redis_to_embed(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cli.broker.shutil.which", lambda name: f"/opt/{name}" if name == "valkey-server" else None)
+    see(Level.OK, doctor.check_redis(made(), 1), "/opt/valkey-server")
+    monkeypatch.setattr("cli.broker.shutil.which", lambda _: None)
+    monkeypatch.setattr("cli.broker.importlib.util.find_spec", lambda _: None)
+    see(Level.FAIL, doctor.check_redis(made(), 1), "no server", "Install redis or valkey")
+
+
+def test_the_redis_that_is_set(made: Made, redis_url: str, tmp_path: Path) -> None:
+    see(Level.OK, doctor.check_redis(made(redis_url=SecretStr(redis_url)), 1), "answers; 0 workers")
+    away = made(redis_url=SecretStr(f"unix://{tmp_path / 'none.sock'}"))
+    see(Level.FAIL, doctor.check_redis(away, 1), "did not answer", "PNEUMOSCREEN_REDIS_URL")
+    see(Level.FAIL, doctor.check_redis(made(redis_url=SecretStr("nonsense")), 1), "", "PNEUMOSCREEN_REDIS_URL")
+
+
+def test_the_model(made: Made, tmp_path: Path, spec: ModelSpec) -> None:
+    settings = made(models_dir=tmp_path / "models", model="test-model")
+    see(Level.FAIL, doctor.check_model(settings, 1), "has no spec.json", "There is none")
+    folder = tmp_path / "models" / "test-model"
+    folder.mkdir(parents=True)
+    (folder / SPEC_FILE).write_text(spec.model_dump_json())
+    (folder / WEIGHTS_FILE).write_bytes(b"other weights")
+    see(Level.FAIL, doctor.check_model(settings, 1), "is not the file that spec.json names", "There is: test-model")
+
+
+def test_the_model_that_ships(made: Made) -> None:
+    see(Level.OK, doctor.check_model(made(), 1), "compact-cnn@")
+
+
+@pytest.mark.parametrize(
+    ("backend", "installed", "level"),
+    [
+        ("auto", {"keras", "openvino"}, Level.OK),
+        ("auto", {"keras", "tensorflow"}, Level.OK),
+        ("auto", {"keras"}, Level.FAIL),
+        ("tensorflow", {"keras", "openvino"}, Level.FAIL),
+        ("openvino", {"openvino"}, Level.FAIL),
+    ],
+)
+def test_the_backend(
+    made: Made, monkeypatch: pytest.MonkeyPatch, backend: str, installed: set[str], level: Level
+) -> None:
+    monkeypatch.setattr("cli.doctor.importlib.util.find_spec", lambda name: name if name in installed else None)
+    see(level, doctor.check_backend(made(backend=backend), 1), "")
+
+
+def test_the_port(made: Made) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        see(Level.WARN, doctor.check_port(made(), port), "cannot be used", f"PORT={port + 1}")
+    see(Level.OK, doctor.check_port(made(), port), f"{port} is free")
+
+
+def test_the_table_and_the_exit_status(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    command = ["doctor", "--data-dir", str(tmp_path), "--port", "1"]
+    monkeypatch.setattr(doctor, "CHECKS", (lambda _s, _p: Finding("One", Level.WARN, "thin", "Feed it."),))
+    warned = CliRunner().invoke(main, command)
+    assert warned.exit_code == 0
+    assert all(word in warned.output for word in ("One", "WARN", "thin", "Feed it."))
+    monkeypatch.setattr(doctor, "CHECKS", (lambda _s, _p: Finding("Two", Level.FAIL, "gone", "Fetch it."),))
+    assert CliRunner().invoke(main, command).exit_code == 1
+
+
+def test_this_machine_is_looked_at_in_full(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["doctor", "--data-dir", str(tmp_path)])
+    for subject in ("Python", "Data folder", "Database", "Redis", "Model", "Backend", "Port"):
+        assert subject in result.output
+    assert list(tmp_path.iterdir()) == []

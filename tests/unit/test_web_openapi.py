@@ -1,0 +1,87 @@
+"""The OpenAPI document and docs/http.md against the routes and codes that there are."""
+
+import re
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from shared.errors import Rejection
+from shared.leases import LOST_CODE
+from shared.settings import PREFIX, Settings
+from shared.states import State
+from tests.conftest import ROOT
+from web.app import SecretKeyMissing, create_app
+from web.export import COLUMNS
+from web.filters import Filters
+from web.openapi import OPERATIONS, document
+
+HTTP = (ROOT / "docs" / "http.md").read_text()
+
+
+@pytest.fixture
+def app(settings: Settings) -> Flask:
+    return create_app(settings)
+
+
+def routes(app: Flask) -> set[tuple[str, str]]:
+    return {
+        (method.lower(), re.sub(r"<uuid:(\w+)>", r"{\1}", rule.rule).removeprefix("/api/v1"))
+        for rule in app.url_map.iter_rules()
+        if rule.endpoint.startswith("api.")
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+
+
+def test_every_route_is_described_and_nothing_else(app: Flask) -> None:
+    assert {(o.method, o.path) for o in OPERATIONS} == routes(app)
+
+
+def references(node: Any) -> list[str]:
+    if isinstance(node, dict):
+        return [v for k, v in node.items() if k == "$ref"] + [r for v in node.values() for r in references(v)]
+    return [r for item in node for r in references(item)] if isinstance(node, list) else []
+
+
+def test_every_reference_leads_somewhere() -> None:
+    known = {f"#/components/schemas/{name}" for name in document()["components"]["schemas"]}
+    used = set(references(document()))
+    assert used
+    assert used <= known
+
+
+def test_operations_have_distinct_names() -> None:
+    names = [o["operationId"] for methods in document()["paths"].values() for o in methods.values()]
+    assert len(names) == len(set(names)) == len(OPERATIONS)
+
+
+def test_every_filter_is_described() -> None:
+    described = {p["name"] for p in document()["paths"]["/predictions"]["get"]["parameters"]}
+    filters = {"job" if name == "job_id" else name for name in Filters.__dataclass_fields__}
+    assert filters | {"order", "format", "cursor", "limit"} == described
+
+
+def test_the_document_is_served_without_a_sign_in(app: Flask) -> None:
+    answer = app.test_client().get("/api/v1/openapi.json")
+    assert answer.json == document()
+
+
+@pytest.mark.parametrize("word", [*Rejection, *State, LOST_CODE, ",".join(COLUMNS), *Filters().__dict__])
+def test_http_md_names_every_code_state_column_and_filter(word: str) -> None:
+    assert f"`{'job' if word == 'job_id' else word}`" in HTTP
+
+
+def test_http_md_names_every_status_that_the_document_does() -> None:
+    statuses = {status for operation in OPERATIONS for status in operation.problems}
+    assert statuses <= {int(found) for found in re.findall(r"^\| (\d{3}) \|", HTTP, flags=re.MULTILINE)}
+
+
+def test_settings_that_http_md_names_exist() -> None:
+    named = {name.lower() for name in re.findall(rf"{PREFIX}(\w+)", HTTP)}
+    assert named
+    assert named <= set(Settings.model_fields)
+
+
+def test_without_a_secret_key_there_is_no_application(settings: Settings) -> None:
+    with pytest.raises(SecretKeyMissing, match=f"{PREFIX}SECRET_KEY"):
+        create_app(settings.model_copy(update={"secret_key": None}))
