@@ -183,7 +183,9 @@ CHECKS: Final[Sequence[Check]] = (
 
 def _show(findings: Sequence[Finding]) -> None:
     styles = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
-    table = Table("check", "", "found", "what to do")
+    table = Table("check", "")
+    for name in ("found", "what to do"):
+        table.add_column(name, overflow="fold")
     for finding in findings:
         level = Text(finding.level, style=styles[finding.level])
         table.add_row(finding.subject, level, Text(finding.found), Text(finding.advice))

@@ -23,8 +23,8 @@ PASSWORD_LENGTH: Final = 12
 """NIST SP 800-63B asks for length, not for kinds of characters."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
-# Argon2id by OWASP's Password Storage Cheat Sheet: 19 MiB, two passes. The library's own 64 MiB would be half of what the
-# web process may take.
+# Argon2id by OWASP's Password Storage Cheat Sheet: 19 MiB, two passes. The library's own 64 MiB would be half of what
+# the web process may take.
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
 

@@ -28,6 +28,7 @@ class Rejection(StrEnum):
     TOO_MANY_PIXELS = "too_many_pixels"
     TOO_SMALL = "too_small"
     DICOM_UNSUPPORTED = "dicom_unsupported"
+    NOT_A_RADIOGRAPH = "not_a_radiograph"
     ZIP_UNREADABLE = "zip_unreadable"
     ZIP_TOO_MANY_ENTRIES = "zip_too_many_entries"
     ZIP_TOO_LARGE = "zip_too_large"

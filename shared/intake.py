@@ -9,6 +9,7 @@ from typing import IO, Final
 
 from PIL import Image, UnidentifiedImageError
 
+from shared import dicom
 from shared.errors import FilmRejected, Rejection
 from shared.settings import MIB, Settings
 from shared.storage import Incoming, Store
@@ -26,10 +27,13 @@ _SIGNATURES: Final = (
     (b"BM", "BMP"),
     (b"RIFF", "WEBP"),
 )
-_DICOM_OFFSET: Final = 128  # DICOM PS3.10, section 7.1: a preamble of 128 bytes, then DICM
-_HEAD: Final = _DICOM_OFFSET + 4
+_DICOM: Final = "DICOM"
+_HEAD: Final = dicom.MAGIC_OFFSET + len(dicom.MAGIC)
 
-_MEDIA_TYPES: Final = {f: f"image/{f.lower()}" for f in ("JPEG", "PNG", "TIFF", "BMP", "WEBP")}
+_MEDIA_TYPES: Final = {
+    _DICOM: dicom.MEDIA_TYPE,
+    **{name: f"image/{name.lower()}" for name in ("JPEG", "PNG", "TIFF", "BMP", "WEBP")},
+}
 
 
 @dataclass(frozen=True)
@@ -81,16 +85,14 @@ def refuse_unless_known(head: bytes) -> str:
     """Return the format that a file's first bytes announce; raise FilmRejected where they announce none."""
     if not head:
         raise FilmRejected(Rejection.EMPTY_FILE, "The file is empty. Copy it again from its source.")
-    if head[_DICOM_OFFSET:_HEAD] == b"DICM":
-        raise FilmRejected(
-            Rejection.DICOM_UNSUPPORTED, "DICOM files are not read yet. Export the film as PNG or JPEG and send that."
-        )
+    if dicom.is_dicom(head):
+        return _DICOM
     for signature, name in _SIGNATURES:
         if head.startswith(signature) and (name != "WEBP" or head[8:12] == b"WEBP"):
             return name
     raise FilmRejected(
         Rejection.UNKNOWN_FORMAT,
-        "This is not a JPEG, PNG, TIFF, BMP or WebP image, whatever its name says. Export the film as one of these.",
+        "This is not a JPEG, PNG, TIFF, BMP, WebP or DICOM image, whatever its name says. Export the film as one.",
     )
 
 
@@ -115,8 +117,13 @@ def _examine(incoming: Incoming, settings: Settings) -> Film:
 def _dimensions(incoming: Incoming, expected: str) -> tuple[int, int]:
     """Read an image's size from its header; no pixel is decoded."""
     try:
+        if expected == _DICOM:
+            with incoming.path.open("rb") as file:
+                return dicom.read_size(file)
         with Image.open(incoming.path, formats=(expected,)) as image:
             return image.size
+    except FilmRejected:
+        raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise FilmRejected(
             Rejection.TOO_MANY_PIXELS, "The image has too many pixels to be a film. Export it at its original size."

@@ -66,7 +66,7 @@ def add_films(
 ) -> int:
     """Add one request's films to an open job and return how many of them now wait for a worker.
 
-    A film that this model has answered before is DONE at once; without a model all wait. The same key adds nothing more.
+    A film that this model has answered before is DONE at once; without a model all wait. A key adds films only once.
     Raises JobClosed where the job takes no more films.
     """
     job = session.scalars(select(Job).where(Job.id == job_id).with_for_update()).one()
@@ -77,7 +77,10 @@ def add_films(
     images = _store_images(session, [item.film for item in received if item.film is not None])
     answers = _known_predictions(session, images.values(), model) if model else {}
     start_turn = max(job.next_turn, _virtual_time(session))
-    rows = [_screening_row(job, index, start_turn=start_turn, item=item, images=images, answers=answers) for index, item in enumerate(received)]
+    rows = [
+        _screening_row(job, index, start_turn=start_turn, item=item, images=images, answers=answers)
+        for index, item in enumerate(received)
+    ]
     for some in _in_parts(rows):
         session.execute(insert(Screening), some)
     job.next_position += len(rows)

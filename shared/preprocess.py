@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from shared import dicom
 from shared.errors import FilmRejected, Rejection
 from shared.modelspec import ModelSpec
 
@@ -18,6 +19,8 @@ DRAFT_FACTOR: Final = 2
 
 # 16-bit grey modes of Pillow; `I` holds 16-bit PNG and TIFF samples in 32 bits.
 _DEEP_MODES: Final = {"I;16", "I;16L", "I;16B", "I;16N", "I", "F"}
+
+STRIP_ROWS: Final = 128
 
 # Intake holds uploads to its own, lower pixel limit before this module sees them; here Pillow's own guard stays on.
 warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -31,15 +34,19 @@ def decode(data: bytes, at_least: int) -> Image.Image:
     if not data:
         raise FilmRejected(Rejection.EMPTY_FILE, "The file is empty. Copy it again from its source.")
     try:
+        if dicom.is_dicom(data[: dicom.MAGIC_OFFSET + len(dicom.MAGIC)]):
+            return dicom.decode(io.BytesIO(data))
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.format == "JPEG":
                 image.draft("L", (at_least, at_least))
             image.load()
             return _grey(ImageOps.exif_transpose(image))
+    except FilmRejected:
+        raise
     except UnidentifiedImageError as error:
         raise FilmRejected(
             Rejection.UNKNOWN_FORMAT,
-            "This is not a JPEG, PNG, TIFF, BMP or WebP image. Export the film as one of these and send it again.",
+            "This is not a JPEG, PNG, TIFF, BMP, WebP or DICOM image. Export the film as one of these.",
         ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise FilmRejected(
@@ -70,12 +77,17 @@ def _grey(image: Image.Image) -> Image.Image:
 
 def _scale_deep(image: Image.Image) -> Image.Image:
     """Map a 16-bit film to 8 bits by its own range: detectors use 10 to 16 of the bits and rarely say which."""
-    samples = np.asarray(image, dtype=np.float32)
-    low, high = float(np.nanmin(samples)), float(np.nanmax(samples))
+    samples = np.asarray(image)
+    # As float32, because that is what each strip is scaled from.
+    low, high = float(np.float32(np.nanmin(samples))), float(np.float32(np.nanmax(samples)))
     if not np.isfinite(high - low):
         raise ValueError("samples are not finite")
-    scaled = (samples - low) * (255.0 / (high - low)) if high > low else np.zeros_like(samples)
-    return Image.fromarray(np.rint(scaled).astype(np.uint8))
+    grey = np.zeros(samples.shape, dtype=np.uint8)
+    # In strips: as floats, a whole film of 15 megapixels takes 180 MB.
+    for top in range(0, samples.shape[0], STRIP_ROWS) if high > low else ():
+        strip = samples[top : top + STRIP_ROWS].astype(np.float32)
+        grey[top : top + STRIP_ROWS] = np.rint((strip - low) * (255.0 / (high - low)))
+    return Image.fromarray(grey)
 
 
 def fit(image: Image.Image, spec: ModelSpec) -> np.ndarray:

@@ -139,6 +139,7 @@ def settings(tmp_path: Path) -> Settings:
     """Settings of a scratch data folder, with a Redis that nobody answers on."""
     return Settings(
         data_dir=tmp_path / "data",
+        models_dir=tmp_path / "models",  # never the committed ones: some tests write here
         redis_url=SecretStr(f"unix://{tmp_path / 'no.sock'}"),
         secret_key=SecretStr("a key for tests only"),
         lease_seconds=4.0,

@@ -8,9 +8,9 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 import httpx
 import pytest
@@ -48,13 +48,21 @@ class Server:
             return f"{self.url}/sign-in/link/{accounts.make_link(session, user)}"
 
 
-def start(command: list[str], folder: Path, log: IO[bytes], **settings: str) -> "subprocess.Popen[bytes]":
+@contextmanager
+def running(command: list[str], folder: Path, log: Path, **settings: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a server in a data folder of its own, and stop it whatever happens."""
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(PREFIX)},
         f"{PREFIX}DATA_DIR": str(folder),
         **{f"{PREFIX}{name.upper()}": value for name, value in settings.items()},
     }
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT)
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
 
 
 def wait_until_it_answers(url: str, log: Path) -> None:
@@ -67,26 +75,19 @@ def wait_until_it_answers(url: str, log: Path) -> None:
     wait_until(answers, START_SECONDS, f"{url} to answer; its log says: {log.read_text()[-2000:]}")
 
 
-def stop(process: "subprocess.Popen[bytes]") -> None:
-    process.send_signal(signal.SIGTERM)
-    process.wait(30)
-
-
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Everything, as `pneumoscreen serve` starts it, with one worker."""
     folder, port = tmp_path_factory.mktemp("serve"), free_port()
     log = folder / "serve.log"
     command = [sys.executable, "-m", "cli.main", "serve", "--port", str(port), "--workers", "1"]
-    with log.open("wb") as out:
-        process = start(command, folder, out)
+    with running(command, folder, log) as process:
         wait_until(lambda: "Sign in once" in log.read_text() or process.poll() is not None, START_SECONDS, "the server")
-        if process.poll() is not None:
-            pytest.fail(f"pneumoscreen serve ended with {process.returncode}: {log.read_text()}")
+        if process.poll() is not None or "is ready" not in log.read_text():
+            pytest.fail(f"pneumoscreen serve did not start: {log.read_text()}")
         database = Database(f"sqlite:///{folder / 'pneumoscreen.db'}")
         yield Server(f"http://127.0.0.1:{port}", database, ROOT / "models")
         database.close()
-        stop(process)
 
 
 @pytest.fixture(scope="session")
@@ -97,14 +98,16 @@ def quiet_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     shutil.copytree(ROOT / "models" / "compact-cnn", models / "compact-cnn")
     database = Database(f"sqlite:///{folder / 'pneumoscreen.db'}")
     upgrade(database)
-    settings = {"secret_key": "a key for tests only", "redis_url": f"unix://{folder}/no.sock", "models_dir": str(models)}
-    with log.open("wb") as out:
-        process = start(web_command("127.0.0.1", port, 4), folder, out, **settings)
-        url = f"http://127.0.0.1:{port}"
+    settings = {
+        "secret_key": "a key for tests only",
+        "redis_url": f"unix://{folder}/no.sock",
+        "models_dir": str(models),
+    }
+    url = f"http://127.0.0.1:{port}"
+    with running(web_command("127.0.0.1", port, 4), folder, log, **settings):
         wait_until_it_answers(url, log)
         yield Server(url, database, models)
-        database.close()
-        stop(process)
+    database.close()
 
 
 @pytest.fixture(scope="session")
@@ -144,7 +147,8 @@ class Visitor:
         page.on("response", self._check)
         if link is not None:
             page.goto(link)
-            page.get_by_role("button", name="Sign in").click()
+            with page.expect_navigation():
+                page.get_by_role("button", name="Sign in").click()
         return page
 
     def _hear(self, message: ConsoleMessage) -> None:

@@ -107,7 +107,7 @@ def test_a_full_disk_is_said_and_the_rest_can_be_sent_later(
 
 def test_an_upload_can_be_cancelled(quiet_server: Server, visitor: Visitor, films: Path) -> None:
     page = visitor.open(quiet_server.link())
-    page.route("**/films", lambda route: None)  # no answer ever comes
+    page.route("**/films", lambda _: None)  # no answer ever comes
     upload(page, quiet_server, films)
     page.get_by_role("button", name="Cancel the upload").click()
     page.wait_for_url("**/jobs/*")

@@ -63,7 +63,7 @@ def test_each_format_is_taken_whatever_its_name(receive, store: FolderStore, kin
         pytest.param(b"patient list, not a film", Rejection.UNKNOWN_FORMAT, id="text"),
         pytest.param(b"\xff\xd8\xff" + b"\0" * 200, Rejection.UNREADABLE_IMAGE, id="jpeg-header-only"),
         pytest.param(b"RIFF\0\0\0\0WAVE" + b"\0" * 100, Rejection.UNKNOWN_FORMAT, id="riff-that-is-no-webp"),
-        pytest.param(b"\0" * 128 + b"DICM" + b"\0" * 100, Rejection.DICOM_UNSUPPORTED, id="dicom"),
+        pytest.param(b"\0" * 128 + b"DICM" + b"\0" * 100, Rejection.UNREADABLE_IMAGE, id="dicom-header-only"),
         pytest.param(encode(draw(3, (40, 300))), Rejection.TOO_SMALL, id="too-small"),
         pytest.param(b"GIF89a" + b"\0" * 100, Rejection.UNKNOWN_FORMAT, id="gif"),
     ],

@@ -555,3 +555,11 @@ def test_an_answer_that_does_not_fit_is_told(server: Server, films: Path, fault:
     result = screen(server, "films")
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_a_proxy_is_not_asked_for_a_server_on_this_machine(
+    server: Server, films: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    assert screen(server, "films/01.png", "--patience", "1").exit_code == 0

@@ -28,6 +28,10 @@ export class FileList {
     this.#say(item, `No answer. Sent again in ${seconds} s (attempt ${attempt})`, 0, "again");
   }
 
+  unsent(item) {
+    this.#say(item, "Not sent yet", 0);
+  }
+
   received(item) {
     this.ended += 1;
     this.#say(item, "Received", 1, "done");

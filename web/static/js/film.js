@@ -1,4 +1,7 @@
-// One film: fit to the page or at its own size, and the keys for the films beside it.
+// One film: fit to the page or enlarged, and the keys for the films beside it.
+const FITTED = "Select the film, or press z, to enlarge it.";
+const ENLARGED = "Enlarged. Select the film, or press z, to fit it to the page.";
+
 const view = document.getElementById("film-view");
 const hint = document.getElementById("film-hint");
 
@@ -8,7 +11,7 @@ function toggle(event) {
   const at = event?.clientX ? [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height] : [0.5, 0.5];
   const large = view.classList.toggle("actual");
   view.setAttribute("aria-pressed", String(large));
-  hint.textContent = large ? "Shown at its own size. Select it again, or press z, to fit the page." : "Select the film, or press z, to see it at its own size.";
+  hint.textContent = large ? ENLARGED : FITTED;
   if (!large) return;
   view.scrollLeft = at[0] * image.offsetWidth - view.clientWidth / 2;
   view.scrollTop = at[1] * image.offsetHeight - view.clientHeight / 2;
@@ -17,8 +20,8 @@ function toggle(event) {
 if (view) {
   view.setAttribute("role", "button");
   view.setAttribute("aria-pressed", "false");
-  view.setAttribute("aria-label", "The film; select to change between fit and its own size");
-  hint.textContent = "Select the film, or press z, to see it at its own size.";
+  view.setAttribute("aria-label", "The film; select to enlarge it or to fit it to the page");
+  hint.textContent = FITTED;
   view.addEventListener("click", (event) => { event.preventDefault(); toggle(event); });
   view.addEventListener("keydown", (event) => { if (event.key === " ") { event.preventDefault(); toggle(); } });
 }

@@ -100,6 +100,11 @@ function leave(jobId) {
 
 function sayTrouble(error) {
   upload.sender.stop();
+  for (const batch of upload.batches.filter(({ sent }) => !sent)) {
+    upload.sent.delete(batch);
+    for (const item of batch.items) list.unsent(item);
+  }
+  showWhole();
   find("trouble").textContent = `${error.message} ${upload.job ? "What has been received is kept; Try again sends the rest." : ""}`;
   show("trouble", true);
   show("again", true);

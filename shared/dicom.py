@@ -1,0 +1,115 @@
+"""DICOM radiographs: what is taken, and from stored values to 8-bit grey. Nothing of a patient leaves this file.
+
+pydicom is imported only where a DICOM file is at hand: the web needs it rarely, and its memory always.
+"""
+
+from typing import IO, TYPE_CHECKING, Final
+
+import numpy as np
+from PIL import Image
+
+from shared.errors import FilmRejected, Rejection
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+MEDIA_TYPE: Final = "application/dicom"
+MAGIC: Final = b"DICM"
+MAGIC_OFFSET: Final = 128  # PS3.10, section 7.1: a preamble of 128 bytes, then DICM
+
+# Transfer syntaxes (PS3.6, table A-1) that pydicom and Pillow decode. Deflated is left out: it unpacks without a bound.
+TRANSFER_SYNTAXES: Final = {
+    "1.2.840.10008.1.2": "Implicit VR Little Endian",
+    "1.2.840.10008.1.2.1": "Explicit VR Little Endian",
+    "1.2.840.10008.1.2.2": "Explicit VR Big Endian",
+    "1.2.840.10008.1.2.5": "RLE Lossless",
+    "1.2.840.10008.1.2.4.50": "JPEG Baseline",
+    "1.2.840.10008.1.2.4.90": "JPEG 2000 Lossless",
+    "1.2.840.10008.1.2.4.91": "JPEG 2000",
+}
+MODALITIES: Final = {"CR": "computed radiography", "DX": "digital radiography"}  # PS3.3, C.7.3.1.1.1
+_DARK_IS_HIGH: Final = "MONOCHROME1"  # PS3.3, C.7.6.3.1.2
+_GREY: Final = {_DARK_IS_HIGH, "MONOCHROME2"}
+
+
+def is_dicom(head: bytes) -> bool:
+    """Tell a DICOM file by its first 132 bytes."""
+    return head[MAGIC_OFFSET : MAGIC_OFFSET + len(MAGIC)] == MAGIC
+
+
+def read_size(file: IO[bytes]) -> tuple[int, int]:
+    """Return a radiograph's width and height from its header, without its pixels.
+
+    Raises FilmRejected where it is no single grey radiograph in a known transfer syntax.
+    """
+    header = _read(file, stop_before_pixels=True)
+    _refuse_unless_radiograph(header)
+    return int(header.Columns), int(header.Rows)
+
+
+def decode(file: IO[bytes]) -> Image.Image:
+    """Decode a radiograph to 8-bit grey, dark is low, through its modality and VOI transforms (PS3.4, N.2).
+
+    Raises FilmRejected as `read_size` does.
+    """
+    from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut  # noqa: PLC0415  # see the module's docstring
+
+    dataset = _read(file, stop_before_pixels=False)
+    _refuse_unless_radiograph(dataset)
+    samples = dataset.pixel_array
+    is_windowed = "WindowCenter" in dataset or "VOILUTSequence" in dataset
+    if samples.dtype == np.uint8 and not is_windowed:
+        grey = samples
+    else:
+        grey = _to_bytes(apply_voi_lut(apply_modality_lut(samples, dataset), dataset))
+    return Image.fromarray(255 - grey if dataset.PhotometricInterpretation == _DARK_IS_HIGH else grey)
+
+
+def _read(file: IO[bytes], *, stop_before_pixels: bool) -> "Dataset":
+    from pydicom import config, dcmread  # noqa: PLC0415  # see the module's docstring
+    from pydicom.errors import InvalidDicomError  # noqa: PLC0415
+
+    # Values of other tags are often out of form and none of our business.
+    config.settings.reading_validation_mode = config.IGNORE
+    try:
+        return dcmread(file, stop_before_pixels=stop_before_pixels)
+    except InvalidDicomError as error:
+        raise _damaged() from error
+
+
+def _damaged() -> FilmRejected:
+    return FilmRejected(Rejection.UNREADABLE_IMAGE, "The DICOM file is damaged. Export it again from the PACS.")
+
+
+def _refuse_unless_radiograph(header: "Dataset") -> None:
+    syntax = str(header.file_meta.get("TransferSyntaxUID", ""))
+    if not syntax:
+        raise _damaged()
+    if syntax not in TRANSFER_SYNTAXES:
+        raise FilmRejected(
+            Rejection.DICOM_UNSUPPORTED,
+            f"The DICOM file is compressed in a way that is not read here (transfer syntax {syntax}). "
+            "Export it uncompressed.",
+        )
+    modality = str(header.get("Modality", "missing"))
+    if modality not in MODALITIES:
+        raise FilmRejected(
+            Rejection.NOT_A_RADIOGRAPH,
+            f"The DICOM file has the modality {modality[:16]}; a film is CR or DX. Send the frontal chest radiograph.",
+        )
+    frames, samples = int(header.get("NumberOfFrames") or 1), int(header.get("SamplesPerPixel") or 0)
+    if frames != 1 or samples != 1 or header.get("PhotometricInterpretation") not in _GREY:
+        raise FilmRejected(
+            Rejection.NOT_A_RADIOGRAPH, "The DICOM file is not a single grey image. Send the chest film itself."
+        )
+    if not header.get("Rows") or not header.get("Columns"):
+        raise FilmRejected(Rejection.UNREADABLE_IMAGE, "The DICOM file holds no image. Send the chest film itself.")
+
+
+def _to_bytes(values: np.ndarray) -> np.ndarray:
+    """Map values to 0 to 255 by their own range."""
+    values = values.astype(np.float32)
+    low, high = float(values.min()), float(values.max())
+    if high <= low:
+        return np.zeros(values.shape, dtype=np.uint8)
+    return np.rint((values - low) * (255.0 / (high - low))).astype(np.uint8)

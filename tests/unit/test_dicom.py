@@ -1,0 +1,121 @@
+"""DICOM radiographs: taken, turned the right way round, or refused with a reason."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGLosslessSV1,
+    RLELossless,
+    generate_uid,
+)
+
+from shared.archive import receive
+from shared.dicom import MEDIA_TYPE
+from shared.errors import FilmRejected, Rejection
+from shared.modelspec import ModelSpec
+from shared.preprocess import decode, prepare
+from shared.settings import Settings
+from shared.storage import FolderStore
+from tests.conftest import draw
+
+RAMP = np.tile(np.linspace(0, 255, 96).astype(np.uint8), (80, 1))
+
+
+def make(samples: np.ndarray = RAMP, syntax: str = ExplicitVRLittleEndian, **tags: object) -> bytes:
+    """Write a radiograph as a detector would."""
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian if syntax == RLELossless else syntax
+    dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1"
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = generate_uid()
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID
+    dataset.PatientName = "Somebody^Real"
+    dataset.Modality = "DX"
+    dataset.Rows, dataset.Columns = samples.shape
+    dataset.SamplesPerPixel = 1
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    dataset.BitsAllocated = samples.dtype.itemsize * 8
+    dataset.BitsStored, dataset.HighBit = dataset.BitsAllocated, dataset.BitsAllocated - 1
+    dataset.PixelRepresentation = 0
+    is_encapsulated = syntax == JPEGLosslessSV1
+    dataset.PixelData = encapsulate([samples.tobytes()]) if is_encapsulated else samples.tobytes()
+    dataset["PixelData"].VR = "OB" if is_encapsulated else "OW"
+    for name, value in tags.items():
+        setattr(dataset, name, value)
+    if syntax == RLELossless:
+        dataset.compress(RLELossless)
+    out = io.BytesIO()
+    dataset.save_as(out, enforce_file_format=True)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless])
+def test_eight_bits_are_taken_as_they_are(syntax: str) -> None:
+    assert (np.asarray(decode(make(syntax=syntax), 64)) == RAMP).all()
+
+
+def test_monochrome1_is_turned_round() -> None:
+    assert (np.asarray(decode(make(PhotometricInterpretation="MONOCHROME1"), 64)) == 255 - RAMP).all()
+
+
+def test_twelve_bits_are_scaled_to_their_own_range() -> None:
+    deep = (RAMP.astype(np.uint16) * 8) + 1000
+    grey = np.asarray(decode(make(deep, BitsStored=12, HighBit=11), 64))
+    assert (int(grey.min()), int(grey.max())) == (0, 255)
+    assert np.abs(grey.astype(int) - RAMP).max() <= 1
+
+
+def test_the_window_of_the_file_is_applied() -> None:
+    deep = RAMP.astype(np.uint16) * 16
+    grey = np.asarray(decode(make(deep, BitsStored=12, HighBit=11, WindowCenter=2000, WindowWidth=400), 64))
+    assert (grey[:, deep[0] < 1790] == 0).all()
+    assert (grey[:, deep[0] > 2210] == 255).all()
+
+
+def test_prepare_takes_a_radiograph(spec: ModelSpec) -> None:
+    assert prepare(make(np.asarray(draw(1))), spec).shape == (spec.input_size, spec.input_size, 1)
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        pytest.param(make(Modality="CT"), Rejection.NOT_A_RADIOGRAPH, id="ct"),
+        pytest.param(make(NumberOfFrames=2), Rejection.NOT_A_RADIOGRAPH, id="frames"),
+        pytest.param(make(PhotometricInterpretation="PALETTE COLOR"), Rejection.NOT_A_RADIOGRAPH, id="palette"),
+        pytest.param(make(Rows=0), Rejection.UNREADABLE_IMAGE, id="no-rows"),
+        pytest.param(make(Rows=60000, Columns=60000), Rejection.TOO_MANY_PIXELS, id="bomb"),
+        pytest.param(make(syntax=JPEGLosslessSV1), Rejection.DICOM_UNSUPPORTED, id="jpeg-lossless"),
+        pytest.param(make(syntax=DeflatedExplicitVRLittleEndian), Rejection.DICOM_UNSUPPORTED, id="deflated"),
+    ],
+)
+def test_what_is_no_radiograph_is_refused_at_intake(
+    data: bytes, code: Rejection, store: FolderStore, settings: Settings
+) -> None:
+    (item,) = receive("film.dcm", iter([data]), store, settings)
+    assert item.rejection.code is code
+    assert "Somebody" not in item.rejection.message
+
+
+def test_a_radiograph_is_taken_at_intake(store: FolderStore, settings: Settings) -> None:
+    (item,) = receive("film.dcm", iter([make()]), store, settings)
+    assert (item.film.width, item.film.height, item.film.media_type) == (96, 80, MEDIA_TYPE)
+
+
+def test_a_radiograph_cut_short_is_refused_by_the_worker() -> None:
+    with pytest.raises(FilmRejected) as refused:
+        decode(make()[:-3000], 64)
+    assert refused.value.code in {Rejection.UNREADABLE_IMAGE, Rejection.TRUNCATED_IMAGE}
+
+
+def test_a_real_film_and_its_copy_marked_monochrome1_are_negatives(data_folder: Path) -> None:
+    film = np.asarray(decode((data_folder / "dicom" / "cr_chest_pa.dcm").read_bytes(), 384))
+    negative = np.asarray(decode((data_folder / "dicom" / "cr_chest_pa_monochrome1.dcm").read_bytes(), 384))
+    assert film.shape == (1024, 1024)
+    assert (film == 255 - negative).all()

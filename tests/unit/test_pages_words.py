@@ -1,0 +1,88 @@
+"""The words and numbers of the pages: nothing the code knows goes without words, and figures read as they should."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from shared.errors import Rejection
+from shared.leases import LOST_CODE
+from shared.modelspec import FilmClass, Label
+from shared.states import State
+from web.pages import shown, words
+from web.progress import FINISHED, RECEIVING, SCREENING
+
+
+def test_everything_has_words() -> None:
+    assert set(words.STATES) == set(State)
+    assert set(words.LABELS) == set(Label)
+    assert set(words.CLASSES) == set(FilmClass)
+    assert set(words.REJECTIONS) == set(Rejection)
+    assert set(words.JOB_STATES) == {RECEIVING, SCREENING, FINISHED}
+
+
+@pytest.mark.parametrize("said", [*words.STATES.values(), *words.REJECTIONS.values(), *words.FAILURES.values()])
+def test_every_state_and_reason_says_what_it_means_and_what_to_do(said: words.Words) -> None:
+    assert said.name
+    assert said.meaning.endswith(".")
+    assert said.action.endswith(".")
+
+
+def test_codes_are_explained_as_they_stand_in_the_tables() -> None:
+    assert words.explain("truncated_image") is words.REJECTIONS[Rejection.TRUNCATED_IMAGE]
+    assert words.explain(LOST_CODE) is words.FAILURES[LOST_CODE]
+    assert words.explain("something_new") is None
+    assert words.explain(None) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.5, "50.0%"), (0.1221, "12.2%"), (0.9994, "99.9%"), (0.99951, ">99.9%"), (1.0, "100.0%"), (0.0004, "<0.1%"),
+     (0.0, "0.0%"), (None, "\N{EN DASH}")],
+)  # fmt: skip
+def test_probabilities_have_one_decimal_and_are_never_rounded_to_certainty(value: float | None, text: str) -> None:
+    assert shown.percent(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (64 * 2**20, "64 MiB"), (5 * 2**31, "10 GiB")]
+)
+def test_sizes_are_binary(value: int, text: str) -> None:
+    assert shown.size(value) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.4, "0 s"),
+        (59.4, "59 s"),
+        (60, "1 min"),
+        (119.6, "2 min"),
+        (125, "2 min 5 s"),
+        (3600, "1 h"),
+        (5025, "1 h 23 min"),
+    ],
+)
+def test_durations_have_two_units(seconds: float, text: str) -> None:
+    assert shown.duration(seconds) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(250.4, "250 films/s"), (3.14, "3.1 films/s"), (0.1, "6.0 films/min")])
+def test_slow_speeds_are_by_the_minute(value: float, text: str) -> None:
+    assert shown.rate(value) == text
+
+
+def test_counts_agree_with_their_nouns() -> None:
+    assert [shown.plural(n, "film") for n in (0, 1, 5000)] == ["0 films", "1 film", "5,000 films"]
+
+
+def test_times_are_utc_for_machines_and_people() -> None:
+    at = datetime(2026, 3, 1, 0, 30, tzinfo=timezone(timedelta(hours=2)))
+    assert str(shown.moment(at)) == (
+        '<time datetime="2026-02-28T22:30:00Z" title="2026-02-28 22:30:00 UTC">28 Feb 2026, 22:30 UTC</time>'
+    )
+    assert str(shown.moment(None)) == "\N{EN DASH}"
+    assert shown.moment(datetime(2026, 1, 1, tzinfo=UTC)).startswith("<time")
+
+
+def test_bars_stay_inside_their_frame() -> None:
+    assert [shown.share(value) for value in (-0.1, 0.12345, 1.2)] == ["0.00%", "12.35%", "100.00%"]
