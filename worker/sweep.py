@@ -9,11 +9,11 @@ import threading
 
 from sqlalchemy.exc import OperationalError
 
-from shared import leases
+from shared import jobs, leases
 from shared.db import Database
 from shared.errors import BrokerAway
 from shared.logs import configure_logging
-from shared.queue import CeleryDoorbell, make_celery
+from shared.queue import CeleryDoorbell, make_doorbell
 from shared.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
@@ -23,8 +23,11 @@ def sweep(database: Database, doorbell: CeleryDoorbell, settings: Settings) -> l
     """Sweep once; raise BrokerAway where films wait and Redis does not answer."""
     with database.write() as session:
         swept = leases.sweep(session, settings.max_attempts)
+        forsaken = jobs.close_forsaken(session)
     if swept.requeued or swept.failed:
         log.warning("%d films had lost their worker; %d of them FAILED.", swept.requeued + swept.failed, swept.failed)
+    if forsaken:
+        log.warning("%d uploads had been forsaken by their senders and are closed.", forsaken)
     if swept.waiting and doorbell.tickets() == 0:
         doorbell.ring(swept.waiting)
     return swept
@@ -33,7 +36,7 @@ def sweep(database: Database, doorbell: CeleryDoorbell, settings: Settings) -> l
 def run(settings: Settings, stopped: threading.Event) -> None:
     """Sweep every few seconds until told to stop; what is away now is tried again."""
     database = Database(settings.database)
-    doorbell = CeleryDoorbell(make_celery(settings), settings.batch_size)
+    doorbell = make_doorbell(settings)
     while not stopped.wait(settings.sweep_seconds):
         try:
             sweep(database, doorbell, settings)

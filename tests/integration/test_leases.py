@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import event, func, select
 
 from shared import jobs, leases
-from shared.db import Database
+from shared.db import Database, now
 from shared.errors import FilmRejected, JobClosed, Rejection
 from shared.intake import Film, Received
 from shared.leases import Claim, Outcome
@@ -243,6 +243,21 @@ def test_a_cancelled_job_takes_no_more_films(queue: Queue) -> None:
         jobs.cancel(session, job_id)
     with pytest.raises(JobClosed), queue.database.write() as session:
         jobs.add_films(session, job_id, films(1, start=5), queue.spec)
+
+
+def test_an_upload_whose_sender_is_gone_is_closed_in_the_end(queue: Queue) -> None:
+    forsaken, alive, young = queue.submit(films(1)), queue.submit(films(1)), queue.submit([])
+    long_ago = now() - 2 * jobs.FORSAKEN_AFTER
+    with queue.database.write() as session:
+        for job_id in (forsaken, alive):
+            session.get(Job, job_id).created_at = long_ago
+        session.scalars(select(Screening).where(Screening.job_id == forsaken)).one().created_at = long_ago
+    with queue.database.write() as session:
+        assert jobs.close_forsaken(session) == 1
+    with queue.database.read() as session:
+        assert session.get(Job, forsaken).closed_at is not None
+        assert session.get(Job, alive).closed_at is None
+        assert session.get(Job, young).closed_at is None
 
 
 def test_the_same_film_is_stored_once_predicted_once_and_shown_in_each(queue: Queue) -> None:

@@ -22,6 +22,7 @@ import httpx
 import pytest
 from click.testing import CliRunner, Result
 
+from cli import address, first_start
 from cli.client import Api
 from cli.films import collect
 from cli.main import main
@@ -532,6 +533,10 @@ def test_a_local_server_gives_its_token_by_file(server: Server, films: Path, tmp
     assert "A token is needed" in missing.stderr
     (tmp_path / "token").write_text(f"{TOKEN}\n")
     assert CliRunner().invoke(main, command).exit_code == 0
+
+
+def test_the_token_is_read_where_serve_writes_it() -> None:
+    assert address.TOKEN_FILE == first_start.TOKEN_FILE
 
 
 def test_the_local_token_stays_on_this_machine(films: Path, tmp_path: Path) -> None:
