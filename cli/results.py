@@ -15,6 +15,7 @@ from cli.answers import Row
 from cli.errors import CommandFailed
 from cli.films import LocalFile, Unreadable
 from cli.upload import Span
+from shared.spreadsheet import neutral
 from shared.states import FINAL_STATES, State
 
 FORMATS: Final = (".csv", ".json")
@@ -132,13 +133,12 @@ def _as_csv(rows: Iterable[dict[str, object]]) -> str:
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: neutral(value) for name, value in row.items()} for row in rows)
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
     return text.getvalue()
 
 
-def neutral(value: object) -> object:
-    """Put an apostrophe before text that a spreadsheet would run as a formula (OWASP, CSV injection)."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+def _cell(value: object) -> object:
+    return neutral(value) if isinstance(value, str) else value
 
 
 def _replace(path: Path, text: str) -> None:

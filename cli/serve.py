@@ -49,8 +49,6 @@ def serve(host: str, port: int, data_dir: Path | None, workers: int | None, verb
         with _only_one(settings.data_dir):
             _refuse_taken_port(host, port)
             _serve(settings, host, port, workers or os.cpu_count() or 1, verbose)
-    except PneumoScreenError as error:
-        raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
         click.echo("PneumoScreen has stopped. What was accepted is kept.")
 

@@ -11,15 +11,13 @@ from flask import Response, g, request, stream_with_context
 
 from shared.audit import Action, record
 from shared.db import now
+from shared.spreadsheet import neutral
 from web.listing import FilmRow, Filters, Order, iterate_films
 from web.parts import parts
 from web.schemas import prediction_row
 
 COLUMNS: Final = ("file", "status", "label", "confidence", "p_pneumonia", "model", "error", "job", "created_at")
 FORMATS: Final = ("csv", "json")
-
-# Spreadsheets run a cell that begins with one of these (owasp.org/www-community/attacks/CSV_Injection).
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 def export_films(filters: Filters, order: Order, form: str) -> Response:
@@ -71,15 +69,14 @@ def _values(row: FilmRow) -> tuple[object, ...]:
 
 
 def _cell(value: object) -> str:
-    """Write one cell; text that a spreadsheet would run gets an apostrophe in front."""
+    """Write one cell."""
     if value is None:
         return ""
     if isinstance(value, float):
         return f"{value:.6f}"
     if isinstance(value, datetime):
         return value.isoformat(timespec="seconds")
-    text = str(value)
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+    return neutral(str(value))
 
 
 def _json(rows: Iterable[FilmRow]) -> Iterator[str]:

@@ -20,6 +20,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from shared.db import now
+from shared.errors import BrokerAway
+from shared.presence import Presence
 from shared.states import State
 from shared.tables import Prediction, Screening, in_states
 from web.parts import parts
@@ -46,7 +48,7 @@ def healthz() -> ResponseReturnValue:
 def readyz() -> ResponseReturnValue:
     """Say what works. 503 only where no upload could be kept: films wait safely for Redis, a model or a worker."""
     needed = {"database": _database_state(), "store": _store_state()}
-    wanted = {"broker": _broker_state(), "model": _model_state()}
+    wanted = {"broker": _broker_state(), "model": _model_state(), "workers": _worker_state()}
     if needed["database"] == OK:
         wanted["screening"] = _screening_state()
     is_ready = all(state == OK for state in needed.values())
@@ -84,6 +86,17 @@ def _broker_state() -> str:
     except (RedisError, OSError):
         return "away"
     return OK
+
+
+def _worker_state() -> str:
+    """Say `none` where no worker with a network loaded has been heard of lately."""
+    presence = Presence(parts().settings)
+    try:
+        return OK if presence.workers() else "none"
+    except BrokerAway:
+        return "unknown"
+    finally:
+        presence.close()
 
 
 def _model_state() -> str:

@@ -117,6 +117,7 @@ def test_readyz_says_what_is_away_but_takes_films_without_redis_and_model(
             "store": "ok",
             "broker": "away",
             "model": "missing or damaged",
+            "workers": "unknown",
             "screening": "ok",
         },
     }
@@ -124,7 +125,8 @@ def test_readyz_says_what_is_away_but_takes_films_without_redis_and_model(
 
 def test_readyz_sees_a_real_redis(settings: Settings, sqlite_database: Database, redis_url: str) -> None:
     site = Site(settings, sqlite_database, redis_url=SecretStr(redis_url))
-    assert site.app.test_client().get("/readyz").json["checks"]["broker"] == "ok"  # type: ignore[index]
+    checks = site.app.test_client().get("/readyz").json["checks"]  # type: ignore[index]
+    assert (checks["broker"], checks["workers"]) == ("ok", "none")
 
 
 def test_readyz_is_shut_where_no_film_can_be_stored(site: Site) -> None:

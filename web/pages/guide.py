@@ -11,7 +11,7 @@ from web.parts import parts
 
 blueprint = Blueprint("guide", __name__)
 
-FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WebP")
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WebP", "DICOM (CR, DX)")
 
 
 @blueprint.get("/help")

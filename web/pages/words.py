@@ -82,7 +82,11 @@ REJECTIONS: Final[dict[str, Words]] = {
         "Send the film itself, not its preview.",
     ),
     Rejection.DICOM_UNSUPPORTED: Words(
-        "DICOM", "DICOM files are not read yet.", "Export the film as PNG or JPEG and send that."
+        "DICOM compression", "The DICOM file is compressed in a way that is not read here.", "Export it uncompressed."
+    ),
+    Rejection.NOT_A_RADIOGRAPH: Words(
+        "Not a radiograph", "The DICOM file is something else than one CR or DX film.",
+        "Send the frontal chest radiograph.",
     ),
     Rejection.ZIP_UNREADABLE: Words("Damaged ZIP", "The ZIP is damaged or incomplete.", _REZIP),
     Rejection.ZIP_TOO_MANY_ENTRIES: Words("Too many ZIP entries", "The ZIP holds too many files.", "Split it."),
