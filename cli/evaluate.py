@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.models import MODELS_DIR, model_folders
+from cli.report import make_console
 from shared.errors import ModelUnavailable
 
 DEFAULT_MODEL: Final = "compact-cnn"
@@ -45,7 +46,7 @@ def evaluate(folder: Path, model: str, json_file: Path | None, models_dir: Path,
     from training.evaluate import evaluate_folder
 
     report = evaluate_folder(folder, place)
-    _show(report, Console(highlight=False))
+    _show(report, make_console())
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text(json.dumps(report, indent=2) + "\n")

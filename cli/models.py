@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Final
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from cli.errors import CommandFailed
+from cli.report import make_console
 from shared.errors import ModelUnavailable
 from shared.modelspec import SPEC_FILE, ModelSpec, read_spec, verify_weights
 
@@ -33,7 +33,7 @@ def models(models_dir: Path) -> None:
     for heading in _HEADINGS:
         table.add_column(heading, justify="left" if heading in {"model", "files"} else "right", overflow="fold")
     problems = [problem for folder in folders if (problem := _add_row(table, folder))]
-    Console().print(table)
+    make_console().print(table)
     for problem in problems:
         click.echo(problem, err=True)
     if problems:

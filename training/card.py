@@ -15,8 +15,10 @@ _ROWS: Final = (
 
 _USE: Final = """## Intended use
 
-{population}: to order a reading list, the most suspicious first, with every film read by a clinician. Not for adults,
-lateral views, CT or photographs of films, and not to rule pneumonia out without a reader."""
+{population}.
+
+To order a reading list, the most suspicious first, with every film read by a clinician. Not for adults, lateral views,
+CT or photographs of films, and not to rule pneumonia out without a reader."""
 
 _LIMITS: Final = """## Limits
 
@@ -82,7 +84,8 @@ def _validation(spec: ModelSpec, figures: dict[str, Any]) -> str:
     return f"""## Validation
 
 {films["NORMAL"]} normal and {films["PNEUMONIA"]} pneumonia films of patients that training never saw.
-Threshold {spec.threshold}. {spec.threshold_rule}. Intervals: 95 %, bootstrap over patients.
+Threshold {spec.threshold}. {spec.threshold_rule}.
+Intervals: 95 %, bootstrap over patients.
 
 | figure | at the threshold | interval | at 0.5 |
 |---|---|---|---|

@@ -2,9 +2,10 @@
 
     pneumoscreen train --data ../shared/data/chest_xray/train
 
-On two CPU cores the default recipe takes about 20 minutes and 2 GB of memory; expect a validation AUC of 0.995 to 0.998
-(pneumonia against normal, whole patients held out). A run that was stopped goes on with `--resume` from the last whole
-epoch. The journal of every epoch is in `runs/<name>/journal.csv`.
+On two CPU cores the default recipe takes 20 to 30 minutes and 2 GB of memory. One run, seed 20, reached a validation
+AUC of 0.9964 (95 % interval 0.9931 to 0.9989; pneumonia against normal, whole patients held out); another draw of
+patients can move that by several thousandths. A run that was stopped goes on with `--resume` from the last whole epoch.
+The journal of every epoch is in `runs/<name>/journal.csv`.
 """
 
 import csv
@@ -31,6 +32,10 @@ logger = logging.getLogger(__name__)
 CHECKPOINT: Final = "last.keras"
 STATE: Final = "state.json"
 JOURNAL: Final = "journal.csv"
+DRAWS: Final = 100_000
+"""More than the draws of any epoch."""
+UNDECAYED: Final = ("beta", "gamma", "bias")
+"""Weights that are not drawn towards zero."""
 
 
 def train(recipe: Recipe, data: Path, models: Path, runs: Path, resume: bool = False) -> Path:
@@ -84,7 +89,7 @@ def compile_network(recipe: Recipe, steps: int) -> keras.Model:
     optimizer = keras.optimizers.AdamW(
         rate, weight_decay=recipe.weight_decay, global_clipnorm=5.0, use_ema=True, ema_momentum=recipe.average
     )
-    optimizer.exclude_from_weight_decay(var_names=["beta", "gamma", "bias"])
+    optimizer.exclude_from_weight_decay(var_names=list(UNDECAYED))
     network = NETWORKS[recipe.network](recipe.input_size, len(CLASSES))
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing)
     network.compile(optimizer, loss)
@@ -99,9 +104,15 @@ class Journal(keras.callbacks.Callback):
         self.run, self.recipe, self.held_out = run, recipe, held_out
         self.started = time.monotonic()
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002 - Keras's signature
-        """Note when the epoch began."""
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002 - Keras's own
+        """Note when the epoch began and let its dropout follow from its number.
+
+        A loaded network counts its random draws from the start again, so a resumed run would drop other units.
+        """
         self.started = time.monotonic()
+        for state in self.model.non_trainable_variables:
+            if "seed_generator" in state.path:
+                state.assign([self.recipe.seed, epoch * DRAWS])
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Measure the raw weights on the held-out films, then write journal and checkpoint."""
@@ -143,7 +154,10 @@ def _resume(run: Path, recipe: Recipe) -> tuple[keras.Model, int]:
             f"{run} was started with other numbers (differing: {', '.join(changed)}). Give the same ones to resume."
         )
     logger.info("resuming after epoch %d", state["epochs_done"])
-    return keras.saving.load_model(run / CHECKPOINT), int(state["epochs_done"])
+    network = keras.saving.load_model(run / CHECKPOINT)
+    # Keras does not save which weights are excluded from the decay.
+    network.optimizer.exclude_from_weight_decay(var_names=list(UNDECAYED))
+    return network, int(state["epochs_done"])
 
 
 def finish(network: keras.Model, recipe: Recipe, split: Split) -> keras.Model:

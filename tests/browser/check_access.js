@@ -69,6 +69,9 @@
   if (!document.title || document.documentElement.lang !== "en") problems.push("no title or language");
   if (!document.querySelector("main") || !document.querySelector(".skip")) problems.push("no main or no skip link");
   if (!document.querySelector(".foot").textContent.includes("Decision support, not a diagnosis")) problems.push("no disclaimer");
+  for (const cell of document.querySelectorAll("td.file")) {
+    if (cell.getBoundingClientRect().width < 120) problems.push(`no room for the name in ${said(cell)}`);
+  }
   const over = document.documentElement.scrollWidth - document.documentElement.clientWidth;
   if (over > 0) problems.push(`scrolls sideways by ${over} px`);
   return problems;

@@ -89,9 +89,9 @@ def keep(store: FolderStore, seed: int) -> Film:
 
 
 def check(page: Page, address: str) -> Iterator[str]:
-    """Look at one page in light and dark, at desk and phone width."""
+    """Look at one page in light and dark, from desk to phone width."""
     page.goto(address)
-    for width in (1440, 390):
+    for width in (1440, 1030, 820, 390):
         page.set_viewport_size({"width": width, "height": 900})
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # a literal

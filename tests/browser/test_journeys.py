@@ -128,9 +128,9 @@ def test_the_samples_are_one_click_away(server: Server, visitor: Visitor) -> Non
     page.get_by_role("button", name="Screen the 20 synthetic sample films").click()
     wait_for_end(page)
     page.get_by_role("link", name="Most suspicious first").click()
-    shown = page.locator("table.films td.p span").all_text_contents()
-    assert len(shown) == 20
-    numbers = [float(text.strip("<>%")) for text in shown]
+    expect(page.get_by_role("link", name="Job: Synthetic samples")).to_be_visible()
+    numbers = [float(text.strip("<>%")) for text in page.locator("table.films td.p span").all_text_contents()]
+    assert len(numbers) == 20
     assert numbers == sorted(numbers, reverse=True)
 
 

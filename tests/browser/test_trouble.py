@@ -112,6 +112,7 @@ def test_an_upload_can_be_cancelled(quiet_server: Server, visitor: Visitor, film
     page.get_by_role("button", name="Cancel the upload").click()
     page.wait_for_url("**/jobs/*")
     expect(page.locator("#job")).to_have_attribute("data-state", "FINISHED")
+    expect(page.get_by_text("2 films of the 2 announced did not arrive")).to_be_visible()
     with quiet_server.database.read() as session:
         films_kept = select(func.count()).where(Screening.job_id == func.replace(job_id(page), "-", ""))
         assert session.scalar(films_kept) == 0

@@ -26,6 +26,11 @@ def logits(model: str, *films: str) -> dict[str, Any]:
     return {"logits": raw.tolist(), "p": spec.p_pneumonia(spec.calibrate(raw)).tolist()}
 
 
+def learning_and_feeding(*films: str) -> dict[str, Any]:
+    """Return what `few_steps` and `untouched_batches` find, from one process."""
+    return {"learning": few_steps(*films[:6]), "feeding": untouched_batches(*films)}
+
+
 def few_steps(*films: str) -> dict[str, Any]:
     """Train the default network a few steps on a handful of films; return the losses and which weights moved."""
     import keras
@@ -87,12 +92,14 @@ def untouched_batches(*films: str) -> dict[str, Any]:
 
 def small_training(folder: str, *films: str) -> dict[str, Any]:
     """Train twice on a small folder, once whole and once stopped and resumed; return what each wrote."""
+    from training import metrics
     from training import train as training
     from training.errors import RunMismatch
     from training.recipe import COMPACT_CNN
 
+    metrics.RESAMPLES = 20  # the intervals are tested elsewhere
     data = _small_data_set(Path(folder) / "data", films)
-    recipe = replace(COMPACT_CNN, name="small", input_size=32, epochs=3, batch=8, held_out=0.3, average=0.5)
+    recipe = replace(COMPACT_CNN, name="small", input_size=32, epochs=2, batch=8, held_out=0.3, average=0.5)
     whole = training.train(recipe, data, Path(folder) / "models", Path(folder) / "whole")
     kept = shutil.copytree(whole, Path(folder) / "kept")
 
@@ -101,7 +108,7 @@ def small_training(folder: str, *films: str) -> dict[str, Any]:
 
     def write_and_stop(self: Any, line: dict[str, float]) -> None:
         write(self, line)
-        if line["epoch"] == 2:
+        if line["epoch"] == 1:
             raise KeyboardInterrupt
 
     training.Journal._write = write_and_stop

@@ -114,9 +114,11 @@ function sayTrouble(error) {
 async function stop() {
   upload.sender.stop();
   find("stop").disabled = true;
-  if (!upload.job) { location.reload(); return; }
+  const closer = new Sender(token, {});
   try {
-    await new Sender(token, {}).post(`${form.dataset.jobs}/${upload.job.id}/cancel`, {});
+    // The same key gives the same job, whether or not the first request got through.
+    upload.job ??= await closer.post(form.dataset.jobs, upload.body, upload.key);
+    await closer.post(`${form.dataset.jobs}/${upload.job.id}/cancel`, {});
     leave(upload.job.id);
   } catch (error) {
     find("stop").disabled = false;
