@@ -36,7 +36,7 @@ check: .venv/.development ## Lint, format, types, import contracts, lock file
 	$(UV) lock --check --quiet
 
 test: .venv/.development ## Run every test, browser and real servers included
-	.venv/bin/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup
+	.venv/bin/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 bench: .venv/.development ## Measure images a second beside a plain Flask app with the same network
 	.venv/bin/python -m benchmarks.throughput

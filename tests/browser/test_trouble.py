@@ -14,7 +14,7 @@ from shared.states import State
 from shared.tables import Screening
 from tests.browser.conftest import Server, Visitor
 
-pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(180)
 
 
 def upload(page: Page, server: Server, films: Path) -> None:

