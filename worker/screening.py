@@ -13,7 +13,7 @@ from shared import leases
 from shared.db import Database
 from shared.errors import FilmRejected, StoreFull
 from shared.leases import Claim, ClaimedFilm, Outcome
-from shared.preprocess import DRAFT_FACTOR, decode, fit, thumbnail
+from shared.preprocess import decode, fit, thumbnail
 from shared.settings import Settings
 from shared.storage import THUMBNAIL, Store
 from worker.model import Classifier
@@ -110,7 +110,7 @@ class Screener:
 
     def _prepare(self, film: ClaimedFilm) -> np.ndarray:
         spec = self._classifier.spec
-        image = decode(self._store.get(film.sha256), at_least=spec.input_size * DRAFT_FACTOR)
+        image = decode(self._store.get(film.sha256), at_least=spec.input_size)
         try:
             self._store.put_derived(film.sha256, THUMBNAIL, thumbnail(image, THUMBNAIL_SIDE))
         except StoreFull:
