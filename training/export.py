@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 from shared.modelspec import SPEC_FILE, WEIGHTS_FILE, FilmClass, ModelSpec
 from training.card import write_card
 from training.data import CLASSES
-from training.evaluate import p_pneumonia, predict_logits
+from training.evaluate import p_pneumonia, predict_logits, read_films
 from training.metrics import fit_temperature, measure, report, rounded, threshold_for_sensitivity
 from training.recipe import Recipe
 from training.split import Side, Split
@@ -55,8 +55,15 @@ def draft_spec(recipe: Recipe) -> ModelSpec:
     )
 
 
-def write_model(  # noqa: PLR0917 - what a model folder is made of
-    network: keras.Model, recipe: Recipe, split: Split, run: Path, folder: Path, journal: Sequence[dict[str, float]]
+def write_model(
+    network: keras.Model,
+    recipe: Recipe,
+    split: Split,
+    *,
+    run: Path,
+    folder: Path,
+    journal: Sequence[dict[str, float]],
+    guide: Path,
 ) -> Path:
     """Calibrate, choose the threshold, measure, and write the model folder; return it.
 
@@ -69,6 +76,7 @@ def write_model(  # noqa: PLR0917 - what a model folder is made of
     spec = fit_spec(recipe, network, fresh / WEIGHTS_FILE, split.held_out)
     figures = {
         **measure_held_out(network, spec, split),
+        "guide": measure_guide(network, spec, guide),
         "films": {"training": len(split.seen.films), "held_out": len(split.held_out.films)},
         "recipe": recipe.numbers(),
         "journal": list(journal),
@@ -123,6 +131,14 @@ def _git(*arguments: str) -> str:
         [program, *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
     )
     return answer.stdout.strip() if answer.returncode == 0 else ""
+
+
+def measure_guide(network: keras.Model, spec: ModelSpec, folder: Path) -> dict[str, Any] | None:
+    """Measure the films that guided the choice of augmentation; None where they are not there."""
+    if not folder.is_dir():
+        return None
+    films = read_films(folder, spec)
+    return rounded(report(films.truth, p_pneumonia(network, spec, films.pixels), spec.threshold))
 
 
 def measure_held_out(network: keras.Model, spec: ModelSpec, split: Split) -> dict[str, Any]:

@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 CHECKPOINT: Final = "last.keras"
 STATE: Final = "state.json"
 JOURNAL: Final = "journal.csv"
+GUIDE: Final = "val"
+"""The official validation folder beside the train split: 16 films that were looked at while augmentation was chosen."""
 DRAWS: Final = 100_000
 """More than the draws of any epoch."""
 UNDECAYED: Final = ("beta", "gamma", "bias")
@@ -67,7 +69,15 @@ def train(recipe: Recipe, data: Path, models: Path, runs: Path, resume: bool = F
     else:
         # `fit` puts the averaged weights in place as it ends; a run stopped after its last epoch has the raw ones.
         network.optimizer.finalize_variable_values(network.trainable_variables)
-    return write_model(finish(network, recipe, split), recipe, split, run, models / recipe.name, read_journal(run))
+    return write_model(
+        finish(network, recipe, split),
+        recipe,
+        split,
+        run=run,
+        folder=models / recipe.name,
+        journal=read_journal(run),
+        guide=data.parent / GUIDE,
+    )
 
 
 def steps_per_epoch(split: Split, recipe: Recipe) -> int:
