@@ -138,7 +138,7 @@ def measure_guide(network: keras.Model, spec: ModelSpec, folder: Path) -> dict[s
     if not folder.is_dir():
         return None
     films = read_films(folder, spec)
-    return rounded(report(films.truth, p_pneumonia(network, spec, films.pixels), spec.threshold))
+    return report(films.truth, p_pneumonia(network, spec, films.pixels), spec.threshold)
 
 
 def measure_held_out(network: keras.Model, spec: ModelSpec, split: Split) -> dict[str, Any]:
