@@ -112,7 +112,7 @@ def _guide(report: dict[str, Any]) -> str:
 
 Its {count} films guided the choice of augmentation, so they are no independent evidence. At the threshold this model
 finds {matrix["true_positive"]} of {films["PNEUMONIA"]} pneumonia films there and calls {matrix["true_negative"]} of
-{films["NORMAL"]} normal films normal (AUC {report["auc"]:.3f}): few films, but they show the shift that this model has to expect."""
+{films["NORMAL"]} normal films normal (AUC {report["auc"]:.3f}): few films, but they show the shift to expect."""
 
 
 def _shift(figures: dict[str, Any]) -> str:
