@@ -24,8 +24,9 @@ _MARK: Final = "SYNTHETIC"
 def write_samples(folder: Path) -> list[Path]:
     """Draw the sample films into `folder` as grey JPEG and return their paths, in the order of their numbers.
 
-    The same files every time, byte for byte with the same Pillow and NumPy. Half are drawn from the statistics of
-    normal films, half from those of pneumonia, which their names say.
+    The same files every time, byte for byte with the same Pillow and NumPy. Odd numbers are drawn from the statistics
+    of pneumonia films, even ones from those of normal films. Their names do not say which: blurred as they are, most
+    are taken for pneumonia, and there is no truth to hold a model to.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with np.load(STATISTICS) as arrays:
@@ -33,7 +34,7 @@ def write_samples(folder: Path) -> list[Path]:
     paths = []
     for number in range(1, COUNT + 1):
         kind = KINDS[number % 2]
-        path = folder / f"synthetic-{number:02d}-{kind}-like.jpeg"
+        path = folder / f"synthetic-film-{number:02d}.jpeg"
         film = draw_film(statistics[f"{kind}_mean"], statistics[f"{kind}_components"], _SIZES[kind], number)
         film.save(path, "JPEG", quality=90)
         paths.append(path)

@@ -1,5 +1,6 @@
 """What the documents say is what the code does."""
 
+import json
 import re
 import subprocess
 
@@ -72,3 +73,17 @@ def test_the_picture_of_the_states_is_the_table_of_moves() -> None:
     picture = (ROOT / "docs" / "architecture.md").read_text()
     drawn = set(re.findall(r"^    ([A-Z]+) --> ([A-Z]+): (\w+)$", picture, flags=re.MULTILINE))
     assert drawn == {(state.value, to.value, event.value) for (state, event), to in MOVES.items()}
+
+
+def test_the_figures_of_the_model_are_those_of_its_metrics() -> None:
+    metrics = json.loads((ROOT / "models" / "compact-cnn" / "metrics.json").read_text())
+    report = metrics["validation"]
+    low, high = report["intervals_95"]["auc"]
+    row = [
+        "compact-cnn",
+        str(metrics["films"]["held_out"]),
+        f"{report['auc']:.4f} ({low:.4f} to {high:.4f})",
+        *(f"{report[name]:.4f}" for name in ("recall", "specificity", "ece")),
+    ]
+    assert f"| {' | '.join(row)} |" in README
+    assert f"{metrics['against_making']['specificity']:.4f}" in README

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.model.conftest import MODEL, Probe
+from tests.model.probe import drawn_sick
 
 
 @pytest.fixture(scope="module")
@@ -15,8 +16,8 @@ def folders(samples: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Pa
     root = tmp_path_factory.mktemp("evaluation")
     for film in samples:
         for name in ("good", "one-class"):
-            if name == "good" or "normal" in film.name:
-                place = root / name / ("Normal" if "normal" in film.name else "pneumonia")
+            if name == "good" or not drawn_sick(str(film)):
+                place = root / name / ("pneumonia" if drawn_sick(str(film)) else "Normal")
                 place.mkdir(parents=True, exist_ok=True)
                 shutil.copy(film, place)
     (root / "good" / "pneumonia" / "cut.jpeg").write_bytes(samples[0].read_bytes()[:5000])
