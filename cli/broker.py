@@ -58,7 +58,9 @@ def wait_until_ready(socket: Path, process: "subprocess.Popen[bytes]") -> None:
     with Redis(unix_socket_path=str(socket)) as client:
         while time.monotonic() < until:
             if process.poll() is not None:
-                raise NoRedis(f"The embedded Redis ended at once with status {process.returncode}. See the log above.")
+                raise NoRedis(
+                    f"The embedded Redis ended at once with status {process.returncode}. Its log is logs/redis.log."
+                )
             try:
                 if client.ping():
                     return

@@ -1,5 +1,6 @@
 """What a first start on one machine needs: a signing key, a first account, a local token and the sample films."""
 
+import logging
 import os
 import secrets
 import tempfile
@@ -13,6 +14,8 @@ from shared.audit import Action, record
 from shared.db import Database
 from shared.samples import write_samples
 from shared.tables import Role, User
+
+log = logging.getLogger(__name__)
 
 FIRST_USER = "admin"
 TOKEN_FILE = "token"  # noqa: S105  # the name of a file
@@ -40,14 +43,16 @@ def sign_in_secret(database: Database) -> str | None:
     with database.write() as session:
         if session.scalar(select(exists().where(User.password_hash.is_not(None)))):
             return None
-        return accounts.make_link(session, _first_admin(session))
+        admin = _first_admin(session)
+        return accounts.make_link(session, admin) if admin else None
 
 
-def _first_admin(session: Session) -> User:
+def _first_admin(session: Session) -> User | None:
+    """Return the oldest active admin; make one where there is no account at all; None where all are disabled."""
     found = session.scalar(
         select(User).where(User.role == Role.ADMIN, User.is_active).order_by(User.created_at).limit(1)
     )
-    if found is not None:
+    if found is not None or session.scalar(select(exists().where(User.id.is_not(None)))):
         return found
     user = accounts.add_user(session, FIRST_USER, Role.ADMIN)
     record(session, Action.USER_CHANGED, user_id=None, subject=user.id)
@@ -64,6 +69,9 @@ def keep_local_token(database: Database, data_dir: Path) -> None:
         if path.exists() and accounts.token_user(session, path.read_text()) is not None:
             return
         user = _first_admin(session)
+        if user is None:
+            log.warning("No admin is active, so this computer's command line gets no token.")
+            return
         token = accounts.make_token(session, user, "this computer")
         record(session, Action.TOKEN_CHANGED, user_id=None, subject=user.id)
     write_private(path, token)

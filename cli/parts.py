@@ -30,7 +30,7 @@ def migrate() -> None:
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
-@click.option("--threads", default=8, show_default=True, type=click.IntRange(1), help="Requests answered at once.")
+@click.option("--threads", default=32, show_default=True, type=click.IntRange(1), help="Requests answered at once.")
 def web(host: str, port: int, threads: int) -> None:
     """Serve the pages and the API."""
     _become(web_command(host, port, threads))

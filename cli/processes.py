@@ -3,6 +3,7 @@
 import ctypes
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -31,9 +32,9 @@ _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 def web_command(host: str, port: int, threads: int) -> list[str]:
     """Return the command of the pages and the API."""
     return [
-        *(sys.executable, "-m", "gunicorn", "web.wsgi:app"),
+        *(sys.executable, "-m", "gunicorn", "web.wsgi:app", "--config", "python:web.server"),
         *("--bind", f"{host}:{port}", "--worker-class", "gthread", "--workers", "1", "--threads", str(threads)),
-        # An upload of gigabytes takes minutes; a thread that reads one is not stuck.
+        # An upload of gigabytes takes minutes; `web.server` ends the ones that hang.
         *(
             "--timeout",
             "0",
@@ -120,14 +121,22 @@ class Supervisor:
             return None
         self.log_folder.mkdir(parents=True, exist_ok=True)
         path = self.log_folder / f"{name}.log"
-        if path.exists() and path.stat().st_size > LOG_BYTES:
-            path.replace(path.with_suffix(".log.1"))
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def _trim_log(self, name: str) -> None:
+        """Keep a log and its predecessor under LOG_BYTES each; programs go on appending to the emptied file."""
+        if self.log_folder is None:
+            return
+        path = self.log_folder / f"{name}.log"
+        if path.stat().st_size > LOG_BYTES:
+            shutil.copyfile(path, path.with_suffix(".log.1"))
+            os.truncate(path, 0)
 
     def watch(self) -> list[Program]:
         """Start again what has died and return what has been given up since the last look."""
         given_up = []
         for program in self.programs:
+            self._trim_log(program.name)
             if program.given_up or program.process is None or program.process.poll() is None:
                 continue
             if program.process.returncode == EX_CONFIG:

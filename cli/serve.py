@@ -30,7 +30,7 @@ from shared.settings import PREFIX, Settings, load_settings
 
 START_SECONDS: Final = 120.0
 LOOK_SECONDS: Final = 0.2
-WEB_THREADS: Final = 8
+WEB_THREADS: Final = 32
 
 
 @click.command()
@@ -105,7 +105,7 @@ def _serve(settings: Settings, host: str, port: int, workers: int, verbose: bool
 
 def _with_broker(settings: Settings, run_folder: Path, supervisor: Supervisor) -> Settings:
     """Start the embedded Redis unless the settings name one."""
-    if f"{PREFIX}REDIS_URL" in os.environ:
+    if "redis_url" in settings.model_fields_set:
         return settings
     place = run_folder / "redis.sock"
     kept = settings.data_dir / "redis"

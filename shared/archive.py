@@ -1,12 +1,13 @@
 """ZIP uploads: what may come out of an archive, decided before anything is unpacked."""
 
+import io
 import lzma
 import re
 import stat
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from shared.errors import FilmRejected, Rejection
@@ -26,6 +27,12 @@ from shared.storage import Store
 _JUNK_NAMES: Final = {".ds_store", "thumbs.db", "desktop.ini"}
 _JUNK_FOLDER: Final = "__macosx"
 _ENCRYPTED_FLAG: Final = 0x1  # APPNOTE.TXT 4.4.4, general purpose bit 0
+_SIGNATURE_BYTES: Final = 4
+# An entry of the directory has 46 bytes and a name; real ones seldom come to 200.
+_DIRECTORY_BYTES_AN_ENTRY: Final = 256
+_END_BYTES: Final = 22
+_WIDE_END_BYTES: Final = 56
+_TAIL_BYTES: Final = 65_535 + _END_BYTES + 20 + _WIDE_END_BYTES  # a comment of 65,535 bytes at most comes last
 # A tiny entry compresses well without being a bomb.
 _BOMB_FLOOR: Final = 1 * MIB
 
@@ -36,11 +43,19 @@ def receive(file_name: str, chunks: Iterable[bytes], store: Store, settings: Set
     Raises StoreFull where the disk has no room.
     """
     stream = iter(chunks)
-    first = next(stream, b"")
+    first = _head(stream)
     if first.startswith(ZIP_SIGNATURES):
         yield from _receive_zip(file_name, first, stream, store, settings)
     else:
         yield take(file_name, _rejoin(first, stream), store, settings)
+
+
+def _head(stream: Iterator[bytes]) -> bytes:
+    """Take chunks until a signature can be told; a request is cut into chunks anywhere."""
+    head = b""
+    while len(head) < _SIGNATURE_BYTES and (chunk := next(stream, b"")):
+        head += chunk
+    return head
 
 
 def _rejoin(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
@@ -56,6 +71,9 @@ def _receive_zip(
             incoming.write(chunk)
         incoming.flush()
         try:
+            if _directory_bytes(incoming.path) > settings.max_zip_entries * _DIRECTORY_BYTES_AN_ENTRY:
+                yield _too_many(file_name, settings)
+                return
             archive = zipfile.ZipFile(incoming.path)
         except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError):
             yield reject(
@@ -66,14 +84,36 @@ def _receive_zip(
             yield from _unpack(file_name, archive, store, settings)
 
 
+def _too_many(file_name: str, settings: Settings) -> Received:
+    return reject(
+        file_name,
+        Rejection.ZIP_TOO_MANY_ENTRIES,
+        f"The ZIP holds more than the {settings.max_zip_entries:,} entries that are taken. Split it.",
+    )
+
+
+def _directory_bytes(path: Path) -> int:
+    """Return how long a ZIP says its directory is, before zipfile reads that into memory (APPNOTE.TXT 4.3.14, 4.3.16).
+
+    Raises BadZipFile where it does not say.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, io.SEEK_END)
+        file.seek(max(0, size - _TAIL_BYTES))
+        tail = file.read()
+    end = tail.rfind(b"PK\x05\x06")
+    if end < 0 or len(tail) < end + _END_BYTES:
+        raise zipfile.BadZipFile("no end of central directory")
+    wide = tail.rfind(b"PK\x06\x06", 0, end)
+    if wide >= 0 and len(tail) >= wide + _WIDE_END_BYTES:
+        return int.from_bytes(tail[wide + 40 : wide + 48], "little")
+    return int.from_bytes(tail[end + 12 : end + 16], "little")
+
+
 def _unpack(file_name: str, archive: zipfile.ZipFile, store: Store, settings: Settings) -> Iterator[Received]:
     entries = archive.infolist()
     if len(entries) > settings.max_zip_entries:
-        yield reject(
-            file_name,
-            Rejection.ZIP_TOO_MANY_ENTRIES,
-            f"The ZIP holds {len(entries):,} entries; at most {settings.max_zip_entries:,} are taken. Split it.",
-        )
+        yield _too_many(file_name, settings)
         return
     if sum(entry.file_size for entry in entries) > settings.max_zip_bytes:
         yield reject(
@@ -97,10 +137,18 @@ def _unpack_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, store: Store
             return Received(name, film=accept(_refuse_nested(read_chunks(file)), store, settings))
     except FilmRejected as rejection:
         return Received(name, rejection=rejection)
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        return _damaged(name)  # bz2 says so with an OSError that no system call made
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, ValueError, OverflowError):
-        return reject(
-            name, Rejection.ZIP_ENTRY_DAMAGED, "This entry of the ZIP is damaged. Make the ZIP again and resend it."
-        )
+        return _damaged(name)
+
+
+def _damaged(name: str) -> Received:
+    return reject(
+        name, Rejection.ZIP_ENTRY_DAMAGED, "This entry of the ZIP is damaged. Make the ZIP again and resend it."
+    )
 
 
 def _is_junk(name: str) -> bool:
@@ -142,7 +190,7 @@ def _is_unsafe(entry: zipfile.ZipInfo) -> bool:
 
 
 def _refuse_nested(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    first = next(chunks, b"")
+    first = _head(chunks)
     if first.startswith(ZIP_SIGNATURES):
         raise FilmRejected(
             Rejection.ZIP_ENTRY_NESTED, "A ZIP inside a ZIP is not opened. Unpack it and send the films themselves."

@@ -4,7 +4,7 @@ PneumoScreenError
 |-- FilmRejected        this one file cannot be screened; the rest of its job goes on
 |-- UploadRefused       the whole request is over a limit
 |-- StoreFull           the image store has no room left
-|-- IllegalMove         a screening was asked to move to a state that its own state does not lead to
+|-- StoreAway           the image store cannot be reached; no film is to blame
 |-- JobClosed           films were sent to a job whose upload has ended
 |-- ModelUnavailable    a model folder is missing, damaged or not what its spec says
 `-- BrokerAway          Redis did not answer; the sweep rings again later
@@ -29,6 +29,7 @@ class Rejection(StrEnum):
     TOO_SMALL = "too_small"
     DICOM_UNSUPPORTED = "dicom_unsupported"
     NOT_A_RADIOGRAPH = "not_a_radiograph"
+    FILM_MISSING = "film_missing"
     ZIP_UNREADABLE = "zip_unreadable"
     ZIP_TOO_MANY_ENTRIES = "zip_too_many_entries"
     ZIP_TOO_LARGE = "zip_too_large"
@@ -57,8 +58,8 @@ class StoreFull(PneumoScreenError):
     """Say that the image store has no room left for a film."""
 
 
-class IllegalMove(PneumoScreenError):
-    """Say that a state has no such way out."""
+class StoreAway(PneumoScreenError):
+    """Say that the image store cannot be reached."""
 
 
 class JobClosed(PneumoScreenError):

@@ -80,7 +80,7 @@ def add_films(
         raise JobClosed("This job takes no more films. Start a new job.")
     images = _store_images(session, [item.film for item in received if item.film is not None])
     answers = _known_predictions(session, images.values(), model) if model else {}
-    start_turn = max(job.next_turn, _virtual_time(session))
+    start_turn = max(job.next_turn, _virtual_time(session, job.model_name))
     rows = [
         _screening_row(job, index, start_turn=start_turn, item=item, images=images, answers=answers)
         for index, item in enumerate(received)
@@ -147,14 +147,16 @@ def _screening_row(
     }
 
 
-def _virtual_time(session: Session) -> int:
+def _virtual_time(session: Session, model_name: str) -> int:
     """Return the turn that is being served, so that a new job starts beside the others, not before or behind them."""
-    return session.scalar(select(func.min(Screening.turn)).where(in_states([State.QUEUED]))) or 0
+    waiting = select(func.min(Screening.turn)).join(Job).where(in_states([State.QUEUED]), Job.model_name == model_name)
+    return session.scalar(waiting) or 0
 
 
 def _store_images(session: Session, films: Iterable[Film]) -> dict[str, uuid.UUID]:
     """Make one row for each distinct film and return the ids by sha256."""
-    distinct = {film.sha256: film for film in films}
+    # In one order, because two uploads of the same films in opposite orders would wait for each other on PostgreSQL.
+    distinct = {film.sha256: film for film in sorted(films, key=lambda film: film.sha256)}
     at = now()
     rows = [{"id": new_id(), **vars(film), "created_at": at} for film in distinct.values()]
     ids: dict[str, uuid.UUID] = {}
@@ -196,12 +198,13 @@ def retry(session: Session, job_id: uuid.UUID) -> int:
 
     A file that was refused at intake was never stored and has to be sent again.
     """
-    start_turn = _virtual_time(session)
+    chosen = (Screening.job_id == job_id, in_states(sources(Event.RETRY)), Screening.image_id.is_not(None))
+    first = session.scalar(select(func.min(Screening.position)).where(*chosen)) or 0
+    start_turn = _virtual_time(session, session.get_one(Job, job_id).model_name) - first
     return row_count(
         session.execute(
             update(Screening)
-            .where(Screening.job_id == job_id, in_states(sources(Event.RETRY)))
-            .where(Screening.image_id.is_not(None))
+            .where(*chosen)
             .values(
                 state=target(Event.RETRY),
                 attempts=0,

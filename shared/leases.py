@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, func, select, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, func, select, update
 from sqlalchemy.orm import Session
 
 from shared.db import insert_new, new_id, now, row_count
@@ -74,34 +74,38 @@ def claim(
     A film that has lost a worker before is taken alone, so that a poison film fails alone.
     """
     token = new_id()
-    for chosen, at_most in ((Screening.attempts > 0, 1), (Screening.attempts == 0, limit)):
-        until = now() + timedelta(seconds=lease_seconds)
-        ids = _take(session, chosen, at_most, model_name=model_name, token=token, worker=worker, until=until)
-        if ids:
-            return Claim(token, _claimed_films(session, ids, model_id))
-    return None
+    until = now() + timedelta(seconds=lease_seconds)
+    waiting = _waiting(model_name)
+    head = session.execute(waiting.limit(1)).one_or_none()
+    if head is None:
+        return None
+    is_suspect = head.attempts > 0
+    chosen = waiting.where(Screening.id == head.id) if is_suspect else waiting.where(Screening.attempts == 0)
+    ids = _take(session, chosen.limit(1 if is_suspect else limit), token=token, worker=worker, until=until)
+    return Claim(token, _claimed_films(session, ids, model_id)) if ids else None
+
+
+def _waiting(model_name: str) -> Select[uuid.UUID, int]:
+    """Select what waits for a model, in the order in which it is served."""
+    return (
+        select(Screening.id, Screening.attempts)
+        .join(Job)
+        .where(in_states(sources(Event.CLAIM)), Job.model_name == model_name)
+        .order_by(Screening.priority, Screening.turn, Screening.id)
+        .with_for_update(skip_locked=True, of=Screening)
+    )
 
 
 def _take(
     session: Session,
-    chosen: ColumnElement[bool],
-    limit: int,
+    chosen: Select[uuid.UUID, int],
     *,
-    model_name: str,
     token: uuid.UUID,
     worker: str,
     until: datetime,
 ) -> Sequence[uuid.UUID]:
     # A CTE, not a plain subquery: PostgreSQL may run a locking subquery more than once and so pass the limit.
-    picked = (
-        select(Screening.id)
-        .join(Job)
-        .where(in_states(sources(Event.CLAIM)), chosen, Job.model_name == model_name)
-        .order_by(Screening.priority, Screening.turn, Screening.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True, of=Screening)
-        .cte("picked")
-    )
+    picked = chosen.cte("picked")
     statement = (
         update(Screening)
         .where(Screening.id.in_(select(picked.c.id)))
@@ -174,7 +178,8 @@ def _write_predictions(
             "worker": worker,
             "created_at": at,
         }
-        for o in outcomes
+        # In one order, as in shared.jobs: two workers with the same films must not wait for each other.
+        for o in sorted(outcomes, key=lambda outcome: outcome.film.image_id)
         if o.verdict is not None
     }
     if not rows:
@@ -205,15 +210,25 @@ def _settle(session: Session, lease: Claim, event: Event, rows: list[dict[str, A
     return row_count(session.connection().execute(statement, rows))
 
 
+def hand_back(session: Session, lease: Claim) -> None:
+    """Return what a lease still holds where neither a film nor a worker is to blame; no attempt is counted."""
+    session.execute(
+        update(Screening)
+        .where(Screening.lease_token == lease.token, in_states(sources(Event.LOSE)))
+        .values(state=target(Event.LOSE), lease_token=None, lease_until=None)
+    )
+
+
 def give_back(session: Session, lease: Claim, max_attempts: int) -> None:
     """Return what a lease still holds after its worker failed; counts as an attempt."""
     _lose(session, Screening.lease_token == lease.token, max_attempts)
 
 
-def sweep(session: Session, max_attempts: int) -> Swept:
-    """Free every lease that ran out and say how many films wait."""
+def sweep(session: Session, max_attempts: int, model_name: str) -> Swept:
+    """Free every lease that ran out and say how many films wait for a model."""
     requeued, failed = _lose(session, Screening.lease_until < now(), max_attempts)
-    waiting = session.scalar(select(func.count()).where(in_states([State.QUEUED]))) or 0
+    served = select(func.count(Screening.id)).join(Job).where(in_states([State.QUEUED]), Job.model_name == model_name)
+    waiting = session.scalar(served) or 0
     return Swept(requeued, failed, waiting)
 
 

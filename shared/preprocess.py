@@ -5,7 +5,7 @@ import warnings
 from typing import Final
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 
 from shared import dicom
 from shared.errors import FilmRejected, Rejection
@@ -66,10 +66,11 @@ def decode(data: bytes, at_least: int) -> Image.Image:
 def _grey(image: Image.Image) -> Image.Image:
     if image.mode in _DEEP_MODES:
         return _scale_deep(image)
-    if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
-        # Transparent areas become black, as the unexposed border of a film is.
-        opaque = Image.new("RGBA", image.size, (0, 0, 0, 255))
-        return Image.alpha_composite(opaque, image.convert("RGBA")).convert("L")
+    if "transparency" in image.info or image.mode == "PA":
+        image = image.convert("RGBA")
+    if image.mode in {"RGBA", "LA"}:
+        # Transparent areas become black, as the unexposed border of a film is; band by band, to hold fewer copies.
+        return ImageChops.multiply(image.convert("L"), image.getchannel("A"))
     return image if image.mode == "L" else image.convert("L")
 
 

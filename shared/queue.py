@@ -25,8 +25,7 @@ MOST_TICKETS: Final = 64
 # A ticket works for a few seconds; one that is not acknowledged after ten minutes has lost its worker. Redelivery does
 # no harm, because the rows are claimed in the database (docs.celeryq.dev, Redis broker, visibility timeout).
 VISIBILITY_SECONDS: Final = 600
-TICKET_SECONDS: Final = 120
-TICKET_SOFT_SECONDS: Final = 90
+TICKET_SECONDS: Final = 300
 
 
 def broker_url(redis_url: str) -> str:
@@ -50,8 +49,8 @@ def _configuration() -> dict[str, Any]:
         "task_default_queue": SCREENING_QUEUE,
         "task_acks_late": True,
         "task_reject_on_worker_lost": False,  # the lease returns the films, not the message
+        # No soft limit: it would raise within the decoder, which would take the film for damaged.
         "task_time_limit": TICKET_SECONDS,
-        "task_soft_time_limit": TICKET_SOFT_SECONDS,
         "worker_prefetch_multiplier": 1,
         "worker_hijack_root_logger": False,
         # A child that loads a network takes longer to report than the default of 4 s.

@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(2048 * MIB, gt=0, description="Largest request in bytes.")
     max_films_per_upload: int = Field(5000, gt=0, description="Most files in one request, ZIP entries not counted.")
     max_film_bytes: int = Field(64 * MIB, gt=0, description="Largest single film in bytes.")
-    max_film_pixels: int = Field(64_000_000, gt=0, description="Most pixels of one film.")
+    max_film_pixels: int = Field(40_000_000, gt=0, description="Most pixels of one film.")
     min_film_side: int = Field(64, gt=0, description="Fewest pixels on a film's shorter side.")
     max_zip_entries: int = Field(20_000, gt=0, description="Most entries of one ZIP.")
     max_zip_bytes: int = Field(16_384 * MIB, gt=0, description="Most bytes that one ZIP may unpack to.")
@@ -52,6 +52,8 @@ class Settings(BaseSettings):
     sweep_seconds: float = Field(5.0, gt=0, description="How often leases are checked and waiting films rung for.")
     max_attempts: int = Field(3, ge=1, description="How often a film may lose its worker before it FAILS.")
 
+    client_seconds: float = Field(60.0, gt=0, description="How long a client may leave a request hanging.")
+    trusted_proxies: int = Field(0, ge=0, description="How many reverse proxies in front set X-Forwarded headers.")
     session_hours: float = Field(12.0, gt=0, description="How long a sign-in lasts.")
     sign_in_limit: str = Field("10 per minute", description="Sign-in attempts allowed per address.")
     upload_limit: str = Field("1200 per minute", description="Upload requests allowed per address.")

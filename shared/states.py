@@ -1,8 +1,9 @@
-"""The states of a screening and the only moves between them, as data."""
+"""The states of a screening and the only moves between them, as data.
+
+Every statement that moves a screening takes its states from here, so that a move that is not listed changes no row.
+"""
 
 from enum import StrEnum
-
-from shared.errors import IllegalMove
 
 
 class State(StrEnum):
@@ -41,18 +42,7 @@ MOVES: dict[tuple[State, Event], State] = {
     (State.CANCELLED, Event.RETRY): State.QUEUED,
 }
 
-ENTRY_STATES = frozenset({State.QUEUED, State.DONE, State.REJECTED})
-"""A film enters waiting, already answered by an earlier prediction, or refused at intake."""
-
 FINAL_STATES = frozenset({State.DONE, State.REJECTED, State.FAILED, State.CANCELLED})
-
-
-def after(state: State, event: Event) -> State:
-    """Return the state that an event leads to; raise IllegalMove where it leads nowhere."""
-    try:
-        return MOVES[state, event]
-    except KeyError:
-        raise IllegalMove(f"A screening that is {state} cannot {event}.") from None
 
 
 def sources(event: Event) -> tuple[State, ...]:

@@ -6,10 +6,11 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from shared.errors import StoreFull
+from shared.errors import StoreAway, StoreFull
 
 THUMBNAIL = "thumbnail"
 
@@ -59,7 +60,7 @@ class Store(Protocol):
         """Store a received film for good and return its key."""
 
     def get(self, key: str) -> bytes:
-        """Return a film's bytes; raise FileNotFoundError where there is none."""
+        """Return a film's bytes; raise FileNotFoundError where there is none, StoreAway where there is no store."""
 
     def put_derived(self, key: str, kind: str, data: bytes) -> None:
         """Store a small picture made from a film."""
@@ -108,8 +109,22 @@ class FolderStore:
         return key
 
     def get(self, key: str) -> bytes:
-        """Read a film."""
-        return self._path("films", key).read_bytes()
+        """Read a film; raise StoreAway where not this film but the store is missing."""
+        try:
+            return self._path("films", key).read_bytes()
+        except FileNotFoundError:
+            if (self.root / "films").is_dir():
+                raise
+            raise StoreAway(f"The image store in {self.root} is not there.") from None
+        except OSError as error:
+            raise StoreAway(f"The image store in {self.root} cannot be read: {error.strerror}.") from error
+
+    def remove_unfinished(self, before: datetime) -> int:
+        """Remove what a killed process left half received, and return how many files."""
+        old = [path for path in self._incoming.iterdir() if path.stat().st_mtime < before.timestamp()]
+        for path in old:
+            path.unlink(missing_ok=True)
+        return len(old)
 
     def put_derived(self, key: str, kind: str, data: bytes) -> None:
         """Write a derived picture; it can be made again, so it is not forced to disk."""

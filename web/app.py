@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from shared.db import Database
 from shared.errors import PneumoScreenError
@@ -46,6 +47,9 @@ def create_app(
     for blueprint in (auth.blueprint, api.blueprint, films.blueprint, samples.blueprint, health.blueprint, *pages):
         app.register_blueprint(blueprint)
     security.install(app, settings)
+    if settings.trusted_proxies:
+        count = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
     return app
 
 

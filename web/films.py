@@ -1,6 +1,7 @@
 """The films themselves, as pictures that a browser shows."""
 
 import io
+import logging
 import threading
 import uuid
 from collections.abc import Callable
@@ -10,18 +11,19 @@ from flask import Blueprint, Response, abort, g, request
 from flask.typing import ResponseReturnValue
 
 from shared.audit import Action, record
-from shared.errors import FilmRejected
+from shared.errors import FilmRejected, StoreFull
 from shared.storage import THUMBNAIL
 from web.auth import requires
 from web.listing import FilmDetail, get_film
 from web.parts import parts
+
+log = logging.getLogger(__name__)
 
 blueprint = Blueprint("films", __name__, url_prefix="/films")
 
 IMAGE_SIDE: Final = 1600
 _PREVIEW: Final = "preview"
 _QUALITY: Final = 90
-_YEAR_SECONDS: Final = 365 * 24 * 3600
 
 # One film at a time is decoded in full: the largest takes 64 MB for each byte of a pixel.
 _one_decode = threading.Lock()
@@ -63,7 +65,8 @@ def _picture(film: FilmDetail, kind: str, make: Callable[[str], bytes]) -> Respo
         response = Response(make(sha256), mimetype="image/jpeg")
         response.headers["Content-Disposition"] = "inline"
     response.set_etag(f"{sha256}-{kind}")
-    response.headers["Cache-Control"] = f"private, max-age={_YEAR_SECONDS}, immutable"
+    # Asked for again at each view: workstations are shared, and every view is on record. The tag makes it cheap.
+    response.headers["Cache-Control"] = "private, no-cache"
     return response
 
 
@@ -81,7 +84,10 @@ def _preview(sha256: str) -> bytes:
             return store.get_derived(sha256, _PREVIEW)
         except FileNotFoundError:
             data = _render(store.get(sha256))
-        store.put_derived(sha256, _PREVIEW, data)
+        try:
+            store.put_derived(sha256, _PREVIEW, data)
+        except StoreFull as error:
+            log.warning("%s The picture is shown but not kept.", error)
     return data
 
 

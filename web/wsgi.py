@@ -4,6 +4,7 @@ import ctypes
 import sys
 from typing import Final
 
+from shared.logs import configure_logging
 from shared.settings import load_settings
 from web.app import create_app
 
@@ -29,4 +30,5 @@ def _spare_memory() -> None:
 
 
 _spare_memory()
+configure_logging()
 app = create_app(load_settings())

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
+from sqlalchemy.exc import SQLAlchemyError
 
 from shared import leases
 from shared.db import Database
-from shared.errors import FilmRejected, StoreFull
+from shared.errors import FilmRejected, Rejection, StoreAway, StoreFull
 from shared.leases import Claim, ClaimedFilm, Outcome
 from shared.preprocess import decode, fit, thumbnail
 from shared.settings import Settings
@@ -49,7 +50,8 @@ class Screener:
     def screen_batch(self) -> int:
         """Screen one micro-batch and return how many films it held.
 
-        A batch that fails as a whole is given back, and its films are then tried one by one.
+        A batch that fails as a whole is given back, and its films are then tried one by one. Raises StoreAway where the
+        image store is to blame; its films then wait for the next ticket.
         """
         lease = self._claim()
         if lease is None:
@@ -57,6 +59,10 @@ class Screener:
         try:
             with self._heartbeat(lease.token):
                 outcomes = self._screen(lease.films)
+        except StoreAway:
+            with self._database.write() as session:
+                leases.hand_back(session, lease)
+            raise
         except Exception:
             log.exception("A micro-batch of %d films failed and is given back.", len(lease.films))
             with self._database.write() as session:
@@ -110,7 +116,13 @@ class Screener:
 
     def _prepare(self, film: ClaimedFilm) -> np.ndarray:
         spec = self._classifier.spec
-        image = decode(self._store.get(film.sha256), at_least=spec.input_size)
+        try:
+            data = self._store.get(film.sha256)
+        except FileNotFoundError as error:
+            raise FilmRejected(
+                Rejection.FILM_MISSING, "The film is no longer in the image store. Send it again."
+            ) from error
+        image = decode(data, at_least=spec.input_size)
         try:
             self._store.put_derived(film.sha256, THUMBNAIL, thumbnail(image, THUMBNAIL_SIDE))
         except StoreFull:
@@ -143,5 +155,8 @@ class Screener:
 
     def _prolong(self, token: uuid.UUID, stopped: threading.Event) -> None:
         while not stopped.wait(self._settings.lease_seconds / HEARTBEATS_A_LEASE):
-            with self._database.write() as session:
-                leases.extend(session, token, self._settings.lease_seconds)
+            try:
+                with self._database.write() as session:
+                    leases.extend(session, token, self._settings.lease_seconds)
+            except SQLAlchemyError:
+                log.warning("A heartbeat could not be written; the next one tries again.", exc_info=True)

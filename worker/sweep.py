@@ -6,23 +6,29 @@ A process of its own, not a Celery task: it watches over the workers, so it must
 import logging
 import signal
 import threading
+from datetime import timedelta
+from typing import Final
 
 from sqlalchemy.exc import OperationalError
 
 from shared import jobs, leases
-from shared.db import Database
+from shared.db import Database, now
 from shared.errors import BrokerAway
 from shared.logs import configure_logging
 from shared.queue import CeleryDoorbell, make_doorbell
 from shared.settings import Settings, load_settings
+from shared.storage import FolderStore
 
 log = logging.getLogger(__name__)
+
+UNFINISHED_AFTER: Final = timedelta(days=1)
+"""No upload takes a day; what is older was left by a process that was killed."""
 
 
 def sweep(database: Database, doorbell: CeleryDoorbell, settings: Settings) -> leases.Swept:
     """Sweep once; raise BrokerAway where films wait and Redis does not answer."""
     with database.write() as session:
-        swept = leases.sweep(session, settings.max_attempts)
+        swept = leases.sweep(session, settings.max_attempts, settings.model)
         forsaken = jobs.close_forsaken(session)
     if swept.requeued or swept.failed:
         log.warning("%d films had lost their worker; %d of them FAILED.", swept.requeued + swept.failed, swept.failed)
@@ -37,6 +43,9 @@ def run(settings: Settings, stopped: threading.Event) -> None:
     """Sweep every few seconds until told to stop; what is away now is tried again."""
     database = Database(settings.database)
     doorbell = make_doorbell(settings)
+    removed = FolderStore(settings.store).remove_unfinished(now() - UNFINISHED_AFTER)
+    if removed:
+        log.warning("%d half received files of an earlier run were removed.", removed)
     while not stopped.wait(settings.sweep_seconds):
         try:
             sweep(database, doorbell, settings)

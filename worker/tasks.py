@@ -1,10 +1,14 @@
 """The Celery task. It is thin: the work is in `worker.screening`."""
 
+import logging
 from typing import Final
 
+from shared.errors import StoreAway
 from shared.queue import SCREEN_BATCH, CeleryDoorbell
 from worker import process
 from worker.app import app, settings
+
+log = logging.getLogger(__name__)
 
 TICKET_WORK_SECONDS: Final = 5.0
 """How long one ticket works before it makes room for others: short, so that a stop does not wait long."""
@@ -14,6 +18,14 @@ _doorbell = CeleryDoorbell(app, settings.batch_size)
 
 @app.task(name=SCREEN_BATCH)
 def screen_batch() -> None:
-    """Screen what waits; ring again where the time ran out before the films did."""
-    if process.current().screener.drain(TICKET_WORK_SECONDS):
+    """Screen what waits; ring again where the time ran out before the films did.
+
+    Where the image store is away the ticket ends, and the sweep rings again in a few seconds.
+    """
+    try:
+        films_wait = process.current().screener.drain(TICKET_WORK_SECONDS)
+    except StoreAway as error:
+        log.error("%s The films wait.", error)  # noqa: TRY400  # the message says it all
+        return
+    if films_wait:
         _doorbell.ring(1)

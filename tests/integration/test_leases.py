@@ -78,7 +78,7 @@ class Queue:
 
     def sweep(self) -> leases.Swept:
         with self.database.write() as session:
-            return leases.sweep(session, max_attempts=3)
+            return leases.sweep(session, 3, self.spec.name)
 
     def states(self, job_id: uuid.UUID) -> Counter:
         with self.database.read() as session:
@@ -335,6 +335,74 @@ def test_the_claim_reads_an_index_and_does_not_sort(queue: Queue) -> None:
         plan = " / ".join(row[-1] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values))
     assert "ix_screenings_waiting" in plan
     assert "TEMP B-TREE" not in plan
+
+
+def test_an_interactive_film_goes_before_bulk_films_that_lost_a_worker(queue: Queue) -> None:
+    queue.submit(films(5))
+    queue.claim(lease_seconds=-1.0)
+    queue.sweep()
+    queue.submit(films(1, start=100), Priority.INTERACTIVE)
+    assert [int(film.sha256, 16) for film in queue.claim().films] == [100]
+    assert [len(queue.claim().films) for _ in range(5)] == [1, 1, 1, 1, 1]
+
+
+def test_films_handed_back_count_no_attempt(queue: Queue) -> None:
+    job_id = queue.submit(films(2))
+    with queue.database.write() as session:
+        leases.hand_back(session, queue_lease := queue_claim(session, queue))
+    assert queue_lease.films
+    assert [(row.state, row.attempts) for row in queue.rows(job_id)] == [(State.QUEUED, 0), (State.QUEUED, 0)]
+
+
+def queue_claim(session, queue: Queue) -> Claim:
+    return leases.claim(
+        session, model_id=queue.model_id, model_name=queue.spec.name, limit=8, worker="w", lease_seconds=60.0
+    )
+
+
+def test_films_of_another_model_hold_up_nobody(queue: Queue) -> None:
+    other = queue.submit(films(1))
+    with queue.database.write() as session:
+        session.get(Job, other).model_name = "another"
+    running = queue.submit(films(40, start=100))
+    queue.finish(queue.claim(limit=10))
+    late = queue.submit(films(40, start=200))
+    queue.finish(queue.claim(limit=10))
+    assert queue.states(running)[State.DONE] >= 14, "both jobs advance side by side"
+    assert queue.states(late)[State.DONE] >= 4
+    assert queue.sweep().waiting == 60
+
+
+def test_a_single_film_tried_again_does_not_wait_behind_its_old_place(queue: Queue) -> None:
+    job_id = queue.submit(films(50))
+    while (lease := queue.claim()) is not None:
+        queue.finish(lease)
+    with queue.database.write() as session:
+        session.scalars(
+            select(Screening).where(Screening.job_id == job_id, Screening.position == 49)
+        ).one().state = State.FAILED
+    queue.submit(films(20, start=100))
+    with queue.database.write() as session:
+        assert jobs.retry(session, job_id) == 1
+    assert 49 in [int(film.sha256, 16) for film in queue.claim(limit=2).films]
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_two_uploads_of_the_same_films_in_opposite_orders_both_end(queue: Queue) -> None:
+    errors: list[BaseException] = []
+
+    def submit(received: list[Received]) -> None:
+        try:
+            queue.submit(received)
+        except BaseException as error:  # noqa: BLE001  # handed to the test's own thread
+            errors.append(error)
+
+    threads = [threading.Thread(target=submit, args=(order,)) for order in (films(1500), films(1500)[::-1])]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
 
 
 def test_leases_last_as_long_as_asked(queue: Queue) -> None:

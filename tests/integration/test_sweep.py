@@ -29,7 +29,7 @@ def live(settings: Settings, redis_url: str) -> Settings:
     """Settings with a Redis that answers, emptied."""
     with Redis.from_url(redis_url) as redis:
         redis.flushall()
-    return settings.model_copy(update={"redis_url": SecretStr(redis_url), "batch_size": BATCH, "sweep_seconds": 0.05})
+    return settings.model_copy(update={"redis_url": SecretStr(redis_url), "batch_size": BATCH, "model": "test-model"})
 
 
 @pytest.fixture
@@ -97,7 +97,9 @@ def test_the_sweep_goes_on_when_redis_is_away(
     settings: Settings, database: Database, technician: User, spec: ModelSpec, tmp_path: Path
 ) -> None:
     submit(database, technician, 1, spec)
-    quick = settings.model_copy(update={"sweep_seconds": 0.05, "database_url": SecretStr(str(database.engine.url))})
+    quick = settings.model_copy(
+        update={"sweep_seconds": 0.05, "model": spec.name, "database_url": SecretStr(str(database.engine.url))}
+    )
     with database.write() as session:
         model_id = leases.register_model(session, spec)
         leases.claim(session, model_id=model_id, model_name=spec.name, limit=1, worker="w", lease_seconds=-1.0)

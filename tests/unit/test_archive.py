@@ -97,6 +97,26 @@ def test_a_zip_with_folders_gives_each_film_under_its_own_name(receive) -> None:
     assert codes(receive("films.zip", data)) == {"ward/a.jpg": None, "ward/deep/b.jpg": None, "c.txt": "unknown_format"}
 
 
+@pytest.mark.parametrize("first", [1, 2, 3, 4])
+def test_a_zip_is_known_wherever_a_request_is_cut(store: FolderStore, settings: Settings, first: int) -> None:
+    data = zipped({"a.jpg": FILM})
+    assert codes(archive.receive("films.zip", iter([data[:first], data[first:]]), store, settings)) == {"a.jpg": None}
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, zipfile.ZIP_DEFLATED])
+def test_a_damaged_entry_of_any_compression_costs_only_itself(receive, compression: int) -> None:
+    data = bytearray(zipped({"a.jpg": FILM, "good.jpg": encode(draw(6))}, compression))
+    data[60:200] = bytes(140)
+    assert codes(receive("films.zip", bytes(data))) == {"a.jpg": "zip_entry_damaged", "good.jpg": None}
+
+
+def test_a_huge_directory_is_refused_before_it_is_read(receive) -> None:
+    data = bytearray(zipped({"a.jpg": FILM}))
+    end = data.rfind(b"PK\x05\x06")
+    data[end + 12 : end + 16] = struct.pack("<I", 2**31)
+    assert codes(receive("films.zip", bytes(data))) == {"films.zip": "zip_too_many_entries"}
+
+
 def test_droppings_of_file_managers_are_passed_over(receive) -> None:
     data = zipped({"__MACOSX/._a.jpg": b"x", ".DS_Store": b"x", "Thumbs.db": b"x", "a.jpg": FILM})
     assert codes(receive("films.zip", data)) == {"a.jpg": None}

@@ -88,6 +88,7 @@ REJECTIONS: Final[dict[str, Words]] = {
         "Not a radiograph", "The DICOM file is something else than one CR or DX film.",
         "Send the frontal chest radiograph.",
     ),
+    Rejection.FILM_MISSING: Words("Film missing", "The film is no longer in the image store.", "Send it again."),
     Rejection.ZIP_UNREADABLE: Words("Damaged ZIP", "The ZIP is damaged or incomplete.", _REZIP),
     Rejection.ZIP_TOO_MANY_ENTRIES: Words("Too many ZIP entries", "The ZIP holds too many files.", "Split it."),
     Rejection.ZIP_TOO_LARGE: Words("ZIP too large", "The ZIP would unpack to more than is taken.", "Split it."),

@@ -1,0 +1,20 @@
+"""What gunicorn has to be told in code: `gunicorn --config python:web.server web.wsgi:app`."""
+
+import socket
+import struct
+from typing import Any
+
+from shared.settings import load_settings
+
+
+def when_ready(server: Any) -> None:
+    """Have the kernel end a read or write that a client leaves hanging.
+
+    A thread serves one client at a time, and gunicorn waits for ever: as many stalled clients as there are threads
+    would stop the server. Accepted sockets inherit the option from the listening one (socket(7), SO_RCVTIMEO).
+    """
+    seconds = load_settings().client_seconds
+    limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1_000_000))
+    for listener in server.LISTENERS:
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            listener.sock.setsockopt(socket.SOL_SOCKET, option, limit)
