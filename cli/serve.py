@@ -31,6 +31,8 @@ from shared.settings import PREFIX, Settings, load_settings
 START_SECONDS: Final = 120.0
 LOOK_SECONDS: Final = 0.2
 WEB_THREADS: Final = 32
+URL_FILE: Final = "url"
+"""Where this computer's command line finds the address of the server that runs on a data folder."""
 
 
 @click.command()
@@ -92,6 +94,7 @@ def _serve(settings: Settings, host: str, port: int, workers: int, verbose: bool
         supervisor.start("sweep", sweep_command())
         first_start.keep_samples(settings.data_dir)
         url = f"http://{host}:{port}"
+        (settings.data_dir / URL_FILE).write_text(url)
         _announce(_wait_until_ready(supervisor, settings, url), url, secret, settings)
         while True:
             _report(supervisor)
@@ -100,6 +103,7 @@ def _serve(settings: Settings, host: str, port: int, workers: int, verbose: bool
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         supervisor.stop()
+        (settings.data_dir / URL_FILE).unlink(missing_ok=True)
         shutil.rmtree(run_folder, ignore_errors=True)
 
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -160,3 +161,20 @@ def test_two_servers_on_one_folder_are_refused(stack: Stack) -> None:
     second.database.close()
     assert second.process.wait(30) != 0
     assert "running on" in second.log.read_text()
+
+
+def test_clients_that_stall_do_not_stop_the_pages(tmp_path: Path) -> None:
+    """More half-sent requests than there are threads; each is ended after the time that a client may hang."""
+    running = start(tmp_path / "data", workers=1, environment={"PNEUMOSCREEN_CLIENT_SECONDS": "1"})
+    stalled = []
+    try:
+        wait_until_ready(running)
+        place = ("127.0.0.1", int(running.url.rsplit(":", 1)[1]))
+        for _ in range(40):
+            stalled.append(socket.create_connection(place))
+            stalled[-1].sendall(b"POST /api/v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Len")
+        assert httpx.get(f"{running.url}/healthz", timeout=20).status_code == 200
+    finally:
+        for client in stalled:
+            client.close()
+        stop(running)

@@ -1,0 +1,187 @@
+"""A worker's way from a claim to written outcomes, with a classifier that answers at once."""
+
+import threading
+import uuid
+
+import numpy as np
+import pytest
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
+
+from shared import archive, jobs, leases
+from shared.db import Database
+from shared.errors import StoreAway
+from shared.modelspec import ModelSpec
+from shared.settings import Settings
+from shared.states import State
+from shared.storage import THUMBNAIL, FolderStore
+from shared.tables import Prediction, Priority, Screening, Source, User
+from tests.conftest import draw, encode
+from worker.screening import Screener
+
+
+class Constant:
+    """A classifier that gives every film the same logits, and remembers what it saw."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.spec = spec
+        self.batches: list[int] = []
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def logits(self, batch: np.ndarray) -> np.ndarray:
+        assert batch.shape[1:] == (self.spec.input_size, self.spec.input_size, 1)
+        assert batch.dtype == np.uint8
+        assert self.gate.wait(30)
+        self.batches.append(len(batch))
+        return np.tile(np.array([0.0, 1.0, 2.0], np.float32), (len(batch), 1))
+
+
+@pytest.fixture
+def classifier(spec: ModelSpec) -> Constant:
+    return Constant(spec)
+
+
+@pytest.fixture
+def database(sqlite_database: Database) -> Database:
+    """One database is enough here; the leases are tested on both."""
+    return sqlite_database
+
+
+@pytest.fixture
+def screener(settings: Settings, database: Database, store: FolderStore, classifier: Constant) -> Screener:
+    quick = settings.model_copy(update={"lease_seconds": 0.4, "batch_size": 4})
+    return Screener(quick, database, store, classifier, "w1")
+
+
+@pytest.fixture
+def submit(database: Database, store: FolderStore, settings: Settings, technician: User, spec: ModelSpec):
+    def call(*files: bytes) -> uuid.UUID:
+        received = [
+            item for number, data in enumerate(files) for item in archive.receive(str(number), [data], store, settings)
+        ]
+        with database.write() as session:
+            job = jobs.open_job(
+                session,
+                user_id=technician.id,
+                name="j",
+                source=Source.API,
+                model_name=spec.name,
+                priority=Priority.BULK,
+            )
+            jobs.add_films(session, job.id, received, spec)
+            return job.id
+
+    return call
+
+
+def rows(database: Database, job_id: uuid.UUID) -> list[Screening]:
+    with database.read() as session:
+        return list(session.scalars(select(Screening).where(Screening.job_id == job_id).order_by(Screening.position)))
+
+
+def test_films_are_screened_in_micro_batches_with_thumbnails(screener, submit, database, store, classifier) -> None:
+    films = [encode(draw(number)) for number in range(6)]
+    job_id = submit(*films)
+    assert screener.drain(30) is False
+    assert classifier.batches == [4, 2]
+    assert {row.state for row in rows(database, job_id)} == {State.DONE}
+    with database.read() as session:
+        predictions = list(session.scalars(select(Prediction)))
+    assert len(predictions) == 6
+    assert {prediction.label for prediction in predictions} == {"PNEUMONIA"}
+    assert all(abs(sum(prediction.probabilities.values()) - 1) < 1e-9 for prediction in predictions)
+    for path in (store.root / "films").rglob("?" * 64):
+        assert store.get_derived(path.name, THUMBNAIL).startswith(b"\xff\xd8")
+
+
+def test_the_same_film_twice_in_a_batch_is_predicted_once(screener, submit, database, classifier) -> None:
+    job_id = submit(encode(draw(1)), encode(draw(1)))
+    screener.drain(30)
+    assert classifier.batches == [1]
+    first, second = rows(database, job_id)
+    assert first.prediction_id == second.prediction_id is not None
+
+
+def test_a_damaged_film_is_rejected_alone(screener, submit, database) -> None:
+    job_id = submit(encode(draw(1)), encode(draw(2, (900, 900)))[:5000], encode(draw(3)))
+    screener.drain(30)
+    assert [row.state for row in rows(database, job_id)] == [State.DONE, State.REJECTED, State.DONE]
+
+
+def test_a_film_that_is_gone_is_rejected_and_the_rest_goes_on(screener, submit, database, store) -> None:
+    job_id = submit(encode(draw(1)), encode(draw(2)))
+    next((store.root / "films").rglob("?" * 64)).unlink()
+    screener.drain(30)
+    assert sorted(row.state for row in rows(database, job_id)) == [State.DONE, State.REJECTED]
+
+
+def test_a_store_that_is_away_costs_no_film_an_attempt(screener, submit, database, store) -> None:
+    job_id = submit(*[encode(draw(number)) for number in range(5)])
+    (store.root / "films").rename(store.root / "away")
+    with pytest.raises(StoreAway):
+        screener.drain(30)
+    assert {(row.state, row.attempts) for row in rows(database, job_id)} == {(State.QUEUED, 0)}
+    (store.root / "away").rename(store.root / "films")
+    screener.drain(30)
+    assert {row.state for row in rows(database, job_id)} == {State.DONE}
+
+
+def test_a_batch_that_fails_as_a_whole_is_tried_one_by_one_and_then_fails(
+    screener, submit, database, classifier, monkeypatch
+) -> None:
+    job_id = submit(*[encode(draw(number)) for number in range(3)])
+
+    def broken(batch: np.ndarray) -> np.ndarray:
+        classifier.batches.append(len(batch))
+        raise RuntimeError("the network is broken")
+
+    monkeypatch.setattr(classifier, "logits", broken)
+    screener.drain(30)
+    assert classifier.batches == [3, 1, 1, 1, 1, 1, 1]
+    assert {(row.state, row.error_code) for row in rows(database, job_id)} == {(State.FAILED, "worker_lost")}
+
+
+def test_the_heartbeat_outlives_an_error_and_keeps_the_lease(
+    screener, submit, database, classifier, monkeypatch
+) -> None:
+    job_id = submit(encode(draw(1)))
+    beats: list[int] = []
+    extend = leases.extend
+
+    def fail_once(session, token, seconds) -> int:
+        beats.append(1)
+        if len(beats) == 1:
+            raise OperationalError("UPDATE", {}, Exception("database is locked"))
+        return extend(session, token, seconds)
+
+    monkeypatch.setattr(leases, "extend", fail_once)
+    classifier.gate.clear()
+    worker = threading.Thread(target=screener.drain, args=(30,))
+    worker.start()
+    for _ in range(400):
+        if len(beats) >= 8:
+            break
+        threading.Event().wait(0.02)
+    with database.write() as session:
+        assert leases.sweep(session, 3, classifier.spec.name).requeued == 0, "the lease is still held"
+    classifier.gate.set()
+    worker.join(30)
+    assert [row.state for row in rows(database, job_id)] == [State.DONE]
+    assert len(beats) >= 8
+
+
+def test_a_film_cancelled_while_it_is_screened_stays_cancelled(screener, submit, database, classifier) -> None:
+    job_id = submit(encode(draw(1)))
+    classifier.gate.clear()
+    worker = threading.Thread(target=screener.drain, args=(30,))
+    worker.start()
+    for _ in range(400):
+        if rows(database, job_id)[0].state is State.RUNNING:
+            break
+        threading.Event().wait(0.02)
+    with database.write() as session:
+        assert jobs.cancel(session, job_id) == 1
+    classifier.gate.set()
+    worker.join(30)
+    assert [row.state for row in rows(database, job_id)] == [State.CANCELLED]
