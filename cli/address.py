@@ -6,10 +6,10 @@ from typing import Final
 
 import httpx
 
+from cli.datafolder import TOKEN_FILE, URL_FILE
 from cli.errors import CommandFailed
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
-TOKEN_FILE: Final = "token"  # noqa: S105  # the name of a file, not a secret
 
 
 def read_url(url: str) -> str:
@@ -38,7 +38,7 @@ def find_token(url: str, token: str | None, data_dir: Path) -> str:
     """Return the token given, or for this machine's own server the one that `serve` wrote into its data folder."""
     file = data_dir / TOKEN_FILE
     if token is None and is_loopback(url):
-        token = _read_token(file)
+        token = _read(file)
     if token is None:
         raise CommandFailed(
             "A token is needed. Make one with 'pneumoscreen tokens create USER' and give it as --token or in "
@@ -50,10 +50,15 @@ def find_token(url: str, token: str | None, data_dir: Path) -> str:
     return token
 
 
-def _read_token(file: Path) -> str | None:
+def served_url(data_dir: Path) -> str | None:
+    """Return the address that `serve` gave to the server on a data folder; None where none runs."""
+    return (_read(data_dir / URL_FILE) or "").strip() or None
+
+
+def _read(file: Path) -> str | None:
     try:
         return file.read_text()
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise CommandFailed(f"The token file {file} could not be read: {error}") from error
+        raise CommandFailed(f"The file {file} could not be read: {error}") from error

@@ -1,5 +1,6 @@
 """`pneumoscreen doctor`: what this machine has and lacks, and what to do about it. Looks, changes nothing."""
 
+import fcntl
 import importlib.util
 import os
 import shutil
@@ -18,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cli.broker import find_server
 from cli.database import open_database, read_settings
+from cli.datafolder import LOCK_FILE
 from cli.errors import CommandFailed
 from cli.report import make_console
 from cli.users import DATA_DIR
@@ -30,6 +32,7 @@ OLDEST, NEWEST = (3, 11), (3, 13)
 GIB: Final = 1024**3
 LITTLE_DISK, NO_DISK = 5 * GIB, GIB // 2
 """300,000 films of a 224 px set, or 20,000 originals, take about 5 GiB."""
+
 
 _BACKENDS: Final = {"auto": ("openvino", "tensorflow"), "openvino": ("openvino",), "tensorflow": ("tensorflow",)}
 
@@ -88,11 +91,26 @@ def check_data_folder(settings: Settings, _port: int) -> Finding:
         return Finding("Data folder", Level.FAIL, f"{folder} cannot be written", advice)
     free = shutil.disk_usage(folder).free
     found = f"{settings.data_dir}, {free / GIB:,.1f} GiB free"
+    if is_served(settings.data_dir):
+        found += "; a server is running on it"
     if free < NO_DISK:
         return Finding("Data folder", Level.FAIL, found, "Free disk space: films would be refused.")
     if free < LITTLE_DISK:
         return Finding("Data folder", Level.WARN, found, "Free disk space, or move the data folder to a larger disk.")
     return Finding("Data folder", Level.OK, found)
+
+
+def is_served(folder: Path) -> bool:
+    """Say whether a server holds a data folder: `serve` locks the file `lock` in it for as long as it runs."""
+    try:
+        with (folder / LOCK_FILE).open("rb") as file:
+            # A shared lock, so that two who look at once do not take each other for a server.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # There is no such file, or none that this account may read: no server of its own.
+        return False
+    return False
 
 
 def check_database(settings: Settings, _port: int) -> Finding:
@@ -120,6 +138,8 @@ def check_database(settings: Settings, _port: int) -> Finding:
 def check_redis(settings: Settings, _port: int) -> Finding:
     """Ask the Redis that is set; where none is set, find the program to embed."""
     if "redis_url" not in settings.model_fields_set:
+        if is_served(settings.data_dir):
+            return Finding("Redis", Level.OK, "run by the server on this folder")
         try:
             return Finding("Redis", Level.OK, f"{find_server()} will be started by 'serve'")
         except PneumoScreenError as error:

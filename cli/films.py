@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from shared.intake import ZIP_SIGNATURES, display_name
+from shared.intake import FILE_NAME_LENGTH, ZIP_SIGNATURES, display_name
 from shared.settings import MIB
 
 BATCH_BYTES: Final = 8 * MIB
@@ -37,6 +37,17 @@ class LocalFile:
     def is_shown_as(self, name: str) -> bool:
         """Compare with a name that came back; a multipart header writes a quotation mark as %22 (WHATWG HTML)."""
         return self.sent_name.replace("%22", '"') == name.replace("%22", '"')
+
+    def entry_of(self, shown: str) -> str:
+        """Return the path inside this ZIP of an entry that the server shows as `archive.zip/path`.
+
+        The server keeps the end of a long name, so of the ZIP's name only an end, or nothing, may be in front.
+        """
+        # The server reads every %22 of a multipart header as a quotation mark, also one that stood in the name.
+        front = f"{self.sent_name}/".replace("%22", '"')
+        cuts = range(len(front)) if len(shown) >= FILE_NAME_LENGTH else range(1)
+        cut = next((cut for cut in cuts if shown.startswith(front[cut:])), len(front))
+        return shown[len(front) - cut :]
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
+from cli.datafolder import TOKEN_FILE
 from shared import accounts
 from shared.audit import Action, record
 from shared.db import Database
@@ -18,7 +19,6 @@ from shared.tables import Role, User
 log = logging.getLogger(__name__)
 
 FIRST_USER = "admin"
-TOKEN_FILE = "token"  # noqa: S105  # the name of a file
 SAMPLES_FOLDER = "samples"
 
 

@@ -89,7 +89,7 @@ def _span_results(file: LocalFile, span: Span | None, by_position: dict[int, Row
     for row in rows:
         # A ZIP that was refused as a whole has one row with its own name.
         is_entry = file.is_zip and not file.is_shown_as(row.file)
-        yield _result(row, f"{file.name}/{row.file}" if is_entry else file.name)
+        yield _result(row, f"{file.name}/{file.entry_of(row.file)}" if is_entry else file.name)
 
 
 def _result(row: Row, name: str) -> Result:

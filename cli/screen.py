@@ -10,7 +10,7 @@ from typing import Final
 
 import click
 
-from cli.address import DEFAULT_URL, find_token, read_url
+from cli.address import DEFAULT_URL, find_token, read_url, served_url
 from cli.client import Api
 from cli.errors import CommandFailed
 from cli.films import LocalFile, Unreadable, collect
@@ -138,11 +138,11 @@ def exit_status(results: Sequence[Result], waited: bool) -> int:
 
 @click.command(context_settings={"show_default": True})
 @click.argument("paths", metavar="PATH...", nargs=-1, type=click.Path(exists=True))
-@click.option("--url", envvar="PNEUMOSCREEN_URL", default=DEFAULT_URL, help="Address of the server.")
+@click.option("--url", envvar="PNEUMOSCREEN_URL", help="Address. Default: the server on the data folder.")
 @click.option("--token", envvar="PNEUMOSCREEN_TOKEN", help="API token. Better given as PNEUMOSCREEN_TOKEN.")
 @click.option(
     "--data-dir", envvar="PNEUMOSCREEN_DATA_DIR", default="var", type=click.Path(path_type=Path),
-    help="Data folder of a server on this machine, to read its token.",
+    help="Data folder of a server on this machine, to read its address and token.",
 )  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write all rows to this .csv or .json file.")
 @click.option("--name", help="Name of the job. Default: that of the first PATH.")
@@ -152,8 +152,8 @@ def exit_status(results: Sequence[Result], waited: bool) -> int:
 @click.option("--patience", default=PATIENCE, type=click.FloatRange(min=0), help="Seconds to wait for a lost server.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 def screen(
-    *, paths: tuple[str, ...], url: str, token: str | None, data_dir: Path, output: Path | None, name: str | None,
-    job_id: uuid.UUID | None, cancel: bool, no_wait: bool, patience: float, quiet: bool,
+    *, paths: tuple[str, ...], url: str | None, token: str | None, data_dir: Path, output: Path | None,
+    name: str | None, job_id: uuid.UUID | None, cancel: bool, no_wait: bool, patience: float, quiet: bool,
 ) -> None:  # fmt: skip
     """Screen films: files, folders and ZIPs.
 
@@ -165,7 +165,7 @@ def screen(
         raise click.UsageError("--cancel goes with --job and without PATH.")
     if output is not None:
         check_output(output)
-    url = read_url(url)
+    url = read_url(url or served_url(data_dir) or DEFAULT_URL)
     display = choose_display(quiet)
     with Api(url, find_token(url, token, data_dir), patience=patience, note=display.note) as api:
         wish = Wish(paths, name or "", str(job_id) if job_id else None, cancel, wait=not no_wait)
@@ -174,6 +174,8 @@ def screen(
         write_results(results, output)
     if not quiet:
         show(results, make_console())
+    if output is not None and not quiet:
+        click.echo(f"Wrote {len(results):,} row{'' if len(results) == 1 else 's'} to {output}.", err=True)
     raise SystemExit(exit_status(results, waited=not no_wait))
 
 

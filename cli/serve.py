@@ -20,6 +20,7 @@ import httpx
 from pydantic import SecretStr
 
 from cli import broker, first_start
+from cli.datafolder import LOCK_FILE, URL_FILE
 from cli.processes import Supervisor, sweep_command, web_command, worker_command
 from migrations.schema import upgrade
 from shared.db import Database
@@ -31,8 +32,6 @@ from shared.settings import PREFIX, Settings, load_settings
 START_SECONDS: Final = 120.0
 LOOK_SECONDS: Final = 0.2
 WEB_THREADS: Final = 32
-URL_FILE: Final = "url"
-"""Where this computer's command line finds the address of the server that runs on a data folder."""
 
 
 @click.command()
@@ -62,7 +61,7 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 @contextmanager
 def _only_one(data_dir: Path) -> Iterator[None]:
     """Hold the data folder: two servers on one folder would start two Redis servers on one file."""
-    with (data_dir / "lock").open("w") as file:
+    with (data_dir / LOCK_FILE).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -93,7 +92,7 @@ def _serve(settings: Settings, host: str, port: int, workers: int, verbose: bool
         supervisor.start("worker", worker_command(workers))
         supervisor.start("sweep", sweep_command())
         first_start.keep_samples(settings.data_dir)
-        url = f"http://{host}:{port}"
+        url = f"http://{_reachable(host)}:{port}"
         (settings.data_dir / URL_FILE).write_text(url)
         _announce(_wait_until_ready(supervisor, settings, url), url, secret, settings)
         while True:
@@ -105,6 +104,11 @@ def _serve(settings: Settings, host: str, port: int, workers: int, verbose: bool
         supervisor.stop()
         (settings.data_dir / URL_FILE).unlink(missing_ok=True)
         shutil.rmtree(run_folder, ignore_errors=True)
+
+
+def _reachable(host: str) -> str:
+    """Return an address of this machine for a server that listens on all of them."""
+    return "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104  # compared, not bound
 
 
 def _with_broker(settings: Settings, run_folder: Path, supervisor: Supervisor) -> Settings:

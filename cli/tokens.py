@@ -12,7 +12,7 @@ from sqlalchemy.orm import joinedload
 from cli.database import transaction
 from cli.errors import CommandFailed
 from cli.report import make_console
-from cli.users import DATA_DIR
+from cli.users import SHARED_DATA_DIR
 from shared import accounts
 from shared.audit import Action, record
 from shared.db import now
@@ -20,17 +20,16 @@ from shared.tables import ApiToken
 
 
 @click.group()
-@DATA_DIR
-@click.pass_context
-def tokens(context: click.Context, data_dir: Path | None) -> None:
+@SHARED_DATA_DIR
+def tokens() -> None:
     """Make, list and revoke API tokens. What changes is written to the audit trail."""
-    context.obj = data_dir
 
 
 @tokens.command("create")
 @click.argument("user")
 @click.option("--name", default="command line", show_default=True, help="What the token is for; at most 64 characters.")
 @click.option("--days", type=click.IntRange(1, 3650), help="Days until it ends. Default: it does not end by itself.")
+@SHARED_DATA_DIR
 @click.pass_obj
 def create_token(data_dir: Path | None, user: str, name: str, days: int | None) -> None:
     """Make a token for USER and print it, this once."""
@@ -46,6 +45,7 @@ def create_token(data_dir: Path | None, user: str, name: str, days: int | None) 
 
 
 @tokens.command("list")
+@SHARED_DATA_DIR
 @click.pass_obj
 def list_tokens(data_dir: Path | None) -> None:
     """List the tokens, the newest first; the tokens themselves are not kept."""
@@ -62,6 +62,7 @@ def list_tokens(data_dir: Path | None) -> None:
 
 @tokens.command("revoke")
 @click.argument("token_id", metavar="ID", type=click.UUID)
+@SHARED_DATA_DIR
 @click.pass_obj
 def revoke_token(data_dir: Path | None, token_id: uuid.UUID) -> None:
     """Revoke the token ID, as 'tokens list' gives it."""

@@ -1,6 +1,7 @@
 """`pneumoscreen users`: accounts, on the database itself."""
 
 from pathlib import Path
+from typing import Final
 
 import click
 from rich.table import Table
@@ -8,31 +9,41 @@ from rich.text import Text
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from cli.address import DEFAULT_URL, read_url
-from cli.database import transaction
+from cli.address import DEFAULT_URL, read_url, served_url
+from cli.database import read_settings, transaction
 from cli.report import make_console
 from shared import accounts
 from shared.audit import Action, record
 from shared.tables import Role, User
 
 ROLES = click.Choice([role.value for role in Role])
-DATA_DIR = click.option(
+_DATA_DIR_HELP: Final = "Data folder of the embedded database. Default: PNEUMOSCREEN_DATA_DIR or var."
+DATA_DIR = click.option("--data-dir", type=click.Path(path_type=Path), help=_DATA_DIR_HELP)
+
+
+def _keep_data_dir(context: click.Context, _parameter: click.Parameter, data_dir: Path | None) -> None:
+    if data_dir is not None:
+        context.obj = data_dir
+
+
+SHARED_DATA_DIR = click.option(
     "--data-dir",
     type=click.Path(path_type=Path),
-    help="Data folder of the embedded database. Default: PNEUMOSCREEN_DATA_DIR or var.",
+    help=_DATA_DIR_HELP,
+    expose_value=False,
+    callback=_keep_data_dir,
 )
-"""An option that users and tokens share."""
+"""The same for a group and its commands: it may stand before or after the command's name, and becomes `obj`."""
 
 
 @click.group()
-@DATA_DIR
-@click.pass_context
-def users(context: click.Context, data_dir: Path | None) -> None:
+@SHARED_DATA_DIR
+def users() -> None:
     """List, add and change accounts. What changes is written to the audit trail."""
-    context.obj = data_dir
 
 
 @users.command("list")
+@SHARED_DATA_DIR
 @click.pass_obj
 def list_users(data_dir: Path | None) -> None:
     """List the accounts."""
@@ -48,6 +59,7 @@ def list_users(data_dir: Path | None) -> None:
 @users.command("add")
 @click.argument("name")
 @click.option("--role", type=ROLES, required=True, help="technician: sends films; reader: sees all; admin: governs.")
+@SHARED_DATA_DIR
 @click.pass_obj
 def add_user(data_dir: Path | None, name: str, role: str) -> None:
     """Add the account NAME; it has no password until one is set."""
@@ -59,11 +71,16 @@ def add_user(data_dir: Path | None, name: str, role: str) -> None:
 
 @users.command("link")
 @click.argument("name")
-@click.option("--url", envvar="PNEUMOSCREEN_URL", default=DEFAULT_URL, show_default=True, help="Address of the pages.")
+@click.option(
+    "--url",
+    envvar="PNEUMOSCREEN_URL",
+    help=f"Address of the pages. Default: that of the server on the data folder, else {DEFAULT_URL}.",
+)
+@SHARED_DATA_DIR
 @click.pass_obj
-def link_user(data_dir: Path | None, name: str, url: str) -> None:
+def link_user(data_dir: Path | None, name: str, url: str | None) -> None:
     """Print an address that signs NAME in once, within a day."""
-    url = read_url(url)
+    url = read_url(url or _find_url(data_dir))
     with transaction(data_dir) as session:
         user = accounts.get_user(session, name)
         if not user.is_active:
@@ -73,9 +90,22 @@ def link_user(data_dir: Path | None, name: str, url: str) -> None:
     click.echo(f"{url}/sign-in/link/{secret}")
 
 
+def _find_url(data_dir: Path | None) -> str:
+    folder = read_settings(data_dir).data_dir
+    url = served_url(folder)
+    if url is None:
+        click.echo(
+            f"{folder} holds no address of a running server, so the link is for {DEFAULT_URL}. If the pages are "
+            "elsewhere, name their address with --url or PNEUMOSCREEN_URL.",
+            err=True,
+        )
+    return url or DEFAULT_URL
+
+
 @users.command("password")
 @click.argument("name")
 @click.password_option(prompt="New password", help="Asked for, and not shown, unless it is given here.")
+@SHARED_DATA_DIR
 @click.pass_obj
 def set_password(data_dir: Path | None, name: str, password: str) -> None:
     """Set the password of NAME and end its sessions."""
@@ -89,11 +119,14 @@ def set_password(data_dir: Path | None, name: str, password: str) -> None:
 @users.command("role")
 @click.argument("name")
 @click.argument("role", type=ROLES)
+@SHARED_DATA_DIR
 @click.pass_obj
 def set_role(data_dir: Path | None, name: str, role: str) -> None:
     """Give NAME another role."""
     with transaction(data_dir) as session:
         user = accounts.get_user(session, name)
+        if Role(role) is not Role.ADMIN:
+            _refuse_last_admin(session, user)
         user.role = Role(role)
         _record(session, user)
     click.echo(f"{name} is {role} now.")
@@ -101,11 +134,13 @@ def set_role(data_dir: Path | None, name: str, role: str) -> None:
 
 @users.command("disable")
 @click.argument("name")
+@SHARED_DATA_DIR
 @click.pass_obj
 def disable_user(data_dir: Path | None, name: str) -> None:
     """Keep NAME out: sessions end, passwords, links and tokens open nothing. Its jobs and films stay."""
     with transaction(data_dir) as session:
         user = accounts.get_user(session, name)
+        _refuse_last_admin(session, user)
         user.is_active = False
         user.session_epoch += 1
         _record(session, user)
@@ -114,6 +149,7 @@ def disable_user(data_dir: Path | None, name: str) -> None:
 
 @users.command("enable")
 @click.argument("name")
+@SHARED_DATA_DIR
 @click.pass_obj
 def enable_user(data_dir: Path | None, name: str) -> None:
     """Let NAME in again."""
@@ -122,6 +158,17 @@ def enable_user(data_dir: Path | None, name: str) -> None:
         user.is_active = True
         _record(session, user)
     click.echo(f"{name} may sign in again.")
+
+
+def _refuse_last_admin(session: Session, user: User) -> None:
+    """Raise AccountRefused where no other admin may sign in."""
+    # Locked, so that of two commands that each take away one of two admins the second sees what the first did.
+    wanted = select(User.id).where(User.role == Role.ADMIN, User.is_active).order_by(User.id).with_for_update()
+    if session.scalars(wanted).all() == [user.id]:
+        raise accounts.AccountRefused(
+            f"{user.name} is the last admin who may sign in. Make another one first: "
+            "'pneumoscreen users role NAME admin' or 'pneumoscreen users enable NAME'."
+        )
 
 
 def _record(session: Session, user: User) -> None:

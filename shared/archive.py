@@ -126,11 +126,13 @@ def _unpack(file_name: str, archive: zipfile.ZipFile, store: Store, settings: Se
     if not films:
         yield reject(file_name, Rejection.ZIP_EMPTY, "The ZIP holds no files. Add the films and send it again.")
     for entry in films:
-        yield _unpack_entry(archive, entry, store, settings)
+        yield _unpack_entry(file_name, archive, entry, store, settings)
 
 
-def _unpack_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, store: Store, settings: Settings) -> Received:
-    name = display_name(entry.filename)
+def _unpack_entry(
+    file_name: str, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, store: Store, settings: Settings
+) -> Received:
+    name = _entry_name(file_name, entry.filename)
     try:
         _refuse_hostile(entry, settings)
         with archive.open(entry) as file:
@@ -143,6 +145,14 @@ def _unpack_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, store: Store
         return _damaged(name)  # bz2 says so with an OSError that no system call made
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, ValueError, OverflowError):
         return _damaged(name)
+
+
+def _entry_name(file_name: str, entry: str) -> str:
+    """Name an entry `archive.zip/path/in/zip.png`, so that films of two ZIPs can be told apart.
+
+    Of a name that is too long the end is kept, which is the entry's.
+    """
+    return display_name(f"{display_name(file_name)}/{display_name(entry)}")
 
 
 def _damaged(name: str) -> Received:

@@ -143,6 +143,10 @@ def read_rows(path: str) -> dict[str, dict[str, str]]:
     return found
 
 
+# With the longest of the ZIPs below the name is too long for the server, which keeps its end.
+LONG_ENTRY = "a/b" * 100 + ".jpg"
+
+
 def zipped(entries: dict[str, bytes]) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
@@ -175,8 +179,10 @@ def test_every_kind_of_file_is_accounted_for(stack: Stack) -> None:
         "../out.jpg": film,
         "in.zip": zipped({"a.jpg": film}),
         "t.txt": b"t",
+        LONG_ENTRY: film,
     }
-    for name, data in {**good, **bad, "z/one.zip": zipped(entries), "z/two.zip": zipped(entries)}.items():
+    zips = ("z/one", 'z/"two" 100%22', "z/" + "3" * 230)
+    for name, data in {**good, **bad, **{f"{z}.zip": zipped(entries) for z in zips}}.items():
         path = Path("films", name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
@@ -186,10 +192,11 @@ def test_every_kind_of_file_is_accounted_for(stack: Stack) -> None:
     rows = read_rows("r.csv")
     status = {name: row["status"] for name, row in rows.items()}
     inside = {"s/1.jpg": "DONE", "s/2.jpg": "DONE", "../out.jpg": "REJECTED", "in.zip": "REJECTED", "t.txt": "REJECTED"}
+    inside |= {LONG_ENTRY: "DONE"}
     assert status == {
         **{f"films/{name}": "DONE" for name in good},
         **{f"films/{name}": "REJECTED" for name in bad},
-        **{f"films/z/{z}.zip/{name}": state for z in ("one", "two") for name, state in inside.items()},
+        **{f"films/{z}.zip/{name}": state for z in zips for name, state in inside.items()},
     }
     assert all(row["error"] for row in rows.values() if row["status"] == "REJECTED")
     assert rows["films/a/plain.jpg"]["label"] == "PNEUMONIA"

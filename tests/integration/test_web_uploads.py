@@ -347,8 +347,8 @@ def test_a_zip_gives_its_good_films_and_names_its_bad_ones(site: Site, client: F
     assert body is not None
     assert (body["received"], body["queued"]) == (4, 2)
     assert [(r["file"], r["code"]) for r in body["rejected"]] == [
-        ("../b.jpeg", "zip_entry_unsafe_name"),
-        ("w/c.txt", "unknown_format"),
+        ("ward.zip/../b.jpeg", "zip_entry_unsafe_name"),
+        ("ward.zip/w/c.txt", "unknown_format"),
     ]
     assert list(site.settings.data_dir.parent.rglob("b.jpeg")) == []
 

@@ -92,22 +92,44 @@ def test_pixels_between_our_limit_and_the_decoders_are_refused(receive) -> None:
     assert codes(receive("a.png", encode(draw(4), "PNG"), max_film_pixels=1000)) == {"a.png": "too_many_pixels"}
 
 
-def test_a_zip_with_folders_gives_each_film_under_its_own_name(receive) -> None:
+def test_a_zip_with_folders_gives_each_film_under_the_zips_name_and_its_own(receive) -> None:
     data = zipped({"ward/": b"", "ward/a.jpg": FILM, "ward/deep/b.jpg": encode(draw(5)), "c.txt": b"notes"})
-    assert codes(receive("films.zip", data)) == {"ward/a.jpg": None, "ward/deep/b.jpg": None, "c.txt": "unknown_format"}
+    assert codes(receive("up/films.zip", data)) == {
+        "up/films.zip/ward/a.jpg": None,
+        "up/films.zip/ward/deep/b.jpg": None,
+        "up/films.zip/c.txt": "unknown_format",
+    }
+
+
+@pytest.mark.parametrize(
+    ("zip_name", "entry", "shown"),
+    [
+        (" a\nb\\c.zip ", "\x07 d.jpg ", "a\ufffdb/c.zip/\ufffd d.jpg"),
+        ("", "d.jpg", "unnamed/d.jpg"),
+        ("z" * 600, "e" * 100, "z" * 411 + "/" + "e" * 100),
+        ("z.zip", "e" * 600, "e" * 512),
+    ],
+)
+def test_an_entrys_name_is_made_fit_to_be_shown(receive, zip_name: str, entry: str, shown: str) -> None:
+    assert codes(receive(zip_name, zipped({entry: FILM}))) == {shown: None}
 
 
 @pytest.mark.parametrize("first", [1, 2, 3, 4])
 def test_a_zip_is_known_wherever_a_request_is_cut(store: FolderStore, settings: Settings, first: int) -> None:
     data = zipped({"a.jpg": FILM})
-    assert codes(archive.receive("films.zip", iter([data[:first], data[first:]]), store, settings)) == {"a.jpg": None}
+    assert codes(archive.receive("films.zip", iter([data[:first], data[first:]]), store, settings)) == {
+        "films.zip/a.jpg": None
+    }
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, zipfile.ZIP_DEFLATED])
 def test_a_damaged_entry_of_any_compression_costs_only_itself(receive, compression: int) -> None:
     data = bytearray(zipped({"a.jpg": FILM, "good.jpg": encode(draw(6))}, compression))
     data[60:200] = bytes(140)
-    assert codes(receive("films.zip", bytes(data))) == {"a.jpg": "zip_entry_damaged", "good.jpg": None}
+    assert codes(receive("films.zip", bytes(data))) == {
+        "films.zip/a.jpg": "zip_entry_damaged",
+        "films.zip/good.jpg": None,
+    }
 
 
 def test_a_huge_directory_is_refused_before_it_is_read(receive) -> None:
@@ -119,7 +141,7 @@ def test_a_huge_directory_is_refused_before_it_is_read(receive) -> None:
 
 def test_droppings_of_file_managers_are_passed_over(receive) -> None:
     data = zipped({"__MACOSX/._a.jpg": b"x", ".DS_Store": b"x", "Thumbs.db": b"x", "a.jpg": FILM})
-    assert codes(receive("films.zip", data)) == {"a.jpg": None}
+    assert codes(receive("films.zip", data)) == {"films.zip/a.jpg": None}
 
 
 def encrypted(data: bytes) -> bytes:
@@ -164,13 +186,16 @@ def link(name: str) -> bytes:
     ],
 )
 def test_a_hostile_entry_is_refused_and_the_others_go_on(receive, data: bytes, bad: str, code: str) -> None:
-    assert codes(receive("films.zip", data)) == {bad: code, "good.jpg": None}
+    assert codes(receive("films.zip", data)) == {f"films.zip/{bad}": code, "films.zip/good.jpg": None}
 
 
 def test_a_damaged_entry_is_refused_and_the_others_go_on(receive) -> None:
     data = bytearray(zipped({"a.jpg": FILM, "good.jpg": encode(draw(6))}, zipfile.ZIP_STORED))
     data[200] ^= 0xFF
-    assert codes(receive("films.zip", bytes(data))) == {"a.jpg": "zip_entry_damaged", "good.jpg": None}
+    assert codes(receive("films.zip", bytes(data))) == {
+        "films.zip/a.jpg": "zip_entry_damaged",
+        "films.zip/good.jpg": None,
+    }
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import select
 
+from cli.datafolder import URL_FILE
 from cli.main import main
 from migrations.schema import upgrade
 from shared import accounts
@@ -117,6 +118,55 @@ def test_an_account_is_kept_out_and_let_in_again(call: Call, rows: Database) -> 
     call("users", "role", "rita", "admin")
     assert one(rows).is_active
     assert one(rows).role is Role.ADMIN
+
+
+@pytest.mark.parametrize("taken", [("disable", "rita"), ("role", "rita", "reader")])
+def test_the_last_admin_who_may_sign_in_stays(call: Call, rows: Database, taken: tuple[str, ...]) -> None:
+    call("users", "add", "rita", "--role", "admin")
+    call("users", "add", "tom", "--role", "admin")
+    call("users", "add", "tina", "--role", "technician")
+    assert call("users", "disable", "tom").exit_code == 0
+    before = trail(rows)
+    refused = call("users", *taken)
+    assert refused.exit_code == 2
+    assert "rita is the last admin" in refused.output
+    assert (one(rows).role, one(rows).is_active, one(rows).session_epoch) == (Role.ADMIN, True, 0)
+    assert trail(rows) == before
+    assert call("users", "role", "rita", "admin").exit_code == 0
+    assert call("users", "enable", "tom").exit_code == 0
+    assert call("users", *taken).exit_code == 0
+    assert not (one(rows).is_active and one(rows).role is Role.ADMIN)
+
+
+def test_the_data_folder_may_stand_behind_the_commands_name(rows: Database, data_dir: Path) -> None:
+    def run(*arguments: str) -> Result:
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 0, result.output
+        return result
+
+    behind = ("--data-dir", str(data_dir))
+    run("users", "add", "rita", "--role", "reader", *behind)
+    assert one(rows).role is Role.READER
+    run("tokens", "create", *behind, "rita")
+    assert "rita" in run("tokens", "list", *behind).output
+    # The nearer one counts.
+    assert "rita" in run("users", "--data-dir", str(data_dir / "none"), "list", *behind).output
+
+
+def test_a_link_is_for_the_server_on_the_data_folder(
+    call: Call, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call("users", "add", "rita", "--role", "reader")
+    nowhere = call("users", "link", "rita")
+    assert nowhere.stdout.startswith("http://127.0.0.1:8000/sign-in/link/")
+    assert "--url" in nowhere.stderr
+    (data_dir / URL_FILE).write_text("http://127.0.0.1:8470\n")
+    there = call("users", "link", "rita")
+    assert there.stdout.startswith("http://127.0.0.1:8470/sign-in/link/")
+    assert there.stderr == ""
+    monkeypatch.setenv("PNEUMOSCREEN_URL", "https://x.example")
+    assert call("users", "link", "rita").stdout.startswith("https://x.example/sign-in/link/")
+    assert call("users", "link", "rita", "--url", "https://y.example").stdout.startswith("https://y.example/")
 
 
 def test_a_token_opens_until_it_is_revoked(call: Call, rows: Database) -> None:

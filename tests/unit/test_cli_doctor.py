@@ -8,7 +8,8 @@ import pytest
 from click.testing import CliRunner
 from pydantic import SecretStr
 
-from cli import doctor
+from cli import doctor, serve
+from cli.datafolder import LOCK_FILE
 from cli.doctor import GIB, Finding, Level
 from cli.main import main
 from migrations.schema import newest, upgrade
@@ -84,6 +85,18 @@ def test_the_redis_to_embed(made: Made, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("cli.broker.shutil.which", lambda _: None)
     monkeypatch.setattr("cli.broker.importlib.util.find_spec", lambda _: None)
     see(Level.FAIL, doctor.check_redis(made(), 1), "no server", "Install redis or valkey")
+
+
+def test_the_folder_of_a_server_that_runs(made: Made) -> None:
+    settings = made()
+    settings.data_dir.mkdir()
+    with serve._only_one(settings.data_dir):
+        see(Level.OK, doctor.check_redis(settings, 1), "run by the server on this folder")
+        assert "a server is running on it" in doctor.check_data_folder(settings, 1).found
+    # The file of the lock stays behind; nobody holds it any more.
+    assert (settings.data_dir / LOCK_FILE).exists()
+    see(Level.OK, doctor.check_redis(settings, 1), "will be started by 'serve'")
+    assert "running" not in doctor.check_data_folder(settings, 1).found
 
 
 def test_the_redis_that_is_set(made: Made, redis_url: str, tmp_path: Path) -> None:

@@ -97,3 +97,21 @@ def test_a_name_is_known_again_when_it_comes_back() -> None:
     assert film.sent_name == 'a "film" at 100%22\N{REPLACEMENT CHARACTER}.png'
     assert film.is_shown_as('a "film" at 100"\N{REPLACEMENT CHARACTER}.png')
     assert not film.is_shown_as("a film.png")
+
+
+@pytest.mark.parametrize(
+    ("name", "shown", "entry"),
+    [
+        ("x/z.zip", "x/z.zip/in/1.png", "in/1.png"),
+        ("x/z.zip", "x/z.zip//etc/1.png", "/etc/1.png"),
+        ("x/z.zip", "x/z.zip/x/z.zip/1.png", "x/z.zip/1.png"),
+        ('"z" 100%22.zip', '"z" 100".zip/100%22.png', "100%22.png"),
+        ("z" * 300, "z" * 11 + "/" + "e" * 500, "e" * 500),
+        ("z" * 300, "/" + "e" * 511, "e" * 511),
+        ("z.zip", "e" * 512, "e" * 512),
+        ("y" * 600, "y" * 505 + "/11.png", "11.png"),
+        ("z.zip", "in/1.png", "in/1.png"),
+    ],
+)
+def test_an_entry_is_found_behind_its_zips_name(name: str, shown: str, entry: str) -> None:
+    assert local(1, name, is_zip=True).entry_of(shown) == entry

@@ -38,7 +38,7 @@ def test_the_columns_are_the_fixed_ones() -> None:
 def test_files_zips_and_what_was_not_sent_keep_their_order() -> None:
     a, z, b = local("x/a.png"), local("x/b.zip", is_zip=True), local("x/c.png")
     gone, lost = Unreadable("x/aa.png", "gone"), local("x/lost.png")
-    rows = [row(0, "x/a.png"), row(1, "in/1.png"), row(2, "in/2.png", "REJECTED"), row(3, "x/c.png")]
+    rows = [row(0, "x/a.png"), row(1, "x/b.zip/in/1.png"), row(2, "x/b.zip/in/2.png", "REJECTED"), row(3, "x/c.png")]
     results = account(
         [a, gone, z, lost, b],
         spans((a, 0, 1), (z, 1, 2), (b, 3, 1)),

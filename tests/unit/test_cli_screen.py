@@ -83,7 +83,7 @@ class Server:
     def add(self, job: dict[str, Any], name: str, data: bytes) -> int:
         if data.startswith(b"PK\x03\x04"):
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
-                return sum(self.add(job, entry, archive.read(entry)) for entry in archive.namelist())
+                return sum(self.add(job, f"{name}/{entry}", archive.read(entry)) for entry in archive.namelist())
         good = data.startswith(b"film")
         row = {"file": name, "position": len(job["rows"]), "status": "QUEUED" if good else "REJECTED"}
         job["rows"].append(row | ({} if good else {"error": "This is no film.", "error_code": "unknown_format"}))
@@ -259,6 +259,7 @@ def test_a_folder_is_sent_screened_and_written(server: Server, films: Path, tmp_
     assert "47 files: 0 PNEUMONIA, 45 NORMAL, 2 REJECTED. Model: m@1." in result.stdout
     assert "Sent 47 of 47 files" in result.stderr
     assert "Screened 47 of 47 films" in result.stderr
+    assert result.stderr.splitlines()[-1] == "Wrote 47 rows to r.csv."
 
 
 def test_all_done_is_status_0_and_quiet_says_nothing(server: Server, films: Path) -> None:
