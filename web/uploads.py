@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from shared import archive, jobs
 from shared.audit import Action, record
-from shared.errors import JobClosed
+from shared.errors import JobClosed, UploadRefused
 from shared.intake import Received, read_chunks
 from shared.queue import ring_or_wait
 from shared.tables import Job, Priority, Source, Upload
@@ -224,9 +224,17 @@ def _receive_form() -> tuple[dict[str, str], list[Received]]:
             check_csrf_token(texts.get(CSRF_FIELD))
             needs_token = False
         received += _take(part)
+        _refuse_too_many(len(received))
     if needs_token:
         check_csrf_token(texts.get(CSRF_FIELD))
     return texts, received
+
+
+def _refuse_too_many(films: int) -> None:
+    """Bound what one request can come to when every file of it is a ZIP."""
+    most = parts().settings.max_zip_entries + parts().settings.max_films_per_upload
+    if films > most:
+        raise UploadRefused(f"One request takes at most {most:,} films, those inside ZIPs counted. Send several.")
 
 
 def _read_request() -> Iterator[TextPart | FilePart]:

@@ -383,6 +383,16 @@ def test_too_many_files_are_refused_with_the_limit(settings: Settings, sqlite_da
     assert site.count(Job) == 0
 
 
+def test_too_many_films_inside_zips_are_refused_with_the_limit(settings: Settings, sqlite_database: Database) -> None:
+    site = Site(settings, sqlite_database, max_films_per_upload=2, max_zip_entries=3)
+    client = site.token_client(site.add_user("tina"))
+    archive = make_zip(dict(FILMS[:3]))
+    answer = post_films(client, ("a.zip", archive), ("b.zip", archive))
+    assert answer.status_code == 413
+    assert "at most 5 films" in answer.json["detail"]  # type: ignore[index]
+    assert site.count(Job) == 0
+
+
 def test_a_large_form_elsewhere_is_refused(client: FlaskClient) -> None:
     answer = client.post("/api/v1/jobs", data=b"x" * 2 * MIB, content_type="application/json")
     assert answer.status_code == 413
