@@ -35,7 +35,10 @@ class Filters:
     def from_args(cls, args: Mapping[str, str]) -> Self:
         """Read filters from a query string; an empty value is none. Raises FilterError."""
         given = {_FIELDS.get(name, name): value.strip() for name, value in args.items() if value.strip()}
-        return cls(**{name: _read(name, given[name], kind) for name, kind in _READERS.items() if name in given})
+        filters = cls(**{name: _read(name, given[name], kind) for name, kind in _READERS.items() if name in given})
+        _check_range("min_confidence", filters.min_confidence, filters.max_confidence)
+        _check_range("since", filters.since, filters.until)
+        return filters
 
     def to_args(self) -> dict[str, str]:
         """Write the filters as a query string's arguments."""
@@ -84,6 +87,12 @@ def _read(name: str, value: str, reader: tuple[Callable[[str], T], str]) -> T:
         return read(value)
     except ValueError as error:
         raise FilterError(_ARGUMENTS.get(name, name), f"Give {form}. Received: '{value}'.") from error
+
+
+def _check_range(name: str, start: Any, end: Any) -> None:
+    """Refuse a range whose start is after its end: it would match nothing, as if there were nothing."""
+    if start is not None and end is not None and start > end:
+        raise FilterError(name, f"Give a start that is not after the end of the range, {end}. Received: '{start}'.")
 
 
 def conditions(filters: Filters) -> Iterator[ColumnElement[bool]]:

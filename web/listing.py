@@ -1,13 +1,13 @@
 """Lists of films and jobs, a page at a time: what pages, API and exports all read."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, Self
 
-from sqlalchemy import ColumnElement, RowMapping, Select, func, select, true
+from sqlalchemy import ColumnElement, RowMapping, Select, and_, func, or_, select, true
 from sqlalchemy.orm import Session, joinedload
 
 from shared.modelspec import FilmClass, Label
@@ -26,6 +26,14 @@ class Order(StrEnum):
 
     NEWEST = "newest"
     SUSPICIOUS = "suspicious"
+
+    @classmethod
+    def from_args(cls, args: Mapping[str, str]) -> Self:
+        """Read an order from a query string, NEWEST where it names none; raise FilterError where it names another."""
+        given = args.get("order") or cls.NEWEST.value
+        if given not in list(cls):
+            raise FilterError("order", f"Give {' or '.join(cls)}. Received: '{given}'.")
+        return cls(given)
 
 
 @dataclass(frozen=True)
@@ -142,6 +150,39 @@ def list_films(  # noqa: PLR0917  # one question with six answers
     suspicious = order is Order.SUSPICIOUS
     query = _select_films(*_ROW, answered=suspicious).where(may_see(viewer), *conditions(filters))
     return _read_films(session, query, _SUSPICIOUS if suspicious else _NEWEST, cursor, limit)
+
+
+def beside(
+    session: Session, viewer: User, filters: Filters, order: Order, film: FilmRow
+) -> tuple[uuid.UUID | None, uuid.UUID | None]:
+    """Return the films before and after one in a list, found by key; none where the list cannot hold the film."""
+    suspicious = order is Order.SUSPICIOUS
+    if suspicious and film.p_pneumonia is None:
+        return None, None
+    query = _select_films(Screening.id, answered=suspicious).where(may_see(viewer), *conditions(filters))
+    place: list[tuple[Any, Any]] = [(Screening.id, film.screening_id)]
+    if suspicious:
+        place.insert(0, (Prediction.p_pneumonia, film.p_pneumonia))
+    columns = [column for column, _ in place]
+    before = query.where(_beyond(place, later=False)).order_by(*columns)
+    after = query.where(_beyond(place, later=True)).order_by(*[column.desc() for column in columns])
+    return session.scalar(before.limit(1)), session.scalar(after.limit(1))
+
+
+def _beyond(place: Sequence[tuple[Any, Any]], *, later: bool) -> ColumnElement[bool]:
+    """Match what comes later in a descending order, or earlier; the first column alone bounds the index."""
+    (column, value), *ties = place
+    strictly: ColumnElement[bool] = column < value if later else column > value
+    if not ties:
+        return strictly
+    loosely = column <= value if later else column >= value
+    return and_(loosely, or_(strictly, _beyond(ties, later=later)))
+
+
+def count_unanswered(session: Session, viewer: User, filters: Filters) -> int:
+    """Count the filtered films without a prediction, which the order SUSPICIOUS leaves out."""
+    query = _select_films(func.count()).where(may_see(viewer), Screening.prediction_id.is_(None), *conditions(filters))
+    return session.scalar(query) or 0
 
 
 def iterate_films(session: Session, viewer: User, filters: Filters, order: Order) -> Iterator[FilmRow]:

@@ -205,7 +205,7 @@ def _name_of(received: list[Received]) -> str:
         return names[0][-_NAME_LENGTH:]
     folders = {name.split("/", 1)[0] if "/" in name else None for name in names}
     folder = folders.pop() if len(folders) == 1 else None
-    return folder[:_NAME_LENGTH] if folder else f"{len(names):,} films"
+    return folder[:_NAME_LENGTH] if folder else f"{len(names):,} files"
 
 
 def _receive_form() -> tuple[dict[str, str], list[Received]]:

@@ -1,6 +1,7 @@
 """What people see when something does not go as it should: no worker, no model, no network, no scripts."""
 
 import re
+import uuid
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,8 @@ def test_a_job_waits_and_says_why_then_is_cancelled_and_retried(
     page.get_by_role("button", name="Cancel").click()
     dialog.get_by_role("button", name="Cancel the job").click()
     expect(page.get_by_role("link", name="Cancelled 2")).to_be_visible()
+    expect(page.locator("#job-head .state")).to_have_text("Cancelled, 0 of 2 screened")
+    expect(page.locator(".job-percent")).to_have_text("0%")
     page.get_by_role("button", name="Retry 2 films").click()
     expect(page.get_by_role("link", name="Waiting 2")).to_be_visible()
 
@@ -105,6 +108,96 @@ def test_a_full_disk_is_said_and_the_rest_can_be_sent_later(
     expect(page.locator("table.films tbody tr")).to_have_count(2)
 
 
+def test_a_server_that_is_away_is_said_at_once_and_counted_down(
+    quiet_server: Server, visitor: Visitor, films: Path
+) -> None:
+    page = visitor.open(quiet_server.link())
+    visitor.expected = ("ERR_CONNECTION_REFUSED",)
+    trouble = page.locator("#trouble")
+    for address in ("**/api/v1/jobs", "**/close"):
+        page.route(address, lambda route: route.abort("connectionrefused"), times=2)
+        upload(page, quiet_server, films)
+        expect(trouble).to_have_text("The server does not answer. Trying again in 1 s.", timeout=2_000)
+        expect(trouble).to_have_text("The server does not answer. Trying again in 2 s.")
+        expect(trouble).to_have_text("The server does not answer. Trying again in 1 s.")
+        page.wait_for_url("**/jobs/*")
+        expect(page.locator("table.films tbody tr")).to_have_count(2)
+
+
+def test_an_upload_goes_on_after_a_sign_in_in_another_tab(quiet_server: Server, visitor: Visitor, films: Path) -> None:
+    name = f"person-{uuid.uuid4().hex[:8]}"
+    page = visitor.open(quiet_server.link(name))
+    visitor.expected = ("401", "403")
+    page.goto(quiet_server.url)
+    page.context.clear_cookies()
+    page.locator("#files").set_input_files([str(films / "first.jpeg"), str(films / "second.jpeg")])
+    page.get_by_role("button", name="Screen 2 files").click()
+    trouble = page.locator("#trouble")
+    expect(trouble).to_contain_text("You have been signed out. Sign in in another tab, then press Try again.")
+    again = page.get_by_role("button", name="Try again")
+    again.click()
+    expect(trouble).to_contain_text("You have been signed out.")
+    tab = page.context.new_page()
+    tab.goto(quiet_server.link(name))
+    with tab.expect_navigation():
+        tab.get_by_role("button", name="Sign in").click()
+    again.click()
+    page.wait_for_url("**/jobs/*")
+    expect(page.locator("table.films tbody tr")).to_have_count(2)
+
+
+def test_a_page_older_than_its_session_gets_a_fresh_token(quiet_server: Server, visitor: Visitor, films: Path) -> None:
+    name = f"person-{uuid.uuid4().hex[:8]}"
+    page = visitor.open(quiet_server.link(name))
+    visitor.expected = ("403",)
+    page.goto(quiet_server.url)
+    tab = page.context.new_page()
+    tab.goto(quiet_server.link(name))
+    with tab.expect_navigation():
+        tab.get_by_role("button", name="Sign in").click()
+    page.locator("#files").set_input_files([str(films / "first.jpeg"), str(films / "second.jpeg")])
+    page.get_by_role("button", name="Screen 2 files").click()
+    expect(page.locator("#trouble")).to_contain_text("You have signed in anew since this page was loaded.")
+    page.get_by_role("button", name="Try again").click()
+    page.wait_for_url("**/jobs/*")
+    expect(page.locator("table.films tbody tr")).to_have_count(2)
+
+
+def test_films_keep_the_order_in_which_they_were_chosen(quiet_server: Server, visitor: Visitor, films: Path) -> None:
+    page = visitor.open(quiet_server.link())
+    page.goto(quiet_server.url)
+    # Three batches of at most 20 files; the first has the most bytes and would arrive last beside the others.
+    names = [f"{number:02}.jpeg" for number in range(50)]
+    film = (films / "first.jpeg").read_bytes()
+    payloads = [film + bytes([number]) * (300_000 if number < 20 else 1) for number in range(50)]
+    folder = films / "many"
+    folder.mkdir()
+    for name, data in zip(names, payloads, strict=True):
+        (folder / name).write_bytes(data)
+    page.locator("#files").set_input_files([str(folder / name) for name in names])
+    page.get_by_role("button", name="Screen 50 files").click()
+    page.wait_for_url("**/jobs/*")
+    expect(page.locator("table.films tbody td.file a.name")).to_have_text(names)
+
+
+def test_an_empty_folder_is_said(quiet_server: Server, visitor: Visitor) -> None:
+    page = visitor.open(quiet_server.link())
+    page.goto(quiet_server.url)
+    page.evaluate(
+        """() => {
+            const folder = {isFile: false, isDirectory: true, name: "empty",
+                createReader: () => ({readEntries: (found) => found([])})};
+            const drop = new DragEvent("drop", {bubbles: true, cancelable: true});
+            const items = [{kind: "file", webkitGetAsEntry: () => folder}];
+            Object.defineProperty(drop, "dataTransfer", {value: {types: ["Files"], items}});
+            document.getElementById("drop").dispatchEvent(drop);
+        }"""
+    )
+    expect(page.locator("#summary")).to_have_text("This folder holds no files.")
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator("#drop")).to_be_visible()
+
+
 def test_an_upload_can_be_cancelled(quiet_server: Server, visitor: Visitor, films: Path) -> None:
     page = visitor.open(quiet_server.link())
     page.route("**/films", lambda _: None)  # no answer ever comes
@@ -112,7 +205,9 @@ def test_an_upload_can_be_cancelled(quiet_server: Server, visitor: Visitor, film
     page.get_by_role("button", name="Cancel the upload").click()
     page.wait_for_url("**/jobs/*")
     expect(page.locator("#job")).to_have_attribute("data-state", "FINISHED")
-    expect(page.get_by_text("2 films of the 2 announced did not arrive")).to_be_visible()
+    expect(page.locator("#job-head .state")).to_have_text("Incomplete, 2 of 2 films were not received")
+    expect(page.locator("#job-waiting .note-bad")).to_contain_text("2 of 2 films were not received")
+    expect(page.locator(".job-percent")).to_have_text("0%")
     with quiet_server.database.read() as session:
         films_kept = select(func.count()).where(Screening.job_id == func.replace(job_id(page), "-", ""))
         assert session.scalar(films_kept) == 0

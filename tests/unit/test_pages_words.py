@@ -1,5 +1,6 @@
 """The words and numbers of the pages: nothing the code knows goes without words, and figures read as they should."""
 
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -8,8 +9,10 @@ from shared.errors import Rejection
 from shared.leases import LOST_CODE
 from shared.modelspec import FilmClass, Label
 from shared.states import State
+from web.filters import Filters
 from web.pages import shown, words
-from web.progress import FINISHED, RECEIVING, SCREENING
+from web.pages.standing import standing
+from web.progress import FINISHED, RECEIVING, SCREENING, JobState, Progress
 
 
 def test_everything_has_words() -> None:
@@ -86,3 +89,39 @@ def test_times_are_utc_for_machines_and_people() -> None:
 
 def test_bars_stay_inside_their_frame() -> None:
     assert [shown.share(value) for value in (-0.1, 0.12345, 1.2)] == ["0.00%", "12.35%", "100.00%"]
+
+
+def progress(state: JobState, expected: int | None = None, **counts: int) -> Progress:
+    films = {state: counts.get(state, 0) for state in State}
+    settled = sum(counts.values()) - films[State.QUEUED] - films[State.RUNNING]
+    return Progress(state, sum(counts.values()), expected, films, settled, 100.0, None, None)
+
+
+@pytest.mark.parametrize(
+    ("job", "kind", "text", "percent"),
+    [
+        (progress(FINISHED, 3, DONE=2, REJECTED=1), "FINISHED", "Finished", 100),
+        (progress(FINISHED, 1400, DONE=256, CANCELLED=1144), "CANCELLED", "Cancelled, 256 of 1,400 screened", 18),
+        (progress(FINISHED, 240, DONE=80), "FAILED", "Incomplete, 160 of 240 films were not received", 33),
+        (progress(FINISHED, 1), "FAILED", "Incomplete, 1 of 1 film was not received", 0),
+        (progress(FINISHED, 9, DONE=2, CANCELLED=1), "CANCELLED", "Cancelled, 2 of 9 screened", 22),
+        (progress(SCREENING, 4, DONE=1, QUEUED=1), SCREENING, "Screening, 2 of 4 films were not received", 25),
+        (progress(RECEIVING, 4, DONE=1, QUEUED=1), RECEIVING, "Receiving", 25),
+        (progress(FINISHED), "FINISHED", "Finished", 100),
+    ],
+)
+def test_a_job_that_was_cut_short_never_reads_as_finished(job: Progress, kind: str, text: str, percent: int) -> None:
+    stands = standing(job)
+    assert (stands.kind, stands.text, int(stands.percent)) == (kind, text, percent)
+
+
+def test_every_filter_has_the_name_of_its_field() -> None:
+    given = {field.name for field in fields(Filters)} - {"job_id"} | {"job", "order", "cursor"}
+    assert set(words.FILTERS) == given
+
+
+def test_a_refused_field_is_named_as_on_the_page() -> None:
+    assert words.refused("since: Give a day.") == "Sent from (UTC): Give a day."
+    assert words.refused("cursor: Take it from the answer before, unchanged.").startswith("The address names a page")
+    assert words.refused("files: Send at least one film. Received: none.").startswith("No film was chosen.")
+    assert words.refused("The two new passwords differ.") == "The two new passwords differ."

@@ -66,3 +66,23 @@ def test_what_cannot_be_used_is_named(name: str, value: str) -> None:
         Filters.from_args({name: value})
     assert caught.value.field == name
     assert "Received" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("args", "field"),
+    [
+        ({"since": "2026-02-01", "until": "2026-01-31"}, "since"),
+        ({"min_confidence": "0.9", "max_confidence": "0.5"}, "min_confidence"),
+    ],
+)
+def test_a_range_that_ends_before_it_starts_is_refused(args: dict[str, str], field: str) -> None:
+    with pytest.raises(FilterError, match="not after the end of the range") as caught:
+        Filters.from_args(args)
+    assert caught.value.field == field
+    assert all(value in caught.value.message for value in args.values())
+
+
+def test_a_range_may_start_where_it_ends() -> None:
+    args = {"since": "2026-01-31", "until": "2026-01-31", "min_confidence": "0.5", "max_confidence": "0.5"}
+    filters = Filters.from_args(args)
+    assert (filters.since, filters.min_confidence) == (filters.until, filters.max_confidence)

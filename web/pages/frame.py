@@ -8,11 +8,13 @@ from flask import Blueprint, g
 from shared.modelspec import ModelSpec
 from shared.tables import User
 from web.pages import shown, words
+from web.pages.standing import standing
 from web.parts import parts
 from web.progress import model_problem, model_spec
 
 blueprint = Blueprint("frame", __name__)
 shown.register(blueprint)
+blueprint.add_app_template_filter(standing)
 # A global, because imported macros see no context.
 blueprint.record_once(lambda state: state.app.jinja_env.globals.update(words=words))
 

@@ -13,14 +13,14 @@ from shared.states import State
 from shared.tables import Job, Model
 from web.auth import requires
 from web.export import FORMATS, export_films
-from web.listing import FilterError, Filters, Order, Page, get_job, list_films
+from web.listing import FilterError, Filters, Order, Page, count_unanswered, get_job, list_films
 from web.pages import words
 from web.parts import parts
 
 blueprint = Blueprint("history", __name__)
 
 FILMS_A_PAGE = 50
-CONFIDENCES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+CONFIDENCES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 
 @dataclass(frozen=True)
@@ -36,23 +36,26 @@ class Chip:
 def index() -> ResponseReturnValue:
     """Show one page of what is filtered."""
     try:
-        filters, order, problem = Filters.from_args(request.args), _order(), None
+        filters, order, problem = Filters.from_args(request.args), Order.from_args(request.args), None
     except FilterError as error:
-        filters, order, problem = Filters(), Order.NEWEST, str(error)
+        filters, order = Filters(), Order.NEWEST
+        problem = f"{words.FILTERS.get(error.field, error.field)}: {error.message}"
     with parts().database.read() as db:
         page = Page([])
         if problem is None:
             page = list_films(db, g.user, filters, order, request.args.get("cursor") or None, FILMS_A_PAGE)
         job = get_job(db, g.user, filters.job_id) if filters.job_id else None
         models = _model_names(db)
+        unanswered = 0 if problem or order is Order.NEWEST else count_unanswered(db, g.user, filters)
     values = filters.to_args()
     shown = render_template(
         "history/index.html",
         page=page,
+        unanswered=unanswered,
         problem=problem,
         values=values,
         order=order.value,
-        exported={**values, "order": order.value},
+        listed={**values, "order": order.value},
         models=models,
         active=_chips(values, order, job),
         confidences=_confidences,
@@ -69,15 +72,7 @@ def export() -> ResponseReturnValue:
     form = request.args.get("format", FORMATS[0])
     if form not in FORMATS:
         raise FilterError("format", f"Give {' or '.join(FORMATS)}. Received: '{form}'.")
-    return export_films(Filters.from_args(request.args), _order(), form)
-
-
-def _order() -> Order:
-    given = request.args.get("order") or Order.NEWEST.value
-    try:
-        return Order(given)
-    except ValueError as error:
-        raise FilterError("order", f"Give {' or '.join(Order)}. Received: '{given}'.") from error
+    return export_films(Filters.from_args(request.args), Order.from_args(request.args), form)
 
 
 def _turn(cursor: str | None, values: dict[str, str], order: Order) -> str | None:
@@ -114,8 +109,8 @@ def _say(name: str, value: str, job: Job | None) -> str:
         "label": lambda: f"Label: {words.LABELS[Label(value)].name}",
         "min_confidence": lambda: f"Confidence from {float(value) * 100:g}%",
         "max_confidence": lambda: f"Confidence to {float(value) * 100:g}%",
-        "since": lambda: f"Sent from {value}",
-        "until": lambda: f"Sent to {value}",
+        "since": lambda: f"Sent from {value} (UTC)",
+        "until": lambda: f"Sent to {value} (UTC)",
         "job": lambda: f"Job: {job.name if job else value}",
         "model": lambda: f"Model: {value}",
         "text": lambda: f"File name contains: {value}",

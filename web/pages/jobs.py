@@ -15,7 +15,7 @@ from web.listing import job_rows, list_jobs
 from web.pages import overview
 from web.pages.shown import plural
 from web.parts import parts
-from web.progress import job_progress, jobs_progress
+from web.progress import FINISHED, job_progress, jobs_progress
 
 blueprint = Blueprint("jobs", __name__)
 
@@ -61,8 +61,13 @@ def fragment(job_id: uuid.UUID) -> ResponseReturnValue:
 @requires()
 def cancel(job_id: uuid.UUID) -> ResponseReturnValue:
     """Stop what has not ended."""
+    with parts().database.read() as db:
+        was_finished = job_progress(db, actions.own_job(db, job_id)).state == FINISHED
     changed = actions.cancel(job_id)
-    flash(f"The job is cancelled: {plural(changed, 'film')} will not be screened.", "info")
+    if changed:
+        flash(f"The job is cancelled: {plural(changed, 'film')} will not be screened.", "info")
+    else:
+        flash("The job had already finished." if was_finished else "The upload has ended. No film was waiting.", "info")
     return redirect(url_for("jobs.show", job_id=job_id), 303)
 
 

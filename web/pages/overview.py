@@ -3,14 +3,17 @@
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from shared.db import now
+from shared.errors import BrokerAway
 from shared.modelspec import Label
+from shared.presence import Presence
 from shared.states import Event, State, sources
 from shared.tables import Job, Prediction, Screening, in_states
-from web.progress import FINISHED, RECEIVING, Progress
+from web.parts import parts
+from web.progress import FINISHED, RECEIVING, Progress, model_problem
 
 # A worker that is free takes a film within a second; ten without one is worth a word.
 PATIENCE: Final = timedelta(seconds=10)
@@ -25,7 +28,8 @@ def of_job(db: Session, job: Job, progress: Progress) -> dict[str, Any]:
         "labels": labels,
         "not_screened": progress.settled - sum(labels.values()),
         "retryable": _count_retryable(db, job) if progress.state == FINISHED else 0,
-        "waiting": _why_waiting(db, progress, moved_at),
+        "waiting": _why_waiting(db, job, progress, moved_at),
+        "lease_seconds": parts().settings.lease_seconds,
         "stalled": progress.state == RECEIVING and now() - moved_at > UPLOAD_PATIENCE,
         "finished_at": moved_at if progress.state == FINISHED and progress.total else None,
     }
@@ -59,9 +63,38 @@ def _count_retryable(db: Session, job: Job) -> int:
     return db.scalar(query) or 0
 
 
-def _why_waiting(db: Session, progress: Progress, moved_at: datetime) -> str | None:
-    """Say `worker` where nothing screens anywhere, `turn` where other films are before these."""
-    if not progress.counts[State.QUEUED] or progress.counts[State.RUNNING] or now() - moved_at <= PATIENCE:
+def _why_waiting(db: Session, job: Job, progress: Progress, moved_at: datetime) -> str | None:
+    """Say why nothing moves; None where something does, or where it is too early to tell.
+
+    `silent`: the worker that holds films of this job has stopped; `turn`: other films are before these; `none`: no
+    worker runs; `worker`: none of these is known.
+    """
+    # Workers renew what they hold several times a lease (`shared.leases.extend`); whoever is late has stopped.
+    lease = timedelta(seconds=parts().settings.lease_seconds)
+    due = now() + lease - min(PATIENCE, lease / 2)
+    if progress.counts[State.RUNNING]:
+        of_job = Screening.job_id == job.id
+        is_silent = _holds(db, of_job, Screening.lease_until < due)
+        return _who_is_missing("silent") if is_silent else None
+    if not progress.counts[State.QUEUED] or now() - moved_at <= PATIENCE:
         return None
-    running = db.scalar(select(Screening.id).where(in_states([State.RUNNING])).limit(1))
-    return "turn" if running else "worker"
+    return "turn" if _holds(db, Screening.lease_until >= due) else _who_is_missing("worker")
+
+
+def _holds(db: Session, *which: ColumnElement[bool]) -> bool:
+    query = select(Screening.id).where(in_states([State.RUNNING]), *which)
+    return db.scalar(query.limit(1)) is not None
+
+
+def _who_is_missing(otherwise: str) -> str:
+    """Say `none` where no worker runs at all; without a model none is ready, and the banner says why."""
+    settings = parts().settings
+    if model_problem(settings) is not None:
+        return otherwise
+    presence = Presence(settings)
+    try:
+        return otherwise if presence.workers() else "none"
+    except BrokerAway:  # nobody knows, so nothing is claimed
+        return otherwise
+    finally:
+        presence.close()

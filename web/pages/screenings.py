@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
+from typing import Any
 
 from flask import Blueprint, abort, g, render_template, request
 from flask.typing import ResponseReturnValue
@@ -11,7 +12,7 @@ from sqlalchemy.orm import Session, joinedload
 from shared.audit import Action, record
 from shared.tables import Image, Job, Model, Prediction, Screening
 from web.auth import requires
-from web.listing import FilmDetail, get_film, may_see
+from web.listing import FilmDetail, Filters, Order, beside, get_film, may_see
 from web.parts import parts
 
 blueprint = Blueprint("screenings", __name__)
@@ -22,7 +23,7 @@ MOST_ELSEWHERE = 20
 @blueprint.get("/screenings/<uuid:screening_id>")
 @requires()
 def show(screening_id: uuid.UUID) -> ResponseReturnValue:
-    """Show one film with all that is known of it."""
+    """Show one film with all that is known of it, between its neighbours in the list that it was opened from."""
     with parts().database.read() as db:
         film = get_film(db, g.user, screening_id)
         if film is None:
@@ -31,14 +32,23 @@ def show(screening_id: uuid.UUID) -> ResponseReturnValue:
             "screenings/show.html",
             film=film,
             total=db.scalar(select(func.count()).where(Screening.job_id == film.job_id)),
-            previous=_neighbour(db, film, -1),
-            next=_neighbour(db, film, 1),
+            **_neighbours(db, film),
             also=_elsewhere(db, film),
             threshold_rule=_threshold_rule(db, film),
         )
     with parts().database.write() as db:
         record(db, Action.FILM_VIEWED, user_id=g.user.id, subject=screening_id, address=request.remote_addr)
     return shown
+
+
+def _neighbours(db: Session, film: FilmDetail) -> dict[str, Any]:
+    """Find the films beside this one: in the list whose order the address names, else in its job, by position."""
+    if not request.args.get("order"):
+        return {"previous": _neighbour(db, film, -1), "next": _neighbour(db, film, 1), "order": None, "listed": {}}
+    filters, order = Filters.from_args(request.args), Order.from_args(request.args)
+    previous, following = beside(db, g.user, filters, order, film)
+    listed = {**filters.to_args(), "order": order.value}
+    return {"previous": previous, "next": following, "order": order.value, "listed": listed}
 
 
 def _neighbour(db: Session, film: FilmDetail, step: int) -> uuid.UUID | None:

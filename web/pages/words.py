@@ -43,7 +43,7 @@ STATES: Final[dict[State, Words]] = {
 JOB_STATES: Final[dict[str, Words]] = {
     "RECEIVING": Words("Receiving", "Films are still being uploaded."),
     "SCREENING": Words("Screening", "All films are here. Some still wait or are being read."),
-    "FINISHED": Words("Finished", "Every film has ended: done, rejected, failed or cancelled."),
+    "FINISHED": Words("Finished", "Every film has ended: done, rejected or failed. A job that was cut short says so."),
 }
 
 LABELS: Final[dict[Label, Words]] = {
@@ -59,6 +59,20 @@ CLASSES: Final[dict[FilmClass, str]] = {
 }
 
 CAUSES: Final[dict[FilmClass, str]] = {FilmClass.BACTERIAL: "bacterial", FilmClass.VIRAL: "viral"}
+
+FILTERS: Final[dict[str, str]] = {
+    "text": "File name contains",
+    "label": "Label",
+    "state": "State",
+    "min_confidence": "Confidence from",
+    "max_confidence": "Confidence to",
+    "since": "Sent from (UTC)",
+    "until": "Sent to (UTC)",
+    "job": "Job",
+    "model": "Model",
+    "order": "Order",
+    "cursor": "Page",
+}
 
 _RESEND = "Copy or export the film again from its source and send that."
 _REZIP = "Make the ZIP again and send it, or send the films themselves."
@@ -123,3 +137,18 @@ def explain(code: str | None) -> Words | None:
     if code is None:
         return None
     return REJECTIONS.get(code) or FAILURES.get(code)
+
+
+def refused(detail: str) -> str:
+    """Say to a person what a form or an address held that cannot be used; `detail` names the field for a program."""
+    field, _, rest = detail.partition(": ")
+    if field == "cursor":
+        return "The address names a page of a list that cannot be found. Open the list again and turn its pages there."
+    if field == "files":
+        return "No film was chosen. Go back, choose at least one film and send it again."
+    return f"{FILTERS[field]}: {rest}" if field in FILTERS else detail
+
+
+def is_likely(p_pneumonia: float) -> bool:
+    """Tell whether pneumonia is likelier than not; a low threshold labels films where it is not, and no cause holds."""
+    return p_pneumonia >= 0.5

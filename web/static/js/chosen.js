@@ -7,7 +7,7 @@ const JUNK = new Set([".ds_store", "thumbs.db", "desktop.ini"]);
 const isZip = (file) => /\.zip$/i.test(file.name) || /zip/.test(file.type);
 const isJunk = (path) => JUNK.has(path.split("/").at(-1).toLowerCase()) || path.toLowerCase().includes("__macosx/");
 
-/** Sort chosen entries into what can be sent and what is refused before the upload starts. */
+/** Sort chosen entries into what can be sent and what is over a limit; an empty file goes, so that its job names it. */
 export function check(entries, limits) {
   const wanted = [];
   const refused = [];
@@ -15,7 +15,6 @@ export function check(entries, limits) {
     const limit = isZip(file) ? limits.request : limits.film;
     if (isJunk(path)) continue;
     if (file.size > limit) refused.push({ path, why: `${size(file.size)}, over the limit of ${size(limit)}` });
-    else if (file.size === 0) refused.push({ path, why: "the file is empty" });
     else wanted.push({ file, path, size: file.size });
   }
   return { wanted, refused };

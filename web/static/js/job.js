@@ -49,7 +49,7 @@ function tell() {
   const { state, percent, name, ended } = document.getElementById("job").dataset;
   document.title = `${state === "FINISHED" ? "" : `${percent}% `}${name} - PneumoScreen`;
   if (state !== "FINISHED") return false;
-  announce.textContent = `The job has finished. ${ended}`;
+  announce.textContent = ended;
   return true;
 }
 

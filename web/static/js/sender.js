@@ -1,16 +1,27 @@
-// Sends films in batches, three requests at once. A request that fails is sent again under the same key, so that the
-// server adds its films once however often it arrives.
+// Sends films in batches, one request after the other, so that a job keeps the order in which its films were chosen.
+// A request that fails is sent again under the same key; the server adds its films once however often it arrives.
 const BATCH_BYTES = 8 * 1024 * 1024;
 const BATCH_FILES = 20;
-const AT_ONCE = 3;
 const MOST_ATTEMPTS = 6;
 const FIRST_WAIT_MS = 1000;
 const LONGEST_WAIT_MS = 30000;
+// A small request that is not answered by then is lost; one with films takes as long as its bytes need.
+const SMALL_REQUEST_MS = 10000;
 
 export class Refused extends Error {
   constructor(status, problem) {
     super(problem?.detail || `The server answered ${status}. Load the page again and repeat what you did.`);
     this.status = status;
+  }
+
+  /** Tell a session that has ended from every other refusal. */
+  get isSignedOut() {
+    return this.status === 401;
+  }
+
+  /** Tell a page that is older than its session: someone signed in anew in another tab. */
+  get isStale() {
+    return this.status === 403 && /CSRF/.test(this.message);
   }
 }
 
@@ -34,7 +45,10 @@ function randomKey() {
 }
 
 export class Sender {
-  /** `on` is told of everything: progress(batch, bytes), done(batch, answer), waiting(batch, seconds, attempt). */
+  /**
+   * `on` is told of everything: progress(batch, bytes), done(batch, answer), waiting(batch, seconds, attempt), and of
+   * requests without films away(error, seconds), every second until the next attempt, and back() when one is answered.
+   */
   constructor(token, on) {
     this.token = token;
     this.on = on;
@@ -44,20 +58,20 @@ export class Sender {
 
   /** Send JSON and return the answer, again after network errors and 5xx. */
   async post(url, body, key) {
-    return this.#again((tell) => this.#request(url, JSON.stringify(body), { "Content-Type": "application/json", ...(key && { "Idempotency-Key": key }) }, tell));
+    const headers = { "Content-Type": "application/json", ...(key && { "Idempotency-Key": key }) };
+    const answer = await this.#again(
+      () => this.#request(url, JSON.stringify(body), headers),
+      (seconds, _, error) => this.on.away?.(error, seconds),
+    );
+    this.on.back?.();
+    return answer;
   }
 
   /** Send all batches that are not there yet; throws the first error that sending again does not cure. */
   async sendAll(url, batches) {
-    const left = batches.filter((batch) => !batch.sent);
-    const lane = async () => {
-      for (let batch = left.shift(); batch && !this.stopped; batch = left.shift()) await this.#sendOne(url, batch);
-    };
-    try {
-      await Promise.all(Array.from({ length: AT_ONCE }, lane));
-    } catch (error) {
-      left.length = 0;
-      throw error;
+    for (const batch of batches.filter(({ sent }) => !sent)) {
+      if (this.stopped) return;
+      await this.#sendOne(url, batch);
     }
   }
 
@@ -80,15 +94,18 @@ export class Sender {
     this.on.done(batch, answer);
   }
 
-  async #again(send, tell = () => {}) {
+  async #again(send, tell) {
     for (let attempt = 1; ; attempt += 1) {
       try {
         return await send();
       } catch (error) {
         if (this.stopped || attempt === MOST_ATTEMPTS || !isPassing(error)) throw error;
         const wait = Math.max(error.retryAfter ?? 0, Math.min(FIRST_WAIT_MS * 2 ** (attempt - 1), LONGEST_WAIT_MS));
-        tell(Math.ceil(wait / 1000), attempt + 1);
-        await new Promise((resolve) => setTimeout(resolve, wait));
+        for (let left = wait; left > 0; left -= 1000) {
+          tell(Math.ceil(left / 1000), attempt + 1, error);
+          await new Promise((resolve) => setTimeout(resolve, Math.min(left, 1000)));
+          if (this.stopped) throw error;
+        }
       }
     }
   }
@@ -101,8 +118,9 @@ export class Sender {
       request.setRequestHeader("Accept", "application/json");
       for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
       if (onProgress) request.upload.onprogress = (event) => onProgress(event.loaded, event.total);
+      else request.timeout = SMALL_REQUEST_MS;
       request.onload = () => (request.status < 300 ? resolve(parse(request)) : reject(failure(request)));
-      request.onerror = () => reject(new Refused(0, { detail: "The server cannot be reached. The films sent so far are kept." }));
+      request.onerror = request.ontimeout = () => reject(new Refused(0, { detail: "The server does not answer." }));
       request.onabort = () => reject(new Refused(0, { detail: "The upload was cancelled." }));
       request.onloadend = () => this.requests.delete(request);
       this.requests.add(request);

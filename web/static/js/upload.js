@@ -2,7 +2,7 @@
 import { check, fromDrop, fromInput } from "./chosen.js";
 import { FileList } from "./filelist.js";
 import { count, duration, plural, size } from "./format.js";
-import { makeBatches, Sender } from "./sender.js";
+import { makeBatches, Refused, Sender } from "./sender.js";
 
 const form = document.getElementById("upload");
 const find = (id) => document.getElementById(id);
@@ -12,7 +12,7 @@ const limits = {
   films: Number(form.dataset.maxFilms),
 };
 const list = new FileList(find("list"), find("more"));
-const token = document.querySelector('meta[name="csrf-token"]').content;
+let token = document.querySelector('meta[name="csrf-token"]').content;
 let wanted = [];
 let upload = null;
 
@@ -28,7 +28,7 @@ function choose(entries) {
   show("drop", false);
   show("start", good.length > 0 && !tooMany);
   find("start").textContent = `Screen ${plural(good.length, "file")}`;
-  find("summary").textContent = good.length ? `${plural(good.length, "file")}, ${size(total(good))}` : "Nothing to send.";
+  find("summary").textContent = good.length ? `${plural(good.length, "file")}, ${size(total(good))}` : entries.length ? "Nothing to send." : "This folder holds no files.";
   sayRefused(refused, tooMany, good.length);
   list.show(tooMany ? [] : good);
   find(good.length && !tooMany ? "start" : "clear").focus();
@@ -62,7 +62,7 @@ function jobName() {
   if (wanted.length === 1) return wanted[0].path.slice(-255);
   const folders = new Set(wanted.map(({ path }) => (path.includes("/") ? path.split("/")[0] : "")));
   const [only] = folders;
-  return folders.size === 1 && only ? only.slice(0, 255) : plural(wanted.length, "film");
+  return folders.size === 1 && only ? only.slice(0, 255) : plural(wanted.length, "file");
 }
 
 function start() {
@@ -72,6 +72,7 @@ function start() {
   for (const id of ["start", "clear"]) show(id, false);
   for (const id of ["stop", "whole"]) show(id, true);
   find("job-name").readOnly = true;
+  find("whole-count").textContent = "Waiting for the server to answer";
   find("stop").focus();
   run();
 }
@@ -81,8 +82,9 @@ const makeKey = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte)
 async function run() {
   show("trouble", false);
   show("again", false);
-  upload.sender = new Sender(token, { progress: onProgress, done: onDone, waiting: onWaiting });
+  upload.sender = new Sender(token, { progress: onProgress, done: onDone, waiting: onWaiting, away: onAway, back: onBack });
   try {
+    await renewToken(upload.sender);
     upload.job ??= await upload.sender.post(form.dataset.jobs, upload.body, upload.key);
     await upload.sender.sendAll(upload.job.films_url, upload.batches);
     if (upload.sender.stopped) return;
@@ -92,6 +94,27 @@ async function run() {
     if (!upload.sender.stopped) sayTrouble(error);
   }
 }
+
+// After a sign-in in another tab this page's token is void; the page as it is now carries the one that holds.
+async function renewToken(sender) {
+  if (!upload.stale) return;
+  const answer = await fetch(location.pathname, { headers: { Accept: "text/html" }, cache: "no-store" }).catch(() => null);
+  if (!answer?.ok) throw new Refused(answer?.status ?? 0, answer ? null : { detail: "The server does not answer." });
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  token = page.querySelector('meta[name="csrf-token"]').content;
+  sender.token = token;
+  upload.stale = false;
+}
+
+function onAway(error, seconds) {
+  // The number is hidden from screen readers, which would read the whole note every second.
+  const rest = Object.assign(document.createElement("span"), { textContent: ` Trying again in ${seconds} s.` });
+  rest.setAttribute("aria-hidden", "true");
+  find("trouble").replaceChildren(error.message, rest);
+  show("trouble", true);
+}
+
+const onBack = () => show("trouble", false);
 
 function leave(jobId) {
   upload = null;
@@ -105,17 +128,25 @@ function sayTrouble(error) {
     for (const item of batch.items) list.unsent(item);
   }
   showWhole();
-  find("trouble").textContent = `${error.message} ${upload.job ? "What has been received is kept; Try again sends the rest." : ""}`;
+  upload.stale = error.isSignedOut || error.isStale || upload.stale;
+  find("trouble").textContent = `${troubleOf(error)} ${upload.job ? "What has been received is kept; Try again sends the rest." : ""}`;
   show("trouble", true);
   show("again", true);
   find("again").focus();
 }
 
+function troubleOf(error) {
+  if (error.isSignedOut) return "You have been signed out. Sign in in another tab, then press Try again.";
+  if (error.isStale) return "You have signed in anew since this page was loaded. Press Try again to go on.";
+  return error.message;
+}
+
 async function stop() {
   upload.sender.stop();
   find("stop").disabled = true;
-  const closer = new Sender(token, {});
+  const closer = new Sender(token, { away: onAway, back: onBack });
   try {
+    await renewToken(closer);
     // The same key gives the same job, whether or not the first request got through.
     upload.job ??= await closer.post(form.dataset.jobs, upload.body, upload.key);
     await closer.post(`${form.dataset.jobs}/${upload.job.id}/cancel`, {});
@@ -193,7 +224,7 @@ function acceptDrops() {
 for (const element of document.querySelectorAll(".with-js")) element.hidden = false;
 for (const element of document.querySelectorAll(".no-js")) element.hidden = true;
 for (const id of ["files", "folder"]) {
-  find(id).addEventListener("change", (event) => event.target.files.length && choose(fromInput(event.target)));
+  find(id).addEventListener("change", (event) => (event.target.files.length || id === "folder") && choose(fromInput(event.target)));
 }
 find("drop").addEventListener("click", (event) => event.target.closest("label, input, button") || find("files").click());
 find("start").addEventListener("click", start);

@@ -1,0 +1,232 @@
+"""Pages as a browser gets them, on both databases, with films that were screened, refused or cancelled."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from flask.testing import FlaskClient
+from pydantic import SecretStr
+from sqlalchemy import update
+
+from shared import leases
+from shared.db import Database, now
+from shared.modelspec import ModelSpec
+from shared.presence import Presence
+from shared.settings import REPOSITORY, Settings
+from shared.tables import Role, Screening
+from tests.conftest import draw, encode
+from tests.web_site import Site, post_films, press
+
+FILMS = [(f"{n}.jpeg", encode(draw(n, (80, 80)))) for n in range(5)]
+P = [0.3, 0.9, 0.45, 0.9, 0.6]
+BY_SUSPICION = ["3.jpeg", "1.jpeg", "4.jpeg", "2.jpeg", "0.jpeg"]
+
+
+@pytest.fixture
+def site(settings: Settings, database: Database, spec: ModelSpec) -> Site:
+    site = Site(settings, database)
+    site.install_model(spec)
+    return site
+
+
+@pytest.fixture
+def reader(site: Site) -> FlaskClient:
+    return site.browser(site.add_user("rita", Role.READER))
+
+
+@pytest.fixture
+def screened(site: Site, spec: ModelSpec) -> list[str]:
+    """Five answered films (threshold 0.4) and a file that is none; their ids by position."""
+    tina = site.token_client(site.add_user("tina"))
+    post_films(tina, *FILMS, ("text.jpg", b"no film"))
+    by_position = {film.position: film for film in site.screenings()}
+    with site.database.read() as session:
+        digests = [session.merge(by_position[n]).image.sha256 for n in range(5)]
+    site.work(spec, dict(zip(digests, P, strict=True)))
+    return [str(by_position[n].id) for n in range(6)]
+
+
+def heading(page: str) -> str:
+    found = re.search(r"<h1>(.*?)</h1>", page)
+    assert found is not None
+    return found[1]
+
+
+def address_of(page: str, key: str) -> str | None:
+    """Where Previous or Next leads."""
+    found = re.search(f'id="{key}" href="([^"]+)"', page)
+    return found[1].replace("&amp;", "&") if found else None
+
+
+def walk(client: FlaskClient, address: str | None, key: str) -> list[str]:
+    names = []
+    while address is not None:
+        page = client.get(address)
+        assert page.status_code == 200
+        names.append(heading(page.text))
+        address = address_of(page.text, key)
+    return names
+
+
+def first_film(client: FlaskClient, history: str) -> str:
+    found = re.search(r'class="name" href="(/screenings/[^"]+)"', client.get(history).text)
+    assert found is not None
+    return found[1].replace("&amp;", "&")
+
+
+def test_next_follows_the_list_that_a_film_was_opened_from(reader: FlaskClient, screened: list[str]) -> None:
+    address = first_film(reader, "/history?order=suspicious")
+    assert walk(reader, address, "next") == BY_SUSPICION
+    last = f"/screenings/{screened[0]}?order=suspicious"
+    assert walk(reader, last, "previous") == BY_SUSPICION[::-1]
+    page = reader.get(last).text
+    assert "By suspicion" in page
+    assert "Film 1 of" not in page
+
+
+def test_next_keeps_the_filters(reader: FlaskClient, screened: list[str]) -> None:
+    assert len(screened) == 6
+    address = first_film(reader, "/history?order=suspicious&max_confidence=0.85&label=PNEUMONIA")
+    assert walk(reader, address, "next") == ["4.jpeg", "2.jpeg"]
+    newest = first_film(reader, "/history?state=REJECTED")
+    assert walk(reader, newest, "next") == ["text.jpg"]
+    assert reader.get(f"/screenings/{screened[0]}?order=oldest").status_code == 422
+
+
+def test_next_goes_by_position_from_the_job_page(reader: FlaskClient, screened: list[str]) -> None:
+    address = f"/screenings/{screened[0]}"
+    assert walk(reader, address, "next") == [*(name for name, _ in FILMS), "text.jpg"]
+    assert "Film 1 of 6" in reader.get(address).text
+
+
+def test_the_order_by_suspicion_counts_what_it_leaves_out(reader: FlaskClient, screened: list[str]) -> None:
+    assert len(screened) == 6
+    page = reader.get("/history?order=suspicious").text
+    assert "1 film without a result is not in this order." in page
+    only = reader.get("/history?order=suspicious&state=REJECTED").text
+    assert "No film matches" not in only
+    assert "1 film without a result is not in this order." in only
+    assert 'href="/history?state=REJECTED&amp;order=newest"' in only
+    assert "without a result" not in reader.get("/history?order=suspicious&state=DONE").text
+    assert "No film matches" in reader.get("/history?order=suspicious&text=nowhere").text
+    assert "without a result" not in reader.get("/history").text
+
+
+def test_a_film_between_threshold_and_half_does_not_contradict_itself(reader: FlaskClient, screened: list[str]) -> None:
+    sentence = "Normal is likelier, but the threshold is set low so that few pneumonias are missed."
+    low, high, normal = (reader.get(f"/screenings/{screened[n]}").text for n in (2, 1, 0))
+    assert sentence in low
+    assert "<small>bacterial</small>" not in low
+    assert sentence not in high
+    assert "<small>bacterial</small>" in high
+    assert sentence not in normal
+    rows = reader.get("/history?label=PNEUMONIA").text
+    assert rows.count('class="badge pneumonia"') == 4
+    assert rows.count('class="cause"') == 3
+    assert '<option value="0.2">20%</option>' in rows
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("min_confidence=much", "Confidence from: Give a number from 0 to 1. Received: &#39;much&#39;."),
+        ("since=2026-02-01&until=2026-01-31", "Sent from (UTC): Give a start that is not after the end of the range"),
+        ("order=oldest", "Order: Give newest or suspicious."),
+    ],
+)
+def test_a_filter_that_cannot_be_used_is_named_as_its_field_is(reader: FlaskClient, query: str, said: str) -> None:
+    page = reader.get(f"/history?{query}")
+    assert page.status_code == 422
+    assert said in page.text
+    assert "No film matches" not in page.text
+
+
+def test_a_page_of_a_list_that_is_not_there_is_said_in_words(reader: FlaskClient) -> None:
+    page = reader.get("/history?cursor=zzz")
+    assert page.status_code == 422
+    assert "Open the list again" in page.text
+    assert "cursor:" not in page.text
+
+
+def send(site: Site, name: str = "tina") -> tuple[FlaskClient, str]:
+    """Send two films; return the sender's browser and the address of the job's page."""
+    tina = site.add_user(name)
+    job = post_films(site.token_client(tina), *FILMS[:2]).json
+    return site.browser(tina), f"/jobs/{job['id']}"
+
+
+def test_cancelling_says_what_it_did(site: Site, spec: ModelSpec) -> None:
+    browser, job = send(site)
+    assert press(browser, f"{job}/cancel", job).status_code == 303
+    page = browser.get(job).text
+    assert "The job is cancelled: 2 films will not be screened." in page
+    assert "Cancelled, 0 of 2 screened" in page
+    press(browser, f"{job}/retry", job)
+    site.work(spec, {})
+    press(browser, f"{job}/cancel", job)
+    assert "The job had already finished." in browser.get(job).text
+    opened = site.token_client(site.add_user("tom")).post("/api/v1/jobs", json={"name": "open", "expected_films": 3})
+    admin = site.browser(site.add_user("ada", Role.ADMIN))
+    job = f"/jobs/{opened.json['id']}"
+    press(admin, f"{job}/cancel", job)
+    page = admin.get(job).text
+    assert "The upload has ended. No film was waiting." in page
+    assert "Incomplete, 3 of 3 films were not received" in page
+
+
+def test_results_stand_below_a_word_of_caution(site: Site, spec: ModelSpec) -> None:
+    sentence = "The model gives an answer for any picture, also where the answer means nothing."
+    browser, job = send(site)
+    assert sentence not in browser.get(job).text
+    site.work(spec, {})
+    assert sentence in browser.get(job).text
+
+
+@pytest.fixture
+def live_site(settings: Settings, sqlite_database: Database, redis_url: str) -> Site:
+    """A site with a Redis and the committed model."""
+    live = {"redis_url": SecretStr(redis_url), "lease_seconds": 20.0, "model": "compact-cnn"}
+    site = Site(settings, sqlite_database, **live)
+    shutil.copytree(REPOSITORY / "models" / "compact-cnn", site.settings.model_dir)
+    return site
+
+
+@pytest.fixture
+def presence(live_site: Site) -> Iterator[Presence]:
+    presence = Presence(live_site.settings)
+    yield presence
+    for worker in presence.workers():
+        presence.leave(worker)
+    presence.close()
+
+
+def test_a_worker_that_stops_answering_is_said(live_site: Site, spec: ModelSpec, presence: Presence) -> None:
+    browser, job = send(live_site)
+    presence.announce("w2")
+    with live_site.database.write() as session:
+        model_id = leases.register_model(session, spec)
+    with live_site.database.write() as session:
+        claim = leases.claim(
+            session, model_id=model_id, model_name="compact-cnn", limit=9, worker="w1", lease_seconds=20
+        )
+    assert claim is not None
+    assert "stopped answering" not in browser.get(job).text
+    with live_site.database.write() as session:  # no heartbeat for eleven seconds
+        session.execute(update(Screening).values(lease_until=now() + timedelta(seconds=9)))
+    page = browser.get(job).text
+    assert "The worker has stopped answering." in page
+    assert "Its films are taken up again within 20 s." in page
+    presence.leave("w2")
+    assert "No worker is running." in browser.get(job).text
+
+
+def test_films_that_wait_say_whether_a_worker_runs(live_site: Site, presence: Presence) -> None:
+    browser, job = send(live_site)
+    assert "note-warn" not in browser.get(job).text
+    with live_site.database.write() as session:
+        session.execute(update(Screening).values(created_at=now() - timedelta(minutes=1)))
+    assert "No worker is running." in browser.get(job).text
+    presence.announce("w1")
+    assert "Waiting for a worker." in browser.get(job).text
