@@ -78,7 +78,7 @@ def test_a_small_job_goes_first_unless_its_sender_says_otherwise(
 
 @pytest.mark.parametrize(
     ("names", "job_name"),
-    [(["IM-1.jpeg"], "IM-1.jpeg"), (["w/a.jpeg", "w/b/c.jpeg"], "w"), (["w/a.jpeg", "b.jpeg"], "2 films")],
+    [(["IM-1.jpeg"], "IM-1.jpeg"), (["w/a.jpeg", "w/b/c.jpeg"], "w"), (["w/a.jpeg", "b.jpeg"], "2 files")],
 )
 def test_a_job_without_a_name_gets_one_from_its_films(client: FlaskClient, names: list[str], job_name: str) -> None:
     body = post_films(client, *[(name, FILMS[n][1]) for n, name in enumerate(names)]).json
