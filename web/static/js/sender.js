@@ -30,7 +30,7 @@ export function makeBatches(items, most) {
   let batch = null;
   for (const item of items) {
     if (!batch || batch.bytes + item.size > BATCH_BYTES || batch.items.length >= Math.min(BATCH_FILES, most)) {
-      batch = { items: [], bytes: 0, key: crypto.randomUUID?.() ?? randomKey(), sent: false };
+      batch = { items: [], bytes: 0, key: newKey(), sent: false };
       batches.push(batch);
     }
     batch.items.push(item);
@@ -39,8 +39,8 @@ export function makeBatches(items, most) {
   return batches;
 }
 
-// crypto.randomUUID is there on secure origins only; a hospital's plain http address is none.
-function randomKey() {
+/** Make an idempotency key. crypto.randomUUID is there on secure origins only; a plain http address is none. */
+export function newKey() {
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 

@@ -2,7 +2,7 @@
 import { check, fromDrop, fromInput } from "./chosen.js";
 import { FileList } from "./filelist.js";
 import { count, duration, plural, size } from "./format.js";
-import { makeBatches, Refused, Sender } from "./sender.js";
+import { makeBatches, newKey, Refused, Sender } from "./sender.js";
 
 const form = document.getElementById("upload");
 const find = (id) => document.getElementById(id);
@@ -67,7 +67,7 @@ function jobName() {
 
 function start() {
   const hasZip = wanted.some(({ path }) => /\.zip$/i.test(path));
-  upload = { job: null, key: makeKey(), body: { name: jobName(), ...(!hasZip && { expected_films: wanted.length }) },
+  upload = { job: null, key: newKey(), body: { name: jobName(), ...(!hasZip && { expected_films: wanted.length }) },
     batches: makeBatches(wanted, limits.films), sent: new Map(), bytes: total(wanted), from: performance.now() };
   for (const id of ["start", "clear"]) show(id, false);
   for (const id of ["stop", "whole"]) show(id, true);
@@ -76,8 +76,6 @@ function start() {
   find("stop").focus();
   run();
 }
-
-const makeKey = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
 async function run() {
   show("trouble", false);
@@ -176,7 +174,7 @@ function onWaiting(batch, seconds, attempt) {
 
 function onDone(batch, answer) {
   upload.sent.set(batch, batch.bytes);
-  const refusals = Map.groupBy ? Map.groupBy(answer.rejected, ({ file }) => file) : group(answer.rejected);
+  const refusals = groupByFile(answer.rejected);
   const unnamed = new Set(refusals.keys());
   for (const item of batch.items) {
     const said = refusals.get(item.path);
@@ -189,7 +187,7 @@ function onDone(batch, answer) {
   showWhole();
 }
 
-function group(rejected) {
+function groupByFile(rejected) {
   const groups = new Map();
   for (const one of rejected) groups.set(one.file, [...(groups.get(one.file) ?? []), one]);
   return groups;
