@@ -2,12 +2,10 @@
 
 import json
 import re
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import FileChooser, Page, expect
-from playwright.sync_api import TimeoutError as NothingOpened
 
 from tests.browser.conftest import Server, Visitor
 
@@ -155,21 +153,11 @@ def test_what_is_filtered_is_what_is_exported(server: Server, visitor: Visitor, 
     assert [row["file"] for row in json.loads(exported.value.path().read_text())["predictions"]] == ["first.jpeg"]
 
 
-def open_chooser(page: Page) -> FileChooser:
-    """Press Enter until the file chooser opens.
-
-    A key opens it only for five seconds (HTML, transient activation), which pass on a busy machine before it is heard.
-    """
-    for _ in range(3):
-        with suppress(NothingOpened), page.expect_file_chooser(timeout=8_000) as chooser:
-            page.keyboard.press("Enter")
-        if chooser.is_done():
-            return chooser.value
-    pytest.fail("the file chooser did not open")
-
-
 def test_the_keyboard_alone_sends_a_film(server: Server, visitor: Visitor, films: Path) -> None:
     page = visitor.open(server.link())
+    choosers: list[FileChooser] = []
+    # Listening from the start: a chooser that opens before the browser was told to hand it over is lost for good.
+    page.on("filechooser", lambda chooser: choosers.append(chooser))  # noqa: PLW0108  # Playwright marks its handlers
     page.goto(server.url)
     page.bring_to_front()
     page.wait_for_function("document.hasFocus()")
@@ -182,7 +170,12 @@ def test_the_keyboard_alone_sends_a_film(server: Server, visitor: Visitor, films
             break
     expect(page.locator("#files")).to_be_focused()
     assert page.locator('label[for="files"]').evaluate("label => getComputedStyle(label).outlineStyle") == "solid"
-    open_chooser(page).set_files(str(films / "first.jpeg"))
+    page.keyboard.press("Enter")
+    for _ in range(300):
+        if choosers:
+            break
+        page.wait_for_timeout(100)
+    choosers[0].set_files(str(films / "first.jpeg"))
     expect(page.get_by_role("button", name="Screen 1 file")).to_be_focused()
     page.keyboard.press("Enter")
     page.wait_for_url(f"{server.url}/jobs/*")
