@@ -18,6 +18,9 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "doctor": ("cli.doctor:doctor", "Check that this machine can run PneumoScreen."),
     "models": ("cli.models:models", "List the models and check their files."),
     "evaluate": ("cli.evaluate:evaluate", "Measure a model on a folder of labelled films."),
+    "compare": ("cli.compare:compare", "Measure all models side by side."),
+    "calibrate": ("cli.calibrate:calibrate", "Fit a model's threshold to a site's own films."),
+    "ensemble": ("cli.ensemble:ensemble", "Join models into one that averages them."),
     "train": ("cli.train:train", "Train a model."),
     "migrate": ("cli.parts:migrate", "Bring the database to the newest schema."),
     "web": ("cli.parts:web", "One part alone: the pages and the API."),
@@ -57,6 +60,10 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except PneumoScreenError as error:
             raise CommandFailed(str(error)) from error
+        except ModuleNotFoundError as error:
+            raise CommandFailed(
+                f"This needs the Python package '{error.name}', which is not installed. Run 'make setup'."
+            ) from error
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

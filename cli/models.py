@@ -1,6 +1,5 @@
 """`pneumoscreen models`: which models there are, how good they are and whether their files are whole."""
 
-import json
 from pathlib import Path
 from typing import Final
 
@@ -8,9 +7,11 @@ import click
 from rich.table import Table
 
 from cli.errors import CommandFailed
+from cli.model_table import read_metrics, weigh
 from cli.report import make_console
 from shared.errors import ModelUnavailable
-from shared.modelspec import SPEC_FILE, ModelSpec, read_spec, verify_weights
+from shared.modelfolder import model_folders, read_spec, verify_weights
+from shared.modelspec import ModelSpec
 
 MODELS: Final = Path(__file__).parents[1] / "models"
 MODELS_DIR: Final = click.option(
@@ -40,36 +41,35 @@ def models(models_dir: Path) -> None:
         raise click.exceptions.Exit(1)
 
 
-def model_folders(models_dir: Path) -> list[Path]:
-    """List the folders that hold a spec, by name."""
-    return sorted(path.parent for path in models_dir.glob(f"*/{SPEC_FILE}"))
-
-
 def _add_row(table: Table, folder: Path) -> str | None:
-    """Add a model's row; return what is wrong with its files, None where they are whole."""
+    """Add a model's row; return what is wrong with its files, None where they are whole or only not here."""
     try:
         spec = read_spec(folder)
+        cells = _cells(spec, folder)
     except ModelUnavailable as error:
         table.add_row(folder.name, *[""] * (len(_HEADINGS) - 2), "damaged")
         return str(error)
     try:
         verify_weights(folder, spec)
     except ModelUnavailable as error:
-        table.add_row(*_cells(spec, folder), "damaged")
-        return str(error)
-    table.add_row(*_cells(spec, folder), "verified")
+        # Large weights are not committed; figures and card are of use without them.
+        is_absent = not spec.members and weigh(folder, spec) is None
+        table.add_row(*cells, "no weights here" if is_absent else "damaged")
+        return None if is_absent else str(error)
+    table.add_row(*cells, "verified")
     return None
 
 
 def _cells(spec: ModelSpec, folder: Path) -> list[str]:
     size = f"{spec.input_size}x{spec.input_size}"
-    return [spec.version, f"{spec.parameters:,}", size, f"{spec.threshold:.4f}", *_validation_figures(folder)]
+    return [spec.version, f"{spec.parameters:,}", size, f"{spec.threshold:.4f}", *_validation_figures(spec, folder)]
 
 
-def _validation_figures(folder: Path) -> list[str]:
-    """Read AUC, recall and specificity from metrics.json; dashes where the model brings none."""
-    path = folder / "metrics.json"
-    if not path.is_file():
+def _validation_figures(spec: ModelSpec, folder: Path) -> list[str]:
+    """Return AUC, recall and specificity from metrics.json; dashes where they are not there or of another threshold."""
+    figures = read_metrics(folder)
+    if figures is None:
         return ["-", "-", "-"]
-    figures = json.loads(path.read_text())["validation"]
+    if figures["threshold"] != spec.threshold:
+        return [f"{figures['auc']:.4f}", "-", "-"]
     return [f"{figures[key]:.4f}" for key in ("auc", "recall", "specificity")]

@@ -175,7 +175,7 @@ def _known_predictions(
         found = session.execute(
             select(Prediction.image_id, Prediction.id)
             .join(Model)
-            .where(Model.name == model.name, Model.sha256 == model.sha256, Prediction.image_id.in_(some))
+            .where(Model.name == model.name, Model.sha256 == model.identity, Prediction.image_id.in_(some))
         )
         known |= {row.image_id: row.id for row in found}
     return known

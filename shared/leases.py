@@ -48,6 +48,8 @@ class Outcome:
     film: ClaimedFilm
     verdict: Verdict | None = None
     rejection: FilmRejected | None = None
+    heat_map: bytes | None = None
+    """Of a verdict whose model says where it saw evidence."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,10 @@ class Swept:
 
 
 def register_model(session: Session, spec: ModelSpec) -> uuid.UUID:
-    """Make sure that these exact weights have a row, and return its id."""
-    row = {"id": new_id(), "name": spec.name, "sha256": spec.sha256, "spec": spec.model_dump(mode="json")}
+    """Make sure that these exact weights, calibrated so, have a row, and return its id."""
+    row = {"id": new_id(), "name": spec.name, "sha256": spec.identity, "spec": spec.model_dump(mode="json")}
     insert_new(session, Model, [{**row, "created_at": now()}])
-    return session.scalars(select(Model.id).where(Model.name == spec.name, Model.sha256 == spec.sha256)).one()
+    return session.scalars(select(Model.id).where(Model.name == spec.name, Model.sha256 == spec.identity)).one()
 
 
 def claim(
@@ -175,6 +177,7 @@ def _write_predictions(
             "model_id": model_id,
             **o.verdict._asdict(),
             "threshold": threshold,
+            "heat_map": o.heat_map,
             "worker": worker,
             "created_at": at,
         }

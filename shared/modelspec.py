@@ -1,23 +1,22 @@
-"""What a model folder says of itself: `spec.json` beside `model.keras`.
+"""What a model folder says of itself: `spec.json` beside `model.keras`, or an ensemble's `spec.json` alone.
 
 The spec carries the preprocessing, the calibration and the threshold with the weights, so that training, evaluation and
 serving cannot disagree. This file knows no Keras: the web reads a spec without loading a network.
 """
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
-from functools import lru_cache
-from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from shared.errors import ModelUnavailable
+NAME_PATTERN = r"^[a-z0-9][a-z0-9.-]{0,62}$"
+"""Of a model and so of its folder: no separator and no leading dot, so that a name never leads out of the folder."""
 
-SPEC_FILE = "spec.json"
-WEIGHTS_FILE = "model.keras"
+_STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Label(StrEnum):
@@ -49,12 +48,48 @@ class Verdict(NamedTuple):
     probabilities: dict[str, float]
 
 
+class Member(BaseModel):
+    """One network of an ensemble: the model folder of that name beside the ensemble's own."""
+
+    model_config = _STRICT
+
+    name: str = Field(pattern=NAME_PATTERN)
+    weight: float = Field(gt=0)
+    temperature: float = Field(1.0, gt=0)
+    bias: float = 0.0
+    """Copies of the member's own, so that calibrating the member alone leaves the ensemble as it was."""
+
+
+class Site(BaseModel):
+    """The films that a calibration was fitted on after training."""
+
+    model_config = _STRICT
+
+    folder: str
+    """Its name without the path."""
+    films: dict[Label, int]
+    fitted_at: datetime
+
+
+class Calibration(BaseModel):
+    """What turns logits into a label: the part of a spec that a site may fit anew."""
+
+    model_config = _STRICT
+
+    temperature: float = Field(gt=0)
+    bias: float = 0.0
+    threshold: float = Field(gt=0, lt=1)
+    threshold_rule: str
+    site: Site | None = None
+    """None where training fitted it, on its validation films."""
+
+
 class ModelSpec(BaseModel):
     """Everything needed to serve a network except its weights."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = _STRICT
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")
+    name: str = Field(pattern=NAME_PATTERN)
     description: str
     input_size: int = Field(ge=16, le=1024)
     """Height and width in pixels of the square that the network sees."""
@@ -64,14 +99,25 @@ class ModelSpec(BaseModel):
     """In the order of the network's logits."""
     temperature: float = Field(gt=0)
     """Divides the logits before the softmax (Guo et al. 2017, arXiv:1706.04599)."""
+    bias: float = 0.0
+    """Added to every cause's logit after the division, and so to the log-odds of pneumonia (Platt 1999)."""
     threshold: float = Field(gt=0, lt=1)
     """A film with p_pneumonia at or above this is labelled PNEUMONIA."""
     threshold_rule: str
+    site: Site | None = None
+    """The films of the calibration in force; None where training fitted it."""
+    former: tuple[Calibration, ...] = ()
+    """Calibrations replaced since training, oldest first."""
+    precision: Literal["f32", "bf16"] = "f32"
+    """What OpenVINO computes in. A model may say bf16 where its accuracy stays within 0.2 points of float32; a CPU
+    without bfloat16 runs it in float32."""
+    members: tuple[Member, ...] = ()
+    """Not empty for an ensemble, which has no weights of its own."""
     intended_population: str
     training_data: str
     licence: str
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    """Of `model.keras`, compared before that file is opened."""
+    """Of `model.keras`, compared before that file is opened; of an ensemble, `ensemble_sha256` of its members."""
     parameters: int = Field(gt=0)
     commit: str
     trained_at: datetime
@@ -82,17 +128,53 @@ class ModelSpec(BaseModel):
             raise ValueError(f"classes must be distinct and hold 'normal' and a cause. Received: {self.classes}")
         return self
 
+    @model_validator(mode="after")
+    def _has_distinct_members(self) -> Self:
+        names = [member.name for member in self.members]
+        if len(set(names)) != len(names) or self.name in names:
+            raise ValueError(f"members must be distinct and not the ensemble itself. Received: {', '.join(names)}")
+        return self
+
+    @property
+    def identity(self) -> str:
+        """Name what answers, as 64 hexadecimal digits: the weights and, once a site has fitted it, the calibration.
+
+        A film keeps the answer of the calibration that was in force, and is answered anew under another one.
+        """
+        if self.site is None:
+            return self.sha256
+        return hashlib.sha256(
+            f"{self.sha256} {self.temperature!r} {self.bias!r} {self.threshold!r}".encode()
+        ).hexdigest()
+
     @property
     def version(self) -> str:
-        """Name the exact weights: the model's name and the start of their sha256."""
-        return f"{self.name}@{self.sha256[:12]}"
+        """Name what answers for people: the model's name and the start of its identity."""
+        return f"{self.name}@{self.identity[:12]}"
 
     def calibrate(self, logits: np.ndarray) -> np.ndarray:
         """Turn logits (N, classes) into calibrated probabilities, float64 (N, classes)."""
-        scaled = logits.astype(np.float64) / self.temperature
-        scaled -= scaled.max(axis=1, keepdims=True)
-        exponentials = np.exp(scaled)
-        return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
+        return np.asarray(np.exp(_log_probabilities(logits, self.classes, self.temperature, self.bias)))
+
+    def pool(self, specs: Sequence["ModelSpec"], logits: Sequence[np.ndarray]) -> np.ndarray:
+        """Return an ensemble's logits, float32 (N, classes): the log of its members' weighted mean probability.
+
+        `specs` and `logits` (N, classes of that member) are in the order of `members`. Causes are summed where the
+        ensemble tells none. In logarithms throughout, so that a small probability keeps its digits.
+        """
+        total = sum(member.weight for member in self.members)
+        parts = [
+            np.log(member.weight / total)
+            + self._in_own_classes(spec, _log_probabilities(rows, spec.classes, member.temperature, member.bias))
+            for member, spec, rows in zip(self.members, specs, logits, strict=True)
+        ]
+        return np.asarray(np.logaddexp.reduce(parts), dtype=np.float32)
+
+    def _in_own_classes(self, spec: "ModelSpec", logs: np.ndarray) -> np.ndarray:
+        columns = [
+            [i for i, name in enumerate(spec.classes) if name in (own, *_SUMMED.get(own, ()))] for own in self.classes
+        ]
+        return np.stack([np.logaddexp.reduce(logs[:, column], axis=1) for column in columns], axis=1)
 
     def p_pneumonia(self, probabilities: np.ndarray) -> np.ndarray:
         """Return 1 - p(normal) for each row, summed over the causes to keep small values exact."""
@@ -115,46 +197,11 @@ class ModelSpec(BaseModel):
         return Verdict(Label.PNEUMONIA, cause, p, p, {str(k): v for k, v in named.items()})
 
 
-def read_spec(folder: Path) -> ModelSpec:
-    """Read a model folder's spec.
-
-    Raises ModelUnavailable where it is missing or does not fit the form.
-    """
-    try:
-        return ModelSpec.model_validate_json((folder / SPEC_FILE).read_bytes())
-    except FileNotFoundError as error:
-        raise ModelUnavailable(f"Model '{folder.name}' has no {SPEC_FILE} in {folder}.") from error
-    except ValidationError as error:
-        raise ModelUnavailable(f"Model '{folder.name}' has a damaged {SPEC_FILE}: {error}") from error
+_SUMMED = {FilmClass.PNEUMONIA: (FilmClass.BACTERIAL, FilmClass.VIRAL)}
 
 
-def verify_weights(folder: Path, spec: ModelSpec) -> Path:
-    """Compare the weights with the spec's sha256 and return their path.
-
-    A model file is code to its loader (CVE-2025-1550 and its successors), so nothing opens it before this.
-    Raises ModelUnavailable where the file is missing or differs.
-    """
-    path = folder / WEIGHTS_FILE
-    if not path.is_file():
-        raise ModelUnavailable(f"Model '{spec.name}' has no {WEIGHTS_FILE} in {folder}.")
-    stat = path.stat()
-    received = _sha256(path, stat.st_size, stat.st_mtime_ns)
-    if received != spec.sha256:
-        raise ModelUnavailable(
-            f"Model '{spec.name}': {WEIGHTS_FILE} is not the file that {SPEC_FILE} names. "
-            f"Expected sha256 {spec.sha256}, received {received}. Restore the model folder."
-        )
-    return path
-
-
-@lru_cache(maxsize=16)
-def _sha256(path: Path, _size: int, _modified: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def list_models(folder: Path) -> list[ModelSpec]:
-    """Read the spec of every model folder, by name; folders without a spec are passed over."""
-    if not folder.is_dir():
-        return []
-    return [read_spec(path.parent) for path in sorted(folder.glob(f"*/{SPEC_FILE}"))]
+def _log_probabilities(logits: np.ndarray, classes: Sequence[FilmClass], temperature: float, bias: float) -> np.ndarray:
+    causes = np.array([name is not FilmClass.NORMAL for name in classes])
+    scaled = logits.astype(np.float64) / temperature + bias * causes
+    scaled -= scaled.max(axis=1, keepdims=True)
+    return np.asarray(scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True)))

@@ -114,7 +114,7 @@ class Image(Base):
 
 
 class Model(Base):
-    """One exact set of weights that has screened here."""
+    """One exact set of weights, with its calibration, that has screened here."""
 
     __tablename__ = "models"
     __table_args__ = (UniqueConstraint("name", "sha256"),)
@@ -122,7 +122,9 @@ class Model(Base):
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     name: Mapped[str] = mapped_column(String(64))
     sha256: Mapped[str] = mapped_column(String(64))
+    """`ModelSpec.identity`."""
     spec: Mapped[dict[str, Any]] = mapped_column(JSON)
+    """With the temperature and bias behind its predictions, so that they can be calibrated and labelled anew."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 
@@ -178,6 +180,8 @@ class Prediction(Base):
     probabilities: Mapped[dict[str, float]] = mapped_column(JSON)
     threshold: Mapped[float]
     """The threshold in force when the label was given."""
+    heat_map: Mapped[bytes | None]
+    """A grey PNG of about 100 bytes, as shared.heatmap writes it; none from a model that does not say where."""
     worker: Mapped[str] = mapped_column(String(128))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 

@@ -15,7 +15,8 @@ from werkzeug.test import TestResponse
 from shared import accounts, leases
 from shared.db import Database
 from shared.errors import BrokerAway
-from shared.modelspec import SPEC_FILE, ModelSpec
+from shared.modelfolder import SPEC_FILE
+from shared.modelspec import ModelSpec
 from shared.settings import REPOSITORY, Settings
 from shared.storage import FolderStore
 from shared.tables import AuditEvent, Role, Screening, User
@@ -79,8 +80,10 @@ class Site:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / SPEC_FILE).write_text(spec.model_dump_json())
 
-    def work(self, spec: ModelSpec, answers: dict[str, float], films: int = 1000) -> None:
-        """Screen what waits: `answers` gives p(pneumonia) by sha256, 0.1 where it is silent."""
+    def work(
+        self, spec: ModelSpec, answers: dict[str, float], films: int = 1000, heat_map: bytes | None = None
+    ) -> None:
+        """Screen what waits: `answers` gives p(pneumonia) by sha256, 0.1 where it is silent; all get one heat map."""
         import numpy as np
 
         with self.database.write() as session:
@@ -92,7 +95,10 @@ class Site:
         assert claim is not None
         p = np.array([answers.get(film.sha256, 0.1) for film in claim.films])
         verdicts = spec.judge(np.stack([1 - p, 0.75 * p, 0.25 * p], axis=1))
-        outcomes = [leases.Outcome(film, verdict) for film, verdict in zip(claim.films, verdicts, strict=True)]
+        outcomes = [
+            leases.Outcome(film, verdict, heat_map=heat_map)
+            for film, verdict in zip(claim.films, verdicts, strict=True)
+        ]
         with self.database.write() as session:
             leases.finish(session, claim, outcomes, model_id=model_id, threshold=spec.threshold, worker="w1")
 

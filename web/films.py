@@ -14,6 +14,7 @@ from shared.audit import Action, record
 from shared.errors import FilmRejected, StoreFull
 from shared.storage import THUMBNAIL
 from web.auth import requires
+from web.heatmaps import draw
 from web.listing import FilmDetail, get_film
 from web.parts import parts
 
@@ -24,6 +25,8 @@ blueprint = Blueprint("films", __name__, url_prefix="/films")
 IMAGE_SIDE: Final = 1600
 _PREVIEW: Final = "preview"
 _QUALITY: Final = 90
+# Asked for again at each view: workstations are shared, and every view is on record. The tag makes it cheap.
+_CACHING: Final = "private, no-cache"
 
 # One film at a time is decoded in full: the largest takes 64 MB for each byte of a pixel.
 _one_decode = threading.Lock()
@@ -48,6 +51,20 @@ def image(screening_id: uuid.UUID) -> ResponseReturnValue:
     return response
 
 
+@blueprint.get("/<uuid:screening_id>/heat-map")
+@requires()
+def heat_map(screening_id: uuid.UUID) -> ResponseReturnValue:
+    """Show where on the film the model saw evidence, as a picture to lie over it; 404 where there is no map."""
+    film = _seen_film(screening_id)
+    if film.heat_map is None:
+        abort(404, "There is no heat map of this film.")
+    response = Response(draw(film.heat_map, film), mimetype="image/png")
+    response.headers["Content-Disposition"] = "inline"
+    response.headers["Cache-Control"] = _CACHING
+    response.add_etag()
+    return response.make_conditional(request)
+
+
 def _seen_film(screening_id: uuid.UUID) -> FilmDetail:
     with parts().database.read() as db:
         film = get_film(db, g.user, screening_id)
@@ -65,8 +82,7 @@ def _picture(film: FilmDetail, kind: str, make: Callable[[str], bytes]) -> Respo
         response = Response(make(sha256), mimetype="image/jpeg")
         response.headers["Content-Disposition"] = "inline"
     response.set_etag(f"{sha256}-{kind}")
-    # Asked for again at each view: workstations are shared, and every view is on record. The tag makes it cheap.
-    response.headers["Cache-Control"] = "private, no-cache"
+    response.headers["Cache-Control"] = _CACHING
     return response
 
 

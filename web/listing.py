@@ -58,6 +58,7 @@ class FilmRow:
     created_at: datetime
     finished_at: datetime | None
     created_by: str
+    has_heat_map: bool
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class FilmDetail(FilmRow):
     worker: str | None
     attempts: int
     started_at: datetime | None
+    heat_map: bytes | None
 
 
 Page = Turned[FilmRow]
@@ -103,6 +105,7 @@ _ROW = (
     Screening.created_at,
     Screening.finished_at,
     User.name.label("created_by"),
+    Prediction.heat_map.is_not(None).label("has_heat_map"),
 )
 _DETAIL = (
     Prediction.probabilities,
@@ -113,6 +116,7 @@ _DETAIL = (
     func.coalesce(Prediction.worker, Screening.worker).label("worker"),
     Screening.attempts,
     Screening.started_at,
+    Prediction.heat_map,
 )
 
 

@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 
 from shared.db import now
 from shared.errors import ModelUnavailable
-from shared.modelspec import ModelSpec, read_spec, verify_weights
+from shared.modelfolder import read_spec, verify_weights
+from shared.modelspec import ModelSpec
 from shared.settings import Settings
 from shared.states import FINAL_STATES, State
 from shared.tables import Job, Screening

@@ -134,6 +134,7 @@ class Film(Schema):
     finished_at: datetime | None
     page_url: str
     thumbnail_url: str | None
+    heat_map_url: str | None = Field(description="Where the model saw evidence, as a PNG to lay over the film.")
 
 
 class FilmList(Schema):
@@ -219,6 +220,7 @@ def film_values(row: FilmRow) -> dict[str, Any]:
         "finished_at": row.finished_at,
         "page_url": url_for("screenings.show", screening_id=film),
         "thumbnail_url": url_for("films.thumbnail", screening_id=film) if row.sha256 else None,
+        "heat_map_url": url_for("films.heat_map", screening_id=film) if row.has_heat_map else None,
     }
 
 

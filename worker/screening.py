@@ -6,18 +6,19 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 from sqlalchemy.exc import SQLAlchemyError
 
-from shared import leases
+from shared import heatmap, leases
 from shared.db import Database
 from shared.errors import FilmRejected, Rejection, StoreAway, StoreFull
 from shared.leases import Claim, ClaimedFilm, Outcome
 from shared.preprocess import decode, fit, thumbnail
 from shared.settings import Settings
 from shared.storage import THUMBNAIL, Store
-from worker.model import Classifier
+from worker.model import Answers, Classifier
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +113,7 @@ class Screener:
         if film.prediction_id is not None:
             return Outcome(film)
         shared = outcomes[film.image_id]
-        return Outcome(film, verdict=shared.verdict, rejection=shared.rejection)
+        return replace(shared, film=film)
 
     def _prepare(self, film: ClaimedFilm) -> np.ndarray:
         spec = self._classifier.spec
@@ -133,13 +134,19 @@ class Screener:
     def _predict(self, inputs: dict[uuid.UUID, np.ndarray], films: Sequence[ClaimedFilm]) -> dict[uuid.UUID, Outcome]:
         if not inputs:
             return {}
-        spec = self._classifier.spec
-        verdicts = spec.judge(spec.calibrate(self._classifier.logits(np.stack(list(inputs.values())))))
-        by_image = {film.image_id: film for film in films}
+        spec, by_image = self._classifier.spec, {film.image_id: film for film in films}
+        answers = self._classifier.answer(np.stack(list(inputs.values())))
+        verdicts = spec.judge(spec.calibrate(answers.logits))
+        maps = self._draw_maps(answers)
         return {
-            image_id: Outcome(by_image[image_id], verdict=verdict)
-            for image_id, verdict in zip(inputs, verdicts, strict=True)
+            image_id: Outcome(by_image[image_id], verdict=verdict, heat_map=heat_map)
+            for image_id, verdict, heat_map in zip(inputs, verdicts, maps, strict=True)
         }
+
+    def _draw_maps(self, answers: Answers) -> Sequence[bytes | None]:
+        if answers.places is None:
+            return [None] * len(answers.logits)
+        return [heatmap.encode(film) for film in heatmap.evidence(answers.places, self._classifier.spec.classes)]
 
     @contextmanager
     def _heartbeat(self, token: uuid.UUID) -> Iterator[None]:

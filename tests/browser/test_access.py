@@ -16,7 +16,8 @@ from shared import jobs, leases
 from shared.accounts import find_user
 from shared.errors import FilmRejected, Rejection
 from shared.intake import Film, Received
-from shared.modelspec import FilmClass, Label, Verdict, read_spec
+from shared.modelfolder import read_spec
+from shared.modelspec import FilmClass, Label, Verdict
 from shared.storage import THUMBNAIL, FolderStore
 from shared.tables import Priority, Screening, Source
 from tests.browser.conftest import Server, Visitor
@@ -88,9 +89,10 @@ def keep(store: FolderStore, seed: int) -> Film:
     return Film(key, len(data), *picture.size, "image/jpeg")
 
 
-def check(page: Page, address: str) -> Iterator[str]:
-    """Look at one page in light and dark, from desk to phone width."""
-    page.goto(address)
+def check(page: Page, address: str, is_open: bool = False) -> Iterator[str]:
+    """Look at one page in light and dark, from desk to phone width; one that is open stays as it is."""
+    if not is_open:
+        page.goto(address)
     for width in (1440, 1030, 820, 390):
         page.set_viewport_size({"width": width, "height": 900})
         for scheme in ("light", "dark"):

@@ -27,7 +27,8 @@ from cli.screen import Run
 from migrations.schema import upgrade
 from shared import accounts, leases
 from shared.db import Database
-from shared.modelspec import SPEC_FILE, ModelSpec
+from shared.modelfolder import SPEC_FILE
+from shared.modelspec import ModelSpec
 from shared.tables import Role, Screening
 from tests.conftest import ROOT, draw, encode
 

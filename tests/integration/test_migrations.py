@@ -5,9 +5,15 @@ from pathlib import Path
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
+from sqlalchemy import select
 
 from migrations import schema
 from shared.db import Database
+from shared.modelspec import ModelSpec
+from shared.settings import Settings
+from shared.tables import Prediction
+from tests.conftest import draw, encode
+from tests.web_site import Site, post_films
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -39,3 +45,18 @@ def test_every_migration_goes_down_and_up_again(empty_database: Database) -> Non
     assert schema.current(empty_database) is None
     schema.upgrade(empty_database)
     command.check(configuration)
+
+
+def test_predictions_outlive_the_migration_of_heat_maps(
+    empty_database: Database, settings: Settings, spec: ModelSpec
+) -> None:
+    configuration = schema.configuration(empty_database)
+    schema.upgrade(empty_database)
+    site = Site(settings, empty_database)
+    post_films(site.token_client(site.add_user("tina")), ("film", encode(draw(1))))
+    site.work(spec, {}, heat_map=b"a map")
+    command.downgrade(configuration, "0001")
+    schema.upgrade(empty_database)
+    with empty_database.read() as session:
+        assert session.scalars(select(Prediction.heat_map)).all() == [None]
+    assert site.screenings()[0].prediction_id is not None

@@ -5,10 +5,11 @@ import uuid
 
 import numpy as np
 import pytest
+from PIL import Image
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
-from shared import archive, jobs, leases
+from shared import archive, heatmap, jobs, leases
 from shared.db import Database
 from shared.errors import StoreAway
 from shared.modelspec import ModelSpec
@@ -17,6 +18,7 @@ from shared.states import State
 from shared.storage import THUMBNAIL, FolderStore
 from shared.tables import Prediction, Priority, Screening, Source, User
 from tests.conftest import draw, encode
+from worker.model import Answers
 from worker.screening import Screener
 
 
@@ -25,16 +27,21 @@ class Constant:
 
     def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec
+        self.places: np.ndarray | None = None  # (h, w, classes), the same for every film
         self.batches: list[int] = []
         self.gate = threading.Event()
         self.gate.set()
 
-    def logits(self, batch: np.ndarray) -> np.ndarray:
+    def answer(self, batch: np.ndarray) -> Answers:
         assert batch.shape[1:] == (self.spec.input_size, self.spec.input_size, 1)
         assert batch.dtype == np.uint8
         assert self.gate.wait(30)
         self.batches.append(len(batch))
-        return np.tile(np.array([0.0, 1.0, 2.0], np.float32), (len(batch), 1))
+        logits = np.tile(np.array([0.0, 1.0, 2.0], np.float32), (len(batch), 1))
+        return Answers(logits, None if self.places is None else np.stack([self.places] * len(batch)))
+
+    def logits(self, batch: np.ndarray) -> np.ndarray:
+        return self.answer(batch).logits
 
 
 @pytest.fixture
@@ -56,7 +63,7 @@ def screener(settings: Settings, database: Database, store: FolderStore, classif
 
 @pytest.fixture
 def submit(database: Database, store: FolderStore, settings: Settings, technician: User, spec: ModelSpec):
-    def call(*files: bytes) -> uuid.UUID:
+    def call(*files: bytes, model: ModelSpec = spec) -> uuid.UUID:
         received = [
             item for number, data in enumerate(files) for item in archive.receive(str(number), [data], store, settings)
         ]
@@ -69,7 +76,7 @@ def submit(database: Database, store: FolderStore, settings: Settings, technicia
                 model_name=spec.name,
                 priority=Priority.BULK,
             )
-            jobs.add_films(session, job.id, received, spec)
+            jobs.add_films(session, job.id, received, model)
             return job.id
 
     return call
@@ -93,6 +100,65 @@ def test_films_are_screened_in_micro_batches_with_thumbnails(screener, submit, d
     assert all(abs(sum(prediction.probabilities.values()) - 1) < 1e-9 for prediction in predictions)
     for path in (store.root / "films").rglob("?" * 64):
         assert store.get_derived(path.name, THUMBNAIL).startswith(b"\xff\xd8")
+
+
+def predictions(database: Database) -> list[Prediction]:
+    with database.read() as session:
+        return list(session.scalars(select(Prediction).order_by(Prediction.id)))
+
+
+def test_a_model_that_says_where_leaves_a_heat_map_of_each_film(screener, submit, database, classifier) -> None:
+    places = np.zeros((2, 3, 3), np.float32)
+    places[0, 2, 0] = -6.0  # six less for normal at the top right
+    classifier.places = places
+    job_id = submit(encode(draw(1)), encode(draw(2)), encode(draw(1)))
+    screener.drain(30)
+    assert {row.state for row in rows(database, job_id)} == {State.DONE}
+    maps = [prediction.heat_map for prediction in predictions(database)]
+    assert len(maps) == 2
+    assert maps[0] == maps[1] is not None
+    levels = np.asarray(heatmap.decode(maps[0]), int)
+    assert levels.shape == (2, 3)
+    assert levels[0, 2] - levels[0, 0] == pytest.approx(6 * heatmap.STEPS / heatmap.LIMIT, abs=1)
+
+
+def test_each_film_keeps_its_own_heat_map(screener, submit, database, classifier, monkeypatch) -> None:
+    def answer(batch: np.ndarray) -> Answers:
+        bright = batch.mean(axis=(1, 2, 3), dtype=np.float32) / 32  # 0 to 8, told apart by film
+        places = np.zeros((len(batch), 2, 2, 3), np.float32)
+        places[..., 0] = -bright[:, np.newaxis, np.newaxis]
+        return Answers(places.mean(axis=(1, 2)), places)
+
+    monkeypatch.setattr(classifier, "answer", answer)
+    films = [encode(Image.new("L", (80, 80), grey)) for grey in (32, 224, 96)]
+    job_id = submit(films[0], b"\xff\xd8\xff" + films[1][3:200], films[1], films[0], films[2])
+    screener.drain(30)
+    by_id = {prediction.id: prediction for prediction in predictions(database)}
+    answered = [by_id[row.prediction_id] for row in rows(database, job_id) if row.prediction_id]
+    levels = [heatmap.decode(prediction.heat_map).getpixel((0, 0)) for prediction in answered]
+    assert [round((level - heatmap.EVEN) * heatmap.LIMIT / heatmap.STEPS - np.log(2)) for level in levels] == [
+        1,
+        7,
+        1,
+        3,
+    ]
+
+
+def test_a_model_that_does_not_say_where_leaves_none(screener, submit, database) -> None:
+    submit(encode(draw(1)))
+    screener.drain(30)
+    assert [prediction.heat_map for prediction in predictions(database)] == [None]
+
+
+def test_two_models_keep_their_heat_maps_apart(screener, submit, database, store, classifier) -> None:
+    submit(encode(draw(1)))
+    classifier.places = np.zeros((2, 2, 3), np.float32)
+    screener.drain(30)
+    newer = Constant(classifier.spec.model_copy(update={"sha256": "1" * 64}))
+    newer.places = np.ones((4, 4, 3), np.float32)
+    submit(encode(draw(1)), model=newer.spec)
+    Screener(screener._settings, database, store, newer, "w2").drain(30)
+    assert [heatmap.decode(prediction.heat_map).size for prediction in predictions(database)] == [(2, 2), (4, 4)]
 
 
 def test_the_same_film_twice_in_a_batch_is_predicted_once(screener, submit, database, classifier) -> None:
@@ -132,11 +198,11 @@ def test_a_batch_that_fails_as_a_whole_is_tried_one_by_one_and_then_fails(
 ) -> None:
     job_id = submit(*[encode(draw(number)) for number in range(3)])
 
-    def broken(batch: np.ndarray) -> np.ndarray:
+    def broken(batch: np.ndarray) -> Answers:
         classifier.batches.append(len(batch))
         raise RuntimeError("the network is broken")
 
-    monkeypatch.setattr(classifier, "logits", broken)
+    monkeypatch.setattr(classifier, "answer", broken)
     screener.drain(30)
     assert classifier.batches == [3, 1, 1, 1, 1, 1, 1]
     assert {(row.state, row.error_code) for row in rows(database, job_id)} == {(State.FAILED, "worker_lost")}

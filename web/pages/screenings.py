@@ -10,8 +10,10 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
 from shared.audit import Action, record
+from shared.heatmap import decode
 from shared.tables import Image, Job, Model, Prediction, Screening
 from web.auth import requires
+from web.heatmaps import SCALE
 from web.listing import FilmDetail, Filters, Order, beside, get_film, may_see
 from web.parts import parts
 
@@ -35,6 +37,8 @@ def show(screening_id: uuid.UUID) -> ResponseReturnValue:
             **_neighbours(db, film),
             also=_elsewhere(db, film),
             threshold_rule=_threshold_rule(db, film),
+            places=decode(film.heat_map).size if film.heat_map else None,
+            scale=SCALE,
         )
     with parts().database.write() as db:
         record(db, Action.FILM_VIEWED, user_id=g.user.id, subject=screening_id, address=request.remote_addr)

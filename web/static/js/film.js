@@ -1,4 +1,4 @@
-// One film: fit to the page or enlarged, and the keys for the films beside it.
+// One film: fit to the page or enlarged, its heat map, and the keys for both and for the films beside it.
 const FITTED = "Select the film, or press z, to enlarge it.";
 const ENLARGED = "Enlarged. Select the film, or press z, to fit it to the page.";
 
@@ -26,11 +26,23 @@ if (view) {
   view.addEventListener("keydown", (event) => { if (event.key === " ") { event.preventDefault(); toggle(); } });
 }
 
+// The map itself is a checkbox and CSS. It starts off at every film, so that the film is read first.
+const heat = document.getElementById("heat-map");
+const strength = document.getElementById("heat-strength");
+
+if (strength) {
+  const weaken = () => { view.querySelector(".heat-layer").style.opacity = strength.value / 100; };
+  strength.parentElement.hidden = false;
+  strength.addEventListener("input", weaken);
+}
+
 const KEYS = { j: "next", ArrowRight: "next", k: "previous", ArrowLeft: "previous" };
+const TYPED_IN = "input:not([type=checkbox], [type=range]), select, textarea";
 
 addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea")) return;
-  const scrolls = event.key.startsWith("Arrow") && view?.classList.contains("actual");
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest(TYPED_IN)) return;
+  const scrolls = event.key.startsWith("Arrow") && (event.target === strength || view?.classList.contains("actual"));
   if (event.key === "z" && view) toggle();
+  else if (event.key === "h" && heat) heat.click();
   else if (KEYS[event.key] && !scrolls) document.getElementById(KEYS[event.key])?.click();
 });

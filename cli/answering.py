@@ -1,0 +1,34 @@
+"""A folder of labelled films through a model as it serves: what `compare` and `calibrate` both need."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from training.labelled import Progress as Told
+    from worker.model import Classifier
+
+BATCH: Final = 32
+
+
+@contextmanager
+def progress_bar() -> Iterator["Told"]:
+    """Show on standard error what is being done and how much of it is left; nothing where that is no terminal."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
+
+
+def answer_films(classifier: "Classifier", pixels: np.ndarray, told: "Told") -> np.ndarray:
+    """Return the logits, float32 (films, classes), of uint8 films (films, size, size, 1)."""
+    parts: list[np.ndarray] = []
+    for start in range(0, len(pixels), BATCH):
+        parts.append(classifier.answer(pixels[start : start + BATCH]).logits)
+        told(f"Screening with {classifier.spec.name}", min(start + BATCH, len(pixels)), len(pixels))
+    return np.concatenate(parts)

@@ -1,0 +1,143 @@
+"""The heat map on a film's page: by mouse, by key, enlarged, and without JavaScript."""
+
+import time
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+from sqlalchemy import select
+
+from shared import jobs, leases
+from shared.accounts import find_user
+from shared.heatmap import encode
+from shared.intake import Received
+from shared.modelfolder import read_spec
+from shared.modelspec import FilmClass, Label, Verdict
+from shared.storage import FolderStore
+from shared.tables import Priority, Screening, Source
+from tests.browser.conftest import Server, Visitor
+from tests.browser.test_access import check, keep
+
+pytestmark = pytest.mark.timeout(180)
+
+PNEUMONIA = Verdict(Label.PNEUMONIA, FilmClass.VIRAL, 0.934, 0.934, {"normal": 0.066, "bacterial": 0.234, "viral": 0.7})
+
+
+@pytest.fixture(scope="module")
+def films(quiet_server: Server) -> tuple[str, list[str]]:
+    """An account, and the addresses of a film with a heat map and of one without."""
+    name = f"technician-{uuid.uuid4().hex[:8]}"
+    quiet_server.link(name)
+    spec = read_spec(quiet_server.models / "compact-cnn")
+    store = FolderStore(Path(quiet_server.database.engine.url.database or "").parent / "store")
+    seed = time.time_ns() % 2**31
+    kept = [keep(store, seed + n) for n in range(2)]
+    maps = {kept[0].sha256: encode(np.linspace(-12, 12, 36).reshape(6, 6))}
+    with quiet_server.database.write() as session:
+        user = find_user(session, name)
+        assert user is not None
+        job = jobs.open_job(
+            session,
+            user_id=user.id,
+            name="two films",
+            source=Source.WEB,
+            model_name=spec.name,
+            priority=Priority.INTERACTIVE,
+        )
+        jobs.add_films(session, job.id, [Received(f"film {n}.jpeg", film=film) for n, film in enumerate(kept)], spec)
+        model_id = leases.register_model(session, spec)
+        claim = leases.claim(
+            session, model_id=model_id, model_name=spec.name, limit=1000, worker="host:1", lease_seconds=600
+        )
+        assert claim is not None
+        outcomes = [leases.Outcome(film, PNEUMONIA, heat_map=maps.get(film.sha256)) for film in claim.films]
+        leases.finish(session, claim, outcomes, model_id=model_id, threshold=spec.threshold, worker="host:1")
+        rows = session.scalars(select(Screening.id).where(Screening.job_id == job.id).order_by(Screening.position))
+        addresses = [f"{quiet_server.url}/screenings/{film}" for film in rows]
+    return name, addresses
+
+
+def layers(page: Page) -> list[dict[str, float]]:
+    """Where the film and its map lie."""
+    box = "image => { const {x, y, width, height} = image.getBoundingClientRect(); return {x, y, width, height}; }"
+    return [page.locator(f".film-layers img >> nth={n}").evaluate(box) for n in range(2)]
+
+
+def test_the_map_lies_exactly_over_the_film_fitted_and_enlarged(
+    quiet_server: Server, visitor: Visitor, films: tuple[str, list[str]]
+) -> None:
+    name, addresses = films
+    page = visitor.open(quiet_server.link(name))
+    page.goto(addresses[0])
+    layer = page.locator(".heat-layer")
+    expect(layer).to_be_hidden()
+    page.get_by_text("Heat map", exact=True).click()
+    expect(page.get_by_role("switch", name="Heat map")).to_be_checked()
+    expect(layer).to_be_visible()
+    expect(page.get_by_text("what moved the model, not where disease is")).to_be_visible()
+    assert layer.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+    for width in (1440, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        for _ in range(2):
+            film, heat = layers(page)
+            assert heat == pytest.approx(film, abs=0.5)
+            page.keyboard.press("z")
+    page.get_by_label("Strength").fill("50")
+    expect(layer).to_have_css("opacity", "0.5")
+
+
+def test_a_key_shows_and_hides_it_and_every_film_starts_without(
+    quiet_server: Server, visitor: Visitor, films: tuple[str, list[str]]
+) -> None:
+    name, addresses = films
+    page = visitor.open(quiet_server.link(name))
+    page.goto(addresses[0])
+    layer = page.locator(".heat-layer")
+    page.keyboard.press("h")
+    expect(layer).to_be_visible()
+    page.get_by_role("switch", name="Heat map").focus()
+    page.keyboard.press("h")
+    expect(layer).to_be_hidden()
+    page.keyboard.press("Space")
+    expect(layer).to_be_visible()
+    page.get_by_label("Strength").focus()
+    page.keyboard.press("ArrowLeft")
+    expect(page.get_by_label("Strength")).to_have_value("90")
+    page.keyboard.press("j")
+    expect(page.get_by_role("heading", level=1)).to_have_text("film 1.jpeg")
+    expect(page.get_by_text("No heat map was kept with this result.")).to_be_visible()
+    page.keyboard.press("h")
+    page.keyboard.press("k")
+    expect(page.get_by_role("heading", level=1)).to_have_text("film 0.jpeg")
+    expect(layer).to_be_hidden()
+
+
+def test_it_works_without_javascript(quiet_server: Server, visitor: Visitor, films: tuple[str, list[str]]) -> None:
+    name, addresses = films
+    page = visitor.open(quiet_server.link(name), scripts=False)
+    page.goto(addresses[0])
+    expect(page.locator(".heat-layer")).to_be_hidden()
+    page.get_by_text("Heat map", exact=True).click()
+    expect(page.locator(".heat-layer")).to_be_visible()
+    expect(page.get_by_label("Strength")).to_be_hidden()
+
+
+def test_it_can_be_read_by_everyone(quiet_server: Server, visitor: Visitor, films: tuple[str, list[str]]) -> None:
+    name, addresses = films
+    page = visitor.open(quiet_server.link(name))
+    assert list(check(page, addresses[0])) == []
+    page.keyboard.press("h")
+    expect(page.locator(".heat-layer")).to_be_visible()
+    assert list(check(page, addresses[0], is_open=True)) == []
+
+
+def test_a_print_shows_the_film_alone(quiet_server: Server, visitor: Visitor, films: tuple[str, list[str]]) -> None:
+    name, addresses = films
+    page = visitor.open(quiet_server.link(name))
+    page.goto(addresses[0])
+    page.keyboard.press("h")
+    expect(page.locator(".heat-layer")).to_be_visible()
+    page.emulate_media(media="print")
+    expect(page.locator(".heat-layer")).to_be_hidden()

@@ -1,0 +1,53 @@
+"""What a worker asks of its backend, without loading one."""
+
+import pytest
+
+from shared.errors import ModelUnavailable
+from shared.modelspec import ModelSpec
+from worker.model import _check_shapes, _precision
+
+FILM, LOGITS = (None, 64, 64, 1), (None, 3)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "capabilities", "asked"),
+    [
+        ("f32", ["FP32", "BF16"], "f32"),
+        ("bf16", ["FP32", "BF16"], "bf16"),
+        ("bf16", ["FP32", "INT8"], "f32"),
+    ],
+)
+def test_bfloat16_needs_the_model_and_the_processor(wanted: str, capabilities: list[str], asked: str) -> None:
+    assert _precision(wanted, capabilities) == asked
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs"),
+    [
+        ([FILM], [LOGITS]),
+        ([FILM], [LOGITS, (None, 4, 4, 3)]),
+        ([(None, None, None, 1)], [LOGITS, (None, None, None, 3)]),
+    ],
+    ids=["logits", "with places", "any size"],
+)
+def test_shapes_that_fit(spec: ModelSpec, inputs: list[tuple], outputs: list[tuple]) -> None:
+    _check_shapes(spec, inputs, outputs)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "words"),
+    [
+        ([(None, 32, 32, 1)], [LOGITS], "takes films shaped"),
+        ([(None, 64, 64, 3)], [LOGITS], "takes films shaped"),
+        ([(None, 4096)], [LOGITS], "takes films shaped"),
+        ([FILM, FILM], [LOGITS], "takes films shaped"),
+        ([FILM], [(None, 2)], "answers in shapes"),
+        ([FILM], [(None, 4, 4, 3)], "answers in shapes"),
+        ([FILM], [LOGITS, (None, 4, 4, 2)], "answers in shapes"),
+        ([FILM], [LOGITS, LOGITS], "answers in shapes"),
+        ([FILM], [LOGITS, (None, 4, 4, 3), (None, 4, 4, 3)], "answers in shapes"),
+    ],
+)
+def test_shapes_that_do_not_fit(spec: ModelSpec, inputs: list[tuple], outputs: list[tuple], words: str) -> None:
+    with pytest.raises(ModelUnavailable, match=words):
+        _check_shapes(spec, inputs, outputs)

@@ -1,0 +1,115 @@
+"""A model's calibration fitted anew on a site's own labelled films; the weights stay as they are."""
+
+import os
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from scipy.optimize import minimize  # type: ignore[import-untyped]  # SciPy ships no types
+from sklearn.metrics import roc_auc_score
+
+from shared.modelfolder import SPEC_FILE
+from shared.modelspec import Calibration, Label, ModelSpec, Site
+from training.errors import DataUnusable
+from training.metrics import threshold_for_sensitivity
+
+FEWEST_FILMS: Final = 30
+"""Of each class. With fewer, one film moves the sensitivity by more than three points."""
+TEMPERATURES: Final = (0.2, 10.0)
+BIASES: Final = (-8.0, 8.0)
+
+
+def check_films(truth: np.ndarray) -> None:
+    """Raise DataUnusable where a class has fewer than FEWEST_FILMS films; `truth` is bool (films,)."""
+    counts = {Label.NORMAL: int((~truth).sum()), Label.PNEUMONIA: int(truth.sum())}
+    if min(counts.values()) < FEWEST_FILMS:
+        raise DataUnusable(
+            f"Calibration needs at least {FEWEST_FILMS} films of each class. Received: {counts[Label.NORMAL]} NORMAL "
+            f"and {counts[Label.PNEUMONIA]} PNEUMONIA that can be read. Add films."
+        )
+
+
+def fit_temperature_and_bias(spec: ModelSpec, logits: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    """Return the temperature and bias with the least log loss of p_pneumonia, to four decimals.
+
+    `logits` is (films, classes), `truth` bool (films,), True for pneumonia: a site knows the label, not the cause.
+    The targets are drawn in from 0 and 1 by their number, as Platt 1999 does, so that films which the model separates
+    perfectly do not make it perfectly sure. Of the default model's 523 held-out films, fitted on four fifths and
+    measured on the last, a bias lowers the log loss from 0.091 to 0.074 and the calibration error from 0.036 to 0.016.
+    """
+    sick, healthy = int(truth.sum()), int((~truth).sum())
+    targets = np.where(truth, (sick + 1) / (sick + 2), 1 / (healthy + 2))
+
+    def loss(numbers: np.ndarray) -> float:
+        tried = spec.model_copy(update={"temperature": float(np.exp(numbers[0])), "bias": float(numbers[1])})
+        p = tried.p_pneumonia(tried.calibrate(logits)).clip(1e-12, 1 - 1e-12)
+        return -float((targets * np.log(p) + (1 - targets) * np.log1p(-p)).mean())
+
+    found = minimize(loss, [0.0, 0.0], method="Nelder-Mead", bounds=[np.log(TEMPERATURES), BIASES])
+    return round(float(np.exp(found.x[0])), 4), round(float(found.x[1]), 4)
+
+
+def recalibrate(spec: ModelSpec, logits: np.ndarray, truth: np.ndarray, sensitivity: float, folder: str) -> ModelSpec:
+    """Return the spec with temperature, bias and threshold of these films, the former calibration kept.
+
+    `folder` names the films. Raises DataUnusable where they are too few, or the model ranks them the wrong way round.
+    """
+    check_films(truth)
+    auc = float(roc_auc_score(truth, spec.p_pneumonia(spec.calibrate(logits))))
+    if auc <= 0.5:
+        raise DataUnusable(
+            f"The model ranks these films no better than chance (AUC {auc:.3f}), which no calibration mends. "
+            "See whether the folders NORMAL and PNEUMONIA were mistaken for each other."
+        )
+    temperature, bias = fit_temperature_and_bias(spec, logits, truth)
+    draft = spec.model_copy(update={"temperature": temperature, "bias": bias})
+    threshold = threshold_for_sensitivity(truth, draft.p_pneumonia(draft.calibrate(logits)), sensitivity)
+    films = {Label.NORMAL: int((~truth).sum()), Label.PNEUMONIA: int(truth.sum())}
+    fresh = Calibration(
+        temperature=temperature,
+        bias=bias,
+        threshold=threshold,
+        threshold_rule=(
+            f"Sensitivity first: the highest threshold at which at least {100 * sensitivity:g}% of the site's "
+            "pneumonia films are called PNEUMONIA"
+        ),
+        site=Site(folder=folder, films=films, fitted_at=datetime.now(UTC)),
+    )
+    return _with(spec, fresh, (*spec.former, calibration_of(spec)))
+
+
+def undo(spec: ModelSpec) -> ModelSpec:
+    """Return the spec with the calibration before the one in force.
+
+    Raises DataUnusable where there is none.
+    """
+    if not spec.former:
+        raise DataUnusable(f"Model '{spec.name}' has the calibration of its training. There is nothing to undo.")
+    return _with(spec, spec.former[-1], spec.former[:-1])
+
+
+def calibration_of(spec: ModelSpec) -> Calibration:
+    """Return the calibration in force."""
+    return Calibration.model_validate({name: getattr(spec, name) for name in Calibration.model_fields})
+
+
+def _with(spec: ModelSpec, calibration: Calibration, former: tuple[Calibration, ...]) -> ModelSpec:
+    chosen = {name: getattr(calibration, name) for name in Calibration.model_fields}
+    return spec.model_copy(update={**chosen, "former": former})
+
+
+def write_spec(folder: Path, spec: ModelSpec) -> None:
+    """Write a model folder's spec in one step: whoever reads meanwhile gets the old one or the new one, whole."""
+    with tempfile.NamedTemporaryFile("w", dir=folder, prefix=f".{SPEC_FILE}-", delete=False) as file:
+        written = Path(file.name)
+        try:
+            file.write(spec.model_dump_json(indent=2) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+            written.chmod(0o644)
+            written.replace(folder / SPEC_FILE)
+        except BaseException:
+            written.unlink(missing_ok=True)
+            raise
