@@ -15,7 +15,7 @@ import numpy as np
 from flask import Flask, request
 from PIL import Image
 
-from shared.modelspec import read_spec, verify_weights
+from shared.modelfolder import read_spec, verify_weights
 from shared.settings import load_settings
 
 folder = load_settings().model_dir

@@ -24,7 +24,7 @@ from cli.errors import CommandFailed
 from cli.report import make_console
 from cli.users import DATA_DIR
 from shared.errors import BrokerAway, ModelUnavailable, PneumoScreenError
-from shared.modelspec import list_models, read_spec, verify_weights
+from shared.modelfolder import list_models, read_spec, verify_weights
 from shared.presence import Presence
 from shared.settings import PREFIX, Settings
 

@@ -2,31 +2,47 @@
 
 import json
 import os
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
-from rich.console import Console
-from rich.table import Table
 
-from cli.models import MODELS_DIR, model_folders
+from cli.answering import answer_films, progress_bar
+from cli.compare import DEFAULT_MODEL
+from cli.errors import CommandFailed
+from cli.figures import show_figures
+from cli.models import MODELS_DIR
 from cli.report import make_console
-from shared.errors import ModelUnavailable
+from shared.modelfolder import find_model
 
-DEFAULT_MODEL: Final = "compact-cnn"
-_FIGURES: Final = (
-    ("accuracy", "Accuracy"),
-    ("recall", "Recall (sensitivity)"),
-    ("specificity", "Specificity"),
-    ("auc", "AUC"),
-    ("ece", "Calibration error (ECE)"),
-)
+if TYPE_CHECKING:
+    from training.assessment import Assessment
+    from training.labelled import Progress
+
+_FILE: Final = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--model", default=DEFAULT_MODEL, show_default=True, help="Name of a folder in the models folder.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the figures here.")
+@click.option("--json", "json_file", metavar="FILE", type=_FILE, help="Write all figures here.")
+@click.option(
+    "--report",
+    "report_file",
+    metavar="FILE.html",
+    type=_FILE,
+    help="Write a page with plots and the worst errors here. It holds films and file names.",
+)
+@click.option(
+    "--prevalence",
+    "prevalences",
+    metavar="P",
+    multiple=True,
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Share of pneumonia, 0 to 1, that PPV and NPV are stated at. May be repeated. Default: that of the films.",
+)
 @MODELS_DIR
 @click.option(
     "--backend",
@@ -35,59 +51,98 @@ _FIGURES: Final = (
     show_default=True,
     help="What computes the network.",
 )
-def evaluate(folder: Path, model: str, json_file: Path | None, models_dir: Path, backend: str) -> None:
+def evaluate(
+    *,
+    folder: Path,
+    model: str,
+    json_file: Path | None,
+    report_file: Path | None,
+    prevalences: tuple[float, ...],
+    models_dir: Path,
+    backend: str,
+) -> None:
     """Measure a model on DIR, which holds the subfolders NORMAL and PNEUMONIA.
 
     Files that cannot be read are named and left out of the figures.
     """
-    place = _find_model(models_dir, model)
-    os.environ["KERAS_BACKEND"] = backend
+    place = find_model(models_dir, model)
+    for path in (json_file, report_file):
+        if path is not None:
+            check_writable(path)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from training.evaluate import evaluate_folder
+    try:
+        import training.report as page
+        from training.operating_points import operating_points, short_thresholds
+    except ModuleNotFoundError as error:
+        raise CommandFailed(
+            f"'evaluate' needs the Python package '{error.name}', which is not installed. Run 'make setup'."
+        ) from error
 
-    report = evaluate_folder(folder, place)
-    _show(report, make_console())
+    journal = page.read_training(place) if report_file else []
+    with progress_bar() as told:
+        found = assess_folder(folder, place, backend, prevalences, told)
+        # Files first: a reader that closes the pipe of the tables, as `head` does, must not cost them.
+        if json_file is not None:
+            write_file(json_file, json.dumps(found.figures, indent=2) + "\n")
+        if report_file is not None:
+            told("Drawing the report", 0, 1)
+            write_file(report_file, page.report_page(found, journal))
+    stated = found.figures["operating_points"]["prevalences"]
+    thresholds = short_thresholds(found.spec.threshold)
+    points = operating_points(found.films.truth, found.p_pneumonia, thresholds, stated)
+    show_figures(found.figures, points, make_console())
     if json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(report, indent=2) + "\n")
         click.echo(f"Figures written to {json_file}.")
+    if report_file is not None:
+        click.echo(f"Report written to {report_file}. It holds films and file names: keep it where you keep the films.")
 
 
-def _find_model(models_dir: Path, name: str) -> Path:
-    """Return a model's folder by its name.
+def assess_folder(
+    folder: Path, model: Path, backend: str, prevalences: Sequence[float], told: "Progress"
+) -> "Assessment":
+    """Screen the films of a folder as a worker would and measure the answers.
 
-    Raises ModelUnavailable with the names there are.
+    Raises DataUnusable or ModelUnavailable, each saying what to do.
     """
-    names = [folder.name for folder in model_folders(models_dir)]
-    if name not in names:
-        raise ModelUnavailable(f"There is no model '{name}' in {models_dir}. There is: {', '.join(names) or 'none'}.")
-    return models_dir / name
+    from training.assessment import assess
+    from training.labelled import class_folders, read_films
+    from worker.model import load_model
+
+    class_folders(folder)
+    told(f"Loading {model.name}", 0, 1)
+    classifier = load_model(model, backend)
+    spec = classifier.spec
+    films = read_films(folder, spec, told)
+    p = spec.p_pneumonia(spec.calibrate(answer_films(classifier, films.pixels, told)))
+    told("Drawing intervals", 0, 1)
+    return assess(spec, films, p, folder=str(folder), backend=backend, prevalences=prevalences)
 
 
-def _show(report: dict[str, Any], console: Console) -> None:
-    films = report["films"]
-    table = Table(title=f"{report['model']} on {films['NORMAL']} normal and {films['PNEUMONIA']} pneumonia films")
-    table.add_column("figure")
-    table.add_column("value", justify="right")
-    table.add_column("95 % interval", justify="right")
-    for key, title in _FIGURES:
-        low, high = report["intervals_95"][key]
-        table.add_row(title, f"{report[key]:.4f}", f"{low:.4f} to {high:.4f}")
-    table.add_row("Threshold", f"{report['threshold']:.4f}", "")
-    console.print(table)
-    console.print(_confusion_table(report["confusion"]))
-    if report["unreadable"]:
-        console.print(f"{len(report['unreadable'])} unreadable files were left out:")
-    for name, reason in report["unreadable"].items():
-        console.print(f"  {name}: {reason}", markup=False, soft_wrap=True)
-    console.print("Decision support, not a diagnosis.")
+def check_writable(path: Path) -> None:
+    """Make the folder of a file and try to write beside it: a long computation must not end at a closed door.
+
+    Raises CommandFailed.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+        if path.exists() and not os.access(path, os.W_OK):
+            raise PermissionError(None, "The file is there and may not be changed")
+    except OSError as error:
+        raise _unwritable(path, error) from error
 
 
-def _confusion_table(matrix: dict[str, int]) -> Table:
-    table = Table(title="Confusion matrix")
-    table.add_column("films that are")
-    table.add_column("called NORMAL", justify="right")
-    table.add_column("called PNEUMONIA", justify="right")
-    table.add_row("NORMAL", str(matrix["true_negative"]), str(matrix["false_positive"]))
-    table.add_row("PNEUMONIA", str(matrix["false_negative"]), str(matrix["true_positive"]))
-    return table
+def write_file(path: Path, content: str) -> None:
+    """Write a text file.
+
+    Raises CommandFailed where it cannot be written, as on a full disk.
+    """
+    try:
+        path.write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> CommandFailed:
+    return CommandFailed(f"'{path}' cannot be written: {error.strerror}. Choose another place for it.")

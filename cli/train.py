@@ -3,25 +3,31 @@
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from cli.errors import CommandFailed
+
+if TYPE_CHECKING:
+    from training.recipe import Recipe
+
 REPOSITORY: Final = Path(__file__).parents[1]
+DATA: Final = REPOSITORY.parent / "shared" / "data"
 _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
 
 
 @click.command()
+@click.argument("recipe_name", metavar="[RECIPE]", default="compact-cnn")
 @click.option(
     "--data",
     type=_FOLDER,
-    default=REPOSITORY.parent / "shared" / "data" / "chest_xray" / "train",
+    default=DATA / "chest_xray" / "train",
     help="Folder with NORMAL and PNEUMONIA. Default: ../shared/data/chest_xray/train beside the project.",
 )
-@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the films. Default: the recipe's.")
-@click.option(
-    "--name", metavar="NAME", help="Name of the model, in small letters and digits. Default: the recipe's, compact-cnn."
-)
+@click.option("--epochs", type=click.IntRange(min=1), help="Most passes over the films in each phase of the recipe.")
+@click.option("--size", type=click.IntRange(min=32, max=1024), help="Pixels of the input. Default: the recipe's.")
+@click.option("--name", metavar="NAME", help="Name of the model, in small letters and digits. Default: the recipe's.")
 @click.option(
     "--out",
     type=_FOLDER,
@@ -29,6 +35,11 @@ _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
     help="Where the model folder is written. Default: models/ of the project.",
 )
 @click.option("--seed", type=click.IntRange(min=0), help="Fixes the split, the weights and the changes to films.")
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File with ImageNet weights to start from. Default: the one that the recipe names, if it can be had.",
+)
 @click.option("--resume", is_flag=True, help="Go on with a training that was stopped, from its last whole epoch.")
 @click.option(
     "--runs",
@@ -36,16 +47,51 @@ _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
     default=REPOSITORY / "runs",
     help="Where pixels, checkpoints and the journal are kept. Default: runs/ of the project.",
 )
-def train(*, data: Path, out: Path, runs: Path, resume: bool, **numbers: Any) -> None:
-    """Train a model on labelled films and write its folder: weights, spec, figures and card."""
-    os.environ["KERAS_BACKEND"] = "tensorflow"
+def train(
+    *,
+    recipe_name: str,
+    data: Path,
+    epochs: int | None,
+    size: int | None,
+    name: str | None,
+    out: Path,
+    seed: int | None,
+    weights: Path | None,
+    resume: bool,
+    runs: Path,
+) -> None:
+    """Train a model by a recipe on labelled films and write its folder: weights, spec, figures and card.
+
+    RECIPE is compact-cnn (the default) or one of those that `pneumoscreen train list` prints.
+    """
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import logging
 
-    from training.recipe import COMPACT_CNN
+    from training.recipes import RECIPES
     from training.train import train as run_training
 
+    if recipe_name == "list":
+        click.echo("\n".join(f"{recipe.name:18} {recipe.description}" for recipe in RECIPES.values()))
+        return
+    if recipe_name not in RECIPES:
+        raise CommandFailed(f"There is no recipe '{recipe_name}'. Known: {', '.join(sorted(RECIPES))}.")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    recipe = replace(COMPACT_CNN, **{name: value for name, value in numbers.items() if value is not None})
-    folder = run_training(recipe, data, out, runs, resume)
+    weights = weights or _stored_weights(RECIPES[recipe_name].pretrained)
+    recipe = _adjust(RECIPES[recipe_name], epochs=epochs, input_size=size, name=name, seed=seed)
+    folder = run_training(recipe, data, out, runs, resume=resume, weights=weights)
     click.echo(f"Model written to {folder}. Its figures are in {folder / 'card.md'}.")
+
+
+def _adjust(recipe: "Recipe", *, epochs: int | None, **numbers: int | str | None) -> "Recipe":
+    """Replace the recipe's numbers by those that were given."""
+    given: dict[str, Any] = {key: value for key, value in numbers.items() if value is not None}
+    if epochs is not None:
+        given["phases"] = tuple(replace(phase, epochs=min(phase.epochs, epochs)) for phase in recipe.phases)
+    return replace(recipe, **given)
+
+
+def _stored_weights(file_name: str) -> Path | None:
+    """Find a recipe's file of ImageNet weights in the data folder; None where it is not there."""
+    stored = DATA / "weights" / file_name
+    return stored if file_name and stored.is_file() else None

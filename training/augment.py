@@ -5,6 +5,7 @@ way a film was made is varied: framing, aspect ratio, tone curve, shading, sharp
 markers. All ranges are in the recipe; every number drawn follows from the seed that is handed in.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,15 +23,18 @@ class Augmentation:
     """Share of films left as they are: without it, plain films came out as too healthy (calibration error 0.16)."""
     rotation: float = 10.0
     """Degrees to either side."""
-    shift: float = 0.08
-    """Part of the film's side, in each direction."""
-    zoom: tuple[float, float] = (0.72, 1.12)
-    """Part of the film's side that is seen; above 1 leaves a black border. Normal films of the training set show more
-    of the neck and twice as much black border as pneumonia films, so both are often cropped away."""
+    shift: float = 0.04
+    """Part of the film's side, in each direction, beyond what keeps the crop inside the film."""
+    area: tuple[float, float] = (0.1, 1.2)
+    """Part of the film's area that is seen, as in Szegedy et al. 2014 (arXiv:1409.4842); above 1 leaves a black border.
+    Normal films of the training set show more of the neck and twice as much black border as pneumonia films, so most
+    crops leave both out, and each patch of lung has to be judged by itself."""
     aspect: float = 0.22
     """Natural logarithm of the change of width against height; films were stretched to squares."""
     flip: float = 0.5
     """Share of films mirrored left to right."""
+    flip_down: float = 0.0
+    """Share of films mirrored top to bottom."""
     gamma: float = 0.5
     """Natural logarithm of the exponent of the tone curve."""
     contrast: tuple[float, float] = (-0.6, 0.6)
@@ -39,7 +43,7 @@ class Augmentation:
     """Added to a film, as part of the full range; what leaves the range is cut off as overexposure does."""
     shading: float = 0.15
     """Brightness at the far edge of a slope across the film, as an uneven beam gives it."""
-    bands: float = 0.5
+    bands: float = 0.8
     """Natural logarithm of the factor on each band of detail: makers' multi-scale processing lifts some and flattens
     others. Normal films of the training set are a third sharper than pneumonia films, which is no sign of health."""
     borrowed: float = 0.6
@@ -52,21 +56,57 @@ class Augmentation:
     corner_side: float = 0.25
     """Largest side of such a corner, as part of the film's side."""
 
+    @property
+    def reframes(self) -> bool:
+        """Say whether films are moved, turned, scaled, stretched or mirrored."""
+        return any((self.rotation, self.shift, self.aspect, self.flip, self.flip_down)) or self.area != (1.0, 1.0)
 
-def augment(films: tf.Tensor, seed: tf.Tensor, ranges: Augmentation) -> tf.Tensor:
-    """Change each film at random: uint8 (batch, size, size, 1) to the same; `seed` is int32 (2,)."""
+    @property
+    def retones(self) -> bool:
+        """Say whether the grey levels of films are changed."""
+        return any((self.gamma, *self.contrast, self.brightness, self.shading))
+
+
+def augment(films: tf.Tensor, seed: tf.Tensor, ranges: Augmentation, size: int) -> tf.Tensor:
+    """Change each film at random: uint8 (batch, side, side, 1) to (batch, size, size, 1); `seed` is int32 (2,).
+
+    What has no range is left out: without any, films are shrunk and nothing else.
+    """
     seeds = tf.random.split(seed, 6)
-    x = tf.cast(films, tf.float32) / 255.0
-    untouched = _draw(seeds[5], x, 0.0, 1.0) < ranges.untouched
-    x = _reframe(x, seeds[0], ranges)
-    x = _retone(x, seeds[1], ranges)
-    x = _weigh_bands(x, seeds[2], ranges)
-    x = _black_corner(x, seeds[3], ranges)
-    spread = _draw(seeds[4], x, 0.0, ranges.noise)
-    # One field of noise serves the batch at different strengths: drawing one per film took a third of the whole time.
-    x += spread * tf.random.stateless_normal(tf.shape(x[:1]), seeds[4] + 1)
+    plain = _shrink(films, size)
+    x = _reframed(films, seeds[0], ranges, size) if ranges.reframes else tf.cast(plain, tf.float32) / 255.0
+    if ranges.retones:
+        x = _retone(x, seeds[1], ranges)
+    if ranges.bands or ranges.borrowed:
+        x = _weigh_bands(x, seeds[2], ranges)
+    if ranges.corners:
+        x = _black_corner(x, seeds[3], ranges)
+    if ranges.noise:
+        spread = _draw(seeds[4], x, 0.0, ranges.noise)
+        # One field of noise serves the batch at different strengths: drawing one per film took a third of the time.
+        x += spread * tf.random.stateless_normal(tf.shape(x[:1]), seeds[4] + 1)
     changed = tf.cast(tf.round(tf.clip_by_value(x, 0.0, 1.0) * 255.0), tf.uint8)
-    return tf.where(untouched, films, changed)
+    return tf.where(_draw(seeds[5], x, 0.0, 1.0) < ranges.untouched, plain, changed)
+
+
+def _reframed(films: tf.Tensor, seed: tf.Tensor, ranges: Augmentation, size: int) -> tf.Tensor:
+    """Average away the detail that not even the tightest crop can show, then reframe: float32 from 0 to 1.
+
+    The interpolation looks at four pixels; from films of 224 to an input of 64 it would skip two of three, where
+    serving averages over all.
+    """
+    needed = math.ceil(size / math.sqrt(ranges.area[0]))
+    if needed < films.shape[1]:
+        films = _shrink(films, needed)
+    return _reframe(tf.cast(films, tf.float32) / 255.0, seed, ranges, size)
+
+
+def _shrink(films: tf.Tensor, size: int) -> tf.Tensor:
+    """Resize films with the filter that `shared.preprocess.fit` uses: each pixel averages all that it covers."""
+    if films.shape[1] == size:
+        return films
+    small = tf.image.resize(films, (size, size), antialias=True)
+    return tf.cast(tf.round(tf.clip_by_value(small, 0.0, 255.0)), tf.uint8)
 
 
 def _draw(seed: tf.Tensor, x: tf.Tensor, low: float, high: float) -> tf.Tensor:
@@ -74,37 +114,42 @@ def _draw(seed: tf.Tensor, x: tf.Tensor, low: float, high: float) -> tf.Tensor:
     return tf.random.stateless_uniform((tf.shape(x)[0], 1, 1, 1), seed, low, high)
 
 
-def _reframe(x: tf.Tensor, seed: tf.Tensor, ranges: Augmentation) -> tf.Tensor:
-    """Rotate, zoom, stretch, shift and mirror in one interpolation."""
-    seeds = tf.random.split(seed, 6)
+def _reframe(x: tf.Tensor, seed: tf.Tensor, ranges: Augmentation, size: int) -> tf.Tensor:
+    """Crop, rotate, stretch, shift and mirror in one interpolation, to films of `size` pixels."""
+    seeds = tf.random.split(seed, 7)
     side = tf.cast(tf.shape(x)[1], tf.float32)
-    degrees, zoom, aspect, right, down, coin = (
+    degrees, area, aspect, right, down, coin, coin_down = (
         tf.reshape(_draw(seeds[i], x, low, high), (-1,))
         for i, (low, high) in enumerate(
             (
                 (-ranges.rotation, ranges.rotation),
-                ranges.zoom,
+                ranges.area,
                 (-ranges.aspect / 2, ranges.aspect / 2),
-                (-ranges.shift, ranges.shift),
-                (-ranges.shift, ranges.shift),
+                (-1.0, 1.0),
+                (-1.0, 1.0),
+                (0.0, 1.0),
                 (0.0, 1.0),
             )
         )
     )
+    zoom = tf.sqrt(area)
+    room = tf.abs(1.0 - zoom) / 2.0 + ranges.shift
     angle = degrees * (3.14159265 / 180.0)
     mirror = tf.where(coin < ranges.flip, -1.0, 1.0)
-    a0 = zoom * tf.exp(aspect) * tf.cos(angle) * mirror
-    a1 = -zoom * tf.exp(aspect) * tf.sin(angle) * mirror
-    b0 = zoom * tf.exp(-aspect) * tf.sin(angle)
-    b1 = zoom * tf.exp(-aspect) * tf.cos(angle)
-    middle = (side - 1.0) / 2.0
-    a2 = middle * (1.0 - a0 - a1) + right * side
-    b2 = middle * (1.0 - b0 - b1) + down * side
+    mirror_down = tf.where(coin_down < ranges.flip_down, -1.0, 1.0)
+    scale = zoom * side / size
+    a0 = scale * tf.exp(aspect) * tf.cos(angle) * mirror
+    a1 = -scale * tf.exp(aspect) * tf.sin(angle) * mirror_down
+    b0 = scale * tf.exp(-aspect) * tf.sin(angle) * mirror
+    b1 = scale * tf.exp(-aspect) * tf.cos(angle) * mirror_down
+    middle, target = (side - 1.0) / 2.0, (size - 1.0) / 2.0
+    a2 = middle - target * (a0 + a1) + right * room * side
+    b2 = middle - target * (b0 + b1) + down * room * side
     nothing = tf.zeros_like(angle)
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=x,
         transforms=tf.stack([a0, a1, a2, b0, b1, b2, nothing, nothing], axis=1),
-        output_shape=tf.shape(x)[1:3],
+        output_shape=(size, size),
         fill_value=0.0,
         interpolation="BILINEAR",
         fill_mode="CONSTANT",
@@ -139,7 +184,7 @@ def _weigh_bands(x: tf.Tensor, seed: tf.Tensor, ranges: Augmentation) -> tf.Tens
         coarser = tf.image.resize(tf.nn.avg_pool2d(x, pixels, pixels, "SAME"), size)
         band = finer - coarser
         strength = tf.math.reduce_std(band, axis=(1, 2, 3), keepdims=True) + 1e-3
-        lent = tf.clip_by_value(tf.roll(strength, 1, axis=0) / strength, 0.4, 2.5)
+        lent = tf.clip_by_value(tf.roll(strength, 1, axis=0) / strength, 0.25, 4.0)
         out += tf.pow(lent, share) * tf.exp(_draw(seeds[2 + i], x, -ranges.bands, ranges.bands)) * band
         finer = coarser
     return out + finer

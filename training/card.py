@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from shared.modelspec import ModelSpec
+from training.recipes import RECIPES
 
 _ROWS: Final = (
     ("AUC", "auc"),
@@ -56,15 +57,17 @@ def card(spec: ModelSpec, figures: dict[str, Any]) -> str:
 
 
 def _origin(spec: ModelSpec, figures: dict[str, Any]) -> str:
-    recipe, films = figures["recipe"], figures["films"]
-    minutes = sum(epoch["seconds"] for epoch in figures["journal"]) / 60
+    recipe, films, journal = figures["recipe"], figures["films"], figures["journal"]
+    minutes = sum(epoch["seconds"] for epoch in journal) / 60
     pixels = f"{spec.input_size}x{spec.input_size}"
+    kept = "The weights kept are a moving average over the last steps." if recipe["average"] else _raw(recipe)
     return f"""## How the weights came about
 
-Trained from random initialisation by `pneumoscreen train` with the recipe in `metrics.json`: seed {recipe["seed"]},
-{recipe["epochs"]} epochs, {minutes:.0f} minutes on two shared CPU cores, finished {spec.trained_at:%Y-%m-%d}.
-Code at commit `{spec.commit}`. The weights kept are a moving average over the last steps.
-{spec.parameters:,} parameters. Input: one grey film of {pixels} pixels, scaled inside the network.
+Started from {figures["origin"]} and trained by `pneumoscreen train {recipe["name"]}` with the recipe in `metrics.json`:
+seed {recipe["seed"]}, {len(journal)} epochs, {minutes:.0f} minutes on two shared CPU cores, finished
+{spec.trained_at:%Y-%m-%d}. Code at commit `{spec.commit}`. {kept}
+{_budget(recipe, len(journal))}{_teachers(recipe)}{spec.parameters:,} parameters.
+Input: one grey film of {pixels} pixels, scaled inside the network.
 Output: a logit each for {", ".join(spec.classes)}.
 sha256 `{spec.sha256}`.
 
@@ -72,6 +75,35 @@ Data: {spec.training_data}.
 {films["training"]:,} films were trained on and {films["held_out"]:,} held out, by patient.
 Films stored twice count as one patient's. The official test split was never used.
 Licence of the weights: {spec.licence}; name the data set when you pass them on."""
+
+
+def _raw(recipe: dict[str, Any]) -> str:
+    return (
+        "The weights kept are those of the last epoch."
+        if recipe["patience"] is None
+        else ("The weights kept are those of the epoch with the lowest loss on the held-out films.")
+    )
+
+
+def _teachers(recipe: dict[str, Any]) -> str:
+    if not recipe["teachers"]:
+        return ""
+    share = recipe["teacher_share"]
+    return f"Taught by {', '.join(recipe['teachers'])}: {share:.0%} of each target is what they say of the same crop.\n"
+
+
+def _budget(recipe: dict[str, Any], trained: int) -> str:
+    """Say where this training was given less than its recipe asks for."""
+    asked = RECIPES.get(recipe["name"])
+    if asked is None:
+        return ""
+    short = []
+    if asked.input_size != recipe["input_size"]:
+        short.append(f"films of {recipe['input_size']} pixels where the recipe has {asked.input_size}")
+    planned = sum(phase["epochs"] for phase in recipe["phases"])
+    if asked.epochs > planned:
+        short.append(f"at most {planned} epochs ({trained} run) where the recipe allows {asked.epochs}")
+    return f"Budget: {' and '.join(short)}; with the whole recipe the figures would differ.\n" if short else ""
 
 
 def _validation(spec: ModelSpec, figures: dict[str, Any]) -> str:
@@ -82,6 +114,12 @@ def _validation(spec: ModelSpec, figures: dict[str, Any]) -> str:
     )
     films, matrix = report["films"], report["confusion"]
     series, causes = figures["specificity_by_series"], figures["recall_by_cause"]
+    told = figures["cause_accuracy"]
+    cause = (
+        f"Of the pneumonia films {told:.1%} get the right cause: a hint, not a finding."
+        if told
+        else ("The model tells no causes apart.")
+    )
     return f"""## Validation
 
 {films["NORMAL"]} normal and {films["PNEUMONIA"]} pneumonia films of patients that training never saw.
@@ -96,9 +134,10 @@ At the threshold {matrix["true_positive"]} pneumonia films were found and {matri
 {matrix["true_negative"]} normal films were called normal and {matrix["false_positive"]} raised a false alarm.
 Specificity by series of normal films: IM {series["IM"]:.4f}, NORMAL2-IM {series["NORMAL2-IM"]:.4f}.
 Recall by cause: bacterial {causes["bacteria"]:.4f}, viral {causes["virus"]:.4f}.
-Of the pneumonia films {figures["cause_accuracy"]:.1%} get the right cause: a hint, not a finding.
+{cause}
 
-Temperature and threshold were fitted on these same films, so recall and calibration are slightly flattered."""
+Threshold and temperature were fitted on these same films (the temperature on their changed copies below as well), so
+recall is slightly flattered."""
 
 
 def _span(bounds: list[float]) -> str:

@@ -92,9 +92,13 @@ def load_pixels(films: Sequence[Film], spec: ModelSpec, cache: Path | None = Non
     return pixels, digests
 
 
-def class_indices(films: Iterable[Film]) -> np.ndarray:
-    """Return each film's class as its place in CLASSES, int64 (films,)."""
-    return np.array([CLASSES.index(film.film_class) for film in films])
+def class_indices(films: Iterable[Film], classes: Sequence[FilmClass] = CLASSES) -> np.ndarray:
+    """Return each film's class as its place in `classes`, int64 (films,).
+
+    A cause that `classes` does not tell apart counts as `pneumonia`.
+    """
+    names = (film.film_class for film in films)
+    return np.array([classes.index(name if name in classes else FilmClass.PNEUMONIA) for name in names])
 
 
 def near_duplicates(pixels: np.ndarray) -> list[tuple[int, int]]:

@@ -9,3 +9,11 @@ class DataUnusable(PneumoScreenError):
 
 class RunMismatch(PneumoScreenError):
     """Say why an interrupted training cannot go on."""
+
+
+class WeightsUnusable(PneumoScreenError):
+    """Say why a file of weights cannot start a training."""
+
+
+class SizeUnusable(PneumoScreenError):
+    """Say why a network cannot be built at an input size."""

@@ -1,117 +1,43 @@
-"""How well a model folder does on a folder of films with known labels."""
+"""A Keras network and its answers, while it is trained and where it teaches; what serves is `worker.model`."""
 
-import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 import keras
 import numpy as np
 
-from shared.errors import FilmRejected
-from shared.modelspec import Label, ModelSpec, read_spec, verify_weights
-from shared.preprocess import prepare
-from training.data import SUFFIXES
-from training.errors import DataUnusable
-from training.metrics import report
+from shared.errors import ModelUnavailable
+from shared.modelfolder import verify_weights
+from shared.modelspec import ModelSpec
 
-logger = logging.getLogger(__name__)
-
-BATCH = 32
-
-
-@dataclass(frozen=True)
-class LabelledFilms:
-    """The readable films of an evaluation folder."""
-
-    pixels: np.ndarray
-    """uint8 (films, size, size, 1)."""
-    truth: np.ndarray
-    """bool (films,), True for PNEUMONIA."""
-    names: tuple[str, ...]
-    unreadable: dict[str, str]
-    """Why each file that was left out could not be read, by its name."""
+BATCH: Final = 32
 
 
 def load_network(folder: Path, spec: ModelSpec) -> keras.Model:
     """Load a model folder's network after comparing its sha256.
 
-    Raises ModelUnavailable where the file is missing or is not the one that the spec names.
+    Raises ModelUnavailable where the file is missing, is not the one that the spec names or does not fit the spec.
     """
-    return keras.saving.load_model(verify_weights(folder, spec), compile=False, safe_mode=True)
+    network = keras.saving.load_model(verify_weights(folder, spec), compile=False, safe_mode=True)
+    expected = ((spec.input_size, spec.input_size, 1), (len(spec.classes),))
+    received = (tuple(network.inputs[0].shape[1:]), tuple(network.outputs[0].shape[1:]))
+    if received != expected:
+        raise ModelUnavailable(
+            f"Model '{spec.name}': its weights do not fit its spec. The spec says input and output {expected}, "
+            f"the network has {received}. Restore the model folder."
+        )
+    return network
 
 
 def predict_logits(network: keras.Model, pixels: np.ndarray) -> np.ndarray:
-    """Return the raw logits, float32 (films, classes), of uint8 films (films, size, size, 1)."""
-    return np.asarray(network.predict(pixels, batch_size=BATCH, verbose=0), dtype=np.float32)
+    """Return the raw logits, float32 (films, classes), of uint8 films (films, size, size, 1).
 
-
-def class_folders(folder: Path) -> dict[Label, Path]:
-    """Find the NORMAL and PNEUMONIA folders in `folder`, in whatever case they are written.
-
-    Raises DataUnusable where the folder or one of the two is missing.
+    They are the first output of a network that gives a map beside them.
     """
-    if not folder.is_dir():
-        raise DataUnusable(f"There is no folder {folder}. Give a folder with the subfolders NORMAL and PNEUMONIA.")
-    found = {
-        Label(path.name.upper()): path
-        for path in sorted(folder.iterdir())
-        if path.is_dir() and path.name.upper() in Label.__members__
-    }
-    if missing := [label for label in Label if label not in found]:
-        held = ", ".join(found) or "neither"
-        raise DataUnusable(
-            f"{folder} has no subfolder {' and no '.join(missing)} (found: {held}). "
-            "Recall and specificity need films of both classes: put each film in NORMAL or PNEUMONIA."
-        )
-    return found
-
-
-def read_films(folder: Path, spec: ModelSpec) -> LabelledFilms:
-    """Read every file under the two class folders; files that are no films are named and left out.
-
-    Raises DataUnusable where a class has no readable film.
-    """
-    pixels: list[np.ndarray] = []
-    truth: list[bool] = []
-    names: list[str] = []
-    unreadable: dict[str, str] = {}
-    for label, place in class_folders(folder).items():
-        for path in sorted(path for path in place.rglob("*") if path.is_file()):
-            name = str(path.relative_to(folder))
-            try:
-                pixels.append(prepare(path.read_bytes(), spec))
-            except (FilmRejected, OSError) as error:
-                unreadable[name] = str(error)
-                continue
-            truth.append(label is Label.PNEUMONIA)
-            names.append(name)
-        if not any(is_sick == (label is Label.PNEUMONIA) for is_sick in truth):
-            raise DataUnusable(
-                f"No film in {place} can be read ({len(unreadable)} files were tried). "
-                f"Expected one of: {', '.join(sorted(SUFFIXES))}."
-            )
-    return LabelledFilms(np.stack(pixels), np.array(truth), tuple(names), unreadable)
+    found = network.predict(pixels, batch_size=BATCH, verbose=0)
+    return np.asarray(found[0] if isinstance(found, list | tuple) else found, dtype=np.float32)
 
 
 def p_pneumonia(network: keras.Model, spec: ModelSpec, pixels: np.ndarray) -> np.ndarray:
     """Return the calibrated probability of pneumonia, float64 (films,), of uint8 (films, size, size, 1)."""
     return spec.p_pneumonia(spec.calibrate(predict_logits(network, pixels)))
-
-
-def evaluate_folder(folder: Path, model: Path, groups: Sequence[str] | None = None) -> dict[str, Any]:
-    """Evaluate a model folder on a folder of films; return the report of `training.metrics` with model and misreads.
-
-    Raises DataUnusable or ModelUnavailable, each saying what to do.
-    """
-    spec = read_spec(model)
-    films = read_films(folder, spec)
-    probabilities = p_pneumonia(load_network(model, spec), spec, films.pixels)
-    return {
-        "model": spec.version,
-        "backend": keras.backend.backend(),
-        "folder": str(folder),
-        **report(films.truth, probabilities, spec.threshold, groups),
-        "unreadable": films.unreadable,
-    }

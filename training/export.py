@@ -4,7 +4,6 @@ import hashlib
 import json
 import shutil
 import subprocess
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -13,21 +12,23 @@ import keras
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from shared.modelspec import SPEC_FILE, WEIGHTS_FILE, FilmClass, ModelSpec
+from shared.modelfolder import SPEC_FILE, WEIGHTS_FILE
+from shared.modelspec import FilmClass, ModelSpec
 from training.card import write_card
-from training.data import CLASSES
-from training.evaluate import p_pneumonia, predict_logits, read_films
+from training.evaluate import p_pneumonia, predict_logits
+from training.journal import Run, read_journal
+from training.labelled import read_films
 from training.metrics import fit_temperature, measure, report, rounded, threshold_for_sensitivity
+from training.plots import write_training_plots
 from training.recipe import Recipe
-from training.split import Side, Split
+from training.registry import with_places
+from training.split import Side
 from training.stress import stress_films
-from training.style import against_making, learn_making
+from training.style import against_making
 
 METRICS_FILE: Final = "metrics.json"
 CARD_FILE: Final = "card.md"
-SENSITIVITY: Final = 0.99
-"""What the threshold must reach on the held-out films; a missed pneumonia costs more than a second look."""
-
+PLOTS: Final = "plots"
 POPULATION: Final = "Children of 1 to 5 years, one frontal (AP or PA) chest radiograph"
 TRAINING_DATA: Final = (
     "Kermany et al. 2018, Chest X-Ray Images (Pneumonia), train split, doi 10.17632/rscbjbr9sj.2, CC BY 4.0"
@@ -39,9 +40,10 @@ def draft_spec(recipe: Recipe) -> ModelSpec:
     """Return the spec that a recipe implies before its weights exist: temperature 1, threshold 0.5."""
     return ModelSpec(
         name=recipe.name,
-        description="Compact residual network of plain 3x3 convolutions, trained from random weights",
+        description=recipe.description,
         input_size=recipe.input_size,
-        classes=CLASSES,
+        classes=recipe.classes,
+        precision=recipe.precision,
         temperature=1.0,
         threshold=0.5,
         threshold_rule="not chosen yet",
@@ -55,36 +57,32 @@ def draft_spec(recipe: Recipe) -> ModelSpec:
     )
 
 
-def write_model(
-    network: keras.Model,
-    recipe: Recipe,
-    split: Split,
-    *,
-    run: Path,
-    folder: Path,
-    journal: Sequence[dict[str, float]],
-    guide: Path,
-) -> Path:
+def write_model(network: keras.Model, run: Run, folder: Path, guide: Path) -> Path:
     """Calibrate, choose the threshold, measure, and write the model folder; return it.
 
-    The folder is written in `run` and moved into place whole, so that nobody meets weights and spec of two trainings.
+    The folder is written beside the run's checkpoints and moved into place whole, so that nobody meets weights and spec
+    of two trainings. `guide` holds the films that guided the choice of augmentation.
     """
-    fresh = run / "model"
+    split, recipe = run.split, run.recipe
+    fresh = run.folder / "model"
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
-    network.save(fresh / WEIGHTS_FILE)
-    spec = fit_spec(recipe, network, fresh / WEIGHTS_FILE, split.held_out)
+    with_places(network).save(fresh / WEIGHTS_FILE)
+    spec = fit_spec(run, network, fresh / WEIGHTS_FILE)
     figures = {
-        **measure_held_out(network, spec, split),
+        **measure_held_out(network, spec, split.held_out),
         "guide": measure_guide(network, spec, guide),
         "films": {"training": len(split.seen.films), "held_out": len(split.held_out.films)},
         "recipe": recipe.numbers(),
-        "journal": list(journal),
+        "origin": run.origin,
+        "journal": read_journal(run.folder),
     }
     (fresh / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
     (fresh / METRICS_FILE).write_text(json.dumps(figures, indent=2) + "\n")
     write_card(fresh / CARD_FILE, spec, figures)
-    return _put_in_place(fresh, folder, run / "former-model")
+    p = p_pneumonia(network, spec, split.held_out.pixels)
+    write_training_plots(fresh / PLOTS, figures["journal"], split.held_out.truth, p, spec.threshold)
+    return _put_in_place(fresh, folder, run.folder / "former-model")
 
 
 def _put_in_place(fresh: Path, folder: Path, former: Path) -> Path:
@@ -96,16 +94,24 @@ def _put_in_place(fresh: Path, folder: Path, former: Path) -> Path:
     return folder
 
 
-def fit_spec(recipe: Recipe, network: keras.Model, weights: Path, held_out: Side) -> ModelSpec:
-    """Fit temperature and threshold on the held-out films and complete the spec."""
+def fit_spec(run: Run, network: keras.Model, weights: Path) -> ModelSpec:
+    """Fit temperature and threshold on the held-out films and complete the spec.
+
+    The temperature is fitted on the films and their changed copies together: on films like those trained on, every
+    network is surer than it should be elsewhere (Ovadia et al. 2019, arXiv:1906.02530).
+    """
+    recipe, held_out = run.recipe, run.split.held_out
     logits = predict_logits(network, held_out.pixels)
-    draft = draft_spec(recipe).model_copy(update={"temperature": fit_temperature(logits, held_out.classes)})
+    changed = [predict_logits(network, films) for films in stress_films(held_out.pixels).values()]
+    classes = np.tile(held_out.classes(recipe.classes), 1 + len(changed))
+    temperature = fit_temperature(np.concatenate([logits, *changed]), classes)
+    draft = run.draft.model_copy(update={"temperature": temperature})
     p = draft.p_pneumonia(draft.calibrate(logits))
     return draft.model_copy(
         update={
-            "threshold": threshold_for_sensitivity(held_out.truth, p, SENSITIVITY),
+            "threshold": threshold_for_sensitivity(held_out.truth, p, recipe.sensitivity),
             "threshold_rule": (
-                f"Sensitivity first: the highest threshold at which at least {SENSITIVITY:.0%} of the held-out "
+                f"Sensitivity first: the highest threshold at which at least {recipe.sensitivity:.1%} of the held-out "
                 "pneumonia films are called PNEUMONIA"
             ),
             "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
@@ -141,25 +147,21 @@ def measure_guide(network: keras.Model, spec: ModelSpec, folder: Path) -> dict[s
     return report(films.truth, p_pneumonia(network, spec, films.pixels), spec.threshold)
 
 
-def measure_held_out(network: keras.Model, spec: ModelSpec, split: Split) -> dict[str, Any]:
+def measure_held_out(network: keras.Model, spec: ModelSpec, held_out: Side) -> dict[str, Any]:
     """Measure the held-out films: plain, by series, by cause, against their making, and under fixed changes."""
-    held_out = split.held_out
     truth = held_out.truth
     probabilities = spec.calibrate(predict_logits(network, held_out.pixels))
     p = spec.p_pneumonia(probabilities)
     called = p >= spec.threshold
     series = np.array([film.series for film in held_out.films])
-    causes = [index for index, name in enumerate(spec.classes) if name is not FilmClass.NORMAL]
-    named = np.array(causes)[probabilities[:, causes].argmax(axis=1)]
-    by_making = learn_making(split.seen.pixels, split.seen.truth, held_out.pixels)
-    against = against_making(truth, by_making)
+    against = against_making(truth, held_out.by_making)
     return {
         "validation": report(truth, p, spec.threshold, held_out.groups),
         "at_threshold_0.5": rounded(measure(truth, p, 0.5)),
         "specificity_by_series": rounded({name: (~called)[series == name].mean() for name in ("IM", "NORMAL2-IM")}),
         "recall_by_cause": rounded({name: called[series == name].mean() for name in ("bacteria", "virus")}),
-        "cause_accuracy": round(float((named == held_out.classes)[truth].mean()), 4),
-        "making_alone_auc": round(float(roc_auc_score(truth, by_making)), 4),
+        "cause_accuracy": cause_accuracy(probabilities, held_out, spec),
+        "making_alone_auc": round(float(roc_auc_score(truth, held_out.by_making)), 4),
         "against_making": {
             "films": {"NORMAL": int((against & ~truth).sum()), "PNEUMONIA": int((against & truth).sum())},
             **rounded(measure(truth[against], p[against], spec.threshold)),
@@ -169,3 +171,12 @@ def measure_held_out(network: keras.Model, spec: ModelSpec, split: Split) -> dic
             for name, changed in stress_films(held_out.pixels).items()
         },
     }
+
+
+def cause_accuracy(probabilities: np.ndarray, held_out: Side, spec: ModelSpec) -> float | None:
+    """Return how often the likelier cause is the right one among pneumonia films; None where causes are not told."""
+    causes = [index for index, name in enumerate(spec.classes) if name is not FilmClass.NORMAL]
+    if len(causes) < 2:
+        return None
+    named = np.array(causes)[probabilities[:, causes].argmax(axis=1)]
+    return round(float((named == held_out.classes(spec.classes))[held_out.truth].mean()), 4)

@@ -1,10 +1,10 @@
 """The figures of a screening model: from labels and probabilities to a table with intervals."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, roc_auc_score
+from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score
 
 RESAMPLES: Final = 1000
 CALIBRATION_BINS: Final = 10
@@ -38,24 +38,80 @@ def threshold_for_sensitivity(truth: np.ndarray, p_pneumonia: np.ndarray, sensit
 
 def calibration_error(truth: np.ndarray, p_pneumonia: np.ndarray) -> float:
     """Return the expected calibration error of p(pneumonia) in ten bins of equal width, 0 to 1."""
-    places = np.minimum((p_pneumonia * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    places = _bins(p_pneumonia)
     gaps = [abs(float((truth[places == k] - p_pneumonia[places == k]).sum())) for k in range(CALIBRATION_BINS)]
     return sum(gaps) / len(truth)
 
 
-def measure(truth: np.ndarray, p_pneumonia: np.ndarray, threshold: float) -> dict[str, float]:
-    """Return accuracy, recall, specificity, auc and ece for bool `truth` and float `p_pneumonia`, both (films,).
+def _bins(p_pneumonia: np.ndarray) -> np.ndarray:
+    return np.minimum((p_pneumonia * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
 
-    Both classes must be there.
+
+def reliability(truth: np.ndarray, p_pneumonia: np.ndarray) -> list[dict[str, Any]]:
+    """Return the bins of `calibration_error` that hold films: bounds, films, mean probability and share of pneumonia.
+
+    `truth` is bool (films,), `p_pneumonia` float (films,), 0 to 1.
+    """
+    places = _bins(p_pneumonia)
+    return [
+        {
+            "from": k / CALIBRATION_BINS,
+            "to": (k + 1) / CALIBRATION_BINS,
+            "films": int((places == k).sum()),
+            "predicted": round(float(p_pneumonia[places == k].mean()), 4),
+            "observed": round(float(truth[places == k].mean()), 4),
+        }
+        for k in np.unique(places).tolist()
+    ]
+
+
+def measure(truth: np.ndarray, p_pneumonia: np.ndarray, threshold: float) -> dict[str, float]:
+    """Return accuracy, precision, recall, specificity, f1, auc, pr_auc and ece, each 0 to 1.
+
+    `truth` is bool and `p_pneumonia` float, both (films,). Both classes must be there. Precision is 0 where no film is
+    called pneumonia; pr_auc is the average precision (scikit-learn, without interpolation).
     """
     called = p_pneumonia >= threshold
+    hits, calls = int(called[truth].sum()), int(called.sum())
     return {
         "accuracy": float((called == truth).mean()),
+        "precision": hits / max(1, calls),
         "recall": float(called[truth].mean()),
         "specificity": float((~called[~truth]).mean()),
+        "f1": 2 * hits / (calls + int(truth.sum())),
         "auc": float(roc_auc_score(truth, p_pneumonia)),
+        "pr_auc": float(average_precision_score(truth, p_pneumonia)),
         "ece": calibration_error(truth, p_pneumonia),
     }
+
+
+def bootstrap(
+    figures: Callable[[np.ndarray], dict[str, float] | None], groups: Sequence[str], seed: int = 0
+) -> dict[str, list[float]]:
+    """Return the 95 % percentile interval of each of `figures` over RESAMPLES draws of whole groups.
+
+    `figures` gets the drawn places in `groups`, int (drawn,); where it returns None the draw is made again.
+    """
+    rows = _rows_by_group(groups)
+    rng = np.random.default_rng(seed)
+    draws = [_draw(rng, rows, figures) for _ in range(RESAMPLES)]
+    bounds = {name: np.percentile([draw[name] for draw in draws], [2.5, 97.5]) for name in draws[0]}
+    return {name: [float(low), float(high)] for name, (low, high) in bounds.items()}
+
+
+def _rows_by_group(groups: Sequence[str]) -> list[np.ndarray]:
+    _, places = np.unique(np.asarray(groups), return_inverse=True)
+    order = np.argsort(places, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(places[order])) + 1)
+
+
+def _draw(
+    rng: np.random.Generator, rows: list[np.ndarray], figures: Callable[[np.ndarray], dict[str, float] | None]
+) -> dict[str, float]:
+    while True:
+        drawn = np.concatenate([rows[i] for i in rng.integers(0, len(rows), len(rows))])
+        if (found := figures(drawn)) is not None:
+            return found
 
 
 def intervals(
@@ -66,27 +122,12 @@ def intervals(
     Whole `groups` are drawn where given (films of one patient are not independent), else single films. Draws that hold
     one class only are drawn again.
     """
-    rows = _rows_by_group(groups if groups is not None else [str(i) for i in range(len(truth))])
-    rng = np.random.default_rng(seed)
-    draws = [_measure_draw(rng, rows, truth, p_pneumonia, threshold) for _ in range(RESAMPLES)]
-    names = draws[0].keys()
-    bounds = {name: np.percentile([draw[name] for draw in draws], [2.5, 97.5]) for name in names}
-    return {name: [float(low), float(high)] for name, (low, high) in bounds.items()}
 
+    def figures(drawn: np.ndarray) -> dict[str, float] | None:
+        both = 0 < truth[drawn].sum() < len(drawn)
+        return measure(truth[drawn], p_pneumonia[drawn], threshold) if both else None
 
-def _rows_by_group(groups: Sequence[str]) -> list[np.ndarray]:
-    _, places = np.unique(np.asarray(groups), return_inverse=True)
-    order = np.argsort(places, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(places[order])) + 1)
-
-
-def _measure_draw(
-    rng: np.random.Generator, rows: list[np.ndarray], truth: np.ndarray, p_pneumonia: np.ndarray, threshold: float
-) -> dict[str, float]:
-    while True:
-        drawn = np.concatenate([rows[i] for i in rng.integers(0, len(rows), len(rows))])
-        if 0 < truth[drawn].sum() < len(drawn):
-            return measure(truth[drawn], p_pneumonia[drawn], threshold)
+    return bootstrap(figures, groups if groups is not None else [str(i) for i in range(len(truth))], seed)
 
 
 def confusion(truth: np.ndarray, p_pneumonia: np.ndarray, threshold: float) -> dict[str, int]:

@@ -1,69 +1,99 @@
-"""What a training is made of: every number of it, and the function that turns step numbers into batches."""
+"""What a training is made of: every number of it."""
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
-import tensorflow as tf
+from shared.modelspec import FilmClass
+from training.augment import Augmentation
 
-from training.augment import Augmentation, augment
+CAUSES = (FilmClass.NORMAL, FilmClass.BACTERIAL, FilmClass.VIRAL)
+BINARY = (FilmClass.NORMAL, FilmClass.PNEUMONIA)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training with one set of layers that learn."""
+
+    epochs: int
+    """At most; `Recipe.patience` may end it earlier."""
+    peak_rate: float
+    learn_from: str = ""
+    """Name of the first layer that learns; all layers do where it is empty. Only layers with loaded weights are ever
+    held fixed: a random layer that does not learn would stay random."""
 
 
 @dataclass(frozen=True)
 class Recipe:
     """The numbers of one training."""
 
-    name: str = "compact-cnn"
-    network: str = "compact_cnn"
-    input_size: int = 192
+    name: str
+    network: str
+    """Name of the function that builds it, see `training.registry`."""
+    description: str
+    phases: tuple[Phase, ...]
+    classes: tuple[FilmClass, ...] = CAUSES
+    input_size: int = 224
+    """Pixels of the network's square input."""
+    source_size: int = 224
+    """Pixels of the films that crops are taken from: those of the training set's files."""
+    pretrained: str = ""
+    """Where the first weights come from: a name that the recipe's `start` function knows; random where empty."""
     held_out: float = 0.1
     """Share of the films, by patient, that training never sees."""
     seed: int = 20
-    epochs: int = 20
     batch: int = 64
-    peak_rate: float = 2e-3
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    momentum: float = 0.9
+    """For sgd."""
+    schedule: Literal["cosine", "constant", "plateau"] = "cosine"
+    """`cosine` climbs and then falls to `final_rate`; `plateau` multiplies by `plateau_factor` when the loss on the
+    held-out films has not fallen for `plateau_patience` epochs."""
     final_rate: float = 1e-4
     """Above zero, so that the moving average has something to average."""
     warmup: float = 0.06
     """Part of all steps in which the rate climbs to its peak."""
+    plateau_factor: float = 0.3
+    plateau_patience: int = 2
+    patience: int | None = None
+    """Epochs without a lower loss on the held-out films after which a phase ends, with its best weights. None trains to
+    the end of the phase."""
     weight_decay: float = 0.03
+    """For adamw."""
     label_smoothing: float = 0.05
-    average: float = 0.99
-    """Momentum of the moving average of the weights, which is what is kept in the end: about 100 steps."""
+    average: float | None = 0.99
+    """Momentum of the moving average of the weights, which is what is kept in the end: about 100 steps. None keeps the
+    raw weights."""
+    making_weight: float = 1.0
+    """Largest weight of a film in the loss. Films whose making (sharpness, contrast, border) speaks against their class
+    count for more: by one over the probability of their class given their making. 1 weighs all films alike."""
+    teachers: tuple[str, ...] = ()
+    """Model folders whose mean probabilities, on the very crop that the network sees, are learned from."""
+    teacher_share: float = 0.0
+    """Part of each target that comes from the teachers; the rest is the label."""
+    place_weight: float = 0.0
+    """Weight, beside the loss of whole films, of the loss at each place of the last feature map, where the teachers'
+    logits are learned."""
+    place_temperature: float = 4.0
+    """Divides the logits at places before their softmax: single places are far surer than whole films."""
+    precision: Literal["f32", "bf16"] = "f32"
+    """What CPUs that can compute in; bf16 where accuracy stays within 0.2 points (`python -m benchmarks.parity`)."""
+    sensitivity: float = 0.985
+    """What the threshold must reach on the held-out films."""
     augmentation: Augmentation = field(default_factory=Augmentation)
+
+    @property
+    def epochs(self) -> int:
+        """Return the epochs of all phases."""
+        return sum(phase.epochs for phase in self.phases)
 
     def numbers(self) -> dict[str, Any]:
         """Return all numbers as JSON would hold them."""
-        return {
-            key: list(value) if isinstance(value, tuple) else value
-            for key, value in (asdict(self) | {"augmentation": _as_lists(asdict(self.augmentation))}).items()
-        }
+        return {key: _plain(value) for key, value in asdict(self).items()}
 
 
-COMPACT_CNN = Recipe()
-
-
-def _as_lists(ranges: dict[str, Any]) -> dict[str, Any]:
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in ranges.items()}
-
-
-def training_batches(
-    pixels: np.ndarray, targets: np.ndarray, recipe: Recipe, first_step: int, last_step: int
-) -> tf.data.Dataset:
-    """Yield (films uint8, targets one-hot float32) for the steps from `first_step` up to `last_step`.
-
-    Each batch follows from the seed and the step's number alone, so that a resumed run sees what the killed one would
-    have seen. An epoch is one pass over the films in a new order; the odd films left at its end sit that epoch out.
-    """
-    films, hot = tf.constant(pixels), tf.constant(targets, tf.float32)
-    steps = len(pixels) // recipe.batch
-
-    def batch_at(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        epoch, place = step // steps, step % steps
-        order = tf.random.experimental.stateless_shuffle(tf.range(len(pixels)), tf.stack([recipe.seed, epoch]))
-        chosen = order[place * recipe.batch : (place + 1) * recipe.batch]
-        seed = tf.stack([recipe.seed + 1, step])
-        return augment(tf.gather(films, chosen), seed, recipe.augmentation), tf.gather(hot, chosen)
-
-    numbers = tf.data.Dataset.range(first_step, last_step, output_type=tf.int32)
-    return numbers.map(batch_at, num_parallel_calls=2, deterministic=True).prefetch(4)
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value

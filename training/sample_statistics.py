@@ -16,7 +16,7 @@ import numpy as np
 from shared.modelspec import FilmClass
 from training.data import CLASSES, class_indices, list_films, load_pixels
 from training.export import draft_spec
-from training.recipe import COMPACT_CNN
+from training.recipes import DEFAULT, RECIPES
 
 ROOT: Final = Path(__file__).parents[1]
 SIDE: Final = 64
@@ -52,7 +52,8 @@ def fit_statistics(pixels: np.ndarray, is_normal: np.ndarray) -> dict[str, np.nd
 def main(data: Path) -> None:
     """Fit and write the file."""
     films = list_films(data)
-    pixels, _ = load_pixels(films, draft_spec(COMPACT_CNN), ROOT / "runs" / "cache")
+    spec = draft_spec(RECIPES[DEFAULT]).model_copy(update={"input_size": 3 * SIDE})
+    pixels, _ = load_pixels(films, spec, ROOT / "runs" / "cache")
     target = ROOT / "shared" / "samples.npz"
     arrays = fit_statistics(pixels, class_indices(films) == CLASSES.index(FilmClass.NORMAL))
     np.savez_compressed(target, allow_pickle=False, **arrays)

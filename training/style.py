@@ -5,11 +5,13 @@ apart with an AUC above 0.9. A model that leans on that does well on films of th
 held-out films whose making looks like the other class show it before another hospital does.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 SCALES: Final = (1, 2, 4, 8)
@@ -18,6 +20,7 @@ LEVELS: Final = (5, 25, 50, 75, 95)
 """Percentiles of the grey levels."""
 BLACK: Final = 12
 SHARE: Final = 1 / 3
+FOLDS: Final = 5
 
 
 def describe_making(pixels: np.ndarray) -> np.ndarray:
@@ -43,11 +46,23 @@ def _detail(film: np.ndarray, scale: int) -> float:
     return float(np.abs(4 * small[1:-1, 1:-1] - around).mean())
 
 
-def learn_making(pixels: np.ndarray, truth: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Learn to tell pneumonia by the making of films alone; return that probability for `others`, float (others,)."""
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    model.fit(describe_making(pixels), truth)
-    return np.asarray(model.predict_proba(describe_making(others))[:, 1])
+def learn_making(making: np.ndarray, truth: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Learn to tell pneumonia by the making of films alone; return that probability for `others`, float (others,).
+
+    `making` and `others` are of `describe_making`, `truth` is bool (films,).
+    """
+    return np.asarray(_maker().fit(making, truth).predict_proba(others)[:, 1])
+
+
+def across_groups(making: np.ndarray, truth: np.ndarray, groups: Sequence[str]) -> np.ndarray:
+    """Return what `learn_making` says of each film when it learned from other groups only, float (films,)."""
+    folds = GroupKFold(min(FOLDS, len(set(groups))))
+    found = cross_val_predict(_maker(), making, truth, groups=groups, cv=folds, method="predict_proba")
+    return np.asarray(found[:, 1])
+
+
+def _maker() -> Pipeline:
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
 
 
 def against_making(truth: np.ndarray, by_making: np.ndarray) -> np.ndarray:

@@ -1,83 +1,90 @@
 """Train a model, from films to model folder.
 
-    pneumoscreen train --data ../shared/data/chest_xray/train
+    pneumoscreen train compact-cnn --data ../shared/data/chest_xray/train
 
-On two CPU cores the default recipe takes 20 to 30 minutes and 2 GB of memory. One run, seed 20, reached a validation
-AUC of 0.9964 (95 % interval 0.9931 to 0.9989; pneumonia against normal, whole patients held out); another draw of
-patients can move that by several thousandths. A run that was stopped goes on with `--resume` from the last whole epoch.
-The journal of every epoch is in `runs/<name>/journal.csv`.
+Reads from top to bottom; every number is in the recipe (`training/recipes/`). How long a recipe took and what came of
+it is on the card of its model. A run that was stopped goes on with `--resume` from the last whole epoch. The journal of
+every epoch is in `runs/<name>/journal.csv`.
 """
 
-import csv
-import json
 import logging
 import math
-import time
+import sys
 from pathlib import Path
 from typing import Any, Final
 
 import keras
 
-from training.data import CLASSES
-from training.errors import RunMismatch
-from training.evaluate import p_pneumonia
+from training.batches import Teacher, training_batches
+from training.errors import WeightsUnusable
 from training.export import draft_spec, write_model
-from training.metrics import measure
-from training.networks import NETWORKS
-from training.recipe import Recipe, training_batches
-from training.split import Side, Split, split_films
+from training.journal import BEST, JOURNAL, LAST, Journal, Run, is_over, of_phase, read_journal, read_state
+from training.recipe import Phase, Recipe
+from training.recipes import module_of
+from training.registry import NETWORKS, RANDOM, with_places
+from training.split import Split, split_films
 
 logger = logging.getLogger(__name__)
 
-CHECKPOINT: Final = "last.keras"
-STATE: Final = "state.json"
-JOURNAL: Final = "journal.csv"
 GUIDE: Final = "val"
 """The official validation folder beside the train split: 16 films that were looked at while augmentation was chosen."""
-DRAWS: Final = 100_000
-"""More than the draws of any epoch."""
 UNDECAYED: Final = ("beta", "gamma", "bias")
 """Weights that are not drawn towards zero."""
 
+RENEWAL: Final = 0.95
+"""Momentum under which an epoch's batches replace all that normalisation remembers; 0.999 in some published networks
+would keep nine tenths of what the raw weights left."""
 
-def train(recipe: Recipe, data: Path, models: Path, runs: Path, resume: bool = False) -> Path:
+
+def train(
+    recipe: Recipe, data: Path, models: Path, runs: Path, *, resume: bool = False, weights: Path | None = None
+) -> Path:
     """Train by `recipe` on the films in `data` and write `models/<name>`; return that folder.
 
-    `runs` holds what is not kept: pixels, checkpoints and the journal.
-    Raises DataUnusable for a folder that holds no such films, RunMismatch where `resume` finds no run of this recipe.
+    `runs` holds what is not kept: pixels, checkpoints and the journal. `weights` is a file to start from, where the
+    recipe takes one.
+    Raises DataUnusable for a folder that holds no such films, RunMismatch where `resume` finds no run of this recipe,
+    WeightsUnusable where the recipe cannot start from `weights`.
     """
     keras.utils.set_random_seed(recipe.seed)
-    run = runs / recipe.name
-    run.mkdir(parents=True, exist_ok=True)
-    split = split_films(data, recipe, draft_spec(recipe), runs / "cache")
-    steps = steps_per_epoch(split, recipe)
+    folder = runs / recipe.name
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = draft_spec(recipe)
+    split = split_films(data, recipe, draft, runs / "cache")
     if resume:
-        network, done = _resume(run, recipe)
+        origin = read_state(folder, recipe)["origin"]
+        network = keras.saving.load_model(folder / LAST)
     else:
-        network, done = compile_network(recipe, steps), 0
-        (run / JOURNAL).unlink(missing_ok=True)
-    if done < recipe.epochs:
-        network.fit(
-            training_batches(split.seen.pixels, split.seen.targets, recipe, done * steps, recipe.epochs * steps),
-            initial_epoch=done,
-            epochs=recipe.epochs,
-            steps_per_epoch=steps,
-            shuffle=False,
-            callbacks=[Journal(run, recipe, split.held_out)],
-            verbose=0,
-        )
-    else:
-        # `fit` puts the averaged weights in place as it ends; a run stopped after its last epoch has the raw ones.
-        network.optimizer.finalize_variable_values(network.trainable_variables)
-    return write_model(
-        finish(network, recipe, split),
-        recipe,
-        split,
-        run=run,
-        folder=models / recipe.name,
-        journal=read_journal(run),
-        guide=data.parent / GUIDE,
-    )
+        (folder / JOURNAL).unlink(missing_ok=True)
+        network = NETWORKS[recipe.network](recipe.input_size, len(recipe.classes))
+        network = with_places(network) if recipe.place_weight else network
+        origin = start_from(network, recipe, weights, split)
+    run = Run(folder, recipe, split, draft, origin)
+    teacher = load_teachers(recipe, models)
+    for number in range(1, len(recipe.phases) + 1):
+        network = train_phase(network, run, number, teacher)
+    return write_model(finish(network, run), run, models / recipe.name, guide=data.parent / GUIDE)
+
+
+def start_from(network: keras.Model, recipe: Recipe, weights: Path | None, split: Split) -> str:
+    """Load the first weights where the recipe knows how to; return where they came from, for the card.
+
+    Raises WeightsUnusable where it is given a file that it cannot start from.
+    """
+    if recipe.pretrained:
+        return str(module_of(recipe).start(network, weights, split.held_out.pixels))
+    if weights is not None:
+        raise WeightsUnusable(f"{recipe.name} starts from random weights. Leave out --weights. Received {weights}.")
+    return RANDOM
+
+
+def load_teachers(recipe: Recipe, models: Path) -> Teacher | None:
+    """Load the models that the recipe learns from; None where it learns from labels alone."""
+    if not recipe.teachers:
+        return None
+    from training.teacher import Teachers  # noqa: PLC0415  # OpenVINO is needed for distillation only
+
+    return Teachers([models / name for name in recipe.teachers], recipe)
 
 
 def steps_per_epoch(split: Split, recipe: Recipe) -> int:
@@ -85,101 +92,119 @@ def steps_per_epoch(split: Split, recipe: Recipe) -> int:
     return max(1, len(split.seen.films) // recipe.batch)
 
 
-def compile_network(recipe: Recipe, steps: int) -> keras.Model:
-    """Build the recipe's network with its loss and optimizer: a short climb, then a cosine down to the final rate."""
-    total = recipe.epochs * steps
+def train_phase(network: keras.Model, run: Run, number: int, teacher: Teacher | None) -> keras.Model:
+    """Train one phase to its end, or what is left of it, and return the network with the phase's final weights."""
+    recipe, phase = run.recipe, run.recipe.phases[number - 1]
+    done = read_journal(run.folder)
+    if of_phase(done, number + 1):
+        # Resumed in a later phase: the checkpoint is that phase's.
+        return network
+    lines = of_phase(done, number)
+    if not is_over(lines, phase, recipe.patience):
+        steps = steps_per_epoch(run.split, recipe)
+        if not lines:
+            compile_network(network, recipe, phase, steps, run.origin)
+        # Keras does not save which weights are excluded from the decay.
+        exclude_from_decay(network.optimizer)
+        last = len(done) + phase.epochs - len(lines)
+        network.fit(
+            training_batches(run.split.seen, recipe, len(done) * steps, last * steps, teacher),
+            initial_epoch=len(done),
+            epochs=last,
+            steps_per_epoch=steps,
+            shuffle=False,
+            callbacks=[Journal(run, number)],
+            verbose="auto" if sys.stdout.isatty() else 0,
+        )
+    elif network.optimizer is not None:
+        # `fit` puts averaged weights in place as it ends; a run stopped after its last epoch has the raw ones.
+        network.optimizer.finalize_variable_values(network.trainable_variables)
+    return keras.saving.load_model(run.folder / BEST) if recipe.patience is not None else network
+
+
+def compile_network(network: keras.Model, recipe: Recipe, phase: Phase, steps: int, origin: str = RANDOM) -> None:
+    """Set which layers learn, the loss and the optimizer of a phase with `steps` steps an epoch."""
+    learns = not phase.learn_from or origin == RANDOM
+    for layer in network.layers:
+        learns = learns or layer.name == phase.learn_from
+        layer.trainable = learns
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing)
+    if not recipe.place_weight:
+        network.compile(_optimizer(recipe, phase, steps), loss, metrics=["accuracy"])
+        return
+    network.compile(
+        _optimizer(recipe, phase, steps),
+        loss=[loss, PlaceLoss(recipe.place_temperature)],
+        loss_weights=[1.0, recipe.place_weight],
+        metrics=[["accuracy"], []],
+    )
+
+
+@keras.saving.register_keras_serializable("pneumoscreen")
+class PlaceLoss(keras.losses.Loss):
+    """Cross-entropy at each place between a teacher's softened probabilities and the network's softened logits.
+
+    Both (batch, h, w, classes). Softening and its square as factor: Hinton et al. 2015 (arXiv:1503.02531).
+    """
+
+    def __init__(self, temperature: float, **options: Any) -> None:
+        super().__init__(**options)
+        self.temperature = temperature
+
+    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
+        """Return the mean over the places, (batch,)."""
+        apart = keras.ops.categorical_crossentropy(y_true, y_pred / self.temperature, from_logits=True)
+        return self.temperature**2 * keras.ops.mean(apart, axis=(1, 2))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what `from_config` needs to make the same loss."""
+        return {**super().get_config(), "temperature": self.temperature}
+
+
+def _optimizer(recipe: Recipe, phase: Phase, steps: int) -> keras.optimizers.Optimizer:
+    rate = _cosine(recipe, phase, steps) if recipe.schedule == "cosine" else phase.peak_rate
+    averaged = {"use_ema": True, "ema_momentum": recipe.average} if recipe.average is not None else {}
+    if recipe.optimizer == "sgd":
+        return keras.optimizers.SGD(rate, momentum=recipe.momentum, **averaged)
+    if recipe.optimizer == "adam":
+        return keras.optimizers.Adam(rate, **averaged)
+    return keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay, global_clipnorm=5.0, **averaged)
+
+
+def _cosine(recipe: Recipe, phase: Phase, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Climb for a short while, then fall along a cosine to the final rate."""
+    total = phase.epochs * steps
     climb = max(1, math.ceil(total * recipe.warmup))
-    rate = keras.optimizers.schedules.CosineDecay(
-        recipe.peak_rate / 20,
+    return keras.optimizers.schedules.CosineDecay(
+        phase.peak_rate / 20,
         max(1, total - climb),
-        alpha=recipe.final_rate / recipe.peak_rate,
-        warmup_target=recipe.peak_rate,
+        alpha=recipe.final_rate / phase.peak_rate,
+        warmup_target=phase.peak_rate,
         warmup_steps=climb,
     )
-    optimizer = keras.optimizers.AdamW(
-        rate, weight_decay=recipe.weight_decay, global_clipnorm=5.0, use_ema=True, ema_momentum=recipe.average
-    )
-    optimizer.exclude_from_weight_decay(var_names=list(UNDECAYED))
-    network = NETWORKS[recipe.network](recipe.input_size, len(CLASSES))
-    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing)
-    network.compile(optimizer, loss)
-    return network
 
 
-class Journal(keras.callbacks.Callback):
-    """Write a line and a checkpoint after each epoch."""
-
-    def __init__(self, run: Path, recipe: Recipe, held_out: Side) -> None:
-        super().__init__()
-        self.run, self.recipe, self.held_out = run, recipe, held_out
-        self.started = time.monotonic()
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002 - Keras's own
-        """Note when the epoch began and let its dropout follow from its number.
-
-        A loaded network counts its random draws from the start again, so a resumed run would drop other units.
-        """
-        self.started = time.monotonic()
-        for state in self.model.non_trainable_variables:
-            if "seed_generator" in state.path:
-                state.assign([self.recipe.seed, epoch * DRAWS])
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Measure the raw weights on the held-out films, then write journal and checkpoint."""
-        seconds = time.monotonic() - self.started
-        spec = draft_spec(self.recipe)
-        figures = measure(self.held_out.truth, p_pneumonia(self.model, spec, self.held_out.pixels), spec.threshold)
-        line = {"epoch": epoch + 1, "seconds": round(seconds, 1), "loss": round((logs or {})["loss"], 5)}
-        line |= {name: round(value, 5) for name, value in figures.items()}
-        logger.info(" ".join(f"{name} {value}" for name, value in line.items()))
-        self._write(line)
-
-    def _write(self, line: dict[str, float]) -> None:
-        fresh = self.run / f"next-{CHECKPOINT}"
-        self.model.save(fresh)
-        fresh.replace(self.run / CHECKPOINT)
-        state = {"epochs_done": line["epoch"], "recipe": self.recipe.numbers()}
-        (self.run / STATE).write_text(json.dumps(state, indent=2))
-        exists = (self.run / JOURNAL).exists()
-        with (self.run / JOURNAL).open("a", newline="") as file:
-            writer = csv.DictWriter(file, line.keys())
-            if not exists:
-                writer.writeheader()
-            writer.writerow(line)
+def exclude_from_decay(optimizer: keras.optimizers.Optimizer) -> None:
+    """Keep shifts and scales of normalisations and biases from being drawn towards zero."""
+    if isinstance(optimizer, keras.optimizers.AdamW):
+        optimizer.exclude_from_weight_decay(var_names=list(UNDECAYED))
 
 
-def read_journal(run: Path) -> list[dict[str, float]]:
-    """Read the journal of a run, one row per epoch."""
-    with (run / JOURNAL).open(newline="") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-
-
-def _resume(run: Path, recipe: Recipe) -> tuple[keras.Model, int]:
-    if not (run / STATE).is_file() or not (run / CHECKPOINT).is_file():
-        raise RunMismatch(f"There is no interrupted training in {run}. Start without --resume.")
-    state: dict[str, Any] = json.loads((run / STATE).read_text())
-    if state["recipe"] != recipe.numbers():
-        changed = [key for key, value in recipe.numbers().items() if state["recipe"].get(key) != value]
-        raise RunMismatch(
-            f"{run} was started with other numbers (differing: {', '.join(changed)}). Give the same ones to resume."
-        )
-    logger.info("resuming after epoch %d", state["epochs_done"])
-    network = keras.saving.load_model(run / CHECKPOINT)
-    # Keras does not save which weights are excluded from the decay.
-    network.optimizer.exclude_from_weight_decay(var_names=list(UNDECAYED))
-    return network, int(state["epochs_done"])
-
-
-def finish(network: keras.Model, recipe: Recipe, split: Split) -> keras.Model:
-    """Return the network without its optimizer, its averaged weights given fresh normalisation statistics.
+def finish(network: keras.Model, run: Run) -> keras.Model:
+    """Return the network without its optimizer, averaged weights given fresh normalisation statistics.
 
     The running means and variances belong to the raw weights; one epoch of batches through the averaged ones renews
     them (as in stochastic weight averaging, Izmailov et al. 2018, arXiv:1803.05407).
     """
-    steps = steps_per_epoch(split, recipe)
+    recipe = run.recipe
+    steps = steps_per_epoch(run.split, recipe)
     last = recipe.epochs * steps
-    for films, _ in training_batches(split.seen.pixels, split.seen.targets, recipe, last, last + steps):
-        network(films, training=True)
-    plain = NETWORKS[recipe.network](recipe.input_size, len(CLASSES))
+    if recipe.average is not None:
+        for layer in network.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.momentum = RENEWAL
+        for films, _, _ in training_batches(run.split.seen, recipe, last, last + steps):
+            network(films.numpy(), training=True)
+    plain = NETWORKS[recipe.network](recipe.input_size, len(recipe.classes))
     plain.set_weights(network.get_weights())
     return plain

@@ -10,7 +10,7 @@ from sqlalchemy import func, select, update
 
 from shared import leases
 from shared.db import now
-from shared.modelspec import SPEC_FILE
+from shared.modelfolder import SPEC_FILE
 from shared.states import State
 from shared.tables import Screening
 from tests.browser.conftest import Server, Visitor

@@ -9,6 +9,8 @@ import pytest
 from tests.model.conftest import MODEL, Probe
 from tests.model.probe import drawn_sick
 
+pytestmark = pytest.mark.timeout(300)  # every command runs in the fixture of the first test
+
 
 @pytest.fixture(scope="module")
 def folders(samples: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -23,6 +25,13 @@ def folders(samples: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Pa
     (root / "good" / "pneumonia" / "cut.jpeg").write_bytes(samples[0].read_bytes()[:5000])
     (root / "good" / "Normal" / "notes.txt").write_text("Seen by the night shift.")
     (root / "none" / "films").mkdir(parents=True)
+    (root / "file").write_text("no folder")
+    (root / "one-film").mkdir()
+    for name in ("NORMAL", "PNEUMONIA"):
+        (root / "one-film" / name).mkdir()
+        shutil.copy(
+            next(film for film in samples if drawn_sick(str(film)) == (name == "PNEUMONIA")), root / "one-film" / name
+        )
     for name in ("NORMAL", "PNEUMONIA"):
         (root / "unreadable" / name).mkdir(parents=True)
         (root / "unreadable" / name / "film.jpeg").write_bytes(b"no film")
@@ -37,7 +46,14 @@ def folders(samples: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Pa
 def answers(probe: Probe, folders: Path) -> dict[str, dict]:
     """Run every command once, in one process."""
     lines = {
-        "good": ["evaluate", str(folders / "good"), "--json", str(folders / "out" / "figures.json")],
+        "good": [
+            *("evaluate", str(folders / "good"), "--prevalence", "0.1", "--prevalence", "0.01"),
+            *("--json", str(folders / "out" / "figures.json"), "--report", str(folders / "out" / "report.html")),
+        ],
+        "one film of each": ["evaluate", str(folders / "one-film")],
+        "closed report": ["evaluate", str(folders / "absent"), "--report", str(folders / "file" / "report.html")],
+        "folder as report": ["evaluate", str(folders / "good"), "--report", str(folders)],
+        "prevalence of 1": ["evaluate", str(folders / "good"), "--prevalence", "1"],
         "one class": ["evaluate", str(folders / "one-class")],
         "no class": ["evaluate", str(folders / "none")],
         "no folder": ["evaluate", str(folders / "absent")],
@@ -61,7 +77,30 @@ def test_figures_are_printed_and_written(answers: dict[str, dict], folders: Path
     assert set(report) >= {"accuracy", "recall", "specificity", "auc", "ece", "threshold", "intervals_95", "model"}
     assert report["backend"] == "openvino"
     assert f"{report['auc']:.4f}" in answer["output"]
+    assert set(report) >= {"precision", "f1", "pr_auc", "by_cause", "reliability", "operating_points", "evaluated_at"}
+    assert report["operating_points"]["prevalences"] == [0.1, 0.01]
+    assert "prevalence of 10%" in answer["output"]
+    assert "prevalence of 1%" in answer["output"]
+    assert f"> {report['threshold']:.4f}" in answer["output"]
     assert "not a diagnosis" in answer["output"]
+
+
+def test_the_figures_are_those_of_the_table_at_the_own_threshold(answers: dict[str, dict], folders: Path) -> None:
+    report = json.loads((folders / "out" / "figures.json").read_text())
+    (own,) = [row for row in report["operating_points"]["rows"] if row["threshold"] == report["threshold"]]
+    assert report["confusion"].items() <= own.items()
+    assert (own["sensitivity"], own["specificity"]) == (report["recall"], report["specificity"])
+
+
+def test_the_report_is_written_with_the_models_training(answers: dict[str, dict], folders: Path) -> None:
+    page = (folders / "out" / "report.html").read_text()
+    assert 'id="training"' in page
+    assert "pneumonia/cut.jpeg" in page
+    assert "Report written to" in answers["good"]["output"]
+
+
+def test_one_film_of_each_class_is_enough(answers: dict[str, dict]) -> None:
+    assert answers["one film of each"]["status"] == 0, answers["one film of each"]
 
 
 def test_unreadable_files_are_counted_and_named_and_the_rest_goes_on(answers: dict[str, dict], folders: Path) -> None:
@@ -80,6 +119,9 @@ def test_unreadable_files_are_counted_and_named_and_the_rest_goes_on(answers: di
         ("unreadable", "can be read"),
         ("unknown model", "There is no model 'vgg99'"),
         ("damaged model", "received"),
+        ("closed report", "cannot be written"),  # said first, before the folder that is not there
+        ("folder as report", "is a directory"),
+        ("prevalence of 1", "0<x<1"),
         ("no models", "There is no model in"),
     ],
 )

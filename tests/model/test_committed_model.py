@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.modelspec import read_spec, verify_weights
+from shared.modelfolder import read_spec, verify_weights
 from tests.model.conftest import MODEL, Probe
 
 

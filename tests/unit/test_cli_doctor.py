@@ -14,7 +14,8 @@ from cli.doctor import GIB, Finding, Level
 from cli.main import main
 from migrations.schema import newest, upgrade
 from shared.db import Base, Database
-from shared.modelspec import SPEC_FILE, WEIGHTS_FILE, ModelSpec
+from shared.modelfolder import SPEC_FILE, WEIGHTS_FILE
+from shared.modelspec import ModelSpec
 from shared.settings import Settings
 
 Made = Callable[..., Settings]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from shared.modelspec import FilmClass
-from training.data import Film, group_films, list_films, name_film, near_duplicates, split_by_group
+from training.data import Film, class_indices, group_films, list_films, name_film, near_duplicates, split_by_group
 from training.errors import DataUnusable
 
 
@@ -49,6 +49,21 @@ def test_a_folder_without_a_class_is_refused(tmp_path: Path) -> None:
 
 def make_film(patient: str, film_class: FilmClass = FilmClass.NORMAL) -> Film:
     return Film(Path(f"{patient}.jpeg"), film_class, patient, "IM")
+
+
+@pytest.mark.parametrize(
+    ("classes", "places"),
+    [
+        ((FilmClass.NORMAL, FilmClass.BACTERIAL, FilmClass.VIRAL), [0, 1, 2]),
+        ((FilmClass.VIRAL, FilmClass.NORMAL, FilmClass.BACTERIAL), [1, 2, 0]),
+        ((FilmClass.NORMAL, FilmClass.PNEUMONIA), [0, 1, 1]),
+    ],
+)
+def test_a_cause_that_a_model_does_not_tell_apart_is_pneumonia(
+    classes: tuple[FilmClass, ...], places: list[int]
+) -> None:
+    films = [make_film(name, name) for name in (FilmClass.NORMAL, FilmClass.BACTERIAL, FilmClass.VIRAL)]
+    assert class_indices(films, classes).tolist() == places
 
 
 def test_films_of_one_patient_one_content_or_one_look_are_one_group() -> None:

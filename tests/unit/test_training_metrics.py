@@ -5,18 +5,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from training import metrics
 from training.metrics import (
+    bootstrap,
     calibration_error,
     confusion,
     fit_temperature,
     intervals,
     measure,
+    reliability,
     report,
     threshold_for_sensitivity,
 )
 
 TRUTH = np.array([False, False, False, False, True, True, True, True])
 P = np.array([0.1, 0.2, 0.3, 0.7, 0.6, 0.8, 0.9, 0.4])
+FIGURES = {"accuracy", "precision", "recall", "specificity", "f1", "auc", "pr_auc", "ece"}
+
+
+@pytest.fixture(autouse=True)
+def fewer_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "RESAMPLES", 200)
 
 
 def test_figures_of_a_small_case_counted_by_hand() -> None:
@@ -26,6 +35,15 @@ def test_figures_of_a_small_case_counted_by_hand() -> None:
     assert figures["specificity"] == pytest.approx(3 / 4)
     # Of the 16 pairs of a sick and a healthy film, (0.6, 0.7) and (0.4, 0.7) stand the wrong way round.
     assert figures["auc"] == pytest.approx(14 / 16)
+    assert figures["precision"] == pytest.approx(3 / 4)
+    assert figures["f1"] == pytest.approx(2 * 3 / (2 * 3 + 1 + 1))
+    # From the top: precision at each pneumonia film is 1, 1, 3/4 and 4/5, each for a quarter of the recall.
+    assert figures["pr_auc"] == pytest.approx((1 + 1 + 3 / 4 + 4 / 5) / 4)
+
+
+def test_where_nothing_is_called_pneumonia_precision_and_f1_are_zero() -> None:
+    figures = measure(TRUTH, P, threshold=0.95)
+    assert (figures["precision"], figures["f1"], figures["recall"], figures["specificity"]) == (0, 0, 0, 1)
 
 
 def test_confusion_of_a_small_case_counted_by_hand() -> None:
@@ -70,6 +88,27 @@ def test_the_temperature_that_made_the_labels_is_found_again(temperature: float)
     assert fit_temperature(logits, classes) == pytest.approx(temperature, rel=0.06)
 
 
+def test_reliability_counts_every_film_in_its_bin_and_explains_the_calibration_error() -> None:
+    truth, p = np.array([True, False, True, True]), np.array([0.05, 0.0, 0.55, 1.0])
+    bins = reliability(truth, p)
+    assert [(b["from"], b["films"]) for b in bins] == [(0.0, 2), (0.5, 1), (0.9, 1)]
+    gaps = sum(b["films"] * abs(b["predicted"] - b["observed"]) for b in bins) / len(p)
+    assert gaps == pytest.approx(calibration_error(truth, p), abs=1e-4)
+
+
+def test_a_bootstrap_draws_whole_groups_and_draws_again_what_it_may_not_use() -> None:
+    groups = ["a", "b", "a", "b", "c"]
+    seen: list[tuple[int, ...]] = []
+
+    def figures(drawn: np.ndarray) -> dict[str, float] | None:
+        seen.append(tuple(np.bincount(drawn, minlength=5)))
+        return {"c": float(seen[-1][4])} if seen[-1][4] else None
+
+    assert bootstrap(figures, groups)["c"][0] >= 1
+    assert len(seen) > metrics.RESAMPLES
+    assert all(a == a2 and b == b2 and a + b + c == 3 for a, b, a2, b2, c in seen)
+
+
 def test_intervals_hold_the_figure_and_widen_where_films_hang_together() -> None:
     rng = np.random.default_rng(2)
     patients = np.repeat(np.arange(40), 10)
@@ -92,4 +131,5 @@ def test_a_report_is_whole_and_the_same_each_time() -> None:
     one = report(TRUTH, P, 0.5)
     assert one == report(TRUTH, P, 0.5)
     assert one["films"] == {"NORMAL": 4, "PNEUMONIA": 4}
-    assert set(one["intervals_95"]) == {"accuracy", "recall", "specificity", "auc", "ece"}
+    assert set(one["intervals_95"]) == FIGURES
+    assert set(one) >= FIGURES

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from training.stress import CHANGES, stress_films
-from training.style import against_making, describe_making, learn_making
+from training.style import across_groups, against_making, describe_making, learn_making
 
 
 def draw_films(count: int, blur: float, seed: int) -> np.ndarray:
@@ -39,10 +39,21 @@ def test_the_films_against_their_making_are_the_ones_that_look_like_the_other_cl
     truth = np.repeat([False, True], 30)
     others = np.concatenate([SHARP[:6], SOFT[:3], SOFT[3:9], SHARP[6:9]])
     other_truth = np.repeat([False, True], 9)
-    by_making = learn_making(pixels, truth, others)
+    by_making = learn_making(describe_making(pixels), truth, describe_making(others))
     chosen = against_making(other_truth, by_making)
     # Three of nine normal films are soft, three of nine pneumonia films are sharp: these and no others.
     assert np.flatnonzero(chosen).tolist() == [6, 7, 8, 15, 16, 17]
+
+
+def test_what_is_learned_of_a_film_comes_from_other_groups_only() -> None:
+    """One film alone is sharp among the sick: its own group must not have taught that sharp may be sick."""
+    making = describe_making(np.concatenate([SHARP, SOFT[:29], SHARP[:1]]))
+    truth = np.repeat([False, True], 30)
+    groups = [f"child{number}" for number in range(60)]
+    by_others = across_groups(making, truth, groups)
+    assert by_others[:30].mean() < 0.1
+    assert by_others[30:59].mean() > 0.9
+    assert by_others[59] < 0.5
 
 
 def test_every_change_changes_films_and_keeps_their_shape() -> None:

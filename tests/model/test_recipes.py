@@ -1,0 +1,253 @@
+"""Each recipe is what was published, learns, and serves as it was trained."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.model.conftest import Probe
+from tests.model.probe import drawn_sick
+
+SIX = ("cnn-lstm", "vgg19-two-phase", "vgg19-sgd", "vgg16", "inception-v3", "scratch-cnn")
+ALL = ("compact-cnn", "mobilenet-v2", *SIX)
+FROM_IMAGENET = {"mobilenet-v2", "vgg19-two-phase", "vgg19-sgd", "vgg16", "inception-v3"}
+
+
+@pytest.fixture(scope="module")
+def found(probe: Probe, samples: list[Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
+    """Look at numbers, layers, batches and first weights in one process."""
+    return probe("training_probe.parts", "tensorflow", tmp_path_factory.mktemp("parts"), *samples)
+
+
+@pytest.fixture(scope="module")
+def model_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("recipes")
+
+
+@pytest.fixture(scope="module")
+def learned(probe: Probe, samples: list[Path], model_folders: Path) -> dict[str, dict]:
+    """Train every recipe a few steps."""
+    chosen = sorted(samples, key=lambda film: drawn_sick(str(film)))
+    return probe("training_probe.recipes_learn", "tensorflow", model_folders, *chosen[:3], *chosen[-3:])
+
+
+@pytest.fixture(scope="module")
+def served(probe: Probe, learned: dict[str, dict], model_folders: Path) -> dict[str, list[float]]:
+    """Let OpenVINO answer as a worker does."""
+    assert set(learned) == set(ALL)
+    return probe("training_probe.recipes_served", "openvino", model_folders)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_few_steps_lower_the_loss_and_move_every_weight(learned: dict[str, dict], name: str) -> None:
+    losses = learned[name]["losses"]
+    assert sum(losses[-3:]) / 3 < 0.85 * sum(losses[:2]) / 2, losses
+    assert learned[name]["unmoved"] == []
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_network_takes_films_as_they_are_and_gives_a_logit_for_each_class(
+    learned: dict[str, dict], found: dict[str, dict], name: str
+) -> None:
+    (_, height, width, channels), (_, logits) = learned[name]["shapes"]
+    assert (height, channels, learned[name]["dtype"]) == (width, 1, "uint8")
+    assert logits == len(found["numbers"][name]["classes"])
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_openvino_answers_as_tensorflow_does(served: dict[str, list[float]], name: str) -> None:
+    difference, span = served[name]
+    assert difference < min(1e-3, 0.01 * span)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_recipe_its_file_its_network_and_its_function_have_one_name(
+    found: dict[str, dict], learned: dict[str, dict], name: str
+) -> None:
+    numbers, written = found["numbers"][name], name.replace("-", "_")
+    names = ("network", "function", "module", "module_when_renamed")
+    assert {numbers[key] for key in names} | {learned[name]["name"]} == {written}
+    assert numbers["name"] == name
+
+
+def test_the_recipes_come_in_order_with_the_default_first(found: dict[str, dict]) -> None:
+    assert tuple(found["numbers"]) == ALL
+    assert [name for name in ALL if found["numbers"][name]["is_default"]] == ["compact-cnn"]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_recipes_with_imagenet_weights_know_how_to_load_them(found: dict[str, dict], name: str) -> None:
+    assert bool(found["numbers"][name]["pretrained"]) == found["numbers"][name]["has_start"] == (name in FROM_IMAGENET)
+
+
+@pytest.mark.parametrize("name", SIX)
+def test_a_published_recipe_has_none_of_what_was_added_here(found: dict[str, dict], name: str) -> None:
+    numbers = found["numbers"][name]
+    assert numbers["classes"] == ["normal", "pneumonia"]
+    added = {"making_weight": 1.0, "average": None, "label_smoothing": 0.0, "teachers": [], "place_weight": 0.0}
+    assert {key: numbers[key] for key in added} == added
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        ("cnn-lstm", {"optimizer": "adam"}),
+        ("vgg19-two-phase", {"optimizer": "adam", "rates": [1e-4, 1e-5], "stops_early": True}),
+        (
+            "vgg19-sgd",
+            {
+                "optimizer": "sgd",
+                "momentum": 0.9,
+                "input_size": 128,
+                "schedule": "plateau",
+                "stops_early": True,
+                "changes": {"flip", "flip_down", "rotation", "shift"},
+            },
+        ),
+        ("vgg16", {"stops_early": True, "epochs": [29]}),
+        ("inception-v3", {"stops_early": True, "epochs": [15], "changes": {"rotation", "area", "flip"}}),
+        ("scratch-cnn", {"optimizer": "adam", "input_size": 224}),
+    ],
+)
+def test_the_published_numbers(found: dict[str, dict], name: str, published: dict) -> None:
+    numbers = found["numbers"][name]
+    unchanged = {"area": [1.0, 1.0], "contrast": [0.0, 0.0]}
+    stated = {"changes": set()} | published
+    told = {
+        "rates": [phase["peak_rate"] for phase in numbers["phases"]],
+        "epochs": [phase["epochs"] for phase in numbers["phases"]],
+        "stops_early": numbers["patience"] is not None,
+        "changes": {key for key, value in numbers["augmentation"].items() if value != unchanged.get(key, 0.0)},
+    }
+    assert {key: (numbers | told)[key] for key in stated} == stated
+
+
+BLOCK5 = [f"block5_conv{number}" for number in (1, 2, 3, 4)]
+HEAD = ["dense1", "dense2", "logits"]
+
+
+def test_the_base_is_held_fixed_first_and_only_where_it_was_loaded(found: dict[str, dict]) -> None:
+    learning = found["learning"]
+    assert learning["a file 1"] == HEAD
+    assert learning["a file 2"] == BLOCK5 + HEAD
+    everything = learning["random initialisation 1"]
+    assert everything == learning["random initialisation 2"]
+    assert len(everything) == 16 + len(HEAD)
+
+
+@pytest.mark.parametrize("name", ["vgg16", "inception-v3"])
+def test_loaded_weights_compute_what_imagenets_network_computes(found: dict[str, dict], name: str) -> None:
+    start = found["weights"][name]
+    assert start["origin"] == f"ImageNet weights ({name.replace('-', '_')}.weights.h5)"
+    assert start["difference"] < 1e-4
+
+
+@pytest.mark.parametrize("name", ["vgg16", "inception-v3"])
+def test_without_a_network_a_recipe_starts_at_random_and_says_so(found: dict[str, dict], name: str) -> None:
+    assert found["weights"][name]["offline"] == ["random initialisation", True]
+
+
+@pytest.mark.parametrize(
+    "name", ["words.h5", "archive.npz", "network.keras", "absent.h5", "inception_v3.weights.h5", "words.npz"]
+)
+def test_a_file_that_does_not_fit_is_refused_with_what_was_expected(found: dict[str, dict], name: str) -> None:
+    refusal = found["weights"]["refused"][name]
+    assert name in refusal
+    assert ("MobileNetV2 1.0" if name == "words.npz" else "keras.applications.VGG16") in refusal
+
+
+# ---------------------------------------------------------------- films on their way to the network
+
+
+def test_training_sees_what_serving_sees_and_every_film_once(found: dict[str, dict], samples: list[Path]) -> None:
+    """TensorFlow and Pillow average the same pixels and may round apart."""
+    feeding = found["feeding"]
+    assert feeding["films_seen"] == list(range(len(samples)))
+    assert feeding["targets_fit"]
+    assert feeding["largest_difference"] <= 1
+
+
+def test_changes_to_films_follow_from_the_step_alone(found: dict[str, dict]) -> None:
+    feeding = found["feeding"]
+    assert feeding["same_step_same_bytes"]
+    assert feeding["other_step_other_bytes"]
+    assert (feeding["dtype"], feeding["shape"]) == ("uint8", [4, feeding["input_size"], feeding["input_size"], 1])
+    assert feeding["mean_change"] > 5
+
+
+@pytest.mark.parametrize(
+    ("change", "most"),
+    [("same_size", 0), ("shrunk", 1), ("mirrored", 0), ("upside_down", 0), ("mirrored_and_shrunk", 1)],
+)
+def test_films_without_ranges_are_left_exactly_as_they_are(found: dict[str, dict], change: str, most: int) -> None:
+    assert found["plain"][change] <= most
+
+
+def test_a_film_turned_on_its_way_down_keeps_what_each_pixel_averages(found: dict[str, dict]) -> None:
+    """Noise of films passed over instead of averaged differs by 40 grey levels."""
+    assert found["plain"]["hardly_turned_and_shrunk"] < 0.5
+
+
+# ---------------------------------------------------------------- the command
+
+
+@pytest.fixture(scope="module")
+def answers(probe: Probe, samples: list[Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
+    """Ask `pneumoscreen train` for what it cannot do, and once for what it can, in one process."""
+    from tests.model.run_probe import small_data_set
+
+    root = tmp_path_factory.mktemp("train")
+    data = small_data_set(root / "data", [str(film) for film in samples])
+    (root / "one-class" / "NORMAL").mkdir(parents=True)
+    (root / "one-class" / "NORMAL" / "IM-0001-0001.jpeg").write_bytes(samples[0].read_bytes())
+    for name in ("words.h5", "words.npz"):
+        (root / name).write_bytes(b"no weights")
+    places = ["--data", str(data), "--out", str(root / "models"), "--runs", str(root / "runs"), "--size", "32"]
+    lines = {
+        "list": ["list"],
+        "unknown": ["vgg99", *places],
+        "one class": ["scratch-cnn", *places, "--data", str(root / "one-class")],
+        "wrong weights": ["vgg16", *places, "--weights", str(root / "words.h5")],
+        "wrong archive": ["mobilenet-v2", *places, "--weights", str(root / "words.npz")],
+        "no use for weights": ["cnn-lstm", *places, "--weights", str(root / "words.h5")],
+        "too small": ["inception-v3", *places],
+        "nothing to resume": ["scratch-cnn", *places, "--resume"],
+        "trained": ["cnn-lstm", *places, "--epochs", "1", "--name", "tiny"],
+    }
+    found = probe("commands", "tensorflow", *(json.dumps(["train", *line]) for line in lines.values()))
+    results = dict(zip(lines, found, strict=True))
+    results["folder"] = {path.name: path.read_text() for path in (root / "models" / "tiny").glob("*.*[nd]")}
+    return results
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("unknown", "There is no recipe 'vgg99'. Known: cnn-lstm, compact-cnn"),
+        ("one class", "No films in"),
+        ("wrong weights", "words.h5 cannot be loaded"),
+        ("wrong archive", "words.npz cannot be loaded"),
+        ("no use for weights", "cnn-lstm starts from random weights. Leave out --weights."),
+        ("too small", "InceptionV3 needs films of 75 pixels or more. Received 32."),
+        ("nothing to resume", "There is no interrupted training in"),
+    ],
+)
+def test_what_cannot_be_trained_is_said_in_a_sentence(answers: dict[str, dict], name: str, words: str) -> None:
+    answer = answers[name]
+    assert (answer["status"], answer["raised"]) == (2, None), answer
+    assert words in answer["output"]
+    assert "Traceback" not in answer["output"]
+
+
+def test_every_recipe_is_listed_with_what_it_is(answers: dict[str, dict]) -> None:
+    rows = answers["list"]["output"].splitlines()
+    assert [row.split()[0] for row in rows] == list(ALL)
+    assert all(len(row.split()) > 3 for row in rows)
+
+
+def test_one_command_trains_a_published_system(answers: dict[str, dict]) -> None:
+    assert (answers["trained"]["status"], answers["trained"]["raised"]) == (0, None), answers["trained"]
+    spec, figures = (json.loads(answers["folder"][name]) for name in ("spec.json", "metrics.json"))
+    assert (spec["name"], spec["input_size"], spec["classes"]) == ("tiny", 32, ["normal", "pneumonia"])
+    assert figures["origin"] == "random initialisation"
+    assert len(figures["journal"]) == 1

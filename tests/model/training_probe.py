@@ -1,0 +1,288 @@
+"""What the tests of training run in a process of their own, see probe.py: `python probe.py training_probe.NAME ...`."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from tests.model.probe import drawn_sick
+
+STEPS = 8
+SIZES = {"inception-v3": 76}
+"""Pixels of the smallest input that a network takes where 32 is too little."""
+
+
+# ---------------------------------------------------------------- recipes
+
+
+def recipes_learn(folder: str, *films: str) -> dict[str, Any]:
+    """Train each recipe a few steps on a handful of films and write it as a model folder with what it answers."""
+    from training.recipes import RECIPES
+
+    return {name: _learn(Path(folder) / name, recipe, films) for name, recipe in RECIPES.items()}
+
+
+def _learn(folder: Path, recipe: Any, films: Sequence[str]) -> dict[str, Any]:
+    import keras
+
+    from shared.preprocess import prepare
+    from training.export import draft_spec
+    from training.registry import NETWORKS
+    from training.train import compile_network
+
+    keras.utils.set_random_seed(1)
+    # Places are learned from a teacher, and there is none here.
+    recipe = replace(recipe, input_size=SIZES.get(recipe.name, 32), place_weight=0.0)
+    network = NETWORKS[recipe.network](recipe.input_size, len(recipe.classes))
+    compile_network(network, recipe, recipe.phases[0], steps=20)
+    network.run_eagerly = True  # eight steps are done before a graph is built
+    pixels = np.stack([prepare(Path(film).read_bytes(), draft_spec(recipe)) for film in films])
+    targets = np.eye(len(recipe.classes), dtype=np.float32)[[int(drawn_sick(film)) for film in films]]
+    before = [np.array(weight) for weight in network.trainable_variables]
+    losses = [float(network.train_on_batch(pixels, targets, return_dict=True)["loss"]) for _ in range(STEPS)]
+    moved = zip(network.trainable_variables, before, strict=True)
+    _write_folder(folder, network, recipe, pixels)
+    return {
+        "losses": losses,
+        "unmoved": [weight.path for weight, old in moved if np.array_equal(np.array(weight), old)],
+        "name": network.name,
+        "shapes": [list(network.input_shape), list(network.output_shape)],
+        "dtype": network.inputs[0].dtype,
+        "parameters": network.count_params(),
+    }
+
+
+def _write_folder(folder: Path, network: Any, recipe: Any, pixels: np.ndarray) -> None:
+    import keras
+
+    from training.export import draft_spec
+    from training.registry import with_places
+
+    folder.mkdir(parents=True)
+    keras.Model(network.input, with_places(network).outputs).save(folder / "model.keras")
+    digest = hashlib.sha256((folder / "model.keras").read_bytes()).hexdigest()
+    (folder / "spec.json").write_text(draft_spec(recipe).model_copy(update={"sha256": digest}).model_dump_json())
+    np.save(folder / "films.npy", pixels[:3])
+    np.save(folder / "logits.npy", np.array(network(pixels[:3], training=False)))
+
+
+def recipes_served(folder: str) -> dict[str, Any]:
+    """Load the model folders of `recipes_learn` as a worker does; return the largest difference of their logits."""
+    from worker.model import load_model
+
+    found = {}
+    for place in Path(folder).iterdir():
+        reference = np.load(place / "logits.npy")
+        served = load_model(place, "openvino").logits(np.load(place / "films.npy"))
+        found[place.name] = [float(np.abs(served - reference).max()), float(np.ptp(reference))]
+    return found
+
+
+def parts(folder: str, *films: str) -> dict[str, Any]:
+    """Return what the functions below find, from one process without a network and without earlier downloads."""
+    os.environ |= {"KERAS_HOME": folder, "https_proxy": "http://127.0.0.1:9", "no_proxy": ""}
+    return {
+        "numbers": recipe_numbers(),
+        "learning": learning_layers(),
+        "feeding": batches(*_at_source_size(folder, films)),
+        "plain": plain_films(*_noise_films(folder)),
+        "weights": imagenet_start(Path(folder)),
+    }
+
+
+def recipe_numbers() -> dict[str, Any]:
+    """Return each recipe's numbers, with its position, the name of its function and whether it can start elsewhere."""
+    from training.recipes import DEFAULT, MODULES, RECIPES, module_of
+    from training.registry import NETWORKS
+
+    return {
+        name: recipe.numbers()
+        | {
+            "function": NETWORKS[recipe.network].__name__,
+            "module": MODULES[name].__name__.rpartition(".")[2],
+            "has_start": hasattr(MODULES[name], "start"),
+            "module_when_renamed": module_of(replace(recipe, name="renamed")).__name__.rpartition(".")[2],
+            "is_default": name == DEFAULT,
+        }
+        for name, recipe in RECIPES.items()
+    }
+
+
+def learning_layers() -> dict[str, list[str]]:
+    """Return the layers that learn in each phase of vgg19-two-phase, from loaded and from random weights."""
+    from training.recipes import RECIPES
+    from training.registry import NETWORKS, RANDOM
+    from training.train import compile_network
+
+    recipe = RECIPES["vgg19-two-phase"]
+    network = NETWORKS[recipe.network](32, 2)
+    found = {}
+    for origin in ("a file", RANDOM):
+        for number, phase in enumerate(recipe.phases, start=1):
+            compile_network(network, recipe, phase, 10, origin)
+            found[f"{origin} {number}"] = [layer.name for layer in network.layers if layer.trainable_variables]
+    return found
+
+
+# ---------------------------------------------------------------- batches
+
+
+def _side(films: Sequence[str], recipe: Any, size: int) -> Any:
+    from shared.modelspec import FilmClass
+    from training.data import Film, load_pixels
+    from training.export import draft_spec
+    from training.split import Side
+
+    causes = (FilmClass.NORMAL, FilmClass.BACTERIAL)
+    listed = [Film(Path(film), causes[drawn_sick(film)], film, "IM") for film in films]
+    pixels, _ = load_pixels(listed, draft_spec(recipe).model_copy(update={"input_size": size}))
+    return Side(listed, pixels, list(films), np.full(len(films), 0.5))
+
+
+def _at_source_size(folder: str, films: Sequence[str]) -> list[str]:
+    """Store films as the training set's are, without loss."""
+    stored = []
+    for film in films:
+        stored.append(f"{folder}/{Path(film).stem}.png")
+        with Image.open(film) as image:
+            image.resize((224, 224)).save(stored[-1])
+    return stored
+
+
+def _noise_films(folder: str) -> list[str]:
+    """Store films of noise, in which every pixel that is passed over or moved shows."""
+    paths = [f"{folder}/noise-{number:02}.png" for number in range(4)]
+    rng = np.random.default_rng(0)
+    for path in paths:
+        Image.fromarray(rng.integers(0, 256, (224, 224), dtype=np.uint8)).save(path)
+    return paths
+
+
+def batches(*films: str) -> dict[str, Any]:
+    """Compare the default recipe's batches, with the changes switched off, with what `prepare` gives."""
+    from training.augment import Augmentation
+    from training.batches import training_batches
+    from training.recipes import DEFAULT, RECIPES
+
+    recipe = replace(RECIPES[DEFAULT], batch=4, augmentation=Augmentation(untouched=1.1))
+    side, served = _side(films, recipe, recipe.source_size), _side(films, recipe, recipe.input_size)
+    known, hot, off, seen = served.pixels.astype(int), side.targets(recipe.classes), 0, []
+    for shown, targets, _ in training_batches(side, recipe, 0, len(films) // 4):
+        for film, target in zip(shown.numpy().astype(int), targets.numpy(), strict=True):
+            away = np.abs(known - film).mean(axis=(1, 2, 3))
+            nearest = int(away.argmin())
+            off = max(off, int(np.abs(known[nearest] - film).max()))
+            seen.append([nearest, bool(np.array_equal(hot[nearest], target))])
+    changed = replace(recipe, augmentation=replace(recipe.augmentation, untouched=0.0))
+    one, again, later = (next(iter(training_batches(side, changed, step, 9)))[0].numpy() for step in (3, 3, 4))
+    return {
+        "films_seen": sorted(number for number, _ in seen),
+        "targets_fit": all(fits for _, fits in seen),
+        "largest_difference": off,
+        "same_step_same_bytes": bool(np.array_equal(one, again)),
+        "other_step_other_bytes": not np.array_equal(one, later),
+        "dtype": str(one.dtype),
+        "shape": list(one.shape),
+        "input_size": recipe.input_size,
+        "mean_change": float(np.abs(one.astype(int) - known[: len(one)]).mean()),
+    }
+
+
+def plain_films(*films: str) -> dict[str, Any]:
+    """Return how far films without ranges, or with one alone, are from what they must be."""
+    import tensorflow as tf
+
+    from training.augment import augment
+    from training.recipes import RECIPES
+    from training.recipes.published import PLAIN
+
+    recipe = RECIPES["cnn-lstm"]
+    large, small = (_side(films, recipe, size).pixels for size in (224, 64))
+    seed = tf.constant([3, 4])
+
+    def away(expected: np.ndarray, source: np.ndarray, size: int, **ranges: Any) -> int:
+        found = augment(tf.constant(source), seed, replace(PLAIN, **ranges), size).numpy()
+        return int(np.abs(found.astype(int) - expected).max())
+
+    turned = augment(tf.constant(large), seed, replace(PLAIN, rotation=1e-3), 64).numpy()
+    return {
+        "same_size": away(large, large, 224),
+        "shrunk": away(small, large, 64),
+        "mirrored": away(large[:, :, ::-1], large, 224, flip=1.0),
+        "upside_down": away(large[:, ::-1], large, 224, flip_down=1.0),
+        "mirrored_and_shrunk": away(small[:, :, ::-1], large, 64, flip=1.0),
+        "hardly_turned_and_shrunk": float(np.abs(turned.astype(int) - small).mean()),
+    }
+
+
+# ---------------------------------------------------------------- first weights
+
+
+def imagenet_start(folder: Path) -> dict[str, Any]:
+    """Start from files, good and bad, and without a network; return what the bases then compute, and what was said."""
+    import keras
+
+    from training.errors import WeightsUnusable
+    from training.recipes import inception_v3, mobilenet_v2, vgg16
+
+    film = np.random.default_rng(0).integers(0, 256, (1, 80, 80, 1), dtype=np.uint8)
+    colours = np.repeat(film.astype(np.float32), 3, axis=-1)
+    found: dict[str, Any] = {}
+    for module, last, prepared, build in (
+        (vgg16, "block5_pool", keras.applications.vgg16.preprocess_input, keras.applications.VGG16),
+        (inception_v3, "mixed10", keras.applications.inception_v3.preprocess_input, keras.applications.InceptionV3),
+    ):
+        network = getattr(module, module.RECIPE.network)(80, 2)
+        source = build(include_top=False, weights=None, input_shape=(80, 80, 3))
+        file = folder / f"{module.RECIPE.network}.weights.h5"
+        source.save_weights(file)
+        random = network.get_weights()
+        offline = module.start(network, None, film)
+        untouched = all(np.array_equal(a, b) for a, b in zip(random, network.get_weights(), strict=True))
+        origin = module.start(network, file, film)
+        answers = np.asarray(keras.Model(network.input, network.get_layer(last).output)(film))
+        expected = np.asarray(source(prepared(colours.copy())))
+        found[module.RECIPE.name] = {
+            "offline": [offline, untouched],
+            "origin": origin,
+            "difference": float(np.abs(answers - expected).max() / np.abs(expected).max()),
+        }
+    bad = {"words.h5": b"no weights", "archive.npz": b"PK\x03\x04", "network.keras": b"no archive"}
+    for name, content in bad.items():
+        (folder / name).write_bytes(content)
+    refused = {}
+    network = vgg16.vgg16(32, 2)
+    for name in (*bad, "absent.h5", "inception_v3.weights.h5"):
+        try:
+            refused[name] = vgg16.start(network, folder / name, film)
+        except WeightsUnusable as error:
+            refused[name] = str(error)
+    (folder / "words.npz").write_bytes(b"no weights")
+    try:
+        refused["words.npz"] = mobilenet_v2.start(mobilenet_v2.mobilenet_v2(32, 3), folder / "words.npz", film)
+    except WeightsUnusable as error:
+        refused["words.npz"] = str(error)
+    return found | {"refused": refused}
+
+
+# ---------------------------------------------------------------- the journal
+
+
+def decisions(*questions: str) -> list[Any]:
+    """Answer questions to the journal, each JSON: {"losses", "epochs", "patience"} -> is it over, and the next rate."""
+    from training.journal import is_over, plateau_rate
+    from training.recipe import Phase, Recipe
+
+    answers = []
+    for asked in map(json.loads, questions):
+        phase = Phase(asked["epochs"], peak_rate=1.0)
+        recipe = Recipe("asked", "none", "For tests", (phase,), plateau_factor=0.5, plateau_patience=2)
+        lines = [{"epoch": i, "phase": 1, "val_loss": loss} for i, loss in enumerate(asked["losses"], start=1)]
+        answers.append([is_over(lines, phase, asked["patience"]), plateau_rate(lines, phase, recipe)])
+    return answers

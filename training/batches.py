@@ -1,0 +1,67 @@
+"""The batches of a training, each from the seed and its number alone."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from training.augment import augment
+from training.recipe import Recipe
+from training.split import Side
+
+
+class Teacher(Protocol):
+    """Anything that says what it thinks of films and of their places."""
+
+    def answer(self, films: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return probabilities (films, classes) and logits (films, h, w, classes), float32, of uint8 (films, ...)."""
+
+
+def training_batches(
+    side: Side, recipe: Recipe, first_step: int, last_step: int, teacher: Teacher | None = None
+) -> tf.data.Dataset:
+    """Yield (films uint8, targets float32, weights float32) for the steps from `first_step` up to `last_step`.
+
+    Where the recipe learns places too, the targets are a pair: of films (batch, classes), of places (batch, h, w,
+    classes).
+    Each batch follows from the seed and the step's number alone, so that a resumed run sees what the killed one would
+    have seen. An epoch is one pass over the films in a new order; the odd films left at its end sit that epoch out.
+    """
+    films = tf.constant(side.pixels)
+    hot = tf.constant(side.targets(recipe.classes), tf.float32)
+    weights = tf.constant(side.weights(recipe.making_weight))
+    steps = len(side.films) // recipe.batch
+
+    def batch_at(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        epoch, place = step // steps, step % steps
+        order = tf.random.experimental.stateless_shuffle(tf.range(len(side.films)), tf.stack([recipe.seed, epoch]))
+        chosen = order[place * recipe.batch : (place + 1) * recipe.batch]
+        seed = tf.stack([recipe.seed + 1, step])
+        crops = augment(tf.gather(films, chosen), seed, recipe.augmentation, recipe.input_size)
+        return crops, tf.gather(hot, chosen), tf.gather(weights, chosen)
+
+    numbers = tf.data.Dataset.range(first_step, last_step, output_type=tf.int32)
+    batches = numbers.map(batch_at, num_parallel_calls=2, deterministic=True)
+    if teacher is not None:
+        batches = batches.map(_taught(teacher, recipe))
+    return batches.prefetch(4)
+
+
+def _taught(teacher: Teacher, recipe: Recipe) -> Callable[..., tuple[Any, ...]]:
+    """Mix the teacher's probabilities of the very crops into the targets, and add its places where they are learned.
+
+    That teacher and pupil look at the same crop is what makes a long distillation work (Beyer et al. 2021,
+    arXiv:2106.05237).
+    """
+
+    def mix(films: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tuple[Any, ...]:
+        said, logits = tf.numpy_function(teacher.answer, [films], (tf.float32, tf.float32))
+        said.set_shape(labels.shape)
+        targets = (1.0 - recipe.teacher_share) * labels + recipe.teacher_share * said
+        if not recipe.place_weight:
+            return films, targets, weights
+        logits.set_shape((None, None, None, len(recipe.classes)))
+        return films, (targets, tf.nn.softmax(logits / recipe.place_temperature)), weights
+
+    return mix

@@ -1,0 +1,170 @@
+"""What a training writes down after each epoch, and what follows from it.
+
+Stopping early and lowering the rate follow from the journal alone, so that a resumed training decides as the killed one
+would have; the callbacks of Keras forget what they saw.
+"""
+
+import csv
+import json
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import keras
+import numpy as np
+
+from shared.modelspec import ModelSpec
+from training.errors import RunMismatch
+from training.evaluate import predict_logits
+from training.metrics import measure
+from training.recipe import Phase, Recipe
+from training.split import Split
+
+logger = logging.getLogger(__name__)
+
+LAST: Final = "last.keras"
+BEST: Final = "best.keras"
+STATE: Final = "state.json"
+JOURNAL: Final = "journal.csv"
+DRAWS: Final = 100_000
+"""More than the draws of any epoch."""
+
+Line = dict[str, float]
+
+
+def read_journal(run: Path) -> list[Line]:
+    """Read the journal of a run, one line per epoch; empty before the first."""
+    if not (run / JOURNAL).is_file():
+        return []
+    with (run / JOURNAL).open(newline="") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def of_phase(lines: Sequence[Line], number: int) -> list[Line]:
+    """Return the lines of one phase; phases count from 1."""
+    return [line for line in lines if line["phase"] == number]
+
+
+def is_over(lines: Sequence[Line], phase: Phase, patience: int | None) -> bool:
+    """Say whether a phase with these lines has ended, by its epochs or by its patience."""
+    if len(lines) >= phase.epochs:
+        return True
+    return patience is not None and _epochs_since_best(lines) >= patience
+
+
+def _epochs_since_best(lines: Sequence[Line]) -> int:
+    if not lines:
+        return 0
+    return len(lines) - 1 - int(np.argmin([line["val_loss"] for line in lines]))
+
+
+def plateau_rate(lines: Sequence[Line], phase: Phase, recipe: Recipe) -> float:
+    """Return the rate for the next epoch of a phase: divided each time that the loss stood still for some epochs."""
+    rate, best, waited = phase.peak_rate, float("inf"), 0
+    for line in lines:
+        waited = 0 if line["val_loss"] < best else waited + 1
+        best = min(best, line["val_loss"])
+        if waited >= recipe.plateau_patience:
+            rate, waited = rate * recipe.plateau_factor, 0
+    return rate
+
+
+def read_state(run: Path, recipe: Recipe) -> dict[str, Any]:
+    """Read what a stopped run left.
+
+    Raises RunMismatch where there is none or where it was started with other numbers.
+    """
+    if not (run / STATE).is_file() or not (run / LAST).is_file():
+        raise RunMismatch(f"There is no interrupted training in {run}. Start without --resume.")
+    state: dict[str, Any] = json.loads((run / STATE).read_text())
+    if state["recipe"] != recipe.numbers():
+        changed = [key for key, value in recipe.numbers().items() if state["recipe"].get(key) != value]
+        raise RunMismatch(
+            f"{run} was started with other numbers (differing: {', '.join(changed)}). Give the same ones to resume."
+        )
+    logger.info("resuming after epoch %d", state["epochs_done"])
+    return state
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training under way: what stays the same from its first epoch to its last."""
+
+    folder: Path
+    """For checkpoints and the journal."""
+    recipe: Recipe
+    split: Split
+    draft: ModelSpec
+    """The spec before temperature and threshold are fitted."""
+    origin: str
+    """Where the first weights came from."""
+
+
+class Journal(keras.callbacks.Callback):
+    """Measure after each epoch; write a line and a checkpoint; end the phase when its time has come."""
+
+    def __init__(self, run: Run, phase: int) -> None:
+        super().__init__()
+        self.run, self.recipe, self.phase = run, run.recipe, phase
+        self.started = time.monotonic()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002 - Keras's own
+        """Note when the epoch began, set its rate, and let its dropout follow from its number.
+
+        A loaded network counts its random draws from the start again, so a resumed run would drop other units.
+        """
+        self.started = time.monotonic()
+        if self.recipe.schedule == "plateau":
+            lines = of_phase(read_journal(self.run.folder), self.phase)
+            self.model.optimizer.learning_rate = plateau_rate(lines, self.recipe.phases[self.phase - 1], self.recipe)
+        for state in self.model.non_trainable_variables:
+            if "seed_generator" in state.path:
+                state.assign([self.recipe.seed, epoch * DRAWS])
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Measure the raw weights on the held-out films, then write journal and checkpoint."""
+        seconds = time.monotonic() - self.started
+        seen = {name.removeprefix("logits_"): float(value) for name, value in (logs or {}).items()}
+        learned = {name: round(seen[name], 5) for name in ("loss", "accuracy")}
+        line = {"epoch": epoch + 1, "phase": self.phase, "seconds": round(seconds, 1), "rate": self._rate()}
+        line |= learned | self._measure()
+        logger.info(" ".join(f"{name} {value}" for name, value in line.items()))
+        lines = [*of_phase(read_journal(self.run.folder), self.phase), line]
+        if min(lines, key=lambda one: one["val_loss"])["epoch"] == line["epoch"]:
+            # Before the line is written: a run killed in between does this epoch again and finds the same.
+            self.model.save(self.run.folder / BEST)
+        self._write(line)
+        self.model.stop_training = is_over(lines, self.recipe.phases[self.phase - 1], self.recipe.patience)
+
+    def _rate(self) -> float:
+        return float(f"{float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)):.3g}")
+
+    def _measure(self) -> Line:
+        held_out, draft = self.run.split.held_out, self.run.draft
+        classes = held_out.classes(self.recipe.classes)
+        logits = predict_logits(self.model, held_out.pixels)
+        probabilities = draft.calibrate(logits)
+        own = probabilities[np.arange(len(classes)), classes]
+        figures = measure(held_out.truth, draft.p_pneumonia(probabilities), draft.threshold)
+        found = {
+            "val_loss": float(-np.log(np.maximum(own, 1e-7)).mean()),
+            "val_accuracy": float((logits.argmax(axis=1) == classes).mean()),
+            **{f"val_{name}": figures[name] for name in ("auc", "recall", "specificity", "ece")},
+        }
+        return {name: round(value, 5) for name, value in found.items()}
+
+    def _write(self, line: Line) -> None:
+        fresh = self.run.folder / f"next-{LAST}"
+        self.model.save(fresh)
+        fresh.replace(self.run.folder / LAST)
+        state = {"epochs_done": line["epoch"], "origin": self.run.origin, "recipe": self.recipe.numbers()}
+        (self.run.folder / STATE).write_text(json.dumps(state, indent=2))
+        exists = (self.run.folder / JOURNAL).exists()
+        with (self.run.folder / JOURNAL).open("a", newline="") as file:
+            writer = csv.DictWriter(file, line.keys())
+            if not exists:
+                writer.writeheader()
+            writer.writerow(line)

@@ -1,0 +1,37 @@
+"""The recipes, by the name of the model that each makes."""
+
+from types import ModuleType
+from typing import Final
+
+from training.recipe import Recipe
+from training.recipes import (
+    cnn_lstm,
+    compact_cnn,
+    inception_v3,
+    mobilenet_v2,
+    scratch_cnn,
+    vgg16,
+    vgg19_sgd,
+    vgg19_two_phase,
+)
+
+MODULES: Final[dict[str, ModuleType]] = {
+    module.RECIPE.name: module
+    for module in (
+        compact_cnn,
+        mobilenet_v2,
+        cnn_lstm,
+        vgg19_two_phase,
+        vgg19_sgd,
+        vgg16,
+        inception_v3,
+        scratch_cnn,
+    )
+}
+RECIPES: Final[dict[str, Recipe]] = {name: module.RECIPE for name, module in MODULES.items()}
+DEFAULT: Final = compact_cnn.RECIPE.name
+
+
+def module_of(recipe: Recipe) -> ModuleType:
+    """Return the module that a recipe was made from: by its network, which keeps its name when the model is renamed."""
+    return next(module for module in MODULES.values() if module.RECIPE.network == recipe.network)

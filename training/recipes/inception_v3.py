@@ -1,0 +1,66 @@
+"""Published as InceptionV3, its ImageNet base held fixed under layers of its authors' own, chosen over VGG16.
+
+No figure was published for it. Published: the fixed base, one output for two classes, rotation, scaling and flips of
+films, early stopping after 15 epochs. Not told, and chosen here: the layers on top, Adam and its rate, how far films
+are turned and scaled, flips left to right only, the patience.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import keras
+import numpy as np
+from keras import layers
+
+from training.errors import SizeUnusable
+from training.recipe import BINARY, Phase, Recipe
+from training.recipes.published import PLAIN, against_normal, load_imagenet
+from training.registry import network
+
+RECIPE = Recipe(
+    name="inception-v3",
+    network="inception_v3",
+    description="InceptionV3 with its base held fixed, as published",
+    classes=BINARY,
+    input_size=299,
+    pretrained="inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    phases=(Phase(epochs=15, peak_rate=1e-3, learn_from="pool"),),
+    batch=32,
+    optimizer="adam",
+    schedule="constant",
+    patience=4,
+    label_smoothing=0.0,
+    average=None,
+    augmentation=replace(PLAIN, rotation=15.0, area=(0.8, 1.2), flip=0.5),
+)
+
+SMALLEST: Final = 75
+"""Pixels below which the base has no place left to pool over (keras.applications.InceptionV3)."""
+
+
+@network
+def inception_v3(size: int, classes: int) -> keras.Model:
+    """Build InceptionV3 (Szegedy et al. 2015, arXiv:1512.00567) under a dense layer of 256 and one sigmoid.
+
+    Raises SizeUnusable below 75 pixels.
+    """
+    if size < SMALLEST:
+        raise SizeUnusable(f"InceptionV3 needs films of {SMALLEST} pixels or more. Received {size}.")
+    film = keras.Input((size, size, 1), dtype="uint8", name="film")
+    x = layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(film)
+    x = layers.Concatenate(name="three_channels")([x, x, x])
+    base = keras.applications.InceptionV3(include_top=False, weights=None, input_tensor=x)
+    for layer in base.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            # From random weights the running means are to follow within an epoch of 150 steps.
+            layer.momentum = 0.9
+    x = layers.GlobalAveragePooling2D(name="pool")(base.output)
+    x = layers.Dense(256, activation="relu", name="dense")(x)
+    x = layers.Dropout(0.5, name="dropout")(x)
+    return keras.Model(film, against_normal(x, classes), name="inception_v3")
+
+
+def start(model: keras.Model, weights: Path | None, _films: np.ndarray) -> str:
+    """Load InceptionV3's ImageNet weights, see `published.load_imagenet`."""
+    return load_imagenet(model, "mixed10", keras.applications.InceptionV3, weights)

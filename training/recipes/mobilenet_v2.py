@@ -1,0 +1,103 @@
+"""The teacher: MobileNetV2 from its ImageNet weights, trained against the making of films.
+
+Sandler et al. 2018 (arXiv:1801.04381). Twice as many multiply-adds as the default and mostly depthwise, so three times
+as slow on CPUs; it sees what ImageNet taught it, which thousands of films do not.
+"""
+
+import zipfile
+from pathlib import Path
+from typing import Final
+
+import keras
+import numpy as np
+from keras import layers
+
+from training.errors import WeightsUnusable
+from training.recipe import Phase, Recipe
+from training.recipes.compact_cnn import standardise
+from training.registry import PLACES, RANDOM, network
+
+RECIPE = Recipe(
+    name="mobilenet-v2",
+    network="mobilenet_v2",
+    description="MobileNetV2 with ImageNet weights, trained on every layer",
+    input_size=160,
+    pretrained="mobilenet_v2_1.0_imagenet_folded.npz",
+    phases=(Phase(epochs=12, peak_rate=5e-4),),
+    final_rate=2e-5,
+    weight_decay=0.02,
+    making_weight=4.0,
+    precision="bf16",
+)
+
+EPSILON: Final = 1e-3
+"""Of every batch normalisation in keras.applications.MobileNetV2."""
+SETTLING_FILMS: Final = 64
+
+
+@network
+def mobilenet_v2(size: int, classes: int) -> keras.Model:
+    """Build MobileNetV2 1.0 on one grey channel given three times, with logits at each place."""
+    film = keras.Input((size, size, 1), dtype="uint8", name="film")
+    x = layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(film)
+    x = standardise(x, size)
+    # ImageNet films have a standard deviation of about 0.5 on the scale from -1 to 1.
+    x = layers.Rescaling(0.5, name="imagenet_scale")(x)
+    x = layers.Concatenate(name="three_channels")([x, x, x])
+    base = keras.applications.MobileNetV2(input_shape=(size, size, 3), include_top=False, weights=None, input_tensor=x)
+    for layer in base.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            # 0.999 as published is for runs of a hundred times as many steps.
+            layer.momentum = 0.95
+    x = layers.SpatialDropout2D(0.2, name="dropout")(base.output)
+    x = layers.Conv2D(classes, 1, name=PLACES)(x)
+    logits = layers.GlobalAveragePooling2D(name="logits")(x)
+    return keras.Model(film, logits, name="mobilenet_v2")
+
+
+def start(model: keras.Model, weights: Path | None, films: np.ndarray) -> str:
+    """Load folded ImageNet weights and let each normalisation take over what was folded into the convolution before it.
+
+    The file holds convolutions with their normalisation folded in: keys `NN_OP_w` and `NN_OP_b` in layer order,
+    (out, height, width, in). With a batch's own mean and variance in place of ImageNet's, the normalisations would undo
+    the loaded scales; so each is given the mean and variance that its convolution has on `films`, uint8 (n, size, size,
+    1), and the scale and shift that make the two cancel: the network computes the same and can be trained. Returns
+    where the weights came from; without a file the network stays as it was built.
+    Raises WeightsUnusable where the file cannot be read or holds other layers.
+    """
+    if weights is None:
+        return RANDOM
+    kernels, biases = _read(weights)
+    folded = [layer for layer in model.layers if isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D)]
+    folded = [layer for layer in folded if layer.name != PLACES]
+    norms = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
+    if len(kernels) != len(folded) + 1:
+        raise WeightsUnusable(
+            f"{weights.name} holds {len(kernels)} layers; MobileNetV2 1.0 has {len(folded)} and a classifier. "
+            "Give the file with folded batch normalisation."
+        )
+    chosen = films[:SETTLING_FILMS]
+    for layer, norm, kernel, bias in zip(folded, norms, kernels[:-1], biases[:-1], strict=True):
+        shaped = np.transpose(kernel, (1, 2, 3, 0))
+        if shaped.shape != layer.kernel.shape:
+            raise WeightsUnusable(
+                f"{weights.name}: layer {layer.name} needs {layer.kernel.shape}, received {shaped.shape}."
+            )
+        layer.kernel.assign(shaped)
+        answers = keras.ops.convert_to_numpy(keras.Model(model.input, layer.output)(chosen))
+        mean, variance = answers.mean(axis=(0, 1, 2)), answers.var(axis=(0, 1, 2))
+        norm.set_weights([np.sqrt(variance + EPSILON), bias + mean, mean, variance])
+    return f"ImageNet weights ({weights.name})"
+
+
+def _read(weights: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    try:
+        with np.load(weights) as stored:
+            kernels = [stored[key] for key in sorted(stored) if key.endswith("_w")]
+            return kernels, [stored[key] for key in sorted(stored) if key.endswith("_b")]
+    # TypeError: an .npy file holds one array, which is no archive.
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise WeightsUnusable(
+            f"{weights.name} cannot be loaded ({type(error).__name__}). "
+            "Give an .npz file of MobileNetV2 1.0 with folded batch normalisation."
+        ) from error

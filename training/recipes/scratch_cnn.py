@@ -1,0 +1,46 @@
+"""Published as a network built from scratch: convolutions, normalisation, pooling and dropout at 224x224.
+
+Published figure, on the 624 films of the official test split: accuracy over 90 %, with "high recall". Published: the
+kinds of layers, the sigmoid, input size, scaling to [0, 1], Adam, binary cross-entropy (which softmax over zero and one
+logit gives too). Not told, and chosen here: widths, rates, epochs, early stopping.
+"""
+
+import keras
+from keras import layers
+
+from training.recipe import BINARY, Phase, Recipe
+from training.recipes.published import PLAIN, against_normal
+from training.registry import network
+
+RECIPE = Recipe(
+    name="scratch-cnn",
+    network="scratch_cnn",
+    description="Convolutional network built from scratch, as published",
+    classes=BINARY,
+    input_size=224,
+    phases=(Phase(epochs=25, peak_rate=1e-3),),
+    batch=32,
+    optimizer="adam",
+    schedule="constant",
+    patience=5,
+    label_smoothing=0.0,
+    average=None,
+    augmentation=PLAIN,
+)
+
+
+@network
+def scratch_cnn(size: int, classes: int) -> keras.Model:
+    """Build five blocks of convolution, normalisation, pooling and dropout under a dense layer of 128."""
+    film = keras.Input((size, size, 1), dtype="uint8", name="film")
+    x = layers.Rescaling(1 / 255, name="scale")(film)
+    for number, width in enumerate((32, 64, 64, 128, 256), start=1):
+        x = layers.Conv2D(width, 3, padding="same", activation="relu", name=f"block{number}_conv")(x)
+        # The running means are to follow within an epoch of 150 steps.
+        x = layers.BatchNormalization(momentum=0.9, name=f"block{number}_norm")(x)
+        x = layers.MaxPooling2D(2, name=f"block{number}_pool")(x)
+        x = layers.Dropout(0.2, name=f"block{number}_dropout")(x)
+    x = layers.Flatten(name="flatten")(x)
+    x = layers.Dense(128, activation="relu", name="dense")(x)
+    x = layers.Dropout(0.2, name="dropout")(x)
+    return keras.Model(film, against_normal(x, classes), name="scratch_cnn")

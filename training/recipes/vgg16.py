@@ -1,0 +1,51 @@
+"""Published as VGG16, the rival that InceptionV3 was chosen over for its "high false positives".
+
+No figure was published for it. Published: the base, and early stopping after 29 epochs. Not told, and chosen here: the
+layers on top, Adam and its rate, the patience; the base is held fixed as its rival's is.
+"""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import layers
+
+from training.recipe import BINARY, Phase, Recipe
+from training.recipes.published import PLAIN, SPREAD, as_imagenet_film, load_imagenet, start_like_he
+from training.registry import network
+
+RECIPE = Recipe(
+    name="vgg16",
+    network="vgg16",
+    description="VGG16 with its base held fixed, as published",
+    classes=BINARY,
+    input_size=224,
+    pretrained="vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    phases=(Phase(epochs=29, peak_rate=1e-4, learn_from="flatten"),),
+    batch=32,
+    optimizer="adam",
+    schedule="constant",
+    patience=5,
+    label_smoothing=0.0,
+    average=None,
+    augmentation=PLAIN,
+)
+
+
+@network
+def vgg16(size: int, classes: int) -> keras.Model:
+    """Build VGG16 (Simonyan and Zisserman 2014, arXiv:1409.1556) under a dense layer of 256."""
+    film = keras.Input((size, size, 1), dtype="uint8", name="film")
+    x = as_imagenet_film(film)
+    base = keras.applications.VGG16(include_top=False, weights=None, input_tensor=x)
+    start_like_he(base, SPREAD)
+    x = layers.Flatten(name="flatten")(base.output)
+    x = layers.Dense(256, activation="relu", name="dense")(x)
+    x = layers.Dropout(0.5, name="dropout")(x)
+    logits = layers.Dense(classes, name="logits")(x)
+    return keras.Model(film, logits, name="vgg16")
+
+
+def start(model: keras.Model, weights: Path | None, _films: np.ndarray) -> str:
+    """Load VGG16's ImageNet weights, see `published.load_imagenet`; without them kernels are drawn as He et al. do."""
+    return load_imagenet(model, "block5_pool", keras.applications.VGG16, weights)

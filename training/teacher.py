@@ -1,0 +1,55 @@
+"""Trained models as teachers: what they say of the very crops that a pupil is shown."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+import openvino
+
+from shared.modelfolder import read_spec
+from training.errors import DataUnusable
+from training.evaluate import load_network
+from training.recipe import Recipe
+from training.recipes import MODULES
+from training.registry import NETWORKS, with_places
+
+
+class Teachers:
+    """The mean of some models' probabilities, computed by OpenVINO, which runs them several times faster here."""
+
+    def __init__(self, folders: Sequence[Path], recipe: Recipe) -> None:
+        self._requests = [_compile(folder, recipe) for folder in folders]
+
+    def answer(self, films: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return probabilities (films, classes) and logits (films, h, w, classes), float32, of uint8 (films, ...)."""
+        said = [request.infer({0: films}) for request in self._requests]
+        probabilities = np.stack([_softmax(answers[0]) for answers in said]).mean(axis=0)
+        return probabilities, np.stack([answers[1] for answers in said]).mean(axis=0)
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def _compile(folder: Path, recipe: Recipe) -> openvino.InferRequest:
+    """Compile a model folder at the pupil's input size and batch.
+
+    Raises DataUnusable where the model tells other classes than the pupil.
+    """
+    spec = read_spec(folder)
+    if spec.classes != recipe.classes:
+        raise DataUnusable(
+            f"Teacher '{spec.name}' tells {', '.join(spec.classes)}; {recipe.name} learns {', '.join(recipe.classes)}."
+        )
+    network = NETWORKS[MODULES[spec.name].RECIPE.network](recipe.input_size, len(recipe.classes))
+    network.set_weights(load_network(folder, spec).get_weights())
+    network = with_places(network)
+    one_batch = keras.InputSpec(shape=(recipe.batch, recipe.input_size, recipe.input_size, 1), dtype="uint8")
+    with tempfile.TemporaryDirectory(prefix="pneumoscreen-") as place:
+        graph = Path(place) / "model.xml"
+        network.export(str(graph), format="openvino", verbose=False, input_signature=[one_batch])
+        # Two threads leave nothing idle on a laptop; the pupil's step waits for the teacher anyway.
+        return openvino.Core().compile_model(graph, "CPU", {"INFERENCE_NUM_THREADS": 2}).create_infer_request()
