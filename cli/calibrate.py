@@ -133,9 +133,11 @@ def _check_target(out: Path, place: Path, spec: ModelSpec) -> None:
 def _answer(folder: Path, place: Path, told: "Told") -> tuple[ModelSpec, "LabelledFilms", Any]:
     """Return the spec of a model, the films, and the model's logits for them; too few films are refused first."""
     from training.calibrate import check_films
+    from training.data import refuse_test_split
     from training.labelled import class_folders, read_films
     from worker.model import load_model
 
+    refuse_test_split(folder)
     class_folders(folder)
     classifier = load_model(place, "openvino")
     films = read_films(folder, classifier.spec, told)

@@ -19,6 +19,7 @@ from shared.preprocess import prepare
 from training.errors import DataUnusable
 
 SUFFIXES: Final = frozenset({".jpeg", ".jpg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
+TRAIN_SPLIT, TEST_SPLIT = "train", "test"
 CLASSES: Final = (FilmClass.NORMAL, FilmClass.BACTERIAL, FilmClass.VIRAL)
 
 # Correlation of two films' 24x24 thumbnails from which they count as the same exposure. In the training set 28 pairs
@@ -59,11 +60,22 @@ def name_film(path: Path) -> Film:
     )
 
 
+def refuse_test_split(folder: Path) -> None:
+    """Raise DataUnusable for a folder `test` beside a `train`: what is fitted to a test split is not measured by it."""
+    place = folder.resolve()
+    if place.name.lower() == TEST_SPLIT and (place.parent / TRAIN_SPLIT).is_dir():
+        raise DataUnusable(
+            f"{folder} is a test split. It is there to measure a finished model (pneumoscreen evaluate); nothing is "
+            "trained or fitted on it. Give other films."
+        )
+
+
 def list_films(folder: Path) -> list[Film]:
     """List the films of `folder/NORMAL` and `folder/PNEUMONIA`, sorted by name.
 
-    Raises DataUnusable where either has no film.
+    Raises DataUnusable where either has no film or the folder is a test split.
     """
+    refuse_test_split(folder)
     films: list[Film] = []
     for label in Label:
         paths = [path for path in (folder / label).glob("*") if path.suffix.lower() in SUFFIXES]

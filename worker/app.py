@@ -11,7 +11,7 @@ from celery.signals import setup_logging, worker_init, worker_process_init, work
 
 from shared.errors import ModelUnavailable
 from shared.logs import configure_logging
-from shared.modelspec import read_spec, verify_weights
+from shared.modelfolder import read_spec, verify_weights
 from shared.queue import make_celery
 from shared.settings import load_settings
 from worker import process
