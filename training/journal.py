@@ -103,6 +103,13 @@ class Run:
     """Where the first weights came from."""
 
 
+def fix_draws(network: keras.Model, seed: int, epoch: int) -> None:
+    """Let what a network drops out follow from the seed and the epoch's number alone."""
+    for state in network.non_trainable_variables:
+        if "seed_generator" in state.path:
+            state.assign([seed, epoch * DRAWS])
+
+
 class Journal(keras.callbacks.Callback):
     """Measure after each epoch; write a line and a checkpoint; end the phase when its time has come."""
 
@@ -120,9 +127,7 @@ class Journal(keras.callbacks.Callback):
         if self.recipe.schedule == "plateau":
             lines = of_phase(read_journal(self.run.folder), self.phase)
             self.model.optimizer.learning_rate = plateau_rate(lines, self.recipe.phases[self.phase - 1], self.recipe)
-        for state in self.model.non_trainable_variables:
-            if "seed_generator" in state.path:
-                state.assign([self.recipe.seed, epoch * DRAWS])
+        fix_draws(self.model, self.recipe.seed, epoch)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Measure the raw weights on the held-out films, then write journal and checkpoint."""

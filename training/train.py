@@ -18,7 +18,7 @@ import keras
 from training.batches import Teacher, training_batches
 from training.errors import WeightsUnusable
 from training.export import draft_spec, write_model
-from training.journal import BEST, JOURNAL, LAST, Journal, Run, is_over, of_phase, read_journal, read_state
+from training.journal import BEST, JOURNAL, LAST, Journal, Run, fix_draws, is_over, of_phase, read_journal, read_state
 from training.recipe import Phase, Recipe
 from training.recipes import module_of
 from training.registry import NETWORKS, RANDOM, with_places
@@ -203,6 +203,7 @@ def finish(network: keras.Model, run: Run) -> keras.Model:
         for layer in network.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.momentum = RENEWAL
+        fix_draws(network, recipe.seed, recipe.epochs)
         for films, _, _ in training_batches(run.split.seen, recipe, last, last + steps):
             network(films.numpy(), training=True)
     plain = NETWORKS[recipe.network](recipe.input_size, len(recipe.classes))
