@@ -72,8 +72,8 @@ def recalibrate(spec: ModelSpec, logits: np.ndarray, truth: np.ndarray, sensitiv
         bias=bias,
         threshold=threshold,
         threshold_rule=(
-            f"Sensitivity first: the highest threshold at which at least {100 * sensitivity:g}% of the site's "
-            "pneumonia films are called PNEUMONIA"
+            f"Sensitivity first: at least {100 * sensitivity:g}% of the site's pneumonia films are called PNEUMONIA, "
+            "and no film more than that takes"
         ),
         site=Site(folder=folder, films=films, fitted_at=datetime.now(UTC)),
     )

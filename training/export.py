@@ -111,8 +111,8 @@ def fit_spec(run: Run, network: keras.Model, weights: Path) -> ModelSpec:
         update={
             "threshold": threshold_for_sensitivity(held_out.truth, p, recipe.sensitivity),
             "threshold_rule": (
-                f"Sensitivity first: the highest threshold at which at least {recipe.sensitivity:.1%} of the held-out "
-                "pneumonia films are called PNEUMONIA"
+                f"Sensitivity first: at least {recipe.sensitivity:.1%} of the held-out pneumonia films are called "
+                "PNEUMONIA, and no film more than that takes"
             ),
             "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
             "parameters": network.count_params(),

@@ -27,13 +27,15 @@ def _negative_log_likelihood(logits: np.ndarray, classes: np.ndarray) -> float:
 
 
 def threshold_for_sensitivity(truth: np.ndarray, p_pneumonia: np.ndarray, sensitivity: float) -> float:
-    """Return the highest threshold, to four decimals, at which the sensitivity is at least `sensitivity`.
+    """Return the threshold, to four decimals, that calls no more films than a sensitivity of `sensitivity` asks for.
 
-    `truth` is bool (films,), True for pneumonia. Rounded down, which can only find more.
+    `truth` is bool (films,), True for pneumonia. It lies halfway between the last film that has to be found and the next
+    one below, so that the rounding of another processor does not decide about either; and is rounded down.
     """
     sick = np.sort(p_pneumonia[truth])
-    may_miss = int(np.floor((1.0 - sensitivity) * len(sick) + 1e-9))
-    return float(np.clip(np.floor(sick[may_miss] * 1e4) / 1e4, 1e-4, 0.9999))
+    last = sick[int(np.floor((1.0 - sensitivity) * len(sick) + 1e-9))]
+    below = p_pneumonia[p_pneumonia < last].max(initial=0.0)
+    return float(np.clip(np.floor((last + below) / 2 * 1e4) / 1e4, 1e-4, 0.9999))
 
 
 def calibration_error(truth: np.ndarray, p_pneumonia: np.ndarray) -> float:

@@ -40,8 +40,8 @@ def served(probe: Probe, learned: dict[str, dict], model_folders: Path) -> dict[
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_few_steps_lower_the_loss_and_move_every_weight(learned: dict[str, dict], name: str) -> None:
-    losses = learned[name]["losses"]
-    assert sum(losses[-3:]) / 3 < 0.85 * sum(losses[:2]) / 2, losses
+    before, after = learned[name]["losses"]
+    assert after < 0.95 * before
     assert learned[name]["unmoved"] == []
 
 

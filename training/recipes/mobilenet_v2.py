@@ -27,7 +27,6 @@ RECIPE = Recipe(
     final_rate=2e-5,
     weight_decay=0.02,
     making_weight=4.0,
-    precision="bf16",
 )
 
 EPSILON: Final = 1e-3
