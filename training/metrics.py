@@ -29,8 +29,8 @@ def _negative_log_likelihood(logits: np.ndarray, classes: np.ndarray) -> float:
 def threshold_for_sensitivity(truth: np.ndarray, p_pneumonia: np.ndarray, sensitivity: float) -> float:
     """Return the threshold, to four decimals, that calls no more films than a sensitivity of `sensitivity` asks for.
 
-    `truth` is bool (films,), True for pneumonia. It lies halfway between the last film that has to be found and the next
-    one below, so that the rounding of another processor does not decide about either; and is rounded down.
+    `truth` is bool (films,), True for pneumonia. It lies halfway between the last film that has to be found and the
+    next one below, so that the rounding of another processor does not decide about either, and is rounded down.
     """
     sick = np.sort(p_pneumonia[truth])
     last = sick[int(np.floor((1.0 - sensitivity) * len(sick) + 1e-9))]
