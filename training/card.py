@@ -136,8 +136,8 @@ Specificity by series of normal films: IM {series["IM"]:.4f}, NORMAL2-IM {series
 Recall by cause: bacterial {causes["bacteria"]:.4f}, viral {causes["virus"]:.4f}.
 {cause}
 
-Threshold and temperature were fitted on these same films (the temperature on their changed copies below as well), so
-recall is slightly flattered."""
+Threshold and temperature were fitted on these same films and their changed copies below, so recall is slightly
+flattered."""
 
 
 def _span(bounds: list[float]) -> str:
@@ -155,20 +155,30 @@ finds {matrix["true_positive"]} of {films["PNEUMONIA"]} pneumonia films there an
 
 
 def _shift(figures: dict[str, Any]) -> str:
-    against = figures["against_making"]
+    against, changed = figures["against_making"], figures["changed"]
     changes = {"none": figures["validation"], **figures["stress"]}
     rows = "\n".join(
         f"| {name} | {row['auc']:.4f} | {row['recall']:.4f} | {row['specificity']:.4f} |"
         for name, row in changes.items()
     )
+    estimate = "\n".join(
+        f"| {title} | {against[key]:.4f} ({_span(against['intervals_95'][key])}) "
+        f"| {changed[key]:.4f} ({_span(changed['intervals_95'][key])}) |"
+        for title, key in _ROWS
+    )
     return f"""## On films from elsewhere
 
 How films were made (sharpness, contrast, black border; `training/style.py`) tells the held-out classes apart with an
-AUC of {figures["making_alone_auc"]:.4f} without looking for disease. On the third of each class whose making looks
-most like the other class ({against["films"]["NORMAL"]} normal and {against["films"]["PNEUMONIA"]} pneumonia)
-this model has AUC {against["auc"]:.4f}, recall {against["recall"]:.4f} and specificity {against["specificity"]:.4f}.
+AUC of {figures["making_alone_auc"]:.4f} without looking for disease. Two estimates of what to expect of films that were
+made differently, at the same threshold, with 95 % intervals: the third of each held-out class whose making looks most
+like the other class ({against["films"]["NORMAL"]} normal and {against["films"]["PNEUMONIA"]} pneumonia), and all
+held-out films, each changed in {len(figures["stress"])} fixed ways (`training/stress.py`).
 
-The same held-out films, each changed in one fixed way (`training/stress.py`), at the same threshold:
+| figure | against their making | changed copies |
+|---|---|---|
+{estimate}
+
+By change:
 
 | change | AUC | recall | specificity |
 |---|---|---|---|

@@ -25,7 +25,8 @@ RECIPE = Recipe(
     classes=BINARY,
     input_size=128,
     pretrained="vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
-    phases=(Phase(epochs=40, peak_rate=1e-3),),
+    # From random weights 1e-3 diverges within thirty steps.
+    phases=(Phase(epochs=40, peak_rate=3e-4),),
     batch=32,
     optimizer="sgd",
     momentum=0.9,
