@@ -185,7 +185,7 @@ def show(result: dict[str, object], floors: dict[str, float]) -> None:
     used = result["memory_mb"]
     console.print(f"Memory: web {used['web']:.0f} MB, a worker process {used['worker']:.0f} MB")  # type: ignore[index]
     for name, value in floors.items():
-        console.print(f"One core, {name}: {value:.0f} films/s")
+        console.print(f"{name}: {value:.0f} films/s")
 
 
 if __name__ == "__main__":

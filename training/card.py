@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from shared.modelspec import ModelSpec
+from training.recipe import Recipe
 from training.recipes import RECIPES
 
 _ROWS: Final = (
@@ -63,8 +64,9 @@ def _origin(spec: ModelSpec, figures: dict[str, Any]) -> str:
     kept = "The weights kept are a moving average over the last steps." if recipe["average"] else _raw(recipe)
     return f"""## How the weights came about
 
-Started from {figures["origin"]} and trained by `pneumoscreen train {recipe["name"]}` with the recipe in `metrics.json`:
-seed {recipe["seed"]}, {len(journal)} epochs, {minutes:.0f} minutes on two shared CPU cores, finished
+Started from {figures["origin"]} and trained by
+`pneumoscreen train {_published(recipe).name}` with the recipe in `metrics.json`: seed {recipe["seed"]},
+{len(journal)} epochs, {minutes:.0f} minutes on two shared CPU cores, finished
 {spec.trained_at:%Y-%m-%d}. Code at commit `{spec.commit}`. {kept}
 {_budget(recipe, len(journal))}{_teachers(recipe)}{spec.parameters:,} parameters.
 Input: one grey film of {pixels} pixels, scaled inside the network.
@@ -75,6 +77,11 @@ Data: {spec.training_data}.
 {films["training"]:,} films were trained on and {films["held_out"]:,} held out, by patient.
 Films stored twice count as one patient's. The official test split was never used.
 Licence of the weights: {spec.licence}; name the data set when you pass them on."""
+
+
+def _published(recipe: dict[str, Any]) -> Recipe:
+    """Return the recipe as it stands in its file; a model may bear another name."""
+    return next(asked for asked in RECIPES.values() if asked.network == recipe["network"])
 
 
 def _raw(recipe: dict[str, Any]) -> str:
@@ -94,9 +101,7 @@ def _teachers(recipe: dict[str, Any]) -> str:
 
 def _budget(recipe: dict[str, Any], trained: int) -> str:
     """Say where this training was given less than its recipe asks for."""
-    asked = RECIPES.get(recipe["name"])
-    if asked is None:
-        return ""
+    asked = _published(recipe)
     short = []
     if asked.input_size != recipe["input_size"]:
         short.append(f"films of {recipe['input_size']} pixels where the recipe has {asked.input_size}")

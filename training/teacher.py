@@ -12,7 +12,6 @@ from shared.modelfolder import read_spec
 from training.errors import DataUnusable
 from training.evaluate import load_network
 from training.recipe import Recipe
-from training.recipes import MODULES
 from training.registry import NETWORKS, with_places
 
 
@@ -44,8 +43,10 @@ def _compile(folder: Path, recipe: Recipe) -> openvino.InferRequest:
         raise DataUnusable(
             f"Teacher '{spec.name}' tells {', '.join(spec.classes)}; {recipe.name} learns {', '.join(recipe.classes)}."
         )
-    network = NETWORKS[MODULES[spec.name].RECIPE.network](recipe.input_size, len(recipe.classes))
-    network.set_weights(load_network(folder, spec).get_weights())
+    trained = load_network(folder, spec)
+    # A network bears the name of the function that builds it.
+    network = NETWORKS[trained.name](recipe.input_size, len(recipe.classes))
+    network.set_weights(trained.get_weights())
     network = with_places(network)
     one_batch = keras.InputSpec(shape=(recipe.batch, recipe.input_size, recipe.input_size, 1), dtype="uint8")
     with tempfile.TemporaryDirectory(prefix="pneumoscreen-") as place:

@@ -13,6 +13,11 @@ from PIL import Image
 from tests.model.probe import drawn_sick
 
 
+def trainings_and_decisions(folder: str, questions: str, *films: str) -> dict[str, Any]:
+    """Return what `whole_trainings` and `decisions` find, from one process."""
+    return {"runs": whole_trainings(folder, *films), "decisions": decisions(json.loads(questions))}
+
+
 def whole_trainings(folder: str, *films: str) -> dict[str, Any]:
     """Train by two recipes, once whole and once stopped and resumed; return what each wrote.
 
@@ -114,3 +119,17 @@ def small_data_set(folder: Path, films: Sequence[str]) -> Path:
         small.save(place / f"{stem}0001.jpeg")
         small.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(place / f"{stem}0002.jpeg")
     return folder
+
+
+def decisions(questions: dict[str, dict[str, Any]]) -> dict[str, list[Any]]:
+    """Ask the journal, each time by losses, epochs and patience, whether the phase is over and what rate is next."""
+    from training.journal import is_over, plateau_rate
+    from training.recipe import Phase, Recipe
+
+    answers = {}
+    for name, asked in questions.items():
+        phase = Phase(asked["epochs"], peak_rate=1.0)
+        recipe = Recipe("asked", "none", "For tests", (phase,), plateau_factor=0.5, plateau_patience=2)
+        lines = [{"epoch": i, "phase": 1, "val_loss": loss} for i, loss in enumerate(asked["losses"], start=1)]
+        answers[name] = [is_over(lines, phase, asked["patience"]), plateau_rate(lines, phase, recipe)]
+    return answers

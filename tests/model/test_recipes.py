@@ -8,6 +8,7 @@ import pytest
 from tests.model.conftest import Probe
 from tests.model.probe import drawn_sick
 
+pytestmark = pytest.mark.timeout(400)  # fixtures train networks; minutes where the machine is shared
 SIX = ("cnn-lstm", "vgg19-two-phase", "vgg19-sgd", "vgg16", "inception-v3", "scratch-cnn")
 ALL = ("compact-cnn", "mobilenet-v2", *SIX)
 FROM_IMAGENET = {"mobilenet-v2", "vgg19-two-phase", "vgg19-sgd", "vgg16", "inception-v3"}
@@ -41,7 +42,7 @@ def served(probe: Probe, learned: dict[str, dict], model_folders: Path) -> dict[
 @pytest.mark.parametrize("name", ALL)
 def test_a_few_steps_lower_the_loss_and_move_every_weight(learned: dict[str, dict], name: str) -> None:
     before, after = learned[name]["losses"]
-    assert after < 0.95 * before
+    assert after < 0.9 * before
     assert learned[name]["unmoved"] == []
 
 

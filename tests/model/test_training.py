@@ -7,13 +7,46 @@ import pytest
 
 from tests.model.conftest import Probe
 
+pytestmark = pytest.mark.timeout(400)  # fixtures train networks; minutes where the machine is shared
 SAME = ("loss", "val_loss", "rate", "phase")
 
 
+ENDS = {
+    "not begun": ([], 3, 2, False),
+    "falling": ([3.0, 2.0], 3, 2, False),
+    "all its epochs": ([3.0, 2.0, 1.0], 3, None, True),
+    "worse for one": ([3.0, 2.0, 2.5], 9, 2, False),
+    "worse for two": ([3.0, 2.0, 2.5, 2.4], 9, 2, True),
+    "level for two": ([2.0, 2.0, 2.0], 9, 2, True),
+    "better again in time": ([3.0, 3.5, 2.0, 2.5], 9, 2, False),
+    "no patience asked": ([1.0, 2.0, 3.0, 4.0], 9, None, False),
+}
+RATES = {
+    "not begun": ([], 1.0),
+    "falling": ([3.0, 2.0, 1.0], 1.0),
+    "still for one": ([3.0, 3.0], 1.0),
+    "still for two": ([3.0, 3.0, 3.0], 0.5),
+    "better and still": ([3.0, 4.0, 2.0, 3.0], 1.0),
+    "still for four": ([3.0, 3.0, 3.0, 3.0, 3.0], 0.25),
+    "still, better, still": ([3.0, 3.0, 3.0, 2.0, 2.0, 2.0], 0.25),
+}
+
+
 @pytest.fixture(scope="module")
-def runs(probe: Probe, samples: list[Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
-    """Train two small networks, each whole and each stopped and resumed, in one process."""
-    return probe("run_probe.whole_trainings", "tensorflow", tmp_path_factory.mktemp("runs"), *samples)
+def found(probe: Probe, samples: list[Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
+    """Train two small networks, each whole and each stopped and resumed, and ask the journal, in one process."""
+    asked = {
+        f"end {name}": {"losses": losses, "epochs": epochs, "patience": patience}
+        for name, (losses, epochs, patience, _) in ENDS.items()
+    }
+    asked |= {f"rate {name}": {"losses": losses, "epochs": 9, "patience": None} for name, (losses, _) in RATES.items()}
+    folder = tmp_path_factory.mktemp("runs")
+    return probe("run_probe.trainings_and_decisions", "tensorflow", folder, json.dumps(asked), *samples)
+
+
+@pytest.fixture(scope="module")
+def runs(found: dict[str, dict]) -> dict[str, dict]:
+    return found["runs"]
 
 
 @pytest.mark.parametrize("name", ["averaged", "phases"])
@@ -53,44 +86,11 @@ def test_the_card_of_a_smaller_training_says_what_its_recipe_asks_for(runs: dict
     assert "where the recipe allows 25" in card
 
 
-ENDS = {
-    "not begun": ([], 3, 2, False),
-    "falling": ([3.0, 2.0], 3, 2, False),
-    "all its epochs": ([3.0, 2.0, 1.0], 3, None, True),
-    "worse for one": ([3.0, 2.0, 2.5], 9, 2, False),
-    "worse for two": ([3.0, 2.0, 2.5, 2.4], 9, 2, True),
-    "level for two": ([2.0, 2.0, 2.0], 9, 2, True),
-    "better again in time": ([3.0, 3.5, 2.0, 2.5], 9, 2, False),
-    "no patience asked": ([1.0, 2.0, 3.0, 4.0], 9, None, False),
-}
-RATES = {
-    "not begun": ([], 1.0),
-    "falling": ([3.0, 2.0, 1.0], 1.0),
-    "still for one": ([3.0, 3.0], 1.0),
-    "still for two": ([3.0, 3.0, 3.0], 0.5),
-    "better and still": ([3.0, 4.0, 2.0, 3.0], 1.0),
-    "still for four": ([3.0, 3.0, 3.0, 3.0, 3.0], 0.25),
-    "still, better, still": ([3.0, 3.0, 3.0, 2.0, 2.0, 2.0], 0.25),
-}
-
-
-@pytest.fixture(scope="module")
-def decided(probe: Probe) -> dict[str, list]:
-    """Ask the journal everything in one process."""
-    asked = {
-        f"end {name}": {"losses": losses, "epochs": epochs, "patience": patience}
-        for name, (losses, epochs, patience, _) in ENDS.items()
-    }
-    asked |= {f"rate {name}": {"losses": losses, "epochs": 9, "patience": None} for name, (losses, _) in RATES.items()}
-    answers = probe("training_probe.decisions", "tensorflow", *map(json.dumps, asked.values()))
-    return dict(zip(asked, answers, strict=True))
-
-
 @pytest.mark.parametrize("name", ENDS)
-def test_a_phase_ends_by_its_epochs_or_its_patience(decided: dict[str, list], name: str) -> None:
-    assert decided[f"end {name}"][0] is ENDS[name][-1]
+def test_a_phase_ends_by_its_epochs_or_its_patience(found: dict[str, dict], name: str) -> None:
+    assert found["decisions"][f"end {name}"][0] is ENDS[name][-1]
 
 
 @pytest.mark.parametrize("name", RATES)
-def test_the_rate_falls_each_time_the_loss_stands_still(decided: dict[str, list], name: str) -> None:
-    assert decided[f"rate {name}"][1] == RATES[name][-1]
+def test_the_rate_falls_each_time_the_loss_stands_still(found: dict[str, dict], name: str) -> None:
+    assert found["decisions"][f"rate {name}"][1] == RATES[name][-1]
