@@ -68,14 +68,17 @@ def train(
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import logging
 
+    from training.data import refuse_test_split
     from training.recipes import RECIPES
-    from training.train import train as run_training
 
     if recipe_name == "list":
         click.echo("\n".join(f"{recipe.name:18} {recipe.description}" for recipe in RECIPES.values()))
         return
     if recipe_name not in RECIPES:
         raise CommandFailed(f"There is no recipe '{recipe_name}'. Known: {', '.join(sorted(RECIPES))}.")
+    refuse_test_split(data)
+    from training.train import train as run_training
+
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     weights = weights or _stored_weights(RECIPES[recipe_name].pretrained)
     recipe = _adjust(RECIPES[recipe_name], epochs=epochs, input_size=size, name=name, seed=seed)

@@ -77,9 +77,7 @@ def split_films(data: Path, recipe: Recipe, spec: ModelSpec, cache: Path) -> Spl
     films = list_films(data)
     source, digests = load_pixels(films, spec.model_copy(update={"input_size": recipe.source_size}), cache)
     inputs, _ = load_pixels(films, spec, cache)
-    groups = group_films(films, digests, near_duplicates(source))
-    held_out = split_by_group([film.film_class for film in films], groups, recipe.held_out, recipe.seed)
-    logger.info("%d films in %d groups, %d held out", len(films), len(set(groups)), held_out.sum())
+    groups, held_out = hold_out(films, source, digests, recipe)
     seen_rows, held_rows = np.flatnonzero(~held_out), np.flatnonzero(held_out)
     truth = np.array([film.film_class is not FilmClass.NORMAL for film in films])
     making = describe_making(source)
@@ -91,3 +89,13 @@ def split_films(data: Path, recipe: Recipe, spec: ModelSpec, cache: Path) -> Spl
         return Side([films[i] for i in rows], pixels[rows], [groups[i] for i in rows], by_making)
 
     return Split(seen=side(seen_rows, source, across), held_out=side(held_rows, inputs, beside))
+
+
+def hold_out(
+    films: Sequence[Film], pixels: np.ndarray, digests: Sequence[str], recipe: Recipe
+) -> tuple[list[str], np.ndarray]:
+    """Return each film's group and which films are held out, bool (films,); `pixels` and `digests` find duplicates."""
+    groups = group_films(films, digests, near_duplicates(pixels))
+    held_out = split_by_group([film.film_class for film in films], groups, recipe.held_out, recipe.seed)
+    logger.info("%d films in %d groups, %d held out", len(films), len(set(groups)), held_out.sum())
+    return groups, held_out

@@ -10,44 +10,32 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 
-
-def logits(model: str, *films: str) -> dict[str, Any]:
-    """Return a model's logits and calibrated p(pneumonia) of films."""
-    from shared.modelfolder import read_spec
-    from shared.preprocess import prepare
-    from training.evaluate import load_network, predict_logits
-
-    spec = read_spec(Path(model))
-    pixels = np.stack([prepare(Path(film).read_bytes(), spec) for film in films])
-    raw = predict_logits(load_network(Path(model), spec), pixels)
-    return {"logits": raw.tolist(), "p": spec.p_pneumonia(spec.calibrate(raw)).tolist()}
-
-
-def drawn_sick(film: str) -> bool:
-    """Tell a sample's statistics by its number; see shared/samples.py."""
-    return int(Path(film).stem[-2:]) % 2 == 1
-
-
-def held_out(model: str, data: str, cache: str) -> dict[str, Any]:
+def held_out(model: str, data: str) -> dict[str, Any]:
     """Measure a model again on the films that its training held out."""
     from shared.modelfolder import read_spec
+    from training.data import class_indices, list_films, load_pixels
     from training.evaluate import load_network, p_pneumonia
     from training.metrics import measure
     from training.recipes import RECIPES
-    from training.split import split_films
+    from training.split import hold_out
 
     spec = read_spec(Path(model))
-    split = split_films(Path(data), RECIPES[spec.name], spec, Path(cache))
-    p = p_pneumonia(load_network(Path(model), spec), spec, split.held_out.pixels)
-    sides = (split.seen, split.held_out)
-    patients = [{film.patient for film in side.films} for side in sides]
-    groups = [set(side.groups) for side in sides]
+    recipe = RECIPES[spec.name]
+    films = list_films(Path(data))
+    source, digests = load_pixels(films, spec.model_copy(update={"input_size": recipe.source_size}))
+    groups, chosen = hold_out(films, source, digests, recipe)
+    held = [film for film, is_held in zip(films, chosen, strict=True) if is_held]
+    p = p_pneumonia(load_network(Path(model), spec), spec, load_pixels(held, spec)[0])
+    names = [(film.patient, group) for film, group in zip(films, groups, strict=True)]
+    sides = [
+        {name for pair, is_held in zip(names, chosen, strict=True) if is_held == side for name in pair}
+        for side in (False, True)
+    ]
     return {
-        "figures": measure(split.held_out.truth, p, spec.threshold),
-        "films": [len(side.films) for side in sides],
-        "on_both_sides": sorted((patients[0] & patients[1]) | (groups[0] & groups[1])),
+        "figures": measure(class_indices(held) != 0, p, spec.threshold),
+        "films": [int((~chosen).sum()), int(chosen.sum())],
+        "on_both_sides": sorted(sides[0] & sides[1]),
     }
 
 

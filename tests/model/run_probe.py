@@ -37,7 +37,7 @@ def whole_trainings(folder: str, *films: str) -> dict[str, Any]:
     stepped = {"patience": 2, "schedule": "plateau", "plateau_patience": 1}
     phases = (Phase(1, 1e-3), Phase(4, 3e-3))
     return {
-        "averaged": _stop_and_resume(Path(folder) / "averaged", averaged, data, stop_after=1),
+        "averaged": _stop_and_resume(Path(folder) / "averaged", averaged, data, stop_after=1, after_the_end=True),
         "phases": _stop_and_resume(
             Path(folder) / "phases",
             replace(RECIPES["scratch-cnn"], phases=phases, **stepped, **small),
@@ -47,7 +47,9 @@ def whole_trainings(folder: str, *films: str) -> dict[str, Any]:
     }
 
 
-def _stop_and_resume(folder: Path, recipe: Any, data: Path, stop_after: int) -> dict[str, Any]:
+def _stop_and_resume(
+    folder: Path, recipe: Any, data: Path, stop_after: int, *, after_the_end: bool = False
+) -> dict[str, Any]:
     from training import train as training
     from training.errors import RunMismatch
 
@@ -62,7 +64,7 @@ def _stop_and_resume(folder: Path, recipe: Any, data: Path, stop_after: int) -> 
         refusal = str(error)
     untouched = (kept / "spec.json").read_bytes() == (whole / "spec.json").read_bytes()
     resumed = training.train(recipe, data, folder / "models", runs, resume=True)
-    again = training.train(recipe, data, folder / "again", runs, resume=True)
+    again = training.train(recipe, data, folder / "again", runs, resume=True) if after_the_end else None
     return {
         "stopped": stopped,
         "refusal": refusal,
@@ -71,7 +73,7 @@ def _stop_and_resume(folder: Path, recipe: Any, data: Path, stop_after: int) -> 
         "figures": [json.loads((place / "metrics.json").read_text()) for place in (kept, resumed)],
         "card": (resumed / "card.md").read_text(),
         "largest_difference": _largest_difference(kept, resumed),
-        "largest_difference_after_the_end": _largest_difference(resumed, again),
+        "largest_difference_after_the_end": _largest_difference(resumed, again) if again else None,
     }
 
 

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from shared.modelfolder import read_spec, verify_weights
@@ -54,16 +53,8 @@ def test_the_card_quotes_the_figures(metrics: dict) -> None:
         assert stated in card
 
 
-def test_openvino_and_tensorflow_agree_on_synthetic_films(probe: Probe, samples: list[Path]) -> None:
-    reference, served = (probe("logits", backend, MODEL, *samples) for backend in ("tensorflow", "openvino"))
-    assert np.abs(np.subtract(reference["logits"], served["logits"])).max() < 0.15
-    assert np.abs(np.subtract(reference["p"], served["p"])).max() < 0.02
-
-
-def test_the_held_out_films_give_the_figures_of_the_folder(
-    probe: Probe, data_folder: Path, metrics: dict, tmp_path: Path
-) -> None:
-    found = probe("held_out", "openvino", MODEL, data_folder / "chest_xray" / "train", tmp_path)
+def test_the_held_out_films_give_the_figures_of_the_folder(probe: Probe, data_folder: Path, metrics: dict) -> None:
+    found = probe("held_out", "openvino", MODEL, data_folder / "chest_xray" / "train")
     assert found["on_both_sides"] == []
     assert found["films"] == [metrics["films"]["training"], metrics["films"]["held_out"]]
     for name in ("auc", "recall", "specificity", "accuracy"):

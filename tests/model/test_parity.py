@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.parity import Agreement, forms_agree, sizes_agree
+from benchmarks.parity import Agreement, compare_forms
 from tests.model.conftest import MODEL
 
 
 @pytest.fixture(scope="module")
 def forms(data_folder: Path) -> dict[str, Agreement]:
-    return forms_agree(MODEL)
+    return compare_forms(MODEL)
 
 
 def test_openvino_in_float32_is_tensorflow_in_float32(forms: dict[str, Agreement]) -> None:
@@ -21,12 +21,12 @@ def test_openvino_in_float32_is_tensorflow_in_float32(forms: dict[str, Agreement
 
 def test_what_serves_gives_the_labels_of_tensorflow(forms: dict[str, Agreement]) -> None:
     """In bfloat16, 8 bits of mantissa, where the CPU has it; 0.998 of 300 films is every film."""
-    found = forms["openvino"]
+    found = forms["openvino, as served"]
     assert found.same_label >= 0.998
     assert found.largest < 0.05
 
 
-def test_a_film_at_its_original_size_and_its_small_copy_get_the_same_answer(data_folder: Path) -> None:
-    found = sizes_agree(MODEL)
+def test_a_film_at_its_original_size_and_its_small_copy_get_the_same_answer(forms: dict[str, Agreement]) -> None:
+    found = forms["224 px against original size"]
     assert found.same_label >= 0.99
     assert found.within_a_tenth >= 0.95
