@@ -13,7 +13,7 @@ IMAGES ?=
 OUTPUT ?=
 PYTEST_WORKERS ?= 2
 
-.PHONY: help setup run demo check test bench train secrets lock clean
+.PHONY: help setup run demo check test test-lab bench train secrets lock clean
 
 help: ## Print what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -35,8 +35,11 @@ check: .venv/.development ## Lint, format, types, import contracts, lock file
 	.venv/bin/lint-imports
 	$(UV) lock --check --quiet
 
-test: .venv/.development ## Run every test, browser and real servers included
-	.venv/bin/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder
+test: .venv/.development ## Run every test but those of the training lab, browser and real servers included
+	.venv/bin/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder -m "not lab"
+
+test-lab: .venv/.development ## Run the training lab's tests: every recipe learns, a stopped training resumes, parity
+	.venv/bin/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder -m lab
 
 bench: .venv/.development ## Measure images a second beside a plain Flask app with the same network
 	.venv/bin/python -m benchmarks.throughput

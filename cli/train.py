@@ -69,6 +69,8 @@ def train(
     import logging
 
     from training.data import refuse_test_split
+
+    refuse_test_split(data)
     from training.recipes import RECIPES
 
     if recipe_name == "list":
@@ -76,7 +78,6 @@ def train(
         return
     if recipe_name not in RECIPES:
         raise CommandFailed(f"There is no recipe '{recipe_name}'. Known: {', '.join(sorted(RECIPES))}.")
-    refuse_test_split(data)
     from training.train import train as run_training
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")

@@ -75,7 +75,7 @@ def test_good_and_bad_files_end_on_the_job_page_and_in_the_history(
     page.get_by_role("link", name="second.jpeg").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("second.jpeg")
     expect(page.get_by_text("Decision support, not a diagnosis.")).to_be_visible()
-    film = page.locator("#film-view img")
+    film = page.locator("#film-view img").first
     assert film.evaluate("image => image.decode().then(() => image.naturalWidth)") == 256
     page.keyboard.press("z")
     expect(page.locator("#film-view")).to_have_attribute("aria-pressed", "true")

@@ -53,6 +53,7 @@ def test_the_card_quotes_the_figures(metrics: dict) -> None:
         assert stated in card
 
 
+@pytest.mark.lab
 def test_the_held_out_films_give_the_figures_of_the_folder(probe: Probe, data_folder: Path, metrics: dict) -> None:
     found = probe("held_out", "openvino", MODEL, data_folder / "chest_xray" / "train")
     assert found["on_both_sides"] == []

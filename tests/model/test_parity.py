@@ -7,6 +7,8 @@ import pytest
 from benchmarks.parity import Agreement, compare_forms
 from tests.model.conftest import MODEL
 
+pytestmark = pytest.mark.lab
+
 
 @pytest.fixture(scope="module")
 def forms(data_folder: Path) -> dict[str, Agreement]:

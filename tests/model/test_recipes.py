@@ -8,7 +8,7 @@ import pytest
 from tests.model.conftest import Probe
 from tests.model.probe import drawn_sick
 
-pytestmark = pytest.mark.timeout(400)  # fixtures train networks; minutes where the machine is shared
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]  # fixtures train networks; minutes where the machine is shared
 SIX = ("cnn-lstm", "vgg19-two-phase", "vgg19-sgd", "vgg16", "inception-v3", "scratch-cnn")
 ALL = ("compact-cnn", "mobilenet-v2", *SIX)
 FROM_IMAGENET = {"mobilenet-v2", "vgg19-two-phase", "vgg19-sgd", "vgg16", "inception-v3"}

@@ -7,7 +7,7 @@ import pytest
 
 from tests.model.conftest import Probe
 
-pytestmark = pytest.mark.timeout(400)  # fixtures train networks; minutes where the machine is shared
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]  # fixtures train networks; minutes where the machine is shared
 SAME = ("loss", "val_loss", "rate", "phase")
 
 
