@@ -20,7 +20,9 @@ from shared.settings import load_settings
 
 folder = load_settings().model_dir
 spec = read_spec(folder)
-model = keras.saving.load_model(verify_weights(folder, spec), compile=False)
+trained = keras.saving.load_model(verify_weights(folder, spec), compile=False)
+# Without the heat map, which such an app does not show.
+network = keras.Model(trained.input, trained.outputs[0])
 app = Flask(__name__)
 
 
@@ -28,7 +30,7 @@ app = Flask(__name__)
 def predict() -> dict[str, object]:
     """Decode, resize, predict and answer within the request."""
     image = Image.open(request.files["file"].stream).convert("L").resize((spec.input_size, spec.input_size))
-    logits = model.predict(np.asarray(image)[np.newaxis, ..., np.newaxis], verbose=0)
+    logits = network.predict(np.asarray(image)[np.newaxis, ..., np.newaxis], verbose=0)
     verdict = spec.judge(spec.calibrate(logits))[0]
     return {"label": verdict.label, "p_pneumonia": verdict.p_pneumonia}
 

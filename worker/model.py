@@ -164,6 +164,8 @@ class OpenVinoClassifier(Classifier):
         options = {
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
+            # Every process would pin its thread to the same core: two ran 450 films a second, unpinned 1,000.
+            "ENABLE_CPU_PINNING": False,
             "INFERENCE_PRECISION_HINT": _precision(precision, core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")),
         }
         with tempfile.TemporaryDirectory(prefix="pneumoscreen-") as folder:
