@@ -38,7 +38,7 @@ check: .venv/.development ## Lint, format, types, import contracts, lock file
 test: .venv/.development ## Run every test but those of the training lab, browser and real servers included
 	.venv/bin/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder -m "not lab"
 
-test-lab: .venv/.development ## Run the training lab's tests: every recipe learns, a stopped training resumes, parity
+test-lab: .venv/.development ## Run the lab's tests: every recipe learns, a stopped training resumes, ensembles, calibration, parity
 	.venv/bin/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder -m lab
 
 bench: .venv/.development ## Measure images a second beside a plain Flask app with the same network

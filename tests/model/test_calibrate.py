@@ -11,6 +11,8 @@ from shared.modelspec import Label, Member
 from tests.model.conftest import Probe
 from tests.model.folders import logits_by_hand, write_ensemble, write_films
 
+pytestmark = pytest.mark.lab
+
 FILMS = 40  # of each class
 
 

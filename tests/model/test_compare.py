@@ -12,6 +12,8 @@ from shared.modelspec import Member
 from tests.model.conftest import MODEL, Probe
 from tests.model.folders import change, logits_by_hand, write_ensemble, write_films
 
+pytestmark = pytest.mark.lab
+
 FILMS = 24  # of each class
 WEIGHTS = {"causes": (-6.0, 1.0, 2.0), "binary": (-4.0, 4.0), "plain": (3.0, -1.0, 0.5)}
 

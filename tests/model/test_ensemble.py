@@ -11,6 +11,8 @@ from shared.modelspec import Member
 from tests.model.conftest import Probe
 from tests.model.folders import change, logits_by_hand, softmax, write_ensemble
 
+pytestmark = pytest.mark.lab
+
 GOOD = ("causes", "binary", "plain", "pair", "mixed", "alike", "without-map", "bfloat16")
 
 
