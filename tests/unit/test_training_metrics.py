@@ -76,7 +76,8 @@ def test_the_threshold_keeps_its_promise_and_calls_no_film_more(seed: int, sensi
     threshold = threshold_for_sensitivity(truth, p, sensitivity)
     assert (p[truth] >= threshold).mean() >= sensitivity
     last_found = p[truth & (p >= threshold)].min()
-    assert (p[truth] > last_found).mean() < sensitivity
+    # Rounding down may take in a film that lies within two roundings of the last one.
+    assert (p[truth] > last_found + 2e-4).mean() < sensitivity
 
 
 def test_the_threshold_lies_between_two_films() -> None:
