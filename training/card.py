@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from shared.modelspec import ModelSpec
 from training.recipe import Recipe
-from training.recipes import RECIPES
+from training.recipes import module_of
 
 _ROWS: Final = (
     ("AUC", "auc"),
@@ -65,8 +65,8 @@ def _origin(spec: ModelSpec, figures: dict[str, Any]) -> str:
     return f"""## How the weights came about
 
 Started from {figures["origin"]} and trained by
-`pneumoscreen train {_published(recipe).name}` with the recipe in `metrics.json`: seed {recipe["seed"]},
-{len(journal)} epochs, {minutes:.0f} minutes on two shared CPU cores, finished
+`pneumoscreen train {module_of(recipe["network"]).RECIPE.name}` with the recipe in `metrics.json`:
+seed {recipe["seed"]}, {len(journal)} epochs, {minutes:.0f} minutes on two shared CPU cores, finished
 {spec.trained_at:%Y-%m-%d}. Code at commit `{spec.commit}`. {kept}
 {_budget(recipe, len(journal))}{_teachers(recipe)}{spec.parameters:,} parameters.
 Input: one grey film of {pixels} pixels, scaled inside the network.
@@ -77,11 +77,6 @@ Data: {spec.training_data}.
 {films["training"]:,} films were trained on and {films["held_out"]:,} held out, by patient.
 Films stored twice count as one patient's. The official test split was never used.
 Licence of the weights: {spec.licence}; name the data set when you pass them on."""
-
-
-def _published(recipe: dict[str, Any]) -> Recipe:
-    """Return the recipe as it stands in its file; a model may bear another name."""
-    return next(asked for asked in RECIPES.values() if asked.network == recipe["network"])
 
 
 def _raw(recipe: dict[str, Any]) -> str:
@@ -101,7 +96,7 @@ def _teachers(recipe: dict[str, Any]) -> str:
 
 def _budget(recipe: dict[str, Any], trained: int) -> str:
     """Say where this training was given less than its recipe asks for."""
-    asked = _published(recipe)
+    asked: Recipe = module_of(recipe["network"]).RECIPE
     short = []
     if asked.input_size != recipe["input_size"]:
         short.append(f"films of {recipe['input_size']} pixels where the recipe has {asked.input_size}")

@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 from shared.modelspec import FilmClass
 from training.augment import Augmentation
+from training.data import CLASSES
 
-CAUSES = (FilmClass.NORMAL, FilmClass.BACTERIAL, FilmClass.VIRAL)
 BINARY = (FilmClass.NORMAL, FilmClass.PNEUMONIA)
 
 
@@ -31,7 +31,7 @@ class Recipe:
     """Name of the function that builds it, see `training.registry`."""
     description: str
     phases: tuple[Phase, ...]
-    classes: tuple[FilmClass, ...] = CAUSES
+    classes: tuple[FilmClass, ...] = CLASSES
     input_size: int = 224
     """Pixels of the network's square input."""
     source_size: int = 224

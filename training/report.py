@@ -30,14 +30,6 @@ def read_training(model: Path) -> list[dict[str, float]]:
         raise ModelUnavailable(f"Model '{model.name}' has a damaged metrics.json ({error}). Restore it.") from error
 
 
-def write_report(path: Path, assessment: Assessment, journal: Sequence[dict[str, float]] = ()) -> None:
-    """Write the page of `assessment` to `path`; `journal` is the model's training, one row for each epoch.
-
-    File names and films stand in it: keep it as you keep the films. Raises OSError where it cannot be written.
-    """
-    path.write_text(report_page(assessment, journal), encoding="utf-8")
-
-
 def report_page(assessment: Assessment, journal: Sequence[dict[str, float]] = ()) -> str:
     """Return the page as HTML with every image inside."""
     figures = assessment.figures

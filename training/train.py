@@ -72,7 +72,7 @@ def start_from(network: keras.Model, recipe: Recipe, weights: Path | None, split
     Raises WeightsUnusable where it is given a file that it cannot start from.
     """
     if recipe.pretrained:
-        return str(module_of(recipe).start(network, weights, split.held_out.pixels))
+        return str(module_of(recipe.network).start(network, weights, split.held_out.pixels))
     if weights is not None:
         raise WeightsUnusable(f"{recipe.name} starts from random weights. Leave out --weights. Received {weights}.")
     return RANDOM

@@ -125,7 +125,7 @@ def recipe_numbers() -> dict[str, Any]:
             "function": NETWORKS[recipe.network].__name__,
             "module": MODULES[name].__name__.rpartition(".")[2],
             "has_start": hasattr(MODULES[name], "start"),
-            "module_when_renamed": module_of(replace(recipe, name="renamed")).__name__.rpartition(".")[2],
+            "module_when_renamed": module_of(replace(recipe, name="renamed").network).__name__.rpartition(".")[2],
             "is_default": name == DEFAULT,
         }
         for name, recipe in RECIPES.items()

@@ -32,6 +32,6 @@ RECIPES: Final[dict[str, Recipe]] = {name: module.RECIPE for name, module in MOD
 DEFAULT: Final = compact_cnn.RECIPE.name
 
 
-def module_of(recipe: Recipe) -> ModuleType:
-    """Return the module that a recipe was made from: by its network, which keeps its name when the model is renamed."""
-    return next(module for module in MODULES.values() if module.RECIPE.network == recipe.network)
+def module_of(network: str) -> ModuleType:
+    """Return the module of the recipe that trains a network; a model may bear another name than its recipe."""
+    return next(module for module in MODULES.values() if module.RECIPE.network == network)
