@@ -8,23 +8,19 @@ to a sequence, LSTM, Dense, softmax over two, Adam. Not told, and chosen here: w
 import keras
 from keras import layers
 
-from training.recipe import BINARY, Phase, Recipe
-from training.recipes.published import PLAIN
+from training.recipe import Phase
+from training.recipes.published import PLAIN, published
 from training.registry import network
 
-RECIPE = Recipe(
+RECIPE = published(
     name="cnn-lstm",
     network="cnn_lstm",
     description="Convolutions whose feature map an LSTM reads row by row, as published",
-    classes=BINARY,
     input_size=128,
     phases=(Phase(epochs=25, peak_rate=1e-3),),
-    batch=32,
     optimizer="adam",
     schedule="constant",
     patience=5,
-    label_smoothing=0.0,
-    average=None,
     augmentation=PLAIN,
 )
 

@@ -14,24 +14,20 @@ import numpy as np
 from keras import layers
 
 from training.errors import SizeUnusable
-from training.recipe import BINARY, Phase, Recipe
-from training.recipes.published import PLAIN, against_normal, load_imagenet
+from training.recipe import Phase
+from training.recipes.published import PLAIN, against_normal, load_imagenet, published
 from training.registry import network
 
-RECIPE = Recipe(
+RECIPE = published(
     name="inception-v3",
     network="inception_v3",
     description="InceptionV3 with its base held fixed, as published",
-    classes=BINARY,
     input_size=299,
     pretrained="inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
     phases=(Phase(epochs=15, peak_rate=1e-3, learn_from="pool"),),
-    batch=32,
     optimizer="adam",
     schedule="constant",
     patience=4,
-    label_smoothing=0.0,
-    average=None,
     augmentation=replace(PLAIN, rotation=15.0, area=(0.8, 1.2), flip=0.5),
 )
 

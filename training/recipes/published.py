@@ -4,6 +4,7 @@ import logging
 import warnings
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,7 @@ from keras import layers
 
 from training.augment import Augmentation
 from training.errors import WeightsUnusable
+from training.recipe import BINARY, Recipe
 from training.registry import RANDOM
 
 logger = logging.getLogger(__name__)
@@ -35,6 +37,9 @@ PLAIN: Final = Augmentation(
     corner_side=0.0,
 )
 """Films as they are; a recipe replaces the ranges that its authors name."""
+
+published: Final = partial(Recipe, classes=BINARY, batch=32, label_smoothing=0.0, average=None)
+"""A recipe as its authors have it: two classes, hard labels, the raw weights."""
 
 BLUE_GREEN_RED: Final = {"blue": 103.939, "green": 116.779, "red": 123.68}
 """Means of ImageNet's films, in the order of channels of VGG's weights (keras.applications.imagenet_utils)."""

@@ -8,23 +8,19 @@ logit gives too). Not told, and chosen here: widths, rates, epochs, early stoppi
 import keras
 from keras import layers
 
-from training.recipe import BINARY, Phase, Recipe
-from training.recipes.published import PLAIN, against_normal
+from training.recipe import Phase
+from training.recipes.published import PLAIN, against_normal, published
 from training.registry import network
 
-RECIPE = Recipe(
+RECIPE = published(
     name="scratch-cnn",
     network="scratch_cnn",
     description="Convolutional network built from scratch, as published",
-    classes=BINARY,
     input_size=224,
     phases=(Phase(epochs=25, peak_rate=1e-3),),
-    batch=32,
     optimizer="adam",
     schedule="constant",
     patience=5,
-    label_smoothing=0.0,
-    average=None,
     augmentation=PLAIN,
 )
 

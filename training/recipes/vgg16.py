@@ -10,24 +10,20 @@ import keras
 import numpy as np
 from keras import layers
 
-from training.recipe import BINARY, Phase, Recipe
-from training.recipes.published import PLAIN, SPREAD, as_imagenet_film, load_imagenet, start_like_he
+from training.recipe import Phase
+from training.recipes.published import PLAIN, SPREAD, as_imagenet_film, load_imagenet, published, start_like_he
 from training.registry import network
 
-RECIPE = Recipe(
+RECIPE = published(
     name="vgg16",
     network="vgg16",
     description="VGG16 with its base held fixed, as published",
-    classes=BINARY,
     input_size=224,
     pretrained="vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
     phases=(Phase(epochs=29, peak_rate=1e-4, learn_from="flatten"),),
-    batch=32,
     optimizer="adam",
     schedule="constant",
     patience=5,
-    label_smoothing=0.0,
-    average=None,
     augmentation=PLAIN,
 )
 

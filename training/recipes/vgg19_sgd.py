@@ -14,28 +14,24 @@ import keras
 import numpy as np
 from keras import layers
 
-from training.recipe import BINARY, Phase, Recipe
-from training.recipes.published import PLAIN, as_unit_film, load_imagenet, start_like_he
+from training.recipe import Phase
+from training.recipes.published import PLAIN, as_unit_film, load_imagenet, published, start_like_he
 from training.registry import network
 
-RECIPE = Recipe(
+RECIPE = published(
     name="vgg19-sgd",
     network="vgg19_sgd",
     description="VGG19 at 128x128 trained by SGD with momentum, as published",
-    classes=BINARY,
     input_size=128,
     pretrained="vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
     # From random weights 1e-3 diverges within thirty steps.
     phases=(Phase(epochs=40, peak_rate=3e-4),),
-    batch=32,
     optimizer="sgd",
     momentum=0.9,
     schedule="plateau",
     plateau_factor=0.3,
     plateau_patience=2,
     patience=5,
-    label_smoothing=0.0,
-    average=None,
     augmentation=replace(PLAIN, flip=0.5, flip_down=0.5, rotation=20.0, shift=0.1),
 )
 

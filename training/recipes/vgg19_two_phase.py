@@ -11,27 +11,23 @@ import keras
 import numpy as np
 from keras import layers
 
-from training.recipe import BINARY, Phase, Recipe
-from training.recipes.published import PLAIN, SPREAD, as_imagenet_film, load_imagenet, start_like_he
+from training.recipe import Phase
+from training.recipes.published import PLAIN, SPREAD, as_imagenet_film, load_imagenet, published, start_like_he
 from training.registry import network
 
-RECIPE = Recipe(
+RECIPE = published(
     name="vgg19-two-phase",
     network="vgg19_two_phase",
     description="VGG19 with its base held fixed, then its fifth block fine-tuned, as published",
-    classes=BINARY,
     input_size=224,
     pretrained="vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
     phases=(
         Phase(epochs=20, peak_rate=1e-4, learn_from="flatten"),
         Phase(epochs=10, peak_rate=1e-5, learn_from="block5_conv1"),
     ),
-    batch=32,
     optimizer="adam",
     schedule="constant",
     patience=4,
-    label_smoothing=0.0,
-    average=None,
     augmentation=PLAIN,
 )
 
