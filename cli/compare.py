@@ -14,6 +14,7 @@ from cli.answering import answer_films, progress_bar
 from cli.errors import CommandFailed
 from cli.model_table import Row, as_json, markdown_table, notes, read_metrics, screen_table, weigh
 from cli.models import MODELS_DIR
+from cli.outputs import check_writable, write_file
 from cli.report import DISCLAIMER, make_console
 from shared.errors import ModelUnavailable
 from shared.modelfolder import find_model, model_folders, read_spec
@@ -57,6 +58,9 @@ def compare(
     Without DIR: the validation figures that each model folder brings. No film is needed for these.
     """
     folders = _choose(models_dir, chosen, default)
+    for path in (json_file, markdown_file):
+        if path is not None:
+            check_writable(path)
     about: dict[str, Any] = {}
     if folder is None:
         rows = [_brought(place) for place in folders]
@@ -87,15 +91,10 @@ def _choose(models_dir: Path, chosen: str | None, default: str | None) -> list[P
     return first + sorted({*wanted} - {*first})
 
 
-def _write(path: Path | None, text: str) -> None:
-    if path is None:
-        return
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    except OSError as error:
-        raise CommandFailed(f"{path} cannot be written: {error.strerror}. Name another file.") from error
-    click.echo(f"Written to {path}.")
+def _write(path: Path | None, content: str) -> None:
+    if path is not None:
+        write_file(path, content)
+        click.echo(f"Written to {path}.")
 
 
 def _brought(folder: Path) -> Row:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,6 +13,7 @@ from cli.compare import DEFAULT_MODEL
 from cli.errors import CommandFailed
 from cli.figures import show_figures
 from cli.models import MODELS_DIR
+from cli.outputs import check_writable, write_file
 from cli.report import make_console
 from shared.modelfolder import find_model
 
@@ -116,33 +116,3 @@ def assess_folder(
     p = spec.p_pneumonia(spec.calibrate(answer_films(classifier, films.pixels, told)))
     told("Drawing intervals", 0, 1)
     return assess(spec, films, p, folder=str(folder), backend=backend, prevalences=prevalences)
-
-
-def check_writable(path: Path) -> None:
-    """Make the folder of a file and try to write beside it: a long computation must not end at a closed door.
-
-    Raises CommandFailed.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-        if path.exists() and not os.access(path, os.W_OK):
-            raise PermissionError(None, "The file is there and may not be changed")
-    except OSError as error:
-        raise _unwritable(path, error) from error
-
-
-def write_file(path: Path, content: str) -> None:
-    """Write a text file.
-
-    Raises CommandFailed where it cannot be written, as on a full disk.
-    """
-    try:
-        path.write_text(content, encoding="utf-8")
-    except OSError as error:
-        raise _unwritable(path, error) from error
-
-
-def _unwritable(path: Path, error: OSError) -> CommandFailed:
-    return CommandFailed(f"'{path}' cannot be written: {error.strerror}. Choose another place for it.")
