@@ -2,10 +2,9 @@
 
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import exists, func, insert, select, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
 from shared.db import insert_new, new_id, now, row_count
@@ -29,9 +28,6 @@ T = TypeVar("T")
 
 # SQLite takes 32,766 bound values a statement and PostgreSQL 65,535; an image row has seven.
 ROWS_A_STATEMENT = 1000
-
-FORSAKEN_AFTER = timedelta(hours=1)
-"""A browser or a client that lives sends its next films within seconds; one that waits for a server, within minutes."""
 
 
 def open_job(
@@ -97,18 +93,10 @@ def close_job(session: Session, job_id: uuid.UUID) -> None:
     session.execute(update(Job).where(Job.id == job_id, Job.closed_at.is_(None)).values(closed_at=now()))
 
 
-def close_forsaken(session: Session) -> int:
-    """End the uploads whose sender has gone: open jobs that got no film for FORSAKEN_AFTER; return how many."""
-    since = now() - FORSAKEN_AFTER
-    still_comes = exists().where(Screening.job_id == Job.id, Screening.created_at >= since)
-    return row_count(
-        session.execute(
-            update(Job)
-            .where(Job.closed_at.is_(None), Job.created_at < since, ~still_comes)
-            .values(closed_at=now())
-            .execution_options(synchronize_session=False)
-        )
-    )
+def open_uploads(session: Session) -> dict[uuid.UUID, int]:
+    """Return every job whose upload has not ended, with how many films it has taken."""
+    found = session.execute(select(Job.id, Job.next_position).where(Job.closed_at.is_(None)))
+    return {row.id: row.next_position for row in found}
 
 
 def _upload_is_known(session: Session, job_id: uuid.UUID, key: str) -> bool:

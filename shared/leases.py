@@ -1,7 +1,7 @@
 """Leases: the workers' half of the durable queue. Rows are the truth; whoever holds the lease token may write them."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -227,9 +227,22 @@ def give_back(session: Session, lease: Claim, max_attempts: int) -> None:
     _lose(session, Screening.lease_token == lease.token, max_attempts)
 
 
-def sweep(session: Session, max_attempts: int, model_name: str) -> Swept:
-    """Free every lease that ran out and say how many films wait for a model."""
-    requeued, failed = _lose(session, Screening.lease_until < now(), max_attempts)
+def held(session: Session) -> dict[uuid.UUID, datetime]:
+    """Return every lease that holds films, with the time that each heartbeat moves."""
+    running = select(Screening.lease_token, func.max(Screening.lease_until)).where(in_states([State.RUNNING]))
+    rows = session.execute(running.group_by(Screening.lease_token))
+    return {token: until for token, until in rows if token and until}
+
+
+def sweep(session: Session, run_out: Mapping[uuid.UUID, datetime], max_attempts: int, model_name: str) -> Swept:
+    """Free the leases that ran out, as `held` gave them, and say how many films wait for a model.
+
+    A lease that got a heartbeat since is left alone.
+    """
+    requeued, failed = 0, 0
+    for token, until in run_out.items():
+        lost = _lose(session, and_(Screening.lease_token == token, Screening.lease_until == until), max_attempts)
+        requeued, failed = requeued + lost[0], failed + lost[1]
     served = select(func.count(Screening.id)).join(Job).where(in_states([State.QUEUED]), Job.model_name == model_name)
     waiting = session.scalar(served) or 0
     return Swept(requeued, failed, waiting)

@@ -6,7 +6,9 @@ A process of its own, not a Celery task: it watches over the workers, so it must
 import logging
 import signal
 import threading
-from datetime import timedelta
+import time
+import uuid
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy.exc import OperationalError
@@ -18,37 +20,69 @@ from shared.logs import configure_logging
 from shared.queue import CeleryDoorbell, make_doorbell
 from shared.settings import Settings, load_settings
 from shared.storage import FolderStore
+from worker.stillness import Stillness
 
 log = logging.getLogger(__name__)
 
 UNFINISHED_AFTER: Final = timedelta(days=1)
 """No upload takes a day; what is older was left by a process that was killed."""
 
+FORSAKEN_SECONDS: Final = 3600.0
+"""A browser or a client that lives sends its next films within seconds; one that waits for a server, within minutes."""
 
-def sweep(database: Database, doorbell: CeleryDoorbell, settings: Settings) -> leases.Swept:
-    """Sweep once; raise BrokerAway where films wait and Redis does not answer."""
-    with database.write() as session:
-        swept = leases.sweep(session, settings.max_attempts, settings.model)
-        forsaken = jobs.close_forsaken(session)
-    if swept.requeued or swept.failed:
-        log.warning("%d films had lost their worker; %d of them FAILED.", swept.requeued + swept.failed, swept.failed)
-    if forsaken:
-        log.warning("%d uploads had been forsaken by their senders and are closed.", forsaken)
-    if swept.waiting and doorbell.tickets() == 0:
-        doorbell.ring(swept.waiting)
-    return swept
+LOOKS_AT_A_TIME: Final = 2
+"""A look that comes late by more than one interval could not be taken; see `Stillness`."""
+
+
+class Sweep:
+    """Watch over leases and uploads: whose holder no longer moves has lost them."""
+
+    def __init__(self, database: Database, doorbell: CeleryDoorbell, settings: Settings) -> None:
+        longest = LOOKS_AT_A_TIME * settings.sweep_seconds
+        self._database, self._doorbell, self._settings = database, doorbell, settings
+        self._leases: Stillness[uuid.UUID, datetime] = Stillness(settings.lease_seconds, longest)
+        self._uploads: Stillness[uuid.UUID, int] = Stillness(FORSAKEN_SECONDS, longest)
+
+    def once(self) -> leases.Swept:
+        """Free what is lost and ring for what waits; raise BrokerAway where films wait and Redis does not answer."""
+        swept = self.free_leases(at=time.monotonic())
+        self.close_uploads(at=time.monotonic())
+        if swept.waiting and self._doorbell.tickets() == 0:
+            self._doorbell.ring(swept.waiting)
+        return swept
+
+    def free_leases(self, at: float) -> leases.Swept:
+        """Free the films whose holder is silent, `at` seconds of a monotonic clock, and count what waits."""
+        with self._database.write() as session:
+            held = leases.held(session)
+            run_out = {token: held[token] for token in self._leases.look(held, at)}
+            swept = leases.sweep(session, run_out, self._settings.max_attempts, self._settings.model)
+        lost = swept.requeued + swept.failed
+        if lost:
+            log.warning("%d films had lost their worker; %d of them FAILED.", lost, swept.failed)
+        return swept
+
+    def close_uploads(self, at: float) -> None:
+        """End the uploads that have taken no film for FORSAKEN_SECONDS, `at` seconds of a monotonic clock."""
+        with self._database.read() as session:
+            forsaken = self._uploads.look(jobs.open_uploads(session), at)
+        for job_id in forsaken:
+            with self._database.write() as session:
+                jobs.close_job(session, job_id)
+        if forsaken:
+            log.warning("%d uploads had been forsaken by their senders and are closed.", len(forsaken))
 
 
 def run(settings: Settings, stopped: threading.Event) -> None:
     """Sweep every few seconds until told to stop; what is away now is tried again."""
     database = Database(settings.database)
-    doorbell = make_doorbell(settings)
+    sweep = Sweep(database, make_doorbell(settings), settings)
     removed = FolderStore(settings.store).remove_unfinished(now() - UNFINISHED_AFTER)
     if removed:
         log.warning("%d half received files of an earlier run were removed.", removed)
     while not stopped.wait(settings.sweep_seconds):
         try:
-            sweep(database, doorbell, settings)
+            sweep.once()
         except BrokerAway as error:
             log.warning("%s", error)
         except OperationalError:

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import event, func, select
 
 from shared import jobs, leases
-from shared.db import Database, now
+from shared.db import Database
 from shared.errors import FilmRejected, JobClosed, Rejection
 from shared.intake import Film, Received
 from shared.leases import Claim, Outcome
@@ -77,8 +77,9 @@ class Queue:
             )
 
     def sweep(self) -> leases.Swept:
+        """Sweep where every lease that is held has run out."""
         with self.database.write() as session:
-            return leases.sweep(session, 3, self.spec.name)
+            return leases.sweep(session, leases.held(session), 3, self.spec.name)
 
     def states(self, job_id: uuid.UUID) -> Counter:
         with self.database.read() as session:
@@ -166,7 +167,7 @@ def test_a_small_job_does_not_starve_the_large_one(queue: Queue) -> None:
 
 def test_a_lease_that_ran_out_is_freed_by_the_sweep_and_its_film_is_tried_alone(queue: Queue) -> None:
     job_id = queue.submit(films(4))
-    queue.claim(limit=2, lease_seconds=-1.0)
+    queue.claim(limit=2)
     assert queue.sweep() == leases.Swept(requeued=2, failed=0, waiting=4)
     assert [row.attempts for row in queue.rows(job_id)] == [1, 1, 0, 0]
     assert len(queue.claim().films) == 1
@@ -176,17 +177,18 @@ def test_a_lease_that_ran_out_is_freed_by_the_sweep_and_its_film_is_tried_alone(
 
 def test_a_heartbeat_keeps_a_lease(queue: Queue) -> None:
     queue.submit(films(1))
-    lease = queue.claim(lease_seconds=-1.0)
+    lease = queue.claim()
     with queue.database.write() as session:
+        before = leases.held(session)
         assert leases.extend(session, lease.token, 60.0) == 1
-    assert queue.sweep().requeued == 0
+        assert leases.sweep(session, before, 3, queue.spec.name).requeued == 0
 
 
 def test_a_film_that_loses_three_workers_fails_alone_and_says_so(queue: Queue) -> None:
     job_id = queue.submit(films(2))
     queue.finish(queue.claim(limit=1))
     for _ in range(3):
-        queue.claim(lease_seconds=-1.0)
+        queue.claim()
         queue.sweep()
     done, failed = queue.rows(job_id)
     assert done.state == State.DONE
@@ -205,7 +207,7 @@ def test_a_batch_given_back_counts_an_attempt(queue: Queue) -> None:
 
 def test_a_worker_that_wakes_after_its_lease_overwrites_nothing(queue: Queue) -> None:
     job_id = queue.submit(films(1))
-    slow = queue.claim(lease_seconds=-1.0)
+    slow = queue.claim()
     queue.sweep()
     quick = queue.claim(worker="w2")
     assert queue.finish(quick) == 1
@@ -243,21 +245,6 @@ def test_a_cancelled_job_takes_no_more_films(queue: Queue) -> None:
         jobs.cancel(session, job_id)
     with pytest.raises(JobClosed), queue.database.write() as session:
         jobs.add_films(session, job_id, films(1, start=5), queue.spec)
-
-
-def test_an_upload_whose_sender_is_gone_is_closed_in_the_end(queue: Queue) -> None:
-    forsaken, alive, young = queue.submit(films(1)), queue.submit(films(1)), queue.submit([])
-    long_ago = now() - 2 * jobs.FORSAKEN_AFTER
-    with queue.database.write() as session:
-        for job_id in (forsaken, alive):
-            session.get(Job, job_id).created_at = long_ago
-        session.scalars(select(Screening).where(Screening.job_id == forsaken)).one().created_at = long_ago
-    with queue.database.write() as session:
-        assert jobs.close_forsaken(session) == 1
-    with queue.database.read() as session:
-        assert session.get(Job, forsaken).closed_at is not None
-        assert session.get(Job, alive).closed_at is None
-        assert session.get(Job, young).closed_at is None
 
 
 def test_the_same_film_is_stored_once_predicted_once_and_shown_in_each(queue: Queue) -> None:
@@ -339,7 +326,7 @@ def test_the_claim_reads_an_index_and_does_not_sort(queue: Queue) -> None:
 
 def test_an_interactive_film_goes_before_bulk_films_that_lost_a_worker(queue: Queue) -> None:
     queue.submit(films(5))
-    queue.claim(lease_seconds=-1.0)
+    queue.claim()
     queue.sweep()
     queue.submit(films(1, start=100), Priority.INTERACTIVE)
     assert [int(film.sha256, 16) for film in queue.claim().films] == [100]

@@ -2,6 +2,7 @@
 
 import threading
 import uuid
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -208,6 +209,14 @@ def test_a_batch_that_fails_as_a_whole_is_tried_one_by_one_and_then_fails(
     assert {(row.state, row.error_code) for row in rows(database, job_id)} == {(State.FAILED, "worker_lost")}
 
 
+def wait_for(condition: Callable[[], bool]) -> None:
+    for _ in range(400):
+        if condition():
+            return
+        threading.Event().wait(0.02)
+    pytest.fail("waited eight seconds in vain")
+
+
 def test_the_heartbeat_outlives_an_error_and_keeps_the_lease(
     screener, submit, database, classifier, monkeypatch
 ) -> None:
@@ -225,12 +234,12 @@ def test_the_heartbeat_outlives_an_error_and_keeps_the_lease(
     classifier.gate.clear()
     worker = threading.Thread(target=screener.drain, args=(30,))
     worker.start()
-    for _ in range(400):
-        if len(beats) >= 8:
-            break
-        threading.Event().wait(0.02)
+    wait_for(lambda: len(beats) >= 1)
+    with database.read() as session:
+        before = leases.held(session)
+    wait_for(lambda: len(beats) >= 8)
     with database.write() as session:
-        assert leases.sweep(session, 3, classifier.spec.name).requeued == 0, "the lease is still held"
+        assert leases.sweep(session, before, 3, classifier.spec.name).requeued == 0, "the lease is still held"
     classifier.gate.set()
     worker.join(30)
     assert [row.state for row in rows(database, job_id)] == [State.DONE]
