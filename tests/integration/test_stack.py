@@ -134,15 +134,11 @@ def pull_the_plug(stack: Stack) -> None:
     stack.process.wait(10)
 
 
-@pytest.mark.parametrize("fault", ["missing", "altered"])
-def test_a_wrong_model_is_refused_and_said_never_made_up(tmp_path: Path, fault: str) -> None:
+def test_a_wrong_model_is_refused_and_said_never_made_up(tmp_path: Path) -> None:
     models = tmp_path / "models"
     shutil.copytree(ROOT / "models", models)
     weights = models / "compact-cnn" / "model.keras"
-    if fault == "missing":
-        weights.unlink()
-    else:
-        weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
     broken = start(tmp_path / "data", workers=1, environment={"PNEUMOSCREEN_MODELS_DIR": str(models)})
     try:
         wait_until_ready(broken, "nothing is screened")
