@@ -17,7 +17,7 @@ FROM base AS web
 COPY web web
 COPY worker/__init__.py worker/__init__.py
 COPY training/__init__.py training/__init__.py
-RUN uv sync --frozen --no-default-groups --group web --group cli
+RUN uv sync --frozen --no-default-groups --group web --group cli --group sso --group s3
 USER pneumoscreen
 EXPOSE 8000
 CMD ["pneumoscreen", "web", "--host", "0.0.0.0", "--port", "8000"]
@@ -26,7 +26,7 @@ FROM base AS worker
 COPY web/__init__.py web/__init__.py
 COPY worker worker
 COPY training/__init__.py training/__init__.py
-RUN uv sync --frozen --no-default-groups --group worker --group cli
+RUN uv sync --frozen --no-default-groups --group worker --group cli --group s3
 USER pneumoscreen
 CMD ["pneumoscreen", "worker"]
 
@@ -34,6 +34,6 @@ FROM base AS worker-gpu
 COPY web/__init__.py web/__init__.py
 COPY worker worker
 COPY training/__init__.py training/__init__.py
-RUN uv sync --frozen --no-default-groups --group gpu --group cli
+RUN uv sync --frozen --no-default-groups --group gpu --group cli --group s3
 USER pneumoscreen
 CMD ["pneumoscreen", "worker", "--processes", "1"]

@@ -1,7 +1,7 @@
 """What the API answers, checked: anything else may stand at the address."""
 
 from http import HTTPStatus
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 from pydantic import BaseModel, ValidationError
@@ -103,11 +103,18 @@ def parse(kind: type[Answer], response: httpx.Response) -> Answer:
 
 def sentence(response: httpx.Response) -> str:
     """Say what an error answer says: the detail of a problem document (RFC 9457), else its status."""
-    try:
-        problem = response.json()
-    except ValueError:
-        problem = None
-    known = problem if isinstance(problem, dict) else {}
+    known = read_problem(response)
     detail = known.get("detail") or known.get("title")
     status = f"{response.status_code} {response.reason_phrase}".strip()
     return f"{detail} ({status})" if detail else f"The server answered {status}."
+
+
+def read_problem(response: httpx.Response) -> dict[str, Any]:
+    """Return the members of a problem document (RFC 9457); none where an answer is no error or no document."""
+    if not response.is_error:
+        return {}
+    try:
+        problem = response.json()
+    except ValueError:
+        return {}
+    return problem if isinstance(problem, dict) else {}

@@ -23,10 +23,18 @@ from cli.datafolder import LOCK_FILE
 from cli.errors import CommandFailed
 from cli.report import make_console
 from cli.users import DATA_DIR
-from shared.errors import BrokerAway, ModelUnavailable, PneumoScreenError
+from shared.errors import (
+    BrokerAway,
+    ModelUnavailable,
+    PneumoScreenError,
+    StoreAway,
+    StoreFull,
+    StoreMisconfigured,
+)
 from shared.modelfolder import list_models, read_spec, verify_weights
 from shared.presence import Presence
 from shared.settings import PREFIX, Settings
+from shared.storage import open_store
 
 OLDEST, NEWEST = (3, 11), (3, 13)
 GIB: Final = 1024**3
@@ -155,6 +163,19 @@ def check_redis(settings: Settings, _port: int) -> Finding:
         return Finding("Redis", Level.FAIL, str(error), advice)
 
 
+def check_store(settings: Settings, _port: int) -> Finding:
+    """See that a film could be kept, and that the store's keys are at hand."""
+    if settings.store_url is None and not settings.store.exists():
+        return Finding("Image store", Level.OK, f"{settings.store} is not made yet", "'pneumoscreen serve' makes it.")
+    kept = "encrypted" if settings.store_key else "not encrypted"
+    try:
+        store = open_store(settings)
+        store.check()
+    except (StoreAway, StoreFull, StoreMisconfigured) as error:
+        return Finding("Image store", Level.FAIL, str(error), f"Correct {PREFIX}STORE_..., or bring the store back.")
+    return Finding("Image store", Level.OK, f"{store.files}, {kept}")
+
+
 def check_model(settings: Settings, _port: int) -> Finding:
     """Read the model's spec and compare its weights with it."""
     try:
@@ -197,7 +218,7 @@ def check_port(_settings: Settings, port: int) -> Finding:
 
 
 CHECKS: Final[Sequence[Check]] = (
-    check_python, check_data_folder, check_database, check_redis, check_model, check_backend, check_port,
+    check_python, check_data_folder, check_database, check_redis, check_store, check_model, check_backend, check_port,
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from shared.intake import FILE_NAME_LENGTH, ZIP_SIGNATURES, display_name
+from shared.pseudonyms import may_stand_for
 from shared.settings import MIB
 
 BATCH_BYTES: Final = 8 * MIB
@@ -35,8 +36,11 @@ class LocalFile:
         return display_name(self.name)
 
     def is_shown_as(self, name: str) -> bool:
-        """Compare with a name that came back; a multipart header writes a quotation mark as %22 (WHATWG HTML)."""
-        return self.sent_name.replace("%22", '"') == name.replace("%22", '"')
+        """Compare with a name that came back; a multipart header writes a quotation mark as %22 (WHATWG HTML).
+
+        A server that keeps pseudonyms sends one of those; which it is, only the server can tell.
+        """
+        return self.sent_name.replace("%22", '"') == name.replace("%22", '"') or may_stand_for(name, self.sent_name)
 
     def entry_of(self, shown: str) -> str:
         """Return the path inside this ZIP of an entry that the server shows as `archive.zip/path`.
@@ -44,10 +48,15 @@ class LocalFile:
         The server keeps the end of a long name, so of the ZIP's name only an end, or nothing, may be in front.
         """
         # The server reads every %22 of a multipart header as a quotation mark, also one that stood in the name.
-        front = f"{self.sent_name}/".replace("%22", '"')
+        front = f"{self._shown_front(shown)}/".replace("%22", '"')
         cuts = range(len(front)) if len(shown) >= FILE_NAME_LENGTH else range(1)
         cut = next((cut for cut in cuts if shown.startswith(front[cut:])), len(front))
         return shown[len(front) - cut :]
+
+    def _shown_front(self, shown: str) -> str:
+        """Return what stands for this ZIP in an entry's name: its own, or its pseudonym if the server keeps those."""
+        concealed = "/".join(shown.split("/")[: len([part for part in self.sent_name.split("/") if part])])
+        return concealed if may_stand_for(concealed, self.sent_name) else self.sent_name
 
 
 @dataclass(frozen=True)

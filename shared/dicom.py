@@ -3,12 +3,15 @@
 pydicom is imported only where a DICOM file is at hand: the web needs it rarely, and its memory always.
 """
 
+import io
+import re
 from typing import IO, TYPE_CHECKING, Final
 
 import numpy as np
 from PIL import Image
 
 from shared.errors import FilmRejected, Rejection
+from shared.scans import refuse_scan_bomb
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -30,6 +33,8 @@ TRANSFER_SYNTAXES: Final = {
 MODALITIES: Final = {"CR": "computed radiography", "DX": "digital radiography"}  # PS3.3, C.7.3.1.1.1
 _DARK_IS_HIGH: Final = "MONOCHROME1"  # PS3.3, C.7.6.3.1.2
 _GREY: Final = {_DARK_IS_HIGH, "MONOCHROME2"}
+_BY_PILLOW: Final = {syntax for syntax, name in TRANSFER_SYNTAXES.items() if name.startswith("JPEG")}
+_STRIP_ROWS: Final = 128
 
 
 def is_dicom(head: bytes) -> bool:
@@ -52,16 +57,14 @@ def decode(file: IO[bytes]) -> Image.Image:
 
     Raises FilmRejected as `read_size` does.
     """
-    from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut  # noqa: PLC0415  # see the module's docstring
-
     dataset = _read(file, stop_before_pixels=False)
     _refuse_unless_radiograph(dataset)
+    if str(dataset.file_meta.TransferSyntaxUID) in _BY_PILLOW:
+        _refuse_other_frame(dataset)
     samples = dataset.pixel_array
     is_windowed = "WindowCenter" in dataset or "VOILUTSequence" in dataset
-    if samples.dtype == np.uint8 and not is_windowed:
-        grey = samples
-    else:
-        grey = _to_bytes(apply_voi_lut(apply_modality_lut(samples, dataset), dataset))
+    is_grey = samples.dtype == np.uint8 and not is_windowed
+    grey = samples if is_grey else _to_bytes(_transform(samples, dataset))
     return Image.fromarray(255 - grey if dataset.PhotometricInterpretation == _DARK_IS_HIGH else grey)
 
 
@@ -88,14 +91,15 @@ def _refuse_unless_radiograph(header: "Dataset") -> None:
     if syntax not in TRANSFER_SYNTAXES:
         raise FilmRejected(
             Rejection.DICOM_UNSUPPORTED,
-            f"The DICOM file is compressed in a way that is not read here (transfer syntax {syntax}). "
+            f"The DICOM file is compressed in a way that is not read here (transfer syntax {_shown(syntax)}). "
             "Export it uncompressed.",
         )
     modality = str(header.get("Modality", "missing"))
     if modality not in MODALITIES:
         raise FilmRejected(
             Rejection.NOT_A_RADIOGRAPH,
-            f"The DICOM file has the modality {modality[:16]}; a film is CR or DX. Send the frontal chest radiograph.",
+            f"The DICOM file has the modality {_shown(modality)}; a film is CR or DX. "
+            "Send the frontal chest radiograph.",
         )
     frames, samples = int(header.get("NumberOfFrames") or 1), int(header.get("SamplesPerPixel") or 0)
     if frames != 1 or samples != 1 or header.get("PhotometricInterpretation") not in _GREY:
@@ -106,10 +110,44 @@ def _refuse_unless_radiograph(header: "Dataset") -> None:
         raise FilmRejected(Rejection.UNREADABLE_IMAGE, "The DICOM file holds no image. Send the chest film itself.")
 
 
+def _shown(value: str) -> str:
+    """Give an identifier or code word for a message; in a damaged file, other elements run into it."""
+    return value if re.fullmatch(r"[0-9.]{1,64}|[A-Z]{1,8}|missing", value) else "unknown"
+
+
+def _refuse_other_frame(dataset: "Dataset") -> None:
+    """Refuse a compressed frame that is not the image of the header: it would be decoded before that shows."""
+    from pydicom.encaps import get_frame  # noqa: PLC0415  # see the module's docstring
+
+    frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    refuse_scan_bomb(frame)
+    with Image.open(io.BytesIO(frame), formats=("JPEG", "JPEG2000")) as image:
+        if image.size != (dataset.Columns, dataset.Rows):
+            raise _damaged()
+
+
+def _transform(samples: np.ndarray, dataset: "Dataset") -> np.ndarray:
+    """Apply the modality and VOI transforms, to float32 of the same shape.
+
+    In strips, as each value depends on its own sample alone: as float64, and twice over, a whole film of 33 megapixels
+    took 0.9 GB.
+    """
+    from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut  # noqa: PLC0415  # see the module's docstring
+
+    values = np.empty(samples.shape, dtype=np.float32)
+    for top in range(0, samples.shape[0], _STRIP_ROWS):
+        strip = slice(top, top + _STRIP_ROWS)
+        values[strip] = apply_voi_lut(apply_modality_lut(samples[strip], dataset), dataset)
+    return values
+
+
 def _to_bytes(values: np.ndarray) -> np.ndarray:
-    """Map values to 0 to 255 by their own range."""
-    values = values.astype(np.float32)
+    """Map float32 values to 0 to 255 by their own range."""
     low, high = float(values.min()), float(values.max())
-    if high <= low:
-        return np.zeros(values.shape, dtype=np.uint8)
-    return np.rint((values - low) * (255.0 / (high - low))).astype(np.uint8)
+    if not np.isfinite(high - low):
+        raise ValueError("values are not finite")
+    grey = np.zeros(values.shape, dtype=np.uint8)
+    for top in range(0, values.shape[0], _STRIP_ROWS) if high > low else ():
+        strip = slice(top, top + _STRIP_ROWS)
+        grey[strip] = np.rint((values[strip] - low) * (255.0 / (high - low)))
+    return grey

@@ -5,6 +5,11 @@ PneumoScreenError
 |-- UploadRefused       the whole request is over a limit
 |-- StoreFull           the image store has no room left
 |-- StoreAway           the image store cannot be reached; no film is to blame
+|-- TryLater            no film is taken for a while; says when to come back
+|   |-- QueueFull       as many films wait as may
+|   `-- DiskLow         the disk has too little room left
+|-- StoreMisconfigured  a setting of the image store cannot be used
+|-- JobUnfinished       a job that still goes on cannot be deleted
 |-- JobClosed           films were sent to a job whose upload has ended
 |-- ModelUnavailable    a model folder is missing, damaged or not what its spec says
 `-- BrokerAway          Redis did not answer; the sweep rings again later
@@ -30,6 +35,7 @@ class Rejection(StrEnum):
     DICOM_UNSUPPORTED = "dicom_unsupported"
     NOT_A_RADIOGRAPH = "not_a_radiograph"
     FILM_MISSING = "film_missing"
+    FILM_DAMAGED = "film_damaged"
     ZIP_UNREADABLE = "zip_unreadable"
     ZIP_TOO_MANY_ENTRIES = "zip_too_many_entries"
     ZIP_TOO_LARGE = "zip_too_large"
@@ -62,8 +68,32 @@ class StoreAway(PneumoScreenError):
     """Say that the image store cannot be reached."""
 
 
+class TryLater(PneumoScreenError):
+    """Refuse films for a while, and say in how many seconds they are worth sending again."""
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class QueueFull(TryLater):
+    """Say that as many films wait as may."""
+
+
+class DiskLow(TryLater):
+    """Say that a disk has less room left than is kept for what was accepted."""
+
+
+class StoreMisconfigured(PneumoScreenError):
+    """Say which setting of the image store cannot be used."""
+
+
 class JobClosed(PneumoScreenError):
     """Say that a job takes no more films."""
+
+
+class JobUnfinished(PneumoScreenError):
+    """Say that a job cannot be deleted before it has finished."""
 
 
 class ModelUnavailable(PneumoScreenError):

@@ -11,8 +11,10 @@ from PIL import Image, UnidentifiedImageError
 
 from shared import dicom
 from shared.errors import FilmRejected, Rejection
+from shared.incoming import Incoming
+from shared.orientation import upright_size
 from shared.settings import MIB, Settings
-from shared.storage import Incoming, Store
+from shared.storage import Store
 
 ZIP_SIGNATURES: Final = (b"PK\x03\x04", b"PK\x05\x06")
 CHUNK: Final = 256 * 1024
@@ -75,7 +77,7 @@ def accept(chunks: Iterable[bytes], store: Store, settings: Settings) -> Film:
                     Rejection.TOO_LARGE,
                     f"The file is larger than {settings.max_film_bytes // MIB} MiB. Export the film at its own size.",
                 )
-        incoming.flush()
+        incoming.finish()
         film = _examine(incoming, settings)
         store.keep(incoming)
         return film
@@ -97,7 +99,7 @@ def refuse_unless_known(head: bytes) -> str:
 
 
 def _examine(incoming: Incoming, settings: Settings) -> Film:
-    with incoming.path.open("rb") as file:
+    with incoming.open() as file:
         expected = refuse_unless_known(file.read(_HEAD))
         width, height = _dimensions(incoming, expected)
     if width * height > settings.max_film_pixels:
@@ -115,13 +117,13 @@ def _examine(incoming: Incoming, settings: Settings) -> Film:
 
 
 def _dimensions(incoming: Incoming, expected: str) -> tuple[int, int]:
-    """Read an image's size from its header; no pixel is decoded."""
+    """Read an image's size, as it is shown, from its header; no pixel is decoded."""
     try:
         if expected == _DICOM:
-            with incoming.path.open("rb") as file:
+            with incoming.open() as file:
                 return dicom.read_size(file)
-        with Image.open(incoming.path, formats=(expected,)) as image:
-            return image.size
+        with incoming.open() as file, Image.open(file, formats=(expected,)) as image:
+            return upright_size(image, file)
     except FilmRejected:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

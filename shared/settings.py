@@ -4,6 +4,7 @@ import os
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -17,7 +18,7 @@ MIB = 1024 * 1024
 class Settings(BaseSettings):
     """Hold all settings; each is the environment variable PNEUMOSCREEN_ plus its name in capitals."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True)
 
     data_dir: Path = Field(Path("var"), description="Folder of the embedded database, image store and queue.")
     database_url: SecretStr | None = Field(
@@ -29,9 +30,37 @@ class Settings(BaseSettings):
     secret_key: SecretStr | None = Field(
         None, description="Signs sessions. Default: made once and kept in the data folder."
     )
-    store_dir: Path | None = Field(None, description="Folder of the image store. Default: store in the data folder.")
+    store_dir: Path | None = Field(
+        None,
+        description="Folder of the image store, or of films on their way to a bucket. Default: in the data folder.",
+    )
+    store_url: str | None = Field(
+        None,
+        pattern=r"^s3://[^/\s]+(/\S*)?$",
+        description="Bucket of the image store, s3://bucket/prefix. Default: a folder.",
+    )
+    store_endpoint: str | None = Field(
+        None, pattern=r"^https?://", description="Address of an S3-compatible object store. Default: that of Amazon."
+    )
+    store_region: str | None = Field(None, description="Region of the bucket. Default: what boto3 finds.")
+    store_access_key: SecretStr | None = Field(
+        None, description="Name of the key to the bucket. Default: what boto3 finds, such as the machine's role."
+    )
+    store_secret_key: SecretStr | None = Field(None, description="The secret to it.")
+    store_key: SecretStr | None = Field(
+        None, description="Encrypts the image store: 32 bytes in base64. Of several, the first encrypts and all read."
+    )
+    pseudonymise_names: bool = Field(
+        False, description="Replace the names of files, folders and jobs by pseudonyms before they are kept."
+    )
+    pseudonym_key: SecretStr | None = Field(
+        None, description="What pseudonyms are made with. Default: made from the key that signs sessions."
+    )
     samples_dir: Path | None = Field(None, description="Folder of synthetic sample films offered on an empty history.")
     models_dir: Path = Field(REPOSITORY / "models", description="Folder of model folders.")
+    graphs_dir: Path | None = Field(
+        None, description="Folder of graphs that quicken a worker's start. Default: graphs in the data folder."
+    )
     model: str = Field("compact-cnn", description="Name of the model that screens.")
     backend: Literal["auto", "openvino", "tensorflow"] = Field(
         "auto", description="What runs the network: auto takes TensorFlow where it sees a GPU, else OpenVINO."
@@ -48,16 +77,55 @@ class Settings(BaseSettings):
 
     batch_size: int = Field(32, ge=1, le=1024, description="Most films in one micro-batch.")
     interactive_films: int = Field(4, ge=0, description="A job of at most this many films goes before bulk jobs.")
+    max_backlog: int = Field(100_000, gt=0, description="Films that may wait; beyond it uploads are told to come back.")
+    interactive_reserve: int = Field(200, ge=0, description="Films of interactive jobs that may wait beyond that.")
+    min_free_bytes: int = Field(
+        1024 * MIB, ge=0, description="Room on the disks of store and SQLite below which no upload is taken."
+    )
     lease_seconds: float = Field(20.0, gt=0, description="How long a worker holds a film without a heartbeat.")
     sweep_seconds: float = Field(5.0, gt=0, description="How often leases are checked and waiting films rung for.")
     max_attempts: int = Field(3, ge=1, description="How often a film may lose its worker before it FAILS.")
 
+    stall_seconds: float = Field(
+        60.0, gt=0, description="How long films may wait for a worker that is there before it is called no progress."
+    )
     client_seconds: float = Field(60.0, gt=0, description="How long a client may leave a request hanging.")
     trusted_proxies: int = Field(0, ge=0, description="How many reverse proxies in front set X-Forwarded headers.")
+    allowed_hosts: str | None = Field(
+        None, description="Names that pages answer to, with commas between; .example.org takes all below. Default: any."
+    )
     session_hours: float = Field(12.0, gt=0, description="How long a sign-in lasts.")
-    sign_in_limit: str = Field("10 per minute", description="Sign-in attempts allowed per address.")
+    session_idle_minutes: float = Field(60.0, gt=0, description="How long a sign-in lasts without being used.")
+    sign_in_limit: str = Field("10 per minute", description="Refused sign-in attempts allowed per address.")
     upload_limit: str = Field("1200 per minute", description="Upload requests allowed per address.")
     secure_cookies: bool = Field(False, description="Send cookies over HTTPS only; set it behind TLS.")
+
+    oidc_issuer: str | None = Field(
+        None, description="Identity provider of single sign-on, as its discovery document names itself. Default: none."
+    )
+    oidc_client_id: str | None = Field(None, description="What the identity provider calls this installation.")
+    oidc_client_secret: SecretStr | None = Field(
+        None, description="Proves to the identity provider who asks. Default: none, a public client."
+    )
+    oidc_scopes: str = Field("openid profile", description="What is asked of the identity provider; openid is a must.")
+    oidc_label: str = Field("Single sign-on", min_length=1, max_length=64, description="Button on the sign-in page.")
+    oidc_contact: str = Field(
+        "an administrator of PneumoScreen", description="Whom to ask, as told to people whom single sign-on refuses."
+    )
+    oidc_create_accounts: bool = Field(
+        False, description="Whether people without an account get one at their first single sign-on."
+    )
+    oidc_name_claim: str = Field("preferred_username", description="Claim that names a new account.")
+    oidc_role_claim: str | None = Field(
+        None, description="Claim that holds roles or groups; a dot leads inside, as in realm_access.roles."
+    )
+    oidc_roles: dict[str, Literal["technician", "reader", "admin"]] = Field(
+        {}, description="Values of that claim and the role that each gives, as JSON; the first that fits counts."
+    )
+    oidc_default_role: Literal["technician", "reader"] | None = Field(
+        None, description="Role where none of the values fits. Default: such a person is refused."
+    )
+    oidc_seconds: float = Field(5.0, gt=0, description="How long the identity provider may take to answer.")
 
     @model_validator(mode="after")
     def _lease_outlasts_sweep(self) -> Self:
@@ -66,6 +134,25 @@ class Settings(BaseSettings):
                 f"{PREFIX}LEASE_SECONDS must be at least twice {PREFIX}SWEEP_SECONDS. "
                 f"Received: {self.lease_seconds} and {self.sweep_seconds}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _single_sign_on_is_whole(self) -> Self:
+        if self.oidc_issuer is None:
+            return self
+        place = urlsplit(self.oidc_issuer)
+        is_loopback = place.scheme == "http" and place.hostname in {"127.0.0.1", "localhost", "::1"}
+        gives_roles = bool(self.oidc_roles or self.oidc_default_role)
+        demands = {
+            "ISSUER must start with https:// (http:// on this machine)": place.scheme == "https" or is_loopback,
+            "CLIENT_ID must be set": bool(self.oidc_client_id),
+            "SCOPES must hold openid": "openid" in self.oidc_scopes.split(),
+            "ROLE_CLAIM and _ROLES must be set together": bool(self.oidc_role_claim) == bool(self.oidc_roles),
+            "CREATE_ACCOUNTS needs _ROLES or _DEFAULT_ROLE": gives_roles or not self.oidc_create_accounts,
+        }
+        unmet = "; ".join(f"{PREFIX}OIDC_{demand}" for demand, is_met in demands.items() if not is_met)
+        if unmet:
+            raise ValueError(f"Single sign-on cannot be used so: {unmet}. Received the issuer: {self.oidc_issuer}")
         return self
 
     @cached_property
@@ -79,6 +166,17 @@ class Settings(BaseSettings):
     def store(self) -> Path:
         """Name the folder of the image store."""
         return self.store_dir or self.data_dir / "store"
+
+    @cached_property
+    def hosts(self) -> tuple[str, ...]:
+        """List the names that pages answer to, IPv6 addresses without brackets; none where they answer to any."""
+        names = (name.strip().strip("[]").lower() for name in (self.allowed_hosts or "").split(","))
+        return tuple(name for name in names if name)
+
+    @property
+    def graphs(self) -> Path:
+        """Name the folder of graphs made from models."""
+        return self.graphs_dir or self.data_dir / "graphs"
 
     @property
     def model_dir(self) -> Path:

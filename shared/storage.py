@@ -1,66 +1,61 @@
 """The image store: films by content. A name that a user chose is shown, never used as a path."""
 
-import errno
-import hashlib
-import os
-import tempfile
+import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from shared.errors import StoreAway, StoreFull
+from shared.errors import FilmRejected, Rejection, StoreAway
+from shared.files import Files, FolderFiles
+from shared.incoming import FILMS, Incoming
+from shared.keyrecord import KeyRecord
+from shared.settings import Settings
 
-THUMBNAIL = "thumbnail"
+if TYPE_CHECKING:
+    from shared.encryption import Keyring, Sealer
 
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+log = logging.getLogger(__name__)
+
+THUMBNAIL: Final = "thumbnail"
+PREVIEW: Final = "preview"
+DERIVED: Final = (THUMBNAIL, PREVIEW)
+
+_SHA256_DIGITS: Final = 64
+_DIGITS: Final = frozenset("0123456789abcdef")
+_DAMAGED: Final = (
+    "The film's file in the image store is damaged or was changed, and is not used. Send the film again; "
+    "that replaces the file."
+)
 
 
-class Incoming:
-    """A film on its way in: a temporary file that is hashed while it is written."""
+@dataclass(frozen=True)
+class StoredFilm:
+    """One film of a listing."""
 
-    def __init__(self, file: BinaryIO, path: Path) -> None:
-        self._file = file
-        self._hash = hashlib.sha256()
-        self.path = path
-        self.size = 0
-
-    def write(self, data: bytes) -> None:
-        """Append bytes; raise StoreFull where the disk has no room."""
-        with _room():
-            self._file.write(data)
-        self._hash.update(data)
-        self.size += len(data)
-
-    def settle(self) -> None:
-        """Force the bytes to disk."""
-        with _room():
-            self._file.flush()
-            os.fsync(self._file.fileno())
-
-    def flush(self) -> None:
-        """Make the bytes readable by path."""
-        with _room():
-            self._file.flush()
-
-    @property
-    def sha256(self) -> str:
-        """Return the hash of what was written so far, in hexadecimal."""
-        return self._hash.hexdigest()
+    key: str
+    size: int
+    """In bytes, as kept."""
+    modified_at: datetime
+    """When it was last received: a film that comes again replaces its file."""
 
 
 class Store(Protocol):
-    """Keep films by the sha256 of their bytes, and small pictures derived from them."""
+    """Keep films by the sha256 of their bytes, and small pictures derived from them.
+
+    Every method raises StoreAway where the store cannot be reached or lacks a key, StoreFull where it has no room.
+    """
 
     def receive(self) -> AbstractContextManager[Incoming]:
         """Open a place to write one film to; what is not kept is gone when the context ends."""
 
     def keep(self, incoming: Incoming) -> str:
-        """Store a received film for good and return its key."""
+        """Store a received film for good and return its key; a film that is there already is replaced."""
 
     def get(self, key: str) -> bytes:
-        """Return a film's bytes; raise FileNotFoundError where there is none, StoreAway where there is no store."""
+        """Return a film's bytes; raise FileNotFoundError where there is none, FilmRejected where it is damaged."""
 
     def put_derived(self, key: str, kind: str, data: bytes) -> None:
         """Store a small picture made from a film."""
@@ -68,101 +63,188 @@ class Store(Protocol):
     def get_derived(self, key: str, kind: str) -> bytes:
         """Return a small picture; raise FileNotFoundError where there is none."""
 
+    def has(self, key: str, kind: str = FILMS) -> bool:
+        """Tell whether a film, or a picture derived from it, is there."""
 
-class FolderStore:
-    """A store in a folder: `films/ab/cd/<sha256>`, each file complete or absent."""
+    def films(self, kind: str = FILMS) -> Iterator[StoredFilm]:
+        """Yield every film, or its derived pictures, in any order; one that is being sealed anew may come twice."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self._incoming = root / "incoming"
-        with _room():
-            self._incoming.mkdir(parents=True, exist_ok=True)
+    def remove(self, key: str, before: datetime) -> bool:
+        """Remove a film and all that is derived from it unless it was kept since `before`; tell whether it is gone."""
 
-    @contextmanager
-    def receive(self) -> Iterator[Incoming]:
-        """Open a temporary file on the store's own disk, so that keeping it is a rename."""
-        with _room():
-            handle, name = tempfile.mkstemp(dir=self._incoming)
-        path = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                yield Incoming(file, path)
-        except OSError as error:
-            # Closing flushes, and so can be the moment in which the disk turns out to be full.
-            if error.errno in _NO_ROOM:
-                raise StoreFull(f"The image store in {self.root} has no room left.") from error
-            raise
-        finally:
-            path.unlink(missing_ok=True)
-
-    def keep(self, incoming: Incoming) -> str:
-        """Rename a received film into place; a film that is there already stays as it is."""
-        key = incoming.sha256
-        path = self._path("films", key)
-        if path.exists():
-            return key
-        incoming.settle()
-        with _room():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            incoming.path.replace(path)
-            _sync_folder(path.parent)
-        return key
-
-    def get(self, key: str) -> bytes:
-        """Read a film; raise StoreAway where not this film but the store is missing."""
-        try:
-            return self._path("films", key).read_bytes()
-        except FileNotFoundError:
-            if (self.root / "films").is_dir():
-                raise
-            raise StoreAway(f"The image store in {self.root} is not there.") from None
-        except OSError as error:
-            raise StoreAway(f"The image store in {self.root} cannot be read: {error.strerror}.") from error
+    def check(self) -> None:
+        """Raise StoreAway or StoreFull where no film could be kept now."""
 
     def remove_unfinished(self, before: datetime) -> int:
         """Remove what a killed process left half received, and return how many files."""
-        old = [path for path in self._incoming.iterdir() if path.stat().st_mtime < before.timestamp()]
-        for path in old:
-            path.unlink(missing_ok=True)
-        return len(old)
+
+
+class FilmStore:
+    """A store in any kind of files: `films/ab/cd/<name>`, each complete or absent.
+
+    The name is the film's sha256, or in an encrypted store what only its keys can tell from it. An encrypted store also
+    reads files that it held before it was encrypted.
+    """
+
+    def __init__(self, files: Files, keyring: "Keyring | None" = None) -> None:
+        self.files = files
+        self.keyring = keyring
+        self.key_record = KeyRecord(files, keyring)
+
+    @contextmanager
+    def receive(self) -> Iterator[Incoming]:
+        """Open a temporary file on this machine."""
+        self.key_record.settle()
+        with self.files.receive() as file:
+            yield Incoming(file, self._make_sealer())
+
+    def keep(self, incoming: Incoming) -> str:
+        """Put a received film into place, also over itself: that mends a damaged file and shows that it is in use."""
+        key = incoming.sha256
+        incoming.finish()
+        self.files.keep(incoming.file, place_of(FILMS, self.names(key)[0]))
+        return key
+
+    def get(self, key: str) -> bytes:
+        """Read a film."""
+        from_files = self._look(FILMS, key)
+        if from_files is not None:
+            return from_files
+        if not self.files.has(FILMS):
+            raise StoreAway(f"{self.files} is not there.")
+        self.key_record.refuse_unknown()
+        raise FileNotFoundError(f"There is no film {key} in the image store.")
 
     def put_derived(self, key: str, kind: str, data: bytes) -> None:
         """Write a derived picture; it can be made again, so it is not forced to disk."""
-        path = self._path(kind, key)
-        with _room():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self._incoming)
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(data)
-                Path(name).replace(path)
-            finally:
-                Path(name).unlink(missing_ok=True)
+        self.key_record.settle()
+        self.files.write(place_of(kind, self.names(key)[0]), self.seal(data, kind, key))
 
     def get_derived(self, key: str, kind: str) -> bytes:
-        """Read a derived picture."""
-        return self._path(kind, key).read_bytes()
+        """Read a derived picture; one that is damaged is as good as none."""
+        try:
+            data = self._look(kind, key)
+        except FilmRejected as error:
+            log.warning("A %s is damaged and left out.", kind)
+            raise FileNotFoundError(f"The {kind} of {key} is damaged.") from error
+        if data is None:
+            raise FileNotFoundError(f"There is no {kind} of {key}.")
+        return data
 
-    def _path(self, kind: str, key: str) -> Path:
-        if len(key) != hashlib.sha256().digest_size * 2 or not set(key) <= set("0123456789abcdef"):
+    def has(self, key: str, kind: str = FILMS) -> bool:
+        """Look for each of a film's names."""
+        return any(self.files.holds(place_of(kind, name)) for name in self.names(key))
+
+    def films(self, kind: str = FILMS) -> Iterator[StoredFilm]:
+        """List the films; a name that none of the keys made is left out and counted in the log."""
+        unknown = 0
+        for found in self.files.list(kind):
+            key = self.key_of(found.path)
+            if key is None:
+                unknown += 1
+            else:
+                yield StoredFilm(key, found.size, found.modified_at)
+        if unknown:
+            log.warning("%d files of the image store have names that none of its keys made.", unknown)
+
+    def remove(self, key: str, before: datetime) -> bool:
+        """Remove a film, then its pictures; `films` lists the pictures that a break leaves."""
+        if not all(self.files.remove_older(place_of(FILMS, name), before) for name in self.names(key)):
+            return False
+        for kind in DERIVED:
+            for name in self.names(key):
+                self.files.remove(place_of(kind, name))
+        return True
+
+    def check(self) -> None:
+        """Try the files, and see that all keys are at hand."""
+        self.files.check()
+        self.key_record.refuse_unknown()
+
+    def remove_unfinished(self, before: datetime) -> int:
+        """Remove old temporary files."""
+        return self.files.remove_unfinished(before)
+
+    def key_of(self, path: str) -> str | None:
+        """Return the key of the film that a file belongs to; None where that cannot be told."""
+        name = path.rsplit("/", 1)[-1]
+        if is_key(name):
+            return name
+        return self.keyring.sha256_of(name) if self.keyring else None
+
+    def seal(self, data: bytes, kind: str, key: str) -> bytes:
+        """Return a file's bytes as they are kept."""
+        if self.keyring is None:
+            return data
+        from shared.encryption import seal  # noqa: PLC0415  # only an encrypted store loads it
+
+        return seal(self.keyring.first, data, f"{kind}/{key}")
+
+    def unseal(self, path: str, data: bytes, kind: str, key: str) -> bytes:
+        """Return a file's bytes as they came in; raise FilmRejected where it is damaged."""
+        if is_key(path.rsplit("/", 1)[-1]) or self.keyring is None:
+            return data
+        from shared.encryption import SealBroken  # noqa: PLC0415  # only an encrypted store loads it
+
+        try:
+            return self.keyring.unseal(data, f"{kind}/{key}")
+        except SealBroken as error:
+            raise FilmRejected(Rejection.FILM_DAMAGED, _DAMAGED) from error
+
+    def names(self, key: str) -> list[str]:
+        """Return the names that a film's files may have; the first is the one that is given now."""
+        if not is_key(key):
             raise ValueError(f"A key is a sha256 in hexadecimal. Received: {key!r}")
-        return self.root / kind / key[:2] / key[2:4] / key
+        return [*self.keyring.names(key), key] if self.keyring else [key]
+
+    def _look(self, kind: str, key: str) -> bytes | None:
+        # Twice in an encrypted store: sealing anew may move a file from a later name to an earlier one in between.
+        for path in [place_of(kind, name) for name in self.names(key)] * (2 if self.keyring else 1):
+            try:
+                data = self.files.read(path)
+            except FileNotFoundError:
+                continue
+            return self.unseal(path, data, kind, key)
+        return None
+
+    def _make_sealer(self) -> "Sealer | None":
+        if self.keyring is None:
+            return None
+        from shared.encryption import Sealer  # noqa: PLC0415  # only an encrypted store loads it
+
+        return Sealer(self.keyring.first)
 
 
-@contextmanager
-def _room() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _NO_ROOM:
-            raise StoreFull("The image store has no room left. Free disk space and send the films again.") from error
-        raise
+class FolderStore(FilmStore):
+    """A store in a folder of this machine or of a network share."""
+
+    def __init__(self, root: Path, keyring: "Keyring | None" = None) -> None:
+        super().__init__(FolderFiles(root), keyring)
+        self.root = root
 
 
-def _sync_folder(path: Path) -> None:
-    """Force a rename to disk."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def open_store(settings: Settings) -> FilmStore:
+    """Open the store of the settings: a folder or a bucket, encrypted where there is a key.
+
+    Raises StoreMisconfigured where a setting of it cannot be used. One that is away is opened, and says so when used.
+    """
+    keyring = None
+    if settings.store_key is not None:
+        from shared.encryption import read_keyring  # noqa: PLC0415  # only an encrypted store loads it
+
+        keyring = read_keyring(settings.store_key.get_secret_value())
+    if settings.store_url is None:
+        return FolderStore(settings.store, keyring)
+    from shared.bucket import BucketFiles  # noqa: PLC0415  # boto3 takes half a second and 30 MB
+
+    return FilmStore(BucketFiles(settings), keyring)
+
+
+def place_of(kind: str, name: str) -> str:
+    """Return the path of a file: at most 65,536 folders of a kind, so that none grows long."""
+    return f"{kind}/{name[:2]}/{name[2:4]}/{name}"
+
+
+def is_key(name: str) -> bool:
+    """Tell a sha256 in hexadecimal from the name of a sealed file, which is longer, and from anything else."""
+    return len(name) == _SHA256_DIGITS and set(name) <= _DIGITS

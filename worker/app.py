@@ -9,11 +9,12 @@ from typing import Any
 
 from celery.signals import setup_logging, worker_init, worker_process_init, worker_process_shutdown
 
-from shared.errors import ModelUnavailable
+from shared.errors import ModelUnavailable, StoreMisconfigured
 from shared.logs import configure_logging
 from shared.modelfolder import read_spec, verify_weights
 from shared.queue import make_celery
 from shared.settings import load_settings
+from shared.storage import open_store
 from worker import process
 
 log = logging.getLogger(__name__)
@@ -32,10 +33,11 @@ def _configure_logging(**_: Any) -> None:
 
 
 @worker_init.connect
-def _refuse_a_wrong_model(**_: Any) -> None:
+def _refuse_to_start_in_vain(**_: Any) -> None:
     try:
         verify_weights(settings.model_dir, read_spec(settings.model_dir))
-    except ModelUnavailable as error:
+        open_store(settings)
+    except (ModelUnavailable, StoreMisconfigured) as error:
         log.critical("The worker does not start. %s", error)
         sys.exit(EX_CONFIG)
 

@@ -4,13 +4,14 @@ import logging
 import os
 import socket
 import threading
+import time
 from dataclasses import dataclass
 
 from shared.db import Database
 from shared.errors import BrokerAway
 from shared.presence import BEAT_SECONDS, Presence
 from shared.settings import Settings
-from shared.storage import FolderStore
+from shared.storage import open_store
 from worker.model import load_classifier
 from worker.screening import Screener
 
@@ -22,6 +23,8 @@ class WorkerProcess:
     """The resources of this process."""
 
     name: str
+    model: str
+    """Version of what is loaded, so that pages can tell which films no worker serves."""
     database: Database
     screener: Screener
     presence: Presence
@@ -36,8 +39,9 @@ def start(settings: Settings) -> None:
     global _current  # noqa: PLW0603  # Celery gives tasks no other place for what a process holds
     name = f"{socket.gethostname()}:{os.getpid()}"
     database = Database(settings.database)
-    screener = Screener(settings, database, FolderStore(settings.store), load_classifier(settings), name)
-    _current = WorkerProcess(name, database, screener, Presence(settings), threading.Event())
+    classifier = load_classifier(settings)
+    screener = Screener(settings, database, open_store(settings), classifier, name)
+    _current = WorkerProcess(name, classifier.spec.version, database, screener, Presence(settings), threading.Event())
     threading.Thread(target=_announce, args=(_current,), daemon=True).start()
     log.info("Worker %s is ready.", name)
 
@@ -63,9 +67,10 @@ def stop() -> None:
 
 
 def _announce(held: WorkerProcess) -> None:
+    began = time.monotonic()
     while True:
         try:
-            held.presence.announce(held.name)
+            held.presence.announce(held.name, held.model, time.monotonic() - began)
         except BrokerAway as error:
             log.warning("%s The worker tries again.", error)
         if held.stopped.wait(BEAT_SECONDS):

@@ -5,7 +5,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +18,7 @@ from shared.leases import Claim, ClaimedFilm, Outcome
 from shared.preprocess import decode, fit, thumbnail
 from shared.settings import Settings
 from shared.storage import THUMBNAIL, Store
-from worker.model import Answers, Classifier
+from worker.classifier import Answers, Classifier
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +120,7 @@ class Screener:
         try:
             data = self._store.get(film.sha256)
         except FileNotFoundError as error:
+            self._refuse_wrong_store()
             raise FilmRejected(
                 Rejection.FILM_MISSING, "The film is no longer in the image store. Send it again."
             ) from error
@@ -130,6 +131,11 @@ class Screener:
             # The answer matters more than its picture; the page shows a placeholder.
             log.warning("The store has no room for thumbnails.")
         return fit(image, spec)
+
+    def _refuse_wrong_store(self) -> None:
+        """Raise StoreAway where no store is there, only a folder that was made while a network share was away."""
+        with suppress(StoreFull):
+            self._store.check()
 
     def _predict(self, inputs: dict[uuid.UUID, np.ndarray], films: Sequence[ClaimedFilm]) -> dict[uuid.UUID, Outcome]:
         if not inputs:

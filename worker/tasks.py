@@ -4,7 +4,7 @@ import logging
 from typing import Final
 
 from shared.errors import StoreAway
-from shared.queue import SCREEN_BATCH, CeleryDoorbell
+from shared.queue import SCREEN_BATCH, CeleryDoorbell, ring_or_wait
 from worker import process
 from worker.app import app, settings
 
@@ -20,12 +20,11 @@ _doorbell = CeleryDoorbell(app, settings.batch_size)
 def screen_batch() -> None:
     """Screen what waits; ring again where the time ran out before the films did.
 
-    Where the image store is away the ticket ends, and the sweep rings again in a few seconds.
+    Where the image store or Redis is away the ticket ends, and the sweep rings again in a few seconds.
     """
     try:
         films_wait = process.current().screener.drain(TICKET_WORK_SECONDS)
     except StoreAway as error:
         log.error("%s The films wait.", error)  # noqa: TRY400  # the message says it all
         return
-    if films_wait:
-        _doorbell.ring(1)
+    ring_or_wait(_doorbell, int(films_wait))

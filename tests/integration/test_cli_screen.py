@@ -21,6 +21,7 @@ from sqlalchemy import func, select
 from cli.client import Api
 from cli.films import collect
 from cli.main import main
+from cli.patience import GaveUp
 from cli.processes import web_command
 from cli.progress import Silence
 from cli.screen import Run
@@ -235,6 +236,38 @@ def test_the_pages_are_killed_in_the_middle_and_nothing_is_lost_or_doubled(stack
     assert {r.status for r in results} == {"DONE"}
     assert stack.screenings() == 100
     assert any("does not answer" in note for note in display.notes)
+
+
+def test_a_full_queue_is_waited_for_and_every_film_arrives(stack: Stack) -> None:
+    for number in range(90):
+        Path("films", f"{number:03}.jpg").write_bytes(encode(draw(number, (96, 80))))
+    stack.start(MAX_BACKLOG="30", INTERACTIVE_RESERVE="0")
+    # Nothing is screened at first, so that the queue fills; the server then asks for 30 s, which nobody has to sleep.
+    notes: list[str] = []
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        if not waits:
+            stack.work()
+        waits.append(seconds)
+        time.sleep(0.2)
+
+    with Api(stack.url, stack.token, patience=5, note=notes.append, sleep=sleep) as api:
+        results = Run(api, Silence()).screen(collect(["films"]), name="films")
+    assert [r.file for r in results] == [f"films/{number:03}.jpg" for number in range(90)]
+    assert {r.status for r in results} == {"DONE"}
+    assert stack.screenings() == 90
+    assert waits[0] == 30, "longer than the patience for a server that is away"
+    assert len(notes) == 1, "said once a minute"
+    assert notes[0].startswith("The queue is full. ")
+    assert "Sending goes on by itself at " in notes[0]
+
+
+def test_a_low_disk_ends_the_patience_with_the_reason(stack: Stack) -> None:
+    Path("films", "a.jpg").write_bytes(encode(draw(1)))
+    stack.start(MIN_FREE_BYTES=str(1 << 50))
+    with Api(stack.url, stack.token, patience=50) as api, pytest.raises(GaveUp, match="of its disk free"):
+        Run(api, Silence()).screen(collect(["films"]), name="films")
 
 
 def test_a_file_over_the_request_limit_is_a_row_and_the_rest_goes_on(stack: Stack) -> None:

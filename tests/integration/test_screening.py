@@ -19,7 +19,7 @@ from shared.states import State
 from shared.storage import THUMBNAIL, FolderStore
 from shared.tables import Prediction, Priority, Screening, Source, User
 from tests.conftest import draw, encode
-from worker.model import Answers
+from worker.classifier import Answers
 from worker.screening import Screener
 
 
@@ -190,6 +190,19 @@ def test_a_store_that_is_away_costs_no_film_an_attempt(screener, submit, databas
         screener.drain(30)
     assert {(row.state, row.attempts) for row in rows(database, job_id)} == {(State.QUEUED, 0)}
     (store.root / "away").rename(store.root / "films")
+    screener.drain(30)
+    assert {row.state for row in rows(database, job_id)} == {State.DONE}
+
+
+def test_a_folder_made_beneath_a_store_that_is_away_rejects_no_film(screener, submit, database, store) -> None:
+    job_id = submit(encode(draw(0)))
+    away = store.root.rename(store.root.with_name("away"))
+    (store.root / "films").mkdir(parents=True)
+    with pytest.raises(StoreAway):
+        screener.drain(30)
+    assert {(row.state, row.attempts) for row in rows(database, job_id)} == {(State.QUEUED, 0)}
+    store.root.rename(store.root.with_name("beneath"))
+    away.rename(store.root)
     screener.drain(30)
     assert {row.state for row in rows(database, job_id)} == {State.DONE}
 

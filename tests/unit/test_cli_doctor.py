@@ -14,6 +14,7 @@ from cli.doctor import GIB, Finding, Level
 from cli.main import main
 from migrations.schema import newest, upgrade
 from shared.db import Base, Database
+from shared.encryption import new_key
 from shared.modelfolder import SPEC_FILE, WEIGHTS_FILE
 from shared.modelspec import ModelSpec
 from shared.settings import Settings
@@ -105,6 +106,16 @@ def test_the_redis_that_is_set(made: Made, redis_url: str, tmp_path: Path) -> No
     away = made(redis_url=SecretStr(f"unix://{tmp_path / 'none.sock'}"))
     see(Level.FAIL, doctor.check_redis(away, 1), "did not answer", "PNEUMOSCREEN_REDIS_URL")
     see(Level.FAIL, doctor.check_redis(made(redis_url=SecretStr("nonsense")), 1), "", "PNEUMOSCREEN_REDIS_URL")
+
+
+def test_the_store(made: Made, tmp_path: Path) -> None:
+    see(Level.OK, doctor.check_store(made(), 1), "not made yet", "serve")
+    (tmp_path / "data" / "store").mkdir(parents=True)
+    see(Level.OK, doctor.check_store(made(), 1), "not encrypted")
+    see(Level.OK, doctor.check_store(made(store_key=SecretStr(new_key())), 1), ", encrypted")
+    see(Level.FAIL, doctor.check_store(made(store_key=SecretStr("short")), 1), "", "PNEUMOSCREEN_STORE")
+    (tmp_path / "file").write_text("no folder")
+    see(Level.FAIL, doctor.check_store(made(store_dir=tmp_path / "file"), 1), "cannot be used", "PNEUMOSCREEN_STORE")
 
 
 def test_the_model(made: Made, tmp_path: Path, spec: ModelSpec) -> None:

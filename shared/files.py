@@ -1,0 +1,244 @@
+"""Where the image store keeps its files: by path, each complete or absent. Here in a folder; in S3 `shared.objects`."""
+
+import errno
+import fcntl
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO, Final, Protocol
+
+from shared.errors import StoreAway, StoreFull
+
+log = logging.getLogger(__name__)
+
+INCOMING: Final = "incoming"
+
+_NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@dataclass(frozen=True)
+class Found:
+    """One file of a listing."""
+
+    path: str
+    size: int
+    """In bytes, as kept: more than the film's own where the store is encrypted."""
+    modified_at: datetime
+
+
+class Files(Protocol):
+    """Keep files by path; raise StoreAway where the place cannot be reached, StoreFull where it is full."""
+
+    def receive(self) -> AbstractContextManager[BinaryIO]:
+        """Open a temporary file on this machine, to write and to read; it is gone when the context ends."""
+
+    def keep(self, file: BinaryIO, path: str) -> None:
+        """Put a received file in its place for good; one that is there is replaced."""
+
+    def write(self, path: str, data: bytes) -> None:
+        """Write a small file that can be made again."""
+
+    def read(self, path: str) -> bytes:
+        """Return a file's bytes; raise FileNotFoundError where there is none."""
+
+    def has(self, folder: str) -> bool:
+        """Say whether a folder that once held a file is there; False where a disk is not mounted."""
+
+    def holds(self, path: str) -> bool:
+        """Say whether a file is there."""
+
+    def remove(self, path: str) -> None:
+        """Remove a file; one that is not there is no error."""
+
+    def remove_older(self, path: str, before: datetime) -> bool:
+        """Remove a file unless it was kept since `before`, and tell whether it is gone.
+
+        Looking and removing are one step: a `keep` at this moment either saves the file or comes after and is whole.
+        """
+
+    def list(self, folder: str) -> Iterator[Found]:
+        """Yield the files under a folder, in any order."""
+
+    def check(self) -> None:
+        """Write something, to see that a film could be kept."""
+
+    def remove_unfinished(self, before: datetime) -> int:
+        """Remove what a killed process left half received, and return how many files."""
+
+
+def reopen(file: BinaryIO) -> BinaryIO:
+    """Open an open file once more, from its start; closing it leaves the first one open."""
+    again = os.fdopen(os.dup(file.fileno()), "rb")
+    again.seek(0)
+    return again
+
+
+@contextmanager
+def room() -> Iterator[None]:
+    """Turn a disk without room into StoreFull."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise StoreFull("The image store has no room left. Free disk space and send the films again.") from error
+        raise
+
+
+@contextmanager
+def reached(place: str) -> Iterator[None]:
+    """Turn a disk without room into StoreFull, and one that fails otherwise into StoreAway."""
+    try:
+        with room():
+            yield
+    except OSError as error:
+        raise StoreAway(f"{place} cannot be used: {error.strerror}.") from error
+
+
+class FolderFiles:
+    """Files in a folder of this machine or of a network share."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._incoming = root / INCOMING
+        try:
+            with reached(str(self)):
+                self._incoming.mkdir(parents=True, exist_ok=True)
+        except (StoreAway, StoreFull) as error:
+            # Whoever uses it hears of it, until it is back; a process that has not started could not.
+            log.warning("%s", error)
+
+    def __str__(self) -> str:
+        return f"The image store in {self.root}"
+
+    @contextmanager
+    def receive(self) -> Iterator[BinaryIO]:
+        """Open a temporary file on the store's own disk, so that keeping it is a rename."""
+        with reached(str(self)):
+            handle, name = tempfile.mkstemp(dir=self._incoming)
+        try:
+            # Closing flushes, and so can be the moment in which the disk turns out to be full.
+            with room(), Path(name).open("w+b") as file:
+                os.close(handle)
+                yield file
+        finally:
+            Path(name).unlink(missing_ok=True)
+
+    def keep(self, file: BinaryIO, path: str) -> None:
+        """Force a received file to disk and rename it into place."""
+        place = self.root / path
+        with reached(str(self)):
+            file.flush()
+            os.fsync(file.fileno())
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with _held(place, fcntl.LOCK_SH):
+                Path(file.name).replace(place)
+            _sync_folder(place.parent)
+
+    def write(self, path: str, data: bytes) -> None:
+        """Write a file under a temporary name and rename it; it is not forced to disk."""
+        place = self.root / path
+        with reached(str(self)), self.receive() as file:
+            file.write(data)
+            file.flush()
+            place.parent.mkdir(parents=True, exist_ok=True)
+            Path(file.name).replace(place)
+
+    def read(self, path: str) -> bytes:
+        """Read a file."""
+        try:
+            return (self.root / path).read_bytes()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise StoreAway(f"{self} cannot be read: {error.strerror}.") from error
+
+    def has(self, folder: str) -> bool:
+        """Look for a folder."""
+        return (self.root / folder).is_dir()
+
+    def holds(self, path: str) -> bool:
+        """Look for a file."""
+        with reached(str(self)):
+            return (self.root / path).is_file()
+
+    def remove(self, path: str) -> None:
+        """Unlink a file."""
+        with reached(str(self)):
+            (self.root / path).unlink(missing_ok=True)
+
+    def remove_older(self, path: str, before: datetime) -> bool:
+        """Unlink an old file while it is locked; `keep` waits for the lock before it replaces one."""
+        place = self.root / path
+        with reached(str(self)), _held(place, fcntl.LOCK_EX) as status:
+            if status is None:
+                return True
+            if status.st_mtime >= before.timestamp():
+                return False
+            place.unlink()
+        return True
+
+    def list(self, folder: str) -> Iterator[Found]:
+        """Walk a folder; what vanishes meanwhile is left out."""
+        for place, _folders, names in os.walk(self.root / folder):
+            for name in names:
+                path = Path(place, name)
+                try:
+                    status = path.stat()
+                except FileNotFoundError:
+                    continue
+                at = datetime.fromtimestamp(status.st_mtime, UTC)
+                yield Found(path.relative_to(self.root).as_posix(), status.st_size, at)
+
+    def check(self) -> None:
+        """Write one byte beside the films on their way in."""
+        with reached(str(self)), tempfile.TemporaryFile(dir=self._incoming) as file:
+            file.write(b"0")
+            file.flush()
+
+    def remove_unfinished(self, before: datetime) -> int:
+        """Remove old temporary files."""
+        with reached(str(self)):
+            old = [path for path in self._incoming.iterdir() if path.stat().st_mtime < before.timestamp()]
+            for path in old:
+                path.unlink(missing_ok=True)
+        return len(old)
+
+
+@contextmanager
+def _held(path: Path, how: int) -> Iterator[os.stat_result | None]:
+    """Lock a file, shared or for one alone, and give its status; None where there is no such file."""
+    while True:
+        try:
+            # A network share locks for one alone only what is open for writing (flock(2), NFS details).
+            file = path.open("rb" if how == fcntl.LOCK_SH else "r+b")
+        except FileNotFoundError:
+            yield None
+            return
+        with file:
+            fcntl.flock(file, how)
+            status = os.fstat(file.fileno())
+            if _is_still(path, status):
+                yield status
+                return
+
+
+def _is_still(path: Path, status: os.stat_result) -> bool:
+    """Tell whether a path still leads to the file that was opened: who waits for a lock may wait for its end."""
+    try:
+        return os.path.samestat(path.stat(), status)
+    except FileNotFoundError:
+        return False
+
+
+def _sync_folder(path: Path) -> None:
+    """Force a rename to disk."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

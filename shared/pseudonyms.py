@@ -1,0 +1,54 @@
+"""Pseudonyms for names: the same name gets the same one, and without the key nothing leads back."""
+
+import hashlib
+import hmac
+import re
+from pathlib import PurePosixPath
+from typing import Final
+
+from shared.settings import Settings
+
+# What a file is called behind its dot may be a name too, so only these stay.
+SUFFIXES: Final = {".bmp", ".dcm", ".dicom", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp", ".zip"}
+
+_DIGITS: Final = 20  # 80 bits: two of a thousand million names share one with a chance of 1 in 2 million
+_PSEUDONYM: Final = re.compile(rf"[0-9a-f]{{{_DIGITS}}}")
+
+
+def conceal(name: str, settings: Settings) -> str:
+    """Return a name as it may be kept: itself, or where the settings ask for it a pseudonym for each part of the path.
+
+    A pseudonym is the first 80 bits of HMAC-SHA256 (RFC 2104) of the part, in hexadecimal, and the part's ending where
+    that is one of SUFFIXES.
+    """
+    if not settings.pseudonymise_names:
+        return name
+    key = _key(settings)
+    return "/".join(_pseudonym(part, key) for part in name.replace("\\", "/").split("/") if part)
+
+
+def may_stand_for(pseudonym: str, name: str) -> bool:
+    """Say whether one name could be another's pseudonym, as far as that shows without the key."""
+    parts = [part for part in name.replace("\\", "/").split("/") if part]
+    found = pseudonym.split("/")
+    return len(parts) == len(found) and all(
+        _PSEUDONYM.fullmatch(it.removesuffix(_suffix(part))) is not None and it.endswith(_suffix(part))
+        for it, part in zip(found, parts, strict=True)
+    )
+
+
+def _pseudonym(part: str, key: bytes) -> str:
+    return hmac.new(key, part.encode(errors="surrogatepass"), hashlib.sha256).hexdigest()[:_DIGITS] + _suffix(part)
+
+
+def _suffix(part: str) -> str:
+    suffix = PurePosixPath(part).suffix.lower()
+    return suffix if suffix in SUFFIXES else ""
+
+
+def _key(settings: Settings) -> bytes:
+    if settings.pseudonym_key is not None:
+        return settings.pseudonym_key.get_secret_value().encode()
+    secret = settings.secret_key.get_secret_value() if settings.secret_key else ""
+    # Not the signing key itself: what is made for one purpose must not be of use for another.
+    return hmac.new(secret.encode(), b"pneumoscreen pseudonyms v1", hashlib.sha256).digest()

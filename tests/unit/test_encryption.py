@@ -1,0 +1,285 @@
+"""Encryption at rest: nothing to read without the key, nothing changed unnoticed, nothing lost on the way."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import settings as limits
+from hypothesis import strategies as st
+
+from cli.main import main
+from shared.db import now
+from shared.encryption import (
+    CHUNK,
+    HEADER_BYTES,
+    TAG_BYTES,
+    Keyring,
+    MasterKey,
+    SealBroken,
+    new_key,
+    read_keyring,
+    seal,
+)
+from shared.errors import FilmRejected, Rejection, StoreAway
+from shared.resealing import Seal, seal_anew
+from shared.storage import PREVIEW, THUMBNAIL, FolderStore
+
+SECRET = b"SECRET-" * 10_000
+PLACE = "films/x"
+OLD, NEW = new_key(), new_key()
+
+
+def keep(store: FolderStore, data: bytes) -> str:
+    with store.receive() as incoming:
+        incoming.write(data)
+        return store.keep(incoming)
+
+
+def open_with(root: Path, *keys: str) -> FolderStore:
+    return FolderStore(root, read_keyring(" ".join(keys)) if keys else None)
+
+
+def file_of(store: FolderStore, key: str, kind: str = "films") -> Path:
+    """The one file that a film, or a picture of it, is in."""
+    (path,) = [store.root / found.path for found in store.files.list(kind) if store.key_of(found.path) == key]
+    return path
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+# ---------------------------------------------------------------- one file
+
+
+@limits(deadline=None, max_examples=40)
+@given(data=st.data(), size=st.sampled_from([0, 1, 100, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 2 * CHUNK + 7]))
+def test_no_byte_can_be_changed_added_or_cut_off(data: st.DataObject, size: int) -> None:
+    key = MasterKey(os.urandom(32))
+    keyring, plain = Keyring([key]), os.urandom(size)
+    sealed = seal(key, plain, PLACE)
+    assert keyring.unseal(sealed, PLACE) == plain
+    at = data.draw(st.integers(0, len(sealed) - 1))
+    changed = bytearray(sealed)
+    changed[at] ^= data.draw(st.integers(1, 255))
+    for broken in (bytes(changed), sealed[:at], sealed + b"\0", sealed[:at] + sealed[at + 1 :]):
+        with pytest.raises(SealBroken):
+            keyring.unseal(broken, PLACE)
+
+
+def test_chunks_cannot_change_places_and_files_neither() -> None:
+    key = MasterKey(os.urandom(32))
+    sealed = seal(key, bytes(3 * CHUNK), PLACE)
+    step = CHUNK + TAG_BYTES
+    head, first, second, last = (
+        sealed[:HEADER_BYTES],
+        sealed[HEADER_BYTES:][:step],
+        sealed[HEADER_BYTES + step :][:step],
+        sealed[HEADER_BYTES + 2 * step :],
+    )
+    for broken in (head + second + first + last, head + first + last, head + first + second):
+        with pytest.raises(SealBroken):
+            Keyring([key]).unseal(broken, PLACE)
+    with pytest.raises(SealBroken):
+        Keyring([key]).unseal(sealed, "films/y")
+
+
+def test_the_same_film_never_looks_the_same() -> None:
+    key = MasterKey(os.urandom(32))
+    assert seal(key, b"film", PLACE)[-20:] != seal(key, b"film", PLACE)[-20:]
+
+
+# ---------------------------------------------------------------- a store
+
+
+def test_neither_films_nor_pictures_nor_hashes_stand_on_disk_in_the_clear(root: Path) -> None:
+    store = open_with(root, NEW)
+    with store.receive() as incoming:
+        incoming.write(SECRET)
+        incoming.finish()
+        on_its_way = next((root / "incoming").iterdir()).read_bytes()
+        key = store.keep(incoming)
+    store.put_derived(key, THUMBNAIL, SECRET)
+    everything = [path for path in root.rglob("*") if path.is_file()]
+    assert len(everything) == 3, "a film, a thumbnail, the record of keys"
+    assert not any(SECRET[:70] in data for data in [on_its_way, *[path.read_bytes() for path in everything]])
+    assert not any(key in str(path) for path in everything)
+    assert key.encode() not in (root / "keys.json").read_bytes()
+
+
+@pytest.mark.parametrize("change", ["flipped", "cut", "emptied", "exchanged", "plain"])
+def test_a_film_that_was_tampered_with_is_rejected_and_mended_by_sending_it_again(root: Path, change: str) -> None:
+    store = open_with(root, NEW)
+    key, other = keep(store, SECRET), keep(store, b"other")
+    path, sealed = file_of(store, key), file_of(store, key).read_bytes()
+    path.write_bytes(
+        {
+            "flipped": sealed[:-30] + bytes([sealed[-30] ^ 1]) + sealed[-29:],
+            "cut": sealed[: HEADER_BYTES + CHUNK + TAG_BYTES],
+            "emptied": b"",
+            "exchanged": file_of(store, other).read_bytes(),
+            "plain": SECRET,
+        }[change]
+    )
+    with pytest.raises(FilmRejected, match="Send the film again") as rejected:
+        store.get(key)
+    assert rejected.value.code is Rejection.FILM_DAMAGED
+    assert store.get(other) == b"other"
+    keep(store, SECRET)
+    assert store.get(key) == SECRET
+
+
+def test_a_damaged_picture_is_as_good_as_none(root: Path) -> None:
+    store = open_with(root, NEW)
+    key = keep(store, SECRET)
+    store.put_derived(key, THUMBNAIL, b"small")
+    store.put_derived(key, PREVIEW, b"large")
+    file_of(store, key, THUMBNAIL).write_bytes(file_of(store, key, PREVIEW).read_bytes())
+    with pytest.raises(FileNotFoundError):
+        store.get_derived(key, THUMBNAIL)
+
+
+@pytest.mark.parametrize("keys", [(), (OLD,)], ids=["no key", "another key"])
+def test_without_its_key_a_store_is_away_and_no_film_is_blamed(root: Path, keys: tuple[str, ...]) -> None:
+    key = keep(open_with(root, NEW), SECRET)
+    stranger = open_with(root, *keys)
+    for use in (lambda: stranger.get(key), lambda: keep(stranger, b"x"), stranger.check):
+        with pytest.raises(StoreAway, match="STORE_KEY does not hold"):
+            use()
+    assert len([path for path in root.rglob("*") if path.is_file()]) == 2, "nothing was written"
+
+
+# ---------------------------------------------------------------- sealing anew
+
+
+def fill(store: FolderStore) -> dict[str, bytes]:
+    films = {keep(store, data): data for data in (b"one", b"two", SECRET)}
+    for key in films:
+        store.put_derived(key, THUMBNAIL, b"small")
+    return films
+
+
+def holds(store: FolderStore, films: dict[str, bytes]) -> bool:
+    return all(store.get(key) == data and store.get_derived(key, THUMBNAIL) == b"small" for key, data in films.items())
+
+
+def key_ids(root: Path) -> list[str]:
+    return list(json.loads((root / "keys.json").read_text())["keys"])
+
+
+@pytest.mark.parametrize("before", [(), (OLD,)], ids=["not encrypted", "another key"])
+def test_a_store_in_use_is_sealed_anew(root: Path, before: tuple[str, ...]) -> None:
+    films = fill(open_with(root, *before))
+    store = open_with(root, NEW, *before)
+    assert holds(store, films), "what is older stays readable"
+    films[keep(store, b"new")] = b"new"
+    store.put_derived(hashlib.sha256(b"new").hexdigest(), THUMBNAIL, b"small")
+    assert sorted(seal_anew(store)) == [Seal.CURRENT] * 2 + [Seal.RENEWED] * 6
+    assert set(seal_anew(store)) == {Seal.CURRENT}
+    assert holds(store, films)
+    assert {film.key for film in store.films()} == set(films)
+    assert holds(open_with(root, NEW), films), "the earlier key can go"
+    assert key_ids(root) == read_keyring(NEW).ids
+    names = [path.name for path in root.rglob("*") if path.is_file() and path.name != "keys.json"]
+    assert {len(name) for name in names} == {96}
+
+
+def test_sealing_that_breaks_off_loses_nothing_and_goes_on(root: Path) -> None:
+    films = fill(open_with(root, OLD))
+    store = open_with(root, NEW, OLD)
+    steps = seal_anew(store)
+    next(steps)
+    steps.close()
+    assert holds(store, films)
+    assert len(key_ids(root)) == 2, "both keys are still needed"
+    assert holds(open_with(root, NEW, OLD), films)
+    assert list(seal_anew(store)).count(Seal.CURRENT) >= 1
+    assert holds(open_with(root, NEW), films)
+
+
+def test_a_film_that_is_moved_between_two_looks_is_found(root: Path) -> None:
+    key = keep(open_with(root, OLD), SECRET)
+    store = open_with(root, NEW, OLD)
+    read, looks = store.files.read, []
+
+    def read_late(path: str) -> bytes:
+        looks.append(path)
+        if len(looks) == 2:  # the first look, at the new name, has failed
+            assert list(seal_anew(open_with(root, NEW, OLD))) == [Seal.RENEWED]
+        return read(path)
+
+    store.files.read = read_late  # type: ignore[method-assign]
+    assert store.get(key) == SECRET
+
+
+def test_what_cannot_be_sealed_is_told_and_keeps_its_key_on_record(root: Path) -> None:
+    store = open_with(root, OLD)
+    films = fill(store)
+    damaged = min(films)
+    file_of(store, damaged).write_bytes(b"damaged")
+    (root / "films" / "ab").mkdir()
+    (root / "films" / "ab" / ("ab" * 48)).write_bytes(b"of a key that nobody has")
+    seals = list(seal_anew(open_with(root, NEW, OLD)))
+    assert sorted(seals) == sorted([Seal.DAMAGED, Seal.FOREIGN, *[Seal.RENEWED] * 5])
+    assert len(key_ids(root)) == 2
+
+
+def test_a_film_can_be_removed_under_every_name(root: Path) -> None:
+    key = keep(open_with(root), SECRET)
+    store = open_with(root, NEW)
+    keep(store, SECRET)
+    assert [film.key for film in store.films()] == [key, key]
+    at = now().replace(year=now().year + 1)
+    assert store.remove(key, at)
+    assert list(store.films()) == []
+
+
+# ---------------------------------------------------------------- the command
+
+
+def run(*arguments: str, **environment: str) -> tuple[int, str]:
+    result = CliRunner().invoke(main, ["store", *arguments], env=environment)
+    return result.exit_code, result.output
+
+
+def test_a_key_that_is_made_is_taken() -> None:
+    code, output = run("key")
+    assert code == 0
+    assert len(read_keyring(output).ids) == 1
+    assert run("key")[1] != output
+
+
+def test_the_command_encrypts_a_store_and_says_how_many(tmp_path: Path) -> None:
+    films = fill(open_with(tmp_path / "store"))
+    code, output = run("encrypt", "--data-dir", str(tmp_path), PNEUMOSCREEN_STORE_KEY=NEW)
+    assert (code, output) == (0, "6 files are encrypted now; 0 were before.\n")
+    assert holds(open_with(tmp_path / "store", NEW), films)
+
+
+def test_the_command_says_what_it_could_not_encrypt(tmp_path: Path) -> None:
+    store = open_with(tmp_path / "store", OLD)
+    key = keep(store, SECRET)
+    file_of(store, key).write_bytes(b"damaged")
+    code, output = run("encrypt", "--data-dir", str(tmp_path), PNEUMOSCREEN_STORE_KEY=f"{NEW},{OLD}")
+    assert code == 1
+    assert "1 files are damaged" in output
+
+
+@pytest.mark.parametrize(("key", "words"), [("", "STORE_KEY is not set"), ("short", "32 bytes in base64")])
+def test_the_command_without_a_good_key_says_how_to_make_one(tmp_path: Path, key: str, words: str) -> None:
+    code, output = run("encrypt", "--data-dir", str(tmp_path), **({"PNEUMOSCREEN_STORE_KEY": key} if key else {}))
+    assert code == 2
+    assert words in output
+    assert "pneumoscreen store key" in output
+
+
+def test_the_command_does_not_start_without_an_earlier_key(tmp_path: Path) -> None:
+    keep(open_with(tmp_path / "store", OLD), SECRET)
+    code, output = run("encrypt", "--data-dir", str(tmp_path), PNEUMOSCREEN_STORE_KEY=NEW)
+    assert code == 2
+    assert "does not hold" in output
