@@ -17,7 +17,8 @@ from benchmarks.films import originals, small
 from shared.modelspec import ModelSpec
 from shared.preprocess import prepare
 from shared.settings import load_settings
-from worker.model import Classifier, load_classifier
+from worker.classifier import Classifier
+from worker.model import load_classifier
 
 REPEATS = 5
 CORES = os.cpu_count() or 1

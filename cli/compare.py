@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from training.compare import Answered
     from training.labelled import LabelledFilms
     from training.labelled import Progress as Told
-    from worker.model import Classifier
+    from worker.classifier import Classifier
 
 DEFAULT_MODEL: Final[str] = Settings.model_fields["model"].default
 SPEED_FILMS, SPEED_SECONDS = 100, 5.0

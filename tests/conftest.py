@@ -26,6 +26,8 @@ from shared.storage import FolderStore
 from shared.tables import Role, User
 
 ROOT = Path(__file__).resolve().parents[1]
+GRAPHS = ROOT / ".pytest_cache" / "graphs"
+"""Given to servers that tests start, so that only the first of all loads Keras."""
 
 
 @pytest.fixture(autouse=True)
@@ -175,6 +177,11 @@ def technician(database: Database) -> User:
 @pytest.fixture
 def spec() -> ModelSpec:
     """A spec of a model that exists nowhere."""
+    return make_spec()
+
+
+def make_spec() -> ModelSpec:
+    """Make a spec of a model that exists nowhere."""
     return ModelSpec(
         name="test-model",
         description="For tests.",

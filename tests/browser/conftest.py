@@ -22,7 +22,7 @@ from shared import accounts
 from shared.db import Database
 from shared.settings import PREFIX
 from shared.tables import Role, User
-from tests.conftest import ROOT, draw, encode
+from tests.conftest import GRAPHS, ROOT, draw, encode
 from tests.integration.conftest import free_port, wait_until
 
 START_SECONDS = 60
@@ -54,6 +54,7 @@ def running(command: list[str], folder: Path, log: Path, **settings: str) -> Ite
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(PREFIX)},
         f"{PREFIX}DATA_DIR": str(folder),
+        f"{PREFIX}GRAPHS_DIR": str(GRAPHS),
         f"{PREFIX}SIGN_IN_LIMIT": "1000 per minute",  # every test signs in from the same address
         **{f"{PREFIX}{name.upper()}": value for name, value in settings.items()},
     }

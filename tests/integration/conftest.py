@@ -18,7 +18,7 @@ from sqlalchemy import select
 
 from shared.db import Database
 from shared.tables import Prediction, Screening
-from tests.conftest import draw, encode
+from tests.conftest import GRAPHS, draw, encode
 
 START_SECONDS = 90
 
@@ -111,6 +111,7 @@ def start(data_dir: Path, *, workers: int = 2, environment: dict[str, str] | Non
             [*command, "--workers", str(workers)],
             env={
                 **os.environ,
+                "PNEUMOSCREEN_GRAPHS_DIR": str(GRAPHS),
                 "PNEUMOSCREEN_LEASE_SECONDS": "2.5",
                 "PNEUMOSCREEN_SWEEP_SECONDS": "0.5",
                 **(environment or {}),

@@ -62,6 +62,16 @@ def _write_model(folder: Path, weights: tuple[float, ...], size: int, has_places
     (folder / "spec.json").write_text(spec.model_dump_json())
 
 
+def start(model: str, graphs: str, batch: str) -> dict[str, Any]:
+    """Load a model as a worker does that keeps graphs; return its answer and whether that took Keras."""
+    import sys
+
+    from worker.model import load_model
+
+    logits = load_model(Path(model), "openvino", graphs=Path(graphs)).logits(np.load(batch))
+    return {"logits": logits.tolist(), "imported_keras": "keras" in sys.modules}
+
+
 def serve(folder: str, backend: str, batch: str, *names: str) -> dict[str, Any]:
     """Load model folders as a worker does; return what each answers to the films in an .npy, or why it cannot."""
     from shared.errors import ModelUnavailable

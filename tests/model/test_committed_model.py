@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from shared.modelfolder import read_spec, verify_weights
+from shared.preprocess import prepare
 from tests.model.conftest import MODEL, Probe
 
 
@@ -51,6 +53,14 @@ def test_the_card_quotes_the_figures(metrics: dict) -> None:
     spec = read_spec(MODEL)
     for stated in (spec.sha256, str(spec.threshold), spec.training_data, spec.intended_population, "not a diagnosis"):
         assert stated in card
+
+
+def test_a_second_start_answers_the_same_without_keras(probe: Probe, samples: list[Path], tmp_path: Path) -> None:
+    batch, graphs = tmp_path / "films.npy", tmp_path / "graphs"
+    np.save(batch, np.stack([prepare(film.read_bytes(), read_spec(MODEL)) for film in samples[:3]]))
+    first, second = (probe("serving_probe.start", "openvino", MODEL, graphs, batch) for _ in range(2))
+    assert [first["imported_keras"], second["imported_keras"]] == [True, False]
+    assert second["logits"] == first["logits"]
 
 
 @pytest.mark.lab

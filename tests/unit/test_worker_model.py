@@ -4,7 +4,8 @@ import pytest
 
 from shared.errors import ModelUnavailable
 from shared.modelspec import ModelSpec
-from worker.model import _check_shapes, _precision
+from worker.kerasfile import check_shapes
+from worker.openvino_classifier import _precision
 
 FILM, LOGITS = (None, 64, 64, 1), (None, 3)
 
@@ -31,7 +32,7 @@ def test_bfloat16_needs_the_model_and_the_processor(wanted: str, capabilities: l
     ids=["logits", "with places", "any size"],
 )
 def test_shapes_that_fit(spec: ModelSpec, inputs: list[tuple], outputs: list[tuple]) -> None:
-    _check_shapes(spec, inputs, outputs)
+    check_shapes(spec, inputs, outputs)
 
 
 @pytest.mark.parametrize(
@@ -50,4 +51,4 @@ def test_shapes_that_fit(spec: ModelSpec, inputs: list[tuple], outputs: list[tup
 )
 def test_shapes_that_do_not_fit(spec: ModelSpec, inputs: list[tuple], outputs: list[tuple], words: str) -> None:
     with pytest.raises(ModelUnavailable, match=words):
-        _check_shapes(spec, inputs, outputs)
+        check_shapes(spec, inputs, outputs)
