@@ -48,9 +48,14 @@ def transaction(data_dir: Path | None) -> Iterator[Session]:
         with database.write() as session:
             yield session
     except DBAPIError as error:
-        raise CommandFailed(
-            f"The database did not do this: {str(error.orig).strip().splitlines()[0]}. 'pneumoscreen doctor' says "
-            "whether it is reachable and at the newest migration."
-        ) from error
+        raise database_refused(error) from error
     finally:
         database.close()
+
+
+def database_refused(error: DBAPIError) -> CommandFailed:
+    """Say what a database did not do, and where to look."""
+    return CommandFailed(
+        f"The database did not do this: {str(error.orig).strip().splitlines()[0]}. 'pneumoscreen doctor' says "
+        "whether it is reachable and at the newest migration."
+    )

@@ -9,12 +9,13 @@ from pathlib import Path
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
+from cli.actor import operating_user
 from cli.datafolder import TOKEN_FILE
 from shared import accounts
 from shared.audit import Action, record
 from shared.db import Database
 from shared.samples import write_samples
-from shared.tables import Role, User
+from shared.tables import Role, Scope, User
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,10 @@ def sign_in_secret(database: Database) -> str | None:
         if session.scalar(select(exists().where(User.password_hash.is_not(None)))):
             return None
         admin = _first_admin(session)
-        return accounts.make_link(session, admin) if admin else None
+        if admin is None:
+            return None
+        _record_change(session, Action.USER_CHANGED, admin, "link")
+        return accounts.make_link(session, admin)
 
 
 def _first_admin(session: Session) -> User | None:
@@ -55,8 +59,12 @@ def _first_admin(session: Session) -> User | None:
     if found is not None or session.scalar(select(exists().where(User.id.is_not(None)))):
         return found
     user = accounts.add_user(session, FIRST_USER, Role.ADMIN)
-    record(session, Action.USER_CHANGED, user_id=None, subject=user.id)
+    _record_change(session, Action.USER_CHANGED, user, "added")
     return user
+
+
+def _record_change(session: Session, action: Action, user: User, change: str) -> None:
+    record(session, action, user_id=None, actor=operating_user(), subject=user.id, detail={"change": change})
 
 
 def keep_local_token(database: Database, data_dir: Path) -> None:
@@ -72,8 +80,8 @@ def keep_local_token(database: Database, data_dir: Path) -> None:
         if user is None:
             log.warning("No admin is active, so this computer's command line gets no token.")
             return
-        token = accounts.make_token(session, user, "this computer")
-        record(session, Action.TOKEN_CHANGED, user_id=None, subject=user.id)
+        token = accounts.make_token(session, user, "this computer", scopes=Scope, days=None)
+        _record_change(session, Action.TOKEN_CHANGED, user, "added")
     write_private(path, token)
 
 

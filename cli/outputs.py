@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from cli.errors import CommandFailed
@@ -29,6 +30,18 @@ def write_file(path: Path, content: str) -> None:
     """
     try:
         path.write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def write_pieces(path: Path, pieces: Iterable[str]) -> None:
+    """Write a text file that is made in pieces.
+
+    Raises CommandFailed where it cannot be written, as on a full disk.
+    """
+    try:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            file.writelines(pieces)
     except OSError as error:
         raise _unwritable(path, error) from error
 

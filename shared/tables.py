@@ -2,13 +2,14 @@
 
 import uuid
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import date, datetime
 from enum import IntEnum, StrEnum
 from typing import Any
 
 from sqlalchemy import (
     JSON,
     BigInteger,
+    CheckConstraint,
     ColumnElement,
     Enum,
     ForeignKey,
@@ -33,6 +34,14 @@ class Role(StrEnum):
 
     TECHNICIAN = "technician"
     READER = "reader"
+    ADMIN = "admin"
+
+
+class Scope(StrEnum):
+    """What an API token may be used for; it never gives more than its account's role."""
+
+    READ = "read"
+    SUBMIT = "submit"
     ADMIN = "admin"
 
 
@@ -66,9 +75,25 @@ class User(Base):
     role: Mapped[Role] = mapped_column(_by_value(Role))
     password_hash: Mapped[str | None] = mapped_column(String(255))
     is_active: Mapped[bool] = mapped_column(default=True)
-    session_epoch: Mapped[int] = mapped_column(default=0)
-    """Raised to end every session of this account."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    last_sign_in_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class Identity(Base):
+    """A person as an identity provider knows them, and the account that this opens; never found by name or e-mail."""
+
+    __tablename__ = "identities"
+    __table_args__ = (UniqueConstraint("issuer", "subject"), UniqueConstraint("user_id", "issuer"))
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    issuer: Mapped[str] = mapped_column(String(255))
+    subject: Mapped[str] = mapped_column(String(255))
+    """At most 255 characters (OpenID Connect Core 1.0, section 2)."""
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    user: Mapped[User] = relationship()
 
 
 class SignInLink(Base):
@@ -83,6 +108,37 @@ class SignInLink(Base):
     used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
+class BrowserSession(Base):
+    """A browser that is signed in; ending the session deletes its row."""
+
+    __tablename__ = "sessions"
+    __table_args__ = (Index(None, "user_id"), Index(None, "expires_at"))
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    address: Mapped[str | None] = mapped_column(String(64))
+    user_agent: Mapped[str] = mapped_column(String(256))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    last_seen_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    user: Mapped[User] = relationship()
+
+
+class SignInFailure(Base):
+    """How often sign-in was refused for one account, browser or address, kept while it slows down the next attempt."""
+
+    __tablename__ = "sign_in_failures"
+    __table_args__ = (Index(None, "latest_at"),)
+
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """A keyed hash: people type passwords into the field for the name."""
+    failures: Mapped[int]
+    since: Mapped[datetime] = mapped_column(UtcDateTime)
+    latest_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
 class ApiToken(Base):
     """A key to the API; shown once, kept as a hash."""
 
@@ -92,11 +148,19 @@ class ApiToken(Base):
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     name: Mapped[str] = mapped_column(String(64))
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    scope: Mapped[str] = mapped_column(String(64))
+    """Its scopes with spaces between them, as RFC 6749, section 3.3, writes them."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_used_on: Mapped[date | None]
 
     user: Mapped[User] = relationship()
+
+    @property
+    def scopes(self) -> frozenset[Scope]:
+        """Return what it may be used for."""
+        return frozenset(map(Scope, self.scope.split()))
 
 
 class Image(Base):
@@ -111,6 +175,17 @@ class Image(Base):
     height: Mapped[int]
     media_type: Mapped[str] = mapped_column(String(32))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+
+
+class Tombstone(Base):
+    """A film whose row has gone and whose files are to follow; `shared.retention` removes both."""
+
+    __tablename__ = "tombstones"
+    __table_args__ = (Index(None, "due_at"),)
+
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    due_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    """When no upload that kept the same film can still be under way."""
 
 
 class Model(Base):
@@ -234,16 +309,41 @@ class Screening(Base):
 
 
 class AuditEvent(Base):
-    """Who did what to what, when and from where. Append-only."""
+    """Who did what to what, when and from where. Append-only: triggers refuse every other change."""
 
     __tablename__ = "audit_events"
+    __table_args__ = (
+        Index(None, "actor", "sequence"),
+        Index(None, "action", "sequence"),
+        Index(None, "subject", "sequence"),
+        Index(None, "created_at"),
+    )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    sequence: Mapped[int] = mapped_column(BigInteger, unique=True)
+    """Counts from 1 without a gap, in the order of the commits."""
     user_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id"))
+    actor: Mapped[str | None] = mapped_column(String(64))
+    """The account's name at the time, or `os:` and the operating system's user at the command line."""
     action: Mapped[str] = mapped_column(String(64))
     subject: Mapped[str | None] = mapped_column(String(64))
     address: Mapped[str | None] = mapped_column(String(64))
+    detail: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    previous_hash: Mapped[str] = mapped_column(String(64))
+    hash: Mapped[str] = mapped_column(String(64))
+    """As `shared.chain.digest` makes it, over all other columns."""
+
+
+class AuditHead(Base):
+    """The newest row of the audit trail: one row, which appends lock and move on, so that a cut end shows."""
+
+    __tablename__ = "audit_heads"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False, default=1)
+    sequence: Mapped[int] = mapped_column(BigInteger)
+    hash: Mapped[str] = mapped_column(String(64))
 
 
 def in_states(states: Iterable[State]) -> ColumnElement[bool]:

@@ -1,0 +1,128 @@
+"""The chain of the audit trail: every row carries the hash of the row before it, and the head names the newest."""
+
+import hashlib
+import json
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Self
+
+from sqlalchemy import exists, insert, select, update
+from sqlalchemy.orm import Session
+
+from shared.db import insert_new
+from shared.errors import PneumoScreenError
+from shared.tables import AuditEvent, AuditHead, User
+
+HASHED: Final = (
+    *("sequence", "id", "created_at", "user_id", "actor", "action", "subject", "address", "detail"),
+    "previous_hash",
+)
+"""The columns under a row's hash: all but the hash."""
+
+_HEAD: Final = re.compile(r"(\d{1,18}):([0-9a-f]{64})")
+
+
+class HeadMalformed(PneumoScreenError):
+    """Say how a head is written."""
+
+
+class HeadMissing(PneumoScreenError):
+    """Say that the trail has rows but no record of the newest, so that nothing can be added to it."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """A place in the chain: the number of a row, from 1, and its hash in 64 hexadecimal digits."""
+
+    sequence: int
+    hash: str
+
+    def __str__(self) -> str:
+        return f"{self.sequence}:{self.hash}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read what `str` writes; raise HeadMalformed."""
+        found = _HEAD.fullmatch(text.strip())
+        if found is None:
+            raise HeadMalformed(
+                "A head is a row's number, a colon and its hash in 64 hexadecimal digits, as 'pneumoscreen audit "
+                f"head' prints it. Received: '{text}'"
+            )
+        return cls(int(found[1]), found[2])
+
+
+START: Final = Head(0, "0" * 64)
+"""What stands before the first row."""
+
+
+def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Write a row's columns as JSON holds them: times in UTC with microseconds, ids with hyphens; None stays out."""
+    return {name: _plain(value) for name, value in values.items() if value is not None}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="microseconds")
+    return str(value) if isinstance(value, uuid.UUID) else value
+
+
+def digest(values: Mapping[str, Any]) -> str:
+    """Return the SHA-256, in hexadecimal, of a row's columns but `hash`.
+
+    What is hashed is one JSON object in ASCII: keys sorted, no spaces, columns that are None left out, so that a column
+    added later leaves old hashes as they are.
+    """
+    row = plain({name: values[name] for name in HASHED})
+    return hashlib.sha256(json.dumps(row, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def append(session: Session, events: list[dict[str, Any]]) -> None:
+    """Write events, which lack number and hashes, behind the newest row; raise HeadMissing.
+
+    From here to the end of the transaction nobody else can append: call it last.
+    """
+    _name_actors(session, events)
+    head = _lock_head(session)
+    for values in events:
+        values |= {"sequence": head.sequence + 1, "previous_hash": head.hash}
+        values["hash"] = digest(values)
+        head = Head(values["sequence"], values["hash"])
+    session.execute(insert(AuditEvent), events)
+    session.execute(update(AuditHead).values(sequence=head.sequence, hash=head.hash))
+
+
+def _name_actors(session: Session, events: list[dict[str, Any]]) -> None:
+    """Give each event its account's name, and lock the accounts as the foreign key will.
+
+    Before the head, so that nobody who holds the head waits for an account that another has locked.
+    """
+    ids = {values["user_id"] for values in events} - {None}
+    if ids:
+        rows = select(User.id, User.name).where(User.id.in_(ids)).with_for_update(read=True, key_share=True)
+        names = {row.id: row.name for row in session.execute(rows)}
+        for values in events:
+            values["actor"] = values["actor"] or names.get(values["user_id"])
+
+
+def _lock_head(session: Session) -> Head:
+    # On SQLite a transaction that writes is alone already (shared.db.Database.write).
+    locked = select(AuditHead.sequence, AuditHead.hash).with_for_update()
+    row = session.execute(locked).one_or_none()
+    if row is None:
+        if session.scalar(select(exists().where(AuditEvent.sequence.is_not(None)))):
+            raise HeadMissing("The audit trail has lost its head, so nothing is done. Run 'pneumoscreen audit verify'.")
+        insert_new(session, AuditHead, [{"id": 1, "sequence": START.sequence, "hash": START.hash}])
+        row = session.execute(locked).one()
+    return Head(*row)
+
+
+def read_head(session: Session) -> Head | None:
+    """Return the newest row's place, START of a trail without rows; None where its record was taken away."""
+    row = session.execute(select(AuditHead.sequence, AuditHead.hash)).one_or_none()
+    if row is not None:
+        return Head(*row)
+    return None if session.scalar(select(exists().where(AuditEvent.sequence.is_not(None)))) else START
