@@ -9,10 +9,11 @@ from rich.text import Text
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from cli.actor import operating_user
 from cli.address import DEFAULT_URL, read_url, served_url
 from cli.database import read_settings, transaction
 from cli.report import make_console
-from shared import accounts
+from shared import accounts, administration
 from shared.audit import Action, record
 from shared.tables import Role, User
 
@@ -65,7 +66,7 @@ def add_user(data_dir: Path | None, name: str, role: str) -> None:
     """Add the account NAME; it has no password until one is set."""
     with transaction(data_dir) as session:
         user = accounts.add_user(session, name, Role(role))
-        _record(session, user)
+        _record(session, user, "added")
     click.echo(f"Added {name} ({role}). Sign in by 'pneumoscreen users link {name}' or set a password.")
 
 
@@ -86,7 +87,7 @@ def link_user(data_dir: Path | None, name: str, url: str | None) -> None:
         if not user.is_active:
             raise accounts.AccountRefused(f"{name} may not sign in. Run 'pneumoscreen users enable {name}' first.")
         secret = accounts.make_link(session, user)
-        _record(session, user)
+        _record(session, user, "link")
     click.echo(f"{url}/sign-in/link/{secret}")
 
 
@@ -111,8 +112,8 @@ def set_password(data_dir: Path | None, name: str, password: str) -> None:
     """Set the password of NAME and end its sessions."""
     with transaction(data_dir) as session:
         user = accounts.get_user(session, name)
-        accounts.set_password(user, password)
-        record(session, Action.PASSWORD_CHANGED, user_id=None, subject=user.id)
+        accounts.set_password(session, user, password)
+        record(session, Action.PASSWORD_CHANGED, user_id=None, actor=operating_user(), subject=user.id)
     click.echo(f"The password of {name} is set; its sessions have ended.")
 
 
@@ -125,10 +126,8 @@ def set_role(data_dir: Path | None, name: str, role: str) -> None:
     """Give NAME another role."""
     with transaction(data_dir) as session:
         user = accounts.get_user(session, name)
-        if Role(role) is not Role.ADMIN:
-            _refuse_last_admin(session, user)
-        user.role = Role(role)
-        _record(session, user)
+        administration.change_role(session, user, Role(role))
+        _record(session, user, "role")
     click.echo(f"{name} is {role} now.")
 
 
@@ -140,10 +139,8 @@ def disable_user(data_dir: Path | None, name: str) -> None:
     """Keep NAME out: sessions end, passwords, links and tokens open nothing. Its jobs and films stay."""
     with transaction(data_dir) as session:
         user = accounts.get_user(session, name)
-        _refuse_last_admin(session, user)
-        user.is_active = False
-        user.session_epoch += 1
-        _record(session, user)
+        administration.disable(session, user)
+        _record(session, user, "disabled")
     click.echo(f"{name} may not sign in any more.")
 
 
@@ -155,22 +152,12 @@ def enable_user(data_dir: Path | None, name: str) -> None:
     """Let NAME in again."""
     with transaction(data_dir) as session:
         user = accounts.get_user(session, name)
-        user.is_active = True
-        _record(session, user)
+        administration.enable(user)
+        _record(session, user, "enabled")
     click.echo(f"{name} may sign in again.")
 
 
-def _refuse_last_admin(session: Session, user: User) -> None:
-    """Raise AccountRefused where no other admin may sign in."""
-    # Locked, so that of two commands that each take away one of two admins the second sees what the first did.
-    wanted = select(User.id).where(User.role == Role.ADMIN, User.is_active).order_by(User.id).with_for_update()
-    if session.scalars(wanted).all() == [user.id]:
-        raise accounts.AccountRefused(
-            f"{user.name} is the last admin who may sign in. Make another one first: "
-            "'pneumoscreen users role NAME admin' or 'pneumoscreen users enable NAME'."
-        )
-
-
-def _record(session: Session, user: User) -> None:
-    # No account stands behind the command line; the trail says so with an empty user.
-    record(session, Action.USER_CHANGED, user_id=None, subject=user.id)
+def _record(session: Session, user: User, change: str) -> None:
+    # No account stands behind the command line; the trail names the operating system's user.
+    detail = {"change": change, "role": user.role.value}
+    record(session, Action.USER_CHANGED, user_id=None, actor=operating_user(), subject=user.id, detail=detail)

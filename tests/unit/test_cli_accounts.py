@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from cli.datafolder import URL_FILE
 from cli.main import main
 from migrations.schema import upgrade
-from shared import accounts
+from shared import accounts, sessions
 from shared.audit import Action
 from shared.db import Database, now
-from shared.tables import ApiToken, AuditEvent, Role, User
+from shared.tables import ApiToken, AuditEvent, BrowserSession, Role, Scope, User
 
 Call = Callable[..., Result]
 
@@ -46,6 +46,17 @@ def one(database: Database, name: str = "rita") -> User:
         return accounts.get_user(session, name)
 
 
+def sign_in(database: Database, name: str = "rita") -> None:
+    with database.write() as session:
+        user = accounts.get_user(session, name)
+        sessions.begin(session, user, lasts=timedelta(hours=1), address=None, user_agent="")
+
+
+def session_count(database: Database) -> int | None:
+    with database.read() as session:
+        return session.scalar(select(func.count()).select_from(BrowserSession))
+
+
 def trail(database: Database) -> list[tuple[str, object]]:
     with database.read() as session:
         return [(e.action, e.user_id) for e in session.scalars(select(AuditEvent).order_by(AuditEvent.id))]
@@ -69,7 +80,7 @@ def test_an_account_is_added_listed_and_written_to_the_trail(call: Call, rows: D
         (["role", "nobody", "admin"], "no account named 'nobody'"),
         (["disable", "nobody"], "no account named 'nobody'"),
         (["link", "rita", "--url", "ftp://x"], "http://"),
-        (["password", "rita", "--password", "short"], "at least 12"),
+        (["password", "rita", "--password", "short"], "12 to 1,024"),
     ],
 )
 def test_a_mistake_is_told_and_changes_nothing(call: Call, rows: Database, arguments: list[str], message: str) -> None:
@@ -92,13 +103,14 @@ def test_a_link_signs_in_once(call: Call, rows: Database) -> None:
 
 def test_a_password_is_asked_for_twice_and_not_shown(call: Call, rows: Database) -> None:
     call("users", "add", "rita", "--role", "reader")
+    sign_in(rows)
     secret = "a long enough phrase"
     result = call("users", "password", "rita", input=f"{secret}\n{secret}\n")
     assert result.exit_code == 0
     assert secret not in result.output
     with rows.read() as session:
         assert accounts.check_password(session, "rita", secret) is not None
-    assert one(rows).session_epoch == 1
+    assert session_count(rows) == 0
     assert trail(rows)[-1] == (Action.PASSWORD_CHANGED, None)
 
 
@@ -110,9 +122,10 @@ def test_two_different_passwords_change_nothing(call: Call, rows: Database) -> N
 
 def test_an_account_is_kept_out_and_let_in_again(call: Call, rows: Database) -> None:
     call("users", "add", "rita", "--role", "reader")
+    sign_in(rows)
     call("users", "disable", "rita")
     assert not one(rows).is_active
-    assert one(rows).session_epoch == 1
+    assert session_count(rows) == 0
     assert "enable rita" in call("users", "link", "rita").output
     call("users", "enable", "rita")
     call("users", "role", "rita", "admin")
@@ -126,11 +139,12 @@ def test_the_last_admin_who_may_sign_in_stays(call: Call, rows: Database, taken:
     call("users", "add", "tom", "--role", "admin")
     call("users", "add", "tina", "--role", "technician")
     assert call("users", "disable", "tom").exit_code == 0
+    sign_in(rows)
     before = trail(rows)
     refused = call("users", *taken)
     assert refused.exit_code == 2
     assert "rita is the last admin" in refused.output
-    assert (one(rows).role, one(rows).is_active, one(rows).session_epoch) == (Role.ADMIN, True, 0)
+    assert (one(rows).role, one(rows).is_active, session_count(rows)) == (Role.ADMIN, True, 1)
     assert trail(rows) == before
     assert call("users", "role", "rita", "admin").exit_code == 0
     assert call("users", "enable", "tom").exit_code == 0
@@ -191,9 +205,32 @@ def test_a_token_opens_until_it_is_revoked(call: Call, rows: Database) -> None:
 
 
 @pytest.mark.parametrize(
+    ("options", "scopes", "days"),
+    [
+        ([], {Scope.READ, Scope.SUBMIT}, 90),
+        (["--scope", "read"], {Scope.READ}, 90),
+        (["--scope", "admin", "--scope", "read", "--days", "7"], {Scope.ADMIN, Scope.READ}, 7),
+        (["--no-expiry"], {Scope.READ, Scope.SUBMIT}, None),
+    ],
+)
+def test_a_token_has_the_scopes_and_days_that_are_asked_for(
+    call: Call, rows: Database, options: list[str], scopes: set[Scope], days: int | None
+) -> None:
+    call("users", "add", "rita", "--role", "technician")
+    result = call("tokens", "create", "rita", *options)
+    assert result.exit_code == 0
+    assert (f"ends in {days} days" if days else "does not end by itself") in result.stderr
+    with rows.read() as session:
+        token = session.scalars(select(ApiToken)).one()
+    assert token.scopes == scopes
+    assert (token.expires_at is None) is (days is None)
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["create", "nobody"], "no account named 'nobody'"),
+        (["create", "rita", "--scope", "all"], "'all'"),
         (["create", "rita", "--days", "0"], "0"),
         (["create", "rita", "--name", "x" * 65], "65"),
         (["revoke", "01890000-0000-7000-8000-000000000000"], "no token"),

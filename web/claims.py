@@ -1,0 +1,106 @@
+"""What an identity provider's claims about a person mean here: which account, under which name, in which role."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from shared import accounts
+from shared.audit import Action, record
+from shared.db import now
+from shared.errors import PneumoScreenError
+from shared.identities import find_identity, free_name, link_identity
+from shared.settings import Settings
+from shared.tables import Identity, Role, User
+
+Claims = Mapping[str, Any]
+
+
+class SignInRefused(PneumoScreenError):
+    """Say to a person why single sign-on does not let them in, and whom to ask."""
+
+    def __init__(self, message: str, user: User | None = None) -> None:
+        super().__init__(message)
+        self.user_id = user.id if user is not None else None
+
+
+class ProviderAway(PneumoScreenError):
+    """Say that the identity provider cannot be asked at the moment."""
+
+
+def admit(db: Session, settings: Settings, claims: Claims, address: str | None) -> User:
+    """Return the account that a person opens, added or given its role where the settings say so.
+
+    Raises SignInRefused where no account is linked, it is disabled, or no role fits.
+    """
+    identity = find_identity(db, claims["iss"], claims["sub"])
+    if identity is None:
+        identity = _add_account(db, settings, claims, address)
+    else:
+        _check_account(db, settings, claims, identity.user, address)
+    identity.last_used_at = now()
+    return identity.user
+
+
+def _add_account(db: Session, settings: Settings, claims: Claims, address: str | None) -> Identity:
+    if not settings.oidc_create_accounts:
+        raise SignInRefused(
+            f"The identity provider knows you, but no account here is linked to you. Ask {settings.oidc_contact} to "
+            f"link one to this subject: {claims['sub']}"
+        )
+    role = read_role(settings, claims)
+    if role is None:
+        raise _no_role(settings)
+    name = _value(claims, settings.oidc_name_claim)
+    user = accounts.add_user(db, free_name(db, name if isinstance(name, str) else ""), role)
+    _record(db, user, address, "added by single sign-on")
+    return link_identity(db, user, claims["iss"], claims["sub"])
+
+
+def _check_account(db: Session, settings: Settings, claims: Claims, user: User, address: str | None) -> None:
+    if not user.is_active:
+        raise SignInRefused(f"The account '{user.name}' is disabled. Ask {settings.oidc_contact}.", user)
+    if not settings.oidc_roles:
+        return
+    role = read_role(settings, claims)
+    if role is None:
+        raise _no_role(settings, user)
+    if role is not user.role:
+        user.role = role
+        _record(db, user, address, "role by single sign-on")
+
+
+def _record(db: Session, user: User, address: str | None, change: str) -> None:
+    detail = {"change": change, "role": user.role.value}
+    record(db, Action.USER_CHANGED, user_id=user.id, subject=user.id, address=address, detail=detail)
+
+
+def _no_role(settings: Settings, user: User | None = None) -> SignInRefused:
+    return SignInRefused(
+        "The identity provider knows you, but it gives you no role that PneumoScreen takes. "
+        f"Ask {settings.oidc_contact} for one.",
+        user,
+    )
+
+
+def read_role(settings: Settings, claims: Claims) -> Role | None:
+    """Return the role of the first mapped value that a person holds, else the default role, else None."""
+    held = _value(claims, settings.oidc_role_claim) if settings.oidc_role_claim else None
+    values = held if isinstance(held, list) else [held]
+    role = next((role for value, role in settings.oidc_roles.items() if value in values), settings.oidc_default_role)
+    return Role(role) if role else None
+
+
+def _value(claims: Claims, name: str) -> Any:
+    """Return a claim by its whole name, else along its dots: Keycloak nests roles, and other names are addresses."""
+    if name in claims:
+        return claims[name]
+    outer, _, inner = name.partition(".")
+    found = claims.get(outer)
+    return _value(found, inner) if inner and isinstance(found, dict) else None
+
+
+def lacks(settings: Settings, claims: Claims) -> bool:
+    """Tell whether a claim that the settings name is missing, so that the provider has to be asked once more."""
+    named = [settings.oidc_role_claim, settings.oidc_name_claim if settings.oidc_create_accounts else None]
+    return any(name is not None and _value(claims, name) is None for name in named)
