@@ -149,10 +149,19 @@ def _store_images(session: Session, films: Iterable[Film]) -> dict[str, uuid.UUI
     rows = [{"id": new_id(), **vars(film), "created_at": at} for film in distinct.values()]
     ids: dict[str, uuid.UUID] = {}
     for some in _in_parts(rows):
-        insert_new(session, Image, some)
-        found = session.execute(select(Image.sha256, Image.id).where(Image.sha256.in_([r["sha256"] for r in some])))
-        ids |= {row.sha256: row.id for row in found}
+        missing = some
+        # A row that `shared.retention` removes at this moment is gone before it can be held, and is then made anew.
+        while missing:
+            insert_new(session, Image, missing)
+            ids |= _hold_images(session, [row["sha256"] for row in missing])
+            missing = [row for row in missing if row["sha256"] not in ids]
     return ids
+
+
+def _hold_images(session: Session, keys: list[str]) -> dict[str, uuid.UUID]:
+    """Return the ids of films by sha256; until the transaction ends nobody removes them."""
+    held = select(Image.sha256, Image.id).where(Image.sha256.in_(keys)).with_for_update(read=True, key_share=True)
+    return {row.sha256: row.id for row in session.execute(held)}
 
 
 def _known_predictions(

@@ -157,7 +157,7 @@ def finish(
     predictions = _write_predictions(session, outcomes, model_id, threshold, worker)
     settled = _settle(session, lease, Event.FINISH, [
         {"film": o.film.screening_id, "prediction": o.film.prediction_id or predictions[o.film.image_id]}
-        for o in outcomes if o.rejection is None
+        for o in outcomes if o.film.prediction_id or o.film.image_id in predictions
     ])  # fmt: skip
     rejected = _settle(session, lease, Event.REJECT, [
         {"film": o.film.screening_id, "code": o.rejection.code.value, "message": o.rejection.message}
@@ -185,6 +185,10 @@ def _write_predictions(
         for o in sorted(outcomes, key=lambda outcome: outcome.film.image_id)
         if o.verdict is not None
     }
+    # A film whose job was cancelled and deleted meanwhile is gone; until this transaction ends no other goes.
+    held = select(Image.id).where(Image.id.in_(rows)).with_for_update(read=True, key_share=True)
+    there = set(session.scalars(held))
+    rows = {image_id: row for image_id, row in rows.items() if image_id in there}
     if not rows:
         return {}
     insert_new(session, Prediction, list(rows.values()))

@@ -13,13 +13,13 @@ from typing import Final
 
 from sqlalchemy.exc import OperationalError
 
-from shared import jobs, leases
+from shared import jobs, leases, retention
 from shared.db import Database, now
-from shared.errors import BrokerAway
+from shared.errors import BrokerAway, StoreAway, StoreFull, StoreMisconfigured
 from shared.logs import configure_logging
 from shared.queue import CeleryDoorbell, make_doorbell
 from shared.settings import Settings, load_settings
-from shared.storage import FolderStore
+from shared.storage import Store, open_store
 from worker.stillness import Stillness
 
 log = logging.getLogger(__name__)
@@ -77,17 +77,49 @@ def run(settings: Settings, stopped: threading.Event) -> None:
     """Sweep every few seconds until told to stop; what is away now is tried again."""
     database = Database(settings.database)
     sweep = Sweep(database, make_doorbell(settings), settings)
-    removed = FolderStore(settings.store).remove_unfinished(now() - UNFINISHED_AFTER)
-    if removed:
-        log.warning("%d half received files of an earlier run were removed.", removed)
+    store = _open_store(settings)
+    _clear(store)
     while not stopped.wait(settings.sweep_seconds):
         try:
             sweep.once()
+            _remove_files(database, store)
         except BrokerAway as error:
             log.warning("%s", error)
         except OperationalError:
             log.warning("The database did not answer; the next sweep tries again.", exc_info=True)
     database.close()
+
+
+def _open_store(settings: Settings) -> Store | None:
+    """Open the image store; leases are swept without one, too."""
+    try:
+        return open_store(settings)
+    except StoreMisconfigured as error:
+        log.warning("%s Nothing is removed from it until the sweep starts again.", error)
+        return None
+
+
+def _clear(store: Store | None) -> None:
+    """Remove what earlier runs left half received; a store that is away can wait for the next start."""
+    if store is None:
+        return
+    try:
+        removed = store.remove_unfinished(now() - UNFINISHED_AFTER)
+    except (StoreAway, StoreFull) as error:
+        log.warning("%s What was left half received there stays until the sweep starts again.", error)
+        return
+    if removed:
+        log.warning("%d half received files of an earlier run were removed.", removed)
+
+
+def _remove_files(database: Database, store: Store | None) -> None:
+    """Remove the files of deleted films; a store that is away can wait for the next look."""
+    if store is None:
+        return
+    try:
+        retention.remove_buried(database, store)
+    except StoreAway as error:
+        log.warning("%s The files of deleted films stay until it is back.", error)
 
 
 def main() -> None:

@@ -187,8 +187,12 @@ def test_an_upload_whose_sender_is_gone_is_closed_in_the_end(
 def test_workers_are_seen_while_they_say_so(live: Settings) -> None:
     presence = Presence(live)
     assert presence.workers() == []
-    presence.announce("host:1")
+    presence.announce("host:1", "compact-cnn@0123", 90.04)
     assert presence.workers() == ["host:1"]
+    (heard,) = presence.heard()
+    assert (heard.worker, heard.model, heard.model_name) == ("host:1", "compact-cnn@0123", "compact-cnn")
+    assert heard.ready_seconds == 90.0
+    assert 0 <= heard.seconds_ago < 5
     presence.leave("host:1")
-    assert presence.workers() == []
+    assert (presence.workers(), presence.heard()) == ([], [])
     presence.close()

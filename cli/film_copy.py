@@ -1,0 +1,93 @@
+"""Films from one store to another, each compared with its sha256 on the way."""
+
+import hashlib
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from sqlalchemy import select
+
+from shared.db import Database
+from shared.errors import FilmRejected
+from shared.storage import THUMBNAIL, FilmStore
+from shared.tables import Image
+
+_ROWS: Final = 500
+
+
+@dataclass
+class FilmCopy:
+    """What became of the films that a database names."""
+
+    films: int = 0
+    film_bytes: int = 0
+    new: int = 0
+    missing: list[str] = field(default_factory=list)
+    """Absent or damaged at their source."""
+
+
+def named_films(database: Database) -> Iterator[dict[str, int]]:
+    """Yield the films that a database names, some at a time: sha256 and bytes."""
+    last = uuid.UUID(int=0)
+    while True:
+        with database.read() as session:
+            page = (
+                select(Image.id, Image.sha256, Image.size_bytes).where(Image.id > last).order_by(Image.id).limit(_ROWS)
+            )
+            rows = session.execute(page).all()
+        if not rows:
+            return
+        yield {row.sha256: row.size_bytes for row in rows}
+        last = rows[-1].id
+
+
+def copy_films(names: Database, source: FilmStore, target: FilmStore, *, trust_target: bool) -> FilmCopy:
+    """Copy every film that a database names, with its thumbnail; what the target holds is not copied again.
+
+    Without `trust_target` a film that it holds is read and compared. The other pictures are made anew when asked for.
+    """
+    copied = FilmCopy()
+    for some in named_films(names):
+        for key, size in some.items():
+            copied.films += 1
+            copied.film_bytes += size
+            if not (target.has(key) and (trust_target or _is_whole(target, key))):
+                _copy_film(key, source, target, copied)
+            _copy_thumbnail(key, source, target)
+    return copied
+
+
+def _copy_film(key: str, source: FilmStore, target: FilmStore, copied: FilmCopy) -> None:
+    data = _read(source, key)
+    if data is None:
+        copied.missing.append(key)
+        return
+    with target.receive() as incoming:
+        incoming.write(data)
+        target.keep(incoming)
+    copied.new += 1
+
+
+def _copy_thumbnail(key: str, source: FilmStore, target: FilmStore) -> None:
+    """Copy a thumbnail, which only screening makes; a film that was not screened yet has none."""
+    if target.has(key, THUMBNAIL):
+        return
+    try:
+        thumbnail = source.get_derived(key, THUMBNAIL)
+    except FileNotFoundError:
+        return
+    target.put_derived(key, THUMBNAIL, thumbnail)
+
+
+def _is_whole(store: FilmStore, key: str) -> bool:
+    return _read(store, key) is not None
+
+
+def _read(store: FilmStore, key: str) -> bytes | None:
+    """Return a film's bytes; None where it is absent or not what its name says."""
+    try:
+        data = store.get(key)
+    except (FileNotFoundError, FilmRejected):
+        return None
+    return data if hashlib.sha256(data).hexdigest() == key else None

@@ -1,0 +1,395 @@
+"""Backup and restore: every row with its film, from either database into either, also while everything is in use."""
+
+import hashlib
+import json
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from pydantic import SecretStr
+from sqlalchemy import select
+
+from cli import backup as backup_command
+from cli.backup_folder import MANIFEST
+from cli.film_copy import copy_films
+from cli.main import main
+from migrations import schema
+from shared import accounts, sessions
+from shared.db import Base, Database
+from shared.modelspec import ModelSpec
+from shared.retention import Removed
+from shared.settings import Settings
+from shared.storage import THUMBNAIL, FolderStore
+from shared.tables import AuditEvent, Image, Role, User
+from tests.integration.conftest import Stack, make_films, start, stop, wait_until
+from tests.integration.test_retention import House
+from tests.web_site import Site
+
+
+@dataclass
+class Place:
+    """One installation: a data folder and a database."""
+
+    folder: Path
+    url: str
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def run(self, *command: str | Path) -> Result:
+        environment = {"PNEUMOSCREEN_DATABASE_URL": self.url, **self.environment}
+        return CliRunner().invoke(main, [*map(str, command), "--data-dir", str(self.folder)], env=environment)
+
+    def succeed(self, *command: str | Path) -> str:
+        result = self.run(*command)
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    def rows(self) -> dict[str, list]:
+        """Every row of every table."""
+        database = Database(self.url)
+        try:
+            with database.engine.connect() as connection:
+                tables = Base.metadata.sorted_tables
+                return {t.name: sorted(map(repr, connection.execute(select(t)).all())) for t in tables}
+        finally:
+            database.close()
+
+    def check_films(self) -> int:
+        """See that every film of the database is in the store, whole and with its thumbnail; return how many."""
+        database, store = Database(self.url), FolderStore(self.folder / "store")
+        with database.read() as session:
+            keys = session.scalars(select(Image.sha256)).all()
+        database.close()
+        for key in keys:
+            assert hashlib.sha256(store.get(key)).hexdigest() == key
+            assert store.has(key, THUMBNAIL)
+        return len(keys)
+
+
+@pytest.fixture
+def make_place(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[str], Place]:
+    """Name an installation that is not there yet."""
+
+    def make(kind: str) -> Place:
+        folder = tmp_path / f"{kind}-{uuid.uuid4().hex[:6]}"
+        if kind == "postgresql":
+            return Place(folder, request.getfixturevalue("empty_postgres_url"))
+        return Place(folder, f"sqlite:///{folder / 'pneumoscreen.db'}")
+
+    return make
+
+
+def inhabit(place: Place, spec: ModelSpec) -> Iterator[House]:
+    place.folder.mkdir(exist_ok=True)
+    database = Database(place.url)
+    schema.upgrade(database)
+    with database.write() as session:
+        user = accounts.add_user(session, "tina", Role.TECHNICIAN, "correct horse battery")
+    yield House(database, FolderStore(place.folder / "store"), spec, user)
+    database.close()
+
+
+@pytest.fixture
+def source(make_place: Callable[[str], Place]) -> Place:
+    return make_place("sqlite")
+
+
+@pytest.fixture
+def house(source: Place, spec: ModelSpec) -> Iterator[House]:
+    """An installation on SQLite with two screened films."""
+    for house in inhabit(source, spec):
+        house.submit(b"one", b"two")
+        house.work()
+        yield house
+
+
+# ---------------------------------------------------------------- there and back
+
+
+@pytest.mark.parametrize(("kind", "other"), [("sqlite", "sqlite"), ("sqlite", "postgresql"), ("postgresql", "sqlite")])
+def test_what_is_restored_is_what_was_there(
+    kind: str, other: str, make_place: Callable[[str], Place], spec: ModelSpec, tmp_path: Path
+) -> None:
+    place, target = make_place(kind), make_place(other)
+    for house in inhabit(place, spec):
+        house.submit(b"one", b"two")
+        house.work()
+        deleted = house.submit(b"two", b"deleted")
+        house.work()
+        house.delete(deleted)
+        house.submit(b"three")
+        house.store.put_derived(house.keep(b"three").film.sha256, THUMBNAIL, b"small")
+        with house.database.write() as session:
+            sessions.begin(session, house.user, lasts=timedelta(hours=1), address=None, user_agent="")
+            accounts.make_link(session, house.user)
+        before = place.rows()
+        place.succeed("backup", tmp_path / "kept")
+    told = target.succeed("restore", tmp_path / "kept")
+    assert "Everyone signs in again" in told
+    after = target.rows()
+    assert after.pop("sessions") == after.pop("sign_in_links") == []
+    assert len(before.pop("sessions")) == len(before.pop("sign_in_links")) == 1
+    for trail in ("audit_events", "audit_heads"):  # restoring leaves a row of its own
+        assert len(after.pop(trail)) >= len(before.pop(trail))
+    assert after == before
+    assert target.check_films() == len(before["images"]) > 0
+    target.succeed("audit", "verify")
+
+
+def test_a_second_backup_takes_what_is_new_and_lets_go_what_was_deleted(
+    house: House, source: Place, make_place: Callable[[str], Place], tmp_path: Path
+) -> None:
+    assert "2 films, 2 of them new" in source.succeed("backup", tmp_path / "kept")
+    house.grow_old(*house_jobs(house))
+    house.submit(b"three", b"one")
+    house.work()
+    assert house.purge().films == 1
+    assert "2 films, 1 of them new" in source.succeed("backup", tmp_path / "kept")
+    kept = {film.key for film in FolderStore(tmp_path / "kept" / "store").films()}
+    assert kept == house.named()
+    assert len(list((tmp_path / "kept").glob("database-*.db*"))) == 1
+    target = make_place("sqlite")
+    target.succeed("restore", tmp_path / "kept")
+    assert target.check_films() == 2
+
+
+def test_films_deleted_while_the_backup_runs_are_not_named_by_it(
+    house: House, source: Place, make_place: Callable[[str], Place], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A purge between the copy of the database and the copy of its films."""
+    house.grow_old(*house_jobs(house))
+    rounds = []
+
+    def copy_late(*stores: object, **options: bool) -> object:
+        rounds.append(house.purge() if not rounds else Removed())
+        return copy_films(*stores, **options)
+
+    monkeypatch.setattr(backup_command, "copy_films", copy_late)
+    assert "0 films, 0 of them new" in source.succeed("backup", tmp_path / "kept")
+    assert [removed.films for removed in rounds] == [2, 0]
+    target = make_place("sqlite")
+    target.succeed("restore", tmp_path / "kept")
+    assert target.check_films() == 0
+
+
+def test_a_film_that_the_store_has_lost_is_named_and_the_rest_is_kept(
+    house: House, source: Place, make_place: Callable[[str], Place], tmp_path: Path
+) -> None:
+    lost = house.keep(b"one").film.sha256
+    film_file(house.store, lost).unlink()
+    result = source.run("backup", tmp_path / "kept")
+    assert result.exit_code == 1
+    assert lost in result.output
+    target = make_place("sqlite")
+    assert "1 films" in target.succeed("restore", tmp_path / "kept")
+
+
+def test_a_damaged_copy_is_renewed_where_it_is_asked_for(house: House, source: Place, tmp_path: Path) -> None:
+    source.succeed("backup", tmp_path / "kept")
+    key = house.keep(b"one").film.sha256
+    damaged = film_file(FolderStore(tmp_path / "kept" / "store"), key)
+    damaged.write_bytes(b"0ne")
+    assert "0 of them new" in source.succeed("backup", tmp_path / "kept")
+    assert "1 of them new" in source.succeed("backup", tmp_path / "kept", "--verify")
+    assert damaged.read_bytes() == b"one"
+
+
+def test_a_backup_is_closed_to_other_people_and_left_in_the_audit_trail(
+    house: House, source: Place, tmp_path: Path
+) -> None:
+    source.succeed("backup", tmp_path / "kept")
+    assert (tmp_path / "kept").stat().st_mode & 0o077 == 0
+    assert [path.stat().st_mode & 0o077 for path in (tmp_path / "kept").glob("database-*.db")] == [0]
+    with house.database.read() as session:
+        newest = session.scalars(select(AuditEvent).order_by(AuditEvent.sequence.desc()).limit(1)).one()
+    assert (newest.action, newest.detail) == ("backup_made", {"films": "2"})
+
+
+def test_an_encrypted_store_is_backed_up_encrypted(
+    make_place: Callable[[str], Place], spec: ModelSpec, tmp_path: Path
+) -> None:
+    from shared.encryption import new_key, read_keyring
+
+    key = new_key()
+    place, target, keyless = (make_place("sqlite") for _ in range(3))
+    place.environment = target.environment = {"PNEUMOSCREEN_STORE_KEY": key}
+    for house in inhabit(place, spec):
+        house.store = FolderStore(place.folder / "store", read_keyring(key))
+        house.submit(b"a film of a patient")
+        house.work()
+        place.succeed("backup", tmp_path / "kept")
+    stored = [path.read_bytes() for path in (tmp_path / "kept" / "store").rglob("*") if path.is_file()]
+    assert all(b"a film of a patient" not in data for data in stored)
+    target.succeed("restore", tmp_path / "kept")
+    opened = FolderStore(target.folder / "store", read_keyring(key))
+    assert opened.get(hashlib.sha256(b"a film of a patient").hexdigest()) == b"a film of a patient"
+    refused = keyless.run("restore", tmp_path / "kept")
+    assert refused.exit_code == 2
+    assert "STORE_KEY" in refused.output
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+def _change_manifest(folder: Path, **changes: object) -> None:
+    told = json.loads((folder / MANIFEST).read_text())
+    (folder / MANIFEST).write_text(json.dumps({**told, **changes}))
+
+
+def _damage_database(folder: Path) -> None:
+    with next(folder.glob("database-*.db")).open("ab") as file:
+        file.write(b"0")
+
+
+def _damage_film(folder: Path) -> None:
+    next(path for path in (folder / "store" / "films").rglob("*") if path.is_file()).write_bytes(b"0ne")
+
+
+DAMAGES = {
+    "manifest.json cannot be read": lambda folder: (folder / MANIFEST).unlink(),
+    "not what a backup writes": lambda folder: (folder / MANIFEST).write_text("{}"),
+    "in format 2": lambda folder: _change_manifest(folder, format=2, made_by="pneumoscreen 9.0"),
+    "whose schema 9999": lambda folder: _change_manifest(folder, schema_version="9999"),
+    "is missing": lambda folder: next(folder.glob("database-*.db")).unlink(),
+    "is not what was written": _damage_database,
+    "1 films of the backup": _damage_film,
+}
+
+
+@pytest.mark.parametrize("said", DAMAGES)
+def test_a_backup_that_is_damaged_or_newer_is_refused_and_touches_nothing(
+    said: str, house: House, source: Place, make_place: Callable[[str], Place], tmp_path: Path
+) -> None:
+    source.succeed("backup", tmp_path / "kept")
+    DAMAGES[said](tmp_path / "kept")
+    target = make_place("sqlite")
+    result = target.run("restore", tmp_path / "kept")
+    assert result.exit_code == 2
+    assert said in result.output
+    assert not (target.folder / "pneumoscreen.db").exists()
+
+
+def test_what_is_whole_is_restored_despite_damage_where_it_is_asked_for(
+    house: House, source: Place, make_place: Callable[[str], Place], tmp_path: Path
+) -> None:
+    source.succeed("backup", tmp_path / "kept")
+    _damage_film(tmp_path / "kept")
+    target = make_place("sqlite")
+    assert "1 films and the database" in target.succeed("restore", tmp_path / "kept", "--despite-damage")
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_an_installation_in_use_is_replaced_only_by_force(
+    kind: str, house: House, source: Place, make_place: Callable[[str], Place], tmp_path: Path
+) -> None:
+    source.succeed("backup", tmp_path / "kept")
+    target = make_place(kind)
+    for other in inhabit(target, house.spec):
+        other.submit(b"another film")
+    refused = target.run("restore", tmp_path / "kept")
+    assert refused.exit_code == 2
+    assert "--force" in refused.output
+    assert len(target.rows()["images"]) == 1
+    target.succeed("restore", tmp_path / "kept", "--force")
+    assert target.check_films() == 2
+
+
+def test_a_running_installation_is_not_restored_into(house: House, source: Place, tmp_path: Path) -> None:
+    import fcntl
+
+    source.succeed("backup", tmp_path / "kept")
+    with (source.folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        result = source.run("restore", tmp_path / "kept", "--force")
+    assert result.exit_code == 2
+    assert "Stop it first" in result.output
+
+
+def test_a_folder_with_other_files_is_not_written_to(house: House, source: Place, tmp_path: Path) -> None:
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "letter.txt").write_text("Dear colleague")
+    result = source.run("backup", tmp_path / "letters")
+    assert result.exit_code == 2
+    assert "holds other files" in result.output
+
+
+# ---------------------------------------------------------------- while everything runs
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[Stack]:
+    """One stack with one worker, as a user starts it."""
+    running = start(tmp_path / "running", workers=1)
+    try:
+        wait_until(
+            lambda: "is ready" in running.log.read_text() or running.process.poll() is not None, 240, "the stack"
+        )
+        assert running.process.poll() is None, running.log.read_text()
+        yield running
+    finally:
+        stop(running)
+
+
+@pytest.mark.timeout(500)  # a start and a stop are counted too, and other tests share the processors
+def test_a_stack_under_load_is_backed_up_and_its_restored_copy_works(stack: Stack, tmp_path: Path) -> None:
+    """Uploads, screening, deletion of jobs and two backups at once; then the copy is opened elsewhere."""
+    stopped, sent = threading.Event(), []
+
+    def send() -> None:
+        seed = 7000
+        while not stopped.is_set():
+            sent.append(stack.submit(make_films(4, seed)))
+            seed += 1
+
+    def delete() -> None:
+        while not stopped.is_set():
+            with stack.client as client:
+                for job_id in sent[:-2:3]:
+                    client.delete(f"/api/v1/jobs/{job_id}")
+            stopped.wait(0.2)
+
+    threads = [threading.Thread(target=send), threading.Thread(target=delete)]
+    for thread in threads:
+        thread.start()
+    place = Place(stack.data_dir, f"sqlite:///{stack.data_dir / 'pneumoscreen.db'}")
+    try:
+        wait_until(lambda: len(sent) >= 4, 60, "films to come in")
+        for _ in range(2):
+            place.succeed("backup", tmp_path / "kept")
+    finally:
+        stopped.set()
+        for thread in threads:
+            thread.join()
+    target = Place(tmp_path / "elsewhere", f"sqlite:///{tmp_path / 'elsewhere' / 'pneumoscreen.db'}")
+    target.succeed("restore", tmp_path / "kept")
+    database = Database(target.url)
+    store = FolderStore(target.folder / "store")
+    with database.read() as session:
+        keys = session.scalars(select(Image.sha256)).all()
+    assert len(keys) >= 12
+    assert [key for key in keys if hashlib.sha256(store.get(key)).hexdigest() != key] == []
+    settings = Settings(
+        data_dir=target.folder, secret_key=SecretStr("another key"), redis_url=SecretStr(f"unix://{tmp_path}/no.sock")
+    )
+    site = Site(settings, database)
+    with database.read() as session:
+        admin = session.scalars(select(User).where(User.role == Role.ADMIN)).one()
+    browser = site.browser(admin)
+    assert "film-70" in browser.get("/history").text
+    assert browser.get(f"/films/{site.screenings()[0].id}/image").status_code == 200
+    database.close()
+
+
+def film_file(store: FolderStore, key: str) -> Path:
+    return store.root / "films" / key[:2] / key[2:4] / key
+
+
+def house_jobs(house: House) -> list[uuid.UUID]:
+    from shared.tables import Job
+
+    with house.database.read() as session:
+        return list(session.scalars(select(Job.id)))

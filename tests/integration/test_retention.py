@@ -1,0 +1,457 @@
+"""Deleting and purging on both databases: what nobody needs goes, what somebody needs stays, no row lacks its film."""
+
+import hashlib
+import os
+import threading
+import time
+import uuid
+from collections.abc import Sequence
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+from sqlalchemy import select, update
+
+from shared import jobs, leases, retention
+from shared.db import Base, Database, now
+from shared.errors import JobUnfinished
+from shared.intake import Film, Received
+from shared.modelspec import ModelSpec
+from shared.retention import Removed
+from shared.states import State
+from shared.storage import THUMBNAIL, FolderStore
+from shared.tables import AuditEvent, Image, Job, Prediction, Priority, Screening, Source, Tombstone, Upload, User
+
+LONG_AGO = timedelta(days=100)
+LIMIT = timedelta(days=90)
+
+
+class House:
+    """An installation without its processes: films come in, are screened, and get old."""
+
+    def __init__(self, database: Database, store: FolderStore, spec: ModelSpec, user: User) -> None:
+        self.database, self.store, self.spec, self.user = database, store, spec, user
+        with database.write() as session:
+            self.model_id = leases.register_model(session, spec)
+
+    def keep(self, data: bytes) -> Received:
+        with self.store.receive() as incoming:
+            incoming.write(data)
+            key = self.store.keep(incoming)
+        return Received("film.jpeg", film=Film(key, len(data), 256, 224, "image/jpeg"))
+
+    def submit(self, *films: bytes) -> uuid.UUID:
+        return self.add([self.keep(data) for data in films])
+
+    def add(self, received: Sequence[Received]) -> uuid.UUID:
+        with self.database.write() as session:
+            job = jobs.open_job(
+                session, user_id=self.user.id, name="a job", source=Source.API, model_name=self.spec.name,
+                priority=Priority.BULK,
+            )  # fmt: skip
+            jobs.add_films(session, job.id, received, self.spec, "a key")
+            jobs.close_job(session, job.id)
+            return job.id
+
+    def claim(self) -> leases.Claim | None:
+        with self.database.write() as session:
+            return leases.claim(
+                session, model_id=self.model_id, model_name=self.spec.name, limit=100, worker="w", lease_seconds=60.0
+            )
+
+    def finish(self, claim: leases.Claim) -> int:
+        """Answer every film of a claim, as a worker does."""
+        verdicts = self.spec.judge(self.spec.calibrate(np.tile([0.0, 1.0, 2.0], (len(claim.films), 1))))
+        for film in claim.films:
+            self.store.put_derived(film.sha256, THUMBNAIL, b"small")
+        outcomes = [leases.Outcome(f, verdict=v) for f, v in zip(claim.films, verdicts, strict=True)]
+        with self.database.write() as session:
+            return leases.finish(
+                session, claim, outcomes, model_id=self.model_id, threshold=self.spec.threshold, worker="w"
+            )
+
+    def work(self) -> None:
+        while claim := self.claim():
+            self.finish(claim)
+
+    def grow_old(self, *job_ids: uuid.UUID) -> None:
+        """Set back the ends of jobs, and the age of every file that is there."""
+        then = now() - LONG_AGO
+        with self.database.write() as session:
+            session.execute(update(Job).where(Job.id.in_(job_ids)).values(closed_at=then))
+            ended = update(Screening).where(Screening.job_id.in_(job_ids), Screening.finished_at.is_not(None))
+            session.execute(ended.values(finished_at=then))
+        self.files_grow_old()
+
+    def files_grow_old(self) -> None:
+        then = (now() - LONG_AGO).timestamp()
+        for path in self.store.root.rglob("*"):
+            if path.is_file():
+                os.utime(path, (then, then))
+
+    def delete(self, job_id: uuid.UUID) -> Removed:
+        return retention.delete_job(self.database, job_id, lambda _session: None)
+
+    def survey(self) -> Removed:
+        return retention.survey(self.database, self.store, now() - LIMIT)
+
+    def purge(self) -> Removed:
+        return sum(retention.purge(self.database, self.store, now() - LIMIT), Removed())
+
+    def count(self, table: type) -> int:
+        with self.database.read() as session:
+            return len(session.scalars(select(table)).all())
+
+    def keys(self) -> set[str]:
+        return {film.key for film in self.store.films()}
+
+    def named(self) -> set[str]:
+        with self.database.read() as session:
+            return set(session.scalars(select(Image.sha256)))
+
+
+@pytest.fixture
+def house(database: Database, store: FolderStore, spec: ModelSpec, technician: User) -> House:
+    return House(database, store, spec, technician)
+
+
+@pytest.fixture
+def sqlite_house(sqlite_database: Database, store: FolderStore, spec: ModelSpec) -> House:
+    from shared import accounts
+    from shared.tables import Role
+
+    with sqlite_database.write() as session:
+        user = accounts.add_user(session, "tina", Role.TECHNICIAN)
+    return House(sqlite_database, store, spec, user)
+
+
+# ---------------------------------------------------------------- what goes and what stays
+
+
+def test_a_purge_removes_an_old_job_with_its_films_and_says_so_before(house: House) -> None:
+    job_id = house.submit(b"one", b"two22")
+    house.work()
+    house.grow_old(job_id)
+    expected = Removed(jobs=1, screenings=2, predictions=2, films=2, film_bytes=8)
+    assert house.survey() == expected
+    assert house.keys() == house.named()
+    assert house.purge() == expected
+    assert [house.count(table) for table in (Job, Upload, Screening, Prediction, Image, Tombstone)] == [0] * 6
+    assert [path for path in house.store.root.rglob("*") if path.is_file()] == []
+
+
+def test_a_young_job_and_a_job_that_goes_on_stay(house: House) -> None:
+    young = house.submit(b"young")
+    house.work()
+    waiting = house.submit(b"waiting")
+    house.grow_old(waiting)
+    assert house.survey() == house.purge() == Removed()
+    assert house.named() == house.keys()
+    assert {young, waiting} <= set(_ids(house, Job))
+
+
+def test_a_film_that_another_job_shows_stays_with_its_prediction(house: House) -> None:
+    old = house.submit(b"shared", b"own")
+    house.work()
+    house.grow_old(old)
+    house.submit(b"shared")
+    assert house.survey() == house.purge() == Removed(jobs=1, screenings=2, predictions=1, films=1, film_bytes=3)
+    assert house.named() == house.keys() == {house.keep(b"shared").film.sha256}
+    with house.database.read() as session:
+        (row,) = session.scalars(select(Screening)).all()
+    assert (row.state, row.prediction_id is None) == (State.DONE, False)
+
+
+def test_a_large_job_goes_in_bounded_transactions(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "PART", 3)
+    job_id = house.submit(*[b"film %d" % n for n in range(10)])
+    house.work()
+    house.grow_old(job_id)
+    parts = list(retention.purge(house.database, house.store, now() - LIMIT))
+    assert max(part.screenings for part in parts) == 3
+    assert sum(part.films for part in parts) == 10
+    assert house.keys() == set()
+
+
+def test_a_purge_that_is_cut_short_is_finished_by_the_next(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "PART", 2)
+    job_id = house.submit(b"1", b"2", b"3", b"4", b"5")
+    house.work()
+    house.grow_old(job_id)
+    cut_short = retention.purge(house.database, house.store, now() - LIMIT)
+    assert next(cut_short).screenings == 2
+    cut_short.close()
+    assert house.named() < house.keys()
+    assert house.purge().screenings == 3
+    assert house.keys() == house.named() == set()
+
+
+def test_the_sweep_removes_the_files_of_a_deleted_job_once_no_upload_can_name_them(house: House) -> None:
+    job_id = house.submit(b"film")
+    house.work()
+    house.delete(job_id)
+    assert retention.remove_buried(house.database, house.store) == 1
+    assert len(house.keys()) == 1, "an upload that is under way may have kept it"
+    assert retention.remove_buried(house.database, house.store) == 0
+    house.files_grow_old()
+    with house.database.write() as session:
+        session.execute(update(Tombstone).values(due_at=now()))
+    retention.remove_buried(house.database, house.store)
+    assert house.keys() == set()
+    assert house.count(Tombstone) == 0
+
+
+@pytest.mark.parametrize("prepare", ["cancelled", "rejected"])
+def test_a_job_without_any_result_can_be_deleted(house: House, prepare: str) -> None:
+    job_id = house.submit(b"film")
+    with house.database.write() as session:
+        jobs.cancel(session, job_id)
+        if prepare == "rejected":
+            session.execute(update(Screening).values(state=State.REJECTED, image_id=None))
+    assert house.delete(job_id).jobs == 1
+    assert house.count(Screening) == 0
+
+
+def test_a_job_that_goes_on_is_not_deleted(house: House) -> None:
+    job_id = house.submit(b"film")
+    with pytest.raises(JobUnfinished, match="Cancel it first"):
+        house.delete(job_id)
+    assert house.count(Screening) == 1
+
+
+def test_deleting_leaves_its_trace_once_however_large_the_job(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "PART", 1)
+    job_id = house.submit(b"1", b"2", b"3")
+    house.work()
+    house.grow_old(job_id)
+    house.purge()
+    with house.database.read() as session:
+        events = session.scalars(select(AuditEvent).where(AuditEvent.subject == str(job_id))).all()
+    assert [event.action for event in events] == ["job_purged"]
+
+
+def test_films_queued_again_between_two_parts_stay(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "PART", 1)
+    job_id = house.submit(b"1", b"2", b"3")
+    with house.database.write() as session:
+        jobs.cancel(session, job_id)
+    house.grow_old(job_id)
+    parts = retention.purge(house.database, house.store, now() - LIMIT)
+    next(parts)
+    with house.database.write() as session:
+        assert jobs.retry(session, job_id) == 2
+    assert sum(parts, Removed()).jobs == 0
+    assert house.count(Screening) == 2
+    assert house.named() <= house.keys()
+
+
+# ---------------------------------------------------------------- files without rows
+
+
+def test_stray_files_go_when_they_are_old(house: House) -> None:
+    house.keep(b"of a request that failed")
+    assert house.survey() == Removed()
+    house.files_grow_old()
+    young = house.keep(b"of an upload under way").film.sha256
+    house.store.put_derived("0" * 64, THUMBNAIL, b"of no film")
+    thumbnail = next(house.store.root.glob(f"{THUMBNAIL}/*/*/*"))
+    os.utime(thumbnail, (0, 0))
+    expected = Removed(stray_files=2, stray_bytes=len(b"of a request that failed") + len(b"of no film"))
+    assert house.survey() == expected
+    assert house.purge() == expected
+    assert house.keys() == {young}
+    assert not thumbnail.exists()
+
+
+def test_a_film_kept_again_before_its_file_is_removed_stays(house: House) -> None:
+    """The upload of a film that is just being purged: kept, purged, named."""
+    job_id = house.submit(b"film")
+    house.work()
+    house.grow_old(job_id)
+    received = house.keep(b"film")
+    house.purge()
+    assert house.named() == set()
+    again = house.add([received])
+    house.work()
+    assert house.named() == house.keys()
+    assert _states(house, again) == [State.DONE]
+    house.purge()
+    assert house.named() == house.keys() != set()
+
+
+def test_a_tombstone_falls_when_the_film_comes_back(house: House) -> None:
+    house.delete(_worked(house, b"film"))
+    house.submit(b"film")
+    house.files_grow_old()
+    with house.database.write() as session:
+        session.execute(update(Tombstone).values(due_at=now()))
+    retention.remove_buried(house.database, house.store)
+    assert house.count(Tombstone) == 0
+    assert house.named() == house.keys() != set()
+
+
+# ---------------------------------------------------------------- at the same time
+
+
+def test_a_worker_that_still_holds_a_deleted_film_answers_the_others(house: House) -> None:
+    deleted = house.submit(b"deleted")
+    stays = house.submit(b"stays")
+    claim = house.claim()
+    assert claim is not None
+    assert len(claim.films) == 2
+    with house.database.write() as session:
+        jobs.cancel(session, deleted)
+    house.delete(deleted)
+    assert house.finish(claim) == 1
+    assert _states(house, stays) == [State.DONE]
+    assert house.count(Prediction) == 1
+
+
+def test_a_prediction_that_a_worker_has_found_stays(house: House) -> None:
+    old = _worked(house, b"film")
+    with house.database.write() as session:  # as when the web could not read the model's spec
+        job = jobs.open_job(
+            session, user_id=house.user.id, name="b", source=Source.API, model_name=house.spec.name,
+            priority=Priority.BULK,
+        )  # fmt: skip
+        jobs.add_films(session, job.id, [house.keep(b"film")], None)
+        jobs.close_job(session, job.id)
+    claim = house.claim()
+    assert claim is not None
+    assert claim.films[0].prediction_id is not None
+    house.grow_old(old)
+    assert house.purge().predictions == 0
+    assert house.finish(claim) == 1
+    assert _states(house, job.id) == [State.DONE]
+
+
+def test_uploads_of_a_film_while_it_is_purged_never_lose_it(house: House) -> None:
+    """Everything at once: two people send the same films and delete their jobs, and a purge runs all the while."""
+    films = [b"film %d" % n for n in range(3)]
+    stopped, errors = threading.Event(), []
+
+    def send() -> None:
+        for _ in range(8):
+            job_id = house.submit(*films)
+            assert [data for data in films if not house.store.has(hashlib.sha256(data).hexdigest())] == []
+            with house.database.write() as session:
+                jobs.cancel(session, job_id)
+            house.delete(job_id)
+        house.submit(*films)
+
+    def remove() -> None:
+        while not stopped.is_set():
+            with house.database.write() as session:
+                session.execute(update(Tombstone).values(due_at=now()))
+            house.purge()
+            time.sleep(0.002)
+
+    def guarded(work: object) -> threading.Thread:
+        def run() -> None:
+            try:
+                work()
+            except Exception as error:  # noqa: BLE001  # told to the test below
+                errors.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        return thread
+
+    senders, remover = [guarded(send), guarded(send)], guarded(remove)
+    for sender in senders:
+        sender.join()
+    stopped.set()
+    remover.join()
+    assert errors == []
+    assert house.named() == house.keys()
+    assert len(house.named()) == 3
+    house.work()
+    assert set(_states(house)) <= {State.DONE}
+
+
+def test_keeping_and_removing_an_old_film_at_once_leaves_a_whole_film_or_none(sqlite_house: House) -> None:
+    """The file alone, without any row: whoever kept it last finds it."""
+    store = sqlite_house.store
+    key = sqlite_house.keep(b"film").film.sha256
+    path = store.root / "films" / key[:2] / key[2:4] / key
+    stopped = threading.Event()
+
+    def remove() -> None:
+        while not stopped.is_set():
+            store.remove(key, now() - timedelta(hours=1))
+
+    remover = threading.Thread(target=remove)
+    remover.start()
+    try:
+        for _ in range(60):
+            sqlite_house.keep(b"film")
+            assert store.get(key) == b"film", "it is young"
+            os.utime(path, (0, 0))
+    finally:
+        stopped.set()
+        remover.join()
+
+
+# ---------------------------------------------------------------- as a law
+
+_JOBS = st.lists(
+    st.tuples(st.sets(st.integers(0, 5), min_size=1), st.sampled_from(["old", "young", "waiting", "cancelled"])),
+    max_size=6,
+)
+
+
+@examples(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(sent=_JOBS)
+def test_a_purge_does_what_its_survey_says_and_leaves_no_loose_end(sqlite_house: House, sent: list) -> None:
+    house = sqlite_house
+    with house.database.write() as session:
+        for table in (Screening, Upload, Job, Prediction, Image, Tombstone):
+            session.execute(Base.metadata.tables[table.__tablename__].delete())
+    old, kept = [], set()
+    for films, fate in sent:
+        job_id = house.submit(*[b"film %d" % n for n in films])
+        if fate == "cancelled":
+            with house.database.write() as session:
+                jobs.cancel(session, job_id)
+        elif fate != "waiting":
+            house.work()
+        if fate in {"old", "cancelled"}:
+            old.append(job_id)
+        else:
+            kept |= {house.keep(b"film %d" % n).film.sha256 for n in films}
+    house.grow_old(*old)
+    still_waiting = _unended_jobs(house)
+    told = house.survey()
+    assert house.purge() == told
+    left = set(_ids(house, Job))
+    assert left.isdisjoint(set(old) - still_waiting)
+    assert len(left) == len(sent) - told.jobs
+    assert kept <= house.named()
+    assert house.named() == house.keys()
+    assert house.purge() == Removed()
+
+
+def _unended_jobs(house: House) -> set[uuid.UUID]:
+    with house.database.read() as session:
+        waiting = select(Screening.job_id).where(Screening.state.in_([State.QUEUED, State.RUNNING]))
+        return set(session.scalars(waiting))
+
+
+def _worked(house: House, *films: bytes) -> uuid.UUID:
+    job_id = house.submit(*films)
+    house.work()
+    return job_id
+
+
+def _ids(house: House, table: type) -> list[uuid.UUID]:
+    with house.database.read() as session:
+        return list(session.scalars(select(table.id)))
+
+
+def _states(house: House, job_id: uuid.UUID | None = None) -> list[State]:
+    with house.database.read() as session:
+        wanted = select(Screening.state)
+        return list(session.scalars(wanted if job_id is None else wanted.where(Screening.job_id == job_id)))

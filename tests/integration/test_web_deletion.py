@@ -1,0 +1,104 @@
+"""Deleting a job by page and by API: who may, what is asked first, what goes and what it leaves in the audit trail."""
+
+import uuid
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+from shared.db import Database
+from shared.modelspec import ModelSpec
+from shared.settings import Settings
+from shared.tables import Image, Role, Screening, Tombstone, User
+from tests.conftest import draw, encode
+from tests.web_site import Site, post_films, press
+
+
+@pytest.fixture
+def site(settings: Settings, sqlite_database: Database, tmp_path: Path) -> Site:
+    return Site(settings, sqlite_database)
+
+
+@pytest.fixture
+def tina(site: Site) -> User:
+    return site.add_user("tina")
+
+
+def send(client: FlaskClient, *seeds: int) -> str:
+    answer = post_films(client, *[(f"ward {n}.jpeg", encode(draw(n))) for n in seeds])
+    assert answer.status_code == 202, answer.text
+    return answer.json["id"]
+
+
+@pytest.fixture
+def job_id(site: Site, tina: User, spec: ModelSpec) -> str:
+    """A job of two films that has finished."""
+    job_id = send(site.token_client(tina), 1, 2)
+    site.work(spec, {})
+    return job_id
+
+
+def test_a_person_is_asked_and_then_the_job_is_gone(site: Site, tina: User, job_id: str) -> None:
+    browser = site.browser(tina)
+    assert f"/jobs/{job_id}/delete" in browser.get(f"/jobs/{job_id}").text
+    asked = browser.get(f"/jobs/{job_id}/delete")
+    assert asked.status_code == 200
+    assert "Delete this job?" in asked.text
+    assert site.count(Screening) == 2, "asking deletes nothing"
+    answer = press(browser, f"/jobs/{job_id}/delete")
+    assert (answer.status_code, answer.location) == (303, "/jobs")
+    assert "The job is deleted, with 2 films." in browser.get("/jobs").text
+    assert browser.get(f"/jobs/{job_id}").status_code == 404
+    assert "ward" not in browser.get("/history").text
+    assert [site.count(table) for table in (Screening, Image, Tombstone)] == [0, 0, 2]
+
+
+def test_a_program_deletes_a_job(site: Site, tina: User, job_id: str) -> None:
+    client = site.token_client(tina)
+    answer = client.delete(f"/api/v1/jobs/{job_id}")
+    assert (answer.status_code, answer.data) == (204, b"")
+    assert client.delete(f"/api/v1/jobs/{job_id}").status_code == 404
+    assert client.get("/api/v1/predictions").json["predictions"] == []
+    assert site.actions()[-1] == "job_deleted"
+    assert site.actions().count("job_deleted") == 1
+
+
+def test_a_film_that_another_job_shows_stays_there(site: Site, tina: User, job_id: str, spec: ModelSpec) -> None:
+    site.install_model(spec)
+    client = site.token_client(tina)
+    other = send(client, 2)
+    assert client.delete(f"/api/v1/jobs/{job_id}").status_code == 204
+    (film,) = client.get(f"/api/v1/jobs/{other}/screenings").json["screenings"]
+    assert film["label"] == "NORMAL"
+    assert site.browser(tina).get(f"/films/{film['id']}/image").status_code == 200
+
+
+def test_a_job_that_goes_on_is_not_deleted(site: Site, tina: User) -> None:
+    client = site.token_client(tina)
+    job_id = send(client, 1)
+    answer = client.delete(f"/api/v1/jobs/{job_id}")
+    assert answer.status_code == 409
+    assert "Cancel it first" in answer.json["detail"]
+    browser = site.browser(tina)
+    assert f"/jobs/{job_id}/delete" not in browser.get(f"/jobs/{job_id}").text
+    assert browser.get(f"/jobs/{job_id}/delete").status_code == 409
+    client.post(f"/api/v1/jobs/{job_id}/cancel")
+    assert client.delete(f"/api/v1/jobs/{job_id}").status_code == 204
+
+
+@pytest.mark.parametrize(("role", "expected"), [(Role.TECHNICIAN, 404), (Role.READER, 403), (Role.ADMIN, 204)], ids=str)
+def test_only_the_sender_and_admins_delete(site: Site, job_id: str, role: Role, expected: int) -> None:
+    other = site.token_client(site.add_user("other", role))
+    assert other.delete(f"/api/v1/jobs/{job_id}").status_code == expected
+    assert site.count(Screening) == (0 if expected == 204 else 2)
+
+
+def test_a_browser_needs_its_token_to_delete(site: Site, tina: User, job_id: str) -> None:
+    browser = site.browser(tina)
+    assert browser.post(f"/jobs/{job_id}/delete").status_code == 403
+    assert browser.delete(f"/api/v1/jobs/{job_id}").status_code == 403
+    assert site.count(Screening) == 2
+
+
+def test_there_is_no_job_to_delete(site: Site, tina: User) -> None:
+    assert site.token_client(tina).delete(f"/api/v1/jobs/{uuid.uuid4()}").status_code == 404
