@@ -9,10 +9,10 @@ from typing import Any, Final, Self
 import httpx
 
 from cli.address import is_loopback
-from cli.answers import Accepted, Answer, Changed, Job, Me, Opened, Row, Rows, parse, sentence
+from cli.answers import Accepted, Answer, Changed, Job, Me, Opened, Row, Rows, parse, read_problem, sentence
 from cli.errors import CommandFailed
 from cli.films import LocalFile
-from cli.patience import BUSY, FIRST_PATIENCE, LOST, PATIENCE, Outage, asked_delay
+from cli.patience import FIRST_PATIENCE, LOST, PATIENCE, QUEUE_FULL, FullQueue, Outage, asked_delay, may_pass
 from cli.reading import ByteCount, WatchedFile
 
 _ROWS_A_PAGE: Final = 500
@@ -41,6 +41,7 @@ class Api:
     ) -> None:
         self.url = url
         self._patience, self._note, self._sleep = patience, note, sleep
+        self._full_queue = FullQueue(note, sleep)
         self._client = httpx.Client(
             base_url=url,
             headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
@@ -122,10 +123,15 @@ class Api:
                 continue
             except httpx.HTTPError as error:
                 raise CommandFailed(f"{self.url} cannot be asked: {error}") from error
-            if response.status_code not in BUSY:
+            problem = read_problem(response)
+            if str(problem.get("type")).endswith(QUEUE_FULL):
+                outage.end()
+                self._full_queue.wait(str(problem.get("detail")), asked_delay(response))
+            elif may_pass(response):
+                outage.wait(sentence(response), asked_delay(response))
+            else:
                 outage.end()
                 return parse(kind, response)
-            outage.wait(sentence(response), asked_delay(response))
 
 
 def _key(files: Sequence[LocalFile]) -> str:

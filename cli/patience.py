@@ -1,8 +1,8 @@
-"""Patience with a server that restarts: wait longer and longer, say so once, give up in the end."""
+"""Patience: with a server that restarts for a while, with one whose queue is full without end."""
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Final
@@ -24,12 +24,16 @@ BUSY: Final = {
 }
 """Answers that say to try again."""
 
+QUEUE_FULL: Final = "#queue-full"
+"""The end of a problem's type (docs/http.md)."""
+
 # LocalProtocolError: a file changed its size while it was read; the next attempt reads it anew.
 LOST: Final = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError, httpx.LocalProtocolError)
 """Errors of a connection that may come back."""
 
 _FIRST_DELAY: Final = 0.25
 _LONGEST_DELAY: Final = 5.0
+_SECONDS_BETWEEN_NOTES: Final = 60.0
 
 
 class GaveUp(CommandFailed):
@@ -62,9 +66,34 @@ class Outage:
         self._sleep(delay)
 
     def end(self) -> None:
-        """Say that the server is back, where its absence was told."""
+        """Say that the server is back, where its absence was told; another outage begins anew."""
         if self._said:
             self._note("The server answers again.")
+        self._began, self._delay, self._said = None, _FIRST_DELAY, False
+
+
+class FullQueue:
+    """The times in which the server takes no more films; it is there and works, so no patience runs out."""
+
+    def __init__(self, note: Callable[[str], None], sleep: Callable[[float], None]) -> None:
+        self._note, self._sleep = note, sleep
+        self._said_at: float | None = None
+
+    def wait(self, detail: str, asked: float | None) -> None:
+        """Sleep as long as the server asked for; say why and until when, at most once a minute."""
+        delay = asked or _LONGEST_DELAY
+        present = time.monotonic()
+        if self._said_at is None or present - self._said_at >= _SECONDS_BETWEEN_NOTES:
+            self._said_at = present
+            until = datetime.now().astimezone() + timedelta(seconds=delay)
+            self._note(f"The queue is full. {detail} Sending goes on by itself at {until:%H:%M:%S}.")
+        self._sleep(delay)
+
+
+def may_pass(response: httpx.Response) -> bool:
+    """Tell whether an answer says to try again; a full disk does where it says when."""
+    is_disk = response.status_code == HTTPStatus.INSUFFICIENT_STORAGE and "Retry-After" in response.headers
+    return is_disk or response.status_code in BUSY
 
 
 def asked_delay(response: httpx.Response) -> float | None:

@@ -1,5 +1,7 @@
 """Presence: workers that have a network loaded say so on Redis, so that pages can tell "no worker" from "busy"."""
 
+import json
+from dataclasses import dataclass
 from typing import Final
 
 from redis import Redis
@@ -13,6 +15,23 @@ LOST_AFTER_SECONDS: Final = 15
 _KEY: Final = "pneumoscreen:worker:"
 
 
+@dataclass(frozen=True)
+class Heard:
+    """What a worker last said of itself."""
+
+    worker: str
+    model: str
+    """`ModelSpec.version` of what it has loaded."""
+    ready_seconds: float
+    """How long it had been ready when it said so."""
+    seconds_ago: float
+
+    @property
+    def model_name(self) -> str:
+        """Return the name that jobs ask for."""
+        return self.model.partition("@")[0]
+
+
 class Presence:
     """Read and write who is at work. Nothing depends on it but what people are told."""
 
@@ -21,10 +40,14 @@ class Presence:
             settings.redis_url.get_secret_value(), socket_connect_timeout=1, socket_timeout=2, decode_responses=True
         )
 
-    def announce(self, worker: str) -> None:
-        """Say that a worker is ready, for the next LOST_AFTER_SECONDS; raise BrokerAway where Redis does not answer."""
+    def announce(self, worker: str, model: str, ready_seconds: float) -> None:
+        """Say that a worker has been ready with a model for so long; it holds for LOST_AFTER_SECONDS.
+
+        Raises BrokerAway where Redis does not answer.
+        """
+        said = json.dumps({"model": model, "ready_seconds": round(ready_seconds, 1)})
         try:
-            self._redis.set(_KEY + worker, "ready", ex=LOST_AFTER_SECONDS)
+            self._redis.set(_KEY + worker, said, ex=LOST_AFTER_SECONDS)
         except (RedisError, OSError) as error:
             raise BrokerAway("Redis did not answer.") from error
 
@@ -39,6 +62,32 @@ class Presence:
         """Name the workers that are ready; raise BrokerAway where Redis does not answer."""
         try:
             return sorted(key.removeprefix(_KEY) for key in self._redis.scan_iter(match=_KEY + "*", count=1000))
+        except (RedisError, OSError) as error:
+            raise BrokerAway("Redis did not answer.") from error
+
+    def heard(self) -> list[Heard]:
+        """Return what each ready worker said last, by name; raise BrokerAway where Redis does not answer."""
+        names = self.workers()
+        try:
+            with self._redis.pipeline(transaction=False) as pipeline:
+                for name in names:
+                    pipeline.get(_KEY + name)
+                    pipeline.pttl(_KEY + name)
+                answers = pipeline.execute()
+        except (RedisError, OSError) as error:
+            raise BrokerAway("Redis did not answer.") from error
+        said = zip(names, answers[::2], answers[1::2], strict=True)
+        # A word may have run out since its name was listed.
+        return [
+            Heard(name, **json.loads(word), seconds_ago=LOST_AFTER_SECONDS - left / 1000)
+            for name, word, left in said
+            if word is not None
+        ]
+
+    def server_version(self) -> str:
+        """Name the version of the Redis server; raise BrokerAway where it does not answer."""
+        try:
+            return str(self._redis.info("server")["redis_version"])
         except (RedisError, OSError) as error:
             raise BrokerAway("Redis did not answer.") from error
 

@@ -5,9 +5,11 @@ import re
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from argon2 import PasswordHasher
 from flask.testing import FlaskClient
 from sqlalchemy import func, select
 from werkzeug.test import TestResponse
@@ -18,11 +20,12 @@ from shared.errors import BrokerAway
 from shared.modelfolder import SPEC_FILE
 from shared.modelspec import ModelSpec
 from shared.settings import REPOSITORY, Settings
-from shared.storage import FolderStore
-from shared.tables import AuditEvent, Role, Screening, User
+from shared.storage import open_store
+from shared.tables import AuditEvent, Role, Scope, Screening, User
 from web.app import create_app
 
 PASSWORD = "correct horse battery"
+hash_password = cache(PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1).hash)  # slow on purpose
 File = tuple[str, bytes]
 
 
@@ -43,22 +46,28 @@ class Site:
     """One application and its people."""
 
     def __init__(self, settings: Settings, database: Database, **changes: Any) -> None:
+        """Build it on a folder, or on whatever store the changes of the settings name."""
         # Never the project's own model folder: install_model writes where the settings point.
         apart = {"models_dir": settings.data_dir / "models"}
         self.settings = settings.model_copy(update={**apart, **changes})
         self.database = database
-        self.store = FolderStore(self.settings.store)
+        self.store = open_store(self.settings)
         self.bell = Bell()
         self.app = create_app(self.settings, database=database, store=self.store, doorbell=self.bell)
+        watch = self.app.extensions["pneumoscreen_watch"]
+        for measured in (watch.backlog, watch.free_bytes, watch.status):
+            measured.seconds = 0.0  # tests change things and look at once
 
     def add_user(self, name: str, role: Role = Role.TECHNICIAN, password: str | None = None) -> User:
         with self.database.write() as session:
-            return accounts.add_user(session, name, role, password)
+            user = accounts.add_user(session, name, role)
+            user.password_hash = hash_password(password) if password else None
+            return user
 
-    def token_client(self, user: User) -> FlaskClient:
-        """A program with a token."""
+    def token_client(self, user: User, *scopes: Scope) -> FlaskClient:
+        """A program with a token, of every scope where none is named."""
         with self.database.write() as session:
-            secret = accounts.make_token(session, user, "test")
+            secret = accounts.make_token(session, user, "test", scopes=scopes or Scope)
         client = self.app.test_client()
         client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {secret}"
         return client

@@ -6,13 +6,25 @@ import time
 from http import HTTPStatus
 from typing import Final
 
-from flask import Flask, Response, json, make_response, render_template, request
+from flask import Flask, Response, json, make_response, render_template, request, url_for
 from flask_limiter import RateLimitExceeded
 from sqlalchemy.exc import OperationalError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from shared.accounts import AccountRefused
-from shared.errors import JobClosed, ModelUnavailable, PneumoScreenError, StoreFull, UploadRefused
+from shared.errors import (
+    DiskLow,
+    JobClosed,
+    JobUnfinished,
+    ModelUnavailable,
+    PneumoScreenError,
+    QueueFull,
+    StoreAway,
+    StoreFull,
+    TryLater,
+    UploadRefused,
+)
+from web.conditions import Condition
 
 log = logging.getLogger(__name__)
 
@@ -20,14 +32,19 @@ MEDIA_TYPE: Final = "application/problem+json"
 
 _STATUSES: Final[dict[type[PneumoScreenError], int]] = {
     UploadRefused: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    QueueFull: HTTPStatus.TOO_MANY_REQUESTS,
+    DiskLow: HTTPStatus.INSUFFICIENT_STORAGE,
     StoreFull: HTTPStatus.INSUFFICIENT_STORAGE,
+    StoreAway: HTTPStatus.SERVICE_UNAVAILABLE,
     JobClosed: HTTPStatus.CONFLICT,
+    JobUnfinished: HTTPStatus.CONFLICT,
     ModelUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     AccountRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
 }
 _MACHINE_PATHS: Final = ("/api/", "/healthz", "/readyz", "/metrics")
 _DISK_FULL: Final = "53100"  # postgresql.org/docs/current/errcodes-appendix.html
 _RETRY_SECONDS: Final = 5
+_FULL_SECONDS: Final = 60  # room is made by people
 
 
 class InvalidRequest(PneumoScreenError):
@@ -55,13 +72,20 @@ def prefers_problem() -> bool:
     return wanted != "text/html"
 
 
-def answer(status: int, detail: str, **extra: object) -> Response:
-    """Make the response that says what went wrong."""
+def answer(status: int, detail: str, condition: Condition | None = None, **extra: object) -> Response:
+    """Make the response that says what went wrong; a condition of the whole names the type of the problem."""
     title = HTTPStatus(status).phrase
     if prefers_problem():
-        body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **extra}
+        kind = {"type": _type(condition), "title": condition.value.capitalize()} if condition else {}
+        body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **kind, **extra}
         return Response(json.dumps(body), status, content_type=MEDIA_TYPE)
-    return make_response(render_template("error.html", status=status, title=title, detail=detail), status)
+    page = render_template("error.html", status=status, title=title, detail=detail, condition=condition)
+    return make_response(page, status)
+
+
+def _type(condition: Condition) -> str:
+    """Return where the status page says what a condition means; a relative reference will do (RFC 9457, 3.1.1)."""
+    return url_for("status.index", _anchor=condition.anchor)
 
 
 def _on_http_error(error: HTTPException) -> Response:
@@ -98,16 +122,29 @@ def _on_own_error(error: PneumoScreenError) -> Response:
     status = next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), None)
     if status is None:
         raise error
+    if isinstance(error, TryLater):
+        condition = Condition.QUEUE_FULL if isinstance(error, QueueFull) else Condition.DISK_LOW
+        return _try_later(status, str(error), condition, error.retry_after)
+    if isinstance(error, StoreAway):
+        log.error("%s", error)
+        return _try_later(status, str(error), Condition.STORE_AWAY, _RETRY_SECONDS)
+    if isinstance(error, StoreFull):
+        log.error("%s", error)
+        return _try_later(status, str(error), Condition.DISK_LOW, _FULL_SECONDS)
     return answer(status, str(error))
+
+
+def _try_later(status: int, detail: str, condition: Condition, seconds: int) -> Response:
+    response = answer(status, detail, condition, retry_after=seconds)
+    response.headers["Retry-After"] = str(seconds)
+    return response
 
 
 def _on_database_error(error: OperationalError) -> Response:
     if "disk is full" in str(error.orig) or getattr(error.orig, "sqlstate", None) == _DISK_FULL:
         log.error("The database has no room left.")
-        return answer(
-            HTTPStatus.INSUFFICIENT_STORAGE, "The database has no room left. Free disk space and send it again."
-        )
+        detail = "The database has no room left. Free disk space and send it again."
+        return _try_later(HTTPStatus.INSUFFICIENT_STORAGE, detail, Condition.DISK_LOW, _FULL_SECONDS)
     log.error("The database does not answer: %s", error)
-    response = answer(HTTPStatus.SERVICE_UNAVAILABLE, "The database does not answer. Try again in a moment.")
-    response.headers["Retry-After"] = str(_RETRY_SECONDS)
-    return response
+    detail = "The database does not answer. Try again in a moment."
+    return _try_later(HTTPStatus.SERVICE_UNAVAILABLE, detail, Condition.DATABASE_AWAY, _RETRY_SECONDS)

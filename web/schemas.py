@@ -159,6 +159,29 @@ class PredictionList(Schema):
     next: str | None
 
 
+class AuditRow(Schema):
+    """Who did what to what: a row of the audit trail. Its hash is made of all else, as docs/operations.md says."""
+
+    sequence: int = Field(description="Counts from 1 without a gap.")
+    id: uuid.UUID
+    created_at: str = Field(json_schema_extra={"format": "date-time"}, description="In UTC, as it is hashed.")
+    user_id: uuid.UUID | None = None
+    actor: str | None = Field(None, description="Name of the account, or os:NAME for the command line.")
+    action: str
+    subject: str | None = Field(None, description="Id of what was acted on.")
+    address: str | None = None
+    detail: dict[str, str] | None = None
+    previous_hash: str
+    hash: str
+
+
+class AuditList(Schema):
+    """A page of the audit trail, newest first."""
+
+    events: list[AuditRow]
+    next: str | None
+
+
 class Me(Schema):
     """The account that asks."""
 
@@ -181,6 +204,7 @@ class Problem(Schema):
     status: int
     detail: str
     errors: list[FieldProblem] | None = None
+    retry_after: int | None = Field(None, description="Seconds after which it is worth sending again.")
 
 
 def job_addresses(job: Job) -> dict[str, str]:

@@ -1,8 +1,7 @@
 """From a request's body to a job with films: what API, upload page and samples share."""
 
-import sys
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
@@ -14,19 +13,20 @@ from sqlalchemy.orm import Session, joinedload
 
 from shared import archive, jobs
 from shared.audit import Action, record
-from shared.errors import JobClosed, UploadRefused
+from shared.errors import JobClosed
 from shared.intake import Received, read_chunks
+from shared.pseudonyms import conceal
 from shared.queue import ring_or_wait
 from shared.tables import Job, Priority, Source, Upload
-from web.multipart import FilePart, TextPart, read_parts
+from web.admission import Admission
+from web.form import FILES_PART, hear_out, receive_form
 from web.parts import parts
 from web.problems import InvalidRequest
 from web.progress import model_spec
-from web.security import CSRF_FIELD, CSRF_HEADER, check_csrf_token
+from web.status import watch
 
 T = TypeVar("T")
 
-FILES_PART: Final = "files"
 _NAME_LENGTH: Final = 255
 _KEY_LENGTH: Final = 128
 _PRIORITIES: Final = {"interactive": Priority.INTERACTIVE, "bulk": Priority.BULK}
@@ -72,7 +72,9 @@ def _read_name(value: object) -> str | None:
         return None
     if not isinstance(value, str):
         raise InvalidRequest("name", f"Give a text. Received: {value!r}.")
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value).strip()[:_NAME_LENGTH] or None
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value).strip()
+    # Programs and the upload page name a job after its folder.
+    return conceal(shown, parts().settings)[:_NAME_LENGTH] or None
 
 
 def _read_count(value: object) -> int | None:
@@ -105,18 +107,23 @@ def open_job(wishes: Wishes) -> Job:
     """Open an empty job that takes films; the same key of the same user gives the same job."""
     key = idempotency_key()
     few = wishes.expected_films is not None and wishes.expected_films <= parts().settings.interactive_films
+    if not _knows_job(key):
+        _make_admission().check(_priority(wishes, few))
     return _in_transaction(lambda db: _open(db, wishes, few, key))
 
 
 def receive_job(source: Source) -> Receipt:
     """Read a whole multipart request as one job: opened, filled and closed in one transaction."""
     key = idempotency_key()
-    texts, received = _receive_form()
+    admission = None if _knows_job(key) else _make_admission()
+    with hear_out():
+        texts, received = receive_form(admission, _priority_so_far)
     return submit(received, read_wishes(texts, source), key)
 
 
-def receive_files(paths: Iterable[Path], wishes: Wishes) -> Receipt:
+def receive_files(paths: Sequence[Path], wishes: Wishes) -> Receipt:
     """Submit files of this machine as one job."""
+    _make_admission().check(_priority(wishes, len(paths) <= parts().settings.interactive_films))
     received: list[Received] = []
     for path in paths:
         with path.open("rb") as file:
@@ -138,17 +145,21 @@ def submit(received: list[Received], wishes: Wishes, key: str | None) -> Receipt
         jobs.close_job(db, job.id)
         return Receipt(job, received, queued)
 
-    receipt = _in_transaction(write)
-    ring_or_wait(parts().doorbell, receipt.queued)
-    return receipt
+    return _announce(_in_transaction(write))
 
 
 def receive_films(job_id: uuid.UUID) -> Receipt:
     """Read a multipart request of films into an open job; raise JobClosed where it takes no more."""
     key = idempotency_key()
     with parts().database.read() as db:
-        _refuse_closed(db, job_id, key)
-    _, received = _receive_form()
+        job = db.get_one(Job, job_id)
+        is_known = _knows_upload(db, job_id, key)
+    if job.closed_at is not None and not is_known:
+        # Before the films are read, so that none is stored that no row would name.
+        raise JobClosed("This job takes no more films. Start a new job.")
+    admission = None if is_known else _make_admission()
+    with hear_out():
+        _, received = receive_form(admission, lambda _texts, _films: Priority(job.priority))
     if not received:
         raise InvalidRequest(FILES_PART, "Send at least one film. Received: none.")
     model = model_spec(parts().settings)
@@ -157,18 +168,42 @@ def receive_films(job_id: uuid.UUID) -> Receipt:
         queued = jobs.add_films(db, job_id, received, model, key)
         return Receipt(db.get_one(Job, job_id, options=[joinedload(Job.created_by)]), received, queued)
 
-    receipt = _in_transaction(write)
+    return _announce(_in_transaction(write))
+
+
+def _announce(receipt: Receipt) -> Receipt:
+    """Ring for what a request brought, and count it as waiting before the next count is due."""
+    watch().backlog.amend(lambda known: known.plus(Priority(receipt.job.priority), receipt.queued))
     ring_or_wait(parts().doorbell, receipt.queued)
     return receipt
 
 
-def _refuse_closed(db: Session, job_id: uuid.UUID, key: str | None) -> None:
-    """Refuse before the films are read, so that none is stored that no row would name."""
-    if db.get_one(Job, job_id).closed_at is None:
-        return
+def _make_admission() -> Admission:
+    return Admission(parts().settings, watch())
+
+
+def _knows_job(key: str | None) -> bool:
+    """Tell whether a job was opened under this key; what was accepted is not refused when it is sent again."""
+    known = select(Job.id).where(Job.created_by_id == g.user.id, Job.idempotency_key == key)
+    with parts().database.read() as db:
+        return key is not None and db.scalar(known) is not None
+
+
+def _knows_upload(db: Session, job_id: uuid.UUID, key: str | None) -> bool:
     known = select(Upload.id).where(Upload.job_id == job_id, Upload.idempotency_key == key)
-    if key is None or db.scalar(known) is None:
-        raise JobClosed("This job takes no more films. Start a new job.")
+    return key is not None and db.scalar(known) is not None
+
+
+def _priority(wishes: Wishes, few: bool) -> Priority:
+    if wishes.priority is not None:
+        return wishes.priority
+    return Priority.INTERACTIVE if few else Priority.BULK
+
+
+def _priority_so_far(texts: Mapping[str, str], films: int) -> Priority:
+    """Return the priority that a form would have with the texts and films that are there."""
+    wanted = _PRIORITIES.get(texts.get("priority", ""))
+    return _priority(Wishes(priority=wanted), films <= parts().settings.interactive_films)
 
 
 def _open(db: Session, wishes: Wishes, few: bool, key: str | None) -> Job:
@@ -178,7 +213,7 @@ def _open(db: Session, wishes: Wishes, few: bool, key: str | None) -> Job:
         name=wishes.name or "Upload",
         source=wishes.source,
         model_name=parts().settings.model,
-        priority=wishes.priority if wishes.priority is not None else Priority.INTERACTIVE if few else Priority.BULK,
+        priority=_priority(wishes, few),
         expected_films=wishes.expected_films,
         idempotency_key=key,
     )
@@ -206,46 +241,3 @@ def _name_of(received: list[Received]) -> str:
     folders = {name.split("/", 1)[0] if "/" in name else None for name in names}
     folder = folders.pop() if len(folders) == 1 else None
     return folder[:_NAME_LENGTH] if folder else f"{len(names):,} files"
-
-
-def _receive_form() -> tuple[dict[str, str], list[Received]]:
-    """Read this request's form: its texts, and what became of each of its files."""
-    texts: dict[str, str] = {}
-    received: list[Received] = []
-    needs_token = not g.by_token
-    if needs_token and (token := request.headers.get(CSRF_HEADER)):
-        check_csrf_token(token)
-        needs_token = False
-    for part in _read_request():
-        if isinstance(part, TextPart):
-            texts[part.name] = part.value
-            continue
-        if needs_token:
-            check_csrf_token(texts.get(CSRF_FIELD))
-            needs_token = False
-        received += _take(part)
-        _refuse_too_many(len(received))
-    if needs_token:
-        check_csrf_token(texts.get(CSRF_FIELD))
-    return texts, received
-
-
-def _refuse_too_many(films: int) -> None:
-    """Bound what one request can come to when every file of it is a ZIP."""
-    most = parts().settings.max_zip_entries + parts().settings.max_films_per_upload
-    if films > most:
-        raise UploadRefused(f"One request takes at most {most:,} films, those inside ZIPs counted. Send several.")
-
-
-def _read_request() -> Iterator[TextPart | FilePart]:
-    # Flask would cap the body at the size of a small form; read_parts counts instead.
-    request.max_content_length = sys.maxsize
-    return read_parts(request.stream, request.content_type or "", request.content_length, parts().settings)
-
-
-def _take(part: FilePart) -> Iterator[Received]:
-    if part.name != FILES_PART:
-        raise InvalidRequest(part.name or "part", f"Send films in parts named '{FILES_PART}'.")
-    if part.file_name == "":  # what a browser sends for a file field left empty
-        return
-    yield from archive.receive(part.file_name, part.chunks, parts().store, parts().settings)

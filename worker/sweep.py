@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 UNFINISHED_AFTER: Final = timedelta(days=1)
 """No upload takes a day; what is older was left by a process that was killed."""
 
-FORSAKEN_SECONDS: Final = 3600.0
-"""A browser or a client that lives sends its next films within seconds; one that waits for a server, within minutes."""
+FORSAKEN_SECONDS: Final = 24 * 3600.0
+"""A sender that lives sends its next films within seconds; one that waits for room in a full queue, within a night."""
 
 LOOKS_AT_A_TIME: Final = 2
 """A look that comes late by more than one interval could not be taken; see `Stillness`."""

@@ -37,7 +37,7 @@ def test_a_job_waits_and_says_why_then_is_cancelled_and_retried(
     expect(page).to_have_title(re.compile("^0% "))
     with quiet_server.database.write() as session:
         session.execute(update(Screening).values(created_at=func.datetime("now", "-1 minute")))
-    expect(page.get_by_text("Waiting for a worker.")).to_be_visible()
+    expect(page.get_by_text("The broker is away.")).to_be_visible()
 
     page.get_by_role("button", name="Cancel").click()
     dialog = page.get_by_role("dialog", name="Cancel this job?")

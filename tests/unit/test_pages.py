@@ -204,7 +204,7 @@ def presence(live_site: Site) -> Iterator[Presence]:
 
 def test_a_worker_that_stops_answering_is_said(live_site: Site, spec: ModelSpec, presence: Presence) -> None:
     browser, job = send(live_site)
-    presence.announce("w2")
+    presence.announce("w2", "compact-cnn@0", 3600)
     with live_site.database.write() as session:
         model_id = leases.register_model(session, spec)
     with live_site.database.write() as session:
@@ -226,7 +226,12 @@ def test_films_that_wait_say_whether_a_worker_runs(live_site: Site, presence: Pr
     browser, job = send(live_site)
     assert "note-warn" not in browser.get(job).text
     with live_site.database.write() as session:
-        session.execute(update(Screening).values(created_at=now() - timedelta(minutes=1)))
+        session.execute(update(Screening).values(created_at=now() - timedelta(minutes=5)))
     assert "No worker is running." in browser.get(job).text
-    presence.announce("w1")
+    presence.announce("w1", "compact-cnn@0", 10)
     assert "Waiting for a worker." in browser.get(job).text
+    presence.announce("w1", "compact-cnn@0", 90)
+    assert "There is no progress." in browser.get(job).text
+    presence.leave("w1")
+    presence.announce("w2", "another@0", 90)
+    assert "No worker serves this model." in browser.get(job).text

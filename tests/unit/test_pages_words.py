@@ -9,6 +9,8 @@ from shared.errors import Rejection
 from shared.leases import LOST_CODE
 from shared.modelspec import FilmClass, Label
 from shared.states import State
+from tests.conftest import ROOT
+from web.conditions import Check, Condition
 from web.filters import Filters
 from web.pages import shown, words
 from web.pages.standing import standing
@@ -20,14 +22,23 @@ def test_everything_has_words() -> None:
     assert set(words.LABELS) == set(Label)
     assert set(words.CLASSES) == set(FilmClass)
     assert set(words.REJECTIONS) == set(Rejection)
+    assert set(words.CONDITIONS) == set(Condition)
+    assert set(words.CHECKS) == set(Check)
     assert set(words.JOB_STATES) == {RECEIVING, SCREENING, FINISHED}
 
 
-@pytest.mark.parametrize("said", [*words.STATES.values(), *words.REJECTIONS.values(), *words.FAILURES.values()])
+@pytest.mark.parametrize(
+    "said", [*words.STATES.values(), *words.REJECTIONS.values(), *words.FAILURES.values(), *words.CONDITIONS.values()]
+)
 def test_every_state_and_reason_says_what_it_means_and_what_to_do(said: words.Words) -> None:
     assert said.name
     assert said.meaning.endswith(".")
     assert said.action.endswith(".")
+
+
+def test_the_operations_guide_says_what_to_do_in_every_condition() -> None:
+    guide = (ROOT / "docs" / "operations.md").read_text()
+    assert [condition for condition in Condition if f"`{condition}`" not in guide] == []
 
 
 def test_codes_are_explained_as_they_stand_in_the_tables() -> None:

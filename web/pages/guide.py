@@ -5,7 +5,7 @@ from flask.typing import ResponseReturnValue
 
 from shared.errors import Rejection
 from shared.states import State
-from web.auth import requires
+from web.access import requires
 from web.pages import words
 from web.parts import parts
 

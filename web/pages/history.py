@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from shared.modelspec import Label
 from shared.states import State
 from shared.tables import Job, Model
-from web.auth import requires
+from web.access import requires
 from web.export import FORMATS, export_films
 from web.listing import FilterError, Filters, Order, Page, count_unanswered, get_job, list_films
 from web.pages import words

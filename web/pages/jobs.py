@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from shared.states import State
 from shared.tables import Job, Source
 from web import actions
-from web.auth import requires
+from web.access import SUBMITTERS, asked_by_script, may_change, requires
 from web.listing import job_rows, list_jobs
 from web.pages import overview
 from web.pages.shown import plural
@@ -51,6 +51,7 @@ def show(job_id: uuid.UUID) -> ResponseReturnValue:
 
 @blueprint.get("/jobs/<uuid:job_id>/fragment")
 @requires()
+@asked_by_script
 def fragment(job_id: uuid.UUID) -> ResponseReturnValue:
     """Show the part of a job's page that changes; the page asks for it again and again."""
     with parts().database.read() as db:
@@ -58,7 +59,7 @@ def fragment(job_id: uuid.UUID) -> ResponseReturnValue:
 
 
 @blueprint.post("/jobs/<uuid:job_id>/cancel")
-@requires()
+@requires(*SUBMITTERS)
 def cancel(job_id: uuid.UUID) -> ResponseReturnValue:
     """Stop what has not ended."""
     with parts().database.read() as db:
@@ -72,12 +73,33 @@ def cancel(job_id: uuid.UUID) -> ResponseReturnValue:
 
 
 @blueprint.post("/jobs/<uuid:job_id>/retry")
-@requires()
+@requires(*SUBMITTERS)
 def retry(job_id: uuid.UUID) -> ResponseReturnValue:
     """Queue again what failed, was rejected by a worker or was cancelled."""
     changed = actions.retry(job_id)
     flash(f"{plural(changed, 'film')} will be screened again.", "info")
     return redirect(url_for("jobs.show", job_id=job_id), 303)
+
+
+@blueprint.get("/jobs/<uuid:job_id>/delete")
+@requires(*SUBMITTERS)
+def confirm_delete(job_id: uuid.UUID) -> ResponseReturnValue:
+    """Say what goes with a job, and ask."""
+    with parts().database.read() as db:
+        job = actions.own_job(db, job_id)
+        progress = job_progress(db, job)
+    if progress.state != FINISHED:
+        abort(409, "Only a job that has finished can be deleted. Cancel it first.")
+    return render_template("jobs/delete.html", job=job, progress=progress)
+
+
+@blueprint.post("/jobs/<uuid:job_id>/delete")
+@requires(*SUBMITTERS)
+def delete(job_id: uuid.UUID) -> ResponseReturnValue:
+    """Delete a job that has finished."""
+    films = actions.delete(job_id)
+    flash(f"The job is deleted, with {plural(films, 'film')}.", "info")
+    return redirect(url_for("jobs.index"), 303)
 
 
 def _job_page(db: Session, job: Job) -> dict[str, Any]:
@@ -91,7 +113,7 @@ def _job_page(db: Session, job: Job) -> dict[str, Any]:
         "chosen": chosen,
         "newer": _turn(page.previous_cursor, job_id=job.id, state=chosen),
         "older": _turn(page.next_cursor, job_id=job.id, state=chosen),
-        "may_change": actions.owns(job),
+        "may_change": may_change(g.user, job),
         "source_name": SOURCES[job.source],
         **overview.of_job(db, job, progress),
     }

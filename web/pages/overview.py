@@ -7,13 +7,13 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from shared.db import now
-from shared.errors import BrokerAway
 from shared.modelspec import Label
-from shared.presence import Presence
 from shared.states import Event, State, sources
 from shared.tables import Job, Prediction, Screening, in_states
+from web.conditions import Check, Condition
 from web.parts import parts
-from web.progress import FINISHED, RECEIVING, Progress, model_problem
+from web.progress import FINISHED, RECEIVING, Progress
+from web.status import Status, watch
 
 # A worker that is free takes a film within a second; ten without one is worth a word.
 PATIENCE: Final = timedelta(seconds=10)
@@ -31,8 +31,13 @@ def of_job(db: Session, job: Job, progress: Progress) -> dict[str, Any]:
         "waiting": _why_waiting(db, job, progress, moved_at),
         "lease_seconds": parts().settings.lease_seconds,
         "stalled": progress.state == RECEIVING and now() - moved_at > UPLOAD_PATIENCE,
+        "held_back": _what_holds_uploads_back(watch().status()) if progress.state == RECEIVING else None,
         "finished_at": moved_at if progress.state == FINISHED and progress.total else None,
     }
+
+
+def _what_holds_uploads_back(status: Status) -> Condition | None:
+    return next((c for c in status.problems if c in {Condition.DISK_LOW, Condition.QUEUE_FULL}), None)
 
 
 def _label_counts(db: Session, job: Job) -> dict[Label, int]:
@@ -66,18 +71,21 @@ def _count_retryable(db: Session, job: Job) -> int:
 def _why_waiting(db: Session, job: Job, progress: Progress, moved_at: datetime) -> str | None:
     """Say why nothing moves; None where something does, or where it is too early to tell.
 
-    `silent`: the worker that holds films of this job has stopped; `turn`: other films are before these; `none`: no
-    worker runs; `worker`: none of these is known.
+    `silent`: the worker that holds films of this job has stopped; `turn`: other films are before these; `worker`: no
+    reason is known; else a `Condition` that keeps these films waiting.
     """
     # Workers renew what they hold several times a lease (`shared.leases.extend`); whoever is late has stopped.
     lease = timedelta(seconds=parts().settings.lease_seconds)
     due = now() + lease - min(PATIENCE, lease / 2)
+    status = watch().status()
     if progress.counts[State.RUNNING]:
         is_silent = _holds(db, Screening.job_id == job.id, Screening.lease_until < due)
-        return _who_is_missing("silent") if is_silent else None
+        return (_what_is_missing(status, job) or "silent") if is_silent else None
     if not progress.counts[State.QUEUED] or now() - moved_at <= PATIENCE:
         return None
-    return "turn" if _holds(db, Screening.lease_until >= due) else _who_is_missing("worker")
+    if _is_unserved(status, job):
+        return Condition.MODEL_NOT_SERVED
+    return "turn" if _holds(db, Screening.lease_until >= due) else _what_is_missing(status, job) or "worker"
 
 
 def _holds(db: Session, *which: ColumnElement[bool]) -> bool:
@@ -85,15 +93,18 @@ def _holds(db: Session, *which: ColumnElement[bool]) -> bool:
     return db.scalar(query.limit(1)) is not None
 
 
-def _who_is_missing(otherwise: str) -> str:
-    """Say `none` where no worker runs at all; without a model none is ready, and the banner says why."""
-    settings = parts().settings
-    if model_problem(settings) is not None:
-        return otherwise
-    presence = Presence(settings)
-    try:
-        return otherwise if presence.workers() else "none"
-    except BrokerAway:  # nobody knows, so nothing is claimed
-        return otherwise
-    finally:
-        presence.close()
+def _is_unserved(status: Status, job: Job) -> bool:
+    """Tell whether there are workers and none of them has loaded this job's model."""
+    return bool(status.workers) and all(heard.model_name != job.model_name for heard in status.workers or ())
+
+
+def _what_is_missing(status: Status, job: Job) -> Condition | None:
+    """Return the condition that keeps a job's films waiting; without a model the banner of every page says why."""
+    if status.checks[Check.MODEL] is Condition.NO_MODEL:
+        return None
+    if _is_unserved(status, job):
+        return Condition.MODEL_NOT_SERVED
+    for check in (Check.BROKER, Check.WORKERS, Check.SCREENING):
+        if status.checks[check] in {Condition.BROKER_AWAY, Condition.NO_WORKER, Condition.NO_PROGRESS}:
+            return status.checks[check]
+    return None

@@ -5,7 +5,7 @@ from flask.typing import ResponseReturnValue
 
 from shared.tables import Source
 from web import samples
-from web.auth import SUBMITTERS, may_submit, requires
+from web.access import SUBMITTERS, may_submit, requires
 from web.listing import list_jobs
 from web.parts import parts
 from web.progress import jobs_progress

@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session, joinedload
 from shared.audit import Action, record
 from shared.heatmap import decode
 from shared.tables import Image, Job, Model, Prediction, Screening
-from web.auth import requires
+from web.access import may_see, requires
 from web.heatmaps import SCALE
-from web.listing import FilmDetail, Filters, Order, beside, get_film, may_see
+from web.listing import FilmDetail, Filters, Order, beside, get_film
 from web.parts import parts
 
 blueprint = Blueprint("screenings", __name__)

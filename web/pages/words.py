@@ -10,6 +10,7 @@ from shared.errors import Rejection
 from shared.leases import LOST_CODE
 from shared.modelspec import FilmClass, Label
 from shared.states import State
+from web.conditions import Check, Condition
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,60 @@ JOB_STATES: Final[dict[str, Words]] = {
     "SCREENING": Words("Screening", "All films are here. Some still wait or are being read."),
     "FINISHED": Words("Finished", "Every film has ended: done, rejected or failed. A job that was cut short says so."),
 }
+
+CHECKS: Final[dict[Check, str]] = {
+    Check.DATABASE: "Database",
+    Check.STORE: "Image store",
+    Check.DISK: "Disk",
+    Check.QUEUE: "Queue",
+    Check.BROKER: "Broker (Redis)",
+    Check.MODEL: "Model",
+    Check.WORKERS: "Workers",
+    Check.SCREENING: "Screening",
+}
+
+_STARTS_ITSELF = "Tell support. Screening goes on by itself once that is put right."
+
+CONDITIONS: Final[dict[Condition, Words]] = {
+    Condition.OK: Words("Works", "It works as it should.", "Nothing to do."),
+    Condition.IDLE: Words("Idle", "Nothing waits; workers are ready for the next film.", "Nothing to do."),
+    Condition.UNKNOWN: Words(
+        "Not known", "It cannot be told while another part does not answer.", "See what else stands here."
+    ),
+    Condition.QUEUE_FULL: Words(
+        "Queue full",
+        "As many films wait as may. Uploads wait and go on by themselves; a few films at a time still go in at once.",
+        "Leave the page that uploads open, or send again later.",
+    ),
+    Condition.BROKER_AWAY: Words(
+        "Broker away", "Redis does not answer, so nobody can call the workers. Films are taken and kept.",
+        _STARTS_ITSELF,
+    ),
+    Condition.NO_MODEL: Words(
+        "No model", "The model is missing or damaged. Films are taken and kept; nothing is screened.", _STARTS_ITSELF
+    ),
+    Condition.NO_WORKER: Words(
+        "No worker", "No worker is running. Films are taken and kept; nothing is screened.",
+        "Start pneumoscreen serve or a worker on the server, or tell support.",
+    ),
+    Condition.MODEL_NOT_SERVED: Words(
+        "Model not served", "Films wait for a model that no running worker has loaded. Other films are screened.",
+        "Start a worker with that model, or cancel those jobs and send their films again.",
+    ),
+    Condition.NO_PROGRESS: Words(
+        "No progress", "Films wait and workers are there, but nothing has been screened for a while.", _STARTS_ITSELF
+    ),
+    Condition.DISK_LOW: Words(
+        "Disk low", "The server's disk has too little room left, so no film is taken. What was accepted goes on.",
+        "Free disk space on the server, or tell support. Uploads go on by themselves then.",
+    ),
+    Condition.STORE_AWAY: Words(
+        "Store away", "The image store cannot be reached: no film can be taken, screened or shown.", _STARTS_ITSELF
+    ),
+    Condition.DATABASE_AWAY: Words(
+        "Database away", "The database does not answer: nothing can be taken or shown.", _STARTS_ITSELF
+    ),
+}  # fmt: skip
 
 LABELS: Final[dict[Label, Words]] = {
     Label.NORMAL: Words("Normal", "The probability of pneumonia is below the threshold of the model."),
@@ -103,6 +158,9 @@ REJECTIONS: Final[dict[str, Words]] = {
         "Send the frontal chest radiograph.",
     ),
     Rejection.FILM_MISSING: Words("Film missing", "The film is no longer in the image store.", "Send it again."),
+    Rejection.FILM_DAMAGED: Words(
+        "Film damaged", "The film's file in the image store is damaged or was changed.", "Send the film again."
+    ),
     Rejection.ZIP_UNREADABLE: Words("Damaged ZIP", "The ZIP is damaged or incomplete.", _REZIP),
     Rejection.ZIP_TOO_MANY_ENTRIES: Words("Too many ZIP entries", "The ZIP holds too many files.", "Split it."),
     Rejection.ZIP_TOO_LARGE: Words("ZIP too large", "The ZIP would unpack to more than is taken.", "Split it."),

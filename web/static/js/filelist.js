@@ -28,6 +28,10 @@ export class FileList {
     this.#say(item, `No answer. Sent again in ${seconds} s (attempt ${attempt})`, 0, "again");
   }
 
+  held(item) {
+    this.#say(item, "Waits until there is room", 0);
+  }
+
   unsent(item) {
     this.#say(item, "Not sent yet", 0);
   }

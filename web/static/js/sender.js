@@ -12,6 +12,13 @@ export class Refused extends Error {
   constructor(status, problem) {
     super(problem?.detail || `The server answered ${status}. Load the page again and repeat what you did.`);
     this.status = status;
+    this.title = problem?.title;
+    this.type = problem?.type ?? "about:blank";
+  }
+
+  /** Tell a server that takes no film for a while from one that is in trouble: it says when to come back. */
+  get isHeld() {
+    return /#(queue-full|disk-low)$/.test(this.type);
   }
 
   /** Tell a session that has ended from every other refusal. */
@@ -48,6 +55,7 @@ export class Sender {
   /**
    * `on` is told of everything: progress(batch, bytes), done(batch, answer), waiting(batch, seconds, attempt), and of
    * requests without films away(error, seconds), every second until the next attempt, and back() when one is answered.
+   * held(error, seconds, batch) comes instead where the server takes no films for a while; it is waited for without end.
    */
   constructor(token, on) {
     this.token = token;
@@ -61,7 +69,7 @@ export class Sender {
     const headers = { "Content-Type": "application/json", ...(key && { "Idempotency-Key": key }) };
     const answer = await this.#again(
       () => this.#request(url, JSON.stringify(body), headers),
-      (seconds, _, error) => this.on.away?.(error, seconds),
+      (seconds, _, error) => (error.isHeld ? this.on.held(error, seconds) : this.on.away?.(error, seconds)),
     );
     this.on.back?.();
     return answer;
@@ -88,7 +96,7 @@ export class Sender {
         for (const { file, path } of batch.items) form.append("files", file, path);
         return this.#request(url, form, { "Idempotency-Key": batch.key }, (sent, of) => this.on.progress(batch, sent, of));
       },
-      (seconds, attempt) => this.on.waiting(batch, seconds, attempt),
+      (seconds, attempt, error) => (error.isHeld ? this.on.held(error, seconds, batch) : this.on.waiting(batch, seconds, attempt)),
     );
     batch.sent = true;
     this.on.done(batch, answer);
@@ -99,8 +107,9 @@ export class Sender {
       try {
         return await send();
       } catch (error) {
-        if (this.stopped || attempt === MOST_ATTEMPTS || !isPassing(error)) throw error;
-        const wait = Math.max(error.retryAfter ?? 0, Math.min(FIRST_WAIT_MS * 2 ** (attempt - 1), LONGEST_WAIT_MS));
+        if (error.isHeld) attempt = 0;
+        if (this.stopped || attempt === MOST_ATTEMPTS || !(error.isHeld || isPassing(error))) throw error;
+        const wait = Math.max(error.retryAfter ?? 0, Math.min(FIRST_WAIT_MS * 2 ** Math.max(attempt - 1, 0), LONGEST_WAIT_MS));
         for (let left = wait; left > 0; left -= 1000) {
           tell(Math.ceil(left / 1000), attempt + 1, error);
           await new Promise((resolve) => setTimeout(resolve, Math.min(left, 1000)));

@@ -80,16 +80,16 @@ function start() {
 async function run() {
   show("trouble", false);
   show("again", false);
-  upload.sender = new Sender(token, { progress: onProgress, done: onDone, waiting: onWaiting, away: onAway, back: onBack });
+  const sender = (upload.sender = new Sender(token, { progress: onProgress, done: onDone, waiting: onWaiting, away: onAway, back: onBack, held: onHeld }));
   try {
-    await renewToken(upload.sender);
+    await renewToken(sender);
     upload.job ??= await upload.sender.post(form.dataset.jobs, upload.body, upload.key);
     await upload.sender.sendAll(upload.job.films_url, upload.batches);
     if (upload.sender.stopped) return;
     await upload.sender.post(`${form.dataset.jobs}/${upload.job.id}/close`, {});
     leave(upload.job.id);
   } catch (error) {
-    if (!upload.sender.stopped) sayTrouble(error);
+    if (!sender.stopped) sayTrouble(error);
   }
 }
 
@@ -112,7 +112,26 @@ function onAway(error, seconds) {
   show("trouble", true);
 }
 
-const onBack = () => show("trouble", false);
+function onBack() {
+  show("trouble", false);
+  show("held", false);
+}
+
+function onHeld(error, seconds, batch) {
+  const at = new Date(Date.now() + seconds * 1000);
+  const clock = [at.getHours(), at.getMinutes(), at.getSeconds()].map((part) => String(part).padStart(2, "0")).join(":");
+  const kept = upload.job ? " What has been received is kept and is screened." : "";
+  const text = `${error.title}. The upload waits and goes on by itself at ${clock}; leave this page open.${kept}`;
+  upload.isUnopened = !upload.job;
+  show("trouble", false);
+  // Said anew only when it differs, because a screen reader reads it out each time.
+  if (find("held").textContent !== text) find("held").textContent = text;
+  show("held", true);
+  if (!batch) return;
+  upload.sent.set(batch, 0);
+  for (const item of batch.items) list.held(item);
+  showWhole();
+}
 
 function leave(jobId) {
   upload = null;
@@ -121,6 +140,7 @@ function leave(jobId) {
 
 function sayTrouble(error) {
   upload.sender.stop();
+  show("held", false);
   for (const batch of upload.batches.filter(({ sent }) => !sent)) {
     upload.sent.delete(batch);
     for (const item of batch.items) list.unsent(item);
@@ -141,8 +161,9 @@ function troubleOf(error) {
 
 async function stop() {
   upload.sender.stop();
+  if (upload.isUnopened && !upload.job) return giveUp();
   find("stop").disabled = true;
-  const closer = new Sender(token, { away: onAway, back: onBack });
+  const closer = new Sender(token, { away: onAway, back: onBack, held: onHeld });
   try {
     await renewToken(closer);
     // The same key gives the same job, whether or not the first request got through.
@@ -155,7 +176,16 @@ async function stop() {
   }
 }
 
+// The server has refused to open the job for want of room, so there is none to cancel.
+function giveUp() {
+  upload = null;
+  show("held", false);
+  find("job-name").readOnly = false;
+  clear();
+}
+
 function onProgress(batch, sent, of) {
+  show("held", false);
   // The form around the files has bytes of its own; shares are taken of the files alone.
   let left = (sent / of) * batch.bytes;
   upload.sent.set(batch, left);
@@ -182,8 +212,9 @@ function onDone(batch, answer) {
     if (said) list.refused(item, said.map(({ message }) => message));
     else list.received(item);
   }
-  // What is left was inside a ZIP; the job page names each of these.
-  if (unnamed.size) list.note(plural(unnamed.size, "file") + " inside a ZIP refused; the job page says why.");
+  // What is left was inside a ZIP, or the server keeps pseudonyms and names none; the job page names each of these.
+  const inside = batch.items.some(({ path }) => /\.zip$/i.test(path)) ? " inside a ZIP" : "";
+  if (unnamed.size) list.note(`${plural(unnamed.size, "file")}${inside} refused; the job page says why.`);
   showWhole();
 }
 
