@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from shared.queue import SCREENING_QUEUE
+from shared.settings import PREFIX, Settings
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ STEADY_SECONDS: Final = 30.0
 LONGEST_PAUSE: Final = 30.0
 LOG_BYTES: Final = 10 * 1024 * 1024
 
+_LOOPBACK_NAMES: Final = "localhost,127.0.0.1,[::1]"
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 
 
@@ -47,6 +49,12 @@ def web_command(host: str, port: int, threads: int) -> list[str]:
         # Its heartbeat file belongs in memory (docs.gunicorn.org, FAQ, "blocking os.fchmod").
         *("--worker-tmp-dir", "/dev/shm" if Path("/dev/shm").is_dir() else tempfile.gettempdir()),  # noqa: S108
     ]
+
+
+def host_setting(settings: Settings, host: str) -> dict[str, str]:
+    """Return the setting that has pages on loopback answer to its names alone, where none is listed."""
+    is_loopback = host in {"localhost", "::1"} or host.startswith("127.")
+    return {f"{PREFIX}ALLOWED_HOSTS": _LOOPBACK_NAMES} if is_loopback and not settings.hosts else {}
 
 
 def worker_command(processes: int, name: str = "worker") -> list[str]:

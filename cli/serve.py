@@ -21,7 +21,7 @@ from pydantic import SecretStr
 
 from cli import broker, first_start
 from cli.datafolder import LOCK_FILE, URL_FILE
-from cli.processes import Supervisor, sweep_command, web_command, worker_command
+from cli.processes import Supervisor, host_setting, sweep_command, web_command, worker_command
 from migrations.schema import upgrade
 from shared.db import Database
 from shared.errors import BrokerAway, PneumoScreenError
@@ -29,7 +29,7 @@ from shared.logs import configure_logging
 from shared.presence import Presence
 from shared.settings import PREFIX, Settings, load_settings
 
-START_SECONDS: Final = 120.0
+START_SECONDS: Final = 600.0
 LOOK_SECONDS: Final = 0.2
 WEB_THREADS: Final = 32
 
@@ -87,7 +87,7 @@ def _serve(settings: Settings, host: str, port: int, workers: int, verbose: bool
     try:
         settings = _with_broker(settings, run_folder, supervisor)
         secret = _prepare_database(settings)
-        supervisor.environment = _environment(settings)
+        supervisor.environment = _environment(settings) | host_setting(settings, host)
         supervisor.start("web", web_command(host, port, WEB_THREADS))
         supervisor.start("worker", worker_command(workers))
         supervisor.start("sweep", sweep_command())

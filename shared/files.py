@@ -134,7 +134,7 @@ class FolderFiles:
         with reached(str(self)):
             file.flush()
             os.fsync(file.fileno())
-            place.parent.mkdir(parents=True, exist_ok=True)
+            self._make_folder(place.parent)
             with _held(place, fcntl.LOCK_SH):
                 Path(file.name).replace(place)
             _sync_folder(place.parent)
@@ -145,8 +145,13 @@ class FolderFiles:
         with reached(str(self)), self.receive() as file:
             file.write(data)
             file.flush()
-            place.parent.mkdir(parents=True, exist_ok=True)
+            self._make_folder(place.parent)
             Path(file.name).replace(place)
+
+    def _make_folder(self, folder: Path) -> None:
+        """Make a folder below the root; a root that is gone is a disk that is not mounted, and is not made anew."""
+        self.root.stat()
+        folder.mkdir(parents=True, exist_ok=True)
 
     def read(self, path: str) -> bytes:
         """Read a file."""

@@ -53,11 +53,14 @@ def _configuration() -> dict[str, Any]:
         "task_time_limit": TICKET_SECONDS,
         "worker_prefetch_multiplier": 1,
         "worker_hijack_root_logger": False,
-        # A child that loads a network takes longer to report than the default of 4 s.
-        "worker_proc_alive_timeout": 120,
+        # A child that loads a network takes longer to report than the default of 4 s: on two cores with six times as
+        # many busy processes 101 s, and one that is killed at the limit starts again from nothing.
+        "worker_proc_alive_timeout": 600,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
+        # A Redis without memory refuses acknowledgements; by default the worker ends and has to load its network anew.
+        "broker_channel_error_retry": True,
         "broker_transport_options": connection,
     }
 

@@ -1,0 +1,1 @@
+"""Faults, inflicted on the real programs while they screen."""

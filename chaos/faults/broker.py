@@ -1,0 +1,98 @@
+"""Faults of Redis, which only rings."""
+
+import time
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from chaos.scene import Scene
+
+SLOW_SECONDS: Final = 6.0
+PAUSE_MILLISECONDS: Final = 400
+HANG_SECONDS: Final = 12.0
+"""Longer than any of our connections waits for an answer (shared/queue.py: 10 s)."""
+FULL_SECONDS: Final = 6.0
+
+
+@dataclass(frozen=True)
+class RedisKilled:
+    """Redis dies of SIGKILL and is started again by the supervisor."""
+
+    name: str = "Redis killed and started again"
+    family: str = "broker"
+    is_random: bool = True
+
+    def hurt(self, scene: Scene) -> None:
+        """Kill Redis; the fault ends when the next one answers."""
+        server = scene.stack.redis_server()
+        server.kill()
+        server.wait(10)
+        scene.stack.wait_for_redis()
+
+
+@dataclass(frozen=True)
+class RedisFlushed:
+    """Every ticket and every word of presence is gone."""
+
+    name: str = "Redis flushed"
+    family: str = "broker"
+    is_random: bool = True
+
+    def hurt(self, scene: Scene) -> None:
+        """Flush."""
+        with scene.stack.redis() as redis:
+            redis.flushall()
+
+
+@dataclass(frozen=True)
+class RedisSlow:
+    """Redis lets its clients wait most of the time."""
+
+    name: str = f"Redis slow ({PAUSE_MILLISECONDS} ms an answer)"
+    family: str = "broker"
+    is_random: bool = True
+
+    def hurt(self, scene: Scene) -> None:
+        """Pause all clients again and again."""
+        until = time.monotonic() + SLOW_SECONDS
+        with scene.stack.redis() as redis:
+            while time.monotonic() < until:
+                redis.execute_command("CLIENT", "PAUSE", PAUSE_MILLISECONDS, "ALL")
+                time.sleep(PAUSE_MILLISECONDS / 1000)
+
+
+@dataclass(frozen=True)
+class RedisHangs:
+    """Redis keeps its connections open and answers nobody."""
+
+    name: str = f"Redis hangs for {HANG_SECONDS:.0f} s"
+    family: str = "broker"
+    is_random: bool = True
+
+    def hurt(self, scene: Scene) -> None:
+        """Stop the process, then continue it."""
+        server = scene.stack.redis_server()
+        server.suspend()
+        try:
+            time.sleep(HANG_SECONDS)
+        finally:
+            server.resume()
+
+
+class RedisFull:
+    """Redis has no memory for another ticket: it answers OOM to every write."""
+
+    name: ClassVar = f"Redis out of memory for {FULL_SECONDS:.0f} s"
+    family: ClassVar = "broker"
+    is_random: ClassVar = True
+
+    def hurt(self, scene: Scene) -> None:
+        """Allow one byte; then as much as the machine has."""
+        with scene.stack.redis() as redis:
+            redis.config_set("maxmemory", 1)
+            try:
+                time.sleep(FULL_SECONDS)
+            finally:
+                redis.config_set("maxmemory", 0)
+
+
+FAULTS: Final = (RedisKilled(), RedisFlushed(), RedisSlow(), RedisHangs(), RedisFull())

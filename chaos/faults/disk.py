@@ -1,0 +1,140 @@
+"""Faults of disks and of the image store: full, gone, slow, silent."""
+
+import errno
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from chaos.disk import Disk
+from chaos.errors import NotHere
+from chaos.scene import Scene
+from shared.db import new_id
+
+FULL_SECONDS: Final = 6.0
+AWAY_SECONDS: Final = 6.0
+SLOW_SECONDS: Final = 8.0
+HANG_SECONDS: Final = 20.0
+"""Longer than one request waits for its answer (shared/bucket.py: 15 s)."""
+
+
+@dataclass(frozen=True)
+class StoreFull:
+    """The image store's disk has no room for another film."""
+
+    name: str = f"disk of the image store full for {FULL_SECONDS:.0f} s"
+    family: str = "disk"
+    is_random: bool = True
+
+    def hurt(self, scene: Scene) -> None:
+        """Shrink the disk to what it holds."""
+        _fill(scene.stack.store_disk)
+
+
+@dataclass(frozen=True)
+class DatabaseFull:
+    """The disk under SQLite, the logs and the file of Redis has no room left."""
+
+    name: str = f"disk under the database full for {FULL_SECONDS:.0f} s"
+    family: str = "disk"
+    is_random: bool = True
+
+    def hurt(self, scene: Scene) -> None:
+        """Shrink the disk to what it holds."""
+        if scene.stack.postgres is not None:
+            raise NotHere("PostgreSQL keeps its files elsewhere")
+        _fill(scene.stack.data_disk)
+
+
+def _fill(disk: Disk) -> None:
+    disk.fill()
+    try:
+        time.sleep(FULL_SECONDS)
+    finally:
+        disk.empty()
+
+
+@dataclass(frozen=True)
+class StoreAway:
+    """The image store is gone for a while: an unmounted network share, an object store that closes every connection."""
+
+    name: str = f"image store away for {AWAY_SECONDS:.0f} s"
+    family: str = "disk"
+    is_random: bool = True
+
+    def hurt(self, scene: Scene) -> None:
+        """Take the store away and give it back."""
+        bucket = scene.stack.bucket
+        if bucket is None:
+            _move_away(scene.stack.store_dir)
+            return
+        bucket.gate.shut()
+        try:
+            time.sleep(AWAY_SECONDS)
+        finally:
+            bucket.gate.is_shut = False
+
+
+def _move_away(place: Path) -> None:
+    """Move a folder away and back; what was made in its place is hidden by it, as beneath a mount."""
+    away = place.with_name("away")
+    place.rename(away)
+    try:
+        time.sleep(AWAY_SECONDS)
+    finally:
+        _exchange(away, place)
+
+
+def _exchange(away: Path, place: Path) -> None:
+    """Put a folder in a place that may be taken, and be taken again while it is being cleared."""
+    while True:
+        with suppress(FileNotFoundError):
+            place.rename(place.with_name(f"beneath-{new_id()}"))
+        try:
+            away.rename(place)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+        else:
+            return
+
+
+@dataclass(frozen=True)
+class StoreSlow:
+    """The image store takes half a second for a film."""
+
+    name: str = f"image store slow for {SLOW_SECONDS:.0f} s"
+    family: str = "disk"
+    is_random: bool = True
+
+    def hurt(self, scene: Scene) -> None:
+        """Have the workers wait for every film."""
+        scene.stack.order("store-slow")
+        try:
+            time.sleep(SLOW_SECONDS)
+        finally:
+            scene.stack.withdraw("store-slow")
+
+
+@dataclass(frozen=True)
+class StoreHangs:
+    """The object store takes connections and answers nothing."""
+
+    name: str = f"object store hangs for {HANG_SECONDS:.0f} s"
+    family: str = "disk"
+    is_random: bool = True
+
+    def hurt(self, scene: Scene) -> None:
+        """Stop the server, then continue it."""
+        if scene.stack.bucket is None:
+            raise NotHere("the image store is a folder")
+        server = scene.stack.bucket.server
+        server.suspend()
+        try:
+            time.sleep(HANG_SECONDS)
+        finally:
+            server.resume()
+
+
+FAULTS: Final = (StoreFull(), DatabaseFull(), StoreAway(), StoreSlow(), StoreHangs())

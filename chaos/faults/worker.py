@@ -1,0 +1,185 @@
+"""Faults of workers and of the sweep."""
+
+import time
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+import psutil
+from sqlalchemy import exists, select
+
+from chaos.claims import claim_at_once
+from chaos.errors import ChaosFailed
+from chaos.scene import Scene
+from chaos.stack import Stack
+from chaos.waiting import wait_until
+from shared.leases import LOST_CODE
+from shared.settings import Settings
+from shared.states import State
+from shared.tables import Screening
+
+STOP_SECONDS: Final = 30.0
+"""Within which a worker that is told to stop has finished its batch or given it back."""
+BATCH_SECONDS: Final = 300.0
+POISON_SECONDS: Final = 600.0
+CLAIM_ROUNDS: Final = 1000
+
+
+@dataclass(frozen=True)
+class WorkerKilled:
+    """A worker process dies of SIGKILL at an exact point of its work."""
+
+    point: str
+    name: str
+    family: str = "worker"
+    is_random: bool = True
+
+    def hurt(self, scene: Scene) -> None:
+        """Kill whoever comes to the point first."""
+        scene.kill_at(self.point)
+
+
+class EveryWorkerKilled:
+    """All workers die at once, Celery's first process among them."""
+
+    name: ClassVar = "every worker killed at once"
+    family: ClassVar = "worker"
+    is_random: ClassVar = True
+
+    def hurt(self, scene: Scene) -> None:
+        """Kill the first process and every process that holds a network."""
+        parent = scene.stack.worker()
+        for process in [*parent.children(recursive=True), parent]:
+            kill(process)
+
+
+class SweepKilled:
+    """The sweep dies; it knows nothing that it does not see again."""
+
+    name: ClassVar = "sweep killed"
+    family: ClassVar = "sweep"
+    is_random: ClassVar = True
+
+    def hurt(self, scene: Scene) -> None:
+        """Kill the sweep."""
+        kill(scene.stack.sweep())
+
+
+class WorkerStoppedPastLease:
+    """A worker is stopped in the middle of a batch, others take its films, and it goes on where it stood."""
+
+    name: ClassVar = "worker stopped past its lease, then continued"
+    family: ClassVar = "worker"
+    is_random: ClassVar = True
+
+    def hurt(self, scene: Scene) -> None:
+        """Stop a process that holds a lease until it has lost it and others have had the time to settle its films."""
+        pace = scene.stack.pace
+        holder = holder_of_a_lease(scene.stack)
+        holder.suspend()
+        try:
+            # One that was stopped while it wrote to SQLite keeps everyone out, so that nobody can free its films.
+            until = time.monotonic() + 3 * pace.lease
+            while _holds_films(scene.stack, holder) and time.monotonic() < until:
+                time.sleep(0.1)
+            time.sleep(pace.sweep)
+        finally:
+            holder.resume()
+
+
+class WorkerToldToStop:
+    """SIGTERM in the middle of a batch, as at every update."""
+
+    name: ClassVar = "worker told to stop (SIGTERM) in a batch"
+    family: ClassVar = "worker"
+    is_random: ClassVar = True
+
+    def hurt(self, scene: Scene) -> None:
+        """Tell Celery to stop; raise ChaosFailed where it has not within STOP_SECONDS."""
+        holder_of_a_lease(scene.stack)
+        parent = scene.stack.worker()
+        began = time.monotonic()
+        parent.terminate()
+        _, alive = psutil.wait_procs([parent], timeout=STOP_SECONDS)
+        if alive:
+            raise ChaosFailed(f"A worker told to stop was still there after {time.monotonic() - began:.0f} s.")
+
+
+class PoisonFilm:
+    """A film that crashes every decoder that touches it (SIGSEGV)."""
+
+    name: ClassVar = "poison film that crashes its worker"
+    family: ClassVar = "worker"
+    is_random: ClassVar = False
+
+    def hurt(self, scene: Scene) -> None:
+        """Send the film and wait until it has FAILED; raise ChaosFailed where it does not say why."""
+        film = scene.load.poison()
+        rows: list[Screening] = []
+
+        def has_ended() -> bool:
+            with scene.stack.database.read() as session:
+                rows[:] = session.scalars(select(Screening).where(Screening.file_name == film.name))
+            return bool(rows) and rows[0].state is not State.QUEUED and rows[0].state is not State.RUNNING
+
+        wait_until(has_ended, POISON_SECONDS, f"{film.name} to fail")
+        attempts = Settings.model_fields["max_attempts"].default
+        said = (rows[0].state, rows[0].attempts, rows[0].error_code)
+        if said != (State.FAILED, attempts, LOST_CODE) or f"{attempts} times" not in (rows[0].error_message or ""):
+            raise ChaosFailed(f"{film.name} ended as {said} and says '{rows[0].error_message}'.")
+
+
+class ClaimsAtOnce:
+    """Two workers claim in the same moment, a thousand times."""
+
+    name: ClassVar = f"two workers claim at once, {CLAIM_ROUNDS:,} times"
+    family: ClassVar = "worker"
+    is_random: ClassVar = False
+
+    def hurt(self, scene: Scene) -> None:
+        """Claim from two processes at once; raise ChaosFailed where a film was given twice or not at all."""
+        claims = claim_at_once(scene.stack.database, CLAIM_ROUNDS)
+        if claims.twice or claims.never:
+            raise ChaosFailed(f"Of {claims.films} films {claims.twice} were claimed twice, {claims.never} never.")
+
+
+def _holds_films(stack: Stack, process: psutil.Process) -> bool:
+    own = Screening.worker.endswith(f":{process.pid}")
+    with stack.database.read() as session:
+        return session.scalar(select(exists().where(own, Screening.state == State.RUNNING))) is True
+
+
+def kill(process: psutil.Process) -> None:
+    """Send SIGKILL; a process that ended by itself in this moment is as dead."""
+    try:
+        process.kill()
+    except psutil.NoSuchProcess:
+        return
+
+
+def holder_of_a_lease(stack: Stack) -> psutil.Process:
+    """Wait for a worker process that holds films now and return it."""
+    found: list[psutil.Process] = []
+
+    def look() -> bool:
+        with stack.database.read() as session:
+            statement = select(Screening.worker).where(Screening.state == State.RUNNING).distinct()
+            names = [name for name in session.scalars(statement) if name]
+        alive = {child.pid: child for child in stack.worker().children()}
+        found[:] = [alive[pid] for name in names if (pid := int(name.rpartition(":")[2])) in alive]
+        return bool(found)
+
+    wait_until(look, BATCH_SECONDS, "a worker to hold films")
+    return found[0]
+
+
+FAULTS: Final = (
+    WorkerKilled("decode", "worker killed in decode"),
+    WorkerKilled("predict", "worker killed in predict"),
+    WorkerKilled("written", "worker killed between write and acknowledge"),
+    EveryWorkerKilled(),
+    SweepKilled(),
+    WorkerStoppedPastLease(),
+    WorkerToldToStop(),
+    PoisonFilm(),
+    ClaimsAtOnce(),
+)

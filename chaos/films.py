@@ -1,0 +1,61 @@
+"""Thousands of distinct films from a few dozen pictures: the same answer is due to each film of a picture."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from PIL import Image
+
+from chaos.injector import POISON
+from cli.films import LocalFile
+
+PICTURES: Final = 48
+_SIZE: Final = (200, 224)  # height and width in pixels, above the network's input
+
+
+@dataclass(frozen=True)
+class ChaosFilm:
+    """One film to send, and which picture it shows."""
+
+    name: str
+    picture: int
+    data: bytes
+    is_poison: bool = False
+
+    def write(self, folder: Path) -> LocalFile:
+        """Write the film to a file, as the client reads it."""
+        path = folder / self.name
+        path.write_bytes(self.data)
+        return LocalFile(path, self.name, len(self.data), is_zip=False, modified_ns=0)
+
+
+class Pictures:
+    """The pictures of one run, and the films made from them."""
+
+    def __init__(self, seed: int) -> None:
+        self._jpegs = [_draw(seed * PICTURES + number) for number in range(PICTURES)]
+        self._made = 0
+
+    def plain(self) -> list[ChaosFilm]:
+        """Return each picture once as it is; their answers are what every other film is held to."""
+        return [ChaosFilm(f"picture-{n:02d}.jpeg", n, data) for n, data in enumerate(self._jpegs)]
+
+    def film(self, *, poison: bool = False) -> ChaosFilm:
+        """Make the next film. Bytes after a JPEG's end change its sha256 and nothing that is seen."""
+        self._made += 1
+        picture = self._made % PICTURES
+        name = f"{'poison' if poison else 'film'}-{self._made:06d}.jpeg"
+        data = self._jpegs[picture] + f"film {self._made}".encode() + (POISON if poison else b"")
+        return ChaosFilm(name, picture, data, is_poison=poison)
+
+
+def _draw(seed: int) -> bytes:
+    """Draw a smooth grey picture that no other seed gives."""
+    rng = np.random.default_rng(seed)
+    side = int(rng.integers(3, 12))
+    coarse = rng.integers(0, 256, (side, side), dtype=np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(coarse).resize(_SIZE[::-1], Image.Resampling.BICUBIC).save(out, "JPEG", quality=85)
+    return out.getvalue()

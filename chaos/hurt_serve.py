@@ -1,0 +1,62 @@
+"""`pneumoscreen serve` with the hurt programs in the places of its own: `python -m chaos.hurt_serve --port ...`."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, ParamSpec
+
+from pydantic import SecretStr
+
+from cli import broker, processes, serve
+from cli.processes import Supervisor
+from shared.settings import Settings
+
+P = ParamSpec("P")
+
+PORT_VARIABLE: Final = "CHAOS_REDIS_PORT"
+"""Set where Redis is to be reached over TCP instead of a unix socket."""
+
+START_SECONDS: Final = 600.0
+"""A machine that is busy besides loads a network in minutes; the harness waits as long."""
+
+REPLACED: Final = {
+    "web.wsgi:app": "chaos.hurt_web:app",
+    "worker.app": "chaos.hurt_worker",
+    "worker.sweep": "chaos.hurt_sweep",
+}
+
+
+def _hurt(command: Callable[P, list[str]]) -> Callable[P, list[str]]:
+    def replaced(*args: P.args, **kwargs: P.kwargs) -> list[str]:
+        return [REPLACED.get(part, part) for part in command(*args, **kwargs)]
+
+    return replaced
+
+
+def _with_tcp_broker(settings: Settings, run_folder: Path, supervisor: Supervisor) -> Settings:
+    """Start the same Redis on a port as well, and have everyone use that."""
+    port, place, kept = os.environ[PORT_VARIABLE], run_folder / "redis.sock", settings.data_dir / "redis"
+    kept.mkdir(exist_ok=True)
+    command = [*broker.command(broker.find_server(), kept.resolve(), place), "--port", port, "--bind", "127.0.0.1"]
+    program = supervisor.start("redis", command)
+    if program.process is not None:
+        broker.wait_until_ready(place, program.process)
+    return settings.model_copy(update={"redis_url": SecretStr(f"redis://127.0.0.1:{port}/0")})
+
+
+def main() -> None:
+    """Serve until SIGTERM."""
+    # Each kill is to be the first: the pause that grows with every crash of a program in a row is for real crash loops.
+    parts: Any = processes
+    parts.LONGEST_PAUSE = 1.0
+    hurt: Any = serve
+    for name in ("web_command", "worker_command", "sweep_command"):
+        setattr(hurt, name, _hurt(getattr(hurt, name)))
+    hurt.START_SECONDS = START_SECONDS
+    if PORT_VARIABLE in os.environ:
+        hurt._with_broker = _with_tcp_broker  # the one part of `serve` that differs
+    serve.serve()
+
+
+if __name__ == "__main__":
+    main()

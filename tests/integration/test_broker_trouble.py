@@ -1,0 +1,72 @@
+"""What a worker does while its Redis is in trouble: it stays, for to load a network takes longer than the trouble."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from redis import Redis
+
+from shared.queue import SCREENING_QUEUE, CeleryDoorbell, make_doorbell
+from shared.settings import PREFIX, Settings
+from tests.conftest import ROOT
+from tests.integration.conftest import wait_until
+
+pytestmark = pytest.mark.timeout(600)
+SECONDS = 200
+
+
+@pytest.fixture
+def redis(redis_url: str) -> Iterator[Redis]:
+    with Redis.from_url(redis_url) as client:
+        client.flushall()
+        yield client
+        client.config_set("maxmemory", 0)
+        client.flushall()
+
+
+@pytest.fixture
+def doorbell(settings: Settings, redis_url: str) -> CeleryDoorbell:
+    return make_doorbell(settings.model_copy(update={"redis_url": SecretStr(redis_url)}))
+
+
+@pytest.fixture
+def worker(redis: Redis, redis_url: str, tmp_path: Path) -> Iterator[subprocess.Popen]:
+    """Celery's prefork worker with one process, as `pneumoscreen worker` starts it."""
+    command = [sys.executable, "-m", "celery", "-A", "tests.integration.ticket_worker", "worker", "--concurrency", "1"]
+    with (tmp_path / "worker.log").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, "--queues", SCREENING_QUEUE, "--without-gossip", "--without-mingle"],
+            cwd=ROOT,
+            env={**os.environ, f"{PREFIX}REDIS_URL": redis_url},
+            stdout=log,
+            stderr=log,
+        )
+    yield process
+    process.terminate()
+    process.wait(60)
+
+
+def take_ticket(redis: Redis, doorbell: CeleryDoorbell) -> None:
+    doorbell.ring(1)
+    wait_until(lambda: redis.hlen("unacked") == 1, SECONDS, "the worker to take a ticket")
+
+
+def test_a_worker_outlives_a_redis_without_memory(
+    redis: Redis, doorbell: CeleryDoorbell, worker: subprocess.Popen, tmp_path: Path
+) -> None:
+    take_ticket(redis, doorbell)
+    redis.config_set("maxmemory", 1)
+    log = tmp_path / "worker.log"
+    outcome = re.compile("Unrecoverable error|Trying to re")  # celery.worker and celery.worker.consumer
+    wait_until(lambda: outcome.search(log.read_text()), SECONDS, "the refusal of the acknowledgement")
+    assert "Unrecoverable" not in log.read_text()
+    redis.config_set("maxmemory", 0)
+    redis.delete("unacked", "unacked_index")
+    take_ticket(redis, doorbell)
+    wait_until(lambda: redis.hlen("unacked") == 0, SECONDS, "the next ticket to be acknowledged")
+    assert worker.poll() is None

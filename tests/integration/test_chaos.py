@@ -1,0 +1,205 @@
+"""The short form of `make chaos`: the real stack, hurt a few times, every film accounted for."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+from rich.console import Console
+from sqlalchemy import update
+
+from chaos.__main__ import choose
+from chaos.campaign import Line, Outcome, Plan, run
+from chaos.films import PICTURES, Pictures
+from chaos.injector import POISON
+from chaos.ledger import Account, Ledger
+from chaos.load import Accepted
+from chaos.report import as_json, as_markdown, show, write_into
+from chaos.stack import Pace
+from shared import accounts, jobs, leases
+from shared.db import Database, now
+from shared.intake import Film, Received
+from shared.leases import Outcome as FilmOutcome
+from shared.modelspec import ModelSpec
+from shared.states import State
+from shared.tables import Priority, Role, Screening, Source, User
+
+pytestmark = pytest.mark.timeout(600)
+
+PACE = Pace(lease=2.0, sweep=0.5, film=0.01)
+
+
+def test_every_film_has_one_outcome_whatever_dies() -> None:
+    """Kills at exact points of the worker and the web, and a Redis that forgets all."""
+    faults = choose(("between write and acknowledge", "between commit and answer", "Redis flushed"))
+    plan = Plan("embedded", faults, times_alone=1, times_random=0, films=200, seed=7, pace=PACE)
+    said: list[str] = []
+    outcome = run(plan, said.append)
+    account = outcome.total.account
+    assert (account.lost, account.duplicated, account.wrong, account.failed) == (0, 0, 0, 0), account.notes
+    assert account.films >= 3 * 20
+    assert [line.times for line in outcome.lines] == [1, 1, 1]
+    assert len(said) == 3
+
+
+# ---------------------------------------------------------------- the account itself can fail
+
+
+class Screened:
+    """A database in which the pictures have their answers, and films on top."""
+
+    def __init__(self, database: Database, spec: ModelSpec, user: User) -> None:
+        self.database, self.spec, self.user = database, spec, user
+        self.pictures = Pictures(seed=1)
+        self.ledger = Ledger(database)
+        with database.write() as session:
+            self.model_id = leases.register_model(session, self.spec)
+        self.screen({film.name: film.picture for film in self.pictures.plain()})
+        self.ledger.learn_answers()
+
+    def submit(self, names: list[str]) -> None:
+        films = [
+            Received(name, film=Film(hashlib.sha256(name.encode()).hexdigest(), 1, 64, 64, "image/png"))
+            for name in names
+        ]
+        with self.database.write() as session:
+            job = jobs.open_job(
+                session,
+                user_id=self.user.id,
+                name="j",
+                source=Source.API,
+                model_name=self.spec.name,
+                priority=Priority.BULK,
+            )
+            jobs.add_films(session, job.id, films, self.spec)
+
+    def screen(self, pictures: dict[str, int]) -> None:
+        """Submit films and answer each as its picture is due."""
+        self.submit(list(pictures))
+        with self.database.write() as session:
+            lease = leases.claim(
+                session,
+                model_id=self.model_id,
+                model_name=self.spec.name,
+                limit=100,
+                worker="w",
+                lease_seconds=60.0,
+            )
+            logits = [[0.0, picture / PICTURES * 4 - 2, 0.0] for picture in pictures.values()]
+            verdicts = self.spec.judge(self.spec.calibrate(np.array(logits)))
+            outcomes = [FilmOutcome(f, verdict=v) for f, v in zip(lease.films, verdicts, strict=True)]
+            leases.finish(session, lease, outcomes, model_id=self.model_id, threshold=0.5, worker="w")
+
+    def account(self, *films) -> Account:
+        return self.ledger.close([Accepted(film, "a fault") for film in films])["a fault"]
+
+
+@pytest.fixture
+def screened(sqlite_database: Database, spec: ModelSpec) -> Screened:
+    with sqlite_database.write() as session:
+        user = accounts.add_user(session, "tina", Role.TECHNICIAN)
+    return Screened(sqlite_database, spec, user)
+
+
+def test_a_film_with_the_answer_that_is_due_is_in_order(screened: Screened) -> None:
+    film = screened.pictures.film()
+    screened.screen({film.name: film.picture})
+    assert screened.account(film) == Account(films=1)
+
+
+def test_a_film_without_a_row_is_lost(screened: Screened) -> None:
+    account = screened.account(screened.pictures.film())
+    assert (account.lost, account.duplicated, account.wrong) == (1, 0, 0)
+
+
+def test_a_film_without_an_outcome_is_lost(screened: Screened) -> None:
+    film = screened.pictures.film()
+    screened.submit([film.name])
+    assert screened.account(film).lost == 1
+
+
+def test_a_film_with_two_rows_is_duplicated(screened: Screened) -> None:
+    film = screened.pictures.film()
+    for _ in range(2):
+        screened.submit([film.name])
+    assert screened.account(film).duplicated == 1
+
+
+def test_the_answer_of_another_film_is_wrong(screened: Screened) -> None:
+    film = screened.pictures.film()
+    screened.screen({film.name: film.picture + 1})
+    assert screened.account(film).wrong == 1
+
+
+def test_an_outcome_that_changes_after_it_was_written_is_wrong(screened: Screened) -> None:
+    film = screened.pictures.film()
+    screened.screen({film.name: film.picture})
+    screened.ledger.look()
+    with screened.database.write() as session:
+        session.execute(update(Screening).where(Screening.file_name == film.name).values(finished_at=now()))
+    assert screened.account(film).wrong == 1
+
+
+def test_a_poison_film_that_is_answered_is_wrong(screened: Screened) -> None:
+    film = screened.pictures.film(poison=True)
+    assert film.data.endswith(POISON)
+    screened.screen({film.name: film.picture})
+    assert screened.account(film).wrong == 1
+
+
+def test_a_film_that_failed_has_an_outcome_and_is_counted(screened: Screened) -> None:
+    film = screened.pictures.film()
+    screened.submit([film.name])
+    with screened.database.write() as session:
+        session.execute(update(Screening).where(Screening.file_name == film.name).values(state=State.FAILED))
+    assert screened.account(film) == Account(films=1, failed=1, notes=[f"{film.name}: FAILED: None"])
+
+
+def test_every_film_is_another_content_and_pictures_recur() -> None:
+    pictures = Pictures(seed=3)
+    films = [pictures.film() for _ in range(2 * PICTURES)]
+    assert len({film.data for film in films}) == 2 * PICTURES
+    assert films[0].picture == films[PICTURES].picture
+
+
+# ---------------------------------------------------------------- the table
+
+
+def made_outcome(lost: int) -> Outcome:
+    plan = Plan("postgres", choose(("flushed",)), 1, 0, 10, 3, PACE)
+    lines = [
+        Line("Redis flushed", 2, [0.5, 1.5], None, Account(films=10, lost=lost)),
+        Line("disk full", 0, [], "no disk of our own"),
+    ]
+    return Outcome(plan, lines, {507: 2}, 0, 60.0)
+
+
+@pytest.mark.parametrize(("lost", "is_clean"), [(0, True), (1, False)])
+def test_a_lost_film_makes_a_run_unclean(lost: int, is_clean: bool) -> None:
+    assert made_outcome(lost).is_clean is is_clean
+    assert json.loads(as_json([made_outcome(lost)]))["runs"][0]["is_clean"] is is_clean
+
+
+def test_the_table_says_what_was_found_and_what_was_skipped(tmp_path: Path) -> None:
+    document = tmp_path / "reliability.md"
+    document.write_text("Before.\n<!-- chaos -->\nold\n<!-- /chaos -->\nAfter.\n")
+    for _ in range(2):
+        write_into(document, as_markdown([made_outcome(0)], "make chaos"))
+    text = document.read_text()
+    assert "| Redis flushed | 2 | 10 | 0 | 0 | 0 | 0 | 1.0 s | 1.5 s |" in text
+    assert "| disk full (skipped: no disk of our own) | 0 |" in text
+    assert text.startswith("Before.\n")
+    assert text.endswith("After.\n")
+    assert text.count("Redis flushed") == 1
+    assert "old" not in text
+    console = Console(record=True, width=200)
+    show(made_outcome(0), console)
+    assert "2 x 507" in console.export_text()
+
+
+def test_faults_are_chosen_by_their_names() -> None:
+    assert [fault.name for fault in choose(("flushed",))] == ["Redis flushed"]
+    with pytest.raises(click.UsageError, match="There are:"):
+        choose(("no such fault",))
