@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import click
 
-from cli.processes import sweep_command, web_command, worker_command
+from cli.processes import host_setting, sweep_command, web_command, worker_command
 from shared.settings import load_settings
 
 
@@ -33,6 +33,7 @@ def migrate() -> None:
 @click.option("--threads", default=32, show_default=True, type=click.IntRange(1), help="Requests answered at once.")
 def web(host: str, port: int, threads: int) -> None:
     """Serve the pages and the API."""
+    os.environ.update(host_setting(load_settings(), host))
     _become(web_command(host, port, threads))
 
 

@@ -4,23 +4,28 @@ import hashlib
 import re
 import secrets
 import uuid
+from collections.abc import Iterable
 from datetime import timedelta
 from functools import cache
 from typing import Final
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session, joinedload
 
-from shared.db import new_id, now
+from shared.db import new_id, now, row_count
 from shared.errors import PneumoScreenError
-from shared.tables import ApiToken, Role, SignInLink, User
+from shared.tables import ApiToken, BrowserSession, Role, Scope, SignInLink, User
 
 TOKEN_PREFIX: Final = "psc_"  # noqa: S105  # the mark by which scanners know a token
+TOKEN_DAYS: Final = 90
+TOKEN_SCOPES: Final = frozenset({Scope.READ, Scope.SUBMIT})
+"""What `pneumoscreen screen` needs."""
 LINK_HOURS: Final = 24
 PASSWORD_LENGTH: Final = 12
 """NIST SP 800-63B asks for length, not for kinds of characters."""
+LONGEST_PASSWORD: Final = 1024
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 # Argon2id by OWASP's Password Storage Cheat Sheet: 19 MiB, two passes. The library's own 64 MiB would be half of what
@@ -32,8 +37,8 @@ class AccountRefused(PneumoScreenError):
     """Say why an account, password or token cannot be made or changed."""
 
 
-def _digest(secret: str) -> str:
-    # The secrets hashed here are 256 random bits, so a fast hash is enough.
+def digest(secret: str) -> str:
+    """Return what is kept of a secret that was made here: 256 random bits, for which a fast hash is enough."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
@@ -64,15 +69,23 @@ def add_user(session: Session, name: str, role: Role, password: str | None = Non
     return user
 
 
-def set_password(user: User, password: str) -> None:
-    """Change a password and end every session of the account."""
+def set_password(session: Session, user: User, password: str) -> None:
+    """Change a password and end every session of the account; raise AccountRefused where its length is not taken."""
     user.password_hash = _hash(password)
-    user.session_epoch += 1
+    end_sessions(session, user)
+
+
+def end_sessions(session: Session, user: User, *, but: uuid.UUID | None = None) -> int:
+    """Sign a person out of every browser, `but` one where it is named; return how many sessions that ended."""
+    ended = delete(BrowserSession).where(BrowserSession.user_id == user.id, BrowserSession.id.is_distinct_from(but))
+    return row_count(session.execute(ended))
 
 
 def _hash(password: str) -> str:
-    if len(password) < PASSWORD_LENGTH:
-        raise AccountRefused(f"A password has at least {PASSWORD_LENGTH} characters. Received: {len(password)}.")
+    if not PASSWORD_LENGTH <= len(password) <= LONGEST_PASSWORD:
+        raise AccountRefused(
+            f"A password has {PASSWORD_LENGTH} to {LONGEST_PASSWORD:,} characters. Received: {len(password):,}."
+        )
     return _hasher.hash(password)
 
 
@@ -92,10 +105,19 @@ def check_password(session: Session, name: str, password: str) -> User | None:
     return user if user is not None and known and user.is_active else None
 
 
+def renew_hash(session: Session, user: User, password: str) -> None:
+    """Hash a password that was just checked anew where its hash was made with other costs than today's."""
+    if user.password_hash is None or not _hasher.check_needs_rehash(user.password_hash):
+        return
+    # Only over the hash that was checked: the password may have been changed since.
+    present = update(User).where(User.id == user.id, User.password_hash == user.password_hash)
+    session.execute(present.values(password_hash=_hasher.hash(password)))
+
+
 def make_link(session: Session, user: User) -> str:
     """Make a one-time sign-in secret that lasts a day."""
     secret = secrets.token_urlsafe(32)
-    link = SignInLink(user_id=user.id, token_hash=_digest(secret), expires_at=now() + timedelta(hours=LINK_HOURS))
+    link = SignInLink(user_id=user.id, token_hash=digest(secret), expires_at=now() + timedelta(hours=LINK_HOURS))
     session.add(link)
     return secret
 
@@ -104,7 +126,7 @@ def use_link(session: Session, secret: str) -> User | None:
     """Spend a one-time secret and return its account; None where it is unknown, used or too old."""
     spent = session.scalar(
         update(SignInLink)
-        .where(SignInLink.token_hash == _digest(secret), SignInLink.used_at.is_(None), SignInLink.expires_at > now())
+        .where(SignInLink.token_hash == digest(secret), SignInLink.used_at.is_(None), SignInLink.expires_at > now())
         .values(used_at=now())
         .returning(SignInLink.user_id)
         .execution_options(synchronize_session=False)
@@ -113,20 +135,43 @@ def use_link(session: Session, secret: str) -> User | None:
     return user if user is not None and user.is_active else None
 
 
-def make_token(session: Session, user: User, name: str, days: int | None = None) -> str:
-    """Make an API token and return it; only its hash is kept."""
+def make_token(
+    session: Session,
+    user: User,
+    name: str,
+    *,
+    scopes: Iterable[Scope] = TOKEN_SCOPES,
+    days: int | None = TOKEN_DAYS,
+) -> str:
+    """Make an API token and return it; only its hash is kept.
+
+    It ends after `days`, or not by itself where that is None. Raises AccountRefused where it has no scope.
+    """
+    scope = " ".join(sorted(set(scopes)))
+    if not scope:
+        raise AccountRefused(f"A token needs at least one scope: {', '.join(Scope)}.")
     secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
     expires_at = now() + timedelta(days=days) if days else None
-    session.add(ApiToken(user_id=user.id, name=name, token_hash=_digest(secret), expires_at=expires_at))
+    session.add(ApiToken(user_id=user.id, name=name, token_hash=digest(secret), scope=scope, expires_at=expires_at))
     return secret
+
+
+def find_token(session: Session, secret: str) -> ApiToken | None:
+    """Return a token with its account; None where it is unknown, revoked or too old, or its account is not active."""
+    query = select(ApiToken).options(joinedload(ApiToken.user)).where(ApiToken.token_hash == digest(secret))
+    token = session.scalar(query)
+    return token if token is not None and is_valid(token) and token.user.is_active else None
+
+
+def is_valid(token: ApiToken) -> bool:
+    """Tell whether a token opens anything still."""
+    return token.revoked_at is None and (token.expires_at is None or token.expires_at > now())
 
 
 def token_user(session: Session, secret: str) -> User | None:
     """Return the active account that a token opens."""
-    token = session.scalar(select(ApiToken).where(ApiToken.token_hash == _digest(secret)))
-    if token is None or token.revoked_at is not None or (token.expires_at is not None and token.expires_at <= now()):
-        return None
-    return token.user if token.user.is_active else None
+    token = find_token(session, secret)
+    return token.user if token is not None else None
 
 
 def revoke_token(session: Session, token_id: uuid.UUID) -> bool:

@@ -10,8 +10,10 @@ from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 from shared import dicom
 from shared.errors import FilmRejected, Rejection
 from shared.modelspec import ModelSpec
+from shared.scans import refuse_scan_bomb
 
 FORMATS: Final = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
+_JPEG: Final = b"\xff\xd8"
 
 # 16-bit grey modes of Pillow; `I` holds 16-bit PNG and TIFF samples in 32 bits.
 _DEEP_MODES: Final = {"I;16", "I;16L", "I;16B", "I;16N", "I", "F"}
@@ -32,13 +34,7 @@ def decode(data: bytes, at_least: int) -> Image.Image:
     try:
         if dicom.is_dicom(data[: dicom.MAGIC_OFFSET + len(dicom.MAGIC)]):
             return dicom.decode(io.BytesIO(data))
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            if image.format == "JPEG":
-                # JPEG decodes at 1/2, 1/4 or 1/8 for a fraction of the cost (DCT scaling). On the 300 originals of the
-                # data set the smallest scale that suffices gives the same labels as the next larger one.
-                image.draft("L", (at_least, at_least))
-            image.load()
-            return _grey(ImageOps.exif_transpose(image))
+        return _decode_image(data, at_least)
     except FilmRejected:
         raise
     except UnidentifiedImageError as error:
@@ -61,6 +57,18 @@ def decode(data: bytes, at_least: int) -> Image.Image:
         raise FilmRejected(
             Rejection.UNREADABLE_IMAGE, "The image is damaged and cannot be decoded. Export it again from its source."
         ) from error
+
+
+def _decode_image(data: bytes, at_least: int) -> Image.Image:
+    if data.startswith(_JPEG):
+        refuse_scan_bomb(data)
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        if image.format == "JPEG":
+            # JPEG decodes at 1/2, 1/4 or 1/8 for a fraction of the cost (DCT scaling). On the 300 originals of the
+            # data set the smallest scale that suffices gives the same labels as the next larger one.
+            image.draft("L", (at_least, at_least))
+        image.load()
+        return _grey(ImageOps.exif_transpose(image))
 
 
 def _grey(image: Image.Image) -> Image.Image:
@@ -111,5 +119,5 @@ def thumbnail(image: Image.Image, side: int) -> bytes:
     small = image.copy()
     small.thumbnail((side, side), Image.Resampling.BILINEAR, reducing_gap=2.0)
     out = io.BytesIO()
-    small.save(out, "JPEG", quality=80)
+    small.save(out, "JPEG", quality=80, comment=b"")  # Pillow would carry over what the film says of itself
     return out.getvalue()

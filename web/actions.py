@@ -1,14 +1,15 @@
-"""What people do to a job that is there: cancel and retry, with their trace in the audit trail."""
+"""What people do to a job that is there: cancel, retry and delete, with their trace in the audit trail."""
 
 import uuid
 
 from flask import abort, g, request
 from sqlalchemy.orm import Session
 
-from shared import jobs
+from shared import jobs, retention
 from shared.audit import Action, record
 from shared.queue import ring_or_wait
-from shared.tables import Job, Role
+from shared.tables import Job
+from web.access import may_change
 from web.listing import get_job
 from web.parts import parts
 
@@ -30,13 +31,8 @@ def own_job(db: Session, job_id: uuid.UUID) -> Job:
 
 def check_owner(job: Job) -> None:
     """Answer 403 where the account that asks may see a job but not change it."""
-    if not owns(job):
+    if not may_change(g.user, job):
         abort(403, "Only who sent a job, or an administrator, may change it.")
-
-
-def owns(job: Job) -> bool:
-    """Tell whether the account that asks may change a job."""
-    return g.user.role is Role.ADMIN or job.created_by_id == g.user.id
 
 
 def cancel(job_id: uuid.UUID) -> int:
@@ -56,3 +52,16 @@ def retry(job_id: uuid.UUID) -> int:
         record(db, Action.JOB_RETRIED, user_id=g.user.id, subject=job_id, address=request.remote_addr)
     ring_or_wait(parts().doorbell, changed)
     return changed
+
+
+def delete(job_id: uuid.UUID) -> int:
+    """Delete a job that has finished and return how many films it held; raise JobUnfinished where it goes on."""
+    with parts().database.read() as db:
+        own_job(db, job_id)
+    user_id, address = g.user.id, request.remote_addr
+    removed = retention.delete_job(
+        parts().database,
+        job_id,
+        lambda db: record(db, Action.JOB_DELETED, user_id=user_id, subject=job_id, address=address),
+    )
+    return removed.screenings

@@ -11,10 +11,13 @@ from sqlalchemy.orm import Session
 
 from shared import jobs
 from shared.states import State
-from shared.tables import Source
+from shared.tables import Role, Source
+from shared.trail import row_values
 from web import listing, schemas
-from web.actions import cancel, own_job, retry, seen_job
-from web.auth import SUBMITTERS, requires
+from web.access import SUBMITTERS, open_to_all, requires
+from web.actions import cancel, delete, own_job, retry, seen_job
+from web.audit import export_events
+from web.audit_list import list_events, read_filters
 from web.export import export_films
 from web.listing import FilterError, Filters, Order
 from web.openapi import document
@@ -122,6 +125,14 @@ def retry_job(job_id: uuid.UUID) -> ResponseReturnValue:
     return _changed(job_id, retry(job_id))
 
 
+@blueprint.delete("/jobs/<uuid:job_id>")
+@requires(*SUBMITTERS)
+def delete_job(job_id: uuid.UUID) -> ResponseReturnValue:
+    """Delete a job that has finished."""
+    delete(job_id)
+    return Response(status=HTTPStatus.NO_CONTENT)
+
+
 @blueprint.get("/predictions")
 @requires()
 def list_predictions() -> ResponseReturnValue:
@@ -139,6 +150,22 @@ def list_predictions() -> ResponseReturnValue:
     return _json(schemas.PredictionList(predictions=rows, next=_next_address(page.next_cursor)))
 
 
+@blueprint.get("/audit")
+@requires(Role.ADMIN)
+def list_audit() -> ResponseReturnValue:
+    """List the audit trail, newest first; `format=csv` streams all that is filtered, oldest first."""
+    filters = read_filters(request.args)
+    form = request.args.get("format", "json")
+    if form == "csv":
+        return export_events(filters, "csv")
+    if form != "json":
+        raise FilterError("format", f"Give json or csv. Received: '{form}'.")
+    with parts().database.read() as db:
+        page = list_events(db, filters, request.args.get("cursor"), _limit())
+    rows = [schemas.AuditRow(**row_values(event)) for event in page.rows]
+    return _json(schemas.AuditList(events=rows, next=_next_address(page.next_cursor)))
+
+
 @blueprint.get("/me")
 @requires()
 def show_me() -> ResponseReturnValue:
@@ -147,6 +174,7 @@ def show_me() -> ResponseReturnValue:
 
 
 @blueprint.get("/openapi.json")
+@open_to_all
 def show_openapi() -> ResponseReturnValue:
     """Describe this API; it names no data, so it needs no sign-in."""
     return document()

@@ -9,8 +9,24 @@ from shared.db import Database
 from shared.errors import PneumoScreenError
 from shared.queue import Doorbell, make_doorbell
 from shared.settings import MIB, PREFIX, Settings
-from shared.storage import FolderStore, Store
-from web import api, auth, films, health, problems, samples, security
+from shared.storage import Store, open_store
+from web import (
+    access,
+    account,
+    api,
+    audit,
+    auth,
+    films,
+    health,
+    identity,
+    linking,
+    oidc,
+    problems,
+    samples,
+    security,
+    throttle,
+    users,
+)
 from web.pages import blueprints as pages
 from web.parts import EXTENSION, Parts
 
@@ -38,14 +54,23 @@ def create_app(
     app.extensions[EXTENSION] = Parts(
         settings,
         database or Database(settings.database),
-        store or FolderStore(settings.store),
+        store or open_store(settings),
         doorbell or make_doorbell(settings),
     )
     problems.install(app)
     health.install(app)
-    auth.install(app)
-    for blueprint in (auth.blueprint, api.blueprint, films.blueprint, samples.blueprint, health.blueprint, *pages):
+    security.check_hosts(app, settings)
+    identity.install(app)
+    access.install(app)
+    throttle.read_limits(settings.sign_in_limit)
+    for module in (auth, account, users, audit, api, films, samples, health):
+        app.register_blueprint(module.blueprint)
+    if settings.oidc_issuer is not None:
+        oidc.install(app)
+        app.register_blueprint(linking.blueprint)
+    for blueprint in pages:
         app.register_blueprint(blueprint)
+    access.check_views(app)
     security.install(app, settings)
     if settings.trusted_proxies:
         count = settings.trusted_proxies
@@ -62,7 +87,8 @@ def _configuration(settings: Settings) -> dict[str, object]:
     return {
         "SECRET_KEY": settings.secret_key.get_secret_value(),
         "MAX_CONTENT_LENGTH": MOST_FORM_BYTES,
-        "SESSION_COOKIE_NAME": "pneumoscreen",
+        # Behind TLS the prefix has browsers refuse the cookie from any other host (RFC 6265bis, section 4.1.3.2).
+        "SESSION_COOKIE_NAME": "__Host-pneumoscreen" if settings.secure_cookies else "pneumoscreen",
         "SESSION_COOKIE_HTTPONLY": True,
         "SESSION_COOKIE_SAMESITE": "Lax",
         "SESSION_COOKIE_SECURE": settings.secure_cookies,

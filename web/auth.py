@@ -1,38 +1,41 @@
-"""Who is asking: sessions, API tokens, sign-in, one-time links and passwords."""
+"""The doors: sign-in by password or one-time link, sign-out, and passwords."""
 
 import threading
-import time
-import uuid
-from collections.abc import Callable
-from functools import wraps
-from typing import Final, ParamSpec, TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
 from urllib.parse import urlsplit
 
-from flask import Blueprint, Flask, Response, abort, flash, g, redirect, render_template, request, session, url_for
+from flask import Blueprint, abort, flash, g, make_response, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
-from werkzeug.datastructures import WWWAuthenticate
-from werkzeug.exceptions import Unauthorized
+from sqlalchemy.orm import Session
+from werkzeug.exceptions import ServiceUnavailable, TooManyRequests
 from wtforms import PasswordField, StringField
 from wtforms.validators import EqualTo, InputRequired, Length, Regexp
 
-from shared import accounts
+from shared import accounts, sessions
 from shared.audit import Action, record
-from shared.tables import Role, User
+from shared.tables import User
+from web import throttle
+from web.access import open_to_all, requires, see_other
+from web.devices import present_device
+from web.identity import BY_PROVIDER, start_session
 from web.parts import parts
-from web.problems import prefers_problem
-from web.security import counts_sign_ins
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 blueprint = Blueprint("auth", __name__)
 
-SUBMITTERS: Final = (Role.TECHNICIAN, Role.ADMIN)
-"""The roles that may send films; readers read."""
+_WAITING: Final = 8
+_BUSY_SECONDS: Final = 5
 
-# argon2 takes 19 MiB for each check; one at a time keeps the web process small, whoever knocks.
+# argon2 takes 19 MiB for each check; one at a time keeps the web process small, whoever knocks. And whoever knocks must
+# leave threads for those who are in: eight of gunicorn's 32 may wait here.
 _one_check = threading.Lock()
+_waiting = threading.BoundedSemaphore(_WAITING)
+
+_NOT_TOO_LONG: Final = Length(
+    max=accounts.LONGEST_PASSWORD, message=f"A password has at most {accounts.LONGEST_PASSWORD:,} characters."
+)
 
 
 class SignInForm(FlaskForm):
@@ -41,90 +44,27 @@ class SignInForm(FlaskForm):
     name = StringField(
         "Name", [InputRequired("Give your name."), Regexp(r"[\x20-\x7e]{1,64}$", message="No such name.")]
     )
-    password = PasswordField("Password", [InputRequired("Give your password."), Length(max=1024)])
+    password = PasswordField("Password", [InputRequired("Give your password."), _NOT_TOO_LONG])
 
 
 class LinkForm(FlaskForm):
     """A button; the secret is in the address."""
 
 
-class PasswordForm(FlaskForm):
-    """A new password; `password` is the present one and goes away where there is none."""
+class PresentPasswordForm(FlaskForm):
+    """The present password, for what an open session alone must not do; it goes away where there is none."""
 
-    password = PasswordField("Present password", [InputRequired("Give your present password."), Length(max=1024)])
-    new_password = PasswordField("New password", [InputRequired("Give a new password."), Length(max=1024)])
+    password = PasswordField("Present password", [InputRequired("Give your present password."), _NOT_TOO_LONG])
+
+
+class PasswordForm(PresentPasswordForm):
+    """A new password, beside the present one."""
+
+    new_password = PasswordField("New password", [InputRequired("Give a new password."), _NOT_TOO_LONG])
     repeat = PasswordField("New password again", [EqualTo("new_password", "The two new passwords differ.")])
 
 
-def install(app: Flask) -> None:
-    """Find out who asks before every request."""
-    app.before_request(_identify)
-    app.context_processor(lambda: {"user": g.get("user"), "may_submit": may_submit})
-
-
-def _identify() -> None:
-    g.user, g.by_token = None, False
-    if request.endpoint == "static":
-        return
-    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        g.by_token = True
-        with parts().database.read() as db:
-            g.user = accounts.token_user(db, secret.strip())
-    elif "user" in session:
-        g.user = _session_user()
-
-
-def _session_user() -> User | None:
-    if session.get("until", 0) <= time.time():
-        return None
-    with parts().database.read() as db:
-        user = db.get(User, uuid.UUID(session["user"]))
-    if user is None or not user.is_active or user.session_epoch != session.get("epoch"):
-        return None
-    return user
-
-
-def requires(*roles: Role) -> Callable[[Callable[P, R]], Callable[P, R | Response]]:
-    """Let only signed-in people in, and where roles are named, only those."""
-
-    def decorate(view: Callable[P, R]) -> Callable[P, R | Response]:
-        @wraps(view)
-        def guarded(*args: P.args, **kwargs: P.kwargs) -> R | Response:
-            if g.user is None:
-                return _ask_to_sign_in()
-            if roles and g.user.role not in roles:
-                abort(403, f"This needs the role {' or '.join(roles)}; your account is a {g.user.role}.")
-            return view(*args, **kwargs)
-
-        return guarded
-
-    return decorate
-
-
-def may_submit(user: User | None) -> bool:
-    """Tell whether an account may send films."""
-    return user is not None and user.role in SUBMITTERS
-
-
-def _ask_to_sign_in() -> Response:
-    # A script that fetches a piece of a page must not get the sign-in page in its place.
-    is_navigation = request.headers.get("Sec-Fetch-Mode", "navigate") == "navigate"
-    if g.by_token or prefers_problem() or not is_navigation:
-        # RFC 9110, section 11.6.1: a 401 names the scheme.
-        scheme = WWWAuthenticate("bearer", {"realm": "PneumoScreen"})
-        raise Unauthorized("Sign in, or send a token: 'Authorization: Bearer psc_...'.", www_authenticate=scheme)
-    target = request.full_path.rstrip("?") if request.method == "GET" else None
-    return _see_other(url_for("auth.sign_in", next=target if target != "/" else None))
-
-
-def _see_other(address: str) -> Response:
-    response = redirect(address, 303)
-    assert isinstance(response, Response)  # noqa: S101  # Flask's own redirect gives Flask's own Response
-    return response
-
-
-def _next_address() -> str:
+def next_address() -> str:
     """Return where to go after signing in; an address of another site is dropped."""
     wanted = request.args.get("next", "/")
     parts_of = urlsplit(wanted)
@@ -132,38 +72,89 @@ def _next_address() -> str:
     return wanted if is_local and not parts_of.netloc and not parts_of.scheme else "/"
 
 
-def _start_session(user: User) -> None:
-    """Begin a fresh session, so that nothing from before the sign-in survives in it."""
-    session.clear()
-    session.permanent = True
-    session["user"] = str(user.id)
-    session["epoch"] = user.session_epoch
-    session["until"] = time.time() + parts().settings.session_hours * 3600
-
-
 @blueprint.route("/sign-in", methods=["GET", "POST"])
-@counts_sign_ins
+@open_to_all
 def sign_in() -> ResponseReturnValue:
     """Show the form, or check a name and a password."""
     form = SignInForm()
     if not form.validate_on_submit():
         return render_template("auth/sign_in.html", form=form), 422 if form.is_submitted() else 200
-    name, password = form.name.data or "", form.password.data or ""
-    with parts().database.read() as db, _one_check:
-        user = accounts.check_password(db, name, password)
-    with parts().database.write() as db:
-        known = user or accounts.find_user(db, name)
-        action = Action.SIGN_IN if user else Action.SIGN_IN_REFUSED
-        record(db, action, user_id=known.id if known else None, address=request.remote_addr)
-    if user is None:
-        form.password.errors = ["The name or the password is wrong."]
-        return render_template("auth/sign_in.html", form=form), 401
-    _start_session(user)
-    return _see_other(_next_address())
+    user, wait = _try_password(form.name.data or "", form.password.data or "")
+    if user is not None:
+        return see_other(next_address())
+    form.password.errors = [_slow_down(wait) if wait else "The name or the password is wrong."]
+    return refused(render_template("auth/sign_in.html", form=form), 401, wait)
+
+
+def _try_password(name: str, password: str) -> tuple[User | None, int]:
+    """Sign an account in; without one, return for how many seconds no password is looked at, 0 where it was wrong."""
+    with check_password_alone():
+        with parts().database.read() as db:
+            counters = _counters(db, name)
+            wait = throttle.seconds_to_wait(db, counters)
+            user = None if wait else accounts.check_password(db, name, password)
+        if wait:
+            return None, wait
+        with parts().database.write() as db:
+            if user is None:
+                _refuse(db, accounts.find_user(db, name), counters)
+            else:
+                accounts.renew_hash(db, user, password)
+                throttle.forget(db, counters)
+                _let_in(db, user)
+    return user, 0
+
+
+def _counters(db: Session, name: str) -> list[throttle.Counter]:
+    """Return what counts for an attempt: in a browser that the account has used, what strangers do does not."""
+    user, device = accounts.find_user(db, name), present_device()
+    if user is not None and device.knows(user):
+        return throttle.of_device(device.id, name)
+    return throttle.of_account(name) + throttle.of_address("password", request.remote_addr)
+
+
+@contextmanager
+def check_password_alone() -> Iterator[None]:
+    """Wait for the turn to check a password; raise ServiceUnavailable where too many wait already."""
+    if not _waiting.acquire(blocking=False):
+        raise ServiceUnavailable(
+            f"Many people sign in at this moment. Try again in {_BUSY_SECONDS} s.", retry_after=_BUSY_SECONDS
+        )
+    try:
+        with _one_check:
+            yield
+    finally:
+        _waiting.release()
+
+
+def _let_in(db: Session, user: User, subject: str | None = None) -> None:
+    record(db, Action.SIGN_IN, user_id=user.id, subject=subject, address=request.remote_addr)
+    start_session(db, user)
+
+
+def _refuse(db: Session, user: User | None, counters: list[throttle.Counter], subject: str | None = None) -> None:
+    throttle.count_refusal(db, counters)
+    user_id = user.id if user else None
+    record(db, Action.SIGN_IN_REFUSED, user_id=user_id, subject=subject, address=request.remote_addr)
+
+
+def _slow_down(seconds: int) -> str:
+    return (
+        f"There were too many wrong attempts. Try again in {seconds} s, or ask an administrator for a one-time link, "
+        "which works at once."
+    )
+
+
+def refused(page: str, status: int, wait: int) -> ResponseReturnValue:
+    """Answer with a form that was not accepted; 429 where it is only too early."""
+    response = make_response(page, 429 if wait else status)
+    if wait:
+        response.headers["Retry-After"] = str(wait)
+    return response
 
 
 @blueprint.route("/sign-in/link/<secret>", methods=["GET", "POST"])
-@counts_sign_ins
+@open_to_all
 def link(secret: str) -> ResponseReturnValue:
     """Show a button; only pressing it spends the link, because mail scanners and previews open addresses."""
     form = LinkForm()
@@ -171,27 +162,42 @@ def link(secret: str) -> ResponseReturnValue:
         return render_template("auth/link.html", form=form)
     with parts().database.write() as db:
         user = accounts.use_link(db, secret)
-        action = Action.SIGN_IN if user else Action.SIGN_IN_REFUSED
-        record(db, action, user_id=user.id if user else None, subject="link", address=request.remote_addr)
+        wait = 0
+        if user is not None:
+            _let_in(db, user, "link")
+        else:
+            wait = _refuse_link(db)
+    if wait:
+        raise TooManyRequests(f"Too many wrong links came from this address. Try again in {wait} s.", retry_after=wait)
     if user is None:
         abort(410, "This sign-in link has been used or is too old. Ask an administrator for a new one.")
-    _start_session(user)
-    return _see_other(url_for("auth.password") if user.password_hash is None else "/")
+    return see_other(url_for("auth.password") if user.password_hash is None else "/")
+
+
+def _refuse_link(db: Session) -> int:
+    """Count a link that opens nothing; where there were too many, only return how long to wait."""
+    counters = throttle.of_address("link", request.remote_addr)
+    wait = throttle.seconds_to_wait(db, counters)
+    if not wait:
+        _refuse(db, None, counters, "link")
+    return wait
 
 
 @blueprint.post("/sign-out")
+@open_to_all
 def sign_out() -> ResponseReturnValue:
     """End the session of this browser."""
-    if g.user is not None:
+    if g.session is not None:
         with parts().database.write() as db:
+            sessions.end(db, g.user, g.session.id)
             record(db, Action.SIGN_OUT, user_id=g.user.id, address=request.remote_addr)
+    goes_on = parts().settings.oidc_issuer is not None and session.get(BY_PROVIDER)
     session.clear()
-    return _see_other(url_for("auth.sign_in"))
+    return see_other(url_for("oidc.signed_out" if goes_on else "auth.sign_in"))
 
 
 @blueprint.route("/account/password", methods=["GET", "POST"])
 @requires()
-@counts_sign_ins
 def password() -> ResponseReturnValue:
     """Set or change the password of the account that is signed in."""
     form = PasswordForm()
@@ -199,25 +205,39 @@ def password() -> ResponseReturnValue:
         del form.password
     if not form.validate_on_submit():
         return render_template("auth/password.html", form=form), 422 if form.is_submitted() else 200
-    refusal = _change_password(form)
-    if refusal:
-        return render_template("auth/password.html", form=form), 422
+    try:
+        wait = _change_password(form)
+    except accounts.AccountRefused as refusal:
+        wait, form.new_password.errors = 0, [str(refusal)]
+    if form.errors or wait:
+        return refused(render_template("auth/password.html", form=form), 422, wait)
     flash("The password is set. Every other session of this account has ended.", "info")
-    return _see_other("/")
+    return see_other("/")
 
 
-def _change_password(form: PasswordForm) -> bool:
-    """Change the password and renew this session; put the reason on the form and return True where it is refused."""
-    with _one_check, parts().database.write() as db:
+def _change_password(form: PasswordForm) -> int:
+    """Change the password and renew this session; put on the form what is wrong, and return how long to wait."""
+    with check_password_alone(), parts().database.write() as db:
         user = db.get_one(User, g.user.id)
-        if user.password_hash and not accounts.check_password(db, user.name, form.password.data or ""):
-            form.password.errors = ["The present password is wrong."]
-            return True
-        try:
-            accounts.set_password(user, form.new_password.data or "")
-        except accounts.AccountRefused as refusal:
-            form.new_password.errors = [str(refusal)]
-            return True
+        if form.password:
+            wait = check_present_password(db, user, form)
+            if form.password.errors:
+                return wait
+        elif user.password_hash is not None:
+            raise accounts.AccountRefused("This account was given a password meanwhile. Load the page again.")
+        accounts.set_password(db, user, form.new_password.data or "")
         record(db, Action.PASSWORD_CHANGED, user_id=user.id, subject=user.id, address=request.remote_addr)
-    _start_session(user)
-    return False
+        start_session(db, user)
+    return 0
+
+
+def check_present_password(db: Session, user: User, form: PresentPasswordForm) -> int:
+    """Check a password; put on the form that it is wrong, and return how long to wait where it was so too often."""
+    counters = throttle.of_password_change(user)
+    wait = throttle.seconds_to_wait(db, counters)
+    if wait:
+        form.password.errors = [_slow_down(wait)]
+    elif not accounts.check_password(db, user.name, form.password.data or ""):
+        throttle.count_refusal(db, counters)
+        form.password.errors = ["The present password is wrong."]
+    return wait

@@ -23,12 +23,20 @@ FORMATS: Final = ("csv", "json")
 def export_films(filters: Filters, order: Order, form: str) -> Response:
     """Stream every film that the viewer may see and the filters let through; `form` is one of FORMATS."""
     with parts().database.write() as db:
-        record(db, Action.HISTORY_EXPORTED, user_id=g.user.id, subject=form, address=request.remote_addr)
+        detail = _detail(filters, order, form)
+        record(db, Action.HISTORY_EXPORTED, user_id=g.user.id, address=request.remote_addr, detail=detail)
     rows = _rows(filters, order)
     lines, media_type = (_csv(rows), "text/csv") if form == "csv" else (_json(rows), "application/json")
     response = Response(stream_with_context(lines), content_type=f"{media_type}; charset=utf-8")
     response.headers["Content-Disposition"] = f'attachment; filename="pneumoscreen-{now():%Y-%m-%d}.{form}"'
     return response
+
+
+def _detail(filters: Filters, order: Order, form: str) -> dict[str, str]:
+    given = filters.to_args()
+    if "text" in given:  # a part of a file name, which may be a patient's
+        given["text"] = "given"
+    return {"format": form, "order": order.value, **given}
 
 
 def _rows(filters: Filters, order: Order) -> Iterator[FilmRow]:

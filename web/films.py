@@ -11,9 +11,10 @@ from flask import Blueprint, Response, abort, g, request
 from flask.typing import ResponseReturnValue
 
 from shared.audit import Action, record
-from shared.errors import FilmRejected, StoreFull
-from shared.storage import THUMBNAIL
-from web.auth import requires
+from shared.errors import FilmRejected, StoreAway, StoreFull
+from shared.storage import PREVIEW, THUMBNAIL
+from shared.tables import Scope
+from web.access import requires
 from web.heatmaps import draw
 from web.listing import FilmDetail, get_film
 from web.parts import parts
@@ -23,7 +24,6 @@ log = logging.getLogger(__name__)
 blueprint = Blueprint("films", __name__, url_prefix="/films")
 
 IMAGE_SIDE: Final = 1600
-_PREVIEW: Final = "preview"
 _QUALITY: Final = 90
 # Asked for again at each view: workstations are shared, and every view is on record. The tag makes it cheap.
 _CACHING: Final = "private, no-cache"
@@ -33,7 +33,7 @@ _one_decode = threading.Lock()
 
 
 @blueprint.get("/<uuid:screening_id>/thumbnail")
-@requires()
+@requires(scope=Scope.READ)
 def thumbnail(screening_id: uuid.UUID) -> ResponseReturnValue:
     """Show the small picture that a worker made; 404 until it has."""
     film = _seen_film(screening_id)
@@ -41,18 +41,18 @@ def thumbnail(screening_id: uuid.UUID) -> ResponseReturnValue:
 
 
 @blueprint.get("/<uuid:screening_id>/image")
-@requires()
+@requires(scope=Scope.READ)
 def image(screening_id: uuid.UUID) -> ResponseReturnValue:
     """Show the film, upright and grey, at most IMAGE_SIDE pixels long."""
     film = _seen_film(screening_id)
-    response = _picture(film, _PREVIEW, _preview)
+    response = _picture(film, PREVIEW, _preview)
     with parts().database.write() as db:
         record(db, Action.FILM_VIEWED, user_id=g.user.id, subject=screening_id, address=request.remote_addr)
     return response
 
 
 @blueprint.get("/<uuid:screening_id>/heat-map")
-@requires()
+@requires(scope=Scope.READ)
 def heat_map(screening_id: uuid.UUID) -> ResponseReturnValue:
     """Show where on the film the model saw evidence, as a picture to lie over it; 404 where there is no map."""
     film = _seen_film(screening_id)
@@ -97,14 +97,23 @@ def _preview(sha256: str) -> bytes:
     store = parts().store
     with _one_decode:
         try:
-            return store.get_derived(sha256, _PREVIEW)
+            return store.get_derived(sha256, PREVIEW)
         except FileNotFoundError:
-            data = _render(store.get(sha256))
+            data = _render(_read_film(sha256))
         try:
-            store.put_derived(sha256, _PREVIEW, data)
-        except StoreFull as error:
+            store.put_derived(sha256, PREVIEW, data)
+        except (StoreFull, StoreAway) as error:
             log.warning("%s The picture is shown but not kept.", error)
     return data
+
+
+def _read_film(sha256: str) -> bytes:
+    try:
+        return parts().store.get(sha256)
+    except FileNotFoundError:
+        abort(404, "The film is no longer in the image store. Send it again.")
+    except FilmRejected as rejection:
+        abort(404, rejection.message)
 
 
 def _render(data: bytes) -> bytes:
@@ -116,5 +125,6 @@ def _render(data: bytes) -> bytes:
         abort(404, rejection.message)
     picture.thumbnail((IMAGE_SIDE, IMAGE_SIDE), reducing_gap=2.0)
     out = io.BytesIO()
-    picture.save(out, "JPEG", quality=_QUALITY)
+    # Pillow carries a JPEG's comment over, and a comment can hold anything: a name, or a page with a script.
+    picture.save(out, "JPEG", quality=_QUALITY, comment=b"")
     return out.getvalue()

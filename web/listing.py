@@ -7,12 +7,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, Self
 
-from sqlalchemy import ColumnElement, RowMapping, Select, and_, func, or_, select, true
+from sqlalchemy import ColumnElement, RowMapping, Select, and_, func, or_, select
 from sqlalchemy.orm import Session, joinedload
 
 from shared.modelspec import FilmClass, Label
 from shared.states import State
-from shared.tables import Image, Job, Model, Prediction, Role, Screening, User
+from shared.tables import Image, Job, Model, Prediction, Screening, User
+from web.access import may_see
 from web.filters import Filters, conditions
 from web.paging import MOST_ROWS, FilterError, Key, Turned, turn
 
@@ -78,11 +79,6 @@ class FilmDetail(FilmRow):
 
 Page = Turned[FilmRow]
 JobPage = Turned[Job]
-
-
-def may_see(viewer: User) -> ColumnElement[bool]:
-    """Match the jobs that an account may see: technicians their own, readers and admins all."""
-    return Job.created_by_id == viewer.id if viewer.role is Role.TECHNICIAN else true()
 
 
 _ROW = (

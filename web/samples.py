@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from shared.settings import Settings
 from shared.tables import Source
-from web.auth import SUBMITTERS, requires
+from web.access import SUBMITTERS, requires
 from web.parts import parts
 from web.uploads import Wishes, receive_files
 

@@ -1,7 +1,8 @@
-"""What guards every request and response: headers, CSRF and rate limits."""
+"""What guards every request and response: the Host header, CSRF, the limit of uploads, and headers."""
 
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 from flask import Flask, Response, abort, current_app, g, request
 from flask_limiter import Limiter, RateLimitExceeded
@@ -9,7 +10,8 @@ from flask_limiter.util import get_remote_address
 from flask_wtf.csrf import CSRFProtect, validate_csrf
 from wtforms.validators import ValidationError
 
-from shared.settings import Settings
+from shared.settings import PREFIX, Settings
+from web.access import SAFE_METHODS
 from web.problems import on_rate_limit
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -30,7 +32,9 @@ _HEADERS: Final = {
     # Pages and answers name people and films; what may be kept says so itself.
     "Cache-Control": "no-store",
 }
-_SAFE_METHODS: Final = {"GET", "HEAD", "OPTIONS"}
+
+# Probes ask by whatever address they have, and no answer to them names anything.
+_PROBES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 
 _csrf = CSRFProtect()
 
@@ -41,10 +45,21 @@ def streams_body(view: View) -> View:
     return view
 
 
-def counts_sign_ins(view: View) -> View:
-    """Mark a view whose POST is an attempt to sign in."""
-    view.counts_sign_ins = True  # type: ignore[attr-defined]  # functions take attributes
-    return view
+def check_hosts(app: Flask, settings: Settings) -> None:
+    """Refuse requests to names that this server does not have, before anything else is done for them.
+
+    A page of another site whose name its owner points at this machine (DNS rebinding) so gets nothing.
+    """
+    if settings.hosts:
+        app.before_request(lambda: _check_host(settings.hosts))
+
+
+def _check_host(hosts: tuple[str, ...]) -> None:
+    if request.path in _PROBES:
+        return
+    given = urlsplit(f"//{request.host}").hostname or ""
+    if not any(given.endswith(host) if host.startswith(".") else given == host for host in hosts):
+        abort(400, f"This server does not answer to the name '{given}'. {PREFIX}ALLOWED_HOSTS lists the names it has.")
 
 
 def install(app: Flask, settings: Settings) -> None:
@@ -52,8 +67,7 @@ def install(app: Flask, settings: Settings) -> None:
     _csrf.init_app(app)
     app.before_request(_check_csrf)
     app.after_request(_add_headers)
-    if settings.secure_cookies:
-        app.after_request(_insist_on_tls)
+    app.after_request(lambda response: _insist_on_tls(response, settings))
     _limit_rates(app, settings)
 
 
@@ -68,7 +82,7 @@ def check_csrf_token(token: str | None) -> None:
 def _check_csrf() -> None:
     """Check every unsafe request except those by token, which no browser sends by itself."""
     view = current_app.view_functions.get(request.endpoint or "")
-    if request.method in _SAFE_METHODS or g.by_token or view is None or getattr(view, "streams_body", False):
+    if request.method in SAFE_METHODS or g.by_token or view is None or getattr(view, "streams_body", False):
         return
     if request.path.startswith("/api/"):
         if g.user is not None:
@@ -84,8 +98,9 @@ def _add_headers(response: Response) -> Response:
     return response
 
 
-def _insist_on_tls(response: Response) -> Response:
-    response.headers["Strict-Transport-Security"] = "max-age=31536000"
+def _insist_on_tls(response: Response, settings: Settings) -> Response:
+    if settings.secure_cookies or request.is_secure:
+        response.headers["Strict-Transport-Security"] = "max-age=31536000"
     return response
 
 
@@ -103,11 +118,7 @@ def _limit_rates(app: Flask, settings: Settings) -> None:
     for endpoint, view in app.view_functions.items():
         if getattr(view, "streams_body", False):
             limited: Any = limiter.shared_limit(settings.upload_limit, scope="upload")(view)
-        elif getattr(view, "counts_sign_ins", False):
-            limited = limiter.shared_limit(settings.sign_in_limit, scope="sign-in", methods=["POST"])(view)
-        else:
-            continue
-        app.view_functions[endpoint] = limited
+            app.view_functions[endpoint] = limited
 
     def say_when(error: RateLimitExceeded) -> Response:
         limit = limiter.current_limit

@@ -74,7 +74,8 @@ def pages(quiet_server: Server) -> Iterator[tuple[str, list[str]]]:
         "/history?order=suspicious&label=PNEUMONIA",
         "/history?text=%",
     )
-    yield name, [*lists, "/history?since=tomorrow", "/help", "/account/password", "/nowhere", *addresses]
+    others = ("/history?since=tomorrow", "/help", "/account", "/account/tokens", "/account/password", "/nowhere")
+    yield name, [*lists, *others, *addresses]
     with quiet_server.database.write() as session:
         jobs.cancel(session, job.id)
 

@@ -186,11 +186,12 @@ def test_technicians_see_their_own_and_readers_see_all(
     site: Site, tina: FlaskClient, rita: FlaskClient, spec: ModelSpec
 ) -> None:
     job = screened(site, tina, spec)
-    tom = site.token_client(site.add_user("tom"))
+    stranger = site.add_user("tom")
+    tom, browser = site.token_client(stranger), site.browser(stranger)
     film = get(tina, job["screenings_url"])["screenings"][0]
     closed = [job["status_url"], job["screenings_url"], film["thumbnail_url"], film["page_url"]]
     closed += [film["thumbnail_url"].replace("thumbnail", "image"), job["status_url"].removeprefix("/api/v1")]
-    assert [tom.get(address).status_code for address in closed] == [404] * 6
+    assert [browser.get(address).status_code for address in closed] == [404] * 6
     assert get(tom, "/api/v1/jobs")["jobs"] == get(tom, "/api/v1/predictions")["predictions"] == []
     assert get(tom, "/api/v1/predictions", job=job["id"])["predictions"] == []
     assert len(get(rita, "/api/v1/predictions")["predictions"]) == 7

@@ -101,7 +101,11 @@ def test_healthz_answers_without_a_database(settings: Settings) -> None:
     assert client.get("/healthz").json == {"status": "ok"}
     answer = client.get("/readyz")
     assert answer.status_code == 503
-    assert answer.json["checks"]["database"] == "away"  # type: ignore[index]
+    checks = answer.json["checks"]  # type: ignore[index]
+    assert (checks["database"], checks["queue"], checks["screening"]) == ("database away", "unknown", "unknown")
+    metrics = client.get("/metrics").text
+    assert 'pneumoscreen_check_condition{check="database",condition="database away"} 1.0' in metrics
+    assert "pneumoscreen_screenings" not in metrics
 
 
 def test_readyz_says_what_is_away_but_takes_films_without_redis_and_model(
@@ -115,10 +119,12 @@ def test_readyz_says_what_is_away_but_takes_films_without_redis_and_model(
         "checks": {
             "database": "ok",
             "store": "ok",
-            "broker": "away",
-            "model": "missing or damaged",
+            "disk": "ok",
+            "queue": "ok",
+            "broker": "broker away",
+            "model": "no model",
             "workers": "unknown",
-            "screening": "ok",
+            "screening": "idle",
         },
     }
 
@@ -126,14 +132,14 @@ def test_readyz_says_what_is_away_but_takes_films_without_redis_and_model(
 def test_readyz_sees_a_real_redis(settings: Settings, sqlite_database: Database, redis_url: str) -> None:
     site = Site(settings, sqlite_database, redis_url=SecretStr(redis_url))
     checks = site.app.test_client().get("/readyz").json["checks"]  # type: ignore[index]
-    assert (checks["broker"], checks["workers"]) == ("ok", "none")
+    assert (checks["broker"], checks["workers"]) == ("ok", "no worker")
 
 
 def test_readyz_is_shut_where_no_film_can_be_stored(site: Site) -> None:
     shutil.rmtree(site.settings.store)
     answer = site.app.test_client().get("/readyz")
     assert answer.status_code == 503
-    assert answer.json["checks"]["store"] == "not writable"  # type: ignore[index]
+    assert answer.json["checks"]["store"] == "store away"  # type: ignore[index]
 
 
 def test_readyz_says_that_nothing_moves(site: Site, client: FlaskClient, spec: ModelSpec) -> None:
@@ -144,7 +150,7 @@ def test_readyz_says_that_nothing_moves(site: Site, client: FlaskClient, spec: M
     assert check() == "ok"
     with site.database.write() as session:
         session.execute(update(Screening).values(created_at=now() - timedelta(minutes=5)))
-    assert check() == "stalled"
+    assert check() == "no progress"
     site.work(spec, {}, films=1)
     assert check() == "ok"
 
@@ -155,5 +161,10 @@ def test_metrics_count_films_and_requests(site: Site, client: FlaskClient) -> No
     assert 'pneumoscreen_screenings{state="QUEUED"} 1.0' in text
     assert 'pneumoscreen_screenings{state="REJECTED"} 1.0' in text
     assert 'pneumoscreen_screenings{state="FAILED"} 0.0' in text
+    assert 'pneumoscreen_backlog_films{priority="interactive"} 1.0' in text
+    assert "pneumoscreen_backlog_limit_films 100000.0" in text
+    assert 'pneumoscreen_check_ok{check="queue"} 1.0' in text
+    assert "pneumoscreen_films_per_second 0.0" in text
+    assert "pneumoscreen_disk_free_bytes" in text
     assert "pneumoscreen_oldest_waiting_seconds" in text
     assert 'pneumoscreen_http_requests_total{endpoint="api.submit_job",method="POST",status="202"} 1.0' in text

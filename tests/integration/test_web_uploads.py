@@ -14,13 +14,13 @@ from sqlalchemy import event
 
 from shared.db import Database
 from shared.errors import Rejection
+from shared.incoming import Incoming
 from shared.modelspec import ModelSpec
 from shared.settings import MIB, Settings
 from shared.states import State
-from shared.storage import Incoming
 from shared.tables import Image, Job, Prediction, Priority, Screening, Source, Upload
 from tests.conftest import draw, encode
-from tests.web_site import Site, form, make_zip, post_films, token_of
+from tests.web_site import Site, form, make_zip, post_films, press, token_of
 
 
 @pytest.fixture
@@ -411,8 +411,6 @@ def test_a_damaged_form_is_refused_and_leaves_no_job(site: Site, client: FlaskCl
 @pytest.fixture
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the disk room for 8,000 bytes of one file, as a full file system does."""
-    real = io.BufferedWriter.write
-
     class Cramped:
         def __init__(self, file: Any) -> None:
             self._file = file
@@ -423,10 +421,10 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
         def write(self, data: bytes) -> int:
             if self._file.tell() + len(data) > 8000:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            return real(self._file, data)
+            return self._file.write(data)
 
     begin = Incoming.__init__
-    monkeypatch.setattr(Incoming, "__init__", lambda self, file, path: begin(self, Cramped(file), path))
+    monkeypatch.setattr(Incoming, "__init__", lambda self, file, *rest: begin(self, Cramped(file), *rest))
 
 
 @pytest.mark.usefixtures("full_disk")
@@ -483,8 +481,7 @@ def test_samples_are_submitted_with_one_press(settings: Settings, sqlite_databas
         (folder / name).write_bytes(data)
     (folder / "README.md").write_text("synthetic")
     site = Site(settings, sqlite_database, samples_dir=folder)
-    client = site.token_client(site.add_user("tina"))
-    answer = client.post("/samples")
+    answer = press(site.browser(site.add_user("tina")), "/samples", page="/")
     assert answer.status_code == 303
     with site.database.read() as session:
         job = session.query(Job).one()
@@ -492,5 +489,6 @@ def test_samples_are_submitted_with_one_press(settings: Settings, sqlite_databas
     assert [s.file_name for s in site.screenings()] == ["0.jpeg", "1.jpeg", "2.jpeg"]
 
 
-def test_without_samples_there_is_nothing_to_press(site: Site, client: FlaskClient) -> None:
-    assert client.post("/samples").status_code == 404
+def test_without_samples_there_is_nothing_to_press(site: Site) -> None:
+    browser = site.browser(site.add_user("tom"))
+    assert press(browser, "/samples", page="/").status_code == 404

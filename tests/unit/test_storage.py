@@ -328,7 +328,11 @@ def test_a_bucket_that_is_slow_is_given_up(settings: Settings) -> None:
 # ---------------------------------------------------------------- which one
 
 
-@pytest.mark.parametrize("key", ["", " , ", "short", "A" * 43, new_key()[:-4], f"{new_key()},no"])
+@pytest.mark.parametrize(
+    "key",
+    ["", " , ", "short", "A" * 43, new_key()[:-4], f"{new_key()},no"],
+    ids=["empty", "commas", "short", "without padding", "cut", "second is none"],
+)
 def test_a_key_that_is_none_is_refused_without_being_shown(settings: Settings, key: str) -> None:
     with pytest.raises(StoreMisconfigured) as refused:
         open_store(settings.model_copy(update={"store_key": SecretStr(key)}))
