@@ -186,7 +186,8 @@ def running(kind: Kind, folder: Path, pace: Pace) -> Iterator[Stack]:
 def _environment(
     folder: Path, pace: Pace, store_disk: Disk, postgres: Postgres | None, bucket: Bucket | None
 ) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    graphs = f"{PREFIX}GRAPHS_DIR"  # takes Keras out of every start but the first
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX) or name == graphs}
     over_tcp = {f"{PREFIX}DATABASE_URL": postgres.url, PORT_VARIABLE: str(free_port())} if postgres is not None else {}
     return {
         **kept,

@@ -9,6 +9,8 @@ import pytest
 
 from tests.conftest import ROOT, draw, encode
 
+pytestmark = pytest.mark.lab
+
 
 @pytest.fixture
 def test_split(tmp_path: Path) -> Path:

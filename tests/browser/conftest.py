@@ -25,7 +25,7 @@ from shared.tables import Role, User
 from tests.conftest import GRAPHS, ROOT, draw, encode
 from tests.integration.conftest import free_port, wait_until
 
-START_SECONDS = 60
+START_SECONDS = 150
 FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),

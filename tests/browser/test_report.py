@@ -15,6 +15,8 @@ from training.assessment import assess
 from training.labelled import LabelledFilms
 from training.report import report_page
 
+pytestmark = pytest.mark.lab
+
 CHECK = (Path(__file__).parent / "check_access.js").read_text()
 LONG = "<img src=x onerror=alert(1)>" + "a-name-without-any-break-" * 8 + ".jpeg"
 

@@ -20,7 +20,7 @@ from shared.db import Database
 from shared.tables import Prediction, Screening
 from tests.conftest import GRAPHS, draw, encode
 
-START_SECONDS = 90
+START_SECONDS = 150
 
 
 def free_port() -> int:

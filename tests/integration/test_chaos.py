@@ -23,16 +23,19 @@ from shared.db import Database, now
 from shared.intake import Film, Received
 from shared.leases import Outcome as FilmOutcome
 from shared.modelspec import ModelSpec
+from shared.settings import PREFIX
 from shared.states import State
 from shared.tables import Priority, Role, Screening, Source, User
+from tests.conftest import GRAPHS
 
 pytestmark = pytest.mark.timeout(600)
 
 PACE = Pace(lease=2.0, sweep=0.5, film=0.01)
 
 
-def test_every_film_has_one_outcome_whatever_dies() -> None:
+def test_every_film_has_one_outcome_whatever_dies(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kills at exact points of the worker and the web, and a Redis that forgets all."""
+    monkeypatch.setenv(f"{PREFIX}GRAPHS_DIR", str(GRAPHS))
     faults = choose(("between write and acknowledge", "between commit and answer", "Redis flushed"))
     plan = Plan("embedded", faults, times_alone=1, times_random=0, films=200, seed=7, pace=PACE)
     said: list[str] = []

@@ -80,7 +80,7 @@ class Composition:
         for variable, value in given.items():
             for there, here in self.places.items():
                 value = value.replace(there, here)
-            placed[variable] = value
+            placed[variable] = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value)  # Compose takes the default
         return {**os.environ, **placed, **self.faster}
 
     def command(self, name: str) -> list[str]:

@@ -10,19 +10,11 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from redis import Redis
 
 from tests.conftest import ROOT, draw, encode
 from tests.integration.conftest import Stack, make_films, start, stop, wait_until, wait_until_ready
 
 pytestmark = pytest.mark.timeout(240)
-
-
-def redis_of(stack: Stack) -> Redis:
-    place = next(
-        part for part in stack.child("redis-server").cmdline() if "unixsocket:" in part or part.endswith(".sock")
-    )
-    return Redis(unix_socket_path=place.split("unixsocket:")[-1])
 
 
 def wait_until_some_are_done(stack: Stack, job_id: str, some: int) -> None:
@@ -67,15 +59,6 @@ def test_every_worker_killed_at_once_costs_nothing(stack: Stack) -> None:
     for process in [parent, *stack.workers()]:
         os.kill(process.pid, signal.SIGKILL)
     stack.wait(job_id, 90)
-    assert stack.outcomes(job_id) == ({"DONE": 200}, 200, 200)
-
-
-def test_redis_flushed_in_the_middle_costs_nothing(stack: Stack) -> None:
-    job_id = stack.submit(make_films(200, seed=3))
-    wait_until_some_are_done(stack, job_id, 10)
-    with redis_of(stack) as redis:
-        redis.flushall()
-    stack.wait(job_id)
     assert stack.outcomes(job_id) == ({"DONE": 200}, 200, 200)
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.model.conftest import MODEL, Probe
 from tests.model.probe import drawn_sick
 
-pytestmark = pytest.mark.timeout(300)  # every command runs in the fixture of the first test
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]  # every command runs in the fixture of the first test
 
 
 @pytest.fixture(scope="module")

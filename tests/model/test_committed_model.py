@@ -55,6 +55,7 @@ def test_the_card_quotes_the_figures(metrics: dict) -> None:
         assert stated in card
 
 
+@pytest.mark.lab
 def test_a_second_start_answers_the_same_without_keras(probe: Probe, samples: list[Path], tmp_path: Path) -> None:
     batch, graphs = tmp_path / "films.npy", tmp_path / "graphs"
     np.save(batch, np.stack([prepare(film.read_bytes(), read_spec(MODEL)) for film in samples[:3]]))

@@ -13,6 +13,8 @@ from training import calibrate
 from training.errors import DataUnusable
 from training.metrics import calibration_error
 
+pytestmark = pytest.mark.lab
+
 TRUTH = np.arange(400) % 4 == 0
 
 

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from training import metrics
 from training.compare import FIGURES, Answered, compare_models, mcnemar
 
+pytestmark = pytest.mark.lab
+
 
 def pairs(both: int, first: int, second: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
     """Two models' right answers: so many films that both, only the first, only the second or neither gets right."""

@@ -18,6 +18,8 @@ from training.metrics import (
     threshold_for_sensitivity,
 )
 
+pytestmark = pytest.mark.lab
+
 TRUTH = np.array([False, False, False, False, True, True, True, True])
 P = np.array([0.1, 0.2, 0.3, 0.7, 0.6, 0.8, 0.9, 0.4])
 FIGURES = {"accuracy", "precision", "recall", "specificity", "f1", "auc", "pr_auc", "ece"}

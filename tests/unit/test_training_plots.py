@@ -12,6 +12,8 @@ from PIL import Image
 from training import plots
 from training.plots import DARK, LIGHT, render, write_training_plots
 
+pytestmark = pytest.mark.lab
+
 RNG = np.random.default_rng(4)
 TRUTH = RNG.random(200) < 0.7
 P = np.clip(RNG.normal(0.3 + 0.4 * TRUTH, 0.2), 0, 1)

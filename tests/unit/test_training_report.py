@@ -18,6 +18,8 @@ from training.assessment import FIGURES, Assessment, assess
 from training.labelled import LabelledFilms
 from training.report import read_training, report_page
 
+pytestmark = pytest.mark.lab
+
 HOSTILE = 'NORMAL/<img src=x onerror="alert(1)"> & \x1b[31m\udcff.jpeg'
 JOURNAL = [{"epoch": 1, "loss": 0.5, "accuracy": 0.8, "val_loss": 0.6, "val_accuracy": 0.7}]
 VOID = {"meta", "link", "img", "br", "source"}
