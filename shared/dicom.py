@@ -8,7 +8,7 @@ import re
 from typing import IO, TYPE_CHECKING, Final
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from shared.errors import FilmRejected, Rejection
 from shared.scans import refuse_scan_bomb
@@ -35,6 +35,8 @@ _DARK_IS_HIGH: Final = "MONOCHROME1"  # PS3.3, C.7.6.3.1.2
 _GREY: Final = {_DARK_IS_HIGH, "MONOCHROME2"}
 _BY_PILLOW: Final = {syntax for syntax, name in TRANSFER_SYNTAXES.items() if name.startswith("JPEG")}
 _STRIP_ROWS: Final = 128
+_JP2: Final = b"\x00\x00\x00\x0cjP  "
+_BOX_HEADER_BYTES: Final = 8
 
 
 def is_dicom(head: bytes) -> bool:
@@ -121,9 +123,29 @@ def _refuse_other_frame(dataset: "Dataset") -> None:
 
     frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
     refuse_scan_bomb(frame)
-    with Image.open(io.BytesIO(frame), formats=("JPEG", "JPEG2000")) as image:
-        if image.size != (dataset.Columns, dataset.Rows):
+    _refuse_endless_boxes(frame)
+    try:
+        with Image.open(io.BytesIO(frame), formats=("JPEG", "JPEG2000")) as image:
+            size = image.size
+    except UnidentifiedImageError as error:
+        raise _damaged() from error
+    if size != (dataset.Columns, dataset.Rows):
+        raise _damaged()
+
+
+def _refuse_endless_boxes(frame: bytes) -> None:
+    """Refuse a JPEG 2000 file whose boxes do not lead to its image (ISO/IEC 15444-1, I.4).
+
+    pydicom 3.0.2 goes from box to box by their lengths, and for ever on the spot where one is 0.
+    """
+    if not frame.startswith(_JP2):
+        return
+    place = len(_JP2) + 4
+    while place < len(frame) and frame[place + 4 : place + 8] != b"jp2c":
+        length = int.from_bytes(frame[place : place + 4], "big")
+        if length < _BOX_HEADER_BYTES:
             raise _damaged()
+        place += length
 
 
 def _transform(samples: np.ndarray, dataset: "Dataset") -> np.ndarray:

@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from shared.errors import ModelUnavailable
+from shared.modelcode import refuse_code
 from shared.modelspec import FilmClass, Member, ModelSpec
 
 SPEC_FILE = "spec.json"
@@ -112,7 +113,7 @@ def verify_weights(folder: Path, spec: ModelSpec) -> Path:
     """Compare the weights with the spec's sha256 and return their path; of an ensemble all members', and its folder.
 
     A model file is code to its loader (CVE-2025-1550 and its successors), so nothing opens it before this.
-    Raises ModelUnavailable where a file is missing or differs.
+    Raises ModelUnavailable where a file is missing, differs, or asks for more than layers that compute.
     """
     if spec.members:
         specs = read_members(folder, spec)
@@ -125,6 +126,7 @@ def verify_weights(folder: Path, spec: ModelSpec) -> Path:
         raise ModelUnavailable(f"Model '{spec.name}' has no {WEIGHTS_FILE} in {folder}.")
     stat = path.stat()
     _compare(spec, f"{WEIGHTS_FILE} is not the file", _sha256(path, stat.st_size, stat.st_mtime_ns))
+    refuse_code(spec.name, path)
     return path
 
 

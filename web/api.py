@@ -139,13 +139,11 @@ def list_predictions() -> ResponseReturnValue:
     """List films across jobs, filtered; `format=csv` streams all of them."""
     filters = Filters.from_args(request.args)
     order = _choose("order", Order, Order.NEWEST) or Order.NEWEST
-    form = request.args.get("format", "json")
-    if form == "csv":
+    limit = _limit()
+    if _wants_csv():
         return export_films(filters, order, "csv")
-    if form != "json":
-        raise FilterError("format", f"Give json or csv. Received: '{form}'.")
     with parts().database.read() as db:
-        page = listing.list_films(db, g.user, filters, order, request.args.get("cursor"), _limit())
+        page = listing.list_films(db, g.user, filters, order, request.args.get("cursor"), limit)
     rows = [schemas.prediction_row(row) for row in page.rows]
     return _json(schemas.PredictionList(predictions=rows, next=_next_address(page.next_cursor)))
 
@@ -155,13 +153,11 @@ def list_predictions() -> ResponseReturnValue:
 def list_audit() -> ResponseReturnValue:
     """List the audit trail, newest first; `format=csv` streams all that is filtered, oldest first."""
     filters = read_filters(request.args)
-    form = request.args.get("format", "json")
-    if form == "csv":
+    limit = _limit()
+    if _wants_csv():
         return export_events(filters, "csv")
-    if form != "json":
-        raise FilterError("format", f"Give json or csv. Received: '{form}'.")
     with parts().database.read() as db:
-        page = list_events(db, filters, request.args.get("cursor"), _limit())
+        page = list_events(db, filters, request.args.get("cursor"), limit)
     rows = [schemas.AuditRow(**row_values(event)) for event in page.rows]
     return _json(schemas.AuditList(events=rows, next=_next_address(page.next_cursor)))
 
@@ -211,6 +207,13 @@ def _status(db: Session, job_id: uuid.UUID) -> schemas.JobStatus:
 def _changed(job_id: uuid.UUID, changed: int) -> Response:
     with parts().database.read() as db:
         return _json(schemas.Changed(changed=changed, job=_status(db, job_id)))
+
+
+def _wants_csv() -> bool:
+    form = request.args.get("format", "json")
+    if form not in {"json", "csv"}:
+        raise FilterError("format", f"Give json or csv. Received: '{form}'.")
+    return form == "csv"
 
 
 def _limit() -> int:

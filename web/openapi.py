@@ -3,12 +3,14 @@
 import re
 from dataclasses import dataclass
 from functools import cache
+from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any, Final
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from shared.audit import Action
 from shared.modelspec import Label
 from shared.states import State
 from web import schemas
@@ -39,9 +41,24 @@ _FILTERS: Final[Query] = {
     "order": ("`suspicious` holds only films with a prediction.", {"type": "string", "enum": _ORDERS}),
     "format": ("`csv` streams all that is filtered.", {"type": "string", "enum": ["json", "csv"], "default": "json"}),
 }
-_FILES: Final = {"type": "array", "items": {"type": "string", "contentMediaType": "application/octet-stream"}}
-_PRIORITY: Final = {"type": "string", "enum": ["interactive", "bulk"]}
-_SOURCE: Final = {"type": "string", "enum": ["api", "cli", "web"]}
+_NEVER_EMPTY: Final = {"format", "limit"}
+_TRAIL: Final[Query] = {
+    "person": ("Name of an account, or os:NAME for the command line.", {"type": "string"}),
+    "action": ("What was done.", {"type": "string", "enum": [str(action) for action in Action]}),
+    "subject": ("Id of what was acted on.", {"type": "string"}),
+    "since": ("First day, in UTC.", _DAY),
+    "until": ("Last day, in UTC, counted whole.", _DAY),
+    "format": (
+        "`csv` streams all that is filtered, oldest first.",
+        {"type": "string", "enum": ["json", "csv"], "default": "json"},
+    ),
+}
+_FILE: Final = {"type": "string", "contentMediaType": "application/octet-stream"}
+_FILES: Final = {"type": "array", "minItems": 1, "items": _FILE}
+# An empty text is none, as in a form whose field was left alone; in JSON null is none too.
+_PRIORITY: Final = {"type": "string", "enum": ["interactive", "bulk", ""]}
+_SOURCE: Final = {"type": "string", "enum": ["api", "cli", "web", ""]}
+_NULL: Final = {"type": "null"}
 _JOB_FORM: Final = {
     "type": "object",
     "required": ["files"],
@@ -50,10 +67,10 @@ _JOB_FORM: Final = {
 _JOB_JSON: Final = {
     "type": "object",
     "properties": {
-        "name": {"type": "string"},
-        "expected_films": {"type": "integer", "minimum": 0},
-        "priority": _PRIORITY,
-        "source": _SOURCE,
+        "name": {"type": ["string", "null"]},
+        "expected_films": {"type": ["integer", "null"], "minimum": 0, "maximum": 2**31 - 1},
+        "priority": {"anyOf": [_PRIORITY, _NULL]},
+        "source": {"anyOf": [_SOURCE, _NULL]},
     },
 }
 _FILMS_FORM: Final = {"type": "object", "required": ["files"], "properties": {"files": _FILES}}
@@ -96,9 +113,14 @@ OPERATIONS: Final = (
     ),
     Operation("post", "/jobs/{job_id}/cancel", "Cancel what has not ended", {200: schemas.Changed}, problems=_ONE_JOB),
     Operation("post", "/jobs/{job_id}/retry", "Queue again what can be", {200: schemas.Changed}, problems=_ONE_JOB),
+    Operation("delete", "/jobs/{job_id}", "Delete a job that has finished", {204: None}, problems=(*_ONE_JOB, 409)),
     Operation(
         "get", "/predictions", "List films across jobs", {200: schemas.PredictionList},
         {**_FILTERS, **_STATE, **_PAGING}, problems=(401, 422),
+    ),
+    Operation(
+        "get", "/audit", "List the audit trail, for admins", {200: schemas.AuditList}, {**_TRAIL, **_PAGING},
+        problems=(401, 403, 422),
     ),
     Operation("get", "/me", "Show the account that asks", {200: schemas.Me}),
     Operation("get", "/openapi.json", "Show this document", {200: None}, problems=()),
@@ -134,7 +156,8 @@ def document() -> dict[str, Any]:
 
 
 def _describe(operation: Operation) -> dict[str, Any]:
-    answers = {str(status): _answer(model) for status, model in operation.answers.items()}
+    has_csv = "format" in (operation.query or {})
+    answers = {str(status): _answer(status, model, has_csv=has_csv) for status, model in operation.answers.items()}
     problems = {str(status): _problem() for status in sorted(operation.problems)}
     described: dict[str, Any] = {
         "summary": operation.summary,
@@ -150,9 +173,14 @@ def _describe(operation: Operation) -> dict[str, Any]:
     return described
 
 
-def _answer(model: type[BaseModel] | None) -> dict[str, Any]:
+def _answer(status: int, model: type[BaseModel] | None, *, has_csv: bool) -> dict[str, Any]:
+    if status == HTTPStatus.NO_CONTENT:
+        return {"description": "Done."}
     schema = {"$ref": _REFERENCE.format(model=model.__name__)} if model else {"type": "object"}
-    return {"description": "As asked.", "content": {"application/json": {"schema": schema}}}
+    content: dict[str, Any] = {"application/json": {"schema": schema}}
+    if has_csv:
+        content["text/csv"] = {"schema": {"type": "string"}}
+    return {"description": "As asked.", "content": content}
 
 
 def _problem() -> dict[str, Any]:
@@ -160,17 +188,24 @@ def _problem() -> dict[str, Any]:
     return {"description": "What went wrong.", "content": {"application/problem+json": {"schema": schema}}}
 
 
+def _or_empty(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """Add the empty text, which narrows nothing; texts without a form hold it already."""
+    if name in _NEVER_EMPTY or schema == {"type": "string"}:
+        return schema
+    return {"anyOf": [schema, {"type": "string", "maxLength": 0}]}
+
+
 def _parameters(operation: Operation) -> list[dict[str, Any]]:
     names = re.findall(r"{(\w+)}", operation.path)
     path = [{"name": n, "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}} for n in names]
     query = [
-        {"name": name, "in": "query", "description": text, "schema": schema}
+        {"name": name, "in": "query", "description": text, "schema": _or_empty(name, schema)}
         for name, (text, schema) in (operation.query or {}).items()
     ]
     key = {
         "name": "Idempotency-Key",
         "in": "header",
         "description": "The same key again gives the same job and adds nothing.",
-        "schema": {"type": "string", "maxLength": 128},
+        "schema": {"type": "string", "maxLength": 128, "pattern": "^[ -~]*$"},
     }
     return [*path, *query, *([key] if operation.repeatable else [])]

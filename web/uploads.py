@@ -80,6 +80,8 @@ def _read_name(value: object) -> str | None:
 def _read_count(value: object) -> int | None:
     if value is None:
         return None
+    if isinstance(value, float) and value.is_integer():  # to JSON Schema 3.0 is an integer
+        value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**31:
         raise InvalidRequest("expected_films", f"Give a whole number, 0 or more. Received: {value!r}.")
     return value

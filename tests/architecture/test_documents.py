@@ -28,7 +28,7 @@ def test_every_default_in_the_table_is_the_one_in_force() -> None:
     for name, field in Settings.model_fields.items():
         value = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
         if name != "models_dir":  # its default is a folder of the checkout
-            assert defaults[name.upper()] == ("-" if value is None else str(value)), name
+            assert defaults[name.upper()] == ("-" if value in (None, "") else str(value)), name
 
 
 def test_every_route_of_the_api_is_documented() -> None:
@@ -39,6 +39,13 @@ def test_every_route_of_the_api_is_documented() -> None:
     paths = {re.sub(r"<(?:\w+:)?(\w+)>", "<id>", str(rule)) for rule in rules if str(rule).startswith("/api/")}
     assert len(paths) >= 8
     assert [path for path in sorted(paths) if path not in http] == []
+
+
+def test_the_threat_model_names_tests_that_are_there() -> None:
+    model = (ROOT / "docs" / "threat-model.md").read_text()
+    named = set(re.findall(r"\b(?:unit|integration|model)/test_\w+\.py", model))
+    assert len(named) > 10
+    assert [path for path in sorted(named) if not (ROOT / "tests" / path).is_file()] == []
 
 
 def test_make_alone_prints_every_target_with_help() -> None:

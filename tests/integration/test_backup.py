@@ -335,6 +335,7 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
 
 
 @pytest.mark.timeout(500)  # a start and a stop are counted too, and other tests share the processors
+@pytest.mark.long
 def test_a_stack_under_load_is_backed_up_and_its_restored_copy_works(stack: Stack, tmp_path: Path) -> None:
     """Uploads, screening, deletion of jobs and two backups at once; then the copy is opened elsewhere."""
     stopped, sent = threading.Event(), []

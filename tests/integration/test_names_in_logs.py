@@ -45,6 +45,7 @@ def logs(stack: Stack) -> dict[str, str]:
 
 
 @pytest.mark.timeout(400)
+@pytest.mark.long
 def test_no_log_holds_a_name(tmp_path: Path) -> None:
     stack = start(tmp_path / "data", workers=1)
     try:

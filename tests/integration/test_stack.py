@@ -91,6 +91,7 @@ def test_the_first_result_of_a_single_film_comes_while_a_bulk_job_runs(stack: St
     stack.wait(bulk)
 
 
+@pytest.mark.long
 def test_a_power_cut_in_the_middle_costs_nothing(tmp_path: Path) -> None:
     first = start(tmp_path / "data", workers=1)
     wait_until_ready(first)
@@ -117,6 +118,7 @@ def pull_the_plug(stack: Stack) -> None:
     stack.process.wait(10)
 
 
+@pytest.mark.long
 def test_a_wrong_model_is_refused_and_said_never_made_up(tmp_path: Path) -> None:
     models = tmp_path / "models"
     shutil.copytree(ROOT / "models", models)
@@ -142,6 +144,7 @@ def test_two_servers_on_one_folder_are_refused(stack: Stack) -> None:
     assert "running on" in second.log.read_text()
 
 
+@pytest.mark.long
 def test_clients_that_stall_do_not_stop_the_pages(tmp_path: Path) -> None:
     """More half-sent requests than there are threads; each is ended after the time that a client may hang."""
     running = start(tmp_path / "data", workers=1, environment={"PNEUMOSCREEN_CLIENT_SECONDS": "1"})

@@ -1,0 +1,157 @@
+"""The API held to its own OpenAPI document by schemathesis, on a real web that listens on loopback."""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+
+from cli.processes import web_command
+from migrations.schema import upgrade
+from shared import accounts
+from shared.db import Database
+from shared.settings import PREFIX, REPOSITORY, Settings
+from shared.tables import Role, Scope
+
+_START_SECONDS: Final = 120
+_THREADS: Final = 4
+_CONFIG: Final = Path(__file__).with_name("schemathesis.toml")
+_NO_LIMIT: Final = "1000000 per minute"
+
+
+@dataclass(frozen=True)
+class Site:
+    """A web that runs, and a token of its administrator."""
+
+    url: str
+    token: str
+
+
+@dataclass(frozen=True)
+class ApiRun:
+    """What schemathesis did and found."""
+
+    report: dict[str, Any]
+    seconds: float
+
+    @property
+    def failures(self) -> list[dict[str, Any]]:
+        """Return what was found, each kind once: `title`, `operations` and how often."""
+        found: list[dict[str, Any]] = self.report["failures"]
+        return found
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether every operation was tried."""
+        operations = self.report["operations"]
+        return bool(operations["tested"] == operations["total"] and not operations["errored"])
+
+    def show(self, console: Console) -> None:
+        """Print how much was tried, and each failure."""
+        operations, cases = self.report["operations"], self.report["test_cases"]
+        table = Table("operations", "tried", "requests", "failures", "errors", "seconds", title="Hostile requests")
+        for column in table.columns:
+            column.justify = "right"
+        figures = (operations["total"], operations["tested"], cases["generated"], len(self.failures), cases["errored"])
+        table.add_row(*(f"{figure:,}" for figure in figures), f"{self.seconds:.0f}")
+        console.print(table)
+        for failure in self.failures:
+            where = ", ".join(map(str, failure["operations"]))
+            console.print(f"{failure['count']} x {failure['title']}: {where}", highlight=False, soft_wrap=True)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures."""
+        return {
+            **{name: self.report[name] for name in ("operations", "test_cases", "failures")},
+            "seconds": self.seconds,
+        }
+
+
+@contextlib.contextmanager
+def running_web(folder: Path) -> Iterator[Site]:
+    """Start the pages and the API on a database of their own, with neither Redis nor a worker, and stop them."""
+    database = Database(f"sqlite:///{folder / 'pneumoscreen.db'}")
+    upgrade(database)
+    with database.write() as session:
+        admin = accounts.add_user(session, "fuzz", Role.ADMIN)
+        token = accounts.make_token(session, admin, "fuzz", scopes=list(Scope))
+    database.close()
+    port = _free_port()
+    with (folder / "web.log").open("wb") as log:
+        process = subprocess.Popen(
+            web_command("127.0.0.1", port, _THREADS), cwd=REPOSITORY, env=_environment(folder), stdout=log, stderr=log
+        )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _wait(f"{url}/healthz", process, folder / "web.log")
+        yield Site(url, token)
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def run_api(*, examples: int, seed: int, folder: Path, phases: str = "coverage,fuzzing,stateful") -> ApiRun:
+    """Send hostile and proper requests to every operation, `examples` of a kind; `folder` gets the full report.
+
+    `phases` are those of schemathesis: requests at the edges of the schema, random ones, and chains of them.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    report = folder.resolve() / "report.json"
+    report.unlink(missing_ok=True)  # of an earlier run
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="pneumoscreen-fuzz-") as name, running_web(Path(name)) as site:
+        command = [*_command(site, examples, seed, report), "--phases", phases]
+        with (folder / "schemathesis.log").open("wb") as log:
+            subprocess.run(command, cwd=name, stdout=log, stderr=subprocess.STDOUT, check=False)
+    if not report.exists():
+        raise RuntimeError(f"schemathesis wrote no report; see {folder / 'schemathesis.log'}.")
+    return ApiRun(json.loads(report.read_text()), time.monotonic() - started)
+
+
+def _command(site: Site, examples: int, seed: int, report: Path) -> list[str]:
+    return [
+        *(str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(_CONFIG)),
+        *("run", f"{site.url}/api/v1/openapi.json"),
+        *("--url", f"{site.url}/api/v1", "--header", f"Authorization: Bearer {site.token}"),
+        *("--max-examples", str(examples), "--seed", str(seed), "--checks", "all", "--continue-on-failure"),
+        *("--report", "json", "--report-json-path", str(report), "--no-color", "--generation-database", "none"),
+    ]
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """Make the settings of a web alone: what is set outside stays outside."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    settings = {
+        "data_dir": str(folder),
+        "redis_url": f"unix://{folder / 'no.sock'}",
+        "secret_key": "a key for hostile requests only",
+        "upload_limit": _NO_LIMIT,
+    }
+    assert settings.keys() <= Settings.model_fields.keys()  # noqa: S101  # a typing error would pass in silence
+    return own | {f"{PREFIX}{name.upper()}": value for name, value in settings.items()}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    until = time.monotonic() + _START_SECONDS
+    while time.monotonic() < until and process.poll() is None:
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=30):  # noqa: S310  # our own
+            return
+        time.sleep(0.1)
+    raise RuntimeError(f"The web did not start: {log.read_text()[-2000:]}")

@@ -1,0 +1,157 @@
+"""The process that takes hostile files: real intake into a real store, then what a worker and a page do with a film.
+
+`python -m fuzz.child FOLDER BYTES` reads files from its standard input, each behind a line of JSON with `name` and
+`size`, and answers each with a line of JSON. It may not have more than BYTES of memory. It holds each file to these
+promises: films and refusals in known words, a store without leftovers, nothing outside the store, a film as large as
+intake said.
+"""
+
+import faulthandler
+import io
+import json
+import resource
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from fuzz import PATIENT
+from shared.archive import receive
+from shared.errors import FilmRejected, Rejection
+from shared.intake import Film
+from shared.modelfolder import read_spec
+from shared.modelspec import ModelSpec
+from shared.preprocess import decode, fit, thumbnail
+from shared.settings import Settings
+from shared.storage import THUMBNAIL, open_store
+
+_CHUNK: Final = 64 * 1024
+_THUMBNAIL_SIDE: Final = 160
+_FOLDERS: Final = {"films", THUMBNAIL, "incoming"}
+_WHOLE: Final = 1_000_000
+"""Asks for a JPEG at its own size; only then do its pixels show whether intake read its size rightly."""
+
+
+class PromiseBroken(AssertionError):
+    """Say which promise a file made us break."""
+
+
+class Taker:
+    """One store, and the files that are sent into it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._settings = Settings(data_dir=folder / "data")
+        self._store = open_store(self._settings)
+        self._spec: ModelSpec = read_spec(self._settings.model_dir)
+
+    def take(self, name: str, data: bytes) -> dict[str, Any]:
+        """Send one file all the way and say what became of its films."""
+        found: dict[str, Any] = {"prepared": 0, "intake": [], "decode": [], "fault": None}
+        seen: set[str] = set()
+        try:
+            for item in receive(name, _chunks(data), self._store, self._settings):
+                if item.rejection is not None:
+                    found["intake"].append(_code(item.rejection))
+                elif item.film is not None and item.film.sha256 not in seen:
+                    seen.add(item.film.sha256)  # a film that comes twice is screened once
+                    self._prepare(item.film, found)
+            if not (seen or found["intake"]):
+                raise PromiseBroken("the file has no outcome")
+            self._look_around()
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is what we look for
+            found["fault"] = _describe(error)
+        self._clear()
+        return found
+
+    def _prepare(self, film: Film, found: dict[str, Any]) -> None:
+        """Do what `worker.screening` and `web.films` do with a stored film."""
+        data = self._store.get(film.sha256)
+        try:
+            image = decode(data, at_least=self._spec.input_size)
+            self._store.put_derived(film.sha256, THUMBNAIL, thumbnail(image, _THUMBNAIL_SIDE))
+            pixels = fit(image, self._spec)
+            whole = decode(data, at_least=_WHOLE).size
+        except FilmRejected as rejection:
+            found["decode"].append(_code(rejection))
+            return
+        side = self._spec.input_size
+        if pixels.shape != (side, side, 1) or pixels.dtype != np.uint8:
+            raise PromiseBroken(f"prepared as {pixels.shape} {pixels.dtype}")
+        if whole != (film.width, film.height):
+            raise PromiseBroken(f"intake said {film.width} x {film.height}, the film has {whole[0]} x {whole[1]}")
+        found["prepared"] += 1
+
+    def _look_around(self) -> None:
+        strays = [path.name for path in self._folder.iterdir() if path.name != "data"]
+        strays += [path.name for path in (self._settings.store / "incoming").iterdir()]
+        strays += [path.name for path in self._settings.store.iterdir() if path.name not in _FOLDERS]
+        if strays:
+            raise PromiseBroken(f"left behind: {strays[:5]}")
+
+    def _clear(self) -> None:
+        for path in self._settings.store.iterdir():
+            if path.name != "incoming":
+                shutil.rmtree(path)
+
+
+def _chunks(data: bytes) -> Iterator[bytes]:
+    for start in range(0, len(data), _CHUNK):
+        yield data[start : start + _CHUNK]
+
+
+def _code(rejection: FilmRejected) -> str:
+    """Check that a refusal can be understood, and return its code."""
+    message = rejection.message
+    if rejection.code not in Rejection or not message.endswith(".") or "Traceback" in message or PATIENT in message:
+        raise PromiseBroken(f"refused with {rejection.code!r}: {message!r}")
+    return rejection.code.value
+
+
+def _describe(error: Exception) -> dict[str, str]:
+    frames = traceback.extract_tb(error.__traceback__)
+    place = " < ".join(f"{Path(frame.filename).name}:{frame.name}" for frame in reversed(frames[-4:]))
+    return {"what": type(error).__name__, "where": place, "text": str(error)[:500]}
+
+
+def _forget_peak() -> None:
+    """Let the kernel count the largest memory anew (proc(5), clear_refs)."""
+    reset = Path("/proc/self/clear_refs")
+    if reset.exists():
+        reset.write_text("5")
+
+
+def _peak() -> int:
+    """Return the largest resident memory since `_forget_peak`, in bytes; since the start where /proc is not there."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) * 1024
+
+
+def main() -> None:
+    """Answer until the input ends."""
+    folder, limit = Path(sys.argv[1]), int(sys.argv[2])
+    faulthandler.enable()
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    taker = Taker(folder)
+    source = sys.stdin.buffer
+    assert isinstance(source, io.BufferedReader)  # noqa: S101  # narrows the type
+    while line := source.readline():
+        head = json.loads(line)
+        data = source.read(head["size"])
+        _forget_peak()
+        start = time.process_time()
+        found = taker.take(head["name"], data)
+        print(json.dumps({**found, "cpu": time.process_time() - start, "peak": _peak()}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""What is mutated: real films where they are at hand, and small drawn ones in every format, mode and compression."""
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from PIL import Image
+from pydicom.uid import (
+    JPEG2000,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    RLELossless,
+)
+
+from fuzz import PATIENT
+from fuzz.radiographs import draw_radiograph
+
+_FILMS_A_FOLDER: Final = 12
+_LARGEST_BYTES: Final = 2_000_000
+_FOLDERS: Final = (
+    "chest_xray/train/NORMAL", "chest_xray/train/PNEUMONIA", "originals/NORMAL", "originals/PNEUMONIA", "adults",
+    "not_chest", "corrupt", "dicom",
+)  # fmt: skip
+_KINDS: Final = {
+    ".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png", ".bmp": "bmp", ".tif": "tiff", ".tiff": "tiff", ".webp": "webp",
+    ".dcm": "dicom",
+}  # fmt: skip
+_ORIENTATION: Final = 0x0112
+
+
+@dataclass(frozen=True)
+class Seed:
+    """A good file to start from."""
+
+    kind: str
+    name: str
+    data: bytes
+
+
+def real_seeds(folder: Path) -> list[Seed]:
+    """Read some films of every kind from the project's data folder; none where it is not there."""
+    paths = [path for name in _FOLDERS for path in sorted((folder / name).glob("*"))[:_FILMS_A_FOLDER]]
+    known = [path for path in paths if path.suffix.lower() in _KINDS and path.stat().st_size < _LARGEST_BYTES]
+    return [Seed(_KINDS[path.suffix.lower()], f"{path.parent.name}/{path.name}", path.read_bytes()) for path in known]
+
+
+def drawn_seeds() -> list[Seed]:
+    """Draw the same small films every time."""
+    return [*_images(), *_radiographs()]
+
+
+def draw(size: tuple[int, int] = (220, 180), number: int = 0) -> Image.Image:
+    """Draw a smooth grey picture of its own."""
+    coarse = np.random.default_rng(number).integers(0, 256, (6, 6), dtype=np.uint8)
+    return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
+
+
+def _images() -> Iterator[Seed]:
+    grey = draw()
+    deep = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
+    colour, alpha = grey.convert("RGB"), grey.convert("RGBA")
+    turned = Image.Exif()
+    turned[_ORIENTATION] = 6
+    for name, image, options in (
+        ("grey", grey, {}), ("progressive", grey, {"progressive": True}), ("cmyk", colour.convert("CMYK"), {}),
+        ("turned", colour, {"exif": turned}), ("icc", grey, {"icc_profile": bytes(3000)}),
+        ("restarts", colour, {"restart_marker_rows": 1}),
+    ):  # fmt: skip
+        yield _encode("jpeg", name, image, **options)
+    for name, image in (("grey", grey), ("deep", deep), ("palette", colour.quantize(64)), ("alpha", alpha)):
+        yield _encode("png", name, image)
+    yield _encode("png", "turned", grey, exif=turned)
+    yield _encode("png", "one-bit", grey.convert("1"))
+    yield _encode("png", "animated", grey, save_all=True, append_images=[draw(number=1), draw(number=2)])
+    for compression in ("raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg", "zstd", "lzma"):
+        yield _encode("tiff", compression, colour, compression=compression)
+    yield _encode("tiff", "deep", deep, compression="tiff_lzw")
+    yield _encode("tiff", "float", grey.convert("F"))
+    yield _encode("tiff", "fax", grey.convert("1"), compression="group4")
+    yield _encode("tiff", "pages", grey, save_all=True, append_images=[draw(number=1)])
+    yield _encode("tiff", "turned", grey, tiffinfo={_ORIENTATION: 6})
+    for name, image in (("grey", grey), ("colour", colour), ("palette", colour.quantize(16)), ("alpha", alpha)):
+        yield _encode("bmp", name, image)
+    yield _encode("webp", "lossy", colour)
+    yield _encode("webp", "lossless", alpha, lossless=True, exif=turned)
+    yield _encode("webp", "animated", colour, save_all=True, append_images=[draw(number=1).convert("RGB")])
+    yield _encode("gif", "grey", grey)
+
+
+def _encode(kind: str, name: str, image: Image.Image, **options: object) -> Seed:
+    out = io.BytesIO()
+    image.save(out, kind.upper(), **options)
+    return Seed(kind, f"drawn/{name}.{kind}", out.getvalue())
+
+
+def _radiographs() -> Iterator[Seed]:
+    grey = draw((128, 112))
+    deep = Image.fromarray(np.asarray(grey).astype(np.uint16) * 16)
+    for syntax in (
+        ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless, JPEGBaseline8Bit, JPEG2000, JPEG2000Lossless,
+    ):  # fmt: skip
+        yield Seed("dicom", f"drawn/{syntax}.dcm", draw_radiograph(grey, syntax, PatientName=PATIENT))
+    windowed = draw_radiograph(
+        deep, ExplicitVRLittleEndian, BitsStored=12, HighBit=11, WindowCenter=2000, WindowWidth=900
+    )
+    yield Seed("dicom", "drawn/windowed.dcm", windowed)
+    yield Seed("dicom", "drawn/big-endian.dcm", draw_radiograph(grey, ExplicitVRBigEndian))
+
+
+def all_seeds(folder: Path | None) -> Sequence[Seed]:
+    """Return every seed in a fixed order; `folder` adds real films where it holds some."""
+    return [*drawn_seeds(), *(real_seeds(folder) if folder else [])]

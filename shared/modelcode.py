@@ -1,0 +1,76 @@
+"""What a Keras file may be made of: layers that compute, and nothing that runs code or reads a file of its own choice.
+
+`safe_mode` of Keras has been got round again and again (CVE-2025-1550, -8747, -9906, -12058), so the file's own
+description is read here first, as plain JSON, before Keras sees the file.
+"""
+
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from shared.errors import ModelUnavailable
+
+_CONFIG: Final = "config.json"
+_MOST_BYTES: Final = 16 * 1024 * 1024  # of Inception v3, the largest of ours, it has 0.2 MB
+_MODULES: Final = {
+    "keras.layers", "keras.initializers", "keras.regularizers", "keras.constraints", "keras.activations",
+    "keras.models", "keras.dtype_policies", "keras.src.models.functional", "keras.src.models.sequential",
+}  # fmt: skip
+_OF_KERAS_ITSELF: Final = {"DTypePolicy", "Functional", "Sequential"}
+# These call Python, wrap another framework's code, or open a path that stands in the file.
+_RUN_OR_READ: Final = {
+    "Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "StringLookup", "IntegerLookup",
+    "TextVectorization",
+}  # fmt: skip
+_MARKS: Final = {"__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__slice__", "__ellipsis__"}
+"""What Keras writes into the place of values that JSON has not (keras/src/saving/serialization_lib.py)."""
+
+
+def refuse_code(name: str, weights: Path) -> None:
+    """Raise ModelUnavailable where a model's file asks for more than layers that compute.
+
+    A file that is no Keras file is left to Keras, which does not open it.
+    """
+    if not zipfile.is_zipfile(weights):
+        return
+    for module, kind in _objects(_read_config(name, weights)):
+        if not _is_plain(module, kind):
+            raise ModelUnavailable(
+                f"Model '{name}' is not opened: its {weights.name} asks for '{kind}' of '{module or 'no module'}', "
+                "which could run code or read files. Take a model that is made of Keras's own layers."
+            )
+
+
+def _read_config(name: str, weights: Path) -> object:
+    try:
+        with zipfile.ZipFile(weights) as archive:
+            if archive.getinfo(_CONFIG).file_size > _MOST_BYTES:
+                raise ValueError(f"{_CONFIG} is too long")
+            config: dict[str, Any] = json.loads(archive.read(_CONFIG))
+        # How it was trained; every loader of ours says compile=False, and then Keras does not read it either.
+        return {name: value for name, value in config.items() if name != "compile_config"}
+    except (KeyError, ValueError, AttributeError, OSError, RecursionError, zipfile.BadZipFile) as error:
+        raise ModelUnavailable(
+            f"Model '{name}': {weights.name} holds no {_CONFIG} that can be read. Restore the model folder."
+        ) from error
+
+
+def _objects(config: object) -> Iterator[tuple[str, str]]:
+    """Yield module and class of everything that Keras would make, however deep."""
+    waiting: list[Any] = [config]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            if "class_name" in item:
+                yield str(item.get("module") or ""), str(item["class_name"])
+            waiting += item.values()
+        elif isinstance(item, list):
+            waiting += item
+
+
+def _is_plain(module: str, kind: str) -> bool:
+    if not module:
+        return kind in _MARKS
+    return kind in _OF_KERAS_ITSELF if module == "keras" else module in _MODULES and kind not in _RUN_OR_READ
