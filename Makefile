@@ -12,8 +12,10 @@ DATA_DIR ?= var
 IMAGES ?=
 OUTPUT ?=
 PYTEST_WORKERS ?= 2
+CHAOS ?=
+FUZZ ?=
 
-.PHONY: help setup run demo check test test-lab bench train secrets lock clean
+.PHONY: help setup run demo check test test-long bench chaos fuzz audit train secrets lock clean
 
 help: ## Print what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -28,21 +30,31 @@ run: .venv/.runtime ## Serve on 127.0.0.1 (PORT, DATA_DIR)
 demo: .venv/.runtime ## Screen the synthetic samples, or IMAGES=folder, and print the table (OUTPUT=file.csv)
 	@.venv/bin/pneumoscreen demo $(if $(IMAGES),--images "$(IMAGES)") $(if $(OUTPUT),--output "$(OUTPUT)")
 
-check: .venv/.development ## Lint, format, types, import contracts, lock file
+check: .venv/.development ## Lint, format, types, import contracts, lock file, known vulnerabilities
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	$(UV) lock --check --quiet
+	.venv/bin/python -m fuzz.dependencies
 
-test: .venv/.development ## Run every test but those of the training lab, browser and real servers included
-	.venv/bin/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder -m "not lab"
+test: .venv/.development ## Run every test but the long ones, browser and real servers included
+	.venv/bin/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder -m "not lab and not long"
 
-test-lab: .venv/.development ## Run the lab's tests: every recipe learns, a stopped training resumes, ensembles, calibration, parity
-	.venv/bin/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder -m lab
+test-long: .venv/.development ## Run what takes long: the training lab, and servers that hang, stop or run under load
+	.venv/bin/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder -m "lab or long"
 
 bench: .venv/.development ## Measure images a second beside a plain Flask app with the same network
 	.venv/bin/python -m benchmarks.throughput
+
+chaos: .venv/.development ## Hurt the real stack while it screens and account for every film (CHAOS="--quick --stack embedded")
+	.venv/bin/python -m chaos $(CHAOS)
+
+fuzz: .venv/.development ## Send 10,000 hostile files and hostile requests, print what became of them (FUZZ="--files 1000 --seed 2")
+	.venv/bin/python -m fuzz $(FUZZ)
+
+audit: .venv/.development ## Look up known vulnerabilities of the locked dependencies, where an index answers
+	.venv/bin/python -m fuzz.dependencies
 
 train: .venv/.development ## Train the default model on ../shared/data/chest_xray/train
 	.venv/bin/pneumoscreen train
