@@ -411,6 +411,7 @@ def test_a_damaged_form_is_refused_and_leaves_no_job(site: Site, client: FlaskCl
 @pytest.fixture
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the disk room for 8,000 bytes of one file, as a full file system does."""
+
     class Cramped:
         def __init__(self, file: Any) -> None:
             self._file = file
