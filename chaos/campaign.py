@@ -31,6 +31,8 @@ TWO_AT_ONCE: Final = 0.5
 SETTLE_SECONDS: Final = 900.0
 BROKEN: Final = (OSError, subprocess.SubprocessError, sqlite3.Error, psutil.Error, RedisError, SQLAlchemyError)
 """What a fault can die of itself."""
+VICTIMS: Final = 5
+"""A process that a fault chose may just have died of an earlier one; so often another is chosen."""
 FLOW_SECONDS: Final = 0.5
 """A stack hurt at once after the last fault would be tried in its recovery only; up to this long it works first."""
 
@@ -185,10 +187,14 @@ class Campaign:
         self._say(f"{names}: lasted {lasted:.1f} s, recovered in {recovery:.1f} s")
 
     def _hurt(self, fault: Fault) -> None:
-        try:
-            fault.hurt(self._scene)
-        except BROKEN as error:
-            raise ChaosFailed(f"{fault.name}: {error}") from error
+        for _ in range(VICTIMS):
+            try:
+                return fault.hurt(self._scene)
+            except psutil.NoSuchProcess:
+                self._scene.watch.wait_for_movement()
+            except BROKEN as error:
+                raise ChaosFailed(f"{fault.name}: {error}") from error
+        raise ChaosFailed(f"{fault.name}: its victims had died already, {VICTIMS} times.")
 
     def _end(self, line: Line) -> None:
         """Let the films of a fault end before the next fault begins, and keep what became of them."""

@@ -5,6 +5,7 @@ import json
 import platform
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ _WIDTH: Final = 110
 def main() -> int:
     """Run what was asked for and return the exit status."""
     options = _read_options()
+    warnings.simplefilter("ignore")  # libraries warn of what is ill on purpose
     console = Console(width=max(_WIDTH, Console().width))
     console.print(f"seed {options.seed}, {platform.platform()}, Python {platform.python_version()}", highlight=False)
     report: dict[str, Any] = {"seed": options.seed, "machine": platform.platform()}

@@ -12,8 +12,8 @@ from shared.tables import Priority
 from web.backlog import Backlog
 from web.status import Watch
 
-DISK_SECONDS: Final = 60
-"""Somebody has to make room; more often than once a minute is not worth asking."""
+DISK_SECONDS: Final = 5
+"""A refusal before the body costs little, and senders go on soon after somebody made room."""
 _UNKNOWN_SECONDS: Final = 30
 _LONGEST_SECONDS: Final = 300
 # A request that was let in is not broken off for what others send, because its sender would have to begin anew; only

@@ -44,7 +44,6 @@ _STATUSES: Final[dict[type[PneumoScreenError], int]] = {
 _MACHINE_PATHS: Final = ("/api/", "/healthz", "/readyz", "/metrics")
 _DISK_FULL: Final = "53100"  # postgresql.org/docs/current/errcodes-appendix.html
 _RETRY_SECONDS: Final = 5
-_FULL_SECONDS: Final = 60  # room is made by people
 
 
 class InvalidRequest(PneumoScreenError):
@@ -130,7 +129,7 @@ def _on_own_error(error: PneumoScreenError) -> Response:
         return _try_later(status, str(error), Condition.STORE_AWAY, _RETRY_SECONDS)
     if isinstance(error, StoreFull):
         log.error("%s", error)
-        return _try_later(status, str(error), Condition.DISK_LOW, _FULL_SECONDS)
+        return _try_later(status, str(error), Condition.DISK_LOW, _RETRY_SECONDS)
     return answer(status, str(error))
 
 
@@ -144,7 +143,7 @@ def _on_database_error(error: OperationalError) -> Response:
     if "disk is full" in str(error.orig) or getattr(error.orig, "sqlstate", None) == _DISK_FULL:
         log.error("The database has no room left.")
         detail = "The database has no room left. Free disk space and send it again."
-        return _try_later(HTTPStatus.INSUFFICIENT_STORAGE, detail, Condition.DISK_LOW, _FULL_SECONDS)
+        return _try_later(HTTPStatus.INSUFFICIENT_STORAGE, detail, Condition.DISK_LOW, _RETRY_SECONDS)
     log.error("The database does not answer: %s", error)
     detail = "The database does not answer. Try again in a moment."
     return _try_later(HTTPStatus.SERVICE_UNAVAILABLE, detail, Condition.DATABASE_AWAY, _RETRY_SECONDS)

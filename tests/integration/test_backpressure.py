@@ -181,7 +181,7 @@ def test_a_disk_that_fills_while_films_come_stops_the_upload(settings: Settings,
     site.app.extensions["pneumoscreen_watch"].free_bytes = Recent(lambda: next(room))
     site.app.extensions["pneumoscreen_watch"].free_bytes.seconds = 0.0
     answer = post_films(site.token_client(site.add_user("tina")), *FILMS)
-    assert (answer.status_code, answer.headers["Retry-After"]) == (507, "60")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (507, "5")
     assert (site.count(Job), site.count(Screening), site.bell.rung) == (0, 0, [])
 
 
@@ -197,7 +197,7 @@ def low(settings: Settings, sqlite_database: Database) -> Site:
 def test_a_low_disk_takes_no_film_and_says_so_everywhere(low: Site, film: bytes) -> None:
     tina = low.token_client(low.add_user("tina"))
     for answer in (post_films(tina, ("a.jpeg", film)), tina.post("/api/v1/jobs", json={"expected_films": 1})):
-        assert (answer.status_code, answer.headers["Retry-After"]) == (507, "60")
+        assert (answer.status_code, answer.headers["Retry-After"]) == (507, "5")
         problem = answer.json
         assert problem is not None
         assert (problem["type"], problem["title"], problem["retry_after"]) == ("/status#disk-low", "Disk low", 60)
