@@ -200,7 +200,7 @@ def test_a_low_disk_takes_no_film_and_says_so_everywhere(low: Site, film: bytes)
         assert (answer.status_code, answer.headers["Retry-After"]) == (507, "5")
         problem = answer.json
         assert problem is not None
-        assert (problem["type"], problem["title"], problem["retry_after"]) == ("/status#disk-low", "Disk low", 60)
+        assert (problem["type"], problem["title"], problem["retry_after"]) == ("/status#disk-low", "Disk low", 5)
     assert low.count(Job) == 0
     ready = tina.get("/readyz")
     assert (ready.status_code, ready.json["status"]) == (200, "degraded")  # type: ignore[index]
