@@ -266,7 +266,7 @@ def test_a_full_queue_is_waited_for_and_every_film_arrives(stack: Stack) -> None
 def test_a_low_disk_ends_the_patience_with_the_reason(stack: Stack) -> None:
     Path("films", "a.jpg").write_bytes(encode(draw(1)))
     stack.start(MIN_FREE_BYTES=str(1 << 50))
-    with Api(stack.url, stack.token, patience=50) as api, pytest.raises(GaveUp, match="of its disk free"):
+    with Api(stack.url, stack.token, patience=8) as api, pytest.raises(GaveUp, match="of its disk free"):
         Run(api, Silence()).screen(collect(["films"]), name="films")
 
 
