@@ -27,8 +27,10 @@ def test_the_pages_of_accounts_can_be_read_by_everyone(quiet_server: Server, vis
     page = visitor.open(quiet_server.link("otto", Role.ADMIN))
     problems = list(check(page, f"{quiet_server.url}/users"))
     page.get_by_role("link", name="otto").last.click()
+    page.wait_for_load_state("networkidle")
     problems += check(page, "an account", is_open=True)
     page.get_by_role("button", name="Make a one-time link").click()
+    page.wait_for_load_state("networkidle")
     problems += check(page, "a link", is_open=True)
     problems += check(page, f"{quiet_server.url}/users?name=nobody-of-this-name")
     assert problems == []
