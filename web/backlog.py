@@ -12,11 +12,10 @@ from sqlalchemy.orm import Session
 from shared.db import now
 from shared.states import State
 from shared.tables import Job, Prediction, Priority, Screening, in_states
+from web.progress import SPEED_WINDOW
 
 _QUEUED: Final = (State.QUEUED,)
 _RUNNING: Final = (State.RUNNING,)
-# As long as a job's own speed is measured over (`web.progress`).
-_WINDOW: Final = timedelta(seconds=30)
 _RECENT_FILMS: Final = 10_000
 
 
@@ -65,11 +64,11 @@ def measure_speed(session: Session) -> float:
     A film that an earlier answer settles is not counted; it takes next to no time.
     """
     at = now()
-    lately = select(func.count(), func.min(Prediction.created_at)).where(Prediction.id >= _first_id(at - _WINDOW))
+    lately = select(func.count(), func.min(Prediction.created_at)).where(Prediction.id >= _first_id(at - SPEED_WINDOW))
     films, first_at = session.execute(lately).one()
     if not films:
         return 0.0
-    return float(films / max(1.0, min(_WINDOW, at - first_at).total_seconds()))
+    return float(films / max(1.0, min(SPEED_WINDOW, at - first_at).total_seconds()))
 
 
 def _first_id(moment: datetime) -> uuid.UUID:

@@ -23,7 +23,7 @@ SCREENING: Final = "SCREENING"
 FINISHED: Final = "FINISHED"
 
 # Long enough to hold several micro-batches of a slow worker, short enough to follow a change of speed.
-_WINDOW: Final = timedelta(seconds=30)
+SPEED_WINDOW: Final = timedelta(seconds=30)
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def _query(job_ids: list[uuid.UUID], at: datetime) -> Any:
             func.min(Screening.started_at).label("first_started"),
             func.max(case((worked, Screening.finished_at))).label("last_finished"),
             func.count(case((worked, 1))).label("worked"),
-            func.count(case((worked & (Screening.finished_at > at - _WINDOW), 1))).label("worked_lately"),
+            func.count(case((worked & (Screening.finished_at > at - SPEED_WINDOW), 1))).label("worked_lately"),
         )
         .where(Screening.job_id.in_(job_ids))
         .group_by(Screening.job_id, Screening.state)
@@ -119,7 +119,7 @@ def _speed(state: JobState, work: _Work, at: datetime) -> float | None:
     if state == FINISHED:
         films, span = work.settled, work.last_finished - work.first_started
     else:
-        films, span = work.settled_lately, min(_WINDOW, at - work.first_started)
+        films, span = work.settled_lately, min(SPEED_WINDOW, at - work.first_started)
     return films / span.total_seconds() if films and span.total_seconds() > 0 else None
 
 

@@ -92,24 +92,30 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         database.close()
 
 
-@pytest.fixture(scope="session")
-def quiet_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Pages and API alone: no worker takes a film, and nobody answers the doorbell."""
-    folder, port = tmp_path_factory.mktemp("quiet"), free_port()
-    log, models = folder / "web.log", folder / "models"
+@contextmanager
+def pages_alone(folder: Path, **settings: str) -> Iterator[Server]:
+    """Run pages and API without workers: no film is taken, and nobody answers the doorbell."""
+    port, log, models = free_port(), folder / "web.log", folder / "models"
     shutil.copytree(ROOT / "models" / "compact-cnn", models / "compact-cnn")
     database = Database(f"sqlite:///{folder / 'pneumoscreen.db'}")
     upgrade(database)
-    settings = {
+    usual = {
         "secret_key": "a key for tests only",
         "redis_url": f"unix://{folder}/no.sock",
         "models_dir": str(models),
     }
     url = f"http://127.0.0.1:{port}"
-    with running(web_command("127.0.0.1", port, 4), folder, log, **settings):
+    with running(web_command("127.0.0.1", port, 4), folder, log, **usual, **settings):
         wait_until_it_answers(url, log)
         yield Server(url, database, models)
     database.close()
+
+
+@pytest.fixture(scope="session")
+def quiet_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Pages and API alone."""
+    with pages_alone(tmp_path_factory.mktemp("quiet")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """What people see when the queue or the disk is full, and on the page that says how everything stands."""
 
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,38 +8,19 @@ import pytest
 from playwright.sync_api import Page, expect
 from sqlalchemy import update
 
-from cli.processes import web_command
-from migrations.schema import upgrade
-from shared.db import Database
 from shared.states import State
 from shared.tables import Role, Screening
-from tests.browser.conftest import Server, Visitor, running, wait_until_it_answers
-from tests.conftest import ROOT, draw, encode
-from tests.integration.conftest import free_port
+from tests.browser.conftest import Server, Visitor, pages_alone
+from tests.conftest import draw, encode
 
 pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture(scope="module")
 def small_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Pages and API without a worker, and a queue that holds three films."""
-    folder, port = tmp_path_factory.mktemp("small"), free_port()
-    log, models = folder / "web.log", folder / "models"
-    shutil.copytree(ROOT / "models" / "compact-cnn", models / "compact-cnn")
-    database = Database(f"sqlite:///{folder / 'pneumoscreen.db'}")
-    upgrade(database)
-    settings = {
-        "secret_key": "a key for tests only",
-        "redis_url": f"unix://{folder}/no.sock",
-        "models_dir": str(models),
-        "max_backlog": "3",
-        "interactive_reserve": "0",
-    }
-    url = f"http://127.0.0.1:{port}"
-    with running(web_command("127.0.0.1", port, 4), folder, log, **settings):
-        wait_until_it_answers(url, log)
-        yield Server(url, database, models)
-    database.close()
+    """Pages and API alone, and a queue that holds three films."""
+    with pages_alone(tmp_path_factory.mktemp("small"), max_backlog="3", interactive_reserve="0") as server:
+        yield server
 
 
 def settle(server: Server) -> None:

@@ -16,7 +16,7 @@ from shared.settings import PREFIX, Settings
 from tests.conftest import ROOT
 from tests.integration.conftest import wait_until
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 SECONDS = 200
 
 

@@ -207,6 +207,7 @@ def test_every_kind_of_file_is_accounted_for(stack: Stack) -> None:
     assert stack.screenings() == len(rows)
 
 
+@pytest.mark.long
 def test_the_pages_are_killed_in_the_middle_and_nothing_is_lost_or_doubled(stack: Stack) -> None:
     for number in range(100):
         Path("films", f"{number:03}.jpg").write_bytes(encode(draw(number, (96, 80))))

@@ -20,7 +20,7 @@ from shared.db import Database
 from tests.conftest import ROOT
 from tests.integration.conftest import Stack, free_port, make_films, wait_until
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
 
 SERVICES = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 

@@ -52,6 +52,7 @@ def test_a_worker_killed_in_the_middle_costs_nothing(stack: Stack) -> None:
     assert stack.outcomes(job_id) == ({"DONE": 200}, 200, 200)
 
 
+@pytest.mark.long
 def test_every_worker_killed_at_once_costs_nothing(stack: Stack) -> None:
     job_id = stack.submit(make_films(200, seed=2))
     wait_until_some_are_done(stack, job_id, 10)

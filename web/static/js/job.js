@@ -1,4 +1,5 @@
 // Keeps a job's page up to date: asks for its changing part, puts in what differs, and stops when the job has ended.
+import { follow } from "./follow.js";
 import { showTimes } from "./times.js";
 
 const FIRST_MS = 1000;
@@ -7,12 +8,11 @@ const SOON_MS = 30000;
 
 const live = document.getElementById("live");
 const announce = document.getElementById("announce");
-const lost = document.getElementById("lost");
 const began = performance.now();
 
 /** Replace what differs, piece by piece, so that scroll, focus and unchanged pictures stay. */
-function renew(html) {
-  const fresh = new DOMParser().parseFromString(html, "text/html").getElementById("job");
+function renew(answer) {
+  const fresh = answer.getElementById("job");
   showTimes(fresh);
   const present = document.getElementById("job");
   for (const [name, value] of Object.entries(fresh.dataset)) present.dataset[name] = value;
@@ -21,6 +21,7 @@ function renew(html) {
     if (piece.id === "job-films" && old.querySelector("tbody") && piece.querySelector("tbody")) renewRows(old, piece);
     else if (old.innerHTML !== piece.innerHTML) replace(old, piece);
   }
+  return tell();
 }
 
 function renewRows(old, piece) {
@@ -53,25 +54,6 @@ function tell() {
   return true;
 }
 
-function sayLost(text) {
-  lost.hidden = !text;
-  lost.textContent = text;
-}
-
-async function poll() {
-  try {
-    const answer = await fetch(live.dataset.fragment, { headers: { Accept: "text/html" }, cache: "no-store" });
-    if (answer.status === 401) return sayLost("You have been signed out. Load the page again to sign in; the job goes on.");
-    if (!answer.ok) throw new Error(String(answer.status));
-    renew(await answer.text());
-    sayLost("");
-    if (tell()) return undefined;
-  } catch {
-    sayLost("The server does not answer. The page tries again; films that were received are kept.");
-  }
-  return setTimeout(poll, performance.now() - began < SOON_MS ? FIRST_MS : LATER_MS);
-}
-
 // Cancelling asks first; without this script the button cancels at once.
 document.addEventListener("submit", (event) => {
   const dialog = document.getElementById(event.target.dataset.confirm ?? "");
@@ -81,4 +63,9 @@ document.addEventListener("submit", (event) => {
 });
 document.querySelector("dialog [data-close]").addEventListener("click", (event) => event.target.closest("dialog").close());
 
-if (live.dataset.state !== "FINISHED") setTimeout(poll, FIRST_MS);
+if (live.dataset.state !== "FINISHED") {
+  follow(renew, () => (performance.now() - began < SOON_MS ? FIRST_MS : LATER_MS), {
+    signedOut: "You have been signed out. Load the page again to sign in; the job goes on.",
+    noAnswer: "The server does not answer. The page tries again; films that were received are kept.",
+  });
+}

@@ -1,0 +1,26 @@
+// Asks for a page's changing part again and again, and says so where no answer comes.
+const live = document.getElementById("live");
+const lost = document.getElementById("lost");
+
+function sayLost(text) {
+  lost.hidden = !text;
+  lost.textContent = text;
+}
+
+/** Hand each answer to `renew`, which returns true when there is nothing more to follow; `pause` gives milliseconds. */
+export function follow(renew, pause, { signedOut, noAnswer }) {
+  async function poll() {
+    try {
+      const answer = await fetch(live.dataset.fragment, { headers: { Accept: "text/html" }, cache: "no-store" });
+      if (answer.status === 401) return sayLost(signedOut);
+      if (!answer.ok) throw new Error(String(answer.status));
+      const isOver = renew(new DOMParser().parseFromString(await answer.text(), "text/html"));
+      sayLost("");
+      if (isOver) return undefined;
+    } catch {
+      sayLost(noAnswer);
+    }
+    return setTimeout(poll, pause());
+  }
+  setTimeout(poll, pause());
+}
