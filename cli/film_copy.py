@@ -49,24 +49,28 @@ def copy_films(names: Database, source: FilmStore, target: FilmStore, *, trust_t
     """
     copied = FilmCopy()
     for some in named_films(names):
+        fresh = []
         for key, size in some.items():
             copied.films += 1
             copied.film_bytes += size
-            if not (target.has(key) and (trust_target or _is_whole(target, key))):
-                _copy_film(key, source, target, copied)
+            is_there = target.has(key) and (trust_target or _is_whole(target, key))
+            if not is_there and _copy_film(key, source, target, copied):
+                fresh.append(key)
             _copy_thumbnail(key, source, target)
+        target.force(fresh)
+        copied.new += len(fresh)
     return copied
 
 
-def _copy_film(key: str, source: FilmStore, target: FilmStore, copied: FilmCopy) -> None:
+def _copy_film(key: str, source: FilmStore, target: FilmStore, copied: FilmCopy) -> bool:
     data = _read(source, key)
     if data is None:
         copied.missing.append(key)
-        return
+        return False
     with target.receive() as incoming:
         incoming.write(data)
         target.keep(incoming)
-    copied.new += 1
+    return True
 
 
 def _copy_thumbnail(key: str, source: FilmStore, target: FilmStore) -> None:

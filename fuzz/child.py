@@ -31,7 +31,6 @@ from shared.settings import Settings
 from shared.storage import THUMBNAIL, open_store
 
 _CHUNK: Final = 64 * 1024
-_THUMBNAIL_SIDE: Final = 160
 _FOLDERS: Final = {"films", THUMBNAIL, "incoming"}
 _WHOLE: Final = 1_000_000
 """Asks for a JPEG at its own size; only then do its pixels show whether intake read its size rightly."""
@@ -74,7 +73,7 @@ class Taker:
         data = self._store.get(film.sha256)
         try:
             image = decode(data, at_least=self._spec.input_size)
-            self._store.put_derived(film.sha256, THUMBNAIL, thumbnail(image, _THUMBNAIL_SIDE))
+            self._store.put_derived(film.sha256, THUMBNAIL, thumbnail(image))
             pixels = fit(image, self._spec)
             whole = decode(data, at_least=_WHOLE).size
         except FilmRejected as rejection:

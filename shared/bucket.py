@@ -1,7 +1,7 @@
 """The files of the image store in a bucket of an S3-compatible object store."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property
@@ -88,6 +88,9 @@ class BucketFiles:
         file.flush()
         with reopen(file) as body, self._answers():
             self._client.put_object(Bucket=self._bucket, Key=self._prefix + path, Body=body)
+
+    def force(self, paths: Sequence[str]) -> None:
+        """Do nothing: an object that was put is there for good."""
 
     def write(self, path: str, data: bytes) -> None:
         """Put an object."""

@@ -1,17 +1,19 @@
-"""Where the image store keeps its files: by path, each complete or absent. Here in a folder; in S3 `shared.objects`."""
+"""Where the image store keeps its files: by path, each complete or absent. Here in a folder; in S3 `shared.bucket`."""
 
 import errno
 import fcntl
 import logging
 import os
+import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
+from shared.durability import force, force_files
 from shared.errors import StoreAway, StoreFull
 
 log = logging.getLogger(__name__)
@@ -19,6 +21,7 @@ log = logging.getLogger(__name__)
 INCOMING: Final = "incoming"
 
 _NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_LINKS: Final = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,10 @@ class Files(Protocol):
         """Open a temporary file on this machine, to write and to read; it is gone when the context ends."""
 
     def keep(self, file: BinaryIO, path: str) -> None:
-        """Put a received file in its place for good; one that is there is replaced."""
+        """Put a received file in its place, whole; one that is there is replaced. `force` makes it last."""
+
+    def force(self, paths: Sequence[str]) -> None:
+        """Return once kept files outlast a loss of power: one call for many costs far less than one for each."""
 
     def write(self, path: str, data: bytes) -> None:
         """Write a small file that can be made again."""
@@ -117,27 +123,28 @@ class FolderFiles:
 
     @contextmanager
     def receive(self) -> Iterator[BinaryIO]:
-        """Open a temporary file on the store's own disk, so that keeping it is a rename."""
+        """Open a temporary file on the store's own disk, so that keeping it moves no bytes."""
+        place = self._incoming / secrets.token_hex(16)
         with reached(str(self)):
-            handle, name = tempfile.mkstemp(dir=self._incoming)
+            opened = open(place, "x+b", opener=_open_private)  # noqa: SIM115  # closed below, outside `reached`
         try:
             # Closing flushes, and so can be the moment in which the disk turns out to be full.
-            with room(), Path(name).open("w+b") as file:
-                os.close(handle)
+            with room(), opened as file:
                 yield file
         finally:
-            Path(name).unlink(missing_ok=True)
+            place.unlink(missing_ok=True)
 
     def keep(self, file: BinaryIO, path: str) -> None:
-        """Force a received file to disk and rename it into place."""
+        """Give a received file its place: a new name where there is none, else in exchange for what is there."""
         place = self.root / path
         with reached(str(self)):
             file.flush()
-            os.fsync(file.fileno())
-            self._make_folder(place.parent)
-            with _held(place, fcntl.LOCK_SH):
-                Path(file.name).replace(place)
-            _sync_folder(place.parent)
+            self._in_folder(place, lambda: _put(file, place))
+
+    def force(self, paths: Sequence[str]) -> None:
+        """Force files and their names to disk."""
+        with reached(str(self)):
+            force_files(self.root, [self.root / path for path in paths])
 
     def write(self, path: str, data: bytes) -> None:
         """Write a file under a temporary name and rename it; it is not forced to disk."""
@@ -145,13 +152,21 @@ class FolderFiles:
         with reached(str(self)), self.receive() as file:
             file.write(data)
             file.flush()
-            self._make_folder(place.parent)
-            Path(file.name).replace(place)
+            self._in_folder(place, lambda: Path(file.name).replace(place))
 
-    def _make_folder(self, folder: Path) -> None:
-        """Make a folder below the root; a root that is gone is a disk that is not mounted, and is not made anew."""
-        self.root.stat()
-        folder.mkdir(parents=True, exist_ok=True)
+    def _in_folder(self, place: Path, put: Callable[[], object]) -> None:
+        """Put a file into its folder, which is made for the first one: that costs more than the file itself.
+
+        A root that is gone is a disk that is not mounted, and is not made anew.
+        """
+        try:
+            put()
+        except FileNotFoundError:
+            self.root.stat()
+            place.parent.mkdir(parents=True, exist_ok=True)
+            for folder in place.parent.relative_to(self.root).parents:
+                force(self.root / folder)
+            put()
 
     def read(self, path: str) -> bytes:
         """Read a file."""
@@ -240,10 +255,33 @@ def _is_still(path: Path, status: os.stat_result) -> bool:
         return False
 
 
-def _sync_folder(path: Path) -> None:
-    """Force a rename to disk."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _put(file: BinaryIO, place: Path) -> None:
+    if not _name_anew(file, place):
+        _exchange(file, place)
+
+
+def _name_anew(file: BinaryIO, place: Path) -> bool:
+    """Give a file a second name; False where one is there, or the disk knows no second names (some network shares)."""
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        os.link(file.name, place)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno in _NO_LINKS:
+            return False
+        raise
+    return True
+
+
+def _exchange(file: BinaryIO, place: Path) -> None:
+    """Put a file in another's place, on disk before: after a loss of power the old one is there, or the whole new one.
+
+    A name is given anew without that, because until it is forced no row leads to it.
+    """
+    os.fsync(file.fileno())
+    with _held(place, fcntl.LOCK_SH):
+        Path(file.name).replace(place)

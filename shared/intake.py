@@ -5,7 +5,7 @@ The web checks signature, format and dimensions without decoding a pixel; the wo
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import IO, Final
+from typing import IO, BinaryIO, Final
 
 from PIL import Image, UnidentifiedImageError
 
@@ -101,7 +101,8 @@ def refuse_unless_known(head: bytes) -> str:
 def _examine(incoming: Incoming, settings: Settings) -> Film:
     with incoming.open() as file:
         expected = refuse_unless_known(file.read(_HEAD))
-        width, height = _dimensions(incoming, expected)
+        file.seek(0)
+        width, height = _dimensions(file, expected)
     if width * height > settings.max_film_pixels:
         raise FilmRejected(
             Rejection.TOO_MANY_PIXELS,
@@ -116,13 +117,12 @@ def _examine(incoming: Incoming, settings: Settings) -> Film:
     return Film(incoming.sha256, incoming.size, width, height, _MEDIA_TYPES[expected])
 
 
-def _dimensions(incoming: Incoming, expected: str) -> tuple[int, int]:
+def _dimensions(file: BinaryIO, expected: str) -> tuple[int, int]:
     """Read an image's size, as it is shown, from its header; no pixel is decoded."""
     try:
         if expected == _DICOM:
-            with incoming.open() as file:
-                return dicom.read_size(file)
-        with incoming.open() as file, Image.open(file, formats=(expected,)) as image:
+            return dicom.read_size(file)
+        with Image.open(file, formats=(expected,)) as image:
             return upright_size(image, file)
     except FilmRejected:
         raise

@@ -6,7 +6,7 @@ from enum import StrEnum
 from shared.errors import FilmRejected
 from shared.files import Found
 from shared.incoming import FILMS
-from shared.storage import DERIVED, FilmStore, place_of
+from shared.storage import DERIVED, FilmStore
 
 
 class Seal(StrEnum):
@@ -43,7 +43,7 @@ def _renew(store: FilmStore, kind: str, found: Found) -> Seal:
     key = store.key_of(found.path)
     if key is None:
         return Seal.FOREIGN
-    target = place_of(kind, store.names(key)[0])
+    target = store.place_of(kind, key)
     if found.path == target:
         return Seal.CURRENT
     try:
@@ -55,5 +55,6 @@ def _renew(store: FilmStore, kind: str, found: Found) -> Seal:
     with store.files.receive() as file:
         file.write(store.seal(data, kind, key))
         store.files.keep(file, target)
+    store.files.force([target])
     store.files.remove(found.path)
     return Seal.RENEWED

@@ -140,6 +140,7 @@ def submit(received: list[Received], wishes: Wishes, key: str | None) -> Receipt
     named = wishes if wishes.name else Wishes(**{**vars(wishes), "name": _name_of(received)})
     few = len(received) <= parts().settings.interactive_films
     model = model_spec(parts().settings)
+    _make_last(received)
 
     def write(db: Session) -> Receipt:
         job = _open(db, named, few, key)
@@ -165,12 +166,18 @@ def receive_films(job_id: uuid.UUID) -> Receipt:
     if not received:
         raise InvalidRequest(FILES_PART, "Send at least one film. Received: none.")
     model = model_spec(parts().settings)
+    _make_last(received)
 
     def write(db: Session) -> Receipt:
         queued = jobs.add_films(db, job_id, received, model, key)
         return Receipt(db.get_one(Job, job_id, options=[joinedload(Job.created_by)]), received, queued)
 
     return _announce(_in_transaction(write))
+
+
+def _make_last(received: Sequence[Received]) -> None:
+    """Force a request's films to disk, all at once, before a row names them."""
+    parts().store.force(sorted({item.film.sha256 for item in received if item.film is not None}))
 
 
 def _announce(receipt: Receipt) -> Receipt:

@@ -22,7 +22,6 @@ from worker.classifier import Answers, Classifier
 
 log = logging.getLogger(__name__)
 
-THUMBNAIL_SIDE = 160
 HEARTBEATS_A_LEASE = 4
 
 
@@ -126,7 +125,7 @@ class Screener:
             ) from error
         image = decode(data, at_least=spec.input_size)
         try:
-            self._store.put_derived(film.sha256, THUMBNAIL, thumbnail(image, THUMBNAIL_SIDE))
+            self._store.put_derived(film.sha256, THUMBNAIL, thumbnail(image))
         except StoreFull:
             # The answer matters more than its picture; the page shows a placeholder.
             log.warning("The store has no room for thumbnails.")

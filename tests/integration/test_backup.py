@@ -386,7 +386,7 @@ def test_a_stack_under_load_is_backed_up_and_its_restored_copy_works(stack: Stac
 
 
 def film_file(store: FolderStore, key: str) -> Path:
-    return store.root / "films" / key[:2] / key[2:4] / key
+    return store.root / "films" / key[:2] / key
 
 
 def house_jobs(house: House) -> list[uuid.UUID]:

@@ -271,7 +271,7 @@ def test_a_film_is_never_served_as_what_its_sender_claims(site: Site, spec: Mode
     assert post_films(client, (name, data)).status_code == 202
     site.work(spec, {}, heat_map=heatmap.encode(np.ones((2, 2), np.float32)))
     film = site.screenings()[0]
-    thumbnail = preprocess.thumbnail(preprocess.decode(data, at_least=40), 40)
+    thumbnail = preprocess.thumbnail(preprocess.decode(data, at_least=40))
     with site.database.read() as session:
         site.store.put_derived(session.merge(film).image.sha256, THUMBNAIL, thumbnail)
     rules = [rule for rule in site.app.url_map.iter_rules() if rule.arguments == {"screening_id"}]

@@ -359,7 +359,7 @@ def test_a_file_name_is_shown_and_never_a_path(site: Site, client: FlaskClient, 
     (screening,) = site.screenings()
     assert screening.file_name.isprintable()
     assert len(screening.file_name) <= 512
-    assert [path.parent.parent.parent.name for path in site.stored()] == ["films"]
+    assert [path.parent.parent.name for path in site.stored()] == ["films"]
 
 
 # ---------------------------------------------------------------- limits and full disks

@@ -124,9 +124,19 @@ def test_a_film_of_the_networks_own_size_is_not_touched() -> None:
     assert np.array_equal(prepare(encode(Image.fromarray(pixels), "PNG"), SPEC)[..., 0], pixels)
 
 
-def test_a_thumbnail_keeps_the_aspect_ratio() -> None:
-    with Image.open(io.BytesIO(thumbnail(FILM, 160))) as small:
-        assert small.size == (160, 128)
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [
+        ((640, 512), (128, 103)),
+        ((144, 100), (144, 100)),
+        ((100, 145), (50, 73)),
+        ((2000, 64), (143, 5)),
+        ((1, 1), (1, 1)),
+    ],
+)
+def test_a_thumbnail_is_shrunk_by_a_whole_factor(size: tuple[int, int], shown: tuple[int, int]) -> None:
+    with Image.open(io.BytesIO(thumbnail(Image.new("L", size)))) as small:
+        assert small.size == shown
 
 
 def png_header(width: int, height: int) -> bytes:

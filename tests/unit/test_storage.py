@@ -16,6 +16,7 @@ from pydantic import SecretStr, ValidationError
 
 from shared import bucket
 from shared.db import now
+from shared.durability import MANY_FILES
 from shared.encryption import CHUNK, new_key
 from shared.errors import StoreAway, StoreFull, StoreMisconfigured
 from shared.settings import Settings
@@ -181,7 +182,35 @@ def test_a_store_that_works_passes_its_check(store: FilmStore) -> None:
 
 def test_a_folder_is_laid_out_by_hash(folder_store: FolderStore) -> None:
     key = keep(folder_store, b"film")
-    assert files(folder_store) == [f"films/{key[:2]}/{key[2:4]}/{key}"]
+    assert files(folder_store) == [f"films/{key[:2]}/{key}"]
+
+
+def test_a_film_where_earlier_versions_put_it_is_found_and_removed(store: FilmStore) -> None:
+    key = keep(store, b"film")
+    (place,) = files(store)
+    kind, _, name = place.split("/")
+    former = f"{kind}/{name[:2]}/{name[2:4]}/{name}"
+    store.files.write(former, store.files.read(place))
+    store.files.remove(place)
+    assert store.get(key) == b"film"
+    assert store.has(key)
+    assert [film.key for film in store.films()] == [key]
+    assert store.remove(key, now() + timedelta(days=1))
+    assert files(store) == []
+
+
+@pytest.mark.parametrize("count", [1, MANY_FILES + 1])
+def test_what_was_kept_is_forced_to_disk(store: FilmStore, count: int) -> None:
+    keys = [keep(store, str(number).encode()) for number in range(count)]
+    store.force(keys)
+    assert [store.get(key) for key in keys] == [str(number).encode() for number in range(count)]
+
+
+def test_what_vanished_before_it_was_forced_is_the_stores_fault(folder_store: FolderStore) -> None:
+    key = keep(folder_store, b"film")
+    (folder_store.root / files(folder_store)[0]).unlink()
+    with pytest.raises(StoreAway, match="image store"):
+        folder_store.force([key])
 
 
 def test_a_film_that_comes_again_mends_its_file(folder_store: FolderStore) -> None:

@@ -1,0 +1,175 @@
+"""PneumoScreen under test: the whole stack, started as a user starts it, and a client that sends it films."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any, Final
+from uuid import uuid4
+
+import psutil
+
+START_SECONDS: Final = 120.0
+JOB_SECONDS: Final = 1200.0
+LOOK_SECONDS: Final = 0.05
+FILMS_A_REQUEST: Final = 100
+
+Film = tuple[str, bytes]
+"""A file name and what the file holds."""
+
+
+def free_port() -> int:
+    """Find a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Stack:
+    """A running PneumoScreen."""
+
+    port: int
+    token: str
+    process: "subprocess.Popen[bytes]"
+    connection: HTTPConnection = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.connection = HTTPConnection("127.0.0.1", self.port, timeout=JOB_SECONDS)
+
+    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Any:
+        """Send one request over the kept connection and return its JSON; raise RuntimeError where it is refused."""
+        headers = {"Authorization": f"Bearer {self.token}", **headers}
+        self.connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+        answer = self.connection.getresponse()
+        text = answer.read()
+        if answer.status >= 400:
+            raise RuntimeError(f"{method} {path} was answered {answer.status}: {text[:500]!r}")
+        return json.loads(text)
+
+    def send(self, bodies: Sequence["Form"], priority: str = "bulk") -> str:
+        """Send films as `pneumoscreen screen` does, into one job by several requests; return the job's address."""
+        films = sum(form.films for form in bodies)
+        opened = json.dumps({"name": "Benchmark", "expected_films": films, "priority": priority}).encode()
+        address: str = self.ask("POST", "/api/v1/jobs", opened, Content_Type="application/json")["status_url"]
+        for form in bodies:
+            self.ask("POST", f"{address}/films", form.body, Content_Type=form.media_type)
+        self.ask("POST", f"{address}/close")
+        return address
+
+    def wait(self, address: str) -> dict[str, Any]:
+        """Look at a job until it has finished; raise RuntimeError where that takes too long or a film failed."""
+        until = time.monotonic() + JOB_SECONDS
+        while (job := self.ask("GET", address))["state"] != "FINISHED":
+            if time.monotonic() > until:
+                raise RuntimeError(f"The job did not finish: {job['counts']}")
+            time.sleep(LOOK_SECONDS)
+        if job["counts"]["DONE"] != job["total"]:
+            raise RuntimeError(f"Not every film was screened: {job['counts']}")
+        found: dict[str, Any] = job
+        return found
+
+    def last_row(self, address: str) -> float:
+        """Return when the last row of a job was written, as a Unix time."""
+        latest, page = 0.0, f"{address}/screenings?limit=500"
+        while page:
+            answer = self.ask("GET", page)
+            latest = max(latest, *(datetime.fromisoformat(r["finished_at"]).timestamp() for r in answer["screenings"]))
+            page = answer["next"]
+        return latest
+
+    def programs(self) -> dict[str, list[psutil.Process]]:
+        """Return its processes by what they are: web, worker, sweep, redis, serve."""
+        root = psutil.Process(self.process.pid)
+        found: dict[str, list[psutil.Process]] = {"serve": [root]}
+        for process in root.children(recursive=True):
+            found.setdefault(_part_of(process.cmdline()), []).append(process)
+        return found
+
+
+def _part_of(command: Sequence[str]) -> str:
+    line = " ".join(command)
+    for sign, part in (("web.wsgi", "web"), ("worker.sweep", "sweep"), ("worker.app", "worker"), ("redis", "redis")):
+        if sign in line:
+            return part
+    return "other"
+
+
+@dataclass(frozen=True)
+class Form:
+    """A request's body with films, made before the clock starts."""
+
+    body: bytes
+    films: int
+    media_type: str
+
+
+def make_form(films: Sequence[Film]) -> Form:
+    """Write films as multipart/form-data."""
+    boundary = uuid4().hex
+    parts = [
+        f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n'
+        "Content-Type: application/octet-stream\r\n\r\n".encode()
+        + data
+        + b"\r\n"
+        for name, data in films
+    ]
+    body = b"".join([*parts, f"--{boundary}--\r\n".encode()])
+    return Form(body, len(films), f"multipart/form-data; boundary={boundary}")
+
+
+def make_forms(films: Sequence[Film], size: int = FILMS_A_REQUEST) -> list[Form]:
+    """Write films as several requests."""
+    return [make_form(films[start : start + size]) for start in range(0, len(films), size)]
+
+
+def fresh(paths: Sequence[Path], salt: int) -> list[Film]:
+    """Return films that differ by trailing bytes from any sent before: decoded alike, but new to the store."""
+    return [(path.name, path.read_bytes() + salt.to_bytes(4, "big")) for path in paths]
+
+
+@contextmanager
+def running(data_dir: Path, *options: str, environment: Mapping[str, str] | None = None) -> Iterator[Stack]:
+    """Start PneumoScreen on a data folder, wait until it screens, and stop it."""
+    port = free_port()
+    command = [sys.executable, "-m", "cli.main", "serve", "--port", str(port), "--data-dir", str(data_dir), *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
+    try:
+        _wait_until_ready(process)
+        stack = Stack(port, (data_dir / "token").read_text(), process)
+        try:
+            yield stack
+        finally:
+            stack.connection.close()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=START_SECONDS)
+
+
+def _wait_until_ready(process: "subprocess.Popen[bytes]") -> None:
+    """Read what it prints until it says that it is ready."""
+    assert process.stdout is not None  # noqa: S101  # it was asked for
+    for line in process.stdout:
+        if b"is ready at" in line:
+            return
+    raise RuntimeError(f"PneumoScreen ended with status {process.wait()} before it was ready.")
+
+
+def answers(port: int, path: str) -> bool:
+    """Tell whether a server on this machine answers a path."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=2.0)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status < 400
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
