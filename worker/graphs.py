@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 GRAPH: Final = "model.xml"
 DIGESTS: Final = "digests.json"
 _MADE_BY: Final = ("keras", "openvino")
+_EDITION: Final = 2
+"""Of what `worker.openvino_classifier` makes of a file; graphs of earlier ones are made anew."""
 
 
 class GraphFolder:
@@ -55,7 +57,8 @@ class GraphFolder:
 
 
 def _releases() -> str:
-    return hashlib.sha256("\n".join(version(package) for package in _MADE_BY).encode()).hexdigest()[:12]
+    makers = [str(_EDITION), *[version(package) for package in _MADE_BY]]
+    return hashlib.sha256("\n".join(makers).encode()).hexdigest()[:12]
 
 
 def _digests(place: Path) -> dict[str, str]:
