@@ -19,7 +19,8 @@ SCREEN_BATCH: Final = "pneumoscreen.screen_batch"
 
 SCREENING_QUEUE: Final = "screening"
 
-# More tickets than this ring for nothing: every ticket drains the queue for a while before it ends.
+FILMS_A_TICKET: Final = 64
+"""Every ticket drains the queue for a while before it ends; a few are enough to wake all workers."""
 MOST_TICKETS: Final = 64
 
 # A ticket works for a few seconds; one that is not acknowledged after ten minutes has lost its worker. Redelivery does
@@ -75,14 +76,13 @@ class Doorbell(Protocol):
 class CeleryDoorbell:
     """Ring through Celery."""
 
-    def __init__(self, app: Celery, batch_size: int) -> None:
+    def __init__(self, app: Celery) -> None:
         self._app = app
-        self._batch_size = batch_size
 
     def ring(self, films: int) -> None:
-        """Send one ticket for each micro-batch, up to MOST_TICKETS."""
+        """Send one ticket for every FILMS_A_TICKET, up to MOST_TICKETS."""
         with _broker_errors(), self._app.producer_or_acquire() as producer:
-            for _ in range(min(math.ceil(films / self._batch_size), MOST_TICKETS)):
+            for _ in range(min(math.ceil(films / FILMS_A_TICKET), MOST_TICKETS)):
                 self._app.send_task(SCREEN_BATCH, producer=producer, retry=False)
 
     def tickets(self) -> int:
@@ -107,7 +107,7 @@ def make_doorbell(settings: Settings) -> CeleryDoorbell:
     """
     app = make_celery(settings)
     app.conf.broker_transport_options = {**app.conf.broker_transport_options, "max_retries": 0}
-    return CeleryDoorbell(app, settings.batch_size)
+    return CeleryDoorbell(app)
 
 
 def ring_or_wait(doorbell: Doorbell, films: int) -> bool:

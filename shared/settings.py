@@ -75,7 +75,9 @@ class Settings(BaseSettings):
     max_zip_bytes: int = Field(16_384 * MIB, gt=0, description="Most bytes that one ZIP may unpack to.")
     max_zip_ratio: int = Field(200, gt=0, description="Highest compression ratio of one ZIP entry.")
 
-    batch_size: int = Field(32, ge=1, le=1024, description="Most films in one micro-batch.")
+    batch_size: int = Field(
+        128, ge=1, le=1024, description="Most films that a worker takes at a time; a slow one takes fewer."
+    )
     interactive_films: int = Field(4, ge=0, description="A job of at most this many films goes before bulk jobs.")
     max_backlog: int = Field(100_000, gt=0, description="Films that may wait; beyond it uploads are told to come back.")
     interactive_reserve: int = Field(200, ge=0, description="Films of interactive jobs that may wait beyond that.")

@@ -4,6 +4,7 @@ import ctypes
 import sys
 from typing import Final
 
+from shared.garbage import spare_loaded
 from shared.logs import configure_logging
 from shared.settings import load_settings
 from web.app import create_app
@@ -32,3 +33,4 @@ def _spare_memory() -> None:
 _spare_memory()
 configure_logging()
 app = create_app(load_settings())
+spare_loaded()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from shared.db import Database
 from shared.errors import BrokerAway
+from shared.garbage import spare_loaded
 from shared.presence import BEAT_SECONDS, Presence
 from shared.settings import Settings
 from shared.storage import open_store
@@ -43,6 +44,7 @@ def start(settings: Settings) -> None:
     screener = Screener(settings, database, open_store(settings), classifier, name)
     _current = WorkerProcess(name, classifier.spec.version, database, screener, Presence(settings), threading.Event())
     threading.Thread(target=_announce, args=(_current,), daemon=True).start()
+    spare_loaded()
     log.info("Worker %s is ready.", name)
 
 

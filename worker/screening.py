@@ -19,6 +19,7 @@ from shared.preprocess import decode, fit, thumbnail
 from shared.settings import Settings
 from shared.storage import THUMBNAIL, Store
 from worker.classifier import Answers, Classifier
+from worker.pace import Pace
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ class Screener:
         self._store = store
         self._classifier = classifier
         self._worker = worker
+        self._pace = Pace(settings.batch_size)
         with database.write() as session:
             self._model_id = leases.register_model(session, classifier.spec)
 
@@ -56,6 +58,7 @@ class Screener:
         lease = self._claim()
         if lease is None:
             return 0
+        started = time.monotonic()
         try:
             with self._heartbeat(lease.token):
                 outcomes = self._screen(lease.films)
@@ -69,6 +72,7 @@ class Screener:
                 leases.give_back(session, lease, self._settings.max_attempts)
             return len(lease.films)
         self._finish(lease, outcomes)
+        self._pace.note(len(lease.films), time.monotonic() - started)
         return len(lease.films)
 
     def _claim(self) -> Claim | None:
@@ -77,7 +81,7 @@ class Screener:
                 session,
                 model_id=self._model_id,
                 model_name=self._classifier.spec.name,
-                limit=self._settings.batch_size,
+                limit=self._pace.films(),
                 worker=self._worker,
                 lease_seconds=self._settings.lease_seconds,
             )

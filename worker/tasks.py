@@ -6,14 +6,14 @@ from typing import Final
 from shared.errors import StoreAway
 from shared.queue import SCREEN_BATCH, CeleryDoorbell, ring_or_wait
 from worker import process
-from worker.app import app, settings
+from worker.app import app
 
 log = logging.getLogger(__name__)
 
 TICKET_WORK_SECONDS: Final = 5.0
 """How long one ticket works before it makes room for others: short, so that a stop does not wait long."""
 
-_doorbell = CeleryDoorbell(app, settings.batch_size)
+_doorbell = CeleryDoorbell(app)
 
 
 @app.task(name=SCREEN_BATCH)

@@ -17,13 +17,11 @@ from shared.errors import BrokerAway
 from shared.intake import Film, Received
 from shared.modelspec import ModelSpec
 from shared.presence import Presence
-from shared.queue import MOST_TICKETS, SCREENING_QUEUE, CeleryDoorbell, make_doorbell, ring_or_wait
+from shared.queue import FILMS_A_TICKET, MOST_TICKETS, SCREENING_QUEUE, CeleryDoorbell, make_doorbell, ring_or_wait
 from shared.settings import Settings
 from shared.states import State
 from shared.tables import Job, Priority, Screening, Source, User
 from worker.sweep import FORSAKEN_SECONDS, Sweep, run
-
-BATCH = 10
 
 
 @pytest.fixture
@@ -31,7 +29,7 @@ def live(settings: Settings, redis_url: str) -> Settings:
     """Settings with a Redis that answers, emptied."""
     with Redis.from_url(redis_url) as redis:
         redis.flushall()
-    return settings.model_copy(update={"redis_url": SecretStr(redis_url), "batch_size": BATCH, "model": "test-model"})
+    return settings.model_copy(update={"redis_url": SecretStr(redis_url), "model": "test-model"})
 
 
 @pytest.fixture
@@ -65,8 +63,10 @@ def submit(database: Database, user: User, count: int, spec: ModelSpec) -> uuid.
         return job.id
 
 
-@pytest.mark.parametrize(("films", "tickets"), [(1, 1), (10, 1), (11, 2), (35, 4), (100_000, MOST_TICKETS)])
-def test_one_ticket_for_each_micro_batch_up_to_a_limit(doorbell: CeleryDoorbell, films: int, tickets: int) -> None:
+@pytest.mark.parametrize(
+    ("films", "tickets"), [(1, 1), (FILMS_A_TICKET, 1), (FILMS_A_TICKET + 1, 2), (1_000_000, MOST_TICKETS)]
+)
+def test_one_ticket_for_so_many_films_up_to_a_limit(doorbell: CeleryDoorbell, films: int, tickets: int) -> None:
     doorbell.ring(films)
     assert doorbell.tickets() == tickets
 
@@ -92,9 +92,9 @@ def test_a_redis_that_is_away_is_said_and_costs_nothing(settings: Settings) -> N
 def test_the_sweep_rings_for_films_that_wait_without_a_ticket(
     live: Settings, doorbell: CeleryDoorbell, database: Database, technician: User, spec: ModelSpec
 ) -> None:
-    submit(database, technician, 25, spec)
+    submit(database, technician, 2 * FILMS_A_TICKET + 1, spec)
     assert doorbell.tickets() == 0
-    assert Sweep(database, doorbell, live).once().waiting == 25
+    assert Sweep(database, doorbell, live).once().waiting == 2 * FILMS_A_TICKET + 1
     assert doorbell.tickets() == 3
     Sweep(database, doorbell, live).once()
     assert doorbell.tickets() == 3, "tickets that nobody took yet are enough"
