@@ -166,7 +166,7 @@ def test_a_page_older_than_its_session_gets_a_fresh_token(quiet_server: Server, 
 def test_films_keep_the_order_in_which_they_were_chosen(quiet_server: Server, visitor: Visitor, films: Path) -> None:
     page = visitor.open(quiet_server.link())
     page.goto(quiet_server.url)
-    # Three batches of at most 20 files; the first has the most bytes and would arrive last beside the others.
+    # Two batches, 20 files and 30; the first has the most bytes and would arrive last beside the other.
     names = [f"{number:02}.jpeg" for number in range(50)]
     film = (films / "first.jpeg").read_bytes()
     payloads = [film + bytes([number]) * (300_000 if number < 20 else 1) for number in range(50)]

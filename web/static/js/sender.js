@@ -1,7 +1,9 @@
 // Sends films in batches, one request after the other, so that a job keeps the order in which its films were chosen.
 // A request that fails is sent again under the same key; the server adds its films once however often it arrives.
 const BATCH_BYTES = 8 * 1024 * 1024;
-const BATCH_FILES = 20;
+const BATCH_FILES = 200;
+// In the first request, so that workers have something to do while the rest comes in.
+const FIRST_FILES = 20;
 const MOST_ATTEMPTS = 6;
 const FIRST_WAIT_MS = 1000;
 const LONGEST_WAIT_MS = 30000;
@@ -36,7 +38,8 @@ export function makeBatches(items, most) {
   const batches = [];
   let batch = null;
   for (const item of items) {
-    if (!batch || batch.bytes + item.size > BATCH_BYTES || batch.items.length >= Math.min(BATCH_FILES, most)) {
+    const limit = Math.min(batches.length > 1 ? BATCH_FILES : FIRST_FILES, most);
+    if (!batch || batch.bytes + item.size > BATCH_BYTES || batch.items.length >= limit) {
       batch = { items: [], bytes: 0, key: newKey(), sent: false };
       batches.push(batch);
     }
