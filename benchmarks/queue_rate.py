@@ -30,7 +30,7 @@ from shared.db import Database
 from shared.intake import Film, Received
 from shared.modelfolder import read_spec
 from shared.modelspec import ModelSpec
-from shared.queue import SCREENING_QUEUE, make_doorbell
+from shared.queue import make_doorbell
 from shared.settings import PREFIX, Settings, load_settings
 from shared.states import State
 from shared.tables import Job, Priority, Role, Screening, Source, User
@@ -81,8 +81,7 @@ def running_workers(settings: Settings, count: int) -> Iterator[psutil.Process]:
     """Start so many worker processes with a network that costs nothing, and wait until all have loaded."""
     command = [
         *(sys.executable, "-m", "celery", "-A", "benchmarks.free_network", "worker", "--pool", "prefork"),
-        *("--concurrency", str(count), "--queues", SCREENING_QUEUE, "--without-gossip", "--without-mingle"),
-        *("--loglevel", "INFO"),
+        *("--concurrency", str(count), "--without-gossip", "--without-mingle", "--loglevel", "INFO"),
     ]
     environment = {
         **os.environ,

@@ -142,13 +142,20 @@ def running(data_dir: Path, *options: str, environment: Mapping[str, str] | None
     port = free_port()
     command = [sys.executable, "-m", "cli.main", "serve", "--port", str(port), "--data-dir", str(data_dir), *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
-    try:
+    with stopped(process):
         _wait_until_ready(process)
         stack = Stack(port, (data_dir / "token").read_text(), process)
         try:
             yield stack
         finally:
             stack.connection.close()
+
+
+@contextmanager
+def stopped(process: "subprocess.Popen[bytes]") -> Iterator[None]:
+    """Stop a process at the end, in order."""
+    try:
+        yield
     finally:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=START_SECONDS)

@@ -1,8 +1,6 @@
-"""What a first start on one machine needs: a signing key, a first account, a local token and the sample films."""
+"""What a first start on one machine needs: a first account, a local token and the sample films."""
 
 import logging
-import os
-import secrets
 import tempfile
 from pathlib import Path
 
@@ -10,7 +8,7 @@ from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from cli.actor import operating_user
-from cli.datafolder import TOKEN_FILE
+from cli.datafolder import SAMPLES_FOLDER, TOKEN_FILE, write_private
 from shared import accounts
 from shared.audit import Action, record
 from shared.db import Database
@@ -20,23 +18,6 @@ from shared.tables import Role, Scope, User
 log = logging.getLogger(__name__)
 
 FIRST_USER = "admin"
-SAMPLES_FOLDER = "samples"
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, whole or not at all."""
-    handle, name = tempfile.mkstemp(dir=path.parent)  # made with mode 0600
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
-    Path(name).replace(path)
-
-
-def secret_key(data_dir: Path) -> str:
-    """Return the key that signs sessions; make it once and keep it."""
-    path = data_dir / "secret_key"
-    if not path.exists():
-        write_private(path, secrets.token_hex(32))
-    return path.read_text()
 
 
 def sign_in_secret(database: Database) -> str | None:

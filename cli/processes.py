@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from shared.queue import SCREENING_QUEUE
 from shared.settings import PREFIX, Settings
 
 log = logging.getLogger(__name__)
@@ -61,7 +60,7 @@ def worker_command(processes: int, name: str = "worker") -> list[str]:
     """Return the command of the workers, one process for each network held."""
     return [
         *(sys.executable, "-m", "celery", "-A", "worker.app", "worker", "--pool", "prefork"),
-        *("--concurrency", str(processes), "--queues", SCREENING_QUEUE, "--hostname", f"{name}@%h"),
+        *("--concurrency", str(processes), "--hostname", f"{name}@%h"),
         # Neither gossip nor mingle is used, and both cost traffic and start-up time on Redis.
         *("--without-gossip", "--without-mingle", "--loglevel", "INFO"),
     ]

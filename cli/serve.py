@@ -11,26 +11,29 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 import click
-import httpx
 from pydantic import SecretStr
 
-from cli import broker, first_start
-from cli.datafolder import LOCK_FILE, URL_FILE
+from cli import broker
+from cli.datafolder import LOCK_FILE, SAMPLES_FOLDER, URL_FILE, secret_key
 from cli.processes import Supervisor, host_setting, sweep_command, web_command, worker_command
-from migrations.schema import upgrade
-from shared.db import Database
+from migrations.newest import has_newest
 from shared.errors import BrokerAway, PneumoScreenError
 from shared.logs import configure_logging
-from shared.presence import Presence
 from shared.settings import PREFIX, Settings, load_settings
 
+if TYPE_CHECKING:
+    from shared.presence import Presence
+
 START_SECONDS: Final = 600.0
-LOOK_SECONDS: Final = 0.2
+LOOK_SECONDS: Final = 0.05
 WEB_THREADS: Final = 32
 
 
@@ -86,12 +89,14 @@ def _serve(settings: Settings, host: str, port: int, workers: int, verbose: bool
     supervisor = Supervisor({}, None if verbose else settings.data_dir / "logs")
     try:
         settings = _with_broker(settings, run_folder, supervisor)
-        secret = _prepare_database(settings)
+        if not has_newest(settings.database):
+            _migrate(settings)
+        # What follows loads libraries for a second; the programs load theirs meanwhile.
         supervisor.environment = _environment(settings) | host_setting(settings, host)
         supervisor.start("web", web_command(host, port, WEB_THREADS))
         supervisor.start("worker", worker_command(workers))
         supervisor.start("sweep", sweep_command())
-        first_start.keep_samples(settings.data_dir)
+        secret = _prepare_first_use(settings)
         url = f"http://{_reachable(host)}:{port}"
         (settings.data_dir / URL_FILE).write_text(url)
         _announce(_wait_until_ready(supervisor, settings, url), url, secret, settings)
@@ -124,11 +129,26 @@ def _with_broker(settings: Settings, run_folder: Path, supervisor: Supervisor) -
     return settings.model_copy(update={"redis_url": SecretStr(f"unix://{place}")})
 
 
-def _prepare_database(settings: Settings) -> str | None:
-    """Migrate, and return the one-time sign-in secret that a first start prints."""
+def _migrate(settings: Settings) -> None:
+    """Bring the database to the newest schema."""
+    from migrations.schema import upgrade
+    from shared.db import Database
+
     database = Database(settings.database)
     try:
         upgrade(database)
+    finally:
+        database.close()
+
+
+def _prepare_first_use(settings: Settings) -> str | None:
+    """Make what is missing for a first use, and return the one-time sign-in secret that a first start prints."""
+    from cli import first_start
+    from shared.db import Database
+
+    first_start.keep_samples(settings.data_dir)
+    database = Database(settings.database)
+    try:
         first_start.keep_local_token(database, settings.data_dir)
         return first_start.sign_in_secret(database)
     finally:
@@ -136,17 +156,19 @@ def _prepare_database(settings: Settings) -> str | None:
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    key = settings.secret_key.get_secret_value() if settings.secret_key else first_start.secret_key(settings.data_dir)
+    key = settings.secret_key.get_secret_value() if settings.secret_key else secret_key(settings.data_dir)
     return {
         f"{PREFIX}DATA_DIR": str(settings.data_dir.resolve()),
         f"{PREFIX}REDIS_URL": settings.redis_url.get_secret_value(),
         f"{PREFIX}SECRET_KEY": key,
-        f"{PREFIX}SAMPLES_DIR": str((settings.samples_dir or settings.data_dir / first_start.SAMPLES_FOLDER).resolve()),
+        f"{PREFIX}SAMPLES_DIR": str((settings.samples_dir or settings.data_dir / SAMPLES_FOLDER).resolve()),
     }
 
 
 def _wait_until_ready(supervisor: Supervisor, settings: Settings, url: str) -> bool:
     """Wait for the page and a worker; False where the worker has refused to start."""
+    from shared.presence import Presence
+
     presence = Presence(settings)
     until = time.monotonic() + START_SECONDS
     try:
@@ -163,13 +185,18 @@ def _wait_until_ready(supervisor: Supervisor, settings: Settings, url: str) -> b
 
 
 def _answers(url: str) -> bool:
+    place = urlsplit(url)
+    connection = HTTPConnection(place.hostname or "", place.port, timeout=2.0)
     try:
-        return httpx.get(f"{url}/healthz", timeout=2.0).is_success
-    except httpx.TransportError:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == HTTPStatus.OK
+    except (OSError, HTTPException):
         return False
+    finally:
+        connection.close()
 
 
-def _has_worker(presence: Presence) -> bool:
+def _has_worker(presence: "Presence") -> bool:
     try:
         return bool(presence.workers())
     except BrokerAway:

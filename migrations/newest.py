@@ -1,0 +1,26 @@
+"""Whether a database has the newest schema already, told without loading what could change it."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+_SQLITE: Final = "sqlite:///"
+_VERSIONS: Final = Path(__file__).resolve().parent / "versions"
+
+
+def has_newest(url: str) -> bool:
+    """Read what Alembic wrote down in a SQLite file; False where that is another revision, or another database.
+
+    Alembic and SQLAlchemy take a second to load, which most starts need not wait for.
+    """
+    if not url.startswith(_SQLITE):
+        return False
+    newest = max(path.name.partition("_")[0] for path in _VERSIONS.glob("[0-9]*.py"))
+    try:
+        with closing(sqlite3.connect(f"file:{quote(url.removeprefix(_SQLITE))}?mode=rw", uri=True)) as connection:
+            found = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+    except sqlite3.Error:  # there is no file or no table yet; whatever else it is, the migration will say
+        return False
+    return found == [(newest,)]
