@@ -1,86 +1,114 @@
-"""What one core can do, decoding alone and the network alone, and what the network does on every core at once.
+"""What this machine can do at best: decoding alone, the network alone, and both in one tight loop on every core.
 
-Run as `python -m benchmarks.floor`.
+`python -m benchmarks.floor`. Nothing is stored, queued or written; a process a core, one thread each, as workers run.
 """
 
 import multiprocessing
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
-from benchmarks.films import originals, small
-from shared.modelspec import ModelSpec
+from benchmarks import films
 from shared.preprocess import prepare
 from shared.settings import load_settings
 from worker.classifier import Classifier
-from worker.model import load_classifier
+from worker.model import load_model
 
-REPEATS = 5
-CORES = os.cpu_count() or 1
-BATCH = 64
-
-
-def rate(work: Callable[[], object], films: int) -> float:
-    """Return films a second, the median of REPEATS after one that is not counted."""
-    work()
-    seconds = []
-    for _ in range(REPEATS):
-        started = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - started)
-    return films / statistics.median(seconds)
+REPEATS: Final = 5
+CORES: Final = os.cpu_count() or 1
+BATCH: Final = 64
+SETS: Final = {"224 px": partial(films.small, 512), "originals": partial(films.originals, 128)}
+RUNTIMES: Final = (("openvino", "bf16"), ("openvino", "f32"), ("tensorflow", "f32"))
 
 
-def decode_rate(paths: list[Path], spec: ModelSpec) -> float:
-    """Measure `prepare`, reading from memory."""
-    films = [path.read_bytes() for path in paths]
-    return rate(lambda: [prepare(film, spec) for film in films], len(films))
+@dataclass(frozen=True)
+class Floor:
+    """Films a second on every core together."""
+
+    decode: dict[str, float]
+    """By set of films."""
+    network: dict[str, float]
+    """By runtime and precision; the first is the default model as it is served."""
+    together: dict[str, float]
+    """By set of films: decoding, then the network on the fastest runtime, over and over in one process a core."""
 
 
-class Network:
-    """The network of the settings in this process, as a worker holds it."""
+class _Held:
+    """What a process of the pool holds."""
 
     classifier: Classifier
     batch: np.ndarray
+    films: list[bytes]
 
     @classmethod
-    def load(cls) -> None:
-        """Load it and make a batch of noise for it."""
-        cls.classifier = load_classifier(load_settings(backend="openvino"))
+    def load(cls, backend: str, precision: str, paths: Sequence[Path]) -> None:
+        os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+        settings = load_settings()
+        cls.classifier = load_model(settings.model_dir, backend, precision, settings.graphs)
         size = cls.classifier.spec.input_size
         cls.batch = np.random.default_rng(0).integers(0, 256, (BATCH, size, size, 1), dtype=np.uint8)
+        cls.films = [path.read_bytes() for path in paths]
 
     @classmethod
-    def screen(cls, _: int = 0) -> int:
-        """Screen the batch and return how many films it holds."""
+    def decode(cls, _: int) -> int:
+        return len([prepare(film, cls.classifier.spec) for film in cls.films])
+
+    @classmethod
+    def predict(cls, _: int) -> int:
         return len(cls.classifier.logits(cls.batch))
 
+    @classmethod
+    def screen(cls, _: int) -> int:
+        spec = cls.classifier.spec
+        for start in range(0, len(cls.films), BATCH):
+            pixels = np.stack([prepare(film, spec) for film in cls.films[start : start + BATCH]])
+            spec.judge(spec.calibrate(cls.classifier.logits(pixels)))
+        return len(cls.films)
 
-def rate_on_every_core(batches: int = 16) -> float:
-    """Return films a second of one process a core, all at once, as workers run; the first round is not counted."""
+
+def _rate(pool: ProcessPoolExecutor, work: Callable[[int], int]) -> float:
+    """Return films a second, the median of REPEATS after one that is not counted."""
+    rates = []
+    for _ in range(REPEATS + 1):
+        started = time.perf_counter()
+        done = sum(pool.map(work, range(2 * CORES)))
+        rates.append(done / (time.perf_counter() - started))
+    return statistics.median(rates[1:])
+
+
+def _pool(backend: str, precision: str, paths: Sequence[Path]) -> ProcessPoolExecutor:
+    # A network touched before a fork hangs in the child, so processes start afresh.
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(CORES, mp_context=spawn, initializer=Network.load) as pool:
-        list(pool.map(Network.screen, range(CORES * batches)))
-        return rate(lambda: list(pool.map(Network.screen, range(CORES * batches))), CORES * batches * BATCH)
+    return ProcessPoolExecutor(CORES, mp_context=spawn, initializer=_Held.load, initargs=(backend, precision, paths))
 
 
-def measure() -> dict[str, float]:
-    """Return films a second for each stage."""
-    Network.load()
-    spec = Network.classifier.spec
-    return {
-        "decode, originals, one core": decode_rate(originals(60), spec),
-        "decode, 224 px, one core": decode_rate(small(200), spec),
-        f"network as served ({spec.precision}), one core": rate(Network.screen, BATCH),
-        f"network as served ({spec.precision}), {CORES} cores": rate_on_every_core(),
-    }
+def measure() -> Floor:
+    """Measure every stage."""
+    decode, network, together = {}, {}, {}
+    for backend, precision in RUNTIMES:
+        with _pool(backend, precision, []) as pool:
+            network[f"{backend} {precision}"] = _rate(pool, _Held.predict)
+    for name, choose in SETS.items():
+        with _pool(*RUNTIMES[0], choose()) as pool:
+            decode[name] = _rate(pool, _Held.decode)
+            together[name] = _rate(pool, _Held.screen)
+    return Floor(decode, network, together)
+
+
+def show(floor: Floor) -> None:
+    """Print a line for each stage."""
+    for stage, found in (("decode", floor.decode), ("network", floor.network), ("both", floor.together)):
+        for name, value in found.items():
+            print(f"{stage:8} {name:16} {value:8,.0f} films/s on {CORES} cores")
 
 
 if __name__ == "__main__":
-    for name, value in measure().items():
-        print(f"{name:42s} {value:8.0f} films/s")
+    show(measure())

@@ -17,10 +17,11 @@ from uuid import uuid4
 
 import psutil
 
+from cli.films import BATCH_BYTES, BATCH_FILES, FIRST_FILES
+
 START_SECONDS: Final = 120.0
 JOB_SECONDS: Final = 1200.0
 LOOK_SECONDS: Final = 0.05
-FILMS_A_REQUEST: Final = 100
 
 Film = tuple[str, bytes]
 """A file name and what the file holds."""
@@ -126,9 +127,16 @@ def make_form(films: Sequence[Film]) -> Form:
     return Form(body, len(films), f"multipart/form-data; boundary={boundary}")
 
 
-def make_forms(films: Sequence[Film], size: int = FILMS_A_REQUEST) -> list[Form]:
-    """Write films as several requests."""
-    return [make_form(films[start : start + size]) for start in range(0, len(films), size)]
+def make_forms(films: Sequence[Film]) -> list[Form]:
+    """Write films as several requests, as large as those of `pneumoscreen screen`."""
+    forms, some, size, most = [], list[Film](), 0, FIRST_FILES
+    for film in films:
+        if some and (len(some) == most or size + len(film[1]) > BATCH_BYTES):
+            forms.append(make_form(some))
+            some, size, most = [], 0, BATCH_FILES
+        some.append(film)
+        size += len(film[1])
+    return [*forms, make_form(some)]
 
 
 def fresh(paths: Sequence[Path], salt: int) -> list[Film]:

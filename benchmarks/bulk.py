@@ -1,0 +1,106 @@
+"""Films a second, this system beside its peers, in one run, taken in turns.
+
+For this system the clock runs from the first byte uploaded to the last row written, as the rows say; for a peer from
+the first byte sent to the last answer. All read the same films over HTTP, hold the same network and have all cores.
+"""
+
+import io
+import statistics
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from benchmarks import films, load, peer_servers
+from benchmarks.stack import Film, Form, Stack, fresh, make_form, make_forms, running
+
+SMALL, LARGE, ZIPPED = "224 px", "originals", "one ZIP of 224 px"
+OURS: Final = "PneumoScreen"
+SETS: Final[dict[str, Callable[[], list[Path]]]] = {
+    SMALL: partial(films.small, 2000),
+    LARGE: partial(films.originals, 300),
+}
+PEER_SECONDS: Final = 8.0
+"""About how long a peer is measured a round: the slow ones on fewer films."""
+FEWEST: Final = 64
+
+
+@dataclass
+class Rates:
+    """Films a second by set, a value a round."""
+
+    title: str
+    rates: dict[str, list[float]] = field(default_factory=dict)
+    alone_ms: list[float] = field(default_factory=list)
+    """One film at a time over one connection: median, a value a round."""
+    trouble: str | None = None
+
+    def note(self, name: str, rate: float) -> None:
+        """Keep one round's rate."""
+        self.rates.setdefault(name, []).append(rate)
+
+    def median(self, name: str) -> float | None:
+        """Return the middle of the rounds."""
+        return statistics.median(self.rates[name]) if self.rates.get(name) else None
+
+
+def zipped(sent: Sequence[Film]) -> Form:
+    """Put films into one ZIP, as a folder that somebody packed: stored, since JPEGs do not shrink."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for number, (name, data) in enumerate(sent):
+            archive.writestr(f"ward/{number:05}-{name}", data)
+    return make_form([("ward.zip", out.getvalue())])
+
+
+def screen(stack: Stack, forms: Sequence[Form], count: int) -> float:
+    """Screen films as one job; return films a second from the first byte sent to the last row written."""
+    started = time.time()
+    address = stack.send(forms)
+    stack.wait(address)
+    return count / (stack.last_row(address) - started)
+
+
+def measure_ours(turn: int, ours: Rates) -> None:
+    """Start this system, warm it up and screen every set."""
+    with tempfile.TemporaryDirectory(prefix="pneumoscreen-bench-") as name, running(Path(name)) as stack:
+        stack.wait(stack.send(make_forms(fresh(films.small(512), 1))))
+        for kind, choose in SETS.items():
+            sent = fresh(choose(), 100 + turn)
+            ours.note(kind, screen(stack, make_forms(sent), len(sent)))
+        sent = fresh(films.small(2000), 200 + turn)
+        ours.note(ZIPPED, screen(stack, [zipped(sent)], len(sent)))
+
+
+def measure_peer(peer: peer_servers.Peer, found: Rates, likely: dict[str, float]) -> None:
+    """Start a peer, warm it up and saturate it with every set, or with as many films as it does in PEER_SECONDS."""
+    with peer_servers.running(peer) as server:
+        server.screen(peer_servers.read(films.small(peer_servers.WARM_UP_FILMS)))
+        for kind, choose in SETS.items():
+            paths = choose()
+            count = min(len(paths), max(FEWEST, int(PEER_SECONDS * likely.get(kind, 0))))
+            run = server.screen(peer_servers.read(paths[:: len(paths) // count][:count]))
+            found.note(kind, run.rate)
+            likely[kind] = run.rate
+        alone: load.Load = server.screen(peer_servers.read(films.originals(30)), connections=1)
+        found.alone_ms.append(1000 * alone.percentile(0.5))
+
+
+def measure(rounds: int, names: Sequence[str] | None = None) -> list[Rates]:
+    """Measure all in turns, ours first; a peer that does not start is listed with the reason."""
+    peers = [peer for peer in peer_servers.PEERS if names is None or peer.name in names]
+    ours, others = Rates(OURS), {peer.name: Rates(peer.title) for peer in peers}
+    likely: dict[str, dict[str, float]] = {peer.name: {} for peer in peers}
+    for turn in range(rounds):
+        measure_ours(turn, ours)
+        for peer in peers:
+            if others[peer.name].trouble is None:
+                try:
+                    measure_peer(peer, others[peer.name], likely[peer.name])
+                except peer_servers.PeerFailed as failure:
+                    others[peer.name].trouble = str(failure)
+    return [ours, *others.values()]

@@ -1,0 +1,95 @@
+"""How long one film takes, from the first byte of its upload to a result that can be read.
+
+`python -m benchmarks.latency`: on an idle stack, then while a bulk job of 5,000 films runs.
+"""
+
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from benchmarks import films
+from benchmarks.stack import Form, Stack, fresh, make_form, make_forms, running
+
+SINGLES: Final = 200
+BULK_FILMS: Final = 5000
+PAUSE_SECONDS: Final = 0.1
+LOOK_SECONDS: Final = 0.003
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Seconds that single films took."""
+
+    seconds: tuple[float, ...]
+
+    def percentile(self, share: float) -> float:
+        """Return the seconds that `share` (0 to 1) of the films stayed within."""
+        return float(np.quantile(self.seconds, share, method="higher"))
+
+    def line(self) -> str:
+        """Say the usual percentiles."""
+        p50, p95, p99 = (1000 * self.percentile(share) for share in (0.50, 0.95, 0.99))
+        return f"p50 {p50:.0f} ms, p95 {p95:.0f} ms, p99 {p99:.0f} ms, worst {1000 * max(self.seconds):.0f} ms"
+
+
+def one(stack: Stack, form: Form) -> float:
+    """Send one film as a job of its own and ask until its result is there; return the seconds."""
+    started = time.perf_counter()
+    address = stack.ask("POST", "/api/v1/jobs", form.body, Content_Type=form.media_type)["status_url"]
+    while stack.ask("GET", address)["state"] != "FINISHED":
+        time.sleep(LOOK_SECONDS)
+    return time.perf_counter() - started
+
+
+def idle(stack: Stack, salt: int, count: int = SINGLES) -> Latency:
+    """Send single films one after the other to a stack that has nothing else to do."""
+    forms = [make_form([film]) for film in fresh(films.originals(count), salt)]
+    one(stack, make_form(fresh(films.originals(1), salt + 1)))
+    return Latency(tuple(one(stack, form) for form in forms))
+
+
+def beside_bulk(stack: Stack, salt: int, count: int = BULK_FILMS) -> Latency:
+    """Send single films while a bulk job runs, from its first film to its last."""
+    bulk = make_forms(fresh((films.small(5000) * (count // 5000 + 1))[:count], salt))
+    singles = [make_form([film]) for film in fresh(films.originals(SINGLES), salt + 1)]
+    ended = threading.Event()
+    other = Stack(stack.port, stack.token, stack.process)
+    sender = threading.Thread(target=_send_bulk, args=(other, bulk, ended))
+    sender.start()
+    seconds: list[float] = []
+    for form in singles:
+        if ended.is_set():
+            break
+        seconds.append(one(stack, form))
+        time.sleep(PAUSE_SECONDS)
+    sender.join()
+    other.connection.close()
+    return Latency(tuple(seconds))
+
+
+def _send_bulk(stack: Stack, forms: Sequence[Form], ended: threading.Event) -> None:
+    try:
+        stack.wait(stack.send(forms))
+    finally:
+        ended.set()
+
+
+def main() -> None:
+    """Measure and print."""
+    with tempfile.TemporaryDirectory(prefix="pneumoscreen-bench-") as name, running(Path(name)) as stack:
+        stack.wait(stack.send(make_forms(fresh(films.small(256), 1))))
+        print(f"one film, idle:                {idle(stack, 2).line()}")
+        found = beside_bulk(stack, 10)
+        print(f"one film beside {BULK_FILMS:,} others:   {found.line()} (median of {len(found.seconds)} films: "
+              f"{1000 * statistics.median(found.seconds):.0f} ms)")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
