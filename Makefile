@@ -14,6 +14,7 @@ OUTPUT ?=
 PYTEST_WORKERS ?= 2
 CHAOS ?=
 FUZZ ?=
+BENCH ?=
 
 .PHONY: help setup run demo check test test-long bench chaos fuzz audit train secrets lock clean
 
@@ -44,8 +45,8 @@ test: .venv/.development ## Run every test but the long ones, browser and real s
 test-long: .venv/.development ## Run what takes long: the training lab, and servers that hang, stop or run under load
 	.venv/bin/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder -m "lab or long"
 
-bench: .venv/.development ## Measure images a second beside a plain Flask app with the same network
-	.venv/bin/python -m benchmarks.throughput
+bench: .venv/.development benchmarks/peers/.venv/.ready ## Measure machine, system and peers against every target (BENCH="--quick", BENCH=report)
+	.venv/bin/python -m benchmarks $(BENCH)
 
 chaos: .venv/.development ## Hurt the real stack while it screens and account for every film (CHAOS="--quick --stack embedded")
 	.venv/bin/python -m chaos $(CHAOS)

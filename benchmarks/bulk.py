@@ -90,8 +90,8 @@ def measure_peer(peer: peer_servers.Peer, found: Rates, likely: dict[str, float]
         found.alone_ms.append(1000 * alone.percentile(0.5))
 
 
-def measure(rounds: int, names: Sequence[str] | None = None) -> list[Rates]:
-    """Measure all in turns, ours first; a peer that does not start is listed with the reason."""
+def measure(rounds: int, names: Sequence[str] | None = None) -> dict[str, Rates]:
+    """Measure all in turns, ours first, and return them by name; a peer that does not start has the reason with it."""
     peers = [peer for peer in peer_servers.PEERS if names is None or peer.name in names]
     ours, others = Rates(OURS), {peer.name: Rates(peer.title) for peer in peers}
     likely: dict[str, dict[str, float]] = {peer.name: {} for peer in peers}
@@ -103,4 +103,4 @@ def measure(rounds: int, names: Sequence[str] | None = None) -> list[Rates]:
                     measure_peer(peer, others[peer.name], likely[peer.name])
                 except peer_servers.PeerFailed as failure:
                     others[peer.name].trouble = str(failure)
-    return [ours, *others.values()]
+    return {OURS: ours, **others}

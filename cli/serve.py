@@ -9,7 +9,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
@@ -91,15 +91,16 @@ def _serve(settings: Settings, host: str, port: int, workers: int, verbose: bool
         settings = _with_broker(settings, run_folder, supervisor)
         if not has_newest(settings.database):
             _migrate(settings)
-        # What follows loads libraries for a second; the programs load theirs meanwhile.
         supervisor.environment = _environment(settings) | host_setting(settings, host)
+        url = f"http://{_reachable(host)}:{port}"
         supervisor.start("web", web_command(host, port, WEB_THREADS))
         supervisor.start("worker", worker_command(workers))
+        # Page and first result come sooner where what they do not need loads its libraries after them.
+        ready = _wait_until(lambda: _answers(url), supervisor, settings)
         supervisor.start("sweep", sweep_command())
         secret = _prepare_first_use(settings)
-        url = f"http://{_reachable(host)}:{port}"
         (settings.data_dir / URL_FILE).write_text(url)
-        _announce(_wait_until_ready(supervisor, settings, url), url, secret, settings)
+        _announce(ready and _wait_until_worker(supervisor, settings), url, secret, settings)
         while True:
             _report(supervisor)
             time.sleep(1.0)
@@ -165,21 +166,26 @@ def _environment(settings: Settings) -> dict[str, str]:
     }
 
 
-def _wait_until_ready(supervisor: Supervisor, settings: Settings, url: str) -> bool:
-    """Wait for the page and a worker; False where the worker has refused to start."""
+def _wait_until_worker(supervisor: Supervisor, settings: Settings) -> bool:
+    """Wait for a worker; False where it has refused to start."""
     from shared.presence import Presence
 
     presence = Presence(settings)
-    until = time.monotonic() + START_SECONDS
     try:
-        while time.monotonic() < until:
-            if _report(supervisor):
-                return False
-            if _answers(url) and _has_worker(presence):
-                return True
-            time.sleep(LOOK_SECONDS)
+        return _wait_until(lambda: _has_worker(presence), supervisor, settings)
     finally:
         presence.close()
+
+
+def _wait_until(is_so: Callable[[], bool], supervisor: Supervisor, settings: Settings) -> bool:
+    """Wait until something is so; False where a program has refused to start meanwhile."""
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until:
+        if is_so():
+            return True
+        if _report(supervisor):
+            return False
+        time.sleep(LOOK_SECONDS)
     logs = settings.data_dir / "logs"
     raise PneumoScreenError(f"PneumoScreen did not start within {START_SECONDS:.0f} s. See {logs}.")
 
