@@ -11,7 +11,7 @@ from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, Multip
 from shared.errors import UploadRefused
 from shared.settings import MIB, Settings
 
-_READ_BYTES: Final = 64 * 1024
+READ_BYTES: Final = 64 * 1024
 # What the decoder may hold back: the rest of a read, and headers that have not ended. Real headers have a few hundred.
 _MOST_HELD_BYTES: Final = 256 * 1024
 _HELD_DASHES: Final = 2
@@ -117,7 +117,7 @@ def _read_stream(stream: IO[bytes], settings: Settings) -> Iterator[bytes | None
     boundary, Werkzeug 3.1.9 counts the line break before it to the file.
     """
     received, held = 0, b""
-    while data := stream.read(_READ_BYTES):
+    while data := stream.read(READ_BYTES):
         received += len(data)
         if received > settings.max_upload_bytes:
             raise _too_many_bytes(settings)
