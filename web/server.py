@@ -16,7 +16,7 @@ def when_ready(server: Any) -> None:
     A thread serves one client at a time, and gunicorn waits for ever: as many stalled clients as there are threads
     would stop the server. Accepted sockets inherit the option from the listening one (socket(7), SO_RCVTIMEO).
     """
-    # gunicorn 27 receives up to 1 MiB ahead and copies what is left of it at each read of 64 KiB: 2 ms a film of 225 KB.
+    # gunicorn 27 receives up to 1 MiB ahead and copies the rest at each read of 64 KiB: 2 ms a film of 225 KB.
     SocketUnreader.max_body_chunk = READ_BYTES
     seconds = load_settings().client_seconds
     limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1_000_000))
