@@ -1,0 +1,225 @@
+"""A client that keeps a server busy and costs little itself, because it shares the cores with the server.
+
+It runs in a process of its own over plain sockets that stay open, its bodies are built before the clock starts, and
+every answer is checked.
+"""
+
+import base64
+import json
+import math
+import multiprocessing
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+
+HOST = "127.0.0.1"
+TIMEOUT_SECONDS = 120.0
+POLL_SECONDS = 0.05
+"""Between two questions for a result that is not there yet: twenty a second cost a server next to nothing."""
+LABELS = ("NORMAL", "PNEUMONIA")
+BOUNDARY = "film-7c41d0a9f3"
+
+Film = tuple[str, bytes]
+Packed = tuple[bytes, dict[str, str]]
+"""A request's body and headers."""
+
+
+class Unanswered(Exception):
+    """Say which film got no label, and what came instead."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server says of one film."""
+
+    label: str
+    p_pneumonia: float
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """How a film is sent to a server and its answer is read. Its functions must be importable, as they are pickled."""
+
+    path: str
+    pack: Callable[[str, bytes], Packed]
+    read: Callable[[object], object]
+    """Takes the decoded JSON of a response and returns the mapping with `label` and `p_pneumonia`."""
+    result: str | None = None
+    """For a server that queues: the path of a result, with `{id}`. It answers 202 until the result is there."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What one run of the client measured."""
+
+    seconds: float
+    """From the first byte sent to the last answer read."""
+    latencies: tuple[float, ...]
+    """Seconds from sending a film to reading its answer, in the order of the films."""
+    answers: tuple[Answer, ...]
+    """In the order of the films."""
+    client_seconds: float
+    """Processor time that the client itself took meanwhile."""
+
+    @property
+    def rate(self) -> float:
+        """Return films a second."""
+        return len(self.answers) / self.seconds
+
+    def percentile(self, share: float) -> float:
+        """Return the latency in seconds that `share` (0 to 1) of the films stayed within (nearest rank)."""
+        ranked = sorted(self.latencies)
+        return ranked[max(0, math.ceil(share * len(ranked)) - 1)]
+
+
+def as_form(field: str, name: str, film: bytes) -> Packed:
+    """Pack a film as a browser's form does, multipart/form-data."""
+    head = (
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{field}"; filename="{name}"\r\n'
+        "Content-Type: image/jpeg\r\n\r\n"
+    )
+    body = head.encode() + film + f"\r\n--{BOUNDARY}--\r\n".encode()
+    return body, {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+
+
+def as_body(_: str, film: bytes) -> Packed:
+    """Pack a film as the body itself."""
+    return film, {"Content-Type": "image/jpeg"}
+
+
+def as_inference_request(_: str, film: bytes) -> Packed:
+    """Pack a film as a tensor of one base64 element, by the Open Inference Protocol (V2) in JSON."""
+    tensor = {
+        "name": "film",
+        "shape": [1, 1],
+        "datatype": "BYTES",
+        "parameters": {"content_type": "base64"},
+        "data": [base64.b64encode(film).decode()],
+    }
+    return json.dumps({"inputs": [tensor]}).encode(), {"Content-Type": "application/json"}
+
+
+def plain(said: object) -> object:
+    """Read an answer that is the mapping itself."""
+    return said
+
+
+def first_of_list(said: object) -> object:
+    """Read an answer that is a list of one mapping."""
+    return said[0] if isinstance(said, list) and len(said) == 1 else said
+
+
+def inference_response(said: object) -> object:
+    """Read an answer by the Open Inference Protocol (V2) with the outputs `label` and `p_pneumonia`."""
+    outputs = said.get("outputs") if isinstance(said, dict) else None
+    return {output["name"]: output["data"][0] for output in outputs} if outputs else said
+
+
+def saturate(port: int, exchange: Exchange, films: Sequence[Film], connections: int) -> Load:
+    """Send films to a server on this machine over so many connections at once, from a process of its own.
+
+    Raises Unanswered where a film gets anything but a label, and OSError where the server is not there.
+    """
+    if not films or connections < 1:
+        raise ValueError(f"Films and connections must be at least 1. Received: {len(films)} and {connections}.")
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+        return pool.submit(send, port, exchange, films, connections).result()
+
+
+def send(port: int, exchange: Exchange, films: Sequence[Film], connections: int) -> Load:
+    """Do what `saturate` does, in this process."""
+    run = _Run(port, exchange, films)
+    processor, started = time.process_time(), time.perf_counter()
+    run.across(min(connections, len(films)), run.submit)
+    if exchange.result is not None:
+        # One connection asks in the order of sending; it keeps up with any of the servers.
+        run.across(1, run.collect)
+    finished = time.perf_counter()
+    return Load(
+        seconds=finished - started,
+        latencies=tuple(done - begun for begun, done in zip(run.begun, run.done, strict=True)),
+        answers=tuple(answer for answer in run.answers if answer is not None),
+        client_seconds=time.process_time() - processor,
+    )
+
+
+class _Run:
+    """One pass over the films."""
+
+    def __init__(self, port: int, exchange: Exchange, films: Sequence[Film]) -> None:
+        self.port = port
+        self.exchange = exchange
+        self.names = [name for name, _ in films]
+        self.packed = [exchange.pack(name, film) for name, film in films]
+        self.begun = [0.0] * len(films)
+        self.done = [0.0] * len(films)
+        self.paths = [""] * len(films)
+        self.answers: list[Answer | None] = [None] * len(films)
+        self.failures: list[Exception] = []
+
+    def across(self, connections: int, work: Callable[[HTTPConnection, int], None]) -> None:
+        """Do `work` for every film over so many connections, each of which takes the next film when it is free."""
+        waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
+        for index in range(len(self.packed)):
+            waiting.put(index)
+        threads = [threading.Thread(target=self._drain, args=(waiting, work)) for _ in range(connections)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if self.failures:
+            raise self.failures[0]
+
+    def _drain(self, waiting: "queue.SimpleQueue[int]", work: Callable[[HTTPConnection, int], None]) -> None:
+        connection = HTTPConnection(HOST, self.port, timeout=TIMEOUT_SECONDS)
+        try:
+            while not self.failures:
+                work(connection, waiting.get_nowait())
+        except queue.Empty:
+            return
+        except (OSError, HTTPException, Unanswered) as failure:
+            self.failures.append(failure)
+        finally:
+            connection.close()
+
+    def submit(self, connection: HTTPConnection, index: int) -> None:
+        body, headers = self.packed[index]
+        self.begun[index] = time.perf_counter()
+        connection.request("POST", self.exchange.path, body, headers)
+        status, said = self._response(connection, index)
+        if self.exchange.result is None:
+            self._keep(index, status, said)
+        elif status == 202 and isinstance(said, dict) and "id" in said:
+            self.paths[index] = self.exchange.result.format(id=said["id"])
+        else:
+            raise Unanswered(f"{self.names[index]} was not queued. Received: {status} {said!r:.300}")
+
+    def collect(self, connection: HTTPConnection, index: int) -> None:
+        until = time.monotonic() + TIMEOUT_SECONDS
+        while time.monotonic() < until:
+            connection.request("GET", self.paths[index])
+            status, said = self._response(connection, index)
+            if status != 202:
+                return self._keep(index, status, said)
+            time.sleep(POLL_SECONDS)
+        raise Unanswered(f"{self.names[index]} had no result after {TIMEOUT_SECONDS:.0f} s.")
+
+    def _response(self, connection: HTTPConnection, index: int) -> tuple[int, object]:
+        response = connection.getresponse()
+        said = response.read()
+        try:
+            return response.status, json.loads(said)
+        except ValueError:
+            raise Unanswered(f"{self.names[index]} got no JSON. Received: {response.status} {said!r:.300}") from None
+
+    def _keep(self, index: int, status: int, said: object) -> None:
+        answer = self.exchange.read(said)
+        if status != 200 or not isinstance(answer, dict) or answer.get("label") not in LABELS:
+            raise Unanswered(f"{self.names[index]} got no label. Received: {status} {said!r:.300}")
+        self.done[index] = time.perf_counter()
+        self.answers[index] = Answer(answer["label"], float(answer["p_pneumonia"]))

@@ -1,0 +1,25 @@
+"""What the front end and the workers share: the Celery app and the films, both in one Redis."""
+
+import os
+
+from celery import Celery
+from redis import Redis
+
+SOCKET = os.environ["PEER_REDIS_SOCKET"]
+KEPT_SECONDS = 600
+TASK = "classify"
+
+app = Celery(
+    "peer",
+    broker=f"redis+socket://{SOCKET}",
+    backend=f"redis+socket://{SOCKET}",
+    include=["benchmarks.peers.celery_app.worker"],
+)
+app.conf.update(
+    result_expires=KEPT_SECONDS,
+    # A process of the pool has four seconds to start by default, and TensorFlow takes longer to load.
+    worker_proc_alive_timeout=120,
+    broker_connection_retry_on_startup=True,
+)
+# A message names its film, which lies beside the queue: messages should be small.
+films = Redis(unix_socket_path=SOCKET)

@@ -1,0 +1,26 @@
+"""The task; each process of the pool has its own network, loaded after the fork."""
+
+from celery import signals
+
+from benchmarks.peers.celery_app.broker import TASK, app, films
+
+
+class Loaded:
+    """The network of this process."""
+
+    network = None
+
+
+@signals.worker_process_init.connect
+def load(**_: object) -> None:
+    """Load the network where it is used: TensorFlow's threads do not survive a fork."""
+    from benchmarks.peers.network import Network  # noqa: PLC0415  # imports TensorFlow
+
+    Loaded.network = Network()
+    Loaded.network.warm_up()
+
+
+@app.task(name=TASK)
+def classify(film: str) -> dict[str, str | float]:
+    """Fetch a film, classify it alone and return the answer."""
+    return Loaded.network.classify_films([films.getdel(film)])[0]
