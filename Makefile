@@ -67,7 +67,7 @@ lock: .venv/bin/uv ## Write uv.lock anew after a change of pyproject.toml
 	$(UV) lock
 
 clean: ## Remove the environment and every cache; data folders stay
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv benchmarks/peers/.venv benchmarks/peers/mlserver/.venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 .venv/bin/uv:
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed and was not found. Set PYTHON=/path/to/python3."; exit 1; }
@@ -76,6 +76,11 @@ clean: ## Remove the environment and every cache; data folders stay
 
 .venv/.runtime: pyproject.toml uv.lock | .venv/bin/uv
 	$(SYNC)
+	@touch $@
+
+benchmarks/peers/.venv/.ready: benchmarks/peers/pyproject.toml benchmarks/peers/uv.lock | .venv/bin/uv
+	$(UV) sync --frozen --quiet --project benchmarks/peers
+	UV_PROJECT_ENVIRONMENT=mlserver/.venv $(UV) sync --frozen --quiet --project benchmarks/peers --no-default-groups --group mlserver
 	@touch $@
 
 .venv/.development: pyproject.toml uv.lock | .venv/bin/uv

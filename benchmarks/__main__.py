@@ -83,8 +83,11 @@ def read(out: Path) -> dict[str, Any]:
 
 
 def report(out: Path, console: Console) -> None:
-    """Print the films a second of everyone, then every target."""
+    """Print when each part was measured, the films a second of everyone, and every target."""
     results = read(out)
+    for part in results:
+        measured = json.loads((out / f"{part}.json").read_text())["measured"]
+        console.print(f"{part:8} " + ", ".join(f"{name} {value}" for name, value in measured.items()))
     if {"bulk", "floor"} <= set(results):
         console.print(_rates(results))
     table = Table(title=f"Targets, {floor.CORES} cores")

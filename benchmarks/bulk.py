@@ -1,7 +1,8 @@
 """Films a second, this system beside its peers, in one run, taken in turns.
 
-For this system the clock runs from the first byte uploaded to the last row written, as the rows say; for a peer from
-the first byte sent to the last answer. All read the same films over HTTP, hold the same network and have all cores.
+For this system the clock runs from the first byte uploaded until the job is seen to have finished, all rows committed;
+for a peer from the first byte sent to the last answer. All read the same films over HTTP, hold the same network and
+have all cores.
 """
 
 import io
@@ -58,11 +59,10 @@ def zipped(sent: Sequence[Film]) -> Form:
 
 
 def screen(stack: Stack, forms: Sequence[Form], count: int) -> float:
-    """Screen films as one job; return films a second from the first byte sent to the last row written."""
-    started = time.time()
-    address = stack.send(forms)
-    stack.wait(address)
-    return count / (stack.last_row(address) - started)
+    """Screen films as one job; return films a second from the first byte sent until it is seen to have finished."""
+    started = time.perf_counter()
+    stack.wait(stack.send(forms))
+    return count / (time.perf_counter() - started)
 
 
 def measure_ours(turn: int, ours: Rates) -> None:
@@ -76,16 +76,16 @@ def measure_ours(turn: int, ours: Rates) -> None:
         ours.note(ZIPPED, screen(stack, [zipped(sent)], len(sent)))
 
 
-def measure_peer(peer: peer_servers.Peer, found: Rates, likely: dict[str, float]) -> None:
+def measure_peer(peer: peer_servers.Peer, found: Rates) -> None:
     """Start a peer, warm it up and saturate it with every set, or with as many films as it does in PEER_SECONDS."""
     with peer_servers.running(peer) as server:
         server.screen(peer_servers.read(films.small(peer_servers.WARM_UP_FILMS)))
         for kind, choose in SETS.items():
             paths = choose()
-            count = min(len(paths), max(FEWEST, int(PEER_SECONDS * likely.get(kind, 0))))
+            trial = server.screen(peer_servers.read(paths[:FEWEST]))
+            count = min(len(paths), max(FEWEST, int(PEER_SECONDS * trial.rate)))
             run = server.screen(peer_servers.read(paths[:: len(paths) // count][:count]))
             found.note(kind, run.rate)
-            likely[kind] = run.rate
         alone: load.Load = server.screen(peer_servers.read(films.originals(30)), connections=1)
         found.alone_ms.append(1000 * alone.percentile(0.5))
 
@@ -94,13 +94,12 @@ def measure(rounds: int, names: Sequence[str] | None = None) -> dict[str, Rates]
     """Measure all in turns, ours first, and return them by name; a peer that does not start has the reason with it."""
     peers = [peer for peer in peer_servers.PEERS if names is None or peer.name in names]
     ours, others = Rates(OURS), {peer.name: Rates(peer.title) for peer in peers}
-    likely: dict[str, dict[str, float]] = {peer.name: {} for peer in peers}
     for turn in range(rounds):
         measure_ours(turn, ours)
         for peer in peers:
             if others[peer.name].trouble is None:
                 try:
-                    measure_peer(peer, others[peer.name], likely[peer.name])
-                except peer_servers.PeerFailed as failure:
+                    measure_peer(peer, others[peer.name])
+                except (peer_servers.PeerFailed, load.Unanswered, OSError) as failure:
                     others[peer.name].trouble = str(failure)
     return {OURS: ours, **others}

@@ -1,4 +1,4 @@
-"""Memory over an hour of load: a bulk job every ten seconds, and what each process holds.
+"""Memory over an hour of work: a bulk job every ten seconds, and what each process holds.
 
 `python -m benchmarks.endurance [--minutes 60]`. Every job's films are new, a tenth of them at original size. Resident
 memory is read every ten seconds; what a process holds in the last tenth of the time is set beside the second tenth.
@@ -11,9 +11,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
+
+import psutil
 
 from benchmarks import films
 from benchmarks.stack import Stack, fresh, make_forms, running
@@ -51,11 +55,14 @@ class Endured:
 
 
 def measure(minutes: float = MINUTES) -> Endured:
-    """Keep a stack busy for so long and read what it holds."""
+    """Give a stack a job every JOB_SECONDS for so long and read what it holds."""
     found, stopped = Endured(minutes), threading.Event()
-    with tempfile.TemporaryDirectory(prefix="pneumoscreen-bench-") as name, running(Path(name)) as stack:
-        reader = threading.Thread(target=_read, args=(stack, found, stopped))
-        reader.start()
+    with (
+        tempfile.TemporaryDirectory(prefix="pneumoscreen-bench-") as name,
+        running(Path(name)) as stack,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        reader = pool.submit(_read, stack, found, stopped)
         try:
             until, salt = time.monotonic() + 60 * minutes, 0
             while time.monotonic() < until:
@@ -66,7 +73,7 @@ def measure(minutes: float = MINUTES) -> Endured:
                 time.sleep(max(0.0, began + JOB_SECONDS - time.monotonic()))
         finally:
             stopped.set()
-            reader.join()
+        reader.result()
     return found
 
 
@@ -74,8 +81,16 @@ def _read(stack: Stack, found: Endured, stopped: threading.Event) -> None:
     while not stopped.wait(READ_SECONDS):
         for part, processes in stack.programs().items():
             if part in PARTS:
-                largest = max(process.memory_info().rss for process in processes)
-                found.resident_mb.setdefault(part, []).append(largest / 1e6)
+                found.resident_mb.setdefault(part, []).append(_largest(processes) / 1e6)
+
+
+def _largest(processes: Sequence[psutil.Process]) -> int:
+    """Return the most bytes that one of the processes holds; one that has just ended holds none."""
+    held = [0]
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            held.append(process.memory_info().rss)
+    return max(held)
 
 
 def show(found: Endured, parts: Sequence[str] = PARTS) -> None:

@@ -2,10 +2,10 @@
 
     python -m benchmarks.million [--films 1000000] [--cores 1 2 4] [--out var/bench]
 
-Simulated is a day of a group of hospitals: nine films in ten come one by one over the day, most in the forenoon; one in
-ten comes in bulk, in jobs of 5,000. A worker core takes a quarter of a second of work at a time, single films first, as
-`worker.pace` and the claim have it. How fast a core screens, what the queue carries and how long a film takes on an idle
-stack are read from OUT, where `make bench` wrote them. Prices are assumptions, to be replaced by one's own.
+Simulated is a day of a group of hospitals: nine films in ten come one by one over the day, most in the forenoon; one
+in ten comes in bulk, in jobs of 5,000. A worker core takes a quarter of a second of work at a time, single films first,
+as `worker.pace` and the claim have it. How fast a core screens, what the queue carries and how long a film takes on an
+idle stack are read from OUT, where `make bench` wrote them. Prices are assumptions, to be replaced by one's own.
 """
 
 import argparse
@@ -64,12 +64,14 @@ def simulate(films: int, cores: int, rate: float, overhead: float, seed: int = 1
     waiting: tuple[deque[tuple[float, int]], deque[tuple[float, int]]] = (deque(), deque())
     free = [0.0] * cores
     worked, most, singles, ended = 0.0, 0, list[float](), dict[int, tuple[float, float]]()
-    coming = enumerate(arrivals(films, random.Random(seed)))
-    upcoming = next(coming, None)
+    coming = enumerate(arrivals(films, random.Random(seed)))  # noqa: S311  # seeded, to be repeated
+    upcoming, clock = next(coming, None), 0.0
     while upcoming or any(waiting):
-        at = heapq.heappop(free)
+        # A core that was free for long cannot have begun before what it takes came.
+        at = max(heapq.heappop(free), clock)
         if not any(waiting) and upcoming:
             at = max(at, upcoming[1][0])
+        clock = at
         while upcoming and upcoming[1][0] <= at:
             number, (when, count) = upcoming
             waiting[count > 1].extend((when, number) for _ in range(count))
@@ -90,7 +92,7 @@ def simulate(films: int, cores: int, rate: float, overhead: float, seed: int = 1
 def _take(
     waiting: tuple["deque[tuple[float, int]]", "deque[tuple[float, int]]"], limit: int
 ) -> list[tuple[int, float, int]]:
-    taken = []
+    taken: list[tuple[int, float, int]] = []
     for kind, queue in enumerate(waiting):
         while queue and len(taken) < limit:
             taken.append((kind, *queue.popleft()))

@@ -13,7 +13,7 @@ from benchmarks.floor import Floor
 from benchmarks.targets import ours_and_peers
 
 _INK, _OURS, _PEERS = "#24292f", "#0f766e", "#94a3b8"
-_STYLE: Final = {
+_STYLE: Final[dict[Any, Any]] = {
     "svg.hashsalt": "pneumoscreen",  # the same figures give the same file
     "svg.fonttype": "none",
     "font.size": 10,
@@ -40,11 +40,12 @@ def _draw_bulk(results: Mapping[str, Any], path: Path) -> Path:
     """Draw films a second, this system beside its peers, and the floor as a line."""
     ours, peers = ours_and_peers(results)
     floor = Floor(**results["floor"])
-    everyone = [ours, *sorted(peers.values(), key=lambda peer: -(peer.median(SMALL) or 0))]
+    measured = [peer for peer in peers.values() if peer.rates]
+    everyone = [ours, *sorted(measured, key=lambda peer: -(peer.median(SMALL) or 0))]
     figure, axes = plt.subplots(1, 2, figsize=(10, 3.4), sharey=True, layout="constrained")
     for axis, name in zip(axes, (SMALL, LARGE), strict=True):
         rates = [one.median(name) or 0.0 for one in everyone]
-        bars = axis.barh([one.title for one in everyone], rates, color=[_OURS, *[_PEERS] * len(peers)])
+        bars = axis.barh([one.title for one in everyone], rates, color=[_OURS, *[_PEERS] * len(measured)])
         axis.bar_label(bars, [f"{rate:,.0f}" for rate in rates], padding=3)
         axis.axvline(floor.together[name], color=_INK, linestyle=":", linewidth=1)
         axis.set_title(f"{name}: films a second (dotted: decoding and network alone)", fontsize=10, loc="left")

@@ -36,7 +36,7 @@ def measure(rounds: int = ROUNDS) -> dict[int, list[float]]:
     for turn in range(rounds):
         for cores in _powers(len(os.sched_getaffinity(0))):
             with held_to(cores):
-                found.setdefault(cores, []).append(_rate(cores, 1000 * turn + cores))
+                found.setdefault(cores, []).append(_rate(cores, 1000 * (turn + 1) + cores))
     return found
 
 

@@ -7,9 +7,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +20,7 @@ from cli.films import BATCH_BYTES, BATCH_FILES, FIRST_FILES
 
 START_SECONDS: Final = 120.0
 JOB_SECONDS: Final = 1200.0
-LOOK_SECONDS: Final = 0.05
+LOOK_SECONDS: Final = 0.02
 
 Film = tuple[str, bytes]
 """A file name and what the file holds."""
@@ -78,21 +77,17 @@ class Stack:
         found: dict[str, Any] = job
         return found
 
-    def last_row(self, address: str) -> float:
-        """Return when the last row of a job was written, as a Unix time."""
-        latest, page = 0.0, f"{address}/screenings?limit=500"
-        while page:
-            answer = self.ask("GET", page)
-            latest = max(latest, *(datetime.fromisoformat(r["finished_at"]).timestamp() for r in answer["screenings"]))
-            page = answer["next"]
-        return latest
+    def close(self) -> None:
+        """Close the connection; the stack goes on."""
+        self.connection.close()
 
     def programs(self) -> dict[str, list[psutil.Process]]:
         """Return its processes by what they are: web, worker, sweep, redis, serve."""
         root = psutil.Process(self.process.pid)
         found: dict[str, list[psutil.Process]] = {"serve": [root]}
         for process in root.children(recursive=True):
-            found.setdefault(_part_of(process.cmdline()), []).append(process)
+            with suppress(psutil.NoSuchProcess):
+                found.setdefault(_part_of(process.cmdline()), []).append(process)
         return found
 
 
@@ -175,6 +170,8 @@ def _wait_until_ready(process: "subprocess.Popen[bytes]") -> None:
     for line in process.stdout:
         if b"is ready at" in line:
             return
+        if b"shows its pages" in line:
+            raise RuntimeError("PneumoScreen started without a worker; its log says why.")
     raise RuntimeError(f"PneumoScreen ended with status {process.wait()} before it was ready.")
 
 

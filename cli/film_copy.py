@@ -69,6 +69,7 @@ def _copy_film(key: str, source: FilmStore, target: FilmStore, copied: FilmCopy)
         return False
     with target.receive() as incoming:
         incoming.write(data)
+        incoming.force()  # the next run trusts a name that it finds
         target.keep(incoming)
     return True
 

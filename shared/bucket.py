@@ -83,7 +83,7 @@ class BucketFiles:
         with room(), opened as file:
             yield file
 
-    def keep(self, file: BinaryIO, path: str) -> None:
+    def keep(self, file: BinaryIO, path: str, others: Sequence[str] = ()) -> None:  # noqa: ARG002  # see `force`
         """Put a received file as one object; a reader sees the old one or the whole new one."""
         file.flush()
         with reopen(file) as body, self._answers():

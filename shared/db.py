@@ -125,6 +125,8 @@ def _begin_sqlite(connection: Any) -> None:
 
 def insert_new(session: Session, table: type[Base], rows: list[dict[str, Any]]) -> int:
     """Insert rows, pass over those whose unique key is there already, and return how many were new."""
+    if not rows:
+        return 0
     dialect = session.get_bind().dialect.name
     make = postgresql.insert if dialect == "postgresql" else sqlite.insert
     # The rows apart from the statement: inside it they would have it compiled anew each time, which took 0.9 ms a row.

@@ -21,7 +21,6 @@ log = logging.getLogger(__name__)
 INCOMING: Final = "incoming"
 
 _NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NO_LINKS: Final = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,11 @@ class Files(Protocol):
     def receive(self) -> AbstractContextManager[BinaryIO]:
         """Open a temporary file on this machine, to write and to read; it is gone when the context ends."""
 
-    def keep(self, file: BinaryIO, path: str) -> None:
-        """Put a received file in its place, whole; one that is there is replaced. `force` makes it last."""
+    def keep(self, file: BinaryIO, path: str, others: Sequence[str] = ()) -> None:
+        """Put a received file in its place, whole; one that is there is replaced. `force` makes it last.
+
+        `others` are places where the same may be already: it is never hidden by a file that a loss of power empties.
+        """
 
     def force(self, paths: Sequence[str]) -> None:
         """Return once kept files outlast a loss of power: one call for many costs far less than one for each."""
@@ -138,11 +140,13 @@ class FolderFiles:
             with suppress(FileNotFoundError):  # it was given its place
                 os.unlink(name)  # noqa: PTH108  # see the class
 
-    def keep(self, file: BinaryIO, path: str) -> None:
+    def keep(self, file: BinaryIO, path: str, others: Sequence[str] = ()) -> None:
         """Give a received file its place: a new name where there is none, else in exchange for what is there."""
         place = f"{self.root}/{path}"
         with reached(self):
             file.flush()
+            if any((self.root / other).exists() for other in others):
+                os.fsync(file.fileno())
             self._in_folder(place, lambda: _put(file, place))
 
     def force(self, paths: Sequence[str]) -> None:
@@ -275,17 +279,17 @@ def _name_anew(file: BinaryIO, place: str) -> bool:
         os.link(file.name, place)
     except FileExistsError:
         return False
-    except OSError as error:
-        if error.errno in _NO_LINKS:
-            return False
+    except FileNotFoundError:
         raise
+    except OSError:  # not here, it seems; where the disk has another fault, the exchange will say so
+        return False
     return True
 
 
 def _exchange(file: BinaryIO, place: str) -> None:
     """Put a file in another's place, on disk before: after a loss of power the old one is there, or the whole new one.
 
-    A name is given anew without that, because until it is forced no row leads to it.
+    A new name is given without that: nothing is lost with it, and no row leads to it until it is forced.
     """
     os.fsync(file.fileno())
     with _held(Path(place), fcntl.LOCK_SH):

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from shared.files import reached, reopen
@@ -37,6 +38,12 @@ class Incoming:
         self._is_finished = True
         with reached("The image store"):
             self.file.flush()
+
+    def force(self) -> None:
+        """Force what was written to disk before it gets its place: then a name that is there is a whole film."""
+        self.finish()
+        with reached("The image store"):
+            os.fsync(self.file.fileno())
 
     def open(self) -> BinaryIO:
         """Open what was written, as it came in; `finish` goes before."""

@@ -2,16 +2,16 @@
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, Protocol
-
-from celery import Celery
-from kombu.exceptions import OperationalError
-from redis.exceptions import RedisError
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from shared.errors import BrokerAway
 from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from celery import Celery
 
 log = logging.getLogger(__name__)
 
@@ -19,8 +19,8 @@ SCREEN_BATCH: Final = "pneumoscreen.screen_batch"
 
 SCREENING_QUEUE: Final = "screening"
 
-FILMS_A_TICKET: Final = 64
-"""Every ticket drains the queue for a while before it ends; a few are enough to wake all workers."""
+FILMS_A_TICKET: Final = 8
+"""Fewer films than this wake one worker. Every ticket drains the queue for a while before it ends."""
 MOST_TICKETS: Final = 64
 
 # A ticket works for a few seconds; one that is not acknowledged after ten minutes has lost its worker. Redelivery does
@@ -34,8 +34,10 @@ def broker_url(redis_url: str) -> str:
     return redis_url.replace("unix://", "redis+socket://", 1)
 
 
-def make_celery(settings: Settings) -> Celery:
+def make_celery(settings: Settings) -> "Celery":
     """Make the Celery application that web rings with and workers listen with."""
+    from celery import Celery  # noqa: PLC0415  # takes a sixth of the web's start, which no page needs
+
     app = Celery("pneumoscreen", broker=broker_url(settings.redis_url.get_secret_value()))
     app.conf.update(_configuration())
     return app
@@ -74,10 +76,18 @@ class Doorbell(Protocol):
 
 
 class CeleryDoorbell:
-    """Ring through Celery."""
+    """Ring through Celery, which is loaded with the first use."""
 
-    def __init__(self, app: Celery) -> None:
-        self._app = app
+    def __init__(self, make_app: "Callable[[], Celery]") -> None:
+        self._make_app = make_app
+
+    @cached_property
+    def _app(self) -> "Celery":
+        return self._make_app()
+
+    def prepare(self) -> None:
+        """Load Celery now, so that the first film need not wait for it."""
+        self._app.amqp  # noqa: B018  # a property that makes what sends
 
     def ring(self, films: int) -> None:
         """Send one ticket for every FILMS_A_TICKET, up to MOST_TICKETS."""
@@ -94,6 +104,9 @@ class CeleryDoorbell:
 
 @contextmanager
 def _broker_errors() -> Iterator[None]:
+    from kombu.exceptions import OperationalError  # noqa: PLC0415  # see make_celery
+    from redis.exceptions import RedisError  # noqa: PLC0415
+
     try:
         yield
     except (OperationalError, RedisError, OSError) as error:
@@ -105,9 +118,13 @@ def make_doorbell(settings: Settings) -> CeleryDoorbell:
 
     By default kombu goes on trying for six seconds.
     """
-    app = make_celery(settings)
-    app.conf.broker_transport_options = {**app.conf.broker_transport_options, "max_retries": 0}
-    return CeleryDoorbell(app)
+
+    def make_app() -> "Celery":
+        app = make_celery(settings)
+        app.conf.broker_transport_options = {**app.conf.broker_transport_options, "max_retries": 0}
+        return app
+
+    return CeleryDoorbell(make_app)
 
 
 def ring_or_wait(doorbell: Doorbell, films: int) -> bool:

@@ -54,7 +54,7 @@ def _renew(store: FilmStore, kind: str, found: Found) -> Seal:
         return Seal.CURRENT  # it was removed since it was listed
     with store.files.receive() as file:
         file.write(store.seal(data, kind, key))
-        store.files.keep(file, target)
+        store.files.keep(file, target, [found.path])
     store.files.force([target])
     store.files.remove(found.path)
     return Seal.RENEWED

@@ -105,7 +105,8 @@ class FilmStore:
         """Put a received film into place, also over itself: that mends a damaged file and shows that it is in use."""
         key = incoming.sha256
         incoming.finish()
-        self.files.keep(incoming.file, self.place_of(FILMS, key))
+        place, *others = self.places_of(FILMS, key)
+        self.files.keep(incoming.file, place, others)
         return key
 
     def force(self, keys: Sequence[str]) -> None:

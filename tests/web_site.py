@@ -55,7 +55,7 @@ class Site:
         self.bell = Bell()
         self.app = create_app(self.settings, database=database, store=self.store, doorbell=self.bell)
         watch = self.app.extensions["pneumoscreen_watch"]
-        for measured in (watch.backlog, watch.free_bytes, watch.status):
+        for measured in (watch.backlog, watch.free_bytes, watch.workers, watch.status):
             measured.seconds = 0.0  # tests change things and look at once
 
     def add_user(self, name: str, role: Role = Role.TECHNICIAN, password: str | None = None) -> User:

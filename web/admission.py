@@ -14,6 +14,7 @@ from web.status import Watch
 
 DISK_SECONDS: Final = 5
 """A refusal before the body costs little, and senders go on soon after somebody made room."""
+_ROOM_FILMS: Final = 32
 _UNKNOWN_SECONDS: Final = 30
 _LONGEST_SECONDS: Final = 300
 # A request that was let in is not broken off for what others send, because its sender would have to begin anew; only
@@ -71,8 +72,8 @@ class Admission:
         )
 
     def _seconds_until_room(self, waiting: Backlog, speed: float) -> int:
-        """Return in how many seconds a micro-batch has room, as fast as films go now."""
+        """Return in how many seconds some films have room, as fast as films go now."""
         if not speed:
             return _UNKNOWN_SECONDS
-        excess = waiting.films - self._settings.max_backlog + self._settings.batch_size
+        excess = waiting.films - self._settings.max_backlog + _ROOM_FILMS
         return min(max(1, math.ceil(excess / speed)), _LONGEST_SECONDS)

@@ -2,12 +2,14 @@
 
 import socket
 import struct
+import threading
 from typing import Any
 
 from gunicorn.http.unreader import SocketUnreader
 
 from shared.settings import load_settings
 from web.multipart import READ_BYTES
+from web.parts import EXTENSION
 
 
 def when_ready(server: Any) -> None:
@@ -23,3 +25,9 @@ def when_ready(server: Any) -> None:
     for listener in server.LISTENERS:
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             listener.sock.setsockopt(socket.SOL_SOCKET, option, limit)
+
+
+def post_worker_init(worker: Any) -> None:
+    """Load what rings while the first pages are shown already."""
+    doorbell = worker.wsgi.extensions[EXTENSION].doorbell
+    threading.Thread(target=doorbell.prepare, daemon=True).start()

@@ -89,6 +89,7 @@ class Watch:
         self._folders = _watched_folders(parts.settings)
         self.backlog = Recent(self._count_backlog)
         self.free_bytes = Recent(self._measure_disk)
+        self.workers = Recent(self._hear_workers)
         self.status = Recent(self._measure)
 
     def speed(self) -> float:

@@ -16,7 +16,7 @@ from shared.audit import Action, record
 from shared.errors import JobClosed
 from shared.intake import Received, read_chunks
 from shared.pseudonyms import conceal
-from shared.queue import ring_or_wait
+from shared.queue import FILMS_A_TICKET, ring_or_wait
 from shared.tables import Job, Priority, Source, Upload
 from web.admission import Admission
 from web.form import FILES_PART, hear_out, receive_form
@@ -183,7 +183,9 @@ def _make_last(received: Sequence[Received]) -> None:
 def _announce(receipt: Receipt) -> Receipt:
     """Ring for what a request brought, and count it as waiting before the next count is due."""
     watch().backlog.amend(lambda known: known.plus(Priority(receipt.job.priority), receipt.queued))
-    ring_or_wait(parts().doorbell, receipt.queued)
+    # More tickets than workers ring for nothing, and cost more than all else that a request does.
+    workers = watch().workers() if receipt.queued > FILMS_A_TICKET else None
+    ring_or_wait(parts().doorbell, min(receipt.queued, FILMS_A_TICKET * max(1, len(workers or ()))))
     return receipt
 
 

@@ -37,6 +37,8 @@ def sink_transposes(model: openvino.Model) -> None:
 def _read_transpose(node: openvino.Node) -> Turned | None:
     if node.get_type_name() != "Transpose" or (order := _constant(node.input_value(1))) is None:
         return None
+    if not order.size:  # it means the other way round, whatever the number of axes
+        return None
     return Turned(node.input_value(0), tuple(int(axis) for axis in order))
 
 
@@ -113,5 +115,7 @@ def _turn_back(source: openvino.Output, order: tuple[int, ...]) -> openvino.Outp
     value = _constant(source)
     if value is None or value.ndim > len(order):
         return None
+    if value.ndim == 0:
+        return source
     filled = value.reshape((1,) * (len(order) - value.ndim) + value.shape)
     return operations.constant(filled.transpose(np.argsort(order))).output(0)

@@ -36,10 +36,15 @@ def export_graph(spec: ModelSpec, weights: Path, graph: Path) -> None:
         model.export(str(exported), format="openvino", verbose=False, input_signature=[films])
         core = openvino.Core()
         as_exported, made = core.read_model(exported), core.read_model(exported)
-        sink_transposes(made)
-        if not _agree(core, as_exported, made):
-            log.warning("The faster graph of '%s' answers differently and is not used.", spec.name)
-            made = as_exported
+        try:
+            sink_transposes(made)
+            is_good = _agree(core, as_exported, made)
+        except RuntimeError:
+            log.warning("The graph of '%s' could not be made faster.", spec.name, exc_info=True)
+            is_good = False
+        if not is_good:
+            log.warning("The graph of '%s' is used as Keras exported it.", spec.name)
+            made = core.read_model(exported)
         openvino.save_model(made, graph, compress_to_fp16=False)
 
 

@@ -22,6 +22,8 @@ class Pace:
         return max(1, min(self._most, int(BATCH_SECONDS * self._films / max(self._seconds, 1e-9))))
 
     def note(self, films: int, seconds: float) -> None:
-        """Count a micro-batch; what was before counts half as much each time."""
+        """Count the films that a micro-batch predicted; what was before counts half as much each time."""
+        if not films:
+            return
         self._films = self._films / 2 + films
         self._seconds = self._seconds / 2 + seconds

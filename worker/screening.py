@@ -72,7 +72,9 @@ class Screener:
                 leases.give_back(session, lease, self._settings.max_attempts)
             return len(lease.films)
         self._finish(lease, outcomes)
-        self._pace.note(len(lease.films), time.monotonic() - started)
+        # Films that were answered before, or refused, say nothing of the next.
+        predicted = {outcome.film.image_id for outcome in outcomes if outcome.verdict is not None}
+        self._pace.note(len(predicted), time.monotonic() - started)
         return len(lease.films)
 
     def _claim(self) -> Claim | None:

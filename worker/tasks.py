@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 TICKET_WORK_SECONDS: Final = 5.0
 """How long one ticket works before it makes room for others: short, so that a stop does not wait long."""
 
-_doorbell = CeleryDoorbell(app)
+_doorbell = CeleryDoorbell(lambda: app)
 
 
 @app.task(name=SCREEN_BATCH)

@@ -6,14 +6,15 @@ import logging
 import os
 import zipfile
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import event
+from sqlalchemy import event, select
 
 from shared.db import Database
-from shared.errors import Rejection
+from shared.errors import Rejection, StoreAway
 from shared.incoming import Incoming
 from shared.modelspec import ModelSpec
 from shared.settings import MIB, Settings
@@ -493,3 +494,36 @@ def test_samples_are_submitted_with_one_press(settings: Settings, sqlite_databas
 def test_without_samples_there_is_nothing_to_press(site: Site) -> None:
     browser = site.browser(site.add_user("tom"))
     assert press(browser, "/samples", page="/").status_code == 404
+
+
+# ---------------------------------------------------------------- a loss of power
+
+
+@pytest.mark.parametrize("door", ["a job at once", "an open job"])
+def test_films_are_forced_to_disk_before_a_row_names_them(
+    site: Site, client: FlaskClient, monkeypatch: pytest.MonkeyPatch, door: str
+) -> None:
+    address = open_job(client)["films_url"] if door == "an open job" else "/api/v1/jobs"
+    forced: list[str] = []
+
+    def force(keys: Sequence[str]) -> None:
+        assert site.screenings() == []
+        forced.extend(keys)
+
+    monkeypatch.setattr(site.store, "force", force)
+    data = {"files": [(io.BytesIO(content), name) for name, content in FILMS[:3]]}
+    assert client.post(address, data=data, content_type="multipart/form-data").status_code == 202
+    with site.database.read() as session:
+        assert sorted(forced) == sorted(session.scalars(select(Image.sha256)))
+
+
+def test_films_that_cannot_be_forced_are_not_accepted(
+    site: Site, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Sequence[str]) -> None:
+        raise StoreAway("The image store cannot be used: Input/output error.")
+
+    monkeypatch.setattr(site.store, "force", fail)
+    assert post_films(client, FILMS[0]).status_code == 503
+    assert site.screenings() == []
+    assert site.bell.rung == []

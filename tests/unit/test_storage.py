@@ -1,5 +1,6 @@
 """The image store: complete or absent, never half; by content, never by a user's name; in a folder and in a bucket."""
 
+import errno
 import hashlib
 import os
 import subprocess
@@ -14,11 +15,12 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
-from shared import bucket
+from shared import bucket, durability
 from shared.db import now
 from shared.durability import MANY_FILES
 from shared.encryption import CHUNK, new_key
 from shared.errors import StoreAway, StoreFull, StoreMisconfigured
+from shared.incoming import FILMS
 from shared.settings import Settings
 from shared.storage import PREVIEW, THUMBNAIL, FilmStore, FolderStore, open_store
 from tests.object_store import bucket_settings, failing_s3, running_s3
@@ -199,11 +201,67 @@ def test_a_film_where_earlier_versions_put_it_is_found_and_removed(store: FilmSt
     assert files(store) == []
 
 
-@pytest.mark.parametrize("count", [1, MANY_FILES + 1])
-def test_what_was_kept_is_forced_to_disk(store: FilmStore, count: int) -> None:
-    keys = [keep(store, str(number).encode()) for number in range(count)]
-    store.force(keys)
-    assert [store.get(key) for key in keys] == [str(number).encode() for number in range(count)]
+class Forced:
+    """Watches what is forced to disk, one by one or a whole disk at a time; it is forced all the same."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.places: set[int] = set()
+        self.disks = 0
+        fsync, force_disk = os.fsync, durability._force_disk
+        monkeypatch.setattr(os, "fsync", lambda handle: (self.places.add(os.fstat(handle).st_ino), fsync(handle))[1])
+        monkeypatch.setattr(durability, "_force_disk", lambda folder: self._count(force_disk(folder)))
+
+    def _count(self, forced: bool) -> bool:
+        self.disks += forced
+        return forced
+
+
+@pytest.mark.parametrize("is_local", [True, False], ids=["local disk", "network share"])
+@pytest.mark.parametrize("count", [1, MANY_FILES, MANY_FILES + 1])
+def test_what_was_kept_is_forced_to_disk_with_its_names(
+    folder_store: FolderStore, monkeypatch: pytest.MonkeyPatch, count: int, is_local: bool
+) -> None:
+    monkeypatch.setattr(durability, "_is_local", lambda _: is_local)
+    keys = [keep(folder_store, str(number).encode()) for number in range(count)]
+    forced = Forced(monkeypatch)
+    folder_store.force(keys)
+    if forced.disks:
+        assert (count, is_local) == (MANY_FILES + 1, True)
+        return
+    places = [folder_store.root / folder_store.place_of(FILMS, key) for key in keys]
+    assert {path.stat().st_ino for path in [*places, *(path.parent for path in places)]} <= forced.places
+
+
+def test_a_disk_is_known_by_its_mount() -> None:
+    assert not durability._is_local(Path("/proc").stat().st_dev)
+
+
+@pytest.mark.parametrize("where", ["in its place", "where earlier versions put it"])
+def test_a_film_that_is_there_is_hidden_by_nothing_that_a_loss_of_power_empties(
+    folder_store: FolderStore, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    key = keep(folder_store, b"film")
+    place = folder_store.root / folder_store.place_of(FILMS, key)
+    if where != "in its place":
+        former = place.parent / key[2:4] / key
+        former.parent.mkdir()
+        place.rename(former)
+    forced = Forced(monkeypatch)
+    keep(folder_store, b"film")
+    assert place.stat().st_ino in forced.places
+
+
+def test_a_disk_without_second_names_takes_films_too(
+    folder_store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+    forced = Forced(monkeypatch)
+    key = keep(folder_store, b"film")
+    assert folder_store.get(key) == b"film"
+    assert (folder_store.root / folder_store.place_of(FILMS, key)).stat().st_ino in forced.places
 
 
 def test_what_vanished_before_it_was_forced_is_the_stores_fault(folder_store: FolderStore) -> None:
