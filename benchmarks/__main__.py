@@ -51,7 +51,7 @@ PARTS: Final[dict[str, Callable[[bool], Any]]] = {
     "scaling": lambda quick: scaling.measure(1 if quick else ROUNDS),
     "queue": _queue,
     "start": lambda _quick: [asdict(start) for start in startup.measure()],
-    "growth": lambda _quick: growth.measure_all(GROWTH_ROWS),
+    "growth": lambda _quick: growth.measure_all(growth.Asked(GROWTH_ROWS)),
     "memory": lambda _quick: asdict(endurance.measure()),
 }
 LONG: Final = ("growth", "memory")

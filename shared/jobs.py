@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
@@ -22,9 +22,12 @@ from shared.tables import (
     Source,
     Upload,
     in_states,
+    prediction_copies,
 )
 
 T = TypeVar("T")
+
+_NO_ANSWER: Final[dict[str, Any]] = dict.fromkeys(prediction_copies())
 
 # SQLite takes 32,766 bound values a statement and PostgreSQL 65,535; an image row has seven.
 ROWS_A_STATEMENT = 1000
@@ -111,17 +114,18 @@ def _screening_row(
     start_turn: int,
     item: Received,
     images: dict[str, uuid.UUID],
-    answers: dict[uuid.UUID, uuid.UUID],
+    answers: dict[uuid.UUID, dict[str, Any]],
 ) -> dict[str, Any]:
     at = now()
     image_id = images[item.film.sha256] if item.film else None
-    prediction_id = answers.get(image_id) if image_id else None
-    state = State.REJECTED if item.rejection else State.DONE if prediction_id else State.QUEUED
+    answer = answers.get(image_id) if image_id else None
+    state = State.REJECTED if item.rejection else State.DONE if answer else State.QUEUED
     return {
         "id": new_id(),
         "job_id": job.id,
+        "created_by_id": job.created_by_id,
         "image_id": image_id,
-        "prediction_id": prediction_id,
+        **(answer or _NO_ANSWER),
         "position": job.next_position + index,
         "file_name": item.file_name,
         "state": state,
@@ -166,15 +170,18 @@ def _hold_images(session: Session, keys: list[str]) -> dict[str, uuid.UUID]:
 
 def _known_predictions(
     session: Session, image_ids: Iterable[uuid.UUID], model: ModelSpec
-) -> dict[uuid.UUID, uuid.UUID]:
-    known: dict[uuid.UUID, uuid.UUID] = {}
+) -> dict[uuid.UUID, dict[str, Any]]:
+    """Return what a screening keeps of the predictions that there are, by film."""
+    known: dict[uuid.UUID, dict[str, Any]] = {}
     for some in _in_parts(list(image_ids)):
         found = session.execute(
-            select(Prediction.image_id, Prediction.id)
+            select(Prediction.image_id, *[column.label(name) for name, column in prediction_copies().items()])
             .join(Model)
             .where(Model.name == model.name, Model.sha256 == model.identity, Prediction.image_id.in_(some))
         )
-        known |= {row.image_id: row.id for row in found}
+        for row in found.mappings():
+            values = dict(row)
+            known[values.pop("image_id")] = values
     return known
 
 

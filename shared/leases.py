@@ -13,7 +13,7 @@ from shared.db import insert_new, new_id, now, row_count
 from shared.errors import FilmRejected
 from shared.modelspec import ModelSpec, Verdict
 from shared.states import Event, State, sources, target
-from shared.tables import Image, Job, Model, Prediction, Screening, in_states
+from shared.tables import Image, Job, Model, Prediction, Screening, in_states, prediction_copies
 
 LOST_CODE = "worker_lost"
 LOST_MESSAGE = (
@@ -205,7 +205,7 @@ def _settle(session: Session, lease: Claim, event: Event, rows: list[dict[str, A
     (source,) = sources(event)
     values: dict[str, Any] = {"state": target(event), "finished_at": now(), "lease_token": None, "lease_until": None}
     if event is Event.FINISH:
-        values |= {"prediction_id": bindparam("prediction"), "error_code": None, "error_message": None}
+        values |= {**prediction_copies(), "error_code": None, "error_message": None}
     else:
         values |= {"error_code": bindparam("code"), "error_message": bindparam("message")}
     statement = (
@@ -214,6 +214,9 @@ def _settle(session: Session, lease: Claim, event: Event, rows: list[dict[str, A
         .where(table.c.state == source)
         .values(values)
     )
+    if event is Event.FINISH:
+        answer = (Prediction.id == bindparam("prediction"), Prediction.image_id == table.c.image_id)
+        statement = statement.where(*answer)
     return row_count(session.connection().execute(statement, rows))
 
 

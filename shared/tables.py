@@ -17,6 +17,7 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Text,
+    TextClause,
     UniqueConstraint,
     literal,
     or_,
@@ -243,7 +244,7 @@ class Prediction(Base):
     """What one model said of one film. Append-only."""
 
     __tablename__ = "predictions"
-    __table_args__ = (UniqueConstraint("image_id", "model_id"), Index(None, "p_pneumonia", "id"))
+    __table_args__ = (UniqueConstraint("image_id", "model_id"),)
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     image_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("images.id"))
@@ -265,6 +266,14 @@ class Prediction(Base):
 
 _QUEUED = text("state = 'QUEUED'")
 _RUNNING = text("state = 'RUNNING'")
+_ENDED_WITHOUT = text("state = 'REJECTED' OR state = 'FAILED' OR state = 'CANCELLED'")
+_LABELLED = text("label IS NOT NULL")
+_HAS_PREDICTION = text("prediction_id IS NOT NULL")
+
+
+def _partial(name: str, *columns: str, where: TextClause) -> Index:
+    """Index some rows only: what is not in it costs nothing to write."""
+    return Index(name, *columns, sqlite_where=where, postgresql_where=where)
 
 
 class Screening(Base):
@@ -273,12 +282,20 @@ class Screening(Base):
     __tablename__ = "screenings"
     __table_args__ = (
         UniqueConstraint("job_id", "position"),
-        Index(None, "job_id", "state"),
-        Index(None, "prediction_id"),
         Index(None, "image_id"),
-        # The claim reads these in order and stops at its limit.
-        Index("ix_screenings_waiting", "priority", "turn", "id", sqlite_where=_QUEUED, postgresql_where=_QUEUED),
-        Index("ix_screenings_leases", "lease_until", sqlite_where=_RUNNING, postgresql_where=_RUNNING),
+        _partial("ix_screenings_prediction_id", "prediction_id", where=_HAS_PREDICTION),
+        # The claim reads these in order and stops at its limit; the last is for lists.
+        _partial("ix_screenings_waiting", "priority", "turn", "id", "created_by_id", where=_QUEUED),
+        _partial("ix_screenings_leases", "lease_until", where=_RUNNING),
+        # A job's films of one state by position, and all that its page counts every second without a look at the rows.
+        Index("ix_screenings_progress", "job_id", "state", "position", "started_at", "finished_at"),
+        # Lists (`web.finding`): each ends in the order of a list, so that a page is read and not sorted. What follows
+        # the order is read in the index alone.
+        Index("ix_screenings_sent", "created_by_id", "id"),
+        _partial("ix_screenings_answers", "label", "model_id", "id", "created_by_id", "p_pneumonia", where=_LABELLED),
+        _partial("ix_screenings_suspicion", "label", "p_pneumonia", "id", "created_by_id", "model_id", where=_LABELLED),
+        _partial("ix_screenings_job_suspicion", "job_id", "label", "p_pneumonia", "id", where=_LABELLED),
+        _partial("ix_screenings_unanswered", "state", "id", "created_by_id", where=_ENDED_WITHOUT),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
@@ -303,9 +320,25 @@ class Screening(Base):
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
+    # Copies, because an index cannot reach over a join: of the job, and of the prediction as soon as there is one.
+    created_by_id: Mapped[uuid.UUID | None]
+    model_id: Mapped[uuid.UUID | None]
+    label: Mapped[Label | None] = mapped_column(_by_value(Label))
+    p_pneumonia: Mapped[float | None]
+
     job: Mapped[Job] = relationship()
     image: Mapped[Image | None] = relationship()
     prediction: Mapped[Prediction | None] = relationship()
+
+
+def prediction_copies() -> dict[str, Any]:
+    """Name what a screening keeps of its prediction: columns of `screenings`, and where their values come from."""
+    return {
+        "prediction_id": Prediction.id,
+        "model_id": Prediction.model_id,
+        "label": Prediction.label,
+        "p_pneumonia": Prediction.p_pneumonia,
+    }
 
 
 class AuditEvent(Base):

@@ -1,17 +1,17 @@
 """How many films wait, for how long, how fast they go, and whether any of them moves. Rows answer, not Redis."""
 
-import uuid
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, ScalarSelect, func, select
 from sqlalchemy.orm import Session
 
 from shared.db import now
 from shared.states import State
 from shared.tables import Job, Prediction, Priority, Screening, in_states
+from web.filters import first_id
 from web.progress import SPEED_WINDOW
 
 _QUEUED: Final = (State.QUEUED,)
@@ -53,9 +53,32 @@ def count_running(session: Session) -> int:
     return session.scalar(select(func.count()).select_from(Screening).where(*held)) or 0
 
 
+def count_by_state(session: Session) -> dict[State, int]:
+    """Count all films by their state. What is DONE is the rest: most films are, and counting them all takes a second.
+
+    While a large job is being deleted, its films that are gone already are counted as DONE.
+    """
+    # One statement, so that all is counted at one moment.
+    films = [_count(state).label(state) for state in State if state is not State.DONE]
+    total = select(func.coalesce(func.sum(Job.next_position), 0)).scalar_subquery().label("total")
+    counts = dict(session.execute(select(total, *films)).mappings().one())
+    others: dict[State, int] = {state: counts[state] for state in State if state is not State.DONE}
+    return {**others, State.DONE: counts["total"] - sum(others.values())}
+
+
+def _count(state: State) -> ScalarSelect[int]:
+    which = [in_states([state])]
+    if state is State.RUNNING:
+        which.append(Screening.lease_until.is_not(None))
+    return select(func.count()).select_from(Screening).where(*which).scalar_subquery()
+
+
 def oldest_waiting(session: Session) -> datetime | None:
-    """Return when the film was sent that waits longest."""
-    return session.scalar(select(func.min(Screening.created_at)).where(in_states(_QUEUED)))
+    """Return when the film was sent that waits longest; ids are ordered by time."""
+    # From the index of what waits, and not along all films until one is met that waits.
+    waiting = select(Screening.id).where(in_states(_QUEUED)).cte("waiting").prefix_with("MATERIALIZED")
+    first = select(waiting.c.id).order_by(waiting.c.id).limit(1).scalar_subquery()
+    return session.scalar(select(Screening.created_at).where(Screening.id == first))
 
 
 def measure_speed(session: Session) -> float:
@@ -64,22 +87,18 @@ def measure_speed(session: Session) -> float:
     A film that an earlier answer settles is not counted; it takes next to no time.
     """
     at = now()
-    lately = select(func.count(), func.min(Prediction.created_at)).where(Prediction.id >= _first_id(at - SPEED_WINDOW))
+    lately = select(func.count(), func.min(Prediction.created_at)).where(Prediction.id >= first_id(at - SPEED_WINDOW))
     films, first_at = session.execute(lately).one()
     if not films:
         return 0.0
     return float(films / max(1.0, min(SPEED_WINDOW, at - first_at).total_seconds()))
 
 
-def _first_id(moment: datetime) -> uuid.UUID:
-    """Return the least id made at a time: ids begin with their milliseconds (`shared.db.new_id`)."""
-    return uuid.UUID(int=int(moment.timestamp() * 1000) << 80)
-
-
 def unserved_models(session: Session, served: Collection[str]) -> tuple[str, ...]:
     """Name the models that films wait for and that are not among those served."""
-    waits = select(Screening.id).where(Screening.job_id == Job.id, in_states(_QUEUED)).exists()
-    return tuple(session.scalars(select(Job.model_name).where(Job.model_name.not_in(served), waits).distinct()))
+    # From what waits to its jobs and not from all jobs there ever were.
+    waiting = select(Job.model_name).join(Screening, Screening.job_id == Job.id).where(in_states(_QUEUED))
+    return tuple(session.scalars(waiting.where(Job.model_name.not_in(served)).distinct()))
 
 
 def has_stalled(session: Session, served: Collection[str] | None, after: timedelta) -> bool:

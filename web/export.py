@@ -25,7 +25,7 @@ def export_films(filters: Filters, order: Order, form: str) -> Response:
     with parts().database.write() as db:
         detail = _detail(filters, order, form)
         record(db, Action.HISTORY_EXPORTED, user_id=g.user.id, address=request.remote_addr, detail=detail)
-    rows = _rows(filters, order)
+    rows = iterate_films(parts().database, g.user, filters, order)
     lines, media_type = (_csv(rows), "text/csv") if form == "csv" else (_json(rows), "application/json")
     response = Response(stream_with_context(lines), content_type=f"{media_type}; charset=utf-8")
     response.headers["Content-Disposition"] = f'attachment; filename="pneumoscreen-{now():%Y-%m-%d}.{form}"'
@@ -37,11 +37,6 @@ def _detail(filters: Filters, order: Order, form: str) -> dict[str, str]:
     if "text" in given:  # a part of a file name, which may be a patient's
         given["text"] = "given"
     return {"format": form, "order": order.value, **given}
-
-
-def _rows(filters: Filters, order: Order) -> Iterator[FilmRow]:
-    with parts().database.read() as db:
-        yield from iterate_films(db, g.user, filters, order)
 
 
 def _csv(rows: Iterable[FilmRow]) -> Iterator[str]:

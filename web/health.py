@@ -10,11 +10,9 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
-from sqlalchemy import func, select
 
-from shared.states import State
-from shared.tables import Screening
 from web.access import open_to_all
+from web.backlog import count_by_state
 from web.conditions import GOOD
 from web.parts import EXTENSION as PARTS
 from web.parts import Parts
@@ -97,9 +95,7 @@ class _Whole(Collector):
 
     def _count_screenings(self) -> dict[str, int]:
         with self._parts.database.read() as db:
-            rows = db.execute(select(Screening.state, func.count().label("films")).group_by(Screening.state))
-            found = {row.state: row.films for row in rows}
-        return {state.value: found.get(state, 0) for state in State}
+            return {state.value: films for state, films in count_by_state(db).items()}
 
 
 def _gauge(name: str, meaning: str, value: float | None = None, *, labels: tuple[str, ...] = ()) -> GaugeMetricFamily:

@@ -1,40 +1,26 @@
 """Lists of films and jobs, a page at a time: what pages, API and exports all read."""
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
-from typing import Any, Final, Self
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, RowMapping, Select, and_, func, or_, select
+from sqlalchemy import RowMapping, Select, func, select
 from sqlalchemy.orm import Session, joinedload
 
+from shared.db import Database
 from shared.modelspec import FilmClass, Label
 from shared.states import State
-from shared.tables import Image, Job, Model, Prediction, Screening, User
+from shared.tables import Image, Job, Model, Prediction, Screening, User, in_states
 from web.access import may_see
-from web.filters import Filters, conditions
-from web.paging import MOST_ROWS, FilterError, Key, Turned, turn
+from web.filters import Filters, Order
+from web.finding import find, want
+from web.paging import MOST_ROWS, FilterError, Key, Place, Turned, turn, walk
 
 __all__ = ["FilmDetail", "FilmRow", "FilterError", "Filters", "Order", "Page"]
 
 _VERSION_DIGITS: Final = 12  # of the sha256 in ModelSpec.version
-
-
-class Order(StrEnum):
-    """What comes first."""
-
-    NEWEST = "newest"
-    SUSPICIOUS = "suspicious"
-
-    @classmethod
-    def from_args(cls, args: Mapping[str, str]) -> Self:
-        """Read an order from a query string, NEWEST where it names none; raise FilterError where it names another."""
-        given = args.get("order") or cls.NEWEST.value
-        if given not in list(cls):
-            raise FilterError("order", f"Give {' or '.join(cls)}. Received: '{given}'.")
-        return cls(given)
 
 
 @dataclass(frozen=True)
@@ -116,16 +102,15 @@ _DETAIL = (
 )
 
 
-def _select_films(*columns: Any, answered: bool = False) -> Select[Any]:
-    """Join what a row shows; `answered` leaves out films without a prediction and lets its index lead."""
+def _select_films(*columns: Any) -> Select[Any]:
     return (
         select(*columns)
         .select_from(Screening)
         .join(Job, Screening.job_id == Job.id)
         .join(User, Job.created_by_id == User.id)
         .join(Image, Screening.image_id == Image.id, isouter=True)
-        .join(Prediction, Screening.prediction_id == Prediction.id, isouter=not answered)
-        .join(Model, Prediction.model_id == Model.id, isouter=not answered)
+        .join(Prediction, Screening.prediction_id == Prediction.id, isouter=True)
+        .join(Model, Prediction.model_id == Model.id, isouter=True)
     )
 
 
@@ -135,10 +120,7 @@ def _values(row: RowMapping) -> dict[str, Any]:
     return {**values, "model": f"{name}@{sha256[:_VERSION_DIGITS]}" if name else None}
 
 
-_NEWEST: Final = Key[FilmRow]((Screening.id,), (uuid.UUID,), lambda row: [str(row.screening_id)])
-_SUSPICIOUS: Final = Key[FilmRow](
-    (Prediction.p_pneumonia, Screening.id), (float, uuid.UUID), lambda row: [row.p_pneumonia, str(row.screening_id)]
-)
+_READERS: Final[dict[Order, tuple[Any, ...]]] = {Order.NEWEST: (uuid.UUID,), Order.SUSPICIOUS: (float, uuid.UUID)}
 _POSITION: Final = Key[FilmRow]((Screening.position,), (int,), lambda row: [row.position], descending=False)
 _JOBS: Final = Key[Job]((Job.id,), (uuid.UUID,), lambda job: [str(job.id)])
 
@@ -146,50 +128,55 @@ _JOBS: Final = Key[Job]((Job.id,), (uuid.UUID,), lambda job: [str(job.id)])
 def list_films(  # noqa: PLR0917  # one question with six answers
     session: Session, viewer: User, filters: Filters, order: Order, cursor: str | None, limit: int
 ) -> Page:
-    """Return one page of films; SUSPICIOUS holds only films with a prediction. Raises FilterError for a bad cursor."""
-    suspicious = order is Order.SUSPICIOUS
-    query = _select_films(*_ROW, answered=suspicious).where(may_see(viewer), *conditions(filters))
-    return _read_films(session, query, _SUSPICIOUS if suspicious else _NEWEST, cursor, limit)
+    """Return one page of films; SUSPICIOUS holds only films with a prediction. Raises FilterError for a bad cursor.
+
+    A page can be short, or empty, and have a next one: where the search for what is rare was cut short (`web.finding`).
+    """
+    wanted = want(session, viewer, filters, order)
+
+    def look(start: Place | None, size: int, later: bool) -> tuple[list[Place], Place | None]:
+        found = find(session, wanted, start, size, later=later)
+        return found.places, found.reached
+
+    page = walk(look, _READERS[order], cursor, limit)
+    rows = _fetch(session, [place[-1] for place in page.rows])
+    return Page(rows, page.next_cursor, page.previous_cursor, page.reached)
+
+
+def _fetch(session: Session, ids: Sequence[uuid.UUID]) -> list[FilmRow]:
+    """Read films in the order of their ids' list; one that was deleted a moment ago is left out."""
+    if not ids:
+        return []
+    query = _select_films(*_ROW).where(Screening.id.in_(ids))
+    rows = {row["screening_id"]: FilmRow(**_values(row)) for row in session.execute(query).mappings()}
+    return [rows[key] for key in ids if key in rows]
 
 
 def beside(
     session: Session, viewer: User, filters: Filters, order: Order, film: FilmRow
 ) -> tuple[uuid.UUID | None, uuid.UUID | None]:
-    """Return the films before and after one in a list, found by key; none where the list cannot hold the film."""
+    """Return the films before and after one in a list, found by key.
+
+    None where the list cannot hold the film, and where there is none as far as one search goes (`web.finding`).
+    """
     suspicious = order is Order.SUSPICIOUS
     if suspicious and film.p_pneumonia is None:
         return None, None
-    query = _select_films(Screening.id, answered=suspicious).where(may_see(viewer), *conditions(filters))
-    place: list[tuple[Any, Any]] = [(Screening.id, film.screening_id)]
-    if suspicious:
-        place.insert(0, (Prediction.p_pneumonia, film.p_pneumonia))
-    columns = [column for column, _ in place]
-    before = query.where(_beyond(place, later=False)).order_by(*columns)
-    after = query.where(_beyond(place, later=True)).order_by(*[column.desc() for column in columns])
-    return session.scalar(before.limit(1)), session.scalar(after.limit(1))
+    place: Place = (film.p_pneumonia, film.screening_id) if suspicious else (film.screening_id,)
+    wanted = want(session, viewer, filters, order)
+    before, after = (find(session, wanted, place, 1, later=later).places for later in (False, True))
+    return before[0][-1] if before else None, after[0][-1] if after else None
 
 
-def _beyond(place: Sequence[tuple[Any, Any]], *, later: bool) -> ColumnElement[bool]:
-    """Match what comes later in a descending order, or earlier; the first column alone bounds the index."""
-    (column, value), *ties = place
-    strictly: ColumnElement[bool] = column < value if later else column > value
-    if not ties:
-        return strictly
-    loosely = column <= value if later else column >= value
-    return and_(loosely, or_(strictly, _beyond(ties, later=later)))
+def iterate_films(database: Database, viewer: User, filters: Filters, order: Order) -> Iterator[FilmRow]:
+    """Yield every film that is filtered, a page in memory at a time.
 
-
-def count_unanswered(session: Session, viewer: User, filters: Filters) -> int:
-    """Count the filtered films without a prediction, which the order SUSPICIOUS leaves out."""
-    query = _select_films(func.count()).where(may_see(viewer), Screening.prediction_id.is_(None), *conditions(filters))
-    return session.scalar(query) or 0
-
-
-def iterate_films(session: Session, viewer: User, filters: Filters, order: Order) -> Iterator[FilmRow]:
-    """Yield every film that is filtered, a page in memory at a time."""
+    Each page is read in a transaction of its own: one that lasts for an hour would keep the database from cleaning up.
+    """
     cursor: str | None = None
     while True:
-        page = list_films(session, viewer, filters, order, cursor, MOST_ROWS)
+        with database.read() as session:
+            page = list_films(session, viewer, filters, order, cursor, MOST_ROWS)
         yield from page.rows
         cursor = page.next_cursor
         if cursor is None:
@@ -198,17 +185,14 @@ def iterate_films(session: Session, viewer: User, filters: Filters, order: Order
 
 def job_rows(session: Session, job_id: uuid.UUID, state: State | None, cursor: str | None, limit: int) -> Page:
     """Return one page of a job's films, by position; whoever calls has checked who may see the job."""
-    query = _select_films(*_ROW).where(Screening.job_id == job_id)
+    query: Select[Any] = select(Screening.id).where(Screening.job_id == job_id)
     if state is not None:
-        query = query.where(Screening.state == state)
-    return _read_films(session, query, _POSITION, cursor, limit)
+        query = query.where(in_states([state]))
 
-
-def _read_films(session: Session, query: Select[Any], key: Key[FilmRow], cursor: str | None, limit: int) -> Page:
     def fetch(page: Select[Any]) -> list[FilmRow]:
-        return [FilmRow(**_values(row)) for row in session.execute(page).mappings()]
+        return _fetch(session, [row.id for row in session.execute(page)])
 
-    return turn(fetch, query, key, cursor, limit)
+    return turn(fetch, query, _POSITION, cursor, limit)
 
 
 def get_film(session: Session, viewer: User, screening_id: uuid.UUID) -> FilmDetail | None:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
@@ -12,6 +13,11 @@ from sqlalchemy.orm import InstrumentedAttribute
 from web.problems import InvalidRequest
 
 T = TypeVar("T")
+
+Place = tuple[Any, ...]
+"""The values of a list's key, which are unique together."""
+Find = Callable[[Place | None, int, bool], tuple[list[Place], Place | None]]
+"""Finds up to so many places after a place, or before it where False, nearest first; and how far it looked in vain."""
 
 MOST_ROWS: Final = 500
 _AFTER: Final = "after"
@@ -41,14 +47,49 @@ class Turned(Generic[T]):
     rows: list[T]
     next_cursor: str | None = None
     previous_cursor: str | None = None
+    reached: tuple[Any, ...] | None = None
+    """How far was searched, where a search for rare rows was cut short; the page then holds fewer rows than asked."""
+
+
+def walk(find: Find, readers: Sequence[Callable[[Any], Any]], cursor: str | None, limit: int) -> Turned[Place]:
+    """Turn to one page of places, which `find` finds; a page may be short and yet not the last.
+
+    Raises FilterError for a bad cursor.
+    """
+    size = _size(limit)
+    way, start = _read(cursor, readers) if cursor else (_AFTER, None)
+    if way == _BEFORE:
+        return _walk_back(find, readers, start, size)
+    places, reached = find(start, size + 1, True)
+    shown = places[:size]
+    end = shown[-1] if len(places) > size else reached
+    before = (shown[0] if shown else start) if start is not None else None
+    return Turned(shown, _encode(_AFTER, end), _encode(_BEFORE, before), reached)
+
+
+def _walk_back(find: Find, readers: Sequence[Callable[[Any], Any]], start: Place | None, size: int) -> Turned[Place]:
+    places, reached = find(start, size + 1, False)
+    if len(places) <= size and reached is None:  # the top: a whole first page, with what is new since
+        return walk(find, readers, None, size)
+    shown = places[:size][::-1]
+    before = shown[0] if len(places) > size else reached
+    return Turned(shown, _encode(_AFTER, shown[-1] if shown else start), _encode(_BEFORE, before), reached)
+
+
+def _encode(way: str, place: Place | None) -> str | None:
+    return None if place is None else _write(way, [str(v) if isinstance(v, uuid.UUID) else v for v in place])
+
+
+def _size(limit: int) -> int:
+    return max(1, min(limit, MOST_ROWS))
 
 
 def turn(
     fetch: Callable[[Select[Any]], Sequence[T]], query: Select[Any], key: Key[T], cursor: str | None, limit: int
 ) -> Turned[T]:
     """Turn to one page of an unordered query, which `fetch` runs. Raises FilterError for a bad cursor."""
-    size = max(1, min(limit, MOST_ROWS))
-    way, values = _read(cursor, key) if cursor else (_AFTER, ())
+    size = _size(limit)
+    way, values = _read(cursor, key.readers) if cursor else (_AFTER, ())
     if way == _BEFORE:
         return _turn_back(fetch, query, key, values, size)
     if values:
@@ -56,8 +97,8 @@ def turn(
     # One more than asked tells whether there is another page.
     rows = list(fetch(_sort(query, key, key.descending).limit(size + 1)))
     shown = rows[:size]
-    following = _write(_AFTER, shown[-1], key) if len(rows) > size else None
-    return Turned(shown, following, _write(_BEFORE, shown[0], key) if values and shown else None)
+    following = _write(_AFTER, key.values(shown[-1])) if len(rows) > size else None
+    return Turned(shown, following, _write(_BEFORE, key.values(shown[0])) if values and shown else None)
 
 
 def _turn_back(
@@ -68,7 +109,7 @@ def _turn_back(
     if len(rows) <= size:  # the top: a whole first page, with what is new since
         return turn(fetch, query, key, None, size)
     shown = rows[:size][::-1]
-    return Turned(shown, _write(_AFTER, shown[-1], key), _write(_BEFORE, shown[0], key))
+    return Turned(shown, _write(_AFTER, key.values(shown[-1])), _write(_BEFORE, key.values(shown[0])))
 
 
 def _sort(query: Select[Any], key: Key[T], descending: bool) -> Select[Any]:
@@ -87,15 +128,15 @@ def _beyond(key: Key[T], values: Sequence[Any], descending: bool) -> ColumnEleme
     return and_(loosely, or_(strictly, other < tie if descending else other > tie))
 
 
-def _write(way: str, row: T, key: Key[T]) -> str:
-    return base64.urlsafe_b64encode(json.dumps([way, *key.values(row)]).encode()).decode().rstrip("=")
+def _write(way: str, values: Sequence[Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps([way, *values]).encode()).decode().rstrip("=")
 
 
-def _read(cursor: str, key: Key[T]) -> tuple[str, list[Any]]:
+def _read(cursor: str, readers: Sequence[Callable[[Any], Any]]) -> tuple[str, Place]:
     try:
         way, *values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         if way not in {_AFTER, _BEFORE}:
             raise ValueError(way)
-        return way, [read(value) for read, value in zip(key.readers, values, strict=True)]
+        return way, tuple(read(value) for read, value in zip(readers, values, strict=True))
     except (ValueError, TypeError, AttributeError, LookupError) as error:
         raise FilterError("cursor", "Take it from the answer before, unchanged.") from error

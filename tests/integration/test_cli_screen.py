@@ -240,7 +240,7 @@ def test_the_pages_are_killed_in_the_middle_and_nothing_is_lost_or_doubled(stack
 
 
 def test_a_full_queue_is_waited_for_and_every_film_arrives(stack: Stack) -> None:
-    for number in range(90):
+    for number in range(230):
         Path("films", f"{number:03}.jpg").write_bytes(encode(draw(number, (96, 80))))
     stack.start(MAX_BACKLOG="30", INTERACTIVE_RESERVE="0")
     # Nothing is screened at first, so that the queue fills; the server then asks for 30 s, which nobody has to sleep.
@@ -255,9 +255,9 @@ def test_a_full_queue_is_waited_for_and_every_film_arrives(stack: Stack) -> None
 
     with Api(stack.url, stack.token, patience=5, note=notes.append, sleep=sleep) as api:
         results = Run(api, Silence()).screen(collect(["films"]), name="films")
-    assert [r.file for r in results] == [f"films/{number:03}.jpg" for number in range(90)]
+    assert [r.file for r in results] == [f"films/{number:03}.jpg" for number in range(230)]
     assert {r.status for r in results} == {"DONE"}
-    assert stack.screenings() == 90
+    assert stack.screenings() == 230
     assert waits[0] == 30, "longer than the patience for a server that is away"
     assert len(notes) == 1, "said once a minute"
     assert notes[0].startswith("The queue is full. ")

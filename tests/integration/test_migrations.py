@@ -11,7 +11,7 @@ from migrations import schema
 from shared.db import Database
 from shared.modelspec import ModelSpec
 from shared.settings import Settings
-from shared.tables import Prediction
+from shared.tables import Prediction, Screening
 from tests.conftest import draw, encode
 from tests.web_site import Site, post_films
 
@@ -60,3 +60,21 @@ def test_predictions_outlive_the_migration_of_heat_maps(
     with empty_database.read() as session:
         assert session.scalars(select(Prediction.heat_map)).all() == [None]
     assert site.screenings()[0].prediction_id is not None
+
+
+def test_screenings_of_before_get_their_copies(empty_database: Database, settings: Settings, spec: ModelSpec) -> None:
+    configuration = schema.configuration(empty_database)
+    schema.upgrade(empty_database)
+    site = Site(settings, empty_database)
+    tina = site.add_user("tina")
+    post_films(site.token_client(tina), *[(f"film-{n}", encode(draw(n))) for n in range(5)])
+    site.work(spec, {}, films=3)
+    copied = (Screening.id, Screening.created_by_id, Screening.model_id, Screening.label, Screening.p_pneumonia)
+    with empty_database.read() as session:
+        before = session.execute(select(*copied).order_by(Screening.id)).all()
+    assert [row.created_by_id for row in before] == [tina.id] * 5
+    assert [row.label is not None for row in before] == [True] * 3 + [False] * 2
+    command.downgrade(configuration, "0006")
+    schema.upgrade(empty_database)
+    with empty_database.read() as session:
+        assert session.execute(select(*copied).order_by(Screening.id)).all() == before

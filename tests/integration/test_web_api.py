@@ -20,6 +20,7 @@ from shared.tables import Role, Screening
 from tests.conftest import draw, encode
 from tests.web_site import Site, post_films
 from web import schemas
+from web.filters import first_id
 from web.listing import MOST_ROWS, Filters, Order, list_films
 
 FILMS = [(f"{n}.jpeg", encode(draw(n, (80, 80)))) for n in range(7)]
@@ -154,7 +155,9 @@ def test_filters_narrow_the_list(
             for n in range(7):
                 at = days.get(n, datetime(2026, 1, 3, tzinfo=UTC) if n == 4 else None)
                 far = datetime(2020, 1, 1, tzinfo=UTC) if "since" in query else datetime(2027, 1, 1, tzinfo=UTC)
-                session.execute(update(Screening).where(Screening.position == n).values(created_at=at or far))
+                sent = at or far  # an id begins with its time
+                values = {"created_at": sent, "id": uuid.UUID(int=first_id(sent).int + n)}
+                session.execute(update(Screening).where(Screening.position == n).values(values))
     rows = get(tina, "/api/v1/predictions", **query)["predictions"]
     assert "".join(row["file"][0] for row in rows) == files
 

@@ -13,7 +13,9 @@ from shared.states import State
 from shared.tables import Job, Model
 from web.access import requires
 from web.export import FORMATS, export_films
-from web.listing import FilterError, Filters, Order, Page, count_unanswered, get_job, list_films
+from web.filters import time_of
+from web.finding import Count, count_unanswered
+from web.listing import FilterError, Filters, Order, Page, get_job, list_films
 from web.pages import words
 from web.parts import parts
 
@@ -46,12 +48,13 @@ def index() -> ResponseReturnValue:
             page = list_films(db, g.user, filters, order, request.args.get("cursor") or None, FILMS_A_PAGE)
         job = get_job(db, g.user, filters.job_id) if filters.job_id else None
         models = _model_names(db)
-        unanswered = 0 if problem or order is Order.NEWEST else count_unanswered(db, g.user, filters)
+        unanswered = Count(0) if problem or order is Order.NEWEST else count_unanswered(db, g.user, filters)
     values = filters.to_args()
     shown = render_template(
         "history/index.html",
         page=page,
         unanswered=unanswered,
+        searched=_say_reached(page, order),
         problem=problem,
         values=values,
         order=order.value,
@@ -73,6 +76,15 @@ def export() -> ResponseReturnValue:
     if form not in FORMATS:
         raise FilterError("format", f"Give {' or '.join(FORMATS)}. Received: '{form}'.")
     return export_films(Filters.from_args(request.args), Order.from_args(request.args), form)
+
+
+def _say_reached(page: Page, order: Order) -> str | None:
+    """Say how far was searched, where the page is short because the search was cut; None where it was not."""
+    if page.reached is None:
+        return None
+    if order is Order.NEWEST:
+        return f"films sent since {time_of(page.reached[-1]):%Y-%m-%d %H:%M} (UTC)"
+    return f"films with p(pneumonia) from {100 * page.reached[0]:.1f}%"
 
 
 def _turn(cursor: str | None, values: dict[str, str], order: Order) -> str | None:

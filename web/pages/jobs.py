@@ -32,7 +32,7 @@ def index() -> ResponseReturnValue:
     """List jobs, newest first."""
     with parts().database.read() as db:
         page = list_jobs(db, g.user, request.args.get("cursor"), JOBS_A_PAGE)
-        progress = jobs_progress(db, page.rows)
+        progress = jobs_progress(db, page.rows, with_speed=False)
     return render_template(
         "jobs/list.html",
         entries=[(job, progress[job.id]) for job in page.rows],

@@ -7,12 +7,11 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from shared.db import now
-from shared.modelspec import Label
 from shared.states import Event, State, sources
-from shared.tables import Job, Prediction, Screening, in_states
+from shared.tables import Job, Screening, in_states
 from web.conditions import Check, Condition
 from web.parts import parts
-from web.progress import FINISHED, RECEIVING, Progress
+from web.progress import FINISHED, RECEIVING, Progress, label_counts
 from web.status import Status, watch
 
 # A worker that is free takes a film within a second; ten without one is worth a word.
@@ -22,8 +21,9 @@ UPLOAD_PATIENCE: Final = timedelta(minutes=2)
 
 def of_job(db: Session, job: Job, progress: Progress) -> dict[str, Any]:
     """Return what the job templates show of a job beside its progress and its films."""
-    labels = _label_counts(db, job)
-    moved_at = _last_move(db, job) or job.created_at
+    labels = label_counts(db, job)
+    moves = [at for at in (progress.moved_at, _last_arrival(db, job)) if at is not None]
+    moved_at = max(moves, default=job.created_at)
     return {
         "labels": labels,
         "not_screened": progress.settled - sum(labels.values()),
@@ -40,24 +40,10 @@ def _what_holds_uploads_back(status: Status) -> Condition | None:
     return next((c for c in status.problems if c in {Condition.DISK_LOW, Condition.QUEUE_FULL}), None)
 
 
-def _label_counts(db: Session, job: Job) -> dict[Label, int]:
-    query = (
-        select(Prediction.label, func.count())
-        .join(Screening, Screening.prediction_id == Prediction.id)
-        .where(Screening.job_id == job.id, Screening.state == State.DONE)
-        .group_by(Prediction.label)
-    )
-    counts = dict.fromkeys(Label, 0)
-    for label, films in db.execute(query):
-        counts[label] = films
-    return counts
-
-
-def _last_move(db: Session, job: Job) -> datetime | None:
-    """Return when anything last happened to a film of this job."""
-    times = (Screening.created_at, Screening.started_at, Screening.finished_at)
-    newest = db.execute(select(*[func.max(time) for time in times]).where(Screening.job_id == job.id)).one()
-    return max((time for time in newest if time is not None), default=None)
+def _last_arrival(db: Session, job: Job) -> datetime | None:
+    """Return when the last film of this job arrived."""
+    films = select(Screening.created_at).where(Screening.job_id == job.id)
+    return db.scalar(films.order_by(Screening.position.desc()).limit(1))
 
 
 def _count_retryable(db: Session, job: Job) -> int:

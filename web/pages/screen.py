@@ -25,7 +25,7 @@ def home() -> ResponseReturnValue:
         return redirect(url_for("history.index"), 303)
     with parts().database.read() as db:
         recent = list_jobs(db, g.user, None, RECENT_JOBS).rows
-        progress = jobs_progress(db, recent)
+        progress = jobs_progress(db, recent, with_speed=False)
     return render_template(
         "screen/home.html",
         settings=parts().settings,
