@@ -55,6 +55,7 @@ PARTS: Final[dict[str, Callable[[bool], Any]]] = {
     "memory": lambda _quick: asdict(endurance.measure()),
 }
 LONG: Final = ("growth", "memory")
+_COLUMNS: Final = ("what", "target", "measured", "met")
 
 
 def measure(names: Iterable[str], out: Path, quick: bool) -> None:
@@ -83,19 +84,27 @@ def read(out: Path) -> dict[str, Any]:
 
 
 def report(out: Path, console: Console) -> None:
-    """Print when each part was measured, the films a second of everyone, and every target."""
+    """Print when each part was measured, the films a second of everyone, and every target; OUT/targets.md has these."""
     results = read(out)
     for part in results:
         measured = json.loads((out / f"{part}.json").read_text())["measured"]
         console.print(f"{part:8} " + ", ".join(f"{name} {value}" for name, value in measured.items()))
     if {"bulk", "floor"} <= set(results):
         console.print(_rates(results))
+        for name, spent in targets.ours_and_peers(results)[0].processor_ms.items():
+            parts = ", ".join(
+                f"{part} {milliseconds:.2f}" for part, milliseconds in spent.items() if milliseconds >= 0.01
+            )
+            console.print(f"Processor time of a film, {name}: {parts} ms")
     table = Table(title=f"Targets, {floor.CORES} cores")
-    for column in ("what", "target", "measured", "met"):
+    for column in _COLUMNS:
         table.add_column(column, justify="right" if column == "measured" else "left")
-    for row in targets.rows(results):
-        table.add_row(row.what, row.target, row.measured, "yes" if row.is_met else "NO")
+    rows = [(row.what, row.target, row.measured, "yes" if row.is_met else "NO") for row in targets.rows(results)]
+    for row in rows:
+        table.add_row(*row)
     console.print(table)
+    lines = [" | ".join(cells) for cells in (_COLUMNS, ("---",) * len(_COLUMNS), *rows)]
+    (out / "targets.md").write_text("".join(f"| {line} |\n" for line in lines))
     for path in plots.draw(results, out):
         console.print(f"Drawn: {path}")
 

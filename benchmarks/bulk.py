@@ -38,6 +38,8 @@ class Rates:
     rates: dict[str, list[float]] = field(default_factory=dict)
     alone_ms: list[float] = field(default_factory=list)
     """One film at a time over one connection: median, a value a round."""
+    processor_ms: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Of this system: by set of films and part, the processor time that a film took in the last round."""
     trouble: str | None = None
 
     def note(self, name: str, rate: float) -> None:
@@ -71,7 +73,10 @@ def measure_ours(turn: int, ours: Rates) -> None:
         stack.wait(stack.send(make_forms(fresh(films.small(512), 1))))
         for kind, choose in SETS.items():
             sent = fresh(choose(), 100 + turn)
+            before = stack.processor_seconds()
             ours.note(kind, screen(stack, make_forms(sent), len(sent)))
+            spent = {part: seconds - before[part] for part, seconds in stack.processor_seconds().items()}
+            ours.processor_ms[kind] = {part: 1000 * seconds / len(sent) for part, seconds in spent.items()}
         sent = fresh(films.small(2000), 200 + turn)
         ours.note(ZIPPED, screen(stack, [zipped(sent)], len(sent)))
 

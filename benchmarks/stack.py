@@ -90,6 +90,14 @@ class Stack:
                 found.setdefault(_part_of(process.cmdline()), []).append(process)
         return found
 
+    def processor_seconds(self) -> dict[str, float]:
+        """Return the processor time that each part has taken so far."""
+        found = {}
+        for part, processes in self.programs().items():
+            times = [process.cpu_times() for process in processes]
+            found[part] = sum(time.user + time.system for time in times)
+        return found
+
 
 def _part_of(command: Sequence[str]) -> str:
     line = " ".join(command)
