@@ -1,12 +1,16 @@
-"""What the garbage collector need not look at again."""
+"""What loading leaves behind, and what the garbage collector need not look at again."""
 
+import ctypes
 import gc
 
 
 def spare_loaded() -> None:
-    """Leave what a process has loaded out of every later collection: modules and settings live as long as it does.
+    """Leave what a process has loaded out of every later collection, and give back what loading took besides.
 
-    In a worker with its network one full collection takes 160 ms.
+    Modules and settings live as long as the process does. In the web that is 12 MB of 123.
     """
     gc.collect()
     gc.freeze()
+    library = ctypes.CDLL(None)
+    if hasattr(library, "malloc_trim"):  # glibc's
+        library.malloc_trim(0)

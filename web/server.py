@@ -7,6 +7,7 @@ from typing import Any
 
 from gunicorn.http.unreader import SocketUnreader
 
+from shared.garbage import spare_loaded
 from shared.settings import load_settings
 from web.multipart import READ_BYTES
 from web.parts import EXTENSION
@@ -29,5 +30,9 @@ def when_ready(server: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Load what rings while the first pages are shown already."""
-    doorbell = worker.wsgi.extensions[EXTENSION].doorbell
-    threading.Thread(target=doorbell.prepare, daemon=True).start()
+    threading.Thread(target=_prepare, args=(worker.wsgi.extensions[EXTENSION].doorbell,), daemon=True).start()
+
+
+def _prepare(doorbell: Any) -> None:
+    doorbell.prepare()
+    spare_loaded()

@@ -17,7 +17,7 @@ from shared.modelspec import ModelSpec
 from shared.settings import Settings
 from worker.classifier import Classifier, EnsembleClassifier
 from worker.graphs import GraphFolder
-from worker.openvino_classifier import OpenVinoClassifier, export_graph
+from worker.openvino_classifier import OpenVinoClassifier, export_apart
 from worker.tensorflow_classifier import TensorFlowClassifier
 
 log = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ def _on_backend(spec: ModelSpec, weights: Path, backend: str, precision: str | N
         return TensorFlowClassifier(spec, weights)
     with tempfile.TemporaryDirectory(prefix="pneumoscreen-") as passing:
         folder = GraphFolder(graphs or Path(passing))
-        graph = folder.get(spec, lambda path: export_graph(spec, weights, path))
+        graph = folder.get(spec, lambda path: export_apart(spec, weights, path))
         return OpenVinoClassifier(spec, graph, precision or spec.precision)
 
 
