@@ -38,7 +38,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import event, select, text
 
-from benchmarks.rows import LARGE_JOB, fill_postgres, fill_sqlite, postgres
+from benchmarks.rows import FEWEST_WITH_LARGE, LARGE_JOB, fill_postgres, fill_sqlite, postgres
 from migrations.schema import upgrade
 from shared import accounts, sessions
 from shared.db import Database
@@ -498,6 +498,8 @@ def main() -> None:
     parser.add_argument("--export", action="store_true", help="stream all films, too, as CSV")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     given = parser.parse_args()
+    if min(given.rows) < FEWEST_WITH_LARGE:
+        parser.error(f"--rows takes at least {FEWEST_WITH_LARGE:,}, so that there are large jobs to ask for.")
     asked = Asked(tuple(given.rows), tuple(given.databases), given.repeats, given.only, given.export)
     results = measure_all(asked, given.keep)
     if given.json:

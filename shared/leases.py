@@ -73,7 +73,8 @@ def claim(
 ) -> Claim | None:
     """Take up to `limit` waiting films under one lease, interactive before bulk; None where nothing waits.
 
-    A film that has lost a worker before is taken alone, so that a poison film fails alone.
+    A film that has lost a worker before is taken alone, so that a poison film fails alone. Interactive films are taken
+    without bulk ones, so that whoever waits for them does not wait for these.
     """
     token = new_id()
     until = now() + timedelta(seconds=lease_seconds)
@@ -82,15 +83,16 @@ def claim(
     if head is None:
         return None
     is_suspect = head.attempts > 0
-    chosen = waiting.where(Screening.id == head.id) if is_suspect else waiting.where(Screening.attempts == 0)
+    alike = (Screening.attempts == 0, Screening.priority == head.priority)
+    chosen = waiting.where(Screening.id == head.id) if is_suspect else waiting.where(*alike)
     ids = _take(session, chosen.limit(1 if is_suspect else limit), token=token, worker=worker, until=until)
     return Claim(token, _claimed_films(session, ids, model_id)) if ids else None
 
 
-def _waiting(model_name: str) -> Select[uuid.UUID, int]:
+def _waiting(model_name: str) -> Select[uuid.UUID, int, int]:
     """Select what waits for a model, in the order in which it is served."""
     return (
-        select(Screening.id, Screening.attempts)
+        select(Screening.id, Screening.attempts, Screening.priority)
         .join(Job)
         .where(in_states(sources(Event.CLAIM)), Job.model_name == model_name)
         .order_by(Screening.priority, Screening.turn, Screening.id)
@@ -100,7 +102,7 @@ def _waiting(model_name: str) -> Select[uuid.UUID, int]:
 
 def _take(
     session: Session,
-    chosen: Select[uuid.UUID, int],
+    chosen: Select[uuid.UUID, int, int],
     *,
     token: uuid.UUID,
     worker: str,

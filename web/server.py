@@ -1,5 +1,6 @@
 """What gunicorn has to be told in code: `gunicorn --config python:web.server web.wsgi:app`."""
 
+import gc
 import socket
 import struct
 import threading
@@ -26,6 +27,11 @@ def when_ready(server: Any) -> None:
     for listener in server.LISTENERS:
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             listener.sock.setsockopt(socket.SOL_SOCKET, option, limit)
+
+
+def post_fork(_server: Any, _worker: Any) -> None:
+    """Load the application without collecting garbage, of which loading makes none; `web.wsgi` collects again."""
+    gc.disable()
 
 
 def post_worker_init(worker: Any) -> None:

@@ -1,6 +1,7 @@
 """What gunicorn serves: `gunicorn web.wsgi:app`."""
 
 import ctypes
+import gc
 import sys
 from typing import Final
 
@@ -34,3 +35,4 @@ _spare_memory()
 configure_logging()
 app = create_app(load_settings())
 spare_loaded()
+gc.enable()

@@ -148,6 +148,16 @@ def test_interactive_goes_before_bulk(queue: Queue) -> None:
     assert int(lease.films[0].sha256, 16) == 100
 
 
+def test_interactive_films_are_taken_without_bulk_ones(queue: Queue) -> None:
+    """Whoever waits for one film must not wait for a batch that it was taken with."""
+    bulk = queue.submit(films(4))
+    urgent = queue.submit(films(2, start=100), Priority.INTERACTIVE)
+    assert len(queue.claim(limit=10).films) == 2
+    assert queue.states(urgent) == {State.RUNNING: 2}
+    assert len(queue.claim(limit=10).films) == 4
+    assert queue.states(bulk) == {State.RUNNING: 4}
+
+
 def test_a_large_job_does_not_starve_the_next(queue: Queue) -> None:
     queue.submit(films(50))
     for _ in range(2):
