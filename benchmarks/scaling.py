@@ -49,7 +49,7 @@ def _rate(cores: int, salt: int) -> float:
         tempfile.TemporaryDirectory(prefix="pneumoscreen-bench-") as name,
         running(Path(name), "--workers", str(cores)) as stack,
     ):
-        stack.wait(stack.send(make_forms(fresh(films.small(512), 1))))
+        stack.wait(stack.send(make_forms(fresh(films.small(FILMS), 1))))
         return screen(stack, make_forms(fresh(films.small(FILMS), salt)), FILMS)
 
 
