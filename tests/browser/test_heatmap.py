@@ -108,6 +108,7 @@ def test_a_key_shows_and_hides_it_and_every_film_starts_without(
     page.keyboard.press("j")
     expect(page.get_by_role("heading", level=1)).to_have_text("film 1.jpeg")
     expect(page.get_by_text("No heat map was kept with this result.")).to_be_visible()
+    page.wait_for_load_state()  # what listens to keys is loaded last
     page.keyboard.press("h")
     page.keyboard.press("k")
     expect(page.get_by_role("heading", level=1)).to_have_text("film 0.jpeg")

@@ -85,7 +85,7 @@ def test_cancel_stops_a_job_and_retry_takes_it_up_again(stack: Stack) -> None:
 
 
 def test_the_first_result_of_a_single_film_comes_while_a_bulk_job_runs(stack: Stack) -> None:
-    bulk = stack.submit(make_films(200, seed=7))
+    bulk = stack.submit(make_films(1000, seed=7))
     single = stack.submit(make_films(1, seed=8))
     stack.wait(single)
     assert stack.job(bulk)["state"] == "SCREENING", "the single film went first"
@@ -96,15 +96,15 @@ def test_the_first_result_of_a_single_film_comes_while_a_bulk_job_runs(stack: St
 def test_a_power_cut_in_the_middle_costs_nothing(tmp_path: Path) -> None:
     first = start(tmp_path / "data", workers=1)
     wait_until_ready(first)
-    job_id = first.submit(make_films(200, seed=9))
+    job_id = first.submit(make_films(600, seed=9))
     wait_until_some_are_done(first, job_id, 10)
     pull_the_plug(first)
-    assert first.outcomes(job_id)[0]["DONE"] < 200, "the plug was pulled in the middle"
+    assert first.outcomes(job_id)[0]["DONE"] < 600, "the plug was pulled in the middle"
     second = start(tmp_path / "data", workers=1)
     try:
         wait_until_ready(second)
         second.wait(job_id)
-        assert second.outcomes(job_id) == ({"DONE": 200}, 200, 200)
+        assert second.outcomes(job_id) == ({"DONE": 600}, 600, 600)
     finally:
         first.database.close()
         assert stop(second) == 0
