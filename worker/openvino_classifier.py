@@ -19,6 +19,8 @@ from worker.kerasfile import check_shapes, load_keras
 
 log = logging.getLogger(__name__)
 
+_REFUSED: Final = 2
+"""Exit status of an export whose file does not fit its spec."""
 _EXACT: Final = {"INFERENCE_PRECISION_HINT": "f32"}
 
 FILMS_A_RUN: Final = 4
@@ -30,16 +32,18 @@ compact-cnn by ones, 1,860 by fours and as many by sixteens; a film alone then w
 def export_apart(spec: ModelSpec, weights: Path, graph: Path) -> None:
     """Do what `export_graph` does in a process that ends with it: 200 MB of Keras would stay with the worker.
 
-    Raises ModelUnavailable with what went wrong there. Not by multiprocessing, which forbids a worker children.
+    Raises ModelUnavailable as it does, RuntimeError with the last line of any other fault. Not by multiprocessing, which
+    forbids a worker children.
     """
     asked = json.dumps({"spec": spec.model_dump(mode="json"), "weights": str(weights), "graph": str(graph)})
     command = [sys.executable, "-m", "worker.openvino_classifier"]
     ended = subprocess.run(  # noqa: S603  # our own module
         command, cwd=REPOSITORY, input=asked, capture_output=True, text=True, check=False
     )
+    if ended.returncode == _REFUSED:
+        raise ModelUnavailable(ended.stdout.strip())
     if ended.returncode != 0:
-        said = (ended.stdout.strip() or ended.stderr.strip() or f"status {ended.returncode}").splitlines()[-1]
-        raise ModelUnavailable(said)
+        raise RuntimeError((ended.stderr.strip() or f"status {ended.returncode}").splitlines()[-1])
 
 
 def export_graph(spec: ModelSpec, weights: Path, graph: Path) -> None:
@@ -121,20 +125,11 @@ def _precision(wanted: str, capabilities: Sequence[str]) -> str:
 
 def _export_as_asked() -> None:
     asked = json.load(sys.stdin)
-    spec, weights = ModelSpec.model_validate(asked["spec"]), Path(asked["weights"])
     try:
-        export_graph(spec, weights, Path(asked["graph"]))
+        export_graph(ModelSpec.model_validate(asked["spec"]), Path(asked["weights"]), Path(asked["graph"]))
     except ModelUnavailable as error:
-        sys.exit(_said(str(error)))
-    except Exception as error:  # noqa: BLE001  # Keras and OpenVINO raise many kinds on such a file
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        name = f"Model '{spec.name}': openvino cannot run its {weights.name} ({reason})."
-        sys.exit(_said(f"{name} Restore the model folder."))
-
-
-def _said(message: str) -> int:
-    sys.stdout.write(f"{message}\n")
-    return 1
+        sys.stdout.write(str(error))
+        sys.exit(_REFUSED)
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def _write_model(folder: Path, weights: tuple[float, ...], size: int, has_places
 
 
 def start(model: str, graphs: str, batch: str) -> dict[str, Any]:
-    """Load a model as a worker does that keeps graphs; return its answer and whether that took Keras."""
+    """Load a model as a worker does that keeps graphs; return its answer and whether it holds Keras."""
     import sys
 
     from worker.model import load_model
