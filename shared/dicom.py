@@ -1,19 +1,19 @@
 """DICOM radiographs: what is taken, and from stored values to 8-bit grey. Nothing of a patient leaves this file.
 
-pydicom is imported only where a DICOM file is at hand: the web needs it rarely, and its memory always.
+pydicom and NumPy are imported only where a DICOM file is at hand: the web needs them rarely, and pays for them always.
 """
 
 import io
 import re
 from typing import IO, TYPE_CHECKING, Final
 
-import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from shared.errors import FilmRejected, Rejection
 from shared.scans import refuse_scan_bomb
 
 if TYPE_CHECKING:
+    import numpy as np
     from pydicom import Dataset
 
 MEDIA_TYPE: Final = "application/dicom"
@@ -65,7 +65,7 @@ def decode(file: IO[bytes]) -> Image.Image:
         _refuse_other_frame(dataset)
     samples = dataset.pixel_array
     is_windowed = "WindowCenter" in dataset or "VOILUTSequence" in dataset
-    is_grey = samples.dtype == np.uint8 and not is_windowed
+    is_grey = samples.dtype == "uint8" and not is_windowed
     grey = samples if is_grey else _to_bytes(_transform(samples, dataset))
     return Image.fromarray(255 - grey if dataset.PhotometricInterpretation == _DARK_IS_HIGH else grey)
 
@@ -148,13 +148,14 @@ def _refuse_endless_boxes(frame: bytes) -> None:
         place += length
 
 
-def _transform(samples: np.ndarray, dataset: "Dataset") -> np.ndarray:
+def _transform(samples: "np.ndarray", dataset: "Dataset") -> "np.ndarray":
     """Apply the modality and VOI transforms, to float32 of the same shape.
 
     In strips, as each value depends on its own sample alone: as float64, and twice over, a whole film of 33 megapixels
     took 0.9 GB.
     """
-    from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut  # noqa: PLC0415  # see the module's docstring
+    import numpy as np  # noqa: PLC0415  # see the module's docstring
+    from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut  # noqa: PLC0415
 
     values = np.empty(samples.shape, dtype=np.float32)
     for top in range(0, samples.shape[0], _STRIP_ROWS):
@@ -163,8 +164,10 @@ def _transform(samples: np.ndarray, dataset: "Dataset") -> np.ndarray:
     return values
 
 
-def _to_bytes(values: np.ndarray) -> np.ndarray:
+def _to_bytes(values: "np.ndarray") -> "np.ndarray":
     """Map float32 values to 0 to 255 by their own range."""
+    import numpy as np  # noqa: PLC0415  # see the module's docstring
+
     low, high = float(values.min()), float(values.max())
     if not np.isfinite(high - low):
         raise ValueError("values are not finite")

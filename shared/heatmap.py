@@ -1,17 +1,20 @@
 """Heat maps: where on a film a network saw evidence for pneumonia, as workers write it and pages draw it.
 
 A class activation map (Zhou et al. 2016, arXiv:1512.04150): the last feature map gives logits at each of its places,
-and their mean is the film's. It is kept as a grey PNG with one pixel a place, about 100 bytes.
+and their mean is the film's. It is kept as a grey PNG with one pixel a place, about 100 bytes. NumPy is imported only
+to make one: the web, which reads them, starts without it.
 """
 
 import io
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import numpy as np
 from PIL import Image
 
 from shared.modelspec import FilmClass
+
+if TYPE_CHECKING:
+    import numpy as np
 
 LIMIT: Final = 12.0
 """Largest log-odds that a map tells apart. One limit for all films and models, so that two maps can be compared: of
@@ -22,18 +25,22 @@ STEPS: Final = 127
 """Grey levels on either side of EVEN."""
 
 
-def evidence(places: np.ndarray, classes: Sequence[FilmClass]) -> np.ndarray:
+def evidence(places: "np.ndarray", classes: Sequence[FilmClass]) -> "np.ndarray":
     """Return the log-odds of pneumonia against normal at each place, float32 (N, h, w), from logits (N, h, w, classes).
 
     Raw logits, not calibrated probabilities: calibration is fitted to whole films and says nothing of a place.
     """
+    import numpy as np  # noqa: PLC0415  # see the module's docstring
+
     normal = list(classes).index(FilmClass.NORMAL)
     causes = np.delete(places.astype(np.float32), normal, axis=-1)
     return np.asarray(np.logaddexp.reduce(causes, axis=-1) - places[..., normal], dtype=np.float32)
 
 
-def encode(log_odds: np.ndarray) -> bytes:
+def encode(log_odds: "np.ndarray") -> bytes:
     """Write one map (h, w) as a grey PNG: EVEN is 0, a level is LIMIT / STEPS, and what is beyond LIMIT is clipped."""
+    import numpy as np  # noqa: PLC0415  # see the module's docstring
+
     levels = np.rint(log_odds * (STEPS / LIMIT)).clip(-STEPS, STEPS) + EVEN
     out = io.BytesIO()
     Image.fromarray(levels.astype(np.uint8)).save(out, "PNG")

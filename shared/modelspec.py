@@ -1,17 +1,20 @@
 """What a model folder says of itself: `spec.json` beside `model.keras`, or an ensemble's `spec.json` alone.
 
 The spec carries the preprocessing, the calibration and the threshold with the weights, so that training, evaluation and
-serving cannot disagree. This file knows no Keras: the web reads a spec without loading a network.
+serving cannot disagree. This file knows no Keras: the web reads a spec without loading a network. NumPy is imported
+only to calculate: the web needs it rarely, and its start always.
 """
 
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+if TYPE_CHECKING:
+    import numpy as np
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9.-]{0,62}$"
 """Of a model and so of its folder: no separator and no leading dot, so that a name never leads out of the folder."""
@@ -152,16 +155,20 @@ class ModelSpec(BaseModel):
         """Name what answers for people: the model's name and the start of its identity."""
         return f"{self.name}@{self.identity[:12]}"
 
-    def calibrate(self, logits: np.ndarray) -> np.ndarray:
+    def calibrate(self, logits: "np.ndarray") -> "np.ndarray":
         """Turn logits (N, classes) into calibrated probabilities, float64 (N, classes)."""
+        import numpy as np  # noqa: PLC0415  # see the module's docstring
+
         return np.asarray(np.exp(_log_probabilities(logits, self.classes, self.temperature, self.bias)))
 
-    def pool(self, specs: Sequence["ModelSpec"], logits: Sequence[np.ndarray]) -> np.ndarray:
+    def pool(self, specs: Sequence["ModelSpec"], logits: Sequence["np.ndarray"]) -> "np.ndarray":
         """Return an ensemble's logits, float32 (N, classes): the log of its members' weighted mean probability.
 
         `specs` and `logits` (N, classes of that member) are in the order of `members`. Causes are summed where the
         ensemble tells none. In logarithms throughout, so that a small probability keeps its digits.
         """
+        import numpy as np  # noqa: PLC0415  # see the module's docstring
+
         total = sum(member.weight for member in self.members)
         parts = [
             np.log(member.weight / total)
@@ -170,24 +177,27 @@ class ModelSpec(BaseModel):
         ]
         return np.asarray(np.logaddexp.reduce(parts), dtype=np.float32)
 
-    def _in_own_classes(self, spec: "ModelSpec", logs: np.ndarray) -> np.ndarray:
+    def _in_own_classes(self, spec: "ModelSpec", logs: "np.ndarray") -> "np.ndarray":
+        import numpy as np  # noqa: PLC0415  # see the module's docstring
+
         columns = [
             [i for i, name in enumerate(spec.classes) if name in (own, *_SUMMED.get(own, ()))] for own in self.classes
         ]
         return np.stack([np.logaddexp.reduce(logs[:, column], axis=1) for column in columns], axis=1)
 
-    def p_pneumonia(self, probabilities: np.ndarray) -> np.ndarray:
+    def p_pneumonia(self, probabilities: "np.ndarray") -> "np.ndarray":
         """Return 1 - p(normal) for each row, summed over the causes to keep small values exact."""
         causes = [index for index, name in enumerate(self.classes) if name is not FilmClass.NORMAL]
-        return np.asarray(probabilities[:, causes].sum(axis=1).clip(0.0, 1.0))
+        p: np.ndarray = probabilities[:, causes].sum(axis=1).clip(0.0, 1.0)
+        return p
 
-    def judge(self, probabilities: np.ndarray) -> list[Verdict]:
+    def judge(self, probabilities: "np.ndarray") -> list[Verdict]:
         """Label each row of calibrated probabilities by this spec's threshold."""
         return [
             self._verdict(row, float(p)) for row, p in zip(probabilities, self.p_pneumonia(probabilities), strict=True)
         ]
 
-    def _verdict(self, row: np.ndarray, p: float) -> Verdict:
+    def _verdict(self, row: "np.ndarray", p: float) -> Verdict:
         named = {name: float(value) for name, value in zip(self.classes, row, strict=True)}
         causes: list[FilmClass] = [name for name in self.classes if name is not FilmClass.NORMAL]
         if p < self.threshold:
@@ -200,7 +210,11 @@ class ModelSpec(BaseModel):
 _SUMMED = {FilmClass.PNEUMONIA: (FilmClass.BACTERIAL, FilmClass.VIRAL)}
 
 
-def _log_probabilities(logits: np.ndarray, classes: Sequence[FilmClass], temperature: float, bias: float) -> np.ndarray:
+def _log_probabilities(
+    logits: "np.ndarray", classes: Sequence[FilmClass], temperature: float, bias: float
+) -> "np.ndarray":
+    import numpy as np  # noqa: PLC0415  # see the module's docstring
+
     causes = np.array([name is not FilmClass.NORMAL for name in classes])
     scaled = logits.astype(np.float64) / temperature + bias * causes
     scaled -= scaled.max(axis=1, keepdims=True)

@@ -13,6 +13,7 @@ from wtforms.validators import ValidationError
 from shared.settings import PREFIX, Settings
 from web.access import SAFE_METHODS
 from web.problems import on_rate_limit
+from web.ratestorage import counted_in
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -106,10 +107,9 @@ def _insist_on_tls(response: Response, settings: Settings) -> Response:
 
 def _limit_rates(app: Flask, settings: Settings) -> None:
     """Count by address in Redis, and in memory while Redis is away."""
-    url = settings.redis_url.get_secret_value()
     limiter = Limiter(
         get_remote_address,
-        storage_uri=url.replace("unix://", "redis+unix://", 1),
+        storage_uri=counted_in(settings.redis_url.get_secret_value()),
         storage_options={"socket_connect_timeout": 1, "socket_timeout": 1},
         in_memory_fallback_enabled=True,
         key_prefix="pneumoscreen",

@@ -32,8 +32,8 @@ compact-cnn by ones, 1,860 by fours and as many by sixteens; a film alone then w
 def export_apart(spec: ModelSpec, weights: Path, graph: Path) -> None:
     """Do what `export_graph` does in a process that ends with it: 200 MB of Keras would stay with the worker.
 
-    Raises ModelUnavailable as it does, RuntimeError with the last line of any other fault. Not by multiprocessing, which
-    forbids a worker children.
+    Raises ModelUnavailable as it does, RuntimeError with the last line of any other fault. Not by multiprocessing,
+    which forbids a worker children.
     """
     asked = json.dumps({"spec": spec.model_dump(mode="json"), "weights": str(weights), "graph": str(graph)})
     command = [sys.executable, "-m", "worker.openvino_classifier"]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from pydantic import SecretStr
 from sqlalchemy import event, select
 
 from shared.db import Database
@@ -458,6 +459,18 @@ def test_upload_requests_are_limited(settings: Settings, sqlite_database: Databa
     statuses = [post_films(client, FILMS[n]).status_code for n in range(3)]
     assert statuses == [202, 202, 429]
     assert client.get("/api/v1/jobs").status_code == 200
+
+
+def test_upload_requests_are_counted_for_all_web_processes_together(
+    settings: Settings, sqlite_database: Database, redis_url: str
+) -> None:
+    shared = settings.model_copy(update={"redis_url": SecretStr(redis_url)})
+    sites = [Site(shared, sqlite_database, upload_limit="2 per hour") for _ in range(2)]
+    user = sites[0].add_user("thea")
+    clients = [site.token_client(user) for site in sites]
+    for client in clients:
+        client.environ_base["REMOTE_ADDR"] = "198.51.100.7"  # of its own: the Redis serves other tests as well
+    assert [post_films(clients[n % 2], FILMS[n]).status_code for n in range(3)] == [202, 202, 429]
 
 
 def test_file_names_stay_out_of_the_logs(site: Site, client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:

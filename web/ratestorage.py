@@ -1,0 +1,56 @@
+"""Where the rates of uploads are counted: Redis as `limits` counts in it, loaded at the first counted request."""
+
+from functools import cached_property
+from typing import Any, Final, cast
+
+from limits.storage import Storage, storage_from_string
+
+_LATER: Final = "later+"
+
+
+def counted_in(redis_url: str) -> str:
+    """Return the address of the storage for Flask-Limiter."""
+    return _LATER + redis_url.replace("unix://", "redis+unix://", 1)
+
+
+class RedisLater(Storage):
+    """The storage of `limits` for Redis, made when it is first asked: the client takes a tenth of the web's start."""
+
+    STORAGE_SCHEME = [_LATER + scheme for scheme in ("redis", "rediss", "redis+unix")]  # noqa: RUF012  # as limits reads it
+
+    def __init__(self, uri: str, wrap_exceptions: bool = False, **options: Any) -> None:
+        super().__init__(uri, wrap_exceptions, **options)
+        self._uri, self._options = uri.removeprefix(_LATER), options
+
+    @cached_property
+    def _redis(self) -> Storage:
+        return cast("Storage", storage_from_string(self._uri, **self._options))
+
+    @property
+    def base_exceptions(self) -> type[Exception] | tuple[type[Exception], ...]:
+        """Name what Redis raises."""
+        return self._redis.base_exceptions
+
+    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
+        """Count a request; `expiry` in seconds."""
+        return self._redis.incr(key, expiry, amount)
+
+    def get(self, key: str) -> int:
+        """Return a count."""
+        return self._redis.get(key)
+
+    def get_expiry(self, key: str) -> float:
+        """Return when a count ends, in seconds of Unix time."""
+        return self._redis.get_expiry(key)
+
+    def check(self) -> bool:
+        """Tell whether Redis answers."""
+        return self._redis.check()
+
+    def reset(self) -> int | None:
+        """Forget all counts."""
+        return self._redis.reset()
+
+    def clear(self, key: str) -> None:
+        """Forget one count."""
+        self._redis.clear(key)
