@@ -12,7 +12,6 @@ import argparse
 import json
 import platform
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import bulk, endurance, floor, growth, latency, plots, queue_rate, scaling, startup, targets
+from benchmarks.scratch import new_folder, settle
 from benchmarks.stack import fresh, make_forms, running
 
 ROUNDS: Final = 3
@@ -34,7 +34,7 @@ def _bulk(quick: bool) -> Any:
 
 
 def _latency(_quick: bool) -> Any:
-    with tempfile.TemporaryDirectory(prefix="pneumoscreen-bench-") as name, running(Path(name)) as stack:
+    with running(new_folder()) as stack:
         stack.wait(stack.send(make_forms(fresh(bulk.SETS[bulk.SMALL]()[:256], 1))))
         found = {"idle": latency.idle(stack, 2), "beside_bulk": latency.beside_bulk(stack, 10)}
     return {name: one.seconds for name, one in found.items()}
@@ -61,6 +61,8 @@ _COLUMNS: Final = ("what", "target", "measured", "met")
 def measure(names: Iterable[str], out: Path, quick: bool) -> None:
     """Run parts, each into a file of its own with the day, the commit and the machine."""
     out.mkdir(parents=True, exist_ok=True)
+    if not quick:
+        settle()
     for name in names:
         print(f"Measuring: {name}", flush=True)
         found = {"measured": _circumstances(quick), "found": PARTS[name](quick)}

@@ -7,7 +7,6 @@ have all cores.
 
 import io
 import statistics
-import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks import films, load, peer_servers
+from benchmarks.scratch import new_folder
 from benchmarks.stack import Film, Form, Stack, fresh, make_form, make_forms, running
 
 SMALL, LARGE, ZIPPED = "224 px", "originals", "one ZIP of 224 px"
@@ -67,9 +67,9 @@ def screen(stack: Stack, forms: Sequence[Form], count: int) -> float:
     return count / (time.perf_counter() - started)
 
 
-def measure_ours(turn: int, ours: Rates, data: Path) -> None:
+def measure_ours(turn: int, ours: Rates) -> None:
     """Start this system on a new data folder, warm it up and screen every set."""
-    with running(data) as stack:
+    with running(new_folder()) as stack:
         # The first films of a new store make its folders, once; all is as in any later hour after so many.
         stack.wait(stack.send(make_forms(fresh(films.small(2000), 1))))
         for kind, choose in SETS.items():
@@ -100,13 +100,11 @@ def measure(rounds: int, names: Sequence[str] | None = None) -> dict[str, Rates]
     """Measure all in turns, ours first, and return them by name; a peer that does not start has the reason with it."""
     peers = [peer for peer in peer_servers.PEERS if names is None or peer.name in names]
     ours, others = Rates(OURS), {peer.name: Rates(peer.title) for peer in peers}
-    # Removed at the end: for a while after thousands of files were removed, ext4 takes ten times as long to make one.
-    with tempfile.TemporaryDirectory(prefix="pneumoscreen-bench-") as name:
-        for turn in range(rounds):
-            measure_ours(turn, ours, Path(name) / str(turn))
-            for peer in peers:
-                if others[peer.name].trouble is None:
-                    _try_peer(peer, others[peer.name])
+    for turn in range(rounds):
+        measure_ours(turn, ours)
+        for peer in peers:
+            if others[peer.name].trouble is None:
+                _try_peer(peer, others[peer.name])
     return {OURS: ours, **others}
 
 

@@ -7,7 +7,6 @@ memory is read every ten seconds; what a process holds in the last tenth of the 
 import argparse
 import json
 import statistics
-import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from typing import Final
 import psutil
 
 from benchmarks import films
+from benchmarks.scratch import new_folder
 from benchmarks.stack import Stack, fresh, make_forms, running
 
 MINUTES: Final = 60.0
@@ -57,11 +57,7 @@ class Endured:
 def measure(minutes: float = MINUTES) -> Endured:
     """Give a stack a job every JOB_SECONDS for so long and read what it holds."""
     found, stopped = Endured(minutes), threading.Event()
-    with (
-        tempfile.TemporaryDirectory(prefix="pneumoscreen-bench-") as name,
-        running(Path(name)) as stack,
-        ThreadPoolExecutor(1) as pool,
-    ):
+    with running(new_folder()) as stack, ThreadPoolExecutor(1) as pool:
         reader = pool.submit(_read, stack, found, stopped)
         try:
             until, salt = time.monotonic() + 60 * minutes, 0

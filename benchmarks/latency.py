@@ -4,18 +4,17 @@
 """
 
 import statistics
-import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from benchmarks import films
+from benchmarks.scratch import new_folder
 from benchmarks.stack import Form, Stack, fresh, make_form, make_forms, running
 
 SINGLES: Final = 200
@@ -84,7 +83,7 @@ def _send_bulk(stack: Stack, forms: Sequence[Form]) -> None:
 
 def main() -> None:
     """Measure and print."""
-    with tempfile.TemporaryDirectory(prefix="pneumoscreen-bench-") as name, running(Path(name)) as stack:
+    with running(new_folder()) as stack:
         stack.wait(stack.send(make_forms(fresh(films.small(256), 1))))
         print(f"one film, idle:                {idle(stack, 2).line()}")
         found = beside_bulk(stack, 10)

@@ -5,14 +5,13 @@
 
 import os
 import statistics
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
 
 from benchmarks import films
 from benchmarks.bulk import screen
+from benchmarks.scratch import new_folder
 from benchmarks.stack import fresh, make_forms, running
 
 ROUNDS: Final = 3
@@ -45,10 +44,7 @@ def _powers(most: int) -> Sequence[int]:
 
 
 def _rate(cores: int, salt: int) -> float:
-    with (
-        tempfile.TemporaryDirectory(prefix="pneumoscreen-bench-") as name,
-        running(Path(name), "--workers", str(cores)) as stack,
-    ):
+    with running(new_folder(), "--workers", str(cores)) as stack:
         stack.wait(stack.send(make_forms(fresh(films.small(FILMS), 1))))
         return screen(stack, make_forms(fresh(films.small(FILMS), salt)), FILMS)
 

@@ -6,7 +6,6 @@ the database, the samples and the network's graph), ROUNDS times.
 
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks import films
+from benchmarks.scratch import new_folder
 from benchmarks.stack import Form, Stack, answers, free_port, fresh, make_forms, running, stopped
 
 ROUNDS: Final = 5
@@ -33,11 +33,10 @@ class Start:
 
 def measure(rounds: int = ROUNDS) -> list[Start]:
     """Start again and again on one data folder; the first start, which makes what is kept, is not counted."""
-    with tempfile.TemporaryDirectory(prefix="pneumoscreen-start-") as name:
-        data = Path(name)
-        with running(data):
-            pass
-        return [_start(data, make_forms(fresh(films.originals(1), salt))) for salt in range(rounds)]
+    data = new_folder()
+    with running(data):
+        pass
+    return [_start(data, make_forms(fresh(films.originals(1), salt))) for salt in range(rounds)]
 
 
 def _start(data: Path, film: Sequence[Form]) -> Start:
