@@ -91,9 +91,9 @@ def report(out: Path, console: Console) -> None:
     for part in results:
         measured = json.loads((out / f"{part}.json").read_text())["measured"]
         console.print(f"{part:8} " + ", ".join(f"{name} {value}" for name, value in measured.items()))
-    if {"bulk", "floor"} <= set(results):
+    if "bulk" in results:
         console.print(_rates(results))
-        for name, spent in targets.ours_and_peers(results)[0].processor_ms.items():
+        for name, spent in targets.compared(results).ours.processor_ms.items():
             parts = ", ".join(
                 f"{part} {milliseconds:.2f}" for part, milliseconds in spent.items() if milliseconds >= 0.01
             )
@@ -112,13 +112,11 @@ def report(out: Path, console: Console) -> None:
 
 
 def _rates(results: targets.Results) -> Table:
-    ours, peers = targets.ours_and_peers(results)
+    found = targets.compared(results)
     table = Table(title=f"Films a second on {floor.CORES} cores: median (lowest to highest) of the rounds")
     for column in ("system", bulk.SMALL, bulk.LARGE, bulk.ZIPPED, "one at a time, ms"):
         table.add_column(column, justify="left" if column == "system" else "right")
-    together = floor.Floor(**results["floor"]).together
-    table.add_row("decoding and network alone", *[f"{together[name]:,.0f}" for name in (bulk.SMALL, bulk.LARGE)])
-    for one in (ours, *peers.values()):
+    for one in (found.floor, found.ours, *found.peers.values()):
         cells = [_spread(one.rates.get(name, [])) for name in (bulk.SMALL, bulk.LARGE, bulk.ZIPPED)]
         table.add_row(one.title, *cells, _spread(one.alone_ms))
         if one.trouble is not None:

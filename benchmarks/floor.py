@@ -7,8 +7,9 @@ import multiprocessing
 import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -76,18 +77,29 @@ class _Held:
 
 def _rate(pool: ProcessPoolExecutor, work: Callable[[int], int]) -> float:
     """Return films a second, the median of REPEATS after one that is not counted."""
-    rates = []
-    for _ in range(REPEATS + 1):
-        started = time.perf_counter()
-        done = sum(pool.map(work, range(2 * CORES)))
-        rates.append(done / (time.perf_counter() - started))
-    return statistics.median(rates[1:])
+    return statistics.median([_rate_once(pool, work) for _ in range(REPEATS + 1)][1:])
+
+
+def _rate_once(pool: ProcessPoolExecutor, work: Callable[[int], int]) -> float:
+    started = time.perf_counter()
+    done = sum(pool.map(work, range(2 * CORES)))
+    return done / (time.perf_counter() - started)
 
 
 def _pool(backend: str, precision: str, paths: Sequence[Path]) -> ProcessPoolExecutor:
     # A network touched before a fork hangs in the child, so processes start afresh.
     spawn = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(CORES, mp_context=spawn, initializer=_Held.load, initargs=(backend, precision, paths))
+
+
+@contextmanager
+def held_ready() -> Iterator[Callable[[str], float]]:
+    """Hold a process a core ready for each set; what is yielded measures a set once, decoding and network together."""
+    with ExitStack() as stack:
+        pools = {name: stack.enter_context(_pool(*RUNTIMES[0], choose())) for name, choose in SETS.items()}
+        for pool in pools.values():
+            _rate_once(pool, _Held.screen)
+        yield lambda name: _rate_once(pools[name], _Held.screen)
 
 
 def measure() -> Floor:

@@ -21,7 +21,7 @@ from typing import Any, Final
 from benchmarks.__main__ import read
 from benchmarks.bulk import LARGE, SMALL
 from benchmarks.floor import CORES
-from benchmarks.targets import ours_and_peers
+from benchmarks.targets import compared
 from worker.pace import BATCH_SECONDS
 
 DAY: Final = 86_400.0
@@ -123,7 +123,7 @@ def measured(results: dict[str, Any]) -> Rates:
     """Read the rates from what the benchmark wrote down; raise SystemExit where a part is missing."""
     if missing := {"bulk", "queue", "latency", "floor"} - set(results):
         raise SystemExit(f"Measure {', '.join(sorted(missing))} first: make bench.")
-    ours = ours_and_peers(results)[0]
+    ours = compared(results).ours
     return Rates(
         {name: (ours.median(name) or 0.0) / CORES for name in (SMALL, LARGE)},
         max(one["screened"] for one in results["queue"]),

@@ -9,8 +9,7 @@ from matplotlib import pyplot as plt
 
 from benchmarks.bulk import LARGE, SMALL
 from benchmarks.endurance import Endured
-from benchmarks.floor import Floor
-from benchmarks.targets import ours_and_peers
+from benchmarks.targets import compared
 
 _INK, _OURS, _PEERS = "#24292f", "#0f766e", "#94a3b8"
 _STYLE: Final[dict[Any, Any]] = {
@@ -29,7 +28,7 @@ def draw(results: Mapping[str, Any], folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     made = []
     with mpl.rc_context(_STYLE):
-        if {"bulk", "floor"} <= set(results):
+        if "bulk" in results:
             made.append(_draw_bulk(results, folder / "bulk.svg"))
         if "memory" in results:
             made.append(_draw_memory(Endured(**results["memory"]), folder / "memory.svg"))
@@ -38,16 +37,16 @@ def draw(results: Mapping[str, Any], folder: Path) -> list[Path]:
 
 def _draw_bulk(results: Mapping[str, Any], path: Path) -> Path:
     """Draw films a second, this system beside its peers, and the floor as a line."""
-    ours, peers = ours_and_peers(results)
-    floor = Floor(**results["floor"])
-    measured = [peer for peer in peers.values() if peer.rates]
+    found = compared(results)
+    ours = found.ours
+    measured = [peer for peer in found.peers.values() if peer.rates]
     everyone = [ours, *sorted(measured, key=lambda peer: -(peer.median(SMALL) or 0))]
     figure, axes = plt.subplots(1, 2, figsize=(10, 3.4), sharey=True, layout="constrained")
     for axis, name in zip(axes, (SMALL, LARGE), strict=True):
         rates = [one.median(name) or 0.0 for one in everyone]
         bars = axis.barh([one.title for one in everyone], rates, color=[_OURS, *[_PEERS] * len(measured)])
         axis.bar_label(bars, [f"{rate:,.0f}" for rate in rates], padding=3)
-        axis.axvline(floor.together[name], color=_INK, linestyle=":", linewidth=1)
+        axis.axvline(found.floor.median(name) or 0.0, color=_INK, linestyle=":", linewidth=1)
         axis.set_title(f"{name}: films a second (dotted: decoding and network alone)", fontsize=10, loc="left")
         axis.margins(x=0.12)
         axis.invert_yaxis() if axis is axes[0] else None

@@ -61,8 +61,8 @@ def worker_command(processes: int, name: str = "worker") -> list[str]:
     return [
         *(sys.executable, "-m", "celery", "-A", "worker.app", "worker", "--pool", "prefork"),
         *("--concurrency", str(processes), "--hostname", f"{name}@%h"),
-        # Neither gossip nor mingle is used, and both cost traffic and start-up time on Redis.
-        *("--without-gossip", "--without-mingle", "--loglevel", "INFO"),
+        # None of these is used, and all cost traffic on Redis; `shared.presence` says which workers there are.
+        *("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "INFO"),
     ]
 
 

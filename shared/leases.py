@@ -15,6 +15,9 @@ from shared.modelspec import ModelSpec, Verdict
 from shared.states import Event, State, sources, target
 from shared.tables import Image, Job, Model, Prediction, Screening, in_states, prediction_copies
 
+_Waiting = Select[uuid.UUID, int, int, datetime | None]
+"""Id, attempts and priority of waiting films, and when their job was closed."""
+
 LOST_CODE = "worker_lost"
 LOST_MESSAGE = (
     "The worker stopped or failed {attempts} times while it screened this film. Try it again or tell support."
@@ -74,35 +77,50 @@ def claim(
     """Take up to `limit` waiting films under one lease, interactive before bulk; None where nothing waits.
 
     A film that has lost a worker before is taken alone, so that a poison film fails alone. Interactive films are taken
-    without bulk ones, so that whoever waits for them does not wait for these.
+    without bulk ones, so that whoever waits for them does not wait for these. Of the last films half are left for
+    another worker each time, so that all end together.
     """
     token = new_id()
     until = now() + timedelta(seconds=lease_seconds)
     waiting = _waiting(model_name)
-    head = session.execute(waiting.limit(1)).one_or_none()
+    head = session.execute(_locked(waiting.limit(1))).one_or_none()
     if head is None:
         return None
-    is_suspect = head.attempts > 0
-    alike = (Screening.attempts == 0, Screening.priority == head.priority)
-    chosen = waiting.where(Screening.id == head.id) if is_suspect else waiting.where(*alike)
-    ids = _take(session, chosen.limit(1 if is_suspect else limit), token=token, worker=worker, until=until)
+    if head.attempts > 0:
+        chosen = waiting.where(Screening.id == head.id)
+    else:
+        chosen = waiting.where(Screening.attempts == 0, Screening.priority == head.priority)
+        chosen = chosen.limit(limit if head.closed_at is None else _fair_share(session, chosen, limit))
+    ids = _take(session, _locked(chosen), token=token, worker=worker, until=until)
     return Claim(token, _claimed_films(session, ids, model_id)) if ids else None
 
 
-def _waiting(model_name: str) -> Select[uuid.UUID, int, int]:
+def _waiting(model_name: str) -> _Waiting:
     """Select what waits for a model, in the order in which it is served."""
     return (
-        select(Screening.id, Screening.attempts, Screening.priority)
+        select(Screening.id, Screening.attempts, Screening.priority, Job.closed_at)
         .join(Job)
         .where(in_states(sources(Event.CLAIM)), Job.model_name == model_name)
         .order_by(Screening.priority, Screening.turn, Screening.id)
-        .with_for_update(skip_locked=True, of=Screening)
     )
+
+
+def _locked(films: _Waiting) -> _Waiting:
+    return films.with_for_update(skip_locked=True, of=Screening)
+
+
+def _fair_share(session: Session, waiting: _Waiting, limit: int) -> int:
+    """Return how many films to take: `limit` while twice as many wait, then half of them, down to an eighth of `limit`.
+
+    A batch costs the database some milliseconds however small it is, hence the eighth.
+    """
+    left = session.scalar(select(func.count()).select_from(waiting.limit(2 * limit).subquery())) or 0
+    return max(1, limit // 8, min(limit, (left + 1) // 2))
 
 
 def _take(
     session: Session,
-    chosen: Select[uuid.UUID, int, int],
+    chosen: _Waiting,
     *,
     token: uuid.UUID,
     worker: str,

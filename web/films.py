@@ -5,6 +5,7 @@ import logging
 import threading
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from flask import Blueprint, Response, abort, g, request
@@ -12,6 +13,7 @@ from flask.typing import ResponseReturnValue
 
 from shared.audit import Action, record
 from shared.errors import FilmRejected, StoreAway, StoreFull
+from shared.states import State
 from shared.storage import PREVIEW, THUMBNAIL
 from shared.tables import Scope
 from web.access import requires
@@ -35,9 +37,9 @@ _one_decode = threading.Lock()
 @blueprint.get("/<uuid:screening_id>/thumbnail")
 @requires(scope=Scope.READ)
 def thumbnail(screening_id: uuid.UUID) -> ResponseReturnValue:
-    """Show the small picture that a worker made; 404 until it has."""
+    """Show the film at the size of a stamp; 404 until it has been screened."""
     film = _seen_film(screening_id)
-    return _picture(film, THUMBNAIL, lambda sha256: _derived(sha256, THUMBNAIL))
+    return _picture(film, THUMBNAIL, _thumbnail if film.state is State.DONE else _stored_thumbnail)
 
 
 @blueprint.get("/<uuid:screening_id>/image")
@@ -86,22 +88,34 @@ def _picture(film: FilmDetail, kind: str, make: Callable[[str], bytes]) -> Respo
     return response
 
 
-def _derived(sha256: str, kind: str) -> bytes:
+def _stored_thumbnail(sha256: str) -> bytes:
     try:
-        return parts().store.get_derived(sha256, kind)
+        return parts().store.get_derived(sha256, THUMBNAIL)
     except FileNotFoundError:
         abort(404, "There is no such picture yet.")
 
 
+def _thumbnail(sha256: str) -> bytes:
+    """Return a screened film's thumbnail, which workers leave to the first look where the film itself is small."""
+    return _kept(sha256, THUMBNAIL, _draw_thumbnail)
+
+
 def _preview(sha256: str) -> bytes:
+    return _kept(sha256, PREVIEW, _draw_preview)
+
+
+def _kept(sha256: str, kind: str, draw: Callable[[bytes], bytes]) -> bytes:
+    """Return a picture of a film, drawn and kept at the first look."""
     store = parts().store
+    with suppress(FileNotFoundError):
+        return store.get_derived(sha256, kind)
     with _one_decode:
         try:
-            return store.get_derived(sha256, PREVIEW)
+            return store.get_derived(sha256, kind)
         except FileNotFoundError:
-            data = _render(_read_film(sha256))
+            data = _draw(draw, _read_film(sha256))
         try:
-            store.put_derived(sha256, PREVIEW, data)
+            store.put_derived(sha256, kind, data)
         except (StoreFull, StoreAway) as error:
             log.warning("%s The picture is shown but not kept.", error)
     return data
@@ -116,13 +130,23 @@ def _read_film(sha256: str) -> bytes:
         abort(404, rejection.message)
 
 
-def _render(data: bytes) -> bytes:
-    from shared.preprocess import decode  # noqa: PLC0415  # the decoder loads with the first film shown
-
+def _draw(draw: Callable[[bytes], bytes], film: bytes) -> bytes:
     try:
-        picture = decode(data, at_least=IMAGE_SIDE)
+        return draw(film)
     except FilmRejected as rejection:
         abort(404, rejection.message)
+
+
+def _draw_thumbnail(data: bytes) -> bytes:
+    from shared.preprocess import THUMBNAIL_SIDE, decode, thumbnail  # noqa: PLC0415  # loads with the first film shown
+
+    return thumbnail(decode(data, at_least=THUMBNAIL_SIDE))
+
+
+def _draw_preview(data: bytes) -> bytes:
+    from shared.preprocess import decode  # noqa: PLC0415  # as above
+
+    picture = decode(data, at_least=IMAGE_SIDE)
     picture.thumbnail((IMAGE_SIDE, IMAGE_SIDE), reducing_gap=2.0)
     out = io.BytesIO()
     # Pillow carries a JPEG's comment over, and a comment can hold anything: a name, or a page with a script.

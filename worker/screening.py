@@ -9,13 +9,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import numpy as np
+from PIL import Image
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared import heatmap, leases
 from shared.db import Database
 from shared.errors import FilmRejected, Rejection, StoreAway, StoreFull
 from shared.leases import Claim, ClaimedFilm, Outcome
-from shared.preprocess import decode, fit, thumbnail
+from shared.preprocess import decode, fit, is_small, thumbnail
 from shared.settings import Settings
 from shared.storage import THUMBNAIL, Store
 from worker.classifier import Answers, Classifier
@@ -130,12 +131,16 @@ class Screener:
                 Rejection.FILM_MISSING, "The film is no longer in the image store. Send it again."
             ) from error
         image = decode(data, at_least=spec.input_size)
+        if not is_small(data, image):
+            self._keep_thumbnail(film, image)
+        return fit(image, spec)
+
+    def _keep_thumbnail(self, film: ClaimedFilm, image: Image.Image) -> None:
         try:
             self._store.put_derived(film.sha256, THUMBNAIL, thumbnail(image))
         except StoreFull:
-            # The answer matters more than its picture; the page shows a placeholder.
+            # The answer matters more than its picture, which is drawn when somebody looks.
             log.warning("The store has no room for thumbnails.")
-        return fit(image, spec)
 
     def _refuse_wrong_store(self) -> None:
         """Raise StoreAway where no store is there, only a folder that was made while a network share was away."""
