@@ -80,7 +80,10 @@ def _refuse_too_many(films: int) -> None:
 def _read_request() -> Iterator[TextPart | FilePart]:
     # Flask would cap the body at the size of a small form; read_parts counts instead.
     request.max_content_length = sys.maxsize
-    return read_parts(request.stream, request.content_type or "", request.content_length, parts().settings)
+    length = request.content_length
+    # What Flask wraps around a body of known length only counts, and copies it twice.
+    stream = request.stream if length is None else request.environ["wsgi.input"]
+    return read_parts(stream, request.content_type or "", length, parts().settings)
 
 
 def _take(part: FilePart) -> Generator[Received]:

@@ -2,21 +2,28 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, Final
+from typing import Final, Protocol, TypeAlias
 
+from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
 from werkzeug.exceptions import BadRequest
 from werkzeug.http import parse_options_header
-from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData
 
 from shared.errors import UploadRefused
 from shared.settings import MIB, Settings
 
-READ_BYTES: Final = 64 * 1024
-# What the decoder may hold back: the rest of a read, and headers that have not ended. Real headers have a few hundred.
-_MOST_HELD_BYTES: Final = 256 * 1024
-_HELD_DASHES: Final = 2
+READ_BYTES: Final = 128 * 1024
 _MOST_TEXT_BYTES: Final = 64 * 1024
 _MOST_TEXTS: Final = 32
+
+Event: TypeAlias = MultipartSegment | bytes | bytearray | None
+"""What the parser gives: a part begins, some of its data, a part ends."""
+
+
+class Stream(Protocol):
+    """A request's body."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most `size` bytes, and none at its end."""
 
 
 @dataclass(frozen=True)
@@ -50,40 +57,40 @@ class _Chunks:
         return self
 
     def __next__(self) -> bytes:
-        while not self._ended:
-            event = next(self._events)
-            assert isinstance(event, Data)  # noqa: S101  # the decoder gives nothing else inside a part
-            self._ended = not event.more_data
-            if event.data:
-                return event.data
-        raise StopIteration
+        event = None if self._ended else next(self._events)
+        assert not isinstance(event, MultipartSegment)  # noqa: S101  # the parser ends a part before the next
+        if event is None:
+            self._ended = True
+            raise StopIteration
+        return bytes(event)
 
 
 def read_parts(
-    stream: IO[bytes], content_type: str, length: int | None, settings: Settings
+    stream: Stream, content_type: str, length: int | None, settings: Settings
 ) -> Iterator[TextPart | FilePart]:
-    """Yield the parts of a request's body in their order.
+    """Yield the parts of a request's body in their order; at most `length` bytes are read, where that is known.
 
     Raises UploadRefused where the request is over a limit, BadRequest where it is not well formed.
     """
     if length is not None and length > settings.max_upload_bytes:
         raise _too_many_bytes(settings)
     files = texts = 0
-    events = _read_events(stream, MultipartDecoder(_boundary(content_type)), settings)
+    events = _read_events(stream, PushMultipartParser(_boundary(content_type)), length, settings)
     for event in events:
-        if isinstance(event, Field):
+        assert isinstance(event, MultipartSegment)  # noqa: S101  # the last part was read to its end
+        chunks, file_name = _Chunks(events), _file_name(event)
+        if file_name is None:
             texts += 1
             if texts > _MOST_TEXTS:
                 raise BadRequest(f"The form has more than {_MOST_TEXTS} text fields.")
-            yield TextPart(event.name or "", _read_text(_Chunks(events)))
-        elif isinstance(event, File):
+            yield TextPart(event.name or "", _read_text(chunks))
+        else:
             files += 1
             if files > settings.max_films_per_upload:
                 raise UploadRefused(
                     f"One request takes at most {settings.max_films_per_upload:,} files. Send the rest in another."
                 )
-            chunks = _Chunks(events)
-            yield FilePart(event.name or "", event.filename, chunks)
+            yield FilePart(event.name or "", file_name, chunks)
             for _ in chunks:
                 pass
 
@@ -96,36 +103,38 @@ def _boundary(content_type: str) -> bytes:
     return boundary.encode()
 
 
-def _read_events(stream: IO[bytes], decoder: MultipartDecoder, settings: Settings) -> Iterator[Event]:
-    for data in _read_stream(stream, settings):
-        try:
-            decoder.receive_data(data)
-            while not isinstance(event := decoder.next_event(), NeedData):
-                yield event
-                if isinstance(event, Epilogue):
-                    return
-        except ValueError as error:
-            raise BadRequest("The form is damaged or ends too soon. Send it again.") from error
-        if len(decoder.buffer) > _MOST_HELD_BYTES:
-            raise BadRequest("The form is damaged: the headers of a part do not end.")
+def _file_name(part: MultipartSegment) -> str | None:
+    """Return a part's file name; None where it is a text.
 
-
-def _read_stream(stream: IO[bytes], settings: Settings) -> Iterator[bytes | None]:
-    """Yield the body in pieces, then None.
-
-    Dashes at the end of a piece wait for the next one: where a piece ends between the two dashes of the closing
-    boundary, Werkzeug 3.1.9 counts the line break before it to the file.
+    Older programs send a name that is not ASCII as `filename*` (RFC 5987), which RFC 7578 forbids and the parser skips.
     """
-    received, held = 0, b""
-    while data := stream.read(READ_BYTES):
+    if part.filename is not None:
+        return part.filename
+    return parse_options_header(part["Content-Disposition"])[1].get("filename")
+
+
+def _read_events(
+    stream: Stream, parser: PushMultipartParser, length: int | None, settings: Settings
+) -> Iterator[Event]:
+    try:
+        for data in _read_stream(stream, length, settings):
+            yield from parser.parse(data)
+            if parser.closed:
+                return
+        parser.close()
+    except ParserLimitReached as error:
+        raise BadRequest("The form is damaged: the headers of a part do not end.") from error
+    except MultipartError as error:
+        raise BadRequest("The form is damaged or ends too soon. Send it again.") from error
+
+
+def _read_stream(stream: Stream, length: int | None, settings: Settings) -> Iterator[bytes]:
+    received = 0
+    while data := stream.read(READ_BYTES if length is None else min(READ_BYTES, length - received)):
         received += len(data)
         if received > settings.max_upload_bytes:
             raise _too_many_bytes(settings)
-        data = held + data
-        held = data[len(data.rstrip(b"-")) :][-_HELD_DASHES:]
-        yield data[: len(data) - len(held)]
-    yield held
-    yield None
+        yield data
 
 
 def _too_many_bytes(settings: Settings) -> UploadRefused:

@@ -8,7 +8,7 @@ from werkzeug.exceptions import BadRequest
 
 from shared.errors import UploadRefused
 from shared.settings import Settings
-from web.multipart import FilePart, TextPart, read_parts
+from web.multipart import READ_BYTES, FilePart, TextPart, read_parts
 
 CONTENT_TYPE = "multipart/form-data; boundary=edge"
 
@@ -44,7 +44,7 @@ def read(data: bytes, settings: Settings, most: int = 65536, length: int | None 
     return found
 
 
-FILM = b"\x00\r\n--edg\r\n--edge almost\r\n\r\n" * 50
+FILM = b"\x00\r\n--edg\r\n-- edge\r\n--\r\r\n\r\n" * 50
 PARTS = (
     ('name="name"', b"ward 3"),
     ('name="files"; filename="a/b.jpg"', FILM),
@@ -82,8 +82,27 @@ def test_no_more_is_read_than_is_asked_for(settings: Settings) -> None:
     stream = Trickle(body(('name="files"; filename="a"', b"x" * 1_000_000)), 65536)
     first = next(read_parts(stream, CONTENT_TYPE, None, settings))
     assert isinstance(first, FilePart)
-    assert len(next(first.chunks)) <= 65536
-    assert stream.given <= 2 * 65536
+    assert len(next(first.chunks)) <= READ_BYTES
+    assert stream.given <= 2 * READ_BYTES
+
+
+def test_no_more_is_read_than_was_declared(settings: Settings) -> None:
+    data = body(*PARTS)
+    stream = Trickle(data + b"the next request", 65536)
+    list(read_parts(stream, CONTENT_TYPE, len(data), settings))
+    assert stream.given == len(data)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        'name="files"; filename="Müller.jpg"',
+        "name=\"files\"; filename*=UTF-8''M%C3%BCller.jpg",
+        'name="files"; filename="M_ller.jpg"; filename*=UTF-8\'\'M%C3%BCller.jpg',
+    ],
+)
+def test_names_that_are_not_ascii_are_read(settings: Settings, head: str) -> None:
+    assert read(body((head, b"x")), settings) in ([("files", name, b"x")] for name in ("Müller.jpg", "M_ller.jpg"))
 
 
 def test_a_declared_length_over_the_limit_is_refused_before_a_byte_is_read(settings: Settings) -> None:
@@ -118,6 +137,7 @@ def test_too_many_files_are_refused(settings: Settings) -> None:
             "damaged",
             id="a name that is no UTF-8",
         ),
+        pytest.param(body(('name="files"; filename="a"', b"\r\n--edge almost")), "damaged", id="a boundary within"),
         pytest.param(b"--edge\r\nX: " + b"y" * 400_000, "do not end", id="endless header"),
         pytest.param(body(('name="name"', b"x" * 70_000)), "more than 65536 bytes", id="long text"),
         pytest.param(body(*[('name="name"', b"x")] * 40), "more than 32 text fields", id="many texts"),
