@@ -21,6 +21,8 @@ class Incoming:
         self._sealer = sealer
         self._hash = hashlib.sha256()
         self._is_finished = False
+        self._whole = b""
+        """All that was written, where that came in one piece: most small films do."""
         self.size = 0
         if sealer is not None:
             self._put(sealer.header)
@@ -29,6 +31,7 @@ class Incoming:
         """Append bytes; raise StoreFull where the disk has no room."""
         self._put(self._sealer.update(data) if self._sealer else data)
         self._hash.update(data)
+        self._whole = b"" if self.size else bytes(data)
         self.size += len(data)
 
     def finish(self) -> None:
@@ -47,6 +50,8 @@ class Incoming:
 
     def open(self) -> BinaryIO:
         """Open what was written, as it came in; `finish` goes before."""
+        if len(self._whole) == self.size:
+            return io.BytesIO(self._whole)
         if self._sealer is None:
             return reopen(self.file)
         from shared.encryption import CHUNK, SealedReader  # noqa: PLC0415  # only an encrypted store loads it

@@ -60,7 +60,10 @@ class Received:
 
 def display_name(name: str) -> str:
     """Shorten a client's file name for show; control characters go, folders stay."""
-    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name.replace("\\", "/")).strip()
+    shown = name.replace("\\", "/")
+    if not shown.isprintable():
+        shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)
+    shown = shown.strip()
     return shown[-FILE_NAME_LENGTH:] or "unnamed"
 
 
