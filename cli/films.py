@@ -11,7 +11,7 @@ from shared.intake import FILE_NAME_LENGTH, ZIP_SIGNATURES, display_name
 from shared.pseudonyms import may_stand_for
 from shared.settings import MIB
 
-BATCH_BYTES: Final = 8 * MIB
+BATCH_BYTES: Final = 16 * MIB
 BATCH_FILES: Final = 200
 FIRST_FILES: Final = 20
 """In the first request, so that workers have something to do while the rest comes in."""

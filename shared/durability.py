@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-MANY_FILES: Final = 16
+MANY_FILES: Final = 4
 """More than so many, and their whole disk is forced at once."""
 _LOCAL: Final = {"btrfs", "ext4", "f2fs", "xfs"}
 """File systems whose syncfs(2) does what it says; those of a network or of FUSE need not."""

@@ -152,7 +152,7 @@ class FolderFiles:
             file.flush()
             if any(os.path.exists(f"{self.root}/{other}") for other in others):  # noqa: PTH110  # see the class
                 os.fsync(file.fileno())
-            self._in_folder(place, lambda: _put(file, place))
+            self._in_folder(place, lambda: _put(file, place), is_lasting=True)
 
     def force(self, paths: Sequence[str]) -> None:
         """Force files and their names to disk."""
@@ -167,8 +167,8 @@ class FolderFiles:
             file.flush()
             self._in_folder(place, lambda: os.replace(file.name, place))  # noqa: PTH105
 
-    def _in_folder(self, place: str, put: Callable[[], object]) -> None:
-        """Put a file into its folder, which is made for the first one: that costs more than the file itself.
+    def _in_folder(self, place: str, put: Callable[[], object], *, is_lasting: bool = False) -> None:
+        """Put a file into its folder, which is made for the first one, and forced to disk where it is to last.
 
         A root that is gone is a disk that is not mounted, and is not made anew.
         """
@@ -178,7 +178,7 @@ class FolderFiles:
             self.root.stat()
             made = Path(place).parent
             made.mkdir(parents=True, exist_ok=True)
-            for folder in made.relative_to(self.root).parents:
+            for folder in made.relative_to(self.root).parents if is_lasting else ():
                 force(self.root / folder)
             put()
 
