@@ -1,5 +1,6 @@
 """A worker's way from a claim to written outcomes, with a classifier that answers at once."""
 
+import hashlib
 import threading
 import uuid
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from shared import archive, heatmap, jobs, leases
 from shared.db import Database
 from shared.errors import StoreAway
 from shared.modelspec import ModelSpec
+from shared.preprocess import SMALL_BYTES
 from shared.settings import Settings
 from shared.states import State
 from shared.storage import THUMBNAIL, FolderStore
@@ -89,7 +91,7 @@ def rows(database: Database, job_id: uuid.UUID) -> list[Screening]:
 
 
 def test_films_are_screened_in_micro_batches_with_thumbnails(screener, submit, database, store, classifier) -> None:
-    films = [encode(draw(number)) for number in range(6)]
+    films = [encode(draw(number, (640, 480)), "PNG") for number in range(6)]
     job_id = submit(*films)
     assert screener.drain(30) is False
     assert classifier.batches == [4, 2]
@@ -101,6 +103,16 @@ def test_films_are_screened_in_micro_batches_with_thumbnails(screener, submit, d
     assert all(abs(sum(prediction.probabilities.values()) - 1) < 1e-9 for prediction in predictions)
     for path in (store.root / "films").rglob("?" * 64):
         assert store.get_derived(path.name, THUMBNAIL).startswith(b"\xff\xd8")
+
+
+def test_the_thumbnail_of_a_small_film_waits_until_somebody_looks(screener, submit, database, store) -> None:
+    small, much = encode(draw(1)), encode(draw(2, (640, 480)), "PNG")
+    assert len(small) < SMALL_BYTES < len(much)
+    job_id = submit(small, much)
+    screener.drain(30)
+    assert {row.state for row in rows(database, job_id)} == {State.DONE}
+    keys = [hashlib.sha256(data).hexdigest() for data in (small, much)]
+    assert [store.has(key, THUMBNAIL) for key in keys] == [False, True]
 
 
 def predictions(database: Database) -> list[Prediction]:

@@ -14,6 +14,7 @@ from sqlalchemy import update
 from shared.db import Database, now
 from shared.modelspec import ModelSpec
 from shared.settings import Settings
+from shared.states import State
 from shared.storage import THUMBNAIL
 from shared.tables import Screening
 from tests.conftest import draw, encode
@@ -76,6 +77,19 @@ def test_a_thumbnail_is_there_once_a_worker_has_made_it(site: Site, client: Flas
     site.store.put_derived(sha256, THUMBNAIL, b"a small picture")
     answer = client.get(f"/films/{film.id}/thumbnail")
     assert (answer.data, answer.mimetype) == (b"a small picture", "image/jpeg")
+
+
+def test_a_thumbnail_that_the_worker_left_is_drawn_at_the_first_look_and_kept(site: Site, client: FlaskClient) -> None:
+    film = send(site, client, encode(draw(1)))
+    with site.database.write() as session:
+        row = session.get_one(Screening, film.id)
+        row.state = State.DONE
+        sha256 = row.image.sha256  # type: ignore[union-attr]
+    answer = client.get(f"/films/{film.id}/thumbnail")
+    assert (answer.status_code, answer.mimetype) == (200, "image/jpeg")
+    with Image.open(io.BytesIO(answer.data)) as picture:
+        assert picture.size == (128, 112)
+    assert site.store.get_derived(sha256, THUMBNAIL) == answer.data
 
 
 def test_a_film_that_cannot_be_decoded_is_no_error_of_ours(site: Site, client: FlaskClient) -> None:
