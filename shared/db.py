@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import DateTime, Engine, MetaData, create_engine, event
@@ -77,10 +78,15 @@ def new_id() -> uuid.UUID:
 
 
 class Database:
-    """Open transactions on one database."""
+    """Open transactions on one database.
 
-    def __init__(self, url: str) -> None:
-        self.engine = _make_engine(url)
+    Without `is_forced` SQLite does not wait for the disk at a commit: for what can be made again. A loss of power may
+    then take the last commits back, all from one moment on, but none before a forced one of any process
+    (sqlite.org/pragma.html#pragma_synchronous, NORMAL with a write-ahead log).
+    """
+
+    def __init__(self, url: str, *, is_forced: bool = True) -> None:
+        self.engine = _make_engine(url, is_forced)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -101,20 +107,20 @@ class Database:
         self.engine.dispose()
 
 
-def _make_engine(url: str) -> Engine:
+def _make_engine(url: str, is_forced: bool) -> Engine:
     # Values stay out of error messages and so out of logs: file names may name patients.
     if not url.startswith("sqlite"):
         return create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=10, hide_parameters=True)
     engine = create_engine(url, connect_args={"timeout": SQLITE_BUSY_SECONDS}, hide_parameters=True)
-    event.listen(engine, "connect", _configure_sqlite)
+    event.listen(engine, "connect", partial(_configure_sqlite, synchronous="FULL" if is_forced else "NORMAL"))
     event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
-def _configure_sqlite(connection: Any, _record: object) -> None:
+def _configure_sqlite(connection: Any, _record: object, synchronous: str) -> None:
     # The driver's own transaction handling is switched off; _begin_sqlite does it.
     connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 

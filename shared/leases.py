@@ -13,10 +13,10 @@ from shared.db import insert_new, new_id, now, row_count
 from shared.errors import FilmRejected
 from shared.modelspec import ModelSpec, Verdict
 from shared.states import Event, State, sources, target
-from shared.tables import Image, Job, Model, Prediction, Screening, in_states, prediction_copies
+from shared.tables import Image, Job, Model, Prediction, Priority, Screening, in_states, prediction_copies
 
-_Waiting = Select[uuid.UUID, int, int, datetime | None]
-"""Id, attempts and priority of waiting films, and when their job was closed."""
+_Waiting = Select[uuid.UUID, int, int]
+"""Id, attempts and priority of waiting films."""
 
 LOST_CODE = "worker_lost"
 LOST_MESSAGE = (
@@ -77,8 +77,8 @@ def claim(
     """Take up to `limit` waiting films under one lease, interactive before bulk; None where nothing waits.
 
     A film that has lost a worker before is taken alone, so that a poison film fails alone. Interactive films are taken
-    without bulk ones, so that whoever waits for them does not wait for these. Of the last films half are left for
-    another worker each time, so that all end together.
+    without bulk ones, so that whoever waits for them does not wait for these. Of few bulk films half are left for
+    another worker, so that all begin and end together.
     """
     token = new_id()
     until = now() + timedelta(seconds=lease_seconds)
@@ -90,7 +90,7 @@ def claim(
         chosen = waiting.where(Screening.id == head.id)
     else:
         chosen = waiting.where(Screening.attempts == 0, Screening.priority == head.priority)
-        chosen = chosen.limit(limit if head.closed_at is None else _fair_share(session, chosen, limit))
+        chosen = chosen.limit(_fair_share(session, chosen, limit) if head.priority == Priority.BULK else limit)
     ids = _take(session, _locked(chosen), token=token, worker=worker, until=until)
     return Claim(token, _claimed_films(session, ids, model_id)) if ids else None
 
@@ -98,7 +98,7 @@ def claim(
 def _waiting(model_name: str) -> _Waiting:
     """Select what waits for a model, in the order in which it is served."""
     return (
-        select(Screening.id, Screening.attempts, Screening.priority, Job.closed_at)
+        select(Screening.id, Screening.attempts, Screening.priority)
         .join(Job)
         .where(in_states(sources(Event.CLAIM)), Job.model_name == model_name)
         .order_by(Screening.priority, Screening.turn, Screening.id)

@@ -39,7 +39,8 @@ def start(settings: Settings) -> None:
     """Load the network and announce this process; called once in each child, after the fork."""
     global _current  # noqa: PLW0603  # Celery gives tasks no other place for what a process holds
     name = f"{socket.gethostname()}:{os.getpid()}"
-    database = Database(settings.database)
+    # What a loss of power takes back of a worker's commits is screened again.
+    database = Database(settings.database, is_forced=False)
     classifier = load_classifier(settings)
     screener = Screener(settings, database, open_store(settings), classifier, name)
     _current = WorkerProcess(name, classifier.spec.version, database, screener, Presence(settings), threading.Event())
