@@ -12,7 +12,7 @@ import argparse
 import json
 import platform
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,11 +93,8 @@ def report(out: Path, console: Console) -> None:
         console.print(f"{part:8} " + ", ".join(f"{name} {value}" for name, value in measured.items()))
     if "bulk" in results:
         console.print(_rates(results))
-        for name, spent in targets.compared(results).ours.processor_ms.items():
-            parts = ", ".join(
-                f"{part} {milliseconds:.2f}" for part, milliseconds in spent.items() if milliseconds >= 0.01
-            )
-            console.print(f"Processor time of a film, {name}: {parts} ms")
+        for line in _saturation(targets.compared(results).ours):
+            console.print(line)
     table = Table(title=f"Targets, {floor.CORES} cores")
     for column in _COLUMNS:
         table.add_column(column, justify="right" if column == "measured" else "left")
@@ -109,6 +106,14 @@ def report(out: Path, console: Console) -> None:
     (out / "targets.md").write_text("".join(f"| {line} |\n" for line in lines))
     for path in plots.draw(results, out):
         console.print(f"Drawn: {path}")
+
+
+def _saturation(ours: bulk.Rates) -> Iterator[str]:
+    """Say for each set what the cores were busy with in the last turn."""
+    for name, spent in ours.processor_ms.items():
+        parts = ", ".join(f"{part} {milliseconds:.2f}" for part, milliseconds in spent.items() if milliseconds >= 0.01)
+        busy = ours.rates[name][-1] * sum(spent.values()) / 1000 / floor.CORES
+        yield f"Processor time of a film, {name}: {parts} ms; the cores were {busy:.0%} busy with these"
 
 
 def _rates(results: targets.Results) -> Table:

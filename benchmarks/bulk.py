@@ -41,7 +41,8 @@ class Rates:
     alone_ms: list[float] = field(default_factory=list)
     """One film at a time over one connection: median, a value a round."""
     processor_ms: dict[str, dict[str, float]] = field(default_factory=dict)
-    """Of this system: by set of films and part, the processor time that a film took in the last turn."""
+    """Of this system: by set of films and part, the processor time that a film took in the last turn; with the rate of
+    that turn it says how busy the cores were."""
     trouble: str | None = None
 
     def note(self, name: str, rate: float) -> None:
@@ -86,10 +87,15 @@ def measure_ours(ours: Rates, least: Rates) -> None:
 
 
 def _measure_set(stack: Stack, ours: Rates, kind: str, sent: Sequence[Film]) -> None:
-    forms, before = make_forms(sent), stack.processor_seconds()
+    forms, before = make_forms(sent), _processor_seconds(stack)
     ours.note(kind, screen(stack, forms, len(sent)))
-    spent = {part: seconds - before[part] for part, seconds in stack.processor_seconds().items()}
+    spent = {part: seconds - before[part] for part, seconds in _processor_seconds(stack).items()}
     ours.processor_ms[kind] = {part: 1000 * seconds / len(sent) for part, seconds in spent.items()}
+
+
+def _processor_seconds(stack: Stack) -> dict[str, float]:
+    """Return what each part has taken so far, the client that sends the films among them."""
+    return {**stack.processor_seconds(), "client": time.process_time()}
 
 
 def measure_peer(peer: peer_servers.Peer, found: Rates) -> None:
