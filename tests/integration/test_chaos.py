@@ -81,8 +81,17 @@ class Screened:
     def screen(self, pictures: dict[str, int]) -> None:
         """Submit films and answer each as its picture is due."""
         self.submit(list(pictures))
+        due = {hashlib.sha256(name.encode()).hexdigest(): picture for name, picture in pictures.items()}
+        while (lease := self.claim()) is not None:
+            logits = [[0.0, due[film.sha256] / PICTURES * 4 - 2, 0.0] for film in lease.films]
+            verdicts = self.spec.judge(self.spec.calibrate(np.array(logits)))
+            outcomes = [FilmOutcome(f, verdict=v) for f, v in zip(lease.films, verdicts, strict=True)]
+            with self.database.write() as session:
+                leases.finish(session, lease, outcomes, model_id=self.model_id, threshold=0.5, worker="w")
+
+    def claim(self) -> leases.Claim | None:
         with self.database.write() as session:
-            lease = leases.claim(
+            return leases.claim(
                 session,
                 model_id=self.model_id,
                 model_name=self.spec.name,
@@ -90,10 +99,6 @@ class Screened:
                 worker="w",
                 lease_seconds=60.0,
             )
-            logits = [[0.0, picture / PICTURES * 4 - 2, 0.0] for picture in pictures.values()]
-            verdicts = self.spec.judge(self.spec.calibrate(np.array(logits)))
-            outcomes = [FilmOutcome(f, verdict=v) for f, v in zip(lease.films, verdicts, strict=True)]
-            leases.finish(session, lease, outcomes, model_id=self.model_id, threshold=0.5, worker="w")
 
     def account(self, *films) -> Account:
         return self.ledger.close([Accepted(film, "a fault") for film in films])["a fault"]
