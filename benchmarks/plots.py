@@ -9,6 +9,7 @@ from matplotlib import pyplot as plt
 
 from benchmarks.bulk import LARGE, SMALL
 from benchmarks.endurance import Endured
+from benchmarks.growth import DATABASE_MS, PAGE_MS
 from benchmarks.targets import compared
 
 _INK, _OURS, _PEERS = "#24292f", "#0f766e", "#94a3b8"
@@ -30,6 +31,8 @@ def draw(results: Mapping[str, Any], folder: Path) -> list[Path]:
     with mpl.rc_context(_STYLE):
         if "bulk" in results:
             made.append(_draw_bulk(results, folder / "bulk.svg"))
+        if "growth" in results:
+            made.append(_draw_growth(results["growth"], folder / "growth.svg"))
         if "memory" in results:
             made.append(_draw_memory(Endured(**results["memory"]), folder / "memory.svg"))
     return made
@@ -50,6 +53,20 @@ def _draw_bulk(results: Mapping[str, Any], path: Path) -> Path:
         axis.set_title(f"{name}: films a second (dotted: decoding and network alone)", fontsize=10, loc="left")
         axis.margins(x=0.12)
         axis.invert_yaxis() if axis is axes[0] else None
+    return _save(figure, path)
+
+
+def _draw_growth(growth: Mapping[str, Any], path: Path) -> Path:
+    """Draw how long the questions take, quickest first: a line for each size of each database, the targets dotted."""
+    figure, axes = plt.subplots(1, 2, figsize=(10, 3), sharey=True, layout="constrained")
+    for axis, part, target in zip(axes, ("database", "page"), (DATABASE_MS, PAGE_MS), strict=True):
+        for title, found in growth.items():
+            slowest = sorted(question[f"{part}_p95"] for question in found["questions"])
+            shares = [100 * (rank + 1) / len(slowest) for rank in range(len(slowest))]
+            axis.plot(slowest, shares, label=title)
+        axis.axvline(target, color=_INK, linestyle=":", linewidth=1)
+        axis.set(title=f"{part}: p95, milliseconds (dotted: target)", ylabel="% of questions", xlim=0)
+    axes[0].legend(frameon=False, loc="lower right")
     return _save(figure, path)
 
 
