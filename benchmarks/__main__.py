@@ -48,7 +48,7 @@ PARTS: Final[dict[str, Callable[[bool], Any]]] = {
     "floor": lambda _quick: asdict(floor.measure()),
     "bulk": _bulk,
     "latency": _latency,
-    "scaling": lambda quick: scaling.measure(1 if quick else ROUNDS),
+    "scaling": lambda quick: [asdict(one) for one in scaling.measure(1 if quick else ROUNDS)],
     "queue": _queue,
     "start": lambda _quick: [asdict(start) for start in startup.measure()],
     "growth": lambda _quick: growth.measure_all(growth.Asked(GROWTH_ROWS)),

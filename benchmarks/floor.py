@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -86,17 +86,19 @@ def _rate_once(pool: ProcessPoolExecutor, work: Callable[[int], int]) -> float:
     return done / (time.perf_counter() - started)
 
 
-def _pool(backend: str, precision: str, paths: Sequence[Path]) -> ProcessPoolExecutor:
+def _pool(backend: str, precision: str, paths: Sequence[Path], processes: int = CORES) -> ProcessPoolExecutor:
     # A network touched before a fork hangs in the child, so processes start afresh.
     spawn = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(CORES, mp_context=spawn, initializer=_Held.load, initargs=(backend, precision, paths))
+    return ProcessPoolExecutor(
+        processes, mp_context=spawn, initializer=_Held.load, initargs=(backend, precision, paths)
+    )
 
 
 @contextmanager
-def held_ready() -> Iterator[Callable[[str], float]]:
-    """Hold a process a core ready for each set; what is yielded measures a set once, decoding and network together."""
+def held_ready(names: Iterable[str] = tuple(SETS), processes: int = CORES) -> Iterator[Callable[[str], float]]:
+    """Hold processes ready for each set; what is yielded measures a set once, decoding and network together."""
     with ExitStack() as stack:
-        pools = {name: stack.enter_context(_pool(*RUNTIMES[0], choose())) for name, choose in SETS.items()}
+        pools = {name: stack.enter_context(_pool(*RUNTIMES[0], SETS[name](), processes)) for name in names}
         for pool in pools.values():
             _rate_once(pool, _Held.screen)
         yield lambda name: _rate_once(pools[name], _Held.screen)

@@ -1,5 +1,7 @@
 """What a second core brings: the whole stack and its client on one core, then on two, a worker process a core.
 
+Beside it the floor, decoding and network alone: where two cores share what is inside them, that does not double either.
+
 `python -m benchmarks.scaling`
 """
 
@@ -7,10 +9,11 @@ import os
 import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Final
 
-from benchmarks import films
-from benchmarks.bulk import screen
+from benchmarks import films, floor
+from benchmarks.bulk import SMALL, TURNS, screen
 from benchmarks.scratch import new_folder
 from benchmarks.stack import fresh, make_forms, running
 
@@ -29,13 +32,24 @@ def held_to(cores: int) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def measure(rounds: int = ROUNDS) -> dict[int, list[float]]:
-    """Return films a second, from the first byte to the last row, by number of cores: 1, 2, 4 and so on."""
-    found: dict[int, list[float]] = {}
-    for turn in range(rounds):
-        for cores in _powers(len(os.sched_getaffinity(0))):
-            with held_to(cores):
-                found.setdefault(cores, []).append(_rate(cores, 1000 * (turn + 1) + cores))
+@dataclass
+class Scaled:
+    """Films a second on so many cores, a value a turn."""
+
+    cores: int
+    ours: list[float] = field(default_factory=list)
+    """From the first byte to the last row."""
+    floor: list[float] = field(default_factory=list)
+    """Decoding and network alone."""
+
+
+def measure(rounds: int = ROUNDS) -> list[Scaled]:
+    """Measure on 1, 2, 4 and so on cores."""
+    found = [Scaled(cores) for cores in _powers(len(os.sched_getaffinity(0)))]
+    for _ in range(rounds):
+        for one in found:
+            with held_to(one.cores):
+                _measure(one)
     return found
 
 
@@ -43,12 +57,17 @@ def _powers(most: int) -> Sequence[int]:
     return [2**power for power in range(most.bit_length()) if 2**power <= most]
 
 
-def _rate(cores: int, salt: int) -> float:
-    with running(new_folder(), "--workers", str(cores)) as stack:
+def _measure(one: Scaled) -> None:
+    folder, workers = new_folder(), ("--workers", str(one.cores))
+    with running(folder, *workers) as stack, floor.held_ready([SMALL], one.cores) as floor_of:
         stack.wait(stack.send(make_forms(fresh(films.small(FILMS), 1))))
-        return screen(stack, make_forms(fresh(films.small(FILMS), salt)), FILMS)
+        for turn in range(TURNS):
+            one.floor.append(floor_of(SMALL))
+            one.ours.append(screen(stack, make_forms(fresh(films.small(FILMS), 100 + turn)), FILMS))
 
 
 if __name__ == "__main__":
-    for cores, rates in measure().items():
-        print(f"{cores} cores: {statistics.median(rates):,.0f} films/s ({min(rates):,.0f} to {max(rates):,.0f})")
+    for one in measure():
+        for name, rates in (("end to end", one.ours), ("floor", one.floor)):
+            middle, spread = statistics.median(rates), f"{min(rates):,.0f} to {max(rates):,.0f}"
+            print(f"{one.cores} cores, {name:10}: {middle:,.0f} films/s ({spread})")
