@@ -130,11 +130,18 @@ def _read_events(
 
 def _read_stream(stream: Stream, length: int | None, settings: Settings) -> Iterator[bytes]:
     received = 0
-    while data := stream.read(READ_BYTES if length is None else min(READ_BYTES, length - received)):
+    while data := _read(stream, READ_BYTES if length is None else min(READ_BYTES, length - received)):
         received += len(data)
         if received > settings.max_upload_bytes:
             raise _too_many_bytes(settings)
         yield data
+
+
+def _read(stream: Stream, size: int) -> bytes:
+    try:
+        return stream.read(size)
+    except OSError as error:  # the sender has gone, or has sent nothing for too long (`web.server`)
+        raise BadRequest("The connection broke off before the form ended. Send it again.") from error
 
 
 def _too_many_bytes(settings: Settings) -> UploadRefused:

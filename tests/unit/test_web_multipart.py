@@ -105,6 +105,19 @@ def test_names_that_are_not_ascii_are_read(settings: Settings, head: str) -> Non
     assert read(body((head, b"x")), settings) in ([("files", name, b"x")] for name in ("Müller.jpg", "M_ller.jpg"))
 
 
+def test_a_sender_that_goes_away_is_no_error_of_ours(settings: Settings) -> None:
+    class Broken(Trickle):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if self.given:
+                raise ConnectionResetError
+            return super().read(size)
+
+    parts = read_parts(Broken(body(*PARTS), 200), CONTENT_TYPE, None, settings)
+    with pytest.raises(BadRequest, match="broke off"):
+        for part in parts:
+            list(part.chunks) if isinstance(part, FilePart) else None
+
+
 def test_a_declared_length_over_the_limit_is_refused_before_a_byte_is_read(settings: Settings) -> None:
     stream = Trickle(body(*PARTS), 65536)
     with pytest.raises(UploadRefused, match="at most 2,048 MiB"):
