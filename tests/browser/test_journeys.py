@@ -81,6 +81,7 @@ def test_good_and_bad_files_end_on_the_job_page_and_in_the_history(
     expect(page.locator("#film-view")).to_have_attribute("aria-pressed", "true")
     page.keyboard.press("j")
     expect(page.get_by_role("heading", level=1)).to_have_text("not a film.jpg")
+    page.wait_for_load_state()  # by then its script listens for keys
     page.keyboard.press("k")
     expect(page.get_by_role("heading", level=1)).to_have_text("second.jpeg")
     page.get_by_role("link", name="Newest first").click()

@@ -2,9 +2,12 @@
 import { follow } from "./follow.js";
 import { showTimes } from "./times.js";
 
-const FIRST_MS = 1000;
-const LATER_MS = 5000;
-const SOON_MS = 30000;
+// A single film has its result within a tenth of a second, and somebody waits for it.
+const PAUSES = [
+  { untilMs: 2000, pauseMs: 200 },
+  { untilMs: 30000, pauseMs: 1000 },
+  { untilMs: Infinity, pauseMs: 5000 },
+];
 
 const live = document.getElementById("live");
 const announce = document.getElementById("announce");
@@ -64,7 +67,7 @@ document.addEventListener("submit", (event) => {
 document.querySelector("dialog [data-close]").addEventListener("click", (event) => event.target.closest("dialog").close());
 
 if (live.dataset.state !== "FINISHED") {
-  follow(renew, () => (performance.now() - began < SOON_MS ? FIRST_MS : LATER_MS), {
+  follow(renew, () => PAUSES.find(({ untilMs }) => performance.now() - began < untilMs).pauseMs, {
     signedOut: "You have been signed out. Load the page again to sign in; the job goes on.",
     noAnswer: "The server does not answer. The page tries again; films that were received are kept.",
   });
