@@ -136,7 +136,7 @@ def make_forms(films: Sequence[Film]) -> list[Form]:
     for film in films:
         if some and (len(some) == most or size + len(film[1]) > BATCH_BYTES):
             forms.append(make_form(some))
-            some, size, most = [], 0, BATCH_FILES
+            some, size, most = [], 0, min(2 * most, BATCH_FILES)
         some.append(film)
         size += len(film[1])
     return [*forms, make_form(some)]

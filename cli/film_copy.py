@@ -75,7 +75,7 @@ def _copy_film(key: str, source: FilmStore, target: FilmStore, copied: FilmCopy)
 
 
 def _copy_thumbnail(key: str, source: FilmStore, target: FilmStore) -> None:
-    """Copy a thumbnail, which only screening makes; a film that was not screened yet has none."""
+    """Copy a thumbnail where there is one; any other is drawn when somebody looks."""
     if target.has(key, THUMBNAIL):
         return
     try:

@@ -81,8 +81,8 @@ def test_a_name_that_is_not_utf8_stays_unique(tmp_path: Path) -> None:
 
 
 def test_requests_stay_within_their_limits() -> None:
-    files = [local(1000, f"{number}.png") for number in range(FIRST_FILES + 2 * BATCH_FILES + 5)]
-    assert [len(batch) for batch in pack(files)] == [FIRST_FILES, BATCH_FILES, BATCH_FILES, 5]
+    files = [local(1000, f"{number}.png") for number in range(31 * FIRST_FILES + 2 * BATCH_FILES + 5)]
+    assert [len(batch) for batch in pack(files)] == [20, 40, 80, 160, 320, BATCH_FILES, BATCH_FILES, 5]
     halves = [local(BATCH_BYTES // 2, f"{number}.png") for number in range(5)]
     assert [len(batch) for batch in pack(halves)] == [2, 2, 1]
 
