@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import psutil
 
-from cli.films import BATCH_BYTES, BATCH_FILES, FIRST_FILES
+from cli.films import BATCH_BYTES, BATCH_FILES, FIRST_BYTES, FIRST_FILES
 
 START_SECONDS: Final = 120.0
 JOB_SECONDS: Final = 1200.0
@@ -132,11 +132,12 @@ def make_form(films: Sequence[Film]) -> Form:
 
 def make_forms(films: Sequence[Film]) -> list[Form]:
     """Write films as several requests, as large as those of `pneumoscreen screen`."""
-    forms, some, size, most = [], list[Film](), 0, FIRST_FILES
+    forms, some, size, most_files, most_bytes = [], list[Film](), 0, FIRST_FILES, FIRST_BYTES
     for film in films:
-        if some and (len(some) == most or size + len(film[1]) > BATCH_BYTES):
+        if some and (len(some) == most_files or size + len(film[1]) > most_bytes):
             forms.append(make_form(some))
-            some, size, most = [], 0, min(2 * most, BATCH_FILES)
+            some, size = [], 0
+            most_files, most_bytes = min(2 * most_files, BATCH_FILES), min(2 * most_bytes, BATCH_BYTES)
         some.append(film)
         size += len(film[1])
     return [*forms, make_form(some)]

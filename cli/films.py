@@ -13,8 +13,9 @@ from shared.settings import MIB
 
 BATCH_BYTES: Final = 16 * MIB
 BATCH_FILES: Final = 500
+FIRST_BYTES: Final = MIB
 FIRST_FILES: Final = 20
-"""In the first request, so that workers have something to do while the rest comes; each further one takes twice as many."""
+"""Of the first request, so that workers soon have something to do; each further one takes twice as much."""
 
 # Droppings of file managers; everything else that starts with a dot is hidden and skipped as well.
 _JUNK: Final = {"__macosx", "thumbs.db", "desktop.ini"}
@@ -124,14 +125,15 @@ def _shown(path: Path) -> str:
 
 
 def pack(files: Iterable[LocalFile]) -> Iterator[list[LocalFile]]:
-    """Group files into requests of FIRST_FILES up to BATCH_FILES and BATCH_BYTES; a ZIP or a larger file goes alone."""
+    """Group files into requests that grow to BATCH_FILES or BATCH_BYTES; a ZIP or a larger file goes alone."""
     batch: list[LocalFile] = []
-    size, most = 0, FIRST_FILES
+    size, most_files, most_bytes = 0, FIRST_FILES, FIRST_BYTES
     for file in files:
         alone = file.is_zip or file.size > BATCH_BYTES
-        if batch and (alone or len(batch) == most or size + file.size > BATCH_BYTES):
+        if batch and (alone or len(batch) == most_files or size + file.size > most_bytes):
             yield batch
-            batch, size, most = [], 0, min(2 * most, BATCH_FILES)
+            batch, size = [], 0
+            most_files, most_bytes = min(2 * most_files, BATCH_FILES), min(2 * most_bytes, BATCH_BYTES)
         batch.append(file)
         size += file.size
         if alone:

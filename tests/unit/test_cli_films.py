@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.films import BATCH_BYTES, BATCH_FILES, FIRST_FILES, LocalFile, Unreadable, collect, pack
+from cli.films import BATCH_BYTES, BATCH_FILES, FIRST_BYTES, FIRST_FILES, LocalFile, Unreadable, collect, pack
 
 
 def write(path: Path, data: bytes = b"film") -> Path:
@@ -83,8 +83,10 @@ def test_a_name_that_is_not_utf8_stays_unique(tmp_path: Path) -> None:
 def test_requests_stay_within_their_limits() -> None:
     files = [local(1000, f"{number}.png") for number in range(31 * FIRST_FILES + 2 * BATCH_FILES + 5)]
     assert [len(batch) for batch in pack(files)] == [20, 40, 80, 160, 320, BATCH_FILES, BATCH_FILES, 5]
-    halves = [local(BATCH_BYTES // 2, f"{number}.png") for number in range(5)]
-    assert [len(batch) for batch in pack(halves)] == [2, 2, 1]
+    large = [local(FIRST_BYTES // 2, f"{number}.png") for number in range(62 + 33)]
+    assert [len(batch) for batch in pack(large)] == [2, 4, 8, 16, 32, 32, 1]
+    halves = [local(BATCH_BYTES // 2, f"{number}.png") for number in range(7)]
+    assert [len(batch) for batch in pack(halves)] == [1, 1, 1, 1, 2, 1]
 
 
 def test_a_zip_and_a_large_file_travel_alone_and_in_their_place() -> None:
