@@ -21,8 +21,8 @@ from web.filters import Filters, Order, Test, day_ids, model_ids, p_range, tests
 from web.paging import Place
 from web.runs import MOST_SCATTERED, Found, Run, Search, go_along
 
-FEW: Final = 20_000
-"""So many films are read and sorted in some 30 ms."""
+FEW: Final = 12_000
+"""So many films are read and sorted in some 20 ms."""
 LARGEST_JOB: Final = 100_000
 """Films of a job that are sorted by age, for which no index is kept."""
 MOST_COUNTED: Final = 300

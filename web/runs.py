@@ -19,9 +19,9 @@ from web.paging import Place
 Run = tuple[ColumnElement[bool], ...]
 """What leads to films along an index."""
 
-MOST_ENTRIES: Final = 60_000
+MOST_ENTRIES: Final = 40_000
 """Entries that one search looks at; PostgreSQL passes about five million a second."""
-MOST_ROWS: Final = 12_000
+MOST_ROWS: Final = 8_000
 """Rows that one search reads for a test that no index can answer, where rows lie in the order of the list."""
 MOST_SCATTERED: Final = 3000
 """The same where they lie anywhere."""
