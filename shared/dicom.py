@@ -34,7 +34,6 @@ MODALITIES: Final = {"CR": "computed radiography", "DX": "digital radiography"} 
 _DARK_IS_HIGH: Final = "MONOCHROME1"  # PS3.3, C.7.6.3.1.2
 _GREY: Final = {_DARK_IS_HIGH, "MONOCHROME2"}
 _BY_PILLOW: Final = {syntax for syntax, name in TRANSFER_SYNTAXES.items() if name.startswith("JPEG")}
-_STRIP_ROWS: Final = 128
 _JP2: Final = b"\x00\x00\x00\x0cjP  "
 _BOX_HEADER_BYTES: Final = 8
 
@@ -45,29 +44,37 @@ def is_dicom(head: bytes) -> bool:
 
 
 def read_size(file: IO[bytes]) -> tuple[int, int]:
-    """Return a radiograph's width and height from its header, without its pixels.
+    """Return the width and height at which a radiograph is shown from its header, without its pixels.
 
     Raises FilmRejected where it is no single grey radiograph in a known transfer syntax.
     """
     header = _read(file, stop_before_pixels=True)
     _refuse_unless_radiograph(header)
-    return int(header.Columns), int(header.Rows)
+    from shared.dicom_transforms import shown_size  # noqa: PLC0415  # see the module's docstring
+
+    return shown_size(header)
 
 
 def decode(file: IO[bytes]) -> Image.Image:
-    """Decode a radiograph to 8-bit grey, dark is low, through its modality and VOI transforms (PS3.4, N.2).
+    """Decode a radiograph to 8-bit grey, dark is low, with square pixels.
 
     Raises FilmRejected as `read_size` does.
     """
+    from shared.dicom_transforms import shown_size, to_grey  # noqa: PLC0415  # see the module's docstring
+
     dataset = _read(file, stop_before_pixels=False)
     _refuse_unless_radiograph(dataset)
+    image = Image.fromarray(to_grey(_samples(dataset), dataset))
+    size = shown_size(dataset)
+    return image if size == image.size else image.resize(size, Image.Resampling.BILINEAR)
+
+
+def _samples(dataset: "Dataset") -> "np.ndarray":
+    """Return the samples as `dicom_transforms.to_grey` wants them."""
     if str(dataset.file_meta.TransferSyntaxUID) in _BY_PILLOW:
         _refuse_other_frame(dataset)
-    samples = dataset.pixel_array
-    is_windowed = "WindowCenter" in dataset or "VOILUTSequence" in dataset
-    is_grey = samples.dtype == "uint8" and not is_windowed
-    grey = samples if is_grey else _to_bytes(_transform(samples, dataset))
-    return Image.fromarray(255 - grey if dataset.PhotometricInterpretation == _DARK_IS_HIGH else grey)
+    dataset.pixel_array_options(correct_unused_bits=False)
+    return dataset.pixel_array
 
 
 def _read(file: IO[bytes], *, stop_before_pixels: bool) -> "Dataset":
@@ -146,33 +153,3 @@ def _refuse_endless_boxes(frame: bytes) -> None:
         if length < _BOX_HEADER_BYTES:
             raise _damaged()
         place += length
-
-
-def _transform(samples: "np.ndarray", dataset: "Dataset") -> "np.ndarray":
-    """Apply the modality and VOI transforms, to float32 of the same shape.
-
-    In strips, as each value depends on its own sample alone: as float64, and twice over, a whole film of 33 megapixels
-    took 0.9 GB.
-    """
-    import numpy as np  # noqa: PLC0415  # see the module's docstring
-    from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut  # noqa: PLC0415
-
-    values = np.empty(samples.shape, dtype=np.float32)
-    for top in range(0, samples.shape[0], _STRIP_ROWS):
-        strip = slice(top, top + _STRIP_ROWS)
-        values[strip] = apply_voi_lut(apply_modality_lut(samples[strip], dataset), dataset)
-    return values
-
-
-def _to_bytes(values: "np.ndarray") -> "np.ndarray":
-    """Map float32 values to 0 to 255 by their own range."""
-    import numpy as np  # noqa: PLC0415  # see the module's docstring
-
-    low, high = float(values.min()), float(values.max())
-    if not np.isfinite(high - low):
-        raise ValueError("values are not finite")
-    grey = np.zeros(values.shape, dtype=np.uint8)
-    for top in range(0, values.shape[0], _STRIP_ROWS) if high > low else ():
-        strip = slice(top, top + _STRIP_ROWS)
-        grey[strip] = np.rint((values[strip] - low) * (255.0 / (high - low)))
-    return grey

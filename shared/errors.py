@@ -29,6 +29,8 @@ class Rejection(StrEnum):
     UNKNOWN_FORMAT = "unknown_format"
     UNREADABLE_IMAGE = "unreadable_image"
     TRUNCATED_IMAGE = "truncated_image"
+    UNSUPPORTED_FORM = "unsupported_form"
+    NO_CONTENT = "no_content"
     TOO_LARGE = "too_large"
     TOO_MANY_PIXELS = "too_many_pixels"
     TOO_SMALL = "too_small"

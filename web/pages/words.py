@@ -140,6 +140,14 @@ REJECTIONS: Final[dict[str, Words]] = {
     ),
     Rejection.UNREADABLE_IMAGE: Words("Damaged image", "The image inside the file is damaged.", _RESEND),
     Rejection.TRUNCATED_IMAGE: Words("Cut short", "The file ends before the image does.", _RESEND),
+    Rejection.UNSUPPORTED_FORM: Words(
+        "Unsupported form", "The image is not damaged, but of a form that is not read here.",
+        "Export the film as an uncompressed or LZW TIFF, as PNG or as JPEG of 8 bits.",
+    ),
+    Rejection.NO_CONTENT: Words(
+        "No content", "The image is blank, noise, a plain pattern or a drawing: it shows no radiograph.",
+        "Open it in a viewer; if the exposure is there, export it again, otherwise leave it out.",
+    ),
     Rejection.TOO_LARGE: Words(
         "File too large", "The file is over the size limit for one film.", "Export the film at its own size."
     ),

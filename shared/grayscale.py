@@ -1,0 +1,156 @@
+"""Stored samples of any width to 8-bit grey: what range of them is drawn from black to white."""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import numpy as np
+
+TAIL: Final = 0.005
+"""Share of the samples at either end that cannot set the range by themselves: hot and dead pixels, a dead column, a
+letter of lead. At 0.1 % one column of a detector with 1,000 could."""
+REACH: Final = 0.5
+"""How far beyond the other 99 % samples may lie, in parts of the distance between them, and still be in the range. Of
+6,600 chest X-rays from six sources 98.9 % have no sample outside: their range is simply the lowest to the highest."""
+
+Values = Callable[[np.ndarray], np.ndarray]
+"""From stored samples to what they mean, as float64; NaN is no sample, and drawn black."""
+
+_STRIP_ROWS: Final = 128
+_NARROWEST: Final = 1e-300  # 255 parts of less are no number
+_WIDEST_TABLE: Final = 2  # bytes: 65,536 values
+_MOST_DRAWN: Final = 262_144
+_STEP: Final = 1_048_573  # a prime, so that samples taken at whole steps of it are in all columns alike
+
+
+class Population:
+    """The distinct values of an image, and how often each is there."""
+
+    def __init__(self, values: np.ndarray, counts: np.ndarray) -> None:
+        is_known = np.isfinite(values)
+        order = np.argsort(values[is_known], kind="stable")
+        self.values: np.ndarray = values[is_known][order]
+        """Float64, from the lowest."""
+        self._shares = np.cumsum(counts[is_known][order], dtype=np.float64)
+        self.share = float(self._shares[-1] / counts.sum()) if self.values.size else 0.0
+        """Of all samples, those that have a value."""
+
+    def quantile(self, share: float) -> float:
+        """Return the value that this share of the samples does not exceed."""
+        return float(self.values[np.searchsorted(self._shares, share * self._shares[-1])])
+
+    def inner(self) -> tuple[float, float]:
+        """Return the bounds beyond which samples do not set the range, see TAIL and REACH."""
+        low, high = self.quantile(TAIL), self.quantile(1 - TAIL)
+        reach = REACH * (high - low)
+        return low - reach, high + reach
+
+    def range(self) -> tuple[float, float]:
+        """Return the lowest and the highest value within the bounds of `inner`."""
+        low, high = self.inner()
+        within = self.values[(self.values >= low) & (self.values <= high)]
+        return float(within[0]), float(within[-1])
+
+
+def as_numbers(samples: np.ndarray) -> np.ndarray:
+    """Return samples as float64: they mean themselves."""
+    return samples.astype(np.float64)
+
+
+def is_tabled(samples: np.ndarray) -> bool:
+    """Tell whether an image's samples are so narrow that every possible one is looked up in a table."""
+    return samples.dtype.kind in "iu" and samples.dtype.itemsize <= _WIDEST_TABLE
+
+
+def present(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distinct samples of an image and how often each is there; of wide ones, some of them once each."""
+    if not is_tabled(samples):
+        drawn = _draw_some(samples)
+        return drawn, np.ones(drawn.size, dtype=np.int64)
+    codes = _codes(samples)
+    counts = np.zeros(np.iinfo(codes.dtype).max + 1, dtype=np.int64)
+    for strip in _strips(codes):
+        counts += np.bincount(strip.ravel(), minlength=counts.size)
+    found = np.flatnonzero(counts)
+    return found.astype(codes.dtype).view(samples.dtype.newbyteorder("=")), counts[found]
+
+
+def draw(
+    samples: np.ndarray,
+    values: Values = as_numbers,
+    *,
+    bounds: tuple[float, float] | None = None,
+    is_inverse: bool = False,
+) -> np.ndarray:
+    """Draw an image's samples as uint8 of the same shape, from `bounds` or by their own range (`Population.range`).
+
+    `is_inverse` draws the highest black. What has no value is black either way.
+    """
+    if not is_tabled(samples):
+        return _draw_wide(samples, values, bounds, is_inverse=is_inverse)
+    codes = _codes(samples)
+    found, counts = present(samples)
+    meant = values(found)
+    table: np.ndarray = np.zeros(np.iinfo(codes.dtype).max + 1, dtype=np.uint8)
+    table[_codes(found)] = to_bytes(meant, bounds or _range(Population(meant, counts)), is_inverse=is_inverse)
+    grey: np.ndarray = table[codes]
+    return grey
+
+
+def to_bytes(values: np.ndarray, bounds: tuple[float, float], *, is_inverse: bool = False) -> np.ndarray:
+    """Map float64 values to 0 to 255, clipped at the bounds; NaN and infinite ones to 0."""
+    low, high = bounds
+    if not _NARROWEST < high - low < np.inf:
+        return np.zeros(values.shape, dtype=np.uint8)
+    is_known = np.isfinite(values)
+    clipped = np.clip(np.where(is_known, values, low), low, high)
+    grey = np.rint((clipped - low) * (255.0 / (high - low))).astype(np.uint8)
+    return np.where(is_known, 255 - grey if is_inverse else grey, np.uint8(0))
+
+
+def _draw_wide(
+    samples: np.ndarray, values: Values, bounds: tuple[float, float] | None, *, is_inverse: bool
+) -> np.ndarray:
+    """Draw samples of more than 16 bits, or floats, in strips: as float64, an image of 15 megapixels takes 120 MB."""
+    bounds = bounds or _range_of_wide(samples, values)
+    grey = np.empty(samples.shape, dtype=np.uint8)
+    for strip, into in zip(_strips(samples), _strips(grey), strict=True):
+        into[...] = to_bytes(values(strip), bounds, is_inverse=is_inverse)
+    return grey
+
+
+def _range_of_wide(samples: np.ndarray, values: Values) -> tuple[float, float]:
+    """Return the range of all samples between the bounds that some of them set."""
+    drawn = values(_draw_some(samples))
+    population = Population(drawn, np.ones(drawn.size))
+    if not population.values.size:
+        return 0.0, 0.0
+    low, high = population.inner()
+    lowest, highest = high, low
+    for strip in _strips(samples):
+        found = values(strip)
+        within = found[(found >= low) & (found <= high)]
+        if within.size:
+            lowest, highest = min(lowest, float(within.min())), max(highest, float(within.max()))
+    return lowest, highest
+
+
+def _range(population: Population) -> tuple[float, float]:
+    return population.range() if population.values.size else (0.0, 0.0)
+
+
+def _draw_some(samples: np.ndarray) -> np.ndarray:
+    flat = samples.reshape(-1)
+    if flat.size <= _MOST_DRAWN:
+        return flat
+    return flat[np.arange(_MOST_DRAWN, dtype=np.int64) * _STEP % flat.size]
+
+
+def _codes(samples: np.ndarray) -> np.ndarray:
+    """View whole samples as the unsigned numbers of their bits, in this machine's byte order."""
+    native = samples.astype(samples.dtype.newbyteorder("="), copy=False)
+    return native.view(f"u{native.dtype.itemsize}")
+
+
+def _strips(samples: np.ndarray) -> Iterator[np.ndarray]:
+    for top in range(0, samples.shape[0], _STRIP_ROWS):
+        yield samples[top : top + _STRIP_ROWS]
