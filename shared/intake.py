@@ -9,7 +9,7 @@ from typing import IO, BinaryIO, Final
 
 from PIL import Image, UnidentifiedImageError
 
-from shared import dicom
+from shared import dicom, tiff
 from shared.errors import FilmRejected, Rejection
 from shared.incoming import Incoming
 from shared.orientation import upright_size
@@ -125,6 +125,8 @@ def _dimensions(file: BinaryIO, expected: str) -> tuple[int, int]:
     try:
         if expected == _DICOM:
             return dicom.read_size(file)
+        if expected == "TIFF" and (deep := tiff.read_deep(file)) is not None:
+            return deep.upright_size
         with Image.open(file, formats=(expected,)) as image:
             return upright_size(image, file)
     except FilmRejected:

@@ -6,20 +6,23 @@ import warnings
 from typing import Final
 
 import numpy as np
-from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageChops, ImageFile, ImageOps, UnidentifiedImageError
 
-from shared import dicom
+from shared import dicom, grayscale, tiff
 from shared.errors import FilmRejected, Rejection
 from shared.modelspec import ModelSpec
 from shared.scans import refuse_scan_bomb
 
 FORMATS: Final = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
 _JPEG: Final = b"\xff\xd8"
+_TIFFS: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter two are BigTIFF
 
 # 16-bit grey modes of Pillow; `I` holds 16-bit PNG and TIFF samples in 32 bits.
+_SIXTEEN_BITS: Final = ";16"  # in Pillow's names of raw modes
+_BRIGHT: Final = 128
+_PNG_DEPTH: Final = 24  # where its header has the bits of a sample (W3C PNG, 11.2.1)
 _DEEP_MODES: Final = {"I;16", "I;16L", "I;16B", "I;16N", "I", "F"}
 
-STRIP_ROWS: Final = 128
 THUMBNAIL_SIDE: Final = 144
 """Lists show 44 pixels, on a fine screen 88 or 132."""
 SMALL_SIDE: Final = 256
@@ -69,39 +72,76 @@ def decode(data: bytes, at_least: int) -> Image.Image:
 def _decode_image(data: bytes, at_least: int) -> Image.Image:
     if data.startswith(_JPEG):
         refuse_scan_bomb(data)
+    if data.startswith(_TIFFS):
+        deep = tiff.read_deep(io.BytesIO(data))
+        if deep is not None:
+            return tiff.decode(data, deep)
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         if image.format == "JPEG":
             # JPEG decodes at 1/2, 1/4 or 1/8 for a fraction of the cost (DCT scaling). On the 300 originals of the
             # data set the smallest scale that suffices gives the same labels as the next larger one.
             image.draft("L", (at_least, at_least))
-        image.load()
-        return _grey(ImageOps.exif_transpose(image))
+            image.load()
+        else:
+            _load(image, data)
+        ImageOps.exif_transpose(image, in_place=True)  # else it copies what lies as it is shown
+        return _grey(image)
+
+
+def _load(image: ImageFile.ImageFile, data: bytes) -> None:
+    is_truncated = image.mode not in _DEEP_MODES and _SIXTEEN_BITS in str(image.tile)
+    image.load()
+    if is_truncated:
+        _refuse_unless_bright(image)
+    elif image.format == "PNG":
+        _scale_clear_grey(image, data)
+
+
+def _refuse_unless_bright(image: Image.Image) -> None:
+    """Refuse colours of 16 bits, of which Pillow keeps the upper 8, where they use less than half of these."""
+    if "transparency" in image.info or np.asarray(image.convert("RGB")).max() < _BRIGHT:
+        raise FilmRejected(
+            Rejection.UNSUPPORTED_FORM,
+            "The image has 16 bits for each colour or alpha and uses few of them. Export it as 16-bit grey.",
+        )
+
+
+def _scale_clear_grey(image: Image.Image, data: bytes) -> None:
+    """Scale the grey that a PNG of 2 or 4 bits calls transparent (W3C PNG, 11.3.2.1) as Pillow scales its samples."""
+    clear, depth = image.info.get("transparency"), data[_PNG_DEPTH]
+    if isinstance(clear, int) and image.mode == "L" and depth < 8:
+        image.info["transparency"] = clear * 255 // (2**depth - 1)
 
 
 def _grey(image: Image.Image) -> Image.Image:
     if image.mode in _DEEP_MODES:
         return _scale_deep(image)
     if "transparency" in image.info or image.mode == "PA":
-        image = image.convert("RGBA")
+        image = _of_eight_bits(image).convert("RGBA")
     if image.mode in {"RGBA", "LA"}:
         # Transparent areas become black, as the unexposed border of a film is; band by band, to hold fewer copies.
         return ImageChops.multiply(image.convert("L"), image.getchannel("A"))
     return image if image.mode == "L" else image.convert("L")
 
 
+def _of_eight_bits(image: Image.Image) -> Image.Image:
+    if image.mode != "1":
+        return image
+    grey = image.convert("L")
+    grey.info["transparency"] = image.info["transparency"]
+    return grey
+
+
 def _scale_deep(image: Image.Image) -> Image.Image:
-    """Map a 16-bit film to 8 bits by its own range: detectors use 10 to 16 of the bits and rarely say which."""
-    samples = np.asarray(image)
-    # As float32, because that is what each strip is scaled from.
-    low, high = float(np.float32(np.nanmin(samples))), float(np.float32(np.nanmax(samples)))
-    if not np.isfinite(high - low):
-        raise ValueError("samples are not finite")
-    grey = np.zeros(samples.shape, dtype=np.uint8)
-    # In strips: as floats, a whole film of 15 megapixels takes 180 MB.
-    for top in range(0, samples.shape[0], STRIP_ROWS) if high > low else ():
-        strip = samples[top : top + STRIP_ROWS].astype(np.float32)
-        grey[top : top + STRIP_ROWS] = np.rint((strip - low) * (255.0 / (high - low)))
-    return Image.fromarray(grey)
+    """Map a PNG of 16 bits to 8 by its own range; detectors use 10 to 16 of the bits and rarely say which."""
+    if image.format == "TIFF":
+        raise ValueError("a deep TIFF has come past shared.tiff")
+    clear = image.info.get("transparency")
+
+    def values(samples: np.ndarray) -> np.ndarray:
+        return np.where(samples == clear, np.nan, samples) if isinstance(clear, int) else samples.astype(np.float64)
+
+    return Image.fromarray(grayscale.draw(np.asarray(image), values))
 
 
 def fit(image: Image.Image, spec: ModelSpec) -> np.ndarray:
@@ -110,7 +150,8 @@ def fit(image: Image.Image, spec: ModelSpec) -> np.ndarray:
     if image.size != size:
         # reducing_gap shrinks by whole factors first: indistinguishable from the full filter at 2.0 and much faster.
         image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
-    return np.asarray(image, dtype=np.uint8)[..., np.newaxis]
+    pixels = np.asarray(image, dtype=np.uint8)
+    return pixels[..., np.newaxis]
 
 
 def prepare(data: bytes, spec: ModelSpec) -> np.ndarray:
