@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageChops, ImageFile, ImageOps, UnidentifiedImageError
 
 from shared import dicom, grayscale, tiff
+from shared.content import refuse_without_content
 from shared.errors import FilmRejected, Rejection
 from shared.modelspec import ModelSpec
 from shared.scans import refuse_scan_bomb
@@ -145,19 +146,23 @@ def _scale_deep(image: Image.Image) -> Image.Image:
 
 
 def fit(image: Image.Image, spec: ModelSpec) -> np.ndarray:
-    """Resize a decoded film to the network's square: uint8 (input_size, input_size, 1)."""
+    """Resize a decoded film to the network's square: uint8 (input_size, input_size, 1).
+
+    Raises FilmRejected where nothing is on it (`shared.content`).
+    """
     size = (spec.input_size, spec.input_size)
     if image.size != size:
         # reducing_gap shrinks by whole factors first: indistinguishable from the full filter at 2.0 and much faster.
         image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
     pixels = np.asarray(image, dtype=np.uint8)
+    refuse_without_content(pixels)
     return pixels[..., np.newaxis]
 
 
 def prepare(data: bytes, spec: ModelSpec) -> np.ndarray:
     """Turn a film's bytes into the network's input: uint8 (input_size, input_size, 1), 0 black to 255 white.
 
-    Raises FilmRejected where the film cannot be decoded.
+    Raises FilmRejected where the film cannot be decoded, or nothing is on it.
     """
     return fit(decode(data, at_least=spec.input_size), spec)
 
