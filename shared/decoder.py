@@ -195,7 +195,9 @@ def _refused() -> FilmRejected:
 
 
 _decoder: Final = Decoder()
-atexit.register(_decoder.close)
+close: Final = _decoder.close
+"""End the decoder of this process, which is started anew at the next need."""
+atexit.register(close)
 
 
 def decode(codec: Codec, data: bytes, *, rows: int, columns: int, bits: int = 0) -> "np.ndarray":
