@@ -37,7 +37,6 @@ class Codec(StrEnum):
     """Lossy of 12 bits, and lossless of 2 to 16."""
     JPEG8 = "jpeg8"
     JPEG_LS = "jpegls"
-    HTJ2K = "htj2k"
     JPEG_2000 = "jpeg2000"
     RLE = "rle"
 

@@ -50,13 +50,8 @@ def _jpegls(data: bytes, _rows: int, _columns: int, _bits: int) -> Any:
         return imagecodecs.jpegls_decode(bare)
 
 
-def _htj2k(data: bytes, _rows: int, _columns: int, _bits: int) -> Any:
-    import imagecodecs  # noqa: PLC0415
-
-    return imagecodecs.htj2k_decode(data)
-
-
 def _jpeg2000(data: bytes, _rows: int, _columns: int, _bits: int) -> Any:
+    """Decode JPEG 2000, and HTJ2K too: OpenJPH (imagecodecs 2026.3.6) shows as black what is beyond white."""
     from openjpeg.utils import decode as decode_2000  # noqa: PLC0415
 
     return decode_2000(data)
@@ -78,7 +73,6 @@ CODECS: Final[Mapping[bytes, Callable[[bytes, int, int, int], Any]]] = {
     b"jpeg": _jpeg,
     b"jpeg8": _jpeg8,
     b"jpegls": _jpegls,
-    b"htj2k": _htj2k,
     b"jpeg2000": _jpeg2000,
     b"rle": _rle,
 }

@@ -104,8 +104,7 @@ def _decode(frame: bytes, header: Frame, syntax: str) -> "np.ndarray":
         if syntax in _JPEG:
             refuse_scan_bomb(frame)
         return decode_frame(frame, header)
-    codec = Codec.HTJ2K if syntax in _HTJ2K else Codec.JPEG_2000
-    return decode(codec, _whole(frame), rows=header.rows, columns=header.columns)
+    return decode(Codec.JPEG_2000, _whole(frame), rows=header.rows, columns=header.columns)
 
 
 def _whole(frame: bytes) -> bytes:

@@ -250,3 +250,24 @@ def test_a_modality_is_known_in_any_spelling(modality: str) -> None:
 def test_pydicom_agrees_with_every_native_file() -> None:
     data = make(GREY12, ImplicitVRLittleEndian)
     assert np.array_equal(samples_of(data), dcmread(io.BytesIO(data)).pixel_array)
+
+
+@pytest.mark.parametrize("level", [0.001, 0.1])
+def test_a_lossy_htj2k_frame_stays_white_where_it_goes_beyond_white(level: float) -> None:
+    rng = np.random.default_rng(0)
+    samples = (np.cumsum(rng.integers(-3, 4, (300, 200)), 1) * 20 + 3000).clip(0, 4000).astype(np.uint8)
+    frame = imagecodecs.htj2k_encode(samples, level=level, reversible=False)
+    assert np.abs(samples_of(make(samples, HTJ2K, frame)).astype(int) - samples).max() < 60
+
+
+def test_damage_to_a_jpeg_ls_frame_is_seen() -> None:
+    rng, seen = np.random.default_rng(1), 0
+    for _ in range(20):
+        frame = bytearray(imagecodecs.jpegls_encode(GREY12))
+        place = int(rng.integers(len(frame) // 4, len(frame) - 60))
+        frame[place : place + 40] = rng.bytes(40)
+        try:
+            samples_of(make(GREY12, JPEGLSLossless, bytes(frame)))
+        except FilmRejected:
+            seen += 1
+    assert seen >= 18
