@@ -4,6 +4,7 @@ Encapsulated frames are decoded in `shared.decoder`'s process, once their own he
 plugin of pydicom is left to chance: it takes the first that is installed, and some of them abort.
 """
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from shared.codestreams import CodestreamDamaged, Frame, Process, read_jpeg, read_jpeg_2000, without_padding
@@ -11,12 +12,15 @@ from shared.decoder import Codec, decode
 from shared.dicomfile import damaged
 from shared.errors import FilmRejected, Rejection
 from shared.jpeg import decode_frame
+from shared.pages import several
 from shared.scans import refuse_scan_bomb
 
 if TYPE_CHECKING:
     import numpy as np
     from pydicom import Dataset
 
+# A frame that begins behind the end of another, at an even place (PS3.5, A.4).
+_NEXT_FRAME: Final = re.compile(rb"\xff\xd9\0?(?:\xff\xd8\xff|\xff\x4f\xff\x51)")
 _BASE: Final = "1.2.840.10008.1.2"
 NATIVE: Final = {
     _BASE: "Implicit VR Little Endian",
@@ -58,6 +62,7 @@ def stored_samples(dataset: "Dataset") -> "np.ndarray":
     if syntax in NATIVE:
         from pydicom.pixels.utils import pixel_array  # noqa: PLC0415  # loads with the first DICOM file
 
+        _refuse_more_native_frames(dataset)
         return pixel_array(dataset, raw=True)
     frame = _first_frame(dataset)
     if syntax == _RLE:
@@ -69,10 +74,24 @@ def stored_samples(dataset: "Dataset") -> "np.ndarray":
     return _with_sign(_decode(frame, header, syntax), dataset, header.precision)
 
 
-def _first_frame(dataset: "Dataset") -> bytes:
-    from pydicom.encaps import get_frame  # noqa: PLC0415  # as above
+def _refuse_more_native_frames(dataset: "Dataset") -> None:
+    """Refuse pixels of several frames whose number the header does not say."""
+    size = int(dataset.Rows) * int(dataset.Columns) * int(dataset.BitsAllocated) // 8
+    if size and len(dataset.PixelData) >= 2 * size:
+        raise several(len(dataset.PixelData) // size, "frames")
 
-    return get_frame(dataset.PixelData, 0, number_of_frames=1)
+
+def _first_frame(dataset: "Dataset") -> bytes:
+    """Return the only frame; raise FilmRejected where there are more, whatever their number in the header."""
+    from pydicom.encaps import get_frame, parse_basic_offsets, parse_fragments  # noqa: PLC0415  # as above
+
+    frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    counts = [len(parse_basic_offsets(dataset.PixelData)), 1 + len(_NEXT_FRAME.findall(frame))]
+    if str(dataset.file_meta.TransferSyntaxUID) == _RLE:  # a fragment a frame (PS3.5, 8.2.2 and annex G)
+        counts.append(parse_fragments(dataset.PixelData)[0] - 1)
+    if max(counts) > 1:
+        raise several(max(counts), "frames")
+    return frame
 
 
 def _read_header(frame: bytes, syntax: str) -> Frame:
@@ -119,13 +138,15 @@ def _whole(frame: bytes) -> bytes:
 def _with_sign(samples: "np.ndarray", dataset: "Dataset", precision: int) -> "np.ndarray":
     """Read samples as signed or unsigned as the dataset says, which a codestream does not know or contradicts.
 
-    The sign is the highest of the bits stored, or of the codestream's where those are fewer.
+    The sign is the highest of the bits stored, or of the codestream's where those are fewer; what stands above them,
+    such as an overlay, is left out, as pydicom does with native pixels.
     """
-    is_signed = dataset.PixelRepresentation == 1
+    stored = int(dataset.get("BitsStored") or precision)
+    bits = min(precision, stored) if int(dataset.get("HighBit") or stored - 1) == stored - 1 else precision
     width = samples.dtype.itemsize * 8
-    if is_signed == (samples.dtype.kind == "i"):
+    if dataset.PixelRepresentation == 1:
+        unsigned = samples.view(f"<u{width // 8}")
+        return (unsigned << (width - bits)).view(f"<i{width // 8}") >> (width - bits)
+    if bits == width and samples.dtype.kind == "u":
         return samples
-    bits = min(precision, int(dataset.get("BitsStored") or precision))
-    if is_signed:
-        return (samples << (width - bits)).view(f"<i{width // 8}") >> (width - bits)
-    return samples.view(f"<u{width // 8}") & ((1 << precision) - 1)
+    return samples.view(f"<u{width // 8}") & ((1 << bits) - 1)

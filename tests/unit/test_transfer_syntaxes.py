@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.encaps import encapsulate
+from pydicom.encaps import encapsulate, get_frame
 from pydicom.uid import (
     HTJ2K,
     JPEG2000,
@@ -271,3 +271,46 @@ def test_damage_to_a_jpeg_ls_frame_is_seen() -> None:
         except FilmRejected:
             seen += 1
     assert seen >= 18
+
+
+def rewritten(data: bytes, pixels: bytes) -> bytes:
+    dataset = dcmread(io.BytesIO(data))
+    dataset.PixelData = pixels
+    out = io.BytesIO()
+    dataset.save_as(out)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("has_table", [True, False], ids=["with offsets", "without"])
+@pytest.mark.parametrize("name", ["baseline", "lossless 12", "ls 12", "2000 12", "htj2k 12"])
+def test_frames_that_the_header_does_not_count_are_refused(name: str, has_table: bool) -> None:
+    syntax, samples, compress, _ = FRAMES[name]
+    frame = compress(samples)
+    data = rewritten(make(samples, syntax, frame), encapsulate([frame, frame], has_bot=has_table))
+    with pytest.raises(FilmRejected) as refused:
+        samples_of(data)
+    assert refused.value.code is Rejection.SEVERAL_IMAGES
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless])
+def test_native_and_rle_frames_that_the_header_does_not_count_are_refused(syntax: str) -> None:
+    data = make(GREY12, syntax)
+    pixels = dcmread(io.BytesIO(data)).PixelData
+    frames = encapsulate([get_frame(pixels, 0, number_of_frames=1)] * 2) if syntax == RLELossless else pixels * 2
+    with pytest.raises(FilmRejected) as refused:
+        samples_of(rewritten(data, frames))
+    assert refused.value.code is Rejection.SEVERAL_IMAGES
+
+
+def test_a_frame_in_several_fragments_is_one() -> None:
+    frame = imagecodecs.jpegls_encode(GREY12)
+    data = rewritten(make(GREY12, JPEGLSLossless, frame), encapsulate([frame], fragments_per_frame=3))
+    assert np.array_equal(samples_of(data), GREY12)
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless, JPEGLSLossless, JPEGLosslessSV1])
+def test_an_overlay_above_the_bits_stored_is_left_out(syntax: str) -> None:
+    marked = GREY12 | (np.uint16(0x8000) * (GREY12 > 2000)).astype(np.uint16)
+    compress = {JPEGLSLossless: imagecodecs.jpegls_encode, JPEGLosslessSV1: lambda s: lossless(s, 16, 1)}.get(syntax)
+    frame = compress(marked) if compress else None
+    assert np.array_equal(samples_of(make(marked, syntax, frame, BitsStored=12, HighBit=11)), GREY12)
