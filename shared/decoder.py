@@ -28,6 +28,10 @@ _PROGRAM: Final = Path(__file__).with_name("decoder_child.py")
 _PIECE: Final = 1 * _MIB
 _TRIES: Final = 2
 """A decoder that something else has ended, such as the kernel for want of memory, is asked once more."""
+_CRASHES: Final = {
+    signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGSYS,
+    signal.SIGXCPU,
+}  # fmt: skip
 
 
 class Codec(StrEnum):
@@ -63,7 +67,7 @@ class _Gone(Exception):
     @property
     def is_streams_fault(self) -> bool:
         """Tell whether the codestream ended it: it crashed, or used up its share of the processor."""
-        return self.status is not None and self.status < 0 and self.status != -signal.SIGKILL
+        return self.status is not None and -self.status in _CRASHES
 
 
 class Decoder:

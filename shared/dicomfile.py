@@ -6,7 +6,7 @@ pydicom is imported only where a DICOM file is at hand.
 import io
 import re
 import zlib
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, BinaryIO, Final, cast
 
 from shared.errors import FilmRejected, Rejection
 
@@ -22,10 +22,9 @@ _MOST_HEADER_BYTES: Final = 16 * _MIB
 """Read of a file that has to be changed before pydicom can read it, where its pixels are not asked for."""
 _MOST_INFLATED_BYTES: Final = 256 * _MIB
 """A deflated film of 40 megapixels and 16 bits comes to 80; Deflate itself would allow a thousand times the file."""
-_DEFLATED: Final = b"1.2.840.10008.1.2.1.99"
 _IMPLICIT, _EXPLICIT = b"1.2.840.10008.1.2\0", b"1.2.840.10008.1.2.1\0"
-_META_START: Final = b"\x02\x00\x00\x00UL\x04\x00"  # its length comes first (PS3.10, 7.1)
-_META_LENGTH_END: Final = len(_META_START) + 4
+# Meta information begins with its length (PS3.10, 7.1), but not always.
+_META_START: Final = re.compile(rb"\x02\x00[\x00\x01\x02\x03\x10]\x00(?:UL|OB|UI)", re.DOTALL)
 # Elements of group 0008 that a dataset without any meta information begins with: its length or character set, or what
 # kind of image it is.
 _DATA_START: Final = re.compile(rb"\x08\x00[\x00\x01\x05\x08\x12\x13\x14\x16\x18]\x00", re.DOTALL)
@@ -44,7 +43,7 @@ def has_magic(head: bytes) -> bool:
 
 
 def _lacks_preamble(head: bytes) -> bool:
-    return head.startswith(_META_START)
+    return bool(_META_START.match(head))
 
 
 def _starts_with_data(head: bytes) -> bool:
@@ -101,11 +100,11 @@ def _inflate(file: IO[bytes], most: int) -> IO[bytes]:
 
     pydicom would unpack all of it, whatever that comes to.
     """
-    head = file.read(HEAD_BYTES + _META_LENGTH_END)
-    meta = b""
-    if head[HEAD_BYTES:].startswith(_META_START):
-        meta = file.read(min(int.from_bytes(head[-4:], "little"), _MIB))
-    if _syntax_element(_DEFLATED) not in meta:
+    from pydicom.filereader import _read_file_meta_info  # noqa: PLC0415  # as it does itself, so that none is missed
+    from pydicom.uid import DeflatedExplicitVRLittleEndian  # noqa: PLC0415
+
+    file.seek(HEAD_BYTES)
+    if _read_file_meta_info(cast("BinaryIO", file)).get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
         file.seek(0)
         return file
     unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
