@@ -32,10 +32,18 @@ class Opened(BaseModel):
     id: str
 
 
+class LeftOut(BaseModel):
+    """Files inside ZIPs that are no films and have no row."""
+
+    files: int
+    reason: str
+
+
 class Accepted(BaseModel):
     """What the server took of one request; each film and each refusal is a row."""
 
     received: int
+    left_out: list[LeftOut] = []
 
 
 class Job(BaseModel):

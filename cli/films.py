@@ -2,12 +2,14 @@
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from shared.intake import FILE_NAME_LENGTH, ZIP_SIGNATURES, display_name
+from shared.intake import FILE_NAME_LENGTH, HEAD_BYTES, ZIP_SIGNATURES, display_name, is_image
+from shared.leftout import DICOMDIR, is_system_folder, reason
 from shared.pseudonyms import may_stand_for
 from shared.settings import MIB
 
@@ -16,9 +18,6 @@ BATCH_FILES: Final = 500
 FIRST_BYTES: Final = MIB
 FIRST_FILES: Final = 20
 """Of the first request, so that workers soon have something to do; each further one takes twice as much."""
-
-# Droppings of file managers; everything else that starts with a dot is hidden and skipped as well.
-_JUNK: Final = {"__macosx", "thumbs.db", "desktop.ini"}
 
 
 @dataclass(frozen=True)
@@ -70,21 +69,23 @@ class Unreadable:
     reason: str
 
 
-def collect(paths: Sequence[str]) -> list[LocalFile | Unreadable]:
+def collect(paths: Sequence[str], left_out: Counter[str] | None = None) -> list[LocalFile | Unreadable]:
     """Find every file that files and folders mean, sorted within a folder, each once.
 
-    Hidden files and macOS's own are skipped inside folders, not where they are named themselves.
+    Hidden files are skipped inside folders, and so is what a disc or a file manager adds to films, which is counted in
+    `left_out` by the reason; not where they are named themselves.
     """
     found: dict[str, Path | Unreadable] = {}
+    left_out = Counter() if left_out is None else left_out
     for given in paths:
-        for item in _walk(Path(given), ()):
+        for item in _walk(Path(given), (), left_out):
             place = Path(item.name) if isinstance(item, Unreadable) else item
             # Not resolved: two links to one film are two files to the user.
             found.setdefault(os.path.normpath(place.absolute()), item)
     return [item if isinstance(item, Unreadable) else _inspect(item) for item in found.values()]
 
 
-def _walk(path: Path, above: tuple[str, ...]) -> Iterator[Path | Unreadable]:
+def _walk(path: Path, above: tuple[str, ...], left_out: Counter[str]) -> Iterator[Path | Unreadable]:
     if not path.is_dir():
         yield path
         return
@@ -98,12 +99,22 @@ def _walk(path: Path, above: tuple[str, ...]) -> Iterator[Path | Unreadable]:
         yield Unreadable(_shown(path), f"The folder could not be read: {error.strerror}.")
         return
     for child in children:
-        if not _is_junk(child.name):
-            yield from _walk(child, (*above, real))
+        why = None if child.is_dir() else reason(child.name)
+        if why is not None and not _is_film_after_all(child):
+            left_out[why] += 1
+        elif not child.name.startswith(".") and not is_system_folder(child.name):
+            yield from _walk(child, (*above, real), left_out)
 
 
-def _is_junk(name: str) -> bool:
-    return name.startswith(".") or name.lower() in _JUNK
+def _is_film_after_all(path: Path) -> bool:
+    """Tell by its first bytes whether a file is an image, though its name says that it belongs to a disc's viewer."""
+    if path.name.lower() == DICOMDIR or not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return is_image(file.read(HEAD_BYTES))
+    except OSError:
+        return True  # who sends it says why it cannot be read
 
 
 def _inspect(path: Path) -> LocalFile | Unreadable:

@@ -3,6 +3,7 @@
 import shlex
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,7 @@ class Run:
         upload = Upload(self.api, job_id, known, self._watch(job_id, len(local)))
         self.display.sending(len(local), sum(file.size for file in local))
         upload.send(local)
+        _say_left_out(self.display, upload.left_out)
         self.api.close_job(job_id)
         if wait:
             self.wait(job_id)
@@ -197,10 +199,17 @@ def _run(run: Run, wish: Wish) -> list[Result]:
         run.display.note(f"Cancelled {run.api.cancel(wish.job_id)} films of job {wish.job_id}.")
     if not wish.paths and wish.job_id is not None:
         return run.fetch(wish.job_id, wait=wish.wait and not wish.cancel)
-    files = collect(wish.paths)
+    left_out: Counter[str] = Counter()
+    files = collect(wish.paths, left_out)
+    _say_left_out(run.display, left_out)
     if not files:
         raise CommandFailed(f"There are no files in {', '.join(wish.paths)}.")
     return run.screen(files, name=wish.name or job_name(wish.paths), job_id=wish.job_id, wait=wish.wait)
+
+
+def _say_left_out(display: Display, counts: Counter[str]) -> None:
+    for reason, count in sorted(counts.items()):
+        display.note(f"Left out {count:,} {'file' if count == 1 else 'files'} {reason}: no films.")
 
 
 def _way_on(run: Run, wish: Wish) -> str:

@@ -1,5 +1,6 @@
 """Sending films into a job, and keeping account of which rows of the job are which file."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -43,6 +44,8 @@ class Upload:
         self._sent = Sent()
         self.spans: dict[str, Span] = {}
         self.lost: dict[str, Unreadable] = {}
+        self.left_out: Counter[str] = Counter()
+        """Of ZIPs, by the reason."""
 
     def send(self, files: Sequence[LocalFile]) -> None:
         """Send every file once; what cannot be read or is over the server's limit is kept in `lost`."""
@@ -63,6 +66,7 @@ class Upload:
                 raise
             self._divide(batch, error.message)
         else:
+            self.left_out.update({item.reason: item.files for item in accepted.left_out})
             self._note(batch, accepted.received)
 
     def _send_again(self, rest: Sequence[LocalFile]) -> None:

@@ -5,27 +5,38 @@ import random
 import struct
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
+import imagecodecs
 import numpy as np
 from PIL import Image
 from pydicom import config, dcmread
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.encaps import encapsulate
+from pydicom.encaps import encapsulate, get_frame
 from pydicom.sequence import Sequence as Items
 from pydicom.tag import Tag
 from pydicom.uid import (
+    HTJ2K,
     JPEG2000,
     UID,
+    DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
+    HTJ2KLossless,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
     RLELossless,
     generate_uid,
 )
+
+from fuzz import damage
 
 _SIDES: Final = (0, 1, 2, 63, 64, 1000, 6300, 20_000, 65_535)
 _WORDS: Final = ("", "MONOCHROME1", "RGB", "PALETTE COLOR", "YBR_FULL_422", "1.2.840", "CT", "9" * 70, "-1", "nan")
@@ -62,12 +73,23 @@ def draw_radiograph(image: Image.Image, syntax: UID, **tags: object) -> bytes:
     return _save(dataset)
 
 
+COMPRESSIONS: Final[dict[UID, Callable[[np.ndarray], Any]]] = {
+    JPEGBaseline8Bit: lambda samples: imagecodecs.jpeg_encode(samples, level=90),
+    JPEGExtended12Bit: lambda samples: imagecodecs.jpeg_encode(samples, level=90, bitspersample=12),
+    JPEGLossless: lambda samples: imagecodecs.jpeg_encode(samples, lossless=True, predictor=6),
+    JPEGLosslessSV1: lambda samples: imagecodecs.jpeg_encode(samples, lossless=True, predictor=1),
+    JPEGLSLossless: imagecodecs.jpegls_encode,
+    JPEGLSNearLossless: lambda samples: imagecodecs.jpegls_encode(samples, level=2),
+    JPEG2000: lambda samples: imagecodecs.jpeg2k_encode(samples, codecformat="j2k", level=60),
+    JPEG2000Lossless: lambda samples: imagecodecs.jpeg2k_encode(samples, reversible=True),
+    HTJ2K: imagecodecs.htj2k_encode,
+    HTJ2KLossless: imagecodecs.htj2k_encode,
+}
+
+
 def _put_pixels(dataset: Dataset, image: Image.Image, syntax: UID) -> None:
-    kinds = {JPEGBaseline8Bit: "JPEG", JPEG2000: "JPEG2000", JPEG2000Lossless: "JPEG2000"}
-    if syntax in kinds:
-        out = io.BytesIO()
-        image.save(out, kinds[syntax])
-        dataset.PixelData = encapsulate([out.getvalue()])
+    if syntax in COMPRESSIONS:
+        dataset.PixelData = encapsulate([bytes(COMPRESSIONS[syntax](np.asarray(image)))])
         dataset["PixelData"].VR = "OB"
         return
     dataset.PixelData = np.asarray(image).tobytes()
@@ -138,7 +160,7 @@ def encapsulate_other(_data: bytes, rng: random.Random) -> bytes:
     Image.new(rng.choice(("L", "RGB")), size, 90).save(
         out, kind, **({"progressive": True} if progressive and kind == "JPEG" else {})
     )
-    dataset.file_meta.TransferSyntaxUID = rng.choice((JPEGBaseline8Bit, JPEG2000, RLELossless))
+    dataset.file_meta.TransferSyntaxUID = rng.choice((*COMPRESSIONS, RLELossless))
     dataset.PixelData = encapsulate([out.getvalue()] * rng.choice((1, 1, 3)), has_bot=rng.random() < 0.5)
     dataset["PixelData"].VR = "OB"
     return _save(dataset)
@@ -169,9 +191,60 @@ def lie_in_lengths(data: bytes, rng: random.Random) -> bytes:
     return bytes(found)
 
 
+def damage_frame(data: bytes, rng: random.Random) -> bytes:
+    """Damage the compressed frame alone; its end is there again nine times in ten, so that a decoder sees it."""
+    dataset = _read(data)
+    if dataset.file_meta.TransferSyntaxUID not in COMPRESSIONS:
+        dataset = _read(draw_radiograph(_noise(rng), rng.choice([*COMPRESSIONS])))
+    frame = damage.damage(get_frame(dataset.PixelData, 0, number_of_frames=1), rng)
+    dataset.PixelData = encapsulate([frame + b"\xff\xd9" if rng.random() < 0.9 else frame or b"\0"])
+    return _save(dataset)
+
+
+def _noise(rng: random.Random) -> Image.Image:
+    samples = np.frombuffer(rng.randbytes(2 * 72 * 64), np.uint16).reshape(72, 64)
+    return Image.fromarray(samples >> 4)
+
+
+def lie_in_frame(data: bytes, rng: random.Random) -> bytes:
+    """Write numbers at their edges into the first bytes of the compressed frame, and the same size into the header."""
+    dataset = _read(data)
+    if dataset.file_meta.TransferSyntaxUID not in COMPRESSIONS:
+        dataset = _read(draw_radiograph(_noise(rng), rng.choice([*COMPRESSIONS])))
+    frame = bytearray(get_frame(dataset.PixelData, 0, number_of_frames=1))
+    for marker, at in ((b"\xff\xf7", 5), (b"\xff\xc0", 5), (b"\xff\xc1", 5), (b"\xff\xc3", 5), (b"\xff\x51", 6)):
+        place = frame.find(marker, 0, 300)
+        if place >= 0:
+            width = 4 if marker == b"\xff\x51" else 2
+            across, down = rng.choice(_SIDES), rng.choice(_SIDES)
+            sides = (across, down) if width == 4 else (down, across)
+            frame[place + at : place + at + 2 * width] = b"".join(side.to_bytes(width, "big") for side in sides)
+            dataset.Rows, dataset.Columns = down, across
+    dataset.PixelData = encapsulate([bytes(frame)])
+    return _save(dataset)
+
+
+def deflate(data: bytes, rng: random.Random) -> bytes:
+    """Deflate a radiograph, some with far more behind it than a film has, and damage what was deflated."""
+    dataset = _read(draw_radiograph(Image.new("L", (300, 200), 90), DeflatedExplicitVRLittleEndian))
+    if rng.random() < 0.3:
+        dataset.PixelData = bytes(rng.choice((1_000_000, 300_000_000)))
+    saved = bytearray(_save(dataset))
+    if rng.random() < 0.5:
+        saved[400:] = damage.damage(bytes(saved[400:]), rng)
+    return bytes(saved) + data[-64:] * rng.randrange(2)
+
+
+def strip_headers(data: bytes, rng: random.Random) -> bytes:
+    """Leave out the preamble, or the meta information too."""
+    length = int.from_bytes(data[140:144], "little")
+    return data[rng.choice((132, 144 + length)) :]
+
+
 _REPRESENTATIONS: Final = {b"US", b"CS", b"UI", b"OW", b"OB", b"SQ", b"DS", b"IS", b"UL", b"LO", b"PN", b"UN"}
 _ATTACKS: Final[Sequence[Attack]] = (
     set_tags, set_tags, drop_tags, look_up, encapsulate_other, nest_sequences, lie_in_lengths,
+    damage_frame, damage_frame, damage_frame, lie_in_frame, deflate, strip_headers,
 )  # fmt: skip
 
 

@@ -6,20 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import imagecodecs
 import numpy as np
 from PIL import Image
 from pydicom.uid import (
-    JPEG2000,
+    DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
-    JPEG2000Lossless,
-    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
     RLELossless,
 )
 
 from fuzz import PATIENT
-from fuzz.radiographs import draw_radiograph
+from fuzz.radiographs import COMPRESSIONS, draw_radiograph
 
 _FILMS_A_FOLDER: Final = 12
 _LARGEST_BYTES: Final = 2_000_000
@@ -73,6 +73,11 @@ def _images() -> Iterator[Seed]:
         ("restarts", colour, {"restart_marker_rows": 1}),
     ):  # fmt: skip
         yield _encode("jpeg", name, image, **options)
+    yield _encode("mpo", "several", grey, save_all=True, append_images=[draw(number=1)])
+    yield Seed("jpeg", "drawn/ls.jls", bytes(imagecodecs.jpegls_encode(np.asarray(deep))))
+    yield Seed(
+        "jpeg", "drawn/12-bit.jpg", bytes(imagecodecs.jpeg_encode(np.asarray(deep) >> 4, level=90, bitspersample=12))
+    )
     for name, image in (("grey", grey), ("deep", deep), ("palette", colour.quantize(64)), ("alpha", alpha)):
         yield _encode("png", name, image)
     yield _encode("png", "turned", grey, exif=turned)
@@ -84,6 +89,7 @@ def _images() -> Iterator[Seed]:
     yield _encode("tiff", "float", grey.convert("F"))
     yield _encode("tiff", "fax", grey.convert("1"), compression="group4")
     yield _encode("tiff", "pages", grey, save_all=True, append_images=[draw(number=1)])
+    yield _encode("tiff", "big", grey, big_tiff=True)
     yield _encode("tiff", "turned", grey, tiffinfo={_ORIENTATION: 6})
     for name, image in (("grey", grey), ("colour", colour), ("palette", colour.quantize(16)), ("alpha", alpha)):
         yield _encode("bmp", name, image)
@@ -96,16 +102,19 @@ def _images() -> Iterator[Seed]:
 def _encode(kind: str, name: str, image: Image.Image, **options: object) -> Seed:
     out = io.BytesIO()
     image.save(out, kind.upper(), **options)
-    return Seed(kind, f"drawn/{name}.{kind}", out.getvalue())
+    return Seed("jpeg" if kind == "mpo" else kind, f"drawn/{name}.{kind}", out.getvalue())
 
 
 def _radiographs() -> Iterator[Seed]:
     grey = draw((128, 112))
     deep = Image.fromarray(np.asarray(grey).astype(np.uint16) * 16)
     for syntax in (
-        ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless, JPEGBaseline8Bit, JPEG2000, JPEG2000Lossless,
+        ExplicitVRLittleEndian, ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, RLELossless, *COMPRESSIONS,
     ):  # fmt: skip
-        yield Seed("dicom", f"drawn/{syntax}.dcm", draw_radiograph(grey, syntax, PatientName=PATIENT))
+        image = deep if syntax == JPEGExtended12Bit else grey
+        yield Seed("dicom", f"drawn/{syntax}.dcm", draw_radiograph(image, syntax, PatientName=PATIENT))
+        if syntax in COMPRESSIONS and "4.50" not in syntax:
+            yield Seed("dicom", f"drawn/{syntax}-deep.dcm", draw_radiograph(deep, syntax, PatientName=PATIENT))
     windowed = draw_radiograph(
         deep, ExplicitVRLittleEndian, BitsStored=12, HighBit=11, WindowCenter=2000, WindowWidth=900
     )

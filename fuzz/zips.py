@@ -126,12 +126,38 @@ def widen(films: Sequence[bytes], rng: random.Random) -> bytes:
     return data[:place] + wide + locator + data[place:]
 
 
+def say_method(films: Sequence[bytes], rng: random.Random) -> bytes:
+    """Say of entries that they are packed by a method that is not read (APPNOTE.TXT 4.4.5)."""
+    data = bytearray(pack(films, rng))
+    method = rng.choice((1, 6, 9, 10, 18, 93, 95, 97, 98, 99)).to_bytes(2, "little")
+    for signature, at in ((_ENTRY, 8), (_DIRECTORY, 10)):
+        for found in re.finditer(re.escape(signature), data):
+            if rng.random() < 0.7:
+                data[found.start() + at : found.start() + at + 2] = method
+    return bytes(data)
+
+
+def pack_disc(films: Sequence[bytes], rng: random.Random) -> bytes:
+    """Pack what a patient's disc holds beside its films; some of it is a film after all, or damaged."""
+    names = ("DICOMDIR", "AUTORUN.INF", "VIEWER/viewer.exe", "index.html", "README.TXT", "__MACOSX/._a", "IMAGES/IM1")
+    return _write([(name, rng.choice((rng.choice(films), b"MZ", b"")), rng.choice(_METHODS)) for name in names])
+
+
 def prepend(films: Sequence[bytes], rng: random.Random) -> bytes:
     """Put bytes in front of, between or behind what the directory names."""
     data = pack(films, rng)
-    return rng.choice((_ENTRY + rng.randbytes(50) + data, data + rng.randbytes(300), data + data, data[:-_END_BYTES]))
+    return rng.choice(
+        (
+            b"MZ" + rng.randbytes(50) + data,
+            _ENTRY + rng.randbytes(50) + data,
+            data + rng.randbytes(300),
+            data + data,
+            data[:-_END_BYTES],
+        )
+    )
 
 
 ATTACKS: Final[Sequence[Attack]] = (
     pack, name_badly, encode_names_badly, bomb, nest, lie, lie, encrypt, overlap, widen, prepend,
+    say_method, pack_disc,
 )  # fmt: skip

@@ -7,27 +7,29 @@ import re
 import stat
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import IO, Final
 
 from shared.errors import FilmRejected, Rejection
 from shared.intake import (
+    HEAD_BYTES,
     ZIP_SIGNATURES,
     Received,
     accept,
     display_name,
+    is_image,
     read_chunks,
     reject,
     take,
 )
+from shared.leftout import DICOMDIR, reason
 from shared.pseudonyms import conceal
 from shared.settings import MIB, Settings
 from shared.storage import Store
+from shared.zipnames import decode_name, unread_method
 
-# Droppings of file managers: neither films nor worth a row.
-_JUNK_NAMES: Final = {".ds_store", "thumbs.db", "desktop.ini"}
-_JUNK_FOLDER: Final = "__macosx"
 _ENCRYPTED_FLAG: Final = 0x1  # APPNOTE.TXT 4.4.4, general purpose bit 0
 _SIGNATURE_BYTES: Final = 4
 # An entry of the directory has 46 bytes and a name; real ones seldom come to 200.
@@ -36,20 +38,32 @@ _END_BYTES: Final = 22
 _LOCAL_HEADER_BYTES: Final = 30  # and a name and extra fields of any length (APPNOTE.TXT 4.3.7)
 _WIDE_END_BYTES: Final = 56
 _TAIL_BYTES: Final = 65_535 + _END_BYTES + 20 + _WIDE_END_BYTES  # a comment of 65,535 bytes at most comes last
+# What zipfile and the libraries under it raise where an entry is damaged.
+_UNPACK_ERRORS: Final = (
+    zipfile.BadZipFile, OSError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, ValueError, OverflowError,
+)  # fmt: skip
 # A tiny entry compresses well without being a bomb.
 _BOMB_FLOOR: Final = 1 * MIB
 
 
-def receive(file_name: str, chunks: Iterable[bytes], store: Store, settings: Settings) -> Iterator[Received]:
+def receive(
+    file_name: str,
+    chunks: Iterable[bytes],
+    store: Store,
+    settings: Settings,
+    left_out: Counter[str] | None = None,
+) -> Iterator[Received]:
     """Take in one uploaded file: an image gives one result, a ZIP one for each film inside it.
 
-    Names in the results are pseudonyms where the settings ask for them. Raises StoreFull where the disk has no room.
+    What a disc holds beside its films is left out and counted in `left_out` by the reason. Names in the results are
+    pseudonyms where the settings ask for them. Raises StoreFull where the disk has no room.
     """
     file_name = conceal(display_name(file_name), settings)
     stream = iter(chunks)
     first = _head(stream)
     if first.startswith(ZIP_SIGNATURES):
-        yield from _receive_zip(file_name, first, stream, store, settings)
+        left_out = Counter() if left_out is None else left_out
+        yield from _receive_zip(file_name, _rejoin(first, stream), store, settings, left_out)
     else:
         yield take(file_name, _rejoin(first, stream), store, settings)
 
@@ -68,17 +82,19 @@ def _rejoin(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _receive_zip(
-    file_name: str, first: bytes, rest: Iterator[bytes], store: Store, settings: Settings
+    file_name: str, chunks: Iterator[bytes], store: Store, settings: Settings, left_out: Counter[str]
 ) -> Iterator[Received]:
     with store.receive() as incoming:
-        for chunk in _rejoin(first, rest):
+        for chunk in chunks:
             incoming.write(chunk)
         incoming.finish()
         with incoming.open() as file:
-            yield from _read_zip(file_name, file, store, settings)
+            yield from _read_zip(file_name, file, store, settings, left_out)
 
 
-def _read_zip(file_name: str, file: IO[bytes], store: Store, settings: Settings) -> Iterator[Received]:
+def _read_zip(
+    file_name: str, file: IO[bytes], store: Store, settings: Settings, left_out: Counter[str]
+) -> Iterator[Received]:
     try:
         if _directory_bytes(file) > settings.max_zip_entries * _DIRECTORY_BYTES_AN_ENTRY:
             yield _too_many(file_name, settings)
@@ -90,7 +106,7 @@ def _read_zip(file_name: str, file: IO[bytes], store: Store, settings: Settings)
         )
         return
     with archive:
-        yield from _unpack(file_name, archive, store, settings)
+        yield from _unpack(file_name, archive, store, settings, left_out)
 
 
 def _too_many(file_name: str, settings: Settings) -> Received:
@@ -118,7 +134,9 @@ def _directory_bytes(file: IO[bytes]) -> int:
     return int.from_bytes(tail[end + 12 : end + 16], "little")
 
 
-def _unpack(file_name: str, archive: zipfile.ZipFile, store: Store, settings: Settings) -> Iterator[Received]:
+def _unpack(
+    file_name: str, archive: zipfile.ZipFile, store: Store, settings: Settings, left_out: Counter[str]
+) -> Iterator[Received]:
     entries = archive.infolist()
     if len(entries) > settings.max_zip_entries:
         yield _too_many(file_name, settings)
@@ -130,35 +148,57 @@ def _unpack(file_name: str, archive: zipfile.ZipFile, store: Store, settings: Se
             f"The ZIP would unpack to more than {settings.max_zip_bytes // MIB:,} MiB. Split it.",
         )
         return
-    films = [entry for entry in entries if not _is_folder(entry.filename) and not _is_junk(entry.filename)]
-    if not films:
-        yield reject(file_name, Rejection.ZIP_EMPTY, "The ZIP holds no files. Add the films and send it again.")
-    overlapping = _overlapping(entries, archive.start_dir)
-    for entry in films:
-        if id(entry) in overlapping:
-            yield _damaged(_entry_name(file_name, entry.filename))
-        else:
-            yield _unpack_entry(file_name, archive, entry, store, settings)
+    overlapping, has_rows = _overlapping(entries, archive.start_dir), False
+    for entry in entries:
+        if _is_folder(entry.filename):
+            continue
+        shown = display_name(decode_name(entry))
+        why = reason(shown)
+        if why is not None and not _is_film_after_all(archive, entry, overlapping):
+            left_out[why] += 1
+            continue
+        has_rows = True
+        name = _entry_name(file_name, conceal(shown, settings))
+        yield _damaged(name) if id(entry) in overlapping else _unpack_entry(name, archive, entry, store, settings)
+    if not has_rows:
+        yield reject(file_name, Rejection.ZIP_EMPTY, "The ZIP holds no films. Add the films and send it again.")
+
+
+def _is_film_after_all(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, overlapping: set[int]) -> bool:
+    """Tell by its first bytes whether an entry is an image, though its name says that it belongs to a disc's viewer."""
+    is_closed = id(entry) in overlapping or entry.flag_bits & _ENCRYPTED_FLAG or unread_method(entry)
+    if is_closed or PurePosixPath(entry.filename).name.lower() == DICOMDIR:
+        return False
+    try:
+        with archive.open(entry) as file:
+            return is_image(file.read(HEAD_BYTES))
+    except _UNPACK_ERRORS as error:
+        _raise_if_of_disk(error)
+        return False
 
 
 def _unpack_entry(
-    file_name: str, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, store: Store, settings: Settings
+    name: str, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, store: Store, settings: Settings
 ) -> Received:
-    name = _entry_name(file_name, conceal(display_name(entry.filename), settings))
     try:
         _refuse_hostile(entry, settings)
         with archive.open(entry) as file:
             return Received(name, film=accept(_refuse_nested(read_chunks(file)), store, settings))
     except FilmRejected as rejection:
         return Received(name, rejection=rejection)
-    except OSError as error:
-        # bz2 says that data is damaged with an OSError that no system call made; an entry that claims to lie before the
-        # start of the file makes zipfile seek there.
-        if error.errno not in {None, errno.EINVAL}:
-            raise
+    except _UNPACK_ERRORS as error:
+        _raise_if_of_disk(error)
         return _damaged(name)
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, ValueError, OverflowError):
-        return _damaged(name)
+
+
+def _raise_if_of_disk(error: Exception) -> None:
+    """Raise an OSError that a system call made.
+
+    bz2 says with one of its own that data is damaged; an entry that claims to lie before the start of the file makes
+    zipfile seek there.
+    """
+    if isinstance(error, OSError) and error.errno not in {None, errno.EINVAL}:
+        raise error
 
 
 def _overlapping(entries: Sequence[zipfile.ZipInfo], end: int) -> set[int]:
@@ -195,11 +235,6 @@ def _is_folder(name: str) -> bool:
     return name.endswith("/")
 
 
-def _is_junk(name: str) -> bool:
-    path = PurePosixPath(name.lower())
-    return path.name in _JUNK_NAMES or _JUNK_FOLDER in path.parts
-
-
 def _refuse_hostile(entry: zipfile.ZipInfo, settings: Settings) -> None:
     """Refuse an entry by its header alone."""
     if _is_unsafe(entry):
@@ -210,6 +245,12 @@ def _refuse_hostile(entry: zipfile.ZipInfo, settings: Settings) -> None:
     if entry.flag_bits & _ENCRYPTED_FLAG:
         raise FilmRejected(
             Rejection.ZIP_ENTRY_ENCRYPTED, "The entry is protected by a password. Make the ZIP again without one."
+        )
+    if method := unread_method(entry):
+        raise FilmRejected(
+            Rejection.ZIP_ENTRY_UNSUPPORTED,
+            f"The entry is packed by the method {method}, which is not read here; it is not damaged. "
+            "Make the ZIP again with the method Deflate.",
         )
     if entry.file_size > settings.max_film_bytes:
         raise FilmRejected(

@@ -11,6 +11,7 @@ PneumoScreenError
 |-- StoreMisconfigured  a setting of the image store cannot be used
 |-- JobUnfinished       a job that still goes on cannot be deleted
 |-- JobClosed           films were sent to a job whose upload has ended
+|-- DecoderAway         the process that decodes compressed images cannot be used; no film is to blame
 |-- ModelUnavailable    a model folder is missing, damaged or not what its spec says
 `-- BrokerAway          Redis did not answer; the sweep rings again later
 """
@@ -29,6 +30,8 @@ class Rejection(StrEnum):
     UNKNOWN_FORMAT = "unknown_format"
     UNREADABLE_IMAGE = "unreadable_image"
     TRUNCATED_IMAGE = "truncated_image"
+    DAMAGED_SCAN = "damaged_scan"
+    SEVERAL_IMAGES = "several_images"
     UNSUPPORTED_FORM = "unsupported_form"
     NO_CONTENT = "no_content"
     TOO_LARGE = "too_large"
@@ -47,6 +50,7 @@ class Rejection(StrEnum):
     ZIP_ENTRY_NESTED = "zip_entry_nested"
     ZIP_ENTRY_UNSAFE_NAME = "zip_entry_unsafe_name"
     ZIP_ENTRY_DAMAGED = "zip_entry_damaged"
+    ZIP_ENTRY_UNSUPPORTED = "zip_entry_unsupported"
 
 
 class FilmRejected(PneumoScreenError):
@@ -96,6 +100,10 @@ class JobClosed(PneumoScreenError):
 
 class JobUnfinished(PneumoScreenError):
     """Say that a job cannot be deleted before it has finished."""
+
+
+class DecoderAway(PneumoScreenError):
+    """Say that the process that decodes compressed images cannot be used."""
 
 
 class ModelUnavailable(PneumoScreenError):

@@ -3,16 +3,20 @@
 The web checks signature, format and dimensions without decoding a pixel; the worker decodes in full later.
 """
 
+import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, BinaryIO, Final
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
-from shared import dicom, tiff
+from shared import dicom, forms, jpeg, tiff
+from shared.dicomfile import HEAD_BYTES as DICOM_HEAD_BYTES
+from shared.dicomfile import is_dicom
 from shared.errors import FilmRejected, Rejection
 from shared.incoming import Incoming
 from shared.orientation import upright_size
+from shared.pages import choose_page
 from shared.settings import MIB, Settings
 from shared.storage import Store
 
@@ -26,11 +30,16 @@ _SIGNATURES: Final = (
     (b"\x89PNG\r\n\x1a\n", "PNG"),
     (b"II*\x00", "TIFF"),
     (b"MM\x00*", "TIFF"),
+    (b"II+\x00", "TIFF"),  # BigTIFF
+    (b"MM\x00+", "TIFF"),
     (b"BM", "BMP"),
     (b"RIFF", "WEBP"),
 )
 _DICOM: Final = "DICOM"
-_HEAD: Final = dicom.MAGIC_OFFSET + len(dicom.MAGIC)
+HEAD_BYTES: Final = max(DICOM_HEAD_BYTES, forms.SIGNATURE_BYTES)
+"""Enough to tell every format by."""
+_ZIP_END: Final = b"PK\x05\x06"
+_ZIP_TAIL_BYTES: Final = 65_535 + 22  # its comment and itself (APPNOTE.TXT 4.3.16)
 
 _MEDIA_TYPES: Final = {
     _DICOM: dicom.MEDIA_TYPE,
@@ -86,24 +95,51 @@ def accept(chunks: Iterable[bytes], store: Store, settings: Settings) -> Film:
         return film
 
 
+def is_image(head: bytes) -> bool:
+    """Tell whether a file's first HEAD_BYTES announce a format that is taken."""
+    return _format_of(head) is not None
+
+
 def refuse_unless_known(head: bytes) -> str:
     """Return the format that a file's first bytes announce; raise FilmRejected where they announce none."""
     if not head:
         raise FilmRejected(Rejection.EMPTY_FILE, "The file is empty. Copy it again from its source.")
-    if dicom.is_dicom(head):
+    if found := _format_of(head):
+        return found
+    other = forms.name_format(head)
+    raise FilmRejected(
+        Rejection.UNKNOWN_FORMAT,
+        f"This is {f'{other}, ' if other else ''}not a JPEG, PNG, TIFF, BMP, WebP or DICOM image, "
+        "whatever its name says. Export the film as one.",
+    )
+
+
+def _format_of(head: bytes) -> str | None:
+    if is_dicom(head):
         return _DICOM
     for signature, name in _SIGNATURES:
         if head.startswith(signature) and (name != "WEBP" or head[8:12] == b"WEBP"):
             return name
-    raise FilmRejected(
-        Rejection.UNKNOWN_FORMAT,
-        "This is not a JPEG, PNG, TIFF, BMP, WebP or DICOM image, whatever its name says. Export the film as one.",
-    )
+    return None
+
+
+def _refuse_zip_behind_something(file: BinaryIO) -> None:
+    """Refuse a ZIP that does not begin as one: one that unpacks itself, or one behind a mail's header."""
+    file.seek(max(0, file.seek(0, io.SEEK_END) - _ZIP_TAIL_BYTES))
+    if _ZIP_END in file.read():
+        raise FilmRejected(
+            Rejection.UNSUPPORTED_FORM,
+            "This is a ZIP with something in front of it, such as the program of a ZIP that unpacks itself. "
+            "Unpack it and send the films, or make a plain ZIP of them.",
+        )
 
 
 def _examine(incoming: Incoming, settings: Settings) -> Film:
     with incoming.open() as file:
-        expected = refuse_unless_known(file.read(_HEAD))
+        head = file.read(HEAD_BYTES)
+        if head and not is_image(head):
+            _refuse_zip_behind_something(file)
+        expected = refuse_unless_known(head)
         file.seek(0)
         width, height = _dimensions(file, expected)
     if width * height > settings.max_film_pixels:
@@ -128,7 +164,7 @@ def _dimensions(file: BinaryIO, expected: str) -> tuple[int, int]:
         if expected == "TIFF" and (deep := tiff.read_deep(file)) is not None:
             return deep.upright_size
         with Image.open(file, formats=(expected,)) as image:
-            return upright_size(image, file)
+            return _image_size(image, file)
     except FilmRejected:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -136,10 +172,20 @@ def _dimensions(file: BinaryIO, expected: str) -> tuple[int, int]:
             Rejection.TOO_MANY_PIXELS, "The image has too many pixels to be a film. Export it at its original size."
         ) from error
     except UnidentifiedImageError as error:
-        raise _unreadable() from error
+        if expected == "JPEG":
+            file.seek(0)
+            return jpeg.special_size(file.read())
+        raise forms.explain(file, expected) or _unreadable() from error
     except Exception as error:
         # Header parsers of hostile files raise ValueError, struct.error, SyntaxError, OverflowError and others.
-        raise _unreadable() from error
+        raise forms.explain(file, expected) or _unreadable() from error
+
+
+def _image_size(image: Image.Image, file: BinaryIO) -> tuple[int, int]:
+    choose_page(image, file)
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        forms.refuse_unread_compression(image.tag_v2)
+    return upright_size(image, file)
 
 
 def _unreadable() -> FilmRejected:

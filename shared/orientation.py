@@ -22,29 +22,28 @@ def upright_size(image: Image.Image, file: IO[bytes]) -> tuple[int, int]:
     """
     if isinstance(image, TiffImagePlugin.TiffImageFile) and ExifTags.Base.Orientation in image.tag_v2:
         return image.size  # Pillow has turned it already
-    exif = _read_png(image, file) if isinstance(image, PngImagePlugin.PngImageFile) else image.getexif()
+    exif = _read_png(file) if isinstance(image, PngImagePlugin.PngImageFile) else image.getexif()
     width, height = image.size
     return (height, width) if exif.get(ExifTags.Base.Orientation) in _SWAP_SIDES else (width, height)
 
 
-def _read_png(image: PngImagePlugin.PngImageFile, file: IO[bytes]) -> Image.Exif:
+def _read_png(file: IO[bytes]) -> Image.Exif:
     """Read the EXIF of a PNG, which may stand behind the pixels; Pillow would decode these to get there."""
     file.seek(0)
     head = file.read(_HEADER_BYTES)
     pixels = struct.pack(">I4s", 0, b"IDAT") + bytes(4)
-    text = b"".join(_chunks(file, is_animated=image.is_animated))
+    text = b"".join(_chunks(file))
     with Image.open(io.BytesIO(head + text + pixels), formats=("PNG",)) as empty:
         return Image.Image.getexif(empty)
 
 
-def _chunks(file: IO[bytes], *, is_animated: bool) -> Iterator[bytes]:
-    """Yield the chunks that may say which way up a PNG is; of an animated one, up to its second picture."""
-    left, has_pixels = _MOST_TEXT_BYTES, False
+def _chunks(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield the chunks that may say which way up a PNG is."""
+    left = _MOST_TEXT_BYTES
     for _ in range(_MOST_CHUNKS):
         head = file.read(8)
-        if len(head) < 8 or head[4:] == b"IEND" or (is_animated and has_pixels and head[4:] == b"fcTL"):
+        if len(head) < 8 or head[4:] == b"IEND":
             return
-        has_pixels |= head[4:] == b"IDAT"
         (length,) = struct.unpack(">I", head[:4])
         if head[4:] in _SAY_ORIENTATION and length <= left:
             left -= length

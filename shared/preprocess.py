@@ -8,15 +8,18 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageChops, ImageFile, ImageOps, UnidentifiedImageError
 
-from shared import dicom, grayscale, tiff
+from shared import dicom, forms, grayscale, jpeg, tiff
 from shared.content import refuse_without_content
-from shared.errors import FilmRejected, Rejection
+from shared.dicomfile import HEAD_BYTES, is_dicom
+from shared.errors import DecoderAway, FilmRejected, Rejection
 from shared.modelspec import ModelSpec
+from shared.pages import choose_page
 from shared.scans import refuse_scan_bomb
 
 FORMATS: Final = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
 _JPEG: Final = b"\xff\xd8"
 _TIFFS: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter two are BigTIFF
+_JPEG_MODES: Final = {"L", "RGB"}
 
 # 16-bit grey modes of Pillow; `I` holds 16-bit PNG and TIFF samples in 32 bits.
 _SIXTEEN_BITS: Final = ";16"  # in Pillow's names of raw modes
@@ -43,13 +46,14 @@ def decode(data: bytes, at_least: int) -> Image.Image:
     if not data:
         raise FilmRejected(Rejection.EMPTY_FILE, "The file is empty. Copy it again from its source.")
     try:
-        if dicom.is_dicom(data[: dicom.MAGIC_OFFSET + len(dicom.MAGIC)]):
+        if is_dicom(data[:HEAD_BYTES]):
             return dicom.decode(io.BytesIO(data))
         return _decode_image(data, at_least)
     except FilmRejected:
         raise
     except UnidentifiedImageError as error:
-        raise FilmRejected(
+        refusal = forms.explain(io.BytesIO(data), forms.kind_of(data))
+        raise refusal or FilmRejected(
             Rejection.UNKNOWN_FORMAT,
             "This is not a JPEG, PNG, TIFF, BMP, WebP or DICOM image. Export the film as one of these.",
         ) from error
@@ -57,11 +61,11 @@ def decode(data: bytes, at_least: int) -> Image.Image:
         raise FilmRejected(
             Rejection.TOO_MANY_PIXELS, "The image has too many pixels to be a film. Export it at its original size."
         ) from error
-    except MemoryError:
+    except (DecoderAway, MemoryError):
         raise
     except Exception as error:
         # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error and more on damaged files.
-        if "truncated" in str(error):
+        if forms.is_cut_short(io.BytesIO(data), forms.kind_of(data)):
             raise FilmRejected(
                 Rejection.TRUNCATED_IMAGE, "The file ends before the image does. Copy it again from its source."
             ) from error
@@ -72,20 +76,42 @@ def decode(data: bytes, at_least: int) -> Image.Image:
 
 def _decode_image(data: bytes, at_least: int) -> Image.Image:
     if data.startswith(_JPEG):
-        refuse_scan_bomb(data)
+        return _decode_jpeg(data, at_least)
     if data.startswith(_TIFFS):
         deep = tiff.read_deep(io.BytesIO(data))
         if deep is not None:
             return tiff.decode(data, deep)
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        if image.format == "JPEG":
+    file = io.BytesIO(data)
+    with Image.open(file, formats=FORMATS) as image:
+        choose_page(image, file)
+        _load(image, data)
+        ImageOps.exif_transpose(image, in_place=True)  # else it copies what lies as it is shown
+        return _grey(image)
+
+
+def _decode_jpeg(data: bytes, at_least: int) -> Image.Image:
+    refuse_scan_bomb(data)
+    file = io.BytesIO(data)
+    try:
+        image = Image.open(file, formats=("JPEG",))
+    except UnidentifiedImageError:
+        return _grey(jpeg.decode_special(data))
+    with image:
+        choose_page(image, file)
+        if image.mode in _JPEG_MODES:
             # JPEG decodes at 1/2, 1/4 or 1/8 for a fraction of the cost (DCT scaling). On the 300 originals of the
             # data set the smallest scale that suffices gives the same labels as the next larger one.
-            image.draft("L", (at_least, at_least))
-            image.load()
+            pixels = jpeg.decode_grey(data, image.size, at_least)
+            if pixels is not None:
+                return jpeg.upright(Image.fromarray(pixels), image.getexif())
         else:
-            _load(image, data)
-        ImageOps.exif_transpose(image, in_place=True)  # else it copies what lies as it is shown
+            jpeg.refuse_damaged_cmyk(data)
+        image.draft("L", (at_least, at_least))
+        try:
+            image.load()
+        except (OSError, SyntaxError) as error:
+            raise jpeg.refusal(data) from error
+        ImageOps.exif_transpose(image, in_place=True)
         return _grey(image)
 
 

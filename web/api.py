@@ -19,6 +19,7 @@ from web.actions import cancel, delete, own_job, retry, seen_job
 from web.audit import export_events
 from web.audit_list import list_events, read_filters
 from web.export import export_films
+from web.form import left_out
 from web.listing import FilterError, Filters, Order
 from web.openapi import document
 from web.paging import MOST_ROWS
@@ -65,6 +66,7 @@ def add_films(job_id: uuid.UUID) -> ResponseReturnValue:
         received=len(receipt.received),
         queued=receipt.queued,
         rejected=schemas.rejected(receipt),
+        left_out=schemas.left_out(left_out()),
         status_url=url_for("api.show_job", job_id=job_id),
     )
     return _json(body, HTTPStatus.ACCEPTED)
@@ -193,6 +195,7 @@ def _job_receipt(receipt: Receipt, status: int) -> Response:
         received=len(receipt.received),
         queued=receipt.queued,
         rejected=schemas.rejected(receipt),
+        left_out=schemas.left_out(left_out()),
     )
     response = _json(body, status)
     response.headers["Location"] = addresses["status_url"]

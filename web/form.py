@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from typing import Final
@@ -46,7 +47,7 @@ def receive_form(admission: Admission | None, priority_of: PriorityOf) -> tuple[
         with closing(_take(part)) as films:
             for film in films:
                 received.append(film)
-                _refuse_too_many(len(received))
+                _refuse_too_many(len(received) + left_out().total())
                 if admission is not None:
                     admission.check(priority_of(texts, len(received)), len(received))
     if needs_token:
@@ -86,12 +87,18 @@ def _read_request() -> Iterator[TextPart | FilePart]:
     return read_parts(stream, request.content_type or "", length, parts().settings)
 
 
+def left_out() -> Counter[str]:
+    """Return how many entries of this request's ZIPs were left out as no films, by the reason."""
+    counts: Counter[str] = g.setdefault("left_out", Counter())
+    return counts
+
+
 def _take(part: FilePart) -> Generator[Received]:
     if part.name != FILES_PART:
         raise InvalidRequest(part.name or "part", f"Send films in parts named '{FILES_PART}'.")
     if part.file_name == "":  # what a browser sends for a file field left empty
         return
-    yield from archive.receive(part.file_name, part.chunks, parts().store, parts().settings)
+    yield from archive.receive(part.file_name, part.chunks, parts().store, parts().settings, left_out())
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from shared.accounts import AccountRefused
 from shared.errors import (
+    DecoderAway,
     DiskLow,
     JobClosed,
     JobUnfinished,
@@ -36,6 +37,7 @@ _STATUSES: Final[dict[type[PneumoScreenError], int]] = {
     DiskLow: HTTPStatus.INSUFFICIENT_STORAGE,
     StoreFull: HTTPStatus.INSUFFICIENT_STORAGE,
     StoreAway: HTTPStatus.SERVICE_UNAVAILABLE,
+    DecoderAway: HTTPStatus.SERVICE_UNAVAILABLE,
     JobClosed: HTTPStatus.CONFLICT,
     JobUnfinished: HTTPStatus.CONFLICT,
     ModelUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,

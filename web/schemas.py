@@ -1,6 +1,7 @@
 """The bodies of the API's answers: the views fill these and the OpenAPI document describes them."""
 
 import uuid
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, Literal, Self
 
@@ -34,6 +35,13 @@ class Rejected(Schema):
     message: str = Field(description="For people: what is wrong and what to do.")
 
 
+class LeftOut(Schema):
+    """Files inside ZIPs that are no films, such as a disc's viewer, and have no row."""
+
+    files: int
+    reason: str = Field(description="For people: what they are.")
+
+
 class JobReceipt(Schema):
     """A job, and what became of this request's files."""
 
@@ -46,6 +54,7 @@ class JobReceipt(Schema):
     received: int = Field(description="Files of this request, entries of ZIPs counted one by one.")
     queued: int = Field(description="Films of this request that wait for a worker; others are answered or rejected.")
     rejected: list[Rejected]
+    left_out: list[LeftOut]
 
 
 class FilmsReceipt(Schema):
@@ -54,6 +63,7 @@ class FilmsReceipt(Schema):
     received: int
     queued: int
     rejected: list[Rejected]
+    left_out: list[LeftOut]
     status_url: str
 
 
@@ -223,6 +233,11 @@ def rejected(receipt: Receipt) -> list[Rejected]:
         for item in receipt.received
         if item.rejection is not None
     ]
+
+
+def left_out(counts: Mapping[str, int]) -> list[LeftOut]:
+    """Describe the files that were left out, by the reason."""
+    return [LeftOut(files=files, reason=reason) for reason, files in sorted(counts.items())]
 
 
 def film_values(row: FilmRow) -> dict[str, Any]:

@@ -104,6 +104,7 @@ def test_a_drop_is_checked_before_it_is_sent(server: Server, visitor: Visitor, f
         }""",
         [list((films / "first.jpeg").read_bytes()), limit],
     )
+    expect(page.locator("#summary")).to_contain_text("1 file left out")
     refused = page.locator("#refused")
     expect(refused).to_contain_text("1 file cannot be sent")
     expect(refused).to_contain_text("huge.tif: 64.0 MiB, over the limit of 64.0 MiB")
@@ -114,6 +115,25 @@ def test_a_drop_is_checked_before_it_is_sent(server: Server, visitor: Visitor, f
     expect(page.get_by_role("heading", level=1)).to_have_text("2 files")
     expect(page.locator("#job")).to_contain_text("2 of 2 films ended")
     expect(page.get_by_role("row").filter(has_text="empty.jpeg")).to_contain_text("Rejected")
+
+
+def test_what_a_disc_adds_to_its_films_is_left_out_and_counted(
+    server: Server, visitor: Visitor, films: Path, tmp_path: Path
+) -> None:
+    disc = tmp_path / "disc"
+    (disc / "VIEWER").mkdir(parents=True)
+    (disc / "IM000001").write_bytes((films / "first.jpeg").read_bytes())
+    for name in ("DICOMDIR", "AUTORUN.INF", "VIEWER/viewer.exe", "VIEWER/index.html"):
+        (disc / name).write_bytes(b"x")
+    page = visitor.open(server.link())
+    page.goto(server.url)
+    page.locator("#folder").set_input_files(str(disc))
+    expect(page.locator("#summary")).to_contain_text("4 files left out")
+    expect(page.locator("#list li")).to_have_count(1)
+    page.get_by_role("button", name="Screen 1 file").click()
+    page.wait_for_url(f"{server.url}/jobs/*")
+    wait_for_end(page)
+    expect(page.locator("#job-films")).to_contain_text("IM000001")
 
 
 def test_a_folder_keeps_its_paths_and_names_the_job(server: Server, visitor: Visitor, films: Path) -> None:

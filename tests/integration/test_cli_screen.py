@@ -286,3 +286,21 @@ def test_a_file_over_the_request_limit_is_a_row_and_the_rest_goes_on(stack: Stac
         "films/huge.jpg": "REJECTED",
     }
     assert "4 MiB" in rows["films/huge.jpg"]["error"]
+
+
+def test_what_lies_on_a_disc_is_left_out_of_folders_and_zips_and_said(stack: Stack) -> None:
+    Path("films", "a.jpg").write_bytes(encode(draw(1)))
+    Path("films", "AUTORUN.INF").write_bytes(b"[autorun]")
+    with zipfile.ZipFile("disc.zip", "w") as archive:
+        for name, data in {"IM1": encode(draw(2)), "VIEWER/viewer.exe": b"MZ", "DICOMDIR": b"x"}.items():
+            archive.writestr(name, data)
+    stack.start()
+    stack.work()
+    result = screen(stack, "films", "disc.zip", "-o", "r.csv")
+    assert result.exit_code == 0
+    assert "Left out 1 file of a disc's viewer: no films." in result.output
+    assert "Left out 2 files of a disc's viewer: no films." in result.output
+    assert {name: row["status"] for name, row in read_rows("r.csv").items()} == {
+        "films/a.jpg": "DONE",
+        "disc.zip/IM1": "DONE",
+    }

@@ -1,17 +1,19 @@
 """A worker's way from a claim to written outcomes, with a classifier that answers at once."""
 
 import hashlib
+import sys
 import threading
 import uuid
 from collections.abc import Callable
 
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
-from shared import archive, heatmap, jobs, leases
+from shared import archive, decoder, heatmap, jobs, leases
 from shared.db import Database
 from shared.errors import StoreAway
 from shared.modelspec import ModelSpec
@@ -285,3 +287,18 @@ def test_a_film_cancelled_while_it_is_screened_stays_cancelled(screener, submit,
     classifier.gate.set()
     worker.join(30)
     assert [row.state for row in rows(database, job_id)] == [State.CANCELLED]
+
+
+def test_a_film_whose_decoder_is_away_counts_an_attempt_and_is_screened_once_it_is_back(
+    screener, submit, database, monkeypatch
+) -> None:
+    job_id = submit(imagecodecs.jpegls_encode(np.asarray(draw(1)).astype(np.uint16) * 16))
+    decoder.close()
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "executable", "/nowhere/python")
+        screener.screen_batch()
+    (row,) = rows(database, job_id)
+    assert (row.state, row.attempts) == (State.QUEUED, 1)
+    screener.drain(30)
+    (row,) = rows(database, job_id)
+    assert row.state is State.DONE

@@ -2,8 +2,10 @@
 
 import io
 import shutil
+import sys
 from datetime import timedelta
 
+import imagecodecs
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
@@ -11,6 +13,7 @@ from PIL import Image
 from pydantic import SecretStr
 from sqlalchemy import update
 
+from shared import decoder
 from shared.db import Database, now
 from shared.modelspec import ModelSpec
 from shared.settings import Settings
@@ -182,3 +185,18 @@ def test_metrics_count_films_and_requests(site: Site, client: FlaskClient) -> No
     assert "pneumoscreen_disk_free_bytes" in text
     assert "pneumoscreen_oldest_waiting_seconds" in text
     assert 'pneumoscreen_http_requests_total{endpoint="api.submit_job",method="POST",status="202"} 1.0' in text
+
+
+def test_a_compressed_radiograph_is_shown_by_the_decoder_and_503_where_that_is_away(
+    site: Site, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grey = np.asarray(draw(5)).astype(np.uint16) * 16
+    film = send(site, client, imagecodecs.jpegls_encode(grey))
+    with Image.open(io.BytesIO(client.get(f"/films/{film.id}/image").data)) as picture:
+        assert picture.size == (256, 224)
+        assert np.abs(np.asarray(picture, float) - np.asarray(draw(5), float)).mean() < 12
+    other = send(site, client, imagecodecs.jpegls_encode(grey // 2))
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    decoder.close()
+    answer = client.get(f"/films/{other.id}/image")
+    assert answer.status_code == 503

@@ -315,6 +315,21 @@ HOSTILE = [
     pytest.param(make_zip({"C:\\evil.jpeg": FILMS[0][1]}), Rejection.ZIP_ENTRY_UNSAFE_NAME, id="drive"),
     pytest.param(link_zip(), Rejection.ZIP_ENTRY_UNSAFE_NAME, id="link"),
 ]
+
+
+def test_the_receipt_says_what_was_left_out_of_a_disc(settings: Settings, sqlite_database: Database) -> None:
+    site = Site(settings, sqlite_database)
+    client = site.token_client(site.add_user("tina"))
+    disc = {"DICOMDIR": b"x", "VIEWER/viewer.exe": b"MZ", "AUTORUN.INF": b"x", "Thumbs.db": b"x", "A/1": FILMS[1][1]}
+    body = post_films(client, FILMS[0], ("disc.zip", make_zip(disc))).json
+    assert body is not None
+    assert (body["received"], body["queued"], body["rejected"]) == (2, 2, [])
+    assert [(item["files"], item["reason"]) for item in body["left_out"]] == [
+        (3, "of a disc's viewer"),
+        (1, "of an operating system's file manager"),
+    ]
+
+
 LIMITS = {"max_film_bytes": 5 * MIB, "max_zip_entries": 20, "max_zip_bytes": 20 * MIB}
 
 

@@ -2,11 +2,13 @@
 
 import os
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from cli.films import BATCH_BYTES, BATCH_FILES, FIRST_BYTES, FIRST_FILES, LocalFile, Unreadable, collect, pack
+from shared.leftout import DISC, SYSTEM
 
 
 def write(path: Path, data: bytes = b"film") -> Path:
@@ -28,6 +30,30 @@ def test_a_folder_gives_its_files_sorted_without_junk(tmp_path: Path, monkeypatc
         write(tmp_path / "films" / name)
     monkeypatch.chdir(tmp_path)
     assert names(["films"]) == ["films/a/10.png", "films/a/2.png", "films/b.png"]
+
+
+def test_what_a_disc_adds_to_its_films_is_left_out_of_a_folder_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in (
+        "DICOMDIR",
+        "AUTORUN.INF",
+        "VIEWER/viewer.exe",
+        "VIEWER/index.html",
+        "Thumbs.db",
+        "IMAGES/IM1",
+        "x.txt",
+    ):
+        write(tmp_path / "disc" / name)
+    write(tmp_path / "disc" / "scan.ini").write_bytes(b"\xff\xd8\xff\xe0 an image by its content")
+    (tmp_path / "disc" / "readme").mkdir()
+    write(tmp_path / "disc" / "readme" / "IM2")
+    left_out: Counter[str] = Counter()
+    found = [item.name for item in collect(["disc"], left_out)]
+    assert found == ["disc/IMAGES/IM1", "disc/readme/IM2", "disc/scan.ini", "disc/x.txt"]
+    assert left_out == {DISC: 4, SYSTEM: 1}
+    assert names(["disc/V/viewer.exe"]) == ["disc/V/viewer.exe"], "named itself, it is sent"
 
 
 def test_a_hidden_file_that_is_named_itself_is_kept(tmp_path: Path) -> None:

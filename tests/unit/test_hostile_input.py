@@ -221,14 +221,6 @@ def test_a_png_may_say_anywhere_that_it_lies(receive, says: str, behind: bool) -
     assert (item.film.width, item.film.height) == (200, 300) == decode(data, WHOLE).size
 
 
-def test_of_an_animated_png_only_what_stands_before_its_second_picture_counts(receive) -> None:
-    film = encode(draw(6, (300, 200)), "PNG", save_all=True, append_images=[draw(7, (300, 200))])
-    place = film.rfind(b"IEND") - 4
-    data = film[:place] + SAYING["eXIf"] + film[place:]
-    (item,) = receive(data)
-    assert (item.film.width, item.film.height) == decode(data, WHOLE).size
-
-
 def test_no_pixel_of_a_png_is_decoded_at_intake(receive, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_image: Image.Image) -> None:
         pytest.fail("decoded")

@@ -3,6 +3,7 @@
 from flask import Blueprint, g, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 
+from shared import leftout
 from shared.tables import Source
 from web import samples
 from web.access import SUBMITTERS, may_submit, requires
@@ -29,6 +30,7 @@ def home() -> ResponseReturnValue:
     return render_template(
         "screen/home.html",
         settings=parts().settings,
+        no_films=leftout.by_kind(),
         recent=[(job, progress[job.id]) for job in recent],
         samples=0 if recent else len(samples.sample_films(parts().settings)),
     )

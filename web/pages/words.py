@@ -140,6 +140,12 @@ REJECTIONS: Final[dict[str, Words]] = {
     ),
     Rejection.UNREADABLE_IMAGE: Words("Damaged image", "The image inside the file is damaged.", _RESEND),
     Rejection.TRUNCATED_IMAGE: Words("Cut short", "The file ends before the image does.", _RESEND),
+    Rejection.DAMAGED_SCAN: Words(
+        "Damaged scan", "The compressed pixels are damaged: decoded, they would show something else.", _RESEND
+    ),
+    Rejection.SEVERAL_IMAGES: Words(
+        "Several images", "The file holds several pages or frames.", "Send each image as a file of its own."
+    ),
     Rejection.UNSUPPORTED_FORM: Words(
         "Unsupported form", "The image is not damaged, but of a form that is not read here.",
         "Export the film as an uncompressed or LZW TIFF, as PNG or as JPEG of 8 bits.",
@@ -162,7 +168,7 @@ REJECTIONS: Final[dict[str, Words]] = {
         "DICOM compression", "The DICOM file is compressed in a way that is not read here.", "Export it uncompressed."
     ),
     Rejection.NOT_A_RADIOGRAPH: Words(
-        "Not a radiograph", "The DICOM file is something else than one CR or DX film.",
+        "Not a radiograph", "The DICOM file is something else than one CR, DX or RG film.",
         "Send the frontal chest radiograph.",
     ),
     Rejection.FILM_MISSING: Words("Film missing", "The film is no longer in the image store.", "Send it again."),
@@ -187,6 +193,10 @@ REJECTIONS: Final[dict[str, Words]] = {
         "Unsafe ZIP entry", "The entry's name points outside the ZIP or the entry is a link.", _REZIP
     ),
     Rejection.ZIP_ENTRY_DAMAGED: Words("Damaged ZIP entry", "This entry of the ZIP cannot be unpacked.", _REZIP),
+    Rejection.ZIP_ENTRY_UNSUPPORTED: Words(
+        "ZIP compression", "The entry is packed by a method that is not read here.",
+        "Make the ZIP again with the method Deflate.",
+    ),
 }  # fmt: skip
 
 FAILURES: Final[dict[str, Words]] = {

@@ -1,23 +1,29 @@
 // What a person chose or dropped, and which of it cannot be sent at all.
 import { size } from "./format.js";
 
-// What file managers leave in folders: neither films nor worth a row.
-const JUNK = new Set([".ds_store", "thumbs.db", "desktop.ini"]);
-
 const isZip = (file) => /\.zip$/i.test(file.name) || /zip/.test(file.type);
-const isJunk = (path) => JUNK.has(path.split("/").at(-1).toLowerCase()) || path.toLowerCase().includes("__macosx/");
 
-/** Sort chosen entries into what can be sent and what is over a limit; an empty file goes, so that its job names it. */
+/** Tell what discs and file managers add to a folder of films; `kinds` has the server's names, endings and folders. */
+function isNoFilm(path, kinds) {
+  const folders = path.toLowerCase().split("/");
+  const name = folders.pop();
+  const ending = name.lastIndexOf(".") > 0 ? name.slice(name.lastIndexOf(".")) : "";
+  if (name.startsWith("._") || folders.some((folder) => kinds.folders.includes(folder))) return true;
+  return kinds.names.includes(name) || (folders.length > 0 && kinds.endings.includes(ending));
+}
+
+/** Sort chosen entries into what can be sent, what is over a limit and what is no film; an empty file goes, so that its job names it. */
 export function check(entries, limits) {
   const wanted = [];
   const refused = [];
+  let leftOut = 0;
   for (const { file, path } of entries) {
     const limit = isZip(file) ? limits.request : limits.film;
-    if (isJunk(path)) continue;
-    if (file.size > limit) refused.push({ path, why: `${size(file.size)}, over the limit of ${size(limit)}` });
+    if (isNoFilm(path, limits.noFilms)) leftOut += 1;
+    else if (file.size > limit) refused.push({ path, why: `${size(file.size)}, over the limit of ${size(limit)}` });
     else wanted.push({ file, path, size: file.size });
   }
-  return { wanted, refused };
+  return { wanted, refused, leftOut };
 }
 
 /** Read the files of an <input>; those of a folder keep their path. */

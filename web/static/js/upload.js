@@ -10,6 +10,7 @@ const limits = {
   film: Number(form.dataset.maxFilm),
   request: Number(form.dataset.maxRequest),
   films: Number(form.dataset.maxFilms),
+  noFilms: JSON.parse(form.dataset.noFilms),
 };
 const list = new FileList(find("list"), find("more"));
 let token = document.querySelector('meta[name="csrf-token"]').content;
@@ -21,7 +22,7 @@ const total = (items) => items.reduce((sum, item) => sum + item.size, 0);
 
 function choose(entries) {
   if (upload) return;
-  const { wanted: good, refused } = check(entries, limits);
+  const { wanted: good, refused, leftOut } = check(entries, limits);
   wanted = good;
   const tooMany = good.length > limits.films;
   show("chosen", true);
@@ -29,6 +30,7 @@ function choose(entries) {
   show("start", good.length > 0 && !tooMany);
   find("start").textContent = `Screen ${plural(good.length, "file")}`;
   find("summary").textContent = good.length ? `${plural(good.length, "file")}, ${size(total(good))}` : entries.length ? "Nothing to send." : "This folder holds no files.";
+  if (leftOut) find("summary").textContent += ` ${plural(leftOut, "file")} left out, which a disc's viewer or a file manager added.`;
   sayRefused(refused, tooMany, good.length);
   list.show(tooMany ? [] : good);
   find(good.length && !tooMany ? "start" : "clear").focus();
@@ -214,6 +216,7 @@ function onDone(batch, answer) {
   }
   // What is left was inside a ZIP, or the server keeps pseudonyms and names none; the job page names each of these.
   const inside = batch.items.some(({ path }) => /\.zip$/i.test(path)) ? " inside a ZIP" : "";
+  for (const { files, reason } of answer.left_out ?? []) list.note(`${plural(files, "file")} left out ${reason}.`);
   if (unnamed.size) list.note(`${plural(unnamed.size, "file")}${inside} refused; the job page says why.`);
   showWhole();
 }

@@ -1,0 +1,137 @@
+"""What a compressed image says of itself, read before a decoder sees it: its frame header and its end.
+
+JPEG (ITU T.81), JPEG-LS (T.87) and JPEG 2000 (T.800) with HTJ2K (T.814). No pixel is decoded here.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+END: Final = b"\xff\xd9"
+"""End of image of JPEG and JPEG-LS, end of codestream of JPEG 2000: the same two bytes."""
+
+_START: Final = b"\xff\xd8"
+_START_2000: Final = b"\xff\x4f\xff\x51"  # start of codestream, then image and tile size (T.800, A.4.1 and A.5.1)
+_JP2: Final = b"\x00\x00\x00\x0cjP  "
+_BOX_HEADER_BYTES: Final = 8
+_NO_LENGTH: Final = {0x01, *range(0xD0, 0xD9)}  # TEM, RST0 to RST7 and SOI stand alone (T.81, table B.1)
+_SOS, _EOI, _APP1 = 0xDA, 0xD9, 0xE1
+_SOF_LS: Final = 0xF7  # T.87, C.1.1
+_SOFS: Final = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # not DHT, JPG and DAC
+_EXIF: Final = b"Exif\0\0"
+_MOST_SEGMENTS: Final = 10_000
+
+
+class CodestreamDamaged(ValueError):
+    """Say that a codestream has no frame header where one belongs."""
+
+
+class Process(Enum):
+    """How the pixels of a frame are coded."""
+
+    LOSSY = "JPEG"
+    """Baseline, extended or progressive, by Huffman codes."""
+    LOSSLESS = "JPEG Lossless"
+    OTHER = "JPEG of a rare kind"
+    """Hierarchical, or by arithmetic codes."""
+    LS = "JPEG-LS"
+    JPEG_2000 = "JPEG 2000"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What a codestream's frame header says."""
+
+    process: Process
+    precision: int
+    """Bits a sample."""
+    rows: int
+    columns: int
+    components: int
+    is_signed: bool = False
+    exif: bytes = b""
+    """Of a JPEG; empty where it says nothing."""
+
+
+def read_jpeg(data: bytes) -> Frame:
+    """Read the frame header of a JPEG or JPEG-LS; raise CodestreamDamaged where there is none."""
+    exif = b""
+    for marker, body in _segments(data):
+        if marker == _APP1 and body.startswith(_EXIF) and not exif:
+            exif = body
+        if marker == _SOF_LS or marker in _SOFS:
+            if len(body) < 6:
+                break
+            precision, rows, columns, components = struct.unpack_from(">BHHB", body)
+            return Frame(_process(marker), precision, rows, columns, components, exif=exif)
+        if marker == _SOS:
+            break
+    raise CodestreamDamaged("no frame header")
+
+
+def _process(marker: int) -> Process:
+    if marker == _SOF_LS:
+        return Process.LS
+    if marker == 0xC3:
+        return Process.LOSSLESS
+    return Process.LOSSY if marker in {0xC0, 0xC1, 0xC2} else Process.OTHER
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield marker and content of each segment up to the first scan (T.81, B.1.1)."""
+    place = len(_START)
+    for _ in range(_MOST_SEGMENTS):
+        while data[place : place + 2] == b"\xff\xff":  # fill bytes
+            place += 1
+        if len(data) < place + 4 or data[place] != 0xFF:
+            return
+        marker = data[place + 1]
+        place += 2
+        if marker in _NO_LENGTH:
+            continue
+        length = int.from_bytes(data[place : place + 2], "big")
+        if length < 2 or marker == _EOI:
+            return
+        yield marker, data[place + 2 : place + length]
+        place += length
+
+
+def read_jpeg_2000(data: bytes) -> Frame:
+    """Read the image size of a JPEG 2000 codestream, bare or in a JP2 file; raise CodestreamDamaged where it has none.
+
+    Raises it also for the boxes of a JP2 file that do not lead to a codestream: pydicom 3.0.2 goes from box to box by
+    their lengths, and for ever on the spot where one is 0.
+    """
+    stream = data[_codestream_start(data) :][:64]
+    if not stream.startswith(_START_2000) or len(stream) < 43:
+        raise CodestreamDamaged("no image size")
+    right, bottom, left, top = struct.unpack_from(">4I", stream, 8)
+    (components, depth) = struct.unpack_from(">HB", stream, 40)
+    return Frame(Process.JPEG_2000, (depth & 0x7F) + 1, bottom - top, right - left, components, bool(depth & 0x80))
+
+
+def _codestream_start(data: bytes) -> int:
+    if not data.startswith(_JP2):
+        return 0
+    place = len(_JP2) + 4
+    while place < len(data):
+        length, kind = int.from_bytes(data[place : place + 4], "big"), data[place + 4 : place + 8]
+        if kind == b"jp2c":
+            return place + (_BOX_HEADER_BYTES if length != 1 else 16)
+        if length < _BOX_HEADER_BYTES:
+            break
+        place += length
+    raise CodestreamDamaged("no codestream among the boxes")
+
+
+def without_padding(data: bytes) -> bytes:
+    """Return a codestream up to its end marker; DICOM fills up with zeros to an even length.
+
+    Raises CodestreamDamaged where it does not end in one: it was cut short, and some decoders then search for minutes.
+    """
+    bare = data if data.endswith(END) else data.rstrip(b"\0")
+    if not bare.endswith(END):
+        raise CodestreamDamaged("no end marker")
+    return bare

@@ -1,0 +1,120 @@
+"""From the bytes of a DICOM file to its dataset: with or without a preamble, deflated within bounds.
+
+pydicom is imported only where a DICOM file is at hand.
+"""
+
+import io
+import re
+import zlib
+from typing import IO, TYPE_CHECKING, BinaryIO, Final, cast
+
+from shared.errors import FilmRejected, Rejection
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+MAGIC: Final = b"DICM"
+MAGIC_OFFSET: Final = 128  # PS3.10, section 7.1: a preamble of 128 bytes, then DICM
+HEAD_BYTES: Final = MAGIC_OFFSET + len(MAGIC)
+
+_MIB: Final = 1024 * 1024
+_MOST_HEADER_BYTES: Final = 16 * _MIB
+"""Read of a file that has to be changed before pydicom can read it, where its pixels are not asked for."""
+_MOST_INFLATED_BYTES: Final = 256 * _MIB
+"""A deflated film of 40 megapixels and 16 bits comes to 80; Deflate itself would allow a thousand times the file."""
+_IMPLICIT, _EXPLICIT = b"1.2.840.10008.1.2\0", b"1.2.840.10008.1.2.1\0"
+# Meta information begins with its length (PS3.10, 7.1), but not always.
+_META_START: Final = re.compile(rb"\x02\x00[\x00\x01\x02\x03\x10]\x00(?:UL|OB|UI)", re.DOTALL)
+# Elements of group 0008 that a dataset without any meta information begins with: its length or character set, or what
+# kind of image it is.
+_DATA_START: Final = re.compile(rb"\x08\x00[\x00\x01\x05\x08\x12\x13\x14\x16\x18]\x00", re.DOTALL)
+_REPRESENTATION: Final = re.compile(rb"UL|CS|UI|DA|TM|SH|LO")
+_MOST_FIRST_VALUE: Final = 256
+
+
+def is_dicom(head: bytes) -> bool:
+    """Tell a DICOM file by its first HEAD_BYTES; older scanners leave out the preamble, or the meta information too."""
+    return has_magic(head) or _lacks_preamble(head) or _starts_with_data(head)
+
+
+def has_magic(head: bytes) -> bool:
+    """Tell whether the preamble and DICM are there."""
+    return head[MAGIC_OFFSET:HEAD_BYTES] == MAGIC
+
+
+def _lacks_preamble(head: bytes) -> bool:
+    return bool(_META_START.match(head))
+
+
+def _starts_with_data(head: bytes) -> bool:
+    return bool(_DATA_START.match(head)) and len(head) >= 8 and (_is_explicit(head) or _first_length(head))
+
+
+def _is_explicit(head: bytes) -> bool:
+    return bool(_REPRESENTATION.match(head, 4))
+
+
+def _first_length(head: bytes) -> bool:
+    return 0 < int.from_bytes(head[4:8], "little") <= _MOST_FIRST_VALUE
+
+
+def read(file: IO[bytes], *, stop_before_pixels: bool) -> "Dataset":
+    """Read a dataset; raises FilmRejected where that is damaged or unpacks to too much, and what pydicom raises."""
+    from pydicom import config, dcmread  # noqa: PLC0415  # see the module's docstring
+    from pydicom.errors import InvalidDicomError  # noqa: PLC0415
+
+    # Values of other tags are often out of form and none of our business.
+    config.settings.reading_validation_mode = config.IGNORE
+    try:
+        return dcmread(_mend(file, stop_before_pixels=stop_before_pixels), stop_before_pixels=stop_before_pixels)
+    except InvalidDicomError as error:
+        raise damaged() from error
+
+
+def damaged() -> FilmRejected:
+    """Return the refusal of a file whose header or pixels contradict each other."""
+    return FilmRejected(Rejection.UNREADABLE_IMAGE, "The DICOM file is damaged. Export it again from the PACS.")
+
+
+def _mend(file: IO[bytes], *, stop_before_pixels: bool) -> IO[bytes]:
+    """Return a file that pydicom reads: with preamble and meta information, and not deflated."""
+    head = file.read(HEAD_BYTES)
+    file.seek(0)
+    if not has_magic(head):
+        rest = file.read(_MOST_HEADER_BYTES if stop_before_pixels else -1)
+        file = io.BytesIO(bytes(MAGIC_OFFSET) + MAGIC + (b"" if _lacks_preamble(head) else _meta(head)) + rest)
+    return _inflate(file, _MOST_HEADER_BYTES if stop_before_pixels else _MOST_INFLATED_BYTES)
+
+
+def _meta(head: bytes) -> bytes:
+    """Write the meta information that a bare dataset lacks: its transfer syntax is one of the two that need none."""
+    return _syntax_element(_EXPLICIT if _is_explicit(head) else _IMPLICIT)
+
+
+def _syntax_element(syntax: bytes) -> bytes:
+    return b"\x02\x00\x10\x00UI" + len(syntax).to_bytes(2, "little") + syntax
+
+
+def _inflate(file: IO[bytes], most: int) -> IO[bytes]:
+    """Return a deflated file unpacked up to a bound, as Explicit VR Little Endian (PS3.5, A.5); others as they are.
+
+    pydicom would unpack all of it, whatever that comes to.
+    """
+    from pydicom.filereader import _read_file_meta_info  # noqa: PLC0415  # as it does itself, so that none is missed
+    from pydicom.uid import DeflatedExplicitVRLittleEndian  # noqa: PLC0415
+
+    file.seek(HEAD_BYTES)
+    if _read_file_meta_info(cast("BinaryIO", file)).get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        file.seek(0)
+        return file
+    unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        data = unpacker.decompress(file.read(), most)
+    except zlib.error as error:
+        raise damaged() from error
+    if unpacker.unconsumed_tail and most == _MOST_INFLATED_BYTES:
+        raise FilmRejected(
+            Rejection.TOO_LARGE,
+            f"The DICOM file unpacks to more than {most // _MIB} MiB, as no film does. Export it uncompressed.",
+        )
+    return io.BytesIO(bytes(MAGIC_OFFSET) + MAGIC + _syntax_element(_EXPLICIT) + data)

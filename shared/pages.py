@@ -1,0 +1,101 @@
+"""One image a file: choose the only full page or frame, or refuse what holds several.
+
+Reduced copies that say so (thumbnails of TIFF, previews of MPO) are passed over, wherever they stand.
+"""
+
+from collections.abc import Iterator
+from typing import IO, Final
+
+from PIL import Image, MpoImagePlugin, TiffImagePlugin
+
+from shared.errors import FilmRejected, Rejection
+
+_MOST_PAGES: Final = 64
+_SUBFILE, _OLD_SUBFILE, _SUB_DIRECTORIES = 254, 255, 330  # TIFF 6.0, page 36 and 40; TIFF technical note 1
+_REDUCED_OR_MASK: Final = 0b101
+_OLD_REDUCED: Final = 2
+_BIG_TIFF: Final = 0x2B
+
+
+def choose_page(image: Image.Image, file: IO[bytes]) -> None:
+    """Turn an opened image to its only full page; `file` is what it was opened from. No pixel is decoded.
+
+    Raises FilmRejected where there are several, or where the full one lies deeper than pages do.
+    """
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        page = _full_page(list(directories(file)))
+        if page:
+            image.seek(page)
+    elif isinstance(image, MpoImagePlugin.MpoImageFile):
+        _refuse_other_pictures(image)
+    elif getattr(image, "n_frames", 1) > 1:
+        raise several(image.n_frames, "frames")  # type: ignore[attr-defined]  # as just seen
+
+
+def several(count: int, what: str) -> FilmRejected:
+    """Return the refusal of a file that holds more than one image."""
+    return FilmRejected(
+        Rejection.SEVERAL_IMAGES,
+        f"The file holds {count:,} {what}, and which of them is the film cannot be told. "
+        "Save each as a file of its own and send those.",
+    )
+
+
+def directories(file: IO[bytes]) -> Iterator[TiffImagePlugin.ImageFileDirectory_v2]:
+    """Yield the directories of a TIFF, one a page; at most one more than is taken.
+
+    Raises what Pillow raises where they are damaged.
+    """
+    file.seek(0)
+    head = file.read(8)
+    if _BIG_TIFF in head[2:4]:
+        head += file.read(8)
+    directory = TiffImagePlugin.ImageFileDirectory_v2(head)
+    seen: set[int] = set()
+    while directory.next and directory.next not in seen and len(seen) <= _MOST_PAGES:
+        seen.add(directory.next)
+        file.seek(directory.next)
+        directory = _read(head, file)
+        yield directory
+
+
+def _read(head: bytes, file: IO[bytes]) -> TiffImagePlugin.ImageFileDirectory_v2:
+    directory = TiffImagePlugin.ImageFileDirectory_v2(head)
+    directory.load(file)
+    return directory
+
+
+def _full_page(pages: list[TiffImagePlugin.ImageFileDirectory_v2]) -> int:
+    full = [place for place, page in enumerate(pages) if not _is_reduced(page)]
+    if not full and any(_SUB_DIRECTORIES in page for page in pages):
+        raise FilmRejected(
+            Rejection.UNSUPPORTED_FORM,
+            "The TIFF shows only a reduced copy; its image lies in a sub-directory, as in raw files of cameras. "
+            "Export the film as a plain TIFF or PNG.",
+        )
+    if len(full or pages) > 1:
+        raise several(len(full or pages), "pages")
+    return full[0] if full else 0
+
+
+def _is_reduced(page: TiffImagePlugin.ImageFileDirectory_v2) -> bool:
+    kind = page.get(_SUBFILE, 0)
+    return bool(isinstance(kind, int) and kind & _REDUCED_OR_MASK) or page.get(_OLD_SUBFILE) == _OLD_REDUCED
+
+
+def _refuse_other_pictures(image: MpoImagePlugin.MpoImageFile) -> None:
+    """Refuse an MPO (CIPA DC-007) whose further pictures are as large as its first.
+
+    Telephones add a smaller one, from which the first is shown brighter on some screens.
+    """
+    width, height = image.size
+    count = 1
+    for place in range(1, min(image.n_frames, _MOST_PAGES)):
+        try:
+            image.seek(place)
+        except (ValueError, OSError, SyntaxError, EOFError):
+            break  # programs that shorten pictures leave the list and drop what it names
+        count += not (image.size[0] < width and image.size[1] < height)
+    image.seek(0)
+    if count > 1:
+        raise several(count, "pictures")
