@@ -7,7 +7,9 @@ import re
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import IO, Final
 
@@ -45,7 +47,14 @@ def receive(file_name: str, chunks: Iterable[bytes], store: Store, settings: Set
 
     Names in the results are pseudonyms where the settings ask for them. Raises StoreFull where the disk has no room.
     """
-    file_name = conceal(display_name(file_name), settings)
+    # The one place where names of files are concealed: whatever becomes of a file, its result comes out here.
+    with closing(_receive(file_name, chunks, store, settings)) as results:
+        for received in results:
+            yield replace(received, file_name=display_name(conceal(received.file_name, settings)))
+
+
+def _receive(file_name: str, chunks: Iterable[bytes], store: Store, settings: Settings) -> Generator[Received]:
+    file_name = display_name(file_name)
     stream = iter(chunks)
     first = _head(stream)
     if first.startswith(ZIP_SIGNATURES):
@@ -144,7 +153,7 @@ def _unpack(file_name: str, archive: zipfile.ZipFile, store: Store, settings: Se
 def _unpack_entry(
     file_name: str, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, store: Store, settings: Settings
 ) -> Received:
-    name = _entry_name(file_name, conceal(display_name(entry.filename), settings))
+    name = _entry_name(file_name, entry.filename)
     try:
         _refuse_hostile(entry, settings)
         with archive.open(entry) as file:
