@@ -22,7 +22,7 @@ from shared.audit import Action, record
 from shared.chain import Head, read_head
 from shared.db import Database
 from shared.tables import AuditEvent
-from shared.trail import FORMATS, TrailFilters, iterate_events, write_trail
+from shared.trail import FORMATS, TrailFilters, iterate_events, read_events, write_trail
 from shared.verification import verify
 
 C = TypeVar("C", bound=Callable[..., None])
@@ -58,7 +58,7 @@ def list_events(data_dir: Path | None, /, limit: int, **filters: str | datetime 
     """Show what is filtered, the newest first."""
     wanted = select(AuditEvent).where(*_filters(filters).conditions())
     with _database(data_dir) as database, database.read() as session:
-        found = session.scalars(wanted.order_by(AuditEvent.sequence.desc()).limit(limit)).all()
+        found = read_events(session, wanted.order_by(AuditEvent.sequence.desc()).limit(limit))
     table = Table("row", "when (UTC)", "who", "what", "subject", "from", "detail")
     for event in found:
         detail = ", ".join(f"{name} {value}" for name, value in (event.detail or {}).items())

@@ -8,7 +8,9 @@ import stat
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import IO, Final
 
@@ -58,11 +60,20 @@ def receive(
     What a disc holds beside its films is left out and counted in `left_out` by the reason. Names in the results are
     pseudonyms where the settings ask for them. Raises StoreFull where the disk has no room.
     """
-    file_name = conceal(display_name(file_name), settings)
+    # The one place where names of files are concealed: whatever becomes of a file, its result comes out here.
+    left_out = Counter() if left_out is None else left_out
+    with closing(_receive(file_name, chunks, store, settings, left_out)) as results:
+        for received in results:
+            yield replace(received, file_name=display_name(conceal(received.file_name, settings)))
+
+
+def _receive(
+    file_name: str, chunks: Iterable[bytes], store: Store, settings: Settings, left_out: Counter[str]
+) -> Generator[Received]:
+    file_name = display_name(file_name)
     stream = iter(chunks)
     first = _head(stream)
     if first.startswith(ZIP_SIGNATURES):
-        left_out = Counter() if left_out is None else left_out
         yield from _receive_zip(file_name, _rejoin(first, stream), store, settings, left_out)
     else:
         yield take(file_name, _rejoin(first, stream), store, settings)
@@ -158,7 +169,7 @@ def _unpack(
             left_out[why] += 1
             continue
         has_rows = True
-        name = _entry_name(file_name, conceal(shown, settings))
+        name = _entry_name(file_name, shown)
         yield _damaged(name) if id(entry) in overlapping else _unpack_entry(name, archive, entry, store, settings)
     if not has_rows:
         yield reject(file_name, Rejection.ZIP_EMPTY, "The ZIP holds no films. Add the films and send it again.")

@@ -9,7 +9,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session, SessionTransaction
 
 from shared import chain
-from shared.db import new_id, now
+from shared.db import READ_ONLY, WriteInRead, new_id, now
 
 
 class Action(StrEnum):
@@ -54,6 +54,8 @@ def record(
     `actor` says who it was where no account did it; an account's name is found by itself. `detail` is what a reader of
     the trail needs besides, such as the role given to an account. The row is written when the transaction commits.
     """
+    if session.info.get(READ_ONLY):
+        raise WriteInRead(f"Use Database.write(): the record of {action.value} would be lost.")
     values = {
         "id": new_id(),
         "created_at": now(),

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Self
 
-from sqlalchemy import exists, insert, select, update
+from sqlalchemy import Select, exists, insert, select, update
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from shared.db import insert_new
@@ -21,6 +22,10 @@ HASHED: Final = (
     "previous_hash",
 )
 """The columns under a row's hash: all but the hash."""
+
+# What the column types raise for a value that no program of ours wrote; SQLite takes any value in any column.
+_UNREADABLE: Final = (ValueError, TypeError, AttributeError, KeyError, RecursionError)
+_NOT_TEXT: Final = "Could not decode to UTF-8"
 
 _HEAD: Final = re.compile(r"(\d{1,18}):([0-9a-f]{64})")
 
@@ -57,6 +62,13 @@ class Head:
 
 START: Final = Head(0, "0" * 64)
 """What stands before the first row."""
+
+
+def is_unreadable(error: Exception) -> bool:
+    """Tell whether an error comes from a value that no program of ours wrote, not from the database or its disk."""
+    if isinstance(error, OperationalError):
+        return _NOT_TEXT in str(error.orig)
+    return isinstance(error, _UNREADABLE)
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,21 +120,44 @@ def _name_actors(session: Session, events: list[dict[str, Any]]) -> None:
             values["actor"] = values["actor"] or names.get(values["user_id"])
 
 
+def _find_head(session: Session, wanted: Select[int, str]) -> Head | None:
+    """Return the head's row, None where it is gone; raise HeadMalformed where no program of ours wrote it."""
+    try:
+        row = session.execute(wanted).one_or_none()
+    except Exception as error:
+        if not is_unreadable(error):
+            raise
+        raise _malformed() from error
+    if row is None:
+        return None
+    if _HEAD.fullmatch(f"{row.sequence}:{row.hash}") is None:
+        raise _malformed()
+    return Head(row.sequence, row.hash)
+
+
+def _malformed() -> HeadMalformed:
+    return HeadMalformed("The head of the audit trail was edited. Run 'pneumoscreen audit verify'.")
+
+
 def _lock_head(session: Session) -> Head:
     # On SQLite a transaction that writes is alone already (shared.db.Database.write).
     locked = select(AuditHead.sequence, AuditHead.hash).with_for_update()
-    row = session.execute(locked).one_or_none()
-    if row is None:
+    head = _find_head(session, locked)
+    if head is None:
         if session.scalar(select(exists().where(AuditEvent.sequence.is_not(None)))):
             raise HeadMissing("The audit trail has lost its head, so nothing is done. Run 'pneumoscreen audit verify'.")
         insert_new(session, AuditHead, [{"id": 1, "sequence": START.sequence, "hash": START.hash}])
-        row = session.execute(locked).one()
-    return Head(*row)
+        head = _find_head(session, locked)
+        assert head is not None  # noqa: S101  # it was put there in this transaction
+    return head
 
 
 def read_head(session: Session) -> Head | None:
-    """Return the newest row's place, START of a trail without rows; None where its record was taken away."""
-    row = session.execute(select(AuditHead.sequence, AuditHead.hash)).one_or_none()
-    if row is not None:
-        return Head(*row)
+    """Return the newest row's place, START of a trail without rows; None where its record was taken away.
+
+    Raises HeadMalformed where the record is not what a program of ours wrote.
+    """
+    head = _find_head(session, select(AuditHead.sequence, AuditHead.hash))
+    if head is not None:
+        return head
     return None if session.scalar(select(exists().where(AuditEvent.sequence.is_not(None)))) else START

@@ -29,6 +29,14 @@ NAMING = {
 SQLITE_BUSY_SECONDS = 30
 
 
+READ_ONLY = "read_only"
+"""In `Session.info` of a transaction that only reads."""
+
+
+class WriteInRead(RuntimeError):
+    """Say that code writes in a transaction that only reads: a fault of the program, never of its input."""
+
+
 class Base(DeclarativeBase):
     """Carry the metadata of every table."""
 
@@ -90,9 +98,14 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """Open a transaction that only reads."""
-        with Session(self.engine, expire_on_commit=False) as session:
+        """Open a transaction that only reads; the database refuses every write in it.
+
+        Raises WriteInRead where something waits to be written at the end: it would be lost.
+        """
+        engine = self.engine.execution_options(read_only=True, postgresql_readonly=True)
+        with Session(engine, expire_on_commit=False, info={READ_ONLY: True}) as session:
             yield session
+            _refuse_unwritten(session)
 
     @contextmanager
     def write(self) -> Iterator[Session]:
@@ -125,8 +138,21 @@ def _configure_sqlite(connection: Any, _record: object, synchronous: str) -> Non
 
 
 def _begin_sqlite(connection: Any) -> None:
-    writes = connection.get_execution_options().get("write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    options = connection.get_execution_options()
+    is_read_only = options.get("read_only", False)
+    # The pragma stays with the connection, which the pool hands on, so it is said only where it changes.
+    if connection.info.get(READ_ONLY, False) is not is_read_only:
+        connection.exec_driver_sql(f"PRAGMA query_only={'ON' if is_read_only else 'OFF'}")
+        connection.info[READ_ONLY] = is_read_only
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("write", False) else "BEGIN")
+
+
+def _refuse_unwritten(session: Session) -> None:
+    changed = [item for item in session.dirty if session.is_modified(item)]
+    waiting = [*session.new, *changed, *session.deleted]
+    if waiting:
+        names = ", ".join(sorted({type(item).__name__ for item in waiting}))
+        raise WriteInRead(f"Use Database.write(): these rows wait to be written and would be lost: {names}.")
 
 
 def insert_new(session: Session, table: type[Base], rows: list[dict[str, Any]]) -> int:

@@ -27,6 +27,18 @@ def conceal(name: str, settings: Settings) -> str:
     return "/".join(_pseudonym(part, key) for part in name.replace("\\", "/").split("/") if part)
 
 
+def conceal_key(key: str, settings: Settings) -> str:
+    """Return a sender's key for a request as it may be kept; programs make keys of file names, too."""
+    if not settings.pseudonymise_names:
+        return key
+    return hmac.new(_key(settings), b"key " + key.encode(errors="surrogatepass"), hashlib.sha256).hexdigest()
+
+
+def told(value: object, settings: Settings) -> str:
+    """Say what was received, for an error message; only of what kind it is where names are concealed."""
+    return f"a value of the kind {type(value).__name__}" if settings.pseudonymise_names else repr(value)
+
+
 def may_stand_for(pseudonym: str, name: str) -> bool:
     """Say whether one name could be another's pseudonym, as far as that shows without the key."""
     parts = [part for part in name.replace("\\", "/").split("/") if part]

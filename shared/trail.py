@@ -8,15 +8,18 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy.orm import Session
 
-from shared.chain import HASHED, plain
+from shared.chain import HASHED, is_unreadable, plain
 from shared.db import Database
 from shared.spreadsheet import neutral
 from shared.tables import AuditEvent
 
 COLUMNS: Final = (*HASHED, "hash")
 FORMATS: Final = ("csv", "json")
+UNREADABLE: Final = "unreadable"
+"""Stands as the action of a row that cannot be read; 'audit verify' says more of it."""
 PART: Final = 1000
 """Rows in memory at once; a transaction lasts no longer."""
 
@@ -58,6 +61,38 @@ def row_values(event: AuditEvent) -> dict[str, Any]:
     return plain({name: getattr(event, name) for name in COLUMNS})
 
 
+def read_events(session: Session, query: Select[AuditEvent]) -> list[AuditEvent]:
+    """Return the rows of a query; one that no program of ours wrote has its number and the action UNREADABLE alone."""
+    try:
+        found = list(session.scalars(query))
+    except Exception as error:
+        if not is_unreadable(error):
+            raise
+        numbers = session.scalars(query.with_only_columns(AuditEvent.sequence)).all()
+        found = [_read_event(session, number) for number in numbers]
+    return [event if _is_sound(event) else _unreadable(event.sequence) for event in found]
+
+
+def _read_event(session: Session, sequence: int) -> AuditEvent:
+    try:
+        return session.scalars(select(AuditEvent).where(AuditEvent.sequence == sequence)).one()
+    except Exception as error:
+        if not is_unreadable(error):
+            raise
+        return _unreadable(sequence)
+
+
+def _is_sound(event: AuditEvent) -> bool:
+    texts = (event.action, event.actor or "", event.subject or "", event.address or "", event.hash)
+    is_text = all(isinstance(text, str) for text in texts)
+    return is_text and isinstance(event.detail, dict | None) and isinstance(event.created_at, datetime)
+
+
+def _unreadable(sequence: object) -> AuditEvent:
+    epoch = datetime.fromtimestamp(0, UTC)
+    return AuditEvent(sequence=sequence, action=UNREADABLE, created_at=epoch, detail=None, actor=None)
+
+
 def iterate_events(database: Database, filters: TrailFilters) -> Iterator[AuditEvent]:
     """Yield what is filtered, oldest first, up to the row that is the newest now."""
     with database.read() as session:
@@ -67,7 +102,7 @@ def iterate_events(database: Database, filters: TrailFilters) -> Iterator[AuditE
     while True:
         query = wanted.where(AuditEvent.sequence > after).order_by(AuditEvent.sequence).limit(PART)
         with database.read() as session:
-            part = session.scalars(query).all()
+            part = read_events(session, query)
         if not part:
             return
         yield from part
@@ -107,6 +142,6 @@ def _cell(value: object) -> object:
 def _json(events: Iterable[AuditEvent]) -> Iterator[str]:
     separator = '{"events": [\n'
     for event in events:
-        yield separator + json.dumps(row_values(event))
+        yield separator + json.dumps(row_values(event), default=ascii)
         separator = ",\n"
     yield ("" if separator == ",\n" else separator) + "\n]}\n"

@@ -8,10 +8,9 @@ from math import inf
 from typing import Any, Final
 
 from sqlalchemy import func, or_, select
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from shared.chain import HASHED, START, Head, digest, read_head
+from shared.chain import HASHED, START, Head, HeadMalformed, digest, is_unreadable, read_head
 from shared.db import Database
 from shared.tables import AuditEvent, AuditHead
 
@@ -19,9 +18,6 @@ PART: Final = 1000
 """Rows read at once; a transaction lasts no longer, so that a trail of millions holds nobody up."""
 
 _COLUMNS: Final = tuple(getattr(AuditEvent, name) for name in (*HASHED, "hash"))
-# What the column types raise for a value that no program of ours wrote; SQLite takes any value in any column.
-_UNREADABLE: Final = (ValueError, TypeError, AttributeError)
-_NOT_TEXT: Final = "Could not decode to UTF-8"
 
 
 class Fault(StrEnum):
@@ -71,8 +67,12 @@ def verify(
     """
     until = time.monotonic() + seconds
     if goal is None:
-        with database.read() as session:
-            goal = read_head(session)
+        try:
+            with database.read() as session:
+                goal = read_head(session)
+        except HeadMalformed:
+            edited = "The head of the trail was edited, so nothing tells whether its end was cut."
+            return Verification(place, place, Break(0, Fault.EDITED, edited))
     if goal is None:
         return Verification(place, place, _missing_head())
     for row in _rows(database, place.sequence, goal.sequence):
@@ -101,10 +101,8 @@ def _read_part(database: Database, after: int, last: int) -> list[Mapping[str, A
         wanted = select(*_COLUMNS).where(*within).order_by(AuditEvent.sequence).limit(PART)
         try:
             return [dict(row) for row in session.execute(wanted).mappings()]
-        except _UNREADABLE:
-            pass
-        except OperationalError as error:
-            if _NOT_TEXT not in str(error.orig):
+        except Exception as error:
+            if not is_unreadable(error):
                 raise
         numbers = select(AuditEvent.sequence).where(*within).order_by(AuditEvent.sequence).limit(PART)
         return [_read_row(session, sequence) for sequence in session.scalars(numbers)]
@@ -113,7 +111,9 @@ def _read_part(database: Database, after: int, last: int) -> list[Mapping[str, A
 def _read_row(session: Session, sequence: int) -> Mapping[str, Any]:
     try:
         return dict(session.execute(select(*_COLUMNS).where(AuditEvent.sequence == sequence)).mappings().one())
-    except (*_UNREADABLE, OperationalError):
+    except Exception as error:
+        if not is_unreadable(error):
+            raise
         return {"sequence": sequence}
 
 
@@ -135,8 +135,10 @@ def _check(database: Database, row: Mapping[str, Any], place: Head) -> Break | N
 def _is_itself(row: Mapping[str, Any]) -> bool:
     try:
         return bool(digest(row) == row["hash"])
-    except (*_UNREADABLE, KeyError):  # a value that JSON cannot hold, or a row that could not be read
-        return False
+    except Exception as error:
+        if not is_unreadable(error):
+            raise
+        return False  # a value that JSON cannot hold, or a row that could not be read
 
 
 def _misplaced(database: Database, row: Mapping[str, Any], place: Head) -> Break | None:
@@ -174,7 +176,8 @@ def _check_ends(database: Database, place: Head, goal: Head, kept: Head | None) 
         stray = session.scalar(select(func.min(AuditEvent.sequence)).where(outside))
     if stray is None:
         return None
-    return Break(stray, Fault.INSERTED, f"Row {stray} was inserted: it stands outside the chain.")
+    shown = stray if isinstance(stray, int | float) else ascii(stray)
+    return Break(stray, Fault.INSERTED, f"Row {shown} was inserted: it stands outside the chain.")
 
 
 def _missing(first: int, last: int) -> Break:

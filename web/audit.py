@@ -9,10 +9,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from shared.audit import Action, record
-from shared.chain import Head, read_head
+from shared.chain import Head, HeadMalformed, read_head
 from shared.db import now
 from shared.tables import AuditEvent, Role, User
-from shared.trail import FORMATS, TrailFilters, iterate_events, write_trail
+from shared.trail import FORMATS, TrailFilters, iterate_events, read_events, write_trail
 from shared.verification import Verification, verify
 from web.access import requires, see_other
 from web.audit_list import ACTIONS, FILTERS, EventPage, list_events, name_action, name_subjects, read_filters
@@ -52,7 +52,7 @@ def index() -> ResponseReturnValue:
             name_action=name_action,
             filter_words=FILTERS,
             people=db.scalars(select(User.name).order_by(User.name).limit(MOST_PEOPLE)).all(),
-            head=read_head(db),
+            head=_head(db),
             verified=_last_verified(db),
             newer=_turn(page.previous_cursor, values),
             older=_turn(page.next_cursor, values),
@@ -65,9 +65,17 @@ def _turn(cursor: str | None, values: dict[str, str]) -> str | None:
     return None if cursor is None else url_for("audit.index", **arguments)
 
 
+def _head(db: Session) -> Head | None:
+    try:
+        return read_head(db)
+    except HeadMalformed:
+        return None
+
+
 def _last_verified(db: Session) -> AuditEvent | None:
     verified = select(AuditEvent).where(AuditEvent.action == Action.AUDIT_VERIFIED)
-    return db.scalar(verified.order_by(AuditEvent.sequence.desc()).limit(1))
+    found = read_events(db, verified.order_by(AuditEvent.sequence.desc()).limit(1))
+    return found[0] if found and found[0].action == Action.AUDIT_VERIFIED else None
 
 
 @blueprint.get("/audit/export")

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from shared.audit import Action
 from shared.tables import ApiToken, AuditEvent, Job, Screening, User
-from shared.trail import TrailFilters
+from shared.trail import TrailFilters, read_events
 from web.paging import FilterError, Key, Turned, turn
 
 ACTIONS: Final[dict[Action, str]] = {
@@ -102,7 +102,7 @@ def _read(name: str, value: str) -> Any:
 def list_events(session: Session, filters: TrailFilters, cursor: str | None, limit: int) -> EventPage:
     """Return one page of the trail, newest first. Raises FilterError for a bad cursor."""
     query = select(AuditEvent).where(*filters.conditions())
-    return turn(lambda page: list(session.scalars(page)), query, _NEWEST, cursor, limit)
+    return turn(lambda page: read_events(session, page), query, _NEWEST, cursor, limit)
 
 
 def name_action(action: str) -> str:

@@ -95,7 +95,8 @@ def left_out() -> Counter[str]:
 
 def _take(part: FilePart) -> Generator[Received]:
     if part.name != FILES_PART:
-        raise InvalidRequest(part.name or "part", f"Send films in parts named '{FILES_PART}'.")
+        name = "part" if parts().settings.pseudonymise_names else part.name or "part"
+        raise InvalidRequest(name, f"Send films in parts named '{FILES_PART}'.")
     if part.file_name == "":  # what a browser sends for a file field left empty
         return
     yield from archive.receive(part.file_name, part.chunks, parts().store, parts().settings, left_out())

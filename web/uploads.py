@@ -15,7 +15,8 @@ from shared import archive, jobs
 from shared.audit import Action, record
 from shared.errors import JobClosed
 from shared.intake import Received, read_chunks
-from shared.pseudonyms import conceal
+from shared.newstore import create_if_new
+from shared.pseudonyms import conceal, conceal_key, told
 from shared.queue import FILMS_A_TICKET, ring_or_wait
 from shared.tables import Job, Priority, Source, Upload
 from web.admission import Admission
@@ -71,7 +72,7 @@ def _read_name(value: object) -> str | None:
     if value is None or value == "":
         return None
     if not isinstance(value, str):
-        raise InvalidRequest("name", f"Give a text. Received: {value!r}.")
+        raise InvalidRequest("name", f"Give a text. Received: {told(value, parts().settings)}.")
     shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value).strip()
     # Programs and the upload page name a job after its folder.
     return conceal(shown, parts().settings)[:_NAME_LENGTH] or None
@@ -83,7 +84,8 @@ def _read_count(value: object) -> int | None:
     if isinstance(value, float) and value.is_integer():  # to JSON Schema 3.0 is an integer
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**31:
-        raise InvalidRequest("expected_films", f"Give a whole number, 0 or more. Received: {value!r}.")
+        received = told(value, parts().settings)
+        raise InvalidRequest("expected_films", f"Give a whole number, 0 or more. Received: {received}.")
     return value
 
 
@@ -91,7 +93,7 @@ def _choose(name: str, value: object, choices: Mapping[str, T], default: T) -> T
     if value is None or value == "":
         return default
     if not isinstance(value, str) or value not in choices:
-        raise InvalidRequest(name, f"Give {' or '.join(choices)}. Received: {value!r}.")
+        raise InvalidRequest(name, f"Give {' or '.join(choices)}. Received: {told(value, parts().settings)}.")
     return choices[value]
 
 
@@ -102,7 +104,7 @@ def idempotency_key() -> str | None:
         raise InvalidRequest(
             "Idempotency-Key", f"Give at most {_KEY_LENGTH} printable characters. Received: {len(key)} characters."
         )
-    return key
+    return None if key is None else conceal_key(key, parts().settings)
 
 
 def open_job(wishes: Wishes) -> Job:
@@ -190,6 +192,7 @@ def _announce(receipt: Receipt) -> Receipt:
 
 
 def _make_admission() -> Admission:
+    create_if_new(parts().database, parts().store)
     return Admission(parts().settings, watch())
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sqlite3
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -13,8 +14,8 @@ import pytest
 from alembic import command
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import insert, select, text, update
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import event, insert, select, text, update
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from migrations import schema
 from shared import accounts, chain
@@ -22,7 +23,7 @@ from shared.audit import Action, record
 from shared.chain import Head
 from shared.db import Database, new_id, now
 from shared.tables import AuditEvent, AuditHead, Role, User
-from shared.trail import TrailFilters, iterate_events, row_values
+from shared.trail import FORMATS, TrailFilters, iterate_events, row_values, write_trail
 from shared.verification import Fault, verify
 from tests.conftest import _create_database as create_database
 from tests.conftest import _with_database as with_database
@@ -371,7 +372,9 @@ def test_a_trail_cut_with_its_head_shows_by_a_head_that_was_kept(bare: Database,
     [
         "id = 'no uuid'", "id = 7", "created_at = 'yesterday'", "created_at = 7", "detail = '{'", "detail = 7.5",
         "action = x'ff'", "hash = 7", "previous_hash = x'00ff'", "actor = CAST(x'ff' AS TEXT)",
-        "sequence = 'five'", "sequence = 4.5",
+        "sequence = 'five'", "sequence = 4.5", "sequence = x'ff'", "sequence = 9e999",
+        f"detail = '{'[' * 100_000}{']' * 100_000}'", f"detail = '{'9' * 5000}'", "detail = 'NaN'", "detail = x'ff'",
+        "created_at = '9999-99-99 00:00:00'", "previous_hash = CAST(x'ff' AS TEXT)",
     ],
 )  # fmt: skip
 def test_what_sqlite_takes_and_no_program_wrote_is_found(
@@ -384,6 +387,57 @@ def test_what_sqlite_takes_and_no_program_wrote_is_found(
     broken = verify(sqlite_database).broken
     assert broken is not None
     assert broken.sequence in {5, 4.5}
+    for form in FORMATS:  # what is sound is exported all the same
+        exported = "".join(write_trail(iterate_events(sqlite_database, TrailFilters()), form))
+        assert all(f"person {n}" in exported for n in range(1, ROWS + 1) if n != 5)
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["sequence = 'x'", "sequence = 11.5", "sequence = -5", "sequence = 9e999", "hash = x'ff'", "hash = ''",
+     "hash = CAST(x'ff' AS TEXT)"],
+)  # fmt: skip
+def test_a_head_that_no_program_wrote_is_found_and_nothing_is_added_to_it(
+    sqlite_database: Database, chained: list[dict[str, Any]], change: str
+) -> None:
+    with sqlite_database.write() as session:
+        session.execute(insert(AuditHead), {"id": 1, "sequence": ROWS, "hash": chained[-1]["hash"]})
+        session.execute(insert(AuditEvent), chained)
+        session.execute(text(f"UPDATE audit_heads SET {change}"))  # noqa: S608  # one of the above
+    broken = verify(sqlite_database).broken
+    assert broken is not None
+    assert (broken.sequence, broken.fault) == (0, Fault.EDITED)
+    with pytest.raises(chain.HeadMalformed, match="audit verify"), sqlite_database.write() as session:
+        record(session, Action.SIGN_OUT, user_id=None)
+
+
+def test_a_row_with_a_name_that_steers_terminals_is_shown_as_text(
+    sqlite_database: Database, chained: list[dict[str, Any]]
+) -> None:
+    with sqlite_database.write() as session:
+        session.execute(insert(AuditHead), {"id": 1, "sequence": ROWS, "hash": chained[-1]["hash"]})
+        session.execute(insert(AuditEvent), [*chained, {**chained[0], "id": uuid.uuid4(), "sequence": 0}])
+        session.execute(text("UPDATE audit_events SET sequence = '\x1b[31mX' WHERE sequence = 0"))
+    broken = verify(sqlite_database).broken
+    assert broken is not None
+    assert broken.fault is Fault.INSERTED
+    assert broken.message.isprintable()
+
+
+def test_a_disk_that_fails_is_not_taken_for_an_edit(sqlite_database: Database, chained: list[dict[str, Any]]) -> None:
+    with sqlite_database.write() as session:
+        session.execute(insert(AuditHead), {"id": 1, "sequence": ROWS, "hash": chained[-1]["hash"]})
+        session.execute(insert(AuditEvent), chained)
+        session.execute(text("UPDATE audit_events SET id = 'no uuid' WHERE sequence = 5"))
+    failing = event.listens_for(sqlite_database.engine, "before_cursor_execute")
+
+    @failing
+    def _fail(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if "audit_events.sequence = ?" in statement and 5 in parameters:
+            raise sqlite3.OperationalError("disk I/O error")
+
+    with pytest.raises((OperationalError, sqlite3.OperationalError), match="disk I/O error"):
+        verify(sqlite_database)
 
 
 # ---------------------------------------------------------------- reading
@@ -403,8 +457,8 @@ def test_verification_goes_on_where_it_stopped(trail: Database) -> None:
 
 def test_an_exported_row_can_be_checked_without_this_program(fixed: Database) -> None:
     last = "0" * 64
-    for event in iterate_events(fixed, TrailFilters()):
-        row = json.loads(json.dumps(row_values(event)))
+    for entry in iterate_events(fixed, TrailFilters()):
+        row = json.loads(json.dumps(row_values(entry)))
         told = row.pop("hash")
         assert row["previous_hash"] == last
         last = hashlib.sha256(json.dumps(row, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

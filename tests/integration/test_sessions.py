@@ -88,9 +88,9 @@ def test_who_reads_goes_on_reading_where_nothing_can_be_written(site: Site) -> N
     browser = site.browser(site.add_user("tina"))
     age(site, last_seen_at=timedelta(minutes=2))
 
-    @event.listens_for(site.database.engine, "checkout")
-    def only_read(connection, *_more) -> None:
-        connection.execute("PRAGMA query_only=ON")
+    @event.listens_for(site.database.engine, "begin")
+    def only_read(connection) -> None:
+        connection.exec_driver_sql("PRAGMA query_only=ON")
 
     assert is_in(browser)
     assert now() - rows(site)[0].last_seen_at > timedelta(minutes=1)

@@ -262,3 +262,15 @@ def test_a_step_whose_state_was_changed_verifies_nothing(
     changed = ("A" if state[0] != "A" else "B") + state[1:]
     assert browser.get("/audit/verify", query_string={"state": changed}).location == "/audit"
     assert browser.get("/audit/verify", query_string={"state": state}).status_code == 200
+
+
+@SQLITE
+def test_the_page_shows_what_is_sound_beside_a_row_that_cannot_be_read(site: Site, browser: FlaskClient) -> None:
+    add_rows(site, 3)
+    with site.database.write() as session:
+        session.execute(text("UPDATE audit_events SET detail = '{', created_at = 'yesterday' WHERE sequence = 2"))
+        session.execute(text("UPDATE audit_heads SET hash = ''"))
+    page = browser.get("/audit")
+    assert page.status_code == 200
+    assert any("unreadable" in row for row in rows(page))
+    assert "the head was removed or edited" in page.text
