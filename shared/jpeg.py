@@ -122,8 +122,10 @@ def decode_special(data: bytes) -> Image.Image:
 
 def _exif(frame: Frame) -> Image.Exif:
     exif = Image.Exif()
-    if frame.exif:
+    try:
         exif.load(frame.exif)
+    except Exception:  # noqa: BLE001  # it raises whatever its parsers meet; then it does not say which way up it is
+        return Image.Exif()
     return exif
 
 
