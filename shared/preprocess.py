@@ -6,7 +6,7 @@ import warnings
 from typing import Final
 
 import numpy as np
-from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageChops, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from shared import dicom, forms, jpeg
 from shared.dicomfile import HEAD_BYTES, is_dicom
@@ -76,6 +76,8 @@ def _decode_image(data: bytes, at_least: int) -> Image.Image:
     file = io.BytesIO(data)
     with Image.open(file, formats=FORMATS) as image:
         choose_page(image, file)
+        if isinstance(image, TiffImagePlugin.TiffImageFile):
+            jpeg.refuse_damaged_strips(image.tag_v2, data)
         image.load()
         return _grey(ImageOps.exif_transpose(image))
 

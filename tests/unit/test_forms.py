@@ -3,6 +3,7 @@
 import io
 import os
 import struct
+import time
 import zipfile
 import zlib
 from collections import Counter
@@ -277,6 +278,25 @@ def test_a_damaged_jpeg_scan_is_refused(kind: str, how: str, at_least: int) -> N
     with pytest.raises(FilmRejected) as refused:
         decode(damaged_scan(encode(image, **options), how), at_least)
     assert refused.value.code is (Rejection.TRUNCATED_IMAGE if how == "cut short" else Rejection.DAMAGED_SCAN)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("options", [{}, {"tiffinfo": {278: 64}}], ids=["one strip", "strips of 64 rows"])
+def test_a_damaged_jpeg_inside_a_tiff_is_refused_and_a_whole_one_taken(receive, mode: str, options: dict) -> None:
+    data = encode(noisy().convert(mode), "TIFF", compression="jpeg", **options)
+    assert isinstance(outcome(receive, data), Image.Image)
+    changed = bytearray(data)
+    changed[len(data) // 2 : len(data) // 2 + 2000] = bytes(2000)
+    assert outcome(receive, bytes(changed)) in {Rejection.DAMAGED_SCAN, Rejection.TRUNCATED_IMAGE}
+
+
+def test_strips_that_are_larger_than_their_page_are_not_looked_at() -> None:
+    large = encode(noisy(1, (1500, 1500)))
+    data = tiff(BYTES, 7, large)
+    started = time.process_time()
+    with pytest.raises(FilmRejected):
+        decode(data, WHOLE)
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize(
