@@ -50,9 +50,9 @@ class Bounds:
     """What one codestream may cost."""
 
     memory_bytes: int = 2048 * _MIB
-    """Of addresses, libraries included. A film of 40 megapixels as JPEG 2000 takes 0.9 GB."""
+    """Of addresses, libraries included. A film of 40 megapixels as JPEG 2000 takes 0.4 GB."""
     cpu_seconds: int = 20
-    """The slowest good film, JPEG 2000 of 40 megapixels, takes 7."""
+    """The slowest good film, JPEG 2000 of 40 megapixels, takes 4."""
     wall_seconds: float = 60.0
 
 

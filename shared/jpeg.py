@@ -7,12 +7,13 @@ libjpeg-turbo with the same pixels, and stops there.
 
 from typing import TYPE_CHECKING, Final
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, TiffImagePlugin
 
 from shared.codestreams import END, CodestreamDamaged, Frame, Process, read_jpeg, without_padding
 from shared.decoder import Codec, decode
 from shared.errors import FilmRejected, Rejection
 from shared.lossless import is_damaged
+from shared.scans import refuse_scan_bomb
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 _SCALES: Final = (8, 4, 2)
 # Messages of libjpeg (jerror.h) that say that data are lost; the others are of versions and parameters.
 _DAMAGE: Final = ("Corrupt JPEG data", "Premature end of JPEG")
+# TIFF 6.0, sections 8 and 15; TIFF technical note 2.
+_COMPRESSION, _TABLES, _BY_JPEG = 259, 347, 7
+_STRIPS: Final = ((273, 279), (324, 325))
+_WIDTH, _HEIGHT = 256, 257
+_PIXELS_BEYOND: Final = 4  # tiles reach beyond the page
 _START_OF_SCAN: Final = b"\xff\xda"
 
 
@@ -37,6 +43,35 @@ def decode_grey(data: bytes, size: tuple[int, int], at_least: int) -> "np.ndarra
 def refuse_damaged_cmyk(data: bytes) -> None:
     """Raise FilmRejected where the scan of a JPEG in CMYK is damaged; Pillow turns it into grey."""
     _decode_strictly(data, "CMYK", 0, 0)
+
+
+def refuse_damaged_strips(directory: TiffImagePlugin.ImageFileDirectory_v2, data: bytes) -> None:
+    """Raise FilmRejected where a strip or tile of a page compressed by JPEG is damaged; libtiff does not say.
+
+    As much is looked at as the page has pixels; what lies about that is left to libtiff, which refuses it.
+    """
+    if directory.get(_COMPRESSION) != _BY_JPEG:
+        return
+    tables = directory.get(_TABLES, b"")
+    head = bytes(tables[: -len(END)]) if isinstance(tables, bytes) else b""
+    left = _PIXELS_BEYOND * int(directory[_WIDTH]) * int(directory[_HEIGHT])
+    for offsets, counts in _STRIPS:
+        for at, count in zip(directory.get(offsets, ()), directory.get(counts, ()), strict=False):
+            strip = head + data[at + 2 : at + count] if head else data[at : at + count]
+            left -= _pixels(strip) or left + 1
+            if left < 0:
+                return
+            refuse_scan_bomb(strip)
+            _decode_strictly(strip, "GRAY", 0, 0)
+
+
+def _pixels(data: bytes) -> int:
+    """Return how many pixels a JPEG says that it has; 0 where that cannot be told."""
+    try:
+        frame = read_jpeg(data)
+    except CodestreamDamaged:
+        return 0
+    return frame.rows * frame.columns
 
 
 def _decode_strictly(data: bytes, colours: str, width: int, height: int) -> "np.ndarray | None":
@@ -122,8 +157,10 @@ def decode_special(data: bytes) -> Image.Image:
 
 def _exif(frame: Frame) -> Image.Exif:
     exif = Image.Exif()
-    if frame.exif:
+    try:
         exif.load(frame.exif)
+    except Exception:  # noqa: BLE001  # it raises whatever its parsers meet; then it does not say which way up it is
+        return Image.Exif()
     return exif
 
 

@@ -11,6 +11,7 @@ from PIL import Image, MpoImagePlugin, TiffImagePlugin
 from shared.errors import FilmRejected, Rejection
 
 _MOST_PAGES: Final = 64
+_WIDTH, _HEIGHT = 256, 257
 _SUBFILE, _OLD_SUBFILE, _SUB_DIRECTORIES = 254, 255, 330  # TIFF 6.0, page 36 and 40; TIFF technical note 1
 _REDUCED_OR_MASK: Final = 0b101
 _OLD_REDUCED: Final = 2
@@ -23,7 +24,7 @@ def choose_page(image: Image.Image, file: IO[bytes]) -> None:
     Raises FilmRejected where there are several, or where the full one lies deeper than pages do.
     """
     if isinstance(image, TiffImagePlugin.TiffImageFile):
-        page = _full_page(list(directories(file)))
+        page = _full_page(_pages(file))
         if page:
             image.seek(page)
     elif isinstance(image, MpoImagePlugin.MpoImageFile):
@@ -39,6 +40,20 @@ def several(count: int, what: str) -> FilmRejected:
         f"The file holds {count:,} {what}, and which of them is the film cannot be told. "
         "Save each as a file of its own and send those.",
     )
+
+
+def _pages(file: IO[bytes]) -> list[TiffImagePlugin.ImageFileDirectory_v2]:
+    """Read the directories of a TIFF up to one that is none: many a writer leaves a wrong address behind the last."""
+    found: list[TiffImagePlugin.ImageFileDirectory_v2] = []
+    try:
+        for directory in directories(file):
+            if not (directory.get(_WIDTH) and directory.get(_HEIGHT)):
+                break
+            found.append(directory)
+    except Exception:
+        if not found:
+            raise
+    return found
 
 
 def directories(file: IO[bytes]) -> Iterator[TiffImagePlugin.ImageFileDirectory_v2]:

@@ -6,7 +6,7 @@ import warnings
 from typing import Final
 
 import numpy as np
-from PIL import Image, ImageChops, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageChops, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from shared import dicom, forms, grayscale, jpeg, tiff
 from shared.content import refuse_without_content
@@ -84,6 +84,8 @@ def _decode_image(data: bytes, at_least: int) -> Image.Image:
     file = io.BytesIO(data)
     with Image.open(file, formats=FORMATS) as image:
         choose_page(image, file)
+        if isinstance(image, TiffImagePlugin.TiffImageFile):
+            jpeg.refuse_damaged_strips(image.tag_v2, data)
         _load(image, data)
         ImageOps.exif_transpose(image, in_place=True)  # else it copies what lies as it is shown
         return _grey(image)

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 
 import httpx
+import imagecodecs
+import numpy as np
 import psutil
 import pytest
 
@@ -27,11 +29,12 @@ def test_films_of_all_kinds_end_with_an_outcome(stack: Stack) -> None:
         "good.jpeg": good,
         "again.jpeg": good,
         "sixteen-bit.png": encode(draw(2).convert("I;16"), "PNG"),
+        "compressed.jls": imagecodecs.jpegls_encode(np.asarray(draw(4)).astype(np.uint16) * 16),
         "cut-short.jpeg": encode(draw(3, (900, 900)))[:6000],
         "empty.jpeg": b"",
         "text.jpg": b"not a film",
     }))  # fmt: skip
-    assert job["counts"] == {"QUEUED": 0, "RUNNING": 0, "DONE": 3, "REJECTED": 3, "FAILED": 0, "CANCELLED": 0}
+    assert job["counts"] == {"QUEUED": 0, "RUNNING": 0, "DONE": 4, "REJECTED": 3, "FAILED": 0, "CANCELLED": 0}
     with stack.client as client:
         rows = {row["file"]: row for row in client.get(job["screenings_url"]).json()["screenings"]}
     assert {name: row["error_code"] for name, row in rows.items() if row["status"] == "REJECTED"} == {

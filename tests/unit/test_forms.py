@@ -3,6 +3,7 @@
 import io
 import os
 import struct
+import time
 import zipfile
 import zlib
 from collections import Counter
@@ -102,6 +103,32 @@ def test_a_reduced_page_of_a_tiff_is_passed_over(receive, data: bytes) -> None:
 
 def test_a_smaller_picture_behind_a_jpeg_is_passed_over(receive) -> None:
     assert isinstance(outcome(receive, encode(GREY, "MPO", save_all=True, append_images=[SMALL])), Image.Image)
+
+
+def test_a_turned_photograph_with_a_smaller_picture_behind_it_is_turned(receive) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encode(GREY, "MPO", save_all=True, append_images=[SMALL], exif=exif)
+    assert outcome(receive, data).size == (200, 300)
+
+
+@pytest.mark.parametrize("address", [7, 0xFFFF_FFF0, 5000])
+def test_a_wrong_address_behind_the_last_page_of_a_tiff_is_no_page(receive, address: int) -> None:
+    data = bytearray(encode(GREY, "TIFF"))
+    (first,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, first)
+    struct.pack_into("<I", data, first + 2 + 12 * count, address)
+    assert isinstance(outcome(receive, bytes(data)), Image.Image)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+@pytest.mark.parametrize(
+    "body", [b"", b"II*\0", b"MM\0*" + b"\xff" * 40, b"\0" * 9], ids=["none", "short", "wild", "zeros"]
+)
+def test_a_damaged_exif_of_a_rare_jpeg_costs_only_its_turning(receive, body: bytes) -> None:
+    plain, said = imagecodecs.jpegls_encode(BYTES), b"Exif\0\0" + body
+    data = plain[:2] + b"\xff\xe1" + struct.pack(">H", len(said) + 2) + said + plain[2:]
+    assert outcome(receive, data).size == (300, 200)
 
 
 def test_a_jpeg_whose_other_pictures_were_cut_off_is_taken(receive) -> None:
@@ -251,6 +278,25 @@ def test_a_damaged_jpeg_scan_is_refused(kind: str, how: str, at_least: int) -> N
     with pytest.raises(FilmRejected) as refused:
         decode(damaged_scan(encode(image, **options), how), at_least)
     assert refused.value.code is (Rejection.TRUNCATED_IMAGE if how == "cut short" else Rejection.DAMAGED_SCAN)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("options", [{}, {"tiffinfo": {278: 64}}], ids=["one strip", "strips of 64 rows"])
+def test_a_damaged_jpeg_inside_a_tiff_is_refused_and_a_whole_one_taken(receive, mode: str, options: dict) -> None:
+    data = encode(noisy().convert(mode), "TIFF", compression="jpeg", **options)
+    assert isinstance(outcome(receive, data), Image.Image)
+    changed = bytearray(data)
+    changed[len(data) // 2 : len(data) // 2 + 2000] = bytes(2000)
+    assert outcome(receive, bytes(changed)) in {Rejection.DAMAGED_SCAN, Rejection.TRUNCATED_IMAGE}
+
+
+def test_strips_that_are_larger_than_their_page_are_not_looked_at() -> None:
+    large = encode(noisy(1, (1500, 1500)))
+    data = tiff(BYTES, 7, large)
+    started = time.process_time()
+    with pytest.raises(FilmRejected):
+        decode(data, WHOLE)
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize(
