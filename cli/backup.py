@@ -2,7 +2,7 @@
 
 import secrets
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from importlib.metadata import version
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 import click
-from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
 from cli.actor import operating_user
@@ -18,14 +17,14 @@ from cli.backup_folder import DATABASES, FORMAT, STORE, DatabaseCopy, Manifest, 
 from cli.database import database_refused, open_database, read_settings
 from cli.database_copy import copy_out, make_single
 from cli.errors import CommandFailed
-from cli.film_copy import FilmCopy, copy_films
+from cli.film_copy import FilmCopy, copy_films, named, still_named
 from cli.users import DATA_DIR
 from migrations import schema
 from shared.audit import Action, record
 from shared.db import Database, now
+from shared.errors import StoreAway
 from shared.retention import batched
 from shared.storage import FilmStore, FolderStore, open_store
-from shared.tables import Image
 
 ROUNDS: Final = 5
 _KEYS: Final = 500
@@ -73,8 +72,8 @@ def _refuse_old_schema(database: Database) -> None:
 
 
 def _back_up(database: Database, live: FilmStore, folder: Path, *, verify: bool) -> Manifest:
-    # Encrypted films stay so: the copy is sealed with the same keys.
-    kept = FolderStore(folder / STORE, live.keyring)
+    live.refuse_absent()
+    kept = _open_kept(folder, live)
     for _ in range(ROUNDS):
         file, created_at = folder / f"database-{secrets.token_hex(8)}.db", now()
         copy_out(database, file)
@@ -83,13 +82,25 @@ def _back_up(database: Database, live: FilmStore, folder: Path, *, verify: bool)
             deleted = _list_deleted(copy, kept)
         # The row of a film goes before its file. So where the film is missing and its row has gone, it was deleted
         # after the database was copied, and the next copy does not name it.
-        if _count_named(database, copied.missing) == len(copied.missing):
+        if len(still_named(database, copied.missing)) == len(copied.missing):
             manifest = _describe(file, copied, created_at)
             write_manifest(folder, manifest)
             _let_go(folder, file, kept, deleted)
             click.echo(f"{copied.films:,} films, {copied.new:,} of them new, and the database are in {folder}.")
             return manifest
     raise CommandFailed("Films were deleted all the while. Make the backup when the purge has ended.")
+
+
+def _open_kept(folder: Path, live: FilmStore) -> FilmStore:
+    """Open the films of a backup's folder. Encrypted films stay so: the copy is sealed with the same keys."""
+    kept = FolderStore(folder / STORE, live.keyring)
+    try:
+        if kept.is_new():
+            kept.create()
+        kept.check()
+    except StoreAway as error:
+        raise CommandFailed(f"The earlier backup in {folder} cannot be added to. Name a new folder. {error}") from error
+    return kept
 
 
 @contextmanager
@@ -118,22 +129,13 @@ def _describe(file: Path, copied: FilmCopy, created_at: datetime) -> Manifest:
 def _list_deleted(copy: Database, kept: FilmStore) -> list[str]:
     """List the films that an earlier backup left and this one does not name."""
     listed = ([film.key for film in some] for some in batched(kept.films(), _KEYS))
-    return [key for keys in listed for key in set(keys) - _named(copy, keys)]
+    return [key for keys in listed for key in set(keys) - named(copy, keys)]
 
 
 def _let_go(folder: Path, file: Path, kept: FilmStore, deleted: list[str]) -> None:
     """Remove what only an earlier backup held: what retention deletes leaves the backups too."""
-    for earlier in folder.glob(DATABASES):
-        if earlier.name != file.name:
+    for earlier in folder.iterdir():
+        if earlier.match(DATABASES) and earlier.name != file.name:
             earlier.unlink()
     for key in deleted:
         kept.remove(key, now() + timedelta(days=1))  # whatever its age
-
-
-def _named(database: Database, keys: Iterable[str]) -> set[str]:
-    with database.read() as session:
-        return set(session.scalars(select(Image.sha256).where(Image.sha256.in_(keys))))
-
-
-def _count_named(database: Database, keys: list[str]) -> int:
-    return sum(len(_named(database, keys[start : start + _KEYS])) for start in range(0, len(keys), _KEYS))

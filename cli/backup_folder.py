@@ -3,47 +3,50 @@
 Whatever the database is, its copy is SQLite, so that a backup can be restored into either.
 """
 
+import errno
 import fcntl
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Annotated, BinaryIO, Final
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
 from cli.errors import CommandFailed
 
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
 STORE: Final = "store"
-DATABASES: Final = "database-*.db"
+DATABASES: Final = "database-*"
 _LOCK: Final = "lock"
 _CHUNK: Final = 1024 * 1024
+_MOST_MANIFEST_BYTES: Final = 64 * 1024 * 1024
+"""Enough to name a million films as missing."""
 
 
 class DatabaseCopy(BaseModel):
     """The copy of the database."""
 
     file: str = Field(pattern=r"^database-[0-9a-z]+\.db$")
-    bytes: int
-    sha256: str
+    bytes: int = Field(ge=0)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
 class Manifest(BaseModel):
     """What a backup holds; a film's own name says its sha256."""
 
-    format: int
-    made_by: str
-    schema_version: str
-    created_at: datetime
+    format: int = Field(ge=1)
+    made_by: str = Field(pattern=r"^[\w.+ -]{1,64}$")
+    schema_version: str = Field(pattern=r"^\d{4,12}$")
+    created_at: AwareDatetime
     database: DatabaseCopy
-    films: int
-    film_bytes: int
-    missing: list[str] = []
+    films: int = Field(ge=0)
+    film_bytes: int = Field(ge=0)
+    missing: list[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = []
     """Films that the database names and the store had lost or damaged when the backup was made."""
 
 
@@ -60,13 +63,13 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 def read_manifest(folder: Path) -> Manifest:
     """Read the manifest of a backup; raise CommandFailed where there is none, or one that this version cannot read."""
     try:
-        text = (folder / MANIFEST).read_text(encoding="utf-8")
-        manifest = Manifest.model_validate_json(text)
+        with open_regular(folder / MANIFEST, _MOST_MANIFEST_BYTES) as file:
+            manifest = Manifest.model_validate_json(file.read())
     except OSError as error:
         raise CommandFailed(
             f"There is no whole backup in {folder}: {MANIFEST} cannot be read ({error.strerror})."
         ) from error
-    except (UnicodeDecodeError, ValidationError) as error:
+    except ValidationError as error:
         raise CommandFailed(f"The backup in {folder} is damaged: {MANIFEST} is not what a backup writes.") from error
     if manifest.format > FORMAT:
         raise CommandFailed(
@@ -85,13 +88,26 @@ def digest(path: Path) -> str:
     return found.hexdigest()
 
 
+def open_regular(path: Path, most: int) -> BinaryIO:
+    """Open a file to read; raise OSError where it is a link, a pipe, a device or has more bytes than it may.
+
+    What lies in a backup's folder may have been put there by others: a pipe would be waited for, a device never ends.
+    """
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
+    status = os.fstat(file.fileno())
+    if not stat.S_ISREG(status.st_mode) or status.st_size > most:
+        file.close()
+        raise OSError(errno.EINVAL, f"It is no file of at most {most:,} bytes", str(path))
+    return file
+
+
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
     """Make a backup's folder, closed to others, and hold it: two backups at once would remove each other's files."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _refuse_foreign(folder)
-        with (folder / _LOCK).open("w") as file:
+        with os.fdopen(os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield
     except BlockingIOError as error:

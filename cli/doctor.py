@@ -23,6 +23,7 @@ from cli.datafolder import LOCK_FILE
 from cli.errors import CommandFailed
 from cli.report import make_console
 from cli.users import DATA_DIR
+from shared.durability import network_file_system
 from shared.errors import (
     BrokerAway,
     ModelUnavailable,
@@ -137,6 +138,10 @@ def check_database(settings: Settings, _port: int) -> Finding:
     except (SQLAlchemyError, CommandFailed) as error:
         advice = f"Start the database, or correct {PREFIX}DATABASE_URL."
         return Finding("Database", Level.FAIL, f"not reachable: {str(error).splitlines()[0]}", advice)
+    remote = network_file_system(settings.data_dir) if settings.database_url is None else None
+    if present == newest() and remote is not None:
+        advice = "Run every part on this one machine, or use PostgreSQL: SQLite's log is not shared between machines."
+        return Finding("Database", Level.WARN, f"SQLite on a network share ({remote}), at migration {present}", advice)
     if present == newest():
         return Finding("Database", Level.OK, f"reachable, at migration {present}")
     advice = "Migrate: start 'pneumoscreen serve' once, or run the migrate service."

@@ -1,16 +1,16 @@
 """Films from one store to another, each compared with its sha256 on the way."""
 
-import hashlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from sqlalchemy import select
 
+from cli.errors import CommandFailed
 from shared.db import Database
 from shared.errors import FilmRejected
-from shared.storage import THUMBNAIL, FilmStore
+from shared.storage import THUMBNAIL, FilmStore, is_key
 from shared.tables import Image
 
 _ROWS: Final = 500
@@ -38,8 +38,23 @@ def named_films(database: Database) -> Iterator[dict[str, int]]:
             rows = session.execute(page).all()
         if not rows:
             return
+        unfit = next((row.sha256 for row in rows if not (isinstance(row.sha256, str) and is_key(row.sha256))), None)
+        if unfit is not None:
+            raise CommandFailed(f"The database is damaged: it names a film by what is no sha256 ({ascii(unfit)[:80]}).")
         yield {row.sha256: row.size_bytes for row in rows}
         last = rows[-1].id
+
+
+def still_named(database: Database, keys: Sequence[str]) -> list[str]:
+    """Return those of these films that a database names."""
+    pages = (keys[start : start + _ROWS] for start in range(0, len(keys), _ROWS))
+    return [key for some in pages for key in named(database, some)]
+
+
+def named(database: Database, keys: Iterable[str]) -> set[str]:
+    """Return those of some films that a database names."""
+    with database.read() as session:
+        return set(session.scalars(select(Image.sha256).where(Image.sha256.in_(list(keys)))))
 
 
 def copy_films(names: Database, source: FilmStore, target: FilmStore, *, trust_target: bool) -> FilmCopy:
@@ -56,7 +71,7 @@ def copy_films(names: Database, source: FilmStore, target: FilmStore, *, trust_t
             is_there = target.has(key) and (trust_target or _is_whole(target, key))
             if not is_there and _copy_film(key, source, target, copied):
                 fresh.append(key)
-            _copy_thumbnail(key, source, target)
+            _copy_thumbnail(key, source, target, trust_target=trust_target)
         target.force(fresh)
         copied.new += len(fresh)
     return copied
@@ -74,15 +89,20 @@ def _copy_film(key: str, source: FilmStore, target: FilmStore, copied: FilmCopy)
     return True
 
 
-def _copy_thumbnail(key: str, source: FilmStore, target: FilmStore) -> None:
+def _copy_thumbnail(key: str, source: FilmStore, target: FilmStore, *, trust_target: bool) -> None:
     """Copy a thumbnail where there is one; any other is drawn when somebody looks."""
-    if target.has(key, THUMBNAIL):
+    if target.has(key, THUMBNAIL) and (trust_target or _thumbnail(target, key) is not None):
         return
+    thumbnail = _thumbnail(source, key)
+    if thumbnail is not None:
+        target.put_derived(key, THUMBNAIL, thumbnail)
+
+
+def _thumbnail(store: FilmStore, key: str) -> bytes | None:
     try:
-        thumbnail = source.get_derived(key, THUMBNAIL)
+        return store.get_derived(key, THUMBNAIL)
     except FileNotFoundError:
-        return
-    target.put_derived(key, THUMBNAIL, thumbnail)
+        return None
 
 
 def _is_whole(store: FilmStore, key: str) -> bool:
@@ -92,7 +112,6 @@ def _is_whole(store: FilmStore, key: str) -> bool:
 def _read(store: FilmStore, key: str) -> bytes | None:
     """Return a film's bytes; None where it is absent or not what its name says."""
     try:
-        data = store.get(key)
+        return store.get(key)
     except (FileNotFoundError, FilmRejected):
         return None
-    return data if hashlib.sha256(data).hexdigest() == key else None

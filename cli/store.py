@@ -1,20 +1,31 @@
-"""`pneumoscreen store`: the key of the image store, and sealing its films with it."""
+"""`pneumoscreen store`: make the image store and its key, and seal its films with it."""
 
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import click
+from sqlalchemy.exc import DBAPIError
 
-from cli.database import read_settings
+from cli.database import database_refused, open_database, read_settings
 from cli.errors import CommandFailed
 from cli.users import SHARED_DATA_DIR
 from shared.settings import PREFIX
+
+if TYPE_CHECKING:
+    from shared.db import Database
+    from shared.resealing import Seal
+    from shared.storage import FilmStore
+
+_SHOWN: Final = 20
 
 
 @click.group()
 @SHARED_DATA_DIR
 def store() -> None:
-    """Encrypt the image store. docs/operations.md says in which order."""
+    """Make or encrypt the image store. docs/operations.md says in which order."""
 
 
 @store.command("key")
@@ -25,24 +36,84 @@ def key() -> None:
     click.echo(new_key())
 
 
-@store.command("encrypt")
+@store.command("create")
 @SHARED_DATA_DIR
 @click.pass_obj
-def encrypt(data_dir: Path | None) -> None:
+def create(data_dir: Path | None) -> None:
+    """Mark the place of the settings as the image store, where its file keys.json was lost or it was moved without it.
+
+    A first start does this by itself. Look first: where a network share is not mounted, it makes a store in its place.
+    """
+    from shared.storage import open_store
+
+    opened = open_store(read_settings(data_dir))
+    if not opened.is_new():
+        raise CommandFailed(f"{opened.files} is there already. Nothing was changed.")
+    opened.create()
+    click.echo(f"{opened.files} is marked as one, and holds {sum(1 for _ in opened.films()):,} films.")
+
+
+@store.command("encrypt")
+@click.option(
+    "--despite-damage",
+    is_flag=True,
+    help="Let the earlier keys go although films are missing or damaged, or files have unknown names.",
+)
+@SHARED_DATA_DIR
+@click.pass_obj
+def encrypt(data_dir: Path | None, /, despite_damage: bool) -> None:
     """Encrypt what is not encrypted yet, or with an earlier key. The server may run meanwhile; a break loses nothing.
 
-    Exit status 1 where a file could not be encrypted.
+    Earlier keys are struck off, and files that are not encrypted are no longer read, when every film that the database
+    names is in the store under the first key. Until then this ends with exit status 1, and all keys are needed.
     """
-    from shared.resealing import Seal, seal_anew
+    from shared.resealing import keep_first_key
     from shared.storage import open_store
 
     settings = read_settings(data_dir)
     if settings.store_key is None:
         raise CommandFailed(f"{PREFIX}STORE_KEY is not set. Make a key with 'pneumoscreen store key'.")
     opened = open_store(settings)
-    opened.check()
-    counts = Counter(seal_anew(opened))
-    click.echo(f"{counts[Seal.RENEWED]:,} files are encrypted now; {counts[Seal.CURRENT]:,} were before.")
+    with closing(open_database(settings)) as database:
+        try:
+            counts = _seal_all(opened)
+            lost = _find_lost(opened, database)
+        except DBAPIError as error:
+            raise database_refused(error) from error
+    is_whole = _tell(counts, lost)
+    if not (is_whole or despite_damage):
+        click.echo("The earlier keys are still needed. Mend this and run it again.", err=True)
+        raise SystemExit(1)
+    keep_first_key(opened)
+
+
+def _seal_all(opened: "FilmStore") -> Counter["Seal"]:
+    """Seal until a whole round finds nothing more to seal: a part that still runs with earlier keys may add some."""
+    from shared.resealing import Seal, seal_anew
+
+    renewed = 0
+    while True:
+        counts = Counter(seal_anew(opened))
+        if not counts[Seal.RENEWED]:
+            counts[Seal.RENEWED] = renewed
+            counts[Seal.CURRENT] -= renewed
+            return counts
+        renewed += counts[Seal.RENEWED]
+
+
+def _find_lost(opened: "FilmStore", database: "Database") -> Sequence[str]:
+    """Return the films that the database names and the store does not have; one that was purged meanwhile is none."""
+    from cli.film_copy import named_films, still_named
+    from shared.resealing import find_unsealed
+
+    return still_named(database, find_unsealed(opened, (list(some) for some in named_films(database))))
+
+
+def _tell(counts: Counter["Seal"], lost: Sequence[str]) -> bool:
+    """Say what was done; True where nothing is left to do."""
+    from shared.resealing import Seal
+
+    click.echo(f"{counts[Seal.RENEWED]:,} files are encrypted now; {max(0, counts[Seal.CURRENT]):,} were before.")
     if counts[Seal.DAMAGED]:
         click.echo(
             f"{counts[Seal.DAMAGED]:,} files are damaged and stay as they are. Send their films again.", err=True
@@ -53,5 +124,7 @@ def encrypt(data_dir: Path | None) -> None:
             "Add the earlier keys and run it again.",
             err=True,
         )
-    if counts[Seal.DAMAGED] or counts[Seal.FOREIGN]:
-        raise SystemExit(1)
+    if lost:
+        click.echo(f"{len(lost):,} films that the database names are not in the store under the first key:", err=True)
+        click.echo("\n".join([*lost[:_SHOWN], *(["..."] if len(lost) > _SHOWN else [])]), err=True)
+    return not (counts[Seal.DAMAGED] or counts[Seal.FOREIGN] or lost)

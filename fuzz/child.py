@@ -31,7 +31,7 @@ from shared.settings import Settings
 from shared.storage import THUMBNAIL, open_store
 
 _CHUNK: Final = 64 * 1024
-_FOLDERS: Final = {"films", THUMBNAIL, "incoming"}
+_FOLDERS: Final = {"films", THUMBNAIL, "incoming", "keys.json"}
 _WHOLE: Final = 1_000_000
 """Asks for a JPEG at its own size; only then do its pixels show whether intake read its size rightly."""
 
@@ -47,6 +47,8 @@ class Taker:
         self._folder = folder
         self._settings = Settings(data_dir=folder / "data")
         self._store = open_store(self._settings)
+        if self._store.is_new():
+            self._store.create()
         self._spec: ModelSpec = read_spec(self._settings.model_dir)
 
     def take(self, name: str, data: bytes) -> dict[str, Any]:
@@ -95,7 +97,7 @@ class Taker:
 
     def _clear(self) -> None:
         for path in self._settings.store.iterdir():
-            if path.name != "incoming":
+            if path.is_dir() and path.name != "incoming":
                 shutil.rmtree(path)
 
 

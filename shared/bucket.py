@@ -13,7 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.errors import StoreAway, StoreFull
-from shared.files import INCOMING, Found, reached, reopen, room
+from shared.files import INCOMING, Found, Unusable, reached, reopen, room
 from shared.settings import PREFIX, Settings
 
 CONNECT_SECONDS: Final = 3
@@ -97,20 +97,30 @@ class BucketFiles:
         with self._answers():
             self._client.put_object(Bucket=self._bucket, Key=self._prefix + path, Body=data)
 
-    def read(self, path: str) -> bytes:
+    def create(self, folder: str) -> None:
+        """Do nothing: a bucket is made by whoever pays for it, and one that is missing says so itself."""
+
+    def has(self, folder: str) -> bool:  # noqa: ARG002  # a bucket has no folders
+        """Say yes: a bucket that answers has room for every folder."""
+        return True
+
+    def read(self, path: str, most: int) -> bytes:
         """Get an object."""
         try:
             with self._answers():
-                body = self._client.get_object(Bucket=self._bucket, Key=self._prefix + path)["Body"]
-                return bytes(body.read())
+                answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + path)
+                if answer["ContentLength"] > most:
+                    answer["Body"].close()
+                    raise Unusable(f"{path} has more than {most:,} bytes.")
+                return bytes(answer["Body"].read())
         except StoreAway as error:
             if _code(error.__cause__) in _ABSENT:
                 raise FileNotFoundError(f"{path} is not in the bucket.") from error
             raise
 
-    def has(self, folder: str) -> bool:  # noqa: ARG002  # a bucket has no folders; one that is missing says so itself
-        """Say yes: a bucket that answers has room for every folder."""
-        return True
+    def version(self, path: str) -> object:  # noqa: ARG002  # asking takes a request, as reading does
+        """Say that reading costs no more."""
+        return None
 
     def remove(self, path: str) -> None:
         """Delete an object; one at a time, for not every store knows the checksum that deleting many asks for."""

@@ -11,6 +11,10 @@ MANY_FILES: Final = 4
 """More than so many, and their whole disk is forced at once."""
 _LOCAL: Final = {"btrfs", "ext4", "f2fs", "xfs"}
 """File systems whose syncfs(2) does what it says; those of a network or of FUSE need not."""
+_REMOTE: Final = {
+    *("9p", "afs", "ceph", "cifs", "glusterfs", "lustre", "nfs", "nfs4", "smb3", "smbfs"),
+    *("fuse.ceph", "fuse.glusterfs", "fuse.s3fs", "fuse.sshfs"),
+}
 _MOUNTS: Final = Path("/proc/self/mountinfo")  # proc_pid_mountinfo(5)
 
 
@@ -38,15 +42,30 @@ def force(place: Path, how: int = os.O_RDONLY) -> None:
         os.close(handle)
 
 
+def network_file_system(folder: Path) -> str | None:
+    """Name the file system of a folder that lies on another machine, such as nfs4; None on a disk of this one.
+
+    SQLite's write-ahead log needs memory that all its programs share, so they must run on one machine
+    (sqlite.org/wal.html).
+    """
+    kinds = _kinds(folder.stat().st_dev) & _REMOTE
+    return min(kinds) if kinds else None
+
+
 @lru_cache
 def _is_local(device: int) -> bool:
     """Tell whether a disk has one of the file systems of _LOCAL; False where the system does not say."""
+    return bool(_kinds(device) & _LOCAL)
+
+
+def _kinds(device: int) -> set[str]:
+    """Return the file system of a disk as its mounts name it; none where the system does not say."""
     number = f"{os.major(device)}:{os.minor(device)}"
     try:
         mounts = [line.split() for line in _MOUNTS.read_text().splitlines()]
     except OSError:
-        return False
-    return any(mount[2] == number and mount[mount.index("-") + 1] in _LOCAL for mount in mounts)
+        return set()
+    return {mount[mount.index("-") + 1] for mount in mounts if mount[2] == number}
 
 
 def _force_disk(folder: Path) -> bool:

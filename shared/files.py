@@ -5,6 +5,7 @@ import fcntl
 import logging
 import os
 import secrets
+import stat
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -14,13 +15,15 @@ from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
 from shared.durability import force, force_files
-from shared.errors import StoreAway, StoreFull
+from shared.errors import PneumoScreenError, StoreAway, StoreFull
 
 log = logging.getLogger(__name__)
 
 INCOMING: Final = "incoming"
 
 _NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_FILE: Final = {errno.EISDIR, errno.ELOOP, errno.ENXIO}
+"""A folder, a link that leads to itself, a socket."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,18 @@ class Found:
     modified_at: datetime
 
 
+class Unusable(PneumoScreenError):
+    """Say that what lies at a path is no file that this product wrote: a folder, a device, a pipe, or far too large."""
+
+
 class Files(Protocol):
     """Keep files by path; raise StoreAway where the place cannot be reached, StoreFull where it is full."""
+
+    def create(self, folder: str) -> None:
+        """Make the place where files are kept, and a folder in it, on a first start; what is there already stays."""
+
+    def has(self, folder: str) -> bool:
+        """Say whether a folder is there; False where a disk is not mounted."""
 
     def receive(self) -> AbstractContextManager[BinaryIO]:
         """Open a temporary file on this machine, to write and to read; it is gone when the context ends."""
@@ -51,11 +64,14 @@ class Files(Protocol):
     def write(self, path: str, data: bytes) -> None:
         """Write a small file that can be made again."""
 
-    def read(self, path: str) -> bytes:
-        """Return a file's bytes; raise FileNotFoundError where there is none."""
+    def read(self, path: str, most: int) -> bytes:
+        """Return a file's bytes; raise FileNotFoundError where there is none, Unusable where there are over `most`."""
 
-    def has(self, folder: str) -> bool:
-        """Say whether a folder that once held a file is there; False where a disk is not mounted."""
+    def version(self, path: str) -> object:
+        """Return what differs once a file was replaced, None where that costs as much as reading it.
+
+        Raises FileNotFoundError where there is none.
+        """
 
     def holds(self, path: str) -> bool:
         """Say whether a file is there."""
@@ -70,7 +86,7 @@ class Files(Protocol):
         """
 
     def list(self, folder: str) -> Iterator[Found]:
-        """Yield the files under a folder, in any order."""
+        """Yield the files under a folder, in any order; whatever cannot be looked at raises, and ends the listing."""
 
     def check(self) -> None:
         """Write something, to see that a film could be kept."""
@@ -121,22 +137,32 @@ class FolderFiles:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._incoming = root / INCOMING
-        try:
-            with reached(self):
-                self._incoming.mkdir(parents=True, exist_ok=True)
-        except (StoreAway, StoreFull) as error:
-            # Whoever uses it hears of it, until it is back; a process that has not started could not.
-            log.warning("%s", error)
 
     def __str__(self) -> str:
         return f"The image store in {self.root}"
+
+    def create(self, folder: str) -> None:
+        """Make the folders."""
+        with reached(self):
+            for made in (self._incoming, self.root / folder):
+                made.mkdir(parents=True, exist_ok=True)
+
+    def has(self, folder: str) -> bool:
+        """Look for a folder."""
+        with reached(self):
+            return _is_there(f"{self.root}/{folder}/.")
 
     @contextmanager
     def receive(self) -> Iterator[BinaryIO]:
         """Open a temporary file on the store's own disk, so that keeping it moves no bytes."""
         name = f"{self._incoming}/{secrets.token_hex(16)}"
         with reached(self):
-            opened = open(name, "x+b", opener=_open_private)  # noqa: SIM115  # closed below, outside `reached`
+            try:
+                opened = open(name, "x+b", opener=_open_private)  # noqa: SIM115  # closed below, outside `reached`
+            except FileNotFoundError:
+                # A copy of a store may lack its empty folders; a root that is gone is not made anew.
+                self._incoming.mkdir(exist_ok=True)
+                opened = open(name, "x+b", opener=_open_private)  # noqa: SIM115  # as above
         try:
             # Closing flushes, and so can be the moment in which the disk turns out to be full.
             with room(), opened as file:
@@ -150,7 +176,7 @@ class FolderFiles:
         place = f"{self.root}/{path}"
         with reached(self):
             file.flush()
-            if any(os.path.exists(f"{self.root}/{other}") for other in others):  # noqa: PTH110  # see the class
+            if any(_is_there(f"{self.root}/{other}") for other in others):
                 os.fsync(file.fileno())
             self._in_folder(place, lambda: _put(file, place), is_lasting=True)
 
@@ -182,24 +208,35 @@ class FolderFiles:
                 force(self.root / folder)
             put()
 
-    def read(self, path: str) -> bytes:
-        """Read a file."""
+    def read(self, path: str, most: int) -> bytes:
+        """Read a regular file."""
         try:
-            with open(f"{self.root}/{path}", "rb", buffering=0) as file:  # noqa: PTH123  # see the class
+            with open(f"{self.root}/{path}", "rb", 0, opener=_open_unblocked) as file:  # see the class
+                status = os.fstat(file.fileno())
+                if not stat.S_ISREG(status.st_mode) or status.st_size > most:
+                    raise Unusable(f"{path} is no regular file of at most {most:,} bytes.")
                 return file.read()
         except FileNotFoundError:
             raise
         except OSError as error:
+            if error.errno in _NO_FILE:
+                raise Unusable(f"{path} is no file.") from error
             raise StoreAway(f"{self} cannot be read: {error.strerror}.") from error
 
-    def has(self, folder: str) -> bool:
-        """Look for a folder."""
-        return (self.root / folder).is_dir()
+    def version(self, path: str) -> object:
+        """Look at a file's number, time and size: every file comes by a rename, so each has a number of its own."""
+        try:
+            status = os.stat(f"{self.root}/{path}")  # noqa: PTH116  # see the class
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise FileNotFoundError(f"{path} is not there.") from error
+        except OSError as error:
+            raise StoreAway(f"{self} cannot be read: {error.strerror}.") from error
+        return status.st_ino, status.st_mtime_ns, status.st_size
 
     def holds(self, path: str) -> bool:
         """Look for a file."""
         with reached(self):
-            return (self.root / path).is_file()
+            return _is_there(f"{self.root}/{path}")
 
     def remove(self, path: str) -> None:
         """Unlink a file."""
@@ -218,16 +255,24 @@ class FolderFiles:
         return True
 
     def list(self, folder: str) -> Iterator[Found]:
-        """Walk a folder; what vanishes meanwhile is left out."""
-        for place, _folders, names in os.walk(self.root / folder):
-            for name in names:
-                path = Path(place, name)
-                try:
-                    status = path.stat()
-                except FileNotFoundError:
-                    continue
-                at = datetime.fromtimestamp(status.st_mtime, UTC)
-                yield Found(path.relative_to(self.root).as_posix(), status.st_size, at)
+        """Walk a folder; a file that vanishes meanwhile is left out, and a folder that no file was kept in is empty."""
+        top = f"{self.root}/{folder}"
+        with reached(self):
+            if not _is_there(top):
+                return
+            # os.walk passes over what it cannot list and over links to other disks, unless it is told not to.
+            for place, _folders, names in os.walk(top, onerror=_raise, followlinks=True):
+                yield from self._found(place, names)
+
+    def _found(self, place: str, names: Sequence[str]) -> Iterator[Found]:
+        for name in names:
+            path = Path(place, name)
+            try:
+                status = path.lstat()
+            except FileNotFoundError:
+                continue
+            at = datetime.fromtimestamp(status.st_mtime, UTC)
+            yield Found(path.relative_to(self.root).as_posix(), status.st_size, at)
 
     def check(self) -> None:
         """Write one byte beside the films on their way in."""
@@ -237,11 +282,28 @@ class FolderFiles:
 
     def remove_unfinished(self, before: datetime) -> int:
         """Remove old temporary files."""
+        removed = 0
         with reached(self):
-            old = [path for path in self._incoming.iterdir() if path.stat().st_mtime < before.timestamp()]
-            for path in old:
-                path.unlink(missing_ok=True)
-        return len(old)
+            for path in self._incoming.iterdir():
+                # An upload that ends meanwhile takes its file away.
+                with suppress(FileNotFoundError):
+                    if path.lstat().st_mtime < before.timestamp():
+                        path.unlink()
+                        removed += 1
+        return removed
+
+
+def _is_there(path: str) -> bool:
+    """Look whether something is there; unlike os.path.exists, an error is not taken for an absence."""
+    try:
+        os.stat(path)  # noqa: PTH116  # see FolderFiles
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 @contextmanager
@@ -268,6 +330,11 @@ def _is_still(path: Path, status: os.stat_result) -> bool:
         return os.path.samestat(path.stat(), status)
     except FileNotFoundError:
         return False
+
+
+def _open_unblocked(path: str, flags: int) -> int:
+    # A pipe that somebody put there would hold its reader up for ever.
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _open_private(path: str, flags: int) -> int:

@@ -1,5 +1,10 @@
-"""The image store: films by content. A name that a user chose is shown, never used as a path."""
+"""The image store: films by content. A name that a user chose is shown, never used as a path.
 
+Whatever is taken from it is compared: a film with the sha256 that names it, a picture with the digest that it begins
+with. What does not agree is damaged, and is never shown or screened.
+"""
+
+import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -9,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from shared.errors import FilmRejected, Rejection, StoreAway
-from shared.files import Files, FolderFiles
+from shared.files import Files, FolderFiles, Unusable
 from shared.incoming import FILMS, Incoming
 from shared.keyrecord import KeyRecord
-from shared.settings import Settings
+from shared.settings import MIB, Settings
 
 if TYPE_CHECKING:
     from shared.encryption import Keyring, Sealer
@@ -23,7 +28,11 @@ THUMBNAIL: Final = "thumbnail"
 PREVIEW: Final = "preview"
 DERIVED: Final = (THUMBNAIL, PREVIEW)
 
+LARGEST: Final = 1024 * MIB
+"""Bytes of one file that are read at most, more only where the setting lets larger films in."""
+
 _SHA256_DIGITS: Final = 64
+_DIGEST_BYTES: Final = 32
 _DIGITS: Final = frozenset("0123456789abcdef")
 _DAMAGED: Final = (
     "The film's file in the image store is damaged or was changed, and is not used. Send the film again; "
@@ -47,6 +56,12 @@ class Store(Protocol):
 
     Every method raises StoreAway where the store cannot be reached or lacks a key, StoreFull where it has no room.
     """
+
+    def is_new(self) -> bool:
+        """Say whether the store has yet to be created."""
+
+    def create(self) -> None:
+        """Make the store, on a first start: nothing else makes one where there is none."""
 
     def receive(self) -> AbstractContextManager[Incoming]:
         """Open a place to write one film to; what is not kept is gone when the context ends."""
@@ -85,14 +100,25 @@ class Store(Protocol):
 class FilmStore:
     """A store in any kind of files: `films/ab/<name>`, each complete or absent.
 
-    The name is the film's sha256, or in an encrypted store what only its keys can tell from it. An encrypted store also
-    reads files that it held before it was encrypted.
+    The name is the film's sha256, or in an encrypted store what only its keys can tell from it. An encrypted store
+    takes nothing that is not sealed, except while what it held before is being encrypted (`shared.resealing`).
     """
 
-    def __init__(self, files: Files, keyring: "Keyring | None" = None) -> None:
+    def __init__(self, files: Files, keyring: "Keyring | None" = None, largest: int = LARGEST) -> None:
         self.files = files
         self.keyring = keyring
         self.key_record = KeyRecord(files, keyring)
+        self._most = largest + largest // 1024 + 1024  # tags and header of a sealed file
+
+    def is_new(self) -> bool:
+        """Look for the record that marks a store."""
+        return self.key_record.is_new
+
+    def create(self) -> None:
+        """Make the place and mark it, as encrypted or not by what it holds already."""
+        self.files.create(FILMS)
+        kinds = {is_key(found.path.rsplit("/", 1)[-1]) for found in self.files.list(FILMS)}
+        self.key_record.create(has_plain=True in kinds, has_sealed=False in kinds)
 
     @contextmanager
     def receive(self) -> Iterator[Incoming]:
@@ -105,6 +131,7 @@ class FilmStore:
         """Put a received film into place, also over itself: that mends a damaged file and shows that it is in use."""
         key = incoming.sha256
         incoming.finish()
+        self.key_record.check()  # keys may have changed while it came in
         place, *others = self.places_of(FILMS, key)
         self.files.keep(incoming.file, place, others)
         return key
@@ -112,39 +139,40 @@ class FilmStore:
     def force(self, keys: Sequence[str]) -> None:
         """Force films to disk."""
         self.files.force([self.place_of(FILMS, key) for key in keys])
+        if keys:
+            self.key_record.check()  # the store that they are in is still the one that is there
 
     def get(self, key: str) -> bytes:
-        """Read a film."""
-        from_files = self._look(FILMS, key)
-        if from_files is not None:
-            return from_files
-        if not self.files.has(FILMS):
-            raise StoreAway(f"{self.files} is not there.")
-        self.key_record.refuse_unknown()
+        """Read a film, and compare it with its sha256."""
+        found = self._find(FILMS, key)
+        if found is not None:
+            return found
+        self.refuse_absent()
         raise FileNotFoundError(f"There is no film {key} in the image store.")
 
     def put_derived(self, key: str, kind: str, data: bytes) -> None:
-        """Write a derived picture; it can be made again, so it is not forced to disk."""
+        """Write a derived picture behind its digest; it can be made again, so it is not forced to disk."""
         self.key_record.settle()
-        self.files.write(self.place_of(kind, key), self.seal(data, kind, key))
+        self.files.write(self.place_of(kind, key), self.seal(_digest(kind, key, data) + data, kind, key))
 
     def get_derived(self, key: str, kind: str) -> bytes:
         """Read a derived picture; one that is damaged is as good as none."""
         try:
-            data = self._look(kind, key)
+            data = self._find(kind, key)
         except FilmRejected as error:
             log.warning("A %s is damaged and left out.", kind)
             raise FileNotFoundError(f"The {kind} of {key} is damaged.") from error
         if data is None:
             raise FileNotFoundError(f"There is no {kind} of {key}.")
-        return data
+        return data[_DIGEST_BYTES:]
 
     def has(self, key: str, kind: str = FILMS) -> bool:
         """Look for each of a film's names."""
-        return any(self.files.holds(place) for place in self.places_of(kind, key))
+        return any(self.files.holds(place) for place in self._places_to_read(kind, key))
 
     def films(self, kind: str = FILMS) -> Iterator[StoredFilm]:
         """List the films; a name that none of the keys made is left out and counted in the log."""
+        self.refuse_absent()
         unknown = 0
         for found in self.files.list(kind):
             key = self.key_of(found.path)
@@ -162,12 +190,20 @@ class FilmStore:
         for kind in DERIVED:
             for place in self.places_of(kind, key):
                 self.files.remove(place)
+        # Where the store has gone, or a key is lacking, nothing was found and nothing removed.
+        self.refuse_absent(anew=False)
         return True
 
     def check(self) -> None:
-        """Try the files, and see that all keys are at hand."""
+        """See that the store is there with all keys at hand, and try to write."""
+        self.refuse_absent()
         self.files.check()
-        self.key_record.refuse_unknown()
+
+    def refuse_absent(self, *, anew: bool = True) -> None:
+        """Raise StoreAway where the store is not there, or has no key at hand: then nothing is known to be absent."""
+        self.key_record.check(anew=anew)
+        if not self.files.has(FILMS):
+            raise StoreAway(f"{self.files} has lost its folder '{FILMS}'. Mount it or bring it back.")
 
     def remove_unfinished(self, before: datetime) -> int:
         """Remove old temporary files."""
@@ -188,8 +224,25 @@ class FilmStore:
 
         return seal(self.keyring.first, data, f"{kind}/{key}")
 
-    def unseal(self, path: str, data: bytes, kind: str, key: str) -> bytes:
-        """Return a file's bytes as they came in; raise FilmRejected where it is damaged."""
+    def read(self, path: str, kind: str, key: str) -> bytes:
+        """Return a file's bytes as they came in, a picture's behind its digest.
+
+        Raises FileNotFoundError where there is none, FilmRejected where it is not what was kept.
+        """
+        try:
+            data = self._unseal(path, self.files.read(path, self._most), kind, key)
+        except Unusable as error:
+            raise _damaged() from error
+        is_whole = (
+            hashlib.sha256(data).hexdigest() == key
+            if kind == FILMS
+            else data[:_DIGEST_BYTES] == _digest(kind, key, data[_DIGEST_BYTES:])
+        )
+        if not is_whole:
+            raise _damaged()
+        return data
+
+    def _unseal(self, path: str, data: bytes, kind: str, key: str) -> bytes:
         if is_key(path.rsplit("/", 1)[-1]) or self.keyring is None:
             return data
         from shared.encryption import SealBroken  # noqa: PLC0415  # only an encrypted store loads it
@@ -197,7 +250,7 @@ class FilmStore:
         try:
             return self.keyring.unseal(data, f"{kind}/{key}")
         except SealBroken as error:
-            raise FilmRejected(Rejection.FILM_DAMAGED, _DAMAGED) from error
+            raise _damaged() from error
 
     def names(self, key: str) -> list[str]:
         """Return the names that a film's files may have; the first is the one that is given now."""
@@ -211,18 +264,31 @@ class FilmStore:
 
     def places_of(self, kind: str, key: str) -> list[str]:
         """Return the paths that it may have, the present one first."""
-        names = self.names(key)
-        return [make(kind, name) for make in (_place, _former_place) for name in names]
+        return [_place(kind, name) for name in self.names(key)]
 
-    def _look(self, kind: str, key: str) -> bytes | None:
-        # Twice in an encrypted store: sealing anew may move a file from a later name to an earlier one in between.
-        for path in self.places_of(kind, key) * (2 if self.keyring else 1):
+    def _find(self, kind: str, key: str) -> bytes | None:
+        """Return what the first whole file has; raise FilmRejected where there are only damaged ones."""
+        damaged = None
+        for path in self._places_to_read(kind, key):
             try:
-                data = self.files.read(path)
+                return self.read(path, kind, key)
             except FileNotFoundError:
                 continue
-            return self.unseal(path, data, kind, key)
+            except FilmRejected as error:
+                damaged = error
+        if damaged is not None:
+            raise damaged
         return None
+
+    def _places_to_read(self, kind: str, key: str) -> Iterator[str]:
+        *sealed, plain = self.places_of(kind, key)
+        if self.keyring is None:
+            yield plain
+            return
+        yield from sealed
+        if self.key_record.check().takes_unsealed:
+            yield plain
+        yield from sealed  # sealing anew may have moved a file from a later name to an earlier one in between
 
     def _make_sealer(self) -> "Sealer | None":
         if self.keyring is None:
@@ -235,8 +301,8 @@ class FilmStore:
 class FolderStore(FilmStore):
     """A store in a folder of this machine or of a network share."""
 
-    def __init__(self, root: Path, keyring: "Keyring | None" = None) -> None:
-        super().__init__(FolderFiles(root), keyring)
+    def __init__(self, root: Path, keyring: "Keyring | None" = None, largest: int = LARGEST) -> None:
+        super().__init__(FolderFiles(root), keyring, largest)
         self.root = root
 
 
@@ -250,11 +316,12 @@ def open_store(settings: Settings) -> FilmStore:
         from shared.encryption import read_keyring  # noqa: PLC0415  # only an encrypted store loads it
 
         keyring = read_keyring(settings.store_key.get_secret_value())
+    largest = max(LARGEST, settings.max_film_bytes)
     if settings.store_url is None:
-        return FolderStore(settings.store, keyring)
+        return FolderStore(settings.store, keyring, largest)
     from shared.bucket import BucketFiles  # noqa: PLC0415  # boto3 takes half a second and 30 MB
 
-    return FilmStore(BucketFiles(settings), keyring)
+    return FilmStore(BucketFiles(settings), keyring, largest)
 
 
 def _place(kind: str, name: str) -> str:
@@ -265,9 +332,16 @@ def _place(kind: str, name: str) -> str:
     return f"{kind}/{name[:2]}/{name}"
 
 
-def _former_place(kind: str, name: str) -> str:
-    """Return where stores that were made before 2026-11-20 have it."""
-    return f"{kind}/{name[:2]}/{name[2:4]}/{name}"
+def _digest(kind: str, key: str, data: bytes) -> bytes:
+    """Return what a picture begins with, so that one that was emptied, or is another film's, shows.
+
+    Whoever can write to a store without encryption can forge it; in an encrypted one nobody can without the key.
+    """
+    return hashlib.sha256(f"{kind}/{key}\n".encode() + data).digest()
+
+
+def _damaged() -> FilmRejected:
+    return FilmRejected(Rejection.FILM_DAMAGED, _DAMAGED)
 
 
 def is_key(name: str) -> bool:

@@ -17,6 +17,7 @@ from werkzeug.test import TestResponse
 from shared import accounts, leases
 from shared.db import Database
 from shared.errors import BrokerAway
+from shared.keyrecord import KEYS_FILE
 from shared.modelfolder import SPEC_FILE
 from shared.modelspec import ModelSpec
 from shared.settings import REPOSITORY, Settings
@@ -125,8 +126,8 @@ class Site:
             return list(session.scalars(select(Screening).order_by(Screening.job_id, Screening.position)))
 
     def stored(self) -> list[Path]:
-        """Every file in the store, half-written ones too."""
-        return [path for path in self.settings.store.rglob("*") if path.is_file()]
+        """Every file in the store but its record, half-written ones too."""
+        return [path for path in self.settings.store.rglob("*") if path.is_file() and path.name != KEYS_FILE]
 
 
 def form(files: Iterable[File], **texts: str) -> dict[str, Any]:

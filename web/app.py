@@ -1,12 +1,15 @@
 """The web application: doors, API and pages, put together from their parts."""
 
+import logging
 from datetime import timedelta
 
 from flask import Flask
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from shared.db import Database
-from shared.errors import PneumoScreenError
+from shared.errors import PneumoScreenError, StoreAway, StoreFull
+from shared.newstore import create_if_new
 from shared.queue import Doorbell, make_doorbell
 from shared.settings import MIB, PREFIX, Settings
 from shared.storage import Store, open_store
@@ -29,6 +32,8 @@ from web import (
 )
 from web.pages import blueprints as pages
 from web.parts import EXTENSION, Parts
+
+log = logging.getLogger(__name__)
 
 # Everything but an upload is a small form or a small JSON object; uploads stream and count for themselves.
 MOST_FORM_BYTES = 1 * MIB
@@ -57,6 +62,7 @@ def create_app(
         store or open_store(settings),
         doorbell or make_doorbell(settings),
     )
+    _create_store(app.extensions[EXTENSION])
     problems.install(app)
     health.install(app)
     security.check_hosts(app, settings)
@@ -76,6 +82,14 @@ def create_app(
         count = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
     return app
+
+
+def _create_store(made_of: Parts) -> None:
+    """Create the image store on a first start; what is away now is asked again before an upload and for health."""
+    try:
+        create_if_new(made_of.database, made_of.store)
+    except (StoreAway, StoreFull, SQLAlchemyError) as error:
+        log.warning("The image store was not looked at: %s", str(error).splitlines()[0])
 
 
 def _configuration(settings: Settings) -> dict[str, object]:

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from shared.db import now
 from shared.errors import BrokerAway, StoreAway, StoreFull
+from shared.newstore import create_if_new
 from shared.presence import Heard, Presence
 from shared.settings import Settings
 from web import backlog
@@ -159,10 +160,11 @@ class Watch:
 
     def _check_store(self) -> Condition:
         try:
+            create_if_new(self._parts.database, self._parts.store)
             self._parts.store.check()
-        except (StoreAway, StoreFull) as error:
-            log.warning("%s", error)
-            return Condition.STORE_AWAY if isinstance(error, StoreAway) else Condition.DISK_LOW
+        except (StoreAway, StoreFull, SQLAlchemyError) as error:
+            log.warning("%s", str(error).splitlines()[0])
+            return Condition.DISK_LOW if isinstance(error, StoreFull) else Condition.STORE_AWAY
         return Condition.OK
 
     def _check_model(self) -> Condition:

@@ -15,6 +15,7 @@ from shared import archive, jobs
 from shared.audit import Action, record
 from shared.errors import JobClosed
 from shared.intake import Received, read_chunks
+from shared.newstore import create_if_new
 from shared.pseudonyms import conceal, conceal_key, told
 from shared.queue import FILMS_A_TICKET, ring_or_wait
 from shared.tables import Job, Priority, Source, Upload
@@ -191,6 +192,7 @@ def _announce(receipt: Receipt) -> Receipt:
 
 
 def _make_admission() -> Admission:
+    create_if_new(parts().database, parts().store)
     return Admission(parts().settings, watch())
 
 

@@ -2,9 +2,16 @@
 
 import hashlib
 import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -15,17 +22,19 @@ from pydantic import SecretStr
 from sqlalchemy import select
 
 from cli import backup as backup_command
-from cli.backup_folder import MANIFEST
+from cli.backup_folder import MANIFEST, digest
 from cli.film_copy import copy_films
 from cli.main import main
 from migrations import schema
 from shared import accounts, sessions
 from shared.db import Base, Database
+from shared.encryption import new_key, read_keyring
 from shared.modelspec import ModelSpec
 from shared.retention import Removed
 from shared.settings import Settings
 from shared.storage import THUMBNAIL, FolderStore
 from shared.tables import AuditEvent, Image, Role, User
+from tests.conftest import ROOT, make_spec, make_store
 from tests.integration.conftest import Stack, make_films, start, stop, wait_until
 from tests.integration.test_retention import House
 from tests.web_site import Site
@@ -89,7 +98,7 @@ def inhabit(place: Place, spec: ModelSpec) -> Iterator[House]:
     schema.upgrade(database)
     with database.write() as session:
         user = accounts.add_user(session, "tina", Role.TECHNICIAN, "correct horse battery")
-    yield House(database, FolderStore(place.folder / "store"), spec, user)
+    yield House(database, make_store(place.folder / "store"), spec, user)
     database.close()
 
 
@@ -212,13 +221,13 @@ def test_a_backup_is_closed_to_other_people_and_left_in_the_audit_trail(
 def test_an_encrypted_store_is_backed_up_encrypted(
     make_place: Callable[[str], Place], spec: ModelSpec, tmp_path: Path
 ) -> None:
-    from shared.encryption import new_key, read_keyring
-
     key = new_key()
     place, target, keyless = (make_place("sqlite") for _ in range(3))
     place.environment = target.environment = {"PNEUMOSCREEN_STORE_KEY": key}
     for house in inhabit(place, spec):
+        shutil.rmtree(house.store.root)
         house.store = FolderStore(place.folder / "store", read_keyring(key))
+        house.store.create()
         house.submit(b"a film of a patient")
         house.work()
         place.succeed("backup", tmp_path / "kept")
@@ -249,28 +258,300 @@ def _damage_film(folder: Path) -> None:
     next(path for path in (folder / "store" / "films").rglob("*") if path.is_file()).write_bytes(b"0ne")
 
 
-DAMAGES = {
-    "manifest.json cannot be read": lambda folder: (folder / MANIFEST).unlink(),
-    "not what a backup writes": lambda folder: (folder / MANIFEST).write_text("{}"),
-    "in format 2": lambda folder: _change_manifest(folder, format=2, made_by="pneumoscreen 9.0"),
-    "whose schema 9999": lambda folder: _change_manifest(folder, schema_version="9999"),
-    "is missing": lambda folder: next(folder.glob("database-*.db")).unlink(),
-    "is not what was written": _damage_database,
-    "1 films of the backup": _damage_film,
-}
+def database_of(folder: Path) -> Path:
+    return next(folder.glob("database-*.db"))
 
 
-@pytest.mark.parametrize("said", DAMAGES)
-def test_a_backup_that_is_damaged_or_newer_is_refused_and_touches_nothing(
-    said: str, house: House, source: Place, make_place: Callable[[str], Place], tmp_path: Path
+def _change_database(folder: Path, *statements: str) -> None:
+    """Change the copy of the database, and have the manifest agree: whoever writes a backup can write both."""
+    file = database_of(folder)
+    with closing(sqlite3.connect(file)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+    _vouch_for(folder)
+
+
+def _vouch_for(folder: Path) -> None:
+    file = database_of(folder)
+    _change_manifest(folder, database={"file": file.name, "bytes": file.stat().st_size, "sha256": digest(file)})
+
+
+def _replace_database(folder: Path, data: bytes) -> None:
+    database_of(folder).write_bytes(data)
+    _vouch_for(folder)
+
+
+def _film_file(folder: Path) -> Path:
+    return next(path for path in (folder / "store" / "films").rglob("*") if path.is_file())
+
+
+def _put_instead(path: Path, make: Callable[[Path], object]) -> None:
+    path.unlink()
+    make(path)
+
+
+def _enlarge(path: Path, size: int) -> None:
+    with path.open("ab") as file:
+        file.truncate(size)
+
+
+DAMAGES: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "no manifest": ("manifest.json cannot be read", lambda folder: (folder / MANIFEST).unlink()),
+    "an empty manifest": ("not what a backup writes", lambda folder: (folder / MANIFEST).write_text("{}")),
+    "a deep manifest": ("not what a backup writes", lambda folder: (folder / MANIFEST).write_text("[" * 100_000)),
+    "a manifest that is not text": (
+        "not what a backup writes", lambda folder: (folder / MANIFEST).write_bytes(b"\xff\xfe")
+    ),
+    "a huge manifest": ("manifest.json cannot be read", lambda folder: _enlarge(folder / MANIFEST, 1 << 40)),
+    "a pipe as manifest": ("manifest.json cannot be read", lambda folder: _put_instead(folder / MANIFEST, os.mkfifo)),
+    "a link as manifest": (
+        "manifest.json cannot be read",
+        lambda folder: _put_instead(folder / MANIFEST, lambda path: path.symlink_to("/etc/passwd")),
+    ),
+    "a later format": (
+        "in format 2", lambda folder: _change_manifest(folder, format=2, made_by="pneumoscreen 9.0")
+    ),
+    "no format": ("not what a backup writes", lambda folder: _change_manifest(folder, format=0)),
+    "words that steer a terminal": (
+        "not what a backup writes", lambda folder: _change_manifest(folder, format=2, made_by="\x1b[31mx")
+    ),
+    "a later schema": ("whose schema 9999", lambda folder: _change_manifest(folder, schema_version="9999")),
+    "a schema by another name": (
+        "not what a backup writes", lambda folder: _change_manifest(folder, schema_version="head")
+    ),
+    "a path as database": (
+        "not what a backup writes",
+        lambda folder: _change_manifest(
+            folder, database={"file": "../database-0.db", "bytes": 1, "sha256": "0" * 64}
+        ),
+    ),
+    "no database": ("is missing", lambda folder: database_of(folder).unlink()),
+    "a longer database": ("is not what was written", _damage_database),
+    "a cut database": (
+        "is not what was written", lambda folder: _enlarge(database_of(folder), 5000)
+    ),
+    "a huge database": ("is not what was written", lambda folder: _enlarge(database_of(folder), 1 << 40)),
+    "a pipe as database": (
+        "is not what was written", lambda folder: _put_instead(database_of(folder), os.mkfifo)
+    ),
+    "a device as database": (
+        "is not what was written",
+        lambda folder: _put_instead(database_of(folder), lambda path: path.symlink_to("/dev/zero")),
+    ),
+    "a text as database": ("its database cannot be used", lambda folder: _replace_database(folder, b"text" * 5000)),
+    "an empty database": ("names 0 films", lambda folder: _replace_database(folder, b"")),
+    "a database cut and vouched for": (
+        "The backup in", lambda folder: _replace_database(folder, database_of(folder).read_bytes()[:20_000])
+    ),
+    "a schema that nobody knows": (
+        "its database cannot be used",
+        lambda folder: _change_database(folder, "UPDATE alembic_version SET version_num = '9999'"),
+    ),
+    "no schema": ("its database cannot be used", lambda folder: _change_database(folder, "DROP TABLE alembic_version")),
+    "a trigger of a stranger": (
+        "not as this program makes one",
+        lambda folder: _change_database(
+            folder, "CREATE TRIGGER t AFTER INSERT ON users BEGIN UPDATE users SET role = 'admin'; END"
+        ),
+    ),
+    "a trigger less": (
+        "not as this program makes one", lambda folder: _change_database(folder, "DROP TRIGGER audit_events_update")
+    ),
+    "a view of a stranger": (
+        "not as this program makes one", lambda folder: _change_database(folder, "CREATE VIEW v AS SELECT 1")
+    ),
+    "a name that is a path": (
+        "what is no sha256", lambda folder: _change_database(folder, "UPDATE images SET sha256 = '../../etc/' || id")
+    ),
+    "a name that is no text": (
+        "is damaged", lambda folder: _change_database(folder, "UPDATE images SET sha256 = randomblob(32)")
+    ),
+    "an id that is none": (
+        "values that this program did not write",
+        lambda folder: _change_database(folder, "PRAGMA foreign_keys=OFF", "UPDATE images SET id = 'x' || id"),
+    ),
+    "a time that is none": (
+        "values that this program did not write",
+        lambda folder: _change_database(folder, "UPDATE jobs SET created_at = 'x'"),
+    ),
+    "a state that is none": (
+        "The backup in", lambda folder: _change_database(
+            folder, "PRAGMA ignore_check_constraints=ON", "UPDATE screenings SET state = 'x'"
+        ),
+    ),
+    "a damaged film": ("1 films of the backup", _damage_film),
+    "a film too little": ("1 films of the backup", lambda folder: _film_file(folder).unlink()),
+    "a huge film": ("1 films of the backup", lambda folder: _enlarge(_film_file(folder), 1 << 40)),
+    "a pipe as film": ("1 films of the backup", lambda folder: _put_instead(_film_file(folder), os.mkfifo)),
+    "a folder as film": ("1 films of the backup", lambda folder: _put_instead(_film_file(folder), os.mkdir)),
+    "a link to a device as film": (
+        "1 films of the backup",
+        lambda folder: _put_instead(_film_file(folder), lambda path: path.symlink_to("/dev/zero")),
+    ),
+    "a link to itself as film": (
+        "1 films of the backup", lambda folder: _put_instead(_film_file(folder), lambda path: path.symlink_to(path))
+    ),
+    "no record of keys": ("keys.json", lambda folder: (folder / "store" / "keys.json").unlink()),
+    "a damaged record of keys": ("keys.json", lambda folder: (folder / "store" / "keys.json").write_text("[[[")),
+    "an unknown key": (
+        "STORE_KEY does not hold", lambda folder: (folder / "store" / "keys.json").write_text('{"keys": ["ab"]}')
+    ),
+    "no store": ("cannot be read", lambda folder: shutil.rmtree(folder / "store")),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def kept_backup(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A backup of two films, to be copied and damaged."""
+    folder = tmp_path_factory.mktemp("backup")
+    source = Place(folder / "source", f"sqlite:///{folder / 'source' / 'pneumoscreen.db'}")
+    for house in inhabit(source, make_spec()):
+        house.submit(b"one", b"two")
+        house.work()
+        source.succeed("backup", folder / "kept")
+    return folder / "kept"
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_backup_that_is_damaged_hostile_or_newer_is_refused_and_touches_nothing(
+    damage: str, kept_backup: Path, make_place: Callable[[str], Place], tmp_path: Path
 ) -> None:
-    source.succeed("backup", tmp_path / "kept")
-    DAMAGES[said](tmp_path / "kept")
+    said, make = DAMAGES[damage]
+    shutil.copytree(kept_backup, tmp_path / "kept")
+    make(tmp_path / "kept")
     target = make_place("sqlite")
     result = target.run("restore", tmp_path / "kept")
-    assert result.exit_code == 2
+    assert result.exit_code == 2, (result.output, result.exception)
     assert said in result.output
-    assert not (target.folder / "pneumoscreen.db").exists()
+    assert result.output.isprintable() or "\x1b" not in result.output
+    assert [path.name for path in target.folder.glob("*") if path.name != "store"] == []
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "before the database is put in place",
+        pytest.param("while films are copied", marks=pytest.mark.long),
+        pytest.param("in between", marks=pytest.mark.long),
+    ],
+)
+def test_a_restore_that_is_killed_leaves_the_former_database_and_is_done_by_the_next(
+    moment: str, kept_backup: Path, make_place: Callable[[str], Place], spec: ModelSpec
+) -> None:
+    target = make_place("sqlite")
+    for other in inhabit(target, spec):
+        other.submit(b"another film")
+        before = target.rows()
+    steps = {
+        "while films are copied": "film_copy._copy_film",
+        "before the database is put in place": "restore._end_log",
+        "in between": "restore.Path.replace",
+    }
+    program = (
+        "import os, signal, sys\n"
+        "from cli import film_copy, restore\n"
+        "from cli.main import main\n"
+        f"{steps[moment]} = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "main(sys.argv[1:])\n"
+    )
+    command = ["restore", str(kept_backup), "--force", "--data-dir", str(target.folder)]
+    environment = {**os.environ, "PNEUMOSCREEN_DATABASE_URL": target.url, "PYTHONPATH": str(ROOT)}
+    killed = subprocess.run(
+        [sys.executable, "-c", program, *command], env=environment, capture_output=True, check=False, timeout=60
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert target.rows() == before, "nothing that was committed is lost with its log"
+    target.succeed("restore", kept_backup, "--force")
+    assert target.check_films() == 2
+    assert not (target.folder / "restoring").exists()
+
+
+def test_a_database_that_is_in_use_is_not_replaced(
+    kept_backup: Path, make_place: Callable[[str], Place], spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = make_place("sqlite")
+    for other in inhabit(target, spec):
+        with other.database.read() as session:
+            session.scalars(select(User)).all()
+            result = target.run("restore", kept_backup, "--force")
+        assert result.exit_code == 2
+        assert "is in use" in result.output
+        assert len(target.rows()["users"]) == 1
+
+
+def test_a_damaged_database_is_replaced_where_that_is_asked_for(
+    kept_backup: Path, make_place: Callable[[str], Place]
+) -> None:
+    target = make_place("sqlite")
+    target.folder.mkdir()
+    for name in ("pneumoscreen.db", "pneumoscreen.db-wal"):
+        (target.folder / name).write_bytes(b"damaged" * 5000)
+    refused = target.run("restore", kept_backup)
+    assert (refused.exit_code, refused.exception is None or isinstance(refused.exception, SystemExit)) == (2, True)
+    target.succeed("restore", kept_backup, "--force")
+    assert target.check_films() == 2
+
+
+def test_a_store_that_is_full_of_others_films_keeps_them_and_what_is_damaged_is_replaced(
+    kept_backup: Path, make_place: Callable[[str], Place]
+) -> None:
+    target = make_place("sqlite")
+    store = make_store(target.folder / "store")
+    with store.receive() as incoming:
+        incoming.write(b"of somebody else")
+        other = store.keep(incoming)
+    with store.receive() as incoming:
+        incoming.write(b"one")
+        one = store.keep(incoming)
+    film_file(store, one).write_bytes(b"0ne")
+    target.succeed("restore", kept_backup)
+    assert store.get(one) == b"one"
+    assert store.get(other) == b"of somebody else"
+
+
+def test_a_backup_without_encryption_is_restored_into_an_encrypted_store(
+    kept_backup: Path, make_place: Callable[[str], Place]
+) -> None:
+    key = new_key()
+    target = make_place("sqlite")
+    target.environment = {"PNEUMOSCREEN_STORE_KEY": key}
+    target.succeed("restore", kept_backup)
+    store = FolderStore(target.folder / "store", read_keyring(key))
+    assert store.get(hashlib.sha256(b"one").hexdigest()) == b"one"
+    assert not any(path.read_bytes() == b"one" for path in store.root.rglob("*") if path.is_file())
+
+
+def test_films_that_are_encrypted_do_not_join_a_backup_of_films_that_are_not(
+    house: House, source: Place, tmp_path: Path
+) -> None:
+    source.succeed("backup", tmp_path / "kept")
+    source.environment = {"PNEUMOSCREEN_STORE_KEY": new_key()}
+    assert "store encrypt" in source.run("backup", tmp_path / "kept").output
+    assert CliRunner().invoke(
+        main, ["store", "encrypt", "--data-dir", str(source.folder)],
+        env={"PNEUMOSCREEN_DATABASE_URL": source.url, **source.environment},
+    ).exit_code == 0  # fmt: skip
+    refused = source.run("backup", tmp_path / "kept")
+    assert (refused.exit_code, "Name a new folder" in refused.output) == (2, True)
+    source.succeed("backup", tmp_path / "new")
+
+
+def test_a_backups_lock_that_leads_elsewhere_empties_nothing(house: House, source: Place, tmp_path: Path) -> None:
+    source.succeed("backup", tmp_path / "kept")
+    (tmp_path / "letter").write_text("Dear colleague")
+    _put_instead(tmp_path / "kept" / "lock", lambda path: path.symlink_to(tmp_path / "letter"))
+    assert source.run("backup", tmp_path / "kept").exit_code == 2
+    assert (tmp_path / "letter").read_text() == "Dear colleague"
+
+
+def test_a_store_that_is_away_gives_no_backup_without_films(house: House, source: Place, tmp_path: Path) -> None:
+    source.succeed("backup", tmp_path / "kept")
+    house.store.root.rename(tmp_path / "away")
+    house.store.root.mkdir()
+    refused = source.run("backup", tmp_path / "kept")
+    assert (refused.exit_code, "is not there" in refused.output) == (2, True)
+    assert len(list(FolderStore(tmp_path / "kept" / "store").films())) == 2
 
 
 def test_what_is_whole_is_restored_despite_damage_where_it_is_asked_for(

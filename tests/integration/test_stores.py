@@ -1,26 +1,33 @@
 """Films through web and worker where the store is a bucket, encrypted, slow to answer, away or full."""
 
 import dataclasses
+import hashlib
 import io
+import os
+import shutil
 from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
 from PIL import Image
 from pydantic import SecretStr
+from sqlalchemy import select
 
-from shared import bucket
-from shared.db import Database
-from shared.encryption import new_key
-from shared.errors import Rejection, StoreAway
+from shared import bucket, keyrecord, retention
+from shared.db import Base, Database, now
+from shared.encryption import new_key, read_keyring
+from shared.errors import FilmRejected, Rejection, StoreAway
 from shared.modelspec import ModelSpec
 from shared.settings import Settings
 from shared.states import State
-from shared.storage import FilmStore, open_store
-from shared.tables import Job
-from tests.conftest import draw, encode
+from shared.storage import PREVIEW, THUMBNAIL, FilmStore, FolderStore, open_store
+from shared.tables import Job, Tombstone
+from tests.conftest import draw, encode, make_store
 from tests.object_store import bucket_settings, failing_s3, running_s3
+from tests.unit.test_storage import keep
 from tests.web_site import Site, make_zip, post_films
 from worker.classifier import Answers
 from worker.screening import Screener
@@ -129,27 +136,235 @@ def test_a_worker_hands_films_back_while_the_bucket_is_away(settle: Callable[...
     assert {s.state for s in place.site.screenings()} == {State.DONE}
 
 
+ENCRYPTED = pytest.mark.parametrize("encrypted", [False, True], ids=["not encrypted", "encrypted"])
+OTHER = encode(draw(9))
+
+
+def key_of(encrypted: bool) -> dict[str, SecretStr]:
+    return {"store_key": SecretStr(new_key())} if encrypted else {}
+
+
+def file_of(place: Place, key: str, kind: str = "films") -> Path:
+    """The one file that a film, or a picture of it, is in."""
+    (path,) = [found.path for found in place.store.files.list(kind) if place.store.key_of(found.path) == key]
+    return place.site.settings.store / path
+
+
+CHANGES: dict[str, Callable[[bytes], bytes]] = {
+    "another film": lambda _: OTHER,
+    "a byte": lambda data: data[:-1] + bytes([data[-1] ^ 1]),
+    "emptied": lambda _: b"",
+    "cut": lambda data: data[: len(data) // 2],
+    "itself, not sealed": lambda _: FILM + b"\n",
+}
+
+
+@ENCRYPTED
+@pytest.mark.parametrize("change", CHANGES)
 def test_a_film_that_was_changed_in_the_store_is_rejected_alone_and_mended_by_sending_it_again(
-    settle: Callable[..., Place],
+    settle: Callable[..., Place], encrypted: bool, change: str
 ) -> None:
-    place = settle(store_key=SecretStr(new_key()))
+    place = settle(**key_of(encrypted))
     post_films(place.client, *UPLOAD)
     first = place.site.screenings()[0]
-    (path,) = [
-        place.site.settings.store / found.path
-        for found in place.store.files.list("films")
-        if place.store.unseal(found.path, place.store.files.read(found.path), "films", place.store.key_of(found.path))
-        == FILM
-    ]
-    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    path = file_of(place, hashlib.sha256(FILM).hexdigest())
+    path.write_bytes(CHANGES[change](path.read_bytes()))
     place.screener.drain(30)
     states = [(s.state, s.error_code) for s in place.site.screenings()]
     assert states == [(State.REJECTED, Rejection.FILM_DAMAGED), (State.DONE, None), (State.DONE, None)]
-    status, data = place.page_of(first.id, "image")
-    assert (status, b"Send the film again" in data) == (404, True)
+    for kind in ("image", "thumbnail"):
+        assert place.page_of(first.id, kind)[0] == 404
+    assert b"Send the film again" in place.page_of(first.id, "image")[1]
     post_films(place.client, UPLOAD[0])
     place.screener.drain(30)
     assert place.site.screenings()[-1].state is State.DONE
+    assert place.page_of(first.id, "image")[0] == 200
+
+
+@ENCRYPTED
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_picture_that_was_changed_in_the_store_is_made_anew(
+    settle: Callable[..., Place], encrypted: bool, change: str
+) -> None:
+    place = settle(**key_of(encrypted))
+    post_films(place.client, ("a.jpeg", FILM))
+    place.screener.drain(30)
+    (screening,) = place.site.screenings()
+    for kind, address in ((THUMBNAIL, "thumbnail"), (PREVIEW, "image")):
+        good = place.page_of(screening.id, address)
+        path = file_of(place, hashlib.sha256(FILM).hexdigest(), kind)
+        kept = path.read_bytes()
+        path.write_bytes(CHANGES[change](kept))
+        assert place.page_of(screening.id, address) == good
+        assert len(path.read_bytes()) == len(kept), "and kept anew"
+        assert place.store.get_derived(hashlib.sha256(FILM).hexdigest(), kind) == good[1]
+
+
+@ENCRYPTED
+def test_the_picture_of_another_film_is_not_shown_in_its_place(settle: Callable[..., Place], encrypted: bool) -> None:
+    place = settle(**key_of(encrypted))
+    post_films(place.client, ("a.jpeg", FILM), ("b.jpeg", OTHER))
+    place.screener.drain(30)
+    first, second = place.site.screenings()
+    good = [place.page_of(film.id, "image") for film in (first, second)]
+    keys = [hashlib.sha256(data).hexdigest() for data in (FILM, OTHER)]
+    file_of(place, keys[0], PREVIEW).write_bytes(file_of(place, keys[1], PREVIEW).read_bytes())
+    assert [place.page_of(film.id, "image") for film in (first, second)] == good
+
+
+# ---------------------------------------------------------------- the record of the store
+
+
+@ENCRYPTED
+@pytest.mark.parametrize("damage", ["damaged", "emptied", "removed", "of another key"])
+def test_health_and_uploads_are_told_the_same_of_a_record_that_is_damaged_while_all_runs(
+    settle: Callable[..., Place], encrypted: bool, damage: str
+) -> None:
+    place = settle(**key_of(encrypted))
+    assert post_films(place.client, *UPLOAD).status_code == 202
+    record = place.site.settings.store / "keys.json"
+    kept = record.read_bytes()
+    record.unlink() if damage == "removed" else record.write_bytes(
+        {"damaged": b"{", "emptied": b"", "of another key": b'{"keys": ["ab"]}'}[damage]
+    )
+    assert post_films(place.client, ("d.jpeg", encode(draw(4)))).status_code == 503
+    assert place.client.get("/readyz").status_code == 503
+    assert len(place.site.screenings()) == 3
+    record.write_bytes(kept)
+    assert place.client.get("/readyz").status_code == 200
+    assert post_films(place.client, ("d.jpeg", encode(draw(4)))).status_code == 202
+
+
+def test_health_and_uploads_are_told_the_same_of_a_buckets_record(
+    settle: Callable[..., Place], s3: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keyrecord, "RECORD_SECONDS", 600.0)
+    place = settle(**bucket_settings(s3))
+    post_films(place.client, *UPLOAD)
+    place.store.files.write("keys.json", b"{")
+    assert place.client.get("/readyz").status_code == 503
+    assert post_films(place.client, ("d.jpeg", encode(draw(4)))).status_code == 503
+
+
+@pytest.mark.parametrize("beneath", ["an empty folder", "no folder", "a store of another time"])
+def test_a_web_that_starts_while_the_store_is_not_mounted_makes_none_in_its_place(
+    settle: Callable[..., Place], beneath: str
+) -> None:
+    place = settle()
+    assert post_films(place.client, *UPLOAD).status_code == 202
+    root = place.site.settings.store
+    away = root.rename(root.with_name("away"))
+    if beneath != "no folder":
+        root.mkdir()
+    if beneath == "a store of another time":
+        (root / "films").mkdir()
+        (root / "incoming").mkdir()
+    restarted = Site(place.site.settings, place.site.database)
+    client = restarted.token_client(restarted.add_user("tom"))
+    for application in (client, place.client):
+        assert application.get("/readyz").json["checks"]["store"] == "store away"
+        assert post_films(application, ("d.jpeg", encode(draw(4)))).status_code == 503
+    with pytest.raises(StoreAway):
+        place.screener.drain(30)
+    assert {(s.state, s.attempts) for s in restarted.screenings()} == {(State.QUEUED, 0)}
+    assert [path for path in root.rglob("*") if path.is_file()] == []
+    shutil.rmtree(root, ignore_errors=True)
+    away.rename(root)
+    assert client.get("/readyz").json["checks"]["store"] == "ok"
+    assert post_films(client, ("d.jpeg", encode(draw(4)))).status_code == 202
+    place.screener.drain(30)
+    assert {s.state for s in restarted.screenings()} == {State.DONE}
+
+
+def test_a_first_start_without_a_database_makes_the_store_once_that_is_there(
+    settings: Settings, tmp_path: Path
+) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'later.db'}")
+    site = Site(settings, database)
+    assert not (site.settings.store / "keys.json").exists()
+    assert site.app.test_client().get("/readyz").status_code == 503
+    Base.metadata.create_all(database.engine)
+    assert site.app.test_client().get("/readyz").status_code == 200
+    database.close()
+
+
+# ---------------------------------------------------------------- what cannot be read is not gone
+
+
+@pytest.mark.usefixtures("obedient")
+def test_a_listing_that_fails_ends_and_a_purge_removes_nothing(settings: Settings, sqlite_database: Database) -> None:
+    store = make_store(settings.store)
+    keys = [keep(store, b"%d" % n) for n in range(40)]
+    folder = (store.root / store.place_of("films", keys[0])).parent
+    folder.chmod(0)
+    before = now() + timedelta(days=1)
+    for use in (
+        lambda: list(store.films()),
+        lambda: store.has(keys[0]),
+        lambda: store.get(keys[0]),
+        lambda: store.remove(keys[0], before),
+        lambda: retention.survey(sqlite_database, store, before),
+        lambda: list(retention.purge(sqlite_database, store, before)),
+    ):
+        with pytest.raises(StoreAway, match="Permission denied"):
+            use()
+    folder.chmod(0o700)
+    assert {film.key for film in store.films()} == set(keys)
+
+
+@pytest.mark.parametrize("fault", ["not mounted", "films not mounted", "another key"])
+def test_a_file_that_cannot_be_looked_for_keeps_its_tombstone(
+    fault: str, settings: Settings, sqlite_database: Database
+) -> None:
+    keyring = read_keyring(new_key())
+    store = FolderStore(settings.store, keyring)
+    store.create()
+    key = keep(store, b"film")
+    with sqlite_database.write() as session:
+        session.add(Tombstone(sha256=key, due_at=now()))
+    os.utime(next((store.root / "films").rglob("?" * 96)), (0, 0))
+    root = store.root / "films" if fault == "films not mounted" else store.root
+    if fault == "another key":
+        looking: FolderStore = FolderStore(settings.store, read_keyring(new_key()))
+    else:
+        looking = store
+        root.rename(settings.data_dir / "away")
+        if fault == "not mounted":
+            root.mkdir()
+    with pytest.raises(StoreAway):
+        retention.remove_buried(sqlite_database, looking)
+    with sqlite_database.read() as session:
+        assert session.scalars(select(Tombstone.sha256)).all() == [key]
+    if fault != "another key":
+        shutil.rmtree(root, ignore_errors=True)
+        (settings.data_dir / "away").rename(root)
+    assert retention.remove_buried(sqlite_database, store) == 1
+    assert list(store.films()) == []
+
+
+def test_a_link_to_another_disk_is_listed_too(settings: Settings, tmp_path: Path) -> None:
+    store = make_store(settings.store)
+    keys = {keep(store, b"%d" % n) for n in range(20)}
+    folder = (store.root / store.place_of("films", min(keys))).parent
+    folder.rename(tmp_path / "disk")
+    folder.symlink_to(tmp_path / "disk")
+    assert {film.key for film in store.films()} == keys
+
+
+@pytest.mark.parametrize("what", ["a folder", "a pipe", "a link to itself", "a huge file"])
+def test_what_is_no_file_of_ours_is_a_damaged_film(settings: Settings, what: str) -> None:
+    store = make_store(settings.store)
+    key = keep(store, b"film")
+    path = store.root / store.place_of("films", key)
+    path.unlink()
+    {
+        "a folder": path.mkdir,
+        "a pipe": lambda: os.mkfifo(path),
+        "a link to itself": lambda: path.symlink_to(path),
+        "a huge file": lambda: (path.touch(), os.truncate(path, 1 << 40)),
+    }[what]()
+    with pytest.raises(FilmRejected, match="Send the film again"):
+        store.get(key)
 
 
 def test_a_process_with_the_wrong_key_takes_and_rejects_nothing(settle: Callable[..., Place]) -> None:

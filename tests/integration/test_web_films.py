@@ -150,6 +150,7 @@ def test_readyz_sees_a_real_redis(settings: Settings, sqlite_database: Database,
 
 
 def test_readyz_is_shut_where_no_film_can_be_stored(site: Site) -> None:
+    post_films(site.token_client(site.add_user("tina")), ("film", encode(draw(1))))
     shutil.rmtree(site.settings.store)
     answer = site.app.test_client().get("/readyz")
     assert answer.status_code == 503

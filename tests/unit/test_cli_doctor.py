@@ -1,5 +1,6 @@
 """`doctor` on machines that lack one thing each."""
 
+import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +14,13 @@ from cli.datafolder import LOCK_FILE
 from cli.doctor import GIB, Finding, Level
 from cli.main import main
 from migrations.schema import newest, upgrade
+from shared import durability
 from shared.db import Base, Database
 from shared.encryption import new_key
 from shared.modelfolder import SPEC_FILE, WEIGHTS_FILE
 from shared.modelspec import ModelSpec
 from shared.settings import Settings
+from shared.storage import open_store
 
 Made = Callable[..., Settings]
 
@@ -111,11 +114,16 @@ def test_the_redis_that_is_set(made: Made, redis_url: str, tmp_path: Path) -> No
 def test_the_store(made: Made, tmp_path: Path) -> None:
     see(Level.OK, doctor.check_store(made(), 1), "not made yet", "serve")
     (tmp_path / "data" / "store").mkdir(parents=True)
+    see(Level.FAIL, doctor.check_store(made(), 1), "keys.json, which marks it, is missing", "PNEUMOSCREEN_STORE")
+    open_store(made()).create()
     see(Level.OK, doctor.check_store(made(), 1), "not encrypted")
-    see(Level.OK, doctor.check_store(made(store_key=SecretStr(new_key())), 1), ", encrypted")
+    key = SecretStr(new_key())
+    see(Level.FAIL, doctor.check_store(made(store_key=key), 1), "store encrypt", "PNEUMOSCREEN_STORE")
+    open_store(made(store_key=key)).create()
+    see(Level.OK, doctor.check_store(made(store_key=key), 1), ", encrypted")
     see(Level.FAIL, doctor.check_store(made(store_key=SecretStr("short")), 1), "", "PNEUMOSCREEN_STORE")
     (tmp_path / "file").write_text("no folder")
-    see(Level.FAIL, doctor.check_store(made(store_dir=tmp_path / "file"), 1), "cannot be used", "PNEUMOSCREEN_STORE")
+    see(Level.FAIL, doctor.check_store(made(store_dir=tmp_path / "file"), 1), "is not there", "PNEUMOSCREEN_STORE")
 
 
 def test_the_model(made: Made, tmp_path: Path, spec: ModelSpec) -> None:
@@ -173,3 +181,16 @@ def test_this_machine_is_looked_at_in_full(tmp_path: Path) -> None:
     for subject in ("Python", "Data folder", "Database", "Redis", "Model", "Backend", "Port"):
         assert subject in result.output
     assert list(tmp_path.iterdir()) == []
+
+
+def test_sqlite_on_a_network_share(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").mkdir()
+    database = Database(f"sqlite:///{tmp_path / 'data' / 'pneumoscreen.db'}")
+    upgrade(database)
+    database.close()
+    number = (tmp_path / "data").stat().st_dev
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(f"36 35 {os.major(number)}:{os.minor(number)} / /mnt rw - nfs4 server:/share rw\n")
+    see(Level.OK, doctor.check_database(made(), 1), "reachable")
+    monkeypatch.setattr(durability, "_MOUNTS", mounts)
+    see(Level.WARN, doctor.check_database(made(), 1), "network share (nfs4)", "PostgreSQL")

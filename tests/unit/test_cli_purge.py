@@ -13,8 +13,8 @@ from migrations.schema import upgrade
 from shared import accounts
 from shared.db import Database, now
 from shared.modelspec import ModelSpec
-from shared.storage import FolderStore
 from shared.tables import AuditEvent, Image, Job, Role, Screening
+from tests.conftest import make_store
 from tests.integration.test_retention import House
 
 
@@ -24,7 +24,7 @@ def house(tmp_path: Path, spec: ModelSpec) -> House:
     upgrade(database)
     with database.write() as session:
         user = accounts.add_user(session, "tina", Role.TECHNICIAN)
-    house = House(database, FolderStore(tmp_path / "store"), spec, user)
+    house = House(database, make_store(tmp_path / "store"), spec, user)
     job_id = house.submit(b"a film of some bytes")
     house.work()
     then = now() - timedelta(days=100)

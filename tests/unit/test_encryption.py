@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from cli.main import main
-from shared.db import now
+from shared.db import Base, Database, now
 from shared.encryption import (
     CHUNK,
     HEADER_BYTES,
@@ -25,8 +26,10 @@ from shared.encryption import (
     seal,
 )
 from shared.errors import FilmRejected, Rejection, StoreAway
-from shared.resealing import Seal, seal_anew
-from shared.storage import PREVIEW, THUMBNAIL, FolderStore
+from shared.incoming import FILMS
+from shared.resealing import Seal, find_unsealed, keep_first_key, seal_anew
+from shared.storage import PREVIEW, THUMBNAIL, FolderStore, _digest
+from shared.tables import Image
 
 SECRET = b"SECRET-" * 10_000
 PLACE = "films/x"
@@ -40,7 +43,11 @@ def keep(store: FolderStore, data: bytes) -> str:
 
 
 def open_with(root: Path, *keys: str) -> FolderStore:
-    return FolderStore(root, read_keyring(" ".join(keys)) if keys else None)
+    """Open a store with these keys, and create it where there is none yet."""
+    store = FolderStore(root, read_keyring(" ".join(keys)) if keys else None)
+    if not (root / "keys.json").exists():
+        store.create()
+    return store
 
 
 def file_of(store: FolderStore, key: str, kind: str = "films") -> Path:
@@ -176,17 +183,85 @@ def key_ids(root: Path) -> list[str]:
 def test_a_store_in_use_is_sealed_anew(root: Path, before: tuple[str, ...]) -> None:
     films = fill(open_with(root, *before))
     store = open_with(root, NEW, *before)
-    assert holds(store, films), "what is older stays readable"
+    sealing = seal_anew(store)
+    assert next(sealing) is Seal.RENEWED
+    assert holds(store, films), "what is older stays readable meanwhile"
     films[keep(store, b"new")] = b"new"
     store.put_derived(hashlib.sha256(b"new").hexdigest(), THUMBNAIL, b"small")
-    assert sorted(seal_anew(store)) == [Seal.CURRENT] * 2 + [Seal.RENEWED] * 6
-    assert set(seal_anew(store)) == {Seal.CURRENT}
+    assert list(sealing).count(Seal.RENEWED) == 5
+    assert list(seal_anew(store)) == [Seal.CURRENT] * 8
+    assert find_unsealed(store, [list(films)]) == []
+    keep_first_key(store)
     assert holds(store, films)
     assert {film.key for film in store.films()} == set(films)
     assert holds(open_with(root, NEW), films), "the earlier key can go"
     assert key_ids(root) == read_keyring(NEW).ids
     names = [path.name for path in root.rglob("*") if path.is_file() and path.name != "keys.json"]
     assert {len(name) for name in names} == {96}
+
+
+def test_a_store_that_is_not_encrypted_is_away_until_it_is_told_to_be(root: Path) -> None:
+    films = fill(open_with(root))
+    store = open_with(root, NEW)
+    for use in (store.check, lambda: store.get(min(films)), lambda: keep(store, b"x"), lambda: list(store.films())):
+        with pytest.raises(StoreAway, match="store encrypt"):
+            use()
+
+
+@pytest.mark.parametrize("where", ["under its sha256", "under its sealed name"])
+def test_an_encrypted_store_takes_nothing_that_is_not_sealed(root: Path, where: str) -> None:
+    store = open_with(root, NEW)
+    key = keep(store, SECRET)
+    store.put_derived(key, PREVIEW, b"large")
+    for kind, content in ((FILMS, SECRET), (PREVIEW, _digest(PREVIEW, key, b"large") + b"large")):
+        sealed = file_of(store, key, kind)
+        sealed.unlink()
+        plain = sealed if where == "under its sealed name" else root / kind / key[:2] / key
+        plain.parent.mkdir(exist_ok=True)
+        plain.write_bytes(content)
+    with pytest.raises((FileNotFoundError, FilmRejected)):
+        store.get(key)
+    with pytest.raises(FileNotFoundError):
+        store.get_derived(key, PREVIEW)
+
+
+def test_a_film_that_was_exchanged_before_it_is_sealed_is_not_sealed(root: Path) -> None:
+    films = fill(open_with(root))
+    (root / "films" / min(films)[:2] / min(films)).write_bytes(b"another patient's")
+    store = open_with(root, NEW)
+    assert sorted(seal_anew(store)) == sorted([Seal.DAMAGED, *[Seal.RENEWED] * 5])
+    assert find_unsealed(store, [list(films)]) == [min(films)]
+
+
+def test_a_damaged_picture_holds_no_key_back(root: Path) -> None:
+    films = fill(open_with(root, OLD))
+    file_of(open_with(root, OLD), min(films), THUMBNAIL).write_bytes(b"damaged")
+    store = open_with(root, NEW, OLD)
+    assert set(seal_anew(store)) == {Seal.RENEWED}
+    with pytest.raises(FileNotFoundError):
+        store.get_derived(min(films), THUMBNAIL)
+
+
+@pytest.mark.parametrize("before", [(), (OLD,)], ids=["not encrypted", "another key"])
+def test_a_part_that_was_not_started_again_adds_nothing_under_an_earlier_key(
+    root: Path, before: tuple[str, ...]
+) -> None:
+    late = open_with(root, *before)
+    with late.receive() as incoming:
+        incoming.write(SECRET)
+        list(seal_anew(open_with(root, NEW, *before)))
+        with pytest.raises(StoreAway, match="STORE_KEY does not hold"):
+            late.keep(incoming)
+
+
+def test_many_films_are_compared_with_the_rows(root: Path) -> None:
+    store = open_with(root, NEW)
+    keys = [keep(store, b"%d" % n) for n in range(300)]
+    lost = keys[::7]
+    for key in lost:
+        file_of(store, key).unlink()
+    unknown = ["0" * 64, "f" * 64]
+    assert find_unsealed(store, [keys[:200], [*keys[200:], *unknown], []]) == [*lost, *unknown]
 
 
 def test_sealing_that_breaks_off_loses_nothing_and_goes_on(root: Path) -> None:
@@ -199,6 +274,7 @@ def test_sealing_that_breaks_off_loses_nothing_and_goes_on(root: Path) -> None:
     assert len(key_ids(root)) == 2, "both keys are still needed"
     assert holds(open_with(root, NEW, OLD), films)
     assert list(seal_anew(store)).count(Seal.CURRENT) >= 1
+    keep_first_key(store)
     assert holds(open_with(root, NEW), films)
 
 
@@ -207,11 +283,11 @@ def test_a_film_that_is_moved_between_two_looks_is_found(root: Path) -> None:
     store = open_with(root, NEW, OLD)
     read, looks = store.files.read, []
 
-    def read_late(path: str) -> bytes:
+    def read_late(path: str, most: int) -> bytes:
         looks.append(path)
         if len(looks) == 2:  # the first look, at the new name, has failed
             assert list(seal_anew(open_with(root, NEW, OLD))) == [Seal.RENEWED]
-        return read(path)
+        return read(path, most)
 
     store.files.read = read_late  # type: ignore[method-assign]
     assert store.get(key) == SECRET
@@ -232,6 +308,7 @@ def test_what_cannot_be_sealed_is_told_and_keeps_its_key_on_record(root: Path) -
 def test_a_film_can_be_removed_under_every_name(root: Path) -> None:
     key = keep(open_with(root), SECRET)
     store = open_with(root, NEW)
+    store.key_record.begin_sealing()
     keep(store, SECRET)
     assert [film.key for film in store.films()] == [key, key]
     at = now().replace(year=now().year + 1)
@@ -254,20 +331,111 @@ def test_a_key_that_is_made_is_taken() -> None:
     assert run("key")[1] != output
 
 
-def test_the_command_encrypts_a_store_and_says_how_many(tmp_path: Path) -> None:
+@pytest.fixture
+def rows(tmp_path: Path) -> Iterator[Database]:
+    """The database that belongs to the store."""
+    database = Database(f"sqlite:///{tmp_path / 'pneumoscreen.db'}")
+    Base.metadata.create_all(database.engine)
+    yield database
+    database.close()
+
+
+def name_films(database: Database, *keys: str) -> None:
+    """Write a row for each, as an upload does."""
+    with database.write() as session:
+        for key in keys:
+            session.add(Image(sha256=key, size_bytes=1, width=1, height=1, media_type="image/png"))
+
+
+def test_the_command_encrypts_a_store_and_says_how_many(tmp_path: Path, rows: Database) -> None:
     films = fill(open_with(tmp_path / "store"))
+    name_films(rows, *films)
     code, output = run("encrypt", "--data-dir", str(tmp_path), PNEUMOSCREEN_STORE_KEY=NEW)
     assert (code, output) == (0, "6 files are encrypted now; 0 were before.\n")
     assert holds(open_with(tmp_path / "store", NEW), films)
+    assert json.loads((tmp_path / "store" / "keys.json").read_text()) == {"keys": read_keyring(NEW).ids}
 
 
-def test_the_command_says_what_it_could_not_encrypt(tmp_path: Path) -> None:
+def test_the_command_says_what_it_could_not_encrypt(tmp_path: Path, rows: Database) -> None:
     store = open_with(tmp_path / "store", OLD)
     key = keep(store, SECRET)
     file_of(store, key).write_bytes(b"damaged")
     code, output = run("encrypt", "--data-dir", str(tmp_path), PNEUMOSCREEN_STORE_KEY=f"{NEW},{OLD}")
     assert code == 1
     assert "1 files are damaged" in output
+    assert len(key_ids(tmp_path / "store")) == 2
+
+
+def test_no_key_goes_while_the_database_names_a_film_that_was_not_sealed(tmp_path: Path, rows: Database) -> None:
+    root = tmp_path / "store"
+    films = fill(open_with(root, OLD))
+    name_films(rows, *films)
+    place = file_of(open_with(root, OLD), min(films))
+    place.rename(tmp_path / "film")
+    environment = {"PNEUMOSCREEN_STORE_KEY": f"{NEW},{OLD}"}
+    code, output = run("encrypt", "--data-dir", str(tmp_path), **environment)
+    assert code == 1
+    assert min(films) in output
+    assert "The earlier keys are still needed" in output
+    assert len(key_ids(root)) == 2
+    (tmp_path / "film").rename(place)
+    assert run("encrypt", "--data-dir", str(tmp_path), **environment)[0] == 0
+    assert holds(open_with(root, NEW), films), "and nothing was lost"
+
+
+def test_keys_go_despite_damage_where_that_is_asked_for(tmp_path: Path, rows: Database) -> None:
+    root = tmp_path / "store"
+    films = fill(open_with(root, OLD))
+    name_films(rows, *films)
+    file_of(open_with(root, OLD), min(films)).unlink()
+    code, output = run(
+        "encrypt", "--despite-damage", "--data-dir", str(tmp_path), PNEUMOSCREEN_STORE_KEY=f"{NEW},{OLD}"
+    )
+    assert code == 0
+    assert min(films) in output
+    assert key_ids(root) == read_keyring(NEW).ids
+
+
+@pytest.mark.usefixtures("obedient")
+def test_a_folder_that_cannot_be_read_stops_the_rotation(tmp_path: Path, rows: Database) -> None:
+    """The films of one folder are behind an error, as on a failing disk: no key goes, and none of them is lost."""
+    root = tmp_path / "store"
+    films = fill(open_with(root, OLD))
+    name_films(rows, *films)
+    folder = file_of(open_with(root, OLD), min(films)).parent
+    folder.chmod(0)
+    environment = {"PNEUMOSCREEN_STORE_KEY": f"{NEW},{OLD}"}
+    code, output = run("encrypt", "--data-dir", str(tmp_path), **environment)
+    assert code == 2
+    assert "Permission denied" in output
+    assert len(key_ids(root)) == 2
+    folder.chmod(0o700)
+    assert run("encrypt", "--data-dir", str(tmp_path), **environment)[0] == 0
+    assert holds(open_with(root, NEW), films)
+
+
+def test_the_command_marks_a_store_that_lost_its_record(tmp_path: Path, rows: Database) -> None:
+    root = tmp_path / "store"
+    films = fill(open_with(root, OLD))
+    assert "is there already" in run("create", "--data-dir", str(tmp_path), PNEUMOSCREEN_STORE_KEY=OLD)[1]
+    (root / "keys.json").unlink()
+    code, output = run("create", "--data-dir", str(tmp_path))
+    assert (code, "holds encrypted files" in output) == (2, True)
+    code, output = run("create", "--data-dir", str(tmp_path), PNEUMOSCREEN_STORE_KEY=f"{NEW} {OLD}")
+    assert (code, "holds 3 films" in output) == (0, True)
+    assert len(key_ids(root)) == 2
+    assert holds(open_with(root, NEW, OLD), films)
+
+
+def test_a_plain_store_that_lost_its_record_is_not_taken_for_an_encrypted_one(tmp_path: Path, rows: Database) -> None:
+    root = tmp_path / "store"
+    films = fill(open_with(root))
+    name_films(rows, *films)
+    (root / "keys.json").unlink()
+    assert run("create", "--data-dir", str(tmp_path), PNEUMOSCREEN_STORE_KEY=NEW)[0] == 2
+    assert key_ids(root) == []
+    assert run("encrypt", "--data-dir", str(tmp_path), PNEUMOSCREEN_STORE_KEY=NEW)[0] == 0
+    assert holds(open_with(root, NEW), films)
 
 
 @pytest.mark.parametrize(("key", "words"), [("", "STORE_KEY is not set"), ("short", "32 bytes in base64")])
@@ -278,7 +446,7 @@ def test_the_command_without_a_good_key_says_how_to_make_one(tmp_path: Path, key
     assert "pneumoscreen store key" in output
 
 
-def test_the_command_does_not_start_without_an_earlier_key(tmp_path: Path) -> None:
+def test_the_command_does_not_start_without_an_earlier_key(tmp_path: Path, rows: Database) -> None:
     keep(open_with(tmp_path / "store", OLD), SECRET)
     code, output = run("encrypt", "--data-dir", str(tmp_path), PNEUMOSCREEN_STORE_KEY=NEW)
     assert code == 2

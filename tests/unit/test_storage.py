@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -15,14 +16,15 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
-from shared import bucket, durability
+from shared import bucket, durability, keyrecord
 from shared.db import now
 from shared.durability import MANY_FILES
-from shared.encryption import CHUNK, new_key
+from shared.encryption import CHUNK, new_key, read_keyring
 from shared.errors import StoreAway, StoreFull, StoreMisconfigured
 from shared.incoming import FILMS
 from shared.settings import Settings
 from shared.storage import PREVIEW, THUMBNAIL, FilmStore, FolderStore, open_store
+from tests.conftest import make_store
 from tests.object_store import bucket_settings, failing_s3, running_s3
 
 UNKNOWN = "0" * 64
@@ -39,7 +41,14 @@ def buckets(s3: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Film
     """Stores in a bucket, made once: boto3 takes half a second to make a client."""
     plain = Settings(data_dir=tmp_path_factory.mktemp("data")).model_copy(update=bucket_settings(s3))
     sealed = plain.model_copy(update={**bucket_settings(s3), "store_key": SecretStr(new_key())})
-    return {"bucket": open_store(plain), "bucket, encrypted": open_store(sealed)}
+    return {"bucket": created(plain), "bucket, encrypted": created(sealed)}
+
+
+def created(settings: Settings) -> FilmStore:
+    """A store of the settings, as a first start makes it."""
+    store = open_store(settings)
+    store.create()
+    return store
 
 
 @pytest.fixture(params=["folder", "folder, encrypted", "bucket", "bucket, encrypted"])
@@ -48,7 +57,7 @@ def store(request: pytest.FixtureRequest, settings: Settings) -> Iterator[FilmSt
     kind: str = request.param
     if "bucket" not in kind:
         key = {"store_key": SecretStr(new_key())} if "encrypted" in kind else {}
-        yield open_store(settings.model_copy(update=key))
+        yield created(settings.model_copy(update=key))
         return
     store = request.getfixturevalue("buckets")[kind]
     yield store
@@ -58,7 +67,7 @@ def store(request: pytest.FixtureRequest, settings: Settings) -> Iterator[FilmSt
 
 @pytest.fixture
 def folder_store(tmp_path: Path) -> FolderStore:
-    return FolderStore(tmp_path / "store")
+    return make_store(tmp_path / "store")
 
 
 def keep(store: FilmStore, data: bytes) -> str:
@@ -187,20 +196,6 @@ def test_a_folder_is_laid_out_by_hash(folder_store: FolderStore) -> None:
     assert files(folder_store) == [f"films/{key[:2]}/{key}"]
 
 
-def test_a_film_where_earlier_versions_put_it_is_found_and_removed(store: FilmStore) -> None:
-    key = keep(store, b"film")
-    (place,) = files(store)
-    kind, _, name = place.split("/")
-    former = f"{kind}/{name[:2]}/{name[2:4]}/{name}"
-    store.files.write(former, store.files.read(place))
-    store.files.remove(place)
-    assert store.get(key) == b"film"
-    assert store.has(key)
-    assert [film.key for film in store.films()] == [key]
-    assert store.remove(key, now() + timedelta(days=1))
-    assert files(store) == []
-
-
 class Forced:
     """Watches what is forced to disk, one by one or a whole disk at a time; it is forced all the same."""
 
@@ -236,19 +231,17 @@ def test_a_disk_is_known_by_its_mount() -> None:
     assert not durability._is_local(Path("/proc").stat().st_dev)
 
 
-@pytest.mark.parametrize("where", ["in its place", "where earlier versions put it"])
+@pytest.mark.parametrize("where", ["in its place", "under an earlier key"])
 def test_a_film_that_is_there_is_hidden_by_nothing_that_a_loss_of_power_empties(
-    folder_store: FolderStore, monkeypatch: pytest.MonkeyPatch, where: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    key = keep(folder_store, b"film")
-    place = folder_store.root / folder_store.place_of(FILMS, key)
-    if where != "in its place":
-        former = place.parent / key[2:4] / key
-        former.parent.mkdir()
-        place.rename(former)
+    old, new = new_key(), new_key()
+    FolderStore(tmp_path, read_keyring(old)).create()
+    key = keep(FolderStore(tmp_path, read_keyring(old)), b"film")
+    store = FolderStore(tmp_path, read_keyring(f"{new} {old}" if where == "under an earlier key" else old))
     forced = Forced(monkeypatch)
-    keep(folder_store, b"film")
-    assert place.stat().st_ino in forced.places
+    keep(store, b"film")
+    assert (tmp_path / store.place_of(FILMS, key)).stat().st_ino in forced.places
 
 
 def test_a_disk_without_second_names_takes_films_too(
@@ -286,11 +279,31 @@ def test_a_folder_that_is_not_there_is_the_stores_fault(folder_store: FolderStor
             use()
 
 
+def test_many_threads_that_look_at_the_record_see_it(folder_store: FolderStore) -> None:
+    failures: list[Exception] = []
+
+    def look(anew: bool) -> None:
+        try:
+            for _ in range(1000):
+                folder_store.key_record.check(anew=anew)
+        except Exception as error:  # noqa: BLE001  # told below, in the thread of the test
+            failures.append(error)
+
+    threads = [threading.Thread(target=look, args=(number % 2 == 0,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
 def test_a_store_whose_folder_cannot_be_made_opens_and_says_so_when_used(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     store = FolderStore(tmp_path / "file" / "store")
-    with pytest.raises(StoreAway, match="Not a directory"):
+    with pytest.raises(StoreAway, match="is not there"):
         store.check()
+    with pytest.raises(StoreAway, match="Not a directory"):
+        store.create()
 
 
 def test_what_a_killed_process_left_is_removed_by_age(folder_store: FolderStore) -> None:
@@ -311,7 +324,7 @@ def test_a_full_disk_is_said_and_leaves_no_half_written_file(tmp_path: Path) -> 
     if not mounted:
         pytest.skip("a small disk can only be mounted by root")
     try:
-        store = FolderStore(place)
+        store = make_store(place)
         key = keep(store, b"x" * 1000)
         with pytest.raises(StoreFull, match="no room"), store.receive() as incoming:
             for _ in range(100):
@@ -325,10 +338,13 @@ def test_a_full_disk_is_said_and_leaves_no_half_written_file(tmp_path: Path) -> 
 # ---------------------------------------------------------------- a bucket
 
 
-def test_a_film_in_a_bucket_is_one_request_to_keep_and_one_to_get(s3: str, settings: Settings) -> None:
+def test_a_film_in_a_bucket_is_one_request_to_keep_and_one_to_get(
+    s3: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     key = SecretStr(new_key())
-    store = open_store(settings.model_copy(update={**bucket_settings(s3), "store_key": key}))
-    keep(store, b"first")  # looks at the record of keys, once a process
+    store = created(settings.model_copy(update={**bucket_settings(s3), "store_key": key}))
+    monkeypatch.setattr(keyrecord, "RECORD_SECONDS", 600.0)
+    keep(store, b"first")  # looks at the record of keys
     sent: list[str] = []
     store.files._client.meta.events.register(  # type: ignore[attr-defined]
         "before-send.s3", lambda request, **_: sent.append(request.method)
@@ -340,7 +356,7 @@ def test_a_film_in_a_bucket_is_one_request_to_keep_and_one_to_get(s3: str, setti
 
 
 def test_two_prefixes_of_a_bucket_are_two_stores(s3: str, settings: Settings) -> None:
-    one, other = [open_store(settings.model_copy(update=bucket_settings(s3))) for _ in range(2)]
+    one, other = [created(settings.model_copy(update=bucket_settings(s3))) for _ in range(2)]
     key = keep(one, b"film")
     assert list(other.films()) == []
     with pytest.raises(FileNotFoundError):
@@ -348,7 +364,7 @@ def test_two_prefixes_of_a_bucket_are_two_stores(s3: str, settings: Settings) ->
 
 
 def test_films_on_their_way_to_a_bucket_have_no_name_here(s3: str, settings: Settings) -> None:
-    store = open_store(settings.model_copy(update=bucket_settings(s3)))
+    store = created(settings.model_copy(update=bucket_settings(s3)))
     with store.receive() as incoming:
         incoming.write(b"half")
         incoming.finish()
