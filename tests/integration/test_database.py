@@ -1,13 +1,20 @@
 """Transactions that only read: on both databases a write in one raises, and nothing is lost without a word."""
 
+import os
+import shutil
+from pathlib import Path
+
 import pytest
 from sqlalchemy import delete, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from shared import durability
 from shared.audit import Action, record
-from shared.db import Database, WriteInRead, insert_new
+from shared.chain import read_head
+from shared.db import Base, Database, WriteInRead, insert_new
 from shared.tables import Image, Role, Tombstone, User
+from shared.verification import Fault, verify
 
 STATEMENTS = {
     "insert": lambda session: session.execute(insert(User).values(name="tom", role=Role.READER, is_active=True)),
@@ -85,3 +92,48 @@ def test_a_reader_waits_for_no_writer(sqlite_database: Database) -> None:
         writing.flush()
         assert names(sqlite_database) == []
     assert names(sqlite_database) == ["tom"]
+
+
+# ---------------------------------------------------------------- files in trouble
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 0.9, 0.999])
+def test_a_log_that_was_cut_gives_an_earlier_moment_whole_and_a_kept_head_tells(tmp_path: Path, share: float) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'test.db'}")
+    Base.metadata.create_all(database.engine)
+    with database.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    for number in range(20):
+        with database.write() as session:
+            record(session, Action.SIGN_OUT, user_id=None, actor=f"person {number}")
+    with database.read() as session:
+        kept = read_head(session)
+    (tmp_path / "cut").mkdir()
+    for name in ("test.db", "test.db-wal"):
+        shutil.copy(tmp_path / name, tmp_path / "cut" / name)
+    database.close()
+    log = tmp_path / "cut" / "test.db-wal"
+    os.truncate(log, int(log.stat().st_size * share))
+    cut = Database(f"sqlite:///{tmp_path / 'cut' / 'test.db'}")
+    with cut.read() as session:
+        assert session.scalar(text("PRAGMA quick_check")) == "ok"
+        head = read_head(session)
+    assert head is not None
+    assert head.sequence < 20
+    assert verify(cut).broken is None, "what is left is whole"
+    broken = verify(cut, kept=kept).broken
+    assert broken is not None
+    assert (broken.sequence, broken.fault) == (head.sequence + 1, Fault.MISSING)
+    cut.close()
+
+
+def test_a_network_share_is_known_by_its_mount(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    number = tmp_path.stat().st_dev
+    place = f"{os.major(number)}:{os.minor(number)}"
+    for kind, found in (("nfs4", "nfs4"), ("cifs", "cifs"), ("ext4", None), ("tmpfs", None)):
+        mounts = tmp_path / "mountinfo"
+        mounts.write_text(f"36 35 {place} / /mnt rw,noatime master:1 - {kind} server:/share rw\n")
+        monkeypatch.setattr(durability, "_MOUNTS", mounts)
+        assert durability.network_file_system(tmp_path) == found
+    monkeypatch.setattr(durability, "_MOUNTS", tmp_path / "none")
+    assert durability.network_file_system(tmp_path) is None
