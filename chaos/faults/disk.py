@@ -2,13 +2,15 @@
 
 import errno
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from chaos.disk import Disk
-from chaos.errors import NotHere
+from chaos.errors import ChaosFailed, NotHere
+from chaos.faults.web import EveryWebKilled
 from chaos.scene import Scene
 from shared.db import new_id
 
@@ -76,14 +78,40 @@ class StoreAway:
             bucket.gate.is_shut = False
 
 
-def _move_away(place: Path) -> None:
+def _move_away(place: Path, meanwhile: Callable[[], object] = lambda: None) -> None:
     """Move a folder away and back; what was made in its place is hidden by it, as beneath a mount."""
     away = place.with_name("away")
     place.rename(away)
     try:
+        meanwhile()
         time.sleep(AWAY_SECONDS)
     finally:
         _exchange(away, place)
+
+
+@dataclass(frozen=True)
+class WebStartsWithoutStore:
+    """All of the web starts again while the store's share is not mounted: an empty folder is in its place."""
+
+    name: str = f"web restarted while the image store is not mounted, for {AWAY_SECONDS:.0f} s"
+    family: str = "disk"
+    is_random: bool = True
+
+    def hurt(self, scene: Scene) -> None:
+        """Take the store away, leave an empty folder, kill the web and give the store back once it has started."""
+        if scene.stack.bucket is not None:
+            raise NotHere("the image store is no folder")
+        place = scene.stack.store_dir
+
+        def restart() -> None:
+            place.mkdir()
+            EveryWebKilled().hurt(scene)
+            scene.stack.web()
+
+        _move_away(place, restart)
+        lost = [path for beneath in place.parent.glob("beneath-*") for path in beneath.rglob("*") if path.is_file()]
+        if lost:
+            raise ChaosFailed(f"{len(lost)} files were kept beneath the image store, as {lost[0].name}.")
 
 
 def _exchange(away: Path, place: Path) -> None:
@@ -137,4 +165,4 @@ class StoreHangs:
             server.resume()
 
 
-FAULTS: Final = (StoreFull(), DatabaseFull(), StoreAway(), StoreSlow(), StoreHangs())
+FAULTS: Final = (StoreFull(), DatabaseFull(), StoreAway(), WebStartsWithoutStore(), StoreSlow(), StoreHangs())
