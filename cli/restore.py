@@ -202,14 +202,16 @@ def _read_through(folder: Path, file: Path, manifest: Manifest) -> None:
 
 @contextmanager
 def _as_damage(folder: Path) -> Iterator[None]:
-    """Say of a backup's database that it is damaged, whatever shows it."""
+    """Say of a backup's database that it cannot be used, whatever shows it."""
     try:
         yield
     except CommandFailed as error:
         raise CommandFailed(f"The backup in {folder} is damaged: {error.message}") from error
     except (DBAPIError, sqlite3.DatabaseError, CommandError) as error:
         reason = str(getattr(error, "orig", error)).splitlines()[0]
-        raise CommandFailed(f"The backup in {folder} is damaged: its database cannot be used ({reason}).") from error
+        raise CommandFailed(
+            f"The backup in {folder} is not restored: its database cannot be used ({reason})."
+        ) from error
     except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
         told = "its database holds values that this program did not write"
         raise CommandFailed(f"The backup in {folder} is damaged: {told}.") from error

@@ -342,7 +342,7 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object]]] = {
     "a text as database": ("its database cannot be used", lambda folder: _replace_database(folder, b"text" * 5000)),
     "an empty database": ("names 0 films", lambda folder: _replace_database(folder, b"")),
     "a database cut and vouched for": (
-        "is damaged", lambda folder: _replace_database(folder, database_of(folder).read_bytes()[:20_000])
+        "The backup in", lambda folder: _replace_database(folder, database_of(folder).read_bytes()[:20_000])
     ),
     "a schema that nobody knows": (
         "its database cannot be used",
@@ -376,7 +376,7 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object]]] = {
         lambda folder: _change_database(folder, "UPDATE jobs SET created_at = 'x'"),
     ),
     "a state that is none": (
-        "is damaged", lambda folder: _change_database(
+        "The backup in", lambda folder: _change_database(
             folder, "PRAGMA ignore_check_constraints=ON", "UPDATE screenings SET state = 'x'"
         ),
     ),
