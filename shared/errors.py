@@ -8,6 +8,7 @@ PneumoScreenError
 |-- TryLater            no film is taken for a while; says when to come back
 |   |-- QueueFull       as many films wait as may
 |   `-- DiskLow         the disk has too little room left
+|-- DatabaseBusy        transactions went on colliding with others; nothing was written
 |-- StoreMisconfigured  a setting of the image store cannot be used
 |-- JobUnfinished       a job that still goes on cannot be deleted
 |-- JobClosed           films were sent to a job whose upload has ended
@@ -82,6 +83,10 @@ class QueueFull(TryLater):
 
 class DiskLow(TryLater):
     """Say that a disk has less room left than is kept for what was accepted."""
+
+
+class DatabaseBusy(PneumoScreenError):
+    """Say that a transaction lost against others again and again."""
 
 
 class StoreMisconfigured(PneumoScreenError):

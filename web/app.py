@@ -5,6 +5,7 @@ from datetime import timedelta
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from shared.databaselimits import limits_of
 from shared.db import Database
 from shared.errors import PneumoScreenError
 from shared.queue import Doorbell, make_doorbell
@@ -16,6 +17,7 @@ from web import (
     api,
     audit,
     auth,
+    conflicts,
     films,
     health,
     identity,
@@ -53,7 +55,7 @@ def create_app(
     app.config.from_mapping(_configuration(settings))
     app.extensions[EXTENSION] = Parts(
         settings,
-        database or Database(settings.database),
+        database or Database(settings.database, limits=limits_of(settings)),
         store or open_store(settings),
         doorbell or make_doorbell(settings),
     )
@@ -71,6 +73,7 @@ def create_app(
     for blueprint in pages:
         app.register_blueprint(blueprint)
     access.check_views(app)
+    conflicts.install(app)
     security.install(app, settings)
     if settings.trusted_proxies:
         count = settings.trusted_proxies

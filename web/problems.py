@@ -8,11 +8,13 @@ from typing import Final
 
 from flask import Flask, Response, json, make_response, render_template, request, url_for
 from flask_limiter import RateLimitExceeded
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from shared.accounts import AccountRefused
 from shared.errors import (
+    DatabaseBusy,
     DiskLow,
     JobClosed,
     JobUnfinished,
@@ -36,6 +38,7 @@ _STATUSES: Final[dict[type[PneumoScreenError], int]] = {
     DiskLow: HTTPStatus.INSUFFICIENT_STORAGE,
     StoreFull: HTTPStatus.INSUFFICIENT_STORAGE,
     StoreAway: HTTPStatus.SERVICE_UNAVAILABLE,
+    DatabaseBusy: HTTPStatus.SERVICE_UNAVAILABLE,
     JobClosed: HTTPStatus.CONFLICT,
     JobUnfinished: HTTPStatus.CONFLICT,
     ModelUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -43,6 +46,8 @@ _STATUSES: Final[dict[type[PneumoScreenError], int]] = {
 }
 _MACHINE_PATHS: Final = ("/api/", "/healthz", "/readyz", "/metrics")
 _DISK_FULL: Final = "53100"  # postgresql.org/docs/current/errcodes-appendix.html
+_READ_ONLY: Final = "25006"
+"""What a primary says that was demoted to a standby."""
 _RETRY_SECONDS: Final = 5
 
 
@@ -60,7 +65,8 @@ def install(app: Flask) -> None:
     app.register_error_handler(HTTPException, _on_http_error)
     app.register_error_handler(RequestEntityTooLarge, _on_large_form)
     app.register_error_handler(PneumoScreenError, _on_own_error)
-    app.register_error_handler(OperationalError, _on_database_error)
+    app.register_error_handler(DBAPIError, _on_database_error)
+    app.register_error_handler(PoolTimeout, _on_busy_pool)
 
 
 def prefers_problem() -> bool:
@@ -127,6 +133,8 @@ def _on_own_error(error: PneumoScreenError) -> Response:
     if isinstance(error, StoreAway):
         log.error("%s", error)
         return _try_later(status, str(error), Condition.STORE_AWAY, _RETRY_SECONDS)
+    if isinstance(error, DatabaseBusy):
+        return _try_later(status, str(error), Condition.DATABASE_AWAY, _RETRY_SECONDS)
     if isinstance(error, StoreFull):
         log.error("%s", error)
         return _try_later(status, str(error), Condition.DISK_LOW, _RETRY_SECONDS)
@@ -139,11 +147,21 @@ def _try_later(status: int, detail: str, condition: Condition, seconds: int) -> 
     return response
 
 
-def _on_database_error(error: OperationalError) -> Response:
+def _on_busy_pool(error: PoolTimeout) -> Response:
+    log.error("Every connection to the database is in use: %s", error)
+    detail = "The database has more to do than it can at this moment. Try again in a moment."
+    return _try_later(HTTPStatus.SERVICE_UNAVAILABLE, detail, Condition.DATABASE_AWAY, _RETRY_SECONDS)
+
+
+def _on_database_error(error: DBAPIError) -> Response:
+    """Say that the database is away; raise an error again that no waiting mends."""
     if "disk is full" in str(error.orig) or getattr(error.orig, "sqlstate", None) == _DISK_FULL:
         log.error("The database has no room left.")
         detail = "The database has no room left. Free disk space and send it again."
         return _try_later(HTTPStatus.INSUFFICIENT_STORAGE, detail, Condition.DISK_LOW, _RETRY_SECONDS)
+    is_read_only = getattr(error.orig, "sqlstate", None) == _READ_ONLY
+    if not (is_read_only or error.connection_invalidated or isinstance(error, (OperationalError, InterfaceError))):
+        raise error
     log.error("The database does not answer: %s", error)
     detail = "The database does not answer. Try again in a moment."
     return _try_later(HTTPStatus.SERVICE_UNAVAILABLE, detail, Condition.DATABASE_AWAY, _RETRY_SECONDS)

@@ -1,14 +1,13 @@
 """From a request's body to a job with films: what API, upload page and samples share."""
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
 
 from flask import g, request
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, joinedload
 
 from shared import archive, jobs
@@ -111,7 +110,7 @@ def open_job(wishes: Wishes) -> Job:
     few = wishes.expected_films is not None and wishes.expected_films <= parts().settings.interactive_films
     if not _knows_job(key):
         _make_admission().check(_priority(wishes, few))
-    return _in_transaction(lambda db: _open(db, wishes, few, key))
+    return parts().database.transact(lambda db: _open(db, wishes, few, key))
 
 
 def receive_job(source: Source) -> Receipt:
@@ -148,7 +147,7 @@ def submit(received: list[Received], wishes: Wishes, key: str | None) -> Receipt
         jobs.close_job(db, job.id)
         return Receipt(job, received, queued)
 
-    return _announce(_in_transaction(write))
+    return _announce(parts().database.transact(write))
 
 
 def receive_films(job_id: uuid.UUID) -> Receipt:
@@ -172,7 +171,7 @@ def receive_films(job_id: uuid.UUID) -> Receipt:
         queued = jobs.add_films(db, job_id, received, model, key)
         return Receipt(db.get_one(Job, job_id, options=[joinedload(Job.created_by)]), received, queued)
 
-    return _announce(_in_transaction(write))
+    return _announce(parts().database.transact(write))
 
 
 def _make_last(received: Sequence[Received]) -> None:
@@ -232,16 +231,6 @@ def _open(db: Session, wishes: Wishes, few: bool, key: str | None) -> Job:
     if job.next_position == 0 and job.closed_at is None:
         record(db, Action.JOB_SUBMITTED, user_id=g.user.id, subject=job.id, address=request.remote_addr)
     return job
-
-
-def _in_transaction(write: Callable[[Session], T]) -> T:
-    """Write, and once more where the same request won the race for its idempotency key."""
-    try:
-        with parts().database.write() as db:
-            return write(db)
-    except IntegrityError:
-        with parts().database.write() as db:
-            return write(db)
 
 
 def _name_of(received: list[Received]) -> str:
