@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.types import TypeDecorator
 
 from shared.databaselimits import DatabaseLimits
@@ -134,12 +135,14 @@ class Database:
 def repeat_conflicts(work: Callable[[], T]) -> T:
     """Do work whose transactions may collide with others, and once more where they do.
 
-    Collisions are deadlocks, serialization failures, and unique keys that another made first; of all of them nothing
-    was written. Raises DatabaseBusy where they do not end.
+    Collisions are deadlocks, serialization failures, rows that another removed and unique keys that another made first;
+    of all of them nothing was written. Raises DatabaseBusy where they do not end.
     """
     for attempt in range(1, ATTEMPTS):
         try:
             return work()
+        except StaleDataError:  # a row was removed between reading it and changing it
+            pass
         except DBAPIError as error:
             if _codes(error).isdisjoint(_COLLISIONS | _NOT_UNIQUE):
                 raise

@@ -143,6 +143,17 @@ def _tokens_page(form: TokenForm, secret: str | None = None) -> str:
     return render_template("auth/tokens.html", form=form, secret=secret, tokens=found, is_valid=accounts.is_valid)
 
 
+@blueprint.post("/tokens/revoke")
+@requires()
+def revoke_tokens() -> ResponseReturnValue:
+    """Revoke every token of the account."""
+    with parts().database.write() as db:
+        revoked = accounts.revoke_tokens(db, g.user)
+        record(db, Action.TOKEN_CHANGED, user_id=g.user.id, subject=g.user.id, address=request.remote_addr)
+    flash(f"{plural(revoked, 'token is', 'tokens are')} revoked.", "info")
+    return see_other(url_for("account.tokens"))
+
+
 @blueprint.post("/tokens/<uuid:token_id>/revoke")
 @requires()
 def revoke_token(token_id: uuid.UUID) -> ResponseReturnValue:
