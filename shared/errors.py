@@ -11,6 +11,7 @@ PneumoScreenError
 |-- DatabaseBusy        transactions went on colliding with others; nothing was written
 |-- StoreMisconfigured  a setting of the image store cannot be used
 |-- JobUnfinished       a job that still goes on cannot be deleted
+|-- KeyReused           an idempotency key came again with another request
 |-- JobClosed           films were sent to a job whose upload has ended
 |-- ModelUnavailable    a model folder is missing, damaged or not what its spec says
 `-- BrokerAway          Redis did not answer; the sweep rings again later
@@ -91,6 +92,15 @@ class DatabaseBusy(PneumoScreenError):
 
 class StoreMisconfigured(PneumoScreenError):
     """Say which setting of the image store cannot be used."""
+
+
+class KeyReused(PneumoScreenError):
+    """Say that an idempotency key was used for another request before."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This key was used for another request before, and nothing of this one was kept. Send it under a new key."
+        )
 
 
 class JobClosed(PneumoScreenError):

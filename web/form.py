@@ -13,6 +13,7 @@ from shared.errors import TryLater, UploadRefused
 from shared.intake import Received
 from shared.tables import Priority
 from web.admission import Admission
+from web.fingerprint import Fingerprint
 from web.multipart import FilePart, TextPart, read_parts
 from web.parts import parts
 from web.problems import InvalidRequest
@@ -25,11 +26,14 @@ _READ_BYTES: Final = 64 * 1024
 PriorityOf = Callable[[Mapping[str, str], int], Priority]
 
 
-def receive_form(admission: Admission | None, priority_of: PriorityOf) -> tuple[dict[str, str], list[Received]]:
+def receive_form(
+    admission: Admission | None, priority_of: PriorityOf, fingerprint: Fingerprint | None = None
+) -> tuple[dict[str, str], list[Received]]:
     """Read this request's form: its texts, and what became of each of its files.
 
-    `priority_of` says what priority the texts and so many films have. Without `admission` nothing is asked: a request
-    that was accepted before is read again. Raises TryLater where too many films wait or the disk is low.
+    `priority_of` says what priority the texts and so many films have, and `fingerprint` sees every file. Without
+    `admission` files are only read and not kept: a request under a key that is known adds nothing. Raises TryLater
+    where too many films wait or the disk is low.
     """
     texts: dict[str, str] = {}
     received: list[Received] = []
@@ -43,7 +47,7 @@ def receive_form(admission: Admission | None, priority_of: PriorityOf) -> tuple[
         if needs_token:
             check_csrf_token(texts.get(CSRF_FIELD))
             needs_token = False
-        with closing(_take(part)) as films:
+        with closing(_take(part, fingerprint, keeps=admission is not None)) as films:
             for film in films:
                 received.append(film)
                 _refuse_too_many(len(received))
@@ -86,12 +90,17 @@ def _read_request() -> Iterator[TextPart | FilePart]:
     return read_parts(stream, request.content_type or "", length, parts().settings)
 
 
-def _take(part: FilePart) -> Generator[Received]:
+def _take(part: FilePart, fingerprint: Fingerprint | None, *, keeps: bool) -> Generator[Received]:
     if part.name != FILES_PART:
         raise InvalidRequest(part.name or "part", f"Send films in parts named '{FILES_PART}'.")
     if part.file_name == "":  # what a browser sends for a file field left empty
         return
-    yield from archive.receive(part.file_name, part.chunks, parts().store, parts().settings)
+    chunks = iter(part.chunks) if fingerprint is None else fingerprint.watch(part.file_name, part.chunks)
+    if keeps:
+        yield from archive.receive(part.file_name, chunks, parts().store, parts().settings)
+    if fingerprint is not None:
+        for _ in chunks:  # what follows where a file was refused before its end belongs to the request, too
+            pass
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from shared.errors import (
     DiskLow,
     JobClosed,
     JobUnfinished,
+    KeyReused,
     ModelUnavailable,
     PneumoScreenError,
     QueueFull,
@@ -44,6 +45,14 @@ _STATUSES: Final[dict[type[PneumoScreenError], int]] = {
     ModelUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     AccountRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
 }
+_CONDITIONS: Final[dict[type[PneumoScreenError], Condition]] = {
+    QueueFull: Condition.QUEUE_FULL,
+    DiskLow: Condition.DISK_LOW,
+    StoreFull: Condition.DISK_LOW,
+    StoreAway: Condition.STORE_AWAY,
+    DatabaseBusy: Condition.DATABASE_AWAY,
+}
+"""What of the whole is the reason; the sender may come back."""
 _MACHINE_PATHS: Final = ("/api/", "/healthz", "/readyz", "/metrics")
 _DISK_FULL: Final = "53100"  # postgresql.org/docs/current/errcodes-appendix.html
 _READ_ONLY: Final = "25006"
@@ -122,23 +131,25 @@ def on_rate_limit(error: RateLimitExceeded, reset_at: float | None) -> Response:
 
 def _on_own_error(error: PneumoScreenError) -> Response:
     if isinstance(error, InvalidRequest):
-        problem = [{"field": error.field, "message": error.message}]
-        return answer(HTTPStatus.UNPROCESSABLE_ENTITY, f"{error.field}: {error.message}", errors=problem)
+        return _invalid(error.field, error.message)
+    if isinstance(error, KeyReused):
+        # The status that draft-ietf-httpapi-idempotency-key-header-06 asks for.
+        return _invalid("Idempotency-Key", str(error))
     status = next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), None)
     if status is None:
         raise error
+    condition = next((condition for kind, condition in _CONDITIONS.items() if isinstance(error, kind)), None)
+    if condition is None:
+        return answer(status, str(error))
     if isinstance(error, TryLater):
-        condition = Condition.QUEUE_FULL if isinstance(error, QueueFull) else Condition.DISK_LOW
         return _try_later(status, str(error), condition, error.retry_after)
-    if isinstance(error, StoreAway):
-        log.error("%s", error)
-        return _try_later(status, str(error), Condition.STORE_AWAY, _RETRY_SECONDS)
-    if isinstance(error, DatabaseBusy):
-        return _try_later(status, str(error), Condition.DATABASE_AWAY, _RETRY_SECONDS)
-    if isinstance(error, StoreFull):
-        log.error("%s", error)
-        return _try_later(status, str(error), Condition.DISK_LOW, _RETRY_SECONDS)
-    return answer(status, str(error))
+    log.error("%s", error)
+    return _try_later(status, str(error), condition, _RETRY_SECONDS)
+
+
+def _invalid(field: str, message: str) -> Response:
+    problem = [{"field": field, "message": message}]
+    return answer(HTTPStatus.UNPROCESSABLE_ENTITY, f"{field}: {message}", errors=problem)
 
 
 def _try_later(status: int, detail: str, condition: Condition, seconds: int) -> Response:
