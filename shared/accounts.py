@@ -27,6 +27,7 @@ PASSWORD_LENGTH: Final = 12
 """NIST SP 800-63B asks for length, not for kinds of characters."""
 LONGEST_PASSWORD: Final = 1024
 
+_SHOWN: Final = 80
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 # Argon2id by OWASP's Password Storage Cheat Sheet: 19 MiB, two passes. The library's own 64 MiB would be half of what
 # the web process may take.
@@ -43,15 +44,16 @@ def digest(secret: str) -> str:
 
 
 def find_user(session: Session, name: str) -> User | None:
-    """Return an account by name."""
-    return session.scalar(select(User).where(User.name == name))
+    """Return an account by name; None where there is none, or no account could have such a name."""
+    # A name with NUL or half a character is an error to a database.
+    return session.scalar(select(User).where(User.name == name)) if _NAME.fullmatch(name) else None
 
 
 def get_user(session: Session, name: str) -> User:
     """Return an account by name; raise AccountRefused where there is none."""
     user = find_user(session, name)
     if user is None:
-        raise AccountRefused(f"There is no account named '{name}'.")
+        raise AccountRefused(f"There is no account named {name[:_SHOWN]!r}.")
     return user
 
 
@@ -59,7 +61,7 @@ def add_user(session: Session, name: str, role: Role, password: str | None = Non
     """Make an account; raise AccountRefused where the name is taken or malformed, or the password too short."""
     if not _NAME.fullmatch(name):
         raise AccountRefused(
-            f"A name has 1 to 64 letters, digits, dots, hyphens, underscores or @ signs. Received: '{name}'"
+            f"A name has 1 to 64 letters, digits, dots, hyphens, underscores or @ signs. Received: {name[:_SHOWN]!r}"
         )
     if find_user(session, name) is not None:
         raise AccountRefused(f"There is an account named '{name}' already.")
@@ -110,7 +112,14 @@ def _hash(password: str) -> str:
         raise AccountRefused(
             f"A password has {PASSWORD_LENGTH} to {LONGEST_PASSWORD:,} characters. Received: {len(password):,}."
         )
+    if not _is_text(password):
+        raise AccountRefused("A password is text in UTF-8. Received: bytes that are none.")
     return _hasher.hash(password)
+
+
+def _is_text(given: str) -> bool:
+    """Tell whether a text can be written in UTF-8; arguments of the command line may hold other bytes."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in given)
 
 
 @cache
@@ -122,6 +131,8 @@ def check_password(session: Session, name: str, password: str) -> User | None:
     """Return the active account that a name and password open; an unknown name takes as long as a wrong password."""
     user = find_user(session, name)
     known = user.password_hash if user is not None and user.password_hash else None
+    if not _is_text(password):
+        return None
     try:
         _hasher.verify(known or _decoy_hash(), password)
     except (VerificationError, InvalidHashError):

@@ -47,7 +47,7 @@ class TokenForm(FlaskForm):
         [
             InputRequired("Say what the token is for."),
             Length(max=64, message="A name has at most 64 characters."),
-            Regexp(r"[^\x00-\x1f\x7f]*$", message="A name has no control characters."),
+            Regexp(r"[^\x00-\x1f\x7f]*\Z", message="A name has no control characters."),
         ],
     )
     read = BooleanField("see jobs, films and results")

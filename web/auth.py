@@ -43,7 +43,7 @@ class SignInForm(FlaskForm):
     """Name and password."""
 
     name = StringField(
-        "Name", [InputRequired("Give your name."), Regexp(r"[\x20-\x7e]{1,64}$", message="No such name.")]
+        "Name", [InputRequired("Give your name."), Regexp(r"[\x20-\x7e]{1,64}\Z", message="No such name.")]
     )
     password = PasswordField("Password", [InputRequired("Give your password."), _NOT_TOO_LONG])
 

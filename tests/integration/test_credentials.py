@@ -186,6 +186,58 @@ def test_nothing_that_opens_a_disabled_account_is_made(person: Person, opens: st
         make(db, db.get_one(User, person.user.id))
 
 
+# ---------------------------------------------------------------- odd names and passwords
+
+ODD_NAMES = [
+    "",
+    " ",
+    "a" * 65,
+    "tina\n",
+    "tina\0",
+    "ti na",
+    "\u00fcte",
+    "\uff54ina",
+    "../x",
+    "-x",
+    "x" * 10_000_000,
+    "\udcff",
+]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES, ids=lambda name: ascii(name[:12]))
+def test_an_odd_name_is_no_account_and_makes_none(database: Database, name: str) -> None:
+    with database.write() as session:
+        assert accounts.find_user(session, name) is None
+        assert accounts.check_password(session, name, PASSWORD) is None
+        with pytest.raises(accounts.AccountRefused, match="A name has 1 to 64") as refused:
+            accounts.add_user(session, name, Role.READER)
+    assert len(str(refused.value)) < 500
+
+
+@pytest.mark.parametrize("password", ["a\0b" * 4, "\u00fc" * 12, "\U0001f600" * 12, " " * 12, "x" * 1024])
+def test_an_odd_password_opens_as_it_was_set(site: Site, password: str) -> None:
+    with site.database.write() as session:
+        accounts.add_user(session, "tina", Role.READER, password)
+    assert press(site.browser(), "/sign-in", name="tina", password=password).status_code == 303
+    assert press(site.browser(), "/sign-in", name="tina", password=password.replace("\0", "")[:-1]).status_code == 401
+
+
+@pytest.mark.parametrize(("password", "status"), [("x" * 1025, 422), ("x" * 10_000_000, 413)])
+def test_a_password_that_is_too_long_is_not_hashed(site: Site, password: str, status: int) -> None:
+    site.add_user("tina", password=PASSWORD)
+    assert press(site.browser(), "/sign-in", name="tina", password=password).status_code == status
+    with pytest.raises(accounts.AccountRefused, match="12 to 1,024"), site.database.write() as session:
+        accounts.set_password(session, accounts.get_user(session, "tina"), password)
+
+
+def test_a_password_that_is_no_text_is_refused(site: Site) -> None:
+    site.add_user("tina", password=PASSWORD)
+    with site.database.write() as session:
+        assert accounts.check_password(session, "tina", "\udcff" * 12) is None
+        with pytest.raises(accounts.AccountRefused, match="UTF-8"):
+            accounts.set_password(session, accounts.get_user(session, "tina"), "\udcff" * 12)
+
+
 # ---------------------------------------------------------------- at the same moment, on PostgreSQL
 
 CHANGES: dict[str, Callable] = {
