@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,19 +14,22 @@ from pathlib import Path
 import pytest
 from gunicorn.config import Config
 from pydantic import SecretStr
-from sqlalchemy import event, text
+from sqlalchemy import event, text, update
 from werkzeug.test import TestResponse
 
 import web.server
 from migrations import schema
 from shared.databaselimits import DatabaseLimits, limits_of
-from shared.db import Database, repeat_conflicts
+from shared.db import Database, now, repeat_conflicts
 from shared.errors import DatabaseBusy
 from shared.settings import Settings, load_settings
+from shared.states import State
 from shared.tables import Job, Role, Screening, User
 from tests.conftest import ROOT, draw, encode
 from tests.database_proxy import PGBOUNCER, Line, pgbouncer
+from tests.integration.conftest import wait_until
 from tests.web_site import PASSWORD, Site, post_films, token_of
+from worker.sweep import run as run_sweep
 
 FILMS = [(f"film-{n}.jpeg", encode(draw(700 + n))) for n in range(4)]
 QUICK = DatabaseLimits(connections=6, connect=2, pool=0.5, statement=1, lock=0.3, idle_in_transaction=5)
@@ -110,6 +114,34 @@ def test_a_connection_that_breaks_at_any_message_costs_a_retry_and_no_more(site:
     assert passed > 2, "the line was cut within the request"
     assert site.count(Job) <= 2
     assert site.count(Screening) == {"a whole job": 2, "films of an open job": 2}.get(kind, 0)
+
+
+@pytest.mark.long
+def test_the_sweep_waits_for_a_database_that_hangs_and_goes_on(
+    settings: Settings, line: Line, migrated_postgres_url: str
+) -> None:
+    database, stopped = Database(migrated_postgres_url), threading.Event()
+    site = Site(settings, database)
+    post_films(site.token_client(site.add_user("tina")), FILMS[0])
+    times = {"lease_seconds": 0.2, "sweep_seconds": 0.1, "database_connect_seconds": 2, "database_statement_seconds": 1}
+    asked = settings.model_copy(update={**times, "database_url": SecretStr(line.address)})
+    line.silent.set()
+    sweep = threading.Thread(target=run_sweep, args=(asked, stopped))
+    sweep.start()
+    try:
+        with database.write() as session:
+            lost = {"state": State.RUNNING, "lease_token": uuid.uuid4(), "lease_until": now(), "started_at": now()}
+            session.execute(update(Screening).values(**lost))
+        stopped.wait(3)
+        assert [film.state for film in site.screenings()] == [State.RUNNING]
+        assert sweep.is_alive()
+        line.silent.clear()
+        wait_until(lambda: site.screenings()[0].state is State.QUEUED, 10, "the film to be freed")
+    finally:
+        stopped.set()
+        line.silent.clear()
+        sweep.join(20)
+    database.close()
 
 
 def test_a_statement_a_lock_and_an_idle_transaction_have_limits(migrated_postgres_url: str) -> None:
@@ -275,6 +307,21 @@ def send_many(site: Site, requests: int, threads: int) -> list[TestResponse]:
 
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(send, range(requests)))
+
+
+@needs_pgbouncer
+def test_statements_are_prepared_where_nobody_stands_between(postgres_folder: Path, migrated_postgres_url: str) -> None:
+    def threshold(url: str, **limits: bool) -> int | None:
+        database = Database(url, limits=DatabaseLimits(**limits))
+        with database.read() as session:
+            found = session.connection().connection.driver_connection.prepare_threshold
+        database.close()
+        return found
+
+    assert threshold(migrated_postgres_url) is not None
+    assert threshold(migrated_postgres_url, prepares=False) is None
+    with pgbouncer(postgres_folder, migrated_postgres_url) as url:
+        assert threshold(url) is None
 
 
 @needs_pgbouncer
