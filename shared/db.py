@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import DateTime, Engine, MetaData, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.types import TypeDecorator
@@ -149,8 +149,8 @@ def repeat_conflicts(work: Callable[[], T]) -> T:
         time.sleep(_PAUSE_SECONDS * attempt * (0.5 + random.random()))  # noqa: S311  # apart from each other, no secret
     try:
         return work()
-    except DBAPIError as error:
-        if isinstance(error, IntegrityError) or _codes(error).isdisjoint(_COLLISIONS):
+    except (DBAPIError, StaleDataError) as error:
+        if isinstance(error, DBAPIError) and _codes(error).isdisjoint(_COLLISIONS):
             raise
         raise DatabaseBusy("Others write the same at this moment. Try again in a moment.") from error
 

@@ -138,7 +138,7 @@ def open_uploads(session: Session) -> dict[uuid.UUID, int]:
 
 
 def received_before(session: Session, upload: Upload) -> list[Received]:
-    """Return what became of each file of a request, as its rows tell; a film that was taken is not among it."""
+    """Return what became of each file of a request, as its rows tell: its name, and why it was refused if it was."""
     first, films = upload.first_position or 0, upload.films or 0
     rows = select(Screening.file_name, Screening.image_id, Screening.error_code, Screening.error_message).where(
         Screening.job_id == upload.job_id, Screening.position >= first, Screening.position < first + films

@@ -8,12 +8,13 @@ from flask import Blueprint, abort, flash, g, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 from wtforms import BooleanField, SelectField, StringField
 from wtforms.validators import InputRequired, Length, Regexp, ValidationError
 
 from shared import accounts, sessions
 from shared.audit import Action, record
-from shared.tables import ApiToken, Role, Scope
+from shared.tables import ApiToken, BrowserSession, Role, Scope
 from web.access import requires, see_other
 from web.identity import idle_limit
 from web.pages.shown import plural
@@ -122,10 +123,18 @@ def tokens() -> ResponseReturnValue:
     if not form.validate_on_submit():
         return _tokens_page(form), 422 if form.is_submitted() else 200
     with parts().database.write() as db:
+        _hold_session(db)
         days = form.days.data or None
         secret = accounts.make_token(db, g.user, form.name.data or "", scopes=form.scopes(), days=days)
         record(db, Action.TOKEN_CHANGED, user_id=g.user.id, subject=g.user.id, address=request.remote_addr)
     return _tokens_page(_token_form(formdata=None), secret), 201
+
+
+def _hold_session(db: Session) -> None:
+    """Answer 401 where the session was ended at this moment: a token made in it would outlive what ended it."""
+    held = select(BrowserSession.id).where(BrowserSession.id == g.session.id).with_for_update()
+    if db.scalar(held) is None:
+        abort(401, "Your session has ended. Sign in again.")
 
 
 def _token_form(**options: None) -> TokenForm:

@@ -204,10 +204,12 @@ def sign_out() -> ResponseReturnValue:
 def password() -> ResponseReturnValue:
     """Set or change the password of the account that is signed in."""
     form = PasswordForm()
+    tokens = 0
     if g.user.password_hash is None:
         del form.password
-    with parts().database.read() as db:
-        tokens = len(accounts.valid_tokens(db, g.user))
+    else:
+        with parts().database.read() as db:
+            tokens = len(accounts.valid_tokens(db, g.user))
     if not form.validate_on_submit():
         return _password_page(form, tokens), 422 if form.is_submitted() else 200
     try:

@@ -19,9 +19,6 @@ from worker.screening import Screener
 
 log = logging.getLogger(__name__)
 
-_THREADS = 3
-"""One screens, one sends heartbeats; and one to spare."""
-
 
 @dataclass
 class WorkerProcess:
@@ -44,7 +41,7 @@ def start(settings: Settings) -> None:
     global _current  # noqa: PLW0603  # Celery gives tasks no other place for what a process holds
     name = f"{socket.gethostname()}:{os.getpid()}"
     # What a loss of power takes back of a worker's commits is screened again.
-    database = Database(settings.database, is_forced=False, limits=limits_of(settings, _THREADS))
+    database = Database(settings.database, is_forced=False, limits=limits_of(settings))
     classifier = load_classifier(settings)
     screener = Screener(settings, database, open_store(settings), classifier, name)
     _current = WorkerProcess(name, classifier.spec.version, database, screener, Presence(settings), threading.Event())

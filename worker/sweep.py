@@ -76,7 +76,7 @@ class Sweep:
 
 def run(settings: Settings, stopped: threading.Event) -> None:
     """Sweep every few seconds until told to stop; what is away now is tried again."""
-    database = Database(settings.database, limits=limits_of(settings, threads=1))
+    database = Database(settings.database, limits=limits_of(settings))
     sweep = Sweep(database, make_doorbell(settings), settings)
     store = _open_store(settings)
     _clear(store)
