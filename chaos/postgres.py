@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
+
 DATABASE: Final = "postgres"
 
 
@@ -27,6 +29,12 @@ class Postgres:
         """Restart as after a crash: no connection is ended in order, and the log is replayed."""
         self._was_restarted = True
         self._control("-m", "immediate", "-l", str(self._server.log), "restart")
+
+    def processes(self) -> list[psutil.Process]:
+        """Return the server's processes, the one that takes connections first."""
+        (first, *_) = (Path(self._server.pgdata) / "postmaster.pid").read_text().splitlines()
+        postmaster = psutil.Process(int(first))
+        return [postmaster, *postmaster.children()]
 
     def stop(self) -> None:
         """Stop the server; its library knows only the process that it started itself, not a restarted one."""

@@ -13,7 +13,7 @@ from cli.actor import operating_user
 from cli.database import transaction
 from cli.errors import CommandFailed
 from cli.report import make_console
-from cli.users import SHARED_DATA_DIR
+from cli.users import SHARED_DATA_DIR, record_revocation
 from shared import accounts
 from shared.audit import Action, record
 from shared.tables import ApiToken, Scope
@@ -90,11 +90,29 @@ def list_tokens(data_dir: Path | None) -> None:
 
 
 @tokens.command("revoke")
-@click.argument("token_id", metavar="ID", type=click.UUID)
+@click.argument("token_id", metavar="[ID]", type=click.UUID, required=False)
+@click.option("--user", help="Revoke every token of this account instead.")
 @SHARED_DATA_DIR
 @click.pass_obj
-def revoke_token(data_dir: Path | None, token_id: uuid.UUID) -> None:
-    """Revoke the token ID, as 'tokens list' gives it."""
+def revoke_token(data_dir: Path | None, token_id: uuid.UUID | None, user: str | None) -> None:
+    """Revoke the token ID, as 'tokens list' gives it, or all of an account."""
+    if (token_id is None) == (user is None):
+        raise CommandFailed("Give either the ID of a token, as 'pneumoscreen tokens list' shows it, or --user NAME.")
+    if user is not None:
+        _revoke_all(data_dir, user)
+    elif token_id is not None:
+        _revoke_one(data_dir, token_id)
+
+
+def _revoke_all(data_dir: Path | None, name: str) -> None:
+    with transaction(data_dir) as session:
+        account = accounts.get_user(session, name)
+        revoked = accounts.revoke_tokens(session, account)
+        record_revocation(session, account, revoked)
+    click.echo(f"Tokens of {name} that are revoked: {revoked}.")
+
+
+def _revoke_one(data_dir: Path | None, token_id: uuid.UUID) -> None:
     with transaction(data_dir) as session:
         if not accounts.revoke_token(session, token_id):
             raise CommandFailed(f"There is no token {token_id}. 'pneumoscreen tokens list' shows them.")

@@ -106,15 +106,30 @@ def _find_url(data_dir: Path | None) -> str:
 @users.command("password")
 @click.argument("name")
 @click.password_option(prompt="New password", help="Asked for, and not shown, unless it is given here.")
+@click.option("--revoke-tokens", is_flag=True, help="Revoke the API tokens of NAME, too.")
 @SHARED_DATA_DIR
 @click.pass_obj
-def set_password(data_dir: Path | None, name: str, password: str) -> None:
-    """Set the password of NAME and end its sessions."""
+def set_password(data_dir: Path | None, name: str, password: str, revoke_tokens: bool) -> None:
+    """Set the password of NAME and end its sessions and sign-in links."""
     with transaction(data_dir) as session:
         user = accounts.get_user(session, name)
         accounts.set_password(session, user, password)
         record(session, Action.PASSWORD_CHANGED, user_id=None, actor=operating_user(), subject=user.id)
-    click.echo(f"The password of {name} is set; its sessions have ended.")
+        if revoke_tokens:
+            record_revocation(session, user, accounts.revoke_tokens(session, user))
+        tokens = len(accounts.valid_tokens(session, user))
+    click.echo(f"The password of {name} is set; its sessions and sign-in links have ended.")
+    if tokens:
+        click.echo(
+            f"API tokens of {name} that go on: {tokens}. 'pneumoscreen tokens revoke --user {name}' revokes them all."
+        )
+
+
+def record_revocation(session: Session, user: User, tokens: int) -> None:
+    """Leave a row where API tokens of an account were revoked at the command line."""
+    if tokens:
+        detail = {"change": "revoked"}
+        record(session, Action.TOKEN_CHANGED, user_id=None, actor=operating_user(), subject=user.id, detail=detail)
 
 
 @users.command("role")
@@ -123,7 +138,7 @@ def set_password(data_dir: Path | None, name: str, password: str) -> None:
 @SHARED_DATA_DIR
 @click.pass_obj
 def set_role(data_dir: Path | None, name: str, role: str) -> None:
-    """Give NAME another role."""
+    """Give NAME another role; one that takes something away ends sessions, links and API tokens."""
     with transaction(data_dir) as session:
         user = accounts.get_user(session, name)
         administration.change_role(session, user, Role(role))
@@ -136,7 +151,7 @@ def set_role(data_dir: Path | None, name: str, role: str) -> None:
 @SHARED_DATA_DIR
 @click.pass_obj
 def disable_user(data_dir: Path | None, name: str) -> None:
-    """Keep NAME out: sessions end, passwords, links and tokens open nothing. Its jobs and films stay."""
+    """Keep NAME out: sessions, links and API tokens end, the password opens nothing. Its jobs and films stay."""
     with transaction(data_dir) as session:
         user = accounts.get_user(session, name)
         administration.disable(session, user)

@@ -27,6 +27,7 @@ PASSWORD_LENGTH: Final = 12
 """NIST SP 800-63B asks for length, not for kinds of characters."""
 LONGEST_PASSWORD: Final = 1024
 
+_SHOWN: Final = 80
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 # Argon2id by OWASP's Password Storage Cheat Sheet: 19 MiB, two passes. The library's own 64 MiB would be half of what
 # the web process may take.
@@ -43,15 +44,16 @@ def digest(secret: str) -> str:
 
 
 def find_user(session: Session, name: str) -> User | None:
-    """Return an account by name."""
-    return session.scalar(select(User).where(User.name == name))
+    """Return an account by name; None where there is none, or no account could have such a name."""
+    # A name with NUL or half a character is an error to a database.
+    return session.scalar(select(User).where(User.name == name)) if _NAME.fullmatch(name) else None
 
 
 def get_user(session: Session, name: str) -> User:
     """Return an account by name; raise AccountRefused where there is none."""
     user = find_user(session, name)
     if user is None:
-        raise AccountRefused(f"There is no account named '{name}'.")
+        raise AccountRefused(f"There is no account named {name[:_SHOWN]!r}.")
     return user
 
 
@@ -59,7 +61,7 @@ def add_user(session: Session, name: str, role: Role, password: str | None = Non
     """Make an account; raise AccountRefused where the name is taken or malformed, or the password too short."""
     if not _NAME.fullmatch(name):
         raise AccountRefused(
-            f"A name has 1 to 64 letters, digits, dots, hyphens, underscores or @ signs. Received: '{name}'"
+            f"A name has 1 to 64 letters, digits, dots, hyphens, underscores or @ signs. Received: {name[:_SHOWN]!r}"
         )
     if find_user(session, name) is not None:
         raise AccountRefused(f"There is an account named '{name}' already.")
@@ -70,15 +72,39 @@ def add_user(session: Session, name: str, role: Role, password: str | None = Non
 
 
 def set_password(session: Session, user: User, password: str) -> None:
-    """Change a password and end every session of the account; raise AccountRefused where its length is not taken."""
+    """Change a password and end every session and sign-in link of the account; its API tokens stay.
+
+    Raises AccountRefused where its length is not taken.
+    """
     user.password_hash = _hash(password)
     end_sessions(session, user)
+    end_links(session, user)
+
+
+def end_credentials(session: Session, user: User) -> None:
+    """End all that was given out for an account so far but its password: sessions, sign-in links and API tokens."""
+    end_sessions(session, user)
+    end_links(session, user)
+    revoke_tokens(session, user)
 
 
 def end_sessions(session: Session, user: User, *, but: uuid.UUID | None = None) -> int:
     """Sign a person out of every browser, `but` one where it is named; return how many sessions that ended."""
+    # What was changed of the account goes first and holds its row: a sign-in at the same moment waits, then sees it.
+    session.flush()
     ended = delete(BrowserSession).where(BrowserSession.user_id == user.id, BrowserSession.id.is_distinct_from(but))
     return row_count(session.execute(ended))
+
+
+def end_links(session: Session, user: User) -> None:
+    """End every sign-in link of an account that was not used."""
+    session.execute(delete(SignInLink).where(SignInLink.user_id == user.id, SignInLink.used_at.is_(None)))
+
+
+def lock_active(session: Session, user_id: uuid.UUID) -> User | None:
+    """Return an account as it is now, and hold it until the transaction ends; None where it may not sign in."""
+    user = session.get(User, user_id, with_for_update=True, populate_existing=True)
+    return user if user is not None and user.is_active else None
 
 
 def _hash(password: str) -> str:
@@ -86,7 +112,14 @@ def _hash(password: str) -> str:
         raise AccountRefused(
             f"A password has {PASSWORD_LENGTH} to {LONGEST_PASSWORD:,} characters. Received: {len(password):,}."
         )
+    if not _is_text(password):
+        raise AccountRefused("A password is text in UTF-8. Received: bytes that are none.")
     return _hasher.hash(password)
+
+
+def _is_text(given: str) -> bool:
+    """Tell whether a text can be written in UTF-8; arguments of the command line may hold other bytes."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in given)
 
 
 @cache
@@ -98,11 +131,21 @@ def check_password(session: Session, name: str, password: str) -> User | None:
     """Return the active account that a name and password open; an unknown name takes as long as a wrong password."""
     user = find_user(session, name)
     known = user.password_hash if user is not None and user.password_hash else None
+    if not _is_text(password):
+        return None
     try:
         _hasher.verify(known or _decoy_hash(), password)
     except (VerificationError, InvalidHashError):
         return None
     return user if user is not None and known and user.is_active else None
+
+
+def lock_opened(session: Session, opened: User, password: str) -> User | None:
+    """Return the account that a password opened a moment ago, held; None where it does not open it any more."""
+    user = lock_active(session, opened.id)
+    if user is None or user.password_hash == opened.password_hash:
+        return user
+    return check_password(session, user.name, password)
 
 
 def renew_hash(session: Session, user: User, password: str) -> None:
@@ -115,7 +158,8 @@ def renew_hash(session: Session, user: User, password: str) -> None:
 
 
 def make_link(session: Session, user: User) -> str:
-    """Make a one-time sign-in secret that lasts a day."""
+    """Make a one-time sign-in secret that lasts a day; raise AccountRefused where the account may not sign in."""
+    _hold(session, user)
     secret = secrets.token_urlsafe(32)
     link = SignInLink(user_id=user.id, token_hash=digest(secret), expires_at=now() + timedelta(hours=LINK_HOURS))
     session.add(link)
@@ -123,16 +167,16 @@ def make_link(session: Session, user: User) -> str:
 
 
 def use_link(session: Session, secret: str) -> User | None:
-    """Spend a one-time secret and return its account; None where it is unknown, used or too old."""
-    spent = session.scalar(
-        update(SignInLink)
-        .where(SignInLink.token_hash == digest(secret), SignInLink.used_at.is_(None), SignInLink.expires_at > now())
-        .values(used_at=now())
-        .returning(SignInLink.user_id)
-        .execution_options(synchronize_session=False)
-    )
-    user = session.get(User, spent) if spent else None
-    return user if user is not None and user.is_active else None
+    """Spend a one-time secret and return its account, whose other links end; None where it is unknown, used or old."""
+    wanted = (SignInLink.token_hash == digest(secret), SignInLink.used_at.is_(None), SignInLink.expires_at > now())
+    owner = session.scalar(select(SignInLink.user_id).where(*wanted))
+    user = lock_active(session, owner) if owner else None
+    # Looked at once more now that the account is held: another of its links may have been used meanwhile.
+    spent = update(SignInLink).where(*wanted).values(used_at=now()).execution_options(synchronize_session=False)
+    if user is None or not row_count(session.execute(spent)):
+        return None
+    end_links(session, user)
+    return user
 
 
 def make_token(
@@ -145,15 +189,24 @@ def make_token(
 ) -> str:
     """Make an API token and return it; only its hash is kept.
 
-    It ends after `days`, or not by itself where that is None. Raises AccountRefused where it has no scope.
+    It ends after `days`, or not by itself where that is None. Raises AccountRefused where it has no scope, or the
+    account may not sign in.
     """
     scope = " ".join(sorted(set(scopes)))
     if not scope:
         raise AccountRefused(f"A token needs at least one scope: {', '.join(Scope)}.")
+    _hold(session, user)
     secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
     expires_at = now() + timedelta(days=days) if days else None
     session.add(ApiToken(user_id=user.id, name=name, token_hash=digest(secret), scope=scope, expires_at=expires_at))
     return secret
+
+
+def _hold(session: Session, user: User) -> None:
+    """Keep an account from being disabled while something is made that opens it."""
+    held = select(User.id).where(User.id == user.id, User.is_active).with_for_update(read=True)
+    if session.scalar(held) is None:
+        raise AccountRefused(f"{user.name} may not sign in. Enable the account first.")
 
 
 def find_token(session: Session, secret: str) -> ApiToken | None:
@@ -181,3 +234,15 @@ def revoke_token(session: Session, token_id: uuid.UUID) -> bool:
         return False
     token.revoked_at = token.revoked_at or now()
     return True
+
+
+def valid_tokens(session: Session, user: User) -> list[ApiToken]:
+    """Return the tokens of an account that open something still, the newest first."""
+    mine = select(ApiToken).where(ApiToken.user_id == user.id, ApiToken.revoked_at.is_(None))
+    return [token for token in session.scalars(mine.order_by(ApiToken.id.desc())) if is_valid(token)]
+
+
+def revoke_tokens(session: Session, user: User) -> int:
+    """Revoke every token of an account; return how many that ended."""
+    present = update(ApiToken).where(ApiToken.user_id == user.id, ApiToken.revoked_at.is_(None))
+    return row_count(session.execute(present.values(revoked_at=now())))

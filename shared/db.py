@@ -1,20 +1,28 @@
 """The database: engine, transactions, and the column types that SQLite and PostgreSQL share."""
 
+import random
 import secrets
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import DateTime, Engine, MetaData, create_engine, event
+from sqlalchemy import DateTime, Engine, MetaData, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.types import TypeDecorator
+
+from shared.databaselimits import DatabaseLimits
+from shared.errors import DatabaseBusy
+
+T = TypeVar("T")
 
 # Names for constraints, so that Alembic can drop them on both databases.
 NAMING = {
@@ -27,6 +35,14 @@ NAMING = {
 
 # Writers wait this long for SQLite's one write lock before they give up.
 SQLITE_BUSY_SECONDS = 30
+
+ATTEMPTS: Final = 6
+"""How often a transaction that lost against another is tried before its sender is told to come back."""
+_PAUSE_SECONDS: Final = 0.02
+
+# serialization_failure and deadlock_detected (postgresql.org/docs/current/errcodes-appendix.html).
+_COLLISIONS: Final = {"40001", "40P01"}
+_NOT_UNIQUE: Final = {"23505", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"}
 
 
 READ_ONLY = "read_only"
@@ -90,11 +106,11 @@ class Database:
 
     Without `is_forced` SQLite does not wait for the disk at a commit: for what can be made again. A loss of power may
     then take the last commits back, all from one moment on, but none before a forced one of any process
-    (sqlite.org/pragma.html#pragma_synchronous, NORMAL with a write-ahead log).
+    (sqlite.org/pragma.html#pragma_synchronous, NORMAL with a write-ahead log). `limits` hold on PostgreSQL.
     """
 
-    def __init__(self, url: str, *, is_forced: bool = True) -> None:
-        self.engine = _make_engine(url, is_forced)
+    def __init__(self, url: str, *, is_forced: bool = True, limits: DatabaseLimits | None = None) -> None:
+        self.engine = _make_engine(url, is_forced, limits or DatabaseLimits())
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -115,16 +131,62 @@ class Database:
         with Session(self.engine.execution_options(write=True), expire_on_commit=False) as session, session.begin():
             yield session
 
+    def transact(self, work: Callable[[Session], T]) -> T:
+        """Do work in a transaction that writes, and once more where it lost against another; see `repeat_conflicts`."""
+
+        def attempt() -> T:
+            with self.write() as session:
+                return work(session)
+
+        return repeat_conflicts(attempt)
+
     def close(self) -> None:
         """Close the connections."""
         self.engine.dispose()
 
 
-def _make_engine(url: str, is_forced: bool) -> Engine:
+def repeat_conflicts(work: Callable[[], T]) -> T:
+    """Do work whose transactions may collide with others, and once more where they do.
+
+    Collisions are deadlocks, serialization failures, rows that another removed and unique keys that another made first;
+    of all of them nothing was written. Raises DatabaseBusy where they do not end.
+    """
+    for attempt in range(1, ATTEMPTS):
+        try:
+            return work()
+        except StaleDataError:  # a row was removed between reading it and changing it
+            pass
+        except DBAPIError as error:
+            if _codes(error).isdisjoint(_COLLISIONS | _NOT_UNIQUE):
+                raise
+        time.sleep(_PAUSE_SECONDS * attempt * (0.5 + random.random()))  # noqa: S311  # apart from each other, no secret
+    try:
+        return work()
+    except (DBAPIError, StaleDataError) as error:
+        if isinstance(error, DBAPIError) and _codes(error).isdisjoint(_COLLISIONS):
+            raise
+        raise DatabaseBusy("Others write the same at this moment. Try again in a moment.") from error
+
+
+def _codes(error: DBAPIError) -> set[str | None]:
+    """Return the code of an error in PostgreSQL and in SQLite."""
+    return {getattr(error.orig, "sqlstate", None), getattr(error.orig, "sqlite_errorname", None)}
+
+
+def _make_engine(url: str, is_forced: bool, limits: DatabaseLimits) -> Engine:
     # Values stay out of error messages and so out of logs: file names may name patients.
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=10, hide_parameters=True)
-    engine = create_engine(url, connect_args={"timeout": SQLITE_BUSY_SECONDS}, hide_parameters=True)
+        from shared import postgres  # noqa: PLC0415  # its driver takes time to load, which SQLite need not wait for
+
+        return postgres.make_engine(make_url(url), limits)
+    engine = create_engine(
+        url,
+        connect_args={"timeout": SQLITE_BUSY_SECONDS},
+        pool_size=limits.connections,
+        max_overflow=0,
+        pool_timeout=limits.pool,
+        hide_parameters=True,
+    )
     event.listen(engine, "connect", partial(_configure_sqlite, synchronous="FULL" if is_forced else "NORMAL"))
     event.listen(engine, "begin", _begin_sqlite)
     return engine

@@ -8,8 +8,10 @@ PneumoScreenError
 |-- TryLater            no film is taken for a while; says when to come back
 |   |-- QueueFull       as many films wait as may
 |   `-- DiskLow         the disk has too little room left
+|-- DatabaseBusy        transactions went on colliding with others; nothing was written
 |-- StoreMisconfigured  a setting of the image store cannot be used
 |-- JobUnfinished       a job that still goes on cannot be deleted
+|-- KeyReused           an idempotency key came again with another request
 |-- JobClosed           films were sent to a job whose upload has ended
 |-- DecoderAway         the process that decodes compressed images cannot be used; no film is to blame
 |-- ModelUnavailable    a model folder is missing, damaged or not what its spec says
@@ -90,8 +92,21 @@ class DiskLow(TryLater):
     """Say that a disk has less room left than is kept for what was accepted."""
 
 
+class DatabaseBusy(PneumoScreenError):
+    """Say that a transaction lost against others again and again."""
+
+
 class StoreMisconfigured(PneumoScreenError):
     """Say which setting of the image store cannot be used."""
+
+
+class KeyReused(PneumoScreenError):
+    """Say that an idempotency key was used for another request before."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This key was used for another request before, and nothing of this one was kept. Send it under a new key."
+        )
 
 
 class JobClosed(PneumoScreenError):

@@ -7,7 +7,7 @@ from unicodedata import combining, normalize
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from shared.accounts import AccountRefused, find_user
+from shared.accounts import AccountRefused, end_credentials, find_user
 from shared.tables import Identity, User
 
 SUBJECT_LENGTH: Final = 255
@@ -56,11 +56,16 @@ def link_identity(session: Session, user: User, issuer: str, subject: str) -> Id
 
 
 def unlink_identity(session: Session, user: User, issuer: str) -> bool:
-    """Unlink single sign-on from an account; False where it had none."""
+    """Unlink single sign-on from an account; False where it had none.
+
+    What was given out for the account so far ends: it may be in the hands of the person who was linked.
+    """
     present = identity_of(session, user, issuer)
     if present is not None:
+        # Held first, as a sign-in of that person holds it (`web.claims`).
+        session.get(User, user.id, with_for_update=True)
         session.delete(present)
-        session.flush()
+        end_credentials(session, user)
     return present is not None
 
 

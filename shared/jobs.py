@@ -8,7 +8,7 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
 from shared.db import insert_new, new_id, now, row_count
-from shared.errors import JobClosed
+from shared.errors import FilmRejected, JobClosed, KeyReused, Rejection
 from shared.intake import Film, Received
 from shared.modelspec import ModelSpec
 from shared.states import Event, State, sources, target
@@ -43,12 +43,16 @@ def open_job(
     priority: Priority,
     expected_films: int | None = None,
     idempotency_key: str | None = None,
+    request_digest: str | None = None,
 ) -> Job:
-    """Create a job that takes films until it is closed; the same key of the same user gives the same job."""
-    if idempotency_key is not None:
-        known = session.scalar(select(Job).where(Job.created_by_id == user_id, Job.idempotency_key == idempotency_key))
-        if known is not None:
-            return known
+    """Create a job that takes films until it is closed; the same key of the same user gives the same job.
+
+    Raises KeyReused where the key came with another request before.
+    """
+    known = find_job(session, user_id, idempotency_key)
+    if known is not None:
+        check_repeated(known.request_digest, request_digest)
+        return known
     job = Job(
         id=new_id(),
         name=name,
@@ -58,25 +62,56 @@ def open_job(
         priority=priority,
         expected_films=expected_films,
         idempotency_key=idempotency_key,
+        request_digest=request_digest,
     )
     session.add(job)
     session.flush()
     return job
 
 
+def find_job(session: Session, user_id: uuid.UUID, key: str | None) -> Job | None:
+    """Return the job that a key of a user stands for; None where there is none yet."""
+    known = select(Job).where(Job.created_by_id == user_id, Job.idempotency_key == key)
+    return session.scalar(known) if key is not None else None
+
+
+def find_upload(session: Session, job_id: uuid.UUID, key: str | None) -> Upload | None:
+    """Return the request that brought films to a job under a key; None where there is none yet."""
+    known = select(Upload).where(Upload.job_id == job_id, Upload.idempotency_key == key)
+    return session.scalar(known) if key is not None else None
+
+
+def check_repeated(known: str | None, received: str | None) -> None:
+    """Raise KeyReused where a request is another than the one that came under its key; rows of old have no digest."""
+    if known is not None and received != known:
+        raise KeyReused
+
+
 def add_films(
-    session: Session, job_id: uuid.UUID, received: Sequence[Received], model: ModelSpec | None, key: str | None = None
+    session: Session,
+    job_id: uuid.UUID,
+    received: Sequence[Received],
+    model: ModelSpec | None,
+    key: str | None = None,
+    *,
+    request_digest: str | None = None,
 ) -> int:
     """Add one request's films to an open job and return how many of them now wait for a worker.
 
     A film that this model has answered before is DONE at once; without a model all wait. A key adds films only once.
-    Raises JobClosed where the job takes no more films.
+    Raises JobClosed where the job takes no more films, KeyReused where the key came with another request before.
     """
     job = session.scalars(select(Job).where(Job.id == job_id).with_for_update()).one()
-    if key is not None and _upload_is_known(session, job_id, key):
+    known = find_upload(session, job_id, key)
+    if known is not None:
+        check_repeated(known.request_digest, request_digest)
         return 0
     if job.closed_at is not None:
         raise JobClosed("This job takes no more films. Start a new job.")
+    if key is not None:
+        upload = Upload(job_id=job_id, idempotency_key=key, request_digest=request_digest)
+        upload.first_position, upload.films = job.next_position, len(received)
+        session.add(upload)
     images = _store_images(session, [item.film for item in received if item.film is not None])
     answers = _known_predictions(session, images.values(), model) if model else {}
     start_turn = max(job.next_turn, _virtual_time(session, job.model_name))
@@ -102,9 +137,16 @@ def open_uploads(session: Session) -> dict[uuid.UUID, int]:
     return {row.id: row.next_position for row in found}
 
 
-def _upload_is_known(session: Session, job_id: uuid.UUID, key: str) -> bool:
-    values = {"id": new_id(), "job_id": job_id, "idempotency_key": key, "created_at": now()}
-    return insert_new(session, Upload, [values]) == 0
+def received_before(session: Session, upload: Upload) -> list[Received]:
+    """Return what became of each file of a request, as its rows tell: its name, and why it was refused if it was."""
+    first, films = upload.first_position or 0, upload.films or 0
+    rows = select(Screening.file_name, Screening.image_id, Screening.error_code, Screening.error_message).where(
+        Screening.job_id == upload.job_id, Screening.position >= first, Screening.position < first + films
+    )
+    return [
+        Received(name, rejection=None if image_id else FilmRejected(Rejection(code or ""), message or ""))
+        for name, image_id, code, message in session.execute(rows.order_by(Screening.position))
+    ]
 
 
 def _screening_row(

@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, and_, delete, func, select, update
 from sqlalchemy.orm import Session, joinedload
 
-from shared.accounts import digest
+from shared.accounts import AccountRefused, digest
 from shared.db import now, row_count
 from shared.tables import BrowserSession, User
 
@@ -21,8 +21,13 @@ _USER_AGENT_LENGTH: Final = 256
 
 
 def begin(session: Session, user: User, *, lasts: timedelta, address: str | None, user_agent: str) -> str:
-    """Begin a session and return its secret; only the hash is kept. Sessions that have run out go."""
-    session.execute(update(User).where(User.id == user.id).values(last_sign_in_at=now()))
+    """Begin a session and return its secret; only the hash is kept. Sessions that have run out go.
+
+    Raises AccountRefused where the account may not sign in any more.
+    """
+    present = update(User).where(User.id == user.id, User.is_active).values(last_sign_in_at=now())
+    if not row_count(session.execute(present)):
+        raise AccountRefused(f"{user.name} may not sign in.")
     session.execute(delete(BrowserSession).where(BrowserSession.expires_at <= now()))
     secret = secrets.token_urlsafe(32)
     row = BrowserSession(

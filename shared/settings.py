@@ -24,6 +24,27 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(
         None, description="SQLAlchemy URL, postgresql+psycopg://... in production. Default: SQLite in the data folder."
     )
+    database_connections: int | None = Field(
+        None, gt=0, description="Most connections of one process to PostgreSQL. Default: one for each of its threads."
+    )
+    database_connect_seconds: float = Field(
+        5.0, ge=2, description="How long PostgreSQL may take to accept a connection, or to show that one lives."
+    )
+    database_pool_seconds: float = Field(
+        5.0, gt=0, description="How long a request waits for one of the connections while all are in use."
+    )
+    database_statement_seconds: float = Field(
+        30.0, gt=0, description="How long one statement of pages, workers or the sweep may take on PostgreSQL."
+    )
+    database_lock_seconds: float = Field(
+        10.0, gt=0, description="How long such a statement waits for rows or tables that others hold."
+    )
+    database_idle_seconds: float = Field(
+        60.0, gt=0, description="How long a transaction may lie idle before PostgreSQL ends it."
+    )
+    database_prepares: bool = Field(
+        True, description="Prepare statements that come again. Behind a pooler such as PgBouncer none is, by itself."
+    )
     redis_url: SecretStr = Field(
         SecretStr("redis://127.0.0.1:6379/0"), description="Broker: redis://host:port/n or unix:///path."
     )

@@ -217,6 +217,8 @@ class Job(Base):
     priority: Mapped[int] = mapped_column(SmallInteger)
     model_name: Mapped[str] = mapped_column(String(64))
     idempotency_key: Mapped[str | None] = mapped_column(String(128))
+    request_digest: Mapped[str | None] = mapped_column(String(64))
+    """Of the request that came under this key; another one is refused. Missing in rows of before it was kept."""
     expected_films: Mapped[int | None]
     """How many films the sender announced, for a progress bar that knows its end."""
     next_position: Mapped[int] = mapped_column(default=0)
@@ -237,6 +239,10 @@ class Upload(Base):
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
     idempotency_key: Mapped[str] = mapped_column(String(128))
+    request_digest: Mapped[str | None] = mapped_column(String(64))
+    first_position: Mapped[int | None]
+    films: Mapped[int | None]
+    """How many it brought, at positions in a row; with them its answer can be given once more."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 

@@ -8,12 +8,13 @@ from flask import Blueprint, abort, flash, g, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 from wtforms import BooleanField, SelectField, StringField
 from wtforms.validators import InputRequired, Length, Regexp, ValidationError
 
 from shared import accounts, sessions
 from shared.audit import Action, record
-from shared.tables import ApiToken, Role, Scope
+from shared.tables import ApiToken, BrowserSession, Role, Scope
 from web.access import requires, see_other
 from web.identity import idle_limit
 from web.pages.shown import plural
@@ -47,7 +48,7 @@ class TokenForm(FlaskForm):
         [
             InputRequired("Say what the token is for."),
             Length(max=64, message="A name has at most 64 characters."),
-            Regexp(r"[^\x00-\x1f\x7f]*$", message="A name has no control characters."),
+            Regexp(r"[^\x00-\x1f\x7f]*\Z", message="A name has no control characters."),
         ],
     )
     read = BooleanField("see jobs, films and results")
@@ -122,10 +123,18 @@ def tokens() -> ResponseReturnValue:
     if not form.validate_on_submit():
         return _tokens_page(form), 422 if form.is_submitted() else 200
     with parts().database.write() as db:
+        _hold_session(db)
         days = form.days.data or None
         secret = accounts.make_token(db, g.user, form.name.data or "", scopes=form.scopes(), days=days)
         record(db, Action.TOKEN_CHANGED, user_id=g.user.id, subject=g.user.id, address=request.remote_addr)
     return _tokens_page(_token_form(formdata=None), secret), 201
+
+
+def _hold_session(db: Session) -> None:
+    """Answer 401 where the session was ended at this moment: a token made in it would outlive what ended it."""
+    held = select(BrowserSession.id).where(BrowserSession.id == g.session.id).with_for_update()
+    if db.scalar(held) is None:
+        abort(401, "Your session has ended. Sign in again.")
 
 
 def _token_form(**options: None) -> TokenForm:
@@ -141,6 +150,17 @@ def _tokens_page(form: TokenForm, secret: str | None = None) -> str:
         mine = select(ApiToken).where(ApiToken.user_id == g.user.id, ApiToken.revoked_at.is_(None))
         found = db.scalars(mine.order_by(ApiToken.id.desc())).all()
     return render_template("auth/tokens.html", form=form, secret=secret, tokens=found, is_valid=accounts.is_valid)
+
+
+@blueprint.post("/tokens/revoke")
+@requires()
+def revoke_tokens() -> ResponseReturnValue:
+    """Revoke every token of the account."""
+    with parts().database.write() as db:
+        revoked = accounts.revoke_tokens(db, g.user)
+        record(db, Action.TOKEN_CHANGED, user_id=g.user.id, subject=g.user.id, address=request.remote_addr)
+    flash(f"{plural(revoked, 'token is', 'tokens are')} revoked.", "info")
+    return see_other(url_for("account.tokens"))
 
 
 @blueprint.post("/tokens/<uuid:token_id>/revoke")

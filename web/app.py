@@ -7,6 +7,7 @@ from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from shared.databaselimits import limits_of
 from shared.db import Database
 from shared.errors import PneumoScreenError, StoreAway, StoreFull
 from shared.newstore import create_if_new
@@ -19,6 +20,7 @@ from web import (
     api,
     audit,
     auth,
+    conflicts,
     films,
     health,
     identity,
@@ -58,7 +60,7 @@ def create_app(
     app.config.from_mapping(_configuration(settings))
     app.extensions[EXTENSION] = Parts(
         settings,
-        database or Database(settings.database),
+        database or Database(settings.database, limits=limits_of(settings)),
         store or open_store(settings),
         doorbell or make_doorbell(settings),
     )
@@ -77,6 +79,7 @@ def create_app(
     for blueprint in pages:
         app.register_blueprint(blueprint)
     access.check_views(app)
+    conflicts.install(app)
     security.install(app, settings)
     if settings.trusted_proxies:
         count = settings.trusted_proxies

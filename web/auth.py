@@ -11,7 +11,7 @@ from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
 from sqlalchemy.orm import Session
 from werkzeug.exceptions import ServiceUnavailable, TooManyRequests
-from wtforms import PasswordField, StringField
+from wtforms import BooleanField, PasswordField, StringField
 from wtforms.validators import EqualTo, InputRequired, Length, Regexp
 
 from shared import accounts, sessions
@@ -21,6 +21,7 @@ from web import throttle
 from web.access import open_to_all, requires, see_other
 from web.devices import present_device
 from web.identity import BY_PROVIDER, start_session
+from web.pages.shown import plural
 from web.parts import parts
 
 blueprint = Blueprint("auth", __name__)
@@ -42,7 +43,7 @@ class SignInForm(FlaskForm):
     """Name and password."""
 
     name = StringField(
-        "Name", [InputRequired("Give your name."), Regexp(r"[\x20-\x7e]{1,64}$", message="No such name.")]
+        "Name", [InputRequired("Give your name."), Regexp(r"[\x20-\x7e]{1,64}\Z", message="No such name.")]
     )
     password = PasswordField("Password", [InputRequired("Give your password."), _NOT_TOO_LONG])
 
@@ -58,10 +59,11 @@ class PresentPasswordForm(FlaskForm):
 
 
 class PasswordForm(PresentPasswordForm):
-    """A new password, beside the present one."""
+    """A new password, beside the present one, and what becomes of the API tokens, where there are any."""
 
     new_password = PasswordField("New password", [InputRequired("Give a new password."), _NOT_TOO_LONG])
     repeat = PasswordField("New password again", [EqualTo("new_password", "The two new passwords differ.")])
+    revoke_tokens = BooleanField()
 
 
 def next_address() -> str:
@@ -92,10 +94,11 @@ def _try_password(name: str, password: str) -> tuple[User | None, int]:
         with parts().database.read() as db:
             counters = _counters(db, name)
             wait = throttle.seconds_to_wait(db, counters)
-            user = None if wait else accounts.check_password(db, name, password)
+            opened = None if wait else accounts.check_password(db, name, password)
         if wait:
             return None, wait
         with parts().database.write() as db:
+            user = accounts.lock_opened(db, opened, password) if opened is not None else None
             if user is None:
                 _refuse(db, accounts.find_user(db, name), counters)
             else:
@@ -170,7 +173,7 @@ def link(secret: str) -> ResponseReturnValue:
     if wait:
         raise TooManyRequests(f"Too many wrong links came from this address. Try again in {wait} s.", retry_after=wait)
     if user is None:
-        abort(410, "This sign-in link has been used or is too old. Ask an administrator for a new one.")
+        abort(410, "This sign-in link has been used or replaced, or is too old. Ask an administrator for a new one.")
     return see_other(url_for("auth.password") if user.password_hash is None else "/")
 
 
@@ -201,18 +204,30 @@ def sign_out() -> ResponseReturnValue:
 def password() -> ResponseReturnValue:
     """Set or change the password of the account that is signed in."""
     form = PasswordForm()
+    tokens = 0
     if g.user.password_hash is None:
         del form.password
+    else:
+        with parts().database.read() as db:
+            tokens = len(accounts.valid_tokens(db, g.user))
     if not form.validate_on_submit():
-        return render_template("auth/password.html", form=form), 422 if form.is_submitted() else 200
+        return _password_page(form, tokens), 422 if form.is_submitted() else 200
     try:
         wait = _change_password(form)
     except accounts.AccountRefused as refusal:
         wait, form.new_password.errors = 0, [str(refusal)]
     if form.errors or wait:
-        return refused(render_template("auth/password.html", form=form), 422, wait)
-    flash("The password is set. Every other session of this account has ended.", "info")
-    return see_other("/")
+        return refused(_password_page(form, tokens), 422, wait)
+    flash("The password is set. Every other session and sign-in link of this account has ended.", "info")
+    if not tokens or form.revoke_tokens.data:
+        return see_other("/")
+    flash(f"{plural(tokens, 'API token goes', 'API tokens go')} on. Revoke what you do not know or need.", "info")
+    return see_other(url_for("account.tokens"))
+
+
+def _password_page(form: PasswordForm, tokens: int) -> str:
+    offer = f"Revoke {'my API token' if tokens == 1 else f'my {tokens} API tokens'}, too" if tokens else None
+    return render_template("auth/password.html", form=form, offer=offer)
 
 
 def _change_password(form: PasswordForm) -> int:
@@ -226,6 +241,8 @@ def _change_password(form: PasswordForm) -> int:
         elif user.password_hash is not None:
             raise accounts.AccountRefused("This account was given a password meanwhile. Load the page again.")
         accounts.set_password(db, user, form.new_password.data or "")
+        if form.revoke_tokens.data and accounts.revoke_tokens(db, user):
+            record(db, Action.TOKEN_CHANGED, user_id=user.id, subject=user.id, address=request.remote_addr)
         record(db, Action.PASSWORD_CHANGED, user_id=user.id, subject=user.id, address=request.remote_addr)
         start_session(db, user)
     return 0

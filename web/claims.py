@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from shared import accounts
+from shared.administration import give_role
 from shared.audit import Action, record
 from shared.db import now
 from shared.errors import PneumoScreenError
@@ -34,6 +35,10 @@ def admit(db: Session, settings: Settings, claims: Claims, address: str | None) 
     Raises SignInRefused where no account is linked, it is disabled, or no role fits.
     """
     identity = find_identity(db, claims["iss"], claims["sub"])
+    if identity is not None:
+        # Looked at once more with the account held: it may have been unlinked or disabled meanwhile.
+        db.get(User, identity.user_id, with_for_update=True, populate_existing=True)
+        identity = find_identity(db, claims["iss"], claims["sub"])
     if identity is None:
         identity = _add_account(db, settings, claims, address)
     else:
@@ -66,7 +71,7 @@ def _check_account(db: Session, settings: Settings, claims: Claims, user: User, 
     if role is None:
         raise _no_role(settings, user)
     if role is not user.role:
-        user.role = role
+        give_role(db, user, role)
         _record(db, user, address, "role by single sign-on")
 
 

@@ -14,6 +14,7 @@ from shared.errors import TryLater, UploadRefused
 from shared.intake import Received
 from shared.tables import Priority
 from web.admission import Admission
+from web.fingerprint import Fingerprint
 from web.multipart import FilePart, TextPart, read_parts
 from web.parts import parts
 from web.problems import InvalidRequest
@@ -26,11 +27,14 @@ _READ_BYTES: Final = 64 * 1024
 PriorityOf = Callable[[Mapping[str, str], int], Priority]
 
 
-def receive_form(admission: Admission | None, priority_of: PriorityOf) -> tuple[dict[str, str], list[Received]]:
+def receive_form(
+    admission: Admission | None, priority_of: PriorityOf, fingerprint: Fingerprint | None = None
+) -> tuple[dict[str, str], list[Received]]:
     """Read this request's form: its texts, and what became of each of its files.
 
-    `priority_of` says what priority the texts and so many films have. Without `admission` nothing is asked: a request
-    that was accepted before is read again. Raises TryLater where too many films wait or the disk is low.
+    `priority_of` says what priority the texts and so many films have, and `fingerprint` sees every file. Without
+    `admission` files are only read and not kept: a request under a key that is known adds nothing. Raises TryLater
+    where too many films wait or the disk is low.
     """
     texts: dict[str, str] = {}
     received: list[Received] = []
@@ -44,7 +48,7 @@ def receive_form(admission: Admission | None, priority_of: PriorityOf) -> tuple[
         if needs_token:
             check_csrf_token(texts.get(CSRF_FIELD))
             needs_token = False
-        with closing(_take(part)) as films:
+        with closing(_take(part, fingerprint, keeps=admission is not None)) as films:
             for film in films:
                 received.append(film)
                 _refuse_too_many(len(received) + left_out().total())
@@ -93,13 +97,18 @@ def left_out() -> Counter[str]:
     return counts
 
 
-def _take(part: FilePart) -> Generator[Received]:
+def _take(part: FilePart, fingerprint: Fingerprint | None, *, keeps: bool) -> Generator[Received]:
     if part.name != FILES_PART:
         name = "part" if parts().settings.pseudonymise_names else part.name or "part"
         raise InvalidRequest(name, f"Send films in parts named '{FILES_PART}'.")
     if part.file_name == "":  # what a browser sends for a file field left empty
         return
-    yield from archive.receive(part.file_name, part.chunks, parts().store, parts().settings, left_out())
+    chunks = iter(part.chunks) if fingerprint is None else fingerprint.watch(part.file_name, part.chunks)
+    if keeps:
+        yield from archive.receive(part.file_name, chunks, parts().store, parts().settings, left_out())
+    if fingerprint is not None:
+        for _ in chunks:  # what follows where a file was refused before its end belongs to the request, too
+            pass
 
 
 @contextmanager

@@ -6,8 +6,8 @@ from datetime import timedelta
 from typing import Final
 
 from flask import Flask, current_app, g, request, session
-from sqlalchemy import update
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import event, update
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from shared import accounts, sessions
@@ -31,19 +31,26 @@ def install(app: Flask) -> None:
 
 
 def start_session(db: Session, user: User) -> None:
-    """Sign a browser in with a fresh session, in the caller's transaction: nothing from before survives in it."""
+    """Sign a browser in with a fresh session, in the caller's transaction: nothing from before survives in it.
+
+    The cookie changes once that is committed; where it is not, the browser keeps the session and the form that it has.
+    """
     if g.session is not None:
         sessions.end(db, g.session.user, g.session.id)
-    session.clear()
-    session.permanent = True
-    session[_SECRET] = sessions.begin(
+    secret = sessions.begin(
         db,
         user,
         lasts=timedelta(hours=parts().settings.session_hours),
         address=request.remote_addr,
         user_agent=request.user_agent.string,
     )
-    devices.remember(user)
+
+    @event.listens_for(db, "after_commit", once=True)
+    def keep(_db: Session) -> None:
+        session.clear()
+        session.permanent = True
+        session[_SECRET] = secret
+        devices.remember(user)
 
 
 def idle_limit() -> timedelta:
@@ -94,5 +101,5 @@ def _note(write: Callable[[Session], object]) -> None:
     try:
         with parts().database.write() as db:
             write(db)
-    except OperationalError as error:
+    except SQLAlchemyError as error:
         log.warning("The use of a session or token could not be noted: %s", error)

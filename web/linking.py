@@ -8,6 +8,7 @@ from shared.identities import identity_of, unlink_identity
 from shared.tables import User
 from web.access import requires, see_other
 from web.auth import PresentPasswordForm, check_password_alone, check_present_password, refused
+from web.identity import start_session
 from web.oidc import ask, record_link
 from web.parts import parts
 
@@ -48,7 +49,12 @@ def unlink() -> ResponseReturnValue:
         user = db.get_one(User, g.user.id)
         if unlink_identity(db, user, parts().settings.oidc_issuer or ""):
             record_link(db, user, "single sign-on unlinked")
-    flash("Single sign-on does not open this account any more.", "info")
+            start_session(db, user)
+    flash(
+        "Single sign-on does not open this account any more. Its other sessions, sign-in links and API tokens have "
+        "ended; make new tokens for your programs.",
+        "info",
+    )
     return see_other(url_for("linking.index"))
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flask import Blueprint, Flask, current_app, flash, g, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from shared.audit import Action, record
@@ -123,10 +122,8 @@ def _code() -> str:
 
 def _sign_in(claims: Claims, asked: dict[str, Any]) -> ResponseReturnValue:
     try:
-        try:
-            _admit(claims)
-        except IntegrityError:  # two first sign-ins of one person at once: the second finds what the first made
-            _admit(claims)
+        # Of two first sign-ins of one person at once the second finds what the first made.
+        parts().database.transact(lambda db: _admit(db, claims))
     except SignInRefused as refusal:
         with parts().database.write() as db:
             address = request.remote_addr
@@ -136,11 +133,10 @@ def _sign_in(claims: Claims, asked: dict[str, Any]) -> ResponseReturnValue:
     return see_other(asked["then"])
 
 
-def _admit(claims: Claims) -> None:
-    with parts().database.write() as db:
-        user = admit(db, parts().settings, claims, request.remote_addr)
-        record(db, Action.SIGN_IN, user_id=user.id, subject=WAY, address=request.remote_addr)
-        start_session(db, user)
+def _admit(db: Session, claims: Claims) -> None:
+    user = admit(db, parts().settings, claims, request.remote_addr)
+    record(db, Action.SIGN_IN, user_id=user.id, subject=WAY, address=request.remote_addr)
+    start_session(db, user)
 
 
 def _link(claims: Claims, asked: dict[str, Any]) -> ResponseReturnValue:

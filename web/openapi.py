@@ -205,7 +205,7 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
     key = {
         "name": "Idempotency-Key",
         "in": "header",
-        "description": "The same key again gives the same job and adds nothing.",
+        "description": "The same request again under its key adds nothing; another under it is refused with 422.",
         "schema": {"type": "string", "maxLength": 128, "pattern": "^[ -~]*$"},
     }
     return [*path, *query, *([key] if operation.repeatable else [])]

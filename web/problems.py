@@ -8,15 +8,18 @@ from typing import Final
 
 from flask import Flask, Response, json, make_response, render_template, request, url_for
 from flask_limiter import RateLimitExceeded
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from shared.accounts import AccountRefused
 from shared.errors import (
+    DatabaseBusy,
     DecoderAway,
     DiskLow,
     JobClosed,
     JobUnfinished,
+    KeyReused,
     ModelUnavailable,
     PneumoScreenError,
     QueueFull,
@@ -37,14 +40,25 @@ _STATUSES: Final[dict[type[PneumoScreenError], int]] = {
     DiskLow: HTTPStatus.INSUFFICIENT_STORAGE,
     StoreFull: HTTPStatus.INSUFFICIENT_STORAGE,
     StoreAway: HTTPStatus.SERVICE_UNAVAILABLE,
+    DatabaseBusy: HTTPStatus.SERVICE_UNAVAILABLE,
     DecoderAway: HTTPStatus.SERVICE_UNAVAILABLE,
     JobClosed: HTTPStatus.CONFLICT,
     JobUnfinished: HTTPStatus.CONFLICT,
     ModelUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     AccountRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
 }
+_CONDITIONS: Final[dict[type[PneumoScreenError], Condition]] = {
+    QueueFull: Condition.QUEUE_FULL,
+    DiskLow: Condition.DISK_LOW,
+    StoreFull: Condition.DISK_LOW,
+    StoreAway: Condition.STORE_AWAY,
+    DatabaseBusy: Condition.DATABASE_AWAY,
+}
+"""What of the whole is the reason; the sender may come back."""
 _MACHINE_PATHS: Final = ("/api/", "/healthz", "/readyz", "/metrics")
 _DISK_FULL: Final = "53100"  # postgresql.org/docs/current/errcodes-appendix.html
+_READ_ONLY: Final = "25006"
+"""What a primary says that was demoted to a standby."""
 _RETRY_SECONDS: Final = 5
 
 
@@ -62,7 +76,8 @@ def install(app: Flask) -> None:
     app.register_error_handler(HTTPException, _on_http_error)
     app.register_error_handler(RequestEntityTooLarge, _on_large_form)
     app.register_error_handler(PneumoScreenError, _on_own_error)
-    app.register_error_handler(OperationalError, _on_database_error)
+    app.register_error_handler(DBAPIError, _on_database_error)
+    app.register_error_handler(PoolTimeout, _on_busy_pool)
 
 
 def prefers_problem() -> bool:
@@ -118,21 +133,25 @@ def on_rate_limit(error: RateLimitExceeded, reset_at: float | None) -> Response:
 
 def _on_own_error(error: PneumoScreenError) -> Response:
     if isinstance(error, InvalidRequest):
-        problem = [{"field": error.field, "message": error.message}]
-        return answer(HTTPStatus.UNPROCESSABLE_ENTITY, f"{error.field}: {error.message}", errors=problem)
+        return _invalid(error.field, error.message)
+    if isinstance(error, KeyReused):
+        # The status that draft-ietf-httpapi-idempotency-key-header-06 asks for.
+        return _invalid("Idempotency-Key", str(error))
     status = next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), None)
     if status is None:
         raise error
+    condition = next((condition for kind, condition in _CONDITIONS.items() if isinstance(error, kind)), None)
+    if condition is None:
+        return answer(status, str(error))
     if isinstance(error, TryLater):
-        condition = Condition.QUEUE_FULL if isinstance(error, QueueFull) else Condition.DISK_LOW
         return _try_later(status, str(error), condition, error.retry_after)
-    if isinstance(error, StoreAway):
-        log.error("%s", error)
-        return _try_later(status, str(error), Condition.STORE_AWAY, _RETRY_SECONDS)
-    if isinstance(error, StoreFull):
-        log.error("%s", error)
-        return _try_later(status, str(error), Condition.DISK_LOW, _RETRY_SECONDS)
-    return answer(status, str(error))
+    log.error("%s", error)
+    return _try_later(status, str(error), condition, _RETRY_SECONDS)
+
+
+def _invalid(field: str, message: str) -> Response:
+    problem = [{"field": field, "message": message}]
+    return answer(HTTPStatus.UNPROCESSABLE_ENTITY, f"{field}: {message}", errors=problem)
 
 
 def _try_later(status: int, detail: str, condition: Condition, seconds: int) -> Response:
@@ -141,11 +160,21 @@ def _try_later(status: int, detail: str, condition: Condition, seconds: int) -> 
     return response
 
 
-def _on_database_error(error: OperationalError) -> Response:
+def _on_busy_pool(error: PoolTimeout) -> Response:
+    log.error("Every connection to the database is in use: %s", error)
+    detail = "The database has more to do than it can at this moment. Try again in a moment."
+    return _try_later(HTTPStatus.SERVICE_UNAVAILABLE, detail, Condition.DATABASE_AWAY, _RETRY_SECONDS)
+
+
+def _on_database_error(error: DBAPIError) -> Response:
+    """Say that the database is away; raise an error again that no waiting mends."""
     if "disk is full" in str(error.orig) or getattr(error.orig, "sqlstate", None) == _DISK_FULL:
         log.error("The database has no room left.")
         detail = "The database has no room left. Free disk space and send it again."
         return _try_later(HTTPStatus.INSUFFICIENT_STORAGE, detail, Condition.DISK_LOW, _RETRY_SECONDS)
+    is_read_only = getattr(error.orig, "sqlstate", None) == _READ_ONLY
+    if not (is_read_only or error.connection_invalidated or isinstance(error, (OperationalError, InterfaceError))):
+        raise error
     log.error("The database does not answer: %s", error)
     detail = "The database does not answer. Try again in a moment."
     return _try_later(HTTPStatus.SERVICE_UNAVAILABLE, detail, Condition.DATABASE_AWAY, _RETRY_SECONDS)

@@ -112,6 +112,7 @@ def _limit_rates(app: Flask, settings: Settings) -> None:
         storage_uri=counted_in(settings.redis_url.get_secret_value()),
         storage_options={"socket_connect_timeout": 1, "socket_timeout": 1},
         in_memory_fallback_enabled=True,
+        swallow_errors=True,  # of requests that find Redis away at the same moment, only the first counts in memory
         key_prefix="pneumoscreen",
     )
     limiter.init_app(app)

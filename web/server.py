@@ -1,17 +1,21 @@
 """What gunicorn has to be told in code: `gunicorn --config python:web.server web.wsgi:app`."""
 
 import gc
+import os
 import socket
 import struct
 import threading
-from typing import Any
+from typing import Any, Final
 
 from gunicorn.http.unreader import SocketUnreader
 
 from shared.garbage import spare_loaded
-from shared.settings import load_settings
+from shared.settings import PREFIX, load_settings
 from web.multipart import READ_BYTES
 from web.parts import EXTENSION
+
+WATCHERS: Final = 4
+"""Threads beside those of requests that look at the database, for `web.status`."""
 
 
 def when_ready(server: Any) -> None:
@@ -29,9 +33,14 @@ def when_ready(server: Any) -> None:
             listener.sock.setsockopt(socket.SOL_SOCKET, option, limit)
 
 
-def post_fork(_server: Any, _worker: Any) -> None:
-    """Load the application without collecting garbage, of which loading makes none; `web.wsgi` collects again."""
+def post_fork(_server: Any, worker: Any) -> None:
+    """Load the application with a connection to the database for each thread.
+
+    No garbage is collected meanwhile, of which loading makes none; `web.wsgi` collects again.
+    """
     gc.disable()
+    connections = load_settings().database_connections or worker.cfg.threads + WATCHERS
+    os.environ[f"{PREFIX}DATABASE_CONNECTIONS"] = str(connections)
 
 
 def post_worker_init(worker: Any) -> None:

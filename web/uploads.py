@@ -1,14 +1,12 @@
 """From a request's body to a job with films: what API, upload page and samples share."""
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
 
 from flask import g, request
-from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, joinedload
 
 from shared import archive, jobs
@@ -18,8 +16,9 @@ from shared.intake import Received, read_chunks
 from shared.newstore import create_if_new
 from shared.pseudonyms import conceal, conceal_key, told
 from shared.queue import FILMS_A_TICKET, ring_or_wait
-from shared.tables import Job, Priority, Source, Upload
+from shared.tables import Job, Priority, Source
 from web.admission import Admission
+from web.fingerprint import Fingerprint
 from web.form import FILES_PART, hear_out, receive_form
 from web.parts import parts
 from web.problems import InvalidRequest
@@ -108,21 +107,50 @@ def idempotency_key() -> str | None:
 
 
 def open_job(wishes: Wishes) -> Job:
-    """Open an empty job that takes films; the same key of the same user gives the same job."""
+    """Open an empty job that takes films; the same key of the same user gives the same job.
+
+    Raises KeyReused where the key came with another request before.
+    """
     key = idempotency_key()
+    digest = Fingerprint("open job").digest(*_told(wishes)) if key else None
     few = wishes.expected_films is not None and wishes.expected_films <= parts().settings.interactive_films
-    if not _knows_job(key):
+    if _find_job(key) is None:
         _make_admission().check(_priority(wishes, few))
-    return _in_transaction(lambda db: _open(db, wishes, few, key))
+    return parts().database.transact(lambda db: _open(db, wishes, few, key, digest))
 
 
 def receive_job(source: Source) -> Receipt:
-    """Read a whole multipart request as one job: opened, filled and closed in one transaction."""
+    """Read a whole multipart request as one job: opened, filled and closed in one transaction.
+
+    Raises KeyReused where its key came with another request before.
+    """
     key = idempotency_key()
-    admission = None if _knows_job(key) else _make_admission()
+    known = _find_job(key)
+    fingerprint = Fingerprint("job") if key else None
+    # What is known adds nothing, so it is only read and compared, and no limit has to hold it back.
+    is_compared = known is not None and known.request_digest is not None
     with hear_out():
-        texts, received = receive_form(admission, _priority_so_far)
-    return submit(received, read_wishes(texts, source), key)
+        texts, received = receive_form(None if is_compared else _make_admission(), _priority_so_far, fingerprint)
+    wishes = read_wishes(texts, source)
+    digest = fingerprint.digest(*_told(wishes)) if fingerprint else None
+    if known is not None and is_compared:
+        jobs.check_repeated(known.request_digest, digest)
+        return _answer_again(known.id, key)
+    return submit(received, wishes, key, digest)
+
+
+def _told(wishes: Wishes) -> list[object]:
+    return list(vars(wishes).values())
+
+
+def _answer_again(job_id: uuid.UUID, key: str | None) -> Receipt:
+    """Tell once more what became of a request's files; raise JobClosed where its job was deleted meanwhile."""
+    with parts().database.read() as db:
+        job = db.get(Job, job_id, options=[joinedload(Job.created_by)])
+        upload = jobs.find_upload(db, job_id, key)
+        if job is None or upload is None:
+            raise JobClosed("The job of this key was deleted at this moment. Send it under a new key.")
+        return Receipt(job, jobs.received_before(db, upload))
 
 
 def receive_files(paths: Sequence[Path], wishes: Wishes) -> Receipt:
@@ -132,10 +160,10 @@ def receive_files(paths: Sequence[Path], wishes: Wishes) -> Receipt:
     for path in paths:
         with path.open("rb") as file:
             received += archive.receive(path.name, read_chunks(file), parts().store, parts().settings)
-    return submit(received, wishes, None)
+    return submit(received, wishes)
 
 
-def submit(received: list[Received], wishes: Wishes, key: str | None) -> Receipt:
+def submit(received: list[Received], wishes: Wishes, key: str | None = None, digest: str | None = None) -> Receipt:
     """Write a complete job, then ring."""
     if not received:
         raise InvalidRequest(FILES_PART, "Send at least one film. Received: none.")
@@ -145,36 +173,45 @@ def submit(received: list[Received], wishes: Wishes, key: str | None) -> Receipt
     _make_last(received)
 
     def write(db: Session) -> Receipt:
-        job = _open(db, named, few, key)
-        queued = jobs.add_films(db, job.id, received, model, key)
+        job = _open(db, named, few, key, digest)
+        queued = jobs.add_films(db, job.id, received, model, key, request_digest=digest)
         jobs.close_job(db, job.id)
         return Receipt(job, received, queued)
 
-    return _announce(_in_transaction(write))
+    return _announce(parts().database.transact(write))
 
 
 def receive_films(job_id: uuid.UUID) -> Receipt:
-    """Read a multipart request of films into an open job; raise JobClosed where it takes no more."""
+    """Read a multipart request of films into an open job.
+
+    Raises JobClosed where it takes no more, KeyReused where its key came with another request before.
+    """
     key = idempotency_key()
     with parts().database.read() as db:
         job = db.get_one(Job, job_id)
-        is_known = _knows_upload(db, job_id, key)
-    if job.closed_at is not None and not is_known:
+        known = jobs.find_upload(db, job_id, key)
+    if job.closed_at is not None and known is None:
         # Before the films are read, so that none is stored that no row would name.
         raise JobClosed("This job takes no more films. Start a new job.")
-    admission = None if is_known else _make_admission()
+    fingerprint = Fingerprint("films") if key else None
+    is_compared = known is not None and known.request_digest is not None
+    admission = None if is_compared else _make_admission()
     with hear_out():
-        _, received = receive_form(admission, lambda _texts, _films: Priority(job.priority))
+        _, received = receive_form(admission, lambda _texts, _films: Priority(job.priority), fingerprint)
+    digest = fingerprint.digest() if fingerprint else None
+    if known is not None and is_compared:
+        jobs.check_repeated(known.request_digest, digest)
+        return _answer_again(job_id, key)
     if not received:
         raise InvalidRequest(FILES_PART, "Send at least one film. Received: none.")
     model = model_spec(parts().settings)
     _make_last(received)
 
     def write(db: Session) -> Receipt:
-        queued = jobs.add_films(db, job_id, received, model, key)
+        queued = jobs.add_films(db, job_id, received, model, key, request_digest=digest)
         return Receipt(db.get_one(Job, job_id, options=[joinedload(Job.created_by)]), received, queued)
 
-    return _announce(_in_transaction(write))
+    return _announce(parts().database.transact(write))
 
 
 def _make_last(received: Sequence[Received]) -> None:
@@ -196,16 +233,12 @@ def _make_admission() -> Admission:
     return Admission(parts().settings, watch())
 
 
-def _knows_job(key: str | None) -> bool:
-    """Tell whether a job was opened under this key; what was accepted is not refused when it is sent again."""
-    known = select(Job.id).where(Job.created_by_id == g.user.id, Job.idempotency_key == key)
+def _find_job(key: str | None) -> Job | None:
+    """Return the job that was opened under this key; what was accepted is not refused when it is sent again."""
+    if key is None:
+        return None
     with parts().database.read() as db:
-        return key is not None and db.scalar(known) is not None
-
-
-def _knows_upload(db: Session, job_id: uuid.UUID, key: str | None) -> bool:
-    known = select(Upload.id).where(Upload.job_id == job_id, Upload.idempotency_key == key)
-    return key is not None and db.scalar(known) is not None
+        return jobs.find_job(db, g.user.id, key)
 
 
 def _priority(wishes: Wishes, few: bool) -> Priority:
@@ -220,7 +253,8 @@ def _priority_so_far(texts: Mapping[str, str], films: int) -> Priority:
     return _priority(Wishes(priority=wanted), films <= parts().settings.interactive_films)
 
 
-def _open(db: Session, wishes: Wishes, few: bool, key: str | None) -> Job:
+def _open(db: Session, wishes: Wishes, few: bool, key: str | None, digest: str | None) -> Job:
+    is_new = jobs.find_job(db, g.user.id, key) is None
     job = jobs.open_job(
         db,
         user_id=g.user.id,
@@ -230,21 +264,12 @@ def _open(db: Session, wishes: Wishes, few: bool, key: str | None) -> Job:
         priority=_priority(wishes, few),
         expected_films=wishes.expected_films,
         idempotency_key=key,
+        request_digest=digest,
     )
     db.refresh(job, ["created_by"])
-    if job.next_position == 0 and job.closed_at is None:
+    if is_new:
         record(db, Action.JOB_SUBMITTED, user_id=g.user.id, subject=job.id, address=request.remote_addr)
     return job
-
-
-def _in_transaction(write: Callable[[Session], T]) -> T:
-    """Write, and once more where the same request won the race for its idempotency key."""
-    try:
-        with parts().database.write() as db:
-            return write(db)
-    except IntegrityError:
-        with parts().database.write() as db:
-            return write(db)
 
 
 def _name_of(received: list[Received]) -> str:

@@ -16,7 +16,7 @@ from wtforms.validators import InputRequired, Length
 
 from shared import accounts, administration, identities, sessions
 from shared.audit import Action, record
-from shared.tables import ApiToken, Identity, Role, User
+from shared.tables import Identity, Role, User
 from web.access import requires, see_other
 from web.account import describe_browser
 from web.identity import idle_limit
@@ -26,6 +26,8 @@ from web.parts import parts
 blueprint = Blueprint("users", __name__)
 
 ACCOUNTS_A_PAGE: Final = 50
+
+_ENDED: Final = " Sessions, sign-in links and API tokens of before have ended."
 
 _BY_NAME: Final = Key[User]((User.name,), (str,), lambda user: [user.name], descending=False)
 
@@ -104,7 +106,7 @@ def give_role(user_id: uuid.UUID) -> ResponseReturnValue:
         user = _user(db, user_id)
         administration.change_role(db, user, Role(given))
         _record(db, user, "role")
-    return _done(user, f"{user.name} is {given} now.")
+    return _done(user, f"{user.name} is {given} now.{_ENDED if given != Role.ADMIN else ''}")
 
 
 @blueprint.post("/users/<uuid:user_id>/disable")
@@ -115,7 +117,7 @@ def disable(user_id: uuid.UUID) -> ResponseReturnValue:
         user = _user(db, user_id)
         administration.disable(db, user)
         _record(db, user, "disabled")
-    return _done(user, f"{user.name} may not sign in any more. Jobs and films stay.")
+    return _done(user, f"{user.name} may not sign in any more.{_ENDED} Jobs and films stay.")
 
 
 @blueprint.post("/users/<uuid:user_id>/enable")
@@ -140,14 +142,23 @@ def end_sessions(user_id: uuid.UUID) -> ResponseReturnValue:
     return _done(user, f"Every session of {user.name} has ended.")
 
 
+@blueprint.post("/users/<uuid:user_id>/tokens/revoke")
+@requires(Role.ADMIN)
+def revoke_tokens(user_id: uuid.UUID) -> ResponseReturnValue:
+    """Revoke every API token of an account."""
+    with parts().database.write() as db:
+        user = _user(db, user_id)
+        accounts.revoke_tokens(db, user)
+        record(db, Action.TOKEN_CHANGED, user_id=g.user.id, subject=user.id, address=request.remote_addr)
+    return _done(user, f"Every API token of {user.name} is revoked.")
+
+
 @blueprint.post("/users/<uuid:user_id>/link")
 @requires(Role.ADMIN)
 def make_link(user_id: uuid.UUID) -> ResponseReturnValue:
     """Show a new one-time link, this once."""
     with parts().database.write() as db:
         user = _user(db, user_id)
-        if not user.is_active:
-            raise accounts.AccountRefused(f"{user.name} may not sign in. Enable the account first.")
         secret = accounts.make_link(db, user)
         _record(db, user, "link")
     return _show_link(user, secret, is_new=False)
@@ -173,7 +184,7 @@ def unlink_identity(user_id: uuid.UUID) -> ResponseReturnValue:
         user = _user(db, user_id)
         if identities.unlink_identity(db, user, _issuer()):
             _record(db, user, "single sign-on unlinked")
-    return _done(user, f"Single sign-on does not open the account {user.name} any more.")
+    return _done(user, f"Single sign-on does not open the account {user.name} any more.{_ENDED}")
 
 
 def _user(db: Session, user_id: uuid.UUID) -> User:
@@ -232,13 +243,13 @@ def _account_page(user_id: uuid.UUID, problem: str | None = None) -> str:
         user = _user(db, user_id)
         identity = identities.identity_of(db, user, settings.oidc_issuer) if settings.oidc_issuer else None
         live = sessions.list_sessions(db, user, idle_limit())
-        tokens = db.scalars(select(ApiToken).where(ApiToken.user_id == user.id, ApiToken.revoked_at.is_(None))).all()
+        tokens = accounts.valid_tokens(db, user)
     return render_template(
         "users/show.html",
         person=user,
         identity=identity,
         sessions=[(row, describe_browser(row.user_agent)) for row in live],
-        tokens=[token for token in tokens if accounts.is_valid(token)],
+        tokens=tokens,
         roles=ROLES,
         settings=settings,
         problem=problem,

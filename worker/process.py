@@ -7,6 +7,7 @@ import threading
 import time
 from dataclasses import dataclass
 
+from shared.databaselimits import limits_of
 from shared.db import Database
 from shared.errors import BrokerAway
 from shared.garbage import spare_loaded
@@ -40,7 +41,7 @@ def start(settings: Settings) -> None:
     global _current  # noqa: PLW0603  # Celery gives tasks no other place for what a process holds
     name = f"{socket.gethostname()}:{os.getpid()}"
     # What a loss of power takes back of a worker's commits is screened again.
-    database = Database(settings.database, is_forced=False)
+    database = Database(settings.database, is_forced=False, limits=limits_of(settings))
     classifier = load_classifier(settings)
     screener = Screener(settings, database, open_store(settings), classifier, name)
     _current = WorkerProcess(name, classifier.spec.version, database, screener, Presence(settings), threading.Event())

@@ -14,6 +14,7 @@ from typing import Final
 from sqlalchemy.exc import OperationalError
 
 from shared import jobs, leases, retention
+from shared.databaselimits import limits_of
 from shared.db import Database, now
 from shared.errors import BrokerAway, StoreAway, StoreFull, StoreMisconfigured
 from shared.logs import configure_logging
@@ -75,7 +76,7 @@ class Sweep:
 
 def run(settings: Settings, stopped: threading.Event) -> None:
     """Sweep every few seconds until told to stop; what is away now is tried again."""
-    database = Database(settings.database)
+    database = Database(settings.database, limits=limits_of(settings))
     sweep = Sweep(database, make_doorbell(settings), settings)
     store = _open_store(settings)
     _clear(store)

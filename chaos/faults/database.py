@@ -12,6 +12,7 @@ from chaos.postgres import DATABASE
 from chaos.scene import Scene
 
 LOCK_SECONDS: Final = 10.0
+HANG_SECONDS: Final = 20.0
 _TABLES: Final = "users, api_tokens, images, jobs, screenings, predictions, uploads"
 _NO_SERVER: Final = "SQLite has no server"
 
@@ -83,4 +84,26 @@ def _lock_postgres(scene: Scene) -> None:
         time.sleep(LOCK_SECONDS)
 
 
-FAULTS: Final = (DatabaseRestarted(), ConnectionsCut(), DatabaseLocked())
+@dataclass(frozen=True)
+class DatabaseHangs:
+    """PostgreSQL keeps its connections open, takes new ones and answers nobody, as after a failover half done."""
+
+    name: str = f"database hangs for {HANG_SECONDS:.0f} s"
+    family: str = "database"
+    is_random: bool = True
+
+    def hurt(self, scene: Scene) -> None:
+        """Stop every process of the server, then continue them."""
+        if scene.stack.postgres is None:
+            raise NotHere(_NO_SERVER)
+        stopped = scene.stack.postgres.processes()
+        try:
+            for process in stopped:
+                process.suspend()
+            time.sleep(HANG_SECONDS)
+        finally:
+            for process in reversed(stopped):
+                process.resume()
+
+
+FAULTS: Final = (DatabaseRestarted(), ConnectionsCut(), DatabaseLocked(), DatabaseHangs())

@@ -52,6 +52,7 @@ POST /account/sessions/<uuid:session_id>/end  401  404 303  404 303  404 303    
 POST /account/sessions/end                    401  303 303  303 303  303 303    401  403 403  403 403  403 403  -
 GET  /account/tokens                          401  200 200  200 200  200 200    401  403 403  403 403  403 403  -
 POST /account/tokens                          401  422 422  422 422  422 422    401  403 403  403 403  403 403  -
+POST /account/tokens/revoke                   401  303 303  303 303  303 303    401  403 403  403 403  403 403  -
 POST /account/tokens/<uuid:token_id>/revoke   401  404 303  404 303  404 303    401  403 403  403 403  403 403  -
 GET  /jobs                                    401  200 200  200 200  200 200    401  403 403  403 403  403 403  -
 POST /jobs                                    401  303 303  403 403  303 303    401  403 403  403 403  403 403  -
@@ -74,6 +75,7 @@ POST /users                                   401  403 403  403 403  422 422    
 GET  /users/<uuid:user_id>                    401  403 403  403 403  200 200    401  403 403  403 403  403 403  -
 POST /users/<uuid:user_id>/role               401  403 403  403 403  422 422    401  403 403  403 403  403 403  -
 POST /users/<uuid:user_id>/link               401  403 403  403 403  200 200    401  403 403  403 403  403 403  -
+POST /users/<uuid:user_id>/tokens/revoke      401  403 403  403 403  303 303    401  403 403  403 403  403 403  -
 POST /users/<uuid:user_id>/sessions/end       401  403 403  403 403  303 303    401  403 403  403 403  403 403  -
 POST /users/<uuid:user_id>/identity           401  403 403  403 403  422 422    401  403 403  403 403  403 403  -
 POST /users/<uuid:user_id>/identity/unlink    401  403 403  403 403  303 303    401  403 403  403 403  403 403  -
@@ -190,6 +192,7 @@ class Stage:
         names = {"name": SECRET, "model_name": "test-model", "next_position": 1}
         with self.site.database.write() as session:
             closed_at = None if is_open else now()
+            session.get_one(User, owner.id).is_active = True  # an earlier row may have disabled the account
             # Readers and admins own jobs too: they may have been technicians once. The role of today counts.
             job = Job(created_by_id=owner.id, source=Source.WEB, priority=Priority.BULK, closed_at=closed_at, **names)
             session.add(job)

@@ -92,7 +92,8 @@ def test_a_role_is_given(site: Site, admin: FlaskClient) -> None:
     tina = site.add_user("tina")
     browser = site.browser(tina)
     assert act(admin, tina, "role", role="reader").status_code == 303
-    assert browser.get("/api/v1/me").json == {"name": "tina", "role": "reader"}
+    assert browser.get("/api/v1/me").status_code == 401, "what a technician was given ends"
+    assert site.browser(tina).get("/api/v1/me").json == {"name": "tina", "role": "reader"}
     assert changes(site) == [("user_changed", str(tina.id), "ada", {"change": "role", "role": "reader"})]
 
 

@@ -114,6 +114,31 @@ def test_a_password_is_asked_for_twice_and_not_shown(call: Call, rows: Database)
     assert trail(rows)[-1] == (Action.PASSWORD_CHANGED, None)
 
 
+def test_tokens_are_offered_for_revocation_where_a_password_is_set(call: Call, rows: Database) -> None:
+    call("users", "add", "rita", "--role", "technician")
+    secret = call("tokens", "create", "rita").stdout.strip()
+    told = call("users", "password", "rita", "--password", "a long enough phrase").output
+    assert "API tokens of rita that go on: 1. 'pneumoscreen tokens revoke --user rita'" in told
+    with rows.read() as session:
+        assert accounts.token_user(session, secret) is not None
+    told = call("users", "password", "rita", "--password", "another long phrase", "--revoke-tokens").output
+    assert "go on" not in told
+    with rows.read() as session:
+        assert accounts.token_user(session, secret) is None
+    assert trail(rows)[-2:] == [(Action.PASSWORD_CHANGED, None), (Action.TOKEN_CHANGED, None)]
+
+
+def test_every_token_of_an_account_is_revoked_at_once(call: Call, rows: Database) -> None:
+    for name in ("rita", "tom"):
+        call("users", "add", name, "--role", "technician")
+    kept = call("tokens", "create", "tom").stdout.strip()
+    gone = [call("tokens", "create", "rita").stdout.strip() for _ in range(2)]
+    assert "revoked: 2." in call("tokens", "revoke", "--user", "rita").output
+    with rows.read() as session:
+        assert [accounts.token_user(session, secret) for secret in gone] == [None, None]
+        assert accounts.token_user(session, kept) is not None
+
+
 def test_two_different_passwords_change_nothing(call: Call, rows: Database) -> None:
     call("users", "add", "rita", "--role", "reader")
     assert call("users", "password", "rita", input="a long enough phrase\nanother phrase\n").exit_code != 0
@@ -235,6 +260,9 @@ def test_a_token_has_the_scopes_and_days_that_are_asked_for(
         (["create", "rita", "--name", "x" * 65], "65"),
         (["revoke", "01890000-0000-7000-8000-000000000000"], "no token"),
         (["revoke", "x"], "UUID"),
+        (["revoke"], "--user NAME"),
+        (["revoke", "01890000-0000-7000-8000-000000000000", "--user", "rita"], "either"),
+        (["revoke", "--user", "nobody"], "no account named 'nobody'"),
     ],
 )
 def test_a_wrong_token_command_is_told(call: Call, arguments: list[str], message: str) -> None:

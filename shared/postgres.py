@@ -1,0 +1,115 @@
+"""PostgreSQL: connections that notice when nobody answers, with limits that end with each transaction.
+
+Loaded only where the database is PostgreSQL.
+"""
+
+import time
+from collections.abc import Generator
+from math import ceil
+from typing import Any, Final, TypeVar
+
+import psycopg
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+
+from shared.databaselimits import DatabaseLimits
+
+T = TypeVar("T")
+
+# A peer that vanished without a word is noticed after idle + interval * count seconds (tcp(7)); the kernel's own
+# defaults take two hours.
+_KEEPALIVES: Final[dict[str, int]] = {
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+
+
+class WatchedConnection(psycopg.Connection[Any]):
+    """A connection that is closed where the server does not answer in time.
+
+    Keepalives do not notice a server whose kernel still acknowledges, such as one that is stopped or a proxy in
+    front of one that is gone.
+    """
+
+    answer_seconds: float | None = None
+
+    def wait(self, gen: Generator[Any, Any, T], *args: Any, **options: Any) -> T:
+        """Wait for an answer; raise OperationalError, and close the connection, where none comes in time."""
+        if self.answer_seconds is None:
+            return super().wait(gen, *args, **options)
+        return super().wait(self._within(gen, time.monotonic() + self.answer_seconds), *args, **options)
+
+    def _within(self, gen: Generator[Any, Any, T], until: float) -> Generator[Any, Any, T]:
+        try:
+            wanted = next(gen)
+            while True:
+                ready = yield wanted  # nothing, several times a second, where nothing has come
+                if not ready and time.monotonic() >= until:
+                    self.pgconn.finish()
+                    raise psycopg.OperationalError(f"PostgreSQL did not answer within {self.answer_seconds:g} s.")
+                wanted = gen.send(ready)
+        except StopIteration as end:
+            answer: T = end.value
+            return answer
+
+
+def make_engine(url: URL, limits: DatabaseLimits) -> Engine:
+    """Make an engine on PostgreSQL within these limits; what stands in the URL goes before them."""
+    engine = create_engine(
+        url,
+        pool_pre_ping=True,
+        pool_size=limits.connections,
+        max_overflow=0,
+        pool_timeout=limits.pool,
+        hide_parameters=True,
+    )
+    options = {"connect_timeout": ceil(limits.connect), **_KEEPALIVES}
+    options = {name: value for name, value in options.items() if name not in url.query}
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: object, _record: object, cargs: Any, cparams: Any) -> WatchedConnection:
+        connection = WatchedConnection.connect(*cargs, **(cparams | options))
+        connection.answer_seconds = limits.connect
+        if not limits.prepares or _is_pooled(connection):
+            connection.prepare_threshold = None
+        return connection
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        _limit_transaction(connection, limits)
+
+    @event.listens_for(engine, "checkin")
+    def check_in(connection: WatchedConnection | None, _record: object) -> None:
+        # The next to take it asks first whether it lives, and that answer must come soon.
+        if connection is not None:
+            connection.answer_seconds = limits.connect
+
+    return engine
+
+
+def _is_pooled(connection: WatchedConnection) -> bool:
+    """Tell whether a pooler such as PgBouncer stands between: then another process answers than the one greeted.
+
+    Statements that one server process prepared are unknown to the next that a pooler gives.
+    """
+    answering = connection.execute("SELECT pg_backend_pid()").fetchone()
+    connection.rollback()
+    return answering is None or answering[0] != connection.info.backend_pid
+
+
+def _limit_transaction(connection: Connection, limits: DatabaseLimits) -> None:
+    """Set the limits for this transaction alone: what a pooler's connection keeps would hold for strangers, too."""
+    wanted = {
+        "statement_timeout": limits.statement,
+        "lock_timeout": limits.lock,
+        "idle_in_transaction_session_timeout": limits.idle_in_transaction,
+    }
+    given = {name: seconds for name, seconds in wanted.items() if seconds is not None}
+    if given:
+        calls = ", ".join(f"set_config('{name}', '{ceil(seconds * 1000)}', true)" for name, seconds in given.items())
+        connection.exec_driver_sql(f"SELECT {calls}")
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, WatchedConnection)  # noqa: S101  # made by `make_engine`
+    driver.answer_seconds = limits.answer
