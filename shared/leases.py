@@ -29,6 +29,12 @@ LOST_MESSAGE = (
     "The worker stopped or failed {attempts} times while it screened this film. Try it again or tell support."
 )
 """Shown when a film has lost its worker once too often."""
+UNREADABLE_CODE = "film_unreadable"
+UNREADABLE_MESSAGE = (
+    "The film's file in the image store could not be read in {attempts} attempts, while others could. Have the store "
+    "looked at, then try it again; or send the film again, which replaces the file."
+)
+"""Shown when the file of one film could not be read once too often."""
 
 
 @dataclass(frozen=True)
@@ -260,6 +266,13 @@ def give_back(session: Session, lease: Claim, max_attempts: int) -> None:
     _lose(session, Screening.lease_token == lease.token, max_attempts)
 
 
+def fail_attempt(session: Session, lease: Claim, films: Collection[ClaimedFilm], max_attempts: int) -> None:
+    """Return those films of a lease whose file cannot be read; counts as an attempt of each of them alone."""
+    ids = [film.screening_id for film in films]
+    which = and_(Screening.lease_token == lease.token, Screening.id.in_(ids))
+    _lose(session, which, max_attempts, UNREADABLE_CODE, UNREADABLE_MESSAGE)
+
+
 def held(session: Session) -> dict[uuid.UUID, datetime]:
     """Return every lease that holds films, with the time that each heartbeat moves."""
     running = select(Screening.lease_token, func.max(Screening.lease_until)).where(in_states([State.RUNNING]))
@@ -281,14 +294,20 @@ def sweep(session: Session, run_out: Mapping[uuid.UUID, datetime], max_attempts:
     return Swept(requeued, failed, waiting)
 
 
-def _lose(session: Session, which: ColumnElement[bool], max_attempts: int) -> tuple[int, int]:
+def _lose(
+    session: Session,
+    which: ColumnElement[bool],
+    max_attempts: int,
+    code: str = LOST_CODE,
+    message: str = LOST_MESSAGE,
+) -> tuple[int, int]:
     freed: dict[str, Any] = {"attempts": Screening.attempts + 1, "lease_token": None, "lease_until": None}
     held = update(Screening).where(which).execution_options(synchronize_session=False)
     failed = held.where(in_states(sources(Event.FAIL)), Screening.attempts + 1 >= max_attempts).values(
         **freed,
         state=target(Event.FAIL),
-        error_code=LOST_CODE,
-        error_message=LOST_MESSAGE.format(attempts=max_attempts),
+        error_code=code,
+        error_message=message.format(attempts=max_attempts),
         finished_at=now(),
     )
     requeued = held.where(in_states(sources(Event.LOSE))).values(**freed, state=target(Event.LOSE))
