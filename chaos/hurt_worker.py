@@ -48,7 +48,7 @@ def _breaking(store: Any, get: Callable[[str], bytes]) -> Callable[[str], bytes]
 def _break(store: Any, path: str) -> None:
     """Have each read fail: in a folder with EIO, as a bad sector does; in a bucket as an archived object does."""
     if isinstance(store, FolderStore):
-        place = Path(store.files.root, path)
+        place = Path(store.root, path)
         place.unlink()
         place.symlink_to("/proc/self/mem")  # proc(5): there is no memory at address 0
         return

@@ -69,10 +69,12 @@ def add_films(
 ) -> int:
     """Add one request's films to an open job and return how many of them now wait for a worker.
 
-    A film that this model has answered before is DONE at once; without a model all wait. A key adds films only once.
-    Raises JobClosed where the job takes no more films.
+    A film that this model, the job's own, has answered before is DONE at once; without a model all wait. A key adds
+    films only once. Raises JobClosed where the job takes no more films.
     """
     job = session.scalars(select(Job).where(Job.id == job_id).with_for_update()).one()
+    if model is not None and model.name != job.model_name:
+        raise ValueError(f"The job is for {job.model_name}; answers of {model.name} are not its own.")
     if key is not None and _upload_is_known(session, job_id, key):
         return 0
     if job.closed_at is not None:

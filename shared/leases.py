@@ -73,7 +73,8 @@ class Swept:
 
     requeued: int
     failed: int
-    waiting: int
+    waiting: dict[str, int]
+    """Films that wait, by model."""
 
 
 def register_model(session: Session, spec: ModelSpec) -> uuid.UUID:
@@ -280,8 +281,8 @@ def held(session: Session) -> dict[uuid.UUID, datetime]:
     return {token: until for token, until in rows if token and until}
 
 
-def sweep(session: Session, run_out: Mapping[uuid.UUID, datetime], max_attempts: int, model_name: str) -> Swept:
-    """Free the leases that ran out, as `held` gave them, and say how many films wait for a model.
+def sweep(session: Session, run_out: Mapping[uuid.UUID, datetime], max_attempts: int) -> Swept:
+    """Free the leases that ran out, as `held` gave them, and say how many films wait for each model.
 
     A lease that got a heartbeat since is left alone.
     """
@@ -289,9 +290,15 @@ def sweep(session: Session, run_out: Mapping[uuid.UUID, datetime], max_attempts:
     for token, until in run_out.items():
         lost = _lose(session, and_(Screening.lease_token == token, Screening.lease_until == until), max_attempts)
         requeued, failed = requeued + lost[0], failed + lost[1]
-    served = select(func.count(Screening.id)).join(Job).where(in_states([State.QUEUED]), Job.model_name == model_name)
-    waiting = session.scalar(served) or 0
-    return Swept(requeued, failed, waiting)
+    return Swept(requeued, failed, count_waiting(session))
+
+
+def count_waiting(session: Session) -> dict[str, int]:
+    """Count the films that wait for a worker, by model."""
+    by_job = select(Screening.job_id, func.count().label("films")).where(in_states([State.QUEUED]))
+    waiting = by_job.group_by(Screening.job_id).subquery()
+    by_model = select(Job.model_name, func.sum(waiting.c.films)).join(waiting, waiting.c.job_id == Job.id)
+    return {model: int(films) for model, films in session.execute(by_model.group_by(Job.model_name))}
 
 
 def _lose(

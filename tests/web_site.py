@@ -34,12 +34,14 @@ class Bell:
     """A doorbell that remembers who rang, or whose wire is cut."""
 
     rung: list[int] = field(default_factory=list)
+    models: list[str] = field(default_factory=list)
     is_away: bool = False
 
-    def ring(self, films: int) -> None:
+    def ring(self, model: str, films: int) -> None:
         if self.is_away:
             raise BrokerAway("Redis did not answer.")
         self.rung.append(films)
+        self.models.append(model)
 
 
 class Site:

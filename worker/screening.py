@@ -57,6 +57,11 @@ class Screener:
         with database.write() as session:
             self._model_id = leases.register_model(session, classifier.spec)
 
+    @property
+    def model(self) -> str:
+        """Name the model whose jobs are served."""
+        return self._classifier.spec.name
+
     def drain(self, seconds: float) -> bool:
         """Screen micro-batches until nothing waits or the time is up; True where films may still wait."""
         until = time.monotonic() + seconds
@@ -99,7 +104,7 @@ class Screener:
             return leases.claim(
                 session,
                 model_id=self._model_id,
-                model_name=self._classifier.spec.name,
+                model_name=self.model,
                 limit=self._pace.films(),
                 worker=self._worker,
                 lease_seconds=self._settings.lease_seconds,

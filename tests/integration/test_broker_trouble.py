@@ -11,13 +11,14 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from shared.queue import SCREENING_QUEUE, CeleryDoorbell, make_doorbell
+from shared.queue import CeleryDoorbell, make_doorbell
 from shared.settings import PREFIX, Settings
 from tests.conftest import ROOT
 from tests.integration.conftest import wait_until
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 SECONDS = 200
+MODEL = "some-model"
 
 
 @pytest.fixture
@@ -40,9 +41,9 @@ def worker(redis: Redis, redis_url: str, tmp_path: Path) -> Iterator[subprocess.
     command = [sys.executable, "-m", "celery", "-A", "tests.integration.ticket_worker", "worker", "--concurrency", "1"]
     with (tmp_path / "worker.log").open("wb") as log:
         process = subprocess.Popen(
-            [*command, "--queues", SCREENING_QUEUE, "--without-gossip", "--without-mingle"],
+            [*command, "--without-gossip", "--without-mingle"],
             cwd=ROOT,
-            env={**os.environ, f"{PREFIX}REDIS_URL": redis_url},
+            env={**os.environ, f"{PREFIX}REDIS_URL": redis_url, f"{PREFIX}MODEL": MODEL},
             stdout=log,
             stderr=log,
         )
@@ -52,7 +53,7 @@ def worker(redis: Redis, redis_url: str, tmp_path: Path) -> Iterator[subprocess.
 
 
 def take_ticket(redis: Redis, doorbell: CeleryDoorbell) -> None:
-    doorbell.ring(1)
+    doorbell.ring(MODEL, 1)
     wait_until(lambda: redis.hlen("unacked") == 1, SECONDS, "the worker to take a ticket")
 
 

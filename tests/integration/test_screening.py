@@ -361,7 +361,7 @@ def test_the_heartbeat_outlives_an_error_and_keeps_the_lease(
         before = leases.held(session)
     wait_for(lambda: len(beats) >= 8)
     with database.write() as session:
-        assert leases.sweep(session, before, 3, classifier.spec.name).requeued == 0, "the lease is still held"
+        assert leases.sweep(session, before, 3).requeued == 0, "the lease is still held"
     classifier.gate.set()
     worker.join(30)
     assert [row.state for row in rows(database, job_id)] == [State.DONE]

@@ -7,6 +7,7 @@ from shared.tables import Source
 from web import samples
 from web.access import SUBMITTERS, may_submit, requires
 from web.listing import list_jobs
+from web.model_choice import choices
 from web.parts import parts
 from web.progress import jobs_progress
 from web.security import streams_body
@@ -29,6 +30,7 @@ def home() -> ResponseReturnValue:
     return render_template(
         "screen/home.html",
         settings=parts().settings,
+        models=choices(),
         recent=[(job, progress[job.id]) for job in recent],
         samples=0 if recent else len(samples.sample_films(parts().settings)),
     )
