@@ -22,6 +22,7 @@ from shared.modelspec import ModelSpec
 from shared.settings import REPOSITORY, Settings
 from shared.storage import open_store
 from shared.tables import AuditEvent, Role, Scope, Screening, User
+from tests.conftest import make_spec
 from web.app import create_app
 
 PASSWORD = "correct horse battery"
@@ -50,7 +51,7 @@ class Site:
     def __init__(self, settings: Settings, database: Database, **changes: Any) -> None:
         """Build it on a folder, or on whatever store the changes of the settings name."""
         # Never the project's own model folder: install_model writes where the settings point.
-        apart = {"models_dir": settings.data_dir / "models"}
+        apart = {"models_dir": settings.data_dir / "models", "model": make_spec().name}
         self.settings = settings.model_copy(update={**apart, **changes})
         self.database = database
         self.store = open_store(self.settings)

@@ -44,10 +44,12 @@ def choices() -> list[ModelChoice]:
 def read_model(value: object) -> str:
     """Return the model that a sender names, or that of the settings; raise InvalidRequest where there is no such."""
     default = parts().settings.model
-    if value is None or value in {"", default}:
+    if value is None or value == "":
         return default
     if not isinstance(value, str):
         raise InvalidRequest(FIELD, f"Give the name of a model. Received: {str(value)[:_SHOWN]!r}.")
+    if value == default:
+        return default
     names = [choice.name for choice in choices()]
     if value not in names:
         raise InvalidRequest(
