@@ -9,6 +9,7 @@ from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
+from shared.broker import Broker
 from shared.errors import BrokerAway
 from shared.settings import Settings
 
@@ -53,13 +54,11 @@ class Presence:
     """Read and write who is at work. Nothing depends on it but what people are told."""
 
     def __init__(self, settings: Settings) -> None:
-        self._url = settings.redis_url.get_secret_value()
+        self._broker = Broker.of(settings)
 
     @cached_property
     def _redis(self) -> "Redis":
-        from redis import Redis  # noqa: PLC0415  # takes 0.1 s, which the start of the pages need not wait for
-
-        return Redis.from_url(self._url, socket_connect_timeout=1, socket_timeout=2)
+        return self._broker.connect(socket_connect_timeout=1, socket_timeout=2)
 
     def announce(self, worker: str, model: str, ready_seconds: float) -> None:
         """Say that a worker has been ready with a model for so long; it holds for LOST_AFTER_SECONDS.
@@ -144,7 +143,7 @@ def _is_name(value: Any) -> bool:
 
 @contextmanager
 def _answered() -> Iterator[None]:
-    from redis.exceptions import RedisError  # noqa: PLC0415  # as above
+    from redis.exceptions import RedisError  # noqa: PLC0415  # see shared.broker
 
     try:
         yield

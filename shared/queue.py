@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from shared.broker import Broker
 from shared.errors import BrokerAway
 from shared.settings import Settings
 
@@ -29,16 +30,12 @@ MOST_TICKETS: Final = 64
 # no harm, because the rows are claimed in the database (docs.celeryq.dev, Redis broker, visibility timeout).
 VISIBILITY_SECONDS: Final = 600
 TICKET_SECONDS: Final = 300
+_CONNECTION: Final = {"visibility_timeout": VISIBILITY_SECONDS, "socket_connect_timeout": 2, "socket_timeout": 10}
 
 
 def queue_name(model: str) -> str:
     """Name the queue of a model's tickets."""
     return f"screening.{model}"
-
-
-def broker_url(redis_url: str) -> str:
-    """Write a Redis URL as kombu does: a unix socket is `redis+socket`."""
-    return redis_url.replace("unix://", "redis+socket://", 1)
 
 
 def make_celery(settings: Settings) -> "Celery":
@@ -49,8 +46,8 @@ def make_celery(settings: Settings) -> "Celery":
     # By the names in the URL, which kombu looks up anew when it turns to another sentinel.
     tickets = dict.fromkeys(("redis", "rediss"), "shared.tickets:Transport")
     TRANSPORT_ALIASES.update(tickets, sentinel="shared.tickets:SentinelTransport")
-    app = Celery("pneumoscreen", broker=broker_url(settings.redis_url.get_secret_value()))
-    app.conf.update(_configuration())
+    app = Celery("pneumoscreen")
+    app.conf.update(_configuration(), **Broker.of(settings).celery_options(_CONNECTION))
     return app
 
 
@@ -63,7 +60,6 @@ def serve_model(app: "Celery", model: str) -> None:
 
 
 def _configuration() -> dict[str, Any]:
-    connection = {"visibility_timeout": VISIBILITY_SECONDS, "socket_connect_timeout": 2, "socket_timeout": 10}
     return {
         "task_serializer": "json",
         "accept_content": ["json"],
@@ -84,7 +80,6 @@ def _configuration() -> dict[str, Any]:
         "broker_connection_max_retries": None,
         # A Redis without memory refuses acknowledgements; by default the worker ends and has to load its network anew.
         "broker_channel_error_retry": True,
-        "broker_transport_options": connection,
     }
 
 

@@ -4,8 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from redis import Redis
-
+from shared.broker import Broker
 from shared.queue import SCREEN_BATCH, make_celery, serve_model
 from shared.settings import load_settings
 
@@ -20,7 +19,7 @@ serve_model(app, settings.model)
 @app.task(name=SCREEN_BATCH)
 def screen_batch() -> None:
     time.sleep(float(os.environ.get(SECONDS_VARIABLE, "1")))
-    with Redis.from_url(settings.redis_url.get_secret_value()) as redis:
+    with Broker.of(settings).connect() as redis:
         redis.incr(DONE_KEY)
 
 
