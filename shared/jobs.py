@@ -204,9 +204,13 @@ def retry(session: Session, job_id: uuid.UUID) -> int:
 
     A file that was refused at intake was never stored and has to be sent again.
     """
+    # Locked as a purge locks it: else each could wait for rows of the other.
+    model_name = session.scalar(select(Job.model_name).where(Job.id == job_id).with_for_update())
+    if model_name is None:
+        return 0
     chosen = (Screening.job_id == job_id, in_states(sources(Event.RETRY)), Screening.image_id.is_not(None))
     first = session.scalar(select(func.min(Screening.position)).where(*chosen)) or 0
-    start_turn = _virtual_time(session, session.get_one(Job, job_id).model_name) - first
+    start_turn = _virtual_time(session, model_name) - first
     return row_count(
         session.execute(
             update(Screening)

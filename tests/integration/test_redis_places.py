@@ -37,13 +37,17 @@ def use(settings: Settings) -> None:
     before = doorbell.tickets(MODEL)
     doorbell.ring(MODEL, 1)
     assert doorbell.tickets(MODEL) == before + 1
+    speak(settings)
+    broker = Broker.of(settings)
+    rates = RedisLater(counted_in(broker), **broker.limits_options())
+    assert rates.incr("one", 60) >= 1
+
+
+def speak(settings: Settings) -> None:
     presence = Presence(settings)
     presence.announce("w1", "m@1", 1.0)
     assert presence.workers() == ["w1"]
     presence.close()
-    broker = Broker.of(settings)
-    rates = RedisLater(counted_in(broker), **broker.limits_options())
-    assert rates.incr("one", 60) >= 1
 
 
 def test_redis_over_tls_is_verified(settings: Settings, tmp_path: Path) -> None:
@@ -122,7 +126,7 @@ def test_a_worker_follows_when_sentinel_names_another_master(settings: Settings,
             watched.servers[0].kill()
             wait_until(lambda: rings(live), SECONDS, "another master to take a ticket")
             wait_until(lambda: done(live) >= 2, SECONDS, "a ticket on the other master to be done")
-            use(live)
+            speak(live)
             assert process.poll() is None
 
 
