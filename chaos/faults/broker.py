@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 from chaos.errors import ChaosFailed
 from chaos.scene import Scene
 from chaos.waiting import wait_until
-from shared.presence import LOST_AFTER_SECONDS
+from shared.presence import DROPPED_KEY, LOST_AFTER_SECONDS
 from shared.queue import queue_name
 from shared.settings import Settings
 
@@ -107,17 +107,19 @@ class RedisPolluted:
 
     name: ClassVar = "Redis with messages that are no tickets"
     family: ClassVar = "broker"
-    is_random: ClassVar = True
+    is_random: ClassVar = False
 
     def hurt(self, scene: Scene) -> None:
         """Write; raise ChaosFailed where the worker ends for it."""
         worker = scene.stack.worker()
         queue = queue_name(Settings.model_fields["model"].default)
         with scene.stack.redis() as redis:
+            dropped = int(redis.get(DROPPED_KEY) or 0)
             for number, message in enumerate(STRANGE):
                 redis.lpush(queue, message)
                 redis.set(f"pneumoscreen:worker:strange-{number}", message, ex=LOST_AFTER_SECONDS)
-            wait_until(lambda: not redis.llen(queue), POLLUTED_SECONDS, "the messages to be dropped")
+            due = dropped + len(STRANGE)
+            wait_until(lambda: int(redis.get(DROPPED_KEY) or 0) >= due, POLLUTED_SECONDS, "the messages to be dropped")
         if not worker.is_running():
             raise ChaosFailed("A worker ended at a message that is no ticket.")
 

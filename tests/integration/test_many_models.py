@@ -276,3 +276,52 @@ def test_two_pools_answer_the_jobs_of_their_models_side_by_side(stack: Stack, tm
     with stack.database.read() as session:
         states = set(session.scalars(select(Screening.state)))
     assert states == {State.DONE}
+
+
+# ---------------------------------------------------------------- a model folder that changes under its workers
+
+
+def versions_of(stack: Stack, job_id: str) -> set[str]:
+    with stack.client as client:
+        return {row["model"] for row in client.get(f"/api/v1/jobs/{job_id}/screenings").json()["screenings"]}
+
+
+def kill_worker(stack: Stack) -> None:
+    (victim,) = stack.workers()
+    victim.kill()
+    wait_until(lambda: victim.pid not in [child.pid for child in stack.workers()], 30, "the worker to be gone")
+
+
+@pytest.mark.long
+@pytest.mark.timeout(400)
+def test_a_model_damaged_or_swapped_while_workers_run_never_answers_under_a_wrong_name(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    for name in ("compact-cnn", "mobilenet-v2"):
+        shutil.copytree(ROOT / "models" / name, models / name)
+    folder = models / "compact-cnn"
+    running = start(tmp_path / "data", workers=1, environment={"PNEUMOSCREEN_MODELS_DIR": str(models)})
+    try:
+        wait_until_ready(running)
+        first = running.submit(make_films(2, seed=41))
+        running.wait(first)
+        (loaded,) = versions_of(running, first)
+        whole = (folder / "model.keras").read_bytes()
+        (folder / "model.keras").write_bytes(whole[:-1] + b"!")
+        later = running.submit(make_films(2, seed=42))
+        assert running.wait(later)["counts"]["DONE"] == 2, "the network in memory was verified when it was loaded"
+        assert versions_of(running, later) == {loaded}
+        kill_worker(running)
+        waiting = running.submit(make_films(2, seed=43))
+        wait_until(lambda: "could not start" in (running.data_dir / "logs" / "worker.log").read_text(), 60, "a refusal")
+        assert running.job(waiting)["counts"]["QUEUED"] == 2
+        swapped = ModelSpec.model_validate_json((models / "mobilenet-v2" / "spec.json").read_bytes())
+        shutil.copy(models / "mobilenet-v2" / "model.keras", folder / "model.keras")
+        named = swapped.model_copy(update={"name": "compact-cnn"})
+        (folder / "spec.json").write_text(named.model_dump_json())
+        assert running.wait(waiting, 120)["counts"]["DONE"] == 2
+        assert versions_of(running, waiting) == {named.version} != {loaded}
+        again = running.submit(make_films(2, seed=41))
+        running.wait(again)
+        assert versions_of(running, again) == {named.version}, "the former model's answers are not the new one's"
+    finally:
+        stop(running)
