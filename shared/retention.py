@@ -8,6 +8,7 @@ name it in a row.
 import logging
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import astuple, dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -19,7 +20,7 @@ from sqlalchemy.orm import Session, aliased
 
 from shared.audit import Action, record
 from shared.db import Database, insert_new, now, row_count
-from shared.errors import JobUnfinished
+from shared.errors import JobUnfinished, StoreAway, StoreFull
 from shared.incoming import FILMS
 from shared.states import FINAL_STATES, State
 from shared.storage import DERIVED, Store, StoredFilm
@@ -35,6 +36,8 @@ UPLOADS_END_WITHIN: Final = timedelta(days=1)
 """From the moment that a request's first film is in the store until its rows are written."""
 COLLECT_EVERY_SECONDS: Final = 24 * 3600.0
 """A look through a store of ten million files is ten thousand requests to a bucket."""
+AGAIN_AFTER_SECONDS: Final = 600.0
+"""A look that broke off begins anew, and would otherwise be at the same place with every sweep."""
 
 _UNENDED: Final = frozenset(State) - FINAL_STATES
 _IN_BULK: Final = {"synchronize_session": False}
@@ -128,12 +131,26 @@ def remove_buried(database: Database, store: Store) -> int:
         sent_again = _named(session, keys)
     if not keys:
         return 0
-    settled = [key for key in keys if key in sent_again or store.remove(key, at - UPLOADS_END_WITHIN)]
+    settled = [key for key in keys if key in sent_again or _remove_files(store, key, at - UPLOADS_END_WITHIN)]
     with database.write() as session:
         session.execute(delete(Tombstone).where(Tombstone.sha256.in_(settled)))
         postponed = Tombstone.sha256.in_(set(keys) - set(settled))
         session.execute(update(Tombstone).where(postponed).values(due_at=at + UPLOADS_END_WITHIN))
     return len(keys)
+
+
+def _remove_files(store: Store, key: str, before: datetime) -> bool:
+    """Remove a film's files unless it was kept since `before`; False also where only these cannot be removed.
+
+    They are tried again another day and hold up no others. Raises StoreAway where the store is not well.
+    """
+    try:
+        return store.remove(key, before)
+    except StoreAway as error:
+        with suppress(StoreFull):
+            store.check()
+        log.warning("The files of one film cannot be removed. %s", error)
+        return False
 
 
 def _has_ended(before: datetime | None) -> list[ColumnElement[bool]]:
@@ -243,7 +260,7 @@ class StrayCollection:
         """Look at up to PART files more, at `at` seconds of a monotonic clock, and remove the strays among them.
 
         After all files it rests for COLLECT_EVERY_SECONDS. Raises StoreAway where the store cannot be reached; it then
-        begins anew.
+        begins anew after AGAIN_AFTER_SECONDS.
         """
         if at < self._rests_until:
             return Removed()
@@ -253,7 +270,7 @@ class StrayCollection:
         try:
             removed = next(self._parts, None)
         except Exception:
-            self._parts = None
+            self._parts, self._rests_until = None, at + AGAIN_AFTER_SECONDS
             raise
         if removed is None:
             self._parts, self._rests_until = None, at + COLLECT_EVERY_SECONDS
@@ -275,7 +292,7 @@ class StrayCollection:
 
 def _remove_strays(database: Database, store: Store) -> Iterator[Removed]:
     for some in _strays(database, store):
-        gone = [film for film in some if store.remove(film.key, now() - UPLOADS_END_WITHIN)]
+        gone = [film for film in some if _remove_files(store, film.key, now() - UPLOADS_END_WITHIN)]
         yield Removed(stray_files=len(gone), stray_bytes=sum(film.size for film in gone))
 
 

@@ -43,7 +43,7 @@ def _refuse_to_start_in_vain(**_: Any) -> None:
     except (ModelUnavailable, StoreMisconfigured) as error:
         log.critical("The worker does not start. %s", error)
         sys.exit(EX_CONFIG)
-    log.warning("This worker serves %s, from the queue %s.", spec.version, queue_name(settings.model))
+    log.info("This worker serves %s, from the queue %s.", spec.version, queue_name(settings.model))
 
 
 @worker_process_init.connect

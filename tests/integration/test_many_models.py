@@ -113,6 +113,7 @@ def test_a_job_chooses_its_model_by_json_form_and_page(site: Site, tina: FlaskCl
     assert '<option value="first" selected>' in page
     assert '<option value="second">' in page
     assert "third" not in page, "its weights are not here"
+    assert page.count("For, with") == 1, "whom the second is for"
     with site.database.read() as session:
         assert [job.model_name for job in session.scalars(select(Job).order_by(Job.id))] == [
             "second", "second", "first", "first",

@@ -65,6 +65,7 @@ def test_redis_over_tls_is_verified(settings: Settings, tmp_path: Path) -> None:
                 make_doorbell(distrusting).ring(MODEL, 1)
 
 
+@pytest.mark.long
 def test_redis_is_found_by_sentinel(settings: Settings, tmp_path: Path) -> None:
     with redis_under_sentinel(tmp_path, MASTER) as watched:
         use(at(settings, watched.url))

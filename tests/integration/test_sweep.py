@@ -269,6 +269,27 @@ def test_strays_are_looked_for_in_slices(
     assert strays.remove_some(at=2 * retention.COLLECT_EVERY_SECONDS).stray_files == 1
 
 
+def test_a_file_that_cannot_be_removed_holds_up_no_other(settings: Settings, database: Database) -> None:
+    """A folder in its place: EISDIR, for a superuser, too."""
+    store = FolderStore(settings.store)
+    keys = sorted(keep(store, str(number).encode()) for number in range(4))
+    for key in keys:
+        os.utime(store.root / store.place_of("films", key), (0, 0))
+    for key in (keys[0], keys[2]):
+        place = store.root / store.place_of("films", key)
+        place.unlink()
+        (place / "inside").mkdir(parents=True)
+    due = now() - timedelta(days=1)
+    with database.write() as session:
+        session.add_all(Tombstone(sha256=key, due_at=due) for key in keys[:2])
+    retention.remove_buried(database, store)
+    assert retention.remove_buried(database, store) == 0, "the one that cannot go is tried another day"
+    assert retention.StrayCollection(database, store).remove_some(at=0.0).stray_files == 1
+    assert [store.has(key) for key in keys] == [False] * 4
+    with database.read() as session:
+        assert list(session.scalars(select(Tombstone.sha256))) == [keys[0]]
+
+
 def test_a_new_database_beside_a_full_store_empties_nothing(
     settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
