@@ -15,8 +15,8 @@ from shared.modelspec import ModelSpec, Verdict
 from shared.states import Event, State, sources, target
 from shared.tables import Image, Job, Model, Prediction, Priority, Screening, in_states, prediction_copies
 
-_Waiting = Select[uuid.UUID, int, int]
-"""Id, attempts and priority of waiting films."""
+_Waiting = Select[uuid.UUID, int, int, int]
+"""Id, attempts, priority and turn of waiting films."""
 
 FEWEST_SHARED = 8
 """Fewer films than this are not shared between workers."""
@@ -102,7 +102,9 @@ def claim(
     if head.attempts > 0:
         chosen = waiting.where(Screening.id == head.id)
     else:
-        chosen = waiting.where(Screening.attempts == 0, Screening.priority == head.priority)
+        # From the head on, so that what waits for other models before it is passed once and not three times.
+        beside = (Screening.priority == head.priority, Screening.turn >= head.turn)
+        chosen = waiting.where(Screening.attempts == 0, *beside)
         chosen = chosen.limit(_fair_share(session, chosen, limit) if head.priority == Priority.BULK else limit)
     ids = _take(session, _locked(chosen), token=token, worker=worker, until=until)
     return Claim(token, _claimed_films(session, ids, model_id)) if ids else None
@@ -111,7 +113,7 @@ def claim(
 def _waiting(model_name: str) -> _Waiting:
     """Select what waits for a model, in the order in which it is served."""
     return (
-        select(Screening.id, Screening.attempts, Screening.priority)
+        select(Screening.id, Screening.attempts, Screening.priority, Screening.turn)
         .join(Job)
         .where(in_states(sources(Event.CLAIM)), Job.model_name == model_name)
         .order_by(Screening.priority, Screening.turn, Screening.id)
