@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import redis
 from kombu.transport import redis as kombu_redis
+from kombu.transport import virtual
 
 from shared.presence import DROPPED_KEY
 from shared.queue import SCREEN_BATCH
@@ -82,6 +83,17 @@ class _Client(redis.Redis):
 
 class _QoS(kombu_redis.QoS):
     """What was taken and not yet acknowledged."""
+
+    def ack(self, delivery_tag: Any) -> None:
+        """Acknowledge a ticket; one whose acknowledgement Redis did not take makes room for the next all the same.
+
+        By default it holds its place for ever, and a worker all of whose places are held asks for no ticket any more.
+        """
+        try:
+            super().ack(delivery_tag)
+        except (redis.RedisError, OSError):
+            virtual.QoS.ack(self, delivery_tag)
+            raise
 
     def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:
         """Put a message back that its worker did not acknowledge; what cannot be read is dropped."""
