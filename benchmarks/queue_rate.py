@@ -196,7 +196,7 @@ def measure(films: int, workers: Sequence[int], rounds: int = ROUNDS) -> list[Ca
                     job, submitted = rows.add(films)
                     parts = _parts(worker)
                     before, started = {part: _seconds(found) for part, found in parts.items()}, time.perf_counter()
-                    doorbell.ring(films)
+                    doorbell.ring(settings.model, films)
                     screened = rows.wait(job)
                     elapsed = time.perf_counter() - started
                     busy = {part: (_seconds(parts[part]) - spent) / elapsed for part, spent in before.items()}

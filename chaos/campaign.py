@@ -131,8 +131,9 @@ class Campaign:
         order = list(self._plan.faults)
         self._scene.chance.shuffle(order)
         lines = [self._inflict_alone(fault) for fault in order]
-        if self._plan.times_random:
-            lines.append(self._inflict_at_random([fault for fault in order if fault.is_random]))
+        possible = [fault for fault in order if fault.is_random]
+        if self._plan.times_random and possible:
+            lines.append(self._inflict_at_random(possible))
         return lines
 
     def settle(self, lines: list[Line], began: float) -> Outcome:

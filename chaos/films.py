@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from chaos.injector import POISON
+from chaos.injector import POISON, UNREADABLE
 from cli.films import LocalFile
 
 PICTURES: Final = 48
@@ -23,6 +23,7 @@ class ChaosFilm:
     picture: int
     data: bytes
     is_poison: bool = False
+    """It fails by design, whoever screens it."""
 
     def write(self, folder: Path) -> LocalFile:
         """Write the film to a file, as the client reads it."""
@@ -42,13 +43,13 @@ class Pictures:
         """Return each picture once as it is; their answers are what every other film is held to."""
         return [ChaosFilm(f"picture-{n:02d}.jpeg", n, data) for n, data in enumerate(self._jpegs)]
 
-    def film(self, *, poison: bool = False) -> ChaosFilm:
+    def film(self, *, poison: bool = False, unreadable: bool = False) -> ChaosFilm:
         """Make the next film. Bytes after a JPEG's end change its sha256 and nothing that is seen."""
         self._made += 1
         picture = self._made % PICTURES
-        name = f"{'poison' if poison else 'film'}-{self._made:06d}.jpeg"
-        data = self._jpegs[picture] + f"film {self._made}".encode() + (POISON if poison else b"")
-        return ChaosFilm(name, picture, data, is_poison=poison)
+        kind, mark = ("poison", POISON) if poison else ("unreadable", UNREADABLE) if unreadable else ("film", b"")
+        data = self._jpegs[picture] + f"film {self._made}".encode() + mark
+        return ChaosFilm(f"{kind}-{self._made:06d}.jpeg", picture, data, is_poison=poison or unreadable)
 
 
 def _draw(seed: int) -> bytes:

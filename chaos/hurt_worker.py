@@ -2,13 +2,17 @@
 
 import os
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
-from chaos.injector import FILM_SECONDS_VARIABLE, bend_clock, crash_on_poison, dying, slowed
+from chaos.injector import FILM_SECONDS_VARIABLE, UNREADABLE, bend_clock, crash_on_poison, dying, slowed
 
 bend_clock()
 
-from worker import screening  # after the clock is bent
+from shared.incoming import FILMS  # after the clock is bent
+from shared.storage import FolderStore
+from worker import screening
 from worker.app import app
 
 __all__ = ["app"]
@@ -28,8 +32,33 @@ def _slow_decode(data: bytes, at_least: int) -> Any:
     return _decode(data, at_least)
 
 
+def _breaking(store: Any, get: Callable[[str], bytes]) -> Callable[[str], bytes]:
+    """Break the file of a film that is marked so, once it is known to be that one; every read then fails by itself."""
+
+    def read(key: str) -> bytes:
+        data = get(key)
+        if not data.endswith(UNREADABLE):
+            return data
+        _break(store, store.place_of(FILMS, key))
+        return get(key)
+
+    return read
+
+
+def _break(store: Any, path: str) -> None:
+    """Have each read fail: in a folder with EIO, as a bad sector does; in a bucket as an archived object does."""
+    if isinstance(store, FolderStore):
+        place = Path(store.root, path)
+        place.unlink()
+        place.symlink_to("/proc/self/mem")  # proc(5): there is no memory at address 0
+        return
+    bucket, name = store.files._bucket, store.files._prefix + path
+    source = {"Bucket": bucket, "Key": name}
+    store.files._client.copy_object(Bucket=bucket, Key=name, CopySource=source, StorageClass="GLACIER")
+
+
 def _start_with_slow_store(self: Any, settings: Any, database: Any, store: Any, *others: Any) -> None:
-    store.get = slowed("store-slow", STORE_SECONDS, store.get)
+    store.get = slowed("store-slow", STORE_SECONDS, _breaking(store, store.get))
     _start(self, settings, database, store, *others)
 
 

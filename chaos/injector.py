@@ -23,6 +23,8 @@ FILM_SECONDS_VARIABLE: Final = "CHAOS_FILM_SECONDS"
 CLOCK: Final = "clock"
 POISON: Final = b"CHAOS: this film kills its worker"
 """A film that ends with these bytes crashes its decoder."""
+UNREADABLE: Final = b"CHAOS: this film's file cannot be read"
+"""The file of a film that ends with these bytes is broken before a worker gets it."""
 
 _CLOCK_SECONDS: Final = 0.1
 """For how long a process believes what it last read of the clock's offset."""

@@ -71,6 +71,12 @@ class Load(threading.Thread):
         self._poison.append(film)
         return film
 
+    def unreadable(self) -> ChaosFilm:
+        """Have a film whose file in the store cannot be read sent among the next ones."""
+        film = self._pictures.film(unreadable=True)
+        self._poison.append(film)
+        return film
+
     def pause(self) -> None:
         """Send what is still owed, close the job and wait for the next fault."""
         with self._lock:

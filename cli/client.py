@@ -62,10 +62,11 @@ class Api:
         patience = min(self._patience, FIRST_PATIENCE)
         return self._persist(Me, lambda: self._client.get("/api/v1/me"), patience).name
 
-    def open_job(self, name: str, expected_films: int | None, key: str) -> str:
-        """Open a job that takes films and return its id."""
-        announced = {} if expected_films is None else {"expected_films": expected_films}
-        return self._post(Opened, "/api/v1/jobs", key=key, json={"name": name, "source": "cli", **announced}).id
+    def open_job(self, name: str, expected_films: int | None, key: str, model: str | None = None) -> str:
+        """Open a job that takes films and return its id; without a model the server's own screens."""
+        announced = {"expected_films": expected_films, "model": model}
+        given = {field: value for field, value in announced.items() if value is not None}
+        return self._post(Opened, "/api/v1/jobs", key=key, json={"name": name, "source": "cli", **given}).id
 
     def send(self, job_id: str, files: Sequence[LocalFile], report: Callable[[int], None] = _ignore) -> Accepted:
         """Stream files into a job; `report` hears how many bytes the present attempt has read.

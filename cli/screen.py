@@ -42,6 +42,8 @@ class Run:
     """Set once the job is known to be there."""
     stall_limit: float | None = None
     """Seconds without progress after which to give up; None waits for ever."""
+    model: str | None = None
+    """The model that is to screen a new job; None for the server's own."""
 
     def screen(
         self, files: Sequence[LocalFile | Unreadable], *, name: str, job_id: str | None = None, wait: bool = True
@@ -77,7 +79,7 @@ class Run:
     def _open(self, name: str, local: Sequence[LocalFile]) -> str:
         # Nobody knows how many films a ZIP holds before the server has looked.
         expected = None if any(file.is_zip for file in local) else len(local)
-        job_id = self.api.open_job(name, expected, uuid.uuid4().hex)
+        job_id = self.api.open_job(name, expected, uuid.uuid4().hex, self.model)
         self.display.note(f"Job {job_id}: {self.api.url}/jobs/{job_id}")
         return job_id
 
@@ -148,6 +150,7 @@ def exit_status(results: Sequence[Result], waited: bool) -> int:
 )  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write all rows to this .csv or .json file.")
 @click.option("--name", help="Name of the job. Default: that of the first PATH.")
+@click.option("--model", help="Model that is to screen the films. Default: the one of the server.")
 @click.option("--job", "job_id", type=click.UUID, help="Go on with this job: wait for it, or send the rest of PATHs.")
 @click.option("--cancel", is_flag=True, help="With --job: cancel what has not been screened.")
 @click.option("--no-wait", is_flag=True, help="Do not wait for the films to be screened.")
@@ -155,7 +158,8 @@ def exit_status(results: Sequence[Result], waited: bool) -> int:
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 def screen(
     *, paths: tuple[str, ...], url: str | None, token: str | None, data_dir: Path, output: Path | None,
-    name: str | None, job_id: uuid.UUID | None, cancel: bool, no_wait: bool, patience: float, quiet: bool,
+    name: str | None, model: str | None, job_id: uuid.UUID | None, cancel: bool, no_wait: bool, patience: float,
+    quiet: bool,
 ) -> None:  # fmt: skip
     """Screen films: files, folders and ZIPs.
 
@@ -165,13 +169,15 @@ def screen(
         raise click.UsageError("Give a PATH to screen, or --job to go on with a job.")
     if cancel and (job_id is None or paths):
         raise click.UsageError("--cancel goes with --job and without PATH.")
+    if model is not None and job_id is not None:
+        raise click.UsageError("--model goes with a new job; a job keeps the model that it was opened with.")
     if output is not None:
         check_output(output)
     url = read_url(url or served_url(data_dir) or DEFAULT_URL)
     display = choose_display(quiet)
     with Api(url, find_token(url, token, data_dir), patience=patience, note=display.note) as api:
         wish = Wish(paths, name or "", str(job_id) if job_id else None, cancel, wait=not no_wait)
-        results = _guarded(Run(api, display), wish)
+        results = _guarded(Run(api, display, model=model), wish)
     if output is not None:
         write_results(results, output)
     if not quiet:

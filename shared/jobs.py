@@ -98,10 +98,13 @@ def add_films(
 ) -> int:
     """Add one request's films to an open job and return how many of them now wait for a worker.
 
-    A film that this model has answered before is DONE at once; without a model all wait. A key adds films only once.
-    Raises JobClosed where the job takes no more films, KeyReused where the key came with another request before.
+    A film that this model, the job's own, has answered before is DONE at once; without a model all wait. A key adds
+    films only once. Raises JobClosed where the job takes no more films, KeyReused where the key came with another
+    request before.
     """
     job = session.scalars(select(Job).where(Job.id == job_id).with_for_update()).one()
+    if model is not None and model.name != job.model_name:
+        raise ValueError(f"The job is for {job.model_name}; answers of {model.name} are not its own.")
     known = find_upload(session, job_id, key)
     if known is not None:
         check_repeated(known.request_digest, request_digest)
@@ -244,9 +247,13 @@ def retry(session: Session, job_id: uuid.UUID) -> int:
 
     A file that was refused at intake was never stored and has to be sent again.
     """
+    # Locked as a purge locks it: else each could wait for rows of the other.
+    model_name = session.scalar(select(Job.model_name).where(Job.id == job_id).with_for_update())
+    if model_name is None:
+        return 0
     chosen = (Screening.job_id == job_id, in_states(sources(Event.RETRY)), Screening.image_id.is_not(None))
     first = session.scalar(select(func.min(Screening.position)).where(*chosen)) or 0
-    start_turn = _virtual_time(session, session.get_one(Job, job_id).model_name) - first
+    start_turn = _virtual_time(session, model_name) - first
     return row_count(
         session.execute(
             update(Screening)

@@ -15,8 +15,8 @@ from shared.modelspec import ModelSpec, Verdict
 from shared.states import Event, State, sources, target
 from shared.tables import Image, Job, Model, Prediction, Priority, Screening, in_states, prediction_copies
 
-_Waiting = Select[uuid.UUID, int, int]
-"""Id, attempts and priority of waiting films."""
+_Waiting = Select[uuid.UUID, int, int, int]
+"""Id, attempts, priority and turn of waiting films."""
 
 FEWEST_SHARED = 8
 """Fewer films than this are not shared between workers."""
@@ -29,6 +29,12 @@ LOST_MESSAGE = (
     "The worker stopped or failed {attempts} times while it screened this film. Try it again or tell support."
 )
 """Shown when a film has lost its worker once too often."""
+UNREADABLE_CODE = "film_unreadable"
+UNREADABLE_MESSAGE = (
+    "The film's file in the image store could not be read in {attempts} attempts, while others could. Have the store "
+    "looked at, then try it again; or send the film again, which replaces the file."
+)
+"""Shown when the file of one film could not be read once too often."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,8 @@ class Swept:
 
     requeued: int
     failed: int
-    waiting: int
+    waiting: dict[str, int]
+    """Films that wait, by model."""
 
 
 def register_model(session: Session, spec: ModelSpec) -> uuid.UUID:
@@ -95,7 +102,9 @@ def claim(
     if head.attempts > 0:
         chosen = waiting.where(Screening.id == head.id)
     else:
-        chosen = waiting.where(Screening.attempts == 0, Screening.priority == head.priority)
+        # From the head on, so that what waits for other models before it is passed once and not three times.
+        beside = (Screening.priority == head.priority, Screening.turn >= head.turn)
+        chosen = waiting.where(Screening.attempts == 0, *beside)
         chosen = chosen.limit(_fair_share(session, chosen, limit) if head.priority == Priority.BULK else limit)
     ids = _take(session, _locked(chosen), token=token, worker=worker, until=until)
     return Claim(token, _claimed_films(session, ids, model_id)) if ids else None
@@ -104,7 +113,7 @@ def claim(
 def _waiting(model_name: str) -> _Waiting:
     """Select what waits for a model, in the order in which it is served."""
     return (
-        select(Screening.id, Screening.attempts, Screening.priority)
+        select(Screening.id, Screening.attempts, Screening.priority, Screening.turn)
         .join(Job)
         .where(in_states(sources(Event.CLAIM)), Job.model_name == model_name)
         .order_by(Screening.priority, Screening.turn, Screening.id)
@@ -260,6 +269,13 @@ def give_back(session: Session, lease: Claim, max_attempts: int) -> None:
     _lose(session, Screening.lease_token == lease.token, max_attempts)
 
 
+def fail_attempt(session: Session, lease: Claim, films: Collection[ClaimedFilm], max_attempts: int) -> None:
+    """Return those films of a lease whose file cannot be read; counts as an attempt of each of them alone."""
+    ids = [film.screening_id for film in films]
+    which = and_(Screening.lease_token == lease.token, Screening.id.in_(ids))
+    _lose(session, which, max_attempts, UNREADABLE_CODE, UNREADABLE_MESSAGE)
+
+
 def held(session: Session) -> dict[uuid.UUID, datetime]:
     """Return every lease that holds films, with the time that each heartbeat moves."""
     running = select(Screening.lease_token, func.max(Screening.lease_until)).where(in_states([State.RUNNING]))
@@ -267,8 +283,8 @@ def held(session: Session) -> dict[uuid.UUID, datetime]:
     return {token: until for token, until in rows if token and until}
 
 
-def sweep(session: Session, run_out: Mapping[uuid.UUID, datetime], max_attempts: int, model_name: str) -> Swept:
-    """Free the leases that ran out, as `held` gave them, and say how many films wait for a model.
+def sweep(session: Session, run_out: Mapping[uuid.UUID, datetime], max_attempts: int) -> Swept:
+    """Free the leases that ran out, as `held` gave them, and say how many films wait for each model.
 
     A lease that got a heartbeat since is left alone.
     """
@@ -276,19 +292,31 @@ def sweep(session: Session, run_out: Mapping[uuid.UUID, datetime], max_attempts:
     for token, until in run_out.items():
         lost = _lose(session, and_(Screening.lease_token == token, Screening.lease_until == until), max_attempts)
         requeued, failed = requeued + lost[0], failed + lost[1]
-    served = select(func.count(Screening.id)).join(Job).where(in_states([State.QUEUED]), Job.model_name == model_name)
-    waiting = session.scalar(served) or 0
-    return Swept(requeued, failed, waiting)
+    return Swept(requeued, failed, count_waiting(session))
 
 
-def _lose(session: Session, which: ColumnElement[bool], max_attempts: int) -> tuple[int, int]:
+def count_waiting(session: Session) -> dict[str, int]:
+    """Count the films that wait for a worker, by model."""
+    by_job = select(Screening.job_id, func.count().label("films")).where(in_states([State.QUEUED]))
+    waiting = by_job.group_by(Screening.job_id).subquery()
+    by_model = select(Job.model_name, func.sum(waiting.c.films)).join(waiting, waiting.c.job_id == Job.id)
+    return {model: int(films) for model, films in session.execute(by_model.group_by(Job.model_name))}
+
+
+def _lose(
+    session: Session,
+    which: ColumnElement[bool],
+    max_attempts: int,
+    code: str = LOST_CODE,
+    message: str = LOST_MESSAGE,
+) -> tuple[int, int]:
     freed: dict[str, Any] = {"attempts": Screening.attempts + 1, "lease_token": None, "lease_until": None}
     held = update(Screening).where(which).execution_options(synchronize_session=False)
     failed = held.where(in_states(sources(Event.FAIL)), Screening.attempts + 1 >= max_attempts).values(
         **freed,
         state=target(Event.FAIL),
-        error_code=LOST_CODE,
-        error_message=LOST_MESSAGE.format(attempts=max_attempts),
+        error_code=code,
+        error_message=message.format(attempts=max_attempts),
         finished_at=now(),
     )
     requeued = held.where(in_states(sources(Event.LOSE))).values(**freed, state=target(Event.LOSE))

@@ -38,6 +38,21 @@ def read_spec(folder: Path) -> ModelSpec:
         ) from error
 
 
+def read_named(models_dir: Path, name: str) -> ModelSpec:
+    """Read the spec of the model that jobs ask for by this name.
+
+    Raises ModelUnavailable as `read_spec` does, and where the folder holds a model of another name: its answers would
+    stand under that.
+    """
+    spec = read_spec(models_dir / name)
+    if spec.name != name:
+        raise ModelUnavailable(
+            f"The folder {models_dir / name} holds the model '{spec.name}'. Rename the folder so, or set its name in "
+            f"{SPEC_FILE} to '{name}'."
+        )
+    return spec
+
+
 def name_faults(error: ValidationError) -> str:
     """Say in one line which fields of a spec do not fit the form and why."""
     return "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'spec'}: {fault['msg']}" for fault in error.errors())

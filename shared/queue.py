@@ -1,4 +1,7 @@
-"""The doorbell: Celery on Redis. A message says "films may be waiting" and carries nothing that could be lost."""
+"""The doorbell: Celery on Redis. A message says "films may be waiting" and carries nothing that could be lost.
+
+Each model has a queue of its own, so that a worker takes the tickets of the model that it serves and no other's.
+"""
 
 import logging
 import math
@@ -7,6 +10,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from shared.broker import Broker
 from shared.errors import BrokerAway
 from shared.settings import Settings
 
@@ -16,8 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SCREEN_BATCH: Final = "pneumoscreen.screen_batch"
-
-SCREENING_QUEUE: Final = "screening"
+"""Name of the one task."""
 
 FILMS_A_TICKET: Final = 8
 """Fewer films than this wake one worker. Every ticket drains the queue for a while before it ends."""
@@ -27,35 +30,48 @@ MOST_TICKETS: Final = 64
 # no harm, because the rows are claimed in the database (docs.celeryq.dev, Redis broker, visibility timeout).
 VISIBILITY_SECONDS: Final = 600
 TICKET_SECONDS: Final = 300
+_CONNECTION: Final = {"visibility_timeout": VISIBILITY_SECONDS, "socket_connect_timeout": 2, "socket_timeout": 10}
 
 
-def broker_url(redis_url: str) -> str:
-    """Write a Redis URL as kombu does: a unix socket is `redis+socket`."""
-    return redis_url.replace("unix://", "redis+socket://", 1)
+def queue_name(model: str) -> str:
+    """Name the queue of a model's tickets."""
+    return f"screening.{model}"
 
 
 def make_celery(settings: Settings) -> "Celery":
     """Make the Celery application that web rings with and workers listen with."""
     from celery import Celery  # noqa: PLC0415  # takes a sixth of the web's start, which no page needs
+    from kombu.transport import TRANSPORT_ALIASES  # noqa: PLC0415
 
-    app = Celery("pneumoscreen", broker=broker_url(settings.redis_url.get_secret_value()))
-    app.conf.update(_configuration())
+    # By the names in the URL, which kombu looks up anew when it turns to another sentinel.
+    tickets = dict.fromkeys(("redis", "rediss"), "shared.tickets:Transport")
+    TRANSPORT_ALIASES.update(tickets, sentinel="shared.tickets:SentinelTransport")
+    app = Celery("pneumoscreen")
+    app.conf.update(_configuration(), **Broker.of(settings).celery_options(_CONNECTION))
     return app
 
 
+def serve_model(app: "Celery", model: str) -> None:
+    """Have a worker take the tickets of one model, and no others."""
+    from kombu import Queue  # noqa: PLC0415  # see make_celery
+
+    app.conf.task_default_queue = queue_name(model)
+    app.conf.task_queues = [Queue(queue_name(model), routing_key=queue_name(model))]
+
+
 def _configuration() -> dict[str, Any]:
-    connection = {"visibility_timeout": VISIBILITY_SECONDS, "socket_connect_timeout": 2, "socket_timeout": 10}
     return {
         "task_serializer": "json",
         "accept_content": ["json"],
         "task_ignore_result": True,
-        "task_default_queue": SCREENING_QUEUE,
         "task_acks_late": True,
         "task_reject_on_worker_lost": False,  # the lease returns the films, not the message
         # No soft limit: it would raise within the decoder, which would take the film for damaged.
         "task_time_limit": TICKET_SECONDS,
         "worker_prefetch_multiplier": 1,
         "worker_hijack_root_logger": False,
+        # Whoever can write on Redis could stop workers with it, and nobody here uses it.
+        "worker_enable_remote_control": False,
         # A child that loads a network takes longer to report than the default of 4 s: on two cores with six times as
         # many busy processes 101 s, and one that is killed at the limit starts again from nothing.
         "worker_proc_alive_timeout": 600,
@@ -64,15 +80,14 @@ def _configuration() -> dict[str, Any]:
         "broker_connection_max_retries": None,
         # A Redis without memory refuses acknowledgements; by default the worker ends and has to load its network anew.
         "broker_channel_error_retry": True,
-        "broker_transport_options": connection,
     }
 
 
 class Doorbell(Protocol):
     """Tell workers that films wait."""
 
-    def ring(self, films: int) -> None:
-        """Send tickets for so many films; raise BrokerAway where Redis does not answer."""
+    def ring(self, model: str, films: int) -> None:
+        """Send a model's workers tickets for so many films; raise BrokerAway where Redis does not answer."""
 
 
 class CeleryDoorbell:
@@ -89,17 +104,33 @@ class CeleryDoorbell:
         """Load Celery now, so that the first film need not wait for it."""
         self._app.amqp  # noqa: B018  # a property that makes what sends
 
-    def ring(self, films: int) -> None:
+    def ring(self, model: str, films: int) -> None:
         """Send one ticket for every FILMS_A_TICKET, up to MOST_TICKETS."""
+        # Straight to the queue: a binding on Redis, which others could change, is neither read nor written.
+        place: dict[str, Any] = {"queue": queue_name(model), "declare": []}
         with _broker_errors(), self._app.producer_or_acquire() as producer:
             for _ in range(min(math.ceil(films / FILMS_A_TICKET), MOST_TICKETS)):
-                self._app.send_task(SCREEN_BATCH, producer=producer, retry=False)
+                self._app.send_task(SCREEN_BATCH, producer=producer, retry=False, **place)
 
-    def tickets(self) -> int:
-        """Count the tickets that no worker has taken yet; raise BrokerAway where Redis does not answer."""
+    def tickets(self, model: str) -> int:
+        """Count a model's tickets that no worker has taken yet; raise BrokerAway where Redis does not answer."""
         with _broker_errors(), self._app.connection_for_read() as connection:
             channel: Any = connection.default_channel
-            return int(channel.client.llen(SCREENING_QUEUE))
+            return _count_tickets(channel.client, queue_name(model))
+
+
+def _count_tickets(client: Any, queue: str) -> int:
+    """Count what lies in a queue; something else in its place would stop its workers, and is removed."""
+    from redis.exceptions import ResponseError  # noqa: PLC0415  # see make_celery
+
+    try:
+        return int(client.llen(queue))
+    except ResponseError as error:
+        if not str(error).startswith("WRONGTYPE"):
+            raise
+        log.warning("What lay on Redis in the place of the queue %s was none and is removed.", queue)
+        client.delete(queue)
+        return 0
 
 
 @contextmanager
@@ -127,13 +158,19 @@ def make_doorbell(settings: Settings) -> CeleryDoorbell:
     return CeleryDoorbell(make_app)
 
 
-def ring_or_wait(doorbell: Doorbell, films: int) -> bool:
-    """Ring where films wait; False where Redis is away and the sweep has to ring later."""
+def ring_or_wait(doorbell: Doorbell, model: str, films: int) -> bool:
+    """Ring where films wait; False where that failed and the sweep has to ring later.
+
+    The films are accepted when somebody rings, so no failure of it may become theirs.
+    """
     if films == 0:
         return True
     try:
-        doorbell.ring(films)
+        doorbell.ring(model, films)
     except BrokerAway as error:
         log.warning("%s", error)
+        return False
+    except Exception:
+        log.exception("Nobody could be rung for; the sweep rings again.")
         return False
     return True

@@ -5,11 +5,14 @@ that was kept within UPLOADS_END_WITHIN stays for as long: an upload that is und
 name it in a row.
 """
 
+import logging
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import astuple, dataclass
 from datetime import datetime, timedelta
 from itertools import islice
+from math import inf
 from typing import Any, Final, Self, TypeVar
 
 from sqlalchemy import ColumnElement, Select, delete, exists, func, select, update
@@ -17,11 +20,13 @@ from sqlalchemy.orm import Session, aliased
 
 from shared.audit import Action, record
 from shared.db import Database, insert_new, now, row_count
-from shared.errors import JobUnfinished
+from shared.errors import JobUnfinished, StoreAway, StoreFull
 from shared.incoming import FILMS
 from shared.states import FINAL_STATES, State
 from shared.storage import DERIVED, Store, StoredFilm
 from shared.tables import Image, Job, Prediction, Screening, Tombstone, in_states
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -29,6 +34,10 @@ PART: Final = 500
 """Films of one transaction: SQLite's one write lock is held for some tens of milliseconds."""
 UPLOADS_END_WITHIN: Final = timedelta(days=1)
 """From the moment that a request's first film is in the store until its rows are written."""
+COLLECT_EVERY_SECONDS: Final = 24 * 3600.0
+"""A look through a store of ten million files is ten thousand requests to a bucket."""
+AGAIN_AFTER_SECONDS: Final = 600.0
+"""A look that broke off begins anew, and would otherwise be at the same place with every sweep."""
 
 _UNENDED: Final = frozenset(State) - FINAL_STATES
 _IN_BULK: Final = {"synchronize_session": False}
@@ -122,12 +131,26 @@ def remove_buried(database: Database, store: Store) -> int:
         sent_again = _named(session, keys)
     if not keys:
         return 0
-    settled = [key for key in keys if key in sent_again or store.remove(key, at - UPLOADS_END_WITHIN)]
+    settled = [key for key in keys if key in sent_again or _remove_files(store, key, at - UPLOADS_END_WITHIN)]
     with database.write() as session:
         session.execute(delete(Tombstone).where(Tombstone.sha256.in_(settled)))
         postponed = Tombstone.sha256.in_(set(keys) - set(settled))
         session.execute(update(Tombstone).where(postponed).values(due_at=at + UPLOADS_END_WITHIN))
     return len(keys)
+
+
+def _remove_files(store: Store, key: str, before: datetime) -> bool:
+    """Remove a film's files unless it was kept since `before`; False also where only these cannot be removed.
+
+    They are tried again another day and hold up no others. Raises StoreAway where the store is not well.
+    """
+    try:
+        return store.remove(key, before)
+    except StoreAway as error:
+        with suppress(StoreFull):
+            store.check()
+        log.warning("The files of one film cannot be removed. %s", error)
+        return False
 
 
 def _has_ended(before: datetime | None) -> list[ColumnElement[bool]]:
@@ -222,25 +245,73 @@ def _is_awaited(image_id: Any) -> ColumnElement[bool]:
     return exists().where(Screening.image_id == image_id, in_states(sorted(_UNENDED)))
 
 
+class StrayCollection:
+    """Garbage collection of what uploads left that were broken off: files of the store that no row names.
+
+    The sweep calls it again and again; each call looks at a bounded number of files, so that nothing else waits for it.
+    """
+
+    def __init__(self, database: Database, store: Store) -> None:
+        self._database, self._store = database, store
+        self._parts: Iterator[Removed] | None = None
+        self._rests_until = -inf
+
+    def remove_some(self, at: float) -> Removed:
+        """Look at up to PART files more, at `at` seconds of a monotonic clock, and remove the strays among them.
+
+        After all files it rests for COLLECT_EVERY_SECONDS. Raises StoreAway where the store cannot be reached; it then
+        begins anew after AGAIN_AFTER_SECONDS.
+        """
+        if at < self._rests_until:
+            return Removed()
+        if self._parts is None:
+            self._store.remove_unfinished(now() - UPLOADS_END_WITHIN)
+            self._parts = _remove_strays(self._database, self._store) if self._is_own_store() else iter(())
+        try:
+            removed = next(self._parts, None)
+        except Exception:
+            self._parts, self._rests_until = None, at + AGAIN_AFTER_SECONDS
+            raise
+        if removed is None:
+            self._parts, self._rests_until = None, at + COLLECT_EVERY_SECONDS
+        return removed or Removed()
+
+    def _is_own_store(self) -> bool:
+        """Tell whether rows and files can belong together: a new database beside an old store would empty it."""
+        with self._database.read() as session:
+            if session.scalar(select(Image.id).limit(1)) is not None:
+                return True
+        if len(list(islice(self._store.films(), PART + 1))) <= PART:
+            return True
+        log.warning(
+            "The database names no film, and the image store holds many: nothing of it is removed. If database and "
+            "store belong together, `pneumoscreen purge` removes them."
+        )
+        return False
+
+
 def _remove_strays(database: Database, store: Store) -> Iterator[Removed]:
     for some in _strays(database, store):
-        gone = [film for film in some if store.remove(film.key, now() - UPLOADS_END_WITHIN)]
+        gone = [film for film in some if _remove_files(store, film.key, now() - UPLOADS_END_WITHIN)]
         yield Removed(stray_files=len(gone), stray_bytes=sum(film.size for film in gone))
 
 
 def _strays(database: Database, store: Store) -> Iterator[list[StoredFilm]]:
-    """Yield files of the store, by up to PART, that no row names and that no upload under way can have kept."""
+    """Look at the files of the store by PART; yield those that no row names and no upload under way has kept."""
     before = now() - UPLOADS_END_WITHIN
-    films = store.films()
-    pictures = (picture for kind in DERIVED for picture in store.films(kind) if not store.has(picture.key, FILMS))
-    for listed in (films, pictures):
-        for some in batched((film for film in listed if film.modified_at < before), PART):
-            with database.read() as session:
-                keys = [film.key for film in some]
-                named = _named(session, keys) | set(
-                    session.scalars(select(Tombstone.sha256).where(Tombstone.sha256.in_(keys)))
-                )
-            yield [film for film in some if film.key not in named]
+    for kind in (FILMS, *DERIVED):
+        for some in batched(store.films(kind), PART):
+            old = [film for film in some if film.modified_at < before]
+            known = _known(database, [film.key for film in old])
+            strays = [film for film in old if film.key not in known]
+            yield [film for film in strays if kind == FILMS or not store.has(film.key, FILMS)]
+
+
+def _known(database: Database, keys: Sequence[str]) -> set[str]:
+    """Return those keys that a film's row or a tombstone names."""
+    with database.read() as session:
+        buried = session.scalars(select(Tombstone.sha256).where(Tombstone.sha256.in_(keys)))
+        return _named(session, keys) | set(buried)
 
 
 def _named(session: Session, keys: Sequence[str]) -> set[str]:

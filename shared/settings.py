@@ -46,8 +46,10 @@ class Settings(BaseSettings):
         True, description="Prepare statements that come again. Behind a pooler such as PgBouncer none is, by itself."
     )
     redis_url: SecretStr = Field(
-        SecretStr("redis://127.0.0.1:6379/0"), description="Broker: redis://host:port/n or unix:///path."
+        SecretStr("redis://127.0.0.1:6379/0"),
+        description="Broker: redis://host:port/n, rediss:// with TLS, unix:///path, or sentinel://host:port,host:port/n.",
     )
+    redis_master: str = Field("mymaster", description="Name under which Sentinel knows the Redis, with sentinel://.")
     secret_key: SecretStr | None = Field(
         None, description="Signs sessions. Default: made once and kept in the data folder."
     )

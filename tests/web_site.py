@@ -23,6 +23,7 @@ from shared.modelspec import ModelSpec
 from shared.settings import REPOSITORY, Settings
 from shared.storage import open_store
 from shared.tables import AuditEvent, Role, Scope, Screening, User
+from tests.conftest import make_spec
 from web.app import create_app
 
 PASSWORD = "correct horse battery"
@@ -35,12 +36,14 @@ class Bell:
     """A doorbell that remembers who rang, or whose wire is cut."""
 
     rung: list[int] = field(default_factory=list)
+    models: list[str] = field(default_factory=list)
     is_away: bool = False
 
-    def ring(self, films: int) -> None:
+    def ring(self, model: str, films: int) -> None:
         if self.is_away:
             raise BrokerAway("Redis did not answer.")
         self.rung.append(films)
+        self.models.append(model)
 
 
 class Site:
@@ -49,7 +52,7 @@ class Site:
     def __init__(self, settings: Settings, database: Database, **changes: Any) -> None:
         """Build it on a folder, or on whatever store the changes of the settings name."""
         # Never the project's own model folder: install_model writes where the settings point.
-        apart = {"models_dir": settings.data_dir / "models"}
+        apart = {"models_dir": settings.data_dir / "models", "model": make_spec().name}
         self.settings = settings.model_copy(update={**apart, **changes})
         self.database = database
         self.store = open_store(self.settings)

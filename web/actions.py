@@ -47,10 +47,10 @@ def cancel(job_id: uuid.UUID) -> int:
 def retry(job_id: uuid.UUID) -> int:
     """Queue again what failed, was rejected by a worker or was cancelled; return how many films."""
     with parts().database.write() as db:
-        own_job(db, job_id)
+        model = own_job(db, job_id).model_name
         changed = jobs.retry(db, job_id)
         record(db, Action.JOB_RETRIED, user_id=g.user.id, subject=job_id, address=request.remote_addr)
-    ring_or_wait(parts().doorbell, changed)
+    ring_or_wait(parts().doorbell, model, changed)
     return changed
 
 

@@ -1,5 +1,6 @@
 """The JSON API, version 1. Its contract is docs/http.md and /api/v1/openapi.json."""
 
+import logging
 import uuid
 from http import HTTPStatus
 from typing import Final, TypeVar
@@ -7,11 +8,12 @@ from typing import Final, TypeVar
 from flask import Blueprint, Response, abort, g, request, url_for
 from flask.typing import ResponseReturnValue
 from pydantic import BaseModel
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from shared import jobs
 from shared.states import State
-from shared.tables import Role, Source
+from shared.tables import Job, Role, Source
 from shared.trail import row_values
 from web import listing, schemas
 from web.access import SUBMITTERS, open_to_all, requires
@@ -24,11 +26,13 @@ from web.listing import FilterError, Filters, Order
 from web.openapi import document
 from web.paging import MOST_ROWS
 from web.parts import parts
-from web.progress import job_progress, jobs_progress
+from web.progress import RECEIVING, SCREENING, JobState, job_progress, jobs_progress
 from web.security import CSRF_HEADER, check_csrf_token, streams_body
 from web.uploads import Receipt, open_job, read_wishes, receive_films, receive_job
 
 blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
+
+log = logging.getLogger(__name__)
 
 E = TypeVar("E", Order, State)
 
@@ -183,9 +187,7 @@ def _json(body: BaseModel, status: int = HTTPStatus.OK) -> Response:
 
 
 def _job_receipt(receipt: Receipt, status: int) -> Response:
-    job = receipt.job
-    with parts().database.read() as db:
-        state = job_progress(db, job).state
+    job, state = receipt.job, _state_after(receipt.job)
     addresses = schemas.job_addresses(job)
     body = schemas.JobReceipt(
         id=job.id,
@@ -200,6 +202,16 @@ def _job_receipt(receipt: Receipt, status: int) -> Response:
     response = _json(body, status)
     response.headers["Location"] = addresses["status_url"]
     return response
+
+
+def _state_after(job: Job) -> JobState:
+    """Return the state of a job whose films were accepted a moment ago, also where the database is away by now."""
+    try:
+        with parts().database.read() as db:
+            return job_progress(db, job).state
+    except SQLAlchemyError as error:
+        log.warning("The database does not answer after a commit: %s", error)
+        return RECEIVING if job.closed_at is None else SCREENING
 
 
 def _status(db: Session, job_id: uuid.UUID) -> schemas.JobStatus:

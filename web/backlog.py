@@ -94,13 +94,6 @@ def measure_speed(session: Session) -> float:
     return float(films / max(1.0, min(SPEED_WINDOW, at - first_at).total_seconds()))
 
 
-def unserved_models(session: Session, served: Collection[str]) -> tuple[str, ...]:
-    """Name the models that films wait for and that are not among those served."""
-    # From what waits to its jobs and not from all jobs there ever were.
-    waiting = select(Job.model_name).join(Screening, Screening.job_id == Job.id).where(in_states(_QUEUED))
-    return tuple(session.scalars(waiting.where(Job.model_name.not_in(served)).distinct()))
-
-
 def has_stalled(session: Session, served: Collection[str] | None, after: timedelta) -> bool:
     """Tell whether films have waited so long, nothing was answered in that time, and no worker took any.
 

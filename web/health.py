@@ -1,16 +1,18 @@
 """What machines ask: alive, ready, and the numbers of Prometheus. No answer names a film or a person."""
 
 import time
-from collections.abc import Iterator
+from collections import Counter as Counts
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from flask import Blueprint, Flask, Response, current_app, g, request
 from flask.typing import ResponseReturnValue
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
+from shared.presence import Heard
 from web.access import open_to_all
 from web.backlog import count_by_state
 from web.conditions import GOOD
@@ -37,7 +39,9 @@ def healthz() -> ResponseReturnValue:
 def readyz() -> ResponseReturnValue:
     """Say what works. 503 only where nothing can be kept or shown: films wait safely for Redis, a model or a worker."""
     status = watch().status()
-    return {"status": status.summary, "checks": dict(status.checks)}, 200 if status.is_ready else 503
+    unserved = list(status.queue.unserved) if status.queue is not None else []
+    said = {"status": status.summary, "checks": dict(status.checks), "unserved_models": unserved}
+    return said, 200 if status.is_ready else 503
 
 
 class Metrics:
@@ -64,7 +68,7 @@ class _Whole(Collector):
         """Name nothing beforehand, so that registering asks no database."""
         yield from ()
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
         """Look at the whole; what cannot be known is left out."""
         status = self._watch.status()
         checks = _gauge("check_ok", "1 where a part works.", labels=("check",))
@@ -75,11 +79,21 @@ class _Whole(Collector):
         yield from (checks, conditions)
         if status.workers is not None:
             yield _gauge("workers", "Workers that say they are ready.", len(status.workers))
+            yield from self._broker(status.workers)
         yield _gauge("disk_free_min_bytes", "Room below which no upload is taken.", self._parts.settings.min_free_bytes)
         if status.free_bytes is not None:
             yield _gauge("disk_free_bytes", "Room on the fullest of the disks that are watched.", status.free_bytes)
         if status.queue is not None:
             yield from self._films(status.queue)
+
+    def _broker(self, workers: Sequence[Heard]) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
+        serving = _gauge("model_workers", "Workers that say they serve a model.", labels=("model",))
+        for model, number in Counts(heard.model_name for heard in workers).items():
+            serving.add_metric([model], number)
+        yield serving
+        dropped = self._watch.dropped_messages()
+        if dropped is not None:
+            yield CounterMetricFamily(f"{_PREFIX}_dropped_messages", "Messages on Redis that were no tickets.", dropped)
 
     def _films(self, queue: Queue) -> Iterator[GaugeMetricFamily]:
         films = _gauge("screenings", "Screenings by state.", labels=("state",))
@@ -88,7 +102,10 @@ class _Whole(Collector):
         waiting = _gauge("backlog_films", "Films that wait for a worker.", labels=("priority",))
         waiting.add_metric(["interactive"], queue.backlog.interactive)
         waiting.add_metric(["bulk"], queue.backlog.bulk)
-        yield from (films, waiting)
+        by_model = _gauge("model_backlog_films", "Films that wait for a worker, by model.", labels=("model",))
+        for model, number in queue.by_model.items():
+            by_model.add_metric([model], number)
+        yield from (films, waiting, by_model)
         yield _gauge("backlog_limit_films", "Films that may wait.", self._parts.settings.max_backlog)
         yield _gauge("films_per_second", "Films that workers answered, over half a minute.", queue.per_second)
         yield _gauge("oldest_waiting_seconds", "How long the oldest film waits.", queue.oldest_seconds or 0.0)

@@ -58,11 +58,18 @@ _FILES: Final = {"type": "array", "minItems": 1, "items": _FILE}
 # An empty text is none, as in a form whose field was left alone; in JSON null is none too.
 _PRIORITY: Final = {"type": "string", "enum": ["interactive", "bulk", ""]}
 _SOURCE: Final = {"type": "string", "enum": ["api", "cli", "web", ""]}
+_MODEL: Final = {"type": "string", "description": "Name of the model that is to screen; empty for the server's own."}
 _NULL: Final = {"type": "null"}
 _JOB_FORM: Final = {
     "type": "object",
     "required": ["files"],
-    "properties": {"name": {"type": "string"}, "priority": _PRIORITY, "source": _SOURCE, "files": _FILES},
+    "properties": {
+        "name": {"type": "string"},
+        "priority": _PRIORITY,
+        "source": _SOURCE,
+        "model": _MODEL,
+        "files": _FILES,
+    },
 }
 _JOB_JSON: Final = {
     "type": "object",
@@ -71,6 +78,7 @@ _JOB_JSON: Final = {
         "expected_films": {"type": ["integer", "null"], "minimum": 0, "maximum": 2**31 - 1},
         "priority": {"anyOf": [_PRIORITY, _NULL]},
         "source": {"anyOf": [_SOURCE, _NULL]},
+        "model": {"anyOf": [_MODEL, _NULL]},
     },
 }
 _FILMS_FORM: Final = {"type": "object", "required": ["files"], "properties": {"files": _FILES}}

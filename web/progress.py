@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from shared.db import now
 from shared.errors import ModelUnavailable
-from shared.modelfolder import read_spec, verify_weights
+from shared.modelfolder import read_named, read_spec, verify_weights
 from shared.modelspec import Label, ModelSpec
 from shared.settings import Settings
 from shared.states import FINAL_STATES, State
@@ -141,18 +141,20 @@ def _speed(state: JobState, work: _Work, at: datetime) -> float | None:
     return films / span.total_seconds() if films and span.total_seconds() > 0 else None
 
 
-def model_spec(settings: Settings) -> ModelSpec | None:
-    """Return the spec of the model that screens; None where it cannot be read."""
+def model_spec(settings: Settings, name: str | None = None) -> ModelSpec | None:
+    """Return the spec of a model, that of the settings where none is named; None where it cannot be read."""
+    name = name or settings.model
     try:
-        return read_spec(settings.model_dir)
+        spec = read_spec(settings.models_dir / name)
     except ModelUnavailable:
         return None
+    return spec if spec.name == name else None
 
 
 def model_problem(settings: Settings) -> str | None:
     """Say why no model can screen; None where one can."""
     try:
-        verify_weights(settings.model_dir, read_spec(settings.model_dir))
+        verify_weights(settings.model_dir, read_named(settings.models_dir, settings.model))
     except ModelUnavailable as error:
         return f"No model: {error}"
     return None

@@ -5,18 +5,20 @@ from typing import Any, Final, cast
 
 from limits.storage import Storage, storage_from_string
 
+from shared.broker import Broker
+
 _LATER: Final = "later+"
 
 
-def counted_in(redis_url: str) -> str:
+def counted_in(broker: Broker) -> str:
     """Return the address of the storage for Flask-Limiter."""
-    return _LATER + redis_url.replace("unix://", "redis+unix://", 1)
+    return _LATER + broker.limits_address()
 
 
 class RedisLater(Storage):
     """The storage of `limits` for Redis, made when it is first asked: the client takes a tenth of the web's start."""
 
-    STORAGE_SCHEME = [_LATER + scheme for scheme in ("redis", "rediss", "redis+unix")]  # noqa: RUF012  # as limits reads it
+    STORAGE_SCHEME = [_LATER + scheme for scheme in ("redis", "rediss", "redis+unix", "redis+sentinel")]  # noqa: RUF012  # as limits reads it
 
     def __init__(self, uri: str, wrap_exceptions: bool = False, **options: Any) -> None:
         super().__init__(uri, wrap_exceptions, **options)

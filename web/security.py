@@ -10,6 +10,7 @@ from flask_limiter.util import get_remote_address
 from flask_wtf.csrf import CSRFProtect, validate_csrf
 from wtforms.validators import ValidationError
 
+from shared.broker import Broker
 from shared.settings import PREFIX, Settings
 from web.access import SAFE_METHODS
 from web.problems import on_rate_limit
@@ -107,10 +108,11 @@ def _insist_on_tls(response: Response, settings: Settings) -> Response:
 
 def _limit_rates(app: Flask, settings: Settings) -> None:
     """Count by address in Redis, and in memory while Redis is away."""
+    broker = Broker.of(settings)
     limiter = Limiter(
         get_remote_address,
-        storage_uri=counted_in(settings.redis_url.get_secret_value()),
-        storage_options={"socket_connect_timeout": 1, "socket_timeout": 1},
+        storage_uri=counted_in(broker),
+        storage_options={"socket_connect_timeout": 1, "socket_timeout": 1, **broker.limits_options()},
         in_memory_fallback_enabled=True,
         swallow_errors=True,  # of requests that find Redis away at the same moment, only the first counts in memory
         key_prefix="pneumoscreen",

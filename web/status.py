@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from shared.db import now
 from shared.errors import BrokerAway, StoreAway, StoreFull
+from shared.leases import count_waiting
 from shared.newstore import create_if_new
 from shared.presence import Heard, Presence
 from shared.settings import Settings
@@ -40,8 +41,10 @@ class Queue:
     """When the film was sent that waits longest."""
     per_second: float
     """Films a second that workers answered in the last half minute."""
+    by_model: Mapping[str, int]
+    """Films that wait, by the model that their jobs ask for."""
     unserved: tuple[str, ...]
-    """Models that films wait for and that no worker has loaded."""
+    """Models that films wait for and that no worker has loaded; none where it is not known which workers there are."""
     has_stalled: bool
 
     @property
@@ -105,6 +108,13 @@ class Watch:
         except BrokerAway:
             return None
 
+    def dropped_messages(self) -> int | None:
+        """Return how many messages on Redis were no tickets; None where that is not known."""
+        try:
+            return self._presence.dropped_messages()
+        except BrokerAway:
+            return None
+
     def _count_backlog(self) -> Backlog:
         with self._parts.database.read() as db:
             return backlog.count_backlog(db)
@@ -149,12 +159,14 @@ class Watch:
         # A worker that has just come may look round first.
         due = {heard.model_name for heard in workers or () if heard.ready_seconds >= patience} if workers else None
         waiting = backlog.count_backlog(db)
+        by_model = count_waiting(db) if waiting.films else {}
         return Queue(
             backlog=waiting,
             running=backlog.count_running(db),
             oldest_at=backlog.oldest_waiting(db),
             per_second=backlog.measure_speed(db),
-            unserved=backlog.unserved_models(db, served) if served and waiting.films else (),
+            by_model=by_model,
+            unserved=() if workers is None else tuple(sorted(by_model.keys() - served)),
             has_stalled=bool(waiting.films) and backlog.has_stalled(db, due, timedelta(seconds=patience)),
         )
 

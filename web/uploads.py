@@ -1,5 +1,6 @@
 """From a request's body to a job with films: what API, upload page and samples share."""
 
+import logging
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,10 +21,14 @@ from shared.tables import Job, Priority, Source
 from web.admission import Admission
 from web.fingerprint import Fingerprint
 from web.form import FILES_PART, hear_out, receive_form
+from web.model_choice import FIELD as MODEL_FIELD
+from web.model_choice import read_model
 from web.parts import parts
 from web.problems import InvalidRequest
 from web.progress import model_spec
 from web.status import watch
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -41,6 +46,8 @@ class Wishes:
     expected_films: int | None = None
     priority: Priority | None = None
     source: Source = Source.API
+    model: str | None = None
+    """Name of the model that is to screen; None for that of the settings."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,7 @@ def read_wishes(given: Mapping[str, object], source: Source) -> Wishes:
         expected_films=_read_count(given.get("expected_films")),
         priority=_choose("priority", given.get("priority"), _PRIORITIES, None),
         source=_choose("source", given.get("source"), _SOURCES, source),
+        model=read_model(given.get(MODEL_FIELD)),
     )
 
 
@@ -169,11 +177,12 @@ def submit(received: list[Received], wishes: Wishes, key: str | None = None, dig
         raise InvalidRequest(FILES_PART, "Send at least one film. Received: none.")
     named = wishes if wishes.name else Wishes(**{**vars(wishes), "name": _name_of(received)})
     few = len(received) <= parts().settings.interactive_films
-    model = model_spec(parts().settings)
     _make_last(received)
 
     def write(db: Session) -> Receipt:
         job = _open(db, named, few, key, digest)
+        # The job's model and not the settings', which may have changed since the job was opened.
+        model = model_spec(parts().settings, job.model_name)
         queued = jobs.add_films(db, job.id, received, model, key, request_digest=digest)
         jobs.close_job(db, job.id)
         return Receipt(job, received, queued)
@@ -204,7 +213,7 @@ def receive_films(job_id: uuid.UUID) -> Receipt:
         return _answer_again(job_id, key)
     if not received:
         raise InvalidRequest(FILES_PART, "Send at least one film. Received: none.")
-    model = model_spec(parts().settings)
+    model = model_spec(parts().settings, job.model_name)
     _make_last(received)
 
     def write(db: Session) -> Receipt:
@@ -220,11 +229,19 @@ def _make_last(received: Sequence[Received]) -> None:
 
 
 def _announce(receipt: Receipt) -> Receipt:
-    """Ring for what a request brought, and count it as waiting before the next count is due."""
-    watch().backlog.amend(lambda known: known.plus(Priority(receipt.job.priority), receipt.queued))
-    # More tickets than workers ring for nothing, and cost more than all else that a request does.
-    workers = watch().workers() if receipt.queued > FILMS_A_TICKET else None
-    ring_or_wait(parts().doorbell, min(receipt.queued, FILMS_A_TICKET * max(1, len(workers or ()))))
+    """Ring for what a request brought, and count it as waiting before the next count is due.
+
+    The films are accepted: whatever fails here, the sweep rings for them.
+    """
+    try:
+        watch().backlog.amend(lambda known: known.plus(Priority(receipt.job.priority), receipt.queued))
+        # More tickets than workers ring for nothing, and cost more than all else that a request does.
+        model = receipt.job.model_name
+        heard = watch().workers() if receipt.queued > FILMS_A_TICKET else None
+        workers = sum(worker.model_name == model for worker in heard or ())
+        ring_or_wait(parts().doorbell, model, min(receipt.queued, FILMS_A_TICKET * max(1, workers)))
+    except Exception:
+        log.exception("Nobody was told of the films of job %s; the sweep rings for them.", receipt.job.id)
     return receipt
 
 
@@ -260,7 +277,7 @@ def _open(db: Session, wishes: Wishes, few: bool, key: str | None, digest: str |
         user_id=g.user.id,
         name=wishes.name or "Upload",
         source=wishes.source,
-        model_name=parts().settings.model,
+        model_name=wishes.model or parts().settings.model,
         priority=_priority(wishes, few),
         expected_films=wishes.expected_films,
         idempotency_key=key,

@@ -1,6 +1,7 @@
 """The Celery application that workers run: `celery -A worker.app worker`.
 
-The parent process verifies the model folder and never imports a network library; each child loads the network itself.
+A worker serves the model of its settings and takes the tickets of that model alone. The parent process verifies the
+model folder and never imports a network library; each child loads the network itself.
 """
 
 import logging
@@ -11,8 +12,8 @@ from celery.signals import setup_logging, worker_init, worker_process_init, work
 
 from shared.errors import ModelUnavailable, StoreMisconfigured
 from shared.logs import configure_logging
-from shared.modelfolder import read_spec, verify_weights
-from shared.queue import make_celery
+from shared.modelfolder import read_named, verify_weights
+from shared.queue import make_celery, queue_name, serve_model
 from shared.settings import load_settings
 from shared.storage import open_store
 from worker import process
@@ -24,6 +25,7 @@ EX_CONFIG = 78
 
 settings = load_settings()
 app = make_celery(settings)
+serve_model(app, settings.model)
 app.conf.imports = ("worker.tasks",)
 
 
@@ -35,11 +37,13 @@ def _configure_logging(**_: Any) -> None:
 @worker_init.connect
 def _refuse_to_start_in_vain(**_: Any) -> None:
     try:
-        verify_weights(settings.model_dir, read_spec(settings.model_dir))
+        spec = read_named(settings.models_dir, settings.model)
+        verify_weights(settings.model_dir, spec)
         open_store(settings)
     except (ModelUnavailable, StoreMisconfigured) as error:
         log.critical("The worker does not start. %s", error)
         sys.exit(EX_CONFIG)
+    log.info("This worker serves %s, from the queue %s.", spec.version, queue_name(settings.model))
 
 
 @worker_process_init.connect

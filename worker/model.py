@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from shared.errors import ModelUnavailable
-from shared.modelfolder import read_members, read_spec, verify_weights
+from shared.modelfolder import read_members, read_named, read_spec, verify_weights
 from shared.modelspec import ModelSpec
 from shared.settings import Settings
 from worker.classifier import Classifier, EnsembleClassifier
@@ -26,8 +26,9 @@ log = logging.getLogger(__name__)
 def load_classifier(settings: Settings) -> Classifier:
     """Load the model of the settings on the backend that fits this machine, from its kept graph where there is one.
 
-    Raises ModelUnavailable as `load_model` does.
+    Raises ModelUnavailable as `load_model` does, and where the folder holds a model of another name.
     """
+    read_named(settings.models_dir, settings.model)
     return load_model(settings.model_dir, choose_backend(settings), graphs=settings.graphs)
 
 

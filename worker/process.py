@@ -53,7 +53,7 @@ def start(settings: Settings) -> None:
 def current() -> WorkerProcess:
     """Return what this process holds; raise RuntimeError before `start`."""
     if _current is None:
-        raise RuntimeError("This process has not loaded a network. Start workers with `celery -A worker.app worker`.")
+        raise RuntimeError("This process has not loaded a network. Start workers with `pneumoscreen worker`.")
     return _current
 
 

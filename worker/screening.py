@@ -5,8 +5,9 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 import numpy as np
 from PIL import Image
@@ -14,17 +15,29 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shared import heatmap, leases
 from shared.db import Database
-from shared.errors import FilmRejected, Rejection, StoreAway, StoreFull
+from shared.errors import FilmRejected, StoreAway, StoreFull
 from shared.leases import Claim, ClaimedFilm, Outcome
 from shared.preprocess import decode, fit, is_small, thumbnail
 from shared.settings import Settings
 from shared.storage import THUMBNAIL, Store
 from worker.classifier import Answers, Classifier
 from worker.pace import Pace
+from worker.reading import FileUnreadable, ImageReader
 
 log = logging.getLogger(__name__)
 
 HEARTBEATS_A_LEASE = 4
+PICTURES_REST_SECONDS: Final = 60.0
+"""After a thumbnail that could not be kept, none is tried for so long; whoever looks at a film has it drawn."""
+
+
+@dataclass
+class Screened:
+    """What became of a micro-batch."""
+
+    outcomes: list[Outcome]
+    unreadable: list[ClaimedFilm] = field(default_factory=list)
+    """Films whose file cannot be read while the store is well: an attempt of each counts."""
 
 
 class Screener:
@@ -36,11 +49,18 @@ class Screener:
         self._settings = settings
         self._database = database
         self._store = store
+        self._reader = ImageReader(store, database)
+        self._pictures_rest_until = 0.0
         self._classifier = classifier
         self._worker = worker
         self._pace = Pace(settings.batch_size)
         with database.write() as session:
             self._model_id = leases.register_model(session, classifier.spec)
+
+    @property
+    def model(self) -> str:
+        """Name the model whose jobs are served."""
+        return self._classifier.spec.name
 
     def drain(self, seconds: float) -> bool:
         """Screen micro-batches until nothing waits or the time is up; True where films may still wait."""
@@ -53,8 +73,9 @@ class Screener:
     def screen_batch(self) -> int:
         """Screen one micro-batch and return how many films it held.
 
-        A batch that fails as a whole is given back, and its films are then tried one by one. Raises StoreAway where the
-        image store is to blame; its films then wait for the next ticket.
+        A batch that fails as a whole is given back, and its films are then tried one by one. A film whose file alone
+        cannot be read loses an attempt, and the rest goes on. Raises StoreAway where the image store is to blame; its
+        films then wait for the next ticket.
         """
         lease = self._claim()
         if lease is None:
@@ -62,7 +83,7 @@ class Screener:
         started = time.monotonic()
         try:
             with self._heartbeat(lease.token):
-                outcomes = self._screen(lease.films)
+                screened = self._screen(lease.films)
         except StoreAway:
             with self._database.write() as session:
                 leases.hand_back(session, lease)
@@ -72,9 +93,9 @@ class Screener:
             with self._database.write() as session:
                 leases.give_back(session, lease, self._settings.max_attempts)
             return len(lease.films)
-        self._finish(lease, outcomes)
+        self._finish(lease, screened)
         # Films that were answered before, or refused, say nothing of the next.
-        predicted = {outcome.film.image_id for outcome in outcomes if outcome.verdict is not None}
+        predicted = {outcome.film.image_id for outcome in screened.outcomes if outcome.verdict is not None}
         self._pace.note(len(predicted), time.monotonic() - started)
         return len(lease.films)
 
@@ -83,27 +104,31 @@ class Screener:
             return leases.claim(
                 session,
                 model_id=self._model_id,
-                model_name=self._classifier.spec.name,
+                model_name=self.model,
                 limit=self._pace.films(),
                 worker=self._worker,
                 lease_seconds=self._settings.lease_seconds,
             )
 
-    def _finish(self, lease: Claim, outcomes: Sequence[Outcome]) -> None:
+    def _finish(self, lease: Claim, screened: Screened) -> None:
         with self._database.write() as session:
             settled = leases.finish(
                 session,
                 lease,
-                outcomes,
+                screened.outcomes,
                 model_id=self._model_id,
                 threshold=self._classifier.spec.threshold,
                 worker=self._worker,
             )
-        if settled < len(lease.films):
-            log.warning("%d of %d films were cancelled or given away.", len(lease.films) - settled, len(lease.films))
+            if screened.unreadable:
+                leases.fail_attempt(session, lease, screened.unreadable, self._settings.max_attempts)
+        if settled < len(screened.outcomes):
+            lost = len(screened.outcomes) - settled
+            log.warning("%d of %d films were cancelled or given away.", lost, len(lease.films))
 
-    def _screen(self, films: Sequence[ClaimedFilm]) -> list[Outcome]:
+    def _screen(self, films: Sequence[ClaimedFilm]) -> Screened:
         outcomes: dict[uuid.UUID, Outcome] = {}
+        unreadable: set[uuid.UUID] = set()
         inputs: dict[uuid.UUID, np.ndarray] = {}
         waiting = [film for film in films if film.prediction_id is None]
         for film in {film.image_id: film for film in waiting}.values():
@@ -111,8 +136,14 @@ class Screener:
                 inputs[film.image_id] = self._prepare(film)
             except FilmRejected as rejection:
                 outcomes[film.image_id] = Outcome(film, rejection=rejection)
+            except FileUnreadable as error:
+                log.warning("The file of image %s cannot be read. %s", film.image_id, error)
+                unreadable.add(film.image_id)
         outcomes |= self._predict(inputs, films)
-        return [self._outcome_of(film, outcomes) for film in films]
+        return Screened(
+            [self._outcome_of(film, outcomes) for film in films if film.image_id not in unreadable],
+            [film for film in films if film.image_id in unreadable],
+        )
 
     def _outcome_of(self, film: ClaimedFilm, outcomes: dict[uuid.UUID, Outcome]) -> Outcome:
         """Give each screening of a film the film's own outcome; the same film may stand in a batch twice."""
@@ -123,29 +154,23 @@ class Screener:
 
     def _prepare(self, film: ClaimedFilm) -> np.ndarray:
         spec = self._classifier.spec
-        try:
-            data = self._store.get(film.sha256)
-        except FileNotFoundError as error:
-            self._refuse_wrong_store()
-            raise FilmRejected(
-                Rejection.FILM_MISSING, "The film is no longer in the image store. Send it again."
-            ) from error
+        data = self._reader.read(film)
         image = decode(data, at_least=spec.input_size)
         if not is_small(data, image):
             self._keep_thumbnail(film, image)
         return fit(image, spec)
 
     def _keep_thumbnail(self, film: ClaimedFilm, image: Image.Image) -> None:
+        """Keep a thumbnail where that can be done: the answer matters more than its picture."""
+        if time.monotonic() < self._pictures_rest_until:
+            return
         try:
             self._store.put_derived(film.sha256, THUMBNAIL, thumbnail(image))
-        except StoreFull:
-            # The answer matters more than its picture, which is drawn when somebody looks.
-            log.warning("The store has no room for thumbnails.")
-
-    def _refuse_wrong_store(self) -> None:
-        """Raise StoreAway where no store is there, only a folder that was made while a network share was away."""
-        with suppress(StoreFull):
-            self._store.check()
+        except (StoreFull, StoreAway) as error:
+            log.warning("No thumbnail is kept for %.0f s: %s", PICTURES_REST_SECONDS, error)
+            self._pictures_rest_until = time.monotonic() + PICTURES_REST_SECONDS
+        except Exception:
+            log.exception("A thumbnail could not be drawn; the film is screened without it.")
 
     def _predict(self, inputs: dict[uuid.UUID, np.ndarray], films: Sequence[ClaimedFilm]) -> dict[uuid.UUID, Outcome]:
         if not inputs:
@@ -160,9 +185,14 @@ class Screener:
         }
 
     def _draw_maps(self, answers: Answers) -> Sequence[bytes | None]:
+        none = [None] * len(answers.logits)
         if answers.places is None:
-            return [None] * len(answers.logits)
-        return [heatmap.encode(film) for film in heatmap.evidence(answers.places, self._classifier.spec.classes)]
+            return none
+        try:
+            return [heatmap.encode(film) for film in heatmap.evidence(answers.places, self._classifier.spec.classes)]
+        except Exception:
+            log.exception("Heat maps could not be drawn; the films are answered without them.")
+            return none
 
     @contextmanager
     def _heartbeat(self, token: uuid.UUID) -> Iterator[None]:

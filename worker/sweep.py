@@ -8,14 +8,15 @@ import signal
 import threading
 import time
 import uuid
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import datetime
 from typing import Final
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 
 from shared import jobs, leases, retention
 from shared.databaselimits import limits_of
-from shared.db import Database, now
+from shared.db import Database
 from shared.errors import BrokerAway, StoreAway, StoreFull, StoreMisconfigured
 from shared.logs import configure_logging
 from shared.queue import CeleryDoorbell, make_doorbell
@@ -24,9 +25,6 @@ from shared.storage import Store, open_store
 from worker.stillness import Stillness
 
 log = logging.getLogger(__name__)
-
-UNFINISHED_AFTER: Final = timedelta(days=1)
-"""No upload takes a day; what is older was left by a process that was killed."""
 
 FORSAKEN_SECONDS: Final = 24 * 3600.0
 """A sender that lives sends its next films within seconds; one that waits for room in a full queue, within a night."""
@@ -47,9 +45,9 @@ class Sweep:
     def once(self) -> leases.Swept:
         """Free what is lost and ring for what waits; raise BrokerAway where films wait and Redis does not answer."""
         swept = self.free_leases(at=time.monotonic())
-        self.close_uploads(at=time.monotonic())
-        if swept.waiting and self._doorbell.tickets() == 0:
-            self._doorbell.ring(swept.waiting)
+        for model, films in swept.waiting.items():
+            if self._doorbell.tickets(model) == 0:
+                self._doorbell.ring(model, films)
         return swept
 
     def free_leases(self, at: float) -> leases.Swept:
@@ -57,7 +55,7 @@ class Sweep:
         with self._database.write() as session:
             held = leases.held(session)
             run_out = {token: held[token] for token in self._leases.look(held, at)}
-            swept = leases.sweep(session, run_out, self._settings.max_attempts, self._settings.model)
+            swept = leases.sweep(session, run_out, self._settings.max_attempts)
         lost = swept.requeued + swept.failed
         if lost:
             log.warning("%d films had lost their worker; %d of them FAILED.", lost, swept.failed)
@@ -78,17 +76,27 @@ def run(settings: Settings, stopped: threading.Event) -> None:
     """Sweep every few seconds until told to stop; what is away now is tried again."""
     database = Database(settings.database, limits=limits_of(settings))
     sweep = Sweep(database, make_doorbell(settings), settings)
+    duties: list[Callable[[], object]] = [sweep.once, lambda: sweep.close_uploads(time.monotonic())]
     store = _open_store(settings)
-    _clear(store)
+    if store is not None:
+        strays = retention.StrayCollection(database, store)
+        duties += [lambda: retention.remove_buried(database, store), lambda: _remove_strays(strays)]
     while not stopped.wait(settings.sweep_seconds):
-        try:
-            sweep.once()
-            _remove_files(database, store)
-        except BrokerAway as error:
-            log.warning("%s", error)
-        except OperationalError:
-            log.warning("The database did not answer; the next sweep tries again.", exc_info=True)
+        for duty in duties:
+            _try(duty)
     database.close()
+
+
+def _try(duty: Callable[[], object]) -> None:
+    """Do one duty of a sweep: whatever it fails of ends neither the others nor the next sweep."""
+    try:
+        duty()
+    except (BrokerAway, StoreAway, StoreFull) as error:
+        log.warning("%s The next sweep tries again.", error)
+    except SQLAlchemyError:
+        log.warning("The database did not do what a sweep asked; the next one tries again.", exc_info=True)
+    except Exception:
+        log.exception("A part of a sweep failed; the next one tries again.")
 
 
 def _open_store(settings: Settings) -> Store | None:
@@ -100,27 +108,11 @@ def _open_store(settings: Settings) -> Store | None:
         return None
 
 
-def _clear(store: Store | None) -> None:
-    """Remove what earlier runs left half received; a store that is away can wait for the next start."""
-    if store is None:
-        return
-    try:
-        removed = store.remove_unfinished(now() - UNFINISHED_AFTER)
-    except (StoreAway, StoreFull) as error:
-        log.warning("%s What was left half received there stays until the sweep starts again.", error)
-        return
-    if removed:
-        log.warning("%d half received files of an earlier run were removed.", removed)
-
-
-def _remove_files(database: Database, store: Store | None) -> None:
-    """Remove the files of deleted films; a store that is away can wait for the next look."""
-    if store is None:
-        return
-    try:
-        retention.remove_buried(database, store)
-    except StoreAway as error:
-        log.warning("%s The files of deleted films stay until it is back.", error)
+def _remove_strays(strays: retention.StrayCollection) -> None:
+    """Remove some of what broken uploads left."""
+    removed = strays.remove_some(time.monotonic())
+    if removed.stray_files:
+        log.warning("%d files that broken uploads left in the image store were removed.", removed.stray_files)
 
 
 def main() -> None:

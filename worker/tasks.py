@@ -22,9 +22,10 @@ def screen_batch() -> None:
 
     Where the image store or Redis is away the ticket ends, and the sweep rings again in a few seconds.
     """
+    held = process.current()
     try:
-        films_wait = process.current().screener.drain(TICKET_WORK_SECONDS)
+        films_wait = held.screener.drain(TICKET_WORK_SECONDS)
     except StoreAway as error:
         log.error("%s The films wait.", error)  # noqa: TRY400  # the message says it all
         return
-    ring_or_wait(_doorbell, int(films_wait))
+    ring_or_wait(_doorbell, held.screener.model, int(films_wait))

@@ -4,13 +4,20 @@ import time
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
+from chaos.errors import ChaosFailed
 from chaos.scene import Scene
+from chaos.waiting import wait_until
+from shared.presence import DROPPED_KEY, LOST_AFTER_SECONDS
+from shared.queue import queue_name
+from shared.settings import Settings
 
 SLOW_SECONDS: Final = 6.0
 PAUSE_MILLISECONDS: Final = 400
 HANG_SECONDS: Final = 12.0
 """Longer than any of our connections waits for an answer (shared/queue.py: 10 s)."""
 FULL_SECONDS: Final = 6.0
+POLLUTED_SECONDS: Final = 120.0
+STRANGE: Final = (b"garbage", b"[1,2]", b"null", b'{"headers": {"task": "other"}}', b"[" * 10_000)
 
 
 @dataclass(frozen=True)
@@ -95,4 +102,26 @@ class RedisFull:
                 redis.config_set("maxmemory", 0)
 
 
-FAULTS: Final = (RedisKilled(), RedisFlushed(), RedisSlow(), RedisHangs(), RedisFull())
+class RedisPolluted:
+    """Somebody writes what is no ticket and no heartbeat where those are looked for."""
+
+    name: ClassVar = "Redis with messages that are no tickets"
+    family: ClassVar = "broker"
+    is_random: ClassVar = False
+
+    def hurt(self, scene: Scene) -> None:
+        """Write; raise ChaosFailed where the worker ends for it."""
+        worker = scene.stack.worker()
+        queue = queue_name(Settings.model_fields["model"].default)
+        with scene.stack.redis() as redis:
+            dropped = int(redis.get(DROPPED_KEY) or 0)
+            for number, message in enumerate(STRANGE):
+                redis.lpush(queue, message)
+                redis.set(f"pneumoscreen:worker:strange-{number}", message, ex=LOST_AFTER_SECONDS)
+            due = dropped + len(STRANGE)
+            wait_until(lambda: int(redis.get(DROPPED_KEY) or 0) >= due, POLLUTED_SECONDS, "the messages to be dropped")
+        if not worker.is_running():
+            raise ChaosFailed("A worker ended at a message that is no ticket.")
+
+
+FAULTS: Final = (RedisKilled(), RedisFlushed(), RedisSlow(), RedisHangs(), RedisFull(), RedisPolluted())

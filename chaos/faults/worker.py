@@ -9,10 +9,11 @@ from sqlalchemy import exists, select
 
 from chaos.claims import claim_at_once
 from chaos.errors import ChaosFailed
+from chaos.films import ChaosFilm
 from chaos.scene import Scene
 from chaos.stack import Stack
 from chaos.waiting import wait_until
-from shared.leases import LOST_CODE
+from shared.leases import LOST_CODE, UNREADABLE_CODE
 from shared.settings import Settings
 from shared.states import State
 from shared.tables import Screening
@@ -113,19 +114,34 @@ class PoisonFilm:
 
     def hurt(self, scene: Scene) -> None:
         """Send the film and wait until it has FAILED; raise ChaosFailed where it does not say why."""
-        film = scene.load.poison()
-        rows: list[Screening] = []
+        _wait_until_failed(scene, scene.load.poison(), LOST_CODE)
 
-        def has_ended() -> bool:
-            with scene.stack.database.read() as session:
-                rows[:] = session.scalars(select(Screening).where(Screening.file_name == film.name))
-            return bool(rows) and rows[0].state is not State.QUEUED and rows[0].state is not State.RUNNING
 
-        wait_until(has_ended, POISON_SECONDS, f"{film.name} to fail")
-        attempts = Settings.model_fields["max_attempts"].default
-        said = (rows[0].state, rows[0].attempts, rows[0].error_code)
-        if said != (State.FAILED, attempts, LOST_CODE) or f"{attempts} times" not in (rows[0].error_message or ""):
-            raise ChaosFailed(f"{film.name} ended as {said} and says '{rows[0].error_message}'.")
+class UnreadableFilm:
+    """One film's file cannot be read (EIO; an archived object), while the store is well."""
+
+    name: ClassVar = "stored file of one film that cannot be read"
+    family: ClassVar = "worker"
+    is_random: ClassVar = False
+
+    def hurt(self, scene: Scene) -> None:
+        """Send the film and wait until it has FAILED; raise ChaosFailed where it does not say why."""
+        _wait_until_failed(scene, scene.load.unreadable(), UNREADABLE_CODE)
+
+
+def _wait_until_failed(scene: Scene, film: ChaosFilm, code: str) -> None:
+    rows: list[Screening] = []
+
+    def has_ended() -> bool:
+        with scene.stack.database.read() as session:
+            rows[:] = session.scalars(select(Screening).where(Screening.file_name == film.name))
+        return bool(rows) and rows[0].state is not State.QUEUED and rows[0].state is not State.RUNNING
+
+    wait_until(has_ended, POISON_SECONDS, f"{film.name} to fail")
+    attempts = Settings.model_fields["max_attempts"].default
+    said = (rows[0].state, rows[0].attempts, rows[0].error_code)
+    if said != (State.FAILED, attempts, code) or str(attempts) not in (rows[0].error_message or ""):
+        raise ChaosFailed(f"{film.name} ended as {said} and says '{rows[0].error_message}'.")
 
 
 class ClaimsAtOnce:
@@ -181,5 +197,6 @@ FAULTS: Final = (
     WorkerStoppedPastLease(),
     WorkerToldToStop(),
     PoisonFilm(),
+    UnreadableFilm(),
     ClaimsAtOnce(),
 )

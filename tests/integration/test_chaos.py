@@ -47,6 +47,19 @@ def test_every_film_has_one_outcome_whatever_dies(monkeypatch: pytest.MonkeyPatc
     assert len(said) == 3
 
 
+@pytest.mark.long
+def test_strange_content_of_redis_and_a_file_that_cannot_be_read_hold_up_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(f"{PREFIX}GRAPHS_DIR", str(GRAPHS))
+    faults = choose(("no tickets", "cannot be read"))
+    plan = Plan("embedded", faults, times_alone=1, times_random=1, films=100, seed=7, pace=PACE)
+    outcome = run(plan, lambda _line: None)
+    account = outcome.total.account
+    assert (account.lost, account.duplicated, account.wrong, account.failed) == (0, 0, 0, 0), account.notes
+    assert [line.times for line in outcome.lines] == [1, 1]
+
+
 # ---------------------------------------------------------------- the account itself can fail
 
 

@@ -79,7 +79,7 @@ class Queue:
     def sweep(self) -> leases.Swept:
         """Sweep where every lease that is held has run out."""
         with self.database.write() as session:
-            return leases.sweep(session, leases.held(session), 3, self.spec.name)
+            return leases.sweep(session, leases.held(session), 3)
 
     def states(self, job_id: uuid.UUID) -> Counter:
         with self.database.read() as session:
@@ -178,7 +178,7 @@ def test_a_small_job_does_not_starve_the_large_one(queue: Queue) -> None:
 def test_a_lease_that_ran_out_is_freed_by_the_sweep_and_its_film_is_tried_alone(queue: Queue) -> None:
     job_id = queue.submit(films(4))
     queue.claim(limit=2)
-    assert queue.sweep() == leases.Swept(requeued=2, failed=0, waiting=4)
+    assert queue.sweep() == leases.Swept(requeued=2, failed=0, waiting={queue.spec.name: 4})
     assert [row.attempts for row in queue.rows(job_id)] == [1, 1, 0, 0]
     assert len(queue.claim().films) == 1
     assert len(queue.claim().films) == 1
@@ -191,7 +191,7 @@ def test_a_heartbeat_keeps_a_lease(queue: Queue) -> None:
     with queue.database.write() as session:
         before = leases.held(session)
         assert leases.extend(session, lease.token, 60.0) == 1
-        assert leases.sweep(session, before, 3, queue.spec.name).requeued == 0
+        assert leases.sweep(session, before, 3).requeued == 0
 
 
 def test_a_film_that_loses_three_workers_fails_alone_and_says_so(queue: Queue) -> None:
@@ -374,7 +374,7 @@ def test_films_of_another_model_hold_up_nobody(queue: Queue) -> None:
     queue.finish(queue.claim(limit=10))
     assert queue.states(running)[State.DONE] >= 14, "both jobs advance side by side"
     assert queue.states(late)[State.DONE] >= 4
-    assert queue.sweep().waiting == 60
+    assert queue.sweep().waiting == {queue.spec.name: 60, "another": 1}
 
 
 def test_a_single_film_tried_again_does_not_wait_behind_its_old_place(queue: Queue) -> None:

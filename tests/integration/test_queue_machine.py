@@ -185,12 +185,13 @@ class QueueMachine(RuleBasedStateMachine):
         silent = {token for token in run_out if self.beats[token] == self.seen.beats[token]}
         lost = [row for row in self.rows.values() if row.lease in silent]
         with self.database.write() as session:
-            swept = leases.sweep(session, run_out, MOST_ATTEMPTS, self.spec.name)
+            swept = leases.sweep(session, run_out, MOST_ATTEMPTS)
         for row in lost:
             self.lose(row)
         failed = sum(row.state is State.FAILED for row in lost)
         waiting = sum(row.state is State.QUEUED for row in self.rows.values())
-        assert swept == leases.Swept(len(lost) - failed, failed, waiting)
+        assert (swept.requeued, swept.failed) == (len(lost) - failed, failed)
+        assert swept.waiting.get(self.spec.name, 0) == waiting
 
     @rule(job_id=submitted)
     def cancel(self, job_id: uuid.UUID) -> None:

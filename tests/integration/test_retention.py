@@ -6,6 +6,7 @@ import threading
 import time
 import uuid
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import numpy as np
@@ -246,6 +247,42 @@ def test_films_queued_again_between_two_parts_stay(house: House, monkeypatch: py
     assert sum(parts, Removed()).jobs == 0
     assert house.count(Screening) == 2
     assert house.named() <= house.keys()
+
+
+def test_a_retry_in_the_middle_of_a_purge_loses_no_film_that_it_queued(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "PART", 2)
+    for number in range(4):
+        job_id = house.submit(*[f"{number} {film}".encode() for film in range(8)])
+        with house.database.write() as session:
+            jobs.cancel(session, job_id)
+        house.grow_old(job_id)
+        queued = _at_once(house, job_id)
+        assert len(_states(house, job_id)) == queued
+        assert set(_states(house, job_id)) <= {State.QUEUED}
+        assert house.named() <= house.keys()
+        house.work()
+        assert _states(house, job_id) == [State.DONE] * queued
+
+
+def _at_once(house: House, job_id: uuid.UUID) -> int:
+    """Purge and retry a job in one moment, and return how many films were queued again."""
+    barrier = threading.Barrier(2)
+
+    def retry() -> int:
+        barrier.wait()
+        with house.database.write() as session:
+            return jobs.retry(session, job_id)
+
+    def purge() -> None:
+        barrier.wait()
+        house.purge()
+
+    with ThreadPoolExecutor(2) as threads:
+        queued, purged = threads.submit(retry), threads.submit(purge)
+        purged.result()
+        return queued.result()
 
 
 # ---------------------------------------------------------------- files without rows

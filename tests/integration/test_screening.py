@@ -1,10 +1,12 @@
 """A worker's way from a claim to written outcomes, with a classifier that answers at once."""
 
 import hashlib
+import shutil
 import sys
 import threading
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 
 import imagecodecs
 import numpy as np
@@ -23,6 +25,7 @@ from shared.states import State
 from shared.storage import THUMBNAIL, FolderStore
 from shared.tables import Prediction, Priority, Screening, Source, User
 from tests.conftest import draw, encode
+from worker import screening
 from worker.classifier import Answers
 from worker.screening import Screener
 
@@ -221,6 +224,100 @@ def test_a_folder_made_beneath_a_store_that_is_away_rejects_no_film(screener, su
     assert {row.state for row in rows(database, job_id)} == {State.DONE}
 
 
+def unreadable(store, data: bytes) -> Path:
+    """Have each read of a film's file fail with EIO, as a bad sector does, for a superuser, too (proc(5), mem)."""
+    place = store.root / store.place_of("films", hashlib.sha256(data).hexdigest())
+    place.rename(place.with_name("set-aside"))
+    place.symlink_to("/proc/self/mem")
+    return place
+
+
+def mend(place: Path) -> None:
+    place.unlink()
+    place.with_name("set-aside").rename(place)
+
+
+def test_one_file_that_cannot_be_read_costs_its_own_attempt_alone(screener, submit, database, store) -> None:
+    films = [encode(draw(number)) for number in range(6)]
+    job_id = submit(*films)
+    place = unreadable(store, films[0])
+    assert screener.screen_batch() == 4
+    first, *rest = rows(database, job_id)
+    assert (first.state, first.attempts) == (State.QUEUED, 1)
+    assert [row.state for row in rest] == [State.DONE] * 3 + [State.QUEUED] * 2
+    screener.drain(30)
+    first, *rest = rows(database, job_id)
+    assert (first.state, first.attempts, first.error_code) == (State.FAILED, 3, "film_unreadable")
+    assert {row.state for row in rest} == {State.DONE}
+    mend(place)
+    with database.write() as session:
+        assert jobs.retry(session, job_id) == 1
+    screener.drain(30)
+    assert {row.state for row in rows(database, job_id)} == {State.DONE}
+
+
+def test_many_files_that_cannot_be_read_do_not_hold_up_a_whole_queue(screener, submit, database, store) -> None:
+    films = [encode(draw(number)) for number in range(9)]
+    job_id = submit(*films)
+    for data in films[:5]:
+        place = store.root / store.place_of("films", hashlib.sha256(data).hexdigest())
+        place.unlink()
+        place.mkdir()
+    screener.drain(30)
+    assert [row.state for row in rows(database, job_id)] == [State.FAILED] * 5 + [State.DONE] * 4
+
+
+def test_the_only_film_there_is_may_be_unreadable(screener, submit, database, store) -> None:
+    data = encode(draw(1))
+    job_id = submit(data)
+    unreadable(store, data)
+    screener.drain(30)
+    assert [(row.state, row.error_code) for row in rows(database, job_id)] == [(State.FAILED, "film_unreadable")]
+
+
+def test_a_store_of_which_nothing_can_be_read_is_away_and_costs_no_attempt(screener, submit, database, store) -> None:
+    films = [encode(draw(number)) for number in range(3)]
+    submit(films[0])
+    screener.drain(30)
+    job_id = submit(*films[1:])
+    places = [unreadable(store, data) for data in films]
+    with pytest.raises(StoreAway):
+        screener.drain(30)
+    assert {(row.state, row.attempts) for row in rows(database, job_id)} == {(State.QUEUED, 0)}
+    for place in places:
+        mend(place)
+    screener.drain(30)
+    assert {row.state for row in rows(database, job_id)} == {State.DONE}
+
+
+def test_a_worker_that_may_only_read_the_store_answers_and_tells_a_missing_film(
+    screener, submit, database, store
+) -> None:
+    """A file in the place of the folder that all writing goes through: ENOTDIR, for a superuser, too."""
+    films = [encode(draw(number, (640, 480)), "PNG") for number in range(3)]
+    job_id = submit(*films)
+    place = store.root / store.place_of("films", hashlib.sha256(films[1]).hexdigest())
+    place.unlink()
+    shutil.rmtree(store.root / "incoming")
+    (store.root / "incoming").write_bytes(b"")
+    screener.drain(30)
+    assert [row.state for row in rows(database, job_id)] == [State.DONE, State.REJECTED, State.DONE]
+    assert not any(store.has(hashlib.sha256(data).hexdigest(), THUMBNAIL) for data in films)
+
+
+def test_a_picture_that_cannot_be_drawn_costs_no_answer(screener, submit, database, classifier, monkeypatch) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("no picture today")
+
+    monkeypatch.setattr(screening, "thumbnail", broken)
+    monkeypatch.setattr(heatmap, "encode", broken)
+    classifier.places = np.zeros((2, 2, 3), np.float32)
+    job_id = submit(encode(draw(1, (640, 480)), "PNG"))
+    screener.drain(30)
+    assert [(row.state, row.attempts) for row in rows(database, job_id)] == [(State.DONE, 0)]
+    assert [prediction.heat_map for prediction in predictions(database)] == [None]
+
+
 def test_a_batch_that_fails_as_a_whole_is_tried_one_by_one_and_then_fails(
     screener, submit, database, classifier, monkeypatch
 ) -> None:
@@ -266,7 +363,7 @@ def test_the_heartbeat_outlives_an_error_and_keeps_the_lease(
         before = leases.held(session)
     wait_for(lambda: len(beats) >= 8)
     with database.write() as session:
-        assert leases.sweep(session, before, 3, classifier.spec.name).requeued == 0, "the lease is still held"
+        assert leases.sweep(session, before, 3).requeued == 0, "the lease is still held"
     classifier.gate.set()
     worker.join(30)
     assert [row.state for row in rows(database, job_id)] == [State.DONE]

@@ -30,6 +30,7 @@ from tests.object_store import bucket_settings, failing_s3, running_s3
 from tests.unit.test_storage import keep
 from tests.web_site import Site, make_zip, post_films
 from worker.classifier import Answers
+from worker.reading import ImageReader
 from worker.screening import Screener
 
 FILM = encode(draw(1))
@@ -371,7 +372,8 @@ def test_a_process_with_the_wrong_key_takes_and_rejects_nothing(settle: Callable
     place = settle(store_key=SecretStr(new_key()))
     post_films(place.client, *UPLOAD)
     wrong_key = SecretStr(new_key())
-    place.screener._store = open_store(place.site.settings.model_copy(update={"store_key": wrong_key}))
+    wrong_store = open_store(place.site.settings.model_copy(update={"store_key": wrong_key}))
+    place.screener._reader = ImageReader(wrong_store, place.site.database)
     with pytest.raises(StoreAway, match="STORE_KEY does not hold"):
         place.screener.drain(30)
     assert {(s.state, s.attempts) for s in place.site.screenings()} == {(State.QUEUED, 0)}

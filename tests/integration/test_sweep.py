@@ -1,26 +1,30 @@
 """The sweep and the doorbell against a real Redis."""
 
 import math
+import os
 import threading
 import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 from redis import Redis
-from sqlalchemy import select
+from sqlalchemy import select, text
 
-from shared import jobs, leases
+from shared import accounts, jobs, leases, retention
 from shared.db import Database, now
 from shared.errors import BrokerAway
 from shared.intake import Film, Received
 from shared.modelspec import ModelSpec
 from shared.presence import Presence
-from shared.queue import FILMS_A_TICKET, MOST_TICKETS, SCREENING_QUEUE, CeleryDoorbell, make_doorbell, ring_or_wait
+from shared.queue import FILMS_A_TICKET, MOST_TICKETS, CeleryDoorbell, make_doorbell, queue_name, ring_or_wait
 from shared.settings import Settings
 from shared.states import State
-from shared.tables import Job, Priority, Screening, Source, User
+from shared.storage import THUMBNAIL, FolderStore
+from shared.tables import Image, Job, Priority, Role, Screening, Source, Tombstone, User
 from worker.sweep import FORSAKEN_SECONDS, Sweep, run
 
 
@@ -67,14 +71,14 @@ def submit(database: Database, user: User, count: int, spec: ModelSpec) -> uuid.
     ("films", "tickets"), [(1, 1), (FILMS_A_TICKET, 1), (FILMS_A_TICKET + 1, 2), (1_000_000, MOST_TICKETS)]
 )
 def test_one_ticket_for_so_many_films_up_to_a_limit(doorbell: CeleryDoorbell, films: int, tickets: int) -> None:
-    doorbell.ring(films)
-    assert doorbell.tickets() == tickets
+    doorbell.ring("m", films)
+    assert (doorbell.tickets("m"), doorbell.tickets("n")) == (tickets, 0)
 
 
 def test_a_ticket_carries_nothing_but_the_task(live: Settings, doorbell: CeleryDoorbell) -> None:
-    doorbell.ring(1)
+    doorbell.ring("m", 1)
     with Redis.from_url(live.redis_url.get_secret_value()) as redis:
-        (message,) = redis.lrange(SCREENING_QUEUE, 0, -1)
+        (message,) = redis.lrange(queue_name("m"), 0, -1)
     assert b'"argsrepr": "()"' in message
     assert b'"kwargsrepr": "{}"' in message
 
@@ -82,27 +86,27 @@ def test_a_ticket_carries_nothing_but_the_task(live: Settings, doorbell: CeleryD
 def test_a_redis_that_is_away_is_said_and_costs_nothing(settings: Settings) -> None:
     away = make_doorbell(settings)
     with pytest.raises(BrokerAway, match="kept"):
-        away.ring(1)
+        away.ring("m", 1)
     with pytest.raises(BrokerAway):
-        away.tickets()
-    assert ring_or_wait(away, 1) is False
-    assert ring_or_wait(away, 0) is True
+        away.tickets("m")
+    assert ring_or_wait(away, "m", 1) is False
+    assert ring_or_wait(away, "m", 0) is True
 
 
 def test_the_sweep_rings_for_films_that_wait_without_a_ticket(
     live: Settings, doorbell: CeleryDoorbell, database: Database, technician: User, spec: ModelSpec
 ) -> None:
     submit(database, technician, 2 * FILMS_A_TICKET + 1, spec)
-    assert doorbell.tickets() == 0
-    assert Sweep(database, doorbell, live).once().waiting == 2 * FILMS_A_TICKET + 1
-    assert doorbell.tickets() == 3
+    assert doorbell.tickets(spec.name) == 0
+    assert Sweep(database, doorbell, live).once().waiting == {spec.name: 2 * FILMS_A_TICKET + 1}
+    assert doorbell.tickets(spec.name) == 3
     Sweep(database, doorbell, live).once()
-    assert doorbell.tickets() == 3, "tickets that nobody took yet are enough"
+    assert doorbell.tickets(spec.name) == 3, "tickets that nobody took yet are enough"
 
 
 def test_the_sweep_is_quiet_where_nothing_waits(live: Settings, doorbell: CeleryDoorbell, database: Database) -> None:
-    assert Sweep(database, doorbell, live).once() == leases.Swept(0, 0, 0)
-    assert doorbell.tickets() == 0
+    assert Sweep(database, doorbell, live).once() == leases.Swept(0, 0, {})
+    assert doorbell.tickets("test-model") == 0
 
 
 def test_the_sweep_goes_on_when_redis_is_away(
@@ -135,6 +139,171 @@ def test_the_sweep_goes_on_when_redis_is_away(
         thread.join()
 
 
+def test_the_sweep_rings_for_every_model_that_has_waiting_films(
+    live: Settings, doorbell: CeleryDoorbell, database: Database, technician: User, spec: ModelSpec
+) -> None:
+    other = spec.model_copy(update={"name": "another"})
+    submit(database, technician, 1, spec)
+    submit(database, technician, FILMS_A_TICKET + 1, other)
+    assert Sweep(database, doorbell, live).once().waiting == {spec.name: 1, "another": FILMS_A_TICKET + 1}
+    assert [doorbell.tickets(name) for name in (spec.name, "another")] == [1, 2]
+
+
+@contextmanager
+def sweeping(settings: Settings, database: Database, redis_url: str, **changes: object) -> Iterator[threading.Thread]:
+    """The sweep as it runs, on a database that the test has in its hands."""
+    quick = {"sweep_seconds": 0.05, "lease_seconds": 0.1, "redis_url": SecretStr(redis_url)}
+    url = SecretStr(database.engine.url.render_as_string(hide_password=False))
+    stopped = threading.Event()
+    held = settings.model_copy(update={**quick, "database_url": url, **changes})
+    thread = threading.Thread(target=run, args=(held, stopped))
+    thread.start()
+    try:
+        yield thread
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def wait_for(condition: Callable[[], object], what: str) -> None:
+    for _ in range(400):
+        if condition():
+            return
+        threading.Event().wait(0.02)
+    pytest.fail(f"waited eight seconds for {what}")
+
+
+def states(database: Database) -> set[State]:
+    with database.read() as session:
+        return set(session.scalars(select(Screening.state)))
+
+
+cut = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = :name")
+
+
+@pytest.fixture
+def postgres(migrated_postgres_url: str) -> Iterator[Database]:
+    database = Database(migrated_postgres_url)
+    yield database
+    database.close()
+
+
+def test_the_sweep_outlives_a_primary_that_was_demoted(
+    live: Settings, postgres: Database, redis_url: str, spec: ModelSpec, caplog: pytest.LogCaptureFixture
+) -> None:
+    """PostgreSQL then refuses every write (SQLSTATE 25006), as a standby does."""
+    with postgres.write() as session:
+        user = accounts.add_user(session, "tina", Role.TECHNICIAN)
+    submit(postgres, user, 1, spec)
+    claim(postgres, spec)
+    name = postgres.engine.url.database
+    read_only = text(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    with postgres.write() as session:
+        session.execute(read_only)
+    with sweeping(live, postgres, redis_url) as thread:
+        wait_for(lambda: "read-only transaction" in caplog.text, "a write to be refused")
+        assert thread.is_alive()
+        with postgres.write() as session:
+            session.execute(text(f'ALTER DATABASE "{name}" RESET default_transaction_read_only'))
+            session.execute(cut, {"name": name})
+        wait_for(lambda: states(postgres) == {State.QUEUED}, "the lease to be freed")
+
+
+def test_the_sweep_outlives_a_store_that_is_away(
+    live: Settings, database: Database, lease: leases.Claim, redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert lease.films
+    live.store.parent.mkdir(parents=True)
+    live.store.write_bytes(b"a file in the place of the store")
+    with database.write() as session:
+        session.add(Tombstone(sha256="ab" * 32, due_at=now() - timedelta(days=1)))
+    with sweeping(live, database, redis_url) as thread:
+        wait_for(lambda: "cannot be used" in caplog.text, "the store to be missed")
+        wait_for(lambda: states(database) == {State.QUEUED}, "the lease to be freed none the less")
+        assert thread.is_alive()
+
+
+def test_the_sweep_removes_what_broken_uploads_left_and_nothing_else(
+    live: Settings, database: Database, technician: User, redis_url: str, spec: ModelSpec
+) -> None:
+    store = FolderStore(live.store)
+    stray, named, young = [keep(store, name.encode()) for name in ("stray", "named", "young")]
+    store.put_derived(stray, THUMBNAIL, b"picture")
+    left = store.root / "incoming" / "left"
+    left.write_bytes(b"half a film")
+    with database.write() as session:
+        job = jobs.open_job(
+            session, user_id=technician.id, name="j", source=Source.API, model_name=spec.name, priority=Priority.BULK
+        )
+        jobs.add_films(session, job.id, [Received("n", film=Film(named, 1, 64, 64, "image/png"))], spec)
+    for path in (left, *[store.root / store.place_of("films", key) for key in (stray, named)]):
+        os.utime(path, (0, 0))
+    with sweeping(live, database, redis_url):
+        wait_for(lambda: not store.has(stray) and not left.exists(), "the strays to be removed")
+        wait_for(lambda: not store.has(stray, THUMBNAIL), "the stray's picture to be removed")
+    assert store.has(named)
+    assert store.has(young)
+
+
+def keep(store: FolderStore, data: bytes) -> str:
+    with store.receive() as incoming:
+        incoming.write(data)
+        return store.keep(incoming)
+
+
+def test_strays_are_looked_for_in_slices(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "PART", 4)
+    store = FolderStore(settings.store)
+    keys = [keep(store, str(number).encode()) for number in range(10)]
+    for key in keys:
+        os.utime(store.root / store.place_of("films", key), (0, 0))
+    with database.write() as session:
+        session.add(Image(sha256="ab" * 32, size_bytes=1, width=64, height=64, media_type="image/png"))
+    strays = retention.StrayCollection(database, store)
+    assert [strays.remove_some(at=0.0).stray_files for _ in range(4)] == [4, 4, 2, 0]
+    again = keep(store, b"again")
+    os.utime(store.root / store.place_of("films", again), (0, 0))
+    assert strays.remove_some(at=1.0).stray_files == 0, "it rests"
+    assert strays.remove_some(at=2 * retention.COLLECT_EVERY_SECONDS).stray_files == 1
+
+
+def test_a_file_that_cannot_be_removed_holds_up_no_other(settings: Settings, database: Database) -> None:
+    """A folder in its place: EISDIR, for a superuser, too."""
+    store = FolderStore(settings.store)
+    keys = sorted(keep(store, str(number).encode()) for number in range(4))
+    for key in keys:
+        os.utime(store.root / store.place_of("films", key), (0, 0))
+    for key in (keys[0], keys[2]):
+        place = store.root / store.place_of("films", key)
+        place.unlink()
+        (place / "inside").mkdir(parents=True)
+    due = now() - timedelta(days=1)
+    with database.write() as session:
+        session.add_all(Tombstone(sha256=key, due_at=due) for key in keys[:2])
+    retention.remove_buried(database, store)
+    assert retention.remove_buried(database, store) == 0, "the one that cannot go is tried another day"
+    assert retention.StrayCollection(database, store).remove_some(at=0.0).stray_files == 1
+    assert [store.has(key) for key in keys] == [False] * 4
+    with database.read() as session:
+        assert list(session.scalars(select(Tombstone.sha256))) == [keys[0]]
+
+
+def test_a_new_database_beside_a_full_store_empties_nothing(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(retention, "PART", 4)
+    store = FolderStore(settings.store)
+    keys = [keep(store, str(number).encode()) for number in range(5)]
+    for key in keys:
+        os.utime(store.root / store.place_of("films", key), (0, 0))
+    strays = retention.StrayCollection(database, store)
+    assert strays.remove_some(at=0.0) == retention.Removed()
+    assert all(store.has(key) for key in keys)
+    assert "nothing of it is removed" in caplog.text
+
+
 @pytest.fixture
 def watched(live: Settings, doorbell: CeleryDoorbell, database: Database) -> Sweep:
     return Sweep(database, doorbell, live)
@@ -159,7 +328,7 @@ def test_a_wall_clock_that_jumps_takes_no_film_from_a_worker_that_lives(
     for look in range(30):
         with database.write() as session:
             assert leases.extend(session, lease.token, live.lease_seconds) == 1
-        assert watched.free_leases(at=look * live.sweep_seconds) == leases.Swept(0, 0, 0)
+        assert watched.free_leases(at=look * live.sweep_seconds) == leases.Swept(0, 0, {})
 
 
 @pytest.mark.usefixtures("wall_clock_jumps")

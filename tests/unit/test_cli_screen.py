@@ -505,6 +505,7 @@ def test_a_job_without_progress_ends_where_a_limit_was_given(server: Server, fil
         (["films", "-o", "r.txt"], ".csv or .json"),
         (["films", "-o", "none/r.csv"], "folder that exists"),
         (["films", "--cancel"], "--cancel goes with --job"),
+        (["films", "--job", "00000000-0000-0000-0000-000000000001", "--model", "m"], "--model goes with a new job"),
         (["films", "--url", "localhost:8000"], "http://"),
         (["films", "--token", "a b"], "characters that no token has"),
         (["bare"], "no files in bare"),

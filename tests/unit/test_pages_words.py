@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from shared.errors import Rejection
-from shared.leases import LOST_CODE
+from shared.leases import LOST_CODE, UNREADABLE_CODE
 from shared.modelspec import FilmClass, Label
 from shared.states import State
 from tests.conftest import ROOT
@@ -44,6 +44,7 @@ def test_the_operations_guide_says_what_to_do_in_every_condition() -> None:
 def test_codes_are_explained_as_they_stand_in_the_tables() -> None:
     assert words.explain("truncated_image") is words.REJECTIONS[Rejection.TRUNCATED_IMAGE]
     assert words.explain(LOST_CODE) is words.FAILURES[LOST_CODE]
+    assert words.explain(UNREADABLE_CODE) is words.FAILURES[UNREADABLE_CODE]
     assert words.explain("something_new") is None
     assert words.explain(None) is None
 

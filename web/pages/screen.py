@@ -8,6 +8,7 @@ from shared.tables import Source
 from web import samples
 from web.access import SUBMITTERS, may_submit, requires
 from web.listing import list_jobs
+from web.model_choice import choices
 from web.parts import parts
 from web.progress import jobs_progress
 from web.security import streams_body
@@ -30,6 +31,7 @@ def home() -> ResponseReturnValue:
     return render_template(
         "screen/home.html",
         settings=parts().settings,
+        models=choices(),
         no_films=leftout.by_kind(),
         recent=[(job, progress[job.id]) for job in recent],
         samples=0 if recent else len(samples.sample_films(parts().settings)),

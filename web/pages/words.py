@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from shared.errors import Rejection
-from shared.leases import LOST_CODE
+from shared.leases import LOST_CODE, UNREADABLE_CODE
 from shared.modelspec import FilmClass, Label
 from shared.states import State
 from web.conditions import Check, Condition
@@ -204,7 +204,12 @@ FAILURES: Final[dict[str, Words]] = {
         "Worker lost",
         "The worker stopped or failed several times while it read this film.",
         "Press Retry on the job page. If it fails again, tell support.",
-    )
+    ),
+    UNREADABLE_CODE: Words(
+        "File not readable",
+        "The film's file in the image store could not be read several times, while other files could.",
+        "Tell support; then press Retry on the job page, or send the film again.",
+    ),
 }
 
 

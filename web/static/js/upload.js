@@ -69,11 +69,14 @@ function jobName() {
 
 function start() {
   const hasZip = wanted.some(({ path }) => /\.zip$/i.test(path));
-  upload = { job: null, key: newKey(), body: { name: jobName(), ...(!hasZip && { expected_films: wanted.length }) },
+  const model = find("job-model")?.value;
+  upload = { job: null, key: newKey(),
+    body: { name: jobName(), ...(model && { model }), ...(!hasZip && { expected_films: wanted.length }) },
     batches: makeBatches(wanted, limits.films), sent: new Map(), bytes: total(wanted), from: performance.now() };
   for (const id of ["start", "clear"]) show(id, false);
   for (const id of ["stop", "whole"]) show(id, true);
   find("job-name").readOnly = true;
+  if (find("job-model")) find("job-model").disabled = true;
   find("whole-count").textContent = "Waiting for the server to answer";
   find("stop").focus();
   run();
@@ -183,6 +186,7 @@ function giveUp() {
   upload = null;
   show("held", false);
   find("job-name").readOnly = false;
+  if (find("job-model")) find("job-model").disabled = false;
   clear();
 }
 

@@ -1,0 +1,108 @@
+"""Read images from the store, and tell one file that cannot be read from a store that is away."""
+
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Final
+
+from sqlalchemy import select
+
+from shared.db import Database
+from shared.errors import FilmRejected, PneumoScreenError, Rejection, StoreAway, StoreFull
+from shared.leases import ClaimedFilm
+from shared.storage import Store
+from shared.tables import Image, Prediction
+
+OTHERS: Final = 3
+"""Images last answered, and images last received, of which one is read to see whether the store is well."""
+PROBE_SECONDS: Final = 10.0
+"""A store that takes longer than this for them is away, not well."""
+
+
+class FileUnreadable(PneumoScreenError):
+    """Say that the file of one image cannot be read, while the store is well."""
+
+
+class ImageReader:
+    """Read images from a store."""
+
+    def __init__(self, store: Store, database: Database) -> None:
+        self._store, self._database = store, database
+        self._last_read: str | None = None
+
+    def read(self, film: ClaimedFilm) -> bytes:
+        """Return an image's bytes.
+
+        Raises FilmRejected where its file is missing or damaged, FileUnreadable where it alone cannot be read, and
+        StoreAway where the store is to blame.
+        """
+        try:
+            data = self._store.get(film.sha256)
+        except FileNotFoundError as error:
+            if not self._reads_another(film.sha256):
+                self._check()
+            raise FilmRejected(
+                Rejection.FILM_MISSING, "The film is no longer in the image store. Send it again."
+            ) from error
+        except StoreAway as error:
+            if not self._is_own_fault(film.sha256):
+                raise
+            raise FileUnreadable(f"{error} Other images can be read.") from error
+        self._last_read = film.sha256
+        return data
+
+    def _is_own_fault(self, sha256: str) -> bool:
+        """Tell whether only this file cannot be read, and others can; raise StoreAway where the store says so."""
+        began = time.monotonic()
+        is_there = self._seems_there(sha256)
+        if time.monotonic() - began > PROBE_SECONDS:
+            return False
+        if not is_there:
+            self._check()  # a key may be missing
+        if self._reads_another(sha256):
+            return True
+        if next(self._others(sha256), None) is not None or not is_there:
+            return False
+        self._check()  # the only image there is
+        return True
+
+    def _seems_there(self, sha256: str) -> bool:
+        try:
+            return self._store.has(sha256)
+        except StoreAway:  # a folder that may not be entered does not say
+            return True
+
+    def _reads_another(self, sha256: str) -> bool:
+        """Try others until one can be read; False where none can, or there is none."""
+        began = time.monotonic()
+        for other in self._others(sha256):
+            if time.monotonic() - began > PROBE_SECONDS:
+                break
+            if self._can_read(other):
+                return True
+        return False
+
+    def _can_read(self, sha256: str) -> bool:
+        try:
+            self._store.get(sha256)
+        except (StoreAway, FileNotFoundError):
+            return False
+        except FilmRejected:
+            return True  # it was read; that it is damaged is said when its own turn comes
+        return True
+
+    def _others(self, sha256: str) -> Iterator[str]:
+        """Yield other images: the last that was read here, then those last answered and last received."""
+        if self._last_read not in {None, sha256}:
+            yield str(self._last_read)
+        answered = select(Image.sha256).join(Prediction).order_by(Prediction.id.desc())
+        received = select(Image.sha256).order_by(Image.id.desc())
+        for wanted in (answered, received):
+            with self._database.read() as session:
+                found = session.scalars(wanted.limit(OTHERS + 1)).all()
+            yield from (other for other in found if other != sha256)
+
+    def _check(self) -> None:
+        """Raise StoreAway where the store is not well; one without room can be read."""
+        with suppress(StoreFull):
+            self._store.check()
