@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, func, select
 
 from shared.chain import HASHED, plain
 from shared.db import Database
-from shared.spreadsheet import neutral
+from shared.spreadsheet import neutral, neutral_json
 from shared.tables import AuditEvent
 
 COLUMNS: Final = (*HASHED, "hash")
@@ -100,7 +100,7 @@ def _emptied(out: io.StringIO) -> str:
 
 def _cell(value: object) -> object:
     if isinstance(value, dict):
-        return json.dumps(value, sort_keys=True)
+        return neutral_json(value)
     return neutral(value) if isinstance(value, str) else value
 
 
