@@ -173,7 +173,7 @@ def show_me() -> ResponseReturnValue:
 @open_to_all
 def show_openapi() -> ResponseReturnValue:
     """Describe this API; it names no data, so it needs no sign-in."""
-    return document()
+    return {**document(), "servers": [{"url": f"{request.root_path}{blueprint.url_prefix}"}]}
 
 
 def _json(body: BaseModel, status: int = HTTPStatus.OK) -> Response:

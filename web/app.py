@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 from flask import Flask
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 from shared.db import Database
 from shared.errors import PneumoScreenError
@@ -22,6 +21,7 @@ from web import (
     linking,
     oidc,
     problems,
+    proxies,
     samples,
     security,
     throttle,
@@ -72,9 +72,7 @@ def create_app(
         app.register_blueprint(blueprint)
     access.check_views(app)
     security.install(app, settings)
-    if settings.trusted_proxies:
-        count = settings.trusted_proxies
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
+    proxies.install(app, settings.trusted_proxies)
     return app
 
 

@@ -25,6 +25,7 @@ from shared.errors import (
     UploadRefused,
 )
 from web.conditions import Condition
+from web.pacing import ClientTooSlow
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(RequestEntityTooLarge, _on_large_form)
     app.register_error_handler(PneumoScreenError, _on_own_error)
     app.register_error_handler(OperationalError, _on_database_error)
+    app.register_error_handler(ClientTooSlow, _on_slow_client)
 
 
 def prefers_problem() -> bool:
@@ -101,6 +103,10 @@ def _on_http_error(error: HTTPException) -> Response:
 def _on_large_form(_error: RequestEntityTooLarge) -> Response:
     limit = f"{request.max_content_length:,} bytes" if request.max_content_length else "less"
     return answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A form that carries no films has at most {limit}.")
+
+
+def _on_slow_client(_error: ClientTooSlow) -> Response:
+    return answer(HTTPStatus.REQUEST_TIMEOUT, "The body of the request came too slowly. Send it again.")
 
 
 def on_rate_limit(error: RateLimitExceeded, reset_at: float | None) -> Response:

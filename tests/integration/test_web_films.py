@@ -182,3 +182,14 @@ def test_metrics_count_films_and_requests(site: Site, client: FlaskClient) -> No
     assert "pneumoscreen_disk_free_bytes" in text
     assert "pneumoscreen_oldest_waiting_seconds" in text
     assert 'pneumoscreen_http_requests_total{endpoint="api.submit_job",method="POST",status="202"} 1.0' in text
+
+
+def test_invented_methods_and_addresses_make_no_row_each(client: FlaskClient) -> None:
+    for number in range(20):
+        client.open("/healthz", method=f"INVENTED{number}")
+        client.open(f"/no/{number}", method=f"INVENTED{number}", headers={"Host": f"h{number}.example"})
+    text = client.get("/metrics").text
+    assert "INVENTED" not in text
+    rows = [line for line in text.splitlines() if line.startswith("pneumoscreen_http_requests_total")]
+    assert len(rows) <= 3, rows
+    assert any('method="other",status="404"} 20.0' in row for row in rows), rows
