@@ -2,7 +2,7 @@
 
 gunicorn gives a thread to each connection and lets it wait for the header: as many slow senders as there are threads
 stop the server, without an account. Here one loop gathers header and small body, each connection within a deadline,
-and only then is a thread taken. Uploads have threads of their own, and so have questions of health; how long any of
+and only then is a thread taken. Uploads, pictures and questions of health have threads of their own; how long any of
 them waits for its client says `web.pacing`.
 """
 
@@ -14,6 +14,7 @@ import selectors
 import socket
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -30,6 +31,8 @@ MOST_HEADER: Final = 64 * 1024
 _RECEIVE_BYTES: Final = 64 * 1024
 _HEALTH_PATHS: Final = (b"/healthz", b"/readyz", b"/metrics")
 _HEALTH: Final = re.compile(rb"(?:GET|HEAD) (" + b"|".join(_HEALTH_PATHS) + rb")[ ?]")
+_PICTURES: Final = (b"GET /films/", b"HEAD /films/")
+"""One page of a list asks for a hundred of them, and each reads the image store."""
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r\n", re.IGNORECASE)
 _WAITS_FOR_WORD: Final = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*\r\n", re.IGNORECASE)
 _GO_ON: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -42,6 +45,7 @@ _RETRY_SECONDS: Final = 5
 _BREATH_SECONDS: Final = 0.05
 _REQUESTS_A_THREAD: Final = 16
 """Requests that may be under way for each thread: more would wait for longer than their senders do."""
+_MOST_QUEUED_SECONDS: Final = 20.0
 _DRAIN_BYTES: Final = 64 * 1024
 
 _REFUSALS: Final = {
@@ -146,8 +150,9 @@ class Worker(ThreadWorker):
         self.worker_connections = 2 * self.cfg.worker_connections  # beyond `most` a connection is told so
         self.waiting: dict[Connection, None] = {}
         """Connections in the loop, the one that has waited longest first."""
-        uploads = max(1, self.cfg.threads // 2)
-        self.uploads, self.pages = self._make_pool(uploads, "upload"), self._make_pool(uploads, "page")
+        uploads, pictures = max(1, self.cfg.threads // 3), max(1, self.cfg.threads // 4)
+        self.uploads, self.pictures = self._make_pool(uploads, "upload"), self._make_pool(pictures, "picture")
+        self.pages = self._make_pool(max(1, self.cfg.threads - uploads - pictures), "page")
         self.health = {path: self._make_pool(1, "health") for path in _HEALTH_PATHS}
 
     def _make_pool(self, threads: int, name: str) -> Pool:
@@ -228,14 +233,24 @@ class Worker(ThreadWorker):
             return
         pool.under_way += 1
         conn.begin(pool.line)
-        answered = pool.executor.submit(self.handle, conn)
+        answered = pool.executor.submit(self._handle, conn, time.monotonic())
         answered.add_done_callback(partial(self.method_queue.defer, self._finish, conn, pool))
 
     def _pool_of(self, conn: Connection) -> Pool:
         asked = _HEALTH.match(conn.received)
         if asked is not None:
             return self.health[asked[1]]
-        return self.uploads if conn.is_upload else self.pages
+        if conn.is_upload:
+            return self.uploads
+        return self.pictures if conn.received.startswith(_PICTURES) else self.pages
+
+    def _handle(self, conn: Connection, since: float) -> bool:
+        """Answer a request that has waited for its thread since then; not one whose sender has waited too long."""
+        if time.monotonic() - since < _MOST_QUEUED_SECONDS:
+            return bool(self.handle(conn))
+        with suppress(OSError):
+            conn.sock.sendall(refusal(503))
+        return False
 
     def handle_request(self, req: Any, conn: Connection) -> bool:
         """Answer one request; from here on a thread may wait for its client, which was not needed for the header."""
@@ -302,7 +317,7 @@ class Worker(ThreadWorker):
 
     def murder_pending(self) -> None:
         """End the connections whose time is over."""
-        for pool in (self.pages, self.uploads):
+        for pool in (self.pages, self.pictures, self.uploads):
             pool.ease(is_ending=not self.alive)
         now = time.monotonic()
         for conn in [conn for conn in self.waiting if conn.deadline <= now]:

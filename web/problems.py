@@ -7,9 +7,10 @@ from http import HTTPStatus
 from typing import Final
 
 from flask import Flask, Response, json, make_response, render_template, request, url_for
+from flask.globals import request_ctx
 from flask_limiter import RateLimitExceeded
 from sqlalchemy.exc import OperationalError
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import BadHost, HTTPException, RequestEntityTooLarge
 
 from shared.accounts import AccountRefused
 from shared.errors import (
@@ -45,6 +46,7 @@ _STATUSES: Final[dict[type[PneumoScreenError], int]] = {
 _MACHINE_PATHS: Final = ("/api/", "/healthz", "/readyz", "/metrics")
 _DISK_FULL: Final = "53100"  # postgresql.org/docs/current/errcodes-appendix.html
 _RETRY_SECONDS: Final = 5
+_BAD_HOST: Final = "The Host header of the request is no name of a machine."
 
 
 class InvalidRequest(PneumoScreenError):
@@ -80,6 +82,8 @@ def answer(status: int, detail: str, condition: Condition | None = None, **extra
         kind = {"type": _type(condition), "title": condition.value.capitalize()} if condition else {}
         body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **kind, **extra}
         return Response(json.dumps(body), status, content_type=MEDIA_TYPE)
+    if request_ctx.url_adapter is None:  # the Host header is no name, so no page has an address
+        return Response(f"{detail}\n", status, mimetype="text/plain")
     page = render_template("error.html", status=status, title=title, detail=detail, condition=condition)
     return make_response(page, status)
 
@@ -93,7 +97,8 @@ def _on_http_error(error: HTTPException) -> Response:
     status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
     if error.response is not None or status < HTTPStatus.BAD_REQUEST:
         return make_response(error.get_response(request.environ))
-    response = answer(status, error.description or HTTPStatus(status).phrase)
+    detail = _BAD_HOST if isinstance(error, BadHost) else error.description
+    response = answer(status, detail or HTTPStatus(status).phrase)
     for name, value in error.get_headers(request.environ):
         if name.lower() not in {"content-type", "content-length"}:
             response.headers[name] = value

@@ -20,14 +20,14 @@ from shared.tables import ApiToken, Identity, Role, User
 from web.access import requires, see_other
 from web.account import describe_browser
 from web.identity import idle_limit
-from web.paging import Key, turn
+from web.paging import Key, text, turn
 from web.parts import parts
 
 blueprint = Blueprint("users", __name__)
 
 ACCOUNTS_A_PAGE: Final = 50
 
-_BY_NAME: Final = Key[User]((User.name,), (str,), lambda user: [user.name], descending=False)
+_BY_NAME: Final = Key[User]((User.name,), (text,), lambda user: [user.name], descending=False)
 
 ROLES: Final[dict[Role, str]] = {
     Role.TECHNICIAN: "sends films and sees their own jobs",

@@ -1,6 +1,8 @@
 """A real server and real sockets: clients that are slow, idle or many stop nobody else."""
 
+import hashlib
 import json
+import os
 import select
 import socket
 import time
@@ -215,6 +217,31 @@ def test_slow_readers_give_way(web: Web) -> None:
         assert httpx.get(f"{web.url}/healthz").status_code == 200
         assert time.monotonic() - asked < SOON, "health has a thread of its own"
         assert httpx.get(f"{web.url}/api/v1/me", headers=web.bearer, timeout=10).status_code == 200
+
+
+def test_a_store_that_hangs_takes_no_thread_of_the_pages(web: Web) -> None:
+    """More pictures are asked for than there are threads, and reading the film never ends."""
+    sent = httpx.post(f"{web.url}/api/v1/jobs", files={"files": ("a.png", encode(draw(2), "PNG"))}, headers=web.bearer)
+    film = httpx.get(f"{web.url}{sent.json()['screenings_url']}", headers=web.bearer).json()["screenings"][0]
+    content = encode(draw(2), "PNG")
+    named = hashlib.sha256(content).hexdigest()
+    (stored,) = [path for path in (web.log.parent / "store").rglob(f"{named}*") if path.is_file()]
+    stored.unlink()
+    os.mkfifo(stored)
+    ask = f"GET /films/{film['id']}/image HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {web.token}\r\n\r\n"
+    with ExitStack() as stack:
+        for _ in range(2 * THREADS):
+            stack.enter_context(web.connect(ask.encode()))
+        for _ in range(3):
+            assert httpx.get(f"{web.url}/healthz", timeout=SOON).status_code == 200
+            assert httpx.get(f"{web.url}/api/v1/me", headers=web.bearer, timeout=SOON).status_code == 200
+            time.sleep(0.1)
+        with stored.open("wb") as pipe:  # the store comes back
+            pipe.write(content)
+        stored.unlink()
+        stored.write_bytes(content)
+    address = f"{web.url}/films/{film['id']}/image"
+    wait_until(lambda: httpx.get(address, headers=web.bearer).status_code == 200, 15, "the picture")
 
 
 def test_too_many_connections_are_bounded_and_idle_ones_make_room(web: Web) -> None:
