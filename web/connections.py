@@ -14,7 +14,6 @@ import selectors
 import socket
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -33,7 +32,7 @@ _HEALTH_PATHS: Final = (b"/healthz", b"/readyz", b"/metrics")
 _HEALTH: Final = re.compile(rb"(?:GET|HEAD) (" + b"|".join(_HEALTH_PATHS) + rb")[ ?]")
 _PICTURES: Final = (b"GET /films/", b"HEAD /films/")
 """One page of a list asks for a hundred of them, and each reads the image store."""
-_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r\n", re.IGNORECASE)
+_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*0*(\d{1,18})[ \t]*\r\n", re.IGNORECASE)
 _WAITS_FOR_WORD: Final = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*\r\n", re.IGNORECASE)
 _GO_ON: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CHUNKED: Final = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
@@ -104,7 +103,7 @@ class Connection(TConn):
         if self.is_upload:
             return len(header)
         if body and _WAITS_FOR_WORD.search(header):
-            self.sock.send(_GO_ON)  # gunicorn says it once more, which RFC 9110, section 15.2, allows
+            self.sock.send_now(_GO_ON)  # gunicorn says it once more, which RFC 9110, section 15.2, allows
         return len(header) + body
 
     def begin(self, line: Line) -> None:
@@ -246,15 +245,15 @@ class Worker(ThreadWorker):
 
     def _handle(self, conn: Connection, since: float) -> bool:
         """Answer a request that has waited for its thread since then; not one whose sender has waited too long."""
-        if time.monotonic() - since < _MOST_QUEUED_SECONDS:
+        is_late = time.monotonic() - since > _MOST_QUEUED_SECONDS
+        if not is_late and (self.alive or not conn.is_upload):  # a server that ends begins no upload
             return bool(self.handle(conn))
-        with suppress(OSError):
-            conn.sock.sendall(refusal(503))
+        conn.sock.send_now(refusal(503))
         return False
 
     def handle_request(self, req: Any, conn: Connection) -> bool:
-        """Answer one request; from here on a thread may wait for its client, which was not needed for the header."""
-        conn.sock.may_wait = True
+        """Answer one request, with waiting for what is still to come of an upload."""
+        conn.sock.may_wait = conn.is_upload
         return bool(super().handle_request(req, conn))
 
     def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:
@@ -276,13 +275,10 @@ class Worker(ThreadWorker):
             self._take(conn, early)
 
     def _refuse(self, conn: Connection, status: int) -> None:
-        conn.sock.may_wait = False
-        try:
-            conn.sock.sendall(refusal(status))
-        except OSError:  # the client has gone, or takes nothing
-            self._drop(conn)
-        else:
+        if conn.sock.send_now(refusal(status)):
             self._end(conn)
+        else:
+            self._drop(conn)
 
     def _end(self, conn: Connection) -> None:
         """Close the way out, and read on for a while: the client may still be sending, and has to get its answer."""

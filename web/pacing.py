@@ -68,7 +68,7 @@ class PacedSocket(socket.socket):
     def __init__(self, plain: socket.socket, line: Line) -> None:
         super().__init__(fileno=plain.detach())
         self.may_wait = False
-        """Whether a thread may wait for what the client has not sent yet."""
+        """Whether a thread may wait for what the client has not sent yet; what is not an upload is there already."""
         self.is_cut = False
         self._begun: float | None = None
         self.begin(line)
@@ -84,7 +84,9 @@ class PacedSocket(socket.socket):
         while True:
             try:
                 data = super().recv(size, flags | socket.MSG_DONTWAIT)
-            except BlockingIOError:
+            except BlockingIOError as error:
+                if not self.may_wait:
+                    raise ClientTooSlow from error
                 self._wait(select.POLLIN)
             else:
                 self._earn(len(data))
@@ -93,6 +95,13 @@ class PacedSocket(socket.socket):
     def recv_now(self, size: int) -> bytes:
         """Return what is there; raise BlockingIOError where nothing is."""
         return super().recv(size, socket.MSG_DONTWAIT)
+
+    def send_now(self, data: bytes) -> bool:
+        """Send a few bytes without waiting, and tell whether they went."""
+        try:
+            return super().send(data, socket.MSG_DONTWAIT) == len(data)
+        except OSError:  # the client has gone, or takes nothing
+            return False
 
     def sendall(self, data: Any, flags: int = 0, /) -> None:
         """Send everything; raise ClientTooSlow where the client takes too little for too long."""
@@ -131,7 +140,7 @@ class PacedSocket(socket.socket):
         self._left = min(self._line.patience_seconds, earned)
 
     def _wait(self, event: int) -> None:
-        if not self.may_wait or self.is_cut or self._left <= 0:
+        if self.is_cut or self._left <= 0:
             raise ClientTooSlow
         poll = select.poll()
         poll.register(self, event)

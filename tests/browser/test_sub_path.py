@@ -16,7 +16,7 @@ from tests.browser.conftest import Server, Visitor, pages_alone
 from tests.browser.test_trouble import job_id
 from tests.integration.test_proxies import PREFIX, nginx_before
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.long]
 
 
 @pytest.fixture

@@ -52,7 +52,12 @@ class Target:
 
 
 @pytest.fixture
-def target(settings: Settings, database: Database, spec: ModelSpec) -> Target:
+def target(settings: Settings, sqlite_database: Database, spec: ModelSpec) -> Target:
+    return prepare(settings, sqlite_database, spec)
+
+
+def prepare(settings: Settings, database: Database, spec: ModelSpec) -> Target:
+    """Send a job to a site."""
     site = Site(settings, database, upload_limit="100000 per minute", sign_in_limit="100000 per minute")
     site.app.config["PROPAGATE_EXCEPTIONS"] = False
     site.install_model(spec)
@@ -109,15 +114,28 @@ def names_read(target: Target) -> dict[str, set[str]]:
     return names
 
 
-def test_hostile_arguments_are_refused_with_a_sentence(target: Target) -> None:
+def attack_every_route(target: Target, each: int, seed: int) -> ParameterRun:
+    """Send hostile arguments to all that the URL map has."""
     names = names_read(target)
     assert {"cursor", "limit", "since", "label"} <= names["api.list_predictions"]
     assert {"cursor", "person"} <= names["audit.index"]
     assert {"name", "days"} <= names["account.tokens"]
     run = ParameterRun()
-    chosen = random.Random(7)  # noqa: S311  # seeded, to be repeated
-    for attack in attacks(routes_of(target.site.app, names), target.ids, chosen, 2):
+    chosen = random.Random(seed)  # noqa: S311  # seeded, to be repeated
+    for attack in attacks(routes_of(target.site.app, names), target.ids, chosen, each):
         run.send(attack, target.ask)
+    return run
+
+
+def test_hostile_arguments_are_refused_with_a_sentence(target: Target) -> None:
+    run = attack_every_route(target, 1, 7)
+    assert run.faults == []
+    assert run.statuses[422] > 20, run.statuses
+
+
+@pytest.mark.long
+def test_hostile_arguments_hurt_neither_database(settings: Settings, database: Database, spec: ModelSpec) -> None:
+    run = attack_every_route(prepare(settings, database, spec), 3, 8)
     assert run.faults == []
     assert run.statuses[422] > 50, run.statuses
 

@@ -75,6 +75,7 @@ def _answers(address: str) -> bool:
         return False
 
 
+@pytest.mark.long
 def test_everything_stays_below_the_path_of_a_proxy(web: Web, tmp_path: Path) -> None:
     link = _one_time_link(web)
     with nginx_before(web.url, tmp_path) as address, httpx.Client(base_url=address, timeout=30) as browser:

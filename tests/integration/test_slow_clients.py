@@ -124,10 +124,13 @@ def read_all(client: socket.socket) -> bytes:
         b"GET /sign-in HTTP/1.1\r\n" + HEAD + b"X-Slow: ",
         b"POST /sign-in HTTP/1.1\r\n" + HEAD + FORM + b"Content-Length: 60000\r\n\r\nname=",
         b"POST /sign-in HTTP/1.1\r\n" + HEAD + FORM + b"Expect: 100-continue\r\nContent-Length: 9\r\n\r\n",
+        b"POST /sign-in HTTP/1.1\r\n" + HEAD + FORM + b"Content-Length: " + b"0" * 30 + b"9\r\n\r\n",
+        b"POST /sign-in HTTP/1.1\r\n" + HEAD + FORM + b"Content-Length : 9\r\n\r\n",
+        b"POST /sign-in HTTP/1.1\r\n" + HEAD + FORM + b"Content-Length: " + b"9" * 30 + b"\r\n\r\n",
         b"GET /healthz HTTP/1.1\r\n" + HEAD + b"\r\nGET /sign-in HTTP/1.1\r\nX-Slow: ",
         b"",
     ],
-    ids=["header", "form", "form that waits for a word", "second request", "nothing"],
+    ids=["header", "form", "form that waits", "zeros", "odd length", "long length", "second request", "nothing"],
 )
 def test_slow_senders_without_an_account_take_no_thread(web: Web, begun: bytes) -> None:
     with ExitStack() as stack:
@@ -185,6 +188,7 @@ def test_a_sender_that_is_refused_before_its_body_ends_gets_the_answer(web: Web)
     assert (answer.status_code, answer.json()["status"]) == (401, 401)
 
 
+@pytest.mark.long
 def test_slow_uploads_leave_pages_alone_and_give_way(web: Web) -> None:
     with ExitStack() as stack:
         slow = [stack.enter_context(web.connect(web.upload_head(10**6) + b"--edge")) for _ in range(THREADS)]
@@ -200,6 +204,7 @@ def test_slow_uploads_leave_pages_alone_and_give_way(web: Web) -> None:
         assert has_answer(slow), "a slow one gave way"
 
 
+@pytest.mark.long
 def test_slow_readers_give_way(web: Web) -> None:
     """Ask for the largest answer there is and take none of it, on more connections than there are threads."""
     whole = httpx.get(f"{web.url}/api/v1/predictions?format=csv", headers=web.bearer).content

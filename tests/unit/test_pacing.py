@@ -98,6 +98,7 @@ def test_nobody_waits_before_the_header_is_whole(ends: tuple[PacedSocket, socket
     assert server.recv(1) == b"x"
 
 
+@pytest.mark.long
 def test_the_slowest_gives_way_and_fast_ones_stay() -> None:
     line = Line(30.0, RATE)
     pairs = [socket.socketpair() for _ in range(3)]
