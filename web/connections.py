@@ -13,6 +13,7 @@ import resource
 import selectors
 import socket
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -192,9 +193,14 @@ class Worker(ThreadWorker):
         conn.deadline = time.monotonic() + seconds
         self._watch(conn, self._receive)
 
-    def _watch(self, conn: Connection, react: Any) -> None:
+    def _watch(self, conn: Connection, react: Callable[[Connection], None]) -> None:
         self.waiting[conn] = None
-        self.poller.register(conn.sock, selectors.EVENT_READ, lambda _sock: react(conn))
+        self.poller.register(conn.sock, selectors.EVENT_READ, lambda _sock: self._react(conn, react))
+
+    def _react(self, conn: Connection, react: Callable[[Connection], None]) -> None:
+        """React to a client, unless another event of the same turn of the loop has dropped it (`_make_room`)."""
+        if conn in self.waiting:
+            react(conn)
 
     def _unwatch(self, conn: Connection) -> None:
         if self.waiting.pop(conn, self) is None:
@@ -300,9 +306,10 @@ class Worker(ThreadWorker):
             return
         except OSError:
             data = b""
-        if not data:
+        if data:
+            conn.deadline = min(conn.end, time.monotonic() + _LINGER_IDLE_SECONDS)
+        else:
             self._drop(conn)
-        conn.deadline = min(conn.end, time.monotonic() + _LINGER_IDLE_SECONDS)
 
     def _drop(self, conn: Connection) -> None:
         self._unwatch(conn)
