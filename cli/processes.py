@@ -34,7 +34,8 @@ def web_command(host: str, port: int, threads: int) -> list[str]:
     """Return the command of the pages and the API."""
     return [
         *(sys.executable, "-m", "gunicorn", "web.wsgi:app", "--config", "python:web.server"),
-        *("--bind", f"{host}:{port}", "--worker-class", "gthread", "--workers", "1", "--threads", str(threads)),
+        *("--bind", f"{host}:{port}", "--workers", "1", "--threads", str(threads)),
+        *("--worker-class", "web.connections.Worker"),
         # An upload of gigabytes takes minutes; `web.server` ends the ones that hang.
         *(
             "--timeout",

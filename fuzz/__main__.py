@@ -12,7 +12,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.progress import Progress
 
-from fuzz.api import run_api
+from fuzz.api import run_api, run_parameters
 from fuzz.films import FilmRun, run_films
 
 _DATA: Final = Path("../shared/data")
@@ -40,6 +40,10 @@ def main() -> int:
         api.show(console)
         faults += len(api.failures) + (not api.is_whole)
         report["api"] = api.to_json()
+        parameters = run_parameters(each=max(1, options.examples // 10), seed=options.seed, folder=options.findings)
+        parameters.show(console)
+        faults += len(parameters.faults)
+        report["parameters"] = {"statuses": dict(parameters.statuses), "faults": parameters.faults}
     if options.json:
         options.json.write_text(json.dumps(report, indent=1) + "\n")
     return 1 if faults else 0

@@ -1,8 +1,11 @@
-"""The API held to its own OpenAPI document by schemathesis, on a real web that listens on loopback."""
+"""The API held to its own OpenAPI document by schemathesis, and every route to hostile arguments, on a real web."""
 
 import contextlib
 import json
 import os
+import random
+import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -13,11 +16,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote, urlencode
 
+import httpx
 from rich.console import Console
 from rich.table import Table
 
 from cli.processes import web_command
+from fuzz.parameters import Attack, ParameterRun, attacks, keep, read_routes
 from migrations.schema import upgrade
 from shared import accounts
 from shared.db import Database
@@ -27,6 +33,9 @@ from shared.tables import Role, Scope
 _START_SECONDS: Final = 120
 _THREADS: Final = 4
 _CONFIG: Final = Path(__file__).with_name("schemathesis.toml")
+_SPOILS: Final = frozenset({"/sign-out", "/account/password", "/account/sessions/end"})
+"""What would end the session of the attack itself."""
+_MOST_CHARACTERS: Final = 6000
 _NO_LIMIT: Final = "1000000 per minute"
 
 
@@ -36,6 +45,9 @@ class Site:
 
     url: str
     token: str
+    link: str
+    """What signs its administrator in with a browser, once."""
+    environment: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -86,16 +98,17 @@ def running_web(folder: Path) -> Iterator[Site]:
     with database.write() as session:
         admin = accounts.add_user(session, "fuzz", Role.ADMIN)
         token = accounts.make_token(session, admin, "fuzz", scopes=list(Scope))
+        link = accounts.make_link(session, admin)
     database.close()
-    port = _free_port()
+    port, environment = _free_port(), _environment(folder)
     with (folder / "web.log").open("wb") as log:
         process = subprocess.Popen(
-            web_command("127.0.0.1", port, _THREADS), cwd=REPOSITORY, env=_environment(folder), stdout=log, stderr=log
+            web_command("127.0.0.1", port, _THREADS), cwd=REPOSITORY, env=environment, stdout=log, stderr=log
         )
     try:
         url = f"http://127.0.0.1:{port}"
         _wait(f"{url}/healthz", process, folder / "web.log")
-        yield Site(url, token)
+        yield Site(url, token, link, environment)
     finally:
         process.terminate()
         process.wait(60)
@@ -117,6 +130,49 @@ def run_api(*, examples: int, seed: int, folder: Path, phases: str = "coverage,f
     if not report.exists():
         raise RuntimeError(f"schemathesis wrote no report; see {folder / 'schemathesis.log'}.")
     return ApiRun(json.loads(report.read_text()), time.monotonic() - started)
+
+
+def run_parameters(*, each: int, seed: int, folder: Path) -> ParameterRun:
+    """Send hostile arguments to every route that the web's URL map has, `each` values of an argument."""
+    run = ParameterRun()
+    with tempfile.TemporaryDirectory(prefix="pneumoscreen-fuzz-") as name, running_web(Path(name)) as site:
+        with httpx.Client(base_url=site.url, headers={"Accept": "text/html"}, timeout=60) as client:
+            token = _sign_in(client, site.link)
+            program = {"Authorization": f"Bearer {site.token}", "Accept": "application/json"}
+            ids = {"job_id": client.post("/api/v1/jobs", json={}, headers=program).json()["id"]}
+
+            def ask(attack: Attack) -> int:
+                own = program if attack.path.startswith("/api/") else {"X-CSRFToken": token}
+                return _send(client, attack, own)
+
+            routes = [route for route in read_routes(site.environment) if route.rule not in _SPOILS]
+            for attack in attacks(routes, ids, random.Random(seed), each):
+                run.send(attack, ask)
+        if run.faults:
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy(Path(name) / "web.log", folder / "parameters.log")
+            keep(run, folder)
+    return run
+
+
+def _sign_in(client: httpx.Client, link: str) -> str:
+    """Spend a one-time link and return the CSRF token of the pages."""
+    field = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', client.get(f"/sign-in/link/{link}").text)
+    assert field is not None  # noqa: S101  # our own page
+    client.post(f"/sign-in/link/{link}", data={"csrf_token": field[1]})
+    token = re.search(r'name="csrf-token" content="([^"]+)"', client.get("/help").text)
+    assert token is not None  # noqa: S101
+    return token[1]
+
+
+def _send(client: httpx.Client, attack: Attack, own: dict[str, str]) -> int:
+    headers = {**own, **attack.headers}
+    # gunicorn takes 8190 bytes of a line, and httpx 65536: what is longer is for the tests, which need no line.
+    query = {name: value[:_MOST_CHARACTERS] for name, value in attack.query.items()}
+    address = quote(attack.path, safe="/%") + (f"?{urlencode(query)}" if query else "")
+    raw = [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
+    request = client.build_request(attack.method, address, data=attack.form or None, content=attack.body, headers=raw)
+    return client.send(request).status_code
 
 
 def _command(site: Site, examples: int, seed: int, report: Path) -> list[str]:

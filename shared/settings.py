@@ -114,7 +114,11 @@ class Settings(BaseSettings):
     stall_seconds: float = Field(
         60.0, gt=0, description="How long films may wait for a worker that is there before it is called no progress."
     )
+    header_seconds: float = Field(15.0, gt=0, description="How long the header of a request may take to come in.")
     client_seconds: float = Field(60.0, gt=0, description="How long a client may leave a request hanging.")
+    least_bytes_per_second: float = Field(
+        1000.0, gt=0, description="Slower than this, a body or an answer counts as hanging."
+    )
     trusted_proxies: int = Field(0, ge=0, description="How many reverse proxies in front set X-Forwarded headers.")
     allowed_hosts: str | None = Field(
         None, description="Names that pages answer to, with commas between; .example.org takes all below. Default: any."

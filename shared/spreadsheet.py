@@ -1,11 +1,37 @@
 """Text that goes into a table that a spreadsheet opens."""
 
+import json
+import re
+import unicodedata
+from collections.abc import Mapping
 from typing import Final
 
-# Spreadsheets run a cell that begins with one of these (owasp.org/www-community/attacks/CSV_Injection).
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+# Spreadsheets run a cell that begins with one of these (owasp.org/www-community/attacks/CSV_Injection). Some fold
+# full-width and small forms to them (Unicode's compatibility forms), and blanks in front of them do not always help.
+_STARTS: Final = "=+-@"
+_FORMS: Final = "".join(
+    character
+    for character in map(chr, range(0x80, 0x10000))
+    if unicodedata.normalize("NFKC", character) in {*_STARTS, "\N{MINUS SIGN}"}
+)
+_FORMULA: Final = f"[{re.escape(_STARTS + _FORMS)}]"
+_UNSEEN: Final = r"[\s\x00-\x20\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\"]*"
+# A file whose cells are separated by commas is cut at semicolons, tabs or bars where a country's settings say so.
+_SEPARATORS: Final = r"[;,|\t\r\n]"
+_CELL: Final = re.compile(rf"(?:\A|(?<={_SEPARATORS}))(?={_UNSEEN}{_FORMULA})|\A(?=[\t\r\n])")
+_JSON_TEXT: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
+_JSON_CELL: Final = re.compile(rf"(?<={_SEPARATORS})([\s']*)({_FORMULA})")
 
 
 def neutral(text: str) -> str:
-    """Put an apostrophe before text that a spreadsheet would run as a formula."""
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+    """Put an apostrophe before whatever a spreadsheet would run as a formula, wherever it cuts the text into cells."""
+    return _CELL.sub("'", text)
+
+
+def neutral_json(values: Mapping[str, object]) -> str:
+    """Write JSON in which no text has a formula behind a separator: its first character is written by number."""
+    return _JSON_TEXT.sub(_by_number, json.dumps(values, sort_keys=True))
+
+
+def _by_number(text: re.Match[str]) -> str:
+    return _JSON_CELL.sub(lambda found: f"{found[1]}\\u{ord(found[2]):04x}", text[0])

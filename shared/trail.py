@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from shared.chain import HASHED, is_unreadable, plain
 from shared.db import Database
-from shared.spreadsheet import neutral
+from shared.spreadsheet import neutral, neutral_json
 from shared.tables import AuditEvent
 
 COLUMNS: Final = (*HASHED, "hash")
@@ -135,7 +135,7 @@ def _emptied(out: io.StringIO) -> str:
 
 def _cell(value: object) -> object:
     if isinstance(value, dict):
-        return json.dumps(value, sort_keys=True)
+        return neutral_json(value)
     return neutral(value) if isinstance(value, str) else value
 
 

@@ -1,9 +1,11 @@
 """The JSON API, version 1. Its contract is docs/http.md and /api/v1/openapi.json."""
 
 import logging
+import re
 import uuid
 from http import HTTPStatus
 from typing import Final, TypeVar
+from urllib.parse import urlencode
 
 from flask import Blueprint, Response, abort, g, request, url_for
 from flask.typing import ResponseReturnValue
@@ -21,6 +23,7 @@ from web.actions import cancel, delete, own_job, retry, seen_job
 from web.audit import export_events
 from web.audit_list import list_events, read_filters
 from web.export import export_films
+from web.filters import MOST_SHOWN
 from web.form import left_out
 from web.listing import FilterError, Filters, Order
 from web.openapi import document
@@ -51,7 +54,10 @@ def submit_job() -> ResponseReturnValue:
         abort(415, f"Send multipart/form-data or application/json. Received: '{request.mimetype}'.")
     if not g.by_token:
         check_csrf_token(request.headers.get(CSRF_HEADER))
-    body = request.get_json()
+    try:
+        body = request.get_json()
+    except RecursionError:
+        abort(400, "The JSON has more brackets inside each other than any request needs.")
     if not isinstance(body, dict):
         abort(400, "Send a JSON object.")
     job = open_job(read_wishes(body, source))
@@ -179,7 +185,7 @@ def show_me() -> ResponseReturnValue:
 @open_to_all
 def show_openapi() -> ResponseReturnValue:
     """Describe this API; it names no data, so it needs no sign-in."""
-    return document()
+    return {**document(), "servers": [{"url": f"{request.root_path}{blueprint.url_prefix}"}]}
 
 
 def _json(body: BaseModel, status: int = HTTPStatus.OK) -> Response:
@@ -233,8 +239,8 @@ def _wants_csv() -> bool:
 
 def _limit() -> int:
     value = request.args.get("limit", str(_ROWS))
-    if not value.isdecimal() or not 1 <= int(value) <= MOST_ROWS:
-        raise FilterError("limit", f"Give a whole number from 1 to {MOST_ROWS}. Received: '{value}'.")
+    if not re.fullmatch("[0-9]{1,4}", value) or not 1 <= int(value) <= MOST_ROWS:
+        raise FilterError("limit", f"Give a whole number from 1 to {MOST_ROWS}. Received: '{value[:MOST_SHOWN]}'.")
     return int(value)
 
 
@@ -250,7 +256,8 @@ def _choose(name: str, kind: type[E], default: E | None) -> E | None:
 
 def _next_address(cursor: str | None) -> str | None:
     """Return this request's own address with the next cursor."""
-    if cursor is None or request.endpoint is None:
+    if cursor is None:
         return None
-    values = {**(request.view_args or {}), **request.args.to_dict(), "cursor": cursor}
-    return url_for(request.endpoint, **values)
+    # Not by url_for: what a client invents as an argument's name could be one of its own (`_external`, `endpoint`).
+    query = urlencode({**request.args.to_dict(), "cursor": cursor}, errors="replace")
+    return f"{request.root_path}{request.path}?{query}"

@@ -5,7 +5,6 @@ from datetime import timedelta
 
 from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 from shared.databaselimits import limits_of
 from shared.db import Database
@@ -27,6 +26,7 @@ from web import (
     linking,
     oidc,
     problems,
+    proxies,
     samples,
     security,
     throttle,
@@ -81,9 +81,7 @@ def create_app(
     access.check_views(app)
     conflicts.install(app)
     security.install(app, settings)
-    if settings.trusted_proxies:
-        count = settings.trusted_proxies
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
+    proxies.install(app, settings.trusted_proxies)
     return app
 
 

@@ -16,6 +16,7 @@ from shared.trail import FORMATS, TrailFilters, iterate_events, read_events, wri
 from shared.verification import Verification, verify
 from web.access import requires, see_other
 from web.audit_list import ACTIONS, FILTERS, EventPage, list_events, name_action, name_subjects, read_filters
+from web.export import exporting
 from web.paging import FilterError
 from web.parts import parts
 
@@ -90,6 +91,10 @@ def export() -> ResponseReturnValue:
 
 def export_events(filters: TrailFilters, form: str) -> Response:
     """Stream every event that the filters let through; `form` is one of FORMATS. The export is on record itself."""
+    return exporting.stream(lambda: _export(filters, form))
+
+
+def _export(filters: TrailFilters, form: str) -> Response:
     database = parts().database
     with database.write() as db:
         detail = {"format": form, **filters.to_args()}

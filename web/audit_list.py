@@ -3,7 +3,6 @@
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date
 from typing import Any, Final
 
 from flask import url_for
@@ -13,7 +12,8 @@ from sqlalchemy.orm import Session
 from shared.audit import Action
 from shared.tables import ApiToken, AuditEvent, Job, Screening, User
 from shared.trail import TrailFilters, read_events
-from web.paging import FilterError, Key, Turned, turn
+from web.filters import read_day
+from web.paging import FilterError, Key, Turned, text, turn, whole
 
 ACTIONS: Final[dict[Action, str]] = {
     Action.SIGN_IN: "Signed in",
@@ -49,7 +49,7 @@ _SHORT: Final = 12  # of an id: in version 7 its end is random and its start a t
 
 EventPage = Turned[AuditEvent]
 
-_NEWEST: Final = Key[AuditEvent]((AuditEvent.sequence,), (int,), lambda event: [event.sequence])
+_NEWEST: Final = Key[AuditEvent]((AuditEvent.sequence,), (whole,), lambda event: [event.sequence])
 
 
 @dataclass(frozen=True)
@@ -69,25 +69,12 @@ def read_filters(args: Mapping[str, str]) -> TrailFilters:
     return filters
 
 
-def _text(value: str) -> str:
-    if "\0" in value:  # PostgreSQL's text takes none
-        raise ValueError(value)
-    return value
-
-
-def _day(value: str) -> date:
-    day = date.fromisoformat(value)
-    if day == date.max:  # it has no day after it
-        raise ValueError(value)
-    return day
-
-
 _READERS: Final[dict[str, tuple[Callable[[str], Any], str]]] = {
-    "person": (_text, "the name of an account, or os:NAME for the command line"),
+    "person": (text, "the name of an account, or os:NAME for the command line"),
     "action": (Action, "one of " + ", ".join(Action)),
-    "since": (_day, "a day such as 2025-01-31"),
-    "until": (_day, "a day such as 2025-01-31"),
-    "subject": (_text, "the id of a film, job, account or token"),
+    "since": (read_day, "a day such as 2025-01-31"),
+    "until": (read_day, "a day such as 2025-01-31"),
+    "subject": (text, "the id of a film, job, account or token"),
 }
 
 

@@ -4,7 +4,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
-from urllib.parse import urlsplit
 
 from flask import Blueprint, abort, flash, g, make_response, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
@@ -28,6 +27,7 @@ blueprint = Blueprint("auth", __name__)
 
 _WAITING: Final = 8
 _BUSY_SECONDS: Final = 5
+_LONGEST_ADDRESS: Final = 4096  # gunicorn takes 8190 bytes of a line, and each character may become nine
 
 # argon2 takes 19 MiB for each check; one at a time keeps the web process small, whoever knocks. And whoever knocks must
 # leave threads for those who are in: eight of gunicorn's 32 may wait here.
@@ -67,11 +67,12 @@ class PasswordForm(PresentPasswordForm):
 
 
 def next_address() -> str:
-    """Return where to go after signing in; an address of another site is dropped."""
+    """Return the address to go to after signing in, which `next` gives below ours; one of another site is dropped."""
     wanted = request.args.get("next", "/")
-    parts_of = urlsplit(wanted)
+    # What begins with one slash is a path (RFC 3986, section 4.2). Browsers take a backslash for a slash and pass over
+    # control characters (url.spec.whatwg.org).
     is_local = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and wanted.isprintable()
-    return wanted if is_local and not parts_of.netloc and not parts_of.scheme else "/"
+    return request.root_path + (wanted if is_local and len(wanted) <= _LONGEST_ADDRESS else "/")
 
 
 @blueprint.route("/sign-in", methods=["GET", "POST"])
@@ -174,7 +175,7 @@ def link(secret: str) -> ResponseReturnValue:
         raise TooManyRequests(f"Too many wrong links came from this address. Try again in {wait} s.", retry_after=wait)
     if user is None:
         abort(410, "This sign-in link has been used or replaced, or is too old. Ask an administrator for a new one.")
-    return see_other(url_for("auth.password") if user.password_hash is None else "/")
+    return see_other(url_for("auth.password" if user.password_hash is None else "screen.home"))
 
 
 def _refuse_link(db: Session) -> int:
@@ -220,7 +221,7 @@ def password() -> ResponseReturnValue:
         return refused(_password_page(form, tokens), 422, wait)
     flash("The password is set. Every other session and sign-in link of this account has ended.", "info")
     if not tokens or form.revoke_tokens.data:
-        return see_other("/")
+        return see_other(url_for("screen.home"))
     flash(f"{plural(tokens, 'API token goes', 'API tokens go')} on. Revoke what you do not know or need.", "info")
     return see_other(url_for("account.tokens"))
 

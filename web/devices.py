@@ -12,6 +12,7 @@ from flask import Response, after_this_request, current_app, request
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 from shared.tables import User
+from web.proxies import cookie_path
 
 COOKIE: Final = "pneumoscreen_device"
 _SECONDS: Final = 180 * 24 * 3600
@@ -49,7 +50,9 @@ def remember(user: User) -> None:
     @after_this_request
     def keep(response: Response) -> Response:
         is_secure = bool(current_app.config["SESSION_COOKIE_SECURE"])
-        response.set_cookie(COOKIE, value, max_age=_SECONDS, secure=is_secure, httponly=True, samesite="Lax")
+        response.set_cookie(
+            COOKIE, value, max_age=_SECONDS, path=cookie_path(), secure=is_secure, httponly=True, samesite="Lax"
+        )
         return response
 
 

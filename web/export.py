@@ -15,13 +15,22 @@ from shared.spreadsheet import neutral
 from web.listing import FilmRow, Filters, Order, iterate_films
 from web.parts import parts
 from web.schemas import prediction_row
+from web.turns import Turns
 
 COLUMNS: Final = ("file", "status", "label", "confidence", "p_pneumonia", "model", "error", "job", "created_at")
 FORMATS: Final = ("csv", "json")
 
+_MOST_AT_ONCE: Final = 4
+exporting = Turns(_MOST_AT_ONCE, 0, f"{_MOST_AT_ONCE} exports are being sent already.")
+"""Each takes a thread for as long as its reader takes."""
+
 
 def export_films(filters: Filters, order: Order, form: str) -> Response:
     """Stream every film that the viewer may see and the filters let through; `form` is one of FORMATS."""
+    return exporting.stream(lambda: _export(filters, order, form))
+
+
+def _export(filters: Filters, order: Order, form: str) -> Response:
     with parts().database.write() as db:
         detail = _detail(filters, order, form)
         record(db, Action.HISTORY_EXPORTED, user_id=g.user.id, address=request.remote_addr, detail=detail)

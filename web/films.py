@@ -2,7 +2,6 @@
 
 import io
 import logging
-import threading
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,6 +19,7 @@ from web.access import requires
 from web.heatmaps import draw
 from web.listing import FilmDetail, get_film
 from web.parts import parts
+from web.turns import Once, Turns
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +30,11 @@ _QUALITY: Final = 90
 # Asked for again at each view: workstations are shared, and every view is on record. The tag makes it cheap.
 _CACHING: Final = "private, no-cache"
 
-# One film at a time is decoded in full: the largest takes 64 MB for each byte of a pixel.
-_one_decode = threading.Lock()
+_MOST_SECONDS: Final = 10.0
+# One film at a time is decoded in full: the largest takes 64 MB for each byte of a pixel. What is read and written for
+# it is not part of its turn, so that a slow store keeps no other film waiting.
+_decoding = Turns(1, _MOST_SECONDS, "Large films are being drawn.")
+_drawing = Once(_MOST_SECONDS, "This film is being drawn.")
 
 
 @blueprint.get("/<uuid:screening_id>/thumbnail")
@@ -106,18 +109,19 @@ def _preview(sha256: str) -> bytes:
 
 def _kept(sha256: str, kind: str, draw: Callable[[bytes], bytes]) -> bytes:
     """Return a picture of a film, drawn and kept at the first look."""
-    store = parts().store
     with suppress(FileNotFoundError):
-        return store.get_derived(sha256, kind)
-    with _one_decode:
-        try:
-            return store.get_derived(sha256, kind)
-        except FileNotFoundError:
-            data = _draw(draw, _read_film(sha256))
-        try:
-            store.put_derived(sha256, kind, data)
-        except (StoreFull, StoreAway) as error:
-            log.warning("%s The picture is shown but not kept.", error)
+        return parts().store.get_derived(sha256, kind)
+    return _drawing.make((sha256, kind), lambda: _make(sha256, kind, draw))
+
+
+def _make(sha256: str, kind: str, draw: Callable[[bytes], bytes]) -> bytes:
+    film = _read_film(sha256)
+    with _decoding.turn():
+        data = _draw(draw, film)
+    try:
+        parts().store.put_derived(sha256, kind, data)
+    except (StoreFull, StoreAway) as error:
+        log.warning("%s The picture is shown but not kept.", error)
     return data
 
 

@@ -15,13 +15,18 @@ from sqlalchemy.orm import Session
 from shared.modelspec import Label
 from shared.states import State
 from shared.tables import Model
-from web.paging import FilterError
+from web.paging import FilterError, text
 
 T = TypeVar("T")
 
 CLOCK_SLACK: Final = timedelta(hours=1)
 """By how much the time in a film's id may differ from when it was sent, as where a clock is set between the two."""
 _DAY: Final = timedelta(days=1)
+FIRST_DAY: Final = date(1970, 1, 1)
+"""Ids count from here, and a day in UTC has one before it."""
+LAST_DAY: Final = date(9999, 12, 30)
+MOST_SHOWN: Final = 100
+"""Characters of an argument that an error repeats."""
 _ROUNDING: Final = 1e-9
 """Wider than the error of 1 - (1 - p)."""
 
@@ -92,17 +97,12 @@ def _probability(value: str) -> float:
     return number
 
 
-def _day(value: str) -> date:
+def read_day(value: str) -> date:
+    """Read a day that a film can have been sent on; raise ValueError."""
     day = date.fromisoformat(value)
-    if day == date.max:  # it has no day after it
+    if not FIRST_DAY <= day <= LAST_DAY:
         raise ValueError(value)
     return day
-
-
-def _text(value: str) -> str:
-    if "\0" in value:  # PostgreSQL's text takes none
-        raise ValueError(value)
-    return value
 
 
 _FIELDS: Final = {"job": "job_id"}
@@ -111,11 +111,11 @@ _READERS: Final[dict[str, tuple[Callable[[str], Any], str]]] = {
     "label": (Label, "NORMAL or PNEUMONIA"),
     "min_confidence": (_probability, "a number from 0 to 1"),
     "max_confidence": (_probability, "a number from 0 to 1"),
-    "since": (_day, "a day such as 2025-01-31"),
-    "until": (_day, "a day such as 2025-01-31"),
+    "since": (read_day, "a day such as 2025-01-31"),
+    "until": (read_day, "a day such as 2025-01-31"),
     "job_id": (uuid.UUID, "the id of a job"),
-    "model": (_text, "the name of a model"),
-    "text": (_text, "a part of a file name"),
+    "model": (text, "the name of a model"),
+    "text": (text, "a part of a file name"),
     "state": (State, "one of " + ", ".join(State)),
 }
 
@@ -125,7 +125,7 @@ def _read(name: str, value: str, reader: tuple[Callable[[str], T], str]) -> T:
     try:
         return read(value)
     except ValueError as error:
-        raise FilterError(_ARGUMENTS.get(name, name), f"Give {form}. Received: '{value}'.") from error
+        raise FilterError(_ARGUMENTS.get(name, name), f"Give {form}. Received: '{value[:MOST_SHOWN]}'.") from error
 
 
 def _check_range(name: str, start: Any, end: Any) -> None:

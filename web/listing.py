@@ -16,7 +16,7 @@ from shared.tables import Image, Job, Model, Prediction, Screening, User, in_sta
 from web.access import may_see
 from web.filters import Filters, Order
 from web.finding import find, want
-from web.paging import MOST_ROWS, FilterError, Key, Place, Turned, turn, walk
+from web.paging import MOST_ROWS, FilterError, Key, Place, Turned, key, share, turn, walk, whole
 
 __all__ = ["FilmDetail", "FilmRow", "FilterError", "Filters", "Order", "Page"]
 
@@ -120,9 +120,9 @@ def _values(row: RowMapping) -> dict[str, Any]:
     return {**values, "model": f"{name}@{sha256[:_VERSION_DIGITS]}" if name else None}
 
 
-_READERS: Final[dict[Order, tuple[Any, ...]]] = {Order.NEWEST: (uuid.UUID,), Order.SUSPICIOUS: (float, uuid.UUID)}
-_POSITION: Final = Key[FilmRow]((Screening.position,), (int,), lambda row: [row.position], descending=False)
-_JOBS: Final = Key[Job]((Job.id,), (uuid.UUID,), lambda job: [str(job.id)])
+_READERS: Final[dict[Order, tuple[Any, ...]]] = {Order.NEWEST: (key,), Order.SUSPICIOUS: (share, key)}
+_POSITION: Final = Key[FilmRow]((Screening.position,), (whole,), lambda row: [row.position], descending=False)
+_JOBS: Final = Key[Job]((Job.id,), (key,), lambda job: [str(job.id)])
 
 
 def list_films(  # noqa: PLR0917  # one question with six answers

@@ -1,8 +1,10 @@
 """Multipart bodies (RFC 7578), one part open at a time; no file is ever held in memory."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
+from urllib.parse import unquote
 
 from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
 from werkzeug.exceptions import BadRequest
@@ -10,10 +12,15 @@ from werkzeug.http import parse_options_header
 
 from shared.errors import UploadRefused
 from shared.settings import MIB, Settings
+from web.pacing import ClientTooSlow
 
 READ_BYTES: Final = 128 * 1024
 _MOST_TEXT_BYTES: Final = 64 * 1024
 _MOST_TEXTS: Final = 32
+_ONE_BYTE: Final = "latin-1"
+"""Reads any header without loss, whatever its bytes mean; `_decode` reads them as what they are."""
+_OPTION: Final = re.compile(r';\s*([^\s;="]+)\s*=\s*("(?:\\.|[^\\"])*"|[^;"]*)')
+_EXTENDED: Final = re.compile(r"(utf-8|us-ascii|iso-8859-1)'[^']*'(.*)", re.IGNORECASE | re.ASCII)
 
 Event: TypeAlias = MultipartSegment | bytes | bytearray | None
 """What the parser gives: a part begins, some of its data, a part ends."""
@@ -75,22 +82,23 @@ def read_parts(
     if length is not None and length > settings.max_upload_bytes:
         raise _too_many_bytes(settings)
     files = texts = 0
-    events = _read_events(stream, PushMultipartParser(_boundary(content_type)), length, settings)
+    parser = PushMultipartParser(_boundary(content_type), header_charset=_ONE_BYTE)
+    events = _read_events(stream, parser, length, settings)
     for event in events:
         assert isinstance(event, MultipartSegment)  # noqa: S101  # the last part was read to its end
-        chunks, file_name = _Chunks(events), _file_name(event)
+        chunks, name, file_name = _Chunks(events), _decode(event.name or ""), _file_name(event)
         if file_name is None:
             texts += 1
             if texts > _MOST_TEXTS:
                 raise BadRequest(f"The form has more than {_MOST_TEXTS} text fields.")
-            yield TextPart(event.name or "", _read_text(chunks))
+            yield TextPart(name, _read_text(chunks))
         else:
             files += 1
             if files > settings.max_films_per_upload:
                 raise UploadRefused(
                     f"One request takes at most {settings.max_films_per_upload:,} files. Send the rest in another."
                 )
-            yield FilePart(event.name or "", file_name, chunks)
+            yield FilePart(name, file_name, chunks)
             for _ in chunks:
                 pass
 
@@ -106,11 +114,23 @@ def _boundary(content_type: str) -> bytes:
 def _file_name(part: MultipartSegment) -> str | None:
     """Return a part's file name; None where it is a text.
 
-    Older programs send a name that is not ASCII as `filename*` (RFC 5987), which RFC 7578 forbids and the parser skips.
+    Programs send a name in three ways. As UTF-8 in `filename`, as browsers do and RFC 7578, section 4.2, wants it. In
+    some older character set, whose bytes are no UTF-8: each of them is replaced, and the film goes on. And
+    percent-encoded in `filename*` beside an encoded or stripped `filename`: RFC 7578 forbids it, RFC 6266, section 4.3,
+    prefers it over `filename`, wherever it stands.
     """
-    if part.filename is not None:
-        return part.filename
-    return parse_options_header(part["Content-Disposition"])[1].get("filename")
+    header = part["Content-Disposition"]
+    if "filename*" in header.lower():
+        options = {name.lower(): value.strip(' "') for name, value in _OPTION.findall(header)}
+        extended = _EXTENDED.fullmatch(options.get("filename*", ""))
+        if extended is not None:
+            return unquote(extended[2], extended[1], "replace")
+    return None if part.filename is None else _decode(part.filename)
+
+
+def _decode(text: str) -> str:
+    """Read as UTF-8 what `_ONE_BYTE` has read."""
+    return text.encode(_ONE_BYTE).decode(errors="replace")
 
 
 def _read_events(
@@ -140,7 +160,9 @@ def _read_stream(stream: Stream, length: int | None, settings: Settings) -> Iter
 def _read(stream: Stream, size: int) -> bytes:
     try:
         return stream.read(size)
-    except OSError as error:  # the sender has gone, or has sent nothing for too long (`web.server`)
+    except ClientTooSlow:
+        raise
+    except OSError as error:  # the sender has gone
         raise BadRequest("The connection broke off before the form ended. Send it again.") from error
 
 

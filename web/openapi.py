@@ -137,7 +137,7 @@ OPERATIONS: Final = (
 
 @cache
 def document() -> dict[str, Any]:
-    """Return the document."""
+    """Return the document, all but the address that it is served below."""
     models = {model for operation in OPERATIONS for model in operation.answers.values() if model}
     _, definitions = models_json_schema(
         [(model, "serialization") for model in sorted(models | {schemas.Problem}, key=lambda m: m.__name__)],
@@ -153,7 +153,6 @@ def document() -> dict[str, Any]:
             "version": version("pneumoscreen"),
             "description": "Screens chest X-rays for pneumonia. Decision support, not a diagnosis.",
         },
-        "servers": [{"url": "/api/v1"}],
         "security": [{"token": []}],
         "paths": paths,
         "components": {

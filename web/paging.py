@@ -22,6 +22,9 @@ Find = Callable[[Place | None, int, bool], tuple[list[Place], Place | None]]
 MOST_ROWS: Final = 500
 _AFTER: Final = "after"
 _BEFORE: Final = "before"
+_LONGEST: Final = 256
+_LARGEST: Final = 2**63 - 1
+"""The largest whole number of SQLite and PostgreSQL."""
 
 
 class FilterError(InvalidRequest):
@@ -132,8 +135,39 @@ def _write(way: str, values: Sequence[Any]) -> str:
     return base64.urlsafe_b64encode(json.dumps([way, *values]).encode()).decode().rstrip("=")
 
 
+def whole(value: object) -> int:
+    """Read a number of a row, which a database can hold; raise ValueError."""
+    if type(value) is not int or not 0 <= value <= _LARGEST:  # bool is an int, and 1e30 is none
+        raise ValueError(value)
+    return value
+
+
+def share(value: object) -> float:
+    """Read a number from 0 to 1, which neither NaN nor infinity is; raise ValueError."""
+    if not isinstance(value, float | int) or not 0 <= value <= 1:
+        raise ValueError(value)
+    return float(value)
+
+
+def text(value: object) -> str:
+    """Read a text that every database takes; raise ValueError."""
+    if not isinstance(value, str) or "\0" in value:
+        raise ValueError(value)
+    value.encode()  # no lone surrogate
+    return value
+
+
+def key(value: object) -> uuid.UUID:
+    """Read an id; raise ValueError."""
+    if not isinstance(value, str):
+        raise ValueError(value)  # noqa: TRY004  # what a cursor holds is input, and this says that it cannot be used
+    return uuid.UUID(value)
+
+
 def _read(cursor: str, readers: Sequence[Callable[[Any], Any]]) -> tuple[str, Place]:
     try:
+        if len(cursor) > _LONGEST:  # ours have two values; JSON of many brackets is read at a cost
+            raise ValueError(len(cursor))
         way, *values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         if way not in {_AFTER, _BEFORE}:
             raise ValueError(way)

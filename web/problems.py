@@ -7,10 +7,11 @@ from http import HTTPStatus
 from typing import Final
 
 from flask import Flask, Response, json, make_response, render_template, request, url_for
+from flask.globals import request_ctx
 from flask_limiter import RateLimitExceeded
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import BadHost, HTTPException, RequestEntityTooLarge
 
 from shared.accounts import AccountRefused
 from shared.errors import (
@@ -29,6 +30,7 @@ from shared.errors import (
     UploadRefused,
 )
 from web.conditions import Condition
+from web.pacing import ClientTooSlow
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +62,7 @@ _DISK_FULL: Final = "53100"  # postgresql.org/docs/current/errcodes-appendix.htm
 _READ_ONLY: Final = "25006"
 """What a primary says that was demoted to a standby."""
 _RETRY_SECONDS: Final = 5
+_BAD_HOST: Final = "The Host header of the request is no name of a machine."
 
 
 class InvalidRequest(PneumoScreenError):
@@ -78,6 +81,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(PneumoScreenError, _on_own_error)
     app.register_error_handler(DBAPIError, _on_database_error)
     app.register_error_handler(PoolTimeout, _on_busy_pool)
+    app.register_error_handler(ClientTooSlow, _on_slow_client)
 
 
 def prefers_problem() -> bool:
@@ -95,6 +99,8 @@ def answer(status: int, detail: str, condition: Condition | None = None, **extra
         kind = {"type": _type(condition), "title": condition.value.capitalize()} if condition else {}
         body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **kind, **extra}
         return Response(json.dumps(body), status, content_type=MEDIA_TYPE)
+    if request_ctx.url_adapter is None:  # the Host header is no name, so no page has an address
+        return Response(f"{detail}\n", status, mimetype="text/plain")
     page = render_template("error.html", status=status, title=title, detail=detail, condition=condition)
     return make_response(page, status)
 
@@ -108,7 +114,8 @@ def _on_http_error(error: HTTPException) -> Response:
     status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
     if error.response is not None or status < HTTPStatus.BAD_REQUEST:
         return make_response(error.get_response(request.environ))
-    response = answer(status, error.description or HTTPStatus(status).phrase)
+    detail = _BAD_HOST if isinstance(error, BadHost) else error.description
+    response = answer(status, detail or HTTPStatus(status).phrase)
     for name, value in error.get_headers(request.environ):
         if name.lower() not in {"content-type", "content-length"}:
             response.headers[name] = value
@@ -118,6 +125,10 @@ def _on_http_error(error: HTTPException) -> Response:
 def _on_large_form(_error: RequestEntityTooLarge) -> Response:
     limit = f"{request.max_content_length:,} bytes" if request.max_content_length else "less"
     return answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A form that carries no films has at most {limit}.")
+
+
+def _on_slow_client(_error: ClientTooSlow) -> Response:
+    return answer(HTTPStatus.REQUEST_TIMEOUT, "The body of the request came too slowly. Send it again.")
 
 
 def on_rate_limit(error: RateLimitExceeded, reset_at: float | None) -> Response:

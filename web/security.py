@@ -8,12 +8,14 @@ from flask import Flask, Response, abort, current_app, g, request
 from flask_limiter import Limiter, RateLimitExceeded
 from flask_limiter.util import get_remote_address
 from flask_wtf.csrf import CSRFProtect, validate_csrf
+from werkzeug.exceptions import RequestEntityTooLarge
 from wtforms.validators import ValidationError
 
 from shared.broker import Broker
 from shared.settings import PREFIX, Settings
 from web.access import SAFE_METHODS
-from web.problems import on_rate_limit
+from web.pacing import SMALL_BODY
+from web.problems import answer, on_rate_limit
 from web.ratestorage import counted_in
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -67,10 +69,34 @@ def _check_host(hosts: tuple[str, ...]) -> None:
 def install(app: Flask, settings: Settings) -> None:
     """Guard an application whose views are all there."""
     _csrf.init_app(app)
+    app.before_request(_refuse_encoded)
+    app.before_request(_bound_strangers)
     app.before_request(_check_csrf)
     app.after_request(_add_headers)
     app.after_request(lambda response: _insist_on_tls(response, settings))
     _limit_rates(app, settings)
+
+
+def _refuse_encoded() -> None:
+    """Answer 415 to a compressed body (RFC 9110, section 15.5.16): unpacked, it could be of any size."""
+    given = request.headers.get("Content-Encoding", "").strip()
+    if given.lower() not in {"", "identity"}:
+        response = answer(
+            415, f"Send the body as it is, without a Content-Encoding; a ZIP is fine. Received: '{given[:40]}'."
+        )
+        response.headers["Accept-Encoding"] = "identity"
+        abort(response)
+
+
+def _bound_strangers() -> None:
+    """Take only small bodies of strangers: such a one is whole before a thread is taken (`web.connections`)."""
+    if g.user is not None:
+        return
+    if request.content_length is None and "Transfer-Encoding" in request.headers:
+        abort(411, "Say in Content-Length how long the body is.")
+    request.max_content_length = SMALL_BODY
+    if (request.content_length or 0) > SMALL_BODY:
+        raise RequestEntityTooLarge
 
 
 def check_csrf_token(token: str | None) -> None:

@@ -3,7 +3,6 @@
 import gc
 import os
 import socket
-import struct
 import threading
 from typing import Any, Final
 
@@ -17,20 +16,26 @@ from web.parts import EXTENSION
 WATCHERS: Final = 4
 """Threads beside those of requests that look at the database, for `web.status`."""
 
+# gunicorn would believe X-Forwarded-Proto and SCRIPT_NAME of whoever comes from this machine. `web.proxies` believes as
+# many proxies as the setting says.
+forwarded_allow_ips = ""
+secure_scheme_headers: dict[str, str] = {}
+forwarder_headers = ""
+# A file sent by the kernel would pass by the time that `web.pacing` gives a client.
+sendfile = False
+
+_ANSWER_BYTES: Final = 256 * 1024
+
 
 def when_ready(server: Any) -> None:
-    """Have the kernel end a read or write that a client leaves hanging.
+    """Have the kernel keep whole answers of pages, scripts and the API, so that no thread waits until one is taken.
 
-    A thread serves one client at a time, and gunicorn waits for ever: as many stalled clients as there are threads
-    would stop the server. Accepted sockets inherit the option from the listening one (socket(7), SO_RCVTIMEO).
+    Accepted sockets inherit the option from the listening one (socket(7), SO_SNDBUF).
     """
     # gunicorn 27 receives up to 1 MiB ahead and copies the rest at each read of 64 KiB: 2 ms a film of 225 KB.
     SocketUnreader.max_body_chunk = READ_BYTES
-    seconds = load_settings().client_seconds
-    limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1_000_000))
     for listener in server.LISTENERS:
-        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            listener.sock.setsockopt(socket.SOL_SOCKET, option, limit)
+        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _ANSWER_BYTES)
 
 
 def post_fork(_server: Any, worker: Any) -> None:

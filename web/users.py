@@ -20,7 +20,7 @@ from shared.tables import Identity, Role, User
 from web.access import requires, see_other
 from web.account import describe_browser
 from web.identity import idle_limit
-from web.paging import Key, turn
+from web.paging import Key, text, turn
 from web.parts import parts
 
 blueprint = Blueprint("users", __name__)
@@ -29,7 +29,7 @@ ACCOUNTS_A_PAGE: Final = 50
 
 _ENDED: Final = " Sessions, sign-in links and API tokens of before have ended."
 
-_BY_NAME: Final = Key[User]((User.name,), (str,), lambda user: [user.name], descending=False)
+_BY_NAME: Final = Key[User]((User.name,), (text,), lambda user: [user.name], descending=False)
 
 ROLES: Final[dict[Role, str]] = {
     Role.TECHNICIAN: "sends films and sees their own jobs",

@@ -1,9 +1,16 @@
 """Faults of the pages and the API."""
 
+import socket
+import time
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
 from chaos.scene import Scene
+
+_SLOW_CLIENTS: Final = 60
+_SLOW_SECONDS: Final = 8
 
 
 @dataclass(frozen=True)
@@ -36,8 +43,34 @@ class EveryWebKilled:
             process.kill()
 
 
+@dataclass(frozen=True)
+class SlowClients:
+    """More half-sent requests than there are threads, each of which goes on by a byte a second."""
+
+    name: str = "slow clients hold connections for 8 s"
+    family: str = "web"
+    is_random: bool = True
+
+    def hurt(self, scene: Scene) -> None:
+        """Keep the connections busy; those that the web ends are left ended."""
+        place = urlsplit(scene.stack.url)
+        with ExitStack() as stack:
+            clients = [
+                stack.enter_context(socket.create_connection((place.hostname, place.port or 80)))
+                for _ in range(_SLOW_CLIENTS)
+            ]
+            for client in clients:
+                client.sendall(b"POST /api/v1/jobs HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
+            for _ in range(_SLOW_SECONDS):
+                time.sleep(1)
+                for client in clients:
+                    with suppress(ConnectionError):
+                        client.sendall(b"x")
+
+
 FAULTS: Final = (
     WebKilled("upload", "web killed during an upload"),
     WebKilled("answer", "web killed between commit and answer"),
     EveryWebKilled(),
+    SlowClients(),
 )

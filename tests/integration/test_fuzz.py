@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fuzz import dependencies
-from fuzz.api import run_api
+from fuzz.api import run_api, run_parameters
 from fuzz.cases import Case, make_case
 from fuzz.films import run_films
 from fuzz.findings import Findings
@@ -77,6 +77,13 @@ def test_a_finding_is_kept_with_its_story(tmp_path: Path) -> None:
     assert (tmp_path / "film.png").read_bytes() == FILM.data
     assert json.loads((tmp_path / "film.png.json").read_text())["what"] in {"OverTime", "Hang"}
     assert list(findings.seen.values()) == [1]
+
+
+@pytest.mark.long
+def test_no_argument_of_any_route_is_a_fault(tmp_path: Path) -> None:
+    run = run_parameters(each=1, seed=3, folder=tmp_path)
+    assert run.faults == []
+    assert run.statuses.total() > 1000
 
 
 def test_the_api_is_what_its_document_says(tmp_path: Path) -> None:

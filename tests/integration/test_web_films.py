@@ -1,8 +1,11 @@
 """The pictures of films, and what machines ask."""
 
 import io
+import os
 import shutil
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import imagecodecs
@@ -19,7 +22,8 @@ from shared.modelspec import ModelSpec
 from shared.settings import Settings
 from shared.states import State
 from shared.storage import THUMBNAIL
-from shared.tables import Screening
+from shared.tables import Image as StoredImage
+from shared.tables import Role, Screening
 from tests.conftest import draw, encode
 from tests.web_site import Site, post_films
 
@@ -201,3 +205,37 @@ def test_a_compressed_radiograph_is_shown_by_the_decoder_and_503_where_that_is_a
     decoder.close()
     answer = client.get(f"/films/{other.id}/image")
     assert answer.status_code == 503
+
+
+def test_invented_methods_and_addresses_make_no_row_each(client: FlaskClient) -> None:
+    for number in range(20):
+        client.open("/healthz", method=f"INVENTED{number}")
+        client.open(f"/no/{number}", method=f"INVENTED{number}", headers={"Host": f"h{number}.example"})
+    text = client.get("/metrics").text
+    assert "INVENTED" not in text
+    rows = [line for line in text.splitlines() if line.startswith("pneumoscreen_http_requests_total")]
+    assert len(rows) <= 3, rows
+    assert any('method="other",status="404"} 20.0' in row for row in rows), rows
+
+
+def test_a_slow_store_keeps_no_other_film_waiting(site: Site, client: FlaskClient) -> None:
+    slow, other = (send(site, client, encode(draw(seed))) for seed in (1, 2))
+    with site.database.read() as session:
+        sha256 = session.get_one(StoredImage, slow.image_id).sha256
+    (stored,) = [path for path in site.stored() if path.name.startswith(sha256)]
+    content = stored.read_bytes()
+    stored.unlink()
+    os.mkfifo(stored)  # whoever reads it waits for a writer
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(client.get, f"/films/{slow.id}/image")
+        try:
+            begun = time.monotonic()
+            assert (
+                site.token_client(site.add_user("ada", Role.ADMIN)).get(f"/films/{other.id}/image").status_code == 200
+            )
+            assert not asked.done()
+            assert time.monotonic() - begun < 20
+        finally:
+            with stored.open("wb") as pipe:
+                pipe.write(content)
+        assert asked.result(30).status_code == 200

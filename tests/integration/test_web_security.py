@@ -144,6 +144,19 @@ def test_probes_ask_by_any_address(settings: Settings, sqlite_database: Database
     assert site.browser().get(path, headers={"Host": "10.1.2.3:8000"}).status_code != 400
 
 
+@pytest.mark.parametrize("host", ["[", "x" * 300, "é" * 300, "a b", "a..b", "::1", "", "a:99999999", "<b>"])
+@pytest.mark.parametrize("path", ["/sign-in", "/api/v1/me"])
+@pytest.mark.parametrize("listed", [None, NAMES])
+def test_a_host_that_is_no_name_is_a_bad_request(
+    settings: Settings, sqlite_database: Database, host: str, path: str, listed: str | None
+) -> None:
+    site = Site(settings, sqlite_database, allowed_hosts=listed)
+    site.app.config["PROPAGATE_EXCEPTIONS"] = False
+    answer = site.browser().get(path, environ_overrides={"HTTP_HOST": host.encode().decode("latin-1")})
+    assert answer.status_code in {200, 400, 401}, answer.text
+    assert answer.text
+
+
 def test_any_name_is_answered_where_none_is_listed(site: Site) -> None:
     assert site.browser().get("/sign-in", headers={"Host": "whatever.example"}).status_code == 200
 

@@ -1,6 +1,7 @@
 """What comes in through the API: whole jobs, batches, repeats, and everything hostile."""
 
 import errno
+import gzip
 import io
 import logging
 import os
@@ -20,7 +21,7 @@ from shared.incoming import Incoming
 from shared.modelspec import ModelSpec
 from shared.settings import MIB, Settings
 from shared.states import State
-from shared.tables import Image, Job, Prediction, Priority, Screening, Source, Upload
+from shared.tables import Image, Job, Prediction, Priority, Role, Screening, Source, Upload
 from tests.conftest import draw, encode
 from tests.web_site import Site, form, make_zip, post_films, press, token_of
 
@@ -555,3 +556,20 @@ def test_films_that_cannot_be_forced_are_not_accepted(
     assert post_films(client, FILMS[0]).status_code == 503
     assert site.screenings() == []
     assert site.bell.rung == []
+
+
+@pytest.mark.parametrize("path", ["/api/v1/jobs", "/jobs", "/account/password"])
+@pytest.mark.parametrize("encoding", ["gzip", "br, gzip", "x-invented"])
+def test_a_compressed_body_is_refused_for_what_it_is(site: Site, client: FlaskClient, path: str, encoding: str) -> None:
+    sender = client if path.startswith("/api/") else site.browser(site.add_user("ada", Role.ADMIN))
+    sent = form([("a.png", b"x")])
+    body = {**sent, "data": gzip.compress(sent["data"])}
+    answer = sender.post(path, headers={"Content-Encoding": encoding}, **body)
+    assert (answer.status_code, answer.headers["Accept-Encoding"]) == (415, "identity")
+    assert "without a Content-Encoding" in answer.text
+    assert site.count(Job) == 0
+
+
+def test_a_body_that_says_it_is_not_compressed_is_taken(client: FlaskClient) -> None:
+    sent = form([("a.png", encode(draw(1)))])
+    assert client.post("/api/v1/jobs", headers={"Content-Encoding": "Identity"}, **sent).status_code == 202

@@ -113,6 +113,7 @@ def _job_page(db: Session, job: Job) -> dict[str, Any]:
         "chosen": chosen,
         "newer": _turn(page.previous_cursor, job_id=job.id, state=chosen),
         "older": _turn(page.next_cursor, job_id=job.id, state=chosen),
+        "fragment": url_for("jobs.fragment", job_id=job.id, state=chosen, cursor=request.args.get("cursor")),
         "may_change": may_change(g.user, job),
         "source_name": SOURCES[job.source],
         **overview.of_job(db, job, progress),

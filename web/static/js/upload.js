@@ -140,7 +140,7 @@ function onHeld(error, seconds, batch) {
 
 function leave(jobId) {
   upload = null;
-  location.assign(`/jobs/${jobId}`);
+  location.assign(`${form.dataset.pages}/${jobId}`);
 }
 
 function sayTrouble(error) {
