@@ -9,8 +9,11 @@ from typing import NoReturn
 
 import click
 
+from cli.datafolder import PRIVATE_UMASK
+from cli.limits import allow_files
 from cli.processes import host_setting, sweep_command, web_command, worker_command
-from shared.settings import load_settings
+from cli.settings import read_settings
+from shared.cores import usable_cores
 
 
 @click.command()
@@ -19,7 +22,9 @@ def migrate() -> None:
     from migrations.schema import current, upgrade
     from shared.db import Database
 
-    database = Database(load_settings().database)
+    settings = read_settings()
+    os.umask(PRIVATE_UMASK)
+    database = Database(settings.database)
     try:
         upgrade(database)
         click.echo(f"The database is at schema {current(database)}.")
@@ -33,23 +38,28 @@ def migrate() -> None:
 @click.option("--threads", default=32, show_default=True, type=click.IntRange(1), help="Requests answered at once.")
 def web(host: str, port: int, threads: int) -> None:
     """Serve the pages and the API."""
-    os.environ.update(host_setting(load_settings(), host))
+    host = host.strip("[]")
+    os.environ.update(host_setting(read_settings(), host))
     _become(web_command(host, port, threads))
 
 
 @click.command()
-@click.option("--processes", type=click.IntRange(1), help="Worker processes. Default: one for each core.")
+@click.option(
+    "--processes", type=click.IntRange(1), help="Worker processes. Default: one for each core that it may use."
+)
 @click.option("--check", is_flag=True, help="Only tell whether this machine has a worker that is ready: exit 0 or 1.")
 def worker(processes: int | None, check: bool) -> None:
     """Screen films: claim, decode, predict, write."""
     if check:
         _check_worker()
-    _become(worker_command(processes or os.cpu_count() or 1))
+    read_settings()
+    _become(worker_command(processes or usable_cores()))
 
 
 @click.command()
 def sweep() -> None:
     """Free films whose worker was lost, and ring for films that wait without a ticket."""
+    read_settings()
     _become(sweep_command())
 
 
@@ -57,7 +67,7 @@ def _check_worker() -> NoReturn:
     from shared.errors import BrokerAway
     from shared.presence import Presence
 
-    presence = Presence(load_settings())
+    presence = Presence(read_settings())
     try:
         names = presence.workers()
     except BrokerAway as error:
@@ -68,4 +78,6 @@ def _check_worker() -> NoReturn:
 
 
 def _become(command: list[str]) -> NoReturn:
+    os.umask(PRIVATE_UMASK)
+    allow_files()
     os.execv(command[0], command)  # noqa: S606  # the command is made in cli.processes

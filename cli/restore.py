@@ -14,11 +14,12 @@ from sqlalchemy.exc import DBAPIError
 
 from cli.actor import operating_user
 from cli.backup_folder import STORE, Manifest, digest, read_manifest
-from cli.database import database_refused, read_settings
+from cli.database import database_refused
 from cli.database_copy import copy_in, is_empty
 from cli.doctor import is_served
 from cli.errors import CommandFailed
 from cli.film_copy import copy_films
+from cli.settings import read_settings
 from cli.users import DATA_DIR
 from migrations import schema
 from shared.audit import Action, record

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from cli.database import read_settings
 from cli.errors import CommandFailed
+from cli.settings import read_settings
 from cli.users import SHARED_DATA_DIR
 from shared.settings import PREFIX
 

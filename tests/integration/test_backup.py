@@ -374,7 +374,9 @@ def test_a_stack_under_load_is_backed_up_and_its_restored_copy_works(stack: Stac
     assert len(keys) >= 12
     assert [key for key in keys if hashlib.sha256(store.get(key)).hexdigest() != key] == []
     settings = Settings(
-        data_dir=target.folder, secret_key=SecretStr("another key"), redis_url=SecretStr(f"unix://{tmp_path}/no.sock")
+        data_dir=target.folder,
+        secret_key=SecretStr("another key for tests"),
+        redis_url=SecretStr(f"unix://{tmp_path}/no.sock"),
     )
     site = Site(settings, database)
     with database.read() as session:
