@@ -47,11 +47,17 @@ def web(host: str, port: int, threads: int) -> None:
 @click.option(
     "--processes", type=click.IntRange(1), help="Worker processes. Default: one for each core that it may use."
 )
-@click.option("--check", is_flag=True, help="Only tell whether this machine has a worker that is ready: exit 0 or 1.")
-def worker(processes: int | None, check: bool) -> None:
-    """Screen films: claim, decode, predict, write."""
+@click.option("--check", is_flag=True, help="Only tell whether a worker process here is alive: exit 0 or 1.")
+@click.option("--ready", is_flag=True, help="Only tell whether a worker here is ready, as Redis has it: exit 0 or 1.")
+def worker(processes: int | None, check: bool, ready: bool) -> None:
+    """Screen films: claim, decode, predict, write.
+
+    --check is for probes that restart (liveness) and needs nothing but this machine; --ready is for those that wait.
+    """
     if check:
-        _check_worker()
+        _check_alive()
+    if ready:
+        _check_ready()
     read_settings()
     _become(worker_command(processes or usable_cores()))
 
@@ -63,7 +69,18 @@ def sweep() -> None:
     _become(sweep_command())
 
 
-def _check_worker() -> NoReturn:
+def _check_alive() -> NoReturn:
+    from shared.liveness import live_processes, liveness_folder
+
+    try:
+        alive = live_processes(liveness_folder())
+    except OSError as error:
+        raise click.ClickException(f"It cannot be told: {error}.") from error
+    click.echo(f"{len(alive)} worker processes of this machine are alive.")
+    raise SystemExit(0 if alive else 1)
+
+
+def _check_ready() -> NoReturn:
     from shared.errors import BrokerAway
     from shared.presence import Presence
 

@@ -1,6 +1,5 @@
 """The programs that make up PneumoScreen, and the supervisor that keeps them running on one machine."""
 
-import ctypes
 import ipaddress
 import logging
 import os
@@ -15,6 +14,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
+from shared.orphans import end_with_parent
 from shared.settings import PREFIX, Settings
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,6 @@ LOGGED: Final = ("redis", "web", "worker", "sweep")
 """Programs that `serve` starts; the log of any other one is added when it starts."""
 
 _LOOPBACK_NAMES: Final = "localhost,127.0.0.1,[::1]"
-_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 
 
 def web_command(host: str, port: int, threads: int) -> list[str]:
@@ -93,19 +92,6 @@ def worker_command(processes: int, name: str = "worker") -> list[str]:
 def sweep_command() -> list[str]:
     """Return the command of the sweep."""
     return [sys.executable, "-m", "worker.sweep"]
-
-
-def _load_libc() -> ctypes.CDLL | None:
-    return ctypes.CDLL(None) if sys.platform == "linux" else None
-
-
-_LIBC: Final = _load_libc()
-
-
-def _end_with_parent() -> None:
-    """Have the kernel stop this child when the supervisor dies, however it dies."""
-    if _LIBC is not None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class Health(Enum):
@@ -232,7 +218,7 @@ class Supervisor:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,  # Ctrl-C in the terminal reaches the supervisor alone
-                preexec_fn=_end_with_parent,  # noqa: PLW1509  # safe: the supervisor has no threads
+                preexec_fn=end_with_parent,  # noqa: PLW1509  # safe: the supervisor has no threads
             )
         except OSError as error:  # too many files, processes or no memory; a folder that is away
             program.process = None

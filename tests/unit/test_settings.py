@@ -34,7 +34,7 @@ def test_a_short_key_is_refused_with_a_sentence_that_does_not_show_it(key: str) 
     Settings(**{key: SecretStr("s" * LEAST_KEY)})
 
 
-@pytest.mark.parametrize("command", [["serve"], ["web"], ["worker"], ["sweep"], ["migrate"], ["worker", "--check"]])
+@pytest.mark.parametrize("command", [["serve"], ["web"], ["worker"], ["sweep"], ["migrate"], ["worker", "--ready"]])
 @pytest.mark.parametrize(
     ("variable", "value", "told"),
     [
