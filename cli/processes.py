@@ -29,9 +29,9 @@ LONGEST_PAUSE: Final = 30.0
 ASK_SECONDS: Final = 1.0
 """How often a program that can be asked is asked whether it is well."""
 UNREACHABLE_SECONDS: Final = 5.0
-"""A program that nobody can connect to for so long is started again; one that starts has STEADY_SECONDS."""
+"""A program that answered and that nobody can connect to any more is started again after this."""
 SILENT_SECONDS: Final = 30.0
-"""One that takes connections and says nothing may only be busy, so it has longer."""
+"""One that starts, or that takes connections and says nothing, may only be busy and has longer."""
 KILL_SECONDS: Final = 3.0
 
 LOGGED: Final = ("redis", "web", "worker", "sweep")
@@ -120,6 +120,7 @@ class Program:
     given_up: bool = False
     next_ask: float = 0.0
     unwell_since: float | None = None
+    has_been_well: bool = False
 
     @property
     def is_running(self) -> bool:
@@ -206,7 +207,7 @@ class Supervisor:
     def _launch(self, program: Program) -> None:
         """Start a program's process; where the machine does not let it now, plan to try again."""
         program.started_at = program.next_ask = time.monotonic()
-        program.next_start, program.unwell_since = 0.0, None
+        program.next_start, program.unwell_since, program.has_been_well = 0.0, None, False
         try:
             if program.before_start is not None:
                 program.before_start(program.early_ends)
@@ -251,12 +252,12 @@ class Supervisor:
         program.next_ask = now + ASK_SECONDS
         health = program.ask()
         if health is Health.WELL:
-            program.unwell_since = None
+            program.unwell_since, program.has_been_well = None, True
             return
         if program.unwell_since is None:
             program.unwell_since = now
-        is_starting = now - program.started_at < STEADY_SECONDS
-        patience = UNREACHABLE_SECONDS if health is Health.UNREACHABLE and not is_starting else SILENT_SECONDS
+        is_gone = program.has_been_well and health is Health.UNREACHABLE
+        patience = UNREACHABLE_SECONDS if is_gone else SILENT_SECONDS
         if now - program.unwell_since >= patience:
             log.warning("%s %s and is started again.", program.name, health.value)
             _terminate(program)

@@ -91,9 +91,9 @@ class Composition:
         placed = {"HOME": str(self.root / "home"), "TMPDIR": self.place(name, "/tmp")}
         for variable, value in SERVICES[name]["environment"].items():
             value = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value)  # Compose takes the default
+            placed[variable] = self.place(name, value) if value.startswith("/data") else value
             for there, here in self.places.items():
-                value = value.replace(there, here)
-            placed[variable] = self.place(name, value) if value.startswith(("/data", "/tmp")) else value
+                placed[variable] = placed[variable].replace(there, here)
         return {**os.environ, **placed, **self.faster}
 
     def place(self, name: str, path: str) -> str:
