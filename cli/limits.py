@@ -8,6 +8,9 @@ from shared.errors import PneumoScreenError
 LEAST_FILES: Final = 512
 """32 requests at once, each with a connection, a film, the database and its log; the clients that wait; Redis's own."""
 WANTED_FILES: Final = 8192
+OTHER_FILES: Final = 256
+"""Of the web: libraries, log, listening sockets, and three for each of 32 requests at work."""
+MOST_CONNECTIONS: Final = 1000
 
 
 class TooFewFiles(PneumoScreenError):
@@ -29,3 +32,13 @@ def allow_files() -> int:
             "'ulimit -n 8192' before the start, LimitNOFILE= of systemd or --ulimit nofile= of Docker."
         )
     return soft
+
+
+def most_connections() -> int:
+    """Return how many clients the web may have at once under the present limit of open files.
+
+    A client that waits takes two files for a moment, its connection and what watches it. Beyond the limit gunicorn's
+    worker would end by an error, with every request that it has in hand.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, min(MOST_CONNECTIONS, (soft - OTHER_FILES) // 2))

@@ -38,6 +38,7 @@ def migrate() -> None:
 @click.option("--threads", default=32, show_default=True, type=click.IntRange(1), help="Requests answered at once.")
 def web(host: str, port: int, threads: int) -> None:
     """Serve the pages and the API."""
+    allow_files()
     host = host.strip("[]")
     os.environ.update(host_setting(read_settings(), host))
     _become(web_command(host, port, threads))

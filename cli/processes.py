@@ -14,6 +14,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
+from cli.limits import most_connections
 from shared.orphans import end_with_parent
 from shared.settings import PREFIX, Settings
 
@@ -46,6 +47,7 @@ def web_command(host: str, port: int, threads: int) -> list[str]:
         *(sys.executable, "-m", "gunicorn", "web.wsgi:app", "--config", "python:web.server"),
         *("--bind", f"{bracketed(host)}:{port}"),
         *("--worker-class", "gthread", "--workers", "1", "--threads", str(threads)),
+        *("--worker-connections", str(most_connections())),
         # An upload of gigabytes takes minutes; `web.server` ends the ones that hang.
         *(
             "--timeout",

@@ -4,6 +4,8 @@ import os
 import shutil
 import signal
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -163,6 +165,30 @@ def test_a_stop_during_a_first_start_is_quick(tmp_path: Path, line: str) -> None
     assert time.monotonic() - began < 8.0
     left = [p for p in psutil.process_iter(["cmdline"]) if str(tmp_path) in " ".join(p.info["cmdline"] or ())]
     assert left == []
+
+
+@pytest.mark.long
+def test_a_stop_of_a_worker_that_loads_is_quick(tmp_path: Path, redis_url: str) -> None:
+    """A worker in a container of its own; it has no film yet that it would have to end."""
+    environment = {
+        **os.environ,
+        "TMPDIR": str(tmp_path),
+        "PNEUMOSCREEN_DATA_DIR": str(tmp_path / "data"),
+        "PNEUMOSCREEN_REDIS_URL": redis_url,
+    }
+    (tmp_path / "data").mkdir()
+    pneumoscreen = str(Path(sys.executable).with_name("pneumoscreen"))
+    subprocess.run([pneumoscreen, "migrate"], env=environment, check=True)
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        worker = subprocess.Popen([pneumoscreen, "worker", "--processes", "2"], env=environment, stderr=output)
+    wait_until(lambda: log.read_text().count("Loading") == 2, 120, "two processes to load")
+    check = subprocess.run([pneumoscreen, "worker", "--check"], env=environment, check=False)
+    assert check.returncode == 0, "it is alive, though it is not ready"
+    began = time.monotonic()
+    worker.terminate()
+    assert worker.wait(60) == 0
+    assert time.monotonic() - began < 8.0
 
 
 @pytest.mark.long
