@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ SAMPLES_FOLDER: Final = "samples"
 SOCKET_FILE: Final = "socket_folder"
 """The folder of the socket of its Redis, which lies elsewhere because a socket's path is short."""
 _KEY_FILE: Final = "secret_key"
+UNFINISHED: Final = ".unfinished-"
+"""What the name of a file or folder begins with until it is whole; a start removes what a kill left of them."""
 _OTHERS: Final = 0o077
 _OURS: Final = frozenset({TOKEN_FILE, URL_FILE, LOCK_FILE, SOCKET_FILE, _KEY_FILE})
 _OUR_FOLDERS: Final = frozenset({"redis", "redis.damaged", "logs", "graphs", "store", SAMPLES_FOLDER})
@@ -36,12 +39,15 @@ _STORE_DEPTH: Final = 2
 
 def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner can read, whole or not at all, also after a loss of power."""
-    handle, name = tempfile.mkstemp(dir=path.parent)  # made with mode 0600
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(name).replace(path)
+    handle, name = tempfile.mkstemp(prefix=UNFINISHED, dir=path.parent)  # made with mode 0600
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    finally:
+        Path(name).unlink(missing_ok=True)
 
 
 def secret_key(data_dir: Path) -> str:
@@ -121,13 +127,19 @@ def make_socket_folder(data_dir: Path) -> Path:
     usual = tempfile.gettempdir()
     short = usual if len(usual) <= _LONGEST_FOLDER else "/tmp"  # noqa: S108  # mkdtemp makes a private folder in it
     folder = Path(tempfile.mkdtemp(prefix=_SOCKET_PREFIX, dir=short))  # made with mode 0700
-    write_private(data_dir / SOCKET_FILE, str(folder))
+    try:
+        write_private(data_dir / SOCKET_FILE, str(folder))
+    except OSError:
+        folder.rmdir()
+        raise
     return folder
 
 
 def remove_leftovers(data_dir: Path) -> None:
-    """Remove what a server that was killed left behind: its address and the folder of its socket."""
+    """Remove what a server that was killed left behind: its address, half files, the folder of its socket."""
     (data_dir / URL_FILE).unlink(missing_ok=True)
+    for left in data_dir.glob(f"{UNFINISHED}*"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
     remembered = data_dir / SOCKET_FILE
     if remembered.exists():
         _remove_socket_folder(Path(os.fsdecode(remembered.read_bytes())))

@@ -138,6 +138,8 @@ class ProgramLogs:
         # This process keeps both ends, so that neither program nor writer meets a broken pipe when the other ends.
         self._pipes = {name: os.pipe() for name in names}
         self._writer: subprocess.Popen[bytes] | None = None
+        self._next_start = 0.0
+        self._has_warned = False
 
     def output(self, name: str) -> int:
         """Return where a program's output goes."""
@@ -148,9 +150,11 @@ class ProgramLogs:
         return self._pipes[name][1]
 
     def keep_up(self) -> None:
-        """Start the writer where it does not run; try again at the next call where that is impossible now."""
-        if self._writer is not None and self._writer.poll() is None:
+        """Start the writer where it does not run, at most once a second; where that is impossible, say so once."""
+        now = time.monotonic()
+        if now < self._next_start or (self._writer is not None and self._writer.poll() is None):
             return
+        self._next_start = now + ASK_SECONDS
         pipes = {name: reading for name, (reading, _) in self._pipes.items()}
         command = [sys.executable, "-m", "cli.log_writer", str(self.folder)]
         try:
@@ -161,9 +165,14 @@ class ProgramLogs:
                 start_new_session=True,
             )
         except OSError as error:
-            log.warning("Logs cannot be written now: %s.", error.strerror)
+            if not self._has_warned:
+                log.warning("Logs cannot be written now: %s.", error.strerror)
+            self._has_warned = True
+        else:
+            self._has_warned = False
 
     def _end_writer(self) -> None:
+        self._next_start = 0.0
         if self._writer is not None:
             self._writer.kill()
             self._writer.wait()

@@ -10,6 +10,7 @@ import pytest
 
 from cli.datafolder import (
     SOCKET_FILE,
+    UNFINISHED,
     URL_FILE,
     close_to_others,
     make_socket_folder,
@@ -93,10 +94,24 @@ def test_what_a_kill_left_is_removed(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(folder / "redis.sock"))
     (tmp_path / URL_FILE).write_text("http://127.0.0.1:1")
+    (tmp_path / f"{UNFINISHED}samples").mkdir()
+    (tmp_path / f"{UNFINISHED}samples" / "one.png").touch()
+    (tmp_path / f"{UNFINISHED}token").touch()
     remove_leftovers(tmp_path)
     assert not folder.exists()
     assert list(tmp_path.iterdir()) == []
     remove_leftovers(tmp_path)
+
+
+def test_a_disk_without_room_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = tmp_path / "made"
+    made.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(made))
+    (tmp_path / "data" / SOCKET_FILE / "in the way").mkdir(parents=True)
+    with pytest.raises(OSError, match="directory"):
+        make_socket_folder(tmp_path / "data")
+    assert list(made.iterdir()) == []
+    assert list((tmp_path / "data").glob(f"{UNFINISHED}*")) == []
 
 
 def test_nothing_but_a_folder_of_sockets_is_ever_removed(tmp_path: Path) -> None:
