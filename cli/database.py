@@ -41,9 +41,18 @@ def transaction(data_dir: Path | None) -> Iterator[Session]:
         database.close()
 
 
+@contextmanager
+def refusals_in_words() -> Iterator[None]:
+    """Turn what a database refuses, being away, locked or damaged, into CommandFailed."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise database_refused(error) from error
+
+
 def database_refused(error: DBAPIError) -> CommandFailed:
     """Say what a database did not do, and where to look."""
     return CommandFailed(
         f"The database did not do this: {str(error.orig).strip().splitlines()[0]}. 'pneumoscreen doctor' says "
-        "whether it is reachable and at the newest migration."
+        "whether it is reachable, whole and at the newest migration."
     )

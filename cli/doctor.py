@@ -163,12 +163,20 @@ def check_database(settings: Settings, _port: int) -> Finding:
         finally:
             database.close()
     except (SQLAlchemyError, CommandFailed) as error:
-        advice = f"Start the database, or correct {PREFIX}DATABASE_URL."
-        return Finding("Database", Level.FAIL, f"not reachable: {str(error).splitlines()[0]}", advice)
+        return _database_unusable(settings, error)
     if present == newest():
         return Finding("Database", Level.OK, f"reachable, at migration {present}")
     advice = "Migrate: start 'pneumoscreen serve' once, or run the migrate service."
     return Finding("Database", Level.FAIL, f"at migration {present or 'none'}, the newest is {newest()}", advice)
+
+
+def _database_unusable(settings: Settings, error: Exception) -> Finding:
+    if settings.database.startswith("sqlite"):
+        found = f"cannot be read: {str(error).splitlines()[0]}"
+        advice = "If the file is damaged, move it away with its -wal and -shm and run 'pneumoscreen restore BACKUP'."
+        return Finding("Database", Level.FAIL, found, advice)
+    advice = f"Start the database, or correct {PREFIX}DATABASE_URL."
+    return Finding("Database", Level.FAIL, f"not reachable: {str(error).splitlines()[0]}", advice)
 
 
 def check_redis(settings: Settings, _port: int) -> Finding:

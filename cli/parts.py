@@ -19,17 +19,19 @@ from shared.cores import usable_cores
 @click.command()
 def migrate() -> None:
     """Bring the database to the newest schema; run it once before a new version starts."""
+    from cli.database import refusals_in_words
     from migrations.schema import current, upgrade
     from shared.db import Database
 
     settings = read_settings()
     os.umask(PRIVATE_UMASK)
-    database = Database(settings.database)
-    try:
-        upgrade(database)
-        click.echo(f"The database is at schema {current(database)}.")
-    finally:
-        database.close()
+    with refusals_in_words():
+        database = Database(settings.database)
+        try:
+            upgrade(database)
+            click.echo(f"The database is at schema {current(database)}.")
+        finally:
+            database.close()
 
 
 @click.command()

@@ -230,28 +230,35 @@ def _wait_for_redis(redis: broker.EmbeddedRedis, program: Program, supervisor: S
 
 def _migrate(settings: Settings) -> None:
     """Bring the database to the newest schema."""
+    from cli.database import refusals_in_words
     from migrations.schema import upgrade
     from shared.db import Database
 
-    database = Database(settings.database)
-    try:
-        upgrade(database)
-    finally:
-        database.close()
+    with refusals_in_words():
+        database = Database(settings.database)
+        try:
+            upgrade(database)
+        finally:
+            database.close()
 
 
 def _prepare_first_use(settings: Settings) -> str | None:
     """Make what is missing for a first use, and return the one-time sign-in secret that a first start prints."""
     from cli import first_start
+    from cli.database import refusals_in_words
     from shared.db import Database
 
-    first_start.keep_samples(settings.data_dir)
-    database = Database(settings.database)
     try:
-        first_start.keep_local_token(database, settings.data_dir)
-        return first_start.sign_in_secret(database)
-    finally:
-        database.close()
+        first_start.keep_samples(settings.data_dir)
+    except OSError as error:  # nobody's films wait for samples
+        _say(f"The sample films could not be written: {error}.", err=True)
+    with refusals_in_words():
+        database = Database(settings.database)
+        try:
+            first_start.keep_local_token(database, settings.data_dir)
+            return first_start.sign_in_secret(database)
+        finally:
+            database.close()
 
 
 def _environment(settings: Settings) -> dict[str, str]:

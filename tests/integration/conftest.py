@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,17 +107,19 @@ def start(
     workers: int = 2,
     host: str = "127.0.0.1",
     umask: int = -1,
+    before: Sequence[str] = (),
     environment: dict[str, str] | None = None,
 ) -> Stack:
     """Start `pneumoscreen serve` without waiting for it."""
     port = free_port()
     command = [sys.executable, "-m", "cli.main", "serve", "--port", str(port), "--data-dir", str(data_dir)]
     command += ["--host", host]
-    data_dir.mkdir(parents=True, exist_ok=True)
-    log_path = data_dir / f"serve-{port}.log"
+    if not before:
+        data_dir.mkdir(parents=True, exist_ok=True)
+    log_path = (data_dir.parent if before else data_dir) / f"serve-{port}.log"
     with log_path.open("wb") as log:
         process = subprocess.Popen(
-            [*command, "--workers", str(workers)],
+            [*before, *command, "--workers", str(workers)],
             env={
                 **os.environ,
                 "PNEUMOSCREEN_GRAPHS_DIR": str(GRAPHS),

@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Stack, Path]:
         for name in ("appendonly.aof", "appendonlydir/appendonly.aof.manifest"):  # Redis 6, Redis 7
             (data_dir / "redis" / name).write_bytes(b"\x00garbage\xff" * 50)
         (data_dir / "secret_key").touch()
+        (data_dir / "samples").write_text("a file, not a folder")
     finally:
         os.umask(before)
     running = start(data_dir, workers=1, host="::1", umask=0, environment={"PNEUMOSCREEN_SECRET_KEY": ""})
@@ -152,6 +154,84 @@ def test_a_stop_leaves_no_address_and_no_socket(again: Stack) -> None:
     assert not place.exists()
     assert not (again.data_dir / URL_FILE).exists()
     assert not (again.data_dir / SOCKET_FILE).exists()
+
+
+def refuse(data_dir: Path, **environment: str) -> str:
+    """Start on ground that cannot be served on, and return what is said of it."""
+    refused = start(data_dir, environment=environment)
+    refused.database.close()
+    try:
+        assert refused.process.wait(60) == 2
+    finally:
+        refused.process.kill()
+        refused.process.wait()
+    said = refused.log.read_text()
+    assert "Traceback" not in said
+    return said
+
+
+def test_a_damaged_database_is_named(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    (data_dir / "pneumoscreen.db").write_bytes(b"garbage" * 1000)
+    assert "file is not a database" in refuse(data_dir)
+    assert (data_dir / "pneumoscreen.db").read_bytes() == b"garbage" * 1000
+
+
+def test_a_database_that_is_away_is_named(tmp_path: Path) -> None:
+    url = "postgresql+psycopg://nobody:hush@127.0.0.1:1/none"
+    said = refuse(tmp_path / "data", PNEUMOSCREEN_DATABASE_URL=url)
+    assert "The database did not do this" in said
+    assert "hush" not in said
+
+
+def test_something_else_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "data" / "lock").mkdir(parents=True)
+    assert "/data/lock: Is a directory" in refuse(tmp_path / "data")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("harm", ["cut short", "garbage", "gone"])
+def test_a_damaged_write_ahead_log_costs_the_last_commits_alone(killed: tuple[Stack, Path], tmp_path: Path, harm: str):
+    """SQLite reads it up to the damage (sqlite.org/wal.html#walformat); what was lost can be sent again."""
+    former, _ = killed
+    data_dir = tmp_path / "data"
+    shutil.copytree(former.data_dir, data_dir)
+    log = data_dir / "pneumoscreen.db-wal"
+    if harm == "cut short":
+        os.truncate(log, log.stat().st_size // 2)
+    elif harm == "garbage":
+        log.write_bytes(log.read_bytes()[: log.stat().st_size // 2] + os.urandom(5000))
+    else:
+        log.unlink()
+    running = start(data_dir, workers=1)
+    try:
+        wait_until_ready(running)
+        screens(running, seed=5)
+    finally:
+        assert stop(running) == 0
+
+
+@pytest.mark.long
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_any_user_id_will_do() -> None:
+    """As OpenShift gives a container one without a name, in group 0, and without a home."""
+    folder = Path(tempfile.mkdtemp(prefix="pneumoscreen-test-"))
+    os.chown(folder, 54321, 0)
+    # The right to read is kept, because the interpreter of a developer may lie in a home that is closed to others.
+    rights = ["--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search"]
+    command = ["setpriv", "--reuid", "54321", "--regid", "0", "--clear-groups", *rights]
+    try:
+        running = start(
+            folder / "data", workers=1, before=command, environment={"HOME": "/nonexistent", "TMPDIR": str(folder)}
+        )
+        try:
+            wait_until_ready(running)
+            screens(running, seed=6)
+        finally:
+            assert stop(running) == 0
+    finally:
+        shutil.rmtree(folder)
 
 
 @pytest.mark.long

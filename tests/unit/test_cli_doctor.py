@@ -92,6 +92,13 @@ def test_the_database_at_the_newest_migration_and_behind_it(made: Made, tmp_path
     see(Level.OK, doctor.check_database(settings, 1), newest())
 
 
+def test_a_damaged_database(made: Made) -> None:
+    settings = made()
+    settings.data_dir.mkdir()
+    (settings.data_dir / "pneumoscreen.db").write_bytes(b"garbage" * 1000)
+    see(Level.FAIL, doctor.check_database(settings, 1), "file is not a database", "restore BACKUP")
+
+
 @pytest.mark.parametrize("url", ["postgresql+psycopg://nobody:x@127.0.0.1:1/none", "no address"])
 def test_a_database_that_is_not_reachable(made: Made, url: str) -> None:
     finding = doctor.check_database(made(database_url=SecretStr(url)), 1)
