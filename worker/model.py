@@ -16,7 +16,7 @@ from shared.modelfolder import read_members, read_spec, verify_weights
 from shared.modelspec import ModelSpec
 from shared.settings import PREFIX, Settings
 from worker.classifier import Classifier, EnsembleClassifier
-from worker.graphs import Export, GraphFolder
+from worker.graphs import GraphFolder
 from worker.openvino_classifier import OpenVinoClassifier, export_apart
 from worker.tensorflow_classifier import TensorFlowClassifier
 
@@ -100,24 +100,21 @@ def _on_backend(spec: ModelSpec, weights: Path, backend: str, precision: str | N
     def export(graph: Path) -> None:
         export_apart(spec, weights, graph)
 
+    precision = precision or spec.precision
+    is_bad = False
     if graphs is not None:
         try:
-            return _from_kept(GraphFolder(graphs), spec, export, precision)
+            return OpenVinoClassifier(spec, GraphFolder(graphs).get(spec, export), precision)
         except OSError as error:
             log.warning("Graphs cannot be kept in %s (%s); this process makes one for itself.", graphs, error.strerror)
+        except RuntimeError:
+            log.warning("The kept graph of '%s' cannot be used and is made anew.", spec.name, exc_info=True)
+            is_bad = True
     with tempfile.TemporaryDirectory(prefix="pneumoscreen-") as passing:
-        return OpenVinoClassifier(spec, GraphFolder(Path(passing)).get(spec, export), precision or spec.precision)
-
-
-def _from_kept(folder: GraphFolder, spec: ModelSpec, export: Export, precision: str | None) -> Classifier:
-    """Open a kept graph; one that OpenVINO refuses, such as one of a disk that was full, is made anew once."""
-    precision = precision or spec.precision
-    try:
-        return OpenVinoClassifier(spec, folder.get(spec, export), precision)
-    except RuntimeError:
-        log.warning("The kept graph of '%s' cannot be used and is made anew.", spec.name, exc_info=True)
-        folder.discard(spec)
-    return OpenVinoClassifier(spec, folder.get(spec, export), precision)
+        classifier = OpenVinoClassifier(spec, GraphFolder(Path(passing)).get(spec, export), precision)
+    if graphs is not None and is_bad:  # it was the graph, such as one of a disk that was full, and not the memory
+        GraphFolder(graphs).discard(spec)
+    return classifier
 
 
 def _first_line(error: Exception) -> str:

@@ -2,8 +2,10 @@
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Final
 
+from chaos.errors import NotHere
 from chaos.scene import Scene
 
 SLOW_SECONDS: Final = 6.0
@@ -78,6 +80,22 @@ class RedisHangs:
             server.resume()
 
 
+@dataclass(frozen=True)
+class RedisUnreachable:
+    """The socket of Redis is gone, as where /tmp is tidied: who is connected goes on, nobody else can connect."""
+
+    name: str = "socket of Redis removed"
+    family: str = "broker"
+    is_random: bool = True
+
+    def hurt(self, scene: Scene) -> None:
+        """Remove it; the fault ends when the supervisor has started Redis again."""
+        if not scene.stack.redis_url.startswith("unix://"):
+            raise NotHere("Redis is reached over TCP")
+        Path(scene.stack.redis_url.removeprefix("unix://")).unlink(missing_ok=True)
+        scene.stack.wait_for_redis()
+
+
 class RedisFull:
     """Redis has no memory for another ticket: it answers OOM to every write."""
 
@@ -95,4 +113,4 @@ class RedisFull:
                 redis.config_set("maxmemory", 0)
 
 
-FAULTS: Final = (RedisKilled(), RedisFlushed(), RedisSlow(), RedisHangs(), RedisFull())
+FAULTS: Final = (RedisKilled(), RedisFlushed(), RedisSlow(), RedisHangs(), RedisUnreachable(), RedisFull())
