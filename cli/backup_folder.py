@@ -15,6 +15,7 @@ from typing import Final
 
 from pydantic import BaseModel, Field, ValidationError
 
+from cli.datafolder import private_files
 from cli.errors import CommandFailed
 
 FORMAT: Final = 1
@@ -91,7 +92,8 @@ def held(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _refuse_foreign(folder)
-        with (folder / _LOCK).open("w") as file:
+        # The folder may have been made by somebody, open to others; the hashes of passwords must not be.
+        with private_files(), (folder / _LOCK).open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield
     except BlockingIOError as error:

@@ -6,6 +6,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +36,16 @@ _LONGEST_FOLDER: Final = 75
 """With our own name, the socket's and what Redis may append, its path is then short enough."""
 _STORE_DEPTH: Final = 2
 """Of the image store only folders are closed, `films/ab` at most: it holds millions of files, all made private."""
+
+
+@contextmanager
+def private_files() -> Iterator[None]:
+    """Make whatever is written in the meantime for its owner alone."""
+    before = os.umask(PRIVATE_UMASK)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def write_private(path: Path, text: str) -> None:

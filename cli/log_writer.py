@@ -1,8 +1,7 @@
 """Write the output of the supervised programs into log files: `python -m cli.log_writer FOLDER NAME=FD ...`.
 
-A process of its own, so that a disk that is full, slow or away stops no program and no supervisor: they write into
-pipes. It ends when every pipe's last writer has ended. It imports little, because it is there for as long as the
-server.
+A process of its own, so that a disk that is full or away stops no program and no supervisor: they write into pipes.
+It ends when every pipe's last writer has ended. It imports little, because it is there for as long as the server.
 """
 
 import os

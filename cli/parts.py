@@ -10,10 +10,12 @@ from typing import NoReturn
 import click
 
 from cli.datafolder import PRIVATE_UMASK
+from cli.errors import CommandFailed
 from cli.limits import allow_files
 from cli.processes import host_setting, sweep_command, web_command, worker_command
 from cli.settings import read_settings
 from shared.cores import usable_cores
+from shared.settings import NO_SECRET_KEY
 
 
 @click.command()
@@ -42,7 +44,10 @@ def web(host: str, port: int, threads: int) -> None:
     """Serve the pages and the API."""
     allow_files()
     host = host.strip("[]")
-    os.environ.update(host_setting(read_settings(), host))
+    settings = read_settings()
+    if settings.secret_key is None:
+        raise CommandFailed(NO_SECRET_KEY)
+    os.environ.update(host_setting(settings, host))
     _become(web_command(host, port, threads))
 
 

@@ -59,7 +59,7 @@ def web_command(host: str, port: int, threads: int) -> list[str]:
             "--no-control-socket",
         ),
         # Its heartbeat file belongs in memory (docs.gunicorn.org, FAQ, "blocking os.fchmod").
-        *("--worker-tmp-dir", "/dev/shm" if Path("/dev/shm").is_dir() else tempfile.gettempdir()),  # noqa: S108
+        *("--worker-tmp-dir", "/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir()),  # noqa: S108
     ]
 
 

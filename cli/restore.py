@@ -16,6 +16,7 @@ from cli.actor import operating_user
 from cli.backup_folder import STORE, Manifest, digest, read_manifest
 from cli.database import database_refused
 from cli.database_copy import copy_in, is_empty
+from cli.datafolder import private_files
 from cli.doctor import is_served
 from cli.errors import CommandFailed
 from cli.film_copy import copy_films
@@ -49,7 +50,7 @@ def restore(folder: Path, force: bool, despite_damage: bool, data_dir: Path | No
     try:
         if not force:
             _refuse_full_target(settings)
-        with _scratch_file(settings) as file:
+        with private_files(), _scratch_file(settings) as file:
             _stage(folder, manifest, file)
             films = _restore_films(folder, manifest, file, settings, despite_damage)
             _put_in_place(file, settings)

@@ -18,6 +18,11 @@ MIB = 1024 * 1024
 LEAST_KEY: Final = 16
 """Fewest characters of a key: 16 hexadecimal digits are the 64 bits below which guessing is in reach."""
 
+NO_SECRET_KEY: Final = (
+    f"{PREFIX}SECRET_KEY is not set. Give it at least 32 random characters, or a file pneumoscreen_secret_key "
+    f"in the folder that {PREFIX}SECRETS_DIR names."
+)
+
 
 class Settings(BaseSettings):
     """Hold all settings; each is the environment variable PNEUMOSCREEN_ plus its name in capitals."""

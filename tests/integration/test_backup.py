@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -196,6 +197,18 @@ def test_a_damaged_copy_is_renewed_where_it_is_asked_for(house: House, source: P
     assert "0 of them new" in source.succeed("backup", tmp_path / "kept")
     assert "1 of them new" in source.succeed("backup", tmp_path / "kept", "--verify")
     assert damaged.read_bytes() == b"one"
+
+
+def test_a_backup_in_a_folder_that_is_open_is_closed_file_by_file(house: House, source: Place, tmp_path: Path) -> None:
+    """As an administrator makes it beforehand, under the usual umask."""
+    house.keep(b"one")
+    before = os.umask(0o022)
+    try:
+        (tmp_path / "kept").mkdir()
+        source.succeed("backup", tmp_path / "kept")
+    finally:
+        os.umask(before)
+    assert {path.name for path in (tmp_path / "kept").rglob("*") if path.stat().st_mode & 0o077} == set()
 
 
 def test_a_backup_is_closed_to_other_people_and_left_in_the_audit_trail(

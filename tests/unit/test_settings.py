@@ -54,3 +54,12 @@ def test_every_program_says_which_setting_is_wrong(
     assert told in result.output
     assert "Traceback" not in result.output
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("key", [None, ""])
+def test_pages_without_a_key_are_refused_before_they_start(key: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if key is not None:
+        monkeypatch.setenv(f"{PREFIX}SECRET_KEY", key)
+    result = CliRunner().invoke(main, ["web"])
+    assert result.exit_code == 2
+    assert f"{PREFIX}SECRET_KEY is not set" in result.output
