@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 START_SECONDS = 60.0
 SOCKET: Final = "redis.sock"
 EARLY_ENDS: Final = 2
-"""So often in a row Redis may end soon after its start before what it reads then is taken for damaged."""
+"""So often in a row Redis may end before it answers until what it reads then is taken for damaged."""
 
 
 class NoRedis(PneumoScreenError):
@@ -130,7 +130,7 @@ class EmbeddedRedis:
         self._run_folder.mkdir(mode=0o700, exist_ok=True)
         if not is_private(self._run_folder):
             raise PermissionError(f"{self._run_folder} belongs to somebody else or is open to others")
-        if early_ends >= EARLY_ENDS:
+        if early_ends == EARLY_ENDS:  # once: it would set aside what is good where something else is wrong
             self.set_aside()
         self._kept.mkdir(mode=0o700, exist_ok=True)
 

@@ -21,7 +21,7 @@ from shared.settings import PREFIX, Settings
 log = logging.getLogger(__name__)
 
 EX_CONFIG: Final = 78
-"""A program ends with this where starting it again would not help (sysexits.h); `worker.app` uses it too."""
+"""A program ends with this where starting it again at once would not help (sysexits.h); `worker.app` does so."""
 
 STOP_SECONDS: Final = 30.0
 STEADY_SECONDS: Final = 30.0
@@ -34,6 +34,8 @@ UNREACHABLE_SECONDS: Final = 5.0
 SILENT_SECONDS: Final = 30.0
 """One that starts, or that takes connections and says nothing, may only be busy and has longer."""
 KILL_SECONDS: Final = 3.0
+REFUSED_SECONDS: Final = 60.0
+"""How long until a program that refused is tried again: a model's folder may be mended, or its disk be back."""
 
 LOGGED: Final = ("redis", "web", "worker", "sweep")
 """Programs that `serve` starts; the log of any other one is added when it starts."""
@@ -113,13 +115,13 @@ class Program:
     ask: Callable[[], Health] | None = None
     """Says whether a running program is well."""
     before_start: Callable[[int], None] | None = None
-    """Called before each start with the number of times in a row that the program ended soon after one."""
+    """Called before each start with the number of times in a row that the program ended before it answered."""
     process: "subprocess.Popen[bytes] | None" = None
     started_at: float = 0.0
     pause: float = 1.0
     next_start: float = 0.0
     early_ends: int = 0
-    given_up: bool = False
+    has_refused: bool = False
     next_ask: float = 0.0
     unwell_since: float | None = None
     has_been_well: bool = False
@@ -237,31 +239,38 @@ class Supervisor:
             log.warning("%s cannot be started now: %s.", program.name, error)
 
     def watch(self) -> list[Program]:
-        """Start again what has died, whatever the disk does; return what has been given up since the last look."""
+        """Start again what has died, whatever the disk does; return what has refused to start since the last look."""
         if self._logs is not None:
             self._logs.keep_up()
-        given_up = []
+        refused = []
         for program in self.programs:
-            if program.given_up:
-                continue
             if program.is_running:
                 self._ask(program)
+            elif program.next_start > 0.0:
+                if time.monotonic() >= program.next_start:
+                    self._launch(program)
             elif program.process is not None and program.process.returncode == EX_CONFIG:
-                program.given_up = True
-                given_up.append(program)
-            elif program.next_start == 0.0:
+                program.next_start = time.monotonic() + REFUSED_SECONDS
+                if not program.has_refused:
+                    refused.append(program)
+                program.has_refused = True
+            else:
                 self._plan_restart(program)
-            elif time.monotonic() >= program.next_start:
-                self._launch(program)
-        return given_up
+        return refused
 
     def _ask(self, program: Program) -> None:
         """Ask a running program whether it is well, and end it where it has not been for too long."""
         now = time.monotonic()
+        if now - program.started_at > STEADY_SECONDS:
+            program.has_refused = False
         if program.ask is None or now < program.next_ask:
             return
         program.next_ask = now + ASK_SECONDS
-        health = program.ask()
+        try:
+            health = program.ask()
+        except OSError as error:  # no file handle left to ask with, which says nothing about the program
+            log.warning("%s cannot be asked now: %s.", program.name, error)
+            return
         if health is Health.WELL:
             program.unwell_since, program.has_been_well = None, True
             return
@@ -278,7 +287,10 @@ class Supervisor:
         now = time.monotonic()
         steady = now - program.started_at > STEADY_SECONDS
         program.pause = 1.0 if steady else min(program.pause * 2, LONGEST_PAUSE)
-        program.early_ends = 0 if steady else program.early_ends + 1
+        if steady or program.has_been_well:
+            program.early_ends = 0
+        elif program.process is not None:
+            program.early_ends += 1
         program.next_start = now + program.pause
         status = program.process.returncode if program.process else None
         log.warning("%s ended with status %s; it starts again in %.0f s.", program.name, status, program.pause)

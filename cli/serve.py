@@ -327,12 +327,12 @@ def _has_worker(presence: "Presence") -> bool:
 
 
 def _report(supervisor: Supervisor) -> bool:
-    """Restart what died; True where a program was given up, after saying so."""
-    given_up = supervisor.watch()
-    for program in given_up:
+    """Restart what died; True where a program refused to start, after saying so."""
+    refused = supervisor.watch()
+    for program in refused:
         where = "above" if supervisor.log_folder is None else supervisor.log_folder / f"{program.name}.log"
         _say(f"The {program.name} refused to start; see {where}.", err=True)
-    return bool(given_up)
+    return bool(refused)
 
 
 def _announce_pages(url: str, settings: Settings) -> None:

@@ -1,5 +1,6 @@
 """The supervisor: nothing that a disk, a log or Redis does ends it, and what it watches comes back."""
 
+import errno
 import os
 import resource
 import shutil
@@ -142,6 +143,28 @@ def test_a_stop_takes_as_long_as_the_slowest_not_as_all_together(tmp_path: Path)
     assert {program.process.returncode for program in programs} == {-signal.SIGKILL}
 
 
+def test_a_program_that_refused_is_named_once_and_tried_again(
+    supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a worker whose model lies on a share that is away for a moment."""
+    monkeypatch.setattr(processes, "REFUSED_SECONDS", 0.1)
+    place = tmp_path / "model"
+    code = f"import os, sys, time\nif not os.path.exists({str(place)!r}): sys.exit(78)\ntime.sleep(99)"
+    program = supervisor.start("worker", [sys.executable, "-c", code])
+    named: list[Program] = []
+
+    def look() -> bool:
+        named.extend(supervisor.watch())
+        return bool(named)
+
+    wait_until(look, 20, "the refusal")
+    first = program.process.pid
+    wait_until(lambda: supervisor.watch() == [] and program.process.pid != first, 20, "another start")
+    place.touch()
+    watch_until(supervisor, lambda: program.is_running, "the program to run")
+    assert named == [program]
+
+
 # ---------------------------------------------------------------- Redis
 
 
@@ -202,6 +225,33 @@ def test_a_folder_that_somebody_else_made_in_the_sockets_place_is_not_used(super
     embedded.place.parent.chmod(0o777)
     with pytest.raises(PermissionError, match="open to others"):
         embedded.before_start(0)
+
+
+def test_a_redis_that_cannot_be_asked_is_left_alone(
+    supervisor: Supervisor, redis, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, program = redis
+    pid = program.process.pid
+
+    def none_left() -> Health:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    program.ask = none_left
+    supervisor.watch()
+    assert "cannot be asked now" in caplog.text
+    assert program.process.pid == pid
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_redis_that_is_killed_again_and_again_keeps_its_file(supervisor: Supervisor, redis, tmp_path: Path) -> None:
+    embedded, program = redis
+    for _ in range(3):
+        watch_until(supervisor, lambda: program.has_been_well, "Redis to answer")
+        program.process.kill()
+        program.process.wait()
+        supervisor.watch()
+    watch_until(supervisor, lambda: embedded.ask() is Health.WELL, "Redis to answer")
+    assert not (tmp_path / "redis.damaged").exists()
 
 
 @pytest.mark.usefixtures("impatient")
