@@ -80,7 +80,7 @@ def serve(host: str, port: int, data_dir: Path | None, workers: int | None, verb
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         with _only_one(settings.data_dir):
             host = host.strip("[]")
-            _refuse_taken_port(host, port)
+            _wait_for_port(host, port, settings.data_dir)
             _close_data_folder(settings.data_dir)
             _serve(settings, host, port, workers or usable_cores(), verbose)
     except OSError as error:
@@ -127,6 +127,18 @@ def _only_one(data_dir: Path) -> Iterator[None]:
         except BlockingIOError as error:
             raise PneumoScreenError(f"PneumoScreen is running on {data_dir} already.") from error
         yield
+
+
+def _wait_for_port(host: str, port: int, data_dir: Path) -> None:
+    """Raise PneumoScreenError where a port is taken; after a kill, once the former programs have had time to end."""
+    until = time.monotonic() + (STOP_SECONDS if (data_dir / SOCKET_FILE).exists() else 0.0)
+    while True:
+        try:
+            return _refuse_taken_port(host, port)
+        except PneumoScreenError:
+            if time.monotonic() >= until:
+                raise
+        time.sleep(LOOK_SECONDS)
 
 
 def _refuse_taken_port(host: str, port: int) -> None:

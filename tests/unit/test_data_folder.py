@@ -4,6 +4,7 @@ import os
 import socket
 import stat
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from cli.datafolder import (
     remove_leftovers,
     secret_key,
 )
+from cli.serve import _wait_for_port
 from shared.errors import PneumoScreenError
 
 
@@ -137,3 +139,18 @@ def test_a_long_temporary_folder_does_not_make_the_path_of_a_socket_too_long(
             place.bind(str(folder / "redis.sock"))
     finally:
         remove_leftovers(tmp_path)
+
+
+def test_a_start_after_a_kill_waits_for_the_port_of_the_former_programs(tmp_path: Path) -> None:
+    """As where a service manager starts it again at once; anywhere else a taken port is refused at once."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        place = taken.getsockname()
+        with pytest.raises(PneumoScreenError, match="cannot be used"):
+            _wait_for_port(*place, tmp_path)
+        (tmp_path / SOCKET_FILE).touch()
+        ending = threading.Timer(0.3, taken.close)
+        ending.start()
+        _wait_for_port(*place, tmp_path)
+        ending.join()
