@@ -29,7 +29,7 @@ def limited(command: list[str], files: int, environment: dict[str, str], log: Pa
         )
 
 
-@pytest.mark.parametrize("command", [["serve", "--data-dir", "data"], ["worker"], ["web"]])
+@pytest.mark.parametrize("command", [["serve"], ["web"]])
 def test_too_few_are_refused_with_a_sentence(command: list[str], tmp_path: Path) -> None:
     log = tmp_path / "log"
     environment = {"PNEUMOSCREEN_DATA_DIR": str(tmp_path / "data")}

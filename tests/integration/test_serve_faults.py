@@ -105,12 +105,14 @@ def screens(stack: Stack, seed: int) -> None:
     assert job["counts"]["DONE"] == 1
 
 
+@pytest.mark.long
 def test_what_the_kill_left_is_removed(again: Stack, killed: tuple[Stack, Path]) -> None:
     _, socket_folder = killed
     assert not socket_folder.exists()
     assert (again.data_dir / URL_FILE).read_text() == again.url
 
 
+@pytest.mark.long
 def test_an_empty_key_is_none_and_people_can_sign_in(again: Stack) -> None:
     with httpx.Client(base_url=again.url, follow_redirects=True) as browser:
         assert browser.get(link(again)).status_code == 200
@@ -148,6 +150,7 @@ def test_a_data_folder_that_is_away_for_a_while_ends_nothing(again: Stack) -> No
     screens(again, seed=4)
 
 
+@pytest.mark.long
 def test_a_stop_leaves_no_address_and_no_socket(again: Stack) -> None:
     place = Path((again.data_dir / SOCKET_FILE).read_text())
     assert stop(again) == 0
@@ -178,6 +181,7 @@ def test_a_damaged_database_is_named(tmp_path: Path) -> None:
     assert (data_dir / "pneumoscreen.db").read_bytes() == b"garbage" * 1000
 
 
+@pytest.mark.long
 def test_a_database_that_is_away_is_named(tmp_path: Path) -> None:
     url = "postgresql+psycopg://nobody:hush@127.0.0.1:1/none"
     said = refuse(tmp_path / "data", PNEUMOSCREEN_DATABASE_URL=url)
