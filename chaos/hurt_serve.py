@@ -35,12 +35,9 @@ def _hurt(command: Callable[P, list[str]]) -> Callable[P, list[str]]:
 
 def _with_tcp_broker(settings: Settings, run_folder: Path, supervisor: Supervisor) -> Settings:
     """Start the same Redis on a port as well, and have everyone use that."""
-    port, place, kept = os.environ[PORT_VARIABLE], run_folder / "redis.sock", settings.data_dir / "redis"
-    kept.mkdir(exist_ok=True)
-    command = [*broker.command(broker.find_server(), kept.resolve(), place), "--port", port, "--bind", "127.0.0.1"]
-    program = supervisor.start("redis", command)
-    if program.process is not None:
-        broker.wait_until_ready(place, program.process)
+    port, redis = os.environ[PORT_VARIABLE], broker.EmbeddedRedis(settings.data_dir / "redis", run_folder)
+    command = [*redis.command(), "--port", port, "--bind", "127.0.0.1"]
+    redis.wait_until_ready(supervisor.start("redis", command, ask=redis.ask, before_start=redis.before_start))
     return settings.model_copy(update={"redis_url": SecretStr(f"redis://127.0.0.1:{port}/0")})
 
 

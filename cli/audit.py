@@ -13,10 +13,11 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
 from cli.actor import operating_user
-from cli.database import database_refused, open_database, read_settings
+from cli.database import database_refused, open_database
 from cli.errors import CommandFailed
 from cli.outputs import check_writable, write_pieces
 from cli.report import make_console
+from cli.settings import read_settings
 from cli.users import SHARED_DATA_DIR
 from shared.audit import Action, record
 from shared.chain import Head, read_head

@@ -14,10 +14,11 @@ from sqlalchemy.exc import DBAPIError
 
 from cli.actor import operating_user
 from cli.backup_folder import DATABASES, FORMAT, STORE, DatabaseCopy, Manifest, digest, held, write_manifest
-from cli.database import database_refused, open_database, read_settings
+from cli.database import database_refused, open_database
 from cli.database_copy import copy_out, make_single
 from cli.errors import CommandFailed
 from cli.film_copy import FilmCopy, copy_films, named, still_named
+from cli.settings import read_settings
 from cli.users import DATA_DIR
 from migrations import schema
 from shared.audit import Action, record

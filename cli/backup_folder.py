@@ -16,6 +16,7 @@ from typing import Annotated, BinaryIO, Final
 
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
+from cli.datafolder import private_files
 from cli.errors import CommandFailed
 
 FORMAT: Final = 1
@@ -107,7 +108,9 @@ def held(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _refuse_foreign(folder)
-        with os.fdopen(os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "rb") as file:
+        opened = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+        # The folder may have been made by somebody, open to others; the hashes of passwords must not be.
+        with private_files(), os.fdopen(os.open(folder / _LOCK, opened, 0o600), "rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield
     except BlockingIOError as error:

@@ -4,26 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pydantic import ValidationError
-from pydantic_settings import SettingsError
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.orm import Session
 
 from cli.errors import CommandFailed
+from cli.settings import read_settings
 from shared.db import Database
-from shared.settings import PREFIX, Settings, load_settings
-
-
-def read_settings(data_dir: Path | None) -> Settings:
-    """Read the settings, with another data folder where one is given; raise CommandFailed where one is wrong."""
-    try:
-        return load_settings(**({} if data_dir is None else {"data_dir": data_dir}))
-    except ValidationError as error:
-        told = "; ".join(f"{PREFIX}{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
-        raise CommandFailed(f"A setting is wrong. {told}") from error
-    except SettingsError as error:
-        raise CommandFailed(f"The settings could not be read: {error}") from error
+from shared.settings import PREFIX, Settings
 
 
 def open_database(settings: Settings) -> Database:
@@ -53,9 +41,18 @@ def transaction(data_dir: Path | None) -> Iterator[Session]:
         database.close()
 
 
+@contextmanager
+def refusals_in_words() -> Iterator[None]:
+    """Turn what a database refuses, being away, locked or damaged, into CommandFailed."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise database_refused(error) from error
+
+
 def database_refused(error: DBAPIError) -> CommandFailed:
     """Say what a database did not do, and where to look."""
     return CommandFailed(
         f"The database did not do this: {str(error.orig).strip().splitlines()[0]}. 'pneumoscreen doctor' says "
-        "whether it is reachable and at the newest migration."
+        "whether it is reachable, whole and at the newest migration."
     )

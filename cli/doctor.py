@@ -18,10 +18,12 @@ from rich.text import Text
 from sqlalchemy.exc import SQLAlchemyError
 
 from cli.broker import find_server
-from cli.database import open_database, read_settings
-from cli.datafolder import LOCK_FILE
+from cli.database import open_database
+from cli.datafolder import LOCK_FILE, open_to_others
 from cli.errors import CommandFailed
+from cli.limits import TooFewFiles, allow_files
 from cli.report import make_console
+from cli.settings import read_settings
 from cli.users import DATA_DIR
 from shared.durability import network_file_system
 from shared.errors import (
@@ -109,6 +111,32 @@ def check_data_folder(settings: Settings, _port: int) -> Finding:
     return Finding("Data folder", Level.OK, found)
 
 
+def check_access(settings: Settings, _port: int) -> Finding:
+    """See that no other account of this machine can read what is kept: hashes of passwords, films and names."""
+    folder = settings.data_dir
+    if not folder.is_dir():
+        return Finding(
+            "Access", Level.OK, f"{folder} is not made yet", "'pneumoscreen serve' makes it, for one account."
+        )
+    try:
+        found = list(open_to_others(folder))
+    except OSError as error:
+        advice = "Run this as the account that PneumoScreen runs as, or give everything in the folder to it."
+        return Finding("Access", Level.WARN, f"{error.filename} cannot be looked at: {error.strerror}", advice)
+    if found:
+        advice = f"Start 'pneumoscreen serve', which closes them, or run: chmod -R go= {folder}"
+        return Finding("Access", Level.WARN, f"{found[0]} and {len(found) - 1} more are open to other accounts", advice)
+    return Finding("Access", Level.OK, f"{folder} is open to its owner alone")
+
+
+def check_files(_settings: Settings, _port: int) -> Finding:
+    """See that enough files may be open at once."""
+    try:
+        return Finding("Open files", Level.OK, f"{allow_files():,} at once")
+    except TooFewFiles as error:
+        return Finding("Open files", Level.FAIL, "too few at once", str(error))
+
+
 def is_served(folder: Path) -> bool:
     """Say whether a server holds a data folder: `serve` locks the file `lock` in it for as long as it runs."""
     try:
@@ -136,8 +164,7 @@ def check_database(settings: Settings, _port: int) -> Finding:
         finally:
             database.close()
     except (SQLAlchemyError, CommandFailed) as error:
-        advice = f"Start the database, or correct {PREFIX}DATABASE_URL."
-        return Finding("Database", Level.FAIL, f"not reachable: {str(error).splitlines()[0]}", advice)
+        return _database_unusable(settings, error)
     remote = network_file_system(settings.data_dir) if settings.database_url is None else None
     if present == newest() and remote is not None:
         advice = "Run every part on this one machine, or use PostgreSQL: SQLite's log is not shared between machines."
@@ -146,6 +173,15 @@ def check_database(settings: Settings, _port: int) -> Finding:
         return Finding("Database", Level.OK, f"reachable, at migration {present}")
     advice = "Migrate: start 'pneumoscreen serve' once, or run the migrate service."
     return Finding("Database", Level.FAIL, f"at migration {present or 'none'}, the newest is {newest()}", advice)
+
+
+def _database_unusable(settings: Settings, error: Exception) -> Finding:
+    if settings.database.startswith("sqlite"):
+        found = f"cannot be read: {str(error).splitlines()[0]}"
+        advice = "If the file is damaged, move it away with its -wal and -shm and run 'pneumoscreen restore BACKUP'."
+        return Finding("Database", Level.FAIL, found, advice)
+    advice = f"Start the database, or correct {PREFIX}DATABASE_URL."
+    return Finding("Database", Level.FAIL, f"not reachable: {str(error).splitlines()[0]}", advice)
 
 
 def check_redis(settings: Settings, _port: int) -> Finding:
@@ -223,7 +259,8 @@ def check_port(_settings: Settings, port: int) -> Finding:
 
 
 CHECKS: Final[Sequence[Check]] = (
-    check_python, check_data_folder, check_database, check_redis, check_store, check_model, check_backend, check_port,
+    check_python, check_data_folder, check_access, check_files, check_database, check_redis, check_store, check_model,
+    check_backend, check_port,
 )  # fmt: skip
 
 

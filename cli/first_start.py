@@ -8,7 +8,7 @@ from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from cli.actor import operating_user
-from cli.datafolder import SAMPLES_FOLDER, TOKEN_FILE, write_private
+from cli.datafolder import SAMPLES_FOLDER, TOKEN_FILE, UNFINISHED, write_private
 from shared import accounts
 from shared.audit import Action, record
 from shared.db import Database
@@ -55,7 +55,7 @@ def keep_local_token(database: Database, data_dir: Path) -> None:
     """
     path = data_dir / TOKEN_FILE
     with database.write() as session:
-        if path.exists() and accounts.token_user(session, path.read_text()) is not None:
+        if path.exists() and accounts.token_user(session, path.read_bytes().decode(errors="replace")) is not None:
             return
         user = _first_admin(session)
         if user is None:
@@ -71,6 +71,6 @@ def keep_samples(data_dir: Path) -> None:
     folder = data_dir / SAMPLES_FOLDER
     if folder.is_dir():
         return
-    unfinished = Path(tempfile.mkdtemp(dir=data_dir))
+    unfinished = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=data_dir))
     write_samples(unfinished)
     unfinished.replace(folder)

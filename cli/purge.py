@@ -10,8 +10,9 @@ from rich.table import Table
 from sqlalchemy.exc import DBAPIError
 
 from cli.actor import operating_user
-from cli.database import database_refused, open_database, read_settings
+from cli.database import database_refused, open_database
 from cli.report import make_console
+from cli.settings import read_settings
 from cli.users import DATA_DIR
 from shared import retention
 from shared.db import now

@@ -18,11 +18,13 @@ from sqlalchemy.exc import DBAPIError
 
 from cli.actor import operating_user
 from cli.backup_folder import MANIFEST, STORE, Manifest, digest, open_regular, read_manifest
-from cli.database import database_refused, read_settings
+from cli.database import database_refused
 from cli.database_copy import copy_in, is_empty, make_single
+from cli.datafolder import private_files
 from cli.doctor import is_served
 from cli.errors import CommandFailed
 from cli.film_copy import copy_films
+from cli.settings import read_settings
 from cli.users import DATA_DIR
 from migrations import schema
 from shared.audit import Action, record
@@ -61,7 +63,7 @@ def restore(folder: Path, is_forced: bool, despite_damage: bool, data_dir: Path 
     try:
         if not is_forced:
             _refuse_full_target(settings)
-        with _scratch_file(settings) as file:
+        with private_files(), _scratch_file(settings) as file:
             _stage(folder, manifest, file)
             _read_through(folder, file, manifest)
             films = _restore_films(folder, manifest, file, settings, despite_damage)

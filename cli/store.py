@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 import click
 from sqlalchemy.exc import DBAPIError
 
-from cli.database import database_refused, open_database, read_settings
+from cli.database import database_refused, open_database
 from cli.errors import CommandFailed
+from cli.settings import read_settings
 from cli.users import SHARED_DATA_DIR
 from shared.settings import PREFIX
 

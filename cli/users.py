@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 
 from cli.actor import operating_user
 from cli.address import DEFAULT_URL, read_url, served_url
-from cli.database import read_settings, transaction
+from cli.database import transaction
 from cli.report import make_console
+from cli.settings import read_settings
 from shared import accounts, administration
 from shared.audit import Action, record
 from shared.tables import Role, User

@@ -50,7 +50,9 @@ _TAGS: Final[dict[str, Sequence[object]]] = {
     "RescaleIntercept": ("0", "nan", "-inf", "1e300"), "VOILUTFunction": ("SIGMOID", "LINEAR_EXACT", "X"),
     "PixelPaddingValue": (0, 1, 4095, 65_535), "PixelPaddingRangeLimit": (0, 40, 4095, 65_535),
     "PixelAspectRatio": ("1\\2", "0\\1", "1000\\1", "-1\\1", "x"), "PixelSpacing": ("0.1\\0.3", "1e9\\1", "0\\0", ""),
-    "PresentationLUTShape": ("INVERSE", "IDENTITY", "LIN OD"), "SpecificCharacterSet": ("ISO_IR 192", "ISO 2022 IR 87", "nonsense"), "PatientName": ("\x1b$B^\x1b(J", "A" * 9000),
+    "PresentationLUTShape": ("INVERSE", "IDENTITY", "LIN OD"),
+    "SpecificCharacterSet": ("ISO_IR 192", "ISO 2022 IR 87", "nonsense"),
+    "PatientName": ("\x1b$B^\x1b(J", "A" * 9000),
 }  # fmt: skip
 
 Attack = Callable[[bytes, random.Random], bytes]

@@ -4,7 +4,7 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import imagecodecs
 import numpy as np
@@ -103,13 +103,14 @@ def _images() -> Iterator[Seed]:
 
 def _deep_tiffs(grey: np.ndarray) -> Iterator[Seed]:
     """Draw TIFFs of the kinds that `shared.tiff` reads, and one that it does not."""
-    for name, samples, options in (
+    kinds: tuple[tuple[str, np.ndarray, dict[str, Any]], ...] = (
         ("signed", grey.astype(np.int16) * 100 - 9000, {"compression": "lzw", "predictor": True, "byteorder": ">"}),
         ("bytes", (grey.astype(np.int16) - 128).astype(np.int8), {"compression": "packbits", "rowsperstrip": 7}),
         ("white", grey.astype(np.uint32) * 9_000_000, {"photometric": "miniswhite", "tile": (32, 48)}),
         ("double", grey / 255.0, {"compression": "zlib", "predictor": 3, "bigtiff": True}),
         ("planes", np.stack([grey.astype(np.uint16) * 257] * 3), {"photometric": "rgb", "planarconfig": "separate"}),
-    ):
+    )
+    for name, samples, options in kinds:
         out = io.BytesIO()
         tifffile.imwrite(out, samples, **{"photometric": "minisblack", **options})
         yield Seed("tiff", f"drawn/{name}.tiff", out.getvalue())

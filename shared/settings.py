@@ -1,18 +1,27 @@
 """Every setting of PneumoScreen, read once from the environment and from secret files."""
 
+import json
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 PREFIX = "PNEUMOSCREEN_"
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 MIB = 1024 * 1024
+
+LEAST_KEY: Final = 16
+"""Fewest characters of a key: 16 hexadecimal digits are the 64 bits below which guessing is in reach."""
+
+NO_SECRET_KEY: Final = (
+    f"{PREFIX}SECRET_KEY is not set. Give it at least 32 random characters, or a file pneumoscreen_secret_key "
+    f"in the folder that {PREFIX}SECRETS_DIR names."
+)
 
 
 class Settings(BaseSettings):
@@ -148,13 +157,45 @@ class Settings(BaseSettings):
     oidc_role_claim: str | None = Field(
         None, description="Claim that holds roles or groups; a dot leads inside, as in realm_access.roles."
     )
-    oidc_roles: dict[str, Literal["technician", "reader", "admin"]] = Field(
+    oidc_roles: Annotated[dict[str, Literal["technician", "reader", "admin"]], NoDecode] = Field(
         {}, description="Values of that claim and the role that each gives, as JSON; the first that fits counts."
     )
     oidc_default_role: Literal["technician", "reader"] | None = Field(
         None, description="Role where none of the values fits. Default: such a person is refused."
     )
     oidc_seconds: float = Field(5.0, gt=0, description="How long the identity provider may take to answer.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_none(cls, given: Any) -> Any:
+        """Take an empty value for none, so that `VARIABLE=` in an environment file leaves the default.
+
+        As a key it would be one that anybody can guess, as a folder the one that the program was started in.
+        """
+        if not isinstance(given, dict):
+            return given
+        return {name: value for name, value in given.items() if not _is_empty(value)}
+
+    @field_validator("oidc_roles", mode="before")
+    @classmethod
+    def _read_json(cls, roles: object) -> object:
+        if not isinstance(roles, str):
+            return roles
+        try:
+            return json.loads(roles)
+        except ValueError as error:
+            raise ValueError(f"It must be JSON: {error}") from error
+
+    @field_validator("secret_key", "pseudonym_key")
+    @classmethod
+    def _key_is_long(cls, key: SecretStr | None) -> SecretStr | None:
+        length = LEAST_KEY if key is None else len(key.get_secret_value().strip())
+        if length < LEAST_KEY:
+            raise ValueError(
+                f"It must have at least {LEAST_KEY} characters that nobody can guess, such as the output of "
+                f"'openssl rand -hex 32'. Received: {length}"
+            )
+        return key
 
     @model_validator(mode="after")
     def _lease_outlasts_sweep(self) -> Self:
@@ -213,7 +254,14 @@ class Settings(BaseSettings):
         return self.models_dir / self.model
 
 
+def _is_empty(value: object) -> bool:
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    return isinstance(text, str) and not text.strip()
+
+
 def load_settings(**overrides: object) -> Settings:
     """Read the settings; PNEUMOSCREEN_SECRETS_DIR names a folder of files such as `pneumoscreen_secret_key`."""
-    secrets = os.environ.get(f"{PREFIX}SECRETS_DIR")
+    secrets = os.environ.get(f"{PREFIX}SECRETS_DIR", "").strip() or None
+    if secrets is not None and not Path(secrets).expanduser().is_dir():
+        raise SettingsError(f"{PREFIX}SECRETS_DIR names a folder that is not there: {secrets}")
     return Settings(_secrets_dir=secrets, **overrides)  # type: ignore[arg-type]  # pydantic checks the types

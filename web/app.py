@@ -11,7 +11,7 @@ from shared.db import Database
 from shared.errors import PneumoScreenError, StoreAway, StoreFull
 from shared.newstore import create_if_new
 from shared.queue import Doorbell, make_doorbell
-from shared.settings import MIB, PREFIX, Settings
+from shared.settings import MIB, NO_SECRET_KEY, Settings
 from shared.storage import Store, open_store
 from web import (
     access,
@@ -95,10 +95,7 @@ def _create_store(made_of: Parts) -> None:
 
 def _configuration(settings: Settings) -> dict[str, object]:
     if settings.secret_key is None:
-        raise SecretKeyMissing(
-            f"{PREFIX}SECRET_KEY is not set. Give it at least 32 random characters, or a file pneumoscreen_secret_key "
-            f"in the folder that {PREFIX}SECRETS_DIR names."
-        )
+        raise SecretKeyMissing(NO_SECRET_KEY)
     return {
         "SECRET_KEY": settings.secret_key.get_secret_value(),
         "MAX_CONTENT_LENGTH": MOST_FORM_BYTES,

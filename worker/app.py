@@ -8,7 +8,14 @@ import logging
 import sys
 from typing import Any
 
-from celery.signals import setup_logging, worker_init, worker_process_init, worker_process_shutdown
+from billiard import current_process
+from celery.signals import (
+    setup_logging,
+    worker_init,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_shutting_down,
+)
 
 from shared.errors import ModelUnavailable, StoreMisconfigured
 from shared.logs import configure_logging
@@ -17,6 +24,7 @@ from shared.queue import make_celery, queue_name, serve_model
 from shared.settings import load_settings
 from shared.storage import open_store
 from worker import process
+from worker.loading import LoadingProcesses
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +35,7 @@ settings = load_settings()
 app = make_celery(settings)
 serve_model(app, settings.model)
 app.conf.imports = ("worker.tasks",)
+loading = LoadingProcesses()
 
 
 @setup_logging.connect
@@ -49,11 +58,18 @@ def _refuse_to_start_in_vain(**_: Any) -> None:
 @worker_process_init.connect
 def _load(**_: Any) -> None:
     try:
-        process.start(settings)
+        with loading.noted(getattr(current_process(), "index", 0)):
+            process.start(settings)
     except Exception:
         # Celery only logs what a signal's receiver raises; a child without a network must not take tickets.
         log.critical("The worker process could not start; another is started in its place.", exc_info=True)
         sys.exit(EX_CONFIG)
+
+
+@worker_shutting_down.connect
+def _end_what_loads(**_: Any) -> None:
+    # Celery waits until its children take the word to stop, which one that loads a network does minutes later.
+    loading.end()
 
 
 @worker_process_shutdown.connect

@@ -5,15 +5,17 @@ bytes are those that were written. It lies in the data folder beside the databas
 whoever can write there needs no graph to do harm.
 """
 
+import fcntl
 import hashlib
 import json
 import logging
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from shared.modelspec import ModelSpec
 
@@ -21,9 +23,16 @@ log = logging.getLogger(__name__)
 
 GRAPH: Final = "model.xml"
 DIGESTS: Final = "digests.json"
+LOCK: Final = "lock"
+LOCK_SECONDS: Final = 600.0
+"""An export takes seconds, on a busy machine minutes; who waited longer makes a graph of its own."""
+_LOOK_SECONDS: Final = 0.1
+_INCOMING: Final = "incoming-"
 _MADE_BY: Final = ("keras", "openvino")
 _EDITION: Final = 2
 """Of what `worker.openvino_classifier` makes of a file; graphs of earlier ones are made anew."""
+
+Export = Callable[[Path], None]
 
 
 class GraphFolder:
@@ -32,28 +41,60 @@ class GraphFolder:
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def get(self, spec: ModelSpec, export: Callable[[Path], None]) -> Path:
-        """Return the path of a model's graph; `export` writes it to the path that it is given where none is kept."""
-        place = self._root / f"{spec.sha256}-{spec.input_size}-{_releases()}"
+    def get(self, spec: ModelSpec, export: Export) -> Path:
+        """Return the path of a model's graph; `export` writes it to the path that it is given where none is kept.
+
+        Raises OSError where the folder cannot be made or written, or has no room.
+        """
+        place = self._place(spec)
         if not _is_whole(place):
-            self._keep(place, export)
+            self._root.mkdir(parents=True, exist_ok=True)
+            # One process exports at a time: each takes 300 MB, and on a machine of many cores all would at once.
+            with (self._root / LOCK).open("wb") as file:
+                is_alone = _lock(file)
+                if not _is_whole(place):
+                    self._keep(place, export, is_alone=is_alone)
         return place / GRAPH
 
-    def _keep(self, place: Path, export: Callable[[Path], None]) -> None:
+    def discard(self, spec: ModelSpec) -> None:
+        """Remove a model's graph, so that it is made anew."""
+        shutil.rmtree(self._place(spec), ignore_errors=True)
+
+    def _place(self, spec: ModelSpec) -> Path:
+        return self._root / f"{spec.sha256}-{spec.input_size}-{_releases()}"
+
+    def _keep(self, place: Path, export: Export, *, is_alone: bool) -> None:
         """Export beside its place and rename, so that a process that is killed leaves no half a graph in it."""
-        self._root.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(dir=self._root, prefix="incoming-"))
+        if is_alone:
+            for left in self._root.glob(f"{_INCOMING}*"):  # by an export that was killed: nobody else writes now
+                shutil.rmtree(left, ignore_errors=True)
+        fresh = Path(tempfile.mkdtemp(dir=self._root, prefix=_INCOMING))
         try:
             export(fresh / GRAPH)
             (fresh / DIGESTS).write_text(json.dumps(_digests(fresh)))
             shutil.rmtree(place, ignore_errors=True)
             fresh.rename(place)
         except OSError:
-            # Two workers that start together both export; the one that comes second finds the other's graph there.
+            # Where files cannot be locked, two export at once; the second finds the other's graph in place.
             if not _is_whole(place):
                 raise
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _lock(file: BinaryIO) -> bool:
+    """Wait for the lock of a folder, which ends with the process that holds it; say whether this one has it."""
+    until = time.monotonic() + LOCK_SECONDS
+    while time.monotonic() < until:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_LOOK_SECONDS)
+        except OSError:  # some network shares know no locks
+            return False
+        else:
+            return True
+    return False
 
 
 def _releases() -> str:
@@ -68,13 +109,12 @@ def _digests(place: Path) -> dict[str, str]:
 
 
 def _is_whole(place: Path) -> bool:
-    try:
-        kept = json.loads((place / DIGESTS).read_text())
-    except FileNotFoundError:
+    if not place.is_dir():
         return False
-    except (OSError, ValueError):
-        kept = None
-    if kept == _digests(place):
-        return True
+    try:
+        if json.loads((place / DIGESTS).read_text()) == _digests(place):
+            return True
+    except (OSError, ValueError) as error:
+        log.warning("The kept graph %s cannot be read: %s.", place.name, error)
     log.warning("The kept graph %s is damaged and is made anew.", place.name)
     return False

@@ -14,7 +14,7 @@ import numpy as np
 from shared.errors import ModelUnavailable
 from shared.modelfolder import read_members, read_named, read_spec, verify_weights
 from shared.modelspec import ModelSpec
-from shared.settings import Settings
+from shared.settings import PREFIX, Settings
 from worker.classifier import Classifier, EnsembleClassifier
 from worker.graphs import GraphFolder
 from worker.openvino_classifier import OpenVinoClassifier, export_apart
@@ -74,22 +74,48 @@ def _load_network(
             f"Model '{spec.name}' cannot run on {backend}: the Python package '{error.name}' is not installed. "
             "Run 'make setup'."
         ) from error
+    except OSError as error:
+        if error.errno is None:  # h5py raises such for a file that is none
+            raise _unusable(spec, weights, backend, error) from error
+        raise ModelUnavailable(
+            f"Model '{spec.name}': there is no place to write its graph ({error.strerror}). Make room, or name another "
+            f"folder in {PREFIX}GRAPHS_DIR."
+        ) from error
     except Exception as error:
         # Keras and OpenVINO raise ValueError, TypeError, KeyError, OSError, RuntimeError and more on such a file.
-        raise ModelUnavailable(
-            f"Model '{spec.name}': {backend} cannot run its {weights.name} ({_first_line(error)}). "
-            "Restore the model folder."
-        ) from error
+        raise _unusable(spec, weights, backend, error) from error
     return classifier
+
+
+def _unusable(spec: ModelSpec, weights: Path, backend: str, error: Exception) -> ModelUnavailable:
+    return ModelUnavailable(
+        f"Model '{spec.name}': {backend} cannot run its {weights.name} ({_first_line(error)}). "
+        "Restore the model folder."
+    )
 
 
 def _on_backend(spec: ModelSpec, weights: Path, backend: str, precision: str | None, graphs: Path | None) -> Classifier:
     if backend == "tensorflow":
         return TensorFlowClassifier(spec, weights)
+
+    def export(graph: Path) -> None:
+        export_apart(spec, weights, graph)
+
+    precision = precision or spec.precision
+    is_bad = False
+    if graphs is not None:
+        try:
+            return OpenVinoClassifier(spec, GraphFolder(graphs).get(spec, export), precision)
+        except OSError as error:
+            log.warning("Graphs cannot be kept in %s (%s); this process makes one for itself.", graphs, error.strerror)
+        except RuntimeError:
+            log.warning("The kept graph of '%s' cannot be used and is made anew.", spec.name, exc_info=True)
+            is_bad = True
     with tempfile.TemporaryDirectory(prefix="pneumoscreen-") as passing:
-        folder = GraphFolder(graphs or Path(passing))
-        graph = folder.get(spec, lambda path: export_apart(spec, weights, path))
-        return OpenVinoClassifier(spec, graph, precision or spec.precision)
+        classifier = OpenVinoClassifier(spec, GraphFolder(Path(passing)).get(spec, export), precision)
+    if graphs is not None and is_bad:  # it was the graph, such as one of a disk that was full, and not the memory
+        GraphFolder(graphs).discard(spec)
+    return classifier
 
 
 def _first_line(error: Exception) -> str:

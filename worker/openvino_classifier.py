@@ -1,7 +1,10 @@
 """The network on OpenVINO: the fastest way on CPUs."""
 
+import errno
 import json
 import logging
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,6 +16,7 @@ import numpy as np
 
 from shared.errors import ModelUnavailable
 from shared.modelspec import ModelSpec
+from shared.orphans import end_with_parent
 from shared.settings import REPOSITORY
 from worker.classifier import Answers, Classifier, to_answers
 from worker.kerasfile import check_shapes, load_keras
@@ -21,7 +25,12 @@ log = logging.getLogger(__name__)
 
 _REFUSED: Final = 2
 """Exit status of an export whose file does not fit its spec."""
+_NO_DISK: Final = 3
+"""Exit status of an export that could not write; its output is the error's number."""
 _EXACT: Final = {"INFERENCE_PRECISION_HINT": "f32"}
+
+EXPORT_SIZE: Final = 4
+"""An export holds two copies of the weights for a moment, in float32 where the file may have less."""
 
 FILMS_A_RUN: Final = 4
 """Films that the graph takes at a time; fewer are filled up with black ones. One core runs 1,690 films a second of
@@ -32,8 +41,8 @@ compact-cnn by ones, 1,860 by fours and as many by sixteens; a film alone then w
 def export_apart(spec: ModelSpec, weights: Path, graph: Path) -> None:
     """Do what `export_graph` does in a process that ends with it: 200 MB of Keras would stay with the worker.
 
-    Raises ModelUnavailable as it does, RuntimeError with the last line of any other fault. Not by multiprocessing,
-    which forbids a worker children.
+    Raises ModelUnavailable as it does, OSError where the disk refuses, RuntimeError with the last line of any other
+    fault. Not by multiprocessing, which forbids a worker children.
     """
     asked = json.dumps({"spec": spec.model_dump(mode="json"), "weights": str(weights), "graph": str(graph)})
     command = [sys.executable, "-m", "worker.openvino_classifier"]
@@ -42,8 +51,18 @@ def export_apart(spec: ModelSpec, weights: Path, graph: Path) -> None:
     )
     if ended.returncode == _REFUSED:
         raise ModelUnavailable(ended.stdout.strip())
+    if ended.returncode == _NO_DISK:
+        number = int(ended.stdout)
+        raise OSError(number, os.strerror(number), str(graph.parent))
+    if ended.returncode != 0 and _lacks_room(weights, graph.parent):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(graph.parent))
     if ended.returncode != 0:
         raise RuntimeError((ended.stderr.strip() or f"status {ended.returncode}").splitlines()[-1])
+
+
+def _lacks_room(weights: Path, folder: Path) -> bool:
+    """Tell whether a disk has less room than an export takes: OpenVINO says of a full one "iostream error"."""
+    return shutil.disk_usage(folder).free < EXPORT_SIZE * weights.stat().st_size
 
 
 def export_graph(spec: ModelSpec, weights: Path, graph: Path) -> None:
@@ -124,12 +143,18 @@ def _precision(wanted: str, capabilities: Sequence[str]) -> str:
 
 
 def _export_as_asked() -> None:
+    end_with_parent()  # a worker that is killed leaves nobody to export for
     asked = json.load(sys.stdin)
     try:
         export_graph(ModelSpec.model_validate(asked["spec"]), Path(asked["weights"]), Path(asked["graph"]))
     except ModelUnavailable as error:
         sys.stdout.write(str(error))
         sys.exit(_REFUSED)
+    except OSError as error:
+        if error.errno is None:  # h5py raises such for a file that is none
+            raise
+        sys.stdout.write(str(error.errno))
+        sys.exit(_NO_DISK)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from shared.databaselimits import limits_of
 from shared.db import Database
 from shared.errors import BrokerAway
 from shared.garbage import spare_loaded
+from shared.liveness import Liveness, liveness_folder
 from shared.presence import BEAT_SECONDS, Presence
 from shared.settings import Settings
 from shared.storage import open_store
@@ -31,6 +32,7 @@ class WorkerProcess:
     screener: Screener
     presence: Presence
     stopped: threading.Event
+    liveness: Liveness
 
 
 _current: WorkerProcess | None = None
@@ -40,11 +42,14 @@ def start(settings: Settings) -> None:
     """Load the network and announce this process; called once in each child, after the fork."""
     global _current  # noqa: PLW0603  # Celery gives tasks no other place for what a process holds
     name = f"{socket.gethostname()}:{os.getpid()}"
+    stopped, liveness = threading.Event(), Liveness(liveness_folder(), os.getpid())
+    # From before the network is loaded: a process that loads is alive, though it is not ready.
+    threading.Thread(target=_show_life, args=(liveness, stopped), daemon=True).start()
     # What a loss of power takes back of a worker's commits is screened again.
     database = Database(settings.database, is_forced=False, limits=limits_of(settings))
     classifier = load_classifier(settings)
     screener = Screener(settings, database, open_store(settings), classifier, name)
-    _current = WorkerProcess(name, classifier.spec.version, database, screener, Presence(settings), threading.Event())
+    _current = WorkerProcess(name, classifier.spec.version, database, screener, Presence(settings), stopped, liveness)
     threading.Thread(target=_announce, args=(_current,), daemon=True).start()
     spare_loaded()
     log.info("Worker %s is ready.", name)
@@ -62,12 +67,19 @@ def stop() -> None:
     if _current is None:
         return
     _current.stopped.set()
+    _current.liveness.end()
     try:
         _current.presence.leave(_current.name)
     except BrokerAway as error:
         log.warning("%s The worker's presence ends by itself.", error)
     _current.presence.close()
     _current.database.close()
+
+
+def _show_life(liveness: Liveness, stopped: threading.Event) -> None:
+    liveness.beat()
+    while not stopped.wait(BEAT_SECONDS):
+        liveness.beat()
 
 
 def _announce(held: WorkerProcess) -> None:

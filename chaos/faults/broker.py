@@ -2,9 +2,10 @@
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Final
 
-from chaos.errors import ChaosFailed
+from chaos.errors import ChaosFailed, NotHere
 from chaos.scene import Scene
 from chaos.waiting import wait_until
 from shared.presence import DROPPED_KEY, LOST_AFTER_SECONDS
@@ -85,6 +86,22 @@ class RedisHangs:
             server.resume()
 
 
+@dataclass(frozen=True)
+class RedisUnreachable:
+    """The socket of Redis is gone, as where /tmp is tidied: who is connected goes on, nobody else can connect."""
+
+    name: str = "socket of Redis removed"
+    family: str = "broker"
+    is_random: bool = True
+
+    def hurt(self, scene: Scene) -> None:
+        """Remove it; the fault ends when the supervisor has started Redis again."""
+        if not scene.stack.redis_url.startswith("unix://"):
+            raise NotHere("Redis is reached over TCP")
+        Path(scene.stack.redis_url.removeprefix("unix://")).unlink(missing_ok=True)
+        scene.stack.wait_for_redis()
+
+
 class RedisFull:
     """Redis has no memory for another ticket: it answers OOM to every write."""
 
@@ -124,4 +141,12 @@ class RedisPolluted:
             raise ChaosFailed("A worker ended at a message that is no ticket.")
 
 
-FAULTS: Final = (RedisKilled(), RedisFlushed(), RedisSlow(), RedisHangs(), RedisFull(), RedisPolluted())
+FAULTS: Final = (
+    RedisKilled(),
+    RedisFlushed(),
+    RedisSlow(),
+    RedisHangs(),
+    RedisUnreachable(),
+    RedisFull(),
+    RedisPolluted(),
+)

@@ -1,6 +1,7 @@
 """Faults of disks and of the image store: full, gone, slow, silent."""
 
 import errno
+import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -165,4 +166,29 @@ class StoreHangs:
             server.resume()
 
 
-FAULTS: Final = (StoreFull(), DatabaseFull(), StoreAway(), WebStartsWithoutStore(), StoreSlow(), StoreHangs())
+@dataclass(frozen=True)
+class LogsGone:
+    """Every log is renamed, as logrotate does, and then their folder is removed."""
+
+    name: str = "logs renamed, then removed"
+    family: str = "logs"
+    is_random: bool = True
+
+    def hurt(self, scene: Scene) -> None:
+        """Take the logs away from the programs that write them."""
+        folder = scene.stack.data_dir / "logs"
+        for log in folder.glob("*.log"):
+            log.rename(log.with_name(f"{log.name}-{new_id()}"))
+        time.sleep(1.0)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+FAULTS: Final = (
+    StoreFull(),
+    DatabaseFull(),
+    StoreAway(),
+    WebStartsWithoutStore(),
+    StoreSlow(),
+    StoreHangs(),
+    LogsGone(),
+)

@@ -98,3 +98,22 @@ def test_the_secret_files_are_the_ones_that_are_made(tmp_path) -> None:
     assert make_secrets(tmp_path / "secrets") == [], "what is there is kept"
     password = (tmp_path / "secrets" / "postgres_password").read_text()
     assert password in (tmp_path / "secrets" / "pneumoscreen_database_url").read_text()
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_what_a_service_writes_lies_on_a_volume_or_in_memory(name: str) -> None:
+    """Its root is read-only: a folder that the settings name and nothing is mounted on cannot be made."""
+    service = SERVICES[name]
+    mounts = [volume.split(":")[1] for volume in service.get("volumes", [])] + service.get("tmpfs", [])
+    written = {"web": ["STORE_DIR"], "worker": ["STORE_DIR", "GRAPHS_DIR"], "sweep": ["STORE_DIR"]}.get(name, [])
+    for setting in written:
+        folder = service["environment"][f"{PREFIX}{setting}"]
+        assert any(folder == mount or folder.startswith(f"{mount}/") for mount in mounts), (setting, mounts)
+    assert "/tmp" in mounts
+
+
+def test_volumes_have_their_owner_from_the_image() -> None:
+    """Docker gives a new volume the owner and rights of the folder that it is mounted on."""
+    (made,) = re.findall(r"install --directory --owner pneumoscreen [^\n]*", DOCKERFILE)
+    mounted = {volume.split(":")[1] for service in OURS.values() for volume in service.get("volumes", [])}
+    assert mounted <= set(made.split())

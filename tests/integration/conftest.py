@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import psutil
 import pytest
 from sqlalchemy import select
 
+from cli.processes import bracketed
 from shared.db import Database
 from shared.tables import Prediction, Screening
 from tests.conftest import GRAPHS, draw, encode
@@ -100,15 +101,25 @@ def make_films(count: int, seed: int) -> dict[str, bytes]:
     return {f"film-{seed}-{n}.jpeg": encode(draw(seed * 10_000 + n)) for n in range(count)}
 
 
-def start(data_dir: Path, *, workers: int = 2, environment: dict[str, str] | None = None) -> Stack:
+def start(
+    data_dir: Path,
+    *,
+    workers: int = 2,
+    host: str = "127.0.0.1",
+    umask: int = -1,
+    before: Sequence[str] = (),
+    environment: dict[str, str] | None = None,
+) -> Stack:
     """Start `pneumoscreen serve` without waiting for it."""
     port = free_port()
     command = [sys.executable, "-m", "cli.main", "serve", "--port", str(port), "--data-dir", str(data_dir)]
-    data_dir.mkdir(parents=True, exist_ok=True)
-    log_path = data_dir / f"serve-{port}.log"
+    command += ["--host", host]
+    if not before:
+        data_dir.mkdir(parents=True, exist_ok=True)
+    log_path = (data_dir.parent if before else data_dir) / f"serve-{port}.log"
     with log_path.open("wb") as log:
         process = subprocess.Popen(
-            [*command, "--workers", str(workers)],
+            [*before, *command, "--workers", str(workers)],
             env={
                 **os.environ,
                 "PNEUMOSCREEN_GRAPHS_DIR": str(GRAPHS),
@@ -118,8 +129,9 @@ def start(data_dir: Path, *, workers: int = 2, environment: dict[str, str] | Non
             },
             stdout=log,
             stderr=log,
+            umask=umask,
         )
-    url = f"http://127.0.0.1:{port}"
+    url = f"http://{bracketed(host)}:{port}"
     return Stack(data_dir, url, process, log_path, Database(f"sqlite:///{data_dir / 'pneumoscreen.db'}"))
 
 

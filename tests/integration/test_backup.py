@@ -207,6 +207,18 @@ def test_a_damaged_copy_is_renewed_where_it_is_asked_for(house: House, source: P
     assert damaged.read_bytes() == b"one"
 
 
+def test_a_backup_in_a_folder_that_is_open_is_closed_file_by_file(house: House, source: Place, tmp_path: Path) -> None:
+    """As an administrator makes it beforehand, under the usual umask."""
+    house.keep(b"one")
+    before = os.umask(0o022)
+    try:
+        (tmp_path / "kept").mkdir()
+        source.succeed("backup", tmp_path / "kept")
+    finally:
+        os.umask(before)
+    assert {path.name for path in (tmp_path / "kept").rglob("*") if path.stat().st_mode & 0o077} == set()
+
+
 def test_a_backup_is_closed_to_other_people_and_left_in_the_audit_trail(
     house: House, source: Place, tmp_path: Path
 ) -> None:
@@ -655,7 +667,9 @@ def test_a_stack_under_load_is_backed_up_and_its_restored_copy_works(stack: Stac
     assert len(keys) >= 12
     assert [key for key in keys if hashlib.sha256(store.get(key)).hexdigest() != key] == []
     settings = Settings(
-        data_dir=target.folder, secret_key=SecretStr("another key"), redis_url=SecretStr(f"unix://{tmp_path}/no.sock")
+        data_dir=target.folder,
+        secret_key=SecretStr("another key for tests"),
+        redis_url=SecretStr(f"unix://{tmp_path}/no.sock"),
     )
     site = Site(settings, database)
     with database.read() as session:

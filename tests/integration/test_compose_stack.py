@@ -55,11 +55,28 @@ def redis_over_tcp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     process.wait(10)
 
 
-class Composition:
-    """The services of ours, as processes."""
+@pytest.fixture(scope="module")
+def read_only_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder that stands for the root of a container and refuses whatever a read-only one refuses, to root too."""
+    folder = tmp_path_factory.mktemp("root")
+    if os.getuid() != 0:
+        folder.chmod(0o555)
+        yield folder
+        return
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4g", "root", str(folder)], check=False)
+    if mounted.returncode != 0:
+        pytest.skip("nothing can be mounted here, and root's right to write cannot be taken otherwise")
+    (folder / "data").mkdir()
+    subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
-    def __init__(self, folder: Path, database_url: str, redis_url: str) -> None:
-        self.folder = folder
+
+class Composition:
+    """The services of ours, as processes. What no volume or tmpfs is mounted on cannot be written."""
+
+    def __init__(self, folder: Path, root: Path, database_url: str, redis_url: str) -> None:
+        self.folder, self.root = folder, root
         self.port = free_port()
         self.secrets = folder / "secrets"
         self.secrets.mkdir()
@@ -67,21 +84,28 @@ class Composition:
         (self.secrets / "pneumoscreen_secret_key").write_text(uuid.uuid4().hex)
         # What Docker gives each service by its name and mounts.
         self.faster = {"PNEUMOSCREEN_LEASE_SECONDS": "2.5", "PNEUMOSCREEN_SWEEP_SECONDS": "0.5"}
-        self.places = {
-            "redis://redis:6379/0": redis_url,
-            "/run/secrets": str(self.secrets),
-            "/data": str(folder / "data"),
-        }
+        self.places = {"redis://redis:6379/0": redis_url, "/run/secrets": str(self.secrets)}
         self.running: dict[str, subprocess.Popen] = {}
 
     def environment(self, name: str) -> dict[str, str]:
-        given = SERVICES[name]["environment"]
-        placed = {}
-        for variable, value in given.items():
+        placed = {"HOME": str(self.root / "home"), "TMPDIR": self.place(name, "/tmp")}
+        for variable, value in SERVICES[name]["environment"].items():
+            value = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value)  # Compose takes the default
+            placed[variable] = self.place(name, value) if value.startswith("/data") else value
             for there, here in self.places.items():
-                value = value.replace(there, here)
-            placed[variable] = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value)  # Compose takes the default
+                placed[variable] = placed[variable].replace(there, here)
         return {**os.environ, **placed, **self.faster}
+
+    def place(self, name: str, path: str) -> str:
+        """Where a path of a service lies here: in a volume, in a tmpfs of its own, or on the read-only root."""
+        service = SERVICES[name]
+        mounts = dict(reversed(volume.split(":")) for volume in service.get("volumes", []))
+        mounts |= {place: f"{name}-{place.strip('/')}" for place in service.get("tmpfs", [])}
+        for place, mount in mounts.items():
+            if path == place or path.startswith(f"{place}/"):
+                (self.folder / mount).mkdir(exist_ok=True)
+                return f"{self.folder / mount}{path.removeprefix(place)}"
+        return f"{self.root}{path}"
 
     def command(self, name: str) -> list[str]:
         words = [str(word) for word in SERVICES[name]["command"]]
@@ -124,11 +148,10 @@ class Composition:
 
 @pytest.fixture(scope="module")
 def composition(
-    tmp_path_factory: pytest.TempPathFactory, postgres_over_tcp: str, redis_over_tcp: str
+    tmp_path_factory: pytest.TempPathFactory, read_only_root: Path, postgres_over_tcp: str, redis_over_tcp: str
 ) -> Iterator[tuple[Composition, Stack]]:
     folder = tmp_path_factory.mktemp("compose")
-    (folder / "data").mkdir()
-    composed = Composition(folder, postgres_over_tcp, redis_over_tcp)
+    composed = Composition(folder, read_only_root, postgres_over_tcp, redis_over_tcp)
     migrated = composed.run("migrate")
     assert migrated.returncode == 0, migrated.stderr
     composed.pneumoscreen("users", "add", "alice", "--role", "admin")
@@ -162,6 +185,26 @@ def test_a_worker_killed_in_the_middle_costs_nothing_on_postgresql(composition: 
     os.kill(children[0].pid, signal.SIGKILL)
     stack.wait(job_id, 90)
     assert stack.outcomes(job_id) == ({"DONE": 200}, 200, 200)
+
+
+def test_nothing_is_written_where_a_container_has_no_place(composition: tuple[Composition, Stack]) -> None:
+    composed, _ = composition
+    assert "cannot be kept" not in (composed.folder / "worker.log").read_text()
+    assert list((composed.folder / "graphs").glob("*-*")), "a worker that is started again finds the graph"
+    for name in ("web", "worker", "sweep"):
+        log = (composed.folder / f"{name}.log").read_text()
+        assert not re.search("Read-only|Permission denied", log), log
+
+
+def test_a_redis_that_is_away_restarts_no_worker(composition: tuple[Composition, Stack]) -> None:
+    """The probe that restarts a worker must not ask Redis: it would restart all of them in the middle of their work."""
+    composed, _ = composition
+    there = composed.places["redis://redis:6379/0"]
+    composed.places["redis://redis:6379/0"] = "redis://127.0.0.1:1/0"
+    try:
+        assert composed.is_healthy("worker")
+    finally:
+        composed.places["redis://redis:6379/0"] = there
 
 
 def test_a_stop_ends_every_program_in_time(composition: tuple[Composition, Stack]) -> None:

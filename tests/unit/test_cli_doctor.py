@@ -10,8 +10,9 @@ from click.testing import CliRunner
 from pydantic import SecretStr
 
 from cli import doctor, serve
-from cli.datafolder import LOCK_FILE
+from cli.datafolder import LOCK_FILE, close_to_others
 from cli.doctor import GIB, Finding, Level
+from cli.limits import LEAST_FILES
 from cli.main import main
 from migrations.schema import newest, upgrade
 from shared import durability
@@ -60,6 +61,23 @@ def test_a_data_folder_that_cannot_be_written(made: Made, tmp_path: Path) -> Non
     see(Level.FAIL, doctor.check_data_folder(made(), 1), "cannot be written", "PNEUMOSCREEN_DATA_DIR")
 
 
+def test_a_data_folder_that_others_can_read(made: Made, tmp_path: Path) -> None:
+    settings = made()
+    see(Level.OK, doctor.check_access(settings, 1), "not made yet", "serve")
+    settings.data_dir.mkdir(mode=0o755)
+    (settings.data_dir / "pneumoscreen.db").touch(mode=0o644)
+    see(Level.WARN, doctor.check_access(settings, 1), "1 more are open", "chmod")
+    close_to_others(settings.data_dir)
+    see(Level.OK, doctor.check_access(settings, 1), "its owner alone")
+
+
+@pytest.mark.parametrize(("limit", "level"), [(LEAST_FILES, Level.OK), (LEAST_FILES - 1, Level.FAIL)])
+def test_few_open_files(monkeypatch: pytest.MonkeyPatch, made: Made, limit: int, level: Level) -> None:
+    monkeypatch.setattr("cli.limits.resource.getrlimit", lambda _: (limit, limit))
+    monkeypatch.setattr("cli.limits.resource.setrlimit", lambda *_: None)
+    see(level, doctor.check_files(made(), 1), "at once", "ulimit" if level is Level.FAIL else "")
+
+
 def test_the_database_before_the_first_start(made: Made, tmp_path: Path) -> None:
     see(Level.OK, doctor.check_database(made(), 1), "not made yet", "serve")
     assert not (tmp_path / "data").exists()
@@ -75,6 +93,13 @@ def test_the_database_at_the_newest_migration_and_behind_it(made: Made, tmp_path
     upgrade(database)
     database.close()
     see(Level.OK, doctor.check_database(settings, 1), newest())
+
+
+def test_a_damaged_database(made: Made) -> None:
+    settings = made()
+    settings.data_dir.mkdir()
+    (settings.data_dir / "pneumoscreen.db").write_bytes(b"garbage" * 1000)
+    see(Level.FAIL, doctor.check_database(settings, 1), "file is not a database", "restore BACKUP")
 
 
 @pytest.mark.parametrize("url", ["postgresql+psycopg://nobody:x@127.0.0.1:1/none", "no address"])

@@ -17,7 +17,7 @@ from shared.settings import Settings
 from tests.conftest import draw, encode
 from tests.web_site import Site, make_zip, post_films
 
-ON = Settings(pseudonymise_names=True, secret_key=SecretStr("one"))
+ON = Settings(pseudonymise_names=True, secret_key=SecretStr("one key of many letters"))
 NAME = "Mustermann"
 
 
@@ -49,7 +49,7 @@ def test_another_key_gives_another_pseudonym() -> None:
     keys = [
         ON,
         ON.model_copy(update={"secret_key": SecretStr("two")}),
-        ON.model_copy(update={"pseudonym_key": SecretStr("one")}),
+        ON.model_copy(update={"pseudonym_key": SecretStr("one key of many letters")}),
     ]
     assert len({conceal("a.png", settings) for settings in keys}) == 3
     kept = [settings.model_copy(update={"pseudonym_key": SecretStr("k")}) for settings in keys]

@@ -451,5 +451,5 @@ def test_an_address_that_is_no_bucket_is_refused(url: str) -> None:
 
 def test_a_setting_that_is_refused_does_not_show_secrets() -> None:
     with pytest.raises(ValidationError) as refused:
-        Settings(secret_key=SecretStr("hush"), lease_seconds=1, sweep_seconds=5)
+        Settings(secret_key=SecretStr("hush hush hush hush"), lease_seconds=1, sweep_seconds=5)
     assert "hush" not in str(refused.value)

@@ -1,0 +1,44 @@
+"""What the operating system allows this process, such as open files."""
+
+import resource
+from typing import Final
+
+from shared.errors import PneumoScreenError
+
+LEAST_FILES: Final = 512
+"""32 requests at once, each with a connection, a film, the database and its log; the clients that wait; Redis's own."""
+WANTED_FILES: Final = 8192
+OTHER_FILES: Final = 256
+"""Of the web: libraries, log, listening sockets, and three for each of 32 requests at work."""
+MOST_CONNECTIONS: Final = 1000
+
+
+class TooFewFiles(PneumoScreenError):
+    """Say how many files may be open and how to allow more."""
+
+
+def allow_files() -> int:
+    """Raise the limit of open files as far as is allowed and useful, and return it.
+
+    Raises TooFewFiles where it stays below LEAST_FILES: every request would then be at risk of an error.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < WANTED_FILES:
+        soft = min(WANTED_FILES, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft < LEAST_FILES:
+        raise TooFewFiles(
+            f"Only {soft} files may be open at once; at least {LEAST_FILES} are needed. Allow more: "
+            "'ulimit -n 8192' before the start, LimitNOFILE= of systemd or --ulimit nofile= of Docker."
+        )
+    return soft
+
+
+def most_connections() -> int:
+    """Return how many clients the web may have at once under the present limit of open files.
+
+    A client that waits takes two files for a moment, its connection and what watches it. Beyond the limit gunicorn's
+    worker would end by an error, with every request that it has in hand.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, min(MOST_CONNECTIONS, (soft - OTHER_FILES) // 2))

@@ -1,0 +1,101 @@
+"""Liveness of the worker processes of this machine: each writes a file every few seconds, and nothing else is needed.
+
+Redis, the database and the store may all be away: a probe that restarts workers must not restart them for that.
+"""
+
+import logging
+import os
+import stat
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+log = logging.getLogger(__name__)
+
+LOST_AFTER_SECONDS: Final = 15.0
+_STALE_SECONDS: Final = 600.0
+"""A file that was not written for so long belongs to a process that was killed, and is removed."""
+_DIGITS: Final = 20
+
+
+def liveness_folder() -> Path:
+    """Name the folder of this account's worker processes; a container has one of its own."""
+    return Path(tempfile.gettempdir()) / f"pneumoscreen-workers-{os.getuid()}"
+
+
+class Liveness:
+    """The file of one process."""
+
+    def __init__(self, folder: Path, process: int) -> None:
+        self._place = folder / str(process)
+        self._file: int | None = None
+        self._has_warned = False
+
+    def beat(self) -> None:
+        """Write down that this process lives. A disk that refuses is logged once, and tried again."""
+        try:
+            file = self._open()
+            # Of the monotonic clock, which all processes of a machine share and nobody sets.
+            os.pwrite(file, f"{time.monotonic_ns():0{_DIGITS}}".encode(), 0)
+        except OSError as error:
+            if not self._has_warned:
+                log.warning("Liveness cannot be written to %s: %s.", self._place, error)
+            self._has_warned = True
+
+    def end(self) -> None:
+        """Take the file away."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+            self._place.unlink(missing_ok=True)
+
+    def _open(self) -> int:
+        if self._file is not None and os.fstat(self._file).st_nlink > 0:
+            return self._file
+        if self._file is not None:  # somebody has tidied the temporary folder
+            os.close(self._file)
+            self._file = None
+        self._place.parent.mkdir(mode=0o700, exist_ok=True)
+        refuse_foreign(self._place.parent)
+        _remove_stale(self._place.parent)
+        self._file = os.open(self._place, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        return self._file
+
+
+def live_processes(folder: Path) -> list[int]:
+    """Return the ids of the worker processes that have shown within LOST_AFTER_SECONDS that they live.
+
+    Raises PermissionError where the folder is somebody else's.
+    """
+    if not folder.exists():
+        return []
+    refuse_foreign(folder)
+    return sorted(int(path.name) for path, seconds in _ages(folder) if seconds <= LOST_AFTER_SECONDS)
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Raise PermissionError where a folder is not this account's own or others may write it."""
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise PermissionError(f"{folder} belongs to somebody else or is open to others")
+
+
+def _ages(folder: Path) -> list[tuple[Path, float]]:
+    """Return each file with the seconds since it was written; one of another boot or half written is passed over."""
+    now = time.monotonic_ns()
+    ages = []
+    for path in folder.iterdir():
+        try:
+            seconds = (now - int(path.read_bytes())) / 1e9
+        except (FileNotFoundError, ValueError):
+            continue
+        if seconds >= 0 and path.name.isdecimal():
+            ages.append((path, seconds))
+    return ages
+
+
+def _remove_stale(folder: Path) -> None:
+    for path, seconds in _ages(folder):
+        if seconds > _STALE_SECONDS:
+            path.unlink(missing_ok=True)

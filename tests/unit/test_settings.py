@@ -1,0 +1,65 @@
+"""Settings as they come from an environment or from secret files: empty ones, short keys, wrong ones."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from pydantic import SecretStr, ValidationError
+
+from cli.main import main
+from shared.settings import LEAST_KEY, PREFIX, Settings, load_settings
+
+
+@pytest.mark.parametrize("empty", ["", " ", "\n"])
+@pytest.mark.parametrize("name", list(Settings.model_fields))
+def test_an_empty_variable_leaves_the_default(name: str, empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"{PREFIX}{name.upper()}", empty)
+    settings = load_settings()
+    assert getattr(settings, name) == Settings.model_fields[name].get_default(call_default_factory=True)
+    assert name not in settings.model_fields_set
+
+
+@pytest.mark.parametrize("name", ["secret_key", "redis_url", "oidc_roles", "store_dir"])
+def test_an_empty_secret_file_leaves_the_default(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / f"{PREFIX}{name}".lower()).write_text("\n")
+    monkeypatch.setenv(f"{PREFIX}SECRETS_DIR", str(tmp_path))
+    assert name not in load_settings().model_fields_set
+
+
+@pytest.mark.parametrize("key", ["secret_key", "pseudonym_key"])
+def test_a_short_key_is_refused_with_a_sentence_that_does_not_show_it(key: str) -> None:
+    with pytest.raises(ValidationError, match=f"at least {LEAST_KEY} characters") as refused:
+        Settings(**{key: SecretStr("s3cr3t")})
+    assert "s3cr3t" not in str(refused.value)
+    Settings(**{key: SecretStr("s" * LEAST_KEY)})
+
+
+@pytest.mark.parametrize("command", [["serve"], ["web"], ["worker"], ["sweep"], ["migrate"], ["worker", "--ready"]])
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("SECRET_KEY", "x", "openssl rand"),
+        ("LEASE_SECONDS", "soon", "LEASE_SECONDS"),
+        ("OIDC_ROLES", "{", "JSON"),
+        ("SECRETS_DIR", "/not/there", "SECRETS_DIR"),
+    ],
+)
+def test_every_program_says_which_setting_is_wrong(
+    command: list[str], variable: str, value: str, told: str, *, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(f"{PREFIX}DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv(f"{PREFIX}{variable}", value)
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 2
+    assert told in result.output
+    assert "Traceback" not in result.output
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("key", [None, ""])
+def test_pages_without_a_key_are_refused_before_they_start(key: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if key is not None:
+        monkeypatch.setenv(f"{PREFIX}SECRET_KEY", key)
+    result = CliRunner().invoke(main, ["web"])
+    assert result.exit_code == 2
+    assert f"{PREFIX}SECRET_KEY is not set" in result.output
