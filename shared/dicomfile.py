@@ -20,7 +20,7 @@ HEAD_BYTES: Final = MAGIC_OFFSET + len(MAGIC)
 _MIB: Final = 1024 * 1024
 _MOST_HEADER_BYTES: Final = 16 * _MIB
 """Read of a file that has to be changed before pydicom can read it, where its pixels are not asked for."""
-_MOST_INFLATED_BYTES: Final = 256 * _MIB
+_MOST_INFLATED_BYTES: Final = 192 * _MIB
 """A deflated film of 40 megapixels and 16 bits comes to 80; Deflate itself would allow a thousand times the file."""
 _IMPLICIT, _EXPLICIT = b"1.2.840.10008.1.2\0", b"1.2.840.10008.1.2.1\0"
 # Meta information begins with its length (PS3.10, 7.1), but not always.
