@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -15,8 +16,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from shared import heatmap, leases
 from shared.db import Database
 from shared.errors import FilmRejected, Rejection, StoreAway, StoreFull
+from shared.framing import Box
 from shared.leases import Claim, ClaimedFilm, Outcome
-from shared.preprocess import decode, fit, is_small, thumbnail
+from shared.preprocess import decode, fit, is_small, thumbnail, window
 from shared.settings import Settings
 from shared.storage import THUMBNAIL, Store
 from worker.classifier import Answers, Classifier
@@ -25,6 +27,15 @@ from worker.pace import Pace
 log = logging.getLogger(__name__)
 
 HEARTBEATS_A_LEASE = 4
+
+
+class Prepared(NamedTuple):
+    """A film as the network sees it."""
+
+    pixels: np.ndarray
+    """uint8 (size, size, 1)."""
+    seen: Box
+    """The part of the film that these are."""
 
 
 class Screener:
@@ -104,7 +115,7 @@ class Screener:
 
     def _screen(self, films: Sequence[ClaimedFilm]) -> list[Outcome]:
         outcomes: dict[uuid.UUID, Outcome] = {}
-        inputs: dict[uuid.UUID, np.ndarray] = {}
+        inputs: dict[uuid.UUID, Prepared] = {}
         waiting = [film for film in films if film.prediction_id is None]
         for film in {film.image_id: film for film in waiting}.values():
             try:
@@ -121,7 +132,7 @@ class Screener:
         shared = outcomes[film.image_id]
         return replace(shared, film=film)
 
-    def _prepare(self, film: ClaimedFilm) -> np.ndarray:
+    def _prepare(self, film: ClaimedFilm) -> Prepared:
         spec = self._classifier.spec
         try:
             data = self._store.get(film.sha256)
@@ -130,10 +141,11 @@ class Screener:
             raise FilmRejected(
                 Rejection.FILM_MISSING, "The film is no longer in the image store. Send it again."
             ) from error
-        image = decode(data, at_least=spec.input_size)
+        image = decode(data, at_least=spec.decoded_side)
         if not is_small(data, image):
             self._keep_thumbnail(film, image)
-        return fit(image, spec)
+        seen = window(image, spec)
+        return Prepared(fit(image, spec, seen), seen)
 
     def _keep_thumbnail(self, film: ClaimedFilm, image: Image.Image) -> None:
         try:
@@ -147,22 +159,25 @@ class Screener:
         with suppress(StoreFull):
             self._store.check()
 
-    def _predict(self, inputs: dict[uuid.UUID, np.ndarray], films: Sequence[ClaimedFilm]) -> dict[uuid.UUID, Outcome]:
+    def _predict(self, inputs: dict[uuid.UUID, Prepared], films: Sequence[ClaimedFilm]) -> dict[uuid.UUID, Outcome]:
         if not inputs:
             return {}
         spec, by_image = self._classifier.spec, {film.image_id: film for film in films}
-        answers = self._classifier.answer(np.stack(list(inputs.values())))
+        answers = self._classifier.answer(np.stack([prepared.pixels for prepared in inputs.values()]))
         verdicts = spec.judge(spec.calibrate(answers.logits))
-        maps = self._draw_maps(answers)
+        maps = self._draw_maps(answers, [prepared.seen for prepared in inputs.values()])
         return {
             image_id: Outcome(by_image[image_id], verdict=verdict, heat_map=heat_map)
             for image_id, verdict, heat_map in zip(inputs, verdicts, maps, strict=True)
         }
 
-    def _draw_maps(self, answers: Answers) -> Sequence[bytes | None]:
+    def _draw_maps(self, answers: Answers, seen: Sequence[Box]) -> Sequence[bytes | None]:
         if answers.places is None:
             return [None] * len(answers.logits)
-        return [heatmap.encode(film) for film in heatmap.evidence(answers.places, self._classifier.spec.classes)]
+        maps = heatmap.evidence(answers.places, self._classifier.spec.classes)
+        if self._classifier.spec.framing is None:
+            return [heatmap.encode(film) for film in maps]
+        return [heatmap.encode(heatmap.lay_over(film, part)) for film, part in zip(maps, seen, strict=True)]
 
     @contextmanager
     def _heartbeat(self, token: uuid.UUID) -> Iterator[None]:
