@@ -7,6 +7,7 @@ product's.
 
 import numpy as np
 
+from shared.framing import WHOLE
 from shared.leases import ClaimedFilm
 from shared.modelfolder import read_spec
 from shared.modelspec import ModelSpec
@@ -14,7 +15,7 @@ from shared.settings import Settings
 from worker import app as _app
 from worker import process
 from worker.classifier import Answers, Classifier
-from worker.screening import Screener
+from worker.screening import Prepared, Screener
 
 app = _app.app
 
@@ -33,9 +34,9 @@ class FreeClassifier(Classifier):
 class FreeScreener(Screener):
     """Takes every film as read."""
 
-    _NOTHING = np.zeros((1, 1, 1), np.uint8)
+    _NOTHING = Prepared(np.zeros((1, 1, 1), np.uint8), WHOLE)
 
-    def _prepare(self, film: ClaimedFilm) -> np.ndarray:  # noqa: ARG002  # the product's signature
+    def _prepare(self, film: ClaimedFilm) -> Prepared:  # noqa: ARG002  # the product's signature
         return self._NOTHING
 
 

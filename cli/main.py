@@ -23,6 +23,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "doctor": ("cli.doctor:doctor", "Check that this machine can run PneumoScreen."),
     "models": ("cli.models:models", "List the models and check their files."),
     "evaluate": ("cli.evaluate:evaluate", "Measure a model on a folder of labelled films."),
+    "estimate": ("cli.estimate:estimate", "What to expect of a model elsewhere."),
     "compare": ("cli.compare:compare", "Measure all models side by side."),
     "calibrate": ("cli.calibrate:calibrate", "Fit a model's threshold to a site's own films."),
     "ensemble": ("cli.ensemble:ensemble", "Join models into one that averages them."),

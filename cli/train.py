@@ -25,6 +25,17 @@ _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
     default=DATA / "chest_xray" / "train",
     help="Folder with NORMAL and PNEUMONIA. Default: ../shared/data/chest_xray/train beside the project.",
 )
+@click.option(
+    "--elsewhere",
+    type=_FOLDER,
+    default=DATA / "elsewhere",
+    help="Folder with films of other hospitals, for recipes that name some. Default: elsewhere/ beside chest_xray/.",
+)
+@click.option(
+    "--hold-out",
+    type=click.Choice(["patients", "layout"]),
+    help="What is kept from training: random patients, or the normal films whose layout looks most like pneumonia.",
+)
 @click.option("--epochs", type=click.IntRange(min=1), help="Most passes over the films in each phase of the recipe.")
 @click.option("--size", type=click.IntRange(min=32, max=1024), help="Pixels of the input. Default: the recipe's.")
 @click.option("--name", metavar="NAME", help="Name of the model, in small letters and digits. Default: the recipe's.")
@@ -51,6 +62,8 @@ def train(
     *,
     recipe_name: str,
     data: Path,
+    elsewhere: Path,
+    hold_out: str | None,
     epochs: int | None,
     size: int | None,
     name: str | None,
@@ -82,8 +95,8 @@ def train(
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     weights = weights or _stored_weights(RECIPES[recipe_name].pretrained)
-    recipe = _adjust(RECIPES[recipe_name], epochs=epochs, input_size=size, name=name, seed=seed)
-    folder = run_training(recipe, data, out, runs, resume=resume, weights=weights)
+    recipe = _adjust(RECIPES[recipe_name], epochs=epochs, input_size=size, name=name, seed=seed, hold_out=hold_out)
+    folder = run_training(recipe, data, out, runs, resume=resume, weights=weights, elsewhere=elsewhere)
     click.echo(f"Model written to {folder}. Its figures are in {folder / 'card.md'}.")
 
 

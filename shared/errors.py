@@ -41,6 +41,7 @@ class Rejection(StrEnum):
     TOO_SMALL = "too_small"
     DICOM_UNSUPPORTED = "dicom_unsupported"
     NOT_A_RADIOGRAPH = "not_a_radiograph"
+    NO_LUNGS = "no_lungs"
     FILM_MISSING = "film_missing"
     FILM_DAMAGED = "film_damaged"
     ZIP_UNREADABLE = "zip_unreadable"

@@ -21,6 +21,8 @@ LIMIT: Final = 12.0
 compact-cnn's places on 75 originals, 998 of 1,000 lie within it."""
 EVEN: Final = 128
 """The grey level of a place that speaks neither for nor against pneumonia; 1 and 255 are the limits."""
+OVER: Final = 24
+"""Places along each side of the map of a film of which the network saw a window; the window shifts by one of them."""
 STEPS: Final = 127
 """Grey levels on either side of EVEN."""
 
@@ -35,6 +37,23 @@ def evidence(places: "np.ndarray", classes: Sequence[FilmClass]) -> "np.ndarray"
     normal = list(classes).index(FilmClass.NORMAL)
     causes = np.delete(places.astype(np.float32), normal, axis=-1)
     return np.asarray(np.logaddexp.reduce(causes, axis=-1) - places[..., normal], dtype=np.float32)
+
+
+def lay_over(log_odds: "np.ndarray", window: Sequence[float]) -> "np.ndarray":
+    """Return a map (h, w) of a window as one of the whole film, float32 (OVER, OVER): 0 where the network saw nothing.
+
+    `window` is left, top, right and bottom in parts of the film's width and height, and may reach beyond it.
+    """
+    import numpy as np  # noqa: PLC0415  # see the module's docstring
+
+    left, top, right, bottom = window
+    middles = (np.arange(OVER) + 0.5) / OVER
+    rows = np.floor((middles - top) / (bottom - top) * log_odds.shape[0]).astype(int)
+    columns = np.floor((middles - left) / (right - left) * log_odds.shape[1]).astype(int)
+    height, width = log_odds.shape
+    inside = ((rows >= 0) & (rows < height))[:, np.newaxis] & ((columns >= 0) & (columns < width))
+    places = log_odds[rows.clip(0, height - 1)][:, columns.clip(0, width - 1)]
+    return np.where(inside, places, np.float32(0.0))
 
 
 def encode(log_odds: "np.ndarray") -> bytes:

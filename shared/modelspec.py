@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 NAME_PATTERN = r"^[a-z0-9][a-z0-9.-]{0,62}$"
 """Of a model and so of its folder: no separator and no leading dot, so that a name never leads out of the folder."""
 
+FRAMED_DETAIL = 1.75
+"""Pixels to decode for one that a framed network sees: lungs take 0.75 of a training image's side, an adult's 0.55."""
+
 _STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
@@ -87,6 +90,19 @@ class Calibration(BaseModel):
     """None where training fitted it, on its validation films."""
 
 
+class Framing(BaseModel):
+    """How an image is brought to one framing before the network sees it; see `shared.framing`."""
+
+    model_config = _STRICT
+
+    version: str = Field(pattern=NAME_PATTERN)
+    """Of the localiser that finds the lungs."""
+    margin: float = Field(ge=-0.2, le=0.5)
+    """Part of the lungs' width and height that is seen around them on each side."""
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """Of the localiser's file, compared before it is used."""
+
+
 class ModelSpec(BaseModel):
     """Everything needed to serve a network except its weights."""
 
@@ -98,6 +114,8 @@ class ModelSpec(BaseModel):
     """Height and width in pixels of the square that the network sees."""
     resize: Literal["stretch"] = "stretch"
     """`stretch` ignores the aspect ratio, as the published training set does."""
+    framing: Framing | None = None
+    """None for a model that sees the whole image."""
     classes: tuple[FilmClass, ...]
     """In the order of the network's logits."""
     temperature: float = Field(gt=0)
@@ -137,6 +155,11 @@ class ModelSpec(BaseModel):
         if len(set(names)) != len(names) or self.name in names:
             raise ValueError(f"members must be distinct and not the ensemble itself. Received: {', '.join(names)}")
         return self
+
+    @property
+    def decoded_side(self) -> int:
+        """Return how many pixels a decoded image's shorter side should have: of a framed one only a part is seen."""
+        return self.input_size if self.framing is None else round(self.input_size * FRAMED_DETAIL)
 
     @property
     def identity(self) -> str:

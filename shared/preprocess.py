@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageChops, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
-from shared import dicom, forms, grayscale, jpeg, tiff
+from shared import dicom, forms, framing, grayscale, jpeg, tiff
 from shared.content import refuse_without_content
 from shared.dicomfile import HEAD_BYTES, is_dicom
 from shared.errors import DecoderAway, FilmRejected, Rejection
@@ -173,11 +173,22 @@ def _scale_deep(image: Image.Image) -> Image.Image:
     return Image.fromarray(grayscale.draw(np.asarray(image), values))
 
 
-def fit(image: Image.Image, spec: ModelSpec) -> np.ndarray:
+def window(image: Image.Image, spec: ModelSpec) -> framing.Box:
+    """Return the part of a decoded film that the network sees: the lungs and a margin, or the whole film.
+
+    Raises FilmRejected where the network needs the lungs framed and there are none to be found.
+    """
+    return framing.WHOLE if spec.framing is None else framing.window(image, spec.framing)
+
+
+def fit(image: Image.Image, spec: ModelSpec, seen: framing.Box | None = None) -> np.ndarray:
     """Resize a decoded film to the network's square: uint8 (input_size, input_size, 1).
 
-    Raises FilmRejected where nothing is on it (`shared.content`).
+    `seen` is what `window` said of it, for a caller that asked already. Raises FilmRejected as `window` does, and where
+    nothing is on a whole film (`shared.content`).
     """
+    if spec.framing is not None:
+        return framing.cut(image, seen or window(image, spec), spec.input_size)[..., np.newaxis]
     size = (spec.input_size, spec.input_size)
     if image.size != size:
         # reducing_gap shrinks by whole factors first: indistinguishable from the full filter at 2.0 and much faster.
@@ -190,9 +201,9 @@ def fit(image: Image.Image, spec: ModelSpec) -> np.ndarray:
 def prepare(data: bytes, spec: ModelSpec) -> np.ndarray:
     """Turn a film's bytes into the network's input: uint8 (input_size, input_size, 1), 0 black to 255 white.
 
-    Raises FilmRejected where the film cannot be decoded, or nothing is on it.
+    Raises FilmRejected where the film cannot be decoded, shows nothing, or needs framing and shows no lungs.
     """
-    return fit(decode(data, at_least=spec.input_size), spec)
+    return fit(decode(data, at_least=spec.decoded_side), spec)
 
 
 def is_small(data: bytes, image: Image.Image) -> bool:

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from training.augment import augment
+from training.lower import Lower
 from training.recipe import Recipe
 from training.split import Side
 
@@ -19,33 +20,48 @@ class Teacher(Protocol):
 
 
 def training_batches(
-    side: Side, recipe: Recipe, first_step: int, last_step: int, teacher: Teacher | None = None
+    side: Side, recipe: Recipe, first_step: int, last_step: int, said: Teacher | Lower | None = None
 ) -> tf.data.Dataset:
     """Yield (films uint8, targets float32, weights float32) for the steps from `first_step` up to `last_step`.
 
-    Where the recipe learns places too, the targets are a pair: of films (batch, classes), of places (batch, h, w,
-    classes).
+    `said` is a teacher, whose answers are mixed into the targets, or the layers that do not learn, whose answers are
+    what the rest of the network sees instead of films. Where the recipe learns places too, the targets are a pair: of
+    films (batch, classes), of places (batch, h, w, classes).
     Each batch follows from the seed and the step's number alone, so that a resumed run sees what the killed one would
     have seen. An epoch is one pass over the films in a new order; the odd films left at its end sit that epoch out.
     """
     films = tf.constant(side.pixels)
+    drawn = tf.constant(side.drawn, tf.int32)
     hot = tf.constant(side.targets(recipe.classes), tf.float32)
     weights = tf.constant(side.weights(recipe.making_weight))
-    steps = len(side.films) // recipe.batch
+    steps = len(side.drawn) // recipe.batch
 
     def batch_at(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         epoch, place = step // steps, step % steps
-        order = tf.random.experimental.stateless_shuffle(tf.range(len(side.films)), tf.stack([recipe.seed, epoch]))
+        order = tf.random.experimental.stateless_shuffle(drawn, tf.stack([recipe.seed, epoch]))
         chosen = order[place * recipe.batch : (place + 1) * recipe.batch]
         seed = tf.stack([recipe.seed + 1, step])
-        crops = augment(tf.gather(films, chosen), seed, recipe.augmentation, recipe.input_size)
+        crops = augment(tf.gather(films, chosen), seed, recipe.augmentation, recipe.input_size, recipe.view)
         return crops, tf.gather(hot, chosen), tf.gather(weights, chosen)
 
     numbers = tf.data.Dataset.range(first_step, last_step, output_type=tf.int32)
     batches = numbers.map(batch_at, num_parallel_calls=2, deterministic=True)
-    if teacher is not None:
-        batches = batches.map(_taught(teacher, recipe))
+    if isinstance(said, Lower):
+        batches = batches.map(_below(said))
+    elif said is not None:
+        batches = batches.map(_taught(said, recipe))
     return batches.prefetch(4)
+
+
+def _below(lower: Lower) -> Callable[..., tuple[Any, ...]]:
+    """Put what the layers that do not learn say of the films in place of the films."""
+
+    def answer(films: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tuple[Any, ...]:
+        said = tf.numpy_function(lower.answer, [films], tf.float32)
+        said.set_shape((films.shape[0], *lower.shape))
+        return said, labels, weights
+
+    return answer
 
 
 def _taught(teacher: Teacher, recipe: Recipe) -> Callable[..., tuple[Any, ...]]:

@@ -49,12 +49,45 @@ def card(spec: ModelSpec, figures: dict[str, Any]) -> str:
         f"{spec.description}. Decision support, not a diagnosis.",
         _origin(spec, figures),
         _USE.format(population=spec.intended_population),
+        *([_expected(figures)] if "estimates" in figures or "measured_apart" in figures else []),
         _validation(spec, figures),
         _shift(figures),
         *([_guide(figures["guide"])] if figures["guide"] else []),
         _LIMITS,
     )
     return "\n\n".join(parts) + "\n"
+
+
+def _expected(figures: dict[str, Any]) -> str:
+    """Set the estimates side by side, the worst of which is the one to go by, above what was measured apart."""
+    estimates, apart = figures.get("estimates", {}), figures.get("measured_apart")
+    rows = [
+        f"| {name} | {sum(row['films'].values())} | " + " | ".join(_with_span(row, key) for _, key in _ROWS) + " |"
+        for name, row in estimates.items()
+    ]
+    if apart:
+        count = sum(apart["films"].values())
+        cells = " | ".join(f"{apart[key]:.4f}" if key in apart else "-" for _, key in _ROWS)
+        rows.append(f"| **{apart['what']}, measured apart on {apart['date']}** | {count} | {cells} |")
+    titles = " | ".join(title for title, _ in _ROWS)
+    parts = "\n".join(
+        f"| {row['part']} | {row['figure']} | {row['right']} of {row['films']} | {_span(row['interval_95'])} |"
+        for row in estimates.get("elsewhere", {}).get("parts", ())
+    )
+    table = f"\n\n| films from elsewhere | figure | right | interval |\n|---|---|---|---|\n{parts}" if parts else ""
+    return f"""## What to expect
+
+At the threshold, with 95 % intervals by patient (`pneumoscreen estimate`). Go by the worst line: random patients share
+the habits of the training set, reframed films are the same ones moved and stretched to where the lungs of another film
+are, and the films from elsewhere are of hospitals and ages that the model is not made for.
+
+| films | count | {titles} |
+|---|---|{"---|" * len(_ROWS)}
+{chr(10).join(rows)}{table}"""
+
+
+def _with_span(row: dict[str, Any], key: str) -> str:
+    return f"{row[key]:.4f} ({_span(row['intervals_95'][key])})"
 
 
 def _origin(spec: ModelSpec, figures: dict[str, Any]) -> str:

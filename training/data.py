@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 
+from shared.errors import FilmRejected
 from shared.modelspec import FilmClass, Label, ModelSpec
 from shared.preprocess import prepare
 from training.errors import DataUnusable
@@ -93,8 +94,7 @@ def load_pixels(films: Sequence[Film], spec: ModelSpec, cache: Path | None = Non
     """
     contents = [film.path.read_bytes() for film in films]
     digests = [hashlib.sha256(data).hexdigest() for data in contents]
-    key = hashlib.sha256("\n".join([str(spec.input_size), spec.resize, *digests]).encode()).hexdigest()[:16]
-    stored = cache / f"pixels-{spec.input_size}-{key}.npy" if cache else None
+    stored = _place(cache, f"pixels-{spec.input_size}", spec, digests)
     if stored and stored.is_file():
         return np.load(stored), digests
     pixels = np.stack([prepare(data, spec) for data in contents])
@@ -102,6 +102,42 @@ def load_pixels(films: Sequence[Film], spec: ModelSpec, cache: Path | None = Non
         stored.parent.mkdir(parents=True, exist_ok=True)
         np.save(stored, pixels)
     return pixels, digests
+
+
+def find_lungs(films: Sequence[Film], spec: ModelSpec, cache: Path | None = None) -> np.ndarray:
+    """Return the places, int64 (n,), of the films on which a model finds lungs to frame, or all if it frames none.
+
+    `cache` is as for `load_pixels`.
+    """
+    if spec.framing is None:
+        return np.arange(len(films))
+    contents = [film.path.read_bytes() for film in films]
+    stored = _place(cache, "lungs", spec, [hashlib.sha256(data).hexdigest() for data in contents])
+    if stored and stored.is_file():
+        return np.asarray(np.load(stored))
+    found = np.flatnonzero([_can_prepare(data, spec) for data in contents])
+    if stored:
+        stored.parent.mkdir(parents=True, exist_ok=True)
+        np.save(stored, found)
+    return found
+
+
+def _can_prepare(data: bytes, spec: ModelSpec) -> bool:
+    try:
+        prepare(data, spec)
+    except FilmRejected:
+        return False
+    return True
+
+
+def _place(cache: Path | None, what: str, spec: ModelSpec, digests: Sequence[str]) -> Path | None:
+    """Return where a cache keeps what follows from these contents under this spec."""
+    key = hashlib.sha256("\n".join([str(spec.input_size), spec.resize, *_framed(spec), *digests]).encode()).hexdigest()
+    return cache / f"{what}-{key[:16]}.npy" if cache else None
+
+
+def _framed(spec: ModelSpec) -> list[str]:
+    return [] if spec.framing is None else [spec.framing.model_dump_json()]
 
 
 def class_indices(films: Iterable[Film], classes: Sequence[FilmClass] = CLASSES) -> np.ndarray:

@@ -12,8 +12,9 @@ import keras
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from shared.framing import VERSION, fingerprint
 from shared.modelfolder import SPEC_FILE, WEIGHTS_FILE
-from shared.modelspec import FilmClass, ModelSpec
+from shared.modelspec import FilmClass, Framing, ModelSpec
 from training.card import write_card
 from training.evaluate import p_pneumonia, predict_logits
 from training.journal import Run, read_journal
@@ -38,12 +39,18 @@ TRAINING_DATA: Final = (
 LICENCE: Final = "CC-BY-4.0"
 
 
+def frame(margin: float) -> Framing:
+    """Return the framing of new models: today's localiser and this margin around the lungs."""
+    return Framing(version=VERSION, margin=margin, sha256=fingerprint(VERSION))
+
+
 def draft_spec(recipe: Recipe) -> ModelSpec:
     """Return the spec that a recipe implies before its weights exist: temperature 1, threshold 0.5."""
     return ModelSpec(
         name=recipe.name,
         description=recipe.description,
         input_size=recipe.input_size,
+        framing=frame(recipe.framing) if recipe.framing is not None else None,
         classes=recipe.classes,
         precision=recipe.precision,
         temperature=1.0,

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ import numpy as np
 from shared.modelspec import ModelSpec
 from training.errors import RunMismatch
 from training.evaluate import predict_logits
+from training.lower import Lower
 from training.metrics import measure
 from training.recipe import Phase, Recipe
 from training.split import Split
@@ -101,6 +103,14 @@ class Run:
     """The spec before temperature and threshold are fitted."""
     origin: str
     """Where the first weights came from."""
+    lower: Lower | None = None
+    """The layers that do not learn, where they are apart from the network that does."""
+
+    @cached_property
+    def held_out_inputs(self) -> np.ndarray:
+        """Return the held-out films as the network that learns takes them."""
+        pixels = self.split.held_out.pixels
+        return pixels if self.lower is None else self.lower.answer(pixels)
 
 
 def fix_draws(network: keras.Model, seed: int, epoch: int) -> None:
@@ -150,7 +160,7 @@ class Journal(keras.callbacks.Callback):
     def _measure(self) -> Line:
         held_out, draft = self.run.split.held_out, self.run.draft
         classes = held_out.classes(self.recipe.classes)
-        logits = predict_logits(self.model, held_out.pixels)
+        logits = predict_logits(self.model, self.run.held_out_inputs)
         probabilities = draft.calibrate(logits)
         own = probabilities[np.arange(len(classes)), classes]
         figures = measure(held_out.truth, draft.p_pneumonia(probabilities), draft.threshold)

@@ -1,11 +1,14 @@
 """What a training is made of: every number of it."""
 
+import json
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from shared.modelspec import FilmClass
 from training.augment import Augmentation
 from training.data import CLASSES
+from training.errors import DataUnusable
 
 BINARY = (FilmClass.NORMAL, FilmClass.PNEUMONIA)
 
@@ -36,10 +39,23 @@ class Recipe:
     """Pixels of the network's square input."""
     source_size: int = 224
     """Pixels of the films that crops are taken from: those of the training set's files."""
+    framing: float | None = None
+    """Margin around the lungs that the network sees, in parts of their width and height; whole films where None."""
+    source_margin: float = 0.3
+    """Margin of the films that crops are taken from, where films are framed."""
+    elsewhere: tuple[str, ...] = ()
+    """Folders of other hospitals to train on as well, in the folder that is given for them."""
+    normal_draws: int = 1
+    """How often an epoch draws each normal film of the training set, which holds a third as many as of pneumonia."""
     pretrained: str = ""
     """Where the first weights come from: a name that the recipe's `start` function knows; random where empty."""
+    fixed_to: str = ""
+    """Name of the last layer that never learns, where the first weights are loaded; see `training.lower`."""
     held_out: float = 0.1
     """Share of the films, by patient, that training never sees."""
+    hold_out: Literal["patients", "layout"] = "patients"
+    """`layout` measures the framing gap: of the normal films the half whose layout looks most like pneumonia is left
+    out, and its harder part held out in place of random ones; see `training.layout`."""
     seed: int = 20
     batch: int = 64
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
@@ -82,6 +98,11 @@ class Recipe:
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     @property
+    def view(self) -> float:
+        """Return the part of a source film's side that the network sees of it where nothing is changed."""
+        return 1.0 if self.framing is None else (1 + 2 * self.framing) / (1 + 2 * self.source_margin)
+
+    @property
     def epochs(self) -> int:
         """Return the epochs of all phases."""
         return sum(phase.epochs for phase in self.phases)
@@ -97,3 +118,19 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
     return value
+
+
+def recipe_of(model: Path) -> Recipe:
+    """Return the numbers that a model was trained by, from the figures in its folder: enough to tell its sides apart.
+
+    Raises DataUnusable where the folder does not say.
+    """
+    try:
+        numbers = json.loads((model / "metrics.json").read_text())["recipe"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataUnusable(
+            f"{model.name} does not say how it was trained ({type(error).__name__}), so nothing tells which films it "
+            "has not seen. Give a model that 'pneumoscreen train' wrote."
+        ) from error
+    plain = ("name", "network", "description", "framing", "source_size", "held_out", "seed", "input_size")
+    return Recipe(phases=(), **{key: numbers[key] for key in plain if key in numbers})

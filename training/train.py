@@ -19,6 +19,7 @@ from training.batches import Teacher, training_batches
 from training.errors import WeightsUnusable
 from training.export import draft_spec, write_model
 from training.journal import BEST, JOURNAL, LAST, Journal, Run, fix_draws, is_over, of_phase, read_journal, read_state
+from training.lower import Lower, put_back, upper
 from training.recipe import Phase, Recipe
 from training.recipes import module_of
 from training.registry import NETWORKS, RANDOM, with_places
@@ -37,12 +38,19 @@ would keep nine tenths of what the raw weights left."""
 
 
 def train(
-    recipe: Recipe, data: Path, models: Path, runs: Path, *, resume: bool = False, weights: Path | None = None
+    recipe: Recipe,
+    data: Path,
+    models: Path,
+    runs: Path,
+    *,
+    resume: bool = False,
+    weights: Path | None = None,
+    elsewhere: Path | None = None,
 ) -> Path:
     """Train by `recipe` on the films in `data` and write `models/<name>`; return that folder.
 
     `runs` holds what is not kept: pixels, checkpoints and the journal. `weights` is a file to start from, where the
-    recipe takes one.
+    recipe takes one. `elsewhere` holds the other sources that the recipe names.
     Raises DataUnusable for a folder that holds no such films, RunMismatch where `resume` finds no run of this recipe,
     WeightsUnusable where the recipe cannot start from `weights`.
     """
@@ -50,20 +58,27 @@ def train(
     folder = runs / recipe.name
     folder.mkdir(parents=True, exist_ok=True)
     draft = draft_spec(recipe)
-    split = split_films(data, recipe, draft, runs / "cache")
+    split = split_films(data, recipe, draft, runs / "cache", elsewhere)
+    network, origin = None, ""
+    if not resume or recipe.fixed_to:
+        network = NETWORKS[recipe.network](recipe.input_size, len(recipe.classes))
+        network = with_places(network) if recipe.place_weight else network
+        origin = start_from(network, recipe, weights, split)
+    whole, lower = network, None
+    if recipe.fixed_to and origin != RANDOM:
+        lower = Lower(network, recipe)
+        network = upper(network, recipe)
     if resume:
         origin = read_state(folder, recipe)["origin"]
         network = keras.saving.load_model(folder / LAST)
     else:
         (folder / JOURNAL).unlink(missing_ok=True)
-        network = NETWORKS[recipe.network](recipe.input_size, len(recipe.classes))
-        network = with_places(network) if recipe.place_weight else network
-        origin = start_from(network, recipe, weights, split)
-    run = Run(folder, recipe, split, draft, origin)
+    run = Run(folder, recipe, split, draft, origin, lower)
     teacher = load_teachers(recipe, models)
     for number in range(1, len(recipe.phases) + 1):
         network = train_phase(network, run, number, teacher)
-    return write_model(finish(network, run), run, models / recipe.name, guide=data.parent / GUIDE)
+    network = finish(network, run, whole)
+    return write_model(network, run, models / recipe.name, guide=data.parent / GUIDE)
 
 
 def start_from(network: keras.Model, recipe: Recipe, weights: Path | None, split: Split) -> str:
@@ -89,7 +104,7 @@ def load_teachers(recipe: Recipe, models: Path) -> Teacher | None:
 
 def steps_per_epoch(split: Split, recipe: Recipe) -> int:
     """Return how many whole batches the films give."""
-    return max(1, len(split.seen.films) // recipe.batch)
+    return max(1, len(split.seen.drawn) // recipe.batch)
 
 
 def train_phase(network: keras.Model, run: Run, number: int, teacher: Teacher | None) -> keras.Model:
@@ -108,7 +123,7 @@ def train_phase(network: keras.Model, run: Run, number: int, teacher: Teacher | 
         exclude_from_decay(network.optimizer)
         last = len(done) + phase.epochs - len(lines)
         network.fit(
-            training_batches(run.split.seen, recipe, len(done) * steps, last * steps, teacher),
+            training_batches(run.split.seen, recipe, len(done) * steps, last * steps, teacher or run.lower),
             initial_epoch=len(done),
             epochs=last,
             steps_per_epoch=steps,
@@ -190,8 +205,10 @@ def exclude_from_decay(optimizer: keras.optimizers.Optimizer) -> None:
         optimizer.exclude_from_weight_decay(var_names=list(UNDECAYED))
 
 
-def finish(network: keras.Model, run: Run) -> keras.Model:
+def finish(network: keras.Model, run: Run, whole: keras.Model | None = None) -> keras.Model:
     """Return the network without its optimizer, averaged weights given fresh normalisation statistics.
+
+    `whole` is the network of which only the upper layers, `network`, learned.
 
     The running means and variances belong to the raw weights; one epoch of batches through the averaged ones renews
     them (as in stochastic weight averaging, Izmailov et al. 2018, arXiv:1803.05407).
@@ -204,8 +221,11 @@ def finish(network: keras.Model, run: Run) -> keras.Model:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.momentum = RENEWAL
         fix_draws(network, recipe.seed, recipe.epochs)
-        for films, _, _ in training_batches(run.split.seen, recipe, last, last + steps):
+        for films, _, _ in training_batches(run.split.seen, recipe, last, last + steps, run.lower):
             network(films.numpy(), training=True)
+    if run.lower is not None and whole is not None:
+        put_back(whole, network)
+        network = whole
     plain = NETWORKS[recipe.network](recipe.input_size, len(recipe.classes))
     plain.set_weights(network.get_weights())
     return plain

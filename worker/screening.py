@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -16,8 +16,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from shared import heatmap, leases
 from shared.db import Database
 from shared.errors import FilmRejected, StoreAway, StoreFull
+from shared.framing import Box
 from shared.leases import Claim, ClaimedFilm, Outcome
-from shared.preprocess import decode, fit, is_small, thumbnail
+from shared.preprocess import decode, fit, is_small, thumbnail, window
 from shared.settings import Settings
 from shared.storage import THUMBNAIL, Store
 from worker.classifier import Answers, Classifier
@@ -38,6 +39,15 @@ class Screened:
     outcomes: list[Outcome]
     unreadable: list[ClaimedFilm] = field(default_factory=list)
     """Films whose file cannot be read while the store is well: an attempt of each counts."""
+
+
+class Prepared(NamedTuple):
+    """A film as the network sees it."""
+
+    pixels: np.ndarray
+    """uint8 (size, size, 1)."""
+    seen: Box
+    """The part of the film that these are."""
 
 
 class Screener:
@@ -129,7 +139,7 @@ class Screener:
     def _screen(self, films: Sequence[ClaimedFilm]) -> Screened:
         outcomes: dict[uuid.UUID, Outcome] = {}
         unreadable: set[uuid.UUID] = set()
-        inputs: dict[uuid.UUID, np.ndarray] = {}
+        inputs: dict[uuid.UUID, Prepared] = {}
         waiting = [film for film in films if film.prediction_id is None]
         for film in {film.image_id: film for film in waiting}.values():
             try:
@@ -152,13 +162,14 @@ class Screener:
         shared = outcomes[film.image_id]
         return replace(shared, film=film)
 
-    def _prepare(self, film: ClaimedFilm) -> np.ndarray:
+    def _prepare(self, film: ClaimedFilm) -> Prepared:
         spec = self._classifier.spec
         data = self._reader.read(film)
-        image = decode(data, at_least=spec.input_size)
+        image = decode(data, at_least=spec.decoded_side)
         if not is_small(data, image):
             self._keep_thumbnail(film, image)
-        return fit(image, spec)
+        seen = window(image, spec)
+        return Prepared(fit(image, spec, seen), seen)
 
     def _keep_thumbnail(self, film: ClaimedFilm, image: Image.Image) -> None:
         """Keep a thumbnail where that can be done: the answer matters more than its picture."""
@@ -172,24 +183,28 @@ class Screener:
         except Exception:
             log.exception("A thumbnail could not be drawn; the film is screened without it.")
 
-    def _predict(self, inputs: dict[uuid.UUID, np.ndarray], films: Sequence[ClaimedFilm]) -> dict[uuid.UUID, Outcome]:
+    def _predict(self, inputs: dict[uuid.UUID, Prepared], films: Sequence[ClaimedFilm]) -> dict[uuid.UUID, Outcome]:
         if not inputs:
             return {}
         spec, by_image = self._classifier.spec, {film.image_id: film for film in films}
-        answers = self._classifier.answer(np.stack(list(inputs.values())))
+        answers = self._classifier.answer(np.stack([prepared.pixels for prepared in inputs.values()]))
         verdicts = spec.judge(spec.calibrate(answers.logits))
-        maps = self._draw_maps(answers)
+        maps = self._draw_maps(answers, [prepared.seen for prepared in inputs.values()])
         return {
             image_id: Outcome(by_image[image_id], verdict=verdict, heat_map=heat_map)
             for image_id, verdict, heat_map in zip(inputs, verdicts, maps, strict=True)
         }
 
-    def _draw_maps(self, answers: Answers) -> Sequence[bytes | None]:
+    def _draw_maps(self, answers: Answers, seen: Sequence[Box]) -> Sequence[bytes | None]:
         none = [None] * len(answers.logits)
         if answers.places is None:
             return none
+        spec = self._classifier.spec
         try:
-            return [heatmap.encode(film) for film in heatmap.evidence(answers.places, self._classifier.spec.classes)]
+            maps = list(heatmap.evidence(answers.places, spec.classes))
+            if spec.framing is not None:
+                maps = [heatmap.lay_over(film, part) for film, part in zip(maps, seen, strict=True)]
+            return [heatmap.encode(film) for film in maps]
         except Exception:
             log.exception("Heat maps could not be drawn; the films are answered without them.")
             return none

@@ -10,8 +10,8 @@ from tests.model.probe import drawn_sick
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]  # fixtures train networks; minutes where the machine is shared
 SIX = ("cnn-lstm", "vgg19-two-phase", "vgg19-sgd", "vgg16", "inception-v3", "scratch-cnn")
-ALL = ("compact-cnn", "mobilenet-v2", *SIX)
-FROM_IMAGENET = {"mobilenet-v2", "vgg19-two-phase", "vgg19-sgd", "vgg16", "inception-v3"}
+ALL = ("compact-cnn", "mobilenet-v2", "framed-mobilenet", *SIX)
+FROM_IMAGENET = {"mobilenet-v2", "framed-mobilenet", "vgg19-two-phase", "vgg19-sgd", "vgg16", "inception-v3"}
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +74,17 @@ def test_a_recipe_its_file_its_network_and_its_function_have_one_name(
 def test_the_recipes_come_in_order_with_the_default_first(found: dict[str, dict]) -> None:
     assert tuple(found["numbers"]) == ALL
     assert [name for name in ALL if found["numbers"][name]["is_default"]] == ["compact-cnn"]
+
+
+def test_layers_held_fixed_say_what_they_would_in_the_whole_network_and_never_move(
+    probe: Probe, samples: list[Path]
+) -> None:
+    found = probe("training_probe.layers_held_fixed", "tensorflow", *samples)
+    assert found["apart"] < 1e-3
+    assert found["said"] == [4, 2, 2, 96]
+    assert found["moved"] > 10
+    assert found["moved_below"] == []
+    assert found["put_back"] < 1e-3
 
 
 @pytest.mark.parametrize("name", ALL)

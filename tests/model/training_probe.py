@@ -148,6 +148,46 @@ def learning_layers() -> dict[str, list[str]]:
     return found
 
 
+def layers_held_fixed(*films: str) -> dict[str, Any]:
+    """Train the upper layers of a small framed-mobilenet for one step on what OpenVINO says of the lower ones."""
+    import keras
+
+    from training.batches import training_batches
+    from training.lower import Lower, put_back, upper
+    from training.recipes import RECIPES
+    from training.registry import NETWORKS
+    from training.train import compile_network
+
+    keras.utils.set_random_seed(2)
+    recipe = replace(RECIPES["framed-mobilenet"], input_size=32, source_size=48, batch=4)
+    network = NETWORKS[recipe.network](32, 3)
+    before = {layer.name: layer.get_weights() for layer in network.layers}
+    lower, above = Lower(network, recipe), upper(network, recipe)
+    side = _side(films[:6], recipe, recipe.source_size)
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 1)).astype(np.uint8)
+    apart = above(lower.answer(pixels)).numpy() - network(pixels).numpy()
+    compile_network(above, recipe, recipe.phases[0], 1)
+    (said, targets, _) = next(iter(training_batches(side, recipe, 0, 1, lower)))
+    above.train_on_batch(said, targets)
+    whole = NETWORKS[recipe.network](32, 3)
+    for layer in whole.layers:
+        layer.set_weights(before[layer.name])
+    put_back(whole, above)
+    learned = {layer.name for layer in above.layers}
+    moved = [
+        layer.name
+        for layer in whole.layers
+        if any(not np.array_equal(new, old) for new, old in zip(layer.get_weights(), before[layer.name], strict=True))
+    ]
+    return {
+        "apart": float(np.abs(apart).max()),
+        "said": list(said.shape),
+        "moved": len(moved),
+        "moved_below": [name for name in moved if name not in learned],
+        "put_back": float(np.abs(whole(pixels).numpy() - above(lower.answer(pixels)).numpy()).max()),
+    }
+
+
 # ---------------------------------------------------------------- batches
 
 
@@ -160,7 +200,7 @@ def _side(films: Sequence[str], recipe: Any, size: int) -> Any:
     causes = (FilmClass.NORMAL, FilmClass.BACTERIAL)
     listed = [Film(Path(film), causes[drawn_sick(film)], film, "IM") for film in films]
     pixels, _ = load_pixels(listed, draft_spec(recipe).model_copy(update={"input_size": size}))
-    return Side(listed, pixels, list(films), np.full(len(films), 0.5))
+    return Side(listed, pixels, list(films), np.full(len(films), 0.5), (1,) * len(films))
 
 
 def _at_source_size(folder: str, films: Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ from training.recipe import Recipe
 from training.recipes import (
     cnn_lstm,
     compact_cnn,
+    framed_mobilenet,
     inception_v3,
     mobilenet_v2,
     scratch_cnn,
@@ -20,6 +21,7 @@ MODULES: Final[dict[str, ModuleType]] = {
     for module in (
         compact_cnn,
         mobilenet_v2,
+        framed_mobilenet,
         cnn_lstm,
         vgg19_two_phase,
         vgg19_sgd,

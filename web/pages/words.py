@@ -171,6 +171,10 @@ REJECTIONS: Final[dict[str, Words]] = {
         "Not a radiograph", "The DICOM file is something else than one CR, DX or RG film.",
         "Send the frontal chest radiograph.",
     ),
+    Rejection.NO_LUNGS: Words(
+        "No lungs found", "The model finds no pair of upright lungs on the image.",
+        "Send the frontal chest radiograph, upright and whole.",
+    ),
     Rejection.FILM_MISSING: Words("Film missing", "The film is no longer in the image store.", "Send it again."),
     Rejection.FILM_DAMAGED: Words(
         "Film damaged", "The film's file in the image store is damaged or was changed.", "Send the film again."

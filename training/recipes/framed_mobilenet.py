@@ -1,0 +1,46 @@
+"""MobileNetV2 on framed lungs: pretrained layers held fixed below, the upper ones trained, films of three hospitals.
+
+Sandler et al. 2018 (arXiv:1801.04381). What ImageNet taught the lower layers is kept as it is: a few thousand films of
+one hospital teach them the habits of that hospital.
+"""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from training.augment import FRAMED
+from training.recipe import Phase, Recipe
+from training.recipes import mobilenet_v2
+from training.registry import network
+
+RECIPE = Recipe(
+    name="framed-mobilenet",
+    network="framed_mobilenet",
+    description="MobileNetV2 with ImageNet weights on framed lungs, its upper layers trained",
+    input_size=128,
+    source_size=256,
+    framing=0.05,
+    elsewhere=("nih/train", "hannover/train"),
+    normal_draws=2,
+    augmentation=FRAMED,
+    pretrained="mobilenet_v2_1.0_imagenet_folded.npz",
+    fixed_to="block_12_add",
+    phases=(Phase(epochs=6, peak_rate=1e-3),),
+    final_rate=2e-5,
+    weight_decay=0.02,
+    making_weight=4.0,
+    precision="bf16",
+)
+
+
+@network
+def framed_mobilenet(size: int, classes: int) -> keras.Model:
+    """Build MobileNetV2 1.0 on one grey channel given three times, with logits at each place."""
+    built = mobilenet_v2.mobilenet_v2(size, classes)
+    return keras.Model(built.input, built.output, name="framed_mobilenet")
+
+
+def start(model: keras.Model, weights: Path | None, films: np.ndarray) -> str:
+    """Load folded ImageNet weights as for mobilenet-v2."""
+    return mobilenet_v2.start(model, weights, films)
