@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 
 from benchmarks import films
-from shared.preprocess import prepare
+from shared.images.preprocess import prepare
 from shared.settings import load_settings
 from worker.classifier import Classifier
 from worker.model import load_model

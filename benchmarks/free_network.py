@@ -7,10 +7,10 @@ product's.
 
 import numpy as np
 
-from shared.framing import WHOLE
-from shared.leases import ClaimedFilm
-from shared.modelfolder import read_spec
-from shared.modelspec import ModelSpec
+from shared.images.framing import WHOLE
+from shared.models.folder import read_spec
+from shared.models.spec import ModelSpec
+from shared.queue.leases import ClaimedFilm
 from shared.settings import Settings
 from worker import app as _app
 from worker import process

@@ -40,7 +40,7 @@ from sqlalchemy import event, select, text
 
 from benchmarks.rows import FEWEST_WITH_LARGE, LARGE_JOB, fill_postgres, fill_sqlite, postgres
 from migrations.schema import upgrade
-from shared import accounts, sessions
+from shared.accounts import accounts, sessions
 from shared.db import Database
 from shared.settings import Settings
 from shared.states import State

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.films import DATA, originals
-from shared.modelfolder import read_spec
-from shared.preprocess import prepare
+from shared.images.preprocess import prepare
+from shared.models.folder import read_spec
 
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULT = ROOT / "models" / "compact-cnn"

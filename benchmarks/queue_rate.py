@@ -25,12 +25,12 @@ from sqlalchemy import func, select
 from chaos.postgres import Postgres
 from cli import broker
 from migrations.schema import upgrade
-from shared import jobs
 from shared.db import Database
-from shared.intake import Film, Received
-from shared.modelfolder import read_spec
-from shared.modelspec import ModelSpec
-from shared.queue import make_doorbell
+from shared.intake.accept import Film, Received
+from shared.models.folder import read_spec
+from shared.models.spec import ModelSpec
+from shared.queue import jobs
+from shared.queue.tickets import make_doorbell
 from shared.settings import PREFIX, Settings, load_settings
 from shared.states import State
 from shared.tables import Job, Priority, Role, Screening, Source, User

@@ -31,7 +31,7 @@ from sqlalchemy.schema import AddConstraint, CreateIndex, DropConstraint, DropIn
 
 from migrations.schema import upgrade
 from shared.db import Database
-from shared.heatmap import encode
+from shared.models.heatmap import encode
 
 YEARS: Final = 2
 LARGE_JOB: Final = 50_000

@@ -12,10 +12,10 @@ from typing import Final
 from sqlalchemy import select
 
 from chaos.errors import ChaosFailed
-from shared import jobs, leases
 from shared.db import Database, new_id
 from shared.errors import FilmRejected, Rejection
-from shared.intake import Film, Received
+from shared.intake.accept import Film, Received
+from shared.queue import jobs, leases
 from shared.tables import Priority, Source, User
 
 MODEL: Final = "chaos-claims"

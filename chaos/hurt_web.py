@@ -6,13 +6,14 @@ from chaos.injector import bend_clock, dying
 
 bend_clock()
 
-from shared import intake, queue  # after the clock is bent, before the web takes the functions from them
+from shared.intake import accept
+from shared.queue import tickets  # after the clock is bent, before the web takes the functions from them
 
-hurt: Any = intake
-hurt.accept = dying("upload", intake.accept)
-hurt = queue
+hurt: Any = accept
+hurt.accept = dying("upload", accept.accept)
+hurt = tickets
 # The films are committed, their sender does not know yet.
-hurt.ring_or_wait = dying("answer", queue.ring_or_wait)
+hurt.ring_or_wait = dying("answer", tickets.ring_or_wait)
 
 from web.wsgi import app
 

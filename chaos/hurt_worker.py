@@ -10,8 +10,8 @@ from chaos.injector import FILM_SECONDS_VARIABLE, UNREADABLE, bend_clock, crash_
 
 bend_clock()
 
-from shared.incoming import FILMS  # after the clock is bent
-from shared.storage import FolderStore
+from shared.store.incoming import FILMS  # after the clock is bent
+from shared.store.store import FolderStore
 from worker import screening
 from worker.app import app
 

@@ -13,7 +13,7 @@ from chaos.errors import ChaosFailed
 from chaos.films import PICTURES, ChaosFilm
 from chaos.load import Accepted
 from shared.db import Database
-from shared.modelspec import Label
+from shared.models.spec import Label
 from shared.states import FINAL_STATES, State
 from shared.tables import Prediction, Screening
 

@@ -19,12 +19,12 @@ from cli.outputs import check_writable, write_pieces
 from cli.report import make_console
 from cli.settings import read_settings
 from cli.users import SHARED_DATA_DIR
-from shared.audit import Action, record
-from shared.chain import Head, read_head
+from shared.audit.chain import Head, read_head
+from shared.audit.record import Action, record
+from shared.audit.trail import FORMATS, TrailFilters, iterate_events, read_events, write_trail
+from shared.audit.verify import verify
 from shared.db import Database
 from shared.tables import AuditEvent
-from shared.trail import FORMATS, TrailFilters, iterate_events, read_events, write_trail
-from shared.verification import verify
 
 C = TypeVar("C", bound=Callable[..., None])
 

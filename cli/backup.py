@@ -21,11 +21,11 @@ from cli.film_copy import FilmCopy, copy_films, named, still_named
 from cli.settings import read_settings
 from cli.users import DATA_DIR
 from migrations import schema
-from shared.audit import Action, record
+from shared.audit.record import Action, record
 from shared.db import Database, now
 from shared.errors import StoreAway
-from shared.retention import batched
-from shared.storage import FilmStore, FolderStore, open_store
+from shared.queue.retention import batched
+from shared.store.store import FilmStore, FolderStore, open_store
 
 ROUNDS: Final = 5
 _KEYS: Final = 500

@@ -18,8 +18,8 @@ from cli.compare import DEFAULT_MODEL
 from cli.errors import CommandFailed
 from cli.models import MODELS_DIR
 from cli.report import DISCLAIMER, make_console
-from shared.modelfolder import SPEC_FILE, find_model, read_spec
-from shared.modelspec import NAME_PATTERN, ModelSpec
+from shared.models.folder import SPEC_FILE, find_model, read_spec
+from shared.models.spec import NAME_PATTERN, ModelSpec
 
 if TYPE_CHECKING:
     from training.labelled import LabelledFilms

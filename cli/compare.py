@@ -17,8 +17,8 @@ from cli.models import MODELS_DIR
 from cli.outputs import check_writable, write_file
 from cli.report import DISCLAIMER, make_console
 from shared.errors import ModelUnavailable
-from shared.modelfolder import find_model, model_folders, read_spec
-from shared.modelspec import ModelSpec
+from shared.models.folder import find_model, model_folders, read_spec
+from shared.models.spec import ModelSpec
 from shared.settings import Settings
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from cli.progress import choose_display
 from cli.report import make_console, show
 from cli.results import Result, check_output, write_results
 from cli.screen import Run
-from shared.samples import write_samples
+from shared.images.samples import write_samples
 from shared.settings import PREFIX
 from shared.states import State
 

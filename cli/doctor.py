@@ -25,7 +25,6 @@ from cli.limits import TooFewFiles, allow_files
 from cli.report import make_console
 from cli.settings import read_settings
 from cli.users import DATA_DIR
-from shared.durability import network_file_system
 from shared.errors import (
     BrokerAway,
     ModelUnavailable,
@@ -34,10 +33,11 @@ from shared.errors import (
     StoreFull,
     StoreMisconfigured,
 )
-from shared.modelfolder import list_models, read_spec, verify_weights
-from shared.presence import Presence
+from shared.models.folder import list_models, read_spec, verify_weights
+from shared.queue.heartbeats import Presence
 from shared.settings import PREFIX, Settings
-from shared.storage import open_store
+from shared.store.durability import network_file_system
+from shared.store.store import open_store
 
 OLDEST, NEWEST = (3, 11), (3, 13)
 GIB: Final = 1024**3

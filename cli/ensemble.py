@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from cli.errors import CommandFailed
 from cli.models import MODELS_DIR
-from shared.modelfolder import (
+from shared.models.folder import (
     SPEC_FILE,
     common_classes,
     ensemble_sha256,
@@ -18,7 +18,7 @@ from shared.modelfolder import (
     read_spec,
     verify_weights,
 )
-from shared.modelspec import Member, ModelSpec
+from shared.models.spec import Member, ModelSpec
 
 
 @click.command()

@@ -14,7 +14,7 @@ from cli.models import MODELS_DIR
 from cli.outputs import check_writable, write_file
 from cli.report import DISCLAIMER, make_console
 from cli.train import DATA, REPOSITORY
-from shared.modelfolder import find_model, read_spec
+from shared.models.folder import find_model, read_spec
 
 if TYPE_CHECKING:
     from training.estimates import Shown

@@ -15,7 +15,7 @@ from cli.figures import show_figures
 from cli.models import MODELS_DIR
 from cli.outputs import check_writable, write_file
 from cli.report import make_console
-from shared.modelfolder import find_model
+from shared.models.folder import find_model
 
 if TYPE_CHECKING:
     from training.assessment import Assessment

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from cli.errors import CommandFailed
 from shared.db import Database
 from shared.errors import FilmRejected
-from shared.storage import THUMBNAIL, FilmStore, is_key
+from shared.store.store import THUMBNAIL, FilmStore, is_key
 from shared.tables import Image
 
 _ROWS: Final = 500

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from shared.intake import FILE_NAME_LENGTH, HEAD_BYTES, ZIP_SIGNATURES, display_name, is_image
-from shared.leftout import DICOMDIR, is_system_folder, reason
-from shared.pseudonyms import may_stand_for
+from shared.intake.accept import FILE_NAME_LENGTH, HEAD_BYTES, ZIP_SIGNATURES, display_name, is_image
+from shared.intake.left_out import DICOMDIR, is_system_folder, reason
+from shared.intake.pseudonyms import may_stand_for
 from shared.settings import MIB
 
 BATCH_BYTES: Final = 16 * MIB

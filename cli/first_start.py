@@ -9,10 +9,10 @@ from sqlalchemy.orm import Session
 
 from cli.actor import operating_user
 from cli.datafolder import SAMPLES_FOLDER, TOKEN_FILE, UNFINISHED, write_private
-from shared import accounts
-from shared.audit import Action, record
+from shared.accounts import accounts
+from shared.audit.record import Action, record
 from shared.db import Database
-from shared.samples import write_samples
+from shared.images.samples import write_samples
 from shared.tables import Role, Scope, User
 
 log = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from shared.errors import ModelUnavailable
-from shared.modelfolder import WEIGHTS_FILE
-from shared.modelspec import ModelSpec
+from shared.models.folder import WEIGHTS_FILE
+from shared.models.spec import ModelSpec
 
 METRICS_FILE: Final = "metrics.json"
 _FIGURES: Final = (

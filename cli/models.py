@@ -10,8 +10,8 @@ from cli.errors import CommandFailed
 from cli.model_table import read_metrics, weigh
 from cli.report import make_console
 from shared.errors import ModelUnavailable
-from shared.modelfolder import model_folders, read_spec, verify_weights
-from shared.modelspec import ModelSpec
+from shared.models.folder import model_folders, read_spec, verify_weights
+from shared.models.spec import ModelSpec
 
 MODELS: Final = Path(__file__).parents[1] / "models"
 MODELS_DIR: Final = click.option(

@@ -14,7 +14,7 @@ from cli.errors import CommandFailed
 from cli.limits import allow_files
 from cli.processes import host_setting, sweep_command, web_command, worker_command
 from cli.settings import read_settings
-from shared.cores import usable_cores
+from shared.process.cores import usable_cores
 from shared.settings import NO_SECRET_KEY
 
 
@@ -78,7 +78,7 @@ def sweep() -> None:
 
 
 def _check_alive() -> NoReturn:
-    from shared.liveness import live_processes, liveness_folder
+    from shared.process.liveness import live_processes, liveness_folder
 
     try:
         alive = live_processes(liveness_folder())
@@ -90,7 +90,7 @@ def _check_alive() -> NoReturn:
 
 def _check_ready() -> NoReturn:
     from shared.errors import BrokerAway
-    from shared.presence import Presence
+    from shared.queue.heartbeats import Presence
 
     presence = Presence(read_settings())
     try:

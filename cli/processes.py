@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from cli.limits import most_connections
-from shared.orphans import end_with_parent
+from shared.process.orphans import end_with_parent
 from shared.settings import PREFIX, Settings
 
 log = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ def worker_command(processes: int, name: str = "worker") -> list[str]:
     return [
         *(sys.executable, "-m", "celery", "-A", "worker.app", "worker", "--pool", "prefork"),
         *("--concurrency", str(processes), "--hostname", f"{name}@%h"),
-        # None of these is used, and all cost traffic on Redis; `shared.presence` says which workers there are.
+        # None of these is used, and all cost traffic on Redis; `shared.queue.heartbeats` says which workers there are.
         *("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "INFO"),
     ]
 

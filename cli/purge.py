@@ -14,10 +14,10 @@ from cli.database import database_refused, open_database
 from cli.report import make_console
 from cli.settings import read_settings
 from cli.users import DATA_DIR
-from shared import retention
 from shared.db import now
-from shared.retention import Removed
-from shared.storage import open_store
+from shared.queue import retention
+from shared.queue.retention import Removed
+from shared.store.store import open_store
 
 _DAYS: Final = {"d": 1, "w": 7, "y": 365}
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.results import Result
-from shared.modelspec import Label
+from shared.models.spec import Label
 from shared.states import State
 
 MOST_ROWS: Final = 40

@@ -27,12 +27,12 @@ from cli.film_copy import copy_films
 from cli.settings import read_settings
 from cli.users import DATA_DIR
 from migrations import schema
-from shared.audit import Action, record
+from shared.audit.record import Action, record
 from shared.db import Base, Database
-from shared.durability import force
 from shared.errors import StoreAway
 from shared.settings import Settings
-from shared.storage import FilmStore, FolderStore, open_store
+from shared.store.durability import force
+from shared.store.store import FilmStore, FolderStore, open_store
 from shared.tables import BrowserSession, Image, SignInLink
 
 log = logging.getLogger(__name__)

@@ -45,13 +45,13 @@ from cli.processes import (
 )
 from cli.settings import read_settings
 from migrations.newest import has_newest
-from shared.cores import usable_cores
 from shared.errors import BrokerAway, PneumoScreenError
-from shared.logs import configure_logging
+from shared.process.cores import usable_cores
+from shared.process.logs import configure_logging
 from shared.settings import PREFIX, Settings
 
 if TYPE_CHECKING:
-    from shared.presence import Presence
+    from shared.queue.heartbeats import Presence
 
 START_SECONDS: Final = 600.0
 LOOK_SECONDS: Final = 0.05
@@ -285,7 +285,7 @@ def _environment(settings: Settings) -> dict[str, str]:
 
 def _wait_until_worker(supervisor: Supervisor, settings: Settings) -> bool:
     """Wait for a worker for as long as it takes, because the pages answer; False where it has refused to start."""
-    from shared.presence import Presence
+    from shared.queue.heartbeats import Presence
 
     presence = Presence(settings)
     try:

@@ -17,8 +17,8 @@ from shared.settings import PREFIX
 
 if TYPE_CHECKING:
     from shared.db import Database
-    from shared.resealing import Seal
-    from shared.storage import FilmStore
+    from shared.store.reseal import Seal
+    from shared.store.store import FilmStore
 
 _SHOWN: Final = 20
 
@@ -32,7 +32,7 @@ def store() -> None:
 @store.command("key")
 def key() -> None:
     """Print a new key for PNEUMOSCREEN_STORE_KEY. Nothing else keeps it, and without it no film can be read."""
-    from shared.encryption import new_key
+    from shared.store.encryption import new_key
 
     click.echo(new_key())
 
@@ -45,7 +45,7 @@ def create(data_dir: Path | None) -> None:
 
     A first start does this by itself. Look first: where a network share is not mounted, it makes a store in its place.
     """
-    from shared.storage import open_store
+    from shared.store.store import open_store
 
     opened = open_store(read_settings(data_dir))
     if not opened.is_new():
@@ -68,8 +68,8 @@ def encrypt(data_dir: Path | None, /, despite_damage: bool) -> None:
     Earlier keys are struck off, and files that are not encrypted are no longer read, when every film that the database
     names is in the store under the first key. Until then this ends with exit status 1, and all keys are needed.
     """
-    from shared.resealing import keep_first_key
-    from shared.storage import open_store
+    from shared.store.reseal import keep_first_key
+    from shared.store.store import open_store
 
     settings = read_settings(data_dir)
     if settings.store_key is None:
@@ -90,7 +90,7 @@ def encrypt(data_dir: Path | None, /, despite_damage: bool) -> None:
 
 def _seal_all(opened: "FilmStore") -> Counter["Seal"]:
     """Seal until a whole round finds nothing more to seal: a part that still runs with earlier keys may add some."""
-    from shared.resealing import Seal, seal_anew
+    from shared.store.reseal import Seal, seal_anew
 
     renewed = 0
     while True:
@@ -105,14 +105,14 @@ def _seal_all(opened: "FilmStore") -> Counter["Seal"]:
 def _find_lost(opened: "FilmStore", database: "Database") -> Sequence[str]:
     """Return the films that the database names and the store does not have; one that was purged meanwhile is none."""
     from cli.film_copy import named_films, still_named
-    from shared.resealing import find_unsealed
+    from shared.store.reseal import find_unsealed
 
     return still_named(database, find_unsealed(opened, (list(some) for some in named_films(database))))
 
 
 def _tell(counts: Counter["Seal"], lost: Sequence[str]) -> bool:
     """Say what was done; True where nothing is left to do."""
-    from shared.resealing import Seal
+    from shared.store.reseal import Seal
 
     click.echo(f"{counts[Seal.RENEWED]:,} files are encrypted now; {max(0, counts[Seal.CURRENT]):,} were before.")
     if counts[Seal.DAMAGED]:

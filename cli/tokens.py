@@ -14,8 +14,8 @@ from cli.database import transaction
 from cli.errors import CommandFailed
 from cli.report import make_console
 from cli.users import SHARED_DATA_DIR, record_revocation
-from shared import accounts
-from shared.audit import Action, record
+from shared.accounts import accounts
+from shared.audit.record import Action, record
 from shared.tables import ApiToken, Scope
 
 _SCOPES = sorted(scope.value for scope in accounts.TOKEN_SCOPES)

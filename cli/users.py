@@ -14,8 +14,8 @@ from cli.address import DEFAULT_URL, read_url, served_url
 from cli.database import transaction
 from cli.report import make_console
 from cli.settings import read_settings
-from shared import accounts, administration
-from shared.audit import Action, record
+from shared.accounts import accounts, administration
+from shared.audit.record import Action, record
 from shared.tables import Role, User
 
 ROLES = click.Choice([role.value for role in Role])

@@ -25,7 +25,7 @@ from rich.table import Table
 from cli.processes import web_command
 from fuzz.parameters import Attack, ParameterRun, attacks, keep, read_routes
 from migrations.schema import upgrade
-from shared import accounts
+from shared.accounts import accounts
 from shared.db import Database
 from shared.settings import PREFIX, REPOSITORY, Settings
 from shared.tables import Role, Scope

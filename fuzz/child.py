@@ -21,14 +21,14 @@ from typing import Any, Final
 import numpy as np
 
 from fuzz import PATIENT
-from shared.archive import receive
 from shared.errors import FilmRejected, Rejection
-from shared.intake import Film
-from shared.modelfolder import read_spec
-from shared.modelspec import ModelSpec
-from shared.preprocess import decode, fit, thumbnail
+from shared.images.preprocess import decode, fit, thumbnail
+from shared.intake.accept import Film
+from shared.intake.archive import receive
+from shared.models.folder import read_spec
+from shared.models.spec import ModelSpec
 from shared.settings import Settings
-from shared.storage import THUMBNAIL, open_store
+from shared.store.store import THUMBNAIL, open_store
 
 _CHUNK: Final = 64 * 1024
 _FOLDERS: Final = {"films", THUMBNAIL, "incoming", "keys.json"}

@@ -102,7 +102,7 @@ def _images() -> Iterator[Seed]:
 
 
 def _deep_tiffs(grey: np.ndarray) -> Iterator[Seed]:
-    """Draw TIFFs of the kinds that `shared.tiff` reads, and one that it does not."""
+    """Draw TIFFs of the kinds that `shared.images.tiff` reads, and one that it does not."""
     kinds: tuple[tuple[str, np.ndarray, dict[str, Any]], ...] = (
         ("signed", grey.astype(np.int16) * 100 - 9000, {"compression": "lzw", "predictor": True, "byteorder": ">"}),
         ("bytes", (grey.astype(np.int16) - 128).astype(np.int8), {"compression": "packbits", "rowsperstrip": 7}),

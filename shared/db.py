@@ -19,7 +19,7 @@ from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.types import TypeDecorator
 
-from shared.databaselimits import DatabaseLimits
+from shared.database_limits import DatabaseLimits
 from shared.errors import DatabaseBusy
 
 T = TypeVar("T")

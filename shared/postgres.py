@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
-from shared.databaselimits import DatabaseLimits
+from shared.database_limits import DatabaseLimits
 
 T = TypeVar("T")
 

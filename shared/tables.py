@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from shared.db import Base, UtcDateTime, new_id, now
-from shared.modelspec import FilmClass, Label
+from shared.models.spec import FilmClass, Label
 from shared.states import State
 
 
@@ -179,7 +179,7 @@ class Image(Base):
 
 
 class Tombstone(Base):
-    """A film whose row has gone and whose files are to follow; `shared.retention` removes both."""
+    """A film whose row has gone and whose files are to follow; `shared.queue.retention` removes both."""
 
     __tablename__ = "tombstones"
     __table_args__ = (Index(None, "due_at"),)
@@ -263,7 +263,7 @@ class Prediction(Base):
     threshold: Mapped[float]
     """The threshold in force when the label was given."""
     heat_map: Mapped[bytes | None]
-    """A grey PNG of about 100 bytes, as shared.heatmap writes it; none from a model that does not say where."""
+    """A grey PNG of about 100 bytes, as shared.models.heatmap writes it; none from a model that does not say where."""
     worker: Mapped[str] = mapped_column(String(128))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
@@ -371,7 +371,7 @@ class AuditEvent(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     previous_hash: Mapped[str] = mapped_column(String(64))
     hash: Mapped[str] = mapped_column(String(64))
-    """As `shared.chain.digest` makes it, over all other columns."""
+    """As `shared.audit.chain.digest` makes it, over all other columns."""
 
 
 class AuditHead(Base):

@@ -19,11 +19,11 @@ from sqlalchemy import create_engine, text
 
 from cli import broker
 from migrations.schema import upgrade
-from shared import accounts
+from shared.accounts import accounts
 from shared.db import Base, Database
-from shared.modelspec import FilmClass, ModelSpec
+from shared.models.spec import FilmClass, ModelSpec
 from shared.settings import PREFIX, Settings
-from shared.storage import FolderStore
+from shared.store.store import FolderStore
 from shared.tables import Role, User
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -14,14 +14,15 @@ from flask.testing import FlaskClient
 from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 
-from shared import accounts, leases
+from shared.accounts import accounts
 from shared.db import Database
 from shared.errors import BrokerAway
-from shared.keyrecord import KEYS_FILE
-from shared.modelfolder import SPEC_FILE
-from shared.modelspec import ModelSpec
+from shared.models.folder import SPEC_FILE
+from shared.models.spec import ModelSpec
+from shared.queue import leases
 from shared.settings import REPOSITORY, Settings
-from shared.storage import open_store
+from shared.store.keyrecord import KEYS_FILE
+from shared.store.store import open_store
 from shared.tables import AuditEvent, Role, Scope, Screening, User
 from tests.conftest import make_spec
 from web.app import create_app

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from shared.modelspec import FilmClass, ModelSpec
+from shared.models.spec import FilmClass, ModelSpec
 from training.labelled import LabelledFilms
 from training.metrics import bootstrap, reliability, report
 from training.operating_points import every_threshold, operating_points

@@ -115,7 +115,7 @@ def _reframed(films: tf.Tensor, seed: tf.Tensor, ranges: Augmentation, size: int
 
 
 def _shrink(films: tf.Tensor, size: int) -> tf.Tensor:
-    """Resize films with the filter that `shared.preprocess.fit` uses: each pixel averages all that it covers."""
+    """Resize films with the filter that `shared.images.preprocess.fit` uses: each pixel averages all that it covers."""
     if films.shape[1] == size:
         return films
     small = tf.image.resize(films, (size, size), antialias=True)

@@ -10,8 +10,8 @@ import numpy as np
 from scipy.optimize import minimize  # type: ignore[import-untyped]  # SciPy ships no types
 from sklearn.metrics import roc_auc_score
 
-from shared.modelfolder import SPEC_FILE
-from shared.modelspec import Calibration, Label, ModelSpec, Site
+from shared.models.folder import SPEC_FILE
+from shared.models.spec import Calibration, Label, ModelSpec, Site
 from training.errors import DataUnusable
 from training.metrics import threshold_for_sensitivity
 

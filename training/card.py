@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Final
 
-from shared.modelspec import ModelSpec
+from shared.models.spec import ModelSpec
 from training.recipe import Recipe
 from training.recipes import module_of
 

@@ -15,8 +15,8 @@ from typing import Final
 import numpy as np
 
 from shared.errors import FilmRejected
-from shared.modelspec import FilmClass, Label, ModelSpec
-from shared.preprocess import prepare
+from shared.images.preprocess import prepare
+from shared.models.spec import FilmClass, Label, ModelSpec
 from training.errors import DataUnusable
 
 SUFFIXES: Final = frozenset({".jpeg", ".jpg", ".png", ".tif", ".tiff", ".bmp", ".webp"})

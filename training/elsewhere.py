@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from shared.modelspec import FilmClass, Label
+from shared.models.spec import FilmClass, Label
 from training.data import Film
 from training.errors import DataUnusable
 

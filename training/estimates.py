@@ -16,9 +16,9 @@ import numpy as np
 from PIL import Image
 
 from shared.errors import FilmRejected
-from shared.framing import VERSION, Box, cut, load
-from shared.modelspec import FilmClass, ModelSpec
-from shared.preprocess import decode, fit, prepare
+from shared.images.framing import VERSION, Box, cut, load
+from shared.images.preprocess import decode, fit, prepare
+from shared.models.spec import FilmClass, ModelSpec
 from training.data import Film, list_films, load_pixels
 from training.elsewhere import IndexedFilm, validation_films
 from training.metrics import bootstrap, report

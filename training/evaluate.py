@@ -7,8 +7,8 @@ import keras
 import numpy as np
 
 from shared.errors import ModelUnavailable
-from shared.modelfolder import verify_weights
-from shared.modelspec import ModelSpec
+from shared.models.folder import verify_weights
+from shared.models.spec import ModelSpec
 
 BATCH: Final = 32
 

@@ -12,9 +12,9 @@ import keras
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from shared.framing import VERSION, fingerprint
-from shared.modelfolder import SPEC_FILE, WEIGHTS_FILE
-from shared.modelspec import FilmClass, Framing, ModelSpec
+from shared.images.framing import VERSION, fingerprint
+from shared.models.folder import SPEC_FILE, WEIGHTS_FILE
+from shared.models.spec import FilmClass, Framing, ModelSpec
 from training.card import write_card
 from training.evaluate import p_pneumonia, predict_logits
 from training.journal import Run, read_journal
@@ -140,7 +140,7 @@ def current_commit() -> str:
     head = _git("rev-parse", "--verify", "HEAD")
     if not head:
         return "uncommitted"
-    return f"{head}-dirty" if _git("status", "--porcelain", "--", ".", "../shared/preprocess.py") else head
+    return f"{head}-dirty" if _git("status", "--porcelain", "--", ".", "../shared/images/preprocess.py") else head
 
 
 def _git(*arguments: str) -> str:

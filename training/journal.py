@@ -17,7 +17,7 @@ from typing import Any, Final
 import keras
 import numpy as np
 
-from shared.modelspec import ModelSpec
+from shared.models.spec import ModelSpec
 from training.errors import RunMismatch
 from training.evaluate import predict_logits
 from training.lower import Lower

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from shared.errors import FilmRejected
-from shared.modelspec import FilmClass, Label, ModelSpec
-from shared.preprocess import FORMATS, prepare
+from shared.images.preprocess import FORMATS, prepare
+from shared.models.spec import FilmClass, Label, ModelSpec
 from training.data import Film, group_films, name_film
 from training.errors import DataUnusable
 

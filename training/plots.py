@@ -14,7 +14,7 @@ from matplotlib.rcsetup import cycler
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from shared.modelspec import Label
+from shared.models.spec import Label
 from training.metrics import confusion as count_confusion
 from training.metrics import measure, reliability
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from shared.modelspec import FilmClass
+from shared.models.spec import FilmClass
 from training.augment import Augmentation
 from training.data import CLASSES
 from training.errors import DataUnusable

@@ -2,9 +2,9 @@
 
     python -m training.sample_statistics [DATA]
 
-Reads the train split and writes `shared/samples.npz` (see `shared/samples.py`), in half a minute on one core. Twenty
-principal components at 64x64 pixels hold what films of a class have in common and nothing by which one child could be
-known again.
+Reads the train split and writes `shared/images/samples.npz` (see `shared/images/samples.py`), in half a minute on one
+core. Twenty principal components at 64x64 pixels hold what films of a class have in common and nothing by which one
+child could be known again.
 """
 
 import sys
@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from shared.modelspec import FilmClass
+from shared.models.spec import FilmClass
 from training.data import CLASSES, class_indices, list_films, load_pixels
 from training.export import draft_spec
 from training.recipes import DEFAULT, RECIPES

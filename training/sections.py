@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from shared.modelspec import Label
+from shared.models.spec import Label
 from training.assessment import FIGURES, Assessment
 from training.markup import film_uri, paragraph, plot, table, terms, text
 from training.metrics import RESAMPLES

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from shared.modelspec import FilmClass, ModelSpec
+from shared.models.spec import FilmClass, ModelSpec
 from training.data import (
     Film,
     class_indices,

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import openvino
 
-from shared.modelfolder import read_spec
+from shared.models.folder import read_spec
 from training.errors import DataUnusable
 from training.evaluate import load_network
 from training.recipe import Recipe

@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 from wtforms import BooleanField, SelectField, StringField
 from wtforms.validators import InputRequired, Length, Regexp, ValidationError
 
-from shared import accounts, sessions
-from shared.audit import Action, record
+from shared.accounts import accounts, sessions
+from shared.audit.record import Action, record
 from shared.tables import ApiToken, BrowserSession, Role, Scope
 from web.access import requires, see_other
 from web.identity import idle_limit

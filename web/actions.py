@@ -5,9 +5,9 @@ import uuid
 from flask import abort, g, request
 from sqlalchemy.orm import Session
 
-from shared import jobs, retention
-from shared.audit import Action, record
-from shared.queue import ring_or_wait
+from shared.audit.record import Action, record
+from shared.queue import jobs, retention
+from shared.queue.tickets import ring_or_wait
 from shared.tables import Job
 from web.access import may_change
 from web.listing import get_job

@@ -13,10 +13,10 @@ from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from shared import jobs
+from shared.audit.trail import row_values
+from shared.queue import jobs
 from shared.states import State
 from shared.tables import Job, Role, Source
-from shared.trail import row_values
 from web import listing, schemas
 from web.access import SUBMITTERS, open_to_all, requires
 from web.actions import cancel, delete, own_job, retry, seen_job

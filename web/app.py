@@ -6,13 +6,13 @@ from datetime import timedelta
 from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
-from shared.databaselimits import limits_of
+from shared.database_limits import limits_of
 from shared.db import Database
 from shared.errors import PneumoScreenError, StoreAway, StoreFull
-from shared.newstore import create_if_new
-from shared.queue import Doorbell, make_doorbell
+from shared.queue.tickets import Doorbell, make_doorbell
 from shared.settings import MIB, NO_SECRET_KEY, Settings
-from shared.storage import Store, open_store
+from shared.store.store import Store, open_store
+from shared.submission.new_store import create_if_new
 from web import (
     access,
     account,

@@ -8,12 +8,12 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from shared.audit import Action, record
-from shared.chain import Head, HeadMalformed, read_head
+from shared.audit.chain import Head, HeadMalformed, read_head
+from shared.audit.record import Action, record
+from shared.audit.trail import FORMATS, TrailFilters, iterate_events, read_events, write_trail
+from shared.audit.verify import Verification, verify
 from shared.db import now
 from shared.tables import AuditEvent, Role, User
-from shared.trail import FORMATS, TrailFilters, iterate_events, read_events, write_trail
-from shared.verification import Verification, verify
 from web.access import requires, see_other
 from web.audit_list import ACTIONS, FILTERS, EventPage, list_events, name_action, name_subjects, read_filters
 from web.export import exporting

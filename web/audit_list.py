@@ -9,9 +9,9 @@ from flask import url_for
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from shared.audit import Action
+from shared.audit.record import Action
+from shared.audit.trail import TrailFilters, read_events
 from shared.tables import ApiToken, AuditEvent, Job, Screening, User
-from shared.trail import TrailFilters, read_events
 from web.filters import read_day
 from web.paging import FilterError, Key, Turned, text, turn, whole
 

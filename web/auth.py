@@ -13,8 +13,8 @@ from werkzeug.exceptions import ServiceUnavailable, TooManyRequests
 from wtforms import BooleanField, PasswordField, StringField
 from wtforms.validators import EqualTo, InputRequired, Length, Regexp
 
-from shared import accounts, sessions
-from shared.audit import Action, record
+from shared.accounts import accounts, sessions
+from shared.audit.record import Action, record
 from shared.tables import User
 from web import throttle
 from web.access import open_to_all, requires, see_other

@@ -5,12 +5,12 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from shared import accounts
-from shared.administration import give_role
-from shared.audit import Action, record
+from shared.accounts import accounts
+from shared.accounts.administration import give_role
+from shared.accounts.identities import find_identity, free_name, link_identity
+from shared.audit.record import Action, record
 from shared.db import now
 from shared.errors import PneumoScreenError
-from shared.identities import find_identity, free_name, link_identity
 from shared.settings import Settings
 from shared.tables import Identity, Role, User
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from flask import Response, g, request, stream_with_context
 
-from shared.audit import Action, record
+from shared.audit.record import Action, record
 from shared.db import now
 from shared.spreadsheet import neutral
 from web.listing import FilmRow, Filters, Order, iterate_films

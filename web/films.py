@@ -10,10 +10,10 @@ from typing import Final
 from flask import Blueprint, Response, abort, g, request
 from flask.typing import ResponseReturnValue
 
-from shared.audit import Action, record
+from shared.audit.record import Action, record
 from shared.errors import FilmRejected, StoreAway, StoreFull
 from shared.states import State
-from shared.storage import PREVIEW, THUMBNAIL
+from shared.store.store import PREVIEW, THUMBNAIL
 from shared.tables import Scope
 from web.access import requires
 from web.heatmaps import draw
@@ -142,13 +142,13 @@ def _draw(draw: Callable[[bytes], bytes], film: bytes) -> bytes:
 
 
 def _draw_thumbnail(data: bytes) -> bytes:
-    from shared.preprocess import THUMBNAIL_SIDE, decode, thumbnail  # noqa: PLC0415  # loads with the first film shown
+    from shared.images.preprocess import THUMBNAIL_SIDE, decode, thumbnail  # noqa: PLC0415  # loads with the first film shown
 
     return thumbnail(decode(data, at_least=THUMBNAIL_SIDE))
 
 
 def _draw_preview(data: bytes) -> bytes:
-    from shared.preprocess import decode  # noqa: PLC0415  # as above
+    from shared.images.preprocess import decode  # noqa: PLC0415  # as above
 
     picture = decode(data, at_least=IMAGE_SIDE)
     picture.thumbnail((IMAGE_SIDE, IMAGE_SIDE), reducing_gap=2.0)

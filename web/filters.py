@@ -12,7 +12,7 @@ from typing import Any, Final, Self, TypeVar
 from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
-from shared.modelspec import Label
+from shared.models.spec import Label
 from shared.states import State
 from shared.tables import Model
 from web.paging import FilterError, text

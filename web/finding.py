@@ -14,7 +14,7 @@ from typing import Any, Final
 from sqlalchemy import Select, and_, case, func, select, true
 from sqlalchemy.orm import Session
 
-from shared.modelspec import Label
+from shared.models.spec import Label
 from shared.states import State
 from shared.tables import Job, Role, Screening, User, in_states
 from web.filters import Filters, Order, Test, day_ids, model_ids, p_range, tests
@@ -122,7 +122,7 @@ def want(session: Session, viewer: User, filters: Filters, order: Order) -> Want
         if job is None or owner not in {None, job.created_by_id}:
             return Wanted(filters, order, is_possible=False)
         owner = None  # a job's films are all of one account
-    # Only a film that is DONE has a prediction (`shared.states`, `shared.leases`).
+    # Only a film that is DONE has a prediction (`shared.states`, `shared.queue.leases`).
     if (order is Order.SUSPICIOUS or filters.needs_result) and filters.state not in {None, State.DONE}:
         return Wanted(filters, order, is_possible=False)
     labels = (filters.label,) if filters.label else tuple(Label)

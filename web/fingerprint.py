@@ -4,8 +4,8 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 
-from shared.intake import display_name
-from shared.pseudonyms import conceal
+from shared.intake.accept import display_name
+from shared.intake.pseudonyms import conceal
 from web.parts import parts
 
 

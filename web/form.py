@@ -9,9 +9,9 @@ from typing import Final
 
 from flask import g, request
 
-from shared import archive
 from shared.errors import TryLater, UploadRefused
-from shared.intake import Received
+from shared.intake import archive
+from shared.intake.accept import Received
 from shared.tables import Priority
 from web.admission import Admission
 from web.fingerprint import Fingerprint

@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-from shared.presence import Heard
+from shared.queue.heartbeats import Heard
 from web.access import open_to_all
 from web.backlog import count_by_state
 from web.conditions import GOOD

@@ -7,8 +7,8 @@ from typing import Final
 
 from PIL import Image
 
-from shared.heatmap import EVEN, STEPS, decode
-from shared.storage import THUMBNAIL
+from shared.models.heatmap import EVEN, STEPS, decode
+from shared.store.store import THUMBNAIL
 from web.listing import FilmDetail
 from web.parts import parts
 

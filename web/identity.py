@@ -10,7 +10,7 @@ from sqlalchemy import event, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from shared import accounts, sessions
+from shared.accounts import accounts, sessions
 from shared.db import now
 from shared.tables import ApiToken, User
 from web import devices

@@ -3,8 +3,8 @@
 from flask import Blueprint, flash, g, render_template, url_for
 from flask.typing import ResponseReturnValue
 
-from shared.accounts import AccountRefused
-from shared.identities import identity_of, unlink_identity
+from shared.accounts.accounts import AccountRefused
+from shared.accounts.identities import identity_of, unlink_identity
 from shared.tables import User
 from web.access import requires, see_other
 from web.auth import PresentPasswordForm, check_password_alone, check_present_password, refused

@@ -10,7 +10,7 @@ from sqlalchemy import RowMapping, Select, func, select
 from sqlalchemy.orm import Session, joinedload
 
 from shared.db import Database
-from shared.modelspec import FilmClass, Label
+from shared.models.spec import FilmClass, Label
 from shared.states import State
 from shared.tables import Image, Job, Model, Prediction, Screening, User, in_states
 from web.access import may_see

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from shared.errors import ModelUnavailable
-from shared.modelfolder import WEIGHTS_FILE, model_folders, read_spec
-from shared.modelspec import NAME_PATTERN, ModelSpec
+from shared.models.folder import WEIGHTS_FILE, model_folders, read_spec
+from shared.models.spec import NAME_PATTERN, ModelSpec
 from web.parts import parts
 from web.problems import InvalidRequest
 from web.status import watch

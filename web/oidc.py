@@ -12,9 +12,9 @@ from flask import Blueprint, Flask, current_app, flash, g, render_template, requ
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
-from shared.audit import Action, record
+from shared.accounts.identities import link_identity
+from shared.audit.record import Action, record
 from shared.errors import PneumoScreenError
-from shared.identities import link_identity
 from shared.settings import PREFIX
 from shared.tables import User
 from web.access import open_to_all, see_other

@@ -10,8 +10,8 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from shared.audit import Action
-from shared.modelspec import Label
+from shared.audit.record import Action
+from shared.models.spec import Label
 from shared.states import State
 from web import schemas
 from web.listing import Order

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from flask import current_app
 
 from shared.db import Database
-from shared.queue import Doorbell
+from shared.queue.tickets import Doorbell
 from shared.settings import Settings
-from shared.storage import Store
+from shared.store.store import Store
 
 EXTENSION = "pneumoscreen"
 

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import BadHost, HTTPException, RequestEntityTooLarge
 
-from shared.accounts import AccountRefused
+from shared.accounts.accounts import AccountRefused
 from shared.errors import (
     DatabaseBusy,
     DecoderAway,

@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from shared.db import now
 from shared.errors import ModelUnavailable
-from shared.modelfolder import read_named, read_spec, verify_weights
-from shared.modelspec import Label, ModelSpec
+from shared.models.folder import read_named, read_spec, verify_weights
+from shared.models.spec import Label, ModelSpec
 from shared.settings import Settings
 from shared.states import FINAL_STATES, State
 from shared.tables import Job, Screening, in_states

@@ -16,7 +16,7 @@ from authlib.integrations.flask_client import FlaskIntegration, FlaskOAuth2App, 
 from authlib.oidc.core import CodeIDToken  # type: ignore[import-untyped]
 from joserfc.errors import JoseError
 
-from shared.identities import is_subject
+from shared.accounts.identities import is_subject
 from shared.settings import Settings
 from web.claims import Claims, ProviderAway, SignInRefused, lacks
 

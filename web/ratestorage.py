@@ -5,7 +5,7 @@ from typing import Any, Final, cast
 
 from limits.storage import Storage, storage_from_string
 
-from shared.broker import Broker
+from shared.queue.broker import Broker
 
 _LATER: Final = "later+"
 

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, Self
 from flask import url_for
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.modelspec import FilmClass, Label
+from shared.models.spec import FilmClass, Label
 from shared.states import State
 from shared.tables import Job, Priority, Role, Source
 from web.listing import FilmRow

@@ -11,7 +11,7 @@ from flask_wtf.csrf import CSRFProtect, validate_csrf
 from werkzeug.exceptions import RequestEntityTooLarge
 from wtforms.validators import ValidationError
 
-from shared.broker import Broker
+from shared.queue.broker import Broker
 from shared.settings import PREFIX, Settings
 from web.access import SAFE_METHODS
 from web.pacing import SMALL_BODY

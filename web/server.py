@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from gunicorn.http.unreader import SocketUnreader
 
-from shared.garbage import spare_loaded
+from shared.process.memory import spare_loaded
 from shared.settings import PREFIX, load_settings
 from web.multipart import READ_BYTES
 from web.parts import EXTENSION

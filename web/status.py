@@ -15,10 +15,10 @@ from sqlalchemy.orm import Session
 
 from shared.db import now
 from shared.errors import BrokerAway, StoreAway, StoreFull
-from shared.leases import count_waiting
-from shared.newstore import create_if_new
-from shared.presence import Heard, Presence
+from shared.queue.heartbeats import Heard, Presence
+from shared.queue.leases import count_waiting
 from shared.settings import Settings
+from shared.submission.new_store import create_if_new
 from web import backlog
 from web.backlog import Backlog
 from web.conditions import GOOD, SHUT, Check, Condition

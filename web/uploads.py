@@ -10,13 +10,14 @@ from typing import Final, TypeVar
 from flask import g, request
 from sqlalchemy.orm import Session, joinedload
 
-from shared import archive, jobs
-from shared.audit import Action, record
+from shared.audit.record import Action, record
 from shared.errors import JobClosed
-from shared.intake import Received, read_chunks
-from shared.newstore import create_if_new
-from shared.pseudonyms import conceal, conceal_key, told
-from shared.queue import FILMS_A_TICKET, ring_or_wait
+from shared.intake import archive
+from shared.intake.accept import Received, read_chunks
+from shared.intake.pseudonyms import conceal, conceal_key, told
+from shared.queue import jobs
+from shared.queue.tickets import FILMS_A_TICKET, ring_or_wait
+from shared.submission.new_store import create_if_new
 from shared.tables import Job, Priority, Source
 from web.admission import Admission
 from web.fingerprint import Fingerprint

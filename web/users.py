@@ -14,8 +14,8 @@ from wtforms import SelectField, StringField
 from wtforms.fields import SelectChoice
 from wtforms.validators import InputRequired, Length
 
-from shared import accounts, administration, identities, sessions
-from shared.audit import Action, record
+from shared.accounts import accounts, administration, identities, sessions
+from shared.audit.record import Action, record
 from shared.tables import Identity, Role, User
 from web.access import requires, see_other
 from web.account import describe_browser

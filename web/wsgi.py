@@ -5,8 +5,8 @@ import gc
 import sys
 from typing import Final
 
-from shared.garbage import spare_loaded
-from shared.logs import configure_logging
+from shared.process.logs import configure_logging
+from shared.process.memory import spare_loaded
 from shared.settings import load_settings
 from web.app import create_app
 

@@ -18,11 +18,11 @@ from celery.signals import (
 )
 
 from shared.errors import ModelUnavailable, StoreMisconfigured
-from shared.logs import configure_logging
-from shared.modelfolder import read_named, verify_weights
-from shared.queue import make_celery, queue_name, serve_model
+from shared.models.folder import read_named, verify_weights
+from shared.process.logs import configure_logging
+from shared.queue.tickets import make_celery, queue_name, serve_model
 from shared.settings import load_settings
-from shared.storage import open_store
+from shared.store.store import open_store
 from worker import process
 from worker.loading import LoadingProcesses
 

@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from shared.modelspec import ModelSpec
+from shared.models.spec import ModelSpec
 
 
 class Answers(NamedTuple):

@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from shared.modelspec import ModelSpec
+from shared.models.spec import ModelSpec
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.errors import ModelUnavailable
-from shared.modelspec import ModelSpec
+from shared.models.spec import ModelSpec
 
 
 def load_keras(spec: ModelSpec, weights: Path, backend: str) -> Any:

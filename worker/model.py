@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from shared.errors import ModelUnavailable
-from shared.modelfolder import read_members, read_named, read_spec, verify_weights
-from shared.modelspec import ModelSpec
+from shared.models.folder import read_members, read_named, read_spec, verify_weights
+from shared.models.spec import ModelSpec
 from shared.settings import PREFIX, Settings
 from worker.classifier import Classifier, EnsembleClassifier
 from worker.graphs import GraphFolder

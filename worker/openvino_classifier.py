@@ -15,8 +15,8 @@ from typing import Any, Final
 import numpy as np
 
 from shared.errors import ModelUnavailable
-from shared.modelspec import ModelSpec
-from shared.orphans import end_with_parent
+from shared.models.spec import ModelSpec
+from shared.process.orphans import end_with_parent
 from shared.settings import REPOSITORY
 from worker.classifier import Answers, Classifier, to_answers
 from worker.kerasfile import check_shapes, load_keras

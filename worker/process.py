@@ -7,14 +7,14 @@ import threading
 import time
 from dataclasses import dataclass
 
-from shared.databaselimits import limits_of
+from shared.database_limits import limits_of
 from shared.db import Database
 from shared.errors import BrokerAway
-from shared.garbage import spare_loaded
-from shared.liveness import Liveness, liveness_folder
-from shared.presence import BEAT_SECONDS, Presence
+from shared.process.liveness import Liveness, liveness_folder
+from shared.process.memory import spare_loaded
+from shared.queue.heartbeats import BEAT_SECONDS, Presence
 from shared.settings import Settings
-from shared.storage import open_store
+from shared.store.store import open_store
 from worker.model import load_classifier
 from worker.screening import Screener
 

@@ -9,8 +9,8 @@ from sqlalchemy import select
 
 from shared.db import Database
 from shared.errors import FilmRejected, PneumoScreenError, Rejection, StoreAway, StoreFull
-from shared.leases import ClaimedFilm
-from shared.storage import Store
+from shared.queue.leases import ClaimedFilm
+from shared.store.store import Store
 from shared.tables import Image, Prediction
 
 OTHERS: Final = 3

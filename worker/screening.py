@@ -13,14 +13,15 @@ import numpy as np
 from PIL import Image
 from sqlalchemy.exc import SQLAlchemyError
 
-from shared import heatmap, leases
 from shared.db import Database
 from shared.errors import FilmRejected, StoreAway, StoreFull
-from shared.framing import Box
-from shared.leases import Claim, ClaimedFilm, Outcome
-from shared.preprocess import decode, fit, is_small, thumbnail, window
+from shared.images.framing import Box
+from shared.images.preprocess import decode, fit, is_small, thumbnail, window
+from shared.models import heatmap
+from shared.queue import leases
+from shared.queue.leases import Claim, ClaimedFilm, Outcome
 from shared.settings import Settings
-from shared.storage import THUMBNAIL, Store
+from shared.store.store import THUMBNAIL, Store
 from worker.classifier import Answers, Classifier
 from worker.pace import Pace
 from worker.reading import FileUnreadable, ImageReader

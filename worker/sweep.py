@@ -14,14 +14,14 @@ from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from shared import jobs, leases, retention
-from shared.databaselimits import limits_of
+from shared.database_limits import limits_of
 from shared.db import Database
 from shared.errors import BrokerAway, StoreAway, StoreFull, StoreMisconfigured
-from shared.logs import configure_logging
-from shared.queue import CeleryDoorbell, make_doorbell
+from shared.process.logs import configure_logging
+from shared.queue import jobs, leases, retention
+from shared.queue.tickets import CeleryDoorbell, make_doorbell
 from shared.settings import Settings, load_settings
-from shared.storage import Store, open_store
+from shared.store.store import Store, open_store
 from worker.stillness import Stillness
 
 log = logging.getLogger(__name__)

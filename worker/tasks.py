@@ -4,7 +4,7 @@ import logging
 from typing import Final
 
 from shared.errors import StoreAway
-from shared.queue import SCREEN_BATCH, CeleryDoorbell, ring_or_wait
+from shared.queue.tickets import SCREEN_BATCH, CeleryDoorbell, ring_or_wait
 from worker import process
 from worker.app import app
 

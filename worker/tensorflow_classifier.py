@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shared.modelspec import ModelSpec
+from shared.models.spec import ModelSpec
 from worker.classifier import Answers, Classifier, to_answers
 from worker.kerasfile import load_keras
 

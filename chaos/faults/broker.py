@@ -8,14 +8,14 @@ from typing import ClassVar, Final
 from chaos.errors import ChaosFailed, NotHere
 from chaos.scene import Scene
 from chaos.waiting import wait_until
-from shared.presence import DROPPED_KEY, LOST_AFTER_SECONDS
-from shared.queue import queue_name
+from shared.queue.heartbeats import DROPPED_KEY, LOST_AFTER_SECONDS
+from shared.queue.tickets import queue_name
 from shared.settings import Settings
 
 SLOW_SECONDS: Final = 6.0
 PAUSE_MILLISECONDS: Final = 400
 HANG_SECONDS: Final = 12.0
-"""Longer than any of our connections waits for an answer (shared/queue.py: 10 s)."""
+"""Longer than any of our connections waits for an answer (shared/queue/tickets.py: 10 s)."""
 FULL_SECONDS: Final = 6.0
 POLLUTED_SECONDS: Final = 120.0
 STRANGE: Final = (b"garbage", b"[1,2]", b"null", b'{"headers": {"task": "other"}}', b"[" * 10_000)

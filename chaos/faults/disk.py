@@ -19,7 +19,7 @@ FULL_SECONDS: Final = 6.0
 AWAY_SECONDS: Final = 6.0
 SLOW_SECONDS: Final = 8.0
 HANG_SECONDS: Final = 20.0
-"""Longer than one request waits for its answer (shared/bucket.py: 15 s)."""
+"""Longer than one request waits for its answer (shared/store/bucket.py: 15 s)."""
 
 
 @dataclass(frozen=True)

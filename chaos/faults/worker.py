@@ -13,7 +13,7 @@ from chaos.films import ChaosFilm
 from chaos.scene import Scene
 from chaos.stack import Stack
 from chaos.waiting import wait_until
-from shared.leases import LOST_CODE, UNREADABLE_CODE
+from shared.queue.leases import LOST_CODE, UNREADABLE_CODE
 from shared.settings import Settings
 from shared.states import State
 from shared.tables import Screening

@@ -25,7 +25,9 @@ def loaded_after(code: str, names: list[str]) -> list[str]:
         pytest.param("import worker.app, worker.tasks", [*NETWORKS, *PAGES, "web"], id="worker-parent"),
         pytest.param("import cli.main", [*NETWORKS, *PAGES, "sqlalchemy", "worker"], id="cli"),
         pytest.param(
-            "import shared.jobs, shared.leases, shared.queue, shared.preprocess", [*NETWORKS, *PAGES], id="shared"
+            "import shared.queue.jobs, shared.queue.leases, shared.queue.tickets, shared.images.preprocess",
+            [*NETWORKS, *PAGES],
+            id="shared",
         ),
     ],
 )

@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, R
 
 from cli.processes import web_command
 from migrations.schema import upgrade
-from shared import accounts
+from shared.accounts import accounts
 from shared.db import Database
 from shared.settings import PREFIX
 from shared.tables import Role, User

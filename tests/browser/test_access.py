@@ -12,13 +12,13 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 from sqlalchemy import select
 
-from shared import jobs, leases
-from shared.accounts import find_user
+from shared.accounts.accounts import find_user
 from shared.errors import FilmRejected, Rejection
-from shared.intake import Film, Received
-from shared.modelfolder import read_spec
-from shared.modelspec import FilmClass, Label, Verdict
-from shared.storage import THUMBNAIL, FolderStore
+from shared.intake.accept import Film, Received
+from shared.models.folder import read_spec
+from shared.models.spec import FilmClass, Label, Verdict
+from shared.queue import jobs, leases
+from shared.store.store import THUMBNAIL, FolderStore
 from shared.tables import Priority, Screening, Source
 from tests.browser.conftest import Server, Visitor
 from tests.conftest import draw, encode

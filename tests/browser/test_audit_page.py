@@ -5,8 +5,8 @@ import uuid
 import pytest
 from playwright.sync_api import expect
 
-from shared.accounts import find_user
-from shared.audit import Action, record
+from shared.accounts.accounts import find_user
+from shared.audit.record import Action, record
 from shared.tables import Role
 from tests.browser.conftest import Server, Visitor
 from tests.browser.test_access import check

@@ -9,13 +9,13 @@ import pytest
 from playwright.sync_api import Page, expect
 from sqlalchemy import select
 
-from shared import jobs, leases
-from shared.accounts import find_user
-from shared.heatmap import encode
-from shared.intake import Received
-from shared.modelfolder import read_spec
-from shared.modelspec import FilmClass, Label, Verdict
-from shared.storage import FolderStore
+from shared.accounts.accounts import find_user
+from shared.intake.accept import Received
+from shared.models.folder import read_spec
+from shared.models.heatmap import encode
+from shared.models.spec import FilmClass, Label, Verdict
+from shared.queue import jobs, leases
+from shared.store.store import FolderStore
 from shared.tables import Priority, Screening, Source
 from tests.browser.conftest import Server, Visitor
 from tests.browser.test_access import check, keep

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page
 
-from shared.modelfolder import read_spec
-from shared.modelspec import FilmClass
+from shared.models.folder import read_spec
+from shared.models.spec import FilmClass
 from tests.conftest import ROOT
 from training.assessment import assess
 from training.labelled import LabelledFilms

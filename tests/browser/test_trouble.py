@@ -8,9 +8,9 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 from sqlalchemy import func, select, update
 
-from shared import leases
 from shared.db import now
-from shared.modelfolder import SPEC_FILE
+from shared.models.folder import SPEC_FILE
+from shared.queue import leases
 from shared.states import State
 from shared.tables import Screening
 from tests.browser.conftest import Server, Visitor

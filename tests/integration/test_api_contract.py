@@ -4,7 +4,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from shared.db import Database
-from shared.modelspec import ModelSpec
+from shared.models.spec import ModelSpec
 from shared.settings import Settings
 from shared.tables import Role
 from tests.web_site import Site

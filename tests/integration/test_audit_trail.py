@@ -18,13 +18,14 @@ from sqlalchemy import event, insert, select, text, update
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from migrations import schema
-from shared import accounts, chain
-from shared.audit import Action, record
-from shared.chain import Head
+from shared.accounts import accounts
+from shared.audit import chain
+from shared.audit.chain import Head
+from shared.audit.record import Action, record
+from shared.audit.trail import FORMATS, TrailFilters, iterate_events, row_values, write_trail
+from shared.audit.verify import Fault, verify
 from shared.db import Database, new_id, now
 from shared.tables import AuditEvent, AuditHead, Role, User
-from shared.trail import FORMATS, TrailFilters, iterate_events, row_values, write_trail
-from shared.verification import Fault, verify
 from tests.conftest import _create_database as create_database
 from tests.conftest import _with_database as with_database
 

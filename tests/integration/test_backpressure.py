@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 
 from shared.db import Database, now
 from shared.errors import DiskLow, QueueFull
-from shared.modelspec import ModelSpec
+from shared.models.spec import ModelSpec
 from shared.settings import MIB, Settings
 from shared.states import State
 from shared.tables import Job, Priority, Screening, Source

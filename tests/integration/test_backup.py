@@ -26,13 +26,13 @@ from cli.backup_folder import MANIFEST, digest
 from cli.film_copy import copy_films
 from cli.main import main
 from migrations import schema
-from shared import accounts, sessions
+from shared.accounts import accounts, sessions
 from shared.db import Base, Database
-from shared.encryption import new_key, read_keyring
-from shared.modelspec import ModelSpec
-from shared.retention import Removed
+from shared.models.spec import ModelSpec
+from shared.queue.retention import Removed
 from shared.settings import Settings
-from shared.storage import THUMBNAIL, FolderStore
+from shared.store.encryption import new_key, read_keyring
+from shared.store.store import THUMBNAIL, FolderStore
 from shared.tables import AuditEvent, Image, Role, User
 from tests.conftest import ROOT, make_spec, make_store
 from tests.integration.conftest import Stack, make_films, start, stop, wait_until

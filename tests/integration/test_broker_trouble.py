@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from redis import Redis
 
 from cli import broker
-from shared.queue import CeleryDoorbell, make_doorbell
+from shared.queue.tickets import CeleryDoorbell, make_doorbell
 from shared.settings import PREFIX, Settings
 from tests.conftest import ROOT
 from tests.integration.conftest import wait_until

@@ -18,11 +18,12 @@ from chaos.ledger import Account, Ledger
 from chaos.load import Accepted
 from chaos.report import as_json, as_markdown, show, write_into
 from chaos.stack import Pace
-from shared import accounts, jobs, leases
+from shared.accounts import accounts
 from shared.db import Database, now
-from shared.intake import Film, Received
-from shared.leases import Outcome as FilmOutcome
-from shared.modelspec import ModelSpec
+from shared.intake.accept import Film, Received
+from shared.models.spec import ModelSpec
+from shared.queue import jobs, leases
+from shared.queue.leases import Outcome as FilmOutcome
 from shared.settings import PREFIX
 from shared.states import State
 from shared.tables import Priority, Role, Screening, Source, User

@@ -26,10 +26,11 @@ from cli.processes import web_command
 from cli.progress import Silence
 from cli.screen import Run
 from migrations.schema import upgrade
-from shared import accounts, leases
+from shared.accounts import accounts
 from shared.db import Database
-from shared.modelfolder import SPEC_FILE
-from shared.modelspec import ModelSpec
+from shared.models.folder import SPEC_FILE
+from shared.models.spec import ModelSpec
+from shared.queue import leases
 from shared.tables import Role, Screening
 from tests.conftest import ROOT, draw, encode
 

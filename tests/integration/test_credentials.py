@@ -10,7 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import event
 
-from shared import accounts, administration, identities
+from shared.accounts import accounts, administration, identities
 from shared.db import Database
 from shared.settings import Settings
 from shared.tables import BrowserSession, Role, User

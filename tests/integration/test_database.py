@@ -9,12 +9,12 @@ from sqlalchemy import delete, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from shared import durability
-from shared.audit import Action, record
-from shared.chain import read_head
+from shared.audit.chain import read_head
+from shared.audit.record import Action, record
+from shared.audit.verify import Fault, verify
 from shared.db import Base, Database, WriteInRead, insert_new
+from shared.store import durability
 from shared.tables import Image, Role, Tombstone, User
-from shared.verification import Fault, verify
 
 STATEMENTS = {
     "insert": lambda session: session.execute(insert(User).values(name="tom", role=Role.READER, is_active=True)),

@@ -19,7 +19,7 @@ from werkzeug.test import TestResponse
 
 import web.server
 from migrations import schema
-from shared.databaselimits import DatabaseLimits, limits_of
+from shared.database_limits import DatabaseLimits, limits_of
 from shared.db import Database, now, repeat_conflicts
 from shared.errors import DatabaseBusy
 from shared.settings import Settings, load_settings

@@ -11,7 +11,7 @@ from sqlalchemy import event, select, text
 
 from benchmarks import rows
 from shared.db import Database
-from shared.modelspec import FilmClass, Label, ModelSpec
+from shared.models.spec import FilmClass, Label, ModelSpec
 from shared.settings import Settings
 from shared.states import MOVES, Event, State
 from shared.tables import Job, Model, Prediction, Role, Screening, User

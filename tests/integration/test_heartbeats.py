@@ -9,8 +9,8 @@ from redis import Redis
 from sqlalchemy import select
 
 from shared.db import Database
-from shared.modelspec import ModelSpec
-from shared.presence import DROPPED_KEY, LOST_AFTER_SECONDS, Presence
+from shared.models.spec import ModelSpec
+from shared.queue.heartbeats import DROPPED_KEY, LOST_AFTER_SECONDS, Presence
 from shared.settings import Settings
 from shared.tables import Job, Role, Screening
 from tests.conftest import draw, encode

@@ -14,7 +14,7 @@ from werkzeug.datastructures import ImmutableMultiDict
 
 from fuzz.parameters import DEEP, Attack, ParameterRun, Route, attacks, cursors
 from shared.db import Database
-from shared.modelspec import ModelSpec
+from shared.models.spec import ModelSpec
 from shared.settings import Settings
 from shared.tables import Role, Screening
 from tests.conftest import draw, encode

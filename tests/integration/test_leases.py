@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from sqlalchemy import event, func, select
 
-from shared import jobs, leases
 from shared.db import Database
 from shared.errors import FilmRejected, JobClosed, Rejection
-from shared.intake import Film, Received
-from shared.leases import Claim, Outcome
-from shared.modelspec import ModelSpec
+from shared.intake.accept import Film, Received
+from shared.models.spec import ModelSpec
+from shared.queue import jobs, leases
+from shared.queue.leases import Claim, Outcome
 from shared.states import State
 from shared.tables import Job, Prediction, Priority, Screening, Source, User
 

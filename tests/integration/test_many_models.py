@@ -18,10 +18,10 @@ from redis import Redis
 from sqlalchemy import select
 
 from cli.processes import worker_command
-from shared import leases
 from shared.db import Database
-from shared.modelspec import ModelSpec
-from shared.presence import Presence
+from shared.models.spec import ModelSpec
+from shared.queue import leases
+from shared.queue.heartbeats import Presence
 from shared.settings import Settings
 from shared.states import State
 from shared.tables import Job, Model, Prediction, Screening

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from migrations import schema
 from shared.db import Database
-from shared.modelspec import ModelSpec
+from shared.models.spec import ModelSpec
 from shared.settings import Settings
 from shared.tables import Prediction, Screening
 from tests.conftest import draw, encode

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 from werkzeug.test import TestResponse
 
-from shared import archive
 from shared.db import Database
 from shared.errors import Rejection
-from shared.pseudonyms import may_stand_for
+from shared.intake import archive
+from shared.intake.pseudonyms import may_stand_for
 from shared.settings import Settings
-from shared.storage import FolderStore
+from shared.store.store import FolderStore
 from shared.tables import Role
 from tests.conftest import draw, encode
 from tests.unit.test_archive import chunks, encrypted, link, zipped

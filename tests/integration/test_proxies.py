@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from shared import accounts
+from shared.accounts import accounts
 from shared.db import Database
 from shared.settings import Settings
 from tests.conftest import draw, encode

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
 from sqlalchemy import func, select
 
-from shared import jobs, leases
 from shared.db import Database
 from shared.errors import FilmRejected, Rejection
-from shared.intake import Film, Received
-from shared.leases import Claim, ClaimedFilm, Outcome
-from shared.modelspec import ModelSpec
+from shared.intake.accept import Film, Received
+from shared.models.spec import ModelSpec
+from shared.queue import jobs, leases
+from shared.queue.leases import Claim, ClaimedFilm, Outcome
 from shared.states import State
 from shared.tables import Image, Prediction, Priority, Screening, Source, User
 

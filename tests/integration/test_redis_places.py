@@ -11,10 +11,10 @@ import pytest
 from kombu import pools
 from pydantic import SecretStr
 
-from shared.broker import Broker
 from shared.errors import BrokerAway
-from shared.presence import Presence
-from shared.queue import make_doorbell
+from shared.queue.broker import Broker
+from shared.queue.heartbeats import Presence
+from shared.queue.tickets import make_doorbell
 from shared.settings import PREFIX, Settings
 from tests.conftest import ROOT
 from tests.integration.conftest import wait_until

@@ -16,14 +16,14 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from sqlalchemy import select, update
 
-from shared import jobs, leases, retention
 from shared.db import Base, Database, now
 from shared.errors import JobUnfinished
-from shared.intake import Film, Received
-from shared.modelspec import ModelSpec
-from shared.retention import Removed
+from shared.intake.accept import Film, Received
+from shared.models.spec import ModelSpec
+from shared.queue import jobs, leases, retention
+from shared.queue.retention import Removed
 from shared.states import State
-from shared.storage import THUMBNAIL, FolderStore
+from shared.store.store import THUMBNAIL, FolderStore
 from shared.tables import AuditEvent, Image, Job, Prediction, Priority, Screening, Source, Tombstone, Upload, User
 
 LONG_AGO = timedelta(days=100)
@@ -121,7 +121,7 @@ def house(database: Database, store: FolderStore, spec: ModelSpec, technician: U
 
 @pytest.fixture
 def sqlite_house(sqlite_database: Database, store: FolderStore, spec: ModelSpec) -> House:
-    from shared import accounts
+    from shared.accounts import accounts
     from shared.tables import Role
 
     with sqlite_database.write() as session:

@@ -18,11 +18,12 @@ from pydantic import SecretStr
 from sqlalchemy import select
 from werkzeug.test import TestResponse
 
-from shared import accounts, heatmap, sessions
+from shared.accounts import accounts, sessions
 from shared.db import Base, Database, now
-from shared.modelspec import ModelSpec
+from shared.models import heatmap
+from shared.models.spec import ModelSpec
 from shared.settings import Settings
-from shared.storage import THUMBNAIL
+from shared.store.store import THUMBNAIL
 from shared.tables import ApiToken, BrowserSession, Image, Job, Priority, Role, Scope, Screening, Source, User
 from tests.conftest import draw, encode, make_spec
 from tests.web_site import Site, form, post_films, token_of

@@ -15,14 +15,17 @@ from PIL import Image
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
-from shared import archive, decoder, heatmap, jobs, leases
 from shared.db import Database
 from shared.errors import StoreAway
-from shared.modelspec import ModelSpec
-from shared.preprocess import SMALL_BYTES
+from shared.images import decoder
+from shared.images.preprocess import SMALL_BYTES
+from shared.intake import archive
+from shared.models import heatmap
+from shared.models.spec import ModelSpec
+from shared.queue import jobs, leases
 from shared.settings import Settings
 from shared.states import State
-from shared.storage import THUMBNAIL, FolderStore
+from shared.store.store import THUMBNAIL, FolderStore
 from shared.tables import Prediction, Priority, Screening, Source, User
 from tests.conftest import draw, encode
 from worker import screening

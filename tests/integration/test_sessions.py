@@ -6,7 +6,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import event, select, update
 
-from shared import accounts, administration
+from shared.accounts import accounts, administration
 from shared.db import Database, now
 from shared.settings import Settings
 from shared.tables import BrowserSession, Role, User

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from limits import parse
 from sqlalchemy import update
 
-from shared import accounts
+from shared.accounts import accounts
 from shared.db import Database
 from shared.settings import Settings
 from shared.tables import SignInFailure

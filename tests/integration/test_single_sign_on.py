@@ -15,7 +15,7 @@ from pydantic import SecretStr, ValidationError
 from sqlalchemy import select, update
 from werkzeug.test import TestResponse
 
-from shared import identities
+from shared.accounts import identities
 from shared.db import Base, Database
 from shared.settings import Settings
 from shared.tables import AuditEvent, Identity, Role, User

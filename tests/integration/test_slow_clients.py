@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from cli.processes import web_command
 from migrations.schema import upgrade
-from shared import accounts
+from shared.accounts import accounts
 from shared.db import Database, now
 from shared.states import State
 from shared.tables import Job, Priority, Role, Scope, Screening, Source, User

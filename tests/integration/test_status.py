@@ -13,8 +13,8 @@ from pydantic import SecretStr
 
 from cli.processes import web_command
 from shared.db import Database
-from shared.modelspec import ModelSpec
-from shared.presence import Presence
+from shared.models.spec import ModelSpec
+from shared.queue.heartbeats import Presence
 from shared.settings import Settings
 from shared.tables import Role, Screening
 from tests.conftest import draw, encode

@@ -16,14 +16,15 @@ from PIL import Image
 from pydantic import SecretStr
 from sqlalchemy import select
 
-from shared import bucket, keyrecord, retention
 from shared.db import Base, Database, now
-from shared.encryption import new_key, read_keyring
 from shared.errors import FilmRejected, Rejection, StoreAway
-from shared.modelspec import ModelSpec
+from shared.models.spec import ModelSpec
+from shared.queue import retention
 from shared.settings import Settings
 from shared.states import State
-from shared.storage import PREVIEW, THUMBNAIL, FilmStore, FolderStore, open_store
+from shared.store import bucket, keyrecord
+from shared.store.encryption import new_key, read_keyring
+from shared.store.store import PREVIEW, THUMBNAIL, FilmStore, FolderStore, open_store
 from shared.tables import Job, Tombstone
 from tests.conftest import draw, encode, make_store
 from tests.object_store import bucket_settings, failing_s3, running_s3

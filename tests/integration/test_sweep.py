@@ -14,16 +14,17 @@ from pydantic import SecretStr
 from redis import Redis
 from sqlalchemy import select, text
 
-from shared import accounts, jobs, leases, retention
+from shared.accounts import accounts
 from shared.db import Database, now
 from shared.errors import BrokerAway
-from shared.intake import Film, Received
-from shared.modelspec import ModelSpec
-from shared.presence import Presence
-from shared.queue import FILMS_A_TICKET, MOST_TICKETS, CeleryDoorbell, make_doorbell, queue_name, ring_or_wait
+from shared.intake.accept import Film, Received
+from shared.models.spec import ModelSpec
+from shared.queue import jobs, leases, retention
+from shared.queue.heartbeats import Presence
+from shared.queue.tickets import FILMS_A_TICKET, MOST_TICKETS, CeleryDoorbell, make_doorbell, queue_name, ring_or_wait
 from shared.settings import Settings
 from shared.states import State
-from shared.storage import THUMBNAIL, FolderStore
+from shared.store.store import THUMBNAIL, FolderStore
 from shared.tables import Image, Job, Priority, Role, Screening, Source, Tombstone, User
 from worker.sweep import FORSAKEN_SECONDS, Sweep, run
 

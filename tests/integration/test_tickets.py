@@ -14,10 +14,10 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from shared.presence import DROPPED_KEY
-from shared.queue import SCREEN_BATCH, make_doorbell, queue_name
+from shared.queue.heartbeats import DROPPED_KEY
+from shared.queue.received_tickets import MOST_BYTES, fresh_ticket, is_ticket, read_message
+from shared.queue.tickets import SCREEN_BATCH, make_doorbell, queue_name
 from shared.settings import PREFIX, Settings
-from shared.tickets import MOST_BYTES, fresh_ticket, is_ticket, read_message
 from tests.conftest import ROOT
 from tests.integration.conftest import wait_until
 from tests.integration.ticket_worker import DONE_KEY, SECONDS_VARIABLE

@@ -12,7 +12,7 @@ from sqlalchemy import insert, select, update
 from cli.datafolder import TOKEN_FILE
 from cli.first_start import keep_local_token
 from migrations import schema
-from shared import accounts
+from shared.accounts import accounts
 from shared.db import Database, now
 from shared.settings import Settings
 from shared.tables import ApiToken, Role, Scope

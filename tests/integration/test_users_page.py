@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 from werkzeug.test import TestResponse
 
-from shared import accounts, identities
+from shared.accounts import accounts, identities
 from shared.db import Database
 from shared.settings import Settings
 from shared.tables import AuditEvent, Identity, Role, User

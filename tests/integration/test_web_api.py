@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import update
 
 from shared.db import Database
-from shared.modelspec import ModelSpec
+from shared.models.spec import ModelSpec
 from shared.settings import Settings
 from shared.states import State
 from shared.tables import Role, Screening

@@ -11,12 +11,12 @@ from flask.testing import FlaskClient
 from sqlalchemy import select, text
 from werkzeug.test import TestResponse
 
-from shared.audit import Action, record
-from shared.chain import Head
+from shared.audit.chain import Head
+from shared.audit.record import Action, record
+from shared.audit.verify import verify
 from shared.db import Database
 from shared.settings import Settings
 from shared.tables import AuditEvent, Role, User
-from shared.verification import verify
 from tests.conftest import draw, encode
 from tests.web_site import Site, post_films, press
 from web import audit

@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import update
 from werkzeug.test import TestResponse
 
-from shared import accounts
+from shared.accounts import accounts
 from shared.db import Database
 from shared.settings import Settings
 from shared.tables import User

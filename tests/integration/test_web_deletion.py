@@ -7,7 +7,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from shared.db import Database
-from shared.modelspec import ModelSpec
+from shared.models.spec import ModelSpec
 from shared.settings import Settings
 from shared.tables import Image, Role, Screening, Tombstone, User
 from tests.conftest import draw, encode

@@ -16,12 +16,12 @@ from PIL import Image
 from pydantic import SecretStr
 from sqlalchemy import update
 
-from shared import decoder
 from shared.db import Database, now
-from shared.modelspec import ModelSpec
+from shared.images import decoder
+from shared.models.spec import ModelSpec
 from shared.settings import Settings
 from shared.states import State
-from shared.storage import THUMBNAIL
+from shared.store.store import THUMBNAIL
 from shared.tables import Image as StoredImage
 from shared.tables import Role, Screening
 from tests.conftest import draw, encode

@@ -9,10 +9,10 @@ from PIL import Image
 from sqlalchemy import select, update
 
 from shared.db import Database
-from shared.heatmap import EVEN, encode
-from shared.modelspec import ModelSpec
+from shared.models.heatmap import EVEN, encode
+from shared.models.spec import ModelSpec
 from shared.settings import Settings
-from shared.storage import THUMBNAIL
+from shared.store.store import THUMBNAIL
 from shared.tables import Image as Film
 from shared.tables import Prediction, Role
 from tests.conftest import draw

@@ -13,11 +13,13 @@ from PIL import Image
 from pydantic import SecretStr
 
 from cli.processes import host_setting
-from shared import accounts, heatmap, preprocess
+from shared.accounts import accounts
 from shared.db import Base, Database
-from shared.modelspec import ModelSpec
+from shared.images import preprocess
+from shared.models import heatmap
+from shared.models.spec import ModelSpec
 from shared.settings import PREFIX, Settings
-from shared.storage import THUMBNAIL
+from shared.store.store import THUMBNAIL
 from shared.tables import Role
 from tests.conftest import draw, encode
 from tests.web_site import Site, form, post_films, token_of

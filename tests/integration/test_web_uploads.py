@@ -17,10 +17,10 @@ from sqlalchemy import event, select
 
 from shared.db import Database
 from shared.errors import Rejection, StoreAway
-from shared.incoming import Incoming
-from shared.modelspec import ModelSpec
+from shared.models.spec import ModelSpec
 from shared.settings import MIB, Settings
 from shared.states import State
+from shared.store.incoming import Incoming
 from shared.tables import Image, Job, Prediction, Priority, Role, Screening, Source, Upload
 from tests.conftest import draw, encode
 from tests.web_site import Site, form, make_zip, post_films, press, token_of

@@ -4,8 +4,8 @@ import os
 import time
 from pathlib import Path
 
-from shared.broker import Broker
-from shared.queue import SCREEN_BATCH, make_celery, serve_model
+from shared.queue.broker import Broker
+from shared.queue.tickets import SCREEN_BATCH, make_celery, serve_model
 from shared.settings import load_settings
 
 DONE_KEY = "tickets done"

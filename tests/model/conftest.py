@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from shared.samples import write_samples
+from shared.images.samples import write_samples
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "models" / "compact-cnn"

@@ -61,8 +61,8 @@ def distances(folder: str, *films: str) -> dict[str, float]:
 
 def _distance(models: Path, name: str, films: tuple[str, ...]) -> float:
     """Return the mean difference between the probabilities at each place of the teacher and of another model."""
-    from shared.modelfolder import read_spec
-    from shared.preprocess import prepare
+    from shared.images.preprocess import prepare
+    from shared.models.folder import read_spec
     from training.evaluate import load_network
     from training.registry import with_places
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from shared.modelfolder import ensemble_sha256, read_spec
-from shared.modelspec import Member, ModelSpec
+from shared.models.folder import ensemble_sha256, read_spec
+from shared.models.spec import Member, ModelSpec
 
 FIELDS = ("description", "intended_population", "training_data", "licence", "parameters", "commit", "trained_at")
 

@@ -14,7 +14,7 @@ def load_lambda(folder: str) -> list[str]:
     """
     import keras
 
-    from shared.modelfolder import read_spec
+    from shared.models.folder import read_spec
     from worker.model import load_model
 
     root = Path(folder)

@@ -12,13 +12,13 @@ from typing import Any
 
 
 def drawn_sick(film: str) -> bool:
-    """Tell a sample's statistics by its number; see shared/samples.py."""
+    """Tell a sample's statistics by its number; see shared/images/samples.py."""
     return int(Path(film).stem[-2:]) % 2 == 1
 
 
 def held_out(model: str, data: str) -> dict[str, Any]:
     """Measure a model again on the films that its training held out."""
-    from shared.modelfolder import read_spec
+    from shared.models.folder import read_spec
     from training.data import class_indices, list_films, load_pixels
     from training.evaluate import load_network, p_pneumonia
     from training.metrics import measure

@@ -100,7 +100,7 @@ def _stops_after(epoch: int, recipe: Any, data: Path, models: Path, runs: Path) 
 
 
 def _largest_difference(one: Path, other: Path) -> float:
-    from shared.modelfolder import read_spec
+    from shared.models.folder import read_spec
     from training.evaluate import load_network
 
     weights = [load_network(folder, read_spec(folder)).get_weights() for folder in (one, other)]

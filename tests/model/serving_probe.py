@@ -31,7 +31,7 @@ def write_models(folder: str) -> None:
 def _write_model(folder: Path, weights: tuple[float, ...], size: int, has_places: bool) -> None:
     import keras
 
-    from shared.modelspec import FilmClass, ModelSpec
+    from shared.models.spec import FilmClass, ModelSpec
 
     film = keras.Input((size, size, 1), dtype="uint8")
     tiles = keras.layers.AveragePooling2D(8)(keras.layers.Rescaling(1 / 255)(film))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.modelfolder import read_spec, verify_weights
-from shared.modelspec import Label, Member
+from shared.models.folder import read_spec, verify_weights
+from shared.models.spec import Label, Member
 from tests.model.conftest import Probe
 from tests.model.folders import logits_by_hand, write_ensemble, write_films
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.modelfolder import read_spec, verify_weights
-from shared.preprocess import prepare
+from shared.images.preprocess import prepare
+from shared.models.folder import read_spec, verify_weights
 from tests.model.conftest import MODEL, Probe
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.modelfolder import read_spec
-from shared.modelspec import Member
+from shared.models.folder import read_spec
+from shared.models.spec import Member
 from tests.model.conftest import MODEL, Probe
 from tests.model.folders import change, logits_by_hand, write_ensemble, write_films
 

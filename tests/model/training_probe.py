@@ -31,7 +31,7 @@ def recipes_learn(folder: str, *films: str) -> dict[str, Any]:
 def _learn(folder: Path, recipe: Any, films: Sequence[str]) -> dict[str, Any]:
     import keras
 
-    from shared.preprocess import prepare
+    from shared.images.preprocess import prepare
     from training.export import draft_spec
     from training.registry import NETWORKS
     from training.train import compile_network
@@ -192,7 +192,7 @@ def layers_held_fixed(*films: str) -> dict[str, Any]:
 
 
 def _side(films: Sequence[str], recipe: Any, size: int) -> Any:
-    from shared.modelspec import FilmClass
+    from shared.models.spec import FilmClass
     from training.data import Film, load_pixels
     from training.export import draft_spec
     from training.split import Side

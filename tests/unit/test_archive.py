@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from shared import archive
 from shared.errors import Rejection
-from shared.intake import Received, display_name
+from shared.intake import archive
+from shared.intake.accept import Received, display_name
 from shared.settings import Settings
-from shared.storage import FolderStore
+from shared.store.store import FolderStore
 from tests.conftest import draw, encode
 
 FILM = encode(draw(1))

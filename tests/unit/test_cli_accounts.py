@@ -12,8 +12,8 @@ from sqlalchemy import func, select
 from cli.datafolder import URL_FILE
 from cli.main import main
 from migrations.schema import upgrade
-from shared import accounts, sessions
-from shared.audit import Action
+from shared.accounts import accounts, sessions
+from shared.audit.record import Action
 from shared.db import Database, now
 from shared.tables import ApiToken, AuditEvent, BrowserSession, Role, Scope, User
 

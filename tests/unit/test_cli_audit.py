@@ -14,7 +14,7 @@ from sqlalchemy import text
 from cli.actor import operating_user
 from cli.main import main
 from migrations.schema import upgrade
-from shared.audit import Action, record
+from shared.audit.record import Action, record
 from shared.db import Database
 
 Call = Callable[..., Result]

@@ -15,13 +15,13 @@ from cli.doctor import GIB, Finding, Level
 from cli.limits import LEAST_FILES
 from cli.main import main
 from migrations.schema import newest, upgrade
-from shared import durability
 from shared.db import Base, Database
-from shared.encryption import new_key
-from shared.modelfolder import SPEC_FILE, WEIGHTS_FILE
-from shared.modelspec import ModelSpec
+from shared.models.folder import SPEC_FILE, WEIGHTS_FILE
+from shared.models.spec import ModelSpec
 from shared.settings import Settings
-from shared.storage import open_store
+from shared.store import durability
+from shared.store.encryption import new_key
+from shared.store.store import open_store
 
 Made = Callable[..., Settings]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli.films import BATCH_BYTES, BATCH_FILES, FIRST_BYTES, FIRST_FILES, LocalFile, Unreadable, collect, pack
-from shared.leftout import DISC, SYSTEM
+from shared.intake.left_out import DISC, SYSTEM
 
 
 def write(path: Path, data: bytes = b"film") -> Path:

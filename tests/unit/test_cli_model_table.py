@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from cli.main import main
 from cli.model_table import Row, headings, markdown_table, read_metrics
 from shared.errors import ModelUnavailable
-from shared.modelspec import ModelSpec
+from shared.models.spec import ModelSpec
 
 NAMES = ("accuracy", "recall", "specificity", "auc", "ece")
 GOOD = {"threshold": 0.4, **dict.fromkeys(NAMES, 0.9), "intervals_95": {name: [0.8, 0.95] for name in NAMES}}

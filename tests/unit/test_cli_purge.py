@@ -10,9 +10,9 @@ from sqlalchemy import select, update
 
 from cli.main import main
 from migrations.schema import upgrade
-from shared import accounts
+from shared.accounts import accounts
 from shared.db import Database, now
-from shared.modelspec import ModelSpec
+from shared.models.spec import ModelSpec
 from shared.tables import AuditEvent, Image, Job, Role, Screening
 from tests.conftest import make_store
 from tests.integration.test_retention import House

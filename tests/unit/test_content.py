@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from shared.content import refuse_without_content
 from shared.errors import FilmRejected, Rejection
-from shared.modelspec import ModelSpec
-from shared.preprocess import decode, prepare
+from shared.images.content import refuse_without_content
+from shared.images.preprocess import decode, prepare
+from shared.models.spec import ModelSpec
 from tests.conftest import draw, encode
 from tests.drawn_files import picture, radiograph, tiff
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.cores import usable_cores
+from shared.process.cores import usable_cores
 
 ALL = len(os.sched_getaffinity(0))
 
@@ -33,7 +33,7 @@ def membership(tmp_path: Path) -> Path:
 @pytest.fixture
 def many_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine of 16 cores."""
-    monkeypatch.setattr("shared.cores.os.sched_getaffinity", lambda _: set(range(16)))
+    monkeypatch.setattr("shared.process.cores.os.sched_getaffinity", lambda _: set(range(16)))
 
 
 @pytest.mark.usefixtures("many_cores")
@@ -91,7 +91,8 @@ def test_a_machine_without_control_groups(tmp_path: Path, membership: Path) -> N
 def test_affinity_counts() -> None:
     """In a process of its own, held to one core as `taskset` does."""
     code = (
-        "import os, shared.cores as c; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); print(c.usable_cores())"
+        "import os, shared.process.cores as c; "
+        "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); print(c.usable_cores())"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "1"

@@ -13,9 +13,9 @@ import numpy as np
 import psutil
 import pytest
 
-from shared import decoder_child
-from shared.decoder import Bounds, Codec, Decoder
 from shared.errors import DecoderAway, FilmRejected, Rejection
+from shared.images import decoder_child
+from shared.images.decoder import Bounds, Codec, Decoder
 from tests.conftest import draw
 
 GREY = np.asarray(draw(1, (96, 80))).astype(np.uint16) * 15

@@ -15,13 +15,13 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from shared.archive import receive
-from shared.dicom import MEDIA_TYPE
 from shared.errors import FilmRejected, Rejection
-from shared.modelspec import ModelSpec
-from shared.preprocess import decode, prepare
+from shared.images.dicom import MEDIA_TYPE
+from shared.images.preprocess import decode, prepare
+from shared.intake.archive import receive
+from shared.models.spec import ModelSpec
 from shared.settings import Settings
-from shared.storage import FolderStore
+from shared.store.store import FolderStore
 from tests.conftest import draw
 
 RAMP = np.tile(np.linspace(0, 255, 96).astype(np.uint8), (80, 1))

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
-from shared.archive import receive
 from shared.errors import FilmRejected, Rejection
-from shared.preprocess import decode
+from shared.images.preprocess import decode
+from shared.intake.archive import receive
 from shared.settings import Settings
-from shared.storage import FolderStore
+from shared.store.store import FolderStore
 from tests.drawn_files import lut, picture, radiograph
 
 TWELVE = np.rint(picture() * 4095).astype(np.uint16)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from cli.main import main
 from shared.db import Base, Database, now
-from shared.encryption import (
+from shared.errors import FilmRejected, Rejection, StoreAway
+from shared.store.encryption import (
     CHUNK,
     HEADER_BYTES,
     TAG_BYTES,
@@ -25,10 +26,9 @@ from shared.encryption import (
     read_keyring,
     seal,
 )
-from shared.errors import FilmRejected, Rejection, StoreAway
-from shared.incoming import FILMS
-from shared.resealing import Seal, find_unsealed, keep_first_key, seal_anew
-from shared.storage import PREVIEW, THUMBNAIL, FolderStore, _digest
+from shared.store.incoming import FILMS
+from shared.store.reseal import Seal, find_unsealed, keep_first_key, seal_anew
+from shared.store.store import PREVIEW, THUMBNAIL, FolderStore, _digest
 from shared.tables import Image
 
 SECRET = b"SECRET-" * 10_000

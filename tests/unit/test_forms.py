@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
-from shared import archive
 from shared.errors import FilmRejected, Rejection
-from shared.intake import Received
-from shared.preprocess import decode
+from shared.images.preprocess import decode
+from shared.intake import archive
+from shared.intake.accept import Received
 from shared.settings import Settings
-from shared.storage import FolderStore
+from shared.store.store import FolderStore
 from tests.conftest import ROOT, draw, encode
 
 GREY = draw(1, (300, 200))
@@ -348,8 +348,8 @@ def case_files(folder: str, pattern: str) -> list[Path]:
 
 @pytest.mark.skipif(not CASES.is_dir(), reason="the cases are not here")
 def test_every_transfer_syntax_of_the_cases_gives_the_native_samples() -> None:
-    from shared.dicomfile import read
-    from shared.frames import stored_samples
+    from shared.images.dicom_file import read
+    from shared.images.dicom_samples import stored_samples
 
     def samples(path: Path) -> np.ndarray:
         with path.open("rb") as file:

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from shared import framing, samples
 from shared.errors import FilmRejected, ModelUnavailable, Rejection
-from shared.framing import Box, Localiser
-from shared.heatmap import OVER, lay_over
-from shared.modelspec import Framing, ModelSpec
-from shared.preprocess import fit, prepare
+from shared.images import framing, samples
+from shared.images.framing import Box, Localiser
+from shared.images.preprocess import fit, prepare
+from shared.models.heatmap import OVER, lay_over
+from shared.models.spec import Framing, ModelSpec
 from tests.conftest import draw, encode
 
 ROOT = Path(__file__).parents[2]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.modelspec import ModelSpec
+from shared.models.spec import ModelSpec
 from tests.conftest import ROOT
 from tests.integration.conftest import wait_until
 from worker.graphs import DIGESTS, GRAPH, LOCK, GraphFolder
@@ -58,7 +58,7 @@ def test_a_damaged_graph_is_made_anew(tmp_path: Path, spec: ModelSpec, export: E
 _ANOTHER_WORKER = """
 import sys, time
 from pathlib import Path
-from shared.modelspec import ModelSpec
+from shared.models.spec import ModelSpec
 from worker.graphs import GraphFolder
 
 def export(path):

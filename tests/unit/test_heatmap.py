@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from shared.heatmap import EVEN, LIMIT, STEPS, decode, encode, evidence
-from shared.modelspec import FilmClass
+from shared.models.heatmap import EVEN, LIMIT, STEPS, decode, encode, evidence
+from shared.models.spec import FilmClass
 from web.heatmaps import SCALE, colour
 
 NORMAL, BACTERIAL, VIRAL, PNEUMONIA = FilmClass

@@ -14,13 +14,13 @@ from PIL import Image, PngImagePlugin
 from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8Bit
 
 from fuzz.radiographs import draw_radiograph
-from shared import archive
 from shared.errors import FilmRejected, Rejection
-from shared.intake import Received
-from shared.preprocess import decode
-from shared.scans import MOST_SCANS
+from shared.images.jpeg_scans import MOST_SCANS
+from shared.images.preprocess import decode
+from shared.intake import archive
+from shared.intake.accept import Received
 from shared.settings import Settings
-from shared.storage import FolderStore
+from shared.store.store import FolderStore
 from tests.conftest import draw, encode
 
 FILM = encode(draw(1))

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.modelspec import FilmClass, ModelSpec
-from shared.preprocess import prepare
+from shared.images.preprocess import prepare
+from shared.models.spec import FilmClass, ModelSpec
 from tests.conftest import draw, encode
 from training.errors import DataUnusable
 from training.labelled import class_folders, read_films

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from cli.main import main
-from shared import liveness
-from shared.liveness import Liveness, live_processes, liveness_folder
+from shared.process import liveness
+from shared.process.liveness import Liveness, live_processes, liveness_folder
 from shared.settings import PREFIX
 from tests.conftest import ROOT
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from shared.errors import ModelUnavailable
-from shared.modelfolder import model_folders, read_spec, verify_weights
-from shared.modelspec import ModelSpec
+from shared.models.folder import model_folders, read_spec, verify_weights
+from shared.models.spec import ModelSpec
 from tests.conftest import ROOT
 
 INPUT = {"module": "keras.layers", "class_name": "InputLayer", "config": {"batch_shape": [None, 64, 64, 1]}}

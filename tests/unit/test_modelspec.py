@@ -13,8 +13,8 @@ from hypothesis.extra import numpy as arrays
 from pydantic import ValidationError
 
 from shared.errors import ModelUnavailable
-from shared.modelfolder import common_classes, ensemble_sha256, find_model, list_models, read_spec, verify_weights
-from shared.modelspec import FilmClass, Label, Member, ModelSpec
+from shared.models.folder import common_classes, ensemble_sha256, find_model, list_models, read_spec, verify_weights
+from shared.models.spec import FilmClass, Label, Member, ModelSpec
 
 WEIGHTS = b"the weights of a network"
 FIELDS = {

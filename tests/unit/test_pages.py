@@ -10,10 +10,10 @@ from flask.testing import FlaskClient
 from pydantic import SecretStr
 from sqlalchemy import update
 
-from shared import leases
 from shared.db import Database, now
-from shared.modelspec import ModelSpec
-from shared.presence import Presence
+from shared.models.spec import ModelSpec
+from shared.queue import leases
+from shared.queue.heartbeats import Presence
 from shared.settings import REPOSITORY, Settings
 from shared.tables import Role, Screening
 from tests.conftest import draw, encode

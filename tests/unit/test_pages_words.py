@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from shared.errors import Rejection
-from shared.leases import LOST_CODE, UNREADABLE_CODE
-from shared.modelspec import FilmClass, Label
+from shared.models.spec import FilmClass, Label
+from shared.queue.leases import LOST_CODE, UNREADABLE_CODE
 from shared.states import State
 from tests.conftest import ROOT
 from web.conditions import Check, Condition

@@ -23,8 +23,8 @@ from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from shared.errors import FilmRejected
-from shared.modelspec import ModelSpec
-from shared.preprocess import decode, fit, prepare
+from shared.images.preprocess import decode, fit, prepare
+from shared.models.spec import ModelSpec
 from tests.drawn_files import lut, picture, radiograph, tiff
 from web.films import _draw_preview
 

@@ -12,7 +12,7 @@ from cli.films import LocalFile
 from cli.results import account
 from cli.upload import Span
 from shared.db import Database
-from shared.pseudonyms import SUFFIXES, conceal, may_stand_for
+from shared.intake.pseudonyms import SUFFIXES, conceal, may_stand_for
 from shared.settings import Settings
 from tests.conftest import draw, encode
 from tests.web_site import Site, make_zip, post_films

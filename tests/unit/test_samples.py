@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shared.preprocess import decode
-from shared.samples import COUNT, STATISTICS, write_samples
+from shared.images.preprocess import decode
+from shared.images.samples import COUNT, STATISTICS, write_samples
 
 
 @pytest.fixture(scope="module")

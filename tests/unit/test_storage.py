@@ -16,14 +16,14 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
-from shared import bucket, durability, keyrecord
 from shared.db import now
-from shared.durability import MANY_FILES
-from shared.encryption import CHUNK, new_key, read_keyring
 from shared.errors import StoreAway, StoreFull, StoreMisconfigured
-from shared.incoming import FILMS
 from shared.settings import Settings
-from shared.storage import PREVIEW, THUMBNAIL, FilmStore, FolderStore, open_store
+from shared.store import bucket, durability, keyrecord
+from shared.store.durability import MANY_FILES
+from shared.store.encryption import CHUNK, new_key, read_keyring
+from shared.store.incoming import FILMS
+from shared.store.store import PREVIEW, THUMBNAIL, FilmStore, FolderStore, open_store
 from tests.conftest import make_store
 from tests.object_store import bucket_settings, failing_s3, running_s3
 

@@ -11,12 +11,12 @@ import pytest
 import tifffile
 from PIL import Image
 
-from shared.archive import receive
 from shared.errors import FilmRejected, Rejection
-from shared.preprocess import decode
+from shared.images.preprocess import decode
+from shared.images.tiff import read_deep
+from shared.intake.archive import receive
 from shared.settings import Settings
-from shared.storage import FolderStore
-from shared.tiff import read_deep
+from shared.store.store import FolderStore
 from tests.conftest import draw
 from tests.drawn_files import picture, tiff
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.modelfolder import read_spec
-from shared.modelspec import Label, ModelSpec
+from shared.models.folder import read_spec
+from shared.models.spec import Label, ModelSpec
 from training import calibrate
 from training.errors import DataUnusable
 from training.metrics import calibration_error

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from shared.modelspec import FilmClass
+from shared.models.spec import FilmClass
 from training.data import Film, class_indices, group_films, list_films, name_film, near_duplicates, split_by_group
 from training.errors import DataUnusable
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shared.framing import Box
-from shared.modelspec import FilmClass, ModelSpec
+from shared.images.framing import Box
+from shared.models.spec import FilmClass, ModelSpec
 from tests.conftest import draw, encode
 from training.data import CLASSES, Film
 from training.elsewhere import draws, read_index, validation_films

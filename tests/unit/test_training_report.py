@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from shared.errors import ModelUnavailable
-from shared.modelfolder import read_spec
-from shared.modelspec import FilmClass
+from shared.models.folder import read_spec
+from shared.models.spec import FilmClass
 from tests.conftest import ROOT
 from training import metrics
 from training.assessment import FIGURES, Assessment, assess

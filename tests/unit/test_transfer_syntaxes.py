@@ -32,12 +32,12 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from shared import dicomfile
-from shared.dicomfile import read
 from shared.errors import FilmRejected, Rejection
-from shared.frames import TRANSFER_SYNTAXES, stored_samples
-from shared.lossless import is_damaged
-from shared.preprocess import decode
+from shared.images import dicom_file
+from shared.images.dicom_file import read
+from shared.images.dicom_samples import TRANSFER_SYNTAXES, stored_samples
+from shared.images.jpeg_lossless import is_damaged
+from shared.images.preprocess import decode
 from tests.conftest import draw, encode
 
 MIB = 1024 * 1024
@@ -236,7 +236,7 @@ def with_long_syntax(data: bytes) -> bytes:
 @pytest.mark.parametrize("stop", [True, False], ids=["header", "pixels"])
 def test_a_deflated_file_is_unpacked_within_a_bound(monkeypatch: pytest.MonkeyPatch, stop: bool, change) -> None:
     for name in ("_MOST_INFLATED_BYTES", "_MOST_HEADER_BYTES"):
-        monkeypatch.setattr(dicomfile, name, MIB * (8 if "INFLATED" in name else 2))
+        monkeypatch.setattr(dicom_file, name, MIB * (8 if "INFLATED" in name else 2))
     data = make(GREY12, DeflatedExplicitVRLittleEndian)
     plain = zlib.decompress(zlib_of(data), -15)
     packer = zlib.compressobj(1, wbits=-15)

@@ -5,7 +5,7 @@ from datetime import date
 
 import pytest
 
-from shared.modelspec import Label
+from shared.models.spec import Label
 from shared.states import State
 from web.filters import Filters
 from web.listing import FilterError

@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 
 from shared.errors import Rejection
-from shared.leases import LOST_CODE, UNREADABLE_CODE
+from shared.queue.leases import LOST_CODE, UNREADABLE_CODE
 from shared.settings import PREFIX, Settings
 from shared.states import State
 from tests.conftest import ROOT

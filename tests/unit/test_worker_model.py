@@ -3,7 +3,7 @@
 import pytest
 
 from shared.errors import ModelUnavailable
-from shared.modelspec import ModelSpec
+from shared.models.spec import ModelSpec
 from worker.kerasfile import check_shapes
 from worker.openvino_classifier import _precision
 

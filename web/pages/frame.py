@@ -5,7 +5,7 @@ from typing import Any
 
 from flask import Blueprint, g
 
-from shared.modelspec import ModelSpec
+from shared.models.spec import ModelSpec
 from shared.tables import User
 from web.pages import shown, words
 from web.pages.standing import standing

@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from shared.modelspec import Label
+from shared.models.spec import Label
 from shared.states import State
 from shared.tables import Job, Model
 from web.access import requires

@@ -60,7 +60,7 @@ def _why_waiting(db: Session, job: Job, progress: Progress, moved_at: datetime) 
     `silent`: the worker that holds films of this job has stopped; `turn`: other films are before these; `worker`: no
     reason is known; else a `Condition` that keeps these films waiting.
     """
-    # Workers renew what they hold several times a lease (`shared.leases.extend`); whoever is late has stopped.
+    # Workers renew what they hold several times a lease (`shared.queue.leases.extend`); whoever is late has stopped.
     lease = timedelta(seconds=parts().settings.lease_seconds)
     due = now() + lease - min(PATIENCE, lease / 2)
     status = watch().status()

@@ -3,7 +3,7 @@
 from flask import Blueprint, g, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 
-from shared import leftout
+from shared.intake import left_out
 from shared.tables import Source
 from web import samples
 from web.access import SUBMITTERS, may_submit, requires
@@ -32,7 +32,7 @@ def home() -> ResponseReturnValue:
         "screen/home.html",
         settings=parts().settings,
         models=choices(),
-        no_films=leftout.by_kind(),
+        no_films=left_out.by_kind(),
         recent=[(job, progress[job.id]) for job in recent],
         samples=0 if recent else len(samples.sample_films(parts().settings)),
     )

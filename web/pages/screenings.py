@@ -9,8 +9,8 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
-from shared.audit import Action, record
-from shared.heatmap import decode
+from shared.audit.record import Action, record
+from shared.models.heatmap import decode
 from shared.tables import Image, Job, Model, Prediction, Screening
 from web.access import may_see, requires
 from web.heatmaps import SCALE

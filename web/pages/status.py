@@ -7,7 +7,7 @@ from typing import Any, Final
 from flask import Blueprint, g, render_template
 from flask.typing import ResponseReturnValue
 
-from shared.presence import LOST_AFTER_SECONDS
+from shared.queue.heartbeats import LOST_AFTER_SECONDS
 from shared.tables import Role
 from web import backlog
 from web.access import asked_by_script, requires

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from shared.errors import Rejection
-from shared.leases import LOST_CODE, UNREADABLE_CODE
-from shared.modelspec import FilmClass, Label
+from shared.models.spec import FilmClass, Label
+from shared.queue.leases import LOST_CODE, UNREADABLE_CODE
 from shared.states import State
 from web.conditions import Check, Condition
 

@@ -1,0 +1,50 @@
+"""What administrators do to accounts: roles, who may sign in, sessions. One admin who may sign in always stays."""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from shared.accounts.accounts import AccountRefused, end_credentials
+from shared.tables import Role, User
+
+
+def change_role(session: Session, user: User, role: Role) -> None:
+    """Give an account another role, as `give_role` does; raise AccountRefused where it is the last admin."""
+    if role is not Role.ADMIN:
+        _refuse_last_admin(session, user)
+    give_role(session, user, role)
+
+
+def give_role(session: Session, user: User, role: Role) -> None:
+    """Give an account another role; where that takes something away, what was given out before ends.
+
+    Only an admin may all that the others may: a technician sends films, a reader sees those of others.
+    """
+    takes_away = role not in {user.role, Role.ADMIN}
+    user.role = role
+    if takes_away:
+        end_credentials(session, user)
+
+
+def disable(session: Session, user: User) -> None:
+    """Keep a person out: sessions, links and tokens end; the password and single sign-on open nothing meanwhile.
+
+    Raises AccountRefused where it is the last admin who may sign in.
+    """
+    _refuse_last_admin(session, user)
+    user.is_active = False
+    end_credentials(session, user)
+
+
+def enable(user: User) -> None:
+    """Let a person in again, by password, single sign-on or a new link."""
+    user.is_active = True
+
+
+def _refuse_last_admin(session: Session, user: User) -> None:
+    # Locked, so that of two acts that each take away one of two admins the second sees what the first did.
+    wanted = select(User.id).where(User.role == Role.ADMIN, User.is_active).order_by(User.id).with_for_update()
+    if session.scalars(wanted).all() == [user.id]:
+        raise AccountRefused(
+            f"{user.name} is the last admin who may sign in. Make another account an admin first, or let another "
+            "admin sign in again."
+        )

@@ -1,0 +1,89 @@
+"""The audit trail: who did what to what, when and from where. No file name and no patient data goes in."""
+
+import uuid
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+from sqlalchemy import event
+from sqlalchemy.orm import Session, SessionTransaction
+
+from shared.audit import chain
+from shared.db import READ_ONLY, WriteInRead, new_id, now
+
+
+class Action(StrEnum):
+    """What leaves a row."""
+
+    SIGN_IN = "sign_in"
+    SIGN_IN_REFUSED = "sign_in_refused"
+    SIGN_OUT = "sign_out"
+    SESSION_ENDED = "session_ended"
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105  # the name of an action
+    JOB_SUBMITTED = "job_submitted"
+    JOB_CANCELLED = "job_cancelled"
+    JOB_RETRIED = "job_retried"
+    JOB_DELETED = "job_deleted"
+    JOB_PURGED = "job_purged"
+    BACKUP_MADE = "backup_made"
+    BACKUP_RESTORED = "backup_restored"
+    FILM_VIEWED = "film_viewed"
+    HISTORY_EXPORTED = "history_exported"
+    USER_CHANGED = "user_changed"
+    TOKEN_CHANGED = "token_changed"  # noqa: S105  # the name of an action
+    AUDIT_EXPORTED = "audit_exported"
+    AUDIT_VERIFIED = "audit_verified"
+
+
+_PENDING: Final = "audit_events"
+_LONGEST: Final = 64
+
+
+def record(
+    session: Session,
+    action: Action,
+    *,
+    user_id: uuid.UUID | None,
+    subject: uuid.UUID | str | None = None,
+    address: str | None = None,
+    actor: str | None = None,
+    detail: Mapping[str, str] | None = None,
+) -> None:
+    """Leave a row in the caller's transaction, so that the act and its trace stand or fall together.
+
+    `actor` says who it was where no account did it; an account's name is found by itself. `detail` is what a reader of
+    the trail needs besides, such as the role given to an account. The row is written when the transaction commits.
+    """
+    if session.info.get(READ_ONLY):
+        raise WriteInRead(f"Use Database.write(): the record of {action.value} would be lost.")
+    values = {
+        "id": new_id(),
+        "created_at": now(),
+        "user_id": user_id,
+        "actor": _cut(actor),
+        "action": action.value,
+        "subject": _cut(None if subject is None else str(subject)),
+        "address": _cut(address),
+        "detail": dict(detail) if detail else None,
+    }
+    session.info.setdefault(_PENDING, []).append(values)
+
+
+def _cut(text: str | None) -> str | None:
+    return text[:_LONGEST] if text else None
+
+
+@event.listens_for(Session, "before_commit")
+def _append(session: Session) -> None:
+    # Last of all, because appends wait for each other: the head is locked for the length of a commit, and never while
+    # its holder waits for another row, so no two transactions wait for each other.
+    if session.in_nested_transaction() or _PENDING not in session.info:
+        return
+    session.flush()
+    chain.append(session, session.info.pop(_PENDING))
+
+
+@event.listens_for(Session, "after_soft_rollback")
+def _forget(session: Session, transaction: SessionTransaction) -> None:
+    if transaction.parent is None:
+        session.info.pop(_PENDING, None)

@@ -1,0 +1,98 @@
+"""DICOM radiographs: what is taken, and from stored values to 8-bit grey. Nothing of a patient leaves this file.
+
+pydicom and NumPy are imported only where a DICOM file is at hand: the web needs them rarely, and pays for them always.
+"""
+
+import re
+from typing import IO, TYPE_CHECKING, Final
+
+from PIL import Image
+
+from shared.errors import FilmRejected, Rejection
+from shared.images.dicom_file import damaged, read
+from shared.images.dicom_samples import TRANSFER_SYNTAXES, stored_samples
+from shared.images.pages import several
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+MEDIA_TYPE: Final = "application/dicom"
+
+# PS3.3, C.7.3.1.1.1: computed and digital radiography, and film, which was digitised. Not RF, OT, SC and none at all:
+# fluoroscopy, photographs and screenshots go by these.
+MODALITIES: Final = {"CR", "DX", "RG"}
+_DARK_IS_HIGH: Final = "MONOCHROME1"  # PS3.3, C.7.6.3.1.2
+_GREY: Final = {_DARK_IS_HIGH, "MONOCHROME2"}
+_DIRECTORY: Final = "1.2.840.10008.1.3.10"  # Media Storage Directory, PS3.10, 8.6
+
+
+def read_size(file: IO[bytes]) -> tuple[int, int]:
+    """Return the width and height at which a radiograph is shown from its header, without its pixels.
+
+    Raises FilmRejected where it is no single grey radiograph in a known transfer syntax.
+    """
+    header = read(file, stop_before_pixels=True)
+    _refuse_unless_radiograph(header)
+    from shared.images.dicom_transforms import shown_size  # noqa: PLC0415  # see the module's docstring
+
+    return shown_size(header)
+
+
+def decode(file: IO[bytes]) -> Image.Image:
+    """Decode a radiograph to 8-bit grey, dark is low, with square pixels.
+
+    Raises FilmRejected as `read_size` does.
+    """
+    from shared.images.dicom_transforms import shown_size, to_grey  # noqa: PLC0415  # see the module's docstring
+
+    dataset = read(file, stop_before_pixels=False)
+    _refuse_unless_radiograph(dataset)
+    image = Image.fromarray(to_grey(stored_samples(dataset), dataset))
+    size = shown_size(dataset)
+    return image if size == image.size else image.resize(size, Image.Resampling.BILINEAR)
+
+
+def _refuse_unless_radiograph(header: "Dataset") -> None:
+    _refuse_unknown_syntax(header)
+    _refuse_other_modality(header)
+    frames, samples = int(header.get("NumberOfFrames") or 1), int(header.get("SamplesPerPixel") or 0)
+    if frames > 1:
+        raise several(frames, "frames")
+    if frames != 1 or samples != 1 or header.get("PhotometricInterpretation") not in _GREY:
+        raise FilmRejected(
+            Rejection.NOT_A_RADIOGRAPH, "The DICOM file is not a single grey image. Send the chest film itself."
+        )
+    if not header.get("Rows") or not header.get("Columns"):
+        raise FilmRejected(Rejection.UNREADABLE_IMAGE, "The DICOM file holds no image. Send the chest film itself.")
+
+
+def _refuse_unknown_syntax(header: "Dataset") -> None:
+    syntax = str(header.file_meta.get("TransferSyntaxUID", ""))
+    if not syntax:
+        raise damaged()
+    if syntax not in TRANSFER_SYNTAXES:
+        raise FilmRejected(
+            Rejection.DICOM_UNSUPPORTED,
+            f"The DICOM file is compressed in a way that is not read here (transfer syntax {_shown(syntax)}). "
+            "Export it uncompressed.",
+        )
+
+
+def _refuse_other_modality(header: "Dataset") -> None:
+    if header.file_meta.get("MediaStorageSOPClassUID") == _DIRECTORY:
+        raise FilmRejected(
+            Rejection.NOT_A_RADIOGRAPH,
+            "This is the table of contents of a disc (DICOMDIR) and holds no image. Send the files that it names.",
+        )
+    modality = str(header.get("Modality") or "missing").strip()
+    if modality.upper() not in MODALITIES:
+        raise FilmRejected(
+            Rejection.NOT_A_RADIOGRAPH,
+            f"The DICOM file has the modality {_shown(modality)}; a film is CR, DX or RG. "
+            "Send the frontal chest radiograph.",
+        )
+
+
+def _shown(value: str) -> str:
+    """Give an identifier or code word for a message; in a damaged file, other elements run into it."""
+    return value if re.fullmatch(r"[0-9.]{1,64}|[A-Z]{1,8}|missing", value) else "unknown"

@@ -1,0 +1,154 @@
+"""From a DICOM dataset to its stored samples, whatever its transfer syntax.
+
+Encapsulated frames are decoded in `shared.images.decoder`'s process, once their own header agrees with the dataset's.
+No plugin of pydicom is left to chance: it takes the first that is installed, and some of them abort.
+"""
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from shared.errors import FilmRejected, Rejection
+from shared.images.codestreams import CodestreamDamaged, Frame, Process, read_jpeg, read_jpeg_2000, without_padding
+from shared.images.decoder import Codec, decode
+from shared.images.dicom_file import damaged
+from shared.images.jpeg import decode_frame
+from shared.images.jpeg_scans import refuse_scan_bomb
+from shared.images.pages import several
+
+if TYPE_CHECKING:
+    import numpy as np
+    from pydicom import Dataset
+
+# A frame that begins behind the end of another, at an even place (PS3.5, A.4).
+_NEXT_FRAME: Final = re.compile(rb"\xff\xd9\0?(?:\xff\xd8\xff|\xff\x4f\xff\x51)")
+_BASE: Final = "1.2.840.10008.1.2"
+NATIVE: Final = {
+    _BASE: "Implicit VR Little Endian",
+    f"{_BASE}.1": "Explicit VR Little Endian",
+    f"{_BASE}.1.99": "Deflated Explicit VR Little Endian",
+    f"{_BASE}.2": "Explicit VR Big Endian",
+}
+_RLE: Final = f"{_BASE}.5"
+_JPEG: Final = {
+    f"{_BASE}.4.50": "JPEG Baseline",
+    f"{_BASE}.4.51": "JPEG Extended",
+    f"{_BASE}.4.57": "JPEG Lossless",
+    f"{_BASE}.4.70": "JPEG Lossless, selection value 1",
+}
+_JPEG_LS: Final = {f"{_BASE}.4.80": "JPEG-LS Lossless", f"{_BASE}.4.81": "JPEG-LS Near-Lossless"}
+_JPEG_2000: Final = {f"{_BASE}.4.90": "JPEG 2000 Lossless", f"{_BASE}.4.91": "JPEG 2000"}
+_HTJ2K: Final = {
+    f"{_BASE}.4.201": "HTJ2K Lossless",
+    f"{_BASE}.4.202": "HTJ2K Lossless RPCL",
+    f"{_BASE}.4.203": "HTJ2K",
+}
+TRANSFER_SYNTAXES: Final = {
+    **NATIVE,
+    _RLE: "RLE Lossless",
+    **_JPEG,
+    **_JPEG_LS,
+    **_JPEG_2000,
+    **_HTJ2K,
+}
+"""All that are read, by their UID (PS3.6, table A-1)."""
+
+
+def stored_samples(dataset: "Dataset") -> "np.ndarray":
+    """Return the samples of a single grey image: (rows, columns), signed where the dataset says so.
+
+    Whole containers, unused bits included, where the file holds them as they lie (native, RLE); else the stored bits.
+
+    Raises FilmRejected where the frame is damaged or not the image of the header, and what pydicom raises.
+    """
+    syntax = str(dataset.file_meta.TransferSyntaxUID)
+    if syntax in NATIVE:
+        from pydicom.pixels.utils import pixel_array  # noqa: PLC0415  # loads with the first DICOM file
+
+        _refuse_more_native_frames(dataset)
+        return pixel_array(dataset, raw=True, correct_unused_bits=False)
+    frame = _first_frame(dataset)
+    if syntax == _RLE:
+        bits = int(dataset.BitsAllocated)
+        samples = decode(Codec.RLE, frame, rows=dataset.Rows, columns=dataset.Columns, bits=bits)
+        return samples.view(f"<{'i' if dataset.PixelRepresentation == 1 else 'u'}{bits // 8}")
+    header = _read_header(frame, syntax)
+    _refuse_other_image(header, dataset)
+    return _with_sign(_decode(frame, header, syntax), dataset, header.precision)
+
+
+def _refuse_more_native_frames(dataset: "Dataset") -> None:
+    """Refuse pixels of several frames whose number the header does not say."""
+    size = int(dataset.Rows) * int(dataset.Columns) * int(dataset.BitsAllocated) // 8
+    if size and len(dataset.PixelData) >= 2 * size:
+        raise several(len(dataset.PixelData) // size, "frames")
+
+
+def _first_frame(dataset: "Dataset") -> bytes:
+    """Return the only frame; raise FilmRejected where there are more, whatever their number in the header."""
+    from pydicom.encaps import get_frame, parse_basic_offsets, parse_fragments  # noqa: PLC0415  # as above
+
+    frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    counts = [len(parse_basic_offsets(dataset.PixelData)), 1 + len(_NEXT_FRAME.findall(frame))]
+    if str(dataset.file_meta.TransferSyntaxUID) == _RLE:  # a fragment a frame (PS3.5, 8.2.2 and annex G)
+        counts.append(parse_fragments(dataset.PixelData)[0] - 1)
+    if max(counts) > 1:
+        raise several(max(counts), "frames")
+    return frame
+
+
+def _read_header(frame: bytes, syntax: str) -> Frame:
+    is_2000 = syntax in _JPEG_2000 or syntax in _HTJ2K
+    try:
+        header = read_jpeg_2000(frame) if is_2000 else read_jpeg(frame)
+    except CodestreamDamaged as error:
+        raise damaged() from error
+    if not is_2000 and (header.process is Process.LS) != (syntax in _JPEG_LS):
+        raise damaged()
+    if header.process is Process.OTHER:
+        raise FilmRejected(
+            Rejection.DICOM_UNSUPPORTED,
+            "The frame of the DICOM file is a JPEG with arithmetic codes or in steps, which is not read here. "
+            "Export it uncompressed.",
+        )
+    return header
+
+
+def _refuse_other_image(header: Frame, dataset: "Dataset") -> None:
+    """Refuse a frame that is not the image of the dataset: it would be decoded before that shows."""
+    size = (header.rows, header.columns, header.components)
+    if size != (dataset.Rows, dataset.Columns, 1) or not 2 <= header.precision <= dataset.BitsAllocated:
+        raise damaged()
+
+
+def _decode(frame: bytes, header: Frame, syntax: str) -> "np.ndarray":
+    if header.process is not Process.JPEG_2000:
+        if syntax in _JPEG:
+            refuse_scan_bomb(frame)
+        return decode_frame(frame, header)
+    return decode(Codec.JPEG_2000, _whole(frame), rows=header.rows, columns=header.columns)
+
+
+def _whole(frame: bytes) -> bytes:
+    try:
+        return without_padding(frame)
+    except CodestreamDamaged as error:
+        raise FilmRejected(
+            Rejection.TRUNCATED_IMAGE, "The compressed image has no end. Export it again from the PACS."
+        ) from error
+
+
+def _with_sign(samples: "np.ndarray", dataset: "Dataset", precision: int) -> "np.ndarray":
+    """Read samples as signed or unsigned as the dataset says, which a codestream does not know or contradicts.
+
+    The sign is the highest of the bits stored, or of the codestream's where those are fewer; what stands above them,
+    such as an overlay, is left out, as pydicom does with native pixels.
+    """
+    stored = int(dataset.get("BitsStored") or precision)
+    bits = min(precision, stored) if int(dataset.get("HighBit") or stored - 1) == stored - 1 else precision
+    width = samples.dtype.itemsize * 8
+    if dataset.PixelRepresentation == 1:
+        unsigned = samples.view(f"<u{width // 8}")
+        return (unsigned << (width - bits)).view(f"<i{width // 8}") >> (width - bits)
+    if bits == width and samples.dtype.kind == "u":
+        return samples
+    return samples.view(f"<u{width // 8}") & ((1 << bits) - 1)

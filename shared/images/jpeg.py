@@ -1,0 +1,187 @@
+"""JPEG to 8-bit grey, stopping where the stream is damaged; and the JPEGs that Pillow cannot open.
+
+Pillow says nothing of what libjpeg warns of: bytes lost, Huffman codes that are none, markers out of their order. Six
+of eight films that were damaged on purpose decoded without a word and got an answer. simplejpeg is the same
+libjpeg-turbo with the same pixels, and stops there.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+from PIL import Image, ImageOps, TiffImagePlugin
+
+from shared.errors import FilmRejected, Rejection
+from shared.images.codestreams import END, CodestreamDamaged, Frame, Process, read_jpeg, without_padding
+from shared.images.decoder import Codec, decode
+from shared.images.jpeg_lossless import is_damaged
+from shared.images.jpeg_scans import refuse_scan_bomb
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_SCALES: Final = (8, 4, 2)
+# Messages of libjpeg (jerror.h) that say that data are lost; the others are of versions and parameters.
+_DAMAGE: Final = ("Corrupt JPEG data", "Premature end of JPEG")
+# TIFF 6.0, sections 8 and 15; TIFF technical note 2.
+_COMPRESSION, _TABLES, _BY_JPEG = 259, 347, 7
+_STRIPS: Final = ((273, 279), (324, 325))
+_WIDTH, _HEIGHT = 256, 257
+_PIXELS_BEYOND: Final = 4  # tiles reach beyond the page
+_START_OF_SCAN: Final = b"\xff\xda"
+
+
+def decode_grey(data: bytes, size: tuple[int, int], at_least: int) -> "np.ndarray | None":
+    """Decode a grey or colour JPEG of 8 bits and of `size` to grey, uint8 (rows, columns), as Pillow's draft mode does.
+
+    At 1/2, 1/4 or 1/8 of its size where its sides stay at least `at_least` long. None where this decoder cannot read
+    it. Raises FilmRejected where the scan is damaged or cut short.
+    """
+    width, height = size
+    scale = next((scale for scale in _SCALES if min(width, height) // scale >= at_least), 1)
+    return _decode_strictly(data, "GRAY", -(-width // scale), -(-height // scale))
+
+
+def refuse_damaged_cmyk(data: bytes) -> None:
+    """Raise FilmRejected where the scan of a JPEG in CMYK is damaged; Pillow turns it into grey."""
+    _decode_strictly(data, "CMYK", 0, 0)
+
+
+def refuse_damaged_strips(directory: TiffImagePlugin.ImageFileDirectory_v2, data: bytes) -> None:
+    """Raise FilmRejected where a strip or tile of a page compressed by JPEG is damaged; libtiff does not say.
+
+    As much is looked at as the page has pixels; what lies about that is left to libtiff, which refuses it.
+    """
+    if directory.get(_COMPRESSION) != _BY_JPEG:
+        return
+    tables = directory.get(_TABLES, b"")
+    head = bytes(tables[: -len(END)]) if isinstance(tables, bytes) else b""
+    left = _PIXELS_BEYOND * int(directory[_WIDTH]) * int(directory[_HEIGHT])
+    for offsets, counts in _STRIPS:
+        for at, count in zip(directory.get(offsets, ()), directory.get(counts, ()), strict=False):
+            strip = head + data[at + 2 : at + count] if head else data[at : at + count]
+            left -= _pixels(strip) or left + 1
+            if left < 0:
+                return
+            refuse_scan_bomb(strip)
+            _decode_strictly(strip, "GRAY", 0, 0)
+
+
+def _pixels(data: bytes) -> int:
+    """Return how many pixels a JPEG says that it has; 0 where that cannot be told."""
+    try:
+        frame = read_jpeg(data)
+    except CodestreamDamaged:
+        return 0
+    return frame.rows * frame.columns
+
+
+def _decode_strictly(data: bytes, colours: str, width: int, height: int) -> "np.ndarray | None":
+    import simplejpeg  # noqa: PLC0415  # the web pays for it with the first film shown
+
+    try:
+        found: np.ndarray = simplejpeg.decode_jpeg(
+            data, colours, fastdct=False, fastupsample=False, min_width=width, min_height=height, strict=True
+        )
+    except ValueError as error:
+        if not str(error).startswith(_DAMAGE):
+            return None
+        mended = _without_filling(data)
+        if mended is None:
+            raise refusal(data) from error
+        return _decode_strictly(mended, colours, width, height)
+    return found[..., 0]
+
+
+def _without_filling(data: bytes) -> bytes | None:
+    """Return a JPEG without the zeros that some scanners write before its end marker; None where there are none."""
+    end = data.rfind(END)
+    scan = data[:end].rstrip(b"\0")
+    return None if end < 0 or len(scan) == end else scan + END
+
+
+def refusal(data: bytes) -> FilmRejected:
+    """Return why a JPEG that cannot be decoded in full is refused: it has no end, or its scan is damaged."""
+    if data.rfind(END) < data.rfind(_START_OF_SCAN):
+        return FilmRejected(
+            Rejection.TRUNCATED_IMAGE, "The file ends before the image does. Copy it again from its source."
+        )
+    return FilmRejected(
+        Rejection.DAMAGED_SCAN,
+        "The compressed pixels of the JPEG are damaged, so part of the image would be wrong. "
+        "Copy or export it again from its source.",
+    )
+
+
+def upright(grey: Image.Image, exif: Image.Exif) -> Image.Image:
+    """Turn a decoded image as its EXIF says."""
+    orientation = exif.get(0x0112, 1)
+    if orientation == 1:
+        return grey
+    grey.getexif()[0x0112] = orientation
+    return ImageOps.exif_transpose(grey)
+
+
+def read_special(data: bytes) -> Frame:
+    """Read the frame header of a JPEG that Pillow cannot open: JPEG-LS, or more than 8 bits a sample.
+
+    Raises FilmRejected where it is damaged or of another form.
+    """
+    try:
+        frame = read_jpeg(data)
+    except CodestreamDamaged as error:
+        raise FilmRejected(
+            Rejection.UNREADABLE_IMAGE, "The image's header is damaged. Copy or export the film again from its source."
+        ) from error
+    if frame.process is Process.OTHER or frame.components != 1:
+        kind = "in colour" if frame.components != 1 else "hierarchical or with arithmetic codes"
+        raise FilmRejected(
+            Rejection.UNSUPPORTED_FORM,
+            f"This is a {frame.process.value} of {frame.precision} bits {kind}, which is not read here. "
+            "Export the film as a grey JPEG of 8 bits or as PNG.",
+        )
+    return frame
+
+
+def special_size(data: bytes) -> tuple[int, int]:
+    """Return the width and height, as it is shown, of a JPEG that Pillow cannot open; see `read_special`."""
+    frame = read_special(data)
+    is_lying = _exif(frame).get(0x0112) in {5, 6, 7, 8}
+    return (frame.rows, frame.columns) if is_lying else (frame.columns, frame.rows)
+
+
+def decode_special(data: bytes) -> Image.Image:
+    """Decode a grey JPEG that Pillow cannot open, upright, its samples as they are; see `read_special`."""
+    frame = read_special(data)
+    samples = decode_frame(data, frame)
+    return upright(Image.fromarray(samples), _exif(frame))
+
+
+def _exif(frame: Frame) -> Image.Exif:
+    exif = Image.Exif()
+    try:
+        exif.load(frame.exif)
+    except Exception:  # noqa: BLE001  # it raises whatever its parsers meet; then it does not say which way up it is
+        return Image.Exif()
+    return exif
+
+
+def decode_frame(data: bytes, frame: Frame) -> "np.ndarray":
+    """Decode a grey JPEG or JPEG-LS of any depth by what its frame header says, to uint8 or uint16.
+
+    Raises FilmRejected where it is damaged.
+    """
+    try:
+        whole = without_padding(data[: data.rfind(END) + len(END)])
+    except CodestreamDamaged as error:
+        raise FilmRejected(
+            Rejection.TRUNCATED_IMAGE, "The compressed image has no end. Copy it again from its source."
+        ) from error
+    if frame.process is Process.LOSSY and frame.precision == 8:
+        grey = decode_grey(whole, (frame.columns, frame.rows), max(frame.columns, frame.rows))
+        if grey is not None:
+            return grey
+    codec = Codec.JPEG_LS if frame.process is Process.LS else Codec.JPEG8 if frame.precision == 8 else Codec.JPEG
+    samples = decode(codec, whole, rows=frame.rows, columns=frame.columns)
+    is_lossless = frame.process is Process.LOSSLESS
+    if int(samples.max()) >> frame.precision or (is_lossless and frame.precision > 8 and is_damaged(whole, samples)):
+        raise refusal(whole)
+    return samples

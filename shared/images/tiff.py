@@ -1,0 +1,342 @@
+"""TIFF with deep grey samples: of more than 8 bits, signed, or floats. All other TIFFs are read by Pillow.
+
+Pillow 13 takes no notice of WhiteIsZero, wraps signed bytes and large 32-bit samples, and swaps the bytes of compressed
+big-endian ones. So these are read here (TIFF 6.0, and BigTIFF): the tags by hand, the strips by imagecodecs. A strip
+that does not come to its whole length is an error, not black.
+"""
+
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Final
+
+from PIL import Image
+
+from shared.errors import FilmRejected, Rejection
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258, 259, 262, 266
+_STRIPS, _ORIENTATION, _SAMPLES, _ROWS, _STRIP_BYTES, _PLANES, _PREDICTOR = 273, 274, 277, 278, 279, 284, 317
+_TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES, _FORMAT = 322, 323, 324, 325, 339
+_NEW_SUBFILE, _SUBFILE = 254, 255
+_REDUCED: Final = 1  # bit 0 of NewSubfileType
+_OLD_REDUCED: Final = 2  # of SubfileType
+
+_TYPES: Final = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}  # whole numbers; TIFF 6.0, section 2
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CIE_LAB = 0, 1, 2, 8
+_SEPARATE: Final = 2  # of PlanarConfiguration
+_SIGNED, _FLOAT, _UNKNOWN = 2, 3, 4
+_KINDS: Final = {1: "u", _SIGNED: "i", _FLOAT: "f", _UNKNOWN: "u"}
+_KIND_NAMES: Final = {"u": "unsigned", "i": "signed", "f": "floating-point"}
+_WIDTHS: Final = {"u": {8, 16, 32, 64, *range(9, 16)}, "i": {8, 16, 32, 64}, "f": {16, 32, 64}}
+_CODECS: Final = {1: "", 5: "lzw", 8: "zlib", 32_946: "zlib", 32_773: "packbits", 50_000: "zstd", 34_925: "lzma"}
+_OTHER_CODECS: Final = {6: "JPEG", 7: "JPEG", 34_712: "JPEG 2000", 50_001: "WebP", 50_002: "JPEG XL", 34_887: "LERC"}
+_OF_BYTES: Final = (-128.0, 127.0)
+_NO_PREDICTOR, _DIFFERENCES, _FLOAT_DIFFERENCES = 1, 2, 3
+
+_MOST_PAGES: Final = 64
+_MOST_ENTRIES: Final = 4096
+_MOST_SEGMENTS: Final = 200_000  # tiles of 16 x 16 of an image of 51 megapixels
+_MOST_NUMBERS: Final = 16
+_FURTHEST: Final = 2**62
+_UPRIGHT: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
+_LYING: Final = {5, 6, 7, 8}
+
+
+@dataclass(frozen=True)
+class DeepTiff:
+    """What the tags of a deep grey TIFF say."""
+
+    width: int
+    height: int
+    order: str
+    bits: int
+    kind: str
+    """As NumPy has it: u, i or f."""
+    is_white_zero: bool
+    codec: str
+    """Of imagecodecs; empty where there is none."""
+    predictor: int
+    is_reversed: bool
+    """Whether each byte's lowest bit comes first."""
+    orientation: int
+    across: int
+    """Columns of a strip or tile."""
+    down: int
+    """Rows of one."""
+    is_tiled: bool
+    offsets: Sequence[int]
+    lengths: Sequence[int]
+
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """Return the width and height in which the image is shown."""
+        return (self.height, self.width) if self.orientation in _LYING else (self.width, self.height)
+
+
+def read_deep(file: IO[bytes]) -> DeepTiff | None:
+    """Read the tags of the first whole page; None where Pillow reads it rightly.
+
+    Raises FilmRejected where the page is deep and grey and of a form that is not read, or damaged.
+    """
+    try:
+        tags, order = _first_whole_page(file)
+    except (struct.error, OverflowError, ValueError) as error:
+        raise _damaged() from error
+    bits, kind = tags.one(_BITS, 1), _KINDS.get(tags.one(_FORMAT, 1), "")
+    if tags.one(_SAMPLES, 1) != 1 or tags.one(_PHOTOMETRIC, _BLACK_IS_ZERO) not in {_WHITE_IS_ZERO, _BLACK_IS_ZERO}:
+        _refuse_unless_read_by_pillow(tags, bits, kind)
+        return None
+    if _PHOTOMETRIC not in tags.values:
+        raise _unsupported("does not say whether black or white is zero")
+    if bits <= 8 and kind == "u":
+        return None
+    return _describe(tags, order, bits, kind)
+
+
+def decode(data: bytes, deep: DeepTiff) -> Image.Image:
+    """Decode to upright 8-bit grey: signed bytes as they are, all else by its own range (`grayscale.draw`)."""
+    from shared.images import grayscale  # noqa: PLC0415  # intake reads tags, and does without NumPy
+
+    if deep.width * deep.height > (Image.MAX_IMAGE_PIXELS or 0):
+        raise Image.DecompressionBombError(f"{deep.width} x {deep.height} pixels")
+    samples = _samples(data, deep)
+    if deep.kind == "f":
+        _refuse_infinite(samples)
+    bounds = _OF_BYTES if deep.bits == 8 else None
+    grey = Image.fromarray(grayscale.draw(samples, bounds=bounds, is_inverse=deep.is_white_zero))
+    turn = _UPRIGHT.get(deep.orientation)
+    return grey if turn is None else grey.transpose(turn)
+
+
+def _refuse_unless_read_by_pillow(tags: "_Tags", bits: int, kind: str) -> None:
+    """Refuse colours, and greys with alpha, of forms that Pillow does not read or mixes up."""
+    photometric, samples = tags.one(_PHOTOMETRIC, _RGB), tags.one(_SAMPLES, 1)
+    if photometric == _CIE_LAB:
+        raise _unsupported("has colours in CIE L*a*b*")
+    if kind != "u" or bits > 16 or (bits > 8 and photometric <= _BLACK_IS_ZERO):
+        raise _unsupported(f"has {samples} {_KIND_NAMES.get(kind, 'other')} samples of {bits} bits for each pixel")
+    if tags.one(_PLANES, 1) == _SEPARATE and samples > 1 and (bits > 8 or photometric <= _BLACK_IS_ZERO):
+        raise _unsupported(f"has {samples} planes of {bits} bits")
+
+
+@dataclass(frozen=True)
+class _Tags:
+    """The whole numbers of a page's tags."""
+
+    values: dict[int, tuple[int, ...]]
+
+    def one(self, tag: int, otherwise: int) -> int:
+        """Return the first number of a tag."""
+        return (*self.values.get(tag, ()), otherwise)[0]
+
+    @property
+    def is_reduced(self) -> bool:
+        """Tell whether the page is a smaller copy of another."""
+        return bool(self.one(_NEW_SUBFILE, 0) & _REDUCED) or self.one(_SUBFILE, 0) == _OLD_REDUCED
+
+
+def _first_whole_page(file: IO[bytes]) -> tuple[_Tags, str]:
+    """Return the tags of the first page that is no reduced copy, or else of the first, and the byte order."""
+    file.seek(0)
+    head = file.read(16)
+    order = "<" if head[:2] == b"II" else ">"
+    is_big = struct.unpack_from(f"{order}H", head, 2)[0] == 43
+    place = struct.unpack_from(f"{order}Q", head, 8)[0] if is_big else struct.unpack_from(f"{order}I", head, 4)[0]
+    first: _Tags | None = None
+    for _ in range(_MOST_PAGES):
+        tags, place = _read_page(file, place, order, is_big=is_big)
+        first = first or tags
+        if not tags.is_reduced:
+            return tags, order
+        if not place:
+            break
+    return first or _Tags({}), order
+
+
+def _read_page(file: IO[bytes], place: int, order: str, *, is_big: bool) -> tuple[_Tags, int]:
+    """Return the tags of a page and where the next page is, 0 for nowhere."""
+    counter, entry, pointer = ("Q", "HHQ8s", "Q") if is_big else ("H", "HHI4s", "I")
+    (count,) = _unpack(file, place, f"{order}{counter}")
+    if count > _MOST_ENTRIES:
+        raise ValueError("too many tags")
+    start, size = place + struct.calcsize(f"{order}{counter}"), struct.calcsize(f"{order}{entry}")
+    file.seek(start)
+    table = file.read(size * count)
+    values: dict[int, tuple[int, ...]] = {}
+    for tag, kind, number, inline in struct.iter_unpack(f"{order}{entry}", table):
+        if tag in _KNOWN and kind in _TYPES and tag not in values:
+            taken = min(number, _MOST_SEGMENTS if tag in _LONG else _MOST_NUMBERS)
+            values[tag] = _numbers(file, f"{order}{taken}{_TYPES[kind]}", inline, order)
+    if len(table) < size * count:
+        raise ValueError("tags cut short")
+    file.seek(start + size * count)
+    after = file.read(struct.calcsize(pointer))
+    return _Tags(values), struct.unpack(f"{order}{pointer}", after)[0] if len(after) == struct.calcsize(pointer) else 0
+
+
+_KNOWN: Final = {
+    _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _STRIPS, _ORIENTATION, _SAMPLES, _ROWS,
+    _STRIP_BYTES, _PLANES, _PREDICTOR, _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES, _FORMAT, _NEW_SUBFILE, _SUBFILE,
+}  # fmt: skip
+
+
+_LONG: Final = {_STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES}
+
+
+def _numbers(file: IO[bytes], layout: str, inline: bytes, order: str) -> tuple[int, ...]:
+    if struct.calcsize(layout) <= len(inline):
+        return struct.unpack_from(layout, inline)
+    (place,) = struct.unpack(f"{order}{'Q' if len(inline) == 8 else 'I'}", inline)
+    return _unpack(file, place, layout)
+
+
+def _unpack(file: IO[bytes], place: int, layout: str) -> tuple[int, ...]:
+    if place > _FURTHEST:
+        raise ValueError("a place that no file has")
+    file.seek(place)
+    return struct.unpack(layout, file.read(struct.calcsize(layout)))
+
+
+def _describe(tags: _Tags, order: str, bits: int, kind: str) -> DeepTiff:
+    compression, predictor = tags.one(_COMPRESSION, 1), tags.one(_PREDICTOR, _NO_PREDICTOR)
+    if bits not in _WIDTHS.get(kind, ()):
+        raise _unsupported(f"has {_KIND_NAMES.get(kind, 'other')} samples of {bits} bits")
+    if compression not in _CODECS:
+        name = _OTHER_CODECS.get(compression, f"method {compression}")
+        raise _unsupported(f"has samples of {bits} bits compressed by {name}")
+    if not _is_predictable(predictor, bits, kind):
+        raise _unsupported(f"has samples of {bits} bits with the predictor {predictor}")
+    width, height = tags.one(_WIDTH, 0), tags.one(_HEIGHT, 0)
+    is_tiled = _TILES in tags.values
+    across, down = width, min(tags.one(_ROWS, height), height)
+    if is_tiled:
+        across, down = tags.one(_TILE_WIDTH, 0), tags.one(_TILE_HEIGHT, 0)
+    if min(width, height, across, down) < 1 or max(across, down) > 2 * max(width, height, 1024):
+        raise _damaged()
+    offsets = tags.values.get(_TILES if is_tiled else _STRIPS, ())
+    lengths = tags.values.get(_TILE_BYTES if is_tiled else _STRIP_BYTES, ())
+    expected = -(-width // across) * -(-height // down)
+    if len(offsets) < expected or len(lengths) < expected:
+        raise _damaged()
+    return DeepTiff(
+        width=width, height=height, order=order, bits=bits, kind=kind, codec=_CODECS[compression],
+        is_white_zero=tags.one(_PHOTOMETRIC, _BLACK_IS_ZERO) == _WHITE_IS_ZERO, predictor=predictor,
+        is_reversed=tags.one(_FILL_ORDER, 1) == 2, orientation=tags.one(_ORIENTATION, 1), across=across, down=down,
+        is_tiled=is_tiled, offsets=offsets[:expected], lengths=lengths[:expected],
+    )  # fmt: skip
+
+
+def _is_predictable(predictor: int, bits: int, kind: str) -> bool:
+    if predictor == _FLOAT_DIFFERENCES:
+        return kind == "f"
+    return predictor == _NO_PREDICTOR or (predictor == _DIFFERENCES and bits in {8, 16, 32, 64})
+
+
+def _samples(data: bytes, deep: DeepTiff) -> "np.ndarray":
+    """Return all samples, in this machine's byte order."""
+    import numpy as np  # noqa: PLC0415  # see decode
+
+    width = deep.bits if deep.bits in {8, 16, 32, 64} else 16
+    samples = np.empty((deep.height, deep.width), dtype=f"{deep.kind}{width // 8}")
+    for (top, left), segment in zip(_places(deep), _segments(data, deep), strict=True):
+        rows = deep.down if deep.is_tiled else min(deep.down, deep.height - top)
+        block = _block(segment, rows, deep)
+        into = samples[top : top + deep.down, left : left + deep.across]
+        into[...] = block[: into.shape[0], : into.shape[1]]
+    return samples
+
+
+def _places(deep: DeepTiff) -> Iterator[tuple[int, int]]:
+    for top in range(0, deep.height, deep.down):
+        for left in range(0, deep.width, deep.across):
+            yield top, left
+
+
+def _segments(data: bytes, deep: DeepTiff) -> Iterator[bytes]:
+    for offset, length in zip(deep.offsets, deep.lengths, strict=True):
+        if offset + length > len(data):
+            raise FilmRejected(
+                Rejection.TRUNCATED_IMAGE, "The file ends before the image does. Copy it again from its source."
+            )
+        yield data[offset : offset + length]
+
+
+def _block(segment: bytes, rows: int, deep: DeepTiff) -> "np.ndarray":
+    """Return the samples of a strip or tile."""
+    import imagecodecs  # noqa: PLC0415  # heavy, and few images need it
+    import numpy as np  # noqa: PLC0415
+
+    size = rows * (-(-deep.across * deep.bits // 8))
+    if deep.is_reversed:
+        segment = bytes(imagecodecs.bitorder_decode(segment))
+    if deep.codec:
+        segment = _decompress(getattr(imagecodecs, f"{deep.codec}_decode"), segment, size)
+    if len(segment) < size:
+        raise _damaged()
+    segment = segment[:size]
+    if deep.bits not in {8, 16, 32, 64}:
+        packed = np.dtype(f"{deep.order}u2")
+        return imagecodecs.packints_decode(segment, packed, deep.bits, runlen=deep.across).reshape(rows, deep.across)
+    if deep.predictor == _FLOAT_DIFFERENCES:
+        return _add_float_differences(segment, rows, deep)
+    block = np.frombuffer(segment, f"{deep.order}{deep.kind}{deep.bits // 8}").reshape(rows, deep.across)
+    return _add_differences(block) if deep.predictor == _DIFFERENCES else block
+
+
+def _decompress(decode_segment: Callable[..., bytes], segment: bytes, size: int) -> bytes:
+    """Decompress to at most `size` bytes."""
+    try:
+        return bytes(decode_segment(segment, out=size))
+    except MemoryError:
+        raise
+    except Exception as error:
+        # Each codec of imagecodecs raises an error of its own, derived from RuntimeError, and ValueError.
+        raise _damaged() from error
+
+
+def _add_differences(block: "np.ndarray") -> "np.ndarray":
+    """Undo horizontal differencing (TIFF 6.0, section 14), of whole numbers modulo their width."""
+    import numpy as np  # noqa: PLC0415  # see decode
+
+    native = block.astype(block.dtype.newbyteorder("="))
+    whole = native.view(f"u{native.dtype.itemsize}")
+    np.add.accumulate(whole, axis=1, out=whole)
+    return native
+
+
+def _add_float_differences(segment: bytes, rows: int, deep: DeepTiff) -> "np.ndarray":
+    """Undo floating-point differencing (TIFF technical note 3): differences of bytes, the highest of each row first."""
+    import numpy as np  # noqa: PLC0415  # see decode
+
+    size = deep.bits // 8
+    differences = np.frombuffer(segment, np.uint8).reshape(rows, size * deep.across)
+    planes = np.add.accumulate(differences, axis=1, dtype=np.uint8).reshape(rows, size, deep.across)
+    return np.ascontiguousarray(planes.transpose(0, 2, 1)).view(f">f{size}")[..., 0]
+
+
+def _refuse_infinite(samples: "np.ndarray") -> None:
+    """Refuse floats that are out of all range; those that are no numbers mean that there is no sample."""
+    import numpy as np  # noqa: PLC0415  # see decode
+
+    if any(np.isinf(row).any() for row in samples):
+        raise FilmRejected(
+            Rejection.UNREADABLE_IMAGE, "The TIFF has samples that are infinite. Export it again from its source."
+        )
+
+
+def _damaged() -> FilmRejected:
+    return FilmRejected(Rejection.UNREADABLE_IMAGE, "The TIFF is damaged. Copy or export it again from its source.")
+
+
+def _unsupported(what: str) -> FilmRejected:
+    return FilmRejected(
+        Rejection.UNSUPPORTED_FORM,
+        f"The TIFF {what}, a form that is not read. Export it as an uncompressed or LZW TIFF of 16 bits, or as PNG.",
+    )

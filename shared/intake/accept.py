@@ -1,0 +1,213 @@
+"""Intake: from a stream of uploaded bytes to stored films and refusals, one file at a time.
+
+The web checks signature, format and dimensions without decoding a pixel; the worker decodes in full later.
+"""
+
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import IO, BinaryIO, Final
+
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
+
+from shared.errors import FilmRejected, Rejection
+from shared.images import dicom, jpeg, tiff, unsupported
+from shared.images.dicom_file import HEAD_BYTES as DICOM_HEAD_BYTES
+from shared.images.dicom_file import is_dicom
+from shared.images.orientation import upright_size
+from shared.images.pages import choose_page
+from shared.settings import MIB, Settings
+from shared.store.incoming import Incoming
+from shared.store.store import Store
+
+ZIP_SIGNATURES: Final = (b"PK\x03\x04", b"PK\x05\x06")
+CHUNK: Final = 256 * 1024
+FILE_NAME_LENGTH: Final = 512
+
+# First bytes of the formats taken; each format's own specification.
+_SIGNATURES: Final = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"II*\x00", "TIFF"),
+    (b"MM\x00*", "TIFF"),
+    (b"II+\x00", "TIFF"),  # BigTIFF
+    (b"MM\x00+", "TIFF"),
+    (b"BM", "BMP"),
+    (b"RIFF", "WEBP"),
+)
+_DICOM: Final = "DICOM"
+HEAD_BYTES: Final = max(DICOM_HEAD_BYTES, unsupported.SIGNATURE_BYTES)
+"""Enough to tell every format by."""
+_ZIP_END: Final = b"PK\x05\x06"
+_ZIP_TAIL_BYTES: Final = 65_535 + 22  # its comment and itself (APPNOTE.TXT 4.3.16)
+
+_MEDIA_TYPES: Final = {
+    _DICOM: dicom.MEDIA_TYPE,
+    **{name: f"image/{name.lower()}" for name in ("JPEG", "PNG", "TIFF", "BMP", "WEBP")},
+}
+
+
+@dataclass(frozen=True)
+class Film:
+    """A stored film as intake knows it."""
+
+    sha256: str
+    size_bytes: int
+    width: int
+    height: int
+    media_type: str
+
+
+@dataclass(frozen=True)
+class Received:
+    """One file of an upload: a film, or the reason why it is none."""
+
+    file_name: str
+    film: Film | None = None
+    rejection: FilmRejected | None = None
+
+
+def display_name(name: str) -> str:
+    """Shorten a client's file name for show; control characters go, folders stay."""
+    shown = name.replace("\\", "/")
+    if not shown.isprintable():
+        shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)
+    shown = shown.strip()
+    return shown[-FILE_NAME_LENGTH:] or "unnamed"
+
+
+def accept(chunks: Iterable[bytes], store: Store, settings: Settings) -> Film:
+    """Stream one file into the store and return what it is.
+
+    Raises FilmRejected where it cannot be a film, StoreFull where the disk has no room. Memory stays at one chunk.
+    """
+    with store.receive() as incoming:
+        for chunk in chunks:
+            incoming.write(chunk)
+            if incoming.size > settings.max_film_bytes:
+                raise FilmRejected(
+                    Rejection.TOO_LARGE,
+                    f"The file is larger than {settings.max_film_bytes // MIB} MiB. Export the film at its own size.",
+                )
+        incoming.finish()
+        film = _examine(incoming, settings)
+        store.keep(incoming)
+        return film
+
+
+def is_image(head: bytes) -> bool:
+    """Tell whether a file's first HEAD_BYTES announce a format that is taken."""
+    return _format_of(head) is not None
+
+
+def refuse_unless_known(head: bytes) -> str:
+    """Return the format that a file's first bytes announce; raise FilmRejected where they announce none."""
+    if not head:
+        raise FilmRejected(Rejection.EMPTY_FILE, "The file is empty. Copy it again from its source.")
+    if found := _format_of(head):
+        return found
+    other = unsupported.name_format(head)
+    raise FilmRejected(
+        Rejection.UNKNOWN_FORMAT,
+        f"This is {f'{other}, ' if other else ''}not a JPEG, PNG, TIFF, BMP, WebP or DICOM image, "
+        "whatever its name says. Export the film as one.",
+    )
+
+
+def _format_of(head: bytes) -> str | None:
+    if is_dicom(head):
+        return _DICOM
+    for signature, name in _SIGNATURES:
+        if head.startswith(signature) and (name != "WEBP" or head[8:12] == b"WEBP"):
+            return name
+    return None
+
+
+def _refuse_zip_behind_something(file: BinaryIO) -> None:
+    """Refuse a ZIP that does not begin as one: one that unpacks itself, or one behind a mail's header."""
+    file.seek(max(0, file.seek(0, io.SEEK_END) - _ZIP_TAIL_BYTES))
+    if _ZIP_END in file.read():
+        raise FilmRejected(
+            Rejection.UNSUPPORTED_FORM,
+            "This is a ZIP with something in front of it, such as the program of a ZIP that unpacks itself. "
+            "Unpack it and send the films, or make a plain ZIP of them.",
+        )
+
+
+def _examine(incoming: Incoming, settings: Settings) -> Film:
+    with incoming.open() as file:
+        head = file.read(HEAD_BYTES)
+        if head and not is_image(head):
+            _refuse_zip_behind_something(file)
+        expected = refuse_unless_known(head)
+        file.seek(0)
+        width, height = _dimensions(file, expected)
+    if width * height > settings.max_film_pixels:
+        raise FilmRejected(
+            Rejection.TOO_MANY_PIXELS,
+            f"The image has {width} x {height} pixels; at most {settings.max_film_pixels:,} are taken. "
+            "Export the film at its original size.",
+        )
+    if min(width, height) < settings.min_film_side:
+        raise FilmRejected(
+            Rejection.TOO_SMALL,
+            f"The image has {width} x {height} pixels; a film has at least {settings.min_film_side} on each side.",
+        )
+    return Film(incoming.sha256, incoming.size, width, height, _MEDIA_TYPES[expected])
+
+
+def _dimensions(file: BinaryIO, expected: str) -> tuple[int, int]:
+    """Read an image's size, as it is shown, from its header; no pixel is decoded."""
+    try:
+        if expected == _DICOM:
+            return dicom.read_size(file)
+        if expected == "TIFF" and (deep := tiff.read_deep(file)) is not None:
+            return deep.upright_size
+        with Image.open(file, formats=(expected,)) as image:
+            return _image_size(image, file)
+    except FilmRejected:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise FilmRejected(
+            Rejection.TOO_MANY_PIXELS, "The image has too many pixels to be a film. Export it at its original size."
+        ) from error
+    except UnidentifiedImageError as error:
+        if expected == "JPEG":
+            file.seek(0)
+            return jpeg.special_size(file.read())
+        raise unsupported.explain(file, expected) or _unreadable() from error
+    except Exception as error:
+        # Header parsers of hostile files raise ValueError, struct.error, SyntaxError, OverflowError and others.
+        raise unsupported.explain(file, expected) or _unreadable() from error
+
+
+def _image_size(image: Image.Image, file: BinaryIO) -> tuple[int, int]:
+    choose_page(image, file)
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        unsupported.refuse_unread_compression(image.tag_v2)
+    return upright_size(image, file)
+
+
+def _unreadable() -> FilmRejected:
+    return FilmRejected(
+        Rejection.UNREADABLE_IMAGE, "The image's header is damaged. Copy or export the film again from its source."
+    )
+
+
+def reject(file_name: str, code: Rejection, message: str) -> Received:
+    """Say that one file was refused."""
+    return Received(display_name(file_name), rejection=FilmRejected(code, message))
+
+
+def take(file_name: str, chunks: Iterable[bytes], store: Store, settings: Settings) -> Received:
+    """Accept one image file; a refusal is an answer here, not an error."""
+    try:
+        return Received(display_name(file_name), film=accept(chunks, store, settings))
+    except FilmRejected as rejection:
+        return Received(display_name(file_name), rejection=rejection)
+
+
+def read_chunks(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield an open file in chunks."""
+    while chunk := file.read(CHUNK):
+        yield chunk

@@ -1,0 +1,294 @@
+"""ZIP uploads: what may come out of an archive, decided before anything is unpacked."""
+
+import errno
+import io
+import lzma
+import re
+import stat
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import IO, Final
+
+from shared.errors import FilmRejected, Rejection
+from shared.intake.accept import (
+    HEAD_BYTES,
+    ZIP_SIGNATURES,
+    Received,
+    accept,
+    display_name,
+    is_image,
+    read_chunks,
+    reject,
+    take,
+)
+from shared.intake.left_out import DICOMDIR, reason
+from shared.intake.pseudonyms import conceal
+from shared.intake.zip_names import decode_name, unread_method
+from shared.settings import MIB, Settings
+from shared.store.store import Store
+
+_ENCRYPTED_FLAG: Final = 0x1  # APPNOTE.TXT 4.4.4, general purpose bit 0
+_SIGNATURE_BYTES: Final = 4
+# An entry of the directory has 46 bytes and a name; real ones seldom come to 200.
+_DIRECTORY_BYTES_AN_ENTRY: Final = 256
+_END_BYTES: Final = 22
+_LOCAL_HEADER_BYTES: Final = 30  # and a name and extra fields of any length (APPNOTE.TXT 4.3.7)
+_WIDE_END_BYTES: Final = 56
+_TAIL_BYTES: Final = 65_535 + _END_BYTES + 20 + _WIDE_END_BYTES  # a comment of 65,535 bytes at most comes last
+# What zipfile and the libraries under it raise where an entry is damaged.
+_UNPACK_ERRORS: Final = (
+    zipfile.BadZipFile, OSError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, ValueError, OverflowError,
+)  # fmt: skip
+# A tiny entry compresses well without being a bomb.
+_BOMB_FLOOR: Final = 1 * MIB
+
+
+def receive(
+    file_name: str,
+    chunks: Iterable[bytes],
+    store: Store,
+    settings: Settings,
+    left_out: Counter[str] | None = None,
+) -> Iterator[Received]:
+    """Take in one uploaded file: an image gives one result, a ZIP one for each film inside it.
+
+    What a disc holds beside its films is left out and counted in `left_out` by the reason. Names in the results are
+    pseudonyms where the settings ask for them. Raises StoreFull where the disk has no room.
+    """
+    # The one place where names of files are concealed: whatever becomes of a file, its result comes out here.
+    left_out = Counter() if left_out is None else left_out
+    with closing(_receive(file_name, chunks, store, settings, left_out)) as results:
+        for received in results:
+            yield replace(received, file_name=display_name(conceal(received.file_name, settings)))
+
+
+def _receive(
+    file_name: str, chunks: Iterable[bytes], store: Store, settings: Settings, left_out: Counter[str]
+) -> Generator[Received]:
+    file_name = display_name(file_name)
+    stream = iter(chunks)
+    first = _head(stream)
+    if first.startswith(ZIP_SIGNATURES):
+        yield from _receive_zip(file_name, _rejoin(first, stream), store, settings, left_out)
+    else:
+        yield take(file_name, _rejoin(first, stream), store, settings)
+
+
+def _head(stream: Iterator[bytes]) -> bytes:
+    """Take chunks until a signature can be told; a request is cut into chunks anywhere."""
+    head = b""
+    while len(head) < _SIGNATURE_BYTES and (chunk := next(stream, b"")):
+        head += chunk
+    return head
+
+
+def _rejoin(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    yield first
+    yield from rest
+
+
+def _receive_zip(
+    file_name: str, chunks: Iterator[bytes], store: Store, settings: Settings, left_out: Counter[str]
+) -> Iterator[Received]:
+    with store.receive() as incoming:
+        for chunk in chunks:
+            incoming.write(chunk)
+        incoming.finish()
+        with incoming.open() as file:
+            yield from _read_zip(file_name, file, store, settings, left_out)
+
+
+def _read_zip(
+    file_name: str, file: IO[bytes], store: Store, settings: Settings, left_out: Counter[str]
+) -> Iterator[Received]:
+    try:
+        if _directory_bytes(file) > settings.max_zip_entries * _DIRECTORY_BYTES_AN_ENTRY:
+            yield _too_many(file_name, settings)
+            return
+        archive = zipfile.ZipFile(file)
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError):
+        yield reject(
+            file_name, Rejection.ZIP_UNREADABLE, "The ZIP is damaged or incomplete. Make it again and resend it."
+        )
+        return
+    with archive:
+        yield from _unpack(file_name, archive, store, settings, left_out)
+
+
+def _too_many(file_name: str, settings: Settings) -> Received:
+    return reject(
+        file_name,
+        Rejection.ZIP_TOO_MANY_ENTRIES,
+        f"The ZIP holds more than the {settings.max_zip_entries:,} entries that are taken. Split it.",
+    )
+
+
+def _directory_bytes(file: IO[bytes]) -> int:
+    """Return how long a ZIP says its directory is, before zipfile reads that into memory (APPNOTE.TXT 4.3.14, 4.3.16).
+
+    Raises BadZipFile where it does not say.
+    """
+    size = file.seek(0, io.SEEK_END)
+    file.seek(max(0, size - _TAIL_BYTES))
+    tail = file.read()
+    end = tail.rfind(b"PK\x05\x06")
+    if end < 0 or len(tail) < end + _END_BYTES:
+        raise zipfile.BadZipFile("no end of central directory")
+    wide = tail.rfind(b"PK\x06\x06", 0, end)
+    if wide >= 0 and len(tail) >= wide + _WIDE_END_BYTES:
+        return int.from_bytes(tail[wide + 40 : wide + 48], "little")
+    return int.from_bytes(tail[end + 12 : end + 16], "little")
+
+
+def _unpack(
+    file_name: str, archive: zipfile.ZipFile, store: Store, settings: Settings, left_out: Counter[str]
+) -> Iterator[Received]:
+    entries = archive.infolist()
+    if len(entries) > settings.max_zip_entries:
+        yield _too_many(file_name, settings)
+        return
+    if sum(entry.file_size for entry in entries) > settings.max_zip_bytes:
+        yield reject(
+            file_name,
+            Rejection.ZIP_TOO_LARGE,
+            f"The ZIP would unpack to more than {settings.max_zip_bytes // MIB:,} MiB. Split it.",
+        )
+        return
+    overlapping, has_rows = _overlapping(entries, archive.start_dir), False
+    for entry in entries:
+        if _is_folder(entry.filename):
+            continue
+        shown = display_name(decode_name(entry))
+        why = reason(shown)
+        if why is not None and not _is_film_after_all(archive, entry, overlapping):
+            left_out[why] += 1
+            continue
+        has_rows = True
+        name = _entry_name(file_name, shown)
+        yield _damaged(name) if id(entry) in overlapping else _unpack_entry(name, archive, entry, store, settings)
+    if not has_rows:
+        yield reject(file_name, Rejection.ZIP_EMPTY, "The ZIP holds no films. Add the films and send it again.")
+
+
+def _is_film_after_all(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, overlapping: set[int]) -> bool:
+    """Tell by its first bytes whether an entry is an image, though its name says that it belongs to a disc's viewer."""
+    is_closed = id(entry) in overlapping or entry.flag_bits & _ENCRYPTED_FLAG or unread_method(entry)
+    if is_closed or PurePosixPath(entry.filename).name.lower() == DICOMDIR:
+        return False
+    try:
+        with archive.open(entry) as file:
+            return is_image(file.read(HEAD_BYTES))
+    except _UNPACK_ERRORS as error:
+        _raise_if_of_disk(error)
+        return False
+
+
+def _unpack_entry(
+    name: str, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, store: Store, settings: Settings
+) -> Received:
+    try:
+        _refuse_hostile(entry, settings)
+        with archive.open(entry) as file:
+            return Received(name, film=accept(_refuse_nested(read_chunks(file)), store, settings))
+    except FilmRejected as rejection:
+        return Received(name, rejection=rejection)
+    except _UNPACK_ERRORS as error:
+        _raise_if_of_disk(error)
+        return _damaged(name)
+
+
+def _raise_if_of_disk(error: Exception) -> None:
+    """Raise an OSError that a system call made.
+
+    bz2 says with one of its own that data is damaged; an entry that claims to lie before the start of the file makes
+    zipfile seek there.
+    """
+    if isinstance(error, OSError) and error.errno not in {None, errno.EINVAL}:
+        raise error
+
+
+def _overlapping(entries: Sequence[zipfile.ZipInfo], end: int) -> set[int]:
+    """Return the ids of entries that reach into the next one or into the directory, which begins at `end`.
+
+    A ZIP of 1 MB that names the same bytes 20,000 times unpacks to 16 GB, and no entry's ratio shows it (Fifield, WOOT
+    2019). zipfile refuses these itself from 3.11.8 and 3.12.2 on; of entries at one place it lets the last pass, and so
+    does this.
+    """
+    found = set()
+    for entry in sorted(entries, key=lambda entry: entry.header_offset, reverse=True):
+        if entry.header_offset + _LOCAL_HEADER_BYTES + entry.compress_size > end:
+            found.add(id(entry))
+        end = entry.header_offset
+    return found
+
+
+def _entry_name(file_name: str, entry: str) -> str:
+    """Name an entry `archive.zip/path/in/zip.png`, so that films of two ZIPs can be told apart.
+
+    Of a name that is too long the end is kept, which is the entry's.
+    """
+    return display_name(f"{file_name}/{entry}")
+
+
+def _damaged(name: str) -> Received:
+    return reject(
+        name, Rejection.ZIP_ENTRY_DAMAGED, "This entry of the ZIP is damaged. Make the ZIP again and resend it."
+    )
+
+
+def _is_folder(name: str) -> bool:
+    # ZipInfo.is_dir of Python 3.11 and 3.12 raises IndexError where the name is empty.
+    return name.endswith("/")
+
+
+def _refuse_hostile(entry: zipfile.ZipInfo, settings: Settings) -> None:
+    """Refuse an entry by its header alone."""
+    if _is_unsafe(entry):
+        raise FilmRejected(
+            Rejection.ZIP_ENTRY_UNSAFE_NAME,
+            "The entry's name points outside the ZIP or it is a link. Make the ZIP again from a plain folder.",
+        )
+    if entry.flag_bits & _ENCRYPTED_FLAG:
+        raise FilmRejected(
+            Rejection.ZIP_ENTRY_ENCRYPTED, "The entry is protected by a password. Make the ZIP again without one."
+        )
+    if method := unread_method(entry):
+        raise FilmRejected(
+            Rejection.ZIP_ENTRY_UNSUPPORTED,
+            f"The entry is packed by the method {method}, which is not read here; it is not damaged. "
+            "Make the ZIP again with the method Deflate.",
+        )
+    if entry.file_size > settings.max_film_bytes:
+        raise FilmRejected(
+            Rejection.TOO_LARGE,
+            f"The file is larger than {settings.max_film_bytes // MIB} MiB. Export the film at its own size.",
+        )
+    ratio = entry.file_size / max(entry.compress_size, 1)
+    if entry.file_size > _BOMB_FLOOR and ratio > settings.max_zip_ratio:
+        raise FilmRejected(
+            Rejection.ZIP_ENTRY_BOMB,
+            f"The entry unpacks to {ratio:,.0f} times its size; at most {settings.max_zip_ratio} times is taken.",
+        )
+
+
+def _is_unsafe(entry: zipfile.ZipInfo) -> bool:
+    # orig_filename is what the archive says; zipfile itself cleans `filename` of NUL and backslashes.
+    name = entry.orig_filename.replace("\\", "/")
+    path = PurePosixPath(name)
+    has_drive = re.match(r"[A-Za-z]:", name) is not None
+    is_link = stat.S_ISLNK(entry.external_attr >> 16)
+    return is_link or has_drive or path.is_absolute() or ".." in path.parts or "\0" in name
+
+
+def _refuse_nested(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    first = _head(chunks)
+    if first.startswith(ZIP_SIGNATURES):
+        raise FilmRejected(
+            Rejection.ZIP_ENTRY_NESTED, "A ZIP inside a ZIP is not opened. Unpack it and send the films themselves."
+        )
+    yield from _rejoin(first, chunks)

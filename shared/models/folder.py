@@ -1,0 +1,159 @@
+"""Model folders: finding them, reading their specs and verifying their weights.
+
+`models/<name>` holds `spec.json` beside `model.keras`; an ensemble's spec names its members, whose folders stand beside
+it.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from shared.errors import ModelUnavailable
+from shared.models.keras_code import refuse_code
+from shared.models.spec import FilmClass, Member, ModelSpec
+
+SPEC_FILE = "spec.json"
+WEIGHTS_FILE = "model.keras"
+
+
+def read_spec(folder: Path) -> ModelSpec:
+    """Read a model folder's spec.
+
+    Raises ModelUnavailable where it is missing or does not fit the form.
+    """
+    try:
+        return ModelSpec.model_validate_json((folder / SPEC_FILE).read_bytes())
+    except FileNotFoundError as error:
+        raise ModelUnavailable(f"Model '{folder.name}' has no {SPEC_FILE} in {folder}.") from error
+    except OSError as error:
+        raise ModelUnavailable(
+            f"Model '{folder.name}': {folder / SPEC_FILE} cannot be read ({error.strerror}). Restore the model folder."
+        ) from error
+    except ValidationError as error:
+        raise ModelUnavailable(
+            f"Model '{folder.name}' has a damaged {SPEC_FILE} ({name_faults(error)}). Restore the model folder."
+        ) from error
+
+
+def read_named(models_dir: Path, name: str) -> ModelSpec:
+    """Read the spec of the model that jobs ask for by this name.
+
+    Raises ModelUnavailable as `read_spec` does, and where the folder holds a model of another name: its answers would
+    stand under that.
+    """
+    spec = read_spec(models_dir / name)
+    if spec.name != name:
+        raise ModelUnavailable(
+            f"The folder {models_dir / name} holds the model '{spec.name}'. Rename the folder so, or set its name in "
+            f"{SPEC_FILE} to '{name}'."
+        )
+    return spec
+
+
+def name_faults(error: ValidationError) -> str:
+    """Say in one line which fields of a spec do not fit the form and why."""
+    return "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'spec'}: {fault['msg']}" for fault in error.errors())
+
+
+def find_model(models_dir: Path, name: str) -> Path:
+    """Return the folder of the model of this name.
+
+    Raises ModelUnavailable with the names there are.
+    """
+    names = [path.name for path in model_folders(models_dir)]
+    if name not in names:
+        raise ModelUnavailable(f"There is no model '{name}' in {models_dir}. There is: {', '.join(names) or 'none'}.")
+    return models_dir / name
+
+
+def model_folders(models_dir: Path) -> list[Path]:
+    """List the folders that hold a spec, by name."""
+    return sorted(path.parent for path in models_dir.glob(f"*/{SPEC_FILE}"))
+
+
+def list_models(folder: Path) -> list[ModelSpec]:
+    """Read the spec of every model folder, by name; folders without a spec are passed over."""
+    return [read_spec(path) for path in model_folders(folder)]
+
+
+def read_members(folder: Path, spec: ModelSpec) -> list[ModelSpec]:
+    """Read the specs of an ensemble's members, which stand beside it; none for a single network.
+
+    Raises ModelUnavailable where one is missing or they do not fit together.
+    """
+    try:
+        members = [read_spec(folder.parent / member.name) for member in spec.members]
+    except ModelUnavailable as error:
+        raise ModelUnavailable(f"Ensemble '{spec.name}' lacks a member. {error}") from error
+    for member in members:
+        if misfit := _misfit(spec, member):
+            raise ModelUnavailable(f"Ensemble '{spec.name}' and its member '{member.name}' do not fit: {misfit}.")
+    if members and set(spec.classes) != set(common_classes(members)):
+        raise ModelUnavailable(
+            f"Ensemble '{spec.name}' tells {', '.join(spec.classes)}; "
+            f"what its members have in common is {', '.join(common_classes(members))}."
+        )
+    return members
+
+
+def _misfit(spec: ModelSpec, member: ModelSpec) -> str:
+    if member.members:
+        return "the member is an ensemble itself"
+    if (member.input_size, member.resize) != (spec.input_size, spec.resize):
+        # Films are prepared once, before the members see them.
+        return f"it takes {spec.input_size} pixels ({spec.resize}), the member {member.input_size} ({member.resize})"
+    return ""
+
+
+def common_classes(specs: Sequence[ModelSpec]) -> tuple[FilmClass, ...]:
+    """Return the classes that all networks tell apart; normal and pneumonia where they tell different causes."""
+    if len({frozenset(spec.classes) for spec in specs}) == 1:
+        return specs[0].classes
+    return (FilmClass.NORMAL, FilmClass.PNEUMONIA)
+
+
+def ensemble_sha256(members: Sequence[Member], specs: Sequence[ModelSpec]) -> str:
+    """Name an ensemble's exact function: a digest of each member's name, weights, share and calibration, in order."""
+    lines = [
+        f"{member.name} {spec.sha256} {member.weight!r} {member.temperature!r} {member.bias!r}\n"
+        for member, spec in zip(members, specs, strict=True)
+    ]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def verify_weights(folder: Path, spec: ModelSpec) -> Path:
+    """Compare the weights with the spec's sha256 and return their path; of an ensemble all members', and its folder.
+
+    A model file is code to its loader (CVE-2025-1550 and its successors), so nothing opens it before this.
+    Raises ModelUnavailable where a file is missing, differs, or asks for more than layers that compute.
+    """
+    if spec.members:
+        specs = read_members(folder, spec)
+        for member, own in zip(spec.members, specs, strict=True):
+            verify_weights(folder.parent / member.name, own)
+        _compare(spec, "its members are not those", ensemble_sha256(spec.members, specs))
+        return folder
+    path = folder / WEIGHTS_FILE
+    if not path.is_file():
+        raise ModelUnavailable(f"Model '{spec.name}' has no {WEIGHTS_FILE} in {folder}.")
+    stat = path.stat()
+    _compare(spec, f"{WEIGHTS_FILE} is not the file", _sha256(path, stat.st_size, stat.st_mtime_ns))
+    refuse_code(spec.name, path)
+    return path
+
+
+def _compare(spec: ModelSpec, trouble: str, received: str) -> None:
+    if received != spec.sha256:
+        raise ModelUnavailable(
+            f"Model '{spec.name}': {trouble} that {SPEC_FILE} names. "
+            f"Expected sha256 {spec.sha256}, received {received}. Restore the model folder."
+        )
+
+
+@lru_cache(maxsize=16)
+def _sha256(path: Path, _size: int, _modified: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

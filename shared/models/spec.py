@@ -1,0 +1,244 @@
+"""What a model folder says of itself: `spec.json` beside `model.keras`, or an ensemble's `spec.json` alone.
+
+The spec carries the preprocessing, the calibration and the threshold with the weights, so that training, evaluation and
+serving cannot disagree. This file knows no Keras: the web reads a spec without loading a network. NumPy is imported
+only to calculate: the web needs it rarely, and its start always.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+if TYPE_CHECKING:
+    import numpy as np
+
+NAME_PATTERN = r"^[a-z0-9][a-z0-9.-]{0,62}$"
+"""Of a model and so of its folder: no separator and no leading dot, so that a name never leads out of the folder."""
+
+FRAMED_DETAIL = 1.75
+"""Pixels to decode for one that a framed network sees: lungs take 0.75 of a training image's side, an adult's 0.55."""
+
+_STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Label(StrEnum):
+    """The answer shown for a film."""
+
+    NORMAL = "NORMAL"
+    PNEUMONIA = "PNEUMONIA"
+
+
+class FilmClass(StrEnum):
+    """What a network tells apart; every class but `normal` is a cause of pneumonia."""
+
+    NORMAL = "normal"
+    BACTERIAL = "bacterial"
+    VIRAL = "viral"
+    PNEUMONIA = "pneumonia"  # for a network that gives no cause
+
+
+class Verdict(NamedTuple):
+    """One film's calibrated answer."""
+
+    label: Label
+    cause: FilmClass | None
+    """The likelier cause where the label is PNEUMONIA and the model tells causes apart."""
+    confidence: float
+    """Calibrated probability of the label shown, 0 to 1."""
+    p_pneumonia: float
+    """1 - probability of `normal`, 0 to 1."""
+    probabilities: dict[str, float]
+
+
+class Member(BaseModel):
+    """One network of an ensemble: the model folder of that name beside the ensemble's own."""
+
+    model_config = _STRICT
+
+    name: str = Field(pattern=NAME_PATTERN)
+    weight: float = Field(gt=0)
+    temperature: float = Field(1.0, gt=0)
+    bias: float = 0.0
+    """Copies of the member's own, so that calibrating the member alone leaves the ensemble as it was."""
+
+
+class Site(BaseModel):
+    """The films that a calibration was fitted on after training."""
+
+    model_config = _STRICT
+
+    folder: str
+    """Its name without the path."""
+    films: dict[Label, int]
+    fitted_at: datetime
+
+
+class Calibration(BaseModel):
+    """What turns logits into a label: the part of a spec that a site may fit anew."""
+
+    model_config = _STRICT
+
+    temperature: float = Field(gt=0)
+    bias: float = 0.0
+    threshold: float = Field(gt=0, lt=1)
+    threshold_rule: str
+    site: Site | None = None
+    """None where training fitted it, on its validation films."""
+
+
+class Framing(BaseModel):
+    """How an image is brought to one framing before the network sees it; see `shared.images.framing`."""
+
+    model_config = _STRICT
+
+    version: str = Field(pattern=NAME_PATTERN)
+    """Of the localiser that finds the lungs."""
+    margin: float = Field(ge=-0.2, le=0.5)
+    """Part of the lungs' width and height that is seen around them on each side."""
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """Of the localiser's file, compared before it is used."""
+
+
+class ModelSpec(BaseModel):
+    """Everything needed to serve a network except its weights."""
+
+    model_config = _STRICT
+
+    name: str = Field(pattern=NAME_PATTERN)
+    description: str
+    input_size: int = Field(ge=16, le=1024)
+    """Height and width in pixels of the square that the network sees."""
+    resize: Literal["stretch"] = "stretch"
+    """`stretch` ignores the aspect ratio, as the published training set does."""
+    framing: Framing | None = None
+    """None for a model that sees the whole image."""
+    classes: tuple[FilmClass, ...]
+    """In the order of the network's logits."""
+    temperature: float = Field(gt=0)
+    """Divides the logits before the softmax (Guo et al. 2017, arXiv:1706.04599)."""
+    bias: float = 0.0
+    """Added to every cause's logit after the division, and so to the log-odds of pneumonia (Platt 1999)."""
+    threshold: float = Field(gt=0, lt=1)
+    """A film with p_pneumonia at or above this is labelled PNEUMONIA."""
+    threshold_rule: str
+    site: Site | None = None
+    """The films of the calibration in force; None where training fitted it."""
+    former: tuple[Calibration, ...] = ()
+    """Calibrations replaced since training, oldest first."""
+    precision: Literal["f32", "bf16"] = "f32"
+    """What OpenVINO computes in. A model may say bf16 where its accuracy stays within 0.2 points of float32; a CPU
+    without bfloat16 runs it in float32."""
+    members: tuple[Member, ...] = ()
+    """Not empty for an ensemble, which has no weights of its own."""
+    intended_population: str
+    training_data: str
+    licence: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """Of `model.keras`, compared before that file is opened; of an ensemble, `ensemble_sha256` of its members."""
+    parameters: int = Field(gt=0)
+    commit: str
+    trained_at: datetime
+
+    @model_validator(mode="after")
+    def _has_normal_class(self) -> Self:
+        if FilmClass.NORMAL not in self.classes or len(set(self.classes)) != len(self.classes) or len(self.classes) < 2:
+            raise ValueError(f"classes must be distinct and hold 'normal' and a cause. Received: {self.classes}")
+        return self
+
+    @model_validator(mode="after")
+    def _has_distinct_members(self) -> Self:
+        names = [member.name for member in self.members]
+        if len(set(names)) != len(names) or self.name in names:
+            raise ValueError(f"members must be distinct and not the ensemble itself. Received: {', '.join(names)}")
+        return self
+
+    @property
+    def decoded_side(self) -> int:
+        """Return how many pixels a decoded image's shorter side should have: of a framed one only a part is seen."""
+        return self.input_size if self.framing is None else round(self.input_size * FRAMED_DETAIL)
+
+    @property
+    def identity(self) -> str:
+        """Name what answers, as 64 hexadecimal digits: the weights and, once a site has fitted it, the calibration.
+
+        A film keeps the answer of the calibration that was in force, and is answered anew under another one.
+        """
+        if self.site is None:
+            return self.sha256
+        return hashlib.sha256(
+            f"{self.sha256} {self.temperature!r} {self.bias!r} {self.threshold!r}".encode()
+        ).hexdigest()
+
+    @property
+    def version(self) -> str:
+        """Name what answers for people: the model's name and the start of its identity."""
+        return f"{self.name}@{self.identity[:12]}"
+
+    def calibrate(self, logits: "np.ndarray") -> "np.ndarray":
+        """Turn logits (N, classes) into calibrated probabilities, float64 (N, classes)."""
+        import numpy as np  # noqa: PLC0415  # see the module's docstring
+
+        return np.asarray(np.exp(_log_probabilities(logits, self.classes, self.temperature, self.bias)))
+
+    def pool(self, specs: Sequence["ModelSpec"], logits: Sequence["np.ndarray"]) -> "np.ndarray":
+        """Return an ensemble's logits, float32 (N, classes): the log of its members' weighted mean probability.
+
+        `specs` and `logits` (N, classes of that member) are in the order of `members`. Causes are summed where the
+        ensemble tells none. In logarithms throughout, so that a small probability keeps its digits.
+        """
+        import numpy as np  # noqa: PLC0415  # see the module's docstring
+
+        total = sum(member.weight for member in self.members)
+        parts = [
+            np.log(member.weight / total)
+            + self._in_own_classes(spec, _log_probabilities(rows, spec.classes, member.temperature, member.bias))
+            for member, spec, rows in zip(self.members, specs, logits, strict=True)
+        ]
+        return np.asarray(np.logaddexp.reduce(parts), dtype=np.float32)
+
+    def _in_own_classes(self, spec: "ModelSpec", logs: "np.ndarray") -> "np.ndarray":
+        import numpy as np  # noqa: PLC0415  # see the module's docstring
+
+        columns = [
+            [i for i, name in enumerate(spec.classes) if name in (own, *_SUMMED.get(own, ()))] for own in self.classes
+        ]
+        return np.stack([np.logaddexp.reduce(logs[:, column], axis=1) for column in columns], axis=1)
+
+    def p_pneumonia(self, probabilities: "np.ndarray") -> "np.ndarray":
+        """Return 1 - p(normal) for each row, summed over the causes to keep small values exact."""
+        causes = [index for index, name in enumerate(self.classes) if name is not FilmClass.NORMAL]
+        p: np.ndarray = probabilities[:, causes].sum(axis=1).clip(0.0, 1.0)
+        return p
+
+    def judge(self, probabilities: "np.ndarray") -> list[Verdict]:
+        """Label each row of calibrated probabilities by this spec's threshold."""
+        return [
+            self._verdict(row, float(p)) for row, p in zip(probabilities, self.p_pneumonia(probabilities), strict=True)
+        ]
+
+    def _verdict(self, row: "np.ndarray", p: float) -> Verdict:
+        named = {name: float(value) for name, value in zip(self.classes, row, strict=True)}
+        causes: list[FilmClass] = [name for name in self.classes if name is not FilmClass.NORMAL]
+        if p < self.threshold:
+            return Verdict(Label.NORMAL, None, 1.0 - p, p, {str(k): v for k, v in named.items()})
+        likeliest = max(causes, key=named.__getitem__)
+        cause = likeliest if len(causes) > 1 else None
+        return Verdict(Label.PNEUMONIA, cause, p, p, {str(k): v for k, v in named.items()})
+
+
+_SUMMED = {FilmClass.PNEUMONIA: (FilmClass.BACTERIAL, FilmClass.VIRAL)}
+
+
+def _log_probabilities(
+    logits: "np.ndarray", classes: Sequence[FilmClass], temperature: float, bias: float
+) -> "np.ndarray":
+    import numpy as np  # noqa: PLC0415  # see the module's docstring
+
+    causes = np.array([name is not FilmClass.NORMAL for name in classes])
+    scaled = logits.astype(np.float64) / temperature + bias * causes
+    scaled -= scaled.max(axis=1, keepdims=True)
+    return np.asarray(scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True)))

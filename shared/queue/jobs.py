@@ -1,0 +1,277 @@
+"""Jobs: what people do to the durable queue: submit, close, cancel, retry. `leases` is the workers' half."""
+
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.orm import Session
+
+from shared.db import insert_new, new_id, now, row_count
+from shared.errors import FilmRejected, JobClosed, KeyReused, Rejection
+from shared.intake.accept import Film, Received
+from shared.models.spec import ModelSpec
+from shared.states import Event, State, sources, target
+from shared.tables import (
+    Image,
+    Job,
+    Model,
+    Prediction,
+    Priority,
+    Screening,
+    Source,
+    Upload,
+    in_states,
+    prediction_copies,
+)
+
+T = TypeVar("T")
+
+_NO_ANSWER: Final[dict[str, Any]] = dict.fromkeys(prediction_copies())
+
+# SQLite takes 32,766 bound values a statement and PostgreSQL 65,535; an image row has seven.
+ROWS_A_STATEMENT = 1000
+
+
+def open_job(
+    session: Session,
+    *,
+    user_id: uuid.UUID,
+    name: str,
+    source: Source,
+    model_name: str,
+    priority: Priority,
+    expected_films: int | None = None,
+    idempotency_key: str | None = None,
+    request_digest: str | None = None,
+) -> Job:
+    """Create a job that takes films until it is closed; the same key of the same user gives the same job.
+
+    Raises KeyReused where the key came with another request before.
+    """
+    known = find_job(session, user_id, idempotency_key)
+    if known is not None:
+        check_repeated(known.request_digest, request_digest)
+        return known
+    job = Job(
+        id=new_id(),
+        name=name,
+        created_by_id=user_id,
+        source=source,
+        model_name=model_name,
+        priority=priority,
+        expected_films=expected_films,
+        idempotency_key=idempotency_key,
+        request_digest=request_digest,
+    )
+    session.add(job)
+    session.flush()
+    return job
+
+
+def find_job(session: Session, user_id: uuid.UUID, key: str | None) -> Job | None:
+    """Return the job that a key of a user stands for; None where there is none yet."""
+    known = select(Job).where(Job.created_by_id == user_id, Job.idempotency_key == key)
+    return session.scalar(known) if key is not None else None
+
+
+def find_upload(session: Session, job_id: uuid.UUID, key: str | None) -> Upload | None:
+    """Return the request that brought films to a job under a key; None where there is none yet."""
+    known = select(Upload).where(Upload.job_id == job_id, Upload.idempotency_key == key)
+    return session.scalar(known) if key is not None else None
+
+
+def check_repeated(known: str | None, received: str | None) -> None:
+    """Raise KeyReused where a request is another than the one that came under its key; rows of old have no digest."""
+    if known is not None and received != known:
+        raise KeyReused
+
+
+def add_films(
+    session: Session,
+    job_id: uuid.UUID,
+    received: Sequence[Received],
+    model: ModelSpec | None,
+    key: str | None = None,
+    *,
+    request_digest: str | None = None,
+) -> int:
+    """Add one request's films to an open job and return how many of them now wait for a worker.
+
+    A film that this model, the job's own, has answered before is DONE at once; without a model all wait. A key adds
+    films only once. Raises JobClosed where the job takes no more films, KeyReused where the key came with another
+    request before.
+    """
+    job = session.scalars(select(Job).where(Job.id == job_id).with_for_update()).one()
+    if model is not None and model.name != job.model_name:
+        raise ValueError(f"The job is for {job.model_name}; answers of {model.name} are not its own.")
+    known = find_upload(session, job_id, key)
+    if known is not None:
+        check_repeated(known.request_digest, request_digest)
+        return 0
+    if job.closed_at is not None:
+        raise JobClosed("This job takes no more films. Start a new job.")
+    if key is not None:
+        upload = Upload(job_id=job_id, idempotency_key=key, request_digest=request_digest)
+        upload.first_position, upload.films = job.next_position, len(received)
+        session.add(upload)
+    images = _store_images(session, [item.film for item in received if item.film is not None])
+    answers = _known_predictions(session, images.values(), model) if model else {}
+    start_turn = max(job.next_turn, _virtual_time(session, job.model_name))
+    rows = [
+        _screening_row(job, index, start_turn=start_turn, item=item, images=images, answers=answers)
+        for index, item in enumerate(received)
+    ]
+    for some in _in_parts(rows):
+        session.execute(insert(Screening), some)
+    job.next_position += len(rows)
+    job.next_turn = start_turn + len(rows)
+    return sum(row["state"] is State.QUEUED for row in rows)
+
+
+def close_job(session: Session, job_id: uuid.UUID) -> None:
+    """End a job's upload; closing twice changes nothing."""
+    session.execute(update(Job).where(Job.id == job_id, Job.closed_at.is_(None)).values(closed_at=now()))
+
+
+def open_uploads(session: Session) -> dict[uuid.UUID, int]:
+    """Return every job whose upload has not ended, with how many films it has taken."""
+    found = session.execute(select(Job.id, Job.next_position).where(Job.closed_at.is_(None)))
+    return {row.id: row.next_position for row in found}
+
+
+def received_before(session: Session, upload: Upload) -> list[Received]:
+    """Return what became of each file of a request, as its rows tell: its name, and why it was refused if it was."""
+    first, films = upload.first_position or 0, upload.films or 0
+    rows = select(Screening.file_name, Screening.image_id, Screening.error_code, Screening.error_message).where(
+        Screening.job_id == upload.job_id, Screening.position >= first, Screening.position < first + films
+    )
+    return [
+        Received(name, rejection=None if image_id else FilmRejected(Rejection(code or ""), message or ""))
+        for name, image_id, code, message in session.execute(rows.order_by(Screening.position))
+    ]
+
+
+def _screening_row(
+    job: Job,
+    index: int,
+    *,
+    start_turn: int,
+    item: Received,
+    images: dict[str, uuid.UUID],
+    answers: dict[uuid.UUID, dict[str, Any]],
+) -> dict[str, Any]:
+    at = now()
+    image_id = images[item.film.sha256] if item.film else None
+    answer = answers.get(image_id) if image_id else None
+    state = State.REJECTED if item.rejection else State.DONE if answer else State.QUEUED
+    return {
+        "id": new_id(),
+        "job_id": job.id,
+        "created_by_id": job.created_by_id,
+        "image_id": image_id,
+        **(answer or _NO_ANSWER),
+        "position": job.next_position + index,
+        "file_name": item.file_name,
+        "state": state,
+        "priority": job.priority,
+        "turn": start_turn + index,
+        "attempts": 0,
+        "error_code": item.rejection.code.value if item.rejection else None,
+        "error_message": item.rejection.message if item.rejection else None,
+        "created_at": at,
+        "finished_at": None if state is State.QUEUED else at,
+    }
+
+
+def _virtual_time(session: Session, model_name: str) -> int:
+    """Return the turn that is being served, so that a new job starts beside the others, not before or behind them."""
+    waiting = select(func.min(Screening.turn)).join(Job).where(in_states([State.QUEUED]), Job.model_name == model_name)
+    return session.scalar(waiting) or 0
+
+
+def _store_images(session: Session, films: Iterable[Film]) -> dict[str, uuid.UUID]:
+    """Make one row for each distinct film and return the ids by sha256."""
+    # In one order, because two uploads of the same films in opposite orders would wait for each other on PostgreSQL.
+    distinct = {film.sha256: film for film in sorted(films, key=lambda film: film.sha256)}
+    at = now()
+    rows = [{"id": new_id(), **vars(film), "created_at": at} for film in distinct.values()]
+    ids: dict[str, uuid.UUID] = {}
+    for some in _in_parts(rows):
+        missing = some
+        # A row that `retention` removes at this moment is gone before it can be held, and is then made anew.
+        while missing:
+            insert_new(session, Image, missing)
+            ids |= _hold_images(session, [row["sha256"] for row in missing])
+            missing = [row for row in missing if row["sha256"] not in ids]
+    return ids
+
+
+def _hold_images(session: Session, keys: list[str]) -> dict[str, uuid.UUID]:
+    """Return the ids of films by sha256; until the transaction ends nobody removes them."""
+    held = select(Image.sha256, Image.id).where(Image.sha256.in_(keys)).with_for_update(read=True, key_share=True)
+    return {row.sha256: row.id for row in session.execute(held)}
+
+
+def _known_predictions(
+    session: Session, image_ids: Iterable[uuid.UUID], model: ModelSpec
+) -> dict[uuid.UUID, dict[str, Any]]:
+    """Return what a screening keeps of the predictions that there are, by film."""
+    known: dict[uuid.UUID, dict[str, Any]] = {}
+    for some in _in_parts(list(image_ids)):
+        found = session.execute(
+            select(Prediction.image_id, *[column.label(name) for name, column in prediction_copies().items()])
+            .join(Model)
+            .where(Model.name == model.name, Model.sha256 == model.identity, Prediction.image_id.in_(some))
+        )
+        for row in found.mappings():
+            values = dict(row)
+            known[values.pop("image_id")] = values
+    return known
+
+
+def cancel(session: Session, job_id: uuid.UUID) -> int:
+    """Cancel what has not ended in a job, end its upload, and return how many films that stopped."""
+    close_job(session, job_id)
+    return row_count(
+        session.execute(
+            update(Screening)
+            .where(Screening.job_id == job_id, in_states(sources(Event.CANCEL)))
+            .values(state=target(Event.CANCEL), finished_at=now(), lease_token=None, lease_until=None)
+        )
+    )
+
+
+def retry(session: Session, job_id: uuid.UUID) -> int:
+    """Queue again what failed, was rejected by a worker or was cancelled in a job; return how many films.
+
+    A file that was refused at intake was never stored and has to be sent again.
+    """
+    # Locked as a purge locks it: else each could wait for rows of the other.
+    model_name = session.scalar(select(Job.model_name).where(Job.id == job_id).with_for_update())
+    if model_name is None:
+        return 0
+    chosen = (Screening.job_id == job_id, in_states(sources(Event.RETRY)), Screening.image_id.is_not(None))
+    first = session.scalar(select(func.min(Screening.position)).where(*chosen)) or 0
+    start_turn = _virtual_time(session, model_name) - first
+    return row_count(
+        session.execute(
+            update(Screening)
+            .where(*chosen)
+            .values(
+                state=target(Event.RETRY),
+                attempts=0,
+                turn=start_turn + Screening.position,
+                error_code=None,
+                error_message=None,
+                started_at=None,
+                finished_at=None,
+            )
+            .execution_options(synchronize_session=False)
+        )
+    )
+
+
+def _in_parts(rows: list[T]) -> Iterator[list[T]]:
+    for start in range(0, len(rows), ROWS_A_STATEMENT):
+        yield rows[start : start + ROWS_A_STATEMENT]

@@ -1,0 +1,324 @@
+"""Leases: the workers' half of the durable queue. Rows are the truth; whoever holds the lease token may write them."""
+
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, bindparam, func, select, update
+from sqlalchemy.orm import Session
+
+from shared.db import insert_new, new_id, now, row_count
+from shared.errors import FilmRejected
+from shared.models.spec import ModelSpec, Verdict
+from shared.states import Event, State, sources, target
+from shared.tables import Image, Job, Model, Prediction, Priority, Screening, in_states, prediction_copies
+
+_Waiting = Select[uuid.UUID, int, int, int]
+"""Id, attempts, priority and turn of waiting films."""
+
+FEWEST_SHARED = 8
+"""Fewer films than this are not shared between workers."""
+
+_COPY = "copied_"
+"""Before the name of a column whose value is bound: SQLAlchemy keeps the bare name for itself."""
+
+LOST_CODE = "worker_lost"
+LOST_MESSAGE = (
+    "The worker stopped or failed {attempts} times while it screened this film. Try it again or tell support."
+)
+"""Shown when a film has lost its worker once too often."""
+UNREADABLE_CODE = "film_unreadable"
+UNREADABLE_MESSAGE = (
+    "The film's file in the image store could not be read in {attempts} attempts, while others could. Have the store "
+    "looked at, then try it again; or send the film again, which replaces the file."
+)
+"""Shown when the file of one film could not be read once too often."""
+
+
+@dataclass(frozen=True)
+class ClaimedFilm:
+    """One screening that a worker holds."""
+
+    screening_id: uuid.UUID
+    image_id: uuid.UUID
+    sha256: str
+    prediction_id: uuid.UUID | None
+    """Set where this model has answered for this film before."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A micro-batch under one lease."""
+
+    token: uuid.UUID
+    films: tuple[ClaimedFilm, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one claimed film: a verdict, an earlier prediction, or a rejection."""
+
+    film: ClaimedFilm
+    verdict: Verdict | None = None
+    rejection: FilmRejected | None = None
+    heat_map: bytes | None = None
+    """Of a verdict whose model says where it saw evidence."""
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What one sweep did and saw."""
+
+    requeued: int
+    failed: int
+    waiting: dict[str, int]
+    """Films that wait, by model."""
+
+
+def register_model(session: Session, spec: ModelSpec) -> uuid.UUID:
+    """Make sure that these exact weights, calibrated so, have a row, and return its id."""
+    row = {"id": new_id(), "name": spec.name, "sha256": spec.identity, "spec": spec.model_dump(mode="json")}
+    insert_new(session, Model, [{**row, "created_at": now()}])
+    return session.scalars(select(Model.id).where(Model.name == spec.name, Model.sha256 == spec.identity)).one()
+
+
+def claim(
+    session: Session, *, model_id: uuid.UUID, model_name: str, limit: int, worker: str, lease_seconds: float
+) -> Claim | None:
+    """Take up to `limit` waiting films under one lease, interactive before bulk; None where nothing waits.
+
+    A film that has lost a worker before is taken alone, so that a poison film fails alone. Interactive films are taken
+    without bulk ones, so that whoever waits for them does not wait for these. Of few bulk films half are left for
+    another worker, so that all begin and end together.
+    """
+    token = new_id()
+    until = now() + timedelta(seconds=lease_seconds)
+    waiting = _waiting(model_name)
+    head = session.execute(_locked(waiting.limit(1))).one_or_none()
+    if head is None:
+        return None
+    if head.attempts > 0:
+        chosen = waiting.where(Screening.id == head.id)
+    else:
+        # From the head on, so that what waits for other models before it is passed once and not three times.
+        beside = (Screening.priority == head.priority, Screening.turn >= head.turn)
+        chosen = waiting.where(Screening.attempts == 0, *beside)
+        chosen = chosen.limit(_fair_share(session, chosen, limit) if head.priority == Priority.BULK else limit)
+    ids = _take(session, _locked(chosen), token=token, worker=worker, until=until)
+    return Claim(token, _claimed_films(session, ids, model_id)) if ids else None
+
+
+def _waiting(model_name: str) -> _Waiting:
+    """Select what waits for a model, in the order in which it is served."""
+    return (
+        select(Screening.id, Screening.attempts, Screening.priority, Screening.turn)
+        .join(Job)
+        .where(in_states(sources(Event.CLAIM)), Job.model_name == model_name)
+        .order_by(Screening.priority, Screening.turn, Screening.id)
+    )
+
+
+def _locked(films: _Waiting) -> _Waiting:
+    return films.with_for_update(skip_locked=True, of=Screening)
+
+
+def _fair_share(session: Session, waiting: _Waiting, limit: int) -> int:
+    """Return how many films to take: `limit` while twice as many wait, then half of them.
+
+    Not less than FEWEST_SHARED and an eighth of `limit`: the smallest batch costs the database some milliseconds, too.
+    """
+    left = session.scalar(select(func.count()).select_from(waiting.limit(2 * limit).subquery())) or 0
+    return min(limit, max(FEWEST_SHARED, limit // 8, (left + 1) // 2))
+
+
+def _take(
+    session: Session,
+    chosen: _Waiting,
+    *,
+    token: uuid.UUID,
+    worker: str,
+    until: datetime,
+) -> Sequence[uuid.UUID]:
+    # A CTE, not a plain subquery: PostgreSQL may run a locking subquery more than once and so pass the limit.
+    picked = chosen.cte("picked")
+    statement = (
+        update(Screening)
+        .where(Screening.id.in_(select(picked.c.id)))
+        .values(
+            state=target(Event.CLAIM),
+            lease_token=token,
+            lease_until=until,
+            worker=worker,
+            started_at=now(),
+        )
+        .returning(Screening.id)
+        .execution_options(synchronize_session=False)
+    )
+    return session.scalars(statement).all()
+
+
+def _claimed_films(session: Session, ids: Sequence[uuid.UUID], model_id: uuid.UUID) -> tuple[ClaimedFilm, ...]:
+    answered = and_(Prediction.image_id == Image.id, Prediction.model_id == model_id)
+    rows = session.execute(
+        select(Screening.id, Image.id, Image.sha256, Prediction.id)
+        .join(Image, Screening.image_id == Image.id)
+        .outerjoin(Prediction, answered)
+        .where(Screening.id.in_(ids))
+        .order_by(Screening.turn, Screening.id)
+    )
+    return tuple(ClaimedFilm(*row) for row in rows)
+
+
+def extend(session: Session, token: uuid.UUID, lease_seconds: float) -> int:
+    """Prolong a lease and return how many films it still holds."""
+    return row_count(
+        session.execute(
+            update(Screening)
+            .where(Screening.lease_token == token, in_states([State.RUNNING]))
+            .values(lease_until=now() + timedelta(seconds=lease_seconds))
+        )
+    )
+
+
+def finish(
+    session: Session, lease: Claim, outcomes: Sequence[Outcome], *, model_id: uuid.UUID, threshold: float, worker: str
+) -> int:
+    """Write a micro-batch's outcomes and return how many films they settled.
+
+    Idempotent: a prediction is unique for (image, model), and a film whose lease has passed to another stays theirs.
+    """
+    _write_predictions(session, outcomes, model_id, threshold, worker)
+    answers = _answers(session, model_id, {o.film.image_id for o in outcomes if o.rejection is None})
+    settled = _settle(session, lease, Event.FINISH, [
+        {"film": o.film.screening_id, **answers[o.film.image_id]} for o in outcomes if o.film.image_id in answers
+    ])  # fmt: skip
+    rejected = _settle(session, lease, Event.REJECT, [
+        {"film": o.film.screening_id, "code": o.rejection.code.value, "message": o.rejection.message}
+        for o in outcomes if o.rejection is not None
+    ])  # fmt: skip
+    return settled + rejected
+
+
+def _write_predictions(
+    session: Session, outcomes: Sequence[Outcome], model_id: uuid.UUID, threshold: float, worker: str
+) -> None:
+    at = now()
+    rows = {
+        o.film.image_id: {
+            "id": new_id(),
+            "image_id": o.film.image_id,
+            "model_id": model_id,
+            **o.verdict._asdict(),
+            "threshold": threshold,
+            "heat_map": o.heat_map,
+            "worker": worker,
+            "created_at": at,
+        }
+        # In one order, as in shared.queue.jobs: two workers with the same films must not wait for each other.
+        for o in sorted(outcomes, key=lambda outcome: outcome.film.image_id)
+        if o.verdict is not None
+    }
+    # A film whose job was cancelled and deleted meanwhile is gone; until this transaction ends no other goes.
+    held = select(Image.id).where(Image.id.in_(rows)).with_for_update(read=True, key_share=True)
+    there = set(session.scalars(held))
+    insert_new(session, Prediction, [row for image_id, row in rows.items() if image_id in there])
+
+
+def _answers(session: Session, model_id: uuid.UUID, images: Collection[uuid.UUID]) -> dict[uuid.UUID, dict[str, Any]]:
+    """Return what a screening keeps of each film's prediction, by film; another worker's may have come first."""
+    copies = [column.label(_COPY + name) for name, column in prediction_copies().items()]
+    asked = select(Prediction.image_id, *copies).where(Prediction.model_id == model_id, Prediction.image_id.in_(images))
+    rows = [dict(row) for row in session.execute(asked).mappings()]
+    return {row.pop("image_id"): row for row in rows}
+
+
+def _settle(session: Session, lease: Claim, event: Event, rows: list[dict[str, Any]]) -> int:
+    if not rows:
+        return 0
+    table = Screening.__table__
+    (source,) = sources(event)
+    values: dict[str, Any] = {"state": target(event), "finished_at": now(), "lease_token": None, "lease_until": None}
+    if event is Event.FINISH:
+        # Values, not a join with the predictions: an update so takes a quarter of the time on SQLite.
+        values |= {name: bindparam(_COPY + name) for name in prediction_copies()}
+        values |= {"error_code": None, "error_message": None}
+    else:
+        values |= {"error_code": bindparam("code"), "error_message": bindparam("message")}
+    statement = (
+        update(Screening)
+        .where(table.c.id == bindparam("film"), table.c.lease_token == lease.token)
+        .where(table.c.state == source)
+        .values(values)
+    )
+    return row_count(session.connection().execute(statement, rows))
+
+
+def hand_back(session: Session, lease: Claim) -> None:
+    """Return what a lease still holds where neither a film nor a worker is to blame; no attempt is counted."""
+    session.execute(
+        update(Screening)
+        .where(Screening.lease_token == lease.token, in_states(sources(Event.LOSE)))
+        .values(state=target(Event.LOSE), lease_token=None, lease_until=None)
+    )
+
+
+def give_back(session: Session, lease: Claim, max_attempts: int) -> None:
+    """Return what a lease still holds after its worker failed; counts as an attempt."""
+    _lose(session, Screening.lease_token == lease.token, max_attempts)
+
+
+def fail_attempt(session: Session, lease: Claim, films: Collection[ClaimedFilm], max_attempts: int) -> None:
+    """Return those films of a lease whose file cannot be read; counts as an attempt of each of them alone."""
+    ids = [film.screening_id for film in films]
+    which = and_(Screening.lease_token == lease.token, Screening.id.in_(ids))
+    _lose(session, which, max_attempts, UNREADABLE_CODE, UNREADABLE_MESSAGE)
+
+
+def held(session: Session) -> dict[uuid.UUID, datetime]:
+    """Return every lease that holds films, with the time that each heartbeat moves."""
+    running = select(Screening.lease_token, func.max(Screening.lease_until)).where(in_states([State.RUNNING]))
+    rows = session.execute(running.group_by(Screening.lease_token))
+    return {token: until for token, until in rows if token and until}
+
+
+def sweep(session: Session, run_out: Mapping[uuid.UUID, datetime], max_attempts: int) -> Swept:
+    """Free the leases that ran out, as `held` gave them, and say how many films wait for each model.
+
+    A lease that got a heartbeat since is left alone.
+    """
+    requeued, failed = 0, 0
+    for token, until in run_out.items():
+        lost = _lose(session, and_(Screening.lease_token == token, Screening.lease_until == until), max_attempts)
+        requeued, failed = requeued + lost[0], failed + lost[1]
+    return Swept(requeued, failed, count_waiting(session))
+
+
+def count_waiting(session: Session) -> dict[str, int]:
+    """Count the films that wait for a worker, by model."""
+    by_job = select(Screening.job_id, func.count().label("films")).where(in_states([State.QUEUED]))
+    waiting = by_job.group_by(Screening.job_id).subquery()
+    by_model = select(Job.model_name, func.sum(waiting.c.films)).join(waiting, waiting.c.job_id == Job.id)
+    return {model: int(films) for model, films in session.execute(by_model.group_by(Job.model_name))}
+
+
+def _lose(
+    session: Session,
+    which: ColumnElement[bool],
+    max_attempts: int,
+    code: str = LOST_CODE,
+    message: str = LOST_MESSAGE,
+) -> tuple[int, int]:
+    freed: dict[str, Any] = {"attempts": Screening.attempts + 1, "lease_token": None, "lease_until": None}
+    held = update(Screening).where(which).execution_options(synchronize_session=False)
+    failed = held.where(in_states(sources(Event.FAIL)), Screening.attempts + 1 >= max_attempts).values(
+        **freed,
+        state=target(Event.FAIL),
+        error_code=code,
+        error_message=message.format(attempts=max_attempts),
+        finished_at=now(),
+    )
+    requeued = held.where(in_states(sources(Event.LOSE))).values(**freed, state=target(Event.LOSE))
+    count_failed = row_count(session.execute(failed))
+    return row_count(session.execute(requeued)), count_failed

@@ -1,0 +1,176 @@
+"""The doorbell: Celery on Redis. A message says "films may be waiting" and carries nothing that could be lost.
+
+Each model has a queue of its own, so that a worker takes the tickets of the model that it serves and no other's.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from shared.errors import BrokerAway
+from shared.queue.broker import Broker
+from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+log = logging.getLogger(__name__)
+
+SCREEN_BATCH: Final = "pneumoscreen.screen_batch"
+"""Name of the one task."""
+
+FILMS_A_TICKET: Final = 8
+"""Fewer films than this wake one worker. Every ticket drains the queue for a while before it ends."""
+MOST_TICKETS: Final = 64
+
+# A ticket works for a few seconds; one that is not acknowledged after ten minutes has lost its worker. Redelivery does
+# no harm, because the rows are claimed in the database (docs.celeryq.dev, Redis broker, visibility timeout).
+VISIBILITY_SECONDS: Final = 600
+TICKET_SECONDS: Final = 300
+_CONNECTION: Final = {"visibility_timeout": VISIBILITY_SECONDS, "socket_connect_timeout": 2, "socket_timeout": 10}
+
+
+def queue_name(model: str) -> str:
+    """Name the queue of a model's tickets."""
+    return f"screening.{model}"
+
+
+def make_celery(settings: Settings) -> "Celery":
+    """Make the Celery application that web rings with and workers listen with."""
+    from celery import Celery  # noqa: PLC0415  # takes a sixth of the web's start, which no page needs
+    from kombu.transport import TRANSPORT_ALIASES  # noqa: PLC0415
+
+    # By the names in the URL, which kombu looks up anew when it turns to another sentinel.
+    tickets = dict.fromkeys(("redis", "rediss"), "shared.queue.received_tickets:Transport")
+    TRANSPORT_ALIASES.update(tickets, sentinel="shared.queue.received_tickets:SentinelTransport")
+    app = Celery("pneumoscreen")
+    app.conf.update(_configuration(), **Broker.of(settings).celery_options(_CONNECTION))
+    return app
+
+
+def serve_model(app: "Celery", model: str) -> None:
+    """Have a worker take the tickets of one model, and no others."""
+    from kombu import Queue  # noqa: PLC0415  # see make_celery
+
+    app.conf.task_default_queue = queue_name(model)
+    app.conf.task_queues = [Queue(queue_name(model), routing_key=queue_name(model))]
+
+
+def _configuration() -> dict[str, Any]:
+    return {
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "task_ignore_result": True,
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": False,  # the lease returns the films, not the message
+        # No soft limit: it would raise within the decoder, which would take the film for damaged.
+        "task_time_limit": TICKET_SECONDS,
+        "worker_prefetch_multiplier": 1,
+        "worker_hijack_root_logger": False,
+        # Whoever can write on Redis could stop workers with it, and nobody here uses it.
+        "worker_enable_remote_control": False,
+        # A child that loads a network takes longer to report than the default of 4 s: on two cores with six times as
+        # many busy processes 101 s, and one that is killed at the limit starts again from nothing.
+        "worker_proc_alive_timeout": 600,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        # A Redis without memory refuses acknowledgements; by default the worker ends and has to load its network anew.
+        "broker_channel_error_retry": True,
+    }
+
+
+class Doorbell(Protocol):
+    """Tell workers that films wait."""
+
+    def ring(self, model: str, films: int) -> None:
+        """Send a model's workers tickets for so many films; raise BrokerAway where Redis does not answer."""
+
+
+class CeleryDoorbell:
+    """Ring through Celery, which is loaded with the first use."""
+
+    def __init__(self, make_app: "Callable[[], Celery]") -> None:
+        self._make_app = make_app
+
+    @cached_property
+    def _app(self) -> "Celery":
+        return self._make_app()
+
+    def prepare(self) -> None:
+        """Load Celery now, so that the first film need not wait for it."""
+        self._app.amqp  # noqa: B018  # a property that makes what sends
+
+    def ring(self, model: str, films: int) -> None:
+        """Send one ticket for every FILMS_A_TICKET, up to MOST_TICKETS."""
+        # Straight to the queue: a binding on Redis, which others could change, is neither read nor written.
+        place: dict[str, Any] = {"queue": queue_name(model), "declare": []}
+        with _broker_errors(), self._app.producer_or_acquire() as producer:
+            for _ in range(min(math.ceil(films / FILMS_A_TICKET), MOST_TICKETS)):
+                self._app.send_task(SCREEN_BATCH, producer=producer, retry=False, **place)
+
+    def tickets(self, model: str) -> int:
+        """Count a model's tickets that no worker has taken yet; raise BrokerAway where Redis does not answer."""
+        with _broker_errors(), self._app.connection_for_read() as connection:
+            channel: Any = connection.default_channel
+            return _count_tickets(channel.client, queue_name(model))
+
+
+def _count_tickets(client: Any, queue: str) -> int:
+    """Count what lies in a queue; something else in its place would stop its workers, and is removed."""
+    from redis.exceptions import ResponseError  # noqa: PLC0415  # see make_celery
+
+    try:
+        return int(client.llen(queue))
+    except ResponseError as error:
+        if not str(error).startswith("WRONGTYPE"):
+            raise
+        log.warning("What lay on Redis in the place of the queue %s was none and is removed.", queue)
+        client.delete(queue)
+        return 0
+
+
+@contextmanager
+def _broker_errors() -> Iterator[None]:
+    from kombu.exceptions import OperationalError  # noqa: PLC0415  # see make_celery
+    from redis.exceptions import RedisError  # noqa: PLC0415
+
+    try:
+        yield
+    except (OperationalError, RedisError, OSError) as error:
+        raise BrokerAway("Redis did not answer. The films are kept and will be screened when it is back.") from error
+
+
+def make_doorbell(settings: Settings) -> CeleryDoorbell:
+    """Make the doorbell of a process that only rings: one try, so that nobody waits for a Redis that is away.
+
+    By default kombu goes on trying for six seconds.
+    """
+
+    def make_app() -> "Celery":
+        app = make_celery(settings)
+        app.conf.broker_transport_options = {**app.conf.broker_transport_options, "max_retries": 0}
+        return app
+
+    return CeleryDoorbell(make_app)
+
+
+def ring_or_wait(doorbell: Doorbell, model: str, films: int) -> bool:
+    """Ring where films wait; False where that failed and the sweep has to ring later.
+
+    The films are accepted when somebody rings, so no failure of it may become theirs.
+    """
+    if films == 0:
+        return True
+    try:
+        doorbell.ring(model, films)
+    except BrokerAway as error:
+        log.warning("%s", error)
+        return False
+    except Exception:
+        log.exception("Nobody could be rung for; the sweep rings again.")
+        return False
+    return True

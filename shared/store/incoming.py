@@ -1,0 +1,72 @@
+"""A film on its way into the store."""
+
+import hashlib
+import io
+import os
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+from shared.store.folder import reached, reopen
+
+if TYPE_CHECKING:
+    from shared.store.encryption import Sealer
+
+FILMS: Final = "films"
+
+
+class Incoming:
+    """A film on its way in: a temporary file, hashed while it is written, and sealed where the store is encrypted."""
+
+    def __init__(self, file: BinaryIO, sealer: "Sealer | None" = None) -> None:
+        self.file = file
+        self._sealer = sealer
+        self._hash = hashlib.sha256()
+        self._is_finished = False
+        self._whole = b""
+        """All that was written, where that came in one piece: most small films do."""
+        self.size = 0
+        if sealer is not None:
+            self._put(sealer.header)
+
+    def write(self, data: bytes) -> None:
+        """Append bytes; raise StoreFull where the disk has no room."""
+        self._put(self._sealer.update(data) if self._sealer else data)
+        self._hash.update(data)
+        self._whole = b"" if self.size else bytes(data)
+        self.size += len(data)
+
+    def finish(self) -> None:
+        """End the writing; what was written can be read from now on."""
+        if not self._is_finished and self._sealer is not None:
+            self._put(self._sealer.finalize(self._place))
+        self._is_finished = True
+        with reached("The image store"):
+            self.file.flush()
+
+    def force(self) -> None:
+        """Force what was written to disk before it gets its place: then a name that is there is a whole film."""
+        self.finish()
+        with reached("The image store"):
+            os.fsync(self.file.fileno())
+
+    def open(self) -> BinaryIO:
+        """Open what was written, as it came in; `finish` goes before."""
+        if len(self._whole) == self.size:
+            return io.BytesIO(self._whole)
+        if self._sealer is None:
+            return reopen(self.file)
+        from shared.store.encryption import CHUNK, SealedReader  # noqa: PLC0415  # only an encrypted store loads it
+
+        return io.BufferedReader(SealedReader(self.file.fileno(), self._sealer.cipher, self._place), CHUNK)
+
+    @property
+    def sha256(self) -> str:
+        """Return the hash of what was written so far, in hexadecimal."""
+        return self._hash.hexdigest()
+
+    @property
+    def _place(self) -> str:
+        return f"{FILMS}/{self.sha256}"
+
+    def _put(self, data: bytes) -> None:
+        with reached("The image store"):
+            self.file.write(data)

@@ -1,0 +1,150 @@
+"""The record of an image store: it marks the store as one, and says which keys its files are sealed with.
+
+It is written when the store is created and never by a mere start, so that an empty folder where a network share belongs
+is not taken for the store; and a process that lacks a key does not take images for missing.
+"""
+
+import json
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from shared.errors import StoreAway
+from shared.settings import PREFIX
+from shared.store.folder import Files, Unusable
+
+if TYPE_CHECKING:
+    from shared.store.encryption import Keyring
+
+KEYS_FILE: Final = "keys.json"
+RECORD_SECONDS: Final = 2.0
+"""A bucket is asked for its record again after so long; a folder tells at once whether it changed."""
+_MOST_BYTES: Final = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the record says."""
+
+    keys: tuple[str, ...]
+    """Ids of the keys that files are sealed with; none where the store is not encrypted."""
+    takes_unsealed: bool
+    """True while an old store is being encrypted: files that are not sealed yet are read, too."""
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What was read last, and how long that holds."""
+
+    record: Record
+    version: object
+    until: float
+
+    def holds(self, version: object) -> bool:
+        return version == self.version and (version is not None or time.monotonic() < self.until)
+
+
+class KeyRecord:
+    """The record of one store, as this process knows it: uploads and health are told the same."""
+
+    def __init__(self, files: Files, keyring: "Keyring | None") -> None:
+        self._files = files
+        self._held = tuple(keyring.ids) if keyring else ()
+        self._seen: _Seen | None = None  # replaced as a whole: many threads look at once
+
+    @property
+    def is_new(self) -> bool:
+        """Say whether the store has yet to be created with the keys at hand; raises StoreAway where it is away."""
+        record = self._look()
+        return record is None or (bool(self._held) and not record.keys)
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Say whether the store's files are sealed; raises StoreAway where nothing tells."""
+        record = self._look()
+        if record is None:
+            raise StoreAway(f"{self._files} is damaged: {KEYS_FILE}, which marks it, is missing.")
+        return bool(record.keys)
+
+    def create(self, *, has_plain: bool, has_sealed: bool) -> None:
+        """Mark the place as an image store: encrypted where there is a key, unless it holds only files that are not.
+
+        Raises StoreAway where it holds sealed files and no key is at hand.
+        """
+        if has_sealed and not self._held:
+            raise StoreAway(f"{self._files} holds encrypted files. Set {PREFIX}STORE_KEY to the key that they need.")
+        keys = () if has_plain and not has_sealed else self._held
+        self._write(Record(keys, takes_unsealed=has_plain and has_sealed))
+
+    def check(self, *, anew: bool = False) -> Record:
+        """Return the record; raise StoreAway where no store is there, or none that the keys at hand can open.
+
+        `anew` reads it whether or not it seems to have changed.
+        """
+        record = self._look(anew=anew)
+        if record is None:
+            raise StoreAway(
+                f"{self._files} is not there: {KEYS_FILE}, which marks it, is missing. Mount it, or correct the "
+                "setting. If it lost that file, run 'pneumoscreen store create'."
+            )
+        lacking = next((key_id for key_id in record.keys if key_id not in self._held), None)
+        if lacking is not None:
+            raise StoreAway(
+                f"{self._files} is encrypted with the key {lacking}, which {PREFIX}STORE_KEY does not hold. "
+                "Add that key and start again."
+            )
+        if self._held and not record.keys:
+            raise StoreAway(
+                f"{self._files} is not encrypted, but {PREFIX}STORE_KEY is set. Encrypt it with 'pneumoscreen store "
+                "encrypt', which may run while PneumoScreen does."
+            )
+        return record
+
+    def settle(self) -> None:
+        """Before a file is written: check, and add the key that seals."""
+        record = self.check()
+        if self._held and self._held[0] not in record.keys:
+            self._write(Record((*record.keys, self._held[0]), record.takes_unsealed))
+
+    def begin_sealing(self) -> None:
+        """Declare that a store without encryption is being encrypted, or add the key that seals from now on."""
+        record = self._look()
+        if record is not None and not record.keys:
+            self._write(Record(self._held[:1], takes_unsealed=True))
+        self.settle()
+
+    def keep_first(self) -> None:
+        """Record that all files are sealed with the first key: the other keys can go, and nothing else is read."""
+        self.check(anew=True)
+        self._write(Record(self._held[:1], takes_unsealed=False))
+
+    def _look(self, *, anew: bool = False) -> Record | None:
+        """Read the record unless what was seen of it still holds; None where there is none."""
+        try:
+            version, seen = self._files.version(KEYS_FILE), self._seen
+            if anew or seen is None or not seen.holds(version):
+                record = _parse(self._files.read(KEYS_FILE, _MOST_BYTES))
+                self._seen = seen = _Seen(record, version, time.monotonic() + RECORD_SECONDS)
+        except FileNotFoundError:
+            self._seen = None
+            return None
+        except (ValueError, KeyError, TypeError, RecursionError, Unusable) as error:
+            self._seen = None
+            raise StoreAway(f"{KEYS_FILE} in the image store is damaged. Restore it from a backup.") from error
+        return seen.record
+
+    def _write(self, record: Record) -> None:
+        told = {"keys": list(record.keys), **({"takes_unsealed": True} if record.takes_unsealed else {})}
+        self._files.write(KEYS_FILE, json.dumps(told).encode())
+        self._files.force([KEYS_FILE])
+        self._seen = None
+
+
+def _parse(data: bytes) -> Record:
+    told = json.loads(data)
+    keys, takes_unsealed = told["keys"], told.get("takes_unsealed", False)
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        raise TypeError("The keys are a list of ids.")
+    if not isinstance(takes_unsealed, bool):
+        raise TypeError("takes_unsealed is true or false.")
+    return Record(tuple(keys), takes_unsealed)
