@@ -395,7 +395,7 @@ def gunicorn(url: str, folder: Path) -> Iterator[tuple[str, psutil.Process]]:
     environment = {**os.environ, **{f"PNEUMOSCREEN_{name}": value for name, value in names.items()}}
     environment["PNEUMOSCREEN_REDIS_URL"] = made.redis_url.get_secret_value() if made.redis_url else ""
     command = [sys.executable, "-m", "gunicorn", "web.wsgi:app", "--config", "python:web.server"]
-    command += ["--bind", f"127.0.0.1:{port}", "--worker-class", "web.connections.Worker", "--threads", "4"]
+    command += ["--bind", f"127.0.0.1:{port}", "--worker-class", "web.http.connections.Worker", "--threads", "4"]
     command += ["--workers", "1", "--timeout", "0"]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:

@@ -48,7 +48,7 @@ def web_command(host: str, port: int, threads: int) -> list[str]:
     return [
         *(sys.executable, "-m", "gunicorn", "web.wsgi:app", "--config", "python:web.server"),
         *("--bind", f"{bracketed(host)}:{port}", "--workers", "1", "--threads", str(threads)),
-        *("--worker-class", "web.connections.Worker", "--worker-connections", str(most_connections())),
+        *("--worker-class", "web.http.connections.Worker", "--worker-connections", str(most_connections())),
         # An upload of gigabytes takes minutes; `web.server` ends the ones that hang.
         *(
             "--timeout",

@@ -295,7 +295,7 @@ class Screening(Base):
         _partial("ix_screenings_leases", "lease_until", where=_RUNNING),
         # A job's films of one state by position, and all that its page counts every second without a look at the rows.
         Index("ix_screenings_progress", "job_id", "state", "position", "started_at", "finished_at"),
-        # Lists (`web.finding`): each ends in the order of a list, so that a page is read and not sorted. What follows
+        # Lists (`web.lists`): each ends in the order of a list, so that a page is read and not sorted. What follows
         # the order is read in the index alone.
         Index("ix_screenings_sent", "created_by_id", "id"),
         _partial("ix_screenings_answers", "label", "model_id", "id", "created_by_id", "p_pneumonia", where=_LABELLED),

@@ -13,27 +13,22 @@ from shared.queue.tickets import Doorbell, make_doorbell
 from shared.settings import MIB, NO_SECRET_KEY, Settings
 from shared.store.store import Store, open_store
 from shared.submission.new_store import create_if_new
-from web import (
-    access,
-    account,
-    api,
-    audit,
-    auth,
-    conflicts,
-    films,
-    health,
-    identity,
-    linking,
-    oidc,
-    problems,
-    proxies,
-    samples,
-    security,
-    throttle,
-    users,
-)
-from web.pages import blueprints as pages
-from web.parts import EXTENSION, Parts
+from web.accounts import account, linking, oidc, sign_in, throttle, users
+from web.api import views
+from web.audit import page as audit_page
+from web.base import conflicts, problems
+from web.base.services import EXTENSION, Parts
+from web.frame import frame, guide
+from web.guard import access, identity, security
+from web.history import page as history_page
+from web.http import proxies
+from web.images import page as images_page
+from web.images import pictures
+from web.jobs import page as jobs_page
+from web.uploads import page as uploads_page
+from web.uploads import samples
+from web.watch import health
+from web.watch import page as watch_page
 
 log = logging.getLogger(__name__)
 
@@ -71,13 +66,13 @@ def create_app(
     identity.install(app)
     access.install(app)
     throttle.read_limits(settings.sign_in_limit)
-    for module in (auth, account, users, audit, api, films, samples, health):
+    for module in (sign_in, account, users, audit_page, views, pictures, samples, health):
         app.register_blueprint(module.blueprint)
     if settings.oidc_issuer is not None:
         oidc.install(app)
         app.register_blueprint(linking.blueprint)
-    for blueprint in pages:
-        app.register_blueprint(blueprint)
+    for module in (frame, uploads_page, jobs_page, history_page, images_page, guide, watch_page):
+        app.register_blueprint(module.blueprint)
     access.check_views(app)
     conflicts.install(app)
     security.install(app, settings)

@@ -10,18 +10,18 @@ from gunicorn.http.unreader import SocketUnreader
 
 from shared.process.memory import spare_loaded
 from shared.settings import PREFIX, load_settings
-from web.multipart import READ_BYTES
-from web.parts import EXTENSION
+from web.base.services import EXTENSION
+from web.uploads.multipart import READ_BYTES
 
 WATCHERS: Final = 4
-"""Threads beside those of requests that look at the database, for `web.status`."""
+"""Threads beside those of requests that look at the database, for `web.watch.status`."""
 
-# gunicorn would believe X-Forwarded-Proto and SCRIPT_NAME of whoever comes from this machine. `web.proxies` believes as
-# many proxies as the setting says.
+# gunicorn would believe X-Forwarded-Proto and SCRIPT_NAME of whoever comes from this machine. `proxies` believes
+# as many proxies as the setting says.
 forwarded_allow_ips = ""
 secure_scheme_headers: dict[str, str] = {}
 forwarder_headers = ""
-# A file sent by the kernel would pass by the time that `web.pacing` gives a client.
+# A file sent by the kernel would pass by the time that `web.http.pacing` gives a client.
 sendfile = False
 
 _ANSWER_BYTES: Final = 256 * 1024

@@ -62,7 +62,7 @@ def unlink_identity(session: Session, user: User, issuer: str) -> bool:
     """
     present = identity_of(session, user, issuer)
     if present is not None:
-        # Held first, as a sign-in of that person holds it (`web.claims`).
+        # Held first, as a sign-in of that person holds it (`web.accounts.claims`).
         session.get(User, user.id, with_for_update=True)
         session.delete(present)
         end_credentials(session, user)

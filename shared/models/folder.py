@@ -53,6 +53,24 @@ def read_named(models_dir: Path, name: str) -> ModelSpec:
     return spec
 
 
+def find_spec(models_dir: Path, name: str) -> ModelSpec | None:
+    """Return the spec of the model of this name; None where it cannot be read."""
+    try:
+        spec = read_spec(models_dir / name)
+    except ModelUnavailable:
+        return None
+    return spec if spec.name == name else None
+
+
+def find_problem(models_dir: Path, name: str) -> str | None:
+    """Say why the model of this name cannot screen; None where it can."""
+    try:
+        verify_weights(models_dir / name, read_named(models_dir, name))
+    except ModelUnavailable as error:
+        return f"No model: {error}"
+    return None
+
+
 def name_faults(error: ValidationError) -> str:
     """Say in one line which fields of a spec do not fit the form and why."""
     return "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'spec'}: {fault['msg']}" for fault in error.errors())

@@ -14,8 +14,8 @@ from shared.states import State
 from shared.tables import Job, Priority, Screening, Source
 from tests.conftest import draw, encode
 from tests.web_site import Site, form, post_films, token_of
-from web.admission import Admission
-from web.recent import Recent
+from web.base.recent import Recent
+from web.uploads.admission import Admission
 
 FILMS = [(f"{n}.jpeg", encode(draw(n, (80, 80)))) for n in range(12)]
 PLENTY = 1 << 50

@@ -16,7 +16,7 @@ from shared.settings import Settings
 from shared.tables import BrowserSession, Role, User
 from tests.conftest import ROOT
 from tests.web_site import PASSWORD, Site, press, token_of
-from web.claims import admit
+from web.accounts.claims import admit
 
 NEW_PASSWORD = "another horse, another battery"
 ISSUER = "https://id.example"

@@ -17,10 +17,11 @@ from shared.states import MOVES, Event, State
 from shared.tables import Job, Model, Prediction, Role, Screening, User
 from tests.conftest import draw, encode
 from tests.web_site import Site, post_films
-from web import backlog, finding, runs
-from web.filters import Filters, Order, confidence
-from web.listing import beside, get_film, list_films
-from web.progress import jobs_progress, label_counts
+from web.jobs.progress import jobs_progress, label_counts
+from web.lists import planner, walker
+from web.lists.filters import Filters, Order, confidence
+from web.lists.listing import beside, get_film, list_films
+from web.watch import backlog
 
 FILMS = 4000
 QUESTIONS = 60
@@ -42,9 +43,9 @@ def drawn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have some thousand films take every way that ten million would."""
     for name, value in (("FEW", 150), ("LARGEST_JOB", 900), ("MOST_SCATTERED", 60), ("_GLANCE", 40)):
-        monkeypatch.setattr(finding, name, value)
+        monkeypatch.setattr(planner, name, value)
     for name, value in (("MOST_ENTRIES", 400), ("MOST_ROWS", 200), ("MOST_SCATTERED", 60), ("_FIRST_STEP", 20)):
-        monkeypatch.setattr(runs, name, value)
+        monkeypatch.setattr(walker, name, value)
 
 
 def lottery(seed: str) -> random.Random:
@@ -155,9 +156,9 @@ def beyond(database: Database, viewer: User, filters: Filters, order: Order, pla
     """Find all that is after a place of a list, or before it."""
     ids: list[Any] = []
     with database.read() as session:
-        wanted = finding.want(session, viewer, filters, order)
+        wanted = planner.want(session, viewer, filters, order)
         while True:
-            found = finding.find(session, wanted, place, 31, later=later)
+            found = planner.find(session, wanted, place, 31, later=later)
             ids += [key for *_, key in found.places]
             if found.reached is None and len(found.places) < 31:
                 return ids
@@ -208,7 +209,7 @@ def plans(database: Database, viewer: User, filters: Filters, order: Order) -> I
     event.listen(database.engine, "before_cursor_execute", note)
     with database.read() as session:
         list_films(session, viewer, filters, order, None, 50)
-        finding.count_unanswered(session, viewer, filters)
+        planner.count_unanswered(session, viewer, filters)
     event.remove(database.engine, "before_cursor_execute", note)
     explain = "EXPLAIN QUERY PLAN " if database.engine.dialect.name == "sqlite" else "EXPLAIN "
     with database.engine.connect() as connection:

@@ -15,7 +15,7 @@ from shared.settings import Settings
 from shared.tables import Job, Role, Screening
 from tests.conftest import draw, encode
 from tests.web_site import Site, post_films
-from web.recent import Recent
+from web.base.recent import Recent
 
 KEY = "pneumoscreen:worker:"
 GOOD = {"model": "compact-cnn@0123", "ready_seconds": 12.5}

@@ -18,7 +18,7 @@ from tests.conftest import draw, encode
 from tests.integration.conftest import free_port, wait_until
 from tests.integration.test_slow_clients import Web, serving
 from tests.web_site import Site
-from web.auth import next_address
+from web.accounts.sign_in import next_address
 
 PREFIX = "/pneumo"
 LINKS = re.compile(r'(?:href|src|action|data-fragment|data-jobs|data-pages)="(/[^"]*)"')

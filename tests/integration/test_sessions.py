@@ -11,7 +11,7 @@ from shared.db import Database, now
 from shared.settings import Settings
 from shared.tables import BrowserSession, Role, User
 from tests.web_site import PASSWORD, Site, post_films, press, token_of
-from web.account import describe_browser
+from web.accounts.account import describe_browser
 
 
 @pytest.fixture

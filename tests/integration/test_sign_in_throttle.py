@@ -14,9 +14,9 @@ from shared.db import Database
 from shared.settings import Settings
 from shared.tables import SignInFailure
 from tests.web_site import PASSWORD, Site, press
-from web import auth
+from web.accounts import sign_in
+from web.accounts.throttle import FORGOTTEN_AFTER, FREE_ATTEMPTS, LONGEST_WAIT, Counter, LimitMalformed
 from web.app import create_app
-from web.throttle import FORGOTTEN_AFTER, FREE_ATTEMPTS, LONGEST_WAIT, Counter, LimitMalformed
 
 WRONG = "wrong password!"
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -131,12 +131,12 @@ def test_the_present_password_cannot_be_guessed_in_a_session_either(site: Site) 
 def test_few_threads_wait_for_passwords(site: Site) -> None:
     page = site.browser()
     page.get("/sign-in")
-    for _ in range(auth._WAITING):
-        auth._waiting.acquire()
+    for _ in range(sign_in._WAITING):
+        sign_in._waiting.acquire()
     try:
         answer = press(page, "/sign-in", name="tina", password=PASSWORD)
     finally:
-        auth._waiting.release(auth._WAITING)
+        sign_in._waiting.release(sign_in._WAITING)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
 
 

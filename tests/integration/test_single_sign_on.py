@@ -21,7 +21,7 @@ from shared.settings import Settings
 from shared.tables import AuditEvent, Identity, Role, User
 from tests.identity_provider import CLIENT_ID, CLIENT_SECRET, IdentityProvider, serving
 from tests.web_site import PASSWORD, Site, press
-from web.oidc import EXTENSION
+from web.accounts.oidc import EXTENSION
 
 MAPPING = {"oidc_role_claim": "realm_access.roles", "oidc_roles": {"radiology": "reader", "pneumo-admins": "admin"}}
 ADDING = {"oidc_create_accounts": True, "oidc_default_role": "technician"}

@@ -63,4 +63,4 @@ def test_nothing_of_single_sign_on_is_loaded_at_the_start(issuer: str) -> None:
 
 
 def test_the_probe_sees_what_is_loaded() -> None:
-    assert loaded_after("import web.provider", ["authlib", "requests"]) == ["authlib", "requests"]
+    assert loaded_after("import web.accounts.provider", ["authlib", "requests"]) == ["authlib", "requests"]

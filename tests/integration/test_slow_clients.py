@@ -26,7 +26,7 @@ from shared.tables import Job, Priority, Role, Scope, Screening, Source, User
 from tests.browser.conftest import running, wait_until_it_answers
 from tests.conftest import draw, encode
 from tests.integration.conftest import free_port, wait_until
-from web.pacing import SMALL_BODY
+from web.http.pacing import SMALL_BODY
 
 THREADS = 4
 MOST_CONNECTIONS = 100

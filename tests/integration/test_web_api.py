@@ -19,9 +19,9 @@ from shared.states import State
 from shared.tables import Role, Screening
 from tests.conftest import draw, encode
 from tests.web_site import Site, post_films
-from web import schemas
-from web.filters import first_id
-from web.listing import MOST_ROWS, Filters, Order, list_films
+from web.api import schemas
+from web.lists.filters import first_id
+from web.lists.listing import MOST_ROWS, Filters, Order, list_films
 
 FILMS = [(f"{n}.jpeg", encode(draw(n, (80, 80)))) for n in range(7)]
 

@@ -19,8 +19,8 @@ from shared.settings import Settings
 from shared.tables import AuditEvent, Role, User
 from tests.conftest import draw, encode
 from tests.web_site import Site, post_films, press
-from web import audit
-from web.audit_list import ACTIONS
+from web.audit import page as audit_page
+from web.audit.listing import ACTIONS
 
 SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 """Where nothing that the two databases do differently is asked for."""
@@ -104,15 +104,15 @@ def test_only_admins_are_shown_the_way(site: Site, role: Role, browser: FlaskCli
 
 
 def test_pages_turn_both_ways(site: Site, browser: FlaskClient) -> None:
-    add_rows(site, 2 * audit.EVENTS_A_PAGE)
+    add_rows(site, 2 * audit_page.EVENTS_A_PAGE)
     address: str | None = "/audit?person=os:root"
     seen: list[str] = []
     while address:
         page = browser.get(address)
         seen += rows(page)
         last, address = address, _link(page, "next")
-    assert len(seen) == len(set(seen)) == 2 * audit.EVENTS_A_PAGE
-    assert rows(browser.get(_link(browser.get(last), "prev") or "")) == seen[: audit.EVENTS_A_PAGE]
+    assert len(seen) == len(set(seen)) == 2 * audit_page.EVENTS_A_PAGE
+    assert rows(browser.get(_link(browser.get(last), "prev") or "")) == seen[: audit_page.EVENTS_A_PAGE]
 
 
 def _link(page: TestResponse, way: str) -> str | None:
@@ -226,7 +226,7 @@ def test_a_broken_trail_is_told_on_the_page(site: Site, browser: FlaskClient) ->
 
 @SQLITE
 def test_a_long_trail_is_verified_in_steps(site: Site, browser: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit, "STEP_SECONDS", 0.0)
+    monkeypatch.setattr(audit_page, "STEP_SECONDS", 0.0)
     add_rows(site, 4)
     answer = press(browser, "/audit/verify", "/audit")
     steps = []
@@ -256,7 +256,7 @@ def test_a_step_that_nobody_began_verifies_nothing(site: Site, browser: FlaskCli
 def test_a_step_whose_state_was_changed_verifies_nothing(
     site: Site, browser: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit, "STEP_SECONDS", 0.0)
+    monkeypatch.setattr(audit_page, "STEP_SECONDS", 0.0)
     add_rows(site, 2)
     state = parse_qs(urlsplit(press(browser, "/audit/verify", "/audit").location).query)["state"][0]
     changed = ("A" if state[0] != "A" else "B") + state[1:]

@@ -18,7 +18,7 @@ from shared.tables import Prediction, Role
 from tests.conftest import draw
 from tests.conftest import encode as write
 from tests.web_site import Site, post_films
-from web.heatmaps import SIDE
+from web.images.heatmaps import SIDE
 
 LOG_ODDS = np.array([[12.0, 0.0, 0.0], [0.0, 0.0, -12.0]], np.float32)
 MAP = encode(LOG_ODDS)

@@ -23,8 +23,8 @@ from shared.store.store import THUMBNAIL
 from shared.tables import Role
 from tests.conftest import draw, encode
 from tests.web_site import Site, form, post_films, token_of
-from web.access import SAFE_METHODS, UnguardedView, check_views, open_to_all, requires
 from web.app import create_app
+from web.guard.access import SAFE_METHODS, UnguardedView, check_views, open_to_all, requires
 
 SINGLE_SIGN_ON = {"oidc_issuer": "http://127.0.0.1:1", "oidc_client_id": "for the routes only"}
 

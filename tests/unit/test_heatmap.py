@@ -11,7 +11,7 @@ from PIL import Image
 
 from shared.models.heatmap import EVEN, LIMIT, STEPS, decode, encode, evidence
 from shared.models.spec import FilmClass
-from web.heatmaps import SCALE, colour
+from web.images.heatmaps import SCALE, colour
 
 NORMAL, BACTERIAL, VIRAL, PNEUMONIA = FilmClass
 MAPS = arrays.arrays(

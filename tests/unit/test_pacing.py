@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from web.pacing import ClientTooSlow, Line, PacedSocket
+from web.http.pacing import ClientTooSlow, Line, PacedSocket
 
 PATIENCE = 0.5
 RATE = 1000.0

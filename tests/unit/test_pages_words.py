@@ -10,11 +10,12 @@ from shared.models.spec import FilmClass, Label
 from shared.queue.leases import LOST_CODE, UNREADABLE_CODE
 from shared.states import State
 from tests.conftest import ROOT
-from web.conditions import Check, Condition
-from web.filters import Filters
-from web.pages import shown, words
-from web.pages.standing import standing
-from web.progress import FINISHED, RECEIVING, SCREENING, JobState, Progress
+from web.base import numbers
+from web.base.conditions import Check, Condition
+from web.frame import words
+from web.jobs.progress import FINISHED, RECEIVING, SCREENING, JobState, Progress
+from web.jobs.standing import standing
+from web.lists.filters import Filters
 
 
 def test_everything_has_words() -> None:
@@ -55,14 +56,14 @@ def test_codes_are_explained_as_they_stand_in_the_tables() -> None:
      (0.0, "0.0%"), (None, "\N{EN DASH}")],
 )  # fmt: skip
 def test_probabilities_have_one_decimal_and_are_never_rounded_to_certainty(value: float | None, text: str) -> None:
-    assert shown.percent(value) == text
+    assert numbers.percent(value) == text
 
 
 @pytest.mark.parametrize(
     ("value", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (64 * 2**20, "64 MiB"), (5 * 2**31, "10 GiB")]
 )
 def test_sizes_are_binary(value: int, text: str) -> None:
-    assert shown.size(value) == text
+    assert numbers.size(value) == text
 
 
 @pytest.mark.parametrize(
@@ -78,29 +79,29 @@ def test_sizes_are_binary(value: int, text: str) -> None:
     ],
 )
 def test_durations_have_two_units(seconds: float, text: str) -> None:
-    assert shown.duration(seconds) == text
+    assert numbers.duration(seconds) == text
 
 
 @pytest.mark.parametrize(("value", "text"), [(250.4, "250 films/s"), (3.14, "3.1 films/s"), (0.1, "6.0 films/min")])
 def test_slow_speeds_are_by_the_minute(value: float, text: str) -> None:
-    assert shown.rate(value) == text
+    assert numbers.rate(value) == text
 
 
 def test_counts_agree_with_their_nouns() -> None:
-    assert [shown.plural(n, "film") for n in (0, 1, 5000)] == ["0 films", "1 film", "5,000 films"]
+    assert [numbers.plural(n, "film") for n in (0, 1, 5000)] == ["0 films", "1 film", "5,000 films"]
 
 
 def test_times_are_utc_for_machines_and_people() -> None:
     at = datetime(2026, 3, 1, 0, 30, tzinfo=timezone(timedelta(hours=2)))
-    assert str(shown.moment(at)) == (
+    assert str(numbers.moment(at)) == (
         '<time datetime="2026-02-28T22:30:00Z" title="2026-02-28 22:30:00 UTC">28 Feb 2026, 22:30 UTC</time>'
     )
-    assert str(shown.moment(None)) == "\N{EN DASH}"
-    assert shown.moment(datetime(2026, 1, 1, tzinfo=UTC)).startswith("<time")
+    assert str(numbers.moment(None)) == "\N{EN DASH}"
+    assert numbers.moment(datetime(2026, 1, 1, tzinfo=UTC)).startswith("<time")
 
 
 def test_bars_stay_inside_their_frame() -> None:
-    assert [shown.share(value) for value in (-0.1, 0.12345, 1.2)] == ["0.00%", "12.35%", "100.00%"]
+    assert [numbers.share(value) for value in (-0.1, 0.12345, 1.2)] == ["0.00%", "12.35%", "100.00%"]
 
 
 def progress(state: JobState, expected: int | None = None, **counts: int) -> Progress:

@@ -26,7 +26,7 @@ from shared.errors import FilmRejected
 from shared.images.preprocess import decode, fit, prepare
 from shared.models.spec import ModelSpec
 from tests.drawn_files import lut, picture, radiograph, tiff
-from web.films import _draw_preview
+from web.images.pictures import _draw_preview
 
 HALF = 0.5 + 1e-6
 SIDE = (72, 90)

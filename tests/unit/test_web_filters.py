@@ -7,8 +7,8 @@ import pytest
 
 from shared.models.spec import Label
 from shared.states import State
-from web.filters import Filters
-from web.listing import FilterError
+from web.lists.filters import Filters
+from web.lists.listing import FilterError
 
 JOB = "01a1f809-7564-7000-a907-0132d3beaccb"
 

@@ -8,7 +8,7 @@ from werkzeug.exceptions import BadRequest
 
 from shared.errors import UploadRefused
 from shared.settings import Settings
-from web.multipart import READ_BYTES, FilePart, TextPart, read_parts
+from web.uploads.multipart import READ_BYTES, FilePart, TextPart, read_parts
 
 CONTENT_TYPE = "multipart/form-data; boundary=edge"
 

@@ -11,10 +11,10 @@ from shared.queue.leases import LOST_CODE, UNREADABLE_CODE
 from shared.settings import PREFIX, Settings
 from shared.states import State
 from tests.conftest import ROOT
+from web.api.openapi import OPERATIONS, document
 from web.app import SecretKeyMissing, create_app
-from web.export import COLUMNS
-from web.filters import Filters
-from web.openapi import OPERATIONS, document
+from web.history.export import COLUMNS
+from web.lists.filters import Filters
 
 HTTP = (ROOT / "docs" / "http.md").read_text()
 

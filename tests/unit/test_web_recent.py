@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from web import recent
-from web.recent import Recent
+from web.base import recent
+from web.base.recent import Recent
 
 
 def test_a_value_is_shared_for_a_second() -> None:

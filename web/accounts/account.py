@@ -1,0 +1,176 @@
+"""The account of whoever is signed in: its sessions and its API tokens."""
+
+import re
+import uuid
+from typing import Final
+
+from flask import Blueprint, abort, flash, g, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_wtf import FlaskForm
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from wtforms import BooleanField, SelectField, StringField
+from wtforms.validators import InputRequired, Length, Regexp, ValidationError
+
+from shared.accounts import accounts, sessions
+from shared.audit.record import Action, record
+from shared.tables import ApiToken, BrowserSession, Role, Scope
+from web.base.numbers import plural
+from web.base.services import parts
+from web.guard.access import requires, see_other
+from web.guard.identity import idle_limit
+
+blueprint = Blueprint("account", __name__, url_prefix="/account")
+
+USABLE_SCOPES: Final[dict[Role, tuple[Scope, ...]]] = {
+    Role.TECHNICIAN: (Scope.READ, Scope.SUBMIT),
+    Role.READER: (Scope.READ,),
+    Role.ADMIN: (Scope.READ, Scope.SUBMIT, Scope.ADMIN),
+}
+"""What a token of each role can use; the role is asked again at every request."""
+LIFETIMES: Final = (7, 30, accounts.TOKEN_DAYS, 365)
+FOR_EVER: Final = 0
+_CHOOSE_DAYS: Final = "Choose one of these."
+
+# The first that fits counts: Edge and Opera call themselves Chrome too, and everything calls itself Safari.
+_BROWSERS: Final = {"Edg": "Edge", "OPR": "Opera", "Firefox": "Firefox", "Chrome": "Chrome", "Safari": "Safari"}
+_SYSTEMS: Final = {
+    "Windows": "Windows", "Android": "Android", "iPhone": "iPhone", "iPad": "iPad", "Mac OS X": "macOS",
+    "CrOS": "ChromeOS", "Linux": "Linux",
+}  # fmt: skip
+
+
+class TokenForm(FlaskForm):
+    """What a new token is for, what it may do, and for how long."""
+
+    name = StringField(
+        "What it is for",
+        [
+            InputRequired("Say what the token is for."),
+            Length(max=64, message="A name has at most 64 characters."),
+            Regexp(r"[^\x00-\x1f\x7f]*\Z", message="A name has no control characters."),
+        ],
+    )
+    read = BooleanField("see jobs, films and results")
+    submit = BooleanField("send films; cancel, retry and delete jobs")
+    admin = BooleanField("do what only administrators may")
+    days = SelectField(
+        "It ends after",
+        choices={**{days: f"{days} days" for days in LIFETIMES}, FOR_EVER: "never"},
+        coerce=int,
+        default=accounts.TOKEN_DAYS,
+        invalid_value_message=_CHOOSE_DAYS,
+        invalid_choice_message=_CHOOSE_DAYS,
+    )
+
+    def validate_read(self, _field: BooleanField) -> None:
+        """Demand a scope; the message stands at the first of them, which every role has."""
+        if not self.scopes():
+            raise ValidationError("Choose at least one.")
+
+    def scopes(self) -> list[Scope]:
+        """Return what is ticked."""
+        return [scope for scope in Scope if scope.value in self and self[scope.value].data]
+
+
+def describe_browser(user_agent: str) -> str:
+    """Say which browser a session is in, as far as it tells: `Firefox on Windows`."""
+    browser = next((name for mark, name in _BROWSERS.items() if f"{mark}/" in user_agent), None)
+    system = next((name for mark, name in _SYSTEMS.items() if mark in user_agent), None)
+    if browser is None:
+        return re.split(r"[ /]", user_agent, maxsplit=1)[0][:32] or "Unknown browser"
+    return f"{browser} on {system}" if system else browser
+
+
+@blueprint.get("")
+@requires()
+def index() -> ResponseReturnValue:
+    """Show the account and where it is signed in."""
+    with parts().database.read() as db:
+        rows = sessions.list_sessions(db, g.user, idle_limit())
+    shown = [(row, describe_browser(row.user_agent)) for row in rows]
+    return render_template("auth/account.html", sessions=shown, here=g.session.id, settings=parts().settings)
+
+
+@blueprint.post("/sessions/<uuid:session_id>/end")
+@requires()
+def end_session(session_id: uuid.UUID) -> ResponseReturnValue:
+    """Sign one browser out."""
+    with parts().database.write() as db:
+        if not sessions.end(db, g.user, session_id):
+            abort(404, "This session has ended already.")
+        record(db, Action.SESSION_ENDED, user_id=g.user.id, subject=session_id, address=request.remote_addr)
+    flash("The session has ended.", "info")
+    return see_other(url_for("account.index"))
+
+
+@blueprint.post("/sessions/end")
+@requires()
+def end_other_sessions() -> ResponseReturnValue:
+    """Sign every other browser out."""
+    with parts().database.write() as db:
+        ended = accounts.end_sessions(db, g.user, but=g.session.id)
+        record(db, Action.SESSION_ENDED, user_id=g.user.id, subject=g.user.id, address=request.remote_addr)
+    flash(f"{plural(ended, 'other session has', 'other sessions have')} ended. This one goes on.", "info")
+    return see_other(url_for("account.index"))
+
+
+@blueprint.route("/tokens", methods=["GET", "POST"])
+@requires()
+def tokens() -> ResponseReturnValue:
+    """List the account's tokens, and make one, which this answer alone shows."""
+    form = _token_form()
+    if not form.validate_on_submit():
+        return _tokens_page(form), 422 if form.is_submitted() else 200
+    with parts().database.write() as db:
+        _hold_session(db)
+        days = form.days.data or None
+        secret = accounts.make_token(db, g.user, form.name.data or "", scopes=form.scopes(), days=days)
+        record(db, Action.TOKEN_CHANGED, user_id=g.user.id, subject=g.user.id, address=request.remote_addr)
+    return _tokens_page(_token_form(formdata=None), secret), 201
+
+
+def _hold_session(db: Session) -> None:
+    """Answer 401 where the session was ended at this moment: a token made in it would outlive what ended it."""
+    held = select(BrowserSession.id).where(BrowserSession.id == g.session.id).with_for_update()
+    if db.scalar(held) is None:
+        abort(401, "Your session has ended. Sign in again.")
+
+
+def _token_form(**options: None) -> TokenForm:
+    """Make the form, with the scopes that the role can use; what a program needs is ticked."""
+    form = TokenForm(**options, data={scope.value: True for scope in accounts.TOKEN_SCOPES})
+    for scope in set(Scope) - set(USABLE_SCOPES[g.user.role]):
+        del form[scope.value]
+    return form
+
+
+def _tokens_page(form: TokenForm, secret: str | None = None) -> str:
+    with parts().database.read() as db:
+        mine = select(ApiToken).where(ApiToken.user_id == g.user.id, ApiToken.revoked_at.is_(None))
+        found = db.scalars(mine.order_by(ApiToken.id.desc())).all()
+    return render_template("auth/tokens.html", form=form, secret=secret, tokens=found, is_valid=accounts.is_valid)
+
+
+@blueprint.post("/tokens/revoke")
+@requires()
+def revoke_tokens() -> ResponseReturnValue:
+    """Revoke every token of the account."""
+    with parts().database.write() as db:
+        revoked = accounts.revoke_tokens(db, g.user)
+        record(db, Action.TOKEN_CHANGED, user_id=g.user.id, subject=g.user.id, address=request.remote_addr)
+    flash(f"{plural(revoked, 'token is', 'tokens are')} revoked.", "info")
+    return see_other(url_for("account.tokens"))
+
+
+@blueprint.post("/tokens/<uuid:token_id>/revoke")
+@requires()
+def revoke_token(token_id: uuid.UUID) -> ResponseReturnValue:
+    """Revoke one of the account's own tokens."""
+    with parts().database.write() as db:
+        token = db.get(ApiToken, token_id)
+        if token is None or token.user_id != g.user.id or not accounts.revoke_token(db, token_id):
+            abort(404, f"There is no token {token_id}.")
+        record(db, Action.TOKEN_CHANGED, user_id=g.user.id, subject=token_id, address=request.remote_addr)
+    flash(f"The token '{token.name}' is revoked.", "info")
+    return see_other(url_for("account.tokens"))

@@ -1,0 +1,79 @@
+"""Single sign-on and the account of whoever is signed in: link the two, and unlink them."""
+
+from flask import Blueprint, flash, g, render_template, url_for
+from flask.typing import ResponseReturnValue
+
+from shared.accounts.accounts import AccountRefused
+from shared.accounts.identities import identity_of, unlink_identity
+from shared.tables import User
+from web.accounts.oidc import ask, record_link
+from web.accounts.sign_in import PresentPasswordForm, check_password_alone, check_present_password, refused
+from web.base.services import parts
+from web.guard.access import requires, see_other
+from web.guard.identity import start_session
+
+blueprint = Blueprint("linking", __name__, url_prefix="/account/single")
+
+
+@blueprint.get("")
+@requires()
+def index() -> ResponseReturnValue:
+    """Show whether single sign-on opens the account."""
+    return _page(_form())
+
+
+@blueprint.post("")
+@requires()
+def link() -> ResponseReturnValue:
+    """Check the password, then show the way to the identity provider.
+
+    A browser left open must not be enough to open the account to somebody else for ever. And a form may not lead to
+    another site by itself: the policy `form-action 'self'` holds for redirects too.
+    """
+    form = _form()
+    if not form.validate_on_submit():
+        return _page(form), 422
+    wait = _check_password(form)
+    if form.errors:
+        return refused(_page(form), 422, wait)
+    return _page(form, way=ask(url_for("linking.index"), g.user))
+
+
+@blueprint.post("/unlink")
+@requires()
+def unlink() -> ResponseReturnValue:
+    """Unlink single sign-on from the account; raise AccountRefused where nothing else would open it."""
+    if g.user.password_hash is None:
+        raise AccountRefused("Nothing else opens this account. Set a password first, then unlink single sign-on.")
+    with parts().database.write() as db:
+        user = db.get_one(User, g.user.id)
+        if unlink_identity(db, user, parts().settings.oidc_issuer or ""):
+            record_link(db, user, "single sign-on unlinked")
+            start_session(db, user)
+    flash(
+        "Single sign-on does not open this account any more. Its other sessions, sign-in links and API tokens have "
+        "ended; make new tokens for your programs.",
+        "info",
+    )
+    return see_other(url_for("linking.index"))
+
+
+def _form() -> PresentPasswordForm:
+    form = PresentPasswordForm()
+    if g.user.password_hash is None:
+        del form.password
+    return form
+
+
+def _check_password(form: PresentPasswordForm) -> int:
+    """Put on the form that the password is wrong, and return how long to wait where it was wrong too often."""
+    if not form.password:
+        return 0
+    with check_password_alone(), parts().database.write() as db:
+        return check_present_password(db, db.get_one(User, g.user.id), form)
+
+
+def _page(form: PresentPasswordForm, way: str | None = None) -> str:
+    with parts().database.read() as db:
+        identity = identity_of(db, g.user, parts().settings.oidc_issuer or "")
+    return render_template("oidc/account.html", form=form, identity=identity, way=way)

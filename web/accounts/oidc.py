@@ -1,0 +1,167 @@
+"""Single sign-on by OpenID Connect: to the identity provider and back.
+
+`web.app` installs this where an issuer is configured; Authlib is imported when the first person comes.
+"""
+
+import re
+import time
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final
+
+from flask import Blueprint, Flask, current_app, flash, g, render_template, request, session, url_for
+from flask.typing import ResponseReturnValue
+from sqlalchemy.orm import Session
+
+from shared.accounts.identities import link_identity
+from shared.audit.record import Action, record
+from shared.errors import PneumoScreenError
+from shared.settings import PREFIX
+from shared.tables import User
+from web.accounts.claims import Claims, ProviderAway, SignInRefused, admit
+from web.accounts.sign_in import next_address
+from web.base.problems import answer
+from web.base.services import parts
+from web.guard.access import open_to_all, see_other
+from web.guard.identity import BY_PROVIDER, start_session
+
+if TYPE_CHECKING:
+    from web.accounts.provider import Provider
+
+EXTENSION: Final = "pneumoscreen.provider"
+ASKED: Final = "asked_provider"
+"""Where the session keeps what it asked the provider: one question a browser, so that the cookie stays small."""
+ASKED_SECONDS: Final = 600
+_LONGEST_ADDRESS: Final = 1024  # a cookie has 4096 bytes
+WAY: Final = "single sign-on"
+"""What the audit trail names as the way in."""
+
+blueprint = Blueprint("oidc", __name__)
+
+
+class SingleSignOnMissing(PneumoScreenError):
+    """Say which package single sign-on needs."""
+
+
+def install(app: Flask) -> None:
+    """Open this door; raise SingleSignOnMissing where its packages are not installed."""
+    missing = [name for name in ("authlib", "requests") if find_spec(name) is None]
+    if missing:
+        raise SingleSignOnMissing(
+            f"{PREFIX}OIDC_ISSUER is set, but single sign-on needs the Python package '{missing[0]}', which is not "
+            "installed. Install the dependency group 'sso'."
+        )
+    app.register_blueprint(blueprint)
+    app.register_error_handler(ProviderAway, lambda error: answer(503, str(error)))
+    app.register_error_handler(SignInRefused, lambda error: answer(403, str(error)))
+    app.context_processor(lambda: {"single_sign_on": parts().settings.oidc_label})
+
+
+def provider() -> "Provider":
+    """Return what speaks to the identity provider."""
+    if EXTENSION not in current_app.extensions:
+        from web.accounts.provider import Provider  # noqa: PLC0415  # most starts never need it, and it takes memory
+
+        current_app.extensions.setdefault(EXTENSION, Provider(parts().settings))
+    found: Provider = current_app.extensions[EXTENSION]
+    return found
+
+
+def ask(then: str, link: User | None = None) -> str:
+    """Keep a question in the session and return the address that puts it; `link` is the account to be linked.
+
+    Raises ProviderAway.
+    """
+    question = provider().ask(url_for("oidc.finish", _external=True))
+    session[ASKED] = {
+        "state": question.state,
+        "nonce": question.nonce,
+        "code_verifier": question.code_verifier,
+        "until": time.time() + ASKED_SECONDS,
+        "then": then if len(then) <= _LONGEST_ADDRESS else "/",
+        "link": str(link.id) if link else None,
+    }
+    return question.url
+
+
+@blueprint.get("/sign-in/single")
+@open_to_all
+def start() -> ResponseReturnValue:
+    """Send a person to the identity provider."""
+    return see_other(ask(next_address()))
+
+
+@blueprint.get("/sign-in/single/return")
+@open_to_all
+def finish() -> ResponseReturnValue:
+    """Take in the person whom the identity provider sends back."""
+    asked = _asked()
+    place = url_for("oidc.finish", _external=True)
+    claims = provider().answer(_code(), asked["nonce"], asked["code_verifier"], place)
+    return _link(claims, asked) if asked["link"] else _sign_in(claims, asked)
+
+
+def _asked() -> dict[str, Any]:
+    """Take out of the session what this browser asked; raise SignInRefused where this is no answer to it."""
+    asked: dict[str, Any] | None = session.pop(ASKED, None)
+    if asked is None or asked["until"] <= time.time() or asked["state"] != request.args.get("state"):
+        raise SignInRefused(
+            "This answer of the identity provider does not belong to a sign-in that was begun in this browser within "
+            f"the last {ASKED_SECONDS // 60} minutes. Go to the sign-in page and begin again."
+        )
+    return asked
+
+
+def _code() -> str:
+    error, code = request.args.get("error"), request.args.get("code")
+    if error is None and code:
+        return code
+    # RFC 6749, section 4.1.2.1, names the codes; what a provider says besides is not repeated on a page of ours.
+    named = f" ({error})" if error and re.fullmatch(r"[a-z_]{1,40}", error) else ""
+    raise SignInRefused(f"The identity provider did not sign you in{named}. Go to the sign-in page and begin again.")
+
+
+def _sign_in(claims: Claims, asked: dict[str, Any]) -> ResponseReturnValue:
+    try:
+        # Of two first sign-ins of one person at once the second finds what the first made.
+        parts().database.transact(lambda db: _admit(db, claims))
+    except SignInRefused as refusal:
+        with parts().database.write() as db:
+            address = request.remote_addr
+            record(db, Action.SIGN_IN_REFUSED, user_id=refusal.user_id, subject=WAY, address=address)
+        raise
+    session[BY_PROVIDER] = True
+    return see_other(asked["then"])
+
+
+def _admit(db: Session, claims: Claims) -> None:
+    user = admit(db, parts().settings, claims, request.remote_addr)
+    record(db, Action.SIGN_IN, user_id=user.id, subject=WAY, address=request.remote_addr)
+    start_session(db, user)
+
+
+def _link(claims: Claims, asked: dict[str, Any]) -> ResponseReturnValue:
+    if g.user is None or str(g.user.id) != asked["link"]:
+        raise SignInRefused("Another account was signed in when this link was begun. Begin again on its own page.")
+    with parts().database.write() as db:
+        user = db.get_one(User, g.user.id)
+        link_identity(db, user, claims["iss"], claims["sub"])
+        record_link(db, user, "single sign-on linked")
+    flash("Single sign-on opens this account now.", "info")
+    return see_other(asked["then"])
+
+
+def record_link(db: Session, user: User, change: str) -> None:
+    """Leave a row of what somebody did to their own account."""
+    address, detail = request.remote_addr, {"change": change, "role": user.role.value}
+    record(db, Action.USER_CHANGED, user_id=user.id, subject=user.id, address=address, detail=detail)
+
+
+@blueprint.get("/sign-out/single")
+@open_to_all
+def signed_out() -> ResponseReturnValue:
+    """Say that the provider's own session goes on, and offer to end it too."""
+    try:
+        farewell = provider().farewell(url_for("auth.sign_in", _external=True))
+    except (ProviderAway, SignInRefused):
+        farewell = None  # the page says what goes on there either way
+    return render_template("oidc/signed_out.html", farewell=farewell)

@@ -1,0 +1,261 @@
+"""The doors: sign-in by password or one-time link, sign-out, and passwords."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from flask import Blueprint, abort, flash, g, make_response, render_template, request, session, url_for
+from flask.typing import ResponseReturnValue
+from flask_wtf import FlaskForm
+from sqlalchemy.orm import Session
+from werkzeug.exceptions import ServiceUnavailable, TooManyRequests
+from wtforms import BooleanField, PasswordField, StringField
+from wtforms.validators import EqualTo, InputRequired, Length, Regexp
+
+from shared.accounts import accounts, sessions
+from shared.audit.record import Action, record
+from shared.tables import User
+from web.accounts import throttle
+from web.base.numbers import plural
+from web.base.services import parts
+from web.guard.access import open_to_all, requires, see_other
+from web.guard.devices import present_device
+from web.guard.identity import BY_PROVIDER, start_session
+
+blueprint = Blueprint("auth", __name__)
+
+_WAITING: Final = 8
+_BUSY_SECONDS: Final = 5
+_LONGEST_ADDRESS: Final = 4096  # gunicorn takes 8190 bytes of a line, and each character may become nine
+
+# argon2 takes 19 MiB for each check; one at a time keeps the web process small, whoever knocks. And whoever knocks must
+# leave threads for those who are in: eight of gunicorn's 32 may wait here.
+_one_check = threading.Lock()
+_waiting = threading.BoundedSemaphore(_WAITING)
+
+_NOT_TOO_LONG: Final = Length(
+    max=accounts.LONGEST_PASSWORD, message=f"A password has at most {accounts.LONGEST_PASSWORD:,} characters."
+)
+
+
+class SignInForm(FlaskForm):
+    """Name and password."""
+
+    name = StringField(
+        "Name", [InputRequired("Give your name."), Regexp(r"[\x20-\x7e]{1,64}\Z", message="No such name.")]
+    )
+    password = PasswordField("Password", [InputRequired("Give your password."), _NOT_TOO_LONG])
+
+
+class LinkForm(FlaskForm):
+    """A button; the secret is in the address."""
+
+
+class PresentPasswordForm(FlaskForm):
+    """The present password, for what an open session alone must not do; it goes away where there is none."""
+
+    password = PasswordField("Present password", [InputRequired("Give your present password."), _NOT_TOO_LONG])
+
+
+class PasswordForm(PresentPasswordForm):
+    """A new password, beside the present one, and what becomes of the API tokens, where there are any."""
+
+    new_password = PasswordField("New password", [InputRequired("Give a new password."), _NOT_TOO_LONG])
+    repeat = PasswordField("New password again", [EqualTo("new_password", "The two new passwords differ.")])
+    revoke_tokens = BooleanField()
+
+
+def next_address() -> str:
+    """Return the address to go to after signing in, which `next` gives below ours; one of another site is dropped."""
+    wanted = request.args.get("next", "/")
+    # What begins with one slash is a path (RFC 3986, section 4.2). Browsers take a backslash for a slash and pass over
+    # control characters (url.spec.whatwg.org).
+    is_local = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and wanted.isprintable()
+    return request.root_path + (wanted if is_local and len(wanted) <= _LONGEST_ADDRESS else "/")
+
+
+@blueprint.route("/sign-in", methods=["GET", "POST"])
+@open_to_all
+def sign_in() -> ResponseReturnValue:
+    """Show the form, or check a name and a password."""
+    form = SignInForm()
+    if not form.validate_on_submit():
+        return render_template("auth/sign_in.html", form=form), 422 if form.is_submitted() else 200
+    user, wait = _try_password(form.name.data or "", form.password.data or "")
+    if user is not None:
+        return see_other(next_address())
+    form.password.errors = [_slow_down(wait) if wait else "The name or the password is wrong."]
+    return refused(render_template("auth/sign_in.html", form=form), 401, wait)
+
+
+def _try_password(name: str, password: str) -> tuple[User | None, int]:
+    """Sign an account in; without one, return for how many seconds no password is looked at, 0 where it was wrong."""
+    with check_password_alone():
+        with parts().database.read() as db:
+            counters = _counters(db, name)
+            wait = throttle.seconds_to_wait(db, counters)
+            opened = None if wait else accounts.check_password(db, name, password)
+        if wait:
+            return None, wait
+        with parts().database.write() as db:
+            user = accounts.lock_opened(db, opened, password) if opened is not None else None
+            if user is None:
+                _refuse(db, accounts.find_user(db, name), counters)
+            else:
+                accounts.renew_hash(db, user, password)
+                throttle.forget(db, counters)
+                _let_in(db, user)
+    return user, 0
+
+
+def _counters(db: Session, name: str) -> list[throttle.Counter]:
+    """Return what counts for an attempt: in a browser that the account has used, what strangers do does not."""
+    user, device = accounts.find_user(db, name), present_device()
+    if user is not None and device.knows(user):
+        return throttle.of_device(device.id, name)
+    return throttle.of_account(name) + throttle.of_address("password", request.remote_addr)
+
+
+@contextmanager
+def check_password_alone() -> Iterator[None]:
+    """Wait for the turn to check a password; raise ServiceUnavailable where too many wait already."""
+    if not _waiting.acquire(blocking=False):
+        raise ServiceUnavailable(
+            f"Many people sign in at this moment. Try again in {_BUSY_SECONDS} s.", retry_after=_BUSY_SECONDS
+        )
+    try:
+        with _one_check:
+            yield
+    finally:
+        _waiting.release()
+
+
+def _let_in(db: Session, user: User, subject: str | None = None) -> None:
+    record(db, Action.SIGN_IN, user_id=user.id, subject=subject, address=request.remote_addr)
+    start_session(db, user)
+
+
+def _refuse(db: Session, user: User | None, counters: list[throttle.Counter], subject: str | None = None) -> None:
+    throttle.count_refusal(db, counters)
+    user_id = user.id if user else None
+    record(db, Action.SIGN_IN_REFUSED, user_id=user_id, subject=subject, address=request.remote_addr)
+
+
+def _slow_down(seconds: int) -> str:
+    return (
+        f"There were too many wrong attempts. Try again in {seconds} s, or ask an administrator for a one-time link, "
+        "which works at once."
+    )
+
+
+def refused(page: str, status: int, wait: int) -> ResponseReturnValue:
+    """Answer with a form that was not accepted; 429 where it is only too early."""
+    response = make_response(page, 429 if wait else status)
+    if wait:
+        response.headers["Retry-After"] = str(wait)
+    return response
+
+
+@blueprint.route("/sign-in/link/<secret>", methods=["GET", "POST"])
+@open_to_all
+def link(secret: str) -> ResponseReturnValue:
+    """Show a button; only pressing it spends the link, because mail scanners and previews open addresses."""
+    form = LinkForm()
+    if not form.validate_on_submit():
+        return render_template("auth/link.html", form=form)
+    with parts().database.write() as db:
+        user = accounts.use_link(db, secret)
+        wait = 0
+        if user is not None:
+            _let_in(db, user, "link")
+        else:
+            wait = _refuse_link(db)
+    if wait:
+        raise TooManyRequests(f"Too many wrong links came from this address. Try again in {wait} s.", retry_after=wait)
+    if user is None:
+        abort(410, "This sign-in link has been used or replaced, or is too old. Ask an administrator for a new one.")
+    return see_other(url_for("auth.password" if user.password_hash is None else "screen.home"))
+
+
+def _refuse_link(db: Session) -> int:
+    """Count a link that opens nothing; where there were too many, only return how long to wait."""
+    counters = throttle.of_address("link", request.remote_addr)
+    wait = throttle.seconds_to_wait(db, counters)
+    if not wait:
+        _refuse(db, None, counters, "link")
+    return wait
+
+
+@blueprint.post("/sign-out")
+@open_to_all
+def sign_out() -> ResponseReturnValue:
+    """End the session of this browser."""
+    if g.session is not None:
+        with parts().database.write() as db:
+            sessions.end(db, g.user, g.session.id)
+            record(db, Action.SIGN_OUT, user_id=g.user.id, address=request.remote_addr)
+    goes_on = parts().settings.oidc_issuer is not None and session.get(BY_PROVIDER)
+    session.clear()
+    return see_other(url_for("oidc.signed_out" if goes_on else "auth.sign_in"))
+
+
+@blueprint.route("/account/password", methods=["GET", "POST"])
+@requires()
+def password() -> ResponseReturnValue:
+    """Set or change the password of the account that is signed in."""
+    form = PasswordForm()
+    tokens = 0
+    if g.user.password_hash is None:
+        del form.password
+    else:
+        with parts().database.read() as db:
+            tokens = len(accounts.valid_tokens(db, g.user))
+    if not form.validate_on_submit():
+        return _password_page(form, tokens), 422 if form.is_submitted() else 200
+    try:
+        wait = _change_password(form)
+    except accounts.AccountRefused as refusal:
+        wait, form.new_password.errors = 0, [str(refusal)]
+    if form.errors or wait:
+        return refused(_password_page(form, tokens), 422, wait)
+    flash("The password is set. Every other session and sign-in link of this account has ended.", "info")
+    if not tokens or form.revoke_tokens.data:
+        return see_other(url_for("screen.home"))
+    flash(f"{plural(tokens, 'API token goes', 'API tokens go')} on. Revoke what you do not know or need.", "info")
+    return see_other(url_for("account.tokens"))
+
+
+def _password_page(form: PasswordForm, tokens: int) -> str:
+    offer = f"Revoke {'my API token' if tokens == 1 else f'my {tokens} API tokens'}, too" if tokens else None
+    return render_template("auth/password.html", form=form, offer=offer)
+
+
+def _change_password(form: PasswordForm) -> int:
+    """Change the password and renew this session; put on the form what is wrong, and return how long to wait."""
+    with check_password_alone(), parts().database.write() as db:
+        user = db.get_one(User, g.user.id)
+        if form.password:
+            wait = check_present_password(db, user, form)
+            if form.password.errors:
+                return wait
+        elif user.password_hash is not None:
+            raise accounts.AccountRefused("This account was given a password meanwhile. Load the page again.")
+        accounts.set_password(db, user, form.new_password.data or "")
+        if form.revoke_tokens.data and accounts.revoke_tokens(db, user):
+            record(db, Action.TOKEN_CHANGED, user_id=user.id, subject=user.id, address=request.remote_addr)
+        record(db, Action.PASSWORD_CHANGED, user_id=user.id, subject=user.id, address=request.remote_addr)
+        start_session(db, user)
+    return 0
+
+
+def check_present_password(db: Session, user: User, form: PresentPasswordForm) -> int:
+    """Check a password; put on the form that it is wrong, and return how long to wait where it was so too often."""
+    counters = throttle.of_password_change(user)
+    wait = throttle.seconds_to_wait(db, counters)
+    if wait:
+        form.password.errors = [_slow_down(wait)]
+    elif not accounts.check_password(db, user.name, form.password.data or ""):
+        throttle.count_refusal(db, counters)
+        form.password.errors = ["The present password is wrong."]
+    return wait

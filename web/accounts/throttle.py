@@ -1,0 +1,126 @@
+"""Sign-in slows down where it is refused: per account, whatever the address, and per address, whatever the account.
+
+Counted in the database, beside the audit trail that every refusal writes to anyway: so it holds for all web processes
+and while Redis is away.
+"""
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from math import ceil
+from typing import Final
+
+from flask import current_app
+from limits import RateLimitItem, parse_many
+from sqlalchemy import delete
+from sqlalchemy.orm import Session
+
+from shared.db import insert_new, now
+from shared.errors import PneumoScreenError
+from shared.settings import PREFIX
+from shared.tables import SignInFailure, User
+from web.base.services import parts
+
+FREE_ATTEMPTS: Final = 5
+"""Refused attempts on one account that cost no wait; each one after them doubles it."""
+LONGEST_WAIT: Final = timedelta(minutes=5)
+"""At most 288 guesses a day on one account, from all addresses together."""
+FORGOTTEN_AFTER: Final = timedelta(days=1)
+
+
+class LimitMalformed(PneumoScreenError):
+    """Say that the setting of the limit cannot be read."""
+
+
+@dataclass(frozen=True)
+class Counter:
+    """One thing that refused attempts are counted for."""
+
+    key: str
+    limit: RateLimitItem | None = None
+    """So many in so long; where there is none, the wait doubles."""
+
+    def wait(self, row: SignInFailure, present: datetime) -> timedelta:
+        """Return how long the next attempt has to wait; nothing, or less, where it may come now."""
+        if self.limit is not None:
+            until = row.since + self._window()
+            return until - present if row.failures >= self.limit.amount else timedelta()
+        if row.failures < FREE_ATTEMPTS or self._is_over(row, present):
+            return timedelta()
+        doublings = min(row.failures - FREE_ATTEMPTS, 16)  # 2 ** 16 s is far beyond the longest wait
+        return row.latest_at + min(timedelta(seconds=2**doublings), LONGEST_WAIT) - present
+
+    def count(self, row: SignInFailure, present: datetime) -> None:
+        """Add a refused attempt."""
+        if self._is_over(row, present):
+            row.failures, row.since = 0, present
+        row.failures += 1
+        row.latest_at = present
+
+    def _window(self) -> timedelta:
+        return timedelta(seconds=self.limit.get_expiry()) if self.limit is not None else FORGOTTEN_AFTER
+
+    def _is_over(self, row: SignInFailure, present: datetime) -> bool:
+        start = row.since if self.limit is not None else row.latest_at
+        return start + self._window() <= present
+
+
+def of_account(name: str) -> list[Counter]:
+    """Count for the account of a name, whether there is one or not."""
+    return [Counter(_key("account", name))]
+
+
+def of_device(device_id: str, name: str) -> list[Counter]:
+    """Count for one account in a browser that it has been signed in with before."""
+    return [Counter(_key("device", f"{device_id} {name}"))]
+
+
+def of_password_change(user: User) -> list[Counter]:
+    """Count for the present password as someone who is signed in gives it."""
+    return [Counter(_key("password change", user.id.hex))]
+
+
+def of_address(kind: str, address: str | None) -> list[Counter]:
+    """Count for one address by the setting `sign_in_limit`; each kind of attempt by itself."""
+    limits = read_limits(parts().settings.sign_in_limit)
+    return [Counter(_key(f"{kind} {limit}", address or "unknown"), limit) for limit in limits]
+
+
+def read_limits(text: str) -> list[RateLimitItem]:
+    """Read limits such as `10 per minute; 100 per day`; raise LimitMalformed where there is none in it."""
+    try:
+        return list(parse_many(text))
+    except ValueError as error:
+        raise LimitMalformed(
+            f"{PREFIX}SIGN_IN_LIMIT is read as '10 per minute; 100 per day'. Received: '{text}'"
+        ) from error
+
+
+def seconds_to_wait(db: Session, counters: list[Counter]) -> int:
+    """Return how many whole seconds the next attempt has to wait; 0 where it may come now."""
+    present = now()
+    rows = [(counter, db.get(SignInFailure, counter.key)) for counter in counters]
+    waits = [counter.wait(row, present) for counter, row in rows if row is not None]
+    return max(0, ceil(max(waits, default=timedelta()).total_seconds()))
+
+
+def count_refusal(db: Session, counters: list[Counter]) -> None:
+    """Count one refused attempt, and forget what is too old to matter."""
+    present = now()
+    db.execute(delete(SignInFailure).where(SignInFailure.latest_at <= present - FORGOTTEN_AFTER))
+    for counter in sorted(counters, key=lambda counter: counter.key):  # in one order, so that none waits for another
+        insert_new(db, SignInFailure, [{"key": counter.key, "failures": 0, "since": present, "latest_at": present}])
+        row = db.get_one(SignInFailure, counter.key, with_for_update=True, populate_existing=True)
+        counter.count(row, present)
+
+
+def forget(db: Session, counters: list[Counter]) -> None:
+    """Begin anew after an attempt that was right."""
+    keys = [counter.key for counter in counters if counter.limit is None]
+    db.execute(delete(SignInFailure).where(SignInFailure.key.in_(keys)))
+
+
+def _key(kind: str, value: str) -> str:
+    secret = str(current_app.config["SECRET_KEY"]).encode()
+    return hmac.new(secret, f"{kind}\0{value}".encode(), hashlib.sha256).hexdigest()

@@ -1,0 +1,256 @@
+"""The pages of accounts, for administrators: who may sign in, as what, and how. The acts of `pneumoscreen users`."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from flask import Blueprint, abort, flash, g, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_wtf import FlaskForm
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from wtforms import SelectField, StringField
+from wtforms.fields import SelectChoice
+from wtforms.validators import InputRequired, Length
+
+from shared.accounts import accounts, administration, identities, sessions
+from shared.audit.record import Action, record
+from shared.tables import Identity, Role, User
+from web.accounts.account import describe_browser
+from web.base.paging import Key, text, turn
+from web.base.services import parts
+from web.guard.access import requires, see_other
+from web.guard.identity import idle_limit
+
+blueprint = Blueprint("users", __name__)
+
+ACCOUNTS_A_PAGE: Final = 50
+
+_ENDED: Final = " Sessions, sign-in links and API tokens of before have ended."
+
+_BY_NAME: Final = Key[User]((User.name,), (text,), lambda user: [user.name], descending=False)
+
+ROLES: Final[dict[Role, str]] = {
+    Role.TECHNICIAN: "sends films and sees their own jobs",
+    Role.READER: "sees all films",
+    Role.ADMIN: "sends films, sees all and governs accounts",
+}
+
+
+class AddForm(FlaskForm):
+    """A new account."""
+
+    name = StringField("Name", [InputRequired("Give a name."), Length(max=64, message="At most 64 characters.")])
+    role = SelectField(
+        "Role", choices=[SelectChoice(role.value, f"{role.value}: {does}") for role, does in ROLES.items()]
+    )
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One account of the list, with what stands in other tables."""
+
+    user: User
+    has_identity: bool
+    sessions: int
+
+
+@blueprint.get("/users")
+@requires(Role.ADMIN)
+def index() -> ResponseReturnValue:
+    """List the accounts by name."""
+    return _list_page(AddForm())
+
+
+@blueprint.post("/users")
+@requires(Role.ADMIN)
+def add() -> ResponseReturnValue:
+    """Add an account and show its one-time link, this once."""
+    form = AddForm()
+    if not form.validate_on_submit():
+        return _list_page(form), 422
+    role = Role(form.role.data)
+    try:
+        with parts().database.write() as db:
+            user = accounts.add_user(db, (form.name.data or "").strip(), role)
+            secret = accounts.make_link(db, user)
+            _record(db, user, "added")
+    except accounts.AccountRefused as refusal:
+        form.name.errors = [str(refusal)]
+        return _list_page(form), 422
+    return _show_link(user, secret, is_new=True)
+
+
+@blueprint.get("/users/<uuid:user_id>")
+@requires(Role.ADMIN)
+def show(user_id: uuid.UUID) -> ResponseReturnValue:
+    """Show one account and what can be done to it."""
+    return _account_page(user_id)
+
+
+@blueprint.errorhandler(accounts.AccountRefused)
+def _refuse(refusal: accounts.AccountRefused) -> ResponseReturnValue:
+    """Say on the account's own page why an act was refused."""
+    return _account_page((request.view_args or {})["user_id"], str(refusal)), 422
+
+
+@blueprint.post("/users/<uuid:user_id>/role")
+@requires(Role.ADMIN)
+def give_role(user_id: uuid.UUID) -> ResponseReturnValue:
+    """Give an account another role."""
+    given = request.form.get("role", "")
+    if given not in list(Role):
+        abort(422, f"role: Give {', '.join(Role)}. Received: '{given}'.")
+    with parts().database.write() as db:
+        user = _user(db, user_id)
+        administration.change_role(db, user, Role(given))
+        _record(db, user, "role")
+    return _done(user, f"{user.name} is {given} now.{_ENDED if given != Role.ADMIN else ''}")
+
+
+@blueprint.post("/users/<uuid:user_id>/disable")
+@requires(Role.ADMIN)
+def disable(user_id: uuid.UUID) -> ResponseReturnValue:
+    """Keep a person out."""
+    with parts().database.write() as db:
+        user = _user(db, user_id)
+        administration.disable(db, user)
+        _record(db, user, "disabled")
+    return _done(user, f"{user.name} may not sign in any more.{_ENDED} Jobs and films stay.")
+
+
+@blueprint.post("/users/<uuid:user_id>/enable")
+@requires(Role.ADMIN)
+def enable(user_id: uuid.UUID) -> ResponseReturnValue:
+    """Let a person in again."""
+    with parts().database.write() as db:
+        user = _user(db, user_id)
+        administration.enable(user)
+        _record(db, user, "enabled")
+    return _done(user, f"{user.name} may sign in again.")
+
+
+@blueprint.post("/users/<uuid:user_id>/sessions/end")
+@requires(Role.ADMIN)
+def end_sessions(user_id: uuid.UUID) -> ResponseReturnValue:
+    """Sign a person out of every browser."""
+    with parts().database.write() as db:
+        user = _user(db, user_id)
+        accounts.end_sessions(db, user)
+        record(db, Action.SESSION_ENDED, user_id=g.user.id, subject=user.id, address=request.remote_addr)
+    return _done(user, f"Every session of {user.name} has ended.")
+
+
+@blueprint.post("/users/<uuid:user_id>/tokens/revoke")
+@requires(Role.ADMIN)
+def revoke_tokens(user_id: uuid.UUID) -> ResponseReturnValue:
+    """Revoke every API token of an account."""
+    with parts().database.write() as db:
+        user = _user(db, user_id)
+        accounts.revoke_tokens(db, user)
+        record(db, Action.TOKEN_CHANGED, user_id=g.user.id, subject=user.id, address=request.remote_addr)
+    return _done(user, f"Every API token of {user.name} is revoked.")
+
+
+@blueprint.post("/users/<uuid:user_id>/link")
+@requires(Role.ADMIN)
+def make_link(user_id: uuid.UUID) -> ResponseReturnValue:
+    """Show a new one-time link, this once."""
+    with parts().database.write() as db:
+        user = _user(db, user_id)
+        secret = accounts.make_link(db, user)
+        _record(db, user, "link")
+    return _show_link(user, secret, is_new=False)
+
+
+@blueprint.post("/users/<uuid:user_id>/identity")
+@requires(Role.ADMIN)
+def link_identity(user_id: uuid.UUID) -> ResponseReturnValue:
+    """Let a person of the identity provider open an account."""
+    subject = request.form.get("subject", "").strip()
+    with parts().database.write() as db:
+        user = _user(db, user_id)
+        identities.link_identity(db, user, _issuer(), subject)
+        _record(db, user, "single sign-on linked")
+    return _done(user, f"{user.name} can sign in by single sign-on now.")
+
+
+@blueprint.post("/users/<uuid:user_id>/identity/unlink")
+@requires(Role.ADMIN)
+def unlink_identity(user_id: uuid.UUID) -> ResponseReturnValue:
+    """Unlink single sign-on from an account."""
+    with parts().database.write() as db:
+        user = _user(db, user_id)
+        if identities.unlink_identity(db, user, _issuer()):
+            _record(db, user, "single sign-on unlinked")
+    return _done(user, f"Single sign-on does not open the account {user.name} any more.{_ENDED}")
+
+
+def _user(db: Session, user_id: uuid.UUID) -> User:
+    return db.get(User, user_id) or abort(404)
+
+
+def _issuer() -> str:
+    return parts().settings.oidc_issuer or abort(404)
+
+
+def _record(db: Session, user: User, change: str) -> None:
+    address, detail = request.remote_addr, {"change": change, "role": user.role.value}
+    record(db, Action.USER_CHANGED, user_id=g.user.id, subject=user.id, address=address, detail=detail)
+
+
+def _done(user: User, text: str) -> ResponseReturnValue:
+    flash(text, "info")
+    return see_other(url_for("users.show", user_id=user.id))
+
+
+def _show_link(user: User, secret: str, *, is_new: bool) -> ResponseReturnValue:
+    address = url_for("auth.link", secret=secret, _external=True)
+    return render_template("users/link.html", person=user, address=address, hours=accounts.LINK_HOURS, is_new=is_new)
+
+
+def _list_page(form: AddForm) -> str:
+    wanted = request.args.get("name", "").replace("\0", "").strip()
+    query = select(User).where(User.name.icontains(wanted, autoescape=True)) if wanted else select(User)
+    with parts().database.read() as db:
+        page = turn(lambda one: db.scalars(one).all(), query, _BY_NAME, request.args.get("cursor"), ACCOUNTS_A_PAGE)
+        entries = _entries(db, page.rows)
+    return render_template(
+        "users/list.html",
+        form=form,
+        entries=entries,
+        wanted=wanted,
+        before=_turn(page.previous_cursor, wanted),
+        after=_turn(page.next_cursor, wanted),
+    )
+
+
+def _turn(cursor: str | None, wanted: str) -> str | None:
+    return None if cursor is None else url_for("users.index", cursor=cursor or None, name=wanted or None)
+
+
+def _entries(db: Session, users: Sequence[User]) -> list[Entry]:
+    ids = [user.id for user in users]
+    linked = set(db.scalars(select(Identity.user_id).where(Identity.user_id.in_(ids))))
+    live = sessions.count_live(db, ids, idle_limit())
+    return [Entry(user, user.id in linked, live.get(user.id, 0)) for user in users]
+
+
+def _account_page(user_id: uuid.UUID, problem: str | None = None) -> str:
+    settings = parts().settings
+    with parts().database.read() as db:
+        user = _user(db, user_id)
+        identity = identities.identity_of(db, user, settings.oidc_issuer) if settings.oidc_issuer else None
+        live = sessions.list_sessions(db, user, idle_limit())
+        tokens = accounts.valid_tokens(db, user)
+    return render_template(
+        "users/show.html",
+        person=user,
+        identity=identity,
+        sessions=[(row, describe_browser(row.user_agent)) for row in live],
+        tokens=tokens,
+        roles=ROLES,
+        settings=settings,
+        problem=problem,
+    )

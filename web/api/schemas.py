@@ -1,0 +1,204 @@
+"""The bodies of the API's answers: the views fill these and the OpenAPI document describes them."""
+
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final, Literal, Self
+
+from flask import url_for
+from pydantic import Field
+
+from shared.states import State
+from shared.tables import Job, Priority, Role, Source
+from web.jobs.progress import JobState, Progress
+from web.lists.rows import Film, PredictionRow, Schema
+from web.uploads.receive import Receipt
+
+_PRIORITY_NAMES: Final[dict[Priority, Literal["interactive", "bulk"]]] = {
+    Priority.INTERACTIVE: "interactive",
+    Priority.BULK: "bulk",
+}
+
+
+class Rejected(Schema):
+    """A file that cannot be screened."""
+
+    file: str
+    code: str = Field(description="For programs; docs/http.md lists them.")
+    message: str = Field(description="For people: what is wrong and what to do.")
+
+
+class LeftOut(Schema):
+    """Files inside ZIPs that are no films, such as a disc's viewer, and have no row."""
+
+    files: int
+    reason: str = Field(description="For people: what they are.")
+
+
+class JobReceipt(Schema):
+    """A job, and what became of this request's files."""
+
+    id: uuid.UUID
+    name: str
+    state: JobState
+    status_url: str
+    screenings_url: str
+    films_url: str
+    received: int = Field(description="Files of this request, entries of ZIPs counted one by one.")
+    queued: int = Field(description="Films of this request that wait for a worker; others are answered or rejected.")
+    rejected: list[Rejected]
+    left_out: list[LeftOut]
+
+
+class FilmsReceipt(Schema):
+    """What became of this request's files."""
+
+    received: int
+    queued: int
+    rejected: list[Rejected]
+    left_out: list[LeftOut]
+    status_url: str
+
+
+class JobStatus(Schema):
+    """Where a job stands."""
+
+    id: uuid.UUID
+    name: str
+    state: JobState
+    source: Source
+    priority: Literal["interactive", "bulk"]
+    model: str
+    created_by: str
+    created_at: datetime
+    closed_at: datetime | None
+    total: int
+    expected_films: int | None
+    counts: dict[State, int]
+    per_second: float | None
+    seconds_left: float | None
+    status_url: str
+    screenings_url: str
+    films_url: str
+    page_url: str
+
+    @classmethod
+    def of(cls, job: Job, progress: Progress) -> Self:
+        """Describe a job."""
+        return cls(
+            id=job.id,
+            name=job.name,
+            state=progress.state,
+            source=job.source,
+            priority=_PRIORITY_NAMES[Priority(job.priority)],
+            model=job.model_name,
+            created_by=job.created_by.name,
+            created_at=job.created_at,
+            closed_at=job.closed_at,
+            total=progress.total,
+            expected_films=job.expected_films,
+            counts=progress.counts,
+            per_second=progress.per_second,
+            seconds_left=progress.seconds_left,
+            **job_addresses(job),
+            page_url=url_for("jobs.show", job_id=job.id),
+        )
+
+
+class JobList(Schema):
+    """A page of jobs, newest first."""
+
+    jobs: list[JobStatus]
+    next: str | None
+
+
+class Changed(Schema):
+    """What a cancel or a retry did."""
+
+    changed: int = Field(description="Films that changed state.")
+    job: JobStatus
+
+
+class FilmList(Schema):
+    """A page of one job's films, by position."""
+
+    screenings: list[Film]
+    next: str | None
+
+
+class PredictionList(Schema):
+    """A page of films across jobs."""
+
+    predictions: list[PredictionRow]
+    next: str | None
+
+
+class AuditRow(Schema):
+    """Who did what to what: a row of the audit trail. Its hash is made of all else, as docs/operations.md says."""
+
+    sequence: int = Field(description="Counts from 1 without a gap.")
+    id: uuid.UUID
+    created_at: str = Field(json_schema_extra={"format": "date-time"}, description="In UTC, as it is hashed.")
+    user_id: uuid.UUID | None = None
+    actor: str | None = Field(None, description="Name of the account, or os:NAME for the command line.")
+    action: str
+    subject: str | None = Field(None, description="Id of what was acted on.")
+    address: str | None = None
+    detail: dict[str, str] | None = None
+    previous_hash: str
+    hash: str
+
+
+class AuditList(Schema):
+    """A page of the audit trail, newest first."""
+
+    events: list[AuditRow]
+    next: str | None
+
+
+class Me(Schema):
+    """The account that asks."""
+
+    name: str
+    role: Role
+
+
+class FieldProblem(Schema):
+    """What is wrong with one field."""
+
+    field: str
+    message: str
+
+
+class Problem(Schema):
+    """What went wrong (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldProblem] | None = None
+    retry_after: int | None = Field(None, description="Seconds after which it is worth sending again.")
+
+
+def job_addresses(job: Job) -> dict[str, str]:
+    """Return where a job's parts are found."""
+    return {
+        "status_url": url_for("api.show_job", job_id=job.id),
+        "screenings_url": url_for("api.list_screenings", job_id=job.id),
+        "films_url": url_for("api.add_films", job_id=job.id),
+    }
+
+
+def rejected(receipt: Receipt) -> list[Rejected]:
+    """Describe the files that were refused."""
+    return [
+        Rejected(file=item.file_name, code=item.rejection.code, message=item.rejection.message)
+        for item in receipt.received
+        if item.rejection is not None
+    ]
+
+
+def left_out(counts: Mapping[str, int]) -> list[LeftOut]:
+    """Describe the files that were left out, by the reason."""
+    return [LeftOut(files=files, reason=reason) for reason, files in sorted(counts.items())]

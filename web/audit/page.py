@@ -1,0 +1,152 @@
+"""The page of the audit trail, for administrators: read it, narrow it, export it, and verify its chain."""
+
+from typing import Any, Final
+
+from flask import Blueprint, Response, current_app, flash, g, render_template, request, stream_with_context, url_for
+from flask.typing import ResponseReturnValue
+from itsdangerous import BadSignature, URLSafeTimedSerializer
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from shared.audit.chain import Head, HeadMalformed, read_head
+from shared.audit.record import Action, record
+from shared.audit.trail import FORMATS, TrailFilters, iterate_events, read_events, write_trail
+from shared.audit.verify import Verification, verify
+from shared.db import now
+from shared.tables import AuditEvent, Role, User
+from web.audit.listing import ACTIONS, FILTERS, EventPage, list_events, name_action, name_subjects, read_filters
+from web.base.paging import FilterError
+from web.base.services import parts
+from web.guard.access import requires, see_other
+from web.history.export import exporting
+
+blueprint = Blueprint("audit", __name__)
+
+EVENTS_A_PAGE: Final = 50
+MOST_PEOPLE: Final = 500
+"""Names offered while one is typed; any other can be typed too."""
+
+# A request verifies for so long, about 20,000 rows, and leaves the rest to the next: no thread is held for minutes.
+STEP_SECONDS: Final = 1.0
+_STATE_SECONDS: Final = 3600
+
+
+@blueprint.get("/audit")
+@requires(Role.ADMIN)
+def index() -> ResponseReturnValue:
+    """Show one page of what is filtered, newest first, and how the chain was found last."""
+    filters, page, problem = TrailFilters(), EventPage([]), None
+    with parts().database.read() as db:
+        try:
+            filters = read_filters(request.args)
+            page = list_events(db, filters, request.args.get("cursor") or None, EVENTS_A_PAGE)
+        except FilterError as error:
+            problem = f"{FILTERS.get(error.field, 'Page')}: {error.message}"
+        values = filters.to_args()
+        shown = render_template(
+            "audit/index.html",
+            page=page,
+            problem=problem,
+            values=values,
+            subjects=name_subjects(db, page.rows),
+            actions=ACTIONS,
+            name_action=name_action,
+            filter_words=FILTERS,
+            people=db.scalars(select(User.name).order_by(User.name).limit(MOST_PEOPLE)).all(),
+            head=_head(db),
+            verified=_last_verified(db),
+            newer=_turn(page.previous_cursor, values),
+            older=_turn(page.next_cursor, values),
+        )
+    return shown, 422 if problem else 200
+
+
+def _turn(cursor: str | None, values: dict[str, str]) -> str | None:
+    arguments: dict[str, Any] = {**values, "cursor": cursor}
+    return None if cursor is None else url_for("audit.index", **arguments)
+
+
+def _head(db: Session) -> Head | None:
+    try:
+        return read_head(db)
+    except HeadMalformed:
+        return None
+
+
+def _last_verified(db: Session) -> AuditEvent | None:
+    verified = select(AuditEvent).where(AuditEvent.action == Action.AUDIT_VERIFIED)
+    found = read_events(db, verified.order_by(AuditEvent.sequence.desc()).limit(1))
+    return found[0] if found and found[0].action == Action.AUDIT_VERIFIED else None
+
+
+@blueprint.get("/audit/export")
+@requires(Role.ADMIN)
+def export() -> ResponseReturnValue:
+    """Send all that is filtered as a file, CSV or JSON, oldest first."""
+    form = request.args.get("format", FORMATS[0])
+    if form not in FORMATS:
+        raise FilterError("format", f"Give {' or '.join(FORMATS)}. Received: '{form}'.")
+    return export_events(read_filters(request.args), form)
+
+
+def export_events(filters: TrailFilters, form: str) -> Response:
+    """Stream every event that the filters let through; `form` is one of FORMATS. The export is on record itself."""
+    return exporting.stream(lambda: _export(filters, form))
+
+
+def _export(filters: TrailFilters, form: str) -> Response:
+    database = parts().database
+    with database.write() as db:
+        detail = {"format": form, **filters.to_args()}
+        record(db, Action.AUDIT_EXPORTED, user_id=g.user.id, address=request.remote_addr, detail=detail)
+    pieces = write_trail(iterate_events(database, filters), form)
+    media_type = "text/csv" if form == "csv" else "application/json"
+    response = Response(stream_with_context(pieces), content_type=f"{media_type}; charset=utf-8")
+    name = f"pneumoscreen-audit-{now():%Y-%m-%d}.{form}"
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
+
+
+@blueprint.post("/audit/verify")
+@requires(Role.ADMIN)
+def start_verifying() -> ResponseReturnValue:
+    """Verify the chain from its first row."""
+    found = verify(parts().database, seconds=STEP_SECONDS)
+    return _tell(found) if found.is_over else see_other(_address(found))
+
+
+@blueprint.get("/audit/verify")
+@requires(Role.ADMIN)
+def go_on_verifying() -> ResponseReturnValue:
+    """Verify on for a while; the page that it shows calls the next step by itself."""
+    try:
+        place, goal = _signer().loads(request.args.get("state", ""), max_age=_STATE_SECONDS)
+    except BadSignature:
+        flash("This verification is over. Start it again.", "info")
+        return see_other(url_for("audit.index"))
+    found = verify(parts().database, place=Head(*place), goal=Head(*goal), seconds=STEP_SECONDS)
+    if found.is_over:
+        return _tell(found)
+    return render_template("audit/verify.html", found=found, following=_address(found))
+
+
+def _signer() -> URLSafeTimedSerializer:
+    # Signed, because rows before `place` are taken for verified.
+    return URLSafeTimedSerializer(str(current_app.secret_key), salt="audit-verification")
+
+
+def _address(found: Verification) -> str:
+    state = [(head.sequence, head.hash) for head in (found.place, found.goal)]
+    return url_for("audit.go_on_verifying", state=_signer().dumps(state))
+
+
+def _tell(found: Verification) -> Response:
+    """Put the outcome on record, where the page finds it for everyone, and go back there."""
+    broken = found.broken
+    if broken is None:
+        detail = {"result": "whole", "head": str(found.place)}
+    else:
+        detail = {"result": "broken", "row": str(broken.sequence), "fault": broken.fault.value, "said": broken.message}
+    with parts().database.write() as db:
+        record(db, Action.AUDIT_VERIFIED, user_id=g.user.id, address=request.remote_addr, detail=detail)
+    return see_other(url_for("audit.index"))

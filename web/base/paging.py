@@ -1,0 +1,176 @@
+"""Lists a page at a time by key, forwards and backwards; without an offset the last page costs what the first does."""
+
+import base64
+import json
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+from sqlalchemy import ColumnElement, Select, and_, or_
+from sqlalchemy.orm import InstrumentedAttribute
+
+from web.base.problems import InvalidRequest
+
+T = TypeVar("T")
+
+Place = tuple[Any, ...]
+"""The values of a list's key, which are unique together."""
+Find = Callable[[Place | None, int, bool], tuple[list[Place], Place | None]]
+"""Finds up to so many places after a place, or before it where False, nearest first; and how far it looked in vain."""
+
+MOST_ROWS: Final = 500
+_AFTER: Final = "after"
+_BEFORE: Final = "before"
+_LONGEST: Final = 256
+_LARGEST: Final = 2**63 - 1
+"""The largest whole number of SQLite and PostgreSQL."""
+
+
+class FilterError(InvalidRequest):
+    """Say which filter cannot be used and why."""
+
+
+@dataclass(frozen=True)
+class Key(Generic[T]):
+    """What a list is ordered by: one or two columns that are unique together and go one way."""
+
+    columns: tuple[InstrumentedAttribute[Any], ...]
+    readers: tuple[Callable[[Any], Any], ...]
+    """Turn a cursor's values into the columns' own types."""
+    values: Callable[[T], list[Any]]
+    """Give a row's values as a cursor holds them."""
+    descending: bool = True
+
+
+@dataclass(frozen=True)
+class Turned(Generic[T]):
+    """One page of rows, and the cursors of the pages on both sides; None where there is none."""
+
+    rows: list[T]
+    next_cursor: str | None = None
+    previous_cursor: str | None = None
+    reached: tuple[Any, ...] | None = None
+    """How far was searched, where a search for rare rows was cut short; the page then holds fewer rows than asked."""
+
+
+def walk(find: Find, readers: Sequence[Callable[[Any], Any]], cursor: str | None, limit: int) -> Turned[Place]:
+    """Turn to one page of places, which `find` finds; a page may be short and yet not the last.
+
+    Raises FilterError for a bad cursor.
+    """
+    size = _size(limit)
+    way, start = _read(cursor, readers) if cursor else (_AFTER, None)
+    if way == _BEFORE:
+        return _walk_back(find, readers, start, size)
+    places, reached = find(start, size + 1, True)
+    shown = places[:size]
+    end = shown[-1] if len(places) > size else reached
+    before = (shown[0] if shown else start) if start is not None else None
+    return Turned(shown, _encode(_AFTER, end), _encode(_BEFORE, before), reached)
+
+
+def _walk_back(find: Find, readers: Sequence[Callable[[Any], Any]], start: Place | None, size: int) -> Turned[Place]:
+    places, reached = find(start, size + 1, False)
+    if len(places) <= size and reached is None:  # the top: a whole first page, with what is new since
+        return walk(find, readers, None, size)
+    shown = places[:size][::-1]
+    before = shown[0] if len(places) > size else reached
+    return Turned(shown, _encode(_AFTER, shown[-1] if shown else start), _encode(_BEFORE, before), reached)
+
+
+def _encode(way: str, place: Place | None) -> str | None:
+    return None if place is None else _write(way, [str(v) if isinstance(v, uuid.UUID) else v for v in place])
+
+
+def _size(limit: int) -> int:
+    return max(1, min(limit, MOST_ROWS))
+
+
+def turn(
+    fetch: Callable[[Select[Any]], Sequence[T]], query: Select[Any], key: Key[T], cursor: str | None, limit: int
+) -> Turned[T]:
+    """Turn to one page of an unordered query, which `fetch` runs. Raises FilterError for a bad cursor."""
+    size = _size(limit)
+    way, values = _read(cursor, key.readers) if cursor else (_AFTER, ())
+    if way == _BEFORE:
+        return _turn_back(fetch, query, key, values, size)
+    if values:
+        query = query.where(_beyond(key, values, key.descending))
+    # One more than asked tells whether there is another page.
+    rows = list(fetch(_sort(query, key, key.descending).limit(size + 1)))
+    shown = rows[:size]
+    following = _write(_AFTER, key.values(shown[-1])) if len(rows) > size else None
+    return Turned(shown, following, _write(_BEFORE, key.values(shown[0])) if values and shown else None)
+
+
+def _turn_back(
+    fetch: Callable[[Select[Any]], Sequence[T]], query: Select[Any], key: Key[T], values: Sequence[Any], size: int
+) -> Turned[T]:
+    back = query.where(_beyond(key, values, not key.descending))
+    rows = list(fetch(_sort(back, key, not key.descending).limit(size + 1)))
+    if len(rows) <= size:  # the top: a whole first page, with what is new since
+        return turn(fetch, query, key, None, size)
+    shown = rows[:size][::-1]
+    return Turned(shown, _write(_AFTER, key.values(shown[-1])), _write(_BEFORE, key.values(shown[0])))
+
+
+def _sort(query: Select[Any], key: Key[T], descending: bool) -> Select[Any]:
+    return query.order_by(*[column.desc() if descending else column.asc() for column in key.columns])
+
+
+def _beyond(key: Key[T], values: Sequence[Any], descending: bool) -> ColumnElement[bool]:
+    """Match what comes after these values; (a, b) < (x, y) is a <= x AND (a < x OR b < y)."""
+    (column, *others), (value, *ties) = key.columns, values
+    strictly = column < value if descending else column > value
+    if not others:
+        return strictly
+    (other,), (tie,) = others, ties
+    # The first term alone bounds the index; the second settles equal values.
+    loosely = column <= value if descending else column >= value
+    return and_(loosely, or_(strictly, other < tie if descending else other > tie))
+
+
+def _write(way: str, values: Sequence[Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps([way, *values]).encode()).decode().rstrip("=")
+
+
+def whole(value: object) -> int:
+    """Read a number of a row, which a database can hold; raise ValueError."""
+    if type(value) is not int or not 0 <= value <= _LARGEST:  # bool is an int, and 1e30 is none
+        raise ValueError(value)
+    return value
+
+
+def share(value: object) -> float:
+    """Read a number from 0 to 1, which neither NaN nor infinity is; raise ValueError."""
+    if not isinstance(value, float | int) or not 0 <= value <= 1:
+        raise ValueError(value)
+    return float(value)
+
+
+def text(value: object) -> str:
+    """Read a text that every database takes; raise ValueError."""
+    if not isinstance(value, str) or "\0" in value:
+        raise ValueError(value)
+    value.encode()  # no lone surrogate
+    return value
+
+
+def key(value: object) -> uuid.UUID:
+    """Read an id; raise ValueError."""
+    if not isinstance(value, str):
+        raise ValueError(value)  # noqa: TRY004  # what a cursor holds is input, and this says that it cannot be used
+    return uuid.UUID(value)
+
+
+def _read(cursor: str, readers: Sequence[Callable[[Any], Any]]) -> tuple[str, Place]:
+    try:
+        if len(cursor) > _LONGEST:  # ours have two values; JSON of many brackets is read at a cost
+            raise ValueError(len(cursor))
+        way, *values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        if way not in {_AFTER, _BEFORE}:
+            raise ValueError(way)
+        return way, tuple(read(value) for read, value in zip(readers, values, strict=True))
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
+        raise FilterError("cursor", "Take it from the answer before, unchanged.") from error

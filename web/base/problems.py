@@ -1,0 +1,191 @@
+"""What goes wrong, said once: problem details (RFC 9457) to programs, a page to people."""
+
+import logging
+import math
+import time
+from http import HTTPStatus
+from typing import Final
+
+from flask import Flask, Response, json, make_response, render_template, request, url_for
+from flask.globals import request_ctx
+from flask_limiter import RateLimitExceeded
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from werkzeug.exceptions import BadHost, HTTPException, RequestEntityTooLarge
+
+from shared.accounts.accounts import AccountRefused
+from shared.errors import (
+    DatabaseBusy,
+    DecoderAway,
+    DiskLow,
+    JobClosed,
+    JobUnfinished,
+    KeyReused,
+    ModelUnavailable,
+    PneumoScreenError,
+    QueueFull,
+    StoreAway,
+    StoreFull,
+    TryLater,
+    UploadRefused,
+)
+from web.base.conditions import Condition
+from web.http.pacing import ClientTooSlow
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+_STATUSES: Final[dict[type[PneumoScreenError], int]] = {
+    UploadRefused: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    QueueFull: HTTPStatus.TOO_MANY_REQUESTS,
+    DiskLow: HTTPStatus.INSUFFICIENT_STORAGE,
+    StoreFull: HTTPStatus.INSUFFICIENT_STORAGE,
+    StoreAway: HTTPStatus.SERVICE_UNAVAILABLE,
+    DatabaseBusy: HTTPStatus.SERVICE_UNAVAILABLE,
+    DecoderAway: HTTPStatus.SERVICE_UNAVAILABLE,
+    JobClosed: HTTPStatus.CONFLICT,
+    JobUnfinished: HTTPStatus.CONFLICT,
+    ModelUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    AccountRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
+}
+_CONDITIONS: Final[dict[type[PneumoScreenError], Condition]] = {
+    QueueFull: Condition.QUEUE_FULL,
+    DiskLow: Condition.DISK_LOW,
+    StoreFull: Condition.DISK_LOW,
+    StoreAway: Condition.STORE_AWAY,
+    DatabaseBusy: Condition.DATABASE_AWAY,
+}
+"""What of the whole is the reason; the sender may come back."""
+_MACHINE_PATHS: Final = ("/api/", "/healthz", "/readyz", "/metrics")
+_DISK_FULL: Final = "53100"  # postgresql.org/docs/current/errcodes-appendix.html
+_READ_ONLY: Final = "25006"
+"""What a primary says that was demoted to a standby."""
+_RETRY_SECONDS: Final = 5
+_BAD_HOST: Final = "The Host header of the request is no name of a machine."
+
+
+class InvalidRequest(PneumoScreenError):
+    """Say which field of a request cannot be used and why."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+        self.message = message
+
+
+def install(app: Flask) -> None:
+    """Answer every error in the form that the caller can read."""
+    app.register_error_handler(HTTPException, _on_http_error)
+    app.register_error_handler(RequestEntityTooLarge, _on_large_form)
+    app.register_error_handler(PneumoScreenError, _on_own_error)
+    app.register_error_handler(DBAPIError, _on_database_error)
+    app.register_error_handler(PoolTimeout, _on_busy_pool)
+    app.register_error_handler(ClientTooSlow, _on_slow_client)
+
+
+def prefers_problem() -> bool:
+    """Tell a program from a person by the path, then by the Accept header."""
+    if request.path.startswith(_MACHINE_PATHS):
+        return True
+    wanted = request.accept_mimetypes.best_match(["text/html", MEDIA_TYPE, "application/json"], "text/html")
+    return wanted != "text/html"
+
+
+def answer(status: int, detail: str, condition: Condition | None = None, **extra: object) -> Response:
+    """Make the response that says what went wrong; a condition of the whole names the type of the problem."""
+    title = HTTPStatus(status).phrase
+    if prefers_problem():
+        kind = {"type": _type(condition), "title": condition.value.capitalize()} if condition else {}
+        body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **kind, **extra}
+        return Response(json.dumps(body), status, content_type=MEDIA_TYPE)
+    if request_ctx.url_adapter is None:  # the Host header is no name, so no page has an address
+        return Response(f"{detail}\n", status, mimetype="text/plain")
+    page = render_template("error.html", status=status, title=title, detail=detail, condition=condition)
+    return make_response(page, status)
+
+
+def _type(condition: Condition) -> str:
+    """Return where the status page says what a condition means; a relative reference will do (RFC 9457, 3.1.1)."""
+    return url_for("status.index", _anchor=condition.anchor)
+
+
+def _on_http_error(error: HTTPException) -> Response:
+    status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
+    if error.response is not None or status < HTTPStatus.BAD_REQUEST:
+        return make_response(error.get_response(request.environ))
+    detail = _BAD_HOST if isinstance(error, BadHost) else error.description
+    response = answer(status, detail or HTTPStatus(status).phrase)
+    for name, value in error.get_headers(request.environ):
+        if name.lower() not in {"content-type", "content-length"}:
+            response.headers[name] = value
+    return response
+
+
+def _on_large_form(_error: RequestEntityTooLarge) -> Response:
+    limit = f"{request.max_content_length:,} bytes" if request.max_content_length else "less"
+    return answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A form that carries no films has at most {limit}.")
+
+
+def _on_slow_client(_error: ClientTooSlow) -> Response:
+    return answer(HTTPStatus.REQUEST_TIMEOUT, "The body of the request came too slowly. Send it again.")
+
+
+def on_rate_limit(error: RateLimitExceeded, reset_at: float | None) -> Response:
+    """Say when to come back."""
+    seconds = max(1, math.ceil(reset_at - time.time())) if reset_at else _RETRY_SECONDS
+    response = answer(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        f"Too many requests from this address: {error.description} are allowed. Try again in {seconds} s.",
+    )
+    response.headers["Retry-After"] = str(seconds)
+    return response
+
+
+def _on_own_error(error: PneumoScreenError) -> Response:
+    if isinstance(error, InvalidRequest):
+        return _invalid(error.field, error.message)
+    if isinstance(error, KeyReused):
+        # The status that draft-ietf-httpapi-idempotency-key-header-06 asks for.
+        return _invalid("Idempotency-Key", str(error))
+    status = next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), None)
+    if status is None:
+        raise error
+    condition = next((condition for kind, condition in _CONDITIONS.items() if isinstance(error, kind)), None)
+    if condition is None:
+        return answer(status, str(error))
+    if isinstance(error, TryLater):
+        return _try_later(status, str(error), condition, error.retry_after)
+    log.error("%s", error)
+    return _try_later(status, str(error), condition, _RETRY_SECONDS)
+
+
+def _invalid(field: str, message: str) -> Response:
+    problem = [{"field": field, "message": message}]
+    return answer(HTTPStatus.UNPROCESSABLE_ENTITY, f"{field}: {message}", errors=problem)
+
+
+def _try_later(status: int, detail: str, condition: Condition, seconds: int) -> Response:
+    response = answer(status, detail, condition, retry_after=seconds)
+    response.headers["Retry-After"] = str(seconds)
+    return response
+
+
+def _on_busy_pool(error: PoolTimeout) -> Response:
+    log.error("Every connection to the database is in use: %s", error)
+    detail = "The database has more to do than it can at this moment. Try again in a moment."
+    return _try_later(HTTPStatus.SERVICE_UNAVAILABLE, detail, Condition.DATABASE_AWAY, _RETRY_SECONDS)
+
+
+def _on_database_error(error: DBAPIError) -> Response:
+    """Say that the database is away; raise an error again that no waiting mends."""
+    if "disk is full" in str(error.orig) or getattr(error.orig, "sqlstate", None) == _DISK_FULL:
+        log.error("The database has no room left.")
+        detail = "The database has no room left. Free disk space and send it again."
+        return _try_later(HTTPStatus.INSUFFICIENT_STORAGE, detail, Condition.DISK_LOW, _RETRY_SECONDS)
+    is_read_only = getattr(error.orig, "sqlstate", None) == _READ_ONLY
+    if not (is_read_only or error.connection_invalidated or isinstance(error, (OperationalError, InterfaceError))):
+        raise error
+    log.error("The database does not answer: %s", error)
+    detail = "The database does not answer. Try again in a moment."
+    return _try_later(HTTPStatus.SERVICE_UNAVAILABLE, detail, Condition.DATABASE_AWAY, _RETRY_SECONDS)

@@ -1,0 +1,60 @@
+"""Browsers that an account has been signed in with before, known by a signed cookie.
+
+Refused attempts from elsewhere do not slow these down, so a stranger who guesses at an account shuts nobody out
+(OWASP, "Slow Down Online Guessing Attacks with Device Cookies").
+"""
+
+import secrets
+from dataclasses import dataclass, field
+from typing import Final
+
+from flask import Response, after_this_request, current_app, request
+from itsdangerous import BadSignature, URLSafeTimedSerializer
+
+from shared.tables import User
+from web.http.proxies import cookie_path
+
+COOKIE: Final = "pneumoscreen_device"
+_SECONDS: Final = 180 * 24 * 3600
+_MOST_PEOPLE: Final = 20
+"""A workstation of a ward has many; the cookie keeps the latest."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """One browser and the accounts that have been signed in with it."""
+
+    id: str = field(default_factory=lambda: secrets.token_urlsafe(12))
+    people: tuple[str, ...] = ()
+
+    def knows(self, user: User) -> bool:
+        """Tell whether an account has been signed in here."""
+        return user.id.hex in self.people
+
+
+def present_device() -> Device:
+    """Return the browser that asks, a new one where its cookie is missing, forged or old."""
+    try:
+        name, people = _serializer().loads(request.cookies.get(COOKIE, ""), max_age=_SECONDS)
+    except BadSignature:
+        return Device()
+    return Device(name, tuple(people))
+
+
+def remember(user: User) -> None:
+    """Have the answer to this request tell the browser to keep that this account was signed in with it."""
+    device = present_device()
+    people = [person for person in device.people if person != user.id.hex][: _MOST_PEOPLE - 1]
+    value = _serializer().dumps([device.id, [user.id.hex, *people]])
+
+    @after_this_request
+    def keep(response: Response) -> Response:
+        is_secure = bool(current_app.config["SESSION_COOKIE_SECURE"])
+        response.set_cookie(
+            COOKIE, value, max_age=_SECONDS, path=cookie_path(), secure=is_secure, httponly=True, samesite="Lax"
+        )
+        return response
+
+
+def _serializer() -> URLSafeTimedSerializer:
+    return URLSafeTimedSerializer(current_app.config["SECRET_KEY"], salt="device")

@@ -1,0 +1,105 @@
+"""Who is asking: the account behind a browser's session or a program's token."""
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Final
+
+from flask import Flask, current_app, g, request, session
+from sqlalchemy import event, update
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from shared.accounts import accounts, sessions
+from shared.db import now
+from shared.tables import ApiToken, User
+from web.base.services import parts
+from web.guard import devices
+
+log = logging.getLogger(__name__)
+
+BY_PROVIDER: Final = "by_provider"
+"""Marks a session that began by single sign-on: the identity provider's own session outlasts it."""
+
+_SECRET: Final = "secret"  # noqa: S105  # its name in the cookie
+
+
+def install(app: Flask) -> None:
+    """Find out who asks before every request."""
+    app.before_request(_identify)
+    app.context_processor(lambda: {"user": g.get("user")})
+
+
+def start_session(db: Session, user: User) -> None:
+    """Sign a browser in with a fresh session, in the caller's transaction: nothing from before survives in it.
+
+    The cookie changes once that is committed; where it is not, the browser keeps the session and the form that it has.
+    """
+    if g.session is not None:
+        sessions.end(db, g.session.user, g.session.id)
+    secret = sessions.begin(
+        db,
+        user,
+        lasts=timedelta(hours=parts().settings.session_hours),
+        address=request.remote_addr,
+        user_agent=request.user_agent.string,
+    )
+
+    @event.listens_for(db, "after_commit", once=True)
+    def keep(_db: Session) -> None:
+        session.clear()
+        session.permanent = True
+        session[_SECRET] = secret
+        devices.remember(user)
+
+
+def idle_limit() -> timedelta:
+    """Return how long a session lasts without use."""
+    return timedelta(minutes=parts().settings.session_idle_minutes)
+
+
+def _identify() -> None:
+    g.user, g.session, g.session_has_ended = None, None, False
+    g.by_token, g.scopes = False, frozenset()
+    if request.endpoint == "static" or request.blueprint == "health":  # which answer while the database does not
+        return
+    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        g.by_token = True
+        _identify_token(secret.strip())
+    elif _SECRET in session:
+        _identify_session(session[_SECRET])
+
+
+def _identify_token(secret: str) -> None:
+    with parts().database.read() as db:
+        token = accounts.find_token(db, secret)
+    if token is None:
+        return
+    g.user, g.scopes = token.user, token.scopes
+    today = now().date()
+    if token.last_used_on != today:
+        used = update(ApiToken).where(ApiToken.id == token.id).values(last_used_on=today)
+        _note(lambda db: db.execute(used))
+
+
+def _identify_session(secret: str) -> None:
+    with parts().database.read() as db:
+        row = sessions.find(db, secret, idle_limit())
+    if row is None:
+        del session[_SECRET]
+        g.session_has_ended = True
+        return
+    g.user, g.session = row.user, row
+    view = current_app.view_functions.get(request.endpoint or "")
+    if not getattr(view, "asked_by_script", False) and now() - row.last_seen_at >= sessions.NOTED_EVERY:
+        _note(lambda db: sessions.note_use(db, row))
+
+
+def _note(write: Callable[[Session], object]) -> None:
+    """Note when something was used last; a database that is full or locked must not keep people from reading."""
+    try:
+        with parts().database.write() as db:
+            write(db)
+    except SQLAlchemyError as error:
+        log.warning("The use of a session or token could not be noted: %s", error)

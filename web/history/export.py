@@ -1,0 +1,99 @@
+"""All films that are filtered, streamed as CSV or JSON in constant memory."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Final
+
+from flask import Response, g, request, stream_with_context
+
+from shared.audit.record import Action, record
+from shared.db import now
+from shared.spreadsheet import neutral
+from web.base.services import parts
+from web.base.turns import Turns
+from web.lists.listing import FilmRow, Filters, Order, iterate_films
+from web.lists.rows import prediction_row
+
+COLUMNS: Final = ("file", "status", "label", "confidence", "p_pneumonia", "model", "error", "job", "created_at")
+FORMATS: Final = ("csv", "json")
+
+_MOST_AT_ONCE: Final = 4
+exporting = Turns(_MOST_AT_ONCE, 0, f"{_MOST_AT_ONCE} exports are being sent already.")
+"""Each takes a thread for as long as its reader takes."""
+
+
+def export_films(filters: Filters, order: Order, form: str) -> Response:
+    """Stream every film that the viewer may see and the filters let through; `form` is one of FORMATS."""
+    return exporting.stream(lambda: _export(filters, order, form))
+
+
+def _export(filters: Filters, order: Order, form: str) -> Response:
+    with parts().database.write() as db:
+        detail = _detail(filters, order, form)
+        record(db, Action.HISTORY_EXPORTED, user_id=g.user.id, address=request.remote_addr, detail=detail)
+    rows = iterate_films(parts().database, g.user, filters, order)
+    lines, media_type = (_csv(rows), "text/csv") if form == "csv" else (_json(rows), "application/json")
+    response = Response(stream_with_context(lines), content_type=f"{media_type}; charset=utf-8")
+    response.headers["Content-Disposition"] = f'attachment; filename="pneumoscreen-{now():%Y-%m-%d}.{form}"'
+    return response
+
+
+def _detail(filters: Filters, order: Order, form: str) -> dict[str, str]:
+    given = filters.to_args()
+    if "text" in given:  # a part of a file name, which may be a patient's
+        given["text"] = "given"
+    return {"format": form, "order": order.value, **given}
+
+
+def _csv(rows: Iterable[FilmRow]) -> Iterator[str]:
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(COLUMNS)
+    for row in rows:
+        writer.writerow([_cell(value) for value in _values(row)])
+        if out.tell() > io.DEFAULT_BUFFER_SIZE:
+            yield _emptied(out)
+    yield _emptied(out)
+
+
+def _emptied(out: io.StringIO) -> str:
+    text = out.getvalue()
+    out.seek(0)
+    out.truncate()
+    return text
+
+
+def _values(row: FilmRow) -> tuple[object, ...]:
+    return (
+        row.file_name,
+        row.state,
+        row.label,
+        row.confidence,
+        row.p_pneumonia,
+        row.model,
+        row.error_message,
+        row.job_name,
+        row.created_at,
+    )
+
+
+def _cell(value: object) -> str:
+    """Write one cell."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.6f}"
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="seconds")
+    return neutral(str(value))
+
+
+def _json(rows: Iterable[FilmRow]) -> Iterator[str]:
+    separator = '{"predictions": [\n'
+    for row in rows:
+        yield separator + json.dumps(prediction_row(row).model_dump(mode="json"))
+        separator = ",\n"
+    yield ("" if separator == ",\n" else separator) + "\n]}\n"

@@ -1,0 +1,78 @@
+"""Heat maps in colour: the few places of a stored map, smoothed over the whole film."""
+
+import io
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+from PIL import Image
+
+from shared.models.heatmap import EVEN, STEPS, decode
+from shared.store.store import THUMBNAIL
+from web.base.services import parts
+from web.lists.listing import FilmDetail
+
+SIDE: Final = 320
+"""Longer side in pixels: every place of a map is smooth long before, and the browser does the rest."""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """One colour of the scale."""
+
+    at: float
+    """From -1, most evidence against pneumonia, to 1, most for it."""
+    rgb: tuple[int, int, int]
+    opacity: float
+
+    @property
+    def offset(self) -> str:
+        """Say where on the scale from left to right the colour stands."""
+        return f"{(self.at + 1) / 2:.0%}"
+
+
+# Blue against orange, which people who do not tell red from green tell apart. Lightness and opacity grow with the
+# evidence on both sides, so that the strongest places stand out and the film shows through where there is little.
+SCALE: Final = (
+    Stop(-1.0, (150, 214, 240), 0.6),
+    Stop(-0.5, (52, 136, 190), 0.36),
+    Stop(0.0, (28, 84, 140), 0.0),
+    Stop(0.0, (150, 40, 10), 0.0),
+    Stop(0.5, (226, 96, 22), 0.45),
+    Stop(1.0, (255, 206, 84), 0.7),
+)
+
+
+def draw(heat_map: bytes, film: FilmDetail) -> bytes:
+    """Write a stored map as a PNG in the film's own proportions, to lie over it; the colours are those of SCALE."""
+    width, height = _upright(film)
+    factor = SIDE / max(width, height)
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    # Values are smoothed before they become colours: smoothed colours would show values that no place has.
+    smooth = decode(heat_map).resize(size, Image.Resampling.BILINEAR)
+    colours = [colour(level) for level in range(256)]
+    smooth.putpalette([channel for rgb, _ in colours for channel in rgb])
+    out = io.BytesIO()
+    smooth.save(out, "PNG", transparency=bytes(round(opacity * 255) for _, opacity in colours))
+    return out.getvalue()
+
+
+def colour(level: int) -> tuple[tuple[int, int, int], float]:
+    """Mix the colour and opacity of one grey level of a map."""
+    value = max(-1.0, min(1.0, (level - EVEN) / STEPS))
+    low, high = next((low, high) for low, high in pairwise(SCALE) if value <= high.at)
+    share = (value - low.at) / (high.at - low.at)
+    red, green, blue = (round(a + (b - a) * share) for a, b in zip(low.rgb, high.rgb, strict=True))
+    return (red, green, blue), low.opacity + (high.opacity - low.opacity) * share
+
+
+def _upright(film: FilmDetail) -> tuple[int, int]:
+    """Return the width and height of a film as it is shown: a turned camera image is kept lying, its thumbnail not."""
+    width, height = film.width or 1, film.height or 1
+    try:
+        thumbnail = parts().store.get_derived(film.sha256 or "", THUMBNAIL)
+    except FileNotFoundError:
+        return width, height
+    with Image.open(io.BytesIO(thumbnail), formats=("JPEG",)) as small:
+        is_turned = (width - height) * (small.width - small.height) < 0
+    return (height, width) if is_turned else (width, height)

@@ -1,0 +1,158 @@
+"""The films themselves, as pictures that a browser shows."""
+
+import io
+import logging
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from flask import Blueprint, Response, abort, g, request
+from flask.typing import ResponseReturnValue
+
+from shared.audit.record import Action, record
+from shared.errors import FilmRejected, StoreAway, StoreFull
+from shared.states import State
+from shared.store.store import PREVIEW, THUMBNAIL
+from shared.tables import Scope
+from web.base.services import parts
+from web.base.turns import Once, Turns
+from web.guard.access import requires
+from web.images.heatmaps import draw
+from web.lists.listing import FilmDetail, get_film
+
+log = logging.getLogger(__name__)
+
+blueprint = Blueprint("films", __name__, url_prefix="/films")
+
+IMAGE_SIDE: Final = 1600
+_QUALITY: Final = 90
+# Asked for again at each view: workstations are shared, and every view is on record. The tag makes it cheap.
+_CACHING: Final = "private, no-cache"
+
+_MOST_SECONDS: Final = 10.0
+# One film at a time is decoded in full: the largest takes 64 MB for each byte of a pixel. What is read and written for
+# it is not part of its turn, so that a slow store keeps no other film waiting.
+_decoding = Turns(1, _MOST_SECONDS, "Large films are being drawn.")
+_drawing = Once(_MOST_SECONDS, "This film is being drawn.")
+
+
+@blueprint.get("/<uuid:screening_id>/thumbnail")
+@requires(scope=Scope.READ)
+def thumbnail(screening_id: uuid.UUID) -> ResponseReturnValue:
+    """Show the film at the size of a stamp; 404 until it has been screened."""
+    film = _seen_film(screening_id)
+    return _picture(film, THUMBNAIL, _thumbnail if film.state is State.DONE else _stored_thumbnail)
+
+
+@blueprint.get("/<uuid:screening_id>/image")
+@requires(scope=Scope.READ)
+def image(screening_id: uuid.UUID) -> ResponseReturnValue:
+    """Show the film, upright and grey, at most IMAGE_SIDE pixels long."""
+    film = _seen_film(screening_id)
+    response = _picture(film, PREVIEW, _preview)
+    with parts().database.write() as db:
+        record(db, Action.FILM_VIEWED, user_id=g.user.id, subject=screening_id, address=request.remote_addr)
+    return response
+
+
+@blueprint.get("/<uuid:screening_id>/heat-map")
+@requires(scope=Scope.READ)
+def heat_map(screening_id: uuid.UUID) -> ResponseReturnValue:
+    """Show where on the film the model saw evidence, as a picture to lie over it; 404 where there is no map."""
+    film = _seen_film(screening_id)
+    if film.heat_map is None:
+        abort(404, "There is no heat map of this film.")
+    response = Response(draw(film.heat_map, film), mimetype="image/png")
+    response.headers["Content-Disposition"] = "inline"
+    response.headers["Cache-Control"] = _CACHING
+    response.add_etag()
+    return response.make_conditional(request)
+
+
+def _seen_film(screening_id: uuid.UUID) -> FilmDetail:
+    with parts().database.read() as db:
+        film = get_film(db, g.user, screening_id)
+    if film is None or film.sha256 is None:
+        abort(404, f"There is no film {screening_id}.")
+    return film
+
+
+def _picture(film: FilmDetail, kind: str, make: Callable[[str], bytes]) -> Response:
+    """Answer with a JPEG that never changes: what a sha256 names stays the same."""
+    sha256 = film.sha256 or ""
+    if request.if_none_match.contains(f"{sha256}-{kind}"):
+        response = Response(status=304)
+    else:
+        response = Response(make(sha256), mimetype="image/jpeg")
+        response.headers["Content-Disposition"] = "inline"
+    response.set_etag(f"{sha256}-{kind}")
+    response.headers["Cache-Control"] = _CACHING
+    return response
+
+
+def _stored_thumbnail(sha256: str) -> bytes:
+    try:
+        return parts().store.get_derived(sha256, THUMBNAIL)
+    except FileNotFoundError:
+        abort(404, "There is no such picture yet.")
+
+
+def _thumbnail(sha256: str) -> bytes:
+    """Return a screened film's thumbnail, which workers leave to the first look where the film itself is small."""
+    return _kept(sha256, THUMBNAIL, _draw_thumbnail)
+
+
+def _preview(sha256: str) -> bytes:
+    return _kept(sha256, PREVIEW, _draw_preview)
+
+
+def _kept(sha256: str, kind: str, draw: Callable[[bytes], bytes]) -> bytes:
+    """Return a picture of a film, drawn and kept at the first look."""
+    with suppress(FileNotFoundError):
+        return parts().store.get_derived(sha256, kind)
+    return _drawing.make((sha256, kind), lambda: _make(sha256, kind, draw))
+
+
+def _make(sha256: str, kind: str, draw: Callable[[bytes], bytes]) -> bytes:
+    film = _read_film(sha256)
+    with _decoding.turn():
+        data = _draw(draw, film)
+    try:
+        parts().store.put_derived(sha256, kind, data)
+    except (StoreFull, StoreAway) as error:
+        log.warning("%s The picture is shown but not kept.", error)
+    return data
+
+
+def _read_film(sha256: str) -> bytes:
+    try:
+        return parts().store.get(sha256)
+    except FileNotFoundError:
+        abort(404, "The film is no longer in the image store. Send it again.")
+    except FilmRejected as rejection:
+        abort(404, rejection.message)
+
+
+def _draw(draw: Callable[[bytes], bytes], film: bytes) -> bytes:
+    try:
+        return draw(film)
+    except FilmRejected as rejection:
+        abort(404, rejection.message)
+
+
+def _draw_thumbnail(data: bytes) -> bytes:
+    from shared.images.preprocess import THUMBNAIL_SIDE, decode, thumbnail  # noqa: PLC0415  # loads with the first film shown
+
+    return thumbnail(decode(data, at_least=THUMBNAIL_SIDE))
+
+
+def _draw_preview(data: bytes) -> bytes:
+    from shared.images.preprocess import decode  # noqa: PLC0415  # as above
+
+    picture = decode(data, at_least=IMAGE_SIDE)
+    picture.thumbnail((IMAGE_SIDE, IMAGE_SIDE), reducing_gap=2.0)
+    out = io.BytesIO()
+    # Pillow carries a JPEG's comment over, and a comment can hold anything: a name, or a page with a script.
+    picture.save(out, "JPEG", quality=_QUALITY, comment=b"")
+    return out.getvalue()

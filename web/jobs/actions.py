@@ -1,0 +1,67 @@
+"""What people do to a job that is there: cancel, retry and delete, with their trace in the audit trail."""
+
+import uuid
+
+from flask import abort, g, request
+from sqlalchemy.orm import Session
+
+from shared.audit.record import Action, record
+from shared.queue import jobs, retention
+from shared.queue.tickets import ring_or_wait
+from shared.tables import Job
+from web.base.services import parts
+from web.guard.access import may_change
+from web.lists.listing import get_job
+
+
+def seen_job(db: Session, job_id: uuid.UUID) -> Job:
+    """Return a job; answer 404 where there is none or the account may not know of it."""
+    job = get_job(db, g.user, job_id)
+    if job is None:
+        abort(404, f"There is no job {job_id}.")
+    return job
+
+
+def own_job(db: Session, job_id: uuid.UUID) -> Job:
+    """Return a job that the account may change; answer 403 where it may only look at it."""
+    job = seen_job(db, job_id)
+    check_owner(job)
+    return job
+
+
+def check_owner(job: Job) -> None:
+    """Answer 403 where the account that asks may see a job but not change it."""
+    if not may_change(g.user, job):
+        abort(403, "Only who sent a job, or an administrator, may change it.")
+
+
+def cancel(job_id: uuid.UUID) -> int:
+    """Cancel what has not ended in a job and return how many films that stopped."""
+    with parts().database.write() as db:
+        own_job(db, job_id)
+        changed = jobs.cancel(db, job_id)
+        record(db, Action.JOB_CANCELLED, user_id=g.user.id, subject=job_id, address=request.remote_addr)
+    return changed
+
+
+def retry(job_id: uuid.UUID) -> int:
+    """Queue again what failed, was rejected by a worker or was cancelled; return how many films."""
+    with parts().database.write() as db:
+        model = own_job(db, job_id).model_name
+        changed = jobs.retry(db, job_id)
+        record(db, Action.JOB_RETRIED, user_id=g.user.id, subject=job_id, address=request.remote_addr)
+    ring_or_wait(parts().doorbell, model, changed)
+    return changed
+
+
+def delete(job_id: uuid.UUID) -> int:
+    """Delete a job that has finished and return how many films it held; raise JobUnfinished where it goes on."""
+    with parts().database.read() as db:
+        own_job(db, job_id)
+    user_id, address = g.user.id, request.remote_addr
+    removed = retention.delete_job(
+        parts().database,
+        job_id,
+        lambda db: record(db, Action.JOB_DELETED, user_id=user_id, subject=job_id, address=address),
+    )
+    return removed.screenings

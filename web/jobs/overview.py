@@ -1,0 +1,96 @@
+"""What a job's page says beside its progress: labels, what can be retried, and why nothing moves."""
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import Session
+
+from shared.db import now
+from shared.states import Event, State, sources
+from shared.tables import Job, Screening, in_states
+from web.base.conditions import Check, Condition
+from web.base.services import parts
+from web.jobs.progress import FINISHED, RECEIVING, Progress, label_counts
+from web.watch.status import Status, watch
+
+# A worker that is free takes a film within a second; ten without one is worth a word.
+PATIENCE: Final = timedelta(seconds=10)
+UPLOAD_PATIENCE: Final = timedelta(minutes=2)
+
+
+def of_job(db: Session, job: Job, progress: Progress) -> dict[str, Any]:
+    """Return what the job templates show of a job beside its progress and its films."""
+    labels = label_counts(db, job)
+    moves = [at for at in (progress.moved_at, _last_arrival(db, job)) if at is not None]
+    moved_at = max(moves, default=job.created_at)
+    return {
+        "labels": labels,
+        "not_screened": progress.settled - sum(labels.values()),
+        "retryable": _count_retryable(db, job) if progress.state == FINISHED else 0,
+        "waiting": _why_waiting(db, job, progress, moved_at),
+        "lease_seconds": parts().settings.lease_seconds,
+        "stalled": progress.state == RECEIVING and now() - moved_at > UPLOAD_PATIENCE,
+        "held_back": _what_holds_uploads_back(watch().status()) if progress.state == RECEIVING else None,
+        "finished_at": moved_at if progress.state == FINISHED and progress.total else None,
+    }
+
+
+def _what_holds_uploads_back(status: Status) -> Condition | None:
+    return next((c for c in status.problems if c in {Condition.DISK_LOW, Condition.QUEUE_FULL}), None)
+
+
+def _last_arrival(db: Session, job: Job) -> datetime | None:
+    """Return when the last film of this job arrived."""
+    films = select(Screening.created_at).where(Screening.job_id == job.id)
+    return db.scalar(films.order_by(Screening.position.desc()).limit(1))
+
+
+def _count_retryable(db: Session, job: Job) -> int:
+    """Count what Retry would queue again: a file refused at intake was never stored and has to be sent again."""
+    query = select(func.count()).where(
+        Screening.job_id == job.id, in_states(sources(Event.RETRY)), Screening.image_id.is_not(None)
+    )
+    return db.scalar(query) or 0
+
+
+def _why_waiting(db: Session, job: Job, progress: Progress, moved_at: datetime) -> str | None:
+    """Say why nothing moves; None where something does, or where it is too early to tell.
+
+    `silent`: the worker that holds films of this job has stopped; `turn`: other films are before these; `worker`: no
+    reason is known; else a `Condition` that keeps these films waiting.
+    """
+    # Workers renew what they hold several times a lease (`shared.queue.leases.extend`); whoever is late has stopped.
+    lease = timedelta(seconds=parts().settings.lease_seconds)
+    due = now() + lease - min(PATIENCE, lease / 2)
+    status = watch().status()
+    if progress.counts[State.RUNNING]:
+        is_silent = _holds(db, Screening.job_id == job.id, Screening.lease_until < due)
+        return (_what_is_missing(status, job) or "silent") if is_silent else None
+    if not progress.counts[State.QUEUED] or now() - moved_at <= PATIENCE:
+        return None
+    if _is_unserved(status, job):
+        return Condition.MODEL_NOT_SERVED
+    return "turn" if _holds(db, Screening.lease_until >= due) else _what_is_missing(status, job) or "worker"
+
+
+def _holds(db: Session, *which: ColumnElement[bool]) -> bool:
+    query = select(Screening.id).where(in_states([State.RUNNING]), *which)
+    return db.scalar(query.limit(1)) is not None
+
+
+def _is_unserved(status: Status, job: Job) -> bool:
+    """Tell whether there are workers and none of them has loaded this job's model."""
+    return bool(status.workers) and all(heard.model_name != job.model_name for heard in status.workers or ())
+
+
+def _what_is_missing(status: Status, job: Job) -> Condition | None:
+    """Return the condition that keeps a job's films waiting; without a model the banner of every page says why."""
+    if status.checks[Check.MODEL] is Condition.NO_MODEL and job.model_name == parts().settings.model:
+        return None
+    if _is_unserved(status, job):
+        return Condition.MODEL_NOT_SERVED
+    for check in (Check.BROKER, Check.WORKERS, Check.SCREENING):
+        if status.checks[check] in {Condition.BROKER_AWAY, Condition.NO_WORKER, Condition.NO_PROGRESS}:
+            return status.checks[check]
+    return None

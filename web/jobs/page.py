@@ -1,0 +1,139 @@
+"""The list of jobs, one job while it is screened, and what people do to it."""
+
+import uuid
+from typing import Any
+
+from flask import Blueprint, abort, flash, g, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from sqlalchemy.orm import Session
+
+from shared.states import State
+from shared.tables import Job, Source
+from web.base.numbers import plural
+from web.base.services import parts
+from web.guard.access import SUBMITTERS, asked_by_script, may_change, requires
+from web.jobs import actions, overview
+from web.jobs.progress import FINISHED, job_progress, jobs_progress
+from web.jobs.standing import standing
+from web.lists.listing import job_rows, list_jobs
+
+blueprint = Blueprint("jobs", __name__)
+blueprint.add_app_template_filter(standing)
+
+JOBS_A_PAGE = 25
+FILMS_A_PAGE = 100
+
+SOURCES = {Source.WEB: "from the web page", Source.API: "by the API", Source.CLI: "from the command line",
+           Source.SAMPLES: "synthetic samples"}  # fmt: skip
+
+
+@blueprint.get("/jobs")
+@requires()
+def index() -> ResponseReturnValue:
+    """List jobs, newest first."""
+    with parts().database.read() as db:
+        page = list_jobs(db, g.user, request.args.get("cursor"), JOBS_A_PAGE)
+        progress = jobs_progress(db, page.rows, with_speed=False)
+    return render_template(
+        "jobs/list.html",
+        entries=[(job, progress[job.id]) for job in page.rows],
+        newer=_turn(page.previous_cursor),
+        older=_turn(page.next_cursor),
+    )
+
+
+@blueprint.get("/jobs/<uuid:job_id>")
+@requires()
+def show(job_id: uuid.UUID) -> ResponseReturnValue:
+    """Show one job."""
+    with parts().database.read() as db:
+        return render_template("jobs/job.html", **_job_page(db, actions.seen_job(db, job_id)))
+
+
+@blueprint.get("/jobs/<uuid:job_id>/fragment")
+@requires()
+@asked_by_script
+def fragment(job_id: uuid.UUID) -> ResponseReturnValue:
+    """Show the part of a job's page that changes; the page asks for it again and again."""
+    with parts().database.read() as db:
+        return render_template("jobs/fragment.html", **_job_page(db, actions.seen_job(db, job_id)))
+
+
+@blueprint.post("/jobs/<uuid:job_id>/cancel")
+@requires(*SUBMITTERS)
+def cancel(job_id: uuid.UUID) -> ResponseReturnValue:
+    """Stop what has not ended."""
+    with parts().database.read() as db:
+        was_finished = job_progress(db, actions.own_job(db, job_id)).state == FINISHED
+    changed = actions.cancel(job_id)
+    if changed:
+        flash(f"The job is cancelled: {plural(changed, 'film')} will not be screened.", "info")
+    else:
+        flash("The job had already finished." if was_finished else "The upload has ended. No film was waiting.", "info")
+    return redirect(url_for("jobs.show", job_id=job_id), 303)
+
+
+@blueprint.post("/jobs/<uuid:job_id>/retry")
+@requires(*SUBMITTERS)
+def retry(job_id: uuid.UUID) -> ResponseReturnValue:
+    """Queue again what failed, was rejected by a worker or was cancelled."""
+    changed = actions.retry(job_id)
+    flash(f"{plural(changed, 'film')} will be screened again.", "info")
+    return redirect(url_for("jobs.show", job_id=job_id), 303)
+
+
+@blueprint.get("/jobs/<uuid:job_id>/delete")
+@requires(*SUBMITTERS)
+def confirm_delete(job_id: uuid.UUID) -> ResponseReturnValue:
+    """Say what goes with a job, and ask."""
+    with parts().database.read() as db:
+        job = actions.own_job(db, job_id)
+        progress = job_progress(db, job)
+    if progress.state != FINISHED:
+        abort(409, "Only a job that has finished can be deleted. Cancel it first.")
+    return render_template("jobs/delete.html", job=job, progress=progress)
+
+
+@blueprint.post("/jobs/<uuid:job_id>/delete")
+@requires(*SUBMITTERS)
+def delete(job_id: uuid.UUID) -> ResponseReturnValue:
+    """Delete a job that has finished."""
+    films = actions.delete(job_id)
+    flash(f"The job is deleted, with {plural(films, 'film')}.", "info")
+    return redirect(url_for("jobs.index"), 303)
+
+
+def _job_page(db: Session, job: Job) -> dict[str, Any]:
+    chosen = _chosen_state()
+    progress = job_progress(db, job)
+    page = job_rows(db, job.id, chosen, request.args.get("cursor"), FILMS_A_PAGE)
+    return {
+        "job": job,
+        "progress": progress,
+        "page": page,
+        "chosen": chosen,
+        "newer": _turn(page.previous_cursor, job_id=job.id, state=chosen),
+        "older": _turn(page.next_cursor, job_id=job.id, state=chosen),
+        "fragment": url_for("jobs.fragment", job_id=job.id, state=chosen, cursor=request.args.get("cursor")),
+        "may_change": may_change(g.user, job),
+        "source_name": SOURCES[job.source],
+        **overview.of_job(db, job, progress),
+    }
+
+
+def _chosen_state() -> State | None:
+    given = request.args.get("state")
+    if not given:
+        return None
+    try:
+        return State(given)
+    except ValueError:
+        abort(404)
+
+
+def _turn(cursor: str | None, **values: Any) -> str | None:
+    """Return the address of another page of this list; None where there is none."""
+    if cursor is None:
+        return None
+    endpoint = "jobs.show" if "job_id" in values else "jobs.index"
+    return url_for(endpoint, cursor=cursor or None, **values)

@@ -1,0 +1,136 @@
+"""How far a job is, how fast it goes, and whether anything can be screened at all."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from sqlalchemy import Row, Select, case, func, or_, select
+from sqlalchemy.orm import Session
+
+from shared.db import now
+from shared.models.spec import Label
+from shared.states import FINAL_STATES, State
+from shared.tables import Job, Screening, in_states
+from web.watch.backlog import SPEED_WINDOW
+
+JobState = Literal["RECEIVING", "SCREENING", "FINISHED"]
+RECEIVING: Final = "RECEIVING"
+SCREENING: Final = "SCREENING"
+FINISHED: Final = "FINISHED"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a job stands."""
+
+    state: JobState
+    total: int
+    expected: int | None
+    counts: dict[State, int]
+    settled: int
+    percent: float
+    """Of what was announced or has arrived, whichever is more; 0 to 100."""
+    per_second: float | None
+    """Films a second that workers settled: lately while the job runs, overall once it has finished."""
+    seconds_left: float | None
+    moved_at: datetime | None = None
+    """When a film was last taken, or settled by a worker or by being cancelled."""
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What workers did in a job; what an earlier prediction answered, or intake refused, tells nothing of it."""
+
+    first_started: datetime | None = None
+    last_finished: datetime | None = None
+    settled: int = 0
+    settled_lately: int = 0
+    moved_at: datetime | None = None
+
+
+def job_progress(session: Session, job: Job) -> Progress:
+    """Measure one job."""
+    return jobs_progress(session, [job])[job.id]
+
+
+def jobs_progress(session: Session, jobs: Sequence[Job], *, with_speed: bool = True) -> dict[uuid.UUID, Progress]:
+    """Measure several jobs, together and by indexes alone: 50,000 films in some 10 ms on PostgreSQL, 30 on SQLite."""
+    ids, at = [job.id for job in jobs], now()
+    counts = {key: dict.fromkeys(State, 0) for key in ids}
+    for key, state, films in session.execute(_count_by(Screening.state, ids)):
+        counts[key][state] = films
+    work = _measure_work(session, ids, at) if with_speed else {}
+    return {job.id: _progress(job, counts[job.id], work.get(job.id, _Work()), at) for job in jobs}
+
+
+def label_counts(session: Session, job: Job) -> dict[Label, int]:
+    """Count the films of a job that have each label."""
+    rows = session.execute(_count_by(Screening.label, [job.id]).where(Screening.label.is_not(None)))
+    return dict.fromkeys(Label, 0) | {label: films for _, label, films in rows}
+
+
+def _count_by(column: Any, ids: list[uuid.UUID]) -> Select[Any]:
+    query = select(Screening.job_id, column, func.count()).where(Screening.job_id.in_(ids))
+    return query.group_by(Screening.job_id, column)
+
+
+def _measure_work(session: Session, ids: list[uuid.UUID], at: datetime) -> dict[uuid.UUID, _Work]:
+    started = Screening.started_at.is_not(None)
+    lately = started & (Screening.finished_at > at - SPEED_WINDOW)
+    sums = select(
+        Screening.job_id,
+        Screening.state,
+        func.min(Screening.started_at).label("first_started"),
+        func.max(Screening.started_at).label("last_started"),
+        func.max(Screening.finished_at).label("last_settled"),
+        func.max(case((started, Screening.finished_at))).label("last_finished"),
+        func.count(case((started, Screening.finished_at))).label("worked"),
+        func.count(case((lately, 1))).label("worked_lately"),
+    )
+    rows: dict[uuid.UUID, list[Row[Any]]] = {key: [] for key in ids}
+    touched = (Screening.job_id.in_(ids), or_(started, in_states([State.CANCELLED])))
+    for row in session.execute(sums.where(*touched).group_by(Screening.job_id, Screening.state)):
+        rows[row.job_id].append(row)
+    return {key: _sum_up(rows[key]) for key in ids}
+
+
+def _sum_up(rows: list[Row[Any]]) -> _Work:
+    counted = [row for row in rows if row.state is not State.CANCELLED]
+    return _Work(
+        first_started=min((row.first_started for row in rows if row.first_started), default=None),
+        last_finished=max((row.last_finished for row in rows if row.last_finished), default=None),
+        settled=sum(row.worked for row in counted),
+        settled_lately=sum(row.worked_lately for row in counted),
+        moved_at=max((at for row in rows for at in (row.last_started, row.last_settled) if at), default=None),
+    )
+
+
+def _progress(job: Job, counts: dict[State, int], work: _Work, at: datetime) -> Progress:
+    total = sum(counts.values())
+    settled = sum(counts[state] for state in FINAL_STATES)
+    state: JobState = RECEIVING if job.closed_at is None else FINISHED if settled == total else SCREENING
+    end = total if job.closed_at is not None else max(total, job.expected_films or 0)
+    per_second = _speed(state, work, at)
+    return Progress(
+        state=state,
+        total=total,
+        expected=job.expected_films,
+        counts=counts,
+        settled=settled,
+        percent=100.0 * settled / end if end else 100.0 * (state == FINISHED),
+        per_second=per_second,
+        seconds_left=(end - settled) / per_second if per_second and state != FINISHED else None,
+        moved_at=work.moved_at,
+    )
+
+
+def _speed(state: JobState, work: _Work, at: datetime) -> float | None:
+    if work.first_started is None or work.last_finished is None:
+        return None
+    if state == FINISHED:
+        films, span = work.settled, work.last_finished - work.first_started
+    else:
+        films, span = work.settled_lately, min(SPEED_WINDOW, at - work.first_started)
+    return films / span.total_seconds() if films and span.total_seconds() > 0 else None

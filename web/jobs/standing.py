@@ -1,0 +1,54 @@
+"""Where a job stands, said once: the words, the bar and the percent of a page and of a list come from here."""
+
+from dataclasses import dataclass
+
+from shared.states import State
+from web.frame import words
+from web.jobs.progress import FINISHED, RECEIVING, Progress
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a job's page and its row show of its progress."""
+
+    kind: str
+    """The state that gives the colour: RECEIVING, SCREENING, FINISHED, CANCELLED or FAILED."""
+    icon: str
+    text: str
+    end: int
+    """Films that the job has, or would have had with all that was announced."""
+    ended: int
+    """Films that ended otherwise than by being cancelled."""
+    missing: int
+    """Films that were announced and never arrived, once the upload has ended."""
+    percent: float
+
+    @property
+    def lost(self) -> str:
+        """Say how many announced films are not here: `160 of 240 films were not received`."""
+        return _lost(self.missing, self.end)
+
+
+def standing(progress: Progress) -> Standing:
+    """Describe a job so that neither a cancelled nor an incomplete one reads as finished."""
+    end = max(progress.expected or 0, progress.total)
+    missing = 0 if progress.state == RECEIVING else end - progress.total
+    ended = progress.settled - progress.counts[State.CANCELLED]
+    kind, icon, text = _say(progress, end, missing)
+    percent = 100.0 * ended / end if end else 100.0 * (progress.state == FINISHED)
+    return Standing(kind, icon, text, end, ended, missing, percent)
+
+
+def _say(progress: Progress, end: int, missing: int) -> tuple[str, str, str]:
+    if progress.state == FINISHED and progress.counts[State.CANCELLED]:
+        return "CANCELLED", "CANCELLED", f"Cancelled, {progress.counts[State.DONE]:,} of {end:,} screened"
+    if progress.state == FINISHED and missing:
+        return "FAILED", "FAILED", f"Incomplete, {_lost(missing, end)}"
+    name = words.JOB_STATES[progress.state].name
+    icon = "DONE" if progress.state == FINISHED else "RUNNING"
+    return progress.state, icon, f"{name}, {_lost(missing, end)}" if missing else name
+
+
+def _lost(missing: int, end: int) -> str:
+    films, were = ("film", "was") if end == 1 else ("films", "were")
+    return f"{missing:,} of {end:,} {films} {were} not received"

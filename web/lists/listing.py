@@ -1,0 +1,214 @@
+"""Lists of films and jobs, a page at a time: what pages, API and exports all read."""
+
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import RowMapping, Select, func, select
+from sqlalchemy.orm import Session, joinedload
+
+from shared.db import Database
+from shared.models.spec import FilmClass, Label
+from shared.states import State
+from shared.tables import Image, Job, Model, Prediction, Screening, User, in_states
+from web.base.paging import MOST_ROWS, FilterError, Key, Place, Turned, key, share, turn, walk, whole
+from web.guard.access import may_see
+from web.lists.filters import Filters, Order
+from web.lists.planner import find, want
+
+__all__ = ["FilmDetail", "FilmRow", "FilterError", "Filters", "Order", "Page"]
+
+_VERSION_DIGITS: Final = 12  # of the sha256 in ModelSpec.version
+
+
+@dataclass(frozen=True)
+class FilmRow:
+    """One film of one job, with its answer where there is one."""
+
+    screening_id: uuid.UUID
+    job_id: uuid.UUID
+    job_name: str
+    file_name: str
+    position: int
+    state: State
+    label: Label | None
+    cause: FilmClass | None
+    confidence: float | None
+    p_pneumonia: float | None
+    threshold: float | None
+    model: str | None
+    error_code: str | None
+    error_message: str | None
+    sha256: str | None
+    created_at: datetime
+    finished_at: datetime | None
+    created_by: str
+    has_heat_map: bool
+
+
+@dataclass(frozen=True)
+class FilmDetail(FilmRow):
+    """One film with all that is known of it."""
+
+    probabilities: dict[str, float] | None
+    width: int | None
+    height: int | None
+    size_bytes: int | None
+    media_type: str | None
+    worker: str | None
+    attempts: int
+    started_at: datetime | None
+    heat_map: bytes | None
+
+
+Page = Turned[FilmRow]
+JobPage = Turned[Job]
+
+
+_ROW = (
+    Screening.id.label("screening_id"),
+    Screening.job_id,
+    Job.name.label("job_name"),
+    Screening.file_name,
+    Screening.position,
+    Screening.state,
+    Prediction.label,
+    Prediction.cause,
+    Prediction.confidence,
+    Prediction.p_pneumonia,
+    Prediction.threshold,
+    Model.name.label("model_name"),
+    Model.sha256.label("model_sha256"),
+    Screening.error_code,
+    Screening.error_message,
+    Image.sha256,
+    Screening.created_at,
+    Screening.finished_at,
+    User.name.label("created_by"),
+    Prediction.heat_map.is_not(None).label("has_heat_map"),
+)
+_DETAIL = (
+    Prediction.probabilities,
+    Image.width,
+    Image.height,
+    Image.size_bytes,
+    Image.media_type,
+    func.coalesce(Prediction.worker, Screening.worker).label("worker"),
+    Screening.attempts,
+    Screening.started_at,
+    Prediction.heat_map,
+)
+
+
+def _select_films(*columns: Any) -> Select[Any]:
+    return (
+        select(*columns)
+        .select_from(Screening)
+        .join(Job, Screening.job_id == Job.id)
+        .join(User, Job.created_by_id == User.id)
+        .join(Image, Screening.image_id == Image.id, isouter=True)
+        .join(Prediction, Screening.prediction_id == Prediction.id, isouter=True)
+        .join(Model, Prediction.model_id == Model.id, isouter=True)
+    )
+
+
+def _values(row: RowMapping) -> dict[str, Any]:
+    values = dict(row)
+    name, sha256 = values.pop("model_name"), values.pop("model_sha256")
+    return {**values, "model": f"{name}@{sha256[:_VERSION_DIGITS]}" if name else None}
+
+
+_READERS: Final[dict[Order, tuple[Any, ...]]] = {Order.NEWEST: (key,), Order.SUSPICIOUS: (share, key)}
+_POSITION: Final = Key[FilmRow]((Screening.position,), (whole,), lambda row: [row.position], descending=False)
+_JOBS: Final = Key[Job]((Job.id,), (key,), lambda job: [str(job.id)])
+
+
+def list_films(  # noqa: PLR0917  # one question with six answers
+    session: Session, viewer: User, filters: Filters, order: Order, cursor: str | None, limit: int
+) -> Page:
+    """Return one page of films; SUSPICIOUS holds only films with a prediction. Raises FilterError for a bad cursor.
+
+    A page can be short, or empty, and have a next one: where the search for what is rare was cut short (`planner`).
+    """
+    wanted = want(session, viewer, filters, order)
+
+    def look(start: Place | None, size: int, later: bool) -> tuple[list[Place], Place | None]:
+        found = find(session, wanted, start, size, later=later)
+        return found.places, found.reached
+
+    page = walk(look, _READERS[order], cursor, limit)
+    rows = _fetch(session, [place[-1] for place in page.rows])
+    return Page(rows, page.next_cursor, page.previous_cursor, page.reached)
+
+
+def _fetch(session: Session, ids: Sequence[uuid.UUID]) -> list[FilmRow]:
+    """Read films in the order of their ids' list; one that was deleted a moment ago is left out."""
+    if not ids:
+        return []
+    query = _select_films(*_ROW).where(Screening.id.in_(ids))
+    rows = {row["screening_id"]: FilmRow(**_values(row)) for row in session.execute(query).mappings()}
+    return [rows[key] for key in ids if key in rows]
+
+
+def beside(
+    session: Session, viewer: User, filters: Filters, order: Order, film: FilmRow
+) -> tuple[uuid.UUID | None, uuid.UUID | None]:
+    """Return the films before and after one in a list, found by key.
+
+    None where the list cannot hold the film, and where there is none as far as one search goes (`web.lists.planner`).
+    """
+    suspicious = order is Order.SUSPICIOUS
+    if suspicious and film.p_pneumonia is None:
+        return None, None
+    place: Place = (film.p_pneumonia, film.screening_id) if suspicious else (film.screening_id,)
+    wanted = want(session, viewer, filters, order)
+    before, after = (find(session, wanted, place, 1, later=later).places for later in (False, True))
+    return before[0][-1] if before else None, after[0][-1] if after else None
+
+
+def iterate_films(database: Database, viewer: User, filters: Filters, order: Order) -> Iterator[FilmRow]:
+    """Yield every film that is filtered, a page in memory at a time.
+
+    Each page is read in a transaction of its own: one that lasts for an hour would keep the database from cleaning up.
+    """
+    cursor: str | None = None
+    while True:
+        with database.read() as session:
+            page = list_films(session, viewer, filters, order, cursor, MOST_ROWS)
+        yield from page.rows
+        cursor = page.next_cursor
+        if cursor is None:
+            return
+
+
+def job_rows(session: Session, job_id: uuid.UUID, state: State | None, cursor: str | None, limit: int) -> Page:
+    """Return one page of a job's films, by position; whoever calls has checked who may see the job."""
+    query: Select[Any] = select(Screening.id).where(Screening.job_id == job_id)
+    if state is not None:
+        query = query.where(in_states([state]))
+
+    def fetch(page: Select[Any]) -> list[FilmRow]:
+        return _fetch(session, [row.id for row in session.execute(page)])
+
+    return turn(fetch, query, _POSITION, cursor, limit)
+
+
+def get_film(session: Session, viewer: User, screening_id: uuid.UUID) -> FilmDetail | None:
+    """Return one film; None where there is none or it is not the viewer's to see."""
+    query = _select_films(*_ROW, *_DETAIL).where(Screening.id == screening_id, may_see(viewer))
+    row = session.execute(query).mappings().one_or_none()
+    return FilmDetail(**_values(row)) if row is not None else None
+
+
+def list_jobs(session: Session, viewer: User, cursor: str | None, limit: int) -> JobPage:
+    """Return one page of jobs, newest first. Raises FilterError for a bad cursor."""
+    query = select(Job).options(joinedload(Job.created_by)).where(may_see(viewer))
+    return turn(lambda page: list(session.scalars(page)), query, _JOBS, cursor, limit)
+
+
+def get_job(session: Session, viewer: User, job_id: uuid.UUID) -> Job | None:
+    """Return one job; None where there is none or it is not the viewer's to see."""
+    query = select(Job).options(joinedload(Job.created_by)).where(Job.id == job_id, may_see(viewer))
+    return session.scalar(query)

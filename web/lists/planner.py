@@ -1,0 +1,283 @@
+"""Find films in lists of any length: choose the index that leads to what is asked, by how much it leads to.
+
+What many films meet is soon found along the list itself. What few films meet is found through the index that leads to
+them alone, wherever in the list they lie. What is left, as a filter by name, is searched a stretch at a time.
+"""
+
+import uuid
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any, Final
+
+from sqlalchemy import Select, and_, case, func, select, true
+from sqlalchemy.orm import Session
+
+from shared.models.spec import Label
+from shared.states import State
+from shared.tables import Job, Role, Screening, User, in_states
+from web.base.paging import Place
+from web.lists.filters import Filters, Order, Test, day_ids, model_ids, p_range, tests
+from web.lists.walker import MOST_SCATTERED, Found, Run, Search, go_along
+
+FEW: Final = 12_000
+"""So many films are read and sorted in some 20 ms."""
+LARGEST_JOB: Final = 100_000
+"""Films of a job that are sorted by age, for which no index is kept."""
+MOST_COUNTED: Final = 300
+"""More films without a result are not counted, only said to be more."""
+
+_GLANCE: Final = 2000
+"""Films of the list itself to look at before another way is tried."""
+_NO_RESULT: Final = tuple(state for state in State if state is not State.DONE)
+_RARE_STATES: Final = (State.QUEUED, State.RUNNING)
+"""Bounded by the backlog, and in indexes of their own, which have another order."""
+_STATE_ORDERS: Final = {
+    State.QUEUED: (Screening.priority, Screening.turn, Screening.id),
+    State.RUNNING: (Screening.lease_until,),
+}
+_SUSPICION: Final = (Screening.p_pneumonia, Screening.id)
+_ID: Final = frozenset({"id"})
+_OWN: Final = _ID | {"created_by_id"}
+_RESULT: Final = _ID | {"label", "p_pneumonia"}
+_COVERED: Final = _RESULT | {"created_by_id", "model_id"}
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many films there are; at least so many where it is not exact."""
+
+    films: int
+    is_exact: bool = True
+
+
+@dataclass(frozen=True)
+class _Shortcut:
+    """What one filter alone leads to, in whatever order."""
+
+    name: str
+    runs: list[Run]
+    index: tuple[Any, ...]
+    """The columns that give its index an order."""
+    leads: AbstractSet[str]
+    """The tests that hold of all that it leads to."""
+    indexed: frozenset[str] | None = None
+    """Columns that its index holds; None where rows lie together, so that it is best to read them at once."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a viewer asks for."""
+
+    filters: Filters
+    order: Order
+    owner: uuid.UUID | None = None
+    """Whose films alone may be seen."""
+    job: Job | None = None
+    models: Sequence[uuid.UUID] = ()
+    labels: tuple[Label, ...] = tuple(Label)
+    """The labels that films can have."""
+    is_possible: bool = True
+
+    @property
+    def cells(self) -> list[Run]:
+        """Lead to each label of each model."""
+        pairs = product(self.labels, self.models)
+        return [(Screening.label == label, Screening.model_id == model) for label, model in pairs]
+
+    @property
+    def days(self) -> Run:
+        """Lead to the days, by the time in a film's id."""
+        return tuple(day_ids(self.filters, Screening.id))
+
+    def tests(self, *but: str) -> tuple[Test, ...]:
+        """Return what must hold of a film, but for what its index sees to."""
+        every = list(tests(self.filters, self.models if self.filters.model else None))
+        if self.owner is not None:
+            every.append(Test("owner", ("created_by_id",), lambda film: film.created_by_id == self.owner))
+        if len(self.labels) == 1:
+            every.append(Test("label", ("label",), lambda film: film.label == self.labels[0]))
+        return tuple(test for test in every if test.name not in but)
+
+    def of_job(self) -> tuple[Run, ...]:
+        """Lead to each label of the job."""
+        job = () if self.job is None else (Screening.job_id == self.job.id,)
+        return tuple((*job, *self.by_suspicion(label)) for label in self.labels)
+
+    def by_suspicion(self, label: Label) -> Run:
+        """Lead to a label, within the range of its confidences."""
+        if not self.filters.has_confidence:
+            return (Screening.label == label,)
+        low, high = p_range(self.filters, label)
+        return (Screening.label == label, Screening.p_pneumonia >= low, Screening.p_pneumonia <= high)
+
+
+def want(session: Session, viewer: User, filters: Filters, order: Order) -> Wanted:
+    """Say what a viewer may see, is filtered, and is listed in an order."""
+    owner = viewer.id if viewer.role is Role.TECHNICIAN else None  # as `web.guard.access.may_see`
+    job = None
+    if filters.job_id is not None:
+        job = session.get(Job, filters.job_id)
+        if job is None or owner not in {None, job.created_by_id}:
+            return Wanted(filters, order, is_possible=False)
+        owner = None  # a job's films are all of one account
+    # Only a film that is DONE has a prediction (`shared.states`, `shared.queue.leases`).
+    if (order is Order.SUSPICIOUS or filters.needs_result) and filters.state not in {None, State.DONE}:
+        return Wanted(filters, order, is_possible=False)
+    labels = (filters.label,) if filters.label else tuple(Label)
+    return Wanted(filters, order, owner, job, model_ids(session, filters.model), labels)
+
+
+def find(session: Session, wanted: Wanted, start: Place | None, size: int, *, later: bool = True) -> Found:
+    """Find up to `size` films after a place of the list, nearest first, or before it where not `later`."""
+    if not wanted.is_possible:
+        return Found([])
+    filters = wanted.filters
+    if wanted.order is Order.NEWEST and wanted.job is not None and not filters.needs_result:
+        return _find_in_job(session, wanted, wanted.job, start, size, later=later)
+    if wanted.order is Order.NEWEST and wanted.job is None and (filters.needs_result or filters.state in _RARE_STATES):
+        glance = replace(_all_films(wanted), most=_GLANCE)
+        found = go_along(session, [glance], start, size, later=later)
+        if len(found.places) == size or found.reached is None:
+            return found
+    return go_along(session, list(_searches(session, wanted)), start, size, later=later)
+
+
+def _find_in_job(session: Session, wanted: Wanted, job: Job, start: Place | None, size: int, *, later: bool) -> Found:
+    """Find films of one job, newest first: the later its position, the later a film came."""
+    at = _positions(session, job, Screening.id, [start[0]]) if start is not None else {}
+    state = () if wanted.filters.state is None else _lead_to(wanted.filters.state)
+    search = Search(((Screening.job_id == job.id, *state),), wanted.tests("job", "state"), key=(Screening.position,))
+    if start is not None and start[0] not in at:  # deleted with its job, or of another one
+        return Found([])
+    found = go_along(session, [search], (at[start[0]],) if start is not None else None, size, later=later)
+    positions = [place[0] for place in (*found.places, *([found.reached] if found.reached else []))]
+    ids = {position: (key,) for key, position in _positions(session, job, Screening.position, positions).items()}
+    reached = ids.get(found.reached[0]) if found.reached else None
+    return Found([ids[position] for (position,) in found.places if position in ids], reached)
+
+
+def _positions(session: Session, job: Job, column: Any, values: Sequence[Any]) -> dict[uuid.UUID, int]:
+    query = select(Screening.id, Screening.position).where(Screening.job_id == job.id, column.in_(values))
+    return {row.id: row.position for row in session.execute(query)}
+
+
+def _searches(session: Session, wanted: Wanted) -> Iterator[Search]:
+    """Choose between what leads to few films and the order of the list, where need be for each label apart."""
+    by_label = wanted.filters.has_confidence and wanted.order is Order.NEWEST and wanted.job is None
+    for part in [replace(wanted, labels=(label,)) for label in wanted.labels] if by_label else [wanted]:
+        along = _along(part)
+        yield _few(session, part, along) or along
+
+
+def _all_films(wanted: Wanted) -> Search:
+    """Go along all films that may be seen, newest first."""
+    left = wanted.tests("owner", "ids of the days")
+    if wanted.owner is None:
+        return Search((wanted.days,), left)
+    return Search(((Screening.created_by_id == wanted.owner, *wanted.days),), left, _ID)
+
+
+def _along(wanted: Wanted) -> Search:
+    """Go along the index that leads to most of what is asked in the order of the list."""
+    filters = wanted.filters
+    runs: list[Run]
+    if wanted.order is Order.SUSPICIOUS and wanted.job is not None:
+        return Search(wanted.of_job(), wanted.tests("job", "label", "state"), _RESULT, key=_SUSPICION)
+    if wanted.order is Order.SUSPICIOUS:
+        runs = [wanted.by_suspicion(label) for label in wanted.labels]
+        return Search(tuple(runs), wanted.tests("label", "state"), _COVERED, key=_SUSPICION)
+    if filters.needs_result:
+        runs = [(*cell, *wanted.days) for cell in wanted.cells]
+        return Search(tuple(runs), wanted.tests("label", "model", "state", "ids of the days"), _COVERED)
+    if filters.state is not None and filters.state not in _RARE_STATES:
+        runs = [(*_lead_to(filters.state), *wanted.days)]
+        return Search(tuple(runs), wanted.tests("state", "ids of the days"), _OWN)
+    return _all_films(wanted)
+
+
+def _lead_to(state: State) -> Run:
+    """Lead to a state; a film that is held has a lease: said so, SQLite reads the index of leases."""
+    held = (Screening.lease_until.is_not(None),) if state is State.RUNNING else ()
+    return (in_states([state]), *held)
+
+
+def _few(session: Session, wanted: Wanted, along: Search) -> Search | None:
+    """Return the way of a filter that leaves few films; None where there is none, or where nothing is to be tested."""
+    filters, job, key = wanted.filters, wanted.job, along.key
+    left = {test.name for test in along.tests}
+    if wanted.order is Order.SUSPICIOUS:
+        left -= {"confidence"}  # the runs hold nothing else but what rounding lets in
+    if not left:
+        return None
+    if job is not None and wanted.order is Order.NEWEST and job.next_position <= LARGEST_JOB:
+        by = (Screening.label, Screening.p_pneumonia, Screening.id)
+        return Search(wanted.of_job(), wanted.tests("job", "label", "state"), _RESULT, few_by=by)
+    if job is not None and wanted.order is Order.SUSPICIOUS and job.next_position <= FEW:
+        run = (Screening.job_id == job.id,)
+        return Search((run,), wanted.tests("job"), few_by=(Screening.position,), key=key)
+    if filters.state in _RARE_STATES:
+        return Search((_lead_to(filters.state),), wanted.tests("state"), _OWN, few_by=_STATE_ORDERS[filters.state])
+    for shortcut in _shortcuts(wanted):
+        most = MOST_SCATTERED if filters.text and shortcut.indexed is not None else FEW
+        if shortcut.name in left and _count_entries(session, shortcut, most + 1) <= most:
+            tests_left = wanted.tests(*shortcut.leads)
+            return Search(tuple(shortcut.runs), tests_left, shortcut.indexed, few_by=shortcut.index, key=key)
+    return None
+
+
+def _shortcuts(wanted: Wanted) -> Iterator[_Shortcut]:
+    filters = wanted.filters
+    index: tuple[Any, ...]
+    if wanted.owner is not None:
+        yield _Shortcut("owner", [(Screening.created_by_id == wanted.owner,)], (Screening.id,), {"owner"})
+    if filters.has_confidence:
+        runs = [wanted.by_suspicion(label) for label in wanted.labels]
+        index = (Screening.label, Screening.p_pneumonia, Screening.id)
+        yield _Shortcut("confidence", runs, index, {"label", "state"}, _COVERED)
+    if wanted.order is Order.SUSPICIOUS and filters.has_days:
+        yield _Shortcut("days", [wanted.days], (Screening.id,), {"ids of the days"})
+    if wanted.order is Order.SUSPICIOUS and filters.model is not None:
+        index = (Screening.label, Screening.model_id, Screening.id)
+        yield _Shortcut("model", wanted.cells, index, {"label", "model", "state"}, _COVERED)
+
+
+def _count_entries(session: Session, shortcut: _Shortcut, most: int) -> int:
+    total = 0
+    for run in shortcut.runs:
+        entries = select(Screening.id).where(*run).order_by(*shortcut.index).limit(most - total).subquery()
+        total += session.scalar(select(func.count()).select_from(entries)) or 0
+        if total >= most:
+            break
+    return total
+
+
+def count_unanswered(session: Session, viewer: User, filters: Filters) -> Count:
+    """Count the filtered films without a prediction, among the first MOST_COUNTED of each state."""
+    wanted = want(session, viewer, filters, Order.NEWEST)
+    if filters.needs_result or not wanted.is_possible:
+        return Count(0)
+    counted = wanted.tests("state", "job")
+    names = {name for test in counted for name in test.columns}
+    total, is_exact = 0, True
+    for state in _NO_RESULT if filters.state is None else (filters.state,):
+        entries = _of_state(state, wanted, names).subquery()
+        matched = and_(true(), *[test.of(entries.c) for test in counted])
+        read, films = session.execute(select(func.count(), func.count(case((matched, 1)))).select_from(entries)).one()
+        total, is_exact = total + films, is_exact and read < MOST_COUNTED
+        if total >= MOST_COUNTED:
+            return Count(total, is_exact=False)
+    return Count(total, is_exact)
+
+
+def _of_state(state: State, wanted: Wanted, names: set[str]) -> Select[Any]:
+    """Select films of a state, in the order of an index, so that the database goes along it and stops."""
+    index: tuple[Any, ...] = _STATE_ORDERS.get(state, (Screening.id,))
+    # Not for what is in an index of its own: given a range of ids, SQLite would go along all films of it.
+    run: Run = (*_lead_to(state), *(() if state in _RARE_STATES else wanted.days))
+    if wanted.job is not None:
+        index = (Screening.position,)
+        run = (Screening.job_id == wanted.job.id, *run)
+    columns = [getattr(Screening, name) for name in sorted(names | {"state"})]
+    return select(*columns).where(*run).order_by(*index).limit(MOST_COUNTED)

@@ -1,0 +1,206 @@
+"""Go along the runs of an index, in the order of a list, and read a bounded number of their entries.
+
+A list is ordered by a key. A run is what an index holds under the same leading values: it is in the order of the key,
+so a page is read and not sorted. What the index does not narrow is tested entry by entry. A search that comes to no
+end says how far it came, and whoever asked may go on from there.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, FromClause, Select, and_, or_, select
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
+
+from shared.tables import Screening
+from web.base.paging import Place
+from web.lists.filters import Test
+
+Run = tuple[ColumnElement[bool], ...]
+"""What leads to films along an index."""
+
+MOST_ENTRIES: Final = 40_000
+"""Entries that one search looks at; PostgreSQL passes about five million a second."""
+MOST_ROWS: Final = 8_000
+"""Rows that one search reads for a test that no index can answer, where rows lie in the order of the list."""
+MOST_SCATTERED: Final = 3000
+"""The same where they lie anywhere."""
+
+_FIRST_STEP: Final = 500
+_LONGER: Final = 10
+
+
+@dataclass(frozen=True)
+class Search:
+    """Which films, in which order, and along what."""
+
+    runs: tuple[Run, ...]
+    """No film is in two of them."""
+    tests: tuple[Test, ...] = ()
+    """What holds of the films besides."""
+    indexed: frozenset[str] | None = None
+    """Columns that the index of the runs holds; None where the runs go along the rows themselves."""
+    most: int | None = None
+    """How many entries to look at; None for as many as one search may."""
+    few_by: tuple[Any, ...] = ()
+    """Where the runs lead to few films, which are all read and sorted: the columns that order their index."""
+    key: tuple[InstrumentedAttribute[Any], ...] = (Screening.id,)
+    """The columns that order the list, the largest values first; together they are unique."""
+
+    @property
+    def row_tests(self) -> tuple[Test, ...]:
+        """Return the tests that the index cannot answer."""
+        return tuple(test for test in self.tests if not set(test.columns) <= (self.indexed or set()))
+
+    @property
+    def entries(self) -> int:
+        """Return how many entries to look at in all."""
+        if self.most is not None:
+            return self.most
+        if not any(test.is_of_rows for test in self.row_tests):
+            return MOST_ENTRIES
+        return MOST_SCATTERED if Screening.p_pneumonia in self.key else MOST_ROWS
+
+
+@dataclass(frozen=True)
+class Found:
+    """The places of films, in the order in which they were met."""
+
+    places: list[Place]
+    reached: Place | None = None
+    """How far was searched, where neither enough was found nor the end was met."""
+
+
+@dataclass
+class _Way:
+    """How far a run was searched."""
+
+    search: Search
+    run: Run
+    at: Place | None
+    found: list[Place] = field(default_factory=list)
+    is_over: bool = False
+
+    def edge(self, size: int) -> Place | None:
+        """Return the last place up to which all is known; None where all is."""
+        if len(self.found) >= size:
+            return self.found[-1]
+        return None if self.is_over else self.at
+
+
+def go_along(
+    session: Session, searches: Sequence[Search], start: Place | None, size: int, *, later: bool = True
+) -> Found:
+    """Find up to `size` films after a place, nearest first, or before it where not `later`.
+
+    No film is in two of the searches, which have one order.
+    """
+    ways = [_Way(search, run, start) for search in searches for run in search.runs]
+    for way in ways:
+        if way.search.few_by:
+            way.found, way.is_over = _sort(session, way, size, later=later), True
+    found = _merge(ways, size, later=later)
+    open_ways = [way for way in ways if not way.is_over]
+    for step in _steps(searches, len(open_ways)):
+        for way in open_ways:
+            if not way.is_over and len(way.found) < size:
+                _go_on(session, way, step, size, later=later)
+        found = _merge(ways, size, later=later)
+        if len(found.places) == size or found.reached is None:
+            break
+    return found
+
+
+def _steps(searches: Sequence[Search], runs: int) -> Iterator[int]:
+    """Yield how many entries of each run to look at, more each time."""
+    left = min((search.entries for search in searches if not search.few_by), default=0) // max(1, runs)
+    step = _FIRST_STEP
+    while left > 0:
+        yield min(step, left)
+        left -= step
+        step *= _LONGER
+
+
+def _merge(ways: Sequence[_Way], size: int, *, later: bool) -> Found:
+    """Put the runs together as far as all of them are known."""
+    edges = [edge for edge in (way.edge(size) for way in ways) if edge is not None]
+    edge = (max if later else min)(edges, default=None)
+    places = sorted((place for way in ways for place in way.found), reverse=later)
+    known = [place for place in places if edge is None or (place >= edge if later else place <= edge)]
+    return Found(known[:size], None if edge is None or len(known) >= size else edge)
+
+
+def _go_on(session: Session, way: _Way, step: int, size: int, *, later: bool) -> None:
+    """Look at the next entries of a run."""
+    wanted = size - len(way.found)
+    keys = _entries(way, way.search.key, later=later)
+    if not way.search.tests:
+        way.found += (more := _places(session, keys.limit(wanted)))
+        way.is_over = len(more) < wanted
+        return
+    met = _entries(way, _columns(way.search), later=later).limit(step).subquery()
+    way.found += (more := _places(session, _passing(way.search, met, later=later).limit(wanted)))
+    if len(more) < wanted:
+        last = _places(session, keys.offset(step - 1).limit(1))
+        way.at, way.is_over = last[0] if last else None, not last
+
+
+def _sort(session: Session, way: _Way, size: int, *, later: bool) -> list[Place]:
+    """Read all films of a run, and return those next to a place."""
+    # Materialized and in the order of its index, so that the database does not go along another one instead, past
+    # films without number: it cannot know how few there are.
+    read = select(*_columns(way.search)).where(*way.run).order_by(*way.search.few_by)
+    few = read.cte("few").prefix_with("MATERIALIZED")
+    key = [few.c[column.key] for column in way.search.key]
+    has_key = [column.is_not(None) for column in key[:-1]]
+    query = _passing(way.search, few, later=later).where(*has_key, *_after(key, way.at, later=later))
+    return _places(session, query.limit(size))
+
+
+def _entries(way: _Way, columns: Sequence[Any], *, later: bool) -> Select[Any]:
+    """Select the next entries of a run, in order."""
+    key = way.search.key
+    return select(*columns).where(*way.run, *_after(key, way.at, later=later)).order_by(*_in_order(key, later=later))
+
+
+def _columns(search: Search) -> list[Any]:
+    """Return what to read of each entry."""
+    names = {column.key for column in search.key} | {name for test in search.tests for name in test.columns}
+    if search.indexed is not None:
+        # Only what the index has: asked for more, PostgreSQL may go along all rows instead and pass those of the run.
+        names &= search.indexed
+    return [getattr(Screening, name) for name in sorted(names)]
+
+
+def _passing(search: Search, met: FromClause, *, later: bool) -> Select[Any]:
+    """Select the places of those entries that pass the tests, in order; rows are read for what the index has not."""
+    key = [met.c[column.key] for column in search.key]
+    apart = search.row_tests if search.indexed is not None else ()
+    query = select(*key).where(*[test.of(met.c) for test in search.tests if test not in apart])
+    if apart:
+        # Not a join, for which PostgreSQL may read the whole table instead of each of these rows.
+        row = aliased(Screening)
+        query = query.where(select(and_(*[test.of(row) for test in apart])).where(row.id == met.c.id).scalar_subquery())
+    return query.order_by(*_in_order(key, later=later))
+
+
+def _places(session: Session, query: Select[Any]) -> list[Place]:
+    return [tuple(row) for row in session.execute(query)]
+
+
+def _in_order(key: Sequence[Any], *, later: bool) -> list[Any]:
+    return [column.desc() if later else column.asc() for column in key]
+
+
+def _after(key: Sequence[Any], place: Place | None, *, later: bool) -> Iterator[ColumnElement[bool]]:
+    """Match what comes after a place; (a, b) < (x, y) is a <= x AND (a < x OR b < y)."""
+    if place is None:
+        return
+    column, value = key[0], place[0]
+    strictly: ColumnElement[bool] = column < value if later else column > value
+    if len(key) == 1:
+        yield strictly
+        return
+    # The first term alone bounds the index; the second settles equal values.
+    yield column <= value if later else column >= value
+    yield or_(strictly, and_(*_after(key[1:], place[1:], later=later)))

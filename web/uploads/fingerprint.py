@@ -1,0 +1,32 @@
+"""What a request was, so that its idempotency key can be told from one that is used for another."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+
+from shared.intake.accept import display_name
+from shared.intake.pseudonyms import conceal
+from web.base.services import parts
+
+
+class Fingerprint:
+    """The digest of a request with an idempotency key: its kind, its wishes and each of its files, as they stream in.
+
+    Names go in as they are kept, so that the digest tells nothing of what pseudonyms conceal.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self._files: list[tuple[str, str]] = []
+
+    def watch(self, file_name: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Pass a file on; it counts once it is read to its end."""
+        content = hashlib.sha256()
+        for chunk in chunks:
+            content.update(chunk)
+            yield chunk
+        self._files.append((conceal(display_name(file_name), parts().settings), content.hexdigest()))
+
+    def digest(self, *wishes: object) -> str:
+        """Return the digest of the whole request in hexadecimal."""
+        return hashlib.sha256(json.dumps([self._kind, wishes, self._files]).encode()).hexdigest()

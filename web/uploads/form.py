@@ -1,0 +1,128 @@
+"""The form of an upload: its texts, its films, its CSRF token, and whether it may go on coming in."""
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from typing import Final
+
+from flask import g, request
+
+from shared.errors import TryLater, UploadRefused
+from shared.intake import archive
+from shared.intake.accept import Received
+from shared.tables import Priority
+from web.base.problems import InvalidRequest
+from web.base.services import parts
+from web.guard.security import CSRF_FIELD, CSRF_HEADER, check_csrf_token
+from web.uploads.admission import Admission
+from web.uploads.fingerprint import Fingerprint
+from web.uploads.multipart import FilePart, TextPart, read_parts
+
+FILES_PART: Final = "files"
+_HEAR_OUT_SECONDS: Final = 30.0
+_READ_BYTES: Final = 64 * 1024
+
+PriorityOf = Callable[[Mapping[str, str], int], Priority]
+
+
+def receive_form(
+    admission: Admission | None, priority_of: PriorityOf, fingerprint: Fingerprint | None = None
+) -> tuple[dict[str, str], list[Received]]:
+    """Read this request's form: its texts, and what became of each of its files.
+
+    `priority_of` says what priority the texts and so many films have, and `fingerprint` sees every file. Without
+    `admission` files are only read and not kept: a request under a key that is known adds nothing. Raises TryLater
+    where too many films wait or the disk is low.
+    """
+    texts: dict[str, str] = {}
+    received: list[Received] = []
+    needs_token = _check_token_of_script()
+    if admission is not None:
+        _ask_first(admission, priority_of)
+    for part in _read_request():
+        if isinstance(part, TextPart):
+            texts[part.name] = part.value
+            continue
+        if needs_token:
+            check_csrf_token(texts.get(CSRF_FIELD))
+            needs_token = False
+        with closing(_take(part, fingerprint, keeps=admission is not None)) as films:
+            for film in films:
+                received.append(film)
+                _refuse_too_many(len(received) + left_out().total())
+                if admission is not None:
+                    admission.check(priority_of(texts, len(received)), len(received))
+    if needs_token:
+        check_csrf_token(texts.get(CSRF_FIELD))
+    return texts, received
+
+
+def _check_token_of_script() -> bool:
+    """Check a CSRF token that stands in a header; tell whether one has to stand in the form."""
+    token = request.headers.get(CSRF_HEADER)
+    if g.by_token or not token:
+        return not g.by_token
+    check_csrf_token(token)
+    return False
+
+
+def _ask_first(admission: Admission, priority_of: PriorityOf) -> None:
+    """Ask before the body is read: one that is larger than a few films can be is not what the reserve is for."""
+    settings, length = parts().settings, request.content_length or 0
+    is_small = length <= settings.interactive_films * settings.max_film_bytes
+    admission.check(priority_of({}, 1 if is_small else settings.interactive_films + 1), coming_bytes=length)
+
+
+def _refuse_too_many(films: int) -> None:
+    """Bound what one request can come to when every file of it is a ZIP."""
+    most = parts().settings.max_zip_entries + parts().settings.max_films_per_upload
+    if films > most:
+        raise UploadRefused(f"One request takes at most {most:,} films, those inside ZIPs counted. Send several.")
+
+
+def _read_request() -> Iterator[TextPart | FilePart]:
+    # Flask would cap the body at the size of a small form; read_parts counts instead.
+    request.max_content_length = sys.maxsize
+    length = request.content_length
+    # What Flask wraps around a body of known length only counts, and copies it twice.
+    stream = request.stream if length is None else request.environ["wsgi.input"]
+    return read_parts(stream, request.content_type or "", length, parts().settings)
+
+
+def left_out() -> Counter[str]:
+    """Return how many entries of this request's ZIPs were left out as no films, by the reason."""
+    counts: Counter[str] = g.setdefault("left_out", Counter())
+    return counts
+
+
+def _take(part: FilePart, fingerprint: Fingerprint | None, *, keeps: bool) -> Generator[Received]:
+    if part.name != FILES_PART:
+        name = "part" if parts().settings.pseudonymise_names else part.name or "part"
+        raise InvalidRequest(name, f"Send films in parts named '{FILES_PART}'.")
+    if part.file_name == "":  # what a browser sends for a file field left empty
+        return
+    chunks = iter(part.chunks) if fingerprint is None else fingerprint.watch(part.file_name, part.chunks)
+    if keeps:
+        yield from archive.receive(part.file_name, chunks, parts().store, parts().settings, left_out())
+    if fingerprint is not None:
+        for _ in chunks:  # what follows where a file was refused before its end belongs to the request, too
+            pass
+
+
+@contextmanager
+def hear_out() -> Iterator[None]:
+    """Read on for a while before a sender is told to come back, and keep nothing of it.
+
+    gunicorn closes a connection on which more than 64 KiB were not read, and a client that is still sending then sees
+    the connection break and not the answer.
+    """
+    try:
+        yield
+    except TryLater:
+        until = time.monotonic() + _HEAR_OUT_SECONDS
+        with suppress(OSError):  # the client has gone; nobody waits for the answer
+            while time.monotonic() < until and request.environ["wsgi.input"].read(_READ_BYTES):
+                pass
+        raise

@@ -1,0 +1,47 @@
+"""The page that takes films, and the plain form behind it for browsers without scripts."""
+
+from flask import Blueprint, g, redirect, render_template, url_for
+from flask.typing import ResponseReturnValue
+
+from shared.intake import left_out
+from shared.tables import Source
+from web.base.services import parts
+from web.guard.access import SUBMITTERS, may_submit, requires
+from web.guard.security import streams_body
+from web.jobs.progress import jobs_progress
+from web.lists.listing import list_jobs
+from web.uploads import samples
+from web.uploads.model_choice import choices
+from web.uploads.receive import receive_job
+
+blueprint = Blueprint("screen", __name__)
+
+RECENT_JOBS = 5
+
+
+@blueprint.get("/")
+@requires()
+def home() -> ResponseReturnValue:
+    """Show the drop zone to those who send films; readers begin at the history."""
+    if not may_submit(g.user):
+        return redirect(url_for("history.index"), 303)
+    with parts().database.read() as db:
+        recent = list_jobs(db, g.user, None, RECENT_JOBS).rows
+        progress = jobs_progress(db, recent, with_speed=False)
+    return render_template(
+        "screen/home.html",
+        settings=parts().settings,
+        models=choices(),
+        no_films=left_out.by_kind(),
+        recent=[(job, progress[job.id]) for job in recent],
+        samples=0 if recent else len(samples.sample_films(parts().settings)),
+    )
+
+
+@blueprint.post("/jobs")
+@requires(*SUBMITTERS)
+@streams_body
+def submit() -> ResponseReturnValue:
+    """Take the films of a plain form as one job."""
+    receipt = receive_job(Source.WEB)
+    return redirect(url_for("jobs.show", job_id=receipt.job.id), 303)

@@ -1,0 +1,36 @@
+"""The synthetic sample films that PneumoScreen ships, offered with one click."""
+
+from pathlib import Path
+
+from flask import Blueprint, abort, redirect, url_for
+from flask.typing import ResponseReturnValue
+
+from shared.settings import Settings
+from shared.tables import Source
+from web.base.services import parts
+from web.guard.access import SUBMITTERS, requires
+from web.uploads.receive import Wishes, receive_files
+
+blueprint = Blueprint("samples", __name__)
+
+JOB_NAME = "Synthetic samples"
+_SUFFIXES = {".jpg", ".jpeg", ".png"}
+
+
+def sample_films(settings: Settings) -> list[Path]:
+    """Return the sample films by name; none where the setting names no folder."""
+    folder = settings.samples_dir
+    if folder is None or not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+
+
+@blueprint.post("/samples")
+@requires(*SUBMITTERS)
+def submit() -> ResponseReturnValue:
+    """Submit the sample films as a job."""
+    films = sample_films(parts().settings)
+    if not films:
+        abort(404, "There are no sample films here.")
+    receipt = receive_files(films, Wishes(name=JOB_NAME, source=Source.SAMPLES))
+    return redirect(url_for("jobs.show", job_id=receipt.job.id), 303)

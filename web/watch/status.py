@@ -1,0 +1,235 @@
+"""Whether everything works: one word for each part, measured when someone asks, for programs and pages alike."""
+
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from flask import current_app
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from shared.db import now
+from shared.errors import BrokerAway, StoreAway, StoreFull
+from shared.models.folder import find_problem
+from shared.queue.heartbeats import Heard, Presence
+from shared.queue.leases import count_waiting
+from shared.settings import Settings
+from shared.submission.new_store import create_if_new
+from web.base.conditions import GOOD, SHUT, Check, Condition
+from web.base.recent import Recent
+from web.base.services import Parts
+from web.watch import backlog
+from web.watch.backlog import Backlog
+
+log = logging.getLogger(__name__)
+
+EXTENSION: Final = "pneumoscreen_watch"
+
+
+@dataclass(frozen=True)
+class Queue:
+    """What the rows say of the films that are under way."""
+
+    backlog: Backlog
+    running: int
+    oldest_at: datetime | None
+    """When the film was sent that waits longest."""
+    per_second: float
+    """Films a second that workers answered in the last half minute."""
+    by_model: Mapping[str, int]
+    """Films that wait, by the model that their jobs ask for."""
+    unserved: tuple[str, ...]
+    """Models that films wait for and that no worker has loaded; none where it is not known which workers there are."""
+    has_stalled: bool
+
+    @property
+    def oldest_seconds(self) -> float | None:
+        """Return how long the film waits that waits longest; None where none waits."""
+        return None if self.oldest_at is None else max(0.0, (now() - self.oldest_at).total_seconds())
+
+
+@dataclass(frozen=True)
+class Status:
+    """How everything stood at one moment."""
+
+    at: datetime
+    checks: Mapping[Check, Condition]
+    queue: Queue | None
+    """None where the database does not answer."""
+    workers: tuple[Heard, ...] | None
+    """None where Redis does not answer."""
+    free_bytes: int | None
+    """On the fullest of the disks that are watched; None where everything is kept on other machines."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Tell whether what is accepted can be kept and what was accepted can be shown."""
+        return not SHUT & set(self.checks.values())
+
+    @property
+    def problems(self) -> list[Condition]:
+        """List what is wrong, each once, worst first."""
+        found = set(self.checks.values()) - GOOD - {Condition.UNKNOWN}
+        return sorted(found, key=list(Condition).index, reverse=True)
+
+    @property
+    def summary(self) -> str:
+        """Say it in one word: ok, degraded or unavailable."""
+        whole = all(condition in GOOD for condition in self.checks.values())
+        return "ok" if whole else "degraded" if self.is_ready else "unavailable"
+
+
+class Watch:
+    """What one process knows of the whole."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._presence = Presence(parts.settings)
+        self._folders = _watched_folders(parts.settings)
+        self.backlog = Recent(self._count_backlog)
+        self.free_bytes = Recent(self._measure_disk)
+        self.workers = Recent(self._hear_workers)
+        self.status = Recent(self._measure)
+
+    def speed(self) -> float:
+        """Return the films a second that workers answered in the last half minute."""
+        with self._parts.database.read() as db:
+            return backlog.measure_speed(db)
+
+    def broker_version(self) -> str | None:
+        """Name the version of Redis; None where it does not answer."""
+        try:
+            return self._presence.server_version()
+        except BrokerAway:
+            return None
+
+    def dropped_messages(self) -> int | None:
+        """Return how many messages on Redis were no tickets; None where that is not known."""
+        try:
+            return self._presence.dropped_messages()
+        except BrokerAway:
+            return None
+
+    def _count_backlog(self) -> Backlog:
+        with self._parts.database.read() as db:
+            return backlog.count_backlog(db)
+
+    def _measure_disk(self) -> int | None:
+        return min((shutil.disk_usage(folder).free for folder in self._folders if folder.is_dir()), default=None)
+
+    def _measure(self) -> Status:
+        workers = self._hear_workers()
+        queue = self._look_at_queue(workers)
+        settings = self._parts.settings
+        free = self.free_bytes()
+        checks = {
+            Check.DATABASE: Condition.DATABASE_AWAY if queue is None else Condition.OK,
+            Check.STORE: self._check_store(),
+            Check.DISK: _judge_disk(free, settings.min_free_bytes),
+            Check.QUEUE: _judge_backlog(queue, settings.max_backlog),
+            Check.BROKER: Condition.BROKER_AWAY if workers is None else Condition.OK,
+            Check.MODEL: self._check_model(),
+            Check.WORKERS: _judge_workers(workers, queue),
+            Check.SCREENING: _judge_screening(workers, queue),
+        }
+        return Status(now(), checks, queue, workers, free)
+
+    def _hear_workers(self) -> tuple[Heard, ...] | None:
+        try:
+            return tuple(self._presence.heard())
+        except BrokerAway:
+            return None
+
+    def _look_at_queue(self, workers: Sequence[Heard] | None) -> Queue | None:
+        try:
+            with self._parts.database.read() as db:
+                return self._read_queue(db, workers)
+        except SQLAlchemyError as error:
+            log.warning("The database does not answer: %s", error)
+            return None
+
+    def _read_queue(self, db: Session, workers: Sequence[Heard] | None) -> Queue:
+        served = {heard.model_name for heard in workers or ()}
+        patience = self._parts.settings.stall_seconds
+        # A worker that has just come may look round first.
+        due = {heard.model_name for heard in workers or () if heard.ready_seconds >= patience} if workers else None
+        waiting = backlog.count_backlog(db)
+        by_model = count_waiting(db) if waiting.films else {}
+        return Queue(
+            backlog=waiting,
+            running=backlog.count_running(db),
+            oldest_at=backlog.oldest_waiting(db),
+            per_second=backlog.measure_speed(db),
+            by_model=by_model,
+            unserved=() if workers is None else tuple(sorted(by_model.keys() - served)),
+            has_stalled=bool(waiting.films) and backlog.has_stalled(db, due, timedelta(seconds=patience)),
+        )
+
+    def _check_store(self) -> Condition:
+        try:
+            create_if_new(self._parts.database, self._parts.store)
+            self._parts.store.check()
+        except (StoreAway, StoreFull, SQLAlchemyError) as error:
+            log.warning("%s", str(error).splitlines()[0])
+            return Condition.DISK_LOW if isinstance(error, StoreFull) else Condition.STORE_AWAY
+        return Condition.OK
+
+    def _check_model(self) -> Condition:
+        problem = find_problem(self._parts.settings.models_dir, self._parts.settings.model)
+        if problem is None:
+            return Condition.OK
+        log.warning("%s", problem)
+        return Condition.NO_MODEL
+
+
+def _watched_folders(settings: Settings) -> list[Path]:
+    """Name the folders whose disks fill as films come: store, SQLite's, and the data folder with the queue's file.
+
+    What is kept on another machine has no folder here.
+    """
+    url = make_url(settings.database)
+    file = [Path(url.database).parent] if url.get_backend_name() == "sqlite" and url.database else []
+    return [settings.data_dir, settings.store, *file]
+
+
+def _judge_disk(free: int | None, least: int) -> Condition:
+    return Condition.DISK_LOW if free is not None and free < least else Condition.OK
+
+
+def _judge_backlog(queue: Queue | None, most: int) -> Condition:
+    if queue is None:
+        return Condition.UNKNOWN
+    return Condition.QUEUE_FULL if queue.backlog.films >= most else Condition.OK
+
+
+def _judge_workers(workers: Sequence[Heard] | None, queue: Queue | None) -> Condition:
+    if workers is None:
+        return Condition.UNKNOWN
+    if not workers:
+        return Condition.NO_WORKER
+    return Condition.IDLE if queue is not None and not queue.backlog.films + queue.running else Condition.OK
+
+
+def _judge_screening(workers: Sequence[Heard] | None, queue: Queue | None) -> Condition:
+    """Judge whether films move; a film that waits for a worker that is not there is told as such."""
+    if queue is None:
+        return Condition.UNKNOWN
+    if not queue.backlog.films + queue.running:
+        return Condition.IDLE
+    if workers is not None and not workers and queue.backlog.films:
+        return Condition.NO_WORKER
+    if queue.has_stalled:
+        return Condition.NO_PROGRESS
+    return Condition.MODEL_NOT_SERVED if queue.unserved else Condition.OK
+
+
+def watch() -> Watch:
+    """Return the watch of the application that serves this request."""
+    found = current_app.extensions[EXTENSION]
+    assert isinstance(found, Watch)  # noqa: S101  # narrows the type of Flask's untyped dictionary
+    return found
