@@ -20,8 +20,8 @@ import numpy as np
 from benchmarks import films
 from shared.images.preprocess import prepare
 from shared.settings import load_settings
-from worker.classifier import Classifier
-from worker.model import load_model
+from worker.networks.classifier import Classifier
+from worker.networks.load import load_model
 
 REPEATS: Final = 5
 CORES: Final = os.cpu_count() or 1

@@ -14,8 +14,8 @@ from shared.queue.leases import ClaimedFilm
 from shared.settings import Settings
 from worker import app as _app
 from worker import process
-from worker.classifier import Answers, Classifier
-from worker.screening import Prepared, Screener
+from worker.networks.classifier import Answers, Classifier
+from worker.screening.screen import Prepared, Screener
 
 app = _app.app
 

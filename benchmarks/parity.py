@@ -56,7 +56,7 @@ def screen(model: Path, backend: str, runs: Sequence[Run]) -> list[np.ndarray]:
 
 
 def _screen_here(model: Path, backend: str, asked: list[tuple[str | None, list[str]]]) -> Iterator[list[float]]:
-    from worker.model import load_model  # noqa: PLC0415  # imports Keras, whose backend was just chosen
+    from worker.networks.load import load_model  # noqa: PLC0415  # imports Keras, whose backend was just chosen
 
     for precision, films in asked:
         classifier = load_model(model, backend, precision)

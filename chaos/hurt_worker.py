@@ -12,15 +12,15 @@ bend_clock()
 
 from shared.store.incoming import FILMS  # after the clock is bent
 from shared.store.store import FolderStore
-from worker import screening
 from worker.app import app
+from worker.screening import screen
 
 __all__ = ["app"]
 
 STORE_SECONDS: Final = 0.5
 """What a slow store takes for one film."""
 
-hurt: Any = screening
+hurt: Any = screen
 _film_seconds = float(os.environ[FILM_SECONDS_VARIABLE])
 _decode, _start = hurt.decode, hurt.Screener.__init__
 

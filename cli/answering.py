@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 if TYPE_CHECKING:
     from training.labelled import Progress as Told
-    from worker.classifier import Classifier
+    from worker.networks.classifier import Classifier
 
 BATCH: Final = 32
 

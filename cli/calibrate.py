@@ -135,7 +135,7 @@ def _answer(folder: Path, place: Path, told: "Told") -> tuple[ModelSpec, "Labell
     from training.calibrate import check_films
     from training.data import refuse_test_split
     from training.labelled import class_folders, read_films
-    from worker.model import load_model
+    from worker.networks.load import load_model
 
     refuse_test_split(folder)
     class_folders(folder)

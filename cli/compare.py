@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from training.compare import Answered
     from training.labelled import LabelledFilms
     from training.labelled import Progress as Told
-    from worker.classifier import Classifier
+    from worker.networks.classifier import Classifier
 
 DEFAULT_MODEL: Final[str] = Settings.model_fields["model"].default
 SPEED_FILMS, SPEED_SECONDS = 100, 5.0
@@ -174,7 +174,7 @@ class _FilmsBySize:
 def _run(folder: Path, films: _FilmsBySize, told: "Told") -> tuple[Row, "Answered"]:
     """Load a model as a worker does, screen the films and time it."""
     from training.compare import Answered
-    from worker.model import load_model
+    from worker.networks.load import load_model
 
     told(f"Loading {folder.name}", 0, 1)
     classifier = load_model(folder, "openvino")

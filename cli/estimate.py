@@ -76,7 +76,7 @@ def estimate_model(place: Path, data: Path, elsewhere: Path) -> dict[str, Any]:
     from training.data import refuse_test_split
     from training.estimates import held_out_films, measure_shown, show_elsewhere, show_random, show_reframed
     from training.recipe import recipe_of
-    from worker.model import load_model
+    from worker.networks.load import load_model
 
     refuse_test_split(data)
     classifier = load_model(place, "openvino")

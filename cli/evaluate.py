@@ -106,7 +106,7 @@ def assess_folder(
     """
     from training.assessment import assess
     from training.labelled import class_folders, read_films
-    from worker.model import load_model
+    from worker.networks.load import load_model
 
     class_folders(folder)
     told(f"Loading {model.name}", 0, 1)

@@ -71,7 +71,7 @@ class Taker:
         return found
 
     def _prepare(self, film: Film, found: dict[str, Any]) -> None:
-        """Do what `worker.screening` and `web.images.pictures` do with a stored film."""
+        """Do what `worker.screening.screen` and `web.images.pictures` do with a stored film."""
         data = self._store.get(film.sha256)
         try:
             image = decode(data, at_least=self._spec.input_size)

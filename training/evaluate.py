@@ -1,4 +1,4 @@
-"""A Keras network and its answers, while it is trained and where it teaches; what serves is `worker.model`."""
+"""A Keras network and its answers, while it is trained and where it teaches; what serves is `worker.networks.load`."""
 
 from pathlib import Path
 from typing import Final

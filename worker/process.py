@@ -15,8 +15,8 @@ from shared.process.memory import spare_loaded
 from shared.queue.heartbeats import BEAT_SECONDS, Presence
 from shared.settings import Settings
 from shared.store.store import open_store
-from worker.model import load_classifier
-from worker.screening import Screener
+from worker.networks.load import load_classifier
+from worker.screening.screen import Screener
 
 log = logging.getLogger(__name__)
 

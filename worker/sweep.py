@@ -22,7 +22,7 @@ from shared.queue import jobs, leases, retention
 from shared.queue.tickets import CeleryDoorbell, make_doorbell
 from shared.settings import Settings, load_settings
 from shared.store.store import Store, open_store
-from worker.stillness import Stillness
+from worker.stall import Stillness
 
 log = logging.getLogger(__name__)
 

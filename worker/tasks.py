@@ -1,4 +1,4 @@
-"""The Celery task. It is thin: the work is in `worker.screening`."""
+"""The Celery task. It is thin: the work is in `worker.screening.screen`."""
 
 import logging
 from typing import Final

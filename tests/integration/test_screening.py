@@ -28,9 +28,9 @@ from shared.states import State
 from shared.store.store import THUMBNAIL, FolderStore
 from shared.tables import Prediction, Priority, Screening, Source, User
 from tests.conftest import draw, encode
-from worker import screening
-from worker.classifier import Answers
-from worker.screening import Screener
+from worker.networks.classifier import Answers
+from worker.screening import screen
+from worker.screening.screen import Screener
 
 
 class Constant:
@@ -319,7 +319,7 @@ def test_a_picture_that_cannot_be_drawn_costs_no_answer(screener, submit, databa
     def broken(*_: object) -> None:
         raise ValueError("no picture today")
 
-    monkeypatch.setattr(screening, "thumbnail", broken)
+    monkeypatch.setattr(screen, "thumbnail", broken)
     monkeypatch.setattr(heatmap, "encode", broken)
     classifier.places = np.zeros((2, 2, 3), np.float32)
     job_id = submit(encode(draw(1, (640, 480)), "PNG"))

@@ -30,9 +30,9 @@ from tests.conftest import draw, encode, make_store
 from tests.object_store import bucket_settings, failing_s3, running_s3
 from tests.unit.test_storage import keep
 from tests.web_site import Site, make_zip, post_films
-from worker.classifier import Answers
-from worker.reading import ImageReader
-from worker.screening import Screener
+from worker.networks.classifier import Answers
+from worker.screening.reading import ImageReader
+from worker.screening.screen import Screener
 
 FILM = encode(draw(1))
 UPLOAD = [("a.jpeg", FILM), ("w.zip", make_zip({"b.png": encode(draw(2), "PNG"), "c.tiff": encode(draw(3), "TIFF")}))]

@@ -15,7 +15,7 @@ def load_lambda(folder: str) -> list[str]:
     import keras
 
     from shared.models.folder import read_spec
-    from worker.model import load_model
+    from worker.networks.load import load_model
 
     root = Path(folder)
     write_models(folder)

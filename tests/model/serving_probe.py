@@ -66,7 +66,7 @@ def start(model: str, graphs: str, batch: str) -> dict[str, Any]:
     """Load a model as a worker does that keeps graphs; return its answer and whether it holds Keras."""
     import sys
 
-    from worker.model import load_model
+    from worker.networks.load import load_model
 
     logits = load_model(Path(model), "openvino", graphs=Path(graphs)).logits(np.load(batch))
     return {"logits": logits.tolist(), "imported_keras": "keras" in sys.modules}
@@ -75,7 +75,7 @@ def start(model: str, graphs: str, batch: str) -> dict[str, Any]:
 def serve(folder: str, backend: str, batch: str, *names: str) -> dict[str, Any]:
     """Load model folders as a worker does; return what each answers to the films in an .npy, or why it cannot."""
     from shared.errors import ModelUnavailable
-    from worker.model import load_model
+    from worker.networks.load import load_model
 
     found: dict[str, Any] = {}
     for name in names:

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.long
 _LOAD = """
 import logging, sys
 from pathlib import Path
-from worker.model import load_model
+from worker.networks.load import load_model
 logging.basicConfig(level=logging.WARNING)
 print("loaded", load_model(Path(sys.argv[1]), "openvino", graphs=Path(sys.argv[2])).spec.version)
 """
@@ -67,7 +67,7 @@ def test_a_kept_graph_that_openvino_refuses_is_made_anew(tmp_path: Path) -> None
     damage = f"""
 import json
 from pathlib import Path
-from worker.graphs import _digests
+from worker.networks.graphs import _digests
 for place in Path({str(kept)!r}).glob("*-*"):
     (place / "model.xml").write_text("<net")
     (place / "digests.json").write_text(json.dumps(_digests(place)))

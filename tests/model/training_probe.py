@@ -92,7 +92,7 @@ def _write_folder(folder: Path, network: Any, recipe: Any, pixels: np.ndarray) -
 
 def recipes_served(folder: str) -> dict[str, Any]:
     """Load the model folders of `recipes_learn` as a worker does; return the largest difference of their logits."""
-    from worker.model import load_model
+    from worker.networks.load import load_model
 
     found = {}
     for place in Path(folder).iterdir():

@@ -9,7 +9,7 @@ import pytest
 from shared.models.spec import ModelSpec
 from tests.conftest import ROOT
 from tests.integration.conftest import wait_until
-from worker.graphs import DIGESTS, GRAPH, LOCK, GraphFolder
+from worker.networks.graphs import DIGESTS, GRAPH, LOCK, GraphFolder
 
 
 class Exports:
@@ -59,7 +59,7 @@ _ANOTHER_WORKER = """
 import sys, time
 from pathlib import Path
 from shared.models.spec import ModelSpec
-from worker.graphs import GraphFolder
+from worker.networks.graphs import GraphFolder
 
 def export(path):
     with (Path(sys.argv[1]).parent / "exports").open("a") as count:

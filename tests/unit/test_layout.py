@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from openvino import Model, Node
 from openvino import opset15 as ops
 
-from worker.layout import sink_transposes
+from worker.networks.layout import sink_transposes
 
 FILM = (2, 4, 6, 3)
 TO_FIRST, TO_LAST, SWAP = (0, 3, 1, 2), (0, 2, 3, 1), (0, 3, 2, 1)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.pace import BATCH_SECONDS, FIRST_FILMS, Pace
+from worker.screening.batch_size import BATCH_SECONDS, FIRST_FILMS, Pace
 
 
 @pytest.mark.parametrize(("most", "taken"), [(128, FIRST_FILMS), (1, 1)])

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.stillness import Stillness
+from worker.stall import Stillness
 
 SECONDS, LONGEST = 20.0, 10.0
 gaps = st.lists(st.floats(0.1, 1000.0), min_size=1, max_size=30)

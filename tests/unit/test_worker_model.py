@@ -4,8 +4,8 @@ import pytest
 
 from shared.errors import ModelUnavailable
 from shared.models.spec import ModelSpec
-from worker.kerasfile import check_shapes
-from worker.openvino_classifier import _precision
+from worker.networks.keras_file import check_shapes
+from worker.networks.openvino import _precision
 
 FILM, LOGITS = (None, 64, 64, 1), (None, 3)
 

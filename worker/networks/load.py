@@ -15,10 +15,10 @@ from shared.errors import ModelUnavailable
 from shared.models.folder import read_members, read_named, read_spec, verify_weights
 from shared.models.spec import ModelSpec
 from shared.settings import PREFIX, Settings
-from worker.classifier import Classifier, EnsembleClassifier
-from worker.graphs import GraphFolder
-from worker.openvino_classifier import OpenVinoClassifier, export_apart
-from worker.tensorflow_classifier import TensorFlowClassifier
+from worker.networks.classifier import Classifier, EnsembleClassifier
+from worker.networks.graphs import GraphFolder
+from worker.networks.openvino import OpenVinoClassifier, export_apart
+from worker.networks.tensorflow import TensorFlowClassifier
 
 log = logging.getLogger(__name__)
 

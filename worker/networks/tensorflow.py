@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from shared.models.spec import ModelSpec
-from worker.classifier import Answers, Classifier, to_answers
-from worker.kerasfile import load_keras
+from worker.networks.classifier import Answers, Classifier, to_answers
+from worker.networks.keras_file import load_keras
 
 
 class TensorFlowClassifier(Classifier):
@@ -14,7 +14,7 @@ class TensorFlowClassifier(Classifier):
 
     def __init__(self, spec: ModelSpec, weights: Path) -> None:
         model = load_keras(spec, weights, "tensorflow")
-        import tensorflow as tf  # noqa: PLC0415  # see worker.kerasfile
+        import tensorflow as tf  # noqa: PLC0415  # see worker.networks.keras_file
 
         shape = tf.TensorSpec((None, spec.input_size, spec.input_size, 1), tf.uint8)
         self._function = tf.function(lambda batch: model(batch, training=False), input_signature=[shape])

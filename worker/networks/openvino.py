@@ -18,8 +18,8 @@ from shared.errors import ModelUnavailable
 from shared.models.spec import ModelSpec
 from shared.process.orphans import end_with_parent
 from shared.settings import REPOSITORY
-from worker.classifier import Answers, Classifier, to_answers
-from worker.kerasfile import check_shapes, load_keras
+from worker.networks.classifier import Answers, Classifier, to_answers
+from worker.networks.keras_file import check_shapes, load_keras
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def export_apart(spec: ModelSpec, weights: Path, graph: Path) -> None:
     fault. Not by multiprocessing, which forbids a worker children.
     """
     asked = json.dumps({"spec": spec.model_dump(mode="json"), "weights": str(weights), "graph": str(graph)})
-    command = [sys.executable, "-m", "worker.openvino_classifier"]
+    command = [sys.executable, "-m", "worker.networks.openvino"]
     ended = subprocess.run(  # noqa: S603  # our own module
         command, cwd=REPOSITORY, input=asked, capture_output=True, text=True, check=False
     )
@@ -68,10 +68,10 @@ def _lacks_room(weights: Path, folder: Path) -> bool:
 def export_graph(spec: ModelSpec, weights: Path, graph: Path) -> None:
     """Write the graph of a Keras file, for FILMS_A_RUN films at a time, to `graph` and its weights beside it."""
     model = load_keras(spec, weights, "openvino")
-    import keras  # noqa: PLC0415  # see worker.kerasfile
+    import keras  # noqa: PLC0415  # see worker.networks.keras_file
     import openvino  # noqa: PLC0415  # only the process that predicts pays for it
 
-    from worker.layout import sink_transposes  # noqa: PLC0415  # imports openvino
+    from worker.networks.layout import sink_transposes  # noqa: PLC0415  # imports openvino
 
     films = keras.InputSpec(shape=(FILMS_A_RUN, spec.input_size, spec.input_size, 1), dtype="uint8")
     with tempfile.TemporaryDirectory(dir=graph.parent) as passing:

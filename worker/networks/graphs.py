@@ -30,7 +30,7 @@ _LOOK_SECONDS: Final = 0.1
 _INCOMING: Final = "incoming-"
 _MADE_BY: Final = ("keras", "openvino")
 _EDITION: Final = 2
-"""Of what `worker.openvino_classifier` makes of a file; graphs of earlier ones are made anew."""
+"""Of what `worker.networks.openvino` makes of a file; graphs of earlier ones are made anew."""
 
 Export = Callable[[Path], None]
 

@@ -22,9 +22,9 @@ from shared.queue import leases
 from shared.queue.leases import Claim, ClaimedFilm, Outcome
 from shared.settings import Settings
 from shared.store.store import THUMBNAIL, Store
-from worker.classifier import Answers, Classifier
-from worker.pace import Pace
-from worker.reading import FileUnreadable, ImageReader
+from worker.networks.classifier import Answers, Classifier
+from worker.screening.batch_size import Pace
+from worker.screening.reading import FileUnreadable, ImageReader
 
 log = logging.getLogger(__name__)
 
