@@ -61,7 +61,7 @@ train: .venv/.development ## Train the default model on ../shared/data/chest_xra
 	.venv/bin/pneumoscreen train
 
 secrets: ## Make the random secrets that docker-compose.yml reads, once
-	@$(PYTHON) cli/compose_secrets.py secrets
+	@$(PYTHON) cli/serving/compose_secrets.py secrets
 
 lock: .venv/bin/uv ## Write uv.lock anew after a change of pyproject.toml
 	$(UV) lock

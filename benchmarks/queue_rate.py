@@ -23,7 +23,7 @@ import psutil
 from sqlalchemy import func, select
 
 from chaos.postgres import Postgres
-from cli import broker
+from cli.serving import broker
 from migrations.schema import upgrade
 from shared.db import Database
 from shared.intake.accept import Film, Received

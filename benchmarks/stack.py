@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import psutil
 
-from cli.films import BATCH_BYTES, BATCH_FILES, FIRST_BYTES, FIRST_FILES
+from cli.client.images import BATCH_BYTES, BATCH_FILES, FIRST_BYTES, FIRST_FILES
 
 START_SECONDS: Final = 120.0
 JOB_SECONDS: Final = 1200.0

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from chaos.injector import POISON, UNREADABLE
-from cli.films import LocalFile
+from cli.client.images import LocalFile
 
 PICTURES: Final = 48
 _SIZE: Final = (200, 224)  # height and width in pixels, above the network's input

@@ -7,8 +7,8 @@ from typing import Any, Final, ParamSpec
 
 from pydantic import SecretStr
 
-from cli import broker, processes, serve
-from cli.processes import Supervisor
+from cli.serving import broker, processes, serve
+from cli.serving.processes import Supervisor
 from shared.settings import Settings
 
 P = ParamSpec("P")

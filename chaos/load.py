@@ -12,8 +12,8 @@ from typing import Final, TypeVar
 from chaos.errors import ChaosFailed
 from chaos.films import ChaosFilm, Pictures
 from chaos.watch import Watch
-from cli.answers import ServerError
-from cli.client import Api
+from cli.client.answers import ServerError
+from cli.client.client import Api
 from shared.db import new_id
 
 T = TypeVar("T")

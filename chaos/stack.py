@@ -21,7 +21,7 @@ from chaos.hurt_serve import PORT_VARIABLE, START_SECONDS
 from chaos.injector import FILM_SECONDS_VARIABLE, FOLDER_VARIABLE
 from chaos.postgres import Postgres
 from chaos.waiting import free_port, wait_until
-from cli.datafolder import TOKEN_FILE
+from cli.data_folder import TOKEN_FILE
 from shared.db import Database
 from shared.settings import PREFIX
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cli.results import Result
+from cli.client.results import Result
 from shared.models.spec import Label
 from shared.states import State
 

@@ -22,7 +22,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from cli.processes import web_command
+from cli.serving.processes import web_command
 from fuzz.parameters import Attack, ParameterRun, attacks, keep, read_routes
 from migrations.schema import upgrade
 from shared.accounts import accounts

@@ -17,7 +17,7 @@ from PIL import Image
 from pydantic import SecretStr
 from sqlalchemy import create_engine, text
 
-from cli import broker
+from cli.serving import broker
 from migrations.schema import upgrade
 from shared.accounts import accounts
 from shared.db import Base, Database

@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 from redis import Redis
 from redis.exceptions import RedisError
 
-from cli import broker
+from cli.serving import broker
 from tests.integration.conftest import free_port, wait_until
 
 SECONDS = 30

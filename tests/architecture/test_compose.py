@@ -7,8 +7,8 @@ import tomllib
 import pytest
 import yaml
 
-from cli.compose_secrets import make_secrets
 from cli.main import main
+from cli.serving.compose_secrets import make_secrets
 from shared.settings import PREFIX, Settings
 from tests.conftest import ROOT
 

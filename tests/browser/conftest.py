@@ -16,7 +16,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Response, expect, sync_playwright
 
-from cli.processes import web_command
+from cli.serving.processes import web_command
 from migrations.schema import upgrade
 from shared.accounts import accounts
 from shared.db import Database

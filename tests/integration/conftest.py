@@ -16,7 +16,7 @@ import psutil
 import pytest
 from sqlalchemy import select
 
-from cli.processes import bracketed
+from cli.serving.processes import bracketed
 from shared.db import Database
 from shared.tables import Prediction, Screening
 from tests.conftest import GRAPHS, draw, encode

@@ -21,9 +21,9 @@ from click.testing import CliRunner, Result
 from pydantic import SecretStr
 from sqlalchemy import select
 
-from cli import backup as backup_command
-from cli.backup_folder import MANIFEST, digest
-from cli.film_copy import copy_films
+from cli.keeping import backup as backup_command
+from cli.keeping.backup_folder import MANIFEST, digest
+from cli.keeping.image_copy import copy_films
 from cli.main import main
 from migrations import schema
 from shared.accounts import accounts, sessions

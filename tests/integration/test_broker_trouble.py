@@ -14,7 +14,7 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from cli import broker
+from cli.serving import broker
 from shared.queue.tickets import CeleryDoorbell, make_doorbell
 from shared.settings import PREFIX, Settings
 from tests.conftest import ROOT

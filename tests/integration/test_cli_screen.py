@@ -18,13 +18,13 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import func, select
 
-from cli.client import Api
-from cli.films import collect
+from cli.client.backoff import GaveUp
+from cli.client.client import Api
+from cli.client.images import collect
+from cli.client.progress import Silence
+from cli.client.screen import Run
 from cli.main import main
-from cli.patience import GaveUp
-from cli.processes import web_command
-from cli.progress import Silence
-from cli.screen import Run
+from cli.serving.processes import web_command
 from migrations.schema import upgrade
 from shared.accounts import accounts
 from shared.db import Database

@@ -15,7 +15,7 @@ import psutil
 import pytest
 import yaml
 
-from cli import broker
+from cli.serving import broker
 from shared.db import Database
 from tests.conftest import ROOT
 from tests.integration.conftest import Stack, free_port, make_films, wait_until

@@ -11,7 +11,7 @@ import httpx
 import psutil
 import pytest
 
-from cli.limits import LEAST_FILES, most_connections
+from cli.serving.limits import LEAST_FILES, most_connections
 from tests.integration.conftest import free_port, wait_until
 
 PNEUMOSCREEN = str(Path(sys.executable).with_name("pneumoscreen"))

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from redis import Redis
 from sqlalchemy import select
 
-from cli.processes import worker_command
+from cli.serving.processes import worker_command
 from shared.db import Database
 from shared.models.spec import ModelSpec
 from shared.queue import leases

@@ -15,7 +15,7 @@ import httpx
 import psutil
 import pytest
 
-from cli.datafolder import SOCKET_FILE, URL_FILE
+from cli.data_folder import SOCKET_FILE, URL_FILE
 from tests.integration.conftest import Stack, make_films, start, stop, wait_until, wait_until_ready
 
 pytestmark = pytest.mark.timeout(240)

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cli.processes import web_command
+from cli.serving.processes import web_command
 from migrations.schema import upgrade
 from shared.db import Database
 from tests.architecture.test_imports import loaded_after

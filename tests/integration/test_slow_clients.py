@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
-from cli.processes import web_command
+from cli.serving.processes import web_command
 from migrations.schema import upgrade
 from shared.accounts import accounts
 from shared.db import Database, now

@@ -11,7 +11,7 @@ import psutil
 import pytest
 from pydantic import SecretStr
 
-from cli.processes import web_command
+from cli.serving.processes import web_command
 from shared.db import Database
 from shared.models.spec import ModelSpec
 from shared.queue.heartbeats import Presence

@@ -9,8 +9,8 @@ from alembic import command
 from flask.testing import FlaskClient
 from sqlalchemy import insert, select, update
 
-from cli.datafolder import TOKEN_FILE
-from cli.first_start import keep_local_token
+from cli.data_folder import TOKEN_FILE
+from cli.serving.first_start import keep_local_token
 from migrations import schema
 from shared.accounts import accounts
 from shared.db import Database, now

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from PIL import Image
 from pydantic import SecretStr
 
-from cli.processes import host_setting
+from cli.serving.processes import host_setting
 from shared.accounts import accounts
 from shared.db import Base, Database
 from shared.images import preprocess

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import func, select
 
-from cli.datafolder import URL_FILE
+from cli.data_folder import URL_FILE
 from cli.main import main
 from migrations.schema import upgrade
 from shared.accounts import accounts, sessions

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from cli import demo
-from cli.demo import has_outcome, running_server
+from cli.client.results import Result
 from cli.errors import CommandFailed
 from cli.main import main
-from cli.results import Result
+from cli.serving import demo
+from cli.serving.demo import has_outcome, running_server
 
 READY = "print('PneumoScreen is ready at http://127.0.0.1:8123', flush=True)\n"
 STOPS = (

@@ -9,11 +9,11 @@ import pytest
 from click.testing import CliRunner
 from pydantic import SecretStr
 
-from cli import doctor, serve
-from cli.datafolder import LOCK_FILE, close_to_others
-from cli.doctor import GIB, Finding, Level
-from cli.limits import LEAST_FILES
+from cli.data_folder import LOCK_FILE, close_to_others
 from cli.main import main
+from cli.serving import doctor, serve
+from cli.serving.doctor import GIB, Finding, Level
+from cli.serving.limits import LEAST_FILES
 from migrations.schema import newest, upgrade
 from shared.db import Base, Database
 from shared.models.folder import SPEC_FILE, WEIGHTS_FILE
@@ -46,13 +46,13 @@ def see(level: Level, finding: Finding, found: str, advice: str = "") -> None:
     [((3, 10, 9), Level.FAIL), ((3, 11, 0), Level.OK), ((3, 13, 2), Level.OK), ((3, 14, 0), Level.WARN)],
 )
 def test_python(made: Made, monkeypatch: pytest.MonkeyPatch, version: tuple[int, ...], level: Level) -> None:
-    monkeypatch.setattr("cli.doctor.sys.version_info", version)
+    monkeypatch.setattr("cli.serving.doctor.sys.version_info", version)
     see(level, doctor.check_python(made(), 1), ".".join(map(str, version)))
 
 
 @pytest.mark.parametrize(("free", "level"), [(100 * GIB, Level.OK), (2 * GIB, Level.WARN), (GIB // 4, Level.FAIL)])
 def test_free_disk(made: Made, monkeypatch: pytest.MonkeyPatch, free: int, level: Level) -> None:
-    monkeypatch.setattr("cli.doctor.shutil.disk_usage", lambda _: type("Usage", (), {"free": free}))
+    monkeypatch.setattr("cli.serving.doctor.shutil.disk_usage", lambda _: type("Usage", (), {"free": free}))
     see(level, doctor.check_data_folder(made(), 1), "GiB free")
 
 
@@ -73,8 +73,8 @@ def test_a_data_folder_that_others_can_read(made: Made, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("limit", "level"), [(LEAST_FILES, Level.OK), (LEAST_FILES - 1, Level.FAIL)])
 def test_few_open_files(monkeypatch: pytest.MonkeyPatch, made: Made, limit: int, level: Level) -> None:
-    monkeypatch.setattr("cli.limits.resource.getrlimit", lambda _: (limit, limit))
-    monkeypatch.setattr("cli.limits.resource.setrlimit", lambda *_: None)
+    monkeypatch.setattr("cli.serving.limits.resource.getrlimit", lambda _: (limit, limit))
+    monkeypatch.setattr("cli.serving.limits.resource.setrlimit", lambda *_: None)
     see(level, doctor.check_files(made(), 1), "at once", "ulimit" if level is Level.FAIL else "")
 
 
@@ -110,10 +110,12 @@ def test_a_database_that_is_not_reachable(made: Made, url: str) -> None:
 
 
 def test_the_redis_to_embed(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cli.broker.shutil.which", lambda name: f"/opt/{name}" if name == "valkey-server" else None)
+    monkeypatch.setattr(
+        "cli.serving.broker.shutil.which", lambda name: f"/opt/{name}" if name == "valkey-server" else None
+    )
     see(Level.OK, doctor.check_redis(made(), 1), "/opt/valkey-server")
-    monkeypatch.setattr("cli.broker.shutil.which", lambda _: None)
-    monkeypatch.setattr("cli.broker.importlib.util.find_spec", lambda _: None)
+    monkeypatch.setattr("cli.serving.broker.shutil.which", lambda _: None)
+    monkeypatch.setattr("cli.serving.broker.importlib.util.find_spec", lambda _: None)
     see(Level.FAIL, doctor.check_redis(made(), 1), "no server", "Install redis or valkey")
 
 
@@ -178,7 +180,7 @@ def test_the_model_that_ships(made: Made) -> None:
 def test_the_backend(
     made: Made, monkeypatch: pytest.MonkeyPatch, backend: str, installed: set[str], level: Level
 ) -> None:
-    monkeypatch.setattr("cli.doctor.importlib.util.find_spec", lambda name: name if name in installed else None)
+    monkeypatch.setattr("cli.serving.doctor.importlib.util.find_spec", lambda name: name if name in installed else None)
     see(level, doctor.check_backend(made(backend=backend), 1), "")
 
 

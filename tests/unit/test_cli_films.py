@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.films import BATCH_BYTES, BATCH_FILES, FIRST_BYTES, FIRST_FILES, LocalFile, Unreadable, collect, pack
+from cli.client.images import BATCH_BYTES, BATCH_FILES, FIRST_BYTES, FIRST_FILES, LocalFile, Unreadable, collect, pack
 from shared.intake.left_out import DISC, SYSTEM
 
 

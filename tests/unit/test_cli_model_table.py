@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli.main import main
-from cli.model_table import Row, headings, markdown_table, read_metrics
+from cli.models.table import Row, headings, markdown_table, read_metrics
 from shared.errors import ModelUnavailable
 from shared.models.spec import ModelSpec
 

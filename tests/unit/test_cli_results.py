@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cli.answers import Row
+from cli.client.answers import Row
+from cli.client.images import LocalFile, Unreadable
+from cli.client.results import COLUMNS, Result, account, check_output, write_results
+from cli.client.upload import Span
 from cli.errors import CommandFailed
-from cli.films import LocalFile, Unreadable
 from cli.report import DISCLAIMER, show
-from cli.results import COLUMNS, Result, account, check_output, write_results
-from cli.upload import Span
 
 
 def local(name: str, *, is_zip: bool = False) -> LocalFile:

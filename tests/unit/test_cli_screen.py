@@ -22,13 +22,14 @@ import httpx
 import pytest
 from click.testing import CliRunner, Result
 
-from cli import address, datafolder
-from cli.client import Api
-from cli.films import collect
+from cli import data_folder
+from cli.client import address
+from cli.client.backoff import GaveUp
+from cli.client.client import Api
+from cli.client.images import collect
+from cli.client.progress import Silence
+from cli.client.screen import Run
 from cli.main import main
-from cli.patience import GaveUp
-from cli.progress import Silence
-from cli.screen import Run
 
 TOKEN = "psc_for-tests"
 FINAL = ("DONE", "REJECTED", "FAILED", "CANCELLED")
@@ -363,7 +364,7 @@ def test_the_waiting_grows_to_a_limit(films: Path) -> None:
 
 
 def test_a_server_that_never_was_there_is_told_soon(films: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cli.client.FIRST_PATIENCE", 0.5)
+    monkeypatch.setattr("cli.client.client.FIRST_PATIENCE", 0.5)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -483,7 +484,7 @@ def test_ctrl_c_says_how_to_go_on(server: Server, films: Path, monkeypatch: pyte
     def interrupt(_: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cli.screen.time.sleep", interrupt)
+    monkeypatch.setattr("cli.client.screen.time.sleep", interrupt)
     result = screen(server, "films")
     (job_id,) = server.jobs
     assert result.exit_code == 130
@@ -538,7 +539,7 @@ def test_a_local_server_gives_its_token_by_file(server: Server, films: Path, tmp
 
 
 def test_the_token_is_read_where_serve_writes_it() -> None:
-    assert address.TOKEN_FILE == datafolder.TOKEN_FILE
+    assert address.TOKEN_FILE == data_folder.TOKEN_FILE
 
 
 def test_the_local_token_stays_on_this_machine(films: Path, tmp_path: Path) -> None:

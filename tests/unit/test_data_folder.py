@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.datafolder import (
+from cli.data_folder import (
     SOCKET_FILE,
     UNFINISHED,
     URL_FILE,
@@ -19,7 +19,7 @@ from cli.datafolder import (
     remove_leftovers,
     secret_key,
 )
-from cli.serve import _wait_for_port
+from cli.serving.serve import _wait_for_port
 from shared.errors import PneumoScreenError
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.log_writer import LogFile, copy
+from cli.serving.log_writer import LogFile, copy
 from tests.integration.conftest import wait_until
 
 
@@ -109,7 +109,7 @@ def test_each_program_has_its_own_log_and_the_writer_ends_with_the_last(folder: 
 
 def test_signals_that_stop_programs_do_not_stop_their_log(folder: Path, pipes) -> None:
     reading, writing = pipes["web"]
-    command = [sys.executable, "-m", "cli.log_writer", str(folder), f"web={reading}"]
+    command = [sys.executable, "-m", "cli.serving.log_writer", str(folder), f"web={reading}"]
     writer = subprocess.Popen(command, pass_fds=[reading])
     os.write(writing, b"one\n")
     wait_until((folder / "web.log").exists, 20, "the log")

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from cli.answers import Row
-from cli.films import LocalFile
-from cli.results import account
-from cli.upload import Span
+from cli.client.answers import Row
+from cli.client.images import LocalFile
+from cli.client.results import account
+from cli.client.upload import Span
 from shared.db import Database
 from shared.intake.pseudonyms import SUFFIXES, conceal, may_stand_for
 from shared.settings import Settings

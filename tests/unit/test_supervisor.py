@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cli import broker, processes
-from cli.broker import EmbeddedRedis
-from cli.processes import Health, Program, Supervisor
+from cli.serving import broker, processes
+from cli.serving.broker import EmbeddedRedis
+from cli.serving.processes import Health, Program, Supervisor
 from tests.integration.conftest import wait_until
 
 TALK = "import sys, time\nwhile True: print('said', flush=True); time.sleep(0.05)"

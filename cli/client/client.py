@@ -1,0 +1,142 @@
+"""A client of the HTTP API that outlives a restart of the server."""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from typing import Any, Final, Self
+
+import httpx
+
+from cli.client.address import is_loopback
+from cli.client.answers import Accepted, Answer, Changed, Job, Me, Opened, Row, Rows, parse, read_problem, sentence
+from cli.client.backoff import FIRST_PATIENCE, LOST, PATIENCE, QUEUE_FULL, FullQueue, Outage, asked_delay, may_pass
+from cli.client.images import LocalFile
+from cli.client.reading import ByteCount, WatchedFile
+from cli.errors import CommandFailed
+
+_ROWS_A_PAGE: Final = 500
+# A server takes minutes over a ZIP of thousands of films before it answers.
+_TIMEOUT: Final = httpx.Timeout(60, connect=5, read=600)
+
+Attempt = Callable[[], httpx.Response]
+
+
+def _ignore(_: object) -> None:
+    """Take a report and do nothing with it."""
+
+
+class Api:
+    """Speak to one server."""
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        patience: float = PATIENCE,
+        note: Callable[[str], None] = _ignore,
+        transport: httpx.BaseTransport | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.url = url
+        self._patience, self._note, self._sleep = patience, note, sleep
+        self._full_queue = FullQueue(note, sleep)
+        self._client = httpx.Client(
+            base_url=url,
+            headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
+            timeout=_TIMEOUT,
+            transport=transport,
+            # A proxy for the way out must not be asked for a server on this machine.
+            trust_env=not is_loopback(url),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def check(self) -> str:
+        """Return the account's name; raise soon where the address or the token is wrong."""
+        patience = min(self._patience, FIRST_PATIENCE)
+        return self._persist(Me, lambda: self._client.get("/api/v1/me"), patience).name
+
+    def open_job(self, name: str, expected_films: int | None, key: str, model: str | None = None) -> str:
+        """Open a job that takes films and return its id; without a model the server's own screens."""
+        announced = {"expected_films": expected_films, "model": model}
+        given = {field: value for field, value in announced.items() if value is not None}
+        return self._post(Opened, "/api/v1/jobs", key=key, json={"name": name, "source": "cli", **given}).id
+
+    def send(self, job_id: str, files: Sequence[LocalFile], report: Callable[[int], None] = _ignore) -> Accepted:
+        """Stream files into a job; `report` hears how many bytes the present attempt has read.
+
+        The key follows from the files, so that sending the same again, now or after a break, adds nothing.
+        """
+        path, headers = f"/api/v1/jobs/{job_id}/films", {"Idempotency-Key": _key(files)}
+
+        def attempt() -> httpx.Response:
+            with ExitStack() as stack:
+                count = ByteCount(report)
+                parts = [("files", (f.sent_name, stack.enter_context(WatchedFile(f, count)))) for f in files]
+                return self._client.post(path, files=parts, headers=headers)
+
+        return self._persist(Accepted, attempt)
+
+    def close_job(self, job_id: str) -> None:
+        """End a job's upload."""
+        self._post(Job, f"/api/v1/jobs/{job_id}/close")
+
+    def cancel(self, job_id: str) -> int:
+        """Cancel what has not ended and return how many films that stopped."""
+        return self._post(Changed, f"/api/v1/jobs/{job_id}/cancel").changed
+
+    def job(self, job_id: str) -> Job:
+        """Return how a job stands."""
+        return self._persist(Job, lambda: self._client.get(f"/api/v1/jobs/{job_id}"))
+
+    def rows(self, job_id: str) -> Iterator[Row]:
+        """Yield a job's films by position."""
+        cursor: str | None = None
+        while True:
+            page = self._page(job_id, {"limit": str(_ROWS_A_PAGE)} | ({"cursor": cursor} if cursor else {}))
+            yield from page.screenings
+            # Only the cursor is taken from the link: behind a proxy its host may differ, and the token is not for it.
+            cursor = httpx.URL(page.next).params.get("cursor") if page.next else None
+            if cursor is None:
+                return
+
+    def _page(self, job_id: str, wanted: dict[str, str]) -> Rows:
+        return self._persist(Rows, lambda: self._client.get(f"/api/v1/jobs/{job_id}/screenings", params=wanted))
+
+    def _post(self, kind: type[Answer], path: str, *, key: str | None = None, json: Any = None) -> Answer:
+        headers = {} if key is None else {"Idempotency-Key": key}
+        return self._persist(kind, lambda: self._client.post(path, json=json, headers=headers))
+
+    def _persist(self, kind: type[Answer], attempt: Attempt, patience: float | None = None) -> Answer:
+        """Repeat a request, each of which is idempotent, until the server answers."""
+        outage = Outage(self.url, self._patience if patience is None else patience, self._note, self._sleep)
+        while True:
+            try:
+                response = attempt()
+            except LOST as error:
+                outage.wait(str(error) or type(error).__name__)
+                continue
+            except httpx.HTTPError as error:
+                raise CommandFailed(f"{self.url} cannot be asked: {error}") from error
+            problem = read_problem(response)
+            if str(problem.get("type")).endswith(QUEUE_FULL):
+                outage.end()
+                self._full_queue.wait(str(problem.get("detail")), asked_delay(response))
+            elif may_pass(response):
+                outage.wait(sentence(response), asked_delay(response))
+            else:
+                outage.end()
+                return parse(kind, response)
+
+
+def _key(files: Sequence[LocalFile]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.name}\0{file.size}\0{file.modified_ns}\0".encode())
+    return digest.hexdigest()

@@ -1,0 +1,159 @@
+"""Results: one row for every file of a run, written as CSV or JSON."""
+
+import csv
+import io
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Final
+
+from cli.client.answers import Row
+from cli.client.images import LocalFile, Unreadable
+from cli.client.upload import Span
+from cli.errors import CommandFailed
+from shared.spreadsheet import neutral
+from shared.states import FINAL_STATES, State
+
+FORMATS: Final = (".csv", ".json")
+
+_NO_RESULT: Final = "The server has no row for this file. Send it again."
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one file; the fields are the columns, in order."""
+
+    file: str
+    status: str
+    label: str | None = None
+    confidence: float | None = None
+    p_pneumonia: float | None = None
+    model: str | None = None
+    error: str | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Say whether nothing more will happen to this file."""
+        return self.status in FINAL_STATES
+
+
+COLUMNS: Final = tuple(field.name for field in fields(Result))
+
+
+def account(
+    files: Sequence[LocalFile | Unreadable],
+    spans: Mapping[str, Span],
+    lost: Mapping[str, Unreadable],
+    rows: Sequence[Row],
+) -> list[Result]:
+    """Give every file of a run and every row of its job exactly one result, in the order of the files.
+
+    A row is known by its position in the job. Where the names at those positions differ, as after a folder changed
+    between two halves of an upload, the rows keep the names that the server has.
+    """
+    by_position = {row.position: row for row in rows}
+    results: list[Result] = []
+    if not _names_agree(spans, by_position):
+        spans, files = {}, [f for f in files if isinstance(f, Unreadable) or f.name in lost]
+    for file in files:
+        if isinstance(file, Unreadable):
+            results.append(_refused(file))
+        elif file.name in lost:
+            results.append(_refused(lost[file.name]))
+        else:
+            results.extend(_span_results(file, spans.get(file.name), by_position))
+    results.extend(_result(row, row.file) for _, row in sorted(by_position.items()))
+    return list(_unique(results))
+
+
+def _names_agree(spans: Mapping[str, Span], by_position: Mapping[int, Row]) -> bool:
+    plain = [span for span in spans.values() if not span.file.is_zip]
+    found = [(span, by_position[span.start]) for span in plain if span.start in by_position]
+    return all(span.file.is_shown_as(row.file) for span, row in found)
+
+
+def _refused(file: Unreadable) -> Result:
+    return Result(file.name, State.REJECTED, error=file.reason)
+
+
+def _span_results(file: LocalFile, span: Span | None, by_position: dict[int, Row]) -> Iterator[Result]:
+    """Yield a file's results and take their rows out."""
+    positions = range(span.start, span.start + span.count) if span else range(0)
+    rows = [by_position.pop(position) for position in positions if position in by_position]
+    if not rows:
+        yield Result(file.name, State.FAILED, error=_NO_RESULT)
+    for row in rows:
+        # A ZIP that was refused as a whole has one row with its own name.
+        is_entry = file.is_zip and not file.is_shown_as(row.file)
+        yield _result(row, f"{file.name}/{file.entry_of(row.file)}" if is_entry else file.name)
+
+
+def _result(row: Row, name: str) -> Result:
+    return Result(name, row.status, row.label, row.confidence, row.p_pneumonia, row.model, row.error)
+
+
+def _unique(results: Iterable[Result]) -> Iterator[Result]:
+    """Give names that come more than once a number; a ZIP may hold two entries of one name."""
+    seen: Counter[str] = Counter()
+    for result in results:
+        name = result.file
+        while seen[name]:
+            seen[result.file] += 1
+            name = f"{result.file} ({seen[result.file]})"
+        seen[name] += 1
+        yield Result(**(asdict(result) | {"file": name}))
+
+
+def check_output(path: Path) -> None:
+    """Refuse a results file that could not be written in the end; raise CommandFailed."""
+    if path.suffix.lower() not in FORMATS:
+        raise CommandFailed(f"--output ends in .csv or .json. Received: '{path}'")
+    folder = path.absolute().parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise CommandFailed(f"--output lies in a folder that exists and can be written. Received: '{path}'")
+    if path.is_dir():
+        raise CommandFailed(f"--output names a file. Received the folder '{path}'")
+
+
+def write_results(results: Iterable[Result], path: Path) -> None:
+    """Write all rows, complete or not at all; the ending chooses CSV or JSON."""
+    rows = [asdict(result) for result in results]
+    text = json.dumps(rows, indent=1, ensure_ascii=False) + "\n" if path.suffix.lower() == ".json" else _as_csv(rows)
+    try:
+        _replace(path, text)
+    except OSError as error:
+        raise CommandFailed(f"The results could not be written to '{path}': {error.strerror}.") from error
+
+
+def _as_csv(rows: Iterable[dict[str, object]]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+    return text.getvalue()
+
+
+def _cell(value: object) -> object:
+    return neutral(value) if isinstance(value, str) else value
+
+
+def _replace(path: Path, text: str) -> None:
+    handle, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+        # mkstemp makes a file for its owner alone; results get the mode that any new file here gets.
+        Path(name).chmod(0o666 & ~_umask())
+        Path(name).replace(path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

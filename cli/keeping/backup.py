@@ -1,0 +1,142 @@
+"""`pneumoscreen backup`: database and films to a folder, while the system runs."""
+
+import secrets
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+import click
+from sqlalchemy.exc import DBAPIError
+
+from cli.actor import operating_user
+from cli.database import database_refused, open_database
+from cli.errors import CommandFailed
+from cli.keeping.backup_folder import DATABASES, FORMAT, STORE, DatabaseCopy, Manifest, digest, held, write_manifest
+from cli.keeping.database_copy import copy_out, make_single
+from cli.keeping.image_copy import FilmCopy, copy_films, named, still_named
+from cli.people.users import DATA_DIR
+from cli.settings import read_settings
+from migrations import schema
+from shared.audit.record import Action, record
+from shared.db import Database, now
+from shared.errors import StoreAway
+from shared.queue.retention import batched
+from shared.store.store import FilmStore, FolderStore, open_store
+
+ROUNDS: Final = 5
+_KEYS: Final = 500
+
+
+@click.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--verify", is_flag=True, help="Read the films that FOLDER holds, too, and renew what is damaged.")
+@DATA_DIR
+def backup(folder: Path, verify: bool, data_dir: Path | None) -> None:
+    """Copy the database, the films and their thumbnails to FOLDER, while PneumoScreen runs.
+
+    The same FOLDER again takes only what is new, and lets go what was deleted meanwhile; until then the earlier backup
+    in it stays whole. Keys are not copied: keep PNEUMOSCREEN_STORE_KEY elsewhere, without it encrypted films
+    cannot be read. Exit status 1 where films had been lost or damaged before.
+    """
+    settings = read_settings(data_dir)
+    database, live = open_database(settings), open_store(settings)
+    try:
+        _refuse_old_schema(database)
+        with held(folder):
+            manifest = _back_up(database, live, folder, verify=verify)
+        with database.write() as session:
+            detail = {"films": str(manifest.films)}
+            record(session, Action.BACKUP_MADE, user_id=None, actor=operating_user(), detail=detail)
+    except DBAPIError as error:
+        raise database_refused(error) from error
+    except sqlite3.Error as error:
+        raise CommandFailed(f"The database could not be copied to {folder}: {error}.") from error
+    finally:
+        database.close()
+    if manifest.missing:
+        click.echo(f"{len(manifest.missing):,} films are missing or damaged in the image store:", err=True)
+        click.echo("\n".join(manifest.missing), err=True)
+        raise SystemExit(1)
+
+
+def _refuse_old_schema(database: Database) -> None:
+    present = schema.current(database)
+    if present != schema.newest():
+        raise CommandFailed(
+            f"The database is at schema {present or 'none'} and this version writes {schema.newest()}. Make the backup "
+            "with the version that runs, or migrate first."
+        )
+
+
+def _back_up(database: Database, live: FilmStore, folder: Path, *, verify: bool) -> Manifest:
+    live.refuse_absent()
+    kept = _open_kept(folder, live)
+    for _ in range(ROUNDS):
+        file, created_at = folder / f"database-{secrets.token_hex(8)}.db", now()
+        copy_out(database, file)
+        with _opened(file) as copy:
+            copied = copy_films(copy, live, kept, trust_target=not verify)
+            deleted = _list_deleted(copy, kept)
+        # The row of a film goes before its file. So where the film is missing and its row has gone, it was deleted
+        # after the database was copied, and the next copy does not name it.
+        if len(still_named(database, copied.missing)) == len(copied.missing):
+            manifest = _describe(file, copied, created_at)
+            write_manifest(folder, manifest)
+            _let_go(folder, file, kept, deleted)
+            click.echo(f"{copied.films:,} films, {copied.new:,} of them new, and the database are in {folder}.")
+            return manifest
+    raise CommandFailed("Films were deleted all the while. Make the backup when the purge has ended.")
+
+
+def _open_kept(folder: Path, live: FilmStore) -> FilmStore:
+    """Open the films of a backup's folder. Encrypted films stay so: the copy is sealed with the same keys."""
+    kept = FolderStore(folder / STORE, live.keyring)
+    try:
+        if kept.is_new():
+            kept.create()
+        kept.check()
+    except StoreAway as error:
+        raise CommandFailed(f"The earlier backup in {folder} cannot be added to. Name a new folder. {error}") from error
+    return kept
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Database]:
+    copy = Database(f"sqlite:///{file}")
+    try:
+        yield copy
+    finally:
+        copy.close()
+        make_single(file)
+
+
+def _describe(file: Path, copied: FilmCopy, created_at: datetime) -> Manifest:
+    return Manifest(
+        format=FORMAT,
+        made_by=f"pneumoscreen {version('pneumoscreen')}",
+        schema_version=schema.newest(),
+        created_at=created_at,
+        database=DatabaseCopy(file=file.name, bytes=file.stat().st_size, sha256=digest(file)),
+        films=copied.films,
+        film_bytes=copied.film_bytes,
+        missing=copied.missing,
+    )
+
+
+def _list_deleted(copy: Database, kept: FilmStore) -> list[str]:
+    """List the films that an earlier backup left and this one does not name."""
+    listed = ([film.key for film in some] for some in batched(kept.films(), _KEYS))
+    return [key for keys in listed for key in set(keys) - named(copy, keys)]
+
+
+def _let_go(folder: Path, file: Path, kept: FilmStore, deleted: list[str]) -> None:
+    """Remove what only an earlier backup held: what retention deletes leaves the backups too."""
+    for earlier in folder.iterdir():
+        if earlier.match(DATABASES) and earlier.name != file.name:
+            earlier.unlink()
+    for key in deleted:
+        kept.remove(key, now() + timedelta(days=1))  # whatever its age

@@ -1,0 +1,207 @@
+"""`pneumoscreen calibrate`: probabilities and threshold fitted anew on a site's own labelled films."""
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from cli.errors import CommandFailed
+from cli.models.answering import answer_films, progress_bar
+from cli.models.compare import DEFAULT_MODEL
+from cli.models.models import MODELS_DIR
+from cli.report import DISCLAIMER, make_console
+from shared.models.folder import SPEC_FILE, find_model, read_spec
+from shared.models.spec import NAME_PATTERN, ModelSpec
+
+if TYPE_CHECKING:
+    from training.labelled import LabelledFilms
+    from training.labelled import Progress as Told
+
+_FIGURES: Final = (
+    ("recall", "Recall (sensitivity)"),
+    ("specificity", "Specificity"),
+    ("accuracy", "Accuracy"),
+    ("ece", "Calibration error (ECE)"),
+    ("auc", "AUC"),
+)
+_NUMBERS: Final = ("temperature", "bias", "threshold")
+
+
+@click.command()
+@click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
+@click.option("--model", default=DEFAULT_MODEL, show_default=True, help="Name of a folder in the models folder.")
+@click.option(
+    "--sensitivity",
+    type=click.FloatRange(0.5, 1.0),
+    default=0.99,
+    show_default=True,
+    help="Share of the pneumonia films that must be found.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Write a new model folder here; its name is the new model's."
+)
+@click.option("--in-place", is_flag=True, help="Change the model itself. --undo takes it back.")
+@click.option("--dry-run", is_flag=True, help="Only show the figures; so it is also without --out and --in-place.")
+@click.option("--undo", is_flag=True, help="Put the calibration before the one in force back, without films.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the figures here.")
+@MODELS_DIR
+def calibrate(*, folder: Path | None, model: str, models_dir: Path, undo: bool, **options: Any) -> None:
+    """Fit a model's probabilities and threshold to the films of DIR, without training.
+
+    DIR holds the subfolders NORMAL and PNEUMONIA with at least 30 films each, in the share in which pneumonia occurs at
+    the site: the probabilities take that share over. The weights stay, the former calibration is kept in the spec.
+    Films screened before keep the label that they were given.
+    """
+    place = find_model(models_dir, model)
+    if undo:
+        if folder is not None or options["out"] is not None:
+            raise click.UsageError("--undo takes neither films nor --out: it changes the model itself.")
+        _undo(place, dry_run=options["dry_run"])
+    elif folder is None:
+        raise click.UsageError("Name the folder of labelled films, or say --undo.")
+    else:
+        _calibrate(folder, place, **options)
+
+
+def _calibrate(
+    folder: Path,
+    place: Path,
+    *,
+    sensitivity: float,
+    out: Path | None,
+    in_place: bool,
+    dry_run: bool,
+    json_file: Path | None,
+) -> None:
+    if in_place and out is not None:
+        raise click.UsageError("Choose --out or --in-place.")
+    if out is not None:
+        _check_target(out, place, read_spec(place))
+    os.environ["KERAS_BACKEND"] = "openvino"
+    from training.calibrate import recalibrate, write_spec
+
+    with progress_bar() as told:
+        spec, films, logits = _answer(folder, place, told)
+        fresh = recalibrate(spec, logits, films.truth, sensitivity, folder.resolve().name)
+        told("Drawing intervals", 0, 1)
+        report = _report(spec, fresh, films, logits)
+    _show(report, make_console())
+    if json_file is not None:
+        _attempt(lambda: json_file.write_text(json.dumps(report, indent=2) + "\n"), json_file)
+        click.echo(f"Figures written to {json_file}.")
+    if dry_run or not (in_place or out):
+        click.echo("Nothing was changed. Keep it with --in-place, or as a model of its own with --out FOLDER.")
+    elif out is not None:
+        _attempt(lambda: _copy(place, out, fresh), out)
+        click.echo(f"Model '{out.name}' written to {out}.")
+    else:
+        _attempt(lambda: write_spec(place, fresh), place)
+        click.echo(f"{place / SPEC_FILE} changed. Restart PneumoScreen. Take it back with --undo.")
+
+
+def _undo(place: Path, *, dry_run: bool) -> None:
+    from training.calibrate import undo, write_spec
+
+    spec = read_spec(place)
+    restored = undo(spec)
+    numbers = ", ".join(f"{name} {getattr(spec, name):g} -> {getattr(restored, name):g}" for name in _NUMBERS)
+    if dry_run:
+        click.echo(f"Would change {place / SPEC_FILE}: {numbers}.")
+        return
+    _attempt(lambda: write_spec(place, restored), place)
+    click.echo(f"{place / SPEC_FILE} changed: {numbers}. Restart PneumoScreen.")
+
+
+def _check_target(out: Path, place: Path, spec: ModelSpec) -> None:
+    """Raise CommandFailed where `out` cannot become a model folder."""
+    if out.exists():
+        raise CommandFailed(f"{out} is there already. Name a folder that is not.")
+    if not re.fullmatch(NAME_PATTERN, out.name):
+        raise CommandFailed(f"'{out.name}' is no name for a model. Use small letters, digits, '.' and '-'.")
+    if spec.members and out.resolve().parent != place.resolve().parent:
+        raise CommandFailed(f"'{spec.name}' is an ensemble and has to stay beside its members, in {place.parent}.")
+
+
+def _answer(folder: Path, place: Path, told: "Told") -> tuple[ModelSpec, "LabelledFilms", Any]:
+    """Return the spec of a model, the films, and the model's logits for them; too few films are refused first."""
+    from training.calibrate import check_films
+    from training.data import refuse_test_split
+    from training.labelled import class_folders, read_films
+    from worker.networks.load import load_model
+
+    refuse_test_split(folder)
+    class_folders(folder)
+    classifier = load_model(place, "openvino")
+    films = read_films(folder, classifier.spec, told)
+    check_films(films.truth)
+    return classifier.spec, films, answer_films(classifier, films.pixels, told)
+
+
+def _report(spec: ModelSpec, fresh: ModelSpec, films: "LabelledFilms", logits: Any) -> dict[str, Any]:
+    from training.metrics import report
+
+    return {
+        "model": spec.version,
+        "unreadable": films.unreadable,
+        **{
+            name: {
+                **{number: getattr(one, number) for number in _NUMBERS},
+                **report(films.truth, one.p_pneumonia(one.calibrate(logits)), one.threshold, films.groups),
+            }
+            for name, one in (("before", spec), ("after", fresh))
+        },
+    }
+
+
+def _show(report: dict[str, Any], console: Console) -> None:
+    before, after = report["before"], report["after"]
+    films = before["films"]
+    table = Table(title=f"{report['model']} on {films['NORMAL']} normal and {films['PNEUMONIA']} pneumonia films")
+    table.add_column("figure (95 % interval)")
+    for name in ("before", "after"):
+        table.add_column(name, justify="right")
+    for number in _NUMBERS:
+        table.add_row(number, f"{before[number]:.4f}", f"{after[number]:.4f}")
+    for key, title in _FIGURES:
+        table.add_row(title, *(_span(one[key], one["intervals_95"][key]) for one in (before, after)))
+    console.print(table)
+    share = films["PNEUMONIA"] / (films["NORMAL"] + films["PNEUMONIA"])
+    console.print(
+        f"Fitted on these same films, so the right column is slightly flattered. Its probabilities hold where about "
+        f"{share:.0%} of the films show pneumonia, as here.",
+        soft_wrap=True,
+    )
+    if report["unreadable"]:
+        console.print(f"{len(report['unreadable'])} unreadable files were left out.")
+    console.print(DISCLAIMER)
+
+
+def _span(value: float, bounds: list[float]) -> str:
+    return f"{value:.4f} ({bounds[0]:.4f} to {bounds[1]:.4f})"
+
+
+def _copy(place: Path, out: Path, spec: ModelSpec) -> None:
+    """Write a model folder of the same weights under a name of its own; it appears whole or not at all."""
+    from training.calibrate import write_spec
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".calibrate-") as scratch:
+        fresh = Path(scratch) / out.name
+        shutil.copytree(place, fresh)
+        write_spec(fresh, spec.model_copy(update={"name": out.name}))
+        fresh.rename(out)
+
+
+def _attempt(write: Callable[[], object], target: Path) -> None:
+    try:
+        write()
+    except OSError as error:
+        raise CommandFailed(f"{target} cannot be written: {error.strerror}. Nothing was changed.") from error

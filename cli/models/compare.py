@@ -1,0 +1,194 @@
+"""`pneumoscreen compare`: all models side by side, on one set of films or by the figures that they bring."""
+
+import json
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+import numpy as np
+
+from cli.errors import CommandFailed
+from cli.models.answering import answer_films, progress_bar
+from cli.models.models import MODELS_DIR
+from cli.models.table import Row, as_json, markdown_table, notes, read_metrics, screen_table, weigh
+from cli.outputs import check_writable, write_file
+from cli.report import DISCLAIMER, make_console
+from shared.errors import ModelUnavailable
+from shared.models.folder import find_model, model_folders, read_spec
+from shared.models.spec import ModelSpec
+from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from training.compare import Answered
+    from training.labelled import LabelledFilms
+    from training.labelled import Progress as Told
+    from worker.networks.classifier import Classifier
+
+DEFAULT_MODEL: Final[str] = Settings.model_fields["model"].default
+SPEED_FILMS, SPEED_SECONDS = 100, 5.0
+"""How many films, and at most how long, a model's speed is measured."""
+_FILE: Final = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command()
+@click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
+@click.option("--models", "chosen", metavar="NAME,...", help="Compare these only. Default: all in the models folder.")
+@click.option("--default", metavar="NAME", help=f"Model to test the others against. Default: {DEFAULT_MODEL}.")
+@click.option("--json", "json_file", type=_FILE, help="Write the figures here.")
+@click.option("--markdown", "markdown_file", type=_FILE, help="Write the table here as Markdown.")
+@MODELS_DIR
+def compare(
+    *,
+    folder: Path | None,
+    chosen: str | None,
+    default: str | None,
+    json_file: Path | None,
+    markdown_file: Path | None,
+    models_dir: Path,
+) -> None:
+    """Compare models on the films of DIR, which holds the subfolders NORMAL and PNEUMONIA.
+
+    Figures come with 95 % intervals from the same resamples for every model. McNemar: b films that only the default
+    gets right, c films that only this model does, and the probability of such a split by chance. films/s is the
+    network alone on one core. A model that cannot be loaded is named with the reason; the others go on.
+
+    Without DIR: the validation figures that each model folder brings. No film is needed for these.
+    """
+    folders = _choose(models_dir, chosen, default)
+    for path in (json_file, markdown_file):
+        if path is not None:
+            check_writable(path)
+    about: dict[str, Any] = {}
+    if folder is None:
+        rows = [_brought(place) for place in folders]
+        title = "Models, with the figures of their validation"
+    else:
+        rows, about = _measure(folder, folders, default or DEFAULT_MODEL)
+        title = f"Models on {about['films']['NORMAL']} normal and {about['films']['PNEUMONIA']} pneumonia films"
+    console = make_console()
+    console.print(screen_table(rows, title))
+    for note in notes(rows):
+        console.print(note, markup=False, soft_wrap=True)
+    if len({row.films for row in rows if row.films}) > 1:
+        console.print("These models were validated on different films: their figures do not compare one to one.")
+    if about.get("unreadable"):
+        console.print(f"{len(about['unreadable'])} unreadable files were left out.")
+    console.print(DISCLAIMER)
+    _write(json_file, json.dumps({**about, "models": as_json(rows)}, indent=2) + "\n")
+    _write(markdown_file, markdown_table(rows))
+
+
+def _choose(models_dir: Path, chosen: str | None, default: str | None) -> list[Path]:
+    """Return the folders to compare, the one to test against first; raise ModelUnavailable for an unknown name."""
+    there = model_folders(models_dir)
+    if not there:
+        raise CommandFailed(f"There is no model in {models_dir}. Train one with 'pneumoscreen train'.")
+    first = [find_model(models_dir, default)] if default else [place for place in there if place.name == DEFAULT_MODEL]
+    wanted = there if chosen is None else [find_model(models_dir, name.strip()) for name in chosen.split(",")]
+    return first + sorted({*wanted} - {*first})
+
+
+def _write(path: Path | None, content: str) -> None:
+    if path is not None:
+        write_file(path, content)
+        click.echo(f"Written to {path}.")
+
+
+def _brought(folder: Path) -> Row:
+    """Return a model's row from its own metrics.json."""
+    try:
+        spec, figures = read_spec(folder), read_metrics(folder)
+        size = weigh(folder, spec)
+    except ModelUnavailable as error:
+        return Row(folder.name, note=str(error))
+    told = ["its weights are not here"] if size is None else []
+    if figures is None:
+        return Row(folder.name, None, None, size, spec.parameters, note="; ".join([*told, "not validated yet"]))
+    if figures["threshold"] != spec.threshold:
+        told.append(f"figures at threshold {figures['threshold']:.4f}, calibrated since to {spec.threshold:.4f}")
+    films = sum(figures["films"].values())
+    return Row(folder.name, films, figures, size, spec.parameters, note="; ".join(told))
+
+
+def _measure(folder: Path, folders: list[Path], default: str) -> tuple[list[Row], dict[str, Any]]:
+    """Run every model on the films; return a row each, and what was run on."""
+    os.environ["KERAS_BACKEND"] = "openvino"
+    from training.compare import compare_models
+    from training.labelled import class_folders
+
+    class_folders(folder)
+    films = _FilmsBySize(folder)
+    rows: dict[str, Row] = {}
+    answered: dict[str, Answered] = {}
+    with progress_bar() as told:
+        for place in folders:
+            try:
+                rows[place.name], answered[place.name] = _run(place, films, told)
+            except ModelUnavailable as error:
+                rows[place.name] = Row(place.name, note=str(error))
+        if films.first is None:
+            raise CommandFailed(f"No model can be loaded. {next(iter(rows.values())).note}")
+        told("Drawing intervals", 0, 1)
+        figures = compare_models(films.first.truth, answered, default, films.first.groups)
+    truth = films.first.truth
+    about = {
+        "folder": str(folder),
+        "default": default,
+        "films": {"NORMAL": int((~truth).sum()), "PNEUMONIA": int(truth.sum())},
+        "unreadable": films.first.unreadable,
+    }
+    return [replace(row, figures=figures.get(name)) for name, row in rows.items()], about
+
+
+class _FilmsBySize:
+    """The films of a folder, read once for each input size that a model asks for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._read: dict[tuple[int, str], LabelledFilms] = {}
+        self.first: LabelledFilms | None = None
+
+    def at(self, spec: ModelSpec, told: "Told") -> "LabelledFilms":
+        """Return the films as a network sees them.
+
+        Raises ModelUnavailable where they are not the films that the first model saw.
+        """
+        from training.labelled import read_films
+
+        size = (spec.input_size, spec.resize)
+        if size not in self._read:
+            self._read[size] = read_films(self._folder, spec, told)
+        found = self._read[size]
+        self.first = self.first or found
+        if found.names != self.first.names:
+            raise ModelUnavailable(
+                f"Model '{spec.name}': at {spec.input_size} pixels {len(found.names)} films can be read, and not the "
+                f"same as the {len(self.first.names)} of the first model. Take unreadable files out of the folder."
+            )
+        return found
+
+
+def _run(folder: Path, films: _FilmsBySize, told: "Told") -> tuple[Row, "Answered"]:
+    """Load a model as a worker does, screen the films and time it."""
+    from training.compare import Answered
+    from worker.networks.load import load_model
+
+    told(f"Loading {folder.name}", 0, 1)
+    classifier = load_model(folder, "openvino")
+    spec, labelled = classifier.spec, films.at(classifier.spec, told)
+    p = spec.p_pneumonia(spec.calibrate(answer_films(classifier, labelled.pixels, told)))
+    speed = round(_films_per_second(classifier, labelled.pixels), 1)
+    row = Row(folder.name, len(p), None, weigh(folder, spec), spec.parameters, speed)
+    return row, Answered(p, spec.threshold)
+
+
+def _films_per_second(classifier: "Classifier", pixels: np.ndarray) -> float:
+    """Return how fast one thread screens single films; the network is warm by then."""
+    started, done = time.perf_counter(), 0
+    while done < min(SPEED_FILMS, len(pixels)) and time.perf_counter() - started < SPEED_SECONDS:
+        classifier.answer(pixels[done : done + 1])
+        done += 1
+    return done / (time.perf_counter() - started)

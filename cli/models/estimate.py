@@ -1,0 +1,126 @@
+"""`pneumoscreen estimate`: what to expect of a model elsewhere, three estimates side by side."""
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+from rich.table import Table
+
+from cli.models.answering import answer_films, progress_bar
+from cli.models.compare import DEFAULT_MODEL
+from cli.models.models import MODELS_DIR
+from cli.models.train import DATA, REPOSITORY
+from cli.outputs import check_writable, write_file
+from cli.report import DISCLAIMER, make_console
+from shared.models.folder import find_model, read_spec
+
+if TYPE_CHECKING:
+    from training.estimates import Shown
+
+_FOLDER: Final = click.Path(path_type=Path, file_okay=False)
+_FIGURES: Final = ("accuracy", "recall", "specificity", "auc", "ece")
+
+
+@click.command()
+@click.argument("model", metavar="[MODEL]", default=DEFAULT_MODEL)
+@click.option(
+    "--data",
+    type=_FOLDER,
+    default=DATA / "chest_xray" / "train",
+    help="The training set. Default: ../shared/data/chest_xray/train beside the project.",
+)
+@click.option(
+    "--elsewhere",
+    type=_FOLDER,
+    default=DATA / "elsewhere",
+    help="Folder with films of other hospitals, each with an index.csv. Default: elsewhere/ beside chest_xray/.",
+)
+@click.option(
+    "--json",
+    "json_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write all figures here.",
+)
+@click.option("--write", is_flag=True, help="Put the figures into the model's metrics.json and its card.")
+@MODELS_DIR
+def estimate(*, model: str, data: Path, elsewhere: Path, json_file: Path | None, write: bool, models_dir: Path) -> None:
+    """Measure MODEL on films that its training held out, on the same films reframed, and on other hospitals' films.
+
+    Intervals are 95 %, drawn by patient. The worst of the three is what to expect.
+    """
+    if json_file is not None:
+        check_writable(json_file)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    figures = estimate_model(find_model(models_dir, model), data, elsewhere)
+    if json_file is not None:
+        write_file(json_file, json.dumps(figures, indent=2) + "\n")
+    if write:
+        _write(find_model(models_dir, model), figures)
+    console = make_console()
+    console.print(_figures_table(figures))
+    console.print(_parts_table(figures["elsewhere"]["parts"]))
+    for name, row in figures.items():
+        if row["without_lungs"]:
+            console.print(f"{name}: {row['without_lungs']} films without lungs to frame were left out.")
+    console.print(DISCLAIMER)
+
+
+def estimate_model(place: Path, data: Path, elsewhere: Path) -> dict[str, Any]:
+    """Screen the films of each estimate as a worker would; return its figures, by its name.
+
+    Raises DataUnusable or ModelUnavailable, each saying what to do.
+    """
+    from training.data import refuse_test_split
+    from training.estimates import held_out_films, measure_shown, show_elsewhere, show_random, show_reframed
+    from training.recipe import recipe_of
+    from worker.networks.load import load_model
+
+    refuse_test_split(data)
+    classifier = load_model(place, "openvino")
+    spec = classifier.spec
+    films, groups = held_out_films(data, recipe_of(place), spec, REPOSITORY / "runs" / "cache")
+    sets = (show_random(films, groups, spec), show_reframed(films, groups, spec), show_elsewhere(elsewhere, spec))
+
+    def measured(shown: "Shown") -> dict[str, Any]:
+        with progress_bar() as told:
+            p = spec.p_pneumonia(spec.calibrate(answer_films(classifier, shown.pixels, told)))
+        return measure_shown(shown, p, spec.threshold)
+
+    return {shown.name: measured(shown) for shown in sets}
+
+
+def _write(place: Path, figures: dict[str, Any]) -> None:
+    from training.card import write_card
+
+    path = place / "metrics.json"
+    metrics = json.loads(path.read_text()) | {"estimates": figures}
+    write_file(path, json.dumps(metrics, indent=2) + "\n")
+    write_card(place / "card.md", read_spec(place), metrics)
+
+
+def _figures_table(figures: dict[str, Any]) -> Table:
+    table = Table("estimate", "films", "patients", *_FIGURES, title="What to expect, at the model's threshold")
+    for name, row in figures.items():
+        spans = (
+            f"{row[key]:.3f} ({row['intervals_95'][key][0]:.3f} to {row['intervals_95'][key][1]:.3f})"
+            for key in _FIGURES
+        )
+        table.add_row(name, str(sum(row["films"].values())), str(row["patients"]), *spans)
+    return table
+
+
+def _parts_table(parts: list[dict[str, Any]]) -> Table:
+    table = Table("films", "figure", "right", "share", "95 % interval", title="Elsewhere")
+    for row in parts:
+        low, high = row["interval_95"]
+        table.add_row(
+            row["part"],
+            row["figure"],
+            f"{row['right']} of {row['films']}",
+            f"{row['share']:.3f}",
+            f"{low:.3f} to {high:.3f}",
+        )
+    return table

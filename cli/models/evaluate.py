@@ -1,0 +1,118 @@
+"""`pneumoscreen evaluate`: a model's figures on a folder of films with known labels."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from cli.errors import CommandFailed
+from cli.models.answering import answer_films, progress_bar
+from cli.models.compare import DEFAULT_MODEL
+from cli.models.figures import show_figures
+from cli.models.models import MODELS_DIR
+from cli.outputs import check_writable, write_file
+from cli.report import make_console
+from shared.models.folder import find_model
+
+if TYPE_CHECKING:
+    from training.assessment import Assessment
+    from training.labelled import Progress
+
+_FILE: Final = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--model", default=DEFAULT_MODEL, show_default=True, help="Name of a folder in the models folder.")
+@click.option("--json", "json_file", metavar="FILE", type=_FILE, help="Write all figures here.")
+@click.option(
+    "--report",
+    "report_file",
+    metavar="FILE.html",
+    type=_FILE,
+    help="Write a page with plots and the worst errors here. It holds films and file names.",
+)
+@click.option(
+    "--prevalence",
+    "prevalences",
+    metavar="P",
+    multiple=True,
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Share of pneumonia, 0 to 1, that PPV and NPV are stated at. May be repeated. Default: that of the films.",
+)
+@MODELS_DIR
+@click.option(
+    "--backend",
+    type=click.Choice(["openvino", "tensorflow"]),
+    default="openvino",
+    show_default=True,
+    help="What computes the network.",
+)
+def evaluate(
+    *,
+    folder: Path,
+    model: str,
+    json_file: Path | None,
+    report_file: Path | None,
+    prevalences: tuple[float, ...],
+    models_dir: Path,
+    backend: str,
+) -> None:
+    """Measure a model on DIR, which holds the subfolders NORMAL and PNEUMONIA.
+
+    Files that cannot be read are named and left out of the figures.
+    """
+    place = find_model(models_dir, model)
+    for path in (json_file, report_file):
+        if path is not None:
+            check_writable(path)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        import training.report as page
+        from training.operating_points import operating_points, short_thresholds
+    except ModuleNotFoundError as error:
+        raise CommandFailed(
+            f"'evaluate' needs the Python package '{error.name}', which is not installed. Run 'make setup'."
+        ) from error
+
+    journal = page.read_training(place) if report_file else []
+    with progress_bar() as told:
+        found = assess_folder(folder, place, backend, prevalences, told)
+        # Files first: a reader that closes the pipe of the tables, as `head` does, must not cost them.
+        if json_file is not None:
+            write_file(json_file, json.dumps(found.figures, indent=2) + "\n")
+        if report_file is not None:
+            told("Drawing the report", 0, 1)
+            write_file(report_file, page.report_page(found, journal))
+    stated = found.figures["operating_points"]["prevalences"]
+    thresholds = short_thresholds(found.spec.threshold)
+    points = operating_points(found.films.truth, found.p_pneumonia, thresholds, stated)
+    show_figures(found.figures, points, make_console())
+    if json_file is not None:
+        click.echo(f"Figures written to {json_file}.")
+    if report_file is not None:
+        click.echo(f"Report written to {report_file}. It holds films and file names: keep it where you keep the films.")
+
+
+def assess_folder(
+    folder: Path, model: Path, backend: str, prevalences: Sequence[float], told: "Progress"
+) -> "Assessment":
+    """Screen the films of a folder as a worker would and measure the answers.
+
+    Raises DataUnusable or ModelUnavailable, each saying what to do.
+    """
+    from training.assessment import assess
+    from training.labelled import class_folders, read_films
+    from worker.networks.load import load_model
+
+    class_folders(folder)
+    told(f"Loading {model.name}", 0, 1)
+    classifier = load_model(model, backend)
+    spec = classifier.spec
+    films = read_films(folder, spec, told)
+    p = spec.p_pneumonia(spec.calibrate(answer_films(classifier, films.pixels, told)))
+    told("Drawing intervals", 0, 1)
+    return assess(spec, films, p, folder=str(folder), backend=backend, prevalences=prevalences)

@@ -1,0 +1,179 @@
+"""`pneumoscreen users`: accounts, on the database itself."""
+
+from pathlib import Path
+from typing import Final
+
+import click
+from rich.table import Table
+from rich.text import Text
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from cli.actor import operating_user
+from cli.client.address import DEFAULT_URL, read_url, served_url
+from cli.database import transaction
+from cli.report import make_console
+from cli.settings import read_settings
+from shared.accounts import accounts, administration
+from shared.audit.record import Action, record
+from shared.tables import Role, User
+
+ROLES = click.Choice([role.value for role in Role])
+_DATA_DIR_HELP: Final = "Data folder of the embedded database. Default: PNEUMOSCREEN_DATA_DIR or var."
+DATA_DIR = click.option("--data-dir", type=click.Path(path_type=Path), help=_DATA_DIR_HELP)
+
+
+def _keep_data_dir(context: click.Context, _parameter: click.Parameter, data_dir: Path | None) -> None:
+    if data_dir is not None:
+        context.obj = data_dir
+
+
+SHARED_DATA_DIR = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    help=_DATA_DIR_HELP,
+    expose_value=False,
+    callback=_keep_data_dir,
+)
+"""The same for a group and its commands: it may stand before or after the command's name, and becomes `obj`."""
+
+
+@click.group()
+@SHARED_DATA_DIR
+def users() -> None:
+    """List, add and change accounts. What changes is written to the audit trail."""
+
+
+@users.command("list")
+@SHARED_DATA_DIR
+@click.pass_obj
+def list_users(data_dir: Path | None) -> None:
+    """List the accounts."""
+    with transaction(data_dir) as session:
+        found = session.scalars(select(User).order_by(User.name)).all()
+    table = Table("name", "role", "may sign in", "password", "since")
+    for user in found:
+        allowed, password = "yes" if user.is_active else "no", "set" if user.password_hash else "none"
+        table.add_row(Text(user.name), user.role.value, allowed, password, f"{user.created_at:%Y-%m-%d}")
+    make_console().print(table)
+
+
+@users.command("add")
+@click.argument("name")
+@click.option("--role", type=ROLES, required=True, help="technician: sends films; reader: sees all; admin: governs.")
+@SHARED_DATA_DIR
+@click.pass_obj
+def add_user(data_dir: Path | None, name: str, role: str) -> None:
+    """Add the account NAME; it has no password until one is set."""
+    with transaction(data_dir) as session:
+        user = accounts.add_user(session, name, Role(role))
+        _record(session, user, "added")
+    click.echo(f"Added {name} ({role}). Sign in by 'pneumoscreen users link {name}' or set a password.")
+
+
+@users.command("link")
+@click.argument("name")
+@click.option(
+    "--url",
+    envvar="PNEUMOSCREEN_URL",
+    help=f"Address of the pages. Default: that of the server on the data folder, else {DEFAULT_URL}.",
+)
+@SHARED_DATA_DIR
+@click.pass_obj
+def link_user(data_dir: Path | None, name: str, url: str | None) -> None:
+    """Print an address that signs NAME in once, within a day."""
+    url = read_url(url or _find_url(data_dir))
+    with transaction(data_dir) as session:
+        user = accounts.get_user(session, name)
+        if not user.is_active:
+            raise accounts.AccountRefused(f"{name} may not sign in. Run 'pneumoscreen users enable {name}' first.")
+        secret = accounts.make_link(session, user)
+        _record(session, user, "link")
+    click.echo(f"{url}/sign-in/link/{secret}")
+
+
+def _find_url(data_dir: Path | None) -> str:
+    folder = read_settings(data_dir).data_dir
+    url = served_url(folder)
+    if url is None:
+        click.echo(
+            f"{folder} holds no address of a running server, so the link is for {DEFAULT_URL}. If the pages are "
+            "elsewhere, name their address with --url or PNEUMOSCREEN_URL.",
+            err=True,
+        )
+    return url or DEFAULT_URL
+
+
+@users.command("password")
+@click.argument("name")
+@click.password_option(prompt="New password", help="Asked for, and not shown, unless it is given here.")
+@click.option("--revoke-tokens", is_flag=True, help="Revoke the API tokens of NAME, too.")
+@SHARED_DATA_DIR
+@click.pass_obj
+def set_password(data_dir: Path | None, name: str, password: str, revoke_tokens: bool) -> None:
+    """Set the password of NAME and end its sessions and sign-in links."""
+    with transaction(data_dir) as session:
+        user = accounts.get_user(session, name)
+        accounts.set_password(session, user, password)
+        record(session, Action.PASSWORD_CHANGED, user_id=None, actor=operating_user(), subject=user.id)
+        if revoke_tokens:
+            record_revocation(session, user, accounts.revoke_tokens(session, user))
+        tokens = len(accounts.valid_tokens(session, user))
+    click.echo(f"The password of {name} is set; its sessions and sign-in links have ended.")
+    if tokens:
+        click.echo(
+            f"API tokens of {name} that go on: {tokens}. 'pneumoscreen tokens revoke --user {name}' revokes them all."
+        )
+
+
+def record_revocation(session: Session, user: User, tokens: int) -> None:
+    """Leave a row where API tokens of an account were revoked at the command line."""
+    if tokens:
+        detail = {"change": "revoked"}
+        record(session, Action.TOKEN_CHANGED, user_id=None, actor=operating_user(), subject=user.id, detail=detail)
+
+
+@users.command("role")
+@click.argument("name")
+@click.argument("role", type=ROLES)
+@SHARED_DATA_DIR
+@click.pass_obj
+def set_role(data_dir: Path | None, name: str, role: str) -> None:
+    """Give NAME another role; one that takes something away ends sessions, links and API tokens."""
+    with transaction(data_dir) as session:
+        user = accounts.get_user(session, name)
+        administration.change_role(session, user, Role(role))
+        _record(session, user, "role")
+    click.echo(f"{name} is {role} now.")
+
+
+@users.command("disable")
+@click.argument("name")
+@SHARED_DATA_DIR
+@click.pass_obj
+def disable_user(data_dir: Path | None, name: str) -> None:
+    """Keep NAME out: sessions, links and API tokens end, the password opens nothing. Its jobs and films stay."""
+    with transaction(data_dir) as session:
+        user = accounts.get_user(session, name)
+        administration.disable(session, user)
+        _record(session, user, "disabled")
+    click.echo(f"{name} may not sign in any more.")
+
+
+@users.command("enable")
+@click.argument("name")
+@SHARED_DATA_DIR
+@click.pass_obj
+def enable_user(data_dir: Path | None, name: str) -> None:
+    """Let NAME in again."""
+    with transaction(data_dir) as session:
+        user = accounts.get_user(session, name)
+        administration.enable(user)
+        _record(session, user, "enabled")
+    click.echo(f"{name} may sign in again.")
+
+
+def _record(session: Session, user: User, change: str) -> None:
+    # No account stands behind the command line; the trail names the operating system's user.
+    detail = {"change": change, "role": user.role.value}
+    record(session, Action.USER_CHANGED, user_id=None, actor=operating_user(), subject=user.id, detail=detail)

