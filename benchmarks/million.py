@@ -4,8 +4,8 @@
 
 Simulated is a day of a group of hospitals: nine films in ten come one by one over the day, most in the forenoon; one
 in ten comes in bulk, in jobs of 5,000. A worker core takes a quarter of a second of work at a time, single films first,
-as `worker.screening.batch_size` and the claim have it. How fast a core screens, what the queue carries and how long a film takes on an
-idle stack are read from OUT, where `make bench` wrote them. Prices are assumptions, to be replaced by one's own.
+as `worker.screening` and the claim have it. How fast a core screens, what the queue carries and how long a film takes
+on an idle stack are read from OUT, where `make bench` wrote them. Prices are assumptions, to be replaced by one's own.
 """
 
 import argparse

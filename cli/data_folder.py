@@ -1,5 +1,6 @@
 """The files that `serve` keeps in its data folder, for itself and for the other commands."""
 
+import fcntl
 import os
 import secrets
 import shutil
@@ -168,3 +169,16 @@ def _remove_socket_folder(folder: Path) -> None:
         for entry in entries:
             entry.unlink()
         folder.rmdir()
+
+
+def is_served(folder: Path) -> bool:
+    """Say whether a server holds a data folder: `serve` locks the file `lock` in it for as long as it runs."""
+    try:
+        with (folder / LOCK_FILE).open("rb") as file:
+            # A shared lock, so that two who look at once do not take each other for a server.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # There is no such file, or none that this account may read: no server of its own.
+        return False
+    return False

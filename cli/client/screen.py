@@ -17,9 +17,10 @@ from cli.client.client import Api
 from cli.client.images import LocalFile, Unreadable, collect
 from cli.client.progress import Display, choose_display
 from cli.client.results import Result, account, check_output, write_results
+from cli.client.results_table import show
 from cli.client.upload import Sent, Upload
 from cli.errors import CommandFailed
-from cli.report import make_console, printable, show
+from cli.report import make_console, printable
 from shared.states import State
 
 FINISHED: Final = "FINISHED"

@@ -15,8 +15,8 @@ from sqlalchemy.exc import DBAPIError
 from cli.actor import operating_user
 from cli.database import database_refused, open_database
 from cli.errors import CommandFailed
+from cli.options import SHARED_DATA_DIR
 from cli.outputs import check_writable, write_pieces
-from cli.people.users import SHARED_DATA_DIR
 from cli.report import make_console
 from cli.settings import read_settings
 from shared.audit.chain import Head, read_head

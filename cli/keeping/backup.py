@@ -18,7 +18,7 @@ from cli.errors import CommandFailed
 from cli.keeping.backup_folder import DATABASES, FORMAT, STORE, DatabaseCopy, Manifest, digest, held, write_manifest
 from cli.keeping.database_copy import copy_out, make_single
 from cli.keeping.image_copy import FilmCopy, copy_films, named, still_named
-from cli.people.users import DATA_DIR
+from cli.options import DATA_DIR
 from cli.settings import read_settings
 from migrations import schema
 from shared.audit.record import Action, record

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from cli.actor import operating_user
 from cli.database import database_refused, open_database
-from cli.people.users import DATA_DIR
+from cli.options import DATA_DIR
 from cli.report import make_console
 from cli.settings import read_settings
 from shared.db import now

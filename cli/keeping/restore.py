@@ -17,14 +17,13 @@ from sqlalchemy import delete, func, make_url, select, text
 from sqlalchemy.exc import DBAPIError
 
 from cli.actor import operating_user
-from cli.data_folder import private_files
+from cli.data_folder import is_served, private_files
 from cli.database import database_refused
 from cli.errors import CommandFailed
 from cli.keeping.backup_folder import MANIFEST, STORE, Manifest, digest, open_regular, read_manifest
 from cli.keeping.database_copy import copy_in, is_empty, make_single
 from cli.keeping.image_copy import copy_films
-from cli.people.users import DATA_DIR
-from cli.serving.doctor import is_served
+from cli.options import DATA_DIR
 from cli.settings import read_settings
 from migrations import schema
 from shared.audit.record import Action, record

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from cli.database import database_refused, open_database
 from cli.errors import CommandFailed
-from cli.people.users import SHARED_DATA_DIR
+from cli.options import SHARED_DATA_DIR
 from cli.settings import read_settings
 from shared.settings import PREFIX
 

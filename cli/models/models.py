@@ -12,8 +12,9 @@ from cli.report import make_console
 from shared.errors import ModelUnavailable
 from shared.models.folder import model_folders, read_spec, verify_weights
 from shared.models.spec import ModelSpec
+from shared.settings import REPOSITORY
 
-MODELS: Final = Path(__file__).parents[1] / "models"
+MODELS: Final = REPOSITORY / "models"
 MODELS_DIR: Final = click.option(
     "--models-dir",
     type=click.Path(path_type=Path, file_okay=False),

@@ -12,7 +12,7 @@ from cli.errors import CommandFailed
 if TYPE_CHECKING:
     from training.recipe import Recipe
 
-REPOSITORY: Final = Path(__file__).parents[1]
+REPOSITORY: Final = Path(__file__).parents[2]
 DATA: Final = REPOSITORY.parent / "shared" / "data"
 _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
 

@@ -12,7 +12,8 @@ from sqlalchemy.orm import joinedload
 from cli.actor import operating_user
 from cli.database import transaction
 from cli.errors import CommandFailed
-from cli.people.users import SHARED_DATA_DIR, record_revocation
+from cli.options import SHARED_DATA_DIR
+from cli.people.users import record_revocation
 from cli.report import make_console
 from shared.accounts import accounts
 from shared.audit.record import Action, record

@@ -1,7 +1,6 @@
 """`pneumoscreen users`: accounts, on the database itself."""
 
 from pathlib import Path
-from typing import Final
 
 import click
 from rich.table import Table
@@ -12,6 +11,7 @@ from sqlalchemy.orm import Session
 from cli.actor import operating_user
 from cli.client.address import DEFAULT_URL, read_url, served_url
 from cli.database import transaction
+from cli.options import SHARED_DATA_DIR
 from cli.report import make_console
 from cli.settings import read_settings
 from shared.accounts import accounts, administration
@@ -19,23 +19,6 @@ from shared.audit.record import Action, record
 from shared.tables import Role, User
 
 ROLES = click.Choice([role.value for role in Role])
-_DATA_DIR_HELP: Final = "Data folder of the embedded database. Default: PNEUMOSCREEN_DATA_DIR or var."
-DATA_DIR = click.option("--data-dir", type=click.Path(path_type=Path), help=_DATA_DIR_HELP)
-
-
-def _keep_data_dir(context: click.Context, _parameter: click.Parameter, data_dir: Path | None) -> None:
-    if data_dir is not None:
-        context.obj = data_dir
-
-
-SHARED_DATA_DIR = click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path),
-    help=_DATA_DIR_HELP,
-    expose_value=False,
-    callback=_keep_data_dir,
-)
-"""The same for a group and its commands: it may stand before or after the command's name, and becomes `obj`."""
 
 
 @click.group()

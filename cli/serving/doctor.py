@@ -1,6 +1,5 @@
 """`pneumoscreen doctor`: what this machine has and lacks, and what to do about it. Looks, changes nothing."""
 
-import fcntl
 import importlib.util
 import os
 import shutil
@@ -17,10 +16,10 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy.exc import SQLAlchemyError
 
-from cli.data_folder import LOCK_FILE, open_to_others
+from cli.data_folder import is_served, open_to_others
 from cli.database import open_database
 from cli.errors import CommandFailed
-from cli.people.users import DATA_DIR
+from cli.options import DATA_DIR
 from cli.report import make_console
 from cli.serving.broker import find_server
 from cli.serving.limits import TooFewFiles, allow_files
@@ -135,19 +134,6 @@ def check_files(_settings: Settings, _port: int) -> Finding:
         return Finding("Open files", Level.OK, f"{allow_files():,} at once")
     except TooFewFiles as error:
         return Finding("Open files", Level.FAIL, "too few at once", str(error))
-
-
-def is_served(folder: Path) -> bool:
-    """Say whether a server holds a data folder: `serve` locks the file `lock` in it for as long as it runs."""
-    try:
-        with (folder / LOCK_FILE).open("rb") as file:
-            # A shared lock, so that two who look at once do not take each other for a server.
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # There is no such file, or none that this account may read: no server of its own.
-        return False
-    return False
 
 
 def check_database(settings: Settings, _port: int) -> Finding:

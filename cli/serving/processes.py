@@ -132,7 +132,7 @@ class Program:
 
 
 class ProgramLogs:
-    """Pipes from the programs to `cli.serving.log_writer`, a process of its own that a full or missing disk cannot end."""
+    """Pipes from the programs to `log_writer`, a process of its own that a full or missing disk cannot end."""
 
     def __init__(self, folder: Path, names: Sequence[str] = LOGGED) -> None:
         self.folder = folder

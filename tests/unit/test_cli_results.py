@@ -12,9 +12,10 @@ from rich.console import Console
 from cli.client.answers import Row
 from cli.client.images import LocalFile, Unreadable
 from cli.client.results import COLUMNS, Result, account, check_output, write_results
+from cli.client.results_table import show
 from cli.client.upload import Span
 from cli.errors import CommandFailed
-from cli.report import DISCLAIMER, show
+from cli.report import DISCLAIMER
 
 
 def local(name: str, *, is_zip: bool = False) -> LocalFile:
