@@ -43,7 +43,7 @@ def test_every_route_of_the_api_is_documented() -> None:
 
 def test_the_threat_model_names_tests_that_are_there() -> None:
     model = (ROOT / "docs" / "threat-model.md").read_text()
-    named = set(re.findall(r"\b(?:unit|integration|model)/test_\w+\.py", model))
+    named = set(re.findall(r"\b(?:unit|integration|model|browser)/[\w/]*test_\w+\.py", model))
     assert len(named) > 10
     assert [path for path in sorted(named) if not (ROOT / "tests" / path).is_file()] == []
 

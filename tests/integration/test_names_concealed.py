@@ -22,7 +22,7 @@ from shared.settings import Settings
 from shared.store.store import FolderStore
 from shared.tables import Role
 from tests.conftest import draw, encode
-from tests.unit.test_archive import chunks, encrypted, link, zipped
+from tests.unit.shared.intake.test_archive import chunks, encrypted, link, zipped
 from tests.web_site import Site
 
 FILM = encode(draw(1))

@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests.conftest import draw, encode
 from tests.integration.conftest import Stack, start, stop, wait_until
-from tests.unit.test_dicom import make
+from tests.unit.shared.images.test_dicom import make
 from tests.web_site import make_zip
 
 NAME = "Mustermann"

@@ -28,7 +28,7 @@ from shared.store.store import PREVIEW, THUMBNAIL, FilmStore, FolderStore, open_
 from shared.tables import Job, Tombstone
 from tests.conftest import draw, encode, make_store
 from tests.object_store import bucket_settings, failing_s3, running_s3
-from tests.unit.test_storage import keep
+from tests.unit.shared.store.test_store import keep
 from tests.web_site import Site, make_zip, post_films
 from worker.networks.classifier import Answers
 from worker.screening.reading import ImageReader

@@ -9,7 +9,7 @@ from PIL import Image
 
 from shared.images.framing import Box
 from shared.models.spec import FilmClass, ModelSpec
-from tests.conftest import draw, encode
+from tests.conftest import ROOT, draw, encode
 from training.data import CLASSES, Film
 from training.elsewhere import draws, read_index, validation_films
 from training.errors import DataUnusable
@@ -128,4 +128,4 @@ def test_parts_of_a_few_films_say_nothing_and_intervals_are_by_patient() -> None
 def test_a_model_that_does_not_say_how_it_was_trained_cannot_be_estimated(tmp_path: Path) -> None:
     with pytest.raises(DataUnusable, match="does not say how it was trained"):
         recipe_of(tmp_path)
-    assert recipe_of(Path(__file__).parents[2] / "models" / "compact-cnn").seed == 20
+    assert recipe_of(ROOT / "models" / "compact-cnn").seed == 20

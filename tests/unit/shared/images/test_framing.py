@@ -2,7 +2,6 @@
 
 import csv
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +13,8 @@ from shared.images.framing import Box, Localiser
 from shared.images.preprocess import fit, prepare
 from shared.models.heatmap import OVER, lay_over
 from shared.models.spec import Framing, ModelSpec
-from tests.conftest import draw, encode
+from tests.conftest import ROOT, draw, encode
 
-ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"
 FRAMING = Framing(version=framing.VERSION, margin=0.05, sha256=framing.fingerprint(framing.VERSION))
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="needs the films in ../shared/data")

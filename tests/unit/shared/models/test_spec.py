@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from shared.errors import ModelUnavailable
 from shared.models.folder import common_classes, ensemble_sha256, find_model, list_models, read_spec, verify_weights
 from shared.models.spec import FilmClass, Label, Member, ModelSpec
+from tests.conftest import ROOT
 
 WEIGHTS = b"the weights of a network"
 FIELDS = {
@@ -36,7 +37,7 @@ FIELDS = {
 LOGITS = arrays.arrays(np.float32, (5, 3), elements=st.floats(-60, 60, width=32))
 
 
-COMMITTED = Path(__file__).parents[2] / "models"
+COMMITTED = ROOT / "models"
 
 
 def make_spec(**changes: object) -> ModelSpec:
