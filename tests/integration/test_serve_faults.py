@@ -205,8 +205,8 @@ def test_a_damaged_write_ahead_log_costs_the_last_commits_alone(killed: tuple[St
     at_rest, data_dir = former.data_dir.with_name("at rest"), tmp_path / "data"
     with closing(sqlite3.connect(at_rest / "pneumoscreen.db")) as database:
         database.execute("PRAGMA wal_autocheckpoint=0")
-        for _ in range(50):
-            database.execute("UPDATE jobs SET name = name")
+        for number in range(50):
+            database.execute("UPDATE jobs SET name = ?", [f"name {number}"])
             database.commit()
         shutil.copytree(at_rest, data_dir)  # as a loss of power leaves it: what was committed is in the log alone
     log = data_dir / "pneumoscreen.db-wal"
