@@ -59,7 +59,7 @@ STEADY_LOOK_SECONDS: Final = 1.0
 STILL_SECONDS: Final = 30.0
 """How often people are told what they still wait for."""
 STARTING_STOP_SECONDS: Final = 3.0
-"""What has not started yet has accepted nothing and is killed after this: a container is given 10 s to end."""
+"""Programs that still start are killed after this: a container has 10 s. What was accepted is kept all the same."""
 WEB_THREADS: Final = 32
 
 

@@ -3,12 +3,14 @@
 import os
 import shutil
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -53,6 +55,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Stack, Path]:
     running.process.wait()
     psutil.wait_procs(children, timeout=40)
     running.database.close()
+    shutil.copytree(data_dir, data_dir.with_name("at rest"))
     return running, socket_folder
 
 
@@ -199,9 +202,15 @@ def test_something_else_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
 def test_a_damaged_write_ahead_log_costs_the_last_commits_alone(killed: tuple[Stack, Path], tmp_path: Path, harm: str):
     """SQLite reads it up to the damage (sqlite.org/wal.html#walformat); what was lost can be sent again."""
     former, _ = killed
-    data_dir = tmp_path / "data"
-    shutil.copytree(former.data_dir, data_dir)
+    at_rest, data_dir = former.data_dir.with_name("at rest"), tmp_path / "data"
+    with closing(sqlite3.connect(at_rest / "pneumoscreen.db")) as database:
+        database.execute("PRAGMA wal_autocheckpoint=0")
+        for number in range(50):
+            database.execute("UPDATE jobs SET name = ?", [f"name {number}"])
+            database.commit()
+        shutil.copytree(at_rest, data_dir)  # as a loss of power leaves it: what was committed is in the log alone
     log = data_dir / "pneumoscreen.db-wal"
+    assert log.stat().st_size > 50 * 4096
     if harm == "cut short":
         os.truncate(log, log.stat().st_size // 2)
     elif harm == "garbage":
