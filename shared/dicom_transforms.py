@@ -164,12 +164,13 @@ def _padding(
     if first is None or last is None:
         return _none
     low, high = min(first, last), max(first, last)
+    lowest, highest = layout.possible()
+    # Some pad with a value for which the stored bits are too few.
+    unstored = [limit for limit in (low, high) if not lowest <= limit <= highest]
 
     def is_padding(containers: np.ndarray) -> np.ndarray:
         samples = layout.sample(containers)
-        # Some pad with a value for which the stored bits are too few.
-        whole = containers.astype(np.float64)
-        is_one: np.ndarray = ((samples >= low) & (samples <= high)) | (whole == low) | (whole == high)
+        is_one: np.ndarray = ((samples >= low) & (samples <= high)) | np.isin(containers, unstored)
         return is_one
 
     left = counts[~is_padding(found)].sum()

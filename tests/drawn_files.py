@@ -43,7 +43,17 @@ def radiograph(containers: np.ndarray, syntax: str = ExplicitVRLittleEndian, **t
     order = ">" if syntax == ExplicitVRBigEndian else "<"
     dataset.PixelData = containers.astype(containers.dtype.newbyteorder(order)).tobytes()
     dataset["PixelData"].VR = "OW" if containers.dtype.itemsize > 1 else "OB"
+    if order == ">":
+        tags = {name: _swapped(value) for name, value in tags.items()}
     return _write(dataset, tags, is_rle=is_rle)
+
+
+def _swapped(value: object) -> object:
+    """Return tables as a big-endian file has them: pydicom writes words as they are."""
+    for item in value if isinstance(value, list) else []:
+        if isinstance(item, Dataset) and "LUTData" in item:
+            item.LUTData = np.frombuffer(item.LUTData, "<u2").byteswap().tobytes()
+    return value
 
 
 def _write(dataset: Dataset, tags: dict[str, object], *, is_rle: bool) -> bytes:

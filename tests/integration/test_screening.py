@@ -135,6 +135,11 @@ def test_a_model_that_says_where_leaves_a_heat_map_of_each_film(screener, submit
     assert levels[0, 2] - levels[0, 0] == pytest.approx(6 * heatmap.STEPS / heatmap.LIMIT, abs=1)
 
 
+def of_brightness(mean: int) -> Image.Image:
+    pixels = np.asarray(draw(1, (80, 80))).astype(float) / 4
+    return Image.fromarray((mean + pixels - pixels.mean()).clip(0, 255).astype(np.uint8))
+
+
 def test_each_film_keeps_its_own_heat_map(screener, submit, database, classifier, monkeypatch) -> None:
     def answer(batch: np.ndarray) -> Answers:
         bright = batch.mean(axis=(1, 2, 3), dtype=np.float32) / 32  # 0 to 8, told apart by film
@@ -143,7 +148,9 @@ def test_each_film_keeps_its_own_heat_map(screener, submit, database, classifier
         return Answers(places.mean(axis=(1, 2)), places)
 
     monkeypatch.setattr(classifier, "answer", answer)
-    films = [encode(Image.new("L", (80, 80), grey)) for grey in (32, 224, 96)]
+    films = [
+        encode(draw(1, (80, 80)).point([grey + value // 3 - 42 for value in range(256)])) for grey in (40, 216, 96)
+    ]
     job_id = submit(films[0], b"\xff\xd8\xff" + films[1][3:200], films[1], films[0], films[2])
     screener.drain(30)
     by_id = {prediction.id: prediction for prediction in predictions(database)}

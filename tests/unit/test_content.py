@@ -82,10 +82,10 @@ JUNK = {
 
 
 @pytest.mark.parametrize("name", JUNK)
-@pytest.mark.parametrize("as_file", ["PNG", "JPEG"])
-def test_what_shows_nothing_is_refused(name: str, as_file: str, spec: ModelSpec) -> None:
+@pytest.mark.parametrize(("as_file", "side"), [("PNG", 160), ("JPEG", 160), ("PNG", 224)])
+def test_what_shows_nothing_is_refused(name: str, as_file: str, side: int, spec: ModelSpec) -> None:
     with pytest.raises(FilmRejected) as refused:
-        prepare(encode(JUNK[name], as_file), spec)
+        prepare(encode(JUNK[name], as_file), spec.model_copy(update={"input_size": side}))
     assert refused.value.code is Rejection.NO_CONTENT
     assert refused.value.message.endswith("Send the chest radiograph itself.")
 
@@ -115,6 +115,24 @@ def test_drawn_pictures_pass_at_every_size_of_a_network(side: int) -> None:
     for seed in range(30):
         refuse_without_content(np.asarray(draw(seed).resize((side, side))))
         refuse_without_content(np.rint(picture((side, side), seed) * 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("share", [0.5, 0.7, 0.8])
+def test_a_wide_black_border_is_no_lack_of_content(share: float, spec: ModelSpec) -> None:
+    pixels = np.rint(picture((400, 500)) * 255).astype(np.uint8)
+    pixels[:, : int(500 * share)] = 0
+    for side in (160, 224):
+        prepare(encode(Image.fromarray(pixels), "PNG"), spec.model_copy(update={"input_size": side}))
+
+
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_thin_lines_along_a_weak_picture_are_no_noise(width: int) -> None:
+    pixels = np.rint(100 + picture((160, 160)) * 60).astype(np.uint8)
+    for place in range(12):
+        framed = pixels.copy()
+        framed[:, place : place + width] = framed[:, 150 - place : 150 - place + width] = 0
+        refuse_without_content(framed)
+        refuse_without_content(framed.T)
 
 
 @pytest.mark.parametrize("side", [160, 224])

@@ -39,6 +39,7 @@ def draw_film() -> Image.Image:
     lung = np.exp(-(((x - 90) / 50) ** 2 + ((y - 120) / 80) ** 2))
     heart = np.exp(-(((x - 210) / 60) ** 2 + ((y - 180) / 40) ** 2))
     values = 0.5 * x / 319 + 0.3 * y / 255 - 0.4 * lung + 0.5 * heart
+    values += 0.08 * np.sin(x / 5) * np.sin(y / 4)  # without fine detail it would be refused (shared.content)
     values = (values - values.min()) / (values.max() - values.min())
     return Image.fromarray((values * 255).astype(np.uint8))
 
