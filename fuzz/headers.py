@@ -14,6 +14,7 @@ _SIDES: Final = (0, 1, 63, 64, 225, 6000, 6300, 20_000, 65_500, 65_535, 0x7FFF_F
 _START_OF_FRAME: Final = (0xC0, 0xC1, 0xC2)
 _START_OF_SCAN: Final = b"\xff\xda"
 _TIFF_TYPES: Final = 17
+_TIFF_TAGS: Final = (256, 257, 258, 259, 262, 274, 277, 278, 279, 284, 317, 322, 323, 324, 325, 338, 339, 34_675)
 _MOST_BYTES: Final = 8_000_000
 
 
@@ -167,6 +168,8 @@ def _lie_in_length(data: bytes, rng: random.Random) -> bytes:
 
 def lie_in_tiff(data: bytes, rng: random.Random) -> bytes:
     """Change one to three entries of the first directory: size, strips, compression, bits, counts, types, offsets."""
+    if data[2:4] in {b"+\0", b"\0+"}:
+        return _lie_in_big_tiff(data, rng)
     order = "<" if data[:2] == b"II" else ">"
     found = bytearray(data)
     (start,) = struct.unpack_from(f"{order}I", found, 4)
@@ -182,10 +185,27 @@ def lie_in_tiff(data: bytes, rng: random.Random) -> bytes:
             case 2:
                 kind = rng.randrange(_TIFF_TYPES)
             case 3:
-                tag = rng.choice((256, 257, 258, 259, 262, 274, 277, 278, 279, 317, 322, 323, 324, 338, 339, 34_675))
+                tag = rng.choice(
+                    (256, 257, 258, 259, 262, 274, 277, 278, 279, 284, 317, 322, 323, 324, 325, 338, 339, 34_675)
+                )
             case _:
                 struct.pack_into(f"{order}H", found, start, rng.choice((0, 1, count + 1, 65_535)))
         struct.pack_into(f"{order}HHII", found, place, tag, kind, number, value)
+    return bytes(found)
+
+
+def _lie_in_big_tiff(data: bytes, rng: random.Random) -> bytes:
+    """Change one to three entries of the first directory of a BigTIFF, whose numbers have 64 bits."""
+    order = "<" if data[:2] == b"II" else ">"
+    found = bytearray(data)
+    (start,) = struct.unpack_from(f"{order}Q", found, 8)
+    (count,) = struct.unpack_from(f"{order}Q", found, start)
+    for _ in range(rng.randint(1, 3)):
+        place = start + 8 + 20 * rng.randrange(max(count, 1))
+        tag, kind, number, value = struct.unpack_from(f"{order}HHQQ", found, place)
+        value = rng.choice((value, *_SIDES, 2**63, 2**64 - 1))
+        number = rng.choice((number, 0, 1000, 2**40, 2**64 - 1))
+        struct.pack_into(f"{order}HHQQ", found, place, tag, rng.choice((kind, rng.randrange(20))), number, value)
     return bytes(found)
 
 

@@ -35,8 +35,11 @@ _TAGS: Final[dict[str, Sequence[object]]] = {
     "PixelRepresentation": (0, 1, 2), "SamplesPerPixel": (0, 1, 3, 4), "PhotometricInterpretation": _WORDS,
     "NumberOfFrames": ("0", "1", "2", "100000", "-1", "x"), "Modality": ("CR", "DX", "CT", "", "X" * 90),
     "PlanarConfiguration": (0, 1, 7), "WindowCenter": ("0", "nan", "1e308", "-1e308", "x", "1\\2"),
-    "WindowWidth": ("0", "1", "nan", "1e308", "-5", "1\\2"), "RescaleSlope": ("0", "nan", "inf", "1e300", "x"),
+    "WindowWidth": ("0", "1", "nan", "1e308", "-5", "1\\2", "3,00"), "RescaleSlope": ("0", "nan", "inf", "1e300", "x"),
     "RescaleIntercept": ("0", "nan", "-inf", "1e300"), "VOILUTFunction": ("SIGMOID", "LINEAR_EXACT", "X"),
+    "PixelPaddingValue": (0, 1, 4095, 65_535), "PixelPaddingRangeLimit": (0, 40, 4095, 65_535),
+    "PixelAspectRatio": ("1\\2", "0\\1", "1000\\1", "-1\\1", "x"), "PixelSpacing": ("0.1\\0.3", "1e9\\1", "0\\0", ""),
+    "PresentationLUTShape": ("INVERSE", "IDENTITY", "LIN OD"),
     "SpecificCharacterSet": ("ISO_IR 192", "ISO 2022 IR 87", "nonsense"), "PatientName": ("\x1b$B^\x1b(J", "A" * 9000),
 }  # fmt: skip
 
@@ -97,7 +100,8 @@ def set_tags(data: bytes, rng: random.Random) -> bytes:
 def _put(dataset: Dataset, name: str, value: object) -> None:
     """Set an element; text goes in as it is, whatever its representation allows."""
     if not isinstance(value, str):
-        setattr(dataset, name, value)
+        representation = dictionary_VR(Tag(name))
+        dataset.add_new(Tag(name), "US" if " or " in representation else representation, value)
         return
     tag, text = Tag(name), value.encode("latin-1")
     text += b" " * (len(text) % 2)

@@ -4,9 +4,10 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import tifffile
 from PIL import Image
 from pydicom.uid import (
     JPEG2000,
@@ -82,6 +83,7 @@ def _images() -> Iterator[Seed]:
         yield _encode("tiff", compression, colour, compression=compression)
     yield _encode("tiff", "deep", deep, compression="tiff_lzw")
     yield _encode("tiff", "float", grey.convert("F"))
+    yield from _deep_tiffs(np.asarray(grey))
     yield _encode("tiff", "fax", grey.convert("1"), compression="group4")
     yield _encode("tiff", "pages", grey, save_all=True, append_images=[draw(number=1)])
     yield _encode("tiff", "turned", grey, tiffinfo={_ORIENTATION: 6})
@@ -91,6 +93,21 @@ def _images() -> Iterator[Seed]:
     yield _encode("webp", "lossless", alpha, lossless=True, exif=turned)
     yield _encode("webp", "animated", colour, save_all=True, append_images=[draw(number=1).convert("RGB")])
     yield _encode("gif", "grey", grey)
+
+
+def _deep_tiffs(grey: np.ndarray) -> Iterator[Seed]:
+    """Draw TIFFs of the kinds that `shared.tiff` reads, and one that it does not."""
+    forms: Sequence[tuple[str, np.ndarray, dict[str, Any]]] = (
+        ("signed", grey.astype(np.int16) * 100 - 9000, {"compression": "lzw", "predictor": True, "byteorder": ">"}),
+        ("bytes", (grey.astype(np.int16) - 128).astype(np.int8), {"compression": "packbits", "rowsperstrip": 7}),
+        ("white", grey.astype(np.uint32) * 9_000_000, {"photometric": "miniswhite", "tile": (32, 48)}),
+        ("double", grey / 255.0, {"compression": "zlib", "predictor": 3, "bigtiff": True}),
+        ("planes", np.stack([grey.astype(np.uint16) * 257] * 3), {"photometric": "rgb", "planarconfig": "separate"}),
+    )
+    for name, samples, options in forms:
+        out = io.BytesIO()
+        tifffile.imwrite(out, samples, **{"photometric": "minisblack", **options})
+        yield Seed("tiff", f"drawn/{name}.tiff", out.getvalue())
 
 
 def _encode(kind: str, name: str, image: Image.Image, **options: object) -> Seed:
@@ -110,6 +127,11 @@ def _radiographs() -> Iterator[Seed]:
         deep, ExplicitVRLittleEndian, BitsStored=12, HighBit=11, WindowCenter=2000, WindowWidth=900
     )
     yield Seed("dicom", "drawn/windowed.dcm", windowed)
+    high = Image.fromarray(np.asarray(deep) << 4)
+    padded = draw_radiograph(
+        high, ExplicitVRLittleEndian, BitsStored=12, HighBit=15, PixelPaddingValue=0, PixelAspectRatio=["2", "1"]
+    )
+    yield Seed("dicom", "drawn/padded.dcm", padded)
     yield Seed("dicom", "drawn/big-endian.dcm", draw_radiograph(grey, ExplicitVRBigEndian))
 
 
