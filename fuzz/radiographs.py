@@ -123,7 +123,8 @@ def set_tags(data: bytes, rng: random.Random) -> bytes:
 def _put(dataset: Dataset, name: str, value: object) -> None:
     """Set an element; text goes in as it is, whatever its representation allows."""
     if not isinstance(value, str):
-        setattr(dataset, name, value)
+        representation = dictionary_VR(Tag(name))
+        dataset.add_new(Tag(name), "US" if " or " in representation else representation, value)
         return
     tag, text = Tag(name), value.encode("latin-1")
     text += b" " * (len(text) % 2)

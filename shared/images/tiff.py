@@ -86,9 +86,10 @@ def read_deep(file: IO[bytes]) -> DeepTiff | None:
     Raises FilmRejected where the page is deep and grey and of a form that is not read, or damaged.
     """
     try:
-        tags, order = _first_whole_page(file)
+        pages, order = _whole_pages(file)
     except (struct.error, OverflowError, ValueError) as error:
         raise _damaged() from error
+    tags = pages[0] if pages else _Tags({})
     bits, kind = tags.one(_BITS, 1), _KINDS.get(tags.one(_FORMAT, 1), "")
     if tags.one(_SAMPLES, 1) != 1 or tags.one(_PHOTOMETRIC, _BLACK_IS_ZERO) not in {_WHITE_IS_ZERO, _BLACK_IS_ZERO}:
         _refuse_unless_read_by_pillow(tags, bits, kind)
@@ -97,6 +98,10 @@ def read_deep(file: IO[bytes]) -> DeepTiff | None:
         raise _unsupported("does not say whether black or white is zero")
     if bits <= 8 and kind == "u":
         return None
+    if len(pages) > 1:
+        raise FilmRejected(
+            Rejection.UNSUPPORTED_FORM, f"The TIFF holds {len(pages)} pages. Send each of them as a file of its own."
+        )
     return _describe(tags, order, bits, kind)
 
 
@@ -142,22 +147,26 @@ class _Tags:
         return bool(self.one(_NEW_SUBFILE, 0) & _REDUCED) or self.one(_SUBFILE, 0) == _OLD_REDUCED
 
 
-def _first_whole_page(file: IO[bytes]) -> tuple[_Tags, str]:
-    """Return the tags of the first page that is no reduced copy, or else of the first, and the byte order."""
+def _whole_pages(file: IO[bytes]) -> tuple[list[_Tags], str]:
+    """Return the tags of the pages that are no reduced copies, or else of the first, and the byte order."""
     file.seek(0)
     head = file.read(16)
     order = "<" if head[:2] == b"II" else ">"
     is_big = struct.unpack_from(f"{order}H", head, 2)[0] == 43
     place = struct.unpack_from(f"{order}Q", head, 8)[0] if is_big else struct.unpack_from(f"{order}I", head, 4)[0]
-    first: _Tags | None = None
-    for _ in range(_MOST_PAGES):
-        tags, place = _read_page(file, place, order, is_big=is_big)
-        first = first or tags
-        if not tags.is_reduced:
-            return tags, order
-        if not place:
-            break
-    return first or _Tags({}), order
+    pages: list[_Tags] = []
+    seen: set[int] = set()
+    while place and place not in seen and len(seen) < _MOST_PAGES:
+        seen.add(place)
+        try:
+            tags, place = _read_page(file, place, order, is_big=is_big)
+        except (struct.error, OverflowError, ValueError):
+            if pages:
+                break  # some write a wrong address behind their last page
+            raise
+        pages.append(tags)
+    whole = [tags for tags in pages if _WIDTH in tags.values and not tags.is_reduced]
+    return whole or pages[:1], order
 
 
 def _read_page(file: IO[bytes], place: int, order: str, *, is_big: bool) -> tuple[_Tags, int]:

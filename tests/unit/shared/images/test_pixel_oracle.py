@@ -217,7 +217,8 @@ def test_radiographs_are_drawn_as_dcmtk_has_them(film: Radiograph, spec: ModelSp
     ours = np.asarray(decode(film.data, 10_000)).astype(np.float64)
     theirs[HOT], ours[HOT] = theirs[0, 0], ours[0, 0]  # it may set their range, and not ours
     level = np.ptp(ours) / np.ptp(theirs)
-    assert np.abs(ours - ours.min() - (theirs - theirs.min()) * level).max() <= 0.5 + level, "they cut off, we round"
+    # Each of two greys is rounded here, by half a level at most, and cut off there, by less than one level of theirs.
+    assert np.abs(ours - ours.min() - (theirs - theirs.min()) * level).max() <= 1 + level
 
 
 class DrawnTiff:

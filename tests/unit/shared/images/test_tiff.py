@@ -114,6 +114,25 @@ def test_a_reduced_page_in_front_is_passed_over() -> None:
     assert differs(out.getvalue(), expected(samples)) <= 0.5
 
 
+def test_of_several_whole_pages_none_is_chosen() -> None:
+    out = io.BytesIO()
+    with tifffile.TiffWriter(out) as writer:
+        for _ in range(2):
+            writer.write(in_kind("u2"))
+    with pytest.raises(FilmRejected, match="2 pages"):
+        decode(out.getvalue(), 64)
+
+
+def test_a_wrong_address_behind_the_last_page_is_passed_over() -> None:
+    samples = in_kind("u2")
+    data = bytearray(tiff(samples))
+    (start,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, start)
+    for wrong in (start, 2**32 - 1, 5):
+        struct.pack_into("<I", data, start + 2 + 12 * count, wrong)
+        assert differs(bytes(data), expected(samples)) <= 0.5
+
+
 def test_floats_that_are_no_numbers_are_black_and_infinite_ones_are_refused() -> None:
     samples = in_kind("f4")
     right = expected(samples)
