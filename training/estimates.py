@@ -19,8 +19,9 @@ from shared.errors import FilmRejected
 from shared.images.framing import VERSION, Box, cut, load
 from shared.images.preprocess import decode, fit, prepare
 from shared.models.spec import FilmClass, ModelSpec
-from training.data import Film, list_films, load_pixels
+from training.data import Film, group_films, list_films, load_pixels
 from training.elsewhere import IndexedFilm, validation_films
+from training.layout import SIDE, power
 from training.metrics import bootstrap, report
 from training.recipe import Recipe
 from training.split import WHOLE, hold_out, whole_films
@@ -83,6 +84,36 @@ def reframe(image: Image.Image, own: Box, other: Box) -> Image.Image:
     y = (own.bottom - own.top) / (other.bottom - other.top)
     left, top = own.left - other.left * x, own.top - other.top * y
     return Image.fromarray(cut(image, Box(left, top, left + x, top + y), WHOLE))
+
+
+def layout_power(data: Path, spec: ModelSpec) -> tuple[float, float]:
+    """Return what a thumbnail of the films as `spec` prepares them tells of the class, as they are and reframed: AUC.
+
+    `data` is the training set's folder; films without lungs to frame are left out.
+    """
+    films = list_films(data)
+    small = spec.model_copy(update={"input_size": SIDE})
+    images = [decode(film.path.read_bytes(), WHOLE) for film in films]
+    boxes = [load(VERSION).find(image).box for image in images]
+    others = np.random.default_rng(SEED).permutation(len(films))
+    plain = [_prepare(image, small) for image in images]
+    moved = [
+        _prepare(reframe(image, own, boxes[other]), small)
+        for image, own, other in zip(images, boxes, others, strict=True)
+    ]
+    pairs = [
+        (i, one, two)
+        for i, (one, two) in enumerate(zip(plain, moved, strict=True))
+        if one is not None and two is not None
+    ]
+    groups = group_films(films, [str(film.path) for film in films])
+    truth = np.array([films[i].film_class is not FilmClass.NORMAL for i, _, _ in pairs])
+    return power(
+        np.stack([one for _, one, _ in pairs]),
+        np.stack([two for _, _, two in pairs]),
+        truth,
+        [groups[i] for i, _, _ in pairs],
+    )
 
 
 def show_elsewhere(folder: Path, spec: ModelSpec) -> Shown:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from rich.console import Console
 from rich.table import Table
 
 from cli.models.answering import answer_films, progress_bar
@@ -15,11 +16,14 @@ from cli.models.train import DATA, REPOSITORY
 from cli.outputs import check_writable, write_file
 from cli.report import DISCLAIMER, make_console
 from shared.models.folder import find_model, read_spec
+from shared.models.spec import ModelSpec
 
 if TYPE_CHECKING:
     from training.estimates import Shown
 
 _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
+MARGIN: Final = 0.05
+"""Around the lungs, as the framed recipes have it."""
 _FIGURES: Final = ("accuracy", "recall", "specificity", "auc", "ece")
 
 
@@ -44,9 +48,16 @@ _FIGURES: Final = ("accuracy", "recall", "specificity", "auc", "ece")
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write all figures here.",
 )
+@click.option(
+    "--layout",
+    is_flag=True,
+    help="Also say what a thumbnail of 16x16 pixels tells of the class, whole and framed, before and after reframing.",
+)
 @click.option("--write", is_flag=True, help="Put the figures into the model's metrics.json and its card.")
 @MODELS_DIR
-def estimate(*, model: str, data: Path, elsewhere: Path, json_file: Path | None, write: bool, models_dir: Path) -> None:
+def estimate(
+    *, model: str, data: Path, elsewhere: Path, json_file: Path | None, layout: bool, write: bool, models_dir: Path
+) -> None:
     """Measure MODEL on films that its training held out, on the same films reframed, and on other hospitals' films.
 
     Intervals are 95 %, drawn by patient. The worst of the three is what to expect.
@@ -65,6 +76,8 @@ def estimate(*, model: str, data: Path, elsewhere: Path, json_file: Path | None,
     for name, row in figures.items():
         if row["without_lungs"]:
             console.print(f"{name}: {row['without_lungs']} films without lungs to frame were left out.")
+    if layout:
+        _print_layout(data, read_spec(find_model(models_dir, model)), console)
     console.print(DISCLAIMER)
 
 
@@ -99,6 +112,15 @@ def _write(place: Path, figures: dict[str, Any]) -> None:
     metrics = json.loads(path.read_text()) | {"estimates": figures}
     write_file(path, json.dumps(metrics, indent=2) + "\n")
     write_card(place / "card.md", read_spec(place), metrics)
+
+
+def _print_layout(data: Path, spec: ModelSpec, console: Console) -> None:
+    from training.estimates import layout_power
+    from training.export import frame
+
+    for name, framing in (("whole films", None), ("framed lungs", frame(MARGIN))):
+        before, after = layout_power(data, spec.model_copy(update={"framing": framing}))
+        console.print(f"A thumbnail of {name} tells the classes apart with AUC {before:.4f}, reframed {after:.4f}.")
 
 
 def _figures_table(figures: dict[str, Any]) -> Table:

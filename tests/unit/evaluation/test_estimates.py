@@ -14,7 +14,7 @@ from training.data import CLASSES, Film
 from training.elsewhere import draws, read_index, validation_films
 from training.errors import DataUnusable
 from training.estimates import Shown, measure_shown, reframe, show_elsewhere, show_reframed
-from training.layout import SIDE, hardest_normals, layout_scores
+from training.layout import SIDE, hardest_normals, layout_scores, power
 from training.recipe import recipe_of
 from training.split import Side
 
@@ -86,6 +86,18 @@ def test_the_hardest_normals_are_those_laid_out_like_pneumonia() -> None:
     assert set(np.flatnonzero(measured)) == set(range(20))
     assert not (left_out & truth).any()
     assert (left_out | ~measured).all()
+
+
+def test_what_a_thumbnail_tells_by_framing_alone_is_gone_once_films_are_reframed() -> None:
+    rng = np.random.default_rng(1)
+    films = rng.integers(90, 110, (120, SIDE, SIDE, 1)).astype(np.uint8)
+    truth = np.arange(120) >= 60
+    bordered = films.copy()
+    bordered[truth, :3] = 0
+    before, after = power(bordered, films, truth, [str(i) for i in range(120)])
+    assert before > 0.99
+    assert abs(after - 0.5) < 0.2
+    assert power(bordered, bordered, truth, [str(i) for i in range(120)]) == (before, before)
 
 
 def test_a_reframed_film_shows_its_lungs_where_the_others_were() -> None:
