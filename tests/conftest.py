@@ -6,12 +6,16 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import flask
+import hypothesis
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 from pydantic import SecretStr
@@ -20,11 +24,15 @@ from sqlalchemy import create_engine, text
 from cli.serving import broker
 from migrations.schema import upgrade
 from shared.accounts import accounts
-from shared.db import Base, Database
+from shared.db import Database
 from shared.models.spec import FilmClass, ModelSpec
 from shared.settings import PREFIX, Settings
 from shared.store.store import FolderStore
 from shared.tables import Role, User
+
+# The same examples in every run: a test fails because the code changed, and for nothing else.
+hypothesis.settings.register_profile("tests", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("tests")
 
 ROOT = Path(__file__).resolve().parents[1]
 GRAPHS = ROOT / ".pytest_cache" / "graphs"
@@ -32,10 +40,49 @@ GRAPHS = ROOT / ".pytest_cache" / "graphs"
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def clean_environment(nothing_is_left_behind: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the settings of whoever runs the tests out of them."""
     for name in [name for name in os.environ if name.startswith(PREFIX)]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves a thread, a program, a pushed Flask context, another folder or another umask behind."""
+    threads, folder, mask = set(threading.enumerate()), Path.cwd(), _umask()
+    yield
+    assert not flask.has_app_context(), "a Flask context was left pushed"
+    assert (Path.cwd(), _umask()) == (folder, mask), "the working folder or the umask was left changed"
+    started = {thread for thread in threading.enumerate() if not thread.daemon} - threads
+    for thread in started:
+        thread.join(LEFT_SECONDS)
+    assert not [thread.name for thread in started if thread.is_alive()]
+    assert not _programs_on(request.node.funcargs.get("tmp_path"))
+
+
+LEFT_SECONDS = 5
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _programs_on(folder: Path | None) -> list[str]:
+    """The programs that still run with a test's own folder among their arguments."""
+    if folder is None:
+        return []
+    left = [child for child in psutil.Process().children(recursive=True) if _names(child, str(folder))]
+    _, alive = psutil.wait_procs(left, timeout=LEFT_SECONDS)
+    return [" ".join(child.cmdline()) for child in alive]
+
+
+def _names(program: psutil.Process, folder: str) -> bool:
+    try:
+        return any(folder in part for part in program.cmdline())
+    except psutil.Error:  # it has just ended
+        return False
 
 
 @pytest.fixture(scope="session")
@@ -106,11 +153,23 @@ def migrated_postgres_url(postgres_url: str) -> str:
     return _with_database(postgres_url, name)
 
 
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file made by the migrations, triggers included, to copy from."""
+    path = tmp_path_factory.mktemp("sqlite") / "migrated.db"
+    database = Database(f"sqlite:///{path}")
+    upgrade(database)
+    with database.engine.connect() as connection:  # so that the file alone is the database
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.close()
+    return path
+
+
 @pytest.fixture
-def sqlite_database(tmp_path: Path) -> Iterator[Database]:
-    """A SQLite database with every table."""
+def sqlite_database(migrated_sqlite: Path, tmp_path: Path) -> Iterator[Database]:
+    """A SQLite database as the migrations make it."""
+    shutil.copyfile(migrated_sqlite, tmp_path / "test.db")
     database = Database(f"sqlite:///{tmp_path / 'test.db'}")
-    Base.metadata.create_all(database.engine)
     yield database
     database.close()
 

@@ -381,6 +381,7 @@ def test_a_trail_cut_with_its_head_shows_by_a_head_that_was_kept(bare: Database,
 def test_what_sqlite_takes_and_no_program_wrote_is_found(
     sqlite_database: Database, chained: list[dict[str, Any]], change: str
 ) -> None:
+    tamper(sqlite_database)
     with sqlite_database.write() as session:
         session.execute(insert(AuditHead), {"id": 1, "sequence": ROWS, "hash": chained[-1]["hash"]})
         session.execute(insert(AuditEvent), chained)

@@ -63,8 +63,10 @@ def add_rows(site: Site, count: int) -> None:
 
 def break_trail(site: Site, statement: str) -> None:
     with site.database.write() as session:
-        if site.database.engine.dialect.name == "postgresql":  # the fixture of SQLite makes tables without triggers
-            session.execute(text("DROP TRIGGER audit_events_change ON audit_events"))
+        on_postgres = site.database.engine.dialect.name == "postgresql"
+        session.execute(
+            text(f"DROP TRIGGER {'audit_events_change ON audit_events' if on_postgres else 'audit_events_update'}")
+        )
         session.execute(text(statement))
 
 
