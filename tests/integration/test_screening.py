@@ -156,9 +156,7 @@ def test_each_film_keeps_its_own_heat_map(screener, submit, database, classifier
         return Answers(places.mean(axis=(1, 2)), places)
 
     monkeypatch.setattr(classifier, "answer", answer)
-    films = [
-        encode(draw(1, (80, 80)).point([grey + value // 3 - 42 for value in range(256)])) for grey in (40, 216, 96)
-    ]
+    films = [encode(of_brightness(mean)) for mean in (32, 224, 96)]
     job_id = submit(films[0], b"\xff\xd8\xff" + films[1][3:200], films[1], films[0], films[2])
     screener.drain(30)
     by_id = {prediction.id: prediction for prediction in predictions(database)}
