@@ -39,10 +39,20 @@ def test_the_probe_sees_what_is_loaded() -> None:
     assert loaded_after("import flask", ["flask", "keras"]) == ["flask"]
 
 
-@pytest.mark.parametrize("folder", ["web", "worker", "shared", "training", "cli"])
-def test_each_folder_says_what_it_is_in_ten_lines(folder: str) -> None:
-    lines = (ROOT / folder / "README.md").read_text().splitlines()
+FOLDERS = ["web", "worker", "shared", "training", "cli", "benchmarks", "chaos", "fuzz", "migrations"]
+PACKAGES = sorted(
+    str(path.parent.relative_to(ROOT))
+    for top in FOLDERS
+    for path in (ROOT / top).rglob("__init__.py")
+    if "peers" not in path.parts and ".venv" not in path.parts
+)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_each_package_says_what_it_is_in_ten_lines(package: str) -> None:
+    lines = (ROOT / package / "README.md").read_text().splitlines()
     assert 3 <= len(lines) <= 10
+    assert lines[0] == f"# {package}"
 
 
 def test_every_file_has_a_name_that_says_something() -> None:
