@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
@@ -58,3 +59,11 @@ def test_each_package_says_what_it_is_in_ten_lines(package: str) -> None:
 def test_every_file_has_a_name_that_says_something() -> None:
     vague = {"utils", "helpers", "manager", "common"}
     assert [path for path in ROOT.rglob("*.py") if ".venv" not in path.parts and path.stem in vague] == []
+
+
+def test_every_part_of_shared_is_open_or_closed_to_training_by_name() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (closed,) = (contract["protected_modules"] for contract in contracts if contract["type"] == "protected")
+    parts = {f"shared.{path.stem}" for path in (ROOT / "shared").iterdir() if path.suffix == ".py" or path.is_dir()}
+    open_ = {"shared.errors", "shared.images", "shared.models"}
+    assert parts - {"shared.__init__", "shared.__pycache__"} == set(closed) | open_
