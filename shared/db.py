@@ -101,6 +101,16 @@ def new_id() -> uuid.UUID:
     return uuid.UUID(int=milliseconds << 80 | 0x7 << 76 | counter << 64 | 0b10 << 62 | secrets.randbits(62))
 
 
+def first_id(moment: datetime) -> uuid.UUID:
+    """Return the least id made at a time: ids begin with their milliseconds."""
+    return uuid.UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)
+
+
+def time_of(key: uuid.UUID) -> datetime:
+    """Return when an id was made, to the millisecond."""
+    return datetime.fromtimestamp((key.int >> 80) / 1000, UTC)
+
+
 class Database:
     """Open transactions on one database.
 

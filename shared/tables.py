@@ -53,6 +53,9 @@ class Source(StrEnum):
     API = "api"
     CLI = "cli"
     SAMPLES = "samples"
+    DICOM = "dicom"
+    FOLDER = "folder"
+    SCHEDULE = "schedule"
 
 
 class Priority(IntEnum):

@@ -59,8 +59,9 @@ class Site:
         self.store = open_store(self.settings)
         self.bell = Bell()
         self.app = create_app(self.settings, database=database, store=self.store, doorbell=self.bell)
-        watch = self.app.extensions["pneumoscreen_watch"]
-        for measured in (watch.backlog, watch.free_bytes, watch.workers, watch.status):
+        self.capacity = self.app.extensions["pneumoscreen"].capacity
+        status = self.app.extensions["pneumoscreen_watch"].status
+        for measured in (self.capacity.backlog, self.capacity.free_bytes, self.capacity.workers, status):
             measured.seconds = 0.0  # tests change things and look at once
 
     def add_user(self, name: str, role: Role = Role.TECHNICIAN, password: str | None = None) -> User:

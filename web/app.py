@@ -6,18 +6,18 @@ from datetime import timedelta
 from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
-from shared.database_limits import limits_of
 from shared.db import Database
 from shared.errors import PneumoScreenError, StoreAway, StoreFull
-from shared.queue.tickets import Doorbell, make_doorbell
+from shared.queue.tickets import Doorbell
 from shared.settings import MIB, NO_SECRET_KEY, Settings
-from shared.store.store import Store, open_store
+from shared.store.store import Store
 from shared.submission.new_store import create_if_new
+from shared.submission.services import Services, open_services
 from web.accounts import account, linking, oidc, sign_in, throttle, users
 from web.api import views
 from web.audit import page as audit_page
 from web.base import conflicts, problems
-from web.base.services import EXTENSION, Parts
+from web.base.services import EXTENSION
 from web.frame import frame, guide
 from web.guard import access, identity, security
 from web.history import page as history_page
@@ -53,12 +53,7 @@ def create_app(
     """
     app = Flask(__name__)
     app.config.from_mapping(_configuration(settings))
-    app.extensions[EXTENSION] = Parts(
-        settings,
-        database or Database(settings.database, limits=limits_of(settings)),
-        store or open_store(settings),
-        doorbell or make_doorbell(settings),
-    )
+    app.extensions[EXTENSION] = open_services(settings, database=database, store=store, tickets=doorbell)
     _create_store(app.extensions[EXTENSION])
     problems.install(app)
     health.install(app)
@@ -80,10 +75,10 @@ def create_app(
     return app
 
 
-def _create_store(made_of: Parts) -> None:
+def _create_store(services: Services) -> None:
     """Create the image store on a first start; what is away now is asked again before an upload and for health."""
     try:
-        create_if_new(made_of.database, made_of.store)
+        create_if_new(services.database, services.store)
     except (StoreAway, StoreFull, SQLAlchemyError) as error:
         log.warning("The image store was not looked at: %s", str(error).splitlines()[0])
 

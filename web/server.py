@@ -14,7 +14,7 @@ from web.base.services import EXTENSION
 from web.uploads.multipart import READ_BYTES
 
 WATCHERS: Final = 4
-"""Threads beside those of requests that look at the database, for `web.watch.status`."""
+"""Threads beside those of requests that look at the database, for `shared.submission.capacity` and `web.watch`."""
 
 # gunicorn would believe X-Forwarded-Proto and SCRIPT_NAME of whoever comes from this machine. `proxies` believes
 # as many proxies as the setting says.
@@ -50,7 +50,7 @@ def post_fork(_server: Any, worker: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Load what rings while the first pages are shown already."""
-    threading.Thread(target=_prepare, args=(worker.wsgi.extensions[EXTENSION].doorbell,), daemon=True).start()
+    threading.Thread(target=_prepare, args=(worker.wsgi.extensions[EXTENSION].tickets,), daemon=True).start()
 
 
 def _prepare(doorbell: Any) -> None:

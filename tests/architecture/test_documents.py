@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from cli.main import COMMANDS, main
 from shared.settings import PREFIX, Settings
 from shared.states import MOVES
+from shared.tables import Source
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -39,6 +40,11 @@ def test_every_route_of_the_api_is_documented() -> None:
     paths = {re.sub(r"<(?:\w+:)?(\w+)>", "<id>", str(rule)) for rule in rules if str(rule).startswith("/api/")}
     assert len(paths) >= 8
     assert [path for path in sorted(paths) if path not in http] == []
+
+
+def test_every_source_of_a_job_is_documented() -> None:
+    http = (ROOT / "docs" / "http.md").read_text()
+    assert [source for source in Source if f"`{source}`" not in http] == []
 
 
 def test_the_threat_model_names_tests_that_are_there() -> None:

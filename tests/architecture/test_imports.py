@@ -30,6 +30,7 @@ def loaded_after(code: str, names: list[str]) -> list[str]:
             [*NETWORKS, *PAGES],
             id="shared",
         ),
+        pytest.param("import shared.submission.submit", [*NETWORKS, *PAGES, "web", "celery"], id="submission"),
     ],
 )
 def test_a_fresh_interpreter_stays_light(code: str, never: list[str]) -> None:

@@ -11,11 +11,11 @@ from shared.errors import DiskLow, QueueFull
 from shared.models.spec import ModelSpec
 from shared.settings import MIB, Settings
 from shared.states import State
+from shared.submission.admission import Admission
+from shared.submission.measurement import Measurement
 from shared.tables import Job, Priority, Screening, Source
 from tests.conftest import draw, encode
 from tests.web_site import Site, form, post_films, token_of
-from web.base.recent import Recent
-from web.uploads.admission import Admission
 
 FILMS = [(f"{n}.jpeg", encode(draw(n, (80, 80)))) for n in range(12)]
 PLENTY = 1 << 50
@@ -152,14 +152,13 @@ def test_a_request_that_was_let_in_is_broken_off_only_at_twice_the_limit(
     settings: Settings, sqlite_database: Database
 ) -> None:
     site = make_site(settings, sqlite_database)
-    watch = site.app.extensions["pneumoscreen_watch"]
     bob = site.token_client(site.add_user("bob"))
-    admission = Admission(site.settings, watch)
+    admission = Admission(site.settings, site.capacity)
     admission.check(Priority.BULK, 1)
     post_films(bob, *FILMS[:9])
     admission.check(Priority.BULK, 2)
     with pytest.raises(QueueFull):
-        Admission(site.settings, watch).check(Priority.BULK)
+        Admission(site.settings, site.capacity).check(Priority.BULK)
     with sqlite_database.write() as session:
         for film in session.query(Screening):
             film.state = State.DONE
@@ -178,8 +177,8 @@ def test_a_request_larger_than_the_limit_goes_into_an_empty_queue(
 def test_a_disk_that_fills_while_films_come_stops_the_upload(settings: Settings, sqlite_database: Database) -> None:
     site = make_site(settings, sqlite_database, max_backlog=100, min_free_bytes=50 * MIB)
     room = iter([51 * MIB, 50 * MIB + 7, 50 * MIB, 50 * MIB - 1])
-    site.app.extensions["pneumoscreen_watch"].free_bytes = Recent(lambda: next(room))
-    site.app.extensions["pneumoscreen_watch"].free_bytes.seconds = 0.0
+    site.capacity.free_bytes = Measurement(lambda: next(room))
+    site.capacity.free_bytes.seconds = 0.0
     answer = post_films(site.token_client(site.add_user("tina")), *FILMS)
     assert (answer.status_code, answer.headers["Retry-After"]) == (507, "5")
     assert (site.count(Job), site.count(Screening), site.bell.rung) == (0, 0, [])
@@ -211,9 +210,8 @@ def test_a_request_that_would_not_leave_enough_room_is_refused_before_it_is_read
     settings: Settings, sqlite_database: Database
 ) -> None:
     site = make_site(settings, sqlite_database)
-    watch = site.app.extensions["pneumoscreen_watch"]
-    watch.free_bytes = Recent(lambda: 2 * site.settings.min_free_bytes)
-    admission = Admission(site.settings, watch)
+    site.capacity.free_bytes = Measurement(lambda: 2 * site.settings.min_free_bytes)
+    admission = Admission(site.settings, site.capacity)
     admission.check(Priority.BULK, coming_bytes=site.settings.min_free_bytes)
     with pytest.raises(DiskLow):
         admission.check(Priority.BULK, coming_bytes=site.settings.min_free_bytes + 1)

@@ -21,7 +21,7 @@ from web.jobs.progress import jobs_progress, label_counts
 from web.lists import planner, walker
 from web.lists.filters import Filters, Order, confidence
 from web.lists.listing import beside, get_film, list_films
-from web.watch import backlog
+from web.watch import queue_state
 
 FILMS = 4000
 QUESTIONS = 60
@@ -320,7 +320,7 @@ def _check_copies(site: Site, owner: User) -> None:
 def test_counts_by_state_and_progress_are_those_of_the_rows(drawn: Database) -> None:
     found = every_row(drawn)
     with drawn.read() as session:
-        counts = backlog.count_by_state(session)
+        counts = queue_state.count_by_state(session)
         assert counts == {state: sum(row.film.state is state for row in found) for state in State}
         jobs = list(session.scalars(select(Job).limit(20)))
         for key, progress in jobs_progress(session, jobs).items():

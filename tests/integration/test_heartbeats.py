@@ -12,10 +12,10 @@ from shared.db import Database
 from shared.models.spec import ModelSpec
 from shared.queue.heartbeats import DROPPED_KEY, LOST_AFTER_SECONDS, Presence
 from shared.settings import Settings
+from shared.submission.measurement import Measurement
 from shared.tables import Job, Role, Screening
 from tests.conftest import draw, encode
 from tests.web_site import Site, post_films
-from web.base.recent import Recent
 
 KEY = "pneumoscreen:worker:"
 GOOD = {"model": "compact-cnn@0123", "ready_seconds": 12.5}
@@ -122,12 +122,11 @@ def test_nothing_that_fails_after_the_commit_fails_the_upload(site: Site, monkey
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    watch = site.app.extensions["pneumoscreen_watch"]
     client = site.token_client(site.add_user("tina"))
     few, many = [("a.jpeg", encode(draw(1)))], [(f"{n}.jpeg", encode(draw(10 + n))) for n in range(9)]
     monkeypatch.setattr(site.bell, "ring", broken)
     assert post_films(client, *few).status_code == 202
-    monkeypatch.setattr(watch, "workers", Recent(broken))
+    monkeypatch.setattr(site.capacity, "workers", Measurement(broken))
     assert post_films(client, *many).status_code == 202
     with site.database.read() as session:
         assert len(list(session.scalars(select(Screening)))) == 10

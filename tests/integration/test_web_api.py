@@ -12,7 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import update
 
-from shared.db import Database
+from shared.db import Database, first_id
 from shared.models.spec import ModelSpec
 from shared.settings import Settings
 from shared.states import State
@@ -20,7 +20,6 @@ from shared.tables import Role, Screening
 from tests.conftest import draw, encode
 from tests.web_site import Site, post_films
 from web.api import schemas
-from web.lists.filters import first_id
 from web.lists.listing import MOST_ROWS, Filters, Order, list_films
 
 FILMS = [(f"{n}.jpeg", encode(draw(n, (80, 80)))) for n in range(7)]

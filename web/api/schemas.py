@@ -9,10 +9,10 @@ from flask import url_for
 from pydantic import Field
 
 from shared.states import State
+from shared.submission.submit import Receipt
 from shared.tables import Job, Priority, Role, Source
 from web.jobs.progress import JobState, Progress
 from web.lists.rows import Film, PredictionRow, Schema
-from web.uploads.receive import Receipt
 
 _PRIORITY_NAMES: Final[dict[Priority, Literal["interactive", "bulk"]]] = {
     Priority.INTERACTIVE: "interactive",

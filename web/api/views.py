@@ -14,8 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from shared.audit.trail import row_values
-from shared.queue import jobs
 from shared.states import State
+from shared.submission.submit import Receipt, close_submission
 from shared.tables import Job, Role, Source
 from web.api import schemas
 from web.api.openapi import document
@@ -32,8 +32,9 @@ from web.lists import listing
 from web.lists.filters import MOST_SHOWN
 from web.lists.listing import FilterError, Filters, Order
 from web.lists.rows import Film, film_values, prediction_row
+from web.uploads.fields import read_submission
 from web.uploads.form import left_out
-from web.uploads.receive import Receipt, open_job, read_wishes, receive_films, receive_job
+from web.uploads.receive import open_job, receive_films, receive_job
 
 blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
 
@@ -62,7 +63,7 @@ def submit_job() -> ResponseReturnValue:
         abort(400, "The JSON has more brackets inside each other than any request needs.")
     if not isinstance(body, dict):
         abort(400, "Send a JSON object.")
-    job = open_job(read_wishes(body, source))
+    job = open_job(read_submission(body, source))
     return _job_receipt(Receipt(job), HTTPStatus.CREATED)
 
 
@@ -88,9 +89,9 @@ def add_films(job_id: uuid.UUID) -> ResponseReturnValue:
 @requires(*SUBMITTERS)
 def close_job(job_id: uuid.UUID) -> ResponseReturnValue:
     """End a job's upload."""
-    with parts().database.write() as db:
+    with parts().database.read() as db:
         own_job(db, job_id)
-        jobs.close_job(db, job_id)
+    close_submission(parts(), job_id)
     return show_job(job_id)
 
 

@@ -14,7 +14,7 @@ View = Callable[..., Any]
 def install(app: Flask) -> None:
     """Repeat what every view does where its transaction collides with another's.
 
-    A view that streams its body cannot be repeated: `web.uploads.receive` repeats its transaction alone.
+    A view that streams its body cannot be repeated: `shared.submission.submit` repeats its transaction alone.
     """
     for endpoint, view in app.view_functions.items():
         if not getattr(view, "streams_body", False):

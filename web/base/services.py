@@ -1,29 +1,14 @@
-"""What every view works with: settings, database, store and doorbell."""
-
-from dataclasses import dataclass
+"""What every view works with: the services of the application that it belongs to."""
 
 from flask import current_app
 
-from shared.db import Database
-from shared.queue.tickets import Doorbell
-from shared.settings import Settings
-from shared.store.store import Store
+from shared.submission.services import Services
 
 EXTENSION = "pneumoscreen"
 
 
-@dataclass(frozen=True)
-class Parts:
-    """Hold what one application was built from."""
-
-    settings: Settings
-    database: Database
-    store: Store
-    doorbell: Doorbell
-
-
-def parts() -> Parts:
-    """Return the parts of the application that serves this request."""
+def parts() -> Services:
+    """Return the services of the application that serves this request."""
     found = current_app.extensions[EXTENSION]
-    assert isinstance(found, Parts)  # noqa: S101  # narrows the type of Flask's untyped dictionary
+    assert isinstance(found, Services)  # noqa: S101  # narrows the type of Flask's untyped dictionary
     return found

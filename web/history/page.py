@@ -8,6 +8,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from shared.db import time_of
 from shared.models.spec import Label
 from shared.states import State
 from shared.tables import Job, Model
@@ -15,7 +16,6 @@ from web.base.services import parts
 from web.frame import words
 from web.guard.access import requires
 from web.history.export import FORMATS, export_films
-from web.lists.filters import time_of
 from web.lists.listing import FilterError, Filters, Order, Page, get_job, list_films
 from web.lists.planner import Count, count_unanswered
 

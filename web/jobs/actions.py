@@ -50,7 +50,7 @@ def retry(job_id: uuid.UUID) -> int:
         model = own_job(db, job_id).model_name
         changed = jobs.retry(db, job_id)
         record(db, Action.JOB_RETRIED, user_id=g.user.id, subject=job_id, address=request.remote_addr)
-    ring_or_wait(parts().doorbell, model, changed)
+    ring_or_wait(parts().tickets, model, changed)
     return changed
 
 

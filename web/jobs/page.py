@@ -23,8 +23,15 @@ blueprint.add_app_template_filter(standing)
 JOBS_A_PAGE = 25
 FILMS_A_PAGE = 100
 
-SOURCES = {Source.WEB: "from the web page", Source.API: "by the API", Source.CLI: "from the command line",
-           Source.SAMPLES: "synthetic samples"}  # fmt: skip
+SOURCES = {
+    Source.WEB: "from the web page",
+    Source.API: "by the API",
+    Source.CLI: "from the command line",
+    Source.SAMPLES: "synthetic samples",
+    Source.DICOM: "by DICOM",
+    Source.FOLDER: "from a watched folder",
+    Source.SCHEDULE: "on a schedule",
+}
 
 
 @blueprint.get("/jobs")

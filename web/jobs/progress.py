@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 from shared.db import now
 from shared.models.spec import Label
 from shared.states import FINAL_STATES, State
+from shared.submission.backlog import SPEED_WINDOW
 from shared.tables import Job, Screening, in_states
-from web.watch.backlog import SPEED_WINDOW
 
 JobState = Literal["RECEIVING", "SCREENING", "FINISHED"]
 RECEIVING: Final = "RECEIVING"

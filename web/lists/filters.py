@@ -12,6 +12,7 @@ from typing import Any, Final, Self, TypeVar
 from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
+from shared.db import first_id
 from shared.models.spec import Label
 from shared.states import State
 from shared.tables import Model
@@ -201,16 +202,6 @@ def day_ids(filters: Filters, key: Any) -> Iterator[ColumnElement[bool]]:
         yield key >= first_id(_start(filters.since) - CLOCK_SLACK)
     if filters.until is not None:
         yield key < first_id(_start(filters.until) + _DAY + CLOCK_SLACK)
-
-
-def first_id(moment: datetime) -> uuid.UUID:
-    """Return the least id made at a time: ids begin with their milliseconds (`shared.db.new_id`)."""
-    return uuid.UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)
-
-
-def time_of(key: uuid.UUID) -> datetime:
-    """Return when an id was made, to the millisecond."""
-    return datetime.fromtimestamp((key.int >> 80) / 1000, UTC)
 
 
 def _start(day: date) -> datetime:

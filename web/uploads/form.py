@@ -12,12 +12,12 @@ from flask import g, request
 from shared.errors import TryLater, UploadRefused
 from shared.intake import archive
 from shared.intake.accept import Received
+from shared.submission.admission import Admission
+from shared.submission.request_digest import RequestDigest
 from shared.tables import Priority
 from web.base.problems import InvalidRequest
 from web.base.services import parts
 from web.guard.security import CSRF_FIELD, CSRF_HEADER, check_csrf_token
-from web.uploads.admission import Admission
-from web.uploads.fingerprint import Fingerprint
 from web.uploads.multipart import FilePart, TextPart, read_parts
 
 FILES_PART: Final = "files"
@@ -28,11 +28,11 @@ PriorityOf = Callable[[Mapping[str, str], int], Priority]
 
 
 def receive_form(
-    admission: Admission | None, priority_of: PriorityOf, fingerprint: Fingerprint | None = None
+    admission: Admission | None, priority_of: PriorityOf, digest: RequestDigest | None = None
 ) -> tuple[dict[str, str], list[Received]]:
     """Read this request's form: its texts, and what became of each of its files.
 
-    `priority_of` says what priority the texts and so many films have, and `fingerprint` sees every file. Without
+    `priority_of` says what priority the texts and so many films have, and `digest` sees every file. Without
     `admission` files are only read and not kept: a request under a key that is known adds nothing. Raises TryLater
     where too many films wait or the disk is low.
     """
@@ -48,7 +48,7 @@ def receive_form(
         if needs_token:
             check_csrf_token(texts.get(CSRF_FIELD))
             needs_token = False
-        with closing(_take(part, fingerprint, keeps=admission is not None)) as films:
+        with closing(_take(part, digest, keeps=admission is not None)) as films:
             for film in films:
                 received.append(film)
                 _refuse_too_many(len(received) + left_out().total())
@@ -97,16 +97,16 @@ def left_out() -> Counter[str]:
     return counts
 
 
-def _take(part: FilePart, fingerprint: Fingerprint | None, *, keeps: bool) -> Generator[Received]:
+def _take(part: FilePart, digest: RequestDigest | None, *, keeps: bool) -> Generator[Received]:
     if part.name != FILES_PART:
         name = "part" if parts().settings.pseudonymise_names else part.name or "part"
         raise InvalidRequest(name, f"Send films in parts named '{FILES_PART}'.")
     if part.file_name == "":  # what a browser sends for a file field left empty
         return
-    chunks = iter(part.chunks) if fingerprint is None else fingerprint.watch(part.file_name, part.chunks)
+    chunks = iter(part.chunks) if digest is None else digest.watch(part.file_name, part.chunks)
     if keeps:
         yield from archive.receive(part.file_name, chunks, parts().store, parts().settings, left_out())
-    if fingerprint is not None:
+    if digest is not None:
         for _ in chunks:  # what follows where a file was refused before its end belongs to the request, too
             pass
 

@@ -4,6 +4,7 @@ from flask import Blueprint, g, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 
 from shared.intake import left_out
+from shared.submission.model_choice import model_choices
 from shared.tables import Source
 from web.base.services import parts
 from web.guard.access import SUBMITTERS, may_submit, requires
@@ -11,7 +12,6 @@ from web.guard.security import streams_body
 from web.jobs.progress import jobs_progress
 from web.lists.listing import list_jobs
 from web.uploads import samples
-from web.uploads.model_choice import choices
 from web.uploads.receive import receive_job
 
 blueprint = Blueprint("screen", __name__)
@@ -31,7 +31,7 @@ def home() -> ResponseReturnValue:
     return render_template(
         "screen/home.html",
         settings=parts().settings,
-        models=choices(),
+        models=model_choices(parts()),
         no_films=left_out.by_kind(),
         recent=[(job, progress[job.id]) for job in recent],
         samples=0 if recent else len(samples.sample_films(parts().settings)),

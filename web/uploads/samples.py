@@ -6,10 +6,11 @@ from flask import Blueprint, abort, redirect, url_for
 from flask.typing import ResponseReturnValue
 
 from shared.settings import Settings
+from shared.submission.submit import Submission, submit_files
 from shared.tables import Source
 from web.base.services import parts
 from web.guard.access import SUBMITTERS, requires
-from web.uploads.receive import Wishes, receive_files
+from web.uploads.receive import sender
 
 blueprint = Blueprint("samples", __name__)
 
@@ -32,5 +33,5 @@ def submit() -> ResponseReturnValue:
     films = sample_films(parts().settings)
     if not films:
         abort(404, "There are no sample films here.")
-    receipt = receive_files(films, Wishes(name=JOB_NAME, source=Source.SAMPLES))
+    receipt = submit_files(parts(), sender(), Submission(Source.SAMPLES, JOB_NAME), films)
     return redirect(url_for("jobs.show", job_id=receipt.job.id), 303)

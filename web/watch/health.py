@@ -13,11 +13,11 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from shared.queue.heartbeats import Heard
+from shared.submission.services import Services
 from web.base.conditions import GOOD
-from web.base.services import EXTENSION as PARTS
-from web.base.services import Parts
+from web.base.services import EXTENSION as SERVICES
 from web.guard.access import open_to_all
-from web.watch.backlog import count_by_state
+from web.watch.queue_state import count_by_state
 from web.watch.status import EXTENSION as WATCH
 from web.watch.status import Queue, Watch, watch
 
@@ -50,7 +50,7 @@ def readyz() -> ResponseReturnValue:
 class Metrics:
     """Count this process's requests, and look at the whole when asked."""
 
-    def __init__(self, parts: Parts, watch: Watch) -> None:
+    def __init__(self, services: Services, watch: Watch) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             f"{_PREFIX}_http_requests", "Requests answered.", ("method", "endpoint", "status"), registry=self.registry
@@ -58,14 +58,14 @@ class Metrics:
         self.seconds = Histogram(
             f"{_PREFIX}_http_request_seconds", "Time to answer.", ("endpoint",), registry=self.registry
         )
-        self.registry.register(_Whole(parts, watch))
+        self.registry.register(_Whole(services, watch))
 
 
 class _Whole(Collector):
     """The numbers of the status page."""
 
-    def __init__(self, parts: Parts, watch: Watch) -> None:
-        self._parts, self._watch = parts, watch
+    def __init__(self, services: Services, watch: Watch) -> None:
+        self._services, self._watch = services, watch
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
         """Name nothing beforehand, so that registering asks no database."""
@@ -83,7 +83,9 @@ class _Whole(Collector):
         if status.workers is not None:
             yield _gauge("workers", "Workers that say they are ready.", len(status.workers))
             yield from self._broker(status.workers)
-        yield _gauge("disk_free_min_bytes", "Room below which no upload is taken.", self._parts.settings.min_free_bytes)
+        yield _gauge(
+            "disk_free_min_bytes", "Room below which no upload is taken.", self._services.settings.min_free_bytes
+        )
         if status.free_bytes is not None:
             yield _gauge("disk_free_bytes", "Room on the fullest of the disks that are watched.", status.free_bytes)
         if status.queue is not None:
@@ -109,12 +111,12 @@ class _Whole(Collector):
         for model, number in queue.by_model.items():
             by_model.add_metric([model], number)
         yield from (films, waiting, by_model)
-        yield _gauge("backlog_limit_films", "Films that may wait.", self._parts.settings.max_backlog)
+        yield _gauge("backlog_limit_films", "Films that may wait.", self._services.settings.max_backlog)
         yield _gauge("films_per_second", "Films that workers answered, over half a minute.", queue.per_second)
         yield _gauge("oldest_waiting_seconds", "How long the oldest film waits.", queue.oldest_seconds or 0.0)
 
     def _count_screenings(self) -> dict[str, int]:
-        with self._parts.database.read() as db:
+        with self._services.database.read() as db:
             return {state.value: films for state, films in count_by_state(db).items()}
 
 
@@ -124,9 +126,9 @@ def _gauge(name: str, meaning: str, value: float | None = None, *, labels: tuple
 
 def install(app: Flask) -> None:
     """Watch over the whole, and count every request."""
-    parts: Parts = app.extensions[PARTS]
-    app.extensions[WATCH] = Watch(parts)
-    app.extensions[_METRICS] = Metrics(parts, app.extensions[WATCH])
+    services: Services = app.extensions[SERVICES]
+    app.extensions[WATCH] = Watch(services)
+    app.extensions[_METRICS] = Metrics(services, app.extensions[WATCH])
     app.before_request(_start_clock)
     app.after_request(_count_request)
 

@@ -12,7 +12,7 @@ from shared.tables import Role
 from web.base.conditions import GOOD, Condition
 from web.base.services import parts
 from web.guard.access import asked_by_script, requires
-from web.watch import backlog
+from web.watch import queue_state
 from web.watch.status import Status, watch
 
 blueprint = Blueprint("status", __name__)
@@ -43,7 +43,7 @@ def _page() -> dict[str, Any]:
 def _details(status: Status) -> dict[str, Any]:
     settings = parts().settings
     with parts().database.read() as db:
-        errors = backlog.recent_errors(db)
+        errors = queue_state.recent_errors(db)
         dialect = db.connection().dialect
     return {
         "max_backlog": settings.max_backlog,

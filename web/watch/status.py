@@ -1,30 +1,26 @@
 """Whether everything works: one word for each part, measured when someone asks, for programs and pages alike."""
 
 import logging
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Final
 
 from flask import current_app
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from shared.db import now
 from shared.errors import BrokerAway, StoreAway, StoreFull
 from shared.models.folder import find_problem
-from shared.queue.heartbeats import Heard, Presence
+from shared.queue.heartbeats import Heard
 from shared.queue.leases import count_waiting
-from shared.settings import Settings
+from shared.submission.backlog import Backlog, count_backlog, measure_speed
+from shared.submission.measurement import Measurement
 from shared.submission.new_store import create_if_new
+from shared.submission.services import Services
 from web.base.conditions import GOOD, SHUT, Check, Condition
-from web.base.recent import Recent
-from web.base.services import Parts
-from web.watch import backlog
-from web.watch.backlog import Backlog
+from web.watch import queue_state
 
 log = logging.getLogger(__name__)
 
@@ -87,46 +83,30 @@ class Status:
 class Watch:
     """What one process knows of the whole."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
-        self._presence = Presence(parts.settings)
-        self._folders = _watched_folders(parts.settings)
-        self.backlog = Recent(self._count_backlog)
-        self.free_bytes = Recent(self._measure_disk)
-        self.workers = Recent(self._hear_workers)
-        self.status = Recent(self._measure)
-
-    def speed(self) -> float:
-        """Return the films a second that workers answered in the last half minute."""
-        with self._parts.database.read() as db:
-            return backlog.measure_speed(db)
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._capacity = services.capacity
+        self.status = Measurement(self._measure)
 
     def broker_version(self) -> str | None:
         """Name the version of Redis; None where it does not answer."""
         try:
-            return self._presence.server_version()
+            return self._capacity.heartbeats.server_version()
         except BrokerAway:
             return None
 
     def dropped_messages(self) -> int | None:
         """Return how many messages on Redis were no tickets; None where that is not known."""
         try:
-            return self._presence.dropped_messages()
+            return self._capacity.heartbeats.dropped_messages()
         except BrokerAway:
             return None
 
-    def _count_backlog(self) -> Backlog:
-        with self._parts.database.read() as db:
-            return backlog.count_backlog(db)
-
-    def _measure_disk(self) -> int | None:
-        return min((shutil.disk_usage(folder).free for folder in self._folders if folder.is_dir()), default=None)
-
     def _measure(self) -> Status:
-        workers = self._hear_workers()
+        workers = self._capacity.read_workers()
         queue = self._look_at_queue(workers)
-        settings = self._parts.settings
-        free = self.free_bytes()
+        settings = self._services.settings
+        free = self._capacity.free_bytes()
         checks = {
             Check.DATABASE: Condition.DATABASE_AWAY if queue is None else Condition.OK,
             Check.STORE: self._check_store(),
@@ -139,15 +119,9 @@ class Watch:
         }
         return Status(now(), checks, queue, workers, free)
 
-    def _hear_workers(self) -> tuple[Heard, ...] | None:
-        try:
-            return tuple(self._presence.heard())
-        except BrokerAway:
-            return None
-
     def _look_at_queue(self, workers: Sequence[Heard] | None) -> Queue | None:
         try:
-            with self._parts.database.read() as db:
+            with self._services.database.read() as db:
                 return self._read_queue(db, workers)
         except SQLAlchemyError as error:
             log.warning("The database does not answer: %s", error)
@@ -155,46 +129,36 @@ class Watch:
 
     def _read_queue(self, db: Session, workers: Sequence[Heard] | None) -> Queue:
         served = {heard.model_name for heard in workers or ()}
-        patience = self._parts.settings.stall_seconds
+        patience = self._services.settings.stall_seconds
         # A worker that has just come may look round first.
         due = {heard.model_name for heard in workers or () if heard.ready_seconds >= patience} if workers else None
-        waiting = backlog.count_backlog(db)
+        waiting = count_backlog(db)
         by_model = count_waiting(db) if waiting.films else {}
         return Queue(
             backlog=waiting,
-            running=backlog.count_running(db),
-            oldest_at=backlog.oldest_waiting(db),
-            per_second=backlog.measure_speed(db),
+            running=queue_state.count_running(db),
+            oldest_at=queue_state.oldest_waiting(db),
+            per_second=measure_speed(db),
             by_model=by_model,
             unserved=() if workers is None else tuple(sorted(by_model.keys() - served)),
-            has_stalled=bool(waiting.films) and backlog.has_stalled(db, due, timedelta(seconds=patience)),
+            has_stalled=bool(waiting.films) and queue_state.has_stalled(db, due, timedelta(seconds=patience)),
         )
 
     def _check_store(self) -> Condition:
         try:
-            create_if_new(self._parts.database, self._parts.store)
-            self._parts.store.check()
+            create_if_new(self._services.database, self._services.store)
+            self._services.store.check()
         except (StoreAway, StoreFull, SQLAlchemyError) as error:
             log.warning("%s", str(error).splitlines()[0])
             return Condition.DISK_LOW if isinstance(error, StoreFull) else Condition.STORE_AWAY
         return Condition.OK
 
     def _check_model(self) -> Condition:
-        problem = find_problem(self._parts.settings.models_dir, self._parts.settings.model)
+        problem = find_problem(self._services.settings.models_dir, self._services.settings.model)
         if problem is None:
             return Condition.OK
         log.warning("%s", problem)
         return Condition.NO_MODEL
-
-
-def _watched_folders(settings: Settings) -> list[Path]:
-    """Name the folders whose disks fill as films come: store, SQLite's, and the data folder with the queue's file.
-
-    What is kept on another machine has no folder here.
-    """
-    url = make_url(settings.database)
-    file = [Path(url.database).parent] if url.get_backend_name() == "sqlite" and url.database else []
-    return [settings.data_dir, settings.store, *file]
 
 
 def _judge_disk(free: int | None, least: int) -> Condition:

@@ -9,10 +9,12 @@ from shared.errors import Rejection
 from shared.models.spec import FilmClass, Label
 from shared.queue.leases import LOST_CODE, UNREADABLE_CODE
 from shared.states import State
+from shared.tables import Source
 from tests.conftest import ROOT
 from web.base import numbers
 from web.base.conditions import Check, Condition
 from web.frame import words
+from web.jobs.page import SOURCES
 from web.jobs.progress import FINISHED, RECEIVING, SCREENING, JobState, Progress
 from web.jobs.standing import standing
 from web.lists.filters import Filters
@@ -20,6 +22,7 @@ from web.lists.filters import Filters
 
 def test_everything_has_words() -> None:
     assert set(words.STATES) == set(State)
+    assert set(SOURCES) == set(Source)
     assert set(words.LABELS) == set(Label)
     assert set(words.CLASSES) == set(FilmClass)
     assert set(words.REJECTIONS) == set(Rejection)

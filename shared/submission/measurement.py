@@ -13,7 +13,7 @@ PATIENCE_SECONDS: Final = 2.0
 """A page does not hang longer than this on a store or a Redis that does."""
 
 
-class Recent(Generic[T]):
+class Measurement(Generic[T]):
     """Measure when someone asks and the last value is older than FRESH_SECONDS."""
 
     def __init__(self, measure: Callable[[], T]) -> None:

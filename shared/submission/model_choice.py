@@ -2,18 +2,20 @@
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
-from shared.errors import ModelUnavailable
+from shared.errors import ModelUnavailable, PneumoScreenError
 from shared.models.folder import WEIGHTS_FILE, model_folders, read_spec
 from shared.models.spec import NAME_PATTERN, ModelSpec
-from web.base.problems import InvalidRequest
-from web.base.services import parts
-from web.watch.status import watch
+from shared.submission.services import Services
 
-FIELD: Final = "model"
 _SHOWN: Final = 64
 """Characters of a name that was not understood, as it is told back."""
+
+
+class UnknownModel(PneumoScreenError):
+    """Say that there is no model of the name that a sender gives, and which ones there are."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,12 @@ class ModelChoice:
     is_default: bool
 
 
-def choices() -> list[ModelChoice]:
+def model_choices(services: Services) -> list[ModelChoice]:
     """List the models that a job may choose, the one of the settings first."""
-    default = parts().settings.model
-    workers = watch().workers()
+    default = services.settings.model
+    workers = services.capacity.workers()
     served = {heard.model_name for heard in workers or () if re.fullmatch(NAME_PATTERN, heard.model_name)}
-    specs = _specs_with_weights()
+    specs = _specs_with_weights(services.settings.models_dir)
     names = [default, *sorted((specs.keys() | served) - {default})]
     return [
         ModelChoice(name, specs.get(name), None if workers is None else name in served, name == default)
@@ -41,34 +43,27 @@ def choices() -> list[ModelChoice]:
     ]
 
 
-def read_model(value: object) -> str:
-    """Return the model that a sender names, or that of the settings; raise InvalidRequest where there is no such."""
-    default = parts().settings.model
-    if value is None or value == "":
-        return default
-    if not isinstance(value, str):
-        raise InvalidRequest(FIELD, f"Give the name of a model. Received: {str(value)[:_SHOWN]!r}.")
-    if value == default:
-        return default
-    names = [choice.name for choice in choices()]
-    if value not in names:
-        raise InvalidRequest(
-            FIELD,
-            f"There is no model '{value[:_SHOWN]}' here. Choose {' or '.join(names)}; without one, {default} screens.",
+def check_model(services: Services, name: str) -> None:
+    """Raise UnknownModel where a job may not choose the model of this name."""
+    default = services.settings.model
+    if name == default:
+        return
+    names = [choice.name for choice in model_choices(services)]
+    if name not in names:
+        raise UnknownModel(
+            f"There is no model '{name[:_SHOWN]}' here. Choose {' or '.join(names)}; without one, {default} screens."
         )
-    return value
 
 
-def _specs_with_weights() -> dict[str, ModelSpec]:
+def _specs_with_weights(models_dir: Path) -> dict[str, ModelSpec]:
     """Read the specs of the folders that hold a model whole, as far as can be told without reading its weights."""
-    folder = parts().settings.models_dir
     found: dict[str, ModelSpec] = {}
-    for place in model_folders(folder):
+    for place in model_folders(models_dir):
         try:
             spec = read_spec(place)
         except ModelUnavailable:
             continue
-        parts_of_it = [folder / member.name for member in spec.members] or [place]
-        if spec.name == place.name and all((part / WEIGHTS_FILE).is_file() for part in parts_of_it):
+        folders = [models_dir / member.name for member in spec.members] or [place]
+        if spec.name == place.name and all((folder / WEIGHTS_FILE).is_file() for folder in folders):
             found[spec.name] = spec
     return found

@@ -8,9 +8,11 @@ from typing import Final
 
 from shared.errors import DiskLow, QueueFull
 from shared.settings import MIB, Settings
+from shared.submission.backlog import Backlog
+from shared.submission.capacity import Capacity
+from shared.submission.new_store import create_if_new
+from shared.submission.services import Services
 from shared.tables import Priority
-from web.watch.backlog import Backlog
-from web.watch.status import Watch
 
 DISK_SECONDS: Final = 5
 """A refusal before the body costs little, and senders go on soon after somebody made room."""
@@ -22,16 +24,30 @@ _LONGEST_SECONDS: Final = 300
 _HARD_LIMIT: Final = 2
 
 
+def admit(services: Services) -> "Admission":
+    """Begin a submission's way in; raise StoreAway where there is no image store to keep it in."""
+    create_if_new(services.database, services.store)
+    return Admission(services.settings, services.capacity)
+
+
+def choose_priority(settings: Settings, wanted: Priority | None, images: int | None) -> Priority:
+    """Return the priority that is wanted, else the one for so many images; None is a number that is not known yet."""
+    if wanted is not None:
+        return wanted
+    is_small = images is not None and images <= settings.interactive_films
+    return Priority.INTERACTIVE if is_small else Priority.BULK
+
+
 def _mib(count: int) -> str:
     return f"{count / MIB:,.0f} MiB"
 
 
 class Admission:
-    """One request's way in: asked before its body is read, and again for each film that it brings."""
+    """One submission's way in: asked before any image is read, and again for each one that it brings."""
 
-    def __init__(self, settings: Settings, watch: Watch) -> None:
+    def __init__(self, settings: Settings, capacity: Capacity) -> None:
         self._settings = settings
-        self._watch = watch
+        self._capacity = capacity
         self._most = settings.max_backlog
 
     def check(self, priority: Priority, films: int = 1, coming_bytes: int = 0) -> None:
@@ -41,7 +57,7 @@ class Admission:
         interactive jobs have a reserve beyond the backlog, because someone waits for them.
         """
         self._check_disk(coming_bytes)
-        waiting = self._watch.backlog()
+        waiting = self._capacity.backlog()
         if waiting.films < self._most:
             self._most = _HARD_LIMIT * self._settings.max_backlog
             return
@@ -50,7 +66,7 @@ class Admission:
         raise self._queue_full(waiting)
 
     def _check_disk(self, coming_bytes: int) -> None:
-        free = self._watch.free_bytes()
+        free = self._capacity.free_bytes()
         if free is None or free - coming_bytes >= self._settings.min_free_bytes:
             return
         raise DiskLow(
@@ -61,7 +77,7 @@ class Admission:
         )
 
     def _queue_full(self, waiting: Backlog) -> QueueFull:
-        speed = self._watch.speed()
+        speed = self._capacity.speed()
         seconds = self._seconds_until_room(waiting, speed)
         pace = f"{speed:,.1f} films are screened a second" if speed else "None is being screened at the moment"
         when = f"There should be room in {seconds} s." if speed else f"Ask again in {seconds} s."

@@ -6,20 +6,20 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from web.base import recent
-from web.base.recent import Recent
+from shared.submission import measurement
+from shared.submission.measurement import Measurement
 
 
 def test_a_value_is_shared_for_a_second() -> None:
     values = iter(range(9))
-    measured = Recent(lambda: next(values))
+    measured = Measurement(lambda: next(values))
     assert [measured(), measured()] == [0, 0]
     measured.seconds = 0.0
     assert [measured(), measured()] == [1, 2]
 
 
 def test_what_happened_since_is_counted_in() -> None:
-    measured = Recent(lambda: 10)
+    measured = Measurement(lambda: 10)
     measured.amend(lambda value: value + 1)
     assert measured() == 10, "nothing was known yet"
     measured.amend(lambda value: value + 1)
@@ -28,7 +28,7 @@ def test_what_happened_since_is_counted_in() -> None:
 
 def test_many_who_ask_at_once_measure_once() -> None:
     may_end = threading.Event()
-    measured = Recent(lambda: (may_end.wait(10), time.monotonic()))
+    measured = Measurement(lambda: (may_end.wait(10), time.monotonic()))
     with ThreadPoolExecutor(8) as pool:
         answers = [pool.submit(measured) for _ in range(8)]
         may_end.set()
@@ -36,7 +36,7 @@ def test_many_who_ask_at_once_measure_once() -> None:
 
 
 def test_a_measurement_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recent, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(measurement, "PATIENCE_SECONDS", 0.05)
     may_end = threading.Event()
     values = iter([1, 2])
 
@@ -46,7 +46,7 @@ def test_a_measurement_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPa
             may_end.wait(10)
         return value
 
-    measured = Recent(measure)
+    measured = Measurement(measure)
     measured.seconds = 0.0
     assert [measured(), measured(), measured()] == [1, 1, 1]
     may_end.set()
@@ -65,7 +65,7 @@ def test_who_asks_hears_of_a_failure_and_the_next_tries_again() -> None:
             raise value
         return value
 
-    measured = Recent(measure)
+    measured = Measurement(measure)
     for kind in (ValueError, TimeoutError):
         with pytest.raises(kind):
             measured()

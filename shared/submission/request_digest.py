@@ -6,17 +6,18 @@ from collections.abc import Iterable, Iterator
 
 from shared.intake.accept import display_name
 from shared.intake.pseudonyms import conceal
-from web.base.services import parts
+from shared.settings import Settings
 
 
-class Fingerprint:
-    """The digest of a request with an idempotency key: its kind, its wishes and each of its files, as they stream in.
+class RequestDigest:
+    """The digest of a request with an idempotency key: its kind, its fields and each of its files, as they stream in.
 
     Names go in as they are kept, so that the digest tells nothing of what pseudonyms conceal.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, settings: Settings) -> None:
         self._kind = kind
+        self._settings = settings
         self._files: list[tuple[str, str]] = []
 
     def watch(self, file_name: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -25,8 +26,8 @@ class Fingerprint:
         for chunk in chunks:
             content.update(chunk)
             yield chunk
-        self._files.append((conceal(display_name(file_name), parts().settings), content.hexdigest()))
+        self._files.append((conceal(display_name(file_name), self._settings), content.hexdigest()))
 
-    def digest(self, *wishes: object) -> str:
+    def hexdigest(self, *fields: object) -> str:
         """Return the digest of the whole request in hexadecimal."""
-        return hashlib.sha256(json.dumps([self._kind, wishes, self._files]).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([self._kind, fields, self._files]).encode()).hexdigest()

@@ -1,7 +1,6 @@
-"""How many films wait, for how long, how fast they go, and whether any of them moves. Rows answer, not Redis."""
+"""How many films are in each state, how long they wait, and whether any of them moves. Rows answer, not Redis."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -11,40 +10,10 @@ from sqlalchemy.orm import Session
 from shared.db import now
 from shared.states import State
 from shared.tables import Job, Prediction, Priority, Screening, in_states
-from web.lists.filters import first_id
 
 _QUEUED: Final = (State.QUEUED,)
 _RUNNING: Final = (State.RUNNING,)
-# Long enough to hold several micro-batches of a slow worker, short enough to follow a change of speed.
-SPEED_WINDOW: Final = timedelta(seconds=30)
 _RECENT_FILMS: Final = 10_000
-
-
-@dataclass(frozen=True)
-class Backlog:
-    """Films that wait for a worker."""
-
-    interactive: int
-    bulk: int
-
-    @property
-    def films(self) -> int:
-        """Count all of them."""
-        return self.interactive + self.bulk
-
-    def plus(self, priority: Priority, films: int) -> "Backlog":
-        """Return the backlog with more films of a priority."""
-        if priority is Priority.INTERACTIVE:
-            return replace(self, interactive=self.interactive + films)
-        return replace(self, bulk=self.bulk + films)
-
-
-def count_backlog(session: Session) -> Backlog:
-    """Count what waits; the index of waiting films leads to them, 100,000 in 50 ms on SQLite."""
-    waiting = select(Screening.priority, func.count()).where(in_states(_QUEUED)).group_by(Screening.priority)
-    films = dict(session.execute(waiting).all())
-    interactive = films.pop(Priority.INTERACTIVE, 0)
-    return Backlog(interactive, sum(films.values()))
 
 
 def count_running(session: Session) -> int:
@@ -80,19 +49,6 @@ def oldest_waiting(session: Session) -> datetime | None:
     waiting = select(Screening.id).where(in_states(_QUEUED)).cte("waiting").prefix_with("MATERIALIZED")
     first = select(waiting.c.id).order_by(waiting.c.id).limit(1).scalar_subquery()
     return session.scalar(select(Screening.created_at).where(Screening.id == first))
-
-
-def measure_speed(session: Session) -> float:
-    """Return the films a second that workers answered of late, 0 where there was none.
-
-    A film that an earlier answer settles is not counted; it takes next to no time.
-    """
-    at = now()
-    lately = select(func.count(), func.min(Prediction.created_at)).where(Prediction.id >= first_id(at - SPEED_WINDOW))
-    films, first_at = session.execute(lately).one()
-    if not films:
-        return 0.0
-    return float(films / max(1.0, min(SPEED_WINDOW, at - first_at).total_seconds()))
 
 
 def has_stalled(session: Session, served: Collection[str] | None, after: timedelta) -> bool:

@@ -1,0 +1,60 @@
+"""What one process measured within the last second of queue, disk and workers, for all who ask."""
+
+import shutil
+from pathlib import Path
+
+from sqlalchemy.engine import make_url
+
+from shared.db import Database
+from shared.errors import BrokerAway
+from shared.queue.heartbeats import Heard, Presence
+from shared.settings import Settings
+from shared.submission.backlog import Backlog, count_backlog, measure_speed
+from shared.submission.measurement import Measurement
+from shared.tables import Priority
+
+
+class Capacity:
+    """Whether there is room for more images and who screens them; each part is measured at most once a second."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._database = database
+        self._folders = _watched_folders(settings)
+        self.heartbeats = Presence(settings)
+        self.backlog = Measurement(self._count_backlog)
+        self.free_bytes = Measurement(self._measure_disk)
+        """On the fullest of the disks that are watched; None where everything is kept on other machines."""
+        self.workers = Measurement(self.read_workers)
+
+    def speed(self) -> float:
+        """Return the images a second that workers answered in the last half minute."""
+        with self._database.read() as session:
+            return measure_speed(session)
+
+    def read_workers(self) -> tuple[Heard, ...] | None:
+        """Return what each worker said last, read now; None where Redis does not answer."""
+        try:
+            return tuple(self.heartbeats.heard())
+        except BrokerAway:
+            return None
+
+    def count_in(self, priority: Priority, images: int) -> None:
+        """Count images as waiting that were accepted just now, before the next measurement is due."""
+        self.backlog.amend(lambda known: known.plus(priority, images))
+
+    def _count_backlog(self) -> Backlog:
+        with self._database.read() as session:
+            return count_backlog(session)
+
+    def _measure_disk(self) -> int | None:
+        return min((shutil.disk_usage(folder).free for folder in self._folders if folder.is_dir()), default=None)
+
+
+def _watched_folders(settings: Settings) -> list[Path]:
+    """Name the folders whose disks fill as images come: store, SQLite's, and the data folder with the queue's file.
+
+    What is kept on another machine has no folder here.
+    """
+    url = make_url(settings.database)
+    file = [Path(url.database).parent] if url.get_backend_name() == "sqlite" and url.database else []
+    return [settings.data_dir, settings.store, *file]

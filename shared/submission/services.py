@@ -1,0 +1,39 @@
+"""What a process that takes submissions works with, whatever protocol brings them."""
+
+from dataclasses import dataclass
+
+from shared.database_limits import limits_of
+from shared.db import Database
+from shared.queue.tickets import Doorbell, make_doorbell
+from shared.settings import Settings
+from shared.store.store import Store, open_store
+from shared.submission.capacity import Capacity
+
+
+@dataclass(frozen=True)
+class Services:
+    """Settings, database, store and tickets, opened once for a process, and what it measured of them lately."""
+
+    settings: Settings
+    database: Database
+    store: Store
+    tickets: Doorbell
+    capacity: Capacity
+
+
+def open_services(
+    settings: Settings,
+    *,
+    database: Database | None = None,
+    store: Store | None = None,
+    tickets: Doorbell | None = None,
+) -> Services:
+    """Open the services that the settings name; those that are given are used as they are."""
+    database = database or Database(settings.database, limits=limits_of(settings))
+    return Services(
+        settings,
+        database,
+        store or open_store(settings),
+        tickets or make_doorbell(settings),
+        Capacity(settings, database),
+    )

@@ -1,0 +1,280 @@
+"""From received images to a job: forced to disk, rows and audit in one commit, then tickets. Knows no protocol."""
+
+import logging
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy.orm import Session, joinedload
+
+from shared.audit.record import Action, record
+from shared.errors import JobClosed, PneumoScreenError
+from shared.intake import archive
+from shared.intake.accept import Received, read_chunks
+from shared.models.folder import find_spec
+from shared.models.spec import ModelSpec
+from shared.queue import jobs
+from shared.queue.tickets import FILMS_A_TICKET, ring_or_wait
+from shared.submission.admission import admit, choose_priority
+from shared.submission.services import Services
+from shared.tables import Job, Priority, Source, Upload
+
+log = logging.getLogger(__name__)
+
+NAME_LENGTH: Final = 255
+_NO_MORE: Final = "This job takes no more films. Start a new job."
+
+
+class EmptySubmission(PneumoScreenError):
+    """Say that a submission brought no file at all."""
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Who submits: the account that the job belongs to, and what the audit trail says besides."""
+
+    user_id: uuid.UUID
+    address: str | None = None
+    actor: str | None = None
+    """What acts for the account, such as a device or a schedule; None where the account acts itself."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What a sender says of the images that it hands over."""
+
+    source: Source
+    name: str | None = None
+    expected_images: int | None = None
+    priority: Priority | None = None
+    model: str | None = None
+    """Name of the model that is to screen; None for that of the settings."""
+
+    @property
+    def fields(self) -> tuple[object, ...]:
+        """Return all of it, for the digest of a request."""
+        return self.name, self.expected_images, self.priority, self.source, self.model
+
+
+@dataclass(frozen=True)
+class IdempotencyKey:
+    """What a sender repeats a request under: the same key of the same account is accepted once."""
+
+    text: str
+    digest: str | None = None
+    """Of the request that comes under it; another request under the same key is then refused."""
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of the images that came at once."""
+
+    job: Job
+    received: list[Received] = field(default_factory=list)
+    queued: int = 0
+
+    @property
+    def rejected(self) -> list[Received]:
+        """Return the files that were refused."""
+        return [item for item in self.received if item.rejection is not None]
+
+
+def submit(
+    services: Services,
+    sender: Sender,
+    submission: Submission,
+    received: list[Received],
+    key: IdempotencyKey | None = None,
+) -> Receipt:
+    """Write a whole job: opened, filled and closed in one transaction; then send tickets.
+
+    The images were taken in by `shared.intake` before, let in by `admission`. Raises EmptySubmission where there are
+    none, KeyReused where the key came with another request before.
+    """
+    _force(services, received)
+    named = submission if submission.name else replace(submission, name=_name_of(received))
+    models_dir = services.settings.models_dir
+
+    def write(session: Session) -> Receipt:
+        job = _open(session, services, sender, named, key, images=len(received))
+        # The job's model and not the settings', which may have changed since the job was opened.
+        queued = _add(session, job.id, received, find_spec(models_dir, job.model_name), key)
+        jobs.close_job(session, job.id)
+        return Receipt(job, received, queued)
+
+    return _send_tickets(services, services.database.transact(write))
+
+
+def submit_files(
+    services: Services,
+    sender: Sender,
+    submission: Submission,
+    paths: Sequence[Path],
+    key: IdempotencyKey | None = None,
+) -> Receipt:
+    """Submit files of this machine as one job; raise TryLater where no images are taken for a while."""
+    _ask_admission(services, sender, submission, key, len(paths))
+    received: list[Received] = []
+    for path in paths:
+        with path.open("rb") as file:
+            received += archive.receive(path.name, read_chunks(file), services.store, services.settings)
+    return submit(services, sender, submission, received, key)
+
+
+def open_submission(
+    services: Services, sender: Sender, submission: Submission, key: IdempotencyKey | None = None
+) -> Job:
+    """Open an empty job that takes images in parts until it is closed; the same key of the same user gives the same.
+
+    Raises TryLater where no images are taken for a while, KeyReused where the key came with another request before.
+    """
+    images = submission.expected_images
+    _ask_admission(services, sender, submission, key, images)
+    return services.database.transact(lambda session: _open(session, services, sender, submission, key, images=images))
+
+
+def add_images(services: Services, job: Job, received: list[Received], key: IdempotencyKey | None = None) -> Receipt:
+    """Add images to an open job, then send tickets; a key adds its images once.
+
+    Raises EmptySubmission where there are none, JobClosed where the job takes no more, KeyReused where the key came
+    with another request before.
+    """
+    _force(services, received)
+    model = find_spec(services.settings.models_dir, job.model_name)
+
+    def write(session: Session) -> Receipt:
+        queued = _add(session, job.id, received, model, key)
+        return Receipt(session.get_one(Job, job.id, options=[joinedload(Job.created_by)]), received, queued)
+
+    return _send_tickets(services, services.database.transact(write))
+
+
+def close_submission(services: Services, job_id: uuid.UUID) -> None:
+    """End a job's submission; closing twice changes nothing."""
+    services.database.transact(lambda session: jobs.close_job(session, job_id))
+
+
+def find_submission(services: Services, sender: Sender, key: str | None) -> Job | None:
+    """Return the job that was opened under a key; what was accepted is not refused when it is sent again."""
+    if key is None:
+        return None
+    with services.database.read() as session:
+        return jobs.find_job(session, sender.user_id, key)
+
+
+def find_open(services: Services, job_id: uuid.UUID, key: str | None) -> tuple[Job, Upload | None]:
+    """Return a job that takes images, and the part of it that came under a key before.
+
+    Raises JobClosed where it takes none: ask before images are read, so that none is stored that no row would name.
+    """
+    with services.database.read() as session:
+        job = session.get_one(Job, job_id)
+        known = jobs.find_upload(session, job_id, key)
+    if job.closed_at is not None and known is None:
+        raise JobClosed(_NO_MORE)
+    return job, known
+
+
+def answer_again(services: Services, known: Job | Upload, key: IdempotencyKey) -> Receipt:
+    """Tell once more what became of the images that came under a key; nothing is added.
+
+    Raises KeyReused where this is another request, JobClosed where its job was deleted meanwhile.
+    """
+    jobs.check_repeated(known.request_digest, key.digest)
+    job_id = known.id if isinstance(known, Job) else known.job_id
+    with services.database.read() as session:
+        job = session.get(Job, job_id, options=[joinedload(Job.created_by)])
+        upload = jobs.find_upload(session, job_id, key.text)
+        if job is None or upload is None:
+            raise JobClosed("The job of this key was deleted at this moment. Send it under a new key.")
+        return Receipt(job, jobs.received_before(session, upload))
+
+
+def _ask_admission(
+    services: Services, sender: Sender, submission: Submission, key: IdempotencyKey | None, images: int | None
+) -> None:
+    """Raise TryLater where a job that is new is not let in."""
+    if find_submission(services, sender, key.text if key else None) is None:
+        admit(services).check(choose_priority(services.settings, submission.priority, images))
+
+
+def _force(services: Services, received: Sequence[Received]) -> None:
+    """Force images to disk, all at once, before a row names them."""
+    if not received:
+        raise EmptySubmission("Submit at least one film. Received: none.")
+    services.store.force(sorted({item.film.sha256 for item in received if item.film is not None}))
+
+
+def _open(
+    session: Session,
+    services: Services,
+    sender: Sender,
+    submission: Submission,
+    key: IdempotencyKey | None,
+    *,
+    images: int | None,
+) -> Job:
+    text, digest = (key.text, key.digest) if key else (None, None)
+    is_new = jobs.find_job(session, sender.user_id, text) is None
+    job = jobs.open_job(
+        session,
+        user_id=sender.user_id,
+        name=submission.name or "Upload",
+        source=submission.source,
+        model_name=submission.model or services.settings.model,
+        priority=choose_priority(services.settings, submission.priority, images),
+        expected_films=submission.expected_images,
+        idempotency_key=text,
+        request_digest=digest,
+    )
+    session.refresh(job, ["created_by"])
+    if is_new:
+        record(
+            session,
+            Action.JOB_SUBMITTED,
+            user_id=sender.user_id,
+            subject=job.id,
+            address=sender.address,
+            actor=sender.actor,
+        )
+    return job
+
+
+def _add(
+    session: Session,
+    job_id: uuid.UUID,
+    received: Sequence[Received],
+    model: ModelSpec | None,
+    key: IdempotencyKey | None,
+) -> int:
+    text, digest = (key.text, key.digest) if key else (None, None)
+    return jobs.add_films(session, job_id, received, model, text, request_digest=digest)
+
+
+def _send_tickets(services: Services, receipt: Receipt) -> Receipt:
+    """Send tickets for what was accepted, and count it as waiting before the next count is due.
+
+    The images are accepted: whatever fails here, the sweep sends tickets for them.
+    """
+    try:
+        services.capacity.count_in(Priority(receipt.job.priority), receipt.queued)
+        # More tickets than workers wake nobody, and cost more than all else that a submission does.
+        model = receipt.job.model_name
+        heard = services.capacity.workers() if receipt.queued > FILMS_A_TICKET else None
+        workers = sum(worker.model_name == model for worker in heard or ())
+        ring_or_wait(services.tickets, model, min(receipt.queued, FILMS_A_TICKET * max(1, workers)))
+    except Exception:
+        log.exception("No ticket was sent for the films of job %s; the sweep sends them.", receipt.job.id)
+    return receipt
+
+
+def _name_of(received: Sequence[Received]) -> str:
+    """Name a job after its only image, the folder that all share, or their number."""
+    names = [item.file_name for item in received]
+    if len(names) == 1:
+        return names[0][-NAME_LENGTH:]
+    folders = {name.split("/", 1)[0] if "/" in name else None for name in names}
+    folder = folders.pop() if len(folders) == 1 else None
+    return folder[:NAME_LENGTH] if folder else f"{len(names):,} files"
