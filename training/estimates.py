@@ -47,6 +47,8 @@ class Shown:
     """Patients, from the file names or the index."""
     parts: tuple[str, ...]
     """What the figures are broken down by: source, view and age for films from elsewhere."""
+    rows: tuple[int, ...]
+    """The films' places among those that were to be shown."""
     without_lungs: int
     """Films left out because a model that needs lungs framed found none."""
 
@@ -156,6 +158,7 @@ def _show(
         truth=np.array([films[i].film_class is not FilmClass.NORMAL for i in rows]),
         groups=tuple(groups[i] for i in rows),
         parts=tuple(parts[i] for i in rows),
+        rows=tuple(rows),
         without_lungs=len(films) - len(rows),
     )
 

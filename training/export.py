@@ -16,6 +16,7 @@ from shared.images.framing import VERSION, fingerprint
 from shared.models.folder import SPEC_FILE, WEIGHTS_FILE
 from shared.models.spec import FilmClass, Framing, ModelSpec
 from training.card import write_card
+from training.estimates import REFRAMED, show_reframed
 from training.evaluate import p_pneumonia, predict_logits
 from training.journal import Run, read_journal
 from training.labelled import read_films
@@ -24,7 +25,7 @@ from training.plots import write_training_plots
 from training.recipe import Recipe
 from training.registry import with_places
 from training.split import Side
-from training.stress import stress_films
+from training.stress import FRAMINGS, stress_films
 from training.style import against_making
 
 METRICS_FILE: Final = "metrics.json"
@@ -77,7 +78,7 @@ def write_model(network: keras.Model, run: Run, folder: Path, guide: Path) -> Pa
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     with_places(network).save(fresh / WEIGHTS_FILE)
-    logits = answer_held_out(network, split.held_out)
+    logits = answer_held_out(network, split.held_out, run.draft)
     spec = fit_spec(run, network, fresh / WEIGHTS_FILE, logits)
     figures = {
         **measure_held_out(logits, spec, split.held_out),
@@ -104,10 +105,25 @@ def _put_in_place(fresh: Path, folder: Path, former: Path) -> Path:
     return folder
 
 
-def answer_held_out(network: keras.Model, held_out: Side) -> dict[str, np.ndarray]:
-    """Return the logits of the held-out films, float32 (films, classes), as they are and under each fixed change."""
+def answer_held_out(network: keras.Model, held_out: Side, spec: ModelSpec) -> dict[str, np.ndarray]:
+    """Return the logits of the held-out films, float32 (films, classes), as they are and under each fixed change.
+
+    Where lungs are framed, changes of the framing are made to the whole film, before it is prepared: each film is shown
+    where another one's lungs were.
+    """
     copies = {UNCHANGED: held_out.pixels, **stress_films(held_out.pixels)}
+    if spec.framing is not None:
+        copies = {name: films for name, films in copies.items() if name not in FRAMINGS}
+        copies[REFRAMED] = reframed_or_plain(held_out, spec)
     return {name: predict_logits(network, films) for name, films in copies.items()}
+
+
+def reframed_or_plain(held_out: Side, spec: ModelSpec) -> np.ndarray:
+    """Return the held-out films reframed, or as they are where no lungs are found on them then, uint8 like `pixels`."""
+    shown = show_reframed(held_out.films, [film.path.name for film in held_out.films], spec)
+    pixels = held_out.pixels.copy()
+    pixels[list(shown.rows)] = shown.pixels
+    return pixels
 
 
 def fit_spec(run: Run, network: keras.Model, weights: Path, logits: dict[str, np.ndarray]) -> ModelSpec:

@@ -35,6 +35,8 @@ def _noise(image: Image.Image) -> Image.Image:
     return Image.fromarray((np.asarray(image) + grain).clip(0, 255).astype(np.uint8))
 
 
+FRAMINGS: Final = ("closer crop", "wider frame", "narrower", "closer crop, blurred")
+"""Changes of what a film shows around the lungs, which framing takes back."""
 CHANGES: Final[dict[str, Callable[[Image.Image], Image.Image]]] = {
     "darker": lambda image: _tone(image, 1.7),
     "lighter": lambda image: _tone(image, 0.6),

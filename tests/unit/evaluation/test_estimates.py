@@ -124,7 +124,13 @@ def test_what_is_shown_is_measured_by_patient_and_by_part(elsewhere: Path, spec:
 def test_parts_of_a_few_films_say_nothing_and_intervals_are_by_patient() -> None:
     truth = np.repeat([False, True], 20)
     shown = Shown(
-        "elsewhere", np.zeros((40, 8, 8, 1), np.uint8), truth, tuple("ab" * 20), ("AP",) * 12 + ("PA",) * 28, 2
+        "elsewhere",
+        np.zeros((40, 8, 8, 1), np.uint8),
+        truth,
+        tuple("ab" * 20),
+        ("AP",) * 12 + ("PA",) * 28,
+        tuple(range(40)),
+        2,
     )
     p = np.where(truth, 0.9, 0.1)
     p[0] = 0.8
