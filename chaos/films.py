@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from PIL import Image
 
 from chaos.injector import POISON, UNREADABLE
 from cli.client.images import LocalFile
+from shared.images.samples import KINDS, STATISTICS, draw_film
 
 PICTURES: Final = 48
-_SIZE: Final = (200, 224)  # height and width in pixels, above the network's input
+_SIZE: Final = (224, 200)  # about so many pixels wide and high, above the network's input
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,10 @@ class Pictures:
 
 
 def _draw(seed: int) -> bytes:
-    """Draw a smooth grey picture that no other seed gives."""
-    rng = np.random.default_rng(seed)
-    side = int(rng.integers(3, 12))
-    coarse = rng.integers(0, 256, (side, side), dtype=np.uint8)
+    """Draw a synthetic chest X-ray that no other seed gives; anything plainer is refused as showing nothing."""
+    kind = KINDS[seed % len(KINDS)]
+    with np.load(STATISTICS) as arrays:
+        mean, components = (arrays[f"{kind}_{part}"].astype(np.float32) for part in ("mean", "components"))
     out = io.BytesIO()
-    Image.fromarray(coarse).resize(_SIZE[::-1], Image.Resampling.BICUBIC).save(out, "JPEG", quality=85)
+    draw_film(mean, components, _SIZE, seed).save(out, "JPEG", quality=85)
     return out.getvalue()

@@ -78,6 +78,7 @@ def make_engine(url: URL, limits: DatabaseLimits) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
+        _keep_default_mode(connection)
         _limit_transaction(connection, limits)
 
     @event.listens_for(engine, "checkin")
@@ -97,6 +98,17 @@ def _is_pooled(connection: WatchedConnection) -> bool:
     answering = connection.execute("SELECT pg_backend_pid()").fetchone()
     connection.rollback()
     return answering is None or answering[0] != connection.info.backend_pid
+
+
+def _keep_default_mode(connection: Connection) -> None:
+    """Write only where the server's default is to write.
+
+    After a transaction that reads, SQLAlchemy asks for READ WRITE by name, which overrules a server that is set otherwise.
+    """
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, WatchedConnection)  # noqa: S101  # made by `make_engine`
+    if driver.read_only is False:
+        driver.read_only = None
 
 
 def _limit_transaction(connection: Connection, limits: DatabaseLimits) -> None:

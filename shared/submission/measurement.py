@@ -29,7 +29,7 @@ class Measurement(Generic[T]):
         Raises what the measurement raises; nothing is kept of that.
         """
         last = self._last
-        if last is not None and time.monotonic() - last[0] < self.seconds:
+        if last is not None and self._is_fresh(last):
             return last[1]
         running = self._run()
         try:
@@ -48,19 +48,28 @@ class Measurement(Generic[T]):
     def _run(self) -> "Future[T]":
         """Join the measurement that is being made, or begin one."""
         with self._lock:
-            running = self._running
-            if running is None:
-                running = self._running = Future()
-                threading.Thread(target=self._renew, args=(running,), daemon=True).start()
-            return running
+            running, last = self._running, self._last
+            if running is not None:
+                return running
+            found: Future[T] = Future()
+            if last is not None and self._is_fresh(last):  # another's measurement has ended since this caller looked
+                found.set_result(last[1])
+                return found
+            self._running = found
+            threading.Thread(target=self._renew, args=(found,), daemon=True).start()
+            return found
+
+    def _is_fresh(self, last: tuple[float, T]) -> bool:
+        return time.monotonic() - last[0] < self.seconds
 
     def _renew(self, running: "Future[T]") -> None:
         try:
             value = self._measure()
         except Exception as error:  # noqa: BLE001  # whoever asked hears of it
-            self._running = None
+            with self._lock:
+                self._running = None
             running.set_exception(error)
         else:
-            self._last = (time.monotonic(), value)
-            self._running = None
+            with self._lock:
+                self._last, self._running = (time.monotonic(), value), None
             running.set_result(value)

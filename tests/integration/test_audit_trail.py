@@ -402,6 +402,7 @@ def test_what_sqlite_takes_and_no_program_wrote_is_found(
 def test_a_head_that_no_program_wrote_is_found_and_nothing_is_added_to_it(
     sqlite_database: Database, chained: list[dict[str, Any]], change: str
 ) -> None:
+    tamper(sqlite_database)
     with sqlite_database.write() as session:
         session.execute(insert(AuditHead), {"id": 1, "sequence": ROWS, "hash": chained[-1]["hash"]})
         session.execute(insert(AuditEvent), chained)
@@ -416,6 +417,7 @@ def test_a_head_that_no_program_wrote_is_found_and_nothing_is_added_to_it(
 def test_a_row_with_a_name_that_steers_terminals_is_shown_as_text(
     sqlite_database: Database, chained: list[dict[str, Any]]
 ) -> None:
+    tamper(sqlite_database)
     with sqlite_database.write() as session:
         session.execute(insert(AuditHead), {"id": 1, "sequence": ROWS, "hash": chained[-1]["hash"]})
         session.execute(insert(AuditEvent), [*chained, {**chained[0], "id": uuid.uuid4(), "sequence": 0}])
@@ -427,6 +429,7 @@ def test_a_row_with_a_name_that_steers_terminals_is_shown_as_text(
 
 
 def test_a_disk_that_fails_is_not_taken_for_an_edit(sqlite_database: Database, chained: list[dict[str, Any]]) -> None:
+    tamper(sqlite_database)
     with sqlite_database.write() as session:
         session.execute(insert(AuditHead), {"id": 1, "sequence": ROWS, "hash": chained[-1]["hash"]})
         session.execute(insert(AuditEvent), chained)

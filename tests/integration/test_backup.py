@@ -456,13 +456,13 @@ def test_a_restore_that_is_killed_leaves_the_former_database_and_is_done_by_the_
         other.submit(b"another film")
         before = target.rows()
     steps = {
-        "while films are copied": "film_copy._copy_film",
+        "while films are copied": "image_copy._copy_film",
         "before the database is put in place": "restore._end_log",
         "in between": "restore.Path.replace",
     }
     program = (
         "import os, signal, sys\n"
-        "from cli import film_copy, restore\n"
+        "from cli.keeping import image_copy, restore\n"
         "from cli.main import main\n"
         f"{steps[moment]} = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "main(sys.argv[1:])\n"

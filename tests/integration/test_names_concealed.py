@@ -44,6 +44,14 @@ def damaged(name: str) -> bytes:
     return bytes(data)
 
 
+def by_other_method(data: bytes) -> bytes:
+    """Say of a ZIP's only entry that it is packed by PPMd (APPNOTE.TXT, 4.4.5), in both of its headers."""
+    packed = bytearray(data)
+    for place in (data.index(b"PK\x03\x04") + 8, data.index(b"PK\x01\x02") + 10):
+        packed[place : place + 2] = (98).to_bytes(2, "little")
+    return bytes(packed)
+
+
 ZIPS: dict[str, Callable[[str], bytes]] = {
     "good": lambda name: zipped({f"{name}/{name}.jpeg": FILM}),
     "no film": lambda name: zipped({name: b"text", f"{name}.txt": b""}),
@@ -55,6 +63,7 @@ ZIPS: dict[str, Callable[[str], bytes]] = {
     "damaged": damaged,
     "overlapping": overlapping,
     "cut short": lambda name: zipped({name: FILM})[:-30],
+    "a method that is not read": lambda name: by_other_method(zipped({name: FILM}, zipfile.ZIP_STORED)),
     "only folders": lambda name: zipped({f"{name}/": b""}),
     "too many entries": lambda name: zipped({f"{name}{n}": b"" for n in range(9)}),
     "too large": lambda name: zipped({name: bytes(5_000_000)}),

@@ -268,9 +268,7 @@ def test_many_files_that_cannot_be_read_do_not_hold_up_a_whole_queue(screener, s
     films = [encode(draw(number)) for number in range(9)]
     job_id = submit(*films)
     for data in films[:5]:
-        place = store.root / store.place_of("films", hashlib.sha256(data).hexdigest())
-        place.unlink()
-        place.mkdir()
+        unreadable(store, data)
     screener.drain(30)
     assert [row.state for row in rows(database, job_id)] == [State.FAILED] * 5 + [State.DONE] * 4
 

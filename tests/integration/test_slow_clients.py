@@ -1,8 +1,6 @@
 """A real server and real sockets: clients that are slow, idle or many stop nobody else."""
 
-import hashlib
 import json
-import os
 import select
 import socket
 import time
@@ -94,7 +92,11 @@ def serving(folder: Path, **settings: str) -> Iterator[Web]:
     url = f"http://127.0.0.1:{port}"
     usual = {"secret_key": "a key for tests only", "redis_url": f"unix://{folder}/no.sock"}
     command = ["bash", "-c", f'ulimit -n {2 * MOST_CONNECTIONS}; exec "$@"', "web"]
-    with running([*command, *web_command("127.0.0.1", port, THREADS)], folder, log, **{**usual, **settings}):
+    served = [
+        "tests.integration.hanging_store:app" if part == "web.wsgi:app" else part
+        for part in web_command("127.0.0.1", port, THREADS)
+    ]
+    with running([*command, *served], folder, log, **{**usual, **settings}):
         wait_until_it_answers(url, log)
         yield Web(url, token, log)
 
@@ -228,23 +230,17 @@ def test_a_store_that_hangs_takes_no_thread_of_the_pages(web: Web) -> None:
     """More pictures are asked for than there are threads, and reading the film never ends."""
     sent = httpx.post(f"{web.url}/api/v1/jobs", files={"files": ("a.png", encode(draw(2), "PNG"))}, headers=web.bearer)
     film = httpx.get(f"{web.url}{sent.json()['screenings_url']}", headers=web.bearer).json()["screenings"][0]
-    content = encode(draw(2), "PNG")
-    named = hashlib.sha256(content).hexdigest()
-    (stored,) = [path for path in (web.log.parent / "store").rglob(f"{named}*") if path.is_file()]
-    stored.unlink()
-    os.mkfifo(stored)
     ask = f"GET /films/{film['id']}/image HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {web.token}\r\n\r\n"
+    hangs = web.log.parent / "hangs"
+    hangs.touch()
     with ExitStack() as stack:
+        stack.callback(lambda: hangs.unlink(missing_ok=True))
         for _ in range(2 * THREADS):
             stack.enter_context(web.connect(ask.encode()))
         for _ in range(3):
             assert httpx.get(f"{web.url}/healthz", timeout=SOON).status_code == 200
             assert httpx.get(f"{web.url}/api/v1/me", headers=web.bearer, timeout=SOON).status_code == 200
             time.sleep(0.1)
-        with stored.open("wb") as pipe:  # the store comes back
-            pipe.write(content)
-        stored.unlink()
-        stored.write_bytes(content)
     address = f"{web.url}/films/{film['id']}/image"
     wait_until(lambda: httpx.get(address, headers=web.bearer).status_code == 200, 15, "the picture")
 

@@ -26,6 +26,7 @@ from shared.settings import Settings
 from shared.states import State
 from shared.store.store import THUMBNAIL, FolderStore
 from shared.tables import Image, Job, Priority, Role, Screening, Source, Tombstone, User
+from tests.conftest import make_store
 from worker.sweep import FORSAKEN_SECONDS, Sweep, run
 
 
@@ -227,7 +228,7 @@ def test_the_sweep_outlives_a_store_that_is_away(
 def test_the_sweep_removes_what_broken_uploads_left_and_nothing_else(
     live: Settings, database: Database, technician: User, redis_url: str, spec: ModelSpec
 ) -> None:
-    store = FolderStore(live.store)
+    store = make_store(live.store)
     stray, named, young = [keep(store, name.encode()) for name in ("stray", "named", "young")]
     store.put_derived(stray, THUMBNAIL, b"picture")
     left = store.root / "incoming" / "left"
@@ -256,7 +257,7 @@ def test_strays_are_looked_for_in_slices(
     settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "PART", 4)
-    store = FolderStore(settings.store)
+    store = make_store(settings.store)
     keys = [keep(store, str(number).encode()) for number in range(10)]
     for key in keys:
         os.utime(store.root / store.place_of("films", key), (0, 0))
@@ -272,7 +273,7 @@ def test_strays_are_looked_for_in_slices(
 
 def test_a_file_that_cannot_be_removed_holds_up_no_other(settings: Settings, database: Database) -> None:
     """A folder in its place: EISDIR, for a superuser, too."""
-    store = FolderStore(settings.store)
+    store = make_store(settings.store)
     keys = sorted(keep(store, str(number).encode()) for number in range(4))
     for key in keys:
         os.utime(store.root / store.place_of("films", key), (0, 0))
@@ -295,7 +296,7 @@ def test_a_new_database_beside_a_full_store_empties_nothing(
     settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(retention, "PART", 4)
-    store = FolderStore(settings.store)
+    store = make_store(settings.store)
     keys = [keep(store, str(number).encode()) for number in range(5)]
     for key in keys:
         os.utime(store.root / store.place_of("films", key), (0, 0))

@@ -108,7 +108,7 @@ def test_the_page_offers_a_map_and_says_what_it_is_not(site: Site, tina: FlaskCl
     assert SWITCH in page
     assert f'src="/films/{film}/heat-map"' in page
     assert "what moved the model, not where disease is" in page
-    assert "3 &times; 2 places" in page
+    assert "The map is coarse" in page
     assert QUIET not in page
     assert "style=" not in page
 

@@ -110,7 +110,7 @@ def test_one_film_at_any_size_with_a_border_or_stretched_is_prepared_alike(
 
 @pytest.mark.parametrize(
     "picture",
-    [pytest.param(lambda: draw(3), id="no chest"), pytest.param(lambda: Image.new("L", (300, 300), 90), id="grey")],
+    [pytest.param(lambda: draw(3), id="no chest"), pytest.param(lambda: draw(3, (300, 500)), id="tall")],
 )
 def test_a_picture_without_lungs_is_refused_in_words(
     picture: Callable[[], Image.Image], framed: ModelSpec, spec: ModelSpec

@@ -180,9 +180,6 @@ BYTES = np.asarray(GREY)
         pytest.param(tiff(BYTES, 34887, bytes(99)), "LERC", id="tiff lerc"),
         pytest.param(tiff(BYTES, 60123, bytes(99)), "method 60123", id="tiff unknown"),
         pytest.param(
-            tiff(BYTES.astype(np.float16), 1, BYTES.astype(np.float16).tobytes(), 3), "16-bit floating", id="tiff f16"
-        ),
-        pytest.param(
             tiff(BYTES.astype(np.complex64), 1, BYTES.astype(np.complex64).tobytes(), 6), "complex", id="tiff complex"
         ),
         pytest.param(bmp(32, 3, struct.pack("<III", 0xFF00, 0xFF0, 0xF)), "bit fields", id="bmp bit fields"),
