@@ -103,7 +103,7 @@ def _is_pooled(connection: WatchedConnection) -> bool:
 def _keep_default_mode(connection: Connection) -> None:
     """Write only where the server's default is to write.
 
-    After a transaction that reads, SQLAlchemy asks for READ WRITE by name, which overrules a server that is set otherwise.
+    After a transaction that reads, SQLAlchemy asks for READ WRITE by name, which overrules a server set otherwise.
     """
     driver = connection.connection.driver_connection
     assert isinstance(driver, WatchedConnection)  # noqa: S101  # made by `make_engine`
