@@ -16,8 +16,9 @@ from pydantic import SecretStr
 from sqlalchemy import event, select
 
 from shared.db import Database
-from shared.errors import Rejection, StoreAway
+from shared.errors import StoreAway
 from shared.models.spec import ModelSpec
+from shared.refusals import Rejection
 from shared.settings import MIB, Settings
 from shared.states import State
 from shared.store.incoming import Incoming

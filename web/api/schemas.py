@@ -8,6 +8,7 @@ from typing import Final, Literal, Self
 from flask import url_for
 from pydantic import Field
 
+from shared.refusals import explain
 from shared.states import State
 from shared.tables import Job, Priority, Role, Source
 from web.jobs.progress import JobState, Progress
@@ -193,9 +194,9 @@ def job_addresses(job: Job) -> dict[str, str]:
 def rejected(receipt: Receipt) -> list[Rejected]:
     """Describe the files that were refused."""
     return [
-        Rejected(file=item.file_name, code=item.rejection.code, message=item.rejection.message)
+        Rejected(file=item.file_name, code=reason.code, message=explain(reason.code, reason.details).text)
         for item in receipt.received
-        if item.rejection is not None
+        if (reason := item.rejection)
     ]
 
 
