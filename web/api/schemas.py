@@ -11,6 +11,7 @@ from pydantic import Field
 from shared.refusals import explain
 from shared.states import State
 from shared.tables import Job, Priority, Role, Source
+from web.http.problem_codes import ProblemCode
 from web.jobs.progress import JobState, Progress
 from web.lists.rows import Film, PredictionRow, Schema
 from web.uploads.receive import Receipt
@@ -178,6 +179,7 @@ class Problem(Schema):
     title: str
     status: int
     detail: str
+    code: ProblemCode = Field(description="For programs; docs/http.md lists them.")
     errors: list[FieldProblem] | None = None
     retry_after: int | None = Field(None, description="Seconds after which it is worth sending again.")
 
