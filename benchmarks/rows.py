@@ -74,7 +74,7 @@ _COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "screenings": (
         "id", "job_id", "image_id", "prediction_id", "position", "file_name", "state", "priority", "turn", "attempts",
-        "worker", "error_code", "error_message", "created_at", "started_at", "finished_at", "created_by_id", "model_id",
+        "worker", "error_code", "error_details", "created_at", "started_at", "finished_at", "created_by_id", "model_id",
         "label", "p_pneumonia", "lease_token", "lease_until",
     ),
 }  # fmt: skip
@@ -207,12 +207,12 @@ class _Films:
         prediction_id, image_id, model_id, label, _, _, p = answer or (None,) * 7
         if image_id is None:
             image_id = self._image(sent, self.drawing.random.bytes(32).hex(), 0)
-        error = {"REJECTED": "not_a_film", "FAILED": "worker_lost"}.get(state)
+        error = {"REJECTED": "unknown_format", "FAILED": "worker_lost"}.get(state)
         lease = (str(uuid.UUID(int=n)), sent + timedelta(seconds=60)) if state == "RUNNING" else (None, None)
         self.into.screenings.append(
             (self.drawing.make_id(sent), self.job_id, image_id, prediction_id, n, f"CXR-{accession:08}-{n:05}.jpeg",
              state, self.priority, self.drawing.turn + n, 0, "host:12345" if started else None, error,
-             "It cannot be screened." if error else None, sent, started,
+             '{"attempts": 3}' if error == "worker_lost" else None, sent, started,
              sent + timedelta(seconds=2) if is_ended else None, self.owner_id, model_id, label, p, *lease)
         )  # fmt: skip
 

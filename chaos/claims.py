@@ -13,9 +13,10 @@ from sqlalchemy import select
 
 from chaos.errors import ChaosFailed
 from shared.db import Database, new_id
-from shared.errors import FilmRejected, Rejection
+from shared.errors import FilmRejected
 from shared.intake.accept import Film, Received
 from shared.queue import jobs, leases
+from shared.refusals import Rejection
 from shared.tables import Priority, Source, User
 
 MODEL: Final = "chaos-claims"
@@ -87,7 +88,7 @@ def _claim(url: str, rounds: int, barrier: Barrier, results: "SimpleQueue[list[u
 
 def _reject(database: Database, lease: leases.Claim) -> None:
     """End the films at once, so that no lease runs out and none is claimed a second time with good reason."""
-    refusal = FilmRejected(Rejection.NOT_A_RADIOGRAPH, "This film stands for a claim.")
+    refusal = FilmRejected(Rejection.NOT_A_RADIOGRAPH)
     outcomes = [leases.Outcome(film, rejection=refusal) for film in lease.films]
     with database.write() as session:
         leases.finish(session, lease, outcomes, model_id=new_id(), threshold=0.5, worker="chaos")

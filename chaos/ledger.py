@@ -14,6 +14,7 @@ from chaos.films import PICTURES, ChaosFilm
 from chaos.load import Accepted
 from shared.db import Database
 from shared.models.spec import Label
+from shared.refusals import Details
 from shared.states import FINAL_STATES, State
 from shared.tables import Prediction, Screening
 
@@ -29,7 +30,8 @@ class Row(NamedTuple):
     state: State
     finished_at: datetime | None
     prediction_id: uuid.UUID | None
-    error_message: str | None
+    error_code: str | None
+    error_details: Details | None
     label: Label | None
     p_pneumonia: float | None
 
@@ -51,7 +53,7 @@ def read_rows(database: Database) -> list[Row]:
     """Read every screening with its answer."""
     statement = select(
         Screening.id, Screening.file_name, Screening.state, Screening.finished_at, Screening.prediction_id,
-        Screening.error_message, Prediction.label, Prediction.p_pneumonia,
+        Screening.error_code, Screening.error_details, Prediction.label, Prediction.p_pneumonia,
     ).outerjoin(Prediction, Screening.prediction_id == Prediction.id)  # fmt: skip
     with database.read() as session:
         return [Row(*row) for row in session.execute(statement)]
@@ -110,7 +112,7 @@ class Ledger:
     def _judge(self, account: Account, film: ChaosFilm, row: Row) -> None:
         if row.state is not State.DONE and not film.is_poison:
             account.failed += 1
-            account.notes.append(f"{film.name}: {row.state}: {row.error_message}")
+            account.notes.append(f"{film.name}: {row.state}: {row.error_code} {row.error_details}")
         if film.is_poison and row.state is not State.FAILED:
             account.wrong += 1
             account.notes.append(f"{film.name}: {row.state}, though it kills its worker")

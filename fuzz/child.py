@@ -21,12 +21,13 @@ from typing import Any, Final
 import numpy as np
 
 from fuzz import PATIENT
-from shared.errors import FilmRejected, Rejection
+from shared.errors import FilmRejected
 from shared.images.preprocess import decode, fit, thumbnail
 from shared.intake.accept import Film
 from shared.intake.archive import receive
 from shared.models.folder import read_spec
 from shared.models.spec import ModelSpec
+from shared.refusals import Rejection, explain
 from shared.settings import Settings
 from shared.store.store import THUMBNAIL, open_store
 
@@ -108,9 +109,10 @@ def _chunks(data: bytes) -> Iterator[bytes]:
 
 def _code(rejection: FilmRejected) -> str:
     """Check that a refusal can be understood, and return its code."""
-    message = rejection.message
-    if rejection.code not in Rejection or not message.endswith(".") or "Traceback" in message or PATIENT in message:
-        raise PromiseBroken(f"refused with {rejection.code!r}: {message!r}")
+    explanation = explain(rejection.code, json.loads(json.dumps(rejection.details)))
+    said = f"{rejection} {explanation.text}"
+    if rejection.code not in Rejection or not said.endswith(".") or "Traceback" in said or PATIENT in said:
+        raise PromiseBroken(f"refused with {said!r}")
     return rejection.code.value
 
 

@@ -18,51 +18,30 @@ PneumoScreenError
 `-- BrokerAway          Redis did not answer; the sweep rings again later
 """
 
-from enum import StrEnum
+from typing import Self
+
+from shared.refusals import Details, Rejection, Scalar
 
 
 class PneumoScreenError(Exception):
     """Stand at the root of every error raised on purpose."""
 
 
-class Rejection(StrEnum):
-    """Why a film cannot be screened; the value is the code in tables, API, pages and docs."""
-
-    EMPTY_FILE = "empty_file"
-    UNKNOWN_FORMAT = "unknown_format"
-    UNREADABLE_IMAGE = "unreadable_image"
-    TRUNCATED_IMAGE = "truncated_image"
-    DAMAGED_SCAN = "damaged_scan"
-    SEVERAL_IMAGES = "several_images"
-    UNSUPPORTED_FORM = "unsupported_form"
-    NO_CONTENT = "no_content"
-    TOO_LARGE = "too_large"
-    TOO_MANY_PIXELS = "too_many_pixels"
-    TOO_SMALL = "too_small"
-    DICOM_UNSUPPORTED = "dicom_unsupported"
-    NOT_A_RADIOGRAPH = "not_a_radiograph"
-    NO_LUNGS = "no_lungs"
-    FILM_MISSING = "film_missing"
-    FILM_DAMAGED = "film_damaged"
-    ZIP_UNREADABLE = "zip_unreadable"
-    ZIP_TOO_MANY_ENTRIES = "zip_too_many_entries"
-    ZIP_TOO_LARGE = "zip_too_large"
-    ZIP_EMPTY = "zip_empty"
-    ZIP_ENTRY_BOMB = "zip_entry_bomb"
-    ZIP_ENTRY_ENCRYPTED = "zip_entry_encrypted"
-    ZIP_ENTRY_NESTED = "zip_entry_nested"
-    ZIP_ENTRY_UNSAFE_NAME = "zip_entry_unsafe_name"
-    ZIP_ENTRY_DAMAGED = "zip_entry_damaged"
-    ZIP_ENTRY_UNSUPPORTED = "zip_entry_unsupported"
-
-
 class FilmRejected(PneumoScreenError):
-    """Say that one file cannot be screened, in words that a technician can act on."""
+    """Say that one file cannot be screened: a code and its parameters; `shared.refusals.explain` makes the words.
 
-    def __init__(self, code: Rejection, message: str) -> None:
-        super().__init__(message)
+    As text it is the code and the parameters, for logs.
+    """
+
+    def __init__(self, code: Rejection, **details: Scalar) -> None:
+        super().__init__(" ".join([code.value, *(f"{name}={value!r}" for name, value in details.items())]))
         self.code = code
-        self.message = message
+        self.details = details
+
+    @classmethod
+    def stored(cls, code: str | None, details: Details | None) -> Self:
+        """Return the refusal that a row holds."""
+        return cls(Rejection(code or ""), **details or {})
 
 
 class UploadRefused(PneumoScreenError):

@@ -16,7 +16,6 @@ from sqlalchemy import (
     Index,
     SmallInteger,
     String,
-    Text,
     TextClause,
     UniqueConstraint,
     literal,
@@ -27,6 +26,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from shared.db import Base, UtcDateTime, new_id, now
 from shared.models.spec import FilmClass, Label
+from shared.refusals import Details
 from shared.states import State
 
 
@@ -324,7 +324,8 @@ class Screening(Base):
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     worker: Mapped[str | None] = mapped_column(String(128))
     error_code: Mapped[str | None] = mapped_column(String(32))
-    error_message: Mapped[str | None] = mapped_column(Text)
+    error_details: Mapped[Details | None] = mapped_column(JSON(none_as_null=True))
+    """The parameters of `error_code`; `shared.refusals.explain` makes the words."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -25,7 +25,9 @@ from cli.serving import broker
 from migrations.schema import upgrade
 from shared.accounts import accounts
 from shared.db import Database
+from shared.errors import FilmRejected
 from shared.models.spec import FilmClass, ModelSpec
+from shared.refusals import explain
 from shared.settings import PREFIX, Settings
 from shared.store.store import FolderStore
 from shared.tables import Role, User
@@ -37,6 +39,11 @@ hypothesis.settings.load_profile("tests")
 ROOT = Path(__file__).resolve().parents[1]
 GRAPHS = ROOT / ".pytest_cache" / "graphs"
 """Given to servers that tests start, so that only the first of all loads Keras."""
+
+
+def text_of(rejection: FilmRejected) -> str:
+    """Return what a person reads of a refusal."""
+    return explain(rejection.code, rejection.details).text
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ import numpy as np
 from shared.errors import FilmRejected
 from shared.images.preprocess import FORMATS, prepare
 from shared.models.spec import FilmClass, Label, ModelSpec
+from shared.refusals import explain
 from training.data import Film, group_films, name_film
 from training.errors import DataUnusable
 
@@ -80,7 +81,9 @@ def read_films(folder: Path, spec: ModelSpec, progress: Progress | None = None) 
             try:
                 data = path.read_bytes()
                 pixels[len(films)] = prepare(data, spec)
-            except (FilmRejected, OSError) as error:
+            except FilmRejected as refusal:
+                unreadable[str(path.relative_to(folder))] = explain(refusal.code, refusal.details).text
+            except OSError as error:
                 unreadable[str(path.relative_to(folder))] = str(error)
             else:
                 films.append(_identify(path, label))

@@ -13,7 +13,7 @@ from chaos.films import ChaosFilm
 from chaos.scene import Scene
 from chaos.stack import Stack
 from chaos.waiting import wait_until
-from shared.queue.leases import LOST_CODE, UNREADABLE_CODE
+from shared.refusals import Failure
 from shared.settings import Settings
 from shared.states import State
 from shared.tables import Screening
@@ -114,7 +114,7 @@ class PoisonFilm:
 
     def hurt(self, scene: Scene) -> None:
         """Send the film and wait until it has FAILED; raise ChaosFailed where it does not say why."""
-        _wait_until_failed(scene, scene.load.poison(), LOST_CODE)
+        _wait_until_failed(scene, scene.load.poison(), Failure.WORKER_LOST)
 
 
 class UnreadableFilm:
@@ -126,7 +126,7 @@ class UnreadableFilm:
 
     def hurt(self, scene: Scene) -> None:
         """Send the film and wait until it has FAILED; raise ChaosFailed where it does not say why."""
-        _wait_until_failed(scene, scene.load.unreadable(), UNREADABLE_CODE)
+        _wait_until_failed(scene, scene.load.unreadable(), Failure.FILM_UNREADABLE)
 
 
 def _wait_until_failed(scene: Scene, film: ChaosFilm, code: str) -> None:
@@ -139,9 +139,9 @@ def _wait_until_failed(scene: Scene, film: ChaosFilm, code: str) -> None:
 
     wait_until(has_ended, POISON_SECONDS, f"{film.name} to fail")
     attempts = Settings.model_fields["max_attempts"].default
-    said = (rows[0].state, rows[0].attempts, rows[0].error_code)
-    if said != (State.FAILED, attempts, code) or str(attempts) not in (rows[0].error_message or ""):
-        raise ChaosFailed(f"{film.name} ended as {said} and says '{rows[0].error_message}'.")
+    said = (rows[0].state, rows[0].attempts, rows[0].error_code, rows[0].error_details)
+    if said != (State.FAILED, attempts, code, {"attempts": attempts}):
+        raise ChaosFailed(f"{film.name} ended as {said}.")
 
 
 class ClaimsAtOnce:

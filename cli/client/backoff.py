@@ -24,8 +24,8 @@ BUSY: Final = {
 }
 """Answers that say to try again."""
 
-QUEUE_FULL: Final = "#queue-full"
-"""The end of a problem's type (docs/http.md)."""
+QUEUE_FULL: Final = "queue_full"
+"""The code of a problem (docs/http.md)."""
 
 # LocalProtocolError: a file changed its size while it was read; the next attempt reads it anew.
 LOST: Final = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError, httpx.LocalProtocolError)

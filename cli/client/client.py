@@ -125,7 +125,7 @@ class Api:
             except httpx.HTTPError as error:
                 raise CommandFailed(f"{self.url} cannot be asked: {error}") from error
             problem = read_problem(response)
-            if str(problem.get("type")).endswith(QUEUE_FULL):
+            if problem.get("code") == QUEUE_FULL:
                 outage.end()
                 self._full_queue.wait(str(problem.get("detail")), asked_delay(response))
             elif may_pass(response):

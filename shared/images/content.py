@@ -11,7 +11,8 @@ from typing import Final
 
 import numpy as np
 
-from shared.errors import FilmRejected, Rejection
+from shared.errors import FilmRejected
+from shared.refusals import Rejection
 
 _PARTS: Final = 20
 _FINE_PARTS: Final = 40
@@ -40,16 +41,16 @@ def refuse_without_content(pixels: np.ndarray) -> None:
     flat = some.ravel()
     variance = float(flat @ flat) / flat.size - (float(flat.sum()) / flat.size) ** 2
     if variance < _LEAST_DEVIATION**2:
-        raise _refused("is blank: nearly all of it is the same grey")
+        raise FilmRejected(Rejection.NO_CONTENT, case="blank")
     right, below = pixels[here, there] - some, pixels[there, here] - some
     unlikeness = float(np.vdot(right, right) + np.vdot(below, below)) / (2 * flat.size)
     most = 2 * variance * (1 - _LEAST_LIKENESS)
     if unlikeness > most and (_without_edges(right, 0) + _without_edges(below, 1)) / 2 > most:
-        raise _refused("is noise, text or a fine pattern: neighbouring pixels have little to do with each other")
+        raise FilmRejected(Rejection.NO_CONTENT, case="noise")
     if len(set(pixels[here, here].tobytes())) < _MANY_GREYS and _bits(pixels) < _LEAST_BITS:
-        raise _refused("has few greys, as a drawing or a test pattern has")
+        raise FilmRejected(Rejection.NO_CONTENT, case="few_greys")
     if unlikeness < _STEEP and _bend(pixels) < _LEAST_BEND + _LEAST_BEND_EACH * math.sqrt(variance):
-        raise _refused("is a smooth ramp or a row of stripes, without any detail along its rows or its columns")
+        raise FilmRejected(Rejection.NO_CONTENT, case="plain")
 
 
 def _without_edges(differences: np.ndarray, axis: int) -> float:
@@ -78,7 +79,3 @@ def _bend(pixels: np.ndarray) -> float:
     across = np.abs(some[2:] + some[:-2] - 2 * some[1:-1])
     share = float((some != border).mean())
     return min(float(along.mean()), float(across.mean())) / share if share else 0.0
-
-
-def _refused(what: str) -> FilmRejected:
-    return FilmRejected(Rejection.NO_CONTENT, f"The image {what}. Send the chest radiograph itself.")

@@ -17,8 +17,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from shared.errors import DecoderAway, FilmRejected, Rejection
+from shared.errors import DecoderAway, FilmRejected
 from shared.images.decoder_child import ANSWER, REQUEST
+from shared.refusals import Rejection
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,7 +93,7 @@ class Decoder:
                 except _Gone as gone:
                     self._end()
                     if gone.is_streams_fault:
-                        raise _refused() from gone
+                        raise FilmRejected(Rejection.DAMAGED_SCAN) from gone
         raise DecoderAway("The decoder of compressed images ended without an answer. Is the machine out of memory?")
 
     def close(self) -> None:
@@ -112,10 +113,10 @@ class Decoder:
         head = ANSWER.unpack(self._receive(out.fileno(), ANSWER.size, until))
         is_decoded, width, is_signed, height, across, size = head
         if not is_decoded:
-            raise _refused()
+            raise FilmRejected(Rejection.DAMAGED_SCAN)
         if (height, across) != (rows, columns) or width not in {1, 2, 4} or size != rows * columns * width:
             self._end()  # what else it has written is of no use
-            raise _refused()
+            raise FilmRejected(Rejection.DAMAGED_SCAN)
         body = self._receive(out.fileno(), size, until)
         return np.frombuffer(body, f"<{'i' if is_signed else 'u'}{width}").reshape(rows, columns)
 
@@ -188,13 +189,6 @@ class Decoder:
             return self._process.wait(5)
         except subprocess.TimeoutExpired:
             return None
-
-
-def _refused() -> FilmRejected:
-    return FilmRejected(
-        Rejection.DAMAGED_SCAN,
-        "The compressed image is damaged and cannot be decoded. Export it again from its source.",
-    )
 
 
 _decoder: Final = Decoder()

@@ -8,10 +8,10 @@ from typing import IO, TYPE_CHECKING, Final
 
 from PIL import Image
 
-from shared.errors import FilmRejected, Rejection
+from shared.errors import FilmRejected
 from shared.images.dicom_file import damaged, read
 from shared.images.dicom_samples import TRANSFER_SYNTAXES, stored_samples
-from shared.images.pages import several
+from shared.refusals import Rejection
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -57,13 +57,11 @@ def _refuse_unless_radiograph(header: "Dataset") -> None:
     _refuse_other_modality(header)
     frames, samples = int(header.get("NumberOfFrames") or 1), int(header.get("SamplesPerPixel") or 0)
     if frames > 1:
-        raise several(frames, "frames")
+        raise FilmRejected(Rejection.SEVERAL_IMAGES, case="frames", count=frames)
     if frames != 1 or samples != 1 or header.get("PhotometricInterpretation") not in _GREY:
-        raise FilmRejected(
-            Rejection.NOT_A_RADIOGRAPH, "The DICOM file is not a single grey image. Send the chest film itself."
-        )
+        raise FilmRejected(Rejection.NOT_A_RADIOGRAPH, case="not_grey")
     if not header.get("Rows") or not header.get("Columns"):
-        raise FilmRejected(Rejection.UNREADABLE_IMAGE, "The DICOM file holds no image. Send the chest film itself.")
+        raise FilmRejected(Rejection.UNREADABLE_IMAGE, case="no_image")
 
 
 def _refuse_unknown_syntax(header: "Dataset") -> None:
@@ -71,26 +69,15 @@ def _refuse_unknown_syntax(header: "Dataset") -> None:
     if not syntax:
         raise damaged()
     if syntax not in TRANSFER_SYNTAXES:
-        raise FilmRejected(
-            Rejection.DICOM_UNSUPPORTED,
-            f"The DICOM file is compressed in a way that is not read here (transfer syntax {_shown(syntax)}). "
-            "Export it uncompressed.",
-        )
+        raise FilmRejected(Rejection.DICOM_UNSUPPORTED, case="syntax", syntax=_shown(syntax))
 
 
 def _refuse_other_modality(header: "Dataset") -> None:
     if header.file_meta.get("MediaStorageSOPClassUID") == _DIRECTORY:
-        raise FilmRejected(
-            Rejection.NOT_A_RADIOGRAPH,
-            "This is the table of contents of a disc (DICOMDIR) and holds no image. Send the files that it names.",
-        )
+        raise FilmRejected(Rejection.NOT_A_RADIOGRAPH, case="directory")
     modality = str(header.get("Modality") or "missing").strip()
     if modality.upper() not in MODALITIES:
-        raise FilmRejected(
-            Rejection.NOT_A_RADIOGRAPH,
-            f"The DICOM file has the modality {_shown(modality)}; a film is CR, DX or RG. "
-            "Send the frontal chest radiograph.",
-        )
+        raise FilmRejected(Rejection.NOT_A_RADIOGRAPH, case="modality", modality=_shown(modality))
 
 
 def _shown(value: str) -> str:

@@ -8,7 +8,8 @@ import re
 import zlib
 from typing import IO, TYPE_CHECKING, BinaryIO, Final, cast
 
-from shared.errors import FilmRejected, Rejection
+from shared.errors import FilmRejected
+from shared.refusals import Rejection
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -73,7 +74,7 @@ def read(file: IO[bytes], *, stop_before_pixels: bool) -> "Dataset":
 
 def damaged() -> FilmRejected:
     """Return the refusal of a file whose header or pixels contradict each other."""
-    return FilmRejected(Rejection.UNREADABLE_IMAGE, "The DICOM file is damaged. Export it again from the PACS.")
+    return FilmRejected(Rejection.UNREADABLE_IMAGE, case="dicom")
 
 
 def _mend(file: IO[bytes], *, stop_before_pixels: bool) -> IO[bytes]:
@@ -113,8 +114,5 @@ def _inflate(file: IO[bytes], most: int) -> IO[bytes]:
     except zlib.error as error:
         raise damaged() from error
     if unpacker.unconsumed_tail and most == _MOST_INFLATED_BYTES:
-        raise FilmRejected(
-            Rejection.TOO_LARGE,
-            f"The DICOM file unpacks to more than {most // _MIB} MiB, as no film does. Export it uncompressed.",
-        )
+        raise FilmRejected(Rejection.TOO_LARGE, case="unpacked", limit_mib=most // _MIB)
     return io.BytesIO(bytes(MAGIC_OFFSET) + MAGIC + _syntax_element(_EXPLICIT) + data)

@@ -7,13 +7,13 @@ No plugin of pydicom is left to chance: it takes the first that is installed, an
 import re
 from typing import TYPE_CHECKING, Final
 
-from shared.errors import FilmRejected, Rejection
+from shared.errors import FilmRejected
 from shared.images.codestreams import CodestreamDamaged, Frame, Process, read_jpeg, read_jpeg_2000, without_padding
 from shared.images.decoder import Codec, decode
 from shared.images.dicom_file import damaged
 from shared.images.jpeg import decode_frame
 from shared.images.jpeg_scans import refuse_scan_bomb
-from shared.images.pages import several
+from shared.refusals import Rejection
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,7 +80,7 @@ def _refuse_more_native_frames(dataset: "Dataset") -> None:
     """Refuse pixels of several frames whose number the header does not say."""
     size = int(dataset.Rows) * int(dataset.Columns) * int(dataset.BitsAllocated) // 8
     if size and len(dataset.PixelData) >= 2 * size:
-        raise several(len(dataset.PixelData) // size, "frames")
+        raise FilmRejected(Rejection.SEVERAL_IMAGES, case="frames", count=len(dataset.PixelData) // size)
 
 
 def _first_frame(dataset: "Dataset") -> bytes:
@@ -92,7 +92,7 @@ def _first_frame(dataset: "Dataset") -> bytes:
     if str(dataset.file_meta.TransferSyntaxUID) == _RLE:  # a fragment a frame (PS3.5, 8.2.2 and annex G)
         counts.append(parse_fragments(dataset.PixelData)[0] - 1)
     if max(counts) > 1:
-        raise several(max(counts), "frames")
+        raise FilmRejected(Rejection.SEVERAL_IMAGES, case="frames", count=max(counts))
     return frame
 
 
@@ -105,11 +105,7 @@ def _read_header(frame: bytes, syntax: str) -> Frame:
     if not is_2000 and (header.process is Process.LS) != (syntax in _JPEG_LS):
         raise damaged()
     if header.process is Process.OTHER:
-        raise FilmRejected(
-            Rejection.DICOM_UNSUPPORTED,
-            "The frame of the DICOM file is a JPEG with arithmetic codes or in steps, which is not read here. "
-            "Export it uncompressed.",
-        )
+        raise FilmRejected(Rejection.DICOM_UNSUPPORTED, case="jpeg_coding")
     return header
 
 
@@ -132,9 +128,7 @@ def _whole(frame: bytes) -> bytes:
     try:
         return without_padding(frame)
     except CodestreamDamaged as error:
-        raise FilmRejected(
-            Rejection.TRUNCATED_IMAGE, "The compressed image has no end. Export it again from the PACS."
-        ) from error
+        raise FilmRejected(Rejection.TRUNCATED_IMAGE) from error
 
 
 def _with_sign(samples: "np.ndarray", dataset: "Dataset", precision: int) -> "np.ndarray":

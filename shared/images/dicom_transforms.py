@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from shared.errors import FilmRejected, Rejection
+from shared.errors import FilmRejected
 from shared.images import grayscale
+from shared.refusals import Rejection
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -148,11 +149,7 @@ def _overlay_bits(dataset: "Dataset") -> int:
 def _refuse_if_overflowing(layout: _Layout, found: np.ndarray, counts: np.ndarray) -> None:
     """Refuse an image that needs more bits than its header says: drawn by those alone it would wrap."""
     if counts[layout.overflows(found)].sum() > grayscale.TAIL * counts.sum():
-        raise FilmRejected(
-            Rejection.UNSUPPORTED_FORM,
-            f"The DICOM file says that its pixels use {layout.stored} bits each, and they use more. "
-            "Export it again from the PACS.",
-        )
+        raise FilmRejected(Rejection.UNSUPPORTED_FORM, case="stored_bits", bits=layout.stored)
 
 
 def _padding(

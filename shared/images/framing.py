@@ -16,8 +16,9 @@ from typing import Final, NamedTuple
 import numpy as np
 from PIL import Image
 
-from shared.errors import FilmRejected, ModelUnavailable, Rejection
+from shared.errors import FilmRejected, ModelUnavailable
 from shared.models.spec import Framing
+from shared.refusals import Rejection
 
 FOLDER: Final = Path(__file__).with_name("localisers")
 VERSION: Final = "lungs-1"
@@ -158,11 +159,7 @@ def window(image: Image.Image, framing: Framing) -> Box:
     """
     lungs = load(framing.version, framing.sha256).find(image)
     if lungs.confidence < CONFIDENT:
-        raise FilmRejected(
-            Rejection.NO_LUNGS,
-            f"No pair of upright lungs was found on this image (confidence {lungs.confidence:.2f}). "
-            "Send a frontal chest radiograph, upright and whole.",
-        )
+        raise FilmRejected(Rejection.NO_LUNGS, confidence=round(float(lungs.confidence), 2))
     return lungs.box.widened(framing.margin)
 
 

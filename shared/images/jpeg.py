@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Final
 
 from PIL import Image, ImageOps, TiffImagePlugin
 
-from shared.errors import FilmRejected, Rejection
+from shared.errors import FilmRejected
 from shared.images.codestreams import END, CodestreamDamaged, Frame, Process, read_jpeg, without_padding
 from shared.images.decoder import Codec, decode
 from shared.images.jpeg_lossless import is_damaged
 from shared.images.jpeg_scans import refuse_scan_bomb
+from shared.refusals import Rejection
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,14 +102,8 @@ def _without_filling(data: bytes) -> bytes | None:
 def refusal(data: bytes) -> FilmRejected:
     """Return why a JPEG that cannot be decoded in full is refused: it has no end, or its scan is damaged."""
     if data.rfind(END) < data.rfind(_START_OF_SCAN):
-        return FilmRejected(
-            Rejection.TRUNCATED_IMAGE, "The file ends before the image does. Copy it again from its source."
-        )
-    return FilmRejected(
-        Rejection.DAMAGED_SCAN,
-        "The compressed pixels of the JPEG are damaged, so part of the image would be wrong. "
-        "Copy or export it again from its source.",
-    )
+        return FilmRejected(Rejection.TRUNCATED_IMAGE)
+    return FilmRejected(Rejection.DAMAGED_SCAN)
 
 
 def upright(grey: Image.Image, exif: Image.Exif) -> Image.Image:
@@ -128,16 +123,12 @@ def read_special(data: bytes) -> Frame:
     try:
         frame = read_jpeg(data)
     except CodestreamDamaged as error:
-        raise FilmRejected(
-            Rejection.UNREADABLE_IMAGE, "The image's header is damaged. Copy or export the film again from its source."
-        ) from error
-    if frame.process is Process.OTHER or frame.components != 1:
-        kind = "in colour" if frame.components != 1 else "hierarchical or with arithmetic codes"
-        raise FilmRejected(
-            Rejection.UNSUPPORTED_FORM,
-            f"This is a {frame.process.value} of {frame.precision} bits {kind}, which is not read here. "
-            "Export the film as a grey JPEG of 8 bits or as PNG.",
-        )
+        raise FilmRejected(Rejection.UNREADABLE_IMAGE, case="header") from error
+    if frame.components != 1:
+        process = frame.process.name.lower()
+        raise FilmRejected(Rejection.UNSUPPORTED_FORM, case="jpeg_colour", process=process, bits=frame.precision)
+    if frame.process is Process.OTHER:
+        raise FilmRejected(Rejection.UNSUPPORTED_FORM, case="jpeg_coding", bits=frame.precision)
     return frame
 
 
@@ -172,9 +163,7 @@ def decode_frame(data: bytes, frame: Frame) -> "np.ndarray":
     try:
         whole = without_padding(data[: data.rfind(END) + len(END)])
     except CodestreamDamaged as error:
-        raise FilmRejected(
-            Rejection.TRUNCATED_IMAGE, "The compressed image has no end. Copy it again from its source."
-        ) from error
+        raise FilmRejected(Rejection.TRUNCATED_IMAGE) from error
     if frame.process is Process.LOSSY and frame.precision == 8:
         grey = decode_grey(whole, (frame.columns, frame.rows), max(frame.columns, frame.rows))
         if grey is not None:

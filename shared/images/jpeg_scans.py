@@ -4,7 +4,8 @@ import re
 from itertools import islice
 from typing import Final
 
-from shared.errors import FilmRejected, Rejection
+from shared.errors import FilmRejected
+from shared.refusals import Rejection
 
 MOST_SCANS: Final = 100
 """As many as libtiff takes (LIBTIFF_JPEG_MAX_ALLOWED_SCAN_NUMBER). A progressive film has ten. One of 36 megapixels
@@ -16,7 +17,4 @@ _START_OF_SCAN: Final = re.compile(rb"\xff\xda")
 def refuse_scan_bomb(data: bytes) -> None:
     """Raise FilmRejected where a JPEG would be decoded in more than MOST_SCANS passes."""
     if any(True for _ in islice(_START_OF_SCAN.finditer(data), MOST_SCANS, None)):
-        raise FilmRejected(
-            Rejection.UNREADABLE_IMAGE,
-            f"The JPEG is made of more than {MOST_SCANS} scans, which are not decoded. Export the film again.",
-        )
+        raise FilmRejected(Rejection.UNREADABLE_IMAGE, case="scans", most=MOST_SCANS)

@@ -8,7 +8,8 @@ from typing import IO, Final
 
 from PIL import Image, MpoImagePlugin, TiffImagePlugin
 
-from shared.errors import FilmRejected, Rejection
+from shared.errors import FilmRejected
+from shared.refusals import Rejection
 
 _MOST_PAGES: Final = 64
 _WIDTH, _HEIGHT = 256, 257
@@ -30,16 +31,8 @@ def choose_page(image: Image.Image, file: IO[bytes]) -> None:
     elif isinstance(image, MpoImagePlugin.MpoImageFile):
         _refuse_other_pictures(image)
     elif getattr(image, "n_frames", 1) > 1:
-        raise several(image.n_frames, "frames")  # type: ignore[attr-defined]  # as just seen
-
-
-def several(count: int, what: str) -> FilmRejected:
-    """Return the refusal of a file that holds more than one image."""
-    return FilmRejected(
-        Rejection.SEVERAL_IMAGES,
-        f"The file holds {count:,} {what}, and which of them is the film cannot be told. "
-        "Save each as a file of its own and send those.",
-    )
+        count: int = image.n_frames  # type: ignore[attr-defined]  # as just seen
+        raise FilmRejected(Rejection.SEVERAL_IMAGES, case="frames", count=count)
 
 
 def _pages(file: IO[bytes]) -> list[TiffImagePlugin.ImageFileDirectory_v2]:
@@ -83,13 +76,9 @@ def _read(head: bytes, file: IO[bytes]) -> TiffImagePlugin.ImageFileDirectory_v2
 def _full_page(pages: list[TiffImagePlugin.ImageFileDirectory_v2]) -> int:
     full = [place for place, page in enumerate(pages) if not _is_reduced(page)]
     if not full and any(_SUB_DIRECTORIES in page for page in pages):
-        raise FilmRejected(
-            Rejection.UNSUPPORTED_FORM,
-            "The TIFF shows only a reduced copy; its image lies in a sub-directory, as in raw files of cameras. "
-            "Export the film as a plain TIFF or PNG.",
-        )
+        raise FilmRejected(Rejection.UNSUPPORTED_FORM, case="tiff_preview")
     if len(full or pages) > 1:
-        raise several(len(full or pages), "pages")
+        raise FilmRejected(Rejection.SEVERAL_IMAGES, case="pages", count=len(full or pages))
     return full[0] if full else 0
 
 
@@ -113,4 +102,4 @@ def _refuse_other_pictures(image: MpoImagePlugin.MpoImageFile) -> None:
         count += not (image.size[0] < width and image.size[1] < height)
     image.seek(0)
     if count > 1:
-        raise several(count, "pictures")
+        raise FilmRejected(Rejection.SEVERAL_IMAGES, case="pictures", count=count)

@@ -8,13 +8,14 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageChops, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
-from shared.errors import DecoderAway, FilmRejected, Rejection
+from shared.errors import DecoderAway, FilmRejected
 from shared.images import dicom, framing, grayscale, jpeg, tiff, unsupported
 from shared.images.content import refuse_without_content
 from shared.images.dicom_file import HEAD_BYTES, is_dicom
 from shared.images.jpeg_scans import refuse_scan_bomb
 from shared.images.pages import choose_page
 from shared.models.spec import ModelSpec
+from shared.refusals import Rejection
 
 FORMATS: Final = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
 _JPEG: Final = b"\xff\xd8"
@@ -44,7 +45,7 @@ def decode(data: bytes, at_least: int) -> Image.Image:
     Raises FilmRejected where the bytes are no image of a known format, are cut short or are damaged.
     """
     if not data:
-        raise FilmRejected(Rejection.EMPTY_FILE, "The file is empty. Copy it again from its source.")
+        raise FilmRejected(Rejection.EMPTY_FILE)
     try:
         if is_dicom(data[:HEAD_BYTES]):
             return dicom.decode(io.BytesIO(data))
@@ -53,25 +54,16 @@ def decode(data: bytes, at_least: int) -> Image.Image:
         raise
     except UnidentifiedImageError as error:
         refusal = unsupported.explain(io.BytesIO(data), unsupported.kind_of(data))
-        raise refusal or FilmRejected(
-            Rejection.UNKNOWN_FORMAT,
-            "This is not a JPEG, PNG, TIFF, BMP, WebP or DICOM image. Export the film as one of these.",
-        ) from error
+        raise refusal or FilmRejected(Rejection.UNKNOWN_FORMAT) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise FilmRejected(
-            Rejection.TOO_MANY_PIXELS, "The image has too many pixels to be a film. Export it at its original size."
-        ) from error
+        raise FilmRejected(Rejection.TOO_MANY_PIXELS) from error
     except (DecoderAway, MemoryError):
         raise
     except Exception as error:
         # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error and more on damaged files.
         if unsupported.is_cut_short(io.BytesIO(data), unsupported.kind_of(data)):
-            raise FilmRejected(
-                Rejection.TRUNCATED_IMAGE, "The file ends before the image does. Copy it again from its source."
-            ) from error
-        raise FilmRejected(
-            Rejection.UNREADABLE_IMAGE, "The image is damaged and cannot be decoded. Export it again from its source."
-        ) from error
+            raise FilmRejected(Rejection.TRUNCATED_IMAGE) from error
+        raise FilmRejected(Rejection.UNREADABLE_IMAGE, case="pixels") from error
 
 
 def _decode_image(data: bytes, at_least: int) -> Image.Image:
@@ -129,10 +121,7 @@ def _load(image: ImageFile.ImageFile, data: bytes) -> None:
 def _refuse_unless_bright(image: Image.Image) -> None:
     """Refuse colours of 16 bits, of which Pillow keeps the upper 8, where they use less than half of these."""
     if "transparency" in image.info or np.asarray(image.convert("RGB")).max() < _BRIGHT:
-        raise FilmRejected(
-            Rejection.UNSUPPORTED_FORM,
-            "The image has 16 bits for each colour or alpha and uses few of them. Export it as 16-bit grey.",
-        )
+        raise FilmRejected(Rejection.UNSUPPORTED_FORM, case="deep_colour")
 
 
 def _scale_clear_grey(image: Image.Image, data: bytes) -> None:

@@ -12,7 +12,8 @@ from typing import IO, TYPE_CHECKING, Final
 
 from PIL import Image
 
-from shared.errors import FilmRejected, Rejection
+from shared.errors import FilmRejected
+from shared.refusals import Rejection
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,8 +29,9 @@ _TYPES: Final = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}  # whole num
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CIE_LAB = 0, 1, 2, 8
 _SEPARATE: Final = 2  # of PlanarConfiguration
 _SIGNED, _FLOAT, _UNKNOWN = 2, 3, 4
-_KINDS: Final = {1: "u", _SIGNED: "i", _FLOAT: "f", _UNKNOWN: "u", 5: "c", 6: "c"}
-_KIND_NAMES: Final = {"u": "unsigned", "i": "signed", "f": "floating-point", "c": "complex"}
+_COMPLEX: Final = (5, 6)
+_KINDS: Final = {1: "u", _SIGNED: "i", _FLOAT: "f", _UNKNOWN: "u", **dict.fromkeys(_COMPLEX, "c")}
+_KIND_NAMES: Final = {"u": "unsigned", "i": "signed", "f": "float", "c": "complex"}
 _WIDTHS: Final = {"u": {8, 16, 32, 64, *range(9, 16)}, "i": {8, 16, 32, 64}, "f": {16, 32, 64}}
 _CODECS: Final = {1: "", 5: "lzw", 8: "zlib", 32_946: "zlib", 32_773: "packbits", 50_000: "zstd", 34_925: "lzma"}
 _OTHER_CODECS: Final = {6: "JPEG", 7: "JPEG", 34_712: "JPEG 2000", 50_001: "WebP", 50_002: "JPEG XL", 34_887: "LERC"}
@@ -95,13 +97,11 @@ def read_deep(file: IO[bytes]) -> DeepTiff | None:
         _refuse_unless_read_by_pillow(tags, bits, kind)
         return None
     if _PHOTOMETRIC not in tags.values:
-        raise _unsupported("does not say whether black or white is zero")
+        raise FilmRejected(Rejection.UNSUPPORTED_FORM, case="tiff_polarity")
     if bits <= 8 and kind == "u":
         return None
     if len(pages) > 1:
-        raise FilmRejected(
-            Rejection.UNSUPPORTED_FORM, f"The TIFF holds {len(pages)} pages. Send each of them as a file of its own."
-        )
+        raise FilmRejected(Rejection.SEVERAL_IMAGES, case="pages", count=len(pages))
     return _describe(tags, order, bits, kind)
 
 
@@ -124,11 +124,11 @@ def _refuse_unless_read_by_pillow(tags: "_Tags", bits: int, kind: str) -> None:
     """Refuse colours, and greys with alpha, of forms that Pillow does not read or mixes up."""
     photometric, samples = tags.one(_PHOTOMETRIC, _RGB), tags.one(_SAMPLES, 1)
     if photometric == _CIE_LAB:
-        raise _unsupported("has colours in CIE L*a*b*")
+        raise FilmRejected(Rejection.UNSUPPORTED_FORM, case="tiff_lab")
     if kind != "u" or bits > 16 or (bits > 8 and photometric <= _BLACK_IS_ZERO):
-        raise _unsupported(f"has {samples} {_KIND_NAMES.get(kind, 'other')} samples of {bits} bits for each pixel")
+        raise _samples_unread(samples, bits, kind)
     if tags.one(_PLANES, 1) == _SEPARATE and samples > 1 and (bits > 8 or photometric <= _BLACK_IS_ZERO):
-        raise _unsupported(f"has {samples} planes of {bits} bits")
+        raise FilmRejected(Rejection.UNSUPPORTED_FORM, case="tiff_planes", samples=samples, bits=bits)
 
 
 @dataclass(frozen=True)
@@ -216,12 +216,12 @@ def _unpack(file: IO[bytes], place: int, layout: str) -> tuple[int, ...]:
 def _describe(tags: _Tags, order: str, bits: int, kind: str) -> DeepTiff:
     compression, predictor = tags.one(_COMPRESSION, 1), tags.one(_PREDICTOR, _NO_PREDICTOR)
     if bits not in _WIDTHS.get(kind, ()):
-        raise _unsupported(f"has {_KIND_NAMES.get(kind, 'other')} samples of {bits} bits")
+        raise _samples_unread(1, bits, kind)
     if compression not in _CODECS:
-        name = _OTHER_CODECS.get(compression, f"method {compression}")
-        raise _unsupported(f"has samples of {bits} bits compressed by {name}")
+        name = _OTHER_CODECS.get(compression, str(compression))
+        raise FilmRejected(Rejection.UNSUPPORTED_FORM, case="tiff_deep_compression", bits=bits, method=name)
     if not _is_predictable(predictor, bits, kind):
-        raise _unsupported(f"has samples of {bits} bits with the predictor {predictor}")
+        raise FilmRejected(Rejection.UNSUPPORTED_FORM, case="tiff_predictor", bits=bits, predictor=predictor)
     width, height = tags.one(_WIDTH, 0), tags.one(_HEIGHT, 0)
     is_tiled = _TILES in tags.values
     across, down = width, min(tags.one(_ROWS, height), height)
@@ -271,9 +271,7 @@ def _places(deep: DeepTiff) -> Iterator[tuple[int, int]]:
 def _segments(data: bytes, deep: DeepTiff) -> Iterator[bytes]:
     for offset, length in zip(deep.offsets, deep.lengths, strict=True):
         if offset + length > len(data):
-            raise FilmRejected(
-                Rejection.TRUNCATED_IMAGE, "The file ends before the image does. Copy it again from its source."
-            )
+            raise FilmRejected(Rejection.TRUNCATED_IMAGE)
         yield data[offset : offset + length]
 
 
@@ -335,17 +333,13 @@ def _refuse_infinite(samples: "np.ndarray") -> None:
     import numpy as np  # noqa: PLC0415  # see decode
 
     if any(np.isinf(row).any() for row in samples):
-        raise FilmRejected(
-            Rejection.UNREADABLE_IMAGE, "The TIFF has samples that are infinite. Export it again from its source."
-        )
+        raise FilmRejected(Rejection.UNREADABLE_IMAGE, case="infinite")
 
 
 def _damaged() -> FilmRejected:
-    return FilmRejected(Rejection.UNREADABLE_IMAGE, "The TIFF is damaged. Copy or export it again from its source.")
+    return FilmRejected(Rejection.UNREADABLE_IMAGE, case="tiff")
 
 
-def _unsupported(what: str) -> FilmRejected:
-    return FilmRejected(
-        Rejection.UNSUPPORTED_FORM,
-        f"The TIFF {what}, a form that is not read. Export it as an uncompressed or LZW TIFF of 16 bits, or as PNG.",
-    )
+def _samples_unread(samples: int, bits: int, kind: str) -> FilmRejected:
+    name = _KIND_NAMES.get(kind, "other")
+    return FilmRejected(Rejection.UNSUPPORTED_FORM, case="tiff_samples", samples=samples, bits=bits, kind=name)

@@ -5,8 +5,9 @@ from typing import IO, Final
 
 from PIL import TiffImagePlugin
 
-from shared.errors import FilmRejected, Rejection
+from shared.errors import FilmRejected
 from shared.images.pages import directories
+from shared.refusals import Rejection
 
 # TIFF tag 259; https://www.loc.gov/preservation/digital/formats/content/tiff_tags.shtml and libtiff's tiff.h.
 _READ_COMPRESSIONS: Final = {1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32809, 32946, 34676, 34677, 34925, 50000}
@@ -15,7 +16,7 @@ _COMPRESSIONS: Final = {
     34712: "JPEG 2000", 34887: "LERC", 34892: "lossy JPEG of raw files", 34933: "PNG", 34934: "JPEG XR",
     22610: "JPEG XR", 48124: "Jetraw", 50001: "WebP", 50002: "JPEG XL", 52546: "JPEG XL",
 }  # fmt: skip
-_KINDS: Final = {1: "unsigned", 2: "signed", 3: "floating-point", 4: "undefined", 5: "complex", 6: "complex"}
+_KINDS: Final = {1: "unsigned", 2: "signed", 3: "float", 5: "complex", 6: "complex"}
 _READ_GREY: Final = {*((1, bits) for bits in (1, 2, 4, 8, 12, 16, 32)), (2, 8), (2, 16), (2, 32), (3, 32), (3, 64)}
 _READ_COLOURS: Final = {(1, 8), (1, 16)}
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _SAMPLES, _SAMPLE_FORMAT = 256, 257, 258, 259, 277, 339
@@ -23,19 +24,19 @@ _PLACES: Final = ((273, 279), (324, 325))  # of strips and of tiles: offsets, by
 
 _BMP_HEADERS: Final = {12, 16, 40, 52, 56, 64, 108, 124}
 _BMP_COMPRESSIONS: Final = {
-    0: "no compression", 1: "RLE8", 2: "RLE4", 3: "bit fields", 4: "JPEG", 5: "PNG", 6: "bit fields", 11: "CMYK",
+    0: "none", 1: "RLE8", 2: "RLE4", 3: "bit_fields", 4: "JPEG", 5: "PNG", 6: "bit_fields", 11: "CMYK",
 }  # fmt: skip
 
 # First bytes of what people send by mistake; each format's own specification.
 _OTHER_FORMATS: Final = (
-    (0, b"GIF8", "a GIF"), (0, b"%PDF", "a PDF document"), (0, b"\x00\x00\x00\x0cjP  ", "a JPEG 2000 file"),
-    (0, b"\xff\x4f\xff\x51", "a JPEG 2000 codestream"), (0, b"\xff\x0a", "a JPEG XL file"),
-    (0, b"\x00\x00\x00\x0cJXL ", "a JPEG XL file"), (4, b"ftypavif", "an AVIF file"), (4, b"ftyphei", "an HEIC file"),
-    (4, b"ftypmif1", "an HEIC file"), (0, b"PK\x07\x08", "a part of a split ZIP"), (0, b"Rar!", "a RAR archive"),
-    (0, b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"), (0, b"\x1f\x8b", "a gzip file"), (257, b"ustar", "a tar archive"),
-    (0, b"MZ", "a Windows program"), (0, b"\x7fELF", "a program"), (0, b"8BPS", "a Photoshop file"),
-    (344, b"n+1\x00", "a NIfTI volume"), (0, b"\xd0\xcf\x11\xe0", "an Office document"), (0, b"<?xml", "an XML file"),
-    (0, b"<!DOCTYPE", "a web page"), (0, b"<html", "a web page"), (0, b"<svg", "an SVG drawing"),
+    (0, b"GIF8", "gif"), (0, b"%PDF", "pdf"), (0, b"\x00\x00\x00\x0cjP  ", "jpeg_2000"),
+    (0, b"\xff\x4f\xff\x51", "jpeg_2000_stream"), (0, b"\xff\x0a", "jpeg_xl"),
+    (0, b"\x00\x00\x00\x0cJXL ", "jpeg_xl"), (4, b"ftypavif", "avif"), (4, b"ftyphei", "heic"),
+    (4, b"ftypmif1", "heic"), (0, b"PK\x07\x08", "zip_part"), (0, b"Rar!", "rar"),
+    (0, b"7z\xbc\xaf\x27\x1c", "7z"), (0, b"\x1f\x8b", "gzip"), (257, b"ustar", "tar"),
+    (0, b"MZ", "program"), (0, b"\x7fELF", "program"), (0, b"8BPS", "photoshop"),
+    (344, b"n+1\x00", "nifti"), (0, b"\xd0\xcf\x11\xe0", "office"), (0, b"<?xml", "xml"),
+    (0, b"<!DOCTYPE", "web_page"), (0, b"<html", "web_page"), (0, b"<svg", "svg"),
 )  # fmt: skip
 SIGNATURE_BYTES: Final = 352
 _SIGNATURES: Final = (
@@ -49,17 +50,11 @@ def kind_of(head: bytes) -> str:
     return next((kind for mark, kind in _SIGNATURES if head.startswith(mark)), "")
 
 
-def unsupported(form: str) -> FilmRejected:
-    """Return the refusal of a sound image of a form that is not read."""
-    return FilmRejected(
-        Rejection.UNSUPPORTED_FORM,
-        f"The image is {form}, which is not read here; it is not damaged. "
-        "Export the film as a TIFF without compression, as PNG or as a JPEG of 8 bits.",
-    )
-
-
 def name_format(head: bytes) -> str | None:
-    """Name a format that is not taken by a file's first SIGNATURE_BYTES; None where it is unknown."""
+    """Name a format that is not taken, by a word of `refusals.TERMS`, from a file's first SIGNATURE_BYTES.
+
+    None where it is unknown.
+    """
     return next((name for at, mark, name in _OTHER_FORMATS if head[at : at + len(mark)] == mark), None)
 
 
@@ -67,7 +62,8 @@ def refuse_unread_compression(directory: TiffImagePlugin.ImageFileDirectory_v2) 
     """Raise FilmRejected where a page of a TIFF is compressed in a way that is not read."""
     compression = directory.get(_COMPRESSION, 1)
     if isinstance(compression, int) and compression not in _READ_COMPRESSIONS:
-        raise unsupported(f"a TIFF compressed by {_COMPRESSIONS.get(compression, f'method {compression}')}")
+        method = _COMPRESSIONS.get(compression, str(compression))
+        raise FilmRejected(Rejection.UNSUPPORTED_FORM, case="tiff_compression", method=method)
 
 
 def explain(file: IO[bytes], kind: str) -> FilmRejected | None:
@@ -93,10 +89,11 @@ def _explain_tiff(file: IO[bytes]) -> FilmRejected | None:
     if not _is_whole(directory, file):
         return None
     bits, kinds = _numbers(directory, _BITS) or [1], _numbers(directory, _SAMPLE_FORMAT) or [1]
-    samples = directory.get(_SAMPLES, 1)
+    samples = (_numbers(directory, _SAMPLES) or [1])[0]
     if (kinds[0], bits[0]) in (_READ_GREY if samples == 1 else _READ_COLOURS):
         return None
-    return unsupported(f"a TIFF with {samples} x {bits[0]}-bit {_KINDS.get(kinds[0], 'unknown')} samples a pixel")
+    kind = _KINDS.get(kinds[0], "other")
+    return FilmRejected(Rejection.UNSUPPORTED_FORM, case="tiff_samples", samples=samples, bits=bits[0], kind=kind)
 
 
 def _is_whole(directory: TiffImagePlugin.ImageFileDirectory_v2, file: IO[bytes]) -> bool:
@@ -128,7 +125,8 @@ def _explain_bmp(file: IO[bytes]) -> FilmRejected | None:
         planes, bits, compression = struct.unpack_from("<HHI", head, 26)
     if planes != 1 or compression not in _BMP_COMPRESSIONS:
         return None
-    return unsupported(f"a BMP of {bits} bits a pixel with {_BMP_COMPRESSIONS[compression]}")
+    name = _BMP_COMPRESSIONS[compression]
+    return FilmRejected(Rejection.UNSUPPORTED_FORM, case="bmp", bits=bits, compression=name)
 
 
 def is_cut_short(file: IO[bytes], kind: str) -> bool:

@@ -10,12 +10,13 @@ from typing import IO, BinaryIO, Final
 
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
-from shared.errors import FilmRejected, Rejection
+from shared.errors import FilmRejected
 from shared.images import dicom, jpeg, tiff, unsupported
 from shared.images.dicom_file import HEAD_BYTES as DICOM_HEAD_BYTES
 from shared.images.dicom_file import is_dicom
 from shared.images.orientation import upright_size
 from shared.images.pages import choose_page
+from shared.refusals import Rejection, Scalar
 from shared.settings import MIB, Settings
 from shared.store.incoming import Incoming
 from shared.store.store import Store
@@ -85,10 +86,8 @@ def accept(chunks: Iterable[bytes], store: Store, settings: Settings) -> Film:
         for chunk in chunks:
             incoming.write(chunk)
             if incoming.size > settings.max_film_bytes:
-                raise FilmRejected(
-                    Rejection.TOO_LARGE,
-                    f"The file is larger than {settings.max_film_bytes // MIB} MiB. Export the film at its own size.",
-                )
+                limit = settings.max_film_bytes // MIB
+                raise FilmRejected(Rejection.TOO_LARGE, case="file", limit_mib=limit)
         incoming.finish()
         film = _examine(incoming, settings)
         store.keep(incoming)
@@ -103,15 +102,13 @@ def is_image(head: bytes) -> bool:
 def refuse_unless_known(head: bytes) -> str:
     """Return the format that a file's first bytes announce; raise FilmRejected where they announce none."""
     if not head:
-        raise FilmRejected(Rejection.EMPTY_FILE, "The file is empty. Copy it again from its source.")
+        raise FilmRejected(Rejection.EMPTY_FILE)
     if found := _format_of(head):
         return found
     other = unsupported.name_format(head)
-    raise FilmRejected(
-        Rejection.UNKNOWN_FORMAT,
-        f"This is {f'{other}, ' if other else ''}not a JPEG, PNG, TIFF, BMP, WebP or DICOM image, "
-        "whatever its name says. Export the film as one.",
-    )
+    if other:
+        raise FilmRejected(Rejection.UNKNOWN_FORMAT, case="other", format=other)
+    raise FilmRejected(Rejection.UNKNOWN_FORMAT)
 
 
 def _format_of(head: bytes) -> str | None:
@@ -127,11 +124,7 @@ def _refuse_zip_behind_something(file: BinaryIO) -> None:
     """Refuse a ZIP that does not begin as one: one that unpacks itself, or one behind a mail's header."""
     file.seek(max(0, file.seek(0, io.SEEK_END) - _ZIP_TAIL_BYTES))
     if _ZIP_END in file.read():
-        raise FilmRejected(
-            Rejection.UNSUPPORTED_FORM,
-            "This is a ZIP with something in front of it, such as the program of a ZIP that unpacks itself. "
-            "Unpack it and send the films, or make a plain ZIP of them.",
-        )
+        raise FilmRejected(Rejection.UNSUPPORTED_FORM, case="zip_prefix")
 
 
 def _examine(incoming: Incoming, settings: Settings) -> Film:
@@ -143,16 +136,11 @@ def _examine(incoming: Incoming, settings: Settings) -> Film:
         file.seek(0)
         width, height = _dimensions(file, expected)
     if width * height > settings.max_film_pixels:
-        raise FilmRejected(
-            Rejection.TOO_MANY_PIXELS,
-            f"The image has {width} x {height} pixels; at most {settings.max_film_pixels:,} are taken. "
-            "Export the film at its original size.",
-        )
+        most = settings.max_film_pixels
+        raise FilmRejected(Rejection.TOO_MANY_PIXELS, case="size", width=width, height=height, most=most)
     if min(width, height) < settings.min_film_side:
-        raise FilmRejected(
-            Rejection.TOO_SMALL,
-            f"The image has {width} x {height} pixels; a film has at least {settings.min_film_side} on each side.",
-        )
+        least = settings.min_film_side
+        raise FilmRejected(Rejection.TOO_SMALL, width=width, height=height, least=least)
     return Film(incoming.sha256, incoming.size, width, height, _MEDIA_TYPES[expected])
 
 
@@ -168,9 +156,7 @@ def _dimensions(file: BinaryIO, expected: str) -> tuple[int, int]:
     except FilmRejected:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise FilmRejected(
-            Rejection.TOO_MANY_PIXELS, "The image has too many pixels to be a film. Export it at its original size."
-        ) from error
+        raise FilmRejected(Rejection.TOO_MANY_PIXELS) from error
     except UnidentifiedImageError as error:
         if expected == "JPEG":
             file.seek(0)
@@ -189,14 +175,12 @@ def _image_size(image: Image.Image, file: BinaryIO) -> tuple[int, int]:
 
 
 def _unreadable() -> FilmRejected:
-    return FilmRejected(
-        Rejection.UNREADABLE_IMAGE, "The image's header is damaged. Copy or export the film again from its source."
-    )
+    return FilmRejected(Rejection.UNREADABLE_IMAGE, case="header")
 
 
-def reject(file_name: str, code: Rejection, message: str) -> Received:
+def reject(file_name: str, code: Rejection, **details: Scalar) -> Received:
     """Say that one file was refused."""
-    return Received(display_name(file_name), rejection=FilmRejected(code, message))
+    return Received(display_name(file_name), rejection=FilmRejected(code, **details))
 
 
 def take(file_name: str, chunks: Iterable[bytes], store: Store, settings: Settings) -> Received:

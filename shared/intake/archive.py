@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import IO, Final
 
-from shared.errors import FilmRejected, Rejection
+from shared.errors import FilmRejected
 from shared.intake.accept import (
     HEAD_BYTES,
     ZIP_SIGNATURES,
@@ -29,6 +29,7 @@ from shared.intake.accept import (
 from shared.intake.left_out import DICOMDIR, reason
 from shared.intake.pseudonyms import conceal
 from shared.intake.zip_names import decode_name, unread_method
+from shared.refusals import Rejection
 from shared.settings import MIB, Settings
 from shared.store.store import Store
 
@@ -112,20 +113,14 @@ def _read_zip(
             return
         archive = zipfile.ZipFile(file)
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError):
-        yield reject(
-            file_name, Rejection.ZIP_UNREADABLE, "The ZIP is damaged or incomplete. Make it again and resend it."
-        )
+        yield reject(file_name, Rejection.ZIP_UNREADABLE)
         return
     with archive:
         yield from _unpack(file_name, archive, store, settings, left_out)
 
 
 def _too_many(file_name: str, settings: Settings) -> Received:
-    return reject(
-        file_name,
-        Rejection.ZIP_TOO_MANY_ENTRIES,
-        f"The ZIP holds more than the {settings.max_zip_entries:,} entries that are taken. Split it.",
-    )
+    return reject(file_name, Rejection.ZIP_TOO_MANY_ENTRIES, most=settings.max_zip_entries)
 
 
 def _directory_bytes(file: IO[bytes]) -> int:
@@ -153,11 +148,7 @@ def _unpack(
         yield _too_many(file_name, settings)
         return
     if sum(entry.file_size for entry in entries) > settings.max_zip_bytes:
-        yield reject(
-            file_name,
-            Rejection.ZIP_TOO_LARGE,
-            f"The ZIP would unpack to more than {settings.max_zip_bytes // MIB:,} MiB. Split it.",
-        )
+        yield reject(file_name, Rejection.ZIP_TOO_LARGE, limit_mib=settings.max_zip_bytes // MIB)
         return
     overlapping, has_rows = _overlapping(entries, archive.start_dir), False
     for entry in entries:
@@ -172,7 +163,7 @@ def _unpack(
         name = _entry_name(file_name, shown)
         yield _damaged(name) if id(entry) in overlapping else _unpack_entry(name, archive, entry, store, settings)
     if not has_rows:
-        yield reject(file_name, Rejection.ZIP_EMPTY, "The ZIP holds no films. Add the films and send it again.")
+        yield reject(file_name, Rejection.ZIP_EMPTY)
 
 
 def _is_film_after_all(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, overlapping: set[int]) -> bool:
@@ -236,9 +227,7 @@ def _entry_name(file_name: str, entry: str) -> str:
 
 
 def _damaged(name: str) -> Received:
-    return reject(
-        name, Rejection.ZIP_ENTRY_DAMAGED, "This entry of the ZIP is damaged. Make the ZIP again and resend it."
-    )
+    return reject(name, Rejection.ZIP_ENTRY_DAMAGED)
 
 
 def _is_folder(name: str) -> bool:
@@ -249,31 +238,16 @@ def _is_folder(name: str) -> bool:
 def _refuse_hostile(entry: zipfile.ZipInfo, settings: Settings) -> None:
     """Refuse an entry by its header alone."""
     if _is_unsafe(entry):
-        raise FilmRejected(
-            Rejection.ZIP_ENTRY_UNSAFE_NAME,
-            "The entry's name points outside the ZIP or it is a link. Make the ZIP again from a plain folder.",
-        )
+        raise FilmRejected(Rejection.ZIP_ENTRY_UNSAFE_NAME)
     if entry.flag_bits & _ENCRYPTED_FLAG:
-        raise FilmRejected(
-            Rejection.ZIP_ENTRY_ENCRYPTED, "The entry is protected by a password. Make the ZIP again without one."
-        )
+        raise FilmRejected(Rejection.ZIP_ENTRY_ENCRYPTED)
     if method := unread_method(entry):
-        raise FilmRejected(
-            Rejection.ZIP_ENTRY_UNSUPPORTED,
-            f"The entry is packed by the method {method}, which is not read here; it is not damaged. "
-            "Make the ZIP again with the method Deflate.",
-        )
+        raise FilmRejected(Rejection.ZIP_ENTRY_UNSUPPORTED, method=method)
     if entry.file_size > settings.max_film_bytes:
-        raise FilmRejected(
-            Rejection.TOO_LARGE,
-            f"The file is larger than {settings.max_film_bytes // MIB} MiB. Export the film at its own size.",
-        )
+        raise FilmRejected(Rejection.TOO_LARGE, case="file", limit_mib=settings.max_film_bytes // MIB)
     ratio = entry.file_size / max(entry.compress_size, 1)
     if entry.file_size > _BOMB_FLOOR and ratio > settings.max_zip_ratio:
-        raise FilmRejected(
-            Rejection.ZIP_ENTRY_BOMB,
-            f"The entry unpacks to {ratio:,.0f} times its size; at most {settings.max_zip_ratio} times is taken.",
-        )
+        raise FilmRejected(Rejection.ZIP_ENTRY_BOMB, ratio=round(ratio), most=settings.max_zip_ratio)
 
 
 def _is_unsafe(entry: zipfile.ZipInfo) -> bool:
@@ -288,7 +262,5 @@ def _is_unsafe(entry: zipfile.ZipInfo) -> bool:
 def _refuse_nested(chunks: Iterator[bytes]) -> Iterator[bytes]:
     first = _head(chunks)
     if first.startswith(ZIP_SIGNATURES):
-        raise FilmRejected(
-            Rejection.ZIP_ENTRY_NESTED, "A ZIP inside a ZIP is not opened. Unpack it and send the films themselves."
-        )
+        raise FilmRejected(Rejection.ZIP_ENTRY_NESTED)
     yield from _rejoin(first, chunks)

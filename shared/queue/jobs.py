@@ -8,7 +8,7 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
 from shared.db import insert_new, new_id, now, row_count
-from shared.errors import FilmRejected, JobClosed, KeyReused, Rejection
+from shared.errors import FilmRejected, JobClosed, KeyReused
 from shared.intake.accept import Film, Received
 from shared.models.spec import ModelSpec
 from shared.states import Event, State, sources, target
@@ -143,12 +143,12 @@ def open_uploads(session: Session) -> dict[uuid.UUID, int]:
 def received_before(session: Session, upload: Upload) -> list[Received]:
     """Return what became of each file of a request, as its rows tell: its name, and why it was refused if it was."""
     first, films = upload.first_position or 0, upload.films or 0
-    rows = select(Screening.file_name, Screening.image_id, Screening.error_code, Screening.error_message).where(
+    rows = select(Screening.file_name, Screening.image_id, Screening.error_code, Screening.error_details).where(
         Screening.job_id == upload.job_id, Screening.position >= first, Screening.position < first + films
     )
     return [
-        Received(name, rejection=None if image_id else FilmRejected(Rejection(code or ""), message or ""))
-        for name, image_id, code, message in session.execute(rows.order_by(Screening.position))
+        Received(name, rejection=None if image_id else FilmRejected.stored(code, details))
+        for name, image_id, code, details in session.execute(rows.order_by(Screening.position))
     ]
 
 
@@ -178,7 +178,7 @@ def _screening_row(
         "turn": start_turn + index,
         "attempts": 0,
         "error_code": item.rejection.code.value if item.rejection else None,
-        "error_message": item.rejection.message if item.rejection else None,
+        "error_details": item.rejection.details or None if item.rejection else None,
         "created_at": at,
         "finished_at": None if state is State.QUEUED else at,
     }
@@ -263,7 +263,7 @@ def retry(session: Session, job_id: uuid.UUID) -> int:
                 attempts=0,
                 turn=start_turn + Screening.position,
                 error_code=None,
-                error_message=None,
+                error_details=None,
                 started_at=None,
                 finished_at=None,
             )

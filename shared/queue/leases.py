@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from shared.db import insert_new, new_id, now, row_count
 from shared.errors import FilmRejected
 from shared.models.spec import ModelSpec, Verdict
+from shared.refusals import Failure
 from shared.states import Event, State, sources, target
 from shared.tables import Image, Job, Model, Prediction, Priority, Screening, in_states, prediction_copies
 
@@ -23,18 +24,6 @@ FEWEST_SHARED = 8
 
 _COPY = "copied_"
 """Before the name of a column whose value is bound: SQLAlchemy keeps the bare name for itself."""
-
-LOST_CODE = "worker_lost"
-LOST_MESSAGE = (
-    "The worker stopped or failed {attempts} times while it screened this film. Try it again or tell support."
-)
-"""Shown when a film has lost its worker once too often."""
-UNREADABLE_CODE = "film_unreadable"
-UNREADABLE_MESSAGE = (
-    "The film's file in the image store could not be read in {attempts} attempts, while others could. Have the store "
-    "looked at, then try it again; or send the film again, which replaces the file."
-)
-"""Shown when the file of one film could not be read once too often."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +184,7 @@ def finish(
         {"film": o.film.screening_id, **answers[o.film.image_id]} for o in outcomes if o.film.image_id in answers
     ])  # fmt: skip
     rejected = _settle(session, lease, Event.REJECT, [
-        {"film": o.film.screening_id, "code": o.rejection.code.value, "message": o.rejection.message}
+        {"film": o.film.screening_id, "code": o.rejection.code.value, "details": o.rejection.details or None}
         for o in outcomes if o.rejection is not None
     ])  # fmt: skip
     return settled + rejected
@@ -243,9 +232,9 @@ def _settle(session: Session, lease: Claim, event: Event, rows: list[dict[str, A
     if event is Event.FINISH:
         # Values, not a join with the predictions: an update so takes a quarter of the time on SQLite.
         values |= {name: bindparam(_COPY + name) for name in prediction_copies()}
-        values |= {"error_code": None, "error_message": None}
+        values |= {"error_code": None, "error_details": None}
     else:
-        values |= {"error_code": bindparam("code"), "error_message": bindparam("message")}
+        values |= {"error_code": bindparam("code"), "error_details": bindparam("details")}
     statement = (
         update(Screening)
         .where(table.c.id == bindparam("film"), table.c.lease_token == lease.token)
@@ -273,7 +262,7 @@ def fail_attempt(session: Session, lease: Claim, films: Collection[ClaimedFilm],
     """Return those films of a lease whose file cannot be read; counts as an attempt of each of them alone."""
     ids = [film.screening_id for film in films]
     which = and_(Screening.lease_token == lease.token, Screening.id.in_(ids))
-    _lose(session, which, max_attempts, UNREADABLE_CODE, UNREADABLE_MESSAGE)
+    _lose(session, which, max_attempts, Failure.FILM_UNREADABLE)
 
 
 def held(session: Session) -> dict[uuid.UUID, datetime]:
@@ -307,16 +296,15 @@ def _lose(
     session: Session,
     which: ColumnElement[bool],
     max_attempts: int,
-    code: str = LOST_CODE,
-    message: str = LOST_MESSAGE,
+    code: Failure = Failure.WORKER_LOST,
 ) -> tuple[int, int]:
     freed: dict[str, Any] = {"attempts": Screening.attempts + 1, "lease_token": None, "lease_until": None}
     held = update(Screening).where(which).execution_options(synchronize_session=False)
     failed = held.where(in_states(sources(Event.FAIL)), Screening.attempts + 1 >= max_attempts).values(
         **freed,
         state=target(Event.FAIL),
-        error_code=code,
-        error_message=message.format(attempts=max_attempts),
+        error_code=code.value,
+        error_details={"attempts": max_attempts},
         finished_at=now(),
     )
     requeued = held.where(in_states(sources(Event.LOSE))).values(**freed, state=target(Event.LOSE))

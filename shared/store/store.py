@@ -13,7 +13,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from shared.errors import FilmRejected, Rejection, StoreAway
+from shared.errors import FilmRejected, StoreAway
+from shared.refusals import Rejection
 from shared.settings import MIB, Settings
 from shared.store.folder import Files, FolderFiles, Unusable
 from shared.store.incoming import FILMS, Incoming
@@ -34,10 +35,6 @@ LARGEST: Final = 1024 * MIB
 _SHA256_DIGITS: Final = 64
 _DIGEST_BYTES: Final = 32
 _DIGITS: Final = frozenset("0123456789abcdef")
-_DAMAGED: Final = (
-    "The film's file in the image store is damaged or was changed, and is not used. Send the film again; "
-    "that replaces the file."
-)
 
 
 @dataclass(frozen=True)
@@ -341,7 +338,7 @@ def _digest(kind: str, key: str, data: bytes) -> bytes:
 
 
 def _damaged() -> FilmRejected:
-    return FilmRejected(Rejection.FILM_DAMAGED, _DAMAGED)
+    return FilmRejected(Rejection.FILM_DAMAGED)
 
 
 def is_key(name: str) -> bool:

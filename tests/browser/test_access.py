@@ -13,11 +13,12 @@ from playwright.sync_api import Page, expect
 from sqlalchemy import select
 
 from shared.accounts.accounts import find_user
-from shared.errors import FilmRejected, Rejection
+from shared.errors import FilmRejected
 from shared.intake.accept import Film, Received
 from shared.models.folder import read_spec
 from shared.models.spec import FilmClass, Label, Verdict
 from shared.queue import jobs, leases
+from shared.refusals import Rejection
 from shared.store.store import THUMBNAIL, FolderStore
 from shared.tables import Priority, Screening, Source
 from tests.browser.conftest import Server, Visitor
@@ -42,9 +43,7 @@ def pages(quiet_server: Server) -> Iterator[tuple[str, list[str]]]:
     spec = read_spec(quiet_server.models / "compact-cnn")
     store = FolderStore(Path(quiet_server.database.engine.url.database or "").parent / "store")
     received = [Received(HOSTILE if n == 0 else f"ward/film {n}.jpeg", film=keep(store, n)) for n in range(4)]
-    received.append(
-        Received("text.jpg", rejection=FilmRejected(Rejection.UNKNOWN_FORMAT, "This is not a film. Send a film."))
-    )
+    received.append(Received("text.jpg", rejection=FilmRejected(Rejection.UNKNOWN_FORMAT)))
     with quiet_server.database.write() as session:
         user = find_user(session, name)
         assert user is not None

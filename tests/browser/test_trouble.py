@@ -10,7 +10,7 @@ from sqlalchemy import func, select, update
 
 from shared.db import now
 from shared.models.folder import SPEC_FILE
-from shared.queue import leases
+from shared.refusals import Failure
 from shared.states import State
 from shared.tables import Screening
 from tests.browser.conftest import Server, Visitor
@@ -62,8 +62,8 @@ def test_an_open_page_follows_the_job_and_tells_its_end(quiet_server: Server, vi
     page.evaluate("document.getElementById('job-films').firstElementChild.dataset.kept = 'yes'")
     with quiet_server.database.write() as session:
         rows = update(Screening).where(Screening.job_id == func.replace(job_id(page), "-", ""))
-        session.execute(rows.values(state=State.FAILED, finished_at=now(), error_code=leases.LOST_CODE,
-                                    error_message=leases.LOST_MESSAGE.format(attempts=3)))  # fmt: skip
+        session.execute(rows.values(state=State.FAILED, finished_at=now(), error_code=Failure.WORKER_LOST,
+                                    error_details={"attempts": 3}))  # fmt: skip
     expect(page.locator("#announce")).to_contain_text("The job has finished. 2 films ended: 0 pneumonia, 0 normal, 2")
     expect(page.get_by_text("The worker stopped or failed 3 times").first).to_be_visible()
     expect(link).to_be_focused()

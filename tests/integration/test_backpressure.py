@@ -46,6 +46,7 @@ def test_a_full_queue_is_a_problem_that_says_when_to_come_back(full: Site, tina:
     assert answer.headers["Retry-After"] == "30", "nothing is being screened, so nobody knows"
     assert answer.json == {
         "type": "/status#queue-full",
+        "code": "queue_full",
         "title": "Queue full",
         "status": 429,
         "detail": (

@@ -10,11 +10,12 @@ import pytest
 from sqlalchemy import event, func, select
 
 from shared.db import Database
-from shared.errors import FilmRejected, JobClosed, Rejection
+from shared.errors import FilmRejected, JobClosed
 from shared.intake.accept import Film, Received
 from shared.models.spec import ModelSpec
 from shared.queue import jobs, leases
 from shared.queue.leases import Claim, Outcome
+from shared.refusals import Rejection
 from shared.states import State
 from shared.tables import Job, Prediction, Priority, Screening, Source, User
 
@@ -133,11 +134,12 @@ def test_a_rejected_film_says_why_and_the_rest_goes_on(queue: Queue) -> None:
     job_id = queue.submit(films(2))
     lease = queue.claim()
     good, bad = queue.outcomes(lease)
-    bad = Outcome(bad.film, rejection=FilmRejected(Rejection.TRUNCATED_IMAGE, "cut short"))
+    bad = Outcome(bad.film, rejection=FilmRejected(Rejection.SEVERAL_IMAGES, case="frames", count=2))
     queue.finish(lease, [good, bad])
     done, rejected = queue.rows(job_id)
     assert done.state == State.DONE
-    assert (rejected.state, rejected.error_code, rejected.error_message) == ("REJECTED", "truncated_image", "cut short")
+    assert (rejected.state, rejected.error_code) == ("REJECTED", "several_images")
+    assert rejected.error_details == {"case": "frames", "count": 2}
 
 
 def test_interactive_goes_before_bulk(queue: Queue) -> None:
@@ -203,7 +205,7 @@ def test_a_film_that_loses_three_workers_fails_alone_and_says_so(queue: Queue) -
     done, failed = queue.rows(job_id)
     assert done.state == State.DONE
     assert (failed.state, failed.error_code, failed.attempts) == (State.FAILED, "worker_lost", 3)
-    assert "3 times" in failed.error_message
+    assert failed.error_details == {"attempts": 3}
 
 
 def test_a_batch_given_back_counts_an_attempt(queue: Queue) -> None:
@@ -239,7 +241,7 @@ def test_cancel_stops_what_waits_and_what_runs(queue: Queue) -> None:
 
 
 def test_retry_queues_what_did_not_end_well_but_not_what_was_never_stored(queue: Queue) -> None:
-    refused = Received("empty.png", rejection=FilmRejected(Rejection.EMPTY_FILE, "empty"))
+    refused = Received("empty.png", rejection=FilmRejected(Rejection.EMPTY_FILE))
     job_id = queue.submit([*films(2), refused])
     with queue.database.write() as session:
         jobs.cancel(session, job_id)

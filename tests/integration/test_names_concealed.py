@@ -15,9 +15,9 @@ from pydantic import SecretStr
 from werkzeug.test import TestResponse
 
 from shared.db import Database
-from shared.errors import Rejection
 from shared.intake import archive
 from shared.intake.pseudonyms import may_stand_for
+from shared.refusals import Rejection
 from shared.settings import Settings
 from shared.store.store import FolderStore
 from shared.tables import Role

@@ -14,11 +14,12 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 from sqlalchemy import func, select
 
 from shared.db import Database
-from shared.errors import FilmRejected, Rejection
+from shared.errors import FilmRejected
 from shared.intake.accept import Film, Received
 from shared.models.spec import ModelSpec
 from shared.queue import jobs, leases
 from shared.queue.leases import Claim, ClaimedFilm, Outcome
+from shared.refusals import Rejection
 from shared.states import State
 from shared.tables import Image, Prediction, Priority, Screening, Source, User
 
@@ -144,7 +145,7 @@ class QueueMachine(RuleBasedStateMachine):
         if film.prediction_id is not None:
             return Outcome(film)
         if is_refused:
-            return Outcome(film, rejection=FilmRejected(Rejection.TRUNCATED_IMAGE, "cut short"))
+            return Outcome(film, rejection=FilmRejected(Rejection.TRUNCATED_IMAGE))
         return Outcome(film, verdict=self.spec.judge(self.spec.calibrate(np.zeros((1, 3))))[0])
 
     @rule(lease=claimed)

@@ -17,9 +17,10 @@ from pydantic import SecretStr
 from sqlalchemy import select
 
 from shared.db import Base, Database, now
-from shared.errors import FilmRejected, Rejection, StoreAway
+from shared.errors import FilmRejected, StoreAway
 from shared.models.spec import ModelSpec
 from shared.queue import retention
+from shared.refusals import Rejection
 from shared.settings import Settings
 from shared.states import State
 from shared.store import bucket, keyrecord
@@ -176,7 +177,7 @@ def test_a_film_that_was_changed_in_the_store_is_rejected_alone_and_mended_by_se
     assert states == [(State.REJECTED, Rejection.FILM_DAMAGED), (State.DONE, None), (State.DONE, None)]
     for kind in ("image", "thumbnail"):
         assert place.page_of(first.id, kind)[0] == 404
-    assert b"Send the film again" in place.page_of(first.id, "image")[1]
+    assert b"that replaces the file" in place.page_of(first.id, "image")[1]
     post_films(place.client, UPLOAD[0])
     place.screener.drain(30)
     assert place.site.screenings()[-1].state is State.DONE
@@ -365,7 +366,7 @@ def test_what_is_no_file_of_ours_is_a_damaged_film(settings: Settings, what: str
         "a link to itself": lambda: path.symlink_to(path),
         "a huge file": lambda: (path.touch(), os.truncate(path, 1 << 40)),
     }[what]()
-    with pytest.raises(FilmRejected, match="Send the film again"):
+    with pytest.raises(FilmRejected, match="film_damaged"):
         store.get(key)
 
 

@@ -8,9 +8,11 @@ from typing import Final, Literal, Self
 from flask import url_for
 from pydantic import Field
 
+from shared.refusals import explain
 from shared.states import State
 from shared.submission.submit import Receipt
 from shared.tables import Job, Priority, Role, Source
+from web.http.problem_codes import ProblemCode
 from web.jobs.progress import JobState, Progress
 from web.lists.rows import Film, PredictionRow, Schema
 
@@ -177,6 +179,7 @@ class Problem(Schema):
     title: str
     status: int
     detail: str
+    code: ProblemCode = Field(description="For programs; docs/http.md lists them.")
     errors: list[FieldProblem] | None = None
     retry_after: int | None = Field(None, description="Seconds after which it is worth sending again.")
 
@@ -193,9 +196,9 @@ def job_addresses(job: Job) -> dict[str, str]:
 def rejected(receipt: Receipt) -> list[Rejected]:
     """Describe the files that were refused."""
     return [
-        Rejected(file=item.file_name, code=item.rejection.code, message=item.rejection.message)
+        Rejected(file=item.file_name, code=reason.code, message=explain(reason.code, reason.details).text)
         for item in receipt.received
-        if item.rejection is not None
+        if (reason := item.rejection)
     ]
 
 

@@ -31,30 +31,30 @@ from shared.errors import (
 )
 from web.base.conditions import Condition
 from web.http.pacing import ClientTooSlow
+from web.http.problem_codes import STATUSES, ProblemCode, code_of
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
 
-_STATUSES: Final[dict[type[PneumoScreenError], int]] = {
-    UploadRefused: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    QueueFull: HTTPStatus.TOO_MANY_REQUESTS,
-    DiskLow: HTTPStatus.INSUFFICIENT_STORAGE,
-    StoreFull: HTTPStatus.INSUFFICIENT_STORAGE,
-    StoreAway: HTTPStatus.SERVICE_UNAVAILABLE,
-    DatabaseBusy: HTTPStatus.SERVICE_UNAVAILABLE,
-    DecoderAway: HTTPStatus.SERVICE_UNAVAILABLE,
-    JobClosed: HTTPStatus.CONFLICT,
-    JobUnfinished: HTTPStatus.CONFLICT,
-    ModelUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
-    AccountRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
+_CODES: Final[dict[type[PneumoScreenError], ProblemCode]] = {
+    UploadRefused: ProblemCode.OVER_LIMIT,
+    QueueFull: ProblemCode.QUEUE_FULL,
+    DiskLow: ProblemCode.DISK_LOW,
+    StoreFull: ProblemCode.DISK_LOW,
+    StoreAway: ProblemCode.STORE_AWAY,
+    DatabaseBusy: ProblemCode.DATABASE_AWAY,
+    DecoderAway: ProblemCode.UNAVAILABLE,
+    JobClosed: ProblemCode.JOB_CLOSED,
+    JobUnfinished: ProblemCode.JOB_UNFINISHED,
+    ModelUnavailable: ProblemCode.UNAVAILABLE,
+    AccountRefused: ProblemCode.INVALID_ARGUMENT,
 }
-_CONDITIONS: Final[dict[type[PneumoScreenError], Condition]] = {
-    QueueFull: Condition.QUEUE_FULL,
-    DiskLow: Condition.DISK_LOW,
-    StoreFull: Condition.DISK_LOW,
-    StoreAway: Condition.STORE_AWAY,
-    DatabaseBusy: Condition.DATABASE_AWAY,
+_CONDITIONS: Final[dict[ProblemCode, Condition]] = {
+    ProblemCode.QUEUE_FULL: Condition.QUEUE_FULL,
+    ProblemCode.DISK_LOW: Condition.DISK_LOW,
+    ProblemCode.STORE_AWAY: Condition.STORE_AWAY,
+    ProblemCode.DATABASE_AWAY: Condition.DATABASE_AWAY,
 }
 """What of the whole is the reason; the sender may come back."""
 _MACHINE_PATHS: Final = ("/api/", "/healthz", "/readyz", "/metrics")
@@ -72,6 +72,15 @@ class InvalidRequest(PneumoScreenError):
         super().__init__(message)
         self.field = field
         self.message = message
+
+
+class Refused(HTTPException):
+    """Answer with a problem whose code says more than its status."""
+
+    def __init__(self, problem: ProblemCode, detail: str) -> None:
+        super().__init__(detail)
+        self.code = STATUSES[problem]
+        self.problem = problem
 
 
 def install(app: Flask) -> None:
@@ -92,12 +101,17 @@ def prefers_problem() -> bool:
     return wanted != "text/html"
 
 
-def answer(status: int, detail: str, condition: Condition | None = None, **extra: object) -> Response:
-    """Make the response that says what went wrong; a condition of the whole names the type of the problem."""
-    title = HTTPStatus(status).phrase
+def answer(status: int, detail: str, code: ProblemCode | None = None, **extra: object) -> Response:
+    """Make the response that says what went wrong; without a code the status has its own.
+
+    A code that is a condition of the whole gives the type of the problem, too.
+    """
+    title, code = HTTPStatus(status).phrase, code or code_of(status)
+    condition = _CONDITIONS.get(code)
     if prefers_problem():
         kind = {"type": _type(condition), "title": condition.value.capitalize()} if condition else {}
-        body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **kind, **extra}
+        said = {"title": title, "status": status, "detail": detail, "code": code}
+        body = {"type": "about:blank", **said, **kind, **extra}
         return Response(json.dumps(body), status, content_type=MEDIA_TYPE)
     if request_ctx.url_adapter is None:  # the Host header is no name, so no page has an address
         return Response(f"{detail}\n", status, mimetype="text/plain")
@@ -115,7 +129,10 @@ def _on_http_error(error: HTTPException) -> Response:
     if error.response is not None or status < HTTPStatus.BAD_REQUEST:
         return make_response(error.get_response(request.environ))
     detail = _BAD_HOST if isinstance(error, BadHost) else error.description
-    response = answer(status, detail or HTTPStatus(status).phrase)
+    code = error.problem if isinstance(error, Refused) else None
+    if isinstance(error, BadHost):
+        code = ProblemCode.BAD_HOST
+    response = answer(status, detail or HTTPStatus(status).phrase, code)
     for name, value in error.get_headers(request.environ):
         if name.lower() not in {"content-type", "content-length"}:
             response.headers[name] = value
@@ -147,26 +164,25 @@ def _on_own_error(error: PneumoScreenError) -> Response:
         return _invalid(error.field, error.message)
     if isinstance(error, KeyReused):
         # The status that draft-ietf-httpapi-idempotency-key-header-06 asks for.
-        return _invalid("Idempotency-Key", str(error))
-    status = next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), None)
-    if status is None:
+        return _invalid("Idempotency-Key", str(error), ProblemCode.KEY_REUSED)
+    code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), None)
+    if code is None:
         raise error
-    condition = next((condition for kind, condition in _CONDITIONS.items() if isinstance(error, kind)), None)
-    if condition is None:
-        return answer(status, str(error))
+    if code not in _CONDITIONS:
+        return answer(STATUSES[code], str(error), code)
     if isinstance(error, TryLater):
-        return _try_later(status, str(error), condition, error.retry_after)
+        return _try_later(code, str(error), error.retry_after)
     log.error("%s", error)
-    return _try_later(status, str(error), condition, _RETRY_SECONDS)
+    return _try_later(code, str(error), _RETRY_SECONDS)
 
 
-def _invalid(field: str, message: str) -> Response:
+def _invalid(field: str, message: str, code: ProblemCode = ProblemCode.INVALID_ARGUMENT) -> Response:
     problem = [{"field": field, "message": message}]
-    return answer(HTTPStatus.UNPROCESSABLE_ENTITY, f"{field}: {message}", errors=problem)
+    return answer(STATUSES[code], f"{field}: {message}", code, errors=problem)
 
 
-def _try_later(status: int, detail: str, condition: Condition, seconds: int) -> Response:
-    response = answer(status, detail, condition, retry_after=seconds)
+def _try_later(code: ProblemCode, detail: str, seconds: int) -> Response:
+    response = answer(STATUSES[code], detail, code, retry_after=seconds)
     response.headers["Retry-After"] = str(seconds)
     return response
 
@@ -174,7 +190,7 @@ def _try_later(status: int, detail: str, condition: Condition, seconds: int) -> 
 def _on_busy_pool(error: PoolTimeout) -> Response:
     log.error("Every connection to the database is in use: %s", error)
     detail = "The database has more to do than it can at this moment. Try again in a moment."
-    return _try_later(HTTPStatus.SERVICE_UNAVAILABLE, detail, Condition.DATABASE_AWAY, _RETRY_SECONDS)
+    return _try_later(ProblemCode.DATABASE_AWAY, detail, _RETRY_SECONDS)
 
 
 def _on_database_error(error: DBAPIError) -> Response:
@@ -182,10 +198,10 @@ def _on_database_error(error: DBAPIError) -> Response:
     if "disk is full" in str(error.orig) or getattr(error.orig, "sqlstate", None) == _DISK_FULL:
         log.error("The database has no room left.")
         detail = "The database has no room left. Free disk space and send it again."
-        return _try_later(HTTPStatus.INSUFFICIENT_STORAGE, detail, Condition.DISK_LOW, _RETRY_SECONDS)
+        return _try_later(ProblemCode.DISK_LOW, detail, _RETRY_SECONDS)
     is_read_only = getattr(error.orig, "sqlstate", None) == _READ_ONLY
     if not (is_read_only or error.connection_invalidated or isinstance(error, (OperationalError, InterfaceError))):
         raise error
     log.error("The database does not answer: %s", error)
     detail = "The database does not answer. Try again in a moment."
-    return _try_later(HTTPStatus.SERVICE_UNAVAILABLE, detail, Condition.DATABASE_AWAY, _RETRY_SECONDS)
+    return _try_later(ProblemCode.DATABASE_AWAY, detail, _RETRY_SECONDS)

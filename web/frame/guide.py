@@ -3,7 +3,7 @@
 from flask import Blueprint, render_template
 from flask.typing import ResponseReturnValue
 
-from shared.errors import Rejection
+from shared.refusals import REFUSALS
 from shared.states import State
 from web.base.services import parts
 from web.frame import words
@@ -23,5 +23,5 @@ def index() -> ResponseReturnValue:
         settings=parts().settings,
         formats=FORMATS,
         states=[(state, words.STATES[state]) for state in State],
-        reasons=[(code.value, words.REJECTIONS[code]) for code in Rejection] + list(words.FAILURES.items()),
+        reasons=REFUSALS.items(),
     )

@@ -1,4 +1,6 @@
-"""The words of the pages: one name and one sentence for each state, label, cause and rejection.
+"""The words of the pages: one name and one sentence for each state, label, cause and condition.
+
+The words of refusals are made by `shared.refusals`.
 
 Templates and the help page read these tables, so a new state or code without words fails a test, not a reader.
 """
@@ -6,9 +8,8 @@ Templates and the help page read these tables, so a new state or code without wo
 from dataclasses import dataclass
 from typing import Final
 
-from shared.errors import Rejection
 from shared.models.spec import FilmClass, Label
-from shared.queue.leases import LOST_CODE, UNREADABLE_CODE
+from shared.refusals import explain
 from shared.states import State
 from web.base.conditions import Check, Condition
 
@@ -129,99 +130,10 @@ FILTERS: Final[dict[str, str]] = {
     "cursor": "Page",
 }
 
-_RESEND = "Copy or export the film again from its source and send that."
-_REZIP = "Make the ZIP again and send it, or send the films themselves."
 
-REJECTIONS: Final[dict[str, Words]] = {
-    Rejection.EMPTY_FILE: Words("Empty file", "The file has no content.", _RESEND),
-    Rejection.UNKNOWN_FORMAT: Words(
-        "Unknown format", "The content is no image of a format that is read, whatever the file is called.",
-        "Export the film as JPEG or PNG and send that.",
-    ),
-    Rejection.UNREADABLE_IMAGE: Words("Damaged image", "The image inside the file is damaged.", _RESEND),
-    Rejection.TRUNCATED_IMAGE: Words("Cut short", "The file ends before the image does.", _RESEND),
-    Rejection.DAMAGED_SCAN: Words(
-        "Damaged scan", "The compressed pixels are damaged: decoded, they would show something else.", _RESEND
-    ),
-    Rejection.SEVERAL_IMAGES: Words(
-        "Several images", "The file holds several pages or frames.", "Send each image as a file of its own."
-    ),
-    Rejection.UNSUPPORTED_FORM: Words(
-        "Unsupported form", "The image is not damaged, but of a form that is not read here.",
-        "Export the film as an uncompressed or LZW TIFF, as PNG or as JPEG of 8 bits.",
-    ),
-    Rejection.NO_CONTENT: Words(
-        "No content", "The image is blank, noise, a plain pattern or a drawing: it shows no radiograph.",
-        "Open it in a viewer; if the exposure is there, export it again, otherwise leave it out.",
-    ),
-    Rejection.TOO_LARGE: Words(
-        "File too large", "The file is over the size limit for one film.", "Export the film at its own size."
-    ),
-    Rejection.TOO_MANY_PIXELS: Words(
-        "Too many pixels", "The image is larger than any film.", "Export the film at its original size."
-    ),
-    Rejection.TOO_SMALL: Words(
-        "Too small", "The image has too few pixels to be a film, as a preview or an icon has.",
-        "Send the film itself, not its preview.",
-    ),
-    Rejection.DICOM_UNSUPPORTED: Words(
-        "DICOM compression", "The DICOM file is compressed in a way that is not read here.", "Export it uncompressed."
-    ),
-    Rejection.NOT_A_RADIOGRAPH: Words(
-        "Not a radiograph", "The DICOM file is something else than one CR, DX or RG film.",
-        "Send the frontal chest radiograph.",
-    ),
-    Rejection.NO_LUNGS: Words(
-        "No lungs found", "The model finds no pair of upright lungs on the image.",
-        "Send the frontal chest radiograph, upright and whole.",
-    ),
-    Rejection.FILM_MISSING: Words("Film missing", "The film is no longer in the image store.", "Send it again."),
-    Rejection.FILM_DAMAGED: Words(
-        "Film damaged", "The film's file in the image store is damaged or was changed.", "Send the film again."
-    ),
-    Rejection.ZIP_UNREADABLE: Words("Damaged ZIP", "The ZIP is damaged or incomplete.", _REZIP),
-    Rejection.ZIP_TOO_MANY_ENTRIES: Words("Too many ZIP entries", "The ZIP holds too many files.", "Split it."),
-    Rejection.ZIP_TOO_LARGE: Words("ZIP too large", "The ZIP would unpack to more than is taken.", "Split it."),
-    Rejection.ZIP_EMPTY: Words("Empty ZIP", "The ZIP holds no file that could be a film.", _REZIP),
-    Rejection.ZIP_ENTRY_BOMB: Words(
-        "Suspicious ZIP entry", "The entry unpacks to far more than its size, as no film does.",
-        "Check where the ZIP comes from, then send the film itself.",
-    ),
-    Rejection.ZIP_ENTRY_ENCRYPTED: Words(
-        "Protected ZIP entry", "The entry is protected by a password.", "Make the ZIP again without one."
-    ),
-    Rejection.ZIP_ENTRY_NESTED: Words(
-        "ZIP inside a ZIP", "A ZIP inside a ZIP is not opened.", "Unpack it and send the films themselves."
-    ),
-    Rejection.ZIP_ENTRY_UNSAFE_NAME: Words(
-        "Unsafe ZIP entry", "The entry's name points outside the ZIP or the entry is a link.", _REZIP
-    ),
-    Rejection.ZIP_ENTRY_DAMAGED: Words("Damaged ZIP entry", "This entry of the ZIP cannot be unpacked.", _REZIP),
-    Rejection.ZIP_ENTRY_UNSUPPORTED: Words(
-        "ZIP compression", "The entry is packed by a method that is not read here.",
-        "Make the ZIP again with the method Deflate.",
-    ),
-}  # fmt: skip
-
-FAILURES: Final[dict[str, Words]] = {
-    LOST_CODE: Words(
-        "Worker lost",
-        "The worker stopped or failed several times while it read this film.",
-        "Press Retry on the job page. If it fails again, tell support.",
-    ),
-    UNREADABLE_CODE: Words(
-        "File not readable",
-        "The film's file in the image store could not be read several times, while other files could.",
-        "Tell support; then press Retry on the job page, or send the film again.",
-    ),
-}
-
-
-def explain(code: str | None) -> Words | None:
-    """Return the words for an error code; None where the code is unknown or there is none."""
-    if code is None:
-        return None
-    return REJECTIONS.get(code) or FAILURES.get(code)
+def name_refusal(code: str) -> str:
+    """Return the short name of a code of `shared.refusals`."""
+    return explain(code).name
 
 
 def refused(detail: str) -> str:

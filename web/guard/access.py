@@ -7,14 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from flask import Flask, Response, abort, current_app, flash, g, redirect, request, url_for
+from flask import Flask, Response, current_app, flash, g, redirect, request, url_for
 from sqlalchemy import ColumnElement, true
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
 from shared.errors import PneumoScreenError
 from shared.tables import Job, Role, Scope, User
-from web.base.problems import prefers_problem
+from web.base.problems import Refused, prefers_problem
+from web.http.problem_codes import ProblemCode
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -94,7 +95,9 @@ def _enforce() -> Response | None:
     if g.user is None:
         return _ask_to_sign_in()
     if access.roles and g.user.role not in access.roles:
-        abort(403, f"This needs the role {' or '.join(access.roles)}; your account is a {g.user.role}.")
+        raise Refused(
+            ProblemCode.ROLE, f"This needs the role {' or '.join(access.roles)}; your account is a {g.user.role}."
+        )
     if g.by_token:
         _check_scope(_needed_scope(access))
     return None
@@ -110,10 +113,13 @@ def _needed_scope(access: Access) -> Scope | None:
 
 def _check_scope(needed: Scope | None) -> None:
     if needed is None:
-        abort(403, "A token opens the API alone. Sign in with a browser for this.")
+        raise Refused(ProblemCode.SCOPE, "A token opens the API alone. Sign in with a browser for this.")
     if needed not in g.scopes:
         held = " ".join(sorted(g.scopes))
-        abort(403, f"This needs a token with the scope {needed}; yours has: {held}. Make another on the page Account.")
+        raise Refused(
+            ProblemCode.SCOPE,
+            f"This needs a token with the scope {needed}; yours has: {held}. Make another on the page Account.",
+        )
 
 
 def _ask_to_sign_in() -> Response:

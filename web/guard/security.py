@@ -13,10 +13,11 @@ from wtforms.validators import ValidationError
 
 from shared.queue.broker import Broker
 from shared.settings import PREFIX, Settings
-from web.base.problems import answer, on_rate_limit
+from web.base.problems import Refused, answer, on_rate_limit
 from web.guard.access import SAFE_METHODS
 from web.guard.ratestorage import counted_in
 from web.http.pacing import SMALL_BODY
+from web.http.problem_codes import ProblemCode
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -63,7 +64,10 @@ def _check_host(hosts: tuple[str, ...]) -> None:
         return
     given = urlsplit(f"//{request.host}").hostname or ""
     if not any(given.endswith(host) if host.startswith(".") else given == host for host in hosts):
-        abort(400, f"This server does not answer to the name '{given}'. {PREFIX}ALLOWED_HOSTS lists the names it has.")
+        raise Refused(
+            ProblemCode.BAD_HOST,
+            f"This server does not answer to the name '{given}'. {PREFIX}ALLOWED_HOSTS lists the names it has.",
+        )
 
 
 def install(app: Flask, settings: Settings) -> None:
@@ -104,7 +108,7 @@ def check_csrf_token(token: str | None) -> None:
     try:
         validate_csrf(token)
     except ValidationError as error:
-        abort(403, f"{error} Load the page again and repeat what you did.")
+        raise Refused(ProblemCode.CSRF, f"{error} Load the page again and repeat what you did.") from error
 
 
 def _check_csrf() -> None:

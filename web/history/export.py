@@ -74,7 +74,7 @@ def _values(row: FilmRow) -> tuple[object, ...]:
         row.confidence,
         row.p_pneumonia,
         row.model,
-        row.error_message,
+        row.refusal.text if row.refusal else None,
         row.job_name,
         row.created_at,
     )

@@ -23,6 +23,7 @@ from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
 from shared.settings import load_settings
 from web.http.pacing import SMALL_BODY, Line, PacedSocket
+from web.http.problem_codes import code_of
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,9 @@ _REFUSALS: Final = {
 def refusal(status: int) -> bytes:
     """Write an answer that no application is asked for."""
     title, detail = _REFUSALS[status]
-    body = f'{{"type":"about:blank","title":"{title}","status":{status},"detail":"{detail}"}}'
+    body = (
+        f'{{"type":"about:blank","title":"{title}","status":{status},"detail":"{detail}","code":"{code_of(status)}"}}'
+    )
     retry = f"Retry-After: {_RETRY_SECONDS}\r\n" if status == 503 else ""
     return (
         f"HTTP/1.1 {status} {title}\r\nContent-Type: application/problem+json\r\nContent-Length: {len(body)}\r\n"

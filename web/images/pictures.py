@@ -12,6 +12,7 @@ from flask.typing import ResponseReturnValue
 
 from shared.audit.record import Action, record
 from shared.errors import FilmRejected, StoreAway, StoreFull
+from shared.refusals import explain
 from shared.states import State
 from shared.store.store import PREVIEW, THUMBNAIL
 from shared.tables import Scope
@@ -131,14 +132,14 @@ def _read_film(sha256: str) -> bytes:
     except FileNotFoundError:
         abort(404, "The film is no longer in the image store. Send it again.")
     except FilmRejected as rejection:
-        abort(404, rejection.message)
+        abort(404, explain(rejection.code, rejection.details).text)
 
 
 def _draw(draw: Callable[[bytes], bytes], film: bytes) -> bytes:
     try:
         return draw(film)
     except FilmRejected as rejection:
-        abort(404, rejection.message)
+        abort(404, explain(rejection.code, rejection.details).text)
 
 
 def _draw_thumbnail(data: bytes) -> bytes:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from shared.db import Database
 from shared.models.spec import FilmClass, Label
+from shared.refusals import Details, Explanation, explain
 from shared.states import State
 from shared.tables import Image, Job, Model, Prediction, Screening, User, in_states
 from web.base.paging import MOST_ROWS, FilterError, Key, Place, Turned, key, share, turn, walk, whole
@@ -40,12 +41,17 @@ class FilmRow:
     threshold: float | None
     model: str | None
     error_code: str | None
-    error_message: str | None
+    error_details: Details | None
     sha256: str | None
     created_at: datetime
     finished_at: datetime | None
     created_by: str
     has_heat_map: bool
+
+    @property
+    def refusal(self) -> Explanation | None:
+        """Say why it has no answer; None where no reason is known."""
+        return explain(self.error_code, self.error_details) if self.error_code else None
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ _ROW = (
     Model.name.label("model_name"),
     Model.sha256.label("model_sha256"),
     Screening.error_code,
-    Screening.error_message,
+    Screening.error_details,
     Image.sha256,
     Screening.created_at,
     Screening.finished_at,

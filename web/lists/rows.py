@@ -8,6 +8,7 @@ from flask import url_for
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.models.spec import FilmClass, Label
+from shared.refusals import Details
 from shared.states import State
 from web.lists.listing import FilmRow
 
@@ -30,8 +31,9 @@ class Film(Schema):
     confidence: float | None = Field(description="Calibrated probability of the label, 0 to 1.")
     p_pneumonia: float | None
     model: str | None = Field(description="Name and start of the sha256 of the weights that answered.")
-    error: str | None = Field(description="What is wrong and what to do, as a sentence.")
-    error_code: str | None
+    error: str | None = Field(description="For people: what is wrong and what to do.")
+    error_code: str | None = Field(description="For programs; docs/http.md lists them.")
+    error_details: Details | None = Field(description="The parameters of the code; docs/http.md lists them.")
     created_at: datetime
     finished_at: datetime | None
     page_url: str
@@ -60,8 +62,9 @@ def film_values(row: FilmRow) -> dict[str, Any]:
         "confidence": row.confidence,
         "p_pneumonia": row.p_pneumonia,
         "model": row.model,
-        "error": row.error_message,
+        "error": row.refusal.text if row.refusal else None,
         "error_code": row.error_code,
+        "error_details": row.error_details,
         "created_at": row.created_at,
         "finished_at": row.finished_at,
         "page_url": url_for("screenings.show", screening_id=film),

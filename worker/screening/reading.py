@@ -8,8 +8,9 @@ from typing import Final
 from sqlalchemy import select
 
 from shared.db import Database
-from shared.errors import FilmRejected, PneumoScreenError, Rejection, StoreAway, StoreFull
+from shared.errors import FilmRejected, PneumoScreenError, StoreAway, StoreFull
 from shared.queue.leases import ClaimedFilm
+from shared.refusals import Rejection
 from shared.store.store import Store
 from shared.tables import Image, Prediction
 
@@ -41,9 +42,7 @@ class ImageReader:
         except FileNotFoundError as error:
             if not self._reads_another(film.sha256):
                 self._check()
-            raise FilmRejected(
-                Rejection.FILM_MISSING, "The film is no longer in the image store. Send it again."
-            ) from error
+            raise FilmRejected(Rejection.FILM_MISSING) from error
         except StoreAway as error:
             if not self._is_own_fault(film.sha256):
                 raise

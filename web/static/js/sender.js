@@ -15,12 +15,12 @@ export class Refused extends Error {
     super(problem?.detail || `The server answered ${status}. Load the page again and repeat what you did.`);
     this.status = status;
     this.title = problem?.title;
-    this.type = problem?.type ?? "about:blank";
+    this.code = problem?.code ?? "";
   }
 
   /** Tell a server that takes no film for a while from one that is in trouble: it says when to come back. */
   get isHeld() {
-    return /#(queue-full|disk-low)$/.test(this.type);
+    return ["queue_full", "disk_low"].includes(this.code);
   }
 
   /** Tell a session that has ended from every other refusal. */
@@ -30,7 +30,7 @@ export class Refused extends Error {
 
   /** Tell a page that is older than its session: someone signed in anew in another tab. */
   get isStale() {
-    return this.status === 403 && /CSRF/.test(this.message);
+    return this.code === "csrf";
   }
 }
 

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from shared.errors import FilmRejected, Rejection
+from shared.errors import FilmRejected
 from shared.images.content import refuse_without_content
 from shared.images.preprocess import decode, prepare
 from shared.models.spec import ModelSpec
-from tests.conftest import draw, encode
+from shared.refusals import Rejection
+from tests.conftest import draw, encode, text_of
 from tests.drawn_files import picture, radiograph, tiff
 
 SIDE = 600
@@ -87,7 +88,7 @@ def test_what_shows_nothing_is_refused(name: str, as_file: str, side: int, spec:
     with pytest.raises(FilmRejected) as refused:
         prepare(encode(JUNK[name], as_file), spec.model_copy(update={"input_size": side}))
     assert refused.value.code is Rejection.NO_CONTENT
-    assert refused.value.message.endswith("Send the chest radiograph itself.")
+    assert text_of(refused.value).endswith("otherwise leave the file out.")
 
 
 EMPTY = {

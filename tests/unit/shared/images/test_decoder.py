@@ -13,9 +13,10 @@ import numpy as np
 import psutil
 import pytest
 
-from shared.errors import DecoderAway, FilmRejected, Rejection
+from shared.errors import DecoderAway, FilmRejected
 from shared.images import decoder_child
 from shared.images.decoder import Bounds, Codec, Decoder
+from shared.refusals import Rejection
 from tests.conftest import draw
 
 GREY = np.asarray(draw(1, (96, 80))).astype(np.uint16) * 15

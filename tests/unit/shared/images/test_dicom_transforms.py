@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
-from shared.errors import FilmRejected, Rejection
+from shared.errors import FilmRejected
 from shared.images.preprocess import decode
 from shared.intake.archive import receive
+from shared.refusals import Rejection
 from shared.settings import Settings
 from shared.store.store import FolderStore
 from tests.drawn_files import lut, picture, radiograph
@@ -103,7 +104,7 @@ def test_overlays_in_unused_bits_are_not_drawn() -> None:
 
 
 def test_a_header_that_names_too_few_bits_is_refused_and_one_hot_pixel_is_not() -> None:
-    with pytest.raises(FilmRejected, match="use 10 bits each") as refused:
+    with pytest.raises(FilmRejected, match="stored_bits") as refused:
         decode(radiograph(TWELVE, BitsStored=10, HighBit=9), 64)
     assert refused.value.code is Rejection.UNSUPPORTED_FORM
     hot = TWELVE.copy()

@@ -14,14 +14,15 @@ from PIL import Image, PngImagePlugin
 from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8Bit
 
 from fuzz.radiographs import draw_radiograph
-from shared.errors import FilmRejected, Rejection
+from shared.errors import FilmRejected
 from shared.images.jpeg_scans import MOST_SCANS
 from shared.images.preprocess import decode
 from shared.intake import archive
 from shared.intake.accept import Received
+from shared.refusals import Rejection
 from shared.settings import Settings
 from shared.store.store import FolderStore
-from tests.conftest import draw, encode
+from tests.conftest import draw, encode, text_of
 
 FILM = encode(draw(1))
 WHOLE = 100_000
@@ -128,8 +129,8 @@ def test_other_elements_that_run_into_a_damaged_one_are_not_shown(receive, name:
     longer = mark[:2] + struct.pack("<H", 300) + mark[4:]
     (item,) = receive(data.replace(mark, longer))
     assert item.rejection is not None
-    assert "Vertraulich" not in item.rejection.message
-    assert item.rejection.message.isprintable()
+    assert "Vertraulich" not in text_of(item.rejection)
+    assert text_of(item.rejection).isprintable()
 
 
 # ---------------------------------------------------------------- ZIP

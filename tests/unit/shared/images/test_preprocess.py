@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from shared.errors import FilmRejected, Rejection
+from shared.errors import FilmRejected
 from shared.images.preprocess import decode, prepare, thumbnail
 from shared.models.spec import FilmClass, ModelSpec
+from shared.refusals import Rejection
+from tests.conftest import text_of
 
 SPEC = ModelSpec(
     name="test",
@@ -175,7 +177,7 @@ def test_bad_bytes_are_rejected_with_their_code_and_a_sentence(data: bytes, code
     with pytest.raises(FilmRejected) as rejected:
         prepare(data, SPEC)
     assert rejected.value.code is code
-    assert rejected.value.message.endswith(".")
+    assert text_of(rejected.value).endswith(".")
 
 
 @pytest.mark.parametrize("data", [TIFF[: len(TIFF) // 2], WEBP[: len(WEBP) // 2]], ids=["tiff", "webp"])

@@ -32,12 +32,13 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from shared.errors import FilmRejected, Rejection
+from shared.errors import FilmRejected
 from shared.images import dicom_file
 from shared.images.dicom_file import read
 from shared.images.dicom_samples import TRANSFER_SYNTAXES, stored_samples
 from shared.images.jpeg_lossless import is_damaged
 from shared.images.preprocess import decode
+from shared.refusals import Rejection
 from tests.conftest import draw, encode
 
 MIB = 1024 * 1024

@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from shared.errors import Rejection
 from shared.intake import archive
 from shared.intake.accept import Received, display_name
+from shared.refusals import Rejection
 from shared.settings import Settings
 from shared.store.store import FolderStore
-from tests.conftest import draw, encode
+from tests.conftest import draw, encode, text_of
 
 FILM = encode(draw(1))
 
@@ -72,7 +72,7 @@ def test_what_is_no_film_is_refused_with_its_code(receive, store: FolderStore, d
     (item,) = receive("film.jpg", data)
     assert item.film is None
     assert item.rejection.code is code
-    assert item.rejection.message.endswith(".")
+    assert text_of(item.rejection).endswith(".")
     assert [path for path in store.root.rglob("*") if path.is_file() and path.name != "keys.json"] == []
 
 

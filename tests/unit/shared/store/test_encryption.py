@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from cli.main import main
 from shared.db import Base, Database, now
-from shared.errors import FilmRejected, Rejection, StoreAway
+from shared.errors import FilmRejected, StoreAway
+from shared.refusals import Rejection
 from shared.store.encryption import (
     CHUNK,
     HEADER_BYTES,
@@ -133,7 +134,7 @@ def test_a_film_that_was_tampered_with_is_rejected_and_mended_by_sending_it_agai
             "plain": SECRET,
         }[change]
     )
-    with pytest.raises(FilmRejected, match="Send the film again") as rejected:
+    with pytest.raises(FilmRejected, match="film_damaged") as rejected:
         store.get(key)
     assert rejected.value.code is Rejection.FILM_DAMAGED
     assert store.get(other) == b"other"

@@ -5,9 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from shared.errors import Rejection
 from shared.models.spec import FilmClass, Label
-from shared.queue.leases import LOST_CODE, UNREADABLE_CODE
 from shared.states import State
 from shared.tables import Source
 from tests.conftest import ROOT
@@ -25,15 +23,12 @@ def test_everything_has_words() -> None:
     assert set(SOURCES) == set(Source)
     assert set(words.LABELS) == set(Label)
     assert set(words.CLASSES) == set(FilmClass)
-    assert set(words.REJECTIONS) == set(Rejection)
     assert set(words.CONDITIONS) == set(Condition)
     assert set(words.CHECKS) == set(Check)
     assert set(words.JOB_STATES) == {RECEIVING, SCREENING, FINISHED}
 
 
-@pytest.mark.parametrize(
-    "said", [*words.STATES.values(), *words.REJECTIONS.values(), *words.FAILURES.values(), *words.CONDITIONS.values()]
-)
+@pytest.mark.parametrize("said", [*words.STATES.values(), *words.CONDITIONS.values()])
 def test_every_state_and_reason_says_what_it_means_and_what_to_do(said: words.Words) -> None:
     assert said.name
     assert said.meaning.endswith(".")
@@ -43,14 +38,6 @@ def test_every_state_and_reason_says_what_it_means_and_what_to_do(said: words.Wo
 def test_the_operations_guide_says_what_to_do_in_every_condition() -> None:
     guide = (ROOT / "docs" / "operations.md").read_text()
     assert [condition for condition in Condition if f"`{condition}`" not in guide] == []
-
-
-def test_codes_are_explained_as_they_stand_in_the_tables() -> None:
-    assert words.explain("truncated_image") is words.REJECTIONS[Rejection.TRUNCATED_IMAGE]
-    assert words.explain(LOST_CODE) is words.FAILURES[LOST_CODE]
-    assert words.explain(UNREADABLE_CODE) is words.FAILURES[UNREADABLE_CODE]
-    assert words.explain("something_new") is None
-    assert words.explain(None) is None
 
 
 @pytest.mark.parametrize(

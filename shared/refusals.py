@@ -1,0 +1,355 @@
+"""Why an X-ray has no answer: the one table of codes, and the only place where their words are made.
+
+A refusal travels and is stored as a code and its parameters (`FilmRejected`, `screenings.error_code` and
+`error_details`). `explain` makes the words where they are read: on pages, in the API, in exports.
+
+To add a code: give it a member of `Rejection` and an entry in REFUSALS, raise it as
+`FilmRejected(Rejection.NEW, case="...", count=3)`, and add its row to docs/http.md. tests/unit/shared/test_refusals.py
+holds every place that raises one to the parameters that its sentence names, and says which row docs/http.md needs.
+
+- `sentence` says what is wrong without any parameter: the help page shows it, and rows without parameters.
+- `cases` are sentences that say more. The parameter `case` chooses one; the one under "" is chosen without it. Where
+  there are cases, each place that raises the code names one. A case may have its own `action`.
+- Parameters are JSON scalars: numbers, technical names (JPEG 2000), or words of TERMS. Never a sentence, a file name,
+  or what a header says of a person; what a header says of the file passes a filter first, as in `shared.images.dicom`.
+- `action` says what to do, for a reader who makes or sends X-rays and is no engineer.
+"""
+
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+Scalar = str | int | float | bool | None
+Details = dict[str, Scalar]
+
+CASE: Final = "case"
+"""The parameter that chooses a sentence."""
+
+
+class Rejection(StrEnum):
+    """Why a file cannot be screened; the value is the code in tables, API, pages and docs."""
+
+    EMPTY_FILE = "empty_file"
+    UNKNOWN_FORMAT = "unknown_format"
+    UNREADABLE_IMAGE = "unreadable_image"
+    TRUNCATED_IMAGE = "truncated_image"
+    DAMAGED_SCAN = "damaged_scan"
+    SEVERAL_IMAGES = "several_images"
+    UNSUPPORTED_FORM = "unsupported_form"
+    NO_CONTENT = "no_content"
+    TOO_LARGE = "too_large"
+    TOO_MANY_PIXELS = "too_many_pixels"
+    TOO_SMALL = "too_small"
+    DICOM_UNSUPPORTED = "dicom_unsupported"
+    NOT_A_RADIOGRAPH = "not_a_radiograph"
+    NO_LUNGS = "no_lungs"
+    FILM_MISSING = "film_missing"
+    FILM_DAMAGED = "film_damaged"
+    ZIP_UNREADABLE = "zip_unreadable"
+    ZIP_TOO_MANY_ENTRIES = "zip_too_many_entries"
+    ZIP_TOO_LARGE = "zip_too_large"
+    ZIP_EMPTY = "zip_empty"
+    ZIP_ENTRY_BOMB = "zip_entry_bomb"
+    ZIP_ENTRY_ENCRYPTED = "zip_entry_encrypted"
+    ZIP_ENTRY_NESTED = "zip_entry_nested"
+    ZIP_ENTRY_UNSAFE_NAME = "zip_entry_unsafe_name"
+    ZIP_ENTRY_DAMAGED = "zip_entry_damaged"
+    ZIP_ENTRY_UNSUPPORTED = "zip_entry_unsupported"
+
+
+class Failure(StrEnum):
+    """Why an X-ray was set aside after several attempts, though nothing is known to be wrong with the image."""
+
+    WORKER_LOST = "worker_lost"
+    FILM_UNREADABLE = "film_unreadable"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One sentence of a code, with its parameters in braces, and what to do where that differs."""
+
+    sentence: str
+    action: str = ""
+
+    @property
+    def parameters(self) -> frozenset[str]:
+        """Name what the sentence needs."""
+        return frozenset(name for _, name, _, _ in string.Formatter().parse(self.sentence) if name)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A code's short name, what it means, what to do, and the sentences that say more."""
+
+    name: str
+    sentence: str
+    action: str
+    cases: Mapping[str, Case] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a person reads of a refusal."""
+
+    name: str
+    sentence: str
+    action: str
+
+    @property
+    def text(self) -> str:
+        """Return what is wrong and what to do, as one text."""
+        return f"{self.sentence} {self.action}"
+
+
+def explain(code: str, details: Mapping[str, Scalar] | None = None) -> Explanation:
+    """Put a code and its parameters into words.
+
+    Rows outlive versions: a code that is not known here, or parameters that do not fit its sentences, get a general
+    sentence. A translation of the pages begins here: every text comes from REFUSALS and TERMS.
+    """
+    refusal = REFUSALS.get(code)
+    if refusal is None:
+        return Explanation(code, f"It was not screened, for a reason unknown to this version: '{code}'.", _TELL_SUPPORT)
+    given = details or {}
+    case = refusal.cases.get(str(given.get(CASE, "")))
+    sentence = _fill(case.sentence, given) if case else None
+    if case is None or sentence is None:
+        return Explanation(refusal.name, refusal.sentence, refusal.action)
+    return Explanation(refusal.name, sentence, case.action or refusal.action)
+
+
+def _fill(template: str, details: Mapping[str, Scalar]) -> str | None:
+    words = {name: TERMS[name].get(str(value), value) if name in TERMS else value for name, value in details.items()}
+    try:
+        return template.format_map(words)
+    except (KeyError, ValueError, TypeError):
+        return None
+
+
+TERMS: Final[Mapping[str, Mapping[str, str]]] = {
+    "format": {
+        "7z": "a 7-Zip archive", "avif": "an AVIF file", "gif": "a GIF", "gzip": "a gzip file",
+        "heic": "an HEIC file", "jpeg_2000": "a JPEG 2000 file", "jpeg_2000_stream": "a JPEG 2000 codestream",
+        "jpeg_xl": "a JPEG XL file", "nifti": "a NIfTI volume", "office": "an Office document",
+        "pdf": "a PDF document", "photoshop": "a Photoshop file", "program": "a program", "rar": "a RAR archive",
+        "svg": "an SVG drawing", "tar": "a tar archive", "web_page": "a web page", "xml": "an XML file",
+        "zip_part": "a part of a split ZIP",
+    },
+    "kind": {
+        "unsigned": "unsigned", "signed": "signed", "float": "floating-point", "complex": "complex",
+        "other": "unknown",
+    },
+    "compression": {"none": "no compression", "bit_fields": "bit fields"},
+    "process": {
+        "lossy": "JPEG", "lossless": "lossless JPEG", "ls": "JPEG-LS", "jpeg_2000": "JPEG 2000",
+        "other": "JPEG of a rare kind",
+    },
+    "modality": {"missing": "missing", "unknown": "unknown"},
+    "syntax": {"unknown": "unknown"},
+}  # fmt: skip
+"""What the words mean that a parameter may hold; any other value is shown as it is."""
+
+_TELL_SUPPORT: Final = "Tell support, and name this code."
+_RESEND: Final = "Copy or export the X-ray again from its source and send that."
+_FROM_PACS: Final = "Export it again from the PACS and send that."
+_SEND_CHEST: Final = "Send the frontal chest X-ray."
+_REZIP: Final = "Make the ZIP again and send it, or send the X-rays themselves."
+_TO_PLAIN: Final = "Export the X-ray as PNG, as an uncompressed TIFF, or as a grey JPEG of 8 bits."
+
+REFUSALS: Final[Mapping[str, Refusal]] = {
+    Rejection.EMPTY_FILE: Refusal("Empty file", "The file is empty: it has no content at all.", _RESEND),
+    Rejection.UNKNOWN_FORMAT: Refusal(
+        "Unknown format",
+        "This is not a JPEG, PNG, TIFF, BMP, WebP or DICOM image, whatever its name says.",
+        "Export the X-ray in one of these formats and send that.",
+        {
+            "": Case("This is not a JPEG, PNG, TIFF, BMP, WebP or DICOM image, whatever its name says."),
+            "other": Case(
+                "This is {format}, not a JPEG, PNG, TIFF, BMP, WebP or DICOM image, whatever its name says."
+            ),
+        },
+    ),
+    Rejection.UNREADABLE_IMAGE: Refusal(
+        "Damaged image", "The image is damaged and cannot be decoded.", _RESEND,
+        {
+            "pixels": Case("The image is damaged and cannot be decoded."),
+            "header": Case("The beginning of the file, which describes the image, is damaged."),
+            "scans": Case("The JPEG is made of more than {most} scans, as no X-ray is, and is not decoded."),
+            "tiff": Case("The TIFF is damaged."),
+            "infinite": Case("Some pixels of the TIFF have no number as their value."),
+            "dicom": Case("The DICOM file is damaged.", _FROM_PACS),
+            "no_image": Case("The DICOM file holds no image.", _SEND_CHEST),
+        },
+    ),
+    Rejection.TRUNCATED_IMAGE: Refusal(
+        "Cut short", "The file ends before its image does, so a part of it is missing.", _RESEND
+    ),
+    Rejection.DAMAGED_SCAN: Refusal(
+        "Damaged scan", "The compressed pixels are damaged; decoded, a part of the image would be wrong.", _RESEND
+    ),
+    Rejection.SEVERAL_IMAGES: Refusal(
+        "Several images", "The file holds several images, and which of them to screen cannot be told.",
+        "Save each as a file of its own and send those.",
+        {
+            "pages": Case("The file holds {count:,} pages, and which of them to screen cannot be told."),
+            "frames": Case("The file holds {count:,} frames, and which of them to screen cannot be told."),
+            "pictures": Case("The file holds {count:,} pictures, and which of them to screen cannot be told."),
+        },
+    ),
+    Rejection.UNSUPPORTED_FORM: Refusal(
+        "Unsupported form", "The file is of a form that is not read here. It need not be damaged.", _TO_PLAIN,
+        {
+            "tiff_compression": Case("The TIFF is compressed by the method {method}, which is not read here."),
+            "tiff_deep_compression": Case(
+                "The TIFF has {bits} bits a pixel compressed by the method {method}, which is not read here."
+            ),
+            "tiff_samples": Case(
+                "The TIFF has {samples} {kind} samples of {bits} bits for each pixel, which is not read here."
+            ),
+            "tiff_planes": Case("The TIFF has {samples} planes of {bits} bits, which is not read here."),
+            "tiff_predictor": Case(
+                "The TIFF has {bits} bits a pixel with the predictor {predictor}, which is not read here."
+            ),
+            "tiff_lab": Case("The TIFF has colours in CIE L*a*b*, which is not read here."),
+            "tiff_polarity": Case("The TIFF does not say whether black or white is zero."),
+            "tiff_preview": Case(
+                "The TIFF shows only a reduced copy; its image lies deeper in the file, as in raw files of cameras."
+            ),
+            "bmp": Case("The BMP has {bits} bits a pixel with {compression}, which is not read here."),
+            "jpeg_colour": Case("This is a {process} of {bits} bits in colour, which is not read here."),
+            "jpeg_coding": Case(
+                "This is a JPEG of {bits} bits, hierarchical or with arithmetic codes, which is not read here."
+            ),
+            "deep_colour": Case(
+                "The image has 16 bits for each colour or alpha and uses few of them, so its greys cannot be told.",
+                "Export the X-ray as 16-bit grey.",
+            ),
+            "stored_bits": Case(
+                "The DICOM file says that its pixels use {bits} bits each, and they use more.", _FROM_PACS
+            ),
+            "zip_prefix": Case(
+                "This is a ZIP with something in front of it, such as the program of a ZIP that unpacks itself.",
+                "Unpack it and send the X-rays, or make a plain ZIP of them.",
+            ),
+        },
+    ),
+    Rejection.NO_CONTENT: Refusal(
+        "No content", "The image shows nothing that could be an X-ray.",
+        "Open it in a viewer. If the X-ray is there, export it again; otherwise leave the file out.",
+        {
+            "blank": Case("The image is blank: nearly all of it is the same grey."),
+            "noise": Case("The image is noise, text or a fine pattern, not an X-ray."),
+            "few_greys": Case("The image has few greys, as a drawing or a test pattern has."),
+            "plain": Case("The image is a smooth ramp or a row of stripes, not an X-ray."),
+        },
+    ),
+    Rejection.TOO_LARGE: Refusal(
+        "File too large", "The file is larger than is taken for one X-ray.",
+        "Export the X-ray at its original size and send that.",
+        {
+            "file": Case("The file is larger than {limit_mib:,} MiB."),
+            "unpacked": Case(
+                "The DICOM file unpacks to more than {limit_mib:,} MiB.", "Export it uncompressed and send that."
+            ),
+        },
+    ),
+    Rejection.TOO_MANY_PIXELS: Refusal(
+        "Too many pixels", "The image has more pixels than any X-ray.",
+        "Export the X-ray at its original size and send that.",
+        {
+            "": Case("The image has more pixels than any X-ray."),
+            "size": Case("The image has {width:,} x {height:,} pixels; at most {most:,} in all are taken."),
+        },
+    ),
+    Rejection.TOO_SMALL: Refusal(
+        "Too small", "The image has too few pixels to be an X-ray, as a preview or an icon has.",
+        "Send the X-ray itself, not its preview.",
+        {"": Case("The image has {width:,} x {height:,} pixels; an X-ray has at least {least:,} on each side.")},
+    ),
+    Rejection.DICOM_UNSUPPORTED: Refusal(
+        "DICOM compression", "The DICOM file is compressed in a way that is not read here.",
+        "Export it uncompressed and send that.",
+        {
+            "syntax": Case(
+                "The DICOM file is compressed in a way that is not read here (transfer syntax {syntax})."
+            ),
+            "jpeg_coding": Case(
+                "The image in the DICOM file is a JPEG with arithmetic codes or in steps, which is not read here."
+            ),
+        },
+    ),
+    Rejection.NOT_A_RADIOGRAPH: Refusal(
+        "Not a radiograph", "The DICOM file is something else than one X-ray image of CR, DX or RG.", _SEND_CHEST,
+        {
+            "modality": Case("The modality of the DICOM file is {modality}; that of an X-ray is CR, DX or RG."),
+            "not_grey": Case("The DICOM file does not hold one grey image."),
+            "directory": Case(
+                "This is the table of contents of a disc (DICOMDIR) and holds no image.",
+                "Send the files that it names.",
+            ),
+        },
+    ),
+    Rejection.NO_LUNGS: Refusal(
+        "No lungs found", "No pair of upright lungs was found on the image.",
+        "Send the frontal chest X-ray, upright and whole.",
+        {"": Case("No pair of upright lungs was found on the image (confidence {confidence:.2f}).")},
+    ),
+    Rejection.FILM_MISSING: Refusal("File missing", "The file is no longer in the image store.", "Send it again."),
+    Rejection.FILM_DAMAGED: Refusal(
+        "File damaged", "The file in the image store is damaged or was changed, and is not used.",
+        "Send the X-ray again; that replaces the file.",
+    ),
+    Rejection.ZIP_UNREADABLE: Refusal("Damaged ZIP", "The ZIP is damaged or incomplete.", _REZIP),
+    Rejection.ZIP_TOO_MANY_ENTRIES: Refusal(
+        "Too many files in the ZIP", "The ZIP holds more files than are taken at once.",
+        "Make several smaller ZIPs and send those.",
+        {"": Case("The ZIP holds more than the {most:,} files that are taken at once.")},
+    ),
+    Rejection.ZIP_TOO_LARGE: Refusal(
+        "ZIP too large", "The ZIP would unpack to more than is taken at once.",
+        "Make several smaller ZIPs and send those.",
+        {"": Case("The ZIP would unpack to more than {limit_mib:,} MiB.")},
+    ),
+    Rejection.ZIP_EMPTY: Refusal(
+        "Empty ZIP", "The ZIP holds no file that could be an X-ray.", "Add the X-rays and send it again."
+    ),
+    Rejection.ZIP_ENTRY_BOMB: Refusal(
+        "Suspicious file in a ZIP", "The file in the ZIP unpacks to far more than its size, as no X-ray does.",
+        "Check where the ZIP comes from, then send the X-ray itself.",
+        {"": Case("The file in the ZIP unpacks to {ratio:,} times its size; at most {most:,} times is taken.")},
+    ),
+    Rejection.ZIP_ENTRY_ENCRYPTED: Refusal(
+        "Protected file in a ZIP", "The file in the ZIP is protected by a password.",
+        "Make the ZIP again without a password.",
+    ),
+    Rejection.ZIP_ENTRY_NESTED: Refusal(
+        "ZIP inside a ZIP", "A ZIP inside a ZIP is not opened.", "Unpack it and send the X-rays themselves."
+    ),
+    Rejection.ZIP_ENTRY_UNSAFE_NAME: Refusal(
+        "Unsafe name in a ZIP", "The file's name points outside the ZIP, or the file is a link.",
+        "Make the ZIP again from a plain folder.",
+    ),
+    Rejection.ZIP_ENTRY_DAMAGED: Refusal("Damaged file in a ZIP", "This file of the ZIP cannot be unpacked.", _REZIP),
+    Rejection.ZIP_ENTRY_UNSUPPORTED: Refusal(
+        "ZIP compression", "The file in the ZIP is packed by a method that is not read here. It need not be damaged.",
+        "Make the ZIP again with the method Deflate.",
+        {"": Case("The file in the ZIP is packed by the method {method}, which is not read here.")},
+    ),
+    Failure.WORKER_LOST: Refusal(
+        "Worker lost", "The worker stopped or failed several times while it screened this X-ray.",
+        "Try it again (Retry on the job page). If it fails again, tell support.",
+        {"": Case("The worker stopped or failed {attempts} times while it screened this X-ray.")},
+    ),
+    Failure.FILM_UNREADABLE: Refusal(
+        "File not readable",
+        "The file in the image store could not be read in several attempts, while other files could.",
+        "Tell support; then try it again (Retry on the job page), or send the X-ray again, which replaces the file.",
+        {
+            "": Case(
+                "The file in the image store could not be read in {attempts} attempts, while other files could."
+            )
+        },
+    ),
+}  # fmt: skip
