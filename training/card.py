@@ -83,7 +83,15 @@ are, and the films from elsewhere are of hospitals and ages that the model is no
 
 | films | count | {titles} |
 |---|---|{"---|" * len(_ROWS)}
-{chr(10).join(rows)}{table}"""
+{chr(10).join(rows)}{table}{_refused(estimates)}"""
+
+
+def _refused(estimates: dict[str, Any]) -> str:
+    """Say how many films a model that frames lungs would refuse."""
+    counts = [f"{row['without_lungs']} ({name})" for name, row in estimates.items() if row["without_lungs"]]
+    return (
+        f"\n\nFilms on which it found no lungs, refused and not in the figures: {', '.join(counts)}." if counts else ""
+    )
 
 
 def _with_span(row: dict[str, Any], key: str) -> str:
