@@ -37,6 +37,14 @@ POPULATION: Final = "Children of 1 to 5 years, one frontal (AP or PA) chest radi
 TRAINING_DATA: Final = (
     "Kermany et al. 2018, Chest X-Ray Images (Pneumonia), train split, doi 10.17632/rscbjbr9sj.2, CC BY 4.0"
 )
+SOURCES: Final = {
+    "nih/train": (
+        "NIH ChestX-ray14 (NIH Clinical Center, Wang et al. 2017, https://nihcc.app.box.com/v/ChestXray-NIHCC), "
+        "340 films, labels in part of RSNA 2018 and Google 2019"
+    ),
+    "hannover/train": "COVID-19 Image Repository, Hannover Medical School, doi 10.25835/0090041, CC BY 3.0",
+}
+"""What is said of each source that recipes name."""
 LICENCE: Final = "CC-BY-4.0"
 
 
@@ -58,7 +66,7 @@ def draft_spec(recipe: Recipe) -> ModelSpec:
         threshold=0.5,
         threshold_rule="not chosen yet",
         intended_population=POPULATION,
-        training_data=TRAINING_DATA,
+        training_data="; ".join((TRAINING_DATA, *(SOURCES[name] for name in recipe.elsewhere))),
         licence=LICENCE,
         sha256="0" * 64,
         parameters=1,

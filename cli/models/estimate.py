@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from cli.errors import CommandFailed
 from cli.models.answering import answer_films, progress_bar
 from cli.models.compare import DEFAULT_MODEL
 from cli.models.models import MODELS_DIR
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from training.estimates import Shown
 
 _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
+GAP: Final = "framing gap"
 MARGIN: Final = 0.05
 """Around the lungs, as the framed recipes have it."""
 _FIGURES: Final = ("accuracy", "recall", "specificity", "auc", "ece")
@@ -49,6 +51,12 @@ _FIGURES: Final = ("accuracy", "recall", "specificity", "auc", "ece")
     help="Write all figures here.",
 )
 @click.option(
+    "--gap",
+    metavar="FOLDER",
+    type=_FOLDER,
+    help="Model of the same recipe trained with --hold-out layout, whose figures are the framing gap.",
+)
+@click.option(
     "--layout",
     is_flag=True,
     help="Also say what a thumbnail of 16x16 pixels tells of the class, whole and framed, before and after reframing.",
@@ -56,7 +64,15 @@ _FIGURES: Final = ("accuracy", "recall", "specificity", "auc", "ece")
 @click.option("--write", is_flag=True, help="Put the figures into the model's metrics.json and its card.")
 @MODELS_DIR
 def estimate(
-    *, model: str, data: Path, elsewhere: Path, json_file: Path | None, layout: bool, write: bool, models_dir: Path
+    *,
+    model: str,
+    data: Path,
+    elsewhere: Path,
+    json_file: Path | None,
+    gap: Path | None,
+    layout: bool,
+    write: bool,
+    models_dir: Path,
 ) -> None:
     """Measure MODEL on films that its training held out, on the same films reframed, and on other hospitals' films.
 
@@ -65,7 +81,8 @@ def estimate(
     if json_file is not None:
         check_writable(json_file)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    figures = estimate_model(find_model(models_dir, model), data, elsewhere)
+    beside = {} if gap is None else {GAP: _read_gap(gap)}
+    figures = estimate_model(find_model(models_dir, model), data, elsewhere) | beside
     if json_file is not None:
         write_file(json_file, json.dumps(figures, indent=2) + "\n")
     if write:
@@ -74,7 +91,7 @@ def estimate(
     console.print(_figures_table(figures))
     console.print(_parts_table(figures["elsewhere"]["parts"]))
     for name, row in figures.items():
-        if row["without_lungs"]:
+        if row.get("without_lungs"):
             console.print(f"{name}: {row['without_lungs']} films without lungs to frame were left out.")
     if layout:
         _print_layout(data, read_spec(find_model(models_dir, model)), console)
@@ -105,6 +122,20 @@ def estimate_model(place: Path, data: Path, elsewhere: Path) -> dict[str, Any]:
     return {shown.name: measured(shown) for shown in sets}
 
 
+def _read_gap(folder: Path) -> dict[str, Any]:
+    """Return the figures on the normal films that a training was kept from, by layout, and its held-out pneumonia.
+
+    Raises CommandFailed where the folder is of no such training.
+    """
+    try:
+        metrics = json.loads((folder / "metrics.json").read_text())
+        if metrics["recipe"]["hold_out"] == "layout":
+            return dict(metrics["validation"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CommandFailed(f"{folder} is no model folder that was trained ({type(error).__name__}).") from error
+    raise CommandFailed(f"{folder} held out patients. Give a model that was trained with --hold-out layout.")
+
+
 def _write(place: Path, figures: dict[str, Any]) -> None:
     from training.card import write_card
 
@@ -130,7 +161,7 @@ def _figures_table(figures: dict[str, Any]) -> Table:
             f"{row[key]:.3f} ({row['intervals_95'][key][0]:.3f} to {row['intervals_95'][key][1]:.3f})"
             for key in _FIGURES
         )
-        table.add_row(name, str(sum(row["films"].values())), str(row["patients"]), *spans)
+        table.add_row(name, str(sum(row["films"].values())), str(row.get("patients", "")), *spans)
     return table
 
 

@@ -10,7 +10,7 @@ from tests.model.probe import drawn_sick
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]  # fixtures train networks; minutes where the machine is shared
 SIX = ("cnn-lstm", "vgg19-two-phase", "vgg19-sgd", "vgg16", "inception-v3", "scratch-cnn")
-ALL = ("compact-cnn", "mobilenet-v2", "framed-mobilenet", *SIX)
+ALL = ("compact-cnn", "mobilenet-v2", "framed-mobilenet", "framed-compact", *SIX)
 FROM_IMAGENET = {"mobilenet-v2", "framed-mobilenet", "vgg19-two-phase", "vgg19-sgd", "vgg16", "inception-v3"}
 
 

@@ -7,6 +7,7 @@ from training.recipe import Recipe
 from training.recipes import (
     cnn_lstm,
     compact_cnn,
+    framed_compact,
     framed_mobilenet,
     inception_v3,
     mobilenet_v2,
@@ -22,6 +23,7 @@ MODULES: Final[dict[str, ModuleType]] = {
         compact_cnn,
         mobilenet_v2,
         framed_mobilenet,
+        framed_compact,
         cnn_lstm,
         vgg19_two_phase,
         vgg19_sgd,

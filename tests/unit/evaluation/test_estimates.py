@@ -1,12 +1,15 @@
 """What tells how a model does elsewhere: other hospitals, reframed copies, normals laid out like pneumonia."""
 
 import csv
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
+from cli.main import main
 from shared.images.framing import Box
 from shared.models.spec import FilmClass, ModelSpec
 from tests.conftest import ROOT, draw, encode
@@ -147,3 +150,12 @@ def test_a_model_that_does_not_say_how_it_was_trained_cannot_be_estimated(tmp_pa
     with pytest.raises(DataUnusable, match="does not say how it was trained"):
         recipe_of(tmp_path)
     assert recipe_of(ROOT / "models" / "compact-cnn").seed == 20
+
+
+def test_the_framing_gap_comes_from_a_training_that_held_out_by_layout(tmp_path: Path) -> None:
+    run = partial(CliRunner().invoke, main, ["estimate", "compact-cnn", "--gap", str(tmp_path)])
+    assert "is no model folder that was trained" in run().output
+    (tmp_path / "metrics.json").write_text('{"recipe": {"hold_out": "patients"}, "validation": {}}')
+    answer = run()
+    assert "Give a model that was trained with --hold-out layout." in answer.output
+    assert answer.exit_code == 2

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +19,6 @@ from tests.conftest import ROOT, draw, encode
 
 DATA = ROOT.parent / "shared" / "data"
 FRAMING = Framing(version=framing.VERSION, margin=0.05, sha256=framing.fingerprint(framing.VERSION))
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="needs the films in ../shared/data")
 
 
 @pytest.fixture(scope="module")
@@ -47,17 +47,16 @@ def overlap(one: Box, other: Box) -> float:
     return shared / (areas - shared)
 
 
-@needs_data
 @pytest.mark.parametrize(("kind", "least"), [("train/NORMAL", 0.85), ("train/PNEUMONIA", 0.82), ("elsewhere", 0.75)])
 def test_the_box_is_where_a_person_put_it_on_films_it_never_learned(
-    localiser: Localiser, kind: str, least: float
+    localiser: Localiser, data_folder: Path, kind: str, least: float
 ) -> None:
     with (ROOT / "training" / "lungs.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["part"] == "held" and kind in row["file"]]
     assert len(rows) >= 12
     overlaps = []
     for row in rows:
-        with Image.open(DATA / row["file"]) as image:
+        with Image.open(data_folder / row["file"]) as image:
             found = localiser.find(image.convert("L"))
         overlaps.append(overlap(found.box, Box(*(float(row[edge]) for edge in Box._fields))))
     assert np.mean(overlaps) >= least
@@ -121,6 +120,19 @@ def test_a_picture_without_lungs_is_refused_in_words(
         prepare(data, framed)
     assert refused.value.code is Rejection.NO_LUNGS
     assert prepare(data, spec).shape == (spec.input_size, spec.input_size, 1)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 500), (700, 2), (3, 3), (64, 64), (2000, 31)])
+def test_a_picture_of_any_shape_is_prepared_or_refused(
+    size: tuple[int, int], framed: ModelSpec, localiser: Localiser
+) -> None:
+    noise = Image.fromarray(np.random.default_rng(4).integers(0, 256, size[::-1], dtype=np.uint8))
+    for picture in (noise, Image.new("L", size, 0), Image.new("L", size, 255)):
+        found = localiser.find(picture)
+        assert np.isfinite(found.box).all()
+        assert 0.0 <= found.confidence <= 1.0
+        with pytest.raises(FilmRejected):
+            fit(picture, framed)
 
 
 @pytest.mark.parametrize("turn", [90, 180, 270])
