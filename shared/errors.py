@@ -19,6 +19,7 @@ PneumoScreenError
 """
 
 from enum import StrEnum
+from typing import Final
 
 
 class PneumoScreenError(Exception):
@@ -42,6 +43,14 @@ class Rejection(StrEnum):
     DICOM_UNSUPPORTED = "dicom_unsupported"
     NOT_A_RADIOGRAPH = "not_a_radiograph"
     NO_LUNGS = "no_lungs"
+    NOT_CHEST = "not_chest"
+    NOT_FRONTAL = "not_frontal"
+    ROTATED = "rotated"
+    INVERTED = "inverted"
+    CUT_OFF = "cut_off"
+    TOO_DARK = "too_dark"
+    TOO_BRIGHT = "too_bright"
+    OUTSIDE_INTENDED_USE = "outside_intended_use"
     FILM_MISSING = "film_missing"
     FILM_DAMAGED = "film_damaged"
     ZIP_UNREADABLE = "zip_unreadable"
@@ -54,6 +63,13 @@ class Rejection(StrEnum):
     ZIP_ENTRY_UNSAFE_NAME = "zip_entry_unsafe_name"
     ZIP_ENTRY_DAMAGED = "zip_entry_damaged"
     ZIP_ENTRY_UNSUPPORTED = "zip_entry_unsupported"
+
+
+OF_THE_GATE: Final = frozenset({
+    Rejection.NOT_CHEST, Rejection.NOT_FRONTAL, Rejection.ROTATED, Rejection.INVERTED, Rejection.CUT_OFF,
+    Rejection.TOO_DARK, Rejection.TOO_BRIGHT, Rejection.OUTSIDE_INTENDED_USE,
+})  # fmt: skip
+"""Images that can be shown, but that the model is not for; a site may let them pass."""
 
 
 class FilmRejected(PneumoScreenError):

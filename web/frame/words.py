@@ -6,7 +6,7 @@ Templates and the help page read these tables, so a new state or code without wo
 from dataclasses import dataclass
 from typing import Final
 
-from shared.errors import Rejection
+from shared.errors import OF_THE_GATE, Rejection
 from shared.models.spec import FilmClass, Label
 from shared.queue.leases import LOST_CODE, UNREADABLE_CODE
 from shared.states import State
@@ -175,6 +175,35 @@ REJECTIONS: Final[dict[str, Words]] = {
         "No lungs found", "The model finds no pair of upright lungs on the image.",
         "Send the frontal chest radiograph, upright and whole.",
     ),
+    Rejection.NOT_CHEST: Words(
+        "Not a chest", "The image does not look like a frontal chest radiograph: another part of the body, a "
+        "photograph, a screenshot or a picture of a screen.",
+        "Look at the image. If it is a chest radiograph, export it from its source and send that; read it yourself.",
+    ),
+    Rejection.NOT_FRONTAL: Words(
+        "Not frontal", "The DICOM header says that the view is not from the front or the back (AP, PA).",
+        "Send the frontal radiograph of the same examination.",
+    ),
+    Rejection.ROTATED: Words(
+        "Rotated", "The chest lies on its side or is upside down.", "Turn it as the reason says and send it again."
+    ),
+    Rejection.INVERTED: Words(
+        "Inverted", "Black and white are exchanged: bones are dark and air is bright.", "Invert it and send it again."
+    ),
+    Rejection.CUT_OFF: Words(
+        "Cut off", "A large part of the lungs is missing.", "Send the whole radiograph; otherwise read it yourself."
+    ),
+    Rejection.TOO_DARK: Words(
+        "Too dark", "Nearly all of the image is dark.", "Export it with its ordinary window and send it again."
+    ),
+    Rejection.TOO_BRIGHT: Words(
+        "Too bright", "Nearly all of the image is bright.", "Export it with its ordinary window and send it again."
+    ),
+    Rejection.OUTSIDE_INTENDED_USE: Words(
+        "Outside intended use", "By its DICOM header the image is of a patient or a part of the body that the model "
+        "is not made for.",
+        "Read it yourself, or send it to a model that is made for it.",
+    ),
     Rejection.FILM_MISSING: Words("Film missing", "The film is no longer in the image store.", "Send it again."),
     Rejection.FILM_DAMAGED: Words(
         "Film damaged", "The film's file in the image store is damaged or was changed.", "Send the film again."
@@ -222,6 +251,11 @@ def explain(code: str | None) -> Words | None:
     if code is None:
         return None
     return REJECTIONS.get(code) or FAILURES.get(code)
+
+
+def is_of_the_gate(code: str | None) -> bool:
+    """Tell whether an image can be shown although it was refused: the model is not for it."""
+    return code in OF_THE_GATE
 
 
 def refused(detail: str) -> str:
