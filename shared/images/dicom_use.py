@@ -5,9 +5,9 @@ A header that says nothing, or something that is not known here, refuses nothing
 
 import io
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from shared.errors import FilmRejected, Rejection
 from shared.images.dicom_file import read
@@ -53,7 +53,7 @@ def refuse_unless_intended(data: bytes, gate: Gate, ignored: Collection[Rejectio
 
 def _refusal_of_view(header: "Dataset") -> FilmRejected | None:
     view = _text(header, "ViewPosition").upper()
-    codes = {str(item.get("CodeValue", "")) for item in header.get("ViewCodeSequence") or ()}
+    codes = _view_codes(header)
     across = _text(header, "PatientOrientation").upper()
     if view in _OTHER_VIEWS or codes & _OTHER_VIEW_CODES or across.startswith(_SIDEWAYS):
         return FilmRejected(
@@ -109,9 +109,26 @@ def _date(header: "Dataset", name: str) -> date | None:
         return None
 
 
+def _view_codes(header: "Dataset") -> set[str]:
+    items = _value(header, "ViewCodeSequence")
+    is_sequence = isinstance(items, Sequence) and not isinstance(items, str | bytes)
+    return {_text(item, "CodeValue") for item in items if hasattr(item, "get")} if is_sequence else set()
+
+
 def _text(header: "Dataset", name: str) -> str:
     """Return an element's first value, in whatever form it is stored."""
-    value = header.get(name)
-    if isinstance(value, (list, tuple)) or (hasattr(value, "__iter__") and not isinstance(value, str)):
+    value = _value(header, name)
+    if isinstance(value, Sequence) and not isinstance(value, str):
         value = next(iter(value), "")
     return str(value or "").strip()
+
+
+def _value(header: "Dataset", name: str) -> Any:
+    """Return what an element holds; None where it is missing or damaged, for what cannot be read says nothing.
+
+    pydicom converts a value when it is asked for, and raises whatever its converters do.
+    """
+    try:
+        return header.get(name)
+    except Exception:  # noqa: BLE001  # as above
+        return None

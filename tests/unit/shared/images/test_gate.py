@@ -230,6 +230,23 @@ def test_a_header_of_many_values_does_no_harm(gated: ModelSpec, chests: list[Ima
     assert outcome(data, gated) == "read"
 
 
+@pytest.mark.parametrize(
+    ("tags", "before", "after"),
+    [
+        ({"PatientAge": "062Y"}, b"\x10\x00\x10\x10AS", b"\x10\x00\x10\x10FD"),
+        ({"PatientAge": "062Y"}, b"\x10\x00\x10\x10AS", b"\x10\x00\x10\x10US"),
+        ({"ViewPosition": "LL"}, b"\x18\x00\x01\x51CS", b"\x18\x00\x01\x51FD"),
+        ({"PatientBirthDate": "19500101", "StudyDate": "2025"}, b"19500101", b"1950\xff\x001\n"),
+    ],
+)
+def test_a_damaged_element_says_nothing(
+    chests: list[Image.Image], gated: ModelSpec, tags: dict[str, object], before: bytes, after: bytes
+) -> None:
+    whole = make(np.asarray(chests[0]), **tags)
+    assert whole.count(before) == 1
+    assert outcome(whole.replace(before, after), gated) == "read"
+
+
 @needs_data
 def test_a_real_radiograph_of_an_adult_is_refused_by_its_header(gated: ModelSpec) -> None:
     seen = {}
