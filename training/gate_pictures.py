@@ -18,6 +18,7 @@ from sklearn.datasets import load_sample_images
 
 from shared.images import framing
 from shared.images.gate import SIDE
+from shared.images.preprocess import decode
 from training.data import name_film
 
 BASE: Final = 96
@@ -42,9 +43,7 @@ class Pool:
 
 def open_square(path: Path) -> np.ndarray:
     """Read a picture as grey of BASE x BASE pixels, its shape not kept, as a network sees it."""
-    with Image.open(path) as image:
-        image.draft("L", (2 * BASE, 2 * BASE))
-        grey = image.convert("L")
+    grey = decode(path.read_bytes(), at_least=2 * BASE)
     return np.asarray(grey.resize((BASE, BASE), Image.Resampling.BILINEAR, reducing_gap=2.0))
 
 
