@@ -22,12 +22,12 @@ import numpy as np
 
 from fuzz import PATIENT
 from shared.errors import FilmRejected
-from shared.images.preprocess import decode, fit, thumbnail
+from shared.images.preprocess import decode, fit, refuse_unreadable, thumbnail
 from shared.intake.accept import Film
 from shared.intake.archive import receive
 from shared.models.folder import read_spec
 from shared.models.spec import ModelSpec
-from shared.refusals import Rejection, explain
+from shared.refusals import OF_THE_GATE, Rejection, explain
 from shared.settings import Settings
 from shared.store.store import THUMBNAIL, open_store
 
@@ -77,6 +77,7 @@ class Taker:
         try:
             image = decode(data, at_least=self._spec.input_size)
             self._store.put_derived(film.sha256, THUMBNAIL, thumbnail(image))
+            refuse_unreadable(data, image, self._spec, OF_THE_GATE)  # it looks, and refuses nothing
             pixels = fit(image, self._spec)
             whole = decode(data, at_least=_WHOLE).size
         except FilmRejected as rejection:

@@ -45,6 +45,14 @@ class Rejection(StrEnum):
     DICOM_UNSUPPORTED = "dicom_unsupported"
     NOT_A_RADIOGRAPH = "not_a_radiograph"
     NO_LUNGS = "no_lungs"
+    NOT_CHEST = "not_chest"
+    NOT_FRONTAL = "not_frontal"
+    ROTATED = "rotated"
+    INVERTED = "inverted"
+    CUT_OFF = "cut_off"
+    TOO_DARK = "too_dark"
+    TOO_BRIGHT = "too_bright"
+    OUTSIDE_INTENDED_USE = "outside_intended_use"
     FILM_MISSING = "film_missing"
     FILM_DAMAGED = "film_damaged"
     ZIP_UNREADABLE = "zip_unreadable"
@@ -57,6 +65,13 @@ class Rejection(StrEnum):
     ZIP_ENTRY_UNSAFE_NAME = "zip_entry_unsafe_name"
     ZIP_ENTRY_DAMAGED = "zip_entry_damaged"
     ZIP_ENTRY_UNSUPPORTED = "zip_entry_unsupported"
+
+
+OF_THE_GATE: Final = frozenset({
+    Rejection.NOT_CHEST, Rejection.NOT_FRONTAL, Rejection.ROTATED, Rejection.INVERTED, Rejection.CUT_OFF,
+    Rejection.TOO_DARK, Rejection.TOO_BRIGHT, Rejection.OUTSIDE_INTENDED_USE,
+})  # fmt: skip
+"""Images that can be shown, but that the model is not for; a site may let them pass."""
 
 
 class Failure(StrEnum):
@@ -295,6 +310,66 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
         "No lungs found", "No pair of upright lungs was found on the image.",
         "Send the frontal chest X-ray, upright and whole.",
         {"": Case("No pair of upright lungs was found on the image (confidence {confidence:.2f}).")},
+    ),
+    Rejection.NOT_CHEST: Refusal(
+        "Not a chest X-ray", "The image does not look like a frontal chest X-ray.",
+        "Send the chest X-ray itself. If this is one, read it yourself.",
+        {
+            "other": Case("The image does not look like a frontal chest X-ray."),
+            "screen": Case(
+                "This looks like a screenshot or a photograph of a screen with a chest X-ray in it.",
+                "Export the X-ray itself and send that.",
+            ),
+        },
+    ),
+    Rejection.NOT_FRONTAL: Refusal(
+        "Not frontal", "The DICOM header says that the view is not frontal.", "Send the frontal X-ray (AP or PA).",
+        {
+            "named": Case("The DICOM header says that the view is not frontal ({view})."),
+            "coded": Case("The DICOM header says that the view is not frontal."),
+        },
+    ),
+    Rejection.ROTATED: Refusal(
+        "Rotated", "The chest lies on its side or is upside down.", "Turn the image upright and send it again.",
+        {
+            "clockwise": Case(
+                "The image lies on its side: it is turned a quarter clockwise.",
+                "Turn it a quarter anticlockwise and send it again.",
+            ),
+            "anticlockwise": Case(
+                "The image lies on its side: it is turned a quarter anticlockwise.",
+                "Turn it a quarter clockwise and send it again.",
+            ),
+            "upside_down": Case("The image is upside down.", "Turn it by half a turn and send it again."),
+        },
+    ),
+    Rejection.INVERTED: Refusal(
+        "Inverted", "Black and white are exchanged: bones are dark here.", "Invert the image and send it again."
+    ),
+    Rejection.CUT_OFF: Refusal(
+        "Cut off", "A large part of the lungs is missing from the image.",
+        "Send the whole X-ray. If there is none, read this one yourself.",
+    ),
+    Rejection.TOO_DARK: Refusal(
+        "Too dark", "The image is too dark to be read.", "Export it with its ordinary window and send it again."
+    ),
+    Rejection.TOO_BRIGHT: Refusal(
+        "Too bright", "The image is too bright to be read.", "Export it with its ordinary window and send it again."
+    ),
+    Rejection.OUTSIDE_INTENDED_USE: Refusal(
+        "Outside intended use", "By its DICOM header the image is one that the model is not made for.",
+        "Read it yourself, or send it to a model that is made for it.",
+        {
+            "part": Case("The DICOM header says that this is no chest (Body Part Examined {part})."),
+            "younger": Case(
+                "By the DICOM header the patient is younger than {youngest} years; the model is made for {youngest} to "
+                "{oldest} years."
+            ),
+            "older": Case(
+                "By the DICOM header the patient is older than {oldest} years; the model is made for {youngest} to "
+                "{oldest} years."
+            ),
+        },
     ),
     Rejection.FILM_MISSING: Refusal("File missing", "The file is no longer in the image store.", "Send it again."),
     Rejection.FILM_DAMAGED: Refusal(

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
+from shared.refusals import OF_THE_GATE, Rejection
+
 PREFIX = "PNEUMOSCREEN_"
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -94,6 +96,11 @@ class Settings(BaseSettings):
         None, description="Folder of graphs that quicken a worker's start. Default: graphs in the data folder."
     )
     model: str = Field("compact-cnn", description="Name of the model that screens.")
+    gate_ignores: str | None = Field(
+        None,
+        description="Codes under which no image is refused before it is read, with commas between, or `all`; see the "
+        "model's card. Default: none, every code refuses.",
+    )
     backend: Literal["auto", "openvino", "tensorflow"] = Field(
         "auto", description="What runs the network: auto takes TensorFlow where it sees a GPU, else OpenVINO."
     )
@@ -164,6 +171,15 @@ class Settings(BaseSettings):
         None, description="Role where none of the values fits. Default: such a person is refused."
     )
     oidc_seconds: float = Field(5.0, gt=0, description="How long the identity provider may take to answer.")
+
+    @field_validator("gate_ignores")
+    @classmethod
+    def _codes_are_known(cls, given: str | None) -> str | None:
+        known = {"all", *OF_THE_GATE}
+        unknown = sorted(set(_words(given)) - known)
+        if unknown:
+            raise ValueError(f"It knows {', '.join(sorted(known))}. Received: {', '.join(unknown)}")
+        return given
 
     @model_validator(mode="before")
     @classmethod
@@ -243,6 +259,12 @@ class Settings(BaseSettings):
         names = (name.strip().strip("[]").lower() for name in (self.allowed_hosts or "").split(","))
         return tuple(name for name in names if name)
 
+    @cached_property
+    def ignored_codes(self) -> frozenset[Rejection]:
+        """List the codes of the gate that refuse nothing here."""
+        said = set(_words(self.gate_ignores))
+        return frozenset(code for code in OF_THE_GATE if code in said or "all" in said)
+
     @property
     def graphs(self) -> Path:
         """Name the folder of graphs made from models."""
@@ -252,6 +274,11 @@ class Settings(BaseSettings):
     def model_dir(self) -> Path:
         """Name the folder of the model that screens."""
         return self.models_dir / self.model
+
+
+def _words(given: str | None) -> list[str]:
+    """Split what stands with commas between."""
+    return [word.strip().lower() for word in (given or "").split(",") if word.strip()]
 
 
 def _is_empty(value: object) -> bool:

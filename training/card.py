@@ -22,6 +22,16 @@ _USE: Final = """## Intended use
 To order a reading list, the most suspicious first, with every film read by a clinician. Not for adults, lateral views,
 CT or photographs of films, and not to rule pneumonia out without a reader."""
 
+_GATE: Final = """## What it does not read
+
+Before the model looks, a gate refuses, each under its code and without a label: other parts of the body, photographs,
+screenshots and pictures of a screen (`not_chest`), images on their side or upside down (`rotated`), exchanged black
+and white (`inverted`), images that lack a large part of the lungs (`cut_off`), and nearly black or nearly white ones
+(`too_dark`, `too_bright`). By DICOM headers it refuses views that are not frontal (`not_frontal`), patients outside
+{youngest} to {oldest} years and other parts of the body (`outside_intended_use`). By the image alone it knows no
+lateral view and no adult. How often it is right on pictures that it did not learn from: `docs/gate.md`, by
+`python -m training.gate`. A site can let codes pass (`PNEUMOSCREEN_GATE_IGNORES`)."""
+
 _LIMITS: Final = """## Limits
 
 One hospital (Guangzhou), one age band, labels from two readers with a third as arbiter, no clinical follow-up. Normal
@@ -49,6 +59,7 @@ def card(spec: ModelSpec, figures: dict[str, Any]) -> str:
         f"{spec.description}. Decision support, not a diagnosis.",
         _origin(spec, figures),
         _USE.format(population=spec.intended_population),
+        *([_GATE.format(youngest=spec.gate.ages[0], oldest=spec.gate.ages[1])] if spec.gate is not None else []),
         *([_expected(figures)] if "estimates" in figures or "measured_apart" in figures else []),
         _validation(spec, figures),
         _shift(figures),

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from shared.images import gate
 from shared.images.framing import VERSION, fingerprint
 from shared.models.folder import SPEC_FILE, WEIGHTS_FILE
 from shared.models.spec import FilmClass, Framing, ModelSpec
@@ -34,6 +35,7 @@ PLOTS: Final = "plots"
 UNCHANGED: Final = "none"
 """Name of the held-out films as they are, among their changed copies."""
 POPULATION: Final = "Children of 1 to 5 years, one frontal (AP or PA) chest radiograph"
+AGES: Final = (1, 5)
 TRAINING_DATA: Final = (
     "Kermany et al. 2018, Chest X-Ray Images (Pneumonia), train split, doi 10.17632/rscbjbr9sj.2, CC BY 4.0"
 )
@@ -60,6 +62,7 @@ def draft_spec(recipe: Recipe) -> ModelSpec:
         description=recipe.description,
         input_size=recipe.input_size,
         framing=frame(recipe.framing) if recipe.framing is not None else None,
+        gate=gate.default(AGES),
         classes=recipe.classes,
         precision=recipe.precision,
         temperature=1.0,

@@ -66,6 +66,7 @@ def _describe(name: str, parts: Sequence[tuple[Member, ModelSpec]]) -> ModelSpec
             description=f"Mean of the calibrated probabilities of {', '.join(member.name for member in members)}",
             input_size=specs[0].input_size,
             resize=specs[0].resize,
+            gate=next((spec.gate for spec in specs if spec.gate is not None), None),
             classes=common_classes(specs),
             temperature=1.0,
             threshold=0.5,

@@ -3,13 +3,14 @@
 import io
 import math
 import warnings
+from collections.abc import Collection
 from typing import Final
 
 import numpy as np
 from PIL import Image, ImageChops, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from shared.errors import DecoderAway, FilmRejected
-from shared.images import dicom, framing, grayscale, jpeg, tiff, unsupported
+from shared.images import dicom, dicom_use, framing, gate, grayscale, jpeg, tiff, unsupported
 from shared.images.content import refuse_without_content
 from shared.images.dicom_file import HEAD_BYTES, is_dicom
 from shared.images.jpeg_scans import refuse_scan_bomb
@@ -160,6 +161,18 @@ def _scale_deep(image: Image.Image) -> Image.Image:
         return np.where(samples == clear, np.nan, samples) if isinstance(clear, int) else samples.astype(np.float64)
 
     return Image.fromarray(grayscale.draw(np.asarray(image), values))
+
+
+def refuse_unreadable(data: bytes, image: Image.Image, spec: ModelSpec, ignored: Collection[Rejection] = ()) -> None:
+    """Raise FilmRejected where a model that has a gate is not for this film, under none of the `ignored` codes.
+
+    `image` is what `decode` made of the film's bytes.
+    """
+    if spec.gate is None:
+        return
+    if is_dicom(data[:HEAD_BYTES]):
+        dicom_use.refuse_unless_intended(data, spec.gate, ignored)
+    gate.refuse_unless_chest(image, spec.gate, ignored)
 
 
 def window(image: Image.Image, spec: ModelSpec) -> framing.Box:

@@ -103,6 +103,27 @@ class Framing(BaseModel):
     """Of the localiser's file, compared before it is used."""
 
 
+class Gate(BaseModel):
+    """How images that a model is not for are told before it reads them; see `shared.images.gate`."""
+
+    model_config = _STRICT
+
+    version: str = Field(pattern=NAME_PATTERN)
+    """Of the small network that tells kinds of pictures apart."""
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """Of that network's file, compared before it is used."""
+    most_other: float = Field(gt=0, lt=1)
+    """Probability of anything but an upright chest radiograph, above which an image is refused."""
+    most_cut_off: float = Field(gt=0, lt=1)
+    """Probability of a chest radiograph that lacks a large part of the lungs, likewise."""
+    least_bright: int = Field(ge=0, le=255)
+    """Of the brightest tenth of an image, below which it is too dark."""
+    most_dark: int = Field(ge=0, le=255)
+    """Of the darkest tenth of an image, above which it is too bright."""
+    ages: tuple[int, int]
+    """Youngest and oldest patient that the model is for, in whole years."""
+
+
 class ModelSpec(BaseModel):
     """Everything needed to serve a network except its weights."""
 
@@ -116,6 +137,8 @@ class ModelSpec(BaseModel):
     """`stretch` ignores the aspect ratio, as the published training set does."""
     framing: Framing | None = None
     """None for a model that sees the whole image."""
+    gate: Gate | None = None
+    """None for a model that reads every image."""
     classes: tuple[FilmClass, ...]
     """In the order of the network's logits."""
     temperature: float = Field(gt=0)

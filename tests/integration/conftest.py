@@ -125,6 +125,7 @@ def start(
                 "PNEUMOSCREEN_GRAPHS_DIR": str(GRAPHS),
                 "PNEUMOSCREEN_LEASE_SECONDS": "2.5",
                 "PNEUMOSCREEN_SWEEP_SECONDS": "0.5",
+                "PNEUMOSCREEN_GATE_IGNORES": "all",  # most films here are drawn
                 **(environment or {}),
             },
             stdout=log,

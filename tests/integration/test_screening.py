@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 
 from shared.db import Database
 from shared.errors import StoreAway
-from shared.images import decoder
+from shared.images import decoder, gate, samples
 from shared.images.preprocess import SMALL_BYTES
 from shared.intake import archive
 from shared.models import heatmap
@@ -185,6 +185,39 @@ def test_two_models_keep_their_heat_maps_apart(screener, submit, database, store
     submit(encode(draw(1)), model=newer.spec)
     Screener(screener._settings, database, store, newer, "w2").drain(30)
     assert [heatmap.decode(prediction.heat_map).size for prediction in predictions(database)] == [(2, 2), (4, 4)]
+
+
+def synthetic_chest() -> Image.Image:
+    with np.load(samples.STATISTICS) as arrays:
+        mean, components = (arrays[f"normal_{name}"].astype(np.float32) for name in ("mean", "components"))
+    return samples.draw_film(mean, components, (280, 240), seed=1)
+
+
+@pytest.fixture
+def screen_turned(settings, database, store, submit, spec) -> Callable[[str | None], list[Screening]]:
+    """Screen a chest image, upright and turned, by a model that has a gate, where a site ignores some codes."""
+
+    def call(ignored: str | None) -> list[Screening]:
+        gated = Constant(spec.model_copy(update={"gate": gate.default((1, 5))}))
+        upright = synthetic_chest()
+        job_id = submit(encode(upright), encode(upright.transpose(Image.Transpose.ROTATE_90)), model=gated.spec)
+        own = settings.model_copy(update={"gate_ignores": ignored})
+        Screener(own, database, store, gated, "w1").drain(30)
+        return rows(database, job_id)
+
+    return call
+
+
+def test_a_film_that_the_gate_stops_gets_no_label(screen_turned, database) -> None:
+    upright, turned = screen_turned(None)
+    assert (upright.state, turned.state) == (State.DONE, State.REJECTED)
+    assert (turned.error_code, turned.prediction_id) == ("rotated", None)
+    assert "Turn it a quarter clockwise" in turned.error_message
+    assert len(predictions(database)) == 1
+
+
+def test_a_site_that_ignores_a_code_has_such_films_screened(screen_turned) -> None:
+    assert {row.state for row in screen_turned("inverted,rotated")} == {State.DONE}
 
 
 def test_the_same_film_twice_in_a_batch_is_predicted_once(screener, submit, database, classifier) -> None:

@@ -13,10 +13,11 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 
 from shared.db import Database
-from shared.errors import DiskLow, JobClosed, KeyReused, QueueFull, Rejection
+from shared.errors import DiskLow, JobClosed, KeyReused, QueueFull
 from shared.intake import archive
 from shared.intake.accept import Received
 from shared.queue.tickets import queue_name
+from shared.refusals import Rejection
 from shared.settings import Settings
 from shared.submission.admission import admit
 from shared.submission.model_choice import UnknownModel, check_model

@@ -69,6 +69,30 @@ def test_deep_and_turned_films_are_shown_upright(site: Site, client: FlaskClient
         assert picture.size == (224, 256)
 
 
+@pytest.mark.parametrize(("code", "is_shown"), [("rotated", True), ("unreadable_image", False)])
+def test_a_film_that_only_the_gate_stopped_is_shown_with_its_reason(
+    site: Site, client: FlaskClient, code: str, is_shown: bool
+) -> None:
+    film = send(site, client, encode(draw(1)))
+    stopped = {
+        "state": State.REJECTED,
+        "error_code": code,
+        "error_message": "It lies on its side.",
+        "finished_at": now(),
+    }
+    with site.database.write() as session:
+        session.execute(update(Screening).where(Screening.id == film.id).values(stopped))
+    assert (client.get(f"/films/{film.id}/thumbnail").status_code == 200) == is_shown
+    reader = site.browser(site.add_user("rita", Role.READER))
+    page = reader.get(f"/screenings/{film.id}").text
+    assert (f"/films/{film.id}/image" in page) == is_shown
+    assert "It lies on its side." in page
+    assert f"{film.id}/heat-map" not in page
+    history = reader.get("/history?state=REJECTED").text
+    assert (f"/films/{film.id}/thumbnail" in history) == is_shown
+    assert f"film-{film.id}" not in reader.get("/history?order=suspicious").text
+
+
 def test_an_unchanged_picture_is_not_sent_again(site: Site, client: FlaskClient) -> None:
     film = send(site, client, encode(draw(1)))
     first = client.get(f"/films/{film.id}/image")

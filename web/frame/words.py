@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from shared.models.spec import FilmClass, Label
-from shared.refusals import explain
+from shared.refusals import OF_THE_GATE, explain
 from shared.states import State
 from web.base.conditions import Check, Condition
 
@@ -134,6 +134,11 @@ FILTERS: Final[dict[str, str]] = {
 def name_refusal(code: str) -> str:
     """Return the short name of a code of `shared.refusals`."""
     return explain(code).name
+
+
+def is_of_the_gate(code: str | None) -> bool:
+    """Tell whether an image can be shown although it was refused: the model is not for it."""
+    return code in OF_THE_GATE
 
 
 def refused(detail: str) -> str:

@@ -12,7 +12,7 @@ from flask.typing import ResponseReturnValue
 
 from shared.audit.record import Action, record
 from shared.errors import FilmRejected, StoreAway, StoreFull
-from shared.refusals import explain
+from shared.refusals import OF_THE_GATE, explain
 from shared.states import State
 from shared.store.store import PREVIEW, THUMBNAIL
 from shared.tables import Scope
@@ -43,7 +43,8 @@ _drawing = Once(_MOST_SECONDS, "This film is being drawn.")
 def thumbnail(screening_id: uuid.UUID) -> ResponseReturnValue:
     """Show the film at the size of a stamp; 404 until it has been screened."""
     film = _seen_film(screening_id)
-    return _picture(film, THUMBNAIL, _thumbnail if film.state is State.DONE else _stored_thumbnail)
+    can_be_drawn = film.state is State.DONE or film.error_code in OF_THE_GATE
+    return _picture(film, THUMBNAIL, _thumbnail if can_be_drawn else _stored_thumbnail)
 
 
 @blueprint.get("/<uuid:screening_id>/image")

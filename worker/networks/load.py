@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from shared.errors import ModelUnavailable
+from shared.images import gate
 from shared.models.folder import read_members, read_named, read_spec, verify_weights
 from shared.models.spec import ModelSpec
 from shared.settings import PREFIX, Settings
@@ -26,9 +27,12 @@ log = logging.getLogger(__name__)
 def load_classifier(settings: Settings) -> Classifier:
     """Load the model of the settings on the backend that fits this machine, from its kept graph where there is one.
 
-    Raises ModelUnavailable as `load_model` does, and where the folder holds a model of another name.
+    Raises ModelUnavailable as `load_model` does, where the folder holds a model of another name, and where the gate
+    that its spec names is not here.
     """
-    read_named(settings.models_dir, settings.model)
+    spec = read_named(settings.models_dir, settings.model)
+    if spec.gate is not None:
+        gate.load(spec.gate.version, spec.gate.sha256)
     return load_model(settings.model_dir, choose_backend(settings), graphs=settings.graphs)
 
 

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from shared.db import Database
 from shared.errors import FilmRejected, StoreAway, StoreFull
 from shared.images.framing import Box
-from shared.images.preprocess import decode, fit, is_small, thumbnail, window
+from shared.images.preprocess import decode, fit, is_small, refuse_unreadable, thumbnail, window
 from shared.models import heatmap
 from shared.queue import leases
 from shared.queue.leases import Claim, ClaimedFilm, Outcome
@@ -169,6 +169,7 @@ class Screener:
         image = decode(data, at_least=spec.decoded_side)
         if not is_small(data, image):
             self._keep_thumbnail(film, image)
+        refuse_unreadable(data, image, spec, self._settings.ignored_codes)
         seen = window(image, spec)
         return Prepared(fit(image, spec, seen), seen)
 

@@ -7,6 +7,7 @@ from click.testing import CliRunner
 from pydantic import SecretStr, ValidationError
 
 from cli.main import main
+from shared.refusals import OF_THE_GATE, Rejection
 from shared.settings import LEAST_KEY, PREFIX, Settings, load_settings
 
 
@@ -63,3 +64,14 @@ def test_pages_without_a_key_are_refused_before_they_start(key: str | None, monk
     result = CliRunner().invoke(main, ["web"])
     assert result.exit_code == 2
     assert f"{PREFIX}SECRET_KEY is not set" in result.output
+
+
+def test_codes_that_the_gate_ignores_are_named_or_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().ignored_codes == frozenset()
+    monkeypatch.setenv("PNEUMOSCREEN_GATE_IGNORES", " Rotated, too_dark ")
+    assert load_settings().ignored_codes == {Rejection.ROTATED, Rejection.TOO_DARK}
+    monkeypatch.setenv("PNEUMOSCREEN_GATE_IGNORES", "all")
+    assert load_settings().ignored_codes == OF_THE_GATE
+    monkeypatch.setenv("PNEUMOSCREEN_GATE_IGNORES", "rotated,no_content")
+    with pytest.raises(ValueError, match=r"It knows all, cut_off.*Received: no_content"):
+        load_settings()

@@ -3,8 +3,12 @@
 import pytest
 
 from shared.errors import ModelUnavailable
+from shared.images import gate
+from shared.models.folder import SPEC_FILE
 from shared.models.spec import ModelSpec
+from shared.settings import Settings
 from worker.networks.keras_file import check_shapes
+from worker.networks.load import load_classifier
 from worker.networks.openvino import _precision
 
 FILM, LOGITS = (None, 64, 64, 1), (None, 3)
@@ -52,3 +56,12 @@ def test_shapes_that_fit(spec: ModelSpec, inputs: list[tuple], outputs: list[tup
 def test_shapes_that_do_not_fit(spec: ModelSpec, inputs: list[tuple], outputs: list[tuple], words: str) -> None:
     with pytest.raises(ModelUnavailable, match=words):
         check_shapes(spec, inputs, outputs)
+
+
+def test_a_worker_does_not_start_with_another_gate_than_the_spec_names(settings: Settings, spec: ModelSpec) -> None:
+    other = gate.default((1, 5)).model_copy(update={"sha256": "0" * 64})
+    folder = settings.models_dir / spec.name
+    folder.mkdir(parents=True)
+    (folder / SPEC_FILE).write_text(spec.model_copy(update={"gate": other}).model_dump_json())
+    with pytest.raises(ModelUnavailable, match=rf"Restore {gate.VERSION}\.npz"):
+        load_classifier(settings.model_copy(update={"model": spec.name}))

@@ -1,0 +1,184 @@
+"""What an image is before a model reads it: an upright chest radiograph of ordinary exposure, or something else.
+
+A network answers a hand, a photograph or a chest that lies on its side as surely as what it was trained on. So a small
+network of three convolutions, in NumPy, looks at a thumbnail first and tells kinds of pictures apart. The thumbnail's
+greys are normalised, so exposure is told from the greys themselves. The weights' version, their sha256 and the limits
+stand in the spec of a model that has a gate.
+"""
+
+import hashlib
+import io
+from collections.abc import Collection
+from functools import cache
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from shared.errors import FilmRejected, ModelUnavailable
+from shared.models.spec import Gate
+from shared.refusals import Rejection
+
+FOLDER: Final = Path(__file__).with_name("gates")
+VERSION: Final = "kinds-1"
+"""Of the weights that new models get; a file of FOLDER."""
+SIDE: Final = 48
+"""Pixels of the square that the network sees; MedNIST's pictures have 64, so that no more is known of any other."""
+MOST_OTHER: Final = 0.5
+MOST_CUT_OFF: Final = 0.95
+"""Of the images that the weights were learned from, 1 in 1,600 real ones lies above the former and 1 in 250 above the
+latter: some do show lungs that are cut."""
+LEAST_BRIGHT: Final = 60
+MOST_DARK: Final = 190
+"""Of the brightest and the darkest tenth."""
+KINDS: Final = ("good", "clockwise", "upside_down", "anticlockwise", "inverted", "cut_off", "other", "screen")
+"""In the order of the network's outputs; the turned ones say which way the picture was turned from upright."""
+
+
+class Network(NamedTuple):
+    """The weights of one version: three convolutions without padding, every other place, and two dense layers."""
+
+    first: np.ndarray
+    """(25, channels), of a convolution of 5x5."""
+    first_bias: np.ndarray
+    second: np.ndarray
+    """(9 * channels, channels), of 3x3, as `third`."""
+    second_bias: np.ndarray
+    third: np.ndarray
+    third_bias: np.ndarray
+    hidden: np.ndarray
+    hidden_bias: np.ndarray
+    last: np.ndarray
+    """(hidden, kinds)."""
+    last_bias: np.ndarray
+
+    def tell(self, small: np.ndarray) -> np.ndarray:
+        """Return the probability of each of KINDS, float32 (kinds,), for a thumbnail, uint8 (SIDE, SIDE)."""
+        x = small.astype(np.float32) / 255
+        x = ((x - x.mean()) / (x.std() + 0.02))[..., np.newaxis]
+        x = _convolve(x, 5, self.first, self.first_bias)
+        x = _convolve(x, 3, self.second, self.second_bias)
+        x = _convolve(x, 3, self.third, self.third_bias).ravel()
+        x = np.maximum(x @ self.hidden + self.hidden_bias, 0.0) @ self.last + self.last_bias
+        x = np.exp(x - x.max())
+        return np.asarray(x / x.sum(), np.float32)
+
+
+def _convolve(x: np.ndarray, size: int, weights: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """Convolve (side, side, channels) at every other place, and drop what is negative."""
+    windows = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(0, 1))[::2, ::2]
+    side = windows.shape[0]
+    flat = windows.transpose(0, 1, 3, 4, 2).reshape(side * side, -1)
+    return np.asarray(np.maximum(flat @ weights + bias, 0.0).reshape(side, side, -1), np.float32)
+
+
+def thumbnail(image: Image.Image) -> np.ndarray:
+    """Return what the gate sees of a decoded grey image: uint8 (SIDE, SIDE)."""
+    return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0), np.uint8)
+
+
+class Seen(NamedTuple):
+    """What the gate makes of an image."""
+
+    refused: Rejection | None
+    """None where a model may read it."""
+    kind: str
+    """The likeliest of KINDS that counts here, `too_dark` or `too_bright`."""
+    certainty: float
+    """0 to 1, that it is what `kind` says."""
+
+
+@cache
+def load(version: str, sha256: str = "") -> Network:
+    """Load the weights of a version; `sha256` is what a spec says of their file, unless empty.
+
+    Raises ModelUnavailable where there is no such version or its file is another one.
+    """
+    try:
+        data = (FOLDER / f"{version}.npz").read_bytes()
+    except OSError as error:
+        known = ", ".join(sorted(path.stem for path in FOLDER.glob("*.npz")))
+        raise ModelUnavailable(
+            f"There is no gate '{version}' here. There is: {known or 'none'}. Install the release that has it."
+        ) from error
+    if sha256 and hashlib.sha256(data).hexdigest() != sha256:
+        raise ModelUnavailable(f"The gate '{version}' is not the one that the spec names. Restore {version}.npz.")
+    with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+        return Network(*(stored[name].astype(np.float32) for name in Network._fields))
+
+
+def fingerprint(version: str) -> str:
+    """Return the sha256 of a version's file, for the spec of a model."""
+    return hashlib.sha256((FOLDER / f"{version}.npz").read_bytes()).hexdigest()
+
+
+def default(ages: tuple[int, int]) -> Gate:
+    """Return the gate of new models: today's weights and limits, for patients of these whole years."""
+    return Gate(
+        version=VERSION,
+        sha256=fingerprint(VERSION),
+        most_other=MOST_OTHER,
+        most_cut_off=MOST_CUT_OFF,
+        least_bright=LEAST_BRIGHT,
+        most_dark=MOST_DARK,
+        ages=ages,
+    )
+
+
+def look(image: Image.Image, gate: Gate, ignored: Collection[Rejection] = ()) -> Seen:
+    """Say what a decoded grey image is; codes in `ignored` count as if they were good."""
+    small = thumbnail(image)
+    if (exposure := _exposure(small, gate)) is not None and exposure not in ignored:
+        return Seen(exposure, exposure.value, 1.0)
+    shares = dict(zip(KINDS, load(gate.version, gate.sha256).tell(small).tolist(), strict=True))
+    other = {kind: share for kind, share in shares.items() if kind in _TURNED_OR_OTHER and CODES[kind] not in ignored}
+    if (certainty := sum(other.values())) > gate.most_other:
+        kind = max(other, key=other.__getitem__)
+        return Seen(CODES[kind], kind, certainty)
+    if shares["cut_off"] > gate.most_cut_off and Rejection.CUT_OFF not in ignored:
+        return Seen(Rejection.CUT_OFF, "cut_off", shares["cut_off"])
+    return Seen(None, "good", shares["good"])
+
+
+def _exposure(small: np.ndarray, gate: Gate) -> Rejection | None:
+    tenth = small.size // 10
+    ordered = np.partition(small, (tenth, small.size - tenth), axis=None)
+    dark, bright = ordered[tenth], ordered[small.size - tenth]
+    if bright < gate.least_bright:
+        return Rejection.TOO_DARK
+    return Rejection.TOO_BRIGHT if dark > gate.most_dark else None
+
+
+def refuse_unless_chest(image: Image.Image, gate: Gate, ignored: Collection[Rejection] = ()) -> None:
+    """Raise FilmRejected where a decoded grey image is no upright, whole chest radiograph of ordinary exposure."""
+    seen = look(image, gate, ignored)
+    if seen.refused is not None:
+        raise _refusal_of(seen.kind)
+
+
+CODES: Final = {
+    "clockwise": Rejection.ROTATED,
+    "upside_down": Rejection.ROTATED,
+    "anticlockwise": Rejection.ROTATED,
+    "inverted": Rejection.INVERTED,
+    "cut_off": Rejection.CUT_OFF,
+    "other": Rejection.NOT_CHEST,
+    "screen": Rejection.NOT_CHEST,
+}
+"""The code that each kind but `good` is refused under."""
+_TURNED_OR_OTHER: Final = tuple(kind for kind in CODES if kind != "cut_off")
+
+
+def _refusal_of(kind: str) -> FilmRejected:
+    return {
+        "clockwise": FilmRejected(Rejection.ROTATED, case="clockwise"),
+        "anticlockwise": FilmRejected(Rejection.ROTATED, case="anticlockwise"),
+        "upside_down": FilmRejected(Rejection.ROTATED, case="upside_down"),
+        "inverted": FilmRejected(Rejection.INVERTED),
+        "cut_off": FilmRejected(Rejection.CUT_OFF),
+        "other": FilmRejected(Rejection.NOT_CHEST, case="other"),
+        "screen": FilmRejected(Rejection.NOT_CHEST, case="screen"),
+        "too_dark": FilmRejected(Rejection.TOO_DARK),
+        "too_bright": FilmRejected(Rejection.TOO_BRIGHT),
+    }[kind]
