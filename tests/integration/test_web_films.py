@@ -127,7 +127,7 @@ def test_a_film_that_cannot_be_decoded_is_no_error_of_ours(site: Site, client: F
     film = send(site, client, encode(draw(1))[:1500])
     answer = client.get(f"/films/{film.id}/image", headers={"Accept": "application/json"})
     assert answer.status_code == 404
-    assert "ends before the image" in answer.json["detail"]  # type: ignore[index]
+    assert "ends before its image" in answer.json["detail"]  # type: ignore[index]
 
 
 def test_a_refused_file_and_an_unknown_film_have_no_picture(site: Site, client: FlaskClient) -> None:
