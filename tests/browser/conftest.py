@@ -85,8 +85,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     log = folder / "serve.log"
     command = [sys.executable, "-m", "cli.main", "serve", "--port", str(port), "--workers", "1"]
     with running(command, folder, log) as process:
-        wait_until(lambda: "Sign in once" in log.read_text() or process.poll() is not None, START_SECONDS, "the server")
-        if process.poll() is not None or "is ready" not in log.read_text():
+        wait_until(lambda: "is ready at" in log.read_text() or process.poll() is not None, START_SECONDS, "the server")
+        if process.poll() is not None:
             pytest.fail(f"pneumoscreen serve did not start: {log.read_text()}")
         database = Database(f"sqlite:///{folder / 'pneumoscreen.db'}")
         yield Server(f"http://127.0.0.1:{port}", database, ROOT / "models")

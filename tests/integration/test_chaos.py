@@ -176,7 +176,7 @@ def test_a_film_that_failed_has_an_outcome_and_is_counted(screened: Screened) ->
     screened.submit([film.name])
     with screened.database.write() as session:
         session.execute(update(Screening).where(Screening.file_name == film.name).values(state=State.FAILED))
-    assert screened.account(film) == Account(films=1, failed=1, notes=[f"{film.name}: FAILED: None"])
+    assert screened.account(film) == Account(films=1, failed=1, notes=[f"{film.name}: FAILED: None None"])
 
 
 def test_every_film_is_another_content_and_pictures_recur() -> None:
