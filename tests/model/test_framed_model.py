@@ -18,9 +18,9 @@ pytestmark = pytest.mark.lab
 FILMS = 24
 
 
-@pytest.fixture(scope="module")
-def classifier() -> Classifier:
-    return load_model(ROOT / "models" / "framed-mobilenet", "openvino")
+@pytest.fixture(scope="module", params=["framed-mobilenet", "framed-compact"])
+def classifier(request: pytest.FixtureRequest) -> Classifier:
+    return load_model(ROOT / "models" / request.param, "openvino")
 
 
 @pytest.fixture(scope="module")
