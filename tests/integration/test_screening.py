@@ -23,6 +23,7 @@ from shared.intake import archive
 from shared.models import heatmap
 from shared.models.spec import ModelSpec
 from shared.queue import jobs, leases
+from shared.refusals import explain
 from shared.settings import Settings
 from shared.states import State
 from shared.store.store import THUMBNAIL, FolderStore
@@ -212,7 +213,7 @@ def test_a_film_that_the_gate_stops_gets_no_label(screen_turned, database) -> No
     upright, turned = screen_turned(None)
     assert (upright.state, turned.state) == (State.DONE, State.REJECTED)
     assert (turned.error_code, turned.prediction_id) == ("rotated", None)
-    assert "Turn it a quarter clockwise" in turned.error_message
+    assert "Turn it a quarter clockwise" in explain(turned.error_code, turned.error_details).text
     assert len(predictions(database)) == 1
 
 

@@ -69,15 +69,21 @@ def test_deep_and_turned_films_are_shown_upright(site: Site, client: FlaskClient
         assert picture.size == (224, 256)
 
 
-@pytest.mark.parametrize(("code", "is_shown"), [("rotated", True), ("unreadable_image", False)])
+@pytest.mark.parametrize(
+    ("refusal", "said", "is_shown"),
+    [
+        (("rotated", "upside_down"), "The image is upside down.", True),
+        (("unreadable_image", "pixels"), "cannot be decoded", False),
+    ],
+)
 def test_a_film_that_only_the_gate_stopped_is_shown_with_its_reason(
-    site: Site, client: FlaskClient, code: str, is_shown: bool
+    site: Site, client: FlaskClient, refusal: tuple[str, str], said: str, is_shown: bool
 ) -> None:
     film = send(site, client, encode(draw(1)))
     stopped = {
         "state": State.REJECTED,
-        "error_code": code,
-        "error_message": "It lies on its side.",
+        "error_code": refusal[0],
+        "error_details": {"case": refusal[1]},
         "finished_at": now(),
     }
     with site.database.write() as session:
@@ -86,7 +92,7 @@ def test_a_film_that_only_the_gate_stopped_is_shown_with_its_reason(
     reader = site.browser(site.add_user("rita", Role.READER))
     page = reader.get(f"/screenings/{film.id}").text
     assert (f"/films/{film.id}/image" in page) == is_shown
-    assert "It lies on its side." in page
+    assert said in page
     assert f"{film.id}/heat-map" not in page
     history = reader.get("/history?state=REJECTED").text
     assert (f"/films/{film.id}/thumbnail" in history) == is_shown
