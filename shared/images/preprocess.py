@@ -29,6 +29,8 @@ _BRIGHT: Final = 128
 _PNG_DEPTH: Final = 24  # where its header has the bits of a sample (W3C PNG, 11.2.1)
 _DEEP_MODES: Final = {"I;16", "I;16L", "I;16B", "I;16N", "I", "F"}
 
+_LEAST_LOOKED_AT: Final = 128
+"""Pixels on which content is looked for: on fewer, real images look like noise from one pixel to the next."""
 THUMBNAIL_SIDE: Final = 144
 """Lists show 44 pixels, on a fine screen 88 or 132."""
 SMALL_SIDE: Final = 256
@@ -191,13 +193,18 @@ def fit(image: Image.Image, spec: ModelSpec, seen: framing.Box | None = None) ->
     """
     if spec.framing is not None:
         return framing.cut(image, seen or window(image, spec), spec.input_size)[..., np.newaxis]
-    size = (spec.input_size, spec.input_size)
+    size, whole = (spec.input_size, spec.input_size), image
     if image.size != size:
         # reducing_gap shrinks by whole factors first: indistinguishable from the full filter at 2.0 and much faster.
         image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
     pixels = np.asarray(image, dtype=np.uint8)
-    refuse_without_content(pixels)
+    refuse_without_content(pixels if spec.input_size >= _LEAST_LOOKED_AT else _looked_at(whole))
     return pixels[..., np.newaxis]
+
+
+def _looked_at(image: Image.Image) -> np.ndarray:
+    side = (_LEAST_LOOKED_AT, _LEAST_LOOKED_AT)
+    return np.asarray(image.resize(side, Image.Resampling.BILINEAR, reducing_gap=2.0), dtype=np.uint8)
 
 
 def prepare(data: bytes, spec: ModelSpec) -> np.ndarray:

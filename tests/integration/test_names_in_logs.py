@@ -3,6 +3,7 @@
 import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -23,7 +24,7 @@ def jpeg_with_comment() -> bytes:
 
 
 def films() -> dict[str, bytes]:
-    film, dicom = encode(draw(2)), make(PatientName=NAME, PatientID=NAME, StudyDescription=NAME)
+    film, dicom = encode(draw(2)), make(np.asarray(draw(5)), PatientName=NAME, PatientID=NAME, StudyDescription=NAME)
     return {
         f"{NAME} good.jpeg": jpeg_with_comment(),
         f"ward {NAME}/{NAME}.dcm": dicom,

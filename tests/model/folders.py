@@ -10,6 +10,7 @@ from PIL import Image
 
 from shared.models.folder import ensemble_sha256, read_spec
 from shared.models.spec import Member, ModelSpec
+from tests.conftest import draw
 
 FIELDS = ("description", "intended_population", "training_data", "licence", "parameters", "commit", "trained_at")
 
@@ -53,12 +54,16 @@ def logits_by_hand(brightness: np.ndarray, weights: tuple[float, ...]) -> np.nda
 
 
 def write_films(folder: Path, count: int, swapped: bool = False) -> np.ndarray:
-    """Write flat grey films, those of pneumonia mostly brighter; return brightness, normal films first."""
+    """Write grey films with one drawing, those of pneumonia mostly brighter; return brightness, normal films first."""
     rng = np.random.default_rng(3)
-    greys = np.concatenate([rng.normal(80, 30, count), rng.normal(150, 30, count)]).clip(0, 255).astype(np.uint8)
+    greys = np.concatenate([rng.normal(80, 30, count), rng.normal(150, 30, count)]).clip(40, 215)
     names = ("PNEUMONIA", "NORMAL") if swapped else ("NORMAL", "PNEUMONIA")
+    drawing = np.asarray(draw(1, (64, 64)), float) / 4  # without it they would be refused as showing nothing
+    brightness = []
     for number, grey in enumerate(greys):
         place = folder / names[number // count]
         place.mkdir(parents=True, exist_ok=True)
-        Image.new("L", (64, 64), int(grey)).save(place / f"film-{number:03d}.png")
-    return greys / 255
+        pixels = (drawing - drawing.mean() + grey).round().astype(np.uint8)
+        Image.fromarray(pixels).save(place / f"film-{number:03d}.png")
+        brightness.append(pixels.mean() / 255)
+    return np.array(brightness)
