@@ -70,6 +70,6 @@ def test_no_log_holds_a_name(tmp_path: Path) -> None:
     finally:
         stop(stack)
     written = logs(stack)
-    assert {"web.log", "worker.log", "sweep.log"} <= set(written)
+    assert {"web.log", "worker.log"} <= set(written)
     assert "is ready" in written["worker.log"]
     assert [name for name, text in written.items() if NAME in text] == []
