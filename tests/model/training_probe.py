@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from tests.conftest import draw
 from tests.model.probe import drawn_sick
 
 STEPS = {"vgg19-sgd": 16}
@@ -67,8 +68,8 @@ def _loss(network: Any, pixels: np.ndarray, targets: np.ndarray) -> float:
     from training.journal import fix_draws
 
     found = []
-    for draw in range(4):
-        fix_draws(network, 1, draw)
+    for turn in range(4):
+        fix_draws(network, 1, turn)
         logits = network(pixels, training=True)
         found.append(keras.ops.mean(keras.ops.categorical_crossentropy(targets, logits, from_logits=True)))
     return float(np.mean([keras.ops.convert_to_numpy(one) for one in found]))
@@ -214,11 +215,12 @@ def _at_source_size(folder: str, films: Sequence[str]) -> list[str]:
 
 
 def _noise_films(folder: str) -> list[str]:
-    """Store films of noise, in which every pixel that is passed over or moved shows."""
+    """Store drawings under as much noise as is taken, in which every pixel that is passed over or moved shows."""
     paths = [f"{folder}/noise-{number:02}.png" for number in range(4)]
     rng = np.random.default_rng(0)
-    for path in paths:
-        Image.fromarray(rng.integers(0, 256, (224, 224), dtype=np.uint8)).save(path)
+    for number, path in enumerate(paths):
+        drawing = np.asarray(draw(number, (224, 224)), int) * 3 // 5 + 40
+        Image.fromarray((drawing + rng.integers(-24, 25, (224, 224))).astype(np.uint8)).save(path)
     return paths
 
 
