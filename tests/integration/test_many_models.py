@@ -45,7 +45,8 @@ def site(settings: Settings, sqlite_database: Database, redis_url: str, spec: Mo
     for number, name in enumerate(("first", "second", "third")):
         folder = site.settings.models_dir / name
         folder.mkdir(parents=True)
-        own = spec.model_copy(update={"name": name, "sha256": str(number) * 64})
+        for_whom = {"intended_population": "Adults."} if name == "second" else {}
+        own = spec.model_copy(update={"name": name, "sha256": str(number) * 64, **for_whom})
         (folder / "spec.json").write_text(own.model_dump_json())
         if name != "third":
             (folder / "model.keras").write_bytes(b"weights")
