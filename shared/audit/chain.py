@@ -143,13 +143,20 @@ def _lock_head(session: Session) -> Head:
     # On SQLite a transaction that writes is alone already (shared.db.Database.write).
     locked = select(AuditHead.sequence, AuditHead.hash).with_for_update()
     head = _find_head(session, locked)
-    if head is None:
-        if session.scalar(select(exists().where(AuditEvent.sequence.is_not(None)))):
+    if head is None and _has_rows(session):
+        # Another transaction may have written the first row of all, and the head with it, since the look above.
+        head = _find_head(session, locked)
+        if head is None:
             raise HeadMissing("The audit trail has lost its head, so nothing is done. Run 'pneumoscreen audit verify'.")
+    if head is None:
         insert_new(session, AuditHead, [{"id": 1, "sequence": START.sequence, "hash": START.hash}])
         head = _find_head(session, locked)
-        assert head is not None  # noqa: S101  # it was put there in this transaction
+        assert head is not None  # noqa: S101  # it was put there in this transaction, or by another meanwhile
     return head
+
+
+def _has_rows(session: Session) -> bool:
+    return bool(session.scalar(select(exists().where(AuditEvent.sequence.is_not(None)))))
 
 
 def read_head(session: Session) -> Head | None:
@@ -157,7 +164,8 @@ def read_head(session: Session) -> Head | None:
 
     Raises HeadMalformed where the record is not what a program of ours wrote.
     """
-    head = _find_head(session, select(AuditHead.sequence, AuditHead.hash))
-    if head is not None:
-        return head
-    return None if session.scalar(select(exists().where(AuditEvent.sequence.is_not(None)))) else START
+    wanted = select(AuditHead.sequence, AuditHead.hash)
+    head = _find_head(session, wanted)
+    if head is None and _has_rows(session):
+        return _find_head(session, wanted)  # the first row of all may have come since the look above
+    return head or START

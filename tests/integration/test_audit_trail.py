@@ -173,6 +173,41 @@ def test_a_trail_without_its_head_takes_nothing(trail: Database) -> None:
     assert (broken.sequence, broken.fault) == (0, Fault.MISSING)
 
 
+@pytest.fixture
+def empty_trail(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Database]:
+    """A trail without a row on PostgreSQL, where transactions that write run beside each other."""
+    database = open_database("postgresql", tmp_path, request)
+    yield database
+    database.close()
+
+
+def write_during_the_look_for_rows(database: Database) -> None:
+    """Have another transaction write the first row after the head was looked for and before the rows are."""
+    waiting = [True]
+
+    @event.listens_for(database.engine, "before_cursor_execute")
+    def write(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        if waiting and "EXISTS" in statement and "audit_events" in statement:
+            waiting.clear()
+            with database.write() as session:
+                record(session, Action.SIGN_OUT, user_id=None, actor="os:other")
+
+
+def test_two_first_rows_at_the_same_time_are_both_written(empty_trail: Database) -> None:
+    write_during_the_look_for_rows(empty_trail)
+    with empty_trail.write() as session:
+        record(session, Action.SIGN_OUT, user_id=None, actor="os:root")
+    assert [row["actor"] for row in read_rows(empty_trail)] == ["os:other", "os:root"]
+    assert verify(empty_trail).broken is None
+
+
+def test_the_first_row_written_during_a_look_at_the_head_is_not_taken_for_a_lost_head(empty_trail: Database) -> None:
+    write_during_the_look_for_rows(empty_trail)
+    with empty_trail.read() as session:
+        assert chain.read_head(session) == head_of(empty_trail)
+    assert head_of(empty_trail).sequence == 1
+
+
 # ---------------------------------------------------------------- triggers
 
 
