@@ -137,7 +137,7 @@ def _read_gap(folder: Path) -> dict[str, Any]:
 
 
 def _write(place: Path, figures: dict[str, Any]) -> None:
-    from training.card import write_card
+    from evaluation.card import write_card
 
     path = place / "metrics.json"
     metrics = json.loads(path.read_text()) | {"estimates": figures}

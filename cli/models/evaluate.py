@@ -18,8 +18,8 @@ from cli.report import make_console
 from shared.models.folder import find_model
 
 if TYPE_CHECKING:
-    from training.assessment import Assessment
-    from training.labelled import Progress
+    from evaluation.assessment import Assessment
+    from evaluation.labelled import Progress
 
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
 
@@ -71,8 +71,8 @@ def evaluate(
             check_writable(path)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
-        import training.report as page
-        from training.operating_points import operating_points, short_thresholds
+        import evaluation.report as page
+        from evaluation.operating_points import operating_points, short_thresholds
     except ModuleNotFoundError as error:
         raise CommandFailed(
             f"'evaluate' needs the Python package '{error.name}', which is not installed. Run 'make setup'."
@@ -104,8 +104,8 @@ def assess_folder(
 
     Raises DataUnusable or ModelUnavailable, each saying what to do.
     """
-    from training.assessment import assess
-    from training.labelled import class_folders, read_films
+    from evaluation.assessment import assess
+    from evaluation.labelled import class_folders, read_films
     from worker.networks.load import load_model
 
     class_folders(folder)

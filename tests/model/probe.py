@@ -18,10 +18,10 @@ def drawn_sick(film: str) -> bool:
 
 def held_out(model: str, data: str) -> dict[str, Any]:
     """Measure a model again on the films that its training held out."""
+    from evaluation.metrics import measure
     from shared.models.folder import read_spec
     from training.data import class_indices, list_films, load_pixels
     from training.evaluate import load_network, p_pneumonia
-    from training.metrics import measure
     from training.recipes import RECIPES
     from training.split import hold_out
 

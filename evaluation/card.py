@@ -226,7 +226,7 @@ How films were made (sharpness, contrast, black border; `training/style.py`) tel
 AUC of {figures["making_alone_auc"]:.4f} without looking for disease. Two estimates of what to expect of films that were
 made differently, at the same threshold, with 95 % intervals: the third of each held-out class whose making looks most
 like the other class ({against["films"]["NORMAL"]} normal and {against["films"]["PNEUMONIA"]} pneumonia), and all
-held-out films, each changed in {len(figures["stress"])} fixed ways (`training/stress.py`).
+held-out films, each changed in {len(figures["stress"])} fixed ways (`evaluation/stress.py`).
 
 | figure | against their making | changed copies |
 |---|---|---|
