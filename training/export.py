@@ -25,6 +25,7 @@ from training.estimates import REFRAMED, show_reframed
 from training.evaluate import p_pneumonia, predict_logits
 from training.journal import Run, read_journal
 from training.recipe import Recipe
+from training.recipes import planned_by
 from training.registry import with_places
 from training.split import Side
 from training.style import against_making
@@ -101,7 +102,7 @@ def write_model(network: keras.Model, run: Run, folder: Path, guide: Path) -> Pa
     }
     (fresh / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
     (fresh / METRICS_FILE).write_text(json.dumps(figures, indent=2) + "\n")
-    write_card(fresh / CARD_FILE, spec, figures)
+    write_card(fresh / CARD_FILE, spec, figures, planned_by(recipe.network))
     p = spec.p_pneumonia(spec.calibrate(logits[UNCHANGED]))
     write_training_plots(fresh / PLOTS, figures["journal"], split.held_out.truth, p, spec.threshold)
     return _put_in_place(fresh, folder, run.folder / "former-model")

@@ -133,8 +133,8 @@ def _check_target(out: Path, place: Path, spec: ModelSpec) -> None:
 def _answer(folder: Path, place: Path, told: "Told") -> tuple[ModelSpec, "LabelledFilms", Any]:
     """Return the spec of a model, the films, and the model's logits for them; too few films are refused first."""
     from evaluation.calibrate import check_films
+    from evaluation.dataset import refuse_test_split
     from evaluation.labelled import class_folders, read_films
-    from training.data import refuse_test_split
     from worker.networks.load import load_model
 
     refuse_test_split(folder)

@@ -81,7 +81,7 @@ def train(
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import logging
 
-    from training.data import refuse_test_split
+    from evaluation.dataset import refuse_test_split
 
     refuse_test_split(data)
     from training.recipes import RECIPES

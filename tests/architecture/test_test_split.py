@@ -46,4 +46,4 @@ def test_no_code_that_fits_names_the_official_test_split() -> None:
         ROOT / "cli" / "models" / "calibrate.py",
     ]
     found = {path.name for path in files if named.search(path.read_text())}
-    assert found == {"data.py"}, "only the guard itself names it"
+    assert found == {"dataset.py"}, "only the guard itself names it"

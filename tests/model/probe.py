@@ -44,6 +44,20 @@ def held_out(model: str, data: str) -> dict[str, Any]:
     }
 
 
+def written_cards(models: str) -> dict[str, str]:
+    """Write the card of every model again from its spec and figures, by its name."""
+    from evaluation.card import card
+    from shared.models.folder import model_folders, read_spec
+    from training.recipes import planned_by
+
+    cards = {}
+    for folder in model_folders(Path(models)):
+        if (folder / "metrics.json").is_file():
+            figures = json.loads((folder / "metrics.json").read_text())
+            cards[folder.name] = card(read_spec(folder), figures, planned_by(figures["recipe"]["network"]))
+    return cards
+
+
 def commands(*lines: str) -> list[dict[str, Any]]:
     """Run `pneumoscreen` commands, each given as JSON, in this process; return status and output of each."""
     from click.testing import CliRunner

@@ -193,8 +193,9 @@ def layers_held_fixed(*films: str) -> dict[str, Any]:
 
 
 def _side(films: Sequence[str], recipe: Any, size: int) -> Any:
+    from evaluation.dataset import Film
     from shared.models.spec import FilmClass
-    from training.data import Film, load_pixels
+    from training.data import load_pixels
     from training.export import draft_spec
     from training.split import Side
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from evaluation import calibrate
+from evaluation.errors import DataUnusable
 from evaluation.metrics import calibration_error
 from shared.models.folder import read_spec
 from shared.models.spec import Label, ModelSpec
-from training.errors import DataUnusable
 
 pytestmark = pytest.mark.lab
 
