@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from evaluation.errors import DataUnusable
 from shared.models.spec import FilmClass
-from training.augment import Augmentation
+from training.augmentation import Augmentation
 from training.data import CLASSES
 
 BINARY = (FilmClass.NORMAL, FilmClass.PNEUMONIA)

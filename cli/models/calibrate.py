@@ -85,6 +85,11 @@ def _calibrate(
         raise click.UsageError("Choose --out or --in-place.")
     if out is not None:
         _check_target(out, place, read_spec(place))
+    from evaluation.dataset import refuse_test_split
+    from evaluation.labelled import class_folders
+
+    refuse_test_split(folder)
+    class_folders(folder)
     os.environ["KERAS_BACKEND"] = "openvino"
     from evaluation.calibrate import recalibrate, write_spec
 
@@ -133,12 +138,9 @@ def _check_target(out: Path, place: Path, spec: ModelSpec) -> None:
 def _answer(folder: Path, place: Path, told: "Told") -> tuple[ModelSpec, "LabelledFilms", Any]:
     """Return the spec of a model, the films, and the model's logits for them; too few films are refused first."""
     from evaluation.calibrate import check_films
-    from evaluation.dataset import refuse_test_split
-    from evaluation.labelled import class_folders, read_films
+    from evaluation.labelled import read_films
     from worker.networks.load import load_model
 
-    refuse_test_split(folder)
-    class_folders(folder)
     classifier = load_model(place, "openvino")
     films = read_films(folder, classifier.spec, told)
     check_films(films.truth)

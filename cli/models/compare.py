@@ -115,11 +115,12 @@ def _brought(folder: Path) -> Row:
 
 def _measure(folder: Path, folders: list[Path], default: str) -> tuple[list[Row], dict[str, Any]]:
     """Run every model on the films; return a row each, and what was run on."""
-    os.environ["KERAS_BACKEND"] = "openvino"
-    from evaluation.compare import compare_models
     from evaluation.labelled import class_folders
 
     class_folders(folder)
+    os.environ["KERAS_BACKEND"] = "openvino"
+    from evaluation.compare import compare_models
+
     films = _FilmsBySize(folder)
     rows: dict[str, Row] = {}
     answered: dict[str, Answered] = {}

@@ -30,6 +30,10 @@ def loaded_after(code: str, names: list[str]) -> list[str]:
             [*NETWORKS, *PAGES],
             id="shared",
         ),
+        pytest.param("import evaluation.report, evaluation.calibrate, evaluation.compare", NETWORKS, id="evaluation"),
+        pytest.param(
+            "from cli.main import main; main(['train', 'list'], standalone_mode=False)", ["tensorflow"], id="train-list"
+        ),
         pytest.param("import shared.submission.submit", [*NETWORKS, *PAGES, "web", "celery"], id="submission"),
     ],
 )

@@ -227,7 +227,7 @@ def _noise_films(folder: str) -> list[str]:
 
 def batches(*films: str) -> dict[str, Any]:
     """Compare the default recipe's batches, with the changes switched off, with what `prepare` gives."""
-    from training.augment import Augmentation
+    from training.augmentation import Augmentation
     from training.batches import training_batches
     from training.recipes import DEFAULT, RECIPES
 

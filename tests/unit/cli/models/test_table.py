@@ -67,4 +67,4 @@ def test_a_package_that_a_command_misses_as_it_runs_is_named(
     monkeypatch.setitem(sys.modules, "evaluation.calibrate", None)
     result = CliRunner().invoke(main, ["calibrate", "--undo", "--model", "one", "--models-dir", str(tmp_path)])
     assert result.exit_code == 2
-    assert "'evaluation.calibrate', which is not installed. Run 'make setup'." in result.output
+    assert "folder 'evaluation' (evaluation.calibrate), which this installation leaves out" in result.output
