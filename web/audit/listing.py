@@ -49,7 +49,7 @@ _SHORT: Final = 12  # of an id: in version 7 its end is random and its start a t
 
 EventPage = Turned[AuditEvent]
 
-_NEWEST: Final = Key[AuditEvent]((AuditEvent.sequence,), (whole,), lambda event: [event.sequence])
+_NEWEST: Final = Key[AuditEvent]((AuditEvent.sequence,), (whole,), lambda event: (event.sequence,))
 
 
 @dataclass(frozen=True)

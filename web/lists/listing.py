@@ -127,8 +127,8 @@ def _values(row: RowMapping) -> dict[str, Any]:
 
 
 _READERS: Final[dict[Order, tuple[Any, ...]]] = {Order.NEWEST: (key,), Order.SUSPICIOUS: (share, key)}
-_POSITION: Final = Key[FilmRow]((Screening.position,), (whole,), lambda row: [row.position], descending=False)
-_JOBS: Final = Key[Job]((Job.id,), (key,), lambda job: [str(job.id)])
+_POSITION: Final = Key[FilmRow]((Screening.position,), (whole,), lambda row: (row.position,), descending=False)
+_JOBS: Final = Key[Job]((Job.id,), (key,), lambda job: (job.id,))
 
 
 def list_films(  # noqa: PLR0917  # one question with six answers
