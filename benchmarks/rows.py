@@ -296,6 +296,7 @@ def _load_postgres(database: Database, url: str, films: int) -> None:
             for table, rows in vars(lot).items():
                 _copy(raw, table, rows)
             raw.commit()
+        raw.execute("INSERT INTO screening_names SELECT id, file_name FROM screenings")  # triggers are replica's, too
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("SET maintenance_work_mem = '1GB'"))
         for index in indexes:

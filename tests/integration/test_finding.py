@@ -1,6 +1,7 @@
 """Lists of films: whatever is asked, by whichever index it is found, the answer is that of a look at every row."""
 
 import random
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -8,19 +9,22 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event, select, text
+from sqlalchemy.orm import Session
 
 from benchmarks import rows
 from shared.db import Database
 from shared.models.spec import FilmClass, Label, ModelSpec
+from shared.queue import retention
 from shared.settings import Settings
 from shared.states import MOVES, Event, State
 from shared.tables import Job, Model, Prediction, Role, Screening, User
 from tests.conftest import draw, encode
 from tests.web_site import Site, post_films
 from web.jobs.progress import jobs_progress, label_counts
-from web.lists import planner, walker
+from web.lists import names, planner, walker
 from web.lists.filters import Filters, Order, confidence
 from web.lists.listing import beside, get_film, list_films
+from web.lists.names import find_named
 from web.watch import queue_state
 
 FILMS = 4000
@@ -84,7 +88,7 @@ def matches(row: Row, viewer: User, filters: Filters) -> bool:
         and (filters.max_confidence is None or (answer is not None and answer.confidence <= filters.max_confidence))
         and (filters.since is None or day >= filters.since)
         and (filters.until is None or day <= filters.until)
-        and (filters.job_id is None or film.job_id == filters.job_id)
+        and (filters.job is None or film.job_id == filters.job)
         and (filters.model is None or (model is not None and filters.model in {model.name, f"{model.name}@0"}))
         and (filters.text is None or filters.text.lower() in film.file_name.lower())
         and (filters.state is None or film.state is filters.state)
@@ -110,7 +114,7 @@ def any_filters(lot: random.Random, found: list[Row]) -> Filters:
         "max_confidence": lot.choice([sure, round(lot.random(), 2)]),
         "since": day - timedelta(days=lot.choice([0, 3, 100])),
         "until": day + timedelta(days=lot.choice([0, 3, 100])),
-        "job_id": row.film.job_id,
+        "job": row.film.job_id,
         "model": lot.choice(["mobilenet-v2", "compact-cnn", "compact-cnn@0", "none"]),
         "text": lot.choice([row.film.file_name[3:], row.film.file_name[-7:-5], "zz"]),
         "state": lot.choice(list(State)),
@@ -238,10 +242,13 @@ def test_no_list_reads_all_rows_whatever_is_filtered(drawn: Database, order: Ord
 
 
 @pytest.mark.usefixtures("small_steps")
-def test_a_search_that_is_cut_short_says_how_far_it_came_and_goes_on(drawn: Database) -> None:
+def test_a_search_that_is_cut_short_says_how_far_it_came_and_goes_on(
+    drawn: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found, (rita, *_) = every_row(drawn), viewers(drawn)
     oldest = min(found, key=lambda row: row.film.id).film
     filters = Filters(text=oldest.file_name)
+    monkeypatch.setattr(names, "MOST_NAMED", 0)  # as a text of many names, of which none is near
     with drawn.read() as session:
         page = list_films(session, rita, filters, Order.NEWEST, None, 50)
         assert page.rows == []
@@ -250,8 +257,89 @@ def test_a_search_that_is_cut_short_says_how_far_it_came_and_goes_on(drawn: Data
     assert walk(drawn, rita, filters, Order.NEWEST) == [oldest.id]
 
 
+# ---------------------------------------------------------------- file names
+
+
 @pytest.mark.usefixtures("small_steps")
-def test_the_page_says_how_far_was_searched(site: Site, spec: ModelSpec) -> None:
+@pytest.mark.parametrize("order", Order)
+def test_a_name_is_found_at_once_however_long_the_list_is(drawn: Database, order: Order) -> None:
+    found, (rita, *_) = every_row(drawn), viewers(drawn)
+    answered = [row for row in found if row.answer is not None]
+    last = min(answered, key=lambda row: (row.answer.p_pneumonia, row.film.id))  # type: ignore[union-attr]
+    oldest = min(answered, key=lambda row: row.film.id)
+    for row in (last, oldest):
+        for part in (row.film.file_name, row.film.file_name[4:].upper()):
+            with drawn.read() as session:
+                page = list_films(session, rita, Filters(text=part), order, None, 50)
+            assert row.film.id in [one.screening_id for one in page.rows], part
+            assert page.reached is None
+
+
+NAMES = ["100%", 'a "quoted" name', "it's", "a_b", "x*y", "NEAR(", "été", "Å-1", "日本語", "\\n"]
+
+
+def test_a_name_is_found_whatever_is_in_it(settings: Settings, database: Database) -> None:
+    site = Site(settings, database)
+    tina = site.add_user("tina")
+    post_films(site.token_client(tina), ("other.png", b"no film"))
+    (other,) = site.screenings()
+    with database.write() as session:
+        for n, part in enumerate(NAMES):
+            kept = {"job_id": other.job_id, "state": other.state, "priority": 1, "turn": n, "created_by_id": tina.id}
+            session.add(Screening(position=n + 1, file_name=f"ward/{part}.png", **kept))
+    for part in NAMES:
+        with database.read() as session:
+            assert [row.file_name for row in named(session, tina, part)] == [f"ward/{part}.png"]
+            assert find_named(session, part) is None if len(part) < 3 else len(find_named(session, part) or ()) == 1
+
+
+def named(session: Session, viewer: User, part: str) -> list[Any]:
+    return list_films(session, viewer, Filters(text=part), Order.NEWEST, None, 50).rows
+
+
+def test_the_index_of_names_follows_the_rows(settings: Settings, database: Database, spec: ModelSpec) -> None:
+    site = Site(settings, database)
+    site.install_model(spec)
+    tina = site.add_user("tina")
+    sent = [post_films(site.token_client(tina), (f"ward-{n}.png", b"no film")).json for n in range(3)]
+    retention.delete_job(database, uuid.UUID(sent[0]["id"]), lambda _db: None)  # type: ignore[index]
+    if database.engine.dialect.name == "sqlite":
+        with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("COMMIT")
+            connection.exec_driver_sql("VACUUM")  # which may renumber rows, by its documentation
+    post_films(site.token_client(tina), ("ward-3.png", b"no film"))
+    with database.read() as session:
+        kept = dict(session.execute(select(Screening.id, Screening.file_name)).all())
+        assert {kept[key] for key in find_named(session, "ward-") or ()} == {"ward-1.png", "ward-2.png", "ward-3.png"}
+        assert [kept[key] for key in find_named(session, "RD-2.p") or ()] == ["ward-2.png"]
+        assert find_named(session, "ward-0") == []
+
+
+def test_a_text_of_too_many_names_is_left_to_the_list(drawn: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(names, "MOST_NAMED", 100)
+    with drawn.read() as session:
+        assert find_named(session, "CXR") is None
+        assert find_named(session, "CX") is None
+        assert session.scalar(select(Screening.id).limit(1)) is not None  # the transaction goes on
+
+
+def test_without_an_index_of_names_a_short_list_is_searched_whole(
+    sqlite_database: Database, settings: Settings
+) -> None:
+    site = Site(settings, sqlite_database)
+    tina = site.add_user("tina")
+    post_films(site.token_client(tina), *[(f"{n}.png", b"no film") for n in range(30)])
+    with sqlite_database.write() as session:
+        for part in ("TRIGGER screening_names_insert", "TRIGGER screening_names_delete", "TABLE screening_names"):
+            session.execute(text(f"DROP {part}"))
+    with sqlite_database.read() as session:
+        assert find_named(session, "29.png") is None
+        assert [row.file_name for row in named(session, tina, "29.png")] == ["29.png"]
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_the_page_says_how_far_was_searched(site: Site, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(names, "MOST_NAMED", 0)
     tina = site.add_user("tina")
     for part in range(6):
         films = [(f"film-{part}-{n}.png", encode(draw(100 * part + n), "PNG")) for n in range(50)]

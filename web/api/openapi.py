@@ -11,33 +11,25 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from shared.audit.record import Action
-from shared.models.spec import Label
 from shared.states import State
 from web.api import schemas
 from web.base.paging import MOST_ROWS
+from web.lists.filters import FILTERS
 from web.lists.listing import Order
 
 Query = dict[str, tuple[str, dict[str, Any]]]
 
 _REFERENCE: Final = "#/components/schemas/{model}"
 
-_LABELS, _STATES, _ORDERS = ([str(member) for member in kind] for kind in (Label, State, Order))
+_STATES, _ORDERS = ([str(member) for member in kind] for kind in (State, Order))
 _PAGING: Final[Query] = {
     "cursor": ("From `next` of the answer before.", {"type": "string"}),
     "limit": ("Rows of one answer.", {"type": "integer", "minimum": 1, "maximum": MOST_ROWS, "default": 100}),
 }
 _STATE: Final[Query] = {"state": ("State of the screening.", {"type": "string", "enum": _STATES})}
-_SHARE: Final = {"type": "number", "minimum": 0, "maximum": 1}
 _DAY: Final = {"type": "string", "format": "date"}
 _FILTERS: Final[Query] = {
-    "label": ("Label shown.", {"type": "string", "enum": _LABELS}),
-    "min_confidence": ("Least confidence.", _SHARE),
-    "max_confidence": ("Most confidence.", _SHARE),
-    "since": ("First day, in UTC.", _DAY),
-    "until": ("Last day, in UTC, counted whole.", _DAY),
-    "job": ("Id of a job.", {"type": "string", "format": "uuid"}),
-    "model": ("Name of a model, or name@start-of-sha256.", {"type": "string"}),
-    "text": ("Part of the file name.", {"type": "string"}),
+    **{name: (declared.help, declared.kind.schema) for name, declared in FILTERS.items()},
     "order": ("`suspicious` holds only films with a prediction.", {"type": "string", "enum": _ORDERS}),
     "format": ("`csv` streams all that is filtered.", {"type": "string", "enum": ["json", "csv"], "default": "json"}),
 }
@@ -124,7 +116,7 @@ OPERATIONS: Final = (
     Operation("delete", "/jobs/{job_id}", "Delete a job that has finished", {204: None}, problems=(*_ONE_JOB, 409)),
     Operation(
         "get", "/predictions", "List films across jobs", {200: schemas.PredictionList},
-        {**_FILTERS, **_STATE, **_PAGING}, problems=(401, 422),
+        {**_FILTERS, **_PAGING}, problems=(401, 422),
     ),
     Operation(
         "get", "/audit", "List the audit trail, for admins", {200: schemas.AuditList}, {**_TRAIL, **_PAGING},

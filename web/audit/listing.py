@@ -13,7 +13,7 @@ from shared.audit.record import Action
 from shared.audit.trail import TrailFilters, read_events
 from shared.tables import ApiToken, AuditEvent, Job, Screening, User
 from web.base.paging import FilterError, Key, Turned, text, turn, whole
-from web.lists.filters import read_day
+from web.lists.kinds import read_day
 
 ACTIONS: Final[dict[Action, str]] = {
     Action.SIGN_IN: "Signed in",

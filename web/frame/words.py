@@ -5,6 +5,7 @@ The words of refusals are made by `shared.refusals`.
 Templates and the help page read these tables, so a new state or code without words fails a test, not a reader.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -116,20 +117,6 @@ CLASSES: Final[dict[FilmClass, str]] = {
 
 CAUSES: Final[dict[FilmClass, str]] = {FilmClass.BACTERIAL: "bacterial", FilmClass.VIRAL: "viral"}
 
-FILTERS: Final[dict[str, str]] = {
-    "text": "File name contains",
-    "label": "Label",
-    "state": "State",
-    "min_confidence": "Confidence from",
-    "max_confidence": "Confidence to",
-    "since": "Sent from (UTC)",
-    "until": "Sent to (UTC)",
-    "job": "Job",
-    "model": "Model",
-    "order": "Order",
-    "cursor": "Page",
-}
-
 
 def name_refusal(code: str) -> str:
     """Return the short name of a code of `shared.refusals`."""
@@ -141,14 +128,14 @@ def is_of_the_gate(code: str | None) -> bool:
     return code in OF_THE_GATE
 
 
-def refused(detail: str) -> str:
-    """Say to a person what a form or an address held that cannot be used; `detail` names the field for a program."""
+def refused(detail: str, name: Callable[[str], str]) -> str:
+    """Say to a person what a form or an address held that cannot be used; `detail` begins with the field's name."""
     field, _, rest = detail.partition(": ")
     if field == "cursor":
         return "The address names a page of a list that cannot be found. Open the list again and turn its pages there."
     if field == "files":
         return "No film was chosen. Go back, choose at least one film and send it again."
-    return f"{FILTERS[field]}: {rest}" if field in FILTERS else detail
+    return f"{name(field)}: {rest}" if rest and field.isidentifier() else detail
 
 
 def is_likely(p_pneumonia: float) -> bool:

@@ -14,6 +14,7 @@ from shared.db import now
 from shared.spreadsheet import neutral
 from web.base.services import parts
 from web.base.turns import Turns
+from web.lists.filters import FILTERS
 from web.lists.listing import FilmRow, Filters, Order, iterate_films
 from web.lists.rows import prediction_row
 
@@ -42,9 +43,7 @@ def _export(filters: Filters, order: Order, form: str) -> Response:
 
 
 def _detail(filters: Filters, order: Order, form: str) -> dict[str, str]:
-    given = filters.to_args()
-    if "text" in given:  # a part of a file name, which may be a patient's
-        given["text"] = "given"
+    given = {name: "given" if FILTERS[name].is_private else value for name, value in filters.to_args().items()}
     return {"format": form, "order": order.value, **given}
 
 

@@ -19,6 +19,7 @@ from shared.states import State
 from shared.tables import Job, Role, Screening, User, in_states
 from web.base.paging import Place
 from web.lists.filters import Filters, Order, Test, day_ids, model_ids, p_range, tests
+from web.lists.names import among, find_named
 from web.lists.walker import MOST_SCATTERED, Found, Run, Search, go_along
 
 FEW: Final = 12_000
@@ -72,6 +73,7 @@ class Wanted:
 
     filters: Filters
     order: Order
+    viewer: User
     owner: uuid.UUID | None = None
     """Whose films alone may be seen."""
     job: Job | None = None
@@ -93,7 +95,7 @@ class Wanted:
 
     def tests(self, *but: str) -> tuple[Test, ...]:
         """Return what must hold of a film, but for what its index sees to."""
-        every = list(tests(self.filters, self.models if self.filters.model else None))
+        every = list(tests(self.filters, self.viewer, self.models if self.filters.model else None))
         if self.owner is not None:
             every.append(Test("owner", ("created_by_id",), lambda film: film.created_by_id == self.owner))
         if len(self.labels) == 1:
@@ -117,16 +119,16 @@ def want(session: Session, viewer: User, filters: Filters, order: Order) -> Want
     """Say what a viewer may see, is filtered, and is listed in an order."""
     owner = viewer.id if viewer.role is Role.TECHNICIAN else None  # as `web.guard.access.may_see`
     job = None
-    if filters.job_id is not None:
-        job = session.get(Job, filters.job_id)
+    if filters.job is not None:
+        job = session.get(Job, filters.job)
         if job is None or owner not in {None, job.created_by_id}:
-            return Wanted(filters, order, is_possible=False)
+            return Wanted(filters, order, viewer, is_possible=False)
         owner = None  # a job's films are all of one account
     # Only a film that is DONE has a prediction (`shared.states`, `shared.queue.leases`).
     if (order is Order.SUSPICIOUS or filters.needs_result) and filters.state not in {None, State.DONE}:
-        return Wanted(filters, order, is_possible=False)
+        return Wanted(filters, order, viewer, is_possible=False)
     labels = (filters.label,) if filters.label else tuple(Label)
-    return Wanted(filters, order, owner, job, model_ids(session, filters.model), labels)
+    return Wanted(filters, order, viewer, owner, job, model_ids(session, filters.model), labels)
 
 
 def find(session: Session, wanted: Wanted, start: Place | None, size: int, *, later: bool = True) -> Found:
@@ -134,6 +136,10 @@ def find(session: Session, wanted: Wanted, start: Place | None, size: int, *, la
     if not wanted.is_possible:
         return Found([])
     filters = wanted.filters
+    if filters.text is not None:
+        found = _find_named(session, wanted, filters.text, start, size, later=later)
+        if found is not None:
+            return found
     if wanted.order is Order.NEWEST and wanted.job is not None and not filters.needs_result:
         return _find_in_job(session, wanted, wanted.job, start, size, later=later)
     if wanted.order is Order.NEWEST and wanted.job is None and (filters.needs_result or filters.state in _RARE_STATES):
@@ -142,6 +148,26 @@ def find(session: Session, wanted: Wanted, start: Place | None, size: int, *, la
         if len(found.places) == size or found.reached is None:
             return found
     return go_along(session, list(_searches(session, wanted)), start, size, later=later)
+
+
+def _find_named(
+    session: Session, wanted: Wanted, part: str, start: Place | None, size: int, *, later: bool
+) -> Found | None:
+    """Find films by a part of their name: along the list where many have it, else by the index of names.
+
+    None where neither leads to them.
+    """
+    glance = replace(_along(wanted), most=_GLANCE)
+    if wanted.job is None:
+        found = go_along(session, [glance], start, size, later=later)
+        if len(found.places) == size or found.reached is None:
+            return found
+    named = find_named(session, part)
+    if named is None:
+        return None
+    leads = among(named, session.get_bind().dialect.name == "sqlite")
+    search = Search(((leads,),), wanted.tests(), few_by=(Screening.id,), key=glance.key)
+    return go_along(session, [search], start, size, later=later)
 
 
 def _find_in_job(session: Session, wanted: Wanted, job: Job, start: Place | None, size: int, *, later: bool) -> Found:
@@ -230,6 +256,12 @@ def _few(session: Session, wanted: Wanted, along: Search) -> Search | None:
 def _shortcuts(wanted: Wanted) -> Iterator[_Shortcut]:
     filters = wanted.filters
     index: tuple[Any, ...]
+    if filters.text is not None:  # where no index of names helps, so that a short list is searched whole
+        if wanted.order is Order.NEWEST:
+            yield _Shortcut("text", [()], (Screening.id,), set())
+        else:
+            index = (Screening.label, Screening.p_pneumonia, Screening.id)
+            yield _Shortcut("text", [wanted.by_suspicion(label) for label in wanted.labels], index, {"label"})
     if wanted.owner is not None:
         yield _Shortcut("owner", [(Screening.created_by_id == wanted.owner,)], (Screening.id,), {"owner"})
     if filters.has_confidence:
