@@ -16,11 +16,13 @@ from sqlalchemy import (
     Index,
     SmallInteger,
     String,
+    Text,
     TextClause,
     UniqueConstraint,
     literal,
     or_,
     text,
+    true,
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -63,6 +65,36 @@ class Priority(IntEnum):
 
     INTERACTIVE = 0
     BULK = 1
+
+
+class ReviewOutcome(StrEnum):
+    """What a reader says of an image; `withdrawn` takes back what the same reader said before."""
+
+    AGREE = "agree"
+    OVERRULE = "overrule"
+    INADEQUATE = "inadequate"
+    SECOND_READER = "second_reader"
+    WITHDRAWN = "withdrawn"
+
+
+class Finding(StrEnum):
+    """What a reader who overrules the model found in its place."""
+
+    NORMAL = "normal"
+    BACTERIAL = "bacterial"
+    VIRAL = "viral"
+    UNCLEAR = "unclear"
+    OTHER = "other"
+
+
+class ReviewState(StrEnum):
+    """What the standing reviews of an image amount to; `shared.reviews.law` says how."""
+
+    UNREAD = "unread"
+    READ = "read"
+    DISAGREED = "disagreed"
+    SECOND_READER = "second_reader"
+    INADEQUATE = "inadequate"
 
 
 def _by_value(kind: type[StrEnum], length: int = 16) -> Enum:
@@ -291,7 +323,8 @@ class Screening(Base):
     __tablename__ = "screenings"
     __table_args__ = (
         UniqueConstraint("job_id", "position"),
-        Index(None, "image_id"),
+        # Images are in many jobs; with the flag, those to clear are found without reading the others.
+        Index(None, "image_id", "is_latest"),
         _partial("ix_screenings_prediction_id", "prediction_id", where=_HAS_PREDICTION),
         # The claim reads these in order and stops at its limit; the last is for lists.
         _partial("ix_screenings_waiting", "priority", "turn", "id", "created_by_id", where=_QUEUED),
@@ -336,6 +369,13 @@ class Screening(Base):
     label: Mapped[Label | None] = mapped_column(_by_value(Label))
     p_pneumonia: Mapped[float | None]
 
+    is_latest: Mapped[bool] = mapped_column(default=True, server_default=true())
+    """No later screening of the same image by the same model is there; `shared.reviews.latest` keeps it."""
+    review_state: Mapped[ReviewState] = mapped_column(
+        _by_value(ReviewState), default=ReviewState.UNREAD, server_default=ReviewState.UNREAD.value
+    )
+    """Of the image, the same in all its screenings; `shared.reviews` keeps it."""
+
     job: Mapped[Job] = relationship()
     image: Mapped[Image | None] = relationship()
     prediction: Mapped[Prediction | None] = relationship()
@@ -349,6 +389,57 @@ def prediction_copies() -> dict[str, Any]:
         "label": Prediction.label,
         "p_pneumonia": Prediction.p_pneumonia,
     }
+
+
+class Review(Base):
+    """What one reader said of one image. Append-only (a trigger refuses changes); each reader's newest row counts."""
+
+    __tablename__ = "reviews"
+    __table_args__ = (
+        UniqueConstraint("image_sha256", "number"),
+        UniqueConstraint("user_id", "idempotency_key"),
+        Index(None, "user_id", "image_sha256"),
+        Index(None, "screening_id"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    image_sha256: Mapped[str] = mapped_column(ForeignKey("images.sha256", ondelete="CASCADE"))
+    number: Mapped[int]
+    """Counts the reviews of an image from 1: their order, whatever the clocks of several servers say."""
+    screening_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("screenings.id", ondelete="SET NULL"))
+    """Where it was read; missing once that job was deleted."""
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"))
+    outcome: Mapped[ReviewOutcome] = mapped_column(_by_value(ReviewOutcome))
+    finding: Mapped[Finding | None] = mapped_column(_by_value(Finding))
+    """Of `overrule` alone."""
+    note: Mapped[str | None] = mapped_column(Text)
+    is_blind: Mapped[bool]
+    """The reader had seen neither the model's prediction nor another's review."""
+    model_name: Mapped[str | None] = mapped_column(String(64))
+    model_version: Mapped[str | None] = mapped_column(String(64))
+    """`ModelSpec.identity`. What the model had said of this screening when it was read; none where it had not."""
+    label: Mapped[Label | None] = mapped_column(_by_value(Label))
+    p_pneumonia: Mapped[float | None]
+    threshold: Mapped[float | None]
+    idempotency_key: Mapped[str | None] = mapped_column(String(128))
+    request_digest: Mapped[str | None] = mapped_column(String(64))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+
+    user: Mapped[User] = relationship()
+
+
+class ImageClaim(Base):
+    """Who has an image open, until when unless the page says so again."""
+
+    __tablename__ = "image_claims"
+    __table_args__ = (Index(None, "expires_at"),)
+
+    image_sha256: Mapped[str] = mapped_column(ForeignKey("images.sha256", ondelete="CASCADE"), primary_key=True)
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    since: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    user: Mapped[User] = relationship()
 
 
 class AuditEvent(Base):

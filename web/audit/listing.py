@@ -29,6 +29,8 @@ ACTIONS: Final[dict[Action, str]] = {
     Action.BACKUP_MADE: "Made a backup",
     Action.BACKUP_RESTORED: "Restored a backup",
     Action.FILM_VIEWED: "Viewed a film",
+    Action.REVIEW_ADDED: "Reviewed an X-ray",
+    Action.REVIEW_WITHDRAWN: "Undid a review of an X-ray",
     Action.HISTORY_EXPORTED: "Exported the history",
     Action.USER_CHANGED: "Changed an account",
     Action.TOKEN_CHANGED: "Changed an API token",

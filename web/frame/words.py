@@ -13,6 +13,7 @@ from shared.models.spec import FilmClass, Label
 from shared.refusals import OF_THE_GATE, explain
 from shared.states import State
 from web.base.conditions import Check, Condition
+from web.base.suspicion import FLAGS
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,8 @@ CONDITIONS: Final[dict[Condition, Words]] = {
 }  # fmt: skip
 
 LABELS: Final[dict[Label, Words]] = {
-    Label.NORMAL: Words("Normal", "The probability of pneumonia is below the threshold of the model."),
-    Label.PNEUMONIA: Words("Pneumonia", "The probability of pneumonia is at or above the threshold of the model."),
+    Label.NORMAL: Words(FLAGS[Label.NORMAL], "The suspicion is below the threshold of the model."),
+    Label.PNEUMONIA: Words(FLAGS[Label.PNEUMONIA], "The suspicion is at or above the threshold of the model."),
 }
 
 CLASSES: Final[dict[FilmClass, str]] = {
