@@ -15,9 +15,10 @@ from benchmarks import rows
 from shared.db import Database
 from shared.models.spec import FilmClass, Label, ModelSpec
 from shared.queue import retention
+from shared.reviews.reviews import add_review, withdraw
 from shared.settings import Settings
 from shared.states import MOVES, Event, State
-from shared.tables import Job, Model, Prediction, Role, Screening, User
+from shared.tables import Job, Model, Prediction, ReviewOutcome, Role, Screening, User
 from tests.conftest import draw, encode
 from tests.web_site import Site, post_films
 from web.jobs.progress import jobs_progress, label_counts
@@ -348,6 +349,38 @@ def test_the_page_says_how_far_was_searched(site: Site, spec: ModelSpec, monkeyp
     assert "No film matches so far" in page
     address = page.split('<a class="button main" href="')[1].split('"')[0].replace("&amp;", "&")
     assert "film-0-0.png</a>" in site.browser(tina).get(address).text
+
+
+# ---------------------------------------------------------------- filters by reviews
+
+
+@pytest.mark.parametrize("order", Order)
+def test_reviewed_by_lists_what_a_reader_said_last(
+    settings: Settings, database: Database, spec: ModelSpec, order: Order
+) -> None:
+    site = Site(settings, database)
+    site.install_model(spec)
+    client = site.token_client(site.add_user("tina"))
+    post_films(client, *[(f"{n}.png", encode(draw(n), "PNG")) for n in range(3)])
+    site.work(spec, {})
+    rita, ruth = (site.add_user(name, Role.READER) for name in ("rita", "ruth"))
+    first, second, third = site.screenings()
+    with database.write() as session:
+        add_review(session, rita, first, ReviewOutcome.AGREE)
+        add_review(session, rita, second, ReviewOutcome.AGREE)
+        add_review(session, ruth, third, ReviewOutcome.AGREE)
+    with database.write() as session:
+        withdraw(session, rita, second)
+    assert walk(database, rita, Filters(reviewed_by="rita"), order) == [first.id]
+    assert walk(database, rita, Filters(reviewed_by="ruth"), order) == [third.id]
+    assert walk(database, rita, Filters(reviewed_by="nobody"), order) == []
+    page = site.browser(rita).get("/history?reviewed_by=rita").text
+    assert "Reviewed by: rita" in page
+    assert "0.png</a>" in page
+    assert "1.png</a>" not in page
+    listed = client.get("/api/v1/predictions?reviewed_by=ruth").json
+    assert [row["file"] for row in listed["predictions"]] == ["2.png"]  # type: ignore[index]
+    assert "<td>Reviewed by</td><td><code>reviewed_by</code></td>" in site.browser(rita).get("/help").text
 
 
 # ---------------------------------------------------------------- what lists rely on

@@ -14,13 +14,13 @@ from enum import StrEnum
 from functools import partial
 from typing import Annotated, Any, Final, Self, get_type_hints
 
-from sqlalchemy import ColumnElement, and_, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, and_, exists, or_, select
+from sqlalchemy.orm import Session, aliased
 
 from shared.db import first_id
 from shared.models.spec import Label
 from shared.states import State
-from shared.tables import Job, Model, User
+from shared.tables import Image, Job, Model, Review, ReviewOutcome, User
 from web.base.paging import FilterError
 from web.frame import words
 from web.guard.access import may_see
@@ -89,6 +89,25 @@ def _name_job(db: Session, job_id: uuid.UUID, viewer: User) -> str:
     return db.scalar(select(Job.name).where(Job.id == job_id, may_see(viewer))) or str(job_id)
 
 
+def _is_reviewed_by(name: str, film: Any, _viewer: User) -> ColumnElement[bool]:
+    """Match images of which the newest word of a reader stands."""
+    later = aliased(Review)
+    is_superseded = exists().where(
+        later.image_sha256 == Review.image_sha256, later.user_id == Review.user_id, later.number > Review.number
+    )
+    return exists(
+        select(Review.id)
+        .join(Image, Image.sha256 == Review.image_sha256)
+        .join(User, User.id == Review.user_id)
+        .where(
+            Image.id == film.image_id,
+            User.name == name,
+            Review.outcome != ReviewOutcome.WITHDRAWN,
+            ~is_superseded,
+        )
+    )
+
+
 _LABEL: Final = kinds.one_of(Label, lambda label: words.LABELS[label].name)
 _STATE: Final = kinds.one_of(State, lambda state: words.STATES[state].name)
 _CONFIDENCE: Final = kinds.share((0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99))
@@ -136,6 +155,16 @@ class Filters:
     model: Annotated[
         str | None,
         Filter("Model", "Name of a model, or name@start-of-sha256.", _MODEL, needs_result=True, is_wide=True),
+    ] = None
+    reviewed_by: Annotated[
+        str | None,
+        Filter(
+            "Reviewed by",
+            "Name of an account whose review of the X-ray stands.",
+            kinds.text("the name of an account"),
+            columns=("image_id",),
+            condition=_is_reviewed_by,
+        ),
     ] = None
     job: Annotated[
         uuid.UUID | None,
