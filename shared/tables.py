@@ -113,6 +113,10 @@ class User(Base):
     is_active: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     last_sign_in_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    time_zone: Mapped[str | None] = mapped_column(String(64))
+    """An IANA name, in which days and times are read and shown; None for that of the browser."""
+    has_shortcuts: Mapped[bool] = mapped_column(default=True, server_default=true())
+    """Whether single keys do something on pages (WCAG 2.1.4 wants them to be turned off where they disturb)."""
 
 
 class Identity(Base):
@@ -130,6 +134,20 @@ class Identity(Base):
     last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     user: Mapped[User] = relationship()
+
+
+class SavedView(Base):
+    """Filters of the worklist that an account keeps under a name."""
+
+    __tablename__ = "saved_views"
+    __table_args__ = (UniqueConstraint("user_id", "name"),)
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    name: Mapped[str] = mapped_column(String(64))
+    arguments: Mapped[dict[str, str]] = mapped_column(JSON)
+    """As an address holds them (`web.lists.filters`)."""
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 
 class SignInLink(Base):
@@ -337,6 +355,14 @@ class Screening(Base):
         _partial("ix_screenings_answers", "label", "model_id", "id", "created_by_id", "p_pneumonia", where=_LABELLED),
         _partial("ix_screenings_suspicion", "label", "p_pneumonia", "id", "created_by_id", "model_id", where=_LABELLED),
         _partial("ix_screenings_job_suspicion", "job_id", "label", "p_pneumonia", "id", where=_LABELLED),
+        # The worklist: each review state by suspicion, of each image its latest screening. Conditions are written as
+        # queries of each database write them, or it would not see that the index holds what is asked.
+        Index(
+            "ix_screenings_worklist",
+            *("review_state", "p_pneumonia", "id", "label", "created_by_id", "model_id"),
+            sqlite_where=text("is_latest = 1 AND label IS NOT NULL"),
+            postgresql_where=text("is_latest AND label IS NOT NULL"),
+        ),
         _partial("ix_screenings_unanswered", "state", "id", "created_by_id", where=_ENDED_WITHOUT),
     )
 

@@ -29,6 +29,8 @@ from web.uploads import page as uploads_page
 from web.uploads import samples
 from web.watch import health
 from web.watch import page as watch_page
+from web.worklist import page as worklist_page
+from web.worklist import views as worklist_views
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +68,17 @@ def create_app(
     if settings.oidc_issuer is not None:
         oidc.install(app)
         app.register_blueprint(linking.blueprint)
-    for module in (frame, uploads_page, jobs_page, history_page, images_page, guide, watch_page):
+    for module in (
+        frame,
+        uploads_page,
+        jobs_page,
+        history_page,
+        images_page,
+        guide,
+        watch_page,
+        worklist_page,
+        worklist_views,
+    ):
         app.register_blueprint(module.blueprint)
     access.check_views(app)
     conflicts.install(app)

@@ -2,6 +2,7 @@
 
 import random
 import uuid
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,14 +19,15 @@ from shared.queue import retention
 from shared.reviews.reviews import add_review, withdraw
 from shared.settings import Settings
 from shared.states import MOVES, Event, State
-from shared.tables import Job, Model, Prediction, ReviewOutcome, Role, Screening, User
+from shared.tables import Image, Job, Model, Prediction, Review, ReviewOutcome, ReviewState, Role, Screening, User
 from tests.conftest import draw, encode
 from tests.web_site import Site, post_films
 from web.jobs.progress import jobs_progress, label_counts
 from web.lists import names, planner, walker
-from web.lists.filters import Filters, Order, confidence
-from web.lists.listing import beside, get_film, list_films
+from web.lists.filters import Filters, Order, Reading, confidence
+from web.lists.listing import beside, count_before, count_films, get_film, list_films
 from web.lists.names import find_named
+from web.lists.planner import Count
 from web.watch import queue_state
 
 FILMS = 4000
@@ -40,8 +42,21 @@ def drawn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     else:
         url = rows.fill_postgres(request.getfixturevalue("postgres_url"), FILMS)
     database = Database(url)
+    say_something(database)
     yield database
     database.close()
+
+
+def say_something(database: Database) -> None:
+    """Have two readers review some of what is read, both of them a part of that."""
+    with database.write() as session:
+        rita, ralph = (session.scalars(select(User).where(User.name == name)).one() for name in ("rita", "ralph"))
+        read = select(Image.sha256).join(Screening).where(Screening.review_state != ReviewState.UNREAD).distinct()
+        for n, sha256 in enumerate(session.scalars(read.order_by(Image.sha256).limit(120)).all()):
+            for number, user in enumerate((rita, ralph)):
+                if n % 3 != number:
+                    said = {"outcome": ReviewOutcome.AGREE, "is_blind": False}
+                    session.add(Review(image_sha256=sha256, number=number + 1, user_id=user.id, **said))
 
 
 @pytest.fixture
@@ -65,6 +80,7 @@ class Row:
     answer: Prediction | None
     model: Model | None
     owner: Any
+    readers: frozenset[Any]
 
 
 def every_row(database: Database) -> list[Row]:
@@ -75,7 +91,12 @@ def every_row(database: Database) -> list[Row]:
             .outerjoin(Prediction, Screening.prediction_id == Prediction.id)
             .outerjoin(Model, Prediction.model_id == Model.id)
         )
-        return [Row(*found) for found in session.execute(query)]
+        readers = defaultdict(set)
+        for image, reader in session.execute(
+            select(Image.id, Review.user_id).join(Review, Image.sha256 == Review.image_sha256)
+        ):
+            readers[image].add(reader)
+        return [Row(*found, frozenset(readers[found[0].image_id])) for found in session.execute(query)]
 
 
 def matches(row: Row, viewer: User, filters: Filters) -> bool:
@@ -93,15 +114,40 @@ def matches(row: Row, viewer: User, filters: Filters) -> bool:
         and (filters.model is None or (model is not None and filters.model in {model.name, f"{model.name}@0"}))
         and (filters.text is None or filters.text.lower() in film.file_name.lower())
         and (filters.state is None or film.state is filters.state)
+        and (
+            filters.min_suspicion is None or (answer is not None and answer.p_pneumonia >= filters.min_suspicion / 100)
+        )
+        and (
+            filters.max_suspicion is None or (answer is not None and answer.p_pneumonia <= filters.max_suspicion / 100)
+        )
+        and (filters.review is None or is_read(row, viewer, filters.review))
     )
+
+
+def is_read(row: Row, viewer: User, reading: Reading) -> bool:
+    if reading is Reading.MINE:
+        return viewer.id in row.readers
+    if reading is Reading.OTHERS:
+        return bool(row.readers) and viewer.id not in row.readers
+    if reading is Reading.OUTSIDE:
+        return False  # none is drawn
+    return row.film.review_state.value == reading.value
 
 
 def expected(found: list[Row], viewer: User, filters: Filters, order: Order) -> list[Any]:
     kept = [row for row in found if matches(row, viewer, filters)]
     if order is Order.NEWEST:
         return [row.film.id for row in sorted(kept, key=lambda row: row.film.id, reverse=True)]
-    answered = [(row.answer.p_pneumonia, row.film.id) for row in kept if row.answer is not None]
-    return [key for _, key in sorted(answered, reverse=True)]
+    if order is Order.SUSPICIOUS:
+        answered = [(row.answer.p_pneumonia, row.film.id) for row in kept if row.answer is not None]
+        return [key for _, key in sorted(answered, reverse=True)]
+    return [key for *_, key in sorted((place(row) for row in kept if row.answer and row.film.is_latest), reverse=True)]
+
+
+def place(row: Row) -> tuple[Any, ...]:
+    """Where a film stands in the worklist."""
+    assert row.answer is not None
+    return (int(row.film.review_state is ReviewState.UNREAD), row.answer.p_pneumonia, row.film.id)
 
 
 def any_filters(lot: random.Random, found: list[Row]) -> Filters:
@@ -119,6 +165,9 @@ def any_filters(lot: random.Random, found: list[Row]) -> Filters:
         "model": lot.choice(["mobilenet-v2", "compact-cnn", "compact-cnn@0", "none"]),
         "text": lot.choice([row.film.file_name[3:], row.film.file_name[-7:-5], "zz"]),
         "state": lot.choice(list(State)),
+        "min_suspicion": round(100 * lot.random()),
+        "max_suspicion": round(100 * lot.random(), 1),
+        "review": lot.choice([reading for reading in Reading if reading is not Reading.OUTSIDE]),
     }
     names = lot.sample(sorted(values), lot.choice([0, 1, 1, 1, 2, 2, 3]))
     return Filters(**{name: values[name] for name in names})
@@ -174,18 +223,21 @@ def beyond(database: Database, viewer: User, filters: Filters, order: Order, pla
 @pytest.mark.parametrize("order", Order)
 def test_a_list_goes_both_ways_from_any_film(drawn: Database, order: Order) -> None:
     found, people = every_row(drawn), viewers(drawn)
-    suspicion = {row.film.id: row.answer.p_pneumonia for row in found if row.answer}
+    places = {row.film.id: place(row) for row in found if row.answer}
     lot = lottery(f"ways {order}")
     for _ in range(QUESTIONS // 3):
         viewer, filters = lot.choice(people), any_filters(lot, found)
         if whole := expected(found, viewer, filters, order):
             at = lot.randrange(len(whole))
-            place = (suspicion[whole[at]], whole[at]) if order is Order.SUSPICIOUS else (whole[at],)
-            assert beyond(drawn, viewer, filters, order, place, later=True) == whole[at + 1 :], (viewer.name, filters)
-            assert beyond(drawn, viewer, filters, order, place, later=False) == whole[:at][::-1], (viewer.name, filters)
+            key = {Order.NEWEST: lambda i: (i,), Order.SUSPICIOUS: lambda i: places[i][1:], Order.UNREAD: places.get}[
+                order
+            ]
+            start = key(whole[at])
+            assert beyond(drawn, viewer, filters, order, start, later=True) == whole[at + 1 :], (viewer.name, filters)
+            assert beyond(drawn, viewer, filters, order, start, later=False) == whole[:at][::-1], (viewer.name, filters)
 
 
-@pytest.mark.parametrize("order", Order)
+@pytest.mark.parametrize("order", [Order.NEWEST, Order.SUSPICIOUS])
 def test_a_film_has_the_neighbours_of_its_list(drawn: Database, order: Order) -> None:
     found, people = every_row(drawn), viewers(drawn)
     lot = lottery(f"beside {order}")
@@ -198,6 +250,27 @@ def test_a_film_has_the_neighbours_of_its_list(drawn: Database, order: Order) ->
                 if film is not None:
                     around = beside(session, viewer, filters, order, film)
                     assert around == (whole[at - 1], whole[at + 1]), (viewer.name, filters)
+
+
+def test_the_next_film_of_the_worklist_is_unread_and_the_one_before_is_where_its_reader_came_from(
+    drawn: Database,
+) -> None:
+    found, (rita, *_) = every_row(drawn), viewers(drawn)
+    listed = sorted((place(row) for row in found if row.answer and row.film.is_latest), reverse=True)
+    by_suspicion = sorted((at[1:] for at in listed), reverse=True)
+    unread = [at for at in listed if at[0] == 1]
+    for at in [*unread[:3], *listed[len(unread) : len(unread) + 3]]:
+        with drawn.read() as session:
+            film = get_film(session, rita, at[-1])
+            assert film is not None
+            before, after = beside(session, rita, Filters(), Order.UNREAD, film)
+            assert count_before(session, rita, Filters(), Order.UNREAD, film) == Count(listed.index(at))
+        index = by_suspicion.index(at[1:])
+        assert before == (by_suspicion[index - 1][-1] if index else None)
+        assert after == next(other[-1] for other in listed if other < (1, *at[1:]) and other != at)
+    with drawn.read() as session:
+        assert count_films(session, rita, Filters(review=Reading.UNREAD), Order.UNREAD) == Count(len(unread))
+        assert not count_films(session, rita, Filters(), Order.UNREAD).is_exact
 
 
 # ---------------------------------------------------------------- plans
@@ -262,7 +335,7 @@ def test_a_search_that_is_cut_short_says_how_far_it_came_and_goes_on(
 
 
 @pytest.mark.usefixtures("small_steps")
-@pytest.mark.parametrize("order", Order)
+@pytest.mark.parametrize("order", [Order.NEWEST, Order.SUSPICIOUS])
 def test_a_name_is_found_at_once_however_long_the_list_is(drawn: Database, order: Order) -> None:
     found, (rita, *_) = every_row(drawn), viewers(drawn)
     answered = [row for row in found if row.answer is not None]

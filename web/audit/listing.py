@@ -32,6 +32,7 @@ ACTIONS: Final[dict[Action, str]] = {
     Action.REVIEW_ADDED: "Reviewed an X-ray",
     Action.REVIEW_WITHDRAWN: "Undid a review of an X-ray",
     Action.HISTORY_EXPORTED: "Exported the history",
+    Action.VIEW_CHANGED: "Changed a view of the worklist",
     Action.USER_CHANGED: "Changed an account",
     Action.TOKEN_CHANGED: "Changed an API token",
     Action.BACKUP_MADE: "Made a backup",

@@ -12,6 +12,7 @@ from typing import Final
 from shared.models.spec import FilmClass, Label
 from shared.refusals import OF_THE_GATE, explain
 from shared.states import State
+from shared.tables import ReviewState
 from web.base.conditions import Check, Condition
 from web.base.suspicion import FLAGS
 
@@ -107,6 +108,14 @@ CONDITIONS: Final[dict[Condition, Words]] = {
 LABELS: Final[dict[Label, Words]] = {
     Label.NORMAL: Words(FLAGS[Label.NORMAL], "The suspicion is below the threshold of the model."),
     Label.PNEUMONIA: Words(FLAGS[Label.PNEUMONIA], "The suspicion is at or above the threshold of the model."),
+}
+
+REVIEW_STATES: Final[dict[ReviewState, str]] = {
+    ReviewState.UNREAD: "Unread",
+    ReviewState.READ: "Read",
+    ReviewState.DISAGREED: "Disagreed",
+    ReviewState.SECOND_READER: "Second look",
+    ReviewState.INADEQUATE: "Inadequate",
 }
 
 CLASSES: Final[dict[FilmClass, str]] = {

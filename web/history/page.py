@@ -8,6 +8,7 @@ from flask.typing import ResponseReturnValue
 
 from shared.db import time_of
 from web.base.services import parts
+from web.base.zones import current_zone
 from web.guard.access import requires
 from web.history.export import FORMATS, export_films
 from web.lists.filters import FILTERS, form_fields, name_field, say_filters
@@ -34,9 +35,9 @@ class Chip:
 def index() -> ResponseReturnValue:
     """Show one page of what is filtered."""
     try:
-        filters, order, problem = Filters.from_args(request.args), Order.from_args(request.args), None
+        filters, order, problem = Filters.from_args(request.args, current_zone()), Order.from_args(request.args), None
     except FilterError as error:
-        filters, order = Filters(), Order.NEWEST
+        filters, order = Filters(zone=current_zone()), Order.NEWEST
         problem = f"{name_field(error.field)}: {error.message}"
     with parts().database.read() as db:
         page = Page([])
@@ -69,7 +70,7 @@ def export() -> ResponseReturnValue:
     form = request.args.get("format", FORMATS[0])
     if form not in FORMATS:
         raise FilterError("format", f"Give {' or '.join(FORMATS)}. Received: '{form}'.")
-    return export_films(Filters.from_args(request.args), Order.from_args(request.args), form)
+    return export_films(Filters.from_args(request.args, current_zone()), Order.from_args(request.args), form)
 
 
 def _say_reached(page: Page, order: Order) -> str | None:
@@ -77,8 +78,9 @@ def _say_reached(page: Page, order: Order) -> str | None:
     if page.reached is None:
         return None
     if order is Order.NEWEST:
-        return f"films sent since {time_of(page.reached[-1]):%Y-%m-%d %H:%M} (UTC)"
-    return f"films with p(pneumonia) from {100 * page.reached[0]:.1f}%"
+        at = time_of(page.reached[-1]).astimezone(current_zone())
+        return f"films sent since {at:%Y-%m-%d %H:%M} ({at.tzname()})"
+    return f"films with a suspicion from {100 * page.reached[-2]:.1f}"
 
 
 def _turn(cursor: str | None, values: dict[str, str], order: Order) -> str | None:

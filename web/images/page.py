@@ -13,9 +13,10 @@ from shared.audit.record import Action, record
 from shared.models.heatmap import decode
 from shared.tables import Image, Job, Model, Prediction, Screening
 from web.base.services import parts
+from web.base.zones import current_zone
 from web.guard.access import may_see, requires
 from web.images.heatmaps import SCALE
-from web.lists.listing import FilmDetail, Filters, Order, beside, get_film
+from web.lists.listing import FilmDetail, Filters, Order, beside, count_before, count_films, get_film
 
 blueprint = Blueprint("screenings", __name__)
 
@@ -48,11 +49,22 @@ def show(screening_id: uuid.UUID) -> ResponseReturnValue:
 def _neighbours(db: Session, film: FilmDetail) -> dict[str, Any]:
     """Find the films beside this one: in the list whose order the address names, else in its job, by position."""
     if not request.args.get("order"):
-        return {"previous": _neighbour(db, film, -1), "next": _neighbour(db, film, 1), "order": None, "listed": {}}
-    filters, order = Filters.from_args(request.args), Order.from_args(request.args)
+        beside_in_job = {"previous": _neighbour(db, film, -1), "next": _neighbour(db, film, 1)}
+        return {**beside_in_job, "order": None, "listed": {}, "place": None}
+    filters, order = Filters.from_args(request.args, current_zone()), Order.from_args(request.args)
     previous, following = beside(db, g.user, filters, order, film)
     listed = {**filters.to_args(), "order": order.value}
-    return {"previous": previous, "next": following, "order": order.value, "listed": listed}
+    place = _say_place(db, filters, order, film)
+    return {"previous": previous, "next": following, "order": order.value, "listed": listed, "place": place}
+
+
+def _say_place(db: Session, filters: Filters, order: Order, film: FilmDetail) -> str | None:
+    """Say where a film stands in the worklist: `12 of 212`; None for other lists, and far down where nobody counts."""
+    before = count_before(db, g.user, filters, order, film) if order is Order.UNREAD else None
+    if before is None or not before.is_exact:
+        return None
+    total = count_films(db, g.user, filters, order)
+    return f"{before.films + 1:,} of {'' if total.is_exact else 'more than '}{total.films:,}"
 
 
 def _neighbour(db: Session, film: FilmDetail, step: int) -> uuid.UUID | None:

@@ -8,7 +8,7 @@ own is only for speed.
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from datetime import time as clock
 from enum import StrEnum
 from functools import partial
@@ -19,8 +19,9 @@ from sqlalchemy.orm import Session, aliased
 
 from shared.db import first_id
 from shared.models.spec import Label
+from shared.refusals import OF_THE_GATE
 from shared.states import State
-from shared.tables import Image, Job, Model, Review, ReviewOutcome, User
+from shared.tables import Image, Job, Model, Review, ReviewOutcome, ReviewState, User
 from web.base.paging import FilterError
 from web.frame import words
 from web.guard.access import may_see
@@ -45,14 +46,39 @@ class Order(StrEnum):
 
     NEWEST = "newest"
     SUSPICIOUS = "suspicious"
+    UNREAD = "unread"
+    """Of each image the latest screening: unread ones first, the most suspicious of them first, then all others so."""
 
     @classmethod
     def from_args(cls, args: Mapping[str, str]) -> Self:
         """Read an order from a query string, NEWEST where it names none; raise FilterError where it names another."""
         given = args.get("order") or cls.NEWEST.value
         if given not in list(cls):
-            raise FilterError("order", f"Give {' or '.join(cls)}. Received: '{given}'.")
+            raise FilterError("order", f"Give one of {', '.join(cls)}. Received: '{given}'.")
         return cls(given)
+
+
+class Reading(StrEnum):
+    """What readers have said of an image."""
+
+    UNREAD = "unread"
+    MINE = "mine"
+    OTHERS = "others"
+    DISAGREED = "disagreed"
+    SECOND_READER = "second_reader"
+    INADEQUATE = "inadequate"
+    OUTSIDE = "outside"
+
+
+READINGS: Final[dict[Reading, str]] = {
+    Reading.UNREAD: "Unread",
+    Reading.MINE: "Read by me",
+    Reading.OTHERS: "Read by others, not by me",
+    Reading.DISAGREED: "Disagreed",
+    Reading.SECOND_READER: "Flagged for a second look",
+    Reading.INADEQUATE: "Technically inadequate",
+    Reading.OUTSIDE: "Outside the intended use",
+}
 
 
 @dataclass(frozen=True)
@@ -89,8 +115,8 @@ def _name_job(db: Session, job_id: uuid.UUID, viewer: User) -> str:
     return db.scalar(select(Job.name).where(Job.id == job_id, may_see(viewer))) or str(job_id)
 
 
-def _is_reviewed_by(name: str, film: Any, _viewer: User) -> ColumnElement[bool]:
-    """Match images of which the newest word of a reader stands."""
+def _is_reviewed(film: Any, *by: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Match images of which the newest word of such a reader stands."""
     later = aliased(Review)
     is_superseded = exists().where(
         later.image_sha256 == Review.image_sha256, later.user_id == Review.user_id, later.number > Review.number
@@ -101,16 +127,33 @@ def _is_reviewed_by(name: str, film: Any, _viewer: User) -> ColumnElement[bool]:
         .join(User, User.id == Review.user_id)
         .where(
             Image.id == film.image_id,
-            User.name == name,
+            *by,
             Review.outcome != ReviewOutcome.WITHDRAWN,
             ~is_superseded,
         )
     )
 
 
+def _is_reviewed_by(name: str, film: Any, _viewer: User) -> ColumnElement[bool]:
+    return _is_reviewed(film, User.name == name)
+
+
+def _is_read(reading: Reading, film: Any, viewer: User) -> ColumnElement[bool]:
+    if reading is Reading.MINE:
+        return _is_reviewed(film, User.id == viewer.id)
+    if reading is Reading.OTHERS:
+        return and_(_is_reviewed(film, User.id != viewer.id), ~_is_reviewed(film, User.id == viewer.id))
+    if reading is Reading.OUTSIDE:
+        return and_(film.state == State.REJECTED, film.error_code.in_(sorted(OF_THE_GATE)), film.is_latest)
+    state: ColumnElement[bool] = film.review_state == ReviewState(reading)
+    return state
+
+
+_READING: Final = kinds.one_of(Reading, READINGS.__getitem__)
+_SUSPICION: Final = kinds.suspicion()
 _LABEL: Final = kinds.one_of(Label, lambda label: words.LABELS[label].name)
 _STATE: Final = kinds.one_of(State, lambda state: words.STATES[state].name)
-_CONFIDENCE: Final = kinds.share((0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99))
+_CONFIDENCE: Final = kinds.share()
 _FILE_NAME: Final = kinds.text("a part of a file name")
 _MODEL: Final = kinds.text("the name of a model", "choice", _name_models)
 _JOB: Final = kinds.identifier("the id of a job", _name_job)
@@ -132,7 +175,40 @@ class Filters:
             is_wide=True,
         ),
     ] = None
+    review: Annotated[
+        Reading | None,
+        Filter(
+            "Reading",
+            "What readers have said of the X-ray; `outside` are those that the gate stopped.",
+            _READING,
+            columns=("review_state", "image_id", "state", "error_code", "is_latest"),
+            condition=_is_read,
+        ),
+    ] = None
     label: Annotated[Label | None, Filter("Label", "Label shown.", _LABEL, needs_result=True)] = None
+    min_suspicion: Annotated[
+        float | None,
+        Filter(
+            "Suspicion from",
+            "Least suspicion, 0 to 100.",
+            _SUSPICION,
+            columns=("p_pneumonia",),
+            condition=lambda least, film, _viewer: film.p_pneumonia >= least / 100,
+            range_end="max_suspicion",
+            needs_result=True,
+        ),
+    ] = None
+    max_suspicion: Annotated[
+        float | None,
+        Filter(
+            "Suspicion to",
+            "Most suspicion, 0 to 100.",
+            _SUSPICION,
+            columns=("p_pneumonia",),
+            condition=lambda most, film, _viewer: film.p_pneumonia <= most / 100,
+            needs_result=True,
+        ),
+    ] = None
     state: Annotated[
         State | None,
         Filter(
@@ -150,8 +226,21 @@ class Filters:
     max_confidence: Annotated[
         float | None, Filter("Confidence to", "Most confidence.", _CONFIDENCE, needs_result=True)
     ] = None
-    since: Annotated[date | None, Filter("Sent from (UTC)", "First day, in UTC.", kinds.DAY, range_end="until")] = None
-    until: Annotated[date | None, Filter("Sent to (UTC)", "Last day, in UTC, counted whole.", kinds.DAY)] = None
+    since: Annotated[
+        date | None,
+        Filter(
+            "Sent from",
+            "First day: on pages in the account's time zone, for programs in UTC.",
+            kinds.DAY,
+            range_end="until",
+        ),
+    ] = None
+    until: Annotated[
+        date | None,
+        Filter(
+            "Sent to", "Last day, counted whole: on pages in the account's time zone, for programs in UTC.", kinds.DAY
+        ),
+    ] = None
     model: Annotated[
         str | None,
         Filter("Model", "Name of a model, or name@start-of-sha256.", _MODEL, needs_result=True, is_wide=True),
@@ -177,11 +266,14 @@ class Filters:
         ),
     ] = None
 
+    zone: tzinfo = UTC
+    """In which days begin and end."""
+
     @classmethod
-    def from_args(cls, args: Mapping[str, str]) -> Self:
+    def from_args(cls, args: Mapping[str, str], zone: tzinfo = UTC) -> Self:
         """Read filters from a query string; an empty value is none. Raises FilterError."""
         given = {name: value.strip() for name, value in args.items() if name in FILTERS and value.strip()}
-        filters = cls(**{name: _read(name, value) for name, value in given.items()})
+        filters = cls(**{name: _read(name, value) for name, value in given.items()}, zone=zone)
         for name, start in FILTERS.items():
             if start.range_end is not None:
                 _check_range(name, getattr(filters, name), getattr(filters, start.range_end))
@@ -203,6 +295,11 @@ class Filters:
         return self.min_confidence is not None or self.max_confidence is not None
 
     @property
+    def bounds_p(self) -> bool:
+        """Tell whether p(pneumonia) has to lie in a range."""
+        return self.has_confidence or self.min_suspicion is not None or self.max_suspicion is not None
+
+    @property
     def needs_result(self) -> bool:
         """Tell whether only a film with a prediction can be meant."""
         return self.state is State.DONE or any(FILTERS[name].needs_result for name in self.given)
@@ -214,7 +311,9 @@ class Filters:
 
 _NAMES: Final = {"order": "Order", "cursor": "Page"}
 FILTERS: Final[dict[str, Filter]] = {
-    name: hint.__metadata__[0] for name, hint in get_type_hints(Filters, include_extras=True).items()
+    name: hint.__metadata__[0]
+    for name, hint in get_type_hints(Filters, include_extras=True).items()
+    if hasattr(hint, "__metadata__")
 }
 
 
@@ -238,14 +337,22 @@ def form_fields(db: Session, filters: Filters) -> list[FormField]:
         if kind.field != "hidden" or value is not None:
             shown = "" if value is None else str(value)
             choices = list(kind.choices(db, value))
-            made.append(FormField(name, declared.label, kind.field, shown, choices, declared.is_wide))
+            made.append(FormField(name, _label(name, filters), kind.field, shown, choices, declared.is_wide))
     return made
 
 
 def say_filters(db: Session, filters: Filters, viewer: User) -> dict[str, str]:
     """Say of each filter that narrows what it lets through: `Label: Pneumonia`."""
-    declared = {name: FILTERS[name] for name in filters.given}
-    return {name: f"{one.label}: {one.kind.say(db, getattr(filters, name), viewer)}" for name, one in declared.items()}
+    return {
+        name: f"{_label(name, filters)}: {FILTERS[name].kind.say(db, value, viewer)}"
+        for name, value in filters.given.items()
+    }
+
+
+def _label(name: str, filters: Filters) -> str:
+    """Name a filter; days say in which zone they begin."""
+    declared = FILTERS[name]
+    return f"{declared.label} ({filters.zone})" if declared.kind is kinds.DAY else declared.label
 
 
 def name_field(name: str) -> str:
@@ -301,9 +408,12 @@ def confidence(label: Label, p_pneumonia: Any) -> Any:
 
 
 def p_range(filters: Filters, label: Label) -> tuple[float, float]:
-    """Return the least and the largest p(pneumonia) that the confidences asked for can come from."""
+    """Return the least and the largest p(pneumonia) that what is asked for can come from."""
     low, high = filters.min_confidence or 0.0, 1.0 if filters.max_confidence is None else filters.max_confidence
-    return (low, high) if label is Label.PNEUMONIA else (1.0 - high - _ROUNDING, 1.0 - low + _ROUNDING)
+    if label is Label.NORMAL:
+        low, high = 1.0 - high - _ROUNDING, 1.0 - low + _ROUNDING
+    most = 100.0 if filters.max_suspicion is None else filters.max_suspicion
+    return max(low, (filters.min_suspicion or 0.0) / 100), min(high, most / 100)
 
 
 def _is_confident(filters: Filters, film: Any) -> ColumnElement[bool]:
@@ -320,21 +430,21 @@ def _in_range(filters: Filters, value: Any) -> Iterator[ColumnElement[bool]]:
 
 
 def _is_of_days(filters: Filters, film: Any) -> ColumnElement[bool]:
-    since = [film.created_at >= _start(filters.since)] if filters.since is not None else []
-    until = [film.created_at < _start(filters.until) + _DAY] if filters.until is not None else []
+    since = [film.created_at >= _start(filters.since, filters)] if filters.since is not None else []
+    until = [film.created_at < _start(filters.until + _DAY, filters)] if filters.until is not None else []
     return and_(*since, *until)
 
 
 def day_ids(filters: Filters, key: Any) -> Iterator[ColumnElement[bool]]:
     """Bound ids to those of films that can be of the days asked for: an id begins with its time."""
     if filters.since is not None:
-        yield key >= first_id(_start(filters.since) - CLOCK_SLACK)
+        yield key >= first_id(_start(filters.since, filters) - CLOCK_SLACK)
     if filters.until is not None:
-        yield key < first_id(_start(filters.until) + _DAY + CLOCK_SLACK)
+        yield key < first_id(_start(filters.until + _DAY, filters) + CLOCK_SLACK)
 
 
-def _start(day: date) -> datetime:
-    return datetime.combine(day, clock.min, UTC)
+def _start(day: date, filters: Filters) -> datetime:
+    return datetime.combine(day, clock.min, filters.zone).astimezone(UTC)
 
 
 def model_ids(session: Session, wanted: str | None) -> list[uuid.UUID]:

@@ -12,13 +12,14 @@ from sqlalchemy.orm import Session
 from shared.tables import User
 from web.base.paging import text as read_text
 
-Field = Literal["text", "day", "choice", "hidden"]
+Field = Literal["text", "number", "day", "choice", "hidden"]
 Choice = tuple[str, str]
 """A value as an address holds it, and its words."""
 
 FIRST_DAY: Final = date(1970, 1, 1)
 """Ids count from here, and a day in UTC has one before it."""
-LAST_DAY: Final = date(9999, 12, 30)
+LAST_DAY: Final = date(9999, 12, 29)
+"""The last that ends, in every zone, before the last time there is."""
 
 
 @dataclass(frozen=True)
@@ -47,17 +48,16 @@ def one_of(kind: type[StrEnum], name: Callable[[Any], str]) -> Kind:
     return Kind(kind, expected, schema, "choice", lambda _db, value, _viewer: name(value), lambda _db, _value: choices)
 
 
-def share(steps: Iterable[float]) -> Kind:
-    """Take a number from 0 to 1; a form offers these steps, and the one in the address where it is none of them."""
-
-    def choices(_db: Session, chosen: float | None) -> list[Choice]:
-        offered = sorted({*steps, *([chosen] if chosen is not None else [])})
-        return [(str(step), f"{step * 100:g}%") for step in offered]
-
+def share() -> Kind:
+    """Take a number from 0 to 1, which no form asks for."""
     schema = {"type": "number", "minimum": 0, "maximum": 1}
-    return Kind(
-        read_share, "a number from 0 to 1", schema, "choice", lambda _db, value, _v: f"{value * 100:g}%", choices
-    )
+    return Kind(read_share, "a number from 0 to 1", schema, "hidden", lambda _db, value, _v: f"{value * 100:g}%")
+
+
+def suspicion() -> Kind:
+    """Take a suspicion from 0 to 100."""
+    schema = {"type": "number", "minimum": 0, "maximum": 100}
+    return Kind(read_suspicion, "a number from 0 to 100", schema, "number", lambda _db, value, _viewer: f"{value:g}")
 
 
 def text(expected: str, field: Field = "text", choices: Callable[[Session], Iterable[str]] | None = None) -> Kind:
@@ -78,6 +78,14 @@ def read_share(value: str) -> float:
     """Read a number from 0 to 1; raise ValueError."""
     number = float(value)
     if not 0 <= number <= 1:
+        raise ValueError(value)
+    return number
+
+
+def read_suspicion(value: str) -> float:
+    """Read a number from 0 to 100; raise ValueError."""
+    number = float(value)
+    if not 0 <= number <= 100:
         raise ValueError(value)
     return number
 

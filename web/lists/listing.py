@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -13,11 +13,11 @@ from shared.db import Database
 from shared.models.spec import FilmClass, Label
 from shared.refusals import Details, Explanation, explain
 from shared.states import State
-from shared.tables import Image, Job, Model, Prediction, Screening, User, in_states
+from shared.tables import Image, Job, Model, Prediction, ReviewState, Screening, User, in_states
 from web.base.paging import MOST_ROWS, FilterError, Key, Place, Turned, key, share, turn, walk, whole
 from web.guard.access import may_see
-from web.lists.filters import Filters, Order
-from web.lists.planner import find, want
+from web.lists.filters import Filters, Order, Reading
+from web.lists.planner import Count, find, want
 
 __all__ = ["FilmDetail", "FilmRow", "FilterError", "Filters", "Order", "Page"]
 
@@ -47,6 +47,8 @@ class FilmRow:
     finished_at: datetime | None
     created_by: str
     has_heat_map: bool
+    review_state: ReviewState
+    image_id: uuid.UUID | None
 
     @property
     def refusal(self) -> Explanation | None:
@@ -94,6 +96,8 @@ _ROW = (
     Screening.finished_at,
     User.name.label("created_by"),
     Prediction.heat_map.is_not(None).label("has_heat_map"),
+    Screening.review_state,
+    Screening.image_id,
 )
 _DETAIL = (
     Prediction.probabilities,
@@ -126,7 +130,13 @@ def _values(row: RowMapping) -> dict[str, Any]:
     return {**values, "model": f"{name}@{sha256[:_VERSION_DIGITS]}" if name else None}
 
 
-_READERS: Final[dict[Order, tuple[Any, ...]]] = {Order.NEWEST: (key,), Order.SUSPICIOUS: (share, key)}
+_READERS: Final[dict[Order, tuple[Any, ...]]] = {
+    Order.NEWEST: (key,),
+    Order.SUSPICIOUS: (share, key),
+    Order.UNREAD: (whole, share, key),
+}
+MOST_COUNTED: Final = 1000
+"""More rows of a list are not counted, only said to be more."""
 _POSITION: Final = Key[FilmRow]((Screening.position,), (whole,), lambda row: (row.position,), descending=False)
 _JOBS: Final = Key[Job]((Job.id,), (key,), lambda job: (job.id,))
 
@@ -164,14 +174,68 @@ def beside(
     """Return the films before and after one in a list, found by key.
 
     None where the list cannot hold the film, and where there is none as far as one search goes (`web.lists.planner`).
+    In the worklist the one after is unread, as long as one is left, and the one before is the next more suspicious one,
+    read or not: who has just read a film goes on to what is to be read, and back to what was.
     """
-    suspicious = order is Order.SUSPICIOUS
-    if suspicious and film.p_pneumonia is None:
+    place = _place(film, filters, order)
+    if place is None:
         return None, None
-    place: Place = (film.p_pneumonia, film.screening_id) if suspicious else (film.screening_id,)
+    if order is not Order.UNREAD or filters.review is Reading.OUTSIDE:
+        before, after = (_nearest(session, viewer, filters, order, place, later=later) for later in (False, True))
+        return before, after
+    every = replace(filters, review=None if filters.review is Reading.UNREAD else filters.review)
+    before = _nearest(session, viewer, every, Order.SUSPICIOUS, place[1:], later=False, is_worklist=True)
+    after = _nearest(session, viewer, filters, order, (1, *place[1:]), later=True)
+    return before, after
+
+
+def _nearest(
+    session: Session,
+    viewer: User,
+    filters: Filters,
+    order: Order,
+    place: Place,
+    *,
+    later: bool,
+    is_worklist: bool = False,
+) -> uuid.UUID | None:
     wanted = want(session, viewer, filters, order)
-    before, after = (find(session, wanted, place, 1, later=later).places for later in (False, True))
-    return before[0][-1] if before else None, after[0][-1] if after else None
+    if is_worklist:
+        wanted = replace(wanted, states=tuple(ReviewState))
+    places = find(session, wanted, place, 1, later=later).places
+    return places[0][-1] if places else None
+
+
+def _place(film: FilmRow, filters: Filters, order: Order) -> Place | None:
+    """Return the place of a film in a list; None where the list cannot hold it."""
+    if order is Order.NEWEST:
+        return (film.screening_id,)
+    if order is Order.UNREAD and filters.review is Reading.OUTSIDE:
+        return (0, 0.0, film.screening_id)
+    if film.p_pneumonia is None:
+        return None
+    suspicion = (film.p_pneumonia, film.screening_id)
+    return suspicion if order is Order.SUSPICIOUS else (int(film.review_state is ReviewState.UNREAD), *suspicion)
+
+
+def count_films(session: Session, viewer: User, filters: Filters, order: Order) -> Count:
+    """Count the films of a list, up to MOST_COUNTED; not exact where there are more, or the search was cut short."""
+    found = find(session, want(session, viewer, filters, order), None, MOST_COUNTED + 1)
+    return _counted(found.places, found.reached)
+
+
+def count_before(session: Session, viewer: User, filters: Filters, order: Order, film: FilmRow) -> Count | None:
+    """Count what stands before a film in a list; None where the list cannot hold it."""
+    place = _place(film, filters, order)
+    if place is None:
+        return None
+    found = find(session, want(session, viewer, filters, order), place, MOST_COUNTED + 1, later=False)
+    return _counted(found.places, found.reached)
+
+
+def _counted(places: Sequence[Place], reached: Place | None) -> Count:
+    films = min(len(places), MOST_COUNTED)
+    return Count(films, is_exact=reached is None and len(places) <= MOST_COUNTED)
 
 
 def iterate_films(database: Database, viewer: User, filters: Filters, order: Order) -> Iterator[FilmRow]:

@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Final
 
-from sqlalchemy import Select, and_, case, func, select, true
+from sqlalchemy import ColumnElement, Select, and_, case, func, select, true
 from sqlalchemy.orm import Session
 
 from shared.models.spec import Label
 from shared.states import State
-from shared.tables import Job, Role, Screening, User, in_states
+from shared.tables import Job, ReviewState, Role, Screening, User, in_states
 from web.base.paging import Place
-from web.lists.filters import Filters, Order, Test, day_ids, model_ids, p_range, tests
+from web.lists.filters import Filters, Order, Reading, Test, day_ids, model_ids, p_range, tests
 from web.lists.names import among, find_named
 from web.lists.walker import MOST_SCATTERED, Found, Run, Search, go_along
 
@@ -43,6 +43,9 @@ _ID: Final = frozenset({"id"})
 _OWN: Final = _ID | {"created_by_id"}
 _RESULT: Final = _ID | {"label", "p_pneumonia"}
 _COVERED: Final = _RESULT | {"created_by_id", "model_id"}
+_READ: Final = _COVERED | {"review_state"}
+_BY_READER: Final = (Reading.MINE, Reading.OTHERS)
+"""What no index leads to; nobody has read what is unread."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ class Wanted:
     labels: tuple[Label, ...] = tuple(Label)
     """The labels that films can have."""
     is_possible: bool = True
+    states: tuple[ReviewState, ...] = ()
+    """In the order of the worklist: the review states of one of its parts."""
 
     @property
     def cells(self) -> list[Run]:
@@ -98,6 +103,9 @@ class Wanted:
         every = list(tests(self.filters, self.viewer, self.models if self.filters.model else None))
         if self.owner is not None:
             every.append(Test("owner", ("created_by_id",), lambda film: film.created_by_id == self.owner))
+        if self.states:
+            every.append(Test("latest", ("is_latest", "label"), _is_listed))
+            every.append(Test("review state", ("review_state",), lambda film: film.review_state.in_(self.states)))
         if len(self.labels) == 1:
             every.append(Test("label", ("label",), lambda film: film.label == self.labels[0]))
         return tuple(test for test in every if test.name not in but)
@@ -109,10 +117,35 @@ class Wanted:
 
     def by_suspicion(self, label: Label) -> Run:
         """Lead to a label, within the range of its confidences."""
-        if not self.filters.has_confidence:
+        if not self.filters.bounds_p:
             return (Screening.label == label,)
         low, high = p_range(self.filters, label)
         return (Screening.label == label, Screening.p_pneumonia >= low, Screening.p_pneumonia <= high)
+
+    def by_reading(self, state: ReviewState) -> Run:
+        """Lead to a review state in the worklist, within the range of p(pneumonia)."""
+        leads: Run = (_is_listed(Screening), Screening.review_state == state)
+        if not self.filters.bounds_p:
+            return leads
+        ranges = [p_range(self.filters, label) for label in self.labels]
+        low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+        return (*leads, Screening.p_pneumonia >= low, Screening.p_pneumonia <= high)
+
+    def parts(self) -> list[tuple[int, "Wanted"]]:
+        """Return the parts of the worklist in their order, each with the number that leads its places."""
+        given = self.filters.review
+        states = [state for state in ReviewState if given is None or state.value == given or given in _BY_READER]
+        parts = []
+        for rank in (1, 0):
+            some = tuple(state for state in states if (state is ReviewState.UNREAD) == rank)
+            if some and (not rank or given not in _BY_READER):
+                parts.append((rank, replace(self, order=Order.SUSPICIOUS, states=some)))
+        return parts
+
+
+def _is_listed(film: Any) -> ColumnElement[bool]:
+    """Match the one screening of an image that the worklist shows."""
+    return and_(film.is_latest, film.label.is_not(None))
 
 
 def want(session: Session, viewer: User, filters: Filters, order: Order) -> Wanted:
@@ -125,7 +158,7 @@ def want(session: Session, viewer: User, filters: Filters, order: Order) -> Want
             return Wanted(filters, order, viewer, is_possible=False)
         owner = None  # a job's films are all of one account
     # Only a film that is DONE has a prediction (`shared.states`, `shared.queue.leases`).
-    if (order is Order.SUSPICIOUS or filters.needs_result) and filters.state not in {None, State.DONE}:
+    if (order is not Order.NEWEST or filters.needs_result) and filters.state not in {None, State.DONE}:
         return Wanted(filters, order, viewer, is_possible=False)
     labels = (filters.label,) if filters.label else tuple(Label)
     return Wanted(filters, order, viewer, owner, job, model_ids(session, filters.model), labels)
@@ -136,6 +169,8 @@ def find(session: Session, wanted: Wanted, start: Place | None, size: int, *, la
     if not wanted.is_possible:
         return Found([])
     filters = wanted.filters
+    if wanted.order is Order.UNREAD:
+        return _find_unread_first(session, wanted, start, size, later=later)
     if filters.text is not None:
         found = _find_named(session, wanted, filters.text, start, size, later=later)
         if found is not None:
@@ -148,6 +183,27 @@ def find(session: Session, wanted: Wanted, start: Place | None, size: int, *, la
         if len(found.places) == size or found.reached is None:
             return found
     return go_along(session, list(_searches(session, wanted)), start, size, later=later)
+
+
+def _find_unread_first(session: Session, wanted: Wanted, start: Place | None, size: int, *, later: bool) -> Found:
+    """Go through the parts of the worklist one after the other; places begin with the number of their part."""
+    if wanted.filters.review is Reading.OUTSIDE:  # which have no suspicion
+        outside = replace(wanted, order=Order.NEWEST, filters=replace(wanted.filters, state=State.REJECTED))
+        found = find(session, outside, start[2:] if start else None, size, later=later)
+        reached = (0, 0.0, *found.reached) if found.reached else None
+        return Found([(0, 0.0, *place) for place in found.places], reached)
+    places: list[Place] = []
+    for rank, part in wanted.parts() if later else wanted.parts()[::-1]:
+        if start is not None and (rank > start[0] if later else rank < start[0]):
+            continue
+        at = start[1:] if start is not None and start[0] == rank else None
+        found = find(session, part, at, size - len(places), later=later)
+        places += [(rank, *place) for place in found.places]
+        if found.reached is not None:
+            return Found(places, (rank, *found.reached))
+        if len(places) == size:
+            break
+    return Found(places)
 
 
 def _find_named(
@@ -211,6 +267,10 @@ def _along(wanted: Wanted) -> Search:
     runs: list[Run]
     if wanted.order is Order.SUSPICIOUS and wanted.job is not None:
         return Search(wanted.of_job(), wanted.tests("job", "label", "state"), _RESULT, key=_SUSPICION)
+    if wanted.states:
+        runs = [wanted.by_reading(state) for state in wanted.states]
+        seen_to = {"latest", "review state", "state"} | ({"review"} if filters.review not in _BY_READER else set())
+        return Search(tuple(runs), wanted.tests(*seen_to), _READ, key=_SUSPICION)
     if wanted.order is Order.SUSPICIOUS:
         runs = [wanted.by_suspicion(label) for label in wanted.labels]
         return Search(tuple(runs), wanted.tests("label", "state"), _COVERED, key=_SUSPICION)
@@ -234,7 +294,7 @@ def _few(session: Session, wanted: Wanted, along: Search) -> Search | None:
     filters, job, key = wanted.filters, wanted.job, along.key
     left = {test.name for test in along.tests}
     if wanted.order is Order.SUSPICIOUS:
-        left -= {"confidence"}  # the runs hold nothing else but what rounding lets in
+        left -= {"confidence", "min_suspicion", "max_suspicion"}  # the runs hold nothing else but what rounding lets in
     if not left:
         return None
     if job is not None and wanted.order is Order.NEWEST and job.next_position <= LARGEST_JOB:
@@ -245,15 +305,16 @@ def _few(session: Session, wanted: Wanted, along: Search) -> Search | None:
         return Search((run,), wanted.tests("job"), few_by=(Screening.position,), key=key)
     if filters.state in _RARE_STATES:
         return Search((_lead_to(filters.state),), wanted.tests("state"), _OWN, few_by=_STATE_ORDERS[filters.state])
-    for shortcut in _shortcuts(wanted):
-        most = MOST_SCATTERED if filters.text and shortcut.indexed is not None else FEW
+    for shortcut in _shortcuts(wanted, left):
+        is_scattered = shortcut.indexed is not None and (filters.text is not None or bool(wanted.states))
+        most = MOST_SCATTERED if is_scattered else FEW
         if shortcut.name in left and _count_entries(session, shortcut, most + 1) <= most:
             tests_left = wanted.tests(*shortcut.leads)
             return Search(tuple(shortcut.runs), tests_left, shortcut.indexed, few_by=shortcut.index, key=key)
     return None
 
 
-def _shortcuts(wanted: Wanted) -> Iterator[_Shortcut]:
+def _shortcuts(wanted: Wanted, left: AbstractSet[str]) -> Iterator[_Shortcut]:
     filters = wanted.filters
     index: tuple[Any, ...]
     if filters.text is not None:  # where no index of names helps, so that a short list is searched whole
@@ -264,10 +325,12 @@ def _shortcuts(wanted: Wanted) -> Iterator[_Shortcut]:
             yield _Shortcut("text", [wanted.by_suspicion(label) for label in wanted.labels], index, {"label"})
     if wanted.owner is not None:
         yield _Shortcut("owner", [(Screening.created_by_id == wanted.owner,)], (Screening.id,), {"owner"})
-    if filters.has_confidence:
+    if filters.bounds_p:
         runs = [wanted.by_suspicion(label) for label in wanted.labels]
         index = (Screening.label, Screening.p_pneumonia, Screening.id)
-        yield _Shortcut("confidence", runs, index, {"label", "state"}, _COVERED)
+        names = ("confidence", "min_suspicion", "max_suspicion")
+        name = next((name for name in names if name in left), names[0])
+        yield _Shortcut(name, runs, index, {"label", "state"}, _COVERED)
     if wanted.order is Order.SUSPICIOUS and filters.has_days:
         yield _Shortcut("days", [wanted.days], (Screening.id,), {"ids of the days"})
     if wanted.order is Order.SUSPICIOUS and filters.model is not None:

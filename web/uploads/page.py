@@ -22,9 +22,9 @@ RECENT_JOBS = 5
 @blueprint.get("/")
 @requires()
 def home() -> ResponseReturnValue:
-    """Show the drop zone to those who send films; readers begin at the history."""
+    """Show the drop zone to those who send films; readers begin at the worklist."""
     if not may_submit(g.user):
-        return redirect(url_for("history.index"), 303)
+        return redirect(url_for("worklist.index"), 303)
     with parts().database.read() as db:
         recent = list_jobs(db, g.user, None, RECENT_JOBS).rows
         progress = jobs_progress(db, recent, with_speed=False)
