@@ -279,6 +279,8 @@ class Job(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """When its upload ended; until then it takes more films."""
+    sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When a request last brought a part of what is on its way to an open job, to a few seconds."""
 
     created_by: Mapped[User] = relationship()
 

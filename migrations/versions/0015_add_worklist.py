@@ -1,4 +1,4 @@
-"""Lead the worklist by an index; keep each account's views of it, time zone and use of shortcuts.
+"""Add what worklist and jobs need: an index, saved views, an account's time zone and keys, an upload's sign of life.
 
 Rules: one change that can be said in one line; portable to SQLite and PostgreSQL (batch_alter_table); downgrade works;
 no import of tables or other code of ours, because a migration must mean the same for ever; add a column as nullable or
@@ -18,6 +18,7 @@ depends_on = None
 
 def upgrade() -> None:
     """Apply the change."""
+    op.add_column("jobs", sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("users", sa.Column("time_zone", sa.String(length=64), nullable=True))
     op.add_column("users", sa.Column("has_shortcuts", sa.Boolean(), nullable=False, server_default=sa.true()))
     op.create_table(
@@ -48,3 +49,4 @@ def downgrade() -> None:
     op.drop_table("saved_views")
     op.drop_column("users", "has_shortcuts")
     op.drop_column("users", "time_zone")
+    op.drop_column("jobs", "sent_at")

@@ -1,16 +1,17 @@
 """Jobs: what people do to the durable queue: submit, close, cancel, retry. `leases` is the workers' half."""
 
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import ColumnElement, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from shared.db import insert_new, new_id, now, row_count
 from shared.errors import FilmRejected, JobClosed, KeyReused
 from shared.intake.accept import Film, Received
 from shared.models.spec import ModelSpec
+from shared.refusals import MAY_CHANGE
 from shared.reviews import latest
 from shared.states import Event, State, sources, target
 from shared.tables import (
@@ -249,16 +250,31 @@ def cancel(session: Session, job_id: uuid.UUID) -> int:
     )
 
 
-def retry(session: Session, job_id: uuid.UUID) -> int:
-    """Queue again what failed, was rejected by a worker or was cancelled in a job; return how many films.
+def can_retry(job_id: uuid.UUID, let_through: Collection[str]) -> tuple[ColumnElement[bool], ...]:
+    """Match the screenings of a job that may end otherwise when they are queued again.
 
-    A file that was refused at intake was never stored and has to be sent again.
+    A file that was refused at intake was never stored and has to be sent again. What a worker refused would be refused
+    again, unless the code says that it may change or is one of those that are let through by now.
+    """
+    changes = Screening.error_code.in_(sorted({*MAY_CHANGE, *let_through}))
+    return (
+        Screening.job_id == job_id,
+        in_states(sources(Event.RETRY)),
+        Screening.image_id.is_not(None),
+        or_(Screening.state != State.REJECTED, changes),
+    )
+
+
+def retry(session: Session, job_id: uuid.UUID, let_through: Collection[str] = ()) -> int:
+    """Queue again what failed, was cancelled, or was rejected for what may change; return how many films.
+
+    `let_through` are the codes of the gate that refuse nothing any more.
     """
     # Locked as a purge locks it: else each could wait for rows of the other.
     model_name = session.scalar(select(Job.model_name).where(Job.id == job_id).with_for_update())
     if model_name is None:
         return 0
-    chosen = (Screening.job_id == job_id, in_states(sources(Event.RETRY)), Screening.image_id.is_not(None))
+    chosen = can_retry(job_id, let_through)
     first = session.scalar(select(func.min(Screening.position)).where(*chosen)) or 0
     start_turn = _virtual_time(session, model_name) - first
     return row_count(
