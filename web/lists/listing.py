@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, Select, func, select
+from sqlalchemy import ColumnElement, RowMapping, Select, func, select
 from sqlalchemy.orm import Session, joinedload
 
 from shared.db import Database
@@ -138,7 +138,7 @@ _READERS: Final[dict[Order, tuple[Any, ...]]] = {
 MOST_COUNTED: Final = 1000
 """More rows of a list are not counted, only said to be more."""
 _POSITION: Final = Key[FilmRow]((Screening.position,), (whole,), lambda row: (row.position,), descending=False)
-_JOBS: Final = Key[Job]((Job.id,), (key,), lambda job: (job.id,))
+NEWEST_JOBS: Final = Key[Job]((Job.id,), (key,), lambda job: (job.id,))
 
 
 def list_films(  # noqa: PLR0917  # one question with six answers
@@ -272,10 +272,17 @@ def get_film(session: Session, viewer: User, screening_id: uuid.UUID) -> FilmDet
     return FilmDetail(**_values(row)) if row is not None else None
 
 
-def list_jobs(session: Session, viewer: User, cursor: str | None, limit: int) -> JobPage:
-    """Return one page of jobs, newest first. Raises FilterError for a bad cursor."""
-    query = select(Job).options(joinedload(Job.created_by)).where(may_see(viewer))
-    return turn(lambda page: list(session.scalars(page)), query, _JOBS, cursor, limit)
+def list_jobs(  # noqa: PLR0917  # one question with six answers
+    session: Session,
+    viewer: User,
+    cursor: str | None,
+    limit: int,
+    conditions: Sequence[ColumnElement[bool]] = (),
+    order: Key[Job] = NEWEST_JOBS,
+) -> JobPage:
+    """Return one page of jobs, newest first where no other order is given. Raises FilterError for a bad cursor."""
+    query = select(Job).options(joinedload(Job.created_by)).where(may_see(viewer), *conditions)
+    return turn(lambda page: list(session.scalars(page)), query, order, cursor, limit)
 
 
 def get_job(session: Session, viewer: User, job_id: uuid.UUID) -> Job | None:
