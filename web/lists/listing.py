@@ -2,20 +2,24 @@
 
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import RowMapping, Select, func, select
+from sqlalchemy import RowMapping, Select, func, literal, select
 from sqlalchemy.orm import Session, joinedload
 
 from shared.db import Database
 from shared.models.spec import FilmClass, Label
 from shared.refusals import Details, Explanation, explain
+from shared.reviews.blind import hidden_images
+from shared.reviews.law import standing
+from shared.reviews.reviews import reviews_of
 from shared.states import State
-from shared.tables import Image, Job, Model, Prediction, Screening, User, in_states
+from shared.tables import Image, Job, Model, Prediction, Review, ReviewState, Screening, User, in_states
 from web.base.paging import MOST_ROWS, FilterError, Key, Place, Turned, key, share, turn, walk, whole
 from web.guard.access import may_see
+from web.lists.blind import hides_from
 from web.lists.filters import Filters, Order
 from web.lists.planner import find, want
 
@@ -47,6 +51,11 @@ class FilmRow:
     finished_at: datetime | None
     created_by: str
     has_heat_map: bool
+    review_state: ReviewState
+    reviews: tuple[Review, ...]
+    """Those that count, oldest first."""
+    is_hidden: bool
+    """Prediction and reviews are kept from the viewer until the viewer's own review is in."""
 
     @property
     def refusal(self) -> Explanation | None:
@@ -69,6 +78,7 @@ class FilmDetail(FilmRow):
     heat_map: bytes | None
 
 
+R = TypeVar("R", bound=FilmRow)
 Page = Turned[FilmRow]
 JobPage = Turned[Job]
 
@@ -94,6 +104,8 @@ _ROW = (
     Screening.finished_at,
     User.name.label("created_by"),
     Prediction.heat_map.is_not(None).label("has_heat_map"),
+    Screening.review_state,
+    literal(False).label("is_hidden"),
 )
 _DETAIL = (
     Prediction.probabilities,
@@ -123,7 +135,31 @@ def _select_films(*columns: Any) -> Select[Any]:
 def _values(row: RowMapping) -> dict[str, Any]:
     values = dict(row)
     name, sha256 = values.pop("model_name"), values.pop("model_sha256")
-    return {**values, "model": f"{name}@{sha256[:_VERSION_DIGITS]}" if name else None}
+    return {**values, "model": f"{name}@{sha256[:_VERSION_DIGITS]}" if name else None, "reviews": ()}
+
+
+_HIDDEN: Final[dict[str, Any]] = {
+    **dict.fromkeys(("label", "cause", "confidence", "p_pneumonia", "threshold", "model")),
+    "has_heat_map": False,
+    "is_hidden": True,
+}
+"""A model's name stays away too: it would tell an answer of one calibration from another's."""
+
+
+def _seen_by(session: Session, viewer: User, rows: Sequence[R]) -> list[R]:
+    """Add the reviews that count, and take out what is hidden from the viewer."""
+    images = {row.sha256 for row in rows if row.sha256 and row.review_state is not ReviewState.UNREAD}
+    hidden = hidden_images(session, viewer, images) if hides_from(viewer) else set()
+    reviews = reviews_of(session, images - hidden)
+    return [
+        _hide(row) if row.sha256 in hidden else replace(row, reviews=tuple(standing(reviews.get(row.sha256 or "", ()))))
+        for row in rows
+    ]
+
+
+def _hide(row: R) -> R:
+    more: dict[str, Any] = {"probabilities": None, "heat_map": None} if isinstance(row, FilmDetail) else {}
+    return replace(row, **_HIDDEN, **more)
 
 
 _READERS: Final[dict[Order, tuple[Any, ...]]] = {Order.NEWEST: (key,), Order.SUSPICIOUS: (share, key)}
@@ -145,17 +181,17 @@ def list_films(  # noqa: PLR0917  # one question with six answers
         return found.places, found.reached
 
     page = walk(look, _READERS[order], cursor, limit)
-    rows = _fetch(session, [place[-1] for place in page.rows])
+    rows = _fetch(session, viewer, [place[-1] for place in page.rows])
     return Page(rows, page.next_cursor, page.previous_cursor, page.reached)
 
 
-def _fetch(session: Session, ids: Sequence[uuid.UUID]) -> list[FilmRow]:
+def _fetch(session: Session, viewer: User, ids: Sequence[uuid.UUID]) -> list[FilmRow]:
     """Read films in the order of their ids' list; one that was deleted a moment ago is left out."""
     if not ids:
         return []
     query = _select_films(*_ROW).where(Screening.id.in_(ids))
     rows = {row["screening_id"]: FilmRow(**_values(row)) for row in session.execute(query).mappings()}
-    return [rows[key] for key in ids if key in rows]
+    return _seen_by(session, viewer, [rows[key] for key in ids if key in rows])
 
 
 def beside(
@@ -189,14 +225,16 @@ def iterate_films(database: Database, viewer: User, filters: Filters, order: Ord
             return
 
 
-def job_rows(session: Session, job_id: uuid.UUID, state: State | None, cursor: str | None, limit: int) -> Page:
+def job_rows(  # noqa: PLR0917  # one question with five answers
+    session: Session, viewer: User, job_id: uuid.UUID, state: State | None, cursor: str | None, limit: int
+) -> Page:
     """Return one page of a job's films, by position; whoever calls has checked who may see the job."""
     query: Select[Any] = select(Screening.id).where(Screening.job_id == job_id)
     if state is not None:
         query = query.where(in_states([state]))
 
     def fetch(page: Select[Any]) -> list[FilmRow]:
-        return _fetch(session, [row.id for row in session.execute(page)])
+        return _fetch(session, viewer, [row.id for row in session.execute(page)])
 
     return turn(fetch, query, _POSITION, cursor, limit)
 
@@ -205,7 +243,7 @@ def get_film(session: Session, viewer: User, screening_id: uuid.UUID) -> FilmDet
     """Return one film; None where there is none or it is not the viewer's to see."""
     query = _select_films(*_ROW, *_DETAIL).where(Screening.id == screening_id, may_see(viewer))
     row = session.execute(query).mappings().one_or_none()
-    return FilmDetail(**_values(row)) if row is not None else None
+    return _seen_by(session, viewer, [FilmDetail(**_values(row))])[0] if row is not None else None
 
 
 def list_jobs(session: Session, viewer: User, cursor: str | None, limit: int) -> JobPage:

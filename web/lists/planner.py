@@ -15,9 +15,11 @@ from sqlalchemy import Select, and_, case, func, select, true
 from sqlalchemy.orm import Session
 
 from shared.models.spec import Label
+from shared.reviews.blind import is_hidden_from
 from shared.states import State
 from shared.tables import Job, Role, Screening, User, in_states
 from web.base.paging import Place
+from web.lists.blind import hides_from
 from web.lists.filters import Filters, Order, Test, day_ids, model_ids, p_range, tests
 from web.lists.walker import MOST_SCATTERED, Found, Run, Search, go_along
 
@@ -79,6 +81,8 @@ class Wanted:
     labels: tuple[Label, ...] = tuple(Label)
     """The labels that films can have."""
     is_possible: bool = True
+    is_blind_for: User | None = None
+    """Who may not see what others have read already."""
 
     @property
     def cells(self) -> list[Run]:
@@ -96,6 +100,11 @@ class Wanted:
         every = list(tests(self.filters, self.models if self.filters.model else None))
         if self.owner is not None:
             every.append(Test("owner", ("created_by_id",), lambda film: film.created_by_id == self.owner))
+        if self.is_blind_for is not None and (self.order is Order.SUSPICIOUS or self.filters.needs_result):
+            # Where a hidden prediction would show by its place in the list, or by being in it, its image is left out.
+            reader = self.is_blind_for
+            columns = ("image_id", "review_state")
+            every.append(Test("blind", columns, lambda film: ~is_hidden_from(reader, film)))
         if len(self.labels) == 1:
             every.append(Test("label", ("label",), lambda film: film.label == self.labels[0]))
         return tuple(test for test in every if test.name not in but)
@@ -126,7 +135,8 @@ def want(session: Session, viewer: User, filters: Filters, order: Order) -> Want
     if (order is Order.SUSPICIOUS or filters.needs_result) and filters.state not in {None, State.DONE}:
         return Wanted(filters, order, is_possible=False)
     labels = (filters.label,) if filters.label else tuple(Label)
-    return Wanted(filters, order, owner, job, model_ids(session, filters.model), labels)
+    blind_for = viewer if hides_from(viewer) else None
+    return Wanted(filters, order, owner, job, model_ids(session, filters.model), labels, is_blind_for=blind_for)
 
 
 def find(session: Session, wanted: Wanted, start: Place | None, size: int, *, later: bool = True) -> Found:
