@@ -14,6 +14,7 @@ from shared.store.store import Store
 from shared.submission.new_store import create_if_new
 from shared.submission.services import Services, open_services
 from web.accounts import account, linking, oidc, sign_in, throttle, users
+from web.api import reviews as reviews_api
 from web.api import views
 from web.audit import page as audit_page
 from web.base import conflicts, problems
@@ -24,6 +25,7 @@ from web.history import page as history_page
 from web.http import proxies
 from web.images import page as images_page
 from web.images import pictures
+from web.images import reviews as images_reviews
 from web.jobs import page as jobs_page
 from web.uploads import page as uploads_page
 from web.uploads import samples
@@ -63,7 +65,7 @@ def create_app(
     identity.install(app)
     access.install(app)
     throttle.read_limits(settings.sign_in_limit)
-    for module in (sign_in, account, users, audit_page, views, pictures, samples, health):
+    for module in (sign_in, account, users, audit_page, views, reviews_api, pictures, samples, health):
         app.register_blueprint(module.blueprint)
     if settings.oidc_issuer is not None:
         oidc.install(app)
@@ -74,6 +76,7 @@ def create_app(
         jobs_page,
         history_page,
         images_page,
+        images_reviews,
         guide,
         watch_page,
         worklist_page,

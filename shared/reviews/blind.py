@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import ColumnElement, false, select
+from sqlalchemy import ColumnElement, and_, false, select
 from sqlalchemy.orm import Session, aliased
 
 from shared.tables import Image, Review, ReviewState, Role, Screening, User
@@ -28,7 +28,7 @@ def is_hidden_from(user: User, screening: Any = Screening) -> ColumnElement[bool
         .where(own.user_id == user.id, Image.id == screening.image_id)
         .exists()
     )
-    return (screening.review_state != ReviewState.UNREAD) & ~has_own
+    return and_(screening.review_state != ReviewState.UNREAD, ~has_own)
 
 
 def hidden_images(session: Session, user: User, images: Collection[str]) -> set[str]:

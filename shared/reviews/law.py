@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeVar
 
 from shared.models.spec import Label
-from shared.tables import ReviewOutcome, ReviewState
+from shared.tables import Finding, ReviewOutcome, ReviewState
 
 
 class Given(Protocol):
@@ -15,6 +15,7 @@ class Given(Protocol):
     """Its place among the reviews of the image."""
     user_id: uuid.UUID
     outcome: ReviewOutcome
+    finding: Finding | None
     label: Label | None
     """What the model had said of what was read."""
 
@@ -33,7 +34,7 @@ def state_of(reviews: Iterable[Given]) -> ReviewState:
     """Say what the reviews of one image amount to, whatever their order.
 
     A flag for a second reader holds until another reader's later review. Of the rest one that calls the image
-    inadequate comes first, then disagreement: with the model, or of two readers who agreed with different labels.
+    inadequate comes first, then disagreement: with a model that had answered, or between readers.
     """
     counted = standing(reviews)
     if not counted:
@@ -43,8 +44,14 @@ def state_of(reviews: Iterable[Given]) -> ReviewState:
     outcomes = {review.outcome for review in counted}
     if ReviewOutcome.INADEQUATE in outcomes:
         return ReviewState.INADEQUATE
+    return ReviewState.DISAGREED if _differ(counted) else ReviewState.READ
+
+
+def _differ(counted: Sequence[Given]) -> bool:
     agreed = {review.label for review in counted if review.outcome is ReviewOutcome.AGREE}
-    return ReviewState.DISAGREED if ReviewOutcome.OVERRULE in outcomes or len(agreed) > 1 else ReviewState.READ
+    overruled = [review for review in counted if review.outcome is ReviewOutcome.OVERRULE]
+    found = {review.finding for review in overruled}
+    return len(agreed) > 1 or len(found) > 1 or any(review.label is not None for review in overruled)
 
 
 def _waits(flag: Given, counted: Sequence[Given]) -> bool:

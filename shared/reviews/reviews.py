@@ -1,7 +1,7 @@
 """Reviews of an image: added, withdrawn and listed. Rows are only added, and none overwrites another reader's."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -54,7 +54,7 @@ def add_review(  # noqa: PLR0917  # who says what of which image, having seen wh
     no prediction to agree with; KeyReused where the key came with another request before.
     """
     sha256 = _hold(session, screening)
-    known = _find_repeated(session, user, key)
+    known = find_repeated(session, user, key)
     if known is not None:
         return known
     before = list_reviews(session, sha256)
@@ -79,13 +79,24 @@ def withdraw(session: Session, user: User, screening: Screening) -> Review:
 
 def list_reviews(session: Session, sha256: str) -> Sequence[Review]:
     """Return every review of an image, oldest first."""
-    query = select(Review).options(joinedload(Review.user)).where(Review.image_sha256 == sha256)
-    return session.scalars(query.order_by(Review.number)).all()
+    return reviews_of(session, [sha256]).get(sha256, [])
 
 
-def judge(finding: Finding, label: Label) -> ReviewOutcome:
-    """Tell whether a finding that was given without a look at the prediction agrees with it."""
-    return ReviewOutcome.AGREE if _LABELS.get(finding) is label else ReviewOutcome.OVERRULE
+def reviews_of(session: Session, images: Collection[str]) -> dict[str, list[Review]]:
+    """Return every review of images, by sha256; one without is left out."""
+    if not images:
+        return {}
+    query = select(Review).options(joinedload(Review.user)).where(Review.image_sha256.in_(images))
+    found: dict[str, list[Review]] = {}
+    for review in session.scalars(query.order_by(Review.number)):
+        found.setdefault(review.image_sha256, []).append(review)
+    return found
+
+
+def judge(finding: Finding, label: Label | None) -> ReviewOutcome:
+    """Tell whether a finding agrees with what the model says; nothing agrees with no answer."""
+    agrees = label is not None and _LABELS.get(finding) is label
+    return ReviewOutcome.AGREE if agrees else ReviewOutcome.OVERRULE
 
 
 _LABELS: Final = {
@@ -105,7 +116,8 @@ def _hold(session: Session, screening: Screening) -> str:
     return sha256
 
 
-def _find_repeated(session: Session, user: User, key: RequestKey | None) -> Review | None:
+def find_repeated(session: Session, user: User, key: RequestKey | None) -> Review | None:
+    """Return the review that came under a reader's key before; raise KeyReused where that was another request."""
     if key is None:
         return None
     known = select(Review).options(joinedload(Review.user))

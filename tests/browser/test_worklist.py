@@ -104,7 +104,7 @@ def test_readers_land_on_the_worklist_with_the_first_row_in_the_upper_third(room
     expect(page.locator("#total")).to_have_text("12 X-rays")
 
 
-def test_j_k_and_enter_go_through_list_and_x_rays_and_u_comes_back_to_the_same_place(
+def test_j_k_and_enter_go_through_list_and_x_rays_and_l_comes_back_to_the_same_place(
     room: Server, visitor: Visitor
 ) -> None:
     page = reader(room, visitor)
@@ -115,7 +115,7 @@ def test_j_k_and_enter_go_through_list_and_x_rays_and_u_comes_back_to_the_same_p
     expect(page.locator("#place")).to_have_text("3 of 7")
     press(page, "j", "x-ray-03.png")
     press(page, "k", "x-ray-02.png")
-    press(page, "u", "Worklist")
+    press(page, "l", "Worklist")
     expect(page).to_have_url(f"{room.url}/worklist?min_suspicion=50")
     expect(page.get_by_role("link", name="x-ray-02.png")).to_be_focused()
 
@@ -146,7 +146,7 @@ def test_what_is_read_leaves_the_unread_and_its_reader_finds_it_again(room: Serv
         assert user is not None
         read = select(Screening).where(Screening.file_name == "x-ray-11.png")
         review = add_review(session, user, session.scalars(read).one(), ReviewOutcome.AGREE)
-    press(page, "u", "Worklist")
+    press(page, "l", "Worklist")
     expect(page.locator("#total")).to_have_text("11 X-rays")
     expect(page.get_by_role("link", name="x-ray-10.png")).to_be_focused()
     page.get_by_role("link", name="Mine", exact=True).click()

@@ -11,7 +11,9 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from shared.audit.record import Action
+from shared.reviews.reviews import NOTE_LENGTH
 from shared.states import State
+from shared.tables import Finding, ReviewOutcome
 from web.api import schemas
 from web.base.paging import MOST_ROWS
 from web.lists.filters import FILTERS
@@ -73,6 +75,19 @@ _JOB_JSON: Final = {
         "model": {"anyOf": [_MODEL, _NULL]},
     },
 }
+_REVIEW_JSON: Final = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "outcome": {"enum": [*(str(o) for o in ReviewOutcome if o is not ReviewOutcome.WITHDRAWN), "", None]},
+        "finding": {"enum": [*(str(finding) for finding in Finding), "", None]},
+        "note": {"type": ["string", "null"], "maxLength": NOTE_LENGTH},
+        "seen": {
+            "anyOf": [{"type": "string", "format": "uuid"}, {"type": "string", "maxLength": 0}, {"type": "null"}],
+            "description": "The newest review that the reader was shown; another's that came after it is a conflict.",
+        },
+    },
+}
 _FILMS_FORM: Final = {"type": "object", "required": ["files"], "properties": {"files": _FILES}}
 
 
@@ -117,6 +132,18 @@ OPERATIONS: Final = (
     Operation(
         "get", "/predictions", "List films across jobs", {200: schemas.PredictionList},
         {**_FILTERS, **_PAGING}, problems=(401, 422),
+    ),
+    Operation(
+        "get", "/screenings/{screening_id}/reviews", "List what readers said of an image", {200: schemas.ReviewList},
+        problems=(401, 404),
+    ),
+    Operation(
+        "post", "/screenings/{screening_id}/reviews", "Say what an image shows", {201: schemas.ReviewShown},
+        bodies={"application/json": _REVIEW_JSON}, problems=(400, 401, 403, 404, 409, 415, 422), repeatable=True,
+    ),
+    Operation(
+        "post", "/screenings/{screening_id}/reviews/withdraw", "Undo your own review", {201: schemas.ReviewShown},
+        problems=(401, 403, 404, 409),
     ),
     Operation(
         "get", "/audit", "List the audit trail, for admins", {200: schemas.AuditList}, {**_TRAIL, **_PAGING},

@@ -12,7 +12,7 @@ from typing import Final
 from shared.models.spec import FilmClass, Label
 from shared.refusals import OF_THE_GATE, explain
 from shared.states import State
-from shared.tables import ReviewState
+from shared.tables import Finding, ReviewOutcome, ReviewState
 from web.base.conditions import Check, Condition
 from web.base.suspicion import FLAGS
 
@@ -110,14 +110,6 @@ LABELS: Final[dict[Label, Words]] = {
     Label.PNEUMONIA: Words(FLAGS[Label.PNEUMONIA], "The suspicion is at or above the threshold of the model."),
 }
 
-REVIEW_STATES: Final[dict[ReviewState, str]] = {
-    ReviewState.UNREAD: "Unread",
-    ReviewState.READ: "Read",
-    ReviewState.DISAGREED: "Disagreed",
-    ReviewState.SECOND_READER: "Second look",
-    ReviewState.INADEQUATE: "Inadequate",
-}
-
 CLASSES: Final[dict[FilmClass, str]] = {
     FilmClass.NORMAL: "Normal",
     FilmClass.BACTERIAL: "Bacterial pneumonia",
@@ -126,6 +118,42 @@ CLASSES: Final[dict[FilmClass, str]] = {
 }
 
 CAUSES: Final[dict[FilmClass, str]] = {FilmClass.BACTERIAL: "bacterial", FilmClass.VIRAL: "viral"}
+
+OUTCOMES: Final[dict[ReviewOutcome, str]] = {
+    ReviewOutcome.AGREE: "Agreed with the model",
+    ReviewOutcome.OVERRULE: "Overruled the model",
+    ReviewOutcome.INADEQUATE: "Technically inadequate",
+    ReviewOutcome.SECOND_READER: "Asked for a second reader",
+    ReviewOutcome.WITHDRAWN: "Undid the review",
+}
+
+FINDINGS: Final[dict[Finding, str]] = {
+    Finding.NORMAL: "Normal",
+    Finding.BACTERIAL: "Bacterial pneumonia",
+    Finding.VIRAL: "Viral pneumonia",
+    Finding.UNCLEAR: "Pneumonia, cause unclear",
+    Finding.OTHER: "Other finding",
+}
+
+REVIEW_STATES: Final[dict[ReviewState, str]] = {
+    ReviewState.UNREAD: "Not read yet",
+    ReviewState.READ: "Read",
+    ReviewState.DISAGREED: "Disagreed",
+    ReviewState.SECOND_READER: "Waits for a second reader",
+    ReviewState.INADEQUATE: "Technically inadequate",
+}
+
+REVIEW_KEYS: Final[dict[ReviewOutcome | Finding, str]] = {
+    ReviewOutcome.AGREE: "a",
+    Finding.NORMAL: "n",
+    Finding.BACTERIAL: "b",
+    Finding.VIRAL: "v",
+    Finding.UNCLEAR: "c",
+    Finding.OTHER: "o",
+    ReviewOutcome.INADEQUATE: "t",
+    ReviewOutcome.SECOND_READER: "s",
+}
+"""One key for each thing that a reader can say of an image."""
 
 
 def name_refusal(code: str) -> str:

@@ -127,7 +127,7 @@ def delete(job_id: uuid.UUID) -> ResponseReturnValue:
 def _job_page(db: Session, job: Job) -> dict[str, Any]:
     chosen = _chosen_state()
     progress = job_progress(db, job)
-    page = job_rows(db, job.id, chosen, request.args.get("cursor"), FILMS_A_PAGE)
+    page = job_rows(db, g.user, job.id, chosen, request.args.get("cursor"), FILMS_A_PAGE)
     return {
         "job": job,
         "progress": progress,

@@ -4,18 +4,22 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import ColumnElement, RowMapping, Select, func, select
+from sqlalchemy import ColumnElement, RowMapping, Select, func, literal, select
 from sqlalchemy.orm import Session, joinedload
 
 from shared.db import Database
 from shared.models.spec import FilmClass, Label
 from shared.refusals import Details, Explanation, explain
+from shared.reviews.blind import hidden_images
+from shared.reviews.law import standing
+from shared.reviews.reviews import reviews_of
 from shared.states import State
-from shared.tables import Image, Job, Model, Prediction, ReviewState, Screening, User, in_states
+from shared.tables import Image, Job, Model, Prediction, Review, ReviewState, Screening, User, in_states
 from web.base.paging import MOST_ROWS, FilterError, Key, Place, Turned, key, share, turn, walk, whole
 from web.guard.access import may_see
+from web.lists.blind import hides_from
 from web.lists.filters import Filters, Order, Reading
 from web.lists.planner import Count, find, want
 
@@ -49,6 +53,10 @@ class FilmRow:
     has_heat_map: bool
     review_state: ReviewState
     image_id: uuid.UUID | None
+    reviews: tuple[Review, ...]
+    """Those that count, oldest first."""
+    is_hidden: bool
+    """Prediction and reviews are kept from the viewer until the viewer's own review is in."""
 
     @property
     def refusal(self) -> Explanation | None:
@@ -71,6 +79,7 @@ class FilmDetail(FilmRow):
     heat_map: bytes | None
 
 
+R = TypeVar("R", bound=FilmRow)
 Page = Turned[FilmRow]
 JobPage = Turned[Job]
 
@@ -98,6 +107,7 @@ _ROW = (
     Prediction.heat_map.is_not(None).label("has_heat_map"),
     Screening.review_state,
     Screening.image_id,
+    literal(False).label("is_hidden"),
 )
 _DETAIL = (
     Prediction.probabilities,
@@ -127,7 +137,31 @@ def _select_films(*columns: Any) -> Select[Any]:
 def _values(row: RowMapping) -> dict[str, Any]:
     values = dict(row)
     name, sha256 = values.pop("model_name"), values.pop("model_sha256")
-    return {**values, "model": f"{name}@{sha256[:_VERSION_DIGITS]}" if name else None}
+    return {**values, "model": f"{name}@{sha256[:_VERSION_DIGITS]}" if name else None, "reviews": ()}
+
+
+_HIDDEN: Final[dict[str, Any]] = {
+    **dict.fromkeys(("label", "cause", "confidence", "p_pneumonia", "threshold", "model")),
+    "has_heat_map": False,
+    "is_hidden": True,
+}
+"""A model's name stays away too: it would tell an answer of one calibration from another's."""
+
+
+def _seen_by(session: Session, viewer: User, rows: Sequence[R]) -> list[R]:
+    """Add the reviews that count, and take out what is hidden from the viewer."""
+    images = {row.sha256 for row in rows if row.sha256 and row.review_state is not ReviewState.UNREAD}
+    hidden = hidden_images(session, viewer, images) if hides_from(viewer) else set()
+    reviews = reviews_of(session, images - hidden)
+    return [
+        _hide(row) if row.sha256 in hidden else replace(row, reviews=tuple(standing(reviews.get(row.sha256 or "", ()))))
+        for row in rows
+    ]
+
+
+def _hide(row: R) -> R:
+    more: dict[str, Any] = {"probabilities": None, "heat_map": None} if isinstance(row, FilmDetail) else {}
+    return replace(row, **_HIDDEN, **more)
 
 
 _READERS: Final[dict[Order, tuple[Any, ...]]] = {
@@ -155,17 +189,17 @@ def list_films(  # noqa: PLR0917  # one question with six answers
         return found.places, found.reached
 
     page = walk(look, _READERS[order], cursor, limit)
-    rows = _fetch(session, [place[-1] for place in page.rows])
+    rows = _fetch(session, viewer, [place[-1] for place in page.rows])
     return Page(rows, page.next_cursor, page.previous_cursor, page.reached)
 
 
-def _fetch(session: Session, ids: Sequence[uuid.UUID]) -> list[FilmRow]:
+def _fetch(session: Session, viewer: User, ids: Sequence[uuid.UUID]) -> list[FilmRow]:
     """Read films in the order of their ids' list; one that was deleted a moment ago is left out."""
     if not ids:
         return []
     query = _select_films(*_ROW).where(Screening.id.in_(ids))
     rows = {row["screening_id"]: FilmRow(**_values(row)) for row in session.execute(query).mappings()}
-    return [rows[key] for key in ids if key in rows]
+    return _seen_by(session, viewer, [rows[key] for key in ids if key in rows])
 
 
 def beside(
@@ -177,7 +211,7 @@ def beside(
     In the worklist the one after is unread, as long as one is left, and the one before is the next more suspicious one,
     read or not: who has just read a film goes on to what is to be read, and back to what was.
     """
-    place = _place(film, filters, order)
+    place = place_of(film, filters, order)
     if place is None:
         return None, None
     if order is not Order.UNREAD or filters.review is Reading.OUTSIDE:
@@ -185,7 +219,7 @@ def beside(
         return before, after
     every = replace(filters, review=None if filters.review is Reading.UNREAD else filters.review)
     before = _nearest(session, viewer, every, Order.SUSPICIOUS, place[1:], later=False, is_worklist=True)
-    after = _nearest(session, viewer, filters, order, (1, *place[1:]), later=True)
+    after = _nearest(session, viewer, filters, order, place, later=True)
     return before, after
 
 
@@ -206,16 +240,21 @@ def _nearest(
     return places[0][-1] if places else None
 
 
-def _place(film: FilmRow, filters: Filters, order: Order) -> Place | None:
-    """Return the place of a film in a list; None where the list cannot hold it."""
+def place_of(film: FilmRow, filters: Filters, order: Order) -> Place | None:
+    """Return the place of a film in a list; None where the list cannot hold it.
+
+    In the worklist that is where it stood before it was read, so that what comes after is found from there.
+    """
     if order is Order.NEWEST:
         return (film.screening_id,)
-    if order is Order.UNREAD and filters.review is Reading.OUTSIDE:
+    if order is Order.UNREAD and (filters.review is Reading.OUTSIDE or film.is_hidden):
         return (0, 0.0, film.screening_id)
     if film.p_pneumonia is None:
         return None
     suspicion = (film.p_pneumonia, film.screening_id)
-    return suspicion if order is Order.SUSPICIOUS else (int(film.review_state is ReviewState.UNREAD), *suspicion)
+    if order is Order.SUSPICIOUS:
+        return suspicion
+    return (int(filters.review in {None, Reading.UNREAD}), *suspicion)
 
 
 def count_films(session: Session, viewer: User, filters: Filters, order: Order) -> Count:
@@ -226,9 +265,11 @@ def count_films(session: Session, viewer: User, filters: Filters, order: Order) 
 
 def count_before(session: Session, viewer: User, filters: Filters, order: Order, film: FilmRow) -> Count | None:
     """Count what stands before a film in a list; None where the list cannot hold it."""
-    place = _place(film, filters, order)
+    place = place_of(film, filters, order)
     if place is None:
         return None
+    if order is Order.UNREAD and filters.review is None:
+        place = (int(film.review_state is ReviewState.UNREAD), *place[1:])
     found = find(session, want(session, viewer, filters, order), place, MOST_COUNTED + 1, later=False)
     return _counted(found.places, found.reached)
 
@@ -253,14 +294,16 @@ def iterate_films(database: Database, viewer: User, filters: Filters, order: Ord
             return
 
 
-def job_rows(session: Session, job_id: uuid.UUID, state: State | None, cursor: str | None, limit: int) -> Page:
+def job_rows(  # noqa: PLR0917  # one question with five answers
+    session: Session, viewer: User, job_id: uuid.UUID, state: State | None, cursor: str | None, limit: int
+) -> Page:
     """Return one page of a job's films, by position; whoever calls has checked who may see the job."""
     query: Select[Any] = select(Screening.id).where(Screening.job_id == job_id)
     if state is not None:
         query = query.where(in_states([state]))
 
     def fetch(page: Select[Any]) -> list[FilmRow]:
-        return _fetch(session, [row.id for row in session.execute(page)])
+        return _fetch(session, viewer, [row.id for row in session.execute(page)])
 
     return turn(fetch, query, _POSITION, cursor, limit)
 
@@ -269,7 +312,7 @@ def get_film(session: Session, viewer: User, screening_id: uuid.UUID) -> FilmDet
     """Return one film; None where there is none or it is not the viewer's to see."""
     query = _select_films(*_ROW, *_DETAIL).where(Screening.id == screening_id, may_see(viewer))
     row = session.execute(query).mappings().one_or_none()
-    return FilmDetail(**_values(row)) if row is not None else None
+    return _seen_by(session, viewer, [FilmDetail(**_values(row))])[0] if row is not None else None
 
 
 def list_jobs(  # noqa: PLR0917  # one question with six answers

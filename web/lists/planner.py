@@ -15,9 +15,11 @@ from sqlalchemy import ColumnElement, Select, and_, case, func, select, true
 from sqlalchemy.orm import Session
 
 from shared.models.spec import Label
+from shared.reviews.blind import is_hidden_from
 from shared.states import State
 from shared.tables import Job, ReviewState, Role, Screening, User, in_states
 from web.base.paging import Place
+from web.lists.blind import hides_from
 from web.lists.filters import Filters, Order, Reading, Test, day_ids, model_ids, p_range, tests
 from web.lists.names import among, find_named
 from web.lists.walker import MOST_SCATTERED, Found, Run, Search, go_along
@@ -86,6 +88,8 @@ class Wanted:
     is_possible: bool = True
     states: tuple[ReviewState, ...] = ()
     """In the order of the worklist: the review states of one of its parts."""
+    is_blind_for: User | None = None
+    """Who may not see what others have read already."""
 
     @property
     def cells(self) -> list[Run]:
@@ -106,9 +110,21 @@ class Wanted:
         if self.states:
             every.append(Test("latest", ("is_latest", "label"), _is_listed))
             every.append(Test("review state", ("review_state",), lambda film: film.review_state.in_(self.states)))
+        if self.is_blind_for is not None and self._shows_predictions:
+            # Where a hidden prediction would show by its place in the list, or by being in it, its image is left out.
+            reader = self.is_blind_for
+            columns = ("image_id", "review_state")
+            every.append(Test("blind", columns, lambda film: ~is_hidden_from(reader, film)))
         if len(self.labels) == 1:
             every.append(Test("label", ("label",), lambda film: film.label == self.labels[0]))
         return tuple(test for test in every if test.name not in but)
+
+    @property
+    def _shows_predictions(self) -> bool:
+        """Tell whether being in this list, or its place in it, tells of a prediction that may be hidden."""
+        # Nobody has read what is unread, so nothing of it is hidden.
+        is_unread = self.states == (ReviewState.UNREAD,)
+        return not is_unread and (self.order is not Order.NEWEST or self.filters.needs_result)
 
     def of_job(self) -> tuple[Run, ...]:
         """Lead to each label of the job."""
@@ -161,7 +177,9 @@ def want(session: Session, viewer: User, filters: Filters, order: Order) -> Want
     if (order is not Order.NEWEST or filters.needs_result) and filters.state not in {None, State.DONE}:
         return Wanted(filters, order, viewer, is_possible=False)
     labels = (filters.label,) if filters.label else tuple(Label)
-    return Wanted(filters, order, viewer, owner, job, model_ids(session, filters.model), labels)
+    blind_for = viewer if hides_from(viewer) else None
+    models = model_ids(session, filters.model)
+    return Wanted(filters, order, viewer, owner, job, models, labels, is_blind_for=blind_for)
 
 
 def find(session: Session, wanted: Wanted, start: Place | None, size: int, *, later: bool = True) -> Found:
@@ -192,6 +210,8 @@ def _find_unread_first(session: Session, wanted: Wanted, start: Place | None, si
         found = find(session, outside, start[2:] if start else None, size, later=later)
         reached = (0, 0.0, *found.reached) if found.reached else None
         return Found([(0, 0.0, *place) for place in found.places], reached)
+    if wanted.is_blind_for is not None and wanted.filters.review is Reading.SECOND_READER:
+        return _find_for_blind(session, wanted, start, size, later=later)
     places: list[Place] = []
     for rank, part in wanted.parts() if later else wanted.parts()[::-1]:
         if start is not None and (rank > start[0] if later else rank < start[0]):
@@ -204,6 +224,16 @@ def _find_unread_first(session: Session, wanted: Wanted, start: Place | None, si
         if len(places) == size:
             break
     return Found(places)
+
+
+def _find_for_blind(session: Session, wanted: Wanted, start: Place | None, size: int, *, later: bool) -> Found:
+    """Find what waits for a second reader, newest first: whoever reads blind may not see which is more suspicious."""
+    listed = replace(wanted, order=Order.NEWEST, states=(ReviewState.SECOND_READER,))
+    run = listed.by_reading(ReviewState.SECOND_READER)
+    by = (Screening.p_pneumonia, Screening.id)
+    search = Search((run,), listed.tests("latest", "review state", "review"), _READ, few_by=by)
+    found = go_along(session, [search], start[2:] if start else None, size, later=later)
+    return Found([(0, 0.0, *place) for place in found.places])
 
 
 def _find_named(

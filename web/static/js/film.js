@@ -36,7 +36,7 @@ if (strength) {
   strength.addEventListener("input", weaken);
 }
 
-const KEYS = { j: "next", ArrowRight: "next", k: "previous", ArrowLeft: "previous", u: "to-list" };
+const KEYS = { j: "next", ArrowRight: "next", k: "previous", ArrowLeft: "previous", l: "to-list" };
 const TYPED_IN = "input:not([type=checkbox], [type=range]), select, textarea";
 
 // Back to the page of the list that this film was opened from, which the list has noted.

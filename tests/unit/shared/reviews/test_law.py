@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from shared.models.spec import Label
 from shared.reviews.law import standing, state_of
-from shared.tables import ReviewOutcome, ReviewState
+from shared.tables import Finding, ReviewOutcome, ReviewState
 
 READERS = [uuid.UUID(int=n) for n in range(3)]
 
@@ -19,12 +19,18 @@ class Given:
     user_id: uuid.UUID
     outcome: ReviewOutcome
     label: Label | None
+    finding: Finding | None = None
 
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[Given]:
-    told = draw(st.lists(st.tuples(st.sampled_from(READERS), st.sampled_from(ReviewOutcome), st.sampled_from(Label))))
-    return [Given(number, *one) for number, one in enumerate(told, 1)]
+    labels = st.sampled_from([*Label, None])
+    told = draw(st.lists(st.tuples(st.sampled_from(READERS), st.sampled_from(ReviewOutcome), labels)))
+    findings = st.sampled_from(Finding)
+    return [
+        Given(number, *one, draw(findings) if one[1] is ReviewOutcome.OVERRULE else None)
+        for number, one in enumerate(told, 1)
+    ]
 
 
 def said(state: ReviewState, history: list[Given]) -> bool:
@@ -35,13 +41,14 @@ def said(state: ReviewState, history: list[Given]) -> bool:
     waits = any(not [r for r in counted if r.number > f.number and r.user_id != f.user_id] for f in flags)
     outcomes = [r.outcome for r in counted]
     agreed = {r.label for r in counted if r.outcome == "agree"}
-    differ = "overrule" in outcomes or len(agreed) == 2
+    overruled = [r for r in counted if r.outcome == "overrule"]
+    differ = len(agreed) > 1 or any(r.label or r.finding != overruled[0].finding for r in overruled)
     return {
         ReviewState.UNREAD: not counted,
         ReviewState.SECOND_READER: waits,
         ReviewState.INADEQUATE: not waits and "inadequate" in outcomes,
         ReviewState.DISAGREED: not waits and "inadequate" not in outcomes and differ,
-        ReviewState.READ: not waits and set(outcomes) <= {"agree", "second_reader"} and len(agreed) == 1,
+        ReviewState.READ: bool(counted) and not waits and "inadequate" not in outcomes and not differ,
     }[state]
 
 

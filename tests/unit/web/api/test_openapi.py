@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from shared.columns import RESULT_COLUMNS
 from shared.settings import PREFIX, Settings
 from shared.states import State
 from tests.conftest import ROOT
 from web.api.openapi import OPERATIONS, document
 from web.app import SecretKeyMissing, create_app
-from web.history.export import COLUMNS
 from web.lists.filters import FILTERS
 
 HTTP = (ROOT / "docs" / "http.md").read_text()
@@ -63,7 +63,7 @@ def test_the_document_is_served_without_a_sign_in(app: Flask) -> None:
     assert answer.json == {**document(), "servers": [{"url": "/api/v1"}]}
 
 
-@pytest.mark.parametrize("word", [*State, ",".join(COLUMNS)])
+@pytest.mark.parametrize("word", [*State, *RESULT_COLUMNS])
 def test_http_md_names_every_code_state_and_column(word: str) -> None:
     assert f"`{word}`" in HTTP
 

@@ -120,7 +120,7 @@ def test_a_job_that_was_cut_short_never_reads_as_finished(job: Progress, kind: s
 @pytest.mark.parametrize(
     ("detail", "said"),
     [
-        ("since: Give a day.", "Sent from (UTC): Give a day."),
+        ("since: Give a day.", "Sent from: Give a day."),
         ("cursor: Take it from the answer before, unchanged.", "The address names a page"),
         ("files: Send at least one film. Received: none.", "No film was chosen."),
         ("The two new passwords differ.", "The two new passwords differ."),
