@@ -5,7 +5,7 @@ The schema is the product's, made by its migrations; the rows are drawn, with a 
 
 Drawn are two years of work: 24 accounts, of which the busiest technician sent a third of all films and one sent only in
 the first months; jobs of 1 to 8,000 films and two of 50,000, one finished and one half-way; two models, one after the
-other; 70 % pneumonia; 2 % refused, 0.3 % failed, jobs that were cancelled, films that were sent twice.
+other; 70 % pneumonia, most films read by now; 2 % refused, 0.3 % failed, cancelled jobs, films that were sent twice.
 """
 
 import argparse
@@ -43,6 +43,9 @@ THRESHOLD: Final = 0.4
 TECHNICIANS: Final = (0.33, *[0.66 / 17] * 17, 0.009, 0.001)
 """Each technician's part of the jobs; the last but one sent only in the first fifth of the time."""
 
+UNREAD_SINCE: Final = timedelta(days=7)
+_READINGS: Final = (("disagreed", 0.05), ("second_reader", 0.06), ("inadequate", 0.08), ("read", 1.0))
+"""Review state, and the part of all images up to which those that are read have it."""
 _SEED: Final = 1
 _STATES: Final = ("DONE", "REJECTED", "FAILED")
 _HEAT_MAP: Final = encode(np.linspace(0, 1, 49, dtype=np.float32).reshape(7, 7))
@@ -75,7 +78,7 @@ _COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "screenings": (
         "id", "job_id", "image_id", "prediction_id", "position", "file_name", "state", "priority", "turn", "attempts",
         "worker", "error_code", "error_details", "created_at", "started_at", "finished_at", "created_by_id", "model_id",
-        "label", "p_pneumonia", "lease_token", "lease_until",
+        "label", "p_pneumonia", "lease_token", "lease_until", "is_latest", "review_state",
     ),
 }  # fmt: skip
 
@@ -199,6 +202,12 @@ class _Films:
         self.into.images.append((image_id, keys[64 * n : 64 * n + 64], 412_345, 1024, 832, "image/jpeg", sent))
         return image_id
 
+    def _reading(self, image_id: str) -> str:
+        """Draw what readers said of an image: of the last days most are unread, of all before hardly any."""
+        part = int(image_id[-6:], 16) / 16**6
+        unread = 0.8 if self.drawing.end - self.at < UNREAD_SINCE else 0.01
+        return "unread" if part < unread else next(state for state, end in _READINGS if part < end)
+
     def _film(
         self, n: int, sent: datetime, state: str, answer: tuple[Any, ...] | None, accession: int, *, is_old: bool
     ) -> None:
@@ -213,7 +222,8 @@ class _Films:
             (self.drawing.make_id(sent), self.job_id, image_id, prediction_id, n, f"CXR-{accession:08}-{n:05}.jpeg",
              state, self.priority, self.drawing.turn + n, 0, "host:12345" if started else None, error,
              '{"attempts": 3}' if error == "worker_lost" else None, sent, started,
-             sent + timedelta(seconds=2) if is_ended else None, self.owner_id, model_id, label, p, *lease)
+             sent + timedelta(seconds=2) if is_ended else None, self.owner_id, model_id, label, p, *lease,
+             not is_old, self._reading(image_id))
         )  # fmt: skip
 
 
@@ -280,7 +290,9 @@ def _load_postgres(database: Database, url: str, films: int) -> None:
     made.reflect(database.engine, only=list(_COLUMNS))
     tables = [made.tables[name] for name in _COLUMNS]
     indexes = [index for table in tables for index in sorted(table.indexes, key=lambda index: str(index.name))]
-    keys = [key for table in tables for key in table.constraints if isinstance(key, UniqueConstraint)]
+    # Reviews refer to the key of images.
+    constraints = [key for table in tables if table.name != "images" for key in table.constraints]
+    keys = [key for key in constraints if isinstance(key, UniqueConstraint)]
     with database.engine.begin() as connection:
         for index in indexes:
             connection.execute(DropIndex(index))
@@ -296,6 +308,7 @@ def _load_postgres(database: Database, url: str, films: int) -> None:
             for table, rows in vars(lot).items():
                 _copy(raw, table, rows)
             raw.commit()
+        raw.execute("INSERT INTO screening_names SELECT id, file_name FROM screenings")  # triggers are replica's, too
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("SET maintenance_work_mem = '1GB'"))
         for index in indexes:

@@ -12,6 +12,9 @@ PneumoScreenError
 |-- StoreMisconfigured  a setting of the image store cannot be used
 |-- JobUnfinished       a job that still goes on cannot be deleted
 |-- KeyReused           an idempotency key came again with another request
+|-- ReviewOutdated      another reader's review came in before this one, unseen
+|-- NotReviewable       there is no image, or no prediction, that could be reviewed so
+|-- NothingToWithdraw   a reader has no review that could be undone
 |-- JobClosed           films were sent to a job whose upload has ended
 |-- DecoderAway         the process that decodes compressed images cannot be used; no film is to blame
 |-- ModelUnavailable    a model folder is missing, damaged or not what its spec says
@@ -87,6 +90,18 @@ class KeyReused(PneumoScreenError):
         super().__init__(
             "This key was used for another request before, and nothing of this one was kept. Send it under a new key."
         )
+
+
+class ReviewOutdated(PneumoScreenError):
+    """Say that another reader's review came in that this one's reader had not seen."""
+
+
+class NotReviewable(PneumoScreenError):
+    """Say why an image cannot be reviewed, or not so."""
+
+
+class NothingToWithdraw(PneumoScreenError):
+    """Say that a reader has no review that could be undone."""
 
 
 class JobClosed(PneumoScreenError):

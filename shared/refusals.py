@@ -74,6 +74,11 @@ OF_THE_GATE: Final = frozenset({
 """Images that can be shown, but that the model is not for; a site may let them pass."""
 
 
+MAY_CHANGE: Final = frozenset({Rejection.FILM_MISSING, Rejection.FILM_DAMAGED})
+"""Refusals of what the store gave; sent once more, the same image mends it. Every other refusal of a stored image is of
+what it is, and would come again."""
+
+
 class Failure(StrEnum):
     """Why an X-ray was set aside after several attempts, though nothing is known to be wrong with the image."""
 

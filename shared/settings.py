@@ -143,6 +143,10 @@ class Settings(BaseSettings):
     session_idle_minutes: float = Field(60.0, gt=0, description="How long a sign-in lasts without being used.")
     sign_in_limit: str = Field("10 per minute", description="Refused sign-in attempts allowed per address.")
     upload_limit: str = Field("1200 per minute", description="Upload requests allowed per address.")
+    blind_second_reading: bool = Field(
+        False,
+        description="Whether a reader sees the prediction and others' reviews of an image only after an own review.",
+    )
     secure_cookies: bool = Field(False, description="Send cookies over HTTPS only; set it behind TLS.")
 
     oidc_issuer: str | None = Field(

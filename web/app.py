@@ -14,6 +14,7 @@ from shared.store.store import Store
 from shared.submission.new_store import create_if_new
 from shared.submission.services import Services, open_services
 from web.accounts import account, linking, oidc, sign_in, throttle, users
+from web.api import reviews as reviews_api
 from web.api import views
 from web.audit import page as audit_page
 from web.base import conflicts, problems
@@ -24,11 +25,14 @@ from web.history import page as history_page
 from web.http import proxies
 from web.images import page as images_page
 from web.images import pictures
+from web.images import reviews as images_reviews
 from web.jobs import page as jobs_page
 from web.uploads import page as uploads_page
 from web.uploads import samples
 from web.watch import health
 from web.watch import page as watch_page
+from web.worklist import page as worklist_page
+from web.worklist import views as worklist_views
 
 log = logging.getLogger(__name__)
 
@@ -61,12 +65,23 @@ def create_app(
     identity.install(app)
     access.install(app)
     throttle.read_limits(settings.sign_in_limit)
-    for module in (sign_in, account, users, audit_page, views, pictures, samples, health):
+    for module in (sign_in, account, users, audit_page, views, reviews_api, pictures, samples, health):
         app.register_blueprint(module.blueprint)
     if settings.oidc_issuer is not None:
         oidc.install(app)
         app.register_blueprint(linking.blueprint)
-    for module in (frame, uploads_page, jobs_page, history_page, images_page, guide, watch_page):
+    for module in (
+        frame,
+        uploads_page,
+        jobs_page,
+        history_page,
+        images_page,
+        images_reviews,
+        guide,
+        watch_page,
+        worklist_page,
+        worklist_views,
+    ):
         app.register_blueprint(module.blueprint)
     access.check_views(app)
     conflicts.install(app)

@@ -79,6 +79,22 @@ class Row(BaseModel):
     p_pneumonia: float | None = None
     model: str | None = None
     error: str | None = None
+    job_name: str | None = None
+    created_at: str | None = None
+    id: str | None = None
+    job: str | None = None
+    created_by: str | None = None
+    finished_at: str | None = None
+    cause: str | None = None
+    threshold: float | None = None
+    error_code: str | None = None
+    review_state: str | None = None
+    reviews: int | None = None
+    review_outcome: str | None = None
+    review_finding: str | None = None
+    review_note: str | None = None
+    reviewed_by: str | None = None
+    reviewed_at: str | None = None
 
 
 class Rows(BaseModel):

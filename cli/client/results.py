@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +15,7 @@ from cli.client.answers import Row
 from cli.client.images import LocalFile, Unreadable
 from cli.client.upload import Span
 from cli.errors import CommandFailed
+from shared.columns import RESULT_COLUMNS
 from shared.spreadsheet import neutral
 from shared.states import FINAL_STATES, State
 
@@ -25,7 +26,7 @@ _NO_RESULT: Final = "The server has no row for this file. Send it again."
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one file; the fields are the columns, in order."""
+    """What became of one file; the fields are `RESULT_COLUMNS`, in order."""
 
     file: str
     status: str
@@ -34,14 +35,27 @@ class Result:
     p_pneumonia: float | None = None
     model: str | None = None
     error: str | None = None
+    job_name: str | None = None
+    created_at: str | None = None
+    id: str | None = None
+    job: str | None = None
+    created_by: str | None = None
+    finished_at: str | None = None
+    cause: str | None = None
+    threshold: float | None = None
+    error_code: str | None = None
+    review_state: str | None = None
+    reviews: int | None = None
+    review_outcome: str | None = None
+    review_finding: str | None = None
+    review_note: str | None = None
+    reviewed_by: str | None = None
+    reviewed_at: str | None = None
 
     @property
     def has_ended(self) -> bool:
         """Say whether nothing more will happen to this file."""
         return self.status in FINAL_STATES
-
-
-COLUMNS: Final = tuple(field.name for field in fields(Result))
 
 
 def account(
@@ -93,7 +107,7 @@ def _span_results(file: LocalFile, span: Span | None, by_position: dict[int, Row
 
 
 def _result(row: Row, name: str) -> Result:
-    return Result(name, row.status, row.label, row.confidence, row.p_pneumonia, row.model, row.error)
+    return Result(**row.model_dump(exclude={"file", "position"}), file=name)
 
 
 def _unique(results: Iterable[Result]) -> Iterator[Result]:
@@ -131,7 +145,7 @@ def write_results(results: Iterable[Result], path: Path) -> None:
 
 def _as_csv(rows: Iterable[dict[str, object]]) -> str:
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, RESULT_COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
     return text.getvalue()

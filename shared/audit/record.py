@@ -28,7 +28,10 @@ class Action(StrEnum):
     BACKUP_MADE = "backup_made"
     BACKUP_RESTORED = "backup_restored"
     FILM_VIEWED = "film_viewed"
+    REVIEW_ADDED = "review_added"
+    REVIEW_WITHDRAWN = "review_withdrawn"
     HISTORY_EXPORTED = "history_exported"
+    VIEW_CHANGED = "view_changed"
     USER_CHANGED = "user_changed"
     TOKEN_CHANGED = "token_changed"  # noqa: S105  # the name of an action
     AUDIT_EXPORTED = "audit_exported"

@@ -1,16 +1,18 @@
 """Jobs: what people do to the durable queue: submit, close, cancel, retry. `leases` is the workers' half."""
 
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import ColumnElement, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from shared.db import insert_new, new_id, now, row_count
 from shared.errors import FilmRejected, JobClosed, KeyReused
 from shared.intake.accept import Film, Received
 from shared.models.spec import ModelSpec
+from shared.refusals import MAY_CHANGE
+from shared.reviews import latest
 from shared.states import Event, State, sources, target
 from shared.tables import (
     Image,
@@ -18,6 +20,7 @@ from shared.tables import (
     Model,
     Prediction,
     Priority,
+    ReviewState,
     Screening,
     Source,
     Upload,
@@ -115,13 +118,15 @@ def add_films(
         upload = Upload(job_id=job_id, idempotency_key=key, request_digest=request_digest)
         upload.first_position, upload.films = job.next_position, len(received)
         session.add(upload)
-    images = _store_images(session, [item.film for item in received if item.film is not None])
+    images, earlier = _store_images(session, [item.film for item in received if item.film is not None])
+    states = latest.supersede(session, earlier, job.model_name)
     answers = _known_predictions(session, images.values(), model) if model else {}
     start_turn = max(job.next_turn, _virtual_time(session, job.model_name))
     rows = [
-        _screening_row(job, index, start_turn=start_turn, item=item, images=images, answers=answers)
+        _screening_row(job, index, start_turn=start_turn, item=item, images=images, answers=answers, states=states)
         for index, item in enumerate(received)
     ]
+    _flag_latest(rows)
     for some in _in_parts(rows):
         session.execute(insert(Screening), some)
     job.next_position += len(rows)
@@ -160,6 +165,7 @@ def _screening_row(
     item: Received,
     images: dict[str, uuid.UUID],
     answers: dict[uuid.UUID, dict[str, Any]],
+    states: dict[uuid.UUID, ReviewState],
 ) -> dict[str, Any]:
     at = now()
     image_id = images[item.film.sha256] if item.film else None
@@ -181,7 +187,15 @@ def _screening_row(
         "error_details": item.rejection.details or None if item.rejection else None,
         "created_at": at,
         "finished_at": None if state is State.QUEUED else at,
+        "review_state": states.get(image_id, ReviewState.UNREAD) if image_id else ReviewState.UNREAD,
     }
+
+
+def _flag_latest(rows: list[dict[str, Any]]) -> None:
+    """Flag the last of a request's rows of each image, and every row without one."""
+    last = {row["image_id"]: row["id"] for row in rows}
+    for row in rows:
+        row["is_latest"] = row["image_id"] is None or last[row["image_id"]] == row["id"]
 
 
 def _virtual_time(session: Session, model_name: str) -> int:
@@ -190,8 +204,8 @@ def _virtual_time(session: Session, model_name: str) -> int:
     return session.scalar(waiting) or 0
 
 
-def _store_images(session: Session, films: Iterable[Film]) -> dict[str, uuid.UUID]:
-    """Make one row for each distinct film and return the ids by sha256."""
+def _store_images(session: Session, films: Iterable[Film]) -> tuple[dict[str, uuid.UUID], list[uuid.UUID]]:
+    """Make one row for each distinct film; return the ids by sha256, and which of them were there before."""
     # In one order, because two uploads of the same films in opposite orders would wait for each other on PostgreSQL.
     distinct = {film.sha256: film for film in sorted(films, key=lambda film: film.sha256)}
     at = now()
@@ -202,15 +216,9 @@ def _store_images(session: Session, films: Iterable[Film]) -> dict[str, uuid.UUI
         # A row that `retention` removes at this moment is gone before it can be held, and is then made anew.
         while missing:
             insert_new(session, Image, missing)
-            ids |= _hold_images(session, [row["sha256"] for row in missing])
+            ids |= latest.hold_images(session, [row["sha256"] for row in missing])
             missing = [row for row in missing if row["sha256"] not in ids]
-    return ids
-
-
-def _hold_images(session: Session, keys: list[str]) -> dict[str, uuid.UUID]:
-    """Return the ids of films by sha256; until the transaction ends nobody removes them."""
-    held = select(Image.sha256, Image.id).where(Image.sha256.in_(keys)).with_for_update(read=True, key_share=True)
-    return {row.sha256: row.id for row in session.execute(held)}
+    return ids, [ids[row["sha256"]] for row in rows if ids[row["sha256"]] != row["id"]]
 
 
 def _known_predictions(
@@ -242,16 +250,31 @@ def cancel(session: Session, job_id: uuid.UUID) -> int:
     )
 
 
-def retry(session: Session, job_id: uuid.UUID) -> int:
-    """Queue again what failed, was rejected by a worker or was cancelled in a job; return how many films.
+def can_retry(job_id: uuid.UUID, let_through: Collection[str]) -> tuple[ColumnElement[bool], ...]:
+    """Match the screenings of a job that may end otherwise when they are queued again.
 
-    A file that was refused at intake was never stored and has to be sent again.
+    A file that was refused at intake was never stored and has to be sent again. What a worker refused would be refused
+    again, unless the code says that it may change or is one of those that are let through by now.
+    """
+    changes = Screening.error_code.in_(sorted({*MAY_CHANGE, *let_through}))
+    return (
+        Screening.job_id == job_id,
+        in_states(sources(Event.RETRY)),
+        Screening.image_id.is_not(None),
+        or_(Screening.state != State.REJECTED, changes),
+    )
+
+
+def retry(session: Session, job_id: uuid.UUID, let_through: Collection[str] = ()) -> int:
+    """Queue again what failed, was cancelled, or was rejected for what may change; return how many films.
+
+    `let_through` are the codes of the gate that refuse nothing any more.
     """
     # Locked as a purge locks it: else each could wait for rows of the other.
     model_name = session.scalar(select(Job.model_name).where(Job.id == job_id).with_for_update())
     if model_name is None:
         return 0
-    chosen = (Screening.job_id == job_id, in_states(sources(Event.RETRY)), Screening.image_id.is_not(None))
+    chosen = can_retry(job_id, let_through)
     first = session.scalar(select(func.min(Screening.position)).where(*chosen)) or 0
     start_turn = _virtual_time(session, model_name) - first
     return row_count(

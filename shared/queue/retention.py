@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session, aliased
 from shared.audit.record import Action, record
 from shared.db import Database, insert_new, now, row_count
 from shared.errors import JobUnfinished, StoreAway, StoreFull
+from shared.reviews import latest
 from shared.states import FINAL_STATES, State
 from shared.store.incoming import FILMS
 from shared.store.store import DERIVED, Store, StoredFilm
@@ -210,12 +211,15 @@ def _remove_job(
 
 
 def _remove_some(session: Session, job_id: uuid.UUID) -> Removed:
-    wanted = select(Screening.id, Screening.image_id).where(Screening.job_id == job_id).limit(PART)
-    rows = session.execute(wanted).all()
+    wanted = select(Screening.id, Screening.image_id, Image.sha256).outerjoin(Image)
+    rows = session.execute(wanted.where(Screening.job_id == job_id).limit(PART)).all()
+    images = [row.image_id for row in rows if row.image_id]
+    latest.hold_images(session, {row.sha256 for row in rows if row.sha256})
     # A film that was queued again a moment ago stays, and its job with it.
     ended = delete(Screening).where(Screening.id.in_([row.id for row in rows]), in_states(sorted(FINAL_STATES)))
     screenings = row_count(session.execute(ended, execution_options=_IN_BULK))
-    unused = _remove_unused(session, [row.image_id for row in rows if row.image_id])
+    unused = _remove_unused(session, images)
+    latest.promote(session, images)
     empty = delete(Job).where(Job.id == job_id, ~exists().where(Screening.job_id == job_id))
     jobs = row_count(session.execute(empty, execution_options=_IN_BULK))
     return unused + Removed(jobs=jobs, screenings=screenings)

@@ -5,13 +5,15 @@ from pathlib import Path
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
+from sqlalchemy.exc import DBAPIError
 
 from migrations import schema
+from shared.accounts import accounts
 from shared.db import Database
 from shared.models.spec import ModelSpec
 from shared.settings import Settings
-from shared.tables import Prediction, Screening
+from shared.tables import Image, Prediction, Review, ReviewOutcome, Role, Screening
 from tests.conftest import draw, encode
 from tests.web_site import Site, post_films
 
@@ -78,3 +80,41 @@ def test_screenings_of_before_get_their_copies(empty_database: Database, setting
     schema.upgrade(empty_database)
     with empty_database.read() as session:
         assert session.execute(select(*copied).order_by(Screening.id)).all() == before
+
+
+def test_screenings_of_before_reviews_know_the_latest_of_each_image(
+    empty_database: Database, settings: Settings
+) -> None:
+    configuration = schema.configuration(empty_database)
+    schema.upgrade(empty_database)
+    site, other = Site(settings, empty_database), Site(settings, empty_database, model="other-model")
+    tina = site.token_client(site.add_user("tina"))
+    once, twice = ("once", encode(draw(1))), ("twice", encode(draw(2)))
+    post_films(tina, once, twice)
+    post_films(tina, twice, twice, ("refused", b"no image"))
+    post_films(other.token_client(other.add_user("otto")), once)
+    kept = (Screening.id, Screening.is_latest, Screening.review_state)
+    with empty_database.read() as session:
+        before = session.execute(select(*kept).order_by(Screening.id)).all()
+    assert [row.is_latest for row in before] == [True, False, False, True, True, True]
+    command.downgrade(configuration, "0009")
+    schema.upgrade(empty_database)
+    with empty_database.read() as session:
+        assert session.execute(select(*kept).order_by(Screening.id)).all() == before
+
+
+def test_the_database_refuses_to_change_a_review_and_lets_it_go_with_its_image(empty_database: Database) -> None:
+    schema.upgrade(empty_database)
+    with empty_database.write() as session:
+        rita = accounts.add_user(session, "rita", Role.READER)
+        session.add(Image(sha256="a" * 64, size_bytes=1, width=1, height=1, media_type="image/png"))
+        session.flush()
+        session.add(
+            Review(image_sha256="a" * 64, number=1, user_id=rita.id, outcome=ReviewOutcome.AGREE, is_blind=False)
+        )
+    with pytest.raises(DBAPIError, match="add another one"), empty_database.write() as session:
+        session.execute(update(Review).values(outcome=ReviewOutcome.OVERRULE))
+    with empty_database.write() as session:
+        session.execute(update(Review).values(screening_id=None))
+        session.execute(delete(Image))
+        assert session.scalars(select(Review)).all() == []

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.timeout(600)
 CONTENTS = 12
 MOST_ATTEMPTS = 3
 HELD = (State.QUEUED, State.RUNNING)
-OVER = (State.FAILED, State.REJECTED, State.CANCELLED)
+RETRIED = (State.FAILED, State.CANCELLED)
 
 
 @dataclass
@@ -204,7 +204,8 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(job_id=submitted)
     def retry(self, job_id: uuid.UUID) -> None:
-        again = [row for row in self.rows.values() if row.job == job_id and row.state in OVER]
+        # What was refused would be refused again.
+        again = [row for row in self.rows.values() if row.job == job_id and row.state in RETRIED]
         with self.database.write() as session:
             assert jobs.retry(session, job_id) == len(again)
         for row in again:

@@ -24,7 +24,19 @@ from shared.models import heatmap
 from shared.models.spec import ModelSpec
 from shared.settings import Settings
 from shared.store.store import THUMBNAIL
-from shared.tables import ApiToken, BrowserSession, Image, Job, Priority, Role, Scope, Screening, Source, User
+from shared.tables import (
+    ApiToken,
+    BrowserSession,
+    Image,
+    Job,
+    Priority,
+    Role,
+    SavedView,
+    Scope,
+    Screening,
+    Source,
+    User,
+)
 from tests.conftest import draw, encode, make_spec
 from tests.web_site import Site, form, post_films, token_of
 
@@ -50,6 +62,7 @@ GET  /account                                 401  200 200  200 200  200 200    
 GET  /account/password                        401  200 200  200 200  200 200    401  403 403  403 403  403 403  -
 POST /account/password                        401  422 422  422 422  422 422    401  403 403  403 403  403 403  -
 POST /account/sessions/<uuid:session_id>/end  401  404 303  404 303  404 303    401  403 403  403 403  403 403  -
+POST /account/settings                        401  303 303  303 303  303 303    401  403 403  403 403  403 403  -
 POST /account/sessions/end                    401  303 303  303 303  303 303    401  403 403  403 403  403 403  -
 GET  /account/tokens                          401  200 200  200 200  200 200    401  403 403  403 403  403 403  -
 POST /account/tokens                          401  422 422  422 422  422 422    401  403 403  403 403  403 403  -
@@ -64,6 +77,9 @@ POST /jobs/<uuid:job_id>/retry                401  404 303  403 403  303 303    
 GET  /jobs/<uuid:job_id>/delete               401  404 200  403 403  200 200    401  403 403  403 403  403 403  -
 POST /jobs/<uuid:job_id>/delete               401  404 303  403 403  303 303    401  403 403  403 403  403 403  -
 GET  /history                                 401  200 200  200 200  200 200    401  403 403  403 403  403 403  -
+GET  /worklist                                401  403 403  200 200  200 200    401  403 403  403 403  403 403  -
+POST /worklist/views                          401  403 403  422 422  422 422    401  403 403  403 403  403 403  -
+POST /worklist/views/<uuid:view_id>/delete    401  403 403  404 303  404 303    401  403 403  403 403  403 403  -
 GET  /history/export                          401  200 200  200 200  200 200    401  403 403  403 403  403 403  -
 GET  /status                                  401  200 200  200 200  200 200    401  403 403  403 403  403 403  -
 GET  /status/fragment                         401  200 200  200 200  200 200    401  403 403  403 403  403 403  -
@@ -203,6 +219,8 @@ class Stage:
             session.add(film)
             sessions.begin(session, owner, lasts=timedelta(hours=1), address=None, user_agent="")
             accounts.make_token(session, owner, "a token")
+            view = SavedView(user_id=owner.id, name=uuid.uuid4().hex, arguments={})
+            session.add(view)
             session.flush()
             browsers = select(BrowserSession.id).where(BrowserSession.user_id == owner.id)
             tokens = select(ApiToken.id).where(ApiToken.user_id == owner.id)
@@ -212,6 +230,7 @@ class Stage:
                 "job_id": job.id,
                 "screening_id": film.id,
                 "user_id": self.other.id,
+                "view_id": view.id,
             }
         return {name: str(value) for name, value in newest.items()}
 

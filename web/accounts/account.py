@@ -7,16 +7,17 @@ from typing import Final
 from flask import Blueprint, abort, flash, g, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 from wtforms import BooleanField, SelectField, StringField
 from wtforms.validators import InputRequired, Length, Regexp, ValidationError
 
 from shared.accounts import accounts, sessions
 from shared.audit.record import Action, record
-from shared.tables import ApiToken, BrowserSession, Role, Scope
+from shared.tables import ApiToken, BrowserSession, Role, Scope, User
 from web.base.numbers import plural
 from web.base.services import parts
+from web.base.zones import find_zone, zone_names
 from web.guard.access import requires, see_other
 from web.guard.identity import idle_limit
 
@@ -89,7 +90,27 @@ def index() -> ResponseReturnValue:
     with parts().database.read() as db:
         rows = sessions.list_sessions(db, g.user, idle_limit())
     shown = [(row, describe_browser(row.user_agent)) for row in rows]
-    return render_template("auth/account.html", sessions=shown, here=g.session.id, settings=parts().settings)
+    return render_template(
+        "auth/account.html", sessions=shown, here=g.session.id, settings=parts().settings, zones=zone_names()
+    )
+
+
+@blueprint.post("/settings")
+@requires()
+def change_settings() -> ResponseReturnValue:
+    """Keep the account's time zone, and whether single keys do something on pages."""
+    name = request.form.get("time_zone", "").strip() or None
+    if name is not None and find_zone(name) is None:
+        abort(422, f"Choose a time zone of the list, or none for that of the browser. Received: '{name[:64]}'.")
+    has_shortcuts = "has_shortcuts" in request.form
+    with parts().database.write() as db:
+        db.execute(update(User).where(User.id == g.user.id).values(time_zone=name, has_shortcuts=has_shortcuts))
+        detail = {"time_zone": name or "browser", "shortcuts": "on" if has_shortcuts else "off"}
+        record(
+            db, Action.USER_CHANGED, user_id=g.user.id, subject=g.user.id, address=request.remote_addr, detail=detail
+        )
+    flash("The settings are saved.", "info")
+    return see_other(url_for("account.index"))
 
 
 @blueprint.post("/sessions/<uuid:session_id>/end")

@@ -29,7 +29,7 @@ ACCOUNTS_A_PAGE: Final = 50
 
 _ENDED: Final = " Sessions, sign-in links and API tokens of before have ended."
 
-_BY_NAME: Final = Key[User]((User.name,), (text,), lambda user: [user.name], descending=False)
+_BY_NAME: Final = Key[User]((User.name,), (text,), lambda user: (user.name,), descending=False)
 
 ROLES: Final[dict[Role, str]] = {
     Role.TECHNICIAN: "sends films and sees their own jobs",

@@ -11,33 +11,27 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from shared.audit.record import Action
-from shared.models.spec import Label
+from shared.reviews.reviews import NOTE_LENGTH
 from shared.states import State
+from shared.tables import Finding, ReviewOutcome
 from web.api import schemas
 from web.base.paging import MOST_ROWS
+from web.lists.filters import FILTERS
 from web.lists.listing import Order
 
 Query = dict[str, tuple[str, dict[str, Any]]]
 
 _REFERENCE: Final = "#/components/schemas/{model}"
 
-_LABELS, _STATES, _ORDERS = ([str(member) for member in kind] for kind in (Label, State, Order))
+_STATES, _ORDERS = ([str(member) for member in kind] for kind in (State, Order))
 _PAGING: Final[Query] = {
     "cursor": ("From `next` of the answer before.", {"type": "string"}),
     "limit": ("Rows of one answer.", {"type": "integer", "minimum": 1, "maximum": MOST_ROWS, "default": 100}),
 }
 _STATE: Final[Query] = {"state": ("State of the screening.", {"type": "string", "enum": _STATES})}
-_SHARE: Final = {"type": "number", "minimum": 0, "maximum": 1}
 _DAY: Final = {"type": "string", "format": "date"}
 _FILTERS: Final[Query] = {
-    "label": ("Label shown.", {"type": "string", "enum": _LABELS}),
-    "min_confidence": ("Least confidence.", _SHARE),
-    "max_confidence": ("Most confidence.", _SHARE),
-    "since": ("First day, in UTC.", _DAY),
-    "until": ("Last day, in UTC, counted whole.", _DAY),
-    "job": ("Id of a job.", {"type": "string", "format": "uuid"}),
-    "model": ("Name of a model, or name@start-of-sha256.", {"type": "string"}),
-    "text": ("Part of the file name.", {"type": "string"}),
+    **{name: (declared.help, declared.kind.schema) for name, declared in FILTERS.items()},
     "order": ("`suspicious` holds only films with a prediction.", {"type": "string", "enum": _ORDERS}),
     "format": ("`csv` streams all that is filtered.", {"type": "string", "enum": ["json", "csv"], "default": "json"}),
 }
@@ -79,6 +73,19 @@ _JOB_JSON: Final = {
         "priority": {"anyOf": [_PRIORITY, _NULL]},
         "source": {"anyOf": [_SOURCE, _NULL]},
         "model": {"anyOf": [_MODEL, _NULL]},
+    },
+}
+_REVIEW_JSON: Final = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "outcome": {"enum": [*(str(o) for o in ReviewOutcome if o is not ReviewOutcome.WITHDRAWN), "", None]},
+        "finding": {"enum": [*(str(finding) for finding in Finding), "", None]},
+        "note": {"type": ["string", "null"], "maxLength": NOTE_LENGTH},
+        "seen": {
+            "anyOf": [{"type": "string", "format": "uuid"}, {"type": "string", "maxLength": 0}, {"type": "null"}],
+            "description": "The newest review that the reader was shown; another's that came after it is a conflict.",
+        },
     },
 }
 _FILMS_FORM: Final = {"type": "object", "required": ["files"], "properties": {"files": _FILES}}
@@ -124,7 +131,19 @@ OPERATIONS: Final = (
     Operation("delete", "/jobs/{job_id}", "Delete a job that has finished", {204: None}, problems=(*_ONE_JOB, 409)),
     Operation(
         "get", "/predictions", "List films across jobs", {200: schemas.PredictionList},
-        {**_FILTERS, **_STATE, **_PAGING}, problems=(401, 422),
+        {**_FILTERS, **_PAGING}, problems=(401, 422),
+    ),
+    Operation(
+        "get", "/screenings/{screening_id}/reviews", "List what readers said of an image", {200: schemas.ReviewList},
+        problems=(401, 404),
+    ),
+    Operation(
+        "post", "/screenings/{screening_id}/reviews", "Say what an image shows", {201: schemas.ReviewShown},
+        bodies={"application/json": _REVIEW_JSON}, problems=(400, 401, 403, 404, 409, 415, 422), repeatable=True,
+    ),
+    Operation(
+        "post", "/screenings/{screening_id}/reviews/withdraw", "Undo your own review", {201: schemas.ReviewShown},
+        problems=(401, 403, 404, 409),
     ),
     Operation(
         "get", "/audit", "List the audit trail, for admins", {200: schemas.AuditList}, {**_TRAIL, **_PAGING},

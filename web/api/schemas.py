@@ -8,10 +8,11 @@ from typing import Final, Literal, Self
 from flask import url_for
 from pydantic import Field
 
+from shared.models.spec import Label
 from shared.refusals import explain
 from shared.states import State
 from shared.submission.submit import Receipt
-from shared.tables import Job, Priority, Role, Source
+from shared.tables import Finding, Job, Priority, Review, ReviewOutcome, ReviewState, Role, Source
 from web.http.problem_codes import ProblemCode
 from web.jobs.progress import JobState, Progress
 from web.lists.rows import Film, PredictionRow, Schema
@@ -133,6 +134,51 @@ class PredictionList(Schema):
 
     predictions: list[PredictionRow]
     next: str | None
+
+
+class ReviewShown(Schema):
+    """What one reader said of an image."""
+
+    id: uuid.UUID
+    by: str
+    outcome: ReviewOutcome
+    finding: Finding | None
+    note: str | None
+    blind: bool = Field(description="The reader had seen neither prediction nor another's review.")
+    counts: bool = Field(description="It is its reader's newest and was not withdrawn.")
+    screening: uuid.UUID | None = Field(description="Where it was read; null once that job was deleted.")
+    model: str | None = Field(description="The model whose prediction this was said of.")
+    label: Label | None
+    p_pneumonia: float | None
+    threshold: float | None
+    created_at: datetime
+
+    @classmethod
+    def of(cls, review: Review, *, counts: bool) -> Self:
+        """Describe a review."""
+        return cls(
+            id=review.id,
+            by=review.user.name,
+            outcome=review.outcome,
+            finding=review.finding,
+            note=review.note,
+            blind=review.is_blind,
+            counts=counts,
+            screening=review.screening_id,
+            model=f"{review.model_name}@{(review.model_version or '')[:12]}" if review.model_name else None,
+            label=review.label,
+            p_pneumonia=review.p_pneumonia,
+            threshold=review.threshold,
+            created_at=review.created_at,
+        )
+
+
+class ReviewList(Schema):
+    """Every review of an image, oldest first, and what those that count amount to."""
+
+    state: ReviewState
+    hidden: bool = Field(description="They are kept back until your own review is in.")
+    reviews: list[ReviewShown]
 
 
 class AuditRow(Schema):

@@ -121,7 +121,7 @@ def list_screenings(job_id: uuid.UUID) -> ResponseReturnValue:
     state = _choose("state", State, None)
     with parts().database.read() as db:
         seen_job(db, job_id)
-        page = listing.job_rows(db, job_id, state, request.args.get("cursor"), _limit())
+        page = listing.job_rows(db, g.user, job_id, state, request.args.get("cursor"), _limit())
     films = [Film(**film_values(row)) for row in page.rows]
     return _json(schemas.FilmList(screenings=films, next=_next_address(page.next_cursor)))
 

@@ -13,7 +13,7 @@ from shared.audit.record import Action
 from shared.audit.trail import TrailFilters, read_events
 from shared.tables import ApiToken, AuditEvent, Job, Screening, User
 from web.base.paging import FilterError, Key, Turned, text, turn, whole
-from web.lists.filters import read_day
+from web.lists.kinds import read_day
 
 ACTIONS: Final[dict[Action, str]] = {
     Action.SIGN_IN: "Signed in",
@@ -29,7 +29,10 @@ ACTIONS: Final[dict[Action, str]] = {
     Action.BACKUP_MADE: "Made a backup",
     Action.BACKUP_RESTORED: "Restored a backup",
     Action.FILM_VIEWED: "Viewed a film",
+    Action.REVIEW_ADDED: "Reviewed an X-ray",
+    Action.REVIEW_WITHDRAWN: "Undid a review of an X-ray",
     Action.HISTORY_EXPORTED: "Exported the history",
+    Action.VIEW_CHANGED: "Changed a view of the worklist",
     Action.USER_CHANGED: "Changed an account",
     Action.TOKEN_CHANGED: "Changed an API token",
     Action.BACKUP_MADE: "Made a backup",
@@ -49,7 +52,7 @@ _SHORT: Final = 12  # of an id: in version 7 its end is random and its start a t
 
 EventPage = Turned[AuditEvent]
 
-_NEWEST: Final = Key[AuditEvent]((AuditEvent.sequence,), (whole,), lambda event: [event.sequence])
+_NEWEST: Final = Key[AuditEvent]((AuditEvent.sequence,), (whole,), lambda event: (event.sequence,))
 
 
 @dataclass(frozen=True)

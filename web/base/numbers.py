@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from flask import Blueprint
 from markupsafe import Markup
 
+from web.base.zones import current_zone
+
 _STEPS = ((3600.0, "h"), (60.0, "min"))
 _KIB = 1024
 
@@ -73,11 +75,11 @@ def sentence(text: str) -> str:
 
 
 def moment(value: datetime | None) -> Markup:
-    """Write a time as a <time> element in UTC; `times.js` shows it in the reader's own zone."""
+    """Write a time as a <time> element in the reader's zone; `times.js` leaves the zone's name away."""
     if value is None:
         return Markup("\N{EN DASH}")
-    at = value.astimezone(UTC)
-    machine, human = f"{at:%Y-%m-%dT%H:%M:%SZ}", f"{at.day} {at:%b %Y, %H:%M} UTC"
+    at, local = value.astimezone(UTC), value.astimezone(current_zone())
+    machine, human = f"{at:%Y-%m-%dT%H:%M:%SZ}", f"{local.day} {local:%b %Y, %H:%M} {local.tzname()}"
     return Markup('<time datetime="{}" title="{}">{}</time>').format(machine, f"{at:%Y-%m-%d %H:%M:%S} UTC", human)
 
 

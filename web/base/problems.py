@@ -22,8 +22,11 @@ from shared.errors import (
     JobUnfinished,
     KeyReused,
     ModelUnavailable,
+    NothingToWithdraw,
+    NotReviewable,
     PneumoScreenError,
     QueueFull,
+    ReviewOutdated,
     StoreAway,
     StoreFull,
     TryLater,
@@ -48,6 +51,9 @@ _CODES: Final[dict[type[PneumoScreenError], ProblemCode]] = {
     JobClosed: ProblemCode.JOB_CLOSED,
     JobUnfinished: ProblemCode.JOB_UNFINISHED,
     ModelUnavailable: ProblemCode.UNAVAILABLE,
+    ReviewOutdated: ProblemCode.REVIEW_OUTDATED,
+    NotReviewable: ProblemCode.NOT_REVIEWABLE,
+    NothingToWithdraw: ProblemCode.NOT_REVIEWABLE,
     AccountRefused: ProblemCode.INVALID_ARGUMENT,
 }
 _CONDITIONS: Final[dict[ProblemCode, Condition]] = {

@@ -5,13 +5,16 @@ The words of refusals are made by `shared.refusals`.
 Templates and the help page read these tables, so a new state or code without words fails a test, not a reader.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from shared.models.spec import FilmClass, Label
 from shared.refusals import OF_THE_GATE, explain
 from shared.states import State
+from shared.tables import Finding, ReviewOutcome, ReviewState
 from web.base.conditions import Check, Condition
+from web.base.suspicion import FLAGS
 
 
 @dataclass(frozen=True)
@@ -103,8 +106,8 @@ CONDITIONS: Final[dict[Condition, Words]] = {
 }  # fmt: skip
 
 LABELS: Final[dict[Label, Words]] = {
-    Label.NORMAL: Words("Normal", "The probability of pneumonia is below the threshold of the model."),
-    Label.PNEUMONIA: Words("Pneumonia", "The probability of pneumonia is at or above the threshold of the model."),
+    Label.NORMAL: Words(FLAGS[Label.NORMAL], "The suspicion is below the threshold of the model."),
+    Label.PNEUMONIA: Words(FLAGS[Label.PNEUMONIA], "The suspicion is at or above the threshold of the model."),
 }
 
 CLASSES: Final[dict[FilmClass, str]] = {
@@ -116,19 +119,41 @@ CLASSES: Final[dict[FilmClass, str]] = {
 
 CAUSES: Final[dict[FilmClass, str]] = {FilmClass.BACTERIAL: "bacterial", FilmClass.VIRAL: "viral"}
 
-FILTERS: Final[dict[str, str]] = {
-    "text": "File name contains",
-    "label": "Label",
-    "state": "State",
-    "min_confidence": "Confidence from",
-    "max_confidence": "Confidence to",
-    "since": "Sent from (UTC)",
-    "until": "Sent to (UTC)",
-    "job": "Job",
-    "model": "Model",
-    "order": "Order",
-    "cursor": "Page",
+OUTCOMES: Final[dict[ReviewOutcome, str]] = {
+    ReviewOutcome.AGREE: "Agreed with the model",
+    ReviewOutcome.OVERRULE: "Overruled the model",
+    ReviewOutcome.INADEQUATE: "Technically inadequate",
+    ReviewOutcome.SECOND_READER: "Asked for a second reader",
+    ReviewOutcome.WITHDRAWN: "Undid the review",
 }
+
+FINDINGS: Final[dict[Finding, str]] = {
+    Finding.NORMAL: "Normal",
+    Finding.BACTERIAL: "Bacterial pneumonia",
+    Finding.VIRAL: "Viral pneumonia",
+    Finding.UNCLEAR: "Pneumonia, cause unclear",
+    Finding.OTHER: "Other finding",
+}
+
+REVIEW_STATES: Final[dict[ReviewState, str]] = {
+    ReviewState.UNREAD: "Not read yet",
+    ReviewState.READ: "Read",
+    ReviewState.DISAGREED: "Disagreed",
+    ReviewState.SECOND_READER: "Waits for a second reader",
+    ReviewState.INADEQUATE: "Technically inadequate",
+}
+
+REVIEW_KEYS: Final[dict[ReviewOutcome | Finding, str]] = {
+    ReviewOutcome.AGREE: "a",
+    Finding.NORMAL: "n",
+    Finding.BACTERIAL: "b",
+    Finding.VIRAL: "v",
+    Finding.UNCLEAR: "c",
+    Finding.OTHER: "o",
+    ReviewOutcome.INADEQUATE: "t",
+    ReviewOutcome.SECOND_READER: "s",
+}
+"""One key for each thing that a reader can say of an image."""
 
 
 def name_refusal(code: str) -> str:
@@ -141,14 +166,14 @@ def is_of_the_gate(code: str | None) -> bool:
     return code in OF_THE_GATE
 
 
-def refused(detail: str) -> str:
-    """Say to a person what a form or an address held that cannot be used; `detail` names the field for a program."""
+def refused(detail: str, name: Callable[[str], str]) -> str:
+    """Say to a person what a form or an address held that cannot be used; `detail` begins with the field's name."""
     field, _, rest = detail.partition(": ")
     if field == "cursor":
         return "The address names a page of a list that cannot be found. Open the list again and turn its pages there."
     if field == "files":
         return "No film was chosen. Go back, choose at least one film and send it again."
-    return f"{FILTERS[field]}: {rest}" if field in FILTERS else detail
+    return f"{name(field)}: {rest}" if rest and field.isidentifier() else detail
 
 
 def is_likely(p_pneumonia: float) -> bool:

@@ -22,6 +22,8 @@ View = TypeVar("View", bound=Callable[..., Any])
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 SUBMITTERS: Final = (Role.TECHNICIAN, Role.ADMIN)
 """The roles that may send films; readers read."""
+REVIEWERS: Final = (Role.READER, Role.ADMIN)
+"""The roles that may say what an image shows."""
 
 _API: Final = "/api/"
 _STATIC: Final = "static"

@@ -1,7 +1,9 @@
-"""One film: the picture, the result and how it came about."""
+"""One film: the picture, the result and how it came about, and what readers say of it."""
 
+import secrets
 import uuid
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from flask import Blueprint, abort, g, render_template, request
@@ -10,12 +12,19 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
 from shared.audit.record import Action, record
+from shared.db import now
 from shared.models.heatmap import decode
-from shared.tables import Image, Job, Model, Prediction, Screening
+from shared.reviews import claims
+from shared.reviews.law import standing
+from shared.reviews.reviews import NOTE_LENGTH, list_reviews
+from shared.tables import Finding, Image, ImageClaim, Job, Model, Prediction, Review, ReviewOutcome, Screening
+from web.base.numbers import duration
 from web.base.services import parts
-from web.guard.access import may_see, requires
+from web.base.zones import current_zone
+from web.guard.access import REVIEWERS, may_see, requires
+from web.images.card import read_card
 from web.images.heatmaps import SCALE
-from web.lists.listing import FilmDetail, Filters, Order, beside, get_film
+from web.lists.listing import FilmDetail, Filters, Order, beside, count_before, count_films, get_film
 
 blueprint = Blueprint("screenings", __name__)
 
@@ -26,33 +35,115 @@ MOST_ELSEWHERE = 20
 @requires()
 def show(screening_id: uuid.UUID) -> ResponseReturnValue:
     """Show one film with all that is known of it, between its neighbours in the list that it was opened from."""
+    shown = render(screening_id)
+    with parts().database.write() as db:
+        record(db, Action.FILM_VIEWED, user_id=g.user.id, subject=screening_id, address=request.remote_addr)
+        sha256 = db.scalar(select(Image.sha256).join(Screening).where(Screening.id == screening_id))
+        if sha256 is not None and g.user.role in REVIEWERS:
+            claims.claim(db, g.user, sha256)
+    return shown
+
+
+def render(screening_id: uuid.UUID, *, problem: str | None = None, note: str | None = None) -> str:
+    """Write the page; `problem` says what was wrong with a review, and `note` is what had been typed with it."""
     with parts().database.read() as db:
         film = get_film(db, g.user, screening_id)
         if film is None:
             abort(404)
-        shown = render_template(
+        model = _model_of(db, film)
+        return render_template(
             "screenings/show.html",
             film=film,
             total=db.scalar(select(func.count()).where(Screening.job_id == film.job_id)),
             **_neighbours(db, film),
             also=_elsewhere(db, film),
-            threshold_rule=_threshold_rule(db, film),
+            card=read_card(model, film.threshold),
             places=decode(film.heat_map).size if film.heat_map else None,
             scale=SCALE,
+            **_reviewing(db, film, note),
+            problem=problem,
         )
-    with parts().database.write() as db:
-        record(db, Action.FILM_VIEWED, user_id=g.user.id, subject=screening_id, address=request.remote_addr)
-    return shown
+
+
+def listed() -> dict[str, Any]:
+    """Return the arguments of the list that a film was opened from, as its links carry them on."""
+    if not request.args.get("order"):
+        return {}
+    return {**Filters.from_args(request.args).to_args(), "order": Order.from_args(request.args).value}
+
+
+def say_open(other: ImageClaim) -> str:
+    """Say who has an image open, and for how long."""
+    since = now() - other.since
+    ago = "just now" if since < timedelta(minutes=1) else f"since {duration(since.total_seconds() // 60 * 60)}"
+    return f"Open at {other.user.name}'s, {ago}."
+
+
+def _reviewing(db: Session, film: FilmDetail, note: str | None) -> dict[str, Any]:
+    """Return what the panel of reviews shows: to reviewers a form, and to all what readers said."""
+    every = [] if film.is_hidden or film.sha256 is None else list_reviews(db, film.sha256)
+    counted = standing(every)
+    own = next((review for review in counted if review.user_id == g.user.id), None)
+    of_others = [review for review in every if review.user_id != g.user.id]
+    may_review = g.user.role in REVIEWERS and film.sha256 is not None
+    return {
+        "may_review": may_review,
+        "own_review": own,
+        "other_reviews": [review for review in counted if review is not own],
+        "seen": every[-1].id if every else "",
+        "newest_other": of_others[-1].id if of_others else "",
+        "review_key": secrets.token_hex(16),
+        "review_note": note if note is not None else _undone_note(every),
+        "note_length": NOTE_LENGTH,
+        "findings": _findings(film),
+        "open_at": _open_at(db, film) if may_review else [],
+        "reviewed": _just_reviewed(db),
+    }
+
+
+def _undone_note(every: Sequence[Review]) -> str:
+    """Return the note of a review that its reader has undone last, to be changed and sent again."""
+    own = [review for review in every if review.user_id == g.user.id]
+    is_undone = bool(own) and own[-1].outcome is ReviewOutcome.WITHDRAWN
+    return next((review.note or "" for review in reversed(own[:-1])), "") if is_undone else ""
+
+
+def _findings(film: FilmDetail) -> list[Finding]:
+    """Return what a reader may find in place of what the model says; all of it where that is hidden or missing."""
+    says_normal = film.label is not None and film.label.value == "NORMAL"
+    return [finding for finding in Finding if not (says_normal and finding is Finding.NORMAL)]
+
+
+def _open_at(db: Session, film: FilmDetail) -> list[str]:
+    return [say_open(other) for other in claims.claims_of_others(db, g.user, [film.sha256 or ""])]
+
+
+def _just_reviewed(db: Session) -> dict[str, Any] | None:
+    """Return the review that led to this page, so that it can be undone from here."""
+    key = request.args.get("reviewed", type=uuid.UUID)
+    before = get_film(db, g.user, key) if key else None
+    own = next((r for r in before.reviews if r.user_id == g.user.id), None) if before else None
+    return {"film": before, "review": own} if own else None
 
 
 def _neighbours(db: Session, film: FilmDetail) -> dict[str, Any]:
     """Find the films beside this one: in the list whose order the address names, else in its job, by position."""
     if not request.args.get("order"):
-        return {"previous": _neighbour(db, film, -1), "next": _neighbour(db, film, 1), "order": None, "listed": {}}
-    filters, order = Filters.from_args(request.args), Order.from_args(request.args)
+        beside_in_job = {"previous": _neighbour(db, film, -1), "next": _neighbour(db, film, 1)}
+        return {**beside_in_job, "order": None, "listed": {}, "place": None}
+    filters, order = Filters.from_args(request.args, current_zone()), Order.from_args(request.args)
     previous, following = beside(db, g.user, filters, order, film)
-    listed = {**filters.to_args(), "order": order.value}
-    return {"previous": previous, "next": following, "order": order.value, "listed": listed}
+    place = _say_place(db, filters, order, film)
+    return {"previous": previous, "next": following, "order": order.value, "listed": listed(), "place": place}
+
+
+def _say_place(db: Session, filters: Filters, order: Order, film: FilmDetail) -> str | None:
+    """Say where a film stands in the worklist: `12 of 212`; None for other lists, and far down where nobody counts."""
+    before = count_before(db, g.user, filters, order, film) if order is Order.UNREAD else None
+    if before is None or not before.is_exact:
+        return None
+    total = count_films(db, g.user, filters, order)
+    return f"{before.films + 1:,} of {'' if total.is_exact else 'more than '}{total.films:,}"
 
 
 def _neighbour(db: Session, film: FilmDetail, step: int) -> uuid.UUID | None:
@@ -81,8 +172,7 @@ def _elsewhere(db: Session, film: FilmDetail) -> Sequence[Screening]:
     return db.scalars(query).all()
 
 
-def _threshold_rule(db: Session, film: FilmDetail) -> str | None:
-    """Return how the model that answered chose its threshold, in the words of its own spec."""
+def _model_of(db: Session, film: FilmDetail) -> Model | None:
+    """Return the model that answered."""
     query = select(Model).join(Prediction).join(Screening, Screening.prediction_id == Prediction.id)
-    model = db.scalar(query.where(Screening.id == film.screening_id))
-    return model.spec["threshold_rule"] if model else None
+    return db.scalar(query.where(Screening.id == film.screening_id))

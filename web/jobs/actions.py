@@ -45,10 +45,10 @@ def cancel(job_id: uuid.UUID) -> int:
 
 
 def retry(job_id: uuid.UUID) -> int:
-    """Queue again what failed, was rejected by a worker or was cancelled; return how many films."""
+    """Queue again what failed, was cancelled, or was rejected for what may change; return how many films."""
     with parts().database.write() as db:
         model = own_job(db, job_id).model_name
-        changed = jobs.retry(db, job_id)
+        changed = jobs.retry(db, job_id, parts().settings.ignored_codes)
         record(db, Action.JOB_RETRIED, user_id=g.user.id, subject=job_id, address=request.remote_addr)
     ring_or_wait(parts().tickets, model, changed)
     return changed

@@ -13,9 +13,11 @@ from web.base.numbers import plural
 from web.base.services import parts
 from web.guard.access import SUBMITTERS, asked_by_script, may_change, requires
 from web.jobs import actions, overview
-from web.jobs.progress import FINISHED, job_progress, jobs_progress
+from web.jobs.filters import KEYS, NAMES, ORDERS, STAGES, JobFilters
+from web.jobs.found import describe_jobs
+from web.jobs.progress import FINISHED, job_progress
 from web.jobs.standing import standing
-from web.lists.listing import job_rows, list_jobs
+from web.lists.listing import FilterError, job_rows, list_jobs
 
 blueprint = Blueprint("jobs", __name__)
 blueprint.add_app_template_filter(standing)
@@ -37,16 +39,28 @@ SOURCES = {
 @blueprint.get("/jobs")
 @requires()
 def index() -> ResponseReturnValue:
-    """List jobs, newest first."""
+    """List jobs, filtered, in an order."""
+    try:
+        filters, problem = JobFilters.from_args(request.args), None
+    except FilterError as error:
+        filters, problem = JobFilters(), f"{NAMES.get(error.field, error.field)}: {error.message}"
+    values, order = filters.to_args(), KEYS[filters.order]
     with parts().database.read() as db:
-        page = list_jobs(db, g.user, request.args.get("cursor"), JOBS_A_PAGE)
-        progress = jobs_progress(db, page.rows, with_speed=False)
-    return render_template(
+        page = list_jobs(db, g.user, request.args.get("cursor"), JOBS_A_PAGE, filters.conditions(), order)
+        entries = describe_jobs(db, page.rows)
+    shown = render_template(
         "jobs/list.html",
-        entries=[(job, progress[job.id]) for job in page.rows],
-        newer=_turn(page.previous_cursor),
-        older=_turn(page.next_cursor),
+        entries=entries,
+        filters=filters,
+        values=values,
+        problem=problem,
+        names=NAMES,
+        stages=STAGES,
+        orders=ORDERS,
+        newer=_turn(page.previous_cursor, **values),
+        older=_turn(page.next_cursor, **values),
     )
+    return shown, 422 if problem else 200
 
 
 @blueprint.get("/jobs/<uuid:job_id>")
@@ -113,7 +127,7 @@ def delete(job_id: uuid.UUID) -> ResponseReturnValue:
 def _job_page(db: Session, job: Job) -> dict[str, Any]:
     chosen = _chosen_state()
     progress = job_progress(db, job)
-    page = job_rows(db, job.id, chosen, request.args.get("cursor"), FILMS_A_PAGE)
+    page = job_rows(db, g.user, job.id, chosen, request.args.get("cursor"), FILMS_A_PAGE)
     return {
         "job": job,
         "progress": progress,

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from shared.models.spec import FilmClass, Label
 from shared.refusals import Details
 from shared.states import State
+from shared.tables import Finding, ReviewOutcome, ReviewState
 from web.lists.listing import FilmRow
 
 
@@ -30,12 +31,24 @@ class Film(Schema):
     cause: FilmClass | None
     confidence: float | None = Field(description="Calibrated probability of the label, 0 to 1.")
     p_pneumonia: float | None
+    threshold: float | None = Field(description="In force when the label was given.")
     model: str | None = Field(description="Name and start of the sha256 of the weights that answered.")
     error: str | None = Field(description="For people: what is wrong and what to do.")
     error_code: str | None = Field(description="For programs; docs/http.md lists them.")
     error_details: Details | None = Field(description="The parameters of the code; docs/http.md lists them.")
     created_at: datetime
     finished_at: datetime | None
+    job: uuid.UUID
+    job_name: str
+    created_by: str
+    review_state: ReviewState = Field(description="What the reviews of the image amount to.")
+    reviews: int = Field(description="How many readers' reviews count; the columns below are of the newest.")
+    review_outcome: ReviewOutcome | None
+    review_finding: Finding | None
+    review_note: str | None
+    reviewed_by: str | None
+    reviewed_at: datetime | None
+    hidden: bool = Field(description="Prediction and reviews are kept back until your own review is in.")
     page_url: str
     thumbnail_url: str | None
     heat_map_url: str | None = Field(description="Where the model saw evidence, as a PNG to lay over the film.")
@@ -44,29 +57,45 @@ class Film(Schema):
 class PredictionRow(Film):
     """One film of any job."""
 
-    job: uuid.UUID
-    job_name: str
-    created_by: str
+
+def result_values(row: FilmRow) -> dict[str, Any]:
+    """Return the values of `shared.columns.RESULT_COLUMNS`."""
+    newest = row.reviews[-1] if row.reviews else None
+    return {
+        "id": row.screening_id,
+        "file": row.file_name,
+        "status": row.state,
+        "label": row.label,
+        "cause": row.cause,
+        "confidence": row.confidence,
+        "p_pneumonia": row.p_pneumonia,
+        "threshold": row.threshold,
+        "model": row.model,
+        "error": row.refusal.text if row.refusal else None,
+        "error_code": row.error_code,
+        "created_at": row.created_at,
+        "finished_at": row.finished_at,
+        "job": row.job_id,
+        "job_name": row.job_name,
+        "created_by": row.created_by,
+        "review_state": ReviewState.UNREAD if row.is_hidden else row.review_state,
+        "reviews": len(row.reviews),
+        "review_outcome": newest.outcome if newest else None,
+        "review_finding": newest.finding if newest else None,
+        "review_note": newest.note if newest else None,
+        "reviewed_by": newest.user.name if newest else None,
+        "reviewed_at": newest.created_at if newest else None,
+    }
 
 
 def film_values(row: FilmRow) -> dict[str, Any]:
     """Return the values of a Film."""
     film = row.screening_id
     return {
-        "id": film,
-        "file": row.file_name,
+        **result_values(row),
         "position": row.position,
-        "status": row.state,
-        "label": row.label,
-        "cause": row.cause,
-        "confidence": row.confidence,
-        "p_pneumonia": row.p_pneumonia,
-        "model": row.model,
-        "error": row.refusal.text if row.refusal else None,
-        "error_code": row.error_code,
         "error_details": row.error_details,
-        "created_at": row.created_at,
-        "finished_at": row.finished_at,
+        "hidden": row.is_hidden,
         "page_url": url_for("screenings.show", screening_id=film),
         "thumbnail_url": url_for("films.thumbnail", screening_id=film) if row.sha256 else None,
         "heat_map_url": url_for("films.heat_map", screening_id=film) if row.has_heat_map else None,
@@ -75,4 +104,4 @@ def film_values(row: FilmRow) -> dict[str, Any]:
 
 def prediction_row(row: FilmRow) -> PredictionRow:
     """Describe one film of any job."""
-    return PredictionRow(**film_values(row), job=row.job_id, job_name=row.job_name, created_by=row.created_by)
+    return PredictionRow(**film_values(row))

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, FromClause, Select, and_, or_, select
+from sqlalchemy import ColumnElement, FromClause, Select, and_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from shared.tables import Screening
-from web.base.paging import Place
+from web.base.paging import Place, beyond, in_order
 from web.lists.filters import Test
 
 Run = tuple[ColumnElement[bool], ...]
@@ -153,14 +153,14 @@ def _sort(session: Session, way: _Way, size: int, *, later: bool) -> list[Place]
     few = read.cte("few").prefix_with("MATERIALIZED")
     key = [few.c[column.key] for column in way.search.key]
     has_key = [column.is_not(None) for column in key[:-1]]
-    query = _passing(way.search, few, later=later).where(*has_key, *_after(key, way.at, later=later))
+    query = _passing(way.search, few, later=later).where(*has_key, *beyond(key, way.at, descending=later))
     return _places(session, query.limit(size))
 
 
 def _entries(way: _Way, columns: Sequence[Any], *, later: bool) -> Select[Any]:
     """Select the next entries of a run, in order."""
     key = way.search.key
-    return select(*columns).where(*way.run, *_after(key, way.at, later=later)).order_by(*_in_order(key, later=later))
+    return select(*columns).where(*way.run, *beyond(key, way.at, descending=later)).order_by(*in_order(key, later))
 
 
 def _columns(search: Search) -> list[Any]:
@@ -181,26 +181,8 @@ def _passing(search: Search, met: FromClause, *, later: bool) -> Select[Any]:
         # Not a join, for which PostgreSQL may read the whole table instead of each of these rows.
         row = aliased(Screening)
         query = query.where(select(and_(*[test.of(row) for test in apart])).where(row.id == met.c.id).scalar_subquery())
-    return query.order_by(*_in_order(key, later=later))
+    return query.order_by(*in_order(key, later))
 
 
 def _places(session: Session, query: Select[Any]) -> list[Place]:
     return [tuple(row) for row in session.execute(query)]
-
-
-def _in_order(key: Sequence[Any], *, later: bool) -> list[Any]:
-    return [column.desc() if later else column.asc() for column in key]
-
-
-def _after(key: Sequence[Any], place: Place | None, *, later: bool) -> Iterator[ColumnElement[bool]]:
-    """Match what comes after a place; (a, b) < (x, y) is a <= x AND (a < x OR b < y)."""
-    if place is None:
-        return
-    column, value = key[0], place[0]
-    strictly: ColumnElement[bool] = column < value if later else column > value
-    if len(key) == 1:
-        yield strictly
-        return
-    # The first term alone bounds the index; the second settles equal values.
-    yield column <= value if later else column >= value
-    yield or_(strictly, and_(*_after(key[1:], place[1:], later=later)))

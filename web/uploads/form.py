@@ -3,8 +3,9 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from typing import Final
 
 from flask import g, request
@@ -28,13 +29,16 @@ PriorityOf = Callable[[Mapping[str, str], int], Priority]
 
 
 def receive_form(
-    admission: Admission | None, priority_of: PriorityOf, digest: RequestDigest | None = None
+    admission: Admission | None,
+    priority_of: PriorityOf,
+    digest: RequestDigest | None = None,
+    heard: Callable[[], None] = lambda: None,
 ) -> tuple[dict[str, str], list[Received]]:
     """Read this request's form: its texts, and what became of each of its files.
 
-    `priority_of` says what priority the texts and so many films have, and `digest` sees every file. Without
-    `admission` files are only read and not kept: a request under a key that is known adds nothing. Raises TryLater
-    where too many films wait or the disk is low.
+    `priority_of` says what priority the texts and so many films have, `digest` sees every file, and `heard` is called
+    as parts of files come in. Without `admission` files are only read and not kept: a request under a key that is known
+    adds nothing. Raises TryLater where too many films wait or the disk is low.
     """
     texts: dict[str, str] = {}
     received: list[Received] = []
@@ -48,7 +52,8 @@ def receive_form(
         if needs_token:
             check_csrf_token(texts.get(CSRF_FIELD))
             needs_token = False
-        with closing(_take(part, digest, keeps=admission is not None)) as films:
+        heard_part = replace(part, chunks=_hear(part.chunks, heard))
+        with closing(_take(heard_part, digest, keeps=admission is not None)) as films:
             for film in films:
                 received.append(film)
                 _refuse_too_many(len(received) + left_out().total())
@@ -57,6 +62,12 @@ def receive_form(
     if needs_token:
         check_csrf_token(texts.get(CSRF_FIELD))
     return texts, received
+
+
+def _hear(chunks: Iterable[bytes], heard: Callable[[], None]) -> Iterator[bytes]:
+    for chunk in chunks:
+        heard()
+        yield chunk
 
 
 def _check_token_of_script() -> bool:

@@ -9,7 +9,7 @@ from shared.tables import Source
 from web.base.services import parts
 from web.guard.access import SUBMITTERS, may_submit, requires
 from web.guard.security import streams_body
-from web.jobs.progress import jobs_progress
+from web.jobs.found import describe_jobs
 from web.lists.listing import list_jobs
 from web.uploads import samples
 from web.uploads.receive import receive_job
@@ -22,18 +22,18 @@ RECENT_JOBS = 5
 @blueprint.get("/")
 @requires()
 def home() -> ResponseReturnValue:
-    """Show the drop zone to those who send films; readers begin at the history."""
+    """Show the drop zone to those who send films; readers begin at the worklist."""
     if not may_submit(g.user):
-        return redirect(url_for("history.index"), 303)
+        return redirect(url_for("worklist.index"), 303)
     with parts().database.read() as db:
         recent = list_jobs(db, g.user, None, RECENT_JOBS).rows
-        progress = jobs_progress(db, recent, with_speed=False)
+        entries = describe_jobs(db, recent)
     return render_template(
         "screen/home.html",
         settings=parts().settings,
         models=model_choices(parts()),
         no_films=left_out.by_kind(),
-        recent=[(job, progress[job.id]) for job in recent],
+        recent=entries,
         samples=0 if recent else len(samples.sample_films(parts().settings)),
     )
 

@@ -1,10 +1,13 @@
 """From an HTTP request to a submission: what API and upload page share. `shared.submission` does the rest."""
 
+import time
 import uuid
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from flask import g, request
+from sqlalchemy import update
 
+from shared.db import now
 from shared.intake.accept import Received
 from shared.submission.admission import admit
 from shared.submission.request_digest import RequestDigest
@@ -27,6 +30,9 @@ from web.uploads.fields import idempotency_key, priority_so_far, read_submission
 from web.uploads.form import FILES_PART, hear_out, receive_form
 
 T = TypeVar("T", Job, Upload)
+
+_SIGN_SECONDS: Final = 5.0
+"""A third of the time after which a page says that nobody is sending (`web.jobs.overview`)."""
 
 
 def sender() -> Sender:
@@ -63,6 +69,22 @@ def receive_job(source: Source) -> Receipt:
     return submit(parts(), sender(), submission, received, key)
 
 
+class SignOfLife:
+    """Notes in an open job that a request goes on bringing films, so that its page can tell a slow sender from none."""
+
+    def __init__(self, job_id: uuid.UUID) -> None:
+        self.job_id = job_id
+        self._due = 0.0
+
+    def give(self) -> None:
+        """Note it, unless that was done a moment ago."""
+        if time.monotonic() < self._due:
+            return
+        with parts().database.write() as db:
+            db.execute(update(Job).where(Job.id == self.job_id, Job.closed_at.is_(None)).values(sent_at=now()))
+        self._due = time.monotonic() + _SIGN_SECONDS
+
+
 def receive_films(job_id: uuid.UUID) -> Receipt:
     """Read a multipart request of films into an open job.
 
@@ -72,9 +94,11 @@ def receive_films(job_id: uuid.UUID) -> Receipt:
     job, earlier = find_open(parts(), job_id, text)
     known = _comparable(earlier)
     digest = RequestDigest("films", parts().settings) if text else None
+    alive = SignOfLife(job.id)
+    alive.give()
     with hear_out():
         admission = None if known else admit(parts())
-        _, received = receive_form(admission, lambda _texts, _films: Priority(job.priority), digest)
+        _, received = receive_form(admission, lambda _texts, _films: Priority(job.priority), digest, alive.give)
     key = _whole_key(text, digest)
     if known and key:
         return answer_again(parts(), known, key)

@@ -36,11 +36,16 @@ if (strength) {
   strength.addEventListener("input", weaken);
 }
 
-const KEYS = { j: "next", ArrowRight: "next", k: "previous", ArrowLeft: "previous" };
+const KEYS = { j: "next", ArrowRight: "next", k: "previous", ArrowLeft: "previous", l: "to-list" };
 const TYPED_IN = "input:not([type=checkbox], [type=range]), select, textarea";
 
+// Back to the page of the list that this film was opened from, which the list has noted.
+const list = document.getElementById("to-list");
+const opened = JSON.parse(sessionStorage.getItem("list-place") ?? "null")?.address;
+if (list && opened && new URL(opened).pathname === list.pathname) list.href = opened;
+
 addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest(TYPED_IN)) return;
+  if (document.documentElement.dataset.keys === "off" || event.ctrlKey || event.metaKey || event.altKey || event.target.closest(TYPED_IN)) return;
   const scrolls = event.key.startsWith("Arrow") && (event.target === strength || view?.classList.contains("actual"));
   if (event.key === "z" && view) toggle();
   else if (event.key === "h" && heat) heat.click();

@@ -49,11 +49,19 @@ function replace(old, fresh) {
   fresh.querySelector(wanted)?.focus({ preventScroll: true });
 }
 
+// What the page says is what was true when the server last answered; the next answer puts the headline back.
+function sayAway() {
+  document.querySelector("#job-head .job-state").textContent = "Server away, trying again";
+  document.querySelector("#job-progress .job-line").textContent = "Server away, trying again";
+  document.title = `Server away - ${document.getElementById("job").dataset.name} - PneumoScreen`;
+}
+
 function tell() {
-  const { state, percent, name, ended } = document.getElementById("job").dataset;
+  const { state, percent, name, ended, opens } = document.getElementById("job").dataset;
   document.title = `${state === "FINISHED" ? "" : `${percent}% `}${name} - PneumoScreen`;
   if (state !== "FINISHED") return false;
   announce.textContent = ended;
+  if (opens) location.replace(opens);
   return true;
 }
 
@@ -70,5 +78,5 @@ if (live.dataset.state !== "FINISHED") {
   follow(renew, () => PAUSES.find(({ untilMs }) => performance.now() - began < untilMs).pauseMs, {
     signedOut: "You have been signed out. Load the page again to sign in; the job goes on.",
     noAnswer: "The server does not answer. The page tries again; films that were received are kept.",
-  });
+  }, sayAway);
 }

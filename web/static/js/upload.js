@@ -115,9 +115,17 @@ function onAway(error, seconds) {
   rest.setAttribute("aria-hidden", "true");
   find("trouble").replaceChildren(error.message, rest);
   show("trouble", true);
+  sayAway();
+}
+
+function sayAway() {
+  upload.isAway = true;
+  find("whole-count").textContent = "Server away, trying again";
+  for (const id of ["whole-speed", "whole-left"]) find(id).textContent = "";
 }
 
 function onBack() {
+  upload.isAway = false;
   show("trouble", false);
   show("held", false);
 }
@@ -191,6 +199,7 @@ function giveUp() {
 }
 
 function onProgress(batch, sent, of) {
+  upload.isAway = false;
   show("held", false);
   // The form around the files has bytes of its own; shares are taken of the files alone.
   let left = (sent / of) * batch.bytes;
@@ -206,9 +215,11 @@ function onWaiting(batch, seconds, attempt) {
   upload.sent.set(batch, 0);
   for (const item of batch.items) list.waiting(item, seconds, attempt);
   showWhole();
+  sayAway();
 }
 
 function onDone(batch, answer) {
+  upload.isAway = false;
   upload.sent.set(batch, batch.bytes);
   const refusals = groupByFile(answer.rejected);
   const unnamed = new Set(refusals.keys());
@@ -237,6 +248,7 @@ function showWhole() {
   const speed = sent / Math.max(seconds, 0.001);
   const films = upload.batches.filter((batch) => batch.sent).reduce((sum, batch) => sum + batch.items.length, 0);
   find("whole-bar").value = upload.bytes ? sent / upload.bytes : 1;
+  if (upload.isAway) return;
   find("whole-count").textContent = `${count(films)} of ${plural(wanted.length, "file")}`;
   find("whole-bytes").textContent = `${size(sent)} of ${size(upload.bytes)}`;
   find("whole-speed").textContent = seconds > 1 ? `${size(speed)}/s` : "";

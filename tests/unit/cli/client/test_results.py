@@ -3,6 +3,7 @@
 import csv
 import json
 import stat
+from dataclasses import fields
 from io import StringIO
 from pathlib import Path
 
@@ -11,11 +12,12 @@ from rich.console import Console
 
 from cli.client.answers import Row
 from cli.client.images import LocalFile, Unreadable
-from cli.client.results import COLUMNS, Result, account, check_output, write_results
+from cli.client.results import Result, account, check_output, write_results
 from cli.client.results_table import show
 from cli.client.upload import Span
 from cli.errors import CommandFailed
 from cli.report import DISCLAIMER
+from shared.columns import RESULT_COLUMNS
 
 
 def local(name: str, *, is_zip: bool = False) -> LocalFile:
@@ -33,7 +35,8 @@ def spans(*items: tuple[LocalFile, int, int]) -> dict[str, Span]:
 
 
 def test_the_columns_are_the_fixed_ones() -> None:
-    assert ",".join(COLUMNS) == "file,status,label,confidence,p_pneumonia,model,error"
+    assert tuple(field.name for field in fields(Result)) == RESULT_COLUMNS
+    assert set(RESULT_COLUMNS) < set(Row.model_fields), "what the server answers is kept"
 
 
 def test_files_zips_and_what_was_not_sent_keep_their_order() -> None:
@@ -88,13 +91,13 @@ def test_csv_and_json_hold_every_row(tmp_path: Path) -> None:
     with (tmp_path / "r.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))
     assert rows == [
-        list(COLUMNS),
-        ['ü, "x".png', "DONE", "PNEUMONIA", "0.75", "0.75", "m@1", ""],
-        ["b", "REJECTED", "", "", "", "", "No."],
+        list(RESULT_COLUMNS),
+        ['ü, "x".png', "DONE", "PNEUMONIA", "0.75", "0.75", "m@1", *[""] * 17],
+        ["b", "REJECTED", "", "", "", "", "No.", *[""] * 16],
     ]
     objects = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
-    assert [list(item) for item in objects] == [list(COLUMNS)] * 2
-    assert objects[1] == dict(zip(COLUMNS, ["b", "REJECTED", None, None, None, None, "No."], strict=True))
+    assert [list(item) for item in objects] == [list(RESULT_COLUMNS)] * 2
+    assert objects[1] == dict(zip(RESULT_COLUMNS, ["b", "REJECTED", *[None] * 4, "No.", *[None] * 16], strict=True))
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])

@@ -132,8 +132,8 @@ def test_a_film_between_threshold_and_half_does_not_contradict_itself(reader: Fl
     ("query", "said"),
     [
         ("min_confidence=much", "Confidence from: Give a number from 0 to 1. Received: &#39;much&#39;."),
-        ("since=2026-02-01&until=2026-01-31", "Sent from (UTC): Give a start that is not after the end of the range"),
-        ("order=oldest", "Order: Give newest or suspicious."),
+        ("since=2026-02-01&until=2026-01-31", "Sent from: Give a start that is not after the end of the range"),
+        ("order=oldest", "Order: Give one of newest, suspicious, unread."),
     ],
 )
 def test_a_filter_that_cannot_be_used_is_named_as_its_field_is(reader: FlaskClient, query: str, said: str) -> None:
