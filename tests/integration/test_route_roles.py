@@ -106,6 +106,10 @@ POST /account/single                          401  503 503  503 503  503 503    
 POST /account/single/unlink                   401  422 422  422 422  422 422    401  403 403  403 403  403 403  -
 POST /samples                                 401  303 303  403 403  303 303    401  403 403  403 403  403 403  -
 GET  /screenings/<uuid:screening_id>          401  404 200  200 200  200 200    401  403 403  403 403  403 403  -
+POST /screenings/<uuid:screening_id>/reviews  401  403 403  303 303  303 303    401  403 403  403 403  403 403  -
+POST /screenings/<uuid:screening_id>/reviews/withdraw 401 403 403 303 303 303 303 401 403 403  403 403  403 403  -
+POST /screenings/<uuid:screening_id>/claim    401  403 403  200 200  200 200    401  403 403  403 403  403 403  -
+POST /screenings/<uuid:screening_id>/release  401  403 403  204 204  204 204    401  403 403  403 403  403 403  -
 GET  /films/<uuid:screening_id>/thumbnail     401  404 200  200 200  200 200    401  404 200  200 200  200 200  read
 GET  /films/<uuid:screening_id>/image         401  404 200  200 200  200 200    401  404 200  200 200  200 200  read
 GET  /films/<uuid:screening_id>/heat-map      401  404 200  200 200  200 200    401  404 200  200 200  200 200  read
@@ -120,9 +124,12 @@ POST /api/v1/jobs/<uuid:job_id>/close         401  404 200  403 403  200 200    
 POST /api/v1/jobs/<uuid:job_id>/cancel        401  404 200  403 403  200 200    401  404 200  403 403  200 200  submit
 POST /api/v1/jobs/<uuid:job_id>/retry         401  404 200  403 403  200 200    401  404 200  403 403  200 200  submit
 DELETE /api/v1/jobs/<uuid:job_id>             401  404 204  403 403  204 204    401  404 204  403 403  204 204  submit
+GET  /api/v1/screenings/<uuid:screening_id>/reviews 401 404 200 200 200 200 200 401 404 200 200 200 200 200 read
+POST /api/v1/screenings/<uuid:screening_id>/reviews 401 403 403 201 201 201 201 401 403 403 201 201 201 201 submit
+POST /api/v1/screenings/<uuid:screening_id>/reviews/withdraw 401 403 403 409 409 409 409 401 403 403 409 409 409 409 submit
 GET  /api/v1/audit                            401  403 403  403 403  200 200    401  403 403  403 403  200 200  admin
 GET  /api/v1/predictions                      401  200 200  200 200  200 200    401  200 200  200 200  200 200  read
-"""
+"""  # noqa: E501  # one row a route
 PEOPLE: Final = [(None, False), *((role, is_own) for role in Role for is_own in (False, True))]
 """The columns of one half of MATRIX: a role, and whether what the address names is the person's own."""
 
@@ -132,6 +139,8 @@ OPEN_JOB: Final = {"POST /api/v1/jobs/<uuid:job_id>/films", "POST /api/v1/jobs/<
 """These act on a job that still takes films; all others on one that has finished."""
 FILM: Final = encode(draw(1, (80, 80)), "PNG")
 BODIES: Final[dict[str, dict[str, Any]]] = {
+    "POST /api/v1/screenings/<uuid:screening_id>/reviews": {"json": {"outcome": "inadequate"}},
+    "POST /screenings/<uuid:screening_id>/reviews": {"data": {"says": "inadequate"}},
     "POST /api/v1/jobs": {"json": {}},
     "POST /api/v1/jobs/<uuid:job_id>/films": form([("film.png", FILM)]),
     "POST /jobs": form([("film.png", FILM)]),
@@ -202,9 +211,9 @@ class Stage:
             if owner.id not in self.shown:
                 self.shown[owner.id] = self._make(owner, is_open=False)
             return self.shown[owner.id]
-        return self._make(owner, is_open=route in OPEN_JOB)
+        return self._make(owner, is_open=route in OPEN_JOB, is_unread="/reviews" in route)
 
-    def _make(self, owner: User, *, is_open: bool) -> dict[str, str]:
+    def _make(self, owner: User, *, is_open: bool, is_unread: bool = False) -> dict[str, str]:
         copied = {name: getattr(self.film, name) for name in ("image_id", "prediction_id", "state", "priority", "turn")}
         names = {"name": SECRET, "model_name": "test-model", "next_position": 1}
         with self.site.database.write() as session:
@@ -214,6 +223,13 @@ class Stage:
             job = Job(created_by_id=owner.id, source=Source.WEB, priority=Priority.BULK, closed_at=closed_at, **names)
             session.add(job)
             session.flush()
+            if is_unread:  # an image of its own, that nobody has reviewed
+                image = Image(
+                    sha256=f"{uuid.uuid4().hex:0>64}", size_bytes=1, width=1, height=1, media_type="image/png"
+                )
+                session.add(image)
+                session.flush()
+                copied |= {"image_id": image.id}
             film = Screening(job_id=job.id, position=0, file_name=f"{SECRET}.png", finished_at=now(), **copied)
             session.add(film)
             sessions.begin(session, owner, lasts=timedelta(hours=1), address=None, user_agent="")

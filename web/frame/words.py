@@ -135,6 +135,15 @@ FINDINGS: Final[dict[Finding, str]] = {
     Finding.OTHER: "Other finding",
 }
 
+FINDING_KEYS: Final[dict[Finding, str]] = {
+    Finding.NORMAL: "Normal",
+    Finding.BACTERIAL: "Bacterial",
+    Finding.VIRAL: "Viral",
+    Finding.UNCLEAR: "Cause unclear",
+    Finding.OTHER: "Other finding",
+}
+"""The same on buttons, where they stand together."""
+
 REVIEW_STATES: Final[dict[ReviewState, str]] = {
     ReviewState.UNREAD: "Not read yet",
     ReviewState.READ: "Read",

@@ -7,13 +7,13 @@ from enum import StrEnum
 from typing import Final, TypeVar
 
 from flask import abort, g, request
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from shared.audit.record import Action, record
-from shared.models.spec import Label
 from shared.reviews import reviews
 from shared.reviews.reviews import NOTE_LENGTH, RequestKey, Said
-from shared.tables import Finding, Review, ReviewOutcome, Screening
+from shared.tables import Finding, Prediction, Review, ReviewOutcome, Screening
 from web.base.problems import InvalidRequest
 from web.base.services import parts
 from web.lists.listing import FilmDetail, get_film
@@ -38,7 +38,7 @@ def add(screening_id: uuid.UUID, given: Mapping[str, object], key: str | None) -
     repeated = RequestKey(key, _digest(screening_id, given)) if key is not None else None
     with parts().database.write() as db:
         film = seen_film(db, screening_id)
-        said, seen = _read(given, film, _label_behind(db, film))
+        said, seen = _read(given, film, _prediction_behind(db, film))
         known = reviews.find_repeated(db, g.user, repeated)
         if known is not None:
             return known
@@ -73,36 +73,39 @@ def _leave_trace(db: Session, action: Action, screening_id: uuid.UUID, review: R
     record(db, action, user_id=g.user.id, subject=screening_id, address=address, detail=said)
 
 
-def _label_behind(db: Session, film: FilmDetail) -> Label | None:
+def _prediction_behind(db: Session, film: FilmDetail) -> Prediction | None:
     """Return what the model says, also where the viewer may not see it."""
-    return db.get_one(Screening, film.screening_id).label
+    return db.scalar(select(Prediction).join(Screening).where(Screening.id == film.screening_id))
 
 
-def _read(given: Mapping[str, object], film: FilmDetail, label: Label | None) -> tuple[Said, uuid.UUID | None]:
+def _read(
+    given: Mapping[str, object], film: FilmDetail, prediction: Prediction | None
+) -> tuple[Said, uuid.UUID | None]:
     unknown = sorted(set(given) - set(_FIELDS))
     if unknown:
         raise InvalidRequest(unknown[0][:_SHOWN], f"Leave it out; this takes {', '.join(_FIELDS)}.")
     outcome = _choose("outcome", given.get("outcome"), _OUTCOMES)
     finding = _choose("finding", given.get("finding"), tuple(Finding))
-    return Said(_settle(outcome, finding, film, label), finding, _read_note(given.get("note"))), _read_seen(given)
+    return Said(_settle(outcome, finding, film, prediction), finding, _read_note(given.get("note"))), _read_seen(given)
 
 
 def _settle(
-    outcome: ReviewOutcome | None, finding: Finding | None, film: FilmDetail, label: Label | None
+    outcome: ReviewOutcome | None, finding: Finding | None, film: FilmDetail, prediction: Prediction | None
 ) -> ReviewOutcome:
     """Say what an outcome and a finding together mean; a finding alone is compared with the prediction."""
     if outcome is None and finding is None:
         raise InvalidRequest("outcome", f"Give one of {', '.join(_OUTCOMES)}, or a finding. Received: none.")
     if film.is_hidden and outcome in {ReviewOutcome.AGREE, ReviewOutcome.OVERRULE}:
         raise InvalidRequest("outcome", "You read blind: leave it out and give what you find. Received: an outcome.")
-    judged = reviews.judge(finding, label) if finding else None
+    label, cause = (prediction.label, prediction.cause) if prediction else (None, None)
+    judged = reviews.judge(finding, label, cause) if finding else None
     if outcome is None:
         assert judged is not None  # noqa: S101  # one of the two is given
         return judged
     if (outcome is ReviewOutcome.OVERRULE) is not (finding is not None):
         raise InvalidRequest("finding", f"Give one of {', '.join(Finding)} with overrule, and with nothing else.")
-    if finding is Finding.NORMAL and judged is ReviewOutcome.AGREE:
-        raise InvalidRequest("finding", "The model says that too: agree. Received: normal.")
+    if judged is ReviewOutcome.AGREE:
+        raise InvalidRequest("finding", f"The model says that too: leave the outcome out. Received: {finding}.")
     return outcome
 
 

@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 from shared.errors import NothingToWithdraw, NotReviewable, ReviewOutdated
 from shared.reviews import claims
 from shared.reviews.reviews import list_reviews
-from shared.tables import Finding, ReviewOutcome
+from shared.tables import Finding
 from web.base.problems import InvalidRequest, prefers_problem
 from web.base.services import parts
 from web.guard.access import REVIEWERS, asked_by_script, requires, see_other
@@ -26,10 +26,9 @@ _KEY_LENGTH: Final = 64
 @requires(*REVIEWERS)
 def add(screening_id: uuid.UUID) -> ResponseReturnValue:
     """Add what the reader says, then lead on to the next unread image."""
-    said, _, finding = request.form.get("says", "").partition(".")
+    says = request.form.get("says", "")
     given = {
-        "outcome": said if said in list(ReviewOutcome) else None,
-        "finding": finding or (said if said in list(Finding) else None),
+        "finding" if says in list(Finding) else "outcome": says,
         "note": request.form.get("note"),
         "seen": request.form.get("seen"),
     }
