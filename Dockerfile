@@ -17,6 +17,7 @@ COPY models models
 FROM base AS web
 COPY web web
 COPY worker/__init__.py worker/__init__.py
+COPY evaluation/__init__.py evaluation/__init__.py
 COPY training/__init__.py training/__init__.py
 RUN uv sync --frozen --no-default-groups --group web --group cli --group sso --group s3
 USER pneumoscreen
@@ -26,6 +27,7 @@ CMD ["pneumoscreen", "web", "--host", "0.0.0.0", "--port", "8000"]
 FROM base AS worker
 COPY web/__init__.py web/__init__.py
 COPY worker worker
+COPY evaluation/__init__.py evaluation/__init__.py
 COPY training/__init__.py training/__init__.py
 RUN uv sync --frozen --no-default-groups --group worker --group cli --group s3
 USER pneumoscreen
@@ -34,6 +36,7 @@ CMD ["pneumoscreen", "worker"]
 FROM base AS worker-gpu
 COPY web/__init__.py web/__init__.py
 COPY worker worker
+COPY evaluation/__init__.py evaluation/__init__.py
 COPY training/__init__.py training/__init__.py
 RUN uv sync --frozen --no-default-groups --group gpu --group cli --group s3
 USER pneumoscreen

@@ -16,14 +16,20 @@ CHAOS ?=
 FUZZ ?=
 BENCH ?=
 
-.PHONY: help setup run demo check test test-long bench chaos fuzz audit train secrets lock clean
+.PHONY: help setup setup-training run demo check test test-long bench chaos fuzz audit train secrets lock clean
 
 help: ## Print what there is
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 	@echo
 	@echo "  make run PORT=8000 DATA_DIR=var     make demo IMAGES=folder OUTPUT=results.csv"
 
-setup: .venv/.runtime ## Make the environment in .venv (every other target does it by itself)
+setup: .venv/bin/uv ## Make or mend the environment in .venv (every other target makes it by itself)
+	$(SYNC)
+	@touch .venv/.runtime
+
+setup-training: .venv/bin/uv ## Add what training needs (TensorFlow)
+	$(SYNC) --group training
+	@touch .venv/.runtime
 
 run: .venv/.runtime ## Serve on 127.0.0.1 (PORT, DATA_DIR)
 	@exec .venv/bin/pneumoscreen serve --port $(PORT) --data-dir "$(DATA_DIR)"
@@ -57,7 +63,7 @@ fuzz: .venv/.development ## Send 10,000 hostile files and hostile requests, prin
 audit: .venv/.development ## Look up known vulnerabilities of the locked dependencies, where an index answers
 	.venv/bin/python -m fuzz.dependencies
 
-train: .venv/.development ## Train the default model on ../shared/data/chest_xray/train
+train: setup-training ## Train the default model on ../shared/data/chest_xray/train
 	.venv/bin/pneumoscreen train
 
 secrets: ## Make the random secrets that docker-compose.yml reads, once

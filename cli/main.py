@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import click
 
+from cli.dependencies import missing
 from cli.errors import CommandFailed
 from shared.errors import PneumoScreenError
 
@@ -50,9 +51,7 @@ class LazyGroup(click.Group):
         try:
             command: click.Command = getattr(importlib.import_module(module), attribute)
         except ModuleNotFoundError as error:
-            raise CommandFailed(
-                f"'{cmd_name}' needs the Python package '{error.name}', which is not installed. Run 'make setup'."
-            ) from error
+            raise CommandFailed(f"'{cmd_name}' needs {missing(error.name)}") from error
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # likewise
@@ -67,9 +66,7 @@ class LazyGroup(click.Group):
         except PneumoScreenError as error:
             raise CommandFailed(str(error)) from error
         except ModuleNotFoundError as error:
-            raise CommandFailed(
-                f"This needs the Python package '{error.name}', which is not installed. Run 'make setup'."
-            ) from error
+            raise CommandFailed(f"This needs {missing(error.name)}") from error
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -156,7 +156,9 @@ class Settings(BaseSettings):
     oidc_client_secret: SecretStr | None = Field(
         None, description="Proves to the identity provider who asks. Default: none, a public client."
     )
-    oidc_scopes: str = Field("openid profile", description="What is asked of the identity provider; openid is a must.")
+    oidc_scopes: str = Field(
+        "openid profile email", description="What is asked of the identity provider; openid is a must."
+    )
     oidc_label: str = Field("Single sign-on", min_length=1, max_length=64, description="Button on the sign-in page.")
     oidc_contact: str = Field(
         "an administrator of PneumoScreen", description="Whom to ask, as told to people whom single sign-on refuses."

@@ -108,6 +108,10 @@ class User(Base):
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     name: Mapped[str] = mapped_column(String(64), unique=True)
+    """What the person signs in with."""
+    display_name: Mapped[str | None] = mapped_column(String(128))
+    """How the person's name is written, in any script."""
+    email: Mapped[str | None] = mapped_column(String(254))
     role: Mapped[Role] = mapped_column(_by_value(Role))
     password_hash: Mapped[str | None] = mapped_column(String(255))
     is_active: Mapped[bool] = mapped_column(default=True)
@@ -117,6 +121,11 @@ class User(Base):
     """An IANA name, in which days and times are read and shown; None for that of the browser."""
     has_shortcuts: Mapped[bool] = mapped_column(default=True, server_default=true())
     """Whether single keys do something on pages (WCAG 2.1.4 wants them to be turned off where they disturb)."""
+
+    @property
+    def shown_name(self) -> str:
+        """Return the name to show: as the person writes it, else the login name."""
+        return self.display_name or self.name
 
 
 class Identity(Base):

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from evaluation.dataset import Film
+from evaluation.errors import DataUnusable
 from shared.models.spec import FilmClass, Label
-from training.data import Film
-from training.errors import DataUnusable
 
 INDEX: Final = "index.csv"
 VALIDATION: Final = "shifted_validation"

@@ -1,10 +1,6 @@
-"""The errors of training and evaluation, each with what was received and what to do."""
+"""The errors of training, each with what was received and what to do."""
 
 from shared.errors import PneumoScreenError
-
-
-class DataUnusable(PneumoScreenError):
-    """Say why a folder of films cannot be trained or evaluated on."""
 
 
 class RunMismatch(PneumoScreenError):

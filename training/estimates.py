@@ -15,14 +15,15 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
+from evaluation.dataset import Film, group_films
+from evaluation.metrics import bootstrap, report
 from shared.errors import FilmRejected
 from shared.images.framing import VERSION, Box, cut, load
 from shared.images.preprocess import decode, fit, prepare
 from shared.models.spec import FilmClass, ModelSpec
-from training.data import Film, group_films, list_films, load_pixels
+from training.data import list_films, load_pixels
 from training.elsewhere import IndexedFilm, validation_films
 from training.layout import SIDE, power
-from training.metrics import bootstrap, report
 from training.recipe import Recipe
 from training.split import WHOLE, hold_out, whole_films
 

@@ -12,21 +12,22 @@ import keras
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from evaluation.card import write_card
+from evaluation.labelled import read_films
+from evaluation.metrics import fit_temperature, measure, report, rounded, threshold_for_sensitivity
+from evaluation.plots import write_training_plots
+from evaluation.stress import FRAMINGS, stress_films
 from shared.images import gate
 from shared.images.framing import VERSION, fingerprint
 from shared.models.folder import SPEC_FILE, WEIGHTS_FILE
 from shared.models.spec import FilmClass, Framing, ModelSpec
-from training.card import write_card
 from training.estimates import REFRAMED, show_reframed
 from training.evaluate import p_pneumonia, predict_logits
 from training.journal import Run, read_journal
-from training.labelled import read_films
-from training.metrics import fit_temperature, measure, report, rounded, threshold_for_sensitivity
-from training.plots import write_training_plots
 from training.recipe import Recipe
+from training.recipes import planned_by
 from training.registry import with_places
 from training.split import Side
-from training.stress import FRAMINGS, stress_films
 from training.style import against_making
 
 METRICS_FILE: Final = "metrics.json"
@@ -101,7 +102,7 @@ def write_model(network: keras.Model, run: Run, folder: Path, guide: Path) -> Pa
     }
     (fresh / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
     (fresh / METRICS_FILE).write_text(json.dumps(figures, indent=2) + "\n")
-    write_card(fresh / CARD_FILE, spec, figures)
+    write_card(fresh / CARD_FILE, spec, figures, planned_by(recipe.network))
     p = spec.p_pneumonia(spec.calibrate(logits[UNCHANGED]))
     write_training_plots(fresh / PLOTS, figures["journal"], split.held_out.truth, p, spec.threshold)
     return _put_in_place(fresh, folder, run.folder / "former-model")

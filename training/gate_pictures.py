@@ -16,10 +16,10 @@ from matplotlib.cbook import get_sample_data
 from PIL import Image, ImageDraw, ImageFilter
 from sklearn.datasets import load_sample_images
 
+from evaluation.dataset import name_film
 from shared.images import framing
 from shared.images.gate import SIDE
 from shared.images.preprocess import decode
-from training.data import name_film
 
 BASE: Final = 96
 HELD_BACK: Final = 0.2

@@ -17,11 +17,11 @@ from typing import Any, Final
 import keras
 import numpy as np
 
+from evaluation.metrics import measure
 from shared.models.spec import ModelSpec
 from training.errors import RunMismatch
 from training.evaluate import predict_logits
 from training.lower import Lower
-from training.metrics import measure
 from training.recipe import Phase, Recipe
 from training.split import Split
 

@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from evaluation.errors import DataUnusable
 from shared.models.spec import FilmClass
-from training.augment import Augmentation
+from training.augmentation import Augmentation
 from training.data import CLASSES
-from training.errors import DataUnusable
 
 BINARY = (FilmClass.NORMAL, FilmClass.PNEUMONIA)
 

@@ -9,19 +9,18 @@ from typing import Final
 
 import numpy as np
 
+from evaluation.dataset import Film, group_films
+from evaluation.errors import DataUnusable
 from shared.models.spec import FilmClass, ModelSpec
 from training.data import (
-    Film,
     class_indices,
     find_lungs,
-    group_films,
     list_films,
     load_pixels,
     near_duplicates,
     split_by_group,
 )
 from training.elsewhere import draws, read_index
-from training.errors import DataUnusable
 from training.layout import SIDE, hardest_normals, layout_scores
 from training.recipe import Recipe
 from training.style import across_groups, describe_making, learn_making

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import openvino
 
+from evaluation.errors import DataUnusable
 from shared.models.folder import read_spec
-from training.errors import DataUnusable
 from training.evaluate import load_network
 from training.recipe import Recipe
 from training.registry import NETWORKS, with_places

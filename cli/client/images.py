@@ -10,6 +10,7 @@ from typing import Final
 
 from shared.intake.accept import FILE_NAME_LENGTH, HEAD_BYTES, ZIP_SIGNATURES, display_name, is_image
 from shared.intake.left_out import DICOMDIR, is_system_folder, reason
+from shared.intake.natural_order import natural_key
 from shared.intake.pseudonyms import may_stand_for
 from shared.settings import MIB
 
@@ -26,7 +27,7 @@ class LocalFile:
 
     path: Path
     name: str
-    """The path as the user gave it; unique in a run."""
+    """The path below what the user gave, with the name of that in front; unique in a run."""
     size: int
     """In bytes."""
     is_zip: bool
@@ -70,33 +71,51 @@ class Unreadable:
 
 
 def collect(paths: Sequence[str], left_out: Counter[str] | None = None) -> list[LocalFile | Unreadable]:
-    """Find every file that files and folders mean, sorted within a folder, each once.
+    """Find every file that files and folders mean, in natural order within a folder, each once.
 
     Hidden files are skipped inside folders, and so is what a disc or a file manager adds to films, which is counted in
     `left_out` by the reason; not where they are named themselves.
     """
-    found: dict[str, Path | Unreadable] = {}
+    found: dict[str, tuple[Path, Path, str | None]] = {}
     left_out = Counter() if left_out is None else left_out
-    for given in paths:
-        for item in _walk(Path(given), (), left_out):
-            place = Path(item.name) if isinstance(item, Unreadable) else item
+    for given in map(Path, paths):
+        for path, fault in _walk(given, (), left_out):
             # Not resolved: two links to one film are two files to the user.
-            found.setdefault(os.path.normpath(place.absolute()), item)
-    return [item if isinstance(item, Unreadable) else _inspect(item) for item in found.values()]
+            found.setdefault(os.path.normpath(path.absolute()), (path, given, fault))
+    names = _names([(path, given) for path, given, _ in found.values()])
+    return [
+        _inspect(path, name) if fault is None else Unreadable(name, fault)
+        for name, (path, _, fault) in zip(names, found.values(), strict=True)
+    ]
 
 
-def _walk(path: Path, above: tuple[str, ...], left_out: Counter[str]) -> Iterator[Path | Unreadable]:
+def _names(found: Sequence[tuple[Path, Path]]) -> list[str]:
+    """Name files by their way from what was given; files that would share a name keep the whole path."""
+    short = [_shown(_below(path, given)) for path, given in found]
+    counts = Counter(short)
+    return [name if counts[name] == 1 else _shown(path) for name, (path, _) in zip(short, found, strict=True)]
+
+
+def _below(path: Path, given: Path) -> Path:
+    """Return a path without what lies above `given`; one that starts in the present folder stays as it is."""
+    if not given.is_absolute() and ".." not in given.parts:
+        return path
+    return Path(os.path.basename(os.path.abspath(given))) / path.relative_to(given)  # noqa: PTH100, PTH119  # no links
+
+
+def _walk(path: Path, above: tuple[str, ...], left_out: Counter[str]) -> Iterator[tuple[Path, str | None]]:
+    """Find the files below a path, with what is wrong with those that cannot be listed."""
     if not path.is_dir():
-        yield path
+        yield path, None
         return
     real = os.path.realpath(path)
     if real in above:
         # A link to a folder that it lies in leads round for ever; its files are found without it.
         return
     try:
-        children = sorted(path.iterdir())
+        children = sorted(path.iterdir(), key=lambda child: natural_key(_shown(child)))
     except OSError as error:
-        yield Unreadable(_shown(path), f"The folder could not be read: {error.strerror}.")
+        yield path, f"The folder could not be read: {error.strerror}."
         return
     for child in children:
         why = None if child.is_dir() else reason(child.name)
@@ -117,8 +136,7 @@ def _is_film_after_all(path: Path) -> bool:
         return True  # who sends it says why it cannot be read
 
 
-def _inspect(path: Path) -> LocalFile | Unreadable:
-    name = _shown(path)
+def _inspect(path: Path, name: str) -> LocalFile | Unreadable:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):

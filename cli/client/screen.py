@@ -174,7 +174,7 @@ def screen(
         raise click.UsageError("--model goes with a new job; a job keeps the model that it was opened with.")
     if output is not None:
         check_output(output)
-    url = read_url(url or served_url(data_dir) or DEFAULT_URL)
+    url = read_url(url or served_url(data_dir) or _default_url(token, data_dir))
     display = choose_display(quiet)
     with Api(url, find_token(url, token, data_dir), patience=patience, note=display.note) as api:
         wish = Wish(paths, name or "", str(job_id) if job_id else None, cancel, wait=not no_wait)
@@ -186,6 +186,16 @@ def screen(
     if output is not None and not quiet:
         click.echo(f"Wrote {len(results):,} row{'' if len(results) == 1 else 's'} to {output}.", err=True)
     raise SystemExit(exit_status(results, waited=not no_wait))
+
+
+def _default_url(token: str | None, data_dir: Path) -> str:
+    """Return the usual address for whoever brings a token; raise CommandFailed where no server is known."""
+    if token is None:
+        raise CommandFailed(
+            f"There is no server here: none runs on the data folder {data_dir}. Name the folder of the one that runs "
+            "with --data-dir, or its address with --url, or start one with 'pneumoscreen serve'."
+        )
+    return DEFAULT_URL
 
 
 def _guarded(run: Run, wish: Wish) -> list[Result]:

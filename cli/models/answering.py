@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from training.labelled import Progress as Told
+    from evaluation.labelled import Progress as Told
     from worker.networks.classifier import Classifier
 
 BATCH: Final = 32

@@ -22,8 +22,8 @@ from shared.models.folder import SPEC_FILE, find_model, read_spec
 from shared.models.spec import NAME_PATTERN, ModelSpec
 
 if TYPE_CHECKING:
-    from training.labelled import LabelledFilms
-    from training.labelled import Progress as Told
+    from evaluation.labelled import LabelledFilms
+    from evaluation.labelled import Progress as Told
 
 _FIGURES: Final = (
     ("recall", "Recall (sensitivity)"),
@@ -85,8 +85,13 @@ def _calibrate(
         raise click.UsageError("Choose --out or --in-place.")
     if out is not None:
         _check_target(out, place, read_spec(place))
+    from evaluation.dataset import refuse_test_split
+    from evaluation.labelled import class_folders
+
+    refuse_test_split(folder)
+    class_folders(folder)
     os.environ["KERAS_BACKEND"] = "openvino"
-    from training.calibrate import recalibrate, write_spec
+    from evaluation.calibrate import recalibrate, write_spec
 
     with progress_bar() as told:
         spec, films, logits = _answer(folder, place, told)
@@ -108,7 +113,7 @@ def _calibrate(
 
 
 def _undo(place: Path, *, dry_run: bool) -> None:
-    from training.calibrate import undo, write_spec
+    from evaluation.calibrate import undo, write_spec
 
     spec = read_spec(place)
     restored = undo(spec)
@@ -132,13 +137,10 @@ def _check_target(out: Path, place: Path, spec: ModelSpec) -> None:
 
 def _answer(folder: Path, place: Path, told: "Told") -> tuple[ModelSpec, "LabelledFilms", Any]:
     """Return the spec of a model, the films, and the model's logits for them; too few films are refused first."""
-    from training.calibrate import check_films
-    from training.data import refuse_test_split
-    from training.labelled import class_folders, read_films
+    from evaluation.calibrate import check_films
+    from evaluation.labelled import read_films
     from worker.networks.load import load_model
 
-    refuse_test_split(folder)
-    class_folders(folder)
     classifier = load_model(place, "openvino")
     films = read_films(folder, classifier.spec, told)
     check_films(films.truth)
@@ -146,7 +148,7 @@ def _answer(folder: Path, place: Path, told: "Told") -> tuple[ModelSpec, "Labell
 
 
 def _report(spec: ModelSpec, fresh: ModelSpec, films: "LabelledFilms", logits: Any) -> dict[str, Any]:
-    from training.metrics import report
+    from evaluation.metrics import report
 
     return {
         "model": spec.version,
@@ -190,7 +192,7 @@ def _span(value: float, bounds: list[float]) -> str:
 
 def _copy(place: Path, out: Path, spec: ModelSpec) -> None:
     """Write a model folder of the same weights under a name of its own; it appears whole or not at all."""
-    from training.calibrate import write_spec
+    from evaluation.calibrate import write_spec
 
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".calibrate-") as scratch:

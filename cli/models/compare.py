@@ -22,9 +22,9 @@ from shared.models.spec import ModelSpec
 from shared.settings import Settings
 
 if TYPE_CHECKING:
-    from training.compare import Answered
-    from training.labelled import LabelledFilms
-    from training.labelled import Progress as Told
+    from evaluation.compare import Answered
+    from evaluation.labelled import LabelledFilms
+    from evaluation.labelled import Progress as Told
     from worker.networks.classifier import Classifier
 
 DEFAULT_MODEL: Final[str] = Settings.model_fields["model"].default
@@ -115,11 +115,12 @@ def _brought(folder: Path) -> Row:
 
 def _measure(folder: Path, folders: list[Path], default: str) -> tuple[list[Row], dict[str, Any]]:
     """Run every model on the films; return a row each, and what was run on."""
-    os.environ["KERAS_BACKEND"] = "openvino"
-    from training.compare import compare_models
-    from training.labelled import class_folders
+    from evaluation.labelled import class_folders
 
     class_folders(folder)
+    os.environ["KERAS_BACKEND"] = "openvino"
+    from evaluation.compare import compare_models
+
     films = _FilmsBySize(folder)
     rows: dict[str, Row] = {}
     answered: dict[str, Answered] = {}
@@ -156,7 +157,7 @@ class _FilmsBySize:
 
         Raises ModelUnavailable where they are not the films that the first model saw.
         """
-        from training.labelled import read_films
+        from evaluation.labelled import read_films
 
         size = (spec.input_size, spec.resize)
         if size not in self._read:
@@ -173,7 +174,7 @@ class _FilmsBySize:
 
 def _run(folder: Path, films: _FilmsBySize, told: "Told") -> tuple[Row, "Answered"]:
     """Load a model as a worker does, screen the films and time it."""
-    from training.compare import Answered
+    from evaluation.compare import Answered
     from worker.networks.load import load_model
 
     told(f"Loading {folder.name}", 0, 1)

@@ -103,7 +103,7 @@ def estimate_model(place: Path, data: Path, elsewhere: Path) -> dict[str, Any]:
 
     Raises DataUnusable or ModelUnavailable, each saying what to do.
     """
-    from training.data import refuse_test_split
+    from evaluation.dataset import refuse_test_split
     from training.estimates import held_out_films, measure_shown, show_elsewhere, show_random, show_reframed
     from training.recipe import recipe_of
     from worker.networks.load import load_model
@@ -137,12 +137,13 @@ def _read_gap(folder: Path) -> dict[str, Any]:
 
 
 def _write(place: Path, figures: dict[str, Any]) -> None:
-    from training.card import write_card
+    from evaluation.card import write_card
+    from training.recipes import planned_by
 
     path = place / "metrics.json"
     metrics = json.loads(path.read_text()) | {"estimates": figures}
     write_file(path, json.dumps(metrics, indent=2) + "\n")
-    write_card(place / "card.md", read_spec(place), metrics)
+    write_card(place / "card.md", read_spec(place), metrics, planned_by(metrics["recipe"]["network"]))
 
 
 def _print_layout(data: Path, spec: ModelSpec, console: Console) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from cli.errors import CommandFailed
 from cli.models.answering import answer_films, progress_bar
 from cli.models.compare import DEFAULT_MODEL
 from cli.models.figures import show_figures
@@ -18,8 +17,8 @@ from cli.report import make_console
 from shared.models.folder import find_model
 
 if TYPE_CHECKING:
-    from training.assessment import Assessment
-    from training.labelled import Progress
+    from evaluation.assessment import Assessment
+    from evaluation.labelled import Progress
 
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
 
@@ -69,14 +68,12 @@ def evaluate(
     for path in (json_file, report_file):
         if path is not None:
             check_writable(path)
+    from evaluation.labelled import class_folders
+
+    class_folders(folder)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    try:
-        import training.report as page
-        from training.operating_points import operating_points, short_thresholds
-    except ModuleNotFoundError as error:
-        raise CommandFailed(
-            f"'evaluate' needs the Python package '{error.name}', which is not installed. Run 'make setup'."
-        ) from error
+    import evaluation.report as page
+    from evaluation.operating_points import operating_points, short_thresholds
 
     journal = page.read_training(place) if report_file else []
     with progress_bar() as told:
@@ -104,11 +101,10 @@ def assess_folder(
 
     Raises DataUnusable or ModelUnavailable, each saying what to do.
     """
-    from training.assessment import assess
-    from training.labelled import class_folders, read_films
+    from evaluation.assessment import assess
+    from evaluation.labelled import read_films
     from worker.networks.load import load_model
 
-    class_folders(folder)
     told(f"Loading {model.name}", 0, 1)
     classifier = load_model(model, backend)
     spec = classifier.spec

@@ -12,7 +12,7 @@ _COUNTS = ("true_positive", "false_positive", "false_negative", "true_negative")
 
 
 def show_figures(figures: dict[str, Any], points: list[dict[str, Any]], console: Console) -> None:
-    """Print the figures of `training.assessment` and the threshold table `points`, a few rows of it."""
+    """Print the figures of `evaluation.assessment` and the threshold table `points`, a few rows of it."""
     films = figures["films"]
     console.print(f"{figures['model']} on {films['NORMAL']:,} normal and {films['PNEUMONIA']:,} pneumonia films")
     console.print(_figure_table(figures))
@@ -28,7 +28,7 @@ def show_figures(figures: dict[str, Any], points: list[dict[str, Any]], console:
 
 
 def _figure_table(figures: dict[str, Any]) -> Table:
-    from training.assessment import FIGURES
+    from evaluation.assessment import FIGURES
 
     table = Table()
     table.add_column("figure")

@@ -1,5 +1,6 @@
 """`pneumoscreen train`: films in, model folder out."""
 
+import importlib.util
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -77,27 +78,37 @@ def train(
 
     RECIPE is compact-cnn (the default) or one of those that `pneumoscreen train list` prints.
     """
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import logging
 
-    from training.data import refuse_test_split
-
-    refuse_test_split(data)
-    from training.recipes import RECIPES
+    from evaluation.dataset import refuse_test_split
+    from evaluation.labelled import class_folders
 
     if recipe_name == "list":
-        click.echo("\n".join(f"{recipe.name:18} {recipe.description}" for recipe in RECIPES.values()))
+        click.echo("\n".join(f"{recipe.name:18} {recipe.description}" for recipe in _recipes("openvino").values()))
         return
-    if recipe_name not in RECIPES:
-        raise CommandFailed(f"There is no recipe '{recipe_name}'. Known: {', '.join(sorted(RECIPES))}.")
+    refuse_test_split(data)
+    class_folders(data)
+    can_train = importlib.util.find_spec("tensorflow") is not None
+    # A process has one backend of Keras: a name that no recipe has is said where nothing can be trained, too.
+    recipes = _recipes("tensorflow" if can_train else "openvino")
+    if recipe_name not in recipes:
+        raise CommandFailed(f"There is no recipe '{recipe_name}'. Known: {', '.join(sorted(recipes))}.")
     from training.train import train as run_training
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    weights = weights or _stored_weights(RECIPES[recipe_name].pretrained)
-    recipe = _adjust(RECIPES[recipe_name], epochs=epochs, input_size=size, name=name, seed=seed, hold_out=hold_out)
+    weights = weights or _stored_weights(recipes[recipe_name].pretrained)
+    recipe = _adjust(recipes[recipe_name], epochs=epochs, input_size=size, name=name, seed=seed, hold_out=hold_out)
     folder = run_training(recipe, data, out, runs, resume=resume, weights=weights, elsewhere=elsewhere)
     click.echo(f"Model written to {folder}. Its figures are in {folder / 'card.md'}.")
+
+
+def _recipes(backend: str) -> "dict[str, Recipe]":
+    """Import the recipes with the networks that they build, on a backend of Keras; OpenVINO's is quicker to load."""
+    os.environ.setdefault("KERAS_BACKEND", backend)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from training.recipes import RECIPES
+
+    return RECIPES
 
 
 def _adjust(recipe: "Recipe", *, epochs: int | None, **numbers: int | str | None) -> "Recipe":

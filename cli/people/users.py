@@ -12,12 +12,14 @@ from cli.actor import operating_user
 from cli.client.address import DEFAULT_URL, read_url, served_url
 from cli.database import transaction
 from cli.options import SHARED_DATA_DIR
-from cli.report import make_console
+from cli.report import make_console, printable
 from cli.settings import read_settings
-from shared.accounts import accounts, administration
+from shared.accounts import accounts, administration, people
 from shared.audit.record import Action, record
 from shared.tables import Role, User
 
+DISPLAY_NAME = click.option("--display-name", help="The person's name as it is written, in any script.")
+EMAIL = click.option("--email", help="The person's e-mail address.")
 ROLES = click.Choice([role.value for role in Role])
 
 
@@ -34,24 +36,47 @@ def list_users(data_dir: Path | None) -> None:
     """List the accounts."""
     with transaction(data_dir) as session:
         found = session.scalars(select(User).order_by(User.name)).all()
-    table = Table("name", "role", "may sign in", "password", "since")
+    table = Table("name", "display name", "e-mail", "role", "may sign in", "password", "since")
     for user in found:
         allowed, password = "yes" if user.is_active else "no", "set" if user.password_hash else "none"
-        table.add_row(Text(user.name), user.role.value, allowed, password, f"{user.created_at:%Y-%m-%d}")
+        written = (Text(user.name), Text(user.display_name or ""), Text(user.email or ""))
+        table.add_row(*written, user.role.value, allowed, password, f"{user.created_at:%Y-%m-%d}")
     make_console().print(table)
 
 
 @users.command("add")
 @click.argument("name")
 @click.option("--role", type=ROLES, required=True, help="technician: sends films; reader: sees all; admin: governs.")
+@DISPLAY_NAME
+@EMAIL
 @SHARED_DATA_DIR
 @click.pass_obj
-def add_user(data_dir: Path | None, name: str, role: str) -> None:
+def add_user(data_dir: Path | None, name: str, role: str, display_name: str | None, email: str | None) -> None:
     """Add the account NAME; it has no password until one is set."""
     with transaction(data_dir) as session:
         user = accounts.add_user(session, name, Role(role))
+        people.describe(user, display_name, email)
         _record(session, user, "added")
     click.echo(f"Added {name} ({role}). Sign in by 'pneumoscreen users link {name}' or set a password.")
+
+
+@users.command("describe")
+@click.argument("name")
+@DISPLAY_NAME
+@EMAIL
+@SHARED_DATA_DIR
+@click.pass_obj
+def describe_user(data_dir: Path | None, name: str, display_name: str | None, email: str | None) -> None:
+    """Change how the person behind NAME is written; an empty text takes away what is there."""
+    if display_name is None and email is None:
+        raise click.UsageError("Give --display-name, --email or both.")
+    with transaction(data_dir) as session:
+        user = accounts.get_user(session, name)
+        kept = (user.display_name if display_name is None else display_name, user.email if email is None else email)
+        if people.describe(user, *kept):
+            _record(session, user, "described")
+        shown = user.shown_name
+    click.echo(f"{name} is shown as {printable(shown)} now.")
 
 
 @users.command("link")

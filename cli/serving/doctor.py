@@ -227,7 +227,8 @@ def check_backend(settings: Settings, _port: int) -> Finding:
     wanted = _BACKENDS[settings.backend]
     present = [name for name in wanted if importlib.util.find_spec(name)]
     if not present or not importlib.util.find_spec("keras"):
-        advice = "Run 'make setup'. A machine that only serves pages needs no backend."
+        target = "make setup-training" if settings.backend == "tensorflow" else "make setup"
+        advice = f"Run '{target}'. A machine that only serves pages needs no backend."
         return Finding("Backend", Level.FAIL, f"{' or '.join(wanted)} with keras is not installed", advice)
     return Finding("Backend", Level.OK, f"{', '.join(present)} (setting: {settings.backend})")
 

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Final
@@ -39,6 +39,10 @@ REFUSED_SECONDS: Final = 60.0
 
 LOGGED: Final = ("redis", "web", "worker", "sweep")
 """Programs that `serve` starts; the log of any other one is added when it starts."""
+
+SPARING: Final = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "524288", "MALLOC_TRIM_THRESHOLD_": "524288"}
+"""Has glibc (mallopt(3)) let all threads of the web share two pools of memory and give blocks of 512 KiB back at once;
+otherwise each thread gets a pool of its own and keeps what it once took. Other C libraries take no notice."""
 
 _LOOPBACK_NAMES: Final = "localhost,127.0.0.1,[::1]"
 
@@ -77,9 +81,13 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def host_setting(settings: Settings, host: str) -> dict[str, str]:
-    """Return the setting that has pages on loopback answer to its names alone, where none is listed."""
-    return {f"{PREFIX}ALLOWED_HOSTS": _LOOPBACK_NAMES} if is_loopback(host) and not settings.hosts else {}
+def web_environment(settings: Settings, host: str) -> dict[str, str]:
+    """Return what the pages and the API are started with: memory shared, and on loopback only its names answered to.
+
+    What the environment or the settings say already stays.
+    """
+    hosts = {f"{PREFIX}ALLOWED_HOSTS": _LOOPBACK_NAMES} if is_loopback(host) and not settings.hosts else {}
+    return {name: value for name, value in SPARING.items() if name not in os.environ} | hosts
 
 
 def worker_command(processes: int, name: str = "worker") -> list[str]:
@@ -111,6 +119,8 @@ class Program:
 
     name: str
     command: list[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Its own settings, beside those of all programs."""
     ask: Callable[[], Health] | None = None
     """Says whether a running program is well."""
     before_start: Callable[[int], None] | None = None
@@ -207,11 +217,12 @@ class Supervisor:
         name: str,
         command: list[str],
         *,
+        environment: Mapping[str, str] | None = None,
         ask: Callable[[], Health] | None = None,
         before_start: Callable[[int], None] | None = None,
     ) -> Program:
         """Start a program and watch it from now on."""
-        program = Program(name, command, ask, before_start)
+        program = Program(name, command, environment or {}, ask, before_start)
         self.programs.append(program)
         self._launch(program)
         return program
@@ -226,7 +237,7 @@ class Supervisor:
             output = None if self._logs is None else self._logs.output(program.name)
             program.process = subprocess.Popen(  # noqa: S603  # commands are made in this file
                 program.command,
-                env={**os.environ, **self.environment},
+                env={**os.environ, **self.environment, **program.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -12,7 +12,7 @@ import click
 from cli.data_folder import PRIVATE_UMASK
 from cli.errors import CommandFailed
 from cli.serving.limits import allow_files
-from cli.serving.processes import host_setting, sweep_command, web_command, worker_command
+from cli.serving.processes import sweep_command, web_command, web_environment, worker_command
 from cli.settings import read_settings
 from shared.process.cores import usable_cores
 from shared.settings import NO_SECRET_KEY
@@ -47,7 +47,7 @@ def web(host: str, port: int, threads: int) -> None:
     settings = read_settings()
     if settings.secret_key is None:
         raise CommandFailed(NO_SECRET_KEY)
-    os.environ.update(host_setting(settings, host))
+    os.environ.update(web_environment(settings, host))
     _become(web_command(host, port, threads))
 
 

@@ -38,9 +38,9 @@ from cli.serving.processes import (
     Program,
     Supervisor,
     bracketed,
-    host_setting,
     sweep_command,
     web_command,
+    web_environment,
     worker_command,
 )
 from cli.settings import read_settings
@@ -179,9 +179,9 @@ def _serve(settings: Settings, host: str, port: int, workers: int, verbose: bool
         settings = _with_broker(settings, socket_folder, supervisor)
         if not has_newest(settings.database):
             _migrate(settings)
-        supervisor.environment = _environment(settings) | host_setting(settings, host)
+        supervisor.environment = _environment(settings)
         url = f"http://{bracketed(_reachable(host))}:{port}"
-        supervisor.start("web", web_command(host, port, WEB_THREADS))
+        supervisor.start("web", web_command(host, port, WEB_THREADS), environment=web_environment(settings, host))
         supervisor.start("worker", worker_command(workers))
         # Page and first result come sooner where what they do not need loads its libraries after them.
         is_good = _wait_until(lambda: _answers(url), supervisor, settings)

@@ -7,8 +7,6 @@ in NumPy, because a web process and a worker must not wait for a second model. I
 spec of the model that was trained with it.
 """
 
-import hashlib
-import io
 import math
 from collections.abc import Sequence
 from functools import cache
@@ -18,7 +16,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from PIL import Image
 
-from shared.errors import FilmRejected, ModelUnavailable
+from shared.errors import FilmRejected
+from shared.images import weights_file
 from shared.models.spec import Framing
 from shared.refusals import Rejection
 
@@ -174,22 +173,8 @@ def load(version: str, sha256: str = "") -> Localiser:
 
     Raises ModelUnavailable where there is no such version or its file is another one.
     """
-    try:
-        data = (FOLDER / f"{version}.npz").read_bytes()
-    except OSError as error:
-        known = ", ".join(sorted(path.stem for path in FOLDER.glob("*.npz")))
-        raise ModelUnavailable(
-            f"There is no localiser '{version}' here. There is: {known or 'none'}. Install the release that has it."
-        ) from error
-    if sha256 and hashlib.sha256(data).hexdigest() != sha256:
-        raise ModelUnavailable(
-            f"The localiser '{version}' is not the one that the model was trained with. Restore {version}.npz."
-        )
-    with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-        looks = [
-            _Look(*(stored[f"{look}_{field}"].astype(np.float32) for field in _Look._fields))
-            for look in ("whole", "near")
-        ]
+    stored = weights_file.read_weights(FOLDER, version, sha256, "localiser")
+    looks = [_Look(*(stored[f"{look}_{field}"] for field in _Look._fields)) for look in ("whole", "near")]
     return Localiser(*looks)
 
 
@@ -206,7 +191,7 @@ def window(image: Image.Image, framing: Framing) -> Box:
 
 def fingerprint(version: str) -> str:
     """Return the sha256 of a localiser's file, for the spec of a new model."""
-    return hashlib.sha256((FOLDER / f"{version}.npz").read_bytes()).hexdigest()
+    return weights_file.fingerprint(FOLDER, version)
 
 
 def cut(image: Image.Image, window: Box, size: int) -> np.ndarray:

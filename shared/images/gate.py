@@ -6,8 +6,6 @@ greys are normalised, so exposure is told from the greys themselves. The weights
 stand in the spec of a model that has a gate.
 """
 
-import hashlib
-import io
 from collections.abc import Collection
 from functools import cache
 from pathlib import Path
@@ -16,7 +14,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from PIL import Image
 
-from shared.errors import FilmRejected, ModelUnavailable
+from shared.errors import FilmRejected
+from shared.images import weights_file
 from shared.models.spec import Gate
 from shared.refusals import Rejection
 
@@ -95,22 +94,13 @@ def load(version: str, sha256: str = "") -> Network:
 
     Raises ModelUnavailable where there is no such version or its file is another one.
     """
-    try:
-        data = (FOLDER / f"{version}.npz").read_bytes()
-    except OSError as error:
-        known = ", ".join(sorted(path.stem for path in FOLDER.glob("*.npz")))
-        raise ModelUnavailable(
-            f"There is no gate '{version}' here. There is: {known or 'none'}. Install the release that has it."
-        ) from error
-    if sha256 and hashlib.sha256(data).hexdigest() != sha256:
-        raise ModelUnavailable(f"The gate '{version}' is not the one that the spec names. Restore {version}.npz.")
-    with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-        return Network(*(stored[name].astype(np.float32) for name in Network._fields))
+    stored = weights_file.read_weights(FOLDER, version, sha256, "gate")
+    return Network(*(stored[name] for name in Network._fields))
 
 
 def fingerprint(version: str) -> str:
     """Return the sha256 of a version's file, for the spec of a model."""
-    return hashlib.sha256((FOLDER / f"{version}.npz").read_bytes()).hexdigest()
+    return weights_file.fingerprint(FOLDER, version)
 
 
 def default(ages: tuple[int, int]) -> Gate:

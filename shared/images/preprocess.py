@@ -2,7 +2,6 @@
 
 import io
 import math
-import warnings
 from collections.abc import Collection
 from typing import Final
 
@@ -37,9 +36,6 @@ SMALL_SIDE: Final = 256
 SMALL_BYTES: Final = 32 * 1024
 """A film this small has its thumbnail drawn when somebody looks, in under a millisecond: drawing and keeping it took a
 seventh of a worker's time for a film of 224 pixels."""
-
-# Intake holds uploads to its own, lower pixel limit before this module sees them; here Pillow's own guard stays on.
-warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
 def decode(data: bytes, at_least: int) -> Image.Image:
@@ -79,6 +75,7 @@ def _decode_image(data: bytes, at_least: int) -> Image.Image:
     file = io.BytesIO(data)
     with Image.open(file, formats=FORMATS) as image:
         choose_page(image, file)
+        _refuse_too_large(image)
         if isinstance(image, TiffImagePlugin.TiffImageFile):
             jpeg.refuse_damaged_strips(image.tag_v2, data)
         _load(image, data)
@@ -95,6 +92,7 @@ def _decode_jpeg(data: bytes, at_least: int) -> Image.Image:
         return _grey(jpeg.decode_special(data))
     with image:
         choose_page(image, file)
+        _refuse_too_large(image)
         if image.mode in _JPEG_MODES:
             # JPEG decodes at 1/2, 1/4 or 1/8 for a fraction of the cost (DCT scaling). On the 300 originals of the
             # data set the smallest scale that suffices gives the same labels as the next larger one.
@@ -110,6 +108,12 @@ def _decode_jpeg(data: bytes, at_least: int) -> Image.Image:
             raise jpeg.refusal(data) from error
         ImageOps.exif_transpose(image, in_place=True)
         return _grey(image)
+
+
+def _refuse_too_large(image: Image.Image) -> None:
+    """Refuse what Pillow only warns of; intake holds uploads to its own, lower limit before this module sees them."""
+    if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
+        raise FilmRejected(Rejection.TOO_MANY_PIXELS)
 
 
 def _load(image: ImageFile.ImageFile, data: bytes) -> None:

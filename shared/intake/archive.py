@@ -27,6 +27,7 @@ from shared.intake.accept import (
     take,
 )
 from shared.intake.left_out import DICOMDIR, reason
+from shared.intake.natural_order import natural_key
 from shared.intake.pseudonyms import conceal
 from shared.intake.zip_names import decode_name, unread_method
 from shared.refusals import Rejection
@@ -151,7 +152,7 @@ def _unpack(
         yield reject(file_name, Rejection.ZIP_TOO_LARGE, limit_mib=settings.max_zip_bytes // MIB)
         return
     overlapping, has_rows = _overlapping(entries, archive.start_dir), False
-    for entry in entries:
+    for entry in sorted(entries, key=lambda entry: natural_key(display_name(decode_name(entry)))):
         if _is_folder(entry.filename):
             continue
         shown = display_name(decode_name(entry))

@@ -22,13 +22,17 @@ def loaded_after(code: str, names: list[str]) -> list[str]:
 @pytest.mark.parametrize(
     ("code", "never"),
     [
-        pytest.param("import web.app", [*NETWORKS, "worker", "training"], id="web"),
+        pytest.param("import web.app", [*NETWORKS, "worker", "evaluation", "training"], id="web"),
         pytest.param("import worker.app, worker.tasks", [*NETWORKS, *PAGES, "web"], id="worker-parent"),
         pytest.param("import cli.main", [*NETWORKS, *PAGES, "sqlalchemy", "worker"], id="cli"),
         pytest.param(
             "import shared.queue.jobs, shared.queue.leases, shared.queue.tickets, shared.images.preprocess",
             [*NETWORKS, *PAGES],
             id="shared",
+        ),
+        pytest.param("import evaluation.report, evaluation.calibrate, evaluation.compare", NETWORKS, id="evaluation"),
+        pytest.param(
+            "from cli.main import main; main(['train', 'list'], standalone_mode=False)", ["tensorflow"], id="train-list"
         ),
         pytest.param("import shared.submission.submit", [*NETWORKS, *PAGES, "web", "celery"], id="submission"),
     ],
@@ -41,7 +45,7 @@ def test_the_probe_sees_what_is_loaded() -> None:
     assert loaded_after("import flask", ["flask", "keras"]) == ["flask"]
 
 
-FOLDERS = ["web", "worker", "shared", "training", "cli", "benchmarks", "chaos", "fuzz", "migrations"]
+FOLDERS = ["web", "worker", "shared", "evaluation", "training", "cli", "benchmarks", "chaos", "fuzz", "migrations"]
 PACKAGES = sorted(
     str(path.parent.relative_to(ROOT))
     for top in FOLDERS

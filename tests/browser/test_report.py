@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page
 
+from evaluation.assessment import assess
+from evaluation.labelled import LabelledFilms
+from evaluation.report import report_page
 from shared.models.folder import read_spec
 from shared.models.spec import FilmClass
 from tests.conftest import ROOT
-from training.assessment import assess
-from training.labelled import LabelledFilms
-from training.report import report_page
 
 pytestmark = pytest.mark.lab
 

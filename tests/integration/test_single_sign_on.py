@@ -15,7 +15,7 @@ from pydantic import SecretStr, ValidationError
 from sqlalchemy import select, update
 from werkzeug.test import TestResponse
 
-from shared.accounts import identities
+from shared.accounts import accounts, identities, people
 from shared.db import Base, Database
 from shared.settings import Settings
 from shared.tables import AuditEvent, Identity, Role, User
@@ -126,7 +126,7 @@ def test_a_linked_person_signs_in_and_leaves_a_row(site: Site, provider: Identit
     browser = site.browser()
     answer = go(browser, "?next=/history")
     assert (answer.status_code, answer.location) == (303, "/history")
-    assert me(browser) == {"name": "tina", "role": "technician"}
+    assert me(browser) == {"name": "tina", "display_name": None, "email": None, "role": "technician"}
     assert trail(site) == [("sign_in", "single sign-on", tina.id)]
     with site.database.read() as session:
         identity = session.scalars(select(Identity)).one()
@@ -173,7 +173,7 @@ def test_a_name_or_an_address_never_finds_an_account(make: Make, provider: Ident
     provider.person |= {"email": "tina", "email_verified": True}
     browser = site.browser()
     assert go(browser).status_code == 303
-    assert me(browser) == {"name": "tina-2", "role": "technician"}
+    assert me(browser) == {"name": "tina-2", "display_name": None, "email": None, "role": "technician"}
     assert [action for action, _, _ in trail(site)] == ["user_changed", "sign_in"]
 
 
@@ -216,6 +216,39 @@ def test_a_new_account_gets_a_name_that_accounts_have(
     provider.person["preferred_username"] = told
     assert go(site.browser()).status_code == 303
     assert list(names(site)) == [name]
+
+
+@pytest.mark.parametrize(
+    ("claims", "known"),
+    [
+        (
+            {"name": "Frau Müller", "email": "m@klinik.example", "email_verified": True},
+            ("Frau Müller", "m@klinik.example"),
+        ),
+        ({"name": "放射線 花子", "email": "m@klinik.example", "email_verified": False}, ("放射線 花子", None)),
+        ({"name": "x" * 500, "email": "no address", "email_verified": True}, (None, None)),
+        ({"name": ["a"], "email": 7, "email_verified": True}, (None, None)),
+    ],
+)
+def test_a_person_is_written_as_the_provider_says(
+    make: Make, provider: IdentityProvider, claims: dict[str, object], known: tuple[str | None, str | None]
+) -> None:
+    site = make(**ADDING)
+    provider.person |= claims
+    browser = site.browser()
+    assert go(browser).status_code == 303
+    assert (me(browser)["display_name"], me(browser)["email"]) == known
+
+
+def test_what_an_administrator_wrote_stays_at_the_next_sign_in(make: Make, provider: IdentityProvider) -> None:
+    site = make(**ADDING)
+    provider.person |= {"name": "T. Tester"}
+    assert go(site.browser()).status_code == 303
+    with site.database.write() as session:
+        people.describe(accounts.get_user(session, "tina"), "Tina Tester", None)
+    browser = site.browser()
+    assert go(browser).status_code == 303
+    assert me(browser)["display_name"] == "Tina Tester"
 
 
 def test_a_disabled_account_stays_shut(make: Make, provider: IdentityProvider) -> None:
@@ -526,7 +559,7 @@ def test_a_person_links_the_account_and_signs_in_with_it_from_then_on(site: Site
     assert trail(site)[-1] == ("user_changed", str(tina.id), tina.id)
     another = site.browser()
     assert go(another).status_code == 303
-    assert me(another) == {"name": "tina", "role": "technician"}
+    assert me(another) == {"name": "tina", "display_name": None, "email": None, "role": "technician"}
     assert press(browser, "/account/single/unlink", page="/account/single").status_code == 303
     assert go(site.browser()).status_code == 403
 

@@ -43,7 +43,12 @@ def test_a_new_person_comes_in_through_the_provider_and_goes_out_again(tmp_path:
                 assert way is not None, sign_in
                 page = browser.get(way[1])
                 assert (page.status_code, page.url.path) == (200, "/history"), log.read_text()
-                assert browser.get("/api/v1/me").json() == {"name": "tina", "role": "reader"}
+                assert browser.get("/api/v1/me").json() == {
+                    "name": "tina",
+                    "display_name": None,
+                    "email": None,
+                    "role": "reader",
+                }
                 token = re.search(r'name="csrf-token" content="([^"]+)"', page.text)
                 assert token is not None
                 gone = browser.post("/sign-out", data={"csrf_token": token[1]}, headers={"Referer": url})

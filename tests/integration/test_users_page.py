@@ -63,7 +63,7 @@ def test_an_account_is_added_and_its_link_shown_once_signs_it_in(site: Site, adm
     assert page.headers["Cache-Control"] == "no-store"
     browser = site.browser()
     assert press(browser, one_time_link(page)).status_code == 303
-    assert browser.get("/api/v1/me").json == {"name": "rita", "role": "reader"}
+    assert browser.get("/api/v1/me").json == {"name": "rita", "display_name": None, "email": None, "role": "reader"}
     assert one(site, "rita").last_sign_in_at is not None
 
 
@@ -88,12 +88,47 @@ def test_what_cannot_be_added_is_told_on_the_form(
     assert site.count(User) == 1
 
 
+def test_a_person_is_written_in_any_script_beside_the_login_name(site: Site, admin: FlaskClient) -> None:
+    page = press(
+        admin, "/users", name="mueller", display_name=" Frau Müller ", email="mueller@klinik.example", role="reader"
+    )
+    assert page.status_code == 200
+    mueller = one(site, "mueller")
+    assert (mueller.display_name, mueller.email) == ("Frau Müller", "mueller@klinik.example")
+    browser = site.browser(mueller)
+    assert browser.get("/api/v1/me").json == {
+        "name": "mueller", "display_name": "Frau Müller", "email": "mueller@klinik.example", "role": "reader",
+    }  # fmt: skip
+    assert "Frau Müller" in browser.get("/account").text
+    assert act(admin, mueller, "describe", display_name="د. ليلى", email="").status_code == 303
+    assert (one(site, "mueller").display_name, one(site, "mueller").email) == ("د. ليلى", None)
+    assert all("د. ليلى" in admin.get(page).text for page in ("/users", f"/users/{mueller.id}", "/users?name=ليلى"))
+    assert act(admin, mueller, "describe", display_name="د. ليلى", email="").status_code == 303
+    assert whats(site) == ["added", "described"], "saving what is there is no change"
+
+
+def test_what_is_no_name_or_address_is_told_and_changes_nothing(site: Site, admin: FlaskClient) -> None:
+    page = press(admin, "/users", name="tom", email="tom at home", role="reader")
+    assert page.status_code == 422
+    assert "An e-mail address has one @" in page.text
+    tina = site.add_user("tina")
+    refused = act(admin, tina, "describe", display_name="x" * 129, email="")
+    assert refused.status_code == 422
+    assert "A display name has at most 128" in refused.text
+    assert (site.count(User), one(site, "tina").display_name) == (2, None)
+
+
 def test_a_role_is_given(site: Site, admin: FlaskClient) -> None:
     tina = site.add_user("tina")
     browser = site.browser(tina)
     assert act(admin, tina, "role", role="reader").status_code == 303
     assert browser.get("/api/v1/me").status_code == 401, "what a technician was given ends"
-    assert site.browser(tina).get("/api/v1/me").json == {"name": "tina", "role": "reader"}
+    assert site.browser(tina).get("/api/v1/me").json == {
+        "name": "tina",
+        "display_name": None,
+        "email": None,
+        "role": "reader",
+    }
     assert changes(site) == [("user_changed", str(tina.id), "ada", {"change": "role", "role": "reader"})]
 
 
@@ -135,7 +170,7 @@ def test_a_new_one_time_link_signs_in(site: Site, admin: FlaskClient) -> None:
     page = act(admin, tina, "link")
     browser = site.browser()
     assert press(browser, one_time_link(page)).status_code == 303
-    assert browser.get("/api/v1/me").json == {"name": "tina", "role": "technician"}
+    assert browser.get("/api/v1/me").json == {"name": "tina", "display_name": None, "email": None, "role": "technician"}
     assert changes(site) == [("user_changed", str(tina.id), "ada", {"change": "link", "role": "technician"})]
 
 

@@ -270,4 +270,4 @@ def test_addresses_stay_on_this_site(tina: FlaskClient) -> None:
 
 
 def test_me_names_the_account(rita: FlaskClient) -> None:
-    assert get(rita, "/api/v1/me") == {"name": "rita", "role": "reader"}
+    assert get(rita, "/api/v1/me") == {"name": "rita", "display_name": None, "email": None, "role": "reader"}

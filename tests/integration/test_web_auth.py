@@ -33,7 +33,7 @@ def test_name_and_password_open_a_session(site: Site) -> None:
     browser = site.browser()
     answer = sign_in(browser)
     assert (answer.status_code, answer.location) == (303, "/")
-    assert browser.get("/api/v1/me").json == {"name": "tina", "role": "technician"}
+    assert browser.get("/api/v1/me").json == {"name": "tina", "display_name": None, "email": None, "role": "technician"}
     assert site.actions() == ["sign_in"]
 
 

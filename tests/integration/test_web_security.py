@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from PIL import Image
 from pydantic import SecretStr
 
-from cli.serving.processes import host_setting
+from cli.serving.processes import web_environment
 from shared.accounts import accounts
 from shared.db import Base, Database
 from shared.images import preprocess
@@ -175,7 +175,7 @@ def test_any_name_is_answered_where_none_is_listed(site: Site) -> None:
     ],
 )
 def test_a_server_on_loopback_answers_to_loopback_names(host: str, listed: str, set_to: str | None) -> None:
-    given = host_setting(Settings(allowed_hosts=listed), host)
+    given = web_environment(Settings(allowed_hosts=listed), host)
     assert given.get(f"{PREFIX}ALLOWED_HOSTS") == set_to
 
 

@@ -40,7 +40,7 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 
 def distances(folder: str, *films: str) -> dict[str, float]:
     """Train a teacher, then a pupil with and one without its places; return how far each is from its places."""
-    from training import metrics
+    from evaluation import metrics
     from training.recipe import Phase
     from training.recipes import RECIPES
     from training.train import train

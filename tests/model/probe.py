@@ -18,10 +18,10 @@ def drawn_sick(film: str) -> bool:
 
 def held_out(model: str, data: str) -> dict[str, Any]:
     """Measure a model again on the films that its training held out."""
+    from evaluation.metrics import measure
     from shared.models.folder import read_spec
     from training.data import class_indices, list_films, load_pixels
     from training.evaluate import load_network, p_pneumonia
-    from training.metrics import measure
     from training.recipes import RECIPES
     from training.split import hold_out
 
@@ -42,6 +42,20 @@ def held_out(model: str, data: str) -> dict[str, Any]:
         "films": [int((~chosen).sum()), int(chosen.sum())],
         "on_both_sides": sorted(sides[0] & sides[1]),
     }
+
+
+def written_cards(models: str) -> dict[str, str]:
+    """Write the card of every model again from its spec and figures, by its name."""
+    from evaluation.card import card
+    from shared.models.folder import model_folders, read_spec
+    from training.recipes import planned_by
+
+    cards = {}
+    for folder in model_folders(Path(models)):
+        if (folder / "metrics.json").is_file():
+            figures = json.loads((folder / "metrics.json").read_text())
+            cards[folder.name] = card(read_spec(folder), figures, planned_by(figures["recipe"]["network"]))
+    return cards
 
 
 def commands(*lines: str) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ def whole_trainings(folder: str, *films: str) -> dict[str, Any]:
     `averaged` keeps a moving average; `phases` stops early, lowers its rate on a plateau and is stopped in its second
     phase, whose checkpoints stand beside the first one's journal.
     """
-    from training import metrics
+    from evaluation import metrics
     from training.recipe import Phase
     from training.recipes import RECIPES
 

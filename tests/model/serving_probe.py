@@ -12,7 +12,7 @@ from tests.model.probe import commands
 
 def quick_commands(*lines: str) -> list[dict[str, Any]]:
     """Run `pneumoscreen` commands as `commands` does, with few draws for each interval."""
-    from training import metrics
+    from evaluation import metrics
 
     metrics.RESAMPLES = 50  # the intervals are tested elsewhere
     return commands(*lines)

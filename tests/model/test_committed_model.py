@@ -56,6 +56,14 @@ def test_the_card_quotes_the_figures(metrics: dict) -> None:
 
 
 @pytest.mark.lab
+def test_each_models_card_is_what_its_figures_give(probe: Probe) -> None:
+    cards = probe("written_cards", "openvino", MODEL.parent)
+    assert MODEL.name in cards
+    for name, card in cards.items():
+        assert (MODEL.parent / name / "card.md").read_text() == card, name
+
+
+@pytest.mark.lab
 def test_a_worker_never_holds_keras_and_a_second_start_takes_the_kept_graph(
     probe: Probe, samples: list[Path], tmp_path: Path
 ) -> None:

@@ -193,8 +193,9 @@ def layers_held_fixed(*films: str) -> dict[str, Any]:
 
 
 def _side(films: Sequence[str], recipe: Any, size: int) -> Any:
+    from evaluation.dataset import Film
     from shared.models.spec import FilmClass
-    from training.data import Film, load_pixels
+    from training.data import load_pixels
     from training.export import draft_spec
     from training.split import Side
 
@@ -226,7 +227,7 @@ def _noise_films(folder: str) -> list[str]:
 
 def batches(*films: str) -> dict[str, Any]:
     """Compare the default recipe's batches, with the changes switched off, with what `prepare` gives."""
-    from training.augment import Augmentation
+    from training.augmentation import Augmentation
     from training.batches import training_batches
     from training.recipes import DEFAULT, RECIPES
 

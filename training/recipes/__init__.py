@@ -3,6 +3,7 @@
 from types import ModuleType
 from typing import Final
 
+from evaluation.card import Planned
 from training.recipe import Recipe
 from training.recipes import (
     cnn_lstm,
@@ -39,3 +40,9 @@ DEFAULT: Final = compact_cnn.RECIPE.name
 def module_of(network: str) -> ModuleType:
     """Return the module of the recipe that trains a network; a model may bear another name than its recipe."""
     return next(module for module in MODULES.values() if module.RECIPE.network == network)
+
+
+def planned_by(network: str) -> Planned:
+    """Return what the recipe that trains a network asks for, as a model's card states it."""
+    recipe = module_of(network).RECIPE
+    return Planned(recipe=recipe.name, input_size=recipe.input_size, epochs=recipe.epochs)

@@ -2,7 +2,7 @@
 
 import keras
 
-from training.augment import FRAMED
+from training.augmentation import FRAMED
 from training.recipe import Phase, Recipe
 from training.recipes import compact_cnn
 from training.registry import network

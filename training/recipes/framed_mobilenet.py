@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from training.augment import FRAMED
+from training.augmentation import FRAMED
 from training.recipe import Phase, Recipe
 from training.recipes import mobilenet_v2
 from training.registry import network

@@ -11,7 +11,7 @@ from typing import Final
 import keras
 from keras import layers
 
-from training.augment import Augmentation
+from training.augmentation import Augmentation
 from training.errors import WeightsUnusable
 from training.recipe import BINARY, Recipe
 from training.registry import RANDOM

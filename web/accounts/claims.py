@@ -1,11 +1,11 @@
 """What an identity provider's claims about a person mean here: which account, under which name, in which role."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sqlalchemy.orm import Session
 
-from shared.accounts import accounts
+from shared.accounts import accounts, people
 from shared.accounts.administration import give_role
 from shared.accounts.identities import find_identity, free_name, link_identity
 from shared.audit.record import Action, record
@@ -43,6 +43,7 @@ def admit(db: Session, settings: Settings, claims: Claims, address: str | None) 
         identity = _add_account(db, settings, claims, address)
     else:
         _check_account(db, settings, claims, identity.user, address)
+        _describe(identity.user, claims)
     identity.last_used_at = now()
     return identity.user
 
@@ -58,8 +59,24 @@ def _add_account(db: Session, settings: Settings, claims: Claims, address: str |
         raise _no_role(settings)
     name = _value(claims, settings.oidc_name_claim)
     user = accounts.add_user(db, free_name(db, name if isinstance(name, str) else ""), role)
+    _describe(user, claims)
     _record(db, user, address, "added by single sign-on")
     return link_identity(db, user, claims["iss"], claims["sub"])
+
+
+def _describe(user: User, claims: Claims) -> None:
+    """Fill in how a person is written where nobody has; what a provider sends and no account can have is left out."""
+    # An address that the provider did not check may be anybody's (OpenID Connect Core 1.0, section 5.1).
+    email = claims.get("email") if claims.get("email_verified") is True else None
+    user.display_name = user.display_name or _readable(people.read_display_name, claims.get("name"))
+    user.email = user.email or _readable(people.read_email, email)
+
+
+def _readable(read: Callable[[str], str | None], claim: Any) -> str | None:
+    try:
+        return read(claim) if isinstance(claim, str) else None
+    except accounts.AccountRefused:
+        return None
 
 
 def _check_account(db: Session, settings: Settings, claims: Claims, user: User, address: str | None) -> None:

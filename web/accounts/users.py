@@ -1,20 +1,20 @@
 """The pages of accounts, for administrators: who may sign in, as what, and how. The acts of `pneumoscreen users`."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from flask import Blueprint, abort, flash, g, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 from wtforms import SelectField, StringField
 from wtforms.fields import SelectChoice
-from wtforms.validators import InputRequired, Length
+from wtforms.validators import InputRequired, Length, ValidationError
 
-from shared.accounts import accounts, administration, identities, sessions
+from shared.accounts import accounts, administration, identities, people, sessions
 from shared.audit.record import Action, record
 from shared.tables import Identity, Role, User
 from web.accounts.account import describe_browser
@@ -41,10 +41,27 @@ ROLES: Final[dict[Role, str]] = {
 class AddForm(FlaskForm):
     """A new account."""
 
-    name = StringField("Name", [InputRequired("Give a name."), Length(max=64, message="At most 64 characters.")])
+    name = StringField("Login name", [InputRequired("Give a name."), Length(max=64, message="At most 64 characters.")])
+    display_name = StringField("Display name, in any script")
+    email = StringField("E-mail")
     role = SelectField(
         "Role", choices=[SelectChoice(role.value, f"{role.value}: {does}") for role, does in ROLES.items()]
     )
+
+    def validate_display_name(self, field: StringField) -> None:
+        """Refuse what is no name."""
+        _refuse_on_form(people.read_display_name, field)
+
+    def validate_email(self, field: StringField) -> None:
+        """Refuse what is no address."""
+        _refuse_on_form(people.read_email, field)
+
+
+def _refuse_on_form(read: Callable[[str | None], object], field: StringField) -> None:
+    try:
+        read(field.data)
+    except accounts.AccountRefused as refusal:
+        raise ValidationError(str(refusal)) from refusal
 
 
 @dataclass(frozen=True)
@@ -74,6 +91,7 @@ def add() -> ResponseReturnValue:
     try:
         with parts().database.write() as db:
             user = accounts.add_user(db, (form.name.data or "").strip(), role)
+            people.describe(user, form.display_name.data, form.email.data)
             secret = accounts.make_link(db, user)
             _record(db, user, "added")
     except accounts.AccountRefused as refusal:
@@ -95,6 +113,15 @@ def _refuse(refusal: accounts.AccountRefused) -> ResponseReturnValue:
     return _account_page((request.view_args or {})["user_id"], str(refusal)), 422
 
 
+@blueprint.post("/users/<uuid:user_id>/describe")
+@requires(Role.ADMIN)
+def describe(user_id: uuid.UUID) -> ResponseReturnValue:
+    """Change how a person is written."""
+    given = [request.form.get(field, "") for field in ("display_name", "email")]
+    user = _act(user_id, "described", lambda _, user: people.describe(user, *given))
+    return _done(user, f"{user.name} is shown as {user.shown_name} now.")
+
+
 @blueprint.post("/users/<uuid:user_id>/role")
 @requires(Role.ADMIN)
 def give_role(user_id: uuid.UUID) -> ResponseReturnValue:
@@ -102,10 +129,7 @@ def give_role(user_id: uuid.UUID) -> ResponseReturnValue:
     given = request.form.get("role", "")
     if given not in list(Role):
         abort(422, f"role: Give {', '.join(Role)}. Received: '{given}'.")
-    with parts().database.write() as db:
-        user = _user(db, user_id)
-        administration.change_role(db, user, Role(given))
-        _record(db, user, "role")
+    user = _act(user_id, "role", lambda db, user: administration.change_role(db, user, Role(given)))
     return _done(user, f"{user.name} is {given} now.{_ENDED if given != Role.ADMIN else ''}")
 
 
@@ -113,10 +137,7 @@ def give_role(user_id: uuid.UUID) -> ResponseReturnValue:
 @requires(Role.ADMIN)
 def disable(user_id: uuid.UUID) -> ResponseReturnValue:
     """Keep a person out."""
-    with parts().database.write() as db:
-        user = _user(db, user_id)
-        administration.disable(db, user)
-        _record(db, user, "disabled")
+    user = _act(user_id, "disabled", administration.disable)
     return _done(user, f"{user.name} may not sign in any more.{_ENDED} Jobs and films stay.")
 
 
@@ -124,10 +145,7 @@ def disable(user_id: uuid.UUID) -> ResponseReturnValue:
 @requires(Role.ADMIN)
 def enable(user_id: uuid.UUID) -> ResponseReturnValue:
     """Let a person in again."""
-    with parts().database.write() as db:
-        user = _user(db, user_id)
-        administration.enable(user)
-        _record(db, user, "enabled")
+    user = _act(user_id, "enabled", lambda _, user: administration.enable(user))
     return _done(user, f"{user.name} may sign in again.")
 
 
@@ -135,10 +153,7 @@ def enable(user_id: uuid.UUID) -> ResponseReturnValue:
 @requires(Role.ADMIN)
 def end_sessions(user_id: uuid.UUID) -> ResponseReturnValue:
     """Sign a person out of every browser."""
-    with parts().database.write() as db:
-        user = _user(db, user_id)
-        accounts.end_sessions(db, user)
-        record(db, Action.SESSION_ENDED, user_id=g.user.id, subject=user.id, address=request.remote_addr)
+    user = _act(user_id, None, accounts.end_sessions, Action.SESSION_ENDED)
     return _done(user, f"Every session of {user.name} has ended.")
 
 
@@ -146,10 +161,7 @@ def end_sessions(user_id: uuid.UUID) -> ResponseReturnValue:
 @requires(Role.ADMIN)
 def revoke_tokens(user_id: uuid.UUID) -> ResponseReturnValue:
     """Revoke every API token of an account."""
-    with parts().database.write() as db:
-        user = _user(db, user_id)
-        accounts.revoke_tokens(db, user)
-        record(db, Action.TOKEN_CHANGED, user_id=g.user.id, subject=user.id, address=request.remote_addr)
+    user = _act(user_id, None, accounts.revoke_tokens, Action.TOKEN_CHANGED)
     return _done(user, f"Every API token of {user.name} is revoked.")
 
 
@@ -157,22 +169,17 @@ def revoke_tokens(user_id: uuid.UUID) -> ResponseReturnValue:
 @requires(Role.ADMIN)
 def make_link(user_id: uuid.UUID) -> ResponseReturnValue:
     """Show a new one-time link, this once."""
-    with parts().database.write() as db:
-        user = _user(db, user_id)
-        secret = accounts.make_link(db, user)
-        _record(db, user, "link")
-    return _show_link(user, secret, is_new=False)
+    secrets: list[str] = []
+    user = _act(user_id, "link", lambda db, user: secrets.append(accounts.make_link(db, user)))
+    return _show_link(user, secrets[0], is_new=False)
 
 
 @blueprint.post("/users/<uuid:user_id>/identity")
 @requires(Role.ADMIN)
 def link_identity(user_id: uuid.UUID) -> ResponseReturnValue:
     """Let a person of the identity provider open an account."""
-    subject = request.form.get("subject", "").strip()
-    with parts().database.write() as db:
-        user = _user(db, user_id)
-        identities.link_identity(db, user, _issuer(), subject)
-        _record(db, user, "single sign-on linked")
+    subject, issuer = request.form.get("subject", "").strip(), _issuer()
+    user = _act(user_id, "single sign-on linked", lambda db, user: identities.link_identity(db, user, issuer, subject))
     return _done(user, f"{user.name} can sign in by single sign-on now.")
 
 
@@ -180,11 +187,23 @@ def link_identity(user_id: uuid.UUID) -> ResponseReturnValue:
 @requires(Role.ADMIN)
 def unlink_identity(user_id: uuid.UUID) -> ResponseReturnValue:
     """Unlink single sign-on from an account."""
+    issuer = _issuer()
+    user = _act(user_id, "single sign-on unlinked", lambda db, user: identities.unlink_identity(db, user, issuer))
+    return _done(user, f"Single sign-on does not open the account {user.name} any more.{_ENDED}")
+
+
+def _act(
+    user_id: uuid.UUID,
+    change: str | None,
+    act: Callable[[Session, User], object],
+    action: Action = Action.USER_CHANGED,
+) -> User:
+    """Do something to an account and leave the row of it in the same commit, unless the act returns False."""
     with parts().database.write() as db:
         user = _user(db, user_id)
-        if identities.unlink_identity(db, user, _issuer()):
-            _record(db, user, "single sign-on unlinked")
-    return _done(user, f"Single sign-on does not open the account {user.name} any more.{_ENDED}")
+        if act(db, user) is not False:
+            _record(db, user, change, action)
+    return user
 
 
 def _user(db: Session, user_id: uuid.UUID) -> User:
@@ -195,9 +214,9 @@ def _issuer() -> str:
     return parts().settings.oidc_issuer or abort(404)
 
 
-def _record(db: Session, user: User, change: str) -> None:
-    address, detail = request.remote_addr, {"change": change, "role": user.role.value}
-    record(db, Action.USER_CHANGED, user_id=g.user.id, subject=user.id, address=address, detail=detail)
+def _record(db: Session, user: User, change: str | None, action: Action = Action.USER_CHANGED) -> None:
+    detail = None if change is None else {"change": change, "role": user.role.value}
+    record(db, action, user_id=g.user.id, subject=user.id, address=request.remote_addr, detail=detail)
 
 
 def _done(user: User, text: str) -> ResponseReturnValue:
@@ -212,7 +231,8 @@ def _show_link(user: User, secret: str, *, is_new: bool) -> ResponseReturnValue:
 
 def _list_page(form: AddForm) -> str:
     wanted = request.args.get("name", "").replace("\0", "").strip()
-    query = select(User).where(User.name.icontains(wanted, autoescape=True)) if wanted else select(User)
+    named = (column.icontains(wanted, autoescape=True) for column in (User.name, User.display_name, User.email))
+    query = select(User).where(or_(*named)) if wanted else select(User)
     with parts().database.read() as db:
         page = turn(lambda one: db.scalars(one).all(), query, _BY_NAME, request.args.get("cursor"), ACCOUNTS_A_PAGE)
         entries = _entries(db, page.rows)

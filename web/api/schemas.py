@@ -208,6 +208,10 @@ class Me(Schema):
     """The account that asks."""
 
     name: str
+    """What the person signs in with."""
+    display_name: str | None
+    """How the person's name is written, in any script."""
+    email: str | None
     role: Role
 
 

@@ -181,7 +181,7 @@ def list_audit() -> ResponseReturnValue:
 @requires()
 def show_me() -> ResponseReturnValue:
     """Show the account that asks."""
-    return _json(schemas.Me(name=g.user.name, role=g.user.role))
+    return _json(schemas.Me.model_validate(g.user, from_attributes=True))
 
 
 @blueprint.get("/openapi.json")

@@ -8,8 +8,6 @@ from typing import Final
 from PIL import Image
 
 from shared.models.heatmap import EVEN, STEPS, decode
-from shared.store.store import THUMBNAIL
-from web.base.services import parts
 from web.lists.listing import FilmDetail
 
 SIDE: Final = 320
@@ -45,7 +43,7 @@ SCALE: Final = (
 
 def draw(heat_map: bytes, film: FilmDetail) -> bytes:
     """Write a stored map as a PNG in the film's own proportions, to lie over it; the colours are those of SCALE."""
-    width, height = _upright(film)
+    width, height = film.width or 1, film.height or 1
     factor = SIDE / max(width, height)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     # Values are smoothed before they become colours: smoothed colours would show values that no place has.
@@ -64,15 +62,3 @@ def colour(level: int) -> tuple[tuple[int, int, int], float]:
     share = (value - low.at) / (high.at - low.at)
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(low.rgb, high.rgb, strict=True))
     return (red, green, blue), low.opacity + (high.opacity - low.opacity) * share
-
-
-def _upright(film: FilmDetail) -> tuple[int, int]:
-    """Return the width and height of a film as it is shown: a turned camera image is kept lying, its thumbnail not."""
-    width, height = film.width or 1, film.height or 1
-    try:
-        thumbnail = parts().store.get_derived(film.sha256 or "", THUMBNAIL)
-    except FileNotFoundError:
-        return width, height
-    with Image.open(io.BytesIO(thumbnail), formats=("JPEG",)) as small:
-        is_turned = (width - height) * (small.width - small.height) < 0
-    return (height, width) if is_turned else (width, height)

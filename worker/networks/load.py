@@ -76,7 +76,7 @@ def _load_network(
     except ModuleNotFoundError as error:
         raise ModelUnavailable(
             f"Model '{spec.name}' cannot run on {backend}: the Python package '{error.name}' is not installed. "
-            "Run 'make setup'."
+            f"Run '{'make setup-training' if backend == 'tensorflow' else 'make setup'}'."
         ) from error
     except OSError as error:
         if error.errno is None:  # h5py raises such for a file that is none

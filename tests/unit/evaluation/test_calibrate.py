@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from evaluation import calibrate
+from evaluation.errors import DataUnusable
+from evaluation.metrics import calibration_error
 from shared.models.folder import read_spec
 from shared.models.spec import Label, ModelSpec
-from training import calibrate
-from training.errors import DataUnusable
-from training.metrics import calibration_error
 
 pytestmark = pytest.mark.lab
 
@@ -99,7 +99,7 @@ def test_a_spec_is_written_whole_or_not_at_all(
     def full(_: int) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("training.calibrate.os.fsync", full)
+    monkeypatch.setattr("evaluation.calibrate.os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
         calibrate.write_spec(tmp_path, spec.model_copy(update={"threshold": 0.9}))
     assert (tmp_path / "spec.json").read_bytes() == written

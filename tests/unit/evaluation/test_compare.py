@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training import metrics
-from training.compare import FIGURES, Answered, compare_models, mcnemar
+from evaluation import metrics
+from evaluation.compare import FIGURES, Answered, compare_models, mcnemar
 
 pytestmark = pytest.mark.lab
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from evaluation.errors import DataUnusable
+from evaluation.labelled import class_folders, read_films
 from shared.images.preprocess import prepare
 from shared.models.spec import FilmClass, ModelSpec
 from tests.conftest import draw, encode
-from training.errors import DataUnusable
-from training.labelled import class_folders, read_films
 
 NAMES = (
     "Normal/IM-0115-0001.jpeg",

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training import metrics
-from training.metrics import (
+from evaluation import metrics
+from evaluation.metrics import (
     bootstrap,
     calibration_error,
     confusion,

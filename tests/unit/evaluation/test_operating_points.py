@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.operating_points import (
+from evaluation.operating_points import (
     GRID,
     MOST_THRESHOLDS,
     every_threshold,

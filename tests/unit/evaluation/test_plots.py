@@ -9,8 +9,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from training import plots
-from training.plots import DARK, LIGHT, render, write_training_plots
+from evaluation import plots
+from evaluation.plots import DARK, LIGHT, render, write_training_plots
 
 pytestmark = pytest.mark.lab
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from evaluation import metrics
+from evaluation.assessment import FIGURES, Assessment, assess
+from evaluation.labelled import LabelledFilms
+from evaluation.report import read_training, report_page
 from shared.errors import ModelUnavailable
 from shared.models.folder import read_spec
 from shared.models.spec import FilmClass
 from tests.conftest import ROOT
-from training import metrics
-from training.assessment import FIGURES, Assessment, assess
-from training.labelled import LabelledFilms
-from training.report import read_training, report_page
 
 pytestmark = pytest.mark.lab
 

@@ -9,35 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from evaluation.dataset import Film
+from evaluation.errors import DataUnusable
 from shared.models.spec import FilmClass
-from training.data import Film, class_indices, group_films, list_films, name_film, near_duplicates, split_by_group
-from training.errors import DataUnusable
-
-
-@pytest.mark.parametrize(
-    ("path", "film_class", "patient", "series"),
-    [
-        ("NORMAL/IM-0115-0001.jpeg", FilmClass.NORMAL, "IM-0115", "IM"),
-        ("NORMAL/IM-0429-0001-0002.jpeg", FilmClass.NORMAL, "IM-0429", "IM"),
-        ("NORMAL/NORMAL2-IM-1427-0001.jpeg", FilmClass.NORMAL, "NORMAL2-IM-1427", "NORMAL2-IM"),
-        ("NORMAL/NORMAL2-IM-0435-0001-0002.jpeg", FilmClass.NORMAL, "NORMAL2-IM-0435", "NORMAL2-IM"),
-        ("PNEUMONIA/person1000_bacteria_2931.jpeg", FilmClass.BACTERIAL, "person1000", "bacteria"),
-        ("PNEUMONIA/person1000_virus_1681.jpeg", FilmClass.VIRAL, "person1000", "virus"),
-        ("PNEUMONIA/person23_virus_56_2.jpeg", FilmClass.VIRAL, "person23", "virus"),
-    ],
-)
-def test_a_films_name_says_its_class_and_patient(path: str, film_class: FilmClass, patient: str, series: str) -> None:
-    film = name_film(Path(path))
-    assert (film.film_class, film.patient, film.series) == (film_class, patient, series)
-
-
-@pytest.mark.parametrize(
-    "path",
-    ["NORMAL/holiday.jpeg", "PNEUMONIA/IM-0115-0001.jpeg", "PNEUMONIA/person1_fungus_2.jpeg", "OTHER/IM-1-1.png"],
-)
-def test_a_name_that_says_no_patient_is_refused(path: str) -> None:
-    with pytest.raises(DataUnusable, match=Path(path).name):
-        name_film(Path(path))
+from training.data import class_indices, list_films, near_duplicates, split_by_group
 
 
 def test_a_folder_without_a_class_is_refused(tmp_path: Path) -> None:
@@ -64,24 +39,6 @@ def test_a_cause_that_a_model_does_not_tell_apart_is_pneumonia(
 ) -> None:
     films = [make_film(name, name) for name in (FilmClass.NORMAL, FilmClass.BACTERIAL, FilmClass.VIRAL)]
     assert class_indices(films, classes).tolist() == places
-
-
-def test_films_of_one_patient_one_content_or_one_look_are_one_group() -> None:
-    films = [make_film(name) for name in ("a", "a", "b", "c", "d", "e")]
-    digests = ["1", "2", "2", "3", "4", "5"]
-    groups = group_films(films, digests, pairs=[(3, 4)])
-    assert groups == ["a", "a", "a", "c", "c", "e"]
-
-
-def test_joins_reach_through_a_chain() -> None:
-    films = [make_film(name) for name in "dcba"]
-    assert group_films(films, list("1234"), pairs=[(0, 1), (2, 3), (1, 2)]) == ["a"] * 4
-
-
-def test_both_series_of_normal_films_with_one_number_are_one_group() -> None:
-    films = [make_film("IM-0500"), make_film("NORMAL2-IM-0500"), make_film("IM-0501")]
-    first, second, other = group_films(films, list("123"))
-    assert first == second != other
 
 
 def test_near_duplicates_are_found_and_other_films_are_not() -> None:

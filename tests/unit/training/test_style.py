@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from training.stress import CHANGES, stress_films
+from evaluation.stress import CHANGES, stress_films
 from training.style import across_groups, against_making, describe_making, learn_making
 
 

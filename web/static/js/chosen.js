@@ -1,6 +1,8 @@
 // What a person chose or dropped, and which of it cannot be sent at all.
 import { size } from "./format.js";
 
+const natural = new Intl.Collator("en", { numeric: true });
+
 const isZip = (file) => /\.zip$/i.test(file.name) || /zip/.test(file.type);
 
 /** Tell what discs and file managers add to a folder of films; `kinds` has the server's names, endings and folders. */
@@ -12,7 +14,7 @@ function isNoFilm(path, kinds) {
   return kinds.names.includes(name) || (folders.length > 0 && kinds.endings.includes(ending));
 }
 
-/** Sort chosen entries into what can be sent, what is over a limit and what is no film; an empty file goes, so that its job names it. */
+/** Sort chosen entries into what can be sent, in natural order, what is over a limit and what is no film; an empty file goes, so that its job names it. */
 export function check(entries, limits) {
   const wanted = [];
   const refused = [];
@@ -23,6 +25,7 @@ export function check(entries, limits) {
     else if (file.size > limit) refused.push({ path, why: `${size(file.size)}, over the limit of ${size(limit)}` });
     else wanted.push({ file, path, size: file.size });
   }
+  wanted.sort((one, other) => natural.compare(one.path, other.path));
   return { wanted, refused, leftOut };
 }
 

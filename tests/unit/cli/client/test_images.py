@@ -25,11 +25,11 @@ def local(size: int, name: str = "a.png", *, is_zip: bool = False) -> LocalFile:
     return LocalFile(Path(name), name, size, is_zip, 0)
 
 
-def test_a_folder_gives_its_files_sorted_without_junk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_gives_its_files_in_order_without_junk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("b.png", "a/2.png", "a/10.png", ".hidden", ".git/x", "__MACOSX/a/._2.png", "Thumbs.db", "a/.DS_Store"):
         write(tmp_path / "films" / name)
     monkeypatch.chdir(tmp_path)
-    assert names(["films"]) == ["films/a/10.png", "films/a/2.png", "films/b.png"]
+    assert names(["films"]) == ["films/a/2.png", "films/a/10.png", "films/b.png"]
 
 
 def test_what_a_disc_adds_to_its_films_is_left_out_of_a_folder_and_counted(
@@ -57,7 +57,7 @@ def test_what_a_disc_adds_to_its_films_is_left_out_of_a_folder_and_counted(
 
 
 def test_a_hidden_file_that_is_named_itself_is_kept(tmp_path: Path) -> None:
-    assert names([str(write(tmp_path / ".film.png"))]) == [f"{tmp_path}/.film.png"]
+    assert names([str(write(tmp_path / ".film.png"))]) == [".film.png"]
 
 
 def test_a_file_that_several_paths_mean_comes_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,13 +66,28 @@ def test_a_file_that_several_paths_mean_comes_once(tmp_path: Path, monkeypatch: 
     assert names(["films/a.png", "films", str(tmp_path / "films"), "films/../films/a.png"]) == ["films/a.png"]
 
 
+def test_names_begin_at_what_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one/ward/1.png", "two/ward/1.png", "two/ward/2.png"):
+        write(tmp_path / name)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert names([str(tmp_path / "one")]) == ["one/ward/1.png"]
+    assert names(["../one/ward", "../two/ward/2.png"]) == ["ward/1.png", "2.png"]
+    assert names([".."]) == [f"{tmp_path.name}/one/ward/1.png"] + [f"{tmp_path.name}/two/ward/{n}.png" for n in (1, 2)]
+    alike = names(["../one/ward", "../two/ward"])
+    assert alike == ["../one/ward/1.png", "../two/ward/1.png", "ward/2.png"], "a name stands for one file"
+    monkeypatch.chdir(tmp_path)
+    assert names(["one", "two/ward/2.png"]) == ["one/ward/1.png", "two/ward/2.png"]
+    assert names(["."]) == ["one/ward/1.png", "two/ward/1.png", "two/ward/2.png"]
+
+
 def test_folders_that_link_to_themselves_end(tmp_path: Path) -> None:
     write(tmp_path / "films/a.png")
     (tmp_path / "films/round").symlink_to(tmp_path / "films")
     (tmp_path / "other").mkdir()
     (tmp_path / "films/other").symlink_to(tmp_path / "other")
     write(tmp_path / "other/b.png")
-    assert names([str(tmp_path / "films")]) == [f"{tmp_path}/films/a.png", f"{tmp_path}/films/other/b.png"]
+    assert names([str(tmp_path / "films")]) == ["films/a.png", "films/other/b.png"]
 
 
 def test_what_is_no_readable_file_is_accounted_for(tmp_path: Path) -> None:
@@ -80,8 +95,8 @@ def test_what_is_no_readable_file_is_accounted_for(tmp_path: Path) -> None:
     (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere")
     found = collect([str(tmp_path)])
     assert found == [
-        Unreadable(f"{tmp_path}/gone.png", "The file could not be read: No such file or directory."),
-        Unreadable(f"{tmp_path}/pipe.png", "This is not a regular file."),
+        Unreadable(f"{tmp_path.name}/gone.png", "The file could not be read: No such file or directory."),
+        Unreadable(f"{tmp_path.name}/pipe.png", "This is not a regular file."),
     ]
 
 

@@ -538,6 +538,16 @@ def test_a_local_server_gives_its_token_by_file(server: Server, films: Path, tmp
     assert CliRunner().invoke(main, command).exit_code == 0
 
 
+@pytest.mark.parametrize("has_token", [False, True], ids=["never served", "served once"])
+def test_a_folder_on_which_no_server_runs_is_said(films: Path, tmp_path: Path, has_token: bool) -> None:
+    if has_token:
+        (tmp_path / "token").write_text(TOKEN)
+    result = CliRunner().invoke(main, ["screen", "--data-dir", str(tmp_path), "films"])
+    assert result.exit_code == 2
+    assert f"There is no server here: none runs on the data folder {tmp_path}." in result.stderr
+    assert "--url" in result.stderr
+
+
 def test_the_token_is_read_where_serve_writes_it() -> None:
     assert address.TOKEN_FILE == data_folder.TOKEN_FILE
 

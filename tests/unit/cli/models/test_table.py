@@ -64,7 +64,7 @@ def test_a_package_that_a_command_misses_as_it_runs_is_named(
 ) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "spec.json").write_text(spec.model_dump_json())
-    monkeypatch.setitem(sys.modules, "training.calibrate", None)
+    monkeypatch.setitem(sys.modules, "evaluation.calibrate", None)
     result = CliRunner().invoke(main, ["calibrate", "--undo", "--model", "one", "--models-dir", str(tmp_path)])
     assert result.exit_code == 2
-    assert "'training.calibrate', which is not installed. Run 'make setup'." in result.output
+    assert "folder 'evaluation' (evaluation.calibrate), which this installation leaves out" in result.output

@@ -69,9 +69,30 @@ def test_an_account_is_added_listed_and_written_to_the_trail(call: Call, rows: D
     assert trail(rows) == [(Action.USER_CHANGED, None)]
 
 
+def test_a_person_is_written_in_any_script(call: Call, rows: Database) -> None:
+    added = call(
+        "users", "add", "rita", "--role", "reader", "--display-name", "Frau Müller", "--email", "rita@x.example"
+    )
+    assert added.exit_code == 0
+    assert (one(rows).display_name, one(rows).email) == ("Frau Müller", "rita@x.example")
+    assert "Frau Müller" in call("users", "list").output
+    told = call("users", "describe", "rita", "--email", "")
+    assert told.output == "rita is shown as Frau Müller now.\n"
+    assert (one(rows).display_name, one(rows).email) == ("Frau Müller", None)
+    assert call("users", "describe", "rita", "--display-name", "Frau Mu\u0308ller").exit_code == 0, "the same, composed"
+    assert len(trail(rows)) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["describe", "rita"], "Give --display-name, --email or both."),
+        (["describe", "nobody", "--email", "a@b.example"], "no account named 'nobody'"),
+        (["describe", "rita", "--email", "a@b@c"], "one @"),
+        (["describe", "rita", "--email", "x" * 250 + "@b.example"], "at most 254"),
+        (["describe", "rita", "--display-name", "a\u202eb"], "no control characters"),
+        (["describe", "rita", "--display-name", "a\nb"], "no control characters"),
+        (["describe", "rita", "--display-name", "x" * 129], "at most 128"),
         (["add", "rita", "--role", "reader"], "named 'rita' already"),
         (["add", "../x", "--role", "reader"], "Received: '../x'"),
         (["add", "tom"], "--role"),

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import warnings
 import zlib
 from datetime import UTC, datetime
 
@@ -15,7 +16,7 @@ from shared.errors import FilmRejected
 from shared.images.preprocess import decode, prepare, thumbnail
 from shared.models.spec import FilmClass, ModelSpec
 from shared.refusals import Rejection
-from tests.conftest import text_of
+from tests.conftest import draw, text_of
 
 SPEC = ModelSpec(
     name="test",
@@ -213,3 +214,16 @@ def test_damaged_bytes_give_a_film_or_a_rejection_and_nothing_else(
     else:
         outcome = (film.shape, film.dtype)
     assert isinstance(outcome, Rejection) or outcome == ((192, 192, 1), np.uint8)
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG"])
+@pytest.mark.parametrize("filter_", ["ignore", "error"])
+def test_what_pillow_only_warns_of_is_refused_whatever_is_made_of_warnings(
+    monkeypatch: pytest.MonkeyPatch, file_format: str, filter_: str
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 256 * 224 - 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter(filter_, Image.DecompressionBombWarning)
+        with pytest.raises(FilmRejected) as refused:
+            decode(encode(draw(0), file_format), 224)
+    assert refused.value.code is Rejection.TOO_MANY_PIXELS

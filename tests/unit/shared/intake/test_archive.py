@@ -46,6 +46,13 @@ def codes(received: list[Received]) -> dict[str, str | None]:
     return {item.file_name: item.rejection.code.value if item.rejection else None for item in received}
 
 
+def test_the_entries_of_a_zip_come_in_natural_order(receive) -> None:
+    film = encode(draw(0))
+    packed = zipped(dict.fromkeys(("b/10.png", "b/2.png", "a.png", "b/1.png"), film))
+    found = [item.file_name for item in receive("films.zip", packed)]
+    assert found == ["films.zip/a.png", "films.zip/b/1.png", "films.zip/b/2.png", "films.zip/b/10.png"]
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "BMP", "WEBP"])
 def test_each_format_is_taken_whatever_its_name(receive, store: FolderStore, kind: str) -> None:
     data = encode(draw(2), kind)

@@ -104,7 +104,7 @@ def test_keras_is_new_enough_and_nothing_unpickles() -> None:
     assert set(pins) == {">=3.14"}
     code = [
         path.read_text()
-        for name in ("shared", "web", "worker", "training", "cli")
+        for name in ("shared", "web", "worker", "evaluation", "training", "cli")
         for path in (ROOT / name).rglob("*.py")
     ]
     assert not [

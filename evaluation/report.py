@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from evaluation import sections
+from evaluation.assessment import Assessment
+from evaluation.markup import paragraph, section, text
 from shared.errors import ModelUnavailable
-from training import sections
-from training.assessment import Assessment
-from training.markup import paragraph, section, text
 
 POLICY: Final = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 """No script and nothing from outside, whatever a file name may hold (W3C Content Security Policy Level 3)."""

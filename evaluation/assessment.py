@@ -7,10 +7,10 @@ from typing import Any, Final
 
 import numpy as np
 
+from evaluation.labelled import LabelledFilms
+from evaluation.metrics import bootstrap, reliability, report
+from evaluation.operating_points import every_threshold, operating_points
 from shared.models.spec import FilmClass, ModelSpec
-from training.labelled import LabelledFilms
-from training.metrics import bootstrap, reliability, report
-from training.operating_points import every_threshold, operating_points
 
 FIGURES: Final = (
     ("accuracy", "Accuracy", "films called as they are labelled, of all films"),

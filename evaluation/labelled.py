@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from evaluation.dataset import Film, group_films, name_film
+from evaluation.errors import DataUnusable
 from shared.errors import FilmRejected
 from shared.images.preprocess import FORMATS, prepare
 from shared.models.spec import FilmClass, Label, ModelSpec
 from shared.refusals import explain
-from training.data import Film, group_films, name_film
-from training.errors import DataUnusable
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many of it are done and how many there are."""

@@ -7,12 +7,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from shared.models.spec import Label
-from training.assessment import FIGURES, Assessment
-from training.markup import film_uri, paragraph, plot, table, terms, text
-from training.metrics import RESAMPLES
-from training.operating_points import operating_points, short_thresholds
-from training.plots import (
+from evaluation.assessment import FIGURES, Assessment
+from evaluation.markup import film_uri, paragraph, plot, table, terms, text
+from evaluation.metrics import RESAMPLES
+from evaluation.operating_points import operating_points, short_thresholds
+from evaluation.plots import (
     DARK,
     Draw,
     draw_confusion,
@@ -23,6 +22,7 @@ from training.plots import (
     draw_training,
     render,
 )
+from shared.models.spec import Label
 
 LIMITS: Final = "Decision support, not a diagnosis."
 WORST: Final = 12

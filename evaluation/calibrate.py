@@ -10,10 +10,10 @@ import numpy as np
 from scipy.optimize import minimize  # type: ignore[import-untyped]  # SciPy ships no types
 from sklearn.metrics import roc_auc_score
 
+from evaluation.errors import DataUnusable
+from evaluation.metrics import threshold_for_sensitivity
 from shared.models.folder import SPEC_FILE
 from shared.models.spec import Calibration, Label, ModelSpec, Site
-from training.errors import DataUnusable
-from training.metrics import threshold_for_sensitivity
 
 FEWEST_FILMS: Final = 30
 """Of each class. With fewer, one film moves the sensitivity by more than three points."""

@@ -1,11 +1,10 @@
 """The model card: what a reader of the figures must know, written from the figures themselves."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from shared.models.spec import ModelSpec
-from training.recipe import Recipe
-from training.recipes import module_of
 
 _ROWS: Final = (
     ("AUC", "auc"),
@@ -47,17 +46,28 @@ to 0.97 and to a specificity between 0.77 and 0.85 at threshold 0.5. Choose the 
 before you rely on the label."""
 
 
-def write_card(path: Path, spec: ModelSpec, figures: dict[str, Any]) -> None:
+@dataclass(frozen=True)
+class Planned:
+    """What the recipe of a model asks for; the training may have been given less."""
+
+    recipe: str
+    """Its name for `pneumoscreen train`."""
+    input_size: int
+    epochs: int
+    """Of all phases."""
+
+
+def write_card(path: Path, spec: ModelSpec, figures: dict[str, Any], planned: Planned) -> None:
     """Write the card of a model in Markdown."""
-    path.write_text(card(spec, figures))
+    path.write_text(card(spec, figures, planned))
 
 
-def card(spec: ModelSpec, figures: dict[str, Any]) -> str:
-    """Return the card's text, every number in it from `spec` and `figures` (the content of metrics.json)."""
+def card(spec: ModelSpec, figures: dict[str, Any], planned: Planned) -> str:
+    """Return the card's text, every number in it from `spec`, `figures` (the content of metrics.json) and `planned`."""
     parts = (
         f"# {spec.name}",
         f"{spec.description}. Decision support, not a diagnosis.",
-        _origin(spec, figures),
+        _origin(spec, figures, planned),
         _USE.format(population=spec.intended_population),
         *([_GATE.format(youngest=spec.gate.ages[0], oldest=spec.gate.ages[1])] if spec.gate is not None else []),
         *([_expected(figures)] if "estimates" in figures or "measured_apart" in figures else []),
@@ -111,7 +121,7 @@ def _with_span(row: dict[str, Any], key: str) -> str:
     return f"{row[key]:.4f} ({_span(row['intervals_95'][key])})"
 
 
-def _origin(spec: ModelSpec, figures: dict[str, Any]) -> str:
+def _origin(spec: ModelSpec, figures: dict[str, Any], planned: Planned) -> str:
     recipe, films, journal = figures["recipe"], figures["films"], figures["journal"]
     minutes = sum(epoch["seconds"] for epoch in journal) / 60
     pixels = f"{spec.input_size}x{spec.input_size}"
@@ -119,10 +129,10 @@ def _origin(spec: ModelSpec, figures: dict[str, Any]) -> str:
     return f"""## How the weights came about
 
 Started from {figures["origin"]} and trained by
-`pneumoscreen train {module_of(recipe["network"]).RECIPE.name}` with the recipe in `metrics.json`:
+`pneumoscreen train {planned.recipe}` with the recipe in `metrics.json`:
 seed {recipe["seed"]}, {len(journal)} epochs, {minutes:.0f} minutes on two shared CPU cores, finished
 {spec.trained_at:%Y-%m-%d}. Code at commit `{spec.commit}`. {kept}
-{_budget(recipe, len(journal))}{_teachers(recipe)}{spec.parameters:,} parameters.
+{_budget(recipe, planned, len(journal))}{_teachers(recipe)}{spec.parameters:,} parameters.
 Input: one grey film of {pixels} pixels, scaled inside the network.
 Output: a logit each for {", ".join(spec.classes)}.
 sha256 `{spec.sha256}`.
@@ -148,15 +158,14 @@ def _teachers(recipe: dict[str, Any]) -> str:
     return f"Taught by {', '.join(recipe['teachers'])}: {share:.0%} of each target is what they say of the same crop.\n"
 
 
-def _budget(recipe: dict[str, Any], trained: int) -> str:
+def _budget(recipe: dict[str, Any], planned: Planned, trained: int) -> str:
     """Say where this training was given less than its recipe asks for."""
-    asked: Recipe = module_of(recipe["network"]).RECIPE
     short = []
-    if asked.input_size != recipe["input_size"]:
-        short.append(f"films of {recipe['input_size']} pixels where the recipe has {asked.input_size}")
-    planned = sum(phase["epochs"] for phase in recipe["phases"])
-    if asked.epochs > planned:
-        short.append(f"at most {planned} epochs ({trained} run) where the recipe allows {asked.epochs}")
+    if planned.input_size != recipe["input_size"]:
+        short.append(f"films of {recipe['input_size']} pixels where the recipe has {planned.input_size}")
+    allowed = sum(phase["epochs"] for phase in recipe["phases"])
+    if planned.epochs > allowed:
+        short.append(f"at most {allowed} epochs ({trained} run) where the recipe allows {planned.epochs}")
     return f"Budget: {' and '.join(short)}; with the whole recipe the figures would differ.\n" if short else ""
 
 
@@ -226,7 +235,7 @@ How films were made (sharpness, contrast, black border; `training/style.py`) tel
 AUC of {figures["making_alone_auc"]:.4f} without looking for disease. Two estimates of what to expect of films that were
 made differently, at the same threshold, with 95 % intervals: the third of each held-out class whose making looks most
 like the other class ({against["films"]["NORMAL"]} normal and {against["films"]["PNEUMONIA"]} pneumonia), and all
-held-out films, each changed in {len(figures["stress"])} fixed ways (`training/stress.py`).
+held-out films, each changed in {len(figures["stress"])} fixed ways (`evaluation/stress.py`).
 
 | figure | against their making | changed copies |
 |---|---|---|

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from scipy.stats import binomtest  # type: ignore[import-untyped]  # SciPy ships no types
 
-from training.metrics import intervals, measure, rounded
+from evaluation.metrics import intervals, measure, rounded
 
 FIGURES: Final = ("accuracy", "recall", "specificity", "auc", "ece")
 

@@ -10,12 +10,13 @@ from click.testing import CliRunner
 from PIL import Image
 
 from cli.main import main
+from evaluation.dataset import Film
+from evaluation.errors import DataUnusable
 from shared.images.framing import Box
 from shared.models.spec import FilmClass, ModelSpec
 from tests.conftest import ROOT, draw, encode
-from training.data import CLASSES, Film
+from training.data import CLASSES
 from training.elsewhere import draws, read_index, validation_films
-from training.errors import DataUnusable
 from training.estimates import Shown, measure_shown, reframe, show_elsewhere, show_reframed
 from training.layout import SIDE, hardest_normals, layout_scores, power
 from training.recipe import recipe_of

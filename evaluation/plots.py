@@ -14,9 +14,9 @@ from matplotlib.rcsetup import cycler
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from evaluation.metrics import confusion as count_confusion
+from evaluation.metrics import measure, reliability
 from shared.models.spec import Label
-from training.metrics import confusion as count_confusion
-from training.metrics import measure, reliability
 
 mpl.use("Agg")
 

@@ -1,0 +1,43 @@
+"""What to say where a Python package is missing: which command installs it."""
+
+from typing import Final
+
+GROUPS: Final = {
+    "boto3": "s3",
+    "authlib": "sso",
+    "requests": "sso",
+    "flask": "web",
+    "flask_limiter": "web",
+    "flask_wtf": "web",
+    "gunicorn": "web",
+    "multipart": "web",
+    "prometheus_client": "web",
+    "keras": "worker",
+    "openvino": "worker",
+    "scipy": "worker",
+    "matplotlib": "evaluation",
+    "seaborn": "evaluation",
+    "sklearn": "evaluation",
+    "tensorflow": "training",
+}
+"""The dependency group of pyproject.toml that brings each package, by its import name."""
+TARGETS: Final = {"training": "make setup-training"}
+"""What of the Makefile installs a group; `make setup` for all others."""
+FOLDERS: Final = frozenset({"cli", "evaluation", "migrations", "shared", "training", "web", "worker"})
+
+
+def missing(name: str | None) -> str:
+    """Say what a module that cannot be imported belongs to and how to get it; `name` is that of the error."""
+    package = (name or "").partition(".")[0]
+    if package in FOLDERS:
+        return (
+            f"the project's folder '{package}' ({name}), which this installation leaves out, as container images do. "
+            "Run it from a clone of the project."
+        )
+    if package not in GROUPS:
+        return f"the Python package '{package}', which is not installed. Run 'make setup'."
+    group = GROUPS[package]
+    return (
+        f"the Python package '{package}' of the dependency group '{group}', which is not installed. "
+        f"Run '{TARGETS.get(group, 'make setup')}', or without make 'uv sync --inexact --group {group}'."
+    )

@@ -1,0 +1,83 @@
+"""What folders and file names of the data set say: class, patient and cause, groups of one patient, the test split.
+
+The folder is that of Kermany et al. 2018 (doi 10.17632/rscbjbr9sj.2, CC BY 4.0): `NORMAL` and `PNEUMONIA`, with the
+patient and the cause in the file name.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from evaluation.errors import DataUnusable
+from shared.models.spec import FilmClass, Label
+
+TRAIN_SPLIT, TEST_SPLIT = "train", "test"
+
+_NORMAL_NAME = re.compile(r"^(?P<patient>(?P<series>NORMAL2-IM|IM)-\d+)-")
+_PNEUMONIA_NAME = re.compile(r"^(?P<patient>person\d+)_(?P<series>bacteria|virus)_")
+_CAUSES = {"bacteria": FilmClass.BACTERIAL, "virus": FilmClass.VIRAL}
+
+
+@dataclass(frozen=True)
+class Film:
+    """One film of the data set, by its file."""
+
+    path: Path
+    film_class: FilmClass
+    patient: str
+    """As the file name has it: `person12`, `IM-0115` or `NORMAL2-IM-0383`."""
+    series: str
+    """`IM` or `NORMAL2-IM` for normal films, `bacteria` or `virus` for pneumonia."""
+
+
+def name_film(path: Path) -> Film:
+    """Read a film's class, patient and series from its folder and file name.
+
+    Raises DataUnusable where the folder or the name is none of the data set's.
+    """
+    folder = path.parent.name.upper()
+    if folder == Label.NORMAL and (match := _NORMAL_NAME.match(path.name)):
+        return Film(path, FilmClass.NORMAL, match["patient"], match["series"])
+    if folder == Label.PNEUMONIA and (match := _PNEUMONIA_NAME.match(path.name)):
+        return Film(path, _CAUSES[match["series"]], match["patient"], match["series"])
+    raise DataUnusable(
+        f"'{folder}/{path.name}' does not name its patient and cause. Expected NORMAL/IM-0001-..., "
+        f"NORMAL/NORMAL2-IM-0001-... or PNEUMONIA/person1_bacteria_... or person1_virus_..."
+    )
+
+
+def refuse_test_split(folder: Path) -> None:
+    """Raise DataUnusable for a folder `test` beside a `train`: what is fitted to a test split is not measured by it."""
+    place = folder.resolve()
+    if place.name.lower() == TEST_SPLIT and (place.parent / TRAIN_SPLIT).is_dir():
+        raise DataUnusable(
+            f"{folder} is a test split. It is there to measure a finished model (pneumoscreen evaluate); nothing is "
+            "trained or fitted on it. Give other films."
+        )
+
+
+def group_films(films: Sequence[Film], digests: Sequence[str], pairs: Iterable[tuple[int, int]] = ()) -> list[str]:
+    """Join films of one patient, of one content and of `pairs` into groups; return each film's group name.
+
+    IM-0500 and NORMAL2-IM-0500 count as one patient: nothing says that they are, joining them costs nothing. A group is
+    named after the first patient in it by name.
+    """
+    parent: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while parent.setdefault(name, name) != name:
+            name = parent[name]
+        return name
+
+    def join(one: str, other: str) -> None:
+        first, second = sorted((root(one), root(other)))
+        parent[second] = first
+
+    owner: dict[str, str] = {}
+    for film, digest in zip(films, digests, strict=True):
+        join(film.patient, film.patient.removeprefix("NORMAL2-"))
+        join(film.patient, owner.setdefault(digest, film.patient))
+    for one, other in pairs:
+        join(films[one].patient, films[other].patient)
+    return [root(film.patient) for film in films]

@@ -1,0 +1,59 @@
+"""How a person is written beside the login name: a name in any script, and an e-mail address."""
+
+import re
+from typing import Final
+from unicodedata import category, normalize
+
+from shared.accounts.accounts import AccountRefused
+from shared.tables import User
+
+DISPLAY_NAME_LENGTH: Final = 128
+EMAIL_LENGTH: Final = 254
+"""RFC 5321, section 4.5.3.1.3: 256 with the brackets around it."""
+
+# Whether mail arrives only sending shows; this finds what was mistyped or put into the wrong field.
+_EMAIL: Final = re.compile(r"[^\s@<>()\[\],;:\\\"]+@[^\s@<>()\[\],;:\\\"]+")
+_SHOWN: Final = 80
+_JOINERS: Final = frozenset("\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}")
+"""Formatting signs that Persian and the scripts of India need within words."""
+
+
+def describe(user: User, display_name: str | None, email: str | None) -> bool:
+    """Set how a person is written; an empty text takes away what stood there. Return whether that changed anything.
+
+    Raises AccountRefused where one of them cannot be such.
+    """
+    before = user.display_name, user.email
+    user.display_name, user.email = read_display_name(display_name), read_email(email)
+    return (user.display_name, user.email) != before
+
+
+def read_display_name(given: str | None) -> str | None:
+    """Return a name in composed letters without spaces around it; None where it is empty."""
+    name = normalize("NFC", given or "").strip()
+    if not name:
+        return None
+    if len(name) > DISPLAY_NAME_LENGTH or not all(_is_written(letter) for letter in name):
+        raise AccountRefused(
+            f"A display name has at most {DISPLAY_NAME_LENGTH} letters, digits, spaces and marks of any script, and no "
+            f"control characters. Received: {name[:_SHOWN]!r}"
+        )
+    return name
+
+
+def _is_written(letter: str) -> bool:
+    # Controls and what turns the direction of the rest would let a name look like another one's.
+    return letter in _JOINERS or (not category(letter).startswith("C") and category(letter) not in {"Zl", "Zp"})
+
+
+def read_email(given: str | None) -> str | None:
+    """Return an e-mail address without spaces around it; None where it is empty."""
+    address = (given or "").strip()
+    if not address:
+        return None
+    if len(address) > EMAIL_LENGTH or not _EMAIL.fullmatch(address) or not address.isprintable():
+        raise AccountRefused(
+            f"An e-mail address has one @ with something on both sides, and at most {EMAIL_LENGTH} characters. "
+            f"Received: {address[:_SHOWN]!r}"
+        )
+    return address
