@@ -268,4 +268,4 @@ def test_an_upload_that_waits_is_not_called_stopped(full: Site, spec: ModelSpec)
     assert "The upload waits." in browser.get(f"/jobs/{job.id}").text
     full.install_model(spec)
     full.work(spec, {})
-    assert "The upload has stopped." in browser.get(f"/jobs/{job.id}").text
+    assert "Nobody is sending." in browser.get(f"/jobs/{job.id}").text

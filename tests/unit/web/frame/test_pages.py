@@ -124,8 +124,8 @@ def test_a_film_between_threshold_and_half_does_not_contradict_itself(reader: Fl
     assert sentence not in normal
     rows = reader.get("/history?label=PNEUMONIA").text
     assert rows.count('class="badge pneumonia"') == 4
-    assert rows.count('class="cause"') == 3
-    assert '<option value="0.2">20%</option>' in rows
+    assert rows.count('class="suspicion above"') + rows.count('class="suspicion near"') == 4
+    assert "bacterial" not in rows
 
 
 @pytest.mark.parametrize(
