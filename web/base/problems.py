@@ -147,7 +147,7 @@ def _on_http_error(error: HTTPException) -> Response:
 
 def _on_large_form(_error: RequestEntityTooLarge) -> Response:
     limit = f"{request.max_content_length:,} bytes" if request.max_content_length else "less"
-    return answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A form that carries no films has at most {limit}.")
+    return answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A form that carries no X-rays has at most {limit}.")
 
 
 def _on_slow_client(_error: ClientTooSlow) -> Response:

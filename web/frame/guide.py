@@ -5,7 +5,7 @@ from flask.typing import ResponseReturnValue
 
 from shared.refusals import REFUSALS
 from shared.states import State
-from web.base.services import parts
+from web.base.services import services
 from web.frame import words
 from web.guard.access import requires
 
@@ -20,7 +20,7 @@ def index() -> ResponseReturnValue:
     """Explain what it does and must not be used for."""
     return render_template(
         "guide/index.html",
-        settings=parts().settings,
+        settings=services().settings,
         formats=FORMATS,
         states=[(state, words.STATES[state]) for state in State],
         reasons=REFUSALS.items(),
