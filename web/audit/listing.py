@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from shared.audit.record import Action
 from shared.audit.trail import TrailFilters, read_events
 from shared.tables import ApiToken, AuditEvent, Job, Screening, User
-from web.base.paging import FilterError, Key, PageOf, text, turn, whole
+from web.base.paging import FilterError, Key, PageOf, large_whole, text, turn
 from web.lists.kinds import read_day
 
 ACTIONS: Final[dict[Action, str]] = {
@@ -52,7 +52,7 @@ _SHORT: Final = 12  # of an id: in version 7 its end is random and its start a t
 
 EventPage = PageOf[AuditEvent]
 
-_NEWEST: Final = Key[AuditEvent]((AuditEvent.sequence,), (whole,), lambda event: (event.sequence,))
+_NEWEST: Final = Key[AuditEvent]((AuditEvent.sequence,), (large_whole,), lambda event: (event.sequence,))
 
 
 @dataclass(frozen=True)

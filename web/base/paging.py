@@ -23,8 +23,10 @@ MOST_ROWS: Final = 500
 _AFTER: Final = "after"
 _BEFORE: Final = "before"
 _LONGEST: Final = 256
-_LARGEST: Final = 2**63 - 1
-"""The largest whole number of SQLite and PostgreSQL."""
+_LARGEST: Final = 2**31 - 1
+"""The largest whole number of an INTEGER in PostgreSQL, which positions and counts are."""
+_LARGEST_BIG: Final = 2**63 - 1
+"""The largest of a BIGINT, which the audit trail is numbered by."""
 
 
 class FilterError(InvalidRequest):
@@ -127,11 +129,16 @@ def _write(way: str, values: Sequence[Any]) -> str:
     return base64.urlsafe_b64encode(json.dumps([way, *values]).encode()).decode().rstrip("=")
 
 
-def whole(value: object) -> int:
+def whole(value: object, largest: int = _LARGEST) -> int:
     """Read a number of a row, which a database can hold; raise ValueError."""
-    if type(value) is not int or not 0 <= value <= _LARGEST:  # bool is an int, and 1e30 is none
+    if type(value) is not int or not 0 <= value <= largest:  # bool is an int, and 1e30 is none
         raise ValueError(value)
     return value
+
+
+def large_whole(value: object) -> int:
+    """Read a number that a BIGINT can hold; raise ValueError."""
+    return whole(value, _LARGEST_BIG)
 
 
 def share(value: object) -> float:
