@@ -12,6 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import update
 
+from shared.columns import RESULT_COLUMNS
 from shared.db import Database, first_id
 from shared.models.spec import ModelSpec
 from shared.settings import Settings
@@ -231,7 +232,7 @@ def test_the_csv_holds_all_that_is_filtered_and_runs_no_formula(site: Site, tina
     assert answer.mimetype == "text/csv"
     assert "attachment" in answer.headers["Content-Disposition"]
     head, *rows = list(csv.reader(io.StringIO(answer.text)))
-    assert head == ["file_name", "state", "label", "confidence", "p_pneumonia", "model", "error", "job", "created_at"]
+    assert tuple(head) == RESULT_COLUMNS
     assert len(rows) == 8
     assert rows[0][:5] == ["'=1+1,a.txt", "REJECTED", "", "", ""]
     assert rows[0][7] == "'@ward"

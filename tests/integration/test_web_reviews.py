@@ -288,7 +288,7 @@ def leaks(blind: Site, client: FlaskClient, browser: FlaskClient) -> Iterator[st
     for way in (page(blind), "/history", f"/jobs/{job}", f"/jobs/{job}/fragment"):
         shown = browser.get(way).text
         row_shown = shown.split(f'id="image-{screening.id}"')[-1].split("</tr>")[0] if way != page(blind) else shown
-        for part in (">Flagged", "91", 'heat-map"', "bacterial:", "Secret word", "rita", "Agreed"):
+        for part in (">Flagged", "91.0%", "<b>91</b>", 'heat-map"', "bacterial:", "Secret word", "rita", "Agreed"):
             yield from ([f"{way} {part}"] if part in row_shown.replace(str(screening.id), "") else [])
 
 
