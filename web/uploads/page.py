@@ -1,15 +1,21 @@
 """The page that takes images, and the plain form behind it for browsers without scripts."""
 
-from flask import Blueprint, g, redirect, render_template, url_for
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Blueprint, g, redirect, url_for
 from flask.typing import ResponseReturnValue
 
 from shared.intake import left_out
-from shared.submission.model_choice import model_choices
+from shared.settings import Settings
+from shared.submission.model_choice import ModelChoice, model_choices
 from shared.tables import Source
+from web.base.contexts import PageContext, render
 from web.base.services import services
 from web.guard.access import SUBMITTERS, may_submit, requires
 from web.guard.security import streams_body
-from web.jobs.found import describe_jobs
+from web.jobs.found import JobEntry, describe_jobs
 from web.lists.listing import list_jobs
 from web.uploads import samples
 from web.uploads.receive import receive_job
@@ -17,6 +23,18 @@ from web.uploads.receive import receive_job
 blueprint = Blueprint("screen", __name__)
 
 RECENT_JOBS = 5
+
+
+@dataclass(frozen=True)
+class HomePage(PageContext):
+    """The drop zone, the last jobs and, before the first, how many samples there are."""
+
+    template = "screen/home.html"
+    settings: Settings
+    models: Sequence[ModelChoice]
+    no_images: Mapping[str, Any]
+    recent: Sequence[JobEntry]
+    samples: int
 
 
 @blueprint.get("/")
@@ -28,14 +46,14 @@ def home() -> ResponseReturnValue:
     with services().database.read() as db:
         recent = list_jobs(db, g.user, None, RECENT_JOBS).rows
         entries = describe_jobs(db, recent)
-    return render_template(
-        "screen/home.html",
+    page = HomePage(
         settings=services().settings,
         models=model_choices(services()),
         no_images=left_out.by_kind(),
         recent=entries,
         samples=0 if recent else len(samples.sample_images(services().settings)),
     )
+    return render(page)
 
 
 @blueprint.post("/jobs")
