@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from shared.db import Base, UtcDateTime, new_id, now
-from shared.models.spec import FilmClass, Label
+from shared.models.spec import ImageClass, Label
 from shared.refusals import Details
 from shared.states import State
 
@@ -227,7 +227,7 @@ class ApiToken(Base):
 
 
 class Image(Base):
-    """One distinct film, by content."""
+    """One distinct image, by content."""
 
     __tablename__ = "images"
 
@@ -241,14 +241,14 @@ class Image(Base):
 
 
 class Tombstone(Base):
-    """A film whose row has gone and whose files are to follow; `shared.queue.retention` removes both."""
+    """An image whose row has gone and whose files are to follow; `shared.queue.retention` removes both."""
 
     __tablename__ = "tombstones"
     __table_args__ = (Index(None, "due_at"),)
 
     sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
     due_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    """When no upload that kept the same film can still be under way."""
+    """When no upload that kept the same image can still be under way."""
 
 
 class Model(Base):
@@ -267,7 +267,7 @@ class Model(Base):
 
 
 class Job(Base):
-    """One upload of one or many films."""
+    """One upload of one or many images."""
 
     __tablename__ = "jobs"
     __table_args__ = (UniqueConstraint("created_by_id", "idempotency_key"), Index(None, "created_by_id", "id"))
@@ -281,13 +281,13 @@ class Job(Base):
     idempotency_key: Mapped[str | None] = mapped_column(String(128))
     request_digest: Mapped[str | None] = mapped_column(String(64))
     """Of the request that came under this key; another one is refused. Missing in rows of before it was kept."""
-    expected_films: Mapped[int | None]
-    """How many films the sender announced, for a progress bar that knows its end."""
+    expected_images: Mapped[int | None]
+    """How many images the sender announced, for a progress bar that knows its end."""
     next_position: Mapped[int] = mapped_column(default=0)
     next_turn: Mapped[int] = mapped_column(BigInteger, default=0)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    """When its upload ended; until then it takes more films."""
+    """When its upload ended; until then it takes more images."""
     sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """When a request last brought a part of what is on its way to an open job, to a few seconds."""
 
@@ -295,7 +295,7 @@ class Job(Base):
 
 
 class Upload(Base):
-    """One request that added films to a job, so that the same request sent again adds nothing."""
+    """One request that added images to a job, so that the same request sent again adds nothing."""
 
     __tablename__ = "uploads"
     __table_args__ = (UniqueConstraint("job_id", "idempotency_key"),)
@@ -305,13 +305,13 @@ class Upload(Base):
     idempotency_key: Mapped[str] = mapped_column(String(128))
     request_digest: Mapped[str | None] = mapped_column(String(64))
     first_position: Mapped[int | None]
-    films: Mapped[int | None]
+    images: Mapped[int | None]
     """How many it brought, at positions in a row; with them its answer can be given once more."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 
 class Prediction(Base):
-    """What one model said of one film. Append-only."""
+    """What one model said of one image. Append-only."""
 
     __tablename__ = "predictions"
     __table_args__ = (UniqueConstraint("image_id", "model_id"),)
@@ -320,7 +320,7 @@ class Prediction(Base):
     image_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("images.id"))
     model_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("models.id"))
     label: Mapped[Label] = mapped_column(_by_value(Label))
-    cause: Mapped[FilmClass | None] = mapped_column(_by_value(FilmClass))
+    cause: Mapped[ImageClass | None] = mapped_column(_by_value(ImageClass))
     confidence: Mapped[float]
     p_pneumonia: Mapped[float]
     probabilities: Mapped[dict[str, float]] = mapped_column(JSON)
@@ -347,7 +347,7 @@ def _partial(name: str, *columns: str, where: TextClause) -> Index:
 
 
 class Screening(Base):
-    """One film of one job: the unit of work, and its state."""
+    """One image of one job: the unit of work, and its state."""
 
     __tablename__ = "screenings"
     __table_args__ = (
@@ -358,7 +358,7 @@ class Screening(Base):
         # The claim reads these in order and stops at its limit; the last is for lists.
         _partial("ix_screenings_waiting", "priority", "turn", "id", "created_by_id", where=_QUEUED),
         _partial("ix_screenings_leases", "lease_until", where=_RUNNING),
-        # A job's films of one state by position, and all that its page counts every second without a look at the rows.
+        # A job's images of one state by position, and all that its page counts every second without a look at the rows.
         Index("ix_screenings_progress", "job_id", "state", "position", "started_at", "finished_at"),
         # Lists (`web.lists`): each ends in the order of a list, so that a page is read and not sorted. What follows
         # the order is read in the index alone.
@@ -387,9 +387,9 @@ class Screening(Base):
     state: Mapped[State] = mapped_column(_by_value(State))
     priority: Mapped[int] = mapped_column(SmallInteger)
     turn: Mapped[int] = mapped_column(BigInteger)
-    """Virtual time of fair queueing: jobs of one priority take turns film by film."""
+    """Virtual time of fair queueing: jobs of one priority take turns image by image."""
     attempts: Mapped[int] = mapped_column(SmallInteger, default=0)
-    """How often a worker was lost while it held this film."""
+    """How often a worker was lost while it held this image."""
     lease_token: Mapped[uuid.UUID | None]
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     worker: Mapped[str | None] = mapped_column(String(128))

@@ -8,7 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shared.db import Database
 from shared.errors import PneumoScreenError, StoreAway, StoreFull
-from shared.queue.tickets import Doorbell
+from shared.queue.tickets import TicketSender
 from shared.settings import MIB, NO_SECRET_KEY, Settings
 from shared.store.store import Store
 from shared.submission.new_store import create_if_new
@@ -49,7 +49,7 @@ def create_app(
     *,
     database: Database | None = None,
     store: Store | None = None,
-    doorbell: Doorbell | None = None,
+    ticket_sender: TicketSender | None = None,
 ) -> Flask:
     """Build the application; raise SecretKeyMissing where nothing signs its sessions.
 
@@ -57,7 +57,7 @@ def create_app(
     """
     app = Flask(__name__)
     app.config.from_mapping(_configuration(settings))
-    app.extensions[EXTENSION] = open_services(settings, database=database, store=store, tickets=doorbell)
+    app.extensions[EXTENSION] = open_services(settings, database=database, store=store, tickets=ticket_sender)
     _create_store(app.extensions[EXTENSION])
     problems.install(app)
     health.install(app)

@@ -27,20 +27,20 @@ class Me(BaseModel):
 
 
 class Opened(BaseModel):
-    """A job that takes films."""
+    """A job that takes images."""
 
     id: str
 
 
 class LeftOut(BaseModel):
-    """Files inside ZIPs that are no films and have no row."""
+    """Files inside ZIPs that are no images and have no row."""
 
     files: int
     reason: str
 
 
 class Accepted(BaseModel):
-    """What the server took of one request; each film and each refusal is a row."""
+    """What the server took of one request; each image and each refusal is a row."""
 
     received: int
     left_out: list[LeftOut] = []
@@ -58,7 +58,7 @@ class Job(BaseModel):
 
     @property
     def settled(self) -> int:
-        """Count the films that need no more work."""
+        """Count the images that need no more work."""
         return sum(self.counts.get(state, 0) for state in FINAL_STATES)
 
 
@@ -69,11 +69,11 @@ class Changed(BaseModel):
 
 
 class Row(BaseModel):
-    """One film of a job."""
+    """One image of a job."""
 
-    file: str
+    file_name: str
     position: int
-    status: str
+    state: str
     label: str | None = None
     confidence: float | None = None
     p_pneumonia: float | None = None
@@ -98,7 +98,7 @@ class Row(BaseModel):
 
 
 class Rows(BaseModel):
-    """One page of a job's films."""
+    """One page of a job's images."""
 
     screenings: list[Row]
     next: str | None = None

@@ -28,8 +28,8 @@ _NO_RESULT: Final = "The server has no row for this file. Send it again."
 class Result:
     """What became of one file; the fields are `RESULT_COLUMNS`, in order."""
 
-    file: str
-    status: str
+    file_name: str
+    state: str
     label: str | None = None
     confidence: float | None = None
     p_pneumonia: float | None = None
@@ -55,7 +55,7 @@ class Result:
     @property
     def has_ended(self) -> bool:
         """Say whether nothing more will happen to this file."""
-        return self.status in FINAL_STATES
+        return self.state in FINAL_STATES
 
 
 def account(
@@ -80,14 +80,14 @@ def account(
             results.append(_refused(lost[file.name]))
         else:
             results.extend(_span_results(file, spans.get(file.name), by_position))
-    results.extend(_result(row, row.file) for _, row in sorted(by_position.items()))
+    results.extend(_result(row, row.file_name) for _, row in sorted(by_position.items()))
     return list(_unique(results))
 
 
 def _names_agree(spans: Mapping[str, Span], by_position: Mapping[int, Row]) -> bool:
     plain = [span for span in spans.values() if not span.file.is_zip]
     found = [(span, by_position[span.start]) for span in plain if span.start in by_position]
-    return all(span.file.is_shown_as(row.file) for span, row in found)
+    return all(span.file.is_shown_as(row.file_name) for span, row in found)
 
 
 def _refused(file: Unreadable) -> Result:
@@ -102,24 +102,24 @@ def _span_results(file: LocalFile, span: Span | None, by_position: dict[int, Row
         yield Result(file.name, State.FAILED, error=_NO_RESULT)
     for row in rows:
         # A ZIP that was refused as a whole has one row with its own name.
-        is_entry = file.is_zip and not file.is_shown_as(row.file)
-        yield _result(row, f"{file.name}/{file.entry_of(row.file)}" if is_entry else file.name)
+        is_entry = file.is_zip and not file.is_shown_as(row.file_name)
+        yield _result(row, f"{file.name}/{file.entry_of(row.file_name)}" if is_entry else file.name)
 
 
 def _result(row: Row, name: str) -> Result:
-    return Result(**row.model_dump(exclude={"file", "position"}), file=name)
+    return Result(**row.model_dump(exclude={"file_name", "position"}), file_name=name)
 
 
 def _unique(results: Iterable[Result]) -> Iterator[Result]:
     """Give names that come more than once a number; a ZIP may hold two entries of one name."""
     seen: Counter[str] = Counter()
     for result in results:
-        name = result.file
+        name = result.file_name
         while seen[name]:
-            seen[result.file] += 1
-            name = f"{result.file} ({seen[result.file]})"
+            seen[result.file_name] += 1
+            name = f"{result.file_name} ({seen[result.file_name]})"
         seen[name] += 1
-        yield Result(**(asdict(result) | {"file": name}))
+        yield Result(**(asdict(result) | {"file_name": name}))
 
 
 def check_output(path: Path) -> None:

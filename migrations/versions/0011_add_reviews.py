@@ -4,7 +4,7 @@ Rules: one change that can be said in one line; portable to SQLite and PostgreSQ
 no import of tables or other code of ours, because a migration must mean the same for ever; add a column as nullable or
 with a server default; never read or rewrite a large table in one statement.
 
-Revision: 0011, after 0009.
+Revision: 0011, after 0010.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0011"
-down_revision = "0009"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 

@@ -27,7 +27,7 @@ class Action(StrEnum):
     JOB_PURGED = "job_purged"
     BACKUP_MADE = "backup_made"
     BACKUP_RESTORED = "backup_restored"
-    FILM_VIEWED = "film_viewed"
+    IMAGE_VIEWED = "image_viewed"
     REVIEW_ADDED = "review_added"
     REVIEW_WITHDRAWN = "review_withdrawn"
     HISTORY_EXPORTED = "history_exported"

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from shared.db import new_id
 from shared.errors import KeyReused, NothingToWithdraw, NotReviewable, ReviewOutdated
-from shared.models.spec import FilmClass, Label
+from shared.models.spec import ImageClass, Label
 from shared.reviews.latest import hold_images
 from shared.reviews.law import standing, state_of
 from shared.tables import Finding, Image, Model, Prediction, Review, ReviewOutcome, Screening, User
@@ -93,7 +93,7 @@ def reviews_of(session: Session, images: Collection[str]) -> dict[str, list[Revi
     return found
 
 
-def judge(finding: Finding, label: Label | None, cause: FilmClass | None) -> ReviewOutcome:
+def judge(finding: Finding, label: Label | None, cause: ImageClass | None) -> ReviewOutcome:
     """Tell whether a finding agrees with what the model says: its label, and the cause where both name one."""
     agrees = label is not None and _LABELS.get(finding) is label
     named = _CAUSES.get(cause) if cause else None
@@ -109,7 +109,7 @@ _LABELS: Final = {
     Finding.UNCLEAR: Label.PNEUMONIA,
 }
 """A finding other than these agrees with no label."""
-_CAUSES: Final = {FilmClass.BACTERIAL: Finding.BACTERIAL, FilmClass.VIRAL: Finding.VIRAL}
+_CAUSES: Final = {ImageClass.BACTERIAL: Finding.BACTERIAL, ImageClass.VIRAL: Finding.VIRAL}
 
 
 def _hold(session: Session, screening: Screening) -> str:

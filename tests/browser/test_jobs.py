@@ -117,10 +117,10 @@ def test_retry_is_offered_only_where_it_can_help(quiet_server: Server, visitor: 
     with quiet_server.database.write() as session:
         job = session.scalars(select(Job).where(Job.name == job_name)).one()
         rows = session.scalars(select(Screening).where(Screening.job_id == job.id).order_by(Screening.position)).all()
-        for row, code in zip(rows, ("truncated_image", "damaged_scan", "film_damaged"), strict=False):
+        for row, code in zip(rows, ("truncated_image", "damaged_scan", "image_damaged"), strict=False):
             row.state, row.error_code = "REJECTED", code  # type: ignore[assignment]  # as the column has it
     page.goto(f"{quiet_server.url}/jobs/{job.id}")
-    expect(page.get_by_role("button", name="Retry 1 film")).to_be_visible()
+    expect(page.get_by_role("button", name="Retry 1 X-ray")).to_be_visible()
     with quiet_server.database.write() as session:
         session.execute(update(Screening).where(Screening.job_id == job.id).values(error_code="truncated_image"))
     page.reload()

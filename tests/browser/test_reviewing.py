@@ -12,7 +12,7 @@ from sqlalchemy import delete, select
 from shared.accounts.accounts import find_user
 from shared.intake.accept import Received
 from shared.models.folder import read_spec
-from shared.models.spec import FilmClass, Label, Verdict
+from shared.models.spec import ImageClass, Label, ModelPrediction
 from shared.queue import jobs, leases
 from shared.reviews.law import standing
 from shared.reviews.reviews import list_reviews
@@ -23,8 +23,10 @@ from tests.browser.test_access import check, keep
 
 pytestmark = pytest.mark.timeout(180)
 
-SICK = Verdict(Label.PNEUMONIA, FilmClass.VIRAL, 0.934, 0.934, {"normal": 0.066, "bacterial": 0.234, "viral": 0.7})
-WELL = Verdict(Label.NORMAL, None, 0.981, 0.019, {"normal": 0.981, "bacterial": 0.012, "viral": 0.007})
+SICK = ModelPrediction(
+    Label.PNEUMONIA, ImageClass.VIRAL, 0.934, 0.934, {"normal": 0.066, "bacterial": 0.234, "viral": 0.7}
+)
+WELL = ModelPrediction(Label.NORMAL, None, 0.981, 0.019, {"normal": 0.981, "bacterial": 0.012, "viral": 0.007})
 
 
 class Room:
@@ -46,7 +48,7 @@ class Room:
         sender = self.name("tina")
         self.server.link(sender)
         seed = time.time_ns() % 2**31
-        received = [Received(f"film {n}.jpeg", film=keep(self._store, seed + n)) for n in range(count)]
+        received = [Received(f"X-ray {n}.jpeg", image=keep(self._store, seed + n)) for n in range(count)]
         spec, database = self._spec, self.server.database
         with database.write() as session:
             user = find_user(session, sender)
@@ -55,14 +57,14 @@ class Room:
                 session, user_id=user.id, name="a ward", source=Source.WEB, model_name=spec.name,
                 priority=Priority.INTERACTIVE,
             )  # fmt: skip
-            jobs.add_films(session, job.id, received, spec)
+            jobs.add_images(session, job.id, received, spec)
             jobs.close_job(session, job.id)
             model_id = leases.register_model(session, spec)
             claim = leases.claim(
                 session, model_id=model_id, model_name=spec.name, limit=count, worker="host:1", lease_seconds=600
             )
             assert claim is not None
-            outcomes = [leases.Outcome(film, SICK if n % 2 else WELL) for n, film in enumerate(claim.films)]
+            outcomes = [leases.Outcome(image, SICK if n % 2 else WELL) for n, image in enumerate(claim.screenings)]
             leases.finish(session, claim, outcomes, model_id=model_id, threshold=spec.threshold, worker="host:1")
             rows = session.scalars(select(Screening.id).where(Screening.job_id == job.id).order_by(Screening.position))
             return [f"{self.server.url}/screenings/{row}" for row in rows]
@@ -103,7 +105,7 @@ def test_twenty_x_rays_are_read_by_keyboard_alone(room: Room, visitor: Visitor) 
             page.keyboard.press("e")
             page.keyboard.type("Turned, and at the edge.")
             page.keyboard.press("Escape")
-        press(page, "t" if n == 7 else "b" if n % 4 == 0 else "a")
+        press(page, "t" if n == 7 else "v" if n % 4 == 0 else "a")
     print(f"{(time.monotonic() - started) / len(addresses):.2f} s for each X-ray")  # noqa: T201  # a figure to look at
     expect(page.get_by_text("No unread X-ray is left here.")).to_be_visible()
     said = [room.said(address) for address in addresses]

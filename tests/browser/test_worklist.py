@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from sqlalchemy import select
 
 from shared.accounts.accounts import add_user, find_user
-from shared.intake.accept import Film, Received
+from shared.intake.accept import AcceptedImage, Received
 from shared.models.folder import read_spec
 from shared.queue import jobs, leases
 from shared.reviews.claims import claim
@@ -43,14 +43,14 @@ def fill(server: Server, name: str, suspicions: list[float]) -> None:
     """Send images as one job and answer them: the same numbers are the same images."""
     spec = read_spec(server.models / "compact-cnn")
     store = FolderStore(Path(server.database.engine.url.database or "").parent / "store")
-    received = [Received(f"x-ray-{n:02}.png", film=keep(store, n)) for n in range(len(suspicions))]
+    received = [Received(f"x-ray-{n:02}.png", image=keep(store, n)) for n in range(len(suspicions))]
     with server.database.write() as session:
         user = find_user(session, "tina")
         assert user is not None
         job = jobs.open_job(
             session, user_id=user.id, name=name, source=Source.WEB, model_name=spec.name, priority=Priority.INTERACTIVE
         )
-        jobs.add_films(session, job.id, received, spec)
+        jobs.add_images(session, job.id, received, spec)
         jobs.close_job(session, job.id)
         model_id = leases.register_model(session, spec)
         claim = leases.claim(
@@ -59,19 +59,21 @@ def fill(server: Server, name: str, suspicions: list[float]) -> None:
         if claim is None:  # all were answered before
             return
         by_name = {row[0]: row[1] for row in session.execute(select(Screening.id, Screening.file_name))}
-        p = np.array([suspicions[int(by_name[film.screening_id][6:8])] for film in claim.films])
-        verdicts = spec.judge(np.stack([1 - p, 0.75 * p, 0.25 * p], axis=1))
-        outcomes = [leases.Outcome(film, verdict) for film, verdict in zip(claim.films, verdicts, strict=True)]
+        p = np.array([suspicions[int(by_name[image.screening_id][6:8])] for image in claim.screenings])
+        predictions = spec.judge(np.stack([1 - p, 0.75 * p, 0.25 * p], axis=1))
+        outcomes = [
+            leases.Outcome(image, prediction) for image, prediction in zip(claim.screenings, predictions, strict=True)
+        ]
         leases.finish(session, claim, outcomes, model_id=model_id, threshold=spec.threshold, worker="host:1")
 
 
-def keep(store: FolderStore, seed: int) -> Film:
+def keep(store: FolderStore, seed: int) -> AcceptedImage:
     data = encode(draw(seed, (120, 100)))
     with store.receive() as incoming:
         incoming.write(data)
         key = store.keep(incoming)
     store.put_derived(key, THUMBNAIL, data)
-    return Film(key, len(data), 120, 100, "image/jpeg")
+    return AcceptedImage(key, len(data), 120, 100, "image/jpeg")
 
 
 def reader(room: Server, visitor: Visitor, name: str | None = None, **options: object) -> Page:

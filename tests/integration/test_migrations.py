@@ -15,7 +15,7 @@ from shared.models.spec import ModelSpec
 from shared.settings import Settings
 from shared.tables import Image, Prediction, Review, ReviewOutcome, Role, Screening
 from tests.conftest import draw, encode
-from tests.web_site import Site, post_films
+from tests.web_site import Site, post_images
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -55,7 +55,7 @@ def test_predictions_outlive_the_migration_of_heat_maps(
     configuration = schema.configuration(empty_database)
     schema.upgrade(empty_database)
     site = Site(settings, empty_database)
-    post_films(site.token_client(site.add_user("tina")), ("film", encode(draw(1))))
+    post_images(site.token_client(site.add_user("tina")), ("image", encode(draw(1))))
     site.work(spec, {}, heat_map=b"a map")
     command.downgrade(configuration, "0001")
     schema.upgrade(empty_database)
@@ -69,8 +69,8 @@ def test_screenings_of_before_get_their_copies(empty_database: Database, setting
     schema.upgrade(empty_database)
     site = Site(settings, empty_database)
     tina = site.add_user("tina")
-    post_films(site.token_client(tina), *[(f"film-{n}", encode(draw(n))) for n in range(5)])
-    site.work(spec, {}, films=3)
+    post_images(site.token_client(tina), *[(f"image-{n}", encode(draw(n))) for n in range(5)])
+    site.work(spec, {}, images=3)
     copied = (Screening.id, Screening.created_by_id, Screening.model_id, Screening.label, Screening.p_pneumonia)
     with empty_database.read() as session:
         before = session.execute(select(*copied).order_by(Screening.id)).all()
@@ -90,9 +90,9 @@ def test_screenings_of_before_reviews_know_the_latest_of_each_image(
     site, other = Site(settings, empty_database), Site(settings, empty_database, model="other-model")
     tina = site.token_client(site.add_user("tina"))
     once, twice = ("once", encode(draw(1))), ("twice", encode(draw(2)))
-    post_films(tina, once, twice)
-    post_films(tina, twice, twice, ("refused", b"no image"))
-    post_films(other.token_client(other.add_user("otto")), once)
+    post_images(tina, once, twice)
+    post_images(tina, twice, twice, ("refused", b"no image"))
+    post_images(other.token_client(other.add_user("otto")), once)
     kept = (Screening.id, Screening.is_latest, Screening.review_state)
     with empty_database.read() as session:
         before = session.execute(select(*kept).order_by(Screening.id)).all()

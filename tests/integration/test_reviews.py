@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from shared.accounts import accounts
 from shared.db import Database, now
 from shared.errors import KeyReused, NothingToWithdraw, NotReviewable, ReviewOutdated
-from shared.intake.accept import Film, Received
+from shared.intake.accept import AcceptedImage, Received
 from shared.models.spec import Label, ModelSpec
 from shared.queue import jobs, leases, retention
 from shared.reviews import claims
@@ -55,7 +55,7 @@ class Room:
 
     def submit(self, *numbers: int, model: str | None = None) -> uuid.UUID:
         received = [
-            Received("x.png", film=Film(hashlib.sha256(f"{n}".encode()).hexdigest(), 1, 64, 64, "image/png"))
+            Received("x.png", image=AcceptedImage(hashlib.sha256(f"{n}".encode()).hexdigest(), 1, 64, 64, "image/png"))
             for n in numbers
         ]
 
@@ -64,7 +64,7 @@ class Room:
                 session, user_id=self.sender.id, name="a job", source=Source.API,
                 model_name=model or self.spec.name, priority=Priority.BULK,
             )  # fmt: skip
-            jobs.add_films(session, job.id, received, None)
+            jobs.add_images(session, job.id, received, None)
             jobs.close_job(session, job.id)
             return job.id
 
@@ -78,8 +78,8 @@ class Room:
                 session, model_id=self.model_id, model_name=self.spec.name, limit=100, worker="w", lease_seconds=60
             )
         assert claim is not None
-        (verdict,) = self.spec.judge(np.array([[1 - p_pneumonia, p_pneumonia, 0.0]]))
-        outcomes = [leases.Outcome(film, verdict=verdict) for film in claim.films]
+        (prediction,) = self.spec.judge(np.array([[1 - p_pneumonia, p_pneumonia, 0.0]]))
+        outcomes = [leases.Outcome(image, prediction=prediction) for image in claim.screenings]
         with self.database.write() as session:
             leases.finish(session, claim, outcomes, model_id=self.model_id, threshold=0.4, worker="w")
 

@@ -17,7 +17,7 @@ from shared.models.spec import ModelSpec
 from shared.settings import Settings
 from shared.tables import AuditEvent, Image, ReviewState, Role, Screening
 from tests.conftest import draw, encode
-from tests.web_site import Site, post_films, press, token_of
+from tests.web_site import Site, post_images, press, token_of
 
 SICK, WELL = 0.91, 0.07
 
@@ -36,7 +36,7 @@ def make_site(settings: Settings, database: Database, spec: ModelSpec, **changes
     """A site with three screened images in one job: a sick one, a healthy one, a sick one."""
     site = Site(settings, database, **changes)
     sender = site.token_client(site.add_user("tina"))
-    assert post_films(sender, *[(f"film-{n}.png", encode(draw(n), "PNG")) for n in range(3)]).status_code == 202
+    assert post_images(sender, *[(f"image-{n}.png", encode(draw(n), "PNG")) for n in range(3)]).status_code == 202
     answers = {sha256: WELL if n == 1 else SICK for n, sha256 in enumerate(images(site))}
     site.work(spec, answers, heat_map=heatmap.encode(np.ones((2, 2), np.float32)))
     return site
@@ -100,7 +100,7 @@ def test_a_review_is_added_listed_and_undone_with_a_trace(site: Site) -> None:
         ({"outcome": "agree", "finding": "viral"}, "finding"), ({"outcome": "overrule", "finding": "flu"}, "finding"),
         ({"outcome": "overrule", "finding": "bacterial"}, "finding"),
         ({"outcome": "agree", "note": "x" * 4001}, "note"), ({"outcome": "agree", "note": ["x"]}, "note"),
-        ({"outcome": "agree", "seen": "yesterday"}, "seen"), ({"outcome": "agree", "verdict": "yes"}, "verdict"),
+        ({"outcome": "agree", "seen": "yesterday"}, "seen"), ({"outcome": "agree", "prediction": "yes"}, "prediction"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_used_is_refused_by_field(site: Site, body: dict, field: str) -> None:
@@ -159,19 +159,19 @@ def rows_of(client: FlaskClient, **query: str) -> list[dict]:
 def test_exports_of_page_and_api_have_the_columns_of_the_command_line(site: Site) -> None:
     rita = reader(site, "rita")
     rita.post(address(site), json={"finding": "viral", "note": "=1+1"})
-    rows = {row["file"]: row for row in rows_of(rita)}
-    assert tuple(rows["film-0.png"]) == RESULT_COLUMNS
-    reviewed = {name: rows["film-0.png"][name] for name in RESULT_COLUMNS[-7:-1]}
+    rows = {row["file_name"]: row for row in rows_of(rita)}
+    assert tuple(rows["image-0.png"]) == RESULT_COLUMNS
+    reviewed = {name: rows["image-0.png"][name] for name in RESULT_COLUMNS[-7:-1]}
     assert reviewed == {
         "review_state": "disagreed", "reviews": "1", "review_outcome": "overrule", "review_finding": "viral",
         "review_note": "'=1+1", "reviewed_by": "rita",
     }  # fmt: skip
-    assert (rows["film-1.png"]["review_state"], rows["film-1.png"]["reviews"]) == ("unread", "0")
-    assert (rows["film-1.png"]["threshold"], rows["film-1.png"]["created_by"]) == ("0.400000", "tina")
+    assert (rows["image-1.png"]["review_state"], rows["image-1.png"]["reviews"]) == ("unread", "0")
+    assert (rows["image-1.png"]["threshold"], rows["image-1.png"]["created_by"]) == ("0.400000", "tina")
     browser = site.browser(site.add_user("ruth", Role.READER))
     assert browser.get("/history/export").text.splitlines()[0] == ",".join(RESULT_COLUMNS)
     told = json.loads(browser.get("/history/export?format=json").text)["predictions"]
-    assert {row["file"]: row["review_note"] for row in told}["film-0.png"] == "=1+1"
+    assert {row["file_name"]: row["review_note"] for row in told}["image-0.png"] == "=1+1"
 
 
 # ---------------------------------------------------------------- the page
@@ -281,14 +281,14 @@ def leaks(blind: Site, client: FlaskClient, browser: FlaskClient) -> Iterator[st
         rows = client.get(f"/api/v1/predictions?{query}").json["predictions"]
         yield from ([query] if str(screening.id) in {row["id"] for row in rows} else [])
         shown = browser.get(f"/history?{query}").text
-        yield from ([f"history {query}"] if f"film-{screening.id}" in shown else [])
-    if client.get(f"/films/{screening.id}/heat-map").status_code != 404:
+        yield from ([f"history {query}"] if f"image-{screening.id}" in shown else [])
+    if client.get(f"/screenings/{screening.id}/heat-map").status_code != 404:
         yield "heat map"
     yield from (["reviews"] if client.get(address(blind)).json["reviews"] else [])
     for way in (page(blind), "/history", f"/jobs/{job}", f"/jobs/{job}/fragment"):
         shown = browser.get(way).text
-        row_shown = shown.split(f'id="film-{screening.id}"')[-1].split("</tr>")[0] if way != page(blind) else shown
-        for part in (">Flagged", "91", 'heat-map"', "bacterial:", "Secret word", "rita", "Agreed"):
+        row_shown = shown.split(f'id="image-{screening.id}"')[-1].split("</tr>")[0] if way != page(blind) else shown
+        for part in (">Flagged", "91.0%", "<b>91</b>", 'heat-map"', "bacterial:", "Secret word", "rita", "Agreed"):
             yield from ([f"{way} {part}"] if part in row_shown.replace(str(screening.id), "") else [])
 
 

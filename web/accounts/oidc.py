@@ -5,10 +5,11 @@
 
 import re
 import time
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
-from flask import Blueprint, Flask, current_app, flash, g, render_template, request, session, url_for
+from flask import Blueprint, Flask, current_app, flash, g, request, session, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
@@ -19,8 +20,9 @@ from shared.settings import PREFIX
 from shared.tables import User
 from web.accounts.claims import Claims, ProviderAway, SignInRefused, admit
 from web.accounts.sign_in import next_address
+from web.base.contexts import PageContext, render
 from web.base.problems import answer
-from web.base.services import parts
+from web.base.services import services
 from web.guard.access import open_to_all, see_other
 from web.guard.identity import BY_PROVIDER, start_session
 
@@ -42,6 +44,14 @@ class SingleSignOnMissing(PneumoScreenError):
     """Say which package single sign-on needs."""
 
 
+@dataclass(frozen=True)
+class SignedOutPage(PageContext):
+    """What goes on at the provider after signing out here, and the address that ends that, too."""
+
+    template = "oidc/signed_out.html"
+    farewell: str | None
+
+
 def install(app: Flask) -> None:
     """Open this door; raise SingleSignOnMissing where its packages are not installed."""
     missing = [name for name in ("authlib", "requests") if find_spec(name) is None]
@@ -53,7 +63,7 @@ def install(app: Flask) -> None:
     app.register_blueprint(blueprint)
     app.register_error_handler(ProviderAway, lambda error: answer(503, str(error)))
     app.register_error_handler(SignInRefused, lambda error: answer(403, str(error)))
-    app.context_processor(lambda: {"single_sign_on": parts().settings.oidc_label})
+    app.context_processor(lambda: {"single_sign_on": services().settings.oidc_label})
 
 
 def provider() -> "Provider":
@@ -61,7 +71,7 @@ def provider() -> "Provider":
     if EXTENSION not in current_app.extensions:
         from web.accounts.provider import Provider  # noqa: PLC0415  # most starts never need it, and it takes memory
 
-        current_app.extensions.setdefault(EXTENSION, Provider(parts().settings))
+        current_app.extensions.setdefault(EXTENSION, Provider(services().settings))
     found: Provider = current_app.extensions[EXTENSION]
     return found
 
@@ -123,9 +133,9 @@ def _code() -> str:
 def _sign_in(claims: Claims, asked: dict[str, Any]) -> ResponseReturnValue:
     try:
         # Of two first sign-ins of one person at once the second finds what the first made.
-        parts().database.transact(lambda db: _admit(db, claims))
+        services().database.transact(lambda db: _admit(db, claims))
     except SignInRefused as refusal:
-        with parts().database.write() as db:
+        with services().database.write() as db:
             address = request.remote_addr
             record(db, Action.SIGN_IN_REFUSED, user_id=refusal.user_id, subject=WAY, address=address)
         raise
@@ -134,7 +144,7 @@ def _sign_in(claims: Claims, asked: dict[str, Any]) -> ResponseReturnValue:
 
 
 def _admit(db: Session, claims: Claims) -> None:
-    user = admit(db, parts().settings, claims, request.remote_addr)
+    user = admit(db, services().settings, claims, request.remote_addr)
     record(db, Action.SIGN_IN, user_id=user.id, subject=WAY, address=request.remote_addr)
     start_session(db, user)
 
@@ -142,7 +152,7 @@ def _admit(db: Session, claims: Claims) -> None:
 def _link(claims: Claims, asked: dict[str, Any]) -> ResponseReturnValue:
     if g.user is None or str(g.user.id) != asked["link"]:
         raise SignInRefused("Another account was signed in when this link was begun. Begin again on its own page.")
-    with parts().database.write() as db:
+    with services().database.write() as db:
         user = db.get_one(User, g.user.id)
         link_identity(db, user, claims["iss"], claims["sub"])
         record_link(db, user, "single sign-on linked")
@@ -164,4 +174,4 @@ def signed_out() -> ResponseReturnValue:
         farewell = provider().farewell(url_for("auth.sign_in", _external=True))
     except (ProviderAway, SignInRefused):
         farewell = None  # the page says what goes on there either way
-    return render_template("oidc/signed_out.html", farewell=farewell)
+    return render(SignedOutPage(farewell))

@@ -3,9 +3,10 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final
 
-from flask import Blueprint, abort, flash, g, make_response, render_template, request, session, url_for
+from flask import Blueprint, abort, flash, g, make_response, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
 from sqlalchemy.orm import Session
@@ -17,8 +18,9 @@ from shared.accounts import accounts, sessions
 from shared.audit.record import Action, record
 from shared.tables import User
 from web.accounts import throttle
+from web.base.contexts import PageContext, render
 from web.base.numbers import plural
-from web.base.services import parts
+from web.base.services import services
 from web.guard.access import open_to_all, requires, see_other
 from web.guard.devices import present_device
 from web.guard.identity import BY_PROVIDER, start_session
@@ -66,6 +68,31 @@ class PasswordForm(PresentPasswordForm):
     revoke_tokens = BooleanField()
 
 
+@dataclass(frozen=True)
+class SignInPage(PageContext):
+    """The form for name and password."""
+
+    template = "auth/sign_in.html"
+    form: SignInForm
+
+
+@dataclass(frozen=True)
+class SpendLinkPage(PageContext):
+    """The button that spends a one-time link."""
+
+    template = "auth/link.html"
+    form: LinkForm
+
+
+@dataclass(frozen=True)
+class PasswordPage(PageContext):
+    """The form for a new password; `offer` names the tokens that may be revoked with it."""
+
+    template = "auth/password.html"
+    form: PasswordForm
+    offer: str | None
+
+
 def next_address() -> str:
     """Return the address to go to after signing in, which `next` gives below ours; one of another site is dropped."""
     wanted = request.args.get("next", "/")
@@ -81,24 +108,24 @@ def sign_in() -> ResponseReturnValue:
     """Show the form, or check a name and a password."""
     form = SignInForm()
     if not form.validate_on_submit():
-        return render_template("auth/sign_in.html", form=form), 422 if form.is_submitted() else 200
+        return render(SignInPage(form)), 422 if form.is_submitted() else 200
     user, wait = _try_password(form.name.data or "", form.password.data or "")
     if user is not None:
         return see_other(next_address())
     form.password.errors = [_slow_down(wait) if wait else "The name or the password is wrong."]
-    return refused(render_template("auth/sign_in.html", form=form), 401, wait)
+    return refused(render(SignInPage(form)), 401, wait)
 
 
 def _try_password(name: str, password: str) -> tuple[User | None, int]:
     """Sign an account in; without one, return for how many seconds no password is looked at, 0 where it was wrong."""
     with check_password_alone():
-        with parts().database.read() as db:
+        with services().database.read() as db:
             counters = _counters(db, name)
             wait = throttle.seconds_to_wait(db, counters)
             opened = None if wait else accounts.check_password(db, name, password)
         if wait:
             return None, wait
-        with parts().database.write() as db:
+        with services().database.write() as db:
             user = accounts.lock_opened(db, opened, password) if opened is not None else None
             if user is None:
                 _refuse(db, accounts.find_user(db, name), counters)
@@ -163,8 +190,8 @@ def link(secret: str) -> ResponseReturnValue:
     """Show a button; only pressing it spends the link, because mail scanners and previews open addresses."""
     form = LinkForm()
     if not form.validate_on_submit():
-        return render_template("auth/link.html", form=form)
-    with parts().database.write() as db:
+        return render(SpendLinkPage(form))
+    with services().database.write() as db:
         user = accounts.use_link(db, secret)
         wait = 0
         if user is not None:
@@ -192,10 +219,10 @@ def _refuse_link(db: Session) -> int:
 def sign_out() -> ResponseReturnValue:
     """End the session of this browser."""
     if g.session is not None:
-        with parts().database.write() as db:
+        with services().database.write() as db:
             sessions.end(db, g.user, g.session.id)
             record(db, Action.SIGN_OUT, user_id=g.user.id, address=request.remote_addr)
-    goes_on = parts().settings.oidc_issuer is not None and session.get(BY_PROVIDER)
+    goes_on = services().settings.oidc_issuer is not None and session.get(BY_PROVIDER)
     session.clear()
     return see_other(url_for("oidc.signed_out" if goes_on else "auth.sign_in"))
 
@@ -209,7 +236,7 @@ def password() -> ResponseReturnValue:
     if g.user.password_hash is None:
         del form.password
     else:
-        with parts().database.read() as db:
+        with services().database.read() as db:
             tokens = len(accounts.valid_tokens(db, g.user))
     if not form.validate_on_submit():
         return _password_page(form, tokens), 422 if form.is_submitted() else 200
@@ -228,12 +255,12 @@ def password() -> ResponseReturnValue:
 
 def _password_page(form: PasswordForm, tokens: int) -> str:
     offer = f"Revoke {'my API token' if tokens == 1 else f'my {tokens} API tokens'}, too" if tokens else None
-    return render_template("auth/password.html", form=form, offer=offer)
+    return render(PasswordPage(form, offer))
 
 
 def _change_password(form: PasswordForm) -> int:
     """Change the password and renew this session; put on the form what is wrong, and return how long to wait."""
-    with check_password_alone(), parts().database.write() as db:
+    with check_password_alone(), services().database.write() as db:
         user = db.get_one(User, g.user.id)
         if form.password:
             wait = check_present_password(db, user, form)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from flask import Blueprint, abort, flash, g, render_template, request, url_for
+from flask import Blueprint, abort, flash, g, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
 from sqlalchemy import or_, select
@@ -16,10 +16,12 @@ from wtforms.validators import InputRequired, Length, ValidationError
 
 from shared.accounts import accounts, administration, identities, people, sessions
 from shared.audit.record import Action, record
-from shared.tables import Identity, Role, User
+from shared.settings import Settings
+from shared.tables import ApiToken, BrowserSession, Identity, Role, User
 from web.accounts.account import describe_browser
+from web.base.contexts import PageContext, render
 from web.base.paging import Key, text, turn
-from web.base.services import parts
+from web.base.services import services
 from web.guard.access import requires, see_other
 from web.guard.identity import idle_limit
 
@@ -32,9 +34,9 @@ _ENDED: Final = " Sessions, sign-in links and API tokens of before have ended."
 _BY_NAME: Final = Key[User]((User.name,), (text,), lambda user: (user.name,), descending=False)
 
 ROLES: Final[dict[Role, str]] = {
-    Role.TECHNICIAN: "sends films and sees their own jobs",
-    Role.READER: "sees all films",
-    Role.ADMIN: "sends films, sees all and governs accounts",
+    Role.TECHNICIAN: "sends X-rays and sees their own jobs",
+    Role.READER: "sees all X-rays",
+    Role.ADMIN: "sends X-rays, sees all and governs accounts",
 }
 
 
@@ -73,6 +75,43 @@ class Entry:
     sessions: int
 
 
+@dataclass(frozen=True)
+class LinkPage(PageContext):
+    """A new one-time link, this once."""
+
+    template = "users/link.html"
+    person: User
+    address: str
+    hours: int
+    is_new: bool
+
+
+@dataclass(frozen=True)
+class ListPage(PageContext):
+    """The accounts, and the form for a new one."""
+
+    template = "users/list.html"
+    form: AddForm
+    entries: Sequence[Entry]
+    wanted: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True)
+class AccountPage(PageContext):
+    """One account and what can be done to it."""
+
+    template = "users/show.html"
+    person: User
+    identity: Identity | None
+    sessions: Sequence[tuple[BrowserSession, str]]
+    tokens: Sequence[ApiToken]
+    roles: dict[Role, str]
+    settings: Settings
+    problem: str | None
+
+
 @blueprint.get("/users")
 @requires(Role.ADMIN)
 def index() -> ResponseReturnValue:
@@ -89,7 +128,7 @@ def add() -> ResponseReturnValue:
         return _list_page(form), 422
     role = Role(form.role.data)
     try:
-        with parts().database.write() as db:
+        with services().database.write() as db:
             user = accounts.add_user(db, (form.name.data or "").strip(), role)
             people.describe(user, form.display_name.data, form.email.data)
             secret = accounts.make_link(db, user)
@@ -138,7 +177,7 @@ def give_role(user_id: uuid.UUID) -> ResponseReturnValue:
 def disable(user_id: uuid.UUID) -> ResponseReturnValue:
     """Keep a person out."""
     user = _act(user_id, "disabled", administration.disable)
-    return _done(user, f"{user.name} may not sign in any more.{_ENDED} Jobs and films stay.")
+    return _done(user, f"{user.name} may not sign in any more.{_ENDED} Jobs and X-rays stay.")
 
 
 @blueprint.post("/users/<uuid:user_id>/enable")
@@ -199,7 +238,7 @@ def _act(
     action: Action = Action.USER_CHANGED,
 ) -> User:
     """Do something to an account and leave the row of it in the same commit, unless the act returns False."""
-    with parts().database.write() as db:
+    with services().database.write() as db:
         user = _user(db, user_id)
         if act(db, user) is not False:
             _record(db, user, change, action)
@@ -211,7 +250,7 @@ def _user(db: Session, user_id: uuid.UUID) -> User:
 
 
 def _issuer() -> str:
-    return parts().settings.oidc_issuer or abort(404)
+    return services().settings.oidc_issuer or abort(404)
 
 
 def _record(db: Session, user: User, change: str | None, action: Action = Action.USER_CHANGED) -> None:
@@ -226,24 +265,18 @@ def _done(user: User, text: str) -> ResponseReturnValue:
 
 def _show_link(user: User, secret: str, *, is_new: bool) -> ResponseReturnValue:
     address = url_for("auth.link", secret=secret, _external=True)
-    return render_template("users/link.html", person=user, address=address, hours=accounts.LINK_HOURS, is_new=is_new)
+    return render(LinkPage(person=user, address=address, hours=accounts.LINK_HOURS, is_new=is_new))
 
 
 def _list_page(form: AddForm) -> str:
     wanted = request.args.get("name", "").replace("\0", "").strip()
     named = (column.icontains(wanted, autoescape=True) for column in (User.name, User.display_name, User.email))
     query = select(User).where(or_(*named)) if wanted else select(User)
-    with parts().database.read() as db:
+    with services().database.read() as db:
         page = turn(lambda one: db.scalars(one).all(), query, _BY_NAME, request.args.get("cursor"), ACCOUNTS_A_PAGE)
         entries = _entries(db, page.rows)
-    return render_template(
-        "users/list.html",
-        form=form,
-        entries=entries,
-        wanted=wanted,
-        before=_turn(page.previous_cursor, wanted),
-        after=_turn(page.next_cursor, wanted),
-    )
+    before, after = (_turn(cursor, wanted) for cursor in (page.previous_cursor, page.next_cursor))
+    return render(ListPage(form=form, entries=entries, wanted=wanted, before=before, after=after))
 
 
 def _turn(cursor: str | None, wanted: str) -> str | None:
@@ -258,14 +291,13 @@ def _entries(db: Session, users: Sequence[User]) -> list[Entry]:
 
 
 def _account_page(user_id: uuid.UUID, problem: str | None = None) -> str:
-    settings = parts().settings
-    with parts().database.read() as db:
+    settings = services().settings
+    with services().database.read() as db:
         user = _user(db, user_id)
         identity = identities.identity_of(db, user, settings.oidc_issuer) if settings.oidc_issuer else None
         live = sessions.list_sessions(db, user, idle_limit())
         tokens = accounts.valid_tokens(db, user)
-    return render_template(
-        "users/show.html",
+    page = AccountPage(
         person=user,
         identity=identity,
         sessions=[(row, describe_browser(row.user_agent)) for row in live],
@@ -274,3 +306,4 @@ def _account_page(user_id: uuid.UUID, problem: str | None = None) -> str:
         settings=settings,
         problem=problem,
     )
+    return render(page)

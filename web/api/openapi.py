@@ -32,7 +32,10 @@ _STATE: Final[Query] = {"state": ("State of the screening.", {"type": "string", 
 _DAY: Final = {"type": "string", "format": "date"}
 _FILTERS: Final[Query] = {
     **{name: (declared.help, declared.kind.schema) for name, declared in FILTERS.items()},
-    "order": ("`suspicious` holds only films with a prediction; `unread` is the worklist: one row an image, unread first.", {"type": "string", "enum": _ORDERS}),
+    "order": (
+        "`suspicious` holds only images with a prediction; `unread` is the worklist: one row an image, unread first.",
+        {"type": "string", "enum": _ORDERS},
+    ),
     "format": ("`csv` streams all that is filtered.", {"type": "string", "enum": ["json", "csv"], "default": "json"}),
 }
 _NEVER_EMPTY: Final = {"format", "limit"}
@@ -69,7 +72,7 @@ _JOB_JSON: Final = {
     "type": "object",
     "properties": {
         "name": {"type": ["string", "null"]},
-        "expected_films": {"type": ["integer", "null"], "minimum": 0, "maximum": 2**31 - 1},
+        "expected_images": {"type": ["integer", "null"], "minimum": 0, "maximum": 2**31 - 1},
         "priority": {"anyOf": [_PRIORITY, _NULL]},
         "source": {"anyOf": [_SOURCE, _NULL]},
         "model": {"anyOf": [_MODEL, _NULL]},
@@ -88,7 +91,7 @@ _REVIEW_JSON: Final = {
         },
     },
 }
-_FILMS_FORM: Final = {"type": "object", "required": ["files"], "properties": {"files": _FILES}}
+_IMAGES_FORM: Final = {"type": "object", "required": ["files"], "properties": {"files": _FILES}}
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ _ONE_JOB: Final = (401, 403, 404)
 
 OPERATIONS: Final = (
     Operation(
-        "post", "/jobs", "Submit a job of films, or open an empty one",
+        "post", "/jobs", "Submit a job of images, or open an empty one",
         {202: schemas.JobReceipt, 201: schemas.JobReceipt},
         bodies={"multipart/form-data": _JOB_FORM, "application/json": _JOB_JSON},
         problems=(*_UPLOAD_PROBLEMS, 415), repeatable=True,
@@ -118,19 +121,19 @@ OPERATIONS: Final = (
     Operation("get", "/jobs", "List jobs, newest first", {200: schemas.JobList}, _PAGING, problems=(401, 422)),
     Operation("get", "/jobs/{job_id}", "Show a job", {200: schemas.JobStatus}, problems=(401, 404)),
     Operation(
-        "post", "/jobs/{job_id}/films", "Add films to an open job", {202: schemas.FilmsReceipt},
-        bodies={"multipart/form-data": _FILMS_FORM}, problems=(*_UPLOAD_PROBLEMS, 404, 409), repeatable=True,
+        "post", "/jobs/{job_id}/images", "Add images to an open job", {202: schemas.ImagesReceipt},
+        bodies={"multipart/form-data": _IMAGES_FORM}, problems=(*_UPLOAD_PROBLEMS, 404, 409), repeatable=True,
     ),
     Operation("post", "/jobs/{job_id}/close", "End a job's upload", {200: schemas.JobStatus}, problems=_ONE_JOB),
     Operation(
-        "get", "/jobs/{job_id}/screenings", "List a job's films", {200: schemas.FilmList}, {**_STATE, **_PAGING},
+        "get", "/jobs/{job_id}/screenings", "List a job's images", {200: schemas.ScreeningList}, {**_STATE, **_PAGING},
         problems=(401, 404, 422),
     ),
     Operation("post", "/jobs/{job_id}/cancel", "Cancel what has not ended", {200: schemas.Changed}, problems=_ONE_JOB),
     Operation("post", "/jobs/{job_id}/retry", "Queue again what can be", {200: schemas.Changed}, problems=_ONE_JOB),
     Operation("delete", "/jobs/{job_id}", "Delete a job that has finished", {204: None}, problems=(*_ONE_JOB, 409)),
     Operation(
-        "get", "/predictions", "List films across jobs", {200: schemas.PredictionList},
+        "get", "/predictions", "List images across jobs", {200: schemas.PredictionList},
         {**_FILTERS, **_PAGING}, problems=(401, 422),
     ),
     Operation(

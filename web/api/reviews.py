@@ -10,7 +10,7 @@ from shared.reviews.law import standing
 from shared.reviews.reviews import list_reviews
 from shared.tables import Review, ReviewState
 from web.api import schemas
-from web.base.services import parts
+from web.base.services import services
 from web.guard.access import REVIEWERS, requires
 from web.images import reviewing
 from web.uploads.fields import idempotency_key
@@ -22,13 +22,13 @@ blueprint = Blueprint("reviews_api", __name__, url_prefix="/api/v1")
 @requires()
 def list_all(screening_id: uuid.UUID) -> ResponseReturnValue:
     """List what readers said of a screening's image."""
-    with parts().database.read() as db:
-        film = reviewing.seen_film(db, screening_id)
-        rows = [] if film.is_hidden or film.sha256 is None else list_reviews(db, film.sha256)
+    with services().database.read() as db:
+        image = reviewing.seen_image(db, screening_id)
+        rows = [] if image.is_hidden or image.sha256 is None else list_reviews(db, image.sha256)
     counted = {review.id for review in standing(rows)}
     body = schemas.ReviewList(
-        state=ReviewState.UNREAD if film.is_hidden else film.review_state,
-        hidden=film.is_hidden,
+        state=ReviewState.UNREAD if image.is_hidden else image.review_state,
+        hidden=image.is_hidden,
         reviews=[schemas.ReviewShown.of(review, counts=review.id in counted) for review in rows],
     )
     return Response(body.model_dump_json(), content_type="application/json")

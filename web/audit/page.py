@@ -1,8 +1,10 @@
 """The page of the audit trail, for administrators: read it, narrow it, export it, and verify its chain."""
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
-from flask import Blueprint, Response, current_app, flash, g, render_template, request, stream_with_context, url_for
+from flask import Blueprint, Response, current_app, flash, g, request, stream_with_context, url_for
 from flask.typing import ResponseReturnValue
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 from sqlalchemy import select
@@ -14,9 +16,19 @@ from shared.audit.trail import FORMATS, TrailFilters, iterate_events, read_event
 from shared.audit.verify import Verification, verify
 from shared.db import now
 from shared.tables import AuditEvent, Role, User
-from web.audit.listing import ACTIONS, FILTERS, EventPage, list_events, name_action, name_subjects, read_filters
+from web.audit.listing import (
+    ACTIONS,
+    FILTERS,
+    EventPage,
+    Subject,
+    list_events,
+    name_action,
+    name_subjects,
+    read_filters,
+)
+from web.base.contexts import PageContext, render
 from web.base.paging import FilterError
-from web.base.services import parts
+from web.base.services import services
 from web.guard.access import requires, see_other
 from web.history.export import exporting
 
@@ -31,20 +43,47 @@ STEP_SECONDS: Final = 1.0
 _STATE_SECONDS: Final = 3600
 
 
+@dataclass(frozen=True)
+class TrailPage(PageContext):
+    """One page of what is filtered, and how the chain was found last."""
+
+    template = "audit/index.html"
+    page: EventPage
+    problem: str | None
+    values: dict[str, str]
+    subjects: Mapping[str, Subject]
+    actions: Mapping[Action, str]
+    name_action: Callable[[str], str]
+    filter_words: Mapping[str, str]
+    people: Sequence[str]
+    head: Head | None
+    verified: AuditEvent | None
+    newer: str | None
+    older: str | None
+
+
+@dataclass(frozen=True)
+class VerifyingPage(PageContext):
+    """How far a verification has come; `following` is the address of its next step."""
+
+    template = "audit/verify.html"
+    found: Verification
+    following: str
+
+
 @blueprint.get("/audit")
 @requires(Role.ADMIN)
 def index() -> ResponseReturnValue:
     """Show one page of what is filtered, newest first, and how the chain was found last."""
     filters, page, problem = TrailFilters(), EventPage([]), None
-    with parts().database.read() as db:
+    with services().database.read() as db:
         try:
             filters = read_filters(request.args)
             page = list_events(db, filters, request.args.get("cursor") or None, EVENTS_A_PAGE)
         except FilterError as error:
             problem = f"{FILTERS.get(error.field, 'Page')}: {error.message}"
         values = filters.to_args()
-        shown = render_template(
-            "audit/index.html",
+        context = TrailPage(
             page=page,
             problem=problem,
             values=values,
@@ -58,6 +97,7 @@ def index() -> ResponseReturnValue:
             newer=_turn(page.previous_cursor, values),
             older=_turn(page.next_cursor, values),
         )
+        shown = render(context)
     return shown, 422 if problem else 200
 
 
@@ -95,7 +135,7 @@ def export_events(filters: TrailFilters, form: str) -> Response:
 
 
 def _export(filters: TrailFilters, form: str) -> Response:
-    database = parts().database
+    database = services().database
     with database.write() as db:
         detail = {"format": form, **filters.to_args()}
         record(db, Action.AUDIT_EXPORTED, user_id=g.user.id, address=request.remote_addr, detail=detail)
@@ -111,7 +151,7 @@ def _export(filters: TrailFilters, form: str) -> Response:
 @requires(Role.ADMIN)
 def start_verifying() -> ResponseReturnValue:
     """Verify the chain from its first row."""
-    found = verify(parts().database, seconds=STEP_SECONDS)
+    found = verify(services().database, seconds=STEP_SECONDS)
     return _tell(found) if found.is_over else see_other(_address(found))
 
 
@@ -124,10 +164,10 @@ def go_on_verifying() -> ResponseReturnValue:
     except BadSignature:
         flash("This verification is over. Start it again.", "info")
         return see_other(url_for("audit.index"))
-    found = verify(parts().database, place=Head(*place), goal=Head(*goal), seconds=STEP_SECONDS)
+    found = verify(services().database, place=Head(*place), goal=Head(*goal), seconds=STEP_SECONDS)
     if found.is_over:
         return _tell(found)
-    return render_template("audit/verify.html", found=found, following=_address(found))
+    return render(VerifyingPage(found, following=_address(found)))
 
 
 def _signer() -> URLSafeTimedSerializer:
@@ -147,6 +187,6 @@ def _tell(found: Verification) -> Response:
         detail = {"result": "whole", "head": str(found.place)}
     else:
         detail = {"result": "broken", "row": str(broken.sequence), "fault": broken.fault.value, "said": broken.message}
-    with parts().database.write() as db:
+    with services().database.write() as db:
         record(db, Action.AUDIT_VERIFIED, user_id=g.user.id, address=request.remote_addr, detail=detail)
     return see_other(url_for("audit.index"))

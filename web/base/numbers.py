@@ -33,7 +33,7 @@ def count(value: int) -> str:
 
 
 def plural(value: int, one: str, many: str | None = None) -> str:
-    """Write a count with its noun: `1 film`, `5,000 films`."""
+    """Write a count with its noun: `1 image`, `5,000 images`."""
     return f"{value:,} {one if value == 1 else many or one + 's'}"
 
 
@@ -61,12 +61,12 @@ def duration(seconds: float | None) -> str:
 
 
 def rate(per_second: float | None) -> str:
-    """Write a speed in films a second, or a minute where it is slow."""
+    """Write a speed in images a second, or a minute where it is slow."""
     if per_second is None:
         return "\N{EN DASH}"
     if per_second >= 1:
-        return f"{per_second:,.1f} films/s" if per_second < 100 else f"{per_second:,.0f} films/s"
-    return f"{per_second * 60:,.1f} films/min"
+        return f"{per_second:,.1f} X-rays/s" if per_second < 100 else f"{per_second:,.0f} X-rays/s"
+    return f"{per_second * 60:,.1f} X-rays/min"
 
 
 def sentence(text: str) -> str:

@@ -46,7 +46,7 @@ class Key(Generic[T]):
 
 
 @dataclass(frozen=True)
-class Turned(Generic[T]):
+class PageOf(Generic[T]):
     """One page of rows, and the cursors of the pages on both sides; None where there is none."""
 
     rows: list[T]
@@ -56,7 +56,7 @@ class Turned(Generic[T]):
     """How far was searched, where a search for rare rows was cut short; the page then holds fewer rows than asked."""
 
 
-def walk(find: Find, readers: Sequence[Callable[[Any], Any]], cursor: str | None, limit: int) -> Turned[Place]:
+def walk(find: Find, readers: Sequence[Callable[[Any], Any]], cursor: str | None, limit: int) -> PageOf[Place]:
     """Turn to one page of places, which `find` finds; a page may be short and yet not the last.
 
     Raises FilterError for a bad cursor.
@@ -69,16 +69,16 @@ def walk(find: Find, readers: Sequence[Callable[[Any], Any]], cursor: str | None
     shown = places[:size]
     end = shown[-1] if len(places) > size else reached
     before = (shown[0] if shown else start) if start is not None else None
-    return Turned(shown, _encode(_AFTER, end), _encode(_BEFORE, before), reached)
+    return PageOf(shown, _encode(_AFTER, end), _encode(_BEFORE, before), reached)
 
 
-def _walk_back(find: Find, readers: Sequence[Callable[[Any], Any]], start: Place | None, size: int) -> Turned[Place]:
+def _walk_back(find: Find, readers: Sequence[Callable[[Any], Any]], start: Place | None, size: int) -> PageOf[Place]:
     places, reached = find(start, size + 1, False)
     if len(places) <= size and reached is None:  # the top: a whole first page, with what is new since
         return walk(find, readers, None, size)
     shown = places[:size][::-1]
     before = shown[0] if len(places) > size else reached
-    return Turned(shown, _encode(_AFTER, shown[-1] if shown else start), _encode(_BEFORE, before), reached)
+    return PageOf(shown, _encode(_AFTER, shown[-1] if shown else start), _encode(_BEFORE, before), reached)
 
 
 def _encode(way: str, place: Place | None) -> str | None:
@@ -91,7 +91,7 @@ def _size(limit: int) -> int:
 
 def turn(
     fetch: Callable[[Select[Any]], Sequence[T]], query: Select[Any], key: Key[T], cursor: str | None, limit: int
-) -> Turned[T]:
+) -> PageOf[T]:
     """Turn to one page of an unordered query, which `fetch` runs. Raises FilterError for a bad cursor."""
     rows: dict[Place, T] = {}
 
@@ -103,7 +103,7 @@ def turn(
         return list(found), None
 
     page = walk(find, key.readers, cursor, limit)
-    return Turned([rows[place] for place in page.rows], page.next_cursor, page.previous_cursor)
+    return PageOf([rows[place] for place in page.rows], page.next_cursor, page.previous_cursor)
 
 
 def in_order(columns: Sequence[Any], descending: bool) -> list[Any]:

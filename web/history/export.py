@@ -1,4 +1,4 @@
-"""All films that are filtered, streamed as CSV or JSON in constant memory."""
+"""All images that are filtered, streamed as CSV or JSON in constant memory."""
 
 import csv
 import io
@@ -13,10 +13,10 @@ from shared.audit.record import Action, record
 from shared.columns import RESULT_COLUMNS
 from shared.db import now
 from shared.spreadsheet import neutral
-from web.base.services import parts
+from web.base.services import services
 from web.base.turns import Turns
 from web.lists.filters import FILTERS
-from web.lists.listing import FilmRow, Filters, Order, iterate_films
+from web.lists.listing import Filters, Order, ScreeningSummary, iterate_screenings
 from web.lists.rows import prediction_row, result_values
 
 FORMATS: Final = ("csv", "json")
@@ -26,16 +26,16 @@ exporting = Turns(_MOST_AT_ONCE, 0, f"{_MOST_AT_ONCE} exports are being sent alr
 """Each takes a thread for as long as its reader takes."""
 
 
-def export_films(filters: Filters, order: Order, form: str) -> Response:
-    """Stream every film that the viewer may see and the filters let through; `form` is one of FORMATS."""
+def export_screenings(filters: Filters, order: Order, form: str) -> Response:
+    """Stream every image that the viewer may see and the filters let through; `form` is one of FORMATS."""
     return exporting.stream(lambda: _export(filters, order, form))
 
 
 def _export(filters: Filters, order: Order, form: str) -> Response:
-    with parts().database.write() as db:
+    with services().database.write() as db:
         detail = _detail(filters, order, form)
         record(db, Action.HISTORY_EXPORTED, user_id=g.user.id, address=request.remote_addr, detail=detail)
-    rows = iterate_films(parts().database, g.user, filters, order)
+    rows = iterate_screenings(services().database, g.user, filters, order)
     lines, media_type = (_csv(rows), "text/csv") if form == "csv" else (_json(rows), "application/json")
     response = Response(stream_with_context(lines), content_type=f"{media_type}; charset=utf-8")
     response.headers["Content-Disposition"] = f'attachment; filename="pneumoscreen-{now():%Y-%m-%d}.{form}"'
@@ -47,7 +47,7 @@ def _detail(filters: Filters, order: Order, form: str) -> dict[str, str]:
     return {"format": form, "order": order.value, **given}
 
 
-def _csv(rows: Iterable[FilmRow]) -> Iterator[str]:
+def _csv(rows: Iterable[ScreeningSummary]) -> Iterator[str]:
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(RESULT_COLUMNS)
@@ -77,7 +77,7 @@ def _cell(value: object) -> str:
     return neutral(str(value))
 
 
-def _json(rows: Iterable[FilmRow]) -> Iterator[str]:
+def _json(rows: Iterable[ScreeningSummary]) -> Iterator[str]:
     separator = '{"predictions": [\n'
     for row in rows:
         yield separator + json.dumps(prediction_row(row).model_dump(mode="json"))

@@ -1,4 +1,4 @@
-"""Every film that was ever sent, filtered, in order, a page at a time, and as a file."""
+"""Every image that was ever sent, filtered, in order, a page at a time, and as a file."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,19 +7,19 @@ from flask import Blueprint, g, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from shared.db import time_of
-from web.base.services import parts
+from web.base.services import services
 from web.base.zones import current_zone
 from web.guard.access import requires
-from web.history.export import FORMATS, export_films
+from web.history.export import FORMATS, export_screenings
 from web.lists.filters import FILTERS, form_fields, name_field, say_filters
-from web.lists.listing import FilterError, Filters, Order, Page, list_films
+from web.lists.listing import FilterError, Filters, Order, Page, list_screenings
 from web.lists.planner import Count, count_unanswered
 
 blueprint = Blueprint("history", __name__)
 # Globals, for the page of what went wrong and the help page.
 blueprint.record_once(lambda state: state.app.jinja_env.globals.update(filters=FILTERS, name_field=name_field))
 
-FILMS_A_PAGE = 50
+IMAGES_PER_PAGE = 50
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,10 @@ def index() -> ResponseReturnValue:
     except FilterError as error:
         filters, order = Filters(zone=current_zone()), Order.NEWEST
         problem = f"{name_field(error.field)}: {error.message}"
-    with parts().database.read() as db:
+    with services().database.read() as db:
         page = Page([])
         if problem is None:
-            page = list_films(db, g.user, filters, order, request.args.get("cursor") or None, FILMS_A_PAGE)
+            page = list_screenings(db, g.user, filters, order, request.args.get("cursor") or None, IMAGES_PER_PAGE)
         fields, said = form_fields(db, filters), say_filters(db, filters, g.user)
         unanswered = Count(0) if problem or order is Order.NEWEST else count_unanswered(db, g.user, filters)
     values = filters.to_args()
@@ -70,7 +70,7 @@ def export() -> ResponseReturnValue:
     form = request.args.get("format", FORMATS[0])
     if form not in FORMATS:
         raise FilterError("format", f"Give {' or '.join(FORMATS)}. Received: '{form}'.")
-    return export_films(Filters.from_args(request.args, current_zone()), Order.from_args(request.args), form)
+    return export_screenings(Filters.from_args(request.args, current_zone()), Order.from_args(request.args), form)
 
 
 def _say_reached(page: Page, order: Order) -> str | None:
@@ -79,8 +79,8 @@ def _say_reached(page: Page, order: Order) -> str | None:
         return None
     if order is Order.NEWEST:
         at = time_of(page.reached[-1]).astimezone(current_zone())
-        return f"films sent since {at:%Y-%m-%d %H:%M} ({at.tzname()})"
-    return f"films with a suspicion from {100 * page.reached[-2]:.1f}"
+        return f"X-rays sent since {at:%Y-%m-%d %H:%M} ({at.tzname()})"
+    return f"X-rays with a suspicion from {100 * page.reached[-2]:.1f}"
 
 
 def _turn(cursor: str | None, values: dict[str, str], order: Order) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from shared.models.folder import find_spec
 from shared.tables import Model
-from web.base.services import parts
+from web.base.services import services
 
 METRICS_FILE: Final = "metrics.json"
 
@@ -31,8 +31,8 @@ def read_card(model: Model | None, threshold: float | None) -> Card:
     """Return the figures of the weights that answered; none of the threshold where another one was in force."""
     if model is None:
         return Card()
-    folder = parts().settings.models_dir / model.name
-    spec = find_spec(parts().settings.models_dir, model.name)
+    folder = services().settings.models_dir / model.name
+    spec = find_spec(services().settings.models_dir, model.name)
     if spec is None or spec.sha256 != model.spec.get("sha256"):
         return Card()
     metrics = _read(folder / METRICS_FILE)

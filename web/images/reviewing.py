@@ -15,8 +15,8 @@ from shared.reviews import reviews
 from shared.reviews.reviews import NOTE_LENGTH, RequestKey, Said
 from shared.tables import Finding, Prediction, Review, ReviewOutcome, Screening
 from web.base.problems import InvalidRequest
-from web.base.services import parts
-from web.lists.listing import FilmDetail, get_film
+from web.base.services import services
+from web.lists.listing import ScreeningDetail, get_screening
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -25,20 +25,20 @@ _FIELDS: Final = ("outcome", "finding", "note", "seen")
 _SHOWN: Final = 64
 
 
-def seen_film(db: Session, screening_id: uuid.UUID) -> FilmDetail:
+def seen_image(db: Session, screening_id: uuid.UUID) -> ScreeningDetail:
     """Return a screening; answer 404 where there is none or the account may not know of it."""
-    film = get_film(db, g.user, screening_id)
-    if film is None:
+    screening = get_screening(db, g.user, screening_id)
+    if screening is None:
         abort(404, f"There is no screening {screening_id}.")
-    return film
+    return screening
 
 
 def add(screening_id: uuid.UUID, given: Mapping[str, object], key: str | None) -> Review:
     """Add a review as a request gives it, with its trace; raise InvalidRequest where it cannot be used."""
     repeated = RequestKey(key, _digest(screening_id, given)) if key is not None else None
-    with parts().database.write() as db:
-        film = seen_film(db, screening_id)
-        said, seen = _read(given, film, _prediction_behind(db, film))
+    with services().database.write() as db:
+        screening = seen_image(db, screening_id)
+        said, seen = _read(given, screening, _prediction_behind(db, screening))
         known = reviews.find_repeated(db, g.user, repeated)
         if known is not None:
             return known
@@ -50,7 +50,7 @@ def add(screening_id: uuid.UUID, given: Mapping[str, object], key: str | None) -
             said.finding,
             said.note,
             seen,
-            is_blind=film.is_hidden,
+            is_blind=screening.is_hidden,
             key=repeated,
         )
         _leave_trace(db, Action.REVIEW_ADDED, screening_id, review)
@@ -59,8 +59,8 @@ def add(screening_id: uuid.UUID, given: Mapping[str, object], key: str | None) -
 
 def withdraw(screening_id: uuid.UUID) -> Review:
     """Take back the account's own review of an image, with its trace."""
-    with parts().database.write() as db:
-        seen_film(db, screening_id)
+    with services().database.write() as db:
+        seen_image(db, screening_id)
         review = reviews.withdraw(db, g.user, db.get_one(Screening, screening_id))
         _leave_trace(db, Action.REVIEW_WITHDRAWN, screening_id, review)
     return review
@@ -73,29 +73,31 @@ def _leave_trace(db: Session, action: Action, screening_id: uuid.UUID, review: R
     record(db, action, user_id=g.user.id, subject=screening_id, address=address, detail=said)
 
 
-def _prediction_behind(db: Session, film: FilmDetail) -> Prediction | None:
+def _prediction_behind(db: Session, screening: ScreeningDetail) -> Prediction | None:
     """Return what the model says, also where the viewer may not see it."""
-    return db.scalar(select(Prediction).join(Screening).where(Screening.id == film.screening_id))
+    return db.scalar(select(Prediction).join(Screening).where(Screening.id == screening.screening_id))
 
 
 def _read(
-    given: Mapping[str, object], film: FilmDetail, prediction: Prediction | None
+    given: Mapping[str, object], screening: ScreeningDetail, prediction: Prediction | None
 ) -> tuple[Said, uuid.UUID | None]:
     unknown = sorted(set(given) - set(_FIELDS))
     if unknown:
         raise InvalidRequest(unknown[0][:_SHOWN], f"Leave it out; this takes {', '.join(_FIELDS)}.")
     outcome = _choose("outcome", given.get("outcome"), _OUTCOMES)
     finding = _choose("finding", given.get("finding"), tuple(Finding))
-    return Said(_settle(outcome, finding, film, prediction), finding, _read_note(given.get("note"))), _read_seen(given)
+    return Said(_settle(outcome, finding, screening, prediction), finding, _read_note(given.get("note"))), _read_seen(
+        given
+    )
 
 
 def _settle(
-    outcome: ReviewOutcome | None, finding: Finding | None, film: FilmDetail, prediction: Prediction | None
+    outcome: ReviewOutcome | None, finding: Finding | None, screening: ScreeningDetail, prediction: Prediction | None
 ) -> ReviewOutcome:
     """Say what an outcome and a finding together mean; a finding alone is compared with the prediction."""
     if outcome is None and finding is None:
         raise InvalidRequest("outcome", f"Give one of {', '.join(_OUTCOMES)}, or a finding. Received: none.")
-    if film.is_hidden and outcome in {ReviewOutcome.AGREE, ReviewOutcome.OVERRULE}:
+    if screening.is_hidden and outcome in {ReviewOutcome.AGREE, ReviewOutcome.OVERRULE}:
         raise InvalidRequest("outcome", "You read blind: leave it out and give what you find. Received: an outcome.")
     label, cause = (prediction.label, prediction.cause) if prediction else (None, None)
     judged = reviews.judge(finding, label, cause) if finding else None

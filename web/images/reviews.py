@@ -12,7 +12,7 @@ from shared.reviews import claims
 from shared.reviews.reviews import list_reviews
 from shared.tables import Finding
 from web.base.problems import InvalidRequest, prefers_problem
-from web.base.services import parts
+from web.base.services import services
 from web.guard.access import REVIEWERS, asked_by_script, requires, see_other
 from web.images import page, reviewing
 from web.images.unread import next_unread
@@ -62,13 +62,13 @@ def withdraw(screening_id: uuid.UUID) -> ResponseReturnValue:
 @asked_by_script
 def claim(screening_id: uuid.UUID) -> ResponseReturnValue:
     """Note that the page is still open; say who else has it open, and which review is the newest."""
-    with parts().database.write() as db:
-        film = reviewing.seen_film(db, screening_id)
-        if film.sha256 is None:
+    with services().database.write() as db:
+        screening = reviewing.seen_image(db, screening_id)
+        if screening.sha256 is None:
             return jsonify(open=[], newest=None)
-        claims.claim(db, g.user, film.sha256)
-        others = claims.claims_of_others(db, g.user, [film.sha256])
-        rows = [] if film.is_hidden else list_reviews(db, film.sha256)
+        claims.claim(db, g.user, screening.sha256)
+        others = claims.claims_of_others(db, g.user, [screening.sha256])
+        rows = [] if screening.is_hidden else list_reviews(db, screening.sha256)
     others_rows = [review for review in rows if review.user_id != g.user.id]
     return jsonify(
         open=[page.say_open(other) for other in others],
@@ -82,17 +82,17 @@ def claim(screening_id: uuid.UUID) -> ResponseReturnValue:
 @asked_by_script
 def release(screening_id: uuid.UUID) -> ResponseReturnValue:
     """Note that the page was closed."""
-    with parts().database.write() as db:
-        film = reviewing.seen_film(db, screening_id)
-        claims.release(db, g.user, film.sha256 or "")
+    with services().database.write() as db:
+        screening = reviewing.seen_image(db, screening_id)
+        claims.release(db, g.user, screening.sha256 or "")
     return Response(status=HTTPStatus.NO_CONTENT)
 
 
 def _lead_on(screening_id: uuid.UUID) -> ResponseReturnValue:
     """Answer with where to go on: the next unread image, or this one where there is none."""
-    with parts().database.read() as db:
-        film = reviewing.seen_film(db, screening_id)
-        following = next_unread(db, film, request.args)
+    with services().database.read() as db:
+        screening = reviewing.seen_image(db, screening_id)
+        following = next_unread(db, screening, request.args)
     if following is None:
         flash("Your review is kept. No unread X-ray is left here.", "info")
     reviewed = screening_id if following else None

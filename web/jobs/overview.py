@@ -12,18 +12,18 @@ from shared.queue.jobs import can_retry
 from shared.states import State
 from shared.tables import Job, Screening, in_states
 from web.base.conditions import Check, Condition
-from web.base.services import parts
+from web.base.services import services
 from web.jobs.progress import FINISHED, RECEIVING, Progress, label_counts
 from web.watch.status import Status, watch
 
-# A worker that is free takes a film within a second; ten without one is worth a word.
+# A worker that is free takes an image within a second; ten without one is worth a word.
 PATIENCE: Final = timedelta(seconds=10)
 UPLOAD_PATIENCE: Final = timedelta(seconds=15)
 """A request that goes on gives a sign of life every few seconds (`web.uploads.receive`), a closed page none."""
 
 
 def of_job(db: Session, job: Job, progress: Progress) -> dict[str, Any]:
-    """Return what the job templates show of a job beside its progress and its films."""
+    """Return what the job templates show of a job beside its progress and its images."""
     labels = label_counts(db, job)
     arrived_at = _last_arrival(db, job)
     moves = [at for at in (progress.moved_at, arrived_at) if at is not None]
@@ -35,7 +35,7 @@ def of_job(db: Session, job: Job, progress: Progress) -> dict[str, Any]:
         "only_image": _only_image(db, job) if progress.total == 1 and progress.state == FINISHED else None,
         "retryable": _count_retryable(db, job) if progress.state == FINISHED else 0,
         "waiting": _why_waiting(db, job, progress, moved_at),
-        "lease_seconds": parts().settings.lease_seconds,
+        "lease_seconds": services().settings.lease_seconds,
         "stalled": progress.state == RECEIVING and now() - heard_at > UPLOAD_PATIENCE,
         "held_back": _what_holds_uploads_back(watch().status()) if progress.state == RECEIVING else None,
         "finished_at": moved_at if progress.state == FINISHED and progress.total else None,
@@ -48,9 +48,9 @@ def _what_holds_uploads_back(status: Status) -> Condition | None:
 
 
 def _last_arrival(db: Session, job: Job) -> datetime | None:
-    """Return when the last film of this job arrived."""
-    films = select(Screening.created_at).where(Screening.job_id == job.id)
-    return db.scalar(films.order_by(Screening.position.desc()).limit(1))
+    """Return when the last image of this job arrived."""
+    images = select(Screening.created_at).where(Screening.job_id == job.id)
+    return db.scalar(images.order_by(Screening.position.desc()).limit(1))
 
 
 def _only_image(db: Session, job: Job) -> uuid.UUID | None:
@@ -60,17 +60,17 @@ def _only_image(db: Session, job: Job) -> uuid.UUID | None:
 
 def _count_retryable(db: Session, job: Job) -> int:
     """Count what Retry would queue again."""
-    return db.scalar(select(func.count()).where(*can_retry(job.id, parts().settings.ignored_codes))) or 0
+    return db.scalar(select(func.count()).where(*can_retry(job.id, services().settings.ignored_codes))) or 0
 
 
 def _why_waiting(db: Session, job: Job, progress: Progress, moved_at: datetime) -> str | None:
     """Say why nothing moves; None where something does, or where it is too early to tell.
 
-    `silent`: the worker that holds films of this job has stopped; `turn`: other films are before these; `worker`: no
-    reason is known; else a `Condition` that keeps these films waiting.
+    `silent`: the worker that holds images of this job has stopped; `turn`: other images are before these; `worker`: no
+    reason is known; else a `Condition` that keeps these images waiting.
     """
     # Workers renew what they hold several times a lease (`shared.queue.leases.extend`); whoever is late has stopped.
-    lease = timedelta(seconds=parts().settings.lease_seconds)
+    lease = timedelta(seconds=services().settings.lease_seconds)
     due = now() + lease - min(PATIENCE, lease / 2)
     status = watch().status()
     if progress.counts[State.RUNNING]:
@@ -90,12 +90,12 @@ def _holds(db: Session, *which: ColumnElement[bool]) -> bool:
 
 def _is_unserved(status: Status, job: Job) -> bool:
     """Tell whether there are workers and none of them has loaded this job's model."""
-    return bool(status.workers) and all(heard.model_name != job.model_name for heard in status.workers or ())
+    return bool(status.workers) and all(heartbeat.model_name != job.model_name for heartbeat in status.workers or ())
 
 
 def _what_is_missing(status: Status, job: Job) -> Condition | None:
-    """Return the condition that keeps a job's films waiting; without a model the banner of every page says why."""
-    if status.checks[Check.MODEL] is Condition.NO_MODEL and job.model_name == parts().settings.model:
+    """Return the condition that keeps a job's images waiting; without a model the banner of every page says why."""
+    if status.checks[Check.MODEL] is Condition.NO_MODEL and job.model_name == services().settings.model:
         return None
     if _is_unserved(status, job):
         return Condition.MODEL_NOT_SERVED

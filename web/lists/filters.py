@@ -32,7 +32,7 @@ Condition = Callable[[Any, Any, User], ColumnElement[bool]]
 """Writes a filter as SQL: from its value, anything that has the columns of `screenings`, and who looks at the list."""
 
 CLOCK_SLACK: Final = timedelta(hours=1)
-"""By how much the time in a film's id may differ from when it was sent, as where a clock is set between the two."""
+"""By how much the time in an image's id may differ from when it was sent, as where a clock is set between the two."""
 _DAY: Final = timedelta(days=1)
 MOST_SHOWN: Final = 100
 """Characters of an argument that an error repeats."""
@@ -115,7 +115,7 @@ def _name_job(db: Session, job_id: uuid.UUID, viewer: User) -> str:
     return db.scalar(select(Job.name).where(Job.id == job_id, may_see(viewer))) or str(job_id)
 
 
-def _is_reviewed(film: Any, *by: ColumnElement[bool]) -> ColumnElement[bool]:
+def _is_reviewed(screening: Any, *by: ColumnElement[bool]) -> ColumnElement[bool]:
     """Match images of which the newest word of such a reader stands."""
     later = aliased(Review)
     is_superseded = exists().where(
@@ -126,7 +126,7 @@ def _is_reviewed(film: Any, *by: ColumnElement[bool]) -> ColumnElement[bool]:
         .join(Image, Image.sha256 == Review.image_sha256)
         .join(User, User.id == Review.user_id)
         .where(
-            Image.id == film.image_id,
+            Image.id == screening.image_id,
             *by,
             Review.outcome != ReviewOutcome.WITHDRAWN,
             ~is_superseded,
@@ -134,18 +134,20 @@ def _is_reviewed(film: Any, *by: ColumnElement[bool]) -> ColumnElement[bool]:
     )
 
 
-def _is_reviewed_by(name: str, film: Any, _viewer: User) -> ColumnElement[bool]:
-    return _is_reviewed(film, User.name == name)
+def _is_reviewed_by(name: str, screening: Any, _viewer: User) -> ColumnElement[bool]:
+    return _is_reviewed(screening, User.name == name)
 
 
-def _is_read(reading: Reading, film: Any, viewer: User) -> ColumnElement[bool]:
+def _is_read(reading: Reading, screening: Any, viewer: User) -> ColumnElement[bool]:
     if reading is Reading.MINE:
-        return _is_reviewed(film, User.id == viewer.id)
+        return _is_reviewed(screening, User.id == viewer.id)
     if reading is Reading.OTHERS:
-        return and_(_is_reviewed(film, User.id != viewer.id), ~_is_reviewed(film, User.id == viewer.id))
+        return and_(_is_reviewed(screening, User.id != viewer.id), ~_is_reviewed(screening, User.id == viewer.id))
     if reading is Reading.OUTSIDE:
-        return and_(film.state == State.REJECTED, film.error_code.in_(sorted(OF_THE_GATE)), film.is_latest)
-    state: ColumnElement[bool] = film.review_state == ReviewState(reading)
+        return and_(
+            screening.state == State.REJECTED, screening.error_code.in_(sorted(OF_THE_GATE)), screening.is_latest
+        )
+    state: ColumnElement[bool] = screening.review_state == ReviewState(reading)
     return state
 
 
@@ -161,7 +163,7 @@ _JOB: Final = kinds.identifier("the id of a job", _name_job)
 
 @dataclass(frozen=True)
 class Filters:
-    """Narrow a list of films; what is None does not narrow. The name of a field is that of its argument."""
+    """Narrow a list of images; what is None does not narrow. The name of a field is that of its argument."""
 
     text: Annotated[
         str | None,
@@ -170,7 +172,7 @@ class Filters:
             "Part of the file name; capitals do not matter.",
             _FILE_NAME,
             columns=("file_name",),
-            condition=lambda part, film, _viewer: film.file_name.icontains(part, autoescape=True),
+            condition=lambda part, screening, _viewer: screening.file_name.icontains(part, autoescape=True),
             is_private=True,
             is_wide=True,
         ),
@@ -193,7 +195,7 @@ class Filters:
             "Least suspicion, 0 to 100.",
             _SUSPICION,
             columns=("p_pneumonia",),
-            condition=lambda least, film, _viewer: film.p_pneumonia >= least / 100,
+            condition=lambda least, screening, _viewer: screening.p_pneumonia >= least / 100,
             range_end="max_suspicion",
             needs_result=True,
         ),
@@ -205,7 +207,7 @@ class Filters:
             "Most suspicion, 0 to 100.",
             _SUSPICION,
             columns=("p_pneumonia",),
-            condition=lambda most, film, _viewer: film.p_pneumonia <= most / 100,
+            condition=lambda most, screening, _viewer: screening.p_pneumonia <= most / 100,
             needs_result=True,
         ),
     ] = None
@@ -216,7 +218,7 @@ class Filters:
             "State of the screening.",
             _STATE,
             columns=("state",),
-            condition=lambda state, film, _viewer: film.state == state,
+            condition=lambda state, screening, _viewer: screening.state == state,
         ),
     ] = None
     min_confidence: Annotated[
@@ -262,7 +264,7 @@ class Filters:
             "Id of a job.",
             _JOB,
             columns=("job_id",),
-            condition=lambda job, film, _viewer: film.job_id == job,
+            condition=lambda job, screening, _viewer: screening.job_id == job,
         ),
     ] = None
 
@@ -301,7 +303,7 @@ class Filters:
 
     @property
     def needs_result(self) -> bool:
-        """Tell whether only a film with a prediction can be meant."""
+        """Tell whether only an image with a prediction can be meant."""
         return self.state is State.DONE or any(FILTERS[name].needs_result for name in self.given)
 
     def to_args(self) -> dict[str, str]:
@@ -376,7 +378,7 @@ def _check_range(name: str, start: Any, end: Any) -> None:
 
 @dataclass(frozen=True)
 class Test:
-    """What must hold of a film, as SQL over anything that has these columns of `screenings`."""
+    """What must hold of an image, as SQL over anything that has these columns of `screenings`."""
 
     name: str
     columns: tuple[str, ...]
@@ -384,7 +386,7 @@ class Test:
 
     @property
     def is_of_rows(self) -> bool:
-        """Tell whether only the row can tell; days are told by ids, but for films at their very edge."""
+        """Tell whether only the row can tell; days are told by ids, but for images at their very edge."""
         return self.name != "days"
 
 
@@ -394,12 +396,12 @@ def tests(filters: Filters, viewer: User, models: Sequence[uuid.UUID] | None) ->
         yield Test("confidence", ("label", "p_pneumonia"), partial(_is_confident, filters))
     if filters.has_days:
         yield Test("days", ("created_at",), partial(_is_of_days, filters))
-        yield Test("ids of the days", ("id",), lambda film: and_(*day_ids(filters, film.id)))
+        yield Test("ids of the days", ("id",), lambda screening: and_(*day_ids(filters, screening.id)))
     if models is not None:
-        yield Test("model", ("model_id",), lambda film: film.model_id.in_(models))
+        yield Test("model", ("model_id",), lambda screening: screening.model_id.in_(models))
     for name, value in filters.given.items():
         if condition := FILTERS[name].condition:
-            yield Test(name, FILTERS[name].columns, lambda film, c=condition, v=value: c(v, film, viewer))  # type: ignore[misc]
+            yield Test(name, FILTERS[name].columns, lambda screening, c=condition, v=value: c(v, screening, viewer))  # type: ignore[misc]
 
 
 def confidence(label: Label, p_pneumonia: Any) -> Any:
@@ -416,9 +418,12 @@ def p_range(filters: Filters, label: Label) -> tuple[float, float]:
     return max(low, (filters.min_suspicion or 0.0) / 100), min(high, most / 100)
 
 
-def _is_confident(filters: Filters, film: Any) -> ColumnElement[bool]:
+def _is_confident(filters: Filters, screening: Any) -> ColumnElement[bool]:
     return or_(
-        *[and_(film.label == label, *_in_range(filters, confidence(label, film.p_pneumonia))) for label in Label]
+        *[
+            and_(screening.label == label, *_in_range(filters, confidence(label, screening.p_pneumonia)))
+            for label in Label
+        ]
     )
 
 
@@ -429,14 +434,14 @@ def _in_range(filters: Filters, value: Any) -> Iterator[ColumnElement[bool]]:
         yield value <= filters.max_confidence
 
 
-def _is_of_days(filters: Filters, film: Any) -> ColumnElement[bool]:
-    since = [film.created_at >= _start(filters.since, filters)] if filters.since is not None else []
-    until = [film.created_at < _start(filters.until + _DAY, filters)] if filters.until is not None else []
+def _is_of_days(filters: Filters, screening: Any) -> ColumnElement[bool]:
+    since = [screening.created_at >= _start(filters.since, filters)] if filters.since is not None else []
+    until = [screening.created_at < _start(filters.until + _DAY, filters)] if filters.until is not None else []
     return and_(*since, *until)
 
 
 def day_ids(filters: Filters, key: Any) -> Iterator[ColumnElement[bool]]:
-    """Bound ids to those of films that can be of the days asked for: an id begins with its time."""
+    """Bound ids to those of images that can be of the days asked for: an id begins with its time."""
     if filters.since is not None:
         yield key >= first_id(_start(filters.since, filters) - CLOCK_SLACK)
     if filters.until is not None:

@@ -1,6 +1,6 @@
-"""Find films in lists of any length: choose the index that leads to what is asked, by how much it leads to.
+"""Find images in lists of any length: choose the index that leads to what is asked, by how much it leads to.
 
-What many films meet is soon found along the list itself. What few films meet is found through the index that leads to
+What many images meet is soon found along the list itself. What few images meet is found through the index that leads to
 them alone, wherever in the list they lie. What is left, as a filter by name, is searched a stretch at a time.
 """
 
@@ -25,14 +25,14 @@ from web.lists.names import among, find_named
 from web.lists.walker import MOST_SCATTERED, Found, Run, Search, go_along
 
 FEW: Final = 12_000
-"""So many films are read and sorted in some 20 ms."""
+"""So many images are read and sorted in some 20 ms."""
 LARGEST_JOB: Final = 100_000
-"""Films of a job that are sorted by age, for which no index is kept."""
+"""Images of a job that are sorted by age, for which no index is kept."""
 MOST_COUNTED: Final = 300
-"""More films without a result are not counted, only said to be more."""
+"""More images without a result are not counted, only said to be more."""
 
 _GLANCE: Final = 2000
-"""Films of the list itself to look at before another way is tried."""
+"""Images of the list itself to look at before another way is tried."""
 _NO_RESULT: Final = tuple(state for state in State if state is not State.DONE)
 _RARE_STATES: Final = (State.QUEUED, State.RUNNING)
 """Bounded by the backlog, and in indexes of their own, which have another order."""
@@ -52,9 +52,9 @@ _BY_READER: Final = (Reading.MINE, Reading.OTHERS)
 
 @dataclass(frozen=True)
 class Count:
-    """How many films there are; at least so many where it is not exact."""
+    """How many images there are; at least so many where it is not exact."""
 
-    films: int
+    images: int
     is_exact: bool = True
 
 
@@ -80,11 +80,11 @@ class Wanted:
     order: Order
     viewer: User
     owner: uuid.UUID | None = None
-    """Whose films alone may be seen."""
+    """Whose images alone may be seen."""
     job: Job | None = None
     models: Sequence[uuid.UUID] = ()
     labels: tuple[Label, ...] = tuple(Label)
-    """The labels that films can have."""
+    """The labels that images can have."""
     is_possible: bool = True
     states: tuple[ReviewState, ...] = ()
     """In the order of the worklist: the review states of one of its parts."""
@@ -99,24 +99,26 @@ class Wanted:
 
     @property
     def days(self) -> Run:
-        """Lead to the days, by the time in a film's id."""
+        """Lead to the days, by the time in an image's id."""
         return tuple(day_ids(self.filters, Screening.id))
 
     def tests(self, *but: str) -> tuple[Test, ...]:
-        """Return what must hold of a film, but for what its index sees to."""
+        """Return what must hold of an image, but for what its index sees to."""
         every = list(tests(self.filters, self.viewer, self.models if self.filters.model else None))
         if self.owner is not None:
-            every.append(Test("owner", ("created_by_id",), lambda film: film.created_by_id == self.owner))
+            every.append(Test("owner", ("created_by_id",), lambda screening: screening.created_by_id == self.owner))
         if self.states:
             every.append(Test("latest", ("is_latest", "label"), _is_listed))
-            every.append(Test("review state", ("review_state",), lambda film: film.review_state.in_(self.states)))
+            every.append(
+                Test("review state", ("review_state",), lambda screening: screening.review_state.in_(self.states))
+            )
         if self.is_blind_for is not None and self._shows_predictions:
             # Where a hidden prediction would show by its place in the list, or by being in it, its image is left out.
             reader = self.is_blind_for
             columns = ("image_id", "review_state")
-            every.append(Test("blind", columns, lambda film: ~is_hidden_from(reader, film)))
+            every.append(Test("blind", columns, lambda screening: ~is_hidden_from(reader, screening)))
         if len(self.labels) == 1:
-            every.append(Test("label", ("label",), lambda film: film.label == self.labels[0]))
+            every.append(Test("label", ("label",), lambda screening: screening.label == self.labels[0]))
         return tuple(test for test in every if test.name not in but)
 
     @property
@@ -159,9 +161,9 @@ class Wanted:
         return parts
 
 
-def _is_listed(film: Any) -> ColumnElement[bool]:
+def _is_listed(screening: Any) -> ColumnElement[bool]:
     """Match the one screening of an image that the worklist shows."""
-    return and_(film.is_latest, film.label.is_not(None))
+    return and_(screening.is_latest, screening.label.is_not(None))
 
 
 def want(session: Session, viewer: User, filters: Filters, order: Order) -> Wanted:
@@ -172,8 +174,8 @@ def want(session: Session, viewer: User, filters: Filters, order: Order) -> Want
         job = session.get(Job, filters.job)
         if job is None or owner not in {None, job.created_by_id}:
             return Wanted(filters, order, viewer, is_possible=False)
-        owner = None  # a job's films are all of one account
-    # Only a film that is DONE has a prediction (`shared.states`, `shared.queue.leases`).
+        owner = None  # a job's images are all of one account
+    # Only an image that is DONE has a prediction (`shared.states`, `shared.queue.leases`).
     if (order is not Order.NEWEST or filters.needs_result) and filters.state not in {None, State.DONE}:
         return Wanted(filters, order, viewer, is_possible=False)
     labels = (filters.label,) if filters.label else tuple(Label)
@@ -183,7 +185,7 @@ def want(session: Session, viewer: User, filters: Filters, order: Order) -> Want
 
 
 def find(session: Session, wanted: Wanted, start: Place | None, size: int, *, later: bool = True) -> Found:
-    """Find up to `size` films after a place of the list, nearest first, or before it where not `later`."""
+    """Find up to `size` images after a place of the list, nearest first, or before it where not `later`."""
     if not wanted.is_possible:
         return Found([])
     filters = wanted.filters
@@ -196,7 +198,7 @@ def find(session: Session, wanted: Wanted, start: Place | None, size: int, *, la
     if wanted.order is Order.NEWEST and wanted.job is not None and not filters.needs_result:
         return _find_in_job(session, wanted, wanted.job, start, size, later=later)
     if wanted.order is Order.NEWEST and wanted.job is None and (filters.needs_result or filters.state in _RARE_STATES):
-        glance = replace(_all_films(wanted), most=_GLANCE)
+        glance = replace(_all_screenings(wanted), most=_GLANCE)
         found = go_along(session, [glance], start, size, later=later)
         if len(found.places) == size or found.reached is None:
             return found
@@ -231,7 +233,7 @@ def _find_for_blind(session: Session, wanted: Wanted, start: Place | None, size:
     listed = replace(wanted, order=Order.NEWEST, states=(ReviewState.SECOND_READER,))
     run = listed.by_reading(ReviewState.SECOND_READER)
     by = (Screening.p_pneumonia, Screening.id)
-    search = Search((run,), listed.tests("latest", "review state", "review"), _READ, few_by=by)
+    search = Search((run,), listed.tests("latest", "review state", "review"), _READ, sorted_by=by)
     found = go_along(session, [search], start[2:] if start else None, size, later=later)
     return Found([(0, 0.0, *place) for place in found.places])
 
@@ -239,7 +241,7 @@ def _find_for_blind(session: Session, wanted: Wanted, start: Place | None, size:
 def _find_named(
     session: Session, wanted: Wanted, part: str, start: Place | None, size: int, *, later: bool
 ) -> Found | None:
-    """Find films by a part of their name: along the list where many have it, else by the index of names.
+    """Find images by a part of their name: along the list where many have it, else by the index of names.
 
     None where neither leads to them.
     """
@@ -252,12 +254,12 @@ def _find_named(
     if named is None:
         return None
     leads = among(named, session.get_bind().dialect.name == "sqlite")
-    search = Search(((leads,),), wanted.tests(), few_by=(Screening.id,), key=glance.key)
+    search = Search(((leads,),), wanted.tests(), sorted_by=(Screening.id,), key=glance.key)
     return go_along(session, [search], start, size, later=later)
 
 
 def _find_in_job(session: Session, wanted: Wanted, job: Job, start: Place | None, size: int, *, later: bool) -> Found:
-    """Find films of one job, newest first: the later its position, the later a film came."""
+    """Find images of one job, newest first: the later its position, the later an image came."""
     at = _positions(session, job, Screening.id, [start[0]]) if start is not None else {}
     state = () if wanted.filters.state is None else _lead_to(wanted.filters.state)
     search = Search(((Screening.job_id == job.id, *state),), wanted.tests("job", "state"), key=(Screening.position,))
@@ -276,15 +278,15 @@ def _positions(session: Session, job: Job, column: Any, values: Sequence[Any]) -
 
 
 def _searches(session: Session, wanted: Wanted) -> Iterator[Search]:
-    """Choose between what leads to few films and the order of the list, where need be for each label apart."""
+    """Choose between what leads to few images and the order of the list, where need be for each label apart."""
     by_label = wanted.filters.has_confidence and wanted.order is Order.NEWEST and wanted.job is None
     for part in [replace(wanted, labels=(label,)) for label in wanted.labels] if by_label else [wanted]:
         along = _along(part)
         yield _few(session, part, along) or along
 
 
-def _all_films(wanted: Wanted) -> Search:
-    """Go along all films that may be seen, newest first."""
+def _all_screenings(wanted: Wanted) -> Search:
+    """Go along all images that may be seen, newest first."""
     left = wanted.tests("owner", "ids of the days")
     if wanted.owner is None:
         return Search((wanted.days,), left)
@@ -310,17 +312,17 @@ def _along(wanted: Wanted) -> Search:
     if filters.state is not None and filters.state not in _RARE_STATES:
         runs = [(*_lead_to(filters.state), *wanted.days)]
         return Search(tuple(runs), wanted.tests("state", "ids of the days"), _OWN)
-    return _all_films(wanted)
+    return _all_screenings(wanted)
 
 
 def _lead_to(state: State) -> Run:
-    """Lead to a state; a film that is held has a lease: said so, SQLite reads the index of leases."""
+    """Lead to a state; an image that is held has a lease: said so, SQLite reads the index of leases."""
     held = (Screening.lease_until.is_not(None),) if state is State.RUNNING else ()
     return (in_states([state]), *held)
 
 
 def _few(session: Session, wanted: Wanted, along: Search) -> Search | None:
-    """Return the way of a filter that leaves few films; None where there is none, or where nothing is to be tested."""
+    """Return the way of a filter that leaves few images; None where there is none, or where nothing is to be tested."""
     filters, job, key = wanted.filters, wanted.job, along.key
     left = {test.name for test in along.tests}
     if wanted.order is Order.SUSPICIOUS:
@@ -329,18 +331,18 @@ def _few(session: Session, wanted: Wanted, along: Search) -> Search | None:
         return None
     if job is not None and wanted.order is Order.NEWEST and job.next_position <= LARGEST_JOB:
         by = (Screening.label, Screening.p_pneumonia, Screening.id)
-        return Search(wanted.of_job(), wanted.tests("job", "label", "state"), _RESULT, few_by=by)
+        return Search(wanted.of_job(), wanted.tests("job", "label", "state"), _RESULT, sorted_by=by)
     if job is not None and wanted.order is Order.SUSPICIOUS and job.next_position <= FEW:
         run = (Screening.job_id == job.id,)
-        return Search((run,), wanted.tests("job"), few_by=(Screening.position,), key=key)
+        return Search((run,), wanted.tests("job"), sorted_by=(Screening.position,), key=key)
     if filters.state in _RARE_STATES:
-        return Search((_lead_to(filters.state),), wanted.tests("state"), _OWN, few_by=_STATE_ORDERS[filters.state])
+        return Search((_lead_to(filters.state),), wanted.tests("state"), _OWN, sorted_by=_STATE_ORDERS[filters.state])
     for shortcut in _shortcuts(wanted, left):
         is_scattered = shortcut.indexed is not None and (filters.text is not None or bool(wanted.states))
         most = MOST_SCATTERED if is_scattered else FEW
         if shortcut.name in left and _count_entries(session, shortcut, most + 1) <= most:
             tests_left = wanted.tests(*shortcut.leads)
-            return Search(tuple(shortcut.runs), tests_left, shortcut.indexed, few_by=shortcut.index, key=key)
+            return Search(tuple(shortcut.runs), tests_left, shortcut.indexed, sorted_by=shortcut.index, key=key)
     return None
 
 
@@ -379,7 +381,7 @@ def _count_entries(session: Session, shortcut: _Shortcut, most: int) -> int:
 
 
 def count_unanswered(session: Session, viewer: User, filters: Filters) -> Count:
-    """Count the filtered films without a prediction, among the first MOST_COUNTED of each state."""
+    """Count the filtered images without a prediction, among the first MOST_COUNTED of each state."""
     wanted = want(session, viewer, filters, Order.NEWEST)
     if filters.needs_result or not wanted.is_possible:
         return Count(0)
@@ -389,17 +391,17 @@ def count_unanswered(session: Session, viewer: User, filters: Filters) -> Count:
     for state in _NO_RESULT if filters.state is None else (filters.state,):
         entries = _of_state(state, wanted, names).subquery()
         matched = and_(true(), *[test.of(entries.c) for test in counted])
-        read, films = session.execute(select(func.count(), func.count(case((matched, 1)))).select_from(entries)).one()
-        total, is_exact = total + films, is_exact and read < MOST_COUNTED
+        read, images = session.execute(select(func.count(), func.count(case((matched, 1)))).select_from(entries)).one()
+        total, is_exact = total + images, is_exact and read < MOST_COUNTED
         if total >= MOST_COUNTED:
             return Count(total, is_exact=False)
     return Count(total, is_exact)
 
 
 def _of_state(state: State, wanted: Wanted, names: set[str]) -> Select[Any]:
-    """Select films of a state, in the order of an index, so that the database goes along it and stops."""
+    """Select images of a state, in the order of an index, so that the database goes along it and stops."""
     index: tuple[Any, ...] = _STATE_ORDERS.get(state, (Screening.id,))
-    # Not for what is in an index of its own: given a range of ids, SQLite would go along all films of it.
+    # Not for what is in an index of its own: given a range of ids, SQLite would go along all images of it.
     run: Run = (*_lead_to(state), *(() if state in _RARE_STATES else wanted.days))
     if wanted.job is not None:
         index = (Screening.position,)

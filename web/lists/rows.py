@@ -7,11 +7,11 @@ from typing import Any
 from flask import url_for
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.models.spec import FilmClass, Label
+from shared.models.spec import ImageClass, Label
 from shared.refusals import Details
 from shared.states import State
 from shared.tables import Finding, ReviewOutcome, ReviewState
-from web.lists.listing import FilmRow
+from web.lists.listing import ScreeningSummary
 
 
 class Schema(BaseModel):
@@ -20,15 +20,15 @@ class Schema(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Film(Schema):
-    """One film of one job."""
+class ScreeningRow(Schema):
+    """One image of one job."""
 
     id: uuid.UUID
-    file: str
+    file_name: str
     position: int
-    status: State
+    state: State
     label: Label | None
-    cause: FilmClass | None
+    cause: ImageClass | None
     confidence: float | None = Field(description="Calibrated probability of the label, 0 to 1.")
     p_pneumonia: float | None
     threshold: float | None = Field(description="In force when the label was given.")
@@ -51,20 +51,20 @@ class Film(Schema):
     hidden: bool = Field(description="Prediction and reviews are kept back until your own review is in.")
     page_url: str
     thumbnail_url: str | None
-    heat_map_url: str | None = Field(description="Where the model saw evidence, as a PNG to lay over the film.")
+    heat_map_url: str | None = Field(description="Where the model saw evidence, as a PNG to lay over the image.")
 
 
-class PredictionRow(Film):
-    """One film of any job."""
+class PredictionRow(ScreeningRow):
+    """One image of any job."""
 
 
-def result_values(row: FilmRow) -> dict[str, Any]:
+def result_values(row: ScreeningSummary) -> dict[str, Any]:
     """Return the values of `shared.columns.RESULT_COLUMNS`."""
     newest = row.reviews[-1] if row.reviews else None
     return {
         "id": row.screening_id,
-        "file": row.file_name,
-        "status": row.state,
+        "file_name": row.file_name,
+        "state": row.state,
         "label": row.label,
         "cause": row.cause,
         "confidence": row.confidence,
@@ -88,20 +88,20 @@ def result_values(row: FilmRow) -> dict[str, Any]:
     }
 
 
-def film_values(row: FilmRow) -> dict[str, Any]:
-    """Return the values of a Film."""
-    film = row.screening_id
+def screening_values(row: ScreeningSummary) -> dict[str, Any]:
+    """Return the values of an Image."""
+    screening = row.screening_id
     return {
         **result_values(row),
         "position": row.position,
         "error_details": row.error_details,
         "hidden": row.is_hidden,
-        "page_url": url_for("screenings.show", screening_id=film),
-        "thumbnail_url": url_for("films.thumbnail", screening_id=film) if row.sha256 else None,
-        "heat_map_url": url_for("films.heat_map", screening_id=film) if row.has_heat_map else None,
+        "page_url": url_for("screenings.show", screening_id=screening),
+        "thumbnail_url": url_for("images.thumbnail", screening_id=screening) if row.sha256 else None,
+        "heat_map_url": url_for("images.heat_map", screening_id=screening) if row.has_heat_map else None,
     }
 
 
-def prediction_row(row: FilmRow) -> PredictionRow:
-    """Describe one film of any job."""
-    return PredictionRow(**film_values(row))
+def prediction_row(row: ScreeningSummary) -> PredictionRow:
+    """Describe one image of any job."""
+    return PredictionRow(**screening_values(row))

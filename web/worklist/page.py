@@ -12,11 +12,11 @@ from sqlalchemy.orm import Session
 
 from shared.reviews.claims import claims_of_others
 from shared.tables import Role, Screening
-from web.base.services import parts
+from web.base.services import services
 from web.base.zones import current_zone
 from web.guard.access import requires
 from web.lists.filters import Reading, form_fields, name_field, say_filters
-from web.lists.listing import FilmRow, FilterError, Filters, Order, Page, count_films, list_films
+from web.lists.listing import FilterError, Filters, Order, Page, ScreeningSummary, count_images, list_screenings
 from web.worklist.views import saved_views
 
 blueprint = Blueprint("worklist", __name__)
@@ -53,16 +53,16 @@ def index() -> ResponseReturnValue:
     except FilterError as error:
         filters, problem = Filters(zone=zone), f"{name_field(error.field)}: {error.message}"
     values = filters.to_args()
-    with parts().database.read() as db:
+    with services().database.read() as db:
         page = Page([])
         if problem is None:
-            page = list_films(db, g.user, filters, Order.UNREAD, request.args.get("cursor") or None, ROWS_A_PAGE)
+            page = list_screenings(db, g.user, filters, Order.UNREAD, request.args.get("cursor") or None, ROWS_A_PAGE)
         shown = render_template(
             "worklist/index.html",
             page=page,
             problem=problem,
             beside=_beside(db, page.rows),
-            total=count_films(db, g.user, filters, Order.UNREAD),
+            total=count_images(db, g.user, filters, Order.UNREAD),
             quick=_quick(values),
             fields=form_fields(db, filters),
             active=_chips(say_filters(db, filters, g.user), values),
@@ -102,7 +102,7 @@ def _to(values: dict[str, Any]) -> str:
     return url_for("worklist.index", **values)
 
 
-def _beside(db: Session, rows: Sequence[FilmRow]) -> dict[uuid.UUID, Beside]:
+def _beside(db: Session, rows: Sequence[ScreeningSummary]) -> dict[uuid.UUID, Beside]:
     """Say of each row in how many other jobs its image is, and who else has it open."""
     images = [row.image_id for row in rows if row.image_id]
     jobs = func.count(Screening.job_id.distinct())

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from shared.audit.record import Action, record
 from shared.tables import Role, SavedView, User
-from web.base.services import parts
+from web.base.services import services
 from web.base.zones import current_zone
 from web.guard.access import requires, see_other
 from web.lists.filters import Filters
@@ -36,7 +36,7 @@ def save() -> ResponseReturnValue:
     arguments = Filters.from_args(request.form, current_zone()).to_args()
     if not _NAME.fullmatch(name):
         abort(422, "Give the view a name of 1 to 64 characters.")
-    with parts().database.write() as db:
+    with services().database.write() as db:
         own = SavedView.user_id == g.user.id
         known = db.scalar(select(SavedView).where(own, SavedView.name == name))
         if known is not None:
@@ -55,7 +55,7 @@ def save() -> ResponseReturnValue:
 @requires(Role.READER, Role.ADMIN)
 def delete(view_id: uuid.UUID) -> ResponseReturnValue:
     """Remove a view."""
-    with parts().database.write() as db:
+    with services().database.write() as db:
         view = db.get(SavedView, view_id)
         if view is None or view.user_id != g.user.id:
             abort(404, f"There is no view {view_id}.")

@@ -2,7 +2,7 @@
 import { follow } from "./follow.js";
 import { showTimes } from "./times.js";
 
-// A single film has its result within a tenth of a second, and somebody waits for it.
+// A single image has its result within a tenth of a second, and somebody waits for it.
 const PAUSES = [
   { untilMs: 2000, pauseMs: 200 },
   { untilMs: 30000, pauseMs: 1000 },
@@ -21,7 +21,7 @@ function renew(answer) {
   for (const [name, value] of Object.entries(fresh.dataset)) present.dataset[name] = value;
   for (const piece of [...fresh.children]) {
     const old = document.getElementById(piece.id);
-    if (piece.id === "job-films" && old.querySelector("tbody") && piece.querySelector("tbody")) renewRows(old, piece);
+    if (piece.id === "job-images" && old.querySelector("tbody") && piece.querySelector("tbody")) renewRows(old, piece);
     else if (old.innerHTML !== piece.innerHTML) replace(old, piece);
   }
   return tell();
@@ -77,6 +77,6 @@ document.querySelector("dialog [data-close]").addEventListener("click", (event) 
 if (live.dataset.state !== "FINISHED") {
   follow(renew, () => PAUSES.find(({ untilMs }) => performance.now() - began < untilMs).pauseMs, {
     signedOut: "You have been signed out. Load the page again to sign in; the job goes on.",
-    noAnswer: "The server does not answer. The page tries again; films that were received are kept.",
+    noAnswer: "The server does not answer. The page tries again; X-rays that were received are kept.",
   }, sayAway);
 }

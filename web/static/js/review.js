@@ -96,7 +96,7 @@ addEventListener("keydown", (event) => {
     event.preventDefault();
     buttons.get(event.key).click();
   }
-});
+}, true); // before the keys of the image's view, which see that this one is taken
 
 // Others see that the image is open here, and this page whether it is open at others'.
 const ask = (address) => fetch(address, { method: "POST", headers: { Accept: "application/json", "X-CSRFToken": token } });
