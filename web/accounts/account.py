@@ -2,9 +2,11 @@
 
 import re
 import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from flask import Blueprint, abort, flash, g, render_template, request, url_for
+from flask import Blueprint, abort, flash, g, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
 from sqlalchemy import select
@@ -14,7 +16,9 @@ from wtforms.validators import InputRequired, Length, Regexp, ValidationError
 
 from shared.accounts import accounts, sessions
 from shared.audit.record import Action, record
+from shared.settings import Settings
 from shared.tables import ApiToken, BrowserSession, Role, Scope
+from web.base.contexts import PageContext, render
 from web.base.numbers import plural
 from web.base.services import parts
 from web.guard.access import requires, see_other
@@ -73,6 +77,27 @@ class TokenForm(FlaskForm):
         return [scope for scope in Scope if scope.value in self and self[scope.value].data]
 
 
+@dataclass(frozen=True)
+class AccountPage(PageContext):
+    """The account of whoever is signed in, and where it is signed in."""
+
+    template = "auth/account.html"
+    sessions: Sequence[tuple[BrowserSession, str]]
+    here: uuid.UUID
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class TokensPage(PageContext):
+    """The API tokens of an account, and the secret of one that was just made."""
+
+    template = "auth/tokens.html"
+    form: TokenForm
+    secret: str | None
+    tokens: Sequence[ApiToken]
+    is_valid: Callable[[ApiToken], bool]
+
+
 def describe_browser(user_agent: str) -> str:
     """Say which browser a session is in, as far as it tells: `Firefox on Windows`."""
     browser = next((name for mark, name in _BROWSERS.items() if f"{mark}/" in user_agent), None)
@@ -89,7 +114,7 @@ def index() -> ResponseReturnValue:
     with parts().database.read() as db:
         rows = sessions.list_sessions(db, g.user, idle_limit())
     shown = [(row, describe_browser(row.user_agent)) for row in rows]
-    return render_template("auth/account.html", sessions=shown, here=g.session.id, settings=parts().settings)
+    return render(AccountPage(sessions=shown, here=g.session.id, settings=parts().settings))
 
 
 @blueprint.post("/sessions/<uuid:session_id>/end")
@@ -149,7 +174,7 @@ def _tokens_page(form: TokenForm, secret: str | None = None) -> str:
     with parts().database.read() as db:
         mine = select(ApiToken).where(ApiToken.user_id == g.user.id, ApiToken.revoked_at.is_(None))
         found = db.scalars(mine.order_by(ApiToken.id.desc())).all()
-    return render_template("auth/tokens.html", form=form, secret=secret, tokens=found, is_valid=accounts.is_valid)
+    return render(TokensPage(form=form, secret=secret, tokens=found, is_valid=accounts.is_valid))
 
 
 @blueprint.post("/tokens/revoke")

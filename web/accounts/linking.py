@@ -1,18 +1,31 @@
 """Single sign-on and the account of whoever is signed in: link the two, and unlink them."""
 
-from flask import Blueprint, flash, g, render_template, url_for
+from dataclasses import dataclass
+
+from flask import Blueprint, flash, g, url_for
 from flask.typing import ResponseReturnValue
 
 from shared.accounts.accounts import AccountRefused
 from shared.accounts.identities import identity_of, unlink_identity
-from shared.tables import User
+from shared.tables import Identity, User
 from web.accounts.oidc import ask, record_link
 from web.accounts.sign_in import PresentPasswordForm, check_password_alone, check_present_password, refused
+from web.base.contexts import PageContext, render
 from web.base.services import parts
 from web.guard.access import requires, see_other
 from web.guard.identity import start_session
 
 blueprint = Blueprint("linking", __name__, url_prefix="/account/single")
+
+
+@dataclass(frozen=True)
+class LinkingPage(PageContext):
+    """Whether single sign-on opens the account; `way` leads to the identity provider."""
+
+    template = "oidc/account.html"
+    form: PresentPasswordForm
+    identity: Identity | None
+    way: str | None
 
 
 @blueprint.get("")
@@ -76,4 +89,4 @@ def _check_password(form: PresentPasswordForm) -> int:
 def _page(form: PresentPasswordForm, way: str | None = None) -> str:
     with parts().database.read() as db:
         identity = identity_of(db, g.user, parts().settings.oidc_issuer or "")
-    return render_template("oidc/account.html", form=form, identity=identity, way=way)
+    return render(LinkingPage(form, identity, way))

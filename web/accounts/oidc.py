@@ -5,10 +5,11 @@
 
 import re
 import time
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
-from flask import Blueprint, Flask, current_app, flash, g, render_template, request, session, url_for
+from flask import Blueprint, Flask, current_app, flash, g, request, session, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
@@ -19,6 +20,7 @@ from shared.settings import PREFIX
 from shared.tables import User
 from web.accounts.claims import Claims, ProviderAway, SignInRefused, admit
 from web.accounts.sign_in import next_address
+from web.base.contexts import PageContext, render
 from web.base.problems import answer
 from web.base.services import parts
 from web.guard.access import open_to_all, see_other
@@ -40,6 +42,14 @@ blueprint = Blueprint("oidc", __name__)
 
 class SingleSignOnMissing(PneumoScreenError):
     """Say which package single sign-on needs."""
+
+
+@dataclass(frozen=True)
+class SignedOutPage(PageContext):
+    """What goes on at the provider after signing out here, and the address that ends that, too."""
+
+    template = "oidc/signed_out.html"
+    farewell: str | None
 
 
 def install(app: Flask) -> None:
@@ -164,4 +174,4 @@ def signed_out() -> ResponseReturnValue:
         farewell = provider().farewell(url_for("auth.sign_in", _external=True))
     except (ProviderAway, SignInRefused):
         farewell = None  # the page says what goes on there either way
-    return render_template("oidc/signed_out.html", farewell=farewell)
+    return render(SignedOutPage(farewell))

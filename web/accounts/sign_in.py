@@ -3,9 +3,10 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final
 
-from flask import Blueprint, abort, flash, g, make_response, render_template, request, session, url_for
+from flask import Blueprint, abort, flash, g, make_response, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
 from sqlalchemy.orm import Session
@@ -17,6 +18,7 @@ from shared.accounts import accounts, sessions
 from shared.audit.record import Action, record
 from shared.tables import User
 from web.accounts import throttle
+from web.base.contexts import PageContext, render
 from web.base.numbers import plural
 from web.base.services import parts
 from web.guard.access import open_to_all, requires, see_other
@@ -66,6 +68,31 @@ class PasswordForm(PresentPasswordForm):
     revoke_tokens = BooleanField()
 
 
+@dataclass(frozen=True)
+class SignInPage(PageContext):
+    """The form for name and password."""
+
+    template = "auth/sign_in.html"
+    form: SignInForm
+
+
+@dataclass(frozen=True)
+class SpendLinkPage(PageContext):
+    """The button that spends a one-time link."""
+
+    template = "auth/link.html"
+    form: LinkForm
+
+
+@dataclass(frozen=True)
+class PasswordPage(PageContext):
+    """The form for a new password; `offer` names the tokens that may be revoked with it."""
+
+    template = "auth/password.html"
+    form: PasswordForm
+    offer: str | None
+
+
 def next_address() -> str:
     """Return the address to go to after signing in, which `next` gives below ours; one of another site is dropped."""
     wanted = request.args.get("next", "/")
@@ -81,12 +108,12 @@ def sign_in() -> ResponseReturnValue:
     """Show the form, or check a name and a password."""
     form = SignInForm()
     if not form.validate_on_submit():
-        return render_template("auth/sign_in.html", form=form), 422 if form.is_submitted() else 200
+        return render(SignInPage(form)), 422 if form.is_submitted() else 200
     user, wait = _try_password(form.name.data or "", form.password.data or "")
     if user is not None:
         return see_other(next_address())
     form.password.errors = [_slow_down(wait) if wait else "The name or the password is wrong."]
-    return refused(render_template("auth/sign_in.html", form=form), 401, wait)
+    return refused(render(SignInPage(form)), 401, wait)
 
 
 def _try_password(name: str, password: str) -> tuple[User | None, int]:
@@ -163,7 +190,7 @@ def link(secret: str) -> ResponseReturnValue:
     """Show a button; only pressing it spends the link, because mail scanners and previews open addresses."""
     form = LinkForm()
     if not form.validate_on_submit():
-        return render_template("auth/link.html", form=form)
+        return render(SpendLinkPage(form))
     with parts().database.write() as db:
         user = accounts.use_link(db, secret)
         wait = 0
@@ -228,7 +255,7 @@ def password() -> ResponseReturnValue:
 
 def _password_page(form: PasswordForm, tokens: int) -> str:
     offer = f"Revoke {'my API token' if tokens == 1 else f'my {tokens} API tokens'}, too" if tokens else None
-    return render_template("auth/password.html", form=form, offer=offer)
+    return render(PasswordPage(form, offer))
 
 
 def _change_password(form: PasswordForm) -> int:

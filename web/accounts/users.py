@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from flask import Blueprint, abort, flash, g, render_template, request, url_for
+from flask import Blueprint, abort, flash, g, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
 from sqlalchemy import or_, select
@@ -16,8 +16,10 @@ from wtforms.validators import InputRequired, Length, ValidationError
 
 from shared.accounts import accounts, administration, identities, people, sessions
 from shared.audit.record import Action, record
-from shared.tables import Identity, Role, User
+from shared.settings import Settings
+from shared.tables import ApiToken, BrowserSession, Identity, Role, User
 from web.accounts.account import describe_browser
+from web.base.contexts import PageContext, render
 from web.base.paging import Key, text, turn
 from web.base.services import parts
 from web.guard.access import requires, see_other
@@ -71,6 +73,43 @@ class Entry:
     user: User
     has_identity: bool
     sessions: int
+
+
+@dataclass(frozen=True)
+class LinkPage(PageContext):
+    """A new one-time link, this once."""
+
+    template = "users/link.html"
+    person: User
+    address: str
+    hours: int
+    is_new: bool
+
+
+@dataclass(frozen=True)
+class ListPage(PageContext):
+    """The accounts, and the form for a new one."""
+
+    template = "users/list.html"
+    form: AddForm
+    entries: Sequence[Entry]
+    wanted: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True)
+class AccountPage(PageContext):
+    """One account and what can be done to it."""
+
+    template = "users/show.html"
+    person: User
+    identity: Identity | None
+    sessions: Sequence[tuple[BrowserSession, str]]
+    tokens: Sequence[ApiToken]
+    roles: dict[Role, str]
+    settings: Settings
+    problem: str | None
 
 
 @blueprint.get("/users")
@@ -226,7 +265,7 @@ def _done(user: User, text: str) -> ResponseReturnValue:
 
 def _show_link(user: User, secret: str, *, is_new: bool) -> ResponseReturnValue:
     address = url_for("auth.link", secret=secret, _external=True)
-    return render_template("users/link.html", person=user, address=address, hours=accounts.LINK_HOURS, is_new=is_new)
+    return render(LinkPage(person=user, address=address, hours=accounts.LINK_HOURS, is_new=is_new))
 
 
 def _list_page(form: AddForm) -> str:
@@ -236,14 +275,8 @@ def _list_page(form: AddForm) -> str:
     with parts().database.read() as db:
         page = turn(lambda one: db.scalars(one).all(), query, _BY_NAME, request.args.get("cursor"), ACCOUNTS_A_PAGE)
         entries = _entries(db, page.rows)
-    return render_template(
-        "users/list.html",
-        form=form,
-        entries=entries,
-        wanted=wanted,
-        before=_turn(page.previous_cursor, wanted),
-        after=_turn(page.next_cursor, wanted),
-    )
+    before, after = (_turn(cursor, wanted) for cursor in (page.previous_cursor, page.next_cursor))
+    return render(ListPage(form=form, entries=entries, wanted=wanted, before=before, after=after))
 
 
 def _turn(cursor: str | None, wanted: str) -> str | None:
@@ -264,8 +297,7 @@ def _account_page(user_id: uuid.UUID, problem: str | None = None) -> str:
         identity = identities.identity_of(db, user, settings.oidc_issuer) if settings.oidc_issuer else None
         live = sessions.list_sessions(db, user, idle_limit())
         tokens = accounts.valid_tokens(db, user)
-    return render_template(
-        "users/show.html",
+    page = AccountPage(
         person=user,
         identity=identity,
         sessions=[(row, describe_browser(row.user_agent)) for row in live],
@@ -274,3 +306,4 @@ def _account_page(user_id: uuid.UUID, problem: str | None = None) -> str:
         settings=settings,
         problem=problem,
     )
+    return render(page)

@@ -1,8 +1,10 @@
 """The page of the audit trail, for administrators: read it, narrow it, export it, and verify its chain."""
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
-from flask import Blueprint, Response, current_app, flash, g, render_template, request, stream_with_context, url_for
+from flask import Blueprint, Response, current_app, flash, g, request, stream_with_context, url_for
 from flask.typing import ResponseReturnValue
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 from sqlalchemy import select
@@ -14,7 +16,17 @@ from shared.audit.trail import FORMATS, TrailFilters, iterate_events, read_event
 from shared.audit.verify import Verification, verify
 from shared.db import now
 from shared.tables import AuditEvent, Role, User
-from web.audit.listing import ACTIONS, FILTERS, EventPage, list_events, name_action, name_subjects, read_filters
+from web.audit.listing import (
+    ACTIONS,
+    FILTERS,
+    EventPage,
+    Subject,
+    list_events,
+    name_action,
+    name_subjects,
+    read_filters,
+)
+from web.base.contexts import PageContext, render
 from web.base.paging import FilterError
 from web.base.services import parts
 from web.guard.access import requires, see_other
@@ -31,6 +43,34 @@ STEP_SECONDS: Final = 1.0
 _STATE_SECONDS: Final = 3600
 
 
+@dataclass(frozen=True)
+class TrailPage(PageContext):
+    """One page of what is filtered, and how the chain was found last."""
+
+    template = "audit/index.html"
+    page: EventPage
+    problem: str | None
+    values: dict[str, str]
+    subjects: Mapping[str, Subject]
+    actions: Mapping[Action, str]
+    name_action: Callable[[str], str]
+    filter_words: Mapping[str, str]
+    people: Sequence[str]
+    head: Head | None
+    verified: AuditEvent | None
+    newer: str | None
+    older: str | None
+
+
+@dataclass(frozen=True)
+class VerifyingPage(PageContext):
+    """How far a verification has come; `following` is the address of its next step."""
+
+    template = "audit/verify.html"
+    found: Verification
+    following: str
+
+
 @blueprint.get("/audit")
 @requires(Role.ADMIN)
 def index() -> ResponseReturnValue:
@@ -43,8 +83,7 @@ def index() -> ResponseReturnValue:
         except FilterError as error:
             problem = f"{FILTERS.get(error.field, 'Page')}: {error.message}"
         values = filters.to_args()
-        shown = render_template(
-            "audit/index.html",
+        context = TrailPage(
             page=page,
             problem=problem,
             values=values,
@@ -58,6 +97,7 @@ def index() -> ResponseReturnValue:
             newer=_turn(page.previous_cursor, values),
             older=_turn(page.next_cursor, values),
         )
+        shown = render(context)
     return shown, 422 if problem else 200
 
 
@@ -127,7 +167,7 @@ def go_on_verifying() -> ResponseReturnValue:
     found = verify(parts().database, place=Head(*place), goal=Head(*goal), seconds=STEP_SECONDS)
     if found.is_over:
         return _tell(found)
-    return render_template("audit/verify.html", found=found, following=_address(found))
+    return render(VerifyingPage(found, following=_address(found)))
 
 
 def _signer() -> URLSafeTimedSerializer:

@@ -3,10 +3,11 @@
 import logging
 import math
 import time
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
-from flask import Flask, Response, json, make_response, render_template, request, url_for
+from flask import Flask, Response, json, make_response, request, url_for
 from flask.globals import request_ctx
 from flask_limiter import RateLimitExceeded
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -30,6 +31,7 @@ from shared.errors import (
     UploadRefused,
 )
 from web.base.conditions import Condition
+from web.base.contexts import PageContext, render
 from web.http.pacing import ClientTooSlow
 from web.http.problem_codes import STATUSES, ProblemCode, code_of
 
@@ -101,6 +103,17 @@ def prefers_problem() -> bool:
     return wanted != "text/html"
 
 
+@dataclass(frozen=True)
+class ErrorPage(PageContext):
+    """What went wrong, for a person."""
+
+    template = "error.html"
+    status: int
+    title: str
+    detail: str
+    condition: Condition | None
+
+
 def answer(status: int, detail: str, code: ProblemCode | None = None, **extra: object) -> Response:
     """Make the response that says what went wrong; without a code the status has its own.
 
@@ -115,7 +128,7 @@ def answer(status: int, detail: str, code: ProblemCode | None = None, **extra: o
         return Response(json.dumps(body), status, content_type=MEDIA_TYPE)
     if request_ctx.url_adapter is None:  # the Host header is no name, so no page has an address
         return Response(f"{detail}\n", status, mimetype="text/plain")
-    page = render_template("error.html", status=status, title=title, detail=detail, condition=condition)
+    page = render(ErrorPage(status=status, title=title, detail=detail, condition=condition))
     return make_response(page, status)
 
 

@@ -1,10 +1,15 @@
 """The help page; its tables are made from the states and rejections that the code knows."""
 
-from flask import Blueprint, render_template
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
-from shared.refusals import REFUSALS
+from shared.refusals import REFUSALS, Refusal
+from shared.settings import Settings
 from shared.states import State
+from web.base.contexts import PageContext, render
 from web.base.services import parts
 from web.frame import words
 from web.guard.access import requires
@@ -14,14 +19,25 @@ blueprint = Blueprint("guide", __name__)
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WebP", "DICOM (CR, DX)")
 
 
+@dataclass(frozen=True)
+class HelpPage(PageContext):
+    """What it does and must not be used for."""
+
+    template = "guide/index.html"
+    settings: Settings
+    formats: Sequence[str]
+    states: Sequence[tuple[State, words.Words]]
+    reasons: Sequence[tuple[str, Refusal]]
+
+
 @blueprint.get("/help")
 @requires()
 def index() -> ResponseReturnValue:
     """Explain what it does and must not be used for."""
-    return render_template(
-        "guide/index.html",
+    page = HelpPage(
         settings=parts().settings,
         formats=FORMATS,
         states=[(state, words.STATES[state]) for state in State],
-        reasons=REFUSALS.items(),
+        reasons=list(REFUSALS.items()),
     )
+    return render(page)

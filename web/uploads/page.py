@@ -1,15 +1,21 @@
 """The page that takes films, and the plain form behind it for browsers without scripts."""
 
-from flask import Blueprint, g, redirect, render_template, url_for
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Blueprint, g, redirect, url_for
 from flask.typing import ResponseReturnValue
 
 from shared.intake import left_out
-from shared.submission.model_choice import model_choices
-from shared.tables import Source
+from shared.settings import Settings
+from shared.submission.model_choice import ModelChoice, model_choices
+from shared.tables import Job, Source
+from web.base.contexts import PageContext, render
 from web.base.services import parts
 from web.guard.access import SUBMITTERS, may_submit, requires
 from web.guard.security import streams_body
-from web.jobs.progress import jobs_progress
+from web.jobs.progress import Progress, jobs_progress
 from web.lists.listing import list_jobs
 from web.uploads import samples
 from web.uploads.receive import receive_job
@@ -17,6 +23,18 @@ from web.uploads.receive import receive_job
 blueprint = Blueprint("screen", __name__)
 
 RECENT_JOBS = 5
+
+
+@dataclass(frozen=True)
+class HomePage(PageContext):
+    """The drop zone, the last jobs and, before the first, how many samples there are."""
+
+    template = "screen/home.html"
+    settings: Settings
+    models: Sequence[ModelChoice]
+    no_films: Mapping[str, Any]
+    recent: Sequence[tuple[Job, Progress]]
+    samples: int
 
 
 @blueprint.get("/")
@@ -28,14 +46,14 @@ def home() -> ResponseReturnValue:
     with parts().database.read() as db:
         recent = list_jobs(db, g.user, None, RECENT_JOBS).rows
         progress = jobs_progress(db, recent, with_speed=False)
-    return render_template(
-        "screen/home.html",
+    page = HomePage(
         settings=parts().settings,
         models=model_choices(parts()),
         no_films=left_out.by_kind(),
         recent=[(job, progress[job.id]) for job in recent],
         samples=0 if recent else len(samples.sample_films(parts().settings)),
     )
+    return render(page)
 
 
 @blueprint.post("/jobs")

@@ -1,15 +1,18 @@
 """How the whole stands: a light for each part, for everybody; numbers, workers and versions for administrators."""
 
 import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Final
 
-from flask import Blueprint, g, render_template
+from flask import Blueprint, g
 from flask.typing import ResponseReturnValue
 
 from shared.queue.heartbeats import LOST_AFTER_SECONDS
 from shared.tables import Role
 from web.base.conditions import GOOD, Condition
+from web.base.contexts import PageContext, render
 from web.base.services import parts
 from web.guard.access import asked_by_script, requires
 from web.watch import queue_state
@@ -20,11 +23,39 @@ blueprint = Blueprint("status", __name__)
 _BAD: Final = {Condition.NO_MODEL, Condition.DISK_LOW, Condition.STORE_AWAY, Condition.DATABASE_AWAY}
 
 
+@dataclass(frozen=True)
+class Details:
+    """What administrators see besides."""
+
+    max_backlog: int
+    min_free_bytes: int
+    silent_seconds: float
+    errors: Sequence[tuple[str, int]]
+    versions: Mapping[str, str | None]
+
+
+@dataclass(frozen=True)
+class StatusFragment(PageContext):
+    """The part of the page that changes."""
+
+    template = "status/fragment.html"
+    status: Status
+    details: Details | None
+
+
+@dataclass(frozen=True)
+class StatusPage(StatusFragment):
+    """How everything stands, and what each condition means."""
+
+    template = "status/status.html"
+    conditions: Sequence[Condition]
+
+
 @blueprint.get("/status")
 @requires()
 def index() -> ResponseReturnValue:
     """Show how everything stands."""
-    return render_template("status/status.html", conditions=list(Condition), **_page())
+    return render(StatusPage(*_standing(), conditions=list(Condition)))
 
 
 @blueprint.get("/status/fragment")
@@ -32,31 +63,31 @@ def index() -> ResponseReturnValue:
 @asked_by_script
 def fragment() -> ResponseReturnValue:
     """Show the part of the page that changes; the page asks for it again and again."""
-    return render_template("status/fragment.html", **_page())
+    return render(StatusFragment(*_standing()))
 
 
-def _page() -> dict[str, Any]:
+def _standing() -> tuple[Status, Details | None]:
     status = watch().status()
-    return {"status": status, "details": _details(status) if g.user.role is Role.ADMIN else None}
+    return status, _details(status) if g.user.role is Role.ADMIN else None
 
 
-def _details(status: Status) -> dict[str, Any]:
+def _details(status: Status) -> Details:
     settings = parts().settings
     with parts().database.read() as db:
         errors = queue_state.recent_errors(db)
         dialect = db.connection().dialect
-    return {
-        "max_backlog": settings.max_backlog,
-        "min_free_bytes": settings.min_free_bytes,
-        "silent_seconds": LOST_AFTER_SECONDS,
-        "errors": errors,
-        "versions": {
+    return Details(
+        max_backlog=settings.max_backlog,
+        min_free_bytes=settings.min_free_bytes,
+        silent_seconds=LOST_AFTER_SECONDS,
+        errors=errors,
+        versions={
             "PneumoScreen": version("pneumoscreen"),
             "Python": platform.python_version(),
             "Database": f"{dialect.name} {'.'.join(map(str, dialect.server_version_info or ()))}",
             "Redis": watch().broker_version() if status.workers is not None else None,
         },
-    }
+    )
 
 
 @blueprint.app_template_filter()
