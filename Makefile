@@ -54,7 +54,7 @@ test-long: .venv/.development ## Run what takes long: the training lab, and serv
 bench: .venv/.development benchmarks/peers/.venv/.ready ## Measure machine, system and peers against every target (BENCH="--quick", BENCH=report)
 	.venv/bin/python -m benchmarks $(BENCH)
 
-chaos: .venv/.development ## Hurt the real stack while it screens and account for every film (CHAOS="--quick --stack embedded")
+chaos: .venv/.development ## Hurt the real stack while it screens and account for every image (CHAOS="--quick --stack embedded")
 	.venv/bin/python -m chaos $(CHAOS)
 
 fuzz: .venv/.development ## Send 10,000 hostile files and hostile requests, print what became of them (FUZZ="--files 1000 --seed 2")

@@ -4,7 +4,7 @@
 
 Each part writes OUT/PART.json, and the table is printed from all that is there, so that a long part need not be run
 again for a short one. `report` measures nothing. Without a name all parts run: with ten million rows and an hour of
-load about three hours, with --quick about twenty minutes without those two. Films come from ../shared/data; the peers
+load about three hours, with --quick about twenty minutes without those two. Images come from ../shared/data; the peers
 have an environment of their own (benchmarks/peers/README.md).
 """
 
@@ -41,7 +41,7 @@ def _latency(_quick: bool) -> Any:
 
 
 def _queue(quick: bool) -> Any:
-    return [asdict(one) for one in queue_rate.measure(10_000 if quick else queue_rate.FILMS, [1, 2])]
+    return [asdict(one) for one in queue_rate.measure(10_000 if quick else queue_rate.IMAGES, [1, 2])]
 
 
 PARTS: Final[dict[str, Callable[[bool], Any]]] = {
@@ -86,7 +86,7 @@ def read(out: Path) -> dict[str, Any]:
 
 
 def report(out: Path, console: Console) -> None:
-    """Print when each part was measured, the films a second of everyone, and every target; OUT/targets.md has these."""
+    """Print when each part was measured, everyone's images a second, and every target; OUT/targets.md has these."""
     results = read(out)
     for part in results:
         measured = json.loads((out / f"{part}.json").read_text())["measured"]
@@ -113,12 +113,12 @@ def _saturation(ours: bulk.Rates) -> Iterator[str]:
     for name, spent in ours.processor_ms.items():
         parts = ", ".join(f"{part} {milliseconds:.2f}" for part, milliseconds in spent.items() if milliseconds >= 0.01)
         busy = ours.rates[name][-1] * sum(spent.values()) / 1000 / floor.CORES
-        yield f"Processor time of a film, {name}: {parts} ms; the cores were {busy:.0%} busy with these"
+        yield f"Processor time of an image, {name}: {parts} ms; the cores were {busy:.0%} busy with these"
 
 
 def _rates(results: targets.Results) -> Table:
     found = targets.compared(results)
-    table = Table(title=f"Films a second on {floor.CORES} cores: median (lowest to highest) of the rounds")
+    table = Table(title=f"Images a second on {floor.CORES} cores: median (lowest to highest) of the rounds")
     for column in ("system", bulk.SMALL, bulk.LARGE, bulk.ZIPPED, "one at a time, ms"):
         table.add_column(column, justify="left" if column == "system" else "right")
     for one in (found.floor, found.ours, *found.peers.values()):

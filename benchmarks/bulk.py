@@ -1,7 +1,7 @@
-"""Films a second, this system beside the floor and its peers, in one run, taken in turns.
+"""Images a second, this system beside the floor and its peers, in one run, taken in turns.
 
 For this system the clock runs from the first byte uploaded until the job is seen to have finished, all rows committed;
-for a peer from the first byte sent to the last answer. All read the same films over HTTP, hold the same network and
+for a peer from the first byte sent to the last answer. All read the same images over HTTP, hold the same network and
 have all cores.
 """
 
@@ -15,34 +15,34 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from benchmarks import films, floor, load, peer_servers
+from benchmarks import floor, images, load, peer_servers
 from benchmarks.scratch import new_folder
-from benchmarks.stack import Film, Form, Stack, fresh, make_form, make_forms, running
+from benchmarks.stack import Form, NamedImage, Stack, fresh, make_form, make_forms, running
 
 SMALL, LARGE, ZIPPED = "224 px", "originals", "one ZIP of 224 px"
 OURS, FLOOR = "PneumoScreen", "decoding and network alone"
 SETS: Final[dict[str, Callable[[], list[Path]]]] = {
-    SMALL: partial(films.small, 2000),
-    LARGE: partial(films.originals, 300),
+    SMALL: partial(images.small, 2000),
+    LARGE: partial(images.originals, 300),
 }
 TURNS: Final = 3
 """So often every set a round."""
 PEER_SECONDS: Final = 8.0
-"""About how long a peer is measured a round: the slow ones on fewer films."""
+"""About how long a peer is measured a round: the slow ones on fewer images."""
 FEWEST: Final = 64
 
 
 @dataclass
 class Rates:
-    """Films a second by set, in the order of time: of this system and the floor TURNS values a round, of a peer one."""
+    """Images a second by set, in order of time: of this system and the floor TURNS values a round, of a peer one."""
 
     title: str
     rates: dict[str, list[float]] = field(default_factory=dict)
     alone_ms: list[float] = field(default_factory=list)
-    """One film at a time over one connection: median, a value a round."""
+    """One image at a time over one connection: median, a value a round."""
     processor_ms: dict[str, dict[str, float]] = field(default_factory=dict)
-    """Of this system: by set of films and part, the processor time that a film took in the last turn; with the rate of
-    that turn it says how busy the cores were."""
+    """Of this system: by set of images and part, the processor time that an image took in the last turn; with the rate
+    of that turn it says how busy the cores were."""
     trouble: str | None = None
 
     def note(self, name: str, rate: float) -> None:
@@ -54,8 +54,8 @@ class Rates:
         return statistics.median(self.rates[name]) if self.rates.get(name) else None
 
 
-def zipped(sent: Sequence[Film]) -> Form:
-    """Put films into one ZIP, as a folder that somebody packed: stored, since JPEGs do not shrink."""
+def zipped(sent: Sequence[NamedImage]) -> Form:
+    """Put images into one ZIP, as a folder that somebody packed: stored, since JPEGs do not shrink."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         for number, (name, data) in enumerate(sent):
@@ -64,7 +64,7 @@ def zipped(sent: Sequence[Film]) -> Form:
 
 
 def screen(stack: Stack, forms: Sequence[Form], count: int) -> float:
-    """Screen films as one job; return films a second from the first byte sent until it is seen to have finished."""
+    """Screen images as one job; return images a second from the first byte sent until it is seen to have finished."""
     started = time.perf_counter()
     stack.wait(stack.send(forms))
     return count / (time.perf_counter() - started)
@@ -76,17 +76,17 @@ def measure_ours(ours: Rates, least: Rates) -> None:
     In pairs, because a machine that others share may be half as fast a second later.
     """
     with running(new_folder()) as stack, floor.held_ready() as floor_of:
-        # The first films of a new store make its folders, once; all is as in any later hour after so many.
-        stack.wait(stack.send(make_forms(fresh(films.small(2000), 1))))
+        # The first images of a new store make its folders, once; all is as in any later hour after so many.
+        stack.wait(stack.send(make_forms(fresh(images.small(2000), 1))))
         for turn in range(TURNS):
             for kind, choose in SETS.items():
                 least.note(kind, floor_of(kind))
                 _measure_set(stack, ours, kind, fresh(choose(), 100 + turn))
-        sent = fresh(films.small(2000), 200)
+        sent = fresh(images.small(2000), 200)
         ours.note(ZIPPED, screen(stack, [zipped(sent)], len(sent)))
 
 
-def _measure_set(stack: Stack, ours: Rates, kind: str, sent: Sequence[Film]) -> None:
+def _measure_set(stack: Stack, ours: Rates, kind: str, sent: Sequence[NamedImage]) -> None:
     forms, before = make_forms(sent), _processor_seconds(stack)
     ours.note(kind, screen(stack, forms, len(sent)))
     spent = {part: seconds - before[part] for part, seconds in _processor_seconds(stack).items()}
@@ -94,21 +94,21 @@ def _measure_set(stack: Stack, ours: Rates, kind: str, sent: Sequence[Film]) -> 
 
 
 def _processor_seconds(stack: Stack) -> dict[str, float]:
-    """Return what each part has taken so far, the client that sends the films among them."""
+    """Return what each part has taken so far, the client that sends the images among them."""
     return {**stack.processor_seconds(), "client": time.process_time()}
 
 
 def measure_peer(peer: peer_servers.Peer, found: Rates) -> None:
-    """Start a peer, warm it up and saturate it with every set, or with as many films as it does in PEER_SECONDS."""
+    """Start a peer, warm it up and saturate it with every set, or with as many images as it does in PEER_SECONDS."""
     with peer_servers.running(peer) as server:
-        server.screen(peer_servers.read(films.small(peer_servers.WARM_UP_FILMS)))
+        server.screen(peer_servers.read(images.small(peer_servers.WARM_UP_IMAGES)))
         for kind, choose in SETS.items():
             paths = choose()
             trial = server.screen(peer_servers.read(paths[:FEWEST]))
             count = min(len(paths), max(FEWEST, int(PEER_SECONDS * trial.rate)))
             run = server.screen(peer_servers.read(paths[:: len(paths) // count][:count]))
             found.note(kind, run.rate)
-        alone: load.Load = server.screen(peer_servers.read(films.originals(30)), connections=1)
+        alone: load.Load = server.screen(peer_servers.read(images.originals(30)), connections=1)
         found.alone_ms.append(1000 * alone.percentile(0.5))
 
 

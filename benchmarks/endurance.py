@@ -1,6 +1,6 @@
 """Memory over an hour of work: a bulk job every ten seconds, and what each process holds.
 
-`python -m benchmarks.endurance [--minutes 60]`. Every job's films are new, a tenth of them at original size. Resident
+`python -m benchmarks.endurance [--minutes 60]`. Every job's images are new, a tenth of them at original size. Resident
 memory is read every ten seconds; what a process holds in the last tenth of the time is set beside the second tenth.
 """
 
@@ -18,7 +18,7 @@ from typing import Final
 
 import psutil
 
-from benchmarks import films
+from benchmarks import images
 from benchmarks.scratch import new_folder
 from benchmarks.stack import Stack, fresh, make_forms, running
 
@@ -35,7 +35,7 @@ class Endured:
     """What was read over the time."""
 
     minutes: float
-    films: int = 0
+    images: int = 0
     resident_mb: dict[str, list[float]] = field(default_factory=dict)
     """Of the largest process of each part, in the order of time."""
 
@@ -63,9 +63,9 @@ def measure(minutes: float = MINUTES) -> Endured:
             until, salt = time.monotonic() + 60 * minutes, 0
             while time.monotonic() < until:
                 salt, began = salt + 1, time.monotonic()
-                sent = [*fresh(films.small(SMALL_A_JOB), salt), *fresh(films.originals(LARGE_A_JOB), salt)]
+                sent = [*fresh(images.small(SMALL_A_JOB), salt), *fresh(images.originals(LARGE_A_JOB), salt)]
                 stack.wait(stack.send(make_forms(sent)))
-                found.films += len(sent)
+                found.images += len(sent)
                 time.sleep(max(0.0, began + JOB_SECONDS - time.monotonic()))
         finally:
             stopped.set()
@@ -91,7 +91,7 @@ def _largest(processes: Sequence[psutil.Process]) -> int:
 
 def show(found: Endured, parts: Sequence[str] = PARTS) -> None:
     """Print a line for each part."""
-    print(f"{found.films:,} films in {found.minutes:.0f} minutes")
+    print(f"{found.images:,} images in {found.minutes:.0f} minutes")
     for part in parts:
         early, late = found.early(part), found.late(part)
         change, most = late / early - 1, found.most(part)

@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from benchmarks import films
+from benchmarks import images
 from shared.images.preprocess import prepare
 from shared.settings import load_settings
 from worker.networks.classifier import Classifier
@@ -26,20 +26,20 @@ from worker.networks.load import load_model
 REPEATS: Final = 5
 CORES: Final = os.cpu_count() or 1
 BATCH: Final = 64
-SETS: Final = {"224 px": partial(films.small, 512), "originals": partial(films.originals, 128)}
+SETS: Final = {"224 px": partial(images.small, 512), "originals": partial(images.originals, 128)}
 RUNTIMES: Final = (("openvino", "bf16"), ("openvino", "f32"), ("tensorflow", "f32"))
 
 
 @dataclass(frozen=True)
 class Floor:
-    """Films a second on every core together."""
+    """Images a second on every core together."""
 
     decode: dict[str, float]
-    """By set of films."""
+    """By set of images."""
     network: dict[str, float]
     """By runtime and precision; the first is the default model as it is served."""
     together: dict[str, float]
-    """By set of films: decoding, then the network on the fastest runtime, over and over in one process a core."""
+    """By set of images: decoding, then the network on the fastest runtime, over and over in one process a core."""
 
 
 class _Held:
@@ -47,7 +47,7 @@ class _Held:
 
     classifier: Classifier
     batch: np.ndarray
-    films: list[bytes]
+    images: list[bytes]
 
     @classmethod
     def load(cls, backend: str, precision: str, paths: Sequence[Path]) -> None:
@@ -56,11 +56,11 @@ class _Held:
         cls.classifier = load_model(settings.model_dir, backend, precision, settings.graphs)
         size = cls.classifier.spec.input_size
         cls.batch = np.random.default_rng(0).integers(0, 256, (BATCH, size, size, 1), dtype=np.uint8)
-        cls.films = [path.read_bytes() for path in paths]
+        cls.images = [path.read_bytes() for path in paths]
 
     @classmethod
     def decode(cls, _: int) -> int:
-        return len([prepare(film, cls.classifier.spec) for film in cls.films])
+        return len([prepare(image, cls.classifier.spec) for image in cls.images])
 
     @classmethod
     def predict(cls, _: int) -> int:
@@ -69,14 +69,14 @@ class _Held:
     @classmethod
     def screen(cls, _: int) -> int:
         spec = cls.classifier.spec
-        for start in range(0, len(cls.films), BATCH):
-            pixels = np.stack([prepare(film, spec) for film in cls.films[start : start + BATCH]])
+        for start in range(0, len(cls.images), BATCH):
+            pixels = np.stack([prepare(image, spec) for image in cls.images[start : start + BATCH]])
             spec.judge(spec.calibrate(cls.classifier.logits(pixels)))
-        return len(cls.films)
+        return len(cls.images)
 
 
 def _rate(pool: ProcessPoolExecutor, work: Callable[[int], int]) -> float:
-    """Return films a second, the median of REPEATS after one that is not counted."""
+    """Return images a second, the median of REPEATS after one that is not counted."""
     return statistics.median([_rate_once(pool, work) for _ in range(REPEATS + 1)][1:])
 
 
@@ -121,7 +121,7 @@ def show(floor: Floor) -> None:
     """Print a line for each stage."""
     for stage, found in (("decode", floor.decode), ("network", floor.network), ("both", floor.together)):
         for name, value in found.items():
-            print(f"{stage:8} {name:16} {value:8,.0f} films/s on {CORES} cores")
+            print(f"{stage:8} {name:16} {value:8,.0f} images/s on {CORES} cores")
 
 
 if __name__ == "__main__":

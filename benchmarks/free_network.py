@@ -1,6 +1,6 @@
 """Workers with a network that costs nothing, to see what the queue alone carries.
 
-`celery -A benchmarks.free_network worker` is `celery -A worker.app worker` but for three things: films are neither
+`celery -A benchmarks.free_network worker` is `celery -A worker.app worker` but for three things: images are neither
 read nor decoded, no thumbnail is written, and the network answers at once. Tickets, claims, leases and rows are the
 product's.
 """
@@ -10,7 +10,7 @@ import numpy as np
 from shared.images.framing import WHOLE
 from shared.models.folder import read_spec
 from shared.models.spec import ModelSpec
-from shared.queue.leases import ClaimedFilm
+from shared.queue.leases import ClaimedScreening
 from shared.settings import Settings
 from worker import app as _app
 from worker import process
@@ -27,16 +27,16 @@ class FreeClassifier(Classifier):
         self.spec = spec
 
     def answer(self, batch: np.ndarray) -> Answers:
-        """Return the same logits for every film of the batch."""
+        """Return the same logits for every image of the batch."""
         return Answers(np.zeros((len(batch), len(self.spec.classes)), np.float32), None)
 
 
 class FreeScreener(Screener):
-    """Takes every film as read."""
+    """Takes every image as read."""
 
     _NOTHING = Prepared(np.zeros((1, 1, 1), np.uint8), WHOLE)
 
-    def _prepare(self, film: ClaimedFilm) -> Prepared:  # noqa: ARG002  # the product's signature
+    def _prepare(self, image: ClaimedScreening) -> Prepared:  # noqa: ARG002  # the product's signature
         return self._NOTHING
 
 

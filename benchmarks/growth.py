@@ -1,8 +1,8 @@
-"""How lists, job pages and exports behave once there are millions of films: p50, p95 and worst of each question.
+"""How lists, job pages and exports behave once there are millions of images: p50, p95 and worst of each question.
 
 `python -m benchmarks.growth --rows 1000000 10000000 --keep runs/growth --json growth.json` draws the rows with
 `benchmarks.rows` where the folder has none, then asks the real application each question REPEATS times, each time with
-other values, as each kind of account, in PostgreSQL and, of up to a million films, in SQLite. "database" is the sum of
+other values, as each kind of account, in PostgreSQL and, of up to a million images, in SQLite. "database" is the sum of
 the request's statements, rows fetched; "page" is the whole answer, rendered. Exports are taken from a real gunicorn.
 """
 
@@ -52,7 +52,7 @@ DATABASE_MS: Final = 50.0
 PAGE_MS: Final = 100.0
 SQLITE_ROWS: Final = 1_000_000
 PEOPLE: Final = {"reader": "rita", "busy": "tech-00", "usual": "tech-05", "early": "tech-18", "rare": "tech-19"}
-"""The busiest technician sent a third of all films, an usual one a 25th, another in the first months only."""
+"""The busiest technician sent a third of all images, an usual one a 25th, another in the first months only."""
 
 Values = dict[str, str]
 
@@ -150,17 +150,17 @@ class Sample:
         with database.read() as db:
             first, last = (db.scalar(select(Screening.id).order_by(order).limit(1)) for order in _ENDS)
             if first is None or last is None:
-                raise SystemExit("The database holds no films. Remove it, so that it is filled anew.")
+                raise SystemExit("The database holds no images. Remove it, so that it is filled anew.")
             self._ids = (first.int, last.int)
             self.models = [f"{name}@{sha}"[:40] for name, sha in db.execute(select(Model.name, Model.sha256))]
             self.jobs = self._draw_ids(db, Job.id, 200)
-            self.films = self._draw_ids(db, Screening.id, 300)
+            self.images = self._draw_ids(db, Screening.id, 300)
             large = select(Job.id).where(Job.next_position >= LARGE_JOB).order_by(Job.id)
             self.finished, self.running = list(db.scalars(large))[-2:]
-            self.large_films = list(
+            self.large_images = list(
                 db.scalars(select(Screening.id).where(Screening.job_id == self.finished).limit(300))
             )
-            self.names = list(db.scalars(select(Screening.file_name).where(Screening.id.in_(self.films))))
+            self.names = list(db.scalars(select(Screening.file_name).where(Screening.id.in_(self.images))))
 
     def _draw_ids(self, db: Any, column: Any, count: int) -> list[uuid.UUID]:
         drawn = [self._id() for _ in range(count)]
@@ -221,7 +221,7 @@ def filters(sample: Sample) -> dict[str, Callable[[], Values]]:
         "job of 50,000": lambda: {"job": str(lot.choice([sample.finished, sample.running]))},
         "job of 50,000, label": lambda: {"job": str(sample.finished), "label": lot.choice(["NORMAL", "PNEUMONIA"])},
         "text, common": lambda: {"text": f"{lot.randint(0, 9)}.jpeg"},
-        "text, one film": lambda: {"text": lot.choice(sample.names)},
+        "text, one image": lambda: {"text": lot.choice(sample.names)},
         "text, nothing": lambda: {"text": f"zz{lot.random()}"},
         "text and a day": lambda: {"text": f"-000{lot.randint(0, 9)}", **sample.span(1)},
         "label, confidence": lambda: {"label": "NORMAL", "min_confidence": f"{lot.uniform(0.9, 0.99):.3f}"},
@@ -247,13 +247,13 @@ def questions(sample: Sample) -> Iterator[tuple[str, tuple[str, ...], Callable[[
             yield f"history, {order}: {name}", everyone, _address("/history", make, order=order)
         deep = _deep(sample, order)
         yield f"history, {order}: deep page", everyone, _address("/history", deep, order=order)
-        beside = _address("/screenings/{film}", dict, order=order)
-        yield f"film, in {order}", ("reader",), lambda made=beside: made().format(film=lot.choice(sample.films))  # type: ignore[misc]
-        rare = _address("/screenings/{film}", lambda: {"label": "NORMAL"}, order=order)
-        yield f"film, in {order}, normal", ("reader",), lambda made=rare: made().format(film=lot.choice(sample.films))  # type: ignore[misc]
+        beside = _address("/screenings/{id}", dict, order=order)
+        yield f"image, in {order}", ("reader",), lambda made=beside: made().format(id=lot.choice(sample.images))  # type: ignore[misc]
+        rare = _address("/screenings/{id}", lambda: {"label": "NORMAL"}, order=order)
+        yield f"image, in {order}, normal", ("reader",), lambda made=rare: made().format(id=lot.choice(sample.images))  # type: ignore[misc]
         yield f"API predictions, {order}", everyone, _address("/api/v1/predictions", deep, order=order)
-    yield "film, in its job", ("reader",), lambda: f"/screenings/{lot.choice(sample.films)}"
-    yield "film, in a job of 50,000", ("reader",), lambda: f"/screenings/{lot.choice(sample.large_films)}"
+    yield "image, in its job", ("reader",), lambda: f"/screenings/{lot.choice(sample.images)}"
+    yield "image, in a job of 50,000", ("reader",), lambda: f"/screenings/{lot.choice(sample.large_images)}"
     yield "jobs", everyone, lambda: "/jobs"
     yield "jobs, deep page", everyone, lambda: f"/jobs?cursor={sample.cursor('newest')}"
     yield "API jobs", everyone, lambda: f"/api/v1/jobs?cursor={sample.cursor('newest')}"
@@ -267,7 +267,7 @@ def questions(sample: Sample) -> Iterator[tuple[str, tuple[str, ...], Callable[[
             yield f"job of 50,000, {name}: {state}", ("reader",), lambda at=at: at  # type: ignore[misc]
         yield f"API job of 50,000, {name}", ("reader",), lambda at=f"/api/v1/jobs/{job}": at  # type: ignore[misc]
         at = f"/api/v1/jobs/{job}/screenings"
-        yield f"API films of 50,000, {name}", ("reader",), lambda at=at: at  # type: ignore[misc]
+        yield f"API images of 50,000, {name}", ("reader",), lambda at=at: at  # type: ignore[misc]
     yield "metrics", ("reader",), lambda: "/metrics"
     yield "status", ("reader",), lambda: "/status"
 
@@ -420,7 +420,7 @@ def _wait(address: str) -> None:
 
 
 def export(url: str, form: str, order: str = "newest") -> Export:
-    """Stream every film to nowhere and watch the web's memory."""
+    """Stream every image to nowhere and watch the web's memory."""
     database = Database(url)
     with database.write() as db:
         rita = db.scalars(select(User).where(User.name == PEOPLE["reader"])).one()
@@ -490,12 +490,12 @@ class Asked:
 def main() -> None:
     """Measure what the arguments name and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000], help="how many films (default: 1,000,000)")
+    parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000], help="how many images (default: 1,000,000)")
     parser.add_argument("--keep", type=Path, help="a folder that keeps the databases (default: a new one, removed)")
     parser.add_argument("--only", default="", help="ask only questions that hold this")
     parser.add_argument("--databases", nargs="+", choices=("postgresql", "sqlite"), default=["postgresql", "sqlite"])
     parser.add_argument("--repeats", type=int, default=REPEATS)
-    parser.add_argument("--export", action="store_true", help="stream all films, too, as CSV")
+    parser.add_argument("--export", action="store_true", help="stream all images, too, as CSV")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     given = parser.parse_args()
     if min(given.rows) < FEWEST_WITH_LARGE:
@@ -533,11 +533,11 @@ def run(asked: Asked, folder: Path, console: Console) -> dict[str, Any]:
         with postgres(folder) as server:
             for rows in asked.rows:
                 url = fill_postgres(server, rows)
-                look(f"PostgreSQL, {rows:,} films", url)
-                results[f"PostgreSQL, {rows:,} films"]["megabytes"] = sizes(url)
+                look(f"PostgreSQL, {rows:,} images", url)
+                results[f"PostgreSQL, {rows:,} images"]["megabytes"] = sizes(url)
     if "sqlite" in asked.databases:
         rows = min(SQLITE_ROWS, *asked.rows)
-        look(f"SQLite, {rows:,} films", fill_sqlite(folder / f"rows_{rows}.db", rows))
+        look(f"SQLite, {rows:,} images", fill_sqlite(folder / f"rows_{rows}.db", rows))
     return results
 
 

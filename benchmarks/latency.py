@@ -1,6 +1,6 @@
-"""How long one film takes, from the first byte of its upload to a result that can be read.
+"""How long one image takes, from the first byte of its upload to a result that can be read.
 
-`python -m benchmarks.latency`: on an idle stack, then while a bulk job of 5,000 films runs.
+`python -m benchmarks.latency`: on an idle stack, then while a bulk job of 5,000 images runs.
 """
 
 import statistics
@@ -13,27 +13,27 @@ from typing import Final
 
 import numpy as np
 
-from benchmarks import films
+from benchmarks import images
 from benchmarks.scratch import new_folder
 from benchmarks.stack import Form, Stack, fresh, make_form, make_forms, running
 
 SINGLES: Final = 200
-BULK_FILMS: Final = 5000
+BULK_IMAGES: Final = 5000
 MOST_JOBS: Final = 12
 FIRST_SECONDS: Final = 0.3
-"""Until a bulk job's first films are being screened."""
+"""Until a bulk job's first images are being screened."""
 PAUSE_SECONDS: Final = 0.05
 LOOK_SECONDS: Final = 0.003
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Seconds that single films took."""
+    """Seconds that single images took."""
 
     seconds: tuple[float, ...]
 
     def percentile(self, share: float) -> float:
-        """Return the seconds that `share` (0 to 1) of the films stayed within."""
+        """Return the seconds that `share` (0 to 1) of the images stayed within."""
         return float(np.quantile(self.seconds, share, method="higher"))
 
     def line(self) -> str:
@@ -43,7 +43,7 @@ class Latency:
 
 
 def one(stack: Stack, form: Form) -> float:
-    """Send one film as a job of its own and ask until its result is there; return the seconds."""
+    """Send one image as a job of its own and ask until its result is there; return the seconds."""
     started = time.perf_counter()
     address = stack.ask("POST", "/api/v1/jobs", form.body, Content_Type=form.media_type)["status_url"]
     while stack.ask("GET", address)["state"] != "FINISHED":
@@ -52,19 +52,19 @@ def one(stack: Stack, form: Form) -> float:
 
 
 def idle(stack: Stack, salt: int, count: int = SINGLES) -> Latency:
-    """Send single films one after the other to a stack that has nothing else to do."""
-    forms = [make_form([film]) for film in fresh(films.originals(count), salt)]
-    one(stack, make_form(fresh(films.originals(1), salt + 1)))
+    """Send single images one after the other to a stack that has nothing else to do."""
+    forms = [make_form([image]) for image in fresh(images.originals(count), salt)]
+    one(stack, make_form(fresh(images.originals(1), salt + 1)))
     return Latency(tuple(one(stack, form) for form in forms))
 
 
 def beside_bulk(stack: Stack, salt: int) -> Latency:
-    """Send single films while bulk jobs run, one job after the other; those that were alone at the end do not count."""
-    singles = iter([make_form([film]) for film in fresh(films.originals(SINGLES), salt)])
+    """Send single images while bulk jobs run, one job after the other; those alone at the end do not count."""
+    singles = iter([make_form([image]) for image in fresh(images.originals(SINGLES), salt)])
     seconds: list[float] = []
     with ThreadPoolExecutor(1) as pool, closing(Stack(stack.port, stack.token, stack.process)) as other:
         for turn in range(MOST_JOBS):
-            bulk = pool.submit(_send_bulk, other, make_forms(fresh(films.small(BULK_FILMS), salt + 1 + turn)))
+            bulk = pool.submit(_send_bulk, other, make_forms(fresh(images.small(BULK_IMAGES), salt + 1 + turn)))
             time.sleep(FIRST_SECONDS)
             while not bulk.done() and (form := next(singles, None)) is not None:
                 taken = one(stack, form)
@@ -84,10 +84,10 @@ def _send_bulk(stack: Stack, forms: Sequence[Form]) -> None:
 def main() -> None:
     """Measure and print."""
     with running(new_folder()) as stack:
-        stack.wait(stack.send(make_forms(fresh(films.small(256), 1))))
-        print(f"one film, idle:                {idle(stack, 2).line()}")
+        stack.wait(stack.send(make_forms(fresh(images.small(256), 1))))
+        print(f"one image, idle:                {idle(stack, 2).line()}")
         found = beside_bulk(stack, 10)
-        print(f"one film beside {BULK_FILMS:,} others:   {found.line()} (median of {len(found.seconds)} films: "
+        print(f"one image beside {BULK_IMAGES:,} others:   {found.line()} (median of {len(found.seconds)} images: "
               f"{1000 * statistics.median(found.seconds):.0f} ms)")  # fmt: skip
 
 

@@ -21,20 +21,20 @@ TIMEOUT_SECONDS = 120.0
 POLL_SECONDS = 0.05
 """Between two questions for a result that is not there yet: twenty a second cost a server next to nothing."""
 LABELS = ("NORMAL", "PNEUMONIA")
-BOUNDARY = "film-7c41d0a9f3"
+BOUNDARY = "image-7c41d0a9f3"
 
-Film = tuple[str, bytes]
+NamedImage = tuple[str, bytes]
 Packed = tuple[bytes, dict[str, str]]
 """A request's body and headers."""
 
 
 class Unanswered(Exception):
-    """Say which film got no label, and what came instead."""
+    """Say which image got no label, and what came instead."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server says of one film."""
+    """What a server says of one image."""
 
     label: str
     p_pneumonia: float
@@ -42,7 +42,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Exchange:
-    """How a film is sent to a server and its answer is read. Its functions must be importable, as they are pickled."""
+    """How an image is sent to a server and its answer read. Its functions must be importable, as they are pickled."""
 
     path: str
     pack: Callable[[str, bytes], Packed]
@@ -59,46 +59,46 @@ class Load:
     seconds: float
     """From the first byte sent to the last answer read."""
     latencies: tuple[float, ...]
-    """Seconds from sending a film to reading its answer, in the order of the films."""
+    """Seconds from sending an image to reading its answer, in the order of the images."""
     answers: tuple[Answer, ...]
-    """In the order of the films."""
+    """In the order of the images."""
     client_seconds: float
     """Processor time that the client itself took meanwhile."""
 
     @property
     def rate(self) -> float:
-        """Return films a second."""
+        """Return images a second."""
         return len(self.answers) / self.seconds
 
     def percentile(self, share: float) -> float:
-        """Return the latency in seconds that `share` (0 to 1) of the films stayed within (nearest rank)."""
+        """Return the latency in seconds that `share` (0 to 1) of the images stayed within (nearest rank)."""
         ranked = sorted(self.latencies)
         return ranked[max(0, math.ceil(share * len(ranked)) - 1)]
 
 
-def as_form(field: str, name: str, film: bytes) -> Packed:
-    """Pack a film as a browser's form does, multipart/form-data."""
+def as_form(field: str, name: str, image: bytes) -> Packed:
+    """Pack an image as a browser's form does, multipart/form-data."""
     head = (
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{field}"; filename="{name}"\r\n'
         "Content-Type: image/jpeg\r\n\r\n"
     )
-    body = head.encode() + film + f"\r\n--{BOUNDARY}--\r\n".encode()
+    body = head.encode() + image + f"\r\n--{BOUNDARY}--\r\n".encode()
     return body, {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
 
 
-def as_body(_: str, film: bytes) -> Packed:
-    """Pack a film as the body itself."""
-    return film, {"Content-Type": "image/jpeg"}
+def as_body(_: str, image: bytes) -> Packed:
+    """Pack an image as the body itself."""
+    return image, {"Content-Type": "image/jpeg"}
 
 
-def as_inference_request(_: str, film: bytes) -> Packed:
-    """Pack a film as a tensor of one base64 element, by the Open Inference Protocol (V2) in JSON."""
+def as_inference_request(_: str, image: bytes) -> Packed:
+    """Pack an image as a tensor of one base64 element, by the Open Inference Protocol (V2) in JSON."""
     tensor = {
-        "name": "film",
+        "name": "image",
         "shape": [1, 1],
         "datatype": "BYTES",
         "parameters": {"content_type": "base64"},
-        "data": [base64.b64encode(film).decode()],
+        "data": [base64.b64encode(image).decode()],
     }
     return json.dumps({"inputs": [tensor]}).encode(), {"Content-Type": "application/json"}
 
@@ -119,23 +119,23 @@ def inference_response(said: object) -> object:
     return {output["name"]: output["data"][0] for output in outputs} if outputs else said
 
 
-def saturate(port: int, exchange: Exchange, films: Sequence[Film], connections: int) -> Load:
-    """Send films to a server on this machine over so many connections at once, from a process of its own.
+def saturate(port: int, exchange: Exchange, images: Sequence[NamedImage], connections: int) -> Load:
+    """Send images to a server on this machine over so many connections at once, from a process of its own.
 
-    Raises Unanswered where a film gets anything but a label, and OSError where the server is not there.
+    Raises Unanswered where an image gets anything but a label, and OSError where the server is not there.
     """
-    if not films or connections < 1:
-        raise ValueError(f"Films and connections must be at least 1. Received: {len(films)} and {connections}.")
+    if not images or connections < 1:
+        raise ValueError(f"Images and connections must be at least 1. Received: {len(images)} and {connections}.")
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-        return pool.submit(send, port, exchange, films, connections).result()
+        return pool.submit(send, port, exchange, images, connections).result()
 
 
-def send(port: int, exchange: Exchange, films: Sequence[Film], connections: int) -> Load:
+def send(port: int, exchange: Exchange, images: Sequence[NamedImage], connections: int) -> Load:
     """Do what `saturate` does, in this process."""
-    run = _Run(port, exchange, films)
+    run = _Run(port, exchange, images)
     processor, started = time.process_time(), time.perf_counter()
-    run.across(min(connections, len(films)), run.submit)
+    run.across(min(connections, len(images)), run.submit)
     if exchange.result is not None:
         # One connection asks in the order of sending; it keeps up with any of the servers.
         run.across(1, run.collect)
@@ -149,21 +149,21 @@ def send(port: int, exchange: Exchange, films: Sequence[Film], connections: int)
 
 
 class _Run:
-    """One pass over the films."""
+    """One pass over the images."""
 
-    def __init__(self, port: int, exchange: Exchange, films: Sequence[Film]) -> None:
+    def __init__(self, port: int, exchange: Exchange, images: Sequence[NamedImage]) -> None:
         self.port = port
         self.exchange = exchange
-        self.names = [name for name, _ in films]
-        self.packed = [exchange.pack(name, film) for name, film in films]
-        self.begun = [0.0] * len(films)
-        self.done = [0.0] * len(films)
-        self.paths = [""] * len(films)
-        self.answers: list[Answer | None] = [None] * len(films)
+        self.names = [name for name, _ in images]
+        self.packed = [exchange.pack(name, image) for name, image in images]
+        self.begun = [0.0] * len(images)
+        self.done = [0.0] * len(images)
+        self.paths = [""] * len(images)
+        self.answers: list[Answer | None] = [None] * len(images)
         self.failures: list[Exception] = []
 
     def across(self, connections: int, work: Callable[[HTTPConnection, int], None]) -> None:
-        """Do `work` for every film over so many connections, each of which takes the next film when it is free."""
+        """Do `work` for every image over so many connections, each of which takes the next image when it is free."""
         waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
         for index in range(len(self.packed)):
             waiting.put(index)

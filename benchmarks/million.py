@@ -1,11 +1,12 @@
-"""What a million films a day cost: a simulated day that the measured rates feed, and the arithmetic beside it.
+"""What a million images a day cost: a simulated day that the measured rates feed, and the arithmetic beside it.
 
-    python -m benchmarks.million [--films 1000000] [--cores 1 2 4] [--out var/bench]
+    python -m benchmarks.million [--images 1000000] [--cores 1 2 4] [--out var/bench]
 
-Simulated is a day of a group of hospitals: nine films in ten come one by one over the day, most in the forenoon; one
-in ten comes in bulk, in jobs of 5,000. A worker core takes a quarter of a second of work at a time, single films first,
-as `worker.screening` and the claim have it. How fast a core screens, what the queue carries and how long a film takes
-on an idle stack are read from OUT, where `make bench` wrote them. Prices are assumptions, to be replaced by one's own.
+Simulated is a day of a group of hospitals: nine images in ten come one by one over the day, most in the forenoon; one
+in ten comes in bulk, in jobs of 5,000. A worker core takes a quarter of a second of work at a time, single images
+first, as `worker.screening` and the claim have it. How fast a core screens, what the queue carries and how long an
+image takes on an idle stack are read from OUT, where `make bench` wrote them. Prices are assumptions, to be replaced by
+one's own.
 """
 
 import argparse
@@ -26,14 +27,14 @@ from worker.screening.batch_size import BATCH_SECONDS
 
 DAY: Final = 86_400.0
 BULK_SHARE: Final = 0.1
-BULK_FILMS: Final = 5000
+BULK_IMAGES: Final = 5000
 _HOURS: Final = (1, 1, 1, 1, 1, 2, 4, 8, 12, 13, 12, 10, 8, 9, 9, 8, 6, 4, 3, 3, 2, 2, 1, 1)
-"""How many of the single films come in each hour of the day, in parts: a forenoon peak of 2.6 times the mean."""
+"""How many of the single images come in each hour of the day, in parts: a forenoon peak of 2.6 times the mean."""
 MOST_TAKEN: Final = 128
 
-FILM_BYTES: Final = {SMALL: 7e3, LARGE: 225e3}
+IMAGE_BYTES: Final = {SMALL: 7e3, LARGE: 225e3}
 ROW_BYTES: Final = 1.5e3
-"""A film's rows with their indexes: 14.6 GB of PostgreSQL for ten million (docs/performance.md)."""
+"""An image's rows with their indexes: 14.6 GB of PostgreSQL for ten million (docs/performance.md)."""
 
 
 @dataclass(frozen=True)
@@ -44,27 +45,27 @@ class Day:
     busy: float
     """Share of the day that the worker cores had work."""
     single_ms: tuple[float, float, float]
-    """From a single film's arrival to its result: median, 99th percentile, worst."""
+    """From a single image's arrival to its result: median, 99th percentile, worst."""
     bulk_seconds: tuple[float, float]
-    """From a bulk job's arrival to its last film: median, worst."""
+    """From a bulk job's arrival to its last image: median, worst."""
     most_waiting: int
 
 
-def arrivals(films: int, lot: random.Random) -> Iterator[tuple[float, int]]:
-    """Yield when films come and how many, in the order of time."""
-    singles = int(films * (1 - BULK_SHARE))
+def arrivals(images: int, lot: random.Random) -> Iterator[tuple[float, int]]:
+    """Yield when images come and how many, in the order of time."""
+    singles = int(images * (1 - BULK_SHARE))
     hours = lot.choices(range(24), weights=_HOURS, k=singles)
     times = [(3600 * (hour + lot.random()), 1) for hour in hours]
-    jobs = [(DAY * lot.random(), BULK_FILMS) for _ in range((films - singles) // BULK_FILMS)]
+    jobs = [(DAY * lot.random(), BULK_IMAGES) for _ in range((images - singles) // BULK_IMAGES)]
     yield from sorted([*times, *jobs])
 
 
-def simulate(films: int, cores: int, rate: float, overhead: float, seed: int = 1) -> Day:
-    """Run a day on so many worker cores, each `rate` films a second; `overhead` seconds are a single film's own."""
+def simulate(images: int, cores: int, rate: float, overhead: float, seed: int = 1) -> Day:
+    """Run a day on so many worker cores, each `rate` images a second; `overhead` seconds are a single image's own."""
     waiting: tuple[deque[tuple[float, int]], deque[tuple[float, int]]] = (deque(), deque())
     free = [0.0] * cores
     worked, most, singles, ended = 0.0, 0, list[float](), dict[int, tuple[float, float]]()
-    coming = enumerate(arrivals(films, random.Random(seed)))  # noqa: S311  # seeded, to be repeated
+    coming = enumerate(arrivals(images, random.Random(seed)))  # noqa: S311  # seeded, to be repeated
     upcoming, clock = next(coming, None), 0.0
     while upcoming or any(waiting):
         # A core that was free for long cannot have begun before what it takes came.
@@ -114,7 +115,7 @@ class Rates:
     """What was measured."""
 
     a_core: dict[str, float]
-    """Films a second end to end by set of films: everything that belongs to them, on one core."""
+    """Images a second end to end by set of images: everything that belongs to them, on one core."""
     queue: float
     single_seconds: float
 
@@ -131,45 +132,45 @@ def measured(results: dict[str, Any]) -> Rates:
     )
 
 
-def show(films: int, cores: Sequence[int], rates: Rates, core_hour: float, gb_month: float) -> None:
+def show(images: int, cores: Sequence[int], rates: Rates, core_hour: float, gb_month: float) -> None:
     """Print the simulated days and the arithmetic."""
-    mean = films / DAY
+    mean = images / DAY
     peak = mean * (1 - BULK_SHARE) * max(_HOURS) * 24 / sum(_HOURS)
-    print(f"{films:,} films a day are {mean:.1f} a second, {peak:.1f} single ones a second in the busiest hour.")
+    print(f"{images:,} images a day are {mean:.1f} a second, {peak:.1f} single ones a second in the busiest hour.")
     for name, rate in rates.a_core.items():
-        hours = films / rate / 3600
-        print(f"\n{name}: a core screens {rate:,.0f} films a second, all told: {hours:.2f} core hours a day")
+        hours = images / rate / 3600
+        print(f"\n{name}: a core screens {rate:,.0f} images a second, all told: {hours:.2f} core hours a day")
         for count in cores:
-            day = simulate(films, count, rate, rates.single_seconds)
+            day = simulate(images, count, rate, rates.single_seconds)
             p50, p99, worst = day.single_ms
             print(
-                f"  {count} cores, busy {day.busy:.1%}: a single film {p50:.0f} ms, p99 {p99:.0f}, worst {worst:.0f}; "
+                f"  {count} cores, busy {day.busy:.1%}: a single image {p50:.0f} ms, p99 {p99:.0f}, worst {worst:.0f}; "
                 f"a bulk job {day.bulk_seconds[0]:.0f} s, worst {day.bulk_seconds[1]:.0f} s; "
                 f"at most {day.most_waiting:,} wait"
             )
-    rows, films_gb = films * ROW_BYTES / 1e9, films * FILM_BYTES["originals"] / 1e9
+    rows, images_gb = images * ROW_BYTES / 1e9, images * IMAGE_BYTES["originals"] / 1e9
     share = mean / rates.queue
     print(
-        f"\nQueue and database: {mean:.1f} of the {rates.queue:,.0f} films a second that they carry alone, {share:.2%}"
+        f"\nQueue and database: {mean:.1f} of the {rates.queue:,.0f} images a second that they carry alone, {share:.2%}"
     )
     print(f"Database: {rows:.1f} GB a day, {365 * rows:,.0f} GB a year, with indexes")
-    print(f"Store: {films_gb:.0f} GB of originals a day, {365 * films_gb / 1000:.0f} TB a year")
+    print(f"Store: {images_gb:.0f} GB of originals a day, {365 * images_gb / 1000:.0f} TB a year")
     print(
         f"At {core_hour} a core hour and {gb_month} a GB month: {2 * 24 * core_hour:.2f} a day for two cores; "
-        f"{films_gb * gb_month:.2f} a month for each day's originals that are kept"
+        f"{images_gb * gb_month:.2f} a month for each day's originals that are kept"
     )
 
 
 def main() -> None:
     """Simulate and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--films", type=int, default=1_000_000)
+    parser.add_argument("--images", type=int, default=1_000_000)
     parser.add_argument("--cores", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--out", type=Path, default=Path("var/bench"), help="folder of results (default: var/bench)")
     parser.add_argument("--core-hour", type=float, default=0.04, help="price of a core for an hour (assumed: 0.04)")
     parser.add_argument("--gb-month", type=float, default=0.02, help="price of a GB for a month (assumed: 0.02)")
     given = parser.parse_args()
-    show(given.films, given.cores, measured(read(given.out)), given.core_hour, given.gb_month)
+    show(given.images, given.cores, measured(read(given.out)), given.core_hour, given.gb_month)
 
 
 if __name__ == "__main__":

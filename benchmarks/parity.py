@@ -1,9 +1,9 @@
-"""How far the forms of a model agree, film by film.
+"""How far the forms of a model agree, image by image.
 
     python -m benchmarks.parity [MODEL]
 
 The Keras file on TensorFlow in float32 is the reference; OpenVINO in float32 and OpenVINO as it serves (bfloat16 where
-the spec allows it and the CPU has it) are held to it on 300 films. Then the same films at their original size and at
+the spec allows it and the CPU has it) are held to it on 300 images. Then the same images at their original size and at
 224 pixels are screened as it serves.
 """
 
@@ -16,41 +16,41 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.films import DATA, originals
+from benchmarks.images import DATA, originals
 from shared.images.preprocess import prepare
 from shared.models.folder import read_spec
 
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULT = ROOT / "models" / "compact-cnn"
-FILMS = 300
+IMAGES = 300
 Run = tuple[str | None, Sequence[Path]]
-"""What OpenVINO computes in, None for what the spec says, and the films."""
+"""What OpenVINO computes in, None for what the spec says, and the images."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far one way of screening films agrees with another."""
+    """How far one way of screening images agrees with another."""
 
-    films: int
+    images: int
     largest: float
     """Largest difference in p_pneumonia."""
     within_a_tenth: float
-    """Share of films whose p_pneumonia differs by at most 0.1."""
+    """Share of images whose p_pneumonia differs by at most 0.1."""
     same_label: float
-    """Share of films with the same label."""
+    """Share of images with the same label."""
 
 
 def agreement(one: np.ndarray, other: np.ndarray, threshold: float) -> Agreement:
-    """Compare two arrays of p_pneumonia, (films,), at a threshold."""
+    """Compare two arrays of p_pneumonia, (images,), at a threshold."""
     gap = np.abs(one - other)
     same = (one >= threshold) == (other >= threshold)
     return Agreement(len(one), float(gap.max()), float((gap <= 0.1).mean()), float(same.mean()))
 
 
 def screen(model: Path, backend: str, runs: Sequence[Run]) -> list[np.ndarray]:
-    """Return p_pneumonia, (films,), of each run, in one process of its own: Keras takes one backend per process."""
+    """Return p_pneumonia, (images,), of each run, in one process of its own: Keras takes one backend per process."""
     command = [sys.executable, "-m", "benchmarks.parity", "--screen", str(model), backend]
-    asked = json.dumps([(precision, list(map(str, films))) for precision, films in runs])
+    asked = json.dumps([(precision, list(map(str, images))) for precision, images in runs])
     finished = subprocess.run(command, cwd=ROOT, input=asked, capture_output=True, text=True, check=True)
     return [np.array(found) for found in json.loads(finished.stdout)]
 
@@ -58,17 +58,17 @@ def screen(model: Path, backend: str, runs: Sequence[Run]) -> list[np.ndarray]:
 def _screen_here(model: Path, backend: str, asked: list[tuple[str | None, list[str]]]) -> Iterator[list[float]]:
     from worker.networks.load import load_model  # noqa: PLC0415  # imports Keras, whose backend was just chosen
 
-    for precision, films in asked:
+    for precision, images in asked:
         classifier = load_model(model, backend, precision)
         spec = classifier.spec
-        pixels = np.stack([prepare(Path(film).read_bytes(), spec) for film in films])
+        pixels = np.stack([prepare(Path(image).read_bytes(), spec) for image in images])
         yield [float(p) for p in spec.p_pneumonia(spec.calibrate(classifier.logits(pixels)))]
 
 
 def compare_forms(model: Path) -> dict[str, Agreement]:
-    """Hold every form of a model to TensorFlow in float32, and small copies of films to their originals, as served."""
-    large = originals(FILMS)
-    small = [DATA / "chest_xray" / "train" / film.parent.name / film.name for film in large]
+    """Hold every form of a model to TensorFlow in float32, and small copies of images to their originals, as served."""
+    large = originals(IMAGES)
+    small = [DATA / "chest_xray" / "train" / image.parent.name / image.name for image in large]
     (reference,) = screen(model, "tensorflow", [("f32", large)])
     single, served, copies = screen(model, "openvino", [("f32", large), (None, large), (None, small)])
     threshold = read_spec(model).threshold
@@ -81,7 +81,7 @@ def compare_forms(model: Path) -> dict[str, Agreement]:
 
 def main(model: Path) -> None:
     """Print both comparisons."""
-    print(f"{read_spec(model).version}, {FILMS} films")
+    print(f"{read_spec(model).version}, {IMAGES} images")
     for name, found in compare_forms(model).items():
         print(
             f"  {name:30} largest difference {found.largest:.4f}   within 0.1 {found.within_a_tenth:.1%}   "

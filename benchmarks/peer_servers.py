@@ -1,6 +1,6 @@
 """The servers that PneumoScreen is measured beside: how each is started, how it is asked, and what it does alone.
 
-    python -m benchmarks.peer_servers [--films N] [--originals M] [--connections C,C] [--batch B,B]
+    python -m benchmarks.peer_servers [--images N] [--originals M] [--connections C,C] [--batch B,B]
         [--wait S] [NAME ...]
 
 Each runs from its own environment, as benchmarks/peers/README.md tells.
@@ -22,7 +22,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks import films, load
+from benchmarks import images, load
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "benchmarks" / "peers"
@@ -31,7 +31,7 @@ MLSERVER = FOLDER / "mlserver" / ".venv" / "bin" / "mlserver"
 CORES = os.cpu_count() or 1
 START_SECONDS = 180.0
 STOP_SECONDS = 20.0
-WARM_UP_FILMS = 128
+WARM_UP_IMAGES = 128
 LOG_LINES = 30
 
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "BENTOML_DO_NOT_TRACK": "True", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -85,7 +85,7 @@ PEERS = (
     ),
     Peer(
         name="celery",
-        title="Celery, one film a task",
+        title="Celery, one image a task",
         command=("-m", "benchmarks.peers.celery_app", "{port}"),
         exchange=replace(FORM, result="/results/{id}"),
         connections=16 * CORES,
@@ -98,7 +98,7 @@ PEERS = (
             *("-m", "bentoml", "serve", "benchmarks.peers.bento_service:Classifier"),
             *("--host", "127.0.0.1", "--port", "{port}"),
         ),
-        exchange=load.Exchange("/predict", partial(load.as_form, "films"), load.first_of_list),
+        exchange=load.Exchange("/predict", partial(load.as_form, "images"), load.first_of_list),
         connections=64,
         batch=32,
         environment=A_THREAD,
@@ -177,8 +177,8 @@ class Server:
     folder: Path
     """What it writes is below, its log too, until it is stopped."""
 
-    def screen(self, sent: Sequence[load.Film], connections: int | None = None) -> load.Load:
-        """Saturate it with films, over the peer's own number of connections where none is given."""
+    def screen(self, sent: Sequence[load.NamedImage], connections: int | None = None) -> load.Load:
+        """Saturate it with images, over the peer's own number of connections where none is given."""
         return load.saturate(self.port, self.peer.exchange, sent, connections or self.peer.connections)
 
     def processor_seconds(self) -> float:
@@ -193,7 +193,7 @@ class Server:
 
 @contextmanager
 def running(peer: Peer) -> Iterator[Server]:
-    """Start a peer, wait until it answers a real film, yield it, and stop it with all its children.
+    """Start a peer, wait until it answers a real image, yield it, and stop it with all its children.
 
     Raises PeerFailed where it is not installed, ends, or stays silent for START_SECONDS.
     """
@@ -228,8 +228,8 @@ def settings(peer: Peer, folder: Path, names: Mapping[str, object]) -> dict[str,
 
 
 def wait_until_answering(peer: Peer, port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    """Wait for the label of a real film; raise PeerFailed where none comes."""
-    (path,) = films.small(1)
+    """Wait for the label of a real image; raise PeerFailed where none comes."""
+    (path,) = images.small(1)
     until = time.monotonic() + START_SECONDS
     why: Exception | None = None
     while process.poll() is None and time.monotonic() < until:
@@ -269,13 +269,13 @@ def started_in(folder: Path) -> list[psutil.Process]:
     return found
 
 
-def read(paths: Sequence[Path]) -> list[load.Film]:
-    """Read films into memory."""
+def read(paths: Sequence[Path]) -> list[load.NamedImage]:
+    """Read images into memory."""
     return [(path.name, path.read_bytes()) for path in paths]
 
 
-def measure(server: Server, sent: Sequence[load.Film], connections: int, rounds: int) -> str:
-    """Send films so many times and return the figures in a line."""
+def measure(server: Server, sent: Sequence[load.NamedImage], connections: int, rounds: int) -> str:
+    """Send images so many times and return the figures in a line."""
     before = server.processor_seconds()
     runs = [server.screen(sent, connections) for _ in range(rounds)]
     taken = 1000 * (server.processor_seconds() - before) / rounds / len(sent)
@@ -283,16 +283,18 @@ def measure(server: Server, sent: Sequence[load.Film], connections: int, rounds:
     p50, p99 = (1000 * statistics.median(run.percentile(share) for run in runs) for share in (0.5, 0.99))
     client = statistics.median(1000 * run.client_seconds / len(sent) for run in runs)
     return (
-        f"{statistics.median(rates):7.1f} films/s ({min(rates):.1f} to {max(rates):.1f})   p50 {p50:4.0f} ms   "
-        f"p99 {p99:4.0f} ms   processor a film: server {taken:.1f} ms, client {client:.1f} ms"
+        f"{statistics.median(rates):7.1f} images/s ({min(rates):.1f} to {max(rates):.1f})   p50 {p50:4.0f} ms   "
+        f"p99 {p99:4.0f} ms   processor an image: server {taken:.1f} ms, client {client:.1f} ms"
     )
 
 
-def try_out(peers: Sequence[Peer], connections: Sequence[int], sets: dict[str, list[load.Film]], rounds: int) -> None:
+def try_out(
+    peers: Sequence[Peer], connections: Sequence[int], sets: dict[str, list[load.NamedImage]], rounds: int
+) -> None:
     """Measure each peer alone, one after the other, and print a line for each way of asking."""
     for peer in peers:
         with running(peer) as server:
-            server.screen(next(iter(sets.values()))[:WARM_UP_FILMS])
+            server.screen(next(iter(sets.values()))[:WARM_UP_IMAGES])
             for asked in connections or [peer.connections]:
                 for name, sent in sets.items():
                     figures = measure(server, sent, asked, rounds)
@@ -309,8 +311,8 @@ def main() -> None:
     known = {peer.name: peer for peer in PEERS}
     parser = argparse.ArgumentParser(description="Measure the servers that PneumoScreen is measured beside, alone.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(known)}; all where none is named")
-    parser.add_argument("--films", type=int, default=400, help="films of 224 px (400)")
-    parser.add_argument("--originals", type=int, default=100, help="films of original size (100)")
+    parser.add_argument("--images", type=int, default=400, help="images of 224 px (400)")
+    parser.add_argument("--originals", type=int, default=100, help="images of original size (100)")
     parser.add_argument("--rounds", type=int, default=3, help="times that each set is sent (3)")
     parser.add_argument("--connections", type=numbers, default=[], help="instead of each server's own: 2,8,32")
     parser.add_argument("--batch", type=numbers, default=[], help="instead of each server's own: 8,32")
@@ -322,7 +324,7 @@ def main() -> None:
     if asked.wait is not None:
         chosen = [replace(peer, wait=asked.wait) for peer in chosen]
     variants = [replace(peer, batch=batch) for peer in chosen for batch in asked.batch or [peer.batch]]
-    sets = {"224 px": read(films.small(asked.films)), "originals": read(films.originals(asked.originals))}
+    sets = {"224 px": read(images.small(asked.images)), "originals": read(images.originals(asked.originals))}
     try_out(variants, asked.connections, {name: sent for name, sent in sets.items() if sent}, asked.rounds)
 
 

@@ -39,7 +39,7 @@ def draw(results: Mapping[str, Any], folder: Path) -> list[Path]:
 
 
 def _draw_bulk(results: Mapping[str, Any], path: Path) -> Path:
-    """Draw films a second, this system beside its peers, and the floor as a line."""
+    """Draw images a second, this system beside its peers, and the floor as a line."""
     found = compared(results)
     ours = found.ours
     measured = [peer for peer in found.peers.values() if peer.rates]
@@ -50,7 +50,7 @@ def _draw_bulk(results: Mapping[str, Any], path: Path) -> Path:
         bars = axis.barh([one.title for one in everyone], rates, color=[_OURS, *[_PEERS] * len(measured)])
         axis.bar_label(bars, [f"{rate:,.0f}" for rate in rates], padding=3)
         axis.axvline(found.floor.median(name) or 0.0, color=_INK, linestyle=":", linewidth=1)
-        axis.set_title(f"{name}: films a second (dotted: decoding and network alone)", fontsize=10, loc="left")
+        axis.set_title(f"{name}: images a second (dotted: decoding and network alone)", fontsize=10, loc="left")
         axis.margins(x=0.12)
         axis.invert_yaxis() if axis is axes[0] else None
     return _save(figure, path)

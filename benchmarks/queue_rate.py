@@ -1,7 +1,7 @@
 """What the queue alone carries: claims, tickets and rows on PostgreSQL and Redis, with a network that costs nothing.
 
-`python -m benchmarks.queue_rate [--films 40000] [--workers 1 2]`. Films are rows without a file. The rate is taken from
-the first film that a worker started to the last row written, by the rows themselves.
+`python -m benchmarks.queue_rate [--images 40000] [--workers 1 2]`. Images are rows without a file. The rate is taken
+from the first image that a worker started to the last row written, by the rows themselves.
 """
 
 import argparse
@@ -26,18 +26,18 @@ from chaos.postgres import Postgres
 from cli.serving import broker
 from migrations.schema import upgrade
 from shared.db import Database
-from shared.intake.accept import Film, Received
+from shared.intake.accept import AcceptedImage, Received
 from shared.models.folder import read_spec
 from shared.models.spec import ModelSpec
 from shared.queue import jobs
-from shared.queue.tickets import make_doorbell
+from shared.queue.tickets import make_ticket_sender
 from shared.settings import PREFIX, Settings, load_settings
 from shared.states import State
 from shared.tables import Job, Priority, Role, Screening, Source, User
 
-FILMS: Final = 40_000
+IMAGES: Final = 40_000
 ROUNDS: Final = 3
-FILMS_A_REQUEST: Final = 200
+IMAGES_PER_REQUEST: Final = 200
 START_SECONDS: Final = 120.0
 DRAIN_SECONDS: Final = 300.0
 
@@ -48,9 +48,9 @@ class Carried:
 
     workers: int
     submitted: float
-    """Films a second, written by one client, FILMS_A_REQUEST a transaction."""
+    """Images a second, written by one client, IMAGES_PER_REQUEST a transaction."""
     screened: float
-    """Films a second, claimed and settled."""
+    """Images a second, claimed and settled."""
     busy: dict[str, float]
     """Cores that each part kept busy meanwhile."""
 
@@ -105,7 +105,7 @@ def running_workers(settings: Settings, count: int) -> Iterator[psutil.Process]:
 
 
 class Rows:
-    """Films as rows, and how far workers are with them."""
+    """Images as rows, and how far workers are with them."""
 
     def __init__(self, settings: Settings, spec: ModelSpec) -> None:
         self._database = Database(settings.database)
@@ -117,8 +117,8 @@ class Rows:
             session.flush()
             self._user_id = user.id
 
-    def add(self, films: int) -> tuple[Job, float]:
-        """Submit a job of films that nobody has seen before; return it and the films a second."""
+    def add(self, images: int) -> tuple[Job, float]:
+        """Submit a job of images that nobody has seen before; return it and the images a second."""
         started = time.perf_counter()
         with self._database.write() as session:
             job = jobs.open_job(
@@ -129,20 +129,20 @@ class Rows:
                 model_name=self._spec.name,
                 priority=Priority.BULK,
             )
-        for start in range(0, films, FILMS_A_REQUEST):
+        for start in range(0, images, IMAGES_PER_REQUEST):
             with self._database.write() as session:
-                jobs.add_films(session, job.id, self._draw(min(FILMS_A_REQUEST, films - start)), self._spec)
+                jobs.add_images(session, job.id, self._draw(min(IMAGES_PER_REQUEST, images - start)), self._spec)
         with self._database.write() as session:
             jobs.close_job(session, job.id)
-        return job, films / (time.perf_counter() - started)
+        return job, images / (time.perf_counter() - started)
 
-    def _draw(self, films: int) -> list[Received]:
-        numbers = range(self._next, self._next + films)
-        self._next += films
-        return [Received(f"{n}.jpeg", film=Film(f"{n:064x}", 7000, 224, 224, "image/jpeg")) for n in numbers]
+    def _draw(self, images: int) -> list[Received]:
+        numbers = range(self._next, self._next + images)
+        self._next += images
+        return [Received(f"{n}.jpeg", image=AcceptedImage(f"{n:064x}", 7000, 224, 224, "image/jpeg")) for n in numbers]
 
     def wait(self, job: Job) -> float:
-        """Wait until a job is done and return the films a second from the first claim to the last row."""
+        """Wait until a job is done and return the images a second from the first claim to the last row."""
         query = select(func.count(), func.min(Screening.started_at), func.max(Screening.finished_at)).where(
             Screening.job_id == job.id, Screening.state == State.DONE
         )
@@ -150,12 +150,12 @@ class Rows:
         waiting = select(func.count()).where(Screening.job_id == job.id, Screening.state != State.DONE)
         while self._scalar(waiting):
             if time.monotonic() > until:
-                raise RuntimeError("The films were not all screened.")
+                raise RuntimeError("The images were not all screened.")
             time.sleep(0.2)
         with self._database.read() as session:
             done, first, last = session.execute(query).one()
         if first is None or last is None:
-            raise RuntimeError("No film was screened; the worker's log is in the data folder.")
+            raise RuntimeError("No image was screened; the worker's log is in the data folder.")
         return float(done / (last - first).total_seconds())
 
     def _scalar(self, query: object) -> int:
@@ -181,22 +181,22 @@ def _parts(worker: psutil.Process) -> dict[str, list[psutil.Process]]:
     }
 
 
-def measure(films: int, workers: Sequence[int], rounds: int = ROUNDS) -> list[Carried]:
-    """Measure each number of workers, `rounds` times, each with films of its own."""
+def measure(images: int, workers: Sequence[int], rounds: int = ROUNDS) -> list[Carried]:
+    """Measure each number of workers, `rounds` times, each with images of its own."""
     found = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pneumoscreen-queue-")))
         settings = stack.enter_context(running_services(folder))
         rows = Rows(settings, read_spec(settings.model_dir))
         stack.callback(rows.close)
-        doorbell = make_doorbell(settings)
+        ticket_sender = make_ticket_sender(settings)
         for count in workers:
             with running_workers(settings, count) as worker:
                 for _ in range(rounds):
-                    job, submitted = rows.add(films)
+                    job, submitted = rows.add(images)
                     parts = _parts(worker)
                     before, started = {part: _seconds(found) for part, found in parts.items()}, time.perf_counter()
-                    doorbell.ring(settings.model, films)
+                    ticket_sender.send(settings.model, images)
                     screened = rows.wait(job)
                     elapsed = time.perf_counter() - started
                     busy = {part: (_seconds(parts[part]) - spent) / elapsed for part, spent in before.items()}
@@ -213,19 +213,19 @@ def show(found: Sequence[Carried]) -> None:
         busy = ", ".join(f"{part} {statistics.median(o.busy[part] for o in rounds):.2f}" for part in rounds[0].busy)
         submitted = statistics.median(one.submitted for one in rounds)
         print(
-            f"{count} workers: {middle:,.0f} films/s claimed and settled ({spread}), "
-            f"{submitted:,.0f} films/s submitted; cores busy: {busy}"
+            f"{count} workers: {middle:,.0f} images/s claimed and settled ({spread}), "
+            f"{submitted:,.0f} images/s submitted; cores busy: {busy}"
         )
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--films", type=int, default=FILMS, help=f"films a round (default {FILMS:,})")
+    parser.add_argument("--images", type=int, default=IMAGES, help=f"images a round (default {IMAGES:,})")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="numbers of worker processes")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     options = parser.parse_args()
-    found = measure(options.films, options.workers)
+    found = measure(options.images, options.workers)
     show(found)
     if options.json is not None:
         options.json.write_text(json.dumps([asdict(one) for one in found], indent=2))

@@ -3,9 +3,10 @@
 `python -m benchmarks.rows --rows 1000000 --keep runs/growth` fills a PostgreSQL of its own, `--sqlite` a SQLite file.
 The schema is the product's, made by its migrations; the rows are drawn, with a fixed seed. Nothing is screened.
 
-Drawn are two years of work: 24 accounts, of which the busiest technician sent a third of all films and one sent only in
-the first months; jobs of 1 to 8,000 films and two of 50,000, one finished and one half-way; two models, one after the
-other; 70 % pneumonia; 2 % refused, 0.3 % failed, jobs that were cancelled, films that were sent twice.
+Drawn are two years of work: 24 accounts, of which the busiest technician sent a third of all images and one sent only
+in the first months; jobs of 1 to 8,000 images and two of 50,000, one finished and one half-way; two models, one after
+the other; 70 % pneumonia, most images read by now; 2 % refused, 0.3 % failed, cancelled jobs, images that were sent
+twice.
 """
 
 import argparse
@@ -36,18 +37,21 @@ from shared.models.heatmap import encode
 YEARS: Final = 2
 LARGE_JOB: Final = 50_000
 FEWEST_WITH_LARGE: Final = 200_000
-"""Fewer films than this come without the two large jobs."""
+"""Fewer images than this come without the two large jobs."""
 MODELS: Final = (("mobilenet-v2", 0.4), ("compact-cnn", 1.0))
 """Name, and the part of all time at which its successor came."""
 THRESHOLD: Final = 0.4
 TECHNICIANS: Final = (0.33, *[0.66 / 17] * 17, 0.009, 0.001)
 """Each technician's part of the jobs; the last but one sent only in the first fifth of the time."""
 
+UNREAD_SINCE: Final = timedelta(days=7)
+_READINGS: Final = (("disagreed", 0.05), ("second_reader", 0.06), ("inadequate", 0.08), ("read", 1.0))
+"""Review state, and the part of all images up to which those that are read have it."""
 _SEED: Final = 1
 _STATES: Final = ("DONE", "REJECTED", "FAILED")
 _HEAT_MAP: Final = encode(np.linspace(0, 1, 49, dtype=np.float32).reshape(7, 7))
 _SIZES: Final = ((0.60, 1, 8), (0.30, 20, 300), (0.10, 500, 8000))
-"""Part of the jobs, fewest films, most films."""
+"""Part of the jobs, fewest images, most images."""
 
 
 @dataclass
@@ -75,7 +79,7 @@ _COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "screenings": (
         "id", "job_id", "image_id", "prediction_id", "position", "file_name", "state", "priority", "turn", "attempts",
         "worker", "error_code", "error_details", "created_at", "started_at", "finished_at", "created_by_id", "model_id",
-        "label", "p_pneumonia", "lease_token", "lease_until",
+        "label", "p_pneumonia", "lease_token", "lease_until", "is_latest", "review_state",
     ),
 }  # fmt: skip
 
@@ -83,8 +87,8 @@ _COLUMNS: Final[dict[str, tuple[str, ...]]] = {
 class Draw:
     """Draw rows in the order of time."""
 
-    def __init__(self, films: int, end: datetime) -> None:
-        self.films = films
+    def __init__(self, images: int, end: datetime) -> None:
+        self.images = images
         self.end = end
         self.start = end - timedelta(days=365 * YEARS)
         self.random = np.random.default_rng(_SEED)
@@ -110,13 +114,13 @@ class Draw:
 
     def jobs(self) -> Iterator[Drawn]:
         """Yield job after job, the two large ones last."""
-        left = self.films - (2 * LARGE_JOB if self.films >= FEWEST_WITH_LARGE else 0)
+        left = self.images - (2 * LARGE_JOB if self.images >= FEWEST_WITH_LARGE else 0)
         sent = 0
         while sent < left:
             count = min(self._size(), left - sent)
-            yield self._job(count, sent / self.films)
+            yield self._job(count, sent / self.images)
             sent += count
-        if left < self.films:
+        if left < self.images:
             yield self._job(LARGE_JOB, 0.99)
             yield self._job(LARGE_JOB, 1.0, settled=LARGE_JOB // 2)
 
@@ -129,7 +133,7 @@ class Draw:
         return 1
 
     def _job(self, count: int, when: float, settled: int | None = None) -> Drawn:
-        """Draw one job; of `settled` films where it is half-way."""
+        """Draw one job; of `settled` images where it is half-way."""
         at = self.start + (self.end - self.start) * when
         if settled is not None:
             at = self.end - timedelta(minutes=5)
@@ -143,15 +147,15 @@ class Draw:
             (job_id, f"Round {when * 10_000:.0f}", self.users[owner][0], "web" if count <= 8 else "cli", priority,
              MODELS[model][0], count, self.turn + count, at, at + timedelta(seconds=1 + count / 200))
         )  # fmt: skip
-        films = _Films(self, drawn, job_id, self.users[owner][0], self.models[model][0], priority, at)
-        films.draw(count, settled, is_cancelled=self.random.random() < 0.005)
+        images = _JobRows(self, drawn, job_id, self.users[owner][0], self.models[model][0], priority, at)
+        images.draw(count, settled, is_cancelled=self.random.random() < 0.005)
         self.turn += count
         return drawn
 
 
 @dataclass
-class _Films:
-    """The films of one job."""
+class _JobRows:
+    """The images of one job."""
 
     drawing: Draw
     into: Drawn
@@ -162,7 +166,7 @@ class _Films:
     at: datetime
 
     def draw(self, count: int, settled: int | None, *, is_cancelled: bool) -> None:
-        """Draw as many films."""
+        """Draw as many images."""
         random = self.drawing.random
         states = random.choice(3, count, p=(0.977, 0.02, 0.003))
         sick = random.random(count) < 0.7
@@ -182,7 +186,7 @@ class _Films:
             if state == "DONE":
                 answer = known[n % len(known)] if again[n] and known else self._answer(sent, float(p[n]), keys, n)
                 known.append(answer)
-            self._film(n, sent, state, answer, accession, is_old=answer is not None and bool(again[n]))
+            self._screening(n, sent, state, answer, accession, is_old=answer is not None and bool(again[n]))
 
     def _answer(self, sent: datetime, p: float, keys: str, n: int) -> tuple[Any, ...]:
         image_id, answered = self._image(sent, keys, n), sent + timedelta(seconds=2)
@@ -199,7 +203,13 @@ class _Films:
         self.into.images.append((image_id, keys[64 * n : 64 * n + 64], 412_345, 1024, 832, "image/jpeg", sent))
         return image_id
 
-    def _film(
+    def _reading(self, image_id: str) -> str:
+        """Draw what readers said of an image: of the last days most are unread, of all before hardly any."""
+        part = int(image_id[-6:], 16) / 16**6
+        unread = 0.8 if self.drawing.end - self.at < UNREAD_SINCE else 0.01
+        return "unread" if part < unread else next(state for state, end in _READINGS if part < end)
+
+    def _screening(
         self, n: int, sent: datetime, state: str, answer: tuple[Any, ...] | None, accession: int, *, is_old: bool
     ) -> None:
         is_ended = state not in ("QUEUED", "RUNNING")
@@ -213,17 +223,18 @@ class _Films:
             (self.drawing.make_id(sent), self.job_id, image_id, prediction_id, n, f"CXR-{accession:08}-{n:05}.jpeg",
              state, self.priority, self.drawing.turn + n, 0, "host:12345" if started else None, error,
              '{"attempts": 3}' if error == "worker_lost" else None, sent, started,
-             sent + timedelta(seconds=2) if is_ended else None, self.owner_id, model_id, label, p, *lease)
+             sent + timedelta(seconds=2) if is_ended else None, self.owner_id, model_id, label, p, *lease,
+             not is_old, self._reading(image_id))
         )  # fmt: skip
 
 
-def _lots(draw: Draw, films: int = 50_000) -> Iterator[Drawn]:
-    """Gather jobs to lots of at least so many films."""
+def _lots(draw: Draw, images: int = 50_000) -> Iterator[Drawn]:
+    """Gather jobs to lots of at least so many images."""
     lot = Drawn()
     for job in draw.jobs():
         for name, rows in vars(job).items():
             getattr(lot, name).extend(rows)
-        if len(lot.screenings) >= films:
+        if len(lot.screenings) >= images:
             yield lot
             lot = Drawn()
     yield lot
@@ -254,9 +265,9 @@ def _forget_the_dead(users: Path) -> None:
         users.write_text(json.dumps([pid for pid in json.loads(users.read_text()) if psutil.pid_exists(pid)]))
 
 
-def fill_postgres(url: str, films: int) -> str:
-    """Fill the database `rows_FILMS` of a server where it is not there yet, and return its address."""
-    name = f"rows_{films}"
+def fill_postgres(url: str, images: int) -> str:
+    """Fill the database `rows_IMAGES` of a server where it is not there yet, and return its address."""
+    name = f"rows_{images}"
     target = make_url(url).set(database=name).render_as_string(hide_password=False)
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
@@ -267,7 +278,7 @@ def fill_postgres(url: str, films: int) -> str:
     part = make_url(url).set(database=f"{name}_part").render_as_string(hide_password=False)
     database = Database(part)
     upgrade(database)
-    _load_postgres(database, part, films)
+    _load_postgres(database, part, images)
     database.close()
     with engine.connect() as connection:
         connection.execute(text(f"ALTER DATABASE {name}_part RENAME TO {name}"))
@@ -275,18 +286,20 @@ def fill_postgres(url: str, films: int) -> str:
     return target
 
 
-def _load_postgres(database: Database, url: str, films: int) -> None:
+def _load_postgres(database: Database, url: str, images: int) -> None:
     made = MetaData()  # the product's own would no longer create a key that was dropped here
     made.reflect(database.engine, only=list(_COLUMNS))
     tables = [made.tables[name] for name in _COLUMNS]
     indexes = [index for table in tables for index in sorted(table.indexes, key=lambda index: str(index.name))]
-    keys = [key for table in tables for key in table.constraints if isinstance(key, UniqueConstraint)]
+    # Reviews refer to the key of images.
+    constraints = [key for table in tables if table.name != "images" for key in table.constraints]
+    keys = [key for key in constraints if isinstance(key, UniqueConstraint)]
     with database.engine.begin() as connection:
         for index in indexes:
             connection.execute(DropIndex(index))
         for key in keys:
             connection.execute(DropConstraint(key))
-    draw = Draw(films, datetime.now(UTC))
+    draw = Draw(images, datetime.now(UTC))
     with psycopg.connect(make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)) as raw:
         raw.execute("SET session_replication_role = replica")  # foreign keys hold by how the rows are drawn
         raw.execute("SET synchronous_commit = off")
@@ -296,6 +309,7 @@ def _load_postgres(database: Database, url: str, films: int) -> None:
             for table, rows in vars(lot).items():
                 _copy(raw, table, rows)
             raw.commit()
+        raw.execute("INSERT INTO screening_names SELECT id, file_name FROM screenings")  # triggers are replica's, too
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("SET maintenance_work_mem = '1GB'"))
         for index in indexes:
@@ -320,7 +334,7 @@ def _postgres_value(value: Any) -> str:
 # ---------------------------------------------------------------- SQLite
 
 
-def fill_sqlite(path: Path, films: int) -> str:
+def fill_sqlite(path: Path, images: int) -> str:
     """Fill a SQLite file where it is not there yet, and return its address."""
     url = f"sqlite:///{path}"
     if path.exists():
@@ -331,7 +345,7 @@ def fill_sqlite(path: Path, films: int) -> str:
     database = Database(f"sqlite:///{part}")
     upgrade(database)
     database.close()
-    draw = Draw(films, datetime.now(UTC))
+    draw = Draw(images, datetime.now(UTC))
     raw = sqlite3.connect(part)
     raw.execute("PRAGMA synchronous = OFF")
     raw.execute("PRAGMA cache_size = -1000000")
@@ -361,7 +375,7 @@ def _sqlite_value(value: Any) -> Any:
 def main() -> None:
     """Fill one database and say where it is."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=1_000_000, help="how many films (default: 1,000,000)")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="how many images (default: 1,000,000)")
     parser.add_argument("--keep", type=Path, required=True, help="the folder that holds the database")
     parser.add_argument("--sqlite", action="store_true", help="fill a SQLite file instead of a PostgreSQL")
     given = parser.parse_args()
@@ -371,7 +385,7 @@ def main() -> None:
     else:
         with postgres(given.keep) as url:
             print(fill_postgres(url, given.rows))
-    print(f"{given.rows:,} films in {time.perf_counter() - started:.0f} s")
+    print(f"{given.rows:,} images in {time.perf_counter() - started:.0f} s")
 
 
 if __name__ == "__main__":

@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from benchmarks import films, floor
+from benchmarks import floor, images
 from benchmarks.bulk import SMALL, TURNS, screen
 from benchmarks.scratch import new_folder
 from benchmarks.stack import fresh, make_forms, running
 
 ROUNDS: Final = 3
-FILMS: Final = 2000
+IMAGES: Final = 2000
 
 
 @contextmanager
@@ -34,7 +34,7 @@ def held_to(cores: int) -> Iterator[None]:
 
 @dataclass
 class Scaled:
-    """Films a second on so many cores, a value a turn."""
+    """Images a second on so many cores, a value a turn."""
 
     cores: int
     ours: list[float] = field(default_factory=list)
@@ -60,14 +60,14 @@ def _powers(most: int) -> Sequence[int]:
 def _measure(one: Scaled) -> None:
     folder, workers = new_folder(), ("--workers", str(one.cores))
     with running(folder, *workers) as stack, floor.held_ready([SMALL], one.cores) as floor_of:
-        stack.wait(stack.send(make_forms(fresh(films.small(FILMS), 1))))
+        stack.wait(stack.send(make_forms(fresh(images.small(IMAGES), 1))))
         for turn in range(TURNS):
             one.floor.append(floor_of(SMALL))
-            one.ours.append(screen(stack, make_forms(fresh(films.small(FILMS), 100 + turn)), FILMS))
+            one.ours.append(screen(stack, make_forms(fresh(images.small(IMAGES), 100 + turn)), IMAGES))
 
 
 if __name__ == "__main__":
     for one in measure():
         for name, rates in (("end to end", one.ours), ("floor", one.floor)):
             middle, spread = statistics.median(rates), f"{min(rates):,.0f} to {max(rates):,.0f}"
-            print(f"{one.cores} cores, {name:10}: {middle:,.0f} films/s ({spread})")
+            print(f"{one.cores} cores, {name:10}: {middle:,.0f} images/s ({spread})")

@@ -1,4 +1,4 @@
-"""PneumoScreen under test: the whole stack, started as a user starts it, and a client that sends it films."""
+"""PneumoScreen under test: the whole stack, started as a user starts it, and a client that sends it images."""
 
 import json
 import signal
@@ -22,7 +22,7 @@ START_SECONDS: Final = 120.0
 JOB_SECONDS: Final = 1200.0
 LOOK_SECONDS: Final = 0.02
 
-Film = tuple[str, bytes]
+NamedImage = tuple[str, bytes]
 """A file name and what the file holds."""
 
 
@@ -56,24 +56,24 @@ class Stack:
         return json.loads(text)
 
     def send(self, bodies: Sequence["Form"], priority: str = "bulk") -> str:
-        """Send films as `pneumoscreen screen` does, into one job by several requests; return the job's address."""
-        films = sum(form.films for form in bodies)
-        opened = json.dumps({"name": "Benchmark", "expected_films": films, "priority": priority}).encode()
+        """Send images as `pneumoscreen screen` does, into one job by several requests; return the job's address."""
+        images = sum(form.images for form in bodies)
+        opened = json.dumps({"name": "Benchmark", "expected_images": images, "priority": priority}).encode()
         address: str = self.ask("POST", "/api/v1/jobs", opened, Content_Type="application/json")["status_url"]
         for form in bodies:
-            self.ask("POST", f"{address}/films", form.body, Content_Type=form.media_type)
+            self.ask("POST", f"{address}/images", form.body, Content_Type=form.media_type)
         self.ask("POST", f"{address}/close")
         return address
 
     def wait(self, address: str) -> dict[str, Any]:
-        """Look at a job until it has finished; raise RuntimeError where that takes too long or a film failed."""
+        """Look at a job until it has finished; raise RuntimeError where that takes too long or an image failed."""
         until = time.monotonic() + JOB_SECONDS
         while (job := self.ask("GET", address))["state"] != "FINISHED":
             if time.monotonic() > until:
                 raise RuntimeError(f"The job did not finish: {job['counts']}")
             time.sleep(LOOK_SECONDS)
         if job["counts"]["DONE"] != job["total"]:
-            raise RuntimeError(f"Not every film was screened: {job['counts']}")
+            raise RuntimeError(f"Not every image was screened: {job['counts']}")
         found: dict[str, Any] = job
         return found
 
@@ -109,42 +109,42 @@ def _part_of(command: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Form:
-    """A request's body with films, made before the clock starts."""
+    """A request's body with images, made before the clock starts."""
 
     body: bytes
-    films: int
+    images: int
     media_type: str
 
 
-def make_form(films: Sequence[Film]) -> Form:
-    """Write films as multipart/form-data."""
+def make_form(images: Sequence[NamedImage]) -> Form:
+    """Write images as multipart/form-data."""
     boundary = uuid4().hex
     parts = [
         f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n'
         "Content-Type: application/octet-stream\r\n\r\n".encode()
         + data
         + b"\r\n"
-        for name, data in films
+        for name, data in images
     ]
     body = b"".join([*parts, f"--{boundary}--\r\n".encode()])
-    return Form(body, len(films), f"multipart/form-data; boundary={boundary}")
+    return Form(body, len(images), f"multipart/form-data; boundary={boundary}")
 
 
-def make_forms(films: Sequence[Film]) -> list[Form]:
-    """Write films as several requests, as large as those of `pneumoscreen screen`."""
-    forms, some, size, most_files, most_bytes = [], list[Film](), 0, FIRST_FILES, FIRST_BYTES
-    for film in films:
-        if some and (len(some) == most_files or size + len(film[1]) > most_bytes):
+def make_forms(images: Sequence[NamedImage]) -> list[Form]:
+    """Write images as several requests, as large as those of `pneumoscreen screen`."""
+    forms, some, size, most_files, most_bytes = [], list[NamedImage](), 0, FIRST_FILES, FIRST_BYTES
+    for image in images:
+        if some and (len(some) == most_files or size + len(image[1]) > most_bytes):
             forms.append(make_form(some))
             some, size = [], 0
             most_files, most_bytes = min(2 * most_files, BATCH_FILES), min(2 * most_bytes, BATCH_BYTES)
-        some.append(film)
-        size += len(film[1])
+        some.append(image)
+        size += len(image[1])
     return [*forms, make_form(some)]
 
 
-def fresh(paths: Sequence[Path], salt: int) -> list[Film]:
-    """Return films that differ by trailing bytes from any sent before: decoded alike, but new to the store."""
+def fresh(paths: Sequence[Path], salt: int) -> list[NamedImage]:
+    """Return images that differ by trailing bytes from any sent before: decoded alike, but new to the store."""
     return [(path.name, path.read_bytes() + salt.to_bytes(4, "big")) for path in paths]
 
 

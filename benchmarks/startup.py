@@ -1,4 +1,4 @@
-"""How long a start takes: until the page answers, and until a first film's result can be read.
+"""How long a start takes: until the page answers, and until a first image's result can be read.
 
 `python -m benchmarks.startup` starts PneumoScreen on a data folder that it has served before (a first start also makes
 the database, the samples and the network's graph), ROUNDS times.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks import films
+from benchmarks import images
 from benchmarks.scratch import new_folder
 from benchmarks.stack import Form, Stack, answers, free_port, fresh, make_forms, running, stopped
 
@@ -28,7 +28,7 @@ class Start:
     page: float
     """The sign-in page is answered."""
     first_result: float
-    """A film that is sent as soon as the page answers has its result."""
+    """An image that is sent as soon as the page answers has its result."""
 
 
 def measure(rounds: int = ROUNDS) -> list[Start]:
@@ -36,10 +36,10 @@ def measure(rounds: int = ROUNDS) -> list[Start]:
     data = new_folder()
     with running(data):
         pass
-    return [_start(data, make_forms(fresh(films.originals(1), salt))) for salt in range(rounds)]
+    return [_start(data, make_forms(fresh(images.originals(1), salt))) for salt in range(rounds)]
 
 
-def _start(data: Path, film: Sequence[Form]) -> Start:
+def _start(data: Path, image: Sequence[Form]) -> Start:
     port = free_port()
     command = [sys.executable, "-m", "cli.main", "serve", "--port", str(port), "--data-dir", str(data)]
     began = time.perf_counter()
@@ -48,7 +48,7 @@ def _start(data: Path, film: Sequence[Form]) -> Start:
         _wait_until(lambda: answers(port, "/sign-in"))
         page = time.perf_counter() - began
         stack = Stack(port, (data / "token").read_text(), process)
-        address = stack.send(film, priority="interactive")
+        address = stack.send(image, priority="interactive")
         _wait_until(lambda: stack.ask("GET", address)["state"] == "FINISHED")
         stack.connection.close()
         return Start(page, time.perf_counter() - began)

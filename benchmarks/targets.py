@@ -76,22 +76,22 @@ def _bulk(results: Results) -> Iterator[Row]:
     ours, peers = found.ours, found.peers
     for name, (share, flask, best) in _BULK.items():
         rate = ours.median(name) or 0.0
-        yield Row(f"bulk, {name}, end to end", "measured", f"{rate:,.0f} films/s", is_met=True)
+        yield Row(f"bulk, {name}, end to end", "measured", f"{rate:,.0f} images/s", is_met=True)
         yield _at_least(f"bulk, {name}, share of the floor", found.share(name), share, "")
         plain = peers[FLASK].median(name) if FLASK in peers else None
         yield _times(f"bulk, {name}, times plain Flask", rate, plain, flask)
         rivals = {peer.title: median for peer in peers.values() if (median := peer.median(name))}
         title = max(rivals, key=lambda peer: rivals[peer], default="none was measured")
         yield _times(f"bulk, {name}, times the best peer ({title})", rate, rivals.get(title), best)
-    yield Row("bulk, one ZIP of 2,000 films", "measured", f"{ours.median(ZIPPED) or 0:,.0f} films/s", is_met=True)
+    yield Row("bulk, one ZIP of 2,000 images", "measured", f"{ours.median(ZIPPED) or 0:,.0f} images/s", is_met=True)
 
 
 def _latency(results: Results) -> Iterator[Row]:
     idle, beside = (Latency(tuple(results["latency"][name])) for name in ("idle", "beside_bulk"))
-    yield _at_most("one film, idle, p50", 1000 * idle.percentile(0.50), 80, "ms")
-    yield _at_most("one film, idle, p99", 1000 * idle.percentile(0.99), 250, "ms")
+    yield _at_most("one image, idle, p50", 1000 * idle.percentile(0.50), 80, "ms")
+    yield _at_most("one image, idle, p99", 1000 * idle.percentile(0.99), 250, "ms")
     count = len(beside.seconds)
-    yield _at_most(f"one film beside bulk jobs of 5,000, p95 of {count}", 1000 * beside.percentile(0.95), 500, "ms")
+    yield _at_most(f"one image beside bulk jobs of 5,000, p95 of {count}", 1000 * beside.percentile(0.95), 500, "ms")
 
 
 def _latency_of_peers(results: Results) -> Iterator[Row]:
@@ -99,7 +99,7 @@ def _latency_of_peers(results: Results) -> Iterator[Row]:
     measured = [peer for peer in compared(results).peers.values() if peer.alone_ms]
     best, title = min(((statistics.median(peer.alone_ms), peer.title) for peer in measured), default=(0.0, "none"))
     target = f"at most {best:.0f} ms ({title})"
-    yield Row("one film, idle, beside the best peer", target, f"{middle:.0f} ms", middle <= best)
+    yield Row("one image, idle, beside the best peer", target, f"{middle:.0f} ms", middle <= best)
 
 
 def _scaling(results: Results) -> Iterator[Row]:
@@ -115,7 +115,7 @@ def _scaling(results: Results) -> Iterator[Row]:
 def _queue(results: Results) -> Iterator[Row]:
     most = max(one["workers"] for one in results["queue"])
     carried = statistics.median(one["screened"] for one in results["queue"] if one["workers"] == most)
-    yield Row("queue alone on PostgreSQL", "at least 5,000 films/s", f"{carried:,.0f} films/s", carried >= 5000)
+    yield Row("queue alone on PostgreSQL", "at least 5,000 images/s", f"{carried:,.0f} images/s", carried >= 5000)
 
 
 def _growth(results: Results) -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""`make chaos`, or `python -m chaos`: hurt the real stack while it screens and account for every film."""
+"""`make chaos`, or `python -m chaos`: hurt the real stack while it screens and account for every image."""
 
 import shlex
 import sys
@@ -14,27 +14,27 @@ from chaos.errors import ChaosFailed
 from chaos.faults import FAULTS
 from chaos.report import as_json, as_markdown, show, write_into
 from chaos.scene import Fault
-from chaos.stack import Kind, Pace
+from chaos.stack import Kind, Timing
 from shared.settings import REPOSITORY, Settings
 
 STACKS: Final[tuple[Kind, ...]] = ("embedded", "postgres")
 DOCUMENT: Final = REPOSITORY / "docs" / "reliability.md"
 
 
-def as_it_ships() -> Pace:
+def as_it_ships() -> Timing:
     """Take leases and sweeps from the settings' defaults."""
     lease, sweep = (Settings.model_fields[name].default for name in ("lease_seconds", "sweep_seconds"))
-    return Pace(lease, sweep, film=0.08)
+    return Timing(lease, sweep, image=0.08)
 
 
 WIDTH: Final = 140
 """Of the table in a log, in characters."""
 
-QUICK: Final = Pace(lease=4.0, sweep=1.0, film=0.04)
+QUICK: Final = Timing(lease=4.0, sweep=1.0, image=0.04)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--films", default=10_000, show_default=True, type=click.IntRange(1), help="Films a stack, at least.")
+@click.option("--images", default=10_000, show_default=True, type=click.IntRange(1), help="Images a stack, at least.")
 @click.option("--kills", default=100, show_default=True, type=click.IntRange(1), help="Faults a stack, at least.")
 @click.option("--seed", default=1, show_default=True, help="Decides order, moments and what meets what.")
 @click.option("--faults", "wanted", multiple=True, help="Only faults whose name holds this; may be given again.")
@@ -45,7 +45,7 @@ QUICK: Final = Pace(lease=4.0, sweep=1.0, film=0.04)
 @click.option("--document", is_flag=True, help="Write the tables into docs/reliability.md.")
 def main(
     *,
-    films: int,
+    images: int,
     kills: int,
     seed: int,
     wanted: tuple[str, ...],
@@ -55,7 +55,7 @@ def main(
     json_file: Path | None,
     document: bool,
 ) -> None:
-    """Run the real stack on thousands of films while it is being hurt. Exit status 1 where a film was lost or doubled.
+    """Run the real stack on thousands of images while it is hurt. Exit status 1 where an image was lost or doubled.
 
     Half of the faults are inflicted one after the other, each alone; the rest at random, often two at once.
     """
@@ -63,8 +63,8 @@ def main(
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     outcomes: list[Outcome] = []
     for kind in STACKS if stack == "both" else (cast("Kind", stack),):
-        plan = _plan(kind, faults, films=films, kills=kills, seed=seed, quick=quick)
-        plan = replace(plan, pace=QUICK) if short_leases else plan
+        plan = _plan(kind, faults, images=images, kills=kills, seed=seed, quick=quick)
+        plan = replace(plan, timing=QUICK) if short_leases else plan
         try:
             outcomes.append(run(plan, lambda line: console.print(line, highlight=False)))
         except ChaosFailed as error:
@@ -86,11 +86,11 @@ def choose(wanted: tuple[str, ...]) -> list[Fault]:
     return found
 
 
-def _plan(kind: Kind, faults: list[Fault], *, films: int, kills: int, seed: int, quick: bool) -> Plan:
+def _plan(kind: Kind, faults: list[Fault], *, images: int, kills: int, seed: int, quick: bool) -> Plan:
     if quick:
-        return Plan(kind, faults, times_alone=1, times_random=10, films=1000, seed=seed, pace=QUICK)
+        return Plan(kind, faults, times_alone=1, times_random=10, images=1000, seed=seed, timing=QUICK)
     alone = max(1, kills // (2 * len(faults)))
-    return Plan(kind, faults, alone, max(0, kills - alone * len(faults)), films, seed, as_it_ships())
+    return Plan(kind, faults, alone, max(0, kills - alone * len(faults)), images, seed, as_it_ships())
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import psutil
 from chaos.waiting import free_port, wait_until
 from shared.settings import PREFIX
 
-NAME: Final = "films"
+NAME: Final = "images"
 ACCOUNT: Final = ("chaos", "no secret")
 REGION: Final = "us-east-1"
 START_SECONDS: Final = 300.0

@@ -18,11 +18,11 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from chaos.errors import ChaosFailed, NotHere
-from chaos.films import Pictures
+from chaos.images import Pictures
 from chaos.ledger import Account, Ledger, total
 from chaos.load import Load
 from chaos.scene import Fault, Scene
-from chaos.stack import Kind, Pace, running
+from chaos.stack import Kind, Timing, running
 from chaos.watch import Watch
 
 AT_RANDOM: Final = "all of them at random, often two at once"
@@ -45,10 +45,10 @@ class Plan:
     faults: Sequence[Fault]
     times_alone: int
     times_random: int
-    films: int
+    images: int
     """At least so many; a backlog is kept as long as the faults last."""
     seed: int
-    pace: Pace
+    timing: Timing
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Line:
     fault: str
     times: int = 0
     recoveries: list[float] = field(default_factory=list)
-    """Seconds from the end of the fault to the next film that got its outcome."""
+    """Seconds from the end of the fault to the next image that got its outcome."""
     skipped: str | None = None
     account: Account = field(default_factory=Account)
 
@@ -85,7 +85,7 @@ class Outcome:
     def is_clean(self) -> bool:
         """Say whether nothing was lost, doubled or wrong."""
         account = self.total.account
-        return account.films > 0 and not (account.lost or account.duplicated or account.wrong)
+        return account.images > 0 and not (account.lost or account.duplicated or account.wrong)
 
 
 def median(recoveries: Sequence[float]) -> float:
@@ -94,14 +94,14 @@ def median(recoveries: Sequence[float]) -> float:
 
 
 def run(plan: Plan, say: Callable[[str], None]) -> Outcome:
-    """Start a stack, hurt it as planned, and settle the account of every film that it accepted.
+    """Start a stack, hurt it as planned, and settle the account of every image that it accepted.
 
     Raises ChaosFailed with the ends of the logs where the stack does not recover.
     """
     began = time.monotonic()
     with ExitStack() as cleanup:
         folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="pneumoscreen-chaos-")))
-        stack = cleanup.enter_context(running(plan.kind, folder, plan.pace))
+        stack = cleanup.enter_context(running(plan.kind, folder, plan.timing))
         watch = Watch(stack.database)
         watch.start()
         cleanup.callback(watch.stop)
@@ -159,7 +159,7 @@ class Campaign:
 
     def _inflict_at_random(self, faults: Sequence[Fault]) -> Line:
         line, chance = Line(AT_RANDOM), self._scene.chance
-        self._scene.load.begin(AT_RANDOM, self._plan.films - len(self._scene.load.accepted))
+        self._scene.load.begin(AT_RANDOM, self._plan.images - len(self._scene.load.accepted))
         possible = list(faults)
         while line.times < self._plan.times_random:
             chosen = [chance.choice(possible)]
@@ -198,7 +198,7 @@ class Campaign:
         raise ChaosFailed(f"{fault.name}: its victims had died already, {VICTIMS} times.")
 
     def _end(self, line: Line) -> None:
-        """Let the films of a fault end before the next fault begins, and keep what became of them."""
+        """Let the images of a fault end before the next fault begins, and keep what became of them."""
         self._scene.load.pause()
         if line.skipped is None:
             self._wait_until_settled()
@@ -206,4 +206,4 @@ class Campaign:
 
     def _wait_until_settled(self) -> None:
         if not self._scene.watch.wait_until_all_are_settled(SETTLE_SECONDS):
-            raise ChaosFailed(f"{self._scene.watch.unsettled} films had no outcome after {SETTLE_SECONDS:.0f} s.")
+            raise ChaosFailed(f"{self._scene.watch.unsettled} images had no outcome after {SETTLE_SECONDS:.0f} s.")

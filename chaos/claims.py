@@ -13,14 +13,14 @@ from sqlalchemy import select
 
 from chaos.errors import ChaosFailed
 from shared.db import Database, new_id
-from shared.errors import FilmRejected
-from shared.intake.accept import Film, Received
+from shared.errors import ImageRejected
+from shared.intake.accept import AcceptedImage, Received
 from shared.queue import jobs, leases
 from shared.refusals import Rejection
 from shared.tables import Priority, Source, User
 
 MODEL: Final = "chaos-claims"
-"""No worker serves it, so the films are the two claimants' alone."""
+"""No worker serves it, so the images are the two claimants' alone."""
 SECONDS: Final = 300.0
 
 
@@ -28,13 +28,13 @@ SECONDS: Final = 300.0
 class Claims:
     """What two claimants got."""
 
-    films: int
+    images: int
     twice: int
     never: int
 
 
 def claim_at_once(database: Database, rounds: int) -> Claims:
-    """Queue two films a round, have two processes claim one each at the same moment, and count what they got."""
+    """Queue two images a round, have two processes claim one each at the same moment, and count what they got."""
     _submit(database, 2 * rounds)
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(2), context.SimpleQueue()
@@ -42,7 +42,7 @@ def claim_at_once(database: Database, rounds: int) -> Claims:
     claimants = [context.Process(target=_claim, args=(url, rounds, barrier, results)) for _ in range(2)]
     for claimant in claimants:
         claimant.start()
-    got = [film for _ in claimants for film in results.get()]
+    got = [image for _ in claimants for image in results.get()]
     for claimant in claimants:
         claimant.join(SECONDS)
         if claimant.exitcode != 0:
@@ -53,8 +53,8 @@ def claim_at_once(database: Database, rounds: int) -> Claims:
 
 def _submit(database: Database, count: int) -> None:
     names = [f"claim-{new_id()}-{number}" for number in range(count)]
-    films = [Film(hashlib.sha256(name.encode()).hexdigest(), 1, 64, 64, "image/png") for name in names]
-    received = [Received(name, film=film) for name, film in zip(names, films, strict=True)]
+    images = [AcceptedImage(hashlib.sha256(name.encode()).hexdigest(), 1, 64, 64, "image/png") for name in names]
+    received = [Received(name, image=image) for name, image in zip(names, images, strict=True)]
     with database.write() as session:
         user = session.scalars(select(User).limit(1)).one()
         job = jobs.open_job(
@@ -65,12 +65,12 @@ def _submit(database: Database, count: int) -> None:
             model_name=MODEL,
             priority=Priority.BULK,
         )
-        jobs.add_films(session, job.id, received, None)
+        jobs.add_images(session, job.id, received, None)
         jobs.close_job(session, job.id)
 
 
 def _claim(url: str, rounds: int, barrier: Barrier, results: "SimpleQueue[list[uuid.UUID]]") -> None:
-    """Claim one film a round; both claimants leave the barrier together."""
+    """Claim one image a round; both claimants leave the barrier together."""
     database, got = Database(url), []
     model_id = new_id()
     for _ in range(rounds):
@@ -80,15 +80,15 @@ def _claim(url: str, rounds: int, barrier: Barrier, results: "SimpleQueue[list[u
                 session, model_id=model_id, model_name=MODEL, limit=1, worker="chaos", lease_seconds=SECONDS
             )
         if lease is not None:
-            got += [film.screening_id for film in lease.films]
+            got += [image.screening_id for image in lease.screenings]
             _reject(database, lease)
     database.close()
     results.put(got)
 
 
 def _reject(database: Database, lease: leases.Claim) -> None:
-    """End the films at once, so that no lease runs out and none is claimed a second time with good reason."""
-    refusal = FilmRejected(Rejection.NOT_A_RADIOGRAPH)
-    outcomes = [leases.Outcome(film, rejection=refusal) for film in lease.films]
+    """End the images at once, so that no lease runs out and none is claimed a second time with good reason."""
+    refusal = ImageRejected(Rejection.NOT_A_RADIOGRAPH)
+    outcomes = [leases.Outcome(image, rejection=refusal) for image in lease.screenings]
     with database.write() as session:
         leases.finish(session, lease, outcomes, model_id=new_id(), threshold=0.5, worker="chaos")

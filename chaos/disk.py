@@ -27,7 +27,7 @@ class Disk:
         self.is_mounted = result is not None and result.returncode == 0
 
     def fill(self) -> None:
-        """Leave less room than one film takes; raise NotHere where the disk is not our own."""
+        """Leave less room than one image takes; raise NotHere where the disk is not our own."""
         if not self.is_mounted:
             raise NotHere("a tmpfs cannot be mounted here (be root, or run it under `unshare -rm`)")
         status = os.statvfs(self.folder)

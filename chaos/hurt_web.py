@@ -12,8 +12,8 @@ from shared.queue import tickets  # after the clock is bent, before the web take
 hurt: Any = accept
 hurt.accept = dying("upload", accept.accept)
 hurt = tickets
-# The films are committed, their sender does not know yet.
-hurt.ring_or_wait = dying("answer", tickets.ring_or_wait)
+# The images are committed, their sender does not know yet.
+hurt.try_send_tickets = dying("answer", tickets.try_send_tickets)
 
 from web.wsgi import app
 

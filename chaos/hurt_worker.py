@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from chaos.injector import FILM_SECONDS_VARIABLE, UNREADABLE, bend_clock, crash_on_poison, dying, slowed
+from chaos.injector import IMAGE_SECONDS_VARIABLE, UNREADABLE, bend_clock, crash_on_poison, dying, slowed
 
 bend_clock()
 
-from shared.store.incoming import FILMS  # after the clock is bent
+from shared.store.incoming import IMAGES  # after the clock is bent
 from shared.store.store import FolderStore
 from worker.app import app
 from worker.screening import screen
@@ -18,28 +18,28 @@ from worker.screening import screen
 __all__ = ["app"]
 
 STORE_SECONDS: Final = 0.5
-"""What a slow store takes for one film."""
+"""What a slow store takes for one image."""
 
 hurt: Any = screen
-_film_seconds = float(os.environ[FILM_SECONDS_VARIABLE])
+_image_seconds = float(os.environ[IMAGE_SECONDS_VARIABLE])
 _decode, _start = hurt.decode, hurt.Screener.__init__
 
 
 def _slow_decode(data: bytes, at_least: int) -> Any:
-    """Decode as long as a large film takes, so that a backlog of small ones lasts."""
-    time.sleep(_film_seconds)
+    """Decode as long as a large image takes, so that a backlog of small ones lasts."""
+    time.sleep(_image_seconds)
     crash_on_poison(data)
     return _decode(data, at_least)
 
 
 def _breaking(store: Any, get: Callable[[str], bytes]) -> Callable[[str], bytes]:
-    """Break the file of a film that is marked so, once it is known to be that one; every read then fails by itself."""
+    """Break the file of an image that is marked so, once it is known to be that; every read then fails by itself."""
 
     def read(key: str) -> bytes:
         data = get(key)
         if not data.endswith(UNREADABLE):
             return data
-        _break(store, store.place_of(FILMS, key))
+        _break(store, store.place_of(IMAGES, key))
         return get(key)
 
     return read

@@ -19,12 +19,12 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 FOLDER_VARIABLE: Final = "CHAOS_FOLDER"
-FILM_SECONDS_VARIABLE: Final = "CHAOS_FILM_SECONDS"
+IMAGE_SECONDS_VARIABLE: Final = "CHAOS_IMAGE_SECONDS"
 CLOCK: Final = "clock"
-POISON: Final = b"CHAOS: this film kills its worker"
-"""A film that ends with these bytes crashes its decoder."""
-UNREADABLE: Final = b"CHAOS: this film's file cannot be read"
-"""The file of a film that ends with these bytes is broken before a worker gets it."""
+POISON: Final = b"CHAOS: this image kills its worker"
+"""An image that ends with these bytes crashes its decoder."""
+UNREADABLE: Final = b"CHAOS: this image's file cannot be read"
+"""The file of an image that ends with these bytes is broken before a worker gets it."""
 
 _CLOCK_SECONDS: Final = 0.1
 """For how long a process believes what it last read of the clock's offset."""

@@ -1,4 +1,4 @@
-"""The account: what became of every film that was accepted."""
+"""The account: what became of every image that was accepted."""
 
 import uuid
 from collections import Counter, defaultdict
@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import func, select
 
 from chaos.errors import ChaosFailed
-from chaos.films import PICTURES, ChaosFilm
+from chaos.images import PICTURES, ChaosImage
 from chaos.load import Accepted
 from shared.db import Database
 from shared.models.spec import Label
@@ -23,7 +23,7 @@ ROUNDING: Final = 1e-4
 
 
 class Row(NamedTuple):
-    """What the database says of one film of one job."""
+    """What the database says of one image of one job."""
 
     id: uuid.UUID
     file_name: str
@@ -38,14 +38,14 @@ class Row(NamedTuple):
 
 @dataclass
 class Account:
-    """What became of the films that were accepted while one fault went on."""
+    """What became of the images that were accepted while one fault went on."""
 
-    films: int = 0
+    images: int = 0
     lost: int = 0
     duplicated: int = 0
     wrong: int = 0
     failed: int = 0
-    """Films that ended FAILED, REJECTED or CANCELLED and are no poison: they have an outcome, but not an answer."""
+    """Images that ended FAILED, REJECTED or CANCELLED and are no poison: they have an outcome, but not an answer."""
     notes: list[str] = field(default_factory=list)
 
 
@@ -67,7 +67,7 @@ class Ledger:
         self._answers: list[tuple[Label, float]] = []
         self._settled: dict[uuid.UUID, Row] = {}
         self.overwritten: set[str] = set()
-        """Films whose outcome changed after it was written."""
+        """Images whose outcome changed after it was written."""
 
     def learn_answers(self) -> None:
         """Take the answers of a run without faults, one for each picture; raise ChaosFailed where two are alike."""
@@ -88,7 +88,7 @@ class Ledger:
                 self._settled[row.id] = row
 
     def close(self, accepted: Iterable[Accepted]) -> dict[str, Account]:
-        """Say for each fault what became of its films."""
+        """Say for each fault what became of its images."""
         self.look()
         rows: dict[str, list[Row]] = defaultdict(list)
         for row in read_rows(self._database):
@@ -96,39 +96,39 @@ class Ledger:
         accounts: dict[str, Account] = defaultdict(Account)
         for item in accepted:
             account = accounts[item.fault]
-            account.films += 1
-            self._enter(account, item.film, rows[item.film.name])
+            account.images += 1
+            self._enter(account, item.image, rows[item.image.name])
         return accounts
 
-    def _enter(self, account: Account, film: ChaosFilm, rows: Sequence[Row]) -> None:
+    def _enter(self, account: Account, image: ChaosImage, rows: Sequence[Row]) -> None:
         found = [row for row in rows if row.state in FINAL_STATES]
         if len(found) != len(rows) or not rows:
             account.lost += 1
-            account.notes.append(f"{film.name}: {', '.join(row.state for row in rows) or 'no row'}")
+            account.notes.append(f"{image.name}: {', '.join(row.state for row in rows) or 'no row'}")
         account.duplicated += len(rows) > 1
         for row in found:
-            self._judge(account, film, row)
+            self._judge(account, image, row)
 
-    def _judge(self, account: Account, film: ChaosFilm, row: Row) -> None:
-        if row.state is not State.DONE and not film.is_poison:
+    def _judge(self, account: Account, image: ChaosImage, row: Row) -> None:
+        if row.state is not State.DONE and not image.is_poison:
             account.failed += 1
-            account.notes.append(f"{film.name}: {row.state}: {row.error_code} {row.error_details}")
-        if film.is_poison and row.state is not State.FAILED:
+            account.notes.append(f"{image.name}: {row.state}: {row.error_code} {row.error_details}")
+        if image.is_poison and row.state is not State.FAILED:
             account.wrong += 1
-            account.notes.append(f"{film.name}: {row.state}, though it kills its worker")
-        if row.state is State.DONE and not self._is_due(film, row):
+            account.notes.append(f"{image.name}: {row.state}, though it kills its worker")
+        if row.state is State.DONE and not self._is_due(image, row):
             account.wrong += 1
-            account.notes.append(f"{film.name}: {row.label} {row.p_pneumonia}, due {self._answers[film.picture]}")
+            account.notes.append(f"{image.name}: {row.label} {row.p_pneumonia}, due {self._answers[image.picture]}")
         if row.file_name in self.overwritten:
             account.wrong += 1
-            account.notes.append(f"{film.name}: its outcome changed after it was written")
+            account.notes.append(f"{image.name}: its outcome changed after it was written")
 
-    def _is_due(self, film: ChaosFilm, row: Row) -> bool:
-        label, p_pneumonia = self._answers[film.picture]
+    def _is_due(self, image: ChaosImage, row: Row) -> bool:
+        label, p_pneumonia = self._answers[image.picture]
         return row.label is label and row.p_pneumonia is not None and abs(row.p_pneumonia - p_pneumonia) < ROUNDING
 
     def doubled_predictions(self) -> int:
-        """Count the pairs of film and model that have more than one prediction."""
+        """Count the pairs of image and model that have more than one prediction."""
         pairs = select(func.count()).select_from(Prediction).group_by(Prediction.image_id, Prediction.model_id)
         with self._database.read() as session:
             return sum(count > 1 for count in session.scalars(pairs))

@@ -1,4 +1,4 @@
-"""The client: sends films without end and keeps a backlog, with the patience of `pneumoscreen screen`."""
+"""The client: sends images without end and keeps a backlog, with the patience of `pneumoscreen screen`."""
 
 import tempfile
 import threading
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from chaos.errors import ChaosFailed
-from chaos.films import ChaosFilm, Pictures
+from chaos.images import ChaosImage, Pictures
 from chaos.watch import Watch
 from cli.client.answers import ServerError
 from cli.client.client import Api
@@ -18,30 +18,30 @@ from shared.db import new_id
 
 T = TypeVar("T")
 
-REQUEST_FILMS: Final = 20
+REQUEST_IMAGES: Final = 20
 BACKLOG: Final = 100
-"""Films that wait, below which more are sent."""
+"""Images that wait, below which more are sent."""
 PAUSE: Final = 0.5
-PATIENCE: Final = 600.0
+RETRY_SECONDS: Final = 600.0
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """A film for which the client got its 202, and the fault that went on then."""
+    """An image for which the client got its 202, and the fault that went on then."""
 
-    film: ChaosFilm
+    image: ChaosImage
     fault: str
 
 
 class Load(threading.Thread):
-    """Send films into one job a fault while there is a fault to send for."""
+    """Send images into one job a fault while there is a fault to send for."""
 
     def __init__(self, url: str, token: str, pictures: Pictures, watch: Watch) -> None:
         super().__init__(daemon=True)
-        self._api = Api(url, token, patience=PATIENCE)
+        self._api = Api(url, token, retry_seconds=RETRY_SECONDS)
         self._pictures, self._watch = pictures, watch
         self._lock = threading.Lock()
-        self._poison: list[ChaosFilm] = []
+        self._poison: list[ChaosImage] = []
         self._fault: str | None = None
         self._wanted = 0
         self._job: str | None = None
@@ -53,29 +53,29 @@ class Load(threading.Thread):
 
     # ------------------------------------------------------------ called by the campaign
 
-    def send_all(self, films: Sequence[ChaosFilm], fault: str) -> None:
-        """Send films at once, in a job of their own."""
+    def send_all(self, images: Sequence[ChaosImage], fault: str) -> None:
+        """Send images at once, in a job of their own."""
         job_id = self._open(fault)
-        for start in range(0, len(films), REQUEST_FILMS):
-            self._send(job_id, films[start : start + REQUEST_FILMS], fault)
+        for start in range(0, len(images), REQUEST_IMAGES):
+            self._send(job_id, images[start : start + REQUEST_IMAGES], fault)
         self._patiently(lambda: self._api.close_job(job_id))
 
     def begin(self, fault: str, at_least: int = 0) -> None:
-        """Keep a backlog from now on; send so many films in all, at least, before `pause` has effect."""
+        """Keep a backlog from now on; send so many images in all, at least, before `pause` has effect."""
         with self._lock:
             self._fault, self._wanted = fault, at_least
 
-    def poison(self) -> ChaosFilm:
-        """Have a film that kills its worker sent among the next ones."""
-        film = self._pictures.film(poison=True)
-        self._poison.append(film)
-        return film
+    def poison(self) -> ChaosImage:
+        """Have an image that kills its worker sent among the next ones."""
+        image = self._pictures.image(poison=True)
+        self._poison.append(image)
+        return image
 
-    def unreadable(self) -> ChaosFilm:
-        """Have a film whose file in the store cannot be read sent among the next ones."""
-        film = self._pictures.film(unreadable=True)
-        self._poison.append(film)
-        return film
+    def unreadable(self) -> ChaosImage:
+        """Have an image whose file in the store cannot be read sent among the next ones."""
+        image = self._pictures.image(unreadable=True)
+        self._poison.append(image)
+        return image
 
     def pause(self) -> None:
         """Send what is still owed, close the job and wait for the next fault."""
@@ -114,27 +114,27 @@ class Load(threading.Thread):
     def _step(self, fault: str) -> None:
         if self._job is None:
             self._job = self._open(fault)
-        films = [self._pictures.film() for _ in range(REQUEST_FILMS)]
+        images = [self._pictures.image() for _ in range(REQUEST_IMAGES)]
         while self._poison:
-            films[len(self._poison) - 1] = self._poison.pop()
-        self._send(self._job, films, fault)
-        self._wanted -= len(films)
+            images[len(self._poison) - 1] = self._poison.pop()
+        self._send(self._job, images, fault)
+        self._wanted -= len(images)
 
     def _open(self, fault: str) -> str:
         key = str(new_id())
         return self._patiently(lambda: self._api.open_job(fault, None, key))
 
-    def _send(self, job_id: str, films: Sequence[ChaosFilm], fault: str) -> None:
-        with tempfile.TemporaryDirectory(prefix="chaos-films-") as folder:
-            files = [film.write(Path(folder)) for film in films]
+    def _send(self, job_id: str, images: Sequence[ChaosImage], fault: str) -> None:
+        with tempfile.TemporaryDirectory(prefix="chaos-images-") as folder:
+            files = [image.write(Path(folder)) for image in images]
             answer = self._patiently(lambda: self._api.send(job_id, files))
-        if answer.received != len(films):
-            raise ChaosFailed(f"Sent {len(films)} films; the server says that it received {answer.received}.")
-        self.accepted += [Accepted(film, fault) for film in films]
+        if answer.received != len(images):
+            raise ChaosFailed(f"Sent {len(images)} images; the server says that it received {answer.received}.")
+        self.accepted += [Accepted(image, fault) for image in images]
 
     def _patiently(self, request: Callable[[], T]) -> T:
         """Repeat what the server refuses for a fault's sake; a client of the product would tell its user."""
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + RETRY_SECONDS
         while True:
             try:
                 return request()

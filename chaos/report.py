@@ -14,7 +14,7 @@ from rich.table import Table
 from chaos.campaign import Line, Outcome, median
 
 HEADINGS: Final = (
-    "fault", "times", "films", "lost", "duplicated", "wrong", "failed", "recovery, median", "recovery, worst",
+    "fault", "times", "images", "lost", "duplicated", "wrong", "failed", "recovery, median", "recovery, worst",
 )  # fmt: skip
 STACKS: Final = {
     "embedded": "Embedded: SQLite, an image store in a folder, Redis on a unix socket",
@@ -24,7 +24,7 @@ _NOTES: Final = 20
 
 
 def show(outcome: Outcome, console: Console) -> None:
-    """Print a run's table and what is to be said of single films."""
+    """Print a run's table and what is to be said of single images."""
     table = Table(title=STACKS[outcome.plan.kind])
     for heading in HEADINGS:
         table.add_column(heading, justify="left" if heading == "fault" else "right")
@@ -40,17 +40,17 @@ def show(outcome: Outcome, console: Console) -> None:
 
 def _cells(line: Line) -> list[str]:
     account, name = line.account, line.fault if line.skipped is None else f"{line.fault} (skipped: {line.skipped})"
-    counts = [line.times, account.films, account.lost, account.duplicated, account.wrong, account.failed]
+    counts = [line.times, account.images, account.lost, account.duplicated, account.wrong, account.failed]
     times = [f"{f(line.recoveries):.1f} s" if line.recoveries else "-" for f in (median, max)]
     return [name, *(f"{count:,}" for count in counts), *times]
 
 
 def _remarks(outcome: Outcome) -> str:
     refused = ", ".join(f"{count} x {status}" for status, count in sorted(outcome.refusals.items())) or "none"
-    pace = outcome.plan.pace
+    timing = outcome.plan.timing
     return (
-        f"Seed {outcome.plan.seed}; leases of {pace.lease:g} s, a sweep every {pace.sweep:g} s, "
-        f"{pace.film * 1000:g} ms a film; {outcome.seconds / 60:.1f} minutes; "
+        f"Seed {outcome.plan.seed}; leases of {timing.lease:g} s, a sweep every {timing.sweep:g} s, "
+        f"{timing.image * 1000:g} ms an image; {outcome.seconds / 60:.1f} minutes; "
         f"requests refused and sent again: {refused}."
     )
 
@@ -70,7 +70,7 @@ def _values(outcome: Outcome) -> dict[str, Any]:
     return {
         "stack": plan.kind,
         "seed": plan.seed,
-        "pace": vars(plan.pace),
+        "timing": vars(plan.timing),
         "seconds": round(outcome.seconds, 1),
         "refusals": outcome.refusals,
         "is_clean": outcome.is_clean,

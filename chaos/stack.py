@@ -18,7 +18,7 @@ from chaos.bucket import Bucket
 from chaos.disk import Disk
 from chaos.errors import ChaosFailed
 from chaos.hurt_serve import PORT_VARIABLE, START_SECONDS
-from chaos.injector import FILM_SECONDS_VARIABLE, FOLDER_VARIABLE
+from chaos.injector import FOLDER_VARIABLE, IMAGE_SECONDS_VARIABLE
 from chaos.postgres import Postgres
 from chaos.waiting import free_port, wait_until
 from cli.data_folder import TOKEN_FILE
@@ -33,13 +33,13 @@ WORKERS: Final = 2
 
 
 @dataclass(frozen=True)
-class Pace:
+class Timing:
     """How fast the stack is to be, in seconds."""
 
     lease: float
     sweep: float
-    film: float
-    """What a worker takes for a film at least, so that a backlog of small ones lasts while faults go by."""
+    image: float
+    """What a worker takes for an image at least, so that a backlog of small ones lasts while faults go by."""
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Stack:
     """One running installation."""
 
     kind: Kind
-    pace: Pace
+    timing: Timing
     folder: Path
     data_disk: Disk
     store_disk: Disk
@@ -158,7 +158,7 @@ def _has_word(process: psutil.Process, word: str) -> bool:
 
 
 @contextmanager
-def running(kind: Kind, folder: Path, pace: Pace) -> Iterator[Stack]:
+def running(kind: Kind, folder: Path, timing: Timing) -> Iterator[Stack]:
     """Start a stack in an empty folder, yield it when it is ready, and stop it."""
     (folder / "orders").mkdir()
     with ExitStack() as cleanup:
@@ -175,16 +175,16 @@ def running(kind: Kind, folder: Path, pace: Pace) -> Iterator[Stack]:
         data_dir = data_disk.folder / "data"
         database = Database(postgres.url if postgres else f"sqlite:///{data_dir / 'pneumoscreen.db'}")
         cleanup.callback(database.close)
-        process = _serve(folder, port, data_dir, _environment(folder, pace, store_disk, postgres, bucket))
+        process = _serve(folder, port, data_dir, _environment(folder, timing, store_disk, postgres, bucket))
         cleanup.callback(_stop, process)
-        stack = Stack(kind, pace, folder, data_disk, store_disk, postgres, bucket, port, process, database)
+        stack = Stack(kind, timing, folder, data_disk, store_disk, postgres, bucket, port, process, database)
         _wait_until_ready(stack)
         stack.redis_url = stack.web().environ()[f"{PREFIX}REDIS_URL"]
         yield stack
 
 
 def _environment(
-    folder: Path, pace: Pace, store_disk: Disk, postgres: Postgres | None, bucket: Bucket | None
+    folder: Path, timing: Timing, store_disk: Disk, postgres: Postgres | None, bucket: Bucket | None
 ) -> dict[str, str]:
     graphs = f"{PREFIX}GRAPHS_DIR"  # takes Keras out of every start but the first
     kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX) or name == graphs}
@@ -194,15 +194,15 @@ def _environment(
         **over_tcp,
         **(bucket.environment if bucket is not None else {}),
         f"{PREFIX}STORE_DIR": str(store_disk.folder / "store"),
-        f"{PREFIX}LEASE_SECONDS": str(pace.lease),
-        f"{PREFIX}SWEEP_SECONDS": str(pace.sweep),
+        f"{PREFIX}LEASE_SECONDS": str(timing.lease),
+        f"{PREFIX}SWEEP_SECONDS": str(timing.sweep),
         f"{PREFIX}BATCH_SIZE": str(BATCH_SIZE),
-        f"{PREFIX}GATE_IGNORES": "all",  # the films are drawn
+        f"{PREFIX}GATE_IGNORES": "all",  # the images are drawn
         f"{PREFIX}UPLOAD_LIMIT": "100000 per minute",
         # Without the reserve that refuses uploads in time, so that a full disk is met in the middle of one.
         f"{PREFIX}MIN_FREE_BYTES": "0",
         FOLDER_VARIABLE: str(folder / "orders"),
-        FILM_SECONDS_VARIABLE: str(pace.film),
+        IMAGE_SECONDS_VARIABLE: str(timing.image),
     }
 
 

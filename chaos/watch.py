@@ -1,4 +1,4 @@
-"""Looking on: how many films wait and how many have their outcome, many times a second."""
+"""Looking on: how many images wait and how many have their outcome, many times a second."""
 
 import threading
 import time
@@ -45,21 +45,21 @@ class Watch(threading.Thread):
 
     @property
     def waiting(self) -> int:
-        """Return how many films wait."""
+        """Return how many images wait."""
         return self._counts[State.QUEUED]
 
     @property
     def settled(self) -> int:
-        """Return how many films have their outcome."""
+        """Return how many images have their outcome."""
         return sum(self._counts[state] for state in FINAL_STATES)
 
     @property
     def unsettled(self) -> int:
-        """Return how many films still need work."""
+        """Return how many images still need work."""
         return self.waiting + self._counts[State.RUNNING]
 
     def wait_for_movement(self) -> float:
-        """Wait until one more film has its outcome than the next look shows; return the seconds that took."""
+        """Wait until one more image has its outcome than the next look shows; return the seconds that took."""
         began = time.monotonic()
         settled: int | None = None
         while time.monotonic() - began < STUCK_SECONDS:
@@ -68,10 +68,10 @@ class Watch(threading.Thread):
                     return time.monotonic() - began
                 settled = self.settled if settled is None else settled
             time.sleep(0.01)
-        raise ChaosFailed(f"No film got its outcome within {STUCK_SECONDS:.0f} s; {self.waiting} wait.")
+        raise ChaosFailed(f"No image got its outcome within {STUCK_SECONDS:.0f} s; {self.waiting} wait.")
 
     def wait_until_all_are_settled(self, seconds: float) -> bool:
-        """Wait until no film needs work; False where some still do after so many seconds."""
+        """Wait until no image needs work; False where some still do after so many seconds."""
         began = time.monotonic()
         while time.monotonic() - began < seconds:
             if self._looked_at > began and self.unsettled == 0:

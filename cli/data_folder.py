@@ -15,7 +15,7 @@ from shared.errors import PneumoScreenError
 from shared.settings import LEAST_KEY
 
 PRIVATE_UMASK: Final = 0o077
-"""Whatever is made below the data folder is its owner's alone: password hashes, films and names are in it."""
+"""Whatever is made below the data folder is its owner's alone: password hashes, images and names are in it."""
 TOKEN_FILE: Final = "token"  # noqa: S105  # the name of a file, not a secret
 """An API token of this computer's own, for `screen`."""
 URL_FILE: Final = "url"
@@ -36,7 +36,7 @@ _SOCKET_PREFIX: Final = "pneumoscreen-"
 _LONGEST_FOLDER: Final = 75
 """With our own name, the socket's and what Redis may append, its path is then short enough."""
 _STORE_DEPTH: Final = 2
-"""Of the image store only folders are closed, `films/ab` at most: it holds millions of files, all made private."""
+"""Of the image store only folders are closed, `images/ab` at most: it holds millions of files, all made private."""
 
 
 @contextmanager

@@ -12,27 +12,27 @@ from shared.errors import PneumoScreenError
 # Listing the commands must not load them: `train` alone would take seconds to import.
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "serve": ("cli.serving.serve:serve", "Start everything on this machine and serve the pages."),
-    "screen": ("cli.client.screen:screen", "Screen films through a server and write the results."),
-    "demo": ("cli.serving.demo:demo", "Start a server of its own, screen sample films, stop."),
+    "screen": ("cli.client.screen:screen", "Screen images through a server and write the results."),
+    "demo": ("cli.serving.demo:demo", "Start a server of its own, screen sample images, stop."),
     "users": ("cli.people.users:users", "List, add and change accounts."),
     "tokens": ("cli.people.tokens:tokens", "Make, list and revoke API tokens."),
     "audit": ("cli.keeping.audit:audit", "Read, verify and export the audit trail."),
     "store": ("cli.keeping.store:store", "Make a key for the image store, encrypt it."),
     "purge": ("cli.keeping.purge:purge", "Remove old jobs with what only they needed."),
-    "backup": ("cli.keeping.backup:backup", "Copy the database and the films to a folder."),
+    "backup": ("cli.keeping.backup:backup", "Copy the database and the images to a folder."),
     "restore": ("cli.keeping.restore:restore", "Bring a backup back."),
     "doctor": ("cli.serving.doctor:doctor", "Check that this machine can run PneumoScreen."),
     "models": ("cli.models.models:models", "List the models and check their files."),
-    "evaluate": ("cli.models.evaluate:evaluate", "Measure a model on a folder of labelled films."),
+    "evaluate": ("cli.models.evaluate:evaluate", "Measure a model on a folder of labelled images."),
     "estimate": ("cli.models.estimate:estimate", "What to expect of a model elsewhere."),
     "compare": ("cli.models.compare:compare", "Measure all models side by side."),
-    "calibrate": ("cli.models.calibrate:calibrate", "Fit a model's threshold to a site's own films."),
+    "calibrate": ("cli.models.calibrate:calibrate", "Fit a model's threshold to a site's own images."),
     "ensemble": ("cli.models.ensemble:ensemble", "Join models into one that averages them."),
     "train": ("cli.models.train:train", "Train a model."),
     "migrate": ("cli.serving.programs:migrate", "Bring the database to the newest schema."),
     "web": ("cli.serving.programs:web", "One part alone: the pages and the API."),
     "worker": ("cli.serving.programs:worker", "One part alone: the workers of this machine."),
-    "sweep": ("cli.serving.programs:sweep", "One part alone: frees films whose worker was lost."),
+    "sweep": ("cli.serving.programs:sweep", "One part alone: frees images whose worker was lost."),
 }
 
 

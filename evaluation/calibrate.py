@@ -1,4 +1,4 @@
-"""A model's calibration fitted anew on a site's own labelled films; the weights stay as they are."""
+"""A model's calibration fitted anew on a site's own labelled images; the weights stay as they are."""
 
 import os
 import tempfile
@@ -15,28 +15,28 @@ from evaluation.metrics import threshold_for_sensitivity
 from shared.models.folder import SPEC_FILE
 from shared.models.spec import Calibration, Label, ModelSpec, Site
 
-FEWEST_FILMS: Final = 30
-"""Of each class. With fewer, one film moves the sensitivity by more than three points."""
+FEWEST_IMAGES: Final = 30
+"""Of each class. With fewer, one image moves the sensitivity by more than three points."""
 TEMPERATURES: Final = (0.2, 10.0)
 BIASES: Final = (-8.0, 8.0)
 
 
-def check_films(truth: np.ndarray) -> None:
-    """Raise DataUnusable where a class has fewer than FEWEST_FILMS films; `truth` is bool (films,)."""
+def check_images(truth: np.ndarray) -> None:
+    """Raise DataUnusable where a class has fewer than FEWEST_IMAGES images; `truth` is bool (images,)."""
     counts = {Label.NORMAL: int((~truth).sum()), Label.PNEUMONIA: int(truth.sum())}
-    if min(counts.values()) < FEWEST_FILMS:
+    if min(counts.values()) < FEWEST_IMAGES:
         raise DataUnusable(
-            f"Calibration needs at least {FEWEST_FILMS} films of each class. Received: {counts[Label.NORMAL]} NORMAL "
-            f"and {counts[Label.PNEUMONIA]} PNEUMONIA that can be read. Add films."
+            f"Calibration needs at least {FEWEST_IMAGES} images of each class. Received: {counts[Label.NORMAL]} NORMAL "
+            f"and {counts[Label.PNEUMONIA]} PNEUMONIA that can be read. Add images."
         )
 
 
 def fit_temperature_and_bias(spec: ModelSpec, logits: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
     """Return the temperature and bias with the least log loss of p_pneumonia, to four decimals.
 
-    `logits` is (films, classes), `truth` bool (films,), True for pneumonia: a site knows the label, not the cause.
-    The targets are drawn in from 0 and 1 by their number, as Platt 1999 does, so that films which the model separates
-    perfectly do not make it perfectly sure. Of the default model's 523 held-out films, fitted on four fifths and
+    `logits` is (images, classes), `truth` bool (images,), True for pneumonia: a site knows the label, not the cause.
+    The targets are drawn in from 0 and 1 by their number, as Platt 1999 does, so that images which the model separates
+    perfectly do not make it perfectly sure. Of the default model's 523 held-out images, fitted on four fifths and
     measured on the last, a bias lowers the log loss from 0.091 to 0.074 and the calibration error from 0.036 to 0.016.
     """
     sick, healthy = int(truth.sum()), int((~truth).sum())
@@ -52,30 +52,30 @@ def fit_temperature_and_bias(spec: ModelSpec, logits: np.ndarray, truth: np.ndar
 
 
 def recalibrate(spec: ModelSpec, logits: np.ndarray, truth: np.ndarray, sensitivity: float, folder: str) -> ModelSpec:
-    """Return the spec with temperature, bias and threshold of these films, the former calibration kept.
+    """Return the spec with temperature, bias and threshold of these images, the former calibration kept.
 
-    `folder` names the films. Raises DataUnusable where they are too few, or the model ranks them the wrong way round.
+    `folder` names the images. Raises DataUnusable where they are too few, or the model ranks them the wrong way round.
     """
-    check_films(truth)
+    check_images(truth)
     auc = float(roc_auc_score(truth, spec.p_pneumonia(spec.calibrate(logits))))
     if auc <= 0.5:
         raise DataUnusable(
-            f"The model ranks these films no better than chance (AUC {auc:.3f}), which no calibration mends. "
+            f"The model ranks these images no better than chance (AUC {auc:.3f}), which no calibration mends. "
             "See whether the folders NORMAL and PNEUMONIA were mistaken for each other."
         )
     temperature, bias = fit_temperature_and_bias(spec, logits, truth)
     draft = spec.model_copy(update={"temperature": temperature, "bias": bias})
     threshold = threshold_for_sensitivity(truth, draft.p_pneumonia(draft.calibrate(logits)), sensitivity)
-    films = {Label.NORMAL: int((~truth).sum()), Label.PNEUMONIA: int(truth.sum())}
+    images = {Label.NORMAL: int((~truth).sum()), Label.PNEUMONIA: int(truth.sum())}
     fresh = Calibration(
         temperature=temperature,
         bias=bias,
         threshold=threshold,
         threshold_rule=(
-            f"Sensitivity first: at least {100 * sensitivity:g}% of the site's pneumonia films are called PNEUMONIA, "
-            "and no film more than that takes"
+            f"Sensitivity first: at least {100 * sensitivity:g}% of the site's pneumonia images are called PNEUMONIA, "
+            "and no image more than that takes"
         ),
-        site=Site(folder=folder, films=films, fitted_at=datetime.now(UTC)),
+        site=Site(folder=folder, images=images, fitted_at=datetime.now(UTC)),
     )
     return _with(spec, fresh, (*spec.former, calibration_of(spec)))
 

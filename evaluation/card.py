@@ -18,8 +18,8 @@ _USE: Final = """## Intended use
 
 {population}.
 
-To order a reading list, the most suspicious first, with every film read by a clinician. Not for adults, lateral views,
-CT or photographs of films, and not to rule pneumonia out without a reader."""
+To order a reading list, the most suspicious first, with every image read by a clinician. Not for adults, lateral views,
+CT or photographs of images, and not to rule pneumonia out without a reader."""
 
 _GATE: Final = """## What it does not read
 
@@ -34,16 +34,16 @@ lateral view and no adult. How often it is right on pictures that it did not lea
 _LIMITS: Final = """## Limits
 
 One hospital (Guangzhou), one age band, labels from two readers with a third as arbiter, no clinical follow-up. Normal
-and pneumonia films were not collected alike: the normal ones are sharper and show more of the neck and of black border.
-Training varies all of that, but some of what separates the classes may still belong to how films were taken. Films were
-stretched to squares. Sex, age, device and severity are not labelled and were not measured apart. Bacterial and viral
-pneumonia overlap on a film. Other findings (effusion, pneumothorax, fracture, tuberculosis) are neither looked for nor
-excluded."""
+and pneumonia images were not collected alike: the normal ones are sharper and show more of the neck and of black
+border. Training varies all of that, but some of what separates the classes may still belong to how images were taken.
+Images were stretched to squares. Sex, age, device and severity are not labelled and were not measured apart. Bacterial
+and viral pneumonia overlap on an image. Other findings (effusion, pneumothorax, fracture, tuberculosis) are neither
+looked for nor excluded."""
 
-_ELSEWHERE: Final = """Expect a drop on films of another hospital, above all in specificity. On this data set's own test
-split, whose normal films differ from those of the train split, comparable networks fell from a validation AUC of 0.996
-to 0.97 and to a specificity between 0.77 and 0.85 at threshold 0.5. Choose the threshold anew on films of your own
-before you rely on the label."""
+_ELSEWHERE: Final = """Expect a drop on images of another hospital, above all in specificity. On this data set's own
+test split, whose normal images differ from those of the train split, comparable networks fell from a validation AUC of
+0.996 to 0.97 and to a specificity between 0.77 and 0.85 at threshold 0.5. Choose the threshold anew on images of your
+own before you rely on the label."""
 
 
 @dataclass(frozen=True)
@@ -83,37 +83,37 @@ def _expected(figures: dict[str, Any]) -> str:
     """Set the estimates side by side, the worst of which is the one to go by, above what was measured apart."""
     estimates, apart = figures.get("estimates", {}), figures.get("measured_apart")
     rows = [
-        f"| {name} | {sum(row['films'].values())} | " + " | ".join(_with_span(row, key) for _, key in _ROWS) + " |"
+        f"| {name} | {sum(row['images'].values())} | " + " | ".join(_with_span(row, key) for _, key in _ROWS) + " |"
         for name, row in estimates.items()
     ]
     if apart:
-        count = sum(apart["films"].values())
+        count = sum(apart["images"].values())
         cells = " | ".join(f"{apart[key]:.4f}" if key in apart else "-" for _, key in _ROWS)
         rows.append(f"| **{apart['what']}, measured apart on {apart['date']}** | {count} | {cells} |")
     titles = " | ".join(title for title, _ in _ROWS)
     parts = "\n".join(
-        f"| {row['part']} | {row['figure']} | {row['right']} of {row['films']} | {_span(row['interval_95'])} |"
+        f"| {row['part']} | {row['figure']} | {row['right']} of {row['images']} | {_span(row['interval_95'])} |"
         for row in estimates.get("elsewhere", {}).get("parts", ())
     )
-    table = f"\n\n| films from elsewhere | figure | right | interval |\n|---|---|---|---|\n{parts}" if parts else ""
+    table = f"\n\n| images from elsewhere | figure | right | interval |\n|---|---|---|---|\n{parts}" if parts else ""
     return f"""## What to expect
 
 At the threshold, with 95 % intervals by patient (`pneumoscreen estimate`). Go by the worst line: random patients share
-the habits of the training set, reframed films are the same ones moved and stretched to where the lungs of another film
-are, and the films from elsewhere are of hospitals and ages that the model is not made for. The framing gap, where it
-is stated, is of a second training that never saw the half of the normal films laid out most like pneumonia, measured on
-the hardest fifth of all normal films, at a threshold fitted on the same films.
+the habits of the training set, reframed images are the same ones moved and stretched to where the lungs of another
+image are, and the images from elsewhere are of hospitals and ages that the model is not made for. The framing gap,
+where it is stated, is of a second training that never saw the half of the normal images laid out most like pneumonia,
+measured on the hardest fifth of all normal images, at a threshold fitted on the same images.
 
-| films | count | {titles} |
+| images | count | {titles} |
 |---|---|{"---|" * len(_ROWS)}
 {chr(10).join(rows)}{table}{_refused(estimates)}"""
 
 
 def _refused(estimates: dict[str, Any]) -> str:
-    """Say how many films a model that frames lungs would refuse."""
+    """Say how many images a model that frames lungs would refuse."""
     counts = [f"{row['without_lungs']} ({name})" for name, row in estimates.items() if row.get("without_lungs")]
     return (
-        f"\n\nFilms on which it found no lungs, refused and not in the figures: {', '.join(counts)}." if counts else ""
+        f"\n\nImages on which it found no lungs, refused and not in the figures: {', '.join(counts)}." if counts else ""
     )
 
 
@@ -122,7 +122,7 @@ def _with_span(row: dict[str, Any], key: str) -> str:
 
 
 def _origin(spec: ModelSpec, figures: dict[str, Any], planned: Planned) -> str:
-    recipe, films, journal = figures["recipe"], figures["films"], figures["journal"]
+    recipe, images, journal = figures["recipe"], figures["images"], figures["journal"]
     minutes = sum(epoch["seconds"] for epoch in journal) / 60
     pixels = f"{spec.input_size}x{spec.input_size}"
     kept = "The weights kept are a moving average over the last steps." if recipe["average"] else _raw(recipe)
@@ -133,13 +133,13 @@ Started from {figures["origin"]} and trained by
 seed {recipe["seed"]}, {len(journal)} epochs, {minutes:.0f} minutes on two shared CPU cores, finished
 {spec.trained_at:%Y-%m-%d}. Code at commit `{spec.commit}`. {kept}
 {_budget(recipe, planned, len(journal))}{_teachers(recipe)}{spec.parameters:,} parameters.
-Input: one grey film of {pixels} pixels, scaled inside the network.
+Input: one grey image of {pixels} pixels, scaled inside the network.
 Output: a logit each for {", ".join(spec.classes)}.
 sha256 `{spec.sha256}`.
 
 Data: {spec.training_data}.
-{films["training"]:,} films were trained on and {films["held_out"]:,} held out, by patient.
-Films stored twice count as one patient's. The official test split was never used.
+{images["training"]:,} images were trained on and {images["held_out"]:,} held out, by patient.
+Images stored twice count as one patient's. The official test split was never used.
 Licence of the weights: {spec.licence}; name the data set when you pass them on."""
 
 
@@ -147,7 +147,7 @@ def _raw(recipe: dict[str, Any]) -> str:
     return (
         "The weights kept are those of the last epoch."
         if recipe["patience"] is None
-        else ("The weights kept are those of the epoch with the lowest loss on the held-out films.")
+        else ("The weights kept are those of the epoch with the lowest loss on the held-out images.")
     )
 
 
@@ -162,7 +162,7 @@ def _budget(recipe: dict[str, Any], planned: Planned, trained: int) -> str:
     """Say where this training was given less than its recipe asks for."""
     short = []
     if planned.input_size != recipe["input_size"]:
-        short.append(f"films of {recipe['input_size']} pixels where the recipe has {planned.input_size}")
+        short.append(f"images of {recipe['input_size']} pixels where the recipe has {planned.input_size}")
     allowed = sum(phase["epochs"] for phase in recipe["phases"])
     if planned.epochs > allowed:
         short.append(f"at most {allowed} epochs ({trained} run) where the recipe allows {planned.epochs}")
@@ -175,17 +175,17 @@ def _validation(spec: ModelSpec, figures: dict[str, Any]) -> str:
         f"| {title} | {report[key]:.4f} | {_span(report['intervals_95'][key])} | {half[key]:.4f} |"
         for title, key in _ROWS
     )
-    films, matrix = report["films"], report["confusion"]
+    images, matrix = report["images"], report["confusion"]
     series, causes = figures["specificity_by_series"], figures["recall_by_cause"]
     told = figures["cause_accuracy"]
     cause = (
-        f"Of the pneumonia films {told:.1%} get the right cause: a hint, not a finding."
+        f"Of the pneumonia images {told:.1%} get the right cause: a hint, not a finding."
         if told
         else ("The model tells no causes apart.")
     )
     return f"""## Validation
 
-{films["NORMAL"]} normal and {films["PNEUMONIA"]} pneumonia films of patients that training never saw.
+{images["NORMAL"]} normal and {images["PNEUMONIA"]} pneumonia images of patients that training never saw.
 Threshold {spec.threshold}. {spec.threshold_rule}.
 Intervals: 95 %, bootstrap over patients.
 
@@ -193,13 +193,13 @@ Intervals: 95 %, bootstrap over patients.
 |---|---|---|---|
 {rows}
 
-At the threshold {matrix["true_positive"]} pneumonia films were found and {matrix["false_negative"]} missed;
-{matrix["true_negative"]} normal films were called normal and {matrix["false_positive"]} raised a false alarm.
-Specificity by series of normal films: IM {series["IM"]:.4f}, NORMAL2-IM {series["NORMAL2-IM"]:.4f}.
+At the threshold {matrix["true_positive"]} pneumonia images were found and {matrix["false_negative"]} missed;
+{matrix["true_negative"]} normal images were called normal and {matrix["false_positive"]} raised a false alarm.
+Specificity by series of normal images: IM {series["IM"]:.4f}, NORMAL2-IM {series["NORMAL2-IM"]:.4f}.
 Recall by cause: bacterial {causes["bacteria"]:.4f}, viral {causes["virus"]:.4f}.
 {cause}
 
-Threshold and temperature were fitted on these same films and their changed copies below, so recall is slightly
+Threshold and temperature were fitted on these same images and their changed copies below, so recall is slightly
 flattered."""
 
 
@@ -208,13 +208,13 @@ def _span(bounds: list[float]) -> str:
 
 
 def _guide(report: dict[str, Any]) -> str:
-    films, matrix = report["films"], report["confusion"]
-    count = films["NORMAL"] + films["PNEUMONIA"]
+    images, matrix = report["images"], report["confusion"]
+    count = images["NORMAL"] + images["PNEUMONIA"]
     return f"""## On the official validation folder
 
-Its {count} films guided the choice of augmentation, so they are no independent evidence. At the threshold this model
-finds {matrix["true_positive"]} of {films["PNEUMONIA"]} pneumonia films there and calls {matrix["true_negative"]} of
-{films["NORMAL"]} normal films normal (AUC {report["auc"]:.3f}): few films, but they show the shift to expect."""
+Its {count} images guided the choice of augmentation, so they are no independent evidence. At the threshold this model
+finds {matrix["true_positive"]} of {images["PNEUMONIA"]} pneumonia images there and calls {matrix["true_negative"]} of
+{images["NORMAL"]} normal images normal (AUC {report["auc"]:.3f}): few images, but they show the shift to expect."""
 
 
 def _shift(figures: dict[str, Any]) -> str:
@@ -229,13 +229,13 @@ def _shift(figures: dict[str, Any]) -> str:
         f"| {changed[key]:.4f} ({_span(changed['intervals_95'][key])}) |"
         for title, key in _ROWS
     )
-    return f"""## On films from elsewhere
+    return f"""## On images from elsewhere
 
-How films were made (sharpness, contrast, black border; `training/style.py`) tells the held-out classes apart with an
-AUC of {figures["making_alone_auc"]:.4f} without looking for disease. Two estimates of what to expect of films that were
-made differently, at the same threshold, with 95 % intervals: the third of each held-out class whose making looks most
-like the other class ({against["films"]["NORMAL"]} normal and {against["films"]["PNEUMONIA"]} pneumonia), and all
-held-out films, each changed in {len(figures["stress"])} fixed ways (`evaluation/stress.py`).
+How images were made (sharpness, contrast, black border; `training/style.py`) tells the held-out classes apart with an
+AUC of {figures["making_alone_auc"]:.4f} without looking for disease. Two estimates of what to expect of images that
+were made differently, at the same threshold, with 95 % intervals: the third of each held-out class whose making looks
+most like the other class ({against["images"]["NORMAL"]} normal and {against["images"]["PNEUMONIA"]} pneumonia), and all
+held-out images, each changed in {len(figures["stress"])} fixed ways (`evaluation/stress.py`).
 
 | figure | against their making | changed copies |
 |---|---|---|

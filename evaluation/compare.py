@@ -1,4 +1,4 @@
-"""Several models on the same films: each one's figures, and whether the differences may be chance."""
+"""Several models on the same images: each one's figures, and whether the differences may be chance."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -12,10 +12,10 @@ FIGURES: Final = ("accuracy", "recall", "specificity", "auc", "ece")
 
 
 class Answered(NamedTuple):
-    """What one model says of every film."""
+    """What one model says of every image."""
 
     p_pneumonia: np.ndarray
-    """Calibrated, float64 (films,), 0 to 1."""
+    """Calibrated, float64 (images,), 0 to 1."""
     threshold: float
 
 
@@ -24,7 +24,7 @@ def compare_models(
 ) -> dict[str, dict[str, Any]]:
     """Return each model's FIGURES, their 95 % intervals and its McNemar test against `default`, by name.
 
-    `truth` is bool (films,), True for pneumonia. Intervals are drawn by `groups` with one seed, so that every model is
+    `truth` is bool (images,), True for pneumonia. Intervals are drawn by `groups` with one seed, so that every model is
     measured on the same resamples. The test is None for the default itself and where the default is not there.
     """
     right = {name: (found.p_pneumonia >= found.threshold) == truth for name, found in answered.items()}
@@ -44,9 +44,9 @@ def _chosen(figures: dict[str, Any]) -> dict[str, Any]:
 
 
 def mcnemar(default_right: np.ndarray, other_right: np.ndarray) -> dict[str, float]:
-    """Return the exact McNemar test of two models on the same films, bool (films,) each: right or wrong.
+    """Return the exact McNemar test of two models on the same images, bool (images,) each: right or wrong.
 
-    `b` counts films that only the default gets right, `c` those that only the other does; `p` is the two-sided
+    `b` counts images that only the default gets right, `c` those that only the other does; `p` is the two-sided
     probability of a split at least as uneven if both were equally good (McNemar 1947, exact binomial form).
     """
     b = int((default_right & ~other_right).sum())

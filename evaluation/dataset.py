@@ -10,37 +10,37 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evaluation.errors import DataUnusable
-from shared.models.spec import FilmClass, Label
+from shared.models.spec import ImageClass, Label
 
 TRAIN_SPLIT, TEST_SPLIT = "train", "test"
 
 _NORMAL_NAME = re.compile(r"^(?P<patient>(?P<series>NORMAL2-IM|IM)-\d+)-")
 _PNEUMONIA_NAME = re.compile(r"^(?P<patient>person\d+)_(?P<series>bacteria|virus)_")
-_CAUSES = {"bacteria": FilmClass.BACTERIAL, "virus": FilmClass.VIRAL}
+_CAUSES = {"bacteria": ImageClass.BACTERIAL, "virus": ImageClass.VIRAL}
 
 
 @dataclass(frozen=True)
-class Film:
-    """One film of the data set, by its file."""
+class ImageFile:
+    """One image of the data set, by its file."""
 
     path: Path
-    film_class: FilmClass
+    image_class: ImageClass
     patient: str
     """As the file name has it: `person12`, `IM-0115` or `NORMAL2-IM-0383`."""
     series: str
-    """`IM` or `NORMAL2-IM` for normal films, `bacteria` or `virus` for pneumonia."""
+    """`IM` or `NORMAL2-IM` for normal images, `bacteria` or `virus` for pneumonia."""
 
 
-def name_film(path: Path) -> Film:
-    """Read a film's class, patient and series from its folder and file name.
+def name_image(path: Path) -> ImageFile:
+    """Read an image's class, patient and series from its folder and file name.
 
     Raises DataUnusable where the folder or the name is none of the data set's.
     """
     folder = path.parent.name.upper()
     if folder == Label.NORMAL and (match := _NORMAL_NAME.match(path.name)):
-        return Film(path, FilmClass.NORMAL, match["patient"], match["series"])
+        return ImageFile(path, ImageClass.NORMAL, match["patient"], match["series"])
     if folder == Label.PNEUMONIA and (match := _PNEUMONIA_NAME.match(path.name)):
-        return Film(path, _CAUSES[match["series"]], match["patient"], match["series"])
+        return ImageFile(path, _CAUSES[match["series"]], match["patient"], match["series"])
     raise DataUnusable(
         f"'{folder}/{path.name}' does not name its patient and cause. Expected NORMAL/IM-0001-..., "
         f"NORMAL/NORMAL2-IM-0001-... or PNEUMONIA/person1_bacteria_... or person1_virus_..."
@@ -53,12 +53,14 @@ def refuse_test_split(folder: Path) -> None:
     if place.name.lower() == TEST_SPLIT and (place.parent / TRAIN_SPLIT).is_dir():
         raise DataUnusable(
             f"{folder} is a test split. It is there to measure a finished model (pneumoscreen evaluate); nothing is "
-            "trained or fitted on it. Give other films."
+            "trained or fitted on it. Give other images."
         )
 
 
-def group_films(films: Sequence[Film], digests: Sequence[str], pairs: Iterable[tuple[int, int]] = ()) -> list[str]:
-    """Join films of one patient, of one content and of `pairs` into groups; return each film's group name.
+def group_images(
+    images: Sequence[ImageFile], digests: Sequence[str], pairs: Iterable[tuple[int, int]] = ()
+) -> list[str]:
+    """Join images of one patient, of one content and of `pairs` into groups; return each image's group name.
 
     IM-0500 and NORMAL2-IM-0500 count as one patient: nothing says that they are, joining them costs nothing. A group is
     named after the first patient in it by name.
@@ -75,9 +77,9 @@ def group_films(films: Sequence[Film], digests: Sequence[str], pairs: Iterable[t
         parent[second] = first
 
     owner: dict[str, str] = {}
-    for film, digest in zip(films, digests, strict=True):
-        join(film.patient, film.patient.removeprefix("NORMAL2-"))
-        join(film.patient, owner.setdefault(digest, film.patient))
+    for image, digest in zip(images, digests, strict=True):
+        join(image.patient, image.patient.removeprefix("NORMAL2-"))
+        join(image.patient, owner.setdefault(digest, image.patient))
     for one, other in pairs:
-        join(films[one].patient, films[other].patient)
-    return [root(film.patient) for film in films]
+        join(images[one].patient, images[other].patient)
+    return [root(image.patient) for image in images]

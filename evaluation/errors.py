@@ -4,4 +4,4 @@ from shared.errors import PneumoScreenError
 
 
 class DataUnusable(PneumoScreenError):
-    """Say why a folder of films cannot be trained or evaluated on."""
+    """Say why a folder of images cannot be trained or evaluated on."""

@@ -1,4 +1,4 @@
-"""The films of an evaluation folder: class subfolders in, pixels, labels, patients and causes out."""
+"""The images of an evaluation folder: class subfolders in, pixels, labels, patients and causes out."""
 
 import hashlib
 from collections.abc import Callable
@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluation.dataset import Film, group_films, name_film
+from evaluation.dataset import ImageFile, group_images, name_image
 from evaluation.errors import DataUnusable
-from shared.errors import FilmRejected
+from shared.errors import ImageRejected
 from shared.images.preprocess import FORMATS, prepare
-from shared.models.spec import FilmClass, Label, ModelSpec
+from shared.models.spec import ImageClass, Label, ModelSpec
 from shared.refusals import explain
 
 Progress = Callable[[str, int, int], None]
@@ -19,22 +19,22 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class LabelledFilms:
-    """The readable films of an evaluation folder."""
+class LabelledImages:
+    """The readable images of an evaluation folder."""
 
     pixels: np.ndarray
-    """uint8 (films, size, size, 1)."""
+    """uint8 (images, size, size, 1)."""
     truth: np.ndarray
-    """bool (films,), True for PNEUMONIA."""
+    """bool (images,), True for PNEUMONIA."""
     names: tuple[str, ...]
     unreadable: dict[str, str]
     """Why each file that was left out could not be read, by its name."""
     groups: tuple[str, ...]
-    """Films of one patient, where the file names say whose they are, and of one content share a group."""
-    causes: tuple[FilmClass | None, ...]
+    """Images of one patient, where the file names say whose they are, and of one content share a group."""
+    causes: tuple[ImageClass | None, ...]
     """The cause of a pneumonia, where the file name says it."""
     named: int
-    """How many file names say whose film it is."""
+    """How many file names say whose image it is."""
 
 
 def class_folders(folder: Path) -> dict[Label, Path]:
@@ -56,50 +56,50 @@ def class_folders(folder: Path) -> dict[Label, Path]:
         held = ", ".join(found) or "neither"
         raise DataUnusable(
             f"{folder} has no subfolder {' and no '.join(missing)} (found: {held}). "
-            "Recall and specificity need films of both classes: put each film in NORMAL or PNEUMONIA."
+            "Recall and specificity need images of both classes: put each image in NORMAL or PNEUMONIA."
         )
     return found
 
 
-def read_films(folder: Path, spec: ModelSpec, progress: Progress | None = None) -> LabelledFilms:
-    """Read every file under the two class folders; files that are no films are named and left out.
+def read_images(folder: Path, spec: ModelSpec, progress: Progress | None = None) -> LabelledImages:
+    """Read every file under the two class folders; files that are no images are named and left out.
 
-    Memory: the pixels at input size, once; a film's file is let go when it is decoded.
-    Raises DataUnusable where a class has no readable film.
+    Memory: the pixels at input size, once; an image's file is let go when it is decoded.
+    Raises DataUnusable where a class has no readable image.
     """
     places = class_folders(folder)
     files = {label: _files(place) for label, place in places.items()}
     total = sum(map(len, files.values()))
-    # One array from the start: a list of films stacked at its end would hold every film twice.
+    # One array from the start: a list of images stacked at its end would hold every image twice.
     pixels = np.empty((total, spec.input_size, spec.input_size, 1), np.uint8)
-    films: list[Film] = []
+    images: list[ImageFile] = []
     digests: list[str] = []
     unreadable: dict[str, str] = {}
     for label, paths in files.items():
-        read_before = len(films)
+        read_before = len(images)
         for path in paths:
             try:
                 data = path.read_bytes()
-                pixels[len(films)] = prepare(data, spec)
-            except FilmRejected as refusal:
+                pixels[len(images)] = prepare(data, spec)
+            except ImageRejected as refusal:
                 unreadable[str(path.relative_to(folder))] = explain(refusal.code, refusal.details).text
             except OSError as error:
                 unreadable[str(path.relative_to(folder))] = str(error)
             else:
-                films.append(_identify(path, label))
+                images.append(_identify(path, label))
                 digests.append(hashlib.sha256(data).hexdigest())
             if progress is not None:
-                progress("Reading films", len(films) + len(unreadable), total)
-        if len(films) == read_before:
+                progress("Reading images", len(images) + len(unreadable), total)
+        if len(images) == read_before:
             raise DataUnusable(_nothing_readable(places[label], len(paths), unreadable))
-    return LabelledFilms(
-        pixels=pixels[: len(films)],
-        truth=np.array([film.film_class is not FilmClass.NORMAL for film in films]),
-        names=tuple(str(film.path.relative_to(folder)) for film in films),
+    return LabelledImages(
+        pixels=pixels[: len(images)],
+        truth=np.array([image.image_class is not ImageClass.NORMAL for image in images]),
+        names=tuple(str(image.path.relative_to(folder)) for image in images),
         unreadable=unreadable,
-        groups=tuple(group_films(films, digests)),
-        causes=tuple(_cause(film) for film in films),
-        named=sum(bool(film.series) for film in films),
+        groups=tuple(group_images(images, digests)),
+        causes=tuple(_cause(image) for image in images),
+        named=sum(bool(image.series) for image in images),
     )
 
 
@@ -107,22 +107,22 @@ def _files(place: Path) -> list[Path]:
     return sorted(path for path in place.rglob("*") if path.is_file())
 
 
-def _identify(path: Path, label: Label) -> Film:
+def _identify(path: Path, label: Label) -> ImageFile:
     """Read patient and cause from a file name; a name that tells neither stands for a patient of its own."""
     try:
-        return name_film(path)
+        return name_image(path)
     except DataUnusable:
-        film_class = FilmClass.NORMAL if label is Label.NORMAL else FilmClass.PNEUMONIA
-        return Film(path, film_class, patient=str(path), series="")
+        image_class = ImageClass.NORMAL if label is Label.NORMAL else ImageClass.PNEUMONIA
+        return ImageFile(path, image_class, patient=str(path), series="")
 
 
-def _cause(film: Film) -> FilmClass | None:
-    return film.film_class if film.film_class in {FilmClass.BACTERIAL, FilmClass.VIRAL} else None
+def _cause(image: ImageFile) -> ImageClass | None:
+    return image.image_class if image.image_class in {ImageClass.BACTERIAL, ImageClass.VIRAL} else None
 
 
 def _nothing_readable(place: Path, tried: int, unreadable: dict[str, str]) -> str:
     formats = ", ".join((*FORMATS, "DICOM"))
     if not tried:
-        return f"No film in {place} can be read: there is no file in it. Put films in it, as one of: {formats}."
+        return f"No image in {place} can be read: there is no file in it. Put images in it, as one of: {formats}."
     first = next(f"{name}: {reason}" for name, reason in reversed(unreadable.items()))
-    return f"No film in {place} can be read ({tried} files were tried). The last: {first} Expected one of: {formats}."
+    return f"No image in {place} can be read ({tried} files were tried). The last: {first} Expected one of: {formats}."

@@ -21,8 +21,8 @@ def data_uri(content: bytes, media_type: str) -> str:
     return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
 
 
-def film_uri(pixels: np.ndarray) -> str:
-    """Return a film, uint8 (size, size, 1), as the data URI of a JPEG."""
+def image_uri(pixels: np.ndarray) -> str:
+    """Return an image, uint8 (size, size, 1), as the data URI of a JPEG."""
     out = io.BytesIO()
     Image.fromarray(pixels[..., 0]).save(out, "JPEG", quality=JPEG_QUALITY)
     return data_uri(out.getvalue(), "image/jpeg")

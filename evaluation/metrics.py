@@ -13,7 +13,7 @@ CALIBRATION_BINS: Final = 10
 def fit_temperature(logits: np.ndarray, classes: np.ndarray) -> float:
     """Return the temperature with the least negative log-likelihood (Guo et al. 2017, arXiv:1706.04599).
 
-    `logits` is (films, classes), `classes` int (films,). Searched from 0.2 to 10 in steps of one per cent.
+    `logits` is (images, classes), `classes` int (images,). Searched from 0.2 to 10 in steps of one per cent.
     """
     candidates = np.exp(np.arange(np.log(0.2), np.log(10.0), 0.01))
     losses = [_negative_log_likelihood(logits / temperature, classes) for temperature in candidates]
@@ -27,9 +27,9 @@ def _negative_log_likelihood(logits: np.ndarray, classes: np.ndarray) -> float:
 
 
 def threshold_for_sensitivity(truth: np.ndarray, p_pneumonia: np.ndarray, sensitivity: float) -> float:
-    """Return the threshold, to four decimals, that calls no more films than a sensitivity of `sensitivity` asks for.
+    """Return the threshold, to four decimals, that calls no more images than a sensitivity of `sensitivity` asks for.
 
-    `truth` is bool (films,), True for pneumonia. It lies halfway between the last film that has to be found and the
+    `truth` is bool (images,), True for pneumonia. It lies halfway between the last image that has to be found and the
     next one below, so that the rounding of another processor does not decide about either, and is rounded down.
     """
     sick = np.sort(p_pneumonia[truth])
@@ -50,16 +50,16 @@ def _bins(p_pneumonia: np.ndarray) -> np.ndarray:
 
 
 def reliability(truth: np.ndarray, p_pneumonia: np.ndarray) -> list[dict[str, Any]]:
-    """Return the bins of `calibration_error` that hold films: bounds, films, mean probability and share of pneumonia.
+    """Return the bins of `calibration_error` that hold images: bounds, images, mean probability and share of pneumonia.
 
-    `truth` is bool (films,), `p_pneumonia` float (films,), 0 to 1.
+    `truth` is bool (images,), `p_pneumonia` float (images,), 0 to 1.
     """
     places = _bins(p_pneumonia)
     return [
         {
             "from": k / CALIBRATION_BINS,
             "to": (k + 1) / CALIBRATION_BINS,
-            "films": int((places == k).sum()),
+            "images": int((places == k).sum()),
             "predicted": round(float(p_pneumonia[places == k].mean()), 4),
             "observed": round(float(truth[places == k].mean()), 4),
         }
@@ -70,8 +70,8 @@ def reliability(truth: np.ndarray, p_pneumonia: np.ndarray) -> list[dict[str, An
 def measure(truth: np.ndarray, p_pneumonia: np.ndarray, threshold: float) -> dict[str, float]:
     """Return accuracy, precision, recall, specificity, f1, auc, pr_auc and ece, each 0 to 1.
 
-    `truth` is bool and `p_pneumonia` float, both (films,). Both classes must be there. Precision is 0 where no film is
-    called pneumonia; pr_auc is the average precision (scikit-learn, without interpolation).
+    `truth` is bool and `p_pneumonia` float, both (images,). Both classes must be there. Precision is 0 where no image
+    is called pneumonia; pr_auc is the average precision (scikit-learn, without interpolation).
     """
     called = p_pneumonia >= threshold
     hits, calls = int(called[truth].sum()), int(called.sum())
@@ -121,8 +121,8 @@ def intervals(
 ) -> dict[str, list[float]]:
     """Return a 95 % bootstrap interval for each figure of `measure`.
 
-    Whole `groups` are drawn where given (films of one patient are not independent), else single films. Draws that hold
-    one class only are drawn again.
+    Whole `groups` are drawn where given (images of one patient are not independent), else single images. Draws that
+    hold one class only are drawn again.
     """
 
     def figures(drawn: np.ndarray) -> dict[str, float] | None:
@@ -141,9 +141,9 @@ def confusion(truth: np.ndarray, p_pneumonia: np.ndarray, threshold: float) -> d
 def report(
     truth: np.ndarray, p_pneumonia: np.ndarray, threshold: float, groups: Sequence[str] | None = None
 ) -> dict[str, Any]:
-    """Return the figures, their intervals, the confusion matrix, the threshold and the films of each label."""
+    """Return the figures, their intervals, the confusion matrix, the threshold and the images of each label."""
     return {
-        "films": {"NORMAL": int((~truth).sum()), "PNEUMONIA": int(truth.sum())},
+        "images": {"NORMAL": int((~truth).sum()), "PNEUMONIA": int(truth.sum())},
         "threshold": threshold,
         **rounded(measure(truth, p_pneumonia, threshold)),
         "intervals_95": rounded(intervals(truth, p_pneumonia, threshold, groups)),

@@ -19,8 +19,8 @@ SHORT_GRID: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0
 def every_threshold(p_pneumonia: np.ndarray, own: float) -> tuple[list[float], str]:
     """Return the thresholds of the whole table, rising and with the model's `own`, and how they were chosen.
 
-    They are the distinct values of `p_pneumonia`, float (films,): between two of them no count changes. Where these are
-    more than MOST_THRESHOLDS, they are the steps of 0.01.
+    They are the distinct values of `p_pneumonia`, float (images,): between two of them no count changes. Where these
+    are more than MOST_THRESHOLDS, they are the steps of 0.01.
     """
     distinct = np.unique(p_pneumonia)
     if len(distinct) <= MOST_THRESHOLDS:
@@ -38,7 +38,7 @@ def operating_points(
 ) -> list[dict[str, Any]]:
     """Return one row for each threshold: counts, sensitivity, specificity, and the rest at each prevalence.
 
-    `truth` is bool (films,), `p_pneumonia` float (films,); both classes must be there. A film at the threshold is
+    `truth` is bool (images,), `p_pneumonia` float (images,); both classes must be there. An image at the threshold is
     called pneumonia, as the model does.
     """
     sick, healthy = np.sort(p_pneumonia[truth]), np.sort(p_pneumonia[~truth])
@@ -69,17 +69,18 @@ def _row(threshold: float, counts: tuple[int, int, int, int], prevalences: Seque
 
 
 def predictive_values(sensitivity: float, specificity: float, prevalence: float) -> dict[str, float | None]:
-    """Return ppv, npv and films_per_case where a share `prevalence` of the films shows pneumonia (Bayes).
+    """Return ppv, npv and images_per_case where a share `prevalence` of the images shows pneumonia (Bayes).
 
-    All three inputs are 0 to 1, `prevalence` strictly between. `films_per_case` is how many films are flagged for each
-    true case found, 1 / ppv. None where nothing is flagged (ppv, films_per_case) or all is (npv), or no case is found.
+    All three inputs are 0 to 1, `prevalence` strictly between. `images_per_case` is how many images are flagged for
+    each true case found, 1 / ppv. None where nothing is flagged (ppv, images_per_case) or all is (npv), or no case is
+    found.
     """
     found, false_alarms = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
     missed, cleared = (1 - sensitivity) * prevalence, specificity * (1 - prevalence)
     return {
         "ppv": _share(found, found + false_alarms),
         "npv": _share(cleared, cleared + missed),
-        "films_per_case": _share(found + false_alarms, found),
+        "images_per_case": _share(found + false_alarms, found),
     }
 
 

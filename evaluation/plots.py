@@ -24,7 +24,7 @@ Theme = Any
 """Settings of matplotlib by name; its releases disagree on the type of a name."""
 
 # Blue and orange of Okabe and Ito 2008 ("Color Universal Design"), which no common colour blindness confuses; C0 is
-# NORMAL and the held-out films, C1 PNEUMONIA and the training films, C2 the reference lines.
+# NORMAL and the held-out images, C1 PNEUMONIA and the training images, C2 the reference lines.
 _BOTH: Final[dict[str, Any]] = {
     "font.size": 10,
     "axes.titlesize": 11,
@@ -82,7 +82,7 @@ def write_training_plots(
     """Write training, ROC, reliability and confusion plots as PNG of 25 to 45 KB into `folder`; return their paths.
 
     `journal` has one row for each epoch; where it is empty the first plot is left out. `truth` is bool and
-    `p_pneumonia` float, both (films,), of the held-out films.
+    `p_pneumonia` float, both (images,), of the held-out images.
     """
     figures = measure(truth, p_pneumonia, threshold)
     drawings: dict[str, Draw] = {
@@ -111,10 +111,10 @@ def draw_training(journal: Sequence[dict[str, float]]) -> Figure:
     epochs = [row.get("epoch", place + 1) for place, row in enumerate(journal)]
     phases = [row.get("phase") for row in journal]
     for axes, quantity in zip(figure.subplots(1, 2), ("Loss", "Accuracy"), strict=True):
-        for colour, (films, key) in zip(("C1", "C0"), _curves(quantity.lower(), journal), strict=True):
+        for colour, (images, key) in zip(("C1", "C0"), _curves(quantity.lower(), journal), strict=True):
             points = [(epoch, row[key]) for epoch, row in zip(epochs, journal, strict=True) if key in row]
             if points:
-                axes.plot(*zip(*points, strict=True), color=colour, marker="o", markersize=3, label=films)
+                axes.plot(*zip(*points, strict=True), color=colour, marker="o", markersize=3, label=images)
         for place in range(1, len(phases)):
             if phases[place] != phases[place - 1]:
                 axes.axvline(epochs[place] - 0.5, color="C2", linestyle=":", label=f"phase {phases[place]:g} begins")
@@ -126,11 +126,11 @@ def draw_training(journal: Sequence[dict[str, float]]) -> Figure:
 
 
 def _curves(quantity: str, journal: Sequence[dict[str, float]]) -> tuple[tuple[str, str], tuple[str, str]]:
-    """Name the key of each curve; the first journals measured `accuracy` on the held-out films and had no `val_`."""
+    """Name the key of each curve; the first journals measured `accuracy` on the held-out images and had no `val_`."""
     own = f"val_{quantity}"
     if quantity == "accuracy" and not any(own in row for row in journal):
-        return ("training films", ""), ("held-out films", quantity)
-    return ("training films", quantity), ("held-out films", own)
+        return ("training images", ""), ("held-out images", quantity)
+    return ("training images", quantity), ("held-out images", own)
 
 
 def draw_confusion(confusion: dict[str, int]) -> Figure:
@@ -206,7 +206,7 @@ def draw_precision_recall(truth: np.ndarray, p_pneumonia: np.ndarray, threshold:
 
 
 def draw_reliability(truth: np.ndarray, p_pneumonia: np.ndarray, ece: float) -> Figure:
-    """Draw how often films of each probability show pneumonia, and how many films there are of each."""
+    """Draw how often images of each probability show pneumonia, and how many images there are of each."""
     bins = reliability(truth, p_pneumonia)
     figure = Figure(figsize=SQUARE)
     axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -215,16 +215,16 @@ def draw_reliability(truth: np.ndarray, p_pneumonia: np.ndarray, ece: float) -> 
     axes.set(title=f"Reliability, ECE {ece:.4f}", ylabel="Share with pneumonia", ylim=(-0.03, 1.03))
     axes.legend(loc="upper left")
     bars = counts.bar(
-        [b["from"] for b in bins], [b["films"] for b in bins], width=0.1, align="edge", color="C0", alpha=0.7
+        [b["from"] for b in bins], [b["images"] for b in bins], width=0.1, align="edge", color="C0", alpha=0.7
     )
     counts.bar_label(bars, fontsize=7, padding=1)
-    counts.set(xlabel="Predicted p(pneumonia)", ylabel="Films", xlim=(-0.02, 1.02))
+    counts.set(xlabel="Predicted p(pneumonia)", ylabel="Images", xlim=(-0.02, 1.02))
     counts.margins(y=0.3)
     return figure
 
 
 def draw_scores(truth: np.ndarray, p_pneumonia: np.ndarray, threshold: float) -> Figure:
-    """Draw how many films of each class got which probability, by log odds, so that both tails can be read."""
+    """Draw how many images of each class got which probability, by log odds, so that both tails can be read."""
     odds = _log_odds(np.clip(p_pneumonia, TAILS[0], TAILS[-1]))
     tails = _log_odds(np.array(TAILS)).tolist()
     edges = np.linspace(tails[0], tails[-1], 41)
@@ -235,13 +235,13 @@ def draw_scores(truth: np.ndarray, p_pneumonia: np.ndarray, threshold: float) ->
         axes.axvline(
             float(_log_odds(np.array(threshold))), color="C2", linestyle="--", label=f"threshold {threshold:.4f}"
         )
-        axes.set_title(f"Films that are {label}")
-        axes.set_yscale("symlog", linthresh=1)  # a single error beside hundreds of films must stay visible
+        axes.set_title(f"Images that are {label}")
+        axes.set_yscale("symlog", linthresh=1)  # a single error beside hundreds of images must stay visible
         axes.yaxis.set_major_locator(FixedLocator([0, 1, 10, 100, 1000, 10_000]))
         axes.yaxis.set_major_formatter("{x:,.0f}")
         axes.yaxis.set_minor_locator(NullLocator())
         axes.margins(y=0.2)
-        axes.set_ylabel("Films")
+        axes.set_ylabel("Images")
     panels[0].legend(loc="upper right")
     panels[1].xaxis.set_major_locator(FixedLocator(tails))
     ticks = [f"{tail:g}" for tail in TAILS]

@@ -1,4 +1,4 @@
-"""One HTML page about a model on labelled films, for people: it opens offline, prints, and needs no script."""
+"""One HTML page about a model on labelled images, for people: it opens offline, prints, and needs no script."""
 
 import json
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ def report_page(assessment: Assessment, journal: Sequence[dict[str, float]] = ()
 <div class="frame">
 <header>
 <h1>Evaluation of {text(figures["model"])}</h1>
-{paragraph(f"{sections.counted(figures['films'])} in {figures['folder']}, {sections.date(figures)}", "soft")}
+{paragraph(f"{sections.counted(figures['images'])} in {figures['folder']}, {sections.date(figures)}", "soft")}
 {paragraph(sections.LIMITS, "limits")}
 </header>
 {sections.headline(figures)}
@@ -77,7 +77,7 @@ def _parts(assessment: Assessment, journal: Sequence[dict[str, float]]) -> tuple
         ("curves", "Curves", sections.curves(assessment)),
         ("probabilities", "Probabilities", sections.probabilities(assessment)),
         ("thresholds", "Every threshold", sections.thresholds(assessment)),
-        ("films", "The worst errors", sections.worst(assessment)),
+        ("images", "The worst errors", sections.worst(assessment)),
         ("training", "Training", sections.training(journal)),
         ("unreadable", "Unreadable files", sections.unreadable(figures["unreadable"])),
         ("reading", "How to read this", sections.reading(figures)),

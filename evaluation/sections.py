@@ -1,4 +1,4 @@
-"""The sections of the page about a model on labelled films, each from its assessment to HTML."""
+"""The sections of the page about a model on labelled images, each from its assessment to HTML."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from evaluation.assessment import FIGURES, Assessment
-from evaluation.markup import film_uri, paragraph, plot, table, terms, text
+from evaluation.markup import image_uri, paragraph, plot, table, terms, text
 from evaluation.metrics import RESAMPLES
 from evaluation.operating_points import operating_points, short_thresholds
 from evaluation.plots import (
@@ -26,7 +26,7 @@ from shared.models.spec import Label
 
 LIMITS: Final = "Decision support, not a diagnosis."
 WORST: Final = 12
-"""Films of each kind of error that are shown."""
+"""Images of each kind of error that are shown."""
 
 _HEADLINE: Final = ("recall", "specificity", "auc", "accuracy", "ece")
 _COUNTS: Final = ("true_positive", "false_positive", "false_negative", "true_negative")
@@ -35,9 +35,9 @@ Parts = tuple[str, ...]
 """HTML, one after the other; none where there is nothing to say."""
 
 
-def counted(films: dict[str, int]) -> str:
-    """Say how many films of each class there are."""
-    return f"{films[Label.NORMAL]:,} normal and {films[Label.PNEUMONIA]:,} pneumonia films"
+def counted(images: dict[str, int]) -> str:
+    """Say how many images of each class there are."""
+    return f"{images[Label.NORMAL]:,} normal and {images[Label.PNEUMONIA]:,} pneumonia images"
 
 
 def date(figures: dict[str, Any]) -> str:
@@ -68,7 +68,7 @@ def about(assessment: Assessment) -> Parts:
         ("Made for", spec.intended_population),
         ("Trained on", spec.training_data),
         ("Folder", figures["folder"]),
-        ("Films", f"{counted(figures['films'])}; {len(figures['unreadable']):,} files could not be read"),
+        ("Images", f"{counted(figures['images'])}; {len(figures['unreadable']):,} files could not be read"),
         ("Computed by", figures["backend"]),
         ("Measured at", date(figures)),
     ]
@@ -89,24 +89,24 @@ def all_figures(figures: dict[str, Any]) -> Parts:
 
 def _by_cause(causes: dict[str, dict[str, Any]]) -> Parts:
     rows = [
-        (cause.capitalize(), f"{row['films']:,}", f"{row['recall']:.4f}", _span(row["interval_95"]))
+        (cause.capitalize(), f"{row['images']:,}", f"{row['recall']:.4f}", _span(row["interval_95"]))
         for cause, row in causes.items()
     ]
     title = "<h3>By cause of the pneumonia, as the file names say it</h3>"
-    return (title, table(("cause", "films", "recall", "95 % interval"), rows)) if rows else ()
+    return (title, table(("cause", "images", "recall", "95 % interval"), rows)) if rows else ()
 
 
 def errors(figures: dict[str, Any]) -> Parts:
     """Show the confusion matrix."""
     tp, fp, fn, tn = (figures["confusion"][key] for key in _COUNTS)
     words = (
-        f"Of {tp + fn:,} pneumonia films {tp:,} were found and {fn:,} missed; of {tn + fp:,} normal films {tn:,} were "
-        f"called normal and {fp:,} raised a false alarm."
+        f"Of {tp + fn:,} pneumonia images {tp:,} were found and {fn:,} missed; of {tn + fp:,} normal images {tn:,} "
+        f"were called normal and {fp:,} raised a false alarm."
     )
     matrix = partial(draw_confusion, figures["confusion"])
     return (
         paragraph(words),
-        _plot(matrix, words, "Films, and their share of the row."),
+        _plot(matrix, words, "Images, and their share of the row."),
     )
 
 
@@ -116,7 +116,7 @@ def _plot(draw: Draw, described: str, caption: str, *, is_wide: bool = False) ->
 
 def curves(assessment: Assessment) -> Parts:
     """Draw ROC and precision-recall curves."""
-    figures, truth, p = assessment.figures, assessment.films.truth, assessment.p_pneumonia
+    figures, truth, p = assessment.figures, assessment.images.truth, assessment.p_pneumonia
     auc, pr_auc, threshold = figures["auc"], figures["pr_auc"], figures["threshold"]
     roc = _plot(
         partial(draw_roc, truth, p, threshold, auc),
@@ -126,25 +126,25 @@ def curves(assessment: Assessment) -> Parts:
     precision = _plot(
         partial(draw_precision_recall, truth, p, threshold, pr_auc),
         f"Precision-recall curve with PR-AUC {pr_auc:.4f}",
-        "How pure the flagged films are, against how many of the pneumonia films are among them.",
+        "How pure the flagged images are, against how many of the pneumonia images are among them.",
     )
     return (f'<div class="plots">{roc}{precision}</div>',)
 
 
 def probabilities(assessment: Assessment) -> Parts:
     """Draw reliability and the histogram of the probabilities."""
-    figures, truth, p = assessment.figures, assessment.films.truth, assessment.p_pneumonia
+    figures, truth, p = assessment.figures, assessment.images.truth, assessment.p_pneumonia
     ece, threshold = figures["ece"], figures["threshold"]
     reliability = _plot(
         partial(draw_reliability, truth, p, ece),
         f"Reliability diagram with a calibration error of {ece:.4f}",
-        "Of the films given about 0.8, do about 80 % show pneumonia? Below: the films of each bin. "
-        "Bins of a few films say little.",
+        "Of the images given about 0.8, do about 80 % show pneumonia? Below: the images of each bin. "
+        "Bins of a few images say little.",
     )
     scores = _plot(
         partial(draw_scores, truth, p, threshold),
         f"Histogram of the probabilities of both classes with the threshold {threshold:g}",
-        "Right of the line films are called PNEUMONIA. Both axes are stretched so that rare and extreme films show.",
+        "Right of the line images are called PNEUMONIA. Both axes are stretched so that rare and extreme images show.",
         is_wide=True,
     )
     return (f'<div class="plots">{reliability}{scores}</div>',)
@@ -155,16 +155,16 @@ def thresholds(assessment: Assessment) -> Parts:
     figures, own = assessment.figures, assessment.figures["threshold"]
     stated = figures["operating_points"]
     short = operating_points(
-        assessment.films.truth, assessment.p_pneumonia, short_thresholds(own), stated["prevalences"]
+        assessment.images.truth, assessment.p_pneumonia, short_thresholds(own), stated["prevalences"]
     )
     whole = stated["rows"]
-    of_films = " (that of these films)" if stated["prevalence_is_of_these_films"] else ""
+    of_images = " (that of these images)" if stated["prevalence_is_of_these_images"] else ""
     named = ", ".join(_percent(prevalence) for prevalence in stated["prevalences"])
     return (
         paragraph(
             "The table that WHO's toolkit for calibrating computer-aided detection asks for. The counts are of these "
-            f"films; predictive values and films per case hold at a prevalence of {named}{of_films}. Films per case: "
-            "films flagged for each true case found, 1 / PPV. The marked row is the model's threshold."
+            f"images; predictive values and images per case hold at a prevalence of {named}{of_images}. Images per "
+            "case: images flagged for each true case found, 1 / PPV. The marked row is the model's threshold."
         ),
         _threshold_table(short, own),
         f"<details><summary>All {len(whole):,} rows: {text(stated['thresholds'])}</summary>",
@@ -180,7 +180,7 @@ def _percent(share: float) -> str:
 def _threshold_table(rows: Sequence[dict[str, Any]], own: float) -> str:
     at = [entry["prevalence"] for entry in rows[0]["at_prevalence"]]
     by_prevalence = [
-        f"{name} at {_percent(prevalence)}" for prevalence in at for name in ("PPV", "NPV", "films per case")
+        f"{name} at {_percent(prevalence)}" for prevalence in at for name in ("PPV", "NPV", "images per case")
     ]
     headings = ("threshold", "TP", "FP", "FN", "TN", "sensitivity", "specificity", *by_prevalence)
     marked = next(place for place, row in enumerate(rows) if row["threshold"] == own)
@@ -194,7 +194,7 @@ def _threshold_cells(row: dict[str, Any]) -> list[str]:
         cells += [
             _or_dash(entry["ppv"], ".4f"),
             _or_dash(entry["npv"], ".4f"),
-            _or_dash(entry["films_per_case"], ",.2f"),
+            _or_dash(entry["images_per_case"], ",.2f"),
         ]
     return cells
 
@@ -204,29 +204,29 @@ def _or_dash(value: float | None, form: str) -> str:
 
 
 def worst(assessment: Assessment) -> Parts:
-    """Show the surest errors as films."""
-    truth, p = assessment.films.truth, assessment.p_pneumonia
+    """Show the surest errors as images."""
+    truth, p = assessment.images.truth, assessment.p_pneumonia
     called = p >= assessment.spec.threshold
     missed = np.flatnonzero(truth & ~called)
     alarms = np.flatnonzero(~truth & called)
     return (
         paragraph("As the network saw them, the surest errors first. A wrong label looks like an error too."),
         _sheet("Pneumonia that was missed", assessment, missed[np.argsort(p[missed], kind="stable")]),
-        _sheet("Normal films that were flagged", assessment, alarms[np.argsort(-p[alarms], kind="stable")]),
+        _sheet("Normal images that were flagged", assessment, alarms[np.argsort(-p[alarms], kind="stable")]),
     )
 
 
 def _sheet(title: str, assessment: Assessment, rows: np.ndarray) -> str:
     shown = rows[:WORST].tolist()
     counted = f"{len(rows):,}" if len(rows) <= WORST else f"{WORST} of {len(rows):,}"
-    films = "".join(_film(assessment, row) for row in shown)
-    return f"<h3>{text(title)}: {counted}</h3>" + (f'<div class="films">{films}</div>' if shown else "")
+    images = "".join(_image(assessment, row) for row in shown)
+    return f"<h3>{text(title)}: {counted}</h3>" + (f'<div class="images">{images}</div>' if shown else "")
 
 
-def _film(assessment: Assessment, row: int) -> str:
-    name = text(assessment.films.names[row])
+def _image(assessment: Assessment, row: int) -> str:
+    name = text(assessment.images.names[row])
     return (
-        f'<figure><img src="{film_uri(assessment.films.pixels[row])}" alt="Film {name}">'
+        f'<figure><img src="{image_uri(assessment.images.pixels[row])}" alt="Image {name}">'
         f"<figcaption><b>p {assessment.p_pneumonia[row]:.4f}</b><br>{name}</figcaption></figure>"
     )
 
@@ -254,13 +254,13 @@ def reading(figures: dict[str, Any]) -> Parts:
     """Say what the figures mean and do not mean."""
     return (
         paragraph(
-            "The figures hold for films like these: the same kind of patients, machines and share of pneumonia. "
-            f"A film at or above the threshold {figures['threshold']:g} is called PNEUMONIA. A wide interval says that "
-            "the films are few; it knows nothing of other hospitals. Films that the model was trained on flatter it."
+            "The figures hold for images like these: the same kind of patients, machines and share of pneumonia. "
+            f"An image at or above the threshold {figures['threshold']:g} is called PNEUMONIA. A wide interval says "
+            "the images are few; it knows nothing of other hospitals. Images that the model was trained on flatter it."
         ),
         paragraph(
-            "A threshold that is chosen in the table above looks better on these films than it will on the next ones: "
-            "check it on films that took no part in the choice."
+            "A threshold that is chosen in the table above looks better on these images than it will on the next ones: "
+            "check it on images that took no part in the choice."
         ),
-        paragraph("This page holds films and file names. Keep it where you keep the films."),
+        paragraph("This page holds images and file names. Keep it where you keep the images."),
     )

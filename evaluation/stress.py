@@ -1,7 +1,7 @@
-"""Fixed changes to films that mimic another X-ray room: how much of a model's figures survives them.
+"""Fixed changes to images that mimic another X-ray room: how much of a model's figures survives them.
 
-The published test films differ from the training films in framing, exposure and sharpness. None of them is here, so the
-held-out films are changed instead, each in one way, strongly but within what rooms and exports do.
+The published test images differ from the training images in framing, exposure and sharpness. None of them is here, so
+the held-out images are changed instead, each in one way, strongly but within what rooms and exports do.
 """
 
 from collections.abc import Callable
@@ -11,10 +11,10 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 
-def stress_films(pixels: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the films, uint8 (films, size, size, 1), once for each change, in the same shape."""
+def stress_images(pixels: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the images, uint8 (images, size, size, 1), once for each change, in the same shape."""
     return {
-        name: np.stack([np.asarray(change(Image.fromarray(film[..., 0])))[..., np.newaxis] for film in pixels])
+        name: np.stack([np.asarray(change(Image.fromarray(image[..., 0])))[..., np.newaxis] for image in pixels])
         for name, change in CHANGES.items()
     }
 
@@ -24,7 +24,7 @@ def _tone(image: Image.Image, gamma: float) -> Image.Image:
 
 
 def _frame(image: Image.Image, left: float, top: float, right: float, bottom: float) -> Image.Image:
-    """Show the box given in parts of the film's side; what lies outside the film is black."""
+    """Show the box given in parts of the image's side; what lies outside the image is black."""
     side = image.width
     box = (round(left * side), round(top * side), round(right * side), round(bottom * side))
     return image.crop(box).resize(image.size, Image.Resampling.BILINEAR)
@@ -36,7 +36,7 @@ def _noise(image: Image.Image) -> Image.Image:
 
 
 FRAMINGS: Final = ("closer crop", "wider frame", "narrower", "closer crop, blurred")
-"""Changes of what a film shows around the lungs, which framing takes back."""
+"""Changes of what an image shows around the lungs, which framing takes back."""
 CHANGES: Final[dict[str, Callable[[Image.Image], Image.Image]]] = {
     "darker": lambda image: _tone(image, 1.7),
     "lighter": lambda image: _tone(image, 0.6),

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from fuzz.api import run_api, run_parameters
-from fuzz.films import FilmRun, run_films
+from fuzz.images import ImageRun, run_images
 
 _DATA: Final = Path("../shared/data")
 _WIDTH: Final = 110
@@ -30,11 +30,11 @@ def main() -> int:
     faults = 0
     if options.files:
         started = time.monotonic()
-        run = _run_films(options, console)
+        run = _run_images(options, console)
         run.tally.show(console)
         _show_faults(run, options.findings, console)
         faults += run.tally.total.findings
-        report["films"] = {**run.tally.to_json(), "faults": run.faults, "seconds": time.monotonic() - started}
+        report["images"] = {**run.tally.to_json(), "faults": run.faults, "seconds": time.monotonic() - started}
     if options.examples:
         api = run_api(examples=options.examples, seed=options.seed, folder=options.findings / "api")
         api.show(console)
@@ -57,16 +57,16 @@ def _read_options() -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=1, help="the same seed makes the same files (default 1)")
     parser.add_argument("--lanes", type=int, default=2, help="processes side by side (default 2)")
-    parser.add_argument("--data", type=Path, default=_DATA, help="folder of real films, where there is one")
+    parser.add_argument("--data", type=Path, default=_DATA, help="folder of real images, where there is one")
     parser.add_argument("--findings", type=Path, default=Path("var/fuzz"), help="folder for what went wrong")
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     return parser.parse_args()
 
 
-def _run_films(options: argparse.Namespace, console: Console) -> FilmRun:
+def _run_images(options: argparse.Namespace, console: Console) -> ImageRun:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("Hostile files", total=options.files)
-        return run_films(
+        return run_images(
             files=options.files,
             seed=options.seed,
             data=options.data,
@@ -76,7 +76,7 @@ def _run_films(options: argparse.Namespace, console: Console) -> FilmRun:
         )
 
 
-def _show_faults(run: FilmRun, folder: Path, console: Console) -> None:
+def _show_faults(run: ImageRun, folder: Path, console: Console) -> None:
     for key, times in sorted(run.faults.items(), key=lambda item: -item[1]):
         console.print(f"{times} x {key}", highlight=False, soft_wrap=True)
     if run.faults:

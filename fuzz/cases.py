@@ -56,10 +56,10 @@ def _mutate(chosen: Seed, seeds: Sequence[Seed], rng: random.Random) -> tuple[st
 def _make_zip(seeds: Sequence[Seed], rng: random.Random, number: int) -> Case:
     small = [item for item in seeds if len(item.data) < 200_000]
     chosen = [rng.choice(small) for _ in range(rng.randint(1, 5))]
-    films = [item.data if rng.random() < 0.5 else _mutate(item, small, rng)[1] for item in chosen]
+    images = [item.data if rng.random() < 0.5 else _mutate(item, small, rng)[1] for item in chosen]
     attack = rng.choice(zips.ATTACKS)
-    data = attack(films, rng)
-    made = f"{attack.__name__} of {len(films)} films"
+    data = attack(images, rng)
+    made = f"{attack.__name__} of {len(images)} images"
     if rng.random() < 0.3:
         made, data = f"damage after {made}", damage.damage(data, rng)
     return Case(number, ZIP, made, f"{number}.zip", data)

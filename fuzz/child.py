@@ -1,8 +1,8 @@
-"""The process that takes hostile files: real intake into a real store, then what a worker and a page do with a film.
+"""The process that takes hostile files: real intake into a real store, then what a worker and a page do with an image.
 
 `python -m fuzz.child FOLDER BYTES` reads files from its standard input, each behind a line of JSON with `name` and
 `size`, and answers each with a line of JSON. It may not have more than BYTES of memory. It holds each file to these
-promises: films and refusals in known words, a store without leftovers, nothing outside the store, a film as large as
+promises: images and refusals in known words, a store without leftovers, nothing outside the store, an image as large as
 intake said.
 """
 
@@ -21,9 +21,9 @@ from typing import Any, Final
 import numpy as np
 
 from fuzz import PATIENT
-from shared.errors import FilmRejected
+from shared.errors import ImageRejected
 from shared.images.preprocess import decode, fit, refuse_unreadable, thumbnail
-from shared.intake.accept import Film
+from shared.intake.accept import AcceptedImage
 from shared.intake.archive import receive
 from shared.models.folder import read_spec
 from shared.models.spec import ModelSpec
@@ -32,7 +32,7 @@ from shared.settings import Settings
 from shared.store.store import THUMBNAIL, open_store
 
 _CHUNK: Final = 64 * 1024
-_FOLDERS: Final = {"films", THUMBNAIL, "incoming", "keys.json"}
+_FOLDERS: Final = {"images", THUMBNAIL, "incoming", "keys.json"}
 _WHOLE: Final = 1_000_000
 """Asks for a JPEG at its own size; only then do its pixels show whether intake read its size rightly."""
 
@@ -53,16 +53,16 @@ class Taker:
         self._spec: ModelSpec = read_spec(self._settings.model_dir)
 
     def take(self, name: str, data: bytes) -> dict[str, Any]:
-        """Send one file all the way and say what became of its films."""
+        """Send one file all the way and say what became of its images."""
         found: dict[str, Any] = {"prepared": 0, "intake": [], "decode": [], "fault": None}
         seen: set[str] = set()
         try:
             for item in receive(name, _chunks(data), self._store, self._settings):
                 if item.rejection is not None:
                     found["intake"].append(_code(item.rejection))
-                elif item.film is not None and item.film.sha256 not in seen:
-                    seen.add(item.film.sha256)  # a film that comes twice is screened once
-                    self._prepare(item.film, found)
+                elif item.image is not None and item.image.sha256 not in seen:
+                    seen.add(item.image.sha256)  # an image that comes twice is screened once
+                    self._prepare(item.image, found)
             if not (seen or found["intake"]):
                 raise PromiseBroken("the file has no outcome")
             self._look_around()
@@ -71,23 +71,25 @@ class Taker:
         self._clear()
         return found
 
-    def _prepare(self, film: Film, found: dict[str, Any]) -> None:
-        """Do what `worker.screening.screen` and `web.images.pictures` do with a stored film."""
-        data = self._store.get(film.sha256)
+    def _prepare(self, accepted: AcceptedImage, found: dict[str, Any]) -> None:
+        """Do what `worker.screening.screen` and `web.images.pictures` do with a stored image."""
+        data = self._store.get(accepted.sha256)
         try:
             image = decode(data, at_least=self._spec.input_size)
-            self._store.put_derived(film.sha256, THUMBNAIL, thumbnail(image))
+            self._store.put_derived(accepted.sha256, THUMBNAIL, thumbnail(image))
             refuse_unreadable(data, image, self._spec, OF_THE_GATE)  # it looks, and refuses nothing
             pixels = fit(image, self._spec)
             whole = decode(data, at_least=_WHOLE).size
-        except FilmRejected as rejection:
+        except ImageRejected as rejection:
             found["decode"].append(_code(rejection))
             return
         side = self._spec.input_size
         if pixels.shape != (side, side, 1) or pixels.dtype != np.uint8:
             raise PromiseBroken(f"prepared as {pixels.shape} {pixels.dtype}")
-        if whole != (film.width, film.height):
-            raise PromiseBroken(f"intake said {film.width} x {film.height}, the film has {whole[0]} x {whole[1]}")
+        if whole != (accepted.width, accepted.height):
+            raise PromiseBroken(
+                f"intake said {accepted.width} x {accepted.height}, the image has {whole[0]} x {whole[1]}"
+            )
         found["prepared"] += 1
 
     def _look_around(self) -> None:
@@ -108,7 +110,7 @@ def _chunks(data: bytes) -> Iterator[bytes]:
         yield data[start : start + _CHUNK]
 
 
-def _code(rejection: FilmRejected) -> str:
+def _code(rejection: ImageRejected) -> str:
     """Check that a refusal can be understood, and return its code."""
     explanation = explain(rejection.code, json.loads(json.dumps(rejection.details)))
     said = f"{rejection} {explanation.text}"

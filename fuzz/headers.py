@@ -121,13 +121,13 @@ def _lie_in_frame(data: bytes, rng: random.Random) -> bytes:
 
 
 def _repeat_scans(rng: random.Random) -> bytes:
-    """Say the last scan of a progressive film thousands of times; each costs a pass over all of its pixels."""
+    """Say the last scan of a progressive image thousands of times; each costs a pass over all of its pixels."""
     out = io.BytesIO()
     coarse = Image.frombytes("L", (4, 4), rng.randbytes(16))
     coarse.resize(rng.choice(((600, 500), (2500, 2500)))).save(out, "JPEG", progressive=True, quality=10)
-    film = out.getvalue()
-    scan = film[film.rfind(_START_OF_SCAN) : -2]
-    return film[:-2] + scan * min(rng.choice((3, 80, 2000, 50_000)), _MOST_BYTES // len(scan)) + film[-2:]
+    image = out.getvalue()
+    scan = image[image.rfind(_START_OF_SCAN) : -2]
+    return image[:-2] + scan * min(rng.choice((3, 80, 2000, 50_000)), _MOST_BYTES // len(scan)) + image[-2:]
 
 
 def _add_segment(data: bytes, rng: random.Random) -> bytes:

@@ -31,9 +31,10 @@ class Bounds:
     """What one file may cost."""
 
     memory_bytes: int = 896 * MIB
-    """Resident, at its largest. A good film of the most pixels that are taken needs up to 744 MiB (WebP with alpha)."""
+    """Resident, at its largest. A good image of the most pixels that are taken needs up to 744 MiB (WebP with
+    alpha)."""
     cpu_seconds: float = 15.0
-    """Of the processor, which does not depend on what else the machine does; a worker's film has 90 s."""
+    """Of the processor, which does not depend on what else the machine does; a worker's image has 90 s."""
     wall_seconds: float = 600.0
 
 
@@ -145,7 +146,7 @@ class Lane:
 
 
 def _scratch() -> str | None:
-    """Prefer a disk in memory: on a real one nearly all of the time would go into forcing films to it."""
+    """Prefer a disk in memory: on a real one nearly all of the time would go into forcing images to it."""
     memory = Path("/dev/shm")  # noqa: S108  # the folder inside has a name and rights of its own
     return str(memory) if os.access(memory, os.W_OK) else None
 

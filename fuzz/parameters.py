@@ -106,7 +106,7 @@ NAMES: Final = (
         "admin",
         "code",
     ),
-    *("password", "new_password", "repeat", "priority", "source", "expected_films", "csrf_token", "error", "iss"),
+    *("password", "new_password", "repeat", "priority", "source", "expected_images", "csrf_token", "error", "iss"),
 )
 INVENTED: Final = (
     "_external",
@@ -131,10 +131,10 @@ JSON_BODIES: Final = (
         "\\ud800",
         '{"name": "\\ud800"}',
         '{"name": "a\\u0000b"}',
-        '{"expected_films": 1e400}',
-        '{"expected_films": NaN}',
+        '{"expected_images": 1e400}',
+        '{"expected_images": NaN}',
     ),
-    *('{"expected_films": -1}', '{"expected_films": 1e18}', '{"expected_films": "1"}', '{"expected_films": true}'),
+    *('{"expected_images": -1}', '{"expected_images": 1e18}', '{"expected_images": "1"}', '{"expected_images": true}'),
     *(
         '{"priority": {}}',
         '{"source": []}',

@@ -230,7 +230,7 @@ def lie_in_frame(data: bytes, rng: random.Random) -> bytes:
 
 
 def deflate(data: bytes, rng: random.Random) -> bytes:
-    """Deflate a radiograph, some with far more behind it than a film has, and damage what was deflated."""
+    """Deflate a radiograph, some with far more behind it than an image has, and damage what was deflated."""
     dataset = _read(draw_radiograph(Image.new("L", (300, 200), 90), DeflatedExplicitVRLittleEndian))
     if rng.random() < 0.3:
         dataset.PixelData = bytes(rng.choice((1_000_000, 300_000_000)))

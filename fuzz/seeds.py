@@ -1,4 +1,4 @@
-"""What is mutated: real films where they are at hand, and small drawn ones in every format, mode and compression."""
+"""What is mutated: real images where they are at hand, and small drawn ones in every format, mode and compression."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ from pydicom.uid import (
 from fuzz import PATIENT
 from fuzz.radiographs import COMPRESSIONS, draw_radiograph
 
-_FILMS_A_FOLDER: Final = 12
+_IMAGES_PER_FOLDER: Final = 12
 _LARGEST_BYTES: Final = 2_000_000
 _FOLDERS: Final = (
     "chest_xray/train/NORMAL", "chest_xray/train/PNEUMONIA", "originals/NORMAL", "originals/PNEUMONIA", "adults",
@@ -45,14 +45,14 @@ class Seed:
 
 
 def real_seeds(folder: Path) -> list[Seed]:
-    """Read some films of every kind from the project's data folder; none where it is not there."""
-    paths = [path for name in _FOLDERS for path in sorted((folder / name).glob("*"))[:_FILMS_A_FOLDER]]
+    """Read some images of every kind from the project's data folder; none where it is not there."""
+    paths = [path for name in _FOLDERS for path in sorted((folder / name).glob("*"))[:_IMAGES_PER_FOLDER]]
     known = [path for path in paths if path.suffix.lower() in _KINDS and path.stat().st_size < _LARGEST_BYTES]
     return [Seed(_KINDS[path.suffix.lower()], f"{path.parent.name}/{path.name}", path.read_bytes()) for path in known]
 
 
 def drawn_seeds() -> list[Seed]:
-    """Draw the same small films every time."""
+    """Draw the same small images every time."""
     return [*_images(), *_radiographs()]
 
 
@@ -145,5 +145,5 @@ def _radiographs() -> Iterator[Seed]:
 
 
 def all_seeds(folder: Path | None) -> Sequence[Seed]:
-    """Return every seed in a fixed order; `folder` adds real films where it holds some."""
+    """Return every seed in a fixed order; `folder` adds real images where it holds some."""
     return [*drawn_seeds(), *(real_seeds(folder) if folder else [])]

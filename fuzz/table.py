@@ -11,16 +11,17 @@ from fuzz.lanes import Outcome
 from shared.settings import MIB
 
 _COLUMNS: Final = (
-    "kind", "files", "films", "prepared", "refused at intake", "refused at decode", "findings", "peak MiB", "slowest s",
+    "kind", "files", "images", "prepared", "refused at intake", "refused at decode", "findings", "peak MiB",
+    "slowest s",
 )  # fmt: skip
 
 
 @dataclass
 class Row:
-    """What became of the files of one kind; a ZIP counts once by its best film, `films` counts what was in it."""
+    """What became of the files of one kind; a ZIP counts once by its best image, `images` counts what was in it."""
 
     files: int = 0
-    films: int = 0
+    images: int = 0
     prepared: int = 0
     intake: int = 0
     decode: int = 0
@@ -32,7 +33,7 @@ class Row:
     def add(self, outcome: Outcome) -> None:
         """Count one file."""
         self.files += 1
-        self.films += outcome.prepared + len(outcome.intake) + len(outcome.decode)
+        self.images += outcome.prepared + len(outcome.intake) + len(outcome.decode)
         self.codes.update([*outcome.intake, *outcome.decode])
         self.peak, self.slowest = max(self.peak, outcome.peak), max(self.slowest, outcome.cpu)
         if outcome.fault is not None:
@@ -46,14 +47,14 @@ class Row:
 
     def merge(self, other: "Row") -> None:
         """Add another row to this one."""
-        for name in ("files", "films", "prepared", "intake", "decode", "findings"):
+        for name in ("files", "images", "prepared", "intake", "decode", "findings"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.peak, self.slowest = max(self.peak, other.peak), max(self.slowest, other.slowest)
         self.codes.update(other.codes)
 
     def cells(self) -> list[str]:
         """Write the row's figures."""
-        counts = (self.files, self.films, self.prepared, self.intake, self.decode, self.findings)
+        counts = (self.files, self.images, self.prepared, self.intake, self.decode, self.findings)
         return [*(f"{count:,}" for count in counts), f"{self.peak / MIB:,.0f}", f"{self.slowest:.1f}"]
 
 

@@ -15,7 +15,7 @@ _END_BYTES: Final = 22
 NAMES: Final = (
     "../outside.jpg", "../../../../tmp/outside.jpg", "/etc/passwd", "C:\\outside.jpg", "..\\..\\outside.jpg",
     "\\\\server\\share\\a.jpg", "a/../../b.jpg", "con.jpg", "nul\0.jpg", ".", "..", "/", "", " ", "a" * 70_000,
-    "film\u202egpj.exe", "\ud800.jpg".encode("utf-8", "surrogatepass").decode("latin-1"), "Röntgen Thorax.jpg",
+    "image\u202egpj.exe", "\ud800.jpg".encode("utf-8", "surrogatepass").decode("latin-1"), "Röntgen Thorax.jpg",
     "胸部.png", "a//b.jpg", "line\nbreak.jpg", "<script>alert(1)</script>.jpg", "=cmd|' /C calc'!A0.jpg",
     "%2e%2e%2fa.jpg", ".DS_Store", "__MACOSX/._a.jpg", "-rf.jpg", "a.jpg/",
 )  # fmt: skip
@@ -24,9 +24,9 @@ NAMES: Final = (
 Attack = Callable[[Sequence[bytes], random.Random], bytes]
 
 
-def pack(films: Sequence[bytes], rng: random.Random) -> bytes:
-    """Pack films under plain names, each by a method of its own."""
-    return _write([(f"ward/{place}.jpg", film, rng.choice(_METHODS)) for place, film in enumerate(films)])
+def pack(images: Sequence[bytes], rng: random.Random) -> bytes:
+    """Pack images under plain names, each by a method of its own."""
+    return _write([(f"ward/{place}.jpg", image, rng.choice(_METHODS)) for place, image in enumerate(images)])
 
 
 def _write(entries: Sequence[tuple[str | zipfile.ZipInfo, bytes, int]]) -> bytes:
@@ -45,20 +45,20 @@ def _named(name: str) -> zipfile.ZipInfo:
     return info
 
 
-def name_badly(films: Sequence[bytes], rng: random.Random) -> bytes:
-    """Name entries as no film is named; some are links, devices or folders with content."""
+def name_badly(images: Sequence[bytes], rng: random.Random) -> bytes:
+    """Name entries as no image is named; some are links, devices or folders with content."""
     entries: list[tuple[str | zipfile.ZipInfo, bytes, int]] = []
-    for film in films:
+    for image in images:
         info = _named(rng.choice(NAMES))
         if rng.random() < 0.3:
             info.external_attr = rng.choice((0o120777, 0o020666, 0o040755, 0o104755)) << 16
-        entries.append((info, film, zipfile.ZIP_DEFLATED))
+        entries.append((info, image, zipfile.ZIP_DEFLATED))
     return _write(entries)
 
 
-def encode_names_badly(films: Sequence[bytes], rng: random.Random) -> bytes:
+def encode_names_badly(images: Sequence[bytes], rng: random.Random) -> bytes:
     """Put bytes into names that are no text in the encoding that the entry names."""
-    data = bytearray(_write([("Q" * 12 + ".jpg", film, zipfile.ZIP_STORED) for film in films]))
+    data = bytearray(_write([("Q" * 12 + ".jpg", image, zipfile.ZIP_STORED) for image in images]))
     name, is_utf8 = rng.randbytes(12).replace(b"Q", b"R"), rng.random() < 0.5
     for signature, flags in ((_ENTRY, 6), (_DIRECTORY, 8)):
         place = data.find(signature)
@@ -68,24 +68,24 @@ def encode_names_badly(films: Sequence[bytes], rng: random.Random) -> bytes:
     return bytes(data).replace(b"Q" * 12, name)
 
 
-def bomb(films: Sequence[bytes], rng: random.Random) -> bytes:
-    """Pack zeros behind the head of a film, far beyond or just under the ratio that is taken."""
+def bomb(images: Sequence[bytes], rng: random.Random) -> bytes:
+    """Pack zeros behind the head of an image, far beyond or just under the ratio that is taken."""
     size = rng.choice((1_200_000, 1_200_000, 8_000_000, 70_000_000))
     noise = rng.randbytes(rng.choice((0, size // 250, size // 150)))
-    return _write([("bomb.bmp", films[0][:200] + noise + bytes(size), zipfile.ZIP_DEFLATED), ("b.jpg", films[0], 8)])
+    return _write([("bomb.bmp", images[0][:200] + noise + bytes(size), zipfile.ZIP_DEFLATED), ("b.jpg", images[0], 8)])
 
 
-def nest(films: Sequence[bytes], rng: random.Random) -> bytes:
-    """Put ZIPs into ZIPs, or a ZIP behind a film."""
-    inner = pack(films, rng)
+def nest(images: Sequence[bytes], rng: random.Random) -> bytes:
+    """Put ZIPs into ZIPs, or a ZIP behind an image."""
+    inner = pack(images, rng)
     for _ in range(rng.randint(1, 4)):
-        inner = _write([("inner.zip", inner, zipfile.ZIP_DEFLATED), ("film.jpg", films[0], zipfile.ZIP_STORED)])
-    return films[0] + inner if rng.random() < 0.2 else inner
+        inner = _write([("inner.zip", inner, zipfile.ZIP_DEFLATED), ("image.jpg", images[0], zipfile.ZIP_STORED)])
+    return images[0] + inner if rng.random() < 0.2 else inner
 
 
-def lie(films: Sequence[bytes], rng: random.Random) -> bytes:
+def lie(images: Sequence[bytes], rng: random.Random) -> bytes:
     """Change fields of local headers, of the directory, or of its end: flags, methods, CRC, sizes, offsets, counts."""
-    data = bytearray(pack(films, rng))
+    data = bytearray(pack(images, rng))
     for _ in range(rng.randint(1, 4)):
         signature, most = rng.choice(((_ENTRY, 30), (_DIRECTORY, 46), (_END, 22)))
         places = [found.start() for found in re.finditer(re.escape(signature), data)] or [0]
@@ -95,9 +95,9 @@ def lie(films: Sequence[bytes], rng: random.Random) -> bytes:
     return bytes(data)
 
 
-def encrypt(films: Sequence[bytes], rng: random.Random) -> bytes:
+def encrypt(images: Sequence[bytes], rng: random.Random) -> bytes:
     """Say of some or all entries that they need a password."""
-    data = bytearray(pack(films, rng))
+    data = bytearray(pack(images, rng))
     for signature, flags in ((_ENTRY, 6), (_DIRECTORY, 8)):
         place = data.find(signature)
         while place >= 0:
@@ -106,9 +106,9 @@ def encrypt(films: Sequence[bytes], rng: random.Random) -> bytes:
     return bytes(data)
 
 
-def overlap(films: Sequence[bytes], rng: random.Random) -> bytes:
+def overlap(images: Sequence[bytes], rng: random.Random) -> bytes:
     """Let many entries of the directory name the same bytes (a bomb that no ratio shows, Fifield 2019)."""
-    data = _write([("film.jpg", films[0], zipfile.ZIP_DEFLATED)])
+    data = _write([("image.jpg", images[0], zipfile.ZIP_DEFLATED)])
     start, end = data.find(_DIRECTORY), data.find(_END)
     count = rng.choice((2, 50, 2000, 20_001))
     entry = data[start:end]
@@ -116,9 +116,9 @@ def overlap(films: Sequence[bytes], rng: random.Random) -> bytes:
     return data[:start] + entry * count + data[end : end + 8] + size + b"\0\0"
 
 
-def widen(films: Sequence[bytes], rng: random.Random) -> bytes:
+def widen(images: Sequence[bytes], rng: random.Random) -> bytes:
     """Add a ZIP64 end and extra fields whose numbers are at their edges (APPNOTE.TXT 4.3.14, 4.5.3)."""
-    data = pack(films, rng)
+    data = pack(images, rng)
     place = data.rfind(_END)
     edges = [rng.choice((0, 1, 2**31, 2**32, 2**63, 2**64 - 1, place)) for _ in range(4)]
     wide = b"PK\x06\x06" + struct.pack("<QHHIIQQQQ", 44, 45, 45, 0, 0, *edges)
@@ -126,9 +126,9 @@ def widen(films: Sequence[bytes], rng: random.Random) -> bytes:
     return data[:place] + wide + locator + data[place:]
 
 
-def say_method(films: Sequence[bytes], rng: random.Random) -> bytes:
+def say_method(images: Sequence[bytes], rng: random.Random) -> bytes:
     """Say of entries that they are packed by a method that is not read (APPNOTE.TXT 4.4.5)."""
-    data = bytearray(pack(films, rng))
+    data = bytearray(pack(images, rng))
     method = rng.choice((1, 6, 9, 10, 18, 93, 95, 97, 98, 99)).to_bytes(2, "little")
     for signature, at in ((_ENTRY, 8), (_DIRECTORY, 10)):
         for found in re.finditer(re.escape(signature), data):
@@ -137,15 +137,15 @@ def say_method(films: Sequence[bytes], rng: random.Random) -> bytes:
     return bytes(data)
 
 
-def pack_disc(films: Sequence[bytes], rng: random.Random) -> bytes:
-    """Pack what a patient's disc holds beside its films; some of it is a film after all, or damaged."""
+def pack_disc(images: Sequence[bytes], rng: random.Random) -> bytes:
+    """Pack what a patient's disc holds beside its images; some of it is an image after all, or damaged."""
     names = ("DICOMDIR", "AUTORUN.INF", "VIEWER/viewer.exe", "index.html", "README.TXT", "__MACOSX/._a", "IMAGES/IM1")
-    return _write([(name, rng.choice((rng.choice(films), b"MZ", b"")), rng.choice(_METHODS)) for name in names])
+    return _write([(name, rng.choice((rng.choice(images), b"MZ", b"")), rng.choice(_METHODS)) for name in names])
 
 
-def prepend(films: Sequence[bytes], rng: random.Random) -> bytes:
+def prepend(images: Sequence[bytes], rng: random.Random) -> bytes:
     """Put bytes in front of, between or behind what the directory names."""
-    data = pack(films, rng)
+    data = pack(images, rng)
     return rng.choice(
         (
             b"MZ" + rng.randbytes(50) + data,

@@ -18,6 +18,11 @@ def _render(kind: str, item: object, _autogen: object) -> str | Literal[False]:
     return "sa.DateTime(timezone=True)" if kind == "type" and isinstance(item, UtcDateTime) else False
 
 
+def _is_ours(name: str | None, kind: str, _parents: object) -> bool:
+    """Leave out the search index of file names and what FTS5 makes below it: only migrations know them."""
+    return kind != "table" or name is None or not name.startswith("screening_names")
+
+
 def run(connection: Connection) -> None:
     """Migrate in one transaction; a failed migration leaves nothing behind."""
     context.configure(
@@ -26,6 +31,7 @@ def run(connection: Connection) -> None:
         render_as_batch=connection.dialect.name == "sqlite",
         compare_type=True,
         render_item=_render,
+        include_name=_is_ours,
     )
     with context.begin_transaction():
         if connection.dialect.name == "postgresql":

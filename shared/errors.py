@@ -1,19 +1,22 @@
 """The errors that PneumoScreen raises on purpose.
 
 PneumoScreenError
-|-- FilmRejected        this one file cannot be screened; the rest of its job goes on
+|-- ImageRejected        this one file cannot be screened; the rest of its job goes on
 |-- UploadRefused       the whole request is over a limit
 |-- StoreFull           the image store has no room left
-|-- StoreAway           the image store cannot be reached; no film is to blame
-|-- TryLater            no film is taken for a while; says when to come back
-|   |-- QueueFull       as many films wait as may
+|-- StoreAway           the image store cannot be reached; no image is to blame
+|-- TryLater            no image is taken for a while; says when to come back
+|   |-- QueueFull       as many images wait as may
 |   `-- DiskLow         the disk has too little room left
 |-- DatabaseBusy        transactions went on colliding with others; nothing was written
 |-- StoreMisconfigured  a setting of the image store cannot be used
 |-- JobUnfinished       a job that still goes on cannot be deleted
 |-- KeyReused           an idempotency key came again with another request
-|-- JobClosed           films were sent to a job whose upload has ended
-|-- DecoderAway         the process that decodes compressed images cannot be used; no film is to blame
+|-- ReviewOutdated      another reader's review came in before this one, unseen
+|-- NotReviewable       there is no image, or no prediction, that could be reviewed so
+|-- NothingToWithdraw   a reader has no review that could be undone
+|-- JobClosed           images were sent to a job whose upload has ended
+|-- DecoderAway         the process that decodes compressed images cannot be used; no image is to blame
 |-- ModelUnavailable    a model folder is missing, damaged or not what its spec says
 `-- BrokerAway          Redis did not answer; the sweep rings again later
 """
@@ -27,7 +30,7 @@ class PneumoScreenError(Exception):
     """Stand at the root of every error raised on purpose."""
 
 
-class FilmRejected(PneumoScreenError):
+class ImageRejected(PneumoScreenError):
     """Say that one file cannot be screened: a code and its parameters; `shared.refusals.explain` makes the words.
 
     As text it is the code and the parameters, for logs.
@@ -49,7 +52,7 @@ class UploadRefused(PneumoScreenError):
 
 
 class StoreFull(PneumoScreenError):
-    """Say that the image store has no room left for a film."""
+    """Say that the image store has no room left for an image."""
 
 
 class StoreAway(PneumoScreenError):
@@ -57,7 +60,7 @@ class StoreAway(PneumoScreenError):
 
 
 class TryLater(PneumoScreenError):
-    """Refuse films for a while, and say in how many seconds they are worth sending again."""
+    """Refuse images for a while, and say in how many seconds they are worth sending again."""
 
     def __init__(self, message: str, retry_after: int) -> None:
         super().__init__(message)
@@ -65,7 +68,7 @@ class TryLater(PneumoScreenError):
 
 
 class QueueFull(TryLater):
-    """Say that as many films wait as may."""
+    """Say that as many images wait as may."""
 
 
 class DiskLow(TryLater):
@@ -89,8 +92,20 @@ class KeyReused(PneumoScreenError):
         )
 
 
+class ReviewOutdated(PneumoScreenError):
+    """Say that another reader's review came in that this one's reader had not seen."""
+
+
+class NotReviewable(PneumoScreenError):
+    """Say why an image cannot be reviewed, or not so."""
+
+
+class NothingToWithdraw(PneumoScreenError):
+    """Say that a reader has no review that could be undone."""
+
+
 class JobClosed(PneumoScreenError):
-    """Say that a job takes no more films."""
+    """Say that a job takes no more images."""
 
 
 class JobUnfinished(PneumoScreenError):

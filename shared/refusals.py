@@ -1,10 +1,10 @@
 """Why an X-ray has no answer: the one table of codes, and the only place where their words are made.
 
-A refusal travels and is stored as a code and its parameters (`FilmRejected`, `screenings.error_code` and
+A refusal travels and is stored as a code and its parameters (`ImageRejected`, `screenings.error_code` and
 `error_details`). `explain` makes the words where they are read: on pages, in the API, in exports.
 
 To add a code: give it a member of `Rejection` and an entry in REFUSALS, raise it as
-`FilmRejected(Rejection.NEW, case="...", count=3)`, and add its row to docs/http.md. tests/unit/shared/test_refusals.py
+`ImageRejected(Rejection.NEW, case="...", count=3)`, and add its row to docs/http.md. tests/unit/shared/test_refusals.py
 holds every place that raises one to the parameters that its sentence names, and says which row docs/http.md needs.
 
 - `sentence` says what is wrong without any parameter: the help page shows it, and rows without parameters.
@@ -53,8 +53,8 @@ class Rejection(StrEnum):
     TOO_DARK = "too_dark"
     TOO_BRIGHT = "too_bright"
     OUTSIDE_INTENDED_USE = "outside_intended_use"
-    FILM_MISSING = "film_missing"
-    FILM_DAMAGED = "film_damaged"
+    IMAGE_MISSING = "image_missing"
+    IMAGE_DAMAGED = "image_damaged"
     ZIP_UNREADABLE = "zip_unreadable"
     ZIP_TOO_MANY_ENTRIES = "zip_too_many_entries"
     ZIP_TOO_LARGE = "zip_too_large"
@@ -74,11 +74,16 @@ OF_THE_GATE: Final = frozenset({
 """Images that can be shown, but that the model is not for; a site may let them pass."""
 
 
+MAY_CHANGE: Final = frozenset({Rejection.IMAGE_MISSING, Rejection.IMAGE_DAMAGED})
+"""Refusals of what the store gave; sent once more, the same image mends it. Every other refusal of a stored image is of
+what it is, and would come again."""
+
+
 class Failure(StrEnum):
     """Why an X-ray was set aside after several attempts, though nothing is known to be wrong with the image."""
 
     WORKER_LOST = "worker_lost"
-    FILM_UNREADABLE = "film_unreadable"
+    IMAGE_UNREADABLE = "image_unreadable"
 
 
 @dataclass(frozen=True)
@@ -371,8 +376,8 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
             ),
         },
     ),
-    Rejection.FILM_MISSING: Refusal("File missing", "The file is no longer in the image store.", "Send it again."),
-    Rejection.FILM_DAMAGED: Refusal(
+    Rejection.IMAGE_MISSING: Refusal("File missing", "The file is no longer in the image store.", "Send it again."),
+    Rejection.IMAGE_DAMAGED: Refusal(
         "File damaged", "The file in the image store is damaged or was changed, and is not used.",
         "Send the X-ray again; that replaces the file.",
     ),
@@ -417,7 +422,7 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
         "Try it again (Retry on the job page). If it fails again, tell support.",
         {"": Case("The worker stopped or failed {attempts} times while it screened this X-ray.")},
     ),
-    Failure.FILM_UNREADABLE: Refusal(
+    Failure.IMAGE_UNREADABLE: Refusal(
         "File not readable",
         "The file in the image store could not be read in several attempts, while other files could.",
         "Tell support; then try it again (Retry on the job page), or send the X-ray again, which replaces the file.",

@@ -66,7 +66,7 @@ class Settings(BaseSettings):
     )
     store_dir: Path | None = Field(
         None,
-        description="Folder of the image store, or of films on their way to a bucket. Default: in the data folder.",
+        description="Folder of the image store, or of images on their way to a bucket. Default: in the data folder.",
     )
     store_url: str | None = Field(
         None,
@@ -90,7 +90,7 @@ class Settings(BaseSettings):
     pseudonym_key: SecretStr | None = Field(
         None, description="What pseudonyms are made with. Default: made from the key that signs sessions."
     )
-    samples_dir: Path | None = Field(None, description="Folder of synthetic sample films offered on an empty history.")
+    samples_dir: Path | None = Field(None, description="Folder of synthetic sample images offered on an empty history.")
     models_dir: Path = Field(REPOSITORY / "models", description="Folder of model folders.")
     graphs_dir: Path | None = Field(
         None, description="Folder of graphs that quicken a worker's start. Default: graphs in the data folder."
@@ -106,29 +106,31 @@ class Settings(BaseSettings):
     )
 
     max_upload_bytes: int = Field(2048 * MIB, gt=0, description="Largest request in bytes.")
-    max_films_per_upload: int = Field(5000, gt=0, description="Most files in one request, ZIP entries not counted.")
-    max_film_bytes: int = Field(64 * MIB, gt=0, description="Largest single film in bytes.")
-    max_film_pixels: int = Field(40_000_000, gt=0, description="Most pixels of one film.")
-    min_film_side: int = Field(64, gt=0, description="Fewest pixels on a film's shorter side.")
+    max_images_per_upload: int = Field(5000, gt=0, description="Most files in one request, ZIP entries not counted.")
+    max_image_bytes: int = Field(64 * MIB, gt=0, description="Largest single image in bytes.")
+    max_image_pixels: int = Field(40_000_000, gt=0, description="Most pixels of one image.")
+    min_image_side: int = Field(64, gt=0, description="Fewest pixels on an image's shorter side.")
     max_zip_entries: int = Field(20_000, gt=0, description="Most entries of one ZIP.")
     max_zip_bytes: int = Field(16_384 * MIB, gt=0, description="Most bytes that one ZIP may unpack to.")
     max_zip_ratio: int = Field(200, gt=0, description="Highest compression ratio of one ZIP entry.")
 
     batch_size: int = Field(
-        128, ge=1, le=1024, description="Most films that a worker takes at a time; a slow one takes fewer."
+        128, ge=1, le=1024, description="Most images that a worker takes at a time; a slow one takes fewer."
     )
-    interactive_films: int = Field(4, ge=0, description="A job of at most this many films goes before bulk jobs.")
-    max_backlog: int = Field(100_000, gt=0, description="Films that may wait; beyond it uploads are told to come back.")
-    interactive_reserve: int = Field(200, ge=0, description="Films of interactive jobs that may wait beyond that.")
+    interactive_images: int = Field(4, ge=0, description="A job of at most this many images goes before bulk jobs.")
+    max_backlog: int = Field(
+        100_000, gt=0, description="Images that may wait; beyond it uploads are told to come back."
+    )
+    interactive_reserve: int = Field(200, ge=0, description="Images of interactive jobs that may wait beyond that.")
     min_free_bytes: int = Field(
         1024 * MIB, ge=0, description="Room on the disks of store and SQLite below which no upload is taken."
     )
-    lease_seconds: float = Field(20.0, gt=0, description="How long a worker holds a film without a heartbeat.")
-    sweep_seconds: float = Field(5.0, gt=0, description="How often leases are checked and waiting films rung for.")
-    max_attempts: int = Field(3, ge=1, description="How often a film may lose its worker before it FAILS.")
+    lease_seconds: float = Field(20.0, gt=0, description="How long a worker holds an image without a heartbeat.")
+    sweep_seconds: float = Field(5.0, gt=0, description="How often leases are checked and waiting images rung for.")
+    max_attempts: int = Field(3, ge=1, description="How often an image may lose its worker before it FAILS.")
 
     stall_seconds: float = Field(
-        60.0, gt=0, description="How long films may wait for a worker that is there before it is called no progress."
+        60.0, gt=0, description="How long images may wait for a worker that is there before it is called no progress."
     )
     header_seconds: float = Field(15.0, gt=0, description="How long the header of a request may take to come in.")
     client_seconds: float = Field(60.0, gt=0, description="How long a client may leave a request hanging.")
@@ -143,6 +145,10 @@ class Settings(BaseSettings):
     session_idle_minutes: float = Field(60.0, gt=0, description="How long a sign-in lasts without being used.")
     sign_in_limit: str = Field("10 per minute", description="Refused sign-in attempts allowed per address.")
     upload_limit: str = Field("1200 per minute", description="Upload requests allowed per address.")
+    blind_second_reading: bool = Field(
+        False,
+        description="Whether a reader sees the prediction and others' reviews of an image only after an own review.",
+    )
     secure_cookies: bool = Field(False, description="Send cookies over HTTPS only; set it behind TLS.")
 
     oidc_issuer: str | None = Field(

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """Where one film of one job stands."""
+    """Where one image of one job stands."""
 
     QUEUED = "QUEUED"
     RUNNING = "RUNNING"

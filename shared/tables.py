@@ -16,16 +16,18 @@ from sqlalchemy import (
     Index,
     SmallInteger,
     String,
+    Text,
     TextClause,
     UniqueConstraint,
     literal,
     or_,
     text,
+    true,
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from shared.db import Base, UtcDateTime, new_id, now
-from shared.models.spec import FilmClass, Label
+from shared.models.spec import ImageClass, Label
 from shared.refusals import Details
 from shared.states import State
 
@@ -65,6 +67,36 @@ class Priority(IntEnum):
     BULK = 1
 
 
+class ReviewOutcome(StrEnum):
+    """What a reader says of an image; `withdrawn` takes back what the same reader said before."""
+
+    AGREE = "agree"
+    OVERRULE = "overrule"
+    INADEQUATE = "inadequate"
+    SECOND_READER = "second_reader"
+    WITHDRAWN = "withdrawn"
+
+
+class Finding(StrEnum):
+    """What a reader who overrules the model found in its place."""
+
+    NORMAL = "normal"
+    BACTERIAL = "bacterial"
+    VIRAL = "viral"
+    UNCLEAR = "unclear"
+    OTHER = "other"
+
+
+class ReviewState(StrEnum):
+    """What the standing reviews of an image amount to; `shared.reviews.law` says how."""
+
+    UNREAD = "unread"
+    READ = "read"
+    DISAGREED = "disagreed"
+    SECOND_READER = "second_reader"
+    INADEQUATE = "inadequate"
+
+
 def _by_value(kind: type[StrEnum], length: int = 16) -> Enum:
     return Enum(kind, native_enum=False, length=length, values_callable=lambda members: [m.value for m in members])
 
@@ -85,6 +117,10 @@ class User(Base):
     is_active: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     last_sign_in_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    time_zone: Mapped[str | None] = mapped_column(String(64))
+    """An IANA name, in which days and times are read and shown; None for that of the browser."""
+    has_shortcuts: Mapped[bool] = mapped_column(default=True, server_default=true())
+    """Whether single keys do something on pages (WCAG 2.1.4 wants them to be turned off where they disturb)."""
 
     @property
     def shown_name(self) -> str:
@@ -107,6 +143,20 @@ class Identity(Base):
     last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     user: Mapped[User] = relationship()
+
+
+class SavedView(Base):
+    """Filters of the worklist that an account keeps under a name."""
+
+    __tablename__ = "saved_views"
+    __table_args__ = (UniqueConstraint("user_id", "name"),)
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    name: Mapped[str] = mapped_column(String(64))
+    arguments: Mapped[dict[str, str]] = mapped_column(JSON)
+    """As an address holds them (`web.lists.filters`)."""
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 
 class SignInLink(Base):
@@ -177,7 +227,7 @@ class ApiToken(Base):
 
 
 class Image(Base):
-    """One distinct film, by content."""
+    """One distinct image, by content."""
 
     __tablename__ = "images"
 
@@ -191,14 +241,14 @@ class Image(Base):
 
 
 class Tombstone(Base):
-    """A film whose row has gone and whose files are to follow; `shared.queue.retention` removes both."""
+    """An image whose row has gone and whose files are to follow; `shared.queue.retention` removes both."""
 
     __tablename__ = "tombstones"
     __table_args__ = (Index(None, "due_at"),)
 
     sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
     due_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    """When no upload that kept the same film can still be under way."""
+    """When no upload that kept the same image can still be under way."""
 
 
 class Model(Base):
@@ -217,7 +267,7 @@ class Model(Base):
 
 
 class Job(Base):
-    """One upload of one or many films."""
+    """One upload of one or many images."""
 
     __tablename__ = "jobs"
     __table_args__ = (UniqueConstraint("created_by_id", "idempotency_key"), Index(None, "created_by_id", "id"))
@@ -231,19 +281,21 @@ class Job(Base):
     idempotency_key: Mapped[str | None] = mapped_column(String(128))
     request_digest: Mapped[str | None] = mapped_column(String(64))
     """Of the request that came under this key; another one is refused. Missing in rows of before it was kept."""
-    expected_films: Mapped[int | None]
-    """How many films the sender announced, for a progress bar that knows its end."""
+    expected_images: Mapped[int | None]
+    """How many images the sender announced, for a progress bar that knows its end."""
     next_position: Mapped[int] = mapped_column(default=0)
     next_turn: Mapped[int] = mapped_column(BigInteger, default=0)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    """When its upload ended; until then it takes more films."""
+    """When its upload ended; until then it takes more images."""
+    sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When a request last brought a part of what is on its way to an open job, to a few seconds."""
 
     created_by: Mapped[User] = relationship()
 
 
 class Upload(Base):
-    """One request that added films to a job, so that the same request sent again adds nothing."""
+    """One request that added images to a job, so that the same request sent again adds nothing."""
 
     __tablename__ = "uploads"
     __table_args__ = (UniqueConstraint("job_id", "idempotency_key"),)
@@ -253,13 +305,13 @@ class Upload(Base):
     idempotency_key: Mapped[str] = mapped_column(String(128))
     request_digest: Mapped[str | None] = mapped_column(String(64))
     first_position: Mapped[int | None]
-    films: Mapped[int | None]
+    images: Mapped[int | None]
     """How many it brought, at positions in a row; with them its answer can be given once more."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 
 class Prediction(Base):
-    """What one model said of one film. Append-only."""
+    """What one model said of one image. Append-only."""
 
     __tablename__ = "predictions"
     __table_args__ = (UniqueConstraint("image_id", "model_id"),)
@@ -268,7 +320,7 @@ class Prediction(Base):
     image_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("images.id"))
     model_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("models.id"))
     label: Mapped[Label] = mapped_column(_by_value(Label))
-    cause: Mapped[FilmClass | None] = mapped_column(_by_value(FilmClass))
+    cause: Mapped[ImageClass | None] = mapped_column(_by_value(ImageClass))
     confidence: Mapped[float]
     p_pneumonia: Mapped[float]
     probabilities: Mapped[dict[str, float]] = mapped_column(JSON)
@@ -295,17 +347,18 @@ def _partial(name: str, *columns: str, where: TextClause) -> Index:
 
 
 class Screening(Base):
-    """One film of one job: the unit of work, and its state."""
+    """One image of one job: the unit of work, and its state."""
 
     __tablename__ = "screenings"
     __table_args__ = (
         UniqueConstraint("job_id", "position"),
-        Index(None, "image_id"),
+        # Images are in many jobs; with the flag, those to clear are found without reading the others.
+        Index(None, "image_id", "is_latest"),
         _partial("ix_screenings_prediction_id", "prediction_id", where=_HAS_PREDICTION),
         # The claim reads these in order and stops at its limit; the last is for lists.
         _partial("ix_screenings_waiting", "priority", "turn", "id", "created_by_id", where=_QUEUED),
         _partial("ix_screenings_leases", "lease_until", where=_RUNNING),
-        # A job's films of one state by position, and all that its page counts every second without a look at the rows.
+        # A job's images of one state by position, and all that its page counts every second without a look at the rows.
         Index("ix_screenings_progress", "job_id", "state", "position", "started_at", "finished_at"),
         # Lists (`web.lists`): each ends in the order of a list, so that a page is read and not sorted. What follows
         # the order is read in the index alone.
@@ -313,6 +366,14 @@ class Screening(Base):
         _partial("ix_screenings_answers", "label", "model_id", "id", "created_by_id", "p_pneumonia", where=_LABELLED),
         _partial("ix_screenings_suspicion", "label", "p_pneumonia", "id", "created_by_id", "model_id", where=_LABELLED),
         _partial("ix_screenings_job_suspicion", "job_id", "label", "p_pneumonia", "id", where=_LABELLED),
+        # The worklist: each review state by suspicion, of each image its latest screening. Conditions are written as
+        # queries of each database write them, or it would not see that the index holds what is asked.
+        Index(
+            "ix_screenings_worklist",
+            *("review_state", "p_pneumonia", "id", "label", "created_by_id", "model_id"),
+            sqlite_where=text("is_latest = 1 AND label IS NOT NULL"),
+            postgresql_where=text("is_latest AND label IS NOT NULL"),
+        ),
         _partial("ix_screenings_unanswered", "state", "id", "created_by_id", where=_ENDED_WITHOUT),
     )
 
@@ -326,9 +387,9 @@ class Screening(Base):
     state: Mapped[State] = mapped_column(_by_value(State))
     priority: Mapped[int] = mapped_column(SmallInteger)
     turn: Mapped[int] = mapped_column(BigInteger)
-    """Virtual time of fair queueing: jobs of one priority take turns film by film."""
+    """Virtual time of fair queueing: jobs of one priority take turns image by image."""
     attempts: Mapped[int] = mapped_column(SmallInteger, default=0)
-    """How often a worker was lost while it held this film."""
+    """How often a worker was lost while it held this image."""
     lease_token: Mapped[uuid.UUID | None]
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     worker: Mapped[str | None] = mapped_column(String(128))
@@ -345,6 +406,13 @@ class Screening(Base):
     label: Mapped[Label | None] = mapped_column(_by_value(Label))
     p_pneumonia: Mapped[float | None]
 
+    is_latest: Mapped[bool] = mapped_column(default=True, server_default=true())
+    """No later screening of the same image by the same model is there; `shared.reviews.latest` keeps it."""
+    review_state: Mapped[ReviewState] = mapped_column(
+        _by_value(ReviewState), default=ReviewState.UNREAD, server_default=ReviewState.UNREAD.value
+    )
+    """Of the image, the same in all its screenings; `shared.reviews` keeps it."""
+
     job: Mapped[Job] = relationship()
     image: Mapped[Image | None] = relationship()
     prediction: Mapped[Prediction | None] = relationship()
@@ -358,6 +426,57 @@ def prediction_copies() -> dict[str, Any]:
         "label": Prediction.label,
         "p_pneumonia": Prediction.p_pneumonia,
     }
+
+
+class Review(Base):
+    """What one reader said of one image. Append-only (a trigger refuses changes); each reader's newest row counts."""
+
+    __tablename__ = "reviews"
+    __table_args__ = (
+        UniqueConstraint("image_sha256", "number"),
+        UniqueConstraint("user_id", "idempotency_key"),
+        Index(None, "user_id", "image_sha256"),
+        Index(None, "screening_id"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    image_sha256: Mapped[str] = mapped_column(ForeignKey("images.sha256", ondelete="CASCADE"))
+    number: Mapped[int]
+    """Counts the reviews of an image from 1: their order, whatever the clocks of several servers say."""
+    screening_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("screenings.id", ondelete="SET NULL"))
+    """Where it was read; missing once that job was deleted."""
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"))
+    outcome: Mapped[ReviewOutcome] = mapped_column(_by_value(ReviewOutcome))
+    finding: Mapped[Finding | None] = mapped_column(_by_value(Finding))
+    """Of `overrule` alone."""
+    note: Mapped[str | None] = mapped_column(Text)
+    is_blind: Mapped[bool]
+    """The reader had seen neither the model's prediction nor another's review."""
+    model_name: Mapped[str | None] = mapped_column(String(64))
+    model_version: Mapped[str | None] = mapped_column(String(64))
+    """`ModelSpec.identity`. What the model had said of this screening when it was read; none where it had not."""
+    label: Mapped[Label | None] = mapped_column(_by_value(Label))
+    p_pneumonia: Mapped[float | None]
+    threshold: Mapped[float | None]
+    idempotency_key: Mapped[str | None] = mapped_column(String(128))
+    request_digest: Mapped[str | None] = mapped_column(String(64))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+
+    user: Mapped[User] = relationship()
+
+
+class ImageClaim(Base):
+    """Who has an image open, until when unless the page says so again."""
+
+    __tablename__ = "image_claims"
+    __table_args__ = (Index(None, "expires_at"),)
+
+    image_sha256: Mapped[str] = mapped_column(ForeignKey("images.sha256", ondelete="CASCADE"), primary_key=True)
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    since: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    user: Mapped[User] = relationship()
 
 
 class AuditEvent(Base):

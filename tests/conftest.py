@@ -1,4 +1,4 @@
-"""Fixtures that every test may use: databases, a Redis, settings, films, and the real data where it is there."""
+"""Fixtures that every test may use: databases, a Redis, settings, images, and the real data where it is there."""
 
 import ctypes
 import io
@@ -25,8 +25,8 @@ from cli.serving import broker
 from migrations.schema import upgrade
 from shared.accounts import accounts
 from shared.db import Database
-from shared.errors import FilmRejected
-from shared.models.spec import FilmClass, ModelSpec
+from shared.errors import ImageRejected
+from shared.models.spec import ImageClass, ModelSpec
 from shared.refusals import explain
 from shared.settings import PREFIX, Settings
 from shared.store.store import FolderStore
@@ -41,7 +41,7 @@ GRAPHS = ROOT / ".pytest_cache" / "graphs"
 """Given to servers that tests start, so that only the first of all loads Keras."""
 
 
-def text_of(rejection: FilmRejected) -> str:
+def text_of(rejection: ImageRejected) -> str:
     """Return what a person reads of a refusal."""
     return explain(rejection.code, rejection.details).text
 
@@ -94,10 +94,10 @@ def _names(program: psutil.Process, folder: str) -> bool:
 
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
-    """The real films; tests that need them skip where the folder is missing."""
+    """The real images; tests that need them skip where the folder is missing."""
     folder = Path(os.environ.get("PNEUMOSCREEN_TEST_DATA", ROOT.parent / "shared" / "data"))
     if not (folder / "chest_xray").is_dir():
-        pytest.skip(f"the real films are not here: {folder}")
+        pytest.skip(f"the real images are not here: {folder}")
     return folder
 
 
@@ -273,7 +273,7 @@ def make_spec() -> ModelSpec:
         name="test-model",
         description="For tests.",
         input_size=64,
-        classes=(FilmClass.NORMAL, FilmClass.BACTERIAL, FilmClass.VIRAL),
+        classes=(ImageClass.NORMAL, ImageClass.BACTERIAL, ImageClass.VIRAL),
         temperature=1.5,
         threshold=0.4,
         threshold_rule="For tests.",
@@ -287,7 +287,7 @@ def make_spec() -> ModelSpec:
     )
 
 
-# ---------------------------------------------------------------- films
+# ---------------------------------------------------------------- images
 
 
 def draw(seed: int = 0, size: tuple[int, int] = (256, 224)) -> Image.Image:
@@ -304,6 +304,6 @@ def encode(image: Image.Image, kind: str = "JPEG", **options: object) -> bytes:
 
 
 @pytest.fixture
-def film() -> bytes:
-    """One small film as JPEG."""
+def image() -> bytes:
+    """One small image as JPEG."""
     return encode(draw())

@@ -10,7 +10,7 @@ from uuid import uuid4
 import boto3
 from pydantic import SecretStr
 
-BUCKET = "films"
+BUCKET = "images"
 ACCOUNT = {
     "store_access_key": SecretStr("tester"),
     "store_secret_key": SecretStr("secret"),

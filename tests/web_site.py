@@ -33,17 +33,17 @@ File = tuple[str, bytes]
 
 
 @dataclass
-class Bell:
-    """A doorbell that remembers who rang, or whose wire is cut."""
+class SentTickets:
+    """Keep the tickets that were sent, or fail as where Redis is away."""
 
-    rung: list[int] = field(default_factory=list)
+    images: list[int] = field(default_factory=list)
     models: list[str] = field(default_factory=list)
     is_away: bool = False
 
-    def ring(self, model: str, films: int) -> None:
+    def send(self, model: str, images: int) -> None:
         if self.is_away:
             raise BrokerAway("Redis did not answer.")
-        self.rung.append(films)
+        self.images.append(images)
         self.models.append(model)
 
 
@@ -57,8 +57,8 @@ class Site:
         self.settings = settings.model_copy(update={**apart, **changes})
         self.database = database
         self.store = open_store(self.settings)
-        self.bell = Bell()
-        self.app = create_app(self.settings, database=database, store=self.store, doorbell=self.bell)
+        self.sent_tickets = SentTickets()
+        self.app = create_app(self.settings, database=database, store=self.store, ticket_sender=self.sent_tickets)
         self.capacity = self.app.extensions["pneumoscreen"].capacity
         status = self.app.extensions["pneumoscreen_watch"].status
         for measured in (self.capacity.backlog, self.capacity.free_bytes, self.capacity.workers, status):
@@ -96,7 +96,7 @@ class Site:
         (folder / SPEC_FILE).write_text(spec.model_dump_json())
 
     def work(
-        self, spec: ModelSpec, answers: dict[str, float], films: int = 1000, heat_map: bytes | None = None
+        self, spec: ModelSpec, answers: dict[str, float], images: int = 1000, heat_map: bytes | None = None
     ) -> None:
         """Screen what waits: `answers` gives p(pneumonia) by sha256, 0.1 where it is silent; all get one heat map."""
         import numpy as np
@@ -105,14 +105,14 @@ class Site:
             model_id = leases.register_model(session, spec)
         with self.database.write() as session:
             claim = leases.claim(
-                session, model_id=model_id, model_name=self.settings.model, limit=films, worker="w1", lease_seconds=60
+                session, model_id=model_id, model_name=self.settings.model, limit=images, worker="w1", lease_seconds=60
             )
         assert claim is not None
-        p = np.array([answers.get(film.sha256, 0.1) for film in claim.films])
-        verdicts = spec.judge(np.stack([1 - p, 0.75 * p, 0.25 * p], axis=1))
+        p = np.array([answers.get(image.sha256, 0.1) for image in claim.screenings])
+        predictions = spec.judge(np.stack([1 - p, 0.75 * p, 0.25 * p], axis=1))
         outcomes = [
-            leases.Outcome(film, verdict, heat_map=heat_map)
-            for film, verdict in zip(claim.films, verdicts, strict=True)
+            leases.Outcome(image, prediction, heat_map=heat_map)
+            for image, prediction in zip(claim.screenings, predictions, strict=True)
         ]
         with self.database.write() as session:
             leases.finish(session, claim, outcomes, model_id=model_id, threshold=spec.threshold, worker="w1")
@@ -146,8 +146,8 @@ def _part(head: str, data: bytes) -> bytes:
     return f"--edge\r\nContent-Disposition: form-data; {head}\r\n\r\n".encode() + data + b"\r\n"
 
 
-def post_films(client: FlaskClient, *files: File, to: str = "/api/v1/jobs", **options: Any) -> TestResponse:
-    """Send films; options in `headers`, all else is text of the form."""
+def post_images(client: FlaskClient, *files: File, to: str = "/api/v1/jobs", **options: Any) -> TestResponse:
+    """Send images; options in `headers`, all else is text of the form."""
     headers = options.pop("headers", {})
     return client.post(to, headers=headers, **form(files, **options))
 

@@ -1,7 +1,7 @@
-"""Random changes to training films, in TensorFlow, a whole batch at a time.
+"""Random changes to training images, in TensorFlow, a whole batch at a time.
 
-The published test films come from other exposures and crops than the training films, so every cue that belongs to the
-way a film was made is varied: framing, aspect ratio, tone curve, shading, sharpness, noise and the corners with their
+The published test images come from other exposures and crops than the training images, so every cue that belongs to the
+way an image was made is varied: framing, aspect ratio, tone curve, shading, sharpness, noise and the corners with their
 markers. All ranges are in the recipe; every number drawn follows from the seed that is handed in.
 """
 
@@ -16,15 +16,15 @@ BANDS: Final = (2, 4, 8, 16)
 """Pixels of the coarser side of each band of detail."""
 
 
-def augment(films: tf.Tensor, seed: tf.Tensor, ranges: Augmentation, size: int, view: float = 1.0) -> tf.Tensor:
-    """Change each film at random: uint8 (batch, side, side, 1) to (batch, size, size, 1); `seed` is int32 (2,).
+def augment(images: tf.Tensor, seed: tf.Tensor, ranges: Augmentation, size: int, view: float = 1.0) -> tf.Tensor:
+    """Change each image at random: uint8 (batch, side, side, 1) to (batch, size, size, 1); `seed` is int32 (2,).
 
-    `view` is the part of the side, in the middle, that is seen of a film left as it is: what lies around it is there
-    for crops that reach beyond. What has no range is left out: without any, films are shrunk and nothing else.
+    `view` is the part of the side, in the middle, that is seen of an image left as it is: what lies around it is there
+    for crops that reach beyond. What has no range is left out: without any, images are shrunk and nothing else.
     """
     seeds = tf.random.split(seed, 6)
-    plain = _shrink(_middle(films, view), size)
-    x = _reframed(films, seeds[0], ranges, size, view) if ranges.reframes else tf.cast(plain, tf.float32) / 255.0
+    plain = _shrink(_middle(images, view), size)
+    x = _reframed(images, seeds[0], ranges, size, view) if ranges.reframes else tf.cast(plain, tf.float32) / 255.0
     if ranges.retones:
         x = _retone(x, seeds[1], ranges)
     if ranges.bands or ranges.borrowed:
@@ -33,46 +33,46 @@ def augment(films: tf.Tensor, seed: tf.Tensor, ranges: Augmentation, size: int, 
         x = _black_corner(x, seeds[3], ranges)
     if ranges.noise:
         spread = _draw(seeds[4], x, 0.0, ranges.noise)
-        # One field of noise serves the batch at different strengths: drawing one per film took a third of the time.
+        # One field of noise serves the batch at different strengths: drawing one per image took a third of the time.
         x += spread * tf.random.stateless_normal(tf.shape(x[:1]), seeds[4] + 1)
     changed = tf.cast(tf.round(tf.clip_by_value(x, 0.0, 1.0) * 255.0), tf.uint8)
     return tf.where(_draw(seeds[5], x, 0.0, 1.0) < ranges.untouched, plain, changed)
 
 
-def _middle(films: tf.Tensor, view: float) -> tf.Tensor:
-    side = films.shape[1]
+def _middle(images: tf.Tensor, view: float) -> tf.Tensor:
+    side = images.shape[1]
     seen = round(side * view)
     start = (side - seen) // 2
-    return films[:, start : start + seen, start : start + seen]
+    return images[:, start : start + seen, start : start + seen]
 
 
-def _reframed(films: tf.Tensor, seed: tf.Tensor, ranges: Augmentation, size: int, view: float) -> tf.Tensor:
+def _reframed(images: tf.Tensor, seed: tf.Tensor, ranges: Augmentation, size: int, view: float) -> tf.Tensor:
     """Average away the detail that not even the tightest crop can show, then reframe: float32 from 0 to 1.
 
-    The interpolation looks at four pixels; from films of 224 to an input of 64 it would skip two of three, where
+    The interpolation looks at four pixels; from images of 224 to an input of 64 it would skip two of three, where
     serving averages over all.
     """
     needed = math.ceil(size / (math.sqrt(ranges.area[0]) * view))
-    if needed < films.shape[1]:
-        films = _shrink(films, needed)
-    return _reframe(tf.cast(films, tf.float32) / 255.0, seed, ranges, size, view)
+    if needed < images.shape[1]:
+        images = _shrink(images, needed)
+    return _reframe(tf.cast(images, tf.float32) / 255.0, seed, ranges, size, view)
 
 
-def _shrink(films: tf.Tensor, size: int) -> tf.Tensor:
-    """Resize films with the filter that `shared.images.preprocess.fit` uses: each pixel averages all that it covers."""
-    if films.shape[1] == size:
-        return films
-    small = tf.image.resize(films, (size, size), antialias=True)
+def _shrink(images: tf.Tensor, size: int) -> tf.Tensor:
+    """Resize images with the filter that `shared.images.preprocess.fit` uses: each pixel averages all it covers."""
+    if images.shape[1] == size:
+        return images
+    small = tf.image.resize(images, (size, size), antialias=True)
     return tf.cast(tf.round(tf.clip_by_value(small, 0.0, 255.0)), tf.uint8)
 
 
 def _draw(seed: tf.Tensor, x: tf.Tensor, low: float, high: float) -> tf.Tensor:
-    """Draw one number per film, shaped (batch, 1, 1, 1)."""
+    """Draw one number per image, shaped (batch, 1, 1, 1)."""
     return tf.random.stateless_uniform((tf.shape(x)[0], 1, 1, 1), seed, low, high)
 
 
 def _reframe(x: tf.Tensor, seed: tf.Tensor, ranges: Augmentation, size: int, view: float) -> tf.Tensor:
-    """Crop, rotate, stretch, shift and mirror in one interpolation, to films of `size` pixels."""
+    """Crop, rotate, stretch, shift and mirror in one interpolation, to images of `size` pixels."""
     seeds = tf.random.split(seed, 7)
     side = tf.cast(tf.shape(x)[1], tf.float32)
     degrees, area, aspect, right, down, coin, coin_down = (
@@ -114,7 +114,7 @@ def _reframe(x: tf.Tensor, seed: tf.Tensor, ranges: Augmentation, size: int, vie
 
 
 def _retone(x: tf.Tensor, seed: tf.Tensor, ranges: Augmentation) -> tf.Tensor:
-    """Bend the tone curve and add a slope of brightness across the film."""
+    """Bend the tone curve and add a slope of brightness across the image."""
     seeds = tf.random.split(seed, 5)
     x = tf.pow(tf.clip_by_value(x, 1e-4, 1.0), tf.exp(_draw(seeds[0], x, -ranges.gamma, ranges.gamma)))
     steep = x * x * (3.0 - 2.0 * x)
@@ -127,9 +127,9 @@ def _retone(x: tf.Tensor, seed: tf.Tensor, ranges: Augmentation) -> tf.Tensor:
 
 
 def _weigh_bands(x: tf.Tensor, seed: tf.Tensor, ranges: Augmentation) -> tf.Tensor:
-    """Weigh the details of about 2, 4, 8 and 16 pixels, towards another film's weights and then at random.
+    """Weigh the details of about 2, 4, 8 and 16 pixels, towards another image's weights and then at random.
 
-    How strong each band is belongs to a device and its processing rather than to the child. The next film of the batch
+    How strong each band is belongs to a device and its processing rather than to the child. The next image of the batch
     lends its strengths; it is a random one, as batches are drawn in random order.
     """
     seeds = tf.random.split(seed, 2 + len(BANDS))
@@ -148,7 +148,7 @@ def _weigh_bands(x: tf.Tensor, seed: tf.Tensor, ranges: Augmentation) -> tf.Tens
 
 
 def _black_corner(x: tf.Tensor, seed: tf.Tensor, ranges: Augmentation) -> tf.Tensor:
-    """Black out a rectangle in one of the four corners of some films."""
+    """Black out a rectangle in one of the four corners of some images."""
     seeds = tf.random.split(seed, 5)
     place = tf.linspace(0.0, 1.0, tf.shape(x)[1])
     columns, rows = place[None, None, :, None], place[None, :, None, None]

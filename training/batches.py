@@ -13,24 +13,24 @@ from training.split import Side
 
 
 class Teacher(Protocol):
-    """Anything that says what it thinks of films and of their places."""
+    """Anything that says what it thinks of images and of their places."""
 
-    def answer(self, films: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return probabilities (films, classes) and logits (films, h, w, classes), float32, of uint8 (films, ...)."""
+    def answer(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return probabilities (n, classes) and logits (n, h, w, classes), float32, of images, uint8 (n, ...)."""
 
 
 def training_batches(
     side: Side, recipe: Recipe, first_step: int, last_step: int, said: Teacher | Lower | None = None
 ) -> tf.data.Dataset:
-    """Yield (films uint8, targets float32, weights float32) for the steps from `first_step` up to `last_step`.
+    """Yield (images uint8, targets float32, weights float32) for the steps from `first_step` up to `last_step`.
 
     `said` is a teacher, whose answers are mixed into the targets, or the layers that do not learn, whose answers are
-    what the rest of the network sees instead of films. Where the recipe learns places too, the targets are a pair: of
-    films (batch, classes), of places (batch, h, w, classes).
+    what the rest of the network sees instead of images. Where the recipe learns places too, the targets are a pair: of
+    images (batch, classes), of places (batch, h, w, classes).
     Each batch follows from the seed and the step's number alone, so that a resumed run sees what the killed one would
-    have seen. An epoch is one pass over the films in a new order; the odd films left at its end sit that epoch out.
+    have seen. An epoch is one pass over the images in a new order; the odd images left at its end sit that epoch out.
     """
-    films = tf.constant(side.pixels)
+    images = tf.constant(side.pixels)
     drawn = tf.constant(side.drawn, tf.int32)
     hot = tf.constant(side.targets(recipe.classes), tf.float32)
     weights = tf.constant(side.weights(recipe.making_weight))
@@ -41,7 +41,7 @@ def training_batches(
         order = tf.random.experimental.stateless_shuffle(drawn, tf.stack([recipe.seed, epoch]))
         chosen = order[place * recipe.batch : (place + 1) * recipe.batch]
         seed = tf.stack([recipe.seed + 1, step])
-        crops = augment(tf.gather(films, chosen), seed, recipe.augmentation, recipe.input_size, recipe.view)
+        crops = augment(tf.gather(images, chosen), seed, recipe.augmentation, recipe.input_size, recipe.view)
         return crops, tf.gather(hot, chosen), tf.gather(weights, chosen)
 
     numbers = tf.data.Dataset.range(first_step, last_step, output_type=tf.int32)
@@ -54,11 +54,11 @@ def training_batches(
 
 
 def _below(lower: Lower) -> Callable[..., tuple[Any, ...]]:
-    """Put what the layers that do not learn say of the films in place of the films."""
+    """Put what the layers that do not learn say of the images in place of the images."""
 
-    def answer(films: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tuple[Any, ...]:
-        said = tf.numpy_function(lower.answer, [films], tf.float32)
-        said.set_shape((films.shape[0], *lower.shape))
+    def answer(images: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tuple[Any, ...]:
+        said = tf.numpy_function(lower.answer, [images], tf.float32)
+        said.set_shape((images.shape[0], *lower.shape))
         return said, labels, weights
 
     return answer
@@ -71,13 +71,13 @@ def _taught(teacher: Teacher, recipe: Recipe) -> Callable[..., tuple[Any, ...]]:
     arXiv:2106.05237).
     """
 
-    def mix(films: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tuple[Any, ...]:
-        said, logits = tf.numpy_function(teacher.answer, [films], (tf.float32, tf.float32))
+    def mix(images: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tuple[Any, ...]:
+        said, logits = tf.numpy_function(teacher.answer, [images], (tf.float32, tf.float32))
         said.set_shape(labels.shape)
         targets = (1.0 - recipe.teacher_share) * labels + recipe.teacher_share * said
         if not recipe.place_weight:
-            return films, targets, weights
+            return images, targets, weights
         logits.set_shape((None, None, None, len(recipe.classes)))
-        return films, (targets, tf.nn.softmax(logits / recipe.place_temperature)), weights
+        return images, (targets, tf.nn.softmax(logits / recipe.place_temperature)), weights
 
     return mix

@@ -1,4 +1,4 @@
-"""The training films: which there are, their pixels, near duplicates, and the split by patient."""
+"""The training images: which there are, their pixels, near duplicates, and the split by patient."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -8,43 +8,45 @@ from typing import Final
 
 import numpy as np
 
-from evaluation.dataset import Film, name_film, refuse_test_split
+from evaluation.dataset import ImageFile, name_image, refuse_test_split
 from evaluation.errors import DataUnusable
-from shared.errors import FilmRejected
+from shared.errors import ImageRejected
 from shared.images.preprocess import prepare
-from shared.models.spec import FilmClass, Label, ModelSpec
+from shared.models.spec import ImageClass, Label, ModelSpec
 
 SUFFIXES: Final = frozenset({".jpeg", ".jpg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
-CLASSES: Final = (FilmClass.NORMAL, FilmClass.BACTERIAL, FilmClass.VIRAL)
+CLASSES: Final = (ImageClass.NORMAL, ImageClass.BACTERIAL, ImageClass.VIRAL)
 
-# Correlation of two films' 24x24 thumbnails from which they count as the same exposure. In the training set 28 pairs
-# reach it, all of the same bytes, and no further pair reaches even 0.98: films of one child differ by more.
+# Correlation of two images' 24x24 thumbnails from which they count as the same exposure. In the training set 28 pairs
+# reach it, all of the same bytes, and no further pair reaches even 0.98: images of one child differ by more.
 NEAR_DUPLICATE: Final = 0.995
 THUMBNAIL: Final = 24
 
 
-def list_films(folder: Path) -> list[Film]:
-    """List the films of `folder/NORMAL` and `folder/PNEUMONIA`, sorted by name.
+def list_images(folder: Path) -> list[ImageFile]:
+    """List the images of `folder/NORMAL` and `folder/PNEUMONIA`, sorted by name.
 
-    Raises DataUnusable where either has no film or the folder is a test split.
+    Raises DataUnusable where either has no image or the folder is a test split.
     """
     refuse_test_split(folder)
-    films: list[Film] = []
+    images: list[ImageFile] = []
     for label in Label:
         paths = [path for path in (folder / label).glob("*") if path.suffix.lower() in SUFFIXES]
         if not paths:
-            raise DataUnusable(f"No films in {folder / label}. Give the folder that holds NORMAL and PNEUMONIA.")
-        films.extend(name_film(path) for path in sorted(paths))
-    return films
+            raise DataUnusable(f"No images in {folder / label}. Give the folder that holds NORMAL and PNEUMONIA.")
+        images.extend(name_image(path) for path in sorted(paths))
+    return images
 
 
-def load_pixels(films: Sequence[Film], spec: ModelSpec, cache: Path | None = None) -> tuple[np.ndarray, list[str]]:
-    """Return what the network sees, uint8 (films, size, size, 1), and the sha256 of every file.
+def load_pixels(
+    images: Sequence[ImageFile], spec: ModelSpec, cache: Path | None = None
+) -> tuple[np.ndarray, list[str]]:
+    """Return what the network sees, uint8 (images, size, size, 1), and the sha256 of every file.
 
     `cache` is a folder for one .npy per content, so that a second run does not decode again.
-    Raises FilmRejected where a film cannot be decoded: the training set is expected to be whole.
+    Raises ImageRejected where an image cannot be decoded: the training set is expected to be whole.
     """
-    contents = [film.path.read_bytes() for film in films]
+    contents = [image.path.read_bytes() for image in images]
     digests = [hashlib.sha256(data).hexdigest() for data in contents]
     stored = _place(cache, f"pixels-{spec.input_size}", spec, digests)
     if stored and stored.is_file():
@@ -56,14 +58,14 @@ def load_pixels(films: Sequence[Film], spec: ModelSpec, cache: Path | None = Non
     return pixels, digests
 
 
-def find_lungs(films: Sequence[Film], spec: ModelSpec, cache: Path | None = None) -> np.ndarray:
-    """Return the places, int64 (n,), of the films on which a model finds lungs to frame, or all if it frames none.
+def find_lungs(images: Sequence[ImageFile], spec: ModelSpec, cache: Path | None = None) -> np.ndarray:
+    """Return the places, int64 (n,), of the images on which a model finds lungs to frame, or all if it frames none.
 
     `cache` is as for `load_pixels`.
     """
     if spec.framing is None:
-        return np.arange(len(films))
-    contents = [film.path.read_bytes() for film in films]
+        return np.arange(len(images))
+    contents = [image.path.read_bytes() for image in images]
     stored = _place(cache, "lungs", spec, [hashlib.sha256(data).hexdigest() for data in contents])
     if stored and stored.is_file():
         return np.asarray(np.load(stored))
@@ -77,7 +79,7 @@ def find_lungs(films: Sequence[Film], spec: ModelSpec, cache: Path | None = None
 def _can_prepare(data: bytes, spec: ModelSpec) -> bool:
     try:
         prepare(data, spec)
-    except FilmRejected:
+    except ImageRejected:
         return False
     return True
 
@@ -92,17 +94,17 @@ def _framed(spec: ModelSpec) -> list[str]:
     return [] if spec.framing is None else [spec.framing.model_dump_json()]
 
 
-def class_indices(films: Iterable[Film], classes: Sequence[FilmClass] = CLASSES) -> np.ndarray:
-    """Return each film's class as its place in `classes`, int64 (films,).
+def class_indices(images: Iterable[ImageFile], classes: Sequence[ImageClass] = CLASSES) -> np.ndarray:
+    """Return each image's class as its place in `classes`, int64 (images,).
 
     A cause that `classes` does not tell apart counts as `pneumonia`.
     """
-    names = (film.film_class for film in films)
-    return np.array([classes.index(name if name in classes else FilmClass.PNEUMONIA) for name in names])
+    names = (image.image_class for image in images)
+    return np.array([classes.index(name if name in classes else ImageClass.PNEUMONIA) for name in names])
 
 
 def near_duplicates(pixels: np.ndarray) -> list[tuple[int, int]]:
-    """Return the pairs of films, uint8 (films, size, size, 1), whose thumbnails correlate at NEAR_DUPLICATE or more."""
+    """Return the pairs of images, uint8 (n, size, size, 1), whose thumbnails correlate at NEAR_DUPLICATE or more."""
     block = pixels.shape[1] // THUMBNAIL
     side = block * THUMBNAIL
     thumbs = pixels[:, :side, :side, 0].reshape(-1, THUMBNAIL, block, THUMBNAIL, block).mean(axis=(2, 4))
@@ -117,10 +119,10 @@ def near_duplicates(pixels: np.ndarray) -> list[tuple[int, int]]:
 
 
 def split_by_group(classes: Sequence[str], groups: Sequence[str], share: float, seed: int) -> np.ndarray:
-    """Hold out whole groups, about `share` of each class; return bool (films,), True where held out.
+    """Hold out whole groups, about `share` of each class; return bool (images,), True where held out.
 
-    Groups are taken in an order that `seed` fixes, by the class that most of their films have, until that class has its
-    share. A group larger than what is still missing is passed over, so that one large group cannot fill a class.
+    Groups are taken in an order that `seed` fixes, by the class that most of their images have, until that class has
+    its share. A group larger than what is still missing is passed over, so that one large group cannot fill a class.
     """
     members: dict[str, Counter[str]] = defaultdict(Counter)
     for name, group in zip(classes, groups, strict=True):

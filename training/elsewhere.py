@@ -1,4 +1,4 @@
-"""Images of other hospitals: further films to train on, and what a model does where it was not trained.
+"""Images of other hospitals: further images to train on, and what a model does where it was not trained.
 
 A folder for each source and part, `nih/train` or `hannover/shifted_validation`, each with an `index.csv`: file, label,
 view, patient, age and whose label it is.
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from evaluation.dataset import Film
+from evaluation.dataset import ImageFile
 from evaluation.errors import DataUnusable
-from shared.models.spec import FilmClass, Label
+from shared.models.spec import ImageClass, Label
 
 INDEX: Final = "index.csv"
 VALIDATION: Final = "shifted_validation"
@@ -21,50 +21,51 @@ VIRAL: Final = frozenset({"COVID-19"})
 """Causes in the indexes that count as viral; of the others none is known."""
 ADULT: Final = 18
 CELL: Final = 160
-"""Draws in an epoch for the films of one source, view and label: few enough that no source is learned for its label."""
+"""Draws in an epoch for the images of one source, view and label: few enough that no source is learned for its
+label."""
 MOST_DRAWS: Final = 6
 
 
 @dataclass(frozen=True)
-class IndexedFilm:
-    """A film of another hospital and what its index says of it."""
+class IndexedImage:
+    """An image of another hospital and what its index says of it."""
 
-    film: Film
+    file: ImageFile
     source: str
     view: str
     """`AP` or `PA`, or empty."""
     is_child: bool
     is_read: bool
-    """Whether somebody looked at the film for its label."""
+    """Whether somebody looked at the image for its label."""
 
     @property
     def cell(self) -> tuple[str, str, bool]:
         """Return source, view and whether it shows pneumonia."""
-        return self.source, self.view, self.film.film_class is not FilmClass.NORMAL
+        return self.source, self.view, self.file.image_class is not ImageClass.NORMAL
 
 
-def read_index(folder: Path) -> list[IndexedFilm]:
-    """List the films of `folder` that its index calls NORMAL or PNEUMONIA.
+def read_index(folder: Path) -> list[IndexedImage]:
+    """List the images of `folder` that its index calls NORMAL or PNEUMONIA.
 
     Raises DataUnusable where there is no index or it lacks a column.
     """
     try:
         with (folder / INDEX).open(newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["label"] in Label.__members__]
-            return [_film(folder, row) for row in rows]
+            return [_image(folder, row) for row in rows]
     except FileNotFoundError as error:
         raise DataUnusable(f"There is no {INDEX} in {folder}. Give the folder that holds the other sources.") from error
     except (KeyError, ValueError) as error:
         raise DataUnusable(f"{folder / INDEX} cannot be read: {error}. Restore it.") from error
 
 
-def _film(folder: Path, row: dict[str, str]) -> IndexedFilm:
-    name = FilmClass.NORMAL if row["label"] == Label.NORMAL else FilmClass.PNEUMONIA
-    if name is FilmClass.PNEUMONIA and row["cause"] in VIRAL:
-        name = FilmClass.VIRAL
+def _image(folder: Path, row: dict[str, str]) -> IndexedImage:
+    name = ImageClass.NORMAL if row["label"] == Label.NORMAL else ImageClass.PNEUMONIA
+    if name is ImageClass.PNEUMONIA and row["cause"] in VIRAL:
+        name = ImageClass.VIRAL
     view, source = row["view"].upper(), row["set"]
-    return IndexedFilm(
-        film=Film(folder / row["file"], name, row["patient"], f"{source} {view}".strip()),
+    return IndexedImage(
+        file=ImageFile(folder / row["file"], name, row["patient"], f"{source} {view}".strip()),
         source=source,
         view=view if view in {"AP", "PA"} else "",
         is_child=bool(row["age"]) and float(row["age"]) < ADULT,
@@ -72,18 +73,18 @@ def _film(folder: Path, row: dict[str, str]) -> IndexedFilm:
     )
 
 
-def validation_films(folder: Path) -> list[IndexedFilm]:
-    """List the films of every source under `folder` that are there to validate on.
+def validation_images(folder: Path) -> list[IndexedImage]:
+    """List the images of every source under `folder` that are there to validate on.
 
     Raises DataUnusable where there are none.
     """
     places = sorted(path.parent for path in folder.glob(f"*/{VALIDATION}/{INDEX}"))
     if not places:
         raise DataUnusable(f"No {VALIDATION}/{INDEX} under {folder}. Give the folder that holds the other sources.")
-    return [film for place in places for film in read_index(place)]
+    return [image for place in places for image in read_index(place)]
 
 
-def draws(films: Sequence[IndexedFilm]) -> list[int]:
-    """Return how often an epoch draws each film, so that every source, view and label has about CELL draws."""
-    counts = Counter(film.cell for film in films)
-    return [max(1, min(MOST_DRAWS, round(CELL / counts[film.cell]))) for film in films]
+def draws(images: Sequence[IndexedImage]) -> list[int]:
+    """Return how often an epoch draws each image, so that every source, view and label has about CELL draws."""
+    counts = Counter(image.cell for image in images)
+    return [max(1, min(MOST_DRAWS, round(CELL / counts[image.cell]))) for image in images]

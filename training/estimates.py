@@ -1,9 +1,9 @@
 """What to expect of a model elsewhere: three estimates side by side, of which the worst is the one to state.
 
 `random patients` are the training set's own, and flatter: what a model owes to the training set's habits holds there.
-`reframed` are the same films, each shown in the framing of another film, drawn from both classes: lungs of that film's
-place, height and width. Nothing of the lungs changes, so what a model loses is what it owed to the framing. For the two
-models that were measured apart it came within 0.07 of what was found, where random patients were out by 0.3.
+`reframed` are the same images, each shown in the framing of another image, drawn from both classes: lungs of that
+image's place, height and width. Nothing of the lungs changes, so what a model loses is what it owed to the framing. For
+the two models that were measured apart it came within 0.07 of what was found, where random patients were out by 0.3.
 `elsewhere` are other hospitals, by source and view.
 """
 
@@ -15,70 +15,70 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
-from evaluation.dataset import Film, group_films
+from evaluation.dataset import ImageFile, group_images
 from evaluation.metrics import bootstrap, report
-from shared.errors import FilmRejected
+from shared.errors import ImageRejected
 from shared.images.framing import VERSION, Box, cut, load
 from shared.images.preprocess import decode, fit, prepare
-from shared.models.spec import FilmClass, ModelSpec
-from training.data import list_films, load_pixels
-from training.elsewhere import IndexedFilm, validation_films
+from shared.models.spec import ImageClass, ModelSpec
+from training.data import list_images, load_pixels
+from training.elsewhere import IndexedImage, validation_images
 from training.layout import SIDE, power
 from training.recipe import Recipe
-from training.split import WHOLE, hold_out, whole_films
+from training.split import WHOLE, hold_out, whole_images
 
 RANDOM: Final = "random patients"
 REFRAMED: Final = "reframed"
 ELSEWHERE: Final = "elsewhere"
 SEED: Final = 0
 LEAST: Final = 8
-"""Films of one source and view below which a share of them says nothing."""
+"""Images of one source and view below which a share of them says nothing."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """Films as a model sees them, of one estimate."""
+    """Images as a model sees them, of one estimate."""
 
     name: str
     pixels: np.ndarray
-    """uint8 (films, size, size, 1)."""
+    """uint8 (images, size, size, 1)."""
     truth: np.ndarray
-    """bool (films,), True for pneumonia."""
+    """bool (images,), True for pneumonia."""
     groups: tuple[str, ...]
     """Patients, from the file names or the index."""
     parts: tuple[str, ...]
-    """What the figures are broken down by: source, view and age for films from elsewhere."""
+    """What the figures are broken down by: source, view and age for images from elsewhere."""
     rows: tuple[int, ...]
-    """The films' places among those that were to be shown."""
+    """The images' places among those that were to be shown."""
     without_lungs: int
-    """Films left out because a model that needs lungs framed found none."""
+    """Images left out because a model that needs lungs framed found none."""
 
 
-def held_out_films(
+def held_out_images(
     data: Path, recipe: Recipe, spec: ModelSpec, cache: Path | None = None
-) -> tuple[list[Film], list[str]]:
-    """Return the films of the patients that a training by `recipe` held out, and their groups."""
-    films = list_films(data)
-    groups, held = hold_out(films, *load_pixels(films, whole_films(spec, recipe), cache), recipe)
+) -> tuple[list[ImageFile], list[str]]:
+    """Return the images of the patients that a training by `recipe` held out, and their groups."""
+    files = list_images(data)
+    groups, held = hold_out(files, *load_pixels(files, whole_images(spec, recipe), cache), recipe)
     rows = np.flatnonzero(held)
-    return [films[i] for i in rows], [groups[i] for i in rows]
+    return [files[i] for i in rows], [groups[i] for i in rows]
 
 
-def show_random(films: Sequence[Film], groups: Sequence[str], spec: ModelSpec) -> Shown:
-    """Show held-out films as they are."""
-    return _show(RANDOM, [_read(film, spec) for film in films], films, groups, [""] * len(films))
+def show_random(files: Sequence[ImageFile], groups: Sequence[str], spec: ModelSpec) -> Shown:
+    """Show held-out images as they are."""
+    return _show(RANDOM, [_read(file, spec) for file in files], files, groups, [""] * len(files))
 
 
-def show_reframed(films: Sequence[Film], groups: Sequence[str], spec: ModelSpec) -> Shown:
-    """Show each held-out film in the framing of another one."""
-    images = [decode(film.path.read_bytes(), WHOLE) for film in films]
+def show_reframed(files: Sequence[ImageFile], groups: Sequence[str], spec: ModelSpec) -> Shown:
+    """Show each held-out image in the framing of another one."""
+    images = [decode(file.path.read_bytes(), WHOLE) for file in files]
     boxes = [load(VERSION).find(image).box for image in images]
-    others = np.random.default_rng(SEED).permutation(len(films))
+    others = np.random.default_rng(SEED).permutation(len(files))
     shown = [
         _prepare(reframe(image, own, boxes[other]), spec)
         for image, own, other in zip(images, boxes, others, strict=True)
     ]
-    return _show(REFRAMED, shown, films, groups, [""] * len(films))
+    return _show(REFRAMED, shown, files, groups, [""] * len(files))
 
 
 def reframe(image: Image.Image, own: Box, other: Box) -> Image.Image:
@@ -90,15 +90,15 @@ def reframe(image: Image.Image, own: Box, other: Box) -> Image.Image:
 
 
 def layout_power(data: Path, spec: ModelSpec) -> tuple[float, float]:
-    """Return what a thumbnail of the films as `spec` prepares them tells of the class, as they are and reframed: AUC.
+    """Return what a thumbnail of the images as `spec` prepares them tells of the class, as they are and reframed: AUC.
 
-    `data` is the training set's folder; films without lungs to frame are left out.
+    `data` is the training set's folder; images without lungs to frame are left out.
     """
-    films = list_films(data)
+    files = list_images(data)
     small = spec.model_copy(update={"input_size": SIDE})
-    images = [decode(film.path.read_bytes(), WHOLE) for film in films]
+    images = [decode(file.path.read_bytes(), WHOLE) for file in files]
     boxes = [load(VERSION).find(image).box for image in images]
-    others = np.random.default_rng(SEED).permutation(len(films))
+    others = np.random.default_rng(SEED).permutation(len(files))
     plain = [_prepare(image, small) for image in images]
     moved = [
         _prepare(reframe(image, own, boxes[other]), small)
@@ -109,8 +109,8 @@ def layout_power(data: Path, spec: ModelSpec) -> tuple[float, float]:
         for i, (one, two) in enumerate(zip(plain, moved, strict=True))
         if one is not None and two is not None
     ]
-    groups = group_films(films, [str(film.path) for film in films])
-    truth = np.array([films[i].film_class is not FilmClass.NORMAL for i, _, _ in pairs])
+    groups = group_images(files, [str(file.path) for file in files])
+    truth = np.array([files[i].image_class is not ImageClass.NORMAL for i, _, _ in pairs])
     return power(
         np.stack([one for _, one, _ in pairs]),
         np.stack([two for _, _, two in pairs]),
@@ -120,35 +120,35 @@ def layout_power(data: Path, spec: ModelSpec) -> tuple[float, float]:
 
 
 def show_elsewhere(folder: Path, spec: ModelSpec) -> Shown:
-    """Show the validation films of other sources, in parts by source, view and age."""
-    listed = validation_films(folder)
-    films = [film.film for film in listed]
-    patients = [film.film.patient for film in listed]
-    return _show(ELSEWHERE, [_read(film, spec) for film in films], films, patients, [_part(film) for film in listed])
+    """Show the validation images of other sources, in parts by source, view and age."""
+    listed = validation_images(folder)
+    files = [file.file for file in listed]
+    patients = [file.file.patient for file in listed]
+    return _show(ELSEWHERE, [_read(file, spec) for file in files], files, patients, [_part(file) for file in listed])
 
 
-def _part(film: IndexedFilm) -> str:
-    return " ".join(filter(None, (film.source, film.view, "children" if film.is_child else "adults")))
+def _part(file: IndexedImage) -> str:
+    return " ".join(filter(None, (file.source, file.view, "children" if file.is_child else "adults")))
 
 
-def _read(film: Film, spec: ModelSpec) -> np.ndarray | None:
+def _read(file: ImageFile, spec: ModelSpec) -> np.ndarray | None:
     try:
-        return prepare(film.path.read_bytes(), spec)
-    except FilmRejected:
+        return prepare(file.path.read_bytes(), spec)
+    except ImageRejected:
         return None
 
 
 def _prepare(image: Image.Image, spec: ModelSpec) -> np.ndarray | None:
     try:
         return fit(image, spec)
-    except FilmRejected:
+    except ImageRejected:
         return None
 
 
 def _show(
     name: str,
     pixels: Sequence[np.ndarray | None],
-    films: Sequence[Film],
+    files: Sequence[ImageFile],
     groups: Sequence[str],
     parts: Sequence[str],
 ) -> Shown:
@@ -156,11 +156,11 @@ def _show(
     return Shown(
         name=name,
         pixels=np.stack([found for found in pixels if found is not None]),
-        truth=np.array([films[i].film_class is not FilmClass.NORMAL for i in rows]),
+        truth=np.array([files[i].image_class is not ImageClass.NORMAL for i in rows]),
         groups=tuple(groups[i] for i in rows),
         parts=tuple(parts[i] for i in rows),
         rows=tuple(rows),
-        without_lungs=len(films) - len(rows),
+        without_lungs=len(files) - len(rows),
     )
 
 
@@ -187,7 +187,7 @@ def _rows(shown: Shown, called: np.ndarray, part: str) -> list[dict[str, Any]]:
             {
                 "part": part,
                 "figure": name,
-                "films": len(chosen),
+                "images": len(chosen),
                 "right": int(right.sum()),
                 "share": round(float(right.mean()), 4),
                 "interval_95": [round(low, 4), round(high, 4)],

@@ -30,7 +30,7 @@ def load_network(folder: Path, spec: ModelSpec) -> keras.Model:
 
 
 def predict_logits(network: keras.Model, pixels: np.ndarray) -> np.ndarray:
-    """Return the raw logits, float32 (films, classes), of uint8 films (films, size, size, 1).
+    """Return the raw logits, float32 (images, classes), of uint8 images (images, size, size, 1).
 
     They are the first output of a network that gives a map beside them.
     """
@@ -39,5 +39,5 @@ def predict_logits(network: keras.Model, pixels: np.ndarray) -> np.ndarray:
 
 
 def p_pneumonia(network: keras.Model, spec: ModelSpec, pixels: np.ndarray) -> np.ndarray:
-    """Return the calibrated probability of pneumonia, float64 (films,), of uint8 (films, size, size, 1)."""
+    """Return the calibrated probability of pneumonia, float64 (images,), of uint8 (images, size, size, 1)."""
     return spec.p_pneumonia(spec.calibrate(predict_logits(network, pixels)))

@@ -13,14 +13,14 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from evaluation.card import write_card
-from evaluation.labelled import read_films
+from evaluation.labelled import read_images
 from evaluation.metrics import fit_temperature, measure, report, rounded, threshold_for_sensitivity
 from evaluation.plots import write_training_plots
-from evaluation.stress import FRAMINGS, stress_films
+from evaluation.stress import FRAMINGS, stress_images
 from shared.images import gate
 from shared.images.framing import VERSION, fingerprint
 from shared.models.folder import SPEC_FILE, WEIGHTS_FILE
-from shared.models.spec import FilmClass, Framing, ModelSpec
+from shared.models.spec import Framing, ImageClass, ModelSpec
 from training.estimates import REFRAMED, show_reframed
 from training.evaluate import p_pneumonia, predict_logits
 from training.journal import Run, read_journal
@@ -34,7 +34,7 @@ METRICS_FILE: Final = "metrics.json"
 CARD_FILE: Final = "card.md"
 PLOTS: Final = "plots"
 UNCHANGED: Final = "none"
-"""Name of the held-out films as they are, among their changed copies."""
+"""Name of the held-out images as they are, among their changed copies."""
 POPULATION: Final = "Children of 1 to 5 years, one frontal (AP or PA) chest radiograph"
 AGES: Final = (1, 5)
 TRAINING_DATA: Final = (
@@ -43,7 +43,7 @@ TRAINING_DATA: Final = (
 SOURCES: Final = {
     "nih/train": (
         "NIH ChestX-ray14 (NIH Clinical Center, Wang et al. 2017, https://nihcc.app.box.com/v/ChestXray-NIHCC), "
-        "340 films, labels in part of RSNA 2018 and Google 2019"
+        "340 images, labels in part of RSNA 2018 and Google 2019"
     ),
     "hannover/train": "COVID-19 Image Repository, Hannover Medical School, doi 10.25835/0090041, CC BY 3.0",
 }
@@ -83,7 +83,7 @@ def write_model(network: keras.Model, run: Run, folder: Path, guide: Path) -> Pa
     """Calibrate, choose the threshold, measure, and write the model folder; return it.
 
     The folder is written beside the run's checkpoints and moved into place whole, so that nobody meets weights and spec
-    of two trainings. `guide` holds the films that guided the choice of augmentation.
+    of two trainings. `guide` holds the images that guided the choice of augmentation.
     """
     split, recipe = run.split, run.recipe
     fresh = run.folder / "model"
@@ -95,7 +95,7 @@ def write_model(network: keras.Model, run: Run, folder: Path, guide: Path) -> Pa
     figures = {
         **measure_held_out(logits, spec, split.held_out),
         "guide": measure_guide(network, spec, guide),
-        "films": {"training": len(split.seen.films), "held_out": len(split.held_out.films)},
+        "images": {"training": len(split.seen.images), "held_out": len(split.held_out.images)},
         "recipe": recipe.numbers(),
         "origin": run.origin,
         "journal": read_journal(run.folder),
@@ -118,30 +118,30 @@ def _put_in_place(fresh: Path, folder: Path, former: Path) -> Path:
 
 
 def answer_held_out(network: keras.Model, held_out: Side, spec: ModelSpec) -> dict[str, np.ndarray]:
-    """Return the logits of the held-out films, float32 (films, classes), as they are and under each fixed change.
+    """Return the logits of the held-out images, float32 (images, classes), as they are and under each fixed change.
 
-    Where lungs are framed, changes of the framing are made to the whole film, before it is prepared: each film is shown
-    where another one's lungs were.
+    Where lungs are framed, changes of the framing are made to the whole image, before it is prepared: each image is
+    shown where another one's lungs were.
     """
-    copies = {UNCHANGED: held_out.pixels, **stress_films(held_out.pixels)}
+    copies = {UNCHANGED: held_out.pixels, **stress_images(held_out.pixels)}
     if spec.framing is not None:
-        copies = {name: films for name, films in copies.items() if name not in FRAMINGS}
+        copies = {name: images for name, images in copies.items() if name not in FRAMINGS}
         copies[REFRAMED] = reframed_or_plain(held_out, spec)
-    return {name: predict_logits(network, films) for name, films in copies.items()}
+    return {name: predict_logits(network, images) for name, images in copies.items()}
 
 
 def reframed_or_plain(held_out: Side, spec: ModelSpec) -> np.ndarray:
-    """Return the held-out films reframed, or as they are where no lungs are found on them then, uint8 like `pixels`."""
-    shown = show_reframed(held_out.films, [film.path.name for film in held_out.films], spec)
+    """Return the held-out images reframed, or as they are where no lungs are found then, uint8 like `pixels`."""
+    shown = show_reframed(held_out.images, [image.path.name for image in held_out.images], spec)
     pixels = held_out.pixels.copy()
     pixels[list(shown.rows)] = shown.pixels
     return pixels
 
 
 def fit_spec(run: Run, network: keras.Model, weights: Path, logits: dict[str, np.ndarray]) -> ModelSpec:
-    """Fit temperature and threshold on the held-out films and complete the spec.
+    """Fit temperature and threshold on the held-out images and complete the spec.
 
-    Both are fitted on the films and their changed copies together: on films like those trained on, every network is
+    Both are fitted on the images and their changed copies together: on images like those trained on, every network is
     surer than it should be elsewhere (Ovadia et al. 2019, arXiv:1906.02530).
     """
     recipe, held_out = run.recipe, run.split.held_out
@@ -153,8 +153,8 @@ def fit_spec(run: Run, network: keras.Model, weights: Path, logits: dict[str, np
         update={
             "threshold": threshold_for_sensitivity(truth, p, recipe.sensitivity),
             "threshold_rule": (
-                f"Sensitivity first: at least {recipe.sensitivity:.1%} of the held-out pneumonia films and their "
-                "changed copies together are called PNEUMONIA, and no film more than that takes"
+                f"Sensitivity first: at least {recipe.sensitivity:.1%} of the held-out pneumonia images and their "
+                "changed copies together are called PNEUMONIA, and no image more than that takes"
             ),
             "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
             "parameters": network.count_params(),
@@ -182,23 +182,23 @@ def _git(*arguments: str) -> str:
 
 
 def measure_guide(network: keras.Model, spec: ModelSpec, folder: Path) -> dict[str, Any] | None:
-    """Measure the films that guided the choice of augmentation; None where they are not there."""
+    """Measure the images that guided the choice of augmentation; None where they are not there."""
     if not folder.is_dir():
         return None
-    films = read_films(folder, spec)
-    return report(films.truth, p_pneumonia(network, spec, films.pixels), spec.threshold)
+    images = read_images(folder, spec)
+    return report(images.truth, p_pneumonia(network, spec, images.pixels), spec.threshold)
 
 
 def measure_held_out(logits: dict[str, np.ndarray], spec: ModelSpec, held_out: Side) -> dict[str, Any]:
-    """Measure the held-out films: plain, by series, by cause, against their making, and under fixed changes.
+    """Measure the held-out images: plain, by series, by cause, against their making, and under fixed changes.
 
-    `logits` is of `answer_held_out`. The last two estimate films from elsewhere, with intervals.
+    `logits` is of `answer_held_out`. The last two estimate images from elsewhere, with intervals.
     """
     truth, groups = held_out.truth, held_out.groups
     p_changed = {name: spec.p_pneumonia(spec.calibrate(found)) for name, found in logits.items()}
     p = p_changed.pop(UNCHANGED)
     called = p >= spec.threshold
-    series = np.array([film.series for film in held_out.films])
+    series = np.array([image.series for image in held_out.images])
     against = against_making(truth, held_out.by_making)
     times = len(p_changed)
     return {
@@ -217,8 +217,8 @@ def measure_held_out(logits: dict[str, np.ndarray], spec: ModelSpec, held_out: S
 
 
 def cause_accuracy(probabilities: np.ndarray, held_out: Side, spec: ModelSpec) -> float | None:
-    """Return how often the likelier cause is the right one among pneumonia films; None where causes are not told."""
-    causes = [index for index, name in enumerate(spec.classes) if name is not FilmClass.NORMAL]
+    """Return how often the likelier cause is the right one among pneumonia images; None where causes are not told."""
+    causes = [index for index, name in enumerate(spec.classes) if name is not ImageClass.NORMAL]
     if len(causes) < 2:
         return None
     named = np.array(causes)[probabilities[:, causes].argmax(axis=1)]

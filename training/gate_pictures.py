@@ -16,7 +16,7 @@ from matplotlib.cbook import get_sample_data
 from PIL import Image, ImageDraw, ImageFilter
 from sklearn.datasets import load_sample_images
 
-from evaluation.dataset import name_film
+from evaluation.dataset import name_image
 from shared.images import framing
 from shared.images.gate import SIDE
 from shared.images.preprocess import decode
@@ -55,7 +55,7 @@ def is_held_back(patient: str, part: float = HELD_BACK) -> bool:
 def chest_files(data: Path, *, held_back: bool) -> dict[str, list[Path]]:
     """List real frontal chest images by source: those to teach with, or those held back."""
     train = [
-        path for path in _files(data / "chest_xray" / "train") if is_held_back(name_film(path).patient) == held_back
+        path for path in _files(data / "chest_xray" / "train") if is_held_back(name_image(path).patient) == held_back
     ]
     part = "shifted_validation" if held_back else "train"
     places = sorted((data / "elsewhere").glob(f"*/{part}"))

@@ -108,7 +108,7 @@ class Run:
 
     @cached_property
     def held_out_inputs(self) -> np.ndarray:
-        """Return the held-out films as the network that learns takes them."""
+        """Return the held-out images as the network that learns takes them."""
         pixels = self.split.held_out.pixels
         return pixels if self.lower is None else self.lower.answer(pixels)
 
@@ -140,7 +140,7 @@ class Journal(keras.callbacks.Callback):
         fix_draws(self.model, self.recipe.seed, epoch)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Measure the raw weights on the held-out films, then write journal and checkpoint."""
+        """Measure the raw weights on the held-out images, then write journal and checkpoint."""
         seconds = time.monotonic() - self.started
         seen = {name.removeprefix("logits_"): float(value) for name, value in (logs or {}).items()}
         learned = {name: round(seen[name], 5) for name in ("loss", "accuracy")}

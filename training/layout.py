@@ -1,7 +1,7 @@
-"""How films are laid out: what a thumbnail alone tells of the class, and the films that are hard by it.
+"""How images are laid out: what a thumbnail alone tells of the class, and the images that are hard by it.
 
-In the training set a thumbnail of 16x16 pixels tells normal films from those with pneumonia almost without error,
-because the two were framed and stretched apart. What a model owes to that shows on normal films that are laid out like
+In the training set a thumbnail of 16x16 pixels tells normal images from those with pneumonia almost without error,
+because the two were framed and stretched apart. What a model owes to that shows on normal images that are laid out like
 those with pneumonia, when it saw none of their like.
 """
 
@@ -18,13 +18,13 @@ from sklearn.preprocessing import StandardScaler
 SIDE: Final = 16
 FOLDS: Final = 5
 LEFT_OUT, MEASURED = 1 / 2, 1 / 5
-"""Parts of the normal films that are kept from training, and that the gap is measured on: those hardest by layout."""
+"""Parts of the normal images that are kept from training, and that the gap is measured on: those hardest by layout."""
 
 
 def layout_scores(thumbnails: np.ndarray, truth: np.ndarray, groups: Sequence[str]) -> np.ndarray:
-    """Return each film's log-odds of pneumonia by its thumbnail, learned from other groups: float64 (films,).
+    """Return each image's log-odds of pneumonia by its thumbnail, learned from other groups: float64 (images,).
 
-    `thumbnails` is uint8 (films, SIDE, SIDE, 1), `truth` is bool (films,), True for pneumonia.
+    `thumbnails` is uint8 (images, SIDE, SIDE, 1), `truth` is bool (images,), True for pneumonia.
     """
     rows, folds = _rows(thumbnails), GroupKFold(min(FOLDS, len(set(groups))))
     return np.asarray(
@@ -35,16 +35,16 @@ def layout_scores(thumbnails: np.ndarray, truth: np.ndarray, groups: Sequence[st
 def power(
     thumbnails: np.ndarray, reframed: np.ndarray, truth: np.ndarray, groups: Sequence[str]
 ) -> tuple[float, float]:
-    """Return the AUC of a thumbnail classifier on films of other groups, as they are and in other films' framing.
+    """Return the AUC of a thumbnail classifier on images of other groups, as they are and in other images' framing.
 
-    Both are uint8 (films, SIDE, SIDE, 1); it learns from the former alone. What the second loses against the first it
+    Both are uint8 (images, SIDE, SIDE, 1); it learns from the former alone. What the second loses against the first it
     had from the framing.
     """
     scores = np.zeros((2, len(truth)))
     for seen, held in GroupKFold(min(FOLDS, len(set(groups)))).split(thumbnails, truth, groups):
         model = _classifier().fit(_rows(thumbnails[seen]), truth[seen])
-        for row, films in zip(scores, (thumbnails, reframed), strict=True):
-            row[held] = model.decision_function(_rows(films[held]))
+        for row, images in zip(scores, (thumbnails, reframed), strict=True):
+            row[held] = model.decision_function(_rows(images[held]))
     before, after = (float(roc_auc_score(truth, row)) for row in scores)
     return before, after
 
@@ -60,7 +60,7 @@ def _classifier() -> Pipeline:
 
 
 def hardest_normals(scores: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Choose the normal films laid out most like pneumonia, bool (films,): those left out, and of them the measured."""
+    """Choose the normal images laid out most like pneumonia, bool (n,): those left out, and of them the measured."""
     normal = np.flatnonzero(~truth)
     order = normal[np.argsort(scores[normal], kind="stable")]
     left_out, measured = np.zeros(len(truth), bool), np.zeros(len(truth), bool)

@@ -29,16 +29,16 @@ class Lower:
             below.export(str(graph), format="openvino", verbose=False, input_signature=[one_batch])
             compiled = openvino.Core().compile_model(graph, "CPU", {"INFERENCE_NUM_THREADS": 2})
         self._request = compiled.create_infer_request()
-        # Batches are made ahead while held-out films are measured.
+        # Batches are made ahead while held-out images are measured.
         self._turn = threading.Lock()
 
-    def answer(self, films: np.ndarray) -> np.ndarray:
-        """Return what the layer says, float32 (films, h, w, channels), of uint8 (films, size, size, 1)."""
+    def answer(self, images: np.ndarray) -> np.ndarray:
+        """Return what the layer says, float32 (images, h, w, channels), of uint8 (images, size, size, 1)."""
         parts = []
-        for start in range(0, len(films), self._batch):
-            some = films[start : start + self._batch]
+        for start in range(0, len(images), self._batch):
+            some = images[start : start + self._batch]
             # The graph takes whole batches.
-            whole = np.concatenate([some, np.zeros((self._batch - len(some), *films.shape[1:]), films.dtype)])
+            whole = np.concatenate([some, np.zeros((self._batch - len(some), *images.shape[1:]), images.dtype)])
             with self._turn:
                 parts.append(self._request.infer({0: whole})[0][: len(some)].copy())
         return np.concatenate(parts)

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from evaluation.errors import DataUnusable
-from shared.models.spec import FilmClass
+from shared.models.spec import ImageClass
 from training.augmentation import Augmentation
 from training.data import CLASSES
 
-BINARY = (FilmClass.NORMAL, FilmClass.PNEUMONIA)
+BINARY = (ImageClass.NORMAL, ImageClass.PNEUMONIA)
 
 
 @dataclass(frozen=True)
@@ -34,27 +34,27 @@ class Recipe:
     """Name of the function that builds it, see `training.registry`."""
     description: str
     phases: tuple[Phase, ...]
-    classes: tuple[FilmClass, ...] = CLASSES
+    classes: tuple[ImageClass, ...] = CLASSES
     input_size: int = 224
     """Pixels of the network's square input."""
     source_size: int = 224
-    """Pixels of the films that crops are taken from: those of the training set's files."""
+    """Pixels of the images that crops are taken from: those of the training set's files."""
     framing: float | None = None
-    """Margin around the lungs that the network sees, in parts of their width and height; whole films where None."""
+    """Margin around the lungs that the network sees, in parts of their width and height; whole images where None."""
     source_margin: float = 0.3
-    """Margin of the films that crops are taken from, where films are framed."""
+    """Margin of the images that crops are taken from, where images are framed."""
     elsewhere: tuple[str, ...] = ()
     """Folders of other hospitals to train on as well, in the folder that is given for them."""
     normal_draws: int = 1
-    """How often an epoch draws each normal film of the training set, which holds a third as many as of pneumonia."""
+    """How often an epoch draws each normal image of the training set, which holds a third as many as of pneumonia."""
     pretrained: str = ""
     """Where the first weights come from: a name that the recipe's `start` function knows; random where empty."""
     fixed_to: str = ""
     """Name of the last layer that never learns, where the first weights are loaded; see `training.lower`."""
     held_out: float = 0.1
-    """Share of the films, by patient, that training never sees."""
+    """Share of the images, by patient, that training never sees."""
     hold_out: Literal["patients", "layout"] = "patients"
-    """`layout` measures the framing gap: of the normal films the half whose layout looks most like pneumonia is left
+    """`layout` measures the framing gap: of the normal images the half whose layout looks most like pneumonia is left
     out, and its harder part held out in place of random ones; see `training.layout`."""
     seed: int = 20
     batch: int = 64
@@ -63,7 +63,7 @@ class Recipe:
     """For sgd."""
     schedule: Literal["cosine", "constant", "plateau"] = "cosine"
     """`cosine` climbs and then falls to `final_rate`; `plateau` multiplies by `plateau_factor` when the loss on the
-    held-out films has not fallen for `plateau_patience` epochs."""
+    held-out images has not fallen for `plateau_patience` epochs."""
     final_rate: float = 1e-4
     """Above zero, so that the moving average has something to average."""
     warmup: float = 0.06
@@ -71,8 +71,8 @@ class Recipe:
     plateau_factor: float = 0.3
     plateau_patience: int = 2
     patience: int | None = None
-    """Epochs without a lower loss on the held-out films after which a phase ends, with its best weights. None trains to
-    the end of the phase."""
+    """Epochs without a lower loss on the held-out images after which a phase ends, with its best weights. None trains
+    to the end of the phase."""
     weight_decay: float = 0.03
     """For adamw."""
     label_smoothing: float = 0.05
@@ -80,26 +80,26 @@ class Recipe:
     """Momentum of the moving average of the weights, which is what is kept in the end: about 100 steps. None keeps the
     raw weights."""
     making_weight: float = 1.0
-    """Largest weight of a film in the loss. Films whose making (sharpness, contrast, border) speaks against their class
-    count for more: by one over the probability of their class given their making. 1 weighs all films alike."""
+    """Largest weight of an image in the loss. Images whose making (sharpness, contrast, border) speaks against their
+    class count for more: by one over the probability of their class given their making. 1 weighs all images alike."""
     teachers: tuple[str, ...] = ()
     """Model folders whose mean probabilities, on the very crop that the network sees, are learned from."""
     teacher_share: float = 0.0
     """Part of each target that comes from the teachers; the rest is the label."""
     place_weight: float = 0.0
-    """Weight, beside the loss of whole films, of the loss at each place of the last feature map, where the teachers'
+    """Weight, beside the loss of whole images, of the loss at each place of the last feature map, where the teachers'
     logits are learned."""
     place_temperature: float = 4.0
-    """Divides the logits at places before their softmax: single places are far surer than whole films."""
+    """Divides the logits at places before their softmax: single places are far surer than whole images."""
     precision: Literal["f32", "bf16"] = "f32"
     """What CPUs that can compute in; bf16 where accuracy stays within 0.2 points (`python -m benchmarks.parity`)."""
     sensitivity: float = 0.985
-    """What the threshold must reach on the held-out films."""
+    """What the threshold must reach on the held-out images."""
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     @property
     def view(self) -> float:
-        """Return the part of a source film's side that the network sees of it where nothing is changed."""
+        """Return the part of a source image's side that the network sees of it where nothing is changed."""
         return 1.0 if self.framing is None else (1 + 2 * self.framing) / (1 + 2 * self.source_margin)
 
     @property
@@ -129,7 +129,7 @@ def recipe_of(model: Path) -> Recipe:
         numbers = json.loads((model / "metrics.json").read_text())["recipe"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataUnusable(
-            f"{model.name} does not say how it was trained ({type(error).__name__}), so nothing tells which films it "
+            f"{model.name} does not say how it was trained ({type(error).__name__}), so nothing tells which images it "
             "has not seen. Give a model that 'pneumoscreen train' wrote."
         ) from error
     plain = ("name", "network", "description", "framing", "source_size", "held_out", "seed", "input_size")

@@ -3,7 +3,7 @@
 A builder takes the input size in pixels and the number of classes and returns a Keras model from uint8
 (batch, size, size, 1) to raw logits (batch, classes). Scaling is a layer inside it, so that a model folder needs no
 preprocessing of its own beyond `shared.images.preprocess.prepare`. A layer named `places` holds the logits at each
-place of the last feature map, (batch, h, w, classes), whose mean over the places is the film's logits; networks that
+place of the last feature map, (batch, h, w, classes), whose mean over the places is the image's logits; networks that
 have it give a heat map.
 """
 

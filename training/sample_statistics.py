@@ -1,9 +1,9 @@
-"""Fit the statistics that the synthetic sample films are drawn from.
+"""Fit the statistics that the synthetic sample images are drawn from.
 
     python -m training.sample_statistics [DATA]
 
 Reads the train split and writes `shared/images/samples.npz` (see `shared/images/samples.py`), in half a minute on one
-core. Twenty principal components at 64x64 pixels hold what films of a class have in common and nothing by which one
+core. Twenty principal components at 64x64 pixels hold what images of a class have in common and nothing by which one
 child could be known again.
 """
 
@@ -13,8 +13,8 @@ from typing import Final
 
 import numpy as np
 
-from shared.models.spec import FilmClass
-from training.data import CLASSES, class_indices, list_films, load_pixels
+from shared.models.spec import ImageClass
+from training.data import CLASSES, class_indices, list_images, load_pixels
 from training.export import draft_spec
 from training.recipes import DEFAULT, RECIPES
 
@@ -23,10 +23,10 @@ SIDE: Final = 64
 COMPONENTS: Final = 20
 
 
-def principal_components(films: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Find mean (pixels,), components (count, pixels) and their standard deviations (count,) of films (n, pixels)."""
-    mean = films.mean(axis=0)
-    covariance = np.cov(films - mean, rowvar=False)
+def principal_components(images: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Find mean (pixels,), components (count, pixels) and their standard deviations (count,) of images (n, pixels)."""
+    mean = images.mean(axis=0)
+    covariance = np.cov(images - mean, rowvar=False)
     values, vectors = np.linalg.eigh(covariance)
     order = np.argsort(values)[::-1][:count]
     components = vectors[:, order].T
@@ -36,7 +36,7 @@ def principal_components(films: np.ndarray, count: int) -> tuple[np.ndarray, np.
 
 
 def fit_statistics(pixels: np.ndarray, is_normal: np.ndarray) -> dict[str, np.ndarray]:
-    """Fit both kinds: uint8 films (n, size, size, 1) and bool (n,) to float16 arrays named `<kind>_<part>`."""
+    """Fit both kinds: uint8 images (n, size, size, 1) and bool (n,) to float16 arrays named `<kind>_<part>`."""
     block = pixels.shape[1] // SIDE
     small = pixels.reshape(-1, SIDE, block, SIDE, block).mean(axis=(2, 4), dtype=np.float32).reshape(len(pixels), -1)
     arrays: dict[str, np.ndarray] = {}
@@ -51,13 +51,13 @@ def fit_statistics(pixels: np.ndarray, is_normal: np.ndarray) -> dict[str, np.nd
 
 def main(data: Path) -> None:
     """Fit and write the file."""
-    films = list_films(data)
+    images = list_images(data)
     spec = draft_spec(RECIPES[DEFAULT]).model_copy(update={"input_size": 3 * SIDE})
-    pixels, _ = load_pixels(films, spec, ROOT / "runs" / "cache")
+    pixels, _ = load_pixels(images, spec, ROOT / "runs" / "cache")
     target = ROOT / "shared" / "samples.npz"
-    arrays = fit_statistics(pixels, class_indices(films) == CLASSES.index(FilmClass.NORMAL))
+    arrays = fit_statistics(pixels, class_indices(images) == CLASSES.index(ImageClass.NORMAL))
     np.savez_compressed(target, allow_pickle=False, **arrays)
-    print(f"{target}: {target.stat().st_size:,} bytes from {len(films):,} films")
+    print(f"{target}: {target.stat().st_size:,} bytes from {len(images):,} images")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""How a film was made, apart from what it shows, and the films whose making speaks against their class.
+"""How an image was made, apart from what it shows, and the images whose making speaks against their class.
 
-In the training set normal and pneumonia films were not made alike: sharpness, contrast and black border alone tell them
-apart with an AUC above 0.9. A model that leans on that does well on films of the same rooms and fails elsewhere. The
-held-out films whose making looks like the other class show it before another hospital does.
+In the training set normal and pneumonia images were not made alike: sharpness, contrast and black border alone tell
+them apart with an AUC above 0.9. A model that leans on that does well on images of the same rooms and fails elsewhere.
+The held-out images whose making looks like the other class show it before another hospital does.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 SCALES: Final = (1, 2, 4, 8)
-"""Pixels over which a film is averaged before its detail is measured."""
+"""Pixels over which an image is averaged before its detail is measured."""
 LEVELS: Final = (5, 25, 50, 75, 95)
 """Percentiles of the grey levels."""
 BLACK: Final = 12
@@ -24,38 +24,38 @@ FOLDS: Final = 5
 
 
 def describe_making(pixels: np.ndarray) -> np.ndarray:
-    """Measure detail at four scales, tone curve, black border, exposure and contrast: float (films, 12).
+    """Measure detail at four scales, tone curve, black border, exposure and contrast: float (images, 12).
 
-    `pixels` is uint8 (films, size, size, 1).
+    `pixels` is uint8 (images, size, size, 1).
     """
-    return np.stack([_describe(film[..., 0].astype(np.float32)) for film in pixels])
+    return np.stack([_describe(image[..., 0].astype(np.float32)) for image in pixels])
 
 
-def _describe(film: np.ndarray) -> np.ndarray:
-    mean, spread = float(film.mean()), float(film.std()) + 1e-6
-    standard = (film - mean) / spread
+def _describe(image: np.ndarray) -> np.ndarray:
+    mean, spread = float(image.mean()), float(image.std()) + 1e-6
+    standard = (image - mean) / spread
     detail = [np.log(_detail(standard, scale) + 1e-6) for scale in SCALES]
-    return np.array([*detail, *np.percentile(standard, LEVELS), (film < BLACK).mean(), mean, spread])
+    return np.array([*detail, *np.percentile(standard, LEVELS), (image < BLACK).mean(), mean, spread])
 
 
-def _detail(film: np.ndarray, scale: int) -> float:
-    """Return the mean size of the Laplacian of a film averaged over squares of `scale` pixels."""
-    side = len(film) // scale
-    small = film[: side * scale, : side * scale].reshape(side, scale, side, scale).mean(axis=(1, 3))
+def _detail(image: np.ndarray, scale: int) -> float:
+    """Return the mean size of the Laplacian of an image averaged over squares of `scale` pixels."""
+    side = len(image) // scale
+    small = image[: side * scale, : side * scale].reshape(side, scale, side, scale).mean(axis=(1, 3))
     around = small[:-2, 1:-1] + small[2:, 1:-1] + small[1:-1, :-2] + small[1:-1, 2:]
     return float(np.abs(4 * small[1:-1, 1:-1] - around).mean())
 
 
 def learn_making(making: np.ndarray, truth: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Learn to tell pneumonia by the making of films alone; return that probability for `others`, float (others,).
+    """Learn to tell pneumonia by the making of images alone; return that probability for `others`, float (others,).
 
-    `making` and `others` are of `describe_making`, `truth` is bool (films,).
+    `making` and `others` are of `describe_making`, `truth` is bool (images,).
     """
     return np.asarray(_maker().fit(making, truth).predict_proba(others)[:, 1])
 
 
 def across_groups(making: np.ndarray, truth: np.ndarray, groups: Sequence[str]) -> np.ndarray:
-    """Return what `learn_making` says of each film when it learned from other groups only, float (films,)."""
+    """Return what `learn_making` says of each image when it learned from other groups only, float (images,)."""
     folds = GroupKFold(min(FOLDS, len(set(groups))))
     found = cross_val_predict(_maker(), making, truth, groups=groups, cv=folds, method="predict_proba")
     return np.asarray(found[:, 1])
@@ -66,7 +66,7 @@ def _maker() -> Pipeline:
 
 
 def against_making(truth: np.ndarray, by_making: np.ndarray) -> np.ndarray:
-    """Choose the third of each class whose making looks most like the other class: bool (films,)."""
+    """Choose the third of each class whose making looks most like the other class: bool (images,)."""
     chosen = np.zeros(len(truth), dtype=bool)
     for is_sick in (False, True):
         rows = np.flatnonzero(truth == is_sick)

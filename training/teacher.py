@@ -21,9 +21,9 @@ class Teachers:
     def __init__(self, folders: Sequence[Path], recipe: Recipe) -> None:
         self._requests = [_compile(folder, recipe) for folder in folders]
 
-    def answer(self, films: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return probabilities (films, classes) and logits (films, h, w, classes), float32, of uint8 (films, ...)."""
-        said = [request.infer({0: films}) for request in self._requests]
+    def answer(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return probabilities (n, classes) and logits (n, h, w, classes), float32, of images, uint8 (n, ...)."""
+        said = [request.infer({0: images}) for request in self._requests]
         probabilities = np.stack([_softmax(answers[0]) for answers in said]).mean(axis=0)
         return probabilities, np.stack([answers[1] for answers in said]).mean(axis=0)
 

@@ -1,4 +1,4 @@
-"""Train a model, from films to model folder.
+"""Train a model, from images to model folder.
 
     pneumoscreen train compact-cnn --data ../shared/data/chest_xray/train
 
@@ -23,12 +23,13 @@ from training.lower import Lower, put_back, upper
 from training.recipe import Phase, Recipe
 from training.recipes import module_of
 from training.registry import NETWORKS, RANDOM, with_places
-from training.split import Split, split_films
+from training.split import Split, split_images
 
 logger = logging.getLogger(__name__)
 
 GUIDE: Final = "val"
-"""The official validation folder beside the train split: 16 films that were looked at while augmentation was chosen."""
+"""The official validation folder beside the train split: 16 images that were looked at while augmentation was
+chosen."""
 UNDECAYED: Final = ("beta", "gamma", "bias")
 """Weights that are not drawn towards zero."""
 
@@ -47,18 +48,18 @@ def train(
     weights: Path | None = None,
     elsewhere: Path | None = None,
 ) -> Path:
-    """Train by `recipe` on the films in `data` and write `models/<name>`; return that folder.
+    """Train by `recipe` on the images in `data` and write `models/<name>`; return that folder.
 
     `runs` holds what is not kept: pixels, checkpoints and the journal. `weights` is a file to start from, where the
     recipe takes one. `elsewhere` holds the other sources that the recipe names.
-    Raises DataUnusable for a folder that holds no such films, RunMismatch where `resume` finds no run of this recipe,
+    Raises DataUnusable for a folder that holds no such images, RunMismatch where `resume` finds no run of this recipe,
     WeightsUnusable where the recipe cannot start from `weights`.
     """
     keras.utils.set_random_seed(recipe.seed)
     folder = runs / recipe.name
     folder.mkdir(parents=True, exist_ok=True)
     draft = draft_spec(recipe)
-    split = split_films(data, recipe, draft, runs / "cache", elsewhere)
+    split = split_images(data, recipe, draft, runs / "cache", elsewhere)
     network, origin = None, ""
     if not resume or recipe.fixed_to:
         network = NETWORKS[recipe.network](recipe.input_size, len(recipe.classes))
@@ -103,7 +104,7 @@ def load_teachers(recipe: Recipe, models: Path) -> Teacher | None:
 
 
 def steps_per_epoch(split: Split, recipe: Recipe) -> int:
-    """Return how many whole batches the films give."""
+    """Return how many whole batches the images give."""
     return max(1, len(split.seen.drawn) // recipe.batch)
 
 
@@ -221,8 +222,8 @@ def finish(network: keras.Model, run: Run, whole: keras.Model | None = None) -> 
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.momentum = RENEWAL
         fix_draws(network, recipe.seed, recipe.epochs)
-        for films, _, _ in training_batches(run.split.seen, recipe, last, last + steps, run.lower):
-            network(films.numpy(), training=True)
+        for images, _, _ in training_batches(run.split.seen, recipe, last, last + steps, run.lower):
+            network(images.numpy(), training=True)
     if run.lower is not None and whole is not None:
         put_back(whole, network)
         network = whole

@@ -8,12 +8,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shared.db import Database
 from shared.errors import PneumoScreenError, StoreAway, StoreFull
-from shared.queue.tickets import Doorbell
+from shared.queue.tickets import TicketSender
 from shared.settings import MIB, NO_SECRET_KEY, Settings
 from shared.store.store import Store
 from shared.submission.new_store import create_if_new
 from shared.submission.services import Services, open_services
 from web.accounts import account, linking, oidc, sign_in, throttle, users
+from web.api import reviews as reviews_api
 from web.api import views
 from web.audit import page as audit_page
 from web.base import conflicts, problems
@@ -24,11 +25,14 @@ from web.history import page as history_page
 from web.http import proxies
 from web.images import page as images_page
 from web.images import pictures
+from web.images import reviews as images_reviews
 from web.jobs import page as jobs_page
 from web.uploads import page as uploads_page
 from web.uploads import samples
 from web.watch import health
 from web.watch import page as watch_page
+from web.worklist import page as worklist_page
+from web.worklist import views as worklist_views
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +49,7 @@ def create_app(
     *,
     database: Database | None = None,
     store: Store | None = None,
-    doorbell: Doorbell | None = None,
+    ticket_sender: TicketSender | None = None,
 ) -> Flask:
     """Build the application; raise SecretKeyMissing where nothing signs its sessions.
 
@@ -53,7 +57,7 @@ def create_app(
     """
     app = Flask(__name__)
     app.config.from_mapping(_configuration(settings))
-    app.extensions[EXTENSION] = open_services(settings, database=database, store=store, tickets=doorbell)
+    app.extensions[EXTENSION] = open_services(settings, database=database, store=store, tickets=ticket_sender)
     _create_store(app.extensions[EXTENSION])
     problems.install(app)
     health.install(app)
@@ -61,12 +65,23 @@ def create_app(
     identity.install(app)
     access.install(app)
     throttle.read_limits(settings.sign_in_limit)
-    for module in (sign_in, account, users, audit_page, views, pictures, samples, health):
+    for module in (sign_in, account, users, audit_page, views, reviews_api, pictures, samples, health):
         app.register_blueprint(module.blueprint)
     if settings.oidc_issuer is not None:
         oidc.install(app)
         app.register_blueprint(linking.blueprint)
-    for module in (frame, uploads_page, jobs_page, history_page, images_page, guide, watch_page):
+    for module in (
+        frame,
+        uploads_page,
+        jobs_page,
+        history_page,
+        images_page,
+        images_reviews,
+        guide,
+        watch_page,
+        worklist_page,
+        worklist_views,
+    ):
         app.register_blueprint(module.blueprint)
     access.check_views(app)
     conflicts.install(app)

@@ -32,7 +32,7 @@ def when_ready(server: Any) -> None:
 
     Accepted sockets inherit the option from the listening one (socket(7), SO_SNDBUF).
     """
-    # gunicorn 27 receives up to 1 MiB ahead and copies the rest at each read of 64 KiB: 2 ms a film of 225 KB.
+    # gunicorn 27 receives up to 1 MiB ahead and copies the rest at each read of 64 KiB: 2 ms an image of 225 KB.
     SocketUnreader.max_body_chunk = READ_BYTES
     for listener in server.LISTENERS:
         listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _ANSWER_BYTES)
@@ -53,6 +53,6 @@ def post_worker_init(worker: Any) -> None:
     threading.Thread(target=_prepare, args=(worker.wsgi.extensions[EXTENSION].tickets,), daemon=True).start()
 
 
-def _prepare(doorbell: Any) -> None:
-    doorbell.prepare()
+def _prepare(ticket_sender: Any) -> None:
+    ticket_sender.prepare()
     spare_loaded()

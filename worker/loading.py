@@ -1,4 +1,4 @@
-"""Which child processes still load their network, so that a stop need not wait for them: they have no films yet."""
+"""Which child processes still load their network, so that a stop need not wait for them: they have no images yet."""
 
 import mmap
 import os

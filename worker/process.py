@@ -12,7 +12,7 @@ from shared.db import Database
 from shared.errors import BrokerAway
 from shared.process.liveness import Liveness, liveness_folder
 from shared.process.memory import spare_loaded
-from shared.queue.heartbeats import BEAT_SECONDS, Presence
+from shared.queue.heartbeats import BEAT_SECONDS, Heartbeats
 from shared.settings import Settings
 from shared.store.store import open_store
 from worker.networks.load import load_classifier
@@ -27,10 +27,10 @@ class WorkerProcess:
 
     name: str
     model: str
-    """Version of what is loaded, so that pages can tell which films no worker serves."""
+    """Version of what is loaded, so that pages can tell which images no worker serves."""
     database: Database
     screener: Screener
-    presence: Presence
+    heartbeats: Heartbeats
     stopped: threading.Event
     liveness: Liveness
 
@@ -49,7 +49,7 @@ def start(settings: Settings) -> None:
     database = Database(settings.database, is_forced=False, limits=limits_of(settings))
     classifier = load_classifier(settings)
     screener = Screener(settings, database, open_store(settings), classifier, name)
-    _current = WorkerProcess(name, classifier.spec.version, database, screener, Presence(settings), stopped, liveness)
+    _current = WorkerProcess(name, classifier.spec.version, database, screener, Heartbeats(settings), stopped, liveness)
     threading.Thread(target=_announce, args=(_current,), daemon=True).start()
     spare_loaded()
     log.info("Worker %s is ready.", name)
@@ -69,10 +69,10 @@ def stop() -> None:
     _current.stopped.set()
     _current.liveness.end()
     try:
-        _current.presence.leave(_current.name)
+        _current.heartbeats.leave(_current.name)
     except BrokerAway as error:
         log.warning("%s The worker's presence ends by itself.", error)
-    _current.presence.close()
+    _current.heartbeats.close()
     _current.database.close()
 
 
@@ -86,7 +86,7 @@ def _announce(held: WorkerProcess) -> None:
     began = time.monotonic()
     while True:
         try:
-            held.presence.announce(held.name, held.model, time.monotonic() - began)
+            held.heartbeats.announce(held.name, held.model, time.monotonic() - began)
         except BrokerAway as error:
             log.warning("%s The worker tries again.", error)
         if held.stopped.wait(BEAT_SECONDS):

@@ -1,4 +1,4 @@
-"""The sweep: frees leases that ran out, and rings for films that wait without a ticket (`python -m worker.sweep`).
+"""The sweep: frees leases that ran out, and rings for images that wait without a ticket (`python -m worker.sweep`).
 
 A process of its own, not a Celery task: it watches over the workers, so it must not need one.
 """
@@ -19,7 +19,7 @@ from shared.db import Database
 from shared.errors import BrokerAway, StoreAway, StoreFull, StoreMisconfigured
 from shared.process.logs import configure_logging
 from shared.queue import jobs, leases, retention
-from shared.queue.tickets import CeleryDoorbell, make_doorbell
+from shared.queue.tickets import CeleryTicketSender, make_ticket_sender
 from shared.settings import Settings, load_settings
 from shared.store.store import Store, open_store
 from worker.stall import Stillness
@@ -27,7 +27,7 @@ from worker.stall import Stillness
 log = logging.getLogger(__name__)
 
 FORSAKEN_SECONDS: Final = 24 * 3600.0
-"""A sender that lives sends its next films within seconds; one that waits for room in a full queue, within a night."""
+"""A sender that lives sends its next images within seconds; one that waits for room in a full queue, within a night."""
 
 LOOKS_AT_A_TIME: Final = 2
 """A look that comes late by more than one interval could not be taken; see `Stillness`."""
@@ -36,33 +36,33 @@ LOOKS_AT_A_TIME: Final = 2
 class Sweep:
     """Watch over leases and uploads: whose holder no longer moves has lost them."""
 
-    def __init__(self, database: Database, doorbell: CeleryDoorbell, settings: Settings) -> None:
+    def __init__(self, database: Database, ticket_sender: CeleryTicketSender, settings: Settings) -> None:
         longest = LOOKS_AT_A_TIME * settings.sweep_seconds
-        self._database, self._doorbell, self._settings = database, doorbell, settings
+        self._database, self._ticket_sender, self._settings = database, ticket_sender, settings
         self._leases: Stillness[uuid.UUID, datetime] = Stillness(settings.lease_seconds, longest)
         self._uploads: Stillness[uuid.UUID, int] = Stillness(FORSAKEN_SECONDS, longest)
 
     def once(self) -> leases.Swept:
-        """Free what is lost and ring for what waits; raise BrokerAway where films wait and Redis does not answer."""
+        """Free what is lost and ring for what waits; raise BrokerAway where images wait and Redis does not answer."""
         swept = self.free_leases(at=time.monotonic())
-        for model, films in swept.waiting.items():
-            if self._doorbell.tickets(model) == 0:
-                self._doorbell.ring(model, films)
+        for model, images in swept.waiting.items():
+            if self._ticket_sender.tickets(model) == 0:
+                self._ticket_sender.send(model, images)
         return swept
 
     def free_leases(self, at: float) -> leases.Swept:
-        """Free the films whose holder is silent, `at` seconds of a monotonic clock, and count what waits."""
+        """Free the images whose holder is silent, `at` seconds of a monotonic clock, and count what waits."""
         with self._database.write() as session:
             held = leases.held(session)
             run_out = {token: held[token] for token in self._leases.look(held, at)}
             swept = leases.sweep(session, run_out, self._settings.max_attempts)
         lost = swept.requeued + swept.failed
         if lost:
-            log.warning("%d films had lost their worker; %d of them FAILED.", lost, swept.failed)
+            log.warning("%d images had lost their worker; %d of them FAILED.", lost, swept.failed)
         return swept
 
     def close_uploads(self, at: float) -> None:
-        """End the uploads that have taken no film for FORSAKEN_SECONDS, `at` seconds of a monotonic clock."""
+        """End the uploads that have taken no image for FORSAKEN_SECONDS, `at` seconds of a monotonic clock."""
         with self._database.read() as session:
             forsaken = self._uploads.look(jobs.open_uploads(session), at)
         for job_id in forsaken:
@@ -75,7 +75,7 @@ class Sweep:
 def run(settings: Settings, stopped: threading.Event) -> None:
     """Sweep every few seconds until told to stop; what is away now is tried again."""
     database = Database(settings.database, limits=limits_of(settings))
-    sweep = Sweep(database, make_doorbell(settings), settings)
+    sweep = Sweep(database, make_ticket_sender(settings), settings)
     duties: list[Callable[[], object]] = [sweep.once, lambda: sweep.close_uploads(time.monotonic())]
     store = _open_store(settings)
     if store is not None:

@@ -4,7 +4,7 @@ import logging
 from typing import Final
 
 from shared.errors import StoreAway
-from shared.queue.tickets import SCREEN_BATCH, CeleryDoorbell, ring_or_wait
+from shared.queue.tickets import SCREEN_BATCH, CeleryTicketSender, try_send_tickets
 from worker import process
 from worker.app import app
 
@@ -13,19 +13,19 @@ log = logging.getLogger(__name__)
 TICKET_WORK_SECONDS: Final = 5.0
 """How long one ticket works before it makes room for others: short, so that a stop does not wait long."""
 
-_doorbell = CeleryDoorbell(lambda: app)
+_ticket_sender = CeleryTicketSender(lambda: app)
 
 
 @app.task(name=SCREEN_BATCH)
 def screen_batch() -> None:
-    """Screen what waits; ring again where the time ran out before the films did.
+    """Screen what waits; ring again where the time ran out before the images did.
 
     Where the image store or Redis is away the ticket ends, and the sweep rings again in a few seconds.
     """
     held = process.current()
     try:
-        films_wait = held.screener.drain(TICKET_WORK_SECONDS)
+        images_wait = held.screener.drain(TICKET_WORK_SECONDS)
     except StoreAway as error:
-        log.error("%s The films wait.", error)  # noqa: TRY400  # the message says it all
+        log.error("%s The images wait.", error)  # noqa: TRY400  # the message says it all
         return
-    ring_or_wait(_doorbell, held.screener.model, int(films_wait))
+    try_send_tickets(_ticket_sender, held.screener.model, int(images_wait))

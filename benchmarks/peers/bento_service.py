@@ -7,7 +7,7 @@ import bentoml
 from benchmarks.peers.network import BATCH, Answer, Network
 
 LATENCY_MS = 60_000
-"""What a film may wait at most. Above it BentoML answers 503, and a client that saturates it makes films wait."""
+"""What an image may wait at most. Above it BentoML answers 503, and a client that saturates it makes images wait."""
 
 
 @bentoml.service(workers="cpu_count", logging={"access": {"enabled": False}})
@@ -19,6 +19,6 @@ class Classifier:
         self.network.warm_up()
 
     @bentoml.api(batchable=True, max_batch_size=BATCH, max_latency_ms=LATENCY_MS)
-    def predict(self, films: list[Path]) -> list[Answer]:
-        """Classify a batch of films, which BentoML writes to files."""
-        return self.network.classify_films([film.read_bytes() for film in films])
+    def predict(self, images: list[Path]) -> list[Answer]:
+        """Classify a batch of images, which BentoML writes to files."""
+        return self.network.classify_images([image.read_bytes() for image in images])

@@ -19,7 +19,7 @@ class Classifier(litserve.LitAPI):
         self.network.warm_up()
 
     def decode_request(self, request: Request) -> np.ndarray:
-        """Decode the film of a form; the annotation makes LitServe read the form and hand over its fields."""
+        """Decode the image of a form; the annotation makes LitServe read the form and hand over its fields."""
         return self.network.decode(request["file"].file.read())
 
     def batch(self, inputs: Sequence[np.ndarray]) -> Sequence[np.ndarray]:

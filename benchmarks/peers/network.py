@@ -1,4 +1,4 @@
-"""What all peers share: the network, how a film is decoded, and what is answered."""
+"""What all peers share: the network, how an image is decoded, and what is answered."""
 
 import io
 import json
@@ -15,7 +15,7 @@ from PIL import Image
 FOLDER = Path(__file__).resolve().parents[2] / "models" / "compact-cnn"
 CORES = os.cpu_count() or 1
 BATCH = int(os.environ.get("PEER_BATCH", "32"))
-"""Films in a batch at most, for the servers that batch."""
+"""Images in a batch at most, for the servers that batch."""
 WAIT_SECONDS = float(os.environ.get("PEER_WAIT_SECONDS", "0.01"))
 """How long such a server waits for a batch to fill."""
 
@@ -33,27 +33,27 @@ class Network:
         self._causes = np.array([name != "normal" for name in self.spec["classes"]])
 
     def warm_up(self) -> None:
-        """Trace the network for one film and then for any number, so that no request waits for it."""
+        """Trace the network for one image and then for any number, so that no request waits for it."""
         blank = np.zeros((self.size, self.size, 1), np.uint8)
-        for films in (1, 2):
-            self.classify([blank] * films)
+        for images in (1, 2):
+            self.classify([blank] * images)
 
-    def decode(self, film: bytes) -> np.ndarray:
-        """Decode a film as tutorials do; return uint8 (size, size, 1)."""
-        image = Image.open(io.BytesIO(film)).convert("L").resize((self.size, self.size))
+    def decode(self, file: bytes) -> np.ndarray:
+        """Decode an image as tutorials do; return uint8 (size, size, 1)."""
+        image = Image.open(io.BytesIO(file)).convert("L").resize((self.size, self.size))
         return np.asarray(image)[..., np.newaxis]
 
-    def predict(self, film: bytes) -> Answer:
-        """Classify one film by `predict`, as tutorials do."""
-        return self._judge(self.model.predict(self.decode(film)[np.newaxis], verbose=0))[0]
+    def predict(self, file: bytes) -> Answer:
+        """Classify one image by `predict`, as tutorials do."""
+        return self._judge(self.model.predict(self.decode(file)[np.newaxis], verbose=0))[0]
 
     def classify(self, pixels: Sequence[np.ndarray]) -> list[Answer]:
-        """Classify decoded films in one batch by `predict_on_batch`, which costs less a call than `predict`."""
+        """Classify decoded images in one batch by `predict_on_batch`, which costs less a call than `predict`."""
         return self._judge(self.model.predict_on_batch(np.stack(pixels)))
 
-    def classify_films(self, films: Sequence[bytes]) -> list[Answer]:
-        """Decode films and classify them in one batch."""
-        return self.classify([self.decode(film) for film in films])
+    def classify_images(self, images: Sequence[bytes]) -> list[Answer]:
+        """Decode images and classify them in one batch."""
+        return self.classify([self.decode(file) for file in images])
 
     def _judge(self, logits: np.ndarray) -> list[Answer]:
         scaled = np.asarray(logits, np.float64) / self.spec["temperature"] + self.spec["bias"] * self._causes

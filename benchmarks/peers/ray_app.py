@@ -24,12 +24,12 @@ class Classifier:
         self.network.warm_up()
 
     @serve.batch(max_batch_size=BATCH, batch_wait_timeout_s=WAIT_SECONDS)
-    async def classify(self, films: list[bytes]) -> list[Answer]:
+    async def classify(self, images: list[bytes]) -> list[Answer]:
         """Classify a batch beside the event loop, which takes requests meanwhile."""
-        return await asyncio.to_thread(self.network.classify_films, films)
+        return await asyncio.to_thread(self.network.classify_images, images)
 
     async def __call__(self, request: Request) -> Answer:
-        """Classify the film that is the body."""
+        """Classify the image that is the body."""
         return await self.classify(await request.body())
 
 

@@ -24,7 +24,7 @@ HANG_SECONDS: Final = 20.0
 
 @dataclass(frozen=True)
 class StoreFull:
-    """The image store's disk has no room for another film."""
+    """The image store's disk has no room for another image."""
 
     name: str = f"disk of the image store full for {FULL_SECONDS:.0f} s"
     family: str = "disk"
@@ -131,14 +131,14 @@ def _exchange(away: Path, place: Path) -> None:
 
 @dataclass(frozen=True)
 class StoreSlow:
-    """The image store takes half a second for a film."""
+    """The image store takes half a second for an image."""
 
     name: str = f"image store slow for {SLOW_SECONDS:.0f} s"
     family: str = "disk"
     is_random: bool = True
 
     def hurt(self, scene: Scene) -> None:
-        """Have the workers wait for every film."""
+        """Have the workers wait for every image."""
         scene.stack.order("store-slow")
         try:
             time.sleep(SLOW_SECONDS)

@@ -9,7 +9,7 @@ from sqlalchemy import exists, select
 
 from chaos.claims import claim_at_once
 from chaos.errors import ChaosFailed
-from chaos.films import ChaosFilm
+from chaos.images import ChaosImage
 from chaos.scene import Scene
 from chaos.stack import Stack
 from chaos.waiting import wait_until
@@ -66,23 +66,23 @@ class SweepKilled:
 
 
 class WorkerStoppedPastLease:
-    """A worker is stopped in the middle of a batch, others take its films, and it goes on where it stood."""
+    """A worker is stopped in the middle of a batch, others take its images, and it goes on where it stood."""
 
     name: ClassVar = "worker stopped past its lease, then continued"
     family: ClassVar = "worker"
     is_random: ClassVar = True
 
     def hurt(self, scene: Scene) -> None:
-        """Stop a process that holds a lease until it has lost it and others have had the time to settle its films."""
-        pace = scene.stack.pace
+        """Stop a process that holds a lease until it has lost it and others have had the time to settle its images."""
+        timing = scene.stack.timing
         holder = holder_of_a_lease(scene.stack)
         holder.suspend()
         try:
-            # One that was stopped while it wrote to SQLite keeps everyone out, so that nobody can free its films.
-            until = time.monotonic() + 3 * pace.lease
-            while _holds_films(scene.stack, holder) and time.monotonic() < until:
+            # One that was stopped while it wrote to SQLite keeps everyone out, so that nobody can free its images.
+            until = time.monotonic() + 3 * timing.lease
+            while _holds_images(scene.stack, holder) and time.monotonic() < until:
                 time.sleep(0.1)
-            time.sleep(pace.sweep)
+            time.sleep(timing.sweep)
         finally:
             holder.resume()
 
@@ -105,43 +105,43 @@ class WorkerToldToStop:
             raise ChaosFailed(f"A worker told to stop was still there after {time.monotonic() - began:.0f} s.")
 
 
-class PoisonFilm:
-    """A film that crashes every decoder that touches it (SIGSEGV)."""
+class PoisonImage:
+    """An image that crashes every decoder that touches it (SIGSEGV)."""
 
-    name: ClassVar = "poison film that crashes its worker"
+    name: ClassVar = "poison image that crashes its worker"
     family: ClassVar = "worker"
     is_random: ClassVar = False
 
     def hurt(self, scene: Scene) -> None:
-        """Send the film and wait until it has FAILED; raise ChaosFailed where it does not say why."""
+        """Send the image and wait until it has FAILED; raise ChaosFailed where it does not say why."""
         _wait_until_failed(scene, scene.load.poison(), Failure.WORKER_LOST)
 
 
-class UnreadableFilm:
-    """One film's file cannot be read (EIO; an archived object), while the store is well."""
+class UnreadableImage:
+    """One image's file cannot be read (EIO; an archived object), while the store is well."""
 
-    name: ClassVar = "stored file of one film that cannot be read"
+    name: ClassVar = "stored file of one image that cannot be read"
     family: ClassVar = "worker"
     is_random: ClassVar = False
 
     def hurt(self, scene: Scene) -> None:
-        """Send the film and wait until it has FAILED; raise ChaosFailed where it does not say why."""
-        _wait_until_failed(scene, scene.load.unreadable(), Failure.FILM_UNREADABLE)
+        """Send the image and wait until it has FAILED; raise ChaosFailed where it does not say why."""
+        _wait_until_failed(scene, scene.load.unreadable(), Failure.IMAGE_UNREADABLE)
 
 
-def _wait_until_failed(scene: Scene, film: ChaosFilm, code: str) -> None:
+def _wait_until_failed(scene: Scene, image: ChaosImage, code: str) -> None:
     rows: list[Screening] = []
 
     def has_ended() -> bool:
         with scene.stack.database.read() as session:
-            rows[:] = session.scalars(select(Screening).where(Screening.file_name == film.name))
+            rows[:] = session.scalars(select(Screening).where(Screening.file_name == image.name))
         return bool(rows) and rows[0].state is not State.QUEUED and rows[0].state is not State.RUNNING
 
-    wait_until(has_ended, POISON_SECONDS, f"{film.name} to fail")
+    wait_until(has_ended, POISON_SECONDS, f"{image.name} to fail")
     attempts = Settings.model_fields["max_attempts"].default
     said = (rows[0].state, rows[0].attempts, rows[0].error_code, rows[0].error_details)
     if said != (State.FAILED, attempts, code, {"attempts": attempts}):
-        raise ChaosFailed(f"{film.name} ended as {said}.")
+        raise ChaosFailed(f"{image.name} ended as {said}.")
 
 
 class ClaimsAtOnce:
@@ -152,13 +152,13 @@ class ClaimsAtOnce:
     is_random: ClassVar = False
 
     def hurt(self, scene: Scene) -> None:
-        """Claim from two processes at once; raise ChaosFailed where a film was given twice or not at all."""
+        """Claim from two processes at once; raise ChaosFailed where an image was given twice or not at all."""
         claims = claim_at_once(scene.stack.database, CLAIM_ROUNDS)
         if claims.twice or claims.never:
-            raise ChaosFailed(f"Of {claims.films} films {claims.twice} were claimed twice, {claims.never} never.")
+            raise ChaosFailed(f"Of {claims.images} images {claims.twice} were claimed twice, {claims.never} never.")
 
 
-def _holds_films(stack: Stack, process: psutil.Process) -> bool:
+def _holds_images(stack: Stack, process: psutil.Process) -> bool:
     own = Screening.worker.endswith(f":{process.pid}")
     with stack.database.read() as session:
         return session.scalar(select(exists().where(own, Screening.state == State.RUNNING))) is True
@@ -173,7 +173,7 @@ def kill(process: psutil.Process) -> None:
 
 
 def holder_of_a_lease(stack: Stack) -> psutil.Process:
-    """Wait for a worker process that holds films now and return it."""
+    """Wait for a worker process that holds images now and return it."""
     found: list[psutil.Process] = []
 
     def look() -> bool:
@@ -184,7 +184,7 @@ def holder_of_a_lease(stack: Stack) -> psutil.Process:
         found[:] = [alive[pid] for name in names if (pid := int(name.rpartition(":")[2])) in alive]
         return bool(found)
 
-    wait_until(look, BATCH_SECONDS, "a worker to hold films")
+    wait_until(look, BATCH_SECONDS, "a worker to hold images")
     return found[0]
 
 
@@ -196,7 +196,7 @@ FAULTS: Final = (
     SweepKilled(),
     WorkerStoppedPastLease(),
     WorkerToldToStop(),
-    PoisonFilm(),
-    UnreadableFilm(),
+    PoisonImage(),
+    UnreadableImage(),
     ClaimsAtOnce(),
 )

@@ -27,20 +27,20 @@ class Me(BaseModel):
 
 
 class Opened(BaseModel):
-    """A job that takes films."""
+    """A job that takes images."""
 
     id: str
 
 
 class LeftOut(BaseModel):
-    """Files inside ZIPs that are no films and have no row."""
+    """Files inside ZIPs that are no images and have no row."""
 
     files: int
     reason: str
 
 
 class Accepted(BaseModel):
-    """What the server took of one request; each film and each refusal is a row."""
+    """What the server took of one request; each image and each refusal is a row."""
 
     received: int
     left_out: list[LeftOut] = []
@@ -58,7 +58,7 @@ class Job(BaseModel):
 
     @property
     def settled(self) -> int:
-        """Count the films that need no more work."""
+        """Count the images that need no more work."""
         return sum(self.counts.get(state, 0) for state in FINAL_STATES)
 
 
@@ -69,20 +69,36 @@ class Changed(BaseModel):
 
 
 class Row(BaseModel):
-    """One film of a job."""
+    """One image of a job."""
 
-    file: str
+    file_name: str
     position: int
-    status: str
+    state: str
     label: str | None = None
     confidence: float | None = None
     p_pneumonia: float | None = None
     model: str | None = None
     error: str | None = None
+    job_name: str | None = None
+    created_at: str | None = None
+    id: str | None = None
+    job: str | None = None
+    created_by: str | None = None
+    finished_at: str | None = None
+    cause: str | None = None
+    threshold: float | None = None
+    error_code: str | None = None
+    review_state: str | None = None
+    reviews: int | None = None
+    review_outcome: str | None = None
+    review_finding: str | None = None
+    review_note: str | None = None
+    reviewed_by: str | None = None
+    reviewed_at: str | None = None
 
 
 class Rows(BaseModel):
-    """One page of a job's films."""
+    """One page of a job's images."""
 
     screenings: list[Row]
     next: str | None = None

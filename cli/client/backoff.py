@@ -11,9 +11,9 @@ import httpx
 
 from cli.errors import CommandFailed
 
-PATIENCE: Final = 300.0
+RETRY_SECONDS: Final = 300.0
 """Seconds to wait for a server that has answered before."""
-FIRST_PATIENCE: Final = 10.0
+FIRST_RETRY_SECONDS: Final = 10.0
 """Seconds for the first request: a server that was never there is more likely a wrong address than a restart."""
 
 BUSY: Final = {
@@ -43,8 +43,10 @@ class GaveUp(CommandFailed):
 class Outage:
     """The time in which one request does not get through."""
 
-    def __init__(self, url: str, patience: float, note: Callable[[str], None], sleep: Callable[[float], None]) -> None:
-        self._url, self._patience, self._note, self._sleep = url, patience, note, sleep
+    def __init__(
+        self, url: str, retry_seconds: float, note: Callable[[str], None], sleep: Callable[[float], None]
+    ) -> None:
+        self._url, self._retry_seconds, self._note, self._sleep = url, retry_seconds, note, sleep
         self._began: float | None = None
         self._delay = _FIRST_DELAY
         self._said = False
@@ -56,9 +58,9 @@ class Outage:
         is_first = self._began is None
         self._began = present if self._began is None else self._began
         delay = max(self._delay, asked or 0.0)
-        left = self._patience - (present - self._began)
+        left = self._retry_seconds - (present - self._began)
         if delay > left:
-            raise GaveUp(f"{self._url} did not answer within {self._patience:g} s. {trouble}")
+            raise GaveUp(f"{self._url} did not answer within {self._retry_seconds:g} s. {trouble}")
         if not self._said and (not is_first or delay > 1):
             self._said = True
             self._note(f"The server does not answer ({trouble}). Trying again for up to {left:.0f} s.")
@@ -73,7 +75,7 @@ class Outage:
 
 
 class FullQueue:
-    """The times in which the server takes no more films; it is there and works, so no patience runs out."""
+    """The times in which the server takes no more images; it is there and works, so no patience runs out."""
 
     def __init__(self, note: Callable[[str], None], sleep: Callable[[float], None]) -> None:
         self._note, self._sleep = note, sleep

@@ -10,13 +10,22 @@ import httpx
 
 from cli.client.address import is_loopback
 from cli.client.answers import Accepted, Answer, Changed, Job, Me, Opened, Row, Rows, parse, read_problem, sentence
-from cli.client.backoff import FIRST_PATIENCE, LOST, PATIENCE, QUEUE_FULL, FullQueue, Outage, asked_delay, may_pass
+from cli.client.backoff import (
+    FIRST_RETRY_SECONDS,
+    LOST,
+    QUEUE_FULL,
+    RETRY_SECONDS,
+    FullQueue,
+    Outage,
+    asked_delay,
+    may_pass,
+)
 from cli.client.images import LocalFile
 from cli.client.reading import ByteCount, WatchedFile
 from cli.errors import CommandFailed
 
 _ROWS_A_PAGE: Final = 500
-# A server takes minutes over a ZIP of thousands of films before it answers.
+# A server takes minutes over a ZIP of thousands of images before it answers.
 _TIMEOUT: Final = httpx.Timeout(60, connect=5, read=600)
 
 Attempt = Callable[[], httpx.Response]
@@ -34,13 +43,13 @@ class Api:
         url: str,
         token: str,
         *,
-        patience: float = PATIENCE,
+        retry_seconds: float = RETRY_SECONDS,
         note: Callable[[str], None] = _ignore,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.url = url
-        self._patience, self._note, self._sleep = patience, note, sleep
+        self._retry_seconds, self._note, self._sleep = retry_seconds, note, sleep
         self._full_queue = FullQueue(note, sleep)
         self._client = httpx.Client(
             base_url=url,
@@ -59,12 +68,12 @@ class Api:
 
     def check(self) -> str:
         """Return the account's name; raise soon where the address or the token is wrong."""
-        patience = min(self._patience, FIRST_PATIENCE)
-        return self._persist(Me, lambda: self._client.get("/api/v1/me"), patience).name
+        retry_seconds = min(self._retry_seconds, FIRST_RETRY_SECONDS)
+        return self._persist(Me, lambda: self._client.get("/api/v1/me"), retry_seconds).name
 
-    def open_job(self, name: str, expected_films: int | None, key: str, model: str | None = None) -> str:
-        """Open a job that takes films and return its id; without a model the server's own screens."""
-        announced = {"expected_films": expected_films, "model": model}
+    def open_job(self, name: str, expected_images: int | None, key: str, model: str | None = None) -> str:
+        """Open a job that takes images and return its id; without a model the server's own screens."""
+        announced = {"expected_images": expected_images, "model": model}
         given = {field: value for field, value in announced.items() if value is not None}
         return self._post(Opened, "/api/v1/jobs", key=key, json={"name": name, "source": "cli", **given}).id
 
@@ -73,7 +82,7 @@ class Api:
 
         The key follows from the files, so that sending the same again, now or after a break, adds nothing.
         """
-        path, headers = f"/api/v1/jobs/{job_id}/films", {"Idempotency-Key": _key(files)}
+        path, headers = f"/api/v1/jobs/{job_id}/images", {"Idempotency-Key": _key(files)}
 
         def attempt() -> httpx.Response:
             with ExitStack() as stack:
@@ -88,7 +97,7 @@ class Api:
         self._post(Job, f"/api/v1/jobs/{job_id}/close")
 
     def cancel(self, job_id: str) -> int:
-        """Cancel what has not ended and return how many films that stopped."""
+        """Cancel what has not ended and return how many images that stopped."""
         return self._post(Changed, f"/api/v1/jobs/{job_id}/cancel").changed
 
     def job(self, job_id: str) -> Job:
@@ -96,7 +105,7 @@ class Api:
         return self._persist(Job, lambda: self._client.get(f"/api/v1/jobs/{job_id}"))
 
     def rows(self, job_id: str) -> Iterator[Row]:
-        """Yield a job's films by position."""
+        """Yield a job's images by position."""
         cursor: str | None = None
         while True:
             page = self._page(job_id, {"limit": str(_ROWS_A_PAGE)} | ({"cursor": cursor} if cursor else {}))
@@ -113,9 +122,11 @@ class Api:
         headers = {} if key is None else {"Idempotency-Key": key}
         return self._persist(kind, lambda: self._client.post(path, json=json, headers=headers))
 
-    def _persist(self, kind: type[Answer], attempt: Attempt, patience: float | None = None) -> Answer:
+    def _persist(self, kind: type[Answer], attempt: Attempt, retry_seconds: float | None = None) -> Answer:
         """Repeat a request, each of which is idempotent, until the server answers."""
-        outage = Outage(self.url, self._patience if patience is None else patience, self._note, self._sleep)
+        outage = Outage(
+            self.url, self._retry_seconds if retry_seconds is None else retry_seconds, self._note, self._sleep
+        )
         while True:
             try:
                 response = attempt()

@@ -1,4 +1,4 @@
-"""The films on this machine: find the files that paths mean, and pack them into requests."""
+"""The images on this machine: find the files that paths mean, and pack them into requests."""
 
 import os
 import stat
@@ -73,14 +73,14 @@ class Unreadable:
 def collect(paths: Sequence[str], left_out: Counter[str] | None = None) -> list[LocalFile | Unreadable]:
     """Find every file that files and folders mean, in natural order within a folder, each once.
 
-    Hidden files are skipped inside folders, and so is what a disc or a file manager adds to films, which is counted in
+    Hidden files are skipped inside folders, and so is what a disc or a file manager adds to images, which is counted in
     `left_out` by the reason; not where they are named themselves.
     """
     found: dict[str, tuple[Path, Path, str | None]] = {}
     left_out = Counter() if left_out is None else left_out
     for given in map(Path, paths):
         for path, fault in _walk(given, (), left_out):
-            # Not resolved: two links to one film are two files to the user.
+            # Not resolved: two links to one image are two files to the user.
             found.setdefault(os.path.normpath(path.absolute()), (path, given, fault))
     names = _names([(path, given) for path, given, _ in found.values()])
     return [
@@ -119,13 +119,13 @@ def _walk(path: Path, above: tuple[str, ...], left_out: Counter[str]) -> Iterato
         return
     for child in children:
         why = None if child.is_dir() else reason(child.name)
-        if why is not None and not _is_film_after_all(child):
+        if why is not None and not _is_image_after_all(child):
             left_out[why] += 1
         elif not child.name.startswith(".") and not is_system_folder(child.name):
             yield from _walk(child, (*above, real), left_out)
 
 
-def _is_film_after_all(path: Path) -> bool:
+def _is_image_after_all(path: Path) -> bool:
     """Tell by its first bytes whether a file is an image, though its name says that it belongs to a disc's viewer."""
     if path.name.lower() == DICOMDIR or not path.is_file():
         return False

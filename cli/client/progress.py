@@ -43,7 +43,7 @@ class Display(Protocol):
         """Show how much was sent."""
 
     def screened(self, job: Job, expected: int) -> None:
-        """Show how much was screened, of the films that are there or announced."""
+        """Show how much was screened, of the images that are there or announced."""
 
 
 class Silence:
@@ -131,7 +131,7 @@ class Bars(Silence):
         self._draw("Sent", sent.bytes, max(self._size, 1), detail)
 
     def screened(self, job: Job, expected: int) -> None:
-        """Move the bar by films."""
+        """Move the bar by images."""
         self._draw("Screened", job.settled, max(expected, job.total, 1), screening_detail(job, expected))
 
     def _draw(self, name: str, done: int, total: int, detail: str) -> None:
@@ -151,7 +151,7 @@ def screening_detail(job: Job, expected: int) -> str:
     """Say how much was screened, and the server's own figures for speed and time left."""
     rate = f", {job.per_second:,.1f} a second" if job.per_second else ""
     left = job.seconds_left if job.state != "FINISHED" else None
-    return f"{job.settled:,} of {max(expected, job.total):,} films{rate}{_left(left)}"
+    return f"{job.settled:,} of {max(expected, job.total):,} images{rate}{_left(left)}"
 
 
 def _left(seconds: float | None) -> str:

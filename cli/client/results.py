@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +15,7 @@ from cli.client.answers import Row
 from cli.client.images import LocalFile, Unreadable
 from cli.client.upload import Span
 from cli.errors import CommandFailed
+from shared.columns import RESULT_COLUMNS
 from shared.spreadsheet import neutral
 from shared.states import FINAL_STATES, State
 
@@ -25,23 +26,36 @@ _NO_RESULT: Final = "The server has no row for this file. Send it again."
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one file; the fields are the columns, in order."""
+    """What became of one file; the fields are `RESULT_COLUMNS`, in order."""
 
-    file: str
-    status: str
+    file_name: str
+    state: str
     label: str | None = None
     confidence: float | None = None
     p_pneumonia: float | None = None
     model: str | None = None
     error: str | None = None
+    job_name: str | None = None
+    created_at: str | None = None
+    id: str | None = None
+    job: str | None = None
+    created_by: str | None = None
+    finished_at: str | None = None
+    cause: str | None = None
+    threshold: float | None = None
+    error_code: str | None = None
+    review_state: str | None = None
+    reviews: int | None = None
+    review_outcome: str | None = None
+    review_finding: str | None = None
+    review_note: str | None = None
+    reviewed_by: str | None = None
+    reviewed_at: str | None = None
 
     @property
     def has_ended(self) -> bool:
         """Say whether nothing more will happen to this file."""
-        return self.status in FINAL_STATES
-
-
-COLUMNS: Final = tuple(field.name for field in fields(Result))
+        return self.state in FINAL_STATES
 
 
 def account(
@@ -66,14 +80,14 @@ def account(
             results.append(_refused(lost[file.name]))
         else:
             results.extend(_span_results(file, spans.get(file.name), by_position))
-    results.extend(_result(row, row.file) for _, row in sorted(by_position.items()))
+    results.extend(_result(row, row.file_name) for _, row in sorted(by_position.items()))
     return list(_unique(results))
 
 
 def _names_agree(spans: Mapping[str, Span], by_position: Mapping[int, Row]) -> bool:
     plain = [span for span in spans.values() if not span.file.is_zip]
     found = [(span, by_position[span.start]) for span in plain if span.start in by_position]
-    return all(span.file.is_shown_as(row.file) for span, row in found)
+    return all(span.file.is_shown_as(row.file_name) for span, row in found)
 
 
 def _refused(file: Unreadable) -> Result:
@@ -88,24 +102,24 @@ def _span_results(file: LocalFile, span: Span | None, by_position: dict[int, Row
         yield Result(file.name, State.FAILED, error=_NO_RESULT)
     for row in rows:
         # A ZIP that was refused as a whole has one row with its own name.
-        is_entry = file.is_zip and not file.is_shown_as(row.file)
-        yield _result(row, f"{file.name}/{file.entry_of(row.file)}" if is_entry else file.name)
+        is_entry = file.is_zip and not file.is_shown_as(row.file_name)
+        yield _result(row, f"{file.name}/{file.entry_of(row.file_name)}" if is_entry else file.name)
 
 
 def _result(row: Row, name: str) -> Result:
-    return Result(name, row.status, row.label, row.confidence, row.p_pneumonia, row.model, row.error)
+    return Result(**row.model_dump(exclude={"file_name", "position"}), file_name=name)
 
 
 def _unique(results: Iterable[Result]) -> Iterator[Result]:
     """Give names that come more than once a number; a ZIP may hold two entries of one name."""
     seen: Counter[str] = Counter()
     for result in results:
-        name = result.file
+        name = result.file_name
         while seen[name]:
-            seen[result.file] += 1
-            name = f"{result.file} ({seen[result.file]})"
+            seen[result.file_name] += 1
+            name = f"{result.file_name} ({seen[result.file_name]})"
         seen[name] += 1
-        yield Result(**(asdict(result) | {"file": name}))
+        yield Result(**(asdict(result) | {"file_name": name}))
 
 
 def check_output(path: Path) -> None:
@@ -131,7 +145,7 @@ def write_results(results: Iterable[Result], path: Path) -> None:
 
 def _as_csv(rows: Iterable[dict[str, object]]) -> str:
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, RESULT_COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
     return text.getvalue()

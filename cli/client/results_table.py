@@ -28,17 +28,19 @@ def show(results: Sequence[Result], console: Console) -> None:
         done = [result for result in results if result.p_pneumonia is not None]
         done.sort(key=lambda result: result.p_pneumonia or 0.0, reverse=True)
         if done:
-            _print_rows(done[:MOST_SUSPICIOUS], console, f"The {min(MOST_SUSPICIOUS, len(done))} most suspicious films")
+            _print_rows(
+                done[:MOST_SUSPICIOUS], console, f"The {min(MOST_SUSPICIOUS, len(done))} most suspicious images"
+            )
         rest = [result for result in results if result.p_pneumonia is None]
         if rest:
-            _print_rows(rest, console, "Films without an answer")
+            _print_rows(rest, console, "Images without an answer")
     console.print(Text(summary(results)))
     console.print(Text(DISCLAIMER))
 
 
 def summary(results: Sequence[Result]) -> str:
     """Count the rows by label and by state, and name the model."""
-    states = Counter(result.status for result in results)
+    states = Counter(result.state for result in results)
     labels = Counter(result.label for result in results if result.label)
     counts = [f"{labels[label]:,} {label}" for label in reversed(Label)]
     counts += [f"{count:,} {state}" for state, count in sorted(states.items()) if state != State.DONE]
@@ -48,19 +50,19 @@ def summary(results: Sequence[Result]) -> str:
 
 def _print_rows(results: Iterable[Result], console: Console, title: str | None) -> None:
     table = Table(title=title, title_justify="left")
-    table.add_column("file", overflow="fold")
-    for name in ("status", "label"):
+    table.add_column("file_name", overflow="fold")
+    for name in ("state", "label"):
         table.add_column(name, no_wrap=True)
     for name in ("confidence", "p_pneumonia"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("error", overflow="fold")
     for result in results:
-        table.add_row(*_cells(result), style=_STYLES.get(State(result.status), ""))
+        table.add_row(*_cells(result), style=_STYLES.get(State(result.state), ""))
     console.print(table)
 
 
 def _cells(result: Result) -> list[Text]:
     confidence = "" if result.confidence is None else f"{result.confidence:.1%}"
     p_pneumonia = "" if result.p_pneumonia is None else f"{result.p_pneumonia:.4f}"
-    values = [result.file, result.status, result.label or "", confidence, p_pneumonia, result.error or ""]
+    values = [result.file_name, result.state, result.label or "", confidence, p_pneumonia, result.error or ""]
     return [Text(printable(value)) for value in values]

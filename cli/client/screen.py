@@ -1,4 +1,4 @@
-"""`pneumoscreen screen`: films in, results out, through the HTTP API."""
+"""`pneumoscreen screen`: images in, results out, through the HTTP API."""
 
 import shlex
 import time
@@ -12,7 +12,7 @@ from typing import Final
 import click
 
 from cli.client.address import DEFAULT_URL, find_token, read_url, served_url
-from cli.client.backoff import PATIENCE
+from cli.client.backoff import RETRY_SECONDS
 from cli.client.client import Api
 from cli.client.images import LocalFile, Unreadable, collect
 from cli.client.progress import Display, choose_display
@@ -70,7 +70,7 @@ class Run:
         self.job_id = job_id
         if wait and job.state == RECEIVING:
             raise CommandFailed(
-                f"Job {job_id} still takes films: its upload has not ended. Give the same PATHs again with --job to "
+                f"Job {job_id} still takes images: its upload has not ended. Give the same PATHs again with --job to "
                 "send the rest, end it with --cancel, or see what there is with --no-wait."
             )
         if wait:
@@ -78,7 +78,7 @@ class Run:
         return account([], {}, {}, list(self.api.rows(job_id)))
 
     def _open(self, name: str, local: Sequence[LocalFile]) -> str:
-        # Nobody knows how many films a ZIP holds before the server has looked.
+        # Nobody knows how many images a ZIP holds before the server has looked.
         expected = None if any(file.is_zip for file in local) else len(local)
         job_id = self.api.open_job(name, expected, uuid.uuid4().hex, self.model)
         self.display.note(f"Job {job_id}: {self.api.url}/jobs/{job_id}")
@@ -106,11 +106,13 @@ class Run:
                 settled, moved_at, said = job.settled, time.monotonic(), False
             stalled = time.monotonic() - moved_at
             if self.stall_limit is not None and stalled > self.stall_limit:
-                raise CommandFailed(f"No film was screened for {stalled:.0f} s; {job.settled} of {job.total} are done.")
+                raise CommandFailed(
+                    f"No image was screened for {stalled:.0f} s; {job.settled} of {job.total} are done."
+                )
             if stalled > _STALL_SECONDS and not said:
                 said = True
                 self.display.note(
-                    f"No film was screened for {stalled:.0f} s. Is a worker running? See {self.api.url}/readyz. "
+                    f"No image was screened for {stalled:.0f} s. Is a worker running? See {self.api.url}/readyz. "
                     "Waiting on; Ctrl-C stops the waiting and loses nothing."
                 )
             time.sleep(delay)
@@ -119,7 +121,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Wish:
+class Options:
     """What the user asked for."""
 
     paths: Sequence[str]
@@ -137,7 +139,7 @@ def job_name(paths: Sequence[str]) -> str:
 
 def exit_status(results: Sequence[Result], waited: bool) -> int:
     """Return 0 where every file is DONE, or, where nobody waited, none has gone wrong so far."""
-    failed = [r for r in results if r.status != State.DONE and (waited or r.has_ended)]
+    failed = [r for r in results if r.state != State.DONE and (waited or r.has_ended)]
     return 1 if failed else 0
 
 
@@ -151,18 +153,20 @@ def exit_status(results: Sequence[Result], waited: bool) -> int:
 )  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write all rows to this .csv or .json file.")
 @click.option("--name", help="Name of the job. Default: that of the first PATH.")
-@click.option("--model", help="Model that is to screen the films. Default: the one of the server.")
+@click.option("--model", help="Model that is to screen the images. Default: the one of the server.")
 @click.option("--job", "job_id", type=click.UUID, help="Go on with this job: wait for it, or send the rest of PATHs.")
 @click.option("--cancel", is_flag=True, help="With --job: cancel what has not been screened.")
-@click.option("--no-wait", is_flag=True, help="Do not wait for the films to be screened.")
-@click.option("--patience", default=PATIENCE, type=click.FloatRange(min=0), help="Seconds to wait for a lost server.")
+@click.option("--no-wait", is_flag=True, help="Do not wait for the images to be screened.")
+@click.option(
+    "--retry-seconds", default=RETRY_SECONDS, type=click.FloatRange(min=0), help="Seconds to wait for a lost server."
+)
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 def screen(
     *, paths: tuple[str, ...], url: str | None, token: str | None, data_dir: Path, output: Path | None,
-    name: str | None, model: str | None, job_id: uuid.UUID | None, cancel: bool, no_wait: bool, patience: float,
+    name: str | None, model: str | None, job_id: uuid.UUID | None, cancel: bool, no_wait: bool, retry_seconds: float,
     quiet: bool,
 ) -> None:  # fmt: skip
-    """Screen films: files, folders and ZIPs.
+    """Screen images: files, folders and ZIPs.
 
     Prints a table; -o writes every row. Exit status: 0 all DONE, 1 some not, 2 wrong use or a server error.
     """
@@ -176,9 +180,9 @@ def screen(
         check_output(output)
     url = read_url(url or served_url(data_dir) or _default_url(token, data_dir))
     display = choose_display(quiet)
-    with Api(url, find_token(url, token, data_dir), patience=patience, note=display.note) as api:
-        wish = Wish(paths, name or "", str(job_id) if job_id else None, cancel, wait=not no_wait)
-        results = _guarded(Run(api, display, model=model), wish)
+    with Api(url, find_token(url, token, data_dir), retry_seconds=retry_seconds, note=display.note) as api:
+        options = Options(paths, name or "", str(job_id) if job_id else None, cancel, wait=not no_wait)
+        results = _guarded(Run(api, display, model=model), options)
     if output is not None:
         write_results(results, output)
     if not quiet:
@@ -198,44 +202,44 @@ def _default_url(token: str | None, data_dir: Path) -> str:
     return DEFAULT_URL
 
 
-def _guarded(run: Run, wish: Wish) -> list[Result]:
+def _guarded(run: Run, options: Options) -> list[Result]:
     """Run; where that breaks off, say how to go on with the job."""
     try:
         with run.display:
-            return _run(run, wish)
+            return _run(run, options)
     except KeyboardInterrupt:
-        click.echo(f"Stopped.{_way_on(run, wish)}", err=True)
+        click.echo(f"Stopped.{_way_on(run, options)}", err=True)
         raise SystemExit(INTERRUPTED) from None
     except CommandFailed as error:
-        raise CommandFailed(error.message + _way_on(run, wish)) from error
+        raise CommandFailed(error.message + _way_on(run, options)) from error
 
 
-def _run(run: Run, wish: Wish) -> list[Result]:
+def _run(run: Run, options: Options) -> list[Result]:
     run.api.check()
-    if wish.cancel and wish.job_id is not None:
-        run.display.note(f"Cancelled {run.api.cancel(wish.job_id)} films of job {wish.job_id}.")
-    if not wish.paths and wish.job_id is not None:
-        return run.fetch(wish.job_id, wait=wish.wait and not wish.cancel)
+    if options.cancel and options.job_id is not None:
+        run.display.note(f"Cancelled {run.api.cancel(options.job_id)} images of job {options.job_id}.")
+    if not options.paths and options.job_id is not None:
+        return run.fetch(options.job_id, wait=options.wait and not options.cancel)
     left_out: Counter[str] = Counter()
-    files = collect(wish.paths, left_out)
+    files = collect(options.paths, left_out)
     _say_left_out(run.display, left_out)
     if not files:
-        raise CommandFailed(f"There are no files in {', '.join(wish.paths)}.")
-    return run.screen(files, name=wish.name or job_name(wish.paths), job_id=wish.job_id, wait=wish.wait)
+        raise CommandFailed(f"There are no files in {', '.join(options.paths)}.")
+    return run.screen(files, name=options.name or job_name(options.paths), job_id=options.job_id, wait=options.wait)
 
 
 def _say_left_out(display: Display, counts: Counter[str]) -> None:
     for reason, count in sorted(counts.items()):
-        display.note(f"Left out {count:,} {'file' if count == 1 else 'files'} {reason}: no films.")
+        display.note(f"Left out {count:,} {'file' if count == 1 else 'files'} {reason}: no images.")
 
 
-def _way_on(run: Run, wish: Wish) -> str:
+def _way_on(run: Run, options: Options) -> str:
     if run.job_id is None:
         return ""
     command = f"pneumoscreen screen --url {run.api.url} --job {run.job_id}"
-    again = "".join(f" {shlex.quote(printable(path))}" for path in wish.paths)
+    again = "".join(f" {shlex.quote(printable(path))}" for path in options.paths)
     return (
-        f"\nThe films that were sent are kept in job {run.job_id}.\n"
+        f"\nThe images that were sent are kept in job {run.job_id}.\n"
         f"  go on:   {command}{again}\n"
         f"  cancel:  {command} --cancel"
     )

@@ -1,4 +1,4 @@
-"""Sending films into a job, and keeping account of which rows of the job are which file."""
+"""Sending images into a job, and keeping account of which rows of the job are which file."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from cli.client.reading import FileReadError
 
 @dataclass(frozen=True)
 class Span:
-    """The rows of a job that one file became: one, or for a ZIP one for each film inside it."""
+    """The rows of a job that one file became: one, or for a ZIP one for each image inside it."""
 
     file: LocalFile
     start: int
@@ -31,7 +31,7 @@ class Sent:
 
 
 class Upload:
-    """One run's films on their way into one job.
+    """One run's images on their way into one job.
 
     Requests go one after the other, so the rows of each lie behind those of the one before.
     """
@@ -86,7 +86,9 @@ class Upload:
         rows = self._known[self._position : self._position + len(batch)]
         plain = not any(file.is_zip for file in batch)
         return (
-            plain and len(rows) == len(batch) and all(f.is_shown_as(r.file) for f, r in zip(batch, rows, strict=True))
+            plain
+            and len(rows) == len(batch)
+            and all(f.is_shown_as(r.file_name) for f, r in zip(batch, rows, strict=True))
         )
 
     def _note(self, batch: Sequence[LocalFile], rows: int) -> None:

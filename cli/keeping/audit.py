@@ -36,7 +36,7 @@ def _filtered(command: C) -> C:
     for option in (
         click.option("--until", type=_DAY, help="Last day, in UTC, counted whole."),
         click.option("--since", type=_DAY, help="First day, in UTC."),
-        click.option("--subject", help="Id of what was acted on: a film, job, account or token."),
+        click.option("--subject", help="Id of what was acted on: an image, job, account or token."),
         click.option("--action", type=click.Choice(list(Action)), help="What was done."),
         click.option("--person", help="Who: the name of an account, or os:NAME for the command line."),
     ):

@@ -1,4 +1,4 @@
-"""`pneumoscreen backup`: database and films to a folder, while the system runs."""
+"""`pneumoscreen backup`: database and images to a folder, while the system runs."""
 
 import secrets
 import sqlite3
@@ -17,7 +17,7 @@ from cli.database import database_refused, open_database
 from cli.errors import CommandFailed
 from cli.keeping.backup_folder import DATABASES, FORMAT, STORE, DatabaseCopy, Manifest, digest, held, write_manifest
 from cli.keeping.database_copy import copy_out, make_single
-from cli.keeping.image_copy import FilmCopy, copy_films, named, still_named
+from cli.keeping.image_copy import ImageCopy, copy_images, named, still_named
 from cli.options import DATA_DIR
 from cli.settings import read_settings
 from migrations import schema
@@ -25,7 +25,7 @@ from shared.audit.record import Action, record
 from shared.db import Database, now
 from shared.errors import StoreAway
 from shared.queue.retention import batched
-from shared.store.store import FilmStore, FolderStore, open_store
+from shared.store.store import FolderStore, ImageStore, open_store
 
 ROUNDS: Final = 5
 _KEYS: Final = 500
@@ -33,14 +33,14 @@ _KEYS: Final = 500
 
 @click.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--verify", is_flag=True, help="Read the films that FOLDER holds, too, and renew what is damaged.")
+@click.option("--verify", is_flag=True, help="Read the images that FOLDER holds, too, and renew what is damaged.")
 @DATA_DIR
 def backup(folder: Path, verify: bool, data_dir: Path | None) -> None:
-    """Copy the database, the films and their thumbnails to FOLDER, while PneumoScreen runs.
+    """Copy the database, the images and their thumbnails to FOLDER, while PneumoScreen runs.
 
     The same FOLDER again takes only what is new, and lets go what was deleted meanwhile; until then the earlier backup
-    in it stays whole. Keys are not copied: keep PNEUMOSCREEN_STORE_KEY elsewhere, without it encrypted films
-    cannot be read. Exit status 1 where films had been lost or damaged before.
+    in it stays whole. Keys are not copied: keep PNEUMOSCREEN_STORE_KEY elsewhere, without it encrypted images
+    cannot be read. Exit status 1 where images had been lost or damaged before.
     """
     settings = read_settings(data_dir)
     database, live = open_database(settings), open_store(settings)
@@ -49,7 +49,7 @@ def backup(folder: Path, verify: bool, data_dir: Path | None) -> None:
         with held(folder):
             manifest = _back_up(database, live, folder, verify=verify)
         with database.write() as session:
-            detail = {"films": str(manifest.films)}
+            detail = {"images": str(manifest.images)}
             record(session, Action.BACKUP_MADE, user_id=None, actor=operating_user(), detail=detail)
     except DBAPIError as error:
         raise database_refused(error) from error
@@ -58,7 +58,7 @@ def backup(folder: Path, verify: bool, data_dir: Path | None) -> None:
     finally:
         database.close()
     if manifest.missing:
-        click.echo(f"{len(manifest.missing):,} films are missing or damaged in the image store:", err=True)
+        click.echo(f"{len(manifest.missing):,} images are missing or damaged in the image store:", err=True)
         click.echo("\n".join(manifest.missing), err=True)
         raise SystemExit(1)
 
@@ -72,28 +72,28 @@ def _refuse_old_schema(database: Database) -> None:
         )
 
 
-def _back_up(database: Database, live: FilmStore, folder: Path, *, verify: bool) -> Manifest:
+def _back_up(database: Database, live: ImageStore, folder: Path, *, verify: bool) -> Manifest:
     live.refuse_absent()
     kept = _open_kept(folder, live)
     for _ in range(ROUNDS):
         file, created_at = folder / f"database-{secrets.token_hex(8)}.db", now()
         copy_out(database, file)
         with _opened(file) as copy:
-            copied = copy_films(copy, live, kept, trust_target=not verify)
+            copied = copy_images(copy, live, kept, trust_target=not verify)
             deleted = _list_deleted(copy, kept)
-        # The row of a film goes before its file. So where the film is missing and its row has gone, it was deleted
+        # The row of an image goes before its file. So where the image is missing and its row has gone, it was deleted
         # after the database was copied, and the next copy does not name it.
         if len(still_named(database, copied.missing)) == len(copied.missing):
             manifest = _describe(file, copied, created_at)
             write_manifest(folder, manifest)
             _let_go(folder, file, kept, deleted)
-            click.echo(f"{copied.films:,} films, {copied.new:,} of them new, and the database are in {folder}.")
+            click.echo(f"{copied.images:,} images, {copied.new:,} of them new, and the database are in {folder}.")
             return manifest
-    raise CommandFailed("Films were deleted all the while. Make the backup when the purge has ended.")
+    raise CommandFailed("Images were deleted all the while. Make the backup when the purge has ended.")
 
 
-def _open_kept(folder: Path, live: FilmStore) -> FilmStore:
-    """Open the films of a backup's folder. Encrypted films stay so: the copy is sealed with the same keys."""
+def _open_kept(folder: Path, live: ImageStore) -> ImageStore:
+    """Open the images of a backup's folder. Encrypted images stay so: the copy is sealed with the same keys."""
     kept = FolderStore(folder / STORE, live.keyring)
     try:
         if kept.is_new():
@@ -114,26 +114,26 @@ def _opened(file: Path) -> Iterator[Database]:
         make_single(file)
 
 
-def _describe(file: Path, copied: FilmCopy, created_at: datetime) -> Manifest:
+def _describe(file: Path, copied: ImageCopy, created_at: datetime) -> Manifest:
     return Manifest(
         format=FORMAT,
         made_by=f"pneumoscreen {version('pneumoscreen')}",
         schema_version=schema.newest(),
         created_at=created_at,
         database=DatabaseCopy(file=file.name, bytes=file.stat().st_size, sha256=digest(file)),
-        films=copied.films,
-        film_bytes=copied.film_bytes,
+        images=copied.images,
+        image_bytes=copied.image_bytes,
         missing=copied.missing,
     )
 
 
-def _list_deleted(copy: Database, kept: FilmStore) -> list[str]:
-    """List the films that an earlier backup left and this one does not name."""
-    listed = ([film.key for film in some] for some in batched(kept.films(), _KEYS))
+def _list_deleted(copy: Database, kept: ImageStore) -> list[str]:
+    """List the images that an earlier backup left and this one does not name."""
+    listed = ([image.key for image in some] for some in batched(kept.images(), _KEYS))
     return [key for keys in listed for key in set(keys) - named(copy, keys)]
 
 
-def _let_go(folder: Path, file: Path, kept: FilmStore, deleted: list[str]) -> None:
+def _let_go(folder: Path, file: Path, kept: ImageStore, deleted: list[str]) -> None:
     """Remove what only an earlier backup held: what retention deletes leaves the backups too."""
     for earlier in folder.iterdir():
         if earlier.match(DATABASES) and earlier.name != file.name:

@@ -1,4 +1,4 @@
-"""What a backup looks like: a folder with one SQLite file, the films by content, and a manifest that is written last.
+"""What a backup looks like: a folder with one SQLite file, the images by content, and a manifest that is written last.
 
 Whatever the database is, its copy is SQLite, so that a backup can be restored into either.
 """
@@ -26,7 +26,7 @@ DATABASES: Final = "database-*"
 _LOCK: Final = "lock"
 _CHUNK: Final = 1024 * 1024
 _MOST_MANIFEST_BYTES: Final = 64 * 1024 * 1024
-"""Enough to name a million films as missing."""
+"""Enough to name a million images as missing."""
 
 
 class DatabaseCopy(BaseModel):
@@ -38,17 +38,17 @@ class DatabaseCopy(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What a backup holds; a film's own name says its sha256."""
+    """What a backup holds; an image's own name says its sha256."""
 
     format: int = Field(ge=1)
     made_by: str = Field(pattern=r"^[\w.+ -]{1,64}$")
     schema_version: str = Field(pattern=r"^\d{4,12}$")
     created_at: AwareDatetime
     database: DatabaseCopy
-    films: int = Field(ge=0)
-    film_bytes: int = Field(ge=0)
+    images: int = Field(ge=0)
+    image_bytes: int = Field(ge=0)
     missing: list[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = []
-    """Films that the database names and the store had lost or damaged when the backup was made."""
+    """Images that the database names and the store had lost or damaged when the backup was made."""
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

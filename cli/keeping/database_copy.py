@@ -50,7 +50,7 @@ def copy_in(file: Path, database: Database) -> None:
 
 
 def is_empty(database: Database) -> bool:
-    """Tell whether a database holds no account, no job and no film."""
+    """Tell whether a database holds no account, no job and no image."""
     if schema.current(database) is None:
         return True
     with database.read() as session:

@@ -1,4 +1,4 @@
-"""Films from one store to another, each compared with its sha256 on the way."""
+"""Images from one store to another, each compared with its sha256 on the way."""
 
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,26 +9,26 @@ from sqlalchemy import select
 
 from cli.errors import CommandFailed
 from shared.db import Database
-from shared.errors import FilmRejected
-from shared.store.store import THUMBNAIL, FilmStore, is_key
+from shared.errors import ImageRejected
+from shared.store.store import THUMBNAIL, ImageStore, is_key
 from shared.tables import Image
 
 _ROWS: Final = 500
 
 
 @dataclass
-class FilmCopy:
-    """What became of the films that a database names."""
+class ImageCopy:
+    """What became of the images that a database names."""
 
-    films: int = 0
-    film_bytes: int = 0
+    images: int = 0
+    image_bytes: int = 0
     new: int = 0
     missing: list[str] = field(default_factory=list)
     """Absent or damaged at their source."""
 
 
-def named_films(database: Database) -> Iterator[dict[str, int]]:
-    """Yield the films that a database names, some at a time: sha256 and bytes."""
+def named_images(database: Database) -> Iterator[dict[str, int]]:
+    """Yield the images that a database names, some at a time: sha256 and bytes."""
     last = uuid.UUID(int=0)
     while True:
         with database.read() as session:
@@ -40,36 +40,38 @@ def named_films(database: Database) -> Iterator[dict[str, int]]:
             return
         unfit = next((row.sha256 for row in rows if not (isinstance(row.sha256, str) and is_key(row.sha256))), None)
         if unfit is not None:
-            raise CommandFailed(f"The database is damaged: it names a film by what is no sha256 ({ascii(unfit)[:80]}).")
+            raise CommandFailed(
+                f"The database is damaged: it names an image by what is no sha256 ({ascii(unfit)[:80]})."
+            )
         yield {row.sha256: row.size_bytes for row in rows}
         last = rows[-1].id
 
 
 def still_named(database: Database, keys: Sequence[str]) -> list[str]:
-    """Return those of these films that a database names."""
+    """Return those of these images that a database names."""
     pages = (keys[start : start + _ROWS] for start in range(0, len(keys), _ROWS))
     return [key for some in pages for key in named(database, some)]
 
 
 def named(database: Database, keys: Iterable[str]) -> set[str]:
-    """Return those of some films that a database names."""
+    """Return those of some images that a database names."""
     with database.read() as session:
         return set(session.scalars(select(Image.sha256).where(Image.sha256.in_(list(keys)))))
 
 
-def copy_films(names: Database, source: FilmStore, target: FilmStore, *, trust_target: bool) -> FilmCopy:
-    """Copy every film that a database names, with its thumbnail; what the target holds is not copied again.
+def copy_images(names: Database, source: ImageStore, target: ImageStore, *, trust_target: bool) -> ImageCopy:
+    """Copy every image that a database names, with its thumbnail; what the target holds is not copied again.
 
-    Without `trust_target` a film that it holds is read and compared. The other pictures are made anew when asked for.
+    Without `trust_target` an image that it holds is read and compared. The other pictures are made anew when asked for.
     """
-    copied = FilmCopy()
-    for some in named_films(names):
+    copied = ImageCopy()
+    for some in named_images(names):
         fresh = []
         for key, size in some.items():
-            copied.films += 1
-            copied.film_bytes += size
+            copied.images += 1
+            copied.image_bytes += size
             is_there = target.has(key) and (trust_target or _is_whole(target, key))
-            if not is_there and _copy_film(key, source, target, copied):
+            if not is_there and _copy_image(key, source, target, copied):
                 fresh.append(key)
             _copy_thumbnail(key, source, target, trust_target=trust_target)
         target.force(fresh)
@@ -77,7 +79,7 @@ def copy_films(names: Database, source: FilmStore, target: FilmStore, *, trust_t
     return copied
 
 
-def _copy_film(key: str, source: FilmStore, target: FilmStore, copied: FilmCopy) -> bool:
+def _copy_image(key: str, source: ImageStore, target: ImageStore, copied: ImageCopy) -> bool:
     data = _read(source, key)
     if data is None:
         copied.missing.append(key)
@@ -89,7 +91,7 @@ def _copy_film(key: str, source: FilmStore, target: FilmStore, copied: FilmCopy)
     return True
 
 
-def _copy_thumbnail(key: str, source: FilmStore, target: FilmStore, *, trust_target: bool) -> None:
+def _copy_thumbnail(key: str, source: ImageStore, target: ImageStore, *, trust_target: bool) -> None:
     """Copy a thumbnail where there is one; any other is drawn when somebody looks."""
     if target.has(key, THUMBNAIL) and (trust_target or _thumbnail(target, key) is not None):
         return
@@ -98,20 +100,20 @@ def _copy_thumbnail(key: str, source: FilmStore, target: FilmStore, *, trust_tar
         target.put_derived(key, THUMBNAIL, thumbnail)
 
 
-def _thumbnail(store: FilmStore, key: str) -> bytes | None:
+def _thumbnail(store: ImageStore, key: str) -> bytes | None:
     try:
         return store.get_derived(key, THUMBNAIL)
     except FileNotFoundError:
         return None
 
 
-def _is_whole(store: FilmStore, key: str) -> bool:
+def _is_whole(store: ImageStore, key: str) -> bool:
     return _read(store, key) is not None
 
 
-def _read(store: FilmStore, key: str) -> bytes | None:
-    """Return a film's bytes; None where it is absent or not what its name says."""
+def _read(store: ImageStore, key: str) -> bytes | None:
+    """Return an image's bytes; None where it is absent or not what its name says."""
     try:
         return store.get(key)
-    except (FileNotFoundError, FilmRejected):
+    except (FileNotFoundError, ImageRejected):
         return None

@@ -42,9 +42,10 @@ class Age(click.ParamType):
 def purge(age: timedelta, is_meant: bool, data_dir: Path | None) -> None:
     """Remove the jobs that ended longer ago than an age, and what only they needed.
 
-    Their films and predictions go too, except those that a younger job shows. Films in the store that no job names, as
-    a request that failed leaves them, go when they are older than a day. Shows what would go; --yes removes it. May run
-    while PneumoScreen does; what is cut short is finished by the next run. Each job leaves a row in the audit trail.
+    Their images and predictions go too, except those that a younger job shows. Images in the store that no job names,
+    as a request that failed leaves them, go when they are older than a day. Shows what would go; --yes removes it. May
+    run while PneumoScreen does; what is cut short is finished by the next run. Each job leaves a row in the audit
+    trail.
     """
     settings = read_settings(data_dir)
     database, store = open_database(settings), open_store(settings)
@@ -77,7 +78,7 @@ def _show(removed: Removed, before: datetime, is_meant: bool) -> None:
         ("jobs", removed.jobs, None),
         ("screenings", removed.screenings, None),
         ("predictions", removed.predictions, None),
-        ("films", removed.films, removed.film_bytes),
+        ("images", removed.images, removed.image_bytes),
         ("stray files", removed.stray_files, removed.stray_bytes),
     ):
         table.add_row(name, f"{count:,}", "" if size is None else f"{size / 2**20:,.1f} MiB")

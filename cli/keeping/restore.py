@@ -22,7 +22,7 @@ from cli.database import database_refused
 from cli.errors import CommandFailed
 from cli.keeping.backup_folder import MANIFEST, STORE, Manifest, digest, open_regular, read_manifest
 from cli.keeping.database_copy import copy_in, is_empty, make_single
-from cli.keeping.image_copy import copy_films
+from cli.keeping.image_copy import copy_images
 from cli.options import DATA_DIR
 from cli.settings import read_settings
 from migrations import schema
@@ -31,7 +31,7 @@ from shared.db import Base, Database
 from shared.errors import StoreAway
 from shared.settings import Settings
 from shared.store.durability import force
-from shared.store.store import FilmStore, FolderStore, open_store
+from shared.store.store import FolderStore, ImageStore, open_store
 from shared.tables import BrowserSession, Image, SignInLink
 
 log = logging.getLogger(__name__)
@@ -43,15 +43,15 @@ _ROWS: Final = 1000
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(
-    "--force", "is_forced", is_flag=True, help="Replace a database that holds accounts, jobs or films. They are lost."
+    "--force", "is_forced", is_flag=True, help="Replace a database that holds accounts, jobs or images. They are lost."
 )
-@click.option("--despite-damage", is_flag=True, help="Restore what is whole, though films in the backup are not.")
+@click.option("--despite-damage", is_flag=True, help="Restore what is whole, though images in the backup are not.")
 @DATA_DIR
 def restore(folder: Path, is_forced: bool, despite_damage: bool, data_dir: Path | None) -> None:
-    """Bring back the database and the films of a backup in FOLDER, into the database and the store of the settings.
+    """Bring back the database and the images of a backup in FOLDER, into the database and the store of the settings.
 
-    Stop PneumoScreen first. Films go first, each compared with its sha256; the database is touched when all are there.
-    Sessions and sign-in links end; passwords, tokens and roles are again what they were. Films that are in the store
+    Stop PneumoScreen first. Images go first, each compared with its sha256; the database is touched when all are there.
+    Sessions and sign-in links end; passwords, tokens and roles are again what they were. Images that are in the store
     already stay.
     """
     settings = read_settings(data_dir)
@@ -65,13 +65,13 @@ def restore(folder: Path, is_forced: bool, despite_damage: bool, data_dir: Path 
         with private_files(), _scratch_file(settings) as file:
             _stage(folder, manifest, file)
             _read_through(folder, file, manifest)
-            films = _restore_films(folder, manifest, file, settings, despite_damage)
+            images = _restore_images(folder, manifest, file, settings, despite_damage)
             _put_in_place(file, settings)
     except DBAPIError as error:
         raise database_refused(error) from error
     except OSError as error:
         raise CommandFailed(f"The backup could not be restored: {error.strerror}.") from error
-    click.echo(f"{films:,} films and the database of {manifest.created_at:%Y-%m-%d %H:%M} UTC are restored.")
+    click.echo(f"{images:,} images and the database of {manifest.created_at:%Y-%m-%d %H:%M} UTC are restored.")
     click.echo("Everyone signs in again. Tokens that were revoked since then are valid again: revoke them once more.")
 
 
@@ -99,7 +99,7 @@ def _refuse_full_target(settings: Settings) -> None:
     try:
         if not is_empty(database):
             raise CommandFailed(
-                "The database holds accounts, jobs or films already. Name another with --data-dir or "
+                "The database holds accounts, jobs or images already. Name another with --data-dir or "
                 "PNEUMOSCREEN_DATABASE_URL, or replace it with --force."
             )
     finally:
@@ -191,9 +191,9 @@ def _read_through(folder: Path, file: Path, manifest: Manifest) -> None:
     staged = Database(f"sqlite:///{file}")
     try:
         with _as_damage(folder), staged.read() as session:
-            films = session.scalar(select(func.count()).select_from(Image)) or 0
-            if films != manifest.films:
-                raise CommandFailed(f"its database names {films:,} films, {MANIFEST} {manifest.films:,}.")
+            images = session.scalar(select(func.count()).select_from(Image)) or 0
+            if images != manifest.images:
+                raise CommandFailed(f"its database names {images:,} images, {MANIFEST} {manifest.images:,}.")
             for table in Base.metadata.sorted_tables:
                 for _ in session.execute(select(table).execution_options(yield_per=_ROWS)):
                     pass
@@ -218,8 +218,8 @@ def _as_damage(folder: Path) -> Iterator[None]:
         raise CommandFailed(f"The backup in {folder} is damaged: {told}.") from error
 
 
-def _open_source(folder: Path, target: FilmStore) -> FilmStore:
-    """Open the films of a backup: with the keys at hand where they are encrypted, else without."""
+def _open_source(folder: Path, target: ImageStore) -> ImageStore:
+    """Open the images of a backup: with the keys at hand where they are encrypted, else without."""
     try:
         plain = FolderStore(folder / STORE)
         if not plain.key_record.is_encrypted:
@@ -228,29 +228,29 @@ def _open_source(folder: Path, target: FilmStore) -> FilmStore:
         sealed = FolderStore(folder / STORE, target.keyring)
         sealed.key_record.check()
     except StoreAway as error:
-        raise CommandFailed(f"The films of the backup in {folder} cannot be read. {error}") from error
+        raise CommandFailed(f"The images of the backup in {folder} cannot be read. {error}") from error
     return sealed
 
 
-def _restore_films(folder: Path, manifest: Manifest, file: Path, settings: Settings, despite_damage: bool) -> int:
-    """Copy the films that the store lacks; raise CommandFailed where the backup lacks one that it should hold."""
+def _restore_images(folder: Path, manifest: Manifest, file: Path, settings: Settings, despite_damage: bool) -> int:
+    """Copy the images that the store lacks; raise CommandFailed where the backup lacks one that it should hold."""
     target = open_store(settings)
     source = _open_source(folder, target)
     if target.is_new():
         target.create()
     staged = Database(f"sqlite:///{file}")
     try:
-        copied = copy_films(staged, source, target, trust_target=False)
+        copied = copy_images(staged, source, target, trust_target=False)
     finally:
         staged.close()
     damaged = set(copied.missing) - set(manifest.missing)
     if damaged:
         click.echo("\n".join(sorted(damaged)), err=True)
-        told = f"{len(damaged):,} films of the backup in {folder} are missing or damaged"
+        told = f"{len(damaged):,} images of the backup in {folder} are missing or damaged"
         if not despite_damage:
             raise CommandFailed(f"{told}. The database was not touched. --despite-damage restores all others.")
         click.echo(f"{told} and left out.", err=True)
-    return copied.films - len(copied.missing)
+    return copied.images - len(copied.missing)
 
 
 def _end_log(place: Path) -> None:

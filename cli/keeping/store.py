@@ -1,4 +1,4 @@
-"""`pneumoscreen store`: make the image store and its key, and seal its films with it."""
+"""`pneumoscreen store`: make the image store and its key, and seal its images with it."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from shared.settings import PREFIX
 if TYPE_CHECKING:
     from shared.db import Database
     from shared.store.reseal import Seal
-    from shared.store.store import FilmStore
+    from shared.store.store import ImageStore
 
 _SHOWN: Final = 20
 
@@ -31,7 +31,7 @@ def store() -> None:
 
 @store.command("key")
 def key() -> None:
-    """Print a new key for PNEUMOSCREEN_STORE_KEY. Nothing else keeps it, and without it no film can be read."""
+    """Print a new key for PNEUMOSCREEN_STORE_KEY. Nothing else keeps it, and without it no image can be read."""
     from shared.store.encryption import new_key
 
     click.echo(new_key())
@@ -51,21 +51,21 @@ def create(data_dir: Path | None) -> None:
     if not opened.is_new():
         raise CommandFailed(f"{opened.files} is there already. Nothing was changed.")
     opened.create()
-    click.echo(f"{opened.files} is marked as one, and holds {sum(1 for _ in opened.films()):,} films.")
+    click.echo(f"{opened.files} is marked as one, and holds {sum(1 for _ in opened.images()):,} images.")
 
 
 @store.command("encrypt")
 @click.option(
     "--despite-damage",
     is_flag=True,
-    help="Let the earlier keys go although films are missing or damaged, or files have unknown names.",
+    help="Let the earlier keys go although images are missing or damaged, or files have unknown names.",
 )
 @SHARED_DATA_DIR
 @click.pass_obj
 def encrypt(data_dir: Path | None, /, despite_damage: bool) -> None:
     """Encrypt what is not encrypted yet, or with an earlier key. The server may run meanwhile; a break loses nothing.
 
-    Earlier keys are struck off, and files that are not encrypted are no longer read, when every film that the database
+    Earlier keys are struck off, and files that are not encrypted are no longer read, when every image that the database
     names is in the store under the first key. Until then this ends with exit status 1, and all keys are needed.
     """
     from shared.store.reseal import keep_first_key
@@ -88,7 +88,7 @@ def encrypt(data_dir: Path | None, /, despite_damage: bool) -> None:
     keep_first_key(opened)
 
 
-def _seal_all(opened: "FilmStore") -> Counter["Seal"]:
+def _seal_all(opened: "ImageStore") -> Counter["Seal"]:
     """Seal until a whole round finds nothing more to seal: a part that still runs with earlier keys may add some."""
     from shared.store.reseal import Seal, seal_anew
 
@@ -102,12 +102,12 @@ def _seal_all(opened: "FilmStore") -> Counter["Seal"]:
         renewed += counts[Seal.RENEWED]
 
 
-def _find_lost(opened: "FilmStore", database: "Database") -> Sequence[str]:
-    """Return the films that the database names and the store does not have; one that was purged meanwhile is none."""
-    from cli.keeping.image_copy import named_films, still_named
+def _find_lost(opened: "ImageStore", database: "Database") -> Sequence[str]:
+    """Return the images that the database names and the store does not have; one that was purged meanwhile is none."""
+    from cli.keeping.image_copy import named_images, still_named
     from shared.store.reseal import find_unsealed
 
-    return still_named(database, find_unsealed(opened, (list(some) for some in named_films(database))))
+    return still_named(database, find_unsealed(opened, (list(some) for some in named_images(database))))
 
 
 def _tell(counts: Counter["Seal"], lost: Sequence[str]) -> bool:
@@ -117,7 +117,7 @@ def _tell(counts: Counter["Seal"], lost: Sequence[str]) -> bool:
     click.echo(f"{counts[Seal.RENEWED]:,} files are encrypted now; {max(0, counts[Seal.CURRENT]):,} were before.")
     if counts[Seal.DAMAGED]:
         click.echo(
-            f"{counts[Seal.DAMAGED]:,} files are damaged and stay as they are. Send their films again.", err=True
+            f"{counts[Seal.DAMAGED]:,} files are damaged and stay as they are. Send their images again.", err=True
         )
     if counts[Seal.FOREIGN]:
         click.echo(
@@ -126,6 +126,6 @@ def _tell(counts: Counter["Seal"], lost: Sequence[str]) -> bool:
             err=True,
         )
     if lost:
-        click.echo(f"{len(lost):,} films that the database names are not in the store under the first key:", err=True)
+        click.echo(f"{len(lost):,} images that the database names are not in the store under the first key:", err=True)
         click.echo("\n".join([*lost[:_SHOWN], *(["..."] if len(lost) > _SHOWN else [])]), err=True)
     return not (counts[Seal.DAMAGED] or counts[Seal.FOREIGN] or lost)

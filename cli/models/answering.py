@@ -1,4 +1,4 @@
-"""A folder of labelled films through a model as it serves: what `compare` and `calibrate` both need."""
+"""A folder of labelled images through a model as it serves: what `compare` and `calibrate` both need."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,14 +9,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from evaluation.labelled import Progress as Told
+    from evaluation.labelled import Progress as ReportProgress
     from worker.networks.classifier import Classifier
 
 BATCH: Final = 32
 
 
 @contextmanager
-def progress_bar() -> Iterator["Told"]:
+def progress_bar() -> Iterator["ReportProgress"]:
     """Show on standard error what is being done and how much of it is left; nothing where that is no terminal."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -25,10 +25,10 @@ def progress_bar() -> Iterator["Told"]:
         yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
 
 
-def answer_films(classifier: "Classifier", pixels: np.ndarray, told: "Told") -> np.ndarray:
-    """Return the logits, float32 (films, classes), of uint8 films (films, size, size, 1)."""
+def answer_images(classifier: "Classifier", pixels: np.ndarray, report_progress: "ReportProgress") -> np.ndarray:
+    """Return the logits, float32 (images, classes), of uint8 images (images, size, size, 1)."""
     parts: list[np.ndarray] = []
     for start in range(0, len(pixels), BATCH):
         parts.append(classifier.answer(pixels[start : start + BATCH]).logits)
-        told(f"Screening with {classifier.spec.name}", min(start + BATCH, len(pixels)), len(pixels))
+        report_progress(f"Screening with {classifier.spec.name}", min(start + BATCH, len(pixels)), len(pixels))
     return np.concatenate(parts)

@@ -1,4 +1,4 @@
-"""`pneumoscreen calibrate`: probabilities and threshold fitted anew on a site's own labelled films."""
+"""`pneumoscreen calibrate`: probabilities and threshold fitted anew on a site's own labelled images."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.errors import CommandFailed
-from cli.models.answering import answer_films, progress_bar
+from cli.models.answering import answer_images, progress_bar
 from cli.models.compare import DEFAULT_MODEL
 from cli.models.models import MODELS_DIR
 from cli.report import DISCLAIMER, make_console
@@ -22,8 +22,8 @@ from shared.models.folder import SPEC_FILE, find_model, read_spec
 from shared.models.spec import NAME_PATTERN, ModelSpec
 
 if TYPE_CHECKING:
-    from evaluation.labelled import LabelledFilms
-    from evaluation.labelled import Progress as Told
+    from evaluation.labelled import LabelledImages
+    from evaluation.labelled import Progress as ReportProgress
 
 _FIGURES: Final = (
     ("recall", "Recall (sensitivity)"),
@@ -43,30 +43,30 @@ _NUMBERS: Final = ("temperature", "bias", "threshold")
     type=click.FloatRange(0.5, 1.0),
     default=0.99,
     show_default=True,
-    help="Share of the pneumonia films that must be found.",
+    help="Share of the pneumonia images that must be found.",
 )
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Write a new model folder here; its name is the new model's."
 )
 @click.option("--in-place", is_flag=True, help="Change the model itself. --undo takes it back.")
 @click.option("--dry-run", is_flag=True, help="Only show the figures; so it is also without --out and --in-place.")
-@click.option("--undo", is_flag=True, help="Put the calibration before the one in force back, without films.")
+@click.option("--undo", is_flag=True, help="Put the calibration before the one in force back, without images.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the figures here.")
 @MODELS_DIR
 def calibrate(*, folder: Path | None, model: str, models_dir: Path, undo: bool, **options: Any) -> None:
-    """Fit a model's probabilities and threshold to the films of DIR, without training.
+    """Fit a model's probabilities and threshold to the images of DIR, without training.
 
-    DIR holds the subfolders NORMAL and PNEUMONIA with at least 30 films each, in the share in which pneumonia occurs at
-    the site: the probabilities take that share over. The weights stay, the former calibration is kept in the spec.
-    Films screened before keep the label that they were given.
+    DIR holds the subfolders NORMAL and PNEUMONIA with at least 30 images each, in the share in which pneumonia occurs
+    at the site: the probabilities take that share over. The weights stay, the former calibration is kept in the spec.
+    Images screened before keep the label that they were given.
     """
     place = find_model(models_dir, model)
     if undo:
         if folder is not None or options["out"] is not None:
-            raise click.UsageError("--undo takes neither films nor --out: it changes the model itself.")
+            raise click.UsageError("--undo takes neither images nor --out: it changes the model itself.")
         _undo(place, dry_run=options["dry_run"])
     elif folder is None:
-        raise click.UsageError("Name the folder of labelled films, or say --undo.")
+        raise click.UsageError("Name the folder of labelled images, or say --undo.")
     else:
         _calibrate(folder, place, **options)
 
@@ -93,11 +93,11 @@ def _calibrate(
     os.environ["KERAS_BACKEND"] = "openvino"
     from evaluation.calibrate import recalibrate, write_spec
 
-    with progress_bar() as told:
-        spec, films, logits = _answer(folder, place, told)
-        fresh = recalibrate(spec, logits, films.truth, sensitivity, folder.resolve().name)
-        told("Drawing intervals", 0, 1)
-        report = _report(spec, fresh, films, logits)
+    with progress_bar() as report_progress:
+        spec, images, logits = _answer(folder, place, report_progress)
+        fresh = recalibrate(spec, logits, images.truth, sensitivity, folder.resolve().name)
+        report_progress("Drawing intervals", 0, 1)
+        report = _report(spec, fresh, images, logits)
     _show(report, make_console())
     if json_file is not None:
         _attempt(lambda: json_file.write_text(json.dumps(report, indent=2) + "\n"), json_file)
@@ -135,28 +135,28 @@ def _check_target(out: Path, place: Path, spec: ModelSpec) -> None:
         raise CommandFailed(f"'{spec.name}' is an ensemble and has to stay beside its members, in {place.parent}.")
 
 
-def _answer(folder: Path, place: Path, told: "Told") -> tuple[ModelSpec, "LabelledFilms", Any]:
-    """Return the spec of a model, the films, and the model's logits for them; too few films are refused first."""
-    from evaluation.calibrate import check_films
-    from evaluation.labelled import read_films
+def _answer(folder: Path, place: Path, report_progress: "ReportProgress") -> tuple[ModelSpec, "LabelledImages", Any]:
+    """Return the spec of a model, the images, and the model's logits for them; too few images are refused first."""
+    from evaluation.calibrate import check_images
+    from evaluation.labelled import read_images
     from worker.networks.load import load_model
 
     classifier = load_model(place, "openvino")
-    films = read_films(folder, classifier.spec, told)
-    check_films(films.truth)
-    return classifier.spec, films, answer_films(classifier, films.pixels, told)
+    images = read_images(folder, classifier.spec, report_progress)
+    check_images(images.truth)
+    return classifier.spec, images, answer_images(classifier, images.pixels, report_progress)
 
 
-def _report(spec: ModelSpec, fresh: ModelSpec, films: "LabelledFilms", logits: Any) -> dict[str, Any]:
+def _report(spec: ModelSpec, fresh: ModelSpec, images: "LabelledImages", logits: Any) -> dict[str, Any]:
     from evaluation.metrics import report
 
     return {
         "model": spec.version,
-        "unreadable": films.unreadable,
+        "unreadable": images.unreadable,
         **{
             name: {
                 **{number: getattr(one, number) for number in _NUMBERS},
-                **report(films.truth, one.p_pneumonia(one.calibrate(logits)), one.threshold, films.groups),
+                **report(images.truth, one.p_pneumonia(one.calibrate(logits)), one.threshold, images.groups),
             }
             for name, one in (("before", spec), ("after", fresh))
         },
@@ -165,8 +165,8 @@ def _report(spec: ModelSpec, fresh: ModelSpec, films: "LabelledFilms", logits: A
 
 def _show(report: dict[str, Any], console: Console) -> None:
     before, after = report["before"], report["after"]
-    films = before["films"]
-    table = Table(title=f"{report['model']} on {films['NORMAL']} normal and {films['PNEUMONIA']} pneumonia films")
+    images = before["images"]
+    table = Table(title=f"{report['model']} on {images['NORMAL']} normal and {images['PNEUMONIA']} pneumonia images")
     table.add_column("figure (95 % interval)")
     for name in ("before", "after"):
         table.add_column(name, justify="right")
@@ -175,10 +175,10 @@ def _show(report: dict[str, Any], console: Console) -> None:
     for key, title in _FIGURES:
         table.add_row(title, *(_span(one[key], one["intervals_95"][key]) for one in (before, after)))
     console.print(table)
-    share = films["PNEUMONIA"] / (films["NORMAL"] + films["PNEUMONIA"])
+    share = images["PNEUMONIA"] / (images["NORMAL"] + images["PNEUMONIA"])
     console.print(
-        f"Fitted on these same films, so the right column is slightly flattered. Its probabilities hold where about "
-        f"{share:.0%} of the films show pneumonia, as here.",
+        f"Fitted on these same images, so the right column is slightly flattered. Its probabilities hold where about "
+        f"{share:.0%} of the images show pneumonia, as here.",
         soft_wrap=True,
     )
     if report["unreadable"]:

@@ -1,4 +1,4 @@
-"""`pneumoscreen compare`: all models side by side, on one set of films or by the figures that they bring."""
+"""`pneumoscreen compare`: all models side by side, on one set of images or by the figures that they bring."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import click
 import numpy as np
 
 from cli.errors import CommandFailed
-from cli.models.answering import answer_films, progress_bar
+from cli.models.answering import answer_images, progress_bar
 from cli.models.models import MODELS_DIR
 from cli.models.table import Row, as_json, markdown_table, notes, read_metrics, screen_table, weigh
 from cli.outputs import check_writable, write_file
@@ -23,13 +23,13 @@ from shared.settings import Settings
 
 if TYPE_CHECKING:
     from evaluation.compare import Answered
-    from evaluation.labelled import LabelledFilms
-    from evaluation.labelled import Progress as Told
+    from evaluation.labelled import LabelledImages
+    from evaluation.labelled import Progress as ReportProgress
     from worker.networks.classifier import Classifier
 
 DEFAULT_MODEL: Final[str] = Settings.model_fields["model"].default
-SPEED_FILMS, SPEED_SECONDS = 100, 5.0
-"""How many films, and at most how long, a model's speed is measured."""
+SPEED_IMAGES, SPEED_SECONDS = 100, 5.0
+"""How many images, and at most how long, a model's speed is measured."""
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -49,13 +49,13 @@ def compare(
     markdown_file: Path | None,
     models_dir: Path,
 ) -> None:
-    """Compare models on the films of DIR, which holds the subfolders NORMAL and PNEUMONIA.
+    """Compare models on the images of DIR, which holds the subfolders NORMAL and PNEUMONIA.
 
-    Figures come with 95 % intervals from the same resamples for every model. McNemar: b films that only the default
-    gets right, c films that only this model does, and the probability of such a split by chance. films/s is the
+    Figures come with 95 % intervals from the same resamples for every model. McNemar: b images that only the default
+    gets right, c images that only this model does, and the probability of such a split by chance. images/s is the
     network alone on one core. A model that cannot be loaded is named with the reason; the others go on.
 
-    Without DIR: the validation figures that each model folder brings. No film is needed for these.
+    Without DIR: the validation figures that each model folder brings. No image is needed for these.
     """
     folders = _choose(models_dir, chosen, default)
     for path in (json_file, markdown_file):
@@ -67,13 +67,13 @@ def compare(
         title = "Models, with the figures of their validation"
     else:
         rows, about = _measure(folder, folders, default or DEFAULT_MODEL)
-        title = f"Models on {about['films']['NORMAL']} normal and {about['films']['PNEUMONIA']} pneumonia films"
+        title = f"Models on {about['images']['NORMAL']} normal and {about['images']['PNEUMONIA']} pneumonia images"
     console = make_console()
     console.print(screen_table(rows, title))
     for note in notes(rows):
         console.print(note, markup=False, soft_wrap=True)
-    if len({row.films for row in rows if row.films}) > 1:
-        console.print("These models were validated on different films: their figures do not compare one to one.")
+    if len({row.images for row in rows if row.images}) > 1:
+        console.print("These models were validated on different images: their figures do not compare one to one.")
     if about.get("unreadable"):
         console.print(f"{len(about['unreadable'])} unreadable files were left out.")
     console.print(DISCLAIMER)
@@ -104,92 +104,92 @@ def _brought(folder: Path) -> Row:
         size = weigh(folder, spec)
     except ModelUnavailable as error:
         return Row(folder.name, note=str(error))
-    told = ["its weights are not here"] if size is None else []
+    notes = ["its weights are not here"] if size is None else []
     if figures is None:
-        return Row(folder.name, None, None, size, spec.parameters, note="; ".join([*told, "not validated yet"]))
+        return Row(folder.name, None, None, size, spec.parameters, note="; ".join([*notes, "not validated yet"]))
     if figures["threshold"] != spec.threshold:
-        told.append(f"figures at threshold {figures['threshold']:.4f}, calibrated since to {spec.threshold:.4f}")
-    films = sum(figures["films"].values())
-    return Row(folder.name, films, figures, size, spec.parameters, note="; ".join(told))
+        notes.append(f"figures at threshold {figures['threshold']:.4f}, calibrated since to {spec.threshold:.4f}")
+    images = sum(figures["images"].values())
+    return Row(folder.name, images, figures, size, spec.parameters, note="; ".join(notes))
 
 
 def _measure(folder: Path, folders: list[Path], default: str) -> tuple[list[Row], dict[str, Any]]:
-    """Run every model on the films; return a row each, and what was run on."""
+    """Run every model on the images; return a row each, and what was run on."""
     from evaluation.labelled import class_folders
 
     class_folders(folder)
     os.environ["KERAS_BACKEND"] = "openvino"
     from evaluation.compare import compare_models
 
-    films = _FilmsBySize(folder)
+    images = _ImagesBySize(folder)
     rows: dict[str, Row] = {}
     answered: dict[str, Answered] = {}
-    with progress_bar() as told:
+    with progress_bar() as report_progress:
         for place in folders:
             try:
-                rows[place.name], answered[place.name] = _run(place, films, told)
+                rows[place.name], answered[place.name] = _run(place, images, report_progress)
             except ModelUnavailable as error:
                 rows[place.name] = Row(place.name, note=str(error))
-        if films.first is None:
+        if images.first is None:
             raise CommandFailed(f"No model can be loaded. {next(iter(rows.values())).note}")
-        told("Drawing intervals", 0, 1)
-        figures = compare_models(films.first.truth, answered, default, films.first.groups)
-    truth = films.first.truth
+        report_progress("Drawing intervals", 0, 1)
+        figures = compare_models(images.first.truth, answered, default, images.first.groups)
+    truth = images.first.truth
     about = {
         "folder": str(folder),
         "default": default,
-        "films": {"NORMAL": int((~truth).sum()), "PNEUMONIA": int(truth.sum())},
-        "unreadable": films.first.unreadable,
+        "images": {"NORMAL": int((~truth).sum()), "PNEUMONIA": int(truth.sum())},
+        "unreadable": images.first.unreadable,
     }
     return [replace(row, figures=figures.get(name)) for name, row in rows.items()], about
 
 
-class _FilmsBySize:
-    """The films of a folder, read once for each input size that a model asks for."""
+class _ImagesBySize:
+    """The images of a folder, read once for each input size that a model asks for."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._read: dict[tuple[int, str], LabelledFilms] = {}
-        self.first: LabelledFilms | None = None
+        self._read: dict[tuple[int, str], LabelledImages] = {}
+        self.first: LabelledImages | None = None
 
-    def at(self, spec: ModelSpec, told: "Told") -> "LabelledFilms":
-        """Return the films as a network sees them.
+    def at(self, spec: ModelSpec, report_progress: "ReportProgress") -> "LabelledImages":
+        """Return the images as a network sees them.
 
-        Raises ModelUnavailable where they are not the films that the first model saw.
+        Raises ModelUnavailable where they are not the images that the first model saw.
         """
-        from evaluation.labelled import read_films
+        from evaluation.labelled import read_images
 
         size = (spec.input_size, spec.resize)
         if size not in self._read:
-            self._read[size] = read_films(self._folder, spec, told)
+            self._read[size] = read_images(self._folder, spec, report_progress)
         found = self._read[size]
         self.first = self.first or found
         if found.names != self.first.names:
             raise ModelUnavailable(
-                f"Model '{spec.name}': at {spec.input_size} pixels {len(found.names)} films can be read, and not the "
+                f"Model '{spec.name}': at {spec.input_size} pixels {len(found.names)} images can be read, and not the "
                 f"same as the {len(self.first.names)} of the first model. Take unreadable files out of the folder."
             )
         return found
 
 
-def _run(folder: Path, films: _FilmsBySize, told: "Told") -> tuple[Row, "Answered"]:
-    """Load a model as a worker does, screen the films and time it."""
+def _run(folder: Path, images: _ImagesBySize, report_progress: "ReportProgress") -> tuple[Row, "Answered"]:
+    """Load a model as a worker does, screen the images and time it."""
     from evaluation.compare import Answered
     from worker.networks.load import load_model
 
-    told(f"Loading {folder.name}", 0, 1)
+    report_progress(f"Loading {folder.name}", 0, 1)
     classifier = load_model(folder, "openvino")
-    spec, labelled = classifier.spec, films.at(classifier.spec, told)
-    p = spec.p_pneumonia(spec.calibrate(answer_films(classifier, labelled.pixels, told)))
-    speed = round(_films_per_second(classifier, labelled.pixels), 1)
+    spec, labelled = classifier.spec, images.at(classifier.spec, report_progress)
+    p = spec.p_pneumonia(spec.calibrate(answer_images(classifier, labelled.pixels, report_progress)))
+    speed = round(_images_per_second(classifier, labelled.pixels), 1)
     row = Row(folder.name, len(p), None, weigh(folder, spec), spec.parameters, speed)
     return row, Answered(p, spec.threshold)
 
 
-def _films_per_second(classifier: "Classifier", pixels: np.ndarray) -> float:
-    """Return how fast one thread screens single films; the network is warm by then."""
+def _images_per_second(classifier: "Classifier", pixels: np.ndarray) -> float:
+    """Return how fast one thread screens single images; the network is warm by then."""
     started, done = time.perf_counter(), 0
-    while done < min(SPEED_FILMS, len(pixels)) and time.perf_counter() - started < SPEED_SECONDS:
+    while done < min(SPEED_IMAGES, len(pixels)) and time.perf_counter() - started < SPEED_SECONDS:
         classifier.answer(pixels[done : done + 1])
         done += 1
     return done / (time.perf_counter() - started)

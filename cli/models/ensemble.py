@@ -28,7 +28,7 @@ from shared.models.spec import Member, ModelSpec
 def ensemble(name: str, members: Sequence[str], models_dir: Path) -> None:
     """Write the model NAME, which answers with the weighted mean of its members' calibrated probabilities.
 
-    The members stand beside it in the models folder and see films of one size. A WEIGHT is above 0; 1 where none is
+    The members stand beside it in the models folder and see images of one size. A WEIGHT is above 0; 1 where none is
     given. The new model's threshold is 0.5 until `pneumoscreen calibrate` fits it.
     """
     folder = models_dir / name

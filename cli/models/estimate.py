@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.errors import CommandFailed
-from cli.models.answering import answer_films, progress_bar
+from cli.models.answering import answer_images, progress_bar
 from cli.models.compare import DEFAULT_MODEL
 from cli.models.models import MODELS_DIR
 from cli.models.train import DATA, REPOSITORY
@@ -41,7 +41,7 @@ _FIGURES: Final = ("accuracy", "recall", "specificity", "auc", "ece")
     "--elsewhere",
     type=_FOLDER,
     default=DATA / "elsewhere",
-    help="Folder with films of other hospitals, each with an index.csv. Default: elsewhere/ beside chest_xray/.",
+    help="Folder with images of other hospitals, each with an index.csv. Default: elsewhere/ beside chest_xray/.",
 )
 @click.option(
     "--json",
@@ -74,7 +74,7 @@ def estimate(
     write: bool,
     models_dir: Path,
 ) -> None:
-    """Measure MODEL on films that its training held out, on the same films reframed, and on other hospitals' films.
+    """Measure MODEL on images that its training held out, on the same images reframed, and on other hospitals' images.
 
     Intervals are 95 %, drawn by patient. The worst of the three is what to expect.
     """
@@ -92,38 +92,38 @@ def estimate(
     console.print(_parts_table(figures["elsewhere"]["parts"]))
     for name, row in figures.items():
         if row.get("without_lungs"):
-            console.print(f"{name}: {row['without_lungs']} films without lungs to frame were left out.")
+            console.print(f"{name}: {row['without_lungs']} images without lungs to frame were left out.")
     if layout:
         _print_layout(data, read_spec(find_model(models_dir, model)), console)
     console.print(DISCLAIMER)
 
 
 def estimate_model(place: Path, data: Path, elsewhere: Path) -> dict[str, Any]:
-    """Screen the films of each estimate as a worker would; return its figures, by its name.
+    """Screen the images of each estimate as a worker would; return its figures, by its name.
 
     Raises DataUnusable or ModelUnavailable, each saying what to do.
     """
     from evaluation.dataset import refuse_test_split
-    from training.estimates import held_out_films, measure_shown, show_elsewhere, show_random, show_reframed
+    from training.estimates import held_out_images, measure_shown, show_elsewhere, show_random, show_reframed
     from training.recipe import recipe_of
     from worker.networks.load import load_model
 
     refuse_test_split(data)
     classifier = load_model(place, "openvino")
     spec = classifier.spec
-    films, groups = held_out_films(data, recipe_of(place), spec, REPOSITORY / "runs" / "cache")
-    sets = (show_random(films, groups, spec), show_reframed(films, groups, spec), show_elsewhere(elsewhere, spec))
+    images, groups = held_out_images(data, recipe_of(place), spec, REPOSITORY / "runs" / "cache")
+    sets = (show_random(images, groups, spec), show_reframed(images, groups, spec), show_elsewhere(elsewhere, spec))
 
     def measured(shown: "Shown") -> dict[str, Any]:
-        with progress_bar() as told:
-            p = spec.p_pneumonia(spec.calibrate(answer_films(classifier, shown.pixels, told)))
+        with progress_bar() as report_progress:
+            p = spec.p_pneumonia(spec.calibrate(answer_images(classifier, shown.pixels, report_progress)))
         return measure_shown(shown, p, spec.threshold)
 
     return {shown.name: measured(shown) for shown in sets}
 
 
 def _read_gap(folder: Path) -> dict[str, Any]:
-    """Return the figures on the normal films that a training was kept from, by layout, and its held-out pneumonia.
+    """Return the figures on the normal images that a training was kept from, by layout, and its held-out pneumonia.
 
     Raises CommandFailed where the folder is of no such training.
     """
@@ -150,30 +150,30 @@ def _print_layout(data: Path, spec: ModelSpec, console: Console) -> None:
     from training.estimates import layout_power
     from training.export import frame
 
-    for name, framing in (("whole films", None), ("framed lungs", frame(MARGIN))):
+    for name, framing in (("whole images", None), ("framed lungs", frame(MARGIN))):
         before, after = layout_power(data, spec.model_copy(update={"framing": framing}))
         console.print(f"A thumbnail of {name} tells the classes apart with AUC {before:.4f}, reframed {after:.4f}.")
 
 
 def _figures_table(figures: dict[str, Any]) -> Table:
-    table = Table("estimate", "films", "patients", *_FIGURES, title="What to expect, at the model's threshold")
+    table = Table("estimate", "images", "patients", *_FIGURES, title="What to expect, at the model's threshold")
     for name, row in figures.items():
         spans = (
             f"{row[key]:.3f} ({row['intervals_95'][key][0]:.3f} to {row['intervals_95'][key][1]:.3f})"
             for key in _FIGURES
         )
-        table.add_row(name, str(sum(row["films"].values())), str(row.get("patients", "")), *spans)
+        table.add_row(name, str(sum(row["images"].values())), str(row.get("patients", "")), *spans)
     return table
 
 
 def _parts_table(parts: list[dict[str, Any]]) -> Table:
-    table = Table("films", "figure", "right", "share", "95 % interval", title="Elsewhere")
+    table = Table("images", "figure", "right", "share", "95 % interval", title="Elsewhere")
     for row in parts:
         low, high = row["interval_95"]
         table.add_row(
             row["part"],
             row["figure"],
-            f"{row['right']} of {row['films']}",
+            f"{row['right']} of {row['images']}",
             f"{row['share']:.3f}",
             f"{low:.3f} to {high:.3f}",
         )

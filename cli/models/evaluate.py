@@ -1,4 +1,4 @@
-"""`pneumoscreen evaluate`: a model's figures on a folder of films with known labels."""
+"""`pneumoscreen evaluate`: a model's figures on a folder of images with known labels."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from cli.models.answering import answer_films, progress_bar
+from cli.models.answering import answer_images, progress_bar
 from cli.models.compare import DEFAULT_MODEL
 from cli.models.figures import show_figures
 from cli.models.models import MODELS_DIR
@@ -32,7 +32,7 @@ _FILE: Final = click.Path(path_type=Path, dir_okay=False)
     "report_file",
     metavar="FILE.html",
     type=_FILE,
-    help="Write a page with plots and the worst errors here. It holds films and file names.",
+    help="Write a page with plots and the worst errors here. It holds images and file names.",
 )
 @click.option(
     "--prevalence",
@@ -40,7 +40,7 @@ _FILE: Final = click.Path(path_type=Path, dir_okay=False)
     metavar="P",
     multiple=True,
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Share of pneumonia, 0 to 1, that PPV and NPV are stated at. May be repeated. Default: that of the films.",
+    help="Share of pneumonia, 0 to 1, that PPV and NPV are stated at. May be repeated. Default: that of the images.",
 )
 @MODELS_DIR
 @click.option(
@@ -76,39 +76,41 @@ def evaluate(
     from evaluation.operating_points import operating_points, short_thresholds
 
     journal = page.read_training(place) if report_file else []
-    with progress_bar() as told:
-        found = assess_folder(folder, place, backend, prevalences, told)
+    with progress_bar() as report_progress:
+        found = assess_folder(folder, place, backend, prevalences, report_progress)
         # Files first: a reader that closes the pipe of the tables, as `head` does, must not cost them.
         if json_file is not None:
             write_file(json_file, json.dumps(found.figures, indent=2) + "\n")
         if report_file is not None:
-            told("Drawing the report", 0, 1)
+            report_progress("Drawing the report", 0, 1)
             write_file(report_file, page.report_page(found, journal))
     stated = found.figures["operating_points"]["prevalences"]
     thresholds = short_thresholds(found.spec.threshold)
-    points = operating_points(found.films.truth, found.p_pneumonia, thresholds, stated)
+    points = operating_points(found.images.truth, found.p_pneumonia, thresholds, stated)
     show_figures(found.figures, points, make_console())
     if json_file is not None:
         click.echo(f"Figures written to {json_file}.")
     if report_file is not None:
-        click.echo(f"Report written to {report_file}. It holds films and file names: keep it where you keep the films.")
+        click.echo(
+            f"Report written to {report_file}. It holds images and file names: keep it where you keep the images."
+        )
 
 
 def assess_folder(
-    folder: Path, model: Path, backend: str, prevalences: Sequence[float], told: "Progress"
+    folder: Path, model: Path, backend: str, prevalences: Sequence[float], report_progress: "Progress"
 ) -> "Assessment":
-    """Screen the films of a folder as a worker would and measure the answers.
+    """Screen the images of a folder as a worker would and measure the answers.
 
     Raises DataUnusable or ModelUnavailable, each saying what to do.
     """
     from evaluation.assessment import assess
-    from evaluation.labelled import read_films
+    from evaluation.labelled import read_images
     from worker.networks.load import load_model
 
-    told(f"Loading {model.name}", 0, 1)
+    report_progress(f"Loading {model.name}", 0, 1)
     classifier = load_model(model, backend)
     spec = classifier.spec
-    films = read_films(folder, spec, told)
-    p = spec.p_pneumonia(spec.calibrate(answer_films(classifier, films.pixels, told)))
-    told("Drawing intervals", 0, 1)
-    return assess(spec, films, p, folder=str(folder), backend=backend, prevalences=prevalences)
+    images = read_images(folder, spec, report_progress)
+    p = spec.p_pneumonia(spec.calibrate(answer_images(classifier, images.pixels, report_progress)))
+    report_progress("Drawing intervals", 0, 1)
+    return assess(spec, images, p, folder=str(folder), backend=backend, prevalences=prevalences)

@@ -13,8 +13,8 @@ _COUNTS = ("true_positive", "false_positive", "false_negative", "true_negative")
 
 def show_figures(figures: dict[str, Any], points: list[dict[str, Any]], console: Console) -> None:
     """Print the figures of `evaluation.assessment` and the threshold table `points`, a few rows of it."""
-    films = figures["films"]
-    console.print(f"{figures['model']} on {films['NORMAL']:,} normal and {films['PNEUMONIA']:,} pneumonia films")
+    images = figures["images"]
+    console.print(f"{figures['model']} on {images['NORMAL']:,} normal and {images['PNEUMONIA']:,} pneumonia images")
     console.print(_figure_table(figures))
     console.print(f"Intervals by bootstrap, drawn by {figures['intervals_by']}.")
     console.print(_confusion_table(figures["confusion"]))
@@ -37,7 +37,7 @@ def _figure_table(figures: dict[str, Any]) -> Table:
     for key, name, _ in FIGURES:
         table.add_row(name, f"{figures[key]:.4f}", _span(figures["intervals_95"][key]))
     for cause, row in figures["by_cause"].items():
-        table.add_row(f"Recall, {row['films']:,} {cause} films", f"{row['recall']:.4f}", _span(row["interval_95"]))
+        table.add_row(f"Recall, {row['images']:,} {cause} images", f"{row['recall']:.4f}", _span(row["interval_95"]))
     table.add_row("Threshold", f"{figures['threshold']:.4f}", "")
     return table
 
@@ -48,7 +48,7 @@ def _span(bounds: list[float]) -> str:
 
 def _confusion_table(matrix: dict[str, int]) -> Table:
     table = Table(title="Confusion matrix")
-    table.add_column("films that are")
+    table.add_column("images that are")
     table.add_column("called NORMAL", justify="right")
     table.add_column("called PNEUMONIA", justify="right")
     table.add_row("NORMAL", f"{matrix['true_negative']:,}", f"{matrix['false_positive']:,}")
@@ -59,10 +59,10 @@ def _confusion_table(matrix: dict[str, int]) -> Table:
 def _threshold_table(points: list[dict[str, Any]], place: int, prevalence: float, own: float) -> Table:
     """Show one prevalence's columns; the model's own threshold stands out, by an arrow too where there is no colour."""
     table = Table(
-        title=f"Thresholds; PPV, NPV and films flagged per case found at a prevalence of {100 * prevalence:.4g}%",
+        title=f"Thresholds; PPV, NPV and images flagged per case found at a prevalence of {100 * prevalence:.4g}%",
         caption="> the model's threshold. All rows: --json FILE or --report FILE.html.",
     )
-    for heading in ("threshold", "TP", "FP", "FN", "TN", "sens.", "spec.", "PPV", "NPV", "films/case"):
+    for heading in ("threshold", "TP", "FP", "FN", "TN", "sens.", "spec.", "PPV", "NPV", "images/case"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in points:
         at = row["at_prevalence"][place]
@@ -71,7 +71,7 @@ def _threshold_table(points: list[dict[str, Any]], place: int, prevalence: float
             f"{'> ' if is_own else ''}{row['threshold']:.4f}",
             *(f"{row[key]:,}" for key in _COUNTS),
             *(_or_dash(value, ".4f") for value in (row["sensitivity"], row["specificity"], at["ppv"], at["npv"])),
-            _or_dash(at["films_per_case"], ",.2f"),
+            _or_dash(at["images_per_case"], ",.2f"),
             style="bold" if is_own else "",
         )
     return table

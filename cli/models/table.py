@@ -25,13 +25,13 @@ class Row:
     """What is known of one model."""
 
     name: str
-    films: int | None = None
+    images: int | None = None
     figures: dict[str, Any] | None = None
     """By name, each 0 to 1, with `intervals_95` and, where models were run side by side, `mcnemar`."""
     megabytes: float | None = None
     """Of the weights, all members' for an ensemble, in units of 10^6 bytes; None where they are not in the folder."""
     parameters: int | None = None
-    films_per_second: float | None = None
+    images_per_second: float | None = None
     note: str = ""
 
 
@@ -71,9 +71,9 @@ def headings(rows: Sequence[Row]) -> list[str]:
     if any((row.figures or {}).get("mcnemar") for row in rows):
         found.append("McNemar b, c, p")
     found += ["MB", "parameters"]
-    if any(row.films_per_second for row in rows):
-        found.append("films/s")
-    return ["model", "films", *found]
+    if any(row.images_per_second for row in rows):
+        found.append("images/s")
+    return ["model", "images", *found]
 
 
 def _cells(row: Row) -> dict[str, str]:
@@ -82,12 +82,12 @@ def _cells(row: Row) -> dict[str, str]:
     test = figures.get("mcnemar")
     return {
         "model": row.name,
-        "films": "-" if row.films is None else f"{row.films:,}",
+        "images": "-" if row.images is None else f"{row.images:,}",
         **{title: _figure(figures.get(name), spans.get(name)) for name, title in _FIGURES},
         "McNemar b, c, p": f"{test['b']}, {test['c']}, {_chance(test['p'])}" if test else "-",
         "MB": "-" if row.megabytes is None else f"{row.megabytes:.1f}",
         "parameters": "-" if row.parameters is None else f"{row.parameters:,}",
-        "films/s": "-" if row.films_per_second is None else f"{row.films_per_second:,.0f}",
+        "images/s": "-" if row.images_per_second is None else f"{row.images_per_second:,.0f}",
     }
 
 

@@ -1,4 +1,4 @@
-"""`pneumoscreen train`: films in, model folder out."""
+"""`pneumoscreen train`: images in, model folder out."""
 
 import importlib.util
 import os
@@ -30,14 +30,14 @@ _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
     "--elsewhere",
     type=_FOLDER,
     default=DATA / "elsewhere",
-    help="Folder with films of other hospitals, for recipes that name some. Default: elsewhere/ beside chest_xray/.",
+    help="Folder with images of other hospitals, for recipes that name some. Default: elsewhere/ beside chest_xray/.",
 )
 @click.option(
     "--hold-out",
     type=click.Choice(["patients", "layout"]),
-    help="What is kept from training: random patients, or the normal films whose layout looks most like pneumonia.",
+    help="What is kept from training: random patients, or the normal images whose layout looks most like pneumonia.",
 )
-@click.option("--epochs", type=click.IntRange(min=1), help="Most passes over the films in each phase of the recipe.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Most passes over the images in each phase of the recipe.")
 @click.option("--size", type=click.IntRange(min=32, max=1024), help="Pixels of the input. Default: the recipe's.")
 @click.option("--name", metavar="NAME", help="Name of the model, in small letters and digits. Default: the recipe's.")
 @click.option(
@@ -46,7 +46,7 @@ _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
     default=REPOSITORY / "models",
     help="Where the model folder is written. Default: models/ of the project.",
 )
-@click.option("--seed", type=click.IntRange(min=0), help="Fixes the split, the weights and the changes to films.")
+@click.option("--seed", type=click.IntRange(min=0), help="Fixes the split, the weights and the changes to images.")
 @click.option(
     "--weights",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -74,7 +74,7 @@ def train(
     resume: bool,
     runs: Path,
 ) -> None:
-    """Train a model by a recipe on labelled films and write its folder: weights, spec, figures and card.
+    """Train a model by a recipe on labelled images and write its folder: weights, spec, figures and card.
 
     RECIPE is compact-cnn (the default) or one of those that `pneumoscreen train list` prints.
     """

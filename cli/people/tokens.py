@@ -38,7 +38,7 @@ def tokens() -> None:
     type=click.Choice([scope.value for scope in Scope]),
     default=_SCOPES,
     show_default=True,
-    help="What it may be used for, within the role of USER: read results, submit films, do what only admins may. "
+    help="What it may be used for, within the role of USER: read results, submit images, do what only admins may. "
     "Give it several times for several.",
 )
 @click.option(

@@ -46,7 +46,7 @@ def list_users(data_dir: Path | None) -> None:
 
 @users.command("add")
 @click.argument("name")
-@click.option("--role", type=ROLES, required=True, help="technician: sends films; reader: sees all; admin: governs.")
+@click.option("--role", type=ROLES, required=True, help="technician: sends images; reader: sees all; admin: governs.")
 @DISPLAY_NAME
 @EMAIL
 @SHARED_DATA_DIR
@@ -160,7 +160,7 @@ def set_role(data_dir: Path | None, name: str, role: str) -> None:
 @SHARED_DATA_DIR
 @click.pass_obj
 def disable_user(data_dir: Path | None, name: str) -> None:
-    """Keep NAME out: sessions, links and API tokens end, the password opens nothing. Its jobs and films stay."""
+    """Keep NAME out: sessions, links and API tokens end, the password opens nothing. Its jobs and images stay."""
     with transaction(data_dir) as session:
         user = accounts.get_user(session, name)
         administration.disable(session, user)

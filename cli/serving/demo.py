@@ -33,7 +33,7 @@ START_SECONDS: Final = 150.0
 """`serve` itself gives up after 120 s."""
 STOP_SECONDS: Final = 120.0
 STALL_SECONDS: Final = 120.0
-PATIENCE: Final = 30.0
+RETRY_SECONDS: Final = 30.0
 LOG_LINES: Final = 30
 
 # A demonstration must not write into a real installation, so of the settings only these reach its server.
@@ -46,9 +46,9 @@ _NOT_READY: Final = re.compile(r"nothing is screened", re.MULTILINE)
 @click.option("--images", type=click.Path(exists=True), help="Folder, file or ZIP to screen instead of the samples.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write all rows to this .csv or .json file.")
 def demo(images: str | None, output: Path | None) -> None:
-    """Start a server with data of its own, screen films through its API, print the results, stop.
+    """Start a server with data of its own, screen images through its API, print the results, stop.
 
-    The samples are synthetic films that come with the program. Exit status 0 where every file has an outcome.
+    The samples are synthetic images that come with the program. Exit status 0 where every file has an outcome.
     """
     if output is not None:
         check_output(output)
@@ -57,13 +57,13 @@ def demo(images: str | None, output: Path | None) -> None:
     if output is not None:
         write_results(results, output)
     show(results, make_console())
-    click.echo(f"{len(results):,} films in {seconds:.1f} s, {len(results) / seconds:,.1f} a second.")
+    click.echo(f"{len(results):,} images in {seconds:.1f} s, {len(results) / seconds:,.1f} a second.")
     raise SystemExit(0 if all(has_outcome(result, images is None) for result in results) else 1)
 
 
 def has_outcome(result: Result, is_sample: bool) -> bool:
-    """Say whether a file is accounted for: answered, or, where it is no film, rejected. A sample is a film."""
-    return result.status == State.DONE or (result.status == State.REJECTED and not is_sample)
+    """Say whether a file is accounted for: answered, or, where it is no image, rejected. A sample is an image."""
+    return result.state == State.DONE or (result.state == State.REJECTED and not is_sample)
 
 
 def _screen(folder: Path, images: str | None) -> tuple[list[Result], float]:
@@ -75,7 +75,7 @@ def _screen(folder: Path, images: str | None) -> tuple[list[Result], float]:
     click.echo("Starting PneumoScreen ...", err=True)
     with running_server(data_dir) as url:
         display = choose_display(quiet=False)
-        with Api(url, find_token(url, None, data_dir), patience=PATIENCE, note=display.note) as api, display:
+        with Api(url, find_token(url, None, data_dir), retry_seconds=RETRY_SECONDS, note=display.note) as api, display:
             began = time.monotonic()
             results = Run(api, display, stall_limit=STALL_SECONDS).screen(files, name="Demonstration")
             return results, time.monotonic() - began

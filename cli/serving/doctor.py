@@ -33,7 +33,7 @@ from shared.errors import (
     StoreMisconfigured,
 )
 from shared.models.folder import list_models, read_spec, verify_weights
-from shared.queue.heartbeats import Presence
+from shared.queue.heartbeats import Heartbeats
 from shared.settings import PREFIX, Settings
 from shared.store.durability import network_file_system
 from shared.store.store import open_store
@@ -41,7 +41,7 @@ from shared.store.store import open_store
 OLDEST, NEWEST = (3, 11), (3, 13)
 GIB: Final = 1024**3
 LITTLE_DISK, NO_DISK = 5 * GIB, GIB // 2
-"""300,000 films of a 224 px set, or 20,000 originals, take about 5 GiB."""
+"""300,000 images of a 224 px set, or 20,000 originals, take about 5 GiB."""
 
 
 _BACKENDS: Final = {"auto": ("openvino", "tensorflow"), "openvino": ("openvino",), "tensorflow": ("tensorflow",)}
@@ -104,14 +104,14 @@ def check_data_folder(settings: Settings, _port: int) -> Finding:
     if is_served(settings.data_dir):
         found += "; a server is running on it"
     if free < NO_DISK:
-        return Finding("Data folder", Level.FAIL, found, "Free disk space: films would be refused.")
+        return Finding("Data folder", Level.FAIL, found, "Free disk space: images would be refused.")
     if free < LITTLE_DISK:
         return Finding("Data folder", Level.WARN, found, "Free disk space, or move the data folder to a larger disk.")
     return Finding("Data folder", Level.OK, found)
 
 
 def check_access(settings: Settings, _port: int) -> Finding:
-    """See that no other account of this machine can read what is kept: hashes of passwords, films and names."""
+    """See that no other account of this machine can read what is kept: hashes of passwords, images and names."""
     folder = settings.data_dir
     if not folder.is_dir():
         return Finding(
@@ -180,18 +180,18 @@ def check_redis(settings: Settings, _port: int) -> Finding:
         except PneumoScreenError as error:
             return Finding("Redis", Level.FAIL, "no server program", str(error))
     try:
-        presence = Presence(settings)
+        heartbeats = Heartbeats(settings)
         try:
-            return Finding("Redis", Level.OK, f"answers; {len(presence.workers())} workers are ready")
+            return Finding("Redis", Level.OK, f"answers; {len(heartbeats.workers())} workers are ready")
         finally:
-            presence.close()
+            heartbeats.close()
     except (BrokerAway, ValueError) as error:  # ValueError: the address is none
-        advice = f"Start it, or correct {PREFIX}REDIS_URL. Films are kept and wait until it answers."
+        advice = f"Start it, or correct {PREFIX}REDIS_URL. Images are kept and wait until it answers."
         return Finding("Redis", Level.FAIL, str(error), advice)
 
 
 def check_store(settings: Settings, _port: int) -> Finding:
-    """See that a film could be kept, and that the store's keys are at hand."""
+    """See that an image could be kept, and that the store's keys are at hand."""
     if settings.store_url is None and not settings.store.exists():
         return Finding("Image store", Level.OK, f"{settings.store} is not made yet", "'pneumoscreen serve' makes it.")
     kept = "encrypted" if settings.store_key else "not encrypted"

@@ -1,4 +1,4 @@
-"""What a first start on one machine needs: a first account, a local token and the sample films."""
+"""What a first start on one machine needs: a first account, a local token and the sample images."""
 
 import logging
 import tempfile
@@ -67,7 +67,7 @@ def keep_local_token(database: Database, data_dir: Path) -> None:
 
 
 def keep_samples(data_dir: Path) -> None:
-    """Draw the synthetic sample films once; the folder appears when it is complete."""
+    """Draw the synthetic sample images once; the folder appears when it is complete."""
     folder = data_dir / SAMPLES_FOLDER
     if folder.is_dir():
         return

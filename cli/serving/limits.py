@@ -6,7 +6,8 @@ from typing import Final
 from shared.errors import PneumoScreenError
 
 LEAST_FILES: Final = 512
-"""32 requests at once, each with a connection, a film, the database and its log; the clients that wait; Redis's own."""
+"""32 requests at once, each with a connection, an image, the database and its log; the clients that wait; Redis's
+own."""
 WANTED_FILES: Final = 8192
 OTHER_FILES: Final = 256
 """Of the web: libraries, log, listening sockets, and three for each of 32 requests at work."""

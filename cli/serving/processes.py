@@ -287,8 +287,8 @@ class Supervisor:
         if program.unwell_since is None:
             program.unwell_since = now
         is_gone = program.has_been_well and health is Health.UNREACHABLE
-        patience = UNREACHABLE_SECONDS if is_gone else SILENT_SECONDS
-        if now - program.unwell_since >= patience:
+        limit = UNREACHABLE_SECONDS if is_gone else SILENT_SECONDS
+        if now - program.unwell_since >= limit:
             log.warning("%s %s and is started again.", program.name, health.value)
             _terminate(program)
             _wait_or_kill(program, KILL_SECONDS)

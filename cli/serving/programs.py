@@ -58,7 +58,7 @@ def web(host: str, port: int, threads: int) -> None:
 @click.option("--check", is_flag=True, help="Only tell whether a worker process here is alive: exit 0 or 1.")
 @click.option("--ready", is_flag=True, help="Only tell whether a worker here is ready, as Redis has it: exit 0 or 1.")
 def worker(processes: int | None, check: bool, ready: bool) -> None:
-    """Screen films: claim, decode, predict, write.
+    """Screen images: claim, decode, predict, write.
 
     --check is for probes that restart (liveness) and needs nothing but this machine; --ready is for those that wait.
     """
@@ -72,7 +72,7 @@ def worker(processes: int | None, check: bool, ready: bool) -> None:
 
 @click.command()
 def sweep() -> None:
-    """Free films whose worker was lost, and ring for films that wait without a ticket."""
+    """Free images whose worker was lost, and ring for images that wait without a ticket."""
     read_settings()
     _become(sweep_command())
 
@@ -90,11 +90,11 @@ def _check_alive() -> NoReturn:
 
 def _check_ready() -> NoReturn:
     from shared.errors import BrokerAway
-    from shared.queue.heartbeats import Presence
+    from shared.queue.heartbeats import Heartbeats
 
-    presence = Presence(read_settings())
+    heartbeats = Heartbeats(read_settings())
     try:
-        names = presence.workers()
+        names = heartbeats.workers()
     except BrokerAway as error:
         raise click.ClickException(str(error)) from error
     here = [name for name in names if name.startswith(f"{socket.gethostname()}:")]

@@ -51,7 +51,7 @@ from shared.process.logs import configure_logging
 from shared.settings import PREFIX, Settings
 
 if TYPE_CHECKING:
-    from shared.queue.heartbeats import Presence
+    from shared.queue.heartbeats import Heartbeats
 
 START_SECONDS: Final = 600.0
 LOOK_SECONDS: Final = 0.05
@@ -237,7 +237,7 @@ def _wait_for_redis(redis: broker.EmbeddedRedis, program: Program, supervisor: S
             raise
         supervisor.start_again(program)
         redis.wait_until_ready(program)
-        _say(f"Redis could not read what it had kept and starts empty. No film is lost. The former files: {aside}")
+        _say(f"Redis could not read what it had kept and starts empty. No image is lost. The former files: {aside}")
 
 
 def _migrate(settings: Settings) -> None:
@@ -262,8 +262,8 @@ def _prepare_first_use(settings: Settings) -> str | None:
 
     try:
         first_start.keep_samples(settings.data_dir)
-    except OSError as error:  # nobody's films wait for samples
-        _say(f"The sample films could not be written: {error}.", err=True)
+    except OSError as error:  # nobody's images wait for samples
+        _say(f"The sample images could not be written: {error}.", err=True)
     with refusals_in_words():
         database = Database(settings.database)
         try:
@@ -285,15 +285,15 @@ def _environment(settings: Settings) -> dict[str, str]:
 
 def _wait_until_worker(supervisor: Supervisor, settings: Settings) -> bool:
     """Wait for a worker for as long as it takes, because the pages answer; False where it has refused to start."""
-    from shared.queue.heartbeats import Presence
+    from shared.queue.heartbeats import Heartbeats
 
-    presence = Presence(settings)
+    heartbeats = Heartbeats(settings)
     try:
         return _wait_until(
-            lambda: _has_worker(presence), supervisor, settings, "the workers load the network", is_endless=True
+            lambda: _has_worker(heartbeats), supervisor, settings, "the workers load the network", is_endless=True
         )
     finally:
-        presence.close()
+        heartbeats.close()
 
 
 def _wait_until(
@@ -331,9 +331,9 @@ def _answers(url: str) -> bool:
         connection.close()
 
 
-def _has_worker(presence: "Presence") -> bool:
+def _has_worker(heartbeats: "Heartbeats") -> bool:
     try:
-        return bool(presence.workers())
+        return bool(heartbeats.workers())
     except BrokerAway:
         return False
 
@@ -356,4 +356,4 @@ def _announce_pages(url: str, settings: Settings) -> None:
         _say(f"Sign in once with this link: {url}/sign-in/link/{secret}")
         _say("It is valid for a day. Set a password on the page that follows, and no link is printed again.")
     _say(f"Everything is kept in {settings.data_dir.resolve()}. Ctrl-C stops it.")
-    _say("Still starting: the workers load the network. Films that are sent meanwhile wait for them.")
+    _say("Still starting: the workers load the network. Images that are sent meanwhile wait for them.")

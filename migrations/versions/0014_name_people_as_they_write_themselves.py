@@ -4,14 +4,14 @@ Rules: one change that can be said in one line; portable to SQLite and PostgreSQ
 no import of tables or other code of ours, because a migration must mean the same for ever; add a column as nullable or
 with a server default; never read or rewrite a large table in one statement.
 
-Revision: 0014, after 0009.
+Revision: 0014, after 0013.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0014"
-down_revision = "0009"
+down_revision = "0013"
 branch_labels = None
 depends_on = None
 

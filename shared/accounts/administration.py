@@ -17,7 +17,7 @@ def change_role(session: Session, user: User, role: Role) -> None:
 def give_role(session: Session, user: User, role: Role) -> None:
     """Give an account another role; where that takes something away, what was given out before ends.
 
-    Only an admin may all that the others may: a technician sends films, a reader sees those of others.
+    Only an admin may all that the others may: a technician sends images, a reader sees those of others.
     """
     takes_away = role not in {user.role, Role.ADMIN}
     user.role = role

@@ -27,8 +27,11 @@ class Action(StrEnum):
     JOB_PURGED = "job_purged"
     BACKUP_MADE = "backup_made"
     BACKUP_RESTORED = "backup_restored"
-    FILM_VIEWED = "film_viewed"
+    IMAGE_VIEWED = "image_viewed"
+    REVIEW_ADDED = "review_added"
+    REVIEW_WITHDRAWN = "review_withdrawn"
     HISTORY_EXPORTED = "history_exported"
+    VIEW_CHANGED = "view_changed"
     USER_CHANGED = "user_changed"
     TOKEN_CHANGED = "token_changed"  # noqa: S105  # the name of an action
     AUDIT_EXPORTED = "audit_exported"

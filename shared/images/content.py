@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from shared.errors import FilmRejected
+from shared.errors import ImageRejected
 from shared.refusals import Rejection
 
 _PARTS: Final = 20
@@ -34,23 +34,23 @@ for each grey of deviation. The least of the 6,600 is 3.5, where 1.5 would be re
 
 
 def refuse_without_content(pixels: np.ndarray) -> None:
-    """Raise FilmRejected where a network's input, uint8 (H, W), shows nothing that could be a radiograph."""
+    """Raise ImageRejected where a network's input, uint8 (H, W), shows nothing that could be a radiograph."""
     step = max(1, pixels.shape[0] // _PARTS)
     here, there = slice(step // 2, -1, step), slice(step // 2 + 1, None, step)
     some = pixels[here, here].astype(np.float32)
     flat = some.ravel()
     variance = float(flat @ flat) / flat.size - (float(flat.sum()) / flat.size) ** 2
     if variance < _LEAST_DEVIATION**2:
-        raise FilmRejected(Rejection.NO_CONTENT, case="blank")
+        raise ImageRejected(Rejection.NO_CONTENT, case="blank")
     right, below = pixels[here, there] - some, pixels[there, here] - some
     unlikeness = float(np.vdot(right, right) + np.vdot(below, below)) / (2 * flat.size)
     most = 2 * variance * (1 - _LEAST_LIKENESS)
     if unlikeness > most and (_without_edges(right, 0) + _without_edges(below, 1)) / 2 > most:
-        raise FilmRejected(Rejection.NO_CONTENT, case="noise")
+        raise ImageRejected(Rejection.NO_CONTENT, case="noise")
     if len(set(pixels[here, here].tobytes())) < _MANY_GREYS and _bits(pixels) < _LEAST_BITS:
-        raise FilmRejected(Rejection.NO_CONTENT, case="few_greys")
+        raise ImageRejected(Rejection.NO_CONTENT, case="few_greys")
     if unlikeness < _STEEP and _bend(pixels) < _LEAST_BEND + _LEAST_BEND_EACH * math.sqrt(variance):
-        raise FilmRejected(Rejection.NO_CONTENT, case="plain")
+        raise ImageRejected(Rejection.NO_CONTENT, case="plain")
 
 
 def _without_edges(differences: np.ndarray, axis: int) -> float:

@@ -17,7 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from shared.errors import DecoderAway, FilmRejected
+from shared.errors import DecoderAway, ImageRejected
 from shared.images.decoder_child import ANSWER, REQUEST
 from shared.refusals import Rejection
 
@@ -51,9 +51,9 @@ class Bounds:
     """What one codestream may cost."""
 
     memory_bytes: int = 2048 * _MIB
-    """Of addresses, libraries included. A film of 40 megapixels as JPEG 2000 takes 0.4 GB."""
+    """Of addresses, libraries included. An image of 40 megapixels as JPEG 2000 takes 0.4 GB."""
     cpu_seconds: int = 20
-    """The slowest good film, JPEG 2000 of 40 megapixels, takes 4."""
+    """The slowest good image, JPEG 2000 of 40 megapixels, takes 4."""
     wall_seconds: float = 60.0
 
 
@@ -83,7 +83,7 @@ class Decoder:
     def decode(self, codec: Codec, data: bytes, *, rows: int, columns: int, bits: int = 0) -> "np.ndarray":
         """Decode one grey image of `rows` x `columns`; `bits` are those allocated, which RLE alone does not say.
 
-        Raises FilmRejected where the codestream cannot be decoded within the bounds, DecoderAway where that is not its
+        Raises ImageRejected where the codestream cannot be decoded within the bounds, DecoderAway where that is not its
         fault.
         """
         with self._turn:
@@ -93,7 +93,7 @@ class Decoder:
                 except _Gone as gone:
                     self._end()
                     if gone.is_streams_fault:
-                        raise FilmRejected(Rejection.DAMAGED_SCAN) from gone
+                        raise ImageRejected(Rejection.DAMAGED_SCAN) from gone
         raise DecoderAway("The decoder of compressed images ended without an answer. Is the machine out of memory?")
 
     def close(self) -> None:
@@ -102,7 +102,7 @@ class Decoder:
             self._end()
 
     def _ask(self, codec: Codec, data: bytes, rows: int, columns: int, bits: int) -> "np.ndarray":
-        import numpy as np  # noqa: PLC0415  # the web needs it for some films only
+        import numpy as np  # noqa: PLC0415  # the web needs it for some images only
 
         process, until = self._running(), time.monotonic() + self.bounds.wall_seconds
         into, out = process.stdin, process.stdout
@@ -113,10 +113,10 @@ class Decoder:
         head = ANSWER.unpack(self._receive(out.fileno(), ANSWER.size, until))
         is_decoded, width, is_signed, height, across, size = head
         if not is_decoded:
-            raise FilmRejected(Rejection.DAMAGED_SCAN)
+            raise ImageRejected(Rejection.DAMAGED_SCAN)
         if (height, across) != (rows, columns) or width not in {1, 2, 4} or size != rows * columns * width:
             self._end()  # what else it has written is of no use
-            raise FilmRejected(Rejection.DAMAGED_SCAN)
+            raise ImageRejected(Rejection.DAMAGED_SCAN)
         body = self._receive(out.fileno(), size, until)
         return np.frombuffer(body, f"<{'i' if is_signed else 'u'}{width}").reshape(rows, columns)
 

@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 from PIL import Image
 
-from shared.errors import FilmRejected
+from shared.errors import ImageRejected
 from shared.images.dicom_file import damaged, read
 from shared.images.dicom_samples import TRANSFER_SYNTAXES, stored_samples
 from shared.refusals import Rejection
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MEDIA_TYPE: Final = "application/dicom"
 
-# PS3.3, C.7.3.1.1.1: computed and digital radiography, and film, which was digitised. Not RF, OT, SC and none at all:
+# PS3.3, C.7.3.1.1.1: computed and digital radiography, and digitised radiographs. Not RF, OT, SC and none at all:
 # fluoroscopy, photographs and screenshots go by these.
 MODALITIES: Final = {"CR", "DX", "RG"}
 _DARK_IS_HIGH: Final = "MONOCHROME1"  # PS3.3, C.7.6.3.1.2
@@ -29,7 +29,7 @@ _DIRECTORY: Final = "1.2.840.10008.1.3.10"  # Media Storage Directory, PS3.10, 8
 def read_size(file: IO[bytes]) -> tuple[int, int]:
     """Return the width and height at which a radiograph is shown from its header, without its pixels.
 
-    Raises FilmRejected where it is no single grey radiograph in a known transfer syntax.
+    Raises ImageRejected where it is no single grey radiograph in a known transfer syntax.
     """
     header = read(file, stop_before_pixels=True)
     _refuse_unless_radiograph(header)
@@ -41,7 +41,7 @@ def read_size(file: IO[bytes]) -> tuple[int, int]:
 def decode(file: IO[bytes]) -> Image.Image:
     """Decode a radiograph to 8-bit grey, dark is low, with square pixels.
 
-    Raises FilmRejected as `read_size` does.
+    Raises ImageRejected as `read_size` does.
     """
     from shared.images.dicom_transforms import shown_size, to_grey  # noqa: PLC0415  # see the module's docstring
 
@@ -57,11 +57,11 @@ def _refuse_unless_radiograph(header: "Dataset") -> None:
     _refuse_other_modality(header)
     frames, samples = int(header.get("NumberOfFrames") or 1), int(header.get("SamplesPerPixel") or 0)
     if frames > 1:
-        raise FilmRejected(Rejection.SEVERAL_IMAGES, case="frames", count=frames)
+        raise ImageRejected(Rejection.SEVERAL_IMAGES, case="frames", count=frames)
     if frames != 1 or samples != 1 or header.get("PhotometricInterpretation") not in _GREY:
-        raise FilmRejected(Rejection.NOT_A_RADIOGRAPH, case="not_grey")
+        raise ImageRejected(Rejection.NOT_A_RADIOGRAPH, case="not_grey")
     if not header.get("Rows") or not header.get("Columns"):
-        raise FilmRejected(Rejection.UNREADABLE_IMAGE, case="no_image")
+        raise ImageRejected(Rejection.UNREADABLE_IMAGE, case="no_image")
 
 
 def _refuse_unknown_syntax(header: "Dataset") -> None:
@@ -69,15 +69,15 @@ def _refuse_unknown_syntax(header: "Dataset") -> None:
     if not syntax:
         raise damaged()
     if syntax not in TRANSFER_SYNTAXES:
-        raise FilmRejected(Rejection.DICOM_UNSUPPORTED, case="syntax", syntax=_shown(syntax))
+        raise ImageRejected(Rejection.DICOM_UNSUPPORTED, case="syntax", syntax=_shown(syntax))
 
 
 def _refuse_other_modality(header: "Dataset") -> None:
     if header.file_meta.get("MediaStorageSOPClassUID") == _DIRECTORY:
-        raise FilmRejected(Rejection.NOT_A_RADIOGRAPH, case="directory")
+        raise ImageRejected(Rejection.NOT_A_RADIOGRAPH, case="directory")
     modality = str(header.get("Modality") or "missing").strip()
     if modality.upper() not in MODALITIES:
-        raise FilmRejected(Rejection.NOT_A_RADIOGRAPH, case="modality", modality=_shown(modality))
+        raise ImageRejected(Rejection.NOT_A_RADIOGRAPH, case="modality", modality=_shown(modality))
 
 
 def _shown(value: str) -> str:

@@ -8,7 +8,7 @@ import re
 import zlib
 from typing import IO, TYPE_CHECKING, BinaryIO, Final, cast
 
-from shared.errors import FilmRejected
+from shared.errors import ImageRejected
 from shared.refusals import Rejection
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _MIB: Final = 1024 * 1024
 _MOST_HEADER_BYTES: Final = 16 * _MIB
 """Read of a file that has to be changed before pydicom can read it, where its pixels are not asked for."""
 _MOST_INFLATED_BYTES: Final = 192 * _MIB
-"""A deflated film of 40 megapixels and 16 bits comes to 80; Deflate itself would allow a thousand times the file."""
+"""A deflated image of 40 megapixels and 16 bits comes to 80; Deflate itself would allow a thousand times the file."""
 _IMPLICIT, _EXPLICIT = b"1.2.840.10008.1.2\0", b"1.2.840.10008.1.2.1\0"
 # Meta information begins with its length (PS3.10, 7.1), but not always.
 _META_START: Final = re.compile(rb"\x02\x00[\x00\x01\x02\x03\x10]\x00(?:UL|OB|UI)", re.DOTALL)
@@ -60,7 +60,7 @@ def _first_length(head: bytes) -> bool:
 
 
 def read(file: IO[bytes], *, stop_before_pixels: bool) -> "Dataset":
-    """Read a dataset; raises FilmRejected where that is damaged or unpacks to too much, and what pydicom raises."""
+    """Read a dataset; raises ImageRejected where that is damaged or unpacks to too much, and what pydicom raises."""
     from pydicom import config, dcmread  # noqa: PLC0415  # see the module's docstring
     from pydicom.errors import InvalidDicomError  # noqa: PLC0415
 
@@ -72,9 +72,9 @@ def read(file: IO[bytes], *, stop_before_pixels: bool) -> "Dataset":
         raise damaged() from error
 
 
-def damaged() -> FilmRejected:
+def damaged() -> ImageRejected:
     """Return the refusal of a file whose header or pixels contradict each other."""
-    return FilmRejected(Rejection.UNREADABLE_IMAGE, case="dicom")
+    return ImageRejected(Rejection.UNREADABLE_IMAGE, case="dicom")
 
 
 def _mend(file: IO[bytes], *, stop_before_pixels: bool) -> IO[bytes]:
@@ -114,5 +114,5 @@ def _inflate(file: IO[bytes], most: int) -> IO[bytes]:
     except zlib.error as error:
         raise damaged() from error
     if unpacker.unconsumed_tail and most == _MOST_INFLATED_BYTES:
-        raise FilmRejected(Rejection.TOO_LARGE, case="unpacked", limit_mib=most // _MIB)
+        raise ImageRejected(Rejection.TOO_LARGE, case="unpacked", limit_mib=most // _MIB)
     return io.BytesIO(bytes(MAGIC_OFFSET) + MAGIC + _syntax_element(_EXPLICIT) + data)

@@ -7,7 +7,7 @@ No plugin of pydicom is left to chance: it takes the first that is installed, an
 import re
 from typing import TYPE_CHECKING, Final
 
-from shared.errors import FilmRejected
+from shared.errors import ImageRejected
 from shared.images.codestreams import CodestreamDamaged, Frame, Process, read_jpeg, read_jpeg_2000, without_padding
 from shared.images.decoder import Codec, decode
 from shared.images.dicom_file import damaged
@@ -58,7 +58,7 @@ def stored_samples(dataset: "Dataset") -> "np.ndarray":
 
     Whole containers, unused bits included, where the file holds them as they lie (native, RLE); else the stored bits.
 
-    Raises FilmRejected where the frame is damaged or not the image of the header, and what pydicom raises.
+    Raises ImageRejected where the frame is damaged or not the image of the header, and what pydicom raises.
     """
     syntax = str(dataset.file_meta.TransferSyntaxUID)
     if syntax in NATIVE:
@@ -80,11 +80,11 @@ def _refuse_more_native_frames(dataset: "Dataset") -> None:
     """Refuse pixels of several frames whose number the header does not say."""
     size = int(dataset.Rows) * int(dataset.Columns) * int(dataset.BitsAllocated) // 8
     if size and len(dataset.PixelData) >= 2 * size:
-        raise FilmRejected(Rejection.SEVERAL_IMAGES, case="frames", count=len(dataset.PixelData) // size)
+        raise ImageRejected(Rejection.SEVERAL_IMAGES, case="frames", count=len(dataset.PixelData) // size)
 
 
 def _first_frame(dataset: "Dataset") -> bytes:
-    """Return the only frame; raise FilmRejected where there are more, whatever their number in the header."""
+    """Return the only frame; raise ImageRejected where there are more, whatever their number in the header."""
     from pydicom.encaps import get_frame, parse_basic_offsets, parse_fragments  # noqa: PLC0415  # as above
 
     frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
@@ -92,7 +92,7 @@ def _first_frame(dataset: "Dataset") -> bytes:
     if str(dataset.file_meta.TransferSyntaxUID) == _RLE:  # a fragment a frame (PS3.5, 8.2.2 and annex G)
         counts.append(parse_fragments(dataset.PixelData)[0] - 1)
     if max(counts) > 1:
-        raise FilmRejected(Rejection.SEVERAL_IMAGES, case="frames", count=max(counts))
+        raise ImageRejected(Rejection.SEVERAL_IMAGES, case="frames", count=max(counts))
     return frame
 
 
@@ -105,7 +105,7 @@ def _read_header(frame: bytes, syntax: str) -> Frame:
     if not is_2000 and (header.process is Process.LS) != (syntax in _JPEG_LS):
         raise damaged()
     if header.process is Process.OTHER:
-        raise FilmRejected(Rejection.DICOM_UNSUPPORTED, case="jpeg_coding")
+        raise ImageRejected(Rejection.DICOM_UNSUPPORTED, case="jpeg_coding")
     return header
 
 
@@ -128,7 +128,7 @@ def _whole(frame: bytes) -> bytes:
     try:
         return without_padding(frame)
     except CodestreamDamaged as error:
-        raise FilmRejected(Rejection.TRUNCATED_IMAGE) from error
+        raise ImageRejected(Rejection.TRUNCATED_IMAGE) from error
 
 
 def _with_sign(samples: "np.ndarray", dataset: "Dataset", precision: int) -> "np.ndarray":

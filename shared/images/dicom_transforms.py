@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from shared.errors import FilmRejected
+from shared.errors import ImageRejected
 from shared.images import grayscale
 from shared.refusals import Rejection
 
@@ -42,7 +42,7 @@ def to_grey(samples: np.ndarray, dataset: "Dataset") -> np.ndarray:
     """Draw a radiograph's stored samples as uint8 of the same shape, dark is low.
 
     `samples` are whole containers, unused bits included, where the file holds them as they lie; else the stored bits.
-    Raises FilmRejected where they contradict the header.
+    Raises ImageRejected where they contradict the header.
     """
     found, counts = grayscale.present(samples)
     layout = _Layout.of(dataset, samples)
@@ -149,7 +149,7 @@ def _overlay_bits(dataset: "Dataset") -> int:
 def _refuse_if_overflowing(layout: _Layout, found: np.ndarray, counts: np.ndarray) -> None:
     """Refuse an image that needs more bits than its header says: drawn by those alone it would wrap."""
     if counts[layout.overflows(found)].sum() > grayscale.TAIL * counts.sum():
-        raise FilmRejected(Rejection.UNSUPPORTED_FORM, case="stored_bits", bits=layout.stored)
+        raise ImageRejected(Rejection.UNSUPPORTED_FORM, case="stored_bits", bits=layout.stored)
 
 
 def _padding(

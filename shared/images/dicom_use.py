@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from shared.errors import FilmRejected
+from shared.errors import ImageRejected
 from shared.images.dicom_file import read
 from shared.models.spec import Gate
 from shared.refusals import Rejection
@@ -45,39 +45,39 @@ _OLDEST: Final = 115
 
 
 def refuse_unless_intended(data: bytes, gate: Gate, ignored: Collection[Rejection] = ()) -> None:
-    """Raise FilmRejected where the header of a DICOM file says that the model is not for its image."""
+    """Raise ImageRejected where the header of a DICOM file says that the model is not for its image."""
     header = read(io.BytesIO(data), stop_before_pixels=True)
     refusal = _refusal_of_view(header) or _refusal_of_part(header) or _refusal_of_age(header, gate)
     if refusal is not None and refusal.code not in ignored:
         raise refusal
 
 
-def _refusal_of_view(header: "Dataset") -> FilmRejected | None:
+def _refusal_of_view(header: "Dataset") -> ImageRejected | None:
     view = _text(header, "ViewPosition").upper()
     codes = _view_codes(header)
     across = _text(header, "PatientOrientation").upper()
     if view in _OTHER_VIEWS or codes & _OTHER_VIEW_CODES or across.startswith(_SIDEWAYS):
         if view in _OTHER_VIEWS:
-            return FilmRejected(Rejection.NOT_FRONTAL, case="named", view=view)
-        return FilmRejected(Rejection.NOT_FRONTAL, case="coded")
+            return ImageRejected(Rejection.NOT_FRONTAL, case="named", view=view)
+        return ImageRejected(Rejection.NOT_FRONTAL, case="coded")
     return None
 
 
-def _refusal_of_part(header: "Dataset") -> FilmRejected | None:
+def _refusal_of_part(header: "Dataset") -> ImageRejected | None:
     part = re.sub("[^A-Z]", "", _text(header, "BodyPartExamined").upper())
     if part not in _OTHER_PARTS and part.removesuffix("S") not in _OTHER_PARTS:
         return None
-    return FilmRejected(Rejection.OUTSIDE_INTENDED_USE, case="part", part=part)
+    return ImageRejected(Rejection.OUTSIDE_INTENDED_USE, case="part", part=part)
 
 
-def _refusal_of_age(header: "Dataset", gate: Gate) -> FilmRejected | None:
+def _refusal_of_age(header: "Dataset", gate: Gate) -> ImageRejected | None:
     age, (youngest, oldest) = _age(header), gate.ages
     if age is None or youngest <= age < oldest + 1:
         return None
     # The age itself is the patient's, and a refusal's words reach logs and exports.
     if age < youngest:
-        return FilmRejected(Rejection.OUTSIDE_INTENDED_USE, case="younger", youngest=youngest, oldest=oldest)
-    return FilmRejected(Rejection.OUTSIDE_INTENDED_USE, case="older", youngest=youngest, oldest=oldest)
+        return ImageRejected(Rejection.OUTSIDE_INTENDED_USE, case="younger", youngest=youngest, oldest=oldest)
+    return ImageRejected(Rejection.OUTSIDE_INTENDED_USE, case="older", youngest=youngest, oldest=oldest)
 
 
 def _age(header: "Dataset") -> float | None:

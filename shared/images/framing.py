@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from PIL import Image
 
-from shared.errors import FilmRejected
+from shared.errors import ImageRejected
 from shared.images import weights_file
 from shared.models.spec import Framing
 from shared.refusals import Rejection
@@ -181,11 +181,11 @@ def load(version: str, sha256: str = "") -> Localiser:
 def window(image: Image.Image, framing: Framing) -> Box:
     """Find the lungs on a decoded grey image and return the part of it that a network with this framing sees.
 
-    Raises FilmRejected where no upright lungs can be told with a confidence of CONFIDENT.
+    Raises ImageRejected where no upright lungs can be told with a confidence of CONFIDENT.
     """
     lungs = load(framing.version, framing.sha256).find(image)
     if lungs.confidence < CONFIDENT:
-        raise FilmRejected(Rejection.NO_LUNGS, confidence=round(float(lungs.confidence), 2))
+        raise ImageRejected(Rejection.NO_LUNGS, confidence=round(float(lungs.confidence), 2))
     return lungs.box.widened(framing.margin)
 
 

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from PIL import Image
 
-from shared.errors import FilmRejected
+from shared.errors import ImageRejected
 from shared.images import weights_file
 from shared.models.spec import Gate
 from shared.refusals import Rejection
@@ -141,7 +141,7 @@ def _exposure(small: np.ndarray, gate: Gate) -> Rejection | None:
 
 
 def refuse_unless_chest(image: Image.Image, gate: Gate, ignored: Collection[Rejection] = ()) -> None:
-    """Raise FilmRejected where a decoded grey image is no upright, whole chest radiograph of ordinary exposure."""
+    """Raise ImageRejected where a decoded grey image is no upright, whole chest radiograph of ordinary exposure."""
     seen = look(image, gate, ignored)
     if seen.refused is not None:
         raise _refusal_of(seen.kind)
@@ -160,15 +160,15 @@ CODES: Final = {
 _TURNED_OR_OTHER: Final = tuple(kind for kind in CODES if kind != "cut_off")
 
 
-def _refusal_of(kind: str) -> FilmRejected:
+def _refusal_of(kind: str) -> ImageRejected:
     return {
-        "clockwise": FilmRejected(Rejection.ROTATED, case="clockwise"),
-        "anticlockwise": FilmRejected(Rejection.ROTATED, case="anticlockwise"),
-        "upside_down": FilmRejected(Rejection.ROTATED, case="upside_down"),
-        "inverted": FilmRejected(Rejection.INVERTED),
-        "cut_off": FilmRejected(Rejection.CUT_OFF),
-        "other": FilmRejected(Rejection.NOT_CHEST, case="other"),
-        "screen": FilmRejected(Rejection.NOT_CHEST, case="screen"),
-        "too_dark": FilmRejected(Rejection.TOO_DARK),
-        "too_bright": FilmRejected(Rejection.TOO_BRIGHT),
+        "clockwise": ImageRejected(Rejection.ROTATED, case="clockwise"),
+        "anticlockwise": ImageRejected(Rejection.ROTATED, case="anticlockwise"),
+        "upside_down": ImageRejected(Rejection.ROTATED, case="upside_down"),
+        "inverted": ImageRejected(Rejection.INVERTED),
+        "cut_off": ImageRejected(Rejection.CUT_OFF),
+        "other": ImageRejected(Rejection.NOT_CHEST, case="other"),
+        "screen": ImageRejected(Rejection.NOT_CHEST, case="screen"),
+        "too_dark": ImageRejected(Rejection.TOO_DARK),
+        "too_bright": ImageRejected(Rejection.TOO_BRIGHT),
     }[kind]

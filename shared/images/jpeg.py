@@ -1,7 +1,7 @@
 """JPEG to 8-bit grey, stopping where the stream is damaged; and the JPEGs that Pillow cannot open.
 
 Pillow says nothing of what libjpeg warns of: bytes lost, Huffman codes that are none, markers out of their order. Six
-of eight films that were damaged on purpose decoded without a word and got an answer. simplejpeg is the same
+of eight images that were damaged on purpose decoded without a word and got an answer. simplejpeg is the same
 libjpeg-turbo with the same pixels, and stops there.
 """
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from PIL import Image, ImageOps, TiffImagePlugin
 
-from shared.errors import FilmRejected
+from shared.errors import ImageRejected
 from shared.images.codestreams import END, CodestreamDamaged, Frame, Process, read_jpeg, without_padding
 from shared.images.decoder import Codec, decode
 from shared.images.jpeg_lossless import is_damaged
@@ -34,7 +34,7 @@ def decode_grey(data: bytes, size: tuple[int, int], at_least: int) -> "np.ndarra
     """Decode a grey or colour JPEG of 8 bits and of `size` to grey, uint8 (rows, columns), as Pillow's draft mode does.
 
     At 1/2, 1/4 or 1/8 of its size where its sides stay at least `at_least` long. None where this decoder cannot read
-    it. Raises FilmRejected where the scan is damaged or cut short.
+    it. Raises ImageRejected where the scan is damaged or cut short.
     """
     width, height = size
     scale = next((scale for scale in _SCALES if min(width, height) // scale >= at_least), 1)
@@ -42,12 +42,12 @@ def decode_grey(data: bytes, size: tuple[int, int], at_least: int) -> "np.ndarra
 
 
 def refuse_damaged_cmyk(data: bytes) -> None:
-    """Raise FilmRejected where the scan of a JPEG in CMYK is damaged; Pillow turns it into grey."""
+    """Raise ImageRejected where the scan of a JPEG in CMYK is damaged; Pillow turns it into grey."""
     _decode_strictly(data, "CMYK", 0, 0)
 
 
 def refuse_damaged_strips(directory: TiffImagePlugin.ImageFileDirectory_v2, data: bytes) -> None:
-    """Raise FilmRejected where a strip or tile of a page compressed by JPEG is damaged; libtiff does not say.
+    """Raise ImageRejected where a strip or tile of a page compressed by JPEG is damaged; libtiff does not say.
 
     As much is looked at as the page has pixels; what lies about that is left to libtiff, which refuses it.
     """
@@ -76,7 +76,7 @@ def _pixels(data: bytes) -> int:
 
 
 def _decode_strictly(data: bytes, colours: str, width: int, height: int) -> "np.ndarray | None":
-    import simplejpeg  # noqa: PLC0415  # the web pays for it with the first film shown
+    import simplejpeg  # noqa: PLC0415  # the web pays for it with the first image shown
 
     try:
         found: np.ndarray = simplejpeg.decode_jpeg(
@@ -99,11 +99,11 @@ def _without_filling(data: bytes) -> bytes | None:
     return None if end < 0 or len(scan) == end else scan + END
 
 
-def refusal(data: bytes) -> FilmRejected:
+def refusal(data: bytes) -> ImageRejected:
     """Return why a JPEG that cannot be decoded in full is refused: it has no end, or its scan is damaged."""
     if data.rfind(END) < data.rfind(_START_OF_SCAN):
-        return FilmRejected(Rejection.TRUNCATED_IMAGE)
-    return FilmRejected(Rejection.DAMAGED_SCAN)
+        return ImageRejected(Rejection.TRUNCATED_IMAGE)
+    return ImageRejected(Rejection.DAMAGED_SCAN)
 
 
 def upright(grey: Image.Image, exif: Image.Exif) -> Image.Image:
@@ -118,17 +118,17 @@ def upright(grey: Image.Image, exif: Image.Exif) -> Image.Image:
 def read_special(data: bytes) -> Frame:
     """Read the frame header of a JPEG that Pillow cannot open: JPEG-LS, or more than 8 bits a sample.
 
-    Raises FilmRejected where it is damaged or of another form.
+    Raises ImageRejected where it is damaged or of another form.
     """
     try:
         frame = read_jpeg(data)
     except CodestreamDamaged as error:
-        raise FilmRejected(Rejection.UNREADABLE_IMAGE, case="header") from error
+        raise ImageRejected(Rejection.UNREADABLE_IMAGE, case="header") from error
     if frame.components != 1:
         process = frame.process.name.lower()
-        raise FilmRejected(Rejection.UNSUPPORTED_FORM, case="jpeg_colour", process=process, bits=frame.precision)
+        raise ImageRejected(Rejection.UNSUPPORTED_FORM, case="jpeg_colour", process=process, bits=frame.precision)
     if frame.process is Process.OTHER:
-        raise FilmRejected(Rejection.UNSUPPORTED_FORM, case="jpeg_coding", bits=frame.precision)
+        raise ImageRejected(Rejection.UNSUPPORTED_FORM, case="jpeg_coding", bits=frame.precision)
     return frame
 
 
@@ -158,12 +158,12 @@ def _exif(frame: Frame) -> Image.Exif:
 def decode_frame(data: bytes, frame: Frame) -> "np.ndarray":
     """Decode a grey JPEG or JPEG-LS of any depth by what its frame header says, to uint8 or uint16.
 
-    Raises FilmRejected where it is damaged.
+    Raises ImageRejected where it is damaged.
     """
     try:
         whole = without_padding(data[: data.rfind(END) + len(END)])
     except CodestreamDamaged as error:
-        raise FilmRejected(Rejection.TRUNCATED_IMAGE) from error
+        raise ImageRejected(Rejection.TRUNCATED_IMAGE) from error
     if frame.process is Process.LOSSY and frame.precision == 8:
         grey = decode_grey(whole, (frame.columns, frame.rows), max(frame.columns, frame.rows))
         if grey is not None:

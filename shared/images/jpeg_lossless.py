@@ -113,7 +113,7 @@ def _take_tables(body: bytes, stream: _Stream) -> None:
 
 def _bits_needed(samples: "np.ndarray", stream: _Stream) -> int:
     """Count the bits of one restart interval; -1 million where a difference has no code."""
-    import numpy as np  # noqa: PLC0415  # the web needs it for some films only
+    import numpy as np  # noqa: PLC0415  # the web needs it for some images only
 
     counts = np.zeros(_CATEGORIES, np.int64)
     for top in range(0, len(samples), _STRIP_ROWS):

@@ -1,4 +1,4 @@
-"""Which way up a film is: cameras store films lying and say so (Orientation, tag 0x0112, CIPA DC-008)."""
+"""Which way up an image is: cameras store images lying and say so (Orientation, tag 0x0112, CIPA DC-008)."""
 
 import io
 import struct
@@ -10,7 +10,7 @@ from PIL import ExifTags, Image, PngImagePlugin, TiffImagePlugin
 _SWAP_SIDES: Final = {5, 6, 7, 8}
 _HEADER_BYTES: Final = 33  # signature, then IHDR: 13 bytes behind 8 and before 4 (W3C PNG, 5.3)
 _SAY_ORIENTATION: Final = {b"eXIf", b"tEXt", b"zTXt", b"iTXt"}
-# A film of 64 MiB in the chunks of 8 KiB that libpng writes has 8,192; more are not worth the reading.
+# An image of 64 MiB in the chunks of 8 KiB that libpng writes has 8,192; more are not worth the reading.
 _MOST_CHUNKS: Final = 20_000
 _MOST_TEXT_BYTES: Final = 1024 * 1024
 

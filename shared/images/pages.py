@@ -8,7 +8,7 @@ from typing import IO, Final
 
 from PIL import Image, MpoImagePlugin, TiffImagePlugin
 
-from shared.errors import FilmRejected
+from shared.errors import ImageRejected
 from shared.refusals import Rejection
 
 _MOST_PAGES: Final = 64
@@ -22,7 +22,7 @@ _BIG_TIFF: Final = 0x2B
 def choose_page(image: Image.Image, file: IO[bytes]) -> None:
     """Turn an opened image to its only full page; `file` is what it was opened from. No pixel is decoded.
 
-    Raises FilmRejected where there are several, or where the full one lies deeper than pages do.
+    Raises ImageRejected where there are several, or where the full one lies deeper than pages do.
     """
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         page = _full_page(_pages(file))
@@ -32,7 +32,7 @@ def choose_page(image: Image.Image, file: IO[bytes]) -> None:
         _refuse_other_pictures(image)
     elif getattr(image, "n_frames", 1) > 1:
         count: int = image.n_frames  # type: ignore[attr-defined]  # as just seen
-        raise FilmRejected(Rejection.SEVERAL_IMAGES, case="frames", count=count)
+        raise ImageRejected(Rejection.SEVERAL_IMAGES, case="frames", count=count)
 
 
 def _pages(file: IO[bytes]) -> list[TiffImagePlugin.ImageFileDirectory_v2]:
@@ -76,9 +76,9 @@ def _read(head: bytes, file: IO[bytes]) -> TiffImagePlugin.ImageFileDirectory_v2
 def _full_page(pages: list[TiffImagePlugin.ImageFileDirectory_v2]) -> int:
     full = [place for place, page in enumerate(pages) if not _is_reduced(page)]
     if not full and any(_SUB_DIRECTORIES in page for page in pages):
-        raise FilmRejected(Rejection.UNSUPPORTED_FORM, case="tiff_preview")
+        raise ImageRejected(Rejection.UNSUPPORTED_FORM, case="tiff_preview")
     if len(full or pages) > 1:
-        raise FilmRejected(Rejection.SEVERAL_IMAGES, case="pages", count=len(full or pages))
+        raise ImageRejected(Rejection.SEVERAL_IMAGES, case="pages", count=len(full or pages))
     return full[0] if full else 0
 
 
@@ -102,4 +102,4 @@ def _refuse_other_pictures(image: MpoImagePlugin.MpoImageFile) -> None:
         count += not (image.size[0] < width and image.size[1] < height)
     image.seek(0)
     if count > 1:
-        raise FilmRejected(Rejection.SEVERAL_IMAGES, case="pictures", count=count)
+        raise ImageRejected(Rejection.SEVERAL_IMAGES, case="pictures", count=count)

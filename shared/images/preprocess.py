@@ -1,4 +1,4 @@
-"""From the bytes of a film to what the network sees: the one way, in training, evaluation and serving."""
+"""From the bytes of an image to what the network sees: the one way, in training, evaluation and serving."""
 
 import io
 import math
@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageChops, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
-from shared.errors import DecoderAway, FilmRejected
+from shared.errors import DecoderAway, ImageRejected
 from shared.images import dicom, dicom_use, framing, gate, grayscale, jpeg, tiff, unsupported
 from shared.images.content import refuse_without_content
 from shared.images.dicom_file import HEAD_BYTES, is_dicom
@@ -34,35 +34,35 @@ THUMBNAIL_SIDE: Final = 144
 """Lists show 44 pixels, on a fine screen 88 or 132."""
 SMALL_SIDE: Final = 256
 SMALL_BYTES: Final = 32 * 1024
-"""A film this small has its thumbnail drawn when somebody looks, in under a millisecond: drawing and keeping it took a
-seventh of a worker's time for a film of 224 pixels."""
+"""An image this small has its thumbnail drawn when somebody looks, in under a millisecond: drawing and keeping it took
+a seventh of a worker's time for an image of 224 pixels."""
 
 
 def decode(data: bytes, at_least: int) -> Image.Image:
-    """Decode a film to upright 8-bit grey, at least `at_least` pixels on its shorter side if it has them.
+    """Decode an image to upright 8-bit grey, at least `at_least` pixels on its shorter side if it has them.
 
-    Raises FilmRejected where the bytes are no image of a known format, are cut short or are damaged.
+    Raises ImageRejected where the bytes are no image of a known format, are cut short or are damaged.
     """
     if not data:
-        raise FilmRejected(Rejection.EMPTY_FILE)
+        raise ImageRejected(Rejection.EMPTY_FILE)
     try:
         if is_dicom(data[:HEAD_BYTES]):
             return dicom.decode(io.BytesIO(data))
         return _decode_image(data, at_least)
-    except FilmRejected:
+    except ImageRejected:
         raise
     except UnidentifiedImageError as error:
         refusal = unsupported.explain(io.BytesIO(data), unsupported.kind_of(data))
-        raise refusal or FilmRejected(Rejection.UNKNOWN_FORMAT) from error
+        raise refusal or ImageRejected(Rejection.UNKNOWN_FORMAT) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise FilmRejected(Rejection.TOO_MANY_PIXELS) from error
+        raise ImageRejected(Rejection.TOO_MANY_PIXELS) from error
     except (DecoderAway, MemoryError):
         raise
     except Exception as error:
         # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error and more on damaged files.
         if unsupported.is_cut_short(io.BytesIO(data), unsupported.kind_of(data)):
-            raise FilmRejected(Rejection.TRUNCATED_IMAGE) from error
-        raise FilmRejected(Rejection.UNREADABLE_IMAGE, case="pixels") from error
+            raise ImageRejected(Rejection.TRUNCATED_IMAGE) from error
+        raise ImageRejected(Rejection.UNREADABLE_IMAGE, case="pixels") from error
 
 
 def _decode_image(data: bytes, at_least: int) -> Image.Image:
@@ -113,7 +113,7 @@ def _decode_jpeg(data: bytes, at_least: int) -> Image.Image:
 def _refuse_too_large(image: Image.Image) -> None:
     """Refuse what Pillow only warns of; intake holds uploads to its own, lower limit before this module sees them."""
     if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
-        raise FilmRejected(Rejection.TOO_MANY_PIXELS)
+        raise ImageRejected(Rejection.TOO_MANY_PIXELS)
 
 
 def _load(image: ImageFile.ImageFile, data: bytes) -> None:
@@ -128,7 +128,7 @@ def _load(image: ImageFile.ImageFile, data: bytes) -> None:
 def _refuse_unless_bright(image: Image.Image) -> None:
     """Refuse colours of 16 bits, of which Pillow keeps the upper 8, where they use less than half of these."""
     if "transparency" in image.info or np.asarray(image.convert("RGB")).max() < _BRIGHT:
-        raise FilmRejected(Rejection.UNSUPPORTED_FORM, case="deep_colour")
+        raise ImageRejected(Rejection.UNSUPPORTED_FORM, case="deep_colour")
 
 
 def _scale_clear_grey(image: Image.Image, data: bytes) -> None:
@@ -144,7 +144,7 @@ def _grey(image: Image.Image) -> Image.Image:
     if "transparency" in image.info or image.mode == "PA":
         image = _of_eight_bits(image).convert("RGBA")
     if image.mode in {"RGBA", "LA"}:
-        # Transparent areas become black, as the unexposed border of a film is; band by band, to hold fewer copies.
+        # Transparent areas become black, as the unexposed border of an image is; band by band, to hold fewer copies.
         return ImageChops.multiply(image.convert("L"), image.getchannel("A"))
     return image if image.mode == "L" else image.convert("L")
 
@@ -170,9 +170,9 @@ def _scale_deep(image: Image.Image) -> Image.Image:
 
 
 def refuse_unreadable(data: bytes, image: Image.Image, spec: ModelSpec, ignored: Collection[Rejection] = ()) -> None:
-    """Raise FilmRejected where a model that has a gate is not for this film, under none of the `ignored` codes.
+    """Raise ImageRejected where a model that has a gate is not for this image, under none of the `ignored` codes.
 
-    `image` is what `decode` made of the film's bytes.
+    `image` is what `decode` made of the image's bytes.
     """
     if spec.gate is None:
         return
@@ -182,18 +182,18 @@ def refuse_unreadable(data: bytes, image: Image.Image, spec: ModelSpec, ignored:
 
 
 def window(image: Image.Image, spec: ModelSpec) -> framing.Box:
-    """Return the part of a decoded film that the network sees: the lungs and a margin, or the whole film.
+    """Return the part of a decoded image that the network sees: the lungs and a margin, or the whole image.
 
-    Raises FilmRejected where the network needs the lungs framed and there are none to be found.
+    Raises ImageRejected where the network needs the lungs framed and there are none to be found.
     """
     return framing.WHOLE if spec.framing is None else framing.window(image, spec.framing)
 
 
 def fit(image: Image.Image, spec: ModelSpec, seen: framing.Box | None = None) -> np.ndarray:
-    """Resize a decoded film to the network's square: uint8 (input_size, input_size, 1).
+    """Resize a decoded image to the network's square: uint8 (input_size, input_size, 1).
 
-    `seen` is what `window` said of it, for a caller that asked already. Raises FilmRejected as `window` does, and where
-    nothing is on a whole film (`shared.images.content`).
+    `seen` is what `window` said of it, for a caller that asked already. Raises ImageRejected as `window` does, and
+    where nothing is on a whole image (`shared.images.content`).
     """
     if spec.framing is not None:
         return framing.cut(image, seen or window(image, spec), spec.input_size)[..., np.newaxis]
@@ -212,24 +212,24 @@ def _looked_at(image: Image.Image) -> np.ndarray:
 
 
 def prepare(data: bytes, spec: ModelSpec) -> np.ndarray:
-    """Turn a film's bytes into the network's input: uint8 (input_size, input_size, 1), 0 black to 255 white.
+    """Turn an image's bytes into the network's input: uint8 (input_size, input_size, 1), 0 black to 255 white.
 
-    Raises FilmRejected where the film cannot be decoded, shows nothing, or needs framing and shows no lungs.
+    Raises ImageRejected where the image cannot be decoded, shows nothing, or needs framing and shows no lungs.
     """
     return fit(decode(data, at_least=spec.decoded_side), spec)
 
 
 def is_small(data: bytes, image: Image.Image) -> bool:
-    """Tell from a film's bytes and what `decode` made of them whether its thumbnail can wait until somebody looks."""
+    """Tell from an image's bytes and what `decode` made of them whether its thumbnail can wait until somebody looks."""
     return len(data) <= SMALL_BYTES and max(image.size) <= SMALL_SIDE
 
 
 def thumbnail(image: Image.Image) -> bytes:
-    """Encode a decoded film as a JPEG of at most THUMBNAIL_SIDE pixels on its longer side, at least half of that.
+    """Encode a decoded image as a JPEG of at most THUMBNAIL_SIDE pixels on its longer side, at least half of that.
 
-    Shrunk by a whole factor: 16 µs for a film of 224 pixels, where any other size takes 150.
+    Shrunk by a whole factor: 16 µs for an image of 224 pixels, where any other size takes 150.
     """
     small = image.reduce(math.ceil(max(image.size) / THUMBNAIL_SIDE))
     out = io.BytesIO()
-    small.save(out, "JPEG", quality=80, comment=b"")  # Pillow would carry over what the film says of itself
+    small.save(out, "JPEG", quality=80, comment=b"")  # Pillow would carry over what the image says of itself
     return out.getvalue()

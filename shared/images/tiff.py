@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 from PIL import Image
 
-from shared.errors import FilmRejected
+from shared.errors import ImageRejected
 from shared.refusals import Rejection
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class DeepTiff:
 def read_deep(file: IO[bytes]) -> DeepTiff | None:
     """Read the tags of the first whole page; None where Pillow reads it rightly.
 
-    Raises FilmRejected where the page is deep and grey and of a form that is not read, or damaged.
+    Raises ImageRejected where the page is deep and grey and of a form that is not read, or damaged.
     """
     try:
         pages, order = _whole_pages(file)
@@ -97,11 +97,11 @@ def read_deep(file: IO[bytes]) -> DeepTiff | None:
         _refuse_unless_read_by_pillow(tags, bits, kind)
         return None
     if _PHOTOMETRIC not in tags.values:
-        raise FilmRejected(Rejection.UNSUPPORTED_FORM, case="tiff_polarity")
+        raise ImageRejected(Rejection.UNSUPPORTED_FORM, case="tiff_polarity")
     if bits <= 8 and kind == "u":
         return None
     if len(pages) > 1:
-        raise FilmRejected(Rejection.SEVERAL_IMAGES, case="pages", count=len(pages))
+        raise ImageRejected(Rejection.SEVERAL_IMAGES, case="pages", count=len(pages))
     return _describe(tags, order, bits, kind)
 
 
@@ -124,11 +124,11 @@ def _refuse_unless_read_by_pillow(tags: "_Tags", bits: int, kind: str) -> None:
     """Refuse colours, and greys with alpha, of forms that Pillow does not read or mixes up."""
     photometric, samples = tags.one(_PHOTOMETRIC, _RGB), tags.one(_SAMPLES, 1)
     if photometric == _CIE_LAB:
-        raise FilmRejected(Rejection.UNSUPPORTED_FORM, case="tiff_lab")
+        raise ImageRejected(Rejection.UNSUPPORTED_FORM, case="tiff_lab")
     if kind != "u" or bits > 16 or (bits > 8 and photometric <= _BLACK_IS_ZERO):
         raise _samples_unread(samples, bits, kind)
     if tags.one(_PLANES, 1) == _SEPARATE and samples > 1 and (bits > 8 or photometric <= _BLACK_IS_ZERO):
-        raise FilmRejected(Rejection.UNSUPPORTED_FORM, case="tiff_planes", samples=samples, bits=bits)
+        raise ImageRejected(Rejection.UNSUPPORTED_FORM, case="tiff_planes", samples=samples, bits=bits)
 
 
 @dataclass(frozen=True)
@@ -219,9 +219,9 @@ def _describe(tags: _Tags, order: str, bits: int, kind: str) -> DeepTiff:
         raise _samples_unread(1, bits, kind)
     if compression not in _CODECS:
         name = _OTHER_CODECS.get(compression, str(compression))
-        raise FilmRejected(Rejection.UNSUPPORTED_FORM, case="tiff_deep_compression", bits=bits, method=name)
+        raise ImageRejected(Rejection.UNSUPPORTED_FORM, case="tiff_deep_compression", bits=bits, method=name)
     if not _is_predictable(predictor, bits, kind):
-        raise FilmRejected(Rejection.UNSUPPORTED_FORM, case="tiff_predictor", bits=bits, predictor=predictor)
+        raise ImageRejected(Rejection.UNSUPPORTED_FORM, case="tiff_predictor", bits=bits, predictor=predictor)
     width, height = tags.one(_WIDTH, 0), tags.one(_HEIGHT, 0)
     is_tiled = _TILES in tags.values
     across, down = width, min(tags.one(_ROWS, height), height)
@@ -271,7 +271,7 @@ def _places(deep: DeepTiff) -> Iterator[tuple[int, int]]:
 def _segments(data: bytes, deep: DeepTiff) -> Iterator[bytes]:
     for offset, length in zip(deep.offsets, deep.lengths, strict=True):
         if offset + length > len(data):
-            raise FilmRejected(Rejection.TRUNCATED_IMAGE)
+            raise ImageRejected(Rejection.TRUNCATED_IMAGE)
         yield data[offset : offset + length]
 
 
@@ -333,13 +333,13 @@ def _refuse_infinite(samples: "np.ndarray") -> None:
     import numpy as np  # noqa: PLC0415  # see decode
 
     if any(np.isinf(row).any() for row in samples):
-        raise FilmRejected(Rejection.UNREADABLE_IMAGE, case="infinite")
+        raise ImageRejected(Rejection.UNREADABLE_IMAGE, case="infinite")
 
 
-def _damaged() -> FilmRejected:
-    return FilmRejected(Rejection.UNREADABLE_IMAGE, case="tiff")
+def _damaged() -> ImageRejected:
+    return ImageRejected(Rejection.UNREADABLE_IMAGE, case="tiff")
 
 
-def _samples_unread(samples: int, bits: int, kind: str) -> FilmRejected:
+def _samples_unread(samples: int, bits: int, kind: str) -> ImageRejected:
     name = _KIND_NAMES.get(kind, "other")
-    return FilmRejected(Rejection.UNSUPPORTED_FORM, case="tiff_samples", samples=samples, bits=bits, kind=name)
+    return ImageRejected(Rejection.UNSUPPORTED_FORM, case="tiff_samples", samples=samples, bits=bits, kind=name)

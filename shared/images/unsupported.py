@@ -5,7 +5,7 @@ from typing import IO, Final
 
 from PIL import TiffImagePlugin
 
-from shared.errors import FilmRejected
+from shared.errors import ImageRejected
 from shared.images.pages import directories
 from shared.refusals import Rejection
 
@@ -59,14 +59,14 @@ def name_format(head: bytes) -> str | None:
 
 
 def refuse_unread_compression(directory: TiffImagePlugin.ImageFileDirectory_v2) -> None:
-    """Raise FilmRejected where a page of a TIFF is compressed in a way that is not read."""
+    """Raise ImageRejected where a page of a TIFF is compressed in a way that is not read."""
     compression = directory.get(_COMPRESSION, 1)
     if isinstance(compression, int) and compression not in _READ_COMPRESSIONS:
         method = _COMPRESSIONS.get(compression, str(compression))
-        raise FilmRejected(Rejection.UNSUPPORTED_FORM, case="tiff_compression", method=method)
+        raise ImageRejected(Rejection.UNSUPPORTED_FORM, case="tiff_compression", method=method)
 
 
-def explain(file: IO[bytes], kind: str) -> FilmRejected | None:
+def explain(file: IO[bytes], kind: str) -> ImageRejected | None:
     """Return why a file that Pillow cannot open is not read, by its structure; None where it is damaged.
 
     `kind` is the format that its first bytes announce.
@@ -75,13 +75,13 @@ def explain(file: IO[bytes], kind: str) -> FilmRejected | None:
         if kind == "TIFF":
             return _explain_tiff(file)
         return _explain_bmp(file) if kind == "BMP" else None
-    except FilmRejected as refusal:
+    except ImageRejected as refusal:
         return refusal
     except Exception:  # noqa: BLE001  # as Pillow's parsers of hostile files raise: then it is damaged
         return None
 
 
-def _explain_tiff(file: IO[bytes]) -> FilmRejected | None:
+def _explain_tiff(file: IO[bytes]) -> ImageRejected | None:
     directory = next(iter(directories(file)), None)
     if directory is None:
         return None
@@ -93,7 +93,7 @@ def _explain_tiff(file: IO[bytes]) -> FilmRejected | None:
     if (kinds[0], bits[0]) in (_READ_GREY if samples == 1 else _READ_COLOURS):
         return None
     kind = _KINDS.get(kinds[0], "other")
-    return FilmRejected(Rejection.UNSUPPORTED_FORM, case="tiff_samples", samples=samples, bits=bits[0], kind=kind)
+    return ImageRejected(Rejection.UNSUPPORTED_FORM, case="tiff_samples", samples=samples, bits=bits[0], kind=kind)
 
 
 def _is_whole(directory: TiffImagePlugin.ImageFileDirectory_v2, file: IO[bytes]) -> bool:
@@ -113,7 +113,7 @@ def _numbers(directory: TiffImagePlugin.ImageFileDirectory_v2, tag: int) -> list
     return [int(number) for number in (value if isinstance(value, tuple) else (value,))]
 
 
-def _explain_bmp(file: IO[bytes]) -> FilmRejected | None:
+def _explain_bmp(file: IO[bytes]) -> ImageRejected | None:
     file.seek(0)
     head = file.read(54)
     (offset, header) = struct.unpack_from("<II", head, 10)
@@ -126,7 +126,7 @@ def _explain_bmp(file: IO[bytes]) -> FilmRejected | None:
     if planes != 1 or compression not in _BMP_COMPRESSIONS:
         return None
     name = _BMP_COMPRESSIONS[compression]
-    return FilmRejected(Rejection.UNSUPPORTED_FORM, case="bmp", bits=bits, compression=name)
+    return ImageRejected(Rejection.UNSUPPORTED_FORM, case="bmp", bits=bits, compression=name)
 
 
 def is_cut_short(file: IO[bytes], kind: str) -> bool:

@@ -1,4 +1,4 @@
-"""Intake: from a stream of uploaded bytes to stored films and refusals, one file at a time.
+"""Intake: from a stream of uploaded bytes to stored images and refusals, one file at a time.
 
 The web checks signature, format and dimensions without decoding a pixel; the worker decodes in full later.
 """
@@ -10,7 +10,7 @@ from typing import IO, BinaryIO, Final
 
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
-from shared.errors import FilmRejected
+from shared.errors import ImageRejected
 from shared.images import dicom, jpeg, tiff, unsupported
 from shared.images.dicom_file import HEAD_BYTES as DICOM_HEAD_BYTES
 from shared.images.dicom_file import is_dicom
@@ -49,8 +49,8 @@ _MEDIA_TYPES: Final = {
 
 
 @dataclass(frozen=True)
-class Film:
-    """A stored film as intake knows it."""
+class AcceptedImage:
+    """A stored image as intake knows it."""
 
     sha256: str
     size_bytes: int
@@ -61,11 +61,11 @@ class Film:
 
 @dataclass(frozen=True)
 class Received:
-    """One file of an upload: a film, or the reason why it is none."""
+    """One file of an upload: an image, or the reason why it is none."""
 
     file_name: str
-    film: Film | None = None
-    rejection: FilmRejected | None = None
+    image: AcceptedImage | None = None
+    rejection: ImageRejected | None = None
 
 
 def display_name(name: str) -> str:
@@ -77,21 +77,21 @@ def display_name(name: str) -> str:
     return shown[-FILE_NAME_LENGTH:] or "unnamed"
 
 
-def accept(chunks: Iterable[bytes], store: Store, settings: Settings) -> Film:
+def accept(chunks: Iterable[bytes], store: Store, settings: Settings) -> AcceptedImage:
     """Stream one file into the store and return what it is.
 
-    Raises FilmRejected where it cannot be a film, StoreFull where the disk has no room. Memory stays at one chunk.
+    Raises ImageRejected where it cannot be an image, StoreFull where the disk has no room. Memory stays at one chunk.
     """
     with store.receive() as incoming:
         for chunk in chunks:
             incoming.write(chunk)
-            if incoming.size > settings.max_film_bytes:
-                limit = settings.max_film_bytes // MIB
-                raise FilmRejected(Rejection.TOO_LARGE, case="file", limit_mib=limit)
+            if incoming.size > settings.max_image_bytes:
+                limit = settings.max_image_bytes // MIB
+                raise ImageRejected(Rejection.TOO_LARGE, case="file", limit_mib=limit)
         incoming.finish()
-        film = _examine(incoming, settings)
+        image = _examine(incoming, settings)
         store.keep(incoming)
-        return film
+        return image
 
 
 def is_image(head: bytes) -> bool:
@@ -100,15 +100,15 @@ def is_image(head: bytes) -> bool:
 
 
 def refuse_unless_known(head: bytes) -> str:
-    """Return the format that a file's first bytes announce; raise FilmRejected where they announce none."""
+    """Return the format that a file's first bytes announce; raise ImageRejected where they announce none."""
     if not head:
-        raise FilmRejected(Rejection.EMPTY_FILE)
+        raise ImageRejected(Rejection.EMPTY_FILE)
     if found := _format_of(head):
         return found
     other = unsupported.name_format(head)
     if other:
-        raise FilmRejected(Rejection.UNKNOWN_FORMAT, case="other", format=other)
-    raise FilmRejected(Rejection.UNKNOWN_FORMAT)
+        raise ImageRejected(Rejection.UNKNOWN_FORMAT, case="other", format=other)
+    raise ImageRejected(Rejection.UNKNOWN_FORMAT)
 
 
 def _format_of(head: bytes) -> str | None:
@@ -124,10 +124,10 @@ def _refuse_zip_behind_something(file: BinaryIO) -> None:
     """Refuse a ZIP that does not begin as one: one that unpacks itself, or one behind a mail's header."""
     file.seek(max(0, file.seek(0, io.SEEK_END) - _ZIP_TAIL_BYTES))
     if _ZIP_END in file.read():
-        raise FilmRejected(Rejection.UNSUPPORTED_FORM, case="zip_prefix")
+        raise ImageRejected(Rejection.UNSUPPORTED_FORM, case="zip_prefix")
 
 
-def _examine(incoming: Incoming, settings: Settings) -> Film:
+def _examine(incoming: Incoming, settings: Settings) -> AcceptedImage:
     with incoming.open() as file:
         head = file.read(HEAD_BYTES)
         if head and not is_image(head):
@@ -135,13 +135,13 @@ def _examine(incoming: Incoming, settings: Settings) -> Film:
         expected = refuse_unless_known(head)
         file.seek(0)
         width, height = _dimensions(file, expected)
-    if width * height > settings.max_film_pixels:
-        most = settings.max_film_pixels
-        raise FilmRejected(Rejection.TOO_MANY_PIXELS, case="size", width=width, height=height, most=most)
-    if min(width, height) < settings.min_film_side:
-        least = settings.min_film_side
-        raise FilmRejected(Rejection.TOO_SMALL, width=width, height=height, least=least)
-    return Film(incoming.sha256, incoming.size, width, height, _MEDIA_TYPES[expected])
+    if width * height > settings.max_image_pixels:
+        most = settings.max_image_pixels
+        raise ImageRejected(Rejection.TOO_MANY_PIXELS, case="size", width=width, height=height, most=most)
+    if min(width, height) < settings.min_image_side:
+        least = settings.min_image_side
+        raise ImageRejected(Rejection.TOO_SMALL, width=width, height=height, least=least)
+    return AcceptedImage(incoming.sha256, incoming.size, width, height, _MEDIA_TYPES[expected])
 
 
 def _dimensions(file: BinaryIO, expected: str) -> tuple[int, int]:
@@ -153,10 +153,10 @@ def _dimensions(file: BinaryIO, expected: str) -> tuple[int, int]:
             return deep.upright_size
         with Image.open(file, formats=(expected,)) as image:
             return _image_size(image, file)
-    except FilmRejected:
+    except ImageRejected:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise FilmRejected(Rejection.TOO_MANY_PIXELS) from error
+        raise ImageRejected(Rejection.TOO_MANY_PIXELS) from error
     except UnidentifiedImageError as error:
         if expected == "JPEG":
             file.seek(0)
@@ -174,20 +174,20 @@ def _image_size(image: Image.Image, file: BinaryIO) -> tuple[int, int]:
     return upright_size(image, file)
 
 
-def _unreadable() -> FilmRejected:
-    return FilmRejected(Rejection.UNREADABLE_IMAGE, case="header")
+def _unreadable() -> ImageRejected:
+    return ImageRejected(Rejection.UNREADABLE_IMAGE, case="header")
 
 
 def reject(file_name: str, code: Rejection, **details: Scalar) -> Received:
     """Say that one file was refused."""
-    return Received(display_name(file_name), rejection=FilmRejected(code, **details))
+    return Received(display_name(file_name), rejection=ImageRejected(code, **details))
 
 
 def take(file_name: str, chunks: Iterable[bytes], store: Store, settings: Settings) -> Received:
     """Accept one image file; a refusal is an answer here, not an error."""
     try:
-        return Received(display_name(file_name), film=accept(chunks, store, settings))
-    except FilmRejected as rejection:
+        return Received(display_name(file_name), image=accept(chunks, store, settings))
+    except ImageRejected as rejection:
         return Received(display_name(file_name), rejection=rejection)
 
 

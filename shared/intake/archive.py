@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import IO, Final
 
-from shared.errors import FilmRejected
+from shared.errors import ImageRejected
 from shared.intake.accept import (
     HEAD_BYTES,
     ZIP_SIGNATURES,
@@ -57,9 +57,9 @@ def receive(
     settings: Settings,
     left_out: Counter[str] | None = None,
 ) -> Iterator[Received]:
-    """Take in one uploaded file: an image gives one result, a ZIP one for each film inside it.
+    """Take in one uploaded file: an image gives one result, a ZIP one for each image inside it.
 
-    What a disc holds beside its films is left out and counted in `left_out` by the reason. Names in the results are
+    What a disc holds beside its images is left out and counted in `left_out` by the reason. Names in the results are
     pseudonyms where the settings ask for them. Raises StoreFull where the disk has no room.
     """
     # The one place where names of files are concealed: whatever becomes of a file, its result comes out here.
@@ -157,7 +157,7 @@ def _unpack(
             continue
         shown = display_name(decode_name(entry))
         why = reason(shown)
-        if why is not None and not _is_film_after_all(archive, entry, overlapping):
+        if why is not None and not _is_image_after_all(archive, entry, overlapping):
             left_out[why] += 1
             continue
         has_rows = True
@@ -167,7 +167,7 @@ def _unpack(
         yield reject(file_name, Rejection.ZIP_EMPTY)
 
 
-def _is_film_after_all(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, overlapping: set[int]) -> bool:
+def _is_image_after_all(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, overlapping: set[int]) -> bool:
     """Tell by its first bytes whether an entry is an image, though its name says that it belongs to a disc's viewer."""
     is_closed = id(entry) in overlapping or entry.flag_bits & _ENCRYPTED_FLAG or unread_method(entry)
     if is_closed or PurePosixPath(entry.filename).name.lower() == DICOMDIR:
@@ -186,8 +186,8 @@ def _unpack_entry(
     try:
         _refuse_hostile(entry, settings)
         with archive.open(entry) as file:
-            return Received(name, film=accept(_refuse_nested(read_chunks(file)), store, settings))
-    except FilmRejected as rejection:
+            return Received(name, image=accept(_refuse_nested(read_chunks(file)), store, settings))
+    except ImageRejected as rejection:
         return Received(name, rejection=rejection)
     except _UNPACK_ERRORS as error:
         _raise_if_of_disk(error)
@@ -220,7 +220,7 @@ def _overlapping(entries: Sequence[zipfile.ZipInfo], end: int) -> set[int]:
 
 
 def _entry_name(file_name: str, entry: str) -> str:
-    """Name an entry `archive.zip/path/in/zip.png`, so that films of two ZIPs can be told apart.
+    """Name an entry `archive.zip/path/in/zip.png`, so that images of two ZIPs can be told apart.
 
     Of a name that is too long the end is kept, which is the entry's.
     """
@@ -239,16 +239,16 @@ def _is_folder(name: str) -> bool:
 def _refuse_hostile(entry: zipfile.ZipInfo, settings: Settings) -> None:
     """Refuse an entry by its header alone."""
     if _is_unsafe(entry):
-        raise FilmRejected(Rejection.ZIP_ENTRY_UNSAFE_NAME)
+        raise ImageRejected(Rejection.ZIP_ENTRY_UNSAFE_NAME)
     if entry.flag_bits & _ENCRYPTED_FLAG:
-        raise FilmRejected(Rejection.ZIP_ENTRY_ENCRYPTED)
+        raise ImageRejected(Rejection.ZIP_ENTRY_ENCRYPTED)
     if method := unread_method(entry):
-        raise FilmRejected(Rejection.ZIP_ENTRY_UNSUPPORTED, method=method)
-    if entry.file_size > settings.max_film_bytes:
-        raise FilmRejected(Rejection.TOO_LARGE, case="file", limit_mib=settings.max_film_bytes // MIB)
+        raise ImageRejected(Rejection.ZIP_ENTRY_UNSUPPORTED, method=method)
+    if entry.file_size > settings.max_image_bytes:
+        raise ImageRejected(Rejection.TOO_LARGE, case="file", limit_mib=settings.max_image_bytes // MIB)
     ratio = entry.file_size / max(entry.compress_size, 1)
     if entry.file_size > _BOMB_FLOOR and ratio > settings.max_zip_ratio:
-        raise FilmRejected(Rejection.ZIP_ENTRY_BOMB, ratio=round(ratio), most=settings.max_zip_ratio)
+        raise ImageRejected(Rejection.ZIP_ENTRY_BOMB, ratio=round(ratio), most=settings.max_zip_ratio)
 
 
 def _is_unsafe(entry: zipfile.ZipInfo) -> bool:
@@ -263,5 +263,5 @@ def _is_unsafe(entry: zipfile.ZipInfo) -> bool:
 def _refuse_nested(chunks: Iterator[bytes]) -> Iterator[bytes]:
     first = _head(chunks)
     if first.startswith(ZIP_SIGNATURES):
-        raise FilmRejected(Rejection.ZIP_ENTRY_NESTED)
+        raise ImageRejected(Rejection.ZIP_ENTRY_NESTED)
     yield from _rejoin(first, chunks)

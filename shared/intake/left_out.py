@@ -1,4 +1,4 @@
-"""Files beside the films of a patient's disc or a folder that are no films: left out and counted, without a row."""
+"""Files beside the images of a patient's disc or a folder that are no images: left out and counted, without a row."""
 
 from pathlib import PurePosixPath
 from typing import Final
@@ -34,7 +34,7 @@ def is_system_folder(name: str) -> bool:
 
 
 def reason(name: str) -> str | None:
-    """Say by its name why a file is no film; None where it may be one, whose content then decides."""
+    """Say by its name why a file is no image; None where it may be one, whose content then decides."""
     path = PurePosixPath(name.replace("\\", "/").lower())
     if path.name in _OF_SYSTEMS or path.name.startswith("._") or not _FOLDERS_OF_SYSTEMS.isdisjoint(path.parts):
         return SYSTEM

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from shared.errors import ModelUnavailable
 from shared.models.keras_code import refuse_code
-from shared.models.spec import FilmClass, Member, ModelSpec
+from shared.models.spec import ImageClass, Member, ModelSpec
 
 SPEC_FILE = "spec.json"
 WEIGHTS_FILE = "model.keras"
@@ -121,16 +121,16 @@ def _misfit(spec: ModelSpec, member: ModelSpec) -> str:
     if member.members:
         return "the member is an ensemble itself"
     if (member.input_size, member.resize) != (spec.input_size, spec.resize):
-        # Films are prepared once, before the members see them.
+        # Images are prepared once, before the members see them.
         return f"it takes {spec.input_size} pixels ({spec.resize}), the member {member.input_size} ({member.resize})"
     return ""
 
 
-def common_classes(specs: Sequence[ModelSpec]) -> tuple[FilmClass, ...]:
+def common_classes(specs: Sequence[ModelSpec]) -> tuple[ImageClass, ...]:
     """Return the classes that all networks tell apart; normal and pneumonia where they tell different causes."""
     if len({frozenset(spec.classes) for spec in specs}) == 1:
         return specs[0].classes
-    return (FilmClass.NORMAL, FilmClass.PNEUMONIA)
+    return (ImageClass.NORMAL, ImageClass.PNEUMONIA)
 
 
 def ensemble_sha256(members: Sequence[Member], specs: Sequence[ModelSpec]) -> str:

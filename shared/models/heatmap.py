@@ -1,7 +1,7 @@
-"""Heat maps: where on a film a network saw evidence for pneumonia, as workers write it and pages draw it.
+"""Heat maps: where on an image a network saw evidence for pneumonia, as workers write it and pages draw it.
 
 A class activation map (Zhou et al. 2016, arXiv:1512.04150): the last feature map gives logits at each of its places,
-and their mean is the film's. It is kept as a grey PNG with one pixel a place, about 100 bytes. NumPy is imported only
+and their mean is the image's. It is kept as a grey PNG with one pixel a place, about 100 bytes. NumPy is imported only
 to make one: the web, which reads them, starts without it.
 """
 
@@ -11,38 +11,38 @@ from typing import TYPE_CHECKING, Final
 
 from PIL import Image
 
-from shared.models.spec import FilmClass
+from shared.models.spec import ImageClass
 
 if TYPE_CHECKING:
     import numpy as np
 
 LIMIT: Final = 12.0
-"""Largest log-odds that a map tells apart. One limit for all films and models, so that two maps can be compared: of
+"""Largest log-odds that a map tells apart. One limit for all images and models, so that two maps can be compared: of
 compact-cnn's places on 75 originals, 998 of 1,000 lie within it."""
 EVEN: Final = 128
 """The grey level of a place that speaks neither for nor against pneumonia; 1 and 255 are the limits."""
 OVER: Final = 24
-"""Places along each side of the map of a film of which the network saw a window; the window shifts by one of them."""
+"""Places along each side of the map of an image of which the network saw a window; the window shifts by one of them."""
 STEPS: Final = 127
 """Grey levels on either side of EVEN."""
 
 
-def evidence(places: "np.ndarray", classes: Sequence[FilmClass]) -> "np.ndarray":
+def evidence(places: "np.ndarray", classes: Sequence[ImageClass]) -> "np.ndarray":
     """Return the log-odds of pneumonia against normal at each place, float32 (N, h, w), from logits (N, h, w, classes).
 
-    Raw logits, not calibrated probabilities: calibration is fitted to whole films and says nothing of a place.
+    Raw logits, not calibrated probabilities: calibration is fitted to whole images and says nothing of a place.
     """
     import numpy as np  # noqa: PLC0415  # see the module's docstring
 
-    normal = list(classes).index(FilmClass.NORMAL)
+    normal = list(classes).index(ImageClass.NORMAL)
     causes = np.delete(places.astype(np.float32), normal, axis=-1)
     return np.asarray(np.logaddexp.reduce(causes, axis=-1) - places[..., normal], dtype=np.float32)
 
 
 def lay_over(log_odds: "np.ndarray", window: Sequence[float]) -> "np.ndarray":
-    """Return a map (h, w) of a window as one of the whole film, float32 (OVER, OVER): 0 where the network saw nothing.
+    """Return a map (h, w) of a window as one of the whole image, float32 (OVER, OVER): 0 where the network saw nothing.
 
-    `window` is left, top, right and bottom in parts of the film's width and height, and may reach beyond it.
+    `window` is left, top, right and bottom in parts of the image's width and height, and may reach beyond it.
     """
     import numpy as np  # noqa: PLC0415  # see the module's docstring
 

@@ -26,13 +26,13 @@ _STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Label(StrEnum):
-    """The answer shown for a film."""
+    """The answer shown for an image."""
 
     NORMAL = "NORMAL"
     PNEUMONIA = "PNEUMONIA"
 
 
-class FilmClass(StrEnum):
+class ImageClass(StrEnum):
     """What a network tells apart; every class but `normal` is a cause of pneumonia."""
 
     NORMAL = "normal"
@@ -41,11 +41,11 @@ class FilmClass(StrEnum):
     PNEUMONIA = "pneumonia"  # for a network that gives no cause
 
 
-class Verdict(NamedTuple):
-    """One film's calibrated answer."""
+class ModelPrediction(NamedTuple):
+    """One image's calibrated answer."""
 
     label: Label
-    cause: FilmClass | None
+    cause: ImageClass | None
     """The likelier cause where the label is PNEUMONIA and the model tells causes apart."""
     confidence: float
     """Calibrated probability of the label shown, 0 to 1."""
@@ -67,13 +67,13 @@ class Member(BaseModel):
 
 
 class Site(BaseModel):
-    """The films that a calibration was fitted on after training."""
+    """The images that a calibration was fitted on after training."""
 
     model_config = _STRICT
 
     folder: str
     """Its name without the path."""
-    films: dict[Label, int]
+    images: dict[Label, int]
     fitted_at: datetime
 
 
@@ -87,7 +87,7 @@ class Calibration(BaseModel):
     threshold: float = Field(gt=0, lt=1)
     threshold_rule: str
     site: Site | None = None
-    """None where training fitted it, on its validation films."""
+    """None where training fitted it, on its validation images."""
 
 
 class Framing(BaseModel):
@@ -139,17 +139,17 @@ class ModelSpec(BaseModel):
     """None for a model that sees the whole image."""
     gate: Gate | None = None
     """None for a model that reads every image."""
-    classes: tuple[FilmClass, ...]
+    classes: tuple[ImageClass, ...]
     """In the order of the network's logits."""
     temperature: float = Field(gt=0)
     """Divides the logits before the softmax (Guo et al. 2017, arXiv:1706.04599)."""
     bias: float = 0.0
     """Added to every cause's logit after the division, and so to the log-odds of pneumonia (Platt 1999)."""
     threshold: float = Field(gt=0, lt=1)
-    """A film with p_pneumonia at or above this is labelled PNEUMONIA."""
+    """An image with p_pneumonia at or above this is labelled PNEUMONIA."""
     threshold_rule: str
     site: Site | None = None
-    """The films of the calibration in force; None where training fitted it."""
+    """The images of the calibration in force; None where training fitted it."""
     former: tuple[Calibration, ...] = ()
     """Calibrations replaced since training, oldest first."""
     precision: Literal["f32", "bf16"] = "f32"
@@ -168,7 +168,11 @@ class ModelSpec(BaseModel):
 
     @model_validator(mode="after")
     def _has_normal_class(self) -> Self:
-        if FilmClass.NORMAL not in self.classes or len(set(self.classes)) != len(self.classes) or len(self.classes) < 2:
+        if (
+            ImageClass.NORMAL not in self.classes
+            or len(set(self.classes)) != len(self.classes)
+            or len(self.classes) < 2
+        ):
             raise ValueError(f"classes must be distinct and hold 'normal' and a cause. Received: {self.classes}")
         return self
 
@@ -188,7 +192,7 @@ class ModelSpec(BaseModel):
     def identity(self) -> str:
         """Name what answers, as 64 hexadecimal digits: the weights and, once a site has fitted it, the calibration.
 
-        A film keeps the answer of the calibration that was in force, and is answered anew under another one.
+        An image keeps the answer of the calibration that was in force, and is answered anew under another one.
         """
         if self.site is None:
             return self.sha256
@@ -233,35 +237,36 @@ class ModelSpec(BaseModel):
 
     def p_pneumonia(self, probabilities: "np.ndarray") -> "np.ndarray":
         """Return 1 - p(normal) for each row, summed over the causes to keep small values exact."""
-        causes = [index for index, name in enumerate(self.classes) if name is not FilmClass.NORMAL]
+        causes = [index for index, name in enumerate(self.classes) if name is not ImageClass.NORMAL]
         p: np.ndarray = probabilities[:, causes].sum(axis=1).clip(0.0, 1.0)
         return p
 
-    def judge(self, probabilities: "np.ndarray") -> list[Verdict]:
+    def judge(self, probabilities: "np.ndarray") -> list[ModelPrediction]:
         """Label each row of calibrated probabilities by this spec's threshold."""
         return [
-            self._verdict(row, float(p)) for row, p in zip(probabilities, self.p_pneumonia(probabilities), strict=True)
+            self._prediction(row, float(p))
+            for row, p in zip(probabilities, self.p_pneumonia(probabilities), strict=True)
         ]
 
-    def _verdict(self, row: "np.ndarray", p: float) -> Verdict:
+    def _prediction(self, row: "np.ndarray", p: float) -> ModelPrediction:
         named = {name: float(value) for name, value in zip(self.classes, row, strict=True)}
-        causes: list[FilmClass] = [name for name in self.classes if name is not FilmClass.NORMAL]
+        causes: list[ImageClass] = [name for name in self.classes if name is not ImageClass.NORMAL]
         if p < self.threshold:
-            return Verdict(Label.NORMAL, None, 1.0 - p, p, {str(k): v for k, v in named.items()})
+            return ModelPrediction(Label.NORMAL, None, 1.0 - p, p, {str(k): v for k, v in named.items()})
         likeliest = max(causes, key=named.__getitem__)
         cause = likeliest if len(causes) > 1 else None
-        return Verdict(Label.PNEUMONIA, cause, p, p, {str(k): v for k, v in named.items()})
+        return ModelPrediction(Label.PNEUMONIA, cause, p, p, {str(k): v for k, v in named.items()})
 
 
-_SUMMED = {FilmClass.PNEUMONIA: (FilmClass.BACTERIAL, FilmClass.VIRAL)}
+_SUMMED = {ImageClass.PNEUMONIA: (ImageClass.BACTERIAL, ImageClass.VIRAL)}
 
 
 def _log_probabilities(
-    logits: "np.ndarray", classes: Sequence[FilmClass], temperature: float, bias: float
+    logits: "np.ndarray", classes: Sequence[ImageClass], temperature: float, bias: float
 ) -> "np.ndarray":
     import numpy as np  # noqa: PLC0415  # see the module's docstring
 
-    causes = np.array([name is not FilmClass.NORMAL for name in classes])
+    causes = np.array([name is not ImageClass.NORMAL for name in classes])
     scaled = logits.astype(np.float64) / temperature + bias * causes
     scaled -= scaled.max(axis=1, keepdims=True)
     return np.asarray(scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True)))

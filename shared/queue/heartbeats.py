@@ -1,4 +1,4 @@
-"""Presence: workers that have a network loaded say so on Redis, so that pages can tell "no worker" from "busy"."""
+"""Heartbeats: workers that have a network loaded say so on Redis, so that pages can tell "no worker" from "busy"."""
 
 import json
 import logging
@@ -34,7 +34,7 @@ _LONGEST_LIFE: Final = 1e9
 
 
 @dataclass(frozen=True)
-class Heard:
+class Heartbeat:
     """What a worker last said of itself."""
 
     worker: str
@@ -50,7 +50,7 @@ class Heard:
         return self.model.partition("@")[0]
 
 
-class Presence:
+class Heartbeats:
     """Read and write who is at work. Nothing depends on it but what people are told."""
 
     def __init__(self, settings: Settings) -> None:
@@ -76,9 +76,9 @@ class Presence:
 
     def workers(self) -> list[str]:
         """Name the workers that are ready; raise BrokerAway where Redis does not answer."""
-        return [heard.worker for heard in self.heard()]
+        return [heartbeat.worker for heartbeat in self.latest()]
 
-    def heard(self) -> list[Heard]:
+    def latest(self) -> list[Heartbeat]:
         """Return what each ready worker said last, by name; raise BrokerAway where Redis does not answer.
 
         What cannot be read is passed over, for whoever can write on Redis can write anything there.
@@ -91,10 +91,10 @@ class Presence:
                 pipeline.pttl(key)
             answers = pipeline.execute(raise_on_error=False)
         said = [_understand(*each) for each in zip(keys, answers[::2], answers[1::2], strict=True)]
-        unread = sum(heard is None for heard in said)
+        unread = sum(heartbeat is None for heartbeat in said)
         if unread:
             log.debug("%d heartbeats ran out or cannot be read.", unread)
-        return [heard for heard in said if heard is not None]
+        return [heartbeat for heartbeat in said if heartbeat is not None]
 
     def dropped_messages(self) -> int | None:
         """Return how many messages were no tickets since Redis was last emptied; None where that cannot be read.
@@ -117,7 +117,7 @@ class Presence:
         self._redis.close()
 
 
-def _understand(key: bytes, value: object, left: object) -> Heard | None:
+def _understand(key: bytes, value: object, left: object) -> Heartbeat | None:
     """Read one heartbeat; None where it ran out, never ends, or cannot be read. Unknown fields are left out."""
     if not isinstance(value, bytes) or not isinstance(left, int) or left < 0:
         return None
@@ -128,7 +128,7 @@ def _understand(key: bytes, value: object, left: object) -> Heard | None:
     if not isinstance(said, dict) or not _is_name(name) or not _is_name(said.get("model")):
         return None
     seconds_ago = max(0.0, LOST_AFTER_SECONDS - left / 1000)
-    return Heard(name, said["model"], _seconds(said.get("ready_seconds")), seconds_ago)
+    return Heartbeat(name, said["model"], _seconds(said.get("ready_seconds")), seconds_ago)
 
 
 def _seconds(value: Any) -> float:

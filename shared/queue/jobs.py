@@ -1,16 +1,18 @@
 """Jobs: what people do to the durable queue: submit, close, cancel, retry. `leases` is the workers' half."""
 
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import ColumnElement, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from shared.db import insert_new, new_id, now, row_count
-from shared.errors import FilmRejected, JobClosed, KeyReused
-from shared.intake.accept import Film, Received
+from shared.errors import ImageRejected, JobClosed, KeyReused
+from shared.intake.accept import AcceptedImage, Received
 from shared.models.spec import ModelSpec
+from shared.refusals import MAY_CHANGE
+from shared.reviews import latest
 from shared.states import Event, State, sources, target
 from shared.tables import (
     Image,
@@ -18,6 +20,7 @@ from shared.tables import (
     Model,
     Prediction,
     Priority,
+    ReviewState,
     Screening,
     Source,
     Upload,
@@ -41,11 +44,11 @@ def open_job(
     source: Source,
     model_name: str,
     priority: Priority,
-    expected_films: int | None = None,
+    expected_images: int | None = None,
     idempotency_key: str | None = None,
     request_digest: str | None = None,
 ) -> Job:
-    """Create a job that takes films until it is closed; the same key of the same user gives the same job.
+    """Create a job that takes images until it is closed; the same key of the same user gives the same job.
 
     Raises KeyReused where the key came with another request before.
     """
@@ -60,7 +63,7 @@ def open_job(
         source=source,
         model_name=model_name,
         priority=priority,
-        expected_films=expected_films,
+        expected_images=expected_images,
         idempotency_key=idempotency_key,
         request_digest=request_digest,
     )
@@ -76,7 +79,7 @@ def find_job(session: Session, user_id: uuid.UUID, key: str | None) -> Job | Non
 
 
 def find_upload(session: Session, job_id: uuid.UUID, key: str | None) -> Upload | None:
-    """Return the request that brought films to a job under a key; None where there is none yet."""
+    """Return the request that brought images to a job under a key; None where there is none yet."""
     known = select(Upload).where(Upload.job_id == job_id, Upload.idempotency_key == key)
     return session.scalar(known) if key is not None else None
 
@@ -87,7 +90,7 @@ def check_repeated(known: str | None, received: str | None) -> None:
         raise KeyReused
 
 
-def add_films(
+def add_images(
     session: Session,
     job_id: uuid.UUID,
     received: Sequence[Received],
@@ -96,10 +99,10 @@ def add_films(
     *,
     request_digest: str | None = None,
 ) -> int:
-    """Add one request's films to an open job and return how many of them now wait for a worker.
+    """Add one request's images to an open job and return how many of them now wait for a worker.
 
-    A film that this model, the job's own, has answered before is DONE at once; without a model all wait. A key adds
-    films only once. Raises JobClosed where the job takes no more films, KeyReused where the key came with another
+    An image that this model, the job's own, has answered before is DONE at once; without a model all wait. A key adds
+    images only once. Raises JobClosed where the job takes no more images, KeyReused where the key came with another
     request before.
     """
     job = session.scalars(select(Job).where(Job.id == job_id).with_for_update()).one()
@@ -110,18 +113,20 @@ def add_films(
         check_repeated(known.request_digest, request_digest)
         return 0
     if job.closed_at is not None:
-        raise JobClosed("This job takes no more films. Start a new job.")
+        raise JobClosed("This job takes no more X-rays. Start a new job.")
     if key is not None:
         upload = Upload(job_id=job_id, idempotency_key=key, request_digest=request_digest)
-        upload.first_position, upload.films = job.next_position, len(received)
+        upload.first_position, upload.images = job.next_position, len(received)
         session.add(upload)
-    images = _store_images(session, [item.film for item in received if item.film is not None])
+    images, earlier = _store_images(session, [item.image for item in received if item.image is not None])
+    states = latest.supersede(session, earlier, job.model_name)
     answers = _known_predictions(session, images.values(), model) if model else {}
     start_turn = max(job.next_turn, _virtual_time(session, job.model_name))
     rows = [
-        _screening_row(job, index, start_turn=start_turn, item=item, images=images, answers=answers)
+        _screening_row(job, index, start_turn=start_turn, item=item, images=images, answers=answers, states=states)
         for index, item in enumerate(received)
     ]
+    _flag_latest(rows)
     for some in _in_parts(rows):
         session.execute(insert(Screening), some)
     job.next_position += len(rows)
@@ -135,19 +140,19 @@ def close_job(session: Session, job_id: uuid.UUID) -> None:
 
 
 def open_uploads(session: Session) -> dict[uuid.UUID, int]:
-    """Return every job whose upload has not ended, with how many films it has taken."""
+    """Return every job whose upload has not ended, with how many images it has taken."""
     found = session.execute(select(Job.id, Job.next_position).where(Job.closed_at.is_(None)))
     return {row.id: row.next_position for row in found}
 
 
 def received_before(session: Session, upload: Upload) -> list[Received]:
     """Return what became of each file of a request, as its rows tell: its name, and why it was refused if it was."""
-    first, films = upload.first_position or 0, upload.films or 0
+    first, images = upload.first_position or 0, upload.images or 0
     rows = select(Screening.file_name, Screening.image_id, Screening.error_code, Screening.error_details).where(
-        Screening.job_id == upload.job_id, Screening.position >= first, Screening.position < first + films
+        Screening.job_id == upload.job_id, Screening.position >= first, Screening.position < first + images
     )
     return [
-        Received(name, rejection=None if image_id else FilmRejected.stored(code, details))
+        Received(name, rejection=None if image_id else ImageRejected.stored(code, details))
         for name, image_id, code, details in session.execute(rows.order_by(Screening.position))
     ]
 
@@ -160,9 +165,10 @@ def _screening_row(
     item: Received,
     images: dict[str, uuid.UUID],
     answers: dict[uuid.UUID, dict[str, Any]],
+    states: dict[uuid.UUID, ReviewState],
 ) -> dict[str, Any]:
     at = now()
-    image_id = images[item.film.sha256] if item.film else None
+    image_id = images[item.image.sha256] if item.image else None
     answer = answers.get(image_id) if image_id else None
     state = State.REJECTED if item.rejection else State.DONE if answer else State.QUEUED
     return {
@@ -181,7 +187,15 @@ def _screening_row(
         "error_details": item.rejection.details or None if item.rejection else None,
         "created_at": at,
         "finished_at": None if state is State.QUEUED else at,
+        "review_state": states.get(image_id, ReviewState.UNREAD) if image_id else ReviewState.UNREAD,
     }
+
+
+def _flag_latest(rows: list[dict[str, Any]]) -> None:
+    """Flag the last of a request's rows of each image, and every row without one."""
+    last = {row["image_id"]: row["id"] for row in rows}
+    for row in rows:
+        row["is_latest"] = row["image_id"] is None or last[row["image_id"]] == row["id"]
 
 
 def _virtual_time(session: Session, model_name: str) -> int:
@@ -190,33 +204,27 @@ def _virtual_time(session: Session, model_name: str) -> int:
     return session.scalar(waiting) or 0
 
 
-def _store_images(session: Session, films: Iterable[Film]) -> dict[str, uuid.UUID]:
-    """Make one row for each distinct film and return the ids by sha256."""
-    # In one order, because two uploads of the same films in opposite orders would wait for each other on PostgreSQL.
-    distinct = {film.sha256: film for film in sorted(films, key=lambda film: film.sha256)}
+def _store_images(session: Session, images: Iterable[AcceptedImage]) -> tuple[dict[str, uuid.UUID], list[uuid.UUID]]:
+    """Make one row for each distinct image; return the ids by sha256, and which of them were there before."""
+    # In one order, because two uploads of the same images in opposite orders would wait for each other on PostgreSQL.
+    distinct = {image.sha256: image for image in sorted(images, key=lambda image: image.sha256)}
     at = now()
-    rows = [{"id": new_id(), **vars(film), "created_at": at} for film in distinct.values()]
+    rows = [{"id": new_id(), **vars(image), "created_at": at} for image in distinct.values()]
     ids: dict[str, uuid.UUID] = {}
     for some in _in_parts(rows):
         missing = some
         # A row that `retention` removes at this moment is gone before it can be held, and is then made anew.
         while missing:
             insert_new(session, Image, missing)
-            ids |= _hold_images(session, [row["sha256"] for row in missing])
+            ids |= latest.hold_images(session, [row["sha256"] for row in missing])
             missing = [row for row in missing if row["sha256"] not in ids]
-    return ids
-
-
-def _hold_images(session: Session, keys: list[str]) -> dict[str, uuid.UUID]:
-    """Return the ids of films by sha256; until the transaction ends nobody removes them."""
-    held = select(Image.sha256, Image.id).where(Image.sha256.in_(keys)).with_for_update(read=True, key_share=True)
-    return {row.sha256: row.id for row in session.execute(held)}
+    return ids, [ids[row["sha256"]] for row in rows if ids[row["sha256"]] != row["id"]]
 
 
 def _known_predictions(
     session: Session, image_ids: Iterable[uuid.UUID], model: ModelSpec
 ) -> dict[uuid.UUID, dict[str, Any]]:
-    """Return what a screening keeps of the predictions that there are, by film."""
+    """Return what a screening keeps of the predictions that there are, by image."""
     known: dict[uuid.UUID, dict[str, Any]] = {}
     for some in _in_parts(list(image_ids)):
         found = session.execute(
@@ -231,7 +239,7 @@ def _known_predictions(
 
 
 def cancel(session: Session, job_id: uuid.UUID) -> int:
-    """Cancel what has not ended in a job, end its upload, and return how many films that stopped."""
+    """Cancel what has not ended in a job, end its upload, and return how many images that stopped."""
     close_job(session, job_id)
     return row_count(
         session.execute(
@@ -242,16 +250,31 @@ def cancel(session: Session, job_id: uuid.UUID) -> int:
     )
 
 
-def retry(session: Session, job_id: uuid.UUID) -> int:
-    """Queue again what failed, was rejected by a worker or was cancelled in a job; return how many films.
+def can_retry(job_id: uuid.UUID, let_through: Collection[str]) -> tuple[ColumnElement[bool], ...]:
+    """Match the screenings of a job that may end otherwise when they are queued again.
 
-    A file that was refused at intake was never stored and has to be sent again.
+    A file that was refused at intake was never stored and has to be sent again. What a worker refused would be refused
+    again, unless the code says that it may change or is one of those that are let through by now.
+    """
+    changes = Screening.error_code.in_(sorted({*MAY_CHANGE, *let_through}))
+    return (
+        Screening.job_id == job_id,
+        in_states(sources(Event.RETRY)),
+        Screening.image_id.is_not(None),
+        or_(Screening.state != State.REJECTED, changes),
+    )
+
+
+def retry(session: Session, job_id: uuid.UUID, let_through: Collection[str] = ()) -> int:
+    """Queue again what failed, was cancelled, or was rejected for what may change; return how many images.
+
+    `let_through` are the codes of the gate that refuse nothing any more.
     """
     # Locked as a purge locks it: else each could wait for rows of the other.
     model_name = session.scalar(select(Job.model_name).where(Job.id == job_id).with_for_update())
     if model_name is None:
         return 0
-    chosen = (Screening.job_id == job_id, in_states(sources(Event.RETRY)), Screening.image_id.is_not(None))
+    chosen = can_retry(job_id, let_through)
     first = session.scalar(select(func.min(Screening.position)).where(*chosen)) or 0
     start_turn = _virtual_time(session, model_name) - first
     return row_count(

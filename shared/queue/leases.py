@@ -10,31 +10,31 @@ from sqlalchemy import ColumnElement, Select, and_, bindparam, func, select, upd
 from sqlalchemy.orm import Session
 
 from shared.db import insert_new, new_id, now, row_count
-from shared.errors import FilmRejected
-from shared.models.spec import ModelSpec, Verdict
+from shared.errors import ImageRejected
+from shared.models.spec import ModelPrediction, ModelSpec
 from shared.refusals import Failure
 from shared.states import Event, State, sources, target
 from shared.tables import Image, Job, Model, Prediction, Priority, Screening, in_states, prediction_copies
 
 _Waiting = Select[uuid.UUID, int, int, int]
-"""Id, attempts, priority and turn of waiting films."""
+"""Id, attempts, priority and turn of waiting images."""
 
 FEWEST_SHARED = 8
-"""Fewer films than this are not shared between workers."""
+"""Fewer images than this are not shared between workers."""
 
 _COPY = "copied_"
 """Before the name of a column whose value is bound: SQLAlchemy keeps the bare name for itself."""
 
 
 @dataclass(frozen=True)
-class ClaimedFilm:
+class ClaimedScreening:
     """One screening that a worker holds."""
 
     screening_id: uuid.UUID
     image_id: uuid.UUID
     sha256: str
     prediction_id: uuid.UUID | None
-    """Set where this model has answered for this film before."""
+    """Set where this model has answered for this image before."""
 
 
 @dataclass(frozen=True)
@@ -42,18 +42,18 @@ class Claim:
     """A micro-batch under one lease."""
 
     token: uuid.UUID
-    films: tuple[ClaimedFilm, ...]
+    screenings: tuple[ClaimedScreening, ...]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one claimed film: a verdict, an earlier prediction, or a rejection."""
+    """What became of one claimed image: a prediction, an earlier prediction, or a rejection."""
 
-    film: ClaimedFilm
-    verdict: Verdict | None = None
-    rejection: FilmRejected | None = None
+    screening: ClaimedScreening
+    prediction: ModelPrediction | None = None
+    rejection: ImageRejected | None = None
     heat_map: bytes | None = None
-    """Of a verdict whose model says where it saw evidence."""
+    """Of a prediction whose model says where it saw evidence."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Swept:
     requeued: int
     failed: int
     waiting: dict[str, int]
-    """Films that wait, by model."""
+    """Images that wait, by model."""
 
 
 def register_model(session: Session, spec: ModelSpec) -> uuid.UUID:
@@ -76,11 +76,11 @@ def register_model(session: Session, spec: ModelSpec) -> uuid.UUID:
 def claim(
     session: Session, *, model_id: uuid.UUID, model_name: str, limit: int, worker: str, lease_seconds: float
 ) -> Claim | None:
-    """Take up to `limit` waiting films under one lease, interactive before bulk; None where nothing waits.
+    """Take up to `limit` waiting images under one lease, interactive before bulk; None where nothing waits.
 
-    A film that has lost a worker before is taken alone, so that a poison film fails alone. Interactive films are taken
-    without bulk ones, so that whoever waits for them does not wait for these. Of few bulk films half are left for
-    another worker, so that all begin and end together.
+    An image that has lost a worker before is taken alone, so that a poison image fails alone. Interactive images are
+    taken without bulk ones, so that whoever waits for them does not wait for these. Of few bulk images half are left
+    for another worker, so that all begin and end together.
     """
     token = new_id()
     until = now() + timedelta(seconds=lease_seconds)
@@ -96,7 +96,7 @@ def claim(
         chosen = waiting.where(Screening.attempts == 0, *beside)
         chosen = chosen.limit(_fair_share(session, chosen, limit) if head.priority == Priority.BULK else limit)
     ids = _take(session, _locked(chosen), token=token, worker=worker, until=until)
-    return Claim(token, _claimed_films(session, ids, model_id)) if ids else None
+    return Claim(token, _claimed_screenings(session, ids, model_id)) if ids else None
 
 
 def _waiting(model_name: str) -> _Waiting:
@@ -109,12 +109,12 @@ def _waiting(model_name: str) -> _Waiting:
     )
 
 
-def _locked(films: _Waiting) -> _Waiting:
-    return films.with_for_update(skip_locked=True, of=Screening)
+def _locked(screenings: _Waiting) -> _Waiting:
+    return screenings.with_for_update(skip_locked=True, of=Screening)
 
 
 def _fair_share(session: Session, waiting: _Waiting, limit: int) -> int:
-    """Return how many films to take: `limit` while twice as many wait, then half of them.
+    """Return how many images to take: `limit` while twice as many wait, then half of them.
 
     Not less than FEWEST_SHARED and an eighth of `limit`: the smallest batch costs the database some milliseconds, too.
     """
@@ -148,7 +148,9 @@ def _take(
     return session.scalars(statement).all()
 
 
-def _claimed_films(session: Session, ids: Sequence[uuid.UUID], model_id: uuid.UUID) -> tuple[ClaimedFilm, ...]:
+def _claimed_screenings(
+    session: Session, ids: Sequence[uuid.UUID], model_id: uuid.UUID
+) -> tuple[ClaimedScreening, ...]:
     answered = and_(Prediction.image_id == Image.id, Prediction.model_id == model_id)
     rows = session.execute(
         select(Screening.id, Image.id, Image.sha256, Prediction.id)
@@ -157,11 +159,11 @@ def _claimed_films(session: Session, ids: Sequence[uuid.UUID], model_id: uuid.UU
         .where(Screening.id.in_(ids))
         .order_by(Screening.turn, Screening.id)
     )
-    return tuple(ClaimedFilm(*row) for row in rows)
+    return tuple(ClaimedScreening(*row) for row in rows)
 
 
 def extend(session: Session, token: uuid.UUID, lease_seconds: float) -> int:
-    """Prolong a lease and return how many films it still holds."""
+    """Prolong a lease and return how many images it still holds."""
     return row_count(
         session.execute(
             update(Screening)
@@ -174,17 +176,18 @@ def extend(session: Session, token: uuid.UUID, lease_seconds: float) -> int:
 def finish(
     session: Session, lease: Claim, outcomes: Sequence[Outcome], *, model_id: uuid.UUID, threshold: float, worker: str
 ) -> int:
-    """Write a micro-batch's outcomes and return how many films they settled.
+    """Write a micro-batch's outcomes and return how many images they settled.
 
-    Idempotent: a prediction is unique for (image, model), and a film whose lease has passed to another stays theirs.
+    Idempotent: a prediction is unique for (image, model), and an image whose lease has passed to another stays theirs.
     """
     _write_predictions(session, outcomes, model_id, threshold, worker)
-    answers = _answers(session, model_id, {o.film.image_id for o in outcomes if o.rejection is None})
+    answers = _answers(session, model_id, {o.screening.image_id for o in outcomes if o.rejection is None})
     settled = _settle(session, lease, Event.FINISH, [
-        {"film": o.film.screening_id, **answers[o.film.image_id]} for o in outcomes if o.film.image_id in answers
+        {"screening": o.screening.screening_id, **answers[o.screening.image_id]}
+        for o in outcomes if o.screening.image_id in answers
     ])  # fmt: skip
     rejected = _settle(session, lease, Event.REJECT, [
-        {"film": o.film.screening_id, "code": o.rejection.code.value, "details": o.rejection.details or None}
+        {"screening": o.screening.screening_id, "code": o.rejection.code.value, "details": o.rejection.details or None}
         for o in outcomes if o.rejection is not None
     ])  # fmt: skip
     return settled + rejected
@@ -195,28 +198,28 @@ def _write_predictions(
 ) -> None:
     at = now()
     rows = {
-        o.film.image_id: {
+        o.screening.image_id: {
             "id": new_id(),
-            "image_id": o.film.image_id,
+            "image_id": o.screening.image_id,
             "model_id": model_id,
-            **o.verdict._asdict(),
+            **o.prediction._asdict(),
             "threshold": threshold,
             "heat_map": o.heat_map,
             "worker": worker,
             "created_at": at,
         }
-        # In one order, as in shared.queue.jobs: two workers with the same films must not wait for each other.
-        for o in sorted(outcomes, key=lambda outcome: outcome.film.image_id)
-        if o.verdict is not None
+        # In one order, as in shared.queue.jobs: two workers with the same images must not wait for each other.
+        for o in sorted(outcomes, key=lambda outcome: outcome.screening.image_id)
+        if o.prediction is not None
     }
-    # A film whose job was cancelled and deleted meanwhile is gone; until this transaction ends no other goes.
+    # An image whose job was cancelled and deleted meanwhile is gone; until this transaction ends no other goes.
     held = select(Image.id).where(Image.id.in_(rows)).with_for_update(read=True, key_share=True)
     there = set(session.scalars(held))
     insert_new(session, Prediction, [row for image_id, row in rows.items() if image_id in there])
 
 
 def _answers(session: Session, model_id: uuid.UUID, images: Collection[uuid.UUID]) -> dict[uuid.UUID, dict[str, Any]]:
-    """Return what a screening keeps of each film's prediction, by film; another worker's may have come first."""
+    """Return what a screening keeps of each image's prediction, by image; another worker's may have come first."""
     copies = [column.label(_COPY + name) for name, column in prediction_copies().items()]
     asked = select(Prediction.image_id, *copies).where(Prediction.model_id == model_id, Prediction.image_id.in_(images))
     rows = [dict(row) for row in session.execute(asked).mappings()]
@@ -237,15 +240,15 @@ def _settle(session: Session, lease: Claim, event: Event, rows: list[dict[str, A
         values |= {"error_code": bindparam("code"), "error_details": bindparam("details")}
     statement = (
         update(Screening)
-        .where(table.c.id == bindparam("film"), table.c.lease_token == lease.token)
+        .where(table.c.id == bindparam("screening"), table.c.lease_token == lease.token)
         .where(table.c.state == source)
         .values(values)
     )
     return row_count(session.connection().execute(statement, rows))
 
 
-def hand_back(session: Session, lease: Claim) -> None:
-    """Return what a lease still holds where neither a film nor a worker is to blame; no attempt is counted."""
+def release(session: Session, lease: Claim) -> None:
+    """Return what a lease still holds where neither an image nor a worker is to blame; no attempt is counted."""
     session.execute(
         update(Screening)
         .where(Screening.lease_token == lease.token, in_states(sources(Event.LOSE)))
@@ -253,27 +256,27 @@ def hand_back(session: Session, lease: Claim) -> None:
     )
 
 
-def give_back(session: Session, lease: Claim, max_attempts: int) -> None:
+def fail_attempts(session: Session, lease: Claim, max_attempts: int) -> None:
     """Return what a lease still holds after its worker failed; counts as an attempt."""
     _lose(session, Screening.lease_token == lease.token, max_attempts)
 
 
-def fail_attempt(session: Session, lease: Claim, films: Collection[ClaimedFilm], max_attempts: int) -> None:
-    """Return those films of a lease whose file cannot be read; counts as an attempt of each of them alone."""
-    ids = [film.screening_id for film in films]
+def fail_attempt(session: Session, lease: Claim, screenings: Collection[ClaimedScreening], max_attempts: int) -> None:
+    """Return those images of a lease whose file cannot be read; counts as an attempt of each of them alone."""
+    ids = [screening.screening_id for screening in screenings]
     which = and_(Screening.lease_token == lease.token, Screening.id.in_(ids))
-    _lose(session, which, max_attempts, Failure.FILM_UNREADABLE)
+    _lose(session, which, max_attempts, Failure.IMAGE_UNREADABLE)
 
 
 def held(session: Session) -> dict[uuid.UUID, datetime]:
-    """Return every lease that holds films, with the time that each heartbeat moves."""
+    """Return every lease that holds images, with the time that each heartbeat moves."""
     running = select(Screening.lease_token, func.max(Screening.lease_until)).where(in_states([State.RUNNING]))
     rows = session.execute(running.group_by(Screening.lease_token))
     return {token: until for token, until in rows if token and until}
 
 
 def sweep(session: Session, run_out: Mapping[uuid.UUID, datetime], max_attempts: int) -> Swept:
-    """Free the leases that ran out, as `held` gave them, and say how many films wait for each model.
+    """Free the leases that ran out, as `held` gave them, and say how many images wait for each model.
 
     A lease that got a heartbeat since is left alone.
     """
@@ -285,11 +288,11 @@ def sweep(session: Session, run_out: Mapping[uuid.UUID, datetime], max_attempts:
 
 
 def count_waiting(session: Session) -> dict[str, int]:
-    """Count the films that wait for a worker, by model."""
-    by_job = select(Screening.job_id, func.count().label("films")).where(in_states([State.QUEUED]))
+    """Count the images that wait for a worker, by model."""
+    by_job = select(Screening.job_id, func.count().label("screenings")).where(in_states([State.QUEUED]))
     waiting = by_job.group_by(Screening.job_id).subquery()
-    by_model = select(Job.model_name, func.sum(waiting.c.films)).join(waiting, waiting.c.job_id == Job.id)
-    return {model: int(films) for model, films in session.execute(by_model.group_by(Job.model_name))}
+    by_model = select(Job.model_name, func.sum(waiting.c.screenings)).join(waiting, waiting.c.job_id == Job.id)
+    return {model: int(screenings) for model, screenings in session.execute(by_model.group_by(Job.model_name))}
 
 
 def _lose(

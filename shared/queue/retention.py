@@ -1,8 +1,8 @@
-"""Retention: jobs go with what only they needed. Rows go first, films after, so that no row ever lacks its film.
+"""Retention: jobs go with what only they needed. Rows go first, images after, so that no row ever lacks its image.
 
-A film's row leaves a tombstone in the same transaction, and the sweep removes the files of what lies under one. A film
-that was kept within UPLOADS_END_WITHIN stays for as long: an upload that is under way may have kept it too and will
-name it in a row.
+An image's row leaves a tombstone in the same transaction, and the sweep removes the files of what lies under one. An
+image that was kept within UPLOADS_END_WITHIN stays for as long: an upload that is under way may have kept it too and
+will name it in a row.
 """
 
 import logging
@@ -21,9 +21,10 @@ from sqlalchemy.orm import Session, aliased
 from shared.audit.record import Action, record
 from shared.db import Database, insert_new, now, row_count
 from shared.errors import JobUnfinished, StoreAway, StoreFull
+from shared.reviews import latest
 from shared.states import FINAL_STATES, State
-from shared.store.incoming import FILMS
-from shared.store.store import DERIVED, Store, StoredFilm
+from shared.store.incoming import IMAGES
+from shared.store.store import DERIVED, Store, StoredImage
 from shared.tables import Image, Job, Prediction, Screening, Tombstone, in_states
 
 log = logging.getLogger(__name__)
@@ -31,9 +32,9 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 PART: Final = 500
-"""Films of one transaction: SQLite's one write lock is held for some tens of milliseconds."""
+"""Images of one transaction: SQLite's one write lock is held for some tens of milliseconds."""
 UPLOADS_END_WITHIN: Final = timedelta(days=1)
-"""From the moment that a request's first film is in the store until its rows are written."""
+"""From the moment that a request's first image is in the store until its rows are written."""
 COLLECT_EVERY_SECONDS: Final = 24 * 3600.0
 """A look through a store of ten million files is ten thousand requests to a bucket."""
 AGAIN_AFTER_SECONDS: Final = 600.0
@@ -50,8 +51,8 @@ class Removed:
     jobs: int = 0
     screenings: int = 0
     predictions: int = 0
-    films: int = 0
-    film_bytes: int = 0
+    images: int = 0
+    image_bytes: int = 0
     stray_files: int = 0
     """Files in the store that no row names, as a request that failed leaves them."""
     stray_bytes: int = 0
@@ -64,7 +65,7 @@ def delete_job(database: Database, job_id: uuid.UUID, trace: Callable[[Session],
     """Delete one job with what only it needed; `trace` writes the audit row. The sweep removes the files.
 
     A large job goes in several transactions; after a crash between two, deleting it again goes on. Raises JobUnfinished
-    where a film of it still waits or is being screened.
+    where an image of it still waits or is being screened.
     """
     removed = sum(_remove_job(database, job_id, None, trace), Removed())
     if removed.jobs == 0:
@@ -75,7 +76,7 @@ def delete_job(database: Database, job_id: uuid.UUID, trace: Callable[[Session],
 
 
 def purge(database: Database, store: Store, before: datetime, actor: str | None = None) -> Iterator[Removed]:
-    """Remove the jobs that ended before a time, films that no job needs, and stray files; yield what each part removed.
+    """Remove jobs that ended before a time, images that no job needs, and stray files; yield what each part removed.
 
     `actor` is whom the audit trail names. Each part is a transaction of its own. Stop anywhere: the next purge or the
     sweep goes on.
@@ -96,31 +97,31 @@ def survey(database: Database, store: Store, before: datetime) -> Removed:
     ended = select(Job.id).where(*_has_ended(before))
     goes = Screening.job_id.in_(ended)
     stays = Screening.job_id.not_in(ended)
-    film_goes = ~exists().where(Screening.image_id == Image.id, stays)
+    image_goes = ~exists().where(Screening.image_id == Image.id, stays)
     answer_goes = [
         ~exists().where(Screening.prediction_id == Prediction.id, stays),
         ~_is_awaited(Prediction.image_id),
-        # What a film that stays was answered by another model goes with the job that asked.
+        # What an image that stays was answered by another model goes with the job that asked.
         ~exists().where(Screening.image_id == Prediction.image_id, stays)
         | exists().where(Screening.image_id == Prediction.image_id, goes),
     ]
     with database.read() as session:
-        films, film_bytes = session.execute(
-            select(func.count(), func.coalesce(func.sum(Image.size_bytes), 0)).select_from(Image).where(film_goes)
+        images, image_bytes = session.execute(
+            select(func.count(), func.coalesce(func.sum(Image.size_bytes), 0)).select_from(Image).where(image_goes)
         ).one()
         removed = Removed(
             jobs=_count(session, Job, *_has_ended(before)),
             screenings=_count(session, Screening, goes),
             predictions=_count(session, Prediction, *answer_goes),
-            films=films,
-            film_bytes=int(film_bytes),
+            images=images,
+            image_bytes=int(image_bytes),
         )
-    strays = [film for some in _strays(database, store) for film in some]
-    return removed + Removed(stray_files=len(strays), stray_bytes=sum(film.size for film in strays))
+    strays = [image for some in _strays(database, store) for image in some]
+    return removed + Removed(stray_files=len(strays), stray_bytes=sum(image.size for image in strays))
 
 
 def remove_buried(database: Database, store: Store) -> int:
-    """Remove the files of up to PART films under a tombstone that is due; return how many tombstones were looked at.
+    """Remove the files of up to PART images under a tombstone that is due; return how many tombstones were looked at.
 
     Raises StoreAway where the store cannot be reached; the tombstones then stay as they are.
     """
@@ -140,7 +141,7 @@ def remove_buried(database: Database, store: Store) -> int:
 
 
 def _remove_files(store: Store, key: str, before: datetime) -> bool:
-    """Remove a film's files unless it was kept since `before`; False also where only these cannot be removed.
+    """Remove an image's files unless it was kept since `before`; False also where only these cannot be removed.
 
     They are tried again another day and hold up no others. Raises StoreAway where the store is not well.
     """
@@ -149,18 +150,18 @@ def _remove_files(store: Store, key: str, before: datetime) -> bool:
     except StoreAway as error:
         with suppress(StoreFull):
             store.check()
-        log.warning("The files of one film cannot be removed. %s", error)
+        log.warning("The files of one image cannot be removed. %s", error)
         return False
 
 
 def _has_ended(before: datetime | None) -> list[ColumnElement[bool]]:
-    """Match jobs whose last film ended before a time, or at all."""
-    film = aliased(Screening)
+    """Match jobs whose last image ended before a time, or at all."""
+    image = aliased(Screening)
     of_job = exists().correlate(Job)
-    unended = [film.state == state for state in sorted(_UNENDED)]
-    matched = [Job.closed_at.is_not(None), ~of_job.where(film.job_id == Job.id, unended[0] | unended[1])]
+    unended = [image.state == state for state in sorted(_UNENDED)]
+    matched = [Job.closed_at.is_not(None), ~of_job.where(image.job_id == Job.id, unended[0] | unended[1])]
     if before is not None:
-        matched += [Job.closed_at < before, ~of_job.where(film.job_id == Job.id, film.finished_at >= before)]
+        matched += [Job.closed_at < before, ~of_job.where(image.job_id == Job.id, image.finished_at >= before)]
     return matched
 
 
@@ -170,7 +171,7 @@ def _ended_jobs(database: Database, before: datetime) -> Iterator[uuid.UUID]:
 
 
 def _unused_images(database: Database) -> Iterator[Sequence[uuid.UUID]]:
-    """Find films that no screening names, as a worker leaves them that was still at a film of a deleted job."""
+    """Find images that no screening names, as a worker leaves them that was still at an image of a deleted job."""
     wanted = select(Image.id).where(~exists().where(Screening.image_id == Image.id))
     return _pages(database, wanted, Image.id)
 
@@ -194,7 +195,7 @@ def _note_purge(job_id: uuid.UUID, actor: str | None) -> Callable[[Session], Non
 def _remove_job(
     database: Database, job_id: uuid.UUID, before: datetime | None, trace: Callable[[Session], None]
 ) -> Iterator[Removed]:
-    """Remove a job part by part, for as long as nobody has its films screened again."""
+    """Remove a job part by part, for as long as nobody has its images screened again."""
     is_first, goes_on = True, True
     while goes_on:
         with database.write() as session:
@@ -210,20 +211,23 @@ def _remove_job(
 
 
 def _remove_some(session: Session, job_id: uuid.UUID) -> Removed:
-    wanted = select(Screening.id, Screening.image_id).where(Screening.job_id == job_id).limit(PART)
-    rows = session.execute(wanted).all()
-    # A film that was queued again a moment ago stays, and its job with it.
+    wanted = select(Screening.id, Screening.image_id, Image.sha256).outerjoin(Image)
+    rows = session.execute(wanted.where(Screening.job_id == job_id).limit(PART)).all()
+    images = [row.image_id for row in rows if row.image_id]
+    latest.hold_images(session, {row.sha256 for row in rows if row.sha256})
+    # An image that was queued again a moment ago stays, and its job with it.
     ended = delete(Screening).where(Screening.id.in_([row.id for row in rows]), in_states(sorted(FINAL_STATES)))
     screenings = row_count(session.execute(ended, execution_options=_IN_BULK))
-    unused = _remove_unused(session, [row.image_id for row in rows if row.image_id])
+    unused = _remove_unused(session, images)
+    latest.promote(session, images)
     empty = delete(Job).where(Job.id == job_id, ~exists().where(Screening.job_id == job_id))
     jobs = row_count(session.execute(empty, execution_options=_IN_BULK))
     return unused + Removed(jobs=jobs, screenings=screenings)
 
 
 def _remove_unused(session: Session, image_ids: Iterable[uuid.UUID]) -> Removed:
-    """Remove those of these films, and of their predictions, that no screening needs, and put up tombstones."""
-    # A film that is locked is named by an upload or answered by a worker at this moment. What is locked here nobody
+    """Remove those of these images, and of their predictions, that no screening needs, and put up tombstones."""
+    # An image that is locked is named by an upload or answered by a worker at this moment. What is locked here nobody
     # names until the commit, and `shared.queue.jobs` then finds it gone and makes a new row.
     free = select(Image.id).where(Image.id.in_(set(image_ids))).order_by(Image.id).with_for_update(skip_locked=True)
     ids = session.scalars(free).all()
@@ -236,12 +240,12 @@ def _remove_unused(session: Session, image_ids: Iterable[uuid.UUID]) -> Removed:
     unnamed = delete(Image).where(Image.id.in_(ids), ~exists().where(Screening.image_id == Image.id))
     gone = session.execute(unnamed.returning(Image.sha256, Image.size_bytes), execution_options=_IN_BULK).all()
     if gone:
-        insert_new(session, Tombstone, [{"sha256": film.sha256, "due_at": now()} for film in gone])
-    return Removed(predictions=predictions, films=len(gone), film_bytes=sum(film.size_bytes for film in gone))
+        insert_new(session, Tombstone, [{"sha256": image.sha256, "due_at": now()} for image in gone])
+    return Removed(predictions=predictions, images=len(gone), image_bytes=sum(image.size_bytes for image in gone))
 
 
 def _is_awaited(image_id: Any) -> ColumnElement[bool]:
-    """Match films that a worker holds or will: it may have found an earlier prediction when it claimed the film."""
+    """Match images that a worker holds or will: it may have found an earlier prediction when it claimed the image."""
     return exists().where(Screening.image_id == image_id, in_states(sorted(_UNENDED)))
 
 
@@ -281,10 +285,10 @@ class StrayCollection:
         with self._database.read() as session:
             if session.scalar(select(Image.id).limit(1)) is not None:
                 return True
-        if len(list(islice(self._store.films(), PART + 1))) <= PART:
+        if len(list(islice(self._store.images(), PART + 1))) <= PART:
             return True
         log.warning(
-            "The database names no film, and the image store holds many: nothing of it is removed. If database and "
+            "The database names no image, and the image store holds many: nothing of it is removed. If database and "
             "store belong together, `pneumoscreen purge` removes them."
         )
         return False
@@ -292,23 +296,23 @@ class StrayCollection:
 
 def _remove_strays(database: Database, store: Store) -> Iterator[Removed]:
     for some in _strays(database, store):
-        gone = [film for film in some if _remove_files(store, film.key, now() - UPLOADS_END_WITHIN)]
-        yield Removed(stray_files=len(gone), stray_bytes=sum(film.size for film in gone))
+        gone = [image for image in some if _remove_files(store, image.key, now() - UPLOADS_END_WITHIN)]
+        yield Removed(stray_files=len(gone), stray_bytes=sum(image.size for image in gone))
 
 
-def _strays(database: Database, store: Store) -> Iterator[list[StoredFilm]]:
+def _strays(database: Database, store: Store) -> Iterator[list[StoredImage]]:
     """Look at the files of the store by PART; yield those that no row names and no upload under way has kept."""
     before = now() - UPLOADS_END_WITHIN
-    for kind in (FILMS, *DERIVED):
-        for some in batched(store.films(kind), PART):
-            old = [film for film in some if film.modified_at < before]
-            known = _known(database, [film.key for film in old])
-            strays = [film for film in old if film.key not in known]
-            yield [film for film in strays if kind == FILMS or not store.has(film.key, FILMS)]
+    for kind in (IMAGES, *DERIVED):
+        for some in batched(store.images(kind), PART):
+            old = [image for image in some if image.modified_at < before]
+            known = _known(database, [image.key for image in old])
+            strays = [image for image in old if image.key not in known]
+            yield [image for image in strays if kind == IMAGES or not store.has(image.key, IMAGES)]
 
 
 def _known(database: Database, keys: Sequence[str]) -> set[str]:
-    """Return those keys that a film's row or a tombstone names."""
+    """Return those keys that an image's row or a tombstone names."""
     with database.read() as session:
         buried = session.scalars(select(Tombstone.sha256).where(Tombstone.sha256.in_(keys)))
         return _named(session, keys) | set(buried)

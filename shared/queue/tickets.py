@@ -1,4 +1,4 @@
-"""The doorbell: Celery on Redis. A message says "films may be waiting" and carries nothing that could be lost.
+"""The ticket_sender: Celery on Redis. A message says "images may be waiting" and carries nothing that could be lost.
 
 Each model has a queue of its own, so that a worker takes the tickets of the model that it serves and no other's.
 """
@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 SCREEN_BATCH: Final = "pneumoscreen.screen_batch"
 """Name of the one task."""
 
-FILMS_A_TICKET: Final = 8
-"""Fewer films than this wake one worker. Every ticket drains the queue for a while before it ends."""
+IMAGES_PER_TICKET: Final = 8
+"""Fewer images than this wake one worker. Every ticket drains the queue for a while before it ends."""
 MOST_TICKETS: Final = 64
 
 # A ticket works for a few seconds; one that is not acknowledged after ten minutes has lost its worker. Redelivery does
@@ -65,8 +65,8 @@ def _configuration() -> dict[str, Any]:
         "accept_content": ["json"],
         "task_ignore_result": True,
         "task_acks_late": True,
-        "task_reject_on_worker_lost": False,  # the lease returns the films, not the message
-        # No soft limit: it would raise within the decoder, which would take the film for damaged.
+        "task_reject_on_worker_lost": False,  # the lease returns the images, not the message
+        # No soft limit: it would raise within the decoder, which would take the image for damaged.
         "task_time_limit": TICKET_SECONDS,
         "worker_prefetch_multiplier": 1,
         "worker_hijack_root_logger": False,
@@ -83,14 +83,14 @@ def _configuration() -> dict[str, Any]:
     }
 
 
-class Doorbell(Protocol):
-    """Tell workers that films wait."""
+class TicketSender(Protocol):
+    """Tell workers that images wait."""
 
-    def ring(self, model: str, films: int) -> None:
-        """Send a model's workers tickets for so many films; raise BrokerAway where Redis does not answer."""
+    def send(self, model: str, images: int) -> None:
+        """Send a model's workers tickets for so many images; raise BrokerAway where Redis does not answer."""
 
 
-class CeleryDoorbell:
+class CeleryTicketSender:
     """Ring through Celery, which is loaded with the first use."""
 
     def __init__(self, make_app: "Callable[[], Celery]") -> None:
@@ -101,15 +101,15 @@ class CeleryDoorbell:
         return self._make_app()
 
     def prepare(self) -> None:
-        """Load Celery now, so that the first film need not wait for it."""
+        """Load Celery now, so that the first image need not wait for it."""
         self._app.amqp  # noqa: B018  # a property that makes what sends
 
-    def ring(self, model: str, films: int) -> None:
-        """Send one ticket for every FILMS_A_TICKET, up to MOST_TICKETS."""
+    def send(self, model: str, images: int) -> None:
+        """Send one ticket for every IMAGES_PER_TICKET, up to MOST_TICKETS."""
         # Straight to the queue: a binding on Redis, which others could change, is neither read nor written.
         place: dict[str, Any] = {"queue": queue_name(model), "declare": []}
         with _broker_errors(), self._app.producer_or_acquire() as producer:
-            for _ in range(min(math.ceil(films / FILMS_A_TICKET), MOST_TICKETS)):
+            for _ in range(min(math.ceil(images / IMAGES_PER_TICKET), MOST_TICKETS)):
                 self._app.send_task(SCREEN_BATCH, producer=producer, retry=False, **place)
 
     def tickets(self, model: str) -> int:
@@ -141,11 +141,11 @@ def _broker_errors() -> Iterator[None]:
     try:
         yield
     except (OperationalError, RedisError, OSError) as error:
-        raise BrokerAway("Redis did not answer. The films are kept and will be screened when it is back.") from error
+        raise BrokerAway("Redis did not answer. The images are kept and will be screened when it is back.") from error
 
 
-def make_doorbell(settings: Settings) -> CeleryDoorbell:
-    """Make the doorbell of a process that only rings: one try, so that nobody waits for a Redis that is away.
+def make_ticket_sender(settings: Settings) -> CeleryTicketSender:
+    """Make the sender of a process that only sends: one try, so that nobody waits for a Redis that is away.
 
     By default kombu goes on trying for six seconds.
     """
@@ -155,18 +155,18 @@ def make_doorbell(settings: Settings) -> CeleryDoorbell:
         app.conf.broker_transport_options = {**app.conf.broker_transport_options, "max_retries": 0}
         return app
 
-    return CeleryDoorbell(make_app)
+    return CeleryTicketSender(make_app)
 
 
-def ring_or_wait(doorbell: Doorbell, model: str, films: int) -> bool:
-    """Ring where films wait; False where that failed and the sweep has to ring later.
+def try_send_tickets(ticket_sender: TicketSender, model: str, images: int) -> bool:
+    """Ring where images wait; False where that failed and the sweep has to ring later.
 
-    The films are accepted when somebody rings, so no failure of it may become theirs.
+    The images are accepted when somebody rings, so no failure of it may become theirs.
     """
-    if films == 0:
+    if images == 0:
         return True
     try:
-        doorbell.ring(model, films)
+        ticket_sender.send(model, images)
     except BrokerAway as error:
         log.warning("%s", error)
         return False

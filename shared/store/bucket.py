@@ -34,7 +34,7 @@ _ADVICE: Final = {
 
 
 class BucketFiles:
-    """Files as objects under one prefix of a bucket. A film is one request to put and one to get."""
+    """Files as objects under one prefix of a bucket. An image is one request to put and one to get."""
 
     def __init__(self, settings: Settings) -> None:
         assert settings.store_url is not None  # noqa: S101  # shared.store.store chooses by it
@@ -77,7 +77,7 @@ class BucketFiles:
     @contextmanager
     def receive(self) -> Iterator[BinaryIO]:
         """Open a file without a name on this machine: it is gone with its process, however that ends."""
-        with reached(f"The folder {self._spool} of films on their way in"):
+        with reached(f"The folder {self._spool} of images on their way in"):
             self._spool.mkdir(parents=True, exist_ok=True)
             opened = tempfile.TemporaryFile(dir=self._spool)  # noqa: SIM115  # closed below, outside `reached`
         with room(), opened as file:
@@ -176,7 +176,7 @@ class BucketFiles:
         except ClientError as error:
             code, status = _code(error), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
             if status == HTTPStatus.INSUFFICIENT_STORAGE or code in _FULL:
-                raise StoreFull(f"{self} has no room left. Give it more and send the films again.") from error
+                raise StoreFull(f"{self} has no room left. Give it more and send the images again.") from error
             advice = _ADVICE.get(code, "Try again in a moment.")
             raise StoreAway(f"{self} refused a request ({code}). {advice}") from error
         except BotoCoreError as error:

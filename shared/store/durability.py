@@ -21,7 +21,7 @@ _MOUNTS: Final = Path("/proc/self/mountinfo")  # proc_pid_mountinfo(5)
 def force_files(root: Path, paths: Collection[str]) -> None:
     """Force files under `root`, and their names in their folders, to its disk; raise OSError where it fails.
 
-    Of 300 films of 7 KB on ext4 one after the other took 213 µs each, their whole disk at once 33 µs each. That waits
+    Of 300 images of 7 KB on ext4 one after the other took 213 µs each, their whole disk at once 33 µs each. That waits
     for what others write to the same disk, too.
     """
     if len(paths) > MANY_FILES and _is_local(root.stat().st_dev) and _force_disk(root):

@@ -1,4 +1,4 @@
-"""Encryption at rest: AES-256-GCM over chunks, so that a film is sealed while it comes in and read from any place.
+"""Encryption at rest: AES-256-GCM over chunks, so that an image is sealed while it comes in and read from any place.
 
 A sealed file is MAGIC, the id of its master key, a random salt, then chunks of CHUNK bytes with a tag of 16 each. The
 file's own key is HKDF-SHA256 of master key and salt (RFC 5869). A chunk's nonce is its number and whether it is the
@@ -51,7 +51,7 @@ class MasterKey:
         return AESGCM(self._derive(b"file", KEY_BYTES, salt))
 
     def name(self, sha256: str) -> str:
-        """Name a film's file in 96 hexadecimal digits that say nothing of it without the key (AES-SIV, RFC 5297)."""
+        """Name an image's file in 96 hexadecimal digits that say nothing of it without the key (AES-SIV, RFC 5297)."""
         return self._names.encrypt(bytes.fromhex(sha256), None).hex()
 
     def sha256_of(self, name: str) -> str | None:
@@ -75,7 +75,7 @@ class Keyring:
         return [key.id.hex() for key in self._keys]
 
     def names(self, sha256: str) -> list[str]:
-        """Return the names that a film's file may have, the likeliest first."""
+        """Return the names that an image's file may have, the likeliest first."""
         return [key.name(sha256) for key in self._keys]
 
     def sha256_of(self, name: str) -> str | None:

@@ -32,7 +32,7 @@ class Found:
 
     path: str
     size: int
-    """In bytes, as kept: more than the film's own where the store is encrypted."""
+    """In bytes, as kept: more than the image's own where the store is encrypted."""
     modified_at: datetime
 
 
@@ -89,7 +89,7 @@ class Files(Protocol):
         """Yield the files under a folder, in any order; whatever cannot be looked at raises, and ends the listing."""
 
     def check(self) -> None:
-        """Write something, to see that a film could be kept."""
+        """Write something, to see that an image could be kept."""
 
     def remove_unfinished(self, before: datetime) -> int:
         """Remove what a killed process left half received, and return how many files."""
@@ -105,7 +105,7 @@ def reopen(file: BinaryIO) -> BinaryIO:
 class room:  # noqa: N801  # reads as `suppress` does
     """Turn a disk without room into StoreFull.
 
-    A class, as `reached` is, because each film passes several: a generator takes three times as long.
+    A class, as `reached` is, because each image passes several: a generator takes three times as long.
     """
 
     def __enter__(self) -> None:
@@ -113,7 +113,7 @@ class room:  # noqa: N801  # reads as `suppress` does
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
-            raise StoreFull("The image store has no room left. Free disk space and send the films again.") from error
+            raise StoreFull("The image store has no room left. Free disk space and send the images again.") from error
 
 
 class reached(room):  # noqa: N801  # as above
@@ -131,7 +131,7 @@ class reached(room):  # noqa: N801  # as above
 class FolderFiles:
     """Files in a folder of this machine or of a network share.
 
-    Paths are text where every film passes: with pathlib a small picture took 44 µs to write, so it takes 34.
+    Paths are text where every image passes: with pathlib a small picture took 44 µs to write, so it takes 34.
     """
 
     def __init__(self, root: Path) -> None:
@@ -275,7 +275,7 @@ class FolderFiles:
             yield Found(path.relative_to(self.root).as_posix(), status.st_size, at)
 
     def check(self) -> None:
-        """Write one byte beside the films on their way in."""
+        """Write one byte beside the images on their way in."""
         with reached(self), tempfile.TemporaryFile(dir=self._incoming) as file:
             file.write(b"0")
             file.flush()

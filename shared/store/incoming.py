@@ -1,4 +1,4 @@
-"""A film on its way into the store."""
+"""An image on its way into the store."""
 
 import hashlib
 import io
@@ -10,11 +10,11 @@ from shared.store.folder import reached, reopen
 if TYPE_CHECKING:
     from shared.store.encryption import Sealer
 
-FILMS: Final = "films"
+IMAGES: Final = "images"
 
 
 class Incoming:
-    """A film on its way in: a temporary file, hashed while it is written, and sealed where the store is encrypted."""
+    """An image on its way in: a temporary file, hashed while it is written, and sealed where the store is encrypted."""
 
     def __init__(self, file: BinaryIO, sealer: "Sealer | None" = None) -> None:
         self.file = file
@@ -22,7 +22,7 @@ class Incoming:
         self._hash = hashlib.sha256()
         self._is_finished = False
         self._whole = b""
-        """All that was written, where that came in one piece: most small films do."""
+        """All that was written, where that came in one piece: most small images do."""
         self.size = 0
         if sealer is not None:
             self._put(sealer.header)
@@ -43,7 +43,7 @@ class Incoming:
             self.file.flush()
 
     def force(self) -> None:
-        """Force what was written to disk before it gets its place: then a name that is there is a whole film."""
+        """Force what was written to disk before it gets its place: then a name that is there is a whole image."""
         self.finish()
         with reached("The image store"):
             os.fsync(self.file.fileno())
@@ -65,7 +65,7 @@ class Incoming:
 
     @property
     def _place(self) -> str:
-        return f"{FILMS}/{self.sha256}"
+        return f"{IMAGES}/{self.sha256}"
 
     def _put(self, data: bytes) -> None:
         with reached("The image store"):

@@ -5,10 +5,10 @@ from enum import StrEnum
 
 import numpy as np
 
-from shared.errors import FilmRejected
+from shared.errors import ImageRejected
 from shared.store.folder import Found
-from shared.store.incoming import FILMS
-from shared.store.store import DERIVED, FilmStore
+from shared.store.incoming import IMAGES
+from shared.store.store import DERIVED, ImageStore
 
 
 class Seal(StrEnum):
@@ -22,8 +22,8 @@ class Seal(StrEnum):
     """None of the keys made its name."""
 
 
-def seal_anew(store: FilmStore) -> Iterator[Seal]:
-    """Seal every film and picture with the first key, one at a time, while the store is in use.
+def seal_anew(store: ImageStore) -> Iterator[Seal]:
+    """Seal every image and picture with the first key, one at a time, while the store is in use.
 
     A break at any point loses nothing, and what is done already is passed over the next time. The earlier keys stay on
     record, and files that are not encrypted are read on, until `keep_first_key`. Raises ValueError where the store has
@@ -32,24 +32,24 @@ def seal_anew(store: FilmStore) -> Iterator[Seal]:
     if store.keyring is None:
         raise ValueError("A store without a key cannot be sealed.")
     store.key_record.begin_sealing()
-    for kind in (FILMS, *DERIVED):
+    for kind in (IMAGES, *DERIVED):
         for found in store.files.list(kind):
             yield _renew(store, kind, found)
 
 
-def find_unsealed(store: FilmStore, named: Iterable[Sequence[str]]) -> list[str]:
-    """Return those of these films, which come some at a time, that are not in the store under its first key."""
-    # 64 bits of each: 80 MB for ten million films, and one that is missing is taken for another once in 10^12 times.
+def find_unsealed(store: ImageStore, named: Iterable[Sequence[str]]) -> list[str]:
+    """Return those of these images, which come some at a time, that are not in the store under its first key."""
+    # 64 bits of each: 80 MB for ten million images, and one that is missing is taken for another once in 10^12 times.
     kept = np.sort(np.fromiter((_prefix(key) for key in _current(store)), np.uint64))
     return [key for some in named for key in _absent(some, kept) if not _is_current(store, key)]
 
 
-def keep_first_key(store: FilmStore) -> None:
+def keep_first_key(store: ImageStore) -> None:
     """Strike the earlier keys off and take nothing unsealed any more, once `seal_anew` has dealt with every file."""
     store.key_record.keep_first()
 
 
-def _renew(store: FilmStore, kind: str, found: Found) -> Seal:
+def _renew(store: ImageStore, kind: str, found: Found) -> Seal:
     key = store.key_of(found.path)
     if key is None:
         return Seal.FOREIGN
@@ -58,8 +58,8 @@ def _renew(store: FilmStore, kind: str, found: Found) -> Seal:
         return Seal.CURRENT
     try:
         data = store.read(found.path, kind, key)
-    except FilmRejected:
-        if kind == FILMS:
+    except ImageRejected:
+        if kind == IMAGES:
             return Seal.DAMAGED
         store.files.remove(found.path)  # it is drawn anew when somebody looks
         return Seal.RENEWED
@@ -73,16 +73,16 @@ def _renew(store: FilmStore, kind: str, found: Found) -> Seal:
     return Seal.RENEWED
 
 
-def _current(store: FilmStore) -> Iterator[str]:
-    for found in store.files.list(FILMS):
+def _current(store: ImageStore) -> Iterator[str]:
+    for found in store.files.list(IMAGES):
         key = store.key_of(found.path)
-        if key is not None and found.path == store.place_of(FILMS, key):
+        if key is not None and found.path == store.place_of(IMAGES, key):
             yield key
 
 
-def _is_current(store: FilmStore, key: str) -> bool:
-    """Look for a film that was perhaps kept after the others were listed."""
-    return store.files.holds(store.place_of(FILMS, key))
+def _is_current(store: ImageStore, key: str) -> bool:
+    """Look for an image that was perhaps kept after the others were listed."""
+    return store.files.holds(store.place_of(IMAGES, key))
 
 
 def _absent(keys: Sequence[str], kept: np.ndarray) -> list[str]:

@@ -1,6 +1,6 @@
-"""The image store: films by content. A name that a user chose is shown, never used as a path.
+"""The image store: images by content. A name that a user chose is shown, never used as a path.
 
-Whatever is taken from it is compared: a film with the sha256 that names it, a picture with the digest that it begins
+Whatever is taken from it is compared: an image with the sha256 that names it, a picture with the digest that it begins
 with. What does not agree is damaged, and is never shown or screened.
 """
 
@@ -13,11 +13,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from shared.errors import FilmRejected, StoreAway
+from shared.errors import ImageRejected, StoreAway
 from shared.refusals import Rejection
 from shared.settings import MIB, Settings
 from shared.store.folder import Files, FolderFiles, Unusable
-from shared.store.incoming import FILMS, Incoming
+from shared.store.incoming import IMAGES, Incoming
 from shared.store.keyrecord import KeyRecord
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ PREVIEW: Final = "preview"
 DERIVED: Final = (THUMBNAIL, PREVIEW)
 
 LARGEST: Final = 1024 * MIB
-"""Bytes of one file that are read at most, more only where the setting lets larger films in."""
+"""Bytes of one file that are read at most, more only where the setting lets larger images in."""
 
 _SHA256_DIGITS: Final = 64
 _DIGEST_BYTES: Final = 32
@@ -38,18 +38,18 @@ _DIGITS: Final = frozenset("0123456789abcdef")
 
 
 @dataclass(frozen=True)
-class StoredFilm:
-    """One film of a listing."""
+class StoredImage:
+    """One image of a listing."""
 
     key: str
     size: int
     """In bytes, as kept."""
     modified_at: datetime
-    """When it was last received: a film that comes again replaces its file."""
+    """When it was last received: an image that comes again replaces its file."""
 
 
 class Store(Protocol):
-    """Keep films by the sha256 of their bytes, and small pictures derived from them.
+    """Keep images by the sha256 of their bytes, and small pictures derived from them.
 
     Every method raises StoreAway where the store cannot be reached or lacks a key, StoreFull where it has no room.
     """
@@ -61,43 +61,43 @@ class Store(Protocol):
         """Make the store, on a first start: nothing else makes one where there is none."""
 
     def receive(self) -> AbstractContextManager[Incoming]:
-        """Open a place to write one film to; what is not kept is gone when the context ends."""
+        """Open a place to write one image to; what is not kept is gone when the context ends."""
 
     def keep(self, incoming: Incoming) -> str:
-        """Store a received film and return its key; a film that is there already is replaced. `force` makes it last."""
+        """Store a received image and return its key; one that is there already is replaced. `force` makes it last."""
 
     def force(self, keys: Sequence[str]) -> None:
-        """Return once films that were kept outlast a loss of power."""
+        """Return once images that were kept outlast a loss of power."""
 
     def get(self, key: str) -> bytes:
-        """Return a film's bytes; raise FileNotFoundError where there is none, FilmRejected where it is damaged."""
+        """Return an image's bytes; raise FileNotFoundError where there is none, ImageRejected where it is damaged."""
 
     def put_derived(self, key: str, kind: str, data: bytes) -> None:
-        """Store a small picture made from a film."""
+        """Store a small picture made from an image."""
 
     def get_derived(self, key: str, kind: str) -> bytes:
         """Return a small picture; raise FileNotFoundError where there is none."""
 
-    def has(self, key: str, kind: str = FILMS) -> bool:
-        """Tell whether a film, or a picture derived from it, is there."""
+    def has(self, key: str, kind: str = IMAGES) -> bool:
+        """Tell whether an image, or a picture derived from it, is there."""
 
-    def films(self, kind: str = FILMS) -> Iterator[StoredFilm]:
-        """Yield every film, or its derived pictures, in any order; one that is being sealed anew may come twice."""
+    def images(self, kind: str = IMAGES) -> Iterator[StoredImage]:
+        """Yield every image, or its derived pictures, in any order; one that is being sealed anew may come twice."""
 
     def remove(self, key: str, before: datetime) -> bool:
-        """Remove a film and all that is derived from it unless it was kept since `before`; tell whether it is gone."""
+        """Remove an image and all derived from it unless it was kept since `before`; tell whether it is gone."""
 
     def check(self) -> None:
-        """Raise StoreAway or StoreFull where no film could be kept now."""
+        """Raise StoreAway or StoreFull where no image could be kept now."""
 
     def remove_unfinished(self, before: datetime) -> int:
         """Remove what a killed process left half received, and return how many files."""
 
 
-class FilmStore:
-    """A store in any kind of files: `films/ab/<name>`, each complete or absent.
+class ImageStore:
+    """A store in any kind of files: `images/ab/<name>`, each complete or absent.
 
-    The name is the film's sha256, or in an encrypted store what only its keys can tell from it. An encrypted store
+    The name is the image's sha256, or in an encrypted store what only its keys can tell from it. An encrypted store
     takes nothing that is not sealed, except while what it held before is being encrypted (`shared.store.reseal`).
     """
 
@@ -113,8 +113,8 @@ class FilmStore:
 
     def create(self) -> None:
         """Make the place and mark it, as encrypted or not by what it holds already."""
-        self.files.create(FILMS)
-        kinds = {is_key(found.path.rsplit("/", 1)[-1]) for found in self.files.list(FILMS)}
+        self.files.create(IMAGES)
+        kinds = {is_key(found.path.rsplit("/", 1)[-1]) for found in self.files.list(IMAGES)}
         self.key_record.create(has_plain=True in kinds, has_sealed=False in kinds)
 
     @contextmanager
@@ -125,27 +125,27 @@ class FilmStore:
             yield Incoming(file, self._make_sealer())
 
     def keep(self, incoming: Incoming) -> str:
-        """Put a received film into place, also over itself: that mends a damaged file and shows that it is in use."""
+        """Put a received image into place, also over itself: that mends a damaged file and shows that it is in use."""
         key = incoming.sha256
         incoming.finish()
         self.key_record.check()  # keys may have changed while it came in
-        place, *others = self.places_of(FILMS, key)
+        place, *others = self.places_of(IMAGES, key)
         self.files.keep(incoming.file, place, others)
         return key
 
     def force(self, keys: Sequence[str]) -> None:
-        """Force films to disk."""
-        self.files.force([self.place_of(FILMS, key) for key in keys])
+        """Force images to disk."""
+        self.files.force([self.place_of(IMAGES, key) for key in keys])
         if keys:
             self.key_record.check()  # the store that they are in is still the one that is there
 
     def get(self, key: str) -> bytes:
-        """Read a film, and compare it with its sha256."""
-        found = self._find(FILMS, key)
+        """Read an image, and compare it with its sha256."""
+        found = self._find(IMAGES, key)
         if found is not None:
             return found
         self.refuse_absent()
-        raise FileNotFoundError(f"There is no film {key} in the image store.")
+        raise FileNotFoundError(f"There is no image {key} in the image store.")
 
     def put_derived(self, key: str, kind: str, data: bytes) -> None:
         """Write a derived picture behind its digest; it can be made again, so it is not forced to disk."""
@@ -156,19 +156,19 @@ class FilmStore:
         """Read a derived picture; one that is damaged is as good as none."""
         try:
             data = self._find(kind, key)
-        except FilmRejected as error:
+        except ImageRejected as error:
             log.warning("A %s is damaged and left out.", kind)
             raise FileNotFoundError(f"The {kind} of {key} is damaged.") from error
         if data is None:
             raise FileNotFoundError(f"There is no {kind} of {key}.")
         return data[_DIGEST_BYTES:]
 
-    def has(self, key: str, kind: str = FILMS) -> bool:
-        """Look for each of a film's names."""
+    def has(self, key: str, kind: str = IMAGES) -> bool:
+        """Look for each of an image's names."""
         return any(self.files.holds(place) for place in self._places_to_read(kind, key))
 
-    def films(self, kind: str = FILMS) -> Iterator[StoredFilm]:
-        """List the films; a name that none of the keys made is left out and counted in the log."""
+    def images(self, kind: str = IMAGES) -> Iterator[StoredImage]:
+        """List the images; a name that none of the keys made is left out and counted in the log."""
         self.refuse_absent()
         unknown = 0
         for found in self.files.list(kind):
@@ -176,13 +176,13 @@ class FilmStore:
             if key is None:
                 unknown += 1
             else:
-                yield StoredFilm(key, found.size, found.modified_at)
+                yield StoredImage(key, found.size, found.modified_at)
         if unknown:
             log.warning("%d files of the image store have names that none of its keys made.", unknown)
 
     def remove(self, key: str, before: datetime) -> bool:
-        """Remove a film, then its pictures; `films` lists the pictures that a break leaves."""
-        if not all(self.files.remove_older(place, before) for place in self.places_of(FILMS, key)):
+        """Remove an image, then its pictures; `images` lists the pictures that a break leaves."""
+        if not all(self.files.remove_older(place, before) for place in self.places_of(IMAGES, key)):
             return False
         for kind in DERIVED:
             for place in self.places_of(kind, key):
@@ -199,15 +199,15 @@ class FilmStore:
     def refuse_absent(self, *, anew: bool = True) -> None:
         """Raise StoreAway where the store is not there, or has no key at hand: then nothing is known to be absent."""
         self.key_record.check(anew=anew)
-        if not self.files.has(FILMS):
-            raise StoreAway(f"{self.files} has lost its folder '{FILMS}'. Mount it or bring it back.")
+        if not self.files.has(IMAGES):
+            raise StoreAway(f"{self.files} has lost its folder '{IMAGES}'. Mount it or bring it back.")
 
     def remove_unfinished(self, before: datetime) -> int:
         """Remove old temporary files."""
         return self.files.remove_unfinished(before)
 
     def key_of(self, path: str) -> str | None:
-        """Return the key of the film that a file belongs to; None where that cannot be told."""
+        """Return the key of the image that a file belongs to; None where that cannot be told."""
         name = path.rsplit("/", 1)[-1]
         if is_key(name):
             return name
@@ -224,7 +224,7 @@ class FilmStore:
     def read(self, path: str, kind: str, key: str) -> bytes:
         """Return a file's bytes as they came in, a picture's behind its digest.
 
-        Raises FileNotFoundError where there is none, FilmRejected where it is not what was kept.
+        Raises FileNotFoundError where there is none, ImageRejected where it is not what was kept.
         """
         try:
             data = self._unseal(path, self.files.read(path, self._most), kind, key)
@@ -232,7 +232,7 @@ class FilmStore:
             raise _damaged() from error
         is_whole = (
             hashlib.sha256(data).hexdigest() == key
-            if kind == FILMS
+            if kind == IMAGES
             else data[:_DIGEST_BYTES] == _digest(kind, key, data[_DIGEST_BYTES:])
         )
         if not is_whole:
@@ -250,13 +250,13 @@ class FilmStore:
             raise _damaged() from error
 
     def names(self, key: str) -> list[str]:
-        """Return the names that a film's files may have; the first is the one that is given now."""
+        """Return the names that an image's files may have; the first is the one that is given now."""
         if not is_key(key):
             raise ValueError(f"A key is a sha256 in hexadecimal. Received: {key!r}")
         return [*self.keyring.names(key), key] if self.keyring else [key]
 
     def place_of(self, kind: str, key: str) -> str:
-        """Return the path that a film's file, or a picture derived from it, is given now."""
+        """Return the path that an image's file, or a picture derived from it, is given now."""
         return _place(kind, self.names(key)[0])
 
     def places_of(self, kind: str, key: str) -> list[str]:
@@ -264,14 +264,14 @@ class FilmStore:
         return [_place(kind, name) for name in self.names(key)]
 
     def _find(self, kind: str, key: str) -> bytes | None:
-        """Return what the first whole file has; raise FilmRejected where there are only damaged ones."""
+        """Return what the first whole file has; raise ImageRejected where there are only damaged ones."""
         damaged = None
         for path in self._places_to_read(kind, key):
             try:
                 return self.read(path, kind, key)
             except FileNotFoundError:
                 continue
-            except FilmRejected as error:
+            except ImageRejected as error:
                 damaged = error
         if damaged is not None:
             raise damaged
@@ -295,7 +295,7 @@ class FilmStore:
         return Sealer(self.keyring.first)
 
 
-class FolderStore(FilmStore):
+class FolderStore(ImageStore):
     """A store in a folder of this machine or of a network share."""
 
     def __init__(self, root: Path, keyring: "Keyring | None" = None, largest: int = LARGEST) -> None:
@@ -303,7 +303,7 @@ class FolderStore(FilmStore):
         self.root = root
 
 
-def open_store(settings: Settings) -> FilmStore:
+def open_store(settings: Settings) -> ImageStore:
     """Open the store of the settings: a folder or a bucket, encrypted where there is a key.
 
     Raises StoreMisconfigured where a setting of it cannot be used. One that is away is opened, and says so when used.
@@ -313,32 +313,32 @@ def open_store(settings: Settings) -> FilmStore:
         from shared.store.encryption import read_keyring  # noqa: PLC0415  # only an encrypted store loads it
 
         keyring = read_keyring(settings.store_key.get_secret_value())
-    largest = max(LARGEST, settings.max_film_bytes)
+    largest = max(LARGEST, settings.max_image_bytes)
     if settings.store_url is None:
         return FolderStore(settings.store, keyring, largest)
     from shared.store.bucket import BucketFiles  # noqa: PLC0415  # boto3 takes half a second and 30 MB
 
-    return FilmStore(BucketFiles(settings), keyring, largest)
+    return ImageStore(BucketFiles(settings), keyring, largest)
 
 
 def _place(kind: str, name: str) -> str:
     """Return the path of a file: 256 folders of a kind.
 
-    Making a folder takes 145 µs on ext4, a film of 7 KB 34 µs; with 65,536 of them most films needed a new one.
+    Making a folder takes 145 µs on ext4, an image of 7 KB 34 µs; with 65,536 of them most images needed a new one.
     """
     return f"{kind}/{name[:2]}/{name}"
 
 
 def _digest(kind: str, key: str, data: bytes) -> bytes:
-    """Return what a picture begins with, so that one that was emptied, or is another film's, shows.
+    """Return what a picture begins with, so that one that was emptied, or is another image's, shows.
 
     Whoever can write to a store without encryption can forge it; in an encrypted one nobody can without the key.
     """
     return hashlib.sha256(f"{kind}/{key}\n".encode() + data).digest()
 
 
-def _damaged() -> FilmRejected:
-    return FilmRejected(Rejection.FILM_DAMAGED)
+def _damaged() -> ImageRejected:
+    return ImageRejected(Rejection.IMAGE_DAMAGED)
 
 
 def is_key(name: str) -> bool:

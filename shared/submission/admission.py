@@ -1,4 +1,4 @@
-"""Whether films may come in: not beyond a stated backlog, nor where a disk has too little room left.
+"""Whether images may come in: not beyond a stated backlog, nor where a disk has too little room left.
 
 What was accepted is never touched by this; a sender who is refused is told when to come back.
 """
@@ -16,7 +16,7 @@ from shared.tables import Priority
 
 DISK_SECONDS: Final = 5
 """A refusal before the body costs little, and senders go on soon after somebody made room."""
-_ROOM_FILMS: Final = 32
+_ROOM_IMAGES: Final = 32
 _UNKNOWN_SECONDS: Final = 30
 _LONGEST_SECONDS: Final = 300
 # A request that was let in is not broken off for what others send, because its sender would have to begin anew; only
@@ -34,7 +34,7 @@ def choose_priority(settings: Settings, wanted: Priority | None, images: int | N
     """Return the priority that is wanted, else the one for so many images; None is a number that is not known yet."""
     if wanted is not None:
         return wanted
-    is_small = images is not None and images <= settings.interactive_films
+    is_small = images is not None and images <= settings.interactive_images
     return Priority.INTERACTIVE if is_small else Priority.BULK
 
 
@@ -50,18 +50,18 @@ class Admission:
         self._capacity = capacity
         self._most = settings.max_backlog
 
-    def check(self, priority: Priority, films: int = 1, coming_bytes: int = 0) -> None:
-        """Let a request go on that holds so many films so far.
+    def check(self, priority: Priority, images: int = 1, coming_bytes: int = 0) -> None:
+        """Let a request go on that holds so many images so far.
 
-        Raises DiskLow where what it brings would leave too little room, QueueFull where too many films wait. Films of
+        Raises DiskLow where what it brings would leave too little room, QueueFull where too many images wait. Images of
         interactive jobs have a reserve beyond the backlog, because someone waits for them.
         """
         self._check_disk(coming_bytes)
         waiting = self._capacity.backlog()
-        if waiting.films < self._most:
+        if waiting.images < self._most:
             self._most = _HARD_LIMIT * self._settings.max_backlog
             return
-        if priority is Priority.INTERACTIVE and waiting.interactive + films <= self._settings.interactive_reserve:
+        if priority is Priority.INTERACTIVE and waiting.interactive + images <= self._settings.interactive_reserve:
             return
         raise self._queue_full(waiting)
 
@@ -70,7 +70,7 @@ class Admission:
         if free is None or free - coming_bytes >= self._settings.min_free_bytes:
             return
         raise DiskLow(
-            f"The server keeps {_mib(self._settings.min_free_bytes)} of its disk free for the films that it has. "
+            f"The server keeps {_mib(self._settings.min_free_bytes)} of its disk free for the X-rays that it has. "
             f"{_mib(free)} are free, and this request brings {_mib(coming_bytes)}. Nothing of it was kept. Free disk "
             "space and send it again.",
             DISK_SECONDS,
@@ -79,17 +79,17 @@ class Admission:
     def _queue_full(self, waiting: Backlog) -> QueueFull:
         speed = self._capacity.speed()
         seconds = self._seconds_until_room(waiting, speed)
-        pace = f"{speed:,.1f} films are screened a second" if speed else "None is being screened at the moment"
+        speed_note = f"{speed:,.1f} X-rays are screened a second" if speed else "None is being screened at the moment"
         when = f"There should be room in {seconds} s." if speed else f"Ask again in {seconds} s."
         return QueueFull(
-            f"{waiting.films:,} films wait, and at most {self._settings.max_backlog:,} may. {pace}. Nothing of this "
-            f"request was kept; what was accepted before is. {when}",
+            f"{waiting.images:,} X-rays wait, and at most {self._settings.max_backlog:,} may. {speed_note}. "
+            f"Nothing of this request was kept; what was accepted before is. {when}",
             seconds,
         )
 
     def _seconds_until_room(self, waiting: Backlog, speed: float) -> int:
-        """Return in how many seconds some films have room, as fast as films go now."""
+        """Return in how many seconds some images have room, as fast as images go now."""
         if not speed:
             return _UNKNOWN_SECONDS
-        excess = waiting.films - self._settings.max_backlog + _ROOM_FILMS
+        excess = waiting.images - self._settings.max_backlog + _ROOM_IMAGES
         return min(max(1, math.ceil(excess / speed)), _LONGEST_SECONDS)

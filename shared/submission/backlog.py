@@ -1,4 +1,4 @@
-"""How many films wait and how fast they go, as admission asks. Rows answer, not Redis."""
+"""How many images wait and how fast they go, as admission asks. Rows answer, not Redis."""
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -17,39 +17,39 @@ SPEED_WINDOW: Final = timedelta(seconds=30)
 
 @dataclass(frozen=True)
 class Backlog:
-    """Films that wait for a worker."""
+    """Images that wait for a worker."""
 
     interactive: int
     bulk: int
 
     @property
-    def films(self) -> int:
+    def images(self) -> int:
         """Count all of them."""
         return self.interactive + self.bulk
 
-    def plus(self, priority: Priority, films: int) -> "Backlog":
-        """Return the backlog with more films of a priority."""
+    def plus(self, priority: Priority, images: int) -> "Backlog":
+        """Return the backlog with more images of a priority."""
         if priority is Priority.INTERACTIVE:
-            return replace(self, interactive=self.interactive + films)
-        return replace(self, bulk=self.bulk + films)
+            return replace(self, interactive=self.interactive + images)
+        return replace(self, bulk=self.bulk + images)
 
 
 def count_backlog(session: Session) -> Backlog:
-    """Count what waits; the index of waiting films leads to them, 100,000 in 50 ms on SQLite."""
+    """Count what waits; the index of waiting images leads to them, 100,000 in 50 ms on SQLite."""
     waiting = select(Screening.priority, func.count()).where(in_states([State.QUEUED])).group_by(Screening.priority)
-    films = dict(session.execute(waiting).all())
-    interactive = films.pop(Priority.INTERACTIVE, 0)
-    return Backlog(interactive, sum(films.values()))
+    images = dict(session.execute(waiting).all())
+    interactive = images.pop(Priority.INTERACTIVE, 0)
+    return Backlog(interactive, sum(images.values()))
 
 
 def measure_speed(session: Session) -> float:
-    """Return the films a second that workers answered of late, 0 where there was none.
+    """Return the images a second that workers answered of late, 0 where there was none.
 
-    A film that an earlier answer settles is not counted; it takes next to no time.
+    An image that an earlier answer settles is not counted; it takes next to no time.
     """
     at = now()
     lately = select(func.count(), func.min(Prediction.created_at)).where(Prediction.id >= first_id(at - SPEED_WINDOW))
-    films, first_at = session.execute(lately).one()
-    if not films:
+    images, first_at = session.execute(lately).one()
+    if not images:
         return 0.0
-    return float(films / max(1.0, min(SPEED_WINDOW, at - first_at).total_seconds()))
+    return float(images / max(1.0, min(SPEED_WINDOW, at - first_at).total_seconds()))

@@ -7,7 +7,7 @@ from sqlalchemy.engine import make_url
 
 from shared.db import Database
 from shared.errors import BrokerAway
-from shared.queue.heartbeats import Heard, Presence
+from shared.queue.heartbeats import Heartbeat, Heartbeats
 from shared.settings import Settings
 from shared.submission.backlog import Backlog, count_backlog, measure_speed
 from shared.submission.measurement import Measurement
@@ -20,7 +20,7 @@ class Capacity:
     def __init__(self, settings: Settings, database: Database) -> None:
         self._database = database
         self._folders = _watched_folders(settings)
-        self.heartbeats = Presence(settings)
+        self.heartbeats = Heartbeats(settings)
         self.backlog = Measurement(self._count_backlog)
         self.free_bytes = Measurement(self._measure_disk)
         """On the fullest of the disks that are watched; None where everything is kept on other machines."""
@@ -31,10 +31,10 @@ class Capacity:
         with self._database.read() as session:
             return measure_speed(session)
 
-    def read_workers(self) -> tuple[Heard, ...] | None:
+    def read_workers(self) -> tuple[Heartbeat, ...] | None:
         """Return what each worker said last, read now; None where Redis does not answer."""
         try:
-            return tuple(self.heartbeats.heard())
+            return tuple(self.heartbeats.latest())
         except BrokerAway:
             return None
 

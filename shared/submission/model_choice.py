@@ -34,7 +34,7 @@ def model_choices(services: Services) -> list[ModelChoice]:
     """List the models that a job may choose, the one of the settings first."""
     default = services.settings.model
     workers = services.capacity.workers()
-    served = {heard.model_name for heard in workers or () if re.fullmatch(NAME_PATTERN, heard.model_name)}
+    served = {heartbeat.model_name for heartbeat in workers or () if re.fullmatch(NAME_PATTERN, heartbeat.model_name)}
     specs = _specs_with_weights(services.settings.models_dir)
     names = [default, *sorted((specs.keys() | served) - {default})]
     return [

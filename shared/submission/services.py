@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from shared.database_limits import limits_of
 from shared.db import Database
-from shared.queue.tickets import Doorbell, make_doorbell
+from shared.queue.tickets import TicketSender, make_ticket_sender
 from shared.settings import Settings
 from shared.store.store import Store, open_store
 from shared.submission.capacity import Capacity
@@ -17,7 +17,7 @@ class Services:
     settings: Settings
     database: Database
     store: Store
-    tickets: Doorbell
+    tickets: TicketSender
     capacity: Capacity
 
 
@@ -26,7 +26,7 @@ def open_services(
     *,
     database: Database | None = None,
     store: Store | None = None,
-    tickets: Doorbell | None = None,
+    tickets: TicketSender | None = None,
 ) -> Services:
     """Open the services that the settings name; those that are given are used as they are."""
     database = database or Database(settings.database, limits=limits_of(settings))
@@ -34,6 +34,6 @@ def open_services(
         settings,
         database,
         store or open_store(settings),
-        tickets or make_doorbell(settings),
+        tickets or make_ticket_sender(settings),
         Capacity(settings, database),
     )

@@ -16,7 +16,7 @@ from shared.intake.accept import Received, read_chunks
 from shared.models.folder import find_spec
 from shared.models.spec import ModelSpec
 from shared.queue import jobs
-from shared.queue.tickets import FILMS_A_TICKET, ring_or_wait
+from shared.queue.tickets import IMAGES_PER_TICKET, try_send_tickets
 from shared.submission.admission import admit, choose_priority
 from shared.submission.services import Services
 from shared.tables import Job, Priority, Source, Upload
@@ -24,7 +24,7 @@ from shared.tables import Job, Priority, Source, Upload
 log = logging.getLogger(__name__)
 
 NAME_LENGTH: Final = 255
-_NO_MORE: Final = "This job takes no more films. Start a new job."
+_NO_MORE: Final = "This job takes no more X-rays. Start a new job."
 
 
 class EmptySubmission(PneumoScreenError):
@@ -203,8 +203,8 @@ def _ask_admission(
 def _force(services: Services, received: Sequence[Received]) -> None:
     """Force images to disk, all at once, before a row names them."""
     if not received:
-        raise EmptySubmission("Submit at least one film. Received: none.")
-    services.store.force(sorted({item.film.sha256 for item in received if item.film is not None}))
+        raise EmptySubmission("Submit at least one X-ray. Received: none.")
+    services.store.force(sorted({item.image.sha256 for item in received if item.image is not None}))
 
 
 def _open(
@@ -225,7 +225,7 @@ def _open(
         source=submission.source,
         model_name=submission.model or services.settings.model,
         priority=choose_priority(services.settings, submission.priority, images),
-        expected_films=submission.expected_images,
+        expected_images=submission.expected_images,
         idempotency_key=text,
         request_digest=digest,
     )
@@ -250,7 +250,7 @@ def _add(
     key: IdempotencyKey | None,
 ) -> int:
     text, digest = (key.text, key.digest) if key else (None, None)
-    return jobs.add_films(session, job_id, received, model, text, request_digest=digest)
+    return jobs.add_images(session, job_id, received, model, text, request_digest=digest)
 
 
 def _send_tickets(services: Services, receipt: Receipt) -> Receipt:
@@ -262,11 +262,11 @@ def _send_tickets(services: Services, receipt: Receipt) -> Receipt:
         services.capacity.count_in(Priority(receipt.job.priority), receipt.queued)
         # More tickets than workers wake nobody, and cost more than all else that a submission does.
         model = receipt.job.model_name
-        heard = services.capacity.workers() if receipt.queued > FILMS_A_TICKET else None
-        workers = sum(worker.model_name == model for worker in heard or ())
-        ring_or_wait(services.tickets, model, min(receipt.queued, FILMS_A_TICKET * max(1, workers)))
+        heartbeats = services.capacity.workers() if receipt.queued > IMAGES_PER_TICKET else None
+        workers = sum(worker.model_name == model for worker in heartbeats or ())
+        try_send_tickets(services.tickets, model, min(receipt.queued, IMAGES_PER_TICKET * max(1, workers)))
     except Exception:
-        log.exception("No ticket was sent for the films of job %s; the sweep sends them.", receipt.job.id)
+        log.exception("No ticket was sent for the images of job %s; the sweep sends them.", receipt.job.id)
     return receipt
 
 

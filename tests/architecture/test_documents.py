@@ -96,7 +96,7 @@ def test_the_table_of_models_is_what_compare_prints(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("title", "slice_"), [("against their making", "against_making"), ("changed copies", "changed")]
 )
-def test_the_estimates_for_films_from_elsewhere_are_those_of_the_metrics(title: str, slice_: str) -> None:
+def test_the_estimates_for_images_from_elsewhere_are_those_of_the_metrics(title: str, slice_: str) -> None:
     figures = json.loads((ROOT / "models" / "compact-cnn" / "metrics.json").read_text())[slice_]
     cells = [
         f"{figures[name]:.4f} ({low:.4f} to {high:.4f})"

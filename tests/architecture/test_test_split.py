@@ -14,7 +14,7 @@ pytestmark = pytest.mark.lab
 
 @pytest.fixture
 def test_split(tmp_path: Path) -> Path:
-    """A folder of films named test beside one named train, as data sets are handed out."""
+    """A folder of images named test beside one named train, as data sets are handed out."""
     for label in ("NORMAL", "PNEUMONIA"):
         (tmp_path / "train" / label).mkdir(parents=True)
         (tmp_path / "test" / label).mkdir(parents=True)

@@ -55,7 +55,7 @@ def running(command: list[str], folder: Path, log: Path, **settings: str) -> Ite
         **{name: value for name, value in os.environ.items() if not name.startswith(PREFIX)},
         f"{PREFIX}DATA_DIR": str(folder),
         f"{PREFIX}GRAPHS_DIR": str(GRAPHS),
-        f"{PREFIX}GATE_IGNORES": "all",  # most films here are drawn
+        f"{PREFIX}GATE_IGNORES": "all",  # most images here are drawn
         f"{PREFIX}SIGN_IN_LIMIT": "1000 per minute",  # every test signs in from the same address
         **{f"{PREFIX}{name.upper()}": value for name, value in settings.items()},
     }
@@ -95,7 +95,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @contextmanager
 def pages_alone(folder: Path, **settings: str) -> Iterator[Server]:
-    """Run pages and API without workers: no film is taken, and nobody answers the doorbell."""
+    """Run pages and API without workers: no image is taken, and nobody takes tickets."""
     port, log, models = free_port(), folder / "web.log", folder / "models"
     shutil.copytree(ROOT / "models" / "compact-cnn", models / "compact-cnn")
     database = Database(f"sqlite:///{folder / 'pneumoscreen.db'}")
@@ -182,8 +182,8 @@ def visitor(chromium: Browser) -> Iterator[Visitor]:
 
 
 @pytest.fixture
-def films(tmp_path: Path) -> Path:
-    """A folder with three films, one of them in a folder inside, and a text that calls itself a film.
+def images(tmp_path: Path) -> Path:
+    """A folder with three images, one of them in a folder inside, and a text that calls itself an image.
 
     Every test draws its own, so that none is answered from another's predictions.
     """
@@ -192,5 +192,5 @@ def films(tmp_path: Path) -> Path:
     seed = time.time_ns() % 2**32
     for index, name in enumerate(("first.jpeg", "second.jpeg", "inside/third.jpeg")):
         (folder / name).write_bytes(encode(draw(seed + index)))
-    (folder / "not a film.jpg").write_text("This is a text.")
+    (folder / "not an image.jpg").write_text("This is a text.")
     return folder

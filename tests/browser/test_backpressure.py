@@ -18,22 +18,22 @@ pytestmark = pytest.mark.timeout(180)
 
 @pytest.fixture(scope="module")
 def small_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Pages and API alone, and a queue that holds three films."""
+    """Pages and API alone, and a queue that holds three images."""
     with pages_alone(tmp_path_factory.mktemp("small"), max_backlog="3", interactive_reserve="0") as server:
         yield server
 
 
 def settle(server: Server) -> None:
-    """End every film that waits, as a worker would."""
+    """End every image that waits, as a worker would."""
     with server.database.write() as session:
         waiting = update(Screening).where(Screening.state == State.QUEUED)
         session.execute(waiting.values(state=State.CANCELLED))
 
 
 @pytest.fixture
-def many(films: Path) -> list[str]:
-    """Forty films, more than one batch of the upload page."""
-    folder = films / "many"
+def many(images: Path) -> list[str]:
+    """Forty images, more than one batch of the upload page."""
+    folder = images / "many"
     folder.mkdir()
     for number in range(40):
         (folder / f"{number:02}.jpeg").write_bytes(encode(draw(number)))
@@ -67,7 +67,7 @@ def test_an_upload_waits_for_room_and_goes_on_by_itself(
         page.wait_for_timeout(500)
         if "/jobs/" in page.url:
             break
-    expect(page.locator("table.films tbody tr")).to_have_count(40)
+    expect(page.locator("table.images tbody tr")).to_have_count(40)
     settle(small_server)
 
 
@@ -78,7 +78,7 @@ def test_a_job_that_cannot_be_opened_waits_too_and_can_be_given_up(
     page = visitor.open(small_server.link())
     visitor.expected = ("429",)
     send_without_scripts(small_server, visitor, many[:5])
-    open_until_said(page, small_server.url, "Queue full. As many films wait as may.")
+    open_until_said(page, small_server.url, "Queue full. As many X-rays wait as may.")
     page.locator("#files").set_input_files(many[5:15])
     page.get_by_role("button", name="Screen 10 files").click()
     expect(page.locator("#held")).to_contain_text("Queue full. The upload waits and goes on by itself at")
@@ -90,7 +90,7 @@ def test_a_job_that_cannot_be_opened_waits_too_and_can_be_given_up(
     page.locator("#files").set_input_files(many[5:15])
     page.get_by_role("button", name="Screen 10 files").click()
     page.wait_for_url("**/jobs/*")
-    expect(page.locator("table.films tbody tr")).to_have_count(10)
+    expect(page.locator("table.images tbody tr")).to_have_count(10)
     settle(small_server)
 
 
@@ -105,10 +105,10 @@ def open_until_said(page: Page, url: str, words: str) -> None:
     expect(note).to_be_visible()
 
 
-def send_without_scripts(server: Server, visitor: Visitor, films: list[str]) -> Page:
+def send_without_scripts(server: Server, visitor: Visitor, images: list[str]) -> Page:
     page = visitor.open(server.link(), scripts=False)
     page.goto(server.url)
-    page.get_by_label("Choose files").set_input_files(films)
+    page.get_by_label("Choose files").set_input_files(images)
     page.get_by_role("button", name="Screen", exact=True).click()
     return page
 
@@ -119,7 +119,7 @@ def test_without_scripts_a_page_says_what_to_do(small_server: Server, visitor: V
     send_without_scripts(small_server, visitor, many[:5])
     page = send_without_scripts(small_server, visitor, many[5:])
     expect(page.get_by_role("heading", level=1)).to_have_text("Queue full")
-    expect(page.get_by_text("5 films wait, and at most 3 may.")).to_be_visible()
+    expect(page.get_by_text("5 X-rays wait, and at most 3 may.")).to_be_visible()
     expect(page.get_by_text("What to do:")).to_be_visible()
     page.get_by_role("link", name="Status").first.click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Status")

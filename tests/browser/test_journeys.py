@@ -18,10 +18,10 @@ def wait_for_end(page: Page) -> None:
     expect(page.locator("#job[data-state=FINISHED]")).to_be_visible(timeout=30_000)
 
 
-def send(page: Page, server: Server, films: Path) -> None:
-    """Send three films and a text by the file picker, and wait for the job's end."""
+def send(page: Page, server: Server, images: Path) -> None:
+    """Send three images and a text by the file picker, and wait for the job's end."""
     page.goto(server.url)
-    page.locator("#files").set_input_files([str(path) for path in sorted(films.rglob("*.jp*g"))])
+    page.locator("#files").set_input_files([str(path) for path in sorted(images.rglob("*.jp*g"))])
     page.get_by_role("button", name=READY).click()
     page.wait_for_url(f"{server.url}/jobs/*")
     wait_for_end(page)
@@ -53,34 +53,34 @@ def test_a_password_opens_the_door_again(server: Server, visitor: Visitor) -> No
 
 
 def test_good_and_bad_files_end_on_the_job_page_and_in_the_history(
-    server: Server, visitor: Visitor, films: Path
+    server: Server, visitor: Visitor, images: Path
 ) -> None:
     page = visitor.open(server.link())
-    send(page, server, films)
+    send(page, server, images)
     assert "%" not in page.title()
-    expect(page.locator("#job-films .badge")).to_have_count(3)
-    refused = page.get_by_role("row").filter(has_text="not a film.jpg")
+    expect(page.locator("#job-images .badge")).to_have_count(3)
+    refused = page.get_by_role("row").filter(has_text="not an image.jpg")
     expect(refused).to_contain_text("This is not a JPEG")
     expect(page.get_by_role("link", name=re.compile("^Rejected 1"))).to_be_visible()
-    picture = page.locator("#job-films .thumb-box img").first
+    picture = page.locator("#job-images .thumb-box img").first
     assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
 
     page.get_by_role("link", name="History", exact=True).click()
     page.get_by_label("File name contains").fill("SECOND")
     page.get_by_role("button", name="Apply").click()
-    expect(page.locator("table.films tbody tr")).to_have_count(1)
+    expect(page.locator("table.images tbody tr")).to_have_count(1)
     page.get_by_role("link", name="File name contains: SECOND").click()
-    expect(page.locator("table.films tbody tr")).to_have_count(4)
+    expect(page.locator("table.images tbody tr")).to_have_count(4)
 
     page.get_by_role("link", name="second.jpeg").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("second.jpeg")
     expect(page.get_by_text("Decision support, not a diagnosis.")).to_be_visible()
-    film = page.locator("#film-view img").first
-    assert film.evaluate("image => image.decode().then(() => image.naturalWidth)") == 256
+    image = page.locator("#image-view img").first
+    assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") == 256
     page.keyboard.press("z")
-    expect(page.locator("#film-view")).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("#image-view")).to_have_attribute("aria-pressed", "true")
     page.keyboard.press("j")
-    expect(page.get_by_role("heading", level=1)).to_have_text("not a film.jpg")
+    expect(page.get_by_role("heading", level=1)).to_have_text("not an image.jpg")
     page.wait_for_load_state()  # by then its script listens for keys
     page.keyboard.press("k")
     expect(page.get_by_role("heading", level=1)).to_have_text("second.jpeg")
@@ -88,21 +88,21 @@ def test_good_and_bad_files_end_on_the_job_page_and_in_the_history(
     expect(page.get_by_role("heading", name="History")).to_be_visible()
 
 
-def test_a_drop_is_checked_before_it_is_sent(server: Server, visitor: Visitor, films: Path) -> None:
+def test_a_drop_is_checked_before_it_is_sent(server: Server, visitor: Visitor, images: Path) -> None:
     page = visitor.open(server.link())
     page.goto(server.url)
-    limit = int(page.locator("#upload").get_attribute("data-max-film") or 0)
+    limit = int(page.locator("#upload").get_attribute("data-max-image") or 0)
     page.evaluate(
-        """([film, limit]) => {
+        """([image, limit]) => {
             const transfer = new DataTransfer();
-            transfer.items.add(new File([new Uint8Array(film)], "dropped.jpeg", {type: "image/jpeg"}));
+            transfer.items.add(new File([new Uint8Array(image)], "dropped.jpeg", {type: "image/jpeg"}));
             transfer.items.add(new File([], "empty.jpeg"));
             transfer.items.add(new File([new Blob([new Uint8Array(limit + 1)])], "huge.tif"));
             transfer.items.add(new File(["x"], ".DS_Store"));
             document.getElementById("drop").dispatchEvent(
                 new DragEvent("drop", {dataTransfer: transfer, bubbles: true, cancelable: true}));
         }""",
-        [list((films / "first.jpeg").read_bytes()), limit],
+        [list((images / "first.jpeg").read_bytes()), limit],
     )
     expect(page.locator("#summary")).to_contain_text("1 file left out")
     refused = page.locator("#refused")
@@ -113,16 +113,16 @@ def test_a_drop_is_checked_before_it_is_sent(server: Server, visitor: Visitor, f
     page.wait_for_url(f"{server.url}/jobs/*")
     wait_for_end(page)
     expect(page.get_by_role("heading", level=1)).to_have_text("2 files")
-    expect(page.locator("#job")).to_contain_text("2 of 2 films ended")
+    expect(page.locator("#job")).to_contain_text("2 of 2 X-rays ended")
     expect(page.get_by_role("row").filter(has_text="empty.jpeg")).to_contain_text("Rejected")
 
 
-def test_what_a_disc_adds_to_its_films_is_left_out_and_counted(
-    server: Server, visitor: Visitor, films: Path, tmp_path: Path
+def test_what_a_disc_adds_to_its_images_is_left_out_and_counted(
+    server: Server, visitor: Visitor, images: Path, tmp_path: Path
 ) -> None:
     disc = tmp_path / "disc"
     (disc / "VIEWER").mkdir(parents=True)
-    (disc / "IM000001").write_bytes((films / "first.jpeg").read_bytes())
+    (disc / "IM000001").write_bytes((images / "first.jpeg").read_bytes())
     for name in ("DICOMDIR", "AUTORUN.INF", "VIEWER/viewer.exe", "VIEWER/index.html"):
         (disc / name).write_bytes(b"x")
     page = visitor.open(server.link())
@@ -133,48 +133,48 @@ def test_what_a_disc_adds_to_its_films_is_left_out_and_counted(
     page.get_by_role("button", name="Screen 1 file").click()
     page.wait_for_url(f"{server.url}/jobs/*")
     wait_for_end(page)
-    expect(page.locator("#job-films")).to_contain_text("IM000001")
+    expect(page.locator("#job-images")).to_contain_text("IM000001")
 
 
-def test_a_folder_keeps_its_paths_and_names_the_job(server: Server, visitor: Visitor, films: Path) -> None:
+def test_a_folder_keeps_its_paths_and_names_the_job(server: Server, visitor: Visitor, images: Path) -> None:
     page = visitor.open(server.link())
     page.goto(server.url)
-    page.locator("#folder").set_input_files(str(films))
+    page.locator("#folder").set_input_files(str(images))
     page.get_by_role("button", name=READY).click()
     page.wait_for_url(f"{server.url}/jobs/*")
     expect(page.get_by_role("heading", level=1)).to_have_text("ward three")
     expect(page.get_by_role("link", name="ward three/inside/ third.jpeg")).to_be_visible()
     wait_for_end(page)
-    expect(page.locator("#job-films .badge")).to_have_count(3)
+    expect(page.locator("#job-images .badge")).to_have_count(3)
 
 
 def test_the_samples_are_one_click_away(server: Server, visitor: Visitor) -> None:
     page = visitor.open(server.link())
     page.goto(server.url)
-    page.get_by_role("button", name="Screen the 20 synthetic sample films").click()
+    page.get_by_role("button", name="Screen the 20 synthetic sample X-rays").click()
     wait_for_end(page)
     page.get_by_role("link", name="Most suspicious first").click()
     expect(page.get_by_role("link", name="Job: Synthetic samples")).to_be_visible()
-    numbers = [float(text.strip("<>%")) for text in page.locator("table.films td.p span").all_text_contents()]
+    numbers = [float(text.strip("<>%")) for text in page.locator("table.images td.p span").all_text_contents()]
     assert len(numbers) == 20
     assert numbers == sorted(numbers, reverse=True)
 
 
-def test_what_is_filtered_is_what_is_exported(server: Server, visitor: Visitor, films: Path) -> None:
+def test_what_is_filtered_is_what_is_exported(server: Server, visitor: Visitor, images: Path) -> None:
     page = visitor.open(server.link())
-    send(page, server, films)
+    send(page, server, images)
     page.goto(f"{server.url}/history?state=DONE&text=first")
     with page.expect_download() as csv:
         page.get_by_role("link", name="Export CSV").click()
     head, *lines = csv.value.path().read_text().splitlines()
-    assert head.startswith("file,status,label,confidence,p_pneumonia,model,error")
+    assert head.startswith("file_name,state,label,confidence,p_pneumonia,model,error")
     assert [line.split(",")[:2] for line in lines] == [["first.jpeg", "DONE"]]
     with page.expect_download() as exported:
         page.get_by_role("link", name="Export JSON").click()
-    assert [row["file"] for row in json.loads(exported.value.path().read_text())["predictions"]] == ["first.jpeg"]
+    assert [row["file_name"] for row in json.loads(exported.value.path().read_text())["predictions"]] == ["first.jpeg"]
 
 
-def test_the_keyboard_alone_sends_a_film(server: Server, visitor: Visitor, films: Path) -> None:
+def test_the_keyboard_alone_sends_an_image(server: Server, visitor: Visitor, images: Path) -> None:
     page = visitor.open(server.link())
     choosers: list[FileChooser] = []
     # Listening from the start: a chooser that opens before the browser was told to hand it over is lost for good.
@@ -196,9 +196,9 @@ def test_the_keyboard_alone_sends_a_film(server: Server, visitor: Visitor, films
         if choosers:
             break
         page.wait_for_timeout(100)
-    choosers[0].set_files(str(films / "first.jpeg"))
+    choosers[0].set_files(str(images / "first.jpeg"))
     expect(page.get_by_role("button", name="Screen 1 file")).to_be_focused()
     page.keyboard.press("Enter")
     page.wait_for_url(f"{server.url}/jobs/*")
     wait_for_end(page)
-    expect(page.locator("#job")).to_contain_text("1 of 1 film ended")
+    expect(page.locator("#job")).to_contain_text("1 of 1 X-ray ended")

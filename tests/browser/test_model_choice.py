@@ -22,7 +22,7 @@ def server_of_two(quiet_server: Server) -> Iterator[Server]:
     shutil.rmtree(quiet_server.models / OTHER)
 
 
-def test_the_upload_page_sends_films_to_the_model_that_was_chosen(
+def test_the_upload_page_sends_images_to_the_model_that_was_chosen(
     server_of_two: Server, visitor: Visitor, tmp_path: Path
 ) -> None:
     page = visitor.open(server_of_two.link())
@@ -30,9 +30,9 @@ def test_the_upload_page_sends_films_to_the_model_that_was_chosen(
     choice = page.get_by_label("Model", exact=True)
     expect(choice).to_have_value("compact-cnn")
     choice.select_option(OTHER)
-    film = tmp_path / "film.jpeg"
-    film.write_bytes(encode(draw(1)))
-    page.locator("#files").set_input_files(str(film))
+    image = tmp_path / "image.jpeg"
+    image.write_bytes(encode(draw(1)))
+    page.locator("#files").set_input_files(str(image))
     page.get_by_role("button", name="Screen 1 file").click()
     page.wait_for_url(f"{server_of_two.url}/jobs/*")
     expect(page.locator("#live .mono", has_text=OTHER).first).to_be_visible()

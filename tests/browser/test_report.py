@@ -9,10 +9,10 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from evaluation.assessment import assess
-from evaluation.labelled import LabelledFilms
+from evaluation.labelled import LabelledImages
 from evaluation.report import report_page
 from shared.models.folder import read_spec
-from shared.models.spec import FilmClass
+from shared.models.spec import ImageClass
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.lab
@@ -23,23 +23,23 @@ LONG = "<img src=x onerror=alert(1)>" + "a-name-without-any-break-" * 8 + ".jpeg
 
 @pytest.fixture(scope="module")
 def report_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report on thirty noise films, with errors of both kinds, a file that cannot be read and a training."""
+    """A report on thirty noise images, with errors of both kinds, a file that cannot be read and a training."""
     rng = np.random.default_rng(6)
     truth = np.arange(30) % 2 == 1
-    films = LabelledFilms(
+    images = LabelledImages(
         pixels=rng.integers(0, 256, (30, 96, 96, 1), dtype=np.uint8),
         truth=truth,
         names=(LONG,) * 30,
         unreadable={LONG: "The file is empty. Copy it again from its source."},
         groups=tuple(map(str, range(30))),
-        causes=tuple(FilmClass.VIRAL if is_sick else None for is_sick in truth),
+        causes=tuple(ImageClass.VIRAL if is_sick else None for is_sick in truth),
         named=30,
     )
     found = assess(
         read_spec(ROOT / "models" / "compact-cnn"),
-        films,
+        images,
         rng.random(30),
-        folder="/films/" + "a-folder-" * 20,
+        folder="/screenings/" + "a-folder-" * 20,
         backend="openvino",
         prevalences=(0.01, 0.1, 0.5),
     )

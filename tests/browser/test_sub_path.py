@@ -1,4 +1,4 @@
-"""The pages behind nginx, below a path: a browser signs in, sends films, follows the job and never leaves the path."""
+"""The pages behind nginx, below a path: a browser signs in, sends images, follows the job and never leaves the path."""
 
 import re
 from collections.abc import Iterator
@@ -27,18 +27,18 @@ def behind(tmp_path: Path) -> Iterator[Server]:
         yield Server(address, server.database, server.models)
 
 
-def test_a_browser_stays_below_the_path(behind: Server, visitor: Visitor, films: Path) -> None:
+def test_a_browser_stays_below_the_path(behind: Server, visitor: Visitor, images: Path) -> None:
     page = visitor.open(behind.link())
     asked: list[str] = []
     page.on("request", lambda request: asked.append(urlsplit(request.url).path))
     page.goto(f"{behind.url}/")
-    page.locator("#files").set_input_files([str(films / "first.jpeg"), str(films / "second.jpeg")])
+    page.locator("#files").set_input_files([str(images / "first.jpeg"), str(images / "second.jpeg")])
     page.get_by_role("button", name="Screen 2 files").click()
     page.wait_for_url(f"**{PREFIX}/jobs/*")
     with behind.database.write() as session:
         rows = update(Screening).where(Screening.job_id == func.replace(job_id(page), "-", ""))
         session.execute(rows.values(state=State.CANCELLED, finished_at=now()))
-    expect(page.locator("#announce")).to_contain_text("2 films ended")
+    expect(page.locator("#announce")).to_contain_text("2 X-rays ended")
     page.get_by_role("link", name="first.jpeg").click()
     page.wait_for_url(f"**{PREFIX}/screenings/*")
     page.get_by_role("button", name="Sign out").click()

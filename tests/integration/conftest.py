@@ -55,9 +55,9 @@ class Stack:
         token = (self.data_dir / "token").read_text()
         return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=60)
 
-    def submit(self, films: dict[str, bytes]) -> str:
+    def submit(self, images: dict[str, bytes]) -> str:
         with self.client as client:
-            answer = client.post("/api/v1/jobs", files=[("files", item) for item in films.items()])
+            answer = client.post("/api/v1/jobs", files=[("files", item) for item in images.items()])
         assert answer.status_code == 202, answer.text
         return answer.json()["id"]
 
@@ -85,7 +85,7 @@ class Stack:
         )
 
     def outcomes(self, job_id: str) -> tuple[Counter, int, int]:
-        """States of a job's screenings, how many predictions they show, and how many predictions their films have."""
+        """States of a job's screenings, how many predictions they show, and how many predictions their images have."""
         import uuid
 
         with self.database.read() as session:
@@ -96,9 +96,9 @@ class Stack:
         return Counter(row.state.value for row in rows), len(shown), sum(image in images for image in predictions)
 
 
-def make_films(count: int, seed: int) -> dict[str, bytes]:
-    """Draw distinct films."""
-    return {f"film-{seed}-{n}.jpeg": encode(draw(seed * 10_000 + n)) for n in range(count)}
+def make_images(count: int, seed: int) -> dict[str, bytes]:
+    """Draw distinct images."""
+    return {f"image-{seed}-{n}.jpeg": encode(draw(seed * 10_000 + n)) for n in range(count)}
 
 
 def start(
@@ -125,7 +125,7 @@ def start(
                 "PNEUMOSCREEN_GRAPHS_DIR": str(GRAPHS),
                 "PNEUMOSCREEN_LEASE_SECONDS": "2.5",
                 "PNEUMOSCREEN_SWEEP_SECONDS": "0.5",
-                "PNEUMOSCREEN_GATE_IGNORES": "all",  # most films here are drawn
+                "PNEUMOSCREEN_GATE_IGNORES": "all",  # most images here are drawn
                 **(environment or {}),
             },
             stdout=log,

@@ -4,12 +4,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from web.base.services import parts
+from web.base.services import services
 from web.wsgi import app
 
 with app.app_context():
-    store: Any = parts().store
-    hangs = Path(parts().settings.data_dir) / "hangs"
+    store: Any = services().store
+    hangs = Path(services().settings.data_dir) / "hangs"
 read = store.get
 
 

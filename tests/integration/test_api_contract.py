@@ -30,10 +30,10 @@ def test_an_empty_argument_narrows_nothing(admin: FlaskClient, query: str) -> No
     assert admin.get(f"/api/v1/audit?{query}").status_code == 200
 
 
-@pytest.mark.parametrize("given", [{"expected_films": 3.0}, {"priority": "", "source": None}, {"name": None}])
+@pytest.mark.parametrize("given", [{"expected_images": 3.0}, {"priority": "", "source": None}, {"name": None}])
 def test_what_the_document_calls_a_job_opens_one(admin: FlaskClient, given: dict) -> None:
     assert admin.post("/api/v1/jobs", json=given).status_code == 201
 
 
-def test_half_a_film_is_not_expected(admin: FlaskClient) -> None:
-    assert admin.post("/api/v1/jobs", json={"expected_films": 2.5}).status_code == 422
+def test_half_an_image_is_not_expected(admin: FlaskClient) -> None:
+    assert admin.post("/api/v1/jobs", json={"expected_images": 2.5}).status_code == 422

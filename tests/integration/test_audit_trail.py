@@ -68,7 +68,7 @@ def write_rows(database: Database, count: int = ROWS) -> None:
     for n in range(count):
         with database.write() as session:
             detail = {"format": "csv"} if n % 3 == 0 else None
-            record(session, Action.FILM_VIEWED, user_id=user.id, subject=new_id(), address="10.0.0.7", detail=detail)
+            record(session, Action.IMAGE_VIEWED, user_id=user.id, subject=new_id(), address="10.0.0.7", detail=detail)
 
 
 def read_rows(database: Database) -> list[dict[str, Any]]:
@@ -146,8 +146,8 @@ def test_writers_at_once_leave_no_gap(trail: Database) -> None:
                     # Some lock the account as the last-admin check does, others lock it by the foreign key alone.
                     if n % 2:
                         session.execute(select(User.id).with_for_update())
-                    record(session, Action.FILM_VIEWED, user_id=user.id)
-                    record(session, Action.FILM_VIEWED, user_id=None, actor="os:root")
+                    record(session, Action.IMAGE_VIEWED, user_id=user.id)
+                    record(session, Action.IMAGE_VIEWED, user_id=None, actor="os:root")
         except Exception as error:  # noqa: BLE001  # told below, in the thread of the test
             failures.append(error)
 
@@ -264,8 +264,8 @@ def chained() -> list[dict[str, Any]]:
     head = chain.START
     for n in range(1, ROWS + 1):
         row = {
-            "id": uuid.UUID(int=n), "sequence": n, "user_id": None, "actor": f"person {n}", "action": "film_viewed",
-            "subject": f"film {n}", "address": "10.0.0.7", "detail": {"n": str(n)} if n % 2 else None,
+            "id": uuid.UUID(int=n), "sequence": n, "user_id": None, "actor": f"person {n}", "action": "image_viewed",
+            "subject": f"image {n}", "address": "10.0.0.7", "detail": {"n": str(n)} if n % 2 else None,
             "created_at": datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=n), "previous_hash": head.hash,
         }  # fmt: skip
         row["hash"] = chain.digest(row)

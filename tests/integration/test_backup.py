@@ -1,4 +1,4 @@
-"""Backup and restore: every row with its film, from either database into either, also while everything is in use."""
+"""Backup and restore: every row with its image, from either database into either, also while everything is in use."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ from sqlalchemy import select
 
 from cli.keeping import backup as backup_command
 from cli.keeping.backup_folder import MANIFEST, digest
-from cli.keeping.image_copy import copy_films
+from cli.keeping.image_copy import copy_images
 from cli.main import main
 from migrations import schema
 from shared.accounts import accounts, sessions
@@ -35,7 +35,7 @@ from shared.store.encryption import new_key, read_keyring
 from shared.store.store import THUMBNAIL, FolderStore
 from shared.tables import AuditEvent, Image, Role, User
 from tests.conftest import ROOT, make_spec, make_store
-from tests.integration.conftest import Stack, make_films, start, stop, wait_until
+from tests.integration.conftest import Stack, make_images, start, stop, wait_until
 from tests.integration.test_retention import House
 from tests.web_site import Site
 
@@ -67,8 +67,8 @@ class Place:
         finally:
             database.close()
 
-    def check_films(self) -> int:
-        """See that every film of the database is in the store, whole and with its thumbnail; return how many."""
+    def check_images(self) -> int:
+        """See that every image of the database is in the store, whole and with its thumbnail; return how many."""
         database, store = Database(self.url), FolderStore(self.folder / "store")
         with database.read() as session:
             keys = session.scalars(select(Image.sha256)).all()
@@ -109,7 +109,7 @@ def source(make_place: Callable[[str], Place]) -> Place:
 
 @pytest.fixture
 def house(source: Place, spec: ModelSpec) -> Iterator[House]:
-    """An installation on SQLite with two screened films."""
+    """An installation on SQLite with two screened images."""
     for house in inhabit(source, spec):
         house.submit(b"one", b"two")
         house.work()
@@ -131,7 +131,7 @@ def test_what_is_restored_is_what_was_there(
         house.work()
         house.delete(deleted)
         house.submit(b"three")
-        house.store.put_derived(house.keep(b"three").film.sha256, THUMBNAIL, b"small")
+        house.store.put_derived(house.keep(b"three").image.sha256, THUMBNAIL, b"small")
         with house.database.write() as session:
             sessions.begin(session, house.user, lasts=timedelta(hours=1), address=None, user_agent="")
             accounts.make_link(session, house.user)
@@ -145,62 +145,62 @@ def test_what_is_restored_is_what_was_there(
     for trail in ("audit_events", "audit_heads"):  # restoring leaves a row of its own
         assert len(after.pop(trail)) >= len(before.pop(trail))
     assert after == before
-    assert target.check_films() == len(before["images"]) > 0
+    assert target.check_images() == len(before["images"]) > 0
     target.succeed("audit", "verify")
 
 
 def test_a_second_backup_takes_what_is_new_and_lets_go_what_was_deleted(
     house: House, source: Place, make_place: Callable[[str], Place], tmp_path: Path
 ) -> None:
-    assert "2 films, 2 of them new" in source.succeed("backup", tmp_path / "kept")
+    assert "2 images, 2 of them new" in source.succeed("backup", tmp_path / "kept")
     house.grow_old(*house_jobs(house))
     house.submit(b"three", b"one")
     house.work()
-    assert house.purge().films == 1
-    assert "2 films, 1 of them new" in source.succeed("backup", tmp_path / "kept")
-    kept = {film.key for film in FolderStore(tmp_path / "kept" / "store").films()}
+    assert house.purge().images == 1
+    assert "2 images, 1 of them new" in source.succeed("backup", tmp_path / "kept")
+    kept = {image.key for image in FolderStore(tmp_path / "kept" / "store").images()}
     assert kept == house.named()
     assert len(list((tmp_path / "kept").glob("database-*.db*"))) == 1
     target = make_place("sqlite")
     target.succeed("restore", tmp_path / "kept")
-    assert target.check_films() == 2
+    assert target.check_images() == 2
 
 
-def test_films_deleted_while_the_backup_runs_are_not_named_by_it(
+def test_images_deleted_while_the_backup_runs_are_not_named_by_it(
     house: House, source: Place, make_place: Callable[[str], Place], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A purge between the copy of the database and the copy of its films."""
+    """A purge between the copy of the database and the copy of its images."""
     house.grow_old(*house_jobs(house))
     rounds = []
 
     def copy_late(*stores: object, **options: bool) -> object:
         rounds.append(house.purge() if not rounds else Removed())
-        return copy_films(*stores, **options)
+        return copy_images(*stores, **options)
 
-    monkeypatch.setattr(backup_command, "copy_films", copy_late)
-    assert "0 films, 0 of them new" in source.succeed("backup", tmp_path / "kept")
-    assert [removed.films for removed in rounds] == [2, 0]
+    monkeypatch.setattr(backup_command, "copy_images", copy_late)
+    assert "0 images, 0 of them new" in source.succeed("backup", tmp_path / "kept")
+    assert [removed.images for removed in rounds] == [2, 0]
     target = make_place("sqlite")
     target.succeed("restore", tmp_path / "kept")
-    assert target.check_films() == 0
+    assert target.check_images() == 0
 
 
-def test_a_film_that_the_store_has_lost_is_named_and_the_rest_is_kept(
+def test_an_image_that_the_store_has_lost_is_named_and_the_rest_is_kept(
     house: House, source: Place, make_place: Callable[[str], Place], tmp_path: Path
 ) -> None:
-    lost = house.keep(b"one").film.sha256
-    film_file(house.store, lost).unlink()
+    lost = house.keep(b"one").image.sha256
+    image_file(house.store, lost).unlink()
     result = source.run("backup", tmp_path / "kept")
     assert result.exit_code == 1
     assert lost in result.output
     target = make_place("sqlite")
-    assert "1 films" in target.succeed("restore", tmp_path / "kept")
+    assert "1 images" in target.succeed("restore", tmp_path / "kept")
 
 
 def test_a_damaged_copy_is_renewed_where_it_is_asked_for(house: House, source: Place, tmp_path: Path) -> None:
     source.succeed("backup", tmp_path / "kept")
-    key = house.keep(b"one").film.sha256
-    damaged = film_file(FolderStore(tmp_path / "kept" / "store"), key)
+    key = house.keep(b"one").image.sha256
+    damaged = image_file(FolderStore(tmp_path / "kept" / "store"), key)
     damaged.write_bytes(b"0ne")
     assert "0 of them new" in source.succeed("backup", tmp_path / "kept")
     assert "1 of them new" in source.succeed("backup", tmp_path / "kept", "--verify")
@@ -227,7 +227,7 @@ def test_a_backup_is_closed_to_other_people_and_left_in_the_audit_trail(
     assert [path.stat().st_mode & 0o077 for path in (tmp_path / "kept").glob("database-*.db")] == [0]
     with house.database.read() as session:
         newest = session.scalars(select(AuditEvent).order_by(AuditEvent.sequence.desc()).limit(1)).one()
-    assert (newest.action, newest.detail) == ("backup_made", {"films": "2"})
+    assert (newest.action, newest.detail) == ("backup_made", {"images": "2"})
 
 
 def test_an_encrypted_store_is_backed_up_encrypted(
@@ -240,14 +240,14 @@ def test_an_encrypted_store_is_backed_up_encrypted(
         shutil.rmtree(house.store.root)
         house.store = FolderStore(place.folder / "store", read_keyring(key))
         house.store.create()
-        house.submit(b"a film of a patient")
+        house.submit(b"an image of a patient")
         house.work()
         place.succeed("backup", tmp_path / "kept")
     stored = [path.read_bytes() for path in (tmp_path / "kept" / "store").rglob("*") if path.is_file()]
-    assert all(b"a film of a patient" not in data for data in stored)
+    assert all(b"an image of a patient" not in data for data in stored)
     target.succeed("restore", tmp_path / "kept")
     opened = FolderStore(target.folder / "store", read_keyring(key))
-    assert opened.get(hashlib.sha256(b"a film of a patient").hexdigest()) == b"a film of a patient"
+    assert opened.get(hashlib.sha256(b"an image of a patient").hexdigest()) == b"an image of a patient"
     refused = keyless.run("restore", tmp_path / "kept")
     assert refused.exit_code == 2
     assert "STORE_KEY" in refused.output
@@ -266,8 +266,8 @@ def _damage_database(folder: Path) -> None:
         file.write(b"0")
 
 
-def _damage_film(folder: Path) -> None:
-    next(path for path in (folder / "store" / "films").rglob("*") if path.is_file()).write_bytes(b"0ne")
+def _damage_image(folder: Path) -> None:
+    next(path for path in (folder / "store" / "images").rglob("*") if path.is_file()).write_bytes(b"0ne")
 
 
 def database_of(folder: Path) -> Path:
@@ -294,8 +294,8 @@ def _replace_database(folder: Path, data: bytes) -> None:
     _vouch_for(folder)
 
 
-def _film_file(folder: Path) -> Path:
-    return next(path for path in (folder / "store" / "films").rglob("*") if path.is_file())
+def _image_file(folder: Path) -> Path:
+    return next(path for path in (folder / "store" / "images").rglob("*") if path.is_file())
 
 
 def _put_instead(path: Path, make: Callable[[Path], object]) -> None:
@@ -352,7 +352,7 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object]]] = {
         lambda folder: _put_instead(database_of(folder), lambda path: path.symlink_to("/dev/zero")),
     ),
     "a text as database": ("its database cannot be used", lambda folder: _replace_database(folder, b"text" * 5000)),
-    "an empty database": ("names 0 films", lambda folder: _replace_database(folder, b"")),
+    "an empty database": ("names 0 images", lambda folder: _replace_database(folder, b"")),
     "a database cut and vouched for": (
         "The backup in", lambda folder: _replace_database(folder, database_of(folder).read_bytes()[:20_000])
     ),
@@ -392,17 +392,17 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object]]] = {
             folder, "PRAGMA ignore_check_constraints=ON", "UPDATE screenings SET state = 'x'"
         ),
     ),
-    "a damaged film": ("1 films of the backup", _damage_film),
-    "a film too little": ("1 films of the backup", lambda folder: _film_file(folder).unlink()),
-    "a huge film": ("1 films of the backup", lambda folder: _enlarge(_film_file(folder), 1 << 40)),
-    "a pipe as film": ("1 films of the backup", lambda folder: _put_instead(_film_file(folder), os.mkfifo)),
-    "a folder as film": ("1 films of the backup", lambda folder: _put_instead(_film_file(folder), os.mkdir)),
-    "a link to a device as film": (
-        "1 films of the backup",
-        lambda folder: _put_instead(_film_file(folder), lambda path: path.symlink_to("/dev/zero")),
+    "a damaged image": ("1 images of the backup", _damage_image),
+    "an image too little": ("1 images of the backup", lambda folder: _image_file(folder).unlink()),
+    "a huge image": ("1 images of the backup", lambda folder: _enlarge(_image_file(folder), 1 << 40)),
+    "a pipe as image": ("1 images of the backup", lambda folder: _put_instead(_image_file(folder), os.mkfifo)),
+    "a folder as image": ("1 images of the backup", lambda folder: _put_instead(_image_file(folder), os.mkdir)),
+    "a link to a device as image": (
+        "1 images of the backup",
+        lambda folder: _put_instead(_image_file(folder), lambda path: path.symlink_to("/dev/zero")),
     ),
-    "a link to itself as film": (
-        "1 films of the backup", lambda folder: _put_instead(_film_file(folder), lambda path: path.symlink_to(path))
+    "a link to itself as image": (
+        "1 images of the backup", lambda folder: _put_instead(_image_file(folder), lambda path: path.symlink_to(path))
     ),
     "no record of keys": ("keys.json", lambda folder: (folder / "store" / "keys.json").unlink()),
     "a damaged record of keys": ("keys.json", lambda folder: (folder / "store" / "keys.json").write_text("[[[")),
@@ -415,7 +415,7 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object]]] = {
 
 @pytest.fixture(scope="module")
 def kept_backup(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A backup of two films, to be copied and damaged."""
+    """A backup of two images, to be copied and damaged."""
     folder = tmp_path_factory.mktemp("backup")
     source = Place(folder / "source", f"sqlite:///{folder / 'source' / 'pneumoscreen.db'}")
     for house in inhabit(source, make_spec()):
@@ -444,7 +444,7 @@ def test_a_backup_that_is_damaged_hostile_or_newer_is_refused_and_touches_nothin
     "moment",
     [
         "before the database is put in place",
-        pytest.param("while films are copied", marks=pytest.mark.long),
+        pytest.param("while images are copied", marks=pytest.mark.long),
         pytest.param("in between", marks=pytest.mark.long),
     ],
 )
@@ -453,10 +453,10 @@ def test_a_restore_that_is_killed_leaves_the_former_database_and_is_done_by_the_
 ) -> None:
     target = make_place("sqlite")
     for other in inhabit(target, spec):
-        other.submit(b"another film")
+        other.submit(b"another image")
         before = target.rows()
     steps = {
-        "while films are copied": "image_copy._copy_film",
+        "while images are copied": "image_copy._copy_image",
         "before the database is put in place": "restore._end_log",
         "in between": "restore.Path.replace",
     }
@@ -475,7 +475,7 @@ def test_a_restore_that_is_killed_leaves_the_former_database_and_is_done_by_the_
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert target.rows() == before, "nothing that was committed is lost with its log"
     target.succeed("restore", kept_backup, "--force")
-    assert target.check_films() == 2
+    assert target.check_images() == 2
     assert not (target.folder / "restoring").exists()
 
 
@@ -502,10 +502,10 @@ def test_a_damaged_database_is_replaced_where_that_is_asked_for(
     refused = target.run("restore", kept_backup)
     assert (refused.exit_code, refused.exception is None or isinstance(refused.exception, SystemExit)) == (2, True)
     target.succeed("restore", kept_backup, "--force")
-    assert target.check_films() == 2
+    assert target.check_images() == 2
 
 
-def test_a_store_that_is_full_of_others_films_keeps_them_and_what_is_damaged_is_replaced(
+def test_a_store_that_is_full_of_others_images_keeps_them_and_what_is_damaged_is_replaced(
     kept_backup: Path, make_place: Callable[[str], Place]
 ) -> None:
     target = make_place("sqlite")
@@ -516,7 +516,7 @@ def test_a_store_that_is_full_of_others_films_keeps_them_and_what_is_damaged_is_
     with store.receive() as incoming:
         incoming.write(b"one")
         one = store.keep(incoming)
-    film_file(store, one).write_bytes(b"0ne")
+    image_file(store, one).write_bytes(b"0ne")
     target.succeed("restore", kept_backup)
     assert store.get(one) == b"one"
     assert store.get(other) == b"of somebody else"
@@ -534,7 +534,7 @@ def test_a_backup_without_encryption_is_restored_into_an_encrypted_store(
     assert not any(path.read_bytes() == b"one" for path in store.root.rglob("*") if path.is_file())
 
 
-def test_films_that_are_encrypted_do_not_join_a_backup_of_films_that_are_not(
+def test_images_that_are_encrypted_do_not_join_a_backup_of_images_that_are_not(
     house: House, source: Place, tmp_path: Path
 ) -> None:
     source.succeed("backup", tmp_path / "kept")
@@ -557,22 +557,22 @@ def test_a_backups_lock_that_leads_elsewhere_empties_nothing(house: House, sourc
     assert (tmp_path / "letter").read_text() == "Dear colleague"
 
 
-def test_a_store_that_is_away_gives_no_backup_without_films(house: House, source: Place, tmp_path: Path) -> None:
+def test_a_store_that_is_away_gives_no_backup_without_images(house: House, source: Place, tmp_path: Path) -> None:
     source.succeed("backup", tmp_path / "kept")
     house.store.root.rename(tmp_path / "away")
     house.store.root.mkdir()
     refused = source.run("backup", tmp_path / "kept")
     assert (refused.exit_code, "is not there" in refused.output) == (2, True)
-    assert len(list(FolderStore(tmp_path / "kept" / "store").films())) == 2
+    assert len(list(FolderStore(tmp_path / "kept" / "store").images())) == 2
 
 
 def test_what_is_whole_is_restored_despite_damage_where_it_is_asked_for(
     house: House, source: Place, make_place: Callable[[str], Place], tmp_path: Path
 ) -> None:
     source.succeed("backup", tmp_path / "kept")
-    _damage_film(tmp_path / "kept")
+    _damage_image(tmp_path / "kept")
     target = make_place("sqlite")
-    assert "1 films and the database" in target.succeed("restore", tmp_path / "kept", "--despite-damage")
+    assert "1 images and the database" in target.succeed("restore", tmp_path / "kept", "--despite-damage")
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
@@ -582,13 +582,13 @@ def test_an_installation_in_use_is_replaced_only_by_force(
     source.succeed("backup", tmp_path / "kept")
     target = make_place(kind)
     for other in inhabit(target, house.spec):
-        other.submit(b"another film")
+        other.submit(b"another image")
     refused = target.run("restore", tmp_path / "kept")
     assert refused.exit_code == 2
     assert "--force" in refused.output
     assert len(target.rows()["images"]) == 1
     target.succeed("restore", tmp_path / "kept", "--force")
-    assert target.check_films() == 2
+    assert target.check_images() == 2
 
 
 def test_a_running_installation_is_not_restored_into(house: House, source: Place, tmp_path: Path) -> None:
@@ -636,7 +636,7 @@ def test_a_stack_under_load_is_backed_up_and_its_restored_copy_works(stack: Stac
     def send() -> None:
         seed = 7000
         while not stopped.is_set():
-            sent.append(stack.submit(make_films(4, seed)))
+            sent.append(stack.submit(make_images(4, seed)))
             seed += 1
 
     def delete() -> None:
@@ -651,7 +651,7 @@ def test_a_stack_under_load_is_backed_up_and_its_restored_copy_works(stack: Stac
         thread.start()
     place = Place(stack.data_dir, f"sqlite:///{stack.data_dir / 'pneumoscreen.db'}")
     try:
-        wait_until(lambda: len(sent) >= 4, 60, "films to come in")
+        wait_until(lambda: len(sent) >= 4, 60, "images to come in")
         for _ in range(2):
             place.succeed("backup", tmp_path / "kept")
     finally:
@@ -675,13 +675,13 @@ def test_a_stack_under_load_is_backed_up_and_its_restored_copy_works(stack: Stac
     with database.read() as session:
         admin = session.scalars(select(User).where(User.role == Role.ADMIN)).one()
     browser = site.browser(admin)
-    assert "film-70" in browser.get("/history").text
-    assert browser.get(f"/films/{site.screenings()[0].id}/image").status_code == 200
+    assert "image-70" in browser.get("/history").text
+    assert browser.get(f"/screenings/{site.screenings()[0].id}/image").status_code == 200
     database.close()
 
 
-def film_file(store: FolderStore, key: str) -> Path:
-    return store.root / "films" / key[:2] / key
+def image_file(store: FolderStore, key: str) -> Path:
+    return store.root / "images" / key[:2] / key
 
 
 def house_jobs(house: House) -> list[uuid.UUID]:

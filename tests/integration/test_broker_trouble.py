@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from redis import Redis
 
 from cli.serving import broker
-from shared.queue.tickets import CeleryDoorbell, make_doorbell
+from shared.queue.tickets import CeleryTicketSender, make_ticket_sender
 from shared.settings import PREFIX, Settings
 from tests.conftest import ROOT
 from tests.integration.conftest import wait_until
@@ -36,8 +36,8 @@ def redis(redis_url: str) -> Iterator[Redis]:
 
 
 @pytest.fixture
-def doorbell(settings: Settings, redis_url: str) -> CeleryDoorbell:
-    return make_doorbell(settings.model_copy(update={"redis_url": SecretStr(redis_url)}))
+def ticket_sender(settings: Settings, redis_url: str) -> CeleryTicketSender:
+    return make_ticket_sender(settings.model_copy(update={"redis_url": SecretStr(redis_url)}))
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_a_worker_goes_on_when_redis_was_away_as_its_ticket_ended(tmp_path: Path
     command = broker.command(broker.find_server(), tmp_path, place)
     live = settings.model_copy(update={"redis_url": SecretStr(f"unix://{place}")})
     with running_redis(command, place) as server, ticket_worker(f"unix://{place}", tmp_path / "worker.log"):
-        make_doorbell(live).ring(MODEL, 1)
+        make_ticket_sender(live).send(MODEL, 1)
         client = Redis.from_url(f"unix://{place}")
         wait_until(lambda: client.hlen("unacked") == 1, SECONDS, "the worker to take a ticket")
         server.kill()
@@ -81,7 +81,7 @@ def test_a_worker_goes_on_when_redis_was_away_as_its_ticket_ended(tmp_path: Path
         wait_until(lambda: "Couldn't ack" in log.read_text(), SECONDS, "the acknowledgement to fail")
         with running_redis(command, place):
             client.flushall()
-            make_doorbell(live).ring(MODEL, 1)
+            make_ticket_sender(live).send(MODEL, 1)
             wait_until(lambda: client.get(DONE_KEY) == b"1", 60, "the next ticket to be done")
         client.close()
     shutil.rmtree(folder)
@@ -98,15 +98,15 @@ def running_redis(command: list[str], place: Path) -> Iterator[subprocess.Popen]
         process.wait(10)
 
 
-def take_ticket(redis: Redis, doorbell: CeleryDoorbell) -> None:
-    doorbell.ring(MODEL, 1)
+def take_ticket(redis: Redis, ticket_sender: CeleryTicketSender) -> None:
+    ticket_sender.send(MODEL, 1)
     wait_until(lambda: redis.hlen("unacked") == 1, SECONDS, "the worker to take a ticket")
 
 
 def test_a_worker_outlives_a_redis_without_memory(
-    redis: Redis, doorbell: CeleryDoorbell, worker: subprocess.Popen, tmp_path: Path
+    redis: Redis, ticket_sender: CeleryTicketSender, worker: subprocess.Popen, tmp_path: Path
 ) -> None:
-    take_ticket(redis, doorbell)
+    take_ticket(redis, ticket_sender)
     redis.config_set("maxmemory", 1)
     log = tmp_path / "worker.log"
     outcome = re.compile("Unrecoverable error|Trying to re")  # celery.worker and celery.worker.consumer
@@ -114,6 +114,6 @@ def test_a_worker_outlives_a_redis_without_memory(
     assert "Unrecoverable" not in log.read_text()
     redis.config_set("maxmemory", 0)
     redis.delete("unacked", "unacked_index")
-    take_ticket(redis, doorbell)
+    take_ticket(redis, ticket_sender)
     wait_until(lambda: redis.hlen("unacked") == 0, SECONDS, "the next ticket to be acknowledged")
     assert worker.poll() is None

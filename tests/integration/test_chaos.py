@@ -1,4 +1,4 @@
-"""The short form of `make chaos`: the real stack, hurt a few times, every film accounted for."""
+"""The short form of `make chaos`: the real stack, hurt a few times, every image accounted for."""
 
 import hashlib
 import json
@@ -12,18 +12,18 @@ from sqlalchemy import update
 
 from chaos.__main__ import choose
 from chaos.campaign import Line, Outcome, Plan, run
-from chaos.films import PICTURES, Pictures
+from chaos.images import PICTURES, Pictures
 from chaos.injector import POISON
 from chaos.ledger import Account, Ledger
 from chaos.load import Accepted
 from chaos.report import as_json, as_markdown, show, write_into
-from chaos.stack import Pace
+from chaos.stack import Timing
 from shared.accounts import accounts
 from shared.db import Database, now
-from shared.intake.accept import Film, Received
+from shared.intake.accept import AcceptedImage, Received
 from shared.models.spec import ModelSpec
 from shared.queue import jobs, leases
-from shared.queue.leases import Outcome as FilmOutcome
+from shared.queue.leases import Outcome as ImageOutcome
 from shared.settings import PREFIX
 from shared.states import State
 from shared.tables import Priority, Role, Screening, Source, User
@@ -31,19 +31,19 @@ from tests.conftest import GRAPHS
 
 pytestmark = pytest.mark.timeout(600)
 
-PACE = Pace(lease=2.0, sweep=0.5, film=0.01)
+TIMING = Timing(lease=2.0, sweep=0.5, image=0.01)
 
 
-def test_every_film_has_one_outcome_whatever_dies(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_image_has_one_outcome_whatever_dies(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kills at exact points of the worker and the web, and a Redis that forgets all."""
     monkeypatch.setenv(f"{PREFIX}GRAPHS_DIR", str(GRAPHS))
     faults = choose(("between write and acknowledge", "between commit and answer", "Redis flushed"))
-    plan = Plan("embedded", faults, times_alone=1, times_random=0, films=200, seed=7, pace=PACE)
+    plan = Plan("embedded", faults, times_alone=1, times_random=0, images=200, seed=7, timing=TIMING)
     said: list[str] = []
     outcome = run(plan, said.append)
     account = outcome.total.account
     assert (account.lost, account.duplicated, account.wrong, account.failed) == (0, 0, 0, 0), account.notes
-    assert account.films >= 3 * 20
+    assert account.images >= 3 * 20
     assert [line.times for line in outcome.lines] == [1, 1, 1]
     assert len(said) == 3
 
@@ -54,7 +54,7 @@ def test_strange_content_of_redis_and_a_file_that_cannot_be_read_hold_up_nobody(
 ) -> None:
     monkeypatch.setenv(f"{PREFIX}GRAPHS_DIR", str(GRAPHS))
     faults = choose(("no tickets", "cannot be read"))
-    plan = Plan("embedded", faults, times_alone=1, times_random=1, films=100, seed=7, pace=PACE)
+    plan = Plan("embedded", faults, times_alone=1, times_random=1, images=100, seed=7, timing=TIMING)
     outcome = run(plan, lambda _line: None)
     account = outcome.total.account
     assert (account.lost, account.duplicated, account.wrong, account.failed) == (0, 0, 0, 0), account.notes
@@ -65,7 +65,7 @@ def test_strange_content_of_redis_and_a_file_that_cannot_be_read_hold_up_nobody(
 
 
 class Screened:
-    """A database in which the pictures have their answers, and films on top."""
+    """A database in which the pictures have their answers, and images on top."""
 
     def __init__(self, database: Database, spec: ModelSpec, user: User) -> None:
         self.database, self.spec, self.user = database, spec, user
@@ -73,12 +73,12 @@ class Screened:
         self.ledger = Ledger(database)
         with database.write() as session:
             self.model_id = leases.register_model(session, self.spec)
-        self.screen({film.name: film.picture for film in self.pictures.plain()})
+        self.screen({image.name: image.picture for image in self.pictures.plain()})
         self.ledger.learn_answers()
 
     def submit(self, names: list[str]) -> None:
-        films = [
-            Received(name, film=Film(hashlib.sha256(name.encode()).hexdigest(), 1, 64, 64, "image/png"))
+        images = [
+            Received(name, image=AcceptedImage(hashlib.sha256(name.encode()).hexdigest(), 1, 64, 64, "image/png"))
             for name in names
         ]
         with self.database.write() as session:
@@ -90,16 +90,16 @@ class Screened:
                 model_name=self.spec.name,
                 priority=Priority.BULK,
             )
-            jobs.add_films(session, job.id, films, self.spec)
+            jobs.add_images(session, job.id, images, self.spec)
 
     def screen(self, pictures: dict[str, int]) -> None:
-        """Submit films and answer each as its picture is due."""
+        """Submit images and answer each as its picture is due."""
         self.submit(list(pictures))
         due = {hashlib.sha256(name.encode()).hexdigest(): picture for name, picture in pictures.items()}
         while (lease := self.claim()) is not None:
-            logits = [[0.0, due[film.sha256] / PICTURES * 4 - 2, 0.0] for film in lease.films]
-            verdicts = self.spec.judge(self.spec.calibrate(np.array(logits)))
-            outcomes = [FilmOutcome(f, verdict=v) for f, v in zip(lease.films, verdicts, strict=True)]
+            logits = [[0.0, due[image.sha256] / PICTURES * 4 - 2, 0.0] for image in lease.screenings]
+            predictions = self.spec.judge(self.spec.calibrate(np.array(logits)))
+            outcomes = [ImageOutcome(f, prediction=v) for f, v in zip(lease.screenings, predictions, strict=True)]
             with self.database.write() as session:
                 leases.finish(session, lease, outcomes, model_id=self.model_id, threshold=0.5, worker="w")
 
@@ -114,8 +114,8 @@ class Screened:
                 lease_seconds=60.0,
             )
 
-    def account(self, *films) -> Account:
-        return self.ledger.close([Accepted(film, "a fault") for film in films])["a fault"]
+    def account(self, *images) -> Account:
+        return self.ledger.close([Accepted(image, "a fault") for image in images])["a fault"]
 
 
 @pytest.fixture
@@ -125,81 +125,81 @@ def screened(sqlite_database: Database, spec: ModelSpec) -> Screened:
     return Screened(sqlite_database, spec, user)
 
 
-def test_a_film_with_the_answer_that_is_due_is_in_order(screened: Screened) -> None:
-    film = screened.pictures.film()
-    screened.screen({film.name: film.picture})
-    assert screened.account(film) == Account(films=1)
+def test_an_image_with_the_answer_that_is_due_is_in_order(screened: Screened) -> None:
+    image = screened.pictures.image()
+    screened.screen({image.name: image.picture})
+    assert screened.account(image) == Account(images=1)
 
 
-def test_a_film_without_a_row_is_lost(screened: Screened) -> None:
-    account = screened.account(screened.pictures.film())
+def test_an_image_without_a_row_is_lost(screened: Screened) -> None:
+    account = screened.account(screened.pictures.image())
     assert (account.lost, account.duplicated, account.wrong) == (1, 0, 0)
 
 
-def test_a_film_without_an_outcome_is_lost(screened: Screened) -> None:
-    film = screened.pictures.film()
-    screened.submit([film.name])
-    assert screened.account(film).lost == 1
+def test_an_image_without_an_outcome_is_lost(screened: Screened) -> None:
+    image = screened.pictures.image()
+    screened.submit([image.name])
+    assert screened.account(image).lost == 1
 
 
-def test_a_film_with_two_rows_is_duplicated(screened: Screened) -> None:
-    film = screened.pictures.film()
+def test_an_image_with_two_rows_is_duplicated(screened: Screened) -> None:
+    image = screened.pictures.image()
     for _ in range(2):
-        screened.submit([film.name])
-    assert screened.account(film).duplicated == 1
+        screened.submit([image.name])
+    assert screened.account(image).duplicated == 1
 
 
-def test_the_answer_of_another_film_is_wrong(screened: Screened) -> None:
-    film = screened.pictures.film()
-    screened.screen({film.name: film.picture + 1})
-    assert screened.account(film).wrong == 1
+def test_the_answer_of_another_image_is_wrong(screened: Screened) -> None:
+    image = screened.pictures.image()
+    screened.screen({image.name: image.picture + 1})
+    assert screened.account(image).wrong == 1
 
 
 def test_an_outcome_that_changes_after_it_was_written_is_wrong(screened: Screened) -> None:
-    film = screened.pictures.film()
-    screened.screen({film.name: film.picture})
+    image = screened.pictures.image()
+    screened.screen({image.name: image.picture})
     screened.ledger.look()
     with screened.database.write() as session:
-        session.execute(update(Screening).where(Screening.file_name == film.name).values(finished_at=now()))
-    assert screened.account(film).wrong == 1
+        session.execute(update(Screening).where(Screening.file_name == image.name).values(finished_at=now()))
+    assert screened.account(image).wrong == 1
 
 
-def test_a_poison_film_that_is_answered_is_wrong(screened: Screened) -> None:
-    film = screened.pictures.film(poison=True)
-    assert film.data.endswith(POISON)
-    screened.screen({film.name: film.picture})
-    assert screened.account(film).wrong == 1
+def test_a_poison_image_that_is_answered_is_wrong(screened: Screened) -> None:
+    image = screened.pictures.image(poison=True)
+    assert image.data.endswith(POISON)
+    screened.screen({image.name: image.picture})
+    assert screened.account(image).wrong == 1
 
 
-def test_a_film_that_failed_has_an_outcome_and_is_counted(screened: Screened) -> None:
-    film = screened.pictures.film()
-    screened.submit([film.name])
+def test_an_image_that_failed_has_an_outcome_and_is_counted(screened: Screened) -> None:
+    image = screened.pictures.image()
+    screened.submit([image.name])
     with screened.database.write() as session:
-        session.execute(update(Screening).where(Screening.file_name == film.name).values(state=State.FAILED))
-    assert screened.account(film) == Account(films=1, failed=1, notes=[f"{film.name}: FAILED: None None"])
+        session.execute(update(Screening).where(Screening.file_name == image.name).values(state=State.FAILED))
+    assert screened.account(image) == Account(images=1, failed=1, notes=[f"{image.name}: FAILED: None None"])
 
 
-def test_every_film_is_another_content_and_pictures_recur() -> None:
+def test_every_image_is_another_content_and_pictures_recur() -> None:
     pictures = Pictures(seed=3)
-    films = [pictures.film() for _ in range(2 * PICTURES)]
-    assert len({film.data for film in films}) == 2 * PICTURES
-    assert films[0].picture == films[PICTURES].picture
+    images = [pictures.image() for _ in range(2 * PICTURES)]
+    assert len({image.data for image in images}) == 2 * PICTURES
+    assert images[0].picture == images[PICTURES].picture
 
 
 # ---------------------------------------------------------------- the table
 
 
 def made_outcome(lost: int) -> Outcome:
-    plan = Plan("postgres", choose(("flushed",)), 1, 0, 10, 3, PACE)
+    plan = Plan("postgres", choose(("flushed",)), 1, 0, 10, 3, TIMING)
     lines = [
-        Line("Redis flushed", 2, [0.5, 1.5], None, Account(films=10, lost=lost)),
+        Line("Redis flushed", 2, [0.5, 1.5], None, Account(images=10, lost=lost)),
         Line("disk full", 0, [], "no disk of our own"),
     ]
     return Outcome(plan, lines, {507: 2}, 0, 60.0)
 
 
 @pytest.mark.parametrize(("lost", "is_clean"), [(0, True), (1, False)])
-def test_a_lost_film_makes_a_run_unclean(lost: int, is_clean: bool) -> None:
+def test_a_lost_image_makes_a_run_unclean(lost: int, is_clean: bool) -> None:
     assert made_outcome(lost).is_clean is is_clean
     assert json.loads(as_json([made_outcome(lost)]))["runs"][0]["is_clean"] is is_clean
 

@@ -110,10 +110,10 @@ class Stack:
                 self._finish(claim)
 
     def _finish(self, claim: leases.Claim) -> None:
-        verdicts = self.spec.judge(np.tile([0.2, 0.5, 0.3], (len(claim.films), 1)))
+        predictions = self.spec.judge(np.tile([0.2, 0.5, 0.3], (len(claim.screenings), 1)))
         outcomes = [
-            leases.Outcome(film) if film.prediction_id else leases.Outcome(film, verdict)
-            for film, verdict in zip(claim.films, verdicts, strict=True)
+            leases.Outcome(image) if image.prediction_id else leases.Outcome(image, prediction)
+            for image, prediction in zip(claim.screenings, predictions, strict=True)
         ]
         with self.database.write() as session:
             leases.finish(session, claim, outcomes, model_id=self.model_id, threshold=self.spec.threshold, worker="w")
@@ -127,7 +127,7 @@ class Stack:
 def stack(tmp_path: Path, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
     folder = tmp_path / "data"
     folder.mkdir()
-    (tmp_path / "films").mkdir()
+    (tmp_path / "images").mkdir()
     monkeypatch.chdir(tmp_path)
     stack = Stack(folder, spec)
     yield stack
@@ -141,7 +141,7 @@ def screen(stack: Stack, *arguments: str) -> Result:
 def read_rows(path: str) -> dict[str, dict[str, str]]:
     with Path(path).open(newline="") as file:
         rows = list(csv.DictReader(file))
-    found = {row["file"]: row for row in rows}
+    found = {row["file_name"]: row for row in rows}
     assert len(found) == len(rows)
     return found
 
@@ -159,10 +159,10 @@ def zipped(entries: dict[str, bytes]) -> bytes:
 
 
 def test_every_kind_of_file_is_accounted_for(stack: Stack) -> None:
-    film = encode(draw(0))
+    image = encode(draw(0))
     good = {
-        "a/plain.jpg": film,
-        "a/the same again.jpg": film,
+        "a/plain.jpg": image,
+        "a/the same again.jpg": image,
         'quoted "name".png': encode(draw(1), "PNG"),
         "ümläut 名.png": encode(draw(2), "PNG"),
         "percent%22 & =name.png": encode(draw(3), "PNG"),
@@ -178,45 +178,45 @@ def test_every_kind_of_file_is_accounted_for(stack: Stack) -> None:
     }
     entries = {
         "s/1.jpg": encode(draw(8)),
-        "s/2.jpg": film,
-        "../out.jpg": film,
-        "in.zip": zipped({"a.jpg": film}),
+        "s/2.jpg": image,
+        "../out.jpg": image,
+        "in.zip": zipped({"a.jpg": image}),
         "t.txt": b"t",
-        LONG_ENTRY: film,
+        LONG_ENTRY: image,
     }
     zips = ("z/one", 'z/"two" 100%22', "z/" + "3" * 230)
     for name, data in {**good, **bad, **{f"{z}.zip": zipped(entries) for z in zips}}.items():
-        path = Path("films", name)
+        path = Path("images", name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     stack.start()
     stack.work()
-    assert screen(stack, "films", "-o", "r.csv").exit_code == 1
+    assert screen(stack, "images", "-o", "r.csv").exit_code == 1
     rows = read_rows("r.csv")
-    status = {name: row["status"] for name, row in rows.items()}
+    status = {name: row["state"] for name, row in rows.items()}
     inside = {"s/1.jpg": "DONE", "s/2.jpg": "DONE", "../out.jpg": "REJECTED", "in.zip": "REJECTED", "t.txt": "REJECTED"}
     inside |= {LONG_ENTRY: "DONE"}
     assert status == {
-        **{f"films/{name}": "DONE" for name in good},
-        **{f"films/{name}": "REJECTED" for name in bad},
-        **{f"films/{z}.zip/{name}": state for z in zips for name, state in inside.items()},
+        **{f"images/{name}": "DONE" for name in good},
+        **{f"images/{name}": "REJECTED" for name in bad},
+        **{f"images/{z}.zip/{name}": state for z in zips for name, state in inside.items()},
     }
-    assert all(row["error"] for row in rows.values() if row["status"] == "REJECTED")
-    assert rows["films/a/plain.jpg"]["label"] == "PNEUMONIA"
-    assert float(rows["films/a/plain.jpg"]["p_pneumonia"]) == pytest.approx(0.8)
-    assert rows["films/a/plain.jpg"]["model"] == stack.spec.version
+    assert all(row["error"] for row in rows.values() if row["state"] == "REJECTED")
+    assert rows["images/a/plain.jpg"]["label"] == "PNEUMONIA"
+    assert float(rows["images/a/plain.jpg"]["p_pneumonia"]) == pytest.approx(0.8)
+    assert rows["images/a/plain.jpg"]["model"] == stack.spec.version
     assert stack.screenings() == len(rows)
 
 
 @pytest.mark.long
 def test_the_pages_are_killed_in_the_middle_and_nothing_is_lost_or_doubled(stack: Stack) -> None:
     for number in range(100):
-        Path("films", f"{number:03}.jpg").write_bytes(encode(draw(number, (96, 80))))
+        Path("images", f"{number:03}.jpg").write_bytes(encode(draw(number, (96, 80))))
     stack.start()
     stack.work()
 
     class Killing(Silence):
-        """Kill the pages once some films are through, and bring them back while the client waits."""
+        """Kill the pages once some images are through, and bring them back while the client waits."""
 
         killed = False
         notes: list[str] = []  # noqa: RUF012  # one instance
@@ -232,17 +232,17 @@ def test_the_pages_are_killed_in_the_middle_and_nothing_is_lost_or_doubled(stack
 
     display = Killing()
     with Api(stack.url, stack.token, note=display.note) as api:
-        results = Run(api, display).screen(collect(["films"]), name="films")
+        results = Run(api, display).screen(collect(["images"]), name="images")
     assert display.killed
-    assert [r.file for r in results] == [f"films/{number:03}.jpg" for number in range(100)]
-    assert {r.status for r in results} == {"DONE"}
+    assert [r.file_name for r in results] == [f"images/{number:03}.jpg" for number in range(100)]
+    assert {r.state for r in results} == {"DONE"}
     assert stack.screenings() == 100
     assert any("does not answer" in note for note in display.notes)
 
 
-def test_a_full_queue_is_waited_for_and_every_film_arrives(stack: Stack) -> None:
+def test_a_full_queue_is_waited_for_and_every_image_arrives(stack: Stack) -> None:
     for number in range(230):
-        Path("films", f"{number:03}.jpg").write_bytes(encode(draw(number, (96, 80))))
+        Path("images", f"{number:03}.jpg").write_bytes(encode(draw(number, (96, 80))))
     stack.start(MAX_BACKLOG="30", INTERACTIVE_RESERVE="0")
     # Nothing is screened at first, so that the queue fills; the server then asks for 30 s, which nobody has to sleep.
     notes: list[str] = []
@@ -254,54 +254,54 @@ def test_a_full_queue_is_waited_for_and_every_film_arrives(stack: Stack) -> None
         waits.append(seconds)
         time.sleep(0.2)
 
-    with Api(stack.url, stack.token, patience=5, note=notes.append, sleep=sleep) as api:
-        results = Run(api, Silence()).screen(collect(["films"]), name="films")
-    assert [r.file for r in results] == [f"films/{number:03}.jpg" for number in range(230)]
-    assert {r.status for r in results} == {"DONE"}
+    with Api(stack.url, stack.token, retry_seconds=5, note=notes.append, sleep=sleep) as api:
+        results = Run(api, Silence()).screen(collect(["images"]), name="images")
+    assert [r.file_name for r in results] == [f"images/{number:03}.jpg" for number in range(230)]
+    assert {r.state for r in results} == {"DONE"}
     assert stack.screenings() == 230
-    assert waits[0] == 30, "longer than the patience for a server that is away"
+    assert waits[0] == 30, "longer than the retry_seconds for a server that is away"
     assert len(notes) == 1, "said once a minute"
     assert notes[0].startswith("The queue is full. ")
     assert "Sending goes on by itself at " in notes[0]
 
 
 def test_a_low_disk_ends_the_patience_with_the_reason(stack: Stack) -> None:
-    Path("films", "a.jpg").write_bytes(encode(draw(1)))
+    Path("images", "a.jpg").write_bytes(encode(draw(1)))
     stack.start(MIN_FREE_BYTES=str(1 << 50))
-    with Api(stack.url, stack.token, patience=8) as api, pytest.raises(GaveUp, match="of its disk free"):
-        Run(api, Silence()).screen(collect(["films"]), name="films")
+    with Api(stack.url, stack.token, retry_seconds=8) as api, pytest.raises(GaveUp, match="of its disk free"):
+        Run(api, Silence()).screen(collect(["images"]), name="images")
 
 
 def test_a_file_over_the_request_limit_is_a_row_and_the_rest_goes_on(stack: Stack) -> None:
     for number in range(3):
-        Path("films", f"{number}.jpg").write_bytes(encode(draw(number)))
-    with Path("films", "huge.jpg").open("wb") as file:
+        Path("images", f"{number}.jpg").write_bytes(encode(draw(number)))
+    with Path("images", "huge.jpg").open("wb") as file:
         file.write(encode(draw(9)))
         file.truncate(40 * 1024 * 1024)
     stack.start(MAX_UPLOAD_BYTES=str(4 * 1024 * 1024))
     stack.work()
-    assert screen(stack, "films", "-o", "r.csv", "--patience", "20").exit_code == 1
+    assert screen(stack, "images", "-o", "r.csv", "--retry-seconds", "20").exit_code == 1
     rows = read_rows("r.csv")
-    assert {name: row["status"] for name, row in rows.items()} == {
-        **{f"films/{number}.jpg": "DONE" for number in range(3)},
-        "films/huge.jpg": "REJECTED",
+    assert {name: row["state"] for name, row in rows.items()} == {
+        **{f"images/{number}.jpg": "DONE" for number in range(3)},
+        "images/huge.jpg": "REJECTED",
     }
-    assert "4 MiB" in rows["films/huge.jpg"]["error"]
+    assert "4 MiB" in rows["images/huge.jpg"]["error"]
 
 
 def test_what_lies_on_a_disc_is_left_out_of_folders_and_zips_and_said(stack: Stack) -> None:
-    Path("films", "a.jpg").write_bytes(encode(draw(1)))
-    Path("films", "AUTORUN.INF").write_bytes(b"[autorun]")
+    Path("images", "a.jpg").write_bytes(encode(draw(1)))
+    Path("images", "AUTORUN.INF").write_bytes(b"[autorun]")
     with zipfile.ZipFile("disc.zip", "w") as archive:
         for name, data in {"IM1": encode(draw(2)), "VIEWER/viewer.exe": b"MZ", "DICOMDIR": b"x"}.items():
             archive.writestr(name, data)
     stack.start()
     stack.work()
-    result = screen(stack, "films", "disc.zip", "-o", "r.csv")
+    result = screen(stack, "images", "disc.zip", "-o", "r.csv")
     assert result.exit_code == 0
-    assert "Left out 1 file of a disc's viewer: no films." in result.output
-    assert "Left out 2 files of a disc's viewer: no films." in result.output
-    assert {name: row["status"] for name, row in read_rows("r.csv").items()} == {
-        "films/a.jpg": "DONE",
+    assert "Left out 1 file of a disc's viewer: no images." in result.output
+    assert "Left out 2 files of a disc's viewer: no images." in result.output
+    assert {name: row["state"] for name, row in read_rows("r.csv").items()} == {
+        "images/a.jpg": "DONE",
         "disc.zip/IM1": "DONE",
     }

@@ -18,7 +18,7 @@ import yaml
 from cli.serving import broker
 from shared.db import Database
 from tests.conftest import ROOT
-from tests.integration.conftest import Stack, free_port, make_films, wait_until
+from tests.integration.conftest import Stack, free_port, make_images, wait_until
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
 
@@ -84,7 +84,7 @@ class Composition:
         (self.secrets / "pneumoscreen_secret_key").write_text(uuid.uuid4().hex)
         # What Docker gives each service by its name and mounts.
         self.faster = {"PNEUMOSCREEN_LEASE_SECONDS": "2.5", "PNEUMOSCREEN_SWEEP_SECONDS": "0.5"}
-        self.faster["PNEUMOSCREEN_GATE_IGNORES"] = "all"  # the films are drawn
+        self.faster["PNEUMOSCREEN_GATE_IGNORES"] = "all"  # the images are drawn
         self.places = {"redis://redis:6379/0": redis_url, "/run/secrets": str(self.secrets)}
         self.running: dict[str, subprocess.Popen] = {}
 
@@ -171,17 +171,17 @@ def composition(
         composed.stop()
 
 
-def test_films_are_screened(composition: tuple[Composition, Stack]) -> None:
+def test_images_are_screened(composition: tuple[Composition, Stack]) -> None:
     _, stack = composition
-    job_id = stack.submit(make_films(20, seed=20))
+    job_id = stack.submit(make_images(20, seed=20))
     assert stack.wait(job_id)["counts"]["DONE"] == 20
     assert httpx.get(f"{stack.url}/readyz").json()["status"] == "ok"
 
 
 def test_a_worker_killed_in_the_middle_costs_nothing_on_postgresql(composition: tuple[Composition, Stack]) -> None:
     composed, stack = composition
-    job_id = stack.submit(make_films(200, seed=21))
-    wait_until(lambda: stack.job(job_id)["counts"]["DONE"] >= 10, 30, "10 films to be done")
+    job_id = stack.submit(make_images(200, seed=21))
+    wait_until(lambda: stack.job(job_id)["counts"]["DONE"] >= 10, 30, "10 images to be done")
     children = psutil.Process(composed.running["worker"].pid).children()
     os.kill(children[0].pid, signal.SIGKILL)
     stack.wait(job_id, 90)
@@ -210,7 +210,7 @@ def test_a_redis_that_is_away_restarts_no_worker(composition: tuple[Composition,
 
 def test_a_stop_ends_every_program_in_time(composition: tuple[Composition, Stack]) -> None:
     composed, stack = composition
-    stack.submit(make_films(50, seed=22))
+    stack.submit(make_images(50, seed=22))
     started = time.monotonic()
     composed.stop()
     assert {process.returncode for process in composed.running.values()} == {0}

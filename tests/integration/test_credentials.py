@@ -134,7 +134,7 @@ def site(settings: Settings, sqlite_database: Database) -> Site:
 
 def make_site(settings: Settings, database: Database) -> Site:
     roles = {"admins": "admin", "technicians": "technician", "readers": "reader"}
-    named = {"oidc_issuer": ISSUER, "oidc_client_id": "films", "oidc_role_claim": "groups", "oidc_roles": roles}
+    named = {"oidc_issuer": ISSUER, "oidc_client_id": "images", "oidc_role_claim": "groups", "oidc_roles": roles}
     return Site(settings, database, **named)
 
 

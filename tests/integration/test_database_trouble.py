@@ -28,10 +28,10 @@ from shared.tables import Job, Role, Screening, User
 from tests.conftest import ROOT, draw, encode
 from tests.database_proxy import PGBOUNCER, Line, pgbouncer
 from tests.integration.conftest import wait_until
-from tests.web_site import PASSWORD, Site, post_films, token_of
+from tests.web_site import PASSWORD, Site, post_images, token_of
 from worker.sweep import run as run_sweep
 
-FILMS = [(f"film-{n}.jpeg", encode(draw(700 + n))) for n in range(4)]
+IMAGES = [(f"image-{n}.jpeg", encode(draw(700 + n))) for n in range(4)]
 QUICK = DatabaseLimits(connections=6, connect=2, pool=0.5, statement=1, lock=0.3, idle_in_transaction=5)
 
 
@@ -68,8 +68,8 @@ def kinds(site: Site) -> dict[str, Request]:
         "signing in": lambda: stranger.post("/sign-in", data=entry),
         "adding an account": lambda: browser.post("/users", data=press_users),
         "opening a job": lambda: program.post("/api/v1/jobs", json={"name": "x"}, headers={"Idempotency-Key": "o"}),
-        "a whole job": lambda: post_films(program, *FILMS[:2], headers=key),
-        "films of an open job": lambda: post_films(program, *FILMS[2:], to=job["films_url"], headers=key),
+        "a whole job": lambda: post_images(program, *IMAGES[:2], headers=key),
+        "images of an open job": lambda: post_images(program, *IMAGES[2:], to=job["images_url"], headers=key),
         "closing a job": lambda: program.post(f"{job['status_url']}/close"),
         "an export": lambda: program.get("/api/v1/predictions?format=csv"),
         "readiness": lambda: program.get("/readyz"),
@@ -94,7 +94,7 @@ def test_a_database_that_hangs_holds_nobody_and_all_goes_on_once_it_is_back(site
     assert (site.count(Job), site.count(Screening)) == (3, 4)
 
 
-FIRST_KINDS = ("a page", "a whole job", "films of an open job")
+FIRST_KINDS = ("a page", "a whole job", "images of an open job")
 KINDS = (
     *FIRST_KINDS,
     *(pytest.param(kind, marks=pytest.mark.long) for kind in ("signing in", "adding an account", "closing a job")),
@@ -117,7 +117,7 @@ def test_a_connection_that_breaks_at_any_message_costs_a_retry_and_no_more(site:
         pytest.fail("the request never went through")
     assert passed > 2, "the line was cut within the request"
     assert site.count(Job) <= 2
-    assert site.count(Screening) == {"a whole job": 2, "films of an open job": 2}.get(kind, 0)
+    assert site.count(Screening) == {"a whole job": 2, "images of an open job": 2}.get(kind, 0)
 
 
 @pytest.mark.long
@@ -126,7 +126,7 @@ def test_the_sweep_waits_for_a_database_that_hangs_and_goes_on(
 ) -> None:
     database, stopped = Database(migrated_postgres_url), threading.Event()
     site = Site(settings, database)
-    post_films(site.token_client(site.add_user("tina")), FILMS[0])
+    post_images(site.token_client(site.add_user("tina")), IMAGES[0])
     times = {"lease_seconds": 0.2, "sweep_seconds": 0.1, "database_connect_seconds": 2, "database_statement_seconds": 1}
     asked = settings.model_copy(update={**times, "database_url": SecretStr(line.address)})
     line.silent.set()
@@ -137,10 +137,10 @@ def test_the_sweep_waits_for_a_database_that_hangs_and_goes_on(
             lost = {"state": State.RUNNING, "lease_token": uuid.uuid4(), "lease_until": now(), "started_at": now()}
             session.execute(update(Screening).values(**lost))
         stopped.wait(3)
-        assert [film.state for film in site.screenings()] == [State.RUNNING]
+        assert [image.state for image in site.screenings()] == [State.RUNNING]
         assert sweep.is_alive()
         line.silent.clear()
-        wait_until(lambda: site.screenings()[0].state is State.QUEUED, 10, "the film to be freed")
+        wait_until(lambda: site.screenings()[0].state is State.QUEUED, 10, "the image to be freed")
     finally:
         stopped.set()
         line.silent.clear()
@@ -169,9 +169,9 @@ def test_a_locked_table_is_waited_for_only_so_long(site: Site) -> None:
     client = site.token_client(site.add_user("tina"))
     with site.database.write() as session:
         session.execute(text("LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE"))
-        answer = post_films(client, FILMS[0])
+        answer = post_images(client, IMAGES[0])
     assert is_told_to_come_back(answer)
-    assert post_films(client, FILMS[0]).status_code == 202
+    assert post_images(client, IMAGES[0]).status_code == 202
 
 
 def test_a_primary_that_was_demoted_is_told_as_away(site: Site) -> None:
@@ -182,7 +182,7 @@ def test_a_primary_that_was_demoted_is_told_as_away(site: Site) -> None:
         connection.exec_driver_sql("SET TRANSACTION READ ONLY")
 
     assert client.get("/api/v1/jobs").status_code == 200
-    assert is_told_to_come_back(post_films(client, FILMS[0]))
+    assert is_told_to_come_back(post_images(client, IMAGES[0]))
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
@@ -307,7 +307,7 @@ def send_many(site: Site, requests: int, threads: int) -> list[TestResponse]:
     clients = [site.token_client(user) for _ in range(threads)]
 
     def send(number: int) -> TestResponse:
-        return post_films(clients[number % threads], FILMS[number % 4], headers={"Idempotency-Key": str(number)})
+        return post_images(clients[number % threads], IMAGES[number % 4], headers={"Idempotency-Key": str(number)})
 
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(send, range(requests)))
@@ -354,8 +354,8 @@ def test_a_pgbouncer_that_is_full_is_told_as_such(
         sessions = [database.read() for _ in range(3 if "max_client_conn" in limit else 1)]
         for held in sessions:
             held.__enter__().execute(text("SELECT 1"))
-        assert is_told_to_come_back(post_films(client, FILMS[0]))
+        assert is_told_to_come_back(post_images(client, IMAGES[0]))
         for held in sessions:
             held.__exit__(None, None, None)
-        assert post_films(client, FILMS[0]).status_code == 202
+        assert post_images(client, IMAGES[0]).status_code == 202
         database.close()

@@ -1,6 +1,8 @@
-"""Lists of films: whatever is asked, by whichever index it is found, the answer is that of a look at every row."""
+"""Lists of images: whatever is asked, by whichever index it is found, the answer is that of a look at every row."""
 
 import random
+import uuid
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -8,40 +10,58 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event, select, text
+from sqlalchemy.orm import Session
 
 from benchmarks import rows
 from shared.db import Database
-from shared.models.spec import FilmClass, Label, ModelSpec
+from shared.models.spec import ImageClass, Label, ModelSpec
+from shared.queue import retention
+from shared.reviews.reviews import add_review, withdraw
 from shared.settings import Settings
 from shared.states import MOVES, Event, State
-from shared.tables import Job, Model, Prediction, Role, Screening, User
+from shared.tables import Image, Job, Model, Prediction, Review, ReviewOutcome, ReviewState, Role, Screening, User
 from tests.conftest import draw, encode
-from tests.web_site import Site, post_films
+from tests.web_site import Site, post_images
 from web.jobs.progress import jobs_progress, label_counts
-from web.lists import planner, walker
-from web.lists.filters import Filters, Order, confidence
-from web.lists.listing import beside, get_film, list_films
+from web.lists import names, planner, walker
+from web.lists.filters import Filters, Order, Reading, confidence
+from web.lists.listing import beside, count_before, count_images, get_screening, list_screenings
+from web.lists.names import find_named
+from web.lists.planner import Count
 from web.watch import queue_state
 
-FILMS = 4000
+IMAGES = 4000
 QUESTIONS = 60
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def drawn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    """A database with some thousand films as years of use leave them."""
+    """A database with some thousand images as years of use leave them."""
     if request.param == "sqlite":
-        url = rows.fill_sqlite(tmp_path_factory.mktemp("rows") / "rows.db", FILMS)
+        url = rows.fill_sqlite(tmp_path_factory.mktemp("rows") / "rows.db", IMAGES)
     else:
-        url = rows.fill_postgres(request.getfixturevalue("postgres_url"), FILMS)
+        url = rows.fill_postgres(request.getfixturevalue("postgres_url"), IMAGES)
     database = Database(url)
+    say_something(database)
     yield database
     database.close()
 
 
+def say_something(database: Database) -> None:
+    """Have two readers review some of what is read, both of them a part of that."""
+    with database.write() as session:
+        rita, ralph = (session.scalars(select(User).where(User.name == name)).one() for name in ("rita", "ralph"))
+        read = select(Image.sha256).join(Screening).where(Screening.review_state != ReviewState.UNREAD).distinct()
+        for n, sha256 in enumerate(session.scalars(read.order_by(Image.sha256).limit(120)).all()):
+            for number, user in enumerate((rita, ralph)):
+                if n % 3 != number:
+                    said = {"outcome": ReviewOutcome.AGREE, "is_blind": False}
+                    session.add(Review(image_sha256=sha256, number=number + 1, user_id=user.id, **said))
+
+
 @pytest.fixture
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have some thousand films take every way that ten million would."""
+    """Have some thousand images take every way that ten million would."""
     for name, value in (("FEW", 150), ("LARGEST_JOB", 900), ("MOST_SCATTERED", 60), ("_GLANCE", 40)):
         monkeypatch.setattr(planner, name, value)
     for name, value in (("MOST_ENTRIES", 400), ("MOST_ROWS", 200), ("MOST_SCATTERED", 60), ("_FIRST_STEP", 20)):
@@ -54,12 +74,13 @@ def lottery(seed: str) -> random.Random:
 
 @dataclass(frozen=True)
 class Row:
-    """A film as the tables have it, and whose it is."""
+    """An image as the tables have it, and whose it is."""
 
-    film: Screening
+    image: Screening
     answer: Prediction | None
     model: Model | None
     owner: Any
+    readers: frozenset[Any]
 
 
 def every_row(database: Database) -> list[Row]:
@@ -70,13 +91,18 @@ def every_row(database: Database) -> list[Row]:
             .outerjoin(Prediction, Screening.prediction_id == Prediction.id)
             .outerjoin(Model, Prediction.model_id == Model.id)
         )
-        return [Row(*found) for found in session.execute(query)]
+        readers = defaultdict(set)
+        for image, reader in session.execute(
+            select(Image.id, Review.user_id).join(Review, Image.sha256 == Review.image_sha256)
+        ):
+            readers[image].add(reader)
+        return [Row(*found, frozenset(readers[found[0].image_id])) for found in session.execute(query)]
 
 
 def matches(row: Row, viewer: User, filters: Filters) -> bool:
     """Say what the filters mean, without SQL."""
-    film, answer, model = row.film, row.answer, row.model
-    day = film.created_at.date()
+    image, answer, model = row.image, row.answer, row.model
+    day = image.created_at.date()
     return (
         (viewer.role is not Role.TECHNICIAN or row.owner == viewer.id)
         and (filters.label is None or (answer is not None and answer.label is filters.label))
@@ -84,25 +110,50 @@ def matches(row: Row, viewer: User, filters: Filters) -> bool:
         and (filters.max_confidence is None or (answer is not None and answer.confidence <= filters.max_confidence))
         and (filters.since is None or day >= filters.since)
         and (filters.until is None or day <= filters.until)
-        and (filters.job_id is None or film.job_id == filters.job_id)
+        and (filters.job is None or image.job_id == filters.job)
         and (filters.model is None or (model is not None and filters.model in {model.name, f"{model.name}@0"}))
-        and (filters.text is None or filters.text.lower() in film.file_name.lower())
-        and (filters.state is None or film.state is filters.state)
+        and (filters.text is None or filters.text.lower() in image.file_name.lower())
+        and (filters.state is None or image.state is filters.state)
+        and (
+            filters.min_suspicion is None or (answer is not None and answer.p_pneumonia >= filters.min_suspicion / 100)
+        )
+        and (
+            filters.max_suspicion is None or (answer is not None and answer.p_pneumonia <= filters.max_suspicion / 100)
+        )
+        and (filters.review is None or is_read(row, viewer, filters.review))
     )
+
+
+def is_read(row: Row, viewer: User, reading: Reading) -> bool:
+    if reading is Reading.MINE:
+        return viewer.id in row.readers
+    if reading is Reading.OTHERS:
+        return bool(row.readers) and viewer.id not in row.readers
+    if reading is Reading.OUTSIDE:
+        return False  # none is drawn
+    return row.image.review_state.value == reading.value
 
 
 def expected(found: list[Row], viewer: User, filters: Filters, order: Order) -> list[Any]:
     kept = [row for row in found if matches(row, viewer, filters)]
     if order is Order.NEWEST:
-        return [row.film.id for row in sorted(kept, key=lambda row: row.film.id, reverse=True)]
-    answered = [(row.answer.p_pneumonia, row.film.id) for row in kept if row.answer is not None]
-    return [key for _, key in sorted(answered, reverse=True)]
+        return [row.image.id for row in sorted(kept, key=lambda row: row.image.id, reverse=True)]
+    if order is Order.SUSPICIOUS:
+        answered = [(row.answer.p_pneumonia, row.image.id) for row in kept if row.answer is not None]
+        return [key for _, key in sorted(answered, reverse=True)]
+    return [key for *_, key in sorted((place(row) for row in kept if row.answer and row.image.is_latest), reverse=True)]
+
+
+def place(row: Row) -> tuple[Any, ...]:
+    """Where an image stands in the worklist."""
+    assert row.answer is not None
+    return (int(row.image.review_state is ReviewState.UNREAD), row.answer.p_pneumonia, row.image.id)
 
 
 def any_filters(lot: random.Random, found: list[Row]) -> Filters:
-    """Draw one to three filters with values that some film has, or nearly."""
+    """Draw one to three filters with values that some image has, or nearly."""
     row = lot.choice(found)
-    day = row.film.created_at.date()
+    day = row.image.created_at.date()
     sure = row.answer.confidence if row.answer else lot.random()
     values: dict[str, Any] = {
         "label": lot.choice(list(Label)),
@@ -110,10 +161,13 @@ def any_filters(lot: random.Random, found: list[Row]) -> Filters:
         "max_confidence": lot.choice([sure, round(lot.random(), 2)]),
         "since": day - timedelta(days=lot.choice([0, 3, 100])),
         "until": day + timedelta(days=lot.choice([0, 3, 100])),
-        "job_id": row.film.job_id,
+        "job": row.image.job_id,
         "model": lot.choice(["mobilenet-v2", "compact-cnn", "compact-cnn@0", "none"]),
-        "text": lot.choice([row.film.file_name[3:], row.film.file_name[-7:-5], "zz"]),
+        "text": lot.choice([row.image.file_name[3:], row.image.file_name[-7:-5], "zz"]),
         "state": lot.choice(list(State)),
+        "min_suspicion": round(100 * lot.random()),
+        "max_suspicion": round(100 * lot.random(), 1),
+        "review": lot.choice([reading for reading in Reading if reading is not Reading.OUTSIDE]),
     }
     names = lot.sample(sorted(values), lot.choice([0, 1, 1, 1, 2, 2, 3]))
     return Filters(**{name: values[name] for name in names})
@@ -131,7 +185,7 @@ def walk(database: Database, viewer: User, filters: Filters, order: Order, limit
     cursor = None
     with database.read() as session:
         while True:
-            page = list_films(session, viewer, filters, order, cursor, limit)
+            page = list_screenings(session, viewer, filters, order, cursor, limit)
             ids += [row.screening_id for row in page.rows]
             cursor = page.next_cursor
             if cursor is None:
@@ -167,21 +221,24 @@ def beyond(database: Database, viewer: User, filters: Filters, order: Order, pla
 
 @pytest.mark.usefixtures("small_steps")
 @pytest.mark.parametrize("order", Order)
-def test_a_list_goes_both_ways_from_any_film(drawn: Database, order: Order) -> None:
+def test_a_list_goes_both_ways_from_any_image(drawn: Database, order: Order) -> None:
     found, people = every_row(drawn), viewers(drawn)
-    suspicion = {row.film.id: row.answer.p_pneumonia for row in found if row.answer}
+    places = {row.image.id: place(row) for row in found if row.answer}
     lot = lottery(f"ways {order}")
     for _ in range(QUESTIONS // 3):
         viewer, filters = lot.choice(people), any_filters(lot, found)
         if whole := expected(found, viewer, filters, order):
             at = lot.randrange(len(whole))
-            place = (suspicion[whole[at]], whole[at]) if order is Order.SUSPICIOUS else (whole[at],)
-            assert beyond(drawn, viewer, filters, order, place, later=True) == whole[at + 1 :], (viewer.name, filters)
-            assert beyond(drawn, viewer, filters, order, place, later=False) == whole[:at][::-1], (viewer.name, filters)
+            key = {Order.NEWEST: lambda i: (i,), Order.SUSPICIOUS: lambda i: places[i][1:], Order.UNREAD: places.get}[
+                order
+            ]
+            start = key(whole[at])
+            assert beyond(drawn, viewer, filters, order, start, later=True) == whole[at + 1 :], (viewer.name, filters)
+            assert beyond(drawn, viewer, filters, order, start, later=False) == whole[:at][::-1], (viewer.name, filters)
 
 
-@pytest.mark.parametrize("order", Order)
-def test_a_film_has_the_neighbours_of_its_list(drawn: Database, order: Order) -> None:
+@pytest.mark.parametrize("order", [Order.NEWEST, Order.SUSPICIOUS])
+def test_an_image_has_the_neighbours_of_its_list(drawn: Database, order: Order) -> None:
     found, people = every_row(drawn), viewers(drawn)
     lot = lottery(f"beside {order}")
     for _ in range(QUESTIONS // 3):
@@ -189,10 +246,31 @@ def test_a_film_has_the_neighbours_of_its_list(drawn: Database, order: Order) ->
         if whole := [None, *expected(found, viewer, filters, order), None][:300]:
             at = lot.randrange(1, max(2, len(whole) - 1))
             with drawn.read() as session:
-                film = get_film(session, viewer, whole[at]) if whole[at] else None
-                if film is not None:
-                    around = beside(session, viewer, filters, order, film)
+                image = get_screening(session, viewer, whole[at]) if whole[at] else None
+                if image is not None:
+                    around = beside(session, viewer, filters, order, image)
                     assert around == (whole[at - 1], whole[at + 1]), (viewer.name, filters)
+
+
+def test_the_next_image_of_the_worklist_is_unread_and_the_one_before_is_where_its_reader_came_from(
+    drawn: Database,
+) -> None:
+    found, (rita, *_) = every_row(drawn), viewers(drawn)
+    listed = sorted((place(row) for row in found if row.answer and row.image.is_latest), reverse=True)
+    by_suspicion = sorted((at[1:] for at in listed), reverse=True)
+    unread = [at for at in listed if at[0] == 1]
+    for at in [*unread[:3], *listed[len(unread) : len(unread) + 3]]:
+        with drawn.read() as session:
+            image = get_screening(session, rita, at[-1])
+            assert image is not None
+            before, after = beside(session, rita, Filters(), Order.UNREAD, image)
+            assert count_before(session, rita, Filters(), Order.UNREAD, image) == Count(listed.index(at))
+        index = by_suspicion.index(at[1:])
+        assert before == (by_suspicion[index - 1][-1] if index else None)
+        assert after == next(other[-1] for other in listed if other < (1, *at[1:]) and other != at)
+    with drawn.read() as session:
+        assert count_images(session, rita, Filters(review=Reading.UNREAD), Order.UNREAD) == Count(len(unread))
+        assert not count_images(session, rita, Filters(), Order.UNREAD).is_exact
 
 
 # ---------------------------------------------------------------- plans
@@ -208,7 +286,7 @@ def plans(database: Database, viewer: User, filters: Filters, order: Order) -> I
 
     event.listen(database.engine, "before_cursor_execute", note)
     with database.read() as session:
-        list_films(session, viewer, filters, order, None, 50)
+        list_screenings(session, viewer, filters, order, None, 50)
         planner.count_unanswered(session, viewer, filters)
     event.remove(database.engine, "before_cursor_execute", note)
     explain = "EXPLAIN QUERY PLAN " if database.engine.dialect.name == "sqlite" else "EXPLAIN "
@@ -238,28 +316,144 @@ def test_no_list_reads_all_rows_whatever_is_filtered(drawn: Database, order: Ord
 
 
 @pytest.mark.usefixtures("small_steps")
-def test_a_search_that_is_cut_short_says_how_far_it_came_and_goes_on(drawn: Database) -> None:
+def test_a_search_that_is_cut_short_says_how_far_it_came_and_goes_on(
+    drawn: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found, (rita, *_) = every_row(drawn), viewers(drawn)
-    oldest = min(found, key=lambda row: row.film.id).film
+    oldest = min(found, key=lambda row: row.image.id).image
     filters = Filters(text=oldest.file_name)
+    monkeypatch.setattr(names, "MOST_NAMED", 0)  # as a text of many names, of which none is near
     with drawn.read() as session:
-        page = list_films(session, rita, filters, Order.NEWEST, None, 50)
+        page = list_screenings(session, rita, filters, Order.NEWEST, None, 50)
         assert page.rows == []
         assert page.reached is not None
         assert page.next_cursor is not None
     assert walk(drawn, rita, filters, Order.NEWEST) == [oldest.id]
 
 
+# ---------------------------------------------------------------- file names
+
+
 @pytest.mark.usefixtures("small_steps")
-def test_the_page_says_how_far_was_searched(site: Site, spec: ModelSpec) -> None:
+@pytest.mark.parametrize("order", [Order.NEWEST, Order.SUSPICIOUS])
+def test_a_name_is_found_at_once_however_long_the_list_is(drawn: Database, order: Order) -> None:
+    found, (rita, *_) = every_row(drawn), viewers(drawn)
+    answered = [row for row in found if row.answer is not None]
+    last = min(answered, key=lambda row: (row.answer.p_pneumonia, row.image.id))  # type: ignore[union-attr]
+    oldest = min(answered, key=lambda row: row.image.id)
+    for row in (last, oldest):
+        for part in (row.image.file_name, row.image.file_name[4:].upper()):
+            with drawn.read() as session:
+                page = list_screenings(session, rita, Filters(text=part), order, None, 50)
+            assert row.image.id in [one.screening_id for one in page.rows], part
+            assert page.reached is None
+
+
+NAMES = ["100%", 'a "quoted" name', "it's", "a_b", "x*y", "NEAR(", "été", "Å-1", "日本語", "\\n"]
+
+
+def test_a_name_is_found_whatever_is_in_it(settings: Settings, database: Database) -> None:
+    site = Site(settings, database)
+    tina = site.add_user("tina")
+    post_images(site.token_client(tina), ("other.png", b"no X-ray"))
+    (other,) = site.screenings()
+    with database.write() as session:
+        for n, part in enumerate(NAMES):
+            kept = {"job_id": other.job_id, "state": other.state, "priority": 1, "turn": n, "created_by_id": tina.id}
+            session.add(Screening(position=n + 1, file_name=f"ward/{part}.png", **kept))
+    for part in NAMES:
+        with database.read() as session:
+            assert [row.file_name for row in named(session, tina, part)] == [f"ward/{part}.png"]
+            assert find_named(session, part) is None if len(part) < 3 else len(find_named(session, part) or ()) == 1
+
+
+def named(session: Session, viewer: User, part: str) -> list[Any]:
+    return list_screenings(session, viewer, Filters(text=part), Order.NEWEST, None, 50).rows
+
+
+def test_the_index_of_names_follows_the_rows(settings: Settings, database: Database, spec: ModelSpec) -> None:
+    site = Site(settings, database)
+    site.install_model(spec)
+    tina = site.add_user("tina")
+    sent = [post_images(site.token_client(tina), (f"ward-{n}.png", b"no X-ray")).json for n in range(3)]
+    retention.delete_job(database, uuid.UUID(sent[0]["id"]), lambda _db: None)  # type: ignore[index]
+    if database.engine.dialect.name == "sqlite":
+        with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("COMMIT")
+            connection.exec_driver_sql("VACUUM")  # which may renumber rows, by its documentation
+    post_images(site.token_client(tina), ("ward-3.png", b"no X-ray"))
+    with database.read() as session:
+        kept = dict(session.execute(select(Screening.id, Screening.file_name)).all())
+        assert {kept[key] for key in find_named(session, "ward-") or ()} == {"ward-1.png", "ward-2.png", "ward-3.png"}
+        assert [kept[key] for key in find_named(session, "RD-2.p") or ()] == ["ward-2.png"]
+        assert find_named(session, "ward-0") == []
+
+
+def test_a_text_of_too_many_names_is_left_to_the_list(drawn: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(names, "MOST_NAMED", 100)
+    with drawn.read() as session:
+        assert find_named(session, "CXR") is None
+        assert find_named(session, "CX") is None
+        assert session.scalar(select(Screening.id).limit(1)) is not None  # the transaction goes on
+
+
+def test_without_an_index_of_names_a_short_list_is_searched_whole(
+    sqlite_database: Database, settings: Settings
+) -> None:
+    site = Site(settings, sqlite_database)
+    tina = site.add_user("tina")
+    post_images(site.token_client(tina), *[(f"{n}.png", b"no X-ray") for n in range(30)])
+    with sqlite_database.write() as session:
+        for part in ("TRIGGER screening_names_insert", "TRIGGER screening_names_delete", "TABLE screening_names"):
+            session.execute(text(f"DROP {part}"))
+    with sqlite_database.read() as session:
+        assert find_named(session, "29.png") is None
+        assert [row.file_name for row in named(session, tina, "29.png")] == ["29.png"]
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_the_page_says_how_far_was_searched(site: Site, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(names, "MOST_NAMED", 0)
     tina = site.add_user("tina")
     for part in range(6):
-        films = [(f"film-{part}-{n}.png", encode(draw(100 * part + n), "PNG")) for n in range(50)]
-        post_films(site.token_client(tina), *films)
-    page = site.browser(tina).get("/history?text=film-0-0.png").text
-    assert "No film matches so far" in page
+        images = [(f"image-{part}-{n}.png", encode(draw(100 * part + n), "PNG")) for n in range(50)]
+        post_images(site.token_client(tina), *images)
+    page = site.browser(tina).get("/history?text=image-0-0.png").text
+    assert "No X-ray matches so far" in page
     address = page.split('<a class="button main" href="')[1].split('"')[0].replace("&amp;", "&")
-    assert "film-0-0.png</a>" in site.browser(tina).get(address).text
+    assert "image-0-0.png</a>" in site.browser(tina).get(address).text
+
+
+# ---------------------------------------------------------------- filters by reviews
+
+
+@pytest.mark.parametrize("order", Order)
+def test_reviewed_by_lists_what_a_reader_said_last(
+    settings: Settings, database: Database, spec: ModelSpec, order: Order
+) -> None:
+    site = Site(settings, database)
+    site.install_model(spec)
+    client = site.token_client(site.add_user("tina"))
+    post_images(client, *[(f"{n}.png", encode(draw(n), "PNG")) for n in range(3)])
+    site.work(spec, {})
+    rita, ruth = (site.add_user(name, Role.READER) for name in ("rita", "ruth"))
+    first, second, third = site.screenings()
+    with database.write() as session:
+        add_review(session, rita, first, ReviewOutcome.AGREE)
+        add_review(session, rita, second, ReviewOutcome.AGREE)
+        add_review(session, ruth, third, ReviewOutcome.AGREE)
+    with database.write() as session:
+        withdraw(session, rita, second)
+    assert walk(database, rita, Filters(reviewed_by="rita"), order) == [first.id]
+    assert walk(database, rita, Filters(reviewed_by="ruth"), order) == [third.id]
+    assert walk(database, rita, Filters(reviewed_by="nobody"), order) == []
+    page = site.browser(rita).get("/history?reviewed_by=rita").text
+    assert "Reviewed by: rita" in page
+    assert "0.png</a>" in page
+    assert "1.png</a>" not in page
+    listed = client.get("/api/v1/predictions?reviewed_by=ruth").json
+    assert [row["file_name"] for row in listed["predictions"]] == ["2.png"]  # type: ignore[index]
+    assert "<td>Reviewed by</td><td><code>reviewed_by</code></td>" in site.browser(rita).get("/help").text
 
 
 # ---------------------------------------------------------------- what lists rely on
@@ -276,16 +470,16 @@ def test_only_what_is_done_has_a_prediction() -> None:
     assert not [happened for source, happened in MOVES if source is State.DONE]
 
 
-def test_confidence_in_sql_is_that_of_the_verdict(spec: ModelSpec, database: Database) -> None:
+def test_confidence_in_sql_is_that_of_the_prediction(spec: ModelSpec, database: Database) -> None:
     import numpy as np
 
     p = np.random.default_rng(1).random(500)
-    verdicts = spec.judge(np.stack([1 - p, 0.75 * p, 0.25 * p], axis=1))
-    assert spec.classes[0] is FilmClass.NORMAL
+    predictions = spec.judge(np.stack([1 - p, 0.75 * p, 0.25 * p], axis=1))
+    assert spec.classes[0] is ImageClass.NORMAL
     with database.read() as session:
-        for verdict in verdicts:
-            written = session.scalar(select(confidence(verdict.label, _value(verdict.p_pneumonia))))
-            assert written == verdict.confidence
+        for prediction in predictions:
+            written = session.scalar(select(confidence(prediction.label, _value(prediction.p_pneumonia))))
+            assert written == prediction.confidence
 
 
 def _value(number: float) -> Any:
@@ -298,12 +492,12 @@ def test_a_screening_copies_its_job_and_its_prediction(settings: Settings, datab
     site = Site(settings, database)
     site.install_model(spec)
     tina, client = (user := site.add_user("tina")), site.token_client(user)
-    film = encode(draw(1))
-    post_films(client, ("a.jpeg", film), ("b.txt", b"no film"))
+    image = encode(draw(1))
+    post_images(client, ("a.jpeg", image), ("b.txt", b"no X-ray"))
     _check_copies(site, tina)
     site.work(spec, {})
     _check_copies(site, tina)
-    post_films(client, ("again.jpeg", film))  # answered by the prediction that is there
+    post_images(client, ("again.jpeg", image))  # answered by the prediction that is there
     _check_copies(site, tina)
     labels = {row.file_name: row.label for row in site.screenings()}
     assert labels == {"a.jpeg": Label.NORMAL, "b.txt": None, "again.jpeg": Label.NORMAL}
@@ -311,9 +505,9 @@ def test_a_screening_copies_its_job_and_its_prediction(settings: Settings, datab
 
 def _check_copies(site: Site, owner: User) -> None:
     with site.database.read() as session:
-        for film, answer in session.execute(select(Screening, Prediction).outerjoin(Screening.prediction)):
-            assert film.created_by_id == owner.id
-            copied = (film.model_id, film.label, film.p_pneumonia)
+        for image, answer in session.execute(select(Screening, Prediction).outerjoin(Screening.prediction)):
+            assert image.created_by_id == owner.id
+            copied = (image.model_id, image.label, image.p_pneumonia)
             assert copied == ((answer.model_id, answer.label, answer.p_pneumonia) if answer else (None,) * 3)
 
 
@@ -321,13 +515,13 @@ def test_counts_by_state_and_progress_are_those_of_the_rows(drawn: Database) -> 
     found = every_row(drawn)
     with drawn.read() as session:
         counts = queue_state.count_by_state(session)
-        assert counts == {state: sum(row.film.state is state for row in found) for state in State}
+        assert counts == {state: sum(row.image.state is state for row in found) for state in State}
         jobs = list(session.scalars(select(Job).limit(20)))
         for key, progress in jobs_progress(session, jobs).items():
-            films = [row for row in found if row.film.job_id == key]
-            assert progress.total == len(films)
-            assert progress.counts == {state: sum(row.film.state is state for row in films) for state in State}
+            images = [row for row in found if row.image.job_id == key]
+            assert progress.total == len(images)
+            assert progress.counts == {state: sum(row.image.state is state for row in images) for state in State}
         for job in jobs:
-            answers = [row.answer for row in found if row.film.job_id == job.id and row.answer]
+            answers = [row.answer for row in found if row.image.job_id == job.id and row.answer]
             labels = {label: sum(answer.label is label for answer in answers) for label in Label}
             assert label_counts(session, job) == labels

@@ -10,20 +10,20 @@ import pytest
 from fuzz import dependencies
 from fuzz.api import run_api, run_parameters
 from fuzz.cases import Case, make_case
-from fuzz.films import run_films
 from fuzz.findings import Findings
+from fuzz.images import run_images
 from fuzz.lanes import Bounds, Lane
 from fuzz.seeds import drawn_seeds
 from shared.settings import MIB
 from tests.conftest import draw, encode
 
 pytestmark = pytest.mark.timeout(600)  # seconds where the machine is idle
-FILM = Case(0, "png", "copy", "film.png", encode(draw(1, (2000, 2000)), "PNG"))
+IMAGE = Case(0, "png", "copy", "image.png", encode(draw(1, (2000, 2000)), "PNG"))
 """4 megapixels: enough to be seen in time and memory."""
 
 
 def test_hostile_files_each_get_an_outcome_and_hurt_nothing(tmp_path: Path) -> None:
-    run = run_films(files=100, seed=4, data=None, findings=tmp_path, lanes=1)
+    run = run_images(files=100, seed=4, data=None, findings=tmp_path, lanes=1)
     assert run.faults == {}, list(tmp_path.iterdir())
     total = run.tally.total
     assert total.files == 100 == total.prepared + total.intake + total.decode
@@ -50,7 +50,7 @@ def test_the_same_seed_makes_the_same_files() -> None:
 )
 def test_what_costs_too_much_is_found(bounds: Bounds, what: set[str]) -> None:
     with Lane(bounds) as lane:
-        outcome = lane.send(FILM)
+        outcome = lane.send(IMAGE)
     assert outcome.fault is not None
     assert outcome.fault["what"] in what
 
@@ -59,23 +59,23 @@ def test_a_child_that_dies_or_hangs_is_found_and_the_next_file_goes_on() -> None
     patient, hasty = Bounds(), Bounds(wall_seconds=1)
     with Lane(patient) as lane:
         for kind, bounds, said in ((signal.SIGKILL, patient, "Exit -9"), (signal.SIGSTOP, hasty, "Hang")):
-            assert lane.send(FILM).prepared == 1
+            assert lane.send(IMAGE).prepared == 1
             os.kill(lane._child.pid, kind)
             lane._bounds = bounds
-            fault = lane.send(FILM).fault
+            fault = lane.send(IMAGE).fault
             assert fault is not None
             assert fault["what"] == said
             lane._bounds = patient
-        assert lane.send(FILM).prepared == 1
+        assert lane.send(IMAGE).prepared == 1
 
 
 def test_a_finding_is_kept_with_its_story(tmp_path: Path) -> None:
     findings = Findings(tmp_path, Bounds())
     with Lane(Bounds(cpu_seconds=1e-4)) as lane:
-        outcome = lane.send(FILM)
+        outcome = lane.send(IMAGE)
     findings.add(outcome)
-    assert (tmp_path / "film.png").read_bytes() == FILM.data
-    assert json.loads((tmp_path / "film.png.json").read_text())["what"] in {"OverTime", "Hang"}
+    assert (tmp_path / "image.png").read_bytes() == IMAGE.data
+    assert json.loads((tmp_path / "image.png.json").read_text())["what"] in {"OverTime", "Hang"}
     assert list(findings.seen.values()) == [1]
 
 

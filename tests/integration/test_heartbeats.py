@@ -10,12 +10,12 @@ from sqlalchemy import select
 
 from shared.db import Database
 from shared.models.spec import ModelSpec
-from shared.queue.heartbeats import DROPPED_KEY, LOST_AFTER_SECONDS, Presence
+from shared.queue.heartbeats import DROPPED_KEY, LOST_AFTER_SECONDS, Heartbeats
 from shared.settings import Settings
 from shared.submission.measurement import Measurement
 from shared.tables import Job, Role, Screening
 from tests.conftest import draw, encode
-from tests.web_site import Site, post_films
+from tests.web_site import Site, post_images
 
 KEY = "pneumoscreen:worker:"
 GOOD = {"model": "compact-cnn@0123", "ready_seconds": 12.5}
@@ -57,13 +57,13 @@ def redis(redis_url: str) -> Iterator[Redis]:
 
 
 @pytest.fixture
-def presence(settings: Settings, redis: Redis, redis_url: str) -> Iterator[Presence]:
-    presence = Presence(settings.model_copy(update={"redis_url": SecretStr(redis_url)}))
-    yield presence
-    presence.close()
+def heartbeats(settings: Settings, redis: Redis, redis_url: str) -> Iterator[Heartbeats]:
+    heartbeats = Heartbeats(settings.model_copy(update={"redis_url": SecretStr(redis_url)}))
+    yield heartbeats
+    heartbeats.close()
 
 
-def test_values_that_cannot_be_read_are_passed_over(redis: Redis, presence: Presence) -> None:
+def test_values_that_cannot_be_read_are_passed_over(redis: Redis, heartbeats: Heartbeats) -> None:
     for number, value in enumerate(UNREADABLE):
         redis.set(f"{KEY}w{number:02d}", value, ex=LOST_AFTER_SECONDS)
     redis.set(KEY.encode() + b"\xff", json.dumps(GOOD), ex=LOST_AFTER_SECONDS)
@@ -71,24 +71,26 @@ def test_values_that_cannot_be_read_are_passed_over(redis: Redis, presence: Pres
     redis.rpush(f"{KEY}list", "a")
     redis.expire(f"{KEY}list", LOST_AFTER_SECONDS)
     redis.set(f"{KEY}large", b"x" * 1_000_000, ex=LOST_AFTER_SECONDS)
-    presence.announce("host:1", "compact-cnn@0123", 12.5)
-    assert presence.workers() == ["host:1"]
+    heartbeats.announce("host:1", "compact-cnn@0123", 12.5)
+    assert heartbeats.workers() == ["host:1"]
 
 
 @pytest.mark.parametrize("value", NEWER, ids=[str(number) for number in range(len(NEWER))])
-def test_a_worker_of_another_version_is_heard(redis: Redis, presence: Presence, value: dict) -> None:
+def test_a_worker_of_another_version_is_heard(redis: Redis, heartbeats: Heartbeats, value: dict) -> None:
     redis.set(f"{KEY}host:2", json.dumps(value), ex=2 * LOST_AFTER_SECONDS)
-    (heard,) = presence.heard()
-    assert (heard.worker, heard.model_name) == ("host:2", "compact-cnn")
-    assert 0 <= heard.ready_seconds < 1e9
-    assert heard.seconds_ago >= 0
+    (heartbeat,) = heartbeats.latest()
+    assert (heartbeat.worker, heartbeat.model_name) == ("host:2", "compact-cnn")
+    assert 0 <= heartbeat.ready_seconds < 1e9
+    assert heartbeat.seconds_ago >= 0
 
 
 @pytest.mark.parametrize("counted", [b"", b"x", b"-1", b"9" * 400])
-def test_a_count_of_dropped_messages_that_is_none_is_left_out(redis: Redis, presence: Presence, counted: bytes) -> None:
-    assert presence.dropped_messages() == 0
+def test_a_count_of_dropped_messages_that_is_none_is_left_out(
+    redis: Redis, heartbeats: Heartbeats, counted: bytes
+) -> None:
+    assert heartbeats.dropped_messages() == 0
     redis.set(DROPPED_KEY, counted)
-    assert presence.dropped_messages() in {None, 0, int("9" * 18)}
+    assert heartbeats.dropped_messages() in {None, 0, int("9" * 18)}
 
 
 @pytest.fixture
@@ -105,7 +107,7 @@ def site(settings: Settings, sqlite_database: Database, redis: Redis, redis_url:
 
 def test_pages_metrics_and_uploads_outlive_heartbeats_that_cannot_be_read(site: Site) -> None:
     client = site.token_client(site.add_user("tina"))
-    answer = post_films(client, *[(f"{n}.jpeg", encode(draw(n))) for n in range(9)])
+    answer = post_images(client, *[(f"{n}.jpeg", encode(draw(n))) for n in range(9)])
     assert answer.status_code == 202
     ready = client.get("/readyz")
     assert (ready.status_code, ready.json["checks"]["broker"]) == (200, "ok")
@@ -117,17 +119,17 @@ def test_pages_metrics_and_uploads_outlive_heartbeats_that_cannot_be_read(site: 
 
 
 def test_nothing_that_fails_after_the_commit_fails_the_upload(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A doorbell and a look at the workers that break in ways that nobody foresaw."""
+    """A ticket_sender and a look at the workers that break in ways that nobody foresaw."""
 
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
     client = site.token_client(site.add_user("tina"))
     few, many = [("a.jpeg", encode(draw(1)))], [(f"{n}.jpeg", encode(draw(10 + n))) for n in range(9)]
-    monkeypatch.setattr(site.bell, "ring", broken)
-    assert post_films(client, *few).status_code == 202
+    monkeypatch.setattr(site.sent_tickets, "send", broken)
+    assert post_images(client, *few).status_code == 202
     monkeypatch.setattr(site.capacity, "workers", Measurement(broken))
-    assert post_films(client, *many).status_code == 202
+    assert post_images(client, *many).status_code == 202
     with site.database.read() as session:
         assert len(list(session.scalars(select(Screening)))) == 10
         assert len(list(session.scalars(select(Job)))) == 2

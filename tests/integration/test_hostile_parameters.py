@@ -18,10 +18,10 @@ from shared.models.spec import ModelSpec
 from shared.settings import Settings
 from shared.tables import Role, Screening
 from tests.conftest import draw, encode
-from tests.web_site import Site, post_films, token_of
-from web.lists.filters import Filters
+from tests.web_site import Site, post_images, token_of
+from web.lists.filters import FILTERS
 
-OF_FILTERS = [*Filters().__dict__, "job", "order", "format", "cursor", "limit"]
+OF_FILTERS = [*FILTERS, "order", "format", "cursor", "limit"]
 ONE = random.Random(1)  # noqa: S311  # seeded, to be repeated
 SPOILS = {"auth.sign_out", "auth.password", "account.end_other_sessions", "static"}
 
@@ -63,11 +63,11 @@ def prepare(settings: Settings, database: Database, spec: ModelSpec) -> Target:
     site.install_model(spec)
     admin, other = site.add_user("ada", Role.ADMIN), site.add_user("bob")
     program, browser = site.token_client(admin), site.browser(admin)
-    sent = post_films(program, ("a.png", encode(draw(1), "PNG")), ("b.txt", b"no film"))
+    sent = post_images(program, ("a.png", encode(draw(1), "PNG")), ("b.txt", b"no image"))
     assert sent.json is not None
     with database.read() as session:
-        film = session.scalars(select(Screening.id).order_by(Screening.position)).first()
-    ids = {"job_id": sent.json["id"], "screening_id": str(film), "user_id": str(other.id)}
+        image = session.scalars(select(Screening.id).order_by(Screening.position)).first()
+    ids = {"job_id": sent.json["id"], "screening_id": str(image), "user_id": str(other.id)}
     return Target(site, browser, program, token_of(browser.get("/help")), ids)
 
 
@@ -165,8 +165,8 @@ def test_deep_json_is_refused(target: Target, body: str) -> None:
 
 
 def test_an_invented_argument_is_not_one_of_ours(target: Target) -> None:
-    films = [(f"{n}.txt", b"no film") for n in range(3)]
-    post_films(target.program, *films)
+    images = [(f"{n}.txt", b"no image") for n in range(3)]
+    post_images(target.program, *images)
     invented = {"_external": "1", "_scheme": "javascript", "endpoint": "x", "limit": "1"}
     answer = target.program.get("/api/v1/predictions", query_string=invented)
     assert answer.json is not None

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import event, func, select
 
 from shared.db import Database
-from shared.errors import FilmRejected, JobClosed
-from shared.intake.accept import Film, Received
+from shared.errors import ImageRejected, JobClosed
+from shared.intake.accept import AcceptedImage, Received
 from shared.models.spec import ModelSpec
 from shared.queue import jobs, leases
 from shared.queue.leases import Claim, Outcome
@@ -20,9 +20,10 @@ from shared.states import State
 from shared.tables import Job, Prediction, Priority, Screening, Source, User
 
 
-def films(count: int, start: int = 0) -> list[Received]:
+def images(count: int, start: int = 0) -> list[Received]:
     return [
-        Received(f"{n}.jpeg", film=Film(f"{n:064x}", 1000, 256, 224, "image/jpeg")) for n in range(start, start + count)
+        Received(f"{n}.jpeg", image=AcceptedImage(f"{n:064x}", 1000, 256, 224, "image/jpeg"))
+        for n in range(start, start + count)
     ]
 
 
@@ -47,7 +48,7 @@ class Queue:
                 priority=priority,
                 idempotency_key=key,
             )
-            jobs.add_films(session, job.id, received, self.spec)
+            jobs.add_images(session, job.id, received, self.spec)
             return job.id
 
     def claim(self, limit: int = 8, worker: str = "w1", lease_seconds: float = 60.0) -> Claim | None:
@@ -62,9 +63,12 @@ class Queue:
             )
 
     def outcomes(self, lease: Claim) -> list[Outcome]:
-        logits = np.tile([0.0, 1.0, 2.0], (len(lease.films), 1))
-        verdicts = self.spec.judge(self.spec.calibrate(logits))
-        return [Outcome(film, verdict=verdict) for film, verdict in zip(lease.films, verdicts, strict=True)]
+        logits = np.tile([0.0, 1.0, 2.0], (len(lease.screenings), 1))
+        predictions = self.spec.judge(self.spec.calibrate(logits))
+        return [
+            Outcome(image, prediction=prediction)
+            for image, prediction in zip(lease.screenings, predictions, strict=True)
+        ]
 
     def finish(self, lease: Claim, outcomes: list[Outcome] | None = None) -> int:
         with self.database.write() as session:
@@ -102,8 +106,8 @@ def queue(database: Database, spec: ModelSpec, technician: User) -> Queue:
     return Queue(database, spec, technician)
 
 
-def test_a_film_goes_from_queued_through_running_to_done(queue: Queue) -> None:
-    job_id = queue.submit(films(3))
+def test_an_image_goes_from_queued_through_running_to_done(queue: Queue) -> None:
+    job_id = queue.submit(images(3))
     assert queue.states(job_id) == {State.QUEUED: 3}
     lease = queue.claim()
     assert queue.states(job_id) == {State.RUNNING: 3}
@@ -114,14 +118,14 @@ def test_a_film_goes_from_queued_through_running_to_done(queue: Queue) -> None:
 
 
 def test_a_claim_takes_no_more_than_its_limit_in_the_order_of_the_job(queue: Queue) -> None:
-    queue.submit(films(5))
+    queue.submit(images(5))
     first, second = queue.claim(limit=3), queue.claim(limit=3)
-    assert [int(film.sha256, 16) for film in first.films] == [0, 1, 2]
-    assert [int(film.sha256, 16) for film in second.films] == [3, 4]
+    assert [int(image.sha256, 16) for image in first.screenings] == [0, 1, 2]
+    assert [int(image.sha256, 16) for image in second.screenings] == [3, 4]
 
 
 def test_finishing_twice_writes_once(queue: Queue) -> None:
-    job_id = queue.submit(films(2))
+    job_id = queue.submit(images(2))
     lease = queue.claim()
     assert queue.finish(lease) == 2
     before = [row.finished_at for row in queue.rows(job_id)]
@@ -130,11 +134,11 @@ def test_finishing_twice_writes_once(queue: Queue) -> None:
     assert queue.count_predictions() == 2
 
 
-def test_a_rejected_film_says_why_and_the_rest_goes_on(queue: Queue) -> None:
-    job_id = queue.submit(films(2))
+def test_a_rejected_image_says_why_and_the_rest_goes_on(queue: Queue) -> None:
+    job_id = queue.submit(images(2))
     lease = queue.claim()
     good, bad = queue.outcomes(lease)
-    bad = Outcome(bad.film, rejection=FilmRejected(Rejection.SEVERAL_IMAGES, case="frames", count=2))
+    bad = Outcome(bad.screening, rejection=ImageRejected(Rejection.SEVERAL_IMAGES, case="frames", count=2))
     queue.finish(lease, [good, bad])
     done, rejected = queue.rows(job_id)
     assert done.state == State.DONE
@@ -143,52 +147,52 @@ def test_a_rejected_film_says_why_and_the_rest_goes_on(queue: Queue) -> None:
 
 
 def test_interactive_goes_before_bulk(queue: Queue) -> None:
-    queue.submit(films(4))
-    urgent = queue.submit(films(1, start=100), Priority.INTERACTIVE)
+    queue.submit(images(4))
+    urgent = queue.submit(images(1, start=100), Priority.INTERACTIVE)
     lease = queue.claim(limit=1)
     assert queue.states(urgent) == {State.RUNNING: 1}
-    assert int(lease.films[0].sha256, 16) == 100
+    assert int(lease.screenings[0].sha256, 16) == 100
 
 
-def test_interactive_films_are_taken_without_bulk_ones(queue: Queue) -> None:
-    """Whoever waits for one film must not wait for a batch that it was taken with."""
-    bulk = queue.submit(films(4))
-    urgent = queue.submit(films(2, start=100), Priority.INTERACTIVE)
-    assert len(queue.claim(limit=10).films) == 2
+def test_interactive_images_are_taken_without_bulk_ones(queue: Queue) -> None:
+    """Whoever waits for one image must not wait for a batch that it was taken with."""
+    bulk = queue.submit(images(4))
+    urgent = queue.submit(images(2, start=100), Priority.INTERACTIVE)
+    assert len(queue.claim(limit=10).screenings) == 2
     assert queue.states(urgent) == {State.RUNNING: 2}
-    assert len(queue.claim(limit=10).films) == 4
+    assert len(queue.claim(limit=10).screenings) == 4
     assert queue.states(bulk) == {State.RUNNING: 4}
 
 
 def test_a_large_job_does_not_starve_the_next(queue: Queue) -> None:
-    queue.submit(films(50))
+    queue.submit(images(50))
     for _ in range(2):
         queue.finish(queue.claim(limit=5))
-    small = queue.submit(films(5, start=100))
+    small = queue.submit(images(5, start=100))
     queue.finish(queue.claim(limit=10))
     assert queue.states(small) == {State.DONE: 5}
 
 
 def test_a_small_job_does_not_starve_the_large_one(queue: Queue) -> None:
-    large = queue.submit(films(50))
+    large = queue.submit(images(50))
     for n in range(5):
-        queue.submit(films(10, start=100 + 10 * n))
+        queue.submit(images(10, start=100 + 10 * n))
         queue.finish(queue.claim(limit=4))
     assert queue.states(large)[State.DONE] >= 5
 
 
-def test_a_lease_that_ran_out_is_freed_by_the_sweep_and_its_film_is_tried_alone(queue: Queue) -> None:
-    job_id = queue.submit(films(4))
+def test_a_lease_that_ran_out_is_freed_by_the_sweep_and_its_image_is_tried_alone(queue: Queue) -> None:
+    job_id = queue.submit(images(4))
     queue.claim(limit=2)
     assert queue.sweep() == leases.Swept(requeued=2, failed=0, waiting={queue.spec.name: 4})
     assert [row.attempts for row in queue.rows(job_id)] == [1, 1, 0, 0]
-    assert len(queue.claim().films) == 1
-    assert len(queue.claim().films) == 1
-    assert len(queue.claim().films) == 2
+    assert len(queue.claim().screenings) == 1
+    assert len(queue.claim().screenings) == 1
+    assert len(queue.claim().screenings) == 2
 
 
 def test_a_heartbeat_keeps_a_lease(queue: Queue) -> None:
-    queue.submit(films(1))
+    queue.submit(images(1))
     lease = queue.claim()
     with queue.database.write() as session:
         before = leases.held(session)
@@ -196,8 +200,8 @@ def test_a_heartbeat_keeps_a_lease(queue: Queue) -> None:
         assert leases.sweep(session, before, 3).requeued == 0
 
 
-def test_a_film_that_loses_three_workers_fails_alone_and_says_so(queue: Queue) -> None:
-    job_id = queue.submit(films(2))
+def test_an_image_that_loses_three_workers_fails_alone_and_says_so(queue: Queue) -> None:
+    job_id = queue.submit(images(2))
     queue.finish(queue.claim(limit=1))
     for _ in range(3):
         queue.claim()
@@ -209,16 +213,16 @@ def test_a_film_that_loses_three_workers_fails_alone_and_says_so(queue: Queue) -
 
 
 def test_a_batch_given_back_counts_an_attempt(queue: Queue) -> None:
-    job_id = queue.submit(films(1))
+    job_id = queue.submit(images(1))
     lease = queue.claim()
     with queue.database.write() as session:
-        leases.give_back(session, lease, max_attempts=3)
+        leases.fail_attempts(session, lease, max_attempts=3)
     (row,) = queue.rows(job_id)
     assert (row.state, row.attempts, row.lease_token) == (State.QUEUED, 1, None)
 
 
 def test_a_worker_that_wakes_after_its_lease_overwrites_nothing(queue: Queue) -> None:
-    job_id = queue.submit(films(1))
+    job_id = queue.submit(images(1))
     slow = queue.claim()
     queue.sweep()
     quick = queue.claim(worker="w2")
@@ -231,7 +235,7 @@ def test_a_worker_that_wakes_after_its_lease_overwrites_nothing(queue: Queue) ->
 
 
 def test_cancel_stops_what_waits_and_what_runs(queue: Queue) -> None:
-    job_id = queue.submit(films(3))
+    job_id = queue.submit(images(3))
     lease = queue.claim(limit=1)
     with queue.database.write() as session:
         assert jobs.cancel(session, job_id) == 3
@@ -241,8 +245,8 @@ def test_cancel_stops_what_waits_and_what_runs(queue: Queue) -> None:
 
 
 def test_retry_queues_what_did_not_end_well_but_not_what_was_never_stored(queue: Queue) -> None:
-    refused = Received("empty.png", rejection=FilmRejected(Rejection.EMPTY_FILE))
-    job_id = queue.submit([*films(2), refused])
+    refused = Received("empty.png", rejection=ImageRejected(Rejection.EMPTY_FILE))
+    job_id = queue.submit([*images(2), refused])
     with queue.database.write() as session:
         jobs.cancel(session, job_id)
     with queue.database.write() as session:
@@ -251,38 +255,38 @@ def test_retry_queues_what_did_not_end_well_but_not_what_was_never_stored(queue:
     assert queue.finish(queue.claim()) == 2
 
 
-def test_of_few_films_half_are_left_for_another_worker(queue: Queue) -> None:
-    queue.submit(films(100))
-    assert [len(queue.claim(limit=32).films) for _ in range(5)] == [32, 32, 18, 9, 8]
+def test_of_few_images_half_are_left_for_another_worker(queue: Queue) -> None:
+    queue.submit(images(100))
+    assert [len(queue.claim(limit=32).screenings) for _ in range(5)] == [32, 32, 18, 9, 8]
     assert queue.claim(limit=32) is not None
     assert queue.claim(limit=32) is None
 
 
-def test_a_cancelled_job_takes_no_more_films(queue: Queue) -> None:
-    job_id = queue.submit(films(1))
+def test_a_cancelled_job_takes_no_more_images(queue: Queue) -> None:
+    job_id = queue.submit(images(1))
     with queue.database.write() as session:
         jobs.cancel(session, job_id)
     with pytest.raises(JobClosed), queue.database.write() as session:
-        jobs.add_films(session, job_id, films(1, start=5), queue.spec)
+        jobs.add_images(session, job_id, images(1, start=5), queue.spec)
 
 
-def test_the_same_film_is_stored_once_predicted_once_and_shown_in_each(queue: Queue) -> None:
-    first = queue.submit(films(2) + films(2))
+def test_the_same_image_is_stored_once_predicted_once_and_shown_in_each(queue: Queue) -> None:
+    first = queue.submit(images(2) + images(2))
     lease = queue.claim()
     assert queue.finish(lease) == 4
-    second = queue.submit(films(2))
+    second = queue.submit(images(2))
     assert queue.states(second) == {State.DONE: 2}, "an answer that is known is given at once"
     shown = {row.prediction_id for row in queue.rows(first)} | {row.prediction_id for row in queue.rows(second)}
     assert len(shown) == queue.count_predictions() == 2
 
 
-def test_a_film_answered_while_its_copy_waited_is_not_predicted_again(queue: Queue) -> None:
-    queue.submit(films(1))
-    queue.submit(films(1))
+def test_an_image_answered_while_its_copy_waited_is_not_predicted_again(queue: Queue) -> None:
+    queue.submit(images(1))
+    queue.submit(images(1))
     queue.finish(queue.claim(limit=1))
     lease = queue.claim(limit=1)
-    assert lease.films[0].prediction_id is not None
-    assert queue.finish(lease, [Outcome(lease.films[0])]) == 1
+    assert lease.screenings[0].prediction_id is not None
+    assert queue.finish(lease, [Outcome(lease.screenings[0])]) == 1
 
 
 def test_the_same_request_sent_again_adds_nothing(queue: Queue) -> None:
@@ -290,31 +294,31 @@ def test_the_same_request_sent_again_adds_nothing(queue: Queue) -> None:
     assert queue.submit([], key="job-key") == job_id
     for _ in range(2):
         with queue.database.write() as session:
-            jobs.add_films(session, job_id, films(3), queue.spec, key="part-1")
+            jobs.add_images(session, job_id, images(3), queue.spec, key="part-1")
     assert len(queue.rows(job_id)) == 3
 
 
 def test_a_job_of_another_model_waits_for_its_own_worker(queue: Queue) -> None:
-    job_id = queue.submit(films(1))
+    job_id = queue.submit(images(1))
     with queue.database.write() as session:
         session.get(Job, job_id).model_name = "another"
     assert queue.claim() is None
 
 
 def test_a_job_larger_than_one_statement_is_taken_whole(queue: Queue) -> None:
-    job_id = queue.submit(films(2500))
+    job_id = queue.submit(images(2500))
     assert queue.states(job_id) == {State.QUEUED: 2500}
 
 
-def test_eight_workers_at_once_claim_every_film_exactly_once(queue: Queue) -> None:
-    queue.submit(films(160))
+def test_eight_workers_at_once_claim_every_image_exactly_once(queue: Queue) -> None:
+    queue.submit(images(160))
     seen: list[uuid.UUID] = []
     errors: list[BaseException] = []
 
     def work(number: int) -> None:
         try:
             while (lease := queue.claim(limit=7, worker=f"w{number}")) is not None:
-                seen.extend(film.screening_id for film in lease.films)
+                seen.extend(image.screening_id for image in lease.screenings)
                 queue.finish(lease)
         except BaseException as error:  # noqa: BLE001  # handed to the test's own thread
             errors.append(error)
@@ -332,7 +336,7 @@ def test_eight_workers_at_once_claim_every_film_exactly_once(queue: Queue) -> No
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_the_claim_reads_an_index_and_does_not_sort(queue: Queue) -> None:
     """SQLite shows its plan; a plan that scans or sorts grows with the table."""
-    queue.submit(films(20))
+    queue.submit(images(20))
     seen = []
     event.listen(queue.database.engine, "before_cursor_execute", lambda *call: seen.append((call[2], call[3])))
     queue.claim()
@@ -343,20 +347,20 @@ def test_the_claim_reads_an_index_and_does_not_sort(queue: Queue) -> None:
     assert "TEMP B-TREE" not in plan
 
 
-def test_an_interactive_film_goes_before_bulk_films_that_lost_a_worker(queue: Queue) -> None:
-    queue.submit(films(5))
+def test_an_interactive_image_goes_before_bulk_images_that_lost_a_worker(queue: Queue) -> None:
+    queue.submit(images(5))
     queue.claim()
     queue.sweep()
-    queue.submit(films(1, start=100), Priority.INTERACTIVE)
-    assert [int(film.sha256, 16) for film in queue.claim().films] == [100]
-    assert [len(queue.claim().films) for _ in range(5)] == [1, 1, 1, 1, 1]
+    queue.submit(images(1, start=100), Priority.INTERACTIVE)
+    assert [int(image.sha256, 16) for image in queue.claim().screenings] == [100]
+    assert [len(queue.claim().screenings) for _ in range(5)] == [1, 1, 1, 1, 1]
 
 
-def test_films_handed_back_count_no_attempt(queue: Queue) -> None:
-    job_id = queue.submit(films(2))
+def test_images_handed_back_count_no_attempt(queue: Queue) -> None:
+    job_id = queue.submit(images(2))
     with queue.database.write() as session:
-        leases.hand_back(session, queue_lease := queue_claim(session, queue))
-    assert queue_lease.films
+        leases.release(session, queue_lease := queue_claim(session, queue))
+    assert queue_lease.screenings
     assert [(row.state, row.attempts) for row in queue.rows(job_id)] == [(State.QUEUED, 0), (State.QUEUED, 0)]
 
 
@@ -366,35 +370,35 @@ def queue_claim(session, queue: Queue) -> Claim:
     )
 
 
-def test_films_of_another_model_hold_up_nobody(queue: Queue) -> None:
-    other = queue.submit(films(1))
+def test_images_of_another_model_hold_up_nobody(queue: Queue) -> None:
+    other = queue.submit(images(1))
     with queue.database.write() as session:
         session.get(Job, other).model_name = "another"
-    running = queue.submit(films(40, start=100))
+    running = queue.submit(images(40, start=100))
     queue.finish(queue.claim(limit=10))
-    late = queue.submit(films(40, start=200))
+    late = queue.submit(images(40, start=200))
     queue.finish(queue.claim(limit=10))
     assert queue.states(running)[State.DONE] >= 14, "both jobs advance side by side"
     assert queue.states(late)[State.DONE] >= 4
     assert queue.sweep().waiting == {queue.spec.name: 60, "another": 1}
 
 
-def test_a_single_film_tried_again_does_not_wait_behind_its_old_place(queue: Queue) -> None:
-    job_id = queue.submit(films(50))
+def test_a_single_image_tried_again_does_not_wait_behind_its_old_place(queue: Queue) -> None:
+    job_id = queue.submit(images(50))
     while (lease := queue.claim()) is not None:
         queue.finish(lease)
     with queue.database.write() as session:
         session.scalars(
             select(Screening).where(Screening.job_id == job_id, Screening.position == 49)
         ).one().state = State.FAILED
-    queue.submit(films(20, start=100))
+    queue.submit(images(20, start=100))
     with queue.database.write() as session:
         assert jobs.retry(session, job_id) == 1
-    assert 49 in [int(film.sha256, 16) for film in queue.claim(limit=2).films]
+    assert 49 in [int(image.sha256, 16) for image in queue.claim(limit=2).screenings]
 
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
-def test_two_uploads_of_the_same_films_in_opposite_orders_both_end(queue: Queue) -> None:
+def test_two_uploads_of_the_same_images_in_opposite_orders_both_end(queue: Queue) -> None:
     errors: list[BaseException] = []
 
     def submit(received: list[Received]) -> None:
@@ -403,7 +407,7 @@ def test_two_uploads_of_the_same_films_in_opposite_orders_both_end(queue: Queue)
         except BaseException as error:  # noqa: BLE001  # handed to the test's own thread
             errors.append(error)
 
-    threads = [threading.Thread(target=submit, args=(order,)) for order in (films(1500), films(1500)[::-1])]
+    threads = [threading.Thread(target=submit, args=(order,)) for order in (images(1500), images(1500)[::-1])]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -412,7 +416,7 @@ def test_two_uploads_of_the_same_films_in_opposite_orders_both_end(queue: Queue)
 
 
 def test_leases_last_as_long_as_asked(queue: Queue) -> None:
-    job_id = queue.submit(films(1))
+    job_id = queue.submit(images(1))
     queue.claim(lease_seconds=60.0)
     (row,) = queue.rows(job_id)
     assert abs(row.lease_until - row.started_at - timedelta(seconds=60)) < timedelta(seconds=1)

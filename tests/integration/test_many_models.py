@@ -21,18 +21,18 @@ from cli.serving.processes import worker_command
 from shared.db import Database
 from shared.models.spec import ModelSpec
 from shared.queue import leases
-from shared.queue.heartbeats import Presence
+from shared.queue.heartbeats import Heartbeats
 from shared.settings import Settings
 from shared.states import State
 from shared.tables import Job, Model, Prediction, Screening
 from tests.conftest import ROOT, draw, encode
-from tests.integration.conftest import Stack, make_films, start, stop, wait_until, wait_until_ready
-from tests.web_site import Site, post_films
+from tests.integration.conftest import Stack, make_images, start, stop, wait_until, wait_until_ready
+from tests.web_site import Site, post_images
 
-FILM = encode(draw(1))
+IMAGE = encode(draw(1))
 
 
-def films(*seeds: int) -> list[tuple[str, bytes]]:
+def images(*seeds: int) -> list[tuple[str, bytes]]:
     return [(f"{seed}.jpeg", encode(draw(seed))) for seed in seeds]
 
 
@@ -59,10 +59,10 @@ def tina(site: Site) -> FlaskClient:
 
 
 @pytest.fixture
-def presence(site: Site) -> Iterator[Presence]:
-    presence = Presence(site.settings)
-    yield presence
-    presence.close()
+def heartbeats(site: Site) -> Iterator[Heartbeats]:
+    heartbeats = Heartbeats(site.settings)
+    yield heartbeats
+    heartbeats.close()
 
 
 def spec_of(site: Site, name: str) -> ModelSpec:
@@ -77,18 +77,18 @@ def restarted(site: Site, model: str) -> Site:
 
 
 def work(site: Site, name: str) -> int:
-    """Screen what waits for a model as a worker of it does; return how many films it got."""
+    """Screen what waits for a model as a worker of it does; return how many images it got."""
     own = spec_of(site, name)
     with site.database.write() as session:
         model_id = leases.register_model(session, own)
         claim = leases.claim(session, model_id=model_id, model_name=name, limit=50, worker=name, lease_seconds=60)
     if claim is None:
         return 0
-    verdicts = own.judge(own.calibrate(np.tile([0.0, 1.0, 2.0], (len(claim.films), 1))))
-    done = [leases.Outcome(film, verdict) for film, verdict in zip(claim.films, verdicts, strict=True)]
+    predictions = own.judge(own.calibrate(np.tile([0.0, 1.0, 2.0], (len(claim.screenings), 1))))
+    done = [leases.Outcome(image, prediction) for image, prediction in zip(claim.screenings, predictions, strict=True)]
     with site.database.write() as session:
         leases.finish(session, claim, done, model_id=model_id, threshold=own.threshold, worker=name)
-    return len(claim.films)
+    return len(claim.screenings)
 
 
 def answered_by(database: Database) -> dict[str, str | None]:
@@ -106,9 +106,9 @@ def answered_by(database: Database) -> dict[str, str | None]:
 def test_a_job_chooses_its_model_by_json_form_and_page(site: Site, tina: FlaskClient) -> None:
     opened = tina.post("/api/v1/jobs", json={"name": "j", "model": "second"})
     assert opened.status_code == 201
-    assert post_films(tina, *films(1), model="second").status_code == 202
-    assert post_films(tina, *films(2)).status_code == 202
-    assert post_films(tina, *films(3), model="").status_code == 202
+    assert post_images(tina, *images(1), model="second").status_code == 202
+    assert post_images(tina, *images(2)).status_code == 202
+    assert post_images(tina, *images(3), model="").status_code == 202
     home = site.browser(site.add_user("tom"))
     page = home.get("/").text
     assert '<option value="first" selected>' in page
@@ -119,7 +119,7 @@ def test_a_job_chooses_its_model_by_json_form_and_page(site: Site, tina: FlaskCl
         assert [job.model_name for job in session.scalars(select(Job).order_by(Job.id))] == [
             "second", "second", "first", "first",
         ]  # fmt: skip
-    assert site.bell.models == ["second", "first", "first"]
+    assert site.sent_tickets.models == ["second", "first", "first"]
     assert tina.get(opened.json["status_url"]).json["model"] == "second"
 
 
@@ -131,14 +131,14 @@ def test_an_unknown_model_is_refused_with_what_there_is(site: Site, tina: FlaskC
     assert error["field"] == "model"
     if isinstance(model, str):
         assert "Choose first or second" in error["message"]
-        assert post_films(tina, *films(1), model=model).status_code == 422
+        assert post_images(tina, *images(1), model=model).status_code == 422
     assert site.count(Job) == 0
 
 
-def test_a_model_that_only_a_worker_has_may_be_chosen(site: Site, tina: FlaskClient, presence: Presence) -> None:
+def test_a_model_that_only_a_worker_has_may_be_chosen(site: Site, tina: FlaskClient, heartbeats: Heartbeats) -> None:
     assert tina.post("/api/v1/jobs", json={"model": "elsewhere"}).status_code == 422
-    presence.announce("w1", "elsewhere@0123", 5)
-    presence.announce("w2", "<script>@0123", 5)
+    heartbeats.announce("w1", "elsewhere@0123", 5)
+    heartbeats.announce("w2", "<script>@0123", 5)
     assert tina.post("/api/v1/jobs", json={"model": "elsewhere"}).status_code == 201
     page = site.browser(site.add_user("tom")).get("/").text
     assert '<option value="elsewhere">' in page
@@ -147,52 +147,52 @@ def test_a_model_that_only_a_worker_has_may_be_chosen(site: Site, tina: FlaskCli
 
 def test_another_model_in_the_middle_of_an_upload_changes_nothing_for_its_job(site: Site, tina: FlaskClient) -> None:
     before = tina.post("/api/v1/jobs", json={"name": "j", "model": "first"}).json
-    post_films(tina, *films(1, 2), to=before["films_url"])
+    post_images(tina, *images(1, 2), to=before["images_url"])
     second = restarted(site, "second")
     client = second.token_client(second.add_user("tom"))
-    post_films(client, *films(1, 2, 3, 4))  # by the new model, whose answers the first job must not take
+    post_images(client, *images(1, 2, 3, 4))  # by the new model, whose answers the first job must not take
     assert work(site, "second") == 4
     tina_again = second.app.test_client()
     tina_again.environ_base.update(tina.environ_base)
-    rest = post_films(tina_again, *films(3, 4), to=before["films_url"])
+    rest = post_images(tina_again, *images(3, 4), to=before["images_url"])
     assert (rest.status_code, rest.json["queued"]) == (202, 2), "answers of another model are none of this job's"
-    assert second.bell.models[-1] == "first"
+    assert second.sent_tickets.models[-1] == "first"
     tina_again.post(f"/api/v1/jobs/{before['id']}/close")
     assert work(site, "second") == 0
     assert work(site, "first") == 4
     rows = tina_again.get(before["screenings_url"]).json["screenings"]
     assert {row["model"].split("@")[0] for row in rows} == {"first"}
-    assert {row["status"] for row in rows} == {"DONE"}
+    assert {row["state"] for row in rows} == {"DONE"}
 
 
-def test_films_sent_again_take_the_answers_of_their_jobs_model(site: Site, tina: FlaskClient) -> None:
+def test_images_sent_again_take_the_answers_of_their_jobs_model(site: Site, tina: FlaskClient) -> None:
     for model in ("first", "second"):
-        assert post_films(tina, *films(1), model=model).json["queued"] == 1
+        assert post_images(tina, *images(1), model=model).json["queued"] == 1
         assert work(site, model) == 1
-    assert [post_films(tina, (f"again-{m}", FILM), model=m).json["queued"] for m in ("second", "first")] == [0, 0]
+    assert [post_images(tina, (f"again-{m}", IMAGE), model=m).json["queued"] for m in ("second", "first")] == [0, 0]
     shown = answered_by(site.database)
     assert (shown["again-first"], shown["again-second"]) == ("first", "second")
 
 
-def test_a_retry_rings_for_the_model_of_its_job(site: Site, tina: FlaskClient) -> None:
-    job = post_films(tina, *films(1), model="second").json
+def test_a_retry_sends_tickets_for_the_model_of_its_job(site: Site, tina: FlaskClient) -> None:
+    job = post_images(tina, *images(1), model="second").json
     tina.post(f"/api/v1/jobs/{job['id']}/cancel")
     tina.post(f"/api/v1/jobs/{job['id']}/retry")
-    assert site.bell.models == ["second", "second"]
+    assert site.sent_tickets.models == ["second", "second"]
 
 
-def test_what_waits_for_a_model_without_a_worker_is_said(site: Site, tina: FlaskClient, presence: Presence) -> None:
-    post_films(tina, *films(1, 2), model="second")
-    post_films(tina, *films(3))
+def test_what_waits_for_a_model_without_a_worker_is_said(site: Site, tina: FlaskClient, heartbeats: Heartbeats) -> None:
+    post_images(tina, *images(1, 2), model="second")
+    post_images(tina, *images(3))
     assert tina.get("/readyz").json["unserved_models"] == ["first", "second"]
-    presence.announce("w1", "first@0123", 5)
+    heartbeats.announce("w1", "first@0123", 5)
     ready = tina.get("/readyz").json
     assert (ready["unserved_models"], ready["checks"]["screening"]) == (["second"], "model not served")
     metrics = tina.get("/metrics").text
-    assert 'pneumoscreen_model_backlog_films{model="second"} 2.0' in metrics
+    assert 'pneumoscreen_model_backlog_images{model="second"} 2.0' in metrics
     assert 'pneumoscreen_model_workers{model="first"} 1.0' in metrics
     assert '<option value="second">second, no worker runs it now' in site.browser(site.add_user("tom")).get("/").text
-    presence.announce("w2", "second@0123", 5)
+    heartbeats.announce("w2", "second@0123", 5)
     assert tina.get("/readyz").json["unserved_models"] == []
 
 
@@ -252,7 +252,7 @@ def models_of(stack: Stack, job_id: str) -> set[str]:
 @pytest.mark.long
 @pytest.mark.timeout(600)
 def test_two_pools_answer_the_jobs_of_their_models_side_by_side(stack: Stack, tmp_path: Path) -> None:
-    sent = make_films(30, seed=31)
+    sent = make_images(30, seed=31)
     other = open_job(stack, "mobilenet-v2", sent)
     own = open_job(stack, "compact-cnn", sent)
     assert stack.wait(own)["counts"]["DONE"] == 30
@@ -260,7 +260,7 @@ def test_two_pools_answer_the_jobs_of_their_models_side_by_side(stack: Stack, tm
     wait_until(lambda: unserved(stack) == ["mobilenet-v2"], 30, "the model without workers to be named")
     with pool(stack, "mobilenet-v2"):
         assert stack.wait(other, 200)["counts"]["DONE"] == 30
-        both = [open_job(stack, model, make_films(20, seed=32)) for model in ("mobilenet-v2", "compact-cnn")]
+        both = [open_job(stack, model, make_images(20, seed=32)) for model in ("mobilenet-v2", "compact-cnn")]
         assert [stack.wait(job_id)["counts"]["DONE"] for job_id in both] == [20, 20]
         assert [models_of(stack, job_id) for job_id in (other, own, *both)] == [
             {"mobilenet-v2"}, {"compact-cnn"}, {"mobilenet-v2"}, {"compact-cnn"},
@@ -304,16 +304,16 @@ def test_a_model_damaged_or_swapped_while_workers_run_never_answers_under_a_wron
     running = start(tmp_path / "data", workers=1, environment={"PNEUMOSCREEN_MODELS_DIR": str(models)})
     try:
         wait_until_ready(running)
-        first = running.submit(make_films(2, seed=41))
+        first = running.submit(make_images(2, seed=41))
         running.wait(first)
         (loaded,) = versions_of(running, first)
         whole = (folder / "model.keras").read_bytes()
         (folder / "model.keras").write_bytes(whole[:-1] + b"!")
-        later = running.submit(make_films(2, seed=42))
+        later = running.submit(make_images(2, seed=42))
         assert running.wait(later)["counts"]["DONE"] == 2, "the network in memory was verified when it was loaded"
         assert versions_of(running, later) == {loaded}
         kill_worker(running)
-        waiting = running.submit(make_films(2, seed=43))
+        waiting = running.submit(make_images(2, seed=43))
         wait_until(lambda: "could not start" in (running.data_dir / "logs" / "worker.log").read_text(), 60, "a refusal")
         assert running.job(waiting)["counts"]["QUEUED"] == 2
         swapped = ModelSpec.model_validate_json((models / "mobilenet-v2" / "spec.json").read_bytes())
@@ -322,7 +322,7 @@ def test_a_model_damaged_or_swapped_while_workers_run_never_answers_under_a_wron
         (folder / "spec.json").write_text(named.model_dump_json())
         assert running.wait(waiting, 120)["counts"]["DONE"] == 2
         assert versions_of(running, waiting) == {named.version} != {loaded}
-        again = running.submit(make_films(2, seed=41))
+        again = running.submit(make_images(2, seed=41))
         running.wait(again)
         assert versions_of(running, again) == {named.version}, "the former model's answers are not the new one's"
     finally:

@@ -5,15 +5,17 @@ from pathlib import Path
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
+from sqlalchemy.exc import DBAPIError
 
 from migrations import schema
+from shared.accounts import accounts
 from shared.db import Database
 from shared.models.spec import ModelSpec
 from shared.settings import Settings
-from shared.tables import Prediction, Screening
+from shared.tables import Image, Prediction, Review, ReviewOutcome, Role, Screening
 from tests.conftest import draw, encode
-from tests.web_site import Site, post_films
+from tests.web_site import Site, post_images
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -53,7 +55,7 @@ def test_predictions_outlive_the_migration_of_heat_maps(
     configuration = schema.configuration(empty_database)
     schema.upgrade(empty_database)
     site = Site(settings, empty_database)
-    post_films(site.token_client(site.add_user("tina")), ("film", encode(draw(1))))
+    post_images(site.token_client(site.add_user("tina")), ("image", encode(draw(1))))
     site.work(spec, {}, heat_map=b"a map")
     command.downgrade(configuration, "0001")
     schema.upgrade(empty_database)
@@ -67,8 +69,8 @@ def test_screenings_of_before_get_their_copies(empty_database: Database, setting
     schema.upgrade(empty_database)
     site = Site(settings, empty_database)
     tina = site.add_user("tina")
-    post_films(site.token_client(tina), *[(f"film-{n}", encode(draw(n))) for n in range(5)])
-    site.work(spec, {}, films=3)
+    post_images(site.token_client(tina), *[(f"image-{n}", encode(draw(n))) for n in range(5)])
+    site.work(spec, {}, images=3)
     copied = (Screening.id, Screening.created_by_id, Screening.model_id, Screening.label, Screening.p_pneumonia)
     with empty_database.read() as session:
         before = session.execute(select(*copied).order_by(Screening.id)).all()
@@ -78,3 +80,41 @@ def test_screenings_of_before_get_their_copies(empty_database: Database, setting
     schema.upgrade(empty_database)
     with empty_database.read() as session:
         assert session.execute(select(*copied).order_by(Screening.id)).all() == before
+
+
+def test_screenings_of_before_reviews_know_the_latest_of_each_image(
+    empty_database: Database, settings: Settings
+) -> None:
+    configuration = schema.configuration(empty_database)
+    schema.upgrade(empty_database)
+    site, other = Site(settings, empty_database), Site(settings, empty_database, model="other-model")
+    tina = site.token_client(site.add_user("tina"))
+    once, twice = ("once", encode(draw(1))), ("twice", encode(draw(2)))
+    post_images(tina, once, twice)
+    post_images(tina, twice, twice, ("refused", b"no image"))
+    post_images(other.token_client(other.add_user("otto")), once)
+    kept = (Screening.id, Screening.is_latest, Screening.review_state)
+    with empty_database.read() as session:
+        before = session.execute(select(*kept).order_by(Screening.id)).all()
+    assert [row.is_latest for row in before] == [True, False, False, True, True, True]
+    command.downgrade(configuration, "0009")
+    schema.upgrade(empty_database)
+    with empty_database.read() as session:
+        assert session.execute(select(*kept).order_by(Screening.id)).all() == before
+
+
+def test_the_database_refuses_to_change_a_review_and_lets_it_go_with_its_image(empty_database: Database) -> None:
+    schema.upgrade(empty_database)
+    with empty_database.write() as session:
+        rita = accounts.add_user(session, "rita", Role.READER)
+        session.add(Image(sha256="a" * 64, size_bytes=1, width=1, height=1, media_type="image/png"))
+        session.flush()
+        session.add(
+            Review(image_sha256="a" * 64, number=1, user_id=rita.id, outcome=ReviewOutcome.AGREE, is_blind=False)
+        )
+    with pytest.raises(DBAPIError, match="add another one"), empty_database.write() as session:
+        session.execute(update(Review).values(outcome=ReviewOutcome.OVERRULE))
+    with empty_database.write() as session:
+        session.execute(update(Review).values(screening_id=None))
+        session.execute(delete(Image))
+        assert session.scalars(select(Review)).all() == []

@@ -25,13 +25,13 @@ from tests.conftest import draw, encode
 from tests.unit.shared.intake.test_archive import chunks, encrypted, link, zipped
 from tests.web_site import Site
 
-FILM = encode(draw(1))
+IMAGE = encode(draw(1))
 EDGE = b"edge"
 
 
 def overlapping(name: str) -> bytes:
     """Two entries of one place: the first is refused, though its bytes are there."""
-    data = bytearray(zipped({f"{name}.jpeg": FILM, "good.jpeg": encode(draw(2))}, zipfile.ZIP_STORED))
+    data = bytearray(zipped({f"{name}.jpeg": IMAGE, "good.jpeg": encode(draw(2))}, zipfile.ZIP_STORED))
     first = data.index(b"PK\x01\x02")
     second = data.index(b"PK\x01\x02", first + 1)
     data[second + 42 : second + 46] = data[first + 42 : first + 46]
@@ -39,7 +39,7 @@ def overlapping(name: str) -> bytes:
 
 
 def damaged(name: str) -> bytes:
-    data = bytearray(zipped({name: FILM, "good.jpeg": FILM}, zipfile.ZIP_STORED))
+    data = bytearray(zipped({name: IMAGE, "good.jpeg": IMAGE}, zipfile.ZIP_STORED))
     data[200] ^= 0xFF
     return bytes(data)
 
@@ -53,23 +53,23 @@ def by_other_method(data: bytes) -> bytes:
 
 
 ZIPS: dict[str, Callable[[str], bytes]] = {
-    "good": lambda name: zipped({f"{name}/{name}.jpeg": FILM}),
-    "no film": lambda name: zipped({name: b"text", f"{name}.txt": b""}),
-    "out of the ZIP": lambda name: zipped({f"../{name}": FILM, f"/{name}": FILM, f"C:\\{name}": FILM}),
+    "good": lambda name: zipped({f"{name}/{name}.jpeg": IMAGE}),
+    "no image": lambda name: zipped({name: b"text", f"{name}.txt": b""}),
+    "out of the ZIP": lambda name: zipped({f"../{name}": IMAGE, f"/{name}": IMAGE, f"C:\\{name}": IMAGE}),
     "a link": link,
-    "nested": lambda name: zipped({f"{name}.zip": zipped({name: FILM})}),
-    "a password": lambda name: encrypted(zipped({name: FILM})),
+    "nested": lambda name: zipped({f"{name}.zip": zipped({name: IMAGE})}),
+    "a password": lambda name: encrypted(zipped({name: IMAGE})),
     "a bomb": lambda name: zipped({name: b"BM" + bytes(1_200_000)}),
     "damaged": damaged,
     "overlapping": overlapping,
-    "cut short": lambda name: zipped({name: FILM})[:-30],
-    "a method that is not read": lambda name: by_other_method(zipped({name: FILM}, zipfile.ZIP_STORED)),
+    "cut short": lambda name: zipped({name: IMAGE})[:-30],
+    "a method that is not read": lambda name: by_other_method(zipped({name: IMAGE}, zipfile.ZIP_STORED)),
     "only folders": lambda name: zipped({f"{name}/": b""}),
     "too many entries": lambda name: zipped({f"{name}{n}": b"" for n in range(9)}),
     "too large": lambda name: zipped({name: bytes(5_000_000)}),
-    "a film too large": lambda name: zipped({name: b"BM" + bytes(1_600_000)}, zipfile.ZIP_STORED),
+    "an image too large": lambda name: zipped({name: b"BM" + bytes(1_600_000)}, zipfile.ZIP_STORED),
 }
-SMALL = {"max_zip_entries": 8, "max_zip_bytes": 4_000_000, "max_film_bytes": 1_500_000}
+SMALL = {"max_zip_entries": 8, "max_zip_bytes": 4_000_000, "max_image_bytes": 1_500_000}
 
 
 @st.composite
@@ -93,14 +93,14 @@ def test_every_result_of_a_file_bears_a_pseudonym(
     on = concealed(settings)
     off = on.model_copy(update={"pseudonymise_names": False})
     sent = [(f"{given_name}.zip", make(given_name)) for make in ZIPS.values()]
-    for file_name, data in [*sent, (given_name, FILM), (given_name, b"")]:
+    for file_name, data in [*sent, (given_name, IMAGE), (given_name, b"")]:
         results, plain = (list(archive.receive(file_name, chunks(data), store, asked)) for asked in (on, off))
         assert len(results) >= 1
         for result, clear in zip(results, plain, strict=True):
             assert core not in repr(result)
             assert core in clear.file_name
             assert may_stand_for(result.file_name, clear.file_name)
-            assert result.film == clear.film
+            assert result.image == clear.image
             assert repr(result.rejection) == repr(clear.rejection)
 
 
@@ -132,7 +132,7 @@ def part(head: str, data: bytes) -> bytes:
     return b"--%s\r\nContent-Disposition: form-data; %s\r\n\r\n%s\r\n" % (EDGE, head.encode(), data)
 
 
-FILES = part('name="files"; filename="a"', FILM)
+FILES = part('name="files"; filename="a"', IMAGE)
 
 
 def form(*parts: bytes, **headers: str) -> Way:
@@ -145,22 +145,22 @@ def percent(text: str) -> str:
 
 
 WAYS: dict[str, Callable[[str], Way]] = {
-    "file name": lambda name: form(part(f'name="files"; filename="{name}"', FILM)),
-    "folder name": lambda name: form(part(f'name="files"; filename="{name}/{name}.png"', FILM)),
-    "folder of Windows": lambda name: form(part(f'name="files"; filename="a\\{name}\\b.png"', FILM)),
-    "filename*": lambda name: form(part(f"name=\"files\"; filename*=UTF-8''{percent(name)}", FILM)),
-    "refused file": lambda name: form(part(f'name="files"; filename="{name}.dcm"', b"no film")),
+    "file name": lambda name: form(part(f'name="files"; filename="{name}"', IMAGE)),
+    "folder name": lambda name: form(part(f'name="files"; filename="{name}/{name}.png"', IMAGE)),
+    "folder of Windows": lambda name: form(part(f'name="files"; filename="a\\{name}\\b.png"', IMAGE)),
+    "filename*": lambda name: form(part(f"name=\"files\"; filename*=UTF-8''{percent(name)}", IMAGE)),
+    "refused file": lambda name: form(part(f'name="files"; filename="{name}.dcm"', b"no image")),
     "empty file": lambda name: form(part(f'name="files"; filename="{name}"', b"")),
     "job name in a form": lambda name: form(part('name="name"', name.encode()), FILES),
     "priority": lambda name: form(part('name="priority"', name.encode()), FILES),
     "source": lambda name: form(part('name="source"', name.encode()), FILES),
-    "expected films": lambda name: Way(json={"expected_films": name}),
-    "part of another name": lambda name: form(part(f'name="{name}"; filename="{name}"', FILM)),
+    "expected images": lambda name: Way(json={"expected_images": name}),
+    "part of another name": lambda name: form(part(f'name="{name}"; filename="{name}"', IMAGE)),
     "text that is not asked for": lambda name: form(
         part(f'name="{name}"', name.encode()), FILES
     ),
     "form that ends too soon": lambda name: Way(
-        body=part(f'name="files"; filename="{name}"', FILM)[:-50], content_type="multipart/form-data; boundary=edge"
+        body=part(f'name="files"; filename="{name}"', IMAGE)[:-50], content_type="multipart/form-data; boundary=edge"
     ),
     "job name": lambda name: Way(json={"name": name}),
     "job name that is none": lambda name: Way(json={"name": [name]}),
@@ -197,7 +197,7 @@ def kept(folder: Path) -> Iterator[bytes]:
 
 
 def told(site: Site, client: FlaskClient, admin: FlaskClient) -> Iterator[str]:
-    """Whatever the server says of films afterwards."""
+    """Whatever the server says of images afterwards."""
     job = next(iter(client.get("/api/v1/jobs").json["jobs"]), None)
     addresses = [
         "/history",

@@ -1,4 +1,4 @@
-"""No log of any part holds a name that a user or a patient gave: a real stack, films good and hostile, then grep."""
+"""No log of any part holds a name that a user or a patient gave: a real stack, images good and hostile, then grep."""
 
 import io
 from pathlib import Path
@@ -23,12 +23,12 @@ def jpeg_with_comment() -> bytes:
     return out.getvalue()
 
 
-def films() -> dict[str, bytes]:
-    film, dicom = encode(draw(2)), make(np.asarray(draw(5)), PatientName=NAME, PatientID=NAME, StudyDescription=NAME)
+def images() -> dict[str, bytes]:
+    image, dicom = encode(draw(2)), make(np.asarray(draw(5)), PatientName=NAME, PatientID=NAME, StudyDescription=NAME)
     return {
         f"{NAME} good.jpeg": jpeg_with_comment(),
         f"ward {NAME}/{NAME}.dcm": dicom,
-        f"{NAME} cut in its pixels.jpeg": film[: len(film) // 2],
+        f"{NAME} cut in its pixels.jpeg": image[: len(image) // 2],
         f"{NAME} cut.dcm": dicom[: len(dicom) - 500],
         f"{NAME} damaged.dcm": dicom[:200] + NAME.encode() + dicom[200:],
         f"{NAME} of something else.dcm": make(PatientName=NAME, Modality=NAME[:2].upper()),
@@ -51,7 +51,7 @@ def test_no_log_holds_a_name(tmp_path: Path) -> None:
     stack = start(tmp_path / "data", workers=1)
     try:
         wait_until(lambda: "PneumoScreen is ready" in stack.log.read_text(), 150, "a stack that is ready")
-        job = stack.submit(films())
+        job = stack.submit(images())
         counts = stack.wait(job, 120)["counts"]
         assert counts["DONE"] >= 4, counts
         assert counts["REJECTED"] >= 8, counts

@@ -32,7 +32,7 @@ def test_each_stage_of_a_database(tmp_path: Path) -> None:
 
 
 def test_of_a_server_nothing_is_known_beforehand() -> None:
-    assert not has_newest("postgresql+psycopg://localhost/films")
+    assert not has_newest("postgresql+psycopg://localhost/images")
 
 
 def test_it_loads_next_to_nothing() -> None:

@@ -14,11 +14,11 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 from sqlalchemy import func, select
 
 from shared.db import Database
-from shared.errors import FilmRejected
-from shared.intake.accept import Film, Received
+from shared.errors import ImageRejected
+from shared.intake.accept import AcceptedImage, Received
 from shared.models.spec import ModelSpec
 from shared.queue import jobs, leases
-from shared.queue.leases import Claim, ClaimedFilm, Outcome
+from shared.queue.leases import Claim, ClaimedScreening, Outcome
 from shared.refusals import Rejection
 from shared.states import State
 from shared.tables import Image, Prediction, Priority, Screening, Source, User
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.timeout(600)
 CONTENTS = 12
 MOST_ATTEMPTS = 3
 HELD = (State.QUEUED, State.RUNNING)
-OVER = (State.FAILED, State.REJECTED, State.CANCELLED)
+RETRIED = (State.FAILED, State.CANCELLED)
 
 
 @dataclass
@@ -72,16 +72,16 @@ class QueueMachine(RuleBasedStateMachine):
         with database.write() as session:
             self.model_id = leases.register_model(session, self.spec)
 
-    def film(self, number: int) -> Received:
+    def image(self, number: int) -> Received:
         sha256 = hashlib.sha256(f"{self.spec.name} {number}".encode()).hexdigest()
-        return Received(f"{number}.png", film=Film(sha256, 1, 64, 64, "image/png"))
+        return Received(f"{number}.png", image=AcceptedImage(sha256, 1, 64, 64, "image/png"))
 
     @rule(
         target=submitted, numbers=st.lists(st.integers(0, CONTENTS - 1), min_size=1, max_size=6), urgent=st.booleans()
     )
     def submit(self, numbers: list[int], urgent: bool) -> uuid.UUID:
-        received = [self.film(number) for number in numbers]
-        expected = [State.DONE if item.film.sha256 in self.answered else State.QUEUED for item in received]
+        received = [self.image(number) for number in numbers]
+        expected = [State.DONE if item.image.sha256 in self.answered else State.QUEUED for item in received]
         with self.database.write() as session:
             job = jobs.open_job(
                 session,
@@ -91,12 +91,12 @@ class QueueMachine(RuleBasedStateMachine):
                 model_name=self.spec.name,
                 priority=Priority.INTERACTIVE if urgent else Priority.BULK,
             )
-            waiting = jobs.add_films(session, job.id, received, self.spec)
+            waiting = jobs.add_images(session, job.id, received, self.spec)
             order = select(Screening.id).where(Screening.job_id == job.id).order_by(Screening.position)
             ids = list(session.scalars(order))
         assert waiting == expected.count(State.QUEUED)
         for screening_id, item, state in zip(ids, received, expected, strict=True):
-            self.rows[screening_id] = Expected(job.id, item.film.sha256, urgent, state)
+            self.rows[screening_id] = Expected(job.id, item.image.sha256, urgent, state)
         return job.id
 
     @rule(target=claimed, limit=st.integers(1, 5))
@@ -114,13 +114,13 @@ class QueueMachine(RuleBasedStateMachine):
         if lease is None:
             assert waiting == [], "what waits is given to whoever asks"
             return multiple()
-        taken = [self.rows[film.screening_id] for film in lease.films]
+        taken = [self.rows[image.screening_id] for image in lease.screenings]
         assert {row.state for row in taken} == {State.QUEUED}, "nobody else holds it"
-        assert len({film.screening_id for film in lease.films}) == len(taken) <= limit
-        assert len(taken) == 1 or not any(row.attempts for row in taken), "a film that lost a worker is tried alone"
+        assert len({image.screening_id for image in lease.screenings}) == len(taken) <= limit
+        assert len(taken) == 1 or not any(row.attempts for row in taken), "an image that lost a worker is tried alone"
         assert taken[0].interactive or not any(row.interactive for row in waiting), "interactive goes first"
-        for film, row in zip(lease.films, taken, strict=True):
-            assert (film.prediction_id is not None) == (row.content in self.answered)
+        for image, row in zip(lease.screenings, taken, strict=True):
+            assert (image.prediction_id is not None) == (row.content in self.answered)
             row.state, row.lease = State.RUNNING, lease.token
         return lease
 
@@ -129,24 +129,24 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(lease=claimed, refused=st.sets(st.integers(0, 4)))
     def finish(self, lease: Claim, refused: set[int]) -> None:
-        outcomes = [self.outcome(film, number in refused) for number, film in enumerate(lease.films)]
+        outcomes = [self.outcome(image, number in refused) for number, image in enumerate(lease.screenings)]
         held = self.held_by(lease)
         with self.database.write() as session:
             settled = leases.finish(session, lease, outcomes, model_id=self.model_id, threshold=0.5, worker="w")
         assert settled == len(held), "whoever lost the lease settles nothing"
         for outcome in outcomes:
-            row = self.rows[outcome.film.screening_id]
-            if outcome.verdict is not None:
-                self.answered.add(outcome.film.sha256)
+            row = self.rows[outcome.screening.screening_id]
+            if outcome.prediction is not None:
+                self.answered.add(outcome.screening.sha256)
             if row in held:
                 row.end(State.REJECTED if outcome.rejection else State.DONE)
 
-    def outcome(self, film: ClaimedFilm, is_refused: bool) -> Outcome:
-        if film.prediction_id is not None:
-            return Outcome(film)
+    def outcome(self, image: ClaimedScreening, is_refused: bool) -> Outcome:
+        if image.prediction_id is not None:
+            return Outcome(image)
         if is_refused:
-            return Outcome(film, rejection=FilmRejected(Rejection.TRUNCATED_IMAGE))
-        return Outcome(film, verdict=self.spec.judge(self.spec.calibrate(np.zeros((1, 3))))[0])
+            return Outcome(image, rejection=ImageRejected(Rejection.TRUNCATED_IMAGE))
+        return Outcome(image, prediction=self.spec.judge(self.spec.calibrate(np.zeros((1, 3))))[0])
 
     @rule(lease=claimed)
     def beat(self, lease: Claim) -> None:
@@ -155,16 +155,16 @@ class QueueMachine(RuleBasedStateMachine):
         self.beats[lease.token] += 1
 
     @rule(lease=claimed)
-    def give_back(self, lease: Claim) -> None:
+    def fail_attempts(self, lease: Claim) -> None:
         with self.database.write() as session:
-            leases.give_back(session, lease, MOST_ATTEMPTS)
+            leases.fail_attempts(session, lease, MOST_ATTEMPTS)
         for row in self.held_by(lease):
             self.lose(row)
 
     @rule(lease=claimed)
-    def hand_back(self, lease: Claim) -> None:
+    def release(self, lease: Claim) -> None:
         with self.database.write() as session:
-            leases.hand_back(session, lease)
+            leases.release(session, lease)
         for row in self.held_by(lease):
             row.end(State.QUEUED)
 
@@ -204,7 +204,8 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(job_id=submitted)
     def retry(self, job_id: uuid.UUID) -> None:
-        again = [row for row in self.rows.values() if row.job == job_id and row.state in OVER]
+        # What was refused would be refused again.
+        again = [row for row in self.rows.values() if row.job == job_id and row.state in RETRIED]
         with self.database.write() as session:
             assert jobs.retry(session, job_id) == len(again)
         for row in again:
@@ -223,7 +224,7 @@ class QueueMachine(RuleBasedStateMachine):
             assert (row.error_code is not None) == (row.state in {State.FAILED, State.REJECTED})
 
     @invariant()
-    def a_film_has_one_answer(self) -> None:
+    def an_image_has_one_answer(self) -> None:
         counted = select(Image.sha256, func.count()).join(Prediction).where(Prediction.model_id == self.model_id)
         with self.database.read() as session:
             answers = dict(session.execute(counted.group_by(Image.sha256)).all())

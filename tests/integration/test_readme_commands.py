@@ -18,7 +18,7 @@ from tests.conftest import ROOT
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 COPIES = 8
-"""Of each sample in the labelled folder: calibration needs thirty films of each class."""
+"""Of each sample in the labelled folder: calibration needs thirty images of each class."""
 
 
 @pytest.fixture(scope="module")
@@ -44,17 +44,17 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def films(clone: Path) -> Path:
-    """What the README's lines name beside the clone's own files: folder, ZIP, film and a labelled folder."""
+def images(clone: Path) -> Path:
+    """What the README's lines name beside the clone's own files: folder, ZIP, image and a labelled folder."""
     drawn = write_samples(clone / "folder")
     with zipfile.ZipFile(clone / "more.zip", "w") as archive:
-        archive.write(drawn[0], "film.png")
+        archive.write(drawn[0], "image.png")
     shutil.copy(drawn[1], clone / "one.png")
-    for film in drawn:
-        label = "PNEUMONIA" if int(film.stem[-2:]) % 2 else "NORMAL"
+    for image in drawn:
+        label = "PNEUMONIA" if int(image.stem[-2:]) % 2 else "NORMAL"
         (clone / "labelled-folder" / label).mkdir(parents=True, exist_ok=True)
         for number in range(COPIES):
-            shutil.copy(film, clone / "labelled-folder" / label / f"{film.stem}-{number}{film.suffix}")
+            shutil.copy(image, clone / "labelled-folder" / label / f"{image.stem}-{number}{image.suffix}")
     return clone
 
 
@@ -66,12 +66,12 @@ def port() -> int:
 
 
 @pytest.fixture(scope="module")
-def server(films: Path, port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def server(images: Path, port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """`make run` on a free port, as the README starts it before the lines that need a server; its output."""
     said = tmp_path_factory.mktemp("run") / "output.txt"
     with said.open("w") as file:
         process = subprocess.Popen(
-            ["make", "run", f"PORT={port}"], cwd=films, stdout=file, stderr=subprocess.STDOUT, env=plain_environment()
+            ["make", "run", f"PORT={port}"], cwd=images, stdout=file, stderr=subprocess.STDOUT, env=plain_environment()
         )
     try:
         deadline = time.monotonic() + 300
@@ -126,8 +126,8 @@ def test_the_environment_is_the_runtime_alone(clone: Path) -> None:
 
 
 @pytest.mark.parametrize("line", PLAIN)
-def test_a_line_of_the_readme_works(line: str, films: Path, server: Path) -> None:
-    done = run(line, films)
+def test_a_line_of_the_readme_works(line: str, images: Path, server: Path) -> None:
+    done = run(line, images)
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
     assert "Traceback" not in done.stderr
 
@@ -137,12 +137,12 @@ def test_a_first_start_prints_the_link_before_the_workers_are_ready(server: Path
     assert 0 < said.index("/sign-in/link/") < said.index("PneumoScreen is ready")
 
 
-def test_a_server_on_another_folder_and_port_starts(films: Path, tmp_path: Path) -> None:
+def test_a_server_on_another_folder_and_port_starts(images: Path, tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         line = SERVING.replace("8080", str(free.getsockname()[1])).replace("/srv/pneumoscreen", str(tmp_path / "data"))
     command = ["bash", "-c", f"exec {line}"]
-    with subprocess.Popen(command, cwd=films, stdout=subprocess.PIPE, text=True, env=plain_environment()) as process:
+    with subprocess.Popen(command, cwd=images, stdout=subprocess.PIPE, text=True, env=plain_environment()) as process:
         assert process.stdout is not None
         try:
             assert any("/sign-in/link/" in text for text in process.stdout)
@@ -150,9 +150,9 @@ def test_a_server_on_another_folder_and_port_starts(films: Path, tmp_path: Path)
             process.terminate()
 
 
-def test_training_says_what_installs_tensorflow_and_the_target_does(films: Path) -> None:
-    said = run(".venv/bin/pneumoscreen train --data labelled-folder", films)
+def test_training_says_what_installs_tensorflow_and_the_target_does(images: Path) -> None:
+    said = run(".venv/bin/pneumoscreen train --data labelled-folder", images)
     assert said.returncode == 2
     assert "'tensorflow' of the dependency group 'training'" in said.stderr
     assert f"Run '{TRAINING}'" in said.stderr
-    assert "--group training" in run(f"{TRAINING} --dry-run", films).stdout
+    assert "--group training" in run(f"{TRAINING} --dry-run", images).stdout

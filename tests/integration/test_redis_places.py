@@ -13,8 +13,8 @@ from pydantic import SecretStr
 
 from shared.errors import BrokerAway
 from shared.queue.broker import Broker
-from shared.queue.heartbeats import Presence
-from shared.queue.tickets import make_doorbell
+from shared.queue.heartbeats import Heartbeats
+from shared.queue.tickets import make_ticket_sender
 from shared.settings import PREFIX, Settings
 from tests.conftest import ROOT
 from tests.integration.conftest import wait_until
@@ -33,10 +33,10 @@ def at(settings: Settings, url: str) -> Settings:
 
 def use(settings: Settings) -> None:
     """Ring, say that a worker is there, and count a request, as the product does each."""
-    doorbell = make_doorbell(settings)
-    before = doorbell.tickets(MODEL)
-    doorbell.ring(MODEL, 1)
-    assert doorbell.tickets(MODEL) == before + 1
+    ticket_sender = make_ticket_sender(settings)
+    before = ticket_sender.tickets(MODEL)
+    ticket_sender.send(MODEL, 1)
+    assert ticket_sender.tickets(MODEL) == before + 1
     speak(settings)
     broker = Broker.of(settings)
     rates = RedisLater(counted_in(broker), **broker.limits_options())
@@ -44,10 +44,10 @@ def use(settings: Settings) -> None:
 
 
 def speak(settings: Settings) -> None:
-    presence = Presence(settings)
-    presence.announce("w1", "m@1", 1.0)
-    assert presence.workers() == ["w1"]
-    presence.close()
+    heartbeats = Heartbeats(settings)
+    heartbeats.announce("w1", "m@1", 1.0)
+    assert heartbeats.workers() == ["w1"]
+    heartbeats.close()
 
 
 def test_redis_over_tls_is_verified(settings: Settings, tmp_path: Path) -> None:
@@ -60,9 +60,9 @@ def test_redis_over_tls_is_verified(settings: Settings, tmp_path: Path) -> None:
             distrusting = at(settings, url + trust)
             pools.reset()  # kombu shares them between all who name one host
             with pytest.raises(BrokerAway):
-                Presence(distrusting).workers()
+                Heartbeats(distrusting).workers()
             with pytest.raises(BrokerAway):
-                make_doorbell(distrusting).ring(MODEL, 1)
+                make_ticket_sender(distrusting).send(MODEL, 1)
 
 
 @pytest.mark.long
@@ -71,9 +71,9 @@ def test_redis_is_found_by_sentinel(settings: Settings, tmp_path: Path) -> None:
         use(at(settings, watched.url))
         unknown = at(settings, watched.url).model_copy(update={"redis_master": "nobody"})
         with pytest.raises(BrokerAway):
-            Presence(unknown).workers()
+            Heartbeats(unknown).workers()
         with pytest.raises(BrokerAway):
-            make_doorbell(unknown).tickets(MODEL)
+            make_ticket_sender(unknown).tickets(MODEL)
 
 
 @contextmanager
@@ -112,7 +112,7 @@ def test_a_worker_takes_tickets_over_tls(settings: Settings, tmp_path: Path) -> 
     with redis_with_tls(tmp_path) as (url, certificates):
         live = at(settings, f"{url}?ssl_ca_certs={certificates.authority}")
         with worker(live, tmp_path / "worker.log"):
-            make_doorbell(live).ring(MODEL, 1)
+            make_ticket_sender(live).send(MODEL, 1)
             wait_until(lambda: done(live) == 1, SECONDS, "the ticket to be done")
 
 
@@ -122,18 +122,18 @@ def test_a_worker_follows_when_sentinel_names_another_master(settings: Settings,
     with redis_under_sentinel(tmp_path, MASTER) as watched:
         live = at(settings, watched.url)
         with worker(live, tmp_path / "worker.log") as process:
-            make_doorbell(live).ring(MODEL, 1)
+            make_ticket_sender(live).send(MODEL, 1)
             wait_until(lambda: done(live) == 1, SECONDS, "the first ticket to be done")
             watched.servers[0].kill()
-            wait_until(lambda: rings(live), SECONDS, "another master to take a ticket")
+            wait_until(lambda: takes_ticket(live), SECONDS, "another master to take a ticket")
             wait_until(lambda: done(live) >= 2, SECONDS, "a ticket on the other master to be done")
             speak(live)
             assert process.poll() is None
 
 
-def rings(settings: Settings) -> bool:
+def takes_ticket(settings: Settings) -> bool:
     try:
-        make_doorbell(settings).ring(MODEL, 1)
+        make_ticket_sender(settings).send(MODEL, 1)
     except BrokerAway:
         return False
     return True

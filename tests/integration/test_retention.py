@@ -1,4 +1,4 @@
-"""Deleting and purging on both databases: what nobody needs goes, what somebody needs stays, no row lacks its film."""
+"""Deleting and purging on both databases: what nobody needs goes, what somebody needs stays, no row lacks its image."""
 
 import hashlib
 import os
@@ -18,7 +18,7 @@ from sqlalchemy import select, update
 
 from shared.db import Base, Database, now
 from shared.errors import JobUnfinished
-from shared.intake.accept import Film, Received
+from shared.intake.accept import AcceptedImage, Received
 from shared.models.spec import ModelSpec
 from shared.queue import jobs, leases, retention
 from shared.queue.retention import Removed
@@ -31,7 +31,7 @@ LIMIT = timedelta(days=90)
 
 
 class House:
-    """An installation without its processes: films come in, are screened, and get old."""
+    """An installation without its processes: images come in, are screened, and get old."""
 
     def __init__(self, database: Database, store: FolderStore, spec: ModelSpec, user: User) -> None:
         self.database, self.store, self.spec, self.user = database, store, spec, user
@@ -42,10 +42,10 @@ class House:
         with self.store.receive() as incoming:
             incoming.write(data)
             key = self.store.keep(incoming)
-        return Received("film.jpeg", film=Film(key, len(data), 256, 224, "image/jpeg"))
+        return Received("image.jpeg", image=AcceptedImage(key, len(data), 256, 224, "image/jpeg"))
 
-    def submit(self, *films: bytes) -> uuid.UUID:
-        return self.add([self.keep(data) for data in films])
+    def submit(self, *images: bytes) -> uuid.UUID:
+        return self.add([self.keep(data) for data in images])
 
     def add(self, received: Sequence[Received]) -> uuid.UUID:
         with self.database.write() as session:
@@ -53,7 +53,7 @@ class House:
                 session, user_id=self.user.id, name="a job", source=Source.API, model_name=self.spec.name,
                 priority=Priority.BULK,
             )  # fmt: skip
-            jobs.add_films(session, job.id, received, self.spec, "a key")
+            jobs.add_images(session, job.id, received, self.spec, "a key")
             jobs.close_job(session, job.id)
             return job.id
 
@@ -64,11 +64,11 @@ class House:
             )
 
     def finish(self, claim: leases.Claim) -> int:
-        """Answer every film of a claim, as a worker does."""
-        verdicts = self.spec.judge(self.spec.calibrate(np.tile([0.0, 1.0, 2.0], (len(claim.films), 1))))
-        for film in claim.films:
-            self.store.put_derived(film.sha256, THUMBNAIL, b"small")
-        outcomes = [leases.Outcome(f, verdict=v) for f, v in zip(claim.films, verdicts, strict=True)]
+        """Answer every image of a claim, as a worker does."""
+        predictions = self.spec.judge(self.spec.calibrate(np.tile([0.0, 1.0, 2.0], (len(claim.screenings), 1))))
+        for image in claim.screenings:
+            self.store.put_derived(image.sha256, THUMBNAIL, b"small")
+        outcomes = [leases.Outcome(f, prediction=v) for f, v in zip(claim.screenings, predictions, strict=True)]
         with self.database.write() as session:
             return leases.finish(
                 session, claim, outcomes, model_id=self.model_id, threshold=self.spec.threshold, worker="w"
@@ -107,7 +107,7 @@ class House:
             return len(session.scalars(select(table)).all())
 
     def keys(self) -> set[str]:
-        return {film.key for film in self.store.films()}
+        return {image.key for image in self.store.images()}
 
     def named(self) -> set[str]:
         with self.database.read() as session:
@@ -132,11 +132,11 @@ def sqlite_house(sqlite_database: Database, store: FolderStore, spec: ModelSpec)
 # ---------------------------------------------------------------- what goes and what stays
 
 
-def test_a_purge_removes_an_old_job_with_its_films_and_says_so_before(house: House) -> None:
+def test_a_purge_removes_an_old_job_with_its_images_and_says_so_before(house: House) -> None:
     job_id = house.submit(b"one", b"two22")
     house.work()
     house.grow_old(job_id)
-    expected = Removed(jobs=1, screenings=2, predictions=2, films=2, film_bytes=8)
+    expected = Removed(jobs=1, screenings=2, predictions=2, images=2, image_bytes=8)
     assert house.survey() == expected
     assert house.keys() == house.named()
     assert house.purge() == expected
@@ -154,13 +154,13 @@ def test_a_young_job_and_a_job_that_goes_on_stay(house: House) -> None:
     assert {young, waiting} <= set(_ids(house, Job))
 
 
-def test_a_film_that_another_job_shows_stays_with_its_prediction(house: House) -> None:
+def test_an_image_that_another_job_shows_stays_with_its_prediction(house: House) -> None:
     old = house.submit(b"shared", b"own")
     house.work()
     house.grow_old(old)
     house.submit(b"shared")
-    assert house.survey() == house.purge() == Removed(jobs=1, screenings=2, predictions=1, films=1, film_bytes=3)
-    assert house.named() == house.keys() == {house.keep(b"shared").film.sha256}
+    assert house.survey() == house.purge() == Removed(jobs=1, screenings=2, predictions=1, images=1, image_bytes=3)
+    assert house.named() == house.keys() == {house.keep(b"shared").image.sha256}
     with house.database.read() as session:
         (row,) = session.scalars(select(Screening)).all()
     assert (row.state, row.prediction_id is None) == (State.DONE, False)
@@ -168,12 +168,12 @@ def test_a_film_that_another_job_shows_stays_with_its_prediction(house: House) -
 
 def test_a_large_job_goes_in_bounded_transactions(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "PART", 3)
-    job_id = house.submit(*[b"film %d" % n for n in range(10)])
+    job_id = house.submit(*[b"image %d" % n for n in range(10)])
     house.work()
     house.grow_old(job_id)
     parts = list(retention.purge(house.database, house.store, now() - LIMIT))
     assert max(part.screenings for part in parts) == 3
-    assert sum(part.films for part in parts) == 10
+    assert sum(part.images for part in parts) == 10
     assert house.keys() == set()
 
 
@@ -191,7 +191,7 @@ def test_a_purge_that_is_cut_short_is_finished_by_the_next(house: House, monkeyp
 
 
 def test_the_sweep_removes_the_files_of_a_deleted_job_once_no_upload_can_name_them(house: House) -> None:
-    job_id = house.submit(b"film")
+    job_id = house.submit(b"image")
     house.work()
     house.delete(job_id)
     assert retention.remove_buried(house.database, house.store) == 1
@@ -207,7 +207,7 @@ def test_the_sweep_removes_the_files_of_a_deleted_job_once_no_upload_can_name_th
 
 @pytest.mark.parametrize("prepare", ["cancelled", "rejected"])
 def test_a_job_without_any_result_can_be_deleted(house: House, prepare: str) -> None:
-    job_id = house.submit(b"film")
+    job_id = house.submit(b"image")
     with house.database.write() as session:
         jobs.cancel(session, job_id)
         if prepare == "rejected":
@@ -217,7 +217,7 @@ def test_a_job_without_any_result_can_be_deleted(house: House, prepare: str) -> 
 
 
 def test_a_job_that_goes_on_is_not_deleted(house: House) -> None:
-    job_id = house.submit(b"film")
+    job_id = house.submit(b"image")
     with pytest.raises(JobUnfinished, match="Cancel it first"):
         house.delete(job_id)
     assert house.count(Screening) == 1
@@ -234,7 +234,7 @@ def test_deleting_leaves_its_trace_once_however_large_the_job(house: House, monk
     assert [event.action for event in events] == ["job_purged"]
 
 
-def test_films_queued_again_between_two_parts_stay(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_queued_again_between_two_parts_stay(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "PART", 1)
     job_id = house.submit(b"1", b"2", b"3")
     with house.database.write() as session:
@@ -249,12 +249,12 @@ def test_films_queued_again_between_two_parts_stay(house: House, monkeypatch: py
     assert house.named() <= house.keys()
 
 
-def test_a_retry_in_the_middle_of_a_purge_loses_no_film_that_it_queued(
+def test_a_retry_in_the_middle_of_a_purge_loses_no_image_that_it_queued(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "PART", 2)
     for number in range(4):
-        job_id = house.submit(*[f"{number} {film}".encode() for film in range(8)])
+        job_id = house.submit(*[f"{number} {image}".encode() for image in range(8)])
         with house.database.write() as session:
             jobs.cancel(session, job_id)
         house.grow_old(job_id)
@@ -267,7 +267,7 @@ def test_a_retry_in_the_middle_of_a_purge_loses_no_film_that_it_queued(
 
 
 def _at_once(house: House, job_id: uuid.UUID) -> int:
-    """Purge and retry a job in one moment, and return how many films were queued again."""
+    """Purge and retry a job in one moment, and return how many images were queued again."""
     barrier = threading.Barrier(2)
 
     def retry() -> int:
@@ -292,23 +292,23 @@ def test_stray_files_go_when_they_are_old(house: House) -> None:
     house.keep(b"of a request that failed")
     assert house.survey() == Removed()
     house.files_grow_old()
-    young = house.keep(b"of an upload under way").film.sha256
-    house.store.put_derived("0" * 64, THUMBNAIL, b"of no film")
+    young = house.keep(b"of an upload under way").image.sha256
+    house.store.put_derived("0" * 64, THUMBNAIL, b"of no image")
     thumbnail = next(house.store.root.glob(f"{THUMBNAIL}/*/*"))
     os.utime(thumbnail, (0, 0))
-    expected = Removed(stray_files=2, stray_bytes=len(b"of a request that failed") + 32 + len(b"of no film"))
+    expected = Removed(stray_files=2, stray_bytes=len(b"of a request that failed") + 32 + len(b"of no image"))
     assert house.survey() == expected
     assert house.purge() == expected
     assert house.keys() == {young}
     assert not thumbnail.exists()
 
 
-def test_a_film_kept_again_before_its_file_is_removed_stays(house: House) -> None:
-    """The upload of a film that is just being purged: kept, purged, named."""
-    job_id = house.submit(b"film")
+def test_an_image_kept_again_before_its_file_is_removed_stays(house: House) -> None:
+    """The upload of an image that is just being purged: kept, purged, named."""
+    job_id = house.submit(b"image")
     house.work()
     house.grow_old(job_id)
-    received = house.keep(b"film")
+    received = house.keep(b"image")
     house.purge()
     assert house.named() == set()
     again = house.add([received])
@@ -319,9 +319,9 @@ def test_a_film_kept_again_before_its_file_is_removed_stays(house: House) -> Non
     assert house.named() == house.keys() != set()
 
 
-def test_a_tombstone_falls_when_the_film_comes_back(house: House) -> None:
-    house.delete(_worked(house, b"film"))
-    house.submit(b"film")
+def test_a_tombstone_falls_when_the_image_comes_back(house: House) -> None:
+    house.delete(_worked(house, b"image"))
+    house.submit(b"image")
     house.files_grow_old()
     with house.database.write() as session:
         session.execute(update(Tombstone).values(due_at=now()))
@@ -333,12 +333,12 @@ def test_a_tombstone_falls_when_the_film_comes_back(house: House) -> None:
 # ---------------------------------------------------------------- at the same time
 
 
-def test_a_worker_that_still_holds_a_deleted_film_answers_the_others(house: House) -> None:
+def test_a_worker_that_still_holds_a_deleted_image_answers_the_others(house: House) -> None:
     deleted = house.submit(b"deleted")
     stays = house.submit(b"stays")
     claim = house.claim()
     assert claim is not None
-    assert len(claim.films) == 2
+    assert len(claim.screenings) == 2
     with house.database.write() as session:
         jobs.cancel(session, deleted)
     house.delete(deleted)
@@ -348,36 +348,36 @@ def test_a_worker_that_still_holds_a_deleted_film_answers_the_others(house: Hous
 
 
 def test_a_prediction_that_a_worker_has_found_stays(house: House) -> None:
-    old = _worked(house, b"film")
+    old = _worked(house, b"image")
     with house.database.write() as session:  # as when the web could not read the model's spec
         job = jobs.open_job(
             session, user_id=house.user.id, name="b", source=Source.API, model_name=house.spec.name,
             priority=Priority.BULK,
         )  # fmt: skip
-        jobs.add_films(session, job.id, [house.keep(b"film")], None)
+        jobs.add_images(session, job.id, [house.keep(b"image")], None)
         jobs.close_job(session, job.id)
     claim = house.claim()
     assert claim is not None
-    assert claim.films[0].prediction_id is not None
+    assert claim.screenings[0].prediction_id is not None
     house.grow_old(old)
     assert house.purge().predictions == 0
     assert house.finish(claim) == 1
     assert _states(house, job.id) == [State.DONE]
 
 
-def test_uploads_of_a_film_while_it_is_purged_never_lose_it(house: House) -> None:
-    """Everything at once: two people send the same films and delete their jobs, and a purge runs all the while."""
-    films = [b"film %d" % n for n in range(3)]
+def test_uploads_of_an_image_while_it_is_purged_never_lose_it(house: House) -> None:
+    """Everything at once: two people send the same images and delete their jobs, and a purge runs all the while."""
+    images = [b"image %d" % n for n in range(3)]
     stopped, errors = threading.Event(), []
 
     def send() -> None:
         for _ in range(8):
-            job_id = house.submit(*films)
-            assert [data for data in films if not house.store.has(hashlib.sha256(data).hexdigest())] == []
+            job_id = house.submit(*images)
+            assert [data for data in images if not house.store.has(hashlib.sha256(data).hexdigest())] == []
             with house.database.write() as session:
                 jobs.cancel(session, job_id)
             house.delete(job_id)
-        house.submit(*films)
+        house.submit(*images)
 
     def remove() -> None:
         while not stopped.is_set():
@@ -409,11 +409,11 @@ def test_uploads_of_a_film_while_it_is_purged_never_lose_it(house: House) -> Non
     assert set(_states(house)) <= {State.DONE}
 
 
-def test_keeping_and_removing_an_old_film_at_once_leaves_a_whole_film_or_none(sqlite_house: House) -> None:
+def test_keeping_and_removing_an_old_image_at_once_leaves_a_whole_image_or_none(sqlite_house: House) -> None:
     """The file alone, without any row: whoever kept it last finds it."""
     store = sqlite_house.store
-    key = sqlite_house.keep(b"film").film.sha256
-    path = store.root / "films" / key[:2] / key
+    key = sqlite_house.keep(b"image").image.sha256
+    path = store.root / "images" / key[:2] / key
     stopped = threading.Event()
 
     def remove() -> None:
@@ -424,8 +424,8 @@ def test_keeping_and_removing_an_old_film_at_once_leaves_a_whole_film_or_none(sq
     remover.start()
     try:
         for _ in range(60):
-            sqlite_house.keep(b"film")
-            assert store.get(key) == b"film", "it is young"
+            sqlite_house.keep(b"image")
+            assert store.get(key) == b"image", "it is young"
             os.utime(path, (0, 0))
     finally:
         stopped.set()
@@ -448,8 +448,8 @@ def test_a_purge_does_what_its_survey_says_and_leaves_no_loose_end(sqlite_house:
         for table in (Screening, Upload, Job, Prediction, Image, Tombstone):
             session.execute(Base.metadata.tables[table.__tablename__].delete())
     old, kept = [], set()
-    for films, fate in sent:
-        job_id = house.submit(*[b"film %d" % n for n in films])
+    for images, fate in sent:
+        job_id = house.submit(*[b"image %d" % n for n in images])
         if fate == "cancelled":
             with house.database.write() as session:
                 jobs.cancel(session, job_id)
@@ -458,7 +458,7 @@ def test_a_purge_does_what_its_survey_says_and_leaves_no_loose_end(sqlite_house:
         if fate in {"old", "cancelled"}:
             old.append(job_id)
         else:
-            kept |= {house.keep(b"film %d" % n).film.sha256 for n in films}
+            kept |= {house.keep(b"image %d" % n).image.sha256 for n in images}
     house.grow_old(*old)
     still_waiting = _unended_jobs(house)
     told = house.survey()
@@ -477,8 +477,8 @@ def _unended_jobs(house: House) -> set[uuid.UUID]:
         return set(session.scalars(waiting))
 
 
-def _worked(house: House, *films: bytes) -> uuid.UUID:
-    job_id = house.submit(*films)
+def _worked(house: House, *images: bytes) -> uuid.UUID:
+    job_id = house.submit(*images)
     house.work()
     return job_id
 

@@ -24,11 +24,23 @@ from shared.models import heatmap
 from shared.models.spec import ModelSpec
 from shared.settings import Settings
 from shared.store.store import THUMBNAIL
-from shared.tables import ApiToken, BrowserSession, Image, Job, Priority, Role, Scope, Screening, Source, User
+from shared.tables import (
+    ApiToken,
+    BrowserSession,
+    Image,
+    Job,
+    Priority,
+    Role,
+    SavedView,
+    Scope,
+    Screening,
+    Source,
+    User,
+)
 from tests.conftest import draw, encode, make_spec
-from tests.web_site import Site, form, post_films, token_of
+from tests.web_site import Site, form, post_images, token_of
 
-# A person is nobody, or has a role, and what the address names (a job, a film, a session, a token) is another's or,
+# A person is nobody, or has a role, and what the address names (a job, an image, a session, a token) is another's or,
 # with a star, the person's own. 401 stands for the way to the sign-in page too. The last column is the scope that a
 # token needs: `-` where no token will do, `any` where nobody is asked.
 MATRIX: Final = """
@@ -50,6 +62,7 @@ GET  /account                                 401  200 200  200 200  200 200    
 GET  /account/password                        401  200 200  200 200  200 200    401  403 403  403 403  403 403  -
 POST /account/password                        401  422 422  422 422  422 422    401  403 403  403 403  403 403  -
 POST /account/sessions/<uuid:session_id>/end  401  404 303  404 303  404 303    401  403 403  403 403  403 403  -
+POST /account/settings                        401  303 303  303 303  303 303    401  403 403  403 403  403 403  -
 POST /account/sessions/end                    401  303 303  303 303  303 303    401  403 403  403 403  403 403  -
 GET  /account/tokens                          401  200 200  200 200  200 200    401  403 403  403 403  403 403  -
 POST /account/tokens                          401  422 422  422 422  422 422    401  403 403  403 403  403 403  -
@@ -64,6 +77,9 @@ POST /jobs/<uuid:job_id>/retry                401  404 303  403 403  303 303    
 GET  /jobs/<uuid:job_id>/delete               401  404 200  403 403  200 200    401  403 403  403 403  403 403  -
 POST /jobs/<uuid:job_id>/delete               401  404 303  403 403  303 303    401  403 403  403 403  403 403  -
 GET  /history                                 401  200 200  200 200  200 200    401  403 403  403 403  403 403  -
+GET  /worklist                                401  403 403  200 200  200 200    401  403 403  403 403  403 403  -
+POST /worklist/views                          401  403 403  422 422  422 422    401  403 403  403 403  403 403  -
+POST /worklist/views/<uuid:view_id>/delete    401  403 403  404 303  404 303    401  403 403  403 403  403 403  -
 GET  /history/export                          401  200 200  200 200  200 200    401  403 403  403 403  403 403  -
 GET  /status                                  401  200 200  200 200  200 200    401  403 403  403 403  403 403  -
 GET  /status/fragment                         401  200 200  200 200  200 200    401  403 403  403 403  403 403  -
@@ -91,35 +107,44 @@ POST /account/single                          401  503 503  503 503  503 503    
 POST /account/single/unlink                   401  422 422  422 422  422 422    401  403 403  403 403  403 403  -
 POST /samples                                 401  303 303  403 403  303 303    401  403 403  403 403  403 403  -
 GET  /screenings/<uuid:screening_id>          401  404 200  200 200  200 200    401  403 403  403 403  403 403  -
-GET  /films/<uuid:screening_id>/thumbnail     401  404 200  200 200  200 200    401  404 200  200 200  200 200  read
-GET  /films/<uuid:screening_id>/image         401  404 200  200 200  200 200    401  404 200  200 200  200 200  read
-GET  /films/<uuid:screening_id>/heat-map      401  404 200  200 200  200 200    401  404 200  200 200  200 200  read
+POST /screenings/<uuid:screening_id>/reviews  401  403 403  303 303  303 303    401  403 403  403 403  403 403  -
+POST /screenings/<uuid:screening_id>/reviews/withdraw 401 403 403 303 303 303 303 401 403 403  403 403  403 403  -
+POST /screenings/<uuid:screening_id>/claim    401  403 403  200 200  200 200    401  403 403  403 403  403 403  -
+POST /screenings/<uuid:screening_id>/release  401  403 403  204 204  204 204    401  403 403  403 403  403 403  -
+GET  /screenings/<uuid:screening_id>/thumbnail 401  404 200  200 200  200 200   401  404 200  200 200  200 200  read
+GET  /screenings/<uuid:screening_id>/image 401  404 200  200 200  200 200   401  404 200  200 200  200 200  read
+GET  /screenings/<uuid:screening_id>/heat-map 401  404 200  200 200  200 200   401  404 200  200 200  200 200  read
 GET  /api/v1/openapi.json                     200  200 200  200 200  200 200    200  200 200  200 200  200 200  any
 GET  /api/v1/me                               401  200 200  200 200  200 200    401  200 200  200 200  200 200  read
 GET  /api/v1/jobs                             401  200 200  200 200  200 200    401  200 200  200 200  200 200  read
 POST /api/v1/jobs                             401  201 201  403 403  201 201    401  201 201  403 403  201 201  submit
 GET  /api/v1/jobs/<uuid:job_id>               401  404 200  200 200  200 200    401  404 200  200 200  200 200  read
 GET  /api/v1/jobs/<uuid:job_id>/screenings    401  404 200  200 200  200 200    401  404 200  200 200  200 200  read
-POST /api/v1/jobs/<uuid:job_id>/films         401  404 202  403 403  202 202    401  404 202  403 403  202 202  submit
+POST /api/v1/jobs/<uuid:job_id>/images        401  404 202  403 403  202 202    401  404 202  403 403  202 202  submit
 POST /api/v1/jobs/<uuid:job_id>/close         401  404 200  403 403  200 200    401  404 200  403 403  200 200  submit
 POST /api/v1/jobs/<uuid:job_id>/cancel        401  404 200  403 403  200 200    401  404 200  403 403  200 200  submit
 POST /api/v1/jobs/<uuid:job_id>/retry         401  404 200  403 403  200 200    401  404 200  403 403  200 200  submit
 DELETE /api/v1/jobs/<uuid:job_id>             401  404 204  403 403  204 204    401  404 204  403 403  204 204  submit
+GET  /api/v1/screenings/<uuid:screening_id>/reviews 401 404 200 200 200 200 200 401 404 200 200 200 200 200 read
+POST /api/v1/screenings/<uuid:screening_id>/reviews 401 403 403 201 201 201 201 401 403 403 201 201 201 201 submit
+POST /api/v1/screenings/<uuid:screening_id>/reviews/withdraw 401 403 403 409 409 409 409 401 403 403 409 409 409 409 submit
 GET  /api/v1/audit                            401  403 403  403 403  200 200    401  403 403  403 403  200 200  admin
 GET  /api/v1/predictions                      401  200 200  200 200  200 200    401  200 200  200 200  200 200  read
-"""
+"""  # noqa: E501  # one row a route
 PEOPLE: Final = [(None, False), *((role, is_own) for role in Role for is_own in (False, True))]
 """The columns of one half of MATRIX: a role, and whether what the address names is the person's own."""
 
 SECRET: Final = "Mustermann"
-"""In the names of every film and job: nobody may read it who may not see them."""
-OPEN_JOB: Final = {"POST /api/v1/jobs/<uuid:job_id>/films", "POST /api/v1/jobs/<uuid:job_id>/close"}
-"""These act on a job that still takes films; all others on one that has finished."""
-FILM: Final = encode(draw(1, (80, 80)), "PNG")
+"""In the names of every image and job: nobody may read it who may not see them."""
+OPEN_JOB: Final = {"POST /api/v1/jobs/<uuid:job_id>/images", "POST /api/v1/jobs/<uuid:job_id>/close"}
+"""These act on a job that still takes images; all others on one that has finished."""
+IMAGE: Final = encode(draw(1, (80, 80)), "PNG")
 BODIES: Final[dict[str, dict[str, Any]]] = {
+    "POST /api/v1/screenings/<uuid:screening_id>/reviews": {"json": {"outcome": "inadequate"}},
+    "POST /screenings/<uuid:screening_id>/reviews": {"data": {"says": "inadequate"}},
     "POST /api/v1/jobs": {"json": {}},
-    "POST /api/v1/jobs/<uuid:job_id>/films": form([("film.png", FILM)]),
-    "POST /jobs": form([("film.png", FILM)]),
+    "POST /api/v1/jobs/<uuid:job_id>/images": form([("image.png", IMAGE)]),
+    "POST /jobs": form([("image.png", IMAGE)]),
 }
 
 
@@ -170,16 +195,16 @@ class Stage:
         return self.site.add_user("other")
 
     @cached_property
-    def film(self) -> Screening:
-        """One film that was sent, screened and drawn; copies of its row are in all other jobs."""
+    def image(self) -> Screening:
+        """One image that was sent, screened and drawn; copies of its row are in all other jobs."""
         sender = self.site.token_client(self.site.add_user("sender"))
-        assert post_films(sender, (f"{SECRET}.png", FILM), name=SECRET).status_code == 202
+        assert post_images(sender, (f"{SECRET}.png", IMAGE), name=SECRET).status_code == 202
         self.site.work(self.spec, {}, heat_map=heatmap.encode(np.ones((2, 2), np.float32)))
-        (film,) = self.site.screenings()
+        (image,) = self.site.screenings()
         picture = encode(draw(1, (40, 40)))
         with self.site.database.read() as session:
             self.site.store.put_derived(session.scalars(select(Image.sha256)).one(), THUMBNAIL, picture)
-        return film
+        return image
 
     def named(self, route: str, owner: User) -> dict[str, str]:
         """Return what the address of a route may name: things of the owner's, new ones where the route changes them."""
@@ -187,10 +212,12 @@ class Stage:
             if owner.id not in self.shown:
                 self.shown[owner.id] = self._make(owner, is_open=False)
             return self.shown[owner.id]
-        return self._make(owner, is_open=route in OPEN_JOB)
+        return self._make(owner, is_open=route in OPEN_JOB, is_unread="/reviews" in route)
 
-    def _make(self, owner: User, *, is_open: bool) -> dict[str, str]:
-        copied = {name: getattr(self.film, name) for name in ("image_id", "prediction_id", "state", "priority", "turn")}
+    def _make(self, owner: User, *, is_open: bool, is_unread: bool = False) -> dict[str, str]:
+        copied = {
+            name: getattr(self.image, name) for name in ("image_id", "prediction_id", "state", "priority", "turn")
+        }
         names = {"name": SECRET, "model_name": "test-model", "next_position": 1}
         with self.site.database.write() as session:
             closed_at = None if is_open else now()
@@ -199,10 +226,19 @@ class Stage:
             job = Job(created_by_id=owner.id, source=Source.WEB, priority=Priority.BULK, closed_at=closed_at, **names)
             session.add(job)
             session.flush()
-            film = Screening(job_id=job.id, position=0, file_name=f"{SECRET}.png", finished_at=now(), **copied)
-            session.add(film)
+            if is_unread:  # an image of its own, that nobody has reviewed
+                image = Image(
+                    sha256=f"{uuid.uuid4().hex:0>64}", size_bytes=1, width=1, height=1, media_type="image/png"
+                )
+                session.add(image)
+                session.flush()
+                copied |= {"image_id": image.id}
+            image = Screening(job_id=job.id, position=0, file_name=f"{SECRET}.png", finished_at=now(), **copied)
+            session.add(image)
             sessions.begin(session, owner, lasts=timedelta(hours=1), address=None, user_agent="")
             accounts.make_token(session, owner, "a token")
+            view = SavedView(user_id=owner.id, name=uuid.uuid4().hex, arguments={})
+            session.add(view)
             session.flush()
             browsers = select(BrowserSession.id).where(BrowserSession.user_id == owner.id)
             tokens = select(ApiToken.id).where(ApiToken.user_id == owner.id)
@@ -210,8 +246,9 @@ class Stage:
                 "session_id": max(session.scalars(browsers)),
                 "token_id": max(session.scalars(tokens)),
                 "job_id": job.id,
-                "screening_id": film.id,
+                "screening_id": image.id,
                 "user_id": self.other.id,
+                "view_id": view.id,
             }
         return {name: str(value) for name, value in newest.items()}
 

@@ -35,11 +35,11 @@ from worker.screening.screen import Screener
 
 
 class Constant:
-    """A classifier that gives every film the same logits, and remembers what it saw."""
+    """A classifier that gives every image the same logits, and remembers what it saw."""
 
     def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec
-        self.places: np.ndarray | None = None  # (h, w, classes), the same for every film
+        self.places: np.ndarray | None = None  # (h, w, classes), the same for every image
         self.batches: list[int] = []
         self.gate = threading.Event()
         self.gate.set()
@@ -88,7 +88,7 @@ def submit(database: Database, store: FolderStore, settings: Settings, technicia
                 model_name=spec.name,
                 priority=Priority.BULK,
             )
-            jobs.add_films(session, job.id, received, model)
+            jobs.add_images(session, job.id, received, model)
             return job.id
 
     return call
@@ -99,9 +99,9 @@ def rows(database: Database, job_id: uuid.UUID) -> list[Screening]:
         return list(session.scalars(select(Screening).where(Screening.job_id == job_id).order_by(Screening.position)))
 
 
-def test_films_are_screened_in_micro_batches_with_thumbnails(screener, submit, database, store, classifier) -> None:
-    films = [encode(draw(number, (640, 480)), "PNG") for number in range(6)]
-    job_id = submit(*films)
+def test_images_are_screened_in_micro_batches_with_thumbnails(screener, submit, database, store, classifier) -> None:
+    images = [encode(draw(number, (640, 480)), "PNG") for number in range(6)]
+    job_id = submit(*images)
     assert screener.drain(30) is False
     assert classifier.batches == [4, 2]
     assert {row.state for row in rows(database, job_id)} == {State.DONE}
@@ -110,11 +110,11 @@ def test_films_are_screened_in_micro_batches_with_thumbnails(screener, submit, d
     assert len(predictions) == 6
     assert {prediction.label for prediction in predictions} == {"PNEUMONIA"}
     assert all(abs(sum(prediction.probabilities.values()) - 1) < 1e-9 for prediction in predictions)
-    for path in (store.root / "films").rglob("?" * 64):
+    for path in (store.root / "images").rglob("?" * 64):
         assert store.get_derived(path.name, THUMBNAIL).startswith(b"\xff\xd8")
 
 
-def test_the_thumbnail_of_a_small_film_waits_until_somebody_looks(screener, submit, database, store) -> None:
+def test_the_thumbnail_of_a_small_image_waits_until_somebody_looks(screener, submit, database, store) -> None:
     small, much = encode(draw(1)), encode(draw(2, (640, 480)), "PNG")
     assert len(small) < SMALL_BYTES < len(much)
     job_id = submit(small, much)
@@ -129,7 +129,7 @@ def predictions(database: Database) -> list[Prediction]:
         return list(session.scalars(select(Prediction).order_by(Prediction.id)))
 
 
-def test_a_model_that_says_where_leaves_a_heat_map_of_each_film(screener, submit, database, classifier) -> None:
+def test_a_model_that_says_where_leaves_a_heat_map_of_each_image(screener, submit, database, classifier) -> None:
     places = np.zeros((2, 3, 3), np.float32)
     places[0, 2, 0] = -6.0  # six less for normal at the top right
     classifier.places = places
@@ -149,16 +149,16 @@ def of_brightness(mean: int) -> Image.Image:
     return Image.fromarray((mean + pixels - pixels.mean()).clip(0, 255).astype(np.uint8))
 
 
-def test_each_film_keeps_its_own_heat_map(screener, submit, database, classifier, monkeypatch) -> None:
+def test_each_image_keeps_its_own_heat_map(screener, submit, database, classifier, monkeypatch) -> None:
     def answer(batch: np.ndarray) -> Answers:
-        bright = batch.mean(axis=(1, 2, 3), dtype=np.float32) / 32  # 0 to 8, told apart by film
+        bright = batch.mean(axis=(1, 2, 3), dtype=np.float32) / 32  # 0 to 8, told apart by image
         places = np.zeros((len(batch), 2, 2, 3), np.float32)
         places[..., 0] = -bright[:, np.newaxis, np.newaxis]
         return Answers(places.mean(axis=(1, 2)), places)
 
     monkeypatch.setattr(classifier, "answer", answer)
-    films = [encode(of_brightness(mean)) for mean in (32, 224, 96)]
-    job_id = submit(films[0], b"\xff\xd8\xff" + films[1][3:200], films[1], films[0], films[2])
+    images = [encode(of_brightness(mean)) for mean in (32, 224, 96)]
+    job_id = submit(images[0], b"\xff\xd8\xff" + images[1][3:200], images[1], images[0], images[2])
     screener.drain(30)
     by_id = {prediction.id: prediction for prediction in predictions(database)}
     answered = [by_id[row.prediction_id] for row in rows(database, job_id) if row.prediction_id]
@@ -191,7 +191,7 @@ def test_two_models_keep_their_heat_maps_apart(screener, submit, database, store
 def synthetic_chest() -> Image.Image:
     with np.load(samples.STATISTICS) as arrays:
         mean, components = (arrays[f"normal_{name}"].astype(np.float32) for name in ("mean", "components"))
-    return samples.draw_film(mean, components, (280, 240), seed=1)
+    return samples.draw_image(mean, components, (280, 240), seed=1)
 
 
 @pytest.fixture
@@ -209,7 +209,7 @@ def screen_turned(settings, database, store, submit, spec) -> Callable[[str | No
     return call
 
 
-def test_a_film_that_the_gate_stops_gets_no_label(screen_turned, database) -> None:
+def test_an_image_that_the_gate_stops_gets_no_label(screen_turned, database) -> None:
     upright, turned = screen_turned(None)
     assert (upright.state, turned.state) == (State.DONE, State.REJECTED)
     assert (turned.error_code, turned.prediction_id) == ("rotated", None)
@@ -217,11 +217,11 @@ def test_a_film_that_the_gate_stops_gets_no_label(screen_turned, database) -> No
     assert len(predictions(database)) == 1
 
 
-def test_a_site_that_ignores_a_code_has_such_films_screened(screen_turned) -> None:
+def test_a_site_that_ignores_a_code_has_such_images_screened(screen_turned) -> None:
     assert {row.state for row in screen_turned("inverted,rotated")} == {State.DONE}
 
 
-def test_the_same_film_twice_in_a_batch_is_predicted_once(screener, submit, database, classifier) -> None:
+def test_the_same_image_twice_in_a_batch_is_predicted_once(screener, submit, database, classifier) -> None:
     job_id = submit(encode(draw(1)), encode(draw(1)))
     screener.drain(30)
     assert classifier.batches == [1]
@@ -229,34 +229,34 @@ def test_the_same_film_twice_in_a_batch_is_predicted_once(screener, submit, data
     assert first.prediction_id == second.prediction_id is not None
 
 
-def test_a_damaged_film_is_rejected_alone(screener, submit, database) -> None:
+def test_a_damaged_image_is_rejected_alone(screener, submit, database) -> None:
     job_id = submit(encode(draw(1)), encode(draw(2, (900, 900)))[:5000], encode(draw(3)))
     screener.drain(30)
     assert [row.state for row in rows(database, job_id)] == [State.DONE, State.REJECTED, State.DONE]
 
 
-def test_a_film_that_is_gone_is_rejected_and_the_rest_goes_on(screener, submit, database, store) -> None:
+def test_an_image_that_is_gone_is_rejected_and_the_rest_goes_on(screener, submit, database, store) -> None:
     job_id = submit(encode(draw(1)), encode(draw(2)))
-    next((store.root / "films").rglob("?" * 64)).unlink()
+    next((store.root / "images").rglob("?" * 64)).unlink()
     screener.drain(30)
     assert sorted(row.state for row in rows(database, job_id)) == [State.DONE, State.REJECTED]
 
 
-def test_a_store_that_is_away_costs_no_film_an_attempt(screener, submit, database, store) -> None:
+def test_a_store_that_is_away_costs_no_image_an_attempt(screener, submit, database, store) -> None:
     job_id = submit(*[encode(draw(number)) for number in range(5)])
-    (store.root / "films").rename(store.root / "away")
+    (store.root / "images").rename(store.root / "away")
     with pytest.raises(StoreAway):
         screener.drain(30)
     assert {(row.state, row.attempts) for row in rows(database, job_id)} == {(State.QUEUED, 0)}
-    (store.root / "away").rename(store.root / "films")
+    (store.root / "away").rename(store.root / "images")
     screener.drain(30)
     assert {row.state for row in rows(database, job_id)} == {State.DONE}
 
 
-def test_a_folder_made_beneath_a_store_that_is_away_rejects_no_film(screener, submit, database, store) -> None:
+def test_a_folder_made_beneath_a_store_that_is_away_rejects_no_image(screener, submit, database, store) -> None:
     job_id = submit(encode(draw(0)))
     away = store.root.rename(store.root.with_name("away"))
-    (store.root / "films").mkdir(parents=True)
+    (store.root / "images").mkdir(parents=True)
     with pytest.raises(StoreAway):
         screener.drain(30)
     assert {(row.state, row.attempts) for row in rows(database, job_id)} == {(State.QUEUED, 0)}
@@ -267,8 +267,8 @@ def test_a_folder_made_beneath_a_store_that_is_away_rejects_no_film(screener, su
 
 
 def unreadable(store, data: bytes) -> Path:
-    """Have each read of a film's file fail with EIO, as a bad sector does, for a superuser, too (proc(5), mem)."""
-    place = store.root / store.place_of("films", hashlib.sha256(data).hexdigest())
+    """Have each read of an image's file fail with EIO, as a bad sector does, for a superuser, too (proc(5), mem)."""
+    place = store.root / store.place_of("images", hashlib.sha256(data).hexdigest())
     place.rename(place.with_name("set-aside"))
     place.symlink_to("/proc/self/mem")
     return place
@@ -280,16 +280,16 @@ def mend(place: Path) -> None:
 
 
 def test_one_file_that_cannot_be_read_costs_its_own_attempt_alone(screener, submit, database, store) -> None:
-    films = [encode(draw(number)) for number in range(6)]
-    job_id = submit(*films)
-    place = unreadable(store, films[0])
+    images = [encode(draw(number)) for number in range(6)]
+    job_id = submit(*images)
+    place = unreadable(store, images[0])
     assert screener.screen_batch() == 4
     first, *rest = rows(database, job_id)
     assert (first.state, first.attempts) == (State.QUEUED, 1)
     assert [row.state for row in rest] == [State.DONE] * 3 + [State.QUEUED] * 2
     screener.drain(30)
     first, *rest = rows(database, job_id)
-    assert (first.state, first.attempts, first.error_code) == (State.FAILED, 3, "film_unreadable")
+    assert (first.state, first.attempts, first.error_code) == (State.FAILED, 3, "image_unreadable")
     assert {row.state for row in rest} == {State.DONE}
     mend(place)
     with database.write() as session:
@@ -299,28 +299,28 @@ def test_one_file_that_cannot_be_read_costs_its_own_attempt_alone(screener, subm
 
 
 def test_many_files_that_cannot_be_read_do_not_hold_up_a_whole_queue(screener, submit, database, store) -> None:
-    films = [encode(draw(number)) for number in range(9)]
-    job_id = submit(*films)
-    for data in films[:5]:
+    images = [encode(draw(number)) for number in range(9)]
+    job_id = submit(*images)
+    for data in images[:5]:
         unreadable(store, data)
     screener.drain(30)
     assert [row.state for row in rows(database, job_id)] == [State.FAILED] * 5 + [State.DONE] * 4
 
 
-def test_the_only_film_there_is_may_be_unreadable(screener, submit, database, store) -> None:
+def test_the_only_image_there_is_may_be_unreadable(screener, submit, database, store) -> None:
     data = encode(draw(1))
     job_id = submit(data)
     unreadable(store, data)
     screener.drain(30)
-    assert [(row.state, row.error_code) for row in rows(database, job_id)] == [(State.FAILED, "film_unreadable")]
+    assert [(row.state, row.error_code) for row in rows(database, job_id)] == [(State.FAILED, "image_unreadable")]
 
 
 def test_a_store_of_which_nothing_can_be_read_is_away_and_costs_no_attempt(screener, submit, database, store) -> None:
-    films = [encode(draw(number)) for number in range(3)]
-    submit(films[0])
+    images = [encode(draw(number)) for number in range(3)]
+    submit(images[0])
     screener.drain(30)
-    job_id = submit(*films[1:])
-    places = [unreadable(store, data) for data in films]
+    job_id = submit(*images[1:])
+    places = [unreadable(store, data) for data in images]
     with pytest.raises(StoreAway):
         screener.drain(30)
     assert {(row.state, row.attempts) for row in rows(database, job_id)} == {(State.QUEUED, 0)}
@@ -330,19 +330,19 @@ def test_a_store_of_which_nothing_can_be_read_is_away_and_costs_no_attempt(scree
     assert {row.state for row in rows(database, job_id)} == {State.DONE}
 
 
-def test_a_worker_that_may_only_read_the_store_answers_and_tells_a_missing_film(
+def test_a_worker_that_may_only_read_the_store_answers_and_tells_a_missing_image(
     screener, submit, database, store
 ) -> None:
     """A file in the place of the folder that all writing goes through: ENOTDIR, for a superuser, too."""
-    films = [encode(draw(number, (640, 480)), "PNG") for number in range(3)]
-    job_id = submit(*films)
-    place = store.root / store.place_of("films", hashlib.sha256(films[1]).hexdigest())
+    images = [encode(draw(number, (640, 480)), "PNG") for number in range(3)]
+    job_id = submit(*images)
+    place = store.root / store.place_of("images", hashlib.sha256(images[1]).hexdigest())
     place.unlink()
     shutil.rmtree(store.root / "incoming")
     (store.root / "incoming").write_bytes(b"")
     screener.drain(30)
     assert [row.state for row in rows(database, job_id)] == [State.DONE, State.REJECTED, State.DONE]
-    assert not any(store.has(hashlib.sha256(data).hexdigest(), THUMBNAIL) for data in films)
+    assert not any(store.has(hashlib.sha256(data).hexdigest(), THUMBNAIL) for data in images)
 
 
 def test_a_picture_that_cannot_be_drawn_costs_no_answer(screener, submit, database, classifier, monkeypatch) -> None:
@@ -410,7 +410,7 @@ def test_the_heartbeat_outlives_an_error_and_keeps_the_lease(
     assert len(beats) >= 8
 
 
-def test_a_film_cancelled_while_it_is_screened_stays_cancelled(screener, submit, database, classifier) -> None:
+def test_an_image_cancelled_while_it_is_screened_stays_cancelled(screener, submit, database, classifier) -> None:
     job_id = submit(encode(draw(1)))
     classifier.gate.clear()
     worker = threading.Thread(target=screener.drain, args=(30,))
@@ -426,7 +426,7 @@ def test_a_film_cancelled_while_it_is_screened_stays_cancelled(screener, submit,
     assert [row.state for row in rows(database, job_id)] == [State.CANCELLED]
 
 
-def test_a_film_whose_decoder_is_away_counts_an_attempt_and_is_screened_once_it_is_back(
+def test_an_image_whose_decoder_is_away_counts_an_attempt_and_is_screened_once_it_is_back(
     screener, submit, database, monkeypatch
 ) -> None:
     job_id = submit(imagecodecs.jpegls_encode(np.asarray(draw(1)).astype(np.uint16) * 16))

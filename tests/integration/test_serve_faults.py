@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from cli.data_folder import SOCKET_FILE, URL_FILE
-from tests.integration.conftest import Stack, make_films, start, stop, wait_until, wait_until_ready
+from tests.integration.conftest import Stack, make_images, start, stop, wait_until, wait_until_ready
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -45,7 +45,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Stack, Path]:
     running = start(data_dir, workers=1, host="::1", umask=0, environment={"PNEUMOSCREEN_SECRET_KEY": ""})
     try:
         wait_until_ready(running)
-        running.wait(running.submit(make_films(1, seed=1)))
+        running.wait(running.submit(make_images(1, seed=1)))
     except BaseException:
         stop(running)
         raise
@@ -103,8 +103,8 @@ def again(killed: tuple[Stack, Path]) -> Iterator[Stack]:
 
 
 def screens(stack: Stack, seed: int) -> None:
-    """A film that is sent now is screened."""
-    job = stack.wait(stack.submit(make_films(1, seed=seed)))
+    """An image that is sent now is screened."""
+    job = stack.wait(stack.submit(make_images(1, seed=seed)))
     assert job["counts"]["DONE"] == 1
 
 
@@ -262,7 +262,7 @@ def test_a_stop_during_a_first_start_is_quick(tmp_path: Path, line: str) -> None
 
 @pytest.mark.long
 def test_a_stop_of_a_worker_that_loads_is_quick(tmp_path: Path, redis_url: str) -> None:
-    """A worker in a container of its own; it has no film yet that it would have to end."""
+    """A worker in a container of its own; it has no image yet that it would have to end."""
     environment = {
         **os.environ,
         "TMPDIR": str(tmp_path),

@@ -10,7 +10,7 @@ from shared.accounts import accounts, administration
 from shared.db import Database, now
 from shared.settings import Settings
 from shared.tables import BrowserSession, Role, User
-from tests.web_site import PASSWORD, Site, post_films, press, token_of
+from tests.web_site import PASSWORD, Site, post_images, press, token_of
 from web.accounts.account import describe_browser
 
 
@@ -57,7 +57,7 @@ def test_a_session_that_is_not_used_ends(settings: Settings, database: Database)
 
 def test_an_open_page_that_asks_by_itself_does_not_make_a_session_last(site: Site) -> None:
     user = site.add_user("tina")
-    sent = post_films(site.token_client(user), ("film", b"none"))
+    sent = post_images(site.token_client(user), ("image", b"none"))
     assert sent.json is not None
     browser = site.browser(user)
     age(site, last_seen_at=timedelta(minutes=59))

@@ -200,8 +200,8 @@ def test_slow_uploads_leave_pages_alone_and_give_way(web: Web) -> None:
             assert httpx.get(f"{web.url}/readyz").status_code == 200
             assert time.monotonic() - asked < SOON
             time.sleep(0.2)
-        films = [("files", ("a.png", encode(draw(1), "PNG") + b"x" * SMALL_BODY))]
-        sent = httpx.post(f"{web.url}/api/v1/jobs", files=films, headers=web.bearer, timeout=30)
+        images = [("files", ("a.png", encode(draw(1), "PNG") + b"x" * SMALL_BODY))]
+        sent = httpx.post(f"{web.url}/api/v1/jobs", files=images, headers=web.bearer, timeout=30)
         assert sent.status_code == 202, sent.text
         assert has_answer(slow), "a slow one gave way"
 
@@ -227,10 +227,12 @@ def test_slow_readers_give_way(web: Web) -> None:
 
 
 def test_a_store_that_hangs_takes_no_thread_of_the_pages(web: Web) -> None:
-    """More pictures are asked for than there are threads, and reading the film never ends."""
+    """More pictures are asked for than there are threads, and reading the image never ends."""
     sent = httpx.post(f"{web.url}/api/v1/jobs", files={"files": ("a.png", encode(draw(2), "PNG"))}, headers=web.bearer)
-    film = httpx.get(f"{web.url}{sent.json()['screenings_url']}", headers=web.bearer).json()["screenings"][0]
-    ask = f"GET /films/{film['id']}/image HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {web.token}\r\n\r\n"
+    image = httpx.get(f"{web.url}{sent.json()['screenings_url']}", headers=web.bearer).json()["screenings"][0]
+    ask = (
+        f"GET /screenings/{image['id']}/image HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {web.token}\r\n\r\n"
+    )
     hangs = web.log.parent / "hangs"
     hangs.touch()
     with ExitStack() as stack:
@@ -241,7 +243,7 @@ def test_a_store_that_hangs_takes_no_thread_of_the_pages(web: Web) -> None:
             assert httpx.get(f"{web.url}/healthz", timeout=SOON).status_code == 200
             assert httpx.get(f"{web.url}/api/v1/me", headers=web.bearer, timeout=SOON).status_code == 200
             time.sleep(0.1)
-    address = f"{web.url}/films/{film['id']}/image"
+    address = f"{web.url}/screenings/{image['id']}/image"
     wait_until(lambda: httpx.get(address, headers=web.bearer).status_code == 200, 15, "the picture")
 
 

@@ -14,16 +14,16 @@ import psutil
 import pytest
 
 from tests.conftest import ROOT, draw, encode
-from tests.integration.conftest import Stack, make_films, start, stop, wait_until, wait_until_ready
+from tests.integration.conftest import Stack, make_images, start, stop, wait_until, wait_until_ready
 
 pytestmark = pytest.mark.timeout(240)
 
 
 def wait_until_some_are_done(stack: Stack, job_id: str, some: int) -> None:
-    wait_until(lambda: stack.job(job_id)["counts"]["DONE"] >= some, 30, f"{some} films to be done")
+    wait_until(lambda: stack.job(job_id)["counts"]["DONE"] >= some, 30, f"{some} images to be done")
 
 
-def test_films_of_all_kinds_end_with_an_outcome(stack: Stack) -> None:
+def test_images_of_all_kinds_end_with_an_outcome(stack: Stack) -> None:
     good = encode(draw(1))
     job = stack.wait(stack.submit({
         "good.jpeg": good,
@@ -32,22 +32,22 @@ def test_films_of_all_kinds_end_with_an_outcome(stack: Stack) -> None:
         "compressed.jls": imagecodecs.jpegls_encode(np.asarray(draw(4)).astype(np.uint16) * 16),
         "cut-short.jpeg": encode(draw(3, (900, 900)))[:6000],
         "empty.jpeg": b"",
-        "text.jpg": b"not a film",
+        "text.jpg": b"not an image",
     }))  # fmt: skip
     assert job["counts"] == {"QUEUED": 0, "RUNNING": 0, "DONE": 4, "REJECTED": 3, "FAILED": 0, "CANCELLED": 0}
     with stack.client as client:
-        rows = {row["file"]: row for row in client.get(job["screenings_url"]).json()["screenings"]}
-    assert {name: row["error_code"] for name, row in rows.items() if row["status"] == "REJECTED"} == {
+        rows = {row["file_name"]: row for row in client.get(job["screenings_url"]).json()["screenings"]}
+    assert {name: row["error_code"] for name, row in rows.items() if row["state"] == "REJECTED"} == {
         "cut-short.jpeg": "truncated_image",
         "empty.jpeg": "empty_file",
         "text.jpg": "unknown_format",
     }
     assert rows["good.jpeg"]["p_pneumonia"] == rows["again.jpeg"]["p_pneumonia"]
-    assert {row["label"] for row in rows.values() if row["status"] == "DONE"} <= {"NORMAL", "PNEUMONIA"}
+    assert {row["label"] for row in rows.values() if row["state"] == "DONE"} <= {"NORMAL", "PNEUMONIA"}
 
 
 def test_a_worker_killed_in_the_middle_costs_nothing(stack: Stack) -> None:
-    job_id = stack.submit(make_films(200, seed=1))
+    job_id = stack.submit(make_images(200, seed=1))
     wait_until_some_are_done(stack, job_id, 10)
     victim = stack.workers()[0]
     os.kill(victim.pid, signal.SIGKILL)
@@ -57,7 +57,7 @@ def test_a_worker_killed_in_the_middle_costs_nothing(stack: Stack) -> None:
 
 @pytest.mark.long
 def test_every_worker_killed_at_once_costs_nothing(stack: Stack) -> None:
-    job_id = stack.submit(make_films(200, seed=2))
+    job_id = stack.submit(make_images(200, seed=2))
     wait_until_some_are_done(stack, job_id, 10)
     parent = stack.child("worker.app")
     for process in [parent, *stack.workers()]:
@@ -67,9 +67,9 @@ def test_every_worker_killed_at_once_costs_nothing(stack: Stack) -> None:
 
 
 def test_redis_killed_and_restarted_costs_nothing(stack: Stack) -> None:
-    job_id = stack.submit(make_films(100, seed=4))
+    job_id = stack.submit(make_images(100, seed=4))
     os.kill(stack.child("redis-server").pid, signal.SIGKILL)
-    later = stack.submit(make_films(5, seed=5))
+    later = stack.submit(make_images(5, seed=5))
     stack.wait(job_id, 90)
     stack.wait(later, 90)
     assert stack.outcomes(job_id) == ({"DONE": 100}, 100, 100)
@@ -77,7 +77,7 @@ def test_redis_killed_and_restarted_costs_nothing(stack: Stack) -> None:
 
 
 def test_cancel_stops_a_job_and_retry_takes_it_up_again(stack: Stack) -> None:
-    job_id = stack.submit(make_films(200, seed=6))
+    job_id = stack.submit(make_images(200, seed=6))
     with stack.client as client:
         changed = client.post(f"/api/v1/jobs/{job_id}/cancel").json()["changed"]
         job = stack.job(job_id)
@@ -87,11 +87,11 @@ def test_cancel_stops_a_job_and_retry_takes_it_up_again(stack: Stack) -> None:
     assert stack.wait(job_id)["counts"]["DONE"] == 200
 
 
-def test_the_first_result_of_a_single_film_comes_while_a_bulk_job_runs(stack: Stack) -> None:
-    bulk = stack.submit(make_films(1000, seed=7))
-    single = stack.submit(make_films(1, seed=8))
+def test_the_first_result_of_a_single_image_comes_while_a_bulk_job_runs(stack: Stack) -> None:
+    bulk = stack.submit(make_images(1000, seed=7))
+    single = stack.submit(make_images(1, seed=8))
     stack.wait(single)
-    assert stack.job(bulk)["state"] == "SCREENING", "the single film went first"
+    assert stack.job(bulk)["state"] == "SCREENING", "the single image went first"
     stack.wait(bulk)
 
 
@@ -99,7 +99,7 @@ def test_the_first_result_of_a_single_film_comes_while_a_bulk_job_runs(stack: St
 def test_a_power_cut_in_the_middle_costs_nothing(tmp_path: Path) -> None:
     first = start(tmp_path / "data", workers=1)
     wait_until_ready(first)
-    job_id = first.submit(make_films(600, seed=9))
+    job_id = first.submit(make_images(600, seed=9))
     wait_until_some_are_done(first, job_id, 10)
     pull_the_plug(first)
     assert first.outcomes(job_id)[0]["DONE"] < 600, "the plug was pulled in the middle"
@@ -131,7 +131,7 @@ def test_a_wrong_model_is_refused_and_said_never_made_up(tmp_path: Path) -> None
     broken = start(tmp_path / "data", workers=1, environment={"PNEUMOSCREEN_MODELS_DIR": str(models)})
     try:
         wait_until_ready(broken, "nothing is screened")
-        job_id = broken.submit(make_films(1, seed=10))
+        job_id = broken.submit(make_images(1, seed=10))
         time.sleep(1.0)
         assert broken.job(job_id)["counts"]["QUEUED"] == 1
         assert "model.keras" in (broken.data_dir / "logs" / "worker.log").read_text()

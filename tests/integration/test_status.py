@@ -14,12 +14,12 @@ from pydantic import SecretStr
 from cli.serving.processes import web_command
 from shared.db import Database
 from shared.models.spec import ModelSpec
-from shared.queue.heartbeats import Presence
+from shared.queue.heartbeats import Heartbeats
 from shared.settings import Settings
 from shared.tables import Role, Screening
 from tests.conftest import draw, encode
-from tests.integration.conftest import Stack, free_port, make_films, start, stop, wait_until, wait_until_ready
-from tests.web_site import Site, post_films
+from tests.integration.conftest import Stack, free_port, make_images, start, stop, wait_until, wait_until_ready
+from tests.web_site import Site, post_images
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
@@ -38,7 +38,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 def checks(stack: Stack) -> dict[str, str]:
     answer = httpx.get(f"{stack.url}/readyz", timeout=30)
-    assert answer.status_code == 200, "films can be kept in all of these"
+    assert answer.status_code == 200, "X-rays can be kept in all of these"
     found: dict[str, str] = answer.json()["checks"]
     return found
 
@@ -62,11 +62,11 @@ def test_workers_that_have_nothing_to_do_are_idle(stack: Stack) -> None:
     assert httpx.get(f"{stack.url}/readyz").json()["status"] == "ok"
 
 
-def test_a_worker_that_takes_no_films_makes_no_progress(stack: Stack) -> None:
+def test_a_worker_that_takes_no_images_makes_no_progress(stack: Stack) -> None:
     """The process that hands out tickets hangs; the one with the network goes on saying that it is there."""
     wait_for(stack, "workers", "idle")
     with stopped(stack.child("worker.app")):
-        job_id = stack.submit(make_films(3, seed=21))
+        job_id = stack.submit(make_images(3, seed=21))
         wait_for(stack, "screening", "no progress")
         assert checks(stack)["workers"] == "ok"
     wait_for(stack, "workers", "idle")
@@ -77,7 +77,7 @@ def test_a_worker_that_hangs_makes_no_progress_and_then_is_none(stack: Stack) ->
     wait_for(stack, "workers", "idle")
     (worker,) = stack.workers()
     with stopped(worker):
-        job_id = stack.submit(make_films(3, seed=22))
+        job_id = stack.submit(make_images(3, seed=22))
         wait_for(stack, "screening", "no progress")
         wait_for(stack, "workers", "no worker")
         assert checks(stack)["screening"] == "no worker"
@@ -95,15 +95,15 @@ def test_a_broker_that_hangs_is_away(stack: Stack) -> None:
 
 def test_a_full_queue_refuses_bulk_and_loses_nothing_of_what_it_took(stack: Stack) -> None:
     wait_for(stack, "workers", "idle")
-    films = make_films(18, seed=23)
-    batches = [dict(list(films.items())[n : n + 6]) for n in (0, 6, 12)]
+    images = make_images(18, seed=23)
+    batches = [dict(list(images.items())[n : n + 6]) for n in (0, 6, 12)]
     with stopped(stack.child("worker.app")), stack.client as client:
         taken = [stack.submit(batch) for batch in batches[:2]]
-        refused = client.post("/api/v1/jobs", files=[("files", film) for film in batches[2].items()])
+        refused = client.post("/api/v1/jobs", files=[("files", image) for image in batches[2].items()])
         assert (refused.status_code, refused.json()["type"]) == (429, "/status#queue-full")
         assert int(refused.headers["Retry-After"]) >= 1
         wait_for(stack, "queue", "queue full")
-        urgent = stack.submit(make_films(1, seed=24))
+        urgent = stack.submit(make_images(1, seed=24))
     assert [stack.wait(job_id)["counts"]["DONE"] for job_id in (*taken, urgent)] == [6, 6, 1]
     assert stack.wait(stack.submit(batches[2]))["counts"]["DONE"] == 6
     wait_for(stack, "queue", "ok")
@@ -112,7 +112,7 @@ def test_a_full_queue_refuses_bulk_and_loses_nothing_of_what_it_took(stack: Stac
 def test_a_large_body_is_heard_out_so_that_its_sender_gets_the_answer(stack: Stack) -> None:
     """Left unread, 8 MiB would break the connection, and the sender would see no reason."""
     with stopped(stack.child("worker.app")), stack.client as client:
-        filling = stack.submit(make_films(12, seed=25))
+        filling = stack.submit(make_images(12, seed=25))
         large = [("files", (f"{n}.jpeg", encode(draw(n)) + bytes(1024 * 1024))) for n in range(8)]
         for _ in range(5):
             assert client.post("/api/v1/jobs", files=large).status_code == 429
@@ -125,12 +125,12 @@ def test_a_low_disk_refuses_all_and_screens_what_was_accepted(stack: Stack) -> N
     environment = {"PNEUMOSCREEN_MIN_FREE_BYTES": str(1 << 50)}
     with another_web(stack, environment) as url:
         with httpx.Client(base_url=url, headers=stack.client.headers, timeout=60) as client:
-            refused = client.post("/api/v1/jobs", files=[("files", film) for film in make_films(1, seed=27).items()])
+            refused = client.post("/api/v1/jobs", files=[("files", image) for image in make_images(1, seed=27).items()])
             assert (refused.status_code, refused.headers["Retry-After"]) == (507, "5")
             assert refused.json()["type"] == "/status#disk-low"
             ready = client.get("/readyz")
         assert (ready.status_code, ready.json()["checks"]["disk"]) == (200, "disk low")
-        assert stack.wait(stack.submit(make_films(2, seed=28)))["counts"]["DONE"] == 2
+        assert stack.wait(stack.submit(make_images(2, seed=28)))["counts"]["DONE"] == 2
 
 
 @contextmanager
@@ -165,17 +165,17 @@ def site(settings: Settings, sqlite_database: Database, redis_url: str, spec: Mo
     site = Site(settings, sqlite_database, redis_url=SecretStr(redis_url), stall_seconds=1)
     site.install_model(spec)
     yield site
-    presence = Presence(site.settings)
-    for worker in presence.workers():
-        presence.leave(worker)
-    presence.close()
+    heartbeats = Heartbeats(site.settings)
+    for worker in heartbeats.workers():
+        heartbeats.leave(worker)
+    heartbeats.close()
 
 
 @pytest.fixture
-def presence(site: Site) -> Iterator[Presence]:
-    presence = Presence(site.settings)
-    yield presence
-    presence.close()
+def heartbeats(site: Site) -> Iterator[Heartbeats]:
+    heartbeats = Heartbeats(site.settings)
+    yield heartbeats
+    heartbeats.close()
 
 
 def screening(site: Site) -> str:
@@ -183,29 +183,31 @@ def screening(site: Site) -> str:
     return condition
 
 
-def test_films_of_a_model_that_nobody_serves_do_not_stall_the_others(site: Site, presence: Presence) -> None:
-    post_films(site.token_client(site.add_user("tina")), ("a", encode(draw(1))))
+def test_images_of_a_model_that_nobody_serves_do_not_stall_the_others(site: Site, heartbeats: Heartbeats) -> None:
+    post_images(site.token_client(site.add_user("tina")), ("a", encode(draw(1))))
     assert screening(site) == "no worker"
-    presence.announce("w1", "another@0123", 90)
+    heartbeats.announce("w1", "another@0123", 90)
     assert screening(site) == "model not served"
     home = site.browser(site.add_user("tom")).get("/").text
     assert "<strong>Model not served.</strong>" in home
-    presence.announce("w2", f"{site.settings.model}@0123", 90)
+    heartbeats.announce("w2", f"{site.settings.model}@0123", 90)
     wait_until(lambda: screening(site) == "no progress", 10, "the second worker to have had its time")
 
 
-def test_a_worker_that_has_just_come_is_given_time(site: Site, presence: Presence) -> None:
-    post_films(site.token_client(site.add_user("tina")), ("a", encode(draw(1))))
-    presence.announce("w1", f"{site.settings.model}@0123", 90)
+def test_a_worker_that_has_just_come_is_given_time(site: Site, heartbeats: Heartbeats) -> None:
+    post_images(site.token_client(site.add_user("tina")), ("a", encode(draw(1))))
+    heartbeats.announce("w1", f"{site.settings.model}@0123", 90)
     wait_until(lambda: screening(site) == "no progress", 10, "no progress")
-    presence.announce("w1", f"{site.settings.model}@0123", 0.5)
+    heartbeats.announce("w1", f"{site.settings.model}@0123", 0.5)
     assert screening(site) == "ok"
 
 
-def test_people_see_lights_and_administrators_see_who_works(site: Site, presence: Presence, spec: ModelSpec) -> None:
+def test_people_see_lights_and_administrators_see_who_works(
+    site: Site, heartbeats: Heartbeats, spec: ModelSpec
+) -> None:
     tina = site.add_user("tina")
-    post_films(site.token_client(tina), ("a", encode(draw(1))), ("b", b"no film"))
-    presence.announce("host-7:12", spec.version, 3700)
+    post_images(site.token_client(tina), ("a", encode(draw(1))), ("b", b"no X-ray"))
+    heartbeats.announce("host-7:12", spec.version, 3700)
     for name, role in (("rita", Role.READER), ("tom", Role.TECHNICIAN)):
         page = site.browser(site.add_user(name, role)).get("/status")
         assert page.status_code == 200

@@ -49,9 +49,9 @@ class Tickets:
     database: Database
     sent: list[tuple[str, int, int]] = field(default_factory=list)
 
-    def ring(self, model: str, films: int) -> None:
+    def send(self, model: str, images: int) -> None:
         with self.database.read() as session:
-            self.sent.append((model, films, session.scalar(select(func.count()).select_from(Screening)) or 0))
+            self.sent.append((model, images, session.scalar(select(func.count()).select_from(Screening)) or 0))
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_tickets_are_sent_once_others_see_the_rows(services: Services, sender: S
     assert tickets.sent == [(services.settings.model, 3, 4)]
     assert (receipt.job.name, receipt.job.created_by.name, receipt.queued) == ("4 files", "tina", 3)
     assert [item.rejection.code for item in receipt.rejected if item.rejection] == [Rejection.UNKNOWN_FORMAT]
-    assert services.capacity.backlog().films == 3
+    assert services.capacity.backlog().images == 3
 
 
 def test_what_is_not_committed_leaves_no_row_and_no_ticket(services: Services, tickets: Tickets) -> None:
@@ -163,7 +163,7 @@ def test_an_open_submission_takes_each_part_once_until_it_is_closed(
         add_images(services, job, take(services, IMAGES[2]), IdempotencyKey("3"))
     assert names(database, job.id) == ["0.jpeg", "notes.txt", "1.jpeg"]
     assert (counts(database)["uploads"], counts(database)["audit_events"]) == (2, 1)
-    assert [films for _, films, _ in tickets.sent] == [1, 1]
+    assert [images for _, images, _ in tickets.sent] == [1, 1]
 
 
 def test_a_part_that_is_known_is_answered_again_after_the_end(services: Services, sender: Sender) -> None:

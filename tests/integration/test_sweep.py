@@ -1,4 +1,4 @@
-"""The sweep and the doorbell against a real Redis."""
+"""The sweep and the ticket_sender against a real Redis."""
 
 import math
 import os
@@ -17,11 +17,18 @@ from sqlalchemy import select, text
 from shared.accounts import accounts
 from shared.db import Database, now
 from shared.errors import BrokerAway
-from shared.intake.accept import Film, Received
+from shared.intake.accept import AcceptedImage, Received
 from shared.models.spec import ModelSpec
 from shared.queue import jobs, leases, retention
-from shared.queue.heartbeats import Presence
-from shared.queue.tickets import FILMS_A_TICKET, MOST_TICKETS, CeleryDoorbell, make_doorbell, queue_name, ring_or_wait
+from shared.queue.heartbeats import Heartbeats
+from shared.queue.tickets import (
+    IMAGES_PER_TICKET,
+    MOST_TICKETS,
+    CeleryTicketSender,
+    make_ticket_sender,
+    queue_name,
+    try_send_tickets,
+)
 from shared.settings import Settings
 from shared.states import State
 from shared.store.store import THUMBNAIL, FolderStore
@@ -39,8 +46,8 @@ def live(settings: Settings, redis_url: str) -> Settings:
 
 
 @pytest.fixture
-def doorbell(live: Settings) -> CeleryDoorbell:
-    return make_doorbell(live)
+def ticket_sender(live: Settings) -> CeleryTicketSender:
+    return make_ticket_sender(live)
 
 
 @pytest.fixture
@@ -49,9 +56,9 @@ def database(sqlite_database: Database) -> Database:
     return sqlite_database
 
 
-def films(count: int, start: int = 0) -> list[Received]:
+def images(count: int, start: int = 0) -> list[Received]:
     numbers = range(start, start + count)
-    return [Received(f"{n}.png", film=Film(f"{n:064x}", 1, 64, 64, "image/png")) for n in numbers]
+    return [Received(f"{n}.png", image=AcceptedImage(f"{n:064x}", 1, 64, 64, "image/png")) for n in numbers]
 
 
 def claim(database: Database, spec: ModelSpec) -> leases.Claim:
@@ -65,20 +72,22 @@ def submit(database: Database, user: User, count: int, spec: ModelSpec) -> uuid.
         job = jobs.open_job(
             session, user_id=user.id, name="j", source=Source.API, model_name=spec.name, priority=Priority.BULK
         )
-        jobs.add_films(session, job.id, films(count), spec)
+        jobs.add_images(session, job.id, images(count), spec)
         return job.id
 
 
 @pytest.mark.parametrize(
-    ("films", "tickets"), [(1, 1), (FILMS_A_TICKET, 1), (FILMS_A_TICKET + 1, 2), (1_000_000, MOST_TICKETS)]
+    ("images", "tickets"), [(1, 1), (IMAGES_PER_TICKET, 1), (IMAGES_PER_TICKET + 1, 2), (1_000_000, MOST_TICKETS)]
 )
-def test_one_ticket_for_so_many_films_up_to_a_limit(doorbell: CeleryDoorbell, films: int, tickets: int) -> None:
-    doorbell.ring("m", films)
-    assert (doorbell.tickets("m"), doorbell.tickets("n")) == (tickets, 0)
+def test_one_ticket_for_so_many_images_up_to_a_limit(
+    ticket_sender: CeleryTicketSender, images: int, tickets: int
+) -> None:
+    ticket_sender.send("m", images)
+    assert (ticket_sender.tickets("m"), ticket_sender.tickets("n")) == (tickets, 0)
 
 
-def test_a_ticket_carries_nothing_but_the_task(live: Settings, doorbell: CeleryDoorbell) -> None:
-    doorbell.ring("m", 1)
+def test_a_ticket_carries_nothing_but_the_task(live: Settings, ticket_sender: CeleryTicketSender) -> None:
+    ticket_sender.send("m", 1)
     with Redis.from_url(live.redis_url.get_secret_value()) as redis:
         (message,) = redis.lrange(queue_name("m"), 0, -1)
     assert b'"argsrepr": "()"' in message
@@ -86,29 +95,31 @@ def test_a_ticket_carries_nothing_but_the_task(live: Settings, doorbell: CeleryD
 
 
 def test_a_redis_that_is_away_is_said_and_costs_nothing(settings: Settings) -> None:
-    away = make_doorbell(settings)
+    away = make_ticket_sender(settings)
     with pytest.raises(BrokerAway, match="kept"):
-        away.ring("m", 1)
+        away.send("m", 1)
     with pytest.raises(BrokerAway):
         away.tickets("m")
-    assert ring_or_wait(away, "m", 1) is False
-    assert ring_or_wait(away, "m", 0) is True
+    assert try_send_tickets(away, "m", 1) is False
+    assert try_send_tickets(away, "m", 0) is True
 
 
-def test_the_sweep_rings_for_films_that_wait_without_a_ticket(
-    live: Settings, doorbell: CeleryDoorbell, database: Database, technician: User, spec: ModelSpec
+def test_the_sweep_sends_tickets_for_images_that_wait_without_a_ticket(
+    live: Settings, ticket_sender: CeleryTicketSender, database: Database, technician: User, spec: ModelSpec
 ) -> None:
-    submit(database, technician, 2 * FILMS_A_TICKET + 1, spec)
-    assert doorbell.tickets(spec.name) == 0
-    assert Sweep(database, doorbell, live).once().waiting == {spec.name: 2 * FILMS_A_TICKET + 1}
-    assert doorbell.tickets(spec.name) == 3
-    Sweep(database, doorbell, live).once()
-    assert doorbell.tickets(spec.name) == 3, "tickets that nobody took yet are enough"
+    submit(database, technician, 2 * IMAGES_PER_TICKET + 1, spec)
+    assert ticket_sender.tickets(spec.name) == 0
+    assert Sweep(database, ticket_sender, live).once().waiting == {spec.name: 2 * IMAGES_PER_TICKET + 1}
+    assert ticket_sender.tickets(spec.name) == 3
+    Sweep(database, ticket_sender, live).once()
+    assert ticket_sender.tickets(spec.name) == 3, "tickets that nobody took yet are enough"
 
 
-def test_the_sweep_is_quiet_where_nothing_waits(live: Settings, doorbell: CeleryDoorbell, database: Database) -> None:
-    assert Sweep(database, doorbell, live).once() == leases.Swept(0, 0, {})
-    assert doorbell.tickets("test-model") == 0
+def test_the_sweep_is_quiet_where_nothing_waits(
+    live: Settings, ticket_sender: CeleryTicketSender, database: Database
+) -> None:
+    assert Sweep(database, ticket_sender, live).once() == leases.Swept(0, 0, {})
+    assert ticket_sender.tickets("test-model") == 0
 
 
 def test_the_sweep_goes_on_when_redis_is_away(
@@ -141,14 +152,14 @@ def test_the_sweep_goes_on_when_redis_is_away(
         thread.join()
 
 
-def test_the_sweep_rings_for_every_model_that_has_waiting_films(
-    live: Settings, doorbell: CeleryDoorbell, database: Database, technician: User, spec: ModelSpec
+def test_the_sweep_sends_tickets_for_every_model_that_has_waiting_images(
+    live: Settings, ticket_sender: CeleryTicketSender, database: Database, technician: User, spec: ModelSpec
 ) -> None:
     other = spec.model_copy(update={"name": "another"})
     submit(database, technician, 1, spec)
-    submit(database, technician, FILMS_A_TICKET + 1, other)
-    assert Sweep(database, doorbell, live).once().waiting == {spec.name: 1, "another": FILMS_A_TICKET + 1}
-    assert [doorbell.tickets(name) for name in (spec.name, "another")] == [1, 2]
+    submit(database, technician, IMAGES_PER_TICKET + 1, other)
+    assert Sweep(database, ticket_sender, live).once().waiting == {spec.name: 1, "another": IMAGES_PER_TICKET + 1}
+    assert [ticket_sender.tickets(name) for name in (spec.name, "another")] == [1, 2]
 
 
 @contextmanager
@@ -214,7 +225,7 @@ def test_the_sweep_outlives_a_primary_that_was_demoted(
 def test_the_sweep_outlives_a_store_that_is_away(
     live: Settings, database: Database, lease: leases.Claim, redis_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert lease.films
+    assert lease.screenings
     live.store.parent.mkdir(parents=True)
     live.store.write_bytes(b"a file in the place of the store")
     with database.write() as session:
@@ -232,13 +243,13 @@ def test_the_sweep_removes_what_broken_uploads_left_and_nothing_else(
     stray, named, young = [keep(store, name.encode()) for name in ("stray", "named", "young")]
     store.put_derived(stray, THUMBNAIL, b"picture")
     left = store.root / "incoming" / "left"
-    left.write_bytes(b"half a film")
+    left.write_bytes(b"half an image")
     with database.write() as session:
         job = jobs.open_job(
             session, user_id=technician.id, name="j", source=Source.API, model_name=spec.name, priority=Priority.BULK
         )
-        jobs.add_films(session, job.id, [Received("n", film=Film(named, 1, 64, 64, "image/png"))], spec)
-    for path in (left, *[store.root / store.place_of("films", key) for key in (stray, named)]):
+        jobs.add_images(session, job.id, [Received("n", image=AcceptedImage(named, 1, 64, 64, "image/png"))], spec)
+    for path in (left, *[store.root / store.place_of("images", key) for key in (stray, named)]):
         os.utime(path, (0, 0))
     with sweeping(live, database, redis_url):
         wait_for(lambda: not store.has(stray) and not left.exists(), "the strays to be removed")
@@ -260,13 +271,13 @@ def test_strays_are_looked_for_in_slices(
     store = make_store(settings.store)
     keys = [keep(store, str(number).encode()) for number in range(10)]
     for key in keys:
-        os.utime(store.root / store.place_of("films", key), (0, 0))
+        os.utime(store.root / store.place_of("images", key), (0, 0))
     with database.write() as session:
         session.add(Image(sha256="ab" * 32, size_bytes=1, width=64, height=64, media_type="image/png"))
     strays = retention.StrayCollection(database, store)
     assert [strays.remove_some(at=0.0).stray_files for _ in range(4)] == [4, 4, 2, 0]
     again = keep(store, b"again")
-    os.utime(store.root / store.place_of("films", again), (0, 0))
+    os.utime(store.root / store.place_of("images", again), (0, 0))
     assert strays.remove_some(at=1.0).stray_files == 0, "it rests"
     assert strays.remove_some(at=2 * retention.COLLECT_EVERY_SECONDS).stray_files == 1
 
@@ -276,9 +287,9 @@ def test_a_file_that_cannot_be_removed_holds_up_no_other(settings: Settings, dat
     store = make_store(settings.store)
     keys = sorted(keep(store, str(number).encode()) for number in range(4))
     for key in keys:
-        os.utime(store.root / store.place_of("films", key), (0, 0))
+        os.utime(store.root / store.place_of("images", key), (0, 0))
     for key in (keys[0], keys[2]):
-        place = store.root / store.place_of("films", key)
+        place = store.root / store.place_of("images", key)
         place.unlink()
         (place / "inside").mkdir(parents=True)
     due = now() - timedelta(days=1)
@@ -299,7 +310,7 @@ def test_a_new_database_beside_a_full_store_empties_nothing(
     store = make_store(settings.store)
     keys = [keep(store, str(number).encode()) for number in range(5)]
     for key in keys:
-        os.utime(store.root / store.place_of("films", key), (0, 0))
+        os.utime(store.root / store.place_of("images", key), (0, 0))
     strays = retention.StrayCollection(database, store)
     assert strays.remove_some(at=0.0) == retention.Removed()
     assert all(store.has(key) for key in keys)
@@ -307,13 +318,13 @@ def test_a_new_database_beside_a_full_store_empties_nothing(
 
 
 @pytest.fixture
-def watched(live: Settings, doorbell: CeleryDoorbell, database: Database) -> Sweep:
-    return Sweep(database, doorbell, live)
+def watched(live: Settings, ticket_sender: CeleryTicketSender, database: Database) -> Sweep:
+    return Sweep(database, ticket_sender, live)
 
 
 @pytest.fixture
 def lease(database: Database, technician: User, spec: ModelSpec) -> leases.Claim:
-    """A film that a worker holds."""
+    """An image that a worker holds."""
     submit(database, technician, 1, spec)
     return claim(database, spec)
 
@@ -324,7 +335,7 @@ def wall_clock_jumps(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.usefixtures("wall_clock_jumps")
-def test_a_wall_clock_that_jumps_takes_no_film_from_a_worker_that_lives(
+def test_a_wall_clock_that_jumps_takes_no_image_from_a_worker_that_lives(
     live: Settings, database: Database, watched: Sweep, lease: leases.Claim
 ) -> None:
     for look in range(30):
@@ -345,25 +356,25 @@ def test_an_upload_whose_sender_is_gone_is_closed_in_the_end(
 ) -> None:
     quarter = FORSAKEN_SECONDS / 4
     forsaken, alive = submit(database, technician, 1, spec), submit(database, technician, 0, spec)
-    watched = Sweep(database, make_doorbell(live), live.model_copy(update={"sweep_seconds": quarter}))
+    watched = Sweep(database, make_ticket_sender(live), live.model_copy(update={"sweep_seconds": quarter}))
     for number in range(5):
         watched.close_uploads(at=number * quarter)
         with database.write() as session:
-            jobs.add_films(session, alive, films(1, start=100 + number), spec)
+            jobs.add_images(session, alive, images(1, start=100 + number), spec)
     with database.read() as session:
         assert session.get(Job, forsaken).closed_at is not None
         assert session.get(Job, alive).closed_at is None
 
 
 def test_workers_are_seen_while_they_say_so(live: Settings) -> None:
-    presence = Presence(live)
-    assert presence.workers() == []
-    presence.announce("host:1", "compact-cnn@0123", 90.04)
-    assert presence.workers() == ["host:1"]
-    (heard,) = presence.heard()
-    assert (heard.worker, heard.model, heard.model_name) == ("host:1", "compact-cnn@0123", "compact-cnn")
-    assert heard.ready_seconds == 90.0
-    assert 0 <= heard.seconds_ago < 5
-    presence.leave("host:1")
-    assert (presence.workers(), presence.heard()) == ([], [])
-    presence.close()
+    heartbeats = Heartbeats(live)
+    assert heartbeats.workers() == []
+    heartbeats.announce("host:1", "compact-cnn@0123", 90.04)
+    assert heartbeats.workers() == ["host:1"]
+    (heartbeat,) = heartbeats.latest()
+    assert (heartbeat.worker, heartbeat.model, heartbeat.model_name) == ("host:1", "compact-cnn@0123", "compact-cnn")
+    assert heartbeat.ready_seconds == 90.0
+    assert 0 <= heartbeat.seconds_ago < 5
+    heartbeats.leave("host:1")
+    assert (heartbeats.workers(), heartbeats.latest()) == ([], [])
+    heartbeats.close()

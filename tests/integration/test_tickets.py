@@ -16,7 +16,7 @@ from redis import Redis
 
 from shared.queue.heartbeats import DROPPED_KEY
 from shared.queue.received_tickets import MOST_BYTES, fresh_ticket, is_ticket, read_message
-from shared.queue.tickets import SCREEN_BATCH, make_doorbell, queue_name
+from shared.queue.tickets import SCREEN_BATCH, make_ticket_sender, queue_name
 from shared.settings import PREFIX, Settings
 from tests.conftest import ROOT
 from tests.integration.conftest import wait_until
@@ -145,7 +145,7 @@ def test_messages_that_are_no_tickets_are_dropped_and_counted(redis: Redis) -> N
 
 
 @pytest.mark.usefixtures("processes")
-def test_a_ticket_rings_whatever_else_it_says(redis: Redis, tmp_path: Path) -> None:
+def test_a_ticket_counts_whatever_else_it_says(redis: Redis, tmp_path: Path) -> None:
     path = str(tmp_path / "called")
     orders = {"callbacks": [to_other(path)], "errbacks": [to_other(path)], "chain": [to_other(path)], "chord": None}
     called = [*TICKETS, ticket(body=body([], {}, orders)), ticket(body=body([path], {"a": 1}, orders))]
@@ -166,24 +166,24 @@ def test_nobody_controls_a_worker_from_afar(redis: Redis, settings: Settings, re
         stranger.control.shutdown()
         stranger.control.pool_restart()
     done = int(redis.get(DONE_KEY) or 0)
-    make_doorbell(settings.model_copy(update={"redis_url": SecretStr(redis_url)})).ring(MODEL, 1)
+    make_ticket_sender(settings.model_copy(update={"redis_url": SecretStr(redis_url)})).send(MODEL, 1)
     wait_until(lambda: int(redis.get(DONE_KEY) or 0) == done + 1, 30, "a ticket to be done")
 
 
 @pytest.mark.usefixtures("processes")
 def test_a_worker_leaves_the_tickets_of_other_models_alone(redis: Redis, settings: Settings, redis_url: str) -> None:
-    doorbell = make_doorbell(settings.model_copy(update={"redis_url": SecretStr(redis_url)}))
+    ticket_sender = make_ticket_sender(settings.model_copy(update={"redis_url": SecretStr(redis_url)}))
     done = int(redis.get(DONE_KEY) or 0)
-    doorbell.ring("another", 1)
-    doorbell.ring(MODEL, 1)
+    ticket_sender.send("another", 1)
+    ticket_sender.send(MODEL, 1)
     wait_until(lambda: int(redis.get(DONE_KEY) or 0) == done + 1, 30, "the ticket of its model to be done")
-    assert doorbell.tickets("another") == 1
+    assert ticket_sender.tickets("another") == 1
 
 
 def test_what_lies_in_the_place_of_a_queue_is_removed(redis: Redis, settings: Settings, redis_url: str) -> None:
-    doorbell = make_doorbell(settings.model_copy(update={"redis_url": SecretStr(redis_url)}))
+    ticket_sender = make_ticket_sender(settings.model_copy(update={"redis_url": SecretStr(redis_url)}))
     redis.set(queue_name("third"), "no list")
     redis.set("_kombu.binding.celery", "no set")
-    assert doorbell.tickets("third") == 0
-    doorbell.ring("third", 1)
-    assert doorbell.tickets("third") == 1
+    assert ticket_sender.tickets("third") == 0
+    ticket_sender.send("third", 1)
+    assert ticket_sender.tickets("third") == 1

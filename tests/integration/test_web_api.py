@@ -18,11 +18,11 @@ from shared.settings import Settings
 from shared.states import State
 from shared.tables import Role, Screening
 from tests.conftest import draw, encode
-from tests.web_site import Site, post_films
+from tests.web_site import Site, post_images
 from web.api import schemas
-from web.lists.listing import MOST_ROWS, Filters, Order, list_films
+from web.lists.listing import MOST_ROWS, Filters, Order, list_screenings
 
-FILMS = [(f"{n}.jpeg", encode(draw(n, (80, 80)))) for n in range(7)]
+IMAGES = [(f"{n}.jpeg", encode(draw(n, (80, 80)))) for n in range(7)]
 
 
 @pytest.fixture
@@ -59,23 +59,23 @@ def walk(client: FlaskClient, address: str, key: str, **query: Any) -> Iterator[
 
 
 def screened(site: Site, client: FlaskClient, spec: ModelSpec) -> dict[str, Any]:
-    """A finished job of seven films, p(pneumonia) 0.1 to 0.7 in steps of their number."""
-    job = post_films(client, *FILMS, name="ward 3").json
+    """A finished job of seven images, p(pneumonia) 0.1 to 0.7 in steps of their number."""
+    job = post_images(client, *IMAGES, name="ward 3").json
     assert job is not None
     with site.database.read() as session:
         sha256s = {s.file_name: s.image.sha256 for s in session.query(Screening) if s.image}
-    site.work(spec, {sha256s[name]: 0.1 * (n + 1) for n, (name, _) in enumerate(FILMS)})
+    site.work(spec, {sha256s[name]: 0.1 * (n + 1) for n, (name, _) in enumerate(IMAGES)})
     return job
 
 
-def test_a_finished_job_shows_its_films_as_the_document_says(site: Site, tina: FlaskClient, spec: ModelSpec) -> None:
+def test_a_finished_job_shows_its_images_as_the_document_says(site: Site, tina: FlaskClient, spec: ModelSpec) -> None:
     job = screened(site, tina, spec)
     status = schemas.JobStatus.model_validate(get(tina, job["status_url"]))
     assert (status.state, status.total, status.seconds_left) == ("FINISHED", 7, None)
     assert status.counts == {state: 7 if state is State.DONE else 0 for state in State}
     assert status.per_second is not None
     assert status.per_second > 0
-    rows = schemas.FilmList.model_validate(get(tina, job["screenings_url"])).screenings
+    rows = schemas.ScreeningList.model_validate(get(tina, job["screenings_url"])).screenings
     assert [row.position for row in rows] == list(range(7))
     assert [row.label for row in rows] == ["NORMAL"] * 3 + ["PNEUMONIA"] * 4
     assert rows[6].cause == "bacterial"
@@ -86,12 +86,12 @@ def test_a_finished_job_shows_its_films_as_the_document_says(site: Site, tina: F
 
 def test_lists_turn_page_by_page_without_gap_or_repeat(site: Site, tina: FlaskClient, spec: ModelSpec) -> None:
     job = screened(site, tina, spec)
-    whole = [row["file"] for row in get(tina, job["screenings_url"])["screenings"]]
-    assert [row["file"] for row in walk(tina, job["screenings_url"], "screenings", limit=3)] == whole
-    newest = [row["file"] for row in walk(tina, "/api/v1/predictions", "predictions", limit=2)]
+    whole = [row["file_name"] for row in get(tina, job["screenings_url"])["screenings"]]
+    assert [row["file_name"] for row in walk(tina, job["screenings_url"], "screenings", limit=3)] == whole
+    newest = [row["file_name"] for row in walk(tina, "/api/v1/predictions", "predictions", limit=2)]
     assert newest == whole[::-1]
     for _ in range(4):
-        post_films(tina, FILMS[0])
+        post_images(tina, IMAGES[0])
     ids = [row["id"] for row in walk(tina, "/api/v1/jobs", "jobs", limit=2)]
     assert len(ids) == len(set(ids)) == 5
     assert ids[-1] == job["id"]
@@ -101,7 +101,7 @@ def test_the_most_suspicious_come_first_and_equal_ones_are_not_lost(
     site: Site, tina: FlaskClient, spec: ModelSpec
 ) -> None:
     screened(site, tina, spec)
-    post_films(tina, FILMS[3], ("again.jpeg", FILMS[3][1]), ("bad.txt", b"no film"))
+    post_images(tina, IMAGES[3], ("again.jpeg", IMAGES[3][1]), ("bad.txt", b"no X-ray"))
     rows = list(walk(tina, "/api/v1/predictions", "predictions", order="suspicious", limit=2))
     assert [round(row["p_pneumonia"], 1) for row in rows] == [0.7, 0.6, 0.5, 0.4, 0.4, 0.4, 0.3, 0.2, 0.1]
     assert len({row["id"] for row in rows}) == 9
@@ -114,7 +114,7 @@ def test_pages_turn_back(site: Site, tina: FlaskClient, spec: ModelSpec) -> None
         for order in Order:
 
             def turn(cursor: str | None, order: Order = order) -> Any:
-                return list_films(session, viewer, Filters(), order, cursor, 2)
+                return list_screenings(session, viewer, Filters(), order, cursor, 2)
 
             first = turn(None)
             third = turn(turn(first.next_cursor).next_cursor)
@@ -158,7 +158,7 @@ def test_filters_narrow_the_list(
                 values = {"created_at": sent, "id": uuid.UUID(int=first_id(sent).int + n)}
                 session.execute(update(Screening).where(Screening.position == n).values(values))
     rows = get(tina, "/api/v1/predictions", **query)["predictions"]
-    assert "".join(row["file"][0] for row in rows) == files
+    assert "".join(row["file_name"][0] for row in rows) == files
 
 
 @pytest.mark.parametrize(
@@ -190,9 +190,9 @@ def test_technicians_see_their_own_and_readers_see_all(
     job = screened(site, tina, spec)
     stranger = site.add_user("tom")
     tom, browser = site.token_client(stranger), site.browser(stranger)
-    film = get(tina, job["screenings_url"])["screenings"][0]
-    closed = [job["status_url"], job["screenings_url"], film["thumbnail_url"], film["page_url"]]
-    closed += [film["thumbnail_url"].replace("thumbnail", "image"), job["status_url"].removeprefix("/api/v1")]
+    image = get(tina, job["screenings_url"])["screenings"][0]
+    closed = [job["status_url"], job["screenings_url"], image["thumbnail_url"], image["page_url"]]
+    closed += [image["thumbnail_url"].replace("thumbnail", "image"), job["status_url"].removeprefix("/api/v1")]
     assert [browser.get(address).status_code for address in closed] == [404] * 6
     assert get(tom, "/api/v1/jobs")["jobs"] == get(tom, "/api/v1/predictions")["predictions"] == []
     assert get(tom, "/api/v1/predictions", job=job["id"])["predictions"] == []
@@ -202,13 +202,13 @@ def test_technicians_see_their_own_and_readers_see_all(
 
 
 def test_cancel_and_retry_change_what_can_be_changed(site: Site, tina: FlaskClient, rita: FlaskClient) -> None:
-    job = post_films(tina, *FILMS[:3], ("bad.txt", b"no film")).json
+    job = post_images(tina, *IMAGES[:3], ("bad.txt", b"no X-ray")).json
     assert job is not None
     cancelled = schemas.Changed.model_validate(tina.post(f"{job['status_url']}/cancel").json)
     assert (cancelled.changed, cancelled.job.state, cancelled.job.counts[State.CANCELLED]) == (3, "FINISHED", 3)
     retried = schemas.Changed.model_validate(tina.post(f"{job['status_url']}/retry").json)
     assert (retried.changed, retried.job.state, retried.job.counts[State.REJECTED]) == (3, "SCREENING", 1)
-    assert site.bell.rung == [3, 3]
+    assert site.sent_tickets.images == [3, 3]
     assert site.actions() == ["job_submitted", "job_cancelled", "job_retried"]
     assert rita.post(f"{job['status_url']}/cancel").status_code == 403
     tom = site.token_client(site.add_user("tom"))
@@ -221,17 +221,17 @@ def test_an_open_job_that_is_cancelled_takes_no_more(tina: FlaskClient) -> None:
     job = tina.post("/api/v1/jobs", json={}).json
     assert job is not None
     tina.post(f"{job['status_url']}/cancel")
-    assert post_films(tina, FILMS[0], to=job["films_url"]).status_code == 409
+    assert post_images(tina, IMAGES[0], to=job["images_url"]).status_code == 409
 
 
 def test_the_csv_holds_all_that_is_filtered_and_runs_no_formula(site: Site, tina: FlaskClient, spec: ModelSpec) -> None:
     screened(site, tina, spec)
-    post_films(tina, ("=1+1,a.txt", b"no film"), name="@ward")
+    post_images(tina, ("=1+1,a.txt", b"no X-ray"), name="@ward")
     answer = tina.get("/api/v1/predictions?format=csv&limit=1")
     assert answer.mimetype == "text/csv"
     assert "attachment" in answer.headers["Content-Disposition"]
     head, *rows = list(csv.reader(io.StringIO(answer.text)))
-    assert head == ["file", "status", "label", "confidence", "p_pneumonia", "model", "error", "job", "created_at"]
+    assert head == ["file_name", "state", "label", "confidence", "p_pneumonia", "model", "error", "job", "created_at"]
     assert len(rows) == 8
     assert rows[0][:5] == ["'=1+1,a.txt", "REJECTED", "", "", ""]
     assert rows[0][7] == "'@ward"
@@ -242,17 +242,17 @@ def test_the_csv_holds_all_that_is_filtered_and_runs_no_formula(site: Site, tina
 
 
 def test_an_export_crosses_its_pages(site: Site, tina: FlaskClient) -> None:
-    post_films(tina, *[(f"{n}.txt", b"no film") for n in range(MOST_ROWS + 20)])
+    post_images(tina, *[(f"{n}.txt", b"no X-ray") for n in range(MOST_ROWS + 20)])
     lines = tina.get("/api/v1/predictions?format=csv").text.splitlines()
     assert len(lines) == MOST_ROWS + 21
     assert len(set(lines)) == len(lines)
 
 
 def test_speed_and_time_left_are_measured_while_a_job_runs(site: Site, tina: FlaskClient, spec: ModelSpec) -> None:
-    job = post_films(tina, *FILMS).json
+    job = post_images(tina, *IMAGES).json
     assert job is not None
     assert get(tina, job["status_url"])["per_second"] is None
-    site.work(spec, {}, films=4)
+    site.work(spec, {}, images=4)
     with site.database.write() as session:
         finished = Screening.state == State.DONE
         began = datetime.now(UTC) - timedelta(seconds=4)

@@ -18,14 +18,14 @@ from shared.db import Database
 from shared.settings import Settings
 from shared.tables import AuditEvent, Role, User
 from tests.conftest import draw, encode
-from tests.web_site import Site, post_films, press
+from tests.web_site import Site, post_images, press
 from web.audit import page as audit_page
 from web.audit.listing import ACTIONS
 
 SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 """Where nothing that the two databases do differently is asked for."""
 
-FILM = ("Mustermann.png", encode(draw(3, (80, 80)), "PNG"))
+IMAGE = ("Mustermann.png", encode(draw(3, (80, 80)), "PNG"))
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def rows(page: TestResponse) -> list[str]:
 def add_rows(site: Site, count: int) -> None:
     for n in range(count):
         with site.database.write() as session:
-            record(session, Action.FILM_VIEWED, user_id=None, actor="os:root", subject=f"thing {n}")
+            record(session, Action.IMAGE_VIEWED, user_id=None, actor="os:root", subject=f"thing {n}")
 
 
 def break_trail(site: Site, statement: str) -> None:
@@ -75,15 +75,15 @@ def test_every_action_has_words() -> None:
 
 
 def test_the_page_says_who_did_what_to_what_and_from_where(site: Site, browser: FlaskClient, admin: User) -> None:
-    post_films(browser, FILM, headers={"X-CSRFToken": _token(browser)})
-    film = site.screenings()[0].id
-    browser.get(f"/films/{film}/image")
+    post_images(browser, IMAGE, headers={"X-CSRFToken": _token(browser)})
+    image = site.screenings()[0].id
+    browser.get(f"/screenings/{image}/image")
     with site.database.write() as session:
         detail = {"change": "role", "role": "admin"}
         record(session, Action.USER_CHANGED, user_id=None, actor="os:root", subject=admin.id, detail=detail)
     shown = rows(browser.get("/audit"))
     assert re.search(r"root command line Changed an account role, role admin ada .*this server$", shown[0])
-    assert re.search(rf"ada Viewed a film film {film.hex[-12:]} .*127\.0\.0\.1$", shown[1])
+    assert re.search(rf"ada Viewed an X-ray X-ray {image.hex[-12:]} .*127\.0\.0\.1$", shown[1])
     assert re.search(r"ada Sent a job Mustermann\.png .*127\.0\.0\.1$", shown[2])
     assert re.search(r"ada Signed in link 127\.0\.0\.1$", shown[3])
 
@@ -183,7 +183,7 @@ def test_an_export_is_whole_and_on_record(site: Site, browser: FlaskClient) -> N
 
 
 @SQLITE
-def test_an_export_of_films_is_on_record_without_a_part_of_a_name(site: Site, browser: FlaskClient) -> None:
+def test_an_export_of_images_is_on_record_without_a_part_of_a_name(site: Site, browser: FlaskClient) -> None:
     browser.get("/history/export?format=csv&text=Mustermann&label=PNEUMONIA&order=suspicious").get_data()
     assert events(site)[-1].detail == {"format": "csv", "order": "suspicious", "label": "PNEUMONIA", "text": "given"}
 

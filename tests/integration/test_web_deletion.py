@@ -11,7 +11,7 @@ from shared.models.spec import ModelSpec
 from shared.settings import Settings
 from shared.tables import Image, Role, Screening, Tombstone, User
 from tests.conftest import draw, encode
-from tests.web_site import Site, post_films, press
+from tests.web_site import Site, post_images, press
 
 
 @pytest.fixture
@@ -25,14 +25,14 @@ def tina(site: Site) -> User:
 
 
 def send(client: FlaskClient, *seeds: int) -> str:
-    answer = post_films(client, *[(f"ward {n}.jpeg", encode(draw(n))) for n in seeds])
+    answer = post_images(client, *[(f"ward {n}.jpeg", encode(draw(n))) for n in seeds])
     assert answer.status_code == 202, answer.text
     return answer.json["id"]
 
 
 @pytest.fixture
 def job_id(site: Site, tina: User, spec: ModelSpec) -> str:
-    """A job of two films that has finished."""
+    """A job of two images that has finished."""
     job_id = send(site.token_client(tina), 1, 2)
     site.work(spec, {})
     return job_id
@@ -47,7 +47,7 @@ def test_a_person_is_asked_and_then_the_job_is_gone(site: Site, tina: User, job_
     assert site.count(Screening) == 2, "asking deletes nothing"
     answer = press(browser, f"/jobs/{job_id}/delete")
     assert (answer.status_code, answer.location) == (303, "/jobs")
-    assert "The job is deleted, with 2 films." in browser.get("/jobs").text
+    assert "The job is deleted, with 2 X-rays." in browser.get("/jobs").text
     assert browser.get(f"/jobs/{job_id}").status_code == 404
     assert "ward" not in browser.get("/history").text
     assert [site.count(table) for table in (Screening, Image, Tombstone)] == [0, 0, 2]
@@ -63,14 +63,14 @@ def test_a_program_deletes_a_job(site: Site, tina: User, job_id: str) -> None:
     assert site.actions().count("job_deleted") == 1
 
 
-def test_a_film_that_another_job_shows_stays_there(site: Site, tina: User, job_id: str, spec: ModelSpec) -> None:
+def test_an_image_that_another_job_shows_stays_there(site: Site, tina: User, job_id: str, spec: ModelSpec) -> None:
     site.install_model(spec)
     client = site.token_client(tina)
     other = send(client, 2)
     assert client.delete(f"/api/v1/jobs/{job_id}").status_code == 204
-    (film,) = client.get(f"/api/v1/jobs/{other}/screenings").json["screenings"]
-    assert film["label"] == "NORMAL"
-    assert site.browser(tina).get(f"/films/{film['id']}/image").status_code == 200
+    (image,) = client.get(f"/api/v1/jobs/{other}/screenings").json["screenings"]
+    assert image["label"] == "NORMAL"
+    assert site.browser(tina).get(f"/screenings/{image['id']}/image").status_code == 200
 
 
 def test_a_job_that_goes_on_is_not_deleted(site: Site, tina: User) -> None:

@@ -13,11 +13,11 @@ from shared.models.heatmap import EVEN, encode
 from shared.models.spec import ModelSpec
 from shared.settings import Settings
 from shared.store.store import THUMBNAIL
-from shared.tables import Image as Film
+from shared.tables import Image as AcceptedImage
 from shared.tables import Prediction, Role
 from tests.conftest import draw
 from tests.conftest import encode as write
-from tests.web_site import Site, post_films
+from tests.web_site import Site, post_images
 from web.images.heatmaps import SIDE
 
 LOG_ODDS = np.array([[12.0, 0.0, 0.0], [0.0, 0.0, -12.0]], np.float32)
@@ -38,21 +38,23 @@ def tina(site: Site) -> FlaskClient:
     return site.token_client(site.add_user("tina"))
 
 
-def screen(site: Site, client: FlaskClient, spec: ModelSpec, heat_map: bytes | None, film: bytes | None = None) -> str:
-    """Send one film, screen it and return its id."""
-    assert post_films(client, ("film.png", film or write(draw(1, (300, 200)), "PNG"))).status_code == 202
+def screen(site: Site, client: FlaskClient, spec: ModelSpec, heat_map: bytes | None, image: bytes | None = None) -> str:
+    """Send one image, screen it and return its id."""
+    assert post_images(client, ("image.png", image or write(draw(1, (300, 200)), "PNG"))).status_code == 202
     site.work(spec, {}, heat_map=heat_map)
     return str(site.screenings()[-1].id)
 
 
 def stored_key(site: Site) -> str:
     with site.database.read() as session:
-        return session.scalars(select(Film.sha256)).one()
+        return session.scalars(select(AcceptedImage.sha256)).one()
 
 
-def test_a_heat_map_is_a_small_picture_in_the_films_proportions(site: Site, tina: FlaskClient, spec: ModelSpec) -> None:
-    film = screen(site, tina, spec, MAP)
-    answer = tina.get(f"/films/{film}/heat-map")
+def test_a_heat_map_is_a_small_picture_in_the_images_proportions(
+    site: Site, tina: FlaskClient, spec: ModelSpec
+) -> None:
+    image = screen(site, tina, spec, MAP)
+    answer = tina.get(f"/screenings/{image}/heat-map")
     assert (answer.status_code, answer.mimetype) == (200, "image/png")
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Cache-Control"] == "private, no-cache"
@@ -75,7 +77,7 @@ def test_a_heat_map_is_a_small_picture_in_the_films_proportions(site: Site, tina
 
 
 def test_an_unchanged_heat_map_is_not_sent_again(site: Site, tina: FlaskClient, spec: ModelSpec) -> None:
-    address = f"/films/{screen(site, tina, spec, MAP)}/heat-map"
+    address = f"/screenings/{screen(site, tina, spec, MAP)}/heat-map"
     tag = {"If-None-Match": tina.get(address).headers["ETag"]}
     again = tina.get(address, headers=tag)
     assert (again.status_code, again.data) == (304, b"")
@@ -84,37 +86,37 @@ def test_an_unchanged_heat_map_is_not_sent_again(site: Site, tina: FlaskClient, 
     assert tina.get(address, headers=tag).status_code == 200
 
 
-def test_a_heat_map_is_seen_by_those_who_see_the_film(site: Site, tina: FlaskClient, spec: ModelSpec) -> None:
-    film = screen(site, tina, spec, MAP)
+def test_a_heat_map_is_seen_by_those_who_see_the_image(site: Site, tina: FlaskClient, spec: ModelSpec) -> None:
+    image = screen(site, tina, spec, MAP)
     people = [("tom", Role.TECHNICIAN), ("rita", Role.READER), ("ada", Role.ADMIN)]
-    answers = [site.token_client(site.add_user(*person)).get(f"/films/{film}/heat-map") for person in people]
+    answers = [site.token_client(site.add_user(*person)).get(f"/screenings/{image}/heat-map") for person in people]
     assert [answer.status_code for answer in answers] == [404, 200, 200]
-    assert site.app.test_client().get(f"/films/{film}/heat-map").status_code in {302, 303, 401}
+    assert site.app.test_client().get(f"/screenings/{image}/heat-map").status_code in {302, 303, 401}
 
 
-def test_a_film_without_a_heat_map_says_so_quietly(site: Site, tina: FlaskClient, spec: ModelSpec) -> None:
-    film = screen(site, tina, spec, None)
-    answer = tina.get(f"/films/{film}/heat-map", headers={"Accept": "application/json"})
+def test_an_image_without_a_heat_map_says_so_quietly(site: Site, tina: FlaskClient, spec: ModelSpec) -> None:
+    image = screen(site, tina, spec, None)
+    answer = tina.get(f"/screenings/{image}/heat-map", headers={"Accept": "application/json"})
     assert (answer.status_code, answer.mimetype) == (404, "application/problem+json")
-    assert answer.json["detail"] == "There is no heat map of this film."  # type: ignore[index]
-    page = site.browser(site.add_user("rita", Role.READER)).get(f"/screenings/{film}").text
+    assert answer.json["detail"] == "There is no heat map of this X-ray."  # type: ignore[index]
+    page = site.browser(site.add_user("rita", Role.READER)).get(f"/screenings/{image}").text
     assert QUIET in page
     assert SWITCH not in page
 
 
 def test_the_page_offers_a_map_and_says_what_it_is_not(site: Site, tina: FlaskClient, spec: ModelSpec) -> None:
-    film = screen(site, tina, spec, MAP)
-    page = site.browser(site.add_user("rita", Role.READER)).get(f"/screenings/{film}").text
+    image = screen(site, tina, spec, MAP)
+    page = site.browser(site.add_user("rita", Role.READER)).get(f"/screenings/{image}").text
     assert SWITCH in page
-    assert f'src="/films/{film}/heat-map"' in page
+    assert f'src="/screenings/{image}/heat-map"' in page
     assert "what moved the model, not where disease is" in page
     assert "The map is coarse" in page
     assert QUIET not in page
     assert "style=" not in page
 
 
-def test_a_film_that_waits_says_nothing_of_a_map(site: Site, tina: FlaskClient) -> None:
-    post_films(tina, ("film", write(draw(1))))
+def test_an_image_that_waits_says_nothing_of_a_map(site: Site, tina: FlaskClient) -> None:
+    post_images(tina, ("image", write(draw(1))))
     page = site.browser(site.add_user("rita", Role.READER)).get(f"/screenings/{site.screenings()[0].id}").text
     assert QUIET not in page
     assert SWITCH not in page
@@ -123,32 +125,32 @@ def test_a_film_that_waits_says_nothing_of_a_map(site: Site, tina: FlaskClient) 
 def test_the_api_gives_the_address_of_a_map_where_there_is_one(site: Site, tina: FlaskClient, spec: ModelSpec) -> None:
     mapped = screen(site, tina, spec, MAP)
     bare = screen(site, tina, spec, None, write(draw(2)))
-    post_films(tina, ("waits", write(draw(3))), ("refused", b"no film"))
+    post_images(tina, ("waits", write(draw(3))), ("refused", b"no X-ray"))
     rows = {row["id"]: row for row in tina.get("/api/v1/predictions").json["predictions"]}  # type: ignore[index]
     assert {id_: row["heat_map_url"] for id_, row in rows.items() if row["heat_map_url"]} == {
-        mapped: f"/films/{mapped}/heat-map"
+        mapped: f"/screenings/{mapped}/heat-map"
     }
     assert bare in rows
     assert len(rows) == 4
     assert tina.get(rows[mapped]["heat_map_url"]).status_code == 200
     listed = tina.get(f"/api/v1/jobs/{rows[mapped]['job']}/screenings").json["screenings"]  # type: ignore[index]
-    assert [row["heat_map_url"] for row in listed] == [f"/films/{mapped}/heat-map"]
+    assert [row["heat_map_url"] for row in listed] == [f"/screenings/{mapped}/heat-map"]
 
 
-def test_the_same_film_sent_again_has_the_same_map(site: Site, tina: FlaskClient, spec: ModelSpec) -> None:
-    film = write(draw(1))
-    first = screen(site, tina, spec, MAP, film)
+def test_the_same_image_sent_again_has_the_same_map(site: Site, tina: FlaskClient, spec: ModelSpec) -> None:
+    image = write(draw(1))
+    first = screen(site, tina, spec, MAP, image)
     tom = site.token_client(site.add_user("tom"))
-    post_films(tom, ("again", film))
+    post_images(tom, ("again", image))
     second = str(next(row.id for row in site.screenings() if str(row.id) != first))
-    assert tom.get(f"/films/{second}/heat-map").data == tina.get(f"/films/{first}/heat-map").data
-    assert tom.get(f"/films/{first}/heat-map").status_code == 404
+    assert tom.get(f"/screenings/{second}/heat-map").data == tina.get(f"/screenings/{first}/heat-map").data
+    assert tom.get(f"/screenings/{first}/heat-map").status_code == 404
 
 
-def test_a_turned_film_has_its_map_upright(site: Site, tina: FlaskClient, spec: ModelSpec) -> None:
+def test_a_turned_image_has_its_map_upright(site: Site, tina: FlaskClient, spec: ModelSpec) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # lies on its side; shown upright
-    film = screen(site, tina, spec, MAP, write(draw(3, (300, 200)), exif=exif))
+    image = screen(site, tina, spec, MAP, write(draw(3, (300, 200)), exif=exif))
     site.store.put_derived(stored_key(site), THUMBNAIL, write(draw(3, (107, 160))))
-    with Image.open(io.BytesIO(tina.get(f"/films/{film}/heat-map").data)) as picture:
+    with Image.open(io.BytesIO(tina.get(f"/screenings/{image}/heat-map").data)) as picture:
         assert picture.size == (round(SIDE * 2 / 3), SIDE)

@@ -22,7 +22,7 @@ from shared.settings import PREFIX, Settings
 from shared.store.store import THUMBNAIL
 from shared.tables import Role
 from tests.conftest import draw, encode
-from tests.web_site import Site, form, post_films, token_of
+from tests.web_site import Site, form, post_images, token_of
 from web.app import create_app
 from web.guard.access import SAFE_METHODS, UnguardedView, check_views, open_to_all, requires
 
@@ -78,8 +78,8 @@ def test_no_form_is_taken_from_another_page(victim: Victim, route: str, given: s
     texts = {"csrf_token": victim.other} if given == "another session's" else {}
     headers = {"X-CSRFToken": victim.other} if texts and path.startswith("/api/") else {}
     query = {"csrf_token": victim.own} if given == "in the address" else {}
-    films = form([("film.png", b"x")], **texts)
-    body = films if path in {"/jobs", "/api/v1/jobs"} or path.endswith("/films") else {"data": texts}
+    images = form([("image.png", b"x")], **texts)
+    body = images if path in {"/jobs", "/api/v1/jobs"} or path.endswith("/images") else {"data": texts}
     answer = victim.browser.open(path, method=method, query_string=query, headers=headers, **body)
     assert answer.status_code == 403, answer.text
     assert "CSRF" in answer.text
@@ -266,7 +266,7 @@ STARTS = {"image/jpeg": b"\xff\xd8\xff", "image/png": b"\x89PNG\r\n\x1a\n"}
 
 
 def polyglots() -> dict[str, bytes]:
-    """Films that are also something else, if a browser could be brought to guess."""
+    """Images that are also something else, if a browser could be brought to guess."""
     commented = io.BytesIO()
     draw(1, (80, 80)).save(commented, "JPEG", comment=SCRIPT)
     exif = Image.Exif()
@@ -280,17 +280,19 @@ def polyglots() -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize(("name", "data"), polyglots().items())
-def test_a_film_is_never_served_as_what_its_sender_claims(site: Site, spec: ModelSpec, name: str, data: bytes) -> None:
+def test_an_image_is_never_served_as_what_its_sender_claims(
+    site: Site, spec: ModelSpec, name: str, data: bytes
+) -> None:
     client = site.token_client(site.add_user("tina"))
     assert SCRIPT in data
-    assert post_films(client, (name, data)).status_code == 202
+    assert post_images(client, (name, data)).status_code == 202
     site.work(spec, {}, heat_map=heatmap.encode(np.ones((2, 2), np.float32)))
-    film = site.screenings()[0]
+    image = site.screenings()[0]
     thumbnail = preprocess.thumbnail(preprocess.decode(data, at_least=40))
     with site.database.read() as session:
-        site.store.put_derived(session.merge(film).image.sha256, THUMBNAIL, thumbnail)
+        site.store.put_derived(session.merge(image).image.sha256, THUMBNAIL, thumbnail)
     rules = [rule for rule in site.app.url_map.iter_rules() if rule.arguments == {"screening_id"}]
-    given = [client.get(str(rule).replace("<uuid:screening_id>", str(film.id))) for rule in rules]
+    given = [client.get(str(rule).replace("<uuid:screening_id>", str(image.id))) for rule in rules]
     pictures = [answer for answer in given if answer.mimetype in STARTS]
     assert len(pictures) == 3, "thumbnail, image and heat map"
     for answer in pictures:
@@ -305,12 +307,12 @@ def test_a_film_is_never_served_as_what_its_sender_claims(site: Site, spec: Mode
 def test_names_are_shown_as_text(site: Site, spec: ModelSpec) -> None:
     user = site.add_user("tina")
     name = "<script>alert(1)</script>.png"
-    post_films(site.token_client(user), (name, encode(draw(1, (80, 80)), "PNG")), name=name)
+    post_images(site.token_client(user), (name, encode(draw(1, (80, 80)), "PNG")), name=name)
     site.work(spec, {})
-    film = site.screenings()[0]
+    image = site.screenings()[0]
     browser: FlaskClient = site.browser(user)
-    job = f"/jobs/{film.job_id}"
-    for path in ("/", "/jobs", job, f"{job}/fragment", "/history", f"/screenings/{film.id}"):
+    job = f"/jobs/{image.job_id}"
+    for path in ("/", "/jobs", job, f"{job}/fragment", "/history", f"/screenings/{image.id}"):
         page = browser.get(path)
         assert page.status_code == 200
         assert "<script>alert" not in page.text, path

@@ -24,7 +24,7 @@ from shared.states import State
 from shared.store.incoming import Incoming
 from shared.tables import Image, Job, Prediction, Priority, Role, Screening, Source, Upload
 from tests.conftest import draw, encode
-from tests.web_site import Site, form, make_zip, post_films, press, token_of
+from tests.web_site import Site, form, make_zip, post_images, press, token_of
 
 
 @pytest.fixture
@@ -37,14 +37,14 @@ def client(site: Site) -> FlaskClient:
     return site.token_client(site.add_user("tina"))
 
 
-FILMS = [(f"{n}.jpeg", encode(draw(n))) for n in range(6)]
+IMAGES = [(f"{n}.jpeg", encode(draw(n))) for n in range(6)]
 
 
 # ---------------------------------------------------------------- whole jobs
 
 
-def test_a_form_of_films_becomes_a_closed_job_and_rings(site: Site, client: FlaskClient) -> None:
-    answer = post_films(client, *FILMS, name="ward 3")
+def test_a_form_of_images_becomes_a_closed_job_and_sends_tickets(site: Site, client: FlaskClient) -> None:
+    answer = post_images(client, *IMAGES, name="ward 3")
     body = answer.json
     assert answer.status_code == 202
     assert body is not None
@@ -56,7 +56,7 @@ def test_a_form_of_films_becomes_a_closed_job_and_rings(site: Site, client: Flas
         "queued": 6,
         "rejected": [],
     }
-    assert site.bell.rung == [6]
+    assert site.sent_tickets.images == [6]
     job = client.get(body["status_url"]).json
     assert job is not None
     assert (job["source"], job["priority"], job["total"], job["closed_at"] is None) == ("api", "bulk", 6, False)
@@ -75,7 +75,7 @@ def test_a_form_of_films_becomes_a_closed_job_and_rings(site: Site, client: Flas
 def test_a_small_job_goes_first_unless_its_sender_says_otherwise(
     client: FlaskClient, texts: dict[str, str], count: int, priority: str
 ) -> None:
-    body = post_films(client, *FILMS[:count], **texts).json
+    body = post_images(client, *IMAGES[:count], **texts).json
     assert body is not None
     assert client.get(body["status_url"]).json["priority"] == priority  # type: ignore[index]
 
@@ -84,15 +84,15 @@ def test_a_small_job_goes_first_unless_its_sender_says_otherwise(
     ("names", "job_name"),
     [(["IM-1.jpeg"], "IM-1.jpeg"), (["w/a.jpeg", "w/b/c.jpeg"], "w"), (["w/a.jpeg", "b.jpeg"], "2 files")],
 )
-def test_a_job_without_a_name_gets_one_from_its_films(client: FlaskClient, names: list[str], job_name: str) -> None:
-    body = post_films(client, *[(name, FILMS[n][1]) for n, name in enumerate(names)]).json
+def test_a_job_without_a_name_gets_one_from_its_images(client: FlaskClient, names: list[str], job_name: str) -> None:
+    body = post_images(client, *[(name, IMAGES[n][1]) for n, name in enumerate(names)]).json
     assert body is not None
     assert body["name"] == job_name
 
 
 @pytest.mark.parametrize("texts", [{"priority": "now"}, {"source": "samples"}, {"source": "fax"}])
 def test_unknown_wishes_are_refused_by_name(site: Site, client: FlaskClient, texts: dict[str, str]) -> None:
-    answer = post_films(client, FILMS[0], **texts)
+    answer = post_images(client, IMAGES[0], **texts)
     assert answer.status_code == 422
     assert answer.json is not None
     assert answer.json["errors"][0]["field"] in texts
@@ -101,40 +101,40 @@ def test_unknown_wishes_are_refused_by_name(site: Site, client: FlaskClient, tex
 
 def test_the_same_key_gives_the_same_job_and_adds_nothing(site: Site, client: FlaskClient) -> None:
     headers = {"Idempotency-Key": "one"}
-    first = post_films(client, *FILMS[:3], headers=headers).json
-    again = post_films(client, *FILMS[:3], headers=headers).json
+    first = post_images(client, *IMAGES[:3], headers=headers).json
+    again = post_images(client, *IMAGES[:3], headers=headers).json
     assert first is not None
     assert again is not None
     assert again["id"] == first["id"]
     assert (again["received"], again["queued"]) == (3, 0)
     assert (site.count(Job), site.count(Screening)) == (1, 3)
     other = site.token_client(site.add_user("tom"))
-    assert post_films(other, *FILMS[:3], headers=headers).json["id"] != first["id"]  # type: ignore[index]
+    assert post_images(other, *IMAGES[:3], headers=headers).json["id"] != first["id"]  # type: ignore[index]
 
 
 def test_a_key_that_is_too_long_is_refused(client: FlaskClient) -> None:
-    answer = post_films(client, FILMS[0], headers={"Idempotency-Key": "x" * 129})
+    answer = post_images(client, IMAGES[0], headers={"Idempotency-Key": "x" * 129})
     assert answer.status_code == 422
 
 
-def test_the_same_film_twice_is_stored_once_and_shown_in_each(site: Site, client: FlaskClient) -> None:
-    post_films(client, ("a.jpeg", FILMS[0][1]), ("b.jpeg", FILMS[0][1]))
-    post_films(client, ("c.jpeg", FILMS[0][1]))
+def test_the_same_image_twice_is_stored_once_and_shown_in_each(site: Site, client: FlaskClient) -> None:
+    post_images(client, ("a.jpeg", IMAGES[0][1]), ("b.jpeg", IMAGES[0][1]))
+    post_images(client, ("c.jpeg", IMAGES[0][1]))
     assert (site.count(Image), site.count(Screening), len(site.stored())) == (1, 3, 1)
 
 
-def test_a_film_that_was_answered_before_is_done_at_once(site: Site, client: FlaskClient, spec: ModelSpec) -> None:
+def test_an_image_that_was_answered_before_is_done_at_once(site: Site, client: FlaskClient, spec: ModelSpec) -> None:
     site.install_model(spec)
-    post_films(client, *FILMS[:3])
+    post_images(client, *IMAGES[:3])
     site.work(spec, {})
-    body = post_films(client, *FILMS[:4]).json
+    body = post_images(client, *IMAGES[:4]).json
     assert body is not None
     assert (body["received"], body["queued"], body["state"]) == (4, 1, "SCREENING")
     assert site.count(Prediction) == 3
 
 
-def test_films_are_kept_and_wait_where_there_is_no_model(site: Site, client: FlaskClient) -> None:
-    body = post_films(client, *FILMS[:2]).json
+def test_images_are_kept_and_wait_where_there_is_no_model(site: Site, client: FlaskClient) -> None:
+    body = post_images(client, *IMAGES[:2]).json
     assert body is not None
     assert body["queued"] == 2
     assert {s.state for s in site.screenings()} == {State.QUEUED}
@@ -144,9 +144,9 @@ def test_films_are_kept_and_wait_where_there_is_no_model(site: Site, client: Fla
 def test_a_job_is_accepted_while_redis_is_away(
     site: Site, client: FlaskClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    site.bell.is_away = True
+    site.sent_tickets.is_away = True
     with caplog.at_level(logging.WARNING):
-        answer = post_films(client, *FILMS[:2])
+        answer = post_images(client, *IMAGES[:2])
     assert answer.status_code == 202
     assert [s.state for s in site.screenings()] == [State.QUEUED, State.QUEUED]
     assert "Redis did not answer" in caplog.text
@@ -155,36 +155,36 @@ def test_a_job_is_accepted_while_redis_is_away(
 # ---------------------------------------------------------------- batches
 
 
-def open_job(client: FlaskClient, **wishes: Any) -> dict[str, Any]:
-    answer = client.post("/api/v1/jobs", json=wishes)
+def open_job(client: FlaskClient, **fields: Any) -> dict[str, Any]:
+    answer = client.post("/api/v1/jobs", json=fields)
     assert answer.status_code == 201, answer.text
     assert answer.json is not None
     return answer.json
 
 
 def test_a_job_is_opened_filled_in_batches_and_closed(site: Site, client: FlaskClient) -> None:
-    job = open_job(client, name="folder", expected_films=6, source="cli")
+    job = open_job(client, name="folder", expected_images=6, source="cli")
     assert (job["state"], job["received"]) == ("RECEIVING", 0)
     for n in range(0, 6, 2):
-        answer = post_films(client, *FILMS[n : n + 2], to=job["films_url"], headers={"Idempotency-Key": f"b{n}"})
+        answer = post_images(client, *IMAGES[n : n + 2], to=job["images_url"], headers={"Idempotency-Key": f"b{n}"})
         assert (answer.status_code, answer.json["received"], answer.json["queued"]) == (202, 2, 2)  # type: ignore[index]
-    again = post_films(client, *FILMS[:2], to=job["films_url"], headers={"Idempotency-Key": "b0"})
+    again = post_images(client, *IMAGES[:2], to=job["images_url"], headers={"Idempotency-Key": "b0"})
     assert (again.status_code, again.json["received"], again.json["queued"]) == (202, 2, 0)  # type: ignore[index]
     assert client.get(job["status_url"]).json["state"] == "RECEIVING"  # type: ignore[index]
     closed = client.post(f"{job['status_url']}/close").json
     assert closed is not None
-    assert (closed["state"], closed["total"], closed["expected_films"], closed["source"]) == ("SCREENING", 6, 6, "cli")
-    assert (site.count(Screening), site.count(Upload), site.bell.rung) == (6, 3, [2, 2, 2])
+    assert (closed["state"], closed["total"], closed["expected_images"], closed["source"]) == ("SCREENING", 6, 6, "cli")
+    assert (site.count(Screening), site.count(Upload), site.sent_tickets.images) == (6, 3, [2, 2, 2])
     assert client.post(f"{job['status_url']}/close").status_code == 200
 
 
 def test_a_closed_job_takes_no_more_but_still_knows_what_it_took(site: Site, client: FlaskClient) -> None:
     job = open_job(client)
-    post_films(client, FILMS[0], to=job["films_url"], headers={"Idempotency-Key": "b0"})
+    post_images(client, IMAGES[0], to=job["images_url"], headers={"Idempotency-Key": "b0"})
     client.post(f"{job['status_url']}/close")
-    answer = post_films(client, FILMS[1], to=job["films_url"])
+    answer = post_images(client, IMAGES[1], to=job["images_url"])
     assert answer.status_code == 409
-    assert post_films(client, FILMS[0], to=job["films_url"], headers={"Idempotency-Key": "b0"}).status_code == 202
+    assert post_images(client, IMAGES[0], to=job["images_url"], headers={"Idempotency-Key": "b0"}).status_code == 202
     assert (site.count(Screening), len(site.stored())) == (1, 1)
 
 
@@ -200,9 +200,9 @@ def test_opening_with_the_same_key_gives_the_same_job(client: FlaskClient) -> No
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        ({"expected_films": -1}, 422),
-        ({"expected_films": "many"}, 422),
-        ({"expected_films": True}, 422),
+        ({"expected_images": -1}, 422),
+        ({"expected_images": "many"}, 422),
+        ({"expected_images": True}, 422),
         ({"name": 7}, 422),
         ({"priority": "now"}, 422),
         ([], 400),
@@ -220,7 +220,7 @@ def test_damaged_json_and_other_types_are_refused(client: FlaskClient) -> None:
 def test_another_technicians_job_takes_nothing_and_is_not_revealed(site: Site, client: FlaskClient) -> None:
     job = open_job(client)
     other = site.token_client(site.add_user("tom"))
-    assert post_films(other, FILMS[0], to=job["films_url"]).status_code == 404
+    assert post_images(other, IMAGES[0], to=job["images_url"]).status_code == 404
     assert other.post(f"{job['status_url']}/close").status_code == 404
     assert site.stored() == []
 
@@ -228,12 +228,12 @@ def test_another_technicians_job_takes_nothing_and_is_not_revealed(site: Site, c
 # ---------------------------------------------------------------- a browser
 
 
-def test_a_plain_form_carries_its_csrf_token_before_its_films(site: Site) -> None:
+def test_a_plain_form_carries_its_csrf_token_before_its_images(site: Site) -> None:
     browser = site.browser(site.add_user("tina"))
-    refused = post_films(browser, FILMS[0], to="/jobs", csrf_token="wrong")
+    refused = post_images(browser, IMAGES[0], to="/jobs", csrf_token="wrong")
     assert (refused.status_code, site.count(Job), site.stored()) == (403, 0, [])
     token = token_of(browser.get("/"))
-    answer = post_films(browser, *FILMS[:2], to="/jobs", csrf_token=token)
+    answer = post_images(browser, *IMAGES[:2], to="/jobs", csrf_token=token)
     assert answer.status_code == 303
     assert answer.location.startswith("/jobs/")
     with site.database.read() as session:
@@ -249,19 +249,19 @@ def test_a_script_of_the_page_sends_the_token_in_a_header(site: Site) -> None:
         answer = browser.post("/api/v1/jobs", json={"name": "x"}, headers=headers)
         assert answer.status_code == opened
         assert opened != 403 or answer.json["code"] == "csrf"  # type: ignore[index]
-        assert post_films(browser, FILMS[0], headers=headers).status_code == filled
+        assert post_images(browser, IMAGES[0], headers=headers).status_code == filled
     with site.database.read() as session:
         assert {job.source for job in session.query(Job)} == {Source.WEB}
 
 
-def test_an_empty_file_field_is_no_film(site: Site, client: FlaskClient) -> None:
+def test_an_empty_file_field_is_no_image(site: Site, client: FlaskClient) -> None:
     answer = client.post("/api/v1/jobs", **form([("", b"")]))
     assert answer.status_code == 422
     assert site.count(Job) == 0
 
 
-def test_films_in_a_part_of_another_name_are_refused(client: FlaskClient) -> None:
-    data = {"film": (io.BytesIO(FILMS[0][1]), "a.jpeg")}
+def test_images_in_a_part_of_another_name_are_refused(client: FlaskClient) -> None:
+    data = {"image": (io.BytesIO(IMAGES[0][1]), "a.jpeg")}
     answer = client.post("/api/v1/jobs", data=data, content_type="multipart/form-data")
     assert answer.status_code == 422
     assert "'files'" in answer.json["detail"]  # type: ignore[index]
@@ -279,7 +279,7 @@ def png_header(width: int, height: int) -> bytes:
 
 
 def encrypted_zip() -> bytes:
-    data = bytearray(make_zip({"a.jpeg": FILMS[0][1]}))
+    data = bytearray(make_zip({"a.jpeg": IMAGES[0][1]}))
     data[6] |= 1
     data[data.index(b"PK\x01\x02") + 8] |= 1
     return bytes(data)
@@ -299,13 +299,13 @@ HOSTILE = [
     pytest.param(b"dear colleague", Rejection.UNKNOWN_FORMAT, id="text"),
     pytest.param(b"GIF89a" + bytes(100), Rejection.UNKNOWN_FORMAT, id="gif"),
     pytest.param(bytes(128) + b"DICM" + bytes(100), Rejection.UNREADABLE_IMAGE, id="dicom"),
-    pytest.param(FILMS[0][1][:20], Rejection.UNREADABLE_IMAGE, id="truncated header"),
+    pytest.param(IMAGES[0][1][:20], Rejection.UNREADABLE_IMAGE, id="truncated header"),
     pytest.param(b"\x89PNG\r\n\x1a\n" + bytes(50), Rejection.UNREADABLE_IMAGE, id="damaged header"),
     pytest.param(png_header(30_000, 30_000), Rejection.TOO_MANY_PIXELS, id="too many pixels"),
     pytest.param(png_header(2**31 - 1, 2**31 - 1), Rejection.TOO_MANY_PIXELS, id="decompression bomb"),
     pytest.param(encode(draw(0, (63, 300))), Rejection.TOO_SMALL, id="too small"),
-    pytest.param(FILMS[0][1] + bytes(5 * MIB), Rejection.TOO_LARGE, id="too large"),
-    pytest.param(make_zip({"a.jpeg": FILMS[0][1]})[:-30], Rejection.ZIP_UNREADABLE, id="cut zip"),
+    pytest.param(IMAGES[0][1] + bytes(5 * MIB), Rejection.TOO_LARGE, id="too large"),
+    pytest.param(make_zip({"a.jpeg": IMAGES[0][1]})[:-30], Rejection.ZIP_UNREADABLE, id="cut zip"),
     pytest.param(make_zip({}), Rejection.ZIP_EMPTY, id="empty zip"),
     pytest.param(make_zip({"__MACOSX/._a": b"x", ".DS_Store": b"x"}), Rejection.ZIP_EMPTY, id="zip of droppings"),
     pytest.param(make_zip({f"{n}.jpeg": b"" for n in range(30)}), Rejection.ZIP_TOO_MANY_ENTRIES, id="zip of many"),
@@ -313,9 +313,9 @@ HOSTILE = [
     pytest.param(make_zip({"a.jpeg": bytes(3 * MIB)}), Rejection.ZIP_ENTRY_BOMB, id="zip bomb"),
     pytest.param(make_zip({"a.zip": make_zip({"b": b"x"})}), Rejection.ZIP_ENTRY_NESTED, id="nested zip"),
     pytest.param(encrypted_zip(), Rejection.ZIP_ENTRY_ENCRYPTED, id="encrypted zip"),
-    pytest.param(make_zip({"../../evil.jpeg": FILMS[0][1]}), Rejection.ZIP_ENTRY_UNSAFE_NAME, id="parent"),
-    pytest.param(make_zip({"/etc/evil.jpeg": FILMS[0][1]}), Rejection.ZIP_ENTRY_UNSAFE_NAME, id="absolute"),
-    pytest.param(make_zip({"C:\\evil.jpeg": FILMS[0][1]}), Rejection.ZIP_ENTRY_UNSAFE_NAME, id="drive"),
+    pytest.param(make_zip({"../../evil.jpeg": IMAGES[0][1]}), Rejection.ZIP_ENTRY_UNSAFE_NAME, id="parent"),
+    pytest.param(make_zip({"/etc/evil.jpeg": IMAGES[0][1]}), Rejection.ZIP_ENTRY_UNSAFE_NAME, id="absolute"),
+    pytest.param(make_zip({"C:\\evil.jpeg": IMAGES[0][1]}), Rejection.ZIP_ENTRY_UNSAFE_NAME, id="drive"),
     pytest.param(link_zip(), Rejection.ZIP_ENTRY_UNSAFE_NAME, id="link"),
 ]
 
@@ -323,8 +323,8 @@ HOSTILE = [
 def test_the_receipt_says_what_was_left_out_of_a_disc(settings: Settings, sqlite_database: Database) -> None:
     site = Site(settings, sqlite_database)
     client = site.token_client(site.add_user("tina"))
-    disc = {"DICOMDIR": b"x", "VIEWER/viewer.exe": b"MZ", "AUTORUN.INF": b"x", "Thumbs.db": b"x", "A/1": FILMS[1][1]}
-    body = post_films(client, FILMS[0], ("disc.zip", make_zip(disc))).json
+    disc = {"DICOMDIR": b"x", "VIEWER/viewer.exe": b"MZ", "AUTORUN.INF": b"x", "Thumbs.db": b"x", "A/1": IMAGES[1][1]}
+    body = post_images(client, IMAGES[0], ("disc.zip", make_zip(disc))).json
     assert body is not None
     assert (body["received"], body["queued"], body["rejected"]) == (2, 2, [])
     assert [(item["files"], item["reason"]) for item in body["left_out"]] == [
@@ -333,7 +333,7 @@ def test_the_receipt_says_what_was_left_out_of_a_disc(settings: Settings, sqlite
     ]
 
 
-LIMITS = {"max_film_bytes": 5 * MIB, "max_zip_entries": 20, "max_zip_bytes": 20 * MIB}
+LIMITS = {"max_image_bytes": 5 * MIB, "max_zip_entries": 20, "max_zip_bytes": 20 * MIB}
 
 
 @pytest.mark.parametrize(("data", "code"), HOSTILE)
@@ -342,11 +342,11 @@ def test_a_hostile_file_is_rejected_and_the_rest_of_its_job_goes_on(
 ) -> None:
     site = Site(settings, sqlite_database, **LIMITS)
     client = site.token_client(site.add_user("tina"))
-    body = post_films(client, FILMS[1], ("film.jpeg", data), FILMS[2]).json
+    body = post_images(client, IMAGES[1], ("image.jpeg", data), IMAGES[2]).json
     assert body is not None
     assert (body["received"], body["queued"]) == (3, 2)
     (rejected,) = body["rejected"]
-    assert rejected["code"] == code
+    assert rejected["error_code"] == code
     assert rejected["message"].endswith((".", "s."))
     assert [s.state for s in site.screenings()] == [State.QUEUED, State.REJECTED, State.QUEUED]
     assert len(site.stored()) == 2
@@ -355,18 +355,18 @@ def test_a_hostile_file_is_rejected_and_the_rest_of_its_job_goes_on(
     assert rows["screenings"][1]["error_code"] == code
 
 
-def test_a_zip_gives_its_good_films_and_names_its_bad_ones(site: Site, client: FlaskClient) -> None:
+def test_a_zip_gives_its_good_images_and_names_its_bad_ones(site: Site, client: FlaskClient) -> None:
     entries = {
-        "w/a.jpeg": FILMS[0][1],
-        "../b.jpeg": FILMS[1][1],
+        "w/a.jpeg": IMAGES[0][1],
+        "../b.jpeg": IMAGES[1][1],
         "w/c.txt": b"hello",
-        "w/d.jpeg": FILMS[2][1],
+        "w/d.jpeg": IMAGES[2][1],
         "w/": b"",
     }
-    body = post_films(client, ("ward.zip", make_zip(entries))).json
+    body = post_images(client, ("ward.zip", make_zip(entries))).json
     assert body is not None
     assert (body["received"], body["queued"]) == (4, 2)
-    assert [(r["file"], r["code"]) for r in body["rejected"]] == [
+    assert [(r["file_name"], r["error_code"]) for r in body["rejected"]] == [
         ("ward.zip/../b.jpeg", "zip_entry_unsafe_name"),
         ("ward.zip/w/c.txt", "unknown_format"),
     ]
@@ -375,11 +375,11 @@ def test_a_zip_gives_its_good_films_and_names_its_bad_ones(site: Site, client: F
 
 @pytest.mark.parametrize("name", ["../../evil.jpeg", "a\tb\x7f.jpeg", "x" * 2000 + ".jpeg", "\u202egpej.exe"])
 def test_a_file_name_is_shown_and_never_a_path(site: Site, client: FlaskClient, name: str) -> None:
-    assert post_films(client, (name, FILMS[0][1])).status_code == 202
+    assert post_images(client, (name, IMAGES[0][1])).status_code == 202
     (screening,) = site.screenings()
     assert screening.file_name.isprintable()
     assert len(screening.file_name) <= 512
-    assert [path.parent.parent.name for path in site.stored()] == ["films"]
+    assert [path.parent.parent.name for path in site.stored()] == ["images"]
 
 
 # ---------------------------------------------------------------- limits and full disks
@@ -388,28 +388,28 @@ def test_a_file_name_is_shown_and_never_a_path(site: Site, client: FlaskClient, 
 def test_a_request_over_the_size_limit_is_refused_with_the_limit(settings: Settings, sqlite_database: Database) -> None:
     site = Site(settings, sqlite_database, max_upload_bytes=10_000)
     client = site.token_client(site.add_user("tina"))
-    answer = post_films(client, ("a.jpeg", FILMS[0][1] + bytes(20_000)))
+    answer = post_images(client, ("a.jpeg", IMAGES[0][1] + bytes(20_000)))
     assert answer.status_code == 413
     assert "10,000 bytes" in answer.json["detail"]  # type: ignore[index]
     assert (site.count(Job), site.stored()) == (0, [])
 
 
 def test_too_many_files_are_refused_with_the_limit(settings: Settings, sqlite_database: Database) -> None:
-    site = Site(settings, sqlite_database, max_films_per_upload=3)
+    site = Site(settings, sqlite_database, max_images_per_upload=3)
     client = site.token_client(site.add_user("tina"))
-    answer = post_films(client, *FILMS[:4])
+    answer = post_images(client, *IMAGES[:4])
     assert answer.status_code == 413
     assert "at most 3 files" in answer.json["detail"]  # type: ignore[index]
     assert site.count(Job) == 0
 
 
-def test_too_many_films_inside_zips_are_refused_with_the_limit(settings: Settings, sqlite_database: Database) -> None:
-    site = Site(settings, sqlite_database, max_films_per_upload=2, max_zip_entries=3)
+def test_too_many_images_inside_zips_are_refused_with_the_limit(settings: Settings, sqlite_database: Database) -> None:
+    site = Site(settings, sqlite_database, max_images_per_upload=2, max_zip_entries=3)
     client = site.token_client(site.add_user("tina"))
-    archive = make_zip(dict(FILMS[:3]))
-    answer = post_films(client, ("a.zip", archive), ("b.zip", archive))
+    archive = make_zip(dict(IMAGES[:3]))
+    answer = post_images(client, ("a.zip", archive), ("b.zip", archive))
     assert answer.status_code == 413
-    assert "at most 5 films" in answer.json["detail"]  # type: ignore[index]
+    assert "at most 5 X-rays" in answer.json["detail"]  # type: ignore[index]
     assert site.count(Job) == 0
 
 
@@ -420,9 +420,9 @@ def test_a_large_form_elsewhere_is_refused(client: FlaskClient) -> None:
 
 
 def test_a_damaged_form_is_refused_and_leaves_no_job(site: Site, client: FlaskClient) -> None:
-    whole = client.post("/api/v1/jobs", **form(FILMS[:2]))
+    whole = client.post("/api/v1/jobs", **form(IMAGES[:2]))
     assert whole.status_code == 202
-    data = b'--edge\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n' + FILMS[3][1]
+    data = b'--edge\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n' + IMAGES[3][1]
     answer = client.post("/api/v1/jobs", data=data, content_type="multipart/form-data; boundary=edge")
     assert answer.status_code == 400
     assert (site.count(Job), len(site.stored())) == (1, 2)
@@ -450,10 +450,10 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("full_disk")
 def test_a_full_disk_is_said_and_leaves_nothing_half(site: Site, client: FlaskClient) -> None:
-    answer = post_films(client, FILMS[0], ("big.jpeg", FILMS[1][1] + bytes(9000)))
+    answer = post_images(client, IMAGES[0], ("big.jpeg", IMAGES[1][1] + bytes(9000)))
     assert answer.status_code == 507
     assert "no room" in answer.json["detail"]  # type: ignore[index]
-    assert (site.count(Job), site.count(Screening), site.bell.rung) == (0, 0, [])
+    assert (site.count(Job), site.count(Screening), site.sent_tickets.images) == (0, 0, [])
     assert all(path.parent.name != "incoming" for path in site.stored())
 
 
@@ -466,7 +466,7 @@ def test_a_full_database_is_said_too(site: Site, client: FlaskClient) -> None:
         connection.execute(f"PRAGMA max_page_count={pages}")
 
     site.database.engine.dispose()
-    answer = post_films(client, *[(f"{'x' * 400}{n}.txt", b"x") for n in range(500)])
+    answer = post_images(client, *[(f"{'x' * 400}{n}.txt", b"x") for n in range(500)])
     assert answer.status_code == 507
     assert (site.count(Job), site.count(Screening)) == (0, 0)
 
@@ -474,7 +474,7 @@ def test_a_full_database_is_said_too(site: Site, client: FlaskClient) -> None:
 def test_upload_requests_are_limited(settings: Settings, sqlite_database: Database) -> None:
     site = Site(settings, sqlite_database, upload_limit="2 per minute")
     client = site.token_client(site.add_user("tina"))
-    statuses = [post_films(client, FILMS[n]).status_code for n in range(3)]
+    statuses = [post_images(client, IMAGES[n]).status_code for n in range(3)]
     assert statuses == [202, 202, 429]
     assert client.get("/api/v1/jobs").status_code == 200
 
@@ -488,16 +488,16 @@ def test_upload_requests_are_counted_for_all_web_processes_together(
     clients = [site.token_client(user) for site in sites]
     for client in clients:
         client.environ_base["REMOTE_ADDR"] = "198.51.100.7"  # of its own: the Redis serves other tests as well
-    assert [post_films(clients[n % 2], FILMS[n]).status_code for n in range(3)] == [202, 202, 429]
+    assert [post_images(clients[n % 2], IMAGES[n]).status_code for n in range(3)] == [202, 202, 429]
 
 
 def test_file_names_stay_out_of_the_logs(site: Site, client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
     secret = "Mustermann-1950"
     with caplog.at_level(logging.DEBUG):
-        post_films(client, (f"{secret}.jpeg", FILMS[0][1]), (f"{secret}.txt", b"x"), (f"{secret}.zip", b"PK\x03\x04"))
+        post_images(client, (f"{secret}.jpeg", IMAGES[0][1]), (f"{secret}.txt", b"x"), (f"{secret}.zip", b"PK\x03\x04"))
         with site.database.write() as session:
             session.connection().exec_driver_sql("DROP TABLE screenings")
-        answer = post_films(client, (f"{secret}.jpeg", FILMS[1][1]))
+        answer = post_images(client, (f"{secret}.jpeg", IMAGES[1][1]))
     assert answer.status_code in {500, 503}
     assert "screenings" in caplog.text
     assert secret not in caplog.text
@@ -510,7 +510,7 @@ def test_file_names_stay_out_of_the_logs(site: Site, client: FlaskClient, caplog
 def test_samples_are_submitted_with_one_press(settings: Settings, sqlite_database: Database) -> None:
     folder = settings.data_dir.parent / "samples"
     folder.mkdir()
-    for name, data in FILMS[:3]:
+    for name, data in IMAGES[:3]:
         (folder / name).write_bytes(data)
     (folder / "README.md").write_text("synthetic")
     site = Site(settings, sqlite_database, samples_dir=folder)
@@ -531,10 +531,10 @@ def test_without_samples_there_is_nothing_to_press(site: Site) -> None:
 
 
 @pytest.mark.parametrize("door", ["a job at once", "an open job"])
-def test_films_are_forced_to_disk_before_a_row_names_them(
+def test_images_are_forced_to_disk_before_a_row_names_them(
     site: Site, client: FlaskClient, monkeypatch: pytest.MonkeyPatch, door: str
 ) -> None:
-    address = open_job(client)["films_url"] if door == "an open job" else "/api/v1/jobs"
+    address = open_job(client)["images_url"] if door == "an open job" else "/api/v1/jobs"
     forced: list[str] = []
 
     def force(keys: Sequence[str]) -> None:
@@ -542,22 +542,22 @@ def test_films_are_forced_to_disk_before_a_row_names_them(
         forced.extend(keys)
 
     monkeypatch.setattr(site.store, "force", force)
-    data = {"files": [(io.BytesIO(content), name) for name, content in FILMS[:3]]}
+    data = {"files": [(io.BytesIO(content), name) for name, content in IMAGES[:3]]}
     assert client.post(address, data=data, content_type="multipart/form-data").status_code == 202
     with site.database.read() as session:
         assert sorted(forced) == sorted(session.scalars(select(Image.sha256)))
 
 
-def test_films_that_cannot_be_forced_are_not_accepted(
+def test_images_that_cannot_be_forced_are_not_accepted(
     site: Site, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: Sequence[str]) -> None:
         raise StoreAway("The image store cannot be used: Input/output error.")
 
     monkeypatch.setattr(site.store, "force", fail)
-    assert post_films(client, FILMS[0]).status_code == 503
+    assert post_images(client, IMAGES[0]).status_code == 503
     assert site.screenings() == []
-    assert site.bell.rung == []
+    assert site.sent_tickets.images == []
 
 
 @pytest.mark.parametrize("path", ["/api/v1/jobs", "/jobs", "/account/password"])

@@ -42,5 +42,5 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> Probe:
 
 @pytest.fixture(scope="session")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Draw the synthetic films once."""
+    """Draw the synthetic images once."""
     return write_samples(tmp_path_factory.mktemp("samples"))

@@ -9,9 +9,12 @@ import numpy as np
 from tests.model.run_probe import small_data_set
 
 
-def losses_and_distances(folder: str, *films: str) -> dict[str, Any]:
+def losses_and_distances(folder: str, *images: str) -> dict[str, Any]:
     """Return what the functions below find, from one process."""
-    return {"losses": [place_losses(temperature) for temperature in (1.0, 4.0)], "distances": distances(folder, *films)}
+    return {
+        "losses": [place_losses(temperature) for temperature in (1.0, 4.0)],
+        "distances": distances(folder, *images),
+    }
 
 
 def place_losses(temperature: float) -> dict[str, Any]:
@@ -38,7 +41,7 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
 
 
-def distances(folder: str, *films: str) -> dict[str, float]:
+def distances(folder: str, *images: str) -> dict[str, float]:
     """Train a teacher, then a pupil with and one without its places; return how far each is from its places."""
     from evaluation import metrics
     from training.recipe import Phase
@@ -47,7 +50,7 @@ def distances(folder: str, *films: str) -> dict[str, float]:
 
     metrics.RESAMPLES = 20  # the intervals are tested elsewhere
     place = Path(folder)
-    data = small_data_set(place / "data", films)
+    data = small_data_set(place / "data", images)
     alone = {"teachers": (), "teacher_share": 0.0, "place_weight": 0.0}
     pupil = replace(
         RECIPES["compact-cnn"], name="taught", input_size=32, batch=8, held_out=0.3, phases=(Phase(3, 3e-3),),
@@ -56,10 +59,10 @@ def distances(folder: str, *films: str) -> dict[str, float]:
     train(replace(pupil, name="teacher", seed=5, **alone), data, place / "models", place / "runs")
     for recipe in (pupil, replace(pupil, name="untaught", **alone)):
         train(recipe, data, place / "models", place / "runs")
-    return {name: _distance(place / "models", name, films) for name in ("taught", "untaught")}
+    return {name: _distance(place / "models", name, images) for name in ("taught", "untaught")}
 
 
-def _distance(models: Path, name: str, films: tuple[str, ...]) -> float:
+def _distance(models: Path, name: str, images: tuple[str, ...]) -> float:
     """Return the mean difference between the probabilities at each place of the teacher and of another model."""
     from shared.images.preprocess import prepare
     from shared.models.folder import read_spec
@@ -69,6 +72,6 @@ def _distance(models: Path, name: str, films: tuple[str, ...]) -> float:
     said = []
     for model in ("teacher", name):
         spec = read_spec(models / model)
-        pixels = np.stack([prepare(Path(film).read_bytes(), spec) for film in films])
+        pixels = np.stack([prepare(Path(image).read_bytes(), spec) for image in images])
         said.append(_softmax(np.array(with_places(load_network(models / model, spec))(pixels)[1])))
     return float(np.abs(said[0] - said[1]).mean())

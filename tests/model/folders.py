@@ -1,4 +1,4 @@
-"""Model folders and films for tests, whose answers a test can work out by itself; see serving_probe.py."""
+"""Model folders and images for tests, whose answers a test can work out by itself; see serving_probe.py."""
 
 import json
 import shutil
@@ -49,12 +49,12 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def logits_by_hand(brightness: np.ndarray, weights: tuple[float, ...]) -> np.ndarray:
-    """What the network of `write_models` with these weights answers to films of this mean brightness, 0 to 1."""
+    """What the network of `write_models` with these weights answers to images of this mean brightness, 0 to 1."""
     return brightness[:, np.newaxis] * np.array([weights]) + 0.25
 
 
-def write_films(folder: Path, count: int, swapped: bool = False) -> np.ndarray:
-    """Write grey films with one drawing, those of pneumonia mostly brighter; return brightness, normal films first."""
+def write_images(folder: Path, count: int, swapped: bool = False) -> np.ndarray:
+    """Write grey images with one drawing, those of pneumonia mostly brighter; return brightness, normal ones first."""
     rng = np.random.default_rng(3)
     greys = np.concatenate([rng.normal(80, 30, count), rng.normal(150, 30, count)]).clip(40, 215)
     names = ("PNEUMONIA", "NORMAL") if swapped else ("NORMAL", "PNEUMONIA")
@@ -64,6 +64,6 @@ def write_films(folder: Path, count: int, swapped: bool = False) -> np.ndarray:
         place = folder / names[number // count]
         place.mkdir(parents=True, exist_ok=True)
         pixels = (drawing - drawing.mean() + grey).round().astype(np.uint8)
-        Image.fromarray(pixels).save(place / f"film-{number:03d}.png")
+        Image.fromarray(pixels).save(place / f"image-{number:03d}.png")
         brightness.append(pixels.mean() / 255)
     return np.array(brightness)

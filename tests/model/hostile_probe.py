@@ -25,10 +25,12 @@ def load_lambda(folder: str) -> list[str]:
         trace.write_text("ran")
         return x
 
-    film = keras.Input((32, 32, 1), dtype="uint8")
-    scaled = keras.layers.Rescaling(1 / 255)(film)
+    image = keras.Input((32, 32, 1), dtype="uint8")
+    scaled = keras.layers.Rescaling(1 / 255)(image)
     touched = keras.layers.Lambda(lambda x, run=leave_trace: run(x))(scaled)
-    keras.Model(film, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(touched))).save(place / "model.keras")
+    keras.Model(image, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(touched))).save(
+        place / "model.keras"
+    )
     trace.unlink()
     own = hashlib.sha256((place / "model.keras").read_bytes()).hexdigest()
     said = []

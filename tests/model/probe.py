@@ -11,35 +11,35 @@ from pathlib import Path
 from typing import Any
 
 
-def drawn_sick(film: str) -> bool:
+def drawn_sick(image: str) -> bool:
     """Tell a sample's statistics by its number; see shared/images/samples.py."""
-    return int(Path(film).stem[-2:]) % 2 == 1
+    return int(Path(image).stem[-2:]) % 2 == 1
 
 
 def held_out(model: str, data: str) -> dict[str, Any]:
-    """Measure a model again on the films that its training held out."""
+    """Measure a model again on the images that its training held out."""
     from evaluation.metrics import measure
     from shared.models.folder import read_spec
-    from training.data import class_indices, list_films, load_pixels
+    from training.data import class_indices, list_images, load_pixels
     from training.evaluate import load_network, p_pneumonia
     from training.recipes import RECIPES
     from training.split import hold_out
 
     spec = read_spec(Path(model))
     recipe = RECIPES[spec.name]
-    films = list_films(Path(data))
-    source, digests = load_pixels(films, spec.model_copy(update={"input_size": recipe.source_size}))
-    groups, chosen = hold_out(films, source, digests, recipe)
-    held = [film for film, is_held in zip(films, chosen, strict=True) if is_held]
+    images = list_images(Path(data))
+    source, digests = load_pixels(images, spec.model_copy(update={"input_size": recipe.source_size}))
+    groups, chosen = hold_out(images, source, digests, recipe)
+    held = [image for image, is_held in zip(images, chosen, strict=True) if is_held]
     p = p_pneumonia(load_network(Path(model), spec), spec, load_pixels(held, spec)[0])
-    names = [(film.patient, group) for film, group in zip(films, groups, strict=True)]
+    names = [(image.patient, group) for image, group in zip(images, groups, strict=True)]
     sides = [
         {name for pair, is_held in zip(names, chosen, strict=True) if is_held == side for name in pair}
         for side in (False, True)
     ]
     return {
         "figures": measure(class_indices(held) != 0, p, spec.threshold),
-        "films": [int((~chosen).sum()), int(chosen.sum())],
+        "images": [int((~chosen).sum()), int(chosen.sum())],
         "on_both_sides": sorted(sides[0] & sides[1]),
     }
 

@@ -13,12 +13,12 @@ from PIL import Image
 from tests.model.probe import drawn_sick
 
 
-def trainings_and_decisions(folder: str, questions: str, *films: str) -> dict[str, Any]:
+def trainings_and_decisions(folder: str, questions: str, *images: str) -> dict[str, Any]:
     """Return what `whole_trainings` and `decisions` find, from one process."""
-    return {"runs": whole_trainings(folder, *films), "decisions": decisions(json.loads(questions))}
+    return {"runs": whole_trainings(folder, *images), "decisions": decisions(json.loads(questions))}
 
 
-def whole_trainings(folder: str, *films: str) -> dict[str, Any]:
+def whole_trainings(folder: str, *images: str) -> dict[str, Any]:
     """Train by two recipes, once whole and once stopped and resumed; return what each wrote.
 
     `averaged` keeps a moving average; `phases` stops early, lowers its rate on a plateau and is stopped in its second
@@ -29,7 +29,7 @@ def whole_trainings(folder: str, *films: str) -> dict[str, Any]:
     from training.recipes import RECIPES
 
     metrics.RESAMPLES = 20  # the intervals are tested elsewhere
-    data = small_data_set(Path(folder) / "data", films)
+    data = small_data_set(Path(folder) / "data", images)
     small = {"input_size": 32, "batch": 8, "held_out": 0.3, "teachers": (), "teacher_share": 0.0, "place_weight": 0.0}
     averaged = replace(
         RECIPES["compact-cnn"], name="averaged", network="scratch_cnn", phases=(Phase(2, 2e-3),), average=0.5, **small
@@ -107,13 +107,13 @@ def _largest_difference(one: Path, other: Path) -> float:
     return max(float(np.abs(a - b).max()) for a, b in zip(*weights, strict=True))
 
 
-def small_data_set(folder: Path, films: Sequence[str]) -> Path:
-    """Write each film twice, mirrored too, under the names of the real data set."""
-    for number, film in enumerate(films):
-        sick = drawn_sick(film)
+def small_data_set(folder: Path, images: Sequence[str]) -> Path:
+    """Write each image twice, mirrored too, under the names of the real data set."""
+    for number, path in enumerate(images):
+        sick = drawn_sick(path)
         place = folder / ("PNEUMONIA" if sick else "NORMAL")
         place.mkdir(parents=True, exist_ok=True)
-        with Image.open(film) as image:
+        with Image.open(path) as image:
             small = image.resize((96, 96))
         cause = ("bacteria", "virus")[number // 2 % 2]
         series = ("IM", "NORMAL2-IM")[number // 2 % 2]

@@ -31,22 +31,22 @@ def write_models(folder: str) -> None:
 def _write_model(folder: Path, weights: tuple[float, ...], size: int, has_places: bool) -> None:
     import keras
 
-    from shared.models.spec import FilmClass, ModelSpec
+    from shared.models.spec import ImageClass, ModelSpec
 
-    film = keras.Input((size, size, 1), dtype="uint8")
-    tiles = keras.layers.AveragePooling2D(8)(keras.layers.Rescaling(1 / 255)(film))
+    image = keras.Input((size, size, 1), dtype="uint8")
+    tiles = keras.layers.AveragePooling2D(8)(keras.layers.Rescaling(1 / 255)(image))
     dense = keras.layers.Dense(len(weights))
     places = dense(tiles)
     logits = keras.layers.GlobalAveragePooling2D()(places)
     dense.set_weights([np.array([weights], np.float32), np.full(len(weights), 0.25, np.float32)])
     folder.mkdir(parents=True)
-    keras.Model(film, [logits, places] if has_places else logits).save(folder / "model.keras")
-    causes = (FilmClass.BACTERIAL, FilmClass.VIRAL) if len(weights) == 3 else (FilmClass.PNEUMONIA,)
+    keras.Model(image, [logits, places] if has_places else logits).save(folder / "model.keras")
+    causes = (ImageClass.BACTERIAL, ImageClass.VIRAL) if len(weights) == 3 else (ImageClass.PNEUMONIA,)
     spec = ModelSpec(
         name=folder.name,
         description="Answers from brightness",
         input_size=size,
-        classes=(FilmClass.NORMAL, *causes),
+        classes=(ImageClass.NORMAL, *causes),
         temperature=1.5 if folder.name == "causes" else 1.0,
         bias=-0.5 if folder.name == "causes" else 0.0,
         threshold=0.4,
@@ -73,7 +73,7 @@ def start(model: str, graphs: str, batch: str) -> dict[str, Any]:
 
 
 def serve(folder: str, backend: str, batch: str, *names: str) -> dict[str, Any]:
-    """Load model folders as a worker does; return what each answers to the films in an .npy, or why it cannot."""
+    """Load model folders as a worker does; return what each answers to the images in an .npy, or why it cannot."""
     from shared.errors import ModelUnavailable
     from worker.networks.load import load_model
 

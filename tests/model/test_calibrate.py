@@ -9,11 +9,11 @@ import pytest
 from shared.models.folder import read_spec, verify_weights
 from shared.models.spec import Label, Member
 from tests.model.conftest import Probe
-from tests.model.folders import logits_by_hand, write_ensemble, write_films
+from tests.model.folders import logits_by_hand, write_ensemble, write_images
 
 pytestmark = pytest.mark.lab
 
-FILMS = 40  # of each class
+IMAGES = 40  # of each class
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +25,10 @@ def root(probe: Probe, tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(models / "causes", models / name)
     write_ensemble(models, "alike", (Member(name="causes", weight=1, temperature=1.5, bias=-0.5),))
     shutil.copytree(models / "causes", root / "before")
-    write_films(root / "site", FILMS)
+    write_images(root / "site", IMAGES)
     (root / "site" / "NORMAL" / "notes.txt").write_text("Seen by the night shift.")
-    write_films(root / "swapped", FILMS, swapped=True)
-    write_films(root / "few", 29)
+    write_images(root / "swapped", IMAGES, swapped=True)
+    write_images(root / "few", 29)
     return root
 
 
@@ -50,9 +50,9 @@ def answers(probe: Probe, root: Path) -> dict[str, dict]:
         "undo again": ["calibrate", "--model", "undone", "--undo"],
         "few": ["calibrate", str(root / "few"), *causes, "--in-place"],
         "swapped": ["calibrate", str(root / "swapped"), *causes, "--in-place"],
-        "no films": ["calibrate", *causes],
+        "no images": ["calibrate", *causes],
         "both": ["calibrate", site, *causes, "--in-place", "--out", str(models / "new")],
-        "undo films": ["calibrate", site, *causes, "--undo"],
+        "undo images": ["calibrate", site, *causes, "--undo"],
         "out there": ["calibrate", site, *causes, "--out", str(models / "plain")],
         "out name": ["calibrate", site, *causes, "--out", str(models / "Not A Name")],
         "out elsewhere": ["calibrate", site, "--model", "alike", "--out", str(root / "elsewhere")],
@@ -85,7 +85,7 @@ def test_a_model_is_changed_in_place_and_remembers(answers: dict[str, dict], roo
     assert (after.temperature, after.bias) != (before.temperature, before.bias)
     assert after.site is not None
     assert after.site.folder == "site"
-    assert after.site.films == {Label.NORMAL: FILMS, Label.PNEUMONIA: FILMS}
+    assert after.site.images == {Label.NORMAL: IMAGES, Label.PNEUMONIA: IMAGES}
     (former,) = after.former
     assert (former.temperature, former.bias, former.threshold) == (before.temperature, before.bias, before.threshold)
     assert former.site is None
@@ -93,13 +93,13 @@ def test_a_model_is_changed_in_place_and_remembers(answers: dict[str, dict], roo
     assert [path.name for path in (root / "models" / "causes").glob(".*")] == [], "no leftover"
 
 
-def test_the_threshold_reaches_the_sensitivity_on_the_films(answers: dict[str, dict], root: Path) -> None:
+def test_the_threshold_reaches_the_sensitivity_on_the_images(answers: dict[str, dict], root: Path) -> None:
     spec = read_spec(root / "models" / "causes")
-    logits = logits_by_hand(write_films(root / "again", FILMS), (-6.0, 1.0, 2.0))
+    logits = logits_by_hand(write_images(root / "again", IMAGES), (-6.0, 1.0, 2.0))
     p = spec.p_pneumonia(spec.calibrate(logits))
-    assert (p[FILMS:] >= spec.threshold).all(), "0.99 of 40 films leaves none to miss"
-    assert (p[FILMS:] < spec.threshold + 0.01).any(), "and no lower than it must be"
-    assert p.mean() == pytest.approx(0.5, abs=0.03), "the share of pneumonia among the films"
+    assert (p[IMAGES:] >= spec.threshold).all(), "0.99 of 40 images leaves none to miss"
+    assert (p[IMAGES:] < spec.threshold + 0.01).any(), "and no lower than it must be"
+    assert p.mean() == pytest.approx(0.5, abs=0.03), "the share of pneumonia among the images"
 
 
 def test_before_and_after_are_told_with_intervals(answers: dict[str, dict], root: Path) -> None:
@@ -122,8 +122,8 @@ def test_a_new_folder_is_a_model_of_its_own(answers: dict[str, dict], root: Path
     assert verify_weights(folder, spec).is_file()
     assert "at least 90% of the site's" in spec.threshold_rule
     assert source.former == (), "the model itself stays"
-    p = spec.p_pneumonia(spec.calibrate(logits_by_hand(write_films(root / "more", FILMS), (-4.0, 4.0))))
-    assert (p[FILMS:] >= spec.threshold).mean() == pytest.approx(0.9, abs=0.03)
+    p = spec.p_pneumonia(spec.calibrate(logits_by_hand(write_images(root / "more", IMAGES), (-4.0, 4.0))))
+    assert (p[IMAGES:] >= spec.threshold).mean() == pytest.approx(0.9, abs=0.03)
     assert sorted(path.name for path in (root / "models").glob(".*")) == [], "no leftover"
 
 
@@ -149,11 +149,11 @@ def test_undo_restores_what_was_there(answers: dict[str, dict], root: Path) -> N
     ("name", "words"),
     [
         ("undo again", "nothing to undo"),
-        ("few", "at least 30 films of each class. Received: 29 NORMAL and 29 PNEUMONIA"),
+        ("few", "at least 30 images of each class. Received: 29 NORMAL and 29 PNEUMONIA"),
         ("swapped", "mistaken for each other"),
-        ("no films", "Name the folder of labelled films"),
+        ("no images", "Name the folder of labelled images"),
         ("both", "Choose --out or --in-place"),
-        ("undo films", "--undo takes neither films nor --out"),
+        ("undo images", "--undo takes neither images nor --out"),
         ("out there", "is there already"),
         ("out name", "is no name for a model"),
         ("out elsewhere", "has to stay beside its members"),

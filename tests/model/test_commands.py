@@ -1,4 +1,4 @@
-"""`pneumoscreen evaluate` and `models`, on the real network: figures where there are films, a sentence where not."""
+"""`pneumoscreen evaluate` and `models`, on the real network: figures where there are images, a sentence where not."""
 
 import json
 import shutil
@@ -16,25 +16,26 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]  # every command runs i
 def folders(samples: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Lay out evaluation folders of every kind, good and bad, and two folders of models."""
     root = tmp_path_factory.mktemp("evaluation")
-    for film in samples:
+    for image in samples:
         for name in ("good", "one-class"):
-            if name == "good" or not drawn_sick(str(film)):
-                place = root / name / ("pneumonia" if drawn_sick(str(film)) else "Normal")
+            if name == "good" or not drawn_sick(str(image)):
+                place = root / name / ("pneumonia" if drawn_sick(str(image)) else "Normal")
                 place.mkdir(parents=True, exist_ok=True)
-                shutil.copy(film, place)
+                shutil.copy(image, place)
     (root / "good" / "pneumonia" / "cut.jpeg").write_bytes(samples[0].read_bytes()[:5000])
     (root / "good" / "Normal" / "notes.txt").write_text("Seen by the night shift.")
-    (root / "none" / "films").mkdir(parents=True)
+    (root / "none" / "images").mkdir(parents=True)
     (root / "file").write_text("no folder")
-    (root / "one-film").mkdir()
+    (root / "one-image").mkdir()
     for name in ("NORMAL", "PNEUMONIA"):
-        (root / "one-film" / name).mkdir()
+        (root / "one-image" / name).mkdir()
         shutil.copy(
-            next(film for film in samples if drawn_sick(str(film)) == (name == "PNEUMONIA")), root / "one-film" / name
+            next(image for image in samples if drawn_sick(str(image)) == (name == "PNEUMONIA")),
+            root / "one-image" / name,
         )
     for name in ("NORMAL", "PNEUMONIA"):
         (root / "unreadable" / name).mkdir(parents=True)
-        (root / "unreadable" / name / "film.jpeg").write_bytes(b"no film")
+        (root / "unreadable" / name / "image.jpeg").write_bytes(b"no image")
     shutil.copytree(MODEL, root / "models" / MODEL.name)
     shutil.copytree(MODEL, root / "damaged" / MODEL.name)
     with (root / "damaged" / MODEL.name / "model.keras").open("ab") as file:
@@ -50,7 +51,7 @@ def answers(probe: Probe, folders: Path) -> dict[str, dict]:
             *("evaluate", str(folders / "good"), "--prevalence", "0.1", "--prevalence", "0.01"),
             *("--json", str(folders / "out" / "figures.json"), "--report", str(folders / "out" / "report.html")),
         ],
-        "one film of each": ["evaluate", str(folders / "one-film")],
+        "one image of each": ["evaluate", str(folders / "one-image")],
         "closed report": ["evaluate", str(folders / "absent"), "--report", str(folders / "file" / "report.html")],
         "folder as report": ["evaluate", str(folders / "good"), "--report", str(folders)],
         "prevalence of 1": ["evaluate", str(folders / "good"), "--prevalence", "1"],
@@ -72,7 +73,7 @@ def test_figures_are_printed_and_written(answers: dict[str, dict], folders: Path
     answer = answers["good"]
     assert answer["status"] == 0, answer
     report = json.loads((folders / "out" / "figures.json").read_text())
-    assert report["films"] == {"NORMAL": 10, "PNEUMONIA": 10}
+    assert report["images"] == {"NORMAL": 10, "PNEUMONIA": 10}
     assert sum(report["confusion"].values()) == 20
     assert set(report) >= {"accuracy", "recall", "specificity", "auc", "ece", "threshold", "intervals_95", "model"}
     assert report["backend"] == "openvino"
@@ -99,8 +100,8 @@ def test_the_report_is_written_with_the_models_training(answers: dict[str, dict]
     assert "Report written to" in answers["good"]["output"]
 
 
-def test_one_film_of_each_class_is_enough(answers: dict[str, dict]) -> None:
-    assert answers["one film of each"]["status"] == 0, answers["one film of each"]
+def test_one_image_of_each_class_is_enough(answers: dict[str, dict]) -> None:
+    assert answers["one image of each"]["status"] == 0, answers["one image of each"]
 
 
 def test_unreadable_files_are_counted_and_named_and_the_rest_goes_on(answers: dict[str, dict], folders: Path) -> None:

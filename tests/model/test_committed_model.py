@@ -30,14 +30,14 @@ def test_the_figures_agree_with_each_other_and_with_the_spec(metrics: dict) -> N
     matrix = report["confusion"]
     sick = matrix["true_positive"] + matrix["false_negative"]
     healthy = matrix["true_negative"] + matrix["false_positive"]
-    assert report["films"] == {"NORMAL": healthy, "PNEUMONIA": sick}
+    assert report["images"] == {"NORMAL": healthy, "PNEUMONIA": sick}
     assert report["recall"] == pytest.approx(matrix["true_positive"] / sick, abs=1e-4)
     assert report["specificity"] == pytest.approx(matrix["true_negative"] / healthy, abs=1e-4)
     assert report["threshold"] == spec.threshold
     both = (report["confusion"], metrics["changed"]["confusion"])
     found, missed = (sum(counts[kind] for counts in both) for kind in ("true_positive", "false_negative"))
     assert found / (found + missed) >= metrics["recipe"]["sensitivity"], "the threshold's rule"
-    assert metrics["films"]["held_out"] == sick + healthy
+    assert metrics["images"]["held_out"] == sick + healthy
     assert len(metrics["journal"]) == sum(phase["epochs"] for phase in metrics["recipe"]["phases"])
     for name, (low, high) in report["intervals_95"].items():
         assert low <= report[name] <= high or name == "ece"
@@ -67,8 +67,8 @@ def test_each_models_card_is_what_its_figures_give(probe: Probe) -> None:
 def test_a_worker_never_holds_keras_and_a_second_start_takes_the_kept_graph(
     probe: Probe, samples: list[Path], tmp_path: Path
 ) -> None:
-    batch, graphs = tmp_path / "films.npy", tmp_path / "graphs"
-    np.save(batch, np.stack([prepare(film.read_bytes(), read_spec(MODEL)) for film in samples[:3]]))
+    batch, graphs = tmp_path / "images.npy", tmp_path / "graphs"
+    np.save(batch, np.stack([prepare(image.read_bytes(), read_spec(MODEL)) for image in samples[:3]]))
     first = probe("serving_probe.start", "openvino", MODEL, graphs, batch)
     made = {path: path.stat().st_mtime_ns for path in graphs.rglob("*")}
     second = probe("serving_probe.start", "openvino", MODEL, graphs, batch)
@@ -79,9 +79,9 @@ def test_a_worker_never_holds_keras_and_a_second_start_takes_the_kept_graph(
 
 
 @pytest.mark.lab
-def test_the_held_out_films_give_the_figures_of_the_folder(probe: Probe, data_folder: Path, metrics: dict) -> None:
+def test_the_held_out_images_give_the_figures_of_the_folder(probe: Probe, data_folder: Path, metrics: dict) -> None:
     found = probe("held_out", "openvino", MODEL, data_folder / "chest_xray" / "train")
     assert found["on_both_sides"] == []
-    assert found["films"] == [metrics["films"]["training"], metrics["films"]["held_out"]]
+    assert found["images"] == [metrics["images"]["training"], metrics["images"]["held_out"]]
     for name in ("auc", "recall", "specificity", "accuracy"):
         assert found["figures"][name] == pytest.approx(metrics["validation"][name], abs=0.008), name

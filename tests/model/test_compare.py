@@ -1,4 +1,4 @@
-"""`pneumoscreen compare`: every model on the same films, and the figures that folders bring."""
+"""`pneumoscreen compare`: every model on the same images, and the figures that folders bring."""
 
 import json
 import shutil
@@ -10,17 +10,17 @@ import pytest
 from shared.models.folder import read_spec
 from shared.models.spec import Member
 from tests.model.conftest import MODEL, Probe
-from tests.model.folders import change, logits_by_hand, write_ensemble, write_films
+from tests.model.folders import change, logits_by_hand, write_ensemble, write_images
 
 pytestmark = pytest.mark.lab
 
-FILMS = 24  # of each class
+IMAGES = 24  # of each class
 WEIGHTS = {"causes": (-6.0, 1.0, 2.0), "binary": (-4.0, 4.0), "plain": (3.0, -1.0, 0.5)}
 
 
 @pytest.fixture(scope="module")
 def root(probe: Probe, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of models, some of which cannot be loaded, and a folder of films."""
+    """A folder of models, some of which cannot be loaded, and a folder of images."""
     root = tmp_path_factory.mktemp("compare")
     models = root / "models"
     probe("serving_probe.write_models", "openvino", models)
@@ -30,8 +30,8 @@ def root(probe: Probe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (change(models, "causes", "absent") / "model.keras").unlink()
     (change(models, "causes", "cut") / "spec.json").write_text("{")
     (change(models, "binary", "odd") / "metrics.json").write_text('{"validation": {"threshold": 0.5}}')
-    write_films(root / "films", FILMS)
-    (root / "films" / "NORMAL" / "notes.txt").write_text("Seen by the night shift.")
+    write_images(root / "images", IMAGES)
+    (root / "images" / "NORMAL" / "notes.txt").write_text("Seen by the night shift.")
     (root / "nothing").mkdir()
     return root
 
@@ -41,17 +41,17 @@ def answers(probe: Probe, root: Path) -> dict[str, dict]:
     """Run every command once, in one process."""
     models, out = ("--models-dir", str(root / "models")), root / "out"
     lines = {
-        "films": [str(root / "films"), "--default", "causes", "--json", str(out / "films.json"),
-                  "--markdown", str(out / "films.md"), *models],
-        "chosen": [str(root / "films"), "--models", "binary, cut", "--json", str(out / "chosen.json"), *models],
+        "images": [str(root / "images"), "--default", "causes", "--json", str(out / "images.json"),
+                  "--markdown", str(out / "images.md"), *models],
+        "chosen": [str(root / "images"), "--models", "binary, cut", "--json", str(out / "chosen.json"), *models],
         "brought": ["--json", str(out / "brought.json"), "--markdown", str(out / "brought.md"), *models],
         "unknown model": ["--models", "binary,vgg99", *models],
         "unknown default": ["--default", "vgg99", *models],
         "path": ["--models", "../models/binary", *models],
         "no class": [str(root / "nothing"), *models],
         "no models": ["--models-dir", str(root / "nothing")],
-        "none loads": [str(root / "films"), "--models", "cut,absent", *models],
-        "no place": ["--json", str(root / "films" / "NORMAL" / "notes.txt" / "out.json"), *models],
+        "none loads": [str(root / "images"), "--models", "cut,absent", *models],
+        "no place": ["--json", str(root / "images" / "NORMAL" / "notes.txt" / "out.json"), *models],
     }  # fmt: skip
     results = probe(
         "serving_probe.quick_commands", "openvino", *(json.dumps(["compare", *line]) for line in lines.values())
@@ -68,17 +68,17 @@ def by_name(report: dict) -> dict[str, dict]:
 
 
 def right_by_hand(root: Path, name: str) -> np.ndarray:
-    """Which films a model gets right, worked out from their brightness."""
-    brightness = write_films(root / "again", FILMS)
-    spec, truth = read_spec(root / "models" / name), np.arange(2 * FILMS) >= FILMS
+    """Which images a model gets right, worked out from their brightness."""
+    brightness = write_images(root / "again", IMAGES)
+    spec, truth = read_spec(root / "models" / name), np.arange(2 * IMAGES) >= IMAGES
     p = spec.p_pneumonia(spec.calibrate(logits_by_hand(brightness, WEIGHTS[name])))
     return (p >= spec.threshold) == truth
 
 
-def test_every_model_is_measured_on_the_films(answers: dict[str, dict], root: Path) -> None:
-    assert answers["films"]["status"] == 0, answers["films"]
-    report = read(root, "films")
-    assert report["films"] == {"NORMAL": FILMS, "PNEUMONIA": FILMS}
+def test_every_model_is_measured_on_the_images(answers: dict[str, dict], root: Path) -> None:
+    assert answers["images"]["status"] == 0, answers["images"]
+    report = read(root, "images")
+    assert report["images"] == {"NORMAL": IMAGES, "PNEUMONIA": IMAGES}
     assert list(report["unreadable"]) == ["NORMAL/notes.txt"]
     rows = by_name(report)
     assert next(iter(rows)) == "causes", "the default first"
@@ -86,11 +86,11 @@ def test_every_model_is_measured_on_the_films(answers: dict[str, dict], root: Pa
         right = right_by_hand(root, name)
         figures = rows[name]["figures"]
         assert figures["accuracy"] == pytest.approx(right.mean(), abs=1e-4)
-        assert figures["specificity"] == pytest.approx(right[:FILMS].mean(), abs=1e-4)
-        assert figures["recall"] == pytest.approx(right[FILMS:].mean(), abs=1e-4)
+        assert figures["specificity"] == pytest.approx(right[:IMAGES].mean(), abs=1e-4)
+        assert figures["recall"] == pytest.approx(right[IMAGES:].mean(), abs=1e-4)
         low, high = figures["intervals_95"]["accuracy"]
         assert low <= figures["accuracy"] <= high
-        assert rows[name]["films_per_second"] > 0
+        assert rows[name]["images_per_second"] > 0
         assert rows[name]["parameters"] == 2 * len(weights)
     size = (root / "models" / "causes" / "model.keras").stat().st_size
     assert rows["causes"]["megabytes"] == pytest.approx(size / 1e6)
@@ -99,7 +99,7 @@ def test_every_model_is_measured_on_the_films(answers: dict[str, dict], root: Pa
 
 
 def test_each_model_is_tested_against_the_default(answers: dict[str, dict], root: Path) -> None:
-    rows = by_name(read(root, "films"))
+    rows = by_name(read(root, "images"))
     default, other = right_by_hand(root, "causes"), right_by_hand(root, "plain")
     test = rows["plain"]["figures"]["mcnemar"]
     assert (test["b"], test["c"]) == ((default & ~other).sum(), (other & ~default).sum())
@@ -113,16 +113,16 @@ def test_each_model_is_tested_against_the_default(answers: dict[str, dict], root
 def test_a_model_that_cannot_be_loaded_is_named_and_the_rest_goes_on(
     answers: dict[str, dict], root: Path, name: str, words: str
 ) -> None:
-    row = by_name(read(root, "films"))[name]
+    row = by_name(read(root, "images"))[name]
     assert row["figures"] is None
     assert words in row["note"]
-    assert words in answers["films"]["output"]
-    assert f"- {name}: Model" in (root / "out" / "films.md").read_text()
+    assert words in answers["images"]["output"]
+    assert f"- {name}: Model" in (root / "out" / "images.md").read_text()
 
 
 def test_the_markdown_says_what_the_json_says(answers: dict[str, dict], root: Path) -> None:
-    text = (root / "out" / "films.md").read_text()
-    for row in read(root, "films")["models"]:
+    text = (root / "out" / "images.md").read_text()
+    for row in read(root, "images")["models"]:
         (line,) = [line for line in text.splitlines() if line.startswith(f"| {row['name']} |")]
         if row["figures"]:
             low, high = row["figures"]["intervals_95"]["auc"]
@@ -139,12 +139,12 @@ def test_without_a_default_in_the_folder_there_is_no_test_against_it(answers: di
     assert "McNemar" not in answers["chosen"]["output"]
 
 
-def test_without_films_the_figures_are_those_that_folders_bring(answers: dict[str, dict], root: Path) -> None:
+def test_without_images_the_figures_are_those_that_folders_bring(answers: dict[str, dict], root: Path) -> None:
     assert answers["brought"]["status"] == 0, answers["brought"]
     rows = by_name(read(root, "brought"))
     validation = json.loads((MODEL / "metrics.json").read_text())["validation"]
     assert rows["binary"]["figures"]["auc"] == validation["auc"]
-    assert rows["binary"]["films"] == sum(validation["films"].values())
+    assert rows["binary"]["images"] == sum(validation["images"].values())
     assert "calibrated since to 0.4000" in rows["binary"]["note"]
     assert rows["plain"]["note"] == "not validated yet"
     assert rows["absent"]["note"] == "its weights are not here; not validated yet"

@@ -50,7 +50,7 @@ def root(probe: Probe, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def batch(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("films") / "batch.npy"
+    path = tmp_path_factory.mktemp("images") / "batch.npy"
     coarse = np.random.default_rng(0).integers(0, 256, (5, 4, 4, 1), dtype=np.uint8)
     np.save(path, coarse.repeat(8, axis=1).repeat(8, axis=2))
     return path
@@ -72,7 +72,7 @@ def test_a_network_is_served_as_it_was_built(served: dict[str, dict], batch: Pat
 
 
 @pytest.mark.parametrize("name", ["causes", "binary", "pair", "alike"])
-def test_the_mean_over_the_places_is_the_films_logits(served: dict[str, dict], name: str) -> None:
+def test_the_mean_over_the_places_is_the_images_logits(served: dict[str, dict], name: str) -> None:
     places = np.array(served[name]["places"])
     assert places.shape[:3] == (5, 4, 4)
     assert places.mean(axis=(1, 2)) == pytest.approx(np.array(served[name]["logits"]), abs=1e-4)
@@ -120,7 +120,7 @@ def test_tensorflow_serves_the_same(served: dict[str, dict], probe: Probe, root:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("wrong-size", "takes films shaped"),
+        ("wrong-size", "takes images shaped"),
         ("wrong-classes", "its spec names 2 classes"),
         ("other-weights", "is not the file that spec.json names"),
         ("no-network", "cannot run its model.keras"),

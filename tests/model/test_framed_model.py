@@ -1,4 +1,4 @@
-"""A model that frames lungs gives one film the same answer however it was stored, shrunk or surrounded."""
+"""A model that frames lungs gives one image the same answer however it was stored, shrunk or surrounded."""
 
 import io
 from collections.abc import Callable
@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from shared.errors import FilmRejected
+from shared.errors import ImageRejected
 from shared.images.preprocess import prepare
 from tests.model.conftest import ROOT
 from worker.networks.classifier import Classifier
 from worker.networks.load import load_model
 
 pytestmark = pytest.mark.lab
-FILMS = 24
+IMAGES = 24
 
 
 @pytest.fixture(scope="module", params=["framed-mobilenet", "framed-compact"])
@@ -25,21 +25,21 @@ def classifier(request: pytest.FixtureRequest) -> Classifier:
 
 @pytest.fixture(scope="module")
 def originals(data_folder: Path) -> list[bytes]:
-    """Films at their original size, as many of each class."""
+    """Images at their original size, as many of each class."""
     return [
         path.read_bytes()
         for label in ("NORMAL", "PNEUMONIA")
-        for path in sorted((data_folder / "originals" / label).glob("*"))[: FILMS // 2]
+        for path in sorted((data_folder / "originals" / label).glob("*"))[: IMAGES // 2]
     ]
 
 
-def suspicion(classifier: Classifier, films: list[bytes]) -> np.ndarray:
-    """Return p(pneumonia) of each film, 2 where no lungs are found on it."""
-    found = np.full(len(films), 2.0)
-    for place, data in enumerate(films):
+def suspicion(classifier: Classifier, images: list[bytes]) -> np.ndarray:
+    """Return p(pneumonia) of each image, 2 where no lungs are found on it."""
+    found = np.full(len(images), 2.0)
+    for place, data in enumerate(images):
         try:
             pixels = prepare(data, classifier.spec)
-        except FilmRejected:
+        except ImageRejected:
             continue
         (found[place],) = classifier.spec.p_pneumonia(
             classifier.spec.calibrate(classifier.answer(pixels[np.newaxis]).logits)
@@ -71,7 +71,7 @@ def turned_by_a_tag(image: Image.Image) -> Image.Image:
 
 
 @pytest.mark.parametrize("change", [small, bordered, turned_by_a_tag])
-def test_one_film_gets_one_answer(
+def test_one_image_gets_one_answer(
     classifier: Classifier, originals: list[bytes], change: Callable[[Image.Image], Image.Image]
 ) -> None:
     changed = []

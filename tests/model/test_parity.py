@@ -1,4 +1,4 @@
-"""The forms of the model that ships agree on real films, and so do a film's original and its small copy."""
+"""The forms of the model that ships agree on real images, and so do an image's original and its small copy."""
 
 from pathlib import Path
 
@@ -17,18 +17,18 @@ def forms(data_folder: Path) -> dict[str, Agreement]:
 
 def test_openvino_in_float32_is_tensorflow_in_float32(forms: dict[str, Agreement]) -> None:
     found = forms["openvino f32"]
-    assert (found.films, found.same_label) == (300, 1.0)
+    assert (found.images, found.same_label) == (300, 1.0)
     assert found.largest < 0.001
 
 
 def test_what_serves_gives_the_labels_of_tensorflow(forms: dict[str, Agreement]) -> None:
-    """In bfloat16, 8 bits of mantissa, where the CPU has it; 0.998 of 300 films is every film."""
+    """In bfloat16, 8 bits of mantissa, where the CPU has it; 0.998 of 300 images is every image."""
     found = forms["openvino, as served"]
     assert found.same_label >= 0.998
     assert found.largest < 0.05
 
 
-def test_a_film_at_its_original_size_and_its_small_copy_get_the_same_answer(forms: dict[str, Agreement]) -> None:
+def test_an_image_at_its_original_size_and_its_small_copy_get_the_same_answer(forms: dict[str, Agreement]) -> None:
     found = forms["224 px against original size"]
     assert found.same_label >= 0.99
     assert found.within_a_tenth >= 0.95

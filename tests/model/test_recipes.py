@@ -28,7 +28,7 @@ def model_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def learned(probe: Probe, samples: list[Path], model_folders: Path) -> dict[str, dict]:
     """Train every recipe a few steps."""
-    chosen = sorted(samples, key=lambda film: drawn_sick(str(film)))
+    chosen = sorted(samples, key=lambda image: drawn_sick(str(image)))
     return probe("training_probe.recipes_learn", "tensorflow", model_folders, *chosen[:3], *chosen[-3:])
 
 
@@ -47,7 +47,7 @@ def test_a_few_steps_lower_the_loss_and_move_every_weight(learned: dict[str, dic
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_network_takes_films_as_they_are_and_gives_a_logit_for_each_class(
+def test_a_network_takes_images_as_they_are_and_gives_a_logit_for_each_class(
     learned: dict[str, dict], found: dict[str, dict], name: str
 ) -> None:
     (_, height, width, channels), (_, logits) = learned[name]["shapes"]
@@ -168,18 +168,18 @@ def test_a_file_that_does_not_fit_is_refused_with_what_was_expected(found: dict[
     assert ("MobileNetV2 1.0" if name == "words.npz" else "keras.applications.VGG16") in refusal
 
 
-# ---------------------------------------------------------------- films on their way to the network
+# ---------------------------------------------------------------- images on their way to the network
 
 
-def test_training_sees_what_serving_sees_and_every_film_once(found: dict[str, dict], samples: list[Path]) -> None:
+def test_training_sees_what_serving_sees_and_every_image_once(found: dict[str, dict], samples: list[Path]) -> None:
     """TensorFlow and Pillow average the same pixels and may round apart."""
     feeding = found["feeding"]
-    assert feeding["films_seen"] == list(range(len(samples)))
+    assert feeding["images_seen"] == list(range(len(samples)))
     assert feeding["targets_fit"]
     assert feeding["largest_difference"] <= 1
 
 
-def test_changes_to_films_follow_from_the_step_alone(found: dict[str, dict]) -> None:
+def test_changes_to_images_follow_from_the_step_alone(found: dict[str, dict]) -> None:
     feeding = found["feeding"]
     assert feeding["same_step_same_bytes"]
     assert feeding["other_step_other_bytes"]
@@ -191,12 +191,12 @@ def test_changes_to_films_follow_from_the_step_alone(found: dict[str, dict]) -> 
     ("change", "most"),
     [("same_size", 0), ("shrunk", 1), ("mirrored", 0), ("upside_down", 0), ("mirrored_and_shrunk", 1)],
 )
-def test_films_without_ranges_are_left_exactly_as_they_are(found: dict[str, dict], change: str, most: int) -> None:
+def test_images_without_ranges_are_left_exactly_as_they_are(found: dict[str, dict], change: str, most: int) -> None:
     assert found["plain"][change] <= most
 
 
-def test_a_film_turned_on_its_way_down_keeps_what_each_pixel_averages(found: dict[str, dict]) -> None:
-    """Noise of films passed over instead of averaged differs by 40 grey levels."""
+def test_an_image_turned_on_its_way_down_keeps_what_each_pixel_averages(found: dict[str, dict]) -> None:
+    """Noise of images passed over instead of averaged differs by 40 grey levels."""
     assert found["plain"]["hardly_turned_and_shrunk"] < 0.5
 
 
@@ -209,7 +209,7 @@ def answers(probe: Probe, samples: list[Path], tmp_path_factory: pytest.TempPath
     from tests.model.run_probe import small_data_set
 
     root = tmp_path_factory.mktemp("train")
-    data = small_data_set(root / "data", [str(film) for film in samples])
+    data = small_data_set(root / "data", [str(image) for image in samples])
     (root / "one-class" / "NORMAL").mkdir(parents=True)
     (root / "one-class" / "NORMAL" / "IM-0001-0001.jpeg").write_bytes(samples[0].read_bytes())
     for name in ("words.h5", "words.npz"):
@@ -236,11 +236,11 @@ def answers(probe: Probe, samples: list[Path], tmp_path_factory: pytest.TempPath
     ("name", "words"),
     [
         ("unknown", "There is no recipe 'vgg99'. Known: cnn-lstm, compact-cnn"),
-        ("one class", "No films in"),
+        ("one class", "No images in"),
         ("wrong weights", "words.h5 cannot be loaded"),
         ("wrong archive", "words.npz cannot be loaded"),
         ("no use for weights", "cnn-lstm starts from random weights. Leave out --weights."),
-        ("too small", "InceptionV3 needs films of 75 pixels or more. Received 32."),
+        ("too small", "InceptionV3 needs images of 75 pixels or more. Received 32."),
         ("nothing to resume", "There is no interrupted training in"),
     ],
 )

@@ -22,14 +22,14 @@ SIZES = {"inception-v3": 76}
 # ---------------------------------------------------------------- recipes
 
 
-def recipes_learn(folder: str, *films: str) -> dict[str, Any]:
-    """Train each recipe a few steps on a handful of films and write it as a model folder with what it answers."""
+def recipes_learn(folder: str, *images: str) -> dict[str, Any]:
+    """Train each recipe a few steps on a handful of images and write it as a model folder with what it answers."""
     from training.recipes import RECIPES
 
-    return {name: _learn(Path(folder) / name, recipe, films) for name, recipe in RECIPES.items()}
+    return {name: _learn(Path(folder) / name, recipe, images) for name, recipe in RECIPES.items()}
 
 
-def _learn(folder: Path, recipe: Any, films: Sequence[str]) -> dict[str, Any]:
+def _learn(folder: Path, recipe: Any, images: Sequence[str]) -> dict[str, Any]:
     import keras
 
     from shared.images.preprocess import prepare
@@ -43,8 +43,8 @@ def _learn(folder: Path, recipe: Any, films: Sequence[str]) -> dict[str, Any]:
     network = NETWORKS[recipe.network](recipe.input_size, len(recipe.classes))
     compile_network(network, recipe, recipe.phases[0], steps=20)
     network.run_eagerly = True  # eight steps are done before a graph is built
-    pixels = np.stack([prepare(Path(film).read_bytes(), draft_spec(recipe)) for film in films])
-    targets = np.eye(len(recipe.classes), dtype=np.float32)[[int(drawn_sick(film)) for film in films]]
+    pixels = np.stack([prepare(Path(path).read_bytes(), draft_spec(recipe)) for path in images])
+    targets = np.eye(len(recipe.classes), dtype=np.float32)[[int(drawn_sick(path)) for path in images]]
     before = [np.array(weight) for weight in network.trainable_variables]
     first = _loss(network, pixels, targets)
     for _ in range(STEPS.get(recipe.name, 8)):
@@ -87,7 +87,7 @@ def _write_folder(folder: Path, network: Any, recipe: Any, pixels: np.ndarray) -
     # bfloat16 differs by more than what is compared here.
     spec = draft_spec(replace(recipe, precision="f32")).model_copy(update={"sha256": digest})
     (folder / "spec.json").write_text(spec.model_dump_json())
-    np.save(folder / "films.npy", pixels[:3])
+    np.save(folder / "images.npy", pixels[:3])
     np.save(folder / "logits.npy", np.array(network(pixels[:3], training=False)))
 
 
@@ -98,19 +98,19 @@ def recipes_served(folder: str) -> dict[str, Any]:
     found = {}
     for place in Path(folder).iterdir():
         reference = np.load(place / "logits.npy")
-        served = load_model(place, "openvino").logits(np.load(place / "films.npy"))
+        served = load_model(place, "openvino").logits(np.load(place / "images.npy"))
         found[place.name] = [float(np.abs(served - reference).max()), float(np.ptp(reference))]
     return found
 
 
-def parts(folder: str, *films: str) -> dict[str, Any]:
+def parts(folder: str, *images: str) -> dict[str, Any]:
     """Return what the functions below find, from one process without a network and without earlier downloads."""
     os.environ |= {"KERAS_HOME": folder, "https_proxy": "http://127.0.0.1:9", "no_proxy": ""}
     return {
         "numbers": recipe_numbers(),
         "learning": learning_layers(),
-        "feeding": batches(*_at_source_size(folder, films)),
-        "plain": plain_films(*_noise_films(folder)),
+        "feeding": batches(*_at_source_size(folder, images)),
+        "plain": plain_images(*_noise_images(folder)),
         "weights": imagenet_start(Path(folder)),
     }
 
@@ -149,7 +149,7 @@ def learning_layers() -> dict[str, list[str]]:
     return found
 
 
-def layers_held_fixed(*films: str) -> dict[str, Any]:
+def layers_held_fixed(*images: str) -> dict[str, Any]:
     """Train the upper layers of a small framed-mobilenet for one step on what OpenVINO says of the lower ones."""
     import keras
 
@@ -164,7 +164,7 @@ def layers_held_fixed(*films: str) -> dict[str, Any]:
     network = NETWORKS[recipe.network](32, 3)
     before = {layer.name: layer.get_weights() for layer in network.layers}
     lower, above = Lower(network, recipe), upper(network, recipe)
-    side = _side(films[:6], recipe, recipe.source_size)
+    side = _side(images[:6], recipe, recipe.source_size)
     pixels = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 1)).astype(np.uint8)
     apart = above(lower.answer(pixels)).numpy() - network(pixels).numpy()
     compile_network(above, recipe, recipe.phases[0], 1)
@@ -192,30 +192,30 @@ def layers_held_fixed(*films: str) -> dict[str, Any]:
 # ---------------------------------------------------------------- batches
 
 
-def _side(films: Sequence[str], recipe: Any, size: int) -> Any:
-    from evaluation.dataset import Film
-    from shared.models.spec import FilmClass
+def _side(images: Sequence[str], recipe: Any, size: int) -> Any:
+    from evaluation.dataset import ImageFile
+    from shared.models.spec import ImageClass
     from training.data import load_pixels
     from training.export import draft_spec
     from training.split import Side
 
-    causes = (FilmClass.NORMAL, FilmClass.BACTERIAL)
-    listed = [Film(Path(film), causes[drawn_sick(film)], film, "IM") for film in films]
+    causes = (ImageClass.NORMAL, ImageClass.BACTERIAL)
+    listed = [ImageFile(Path(path), causes[drawn_sick(path)], path, "IM") for path in images]
     pixels, _ = load_pixels(listed, draft_spec(recipe).model_copy(update={"input_size": size}))
-    return Side(listed, pixels, list(films), np.full(len(films), 0.5), (1,) * len(films))
+    return Side(listed, pixels, list(images), np.full(len(images), 0.5), (1,) * len(images))
 
 
-def _at_source_size(folder: str, films: Sequence[str]) -> list[str]:
-    """Store films as the training set's are, without loss."""
+def _at_source_size(folder: str, images: Sequence[str]) -> list[str]:
+    """Store images as the training set's are, without loss."""
     stored = []
-    for film in films:
-        stored.append(f"{folder}/{Path(film).stem}.png")
-        with Image.open(film) as image:
+    for path in images:
+        stored.append(f"{folder}/{Path(path).stem}.png")
+        with Image.open(path) as image:
             image.resize((224, 224)).save(stored[-1])
     return stored
 
 
-def _noise_films(folder: str) -> list[str]:
+def _noise_images(folder: str) -> list[str]:
     """Store drawings under as much noise as is taken, in which every pixel that is passed over or moved shows."""
     paths = [f"{folder}/noise-{number:02}.png" for number in range(4)]
     rng = np.random.default_rng(0)
@@ -225,25 +225,25 @@ def _noise_films(folder: str) -> list[str]:
     return paths
 
 
-def batches(*films: str) -> dict[str, Any]:
+def batches(*images: str) -> dict[str, Any]:
     """Compare the default recipe's batches, with the changes switched off, with what `prepare` gives."""
     from training.augmentation import Augmentation
     from training.batches import training_batches
     from training.recipes import DEFAULT, RECIPES
 
     recipe = replace(RECIPES[DEFAULT], batch=4, augmentation=Augmentation(untouched=1.1))
-    side, served = _side(films, recipe, recipe.source_size), _side(films, recipe, recipe.input_size)
+    side, served = _side(images, recipe, recipe.source_size), _side(images, recipe, recipe.input_size)
     known, hot, off, seen = served.pixels.astype(int), side.targets(recipe.classes), 0, []
-    for shown, targets, _ in training_batches(side, recipe, 0, len(films) // 4):
-        for film, target in zip(shown.numpy().astype(int), targets.numpy(), strict=True):
-            away = np.abs(known - film).mean(axis=(1, 2, 3))
+    for shown, targets, _ in training_batches(side, recipe, 0, len(images) // 4):
+        for path, target in zip(shown.numpy().astype(int), targets.numpy(), strict=True):
+            away = np.abs(known - path).mean(axis=(1, 2, 3))
             nearest = int(away.argmin())
-            off = max(off, int(np.abs(known[nearest] - film).max()))
+            off = max(off, int(np.abs(known[nearest] - path).max()))
             seen.append([nearest, bool(np.array_equal(hot[nearest], target))])
     changed = replace(recipe, augmentation=replace(recipe.augmentation, untouched=0.0))
     one, again, later = (next(iter(training_batches(side, changed, step, 9)))[0].numpy() for step in (3, 3, 4))
     return {
-        "films_seen": sorted(number for number, _ in seen),
+        "images_seen": sorted(number for number, _ in seen),
         "targets_fit": all(fits for _, fits in seen),
         "largest_difference": off,
         "same_step_same_bytes": bool(np.array_equal(one, again)),
@@ -255,8 +255,8 @@ def batches(*films: str) -> dict[str, Any]:
     }
 
 
-def plain_films(*films: str) -> dict[str, Any]:
-    """Return how far films without ranges, or with one alone, are from what they must be."""
+def plain_images(*images: str) -> dict[str, Any]:
+    """Return how far images without ranges, or with one alone, are from what they must be."""
     import tensorflow as tf
 
     from training.augment import augment
@@ -264,7 +264,7 @@ def plain_films(*films: str) -> dict[str, Any]:
     from training.recipes.published import PLAIN
 
     recipe = RECIPES["cnn-lstm"]
-    large, small = (_side(films, recipe, size).pixels for size in (224, 64))
+    large, small = (_side(images, recipe, size).pixels for size in (224, 64))
     seed = tf.constant([3, 4])
 
     def away(expected: np.ndarray, source: np.ndarray, size: int, **ranges: Any) -> int:
@@ -292,8 +292,8 @@ def imagenet_start(folder: Path) -> dict[str, Any]:
     from training.errors import WeightsUnusable
     from training.recipes import inception_v3, mobilenet_v2, vgg16
 
-    film = np.random.default_rng(0).integers(0, 256, (1, 80, 80, 1), dtype=np.uint8)
-    colours = np.repeat(film.astype(np.float32), 3, axis=-1)
+    path = np.random.default_rng(0).integers(0, 256, (1, 80, 80, 1), dtype=np.uint8)
+    colours = np.repeat(path.astype(np.float32), 3, axis=-1)
     found: dict[str, Any] = {}
     for module, last, prepared, build in (
         (vgg16, "block5_pool", keras.applications.vgg16.preprocess_input, keras.applications.VGG16),
@@ -304,10 +304,10 @@ def imagenet_start(folder: Path) -> dict[str, Any]:
         file = folder / f"{module.RECIPE.network}.weights.h5"
         source.save_weights(file)
         random = network.get_weights()
-        offline = module.start(network, None, film)
+        offline = module.start(network, None, path)
         untouched = all(np.array_equal(a, b) for a, b in zip(random, network.get_weights(), strict=True))
-        origin = module.start(network, file, film)
-        answers = np.asarray(keras.Model(network.input, network.get_layer(last).output)(film))
+        origin = module.start(network, file, path)
+        answers = np.asarray(keras.Model(network.input, network.get_layer(last).output)(path))
         expected = np.asarray(source(prepared(colours.copy())))
         found[module.RECIPE.name] = {
             "offline": [offline, untouched],
@@ -321,12 +321,12 @@ def imagenet_start(folder: Path) -> dict[str, Any]:
     network = vgg16.vgg16(32, 2)
     for name in (*bad, "absent.h5", "inception_v3.weights.h5"):
         try:
-            refused[name] = vgg16.start(network, folder / name, film)
+            refused[name] = vgg16.start(network, folder / name, path)
         except WeightsUnusable as error:
             refused[name] = str(error)
     (folder / "words.npz").write_bytes(b"no weights")
     try:
-        refused["words.npz"] = mobilenet_v2.start(mobilenet_v2.mobilenet_v2(32, 3), folder / "words.npz", film)
+        refused["words.npz"] = mobilenet_v2.start(mobilenet_v2.mobilenet_v2(32, 3), folder / "words.npz", path)
     except WeightsUnusable as error:
         refused["words.npz"] = str(error)
     return found | {"refused": refused}

@@ -1,6 +1,6 @@
 """Published as CNN + LSTM: convolutions whose feature map is read row by row, from the top of the chest down.
 
-Its authors show a confidence per film (92.65 % in their example) and the confusion matrix on the 624 films of the
+Its authors show a confidence per image (92.65 % in their example) and the confusion matrix on the 624 images of the
 official test split; the table of this project's forebears gives no accuracy for it. Published: the blocks, the Reshape
 to a sequence, LSTM, Dense, softmax over two, Adam. Not told, and chosen here: widths, rates, epochs, input size.
 """
@@ -28,8 +28,8 @@ RECIPE = published(
 @network
 def cnn_lstm(size: int, classes: int) -> keras.Model:
     """Build four blocks of convolution, normalisation and pooling, and an LSTM over the rows of their feature map."""
-    film = keras.Input((size, size, 1), dtype="uint8", name="film")
-    x = layers.Rescaling(1 / 255, name="scale")(film)
+    image = keras.Input((size, size, 1), dtype="uint8", name="image")
+    x = layers.Rescaling(1 / 255, name="scale")(image)
     for number, width in enumerate((32, 64, 128, 128), start=1):
         x = layers.Conv2D(width, 3, padding="same", use_bias=False, name=f"block{number}_conv")(x)
         # The running means are to follow within an epoch of 150 steps.
@@ -42,4 +42,4 @@ def cnn_lstm(size: int, classes: int) -> keras.Model:
     x = layers.Dropout(0.5, name="dropout")(x)
     x = layers.Dense(64, activation="relu", name="dense")(x)
     logits = layers.Dense(classes, name="logits")(x)
-    return keras.Model(film, logits, name="cnn_lstm")
+    return keras.Model(image, logits, name="cnn_lstm")

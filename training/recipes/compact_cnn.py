@@ -1,7 +1,7 @@
-"""The default: a small residual network that learns from a larger teacher, against the making of films.
+"""The default: a small residual network that learns from a larger teacher, against the making of images.
 
-Made to be fast on CPUs and to judge each patch of lung by itself: crops of a tenth of a film upwards, detail of other
-films borrowed, films whose making speaks against their class weighed up.
+Made to be fast on CPUs and to judge each patch of lung by itself: crops of a tenth of an image upwards, detail of other
+images borrowed, images whose making speaks against their class weighed up.
 """
 
 import keras
@@ -29,11 +29,11 @@ RECIPE = Recipe(
 def compact_cnn(size: int, classes: int) -> keras.Model:
     """Build a residual network of plain 3x3 convolutions: 1.2 M parameters, 100 M multiply-adds at 160x160.
 
-    Plain convolutions run faster than depthwise ones on CPUs with wide vectors, at equal accuracy. Each film is first
-    brought to zero mean and unit variance, so that neither exposure nor contrast tells the series of a film.
+    Plain convolutions run faster than depthwise ones on CPUs with wide vectors, at equal accuracy. Each image is first
+    brought to zero mean and unit variance, so that neither exposure nor contrast tells the series of an image.
     """
-    film = keras.Input((size, size, 1), dtype="uint8", name="film")
-    x = layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(film)
+    image = keras.Input((size, size, 1), dtype="uint8", name="image")
+    x = layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(image)
     x = standardise(x, size)
     x = _convolve(x, 16, stride=2, name="stem1")
     x = _convolve(x, 32, stride=2, name="stem2")
@@ -42,18 +42,18 @@ def compact_cnn(size: int, classes: int) -> keras.Model:
     x = layers.SpatialDropout2D(0.3, name="dropout")(x)
     x = layers.Conv2D(classes, 1, name=PLACES)(x)
     logits = layers.GlobalAveragePooling2D(name="logits")(x)
-    return keras.Model(film, logits, name="compact_cnn")
+    return keras.Model(image, logits, name="compact_cnn")
 
 
 def standardise(x: keras.KerasTensor, size: int) -> keras.KerasTensor:
-    """Bring each film to zero mean and unit variance.
+    """Bring each image to zero mean and unit variance.
 
     As one row of pixels: OpenVINO runs this form of the same sum 15 % faster, over the whole network, than a group
     normalisation of one group.
     """
     x = layers.Reshape((size * size,), name="as_row")(x)
     x = layers.LayerNormalization(epsilon=1e-3, center=False, scale=False, name="standardise")(x)
-    return layers.Reshape((size, size, 1), name="as_film")(x)
+    return layers.Reshape((size, size, 1), name="as_image")(x)
 
 
 def _convolve(x: keras.KerasTensor, width: int, stride: int, name: str, activate: bool = True) -> keras.KerasTensor:

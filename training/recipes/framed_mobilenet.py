@@ -1,6 +1,6 @@
-"""MobileNetV2 on framed lungs: pretrained layers held fixed below, the upper ones trained, films of three hospitals.
+"""MobileNetV2 on framed lungs: pretrained layers held fixed below, the upper ones trained, images of three hospitals.
 
-Sandler et al. 2018 (arXiv:1801.04381). What ImageNet taught the lower layers is kept as it is: a few thousand films of
+Sandler et al. 2018 (arXiv:1801.04381). What ImageNet taught the lower layers is kept as it is: a few thousand images of
 one hospital teach them the habits of that hospital.
 """
 
@@ -41,6 +41,6 @@ def framed_mobilenet(size: int, classes: int) -> keras.Model:
     return keras.Model(built.input, built.output, name="framed_mobilenet")
 
 
-def start(model: keras.Model, weights: Path | None, films: np.ndarray) -> str:
+def start(model: keras.Model, weights: Path | None, images: np.ndarray) -> str:
     """Load folded ImageNet weights as for mobilenet-v2."""
-    return mobilenet_v2.start(model, weights, films)
+    return mobilenet_v2.start(model, weights, images)

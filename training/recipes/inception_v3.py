@@ -1,7 +1,7 @@
 """Published as InceptionV3, its ImageNet base held fixed under layers of its authors' own, chosen over VGG16.
 
 No figure was published for it. Published: the fixed base, one output for two classes, rotation, scaling and flips of
-films, early stopping after 15 epochs. Not told, and chosen here: the layers on top, Adam and its rate, how far films
+images, early stopping after 15 epochs. Not told, and chosen here: the layers on top, Adam and its rate, how far images
 are turned and scaled, flips left to right only, the patience.
 """
 
@@ -42,9 +42,9 @@ def inception_v3(size: int, classes: int) -> keras.Model:
     Raises SizeUnusable below 75 pixels.
     """
     if size < SMALLEST:
-        raise SizeUnusable(f"InceptionV3 needs films of {SMALLEST} pixels or more. Received {size}.")
-    film = keras.Input((size, size, 1), dtype="uint8", name="film")
-    x = layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(film)
+        raise SizeUnusable(f"InceptionV3 needs images of {SMALLEST} pixels or more. Received {size}.")
+    image = keras.Input((size, size, 1), dtype="uint8", name="image")
+    x = layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(image)
     x = layers.Concatenate(name="three_channels")([x, x, x])
     base = keras.applications.InceptionV3(include_top=False, weights=None, input_tensor=x)
     for layer in base.layers:
@@ -54,9 +54,9 @@ def inception_v3(size: int, classes: int) -> keras.Model:
     x = layers.GlobalAveragePooling2D(name="pool")(base.output)
     x = layers.Dense(256, activation="relu", name="dense")(x)
     x = layers.Dropout(0.5, name="dropout")(x)
-    return keras.Model(film, against_normal(x, classes), name="inception_v3")
+    return keras.Model(image, against_normal(x, classes), name="inception_v3")
 
 
-def start(model: keras.Model, weights: Path | None, _films: np.ndarray) -> str:
+def start(model: keras.Model, weights: Path | None, _images: np.ndarray) -> str:
     """Load InceptionV3's ImageNet weights, see `published.load_imagenet`."""
     return load_imagenet(model, "mixed10", keras.applications.InceptionV3, weights)

@@ -1,7 +1,7 @@
-"""The teacher: MobileNetV2 from its ImageNet weights, trained against the making of films.
+"""The teacher: MobileNetV2 from its ImageNet weights, trained against the making of images.
 
 Sandler et al. 2018 (arXiv:1801.04381). Twice as many multiply-adds as the default and mostly depthwise, so three times
-as slow on CPUs; it sees what ImageNet taught it, which thousands of films do not.
+as slow on CPUs; it sees what ImageNet taught it, which thousands of images do not.
 """
 
 import zipfile
@@ -31,16 +31,16 @@ RECIPE = Recipe(
 
 EPSILON: Final = 1e-3
 """Of every batch normalisation in keras.applications.MobileNetV2."""
-SETTLING_FILMS: Final = 64
+SETTLING_IMAGES: Final = 64
 
 
 @network
 def mobilenet_v2(size: int, classes: int) -> keras.Model:
     """Build MobileNetV2 1.0 on one grey channel given three times, with logits at each place."""
-    film = keras.Input((size, size, 1), dtype="uint8", name="film")
-    x = layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(film)
+    image = keras.Input((size, size, 1), dtype="uint8", name="image")
+    x = layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(image)
     x = standardise(x, size)
-    # ImageNet films have a standard deviation of about 0.5 on the scale from -1 to 1.
+    # ImageNet images have a standard deviation of about 0.5 on the scale from -1 to 1.
     x = layers.Rescaling(0.5, name="imagenet_scale")(x)
     x = layers.Concatenate(name="three_channels")([x, x, x])
     base = keras.applications.MobileNetV2(input_shape=(size, size, 3), include_top=False, weights=None, input_tensor=x)
@@ -51,17 +51,17 @@ def mobilenet_v2(size: int, classes: int) -> keras.Model:
     x = layers.SpatialDropout2D(0.2, name="dropout")(base.output)
     x = layers.Conv2D(classes, 1, name=PLACES)(x)
     logits = layers.GlobalAveragePooling2D(name="logits")(x)
-    return keras.Model(film, logits, name="mobilenet_v2")
+    return keras.Model(image, logits, name="mobilenet_v2")
 
 
-def start(model: keras.Model, weights: Path | None, films: np.ndarray) -> str:
+def start(model: keras.Model, weights: Path | None, images: np.ndarray) -> str:
     """Load folded ImageNet weights and let each normalisation take over what was folded into the convolution before it.
 
     The file holds convolutions with their normalisation folded in: keys `NN_OP_w` and `NN_OP_b` in layer order,
     (out, height, width, in). With a batch's own mean and variance in place of ImageNet's, the normalisations would undo
-    the loaded scales; so each is given the mean and variance that its convolution has on `films`, uint8 (n, size, size,
-    1), and the scale and shift that make the two cancel: the network computes the same and can be trained. Returns
-    where the weights came from; without a file the network stays as it was built.
+    the loaded scales; so each is given the mean and variance that its convolution has on `images`, uint8 (n, size,
+    size, 1), and the scale and shift that make the two cancel: the network computes the same and can be trained.
+    Returns where the weights came from; without a file the network stays as it was built.
     Raises WeightsUnusable where the file cannot be read or holds other layers.
     """
     if weights is None:
@@ -75,7 +75,7 @@ def start(model: keras.Model, weights: Path | None, films: np.ndarray) -> str:
             f"{weights.name} holds {len(kernels)} layers; MobileNetV2 1.0 has {len(folded)} and a classifier. "
             "Give the file with folded batch normalisation."
         )
-    chosen = films[:SETTLING_FILMS]
+    chosen = images[:SETTLING_IMAGES]
     for layer, norm, kernel, bias in zip(folded, norms, kernels[:-1], biases[:-1], strict=True):
         shaped = np.transpose(kernel, (1, 2, 3, 0))
         if shaped.shape != layer.kernel.shape:

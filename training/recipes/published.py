@@ -1,4 +1,4 @@
-"""What the published recipes share: films left as they are, and the start from ImageNet weights."""
+"""What the published recipes share: images left as they are, and the start from ImageNet weights."""
 
 import logging
 import warnings
@@ -36,26 +36,26 @@ PLAIN: Final = Augmentation(
     corners=0.0,
     corner_side=0.0,
 )
-"""Films as they are; a recipe replaces the ranges that its authors name."""
+"""Images as they are; a recipe replaces the ranges that its authors name."""
 
 published: Final = partial(Recipe, classes=BINARY, batch=32, label_smoothing=0.0, average=None)
 """A recipe as its authors have it: two classes, hard labels, the raw weights."""
 
 BLUE_GREEN_RED: Final = {"blue": 103.939, "green": 116.779, "red": 123.68}
-"""Means of ImageNet's films, in the order of channels of VGG's weights (keras.applications.imagenet_utils)."""
+"""Means of ImageNet's images, in the order of channels of VGG's weights (keras.applications.imagenet_utils)."""
 SPREAD: Final = 64.0
-"""About the standard deviation of grey levels, from 0 to 255, over the training films."""
+"""About the standard deviation of grey levels, from 0 to 255, over the training images."""
 
 
-def as_imagenet_film(film: keras.KerasTensor) -> keras.KerasTensor:
+def as_imagenet_image(image: keras.KerasTensor) -> keras.KerasTensor:
     """Give grey levels as the channels that VGG's ImageNet weights want: blue, green, red, less ImageNet's means."""
-    channels = [layers.Rescaling(1.0, offset=-mean, name=name)(film) for name, mean in BLUE_GREEN_RED.items()]
+    channels = [layers.Rescaling(1.0, offset=-mean, name=name)(image) for name, mean in BLUE_GREEN_RED.items()]
     return layers.Concatenate(name="three_channels")(channels)
 
 
-def as_unit_film(film: keras.KerasTensor) -> keras.KerasTensor:
+def as_unit_image(image: keras.KerasTensor) -> keras.KerasTensor:
     """Give grey levels three times, scaled from 0 to 1."""
-    x = layers.Rescaling(1 / 255, name="scale")(film)
+    x = layers.Rescaling(1 / 255, name="scale")(image)
     return layers.Concatenate(name="three_channels")([x, x, x])
 
 

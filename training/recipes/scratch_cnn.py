@@ -1,6 +1,6 @@
 """Published as a network built from scratch: convolutions, normalisation, pooling and dropout at 224x224.
 
-Published figure, on the 624 films of the official test split: accuracy over 90 %, with "high recall". Published: the
+Published figure, on the 624 images of the official test split: accuracy over 90 %, with "high recall". Published: the
 kinds of layers, the sigmoid, input size, scaling to [0, 1], Adam, binary cross-entropy (which softmax over zero and one
 logit gives too). Not told, and chosen here: widths, rates, epochs, early stopping.
 """
@@ -28,8 +28,8 @@ RECIPE = published(
 @network
 def scratch_cnn(size: int, classes: int) -> keras.Model:
     """Build five blocks of convolution, normalisation, pooling and dropout under a dense layer of 128."""
-    film = keras.Input((size, size, 1), dtype="uint8", name="film")
-    x = layers.Rescaling(1 / 255, name="scale")(film)
+    image = keras.Input((size, size, 1), dtype="uint8", name="image")
+    x = layers.Rescaling(1 / 255, name="scale")(image)
     for number, width in enumerate((32, 64, 64, 128, 256), start=1):
         x = layers.Conv2D(width, 3, padding="same", activation="relu", name=f"block{number}_conv")(x)
         # The running means are to follow within an epoch of 150 steps.
@@ -39,4 +39,4 @@ def scratch_cnn(size: int, classes: int) -> keras.Model:
     x = layers.Flatten(name="flatten")(x)
     x = layers.Dense(128, activation="relu", name="dense")(x)
     x = layers.Dropout(0.2, name="dropout")(x)
-    return keras.Model(film, against_normal(x, classes), name="scratch_cnn")
+    return keras.Model(image, against_normal(x, classes), name="scratch_cnn")

@@ -11,7 +11,7 @@ import numpy as np
 from keras import layers
 
 from training.recipe import Phase
-from training.recipes.published import PLAIN, SPREAD, as_imagenet_film, load_imagenet, published, start_like_he
+from training.recipes.published import PLAIN, SPREAD, as_imagenet_image, load_imagenet, published, start_like_he
 from training.registry import network
 
 RECIPE = published(
@@ -31,17 +31,17 @@ RECIPE = published(
 @network
 def vgg16(size: int, classes: int) -> keras.Model:
     """Build VGG16 (Simonyan and Zisserman 2014, arXiv:1409.1556) under a dense layer of 256."""
-    film = keras.Input((size, size, 1), dtype="uint8", name="film")
-    x = as_imagenet_film(film)
+    image = keras.Input((size, size, 1), dtype="uint8", name="image")
+    x = as_imagenet_image(image)
     base = keras.applications.VGG16(include_top=False, weights=None, input_tensor=x)
     start_like_he(base, SPREAD)
     x = layers.Flatten(name="flatten")(base.output)
     x = layers.Dense(256, activation="relu", name="dense")(x)
     x = layers.Dropout(0.5, name="dropout")(x)
     logits = layers.Dense(classes, name="logits")(x)
-    return keras.Model(film, logits, name="vgg16")
+    return keras.Model(image, logits, name="vgg16")
 
 
-def start(model: keras.Model, weights: Path | None, _films: np.ndarray) -> str:
+def start(model: keras.Model, weights: Path | None, _images: np.ndarray) -> str:
     """Load VGG16's ImageNet weights, see `published.load_imagenet`; without them kernels are drawn as He et al. do."""
     return load_imagenet(model, "block5_pool", keras.applications.VGG16, weights)

@@ -1,10 +1,10 @@
-"""Published as VGG19 at 128x128, trained by SGD with momentum on films flipped, rotated and shifted.
+"""Published as VGG19 at 128x128, trained by SGD with momentum on images flipped, rotated and shifted.
 
-Published figure, on the 624 films of the official test split: accuracy 91.51 %, where the 16 films of the official
-validation folder gave 81.25 %. Published: input size, scaling to [0, 1], the kinds of layers and of changes to films,
+Published figure, on the 624 images of the official test split: accuracy 91.51 %, where the 16 images of the official
+validation folder gave 81.25 %. Published: input size, scaling to [0, 1], the kinds of layers and of changes to images,
 the best weights kept, early stopping, the rate lowered on a plateau. Not told, and chosen here: widths, rates, epochs,
-how far films are turned and shifted, and that every layer learns. Stopping and rate follow the held-out patients here,
-not the 16 films.
+how far images are turned and shifted, and that every layer learns. Stopping and rate follow the held-out patients here,
+not the 16 images.
 """
 
 from dataclasses import replace
@@ -15,7 +15,7 @@ import numpy as np
 from keras import layers
 
 from training.recipe import Phase
-from training.recipes.published import PLAIN, as_unit_film, load_imagenet, published, start_like_he
+from training.recipes.published import PLAIN, as_unit_image, load_imagenet, published, start_like_he
 from training.registry import network
 
 RECIPE = published(
@@ -38,18 +38,18 @@ RECIPE = published(
 
 @network
 def vgg19_sgd(size: int, classes: int) -> keras.Model:
-    """Build VGG19 (Simonyan and Zisserman 2014, arXiv:1409.1556) on films from 0 to 1, under a dense layer of 512."""
-    film = keras.Input((size, size, 1), dtype="uint8", name="film")
-    x = as_unit_film(film)
+    """Build VGG19 (Simonyan and Zisserman 2014, arXiv:1409.1556) on images from 0 to 1, under a dense layer of 512."""
+    image = keras.Input((size, size, 1), dtype="uint8", name="image")
+    x = as_unit_image(image)
     base = keras.applications.VGG19(include_top=False, weights=None, input_tensor=x)
     start_like_he(base)
     x = layers.Flatten(name="flatten")(base.output)
     x = layers.Dense(512, activation="relu", name="dense")(x)
     x = layers.Dropout(0.5, name="dropout")(x)
     logits = layers.Dense(classes, name="logits")(x)
-    return keras.Model(film, logits, name="vgg19_sgd")
+    return keras.Model(image, logits, name="vgg19_sgd")
 
 
-def start(model: keras.Model, weights: Path | None, _films: np.ndarray) -> str:
+def start(model: keras.Model, weights: Path | None, _images: np.ndarray) -> str:
     """Load VGG19's ImageNet weights, see `published.load_imagenet`; without them kernels are drawn as He et al. do."""
     return load_imagenet(model, "block5_pool", keras.applications.VGG19, weights)

@@ -1,6 +1,6 @@
 """Published as VGG19 in two phases: the ImageNet base held fixed, then its deeper layers fine-tuned.
 
-Published figure, on the 624 films of the official test split: accuracy 91.67 %, loss 0.2557, NORMAL 197 right and 37
+Published figure, on the 624 images of the official test split: accuracy 91.67 %, loss 0.2557, NORMAL 197 right and 37
 wrong, PNEUMONIA 375 right and 15 wrong (recall 96.2 %). Published: the head, Adam at 1e-4 with early stopping, then
 1e-5. Not told, and chosen here: that the deeper layers are the fifth block, the most epochs and the patience.
 """
@@ -12,7 +12,7 @@ import numpy as np
 from keras import layers
 
 from training.recipe import Phase
-from training.recipes.published import PLAIN, SPREAD, as_imagenet_film, load_imagenet, published, start_like_he
+from training.recipes.published import PLAIN, SPREAD, as_imagenet_image, load_imagenet, published, start_like_he
 from training.registry import network
 
 RECIPE = published(
@@ -35,8 +35,8 @@ RECIPE = published(
 @network
 def vgg19_two_phase(size: int, classes: int) -> keras.Model:
     """Build VGG19 (Simonyan and Zisserman 2014, arXiv:1409.1556) under dense layers of 512 and 128."""
-    film = keras.Input((size, size, 1), dtype="uint8", name="film")
-    x = as_imagenet_film(film)
+    image = keras.Input((size, size, 1), dtype="uint8", name="image")
+    x = as_imagenet_image(image)
     base = keras.applications.VGG19(include_top=False, weights=None, input_tensor=x)
     start_like_he(base, SPREAD)
     x = layers.Flatten(name="flatten")(base.output)
@@ -44,9 +44,9 @@ def vgg19_two_phase(size: int, classes: int) -> keras.Model:
     x = layers.Dropout(0.5, name="dropout")(x)
     x = layers.Dense(128, activation="relu", name="dense2")(x)
     logits = layers.Dense(classes, name="logits")(x)
-    return keras.Model(film, logits, name="vgg19_two_phase")
+    return keras.Model(image, logits, name="vgg19_two_phase")
 
 
-def start(model: keras.Model, weights: Path | None, _films: np.ndarray) -> str:
+def start(model: keras.Model, weights: Path | None, _images: np.ndarray) -> str:
     """Load VGG19's ImageNet weights, see `published.load_imagenet`; without them kernels are drawn as He et al. do."""
     return load_imagenet(model, "block5_pool", keras.applications.VGG19, weights)

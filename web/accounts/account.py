@@ -9,7 +9,7 @@ from typing import Final
 from flask import Blueprint, abort, flash, g, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 from wtforms import BooleanField, SelectField, StringField
 from wtforms.validators import InputRequired, Length, Regexp, ValidationError
@@ -17,10 +17,11 @@ from wtforms.validators import InputRequired, Length, Regexp, ValidationError
 from shared.accounts import accounts, sessions
 from shared.audit.record import Action, record
 from shared.settings import Settings
-from shared.tables import ApiToken, BrowserSession, Role, Scope
+from shared.tables import ApiToken, BrowserSession, Role, Scope, User
 from web.base.contexts import PageContext, render
 from web.base.numbers import plural
-from web.base.services import parts
+from web.base.services import services
+from web.base.zones import find_zone, zone_names
 from web.guard.access import requires, see_other
 from web.guard.identity import idle_limit
 
@@ -55,8 +56,8 @@ class TokenForm(FlaskForm):
             Regexp(r"[^\x00-\x1f\x7f]*\Z", message="A name has no control characters."),
         ],
     )
-    read = BooleanField("see jobs, films and results")
-    submit = BooleanField("send films; cancel, retry and delete jobs")
+    read = BooleanField("see jobs, X-rays and results")
+    submit = BooleanField("send X-rays; cancel, retry and delete jobs")
     admin = BooleanField("do what only administrators may")
     days = SelectField(
         "It ends after",
@@ -85,6 +86,7 @@ class AccountPage(PageContext):
     sessions: Sequence[tuple[BrowserSession, str]]
     here: uuid.UUID
     settings: Settings
+    zones: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -111,17 +113,36 @@ def describe_browser(user_agent: str) -> str:
 @requires()
 def index() -> ResponseReturnValue:
     """Show the account and where it is signed in."""
-    with parts().database.read() as db:
+    with services().database.read() as db:
         rows = sessions.list_sessions(db, g.user, idle_limit())
     shown = [(row, describe_browser(row.user_agent)) for row in rows]
-    return render(AccountPage(sessions=shown, here=g.session.id, settings=parts().settings))
+    settings = services().settings
+    return render(AccountPage(sessions=shown, here=g.session.id, settings=settings, zones=zone_names()))
+
+
+@blueprint.post("/settings")
+@requires()
+def change_settings() -> ResponseReturnValue:
+    """Keep the account's time zone, and whether single keys do something on pages."""
+    name = request.form.get("time_zone", "").strip() or None
+    if name is not None and find_zone(name) is None:
+        abort(422, f"Choose a time zone of the list, or none for that of the browser. Received: '{name[:64]}'.")
+    has_shortcuts = "has_shortcuts" in request.form
+    with services().database.write() as db:
+        db.execute(update(User).where(User.id == g.user.id).values(time_zone=name, has_shortcuts=has_shortcuts))
+        detail = {"time_zone": name or "browser", "shortcuts": "on" if has_shortcuts else "off"}
+        record(
+            db, Action.USER_CHANGED, user_id=g.user.id, subject=g.user.id, address=request.remote_addr, detail=detail
+        )
+    flash("The settings are saved.", "info")
+    return see_other(url_for("account.index"))
 
 
 @blueprint.post("/sessions/<uuid:session_id>/end")
 @requires()
 def end_session(session_id: uuid.UUID) -> ResponseReturnValue:
     """Sign one browser out."""
-    with parts().database.write() as db:
+    with services().database.write() as db:
         if not sessions.end(db, g.user, session_id):
             abort(404, "This session has ended already.")
         record(db, Action.SESSION_ENDED, user_id=g.user.id, subject=session_id, address=request.remote_addr)
@@ -133,7 +154,7 @@ def end_session(session_id: uuid.UUID) -> ResponseReturnValue:
 @requires()
 def end_other_sessions() -> ResponseReturnValue:
     """Sign every other browser out."""
-    with parts().database.write() as db:
+    with services().database.write() as db:
         ended = accounts.end_sessions(db, g.user, but=g.session.id)
         record(db, Action.SESSION_ENDED, user_id=g.user.id, subject=g.user.id, address=request.remote_addr)
     flash(f"{plural(ended, 'other session has', 'other sessions have')} ended. This one goes on.", "info")
@@ -147,7 +168,7 @@ def tokens() -> ResponseReturnValue:
     form = _token_form()
     if not form.validate_on_submit():
         return _tokens_page(form), 422 if form.is_submitted() else 200
-    with parts().database.write() as db:
+    with services().database.write() as db:
         _hold_session(db)
         days = form.days.data or None
         secret = accounts.make_token(db, g.user, form.name.data or "", scopes=form.scopes(), days=days)
@@ -171,7 +192,7 @@ def _token_form(**options: None) -> TokenForm:
 
 
 def _tokens_page(form: TokenForm, secret: str | None = None) -> str:
-    with parts().database.read() as db:
+    with services().database.read() as db:
         mine = select(ApiToken).where(ApiToken.user_id == g.user.id, ApiToken.revoked_at.is_(None))
         found = db.scalars(mine.order_by(ApiToken.id.desc())).all()
     return render(TokensPage(form=form, secret=secret, tokens=found, is_valid=accounts.is_valid))
@@ -181,7 +202,7 @@ def _tokens_page(form: TokenForm, secret: str | None = None) -> str:
 @requires()
 def revoke_tokens() -> ResponseReturnValue:
     """Revoke every token of the account."""
-    with parts().database.write() as db:
+    with services().database.write() as db:
         revoked = accounts.revoke_tokens(db, g.user)
         record(db, Action.TOKEN_CHANGED, user_id=g.user.id, subject=g.user.id, address=request.remote_addr)
     flash(f"{plural(revoked, 'token is', 'tokens are')} revoked.", "info")
@@ -192,7 +213,7 @@ def revoke_tokens() -> ResponseReturnValue:
 @requires()
 def revoke_token(token_id: uuid.UUID) -> ResponseReturnValue:
     """Revoke one of the account's own tokens."""
-    with parts().database.write() as db:
+    with services().database.write() as db:
         token = db.get(ApiToken, token_id)
         if token is None or token.user_id != g.user.id or not accounts.revoke_token(db, token_id):
             abort(404, f"There is no token {token_id}.")

@@ -11,7 +11,7 @@ from shared.tables import Identity, User
 from web.accounts.oidc import ask, record_link
 from web.accounts.sign_in import PresentPasswordForm, check_password_alone, check_present_password, refused
 from web.base.contexts import PageContext, render
-from web.base.services import parts
+from web.base.services import services
 from web.guard.access import requires, see_other
 from web.guard.identity import start_session
 
@@ -58,9 +58,9 @@ def unlink() -> ResponseReturnValue:
     """Unlink single sign-on from the account; raise AccountRefused where nothing else would open it."""
     if g.user.password_hash is None:
         raise AccountRefused("Nothing else opens this account. Set a password first, then unlink single sign-on.")
-    with parts().database.write() as db:
+    with services().database.write() as db:
         user = db.get_one(User, g.user.id)
-        if unlink_identity(db, user, parts().settings.oidc_issuer or ""):
+        if unlink_identity(db, user, services().settings.oidc_issuer or ""):
             record_link(db, user, "single sign-on unlinked")
             start_session(db, user)
     flash(
@@ -82,11 +82,11 @@ def _check_password(form: PresentPasswordForm) -> int:
     """Put on the form that the password is wrong, and return how long to wait where it was wrong too often."""
     if not form.password:
         return 0
-    with check_password_alone(), parts().database.write() as db:
+    with check_password_alone(), services().database.write() as db:
         return check_present_password(db, db.get_one(User, g.user.id), form)
 
 
 def _page(form: PresentPasswordForm, way: str | None = None) -> str:
-    with parts().database.read() as db:
-        identity = identity_of(db, g.user, parts().settings.oidc_issuer or "")
+    with services().database.read() as db:
+        identity = identity_of(db, g.user, services().settings.oidc_issuer or "")
     return render(LinkingPage(form, identity, way))

@@ -22,7 +22,7 @@ from web.accounts.claims import Claims, ProviderAway, SignInRefused, admit
 from web.accounts.sign_in import next_address
 from web.base.contexts import PageContext, render
 from web.base.problems import answer
-from web.base.services import parts
+from web.base.services import services
 from web.guard.access import open_to_all, see_other
 from web.guard.identity import BY_PROVIDER, start_session
 
@@ -63,7 +63,7 @@ def install(app: Flask) -> None:
     app.register_blueprint(blueprint)
     app.register_error_handler(ProviderAway, lambda error: answer(503, str(error)))
     app.register_error_handler(SignInRefused, lambda error: answer(403, str(error)))
-    app.context_processor(lambda: {"single_sign_on": parts().settings.oidc_label})
+    app.context_processor(lambda: {"single_sign_on": services().settings.oidc_label})
 
 
 def provider() -> "Provider":
@@ -71,7 +71,7 @@ def provider() -> "Provider":
     if EXTENSION not in current_app.extensions:
         from web.accounts.provider import Provider  # noqa: PLC0415  # most starts never need it, and it takes memory
 
-        current_app.extensions.setdefault(EXTENSION, Provider(parts().settings))
+        current_app.extensions.setdefault(EXTENSION, Provider(services().settings))
     found: Provider = current_app.extensions[EXTENSION]
     return found
 
@@ -133,9 +133,9 @@ def _code() -> str:
 def _sign_in(claims: Claims, asked: dict[str, Any]) -> ResponseReturnValue:
     try:
         # Of two first sign-ins of one person at once the second finds what the first made.
-        parts().database.transact(lambda db: _admit(db, claims))
+        services().database.transact(lambda db: _admit(db, claims))
     except SignInRefused as refusal:
-        with parts().database.write() as db:
+        with services().database.write() as db:
             address = request.remote_addr
             record(db, Action.SIGN_IN_REFUSED, user_id=refusal.user_id, subject=WAY, address=address)
         raise
@@ -144,7 +144,7 @@ def _sign_in(claims: Claims, asked: dict[str, Any]) -> ResponseReturnValue:
 
 
 def _admit(db: Session, claims: Claims) -> None:
-    user = admit(db, parts().settings, claims, request.remote_addr)
+    user = admit(db, services().settings, claims, request.remote_addr)
     record(db, Action.SIGN_IN, user_id=user.id, subject=WAY, address=request.remote_addr)
     start_session(db, user)
 
@@ -152,7 +152,7 @@ def _admit(db: Session, claims: Claims) -> None:
 def _link(claims: Claims, asked: dict[str, Any]) -> ResponseReturnValue:
     if g.user is None or str(g.user.id) != asked["link"]:
         raise SignInRefused("Another account was signed in when this link was begun. Begin again on its own page.")
-    with parts().database.write() as db:
+    with services().database.write() as db:
         user = db.get_one(User, g.user.id)
         link_identity(db, user, claims["iss"], claims["sub"])
         record_link(db, user, "single sign-on linked")

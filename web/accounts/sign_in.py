@@ -20,7 +20,7 @@ from shared.tables import User
 from web.accounts import throttle
 from web.base.contexts import PageContext, render
 from web.base.numbers import plural
-from web.base.services import parts
+from web.base.services import services
 from web.guard.access import open_to_all, requires, see_other
 from web.guard.devices import present_device
 from web.guard.identity import BY_PROVIDER, start_session
@@ -119,13 +119,13 @@ def sign_in() -> ResponseReturnValue:
 def _try_password(name: str, password: str) -> tuple[User | None, int]:
     """Sign an account in; without one, return for how many seconds no password is looked at, 0 where it was wrong."""
     with check_password_alone():
-        with parts().database.read() as db:
+        with services().database.read() as db:
             counters = _counters(db, name)
             wait = throttle.seconds_to_wait(db, counters)
             opened = None if wait else accounts.check_password(db, name, password)
         if wait:
             return None, wait
-        with parts().database.write() as db:
+        with services().database.write() as db:
             user = accounts.lock_opened(db, opened, password) if opened is not None else None
             if user is None:
                 _refuse(db, accounts.find_user(db, name), counters)
@@ -191,7 +191,7 @@ def link(secret: str) -> ResponseReturnValue:
     form = LinkForm()
     if not form.validate_on_submit():
         return render(SpendLinkPage(form))
-    with parts().database.write() as db:
+    with services().database.write() as db:
         user = accounts.use_link(db, secret)
         wait = 0
         if user is not None:
@@ -219,10 +219,10 @@ def _refuse_link(db: Session) -> int:
 def sign_out() -> ResponseReturnValue:
     """End the session of this browser."""
     if g.session is not None:
-        with parts().database.write() as db:
+        with services().database.write() as db:
             sessions.end(db, g.user, g.session.id)
             record(db, Action.SIGN_OUT, user_id=g.user.id, address=request.remote_addr)
-    goes_on = parts().settings.oidc_issuer is not None and session.get(BY_PROVIDER)
+    goes_on = services().settings.oidc_issuer is not None and session.get(BY_PROVIDER)
     session.clear()
     return see_other(url_for("oidc.signed_out" if goes_on else "auth.sign_in"))
 
@@ -236,7 +236,7 @@ def password() -> ResponseReturnValue:
     if g.user.password_hash is None:
         del form.password
     else:
-        with parts().database.read() as db:
+        with services().database.read() as db:
             tokens = len(accounts.valid_tokens(db, g.user))
     if not form.validate_on_submit():
         return _password_page(form, tokens), 422 if form.is_submitted() else 200
@@ -260,7 +260,7 @@ def _password_page(form: PasswordForm, tokens: int) -> str:
 
 def _change_password(form: PasswordForm) -> int:
     """Change the password and renew this session; put on the form what is wrong, and return how long to wait."""
-    with check_password_alone(), parts().database.write() as db:
+    with check_password_alone(), services().database.write() as db:
         user = db.get_one(User, g.user.id)
         if form.password:
             wait = check_present_password(db, user, form)

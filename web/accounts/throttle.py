@@ -20,7 +20,7 @@ from shared.db import insert_new, now
 from shared.errors import PneumoScreenError
 from shared.settings import PREFIX
 from shared.tables import SignInFailure, User
-from web.base.services import parts
+from web.base.services import services
 
 FREE_ATTEMPTS: Final = 5
 """Refused attempts on one account that cost no wait; each one after them doubles it."""
@@ -83,7 +83,7 @@ def of_password_change(user: User) -> list[Counter]:
 
 def of_address(kind: str, address: str | None) -> list[Counter]:
     """Count for one address by the setting `sign_in_limit`; each kind of attempt by itself."""
-    limits = read_limits(parts().settings.sign_in_limit)
+    limits = read_limits(services().settings.sign_in_limit)
     return [Counter(_key(f"{kind} {limit}", address or "unknown"), limit) for limit in limits]
 
 

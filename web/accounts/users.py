@@ -21,7 +21,7 @@ from shared.tables import ApiToken, BrowserSession, Identity, Role, User
 from web.accounts.account import describe_browser
 from web.base.contexts import PageContext, render
 from web.base.paging import Key, text, turn
-from web.base.services import parts
+from web.base.services import services
 from web.guard.access import requires, see_other
 from web.guard.identity import idle_limit
 
@@ -31,12 +31,12 @@ ACCOUNTS_A_PAGE: Final = 50
 
 _ENDED: Final = " Sessions, sign-in links and API tokens of before have ended."
 
-_BY_NAME: Final = Key[User]((User.name,), (text,), lambda user: [user.name], descending=False)
+_BY_NAME: Final = Key[User]((User.name,), (text,), lambda user: (user.name,), descending=False)
 
 ROLES: Final[dict[Role, str]] = {
-    Role.TECHNICIAN: "sends films and sees their own jobs",
-    Role.READER: "sees all films",
-    Role.ADMIN: "sends films, sees all and governs accounts",
+    Role.TECHNICIAN: "sends X-rays and sees their own jobs",
+    Role.READER: "sees all X-rays",
+    Role.ADMIN: "sends X-rays, sees all and governs accounts",
 }
 
 
@@ -128,7 +128,7 @@ def add() -> ResponseReturnValue:
         return _list_page(form), 422
     role = Role(form.role.data)
     try:
-        with parts().database.write() as db:
+        with services().database.write() as db:
             user = accounts.add_user(db, (form.name.data or "").strip(), role)
             people.describe(user, form.display_name.data, form.email.data)
             secret = accounts.make_link(db, user)
@@ -177,7 +177,7 @@ def give_role(user_id: uuid.UUID) -> ResponseReturnValue:
 def disable(user_id: uuid.UUID) -> ResponseReturnValue:
     """Keep a person out."""
     user = _act(user_id, "disabled", administration.disable)
-    return _done(user, f"{user.name} may not sign in any more.{_ENDED} Jobs and films stay.")
+    return _done(user, f"{user.name} may not sign in any more.{_ENDED} Jobs and X-rays stay.")
 
 
 @blueprint.post("/users/<uuid:user_id>/enable")
@@ -238,7 +238,7 @@ def _act(
     action: Action = Action.USER_CHANGED,
 ) -> User:
     """Do something to an account and leave the row of it in the same commit, unless the act returns False."""
-    with parts().database.write() as db:
+    with services().database.write() as db:
         user = _user(db, user_id)
         if act(db, user) is not False:
             _record(db, user, change, action)
@@ -250,7 +250,7 @@ def _user(db: Session, user_id: uuid.UUID) -> User:
 
 
 def _issuer() -> str:
-    return parts().settings.oidc_issuer or abort(404)
+    return services().settings.oidc_issuer or abort(404)
 
 
 def _record(db: Session, user: User, change: str | None, action: Action = Action.USER_CHANGED) -> None:
@@ -272,7 +272,7 @@ def _list_page(form: AddForm) -> str:
     wanted = request.args.get("name", "").replace("\0", "").strip()
     named = (column.icontains(wanted, autoescape=True) for column in (User.name, User.display_name, User.email))
     query = select(User).where(or_(*named)) if wanted else select(User)
-    with parts().database.read() as db:
+    with services().database.read() as db:
         page = turn(lambda one: db.scalars(one).all(), query, _BY_NAME, request.args.get("cursor"), ACCOUNTS_A_PAGE)
         entries = _entries(db, page.rows)
     before, after = (_turn(cursor, wanted) for cursor in (page.previous_cursor, page.next_cursor))
@@ -291,8 +291,8 @@ def _entries(db: Session, users: Sequence[User]) -> list[Entry]:
 
 
 def _account_page(user_id: uuid.UUID, problem: str | None = None) -> str:
-    settings = parts().settings
-    with parts().database.read() as db:
+    settings = services().settings
+    with services().database.read() as db:
         user = _user(db, user_id)
         identity = identities.identity_of(db, user, settings.oidc_issuer) if settings.oidc_issuer else None
         live = sessions.list_sessions(db, user, idle_limit())

@@ -11,34 +11,28 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from shared.audit.record import Action
-from shared.models.spec import Label
+from shared.reviews.reviews import NOTE_LENGTH
 from shared.states import State
+from shared.tables import Finding, ReviewOutcome
 from web.api import schemas
 from web.base.paging import MOST_ROWS
+from web.lists.filters import FILTERS
 from web.lists.listing import Order
 
 Query = dict[str, tuple[str, dict[str, Any]]]
 
 _REFERENCE: Final = "#/components/schemas/{model}"
 
-_LABELS, _STATES, _ORDERS = ([str(member) for member in kind] for kind in (Label, State, Order))
+_STATES, _ORDERS = ([str(member) for member in kind] for kind in (State, Order))
 _PAGING: Final[Query] = {
     "cursor": ("From `next` of the answer before.", {"type": "string"}),
     "limit": ("Rows of one answer.", {"type": "integer", "minimum": 1, "maximum": MOST_ROWS, "default": 100}),
 }
 _STATE: Final[Query] = {"state": ("State of the screening.", {"type": "string", "enum": _STATES})}
-_SHARE: Final = {"type": "number", "minimum": 0, "maximum": 1}
 _DAY: Final = {"type": "string", "format": "date"}
 _FILTERS: Final[Query] = {
-    "label": ("Label shown.", {"type": "string", "enum": _LABELS}),
-    "min_confidence": ("Least confidence.", _SHARE),
-    "max_confidence": ("Most confidence.", _SHARE),
-    "since": ("First day, in UTC.", _DAY),
-    "until": ("Last day, in UTC, counted whole.", _DAY),
-    "job": ("Id of a job.", {"type": "string", "format": "uuid"}),
-    "model": ("Name of a model, or name@start-of-sha256.", {"type": "string"}),
-    "text": ("Part of the file name.", {"type": "string"}),
-    "order": ("`suspicious` holds only films with a prediction.", {"type": "string", "enum": _ORDERS}),
+    **{name: (declared.help, declared.kind.schema) for name, declared in FILTERS.items()},
+    "order": ("`suspicious` holds only images with a prediction.", {"type": "string", "enum": _ORDERS}),
     "format": ("`csv` streams all that is filtered.", {"type": "string", "enum": ["json", "csv"], "default": "json"}),
 }
 _NEVER_EMPTY: Final = {"format", "limit"}
@@ -75,13 +69,26 @@ _JOB_JSON: Final = {
     "type": "object",
     "properties": {
         "name": {"type": ["string", "null"]},
-        "expected_films": {"type": ["integer", "null"], "minimum": 0, "maximum": 2**31 - 1},
+        "expected_images": {"type": ["integer", "null"], "minimum": 0, "maximum": 2**31 - 1},
         "priority": {"anyOf": [_PRIORITY, _NULL]},
         "source": {"anyOf": [_SOURCE, _NULL]},
         "model": {"anyOf": [_MODEL, _NULL]},
     },
 }
-_FILMS_FORM: Final = {"type": "object", "required": ["files"], "properties": {"files": _FILES}}
+_REVIEW_JSON: Final = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "outcome": {"enum": [*(str(o) for o in ReviewOutcome if o is not ReviewOutcome.WITHDRAWN), "", None]},
+        "finding": {"enum": [*(str(finding) for finding in Finding), "", None]},
+        "note": {"type": ["string", "null"], "maxLength": NOTE_LENGTH},
+        "seen": {
+            "anyOf": [{"type": "string", "format": "uuid"}, {"type": "string", "maxLength": 0}, {"type": "null"}],
+            "description": "The newest review that the reader was shown; another's that came after it is a conflict.",
+        },
+    },
+}
+_IMAGES_FORM: Final = {"type": "object", "required": ["files"], "properties": {"files": _FILES}}
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,7 @@ _ONE_JOB: Final = (401, 403, 404)
 
 OPERATIONS: Final = (
     Operation(
-        "post", "/jobs", "Submit a job of films, or open an empty one",
+        "post", "/jobs", "Submit a job of images, or open an empty one",
         {202: schemas.JobReceipt, 201: schemas.JobReceipt},
         bodies={"multipart/form-data": _JOB_FORM, "application/json": _JOB_JSON},
         problems=(*_UPLOAD_PROBLEMS, 415), repeatable=True,
@@ -111,20 +118,32 @@ OPERATIONS: Final = (
     Operation("get", "/jobs", "List jobs, newest first", {200: schemas.JobList}, _PAGING, problems=(401, 422)),
     Operation("get", "/jobs/{job_id}", "Show a job", {200: schemas.JobStatus}, problems=(401, 404)),
     Operation(
-        "post", "/jobs/{job_id}/films", "Add films to an open job", {202: schemas.FilmsReceipt},
-        bodies={"multipart/form-data": _FILMS_FORM}, problems=(*_UPLOAD_PROBLEMS, 404, 409), repeatable=True,
+        "post", "/jobs/{job_id}/images", "Add images to an open job", {202: schemas.ImagesReceipt},
+        bodies={"multipart/form-data": _IMAGES_FORM}, problems=(*_UPLOAD_PROBLEMS, 404, 409), repeatable=True,
     ),
     Operation("post", "/jobs/{job_id}/close", "End a job's upload", {200: schemas.JobStatus}, problems=_ONE_JOB),
     Operation(
-        "get", "/jobs/{job_id}/screenings", "List a job's films", {200: schemas.FilmList}, {**_STATE, **_PAGING},
+        "get", "/jobs/{job_id}/screenings", "List a job's images", {200: schemas.ScreeningList}, {**_STATE, **_PAGING},
         problems=(401, 404, 422),
     ),
     Operation("post", "/jobs/{job_id}/cancel", "Cancel what has not ended", {200: schemas.Changed}, problems=_ONE_JOB),
     Operation("post", "/jobs/{job_id}/retry", "Queue again what can be", {200: schemas.Changed}, problems=_ONE_JOB),
     Operation("delete", "/jobs/{job_id}", "Delete a job that has finished", {204: None}, problems=(*_ONE_JOB, 409)),
     Operation(
-        "get", "/predictions", "List films across jobs", {200: schemas.PredictionList},
-        {**_FILTERS, **_STATE, **_PAGING}, problems=(401, 422),
+        "get", "/predictions", "List images across jobs", {200: schemas.PredictionList},
+        {**_FILTERS, **_PAGING}, problems=(401, 422),
+    ),
+    Operation(
+        "get", "/screenings/{screening_id}/reviews", "List what readers said of an image", {200: schemas.ReviewList},
+        problems=(401, 404),
+    ),
+    Operation(
+        "post", "/screenings/{screening_id}/reviews", "Say what an image shows", {201: schemas.ReviewShown},
+        bodies={"application/json": _REVIEW_JSON}, problems=(400, 401, 403, 404, 409, 415, 422), repeatable=True,
+    ),
+    Operation(
+        "post", "/screenings/{screening_id}/reviews/withdraw", "Undo your own review", {201: schemas.ReviewShown},
+        problems=(401, 403, 404, 409),
     ),
     Operation(
         "get", "/audit", "List the audit trail, for admins", {200: schemas.AuditList}, {**_TRAIL, **_PAGING},

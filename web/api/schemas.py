@@ -8,13 +8,14 @@ from typing import Final, Literal, Self
 from flask import url_for
 from pydantic import Field
 
+from shared.models.spec import Label
 from shared.refusals import explain
 from shared.states import State
 from shared.submission.submit import Receipt
-from shared.tables import Job, Priority, Role, Source
+from shared.tables import Finding, Job, Priority, Review, ReviewOutcome, ReviewState, Role, Source
 from web.http.problem_codes import ProblemCode
 from web.jobs.progress import JobState, Progress
-from web.lists.rows import Film, PredictionRow, Schema
+from web.lists.rows import PredictionRow, Schema, ScreeningRow
 
 _PRIORITY_NAMES: Final[dict[Priority, Literal["interactive", "bulk"]]] = {
     Priority.INTERACTIVE: "interactive",
@@ -25,13 +26,13 @@ _PRIORITY_NAMES: Final[dict[Priority, Literal["interactive", "bulk"]]] = {
 class Rejected(Schema):
     """A file that cannot be screened."""
 
-    file: str
-    code: str = Field(description="For programs; docs/http.md lists them.")
+    file_name: str
+    error_code: str = Field(description="For programs; docs/http.md lists them.")
     message: str = Field(description="For people: what is wrong and what to do.")
 
 
 class LeftOut(Schema):
-    """Files inside ZIPs that are no films, such as a disc's viewer, and have no row."""
+    """Files inside ZIPs that are no images, such as a disc's viewer, and have no row."""
 
     files: int
     reason: str = Field(description="For people: what they are.")
@@ -45,14 +46,14 @@ class JobReceipt(Schema):
     state: JobState
     status_url: str
     screenings_url: str
-    films_url: str
+    images_url: str
     received: int = Field(description="Files of this request, entries of ZIPs counted one by one.")
-    queued: int = Field(description="Films of this request that wait for a worker; others are answered or rejected.")
+    queued: int = Field(description="Images of this request that wait for a worker; others are answered or rejected.")
     rejected: list[Rejected]
     left_out: list[LeftOut]
 
 
-class FilmsReceipt(Schema):
+class ImagesReceipt(Schema):
     """What became of this request's files."""
 
     received: int
@@ -75,13 +76,13 @@ class JobStatus(Schema):
     created_at: datetime
     closed_at: datetime | None
     total: int
-    expected_films: int | None
+    expected_images: int | None
     counts: dict[State, int]
     per_second: float | None
     seconds_left: float | None
     status_url: str
     screenings_url: str
-    films_url: str
+    images_url: str
     page_url: str
 
     @classmethod
@@ -98,7 +99,7 @@ class JobStatus(Schema):
             created_at=job.created_at,
             closed_at=job.closed_at,
             total=progress.total,
-            expected_films=job.expected_films,
+            expected_images=job.expected_images,
             counts=progress.counts,
             per_second=progress.per_second,
             seconds_left=progress.seconds_left,
@@ -117,22 +118,67 @@ class JobList(Schema):
 class Changed(Schema):
     """What a cancel or a retry did."""
 
-    changed: int = Field(description="Films that changed state.")
+    changed: int = Field(description="Images that changed state.")
     job: JobStatus
 
 
-class FilmList(Schema):
-    """A page of one job's films, by position."""
+class ScreeningList(Schema):
+    """A page of one job's images, by position."""
 
-    screenings: list[Film]
+    screenings: list[ScreeningRow]
     next: str | None
 
 
 class PredictionList(Schema):
-    """A page of films across jobs."""
+    """A page of images across jobs."""
 
     predictions: list[PredictionRow]
     next: str | None
+
+
+class ReviewShown(Schema):
+    """What one reader said of an image."""
+
+    id: uuid.UUID
+    by: str
+    outcome: ReviewOutcome
+    finding: Finding | None
+    note: str | None
+    blind: bool = Field(description="The reader had seen neither prediction nor another's review.")
+    counts: bool = Field(description="It is its reader's newest and was not withdrawn.")
+    screening: uuid.UUID | None = Field(description="Where it was read; null once that job was deleted.")
+    model: str | None = Field(description="The model whose prediction this was said of.")
+    label: Label | None
+    p_pneumonia: float | None
+    threshold: float | None
+    created_at: datetime
+
+    @classmethod
+    def of(cls, review: Review, *, counts: bool) -> Self:
+        """Describe a review."""
+        return cls(
+            id=review.id,
+            by=review.user.name,
+            outcome=review.outcome,
+            finding=review.finding,
+            note=review.note,
+            blind=review.is_blind,
+            counts=counts,
+            screening=review.screening_id,
+            model=f"{review.model_name}@{(review.model_version or '')[:12]}" if review.model_name else None,
+            label=review.label,
+            p_pneumonia=review.p_pneumonia,
+            threshold=review.threshold,
+            created_at=review.created_at,
+        )
+
+
+class ReviewList(Schema):
+    """Every review of an image, oldest first, and what those that count amount to."""
+
+    state: ReviewState
+    hidden: bool = Field(description="They are kept back until your own review is in.")
+    reviews: list[ReviewShown]
 
 
 class AuditRow(Schema):
@@ -193,14 +239,14 @@ def job_addresses(job: Job) -> dict[str, str]:
     return {
         "status_url": url_for("api.show_job", job_id=job.id),
         "screenings_url": url_for("api.list_screenings", job_id=job.id),
-        "films_url": url_for("api.add_films", job_id=job.id),
+        "images_url": url_for("api.add_images", job_id=job.id),
     }
 
 
 def rejected(receipt: Receipt) -> list[Rejected]:
     """Describe the files that were refused."""
     return [
-        Rejected(file=item.file_name, code=reason.code, message=explain(reason.code, reason.details).text)
+        Rejected(file_name=item.file_name, error_code=reason.code, message=explain(reason.code, reason.details).text)
         for item in receipt.received
         if (reason := item.rejection)
     ]

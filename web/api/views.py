@@ -22,19 +22,19 @@ from web.api.openapi import document
 from web.audit.listing import list_events, read_filters
 from web.audit.page import export_events
 from web.base.paging import MOST_ROWS
-from web.base.services import parts
+from web.base.services import services
 from web.guard.access import SUBMITTERS, open_to_all, requires
 from web.guard.security import CSRF_HEADER, check_csrf_token, streams_body
-from web.history.export import export_films
+from web.history.export import export_screenings
 from web.jobs.actions import cancel, delete, own_job, retry, seen_job
 from web.jobs.progress import RECEIVING, SCREENING, JobState, job_progress, jobs_progress
 from web.lists import listing
 from web.lists.filters import MOST_SHOWN
 from web.lists.listing import FilterError, Filters, Order
-from web.lists.rows import Film, film_values, prediction_row
+from web.lists.rows import ScreeningRow, prediction_row, screening_values
 from web.uploads.fields import read_submission
 from web.uploads.form import left_out
-from web.uploads.receive import open_job, receive_films, receive_job
+from web.uploads.receive import open_job, receive_images, receive_job
 
 blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
 
@@ -67,15 +67,15 @@ def submit_job() -> ResponseReturnValue:
     return _job_receipt(Receipt(job), HTTPStatus.CREATED)
 
 
-@blueprint.post("/jobs/<uuid:job_id>/films")
+@blueprint.post("/jobs/<uuid:job_id>/images")
 @requires(*SUBMITTERS)
 @streams_body
-def add_films(job_id: uuid.UUID) -> ResponseReturnValue:
-    """Add films to an open job."""
-    with parts().database.read() as db:
+def add_images(job_id: uuid.UUID) -> ResponseReturnValue:
+    """Add images to an open job."""
+    with services().database.read() as db:
         own_job(db, job_id)
-    receipt = receive_films(job_id)
-    body = schemas.FilmsReceipt(
+    receipt = receive_images(job_id)
+    body = schemas.ImagesReceipt(
         received=len(receipt.received),
         queued=receipt.queued,
         rejected=schemas.rejected(receipt),
@@ -89,9 +89,9 @@ def add_films(job_id: uuid.UUID) -> ResponseReturnValue:
 @requires(*SUBMITTERS)
 def close_job(job_id: uuid.UUID) -> ResponseReturnValue:
     """End a job's upload."""
-    with parts().database.read() as db:
+    with services().database.read() as db:
         own_job(db, job_id)
-    close_submission(parts(), job_id)
+    close_submission(services(), job_id)
     return show_job(job_id)
 
 
@@ -99,7 +99,7 @@ def close_job(job_id: uuid.UUID) -> ResponseReturnValue:
 @requires()
 def list_jobs() -> ResponseReturnValue:
     """List jobs, newest first."""
-    with parts().database.read() as db:
+    with services().database.read() as db:
         page = listing.list_jobs(db, g.user, request.args.get("cursor"), _limit())
         progress = jobs_progress(db, page.rows)
     rows = [schemas.JobStatus.of(job, progress[job.id]) for job in page.rows]
@@ -110,20 +110,20 @@ def list_jobs() -> ResponseReturnValue:
 @requires()
 def show_job(job_id: uuid.UUID) -> ResponseReturnValue:
     """Show where a job stands."""
-    with parts().database.read() as db:
+    with services().database.read() as db:
         return _json(_status(db, job_id))
 
 
 @blueprint.get("/jobs/<uuid:job_id>/screenings")
 @requires()
 def list_screenings(job_id: uuid.UUID) -> ResponseReturnValue:
-    """List a job's films by position."""
+    """List a job's images by position."""
     state = _choose("state", State, None)
-    with parts().database.read() as db:
+    with services().database.read() as db:
         seen_job(db, job_id)
-        page = listing.job_rows(db, job_id, state, request.args.get("cursor"), _limit())
-    films = [Film(**film_values(row)) for row in page.rows]
-    return _json(schemas.FilmList(screenings=films, next=_next_address(page.next_cursor)))
+        page = listing.job_rows(db, g.user, job_id, state, request.args.get("cursor"), _limit())
+    images = [ScreeningRow(**screening_values(row)) for row in page.rows]
+    return _json(schemas.ScreeningList(screenings=images, next=_next_address(page.next_cursor)))
 
 
 @blueprint.post("/jobs/<uuid:job_id>/cancel")
@@ -151,14 +151,14 @@ def delete_job(job_id: uuid.UUID) -> ResponseReturnValue:
 @blueprint.get("/predictions")
 @requires()
 def list_predictions() -> ResponseReturnValue:
-    """List films across jobs, filtered; `format=csv` streams all of them."""
+    """List images across jobs, filtered; `format=csv` streams all of them."""
     filters = Filters.from_args(request.args)
     order = _choose("order", Order, Order.NEWEST) or Order.NEWEST
     limit = _limit()
     if _wants_csv():
-        return export_films(filters, order, "csv")
-    with parts().database.read() as db:
-        page = listing.list_films(db, g.user, filters, order, request.args.get("cursor"), limit)
+        return export_screenings(filters, order, "csv")
+    with services().database.read() as db:
+        page = listing.list_screenings(db, g.user, filters, order, request.args.get("cursor"), limit)
     rows = [prediction_row(row) for row in page.rows]
     return _json(schemas.PredictionList(predictions=rows, next=_next_address(page.next_cursor)))
 
@@ -171,7 +171,7 @@ def list_audit() -> ResponseReturnValue:
     limit = _limit()
     if _wants_csv():
         return export_events(filters, "csv")
-    with parts().database.read() as db:
+    with services().database.read() as db:
         page = list_events(db, filters, request.args.get("cursor"), limit)
     rows = [schemas.AuditRow(**row_values(event)) for event in page.rows]
     return _json(schemas.AuditList(events=rows, next=_next_address(page.next_cursor)))
@@ -214,9 +214,9 @@ def _job_receipt(receipt: Receipt, status: int) -> Response:
 
 
 def _state_after(job: Job) -> JobState:
-    """Return the state of a job whose films were accepted a moment ago, also where the database is away by now."""
+    """Return the state of a job whose images were accepted a moment ago, also where the database is away by now."""
     try:
-        with parts().database.read() as db:
+        with services().database.read() as db:
             return job_progress(db, job).state
     except SQLAlchemyError as error:
         log.warning("The database does not answer after a commit: %s", error)
@@ -229,7 +229,7 @@ def _status(db: Session, job_id: uuid.UUID) -> schemas.JobStatus:
 
 
 def _changed(job_id: uuid.UUID, changed: int) -> Response:
-    with parts().database.read() as db:
+    with services().database.read() as db:
         return _json(schemas.Changed(changed=changed, job=_status(db, job_id)))
 
 

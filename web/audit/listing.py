@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 from shared.audit.record import Action
 from shared.audit.trail import TrailFilters, read_events
 from shared.tables import ApiToken, AuditEvent, Job, Screening, User
-from web.base.paging import FilterError, Key, Turned, text, turn, whole
-from web.lists.filters import read_day
+from web.base.paging import FilterError, Key, PageOf, text, turn, whole
+from web.lists.kinds import read_day
 
 ACTIONS: Final[dict[Action, str]] = {
     Action.SIGN_IN: "Signed in",
@@ -28,8 +28,11 @@ ACTIONS: Final[dict[Action, str]] = {
     Action.JOB_PURGED: "Purged a job",
     Action.BACKUP_MADE: "Made a backup",
     Action.BACKUP_RESTORED: "Restored a backup",
-    Action.FILM_VIEWED: "Viewed a film",
+    Action.IMAGE_VIEWED: "Viewed an X-ray",
+    Action.REVIEW_ADDED: "Reviewed an X-ray",
+    Action.REVIEW_WITHDRAWN: "Undid a review of an X-ray",
     Action.HISTORY_EXPORTED: "Exported the history",
+    Action.VIEW_CHANGED: "Changed a view of the worklist",
     Action.USER_CHANGED: "Changed an account",
     Action.TOKEN_CHANGED: "Changed an API token",
     Action.BACKUP_MADE: "Made a backup",
@@ -47,9 +50,9 @@ FILTERS: Final[dict[str, str]] = {
 
 _SHORT: Final = 12  # of an id: in version 7 its end is random and its start a time
 
-EventPage = Turned[AuditEvent]
+EventPage = PageOf[AuditEvent]
 
-_NEWEST: Final = Key[AuditEvent]((AuditEvent.sequence,), (whole,), lambda event: [event.sequence])
+_NEWEST: Final = Key[AuditEvent]((AuditEvent.sequence,), (whole,), lambda event: (event.sequence,))
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ _READERS: Final[dict[str, tuple[Callable[[str], Any], str]]] = {
     "action": (Action, "one of " + ", ".join(Action)),
     "since": (read_day, "a day such as 2025-01-31"),
     "until": (read_day, "a day such as 2025-01-31"),
-    "subject": (text, "the id of a film, job, account or token"),
+    "subject": (text, "the id of an X-ray, job, account or token"),
 }
 
 
@@ -109,7 +112,7 @@ def name_subjects(session: Session, events: Iterable[AuditEvent]) -> dict[str, S
     for id_, name in session.execute(select(Job.id, Job.name).where(Job.id.in_(ids))):
         named[id_] = Subject(name, url_for("jobs.show", job_id=id_))
     for id_ in session.scalars(select(Screening.id).where(Screening.id.in_(ids))):
-        named[id_] = Subject(f"film {_short(id_)}", url_for("screenings.show", screening_id=id_))
+        named[id_] = Subject(f"X-ray {_short(id_)}", url_for("screenings.show", screening_id=id_))
     return {str(id_): named.get(id_) or Subject(_short(id_)) for id_ in ids}
 
 

@@ -28,7 +28,7 @@ from web.audit.listing import (
 )
 from web.base.contexts import PageContext, render
 from web.base.paging import FilterError
-from web.base.services import parts
+from web.base.services import services
 from web.guard.access import requires, see_other
 from web.history.export import exporting
 
@@ -76,7 +76,7 @@ class VerifyingPage(PageContext):
 def index() -> ResponseReturnValue:
     """Show one page of what is filtered, newest first, and how the chain was found last."""
     filters, page, problem = TrailFilters(), EventPage([]), None
-    with parts().database.read() as db:
+    with services().database.read() as db:
         try:
             filters = read_filters(request.args)
             page = list_events(db, filters, request.args.get("cursor") or None, EVENTS_A_PAGE)
@@ -135,7 +135,7 @@ def export_events(filters: TrailFilters, form: str) -> Response:
 
 
 def _export(filters: TrailFilters, form: str) -> Response:
-    database = parts().database
+    database = services().database
     with database.write() as db:
         detail = {"format": form, **filters.to_args()}
         record(db, Action.AUDIT_EXPORTED, user_id=g.user.id, address=request.remote_addr, detail=detail)
@@ -151,7 +151,7 @@ def _export(filters: TrailFilters, form: str) -> Response:
 @requires(Role.ADMIN)
 def start_verifying() -> ResponseReturnValue:
     """Verify the chain from its first row."""
-    found = verify(parts().database, seconds=STEP_SECONDS)
+    found = verify(services().database, seconds=STEP_SECONDS)
     return _tell(found) if found.is_over else see_other(_address(found))
 
 
@@ -164,7 +164,7 @@ def go_on_verifying() -> ResponseReturnValue:
     except BadSignature:
         flash("This verification is over. Start it again.", "info")
         return see_other(url_for("audit.index"))
-    found = verify(parts().database, place=Head(*place), goal=Head(*goal), seconds=STEP_SECONDS)
+    found = verify(services().database, place=Head(*place), goal=Head(*goal), seconds=STEP_SECONDS)
     if found.is_over:
         return _tell(found)
     return render(VerifyingPage(found, following=_address(found)))
@@ -187,6 +187,6 @@ def _tell(found: Verification) -> Response:
         detail = {"result": "whole", "head": str(found.place)}
     else:
         detail = {"result": "broken", "row": str(broken.sequence), "fault": broken.fault.value, "said": broken.message}
-    with parts().database.write() as db:
+    with services().database.write() as db:
         record(db, Action.AUDIT_VERIFIED, user_id=g.user.id, address=request.remote_addr, detail=detail)
     return see_other(url_for("audit.index"))

@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from flask import Blueprint
 from markupsafe import Markup
 
+from web.base.zones import current_zone
+
 _STEPS = ((3600.0, "h"), (60.0, "min"))
 _KIB = 1024
 
@@ -31,7 +33,7 @@ def count(value: int) -> str:
 
 
 def plural(value: int, one: str, many: str | None = None) -> str:
-    """Write a count with its noun: `1 film`, `5,000 films`."""
+    """Write a count with its noun: `1 image`, `5,000 images`."""
     return f"{value:,} {one if value == 1 else many or one + 's'}"
 
 
@@ -59,12 +61,12 @@ def duration(seconds: float | None) -> str:
 
 
 def rate(per_second: float | None) -> str:
-    """Write a speed in films a second, or a minute where it is slow."""
+    """Write a speed in images a second, or a minute where it is slow."""
     if per_second is None:
         return "\N{EN DASH}"
     if per_second >= 1:
-        return f"{per_second:,.1f} films/s" if per_second < 100 else f"{per_second:,.0f} films/s"
-    return f"{per_second * 60:,.1f} films/min"
+        return f"{per_second:,.1f} X-rays/s" if per_second < 100 else f"{per_second:,.0f} X-rays/s"
+    return f"{per_second * 60:,.1f} X-rays/min"
 
 
 def sentence(text: str) -> str:
@@ -73,11 +75,11 @@ def sentence(text: str) -> str:
 
 
 def moment(value: datetime | None) -> Markup:
-    """Write a time as a <time> element in UTC; `times.js` shows it in the reader's own zone."""
+    """Write a time as a <time> element in the reader's zone; `times.js` leaves the zone's name away."""
     if value is None:
         return Markup("\N{EN DASH}")
-    at = value.astimezone(UTC)
-    machine, human = f"{at:%Y-%m-%dT%H:%M:%SZ}", f"{at.day} {at:%b %Y, %H:%M} UTC"
+    at, local = value.astimezone(UTC), value.astimezone(current_zone())
+    machine, human = f"{at:%Y-%m-%dT%H:%M:%SZ}", f"{local.day} {local:%b %Y, %H:%M} {local.tzname()}"
     return Markup('<time datetime="{}" title="{}">{}</time>').format(machine, f"{at:%Y-%m-%d %H:%M:%S} UTC", human)
 
 

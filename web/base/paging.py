@@ -3,7 +3,7 @@
 import base64
 import json
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
@@ -33,18 +33,18 @@ class FilterError(InvalidRequest):
 
 @dataclass(frozen=True)
 class Key(Generic[T]):
-    """What a list is ordered by: one or two columns that are unique together and go one way."""
+    """What a list is ordered by: columns that are unique together and go one way."""
 
     columns: tuple[InstrumentedAttribute[Any], ...]
     readers: tuple[Callable[[Any], Any], ...]
     """Turn a cursor's values into the columns' own types."""
-    values: Callable[[T], list[Any]]
-    """Give a row's values as a cursor holds them."""
+    values: Callable[[T], Place]
+    """Give the place of a row in the list."""
     descending: bool = True
 
 
 @dataclass(frozen=True)
-class Turned(Generic[T]):
+class PageOf(Generic[T]):
     """One page of rows, and the cursors of the pages on both sides; None where there is none."""
 
     rows: list[T]
@@ -54,7 +54,7 @@ class Turned(Generic[T]):
     """How far was searched, where a search for rare rows was cut short; the page then holds fewer rows than asked."""
 
 
-def walk(find: Find, readers: Sequence[Callable[[Any], Any]], cursor: str | None, limit: int) -> Turned[Place]:
+def walk(find: Find, readers: Sequence[Callable[[Any], Any]], cursor: str | None, limit: int) -> PageOf[Place]:
     """Turn to one page of places, which `find` finds; a page may be short and yet not the last.
 
     Raises FilterError for a bad cursor.
@@ -67,16 +67,16 @@ def walk(find: Find, readers: Sequence[Callable[[Any], Any]], cursor: str | None
     shown = places[:size]
     end = shown[-1] if len(places) > size else reached
     before = (shown[0] if shown else start) if start is not None else None
-    return Turned(shown, _encode(_AFTER, end), _encode(_BEFORE, before), reached)
+    return PageOf(shown, _encode(_AFTER, end), _encode(_BEFORE, before), reached)
 
 
-def _walk_back(find: Find, readers: Sequence[Callable[[Any], Any]], start: Place | None, size: int) -> Turned[Place]:
+def _walk_back(find: Find, readers: Sequence[Callable[[Any], Any]], start: Place | None, size: int) -> PageOf[Place]:
     places, reached = find(start, size + 1, False)
     if len(places) <= size and reached is None:  # the top: a whole first page, with what is new since
         return walk(find, readers, None, size)
     shown = places[:size][::-1]
     before = shown[0] if len(places) > size else reached
-    return Turned(shown, _encode(_AFTER, shown[-1] if shown else start), _encode(_BEFORE, before), reached)
+    return PageOf(shown, _encode(_AFTER, shown[-1] if shown else start), _encode(_BEFORE, before), reached)
 
 
 def _encode(way: str, place: Place | None) -> str | None:
@@ -89,46 +89,38 @@ def _size(limit: int) -> int:
 
 def turn(
     fetch: Callable[[Select[Any]], Sequence[T]], query: Select[Any], key: Key[T], cursor: str | None, limit: int
-) -> Turned[T]:
+) -> PageOf[T]:
     """Turn to one page of an unordered query, which `fetch` runs. Raises FilterError for a bad cursor."""
-    size = _size(limit)
-    way, values = _read(cursor, key.readers) if cursor else (_AFTER, ())
-    if way == _BEFORE:
-        return _turn_back(fetch, query, key, values, size)
-    if values:
-        query = query.where(_beyond(key, values, key.descending))
-    # One more than asked tells whether there is another page.
-    rows = list(fetch(_sort(query, key, key.descending).limit(size + 1)))
-    shown = rows[:size]
-    following = _write(_AFTER, key.values(shown[-1])) if len(rows) > size else None
-    return Turned(shown, following, _write(_BEFORE, key.values(shown[0])) if values and shown else None)
+    rows: dict[Place, T] = {}
+
+    def find(start: Place | None, size: int, later: bool) -> tuple[list[Place], Place | None]:
+        descending = key.descending is later
+        near = query.where(*beyond(key.columns, start, descending=descending))
+        found = {key.values(row): row for row in fetch(near.order_by(*in_order(key.columns, descending)).limit(size))}
+        rows.update(found)
+        return list(found), None
+
+    page = walk(find, key.readers, cursor, limit)
+    return PageOf([rows[place] for place in page.rows], page.next_cursor, page.previous_cursor)
 
 
-def _turn_back(
-    fetch: Callable[[Select[Any]], Sequence[T]], query: Select[Any], key: Key[T], values: Sequence[Any], size: int
-) -> Turned[T]:
-    back = query.where(_beyond(key, values, not key.descending))
-    rows = list(fetch(_sort(back, key, not key.descending).limit(size + 1)))
-    if len(rows) <= size:  # the top: a whole first page, with what is new since
-        return turn(fetch, query, key, None, size)
-    shown = rows[:size][::-1]
-    return Turned(shown, _write(_AFTER, key.values(shown[-1])), _write(_BEFORE, key.values(shown[0])))
+def in_order(columns: Sequence[Any], descending: bool) -> list[Any]:
+    """Order by all columns of a key one way."""
+    return [column.desc() if descending else column.asc() for column in columns]
 
 
-def _sort(query: Select[Any], key: Key[T], descending: bool) -> Select[Any]:
-    return query.order_by(*[column.desc() if descending else column.asc() for column in key.columns])
-
-
-def _beyond(key: Key[T], values: Sequence[Any], descending: bool) -> ColumnElement[bool]:
-    """Match what comes after these values; (a, b) < (x, y) is a <= x AND (a < x OR b < y)."""
-    (column, *others), (value, *ties) = key.columns, values
-    strictly = column < value if descending else column > value
-    if not others:
-        return strictly
-    (other,), (tie,) = others, ties
+def beyond(columns: Sequence[Any], place: Place | None, *, descending: bool) -> Iterator[ColumnElement[bool]]:
+    """Match what comes after a place; (a, b) < (x, y) is a <= x AND (a < x OR b < y)."""
+    if place is None:
+        return
+    column, value = columns[0], place[0]
+    strictly: ColumnElement[bool] = column < value if descending else column > value
+    if len(columns) == 1:
+        yield strictly
+        return
     # The first term alone bounds the index; the second settles equal values.
-    loosely = column <= value if descending else column >= value
-    return and_(loosely, or_(strictly, other < tie if descending else other > tie))
+    yield column <= value if descending else column >= value
+    yield or_(strictly, and_(*beyond(columns[1:], place[1:], descending=descending)))
 
 
 def _write(way: str, values: Sequence[Any]) -> str:

@@ -23,8 +23,11 @@ from shared.errors import (
     JobUnfinished,
     KeyReused,
     ModelUnavailable,
+    NothingToWithdraw,
+    NotReviewable,
     PneumoScreenError,
     QueueFull,
+    ReviewOutdated,
     StoreAway,
     StoreFull,
     TryLater,
@@ -50,6 +53,9 @@ _CODES: Final[dict[type[PneumoScreenError], ProblemCode]] = {
     JobClosed: ProblemCode.JOB_CLOSED,
     JobUnfinished: ProblemCode.JOB_UNFINISHED,
     ModelUnavailable: ProblemCode.UNAVAILABLE,
+    ReviewOutdated: ProblemCode.REVIEW_OUTDATED,
+    NotReviewable: ProblemCode.NOT_REVIEWABLE,
+    NothingToWithdraw: ProblemCode.NOT_REVIEWABLE,
     AccountRefused: ProblemCode.INVALID_ARGUMENT,
 }
 _CONDITIONS: Final[dict[ProblemCode, Condition]] = {
@@ -154,7 +160,7 @@ def _on_http_error(error: HTTPException) -> Response:
 
 def _on_large_form(_error: RequestEntityTooLarge) -> Response:
     limit = f"{request.max_content_length:,} bytes" if request.max_content_length else "less"
-    return answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A form that carries no films has at most {limit}.")
+    return answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A form that carries no X-rays has at most {limit}.")
 
 
 def _on_slow_client(_error: ClientTooSlow) -> Response:

@@ -7,7 +7,7 @@ from shared.submission.services import Services
 EXTENSION = "pneumoscreen"
 
 
-def parts() -> Services:
+def services() -> Services:
     """Return the services of the application that serves this request."""
     found = current_app.extensions[EXTENSION]
     assert isinstance(found, Services)  # noqa: S101  # narrows the type of Flask's untyped dictionary

@@ -8,14 +8,14 @@ from flask import Blueprint, g
 from shared.models.folder import find_problem, find_spec
 from shared.models.spec import ModelSpec
 from shared.tables import User
-from web.base import numbers
-from web.base.services import parts
+from web.base import numbers, suspicion
+from web.base.services import services
 from web.frame import words
 
 blueprint = Blueprint("frame", __name__)
 numbers.register(blueprint)
 # A global, because imported macros see no context.
-blueprint.record_once(lambda state: state.app.jinja_env.globals.update(words=words))
+blueprint.record_once(lambda state: state.app.jinja_env.globals.update(words=words, suspicion=suspicion))
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,6 @@ def _variables() -> dict[str, Any]:
     user: User | None = g.get("user")
     if user is None:
         return {"frame": Frame()}
-    settings = parts().settings
+    settings = services().settings
     models, name = settings.models_dir, settings.model
     return {"frame": Frame(user, find_spec(models, name), find_problem(models, name))}

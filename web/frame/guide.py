@@ -10,7 +10,7 @@ from shared.refusals import REFUSALS, Refusal
 from shared.settings import Settings
 from shared.states import State
 from web.base.contexts import PageContext, render
-from web.base.services import parts
+from web.base.services import services
 from web.frame import words
 from web.guard.access import requires
 
@@ -35,7 +35,7 @@ class HelpPage(PageContext):
 def index() -> ResponseReturnValue:
     """Explain what it does and must not be used for."""
     page = HelpPage(
-        settings=parts().settings,
+        settings=services().settings,
         formats=FORMATS,
         states=[(state, words.STATES[state]) for state in State],
         reasons=list(REFUSALS.items()),

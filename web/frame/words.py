@@ -5,13 +5,16 @@ The words of refusals are made by `shared.refusals`.
 Templates and the help page read these tables, so a new state or code without words fails a test, not a reader.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from shared.models.spec import FilmClass, Label
+from shared.models.spec import ImageClass, Label
 from shared.refusals import OF_THE_GATE, explain
 from shared.states import State
+from shared.tables import Finding, ReviewOutcome, ReviewState
 from web.base.conditions import Check, Condition
+from web.base.suspicion import FLAGS
 
 
 @dataclass(frozen=True)
@@ -24,9 +27,9 @@ class Words:
 
 
 STATES: Final[dict[State, Words]] = {
-    State.QUEUED: Words("Waiting", "The film is stored and waits for a free worker.", "Nothing to do."),
-    State.RUNNING: Words("Screening", "A worker is reading the film now.", "Nothing to do."),
-    State.DONE: Words("Done", "The model has given a result.", "Open the film and read it yourself."),
+    State.QUEUED: Words("Waiting", "The X-ray is stored and waits for a free worker.", "Nothing to do."),
+    State.RUNNING: Words("Screening", "A worker is reading the X-ray now.", "Nothing to do."),
+    State.DONE: Words("Done", "The model has given a result.", "Open the X-ray and read it yourself."),
     State.REJECTED: Words(
         "Rejected",
         "This file cannot be screened. The rest of its job goes on.",
@@ -34,18 +37,20 @@ STATES: Final[dict[State, Words]] = {
     ),
     State.FAILED: Words(
         "Failed",
-        "The workers stopped several times on this film, so it was set aside.",
+        "The workers stopped several times on this X-ray, so it was set aside.",
         "Press Retry on the job page. If it fails again, tell support.",
     ),
     State.CANCELLED: Words(
-        "Cancelled", "Someone cancelled the job before this film was read.", "Press Retry on the job page to screen it."
+        "Cancelled",
+        "Someone cancelled the job before this X-ray was read.",
+        "Press Retry on the job page to screen it.",
     ),
 }
 
 JOB_STATES: Final[dict[str, Words]] = {
-    "RECEIVING": Words("Receiving", "Films are still being uploaded."),
-    "SCREENING": Words("Screening", "All films are here. Some still wait or are being read."),
-    "FINISHED": Words("Finished", "Every film has ended: done, rejected or failed. A job that was cut short says so."),
+    "RECEIVING": Words("Receiving", "X-rays are still being uploaded."),
+    "SCREENING": Words("Screening", "All X-rays are here. Some still wait or are being read."),
+    "FINISHED": Words("Finished", "Every X-ray has ended: done, rejected or failed. A job that was cut short says so."),
 }
 
 CHECKS: Final[dict[Check, str]] = {
@@ -63,39 +68,39 @@ _STARTS_ITSELF = "Tell support. Screening goes on by itself once that is put rig
 
 CONDITIONS: Final[dict[Condition, Words]] = {
     Condition.OK: Words("Works", "It works as it should.", "Nothing to do."),
-    Condition.IDLE: Words("Idle", "Nothing waits; workers are ready for the next film.", "Nothing to do."),
+    Condition.IDLE: Words("Idle", "Nothing waits; workers are ready for the next X-ray.", "Nothing to do."),
     Condition.UNKNOWN: Words(
         "Not known", "It cannot be told while another part does not answer.", "See what else stands here."
     ),
     Condition.QUEUE_FULL: Words(
         "Queue full",
-        "As many films wait as may. Uploads wait and go on by themselves; a few films at a time still go in at once.",
+        "As many X-rays wait as may. Uploads wait and go on by themselves; a few X-rays at a time still go in at once.",
         "Leave the page that uploads open, or send again later.",
     ),
     Condition.BROKER_AWAY: Words(
-        "Broker away", "Redis does not answer, so nobody can call the workers. Films are taken and kept.",
+        "Broker away", "Redis does not answer, so nobody can call the workers. X-rays are taken and kept.",
         _STARTS_ITSELF,
     ),
     Condition.NO_MODEL: Words(
-        "No model", "The model is missing or damaged. Films are taken and kept; nothing is screened.", _STARTS_ITSELF
+        "No model", "The model is missing or damaged. X-rays are taken and kept; nothing is screened.", _STARTS_ITSELF
     ),
     Condition.NO_WORKER: Words(
-        "No worker", "No worker is running. Films are taken and kept; nothing is screened.",
+        "No worker", "No worker is running. X-rays are taken and kept; nothing is screened.",
         "Start pneumoscreen serve or a worker on the server, or tell support.",
     ),
     Condition.MODEL_NOT_SERVED: Words(
-        "Model not served", "Films wait for a model that no running worker has loaded. Other films are screened.",
-        "Start a worker with that model, or cancel those jobs and send their films again.",
+        "Model not served", "X-rays wait for a model that no running worker has loaded. Other X-rays are screened.",
+        "Start a worker with that model, or cancel those jobs and send their X-rays again.",
     ),
     Condition.NO_PROGRESS: Words(
-        "No progress", "Films wait and workers are there, but nothing has been screened for a while.", _STARTS_ITSELF
+        "No progress", "X-rays wait and workers are there, but nothing has been screened for a while.", _STARTS_ITSELF
     ),
     Condition.DISK_LOW: Words(
-        "Disk low", "The server's disk has too little room left, so no film is taken. What was accepted goes on.",
+        "Disk low", "The server's disk has too little room left, so no X-ray is taken. What was accepted goes on.",
         "Free disk space on the server, or tell support. Uploads go on by themselves then.",
     ),
     Condition.STORE_AWAY: Words(
-        "Store away", "The image store cannot be reached: no film can be taken, screened or shown.", _STARTS_ITSELF
+        "Store away", "The image store cannot be reached: no X-ray can be taken, screened or shown.", _STARTS_ITSELF
     ),
     Condition.DATABASE_AWAY: Words(
         "Database away", "The database does not answer: nothing can be taken or shown.", _STARTS_ITSELF
@@ -103,32 +108,63 @@ CONDITIONS: Final[dict[Condition, Words]] = {
 }  # fmt: skip
 
 LABELS: Final[dict[Label, Words]] = {
-    Label.NORMAL: Words("Normal", "The probability of pneumonia is below the threshold of the model."),
-    Label.PNEUMONIA: Words("Pneumonia", "The probability of pneumonia is at or above the threshold of the model."),
+    Label.NORMAL: Words(FLAGS[Label.NORMAL], "The suspicion is below the threshold of the model."),
+    Label.PNEUMONIA: Words(FLAGS[Label.PNEUMONIA], "The suspicion is at or above the threshold of the model."),
 }
 
-CLASSES: Final[dict[FilmClass, str]] = {
-    FilmClass.NORMAL: "Normal",
-    FilmClass.BACTERIAL: "Bacterial pneumonia",
-    FilmClass.VIRAL: "Viral pneumonia",
-    FilmClass.PNEUMONIA: "Pneumonia",
+CLASSES: Final[dict[ImageClass, str]] = {
+    ImageClass.NORMAL: "Normal",
+    ImageClass.BACTERIAL: "Bacterial pneumonia",
+    ImageClass.VIRAL: "Viral pneumonia",
+    ImageClass.PNEUMONIA: "Pneumonia",
 }
 
-CAUSES: Final[dict[FilmClass, str]] = {FilmClass.BACTERIAL: "bacterial", FilmClass.VIRAL: "viral"}
+CAUSES: Final[dict[ImageClass, str]] = {ImageClass.BACTERIAL: "bacterial", ImageClass.VIRAL: "viral"}
 
-FILTERS: Final[dict[str, str]] = {
-    "text": "File name contains",
-    "label": "Label",
-    "state": "State",
-    "min_confidence": "Confidence from",
-    "max_confidence": "Confidence to",
-    "since": "Sent from (UTC)",
-    "until": "Sent to (UTC)",
-    "job": "Job",
-    "model": "Model",
-    "order": "Order",
-    "cursor": "Page",
+OUTCOMES: Final[dict[ReviewOutcome, str]] = {
+    ReviewOutcome.AGREE: "Agreed with the model",
+    ReviewOutcome.OVERRULE: "Overruled the model",
+    ReviewOutcome.INADEQUATE: "Technically inadequate",
+    ReviewOutcome.SECOND_READER: "Asked for a second reader",
+    ReviewOutcome.WITHDRAWN: "Undid the review",
 }
+
+FINDINGS: Final[dict[Finding, str]] = {
+    Finding.NORMAL: "Normal",
+    Finding.BACTERIAL: "Bacterial pneumonia",
+    Finding.VIRAL: "Viral pneumonia",
+    Finding.UNCLEAR: "Pneumonia, cause unclear",
+    Finding.OTHER: "Other finding",
+}
+
+FINDING_KEYS: Final[dict[Finding, str]] = {
+    Finding.NORMAL: "Normal",
+    Finding.BACTERIAL: "Bacterial",
+    Finding.VIRAL: "Viral",
+    Finding.UNCLEAR: "Cause unclear",
+    Finding.OTHER: "Other finding",
+}
+"""The same on buttons, where they stand together."""
+
+REVIEW_STATES: Final[dict[ReviewState, str]] = {
+    ReviewState.UNREAD: "Not read yet",
+    ReviewState.READ: "Read",
+    ReviewState.DISAGREED: "Disagreed",
+    ReviewState.SECOND_READER: "Waits for a second reader",
+    ReviewState.INADEQUATE: "Technically inadequate",
+}
+
+REVIEW_KEYS: Final[dict[ReviewOutcome | Finding, str]] = {
+    ReviewOutcome.AGREE: "a",
+    Finding.NORMAL: "n",
+    Finding.BACTERIAL: "b",
+    Finding.VIRAL: "v",
+    Finding.UNCLEAR: "c",
+    Finding.OTHER: "o",
+    ReviewOutcome.INADEQUATE: "t",
+    ReviewOutcome.SECOND_READER: "s",
+}
+"""One key for each thing that a reader can say of an image."""
 
 
 def name_refusal(code: str) -> str:
@@ -141,16 +177,16 @@ def is_of_the_gate(code: str | None) -> bool:
     return code in OF_THE_GATE
 
 
-def refused(detail: str) -> str:
-    """Say to a person what a form or an address held that cannot be used; `detail` names the field for a program."""
+def refused(detail: str, name: Callable[[str], str]) -> str:
+    """Say to a person what a form or an address held that cannot be used; `detail` begins with the field's name."""
     field, _, rest = detail.partition(": ")
     if field == "cursor":
         return "The address names a page of a list that cannot be found. Open the list again and turn its pages there."
     if field == "files":
-        return "No film was chosen. Go back, choose at least one film and send it again."
-    return f"{FILTERS[field]}: {rest}" if field in FILTERS else detail
+        return "No X-ray was chosen. Go back, choose at least one X-ray and send it again."
+    return f"{name(field)}: {rest}" if rest and field.isidentifier() else detail
 
 
 def is_likely(p_pneumonia: float) -> bool:
-    """Tell whether pneumonia is likelier than not; a low threshold labels films where it is not, and no cause holds."""
+    """Tell whether pneumonia is likelier than not; a low threshold labels some where it is not, and no cause holds."""
     return p_pneumonia >= 0.5

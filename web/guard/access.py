@@ -21,7 +21,9 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 SUBMITTERS: Final = (Role.TECHNICIAN, Role.ADMIN)
-"""The roles that may send films; readers read."""
+"""The roles that may send images; readers read."""
+REVIEWERS: Final = (Role.READER, Role.ADMIN)
+"""The roles that may say what an image shows."""
 
 _API: Final = "/api/"
 _STATIC: Final = "static"
@@ -143,7 +145,7 @@ def see_other(address: str) -> Response:
 
 
 def may_submit(user: User | None) -> bool:
-    """Tell whether an account may send films."""
+    """Tell whether an account may send images."""
     return user is not None and user.role in SUBMITTERS
 
 

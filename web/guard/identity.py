@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from shared.accounts import accounts, sessions
 from shared.db import now
 from shared.tables import ApiToken, User
-from web.base.services import parts
+from web.base.services import services
 from web.guard import devices
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def start_session(db: Session, user: User) -> None:
     secret = sessions.begin(
         db,
         user,
-        lasts=timedelta(hours=parts().settings.session_hours),
+        lasts=timedelta(hours=services().settings.session_hours),
         address=request.remote_addr,
         user_agent=request.user_agent.string,
     )
@@ -55,7 +55,7 @@ def start_session(db: Session, user: User) -> None:
 
 def idle_limit() -> timedelta:
     """Return how long a session lasts without use."""
-    return timedelta(minutes=parts().settings.session_idle_minutes)
+    return timedelta(minutes=services().settings.session_idle_minutes)
 
 
 def _identify() -> None:
@@ -72,7 +72,7 @@ def _identify() -> None:
 
 
 def _identify_token(secret: str) -> None:
-    with parts().database.read() as db:
+    with services().database.read() as db:
         token = accounts.find_token(db, secret)
     if token is None:
         return
@@ -84,7 +84,7 @@ def _identify_token(secret: str) -> None:
 
 
 def _identify_session(secret: str) -> None:
-    with parts().database.read() as db:
+    with services().database.read() as db:
         row = sessions.find(db, secret, idle_limit())
     if row is None:
         del session[_SECRET]
@@ -99,7 +99,7 @@ def _identify_session(secret: str) -> None:
 def _note(write: Callable[[Session], object]) -> None:
     """Note when something was used last; a database that is full or locked must not keep people from reading."""
     try:
-        with parts().database.write() as db:
+        with services().database.write() as db:
             write(db)
     except SQLAlchemyError as error:
         log.warning("The use of a session or token could not be noted: %s", error)

@@ -34,7 +34,7 @@ _HEADERS: Final = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    # Pages and answers name people and films; what may be kept says so itself.
+    # Pages and answers name people and images; what may be kept says so itself.
     "Cache-Control": "no-store",
 }
 

@@ -1,4 +1,4 @@
-"""All films that are filtered, streamed as CSV or JSON in constant memory."""
+"""All images that are filtered, streamed as CSV or JSON in constant memory."""
 
 import csv
 import io
@@ -10,14 +10,15 @@ from typing import Final
 from flask import Response, g, request, stream_with_context
 
 from shared.audit.record import Action, record
+from shared.columns import RESULT_COLUMNS
 from shared.db import now
 from shared.spreadsheet import neutral
-from web.base.services import parts
+from web.base.services import services
 from web.base.turns import Turns
-from web.lists.listing import FilmRow, Filters, Order, iterate_films
-from web.lists.rows import prediction_row
+from web.lists.filters import FILTERS
+from web.lists.listing import Filters, Order, ScreeningSummary, iterate_screenings
+from web.lists.rows import prediction_row, result_values
 
-COLUMNS: Final = ("file", "status", "label", "confidence", "p_pneumonia", "model", "error", "job", "created_at")
 FORMATS: Final = ("csv", "json")
 
 _MOST_AT_ONCE: Final = 4
@@ -25,16 +26,16 @@ exporting = Turns(_MOST_AT_ONCE, 0, f"{_MOST_AT_ONCE} exports are being sent alr
 """Each takes a thread for as long as its reader takes."""
 
 
-def export_films(filters: Filters, order: Order, form: str) -> Response:
-    """Stream every film that the viewer may see and the filters let through; `form` is one of FORMATS."""
+def export_screenings(filters: Filters, order: Order, form: str) -> Response:
+    """Stream every image that the viewer may see and the filters let through; `form` is one of FORMATS."""
     return exporting.stream(lambda: _export(filters, order, form))
 
 
 def _export(filters: Filters, order: Order, form: str) -> Response:
-    with parts().database.write() as db:
+    with services().database.write() as db:
         detail = _detail(filters, order, form)
         record(db, Action.HISTORY_EXPORTED, user_id=g.user.id, address=request.remote_addr, detail=detail)
-    rows = iterate_films(parts().database, g.user, filters, order)
+    rows = iterate_screenings(services().database, g.user, filters, order)
     lines, media_type = (_csv(rows), "text/csv") if form == "csv" else (_json(rows), "application/json")
     response = Response(stream_with_context(lines), content_type=f"{media_type}; charset=utf-8")
     response.headers["Content-Disposition"] = f'attachment; filename="pneumoscreen-{now():%Y-%m-%d}.{form}"'
@@ -42,18 +43,17 @@ def _export(filters: Filters, order: Order, form: str) -> Response:
 
 
 def _detail(filters: Filters, order: Order, form: str) -> dict[str, str]:
-    given = filters.to_args()
-    if "text" in given:  # a part of a file name, which may be a patient's
-        given["text"] = "given"
+    given = {name: "given" if FILTERS[name].is_private else value for name, value in filters.to_args().items()}
     return {"format": form, "order": order.value, **given}
 
 
-def _csv(rows: Iterable[FilmRow]) -> Iterator[str]:
+def _csv(rows: Iterable[ScreeningSummary]) -> Iterator[str]:
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow(COLUMNS)
+    writer.writerow(RESULT_COLUMNS)
     for row in rows:
-        writer.writerow([_cell(value) for value in _values(row)])
+        values = result_values(row)
+        writer.writerow([_cell(values[name]) for name in RESULT_COLUMNS])
         if out.tell() > io.DEFAULT_BUFFER_SIZE:
             yield _emptied(out)
     yield _emptied(out)
@@ -64,20 +64,6 @@ def _emptied(out: io.StringIO) -> str:
     out.seek(0)
     out.truncate()
     return text
-
-
-def _values(row: FilmRow) -> tuple[object, ...]:
-    return (
-        row.file_name,
-        row.state,
-        row.label,
-        row.confidence,
-        row.p_pneumonia,
-        row.model,
-        row.refusal.text if row.refusal else None,
-        row.job_name,
-        row.created_at,
-    )
 
 
 def _cell(value: object) -> str:
@@ -91,7 +77,7 @@ def _cell(value: object) -> str:
     return neutral(str(value))
 
 
-def _json(rows: Iterable[FilmRow]) -> Iterator[str]:
+def _json(rows: Iterable[ScreeningSummary]) -> Iterator[str]:
     separator = '{"predictions": [\n'
     for row in rows:
         yield separator + json.dumps(prediction_row(row).model_dump(mode="json"))

@@ -32,7 +32,7 @@ MOST_HEADER: Final = 64 * 1024
 _RECEIVE_BYTES: Final = 64 * 1024
 _HEALTH_PATHS: Final = (b"/healthz", b"/readyz", b"/metrics")
 _HEALTH: Final = re.compile(rb"(?:GET|HEAD) (" + b"|".join(_HEALTH_PATHS) + rb")[ ?]")
-_PICTURES: Final = (b"GET /films/", b"HEAD /films/")
+_PICTURES: Final = (b"GET /screenings/", b"HEAD /screenings/")
 """One page of a list asks for a hundred of them, and each reads the image store."""
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*0*(\d{1,18})[ \t]*\r\n", re.IGNORECASE)
 _WAITS_FOR_WORD: Final = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*\r\n", re.IGNORECASE)

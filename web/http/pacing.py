@@ -34,7 +34,7 @@ class Line:
     A slow but honest client keeps its thread while threads are to spare, and gives way where requests have none.
     """
 
-    patience_seconds: float
+    grace_seconds: float
     least_bytes_per_second: float
     _waiting: "set[PacedSocket]" = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -62,7 +62,7 @@ class Line:
 class PacedSocket(socket.socket):
     """A client's connection: what one thread reads and writes waits for the client, but not for ever.
 
-    A client has `patience_seconds` of waiting, and earns them back by the bytes that it sends or takes.
+    A client has `grace_seconds` of waiting, and earns them back by the bytes that it sends or takes.
     """
 
     def __init__(self, plain: socket.socket, line: Line) -> None:
@@ -76,7 +76,7 @@ class PacedSocket(socket.socket):
     def begin(self, line: Line) -> None:
         """Begin with a request, in the line of the pool that answers it; each has patience of its own."""
         self._line = line
-        self._left = line.patience_seconds
+        self._left = line.grace_seconds
         self._waited, self._moved = 0.0, 0
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
@@ -137,7 +137,7 @@ class PacedSocket(socket.socket):
     def _earn(self, count: int) -> None:
         self._moved += count
         earned = self._left + count / self._line.least_bytes_per_second
-        self._left = min(self._line.patience_seconds, earned)
+        self._left = min(self._line.grace_seconds, earned)
 
     def _wait(self, event: int) -> None:
         if self.is_cut or self._left <= 0:

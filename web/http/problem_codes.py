@@ -20,6 +20,8 @@ class ProblemCode(StrEnum):
     CONFLICT = "conflict"
     JOB_CLOSED = "job_closed"
     JOB_UNFINISHED = "job_unfinished"
+    REVIEW_OUTDATED = "review_outdated"
+    NOT_REVIEWABLE = "not_reviewable"
     GONE = "gone"
     LENGTH_REQUIRED = "length_required"
     OVER_LIMIT = "over_limit"
@@ -50,6 +52,8 @@ STATUSES: Final[dict[ProblemCode, int]] = {
     ProblemCode.CONFLICT: 409,
     ProblemCode.JOB_CLOSED: 409,
     ProblemCode.JOB_UNFINISHED: 409,
+    ProblemCode.REVIEW_OUTDATED: 409,
+    ProblemCode.NOT_REVIEWABLE: 409,
     ProblemCode.GONE: 410,
     ProblemCode.LENGTH_REQUIRED: 411,
     ProblemCode.OVER_LIMIT: 413,

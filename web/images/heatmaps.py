@@ -1,4 +1,4 @@
-"""Heat maps in colour: the few places of a stored map, smoothed over the whole film."""
+"""Heat maps in colour: the few places of a stored map, smoothed over the whole image."""
 
 import io
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Final
 from PIL import Image
 
 from shared.models.heatmap import EVEN, STEPS, decode
-from web.lists.listing import FilmDetail
+from web.lists.listing import ScreeningDetail
 
 SIDE: Final = 320
 """Longer side in pixels: every place of a map is smooth long before, and the browser does the rest."""
@@ -30,7 +30,7 @@ class Stop:
 
 
 # Blue against orange, which people who do not tell red from green tell apart. Lightness and opacity grow with the
-# evidence on both sides, so that the strongest places stand out and the film shows through where there is little.
+# evidence on both sides, so that the strongest places stand out and the image shows through where there is little.
 SCALE: Final = (
     Stop(-1.0, (150, 214, 240), 0.6),
     Stop(-0.5, (52, 136, 190), 0.36),
@@ -41,9 +41,9 @@ SCALE: Final = (
 )
 
 
-def draw(heat_map: bytes, film: FilmDetail) -> bytes:
-    """Write a stored map as a PNG in the film's own proportions, to lie over it; the colours are those of SCALE."""
-    width, height = film.width or 1, film.height or 1
+def draw(heat_map: bytes, screening: ScreeningDetail) -> bytes:
+    """Write a stored map as a PNG in the image's own proportions, to lie over it; the colours are those of SCALE."""
+    width, height = screening.width or 1, screening.height or 1
     factor = SIDE / max(width, height)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     # Values are smoothed before they become colours: smoothed colours would show values that no place has.

@@ -1,7 +1,9 @@
-"""One film: the picture, the result and how it came about."""
+"""One image: the picture, the result and how it came about, and what readers say of it."""
 
+import secrets
 import uuid
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from flask import Blueprint, abort, g, render_template, request
@@ -10,12 +12,19 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
 from shared.audit.record import Action, record
+from shared.db import now
 from shared.models.heatmap import decode
-from shared.tables import Image, Job, Model, Prediction, Screening
-from web.base.services import parts
-from web.guard.access import may_see, requires
+from shared.reviews import claims
+from shared.reviews.law import standing
+from shared.reviews.reviews import NOTE_LENGTH, list_reviews
+from shared.tables import Finding, Image, ImageClaim, Job, Model, Prediction, Review, ReviewOutcome, Screening
+from web.base.numbers import duration
+from web.base.services import services
+from web.base.zones import current_zone
+from web.guard.access import REVIEWERS, may_see, requires
+from web.images.card import read_card
 from web.images.heatmaps import SCALE
-from web.lists.listing import FilmDetail, Filters, Order, beside, get_film
+from web.lists.listing import Filters, Order, ScreeningDetail, beside, count_before, count_images, get_screening
 
 blueprint = Blueprint("screenings", __name__)
 
@@ -25,64 +34,145 @@ MOST_ELSEWHERE = 20
 @blueprint.get("/screenings/<uuid:screening_id>")
 @requires()
 def show(screening_id: uuid.UUID) -> ResponseReturnValue:
-    """Show one film with all that is known of it, between its neighbours in the list that it was opened from."""
-    with parts().database.read() as db:
-        film = get_film(db, g.user, screening_id)
-        if film is None:
-            abort(404)
-        shown = render_template(
-            "screenings/show.html",
-            film=film,
-            total=db.scalar(select(func.count()).where(Screening.job_id == film.job_id)),
-            **_neighbours(db, film),
-            also=_elsewhere(db, film),
-            threshold_rule=_threshold_rule(db, film),
-            places=decode(film.heat_map).size if film.heat_map else None,
-            scale=SCALE,
-        )
-    with parts().database.write() as db:
-        record(db, Action.FILM_VIEWED, user_id=g.user.id, subject=screening_id, address=request.remote_addr)
+    """Show one image with all that is known of it, between its neighbours in the list that it was opened from."""
+    shown = render(screening_id)
+    with services().database.write() as db:
+        record(db, Action.IMAGE_VIEWED, user_id=g.user.id, subject=screening_id, address=request.remote_addr)
+        sha256 = db.scalar(select(Image.sha256).join(Screening).where(Screening.id == screening_id))
+        if sha256 is not None and g.user.role in REVIEWERS:
+            claims.claim(db, g.user, sha256)
     return shown
 
 
-def _neighbours(db: Session, film: FilmDetail) -> dict[str, Any]:
-    """Find the films beside this one: in the list whose order the address names, else in its job, by position."""
+def render(screening_id: uuid.UUID, *, problem: str | None = None, note: str | None = None) -> str:
+    """Write the page; `problem` says what was wrong with a review, and `note` is what had been typed with it."""
+    with services().database.read() as db:
+        screening = get_screening(db, g.user, screening_id)
+        if screening is None:
+            abort(404)
+        model = _model_of(db, screening)
+        return render_template(
+            "screenings/show.html",
+            screening=screening,
+            total=db.scalar(select(func.count()).where(Screening.job_id == screening.job_id)),
+            **_neighbours(db, screening),
+            also=_elsewhere(db, screening),
+            card=read_card(model, screening.threshold),
+            places=decode(screening.heat_map).size if screening.heat_map else None,
+            scale=SCALE,
+            **_reviewing(db, screening, note),
+            problem=problem,
+        )
+
+
+def listed() -> dict[str, Any]:
+    """Return the arguments of the list that an image was opened from, as its links carry them on."""
     if not request.args.get("order"):
-        return {"previous": _neighbour(db, film, -1), "next": _neighbour(db, film, 1), "order": None, "listed": {}}
-    filters, order = Filters.from_args(request.args), Order.from_args(request.args)
-    previous, following = beside(db, g.user, filters, order, film)
-    listed = {**filters.to_args(), "order": order.value}
-    return {"previous": previous, "next": following, "order": order.value, "listed": listed}
+        return {}
+    return {**Filters.from_args(request.args).to_args(), "order": Order.from_args(request.args).value}
 
 
-def _neighbour(db: Session, film: FilmDetail, step: int) -> uuid.UUID | None:
-    """Return the film after this one in its job (`step` 1) or before it (-1)."""
-    query = select(Screening.id).where(Screening.job_id == film.job_id)
+def say_open(other: ImageClaim) -> str:
+    """Say who has an image open, and for how long."""
+    since = now() - other.since
+    ago = "just now" if since < timedelta(minutes=1) else f"since {duration(since.total_seconds() // 60 * 60)}"
+    return f"Open at {other.user.name}'s, {ago}."
+
+
+def _reviewing(db: Session, screening: ScreeningDetail, note: str | None) -> dict[str, Any]:
+    """Return what the panel of reviews shows: to reviewers a form, and to all what readers said."""
+    every = [] if screening.is_hidden or screening.sha256 is None else list_reviews(db, screening.sha256)
+    counted = standing(every)
+    own = next((review for review in counted if review.user_id == g.user.id), None)
+    of_others = [review for review in every if review.user_id != g.user.id]
+    may_review = g.user.role in REVIEWERS and screening.sha256 is not None
+    return {
+        "may_review": may_review,
+        "own_review": own,
+        "other_reviews": [review for review in counted if review is not own],
+        "seen": every[-1].id if every else "",
+        "newest_other": of_others[-1].id if of_others else "",
+        "review_key": secrets.token_hex(16),
+        "review_note": note if note is not None else _undone_note(every),
+        "note_length": NOTE_LENGTH,
+        "findings": _findings(screening),
+        "open_at": _open_at(db, screening) if may_review else [],
+        "reviewed": _just_reviewed(db),
+    }
+
+
+def _undone_note(every: Sequence[Review]) -> str:
+    """Return the note of a review that its reader has undone last, to be changed and sent again."""
+    own = [review for review in every if review.user_id == g.user.id]
+    is_undone = bool(own) and own[-1].outcome is ReviewOutcome.WITHDRAWN
+    return next((review.note or "" for review in reversed(own[:-1])), "") if is_undone else ""
+
+
+def _findings(screening: ScreeningDetail) -> list[Finding]:
+    """Return what a reader may find in place of what the model says; all of it where that is hidden or missing."""
+    says_normal = screening.label is not None and screening.label.value == "NORMAL"
+    return [finding for finding in Finding if not (says_normal and finding is Finding.NORMAL)]
+
+
+def _open_at(db: Session, screening: ScreeningDetail) -> list[str]:
+    return [say_open(other) for other in claims.claims_of_others(db, g.user, [screening.sha256 or ""])]
+
+
+def _just_reviewed(db: Session) -> dict[str, Any] | None:
+    """Return the review that led to this page, so that it can be undone from here."""
+    key = request.args.get("reviewed", type=uuid.UUID)
+    before = get_screening(db, g.user, key) if key else None
+    own = next((r for r in before.reviews if r.user_id == g.user.id), None) if before else None
+    return {"screening": before, "review": own} if own else None
+
+
+def _neighbours(db: Session, screening: ScreeningDetail) -> dict[str, Any]:
+    """Find the images beside this one: in the list whose order the address names, else in its job, by position."""
+    if not request.args.get("order"):
+        beside_in_job = {"previous": _neighbour(db, screening, -1), "next": _neighbour(db, screening, 1)}
+        return {**beside_in_job, "order": None, "listed": {}, "place": None}
+    filters, order = Filters.from_args(request.args, current_zone()), Order.from_args(request.args)
+    previous, following = beside(db, g.user, filters, order, screening)
+    place = _say_place(db, filters, order, screening)
+    return {"previous": previous, "next": following, "order": order.value, "listed": listed(), "place": place}
+
+
+def _say_place(db: Session, filters: Filters, order: Order, screening: ScreeningDetail) -> str | None:
+    """Say where an image stands in the worklist (`12 of 212`); None for other lists, and too far down to count."""
+    before = count_before(db, g.user, filters, order, screening) if order is Order.UNREAD else None
+    if before is None or not before.is_exact:
+        return None
+    total = count_images(db, g.user, filters, order)
+    return f"{before.images + 1:,} of {'' if total.is_exact else 'more than '}{total.images:,}"
+
+
+def _neighbour(db: Session, screening: ScreeningDetail, step: int) -> uuid.UUID | None:
+    """Return the image after this one in its job (`step` 1) or before it (-1)."""
+    query = select(Screening.id).where(Screening.job_id == screening.job_id)
     if step > 0:
-        query = query.where(Screening.position > film.position).order_by(Screening.position)
+        query = query.where(Screening.position > screening.position).order_by(Screening.position)
     else:
-        query = query.where(Screening.position < film.position).order_by(Screening.position.desc())
+        query = query.where(Screening.position < screening.position).order_by(Screening.position.desc())
     return db.scalar(query.limit(1))
 
 
-def _elsewhere(db: Session, film: FilmDetail) -> Sequence[Screening]:
-    """Return the same film in other places that the viewer may see, newest first."""
-    if film.sha256 is None:
+def _elsewhere(db: Session, screening: ScreeningDetail) -> Sequence[Screening]:
+    """Return the same image in other places that the viewer may see, newest first."""
+    if screening.sha256 is None:
         return []
     query = (
         select(Screening)
         .join(Image)
         .join(Job, Screening.job_id == Job.id)
         .options(joinedload(Screening.job))
-        .where(Image.sha256 == film.sha256, Screening.id != film.screening_id, may_see(g.user))
+        .where(Image.sha256 == screening.sha256, Screening.id != screening.screening_id, may_see(g.user))
         .order_by(Screening.id.desc())
         .limit(MOST_ELSEWHERE)
     )
     return db.scalars(query).all()
 
 
-def _threshold_rule(db: Session, film: FilmDetail) -> str | None:
-    """Return how the model that answered chose its threshold, in the words of its own spec."""
+def _model_of(db: Session, screening: ScreeningDetail) -> Model | None:
+    """Return the model that answered."""
     query = select(Model).join(Prediction).join(Screening, Screening.prediction_id == Prediction.id)
-    model = db.scalar(query.where(Screening.id == film.screening_id))
-    return model.spec["threshold_rule"] if model else None
+    return db.scalar(query.where(Screening.id == screening.screening_id))

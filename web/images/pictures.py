@@ -1,4 +1,4 @@
-"""The films themselves, as pictures that a browser shows."""
+"""The images themselves, as pictures that a browser shows."""
 
 import io
 import logging
@@ -11,20 +11,20 @@ from flask import Blueprint, Response, abort, g, request
 from flask.typing import ResponseReturnValue
 
 from shared.audit.record import Action, record
-from shared.errors import FilmRejected, StoreAway, StoreFull
+from shared.errors import ImageRejected, StoreAway, StoreFull
 from shared.refusals import OF_THE_GATE, explain
 from shared.states import State
 from shared.store.store import PREVIEW, THUMBNAIL
 from shared.tables import Scope
-from web.base.services import parts
+from web.base.services import services
 from web.base.turns import Once, Turns
 from web.guard.access import requires
 from web.images.heatmaps import draw
-from web.lists.listing import FilmDetail, get_film
+from web.lists.listing import ScreeningDetail, get_screening
 
 log = logging.getLogger(__name__)
 
-blueprint = Blueprint("films", __name__, url_prefix="/films")
+blueprint = Blueprint("images", __name__, url_prefix="/screenings")
 
 IMAGE_SIDE: Final = 1600
 _QUALITY: Final = 90
@@ -32,57 +32,57 @@ _QUALITY: Final = 90
 _CACHING: Final = "private, no-cache"
 
 _MOST_SECONDS: Final = 10.0
-# One film at a time is decoded in full: the largest takes 64 MB for each byte of a pixel. What is read and written for
-# it is not part of its turn, so that a slow store keeps no other film waiting.
-_decoding = Turns(1, _MOST_SECONDS, "Large films are being drawn.")
-_drawing = Once(_MOST_SECONDS, "This film is being drawn.")
+# One image at a time is decoded in full: the largest takes 64 MB for each byte of a pixel. What is read and written for
+# it is not part of its turn, so that a slow store keeps no other image waiting.
+_decoding = Turns(1, _MOST_SECONDS, "Large X-rays are being drawn.")
+_drawing = Once(_MOST_SECONDS, "This X-ray is being drawn.")
 
 
 @blueprint.get("/<uuid:screening_id>/thumbnail")
 @requires(scope=Scope.READ)
 def thumbnail(screening_id: uuid.UUID) -> ResponseReturnValue:
-    """Show the film at the size of a stamp; 404 until it has been screened."""
-    film = _seen_film(screening_id)
-    can_be_drawn = film.state is State.DONE or film.error_code in OF_THE_GATE
-    return _picture(film, THUMBNAIL, _thumbnail if can_be_drawn else _stored_thumbnail)
+    """Show the image at the size of a stamp; 404 until it has been screened."""
+    screening = _seen_screening(screening_id)
+    can_be_drawn = screening.state is State.DONE or screening.error_code in OF_THE_GATE
+    return _picture(screening, THUMBNAIL, _thumbnail if can_be_drawn else _stored_thumbnail)
 
 
 @blueprint.get("/<uuid:screening_id>/image")
 @requires(scope=Scope.READ)
 def image(screening_id: uuid.UUID) -> ResponseReturnValue:
-    """Show the film, upright and grey, at most IMAGE_SIDE pixels long."""
-    film = _seen_film(screening_id)
-    response = _picture(film, PREVIEW, _preview)
-    with parts().database.write() as db:
-        record(db, Action.FILM_VIEWED, user_id=g.user.id, subject=screening_id, address=request.remote_addr)
+    """Show the image, upright and grey, at most IMAGE_SIDE pixels long."""
+    screening = _seen_screening(screening_id)
+    response = _picture(screening, PREVIEW, _preview)
+    with services().database.write() as db:
+        record(db, Action.IMAGE_VIEWED, user_id=g.user.id, subject=screening_id, address=request.remote_addr)
     return response
 
 
 @blueprint.get("/<uuid:screening_id>/heat-map")
 @requires(scope=Scope.READ)
 def heat_map(screening_id: uuid.UUID) -> ResponseReturnValue:
-    """Show where on the film the model saw evidence, as a picture to lie over it; 404 where there is no map."""
-    film = _seen_film(screening_id)
-    if film.heat_map is None:
-        abort(404, "There is no heat map of this film.")
-    response = Response(draw(film.heat_map, film), mimetype="image/png")
+    """Show where on the image the model saw evidence, as a picture to lie over it; 404 where there is no map."""
+    screening = _seen_screening(screening_id)
+    if screening.heat_map is None:
+        abort(404, "There is no heat map of this X-ray.")
+    response = Response(draw(screening.heat_map, screening), mimetype="image/png")
     response.headers["Content-Disposition"] = "inline"
     response.headers["Cache-Control"] = _CACHING
     response.add_etag()
     return response.make_conditional(request)
 
 
-def _seen_film(screening_id: uuid.UUID) -> FilmDetail:
-    with parts().database.read() as db:
-        film = get_film(db, g.user, screening_id)
-    if film is None or film.sha256 is None:
-        abort(404, f"There is no film {screening_id}.")
-    return film
+def _seen_screening(screening_id: uuid.UUID) -> ScreeningDetail:
+    with services().database.read() as db:
+        screening = get_screening(db, g.user, screening_id)
+    if screening is None or screening.sha256 is None:
+        abort(404, f"There is no X-ray {screening_id}.")
+    return screening
 
 
-def _picture(film: FilmDetail, kind: str, make: Callable[[str], bytes]) -> Response:
+def _picture(screening: ScreeningDetail, kind: str, make: Callable[[str], bytes]) -> Response:
     """Answer with a JPEG that never changes: what a sha256 names stays the same."""
-    sha256 = film.sha256 or ""
+    sha256 = screening.sha256 or ""
     if request.if_none_match.contains(f"{sha256}-{kind}"):
         response = Response(status=304)
     else:
@@ -95,13 +95,13 @@ def _picture(film: FilmDetail, kind: str, make: Callable[[str], bytes]) -> Respo
 
 def _stored_thumbnail(sha256: str) -> bytes:
     try:
-        return parts().store.get_derived(sha256, THUMBNAIL)
+        return services().store.get_derived(sha256, THUMBNAIL)
     except FileNotFoundError:
         abort(404, "There is no such picture yet.")
 
 
 def _thumbnail(sha256: str) -> bytes:
-    """Return a screened film's thumbnail, which workers leave to the first look where the film itself is small."""
+    """Return a screened image's thumbnail, which workers leave to the first look where the image itself is small."""
     return _kept(sha256, THUMBNAIL, _draw_thumbnail)
 
 
@@ -110,41 +110,41 @@ def _preview(sha256: str) -> bytes:
 
 
 def _kept(sha256: str, kind: str, draw: Callable[[bytes], bytes]) -> bytes:
-    """Return a picture of a film, drawn and kept at the first look."""
+    """Return a picture of an image, drawn and kept at the first look."""
     with suppress(FileNotFoundError):
-        return parts().store.get_derived(sha256, kind)
+        return services().store.get_derived(sha256, kind)
     return _drawing.make((sha256, kind), lambda: _make(sha256, kind, draw))
 
 
 def _make(sha256: str, kind: str, draw: Callable[[bytes], bytes]) -> bytes:
-    film = _read_film(sha256)
+    file = _read_file(sha256)
     with _decoding.turn():
-        data = _draw(draw, film)
+        data = _draw(draw, file)
     try:
-        parts().store.put_derived(sha256, kind, data)
+        services().store.put_derived(sha256, kind, data)
     except (StoreFull, StoreAway) as error:
         log.warning("%s The picture is shown but not kept.", error)
     return data
 
 
-def _read_film(sha256: str) -> bytes:
+def _read_file(sha256: str) -> bytes:
     try:
-        return parts().store.get(sha256)
+        return services().store.get(sha256)
     except FileNotFoundError:
-        abort(404, "The film is no longer in the image store. Send it again.")
-    except FilmRejected as rejection:
+        abort(404, "The X-ray is no longer in the image store. Send it again.")
+    except ImageRejected as rejection:
         abort(404, explain(rejection.code, rejection.details).text)
 
 
-def _draw(draw: Callable[[bytes], bytes], film: bytes) -> bytes:
+def _draw(draw: Callable[[bytes], bytes], file: bytes) -> bytes:
     try:
-        return draw(film)
-    except FilmRejected as rejection:
+        return draw(file)
+    except ImageRejected as rejection:
         abort(404, explain(rejection.code, rejection.details).text)
 
 
 def _draw_thumbnail(data: bytes) -> bytes:
-    from shared.images.preprocess import THUMBNAIL_SIDE, decode, thumbnail  # noqa: PLC0415  # loads with the first film shown
+    from shared.images.preprocess import THUMBNAIL_SIDE, decode, thumbnail  # noqa: PLC0415  # loads with the first image shown
 
     return thumbnail(decode(data, at_least=THUMBNAIL_SIDE))
 

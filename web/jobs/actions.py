@@ -7,9 +7,9 @@ from sqlalchemy.orm import Session
 
 from shared.audit.record import Action, record
 from shared.queue import jobs, retention
-from shared.queue.tickets import ring_or_wait
+from shared.queue.tickets import try_send_tickets
 from shared.tables import Job
-from web.base.services import parts
+from web.base.services import services
 from web.guard.access import may_change
 from web.lists.listing import get_job
 
@@ -36,8 +36,8 @@ def check_owner(job: Job) -> None:
 
 
 def cancel(job_id: uuid.UUID) -> int:
-    """Cancel what has not ended in a job and return how many films that stopped."""
-    with parts().database.write() as db:
+    """Cancel what has not ended in a job and return how many images that stopped."""
+    with services().database.write() as db:
         own_job(db, job_id)
         changed = jobs.cancel(db, job_id)
         record(db, Action.JOB_CANCELLED, user_id=g.user.id, subject=job_id, address=request.remote_addr)
@@ -45,22 +45,22 @@ def cancel(job_id: uuid.UUID) -> int:
 
 
 def retry(job_id: uuid.UUID) -> int:
-    """Queue again what failed, was rejected by a worker or was cancelled; return how many films."""
-    with parts().database.write() as db:
+    """Queue again what failed, was cancelled, or was rejected for what may change; return how many images."""
+    with services().database.write() as db:
         model = own_job(db, job_id).model_name
-        changed = jobs.retry(db, job_id)
+        changed = jobs.retry(db, job_id, services().settings.ignored_codes)
         record(db, Action.JOB_RETRIED, user_id=g.user.id, subject=job_id, address=request.remote_addr)
-    ring_or_wait(parts().tickets, model, changed)
+    try_send_tickets(services().tickets, model, changed)
     return changed
 
 
 def delete(job_id: uuid.UUID) -> int:
-    """Delete a job that has finished and return how many films it held; raise JobUnfinished where it goes on."""
-    with parts().database.read() as db:
+    """Delete a job that has finished and return how many images it held; raise JobUnfinished where it goes on."""
+    with services().database.read() as db:
         own_job(db, job_id)
     user_id, address = g.user.id, request.remote_addr
     removed = retention.delete_job(
-        parts().database,
+        services().database,
         job_id,
         lambda db: record(db, Action.JOB_DELETED, user_id=user_id, subject=job_id, address=address),
     )

@@ -1,5 +1,6 @@
 """What a job's page says beside its progress: labels, what can be retried, and why nothing moves."""
 
+import uuid
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -7,32 +8,38 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from shared.db import now
-from shared.states import Event, State, sources
+from shared.queue.jobs import can_retry
+from shared.states import State
 from shared.tables import Job, Screening, in_states
 from web.base.conditions import Check, Condition
-from web.base.services import parts
+from web.base.services import services
 from web.jobs.progress import FINISHED, RECEIVING, Progress, label_counts
 from web.watch.status import Status, watch
 
-# A worker that is free takes a film within a second; ten without one is worth a word.
+# A worker that is free takes an image within a second; ten without one is worth a word.
 PATIENCE: Final = timedelta(seconds=10)
-UPLOAD_PATIENCE: Final = timedelta(minutes=2)
+UPLOAD_PATIENCE: Final = timedelta(seconds=15)
+"""A request that goes on gives a sign of life every few seconds (`web.uploads.receive`), a closed page none."""
 
 
 def of_job(db: Session, job: Job, progress: Progress) -> dict[str, Any]:
-    """Return what the job templates show of a job beside its progress and its films."""
+    """Return what the job templates show of a job beside its progress and its images."""
     labels = label_counts(db, job)
-    moves = [at for at in (progress.moved_at, _last_arrival(db, job)) if at is not None]
+    arrived_at = _last_arrival(db, job)
+    moves = [at for at in (progress.moved_at, arrived_at) if at is not None]
     moved_at = max(moves, default=job.created_at)
+    heard_at = max(at for at in (arrived_at, job.sent_at, job.created_at) if at is not None)
     return {
         "labels": labels,
         "not_screened": progress.settled - sum(labels.values()),
+        "only_image": _only_image(db, job) if progress.total == 1 and progress.state == FINISHED else None,
         "retryable": _count_retryable(db, job) if progress.state == FINISHED else 0,
         "waiting": _why_waiting(db, job, progress, moved_at),
-        "lease_seconds": parts().settings.lease_seconds,
-        "stalled": progress.state == RECEIVING and now() - moved_at > UPLOAD_PATIENCE,
+        "lease_seconds": services().settings.lease_seconds,
+        "stalled": progress.state == RECEIVING and now() - heard_at > UPLOAD_PATIENCE,
         "held_back": _what_holds_uploads_back(watch().status()) if progress.state == RECEIVING else None,
         "finished_at": moved_at if progress.state == FINISHED and progress.total else None,
+        "lasted": (moved_at - job.created_at).total_seconds() if progress.state == FINISHED else None,
     }
 
 
@@ -41,27 +48,29 @@ def _what_holds_uploads_back(status: Status) -> Condition | None:
 
 
 def _last_arrival(db: Session, job: Job) -> datetime | None:
-    """Return when the last film of this job arrived."""
-    films = select(Screening.created_at).where(Screening.job_id == job.id)
-    return db.scalar(films.order_by(Screening.position.desc()).limit(1))
+    """Return when the last image of this job arrived."""
+    images = select(Screening.created_at).where(Screening.job_id == job.id)
+    return db.scalar(images.order_by(Screening.position.desc()).limit(1))
+
+
+def _only_image(db: Session, job: Job) -> uuid.UUID | None:
+    """Return the one screening of a job, to be opened in place of a list of one row."""
+    return db.scalar(select(Screening.id).where(Screening.job_id == job.id).limit(1))
 
 
 def _count_retryable(db: Session, job: Job) -> int:
-    """Count what Retry would queue again: a file refused at intake was never stored and has to be sent again."""
-    query = select(func.count()).where(
-        Screening.job_id == job.id, in_states(sources(Event.RETRY)), Screening.image_id.is_not(None)
-    )
-    return db.scalar(query) or 0
+    """Count what Retry would queue again."""
+    return db.scalar(select(func.count()).where(*can_retry(job.id, services().settings.ignored_codes))) or 0
 
 
 def _why_waiting(db: Session, job: Job, progress: Progress, moved_at: datetime) -> str | None:
     """Say why nothing moves; None where something does, or where it is too early to tell.
 
-    `silent`: the worker that holds films of this job has stopped; `turn`: other films are before these; `worker`: no
-    reason is known; else a `Condition` that keeps these films waiting.
+    `silent`: the worker that holds images of this job has stopped; `turn`: other images are before these; `worker`: no
+    reason is known; else a `Condition` that keeps these images waiting.
     """
     # Workers renew what they hold several times a lease (`shared.queue.leases.extend`); whoever is late has stopped.
-    lease = timedelta(seconds=parts().settings.lease_seconds)
+    lease = timedelta(seconds=services().settings.lease_seconds)
     due = now() + lease - min(PATIENCE, lease / 2)
     status = watch().status()
     if progress.counts[State.RUNNING]:
@@ -81,12 +90,12 @@ def _holds(db: Session, *which: ColumnElement[bool]) -> bool:
 
 def _is_unserved(status: Status, job: Job) -> bool:
     """Tell whether there are workers and none of them has loaded this job's model."""
-    return bool(status.workers) and all(heard.model_name != job.model_name for heard in status.workers or ())
+    return bool(status.workers) and all(heartbeat.model_name != job.model_name for heartbeat in status.workers or ())
 
 
 def _what_is_missing(status: Status, job: Job) -> Condition | None:
-    """Return the condition that keeps a job's films waiting; without a model the banner of every page says why."""
-    if status.checks[Check.MODEL] is Condition.NO_MODEL and job.model_name == parts().settings.model:
+    """Return the condition that keeps a job's images waiting; without a model the banner of every page says why."""
+    if status.checks[Check.MODEL] is Condition.NO_MODEL and job.model_name == services().settings.model:
         return None
     if _is_unserved(status, job):
         return Condition.MODEL_NOT_SERVED

@@ -10,18 +10,20 @@ from sqlalchemy.orm import Session
 from shared.states import State
 from shared.tables import Job, Source
 from web.base.numbers import plural
-from web.base.services import parts
+from web.base.services import services
 from web.guard.access import SUBMITTERS, asked_by_script, may_change, requires
 from web.jobs import actions, overview
-from web.jobs.progress import FINISHED, job_progress, jobs_progress
+from web.jobs.filters import KEYS, NAMES, ORDERS, STAGES, JobFilters
+from web.jobs.found import describe_jobs
+from web.jobs.progress import FINISHED, job_progress
 from web.jobs.standing import standing
-from web.lists.listing import job_rows, list_jobs
+from web.lists.listing import FilterError, job_rows, list_jobs
 
 blueprint = Blueprint("jobs", __name__)
 blueprint.add_app_template_filter(standing)
 
 JOBS_A_PAGE = 25
-FILMS_A_PAGE = 100
+IMAGES_PER_PAGE = 100
 
 SOURCES = {
     Source.WEB: "from the web page",
@@ -37,23 +39,35 @@ SOURCES = {
 @blueprint.get("/jobs")
 @requires()
 def index() -> ResponseReturnValue:
-    """List jobs, newest first."""
-    with parts().database.read() as db:
-        page = list_jobs(db, g.user, request.args.get("cursor"), JOBS_A_PAGE)
-        progress = jobs_progress(db, page.rows, with_speed=False)
-    return render_template(
+    """List jobs, filtered, in an order."""
+    try:
+        filters, problem = JobFilters.from_args(request.args), None
+    except FilterError as error:
+        filters, problem = JobFilters(), f"{NAMES.get(error.field, error.field)}: {error.message}"
+    values, order = filters.to_args(), KEYS[filters.order]
+    with services().database.read() as db:
+        page = list_jobs(db, g.user, request.args.get("cursor"), JOBS_A_PAGE, filters.conditions(), order)
+        entries = describe_jobs(db, page.rows)
+    shown = render_template(
         "jobs/list.html",
-        entries=[(job, progress[job.id]) for job in page.rows],
-        newer=_turn(page.previous_cursor),
-        older=_turn(page.next_cursor),
+        entries=entries,
+        filters=filters,
+        values=values,
+        problem=problem,
+        names=NAMES,
+        stages=STAGES,
+        orders=ORDERS,
+        newer=_turn(page.previous_cursor, **values),
+        older=_turn(page.next_cursor, **values),
     )
+    return shown, 422 if problem else 200
 
 
 @blueprint.get("/jobs/<uuid:job_id>")
 @requires()
 def show(job_id: uuid.UUID) -> ResponseReturnValue:
     """Show one job."""
-    with parts().database.read() as db:
+    with services().database.read() as db:
         return render_template("jobs/job.html", **_job_page(db, actions.seen_job(db, job_id)))
 
 
@@ -62,7 +76,7 @@ def show(job_id: uuid.UUID) -> ResponseReturnValue:
 @asked_by_script
 def fragment(job_id: uuid.UUID) -> ResponseReturnValue:
     """Show the part of a job's page that changes; the page asks for it again and again."""
-    with parts().database.read() as db:
+    with services().database.read() as db:
         return render_template("jobs/fragment.html", **_job_page(db, actions.seen_job(db, job_id)))
 
 
@@ -70,13 +84,15 @@ def fragment(job_id: uuid.UUID) -> ResponseReturnValue:
 @requires(*SUBMITTERS)
 def cancel(job_id: uuid.UUID) -> ResponseReturnValue:
     """Stop what has not ended."""
-    with parts().database.read() as db:
+    with services().database.read() as db:
         was_finished = job_progress(db, actions.own_job(db, job_id)).state == FINISHED
     changed = actions.cancel(job_id)
     if changed:
-        flash(f"The job is cancelled: {plural(changed, 'film')} will not be screened.", "info")
+        flash(f"The job is cancelled: {plural(changed, 'X-ray')} will not be screened.", "info")
     else:
-        flash("The job had already finished." if was_finished else "The upload has ended. No film was waiting.", "info")
+        flash(
+            "The job had already finished." if was_finished else "The upload has ended. No X-ray was waiting.", "info"
+        )
     return redirect(url_for("jobs.show", job_id=job_id), 303)
 
 
@@ -85,7 +101,7 @@ def cancel(job_id: uuid.UUID) -> ResponseReturnValue:
 def retry(job_id: uuid.UUID) -> ResponseReturnValue:
     """Queue again what failed, was rejected by a worker or was cancelled."""
     changed = actions.retry(job_id)
-    flash(f"{plural(changed, 'film')} will be screened again.", "info")
+    flash(f"{plural(changed, 'X-ray')} will be screened again.", "info")
     return redirect(url_for("jobs.show", job_id=job_id), 303)
 
 
@@ -93,7 +109,7 @@ def retry(job_id: uuid.UUID) -> ResponseReturnValue:
 @requires(*SUBMITTERS)
 def confirm_delete(job_id: uuid.UUID) -> ResponseReturnValue:
     """Say what goes with a job, and ask."""
-    with parts().database.read() as db:
+    with services().database.read() as db:
         job = actions.own_job(db, job_id)
         progress = job_progress(db, job)
     if progress.state != FINISHED:
@@ -105,15 +121,15 @@ def confirm_delete(job_id: uuid.UUID) -> ResponseReturnValue:
 @requires(*SUBMITTERS)
 def delete(job_id: uuid.UUID) -> ResponseReturnValue:
     """Delete a job that has finished."""
-    films = actions.delete(job_id)
-    flash(f"The job is deleted, with {plural(films, 'film')}.", "info")
+    images = actions.delete(job_id)
+    flash(f"The job is deleted, with {plural(images, 'X-ray')}.", "info")
     return redirect(url_for("jobs.index"), 303)
 
 
 def _job_page(db: Session, job: Job) -> dict[str, Any]:
     chosen = _chosen_state()
     progress = job_progress(db, job)
-    page = job_rows(db, job.id, chosen, request.args.get("cursor"), FILMS_A_PAGE)
+    page = job_rows(db, g.user, job.id, chosen, request.args.get("cursor"), IMAGES_PER_PAGE)
     return {
         "job": job,
         "progress": progress,

@@ -16,16 +16,16 @@ class Standing:
     icon: str
     text: str
     end: int
-    """Films that the job has, or would have had with all that was announced."""
+    """Images that the job has, or would have had with all that was announced."""
     ended: int
-    """Films that ended otherwise than by being cancelled."""
+    """Images that ended otherwise than by being cancelled."""
     missing: int
-    """Films that were announced and never arrived, once the upload has ended."""
+    """Images that were announced and never arrived, once the upload has ended."""
     percent: float
 
     @property
     def lost(self) -> str:
-        """Say how many announced films are not here: `160 of 240 films were not received`."""
+        """Say how many announced images are not here: `160 of 240 images were not received`."""
         return _lost(self.missing, self.end)
 
 
@@ -50,5 +50,5 @@ def _say(progress: Progress, end: int, missing: int) -> tuple[str, str, str]:
 
 
 def _lost(missing: int, end: int) -> str:
-    films, were = ("film", "was") if end == 1 else ("films", "were")
-    return f"{missing:,} of {end:,} {films} {were} not received"
+    images, were = ("X-ray", "was") if end == 1 else ("X-rays", "were")
+    return f"{missing:,} of {end:,} {images} {were} not received"

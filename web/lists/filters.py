@@ -1,35 +1,44 @@
-"""What narrows a list of films, from a query string to SQL."""
+"""The filters of lists: each is declared once, and its form field, parsing, API argument and condition follow.
+
+To add a filter, add a field to `Filters`, and nothing else anywhere. A condition on columns of `screenings` is tested
+row by row along whichever index leads the list (`web.lists.planner`), so a new filter is right at once; an index of its
+own is only for speed.
+"""
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from datetime import time as clock
 from enum import StrEnum
 from functools import partial
-from typing import Any, Final, Self, TypeVar
+from typing import Annotated, Any, Final, Self, get_type_hints
 
-from sqlalchemy import ColumnElement, and_, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, and_, exists, or_, select
+from sqlalchemy.orm import Session, aliased
 
 from shared.db import first_id
 from shared.models.spec import Label
+from shared.refusals import OF_THE_GATE
 from shared.states import State
-from shared.tables import Model
-from web.base.paging import FilterError, text
+from shared.tables import Image, Job, Model, Review, ReviewOutcome, ReviewState, User
+from web.base.paging import FilterError
+from web.frame import words
+from web.guard.access import may_see
+from web.lists import kinds
+from web.lists.kinds import Choice, Kind
 
-T = TypeVar("T")
+Condition = Callable[[Any, Any, User], ColumnElement[bool]]
+"""Writes a filter as SQL: from its value, anything that has the columns of `screenings`, and who looks at the list."""
 
 CLOCK_SLACK: Final = timedelta(hours=1)
-"""By how much the time in a film's id may differ from when it was sent, as where a clock is set between the two."""
+"""By how much the time in an image's id may differ from when it was sent, as where a clock is set between the two."""
 _DAY: Final = timedelta(days=1)
-FIRST_DAY: Final = date(1970, 1, 1)
-"""Ids count from here, and a day in UTC has one before it."""
-LAST_DAY: Final = date(9999, 12, 30)
 MOST_SHOWN: Final = 100
 """Characters of an argument that an error repeats."""
 _ROUNDING: Final = 1e-9
 """Wider than the error of 1 - (1 - p)."""
+_VERSION_DIGITS: Final = 12  # of the sha256 in ModelSpec.version
 
 
 class Order(StrEnum):
@@ -37,38 +46,245 @@ class Order(StrEnum):
 
     NEWEST = "newest"
     SUSPICIOUS = "suspicious"
+    UNREAD = "unread"
+    """Of each image the latest screening: unread ones first, the most suspicious of them first, then all others so."""
 
     @classmethod
     def from_args(cls, args: Mapping[str, str]) -> Self:
         """Read an order from a query string, NEWEST where it names none; raise FilterError where it names another."""
         given = args.get("order") or cls.NEWEST.value
         if given not in list(cls):
-            raise FilterError("order", f"Give {' or '.join(cls)}. Received: '{given}'.")
+            raise FilterError("order", f"Give one of {', '.join(cls)}. Received: '{given}'.")
         return cls(given)
+
+
+class Reading(StrEnum):
+    """What readers have said of an image."""
+
+    UNREAD = "unread"
+    MINE = "mine"
+    OTHERS = "others"
+    DISAGREED = "disagreed"
+    SECOND_READER = "second_reader"
+    INADEQUATE = "inadequate"
+    OUTSIDE = "outside"
+
+
+READINGS: Final[dict[Reading, str]] = {
+    Reading.UNREAD: "Unread",
+    Reading.MINE: "Read by me",
+    Reading.OTHERS: "Read by others, not by me",
+    Reading.DISAGREED: "Disagreed",
+    Reading.SECOND_READER: "Flagged for a second look",
+    Reading.INADEQUATE: "Technically inadequate",
+    Reading.OUTSIDE: "Outside the intended use",
+}
+
+
+@dataclass(frozen=True)
+class Filter:
+    """What is said once of a filter."""
+
+    label: str
+    """Its name on pages."""
+    help: str
+    """What it means, for the API's document and the help page."""
+    kind: Kind
+    columns: tuple[str, ...] = ()
+    """The columns of `screenings` that `condition` reads."""
+    condition: Condition | None = None
+    """None where `tests` below makes one of several filters, or the planner leads to what is asked."""
+    range_end: str | None = None
+    """The filter that ends the range which this one begins."""
+    needs_result: bool = False
+    """Whether only what has a prediction can be meant."""
+    is_private: bool = False
+    """Whether its value may name a patient, so that no log and no audit trail holds it."""
+    is_wide: bool = False
+    """Whether its field in a form takes two columns."""
+
+
+def _name_models(db: Session) -> list[str]:
+    """List the models that have screened here, each exact set of weights by its version."""
+    rows = db.execute(select(Model.name, Model.sha256).order_by(Model.created_at.desc()))
+    return [f"{name}@{sha256[:_VERSION_DIGITS]}" for name, sha256 in rows]
+
+
+def _name_job(db: Session, job_id: uuid.UUID, viewer: User) -> str:
+    """Return the name of a job that the viewer may see, else its id."""
+    return db.scalar(select(Job.name).where(Job.id == job_id, may_see(viewer))) or str(job_id)
+
+
+def _is_reviewed(screening: Any, *by: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Match images of which the newest word of such a reader stands."""
+    later = aliased(Review)
+    is_superseded = exists().where(
+        later.image_sha256 == Review.image_sha256, later.user_id == Review.user_id, later.number > Review.number
+    )
+    return exists(
+        select(Review.id)
+        .join(Image, Image.sha256 == Review.image_sha256)
+        .join(User, User.id == Review.user_id)
+        .where(
+            Image.id == screening.image_id,
+            *by,
+            Review.outcome != ReviewOutcome.WITHDRAWN,
+            ~is_superseded,
+        )
+    )
+
+
+def _is_reviewed_by(name: str, screening: Any, _viewer: User) -> ColumnElement[bool]:
+    return _is_reviewed(screening, User.name == name)
+
+
+def _is_read(reading: Reading, screening: Any, viewer: User) -> ColumnElement[bool]:
+    if reading is Reading.MINE:
+        return _is_reviewed(screening, User.id == viewer.id)
+    if reading is Reading.OTHERS:
+        return and_(_is_reviewed(screening, User.id != viewer.id), ~_is_reviewed(screening, User.id == viewer.id))
+    if reading is Reading.OUTSIDE:
+        return and_(
+            screening.state == State.REJECTED, screening.error_code.in_(sorted(OF_THE_GATE)), screening.is_latest
+        )
+    state: ColumnElement[bool] = screening.review_state == ReviewState(reading)
+    return state
+
+
+_READING: Final = kinds.one_of(Reading, READINGS.__getitem__)
+_SUSPICION: Final = kinds.suspicion()
+_LABEL: Final = kinds.one_of(Label, lambda label: words.LABELS[label].name)
+_STATE: Final = kinds.one_of(State, lambda state: words.STATES[state].name)
+_CONFIDENCE: Final = kinds.share()
+_FILE_NAME: Final = kinds.text("a part of a file name")
+_MODEL: Final = kinds.text("the name of a model", "choice", _name_models)
+_JOB: Final = kinds.identifier("the id of a job", _name_job)
 
 
 @dataclass(frozen=True)
 class Filters:
-    """Narrow a list of films; what is None does not narrow. Days are days in UTC, `until` counts whole."""
+    """Narrow a list of images; what is None does not narrow. The name of a field is that of its argument."""
 
-    label: Label | None = None
-    min_confidence: float | None = None
-    max_confidence: float | None = None
-    since: date | None = None
-    until: date | None = None
-    job_id: uuid.UUID | None = None
-    model: str | None = None
-    text: str | None = None
-    state: State | None = None
+    text: Annotated[
+        str | None,
+        Filter(
+            "File name contains",
+            "Part of the file name; capitals do not matter.",
+            _FILE_NAME,
+            columns=("file_name",),
+            condition=lambda part, screening, _viewer: screening.file_name.icontains(part, autoescape=True),
+            is_private=True,
+            is_wide=True,
+        ),
+    ] = None
+    review: Annotated[
+        Reading | None,
+        Filter(
+            "Reading",
+            "What readers have said of the X-ray; `outside` are those that the gate stopped.",
+            _READING,
+            columns=("review_state", "image_id", "state", "error_code", "is_latest"),
+            condition=_is_read,
+        ),
+    ] = None
+    label: Annotated[Label | None, Filter("Label", "Label shown.", _LABEL, needs_result=True)] = None
+    min_suspicion: Annotated[
+        float | None,
+        Filter(
+            "Suspicion from",
+            "Least suspicion, 0 to 100.",
+            _SUSPICION,
+            columns=("p_pneumonia",),
+            condition=lambda least, screening, _viewer: screening.p_pneumonia >= least / 100,
+            range_end="max_suspicion",
+            needs_result=True,
+        ),
+    ] = None
+    max_suspicion: Annotated[
+        float | None,
+        Filter(
+            "Suspicion to",
+            "Most suspicion, 0 to 100.",
+            _SUSPICION,
+            columns=("p_pneumonia",),
+            condition=lambda most, screening, _viewer: screening.p_pneumonia <= most / 100,
+            needs_result=True,
+        ),
+    ] = None
+    state: Annotated[
+        State | None,
+        Filter(
+            "State",
+            "State of the screening.",
+            _STATE,
+            columns=("state",),
+            condition=lambda state, screening, _viewer: screening.state == state,
+        ),
+    ] = None
+    min_confidence: Annotated[
+        float | None,
+        Filter("Confidence from", "Least confidence.", _CONFIDENCE, range_end="max_confidence", needs_result=True),
+    ] = None
+    max_confidence: Annotated[
+        float | None, Filter("Confidence to", "Most confidence.", _CONFIDENCE, needs_result=True)
+    ] = None
+    since: Annotated[
+        date | None,
+        Filter(
+            "Sent from",
+            "First day: on pages in the account's time zone, for programs in UTC.",
+            kinds.DAY,
+            range_end="until",
+        ),
+    ] = None
+    until: Annotated[
+        date | None,
+        Filter(
+            "Sent to", "Last day, counted whole: on pages in the account's time zone, for programs in UTC.", kinds.DAY
+        ),
+    ] = None
+    model: Annotated[
+        str | None,
+        Filter("Model", "Name of a model, or name@start-of-sha256.", _MODEL, needs_result=True, is_wide=True),
+    ] = None
+    reviewed_by: Annotated[
+        str | None,
+        Filter(
+            "Reviewed by",
+            "Name of an account whose review of the X-ray stands.",
+            kinds.text("the name of an account"),
+            columns=("image_id",),
+            condition=_is_reviewed_by,
+        ),
+    ] = None
+    job: Annotated[
+        uuid.UUID | None,
+        Filter(
+            "Job",
+            "Id of a job.",
+            _JOB,
+            columns=("job_id",),
+            condition=lambda job, screening, _viewer: screening.job_id == job,
+        ),
+    ] = None
+
+    zone: tzinfo = UTC
+    """In which days begin and end."""
 
     @classmethod
-    def from_args(cls, args: Mapping[str, str]) -> Self:
+    def from_args(cls, args: Mapping[str, str], zone: tzinfo = UTC) -> Self:
         """Read filters from a query string; an empty value is none. Raises FilterError."""
-        given = {_FIELDS.get(name, name): value.strip() for name, value in args.items() if value.strip()}
-        filters = cls(**{name: _read(name, given[name], kind) for name, kind in _READERS.items() if name in given})
-        _check_range("min_confidence", filters.min_confidence, filters.max_confidence)
-        _check_range("since", filters.since, filters.until)
+        given = {name: value.strip() for name, value in args.items() if name in FILTERS and value.strip()}
+        filters = cls(**{name: _read(name, value) for name, value in given.items()}, zone=zone)
+        for name, start in FILTERS.items():
+            if start.range_end is not None:
+                _check_range(name, getattr(filters, name), getattr(filters, start.range_end))
         return filters
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """Return the filters that narrow, and their values."""
+        return {name: value for name in FILTERS if (value := getattr(self, name)) is not None}
 
     @property
     def has_days(self) -> bool:
@@ -81,52 +297,77 @@ class Filters:
         return self.min_confidence is not None or self.max_confidence is not None
 
     @property
+    def bounds_p(self) -> bool:
+        """Tell whether p(pneumonia) has to lie in a range."""
+        return self.has_confidence or self.min_suspicion is not None or self.max_suspicion is not None
+
+    @property
     def needs_result(self) -> bool:
-        """Tell whether only a film with a prediction can be meant."""
-        return bool(self.label or self.has_confidence or self.model or self.state is State.DONE)
+        """Tell whether only an image with a prediction can be meant."""
+        return self.state is State.DONE or any(FILTERS[name].needs_result for name in self.given)
 
     def to_args(self) -> dict[str, str]:
         """Write the filters as a query string's arguments."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {_ARGUMENTS.get(name, name): str(value) for name, value in values.items() if value is not None}
+        return {name: str(value) for name, value in self.given.items()}
 
 
-def _probability(value: str) -> float:
-    number = float(value)
-    if not 0 <= number <= 1:
-        raise ValueError(value)
-    return number
-
-
-def read_day(value: str) -> date:
-    """Read a day that a film can have been sent on; raise ValueError."""
-    day = date.fromisoformat(value)
-    if not FIRST_DAY <= day <= LAST_DAY:
-        raise ValueError(value)
-    return day
-
-
-_FIELDS: Final = {"job": "job_id"}
-_ARGUMENTS: Final = {"job_id": "job"}
-_READERS: Final[dict[str, tuple[Callable[[str], Any], str]]] = {
-    "label": (Label, "NORMAL or PNEUMONIA"),
-    "min_confidence": (_probability, "a number from 0 to 1"),
-    "max_confidence": (_probability, "a number from 0 to 1"),
-    "since": (read_day, "a day such as 2025-01-31"),
-    "until": (read_day, "a day such as 2025-01-31"),
-    "job_id": (uuid.UUID, "the id of a job"),
-    "model": (text, "the name of a model"),
-    "text": (text, "a part of a file name"),
-    "state": (State, "one of " + ", ".join(State)),
+_NAMES: Final = {"order": "Order", "cursor": "Page"}
+FILTERS: Final[dict[str, Filter]] = {
+    name: hint.__metadata__[0]
+    for name, hint in get_type_hints(Filters, include_extras=True).items()
+    if hasattr(hint, "__metadata__")
 }
 
 
-def _read(name: str, value: str, reader: tuple[Callable[[str], T], str]) -> T:
-    read, form = reader
+@dataclass(frozen=True)
+class FormField:
+    """A filter as a form shows it."""
+
+    name: str
+    label: str
+    field: kinds.Field
+    value: str
+    choices: list[Choice]
+    is_wide: bool
+
+
+def form_fields(db: Session, filters: Filters) -> list[FormField]:
+    """Return the fields of a form, filled in; what it does not ask for is carried on where it is given."""
+    made = []
+    for name, declared in FILTERS.items():
+        kind, value = declared.kind, getattr(filters, name)
+        if kind.field != "hidden" or value is not None:
+            shown = "" if value is None else str(value)
+            choices = list(kind.choices(db, value))
+            made.append(FormField(name, _label(name, filters), kind.field, shown, choices, declared.is_wide))
+    return made
+
+
+def say_filters(db: Session, filters: Filters, viewer: User) -> dict[str, str]:
+    """Say of each filter that narrows what it lets through: `Label: Pneumonia`."""
+    return {
+        name: f"{_label(name, filters)}: {FILTERS[name].kind.say(db, value, viewer)}"
+        for name, value in filters.given.items()
+    }
+
+
+def _label(name: str, filters: Filters) -> str:
+    """Name a filter; days say in which zone they begin."""
+    declared = FILTERS[name]
+    return f"{declared.label} ({filters.zone})" if declared.kind is kinds.DAY else declared.label
+
+
+def name_field(name: str) -> str:
+    """Return what a page calls a field of a list's address."""
+    return FILTERS[name].label if name in FILTERS else _NAMES.get(name, name)
+
+
+def _read(name: str, value: str) -> Any:
+    kind = FILTERS[name].kind
     try:
-        return read(value)
+        return kind.read(value)
     except ValueError as error:
-        raise FilterError(_ARGUMENTS.get(name, name), f"Give {form}. Received: '{value[:MOST_SHOWN]}'.") from error
+        raise FilterError(name, f"Give {kind.expected}. Received: '{value[:MOST_SHOWN]}'.") from error
 
 
 def _check_range(name: str, start: Any, end: Any) -> None:
@@ -137,7 +378,7 @@ def _check_range(name: str, start: Any, end: Any) -> None:
 
 @dataclass(frozen=True)
 class Test:
-    """What must hold of a film, as SQL over anything that has these columns of `screenings`."""
+    """What must hold of an image, as SQL over anything that has these columns of `screenings`."""
 
     name: str
     columns: tuple[str, ...]
@@ -145,25 +386,22 @@ class Test:
 
     @property
     def is_of_rows(self) -> bool:
-        """Tell whether only the row can tell; days are told by ids, but for films at their very edge."""
+        """Tell whether only the row can tell; days are told by ids, but for images at their very edge."""
         return self.name != "days"
 
 
-def tests(filters: Filters, models: Sequence[uuid.UUID] | None) -> Iterator[Test]:
+def tests(filters: Filters, viewer: User, models: Sequence[uuid.UUID] | None) -> Iterator[Test]:
     """Write filters as tests, all but the label; `models` are the ids behind a model's name."""
     if filters.has_confidence:
         yield Test("confidence", ("label", "p_pneumonia"), partial(_is_confident, filters))
     if filters.has_days:
         yield Test("days", ("created_at",), partial(_is_of_days, filters))
-        yield Test("ids of the days", ("id",), lambda film: and_(*day_ids(filters, film.id)))
-    if filters.job_id is not None:
-        yield Test("job", ("job_id",), lambda film: film.job_id == filters.job_id)
+        yield Test("ids of the days", ("id",), lambda screening: and_(*day_ids(filters, screening.id)))
     if models is not None:
-        yield Test("model", ("model_id",), lambda film: film.model_id.in_(models))
-    if filters.text is not None:
-        yield Test("text", ("file_name",), lambda film: film.file_name.icontains(filters.text, autoescape=True))
-    if filters.state is not None:
-        yield Test("state", ("state",), lambda film: film.state == filters.state)
+        yield Test("model", ("model_id",), lambda screening: screening.model_id.in_(models))
+    for name, value in filters.given.items():
+        if condition := FILTERS[name].condition:
+            yield Test(name, FILTERS[name].columns, lambda screening, c=condition, v=value: c(v, screening, viewer))  # type: ignore[misc]
 
 
 def confidence(label: Label, p_pneumonia: Any) -> Any:
@@ -172,14 +410,20 @@ def confidence(label: Label, p_pneumonia: Any) -> Any:
 
 
 def p_range(filters: Filters, label: Label) -> tuple[float, float]:
-    """Return the least and the largest p(pneumonia) that the confidences asked for can come from."""
+    """Return the least and the largest p(pneumonia) that what is asked for can come from."""
     low, high = filters.min_confidence or 0.0, 1.0 if filters.max_confidence is None else filters.max_confidence
-    return (low, high) if label is Label.PNEUMONIA else (1.0 - high - _ROUNDING, 1.0 - low + _ROUNDING)
+    if label is Label.NORMAL:
+        low, high = 1.0 - high - _ROUNDING, 1.0 - low + _ROUNDING
+    most = 100.0 if filters.max_suspicion is None else filters.max_suspicion
+    return max(low, (filters.min_suspicion or 0.0) / 100), min(high, most / 100)
 
 
-def _is_confident(filters: Filters, film: Any) -> ColumnElement[bool]:
+def _is_confident(filters: Filters, screening: Any) -> ColumnElement[bool]:
     return or_(
-        *[and_(film.label == label, *_in_range(filters, confidence(label, film.p_pneumonia))) for label in Label]
+        *[
+            and_(screening.label == label, *_in_range(filters, confidence(label, screening.p_pneumonia)))
+            for label in Label
+        ]
     )
 
 
@@ -190,22 +434,22 @@ def _in_range(filters: Filters, value: Any) -> Iterator[ColumnElement[bool]]:
         yield value <= filters.max_confidence
 
 
-def _is_of_days(filters: Filters, film: Any) -> ColumnElement[bool]:
-    since = [film.created_at >= _start(filters.since)] if filters.since is not None else []
-    until = [film.created_at < _start(filters.until) + _DAY] if filters.until is not None else []
+def _is_of_days(filters: Filters, screening: Any) -> ColumnElement[bool]:
+    since = [screening.created_at >= _start(filters.since, filters)] if filters.since is not None else []
+    until = [screening.created_at < _start(filters.until + _DAY, filters)] if filters.until is not None else []
     return and_(*since, *until)
 
 
 def day_ids(filters: Filters, key: Any) -> Iterator[ColumnElement[bool]]:
-    """Bound ids to those of films that can be of the days asked for: an id begins with its time."""
+    """Bound ids to those of images that can be of the days asked for: an id begins with its time."""
     if filters.since is not None:
-        yield key >= first_id(_start(filters.since) - CLOCK_SLACK)
+        yield key >= first_id(_start(filters.since, filters) - CLOCK_SLACK)
     if filters.until is not None:
-        yield key < first_id(_start(filters.until) + _DAY + CLOCK_SLACK)
+        yield key < first_id(_start(filters.until + _DAY, filters) + CLOCK_SLACK)
 
 
-def _start(day: date) -> datetime:
-    return datetime.combine(day, clock.min, UTC)
+def _start(day: date, filters: Filters) -> datetime:
+    return datetime.combine(day, clock.min, filters.zone).astimezone(UTC)
 
 
 def model_ids(session: Session, wanted: str | None) -> list[uuid.UUID]:

@@ -1,32 +1,36 @@
-"""Lists of films and jobs, a page at a time: what pages, API and exports all read."""
+"""Lists of images and jobs, a page at a time: what pages, API and exports all read."""
 
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import RowMapping, Select, func, select
+from sqlalchemy import ColumnElement, RowMapping, Select, func, literal, select
 from sqlalchemy.orm import Session, joinedload
 
 from shared.db import Database
-from shared.models.spec import FilmClass, Label
+from shared.models.spec import ImageClass, Label
 from shared.refusals import Details, Explanation, explain
+from shared.reviews.blind import hidden_images
+from shared.reviews.law import standing
+from shared.reviews.reviews import reviews_of
 from shared.states import State
-from shared.tables import Image, Job, Model, Prediction, Screening, User, in_states
-from web.base.paging import MOST_ROWS, FilterError, Key, Place, Turned, key, share, turn, walk, whole
+from shared.tables import Image, Job, Model, Prediction, Review, ReviewState, Screening, User, in_states
+from web.base.paging import MOST_ROWS, FilterError, Key, PageOf, Place, key, share, turn, walk, whole
 from web.guard.access import may_see
-from web.lists.filters import Filters, Order
-from web.lists.planner import find, want
+from web.lists.blind import hides_from
+from web.lists.filters import Filters, Order, Reading
+from web.lists.planner import Count, find, want
 
-__all__ = ["FilmDetail", "FilmRow", "FilterError", "Filters", "Order", "Page"]
+__all__ = ["FilterError", "Filters", "Order", "Page", "ScreeningDetail", "ScreeningSummary"]
 
 _VERSION_DIGITS: Final = 12  # of the sha256 in ModelSpec.version
 
 
 @dataclass(frozen=True)
-class FilmRow:
-    """One film of one job, with its answer where there is one."""
+class ScreeningSummary:
+    """One image of one job, with its answer where there is one."""
 
     screening_id: uuid.UUID
     job_id: uuid.UUID
@@ -35,7 +39,7 @@ class FilmRow:
     position: int
     state: State
     label: Label | None
-    cause: FilmClass | None
+    cause: ImageClass | None
     confidence: float | None
     p_pneumonia: float | None
     threshold: float | None
@@ -47,6 +51,12 @@ class FilmRow:
     finished_at: datetime | None
     created_by: str
     has_heat_map: bool
+    review_state: ReviewState
+    image_id: uuid.UUID | None
+    reviews: tuple[Review, ...]
+    """Those that count, oldest first."""
+    is_hidden: bool
+    """Prediction and reviews are kept from the viewer until the viewer's own review is in."""
 
     @property
     def refusal(self) -> Explanation | None:
@@ -55,8 +65,8 @@ class FilmRow:
 
 
 @dataclass(frozen=True)
-class FilmDetail(FilmRow):
-    """One film with all that is known of it."""
+class ScreeningDetail(ScreeningSummary):
+    """One image with all that is known of it."""
 
     probabilities: dict[str, float] | None
     width: int | None
@@ -69,8 +79,9 @@ class FilmDetail(FilmRow):
     heat_map: bytes | None
 
 
-Page = Turned[FilmRow]
-JobPage = Turned[Job]
+R = TypeVar("R", bound=ScreeningSummary)
+Page = PageOf[ScreeningSummary]
+JobPage = PageOf[Job]
 
 
 _ROW = (
@@ -94,6 +105,9 @@ _ROW = (
     Screening.finished_at,
     User.name.label("created_by"),
     Prediction.heat_map.is_not(None).label("has_heat_map"),
+    Screening.review_state,
+    Screening.image_id,
+    literal(False).label("is_hidden"),
 )
 _DETAIL = (
     Prediction.probabilities,
@@ -108,7 +122,7 @@ _DETAIL = (
 )
 
 
-def _select_films(*columns: Any) -> Select[Any]:
+def _select_screenings(*columns: Any) -> Select[Any]:
     return (
         select(*columns)
         .select_from(Screening)
@@ -123,18 +137,48 @@ def _select_films(*columns: Any) -> Select[Any]:
 def _values(row: RowMapping) -> dict[str, Any]:
     values = dict(row)
     name, sha256 = values.pop("model_name"), values.pop("model_sha256")
-    return {**values, "model": f"{name}@{sha256[:_VERSION_DIGITS]}" if name else None}
+    return {**values, "model": f"{name}@{sha256[:_VERSION_DIGITS]}" if name else None, "reviews": ()}
 
 
-_READERS: Final[dict[Order, tuple[Any, ...]]] = {Order.NEWEST: (key,), Order.SUSPICIOUS: (share, key)}
-_POSITION: Final = Key[FilmRow]((Screening.position,), (whole,), lambda row: [row.position], descending=False)
-_JOBS: Final = Key[Job]((Job.id,), (key,), lambda job: [str(job.id)])
+_HIDDEN: Final[dict[str, Any]] = {
+    **dict.fromkeys(("label", "cause", "confidence", "p_pneumonia", "threshold", "model")),
+    "has_heat_map": False,
+    "is_hidden": True,
+}
+"""A model's name stays away too: it would tell an answer of one calibration from another's."""
 
 
-def list_films(  # noqa: PLR0917  # one question with six answers
+def _seen_by(session: Session, viewer: User, rows: Sequence[R]) -> list[R]:
+    """Add the reviews that count, and take out what is hidden from the viewer."""
+    images = {row.sha256 for row in rows if row.sha256 and row.review_state is not ReviewState.UNREAD}
+    hidden = hidden_images(session, viewer, images) if hides_from(viewer) else set()
+    reviews = reviews_of(session, images - hidden)
+    return [
+        _hide(row) if row.sha256 in hidden else replace(row, reviews=tuple(standing(reviews.get(row.sha256 or "", ()))))
+        for row in rows
+    ]
+
+
+def _hide(row: R) -> R:
+    more: dict[str, Any] = {"probabilities": None, "heat_map": None} if isinstance(row, ScreeningDetail) else {}
+    return replace(row, **_HIDDEN, **more)
+
+
+_READERS: Final[dict[Order, tuple[Any, ...]]] = {
+    Order.NEWEST: (key,),
+    Order.SUSPICIOUS: (share, key),
+    Order.UNREAD: (whole, share, key),
+}
+MOST_COUNTED: Final = 1000
+"""More rows of a list are not counted, only said to be more."""
+_POSITION: Final = Key[ScreeningSummary]((Screening.position,), (whole,), lambda row: (row.position,), descending=False)
+NEWEST_JOBS: Final = Key[Job]((Job.id,), (key,), lambda job: (job.id,))
+
+
+def list_screenings(  # noqa: PLR0917  # one question with six answers
     session: Session, viewer: User, filters: Filters, order: Order, cursor: str | None, limit: int
 ) -> Page:
-    """Return one page of films; SUSPICIOUS holds only films with a prediction. Raises FilterError for a bad cursor.
+    """Return one page of images; SUSPICIOUS holds only images with a prediction. Raises FilterError for a bad cursor.
 
     A page can be short, or empty, and have a next one: where the search for what is rare was cut short (`planner`).
     """
@@ -145,73 +189,145 @@ def list_films(  # noqa: PLR0917  # one question with six answers
         return found.places, found.reached
 
     page = walk(look, _READERS[order], cursor, limit)
-    rows = _fetch(session, [place[-1] for place in page.rows])
+    rows = _fetch(session, viewer, [place[-1] for place in page.rows])
     return Page(rows, page.next_cursor, page.previous_cursor, page.reached)
 
 
-def _fetch(session: Session, ids: Sequence[uuid.UUID]) -> list[FilmRow]:
-    """Read films in the order of their ids' list; one that was deleted a moment ago is left out."""
+def _fetch(session: Session, viewer: User, ids: Sequence[uuid.UUID]) -> list[ScreeningSummary]:
+    """Read images in the order of their ids' list; one that was deleted a moment ago is left out."""
     if not ids:
         return []
-    query = _select_films(*_ROW).where(Screening.id.in_(ids))
-    rows = {row["screening_id"]: FilmRow(**_values(row)) for row in session.execute(query).mappings()}
-    return [rows[key] for key in ids if key in rows]
+    query = _select_screenings(*_ROW).where(Screening.id.in_(ids))
+    rows = {row["screening_id"]: ScreeningSummary(**_values(row)) for row in session.execute(query).mappings()}
+    return _seen_by(session, viewer, [rows[key] for key in ids if key in rows])
 
 
 def beside(
-    session: Session, viewer: User, filters: Filters, order: Order, film: FilmRow
+    session: Session, viewer: User, filters: Filters, order: Order, screening: ScreeningSummary
 ) -> tuple[uuid.UUID | None, uuid.UUID | None]:
-    """Return the films before and after one in a list, found by key.
+    """Return the images before and after one in a list, found by key.
 
-    None where the list cannot hold the film, and where there is none as far as one search goes (`web.lists.planner`).
+    None where the list cannot hold the image, and where there is none as far as one search goes (`web.lists.planner`).
+    In the worklist the one after is unread, as long as one is left, and the one before is the next more suspicious one,
+    read or not: who has just read an image goes on to what is to be read, and back to what was.
     """
-    suspicious = order is Order.SUSPICIOUS
-    if suspicious and film.p_pneumonia is None:
+    place = place_of(screening, filters, order)
+    if place is None:
         return None, None
-    place: Place = (film.p_pneumonia, film.screening_id) if suspicious else (film.screening_id,)
+    if order is not Order.UNREAD or filters.review is Reading.OUTSIDE:
+        before, after = (_nearest(session, viewer, filters, order, place, later=later) for later in (False, True))
+        return before, after
+    every = replace(filters, review=None if filters.review is Reading.UNREAD else filters.review)
+    before = _nearest(session, viewer, every, Order.SUSPICIOUS, place[1:], later=False, is_worklist=True)
+    after = _nearest(session, viewer, filters, order, place, later=True)
+    return before, after
+
+
+def _nearest(
+    session: Session,
+    viewer: User,
+    filters: Filters,
+    order: Order,
+    place: Place,
+    *,
+    later: bool,
+    is_worklist: bool = False,
+) -> uuid.UUID | None:
     wanted = want(session, viewer, filters, order)
-    before, after = (find(session, wanted, place, 1, later=later).places for later in (False, True))
-    return before[0][-1] if before else None, after[0][-1] if after else None
+    if is_worklist:
+        wanted = replace(wanted, states=tuple(ReviewState))
+    places = find(session, wanted, place, 1, later=later).places
+    return places[0][-1] if places else None
 
 
-def iterate_films(database: Database, viewer: User, filters: Filters, order: Order) -> Iterator[FilmRow]:
-    """Yield every film that is filtered, a page in memory at a time.
+def place_of(screening: ScreeningSummary, filters: Filters, order: Order) -> Place | None:
+    """Return the place of an image in a list; None where the list cannot hold it.
+
+    In the worklist that is where it stood before it was read, so that what comes after is found from there.
+    """
+    if order is Order.NEWEST:
+        return (screening.screening_id,)
+    if order is Order.UNREAD and (filters.review is Reading.OUTSIDE or screening.is_hidden):
+        return (0, 0.0, screening.screening_id)
+    if screening.p_pneumonia is None:
+        return None
+    suspicion = (screening.p_pneumonia, screening.screening_id)
+    if order is Order.SUSPICIOUS:
+        return suspicion
+    return (int(filters.review in {None, Reading.UNREAD}), *suspicion)
+
+
+def count_images(session: Session, viewer: User, filters: Filters, order: Order) -> Count:
+    """Count the images of a list, up to MOST_COUNTED; not exact where there are more, or the search was cut short."""
+    found = find(session, want(session, viewer, filters, order), None, MOST_COUNTED + 1)
+    return _counted(found.places, found.reached)
+
+
+def count_before(
+    session: Session, viewer: User, filters: Filters, order: Order, screening: ScreeningSummary
+) -> Count | None:
+    """Count what stands before an image in a list; None where the list cannot hold it."""
+    place = place_of(screening, filters, order)
+    if place is None:
+        return None
+    if order is Order.UNREAD and filters.review is None:
+        place = (int(screening.review_state is ReviewState.UNREAD), *place[1:])
+    found = find(session, want(session, viewer, filters, order), place, MOST_COUNTED + 1, later=False)
+    return _counted(found.places, found.reached)
+
+
+def _counted(places: Sequence[Place], reached: Place | None) -> Count:
+    images = min(len(places), MOST_COUNTED)
+    return Count(images, is_exact=reached is None and len(places) <= MOST_COUNTED)
+
+
+def iterate_screenings(database: Database, viewer: User, filters: Filters, order: Order) -> Iterator[ScreeningSummary]:
+    """Yield every image that is filtered, a page in memory at a time.
 
     Each page is read in a transaction of its own: one that lasts for an hour would keep the database from cleaning up.
     """
     cursor: str | None = None
     while True:
         with database.read() as session:
-            page = list_films(session, viewer, filters, order, cursor, MOST_ROWS)
+            page = list_screenings(session, viewer, filters, order, cursor, MOST_ROWS)
         yield from page.rows
         cursor = page.next_cursor
         if cursor is None:
             return
 
 
-def job_rows(session: Session, job_id: uuid.UUID, state: State | None, cursor: str | None, limit: int) -> Page:
-    """Return one page of a job's films, by position; whoever calls has checked who may see the job."""
+def job_rows(  # noqa: PLR0917  # one question with five answers
+    session: Session, viewer: User, job_id: uuid.UUID, state: State | None, cursor: str | None, limit: int
+) -> Page:
+    """Return one page of a job's images, by position; whoever calls has checked who may see the job."""
     query: Select[Any] = select(Screening.id).where(Screening.job_id == job_id)
     if state is not None:
         query = query.where(in_states([state]))
 
-    def fetch(page: Select[Any]) -> list[FilmRow]:
-        return _fetch(session, [row.id for row in session.execute(page)])
+    def fetch(page: Select[Any]) -> list[ScreeningSummary]:
+        return _fetch(session, viewer, [row.id for row in session.execute(page)])
 
     return turn(fetch, query, _POSITION, cursor, limit)
 
 
-def get_film(session: Session, viewer: User, screening_id: uuid.UUID) -> FilmDetail | None:
-    """Return one film; None where there is none or it is not the viewer's to see."""
-    query = _select_films(*_ROW, *_DETAIL).where(Screening.id == screening_id, may_see(viewer))
+def get_screening(session: Session, viewer: User, screening_id: uuid.UUID) -> ScreeningDetail | None:
+    """Return one image; None where there is none or it is not the viewer's to see."""
+    query = _select_screenings(*_ROW, *_DETAIL).where(Screening.id == screening_id, may_see(viewer))
     row = session.execute(query).mappings().one_or_none()
-    return FilmDetail(**_values(row)) if row is not None else None
+    return _seen_by(session, viewer, [ScreeningDetail(**_values(row))])[0] if row is not None else None
 
 
-def list_jobs(session: Session, viewer: User, cursor: str | None, limit: int) -> JobPage:
-    """Return one page of jobs, newest first. Raises FilterError for a bad cursor."""
-    query = select(Job).options(joinedload(Job.created_by)).where(may_see(viewer))
-    return turn(lambda page: list(session.scalars(page)), query, _JOBS, cursor, limit)
+def list_jobs(  # noqa: PLR0917  # one question with six answers
+    session: Session,
+    viewer: User,
+    cursor: str | None,
+    limit: int,
+    conditions: Sequence[ColumnElement[bool]] = (),
+    order: Key[Job] = NEWEST_JOBS,
+) -> JobPage:
+    """Return one page of jobs, newest first where no other order is given. Raises FilterError for a bad cursor."""
+    query = select(Job).options(joinedload(Job.created_by)).where(may_see(viewer), *conditions)
+    return turn(lambda page: list(session.scalars(page)), query, order, cursor, limit)
 
 
 def get_job(session: Session, viewer: User, job_id: uuid.UUID) -> Job | None:

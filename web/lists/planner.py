@@ -1,6 +1,6 @@
-"""Find films in lists of any length: choose the index that leads to what is asked, by how much it leads to.
+"""Find images in lists of any length: choose the index that leads to what is asked, by how much it leads to.
 
-What many films meet is soon found along the list itself. What few films meet is found through the index that leads to
+What many images meet is soon found along the list itself. What few images meet is found through the index that leads to
 them alone, wherever in the list they lie. What is left, as a filter by name, is searched a stretch at a time.
 """
 
@@ -11,25 +11,28 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Final
 
-from sqlalchemy import Select, and_, case, func, select, true
+from sqlalchemy import ColumnElement, Select, and_, case, func, select, true
 from sqlalchemy.orm import Session
 
 from shared.models.spec import Label
+from shared.reviews.blind import is_hidden_from
 from shared.states import State
-from shared.tables import Job, Role, Screening, User, in_states
+from shared.tables import Job, ReviewState, Role, Screening, User, in_states
 from web.base.paging import Place
-from web.lists.filters import Filters, Order, Test, day_ids, model_ids, p_range, tests
+from web.lists.blind import hides_from
+from web.lists.filters import Filters, Order, Reading, Test, day_ids, model_ids, p_range, tests
+from web.lists.names import among, find_named
 from web.lists.walker import MOST_SCATTERED, Found, Run, Search, go_along
 
 FEW: Final = 12_000
-"""So many films are read and sorted in some 20 ms."""
+"""So many images are read and sorted in some 20 ms."""
 LARGEST_JOB: Final = 100_000
-"""Films of a job that are sorted by age, for which no index is kept."""
+"""Images of a job that are sorted by age, for which no index is kept."""
 MOST_COUNTED: Final = 300
-"""More films without a result are not counted, only said to be more."""
+"""More images without a result are not counted, only said to be more."""
 
 _GLANCE: Final = 2000
-"""Films of the list itself to look at before another way is tried."""
+"""Images of the list itself to look at before another way is tried."""
 _NO_RESULT: Final = tuple(state for state in State if state is not State.DONE)
 _RARE_STATES: Final = (State.QUEUED, State.RUNNING)
 """Bounded by the backlog, and in indexes of their own, which have another order."""
@@ -42,13 +45,16 @@ _ID: Final = frozenset({"id"})
 _OWN: Final = _ID | {"created_by_id"}
 _RESULT: Final = _ID | {"label", "p_pneumonia"}
 _COVERED: Final = _RESULT | {"created_by_id", "model_id"}
+_READ: Final = _COVERED | {"review_state"}
+_BY_READER: Final = (Reading.MINE, Reading.OTHERS)
+"""What no index leads to; nobody has read what is unread."""
 
 
 @dataclass(frozen=True)
 class Count:
-    """How many films there are; at least so many where it is not exact."""
+    """How many images there are; at least so many where it is not exact."""
 
-    films: int
+    images: int
     is_exact: bool = True
 
 
@@ -72,13 +78,18 @@ class Wanted:
 
     filters: Filters
     order: Order
+    viewer: User
     owner: uuid.UUID | None = None
-    """Whose films alone may be seen."""
+    """Whose images alone may be seen."""
     job: Job | None = None
     models: Sequence[uuid.UUID] = ()
     labels: tuple[Label, ...] = tuple(Label)
-    """The labels that films can have."""
+    """The labels that images can have."""
     is_possible: bool = True
+    states: tuple[ReviewState, ...] = ()
+    """In the order of the worklist: the review states of one of its parts."""
+    is_blind_for: User | None = None
+    """Who may not see what others have read already."""
 
     @property
     def cells(self) -> list[Run]:
@@ -88,17 +99,34 @@ class Wanted:
 
     @property
     def days(self) -> Run:
-        """Lead to the days, by the time in a film's id."""
+        """Lead to the days, by the time in an image's id."""
         return tuple(day_ids(self.filters, Screening.id))
 
     def tests(self, *but: str) -> tuple[Test, ...]:
-        """Return what must hold of a film, but for what its index sees to."""
-        every = list(tests(self.filters, self.models if self.filters.model else None))
+        """Return what must hold of an image, but for what its index sees to."""
+        every = list(tests(self.filters, self.viewer, self.models if self.filters.model else None))
         if self.owner is not None:
-            every.append(Test("owner", ("created_by_id",), lambda film: film.created_by_id == self.owner))
+            every.append(Test("owner", ("created_by_id",), lambda screening: screening.created_by_id == self.owner))
+        if self.states:
+            every.append(Test("latest", ("is_latest", "label"), _is_listed))
+            every.append(
+                Test("review state", ("review_state",), lambda screening: screening.review_state.in_(self.states))
+            )
+        if self.is_blind_for is not None and self._shows_predictions:
+            # Where a hidden prediction would show by its place in the list, or by being in it, its image is left out.
+            reader = self.is_blind_for
+            columns = ("image_id", "review_state")
+            every.append(Test("blind", columns, lambda screening: ~is_hidden_from(reader, screening)))
         if len(self.labels) == 1:
-            every.append(Test("label", ("label",), lambda film: film.label == self.labels[0]))
+            every.append(Test("label", ("label",), lambda screening: screening.label == self.labels[0]))
         return tuple(test for test in every if test.name not in but)
+
+    @property
+    def _shows_predictions(self) -> bool:
+        """Tell whether being in this list, or its place in it, tells of a prediction that may be hidden."""
+        # Nobody has read what is unread, so nothing of it is hidden.
+        is_unread = self.states == (ReviewState.UNREAD,)
+        return not is_unread and (self.order is not Order.NEWEST or self.filters.needs_result)
 
     def of_job(self) -> tuple[Run, ...]:
         """Lead to each label of the job."""
@@ -107,45 +135,131 @@ class Wanted:
 
     def by_suspicion(self, label: Label) -> Run:
         """Lead to a label, within the range of its confidences."""
-        if not self.filters.has_confidence:
+        if not self.filters.bounds_p:
             return (Screening.label == label,)
         low, high = p_range(self.filters, label)
         return (Screening.label == label, Screening.p_pneumonia >= low, Screening.p_pneumonia <= high)
+
+    def by_reading(self, state: ReviewState) -> Run:
+        """Lead to a review state in the worklist, within the range of p(pneumonia)."""
+        leads: Run = (_is_listed(Screening), Screening.review_state == state)
+        if not self.filters.bounds_p:
+            return leads
+        ranges = [p_range(self.filters, label) for label in self.labels]
+        low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+        return (*leads, Screening.p_pneumonia >= low, Screening.p_pneumonia <= high)
+
+    def parts(self) -> list[tuple[int, "Wanted"]]:
+        """Return the parts of the worklist in their order, each with the number that leads its places."""
+        given = self.filters.review
+        states = [state for state in ReviewState if given is None or state.value == given or given in _BY_READER]
+        parts = []
+        for rank in (1, 0):
+            some = tuple(state for state in states if (state is ReviewState.UNREAD) == rank)
+            if some and (not rank or given not in _BY_READER):
+                parts.append((rank, replace(self, order=Order.SUSPICIOUS, states=some)))
+        return parts
+
+
+def _is_listed(screening: Any) -> ColumnElement[bool]:
+    """Match the one screening of an image that the worklist shows."""
+    return and_(screening.is_latest, screening.label.is_not(None))
 
 
 def want(session: Session, viewer: User, filters: Filters, order: Order) -> Wanted:
     """Say what a viewer may see, is filtered, and is listed in an order."""
     owner = viewer.id if viewer.role is Role.TECHNICIAN else None  # as `web.guard.access.may_see`
     job = None
-    if filters.job_id is not None:
-        job = session.get(Job, filters.job_id)
+    if filters.job is not None:
+        job = session.get(Job, filters.job)
         if job is None or owner not in {None, job.created_by_id}:
-            return Wanted(filters, order, is_possible=False)
-        owner = None  # a job's films are all of one account
-    # Only a film that is DONE has a prediction (`shared.states`, `shared.queue.leases`).
-    if (order is Order.SUSPICIOUS or filters.needs_result) and filters.state not in {None, State.DONE}:
-        return Wanted(filters, order, is_possible=False)
+            return Wanted(filters, order, viewer, is_possible=False)
+        owner = None  # a job's images are all of one account
+    # Only an image that is DONE has a prediction (`shared.states`, `shared.queue.leases`).
+    if (order is not Order.NEWEST or filters.needs_result) and filters.state not in {None, State.DONE}:
+        return Wanted(filters, order, viewer, is_possible=False)
     labels = (filters.label,) if filters.label else tuple(Label)
-    return Wanted(filters, order, owner, job, model_ids(session, filters.model), labels)
+    blind_for = viewer if hides_from(viewer) else None
+    models = model_ids(session, filters.model)
+    return Wanted(filters, order, viewer, owner, job, models, labels, is_blind_for=blind_for)
 
 
 def find(session: Session, wanted: Wanted, start: Place | None, size: int, *, later: bool = True) -> Found:
-    """Find up to `size` films after a place of the list, nearest first, or before it where not `later`."""
+    """Find up to `size` images after a place of the list, nearest first, or before it where not `later`."""
     if not wanted.is_possible:
         return Found([])
     filters = wanted.filters
+    if wanted.order is Order.UNREAD:
+        return _find_unread_first(session, wanted, start, size, later=later)
+    if filters.text is not None:
+        found = _find_named(session, wanted, filters.text, start, size, later=later)
+        if found is not None:
+            return found
     if wanted.order is Order.NEWEST and wanted.job is not None and not filters.needs_result:
         return _find_in_job(session, wanted, wanted.job, start, size, later=later)
     if wanted.order is Order.NEWEST and wanted.job is None and (filters.needs_result or filters.state in _RARE_STATES):
-        glance = replace(_all_films(wanted), most=_GLANCE)
+        glance = replace(_all_screenings(wanted), most=_GLANCE)
         found = go_along(session, [glance], start, size, later=later)
         if len(found.places) == size or found.reached is None:
             return found
     return go_along(session, list(_searches(session, wanted)), start, size, later=later)
 
 
+def _find_unread_first(session: Session, wanted: Wanted, start: Place | None, size: int, *, later: bool) -> Found:
+    """Go through the parts of the worklist one after the other; places begin with the number of their part."""
+    if wanted.filters.review is Reading.OUTSIDE:  # which have no suspicion
+        outside = replace(wanted, order=Order.NEWEST, filters=replace(wanted.filters, state=State.REJECTED))
+        found = find(session, outside, start[2:] if start else None, size, later=later)
+        reached = (0, 0.0, *found.reached) if found.reached else None
+        return Found([(0, 0.0, *place) for place in found.places], reached)
+    if wanted.is_blind_for is not None and wanted.filters.review is Reading.SECOND_READER:
+        return _find_for_blind(session, wanted, start, size, later=later)
+    places: list[Place] = []
+    for rank, part in wanted.parts() if later else wanted.parts()[::-1]:
+        if start is not None and (rank > start[0] if later else rank < start[0]):
+            continue
+        at = start[1:] if start is not None and start[0] == rank else None
+        found = find(session, part, at, size - len(places), later=later)
+        places += [(rank, *place) for place in found.places]
+        if found.reached is not None:
+            return Found(places, (rank, *found.reached))
+        if len(places) == size:
+            break
+    return Found(places)
+
+
+def _find_for_blind(session: Session, wanted: Wanted, start: Place | None, size: int, *, later: bool) -> Found:
+    """Find what waits for a second reader, newest first: whoever reads blind may not see which is more suspicious."""
+    listed = replace(wanted, order=Order.NEWEST, states=(ReviewState.SECOND_READER,))
+    run = listed.by_reading(ReviewState.SECOND_READER)
+    by = (Screening.p_pneumonia, Screening.id)
+    search = Search((run,), listed.tests("latest", "review state", "review"), _READ, sorted_by=by)
+    found = go_along(session, [search], start[2:] if start else None, size, later=later)
+    return Found([(0, 0.0, *place) for place in found.places])
+
+
+def _find_named(
+    session: Session, wanted: Wanted, part: str, start: Place | None, size: int, *, later: bool
+) -> Found | None:
+    """Find images by a part of their name: along the list where many have it, else by the index of names.
+
+    None where neither leads to them.
+    """
+    glance = replace(_along(wanted), most=_GLANCE)
+    if wanted.job is None:
+        found = go_along(session, [glance], start, size, later=later)
+        if len(found.places) == size or found.reached is None:
+            return found
+    named = find_named(session, part)
+    if named is None:
+        return None
+    leads = among(named, session.get_bind().dialect.name == "sqlite")
+    search = Search(((leads,),), wanted.tests(), sorted_by=(Screening.id,), key=glance.key)
+    return go_along(session, [search], start, size, later=later)
+
+
 def _find_in_job(session: Session, wanted: Wanted, job: Job, start: Place | None, size: int, *, later: bool) -> Found:
-    """Find films of one job, newest first: the later its position, the later a film came."""
+    """Find images of one job, newest first: the later its position, the later an image came."""
     at = _positions(session, job, Screening.id, [start[0]]) if start is not None else {}
     state = () if wanted.filters.state is None else _lead_to(wanted.filters.state)
     search = Search(((Screening.job_id == job.id, *state),), wanted.tests("job", "state"), key=(Screening.position,))
@@ -164,15 +278,15 @@ def _positions(session: Session, job: Job, column: Any, values: Sequence[Any]) -
 
 
 def _searches(session: Session, wanted: Wanted) -> Iterator[Search]:
-    """Choose between what leads to few films and the order of the list, where need be for each label apart."""
+    """Choose between what leads to few images and the order of the list, where need be for each label apart."""
     by_label = wanted.filters.has_confidence and wanted.order is Order.NEWEST and wanted.job is None
     for part in [replace(wanted, labels=(label,)) for label in wanted.labels] if by_label else [wanted]:
         along = _along(part)
         yield _few(session, part, along) or along
 
 
-def _all_films(wanted: Wanted) -> Search:
-    """Go along all films that may be seen, newest first."""
+def _all_screenings(wanted: Wanted) -> Search:
+    """Go along all images that may be seen, newest first."""
     left = wanted.tests("owner", "ids of the days")
     if wanted.owner is None:
         return Search((wanted.days,), left)
@@ -185,6 +299,10 @@ def _along(wanted: Wanted) -> Search:
     runs: list[Run]
     if wanted.order is Order.SUSPICIOUS and wanted.job is not None:
         return Search(wanted.of_job(), wanted.tests("job", "label", "state"), _RESULT, key=_SUSPICION)
+    if wanted.states:
+        runs = [wanted.by_reading(state) for state in wanted.states]
+        seen_to = {"latest", "review state", "state"} | ({"review"} if filters.review not in _BY_READER else set())
+        return Search(tuple(runs), wanted.tests(*seen_to), _READ, key=_SUSPICION)
     if wanted.order is Order.SUSPICIOUS:
         runs = [wanted.by_suspicion(label) for label in wanted.labels]
         return Search(tuple(runs), wanted.tests("label", "state"), _COVERED, key=_SUSPICION)
@@ -194,48 +312,57 @@ def _along(wanted: Wanted) -> Search:
     if filters.state is not None and filters.state not in _RARE_STATES:
         runs = [(*_lead_to(filters.state), *wanted.days)]
         return Search(tuple(runs), wanted.tests("state", "ids of the days"), _OWN)
-    return _all_films(wanted)
+    return _all_screenings(wanted)
 
 
 def _lead_to(state: State) -> Run:
-    """Lead to a state; a film that is held has a lease: said so, SQLite reads the index of leases."""
+    """Lead to a state; an image that is held has a lease: said so, SQLite reads the index of leases."""
     held = (Screening.lease_until.is_not(None),) if state is State.RUNNING else ()
     return (in_states([state]), *held)
 
 
 def _few(session: Session, wanted: Wanted, along: Search) -> Search | None:
-    """Return the way of a filter that leaves few films; None where there is none, or where nothing is to be tested."""
+    """Return the way of a filter that leaves few images; None where there is none, or where nothing is to be tested."""
     filters, job, key = wanted.filters, wanted.job, along.key
     left = {test.name for test in along.tests}
     if wanted.order is Order.SUSPICIOUS:
-        left -= {"confidence"}  # the runs hold nothing else but what rounding lets in
+        left -= {"confidence", "min_suspicion", "max_suspicion"}  # the runs hold nothing else but what rounding lets in
     if not left:
         return None
     if job is not None and wanted.order is Order.NEWEST and job.next_position <= LARGEST_JOB:
         by = (Screening.label, Screening.p_pneumonia, Screening.id)
-        return Search(wanted.of_job(), wanted.tests("job", "label", "state"), _RESULT, few_by=by)
+        return Search(wanted.of_job(), wanted.tests("job", "label", "state"), _RESULT, sorted_by=by)
     if job is not None and wanted.order is Order.SUSPICIOUS and job.next_position <= FEW:
         run = (Screening.job_id == job.id,)
-        return Search((run,), wanted.tests("job"), few_by=(Screening.position,), key=key)
+        return Search((run,), wanted.tests("job"), sorted_by=(Screening.position,), key=key)
     if filters.state in _RARE_STATES:
-        return Search((_lead_to(filters.state),), wanted.tests("state"), _OWN, few_by=_STATE_ORDERS[filters.state])
-    for shortcut in _shortcuts(wanted):
-        most = MOST_SCATTERED if filters.text and shortcut.indexed is not None else FEW
+        return Search((_lead_to(filters.state),), wanted.tests("state"), _OWN, sorted_by=_STATE_ORDERS[filters.state])
+    for shortcut in _shortcuts(wanted, left):
+        is_scattered = shortcut.indexed is not None and (filters.text is not None or bool(wanted.states))
+        most = MOST_SCATTERED if is_scattered else FEW
         if shortcut.name in left and _count_entries(session, shortcut, most + 1) <= most:
             tests_left = wanted.tests(*shortcut.leads)
-            return Search(tuple(shortcut.runs), tests_left, shortcut.indexed, few_by=shortcut.index, key=key)
+            return Search(tuple(shortcut.runs), tests_left, shortcut.indexed, sorted_by=shortcut.index, key=key)
     return None
 
 
-def _shortcuts(wanted: Wanted) -> Iterator[_Shortcut]:
+def _shortcuts(wanted: Wanted, left: AbstractSet[str]) -> Iterator[_Shortcut]:
     filters = wanted.filters
     index: tuple[Any, ...]
+    if filters.text is not None:  # where no index of names helps, so that a short list is searched whole
+        if wanted.order is Order.NEWEST:
+            yield _Shortcut("text", [()], (Screening.id,), set())
+        else:
+            index = (Screening.label, Screening.p_pneumonia, Screening.id)
+            yield _Shortcut("text", [wanted.by_suspicion(label) for label in wanted.labels], index, {"label"})
     if wanted.owner is not None:
         yield _Shortcut("owner", [(Screening.created_by_id == wanted.owner,)], (Screening.id,), {"owner"})
-    if filters.has_confidence:
+    if filters.bounds_p:
         runs = [wanted.by_suspicion(label) for label in wanted.labels]
         index = (Screening.label, Screening.p_pneumonia, Screening.id)
-        yield _Shortcut("confidence", runs, index, {"label", "state"}, _COVERED)
+        names = ("confidence", "min_suspicion", "max_suspicion")
+        name = next((name for name in names if name in left), names[0])
+        yield _Shortcut(name, runs, index, {"label", "state"}, _COVERED)
     if wanted.order is Order.SUSPICIOUS and filters.has_days:
         yield _Shortcut("days", [wanted.days], (Screening.id,), {"ids of the days"})
     if wanted.order is Order.SUSPICIOUS and filters.model is not None:
@@ -254,7 +381,7 @@ def _count_entries(session: Session, shortcut: _Shortcut, most: int) -> int:
 
 
 def count_unanswered(session: Session, viewer: User, filters: Filters) -> Count:
-    """Count the filtered films without a prediction, among the first MOST_COUNTED of each state."""
+    """Count the filtered images without a prediction, among the first MOST_COUNTED of each state."""
     wanted = want(session, viewer, filters, Order.NEWEST)
     if filters.needs_result or not wanted.is_possible:
         return Count(0)
@@ -264,17 +391,17 @@ def count_unanswered(session: Session, viewer: User, filters: Filters) -> Count:
     for state in _NO_RESULT if filters.state is None else (filters.state,):
         entries = _of_state(state, wanted, names).subquery()
         matched = and_(true(), *[test.of(entries.c) for test in counted])
-        read, films = session.execute(select(func.count(), func.count(case((matched, 1)))).select_from(entries)).one()
-        total, is_exact = total + films, is_exact and read < MOST_COUNTED
+        read, images = session.execute(select(func.count(), func.count(case((matched, 1)))).select_from(entries)).one()
+        total, is_exact = total + images, is_exact and read < MOST_COUNTED
         if total >= MOST_COUNTED:
             return Count(total, is_exact=False)
     return Count(total, is_exact)
 
 
 def _of_state(state: State, wanted: Wanted, names: set[str]) -> Select[Any]:
-    """Select films of a state, in the order of an index, so that the database goes along it and stops."""
+    """Select images of a state, in the order of an index, so that the database goes along it and stops."""
     index: tuple[Any, ...] = _STATE_ORDERS.get(state, (Screening.id,))
-    # Not for what is in an index of its own: given a range of ids, SQLite would go along all films of it.
+    # Not for what is in an index of its own: given a range of ids, SQLite would go along all images of it.
     run: Run = (*_lead_to(state), *(() if state in _RARE_STATES else wanted.days))
     if wanted.job is not None:
         index = (Screening.position,)

@@ -9,15 +9,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, FromClause, Select, and_, or_, select
+from sqlalchemy import ColumnElement, FromClause, Select, and_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from shared.tables import Screening
-from web.base.paging import Place
+from web.base.paging import Place, beyond, in_order
 from web.lists.filters import Test
 
 Run = tuple[ColumnElement[bool], ...]
-"""What leads to films along an index."""
+"""What leads to images along an index."""
 
 MOST_ENTRIES: Final = 40_000
 """Entries that one search looks at; PostgreSQL passes about five million a second."""
@@ -32,18 +32,18 @@ _LONGER: Final = 10
 
 @dataclass(frozen=True)
 class Search:
-    """Which films, in which order, and along what."""
+    """Which images, in which order, and along what."""
 
     runs: tuple[Run, ...]
-    """No film is in two of them."""
+    """No image is in two of them."""
     tests: tuple[Test, ...] = ()
-    """What holds of the films besides."""
+    """What holds of the images besides."""
     indexed: frozenset[str] | None = None
     """Columns that the index of the runs holds; None where the runs go along the rows themselves."""
     most: int | None = None
     """How many entries to look at; None for as many as one search may."""
-    few_by: tuple[Any, ...] = ()
-    """Where the runs lead to few films, which are all read and sorted: the columns that order their index."""
+    sorted_by: tuple[Any, ...] = ()
+    """Where the runs lead to few images, which are all read and sorted: the columns that order their index."""
     key: tuple[InstrumentedAttribute[Any], ...] = (Screening.id,)
     """The columns that order the list, the largest values first; together they are unique."""
 
@@ -64,7 +64,7 @@ class Search:
 
 @dataclass(frozen=True)
 class Found:
-    """The places of films, in the order in which they were met."""
+    """The places of images, in the order in which they were met."""
 
     places: list[Place]
     reached: Place | None = None
@@ -91,13 +91,13 @@ class _Way:
 def go_along(
     session: Session, searches: Sequence[Search], start: Place | None, size: int, *, later: bool = True
 ) -> Found:
-    """Find up to `size` films after a place, nearest first, or before it where not `later`.
+    """Find up to `size` images after a place, nearest first, or before it where not `later`.
 
-    No film is in two of the searches, which have one order.
+    No image is in two of the searches, which have one order.
     """
     ways = [_Way(search, run, start) for search in searches for run in search.runs]
     for way in ways:
-        if way.search.few_by:
+        if way.search.sorted_by:
             way.found, way.is_over = _sort(session, way, size, later=later), True
     found = _merge(ways, size, later=later)
     open_ways = [way for way in ways if not way.is_over]
@@ -113,7 +113,7 @@ def go_along(
 
 def _steps(searches: Sequence[Search], runs: int) -> Iterator[int]:
     """Yield how many entries of each run to look at, more each time."""
-    left = min((search.entries for search in searches if not search.few_by), default=0) // max(1, runs)
+    left = min((search.entries for search in searches if not search.sorted_by), default=0) // max(1, runs)
     step = _FIRST_STEP
     while left > 0:
         yield min(step, left)
@@ -146,21 +146,21 @@ def _go_on(session: Session, way: _Way, step: int, size: int, *, later: bool) ->
 
 
 def _sort(session: Session, way: _Way, size: int, *, later: bool) -> list[Place]:
-    """Read all films of a run, and return those next to a place."""
+    """Read all images of a run, and return those next to a place."""
     # Materialized and in the order of its index, so that the database does not go along another one instead, past
-    # films without number: it cannot know how few there are.
-    read = select(*_columns(way.search)).where(*way.run).order_by(*way.search.few_by)
+    # images without number: it cannot know how few there are.
+    read = select(*_columns(way.search)).where(*way.run).order_by(*way.search.sorted_by)
     few = read.cte("few").prefix_with("MATERIALIZED")
     key = [few.c[column.key] for column in way.search.key]
     has_key = [column.is_not(None) for column in key[:-1]]
-    query = _passing(way.search, few, later=later).where(*has_key, *_after(key, way.at, later=later))
+    query = _passing(way.search, few, later=later).where(*has_key, *beyond(key, way.at, descending=later))
     return _places(session, query.limit(size))
 
 
 def _entries(way: _Way, columns: Sequence[Any], *, later: bool) -> Select[Any]:
     """Select the next entries of a run, in order."""
     key = way.search.key
-    return select(*columns).where(*way.run, *_after(key, way.at, later=later)).order_by(*_in_order(key, later=later))
+    return select(*columns).where(*way.run, *beyond(key, way.at, descending=later)).order_by(*in_order(key, later))
 
 
 def _columns(search: Search) -> list[Any]:
@@ -181,26 +181,8 @@ def _passing(search: Search, met: FromClause, *, later: bool) -> Select[Any]:
         # Not a join, for which PostgreSQL may read the whole table instead of each of these rows.
         row = aliased(Screening)
         query = query.where(select(and_(*[test.of(row) for test in apart])).where(row.id == met.c.id).scalar_subquery())
-    return query.order_by(*_in_order(key, later=later))
+    return query.order_by(*in_order(key, later))
 
 
 def _places(session: Session, query: Select[Any]) -> list[Place]:
     return [tuple(row) for row in session.execute(query)]
-
-
-def _in_order(key: Sequence[Any], *, later: bool) -> list[Any]:
-    return [column.desc() if later else column.asc() for column in key]
-
-
-def _after(key: Sequence[Any], place: Place | None, *, later: bool) -> Iterator[ColumnElement[bool]]:
-    """Match what comes after a place; (a, b) < (x, y) is a <= x AND (a < x OR b < y)."""
-    if place is None:
-        return
-    column, value = key[0], place[0]
-    strictly: ColumnElement[bool] = column < value if later else column > value
-    if len(key) == 1:
-        yield strictly
-        return
-    # The first term alone bounds the index; the second settles equal values.
-    yield column <= value if later else column >= value
-    yield or_(strictly, and_(*_after(key[1:], place[1:], later=later)))

@@ -11,7 +11,7 @@ from shared.submission.model_choice import UnknownModel, check_model
 from shared.submission.submit import NAME_LENGTH, Submission
 from shared.tables import Priority, Source
 from web.base.problems import InvalidRequest
-from web.base.services import parts
+from web.base.services import services
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ def read_submission(given: Mapping[str, object], source: Source) -> Submission:
     """Check what a sender says of a job, `source` where it says none; raise InvalidRequest where it cannot be used."""
     return Submission(
         name=_read_name(given.get("name")),
-        expected_images=_read_count(given.get("expected_films")),
+        expected_images=_read_count(given.get("expected_images")),
         priority=_choose("priority", given.get("priority"), _PRIORITIES, None),
         source=_choose("source", given.get("source"), _SOURCES, source),
         model=_read_model(given.get(_MODEL)),
@@ -36,7 +36,7 @@ def read_submission(given: Mapping[str, object], source: Source) -> Submission:
 
 def priority_so_far(texts: Mapping[str, str], images: int) -> Priority:
     """Return the priority that a form would have with the texts and images that are there."""
-    return choose_priority(parts().settings, _PRIORITIES.get(texts.get("priority", "")), images)
+    return choose_priority(services().settings, _PRIORITIES.get(texts.get("priority", "")), images)
 
 
 def idempotency_key() -> str | None:
@@ -46,17 +46,17 @@ def idempotency_key() -> str | None:
         raise InvalidRequest(
             "Idempotency-Key", f"Give at most {_KEY_LENGTH} printable characters. Received: {len(key)} characters."
         )
-    return None if key is None else conceal_key(key, parts().settings)
+    return None if key is None else conceal_key(key, services().settings)
 
 
 def _read_name(value: object) -> str | None:
     if value is None or value == "":
         return None
     if not isinstance(value, str):
-        raise InvalidRequest("name", f"Give a text. Received: {told(value, parts().settings)}.")
+        raise InvalidRequest("name", f"Give a text. Received: {told(value, services().settings)}.")
     shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value).strip()
     # Programs and the upload page name a job after its folder.
-    return conceal(shown, parts().settings)[:NAME_LENGTH] or None
+    return conceal(shown, services().settings)[:NAME_LENGTH] or None
 
 
 def _read_count(value: object) -> int | None:
@@ -65,18 +65,18 @@ def _read_count(value: object) -> int | None:
     if isinstance(value, float) and value.is_integer():  # to JSON Schema 3.0 is an integer
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**31:
-        received = told(value, parts().settings)
-        raise InvalidRequest("expected_films", f"Give a whole number, 0 or more. Received: {received}.")
+        received = told(value, services().settings)
+        raise InvalidRequest("expected_images", f"Give a whole number, 0 or more. Received: {received}.")
     return value
 
 
 def _read_model(value: object) -> str:
     if value is None or value == "":
-        return parts().settings.model
+        return services().settings.model
     if not isinstance(value, str):
         raise InvalidRequest(_MODEL, f"Give the name of a model. Received: {str(value)[:_SHOWN]!r}.")
     try:
-        check_model(parts(), value)
+        check_model(services(), value)
     except UnknownModel as error:
         raise InvalidRequest(_MODEL, str(error)) from error
     return value
@@ -86,5 +86,5 @@ def _choose(name: str, value: object, choices: Mapping[str, T], default: T) -> T
     if value is None or value == "":
         return default
     if not isinstance(value, str) or value not in choices:
-        raise InvalidRequest(name, f"Give {' or '.join(choices)}. Received: {told(value, parts().settings)}.")
+        raise InvalidRequest(name, f"Give {' or '.join(choices)}. Received: {told(value, services().settings)}.")
     return choices[value]

@@ -1,10 +1,11 @@
-"""The form of an upload: its texts, its films, its CSRF token, and whether it may go on coming in."""
+"""The form of an upload: its texts, its images, its CSRF token, and whether it may go on coming in."""
 
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from typing import Final
 
 from flask import g, request
@@ -16,7 +17,7 @@ from shared.submission.admission import Admission
 from shared.submission.request_digest import RequestDigest
 from shared.tables import Priority
 from web.base.problems import InvalidRequest
-from web.base.services import parts
+from web.base.services import services
 from web.guard.security import CSRF_FIELD, CSRF_HEADER, check_csrf_token
 from web.uploads.multipart import FilePart, TextPart, read_parts
 
@@ -28,13 +29,16 @@ PriorityOf = Callable[[Mapping[str, str], int], Priority]
 
 
 def receive_form(
-    admission: Admission | None, priority_of: PriorityOf, digest: RequestDigest | None = None
+    admission: Admission | None,
+    priority_of: PriorityOf,
+    digest: RequestDigest | None = None,
+    heard: Callable[[], None] = lambda: None,
 ) -> tuple[dict[str, str], list[Received]]:
     """Read this request's form: its texts, and what became of each of its files.
 
-    `priority_of` says what priority the texts and so many films have, and `digest` sees every file. Without
-    `admission` files are only read and not kept: a request under a key that is known adds nothing. Raises TryLater
-    where too many films wait or the disk is low.
+    `priority_of` says what priority the texts and so many images have, `digest` sees every file, and `heard` is called
+    as parts of files come in. Without `admission` files are only read and not kept: a request under a key that is known
+    adds nothing. Raises TryLater where too many images wait or the disk is low.
     """
     texts: dict[str, str] = {}
     received: list[Received] = []
@@ -48,15 +52,22 @@ def receive_form(
         if needs_token:
             check_csrf_token(texts.get(CSRF_FIELD))
             needs_token = False
-        with closing(_take(part, digest, keeps=admission is not None)) as films:
-            for film in films:
-                received.append(film)
+        heard_part = replace(part, chunks=_hear(part.chunks, heard))
+        with closing(_take(heard_part, digest, keeps=admission is not None)) as images:
+            for image in images:
+                received.append(image)
                 _refuse_too_many(len(received) + left_out().total())
                 if admission is not None:
                     admission.check(priority_of(texts, len(received)), len(received))
     if needs_token:
         check_csrf_token(texts.get(CSRF_FIELD))
     return texts, received
+
+
+def _hear(chunks: Iterable[bytes], heard: Callable[[], None]) -> Iterator[bytes]:
+    for chunk in chunks:
+        heard()
+        yield chunk
 
 
 def _check_token_of_script() -> bool:
@@ -69,17 +80,17 @@ def _check_token_of_script() -> bool:
 
 
 def _ask_first(admission: Admission, priority_of: PriorityOf) -> None:
-    """Ask before the body is read: one that is larger than a few films can be is not what the reserve is for."""
-    settings, length = parts().settings, request.content_length or 0
-    is_small = length <= settings.interactive_films * settings.max_film_bytes
-    admission.check(priority_of({}, 1 if is_small else settings.interactive_films + 1), coming_bytes=length)
+    """Ask before the body is read: one that is larger than a few images can be is not what the reserve is for."""
+    settings, length = services().settings, request.content_length or 0
+    is_small = length <= settings.interactive_images * settings.max_image_bytes
+    admission.check(priority_of({}, 1 if is_small else settings.interactive_images + 1), coming_bytes=length)
 
 
-def _refuse_too_many(films: int) -> None:
+def _refuse_too_many(images: int) -> None:
     """Bound what one request can come to when every file of it is a ZIP."""
-    most = parts().settings.max_zip_entries + parts().settings.max_films_per_upload
-    if films > most:
-        raise UploadRefused(f"One request takes at most {most:,} films, those inside ZIPs counted. Send several.")
+    most = services().settings.max_zip_entries + services().settings.max_images_per_upload
+    if images > most:
+        raise UploadRefused(f"One request takes at most {most:,} X-rays, those inside ZIPs counted. Send several.")
 
 
 def _read_request() -> Iterator[TextPart | FilePart]:
@@ -88,31 +99,31 @@ def _read_request() -> Iterator[TextPart | FilePart]:
     length = request.content_length
     # What Flask wraps around a body of known length only counts, and copies it twice.
     stream = request.stream if length is None else request.environ["wsgi.input"]
-    return read_parts(stream, request.content_type or "", length, parts().settings)
+    return read_parts(stream, request.content_type or "", length, services().settings)
 
 
 def left_out() -> Counter[str]:
-    """Return how many entries of this request's ZIPs were left out as no films, by the reason."""
+    """Return how many entries of this request's ZIPs were left out as no images, by the reason."""
     counts: Counter[str] = g.setdefault("left_out", Counter())
     return counts
 
 
 def _take(part: FilePart, digest: RequestDigest | None, *, keeps: bool) -> Generator[Received]:
     if part.name != FILES_PART:
-        name = "part" if parts().settings.pseudonymise_names else part.name or "part"
-        raise InvalidRequest(name, f"Send films in parts named '{FILES_PART}'.")
+        name = "part" if services().settings.pseudonymise_names else part.name or "part"
+        raise InvalidRequest(name, f"Send X-rays in parts named '{FILES_PART}'.")
     if part.file_name == "":  # what a browser sends for a file field left empty
         return
     chunks = iter(part.chunks) if digest is None else digest.watch(part.file_name, part.chunks)
     if keeps:
-        yield from archive.receive(part.file_name, chunks, parts().store, parts().settings, left_out())
+        yield from archive.receive(part.file_name, chunks, services().store, services().settings, left_out())
     if digest is not None:
         for _ in chunks:  # what follows where a file was refused before its end belongs to the request, too
             pass
 
 
 @contextmanager
-def hear_out() -> Iterator[None]:
+def drain_body() -> Iterator[None]:
     """Read on for a while before a sender is told to come back, and keep nothing of it.
 
     gunicorn closes a connection on which more than 64 KiB were not read, and a client that is still sending then sees

@@ -53,7 +53,7 @@ class FilePart:
 class _Chunks:
     """The data of one part.
 
-    No generator: what reads a film may stop early and close what it reads from, and the rest still has to be skipped.
+    No generator: what reads an image may stop early and close what it reads from, and the rest still has to be skipped.
     """
 
     def __init__(self, events: Iterator[Event]) -> None:
@@ -94,9 +94,9 @@ def read_parts(
             yield TextPart(name, _read_text(chunks))
         else:
             files += 1
-            if files > settings.max_films_per_upload:
+            if files > settings.max_images_per_upload:
                 raise UploadRefused(
-                    f"One request takes at most {settings.max_films_per_upload:,} files. Send the rest in another."
+                    f"One request takes at most {settings.max_images_per_upload:,} files. Send the rest in another."
                 )
             yield FilePart(name, file_name, chunks)
             for _ in chunks:
@@ -107,7 +107,7 @@ def _boundary(content_type: str) -> bytes:
     media_type, options = parse_options_header(content_type)
     boundary = options.get("boundary", "")
     if media_type != "multipart/form-data" or not boundary:
-        raise BadRequest(f"Send films as multipart/form-data with a boundary. Received: '{content_type}'.")
+        raise BadRequest(f"Send X-rays as multipart/form-data with a boundary. Received: '{content_type}'.")
     return boundary.encode()
 
 
@@ -115,7 +115,7 @@ def _file_name(part: MultipartSegment) -> str | None:
     """Return a part's file name; None where it is a text.
 
     Programs send a name in three ways. As UTF-8 in `filename`, as browsers do and RFC 7578, section 4.2, wants it. In
-    some older character set, whose bytes are no UTF-8: each of them is replaced, and the film goes on. And
+    some older character set, whose bytes are no UTF-8: each of them is replaced, and the image goes on. And
     percent-encoded in `filename*` beside an encoded or stripped `filename`: RFC 7578 forbids it, RFC 6266, section 4.3,
     prefers it over `filename`, wherever it stands.
     """
@@ -169,7 +169,7 @@ def _read(stream: Stream, size: int) -> bytes:
 def _too_many_bytes(settings: Settings) -> UploadRefused:
     most = settings.max_upload_bytes
     limit = f"{most // MIB:,} MiB" if most >= MIB else f"{most:,} bytes"
-    return UploadRefused(f"One request takes at most {limit}. Send the films in several.")
+    return UploadRefused(f"One request takes at most {limit}. Send the X-rays in several.")
 
 
 def _read_text(chunks: Iterator[bytes]) -> str:

@@ -1,4 +1,4 @@
-"""The page that takes films, and the plain form behind it for browsers without scripts."""
+"""The page that takes images, and the plain form behind it for browsers without scripts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from flask.typing import ResponseReturnValue
 from shared.intake import left_out
 from shared.settings import Settings
 from shared.submission.model_choice import ModelChoice, model_choices
-from shared.tables import Job, Source
+from shared.tables import Source
 from web.base.contexts import PageContext, render
-from web.base.services import parts
+from web.base.services import services
 from web.guard.access import SUBMITTERS, may_submit, requires
 from web.guard.security import streams_body
-from web.jobs.progress import Progress, jobs_progress
+from web.jobs.found import JobEntry, describe_jobs
 from web.lists.listing import list_jobs
 from web.uploads import samples
 from web.uploads.receive import receive_job
@@ -32,26 +32,26 @@ class HomePage(PageContext):
     template = "screen/home.html"
     settings: Settings
     models: Sequence[ModelChoice]
-    no_films: Mapping[str, Any]
-    recent: Sequence[tuple[Job, Progress]]
+    no_images: Mapping[str, Any]
+    recent: Sequence[JobEntry]
     samples: int
 
 
 @blueprint.get("/")
 @requires()
 def home() -> ResponseReturnValue:
-    """Show the drop zone to those who send films; readers begin at the history."""
+    """Show the drop zone to those who send images; readers begin at the worklist."""
     if not may_submit(g.user):
-        return redirect(url_for("history.index"), 303)
-    with parts().database.read() as db:
+        return redirect(url_for("worklist.index"), 303)
+    with services().database.read() as db:
         recent = list_jobs(db, g.user, None, RECENT_JOBS).rows
-        progress = jobs_progress(db, recent, with_speed=False)
+        entries = describe_jobs(db, recent)
     page = HomePage(
-        settings=parts().settings,
-        models=model_choices(parts()),
-        no_films=left_out.by_kind(),
-        recent=[(job, progress[job.id]) for job in recent],
-        samples=0 if recent else len(samples.sample_films(parts().settings)),
+        settings=services().settings,
+        models=model_choices(services()),
+        no_images=left_out.by_kind(),
+        recent=entries,
+        samples=0 if recent else len(samples.sample_images(services().settings)),
     )
     return render(page)
 
@@ -60,6 +60,6 @@ def home() -> ResponseReturnValue:
 @requires(*SUBMITTERS)
 @streams_body
 def submit() -> ResponseReturnValue:
-    """Take the films of a plain form as one job."""
+    """Take the images of a plain form as one job."""
     receipt = receive_job(Source.WEB)
     return redirect(url_for("jobs.show", job_id=receipt.job.id), 303)

@@ -1,10 +1,13 @@
 """From an HTTP request to a submission: what API and upload page share. `shared.submission` does the rest."""
 
+import time
 import uuid
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from flask import g, request
+from sqlalchemy import update
 
+from shared.db import now
 from shared.intake.accept import Received
 from shared.submission.admission import admit
 from shared.submission.request_digest import RequestDigest
@@ -22,11 +25,14 @@ from shared.submission.submit import (
 )
 from shared.tables import Job, Priority, Source, Upload
 from web.base.problems import InvalidRequest
-from web.base.services import parts
+from web.base.services import services
 from web.uploads.fields import idempotency_key, priority_so_far, read_submission
-from web.uploads.form import FILES_PART, hear_out, receive_form
+from web.uploads.form import FILES_PART, drain_body, receive_form
 
 T = TypeVar("T", Job, Upload)
+
+_SIGN_SECONDS: Final = 5.0
+"""A third of the time after which a page says that nobody is sending (`web.jobs.overview`)."""
 
 
 def sender() -> Sender:
@@ -35,13 +41,13 @@ def sender() -> Sender:
 
 
 def open_job(submission: Submission) -> Job:
-    """Open an empty job that takes films; the same key of the same user gives the same job.
+    """Open an empty job that takes images; the same key of the same user gives the same job.
 
     Raises KeyReused where the key came with another request before.
     """
     text = idempotency_key()
-    digest = RequestDigest("open job", parts().settings) if text else None
-    return open_submission(parts(), sender(), submission, _whole_key(text, digest, *submission.fields))
+    digest = RequestDigest("open job", services().settings) if text else None
+    return open_submission(services(), sender(), submission, _whole_key(text, digest, *submission.fields))
 
 
 def receive_job(source: Source) -> Receipt:
@@ -50,36 +56,54 @@ def receive_job(source: Source) -> Receipt:
     Raises KeyReused where its key came with another request before.
     """
     text = idempotency_key()
-    known = _comparable(find_submission(parts(), sender(), text))
-    digest = RequestDigest("job", parts().settings) if text else None
-    with hear_out():
+    known = _comparable(find_submission(services(), sender(), text))
+    digest = RequestDigest("job", services().settings) if text else None
+    with drain_body():
         # What is known adds nothing, so it is only read and compared, and no limit has to hold it back.
-        texts, received = receive_form(None if known else admit(parts()), priority_so_far, digest)
+        texts, received = receive_form(None if known else admit(services()), priority_so_far, digest)
     submission = read_submission(texts, source)
     key = _whole_key(text, digest, *submission.fields)
     if known and key:
-        return answer_again(parts(), known, key)
+        return answer_again(services(), known, key)
     _refuse_empty(received)
-    return submit(parts(), sender(), submission, received, key)
+    return submit(services(), sender(), submission, received, key)
 
 
-def receive_films(job_id: uuid.UUID) -> Receipt:
-    """Read a multipart request of films into an open job.
+class SignOfLife:
+    """Note in an open job that a request goes on bringing images, so that its page tells a slow sender from none."""
+
+    def __init__(self, job_id: uuid.UUID) -> None:
+        self.job_id = job_id
+        self._due = 0.0
+
+    def give(self) -> None:
+        """Note it, unless that was done a moment ago."""
+        if time.monotonic() < self._due:
+            return
+        with services().database.write() as db:
+            db.execute(update(Job).where(Job.id == self.job_id, Job.closed_at.is_(None)).values(sent_at=now()))
+        self._due = time.monotonic() + _SIGN_SECONDS
+
+
+def receive_images(job_id: uuid.UUID) -> Receipt:
+    """Read a multipart request of images into an open job.
 
     Raises JobClosed where it takes no more, KeyReused where its key came with another request before.
     """
     text = idempotency_key()
-    job, earlier = find_open(parts(), job_id, text)
+    job, earlier = find_open(services(), job_id, text)
     known = _comparable(earlier)
-    digest = RequestDigest("films", parts().settings) if text else None
-    with hear_out():
-        admission = None if known else admit(parts())
-        _, received = receive_form(admission, lambda _texts, _films: Priority(job.priority), digest)
+    digest = RequestDigest("images", services().settings) if text else None
+    alive = SignOfLife(job.id)
+    alive.give()
+    with drain_body():
+        admission = None if known else admit(services())
+        _, received = receive_form(admission, lambda _texts, _images: Priority(job.priority), digest, alive.give)
     key = _whole_key(text, digest)
     if known and key:
-        return answer_again(parts(), known, key)
+        return answer_again(services(), known, key)
     _refuse_empty(received)
-    return add_images(parts(), job, received, key)
+    return add_images(services(), job, received, key)
 
 
 def _comparable(known: T | None) -> T | None:
@@ -93,4 +117,4 @@ def _whole_key(text: str | None, digest: RequestDigest | None, *fields: object) 
 
 def _refuse_empty(received: list[Received]) -> None:
     if not received:
-        raise InvalidRequest(FILES_PART, "Send at least one film. Received: none.")
+        raise InvalidRequest(FILES_PART, "Send at least one X-ray. Received: none.")

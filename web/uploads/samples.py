@@ -1,4 +1,4 @@
-"""The synthetic sample films that PneumoScreen ships, offered with one click."""
+"""The synthetic sample images that PneumoScreen ships, offered with one click."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from shared.settings import Settings
 from shared.submission.submit import Submission, submit_files
 from shared.tables import Source
-from web.base.services import parts
+from web.base.services import services
 from web.guard.access import SUBMITTERS, requires
 from web.uploads.receive import sender
 
@@ -18,8 +18,8 @@ JOB_NAME = "Synthetic samples"
 _SUFFIXES = {".jpg", ".jpeg", ".png"}
 
 
-def sample_films(settings: Settings) -> list[Path]:
-    """Return the sample films by name; none where the setting names no folder."""
+def sample_images(settings: Settings) -> list[Path]:
+    """Return the sample images by name; none where the setting names no folder."""
     folder = settings.samples_dir
     if folder is None or not folder.is_dir():
         return []
@@ -29,9 +29,9 @@ def sample_films(settings: Settings) -> list[Path]:
 @blueprint.post("/samples")
 @requires(*SUBMITTERS)
 def submit() -> ResponseReturnValue:
-    """Submit the sample films as a job."""
-    films = sample_films(parts().settings)
-    if not films:
-        abort(404, "There are no sample films here.")
-    receipt = submit_files(parts(), sender(), Submission(Source.SAMPLES, JOB_NAME), films)
+    """Submit the sample images as a job."""
+    images = sample_images(services().settings)
+    if not images:
+        abort(404, "There are no sample X-rays here.")
+    receipt = submit_files(services(), sender(), Submission(Source.SAMPLES, JOB_NAME), images)
     return redirect(url_for("jobs.show", job_id=receipt.job.id), 303)

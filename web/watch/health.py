@@ -1,4 +1,4 @@
-"""What machines ask: alive, ready, and the numbers of Prometheus. No answer names a film or a person."""
+"""What machines ask: alive, ready, and the numbers of Prometheus. No answer names an image or a person."""
 
 import time
 from collections import Counter as Counts
@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-from shared.queue.heartbeats import Heard
+from shared.queue.heartbeats import Heartbeat
 from shared.submission.services import Services
 from web.base.conditions import GOOD
 from web.base.services import EXTENSION as SERVICES
@@ -40,7 +40,7 @@ def healthz() -> ResponseReturnValue:
 @blueprint.get("/readyz")
 @open_to_all
 def readyz() -> ResponseReturnValue:
-    """Say what works. 503 only where nothing can be kept or shown: films wait safely for Redis, a model or a worker."""
+    """Say what works. 503 only where nothing can be kept or shown: images wait safely for Redis, a model or worker."""
     status = watch().status()
     unserved = list(status.queue.unserved) if status.queue is not None else []
     said = {"status": status.summary, "checks": dict(status.checks), "unserved_models": unserved}
@@ -89,35 +89,35 @@ class _Whole(Collector):
         if status.free_bytes is not None:
             yield _gauge("disk_free_bytes", "Room on the fullest of the disks that are watched.", status.free_bytes)
         if status.queue is not None:
-            yield from self._films(status.queue)
+            yield from self._images(status.queue)
 
-    def _broker(self, workers: Sequence[Heard]) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
+    def _broker(self, workers: Sequence[Heartbeat]) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
         serving = _gauge("model_workers", "Workers that say they serve a model.", labels=("model",))
-        for model, number in Counts(heard.model_name for heard in workers).items():
+        for model, number in Counts(heartbeat.model_name for heartbeat in workers).items():
             serving.add_metric([model], number)
         yield serving
         dropped = self._watch.dropped_messages()
         if dropped is not None:
             yield CounterMetricFamily(f"{_PREFIX}_dropped_messages", "Messages on Redis that were no tickets.", dropped)
 
-    def _films(self, queue: Queue) -> Iterator[GaugeMetricFamily]:
-        films = _gauge("screenings", "Screenings by state.", labels=("state",))
+    def _images(self, queue: Queue) -> Iterator[GaugeMetricFamily]:
+        images = _gauge("screenings", "Screenings by state.", labels=("state",))
         for state, number in self._count_screenings().items():
-            films.add_metric([state], number)
-        waiting = _gauge("backlog_films", "Films that wait for a worker.", labels=("priority",))
+            images.add_metric([state], number)
+        waiting = _gauge("backlog_images", "Images that wait for a worker.", labels=("priority",))
         waiting.add_metric(["interactive"], queue.backlog.interactive)
         waiting.add_metric(["bulk"], queue.backlog.bulk)
-        by_model = _gauge("model_backlog_films", "Films that wait for a worker, by model.", labels=("model",))
+        by_model = _gauge("model_backlog_images", "Images that wait for a worker, by model.", labels=("model",))
         for model, number in queue.by_model.items():
             by_model.add_metric([model], number)
-        yield from (films, waiting, by_model)
-        yield _gauge("backlog_limit_films", "Films that may wait.", self._services.settings.max_backlog)
-        yield _gauge("films_per_second", "Films that workers answered, over half a minute.", queue.per_second)
-        yield _gauge("oldest_waiting_seconds", "How long the oldest film waits.", queue.oldest_seconds or 0.0)
+        yield from (images, waiting, by_model)
+        yield _gauge("backlog_limit_images", "Images that may wait.", self._services.settings.max_backlog)
+        yield _gauge("images_per_second", "Images that workers answered, over half a minute.", queue.per_second)
+        yield _gauge("oldest_waiting_seconds", "How long the oldest image waits.", queue.oldest_seconds or 0.0)
 
     def _count_screenings(self) -> dict[str, int]:
         with self._services.database.read() as db:
-            return {state.value: films for state, films in count_by_state(db).items()}
+            return {state.value: images for state, images in count_by_state(db).items()}
 
 
 def _gauge(name: str, meaning: str, value: float | None = None, *, labels: tuple[str, ...] = ()) -> GaugeMetricFamily:

@@ -13,7 +13,7 @@ from shared.queue.heartbeats import LOST_AFTER_SECONDS
 from shared.tables import Role
 from web.base.conditions import GOOD, Condition
 from web.base.contexts import PageContext, render
-from web.base.services import parts
+from web.base.services import services
 from web.guard.access import asked_by_script, requires
 from web.watch import queue_state
 from web.watch.status import Status, watch
@@ -72,8 +72,8 @@ def _standing() -> tuple[Status, Details | None]:
 
 
 def _details(status: Status) -> Details:
-    settings = parts().settings
-    with parts().database.read() as db:
+    settings = services().settings
+    with services().database.read() as db:
         errors = queue_state.recent_errors(db)
         dialect = db.connection().dialect
     return Details(
@@ -101,8 +101,8 @@ def light(condition: Condition) -> str:
 
 
 @blueprint.app_template_global()
-def what_holds_films_up() -> list[Condition]:
-    """List what whoever sends films now should know; a model that is missing has a banner of its own."""
+def what_holds_images_up() -> list[Condition]:
+    """List what whoever sends images now should know; a model that is missing has a banner of its own."""
     status = watch().status()
     here = {Condition.MODEL_NOT_SERVED} if not _serves_own_model(status) else set()
     hidden = ({Condition.NO_MODEL, Condition.MODEL_NOT_SERVED}) - here
@@ -110,4 +110,4 @@ def what_holds_films_up() -> list[Condition]:
 
 
 def _serves_own_model(status: Status) -> bool:
-    return status.queue is None or parts().settings.model not in status.queue.unserved
+    return status.queue is None or services().settings.model not in status.queue.unserved

@@ -1,4 +1,4 @@
-"""How many films are in each state, how long they wait, and whether any of them moves. Rows answer, not Redis."""
+"""How many images are in each state, how long they wait, and whether any of them moves. Rows answer, not Redis."""
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
@@ -13,25 +13,25 @@ from shared.tables import Job, Prediction, Priority, Screening, in_states
 
 _QUEUED: Final = (State.QUEUED,)
 _RUNNING: Final = (State.RUNNING,)
-_RECENT_FILMS: Final = 10_000
+_RECENT_IMAGES: Final = 10_000
 
 
 def count_running(session: Session) -> int:
-    """Count the films that workers hold."""
-    # A film that is held has a lease; said so, SQLite reads the index of leases and not that of all films.
+    """Count the images that workers hold."""
+    # An image that is held has a lease; said so, SQLite reads the index of leases and not that of all images.
     held = (in_states(_RUNNING), Screening.lease_until.is_not(None))
     return session.scalar(select(func.count()).select_from(Screening).where(*held)) or 0
 
 
 def count_by_state(session: Session) -> dict[State, int]:
-    """Count all films by their state. What is DONE is the rest: most films are, and counting them all takes a second.
+    """Count all images by their state. What is DONE is the rest: most images are, and counting them all takes a second.
 
-    While a large job is being deleted, its films that are gone already are counted as DONE.
+    While a large job is being deleted, its images that are gone already are counted as DONE.
     """
     # One statement, so that all is counted at one moment.
-    films = [_count(state).label(state) for state in State if state is not State.DONE]
+    images = [_count(state).label(state) for state in State if state is not State.DONE]
     total = select(func.coalesce(func.sum(Job.next_position), 0)).scalar_subquery().label("total")
-    counts = dict(session.execute(select(total, *films)).mappings().one())
+    counts = dict(session.execute(select(total, *images)).mappings().one())
     others: dict[State, int] = {state: counts[state] for state in State if state is not State.DONE}
     return {**others, State.DONE: counts["total"] - sum(others.values())}
 
@@ -44,17 +44,17 @@ def _count(state: State) -> ScalarSelect[int]:
 
 
 def oldest_waiting(session: Session) -> datetime | None:
-    """Return when the film was sent that waits longest; ids are ordered by time."""
-    # From the index of what waits, and not along all films until one is met that waits.
+    """Return when the image was sent that waits longest; ids are ordered by time."""
+    # From the index of what waits, and not along all images until one is met that waits.
     waiting = select(Screening.id).where(in_states(_QUEUED)).cte("waiting").prefix_with("MATERIALIZED")
     first = select(waiting.c.id).order_by(waiting.c.id).limit(1).scalar_subquery()
     return session.scalar(select(Screening.created_at).where(Screening.id == first))
 
 
 def has_stalled(session: Session, served: Collection[str] | None, after: timedelta) -> bool:
-    """Tell whether films have waited so long, nothing was answered in that time, and no worker took any.
+    """Tell whether images have waited so long, nothing was answered in that time, and no worker took any.
 
-    `served` narrows to films of these models; None takes all.
+    `served` narrows to images of these models; None takes all.
     """
     limit = now() - after
     heads = [_head(session, priority, served) for priority in Priority]
@@ -67,7 +67,7 @@ def has_stalled(session: Session, served: Collection[str] | None, after: timedel
 
 
 def _head(session: Session, priority: Priority, served: Collection[str] | None) -> datetime | None:
-    """Return when the film was sent that is next of its priority, in the order in which workers claim."""
+    """Return when the image was sent that is next of its priority, in the order in which workers claim."""
     wanted: list[ColumnElement[bool]] = [] if served is None else [Job.model_name.in_(served)]
     return session.scalar(
         select(Screening.created_at)
@@ -79,8 +79,8 @@ def _head(session: Session, priority: Priority, served: Collection[str] | None) 
 
 
 def recent_errors(session: Session) -> list[tuple[str, int]]:
-    """Count the codes of rejection and failure among the last 10,000 films sent, most frequent first."""
-    last = select(Screening.error_code).order_by(Screening.id.desc()).limit(_RECENT_FILMS).subquery()
-    code, films = last.c.error_code, func.count()
-    found = select(code, films).where(code.is_not(None)).group_by(code).order_by(films.desc(), code)
+    """Count the codes of rejection and failure among the last 10,000 images sent, most frequent first."""
+    last = select(Screening.error_code).order_by(Screening.id.desc()).limit(_RECENT_IMAGES).subquery()
+    code, images = last.c.error_code, func.count()
+    found = select(code, images).where(code.is_not(None)).group_by(code).order_by(images.desc(), code)
     return [(name, number) for name, number in session.execute(found)]

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from shared.db import now
 from shared.errors import BrokerAway, StoreAway, StoreFull
 from shared.models.folder import find_problem
-from shared.queue.heartbeats import Heard
+from shared.queue.heartbeats import Heartbeat
 from shared.queue.leases import count_waiting
 from shared.submission.backlog import Backlog, count_backlog, measure_speed
 from shared.submission.measurement import Measurement
@@ -29,23 +29,23 @@ EXTENSION: Final = "pneumoscreen_watch"
 
 @dataclass(frozen=True)
 class Queue:
-    """What the rows say of the films that are under way."""
+    """What the rows say of the images that are under way."""
 
     backlog: Backlog
     running: int
     oldest_at: datetime | None
-    """When the film was sent that waits longest."""
+    """When the image was sent that waits longest."""
     per_second: float
-    """Films a second that workers answered in the last half minute."""
+    """Images a second that workers answered in the last half minute."""
     by_model: Mapping[str, int]
-    """Films that wait, by the model that their jobs ask for."""
+    """Images that wait, by the model that their jobs ask for."""
     unserved: tuple[str, ...]
-    """Models that films wait for and that no worker has loaded; none where it is not known which workers there are."""
+    """Models that images wait for and that no worker has loaded; none where it is not known which workers there are."""
     has_stalled: bool
 
     @property
     def oldest_seconds(self) -> float | None:
-        """Return how long the film waits that waits longest; None where none waits."""
+        """Return how long the image waits that waits longest; None where none waits."""
         return None if self.oldest_at is None else max(0.0, (now() - self.oldest_at).total_seconds())
 
 
@@ -57,7 +57,7 @@ class Status:
     checks: Mapping[Check, Condition]
     queue: Queue | None
     """None where the database does not answer."""
-    workers: tuple[Heard, ...] | None
+    workers: tuple[Heartbeat, ...] | None
     """None where Redis does not answer."""
     free_bytes: int | None
     """On the fullest of the disks that are watched; None where everything is kept on other machines."""
@@ -119,7 +119,7 @@ class Watch:
         }
         return Status(now(), checks, queue, workers, free)
 
-    def _look_at_queue(self, workers: Sequence[Heard] | None) -> Queue | None:
+    def _look_at_queue(self, workers: Sequence[Heartbeat] | None) -> Queue | None:
         try:
             with self._services.database.read() as db:
                 return self._read_queue(db, workers)
@@ -127,13 +127,17 @@ class Watch:
             log.warning("The database does not answer: %s", error)
             return None
 
-    def _read_queue(self, db: Session, workers: Sequence[Heard] | None) -> Queue:
-        served = {heard.model_name for heard in workers or ()}
-        patience = self._services.settings.stall_seconds
+    def _read_queue(self, db: Session, workers: Sequence[Heartbeat] | None) -> Queue:
+        served = {heartbeat.model_name for heartbeat in workers or ()}
+        stall_seconds = self._services.settings.stall_seconds
         # A worker that has just come may look round first.
-        due = {heard.model_name for heard in workers or () if heard.ready_seconds >= patience} if workers else None
+        due = (
+            {heartbeat.model_name for heartbeat in workers or () if heartbeat.ready_seconds >= stall_seconds}
+            if workers
+            else None
+        )
         waiting = count_backlog(db)
-        by_model = count_waiting(db) if waiting.films else {}
+        by_model = count_waiting(db) if waiting.images else {}
         return Queue(
             backlog=waiting,
             running=queue_state.count_running(db),
@@ -141,7 +145,7 @@ class Watch:
             per_second=measure_speed(db),
             by_model=by_model,
             unserved=() if workers is None else tuple(sorted(by_model.keys() - served)),
-            has_stalled=bool(waiting.films) and queue_state.has_stalled(db, due, timedelta(seconds=patience)),
+            has_stalled=bool(waiting.images) and queue_state.has_stalled(db, due, timedelta(seconds=stall_seconds)),
         )
 
     def _check_store(self) -> Condition:
@@ -168,24 +172,24 @@ def _judge_disk(free: int | None, least: int) -> Condition:
 def _judge_backlog(queue: Queue | None, most: int) -> Condition:
     if queue is None:
         return Condition.UNKNOWN
-    return Condition.QUEUE_FULL if queue.backlog.films >= most else Condition.OK
+    return Condition.QUEUE_FULL if queue.backlog.images >= most else Condition.OK
 
 
-def _judge_workers(workers: Sequence[Heard] | None, queue: Queue | None) -> Condition:
+def _judge_workers(workers: Sequence[Heartbeat] | None, queue: Queue | None) -> Condition:
     if workers is None:
         return Condition.UNKNOWN
     if not workers:
         return Condition.NO_WORKER
-    return Condition.IDLE if queue is not None and not queue.backlog.films + queue.running else Condition.OK
+    return Condition.IDLE if queue is not None and not queue.backlog.images + queue.running else Condition.OK
 
 
-def _judge_screening(workers: Sequence[Heard] | None, queue: Queue | None) -> Condition:
-    """Judge whether films move; a film that waits for a worker that is not there is told as such."""
+def _judge_screening(workers: Sequence[Heartbeat] | None, queue: Queue | None) -> Condition:
+    """Judge whether images move; an image that waits for a worker that is not there is told as such."""
     if queue is None:
         return Condition.UNKNOWN
-    if not queue.backlog.films + queue.running:
+    if not queue.backlog.images + queue.running:
         return Condition.IDLE
-    if workers is not None and not workers and queue.backlog.films:
+    if workers is not None and not workers and queue.backlog.images:
         return Condition.NO_WORKER
     if queue.has_stalled:
         return Condition.NO_PROGRESS

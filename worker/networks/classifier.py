@@ -1,4 +1,4 @@
-"""What a loaded network is: films in, logits out, and where it saw evidence."""
+"""What a loaded network is: images in, logits out, and where it saw evidence."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
@@ -9,13 +9,13 @@ from shared.models.spec import ModelSpec
 
 
 class Answers(NamedTuple):
-    """What a network says of a batch of films."""
+    """What a network says of a batch of images."""
 
     logits: np.ndarray
     """float32 (N, classes)."""
     places: np.ndarray | None
     """float32 (N, h, w, classes), the logits at each place of the last feature map, whose mean over h and w is the
-    film's logits: class activation maps (Zhou et al. 2016, arXiv:1512.04150), from the same forward pass. None from a
+    image's logits: class activation maps (Zhou et al. 2016, arXiv:1512.04150), from the same forward pass. None from a
     network that does not give them."""
 
 
@@ -52,7 +52,7 @@ class EnsembleClassifier(Classifier):
         return Answers(logits, self._pool_places(found, logits))
 
     def _pool_places(self, found: Sequence[Answers], logits: np.ndarray) -> np.ndarray | None:
-        """Pool the members' maps place by place, then move each film's so that its mean is the film's logits.
+        """Pool the members' maps place by place, then move each image's so that its mean is the image's logits.
 
         None where a member gives no map, or one of another size.
         """

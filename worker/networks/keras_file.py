@@ -31,13 +31,13 @@ def load_keras(spec: ModelSpec, weights: Path, backend: str) -> Any:
 
 def check_shapes(spec: ModelSpec, inputs: Sequence[tuple], outputs: Sequence[tuple]) -> None:
     """Compare a network's shapes, None where any size will do, with what its spec says of it."""
-    film = (spec.input_size, spec.input_size, 1)
+    image = (spec.input_size, spec.input_size, 1)
     if (
         len(inputs) != 1
         or len(inputs[0]) != 4
-        or any(a not in {None, b} for a, b in zip(inputs[0][1:], film, strict=True))
+        or any(a not in {None, b} for a, b in zip(inputs[0][1:], image, strict=True))
     ):
-        raise ModelUnavailable(f"Model '{spec.name}' takes films shaped {inputs}; its spec says {film}.")
+        raise ModelUnavailable(f"Model '{spec.name}' takes images shaped {inputs}; its spec says {image}.")
     classes = len(spec.classes)
     places = outputs[1:]
     if outputs[0][1:] != (classes,) or len(places) > 1 or any((len(p), p[-1]) != (4, classes) for p in places):

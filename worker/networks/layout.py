@@ -17,7 +17,7 @@ _ELEMENTWISE: Final = {
 }
 
 
-class Turned(NamedTuple):
+class Transposed(NamedTuple):
     """What a transpose reads, and the order in which it gives the axes."""
 
     source: openvino.Output
@@ -34,15 +34,15 @@ def sink_transposes(model: openvino.Model) -> None:
     model.validate_nodes_and_infer_types()
 
 
-def _read_transpose(node: openvino.Node) -> Turned | None:
+def _read_transpose(node: openvino.Node) -> Transposed | None:
     if node.get_type_name() != "Transpose" or (order := _constant(node.input_value(1))) is None:
         return None
     if not order.size:  # it means the other way round, whatever the number of axes
         return None
-    return Turned(node.input_value(0), tuple(int(axis) for axis in order))
+    return Transposed(node.input_value(0), tuple(int(axis) for axis in order))
 
 
-def _join(node: openvino.Node, turned: Turned) -> None:
+def _join(node: openvino.Node, turned: Transposed) -> None:
     """Have a transpose do what the one before it did as well, or nothing where that one is undone."""
     before = _read_transpose(turned.source.get_node())
     if before is None:

@@ -67,7 +67,7 @@ def choose_backend(settings: Settings) -> str:
 def _load_network(
     spec: ModelSpec, weights: Path, backend: str, precision: str | None, graphs: Path | None
 ) -> Classifier:
-    """Load one network and screen two black films, which warms it up."""
+    """Load one network and screen two black images, which warms it up."""
     try:
         classifier = _on_backend(spec, weights, backend, precision, graphs)
         classifier.answer(np.zeros((2, spec.input_size, spec.input_size, 1), np.uint8))

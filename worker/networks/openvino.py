@@ -32,9 +32,9 @@ _EXACT: Final = {"INFERENCE_PRECISION_HINT": "f32"}
 EXPORT_SIZE: Final = 4
 """An export holds two copies of the weights for a moment, in float32 where the file may have less."""
 
-FILMS_A_RUN: Final = 4
-"""Films that the graph takes at a time; fewer are filled up with black ones. One core runs 1,690 films a second of
-compact-cnn by ones, 1,860 by fours and as many by sixteens; a film alone then waits 2 ms instead of 0.6. Keras's own
+IMAGES_PER_RUN: Final = 4
+"""Images that the graph takes at a time; fewer are filled up with black ones. One core runs 1,690 images a second of
+compact-cnn by ones, 1,860 by fours and as many by sixteens; an image alone then waits 2 ms instead of 0.6. Keras's own
 `predict` compiles anew whenever the batch size changes."""
 
 
@@ -66,17 +66,17 @@ def _lacks_room(weights: Path, folder: Path) -> bool:
 
 
 def export_graph(spec: ModelSpec, weights: Path, graph: Path) -> None:
-    """Write the graph of a Keras file, for FILMS_A_RUN films at a time, to `graph` and its weights beside it."""
+    """Write the graph of a Keras file, for IMAGES_PER_RUN images at a time, to `graph` and its weights beside it."""
     model = load_keras(spec, weights, "openvino")
     import keras  # noqa: PLC0415  # see worker.networks.keras_file
     import openvino  # noqa: PLC0415  # only the process that predicts pays for it
 
     from worker.networks.layout import sink_transposes  # noqa: PLC0415  # imports openvino
 
-    films = keras.InputSpec(shape=(FILMS_A_RUN, spec.input_size, spec.input_size, 1), dtype="uint8")
+    images = keras.InputSpec(shape=(IMAGES_PER_RUN, spec.input_size, spec.input_size, 1), dtype="uint8")
     with tempfile.TemporaryDirectory(dir=graph.parent) as passing:
         exported = Path(passing) / graph.name
-        model.export(str(exported), format="openvino", verbose=False, input_signature=[films])
+        model.export(str(exported), format="openvino", verbose=False, input_signature=[images])
         core = openvino.Core()
         as_exported, made = core.read_model(exported), core.read_model(exported)
         try:
@@ -93,13 +93,13 @@ def export_graph(spec: ModelSpec, weights: Path, graph: Path) -> None:
 
 def _agree(core: Any, one: Any, other: Any) -> bool:
     """Tell whether two graphs answer alike in float32 to noise, which no order of axes leaves as it is."""
-    films = np.random.default_rng(0).integers(0, 256, tuple(one.input().shape), np.uint8)
-    answers = [list(core.compile_model(graph, "CPU", _EXACT)(films).values()) for graph in (one, other)]
+    images = np.random.default_rng(0).integers(0, 256, tuple(one.input().shape), np.uint8)
+    answers = [list(core.compile_model(graph, "CPU", _EXACT)(images).values()) for graph in (one, other)]
     return all(np.allclose(a, b, rtol=1e-3, atol=1e-3) for a, b in zip(*answers, strict=True))
 
 
 class OpenVinoClassifier(Classifier):
-    """A compiled graph that takes FILMS_A_RUN films at a time."""
+    """A compiled graph that takes IMAGES_PER_RUN images at a time."""
 
     def __init__(self, spec: ModelSpec, graph: Path, precision: str, threads: int = 1) -> None:
         import openvino  # noqa: PLC0415  # only the process that predicts pays for it
@@ -109,7 +109,7 @@ class OpenVinoClassifier(Classifier):
         options = {
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
-            # Every process would pin its thread to the same core: two ran 450 films a second, unpinned 1,000.
+            # Every process would pin its thread to the same core: two ran 450 images a second, unpinned 1,000.
             "ENABLE_CPU_PINNING": False,
             "INFERENCE_PRECISION_HINT": _precision(precision, core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")),
         }
@@ -120,17 +120,17 @@ class OpenVinoClassifier(Classifier):
         self.spec = spec
 
     def answer(self, batch: np.ndarray) -> Answers:
-        """Run the network on uint8 (N, size, size, 1), some films at a time."""
-        runs = [self._run(batch[start : start + FILMS_A_RUN]) for start in range(0, len(batch), FILMS_A_RUN)]
+        """Run the network on uint8 (N, size, size, 1), some images at a time."""
+        runs = [self._run(batch[start : start + IMAGES_PER_RUN]) for start in range(0, len(batch), IMAGES_PER_RUN)]
         return to_answers([np.concatenate(rows) for rows in zip(*runs, strict=True)])
 
-    def _run(self, films: np.ndarray) -> list[np.ndarray]:
-        filled = films
-        if len(films) < FILMS_A_RUN:
-            filled = np.zeros((FILMS_A_RUN, *films.shape[1:]), films.dtype)
-            filled[: len(films)] = films
+    def _run(self, images: np.ndarray) -> list[np.ndarray]:
+        filled = images
+        if len(images) < IMAGES_PER_RUN:
+            filled = np.zeros((IMAGES_PER_RUN, *images.shape[1:]), images.dtype)
+            filled[: len(images)] = images
         found = self._request.infer({0: filled})
-        return [found[i][: len(films)].copy() for i in range(self._outputs)]
+        return [found[i][: len(images)].copy() for i in range(self._outputs)]
 
 
 def _precision(wanted: str, capabilities: Sequence[str]) -> str:

@@ -8,8 +8,8 @@ from typing import Final
 from sqlalchemy import select
 
 from shared.db import Database
-from shared.errors import FilmRejected, PneumoScreenError, StoreAway, StoreFull
-from shared.queue.leases import ClaimedFilm
+from shared.errors import ImageRejected, PneumoScreenError, StoreAway, StoreFull
+from shared.queue.leases import ClaimedScreening
 from shared.refusals import Rejection
 from shared.store.store import Store
 from shared.tables import Image, Prediction
@@ -31,23 +31,23 @@ class ImageReader:
         self._store, self._database = store, database
         self._last_read: str | None = None
 
-    def read(self, film: ClaimedFilm) -> bytes:
+    def read(self, image: ClaimedScreening) -> bytes:
         """Return an image's bytes.
 
-        Raises FilmRejected where its file is missing or damaged, FileUnreadable where it alone cannot be read, and
+        Raises ImageRejected where its file is missing or damaged, FileUnreadable where it alone cannot be read, and
         StoreAway where the store is to blame.
         """
         try:
-            data = self._store.get(film.sha256)
+            data = self._store.get(image.sha256)
         except FileNotFoundError as error:
-            if not self._reads_another(film.sha256):
+            if not self._reads_another(image.sha256):
                 self._check()
-            raise FilmRejected(Rejection.FILM_MISSING) from error
+            raise ImageRejected(Rejection.IMAGE_MISSING) from error
         except StoreAway as error:
-            if not self._is_own_fault(film.sha256):
+            if not self._is_own_fault(image.sha256):
                 raise
             raise FileUnreadable(f"{error} Other images can be read.") from error
-        self._last_read = film.sha256
+        self._last_read = image.sha256
         return data
 
     def _is_own_fault(self, sha256: str) -> bool:
@@ -86,7 +86,7 @@ class ImageReader:
             self._store.get(sha256)
         except (StoreAway, FileNotFoundError):
             return False
-        except FilmRejected:
+        except ImageRejected:
             return True  # it was read; that it is damaged is said when its own turn comes
         return True
 

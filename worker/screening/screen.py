@@ -14,23 +14,23 @@ from PIL import Image
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared.db import Database
-from shared.errors import FilmRejected, StoreAway, StoreFull
+from shared.errors import ImageRejected, StoreAway, StoreFull
 from shared.images.framing import Box
 from shared.images.preprocess import decode, fit, is_small, refuse_unreadable, thumbnail, window
 from shared.models import heatmap
 from shared.queue import leases
-from shared.queue.leases import Claim, ClaimedFilm, Outcome
+from shared.queue.leases import Claim, ClaimedScreening, Outcome
 from shared.settings import Settings
 from shared.store.store import THUMBNAIL, Store
 from worker.networks.classifier import Answers, Classifier
-from worker.screening.batch_size import Pace
+from worker.screening.batch_size import BatchSize
 from worker.screening.reading import FileUnreadable, ImageReader
 
 log = logging.getLogger(__name__)
 
 HEARTBEATS_A_LEASE = 4
 PICTURES_REST_SECONDS: Final = 60.0
-"""After a thumbnail that could not be kept, none is tried for so long; whoever looks at a film has it drawn."""
+"""After a thumbnail that could not be kept, none is tried for so long; whoever looks at an image has it drawn."""
 
 
 @dataclass
@@ -38,17 +38,17 @@ class Screened:
     """What became of a micro-batch."""
 
     outcomes: list[Outcome]
-    unreadable: list[ClaimedFilm] = field(default_factory=list)
-    """Films whose file cannot be read while the store is well: an attempt of each counts."""
+    unreadable: list[ClaimedScreening] = field(default_factory=list)
+    """Images whose file cannot be read while the store is well: an attempt of each counts."""
 
 
 class Prepared(NamedTuple):
-    """A film as the network sees it."""
+    """An image as the network sees it."""
 
     pixels: np.ndarray
     """uint8 (size, size, 1)."""
     seen: Box
-    """The part of the film that these are."""
+    """The part of the image that these are."""
 
 
 class Screener:
@@ -64,7 +64,7 @@ class Screener:
         self._pictures_rest_until = 0.0
         self._classifier = classifier
         self._worker = worker
-        self._pace = Pace(settings.batch_size)
+        self._batch_size = BatchSize(settings.batch_size)
         with database.write() as session:
             self._model_id = leases.register_model(session, classifier.spec)
 
@@ -74,7 +74,7 @@ class Screener:
         return self._classifier.spec.name
 
     def drain(self, seconds: float) -> bool:
-        """Screen micro-batches until nothing waits or the time is up; True where films may still wait."""
+        """Screen micro-batches until nothing waits or the time is up; True where images may still wait."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             if self.screen_batch() == 0:
@@ -82,11 +82,11 @@ class Screener:
         return True
 
     def screen_batch(self) -> int:
-        """Screen one micro-batch and return how many films it held.
+        """Screen one micro-batch and return how many images it held.
 
-        A batch that fails as a whole is given back, and its films are then tried one by one. A film whose file alone
+        A batch that fails as a whole is given back, and its images are then tried one by one. An image whose file alone
         cannot be read loses an attempt, and the rest goes on. Raises StoreAway where the image store is to blame; its
-        films then wait for the next ticket.
+        images then wait for the next ticket.
         """
         lease = self._claim()
         if lease is None:
@@ -94,21 +94,21 @@ class Screener:
         started = time.monotonic()
         try:
             with self._heartbeat(lease.token):
-                screened = self._screen(lease.films)
+                screened = self._screen(lease.screenings)
         except StoreAway:
             with self._database.write() as session:
-                leases.hand_back(session, lease)
+                leases.release(session, lease)
             raise
         except Exception:
-            log.exception("A micro-batch of %d films failed and is given back.", len(lease.films))
+            log.exception("A micro-batch of %d images failed and is given back.", len(lease.screenings))
             with self._database.write() as session:
-                leases.give_back(session, lease, self._settings.max_attempts)
-            return len(lease.films)
+                leases.fail_attempts(session, lease, self._settings.max_attempts)
+            return len(lease.screenings)
         self._finish(lease, screened)
-        # Films that were answered before, or refused, say nothing of the next.
-        predicted = {outcome.film.image_id for outcome in screened.outcomes if outcome.verdict is not None}
-        self._pace.note(len(predicted), time.monotonic() - started)
-        return len(lease.films)
+        # Images that were answered before, or refused, say nothing of the next.
+        predicted = {outcome.screening.image_id for outcome in screened.outcomes if outcome.prediction is not None}
+        self._batch_size.note(len(predicted), time.monotonic() - started)
+        return len(lease.screenings)
 
     def _claim(self) -> Claim | None:
         with self._database.write() as session:
@@ -116,7 +116,7 @@ class Screener:
                 session,
                 model_id=self._model_id,
                 model_name=self.model,
-                limit=self._pace.films(),
+                limit=self._batch_size.images(),
                 worker=self._worker,
                 lease_seconds=self._settings.lease_seconds,
             )
@@ -135,66 +135,68 @@ class Screener:
                 leases.fail_attempt(session, lease, screened.unreadable, self._settings.max_attempts)
         if settled < len(screened.outcomes):
             lost = len(screened.outcomes) - settled
-            log.warning("%d of %d films were cancelled or given away.", lost, len(lease.films))
+            log.warning("%d of %d images were cancelled or given away.", lost, len(lease.screenings))
 
-    def _screen(self, films: Sequence[ClaimedFilm]) -> Screened:
+    def _screen(self, screenings: Sequence[ClaimedScreening]) -> Screened:
         outcomes: dict[uuid.UUID, Outcome] = {}
         unreadable: set[uuid.UUID] = set()
         inputs: dict[uuid.UUID, Prepared] = {}
-        waiting = [film for film in films if film.prediction_id is None]
-        for film in {film.image_id: film for film in waiting}.values():
+        waiting = [screening for screening in screenings if screening.prediction_id is None]
+        for screening in {screening.image_id: screening for screening in waiting}.values():
             try:
-                inputs[film.image_id] = self._prepare(film)
-            except FilmRejected as rejection:
-                outcomes[film.image_id] = Outcome(film, rejection=rejection)
+                inputs[screening.image_id] = self._prepare(screening)
+            except ImageRejected as rejection:
+                outcomes[screening.image_id] = Outcome(screening, rejection=rejection)
             except FileUnreadable as error:
-                log.warning("The file of image %s cannot be read. %s", film.image_id, error)
-                unreadable.add(film.image_id)
-        outcomes |= self._predict(inputs, films)
+                log.warning("The file of image %s cannot be read. %s", screening.image_id, error)
+                unreadable.add(screening.image_id)
+        outcomes |= self._predict(inputs, screenings)
         return Screened(
-            [self._outcome_of(film, outcomes) for film in films if film.image_id not in unreadable],
-            [film for film in films if film.image_id in unreadable],
+            [self._outcome_of(screening, outcomes) for screening in screenings if screening.image_id not in unreadable],
+            [screening for screening in screenings if screening.image_id in unreadable],
         )
 
-    def _outcome_of(self, film: ClaimedFilm, outcomes: dict[uuid.UUID, Outcome]) -> Outcome:
-        """Give each screening of a film the film's own outcome; the same film may stand in a batch twice."""
-        if film.prediction_id is not None:
-            return Outcome(film)
-        shared = outcomes[film.image_id]
-        return replace(shared, film=film)
+    def _outcome_of(self, screening: ClaimedScreening, outcomes: dict[uuid.UUID, Outcome]) -> Outcome:
+        """Give each screening of an image the image's own outcome; the same image may stand in a batch twice."""
+        if screening.prediction_id is not None:
+            return Outcome(screening)
+        shared = outcomes[screening.image_id]
+        return replace(shared, screening=screening)
 
-    def _prepare(self, film: ClaimedFilm) -> Prepared:
+    def _prepare(self, screening: ClaimedScreening) -> Prepared:
         spec = self._classifier.spec
-        data = self._reader.read(film)
+        data = self._reader.read(screening)
         image = decode(data, at_least=spec.decoded_side)
         if not is_small(data, image):
-            self._keep_thumbnail(film, image)
+            self._keep_thumbnail(screening, image)
         refuse_unreadable(data, image, spec, self._settings.ignored_codes)
         seen = window(image, spec)
         return Prepared(fit(image, spec, seen), seen)
 
-    def _keep_thumbnail(self, film: ClaimedFilm, image: Image.Image) -> None:
+    def _keep_thumbnail(self, screening: ClaimedScreening, image: Image.Image) -> None:
         """Keep a thumbnail where that can be done: the answer matters more than its picture."""
         if time.monotonic() < self._pictures_rest_until:
             return
         try:
-            self._store.put_derived(film.sha256, THUMBNAIL, thumbnail(image))
+            self._store.put_derived(screening.sha256, THUMBNAIL, thumbnail(image))
         except (StoreFull, StoreAway) as error:
             log.warning("No thumbnail is kept for %.0f s: %s", PICTURES_REST_SECONDS, error)
             self._pictures_rest_until = time.monotonic() + PICTURES_REST_SECONDS
         except Exception:
-            log.exception("A thumbnail could not be drawn; the film is screened without it.")
+            log.exception("A thumbnail could not be drawn; the image is screened without it.")
 
-    def _predict(self, inputs: dict[uuid.UUID, Prepared], films: Sequence[ClaimedFilm]) -> dict[uuid.UUID, Outcome]:
+    def _predict(
+        self, inputs: dict[uuid.UUID, Prepared], screenings: Sequence[ClaimedScreening]
+    ) -> dict[uuid.UUID, Outcome]:
         if not inputs:
             return {}
-        spec, by_image = self._classifier.spec, {film.image_id: film for film in films}
+        spec, by_image = self._classifier.spec, {screening.image_id: screening for screening in screenings}
         answers = self._classifier.answer(np.stack([prepared.pixels for prepared in inputs.values()]))
-        verdicts = spec.judge(spec.calibrate(answers.logits))
+        predictions = spec.judge(spec.calibrate(answers.logits))
         maps = self._draw_maps(answers, [prepared.seen for prepared in inputs.values()])
         return {
-            image_id: Outcome(by_image[image_id], verdict=verdict, heat_map=heat_map)
-            for image_id, verdict, heat_map in zip(inputs, verdicts, maps, strict=True)
+            image_id: Outcome(by_image[image_id], prediction=prediction, heat_map=heat_map)
+            for image_id, prediction, heat_map in zip(inputs, predictions, maps, strict=True)
         }
 
     def _draw_maps(self, answers: Answers, seen: Sequence[Box]) -> Sequence[bytes | None]:
@@ -205,15 +207,15 @@ class Screener:
         try:
             maps = list(heatmap.evidence(answers.places, spec.classes))
             if spec.framing is not None:
-                maps = [heatmap.lay_over(film, part) for film, part in zip(maps, seen, strict=True)]
-            return [heatmap.encode(film) for film in maps]
+                maps = [heatmap.lay_over(screening, part) for screening, part in zip(maps, seen, strict=True)]
+            return [heatmap.encode(screening) for screening in maps]
         except Exception:
-            log.exception("Heat maps could not be drawn; the films are answered without them.")
+            log.exception("Heat maps could not be drawn; the images are answered without them.")
             return none
 
     @contextmanager
     def _heartbeat(self, token: uuid.UUID) -> Iterator[None]:
-        """Prolong a lease while its films are being screened."""
+        """Prolong a lease while its images are being screened."""
         stopped = threading.Event()
         beat = threading.Thread(target=self._prolong, args=(token, stopped), daemon=True)
         beat.start()

@@ -1,4 +1,4 @@
-"""What the front end and the workers share: the Celery app and the films, both in one Redis."""
+"""What the front end and the workers share: the Celery app and the images, both in one Redis."""
 
 import os
 
@@ -21,5 +21,5 @@ app.conf.update(
     worker_proc_alive_timeout=120,
     broker_connection_retry_on_startup=True,
 )
-# A message names its film, which lies beside the queue: messages should be small.
-films = Redis(unix_socket_path=SOCKET)
+# A message names its image, which lies beside the queue: messages should be small.
+images = Redis(unix_socket_path=SOCKET)

@@ -2,7 +2,7 @@
 
 from celery import signals
 
-from benchmarks.peers.celery_app.broker import TASK, app, films
+from benchmarks.peers.celery_app.broker import TASK, app, images
 
 
 class Loaded:
@@ -21,6 +21,6 @@ def load(**_: object) -> None:
 
 
 @app.task(name=TASK)
-def classify(film: str) -> dict[str, str | float]:
-    """Fetch a film, classify it alone and return the answer."""
-    return Loaded.network.classify_films([films.getdel(film)])[0]
+def classify(image: str) -> dict[str, str | float]:
+    """Fetch an image, classify it alone and return the answer."""
+    return Loaded.network.classify_images([images.getdel(image)])[0]

@@ -18,8 +18,8 @@ class Classifier(MLModel):
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
-        """Classify a batch of films, one base64 element each."""
-        answers = self.network.classify_films(Base64Codec.decode_input(payload.inputs[0]))
+        """Classify a batch of images, one base64 element each."""
+        answers = self.network.classify_images(Base64Codec.decode_input(payload.inputs[0]))
         shares = np.array([[answer["p_pneumonia"]] for answer in answers])
         labels = StringCodec.encode_output("label", [answer["label"] for answer in answers])
         return InferenceResponse(

@@ -14,12 +14,12 @@ import pytest
 
 from benchmarks import load
 
-FILMS = [(f"film-{number}.jpeg", f"\xff\xd8 film {number}\r\n--".encode("latin-1")) for number in range(12)]
+IMAGES = [(f"image-{number}.jpeg", f"\xff\xd8 image {number}\r\n--".encode("latin-1")) for number in range(12)]
 FORM = load.Exchange("/form", partial(load.as_form, "file"), load.plain)
 
 
 class Server(ThreadingHTTPServer):
-    """Answers with a label for each film, and remembers what was asked."""
+    """Answers with a label for each image, and remembers what was asked."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -50,14 +50,14 @@ class Handler(BaseHTTPRequestHandler):
             self.server.inside += 1
             self.server.most_inside = max(self.server.most_inside, self.server.inside)
         time.sleep(0.005)
-        film = self.film(body)
+        image = self.image(body)
         with self.server.lock:
-            self.server.seen.append(film)
+            self.server.seen.append(image)
             self.server.inside -= 1
-        getattr(self, "answer_" + self.path[1:])(film)
+        getattr(self, "answer_" + self.path[1:])(image)
 
-    def film(self, body: bytes) -> bytes:
-        """Take the film out of the body by the standard library's own parsers."""
+    def image(self, body: bytes) -> bytes:
+        """Take the image out of the body by the standard library's own parsers."""
         kind = self.headers["Content-Type"]
         if kind.startswith("multipart/"):
             (part,) = BytesParser(policy=HTTP).parsebytes(f"Content-Type: {kind}\r\n\r\n".encode() + body).iter_parts()
@@ -67,8 +67,8 @@ class Handler(BaseHTTPRequestHandler):
             return base64.b64decode(json.loads(body)["inputs"][0]["data"][0])
         return body
 
-    def answer_form(self, film: bytes) -> None:
-        self.say(200, {"label": "PNEUMONIA", "p_pneumonia": int(film.split()[2].removesuffix(b"--")) / 100})
+    def answer_form(self, image: bytes) -> None:
+        self.say(200, {"label": "PNEUMONIA", "p_pneumonia": int(image.split()[2].removesuffix(b"--")) / 100})
 
     answer_body = answer_form
 
@@ -79,8 +79,8 @@ class Handler(BaseHTTPRequestHandler):
         outputs = [{"name": "label", "data": ["NORMAL"]}, {"name": "p_pneumonia", "data": [0.25]}]
         self.say(200, {"model_name": "classifier", "outputs": outputs})
 
-    def answer_queue(self, film: bytes) -> None:
-        self.say(202, {"id": film.split()[2].decode().removesuffix("--")})
+    def answer_queue(self, image: bytes) -> None:
+        self.say(202, {"id": image.split()[2].decode().removesuffix("--")})
 
     def answer_busy(self, _: bytes) -> None:
         self.say(503, {"error": "overloaded"})
@@ -120,9 +120,9 @@ def server() -> Iterator[Server]:
         thread.join()
 
 
-def test_a_process_of_its_own_sends_every_film_once_and_answers_in_their_order(server: Server) -> None:
-    measured = load.saturate(server.port, FORM, FILMS, connections=4)
-    assert sorted(server.seen) == sorted(film for _, film in FILMS)
+def test_a_process_of_its_own_sends_every_image_once_and_answers_in_their_order(server: Server) -> None:
+    measured = load.saturate(server.port, FORM, IMAGES, connections=4)
+    assert sorted(server.seen) == sorted(image for _, image in IMAGES)
     assert [answer.p_pneumonia for answer in measured.answers] == [number / 100 for number in range(12)]
     assert measured.rate == pytest.approx(12 / measured.seconds)
     assert 0.005 < measured.percentile(0.5) <= measured.percentile(0.99) == max(measured.latencies) < measured.seconds
@@ -130,13 +130,13 @@ def test_a_process_of_its_own_sends_every_film_once_and_answers_in_their_order(s
 
 @pytest.mark.parametrize("connections", [1, 3])
 def test_connections_stay_open_and_are_never_more_than_asked(server: Server, connections: int) -> None:
-    load.send(server.port, FORM, FILMS, connections)
+    load.send(server.port, FORM, IMAGES, connections)
     assert server.connections == connections
     assert server.most_inside <= connections
 
 
-def test_there_are_no_more_connections_than_films(server: Server) -> None:
-    load.send(server.port, FORM, FILMS[:2], connections=64)
+def test_there_are_no_more_connections_than_images(server: Server) -> None:
+    load.send(server.port, FORM, IMAGES[:2], connections=64)
     assert server.connections <= 2
 
 
@@ -149,14 +149,14 @@ def test_there_are_no_more_connections_than_films(server: Server) -> None:
     ],
 )
 def test_each_server_is_spoken_to_in_its_own_way(server: Server, path: str, pack: object, read: object) -> None:
-    measured = load.send(server.port, load.Exchange(path, pack, read), FILMS, connections=2)
-    assert sorted(server.seen) == sorted(film for _, film in FILMS)
+    measured = load.send(server.port, load.Exchange(path, pack, read), IMAGES, connections=2)
+    assert sorted(server.seen) == sorted(image for _, image in IMAGES)
     assert len(measured.answers) == 12
 
 
 def test_results_of_a_queue_are_asked_for_until_they_are_there(server: Server) -> None:
     queued = load.Exchange("/queue", partial(load.as_form, "file"), load.plain, result="/results/{id}")
-    measured = load.send(server.port, queued, FILMS, connections=3)
+    measured = load.send(server.port, queued, IMAGES, connections=3)
     assert server.asked_too_early == 2
     assert [answer.p_pneumonia for answer in measured.answers] == [number / 100 for number in range(12)]
     assert measured.latencies[0] >= 2 * load.POLL_SECONDS
@@ -168,21 +168,21 @@ def test_results_of_a_queue_are_asked_for_until_they_are_there(server: Server) -
 )
 def test_anything_but_a_label_ends_the_measurement(server: Server, path: str, words: str) -> None:
     exchange = load.Exchange(path, partial(load.as_form, "file"), load.plain)
-    with pytest.raises(load.Unanswered, match=rf"film-\d+.jpeg.*{words}"):
-        load.send(server.port, exchange, FILMS, connections=2)
-    assert len(server.seen) < len(FILMS)
+    with pytest.raises(load.Unanswered, match=rf"image-\d+.jpeg.*{words}"):
+        load.send(server.port, exchange, IMAGES, connections=2)
+    assert len(server.seen) < len(IMAGES)
 
 
 def test_a_failure_crosses_from_the_process_of_its_own(server: Server) -> None:
     with pytest.raises(load.Unanswered, match="overloaded"):
-        load.saturate(server.port, load.Exchange("/busy", load.as_body, load.plain), FILMS[:1], connections=1)
+        load.saturate(server.port, load.Exchange("/busy", load.as_body, load.plain), IMAGES[:1], connections=1)
 
 
 def test_a_server_that_is_not_there_is_an_error(server: Server) -> None:
     port = server.port
     server.server_close()
     with pytest.raises(ConnectionError):  # refused, or reset where the other end closes at this moment
-        load.send(port, FORM, FILMS, connections=2)
+        load.send(port, FORM, IMAGES, connections=2)
 
 
 def test_nothing_to_send_is_an_error() -> None:

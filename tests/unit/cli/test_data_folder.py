@@ -33,7 +33,7 @@ def former(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     before = os.umask(request.param)
     try:
         data = tmp_path / "data"
-        for name in ("logs", "redis/appendonlydir", "store/films/ab", "store/incoming", "graphs/one", "samples"):
+        for name in ("logs", "redis/appendonlydir", "store/screenings/ab", "store/incoming", "graphs/one", "samples"):
             (data / name).mkdir(parents=True)
         for name in ("pneumoscreen.db", "pneumoscreen.db-wal", "lock", "url", "logs/web.log", "redis/appendonlydir/a"):
             (data / name).write_text("x")
@@ -52,11 +52,11 @@ def test_what_earlier_versions_made_is_closed(former: Path) -> None:
     assert close_to_others(former) == ([], [])
 
 
-def test_the_films_themselves_are_not_walked(former: Path) -> None:
+def test_the_images_themselves_are_not_walked(former: Path) -> None:
     """There may be millions, all of which are made private; the folder above them is closed."""
-    film = former / "store" / "films" / "ab" / "film"
-    film.touch(mode=0o644)
-    assert film not in list(open_to_others(former))
+    image = former / "store" / "images" / "ab" / "image"
+    image.touch(mode=0o644)
+    assert image not in list(open_to_others(former))
 
 
 def test_a_folder_that_holds_other_folders_is_closed_entry_by_entry(former: Path) -> None:
@@ -117,14 +117,14 @@ def test_a_disk_without_room_leaves_nothing_behind(tmp_path: Path, monkeypatch: 
 
 
 def test_nothing_but_a_folder_of_sockets_is_ever_removed(tmp_path: Path) -> None:
-    other = tmp_path / "pneumoscreen-films"
+    other = tmp_path / "pneumoscreen-images"
     other.mkdir()
-    (other / "film").write_text("x")
+    (other / "image").write_text("x")
     for text in (str(other), str(tmp_path), "/", "", "\0"):
         (tmp_path / SOCKET_FILE).write_text(text)
         remove_leftovers(tmp_path)
         assert not (tmp_path / SOCKET_FILE).exists()
-    assert (other / "film").exists()
+    assert (other / "image").exists()
 
 
 def test_a_long_temporary_folder_does_not_make_the_path_of_a_socket_too_long(

@@ -1,4 +1,4 @@
-"""Calibration on a site's films: what is fitted, what is refused, what can be taken back."""
+"""Calibration on a site's images: what is fitted, what is refused, what can be taken back."""
 
 import json
 import stat
@@ -24,14 +24,14 @@ def logits_of(log_odds: np.ndarray) -> np.ndarray:
     return np.stack([np.zeros_like(half), half, half], axis=1)
 
 
-def log_odds_of_films(truth: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Log-odds that are right as they stand: films of two normal distributions with their true prior."""
+def log_odds_of_images(truth: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Log-odds that are right as they stand: images of two normal distributions with their true prior."""
     x = np.random.default_rng(seed).normal(np.where(truth, 1.0, -1.0), 1.0)
     return 2 * x + np.log(truth.mean() / (1 - truth.mean()))
 
 
 def test_a_scale_and_a_shift_of_the_log_odds_are_found_again(spec: ModelSpec) -> None:
-    right = log_odds_of_films(TRUTH)
+    right = log_odds_of_images(TRUTH)
     # At temperature T the halves' share of ln 2 shrinks too; the bias takes that up.
     temperature, bias = calibrate.fit_temperature_and_bias(spec, logits_of(3.0 * right + 2.0), TRUTH)
     assert temperature == pytest.approx(3.0, rel=0.25)
@@ -39,7 +39,7 @@ def test_a_scale_and_a_shift_of_the_log_odds_are_found_again(spec: ModelSpec) ->
 
 
 def test_calibrated_probabilities_hold(spec: ModelSpec) -> None:
-    wrong = logits_of(0.3 * log_odds_of_films(TRUTH) - 1.5)
+    wrong = logits_of(0.3 * log_odds_of_images(TRUTH) - 1.5)
     fresh = calibrate.recalibrate(spec, wrong, TRUTH, 0.95, "site")
     before, after = (one.p_pneumonia(one.calibrate(wrong)) for one in (spec, fresh))
     assert calibration_error(TRUTH, after) < 0.05 < calibration_error(TRUTH, before)
@@ -47,7 +47,7 @@ def test_calibrated_probabilities_hold(spec: ModelSpec) -> None:
     assert (after >= fresh.threshold)[TRUTH].mean() == pytest.approx(0.95, abs=0.01)
 
 
-def test_films_that_are_told_apart_perfectly_do_not_make_it_perfectly_sure(spec: ModelSpec) -> None:
+def test_images_that_are_told_apart_perfectly_do_not_make_it_perfectly_sure(spec: ModelSpec) -> None:
     truth = np.arange(60) < 30
     logits = logits_of(np.where(truth, 3.0, -3.0))
     fresh = calibrate.recalibrate(spec, logits, truth, 1.0, "site")
@@ -65,22 +65,22 @@ def test_films_that_are_told_apart_perfectly_do_not_make_it_perfectly_sure(spec:
     ],
     ids=["few normal", "few pneumonia", "one class"],
 )
-def test_too_few_films_are_refused(spec: ModelSpec, truth: np.ndarray, words: str) -> None:
+def test_too_few_images_are_refused(spec: ModelSpec, truth: np.ndarray, words: str) -> None:
     with pytest.raises(DataUnusable, match=words):
         calibrate.recalibrate(spec, np.zeros((len(truth), 3)), truth, 0.99, "site")
 
 
-def test_films_ranked_the_wrong_way_round_are_refused(spec: ModelSpec) -> None:
+def test_images_ranked_the_wrong_way_round_are_refused(spec: ModelSpec) -> None:
     with pytest.raises(DataUnusable, match="mistaken for each other"):
-        calibrate.recalibrate(spec, logits_of(-log_odds_of_films(TRUTH)), TRUTH, 0.99, "site")
+        calibrate.recalibrate(spec, logits_of(-log_odds_of_images(TRUTH)), TRUTH, 0.99, "site")
 
 
 def test_every_calibration_can_be_taken_back_in_turn(spec: ModelSpec) -> None:
-    once = calibrate.recalibrate(spec, logits_of(log_odds_of_films(TRUTH)), TRUTH, 0.99, "first")
-    twice = calibrate.recalibrate(once, logits_of(log_odds_of_films(TRUTH, 1)), TRUTH, 0.995, "second")
+    once = calibrate.recalibrate(spec, logits_of(log_odds_of_images(TRUTH)), TRUTH, 0.99, "first")
+    twice = calibrate.recalibrate(once, logits_of(log_odds_of_images(TRUTH, 1)), TRUTH, 0.995, "second")
     assert [former.site and former.site.folder for former in twice.former] == [None, "first"]
     assert twice.site is not None
-    assert twice.site.films == {Label.NORMAL: 300, Label.PNEUMONIA: 100}
+    assert twice.site.images == {Label.NORMAL: 300, Label.PNEUMONIA: 100}
     assert "at least 99.5% of" in twice.threshold_rule
     assert calibrate.undo(twice) == once
     assert calibrate.undo(once) == spec

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.lab
 
 
 def pairs(both: int, first: int, second: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two models' right answers: so many films that both, only the first, only the second or neither gets right."""
+    """Two models' right answers: so many images that both, only the first, only the second or neither gets right."""
     counts = (both, first, second, neither)
     return np.repeat([True, True, False, False], counts), np.repeat([True, False, True, False], counts)
 
@@ -28,7 +28,7 @@ def pairs(both: int, first: int, second: int, neither: int) -> tuple[np.ndarray,
         (2, 10, 2 * (1 + 12 + 66) / 2**12),
     ],
 )
-def test_mcnemar_counts_the_films_that_one_model_alone_gets_right(first: int, second: int, p: float) -> None:
+def test_mcnemar_counts_the_images_that_one_model_alone_gets_right(first: int, second: int, p: float) -> None:
     found = mcnemar(*pairs(20, first, second, 3))
     assert (found["b"], found["c"]) == (first, second)
     assert found["p"] == pytest.approx(p)

@@ -1,4 +1,4 @@
-"""Folders of labelled films, good and bad, as people have them."""
+"""Folders of labelled images, good and bad, as people have them."""
 
 from pathlib import Path
 
@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from evaluation.errors import DataUnusable
-from evaluation.labelled import class_folders, read_films
+from evaluation.labelled import class_folders, read_images
 from shared.images.preprocess import prepare
-from shared.models.spec import FilmClass, ModelSpec
+from shared.models.spec import ImageClass, ModelSpec
 from tests.conftest import draw, encode
 
 NAMES = (
     "Normal/IM-0115-0001.jpeg",
     "Normal/NORMAL2-IM-0115-0001.jpeg",
-    "Normal/ward/film.png",
+    "Normal/ward/image.png",
     "pneumonia/person7_bacteria_1.jpeg",
     "pneumonia/person7_virus_2.jpeg",
     "pneumonia/unknown.jpeg",
@@ -23,12 +23,12 @@ NAMES = (
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Films whose names tell patients and causes, some that do not, and files that are no films."""
+    """Images whose names tell patients and causes, some that do not, and files that are no images."""
     for seed, name in enumerate(NAMES):
         _put(tmp_path / name, encode(draw(seed), "PNG" if name.endswith("png") else "JPEG"))
     _put(tmp_path / "pneumonia" / "empty.jpeg", b"")
     _put(tmp_path / "pneumonia" / "notes.txt", b"Seen by the night shift.")
-    _put(tmp_path / "OTHER" / "film.jpeg", encode(draw(99)))
+    _put(tmp_path / "OTHER" / "image.jpeg", encode(draw(99)))
     return tmp_path
 
 
@@ -37,38 +37,41 @@ def _put(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-def test_films_come_with_pixels_labels_causes_and_patients(folder: Path, spec: ModelSpec) -> None:
-    films = read_films(folder, spec)
-    assert films.names == NAMES
-    assert films.truth.tolist() == [False, False, False, True, True, True]
-    assert films.causes == (None, None, None, FilmClass.BACTERIAL, FilmClass.VIRAL, None)
-    assert films.named == 4
-    one, other, ward, bacterial, viral, unknown = films.groups
+def test_images_come_with_pixels_labels_causes_and_patients(folder: Path, spec: ModelSpec) -> None:
+    images = read_images(folder, spec)
+    assert images.names == NAMES
+    assert images.truth.tolist() == [False, False, False, True, True, True]
+    assert images.causes == (None, None, None, ImageClass.BACTERIAL, ImageClass.VIRAL, None)
+    assert images.named == 4
+    one, other, ward, bacterial, viral, unknown = images.groups
     assert one == other
     assert bacterial == viral
     assert len({one, ward, bacterial, unknown}) == 4
-    assert films.pixels.shape == (6, spec.input_size, spec.input_size, 1)
-    for row, name in zip(films.pixels, NAMES, strict=True):
+    assert images.pixels.shape == (6, spec.input_size, spec.input_size, 1)
+    for row, name in zip(images.pixels, NAMES, strict=True):
         assert np.array_equal(row, prepare((folder / name).read_bytes(), spec))
 
 
-def test_files_that_are_no_films_are_named_with_their_reason(folder: Path, spec: ModelSpec) -> None:
-    unreadable = read_films(folder, spec).unreadable
+def test_files_that_are_no_images_are_named_with_their_reason(folder: Path, spec: ModelSpec) -> None:
+    unreadable = read_images(folder, spec).unreadable
     assert sorted(unreadable) == ["pneumonia/empty.jpeg", "pneumonia/notes.txt"]
     assert "empty" in unreadable["pneumonia/empty.jpeg"]
     assert "JPEG" in unreadable["pneumonia/notes.txt"]
 
 
-def test_a_film_stored_twice_is_one_group(folder: Path, spec: ModelSpec) -> None:
-    _put(folder / "Normal" / "copy.png", (folder / "Normal/ward/film.png").read_bytes())
-    films = read_films(folder, spec)
-    assert films.groups[films.names.index("Normal/copy.png")] == films.groups[films.names.index("Normal/ward/film.png")]
+def test_an_image_stored_twice_is_one_group(folder: Path, spec: ModelSpec) -> None:
+    _put(folder / "Normal" / "copy.png", (folder / "Normal/ward/image.png").read_bytes())
+    images = read_images(folder, spec)
+    assert (
+        images.groups[images.names.index("Normal/copy.png")]
+        == images.groups[images.names.index("Normal/ward/image.png")]
+    )
 
 
 def test_progress_counts_every_file(folder: Path, spec: ModelSpec) -> None:
     told: list[tuple[str, int, int]] = []
-    read_films(folder, spec, lambda *step: told.append(step))
-    assert told == [("Reading films", done, 8) for done in range(1, 9)]
+    read_images(folder, spec, lambda *step: told.append(step))
+    assert told == [("Reading images", done, 8) for done in range(1, 9)]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +79,7 @@ def test_progress_counts_every_file(folder: Path, spec: ModelSpec) -> None:
     [
         ({}, "no subfolder NORMAL and no PNEUMONIA (found: neither)"),
         ({"NORMAL/a.jpeg": b"x"}, "no subfolder PNEUMONIA (found: NORMAL)"),
-        ({"films/a.jpeg": b"x"}, "no subfolder NORMAL and no PNEUMONIA"),
+        ({"images/a.jpeg": b"x"}, "no subfolder NORMAL and no PNEUMONIA"),
         ({"NORMAL": b"a file", "PNEUMONIA/a.jpeg": b"x"}, "no subfolder NORMAL"),
         (
             {"normal/a.jpeg": b"x", "NORMAL/a.jpeg": b"x", "PNEUMONIA/a.jpeg": b"x"},
@@ -91,7 +94,7 @@ def test_a_folder_that_cannot_be_measured_on_says_why(
     for name, content in files.items():
         _put(tmp_path / name, content)
     with pytest.raises(DataUnusable) as caught:
-        read_films(tmp_path, spec)
+        read_images(tmp_path, spec)
     assert words in str(caught.value)
     assert str(tmp_path) in str(caught.value)
 
@@ -100,7 +103,7 @@ def test_a_class_folder_without_a_file_says_so(folder: Path, spec: ModelSpec) ->
     (folder / "empty" / "NORMAL").mkdir(parents=True)
     (folder / "empty" / "PNEUMONIA").mkdir()
     with pytest.raises(DataUnusable, match="there is no file in it"):
-        read_films(folder / "empty", spec)
+        read_images(folder / "empty", spec)
 
 
 @pytest.mark.parametrize("name", ["absent", "file.txt"])

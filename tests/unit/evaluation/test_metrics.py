@@ -35,11 +35,11 @@ def test_figures_of_a_small_case_counted_by_hand() -> None:
     assert figures["accuracy"] == pytest.approx(6 / 8)
     assert figures["recall"] == pytest.approx(3 / 4)
     assert figures["specificity"] == pytest.approx(3 / 4)
-    # Of the 16 pairs of a sick and a healthy film, (0.6, 0.7) and (0.4, 0.7) stand the wrong way round.
+    # Of the 16 pairs of a sick and a healthy image, (0.6, 0.7) and (0.4, 0.7) stand the wrong way round.
     assert figures["auc"] == pytest.approx(14 / 16)
     assert figures["precision"] == pytest.approx(3 / 4)
     assert figures["f1"] == pytest.approx(2 * 3 / (2 * 3 + 1 + 1))
-    # From the top: precision at each pneumonia film is 1, 1, 3/4 and 4/5, each for a quarter of the recall.
+    # From the top: precision at each pneumonia image is 1, 1, 3/4 and 4/5, each for a quarter of the recall.
     assert figures["pr_auc"] == pytest.approx((1 + 1 + 3 / 4 + 4 / 5) / 4)
 
 
@@ -57,7 +57,7 @@ def test_confusion_of_a_small_case_counted_by_hand() -> None:
     }
 
 
-def test_a_film_at_the_threshold_is_called_pneumonia() -> None:
+def test_an_image_at_the_threshold_is_called_pneumonia() -> None:
     assert confusion(np.array([True, False]), np.array([0.5, 0.5]), 0.5)["true_positive"] == 1
 
 
@@ -71,19 +71,19 @@ def test_calibration_error_is_the_gap_where_all_are_too_sure() -> None:
 
 
 @given(st.integers(0, 1000), st.sampled_from([0.9, 0.95, 0.99]))
-def test_the_threshold_keeps_its_promise_and_calls_no_film_more(seed: int, sensitivity: float) -> None:
+def test_the_threshold_keeps_its_promise_and_calls_no_image_more(seed: int, sensitivity: float) -> None:
     rng = np.random.default_rng(seed)
     truth = rng.random(300) < 0.6
     p = np.clip(rng.normal(0.4 + 0.3 * truth, 0.15), 0.01, 0.99)
     threshold = threshold_for_sensitivity(truth, p, sensitivity)
     assert (p[truth] >= threshold).mean() >= sensitivity
     last_found = p[truth & (p >= threshold)].min()
-    # Rounding down may take in a film that lies within two roundings of the last one.
+    # Rounding down may take in an image that lies within two roundings of the last one.
     assert (p[truth] > last_found + 2e-4).mean() < sensitivity
 
 
-def test_the_threshold_lies_between_two_films() -> None:
-    """At a sensitivity of three quarters the film at 0.6 has to be found and the one at 0.4 has not."""
+def test_the_threshold_lies_between_two_images() -> None:
+    """At a sensitivity of three quarters the image at 0.6 has to be found and the one at 0.4 has not."""
     assert threshold_for_sensitivity(TRUTH, P, 0.75) == pytest.approx(0.5)
 
 
@@ -97,11 +97,11 @@ def test_the_temperature_that_made_the_labels_is_found_again(temperature: float)
     assert fit_temperature(logits, classes) == pytest.approx(temperature, rel=0.06)
 
 
-def test_reliability_counts_every_film_in_its_bin_and_explains_the_calibration_error() -> None:
+def test_reliability_counts_every_image_in_its_bin_and_explains_the_calibration_error() -> None:
     truth, p = np.array([True, False, True, True]), np.array([0.05, 0.0, 0.55, 1.0])
     bins = reliability(truth, p)
-    assert [(b["from"], b["films"]) for b in bins] == [(0.0, 2), (0.5, 1), (0.9, 1)]
-    gaps = sum(b["films"] * abs(b["predicted"] - b["observed"]) for b in bins) / len(p)
+    assert [(b["from"], b["images"]) for b in bins] == [(0.0, 2), (0.5, 1), (0.9, 1)]
+    gaps = sum(b["images"] * abs(b["predicted"] - b["observed"]) for b in bins) / len(p)
     assert gaps == pytest.approx(calibration_error(truth, p), abs=1e-4)
 
 
@@ -118,20 +118,20 @@ def test_a_bootstrap_draws_whole_groups_and_draws_again_what_it_may_not_use() ->
     assert all(a == a2 and b == b2 and a + b + c == 3 for a, b, a2, b2, c in seen)
 
 
-def test_intervals_hold_the_figure_and_widen_where_films_hang_together() -> None:
+def test_intervals_hold_the_figure_and_widen_where_images_hang_together() -> None:
     rng = np.random.default_rng(2)
     patients = np.repeat(np.arange(40), 10)
     truth = patients % 2 == 0
     p = np.clip(0.35 + 0.3 * truth + np.repeat(rng.normal(0, 0.2, 40), 10), 0.01, 0.99)
     figures = measure(truth, p, 0.5)
-    by_film = intervals(truth, p, 0.5)
+    by_image = intervals(truth, p, 0.5)
     by_patient = intervals(truth, p, 0.5, [str(patient) for patient in patients])
     for name, (low, high) in by_patient.items():
         assert low <= figures[name] <= high or name == "ece"
-    assert np.ptp(by_patient["recall"]) > 1.5 * np.ptp(by_film["recall"])
+    assert np.ptp(by_patient["recall"]) > 1.5 * np.ptp(by_image["recall"])
 
 
-def test_intervals_work_with_one_film_of_a_class() -> None:
+def test_intervals_work_with_one_image_of_a_class() -> None:
     low, high = intervals(np.array([True, True, True, False]), np.array([0.9, 0.8, 0.7, 0.1]), 0.5)["auc"]
     assert low == high == 1.0
 
@@ -139,6 +139,6 @@ def test_intervals_work_with_one_film_of_a_class() -> None:
 def test_a_report_is_whole_and_the_same_each_time() -> None:
     one = report(TRUTH, P, 0.5)
     assert one == report(TRUTH, P, 0.5)
-    assert one["films"] == {"NORMAL": 4, "PNEUMONIA": 4}
+    assert one["images"] == {"NORMAL": 4, "PNEUMONIA": 4}
     assert set(one["intervals_95"]) == FIGURES
     assert set(one) >= FIGURES

@@ -30,18 +30,18 @@ def test_a_row_counted_by_hand() -> None:
         "sensitivity": 0.75,
         "specificity": 0.75,
     }
-    assert half == {"prevalence": 0.5, "ppv": 0.75, "npv": 0.75, "films_per_case": 1.3333}
-    # Of 1,000 films with 100 cases: 75 cases and 225 others are flagged, 25 cases and 675 others are not.
-    assert tenth == {"prevalence": 0.1, "ppv": 0.25, "npv": round(675 / 700, 4), "films_per_case": 4.0}
+    assert half == {"prevalence": 0.5, "ppv": 0.75, "npv": 0.75, "images_per_case": 1.3333}
+    # Of 1,000 images with 100 cases: 75 cases and 225 others are flagged, 25 cases and 675 others are not.
+    assert tenth == {"prevalence": 0.1, "ppv": 0.25, "npv": round(675 / 700, 4), "images_per_case": 4.0}
 
 
 @pytest.mark.parametrize(
     ("sensitivity", "specificity", "expected"),
     [
-        (0.0, 1.0, {"ppv": None, "npv": 0.8, "films_per_case": None}),  # nothing is flagged
-        (1.0, 0.0, {"ppv": 0.2, "npv": None, "films_per_case": 5.0}),  # everything is
-        (0.0, 0.5, {"ppv": 0.0, "npv": round(0.4 / 0.6, 4), "films_per_case": None}),  # no case is found
-        (1.0, 1.0, {"ppv": 1.0, "npv": 1.0, "films_per_case": 1.0}),
+        (0.0, 1.0, {"ppv": None, "npv": 0.8, "images_per_case": None}),  # nothing is flagged
+        (1.0, 0.0, {"ppv": 0.2, "npv": None, "images_per_case": 5.0}),  # everything is
+        (0.0, 0.5, {"ppv": 0.0, "npv": round(0.4 / 0.6, 4), "images_per_case": None}),  # no case is found
+        (1.0, 1.0, {"ppv": 1.0, "npv": 1.0, "images_per_case": 1.0}),
     ],
 )
 def test_predictive_values_at_the_ends(sensitivity: float, specificity: float, expected: dict) -> None:
@@ -50,11 +50,11 @@ def test_predictive_values_at_the_ends(sensitivity: float, specificity: float, e
 
 @settings(deadline=None)  # a busy machine is no error
 @given(st.integers(0, 10_000), st.integers(2, 60))
-def test_the_whole_table_says_what_counting_says_and_leaves_no_change_out(seed: int, films: int) -> None:
+def test_the_whole_table_says_what_counting_says_and_leaves_no_change_out(seed: int, images: int) -> None:
     rng = np.random.default_rng(seed)
-    truth = np.arange(films) % 3 == 0
+    truth = np.arange(images) % 3 == 0
     truth[:2] = True, False
-    p = rng.integers(0, 20, films) / 20  # with ties, and with 0
+    p = rng.integers(0, 20, images) / 20  # with ties, and with 0
     thresholds, _ = every_threshold(p, own=0.33)
     rows = operating_points(truth, p, thresholds, [float(truth.mean())])
     for row in rows:
@@ -63,7 +63,7 @@ def test_the_whole_table_says_what_counting_says_and_leaves_no_change_out(seed: 
         assert (row["true_positive"], row["false_positive"]) == (tp, fp)
         assert row["false_negative"] + tp == truth.sum()
         assert row["true_negative"] + fp == (~truth).sum()
-        # At the films' own prevalence PPV is what it is on the films.
+        # At the images' own prevalence PPV is what it is on the images.
         assert row["at_prevalence"][0]["ppv"] == (pytest.approx(tp / (tp + fp), abs=1e-4) if tp + fp else None)
     at_any = np.linspace(0, p.max(), 41)
     kinds = {(row["true_positive"], row["false_positive"]) for row in rows}

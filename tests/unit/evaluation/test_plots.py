@@ -60,14 +60,14 @@ def _labels(journal: list[dict[str, float]]) -> list[list[str]]:
     return [[str(line.get_label()) for line in axes.lines] for axes in figure.axes]
 
 
-def test_training_and_held_out_films_are_told_apart() -> None:
-    both = ["training films", "held-out films"]
+def test_training_and_held_out_images_are_told_apart() -> None:
+    both = ["training images", "held-out images"]
     assert _labels(JOURNAL) == [both, both]
 
 
-def test_a_journal_that_only_measured_the_held_out_films_is_not_mistaken() -> None:
+def test_a_journal_that_only_measured_the_held_out_images_is_not_mistaken() -> None:
     journal = [{"epoch": 1.0, "loss": 0.5, "accuracy": 0.9}]
-    assert _labels(journal) == [["training films"], ["held-out films"]]
+    assert _labels(journal) == [["training images"], ["held-out images"]]
 
 
 def test_a_new_phase_is_marked_where_it_begins() -> None:

@@ -11,11 +11,11 @@ import pytest
 
 from evaluation import metrics
 from evaluation.assessment import FIGURES, Assessment, assess
-from evaluation.labelled import LabelledFilms
+from evaluation.labelled import LabelledImages
 from evaluation.report import read_training, report_page
 from shared.errors import ModelUnavailable
 from shared.models.folder import read_spec
-from shared.models.spec import FilmClass
+from shared.models.spec import ImageClass
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.lab
@@ -26,29 +26,29 @@ VOID = {"meta", "link", "img", "br", "source"}
 
 
 @pytest.fixture(scope="module")
-def films() -> LabelledFilms:
+def images() -> LabelledImages:
     rng = np.random.default_rng(8)
     truth = np.arange(40) % 2 == 1
-    return LabelledFilms(
+    return LabelledImages(
         pixels=rng.integers(0, 256, (40, 64, 64, 1), dtype=np.uint8),
         truth=truth,
-        names=tuple(HOSTILE if n == 0 else f"film {n}.jpeg" for n in range(40)),
+        names=tuple(HOSTILE if n == 0 else f"image {n}.jpeg" for n in range(40)),
         unreadable={HOSTILE: "The file is <empty>."},
         groups=tuple(str(n // 4) for n in range(40)),
-        causes=tuple((FilmClass.VIRAL if n % 4 == 1 else FilmClass.BACTERIAL) if n % 2 else None for n in range(40)),
+        causes=tuple((ImageClass.VIRAL if n % 4 == 1 else ImageClass.BACTERIAL) if n % 2 else None for n in range(40)),
         named=40,
     )
 
 
 @pytest.fixture(scope="module")
-def found(films: LabelledFilms) -> Iterator[Assessment]:
-    """Of 20 normal films 18 are flagged, the hostile name first; of 20 pneumonia films one is missed."""
+def found(images: LabelledImages) -> Iterator[Assessment]:
+    """Of 20 normal images 18 are flagged, the hostile name first; of 20 pneumonia images one is missed."""
     p = np.linspace(0.99, 0.5, 40)
     p[[1, 36, 38]] = 0.1, 0.2, 0.3
     spec = read_spec(ROOT / "models" / "compact-cnn").model_copy(update={"threshold": 0.4})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(metrics, "RESAMPLES", 50)
-        yield assess(spec, films, p, folder="/films", backend="openvino", prevalences=(0.1, 0.01))
+        yield assess(spec, images, p, folder="/images", backend="openvino", prevalences=(0.1, 0.01))
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_hostile_names_are_text(page: str) -> None:
     assert page.encode()  # a name that is no UTF-8 must not stop the writing
     assert "<img src=x" not in page
     assert "\x1b" not in page
-    # On the contact sheet in its caption and as the film's description, and among the unreadable files.
+    # On the contact sheet in its caption and as the image's description, and among the unreadable files.
     assert page.count("&lt;img src=x onerror=&quot;alert(1)&quot;&gt; &amp; \N{REPLACEMENT CHARACTER}[31m") == 3
     assert "The file is &lt;empty&gt;." in page
 
@@ -120,7 +120,7 @@ def test_every_figure_stands_with_its_interval(found: Assessment, page: str) -> 
     for words in (
         found.figures["model"],
         found.spec.threshold_rule.partition(":")[0],
-        "/films",
+        "/images",
         "Decision support, not a diagnosis.",
         "Viral",
     ):
@@ -137,7 +137,7 @@ def test_the_worst_errors_come_first(page: str) -> None:
     assert shown[:1] == ["0.1000"]
     assert shown[1] == "0.9900"
     assert shown[1:] == sorted(shown[1:], reverse=True)
-    assert "Normal films that were flagged: 12 of 18" in page
+    assert "Normal images that were flagged: 12 of 18" in page
 
 
 def test_a_model_without_a_journal_has_no_training_section(found: Assessment) -> None:
@@ -149,20 +149,20 @@ def test_the_figures_are_json_and_state_their_prevalences(found: Assessment) -> 
     assert figures["operating_points"]["prevalences"] == [0.1, 0.01]
     assert figures["intervals_by"] == "patient"
     assert figures["by_cause"]["viral"] == {
-        "films": 10,
+        "images": 10,
         "recall": 0.9,
         "interval_95": pytest.approx([0.7, 1.0], abs=0.1),
     }
     assert figures["by_cause"]["bacterial"]["recall"] == 1.0
 
 
-def test_without_a_stated_prevalence_it_is_that_of_the_films(found: Assessment) -> None:
-    films = found.films
-    points = assess(found.spec, films, np.linspace(0, 1, 40), folder="/films", backend="openvino").figures[
+def test_without_a_stated_prevalence_it_is_that_of_the_images(found: Assessment) -> None:
+    images = found.images
+    points = assess(found.spec, images, np.linspace(0, 1, 40), folder="/images", backend="openvino").figures[
         "operating_points"
     ]
     assert points["prevalences"] == [0.5]
-    assert points["prevalence_is_of_these_films"]
+    assert points["prevalence_is_of_these_images"]
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"journal": 3}', '{"journal": [3]}'])

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from shared.errors import FilmRejected
+from shared.errors import ImageRejected
 from shared.queue import leases
 from shared.refusals import CASE, REFUSALS, TERMS, Case, Failure, Rejection, explain
 from tests.conftest import ROOT
@@ -38,7 +38,7 @@ def places() -> Iterator[Raised]:
 
 def raised(call: ast.Call, name: str, file: Path) -> Iterator[Raised]:
     place = f"{file.relative_to(ROOT)}:{call.lineno}"
-    if name not in {"FilmRejected", "reject"} or ast.unparse(call) == "FilmRejected(code, **details)":  # in `reject`
+    if name not in {"ImageRejected", "reject"} or ast.unparse(call) == "ImageRejected(code, **details)":  # in `reject`
         return
     code = call.args[1 if name == "reject" else 0]
     assert isinstance(code, ast.Attribute), f"{place} does not name its code as Rejection.NAME."
@@ -103,13 +103,13 @@ def test_a_code_of_a_later_version_is_named() -> None:
 
 
 def test_a_refusal_as_text_is_its_code_and_parameters() -> None:
-    refusal = FilmRejected(Rejection.SEVERAL_IMAGES, case="frames", count=1200)
+    refusal = ImageRejected(Rejection.SEVERAL_IMAGES, case="frames", count=1200)
     assert str(refusal) == "several_images case='frames' count=1200"
     assert explain(refusal.code, refusal.details).text == (
         "The file holds 1,200 frames, and which of them to screen cannot be told. "
         "Save each as a file of its own and send those."
     )
-    again = FilmRejected.stored("several_images", json.loads(json.dumps(refusal.details)))
+    again = ImageRejected.stored("several_images", json.loads(json.dumps(refusal.details)))
     assert (again.code, again.details) == (refusal.code, refusal.details)
 
 

@@ -10,13 +10,13 @@ from click.testing import CliRunner
 from PIL import Image
 
 from cli.main import main
-from evaluation.dataset import Film
+from evaluation.dataset import ImageFile
 from evaluation.errors import DataUnusable
 from shared.images.framing import Box
-from shared.models.spec import FilmClass, ModelSpec
+from shared.models.spec import ImageClass, ModelSpec
 from tests.conftest import ROOT, draw, encode
 from training.data import CLASSES
-from training.elsewhere import draws, read_index, validation_films
+from training.elsewhere import draws, read_index, validation_images
 from training.estimates import Shown, measure_shown, reframe, show_elsewhere, show_reframed
 from training.layout import SIDE, hardest_normals, layout_scores, power
 from training.recipe import recipe_of
@@ -34,7 +34,7 @@ ROWS = (
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Path:
-    """A folder of another hospital's films, some with labels that nothing is trained on."""
+    """A folder of another hospital's images, some with labels that nothing is trained on."""
     place = tmp_path / "nih" / "shifted_validation"
     for seed, (name, *_) in enumerate(ROWS):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
@@ -44,36 +44,38 @@ def elsewhere(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_an_index_tells_label_view_age_patient_and_who_read_the_film(elsewhere: Path) -> None:
-    child, adult, sick, covid = validation_films(elsewhere)
-    assert (child.view, child.is_child, child.is_read, child.film.patient) == ("AP", True, True, "nih-1")
+def test_an_index_tells_label_view_age_patient_and_who_read_the_image(elsewhere: Path) -> None:
+    child, adult, sick, covid = validation_images(elsewhere)
+    assert (child.view, child.is_child, child.is_read, child.file.patient) == ("AP", True, True, "nih-1")
     assert (adult.view, adult.is_child, adult.is_read) == ("PA", False, False)
-    assert sick.film.film_class is FilmClass.PNEUMONIA
-    assert (covid.film.film_class, covid.view) == (FilmClass.VIRAL, "AP")
+    assert sick.file.image_class is ImageClass.PNEUMONIA
+    assert (covid.file.image_class, covid.view) == (ImageClass.VIRAL, "AP")
 
 
 def test_a_folder_without_an_index_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataUnusable, match=r"no index\.csv"):
         read_index(tmp_path)
     with pytest.raises(DataUnusable, match=r"No shifted_validation/index\.csv"):
-        validation_films(tmp_path)
+        validation_images(tmp_path)
     (tmp_path / "index.csv").write_text("file,label\na.jpg,NORMAL\n")
     with pytest.raises(DataUnusable, match="cannot be read"):
         read_index(tmp_path)
 
 
-def test_the_fewer_films_a_source_has_of_a_view_and_label_the_oftener_each_is_drawn(elsewhere: Path) -> None:
-    one = validation_films(elsewhere)[0]
+def test_the_fewer_images_a_source_has_of_a_view_and_label_the_oftener_each_is_drawn(elsewhere: Path) -> None:
+    one = validation_images(elsewhere)[0]
     assert draws([one] * 160) == [1] * 160
     assert draws([one] * 80) == [2] * 80
     assert draws([one] * 2) == [6] * 2
 
 
 def test_a_pneumonia_of_unknown_cause_is_learned_as_both_causes_alike() -> None:
-    films = [Film(Path("a"), name, "p", "") for name in (FilmClass.NORMAL, FilmClass.VIRAL, FilmClass.PNEUMONIA)]
-    side = Side(films, np.zeros((3, 8, 8, 1), np.uint8), ["a", "b", "c"], np.full(3, 0.5), (1, 2, 1))
+    images = [
+        ImageFile(Path("a"), name, "p", "") for name in (ImageClass.NORMAL, ImageClass.VIRAL, ImageClass.PNEUMONIA)
+    ]
+    side = Side(images, np.zeros((3, 8, 8, 1), np.uint8), ["a", "b", "c"], np.full(3, 0.5), (1, 2, 1))
     assert side.targets(CLASSES).tolist() == [[1, 0, 0], [0, 0, 1], [0, 0.5, 0.5]]
-    assert side.targets((FilmClass.NORMAL, FilmClass.PNEUMONIA)).tolist() == [[1, 0], [0, 1], [0, 1]]
+    assert side.targets((ImageClass.NORMAL, ImageClass.PNEUMONIA)).tolist() == [[1, 0], [0, 1], [0, 1]]
     assert side.drawn.tolist() == [0, 1, 1, 2]
 
 
@@ -82,7 +84,7 @@ def test_the_hardest_normals_are_those_laid_out_like_pneumonia() -> None:
     thumbnails = rng.integers(90, 110, (200, SIDE, SIDE, 1)).astype(np.uint8)
     truth = np.arange(200) >= 100
     bordered = truth.copy()
-    bordered[:20] = True  # normal films with the border of the others
+    bordered[:20] = True  # normal images with the border of the others
     thumbnails[bordered, :3] = 0
     scores = layout_scores(thumbnails, truth, [str(i) for i in range(200)])
     left_out, measured = hardest_normals(scores, truth)
@@ -92,23 +94,23 @@ def test_the_hardest_normals_are_those_laid_out_like_pneumonia() -> None:
     assert (left_out | ~measured).all()
 
 
-def test_what_a_thumbnail_tells_by_framing_alone_is_gone_once_films_are_reframed() -> None:
+def test_what_a_thumbnail_tells_by_framing_alone_is_gone_once_images_are_reframed() -> None:
     rng = np.random.default_rng(1)
-    films = rng.integers(90, 110, (120, SIDE, SIDE, 1)).astype(np.uint8)
+    images = rng.integers(90, 110, (120, SIDE, SIDE, 1)).astype(np.uint8)
     truth = np.arange(120) >= 60
-    bordered = films.copy()
+    bordered = images.copy()
     bordered[truth, :3] = 0
-    before, after = power(bordered, films, truth, [str(i) for i in range(120)])
+    before, after = power(bordered, images, truth, [str(i) for i in range(120)])
     assert before > 0.99
     assert abs(after - 0.5) < 0.2
     assert power(bordered, bordered, truth, [str(i) for i in range(120)]) == (before, before)
 
 
-def test_a_reframed_film_shows_its_lungs_where_the_others_were() -> None:
-    film = np.zeros((200, 400), np.uint8)
-    film[40:160, 100:300] = 255  # stands for the lungs
+def test_a_reframed_image_shows_its_lungs_where_the_others_were() -> None:
+    image = np.zeros((200, 400), np.uint8)
+    image[40:160, 100:300] = 255  # stands for the lungs
     own, wanted = Box(0.25, 0.2, 0.75, 0.8), Box(0.25, 0.25, 0.5, 1.0)
-    shown = np.asarray(reframe(Image.fromarray(film), own, wanted)) > 127
+    shown = np.asarray(reframe(Image.fromarray(image), own, wanted)) > 127
     assert shown.shape == (224, 224)
     rows, columns = np.flatnonzero(shown.any(axis=1)), np.flatnonzero(shown.any(axis=0))
     assert (rows[0], columns[0], columns[-1]) == (56, 56, 111)
@@ -120,12 +122,14 @@ def test_what_is_shown_is_measured_by_patient_and_by_part(elsewhere: Path, spec:
     assert shown.pixels.shape == (4, spec.input_size, spec.input_size, 1)
     assert shown.groups == ("nih-1", "nih-2", "nih-3", "han-1")
     assert shown.parts == ("nih AP children", "nih PA adults", "nih AP adults", "hannover AP adults")
-    films = [Film(elsewhere / "nih" / "shifted_validation" / row[0], FilmClass.NORMAL, row[-1], "") for row in ROWS]
-    reframed = show_reframed(films, list("abcde"), spec)
+    images = [
+        ImageFile(elsewhere / "nih" / "shifted_validation" / row[0], ImageClass.NORMAL, row[-1], "") for row in ROWS
+    ]
+    reframed = show_reframed(images, list("abcde"), spec)
     assert reframed.pixels.shape == (5, spec.input_size, spec.input_size, 1)
 
 
-def test_parts_of_a_few_films_say_nothing_and_intervals_are_by_patient() -> None:
+def test_parts_of_a_few_images_say_nothing_and_intervals_are_by_patient() -> None:
     truth = np.repeat([False, True], 20)
     shown = Shown(
         "elsewhere",
@@ -143,7 +147,7 @@ def test_parts_of_a_few_films_say_nothing_and_intervals_are_by_patient() -> None
     assert (figures["patients"], figures["without_lungs"]) == (2, 2)
     rows = {(row["part"], row["figure"]): row for row in figures["parts"]}
     assert set(rows) == {("AP", "specificity"), ("PA", "specificity"), ("PA", "recall")}
-    assert (rows["AP", "specificity"]["right"], rows["AP", "specificity"]["films"]) == (11, 12)
+    assert (rows["AP", "specificity"]["right"], rows["AP", "specificity"]["images"]) == (11, 12)
     assert rows["AP", "specificity"]["interval_95"] == [0.8333, 1.0]
 
 

@@ -5,8 +5,8 @@ const natural = new Intl.Collator("en", { numeric: true });
 
 const isZip = (file) => /\.zip$/i.test(file.name) || /zip/.test(file.type);
 
-/** Tell what discs and file managers add to a folder of films; `kinds` has the server's names, endings and folders. */
-function isNoFilm(path, kinds) {
+/** Tell what discs and file managers add to a folder of images; `kinds` has the server's names, endings and folders. */
+function isNoImage(path, kinds) {
   const folders = path.toLowerCase().split("/");
   const name = folders.pop();
   const ending = name.lastIndexOf(".") > 0 ? name.slice(name.lastIndexOf(".")) : "";
@@ -14,14 +14,14 @@ function isNoFilm(path, kinds) {
   return kinds.names.includes(name) || (folders.length > 0 && kinds.endings.includes(ending));
 }
 
-/** Sort chosen entries into what can be sent, in natural order, what is over a limit and what is no film; an empty file goes, so that its job names it. */
+/** Sort chosen entries into what can be sent, in natural order, what is over a limit and what is no image; an empty file goes, so that its job names it. */
 export function check(entries, limits) {
   const wanted = [];
   const refused = [];
   let leftOut = 0;
   for (const { file, path } of entries) {
-    const limit = isZip(file) ? limits.request : limits.film;
-    if (isNoFilm(path, limits.noFilms)) leftOut += 1;
+    const limit = isZip(file) ? limits.request : limits.image;
+    if (isNoImage(path, limits.noImages)) leftOut += 1;
     else if (file.size > limit) refused.push({ path, why: `${size(file.size)}, over the limit of ${size(limit)}` });
     else wanted.push({ file, path, size: file.size });
   }

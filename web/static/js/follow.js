@@ -8,7 +8,7 @@ function sayLost(text) {
 }
 
 /** Hand each answer to `renew`, which returns true when there is nothing more to follow; `pause` gives milliseconds. */
-export function follow(renew, pause, { signedOut, noAnswer }) {
+export function follow(renew, pause, { signedOut, noAnswer }, away = () => {}) {
   async function poll() {
     try {
       const answer = await fetch(live.dataset.fragment, { headers: { Accept: "text/html" }, cache: "no-store" });
@@ -19,6 +19,7 @@ export function follow(renew, pause, { signedOut, noAnswer }) {
       if (isOver) return undefined;
     } catch {
       sayLost(noAnswer);
+      away();
     }
     return setTimeout(poll, pause());
   }

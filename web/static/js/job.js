@@ -2,7 +2,7 @@
 import { follow } from "./follow.js";
 import { showTimes } from "./times.js";
 
-// A single film has its result within a tenth of a second, and somebody waits for it.
+// A single image has its result within a tenth of a second, and somebody waits for it.
 const PAUSES = [
   { untilMs: 2000, pauseMs: 200 },
   { untilMs: 30000, pauseMs: 1000 },
@@ -21,7 +21,7 @@ function renew(answer) {
   for (const [name, value] of Object.entries(fresh.dataset)) present.dataset[name] = value;
   for (const piece of [...fresh.children]) {
     const old = document.getElementById(piece.id);
-    if (piece.id === "job-films" && old.querySelector("tbody") && piece.querySelector("tbody")) renewRows(old, piece);
+    if (piece.id === "job-images" && old.querySelector("tbody") && piece.querySelector("tbody")) renewRows(old, piece);
     else if (old.innerHTML !== piece.innerHTML) replace(old, piece);
   }
   return tell();
@@ -49,11 +49,19 @@ function replace(old, fresh) {
   fresh.querySelector(wanted)?.focus({ preventScroll: true });
 }
 
+// What the page says is what was true when the server last answered; the next answer puts the headline back.
+function sayAway() {
+  document.querySelector("#job-head .job-state").textContent = "Server away, trying again";
+  document.querySelector("#job-progress .job-line").textContent = "Server away, trying again";
+  document.title = `Server away - ${document.getElementById("job").dataset.name} - PneumoScreen`;
+}
+
 function tell() {
-  const { state, percent, name, ended } = document.getElementById("job").dataset;
+  const { state, percent, name, ended, opens } = document.getElementById("job").dataset;
   document.title = `${state === "FINISHED" ? "" : `${percent}% `}${name} - PneumoScreen`;
   if (state !== "FINISHED") return false;
   announce.textContent = ended;
+  if (opens) location.replace(opens);
   return true;
 }
 
@@ -69,6 +77,6 @@ document.querySelector("dialog [data-close]").addEventListener("click", (event) 
 if (live.dataset.state !== "FINISHED") {
   follow(renew, () => PAUSES.find(({ untilMs }) => performance.now() - began < untilMs).pauseMs, {
     signedOut: "You have been signed out. Load the page again to sign in; the job goes on.",
-    noAnswer: "The server does not answer. The page tries again; films that were received are kept.",
-  });
+    noAnswer: "The server does not answer. The page tries again; X-rays that were received are kept.",
+  }, sayAway);
 }

@@ -1,5 +1,5 @@
-// Sends films in batches, one request after the other, so that a job keeps the order in which its films were chosen.
-// A request that fails is sent again under the same key; the server adds its films once however often it arrives.
+// Sends images in batches, one request after the other, so that a job keeps the order in which its images were chosen.
+// A request that fails is sent again under the same key; the server adds its images once however often it arrives.
 const BATCH_BYTES = 8 * 1024 * 1024;
 const BATCH_FILES = 200;
 // In the first request, so that workers have something to do while the rest comes in.
@@ -7,7 +7,7 @@ const FIRST_FILES = 20;
 const MOST_ATTEMPTS = 6;
 const FIRST_WAIT_MS = 1000;
 const LONGEST_WAIT_MS = 30000;
-// A small request that is not answered by then is lost; one with films takes as long as its bytes need.
+// A small request that is not answered by then is lost; one with images takes as long as its bytes need.
 const SMALL_REQUEST_MS = 10000;
 
 export class Refused extends Error {
@@ -18,7 +18,7 @@ export class Refused extends Error {
     this.code = problem?.code ?? "";
   }
 
-  /** Tell a server that takes no film for a while from one that is in trouble: it says when to come back. */
+  /** Tell a server that takes no image for a while from one that is in trouble: it says when to come back. */
   get isHeld() {
     return ["queue_full", "disk_low"].includes(this.code);
   }
@@ -57,8 +57,8 @@ export function newKey() {
 export class Sender {
   /**
    * `on` is told of everything: progress(batch, bytes), done(batch, answer), waiting(batch, seconds, attempt), and of
-   * requests without films away(error, seconds), every second until the next attempt, and back() when one is answered.
-   * held(error, seconds, batch) comes instead where the server takes no films for a while; it is waited for without end.
+   * requests without images away(error, seconds), every second until the next attempt, and back() when one is answered.
+   * held(error, seconds, batch) comes instead where the server takes no images for a while; it is waited for without end.
    */
   constructor(token, on) {
     this.token = token;

@@ -7,10 +7,10 @@ import { makeBatches, newKey, Refused, Sender } from "./sender.js";
 const form = document.getElementById("upload");
 const find = (id) => document.getElementById(id);
 const limits = {
-  film: Number(form.dataset.maxFilm),
+  image: Number(form.dataset.maxImage),
   request: Number(form.dataset.maxRequest),
-  films: Number(form.dataset.maxFilms),
-  noFilms: JSON.parse(form.dataset.noFilms),
+  images: Number(form.dataset.maxImages),
+  noImages: JSON.parse(form.dataset.noImages),
 };
 const list = new FileList(find("list"), find("more"));
 let token = document.querySelector('meta[name="csrf-token"]').content;
@@ -24,7 +24,7 @@ function choose(entries) {
   if (upload) return;
   const { wanted: good, refused, leftOut } = check(entries, limits);
   wanted = good;
-  const tooMany = good.length > limits.films;
+  const tooMany = good.length > limits.images;
   show("chosen", true);
   show("drop", false);
   show("start", good.length > 0 && !tooMany);
@@ -39,7 +39,7 @@ function choose(entries) {
 function sayRefused(refused, tooMany, files) {
   const note = find("refused");
   note.replaceChildren();
-  if (tooMany) note.append(`${count(files)} files are too many for one upload; at most ${count(limits.films)} go at once. Send them in parts, or as a ZIP.`);
+  if (tooMany) note.append(`${count(files)} files are too many for one upload; at most ${count(limits.images)} go at once. Send them in parts, or as a ZIP.`);
   if (refused.length) {
     const names = document.createElement("ul");
     names.append(...refused.slice(0, 100).map(({ path, why }) => Object.assign(document.createElement("li"), { textContent: `${path}: ${why}` })));
@@ -71,8 +71,8 @@ function start() {
   const hasZip = wanted.some(({ path }) => /\.zip$/i.test(path));
   const model = find("job-model")?.value;
   upload = { job: null, key: newKey(),
-    body: { name: jobName(), ...(model && { model }), ...(!hasZip && { expected_films: wanted.length }) },
-    batches: makeBatches(wanted, limits.films), sent: new Map(), bytes: total(wanted), from: performance.now() };
+    body: { name: jobName(), ...(model && { model }), ...(!hasZip && { expected_images: wanted.length }) },
+    batches: makeBatches(wanted, limits.images), sent: new Map(), bytes: total(wanted), from: performance.now() };
   for (const id of ["start", "clear"]) show(id, false);
   for (const id of ["stop", "whole"]) show(id, true);
   find("job-name").readOnly = true;
@@ -89,7 +89,7 @@ async function run() {
   try {
     await renewToken(sender);
     upload.job ??= await upload.sender.post(form.dataset.jobs, upload.body, upload.key);
-    await upload.sender.sendAll(upload.job.films_url, upload.batches);
+    await upload.sender.sendAll(upload.job.images_url, upload.batches);
     if (upload.sender.stopped) return;
     await upload.sender.post(`${form.dataset.jobs}/${upload.job.id}/close`, {});
     leave(upload.job.id);
@@ -115,9 +115,17 @@ function onAway(error, seconds) {
   rest.setAttribute("aria-hidden", "true");
   find("trouble").replaceChildren(error.message, rest);
   show("trouble", true);
+  sayAway();
+}
+
+function sayAway() {
+  upload.isAway = true;
+  find("whole-count").textContent = "Server away, trying again";
+  for (const id of ["whole-speed", "whole-left"]) find(id).textContent = "";
 }
 
 function onBack() {
+  upload.isAway = false;
   show("trouble", false);
   show("held", false);
 }
@@ -191,6 +199,7 @@ function giveUp() {
 }
 
 function onProgress(batch, sent, of) {
+  upload.isAway = false;
   show("held", false);
   // The form around the files has bytes of its own; shares are taken of the files alone.
   let left = (sent / of) * batch.bytes;
@@ -206,9 +215,11 @@ function onWaiting(batch, seconds, attempt) {
   upload.sent.set(batch, 0);
   for (const item of batch.items) list.waiting(item, seconds, attempt);
   showWhole();
+  sayAway();
 }
 
 function onDone(batch, answer) {
+  upload.isAway = false;
   upload.sent.set(batch, batch.bytes);
   const refusals = groupByFile(answer.rejected);
   const unnamed = new Set(refusals.keys());
@@ -227,7 +238,7 @@ function onDone(batch, answer) {
 
 function groupByFile(rejected) {
   const groups = new Map();
-  for (const one of rejected) groups.set(one.file, [...(groups.get(one.file) ?? []), one]);
+  for (const one of rejected) groups.set(one.file_name, [...(groups.get(one.file_name) ?? []), one]);
   return groups;
 }
 
@@ -235,9 +246,10 @@ function showWhole() {
   const sent = [...upload.sent.values()].reduce((sum, bytes) => sum + bytes, 0);
   const seconds = (performance.now() - upload.from) / 1000;
   const speed = sent / Math.max(seconds, 0.001);
-  const films = upload.batches.filter((batch) => batch.sent).reduce((sum, batch) => sum + batch.items.length, 0);
+  const images = upload.batches.filter((batch) => batch.sent).reduce((sum, batch) => sum + batch.items.length, 0);
   find("whole-bar").value = upload.bytes ? sent / upload.bytes : 1;
-  find("whole-count").textContent = `${count(films)} of ${plural(wanted.length, "file")}`;
+  if (upload.isAway) return;
+  find("whole-count").textContent = `${count(images)} of ${plural(wanted.length, "file")}`;
   find("whole-bytes").textContent = `${size(sent)} of ${size(upload.bytes)}`;
   find("whole-speed").textContent = seconds > 1 ? `${size(speed)}/s` : "";
   find("whole-left").textContent = seconds > 2 && speed > 0 ? `about ${duration((upload.bytes - sent) / speed)} left` : "";

@@ -11,7 +11,7 @@ from cli.client.images import BATCH_BYTES, BATCH_FILES, FIRST_BYTES, FIRST_FILES
 from shared.intake.left_out import DISC, SYSTEM
 
 
-def write(path: Path, data: bytes = b"film") -> Path:
+def write(path: Path, data: bytes = b"image") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     return path
@@ -27,12 +27,12 @@ def local(size: int, name: str = "a.png", *, is_zip: bool = False) -> LocalFile:
 
 def test_a_folder_gives_its_files_in_order_without_junk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("b.png", "a/2.png", "a/10.png", ".hidden", ".git/x", "__MACOSX/a/._2.png", "Thumbs.db", "a/.DS_Store"):
-        write(tmp_path / "films" / name)
+        write(tmp_path / "images" / name)
     monkeypatch.chdir(tmp_path)
-    assert names(["films"]) == ["films/a/2.png", "films/a/10.png", "films/b.png"]
+    assert names(["images"]) == ["images/a/2.png", "images/a/10.png", "images/b.png"]
 
 
-def test_what_a_disc_adds_to_its_films_is_left_out_of_a_folder_and_counted(
+def test_what_a_disc_adds_to_its_images_is_left_out_of_a_folder_and_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -57,13 +57,13 @@ def test_what_a_disc_adds_to_its_films_is_left_out_of_a_folder_and_counted(
 
 
 def test_a_hidden_file_that_is_named_itself_is_kept(tmp_path: Path) -> None:
-    assert names([str(write(tmp_path / ".film.png"))]) == [".film.png"]
+    assert names([str(write(tmp_path / ".image.png"))]) == [".image.png"]
 
 
 def test_a_file_that_several_paths_mean_comes_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(tmp_path / "films/a.png")
+    write(tmp_path / "images/a.png")
     monkeypatch.chdir(tmp_path)
-    assert names(["films/a.png", "films", str(tmp_path / "films"), "films/../films/a.png"]) == ["films/a.png"]
+    assert names(["images/a.png", "images", str(tmp_path / "images"), "images/../images/a.png"]) == ["images/a.png"]
 
 
 def test_names_begin_at_what_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,12 +82,12 @@ def test_names_begin_at_what_was_given(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_folders_that_link_to_themselves_end(tmp_path: Path) -> None:
-    write(tmp_path / "films/a.png")
-    (tmp_path / "films/round").symlink_to(tmp_path / "films")
+    write(tmp_path / "images/a.png")
+    (tmp_path / "images/round").symlink_to(tmp_path / "images")
     (tmp_path / "other").mkdir()
-    (tmp_path / "films/other").symlink_to(tmp_path / "other")
+    (tmp_path / "images/other").symlink_to(tmp_path / "other")
     write(tmp_path / "other/b.png")
-    assert names([str(tmp_path / "films")]) == ["films/a.png", "films/other/b.png"]
+    assert names([str(tmp_path / "images")]) == ["images/a.png", "images/other/b.png"]
 
 
 def test_what_is_no_readable_file_is_accounted_for(tmp_path: Path) -> None:
@@ -101,12 +101,12 @@ def test_what_is_no_readable_file_is_accounted_for(tmp_path: Path) -> None:
 
 
 def test_a_zip_is_known_by_its_first_bytes(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "films.png", "w") as archive:
-        archive.writestr("a.png", b"film")
+    with zipfile.ZipFile(tmp_path / "images.png", "w") as archive:
+        archive.writestr("a.png", b"image")
     write(tmp_path / "text.zip", b"no archive")
     found = {Path(item.name).name: item for item in collect([str(tmp_path)])}
-    assert isinstance(found["films.png"], LocalFile)
-    assert found["films.png"].is_zip
+    assert isinstance(found["images.png"], LocalFile)
+    assert found["images.png"].is_zip
     assert isinstance(found["text.zip"], LocalFile)
     assert not found["text.zip"].is_zip
 
@@ -114,7 +114,7 @@ def test_a_zip_is_known_by_its_first_bytes(tmp_path: Path) -> None:
 def test_a_name_that_is_not_utf8_stays_unique(tmp_path: Path) -> None:
     for name in (b"\xff.png", b"\xfe.png"):
         with open(os.path.join(os.fsencode(tmp_path), name), "wb") as file:  # noqa: PTH118, PTH123  # bytes
-            file.write(b"film")
+            file.write(b"image")
     found = names([str(tmp_path)])
     assert [name.rsplit("/", 1)[1] for name in found] == ["\\xfe.png", "\\xff.png"]
     for name in found:
@@ -136,10 +136,10 @@ def test_a_zip_and_a_large_file_travel_alone_and_in_their_place() -> None:
 
 
 def test_a_name_is_known_again_when_it_comes_back() -> None:
-    film = local(1, 'a "film" at 100%22\n.png')
-    assert film.sent_name == 'a "film" at 100%22\N{REPLACEMENT CHARACTER}.png'
-    assert film.is_shown_as('a "film" at 100"\N{REPLACEMENT CHARACTER}.png')
-    assert not film.is_shown_as("a film.png")
+    image = local(1, 'a "image" at 100%22\n.png')
+    assert image.sent_name == 'a "image" at 100%22\N{REPLACEMENT CHARACTER}.png'
+    assert image.is_shown_as('a "image" at 100"\N{REPLACEMENT CHARACTER}.png')
+    assert not image.is_shown_as("an image.png")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import csv
 import json
 import stat
+from dataclasses import fields
 from io import StringIO
 from pathlib import Path
 
@@ -11,11 +12,12 @@ from rich.console import Console
 
 from cli.client.answers import Row
 from cli.client.images import LocalFile, Unreadable
-from cli.client.results import COLUMNS, Result, account, check_output, write_results
+from cli.client.results import Result, account, check_output, write_results
 from cli.client.results_table import show
 from cli.client.upload import Span
 from cli.errors import CommandFailed
 from cli.report import DISCLAIMER
+from shared.columns import RESULT_COLUMNS
 
 
 def local(name: str, *, is_zip: bool = False) -> LocalFile:
@@ -24,8 +26,10 @@ def local(name: str, *, is_zip: bool = False) -> LocalFile:
 
 def row(position: int, file: str, status: str = "DONE") -> Row:
     if status != "DONE":
-        return Row(file=file, position=position, status=status, error="No.")
-    return Row(file=file, position=position, status=status, label="NORMAL", confidence=0.9, p_pneumonia=0.1, model="m")
+        return Row(file_name=file, position=position, state=status, error="No.")
+    return Row(
+        file_name=file, position=position, state=status, label="NORMAL", confidence=0.9, p_pneumonia=0.1, model="m"
+    )
 
 
 def spans(*items: tuple[LocalFile, int, int]) -> dict[str, Span]:
@@ -33,7 +37,8 @@ def spans(*items: tuple[LocalFile, int, int]) -> dict[str, Span]:
 
 
 def test_the_columns_are_the_fixed_ones() -> None:
-    assert ",".join(COLUMNS) == "file,status,label,confidence,p_pneumonia,model,error"
+    assert tuple(field.name for field in fields(Result)) == RESULT_COLUMNS
+    assert set(RESULT_COLUMNS) < set(Row.model_fields), "what the server answers is kept"
 
 
 def test_files_zips_and_what_was_not_sent_keep_their_order() -> None:
@@ -46,7 +51,7 @@ def test_files_zips_and_what_was_not_sent_keep_their_order() -> None:
         {"x/lost.png": Unreadable("x/lost.png", "413")},
         rows,
     )
-    assert [(r.file, r.status, r.error) for r in results] == [
+    assert [(r.file_name, r.state, r.error) for r in results] == [
         ("x/a.png", "DONE", None),
         ("x/aa.png", "REJECTED", "gone"),
         ("x/b.zip/in/1.png", "DONE", None),
@@ -58,13 +63,13 @@ def test_files_zips_and_what_was_not_sent_keep_their_order() -> None:
 
 def test_a_zip_refused_as_a_whole_has_its_own_name() -> None:
     z = local("bad.zip", is_zip=True)
-    assert [r.file for r in account([z], spans((z, 0, 1)), {}, [row(0, "bad.zip", "REJECTED")])] == ["bad.zip"]
+    assert [r.file_name for r in account([z], spans((z, 0, 1)), {}, [row(0, "bad.zip", "REJECTED")])] == ["bad.zip"]
 
 
 def test_a_file_without_a_row_is_not_forgotten() -> None:
     a = local("a.png")
     (result,) = account([a], spans((a, 0, 1)), {}, [])
-    assert (result.file, result.status) == ("a.png", "FAILED")
+    assert (result.file_name, result.state) == ("a.png", "FAILED")
     assert result.error
 
 
@@ -72,12 +77,12 @@ def test_rows_that_fit_no_file_keep_the_servers_names() -> None:
     a, gone = local("a.png"), Unreadable("gone.png", "gone")
     rows = [row(0, "old.png"), row(1, "a.png")]
     results = account([a, gone], spans((a, 0, 1)), {}, rows)
-    assert [r.file for r in results] == ["gone.png", "old.png", "a.png"]
+    assert [r.file_name for r in results] == ["gone.png", "old.png", "a.png"]
 
 
 def test_a_name_that_comes_twice_is_numbered() -> None:
     rows = [row(0, "a.png"), row(1, "a.png"), row(2, "a.png (2)"), row(3, "a.png")]
-    files = [r.file for r in account([], {}, {}, rows)]
+    files = [r.file_name for r in account([], {}, {}, rows)]
     assert files == ["a.png", "a.png (2)", "a.png (2) (2)", "a.png (3)"]
 
 
@@ -88,13 +93,13 @@ def test_csv_and_json_hold_every_row(tmp_path: Path) -> None:
     with (tmp_path / "r.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))
     assert rows == [
-        list(COLUMNS),
-        ['ü, "x".png', "DONE", "PNEUMONIA", "0.75", "0.75", "m@1", ""],
-        ["b", "REJECTED", "", "", "", "", "No."],
+        list(RESULT_COLUMNS),
+        ['ü, "x".png', "DONE", "PNEUMONIA", "0.75", "0.75", "m@1", *[""] * 17],
+        ["b", "REJECTED", "", "", "", "", "No.", *[""] * 16],
     ]
     objects = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
-    assert [list(item) for item in objects] == [list(COLUMNS)] * 2
-    assert objects[1] == dict(zip(COLUMNS, ["b", "REJECTED", None, None, None, None, "No."], strict=True))
+    assert [list(item) for item in objects] == [list(RESULT_COLUMNS)] * 2
+    assert objects[1] == dict(zip(RESULT_COLUMNS, ["b", "REJECTED", *[None] * 4, "No.", *[None] * 16], strict=True))
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
@@ -103,8 +108,8 @@ def test_a_formula_in_a_name_is_text_in_csv_only(tmp_path: Path, start: str) -> 
     write_results([Result(name, "DONE")], tmp_path / "r.csv")
     write_results([Result(name, "DONE")], tmp_path / "r.json")
     with (tmp_path / "r.csv").open(newline="") as file:
-        assert [line["file"] for line in csv.DictReader(file)] == [f"'{name}"]
-    assert json.loads((tmp_path / "r.json").read_text())[0]["file"] == name
+        assert [line["file_name"] for line in csv.DictReader(file)] == [f"'{name}"]
+    assert json.loads((tmp_path / "r.json").read_text())[0]["file_name"] == name
 
 
 def test_a_results_file_is_replaced_whole_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
@@ -141,10 +146,10 @@ def test_few_rows_are_all_printed() -> None:
 
 
 def test_many_rows_are_summed_up_with_every_error() -> None:
-    results = [Result(f"film-{n:03}.png", "DONE", "NORMAL", 1 - n / 100, n / 100, "m@1") for n in range(50)]
+    results = [Result(f"image-{n:03}.png", "DONE", "NORMAL", 1 - n / 100, n / 100, "m@1") for n in range(50)]
     results += [Result(f"bad-{n:03}.png", "REJECTED", error="Empty.") for n in range(45)]
     text = printed(results)
-    assert [n for n in range(50) if f"film-{n:03}.png" in text] == list(range(30, 50))
-    assert text.index("film-049") < text.index("film-030")
+    assert [n for n in range(50) if f"image-{n:03}.png" in text] == list(range(30, 50))
+    assert text.index("image-049") < text.index("image-030")
     assert sum(f"bad-{n:03}.png" in text for n in range(45)) == 45
     assert "95 files: 0 PNEUMONIA, 50 NORMAL, 45 REJECTED." in text

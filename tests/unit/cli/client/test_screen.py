@@ -34,7 +34,7 @@ from cli.main import main
 TOKEN = "psc_for-tests"
 FINAL = ("DONE", "REJECTED", "FAILED", "CANCELLED")
 PAGE = 10
-FILMS_A_LOOK = 30
+IMAGES_PER_LOOK = 30
 
 
 class Server:
@@ -75,34 +75,34 @@ class Server:
 
         threading.Thread(target=again, daemon=True).start()
 
-    def open(self, wishes: dict[str, Any], key: str) -> str:
+    def open(self, fields: dict[str, Any], key: str) -> str:
         """Open a job; the same key gives the same job."""
         job_id = self.opened.setdefault(key, str(uuid.uuid4()))
-        self.jobs.setdefault(job_id, {"opened": wishes, "state": "RECEIVING", "rows": [], "keys": {}})
+        self.jobs.setdefault(job_id, {"opened": fields, "state": "RECEIVING", "rows": [], "keys": {}})
         return job_id
 
     def add(self, job: dict[str, Any], name: str, data: bytes) -> int:
         if data.startswith(b"PK\x03\x04"):
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
                 return sum(self.add(job, f"{name}/{entry}", archive.read(entry)) for entry in archive.namelist())
-        good = data.startswith(b"film")
-        row = {"file": name, "position": len(job["rows"]), "status": "QUEUED" if good else "REJECTED"}
-        job["rows"].append(row | ({} if good else {"error": "This is no film.", "error_code": "unknown_format"}))
+        good = data.startswith(b"image")
+        row = {"file_name": name, "position": len(job["rows"]), "state": "QUEUED" if good else "REJECTED"}
+        job["rows"].append(row | ({} if good else {"error": "This is no image.", "error_code": "unknown_format"}))
         return 1
 
     def settle(self, job: dict[str, Any]) -> None:
-        """Screen some films at each look, as a worker would in the meantime."""
-        waiting = [row for row in job["rows"] if row["status"] == "QUEUED"]
-        for row in waiting[: FILMS_A_LOOK if self.screens else 0]:
-            row.update(status="DONE", label="NORMAL", confidence=0.9, p_pneumonia=0.1, model="m@1")
-        if job["state"] == "SCREENING" and not [row for row in job["rows"] if row["status"] not in FINAL]:
+        """Screen some images at each look, as a worker would in the meantime."""
+        waiting = [row for row in job["rows"] if row["state"] == "QUEUED"]
+        for row in waiting[: IMAGES_PER_LOOK if self.screens else 0]:
+            row.update(state="DONE", label="NORMAL", confidence=0.9, p_pneumonia=0.1, model="m@1")
+        if job["state"] == "SCREENING" and not [row for row in job["rows"] if row["state"] not in FINAL]:
             job["state"] = "FINISHED"
 
     def view(self, job_id: str) -> dict[str, Any]:
         job = self.jobs[job_id]
         counts: dict[str, int] = {}
         for row in job["rows"]:
-            counts[row["status"]] = counts.get(row["status"], 0) + 1
+            counts[row["state"]] = counts.get(row["state"], 0) + 1
         return {"id": job_id, "state": job["state"], "total": len(job["rows"]), "counts": counts, "per_second": 5.0}
 
     def only_job(self) -> dict[str, Any]:
@@ -173,15 +173,15 @@ class _Handler(BaseHTTPRequestHandler):
             case ["jobs", job_id]:
                 state.settle(state.jobs[job_id])
                 return 200, state.view(job_id)
-            case ["jobs", job_id, "films"]:
-                return self._films(state.jobs[job_id], body)
+            case ["jobs", job_id, "images"]:
+                return self._images(state.jobs[job_id], body)
             case ["jobs", job_id, "close"]:
                 state.jobs[job_id]["state"] = "SCREENING"
                 return 200, state.view(job_id)
             case ["jobs", job_id, "cancel"]:
-                waiting = [row for row in state.jobs[job_id]["rows"] if row["status"] == "QUEUED"]
+                waiting = [row for row in state.jobs[job_id]["rows"] if row["state"] == "QUEUED"]
                 for row in waiting:
-                    row["status"] = "CANCELLED"
+                    row["state"] = "CANCELLED"
                 return 200, {"changed": len(waiting), "job": state.view(job_id)}
             case ["jobs", job_id, "screenings"]:
                 return 200, self._rows(state.jobs[job_id])
@@ -195,7 +195,7 @@ class _Handler(BaseHTTPRequestHandler):
         link = f"http://elsewhere.invalid/api/v1/x?cursor={end}" if end < len(job["rows"]) else None
         return {"screenings": job["rows"][start:end], "next": link}
 
-    def _films(self, job: dict[str, Any], body: bytes) -> tuple[int, object]:
+    def _images(self, job: dict[str, Any], body: bytes) -> tuple[int, object]:
         state = self.server_state
         if len(body) > state.most_bytes:
             return 413, {"title": "Too large", "detail": f"One request takes at most {state.most_bytes} bytes."}
@@ -204,7 +204,7 @@ class _Handler(BaseHTTPRequestHandler):
         if key in job["keys"]:
             return 202, {"received": job["keys"][key]}
         if job["state"] != "RECEIVING":
-            return 409, {"detail": "This job takes no more films."}
+            return 409, {"detail": "This job takes no more images."}
         head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
         parts = list(BytesParser(policy=HTTP).parsebytes(head + body).iter_parts())
         assert {part.get_param("name", header="content-disposition") for part in parts} == {"files"}
@@ -223,12 +223,12 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def films(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Forty-five small films and two files that are none."""
-    folder = tmp_path / "films"
+def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Forty-five small images and two files that are none."""
+    folder = tmp_path / "images"
     folder.mkdir()
     for number in range(45):
-        (folder / f"{number:02}.png").write_bytes(b"film %d" % number)
+        (folder / f"{number:02}.png").write_bytes(b"image %d" % number)
     (folder / "empty.png").touch()
     (folder / "note.txt").write_text("text")
     monkeypatch.chdir(tmp_path)
@@ -242,39 +242,41 @@ def screen(server: Server, *arguments: str) -> Result:
 def rows_of(path: Path) -> dict[str, str]:
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len({row["file"] for row in rows}) == len(rows)
-    return {row["file"]: row["status"] for row in rows}
+    assert len({row["file_name"] for row in rows}) == len(rows)
+    return {row["file_name"]: row["state"] for row in rows}
 
 
-def expected(films: Path) -> dict[str, str]:
-    return {f"films/{path.name}": "DONE" if path.name[0].isdigit() else "REJECTED" for path in sorted(films.iterdir())}
+def expected(images: Path) -> dict[str, str]:
+    return {
+        f"images/{path.name}": "DONE" if path.name[0].isdigit() else "REJECTED" for path in sorted(images.iterdir())
+    }
 
 
-def test_a_folder_is_sent_screened_and_written(server: Server, films: Path, tmp_path: Path) -> None:
-    result = screen(server, "films", "-o", "r.csv", "--name", "Ward 3")
+def test_a_folder_is_sent_screened_and_written(server: Server, images: Path, tmp_path: Path) -> None:
+    result = screen(server, "images", "-o", "r.csv", "--name", "Ward 3")
     assert result.exit_code == 1
-    assert rows_of(tmp_path / "r.csv") == expected(films)
-    assert server.only_job()["opened"] == {"name": "Ward 3", "source": "cli", "expected_films": 47}
+    assert rows_of(tmp_path / "r.csv") == expected(images)
+    assert server.only_job()["opened"] == {"name": "Ward 3", "source": "cli", "expected_images": 47}
     assert len(server.only_job()["keys"]) == 2
-    assert "This is no film." in result.stdout
+    assert "This is no image." in result.stdout
     assert "47 files: 0 PNEUMONIA, 45 NORMAL, 2 REJECTED. Model: m@1." in result.stdout
     assert "Sent 47 of 47 files" in result.stderr
-    assert "Screened 47 of 47 films" in result.stderr
+    assert "Screened 47 of 47 images" in result.stderr
     assert result.stderr.splitlines()[-1] == "Wrote 47 rows to r.csv."
 
 
-def test_all_done_is_status_0_and_quiet_says_nothing(server: Server, films: Path) -> None:
-    result = screen(server, "films/01.png", "films/02.png", "--quiet", "-o", "r.json")
+def test_all_done_is_status_0_and_quiet_says_nothing(server: Server, images: Path) -> None:
+    result = screen(server, "images/01.png", "images/02.png", "--quiet", "-o", "r.json")
     assert (result.exit_code, result.output) == (0, "")
-    assert [row["status"] for row in json.loads(Path("r.json").read_text())] == ["DONE", "DONE"]
+    assert [row["state"] for row in json.loads(Path("r.json").read_text())] == ["DONE", "DONE"]
 
 
 def test_zips_keep_their_entries_apart(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("a.zip", "b.zip"):
         with zipfile.ZipFile(tmp_path / name, "w") as archive:
-            archive.writestr("in/1.png", b"film")
+            archive.writestr("in/1.png", b"image")
             archive.writestr("in/2.png", b"text")
-    (tmp_path / "c.png").write_bytes(b"film")
+    (tmp_path / "c.png").write_bytes(b"image")
     monkeypatch.chdir(tmp_path)
     assert screen(server, "c.png", "b.zip", "a.zip", "-o", "r.csv").exit_code == 1
     assert list(rows_of(Path("r.csv"))) == [
@@ -284,7 +286,7 @@ def test_zips_keep_their_entries_apart(server: Server, tmp_path: Path, monkeypat
         "a.zip/in/1.png",
         "a.zip/in/2.png",
     ]
-    assert "expected_films" not in server.only_job()["opened"]
+    assert "expected_images" not in server.only_job()["opened"]
 
 
 BUSY = (503, {"detail": "Starting."})
@@ -293,45 +295,45 @@ BUSY = (503, {"detail": "Starting."})
 @pytest.mark.parametrize(
     ("request_name", "fault"),
     [
-        *((name, fault) for name in ("POST jobs", "POST films", "POST close") for fault in (BUSY, "lost answer")),
+        *((name, fault) for name in ("POST jobs", "POST images", "POST close") for fault in (BUSY, "lost answer")),
         ("GET screenings", BUSY),
-        ("POST films", (502, b"<html>")),
-        ("POST films", (504, b"")),
-        ("POST films", (429, {"detail": "Slower."}, {"Retry-After": "0"})),
-        ("POST films", "reset"),
+        ("POST images", (502, b"<html>")),
+        ("POST images", (504, b"")),
+        ("POST images", (429, {"detail": "Slower."}, {"Retry-After": "0"})),
+        ("POST images", "reset"),
     ],
 )
-def test_each_request_outlives_a_fault(server: Server, films: Path, request_name: str, fault: object) -> None:
+def test_each_request_outlives_a_fault(server: Server, images: Path, request_name: str, fault: object) -> None:
     server.faults[request_name] = [fault]
-    assert screen(server, "films", "-o", "r.csv").exit_code == 1
-    assert rows_of(Path("r.csv")) == expected(films)
+    assert screen(server, "images", "-o", "r.csv").exit_code == 1
+    assert rows_of(Path("r.csv")) == expected(images)
     assert len(server.only_job()["rows"]) == 47
 
 
-def test_a_restart_in_the_middle_loses_and_doubles_nothing(server: Server, films: Path) -> None:
+def test_a_restart_in_the_middle_loses_and_doubles_nothing(server: Server, images: Path) -> None:
     def restart() -> str:
         server.restart_after(1.0)
         return "lost answer"
 
-    server.faults["POST films"] = [None, restart]
-    result = screen(server, "films", "-o", "r.csv")
-    assert rows_of(Path("r.csv")) == expected(films)
+    server.faults["POST images"] = [None, restart]
+    result = screen(server, "images", "-o", "r.csv")
+    assert rows_of(Path("r.csv")) == expected(images)
     assert len(server.only_job()["rows"]) == 47
     assert result.stderr.count("does not answer") == 1
     assert result.stderr.count("answers again") == 1
 
 
-def test_a_server_that_stays_away_ends_in_words(server: Server, films: Path) -> None:
-    server.faults["POST films"] = [None, *[(503, {"detail": "Closed for today."})] * 99]
-    result = screen(server, "films", "--patience", "0.6")
+def test_a_server_that_stays_away_ends_in_words(server: Server, images: Path) -> None:
+    server.faults["POST images"] = [None, *[(503, {"detail": "Closed for today."})] * 99]
+    result = screen(server, "images", "--retry-seconds", "0.6")
     assert result.exit_code == 2
     (job_id,) = server.jobs
     assert "did not answer within 0.6 s. Closed for today." in result.stderr
-    assert f"--job {job_id} films" in result.stderr
+    assert f"--job {job_id} images" in result.stderr
     assert "Traceback" not in result.output
 
 
-def test_retry_after_is_waited_for_or_given_up(films: Path) -> None:
+def test_retry_after_is_waited_for_or_given_up(images: Path) -> None:
     slept: list[float] = []
     answers = iter([(429, {"Retry-After": "7"}), (503, {"Retry-After": "Thu, 01 Jan 1970 00:00:00 GMT"}), (200, {})])
 
@@ -348,11 +350,11 @@ def test_retry_after_is_waited_for_or_given_up(films: Path) -> None:
     assert slept == [7.0, 0.5]
 
 
-def test_the_waiting_grows_to_a_limit(films: Path) -> None:
+def test_the_waiting_grows_to_a_limit(images: Path) -> None:
     slept: list[float] = []
 
     def sleep(seconds: float) -> None:
-        # The clock stands still in this test, so the patience never ends by itself.
+        # The clock stands still in this test, so the retry_seconds never ends by itself.
         slept.append(seconds)
         if len(slept) == 8:
             raise GaveUp("enough")
@@ -363,46 +365,46 @@ def test_the_waiting_grows_to_a_limit(films: Path) -> None:
     assert slept == [0.25, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0, 5.0]
 
 
-def test_a_server_that_never_was_there_is_told_soon(films: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cli.client.client.FIRST_PATIENCE", 0.5)
+def test_a_server_that_never_was_there_is_told_soon(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cli.client.client.FIRST_RETRY_SECONDS", 0.5)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
     began = time.monotonic()
-    result = CliRunner().invoke(main, ["screen", "--url", url, "--token", TOKEN, "films"])
+    result = CliRunner().invoke(main, ["screen", "--url", url, "--token", TOKEN, "images"])
     assert result.exit_code == 2
     assert f"{url} did not answer" in result.stderr
     assert time.monotonic() - began < 5
 
 
-def test_what_is_over_the_limit_alone_is_a_row_and_the_rest_goes_on(server: Server, films: Path) -> None:
-    (films / "03.png").write_bytes(b"film" + bytes(5000))
+def test_what_is_over_the_limit_alone_is_a_row_and_the_rest_goes_on(server: Server, images: Path) -> None:
+    (images / "03.png").write_bytes(b"image" + bytes(5000))
     server.most_bytes = 2500
-    assert screen(server, "films", "-o", "r.csv").exit_code == 1
-    assert rows_of(Path("r.csv")) == {**expected(films), "films/03.png": "REJECTED"}
+    assert screen(server, "images", "-o", "r.csv").exit_code == 1
+    assert rows_of(Path("r.csv")) == {**expected(images), "images/03.png": "REJECTED"}
     with Path("r.csv").open(newline="") as file:
-        errors = {row["file"]: row["error"] for row in csv.DictReader(file)}
-    assert "at most 2500 bytes" in errors["films/03.png"]
+        errors = {row["file_name"]: row["error"] for row in csv.DictReader(file)}
+    assert "at most 2500 bytes" in errors["images/03.png"]
     assert len(server.only_job()["rows"]) == 46
 
 
-def test_a_file_that_vanishes_on_the_way_is_a_row(server: Server, films: Path) -> None:
-    found = collect(["films"])
-    (films / "07.png").unlink()
+def test_a_file_that_vanishes_on_the_way_is_a_row(server: Server, images: Path) -> None:
+    found = collect(["images"])
+    (images / "07.png").unlink()
     with Api(server.url, TOKEN) as api:
-        results = Run(api, Silence()).screen(found, name="films")
-    assert {r.file: r.status for r in results} == {**expected(films), "films/07.png": "REJECTED"}
-    assert [r.error for r in results if r.file == "films/07.png"] == [
+        results = Run(api, Silence()).screen(found, name="images")
+    assert {r.file_name: r.state for r in results} == {**expected(images), "images/07.png": "REJECTED"}
+    assert [r.error for r in results if r.file_name == "images/07.png"] == [
         "The file could not be read: No such file or directory."
     ]
 
 
-def test_a_file_that_grows_while_it_is_sent_is_sent_whole(server: Server, films: Path) -> None:
-    found = collect(["films/01.png"])
-    (films / "01.png").write_bytes(b"film, and more than was there when it was found")
+def test_a_file_that_grows_while_it_is_sent_is_sent_whole(server: Server, images: Path) -> None:
+    found = collect(["images/01.png"])
+    (images / "01.png").write_bytes(b"image, and more than was there when it was found")
     with Api(server.url, TOKEN) as api:
-        (result,) = Run(api, Silence()).screen(found, name="films")
-    assert result.status == "DONE"
+        (result,) = Run(api, Silence()).screen(found, name="images")
+    assert result.state == "DONE"
 
 
 def test_a_large_file_is_streamed(server: Server, tmp_path: Path) -> None:
@@ -410,7 +412,7 @@ def test_a_large_file_is_streamed(server: Server, tmp_path: Path) -> None:
 
     large = tmp_path / "large.png"
     with large.open("wb") as file:
-        file.write(b"film")
+        file.write(b"image")
         file.truncate(48 * 1024 * 1024)
     # Only what this process's client holds counts, so the server answers without keeping the body.
     seen: list[int] = []
@@ -433,69 +435,69 @@ def test_a_large_file_is_streamed(server: Server, tmp_path: Path) -> None:
     assert peak < 4 * 1024 * 1024
 
 
-def test_a_broken_upload_goes_on_where_it_stopped(server: Server, films: Path) -> None:
-    server.faults["POST films"] = [None, (500, {"detail": "A fault."})]
-    broken = screen(server, "films")
+def test_a_broken_upload_goes_on_where_it_stopped(server: Server, images: Path) -> None:
+    server.faults["POST images"] = [None, (500, {"detail": "A fault."})]
+    broken = screen(server, "images")
     assert broken.exit_code == 2
     assert "A fault. (500" in broken.stderr
     (job_id,) = server.jobs
     sent = len(server.bodies)
-    assert screen(server, "films", "--job", job_id, "-o", "r.csv").exit_code == 1
-    assert rows_of(Path("r.csv")) == expected(films)
-    # The first request's films were there and were not sent again.
+    assert screen(server, "images", "--job", job_id, "-o", "r.csv").exit_code == 1
+    assert rows_of(Path("r.csv")) == expected(images)
+    # The first request's images were there and were not sent again.
     assert len(server.bodies) - sent == 1
 
 
-def test_a_job_is_fetched_by_its_number(server: Server, films: Path) -> None:
-    left = screen(server, "films", "--no-wait")
+def test_a_job_is_fetched_by_its_number(server: Server, images: Path) -> None:
+    left = screen(server, "images", "--no-wait")
     assert left.exit_code == 1  # two files were refused at once
     (job_id,) = server.jobs
     assert f"/jobs/{job_id}" in left.stderr
     assert screen(server, "--job", job_id, "-o", "r.csv").exit_code == 1
-    assert rows_of(Path("r.csv")) == expected(films)
+    assert rows_of(Path("r.csv")) == expected(images)
 
 
-def test_no_wait_does_not_count_what_still_waits(server: Server, films: Path) -> None:
+def test_no_wait_does_not_count_what_still_waits(server: Server, images: Path) -> None:
     server.screens = False
-    assert screen(server, "films/01.png", "--no-wait", "-o", "r.csv").exit_code == 0
-    assert rows_of(Path("r.csv")) == {"films/01.png": "QUEUED"}
+    assert screen(server, "images/01.png", "--no-wait", "-o", "r.csv").exit_code == 0
+    assert rows_of(Path("r.csv")) == {"images/01.png": "QUEUED"}
 
 
-def test_a_job_that_still_takes_films_is_not_waited_for(server: Server) -> None:
+def test_a_job_that_still_takes_images_is_not_waited_for(server: Server) -> None:
     job_id = server.open({}, "key")
     result = screen(server, "--job", job_id)
     assert result.exit_code == 2
-    assert "still takes films" in result.stderr
+    assert "still takes images" in result.stderr
 
 
-def test_a_job_is_cancelled(server: Server, films: Path) -> None:
+def test_a_job_is_cancelled(server: Server, images: Path) -> None:
     server.screens = False
-    screen(server, "films/01.png", "films/02.png", "--no-wait")
+    screen(server, "images/01.png", "images/02.png", "--no-wait")
     (job_id,) = server.jobs
     result = screen(server, "--job", job_id, "--cancel", "-o", "r.csv")
     assert result.exit_code == 1
-    assert "Cancelled 2 films" in result.stderr
+    assert "Cancelled 2 images" in result.stderr
     assert set(rows_of(Path("r.csv")).values()) == {"CANCELLED"}
 
 
-def test_ctrl_c_says_how_to_go_on(server: Server, films: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_says_how_to_go_on(server: Server, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server.screens = False
 
     def interrupt(_: float) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("cli.client.screen.time.sleep", interrupt)
-    result = screen(server, "films")
+    result = screen(server, "images")
     (job_id,) = server.jobs
     assert result.exit_code == 130
-    assert re.search(rf"go on: +pneumoscreen screen --url {server.url} --job {job_id} films", result.stderr)
+    assert re.search(rf"go on: +pneumoscreen screen --url {server.url} --job {job_id} images", result.stderr)
     assert re.search(rf"cancel: +pneumoscreen screen .*--job {job_id} --cancel", result.stderr)
 
 
-def test_a_job_without_progress_ends_where_a_limit_was_given(server: Server, films: Path) -> None:
+def test_a_job_without_progress_ends_where_a_limit_was_given(server: Server, images: Path) -> None:
     server.screens = False
-    with Api(server.url, TOKEN) as api, pytest.raises(Exception, match="No film was screened for"):
-        Run(api, Silence(), stall_limit=0.3).screen(collect(["films"]), name="films")
+    with Api(server.url, TOKEN) as api, pytest.raises(Exception, match="No image was screened for"):
+        Run(api, Silence(), stall_limit=0.3).screen(collect(["images"]), name="images")
 
 
 @pytest.mark.parametrize(
@@ -503,18 +505,18 @@ def test_a_job_without_progress_ends_where_a_limit_was_given(server: Server, fil
     [
         ([], "Give a PATH"),
         (["nowhere"], "does not exist"),
-        (["films", "-o", "r.txt"], ".csv or .json"),
-        (["films", "-o", "none/r.csv"], "folder that exists"),
-        (["films", "--cancel"], "--cancel goes with --job"),
-        (["films", "--job", "00000000-0000-0000-0000-000000000001", "--model", "m"], "--model goes with a new job"),
-        (["films", "--url", "localhost:8000"], "http://"),
-        (["films", "--token", "a b"], "characters that no token has"),
+        (["images", "-o", "r.txt"], ".csv or .json"),
+        (["images", "-o", "none/r.csv"], "folder that exists"),
+        (["images", "--cancel"], "--cancel goes with --job"),
+        (["images", "--job", "00000000-0000-0000-0000-000000000001", "--model", "m"], "--model goes with a new job"),
+        (["images", "--url", "localhost:8000"], "http://"),
+        (["images", "--token", "a b"], "characters that no token has"),
         (["bare"], "no files in bare"),
         (["--job", "x"], "UUID"),
     ],
 )
 def test_wrong_use_is_told_before_anything_is_sent(
-    server: Server, films: Path, arguments: list[str], message: str
+    server: Server, images: Path, arguments: list[str], message: str
 ) -> None:
     Path("bare").mkdir()
     result = screen(server, *arguments)
@@ -523,14 +525,14 @@ def test_wrong_use_is_told_before_anything_is_sent(
     assert not server.jobs
 
 
-def test_a_token_that_is_not_known_is_told(server: Server, films: Path) -> None:
-    result = CliRunner().invoke(main, ["screen", "--url", server.url, "--token", "psc_other", "films"])
+def test_a_token_that_is_not_known_is_told(server: Server, images: Path) -> None:
+    result = CliRunner().invoke(main, ["screen", "--url", server.url, "--token", "psc_other", "images"])
     assert result.exit_code == 2
     assert "does not know this token" in result.stderr
 
 
-def test_a_local_server_gives_its_token_by_file(server: Server, films: Path, tmp_path: Path) -> None:
-    command = ["screen", "--url", server.url, "--data-dir", str(tmp_path), "films/01.png"]
+def test_a_local_server_gives_its_token_by_file(server: Server, images: Path, tmp_path: Path) -> None:
+    command = ["screen", "--url", server.url, "--data-dir", str(tmp_path), "images/01.png"]
     missing = CliRunner().invoke(main, command)
     assert missing.exit_code == 2
     assert "A token is needed" in missing.stderr
@@ -539,10 +541,10 @@ def test_a_local_server_gives_its_token_by_file(server: Server, films: Path, tmp
 
 
 @pytest.mark.parametrize("has_token", [False, True], ids=["never served", "served once"])
-def test_a_folder_on_which_no_server_runs_is_said(films: Path, tmp_path: Path, has_token: bool) -> None:
+def test_a_folder_on_which_no_server_runs_is_said(images: Path, tmp_path: Path, has_token: bool) -> None:
     if has_token:
         (tmp_path / "token").write_text(TOKEN)
-    result = CliRunner().invoke(main, ["screen", "--data-dir", str(tmp_path), "films"])
+    result = CliRunner().invoke(main, ["screen", "--data-dir", str(tmp_path), "images"])
     assert result.exit_code == 2
     assert f"There is no server here: none runs on the data folder {tmp_path}." in result.stderr
     assert "--url" in result.stderr
@@ -552,9 +554,9 @@ def test_the_token_is_read_where_serve_writes_it() -> None:
     assert address.TOKEN_FILE == data_folder.TOKEN_FILE
 
 
-def test_the_local_token_stays_on_this_machine(films: Path, tmp_path: Path) -> None:
+def test_the_local_token_stays_on_this_machine(images: Path, tmp_path: Path) -> None:
     (tmp_path / "token").write_text(TOKEN)
-    result = CliRunner().invoke(main, ["screen", "--url", "http://x.invalid", "--data-dir", str(tmp_path), "films"])
+    result = CliRunner().invoke(main, ["screen", "--url", "http://x.invalid", "--data-dir", str(tmp_path), "images"])
     assert result.exit_code == 2
     assert "A token is needed" in result.stderr
 
@@ -564,20 +566,20 @@ def test_the_local_token_stays_on_this_machine(films: Path, tmp_path: Path) -> N
     [
         ((200, b"<html>Hello</html>"), "does not answer as PneumoScreen does"),
         ((301, b"", {"Location": "https://x.invalid/"}), "moves to 'https://x.invalid/'"),
-        ((403, {"detail": "Readers send no films."}), "Readers send no films. (403 Forbidden)"),
+        ((403, {"detail": "Readers send no images."}), "Readers send no images. (403 Forbidden)"),
         ((500, b""), "The server answered 500"),
     ],
 )
-def test_an_answer_that_does_not_fit_is_told(server: Server, films: Path, fault: object, message: str) -> None:
+def test_an_answer_that_does_not_fit_is_told(server: Server, images: Path, fault: object, message: str) -> None:
     server.faults["GET me"] = [fault]
-    result = screen(server, "films")
+    result = screen(server, "images")
     assert result.exit_code == 2
     assert message in result.stderr
 
 
 def test_a_proxy_is_not_asked_for_a_server_on_this_machine(
-    server: Server, films: Path, monkeypatch: pytest.MonkeyPatch
+    server: Server, images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
-    assert screen(server, "films/01.png", "--patience", "1").exit_code == 0
+    assert screen(server, "images/01.png", "--retry-seconds", "1").exit_code == 0

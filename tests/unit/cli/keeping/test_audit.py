@@ -27,7 +27,7 @@ def rows(tmp_path: Path) -> Iterator[Database]:
     upgrade(database)
     for n in range(ROWS):
         with database.write() as session:
-            record(session, Action.FILM_VIEWED, user_id=None, actor=f"=person {n}", subject=f"film {n}")
+            record(session, Action.IMAGE_VIEWED, user_id=None, actor=f"=person {n}", subject=f"image {n}")
     yield database
     database.close()
 
@@ -94,7 +94,7 @@ def test_a_malformed_head_is_told(call: Call, head: str) -> None:
 
 def test_an_export_holds_what_is_filtered_and_is_on_record_itself(call: Call, tmp_path: Path) -> None:
     table, objects = tmp_path / "trail.csv", tmp_path / "trail.json"
-    assert call("export", "-o", str(table), "--subject", "film 1").exit_code == 0
+    assert call("export", "-o", str(table), "--subject", "image 1").exit_code == 0
     with table.open(newline="") as file:
         assert [(row["sequence"], row["actor"]) for row in csv.DictReader(file)] == [("2", "'=person 1")]
     assert call("export", "-o", str(objects)).exit_code == 0
@@ -102,7 +102,7 @@ def test_an_export_holds_what_is_filtered_and_is_on_record_itself(call: Call, tm
     assert [event["sequence"] for event in events] == [1, 2, 3, 4, 5]
     assert events[3]["action"] == "audit_exported"
     assert events[3]["actor"] == operating_user()
-    assert events[3]["detail"] == {"format": "csv", "subject": "film 1"}
+    assert events[3]["detail"] == {"format": "csv", "subject": "image 1"}
     assert "user_id" not in events[3]
     assert "address" not in events[3]
 
@@ -126,10 +126,10 @@ def test_an_output_that_cannot_be_written_is_told(call: Call, tmp_path: Path, ou
 
 def test_the_list_shows_the_newest_first_and_narrows(call: Call) -> None:
     shown = call("list", "--limit", "2").output
-    assert shown.index("film 2") < shown.index("film 1")
-    assert "film 0" not in shown
-    assert "film 2" not in call("list", "--person", "=person 1").output
-    assert "film" not in call("list", "--until", "2020-01-31").output
+    assert shown.index("image 2") < shown.index("image 1")
+    assert "image 0" not in shown
+    assert "image 2" not in call("list", "--person", "=person 1").output
+    assert "image" not in call("list", "--until", "2020-01-31").output
     assert call("list", "--action", "nothing").exit_code == 2
     assert call("list", "--since", "today").exit_code == 2
 

@@ -25,7 +25,7 @@ def house(tmp_path: Path, spec: ModelSpec) -> House:
     with database.write() as session:
         user = accounts.add_user(session, "tina", Role.TECHNICIAN)
     house = House(database, make_store(tmp_path / "store"), spec, user)
-    job_id = house.submit(b"a film of some bytes")
+    job_id = house.submit(b"an image of some bytes")
     house.work()
     then = now() - timedelta(days=100)
     with database.write() as session:
@@ -56,10 +56,10 @@ def test_it_shows_what_would_go_and_removes_it_only_when_told(house: House, tmp_
     assert event.actor.startswith("os:")
 
 
-@pytest.mark.parametrize(("age", "films"), [("1y", 1), ("15w", 1), ("14w", 0), ("99d", 0), ("101d", 1)])
-def test_an_age_counts_days_weeks_or_years(house: House, tmp_path: Path, age: str, films: int) -> None:
+@pytest.mark.parametrize(("age", "images"), [("1y", 1), ("15w", 1), ("14w", 0), ("99d", 0), ("101d", 1)])
+def test_an_age_counts_days_weeks_or_years(house: House, tmp_path: Path, age: str, images: int) -> None:
     assert run(tmp_path, "--older-than", age, "--yes").exit_code == 0
-    assert house.count(Image) == films
+    assert house.count(Image) == images
 
 
 @pytest.mark.parametrize("age", ["90", "d", "-1d", "1.5y", "soon", "99999y"])

@@ -94,10 +94,10 @@ def test_the_settings_of_a_real_installation_do_not_reach_the_demo(
 def test_nothing_is_left_when_the_server_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pretend(monkeypatch, "raise SystemExit(1)")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    (tmp_path / "film.png").write_bytes(b"film")
-    result = CliRunner().invoke(main, ["demo", "--images", "film.png"])
+    (tmp_path / "image.png").write_bytes(b"image")
+    result = CliRunner().invoke(main, ["demo", "--images", "image.png"])
     assert result.exit_code == 2
-    assert [path.name for path in tmp_path.iterdir()] == ["film.png"]
+    assert [path.name for path in tmp_path.iterdir()] == ["image.png"]
 
 
 def test_a_results_file_of_the_wrong_kind_is_refused_before_the_start(monkeypatch: pytest.MonkeyPatch) -> None:

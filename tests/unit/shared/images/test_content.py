@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from shared.errors import FilmRejected
+from shared.errors import ImageRejected
 from shared.images.content import refuse_without_content
 from shared.images.preprocess import decode, prepare
 from shared.models.spec import ModelSpec
@@ -85,7 +85,7 @@ JUNK = {
 @pytest.mark.parametrize("name", JUNK)
 @pytest.mark.parametrize(("as_file", "side"), [("PNG", 160), ("JPEG", 160), ("PNG", 224)])
 def test_what_shows_nothing_is_refused(name: str, as_file: str, side: int, spec: ModelSpec) -> None:
-    with pytest.raises(FilmRejected) as refused:
+    with pytest.raises(ImageRejected) as refused:
         prepare(encode(JUNK[name], as_file), spec.model_copy(update={"input_size": side}))
     assert refused.value.code is Rejection.NO_CONTENT
     assert text_of(refused.value).endswith("otherwise leave the file out.")
@@ -106,7 +106,7 @@ EMPTY = {
 @pytest.mark.parametrize("name", EMPTY)
 def test_what_shows_nothing_is_refused_whatever_holds_it(name: str, spec: ModelSpec) -> None:
     make: Callable[[], bytes] = EMPTY[name]
-    with pytest.raises(FilmRejected) as refused:
+    with pytest.raises(ImageRejected) as refused:
         prepare(make(), spec)
     assert refused.value.code is Rejection.NO_CONTENT
 

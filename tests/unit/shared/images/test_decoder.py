@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import pytest
 
-from shared.errors import DecoderAway, FilmRejected
+from shared.errors import DecoderAway, ImageRejected
 from shared.images import decoder_child
 from shared.images.decoder import Bounds, Codec, Decoder
 from shared.refusals import Rejection
@@ -49,7 +49,7 @@ def test_every_codec_of_the_child_has_a_name() -> None:
 def test_a_stream_that_cannot_be_decoded_is_refused_and_the_process_stays(decoder: Decoder) -> None:
     ask(decoder)
     pid = decoder._process.pid
-    with pytest.raises(FilmRejected) as refused:
+    with pytest.raises(ImageRejected) as refused:
         ask(decoder, STREAM[:30] + b"\xff\xd9")
     assert refused.value.code is Rejection.DAMAGED_SCAN
     assert np.array_equal(ask(decoder), GREY)
@@ -57,7 +57,7 @@ def test_a_stream_that_cannot_be_decoded_is_refused_and_the_process_stays(decode
 
 
 def test_an_image_of_another_size_than_was_asked_for_is_refused(decoder: Decoder) -> None:
-    with pytest.raises(FilmRejected):
+    with pytest.raises(ImageRejected):
         decoder.decode(Codec.JPEG_LS, STREAM, rows=96, columns=80)
     assert np.array_equal(ask(decoder), GREY)
 
@@ -67,7 +67,7 @@ def test_a_stream_that_crashes_the_process_is_refused_and_the_next_goes_on(decod
     ask(decoder)
     timer = threading.Timer(0.2, os.kill, (decoder._process.pid, signal.SIGSEGV))  # no stream that does it is known
     timer.start()
-    with pytest.raises(FilmRejected) as refused:
+    with pytest.raises(ImageRejected) as refused:
         while timer.is_alive() or decoder._process is not None:
             decoder.decode(Codec.JPEG_2000, slow, rows=3000, columns=3000)
     assert refused.value.code is Rejection.DAMAGED_SCAN
@@ -90,7 +90,7 @@ def test_what_takes_too_much_of_the_processor_is_refused() -> None:
     )
     decoder = Decoder(Bounds(cpu_seconds=0))  # one second, as the kernel counts them whole
     try:
-        with pytest.raises(FilmRejected) as refused:
+        with pytest.raises(ImageRejected) as refused:
             for _ in range(40):
                 decoder.decode(Codec.JPEG_2000, slow, rows=1000, columns=1000)
         assert refused.value.code is Rejection.DAMAGED_SCAN
@@ -101,7 +101,7 @@ def test_what_takes_too_much_of_the_processor_is_refused() -> None:
 def test_what_takes_too_much_memory_is_refused() -> None:
     decoder = Decoder(Bounds(memory_bytes=200 * MIB))
     try:
-        with pytest.raises(FilmRejected):
+        with pytest.raises(ImageRejected):
             decoder.decode(Codec.JPEG_2000, encode_2000(5000), rows=5000, columns=5000)
         assert np.array_equal(ask(decoder), GREY)
     finally:

@@ -15,7 +15,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from shared.errors import FilmRejected
+from shared.errors import ImageRejected
 from shared.images.dicom import MEDIA_TYPE
 from shared.images.preprocess import decode, prepare
 from shared.intake.archive import receive
@@ -98,24 +98,24 @@ def test_prepare_takes_a_radiograph(spec: ModelSpec) -> None:
 def test_what_is_no_radiograph_is_refused_at_intake(
     data: bytes, code: Rejection, store: FolderStore, settings: Settings
 ) -> None:
-    (item,) = receive("film.dcm", iter([data]), store, settings)
+    (item,) = receive("image.dcm", iter([data]), store, settings)
     assert item.rejection.code is code
     assert "Somebody" not in text_of(item.rejection)
 
 
 def test_a_radiograph_is_taken_at_intake(store: FolderStore, settings: Settings) -> None:
-    (item,) = receive("film.dcm", iter([make()]), store, settings)
-    assert (item.film.width, item.film.height, item.film.media_type) == (96, 80, MEDIA_TYPE)
+    (item,) = receive("image.dcm", iter([make()]), store, settings)
+    assert (item.image.width, item.image.height, item.image.media_type) == (96, 80, MEDIA_TYPE)
 
 
 def test_a_radiograph_cut_short_is_refused_by_the_worker() -> None:
-    with pytest.raises(FilmRejected) as refused:
+    with pytest.raises(ImageRejected) as refused:
         decode(make()[:-3000], 64)
     assert refused.value.code in {Rejection.UNREADABLE_IMAGE, Rejection.TRUNCATED_IMAGE}
 
 
-def test_a_real_film_and_its_copy_marked_monochrome1_are_negatives(data_folder: Path) -> None:
-    film = np.asarray(decode((data_folder / "dicom" / "cr_chest_pa.dcm").read_bytes(), 384))
+def test_a_real_image_and_its_copy_marked_monochrome1_are_negatives(data_folder: Path) -> None:
+    image = np.asarray(decode((data_folder / "dicom" / "cr_chest_pa.dcm").read_bytes(), 384))
     negative = np.asarray(decode((data_folder / "dicom" / "cr_chest_pa_monochrome1.dcm").read_bytes(), 384))
-    assert film.shape == (1024, 1024)
-    assert (film == 255 - negative).all()
+    assert image.shape == (1024, 1024)
+    assert (image == 255 - negative).all()

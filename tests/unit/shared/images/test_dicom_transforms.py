@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
-from shared.errors import FilmRejected
+from shared.errors import ImageRejected
 from shared.images.preprocess import decode
 from shared.intake.archive import receive
 from shared.refusals import Rejection
@@ -104,7 +104,7 @@ def test_overlays_in_unused_bits_are_not_drawn() -> None:
 
 
 def test_a_header_that_names_too_few_bits_is_refused_and_one_hot_pixel_is_not() -> None:
-    with pytest.raises(FilmRejected, match="stored_bits") as refused:
+    with pytest.raises(ImageRejected, match="stored_bits") as refused:
         decode(radiograph(TWELVE, BitsStored=10, HighBit=9), 64)
     assert refused.value.code is Rejection.UNSUPPORTED_FORM
     hot = TWELVE.copy()
@@ -268,5 +268,5 @@ def test_pixels_that_are_not_square_are_stretched(
 ) -> None:
     data = radiograph(TWELVE, **BITS, **tags)
     assert decode(data, 64).size == size
-    (item,) = receive("film.dcm", iter([data]), store, settings)
-    assert (item.film.width, item.film.height) == size
+    (item,) = receive("image.dcm", iter([data]), store, settings)
+    assert (item.image.width, item.image.height) == size

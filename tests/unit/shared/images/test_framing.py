@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from shared.errors import FilmRejected, ModelUnavailable
+from shared.errors import ImageRejected, ModelUnavailable
 from shared.images import framing, samples
 from shared.images.framing import Box, Localiser
 from shared.images.preprocess import fit, prepare
@@ -28,7 +28,7 @@ def localiser() -> Localiser:
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[Image.Image]:
-    """A few synthetic chest films, small."""
+    """A few synthetic chest images, small."""
     paths = samples.write_samples(tmp_path_factory.mktemp("samples"))[:6]
     return [Image.open(path).convert("L").resize((448, 384)) for path in paths]
 
@@ -48,7 +48,7 @@ def overlap(one: Box, other: Box) -> float:
 
 
 @pytest.mark.parametrize(("kind", "least"), [("train/NORMAL", 0.85), ("train/PNEUMONIA", 0.82), ("elsewhere", 0.75)])
-def test_the_box_is_where_a_person_put_it_on_films_it_never_learned(
+def test_the_box_is_where_a_person_put_it_on_images_it_never_learned(
     localiser: Localiser, data_folder: Path, kind: str, least: float
 ) -> None:
     with (ROOT / "training" / "lungs.csv").open(newline="") as file:
@@ -98,7 +98,7 @@ def test_the_box_moves_with_the_lungs(
     assert np.mean(overlaps) > 0.9
 
 
-def test_one_film_at_any_size_with_a_border_or_stretched_is_prepared_alike(
+def test_one_image_at_any_size_with_a_border_or_stretched_is_prepared_alike(
     drawn: list[Image.Image], framed: ModelSpec
 ) -> None:
     for image in drawn:
@@ -116,7 +116,7 @@ def test_a_picture_without_lungs_is_refused_in_words(
     picture: Callable[[], Image.Image], framed: ModelSpec, spec: ModelSpec
 ) -> None:
     data = encode(picture(), "PNG")
-    with pytest.raises(FilmRejected, match="no_lungs confidence=") as refused:
+    with pytest.raises(ImageRejected, match="no_lungs confidence=") as refused:
         prepare(data, framed)
     assert refused.value.code is Rejection.NO_LUNGS
     assert prepare(data, spec).shape == (spec.input_size, spec.input_size, 1)
@@ -131,20 +131,20 @@ def test_a_picture_of_any_shape_is_prepared_or_refused(
         found = localiser.find(picture)
         assert np.isfinite(found.box).all()
         assert 0.0 <= found.confidence <= 1.0
-        with pytest.raises(FilmRejected):
+        with pytest.raises(ImageRejected):
             fit(picture, framed)
 
 
 @pytest.mark.parametrize("turn", [90, 180, 270])
-def test_a_film_that_lies_or_stands_on_its_head_is_refused(
+def test_an_image_that_lies_or_stands_on_its_head_is_refused(
     drawn: list[Image.Image], framed: ModelSpec, turn: int
 ) -> None:
     for image in drawn:
-        with pytest.raises(FilmRejected, match="no_lungs"):
+        with pytest.raises(ImageRejected, match="no_lungs"):
             fit(image.rotate(turn, expand=True), framed)
 
 
-def test_a_window_is_cut_as_it_lies_and_its_edge_goes_on_beyond_the_film() -> None:
+def test_a_window_is_cut_as_it_lies_and_its_edge_goes_on_beyond_the_image() -> None:
     ramp = Image.fromarray(np.tile(np.arange(200, dtype=np.uint8), (100, 1)))
     inside = framing.cut(ramp, Box(0.25, 0.0, 0.75, 1.0), 100)
     assert np.array_equal(inside[50], np.arange(50, 150))

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageOps
 from pydicom import Dataset
 
-from shared.errors import FilmRejected, ModelUnavailable
+from shared.errors import ImageRejected, ModelUnavailable
 from shared.images import gate, samples
 from shared.images.dicom_use import refuse_unless_intended
 from shared.images.preprocess import decode, refuse_unreadable
@@ -19,7 +19,7 @@ from tests.conftest import ROOT, encode
 from tests.unit.shared.images.test_dicom import make
 
 DATA = ROOT.parent / "shared" / "data"
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="needs the films in ../shared/data")
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="needs the images in ../shared/data")
 AGES = (1, 5)
 
 
@@ -46,7 +46,7 @@ def outcome(data: bytes, spec: ModelSpec, ignored: frozenset[Rejection] = frozen
     image = decode(data, spec.decoded_side)
     try:
         refuse_unreadable(data, image, spec, ignored)
-    except FilmRejected as refusal:
+    except ImageRejected as refusal:
         return refusal.code.value
     return "read"
 
@@ -121,7 +121,7 @@ def test_each_kind_has_its_code_and_says_what_to_do(chests: list[Image.Image], g
     assert found.count(code) >= len(chests) - 1, found
     if code == "read":
         return
-    with pytest.raises(FilmRejected) as refused:
+    with pytest.raises(ImageRejected) as refused:
         gate.refuse_unless_chest(change(chests[0]), gate.default(AGES))
     assert words in explain(refused.value.code, refused.value.details).text
 
@@ -224,7 +224,7 @@ def test_the_header_decides_by_age_part_and_view(
 
 
 def test_a_refusal_does_not_tell_the_age() -> None:
-    with pytest.raises(FilmRejected) as refused:
+    with pytest.raises(ImageRejected) as refused:
         refuse_unless_intended(make(PatientAge="062Y"), gate.default(AGES))
     said = explain(refused.value.code, refused.value.details).text
     assert "62" not in said

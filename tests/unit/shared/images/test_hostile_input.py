@@ -14,7 +14,7 @@ from PIL import Image, PngImagePlugin
 from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8Bit
 
 from fuzz.radiographs import draw_radiograph
-from shared.errors import FilmRejected
+from shared.errors import ImageRejected
 from shared.images.jpeg_scans import MOST_SCANS
 from shared.images.preprocess import decode
 from shared.intake import archive
@@ -24,7 +24,7 @@ from shared.settings import Settings
 from shared.store.store import FolderStore
 from tests.conftest import draw, encode, text_of
 
-FILM = encode(draw(1))
+IMAGE = encode(draw(1))
 WHOLE = 100_000
 
 
@@ -38,9 +38,9 @@ def tags_that_share_their_bytes(count: int = 5000, size: int = 60_000) -> bytes:
 def test_tags_that_share_their_bytes_take_no_memory(receive, kind: str) -> None:
     data = tags_that_share_their_bytes()
     if kind != "tiff":
-        film = encode(draw(7), "PNG")
-        place = film.find(b"IDAT") - 4
-        data = film[:place] + chunk(b"eXIf", data) + film[place:]
+        image = encode(draw(7), "PNG")
+        place = image.find(b"IDAT") - 4
+        data = image[:place] + chunk(b"eXIf", data) + image[place:]
     tracemalloc.start()
     receive(data)
     _, most = tracemalloc.get_traced_memory()
@@ -57,21 +57,21 @@ def receive(store: FolderStore, settings: Settings):
 
 
 def with_scans(count: int) -> bytes:
-    """A progressive film whose last scan is said `count` times."""
-    film = encode(draw(2, (1500, 1500)), progressive=True, quality=10)
-    scan = film[film.rfind(b"\xff\xda") : -2]
-    return film[:-2] + scan * (count - film.count(b"\xff\xda")) + film[-2:]
+    """A progressive image whose last scan is said `count` times."""
+    image = encode(draw(2, (1500, 1500)), progressive=True, quality=10)
+    scan = image[image.rfind(b"\xff\xda") : -2]
+    return image[:-2] + scan * (count - image.count(b"\xff\xda")) + image[-2:]
 
 
 def test_a_jpeg_of_ever_so_many_scans_is_refused_before_they_are_decoded() -> None:
     started = time.process_time()
-    with pytest.raises(FilmRejected, match="scans") as refused:
+    with pytest.raises(ImageRejected, match="scans") as refused:
         decode(with_scans(20_000), 192)
     assert refused.value.code is Rejection.UNREADABLE_IMAGE
     assert time.process_time() - started < 2, "the first hundred take 0.5 s, all of them two minutes"
 
 
-def test_a_progressive_film_is_decoded() -> None:
+def test_a_progressive_image_is_decoded() -> None:
     assert decode(with_scans(MOST_SCANS), WHOLE).size == (1500, 1500)
 
 
@@ -107,7 +107,7 @@ def with_a_box_of_no_length() -> bytes:
     ],
 )
 def test_a_frame_that_is_not_the_image_of_the_header_is_refused(data: bytes) -> None:
-    with pytest.raises(FilmRejected) as refused:
+    with pytest.raises(ImageRejected) as refused:
         decode(data, 64)
     assert refused.value.code is Rejection.UNREADABLE_IMAGE
 
@@ -136,11 +136,11 @@ def test_other_elements_that_run_into_a_damaged_one_are_not_shown(receive, name:
 # ---------------------------------------------------------------- ZIP
 
 
-def zipped(*films: bytes) -> bytearray:
+def zipped(*images: bytes) -> bytearray:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as file:
-        for place, film in enumerate(films):
-            file.writestr(f"{place}.jpg", film)
+        for place, image in enumerate(images):
+            file.writestr(f"{place}.jpg", image)
     return bytearray(out.getvalue())
 
 
@@ -149,7 +149,7 @@ def codes(received: list[Received]) -> list[str | None]:
 
 
 def test_an_entry_without_a_name_is_an_entry(receive) -> None:
-    data = zipped(FILM, encode(draw(5)))
+    data = zipped(IMAGE, encode(draw(5)))
     local, listed = data.find(b"0.jpg"), data.rfind(b"0.jpg")
     for place, length in ((listed, listed - 46 + 28), (local, 26)):
         data[length : length + 2] = b"\0\0"
@@ -163,7 +163,7 @@ def test_an_entry_without_a_name_is_an_entry(receive) -> None:
 
 
 def test_an_entry_that_lies_before_the_file_costs_only_itself(receive) -> None:
-    data = zipped(FILM, encode(draw(5)))
+    data = zipped(IMAGE, encode(draw(5)))
     end = data.rfind(b"PK\x05\x06")
     (directory,) = struct.unpack_from("<I", data, end + 16)
     # A directory that claims to begin 50 bytes later than it does moves every entry to the front by as much.
@@ -172,7 +172,7 @@ def test_an_entry_that_lies_before_the_file_costs_only_itself(receive) -> None:
 
 
 def test_entries_that_share_their_bytes_are_unpacked_once(receive) -> None:
-    data = zipped(FILM)
+    data = zipped(IMAGE)
     start, end = data.find(b"PK\x01\x02"), data.rfind(b"PK\x05\x06")
     entry, count = data[start:end], 1000
     tail = data[end : end + 8] + struct.pack("<HHIIH", count, count, len(entry) * count, start, 0)
@@ -194,11 +194,11 @@ def turned(kind: str, orientation: int) -> bytes:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_film_is_stored_with_the_size_in_which_it_is_shown(receive, kind: str, orientation: int) -> None:
+def test_an_image_is_stored_with_the_size_in_which_it_is_shown(receive, kind: str, orientation: int) -> None:
     data = turned(kind, orientation)
     (item,) = receive(data)
-    assert (item.film.width, item.film.height) == decode(data, WHOLE).size
-    assert item.film.width == (200 if orientation > 4 else 300)
+    assert (item.image.width, item.image.height) == decode(data, WHOLE).size
+    assert item.image.width == (200 if orientation > 4 else 300)
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:
@@ -215,11 +215,11 @@ SAYING = {
 @pytest.mark.parametrize("says", SAYING)
 @pytest.mark.parametrize("behind", [False, True], ids=["before its pixels", "behind them"])
 def test_a_png_may_say_anywhere_that_it_lies(receive, says: str, behind: bool) -> None:
-    film = encode(draw(6, (300, 200)), "PNG")
-    place = film.rfind(b"IEND") - 4 if behind else film.find(b"IDAT") - 4
-    data = film[:place] + SAYING[says] + film[place:]
+    image = encode(draw(6, (300, 200)), "PNG")
+    place = image.rfind(b"IEND") - 4 if behind else image.find(b"IDAT") - 4
+    data = image[:place] + SAYING[says] + image[place:]
     (item,) = receive(data)
-    assert (item.film.width, item.film.height) == (200, 300) == decode(data, WHOLE).size
+    assert (item.image.width, item.image.height) == (200, 300) == decode(data, WHOLE).size
 
 
 def test_no_pixel_of_a_png_is_decoded_at_intake(receive, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,11 +228,11 @@ def test_no_pixel_of_a_png_is_decoded_at_intake(receive, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", fail)
     (item,) = receive(encode(draw(6, (300, 200)), "PNG"))
-    assert item.film is not None
+    assert item.image is not None
 
 
-def test_a_good_film_of_every_kind_in_the_data_folder_is_still_taken(receive, data_folder: Path) -> None:
+def test_a_good_image_of_every_kind_in_the_data_folder_is_still_taken(receive, data_folder: Path) -> None:
     for path in (*sorted((data_folder / "dicom").glob("*.dcm")), *sorted((data_folder / "adults").glob("*.png"))[:2]):
         data = path.read_bytes()
         (item,) = receive(data)
-        assert (item.film.width, item.film.height) == decode(data, WHOLE).size
+        assert (item.image.width, item.image.height) == decode(data, WHOLE).size

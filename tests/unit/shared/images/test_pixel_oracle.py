@@ -22,7 +22,7 @@ from pydicom import dcmread
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
-from shared.errors import FilmRejected
+from shared.errors import ImageRejected
 from shared.images.preprocess import decode, fit, prepare
 from shared.models.spec import ModelSpec
 from tests.drawn_files import lut, picture, radiograph, tiff
@@ -50,7 +50,7 @@ def outcome(make: Callable[[], np.ndarray]) -> bytes | str:
     """Return a network's input, or why there is none: some pictures are too weak to be one."""
     try:
         return make().tobytes()
-    except FilmRejected as rejection:
+    except ImageRejected as rejection:
         return rejection.code
 
 
@@ -145,10 +145,10 @@ def _vois(draw: st.DrawFn, stored: np.ndarray, tags: dict[str, object]) -> dict[
     return {}
 
 
-def meant(film: Radiograph) -> tuple[np.ndarray, np.ndarray]:
+def meant(image: Radiograph) -> tuple[np.ndarray, np.ndarray]:
     """Return what pydicom makes of the samples by the modality transform, and then by the VOI."""
-    header = dcmread(io.BytesIO(film.data))
-    values = apply_modality_lut(film.stored.astype(np.float64), header)
+    header = dcmread(io.BytesIO(image.data))
+    values = apply_modality_lut(image.stored.astype(np.float64), header)
     # With a negative slope pydicom 3.0 turns the window's output round (its y range is taken from the rescaled limits).
     header.pop("RescaleSlope", None)
     header.pop("RescaleIntercept", None)
@@ -157,18 +157,18 @@ def meant(film: Radiograph) -> tuple[np.ndarray, np.ndarray]:
     return values, apply_voi_lut(values, header)
 
 
-def right_greys(film: Radiograph) -> np.ndarray:
-    values, drawn = meant(film)
-    header = dcmread(io.BytesIO(film.data), stop_before_pixels=True)
+def right_greys(image: Radiograph) -> np.ndarray:
+    values, drawn = meant(image)
+    header = dcmread(io.BytesIO(image.data), stop_before_pixels=True)
     has_voi = "WindowCenter" in header or "VOILUTSequence" in header
-    if film.bits <= 8 and not has_voi:
-        most = float((1 << film.bits) - 1)
-        lowest = -(1 << film.bits - 1) if header.PixelRepresentation else 0
-        grey = (film.stored - lowest) * (255 / most)
+    if image.bits <= 8 and not has_voi:
+        most = float((1 << image.bits) - 1)
+        lowest = -(1 << image.bits - 1) if header.PixelRepresentation else 0
+        grey = (image.stored - lowest) * (255 / most)
         grey = 255 - grey if float(header.get("RescaleSlope", 1)) < 0 else grey
     else:
-        grey = stretch(np.asarray(drawn if has_voi else values, dtype=np.float64), film.is_padding)
-    return np.where(film.is_padding, 0, 255 - grey if film.is_inverse else grey)
+        grey = stretch(np.asarray(drawn if has_voi else values, dtype=np.float64), image.is_padding)
+    return np.where(image.is_padding, 0, 255 - grey if image.is_inverse else grey)
 
 
 FEW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -176,23 +176,23 @@ MANY = settings(FEW, max_examples=600)
 
 
 @FEW
-@given(film=radiographs())
-def test_radiographs_are_drawn_as_pydicom_has_them(film: Radiograph, spec: ModelSpec) -> None:
-    agrees(film.data, right_greys(film), spec)
+@given(image=radiographs())
+def test_radiographs_are_drawn_as_pydicom_has_them(image: Radiograph, spec: ModelSpec) -> None:
+    agrees(image.data, right_greys(image), spec)
 
 
 @pytest.mark.long
 @MANY
-@given(film=radiographs())
-def test_many_radiographs_are_drawn_as_pydicom_has_them(film: Radiograph, spec: ModelSpec) -> None:
-    agrees(film.data, right_greys(film), spec)
+@given(image=radiographs())
+def test_many_radiographs_are_drawn_as_pydicom_has_them(image: Radiograph, spec: ModelSpec) -> None:
+    agrees(image.data, right_greys(image), spec)
 
 
-def by_dcm2pnm(film: Radiograph, folder: Path, *options: str) -> np.ndarray:
-    (folder / "film.dcm").write_bytes(film.data)
-    command = [str(DCM2PNM), "-q", "-O", *options, "+ob", "film.dcm", "film.pgm"]
+def by_dcm2pnm(image: Radiograph, folder: Path, *options: str) -> np.ndarray:
+    (folder / "image.dcm").write_bytes(image.data)
+    command = [str(DCM2PNM), "-q", "-O", *options, "+ob", "image.dcm", "image.pgm"]
     subprocess.run(command, cwd=folder, check=True, timeout=60)
-    return read_pgm((folder / "film.pgm").read_bytes())
+    return read_pgm((folder / "image.pgm").read_bytes())
 
 
 def read_pgm(data: bytes) -> np.ndarray:
@@ -203,18 +203,18 @@ def read_pgm(data: bytes) -> np.ndarray:
 
 @pytest.mark.skipif(DCM2PNM is None, reason="dcmtk is not installed: apt-get install dcmtk")
 @settings(FEW, max_examples=20)
-@given(film=radiographs(with_padding=False))
-def test_radiographs_are_drawn_as_dcmtk_has_them(film: Radiograph, spec: ModelSpec, tmp_path: Path) -> None:
-    assume("LINEAR_EXACT" not in film.header)  # of which dcmtk 3.6.7 knows nothing
-    assume("0.125" not in film.header)  # dcmtk 3.6.7 rounds what comes out of the modality transform
-    assume(not film.header.startswith("Explicit VR Big Endian, 32"))  # and takes such words for 16-bit ones
-    header = dcmread(io.BytesIO(film.data), stop_before_pixels=True)
+@given(image=radiographs(with_padding=False))
+def test_radiographs_are_drawn_as_dcmtk_has_them(image: Radiograph, spec: ModelSpec, tmp_path: Path) -> None:
+    assume("LINEAR_EXACT" not in image.header)  # of which dcmtk 3.6.7 knows nothing
+    assume("0.125" not in image.header)  # dcmtk 3.6.7 rounds what comes out of the modality transform
+    assume(not image.header.startswith("Explicit VR Big Endian, 32"))  # and takes such words for 16-bit ones
+    header = dcmread(io.BytesIO(image.data), stop_before_pixels=True)
     if "WindowCenter" in header:
         options = ["+Wi", "1"]
     else:
-        options = ["+Wl", "1"] if "VOILUTSequence" in header else ["+Wm"] if film.bits > 8 else []
-    theirs = by_dcm2pnm(film, tmp_path, *options)
-    ours = np.asarray(decode(film.data, 10_000)).astype(np.float64)
+        options = ["+Wl", "1"] if "VOILUTSequence" in header else ["+Wm"] if image.bits > 8 else []
+    theirs = by_dcm2pnm(image, tmp_path, *options)
+    ours = np.asarray(decode(image.data, 10_000)).astype(np.float64)
     theirs[HOT], ours[HOT] = theirs[0, 0], ours[0, 0]  # it may set their range, and not ours
     level = np.ptp(ours) / np.ptp(theirs)
     # Each of two greys is rounded here, by half a level at most, and cut off there, by less than one level of theirs.

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from shared.errors import FilmRejected
+from shared.errors import ImageRejected
 from shared.images.preprocess import decode, prepare, thumbnail
-from shared.models.spec import FilmClass, ModelSpec
+from shared.models.spec import ImageClass, ModelSpec
 from shared.refusals import Rejection
 from tests.conftest import draw, text_of
 
@@ -22,7 +22,7 @@ SPEC = ModelSpec(
     name="test",
     description="for tests",
     input_size=192,
-    classes=(FilmClass.NORMAL, FilmClass.BACTERIAL, FilmClass.VIRAL),
+    classes=(ImageClass.NORMAL, ImageClass.BACTERIAL, ImageClass.VIRAL),
     temperature=1.0,
     threshold=0.5,
     threshold_rule="fixed",
@@ -36,8 +36,8 @@ SPEC = ModelSpec(
 )
 
 
-def draw_film() -> Image.Image:
-    """Draw a film with no symmetry, black to white, 320 wide and 256 high."""
+def draw_image() -> Image.Image:
+    """Draw an image with no symmetry, black to white, 320 wide and 256 high."""
     y, x = np.mgrid[0:256, 0:320].astype(np.float32)
     lung = np.exp(-(((x - 90) / 50) ** 2 + ((y - 120) / 80) ** 2))
     heart = np.exp(-(((x - 210) / 60) ** 2 + ((y - 180) / 40) ** 2))
@@ -47,7 +47,7 @@ def draw_film() -> Image.Image:
     return Image.fromarray((values * 255).astype(np.uint8))
 
 
-FILM = draw_film()
+IMAGE = draw_image()
 ROTATED = 6  # EXIF orientation: turn clockwise by 90 degrees to show (CIPA DC-008, tag 0x0112)
 
 
@@ -58,17 +58,17 @@ def encode(image: Image.Image, file_format: str, **options: object) -> bytes:
 
 
 def in_mode(mode: str) -> Image.Image:
-    """Return the film in a Pillow mode; alpha is opaque, 16-bit samples use their whole range."""
+    """Return the image in a Pillow mode; alpha is opaque, 16-bit samples use their whole range."""
     if mode == "I;16":
-        return Image.fromarray(np.asarray(FILM).astype(np.uint16) * 257)
+        return Image.fromarray(np.asarray(IMAGE).astype(np.uint16) * 257)
     if mode == "LA":
-        return Image.merge("LA", (FILM, Image.new("L", FILM.size, 255)))
+        return Image.merge("LA", (IMAGE, Image.new("L", IMAGE.size, 255)))
     if mode == "P":
-        return FILM.convert("RGB").quantize(256)
-    return FILM.convert("RGB").convert(mode) if mode in {"RGBA", "CMYK"} else FILM.convert(mode)
+        return IMAGE.convert("RGB").quantize(256)
+    return IMAGE.convert("RGB").convert(mode) if mode in {"RGBA", "CMYK"} else IMAGE.convert(mode)
 
 
-REFERENCE = prepare(encode(FILM, "PNG"), SPEC)
+REFERENCE = prepare(encode(IMAGE, "PNG"), SPEC)
 
 KINDS = [
     *[("JPEG", mode) for mode in ("L", "RGB", "CMYK")],
@@ -80,19 +80,19 @@ KINDS = [
 
 
 @pytest.mark.parametrize(("file_format", "mode"), KINDS, ids=[f"{f}-{m}" for f, m in KINDS])
-def test_every_format_and_mode_gives_the_same_film(file_format: str, mode: str) -> None:
-    film = prepare(encode(in_mode(mode), file_format), SPEC)
-    assert film.shape == (192, 192, 1)
-    assert film.dtype == np.uint8
+def test_every_format_and_mode_gives_the_same_image(file_format: str, mode: str) -> None:
+    image = prepare(encode(in_mode(mode), file_format), SPEC)
+    assert image.shape == (192, 192, 1)
+    assert image.dtype == np.uint8
     # Lossy formats and palettes of fewer greys differ by a few levels; a wrong mode differs by dozens.
-    assert np.abs(film.astype(int) - REFERENCE).mean() < 3.0
+    assert np.abs(image.astype(int) - REFERENCE).mean() < 3.0
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "TIFF", "WEBP"])
-def test_a_film_turned_by_its_exif_equals_the_upright_one(file_format: str) -> None:
+def test_an_image_turned_by_its_exif_equals_the_upright_one(file_format: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = ROTATED
-    lying = FILM.transpose(Image.Transpose.ROTATE_90)
+    lying = IMAGE.transpose(Image.Transpose.ROTATE_90)
     options: dict[str, object] = {"lossless": True} if file_format == "WEBP" else {}
     turned = prepare(encode(lying, file_format, exif=exif, **options), SPEC)
     unturned = prepare(encode(lying, file_format, **options), SPEC)
@@ -100,29 +100,29 @@ def test_a_film_turned_by_its_exif_equals_the_upright_one(file_format: str) -> N
     assert np.abs(unturned.astype(int) - REFERENCE).mean() > 20.0
 
 
-def test_sixteen_bits_are_scaled_by_the_films_own_range() -> None:
-    twelve_bit = Image.fromarray(np.asarray(FILM).astype(np.uint16) * 16 + 7)
-    film = prepare(encode(twelve_bit, "PNG"), SPEC)
-    assert np.abs(film.astype(int) - REFERENCE).max() <= 1
+def test_sixteen_bits_are_scaled_by_the_images_own_range() -> None:
+    twelve_bit = Image.fromarray(np.asarray(IMAGE).astype(np.uint16) * 16 + 7)
+    image = prepare(encode(twelve_bit, "PNG"), SPEC)
+    assert np.abs(image.astype(int) - REFERENCE).max() <= 1
 
 
 def test_transparent_areas_become_black() -> None:
-    pixels = np.asarray(FILM.convert("RGBA")).copy()
+    pixels = np.asarray(IMAGE.convert("RGBA")).copy()
     pixels[:, :100] = (255, 255, 255, 0)
     grey = np.asarray(decode(encode(Image.fromarray(pixels), "PNG"), 64))
     assert not grey[:, :100].any()
-    assert np.array_equal(grey[:, 100:], np.asarray(FILM)[:, 100:])
+    assert np.array_equal(grey[:, 100:], np.asarray(IMAGE)[:, 100:])
 
 
 def test_a_large_jpeg_is_decoded_small_and_looks_the_same() -> None:
-    large = FILM.resize((2560, 2048), Image.Resampling.BICUBIC)
+    large = IMAGE.resize((2560, 2048), Image.Resampling.BICUBIC)
     data = encode(large, "JPEG", quality=90)
     assert decode(data, at_least=384).size == (640, 512)
     assert np.abs(prepare(data, SPEC).astype(int) - REFERENCE).mean() < 2.0
 
 
-def test_a_film_of_the_networks_own_size_is_not_touched() -> None:
-    pixels = np.asarray(FILM)[:192, :192].copy()
+def test_an_image_of_the_networks_own_size_is_not_touched() -> None:
+    pixels = np.asarray(IMAGE)[:192, :192].copy()
     pixels[:4] = np.arange(4 * 192, dtype=np.uint32).reshape(4, 192).astype(np.uint8)
     assert np.array_equal(prepare(encode(Image.fromarray(pixels), "PNG"), SPEC)[..., 0], pixels)
 
@@ -154,17 +154,17 @@ def png_header(width: int, height: int) -> bytes:
     )
 
 
-JPEG = encode(FILM, "JPEG")
-PNG = encode(FILM, "PNG")
-TIFF = encode(FILM, "TIFF")
-WEBP = encode(FILM, "WEBP")
-BMP = encode(FILM, "BMP")
+JPEG = encode(IMAGE, "JPEG")
+PNG = encode(IMAGE, "PNG")
+TIFF = encode(IMAGE, "TIFF")
+WEBP = encode(IMAGE, "WEBP")
+BMP = encode(IMAGE, "BMP")
 
 BAD = {
     "empty": (b"", Rejection.EMPTY_FILE),
-    "text": (b"Dear colleague, please find the film attached.", Rejection.UNKNOWN_FORMAT),
+    "text": (b"Dear colleague, please find the image attached.", Rejection.UNKNOWN_FORMAT),
     "pdf": (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", Rejection.UNKNOWN_FORMAT),
-    "gif": (encode(FILM, "GIF"), Rejection.UNKNOWN_FORMAT),
+    "gif": (encode(IMAGE, "GIF"), Rejection.UNKNOWN_FORMAT),
     "jpeg cut short": (JPEG[: len(JPEG) // 2], Rejection.TRUNCATED_IMAGE),
     "png cut short": (PNG[: len(PNG) // 2], Rejection.TRUNCATED_IMAGE),
     "bmp cut short": (BMP[: len(BMP) // 2], Rejection.TRUNCATED_IMAGE),
@@ -175,7 +175,7 @@ BAD = {
 
 @pytest.mark.parametrize(("data", "code"), BAD.values(), ids=BAD.keys())
 def test_bad_bytes_are_rejected_with_their_code_and_a_sentence(data: bytes, code: Rejection) -> None:
-    with pytest.raises(FilmRejected) as rejected:
+    with pytest.raises(ImageRejected) as rejected:
         prepare(data, SPEC)
     assert rejected.value.code is code
     assert text_of(rejected.value).endswith(".")
@@ -183,11 +183,11 @@ def test_bad_bytes_are_rejected_with_their_code_and_a_sentence(data: bytes, code
 
 @pytest.mark.parametrize("data", [TIFF[: len(TIFF) // 2], WEBP[: len(WEBP) // 2]], ids=["tiff", "webp"])
 def test_other_formats_cut_short_are_rejected(data: bytes) -> None:
-    with pytest.raises(FilmRejected):
+    with pytest.raises(ImageRejected):
         prepare(data, SPEC)
 
 
-SMALL = ImageOps.contain(FILM, (48, 48))
+SMALL = ImageOps.contain(IMAGE, (48, 48))
 SEEDS = [
     encode(SMALL, "JPEG"),
     encode(SMALL, "PNG"),
@@ -201,18 +201,18 @@ MUTATION = st.tuples(st.integers(0, 4000), st.integers(0, 255))
 
 @settings(max_examples=400, deadline=None)
 @given(seed=st.sampled_from(SEEDS), changes=st.lists(MUTATION, max_size=12), keep=st.floats(0.2, 1.0))
-def test_damaged_bytes_give_a_film_or_a_rejection_and_nothing_else(
+def test_damaged_bytes_give_an_image_or_a_rejection_and_nothing_else(
     seed: bytes, changes: list[tuple[int, int]], keep: float
 ) -> None:
     data = bytearray(seed[: max(1, int(len(seed) * keep))])
     for place, value in changes:
         data[place % len(data)] = value
     try:
-        film = prepare(bytes(data), SPEC)
-    except FilmRejected as error:
+        image = prepare(bytes(data), SPEC)
+    except ImageRejected as error:
         outcome: object = error.code
     else:
-        outcome = (film.shape, film.dtype)
+        outcome = (image.shape, image.dtype)
     assert isinstance(outcome, Rejection) or outcome == ((192, 192, 1), np.uint8)
 
 
@@ -224,6 +224,6 @@ def test_what_pillow_only_warns_of_is_refused_whatever_is_made_of_warnings(
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 256 * 224 - 1)
     with warnings.catch_warnings():
         warnings.simplefilter(filter_, Image.DecompressionBombWarning)
-        with pytest.raises(FilmRejected) as refused:
+        with pytest.raises(ImageRejected) as refused:
             decode(encode(draw(0), file_format), 224)
     assert refused.value.code is Rejection.TOO_MANY_PIXELS

@@ -1,4 +1,4 @@
-"""The synthetic sample films: the same every time, of a real film's size, and no copy of any child's."""
+"""The synthetic sample images: the same every time, of a real image's size, and no copy of any child's."""
 
 import re
 import time
@@ -20,16 +20,16 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def test_there_are_twenty_and_their_names_say_what_they_are(samples: list[Path]) -> None:
     names = [path.name for path in samples]
     assert len(names) == len(set(names)) == COUNT == 20
-    assert all(re.fullmatch(r"synthetic-film-\d\d\.jpeg", name) for name in names)
+    assert all(re.fullmatch(r"synthetic-image-\d\d\.jpeg", name) for name in names)
 
 
-def test_they_have_a_real_films_size(samples: list[Path]) -> None:
+def test_they_have_a_real_images_size(samples: list[Path]) -> None:
     sizes = set()
     for path in samples:
-        with Image.open(path) as film:
-            assert (film.format, film.mode) == ("JPEG", "L")
-            assert 0.9e6 < film.width * film.height < 2.0e6
-            sizes.add(film.size)
+        with Image.open(path) as image:
+            assert (image.format, image.mode) == ("JPEG", "L")
+            assert 0.9e6 < image.width * image.height < 2.0e6
+            sizes.add(image.size)
         assert 100_000 < path.stat().st_size < 300_000
     assert len(sizes) == COUNT
 
@@ -42,7 +42,7 @@ def test_a_second_drawing_gives_the_same_bytes_in_seconds(samples: list[Path], t
     assert [path.read_bytes() for path in again] == [path.read_bytes() for path in samples]
 
 
-def test_no_two_films_are_alike(samples: list[Path]) -> None:
+def test_no_two_images_are_alike(samples: list[Path]) -> None:
     small = [np.asarray(decode(path.read_bytes(), 64).resize((48, 48)), dtype=float).ravel() for path in samples]
     alike = np.corrcoef(np.stack(small)) - np.eye(COUNT)
     assert alike.max() < 0.99
@@ -50,15 +50,15 @@ def test_no_two_films_are_alike(samples: list[Path]) -> None:
 
 def test_a_mark_stands_in_the_corner(samples: list[Path]) -> None:
     for path in samples:
-        film = decode(path.read_bytes(), 4000)
-        corner = np.asarray(film.crop((0, 0, film.width // 4, film.height // 12)))
-        # White letters with a black rim, whatever the film is there; the film itself has no such step anywhere near.
+        image = decode(path.read_bytes(), 4000)
+        corner = np.asarray(image.crop((0, 0, image.width // 4, image.height // 12)))
+        # White letters with a black rim, whatever the image is there; the image itself has no such step anywhere near.
         assert corner.max() > 215
         assert corner.min() < 35
         assert np.abs(np.diff(corner.astype(int), axis=1)).max() > 120
 
 
-def test_the_statistics_hold_too_little_to_know_a_film_by() -> None:
+def test_the_statistics_hold_too_little_to_know_an_image_by() -> None:
     assert STATISTICS.stat().st_size <= 400_000
     with np.load(STATISTICS) as arrays:
         assert set(arrays.files) == {f"{k}_{part}" for k in ("normal", "pneumonia") for part in ("mean", "components")}

@@ -11,7 +11,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from shared.errors import FilmRejected
+from shared.errors import ImageRejected
 from shared.images.preprocess import decode
 from shared.images.tiff import read_deep
 from shared.intake.archive import receive
@@ -94,8 +94,8 @@ def test_a_deep_tiff_is_turned_upright(orientation: int, store: FolderStore, set
     data = tiff(samples, extratags=[(274, "H", 1, orientation, True)])
     turned = tiff(eight, extratags=[(274, "H", 1, orientation, True)])
     assert np.array_equal(np.asarray(decode(data, 64)), np.asarray(decode(turned, 64)))
-    (item,) = receive("film.tif", iter([data]), store, settings)
-    assert (item.film.width, item.film.height) == decode(data, 64).size
+    (item,) = receive("image.tif", iter([data]), store, settings)
+    assert (item.image.width, item.image.height) == decode(data, 64).size
 
 
 def test_reversed_bits_are_turned_round() -> None:
@@ -120,7 +120,7 @@ def test_of_several_whole_pages_none_is_chosen() -> None:
     with tifffile.TiffWriter(out) as writer:
         for _ in range(2):
             writer.write(in_kind("u2"))
-    with pytest.raises(FilmRejected, match="several_images case='pages' count=2"):
+    with pytest.raises(ImageRejected, match="several_images case='pages' count=2"):
         decode(out.getvalue(), 64)
 
 
@@ -144,7 +144,7 @@ def test_floats_that_are_no_numbers_are_black_and_infinite_ones_are_refused() ->
         turned = np.where(np.isnan(samples), 0, 255 - right) if is_white_zero else right
         assert differs(tiff(samples, is_white_zero=is_white_zero), turned) <= 0.5
     samples[50, 50] = np.inf
-    with pytest.raises(FilmRejected, match="infinite"):
+    with pytest.raises(ImageRejected, match="infinite"):
         decode(tiff(samples), 64)
 
 
@@ -193,11 +193,11 @@ UNREAD = {
 @pytest.mark.parametrize("name", UNREAD)
 def test_what_is_not_read_is_refused_by_name(name: str, store: FolderStore, settings: Settings) -> None:
     data, words = UNREAD[name]
-    with pytest.raises(FilmRejected) as refused:
+    with pytest.raises(ImageRejected) as refused:
         decode(data, 64)
     assert refused.value.code is Rejection.UNSUPPORTED_FORM
     assert words in text_of(refused.value)
-    (item,) = receive("film.tif", iter([data]), store, settings)
+    (item,) = receive("image.tif", iter([data]), store, settings)
     assert item.rejection.code is Rejection.UNSUPPORTED_FORM
 
 
@@ -209,10 +209,10 @@ def test_strips_that_are_short_are_refused_rather_than_black() -> None:
             tag = file.pages[0].tags["StripByteCounts"]
         size = {3: 2, 4: 4}[int(tag.dtype)]
         broken = data[: tag.valueoffset] + (5).to_bytes(size, "little") + data[tag.valueoffset + size :]
-        with pytest.raises(FilmRejected) as refused:
+        with pytest.raises(ImageRejected) as refused:
             decode(broken, 64)
         assert refused.value.code is Rejection.UNREADABLE_IMAGE
-    with pytest.raises(FilmRejected) as refused:
+    with pytest.raises(ImageRejected) as refused:
         decode(tiff(samples)[:-100], 64)
     assert refused.value.code is Rejection.TRUNCATED_IMAGE
 
@@ -230,7 +230,7 @@ def test_pillow_still_reads_the_others() -> None:
 def test_deep_colour_that_uses_few_of_its_bits_is_refused(kind: str) -> None:
     dark = (COLOUR >> 4).astype(np.uint16)
     data = tiff_of_colour(dark) if kind == "TIFF" else imagecodecs.png_encode(dark)
-    with pytest.raises(FilmRejected) as refused:
+    with pytest.raises(ImageRejected) as refused:
         decode(data, 64)
     assert refused.value.code is Rejection.UNSUPPORTED_FORM
     assert refused.value.details == {"case": "deep_colour"}

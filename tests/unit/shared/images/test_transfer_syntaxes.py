@@ -32,7 +32,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from shared.errors import FilmRejected
+from shared.errors import ImageRejected
 from shared.images import dicom_file
 from shared.images.dicom_file import read
 from shared.images.dicom_samples import TRANSFER_SYNTAXES, stored_samples
@@ -147,7 +147,7 @@ def test_a_frame_of_another_size_than_the_header_says_is_refused_before_it_is_de
     syntax, samples, compress, _ = FRAMES[name]
     frame = compress(samples)
     for tags in ({"Rows": 81}, {"Columns": 40}):
-        with pytest.raises(FilmRejected) as refused:
+        with pytest.raises(ImageRejected) as refused:
             decode(make(samples, syntax, frame, **tags), 64)
         assert refused.value.code is Rejection.UNREADABLE_IMAGE
 
@@ -156,7 +156,7 @@ def test_a_frame_of_another_size_than_the_header_says_is_refused_before_it_is_de
 def test_a_frame_without_an_end_is_refused(name: str) -> None:
     syntax, samples, compress, _ = FRAMES[name]
     frame = compress(samples)
-    with pytest.raises(FilmRejected) as refused:
+    with pytest.raises(ImageRejected) as refused:
         decode(make(samples, syntax, frame[: len(frame) // 2]), 64)
     assert refused.value.code in {Rejection.TRUNCATED_IMAGE, Rejection.DAMAGED_SCAN}
 
@@ -173,13 +173,13 @@ def test_a_frame_without_an_end_is_refused(name: str) -> None:
     ],
 )
 def test_a_frame_that_is_not_what_the_header_says_is_refused(syntax: str, frame: bytes) -> None:
-    with pytest.raises(FilmRejected) as refused:
+    with pytest.raises(ImageRejected) as refused:
         decode(make(GREY12, syntax, frame), 64)
     assert refused.value.code is Rejection.UNREADABLE_IMAGE
 
 
 def test_sixteen_bits_in_a_file_of_eight_are_refused() -> None:
-    with pytest.raises(FilmRejected):
+    with pytest.raises(ImageRejected):
         decode(make(GREY8, JPEGLSLossless, imagecodecs.jpegls_encode(GREY16)), 64)
 
 
@@ -189,7 +189,7 @@ def test_a_damaged_scan_is_refused_though_it_can_be_decoded(name: str) -> None:
     frame = bytearray(compress(samples))
     place = len(frame) * 2 // 3
     frame[place : place + 40] = bytes(40)
-    with pytest.raises(FilmRejected) as refused:
+    with pytest.raises(ImageRejected) as refused:
         decode(make(samples, syntax, bytes(frame)), 64)
     assert refused.value.code is Rejection.DAMAGED_SCAN
 
@@ -247,7 +247,7 @@ def test_a_deflated_file_is_unpacked_within_a_bound(monkeypatch: pytest.MonkeyPa
     if stop:
         assert read(file, stop_before_pixels=True).Rows == 80
     else:
-        with pytest.raises(FilmRejected) as refused:
+        with pytest.raises(ImageRejected) as refused:
             read(file, stop_before_pixels=False)
         assert refused.value.code is Rejection.TOO_LARGE
     _, most = tracemalloc.get_traced_memory()
@@ -287,7 +287,7 @@ def test_damage_to_a_jpeg_ls_frame_is_seen() -> None:
         frame[place : place + 40] = rng.bytes(40)
         try:
             samples_of(make(GREY12, JPEGLSLossless, bytes(frame)))
-        except FilmRejected:
+        except ImageRejected:
             seen += 1
     assert seen >= 18
 
@@ -306,7 +306,7 @@ def test_frames_that_the_header_does_not_count_are_refused(name: str, has_table:
     syntax, samples, compress, _ = FRAMES[name]
     frame = compress(samples)
     data = rewritten(make(samples, syntax, frame), encapsulate([frame, frame], has_bot=has_table))
-    with pytest.raises(FilmRejected) as refused:
+    with pytest.raises(ImageRejected) as refused:
         samples_of(data)
     assert refused.value.code is Rejection.SEVERAL_IMAGES
 
@@ -316,7 +316,7 @@ def test_native_and_rle_frames_that_the_header_does_not_count_are_refused(syntax
     data = make(GREY12, syntax)
     pixels = dcmread(io.BytesIO(data)).PixelData
     frames = encapsulate([get_frame(pixels, 0, number_of_frames=1)] * 2) if syntax == RLELossless else pixels * 2
-    with pytest.raises(FilmRejected) as refused:
+    with pytest.raises(ImageRejected) as refused:
         samples_of(rewritten(data, frames))
     assert refused.value.code is Rejection.SEVERAL_IMAGES
 

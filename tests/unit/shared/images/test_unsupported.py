@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
-from shared.errors import FilmRejected
+from shared.errors import ImageRejected
 from shared.images.preprocess import decode
 from shared.intake import archive
 from shared.intake.accept import Received
@@ -33,7 +33,7 @@ CASES = Path(os.environ.get("PNEUMOSCREEN_TEST_CASES", ROOT.parent / "shared" / 
 
 @pytest.fixture
 def receive(store: FolderStore, settings: Settings):
-    def call(data: bytes, name: str = "film", left_out: Counter[str] | None = None) -> list[Received]:
+    def call(data: bytes, name: str = "image", left_out: Counter[str] | None = None) -> list[Received]:
         return list(archive.receive(name, iter([data]), store, settings, left_out))
 
     return call
@@ -46,9 +46,9 @@ def outcome(receive, data: bytes) -> Rejection | Image.Image:
         return item.rejection.code
     try:
         image = decode(data, WHOLE)
-    except FilmRejected as refused:
+    except ImageRejected as refused:
         return refused.code
-    assert image.size == (item.film.width, item.film.height)
+    assert image.size == (item.image.width, item.image.height)
     return image
 
 
@@ -83,7 +83,7 @@ def test_several_images_in_a_file_are_refused_with_a_way_out(receive, data: byte
     (item,) = receive(data)
     assert item.rejection.code is Rejection.SEVERAL_IMAGES
     assert "Save each as a file of its own" in text_of(item.rejection)
-    with pytest.raises(FilmRejected) as refused:
+    with pytest.raises(ImageRejected) as refused:
         decode(data, WHOLE)
     assert refused.value.code is Rejection.SEVERAL_IMAGES
 
@@ -273,7 +273,7 @@ def damaged_scan(data: bytes, how: str) -> bytes:
 def test_a_damaged_jpeg_scan_is_refused(kind: str, how: str, at_least: int) -> None:
     image = noisy().convert({"colour": "RGB", "cmyk": "CMYK"}.get(kind, "L"))
     options = {"restart_marker_rows": 2} if kind == "restarts" else {}
-    with pytest.raises(FilmRejected) as refused:
+    with pytest.raises(ImageRejected) as refused:
         decode(damaged_scan(encode(image, **options), how), at_least)
     assert refused.value.code is (Rejection.TRUNCATED_IMAGE if how == "cut short" else Rejection.DAMAGED_SCAN)
 
@@ -292,7 +292,7 @@ def test_strips_that_are_larger_than_their_page_are_not_looked_at() -> None:
     large = encode(noisy(1, (1500, 1500)))
     data = tiff(BYTES, 7, large)
     started = time.process_time()
-    with pytest.raises(FilmRejected):
+    with pytest.raises(ImageRejected):
         decode(data, WHOLE)
     assert time.process_time() - started < 1
 
@@ -313,7 +313,7 @@ def test_an_odd_jpeg_that_is_whole_is_taken(receive, change) -> None:
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "WEBP"])
 def test_a_file_that_was_cut_short_says_so_whatever_the_decoder_says(kind: str) -> None:
     data = encode(noisy(0, (300, 200)), kind)
-    with pytest.raises(FilmRejected) as refused:
+    with pytest.raises(ImageRejected) as refused:
         decode(data[: len(data) * 2 // 3], WHOLE)
     assert refused.value.code is Rejection.TRUNCATED_IMAGE
 
@@ -321,7 +321,7 @@ def test_a_file_that_was_cut_short_says_so_whatever_the_decoder_says(kind: str) 
 def test_a_png_that_is_damaged_in_its_middle_is_not_called_cut_short() -> None:
     data = bytearray(encode(noisy(0, (300, 200)), "PNG"))
     data[len(data) // 2] ^= 0xFF
-    with pytest.raises(FilmRejected) as refused:
+    with pytest.raises(ImageRejected) as refused:
         decode(bytes(data), WHOLE)
     assert refused.value.code is Rejection.UNREADABLE_IMAGE
 
@@ -382,9 +382,9 @@ def test_a_bad_dicom_of_the_cases_gets_its_code(receive, name: str, code: Reject
     assert found is code if code else isinstance(found, Image.Image)
 
 
-def test_none_of_the_damaged_films_is_taken_and_none_of_the_good_ones_refused(data_folder: Path) -> None:
+def test_none_of_the_damaged_images_is_taken_and_none_of_the_good_ones_refused(data_folder: Path) -> None:
     for path in sorted((data_folder / "corrupt").glob("*.jpeg")):
-        with pytest.raises(FilmRejected) as refused:
+        with pytest.raises(ImageRejected) as refused:
             decode(path.read_bytes(), 192)
         assert refused.value.code in {Rejection.DAMAGED_SCAN, Rejection.TRUNCATED_IMAGE}
     good = [
@@ -410,20 +410,20 @@ def codes(received: list[Received]) -> dict[str, str | None]:
     return {item.file_name: item.rejection.code.value if item.rejection else None for item in received}
 
 
-FILM = encode(GREY)
+IMAGE = encode(GREY)
 
 
 @pytest.mark.parametrize(
     ("method", "named"), [(9, "Deflate64"), (95, "XZ"), (98, "PPMd"), (93, "Zstandard"), (1, "Shrink")]
 )
 def test_a_method_of_a_zip_that_is_not_read_is_named(receive, method: int, named: str) -> None:
-    data = zipped({"a.jpg": FILM, "b.jpg": encode(OTHER)})
+    data = zipped({"a.jpg": IMAGE, "b.jpg": encode(OTHER)})
     struct.pack_into("<H", data, 8, method)
     struct.pack_into("<H", data, data.find(b"PK\x01\x02") + 10, method)
-    bad, good = receive(bytes(data), "films.zip")
+    bad, good = receive(bytes(data), "images.zip")
     assert bad.rejection.code is Rejection.ZIP_ENTRY_UNSUPPORTED
     assert named in text_of(bad.rejection)
-    assert good.film is not None
+    assert good.image is not None
 
 
 @pytest.mark.parametrize(
@@ -437,7 +437,7 @@ def test_a_method_of_a_zip_that_is_not_read_is_named(receive, method: int, named
     ids=["utf-8", "utf-8 of other scripts", "cp1252", "cp437", "ascii", "cp437 spanish"],
 )  # fmt: skip
 def test_a_name_without_the_utf8_flag_is_read_by_the_rule(receive, written: bytes, shown: str) -> None:
-    data = zipped({"Q" * len(written): FILM}).replace(b"Q" * len(written), written)
+    data = zipped({"Q" * len(written): IMAGE}).replace(b"Q" * len(written), written)
     assert codes(receive(bytes(data), "z.zip")) == {f"z.zip/{shown}": None}
 
 
@@ -447,13 +447,13 @@ def test_the_unicode_path_of_info_zip_counts(receive) -> None:
     info.extra = struct.pack("<HHBI", 0x7075, 5 + len(name), 1, zlib.crc32(written)) + name
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as file:
-        file.writestr(info, FILM)
+        file.writestr(info, IMAGE)
     assert codes(receive(out.getvalue(), "z.zip")) == {"z.zip/Müller.jpg": None}
 
 
-def test_what_lies_on_a_disc_beside_films_is_left_out_and_counted(receive) -> None:
+def test_what_lies_on_a_disc_beside_images_is_left_out_and_counted(receive) -> None:
     data = zipped({
-        "DICOMDIR": bytes(128) + b"DICM" + bytes(200), "IMAGES/IM1": FILM, "AUTORUN.INF": b"[autorun]",
+        "DICOMDIR": bytes(128) + b"DICM" + bytes(200), "IMAGES/IM1": IMAGE, "AUTORUN.INF": b"[autorun]",
         "README.TXT": b"x", "VIEWER/viewer.exe": b"MZ", "VIEWER/index.html": b"<html>",
         "__MACOSX/._b.jpg": b"\0\5\x16\7", "._a.jpg": b"\0\5\x16\7", ".DS_Store": b"x", "Thumbs.db": b"x",
         "report.txt": b"a letter",
@@ -466,7 +466,7 @@ def test_what_lies_on_a_disc_beside_films_is_left_out_and_counted(receive) -> No
 
 
 def test_an_image_is_taken_though_its_name_is_that_of_a_program(receive) -> None:
-    assert codes(receive(bytes(zipped({"scan.ini": FILM, "readme": encode(OTHER)})), "z.zip")) == {
+    assert codes(receive(bytes(zipped({"scan.ini": IMAGE, "readme": encode(OTHER)})), "z.zip")) == {
         "z.zip/scan.ini": None,
         "z.zip/readme": None,
     }
@@ -479,7 +479,7 @@ def test_a_zip_of_a_viewer_alone_is_empty(receive) -> None:
 
 
 def test_a_zip_of_zips_has_a_row_each_and_one_whose_entries_all_fail_too(receive) -> None:
-    inner = bytes(zipped({"a.jpg": FILM}))
+    inner = bytes(zipped({"a.jpg": IMAGE}))
     assert codes(receive(bytes(zipped({f"{n}.zip": inner for n in range(3)})), "z.zip")) == {
         f"z.zip/{n}.zip": "zip_entry_nested" for n in range(3)
     }
@@ -488,7 +488,7 @@ def test_a_zip_of_zips_has_a_row_each_and_one_whose_entries_all_fail_too(receive
 def test_a_zip_of_a_hundred_thousand_entries_is_refused_at_once(receive) -> None:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as file:
-        file.writestr("first.jpg", FILM)
+        file.writestr("first.jpg", IMAGE)
         for number in range(100_000):
             file.filelist.append(info := zipfile.ZipInfo(f"{number}.jpg"))
             info.header_offset = info.CRC = 0

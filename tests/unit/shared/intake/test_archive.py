@@ -1,4 +1,4 @@
-"""Uploads, good and hostile: each file gets a film or a code, and nothing is written outside the store."""
+"""Uploads, good and hostile: each file gets an image or a code, and nothing is written outside the store."""
 
 import io
 import struct
@@ -18,7 +18,7 @@ from shared.settings import Settings
 from shared.store.store import FolderStore
 from tests.conftest import draw, encode, text_of
 
-FILM = encode(draw(1))
+IMAGE = encode(draw(1))
 
 
 def chunks(data: bytes, size: int = 5000) -> Iterator[bytes]:
@@ -47,27 +47,27 @@ def codes(received: list[Received]) -> dict[str, str | None]:
 
 
 def test_the_entries_of_a_zip_come_in_natural_order(receive) -> None:
-    film = encode(draw(0))
-    packed = zipped(dict.fromkeys(("b/10.png", "b/2.png", "a.png", "b/1.png"), film))
-    found = [item.file_name for item in receive("films.zip", packed)]
-    assert found == ["films.zip/a.png", "films.zip/b/1.png", "films.zip/b/2.png", "films.zip/b/10.png"]
+    image = encode(draw(0))
+    packed = zipped(dict.fromkeys(("b/10.png", "b/2.png", "a.png", "b/1.png"), image))
+    found = [item.file_name for item in receive("images.zip", packed)]
+    assert found == ["images.zip/a.png", "images.zip/b/1.png", "images.zip/b/2.png", "images.zip/b/10.png"]
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "BMP", "WEBP"])
 def test_each_format_is_taken_whatever_its_name(receive, store: FolderStore, kind: str) -> None:
     data = encode(draw(2), kind)
-    (item,) = receive("film.txt", data)
+    (item,) = receive("image.txt", data)
     assert item.rejection is None
-    assert (item.film.width, item.film.height) == (256, 224)
-    assert item.film.media_type == f"image/{kind.lower()}"
-    assert store.get(item.film.sha256) == data
+    assert (item.image.width, item.image.height) == (256, 224)
+    assert item.image.media_type == f"image/{kind.lower()}"
+    assert store.get(item.image.sha256) == data
 
 
 @pytest.mark.parametrize(
     ("data", "code"),
     [
         pytest.param(b"", Rejection.EMPTY_FILE, id="empty"),
-        pytest.param(b"patient list, not a film", Rejection.UNKNOWN_FORMAT, id="text"),
+        pytest.param(b"patient list, not an image", Rejection.UNKNOWN_FORMAT, id="text"),
         pytest.param(b"\xff\xd8\xff" + b"\0" * 200, Rejection.UNREADABLE_IMAGE, id="jpeg-header-only"),
         pytest.param(b"RIFF\0\0\0\0WAVE" + b"\0" * 100, Rejection.UNKNOWN_FORMAT, id="riff-that-is-no-webp"),
         pytest.param(b"\0" * 128 + b"DICM" + b"\0" * 100, Rejection.UNREADABLE_IMAGE, id="dicom-header-only"),
@@ -75,16 +75,16 @@ def test_each_format_is_taken_whatever_its_name(receive, store: FolderStore, kin
         pytest.param(b"GIF89a" + b"\0" * 100, Rejection.UNKNOWN_FORMAT, id="gif"),
     ],
 )
-def test_what_is_no_film_is_refused_with_its_code(receive, store: FolderStore, data: bytes, code: Rejection) -> None:
-    (item,) = receive("film.jpg", data)
-    assert item.film is None
+def test_what_is_no_image_is_refused_with_its_code(receive, store: FolderStore, data: bytes, code: Rejection) -> None:
+    (item,) = receive("image.jpg", data)
+    assert item.image is None
     assert item.rejection.code is code
     assert text_of(item.rejection).endswith(".")
     assert [path for path in store.root.rglob("*") if path.is_file() and path.name != "keys.json"] == []
 
 
-def test_a_film_over_the_size_limit_is_refused_while_it_streams(receive) -> None:
-    assert codes(receive("a.jpg", FILM, max_film_bytes=len(FILM) - 1)) == {"a.jpg": "too_large"}
+def test_an_image_over_the_size_limit_is_refused_while_it_streams(receive) -> None:
+    assert codes(receive("a.jpg", IMAGE, max_image_bytes=len(IMAGE) - 1)) == {"a.jpg": "too_large"}
 
 
 @pytest.mark.parametrize("side", [9_000, 10_000, 40_000])
@@ -96,15 +96,15 @@ def test_a_png_that_claims_too_many_pixels_is_refused_by_its_header(receive, sid
 
 
 def test_pixels_between_our_limit_and_the_decoders_are_refused(receive) -> None:
-    assert codes(receive("a.png", encode(draw(4), "PNG"), max_film_pixels=1000)) == {"a.png": "too_many_pixels"}
+    assert codes(receive("a.png", encode(draw(4), "PNG"), max_image_pixels=1000)) == {"a.png": "too_many_pixels"}
 
 
-def test_a_zip_with_folders_gives_each_film_under_the_zips_name_and_its_own(receive) -> None:
-    data = zipped({"ward/": b"", "ward/a.jpg": FILM, "ward/deep/b.jpg": encode(draw(5)), "c.txt": b"notes"})
-    assert codes(receive("up/films.zip", data)) == {
-        "up/films.zip/ward/a.jpg": None,
-        "up/films.zip/ward/deep/b.jpg": None,
-        "up/films.zip/c.txt": "unknown_format",
+def test_a_zip_with_folders_gives_each_image_under_the_zips_name_and_its_own(receive) -> None:
+    data = zipped({"ward/": b"", "ward/a.jpg": IMAGE, "ward/deep/b.jpg": encode(draw(5)), "c.txt": b"notes"})
+    assert codes(receive("up/images.zip", data)) == {
+        "up/images.zip/ward/a.jpg": None,
+        "up/images.zip/ward/deep/b.jpg": None,
+        "up/images.zip/c.txt": "unknown_format",
     }
 
 
@@ -118,37 +118,37 @@ def test_a_zip_with_folders_gives_each_film_under_the_zips_name_and_its_own(rece
     ],
 )
 def test_an_entrys_name_is_made_fit_to_be_shown(receive, zip_name: str, entry: str, shown: str) -> None:
-    assert codes(receive(zip_name, zipped({entry: FILM}))) == {shown: None}
+    assert codes(receive(zip_name, zipped({entry: IMAGE}))) == {shown: None}
 
 
 @pytest.mark.parametrize("first", [1, 2, 3, 4])
 def test_a_zip_is_known_wherever_a_request_is_cut(store: FolderStore, settings: Settings, first: int) -> None:
-    data = zipped({"a.jpg": FILM})
-    assert codes(archive.receive("films.zip", iter([data[:first], data[first:]]), store, settings)) == {
-        "films.zip/a.jpg": None
+    data = zipped({"a.jpg": IMAGE})
+    assert codes(archive.receive("images.zip", iter([data[:first], data[first:]]), store, settings)) == {
+        "images.zip/a.jpg": None
     }
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, zipfile.ZIP_DEFLATED])
 def test_a_damaged_entry_of_any_compression_costs_only_itself(receive, compression: int) -> None:
-    data = bytearray(zipped({"a.jpg": FILM, "good.jpg": encode(draw(6))}, compression))
+    data = bytearray(zipped({"a.jpg": IMAGE, "good.jpg": encode(draw(6))}, compression))
     data[60:200] = bytes(140)
-    assert codes(receive("films.zip", bytes(data))) == {
-        "films.zip/a.jpg": "zip_entry_damaged",
-        "films.zip/good.jpg": None,
+    assert codes(receive("images.zip", bytes(data))) == {
+        "images.zip/a.jpg": "zip_entry_damaged",
+        "images.zip/good.jpg": None,
     }
 
 
 def test_a_huge_directory_is_refused_before_it_is_read(receive) -> None:
-    data = bytearray(zipped({"a.jpg": FILM}))
+    data = bytearray(zipped({"a.jpg": IMAGE}))
     end = data.rfind(b"PK\x05\x06")
     data[end + 12 : end + 16] = struct.pack("<I", 2**31)
-    assert codes(receive("films.zip", bytes(data))) == {"films.zip": "zip_too_many_entries"}
+    assert codes(receive("images.zip", bytes(data))) == {"images.zip": "zip_too_many_entries"}
 
 
 def test_droppings_of_file_managers_are_passed_over(receive) -> None:
-    data = zipped({"__MACOSX/._a.jpg": b"x", ".DS_Store": b"x", "Thumbs.db": b"x", "a.jpg": FILM})
-    assert codes(receive("films.zip", data)) == {"films.zip/a.jpg": None}
+    data = zipped({"__MACOSX/._a.jpg": b"x", ".DS_Store": b"x", "Thumbs.db": b"x", "a.jpg": IMAGE})
+    assert codes(receive("images.zip", data)) == {"images.zip/a.jpg": None}
 
 
 def encrypted(data: bytes) -> bytes:
@@ -165,60 +165,62 @@ def link(name: str) -> bytes:
     info.external_attr = 0o120777 << 16
     with zipfile.ZipFile(out, "w") as file:
         file.writestr(info, "/etc/passwd")
-        file.writestr("good.jpg", FILM)
+        file.writestr("good.jpg", IMAGE)
     return out.getvalue()
 
 
 @pytest.mark.parametrize(
     ("data", "bad", "code"),
     [
-        pytest.param(zipped({"../evil.jpg": FILM, "good.jpg": FILM}), "../evil.jpg", "zip_entry_unsafe_name", id="up"),
         pytest.param(
-            zipped({"/etc/evil.jpg": FILM, "good.jpg": FILM}), "/etc/evil.jpg", "zip_entry_unsafe_name", id="root"
+            zipped({"../evil.jpg": IMAGE, "good.jpg": IMAGE}), "../evil.jpg", "zip_entry_unsafe_name", id="up"
         ),
         pytest.param(
-            zipped({"C:\\evil.jpg": FILM, "good.jpg": FILM}), "C:/evil.jpg", "zip_entry_unsafe_name", id="drive"
+            zipped({"/etc/evil.jpg": IMAGE, "good.jpg": IMAGE}), "/etc/evil.jpg", "zip_entry_unsafe_name", id="root"
+        ),
+        pytest.param(
+            zipped({"C:\\evil.jpg": IMAGE, "good.jpg": IMAGE}), "C:/evil.jpg", "zip_entry_unsafe_name", id="drive"
         ),
         pytest.param(link("link.jpg"), "link.jpg", "zip_entry_unsafe_name", id="link"),
         pytest.param(
-            zipped({"in.zip": zipped({"a": b"1"}), "good.jpg": FILM}), "in.zip", "zip_entry_nested", id="nested"
+            zipped({"in.zip": zipped({"a": b"1"}), "good.jpg": IMAGE}), "in.zip", "zip_entry_nested", id="nested"
         ),
         pytest.param(
-            encrypted(zipped({"e.jpg": FILM, "good.jpg": FILM})), "e.jpg", "zip_entry_encrypted", id="password"
+            encrypted(zipped({"e.jpg": IMAGE, "good.jpg": IMAGE})), "e.jpg", "zip_entry_encrypted", id="password"
         ),
         pytest.param(
-            zipped({"b.bmp": b"BM" + b"\0" * 5_000_000, "good.jpg": FILM}), "b.bmp", "zip_entry_bomb", id="ratio"
+            zipped({"b.bmp": b"BM" + b"\0" * 5_000_000, "good.jpg": IMAGE}), "b.bmp", "zip_entry_bomb", id="ratio"
         ),
-        pytest.param(zipped({"empty.jpg": b"", "good.jpg": FILM}), "empty.jpg", "empty_file", id="empty"),
+        pytest.param(zipped({"empty.jpg": b"", "good.jpg": IMAGE}), "empty.jpg", "empty_file", id="empty"),
     ],
 )
 def test_a_hostile_entry_is_refused_and_the_others_go_on(receive, data: bytes, bad: str, code: str) -> None:
-    assert codes(receive("films.zip", data)) == {f"films.zip/{bad}": code, "films.zip/good.jpg": None}
+    assert codes(receive("images.zip", data)) == {f"images.zip/{bad}": code, "images.zip/good.jpg": None}
 
 
 def test_a_damaged_entry_is_refused_and_the_others_go_on(receive) -> None:
-    data = bytearray(zipped({"a.jpg": FILM, "good.jpg": encode(draw(6))}, zipfile.ZIP_STORED))
+    data = bytearray(zipped({"a.jpg": IMAGE, "good.jpg": encode(draw(6))}, zipfile.ZIP_STORED))
     data[200] ^= 0xFF
-    assert codes(receive("films.zip", bytes(data))) == {
-        "films.zip/a.jpg": "zip_entry_damaged",
-        "films.zip/good.jpg": None,
+    assert codes(receive("images.zip", bytes(data))) == {
+        "images.zip/a.jpg": "zip_entry_damaged",
+        "images.zip/good.jpg": None,
     }
 
 
 @pytest.mark.parametrize(
     ("data", "limits", "code"),
     [
-        pytest.param(zipped({"a.jpg": FILM})[:-30], {}, "zip_unreadable", id="cut-short"),
+        pytest.param(zipped({"a.jpg": IMAGE})[:-30], {}, "zip_unreadable", id="cut-short"),
         pytest.param(
-            zipped({"a.jpg": FILM, "b.jpg": FILM}), {"max_zip_entries": 1}, "zip_too_many_entries", id="entries"
+            zipped({"a.jpg": IMAGE, "b.jpg": IMAGE}), {"max_zip_entries": 1}, "zip_too_many_entries", id="entries"
         ),
-        pytest.param(zipped({"a.jpg": FILM, "b.jpg": FILM}), {"max_zip_bytes": 2000}, "zip_too_large", id="total"),
+        pytest.param(zipped({"a.jpg": IMAGE, "b.jpg": IMAGE}), {"max_zip_bytes": 2000}, "zip_too_large", id="total"),
         pytest.param(zipped({}), {}, "zip_empty", id="empty"),
         pytest.param(zipped({"folder/": b""}), {}, "zip_empty", id="only-folders"),
     ],
 )
 def test_a_zip_that_is_hostile_as_a_whole_is_refused_once(receive, data: bytes, limits: dict, code: str) -> None:
-    assert codes(receive("films.zip", data, **limits)) == {"films.zip": code}
+    assert codes(receive("images.zip", data, **limits)) == {"images.zip": code}
 
 
 @pytest.mark.parametrize(
@@ -238,8 +240,8 @@ def test_a_name_is_made_fit_to_be_shown(given_name: str, shown: str) -> None:
 @given(data=st.binary(max_size=400), position=st.integers(0, 2000), seed=st.booleans())
 @hypothesis_settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_get_an_outcome(receive, data: bytes, position: int, seed: bool) -> None:
-    base = zipped({"a.jpg": FILM, "b.jpg": FILM}, zipfile.ZIP_STORED) if seed else FILM
+    base = zipped({"a.jpg": IMAGE, "b.jpg": IMAGE}, zipfile.ZIP_STORED) if seed else IMAGE
     mutated = base[:position] + data + base[position + len(data) :]
     received = receive("upload", mutated)
     assert received
-    assert all((item.film is None) != (item.rejection is None) for item in received)
+    assert all((item.image is None) != (item.rejection is None) for item in received)

@@ -12,7 +12,7 @@ from shared.intake.natural_order import natural_key
     [
         ["1.png", "2.png", "10.png", "010.png"],
         ["a/2.png", "a/10.png", "a-b/1.png", "b.png"],
-        ["Film 9", "film 10"],
+        ["Image 9", "image 10"],
         ["scan1_view2", "scan1_view10", "scan2_view1"],
         ["7", "9" * 5000, "1" + "0" * 5000],
         ["", "/", "x"],

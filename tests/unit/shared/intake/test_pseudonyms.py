@@ -15,7 +15,7 @@ from shared.db import Database
 from shared.intake.pseudonyms import SUFFIXES, conceal, may_stand_for
 from shared.settings import Settings
 from tests.conftest import draw, encode
-from tests.web_site import Site, make_zip, post_films
+from tests.web_site import Site, make_zip, post_images
 
 ON = Settings(pseudonymise_names=True, secret_key=SecretStr("one key of many letters"))
 NAME = "Mustermann"
@@ -63,14 +63,14 @@ def test_a_name_stays_where_nothing_is_asked_for() -> None:
 def test_no_name_reaches_database_or_store(settings: Settings, sqlite_database: Database, tmp_path: Path) -> None:
     site = Site(settings, sqlite_database, pseudonymise_names=True)
     client = site.token_client(site.add_user("tina"))
-    film = encode(draw(1))
+    image = encode(draw(1))
     sent = [
-        (f"{NAME}.jpeg", film),
-        (f"ward {NAME}/{NAME}.txt", b"no film"),
+        (f"{NAME}.jpeg", image),
+        (f"ward {NAME}/{NAME}.txt", b"no image"),
         (f"{NAME}.zip", make_zip({f"{NAME}/a.png": encode(draw(2), "PNG"), f"../{NAME}": b"x"})),
         (f"{NAME}.zip", b"PK\x03\x04 damaged"),
     ]
-    answers = [post_films(client, *sent, name=f"folder {NAME}"), post_films(client, sent[0])]
+    answers = [post_images(client, *sent, name=f"folder {NAME}"), post_images(client, sent[0])]
     client.post("/api/v1/jobs", json={"name": NAME})
     assert [answer.status_code for answer in answers] == [202, 202]
     assert all(NAME not in answer.text for answer in answers)
@@ -89,7 +89,7 @@ def row(name: str, position: int) -> Row:
     return Row(file=name, position=position, status="DONE")
 
 
-def test_the_command_line_gives_films_their_own_names_back_by_position() -> None:
+def test_the_command_line_gives_images_their_own_names_back_by_position() -> None:
     files = [local("/in/Muster/a.jpeg"), local("w.zip", is_zip=True), local("no ending")]
     names = ["/in/Muster/a.jpeg", "w.zip/x/1.png", "w.zip/2.png", "no ending"]
     rows = [row(conceal(name, ON), position) for position, name in enumerate(names)]

@@ -10,10 +10,10 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from shared.models.heatmap import EVEN, LIMIT, STEPS, decode, encode, evidence
-from shared.models.spec import FilmClass
+from shared.models.spec import ImageClass
 from web.images.heatmaps import SCALE, colour
 
-NORMAL, BACTERIAL, VIRAL, PNEUMONIA = FilmClass
+NORMAL, BACTERIAL, VIRAL, PNEUMONIA = ImageClass
 MAPS = arrays.arrays(
     np.float32,
     st.tuples(st.integers(1, 16), st.integers(1, 16)),
@@ -67,7 +67,7 @@ def test_colours_grow_lighter_and_denser_with_the_evidence_on_both_sides() -> No
     assert (colours[255], colours[1]) == ((SCALE[-1].rgb, SCALE[-1].opacity), (SCALE[0].rgb, SCALE[0].opacity))
 
 
-def test_a_film_shows_through_everywhere() -> None:
+def test_an_image_shows_through_everywhere() -> None:
     assert max(stop.opacity for stop in SCALE) <= 0.75
 
 

@@ -1,4 +1,4 @@
-"""A model folder's spec: calibration, the verdict at the threshold, and folders that are not what they say."""
+"""A model folder's spec: calibration, the prediction at the threshold, and folders that are not what they say."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from shared.errors import ModelUnavailable
 from shared.models.folder import common_classes, ensemble_sha256, find_model, list_models, read_spec, verify_weights
-from shared.models.spec import FilmClass, Label, Member, ModelSpec
+from shared.models.spec import ImageClass, Label, Member, ModelSpec
 from tests.conftest import ROOT
 
 WEIGHTS = b"the weights of a network"
@@ -131,23 +131,23 @@ def test_p_pneumonia_does_not_depend_on_the_order_of_the_classes() -> None:
     ids=["at the threshold", "just below", "certain", "none"],
 )
 def test_the_label_turns_at_the_threshold(p: float, label: Label, confidence: float) -> None:
-    (verdict,) = make_spec().judge(np.array([[1.0 - p, p, 0.0]]))
-    assert verdict.label is label
-    assert verdict.confidence == pytest.approx(confidence)
-    assert verdict.p_pneumonia == pytest.approx(p)
+    (prediction,) = make_spec().judge(np.array([[1.0 - p, p, 0.0]]))
+    assert prediction.label is label
+    assert prediction.confidence == pytest.approx(confidence)
+    assert prediction.p_pneumonia == pytest.approx(p)
 
 
 def test_the_cause_is_the_likelier_one_and_only_named_for_pneumonia() -> None:
     viral, healthy = make_spec().judge(np.array([[0.1, 0.3, 0.6], [0.9, 0.06, 0.04]]))
-    assert viral.cause is FilmClass.VIRAL
+    assert viral.cause is ImageClass.VIRAL
     assert healthy.cause is None
     assert viral.probabilities == pytest.approx({"normal": 0.1, "bacterial": 0.3, "viral": 0.6})
 
 
 def test_a_model_that_tells_no_causes_names_none() -> None:
-    (verdict,) = make_spec(classes=("normal", "pneumonia")).judge(np.array([[0.1, 0.9]]))
-    assert verdict.label is Label.PNEUMONIA
-    assert verdict.cause is None
+    (prediction,) = make_spec(classes=("normal", "pneumonia")).judge(np.array([[0.1, 0.9]]))
+    assert prediction.label is Label.PNEUMONIA
+    assert prediction.cause is None
 
 
 @pytest.mark.parametrize(

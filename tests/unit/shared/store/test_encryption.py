@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from cli.main import main
 from shared.db import Base, Database, now
-from shared.errors import FilmRejected, StoreAway
+from shared.errors import ImageRejected, StoreAway
 from shared.refusals import Rejection
 from shared.store.encryption import (
     CHUNK,
@@ -27,13 +27,13 @@ from shared.store.encryption import (
     read_keyring,
     seal,
 )
-from shared.store.incoming import FILMS
+from shared.store.incoming import IMAGES
 from shared.store.reseal import Seal, find_unsealed, keep_first_key, seal_anew
 from shared.store.store import PREVIEW, THUMBNAIL, FolderStore, _digest
 from shared.tables import Image
 
 SECRET = b"SECRET-" * 10_000
-PLACE = "films/x"
+PLACE = "images/x"
 OLD, NEW = new_key(), new_key()
 
 
@@ -51,8 +51,8 @@ def open_with(root: Path, *keys: str) -> FolderStore:
     return store
 
 
-def file_of(store: FolderStore, key: str, kind: str = "films") -> Path:
-    """The one file that a film, or a picture of it, is in."""
+def file_of(store: FolderStore, key: str, kind: str = "images") -> Path:
+    """The one file that an image, or a picture of it, is in."""
     (path,) = [store.root / found.path for found in store.files.list(kind) if store.key_of(found.path) == key]
     return path
 
@@ -94,18 +94,18 @@ def test_chunks_cannot_change_places_and_files_neither() -> None:
         with pytest.raises(SealBroken):
             Keyring([key]).unseal(broken, PLACE)
     with pytest.raises(SealBroken):
-        Keyring([key]).unseal(sealed, "films/y")
+        Keyring([key]).unseal(sealed, "images/y")
 
 
-def test_the_same_film_never_looks_the_same() -> None:
+def test_the_same_image_never_looks_the_same() -> None:
     key = MasterKey(os.urandom(32))
-    assert seal(key, b"film", PLACE)[-20:] != seal(key, b"film", PLACE)[-20:]
+    assert seal(key, b"image", PLACE)[-20:] != seal(key, b"image", PLACE)[-20:]
 
 
 # ---------------------------------------------------------------- a store
 
 
-def test_neither_films_nor_pictures_nor_hashes_stand_on_disk_in_the_clear(root: Path) -> None:
+def test_neither_images_nor_pictures_nor_hashes_stand_on_disk_in_the_clear(root: Path) -> None:
     store = open_with(root, NEW)
     with store.receive() as incoming:
         incoming.write(SECRET)
@@ -114,14 +114,14 @@ def test_neither_films_nor_pictures_nor_hashes_stand_on_disk_in_the_clear(root: 
         key = store.keep(incoming)
     store.put_derived(key, THUMBNAIL, SECRET)
     everything = [path for path in root.rglob("*") if path.is_file()]
-    assert len(everything) == 3, "a film, a thumbnail, the record of keys"
+    assert len(everything) == 3, "an image, a thumbnail, the record of keys"
     assert not any(SECRET[:70] in data for data in [on_its_way, *[path.read_bytes() for path in everything]])
     assert not any(key in str(path) for path in everything)
     assert key.encode() not in (root / "keys.json").read_bytes()
 
 
 @pytest.mark.parametrize("change", ["flipped", "cut", "emptied", "exchanged", "plain"])
-def test_a_film_that_was_tampered_with_is_rejected_and_mended_by_sending_it_again(root: Path, change: str) -> None:
+def test_an_image_that_was_tampered_with_is_rejected_and_mended_by_sending_it_again(root: Path, change: str) -> None:
     store = open_with(root, NEW)
     key, other = keep(store, SECRET), keep(store, b"other")
     path, sealed = file_of(store, key), file_of(store, key).read_bytes()
@@ -134,9 +134,9 @@ def test_a_film_that_was_tampered_with_is_rejected_and_mended_by_sending_it_agai
             "plain": SECRET,
         }[change]
     )
-    with pytest.raises(FilmRejected, match="film_damaged") as rejected:
+    with pytest.raises(ImageRejected, match="image_damaged") as rejected:
         store.get(key)
-    assert rejected.value.code is Rejection.FILM_DAMAGED
+    assert rejected.value.code is Rejection.IMAGE_DAMAGED
     assert store.get(other) == b"other"
     keep(store, SECRET)
     assert store.get(key) == SECRET
@@ -153,7 +153,7 @@ def test_a_damaged_picture_is_as_good_as_none(root: Path) -> None:
 
 
 @pytest.mark.parametrize("keys", [(), (OLD,)], ids=["no key", "another key"])
-def test_without_its_key_a_store_is_away_and_no_film_is_blamed(root: Path, keys: tuple[str, ...]) -> None:
+def test_without_its_key_a_store_is_away_and_no_image_is_blamed(root: Path, keys: tuple[str, ...]) -> None:
     key = keep(open_with(root, NEW), SECRET)
     stranger = open_with(root, *keys)
     for use in (lambda: stranger.get(key), lambda: keep(stranger, b"x"), stranger.check):
@@ -166,14 +166,14 @@ def test_without_its_key_a_store_is_away_and_no_film_is_blamed(root: Path, keys:
 
 
 def fill(store: FolderStore) -> dict[str, bytes]:
-    films = {keep(store, data): data for data in (b"one", b"two", SECRET)}
-    for key in films:
+    images = {keep(store, data): data for data in (b"one", b"two", SECRET)}
+    for key in images:
         store.put_derived(key, THUMBNAIL, b"small")
-    return films
+    return images
 
 
-def holds(store: FolderStore, films: dict[str, bytes]) -> bool:
-    return all(store.get(key) == data and store.get_derived(key, THUMBNAIL) == b"small" for key, data in films.items())
+def holds(store: FolderStore, images: dict[str, bytes]) -> bool:
+    return all(store.get(key) == data and store.get_derived(key, THUMBNAIL) == b"small" for key, data in images.items())
 
 
 def key_ids(root: Path) -> list[str]:
@@ -182,29 +182,29 @@ def key_ids(root: Path) -> list[str]:
 
 @pytest.mark.parametrize("before", [(), (OLD,)], ids=["not encrypted", "another key"])
 def test_a_store_in_use_is_sealed_anew(root: Path, before: tuple[str, ...]) -> None:
-    films = fill(open_with(root, *before))
+    images = fill(open_with(root, *before))
     store = open_with(root, NEW, *before)
     sealing = seal_anew(store)
     assert next(sealing) is Seal.RENEWED
-    assert holds(store, films), "what is older stays readable meanwhile"
-    films[keep(store, b"new")] = b"new"
+    assert holds(store, images), "what is older stays readable meanwhile"
+    images[keep(store, b"new")] = b"new"
     store.put_derived(hashlib.sha256(b"new").hexdigest(), THUMBNAIL, b"small")
     assert list(sealing).count(Seal.RENEWED) == 5
     assert list(seal_anew(store)) == [Seal.CURRENT] * 8
-    assert find_unsealed(store, [list(films)]) == []
+    assert find_unsealed(store, [list(images)]) == []
     keep_first_key(store)
-    assert holds(store, films)
-    assert {film.key for film in store.films()} == set(films)
-    assert holds(open_with(root, NEW), films), "the earlier key can go"
+    assert holds(store, images)
+    assert {image.key for image in store.images()} == set(images)
+    assert holds(open_with(root, NEW), images), "the earlier key can go"
     assert key_ids(root) == read_keyring(NEW).ids
     names = [path.name for path in root.rglob("*") if path.is_file() and path.name != "keys.json"]
     assert {len(name) for name in names} == {96}
 
 
 def test_a_store_that_is_not_encrypted_is_away_until_it_is_told_to_be(root: Path) -> None:
-    films = fill(open_with(root))
+    images = fill(open_with(root))
     store = open_with(root, NEW)
-    for use in (store.check, lambda: store.get(min(films)), lambda: keep(store, b"x"), lambda: list(store.films())):
+    for use in (store.check, lambda: store.get(min(images)), lambda: keep(store, b"x"), lambda: list(store.images())):
         with pytest.raises(StoreAway, match="store encrypt"):
             use()
 
@@ -214,33 +214,33 @@ def test_an_encrypted_store_takes_nothing_that_is_not_sealed(root: Path, where: 
     store = open_with(root, NEW)
     key = keep(store, SECRET)
     store.put_derived(key, PREVIEW, b"large")
-    for kind, content in ((FILMS, SECRET), (PREVIEW, _digest(PREVIEW, key, b"large") + b"large")):
+    for kind, content in ((IMAGES, SECRET), (PREVIEW, _digest(PREVIEW, key, b"large") + b"large")):
         sealed = file_of(store, key, kind)
         sealed.unlink()
         plain = sealed if where == "under its sealed name" else root / kind / key[:2] / key
         plain.parent.mkdir(exist_ok=True)
         plain.write_bytes(content)
-    with pytest.raises((FileNotFoundError, FilmRejected)):
+    with pytest.raises((FileNotFoundError, ImageRejected)):
         store.get(key)
     with pytest.raises(FileNotFoundError):
         store.get_derived(key, PREVIEW)
 
 
-def test_a_film_that_was_exchanged_before_it_is_sealed_is_not_sealed(root: Path) -> None:
-    films = fill(open_with(root))
-    (root / "films" / min(films)[:2] / min(films)).write_bytes(b"another patient's")
+def test_an_image_that_was_exchanged_before_it_is_sealed_is_not_sealed(root: Path) -> None:
+    images = fill(open_with(root))
+    (root / "images" / min(images)[:2] / min(images)).write_bytes(b"another patient's")
     store = open_with(root, NEW)
     assert sorted(seal_anew(store)) == sorted([Seal.DAMAGED, *[Seal.RENEWED] * 5])
-    assert find_unsealed(store, [list(films)]) == [min(films)]
+    assert find_unsealed(store, [list(images)]) == [min(images)]
 
 
 def test_a_damaged_picture_holds_no_key_back(root: Path) -> None:
-    films = fill(open_with(root, OLD))
-    file_of(open_with(root, OLD), min(films), THUMBNAIL).write_bytes(b"damaged")
+    images = fill(open_with(root, OLD))
+    file_of(open_with(root, OLD), min(images), THUMBNAIL).write_bytes(b"damaged")
     store = open_with(root, NEW, OLD)
     assert set(seal_anew(store)) == {Seal.RENEWED}
     with pytest.raises(FileNotFoundError):
-        store.get_derived(min(films), THUMBNAIL)
+        store.get_derived(min(images), THUMBNAIL)
 
 
 @pytest.mark.parametrize("before", [(), (OLD,)], ids=["not encrypted", "another key"])
@@ -255,7 +255,7 @@ def test_a_part_that_was_not_started_again_adds_nothing_under_an_earlier_key(
             late.keep(incoming)
 
 
-def test_many_films_are_compared_with_the_rows(root: Path) -> None:
+def test_many_images_are_compared_with_the_rows(root: Path) -> None:
     store = open_with(root, NEW)
     keys = [keep(store, b"%d" % n) for n in range(300)]
     lost = keys[::7]
@@ -266,20 +266,20 @@ def test_many_films_are_compared_with_the_rows(root: Path) -> None:
 
 
 def test_sealing_that_breaks_off_loses_nothing_and_goes_on(root: Path) -> None:
-    films = fill(open_with(root, OLD))
+    images = fill(open_with(root, OLD))
     store = open_with(root, NEW, OLD)
     steps = seal_anew(store)
     next(steps)
     steps.close()
-    assert holds(store, films)
+    assert holds(store, images)
     assert len(key_ids(root)) == 2, "both keys are still needed"
-    assert holds(open_with(root, NEW, OLD), films)
+    assert holds(open_with(root, NEW, OLD), images)
     assert list(seal_anew(store)).count(Seal.CURRENT) >= 1
     keep_first_key(store)
-    assert holds(open_with(root, NEW), films)
+    assert holds(open_with(root, NEW), images)
 
 
-def test_a_film_that_is_moved_between_two_looks_is_found(root: Path) -> None:
+def test_an_image_that_is_moved_between_two_looks_is_found(root: Path) -> None:
     key = keep(open_with(root, OLD), SECRET)
     store = open_with(root, NEW, OLD)
     read, looks = store.files.read, []
@@ -296,25 +296,25 @@ def test_a_film_that_is_moved_between_two_looks_is_found(root: Path) -> None:
 
 def test_what_cannot_be_sealed_is_told_and_keeps_its_key_on_record(root: Path) -> None:
     store = open_with(root, OLD)
-    films = fill(store)
-    damaged = min(films)
+    images = fill(store)
+    damaged = min(images)
     file_of(store, damaged).write_bytes(b"damaged")
-    (root / "films" / "ab").mkdir()
-    (root / "films" / "ab" / ("ab" * 48)).write_bytes(b"of a key that nobody has")
+    (root / "images" / "ab").mkdir()
+    (root / "images" / "ab" / ("ab" * 48)).write_bytes(b"of a key that nobody has")
     seals = list(seal_anew(open_with(root, NEW, OLD)))
     assert sorted(seals) == sorted([Seal.DAMAGED, Seal.FOREIGN, *[Seal.RENEWED] * 5])
     assert len(key_ids(root)) == 2
 
 
-def test_a_film_can_be_removed_under_every_name(root: Path) -> None:
+def test_an_image_can_be_removed_under_every_name(root: Path) -> None:
     key = keep(open_with(root), SECRET)
     store = open_with(root, NEW)
     store.key_record.begin_sealing()
     keep(store, SECRET)
-    assert [film.key for film in store.films()] == [key, key]
+    assert [image.key for image in store.images()] == [key, key]
     at = now().replace(year=now().year + 1)
     assert store.remove(key, at)
-    assert list(store.films()) == []
+    assert list(store.images()) == []
 
 
 # ---------------------------------------------------------------- the command
@@ -341,7 +341,7 @@ def rows(tmp_path: Path) -> Iterator[Database]:
     database.close()
 
 
-def name_films(database: Database, *keys: str) -> None:
+def name_images(database: Database, *keys: str) -> None:
     """Write a row for each, as an upload does."""
     with database.write() as session:
         for key in keys:
@@ -349,11 +349,11 @@ def name_films(database: Database, *keys: str) -> None:
 
 
 def test_the_command_encrypts_a_store_and_says_how_many(tmp_path: Path, rows: Database) -> None:
-    films = fill(open_with(tmp_path / "store"))
-    name_films(rows, *films)
+    images = fill(open_with(tmp_path / "store"))
+    name_images(rows, *images)
     code, output = run("encrypt", "--data-dir", str(tmp_path), PNEUMOSCREEN_STORE_KEY=NEW)
     assert (code, output) == (0, "6 files are encrypted now; 0 were before.\n")
-    assert holds(open_with(tmp_path / "store", NEW), films)
+    assert holds(open_with(tmp_path / "store", NEW), images)
     assert json.loads((tmp_path / "store" / "keys.json").read_text()) == {"keys": read_keyring(NEW).ids}
 
 
@@ -367,43 +367,43 @@ def test_the_command_says_what_it_could_not_encrypt(tmp_path: Path, rows: Databa
     assert len(key_ids(tmp_path / "store")) == 2
 
 
-def test_no_key_goes_while_the_database_names_a_film_that_was_not_sealed(tmp_path: Path, rows: Database) -> None:
+def test_no_key_goes_while_the_database_names_an_image_that_was_not_sealed(tmp_path: Path, rows: Database) -> None:
     root = tmp_path / "store"
-    films = fill(open_with(root, OLD))
-    name_films(rows, *films)
-    place = file_of(open_with(root, OLD), min(films))
-    place.rename(tmp_path / "film")
+    images = fill(open_with(root, OLD))
+    name_images(rows, *images)
+    place = file_of(open_with(root, OLD), min(images))
+    place.rename(tmp_path / "image")
     environment = {"PNEUMOSCREEN_STORE_KEY": f"{NEW},{OLD}"}
     code, output = run("encrypt", "--data-dir", str(tmp_path), **environment)
     assert code == 1
-    assert min(films) in output
+    assert min(images) in output
     assert "The earlier keys are still needed" in output
     assert len(key_ids(root)) == 2
-    (tmp_path / "film").rename(place)
+    (tmp_path / "image").rename(place)
     assert run("encrypt", "--data-dir", str(tmp_path), **environment)[0] == 0
-    assert holds(open_with(root, NEW), films), "and nothing was lost"
+    assert holds(open_with(root, NEW), images), "and nothing was lost"
 
 
 def test_keys_go_despite_damage_where_that_is_asked_for(tmp_path: Path, rows: Database) -> None:
     root = tmp_path / "store"
-    films = fill(open_with(root, OLD))
-    name_films(rows, *films)
-    file_of(open_with(root, OLD), min(films)).unlink()
+    images = fill(open_with(root, OLD))
+    name_images(rows, *images)
+    file_of(open_with(root, OLD), min(images)).unlink()
     code, output = run(
         "encrypt", "--despite-damage", "--data-dir", str(tmp_path), PNEUMOSCREEN_STORE_KEY=f"{NEW},{OLD}"
     )
     assert code == 0
-    assert min(films) in output
+    assert min(images) in output
     assert key_ids(root) == read_keyring(NEW).ids
 
 
 @pytest.mark.usefixtures("obedient")
 def test_a_folder_that_cannot_be_read_stops_the_rotation(tmp_path: Path, rows: Database) -> None:
-    """The films of one folder are behind an error, as on a failing disk: no key goes, and none of them is lost."""
+    """The images of one folder are behind an error, as on a failing disk: no key goes, and none of them is lost."""
     root = tmp_path / "store"
-    films = fill(open_with(root, OLD))
-    name_films(rows, *films)
-    folder = file_of(open_with(root, OLD), min(films)).parent
+    images = fill(open_with(root, OLD))
+    name_images(rows, *images)
+    folder = file_of(open_with(root, OLD), min(images)).parent
     folder.chmod(0)
     environment = {"PNEUMOSCREEN_STORE_KEY": f"{NEW},{OLD}"}
     code, output = run("encrypt", "--data-dir", str(tmp_path), **environment)
@@ -412,31 +412,31 @@ def test_a_folder_that_cannot_be_read_stops_the_rotation(tmp_path: Path, rows: D
     assert len(key_ids(root)) == 2
     folder.chmod(0o700)
     assert run("encrypt", "--data-dir", str(tmp_path), **environment)[0] == 0
-    assert holds(open_with(root, NEW), films)
+    assert holds(open_with(root, NEW), images)
 
 
 def test_the_command_marks_a_store_that_lost_its_record(tmp_path: Path, rows: Database) -> None:
     root = tmp_path / "store"
-    films = fill(open_with(root, OLD))
+    images = fill(open_with(root, OLD))
     assert "is there already" in run("create", "--data-dir", str(tmp_path), PNEUMOSCREEN_STORE_KEY=OLD)[1]
     (root / "keys.json").unlink()
     code, output = run("create", "--data-dir", str(tmp_path))
     assert (code, "holds encrypted files" in output) == (2, True)
     code, output = run("create", "--data-dir", str(tmp_path), PNEUMOSCREEN_STORE_KEY=f"{NEW} {OLD}")
-    assert (code, "holds 3 films" in output) == (0, True)
+    assert (code, "holds 3 images" in output) == (0, True)
     assert len(key_ids(root)) == 2
-    assert holds(open_with(root, NEW, OLD), films)
+    assert holds(open_with(root, NEW, OLD), images)
 
 
 def test_a_plain_store_that_lost_its_record_is_not_taken_for_an_encrypted_one(tmp_path: Path, rows: Database) -> None:
     root = tmp_path / "store"
-    films = fill(open_with(root))
-    name_films(rows, *films)
+    images = fill(open_with(root))
+    name_images(rows, *images)
     (root / "keys.json").unlink()
     assert run("create", "--data-dir", str(tmp_path), PNEUMOSCREEN_STORE_KEY=NEW)[0] == 2
     assert key_ids(root) == []
     assert run("encrypt", "--data-dir", str(tmp_path), PNEUMOSCREEN_STORE_KEY=NEW)[0] == 0
-    assert holds(open_with(root, NEW), films)
+    assert holds(open_with(root, NEW), images)
 
 
 @pytest.mark.parametrize(("key", "words"), [("", "STORE_KEY is not set"), ("short", "32 bytes in base64")])

@@ -22,8 +22,8 @@ from shared.settings import Settings
 from shared.store import bucket, durability, keyrecord
 from shared.store.durability import MANY_FILES
 from shared.store.encryption import CHUNK, new_key, read_keyring
-from shared.store.incoming import FILMS
-from shared.store.store import PREVIEW, THUMBNAIL, FilmStore, FolderStore, open_store
+from shared.store.incoming import IMAGES
+from shared.store.store import PREVIEW, THUMBNAIL, FolderStore, ImageStore, open_store
 from tests.conftest import make_store
 from tests.object_store import bucket_settings, failing_s3, running_s3
 
@@ -37,14 +37,14 @@ def s3() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def buckets(s3: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, FilmStore]:
+def buckets(s3: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, ImageStore]:
     """Stores in a bucket, made once: boto3 takes half a second to make a client."""
     plain = Settings(data_dir=tmp_path_factory.mktemp("data")).model_copy(update=bucket_settings(s3))
     sealed = plain.model_copy(update={**bucket_settings(s3), "store_key": SecretStr(new_key())})
     return {"bucket": created(plain), "bucket, encrypted": created(sealed)}
 
 
-def created(settings: Settings) -> FilmStore:
+def created(settings: Settings) -> ImageStore:
     """A store of the settings, as a first start makes it."""
     store = open_store(settings)
     store.create()
@@ -52,7 +52,7 @@ def created(settings: Settings) -> FilmStore:
 
 
 @pytest.fixture(params=["folder", "folder, encrypted", "bucket", "bucket, encrypted"])
-def store(request: pytest.FixtureRequest, settings: Settings) -> Iterator[FilmStore]:
+def store(request: pytest.FixtureRequest, settings: Settings) -> Iterator[ImageStore]:
     """Each kind of store in turn; what follows is what the product may rely on."""
     kind: str = request.param
     if "bucket" not in kind:
@@ -70,28 +70,28 @@ def folder_store(tmp_path: Path) -> FolderStore:
     return make_store(tmp_path / "store")
 
 
-def keep(store: FilmStore, data: bytes) -> str:
+def keep(store: ImageStore, data: bytes) -> str:
     with store.receive() as incoming:
         incoming.write(data)
         return store.keep(incoming)
 
 
-def files(store: FilmStore) -> list[str]:
+def files(store: ImageStore) -> list[str]:
     """Every file of a store but the record of its keys, those on their way in too."""
     if isinstance(store, FolderStore):
         found = [str(path.relative_to(store.root)) for path in store.root.rglob("*") if path.is_file()]
     else:
-        found = [item.path for kind in ("films", THUMBNAIL, PREVIEW) for item in store.files.list(kind)]
+        found = [item.path for kind in ("images", THUMBNAIL, PREVIEW) for item in store.files.list(kind)]
     return sorted(path for path in found if path != "keys.json")
 
 
 # ---------------------------------------------------------------- every store
 
 
-def test_a_film_is_kept_by_its_hash(store: FilmStore) -> None:
-    key = keep(store, b"film")
-    assert key == hashlib.sha256(b"film").hexdigest()
-    assert store.get(key) == b"film"
+def test_an_image_is_kept_by_its_hash(store: ImageStore) -> None:
+    key = keep(store, b"image")
+    assert key == hashlib.sha256(b"image").hexdigest()
+    assert store.get(key) == b"image"
     assert store.has(key)
 
 
@@ -99,7 +99,9 @@ def test_a_film_is_kept_by_its_hash(store: FilmStore) -> None:
 @given(
     parts=st.lists(st.sampled_from([0, 1, 1000, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK]), max_size=4), data=st.data()
 )
-def test_whatever_comes_in_comes_out_however_it_is_cut(store: FilmStore, parts: list[int], data: st.DataObject) -> None:
+def test_whatever_comes_in_comes_out_however_it_is_cut(
+    store: ImageStore, parts: list[int], data: st.DataObject
+) -> None:
     whole = os.urandom(sum(parts))
     with store.receive() as incoming:
         start = 0
@@ -119,34 +121,34 @@ def test_whatever_comes_in_comes_out_however_it_is_cut(store: FilmStore, parts: 
     assert store.get(key) == whole
 
 
-def test_the_same_film_is_kept_once(store: FilmStore) -> None:
-    assert keep(store, b"film") == keep(store, b"film")
+def test_the_same_image_is_kept_once(store: ImageStore) -> None:
+    assert keep(store, b"image") == keep(store, b"image")
     assert len(files(store)) == 1
 
 
-def test_what_is_not_kept_leaves_nothing(store: FilmStore) -> None:
+def test_what_is_not_kept_leaves_nothing(store: ImageStore) -> None:
     with store.receive() as incoming:
         incoming.write(b"unwanted")
     assert files(store) == []
 
 
-def test_an_error_while_receiving_leaves_nothing(store: FilmStore) -> None:
+def test_an_error_while_receiving_leaves_nothing(store: ImageStore) -> None:
     with pytest.raises(RuntimeError, match="client went away"), store.receive() as incoming:
         incoming.write(b"half")
         raise RuntimeError("client went away")
     assert files(store) == []
 
 
-def test_a_thumbnail_lies_beside_its_film(store: FilmStore) -> None:
-    key = keep(store, b"film")
+def test_a_thumbnail_lies_beside_its_image(store: ImageStore) -> None:
+    key = keep(store, b"image")
     store.put_derived(key, THUMBNAIL, b"small")
     assert store.get_derived(key, THUMBNAIL) == b"small"
     assert store.has(key, THUMBNAIL)
     assert not store.has(key, PREVIEW)
 
 
-def test_what_is_not_there_is_said_so(store: FilmStore) -> None:
-    key = keep(store, b"film")
+def test_what_is_not_there_is_said_so(store: ImageStore) -> None:
+    key = keep(store, b"image")
     with pytest.raises(FileNotFoundError):
         store.get(UNKNOWN)
     with pytest.raises(FileNotFoundError):
@@ -155,35 +157,35 @@ def test_what_is_not_there_is_said_so(store: FilmStore) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "../../etc/passwd", "A" * 64, "0" * 63, "0" * 63 + "/", "0" * 96])
-def test_only_a_hash_is_a_key(store: FilmStore, key: str) -> None:
+def test_only_a_hash_is_a_key(store: ImageStore, key: str) -> None:
     for use in (store.get, lambda key: store.get_derived(key, THUMBNAIL), lambda key: store.remove(key, now())):
         with pytest.raises(ValueError, match="sha256"):
             use(key)
 
 
-def test_films_are_listed_with_their_age(store: FilmStore) -> None:
-    keys = {keep(store, f"film {n}".encode()) for n in range(5)}
+def test_images_are_listed_with_their_age(store: ImageStore) -> None:
+    keys = {keep(store, f"image {n}".encode()) for n in range(5)}
     store.put_derived(min(keys), THUMBNAIL, b"small")
-    listed = list(store.films())
-    assert {film.key for film in listed} == keys
-    assert all(film.size >= len("film 0") for film in listed)
-    assert all(abs(film.modified_at - now()) < timedelta(minutes=5) for film in listed)
-    assert [picture.key for picture in store.films(THUMBNAIL)] == [min(keys)]
+    listed = list(store.images())
+    assert {image.key for image in listed} == keys
+    assert all(image.size >= len("image 0") for image in listed)
+    assert all(abs(image.modified_at - now()) < timedelta(minutes=5) for image in listed)
+    assert [picture.key for picture in store.images(THUMBNAIL)] == [min(keys)]
 
 
-def test_removing_takes_the_pictures_too_and_spares_what_is_new(store: FilmStore) -> None:
-    key, other = keep(store, b"film"), keep(store, b"other")
+def test_removing_takes_the_pictures_too_and_spares_what_is_new(store: ImageStore) -> None:
+    key, other = keep(store, b"image"), keep(store, b"other")
     store.put_derived(key, THUMBNAIL, b"small")
     store.put_derived(key, PREVIEW, b"large")
     assert not store.remove(key, now() - timedelta(hours=1))
-    assert store.get(key) == b"film"
+    assert store.get(key) == b"image"
     assert store.remove(key, now() + timedelta(hours=1))
     assert store.remove(key, now() + timedelta(hours=1)), "once more is no error"
-    assert [film.key for film in store.films()] == [other]
+    assert [image.key for image in store.images()] == [other]
     assert len(files(store)) == 1
 
 
-def test_a_store_that_works_passes_its_check(store: FilmStore) -> None:
+def test_a_store_that_works_passes_its_check(store: ImageStore) -> None:
     store.check()
     assert [path for path in files(store) if not path.startswith("check")] == []
 
@@ -192,8 +194,8 @@ def test_a_store_that_works_passes_its_check(store: FilmStore) -> None:
 
 
 def test_a_folder_is_laid_out_by_hash(folder_store: FolderStore) -> None:
-    key = keep(folder_store, b"film")
-    assert files(folder_store) == [f"films/{key[:2]}/{key}"]
+    key = keep(folder_store, b"image")
+    assert files(folder_store) == [f"images/{key[:2]}/{key}"]
 
 
 class Forced:
@@ -223,7 +225,7 @@ def test_what_was_kept_is_forced_to_disk_with_its_names(
     if forced.disks:
         assert (count, is_local) == (MANY_FILES + 1, True)
         return
-    places = [folder_store.root / folder_store.place_of(FILMS, key) for key in keys]
+    places = [folder_store.root / folder_store.place_of(IMAGES, key) for key in keys]
     assert {path.stat().st_ino for path in [*places, *(path.parent for path in places)]} <= forced.places
 
 
@@ -232,19 +234,19 @@ def test_a_disk_is_known_by_its_mount() -> None:
 
 
 @pytest.mark.parametrize("where", ["in its place", "under an earlier key"])
-def test_a_film_that_is_there_is_hidden_by_nothing_that_a_loss_of_power_empties(
+def test_an_image_that_is_there_is_hidden_by_nothing_that_a_loss_of_power_empties(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     old, new = new_key(), new_key()
     FolderStore(tmp_path, read_keyring(old)).create()
-    key = keep(FolderStore(tmp_path, read_keyring(old)), b"film")
+    key = keep(FolderStore(tmp_path, read_keyring(old)), b"image")
     store = FolderStore(tmp_path, read_keyring(f"{new} {old}" if where == "under an earlier key" else old))
     forced = Forced(monkeypatch)
-    keep(store, b"film")
-    assert (tmp_path / store.place_of(FILMS, key)).stat().st_ino in forced.places
+    keep(store, b"image")
+    assert (tmp_path / store.place_of(IMAGES, key)).stat().st_ino in forced.places
 
 
-def test_a_disk_without_second_names_takes_films_too(
+def test_a_disk_without_second_names_takes_images_too(
     folder_store: FolderStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
@@ -252,27 +254,27 @@ def test_a_disk_without_second_names_takes_films_too(
 
     monkeypatch.setattr(os, "link", refuse)
     forced = Forced(monkeypatch)
-    key = keep(folder_store, b"film")
-    assert folder_store.get(key) == b"film"
-    assert (folder_store.root / folder_store.place_of(FILMS, key)).stat().st_ino in forced.places
+    key = keep(folder_store, b"image")
+    assert folder_store.get(key) == b"image"
+    assert (folder_store.root / folder_store.place_of(IMAGES, key)).stat().st_ino in forced.places
 
 
 def test_what_vanished_before_it_was_forced_is_the_stores_fault(folder_store: FolderStore) -> None:
-    key = keep(folder_store, b"film")
+    key = keep(folder_store, b"image")
     (folder_store.root / files(folder_store)[0]).unlink()
     with pytest.raises(StoreAway, match="image store"):
         folder_store.force([key])
 
 
-def test_a_film_that_comes_again_mends_its_file(folder_store: FolderStore) -> None:
-    key = keep(folder_store, b"film")
+def test_an_image_that_comes_again_mends_its_file(folder_store: FolderStore) -> None:
+    key = keep(folder_store, b"image")
     (folder_store.root / files(folder_store)[0]).write_bytes(b"fi\0m")
-    keep(folder_store, b"film")
-    assert folder_store.get(key) == b"film"
+    keep(folder_store, b"image")
+    assert folder_store.get(key) == b"image"
 
 
 def test_a_folder_that_is_not_there_is_the_stores_fault(folder_store: FolderStore) -> None:
-    key = keep(folder_store, b"film")
+    key = keep(folder_store, b"image")
     folder_store.root.rename(folder_store.root.with_name("away"))
     for use in (folder_store.check, lambda: folder_store.get(key), lambda: keep(folder_store, b"x")):
         with pytest.raises(StoreAway, match="image store"):
@@ -338,7 +340,7 @@ def test_a_full_disk_is_said_and_leaves_no_half_written_file(tmp_path: Path) -> 
 # ---------------------------------------------------------------- a bucket
 
 
-def test_a_film_in_a_bucket_is_one_request_to_keep_and_one_to_get(
+def test_an_image_in_a_bucket_is_one_request_to_keep_and_one_to_get(
     s3: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = SecretStr(new_key())
@@ -349,21 +351,21 @@ def test_a_film_in_a_bucket_is_one_request_to_keep_and_one_to_get(
     store.files._client.meta.events.register(  # type: ignore[attr-defined]
         "before-send.s3", lambda request, **_: sent.append(request.method)
     )
-    kept = keep(store, b"film")
-    assert store.get(kept) == b"film"
+    kept = keep(store, b"image")
+    assert store.get(kept) == b"image"
     store.put_derived(kept, THUMBNAIL, b"small")
     assert sent == ["PUT", "GET", "PUT"]
 
 
 def test_two_prefixes_of_a_bucket_are_two_stores(s3: str, settings: Settings) -> None:
     one, other = [created(settings.model_copy(update=bucket_settings(s3))) for _ in range(2)]
-    key = keep(one, b"film")
-    assert list(other.films()) == []
+    key = keep(one, b"image")
+    assert list(other.images()) == []
     with pytest.raises(FileNotFoundError):
         other.get(key)
 
 
-def test_films_on_their_way_to_a_bucket_have_no_name_here(s3: str, settings: Settings) -> None:
+def test_images_on_their_way_to_a_bucket_have_no_name_here(s3: str, settings: Settings) -> None:
     store = created(settings.model_copy(update=bucket_settings(s3)))
     with store.receive() as incoming:
         incoming.write(b"half")
@@ -371,15 +373,15 @@ def test_films_on_their_way_to_a_bucket_have_no_name_here(s3: str, settings: Set
         assert [path for path in settings.store.rglob("*") if path.is_file()] == []
 
 
-def bucket_store(settings: Settings, endpoint: str) -> FilmStore:
+def bucket_store(settings: Settings, endpoint: str) -> ImageStore:
     return open_store(settings.model_copy(update=bucket_settings(endpoint)))
 
 
-USES: dict[str, Callable[[FilmStore], object]] = {
-    "keep": lambda store: keep(store, b"film"),
+USES: dict[str, Callable[[ImageStore], object]] = {
+    "keep": lambda store: keep(store, b"image"),
     "get": lambda store: store.get(UNKNOWN),
     "thumbnail": lambda store: store.get_derived(UNKNOWN, THUMBNAIL),
-    "list": lambda store: list(store.films()),
+    "list": lambda store: list(store.images()),
     "remove": lambda store: store.remove(UNKNOWN, now()),
     "check": lambda store: store.check(),
 }
@@ -417,7 +419,7 @@ def test_what_a_bucket_answers_becomes_a_sentence(
     settings: Settings, status: int, code: str, error: type[Exception], words: str
 ) -> None:
     with failing_s3(status, code) as url, pytest.raises(error, match=words):
-        bucket_store(settings, url).files.write("films/x", b"film")
+        bucket_store(settings, url).files.write("images/x", b"image")
 
 
 @pytest.mark.usefixtures("one_attempt")

@@ -1,11 +1,10 @@
 """The words and numbers of the pages: nothing the code knows goes without words, and figures read as they should."""
 
-from dataclasses import fields
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from shared.models.spec import FilmClass, Label
+from shared.models.spec import ImageClass, Label
 from shared.states import State
 from shared.tables import Source
 from tests.conftest import ROOT
@@ -15,14 +14,14 @@ from web.frame import words
 from web.jobs.page import SOURCES
 from web.jobs.progress import FINISHED, RECEIVING, SCREENING, JobState, Progress
 from web.jobs.standing import standing
-from web.lists.filters import Filters
+from web.lists.filters import name_field
 
 
 def test_everything_has_words() -> None:
     assert set(words.STATES) == set(State)
     assert set(SOURCES) == set(Source)
     assert set(words.LABELS) == set(Label)
-    assert set(words.CLASSES) == set(FilmClass)
+    assert set(words.CLASSES) == set(ImageClass)
     assert set(words.CONDITIONS) == set(Condition)
     assert set(words.CHECKS) == set(Check)
     assert set(words.JOB_STATES) == {RECEIVING, SCREENING, FINISHED}
@@ -72,13 +71,13 @@ def test_durations_have_two_units(seconds: float, text: str) -> None:
     assert numbers.duration(seconds) == text
 
 
-@pytest.mark.parametrize(("value", "text"), [(250.4, "250 films/s"), (3.14, "3.1 films/s"), (0.1, "6.0 films/min")])
+@pytest.mark.parametrize(("value", "text"), [(250.4, "250 X-rays/s"), (3.14, "3.1 X-rays/s"), (0.1, "6.0 X-rays/min")])
 def test_slow_speeds_are_by_the_minute(value: float, text: str) -> None:
     assert numbers.rate(value) == text
 
 
 def test_counts_agree_with_their_nouns() -> None:
-    assert [numbers.plural(n, "film") for n in (0, 1, 5000)] == ["0 films", "1 film", "5,000 films"]
+    assert [numbers.plural(n, "X-ray") for n in (0, 1, 5000)] == ["0 X-rays", "1 X-ray", "5,000 X-rays"]
 
 
 def test_times_are_utc_for_machines_and_people() -> None:
@@ -95,9 +94,9 @@ def test_bars_stay_inside_their_frame() -> None:
 
 
 def progress(state: JobState, expected: int | None = None, **counts: int) -> Progress:
-    films = {state: counts.get(state, 0) for state in State}
-    settled = sum(counts.values()) - films[State.QUEUED] - films[State.RUNNING]
-    return Progress(state, sum(counts.values()), expected, films, settled, 100.0, None, None)
+    images = {state: counts.get(state, 0) for state in State}
+    settled = sum(counts.values()) - images[State.QUEUED] - images[State.RUNNING]
+    return Progress(state, sum(counts.values()), expected, images, settled, 100.0, None, None)
 
 
 @pytest.mark.parametrize(
@@ -105,10 +104,10 @@ def progress(state: JobState, expected: int | None = None, **counts: int) -> Pro
     [
         (progress(FINISHED, 3, DONE=2, REJECTED=1), "FINISHED", "Finished", 100),
         (progress(FINISHED, 1400, DONE=256, CANCELLED=1144), "CANCELLED", "Cancelled, 256 of 1,400 screened", 18),
-        (progress(FINISHED, 240, DONE=80), "FAILED", "Incomplete, 160 of 240 films were not received", 33),
-        (progress(FINISHED, 1), "FAILED", "Incomplete, 1 of 1 film was not received", 0),
+        (progress(FINISHED, 240, DONE=80), "FAILED", "Incomplete, 160 of 240 X-rays were not received", 33),
+        (progress(FINISHED, 1), "FAILED", "Incomplete, 1 of 1 X-ray was not received", 0),
         (progress(FINISHED, 9, DONE=2, CANCELLED=1), "CANCELLED", "Cancelled, 2 of 9 screened", 22),
-        (progress(SCREENING, 4, DONE=1, QUEUED=1), SCREENING, "Screening, 2 of 4 films were not received", 25),
+        (progress(SCREENING, 4, DONE=1, QUEUED=1), SCREENING, "Screening, 2 of 4 X-rays were not received", 25),
         (progress(RECEIVING, 4, DONE=1, QUEUED=1), RECEIVING, "Receiving", 25),
         (progress(FINISHED), "FINISHED", "Finished", 100),
     ],
@@ -118,13 +117,14 @@ def test_a_job_that_was_cut_short_never_reads_as_finished(job: Progress, kind: s
     assert (stands.kind, stands.text, int(stands.percent)) == (kind, text, percent)
 
 
-def test_every_filter_has_the_name_of_its_field() -> None:
-    given = {field.name for field in fields(Filters)} - {"job_id"} | {"job", "order", "cursor"}
-    assert set(words.FILTERS) == given
-
-
-def test_a_refused_field_is_named_as_on_the_page() -> None:
-    assert words.refused("since: Give a day.") == "Sent from (UTC): Give a day."
-    assert words.refused("cursor: Take it from the answer before, unchanged.").startswith("The address names a page")
-    assert words.refused("files: Send at least one film. Received: none.").startswith("No film was chosen.")
-    assert words.refused("The two new passwords differ.") == "The two new passwords differ."
+@pytest.mark.parametrize(
+    ("detail", "said"),
+    [
+        ("since: Give a day.", "Sent from: Give a day."),
+        ("cursor: Take it from the answer before, unchanged.", "The address names a page"),
+        ("files: Send at least one X-ray. Received: none.", "No X-ray was chosen."),
+        ("The two new passwords differ.", "The two new passwords differ."),
+    ],
+)
+def test_a_refused_field_is_named_as_on_the_page(detail: str, said: str) -> None:
+    assert words.refused(detail, name_field).startswith(said)

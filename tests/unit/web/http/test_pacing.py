@@ -10,13 +10,13 @@ import pytest
 
 from web.http.pacing import ClientTooSlow, Line, PacedSocket
 
-PATIENCE = 0.5
+RETRY_SECONDS = 0.5
 RATE = 1000.0
 
 
 @pytest.fixture
 def line() -> Line:
-    return Line(PATIENCE, RATE)
+    return Line(RETRY_SECONDS, RATE)
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_a_byte_now_and_then_does_not_keep_a_thread(ends: tuple[PacedSocket, soc
         with pytest.raises(ClientTooSlow):
             receive_for(server, 20)
         stop.set()
-    assert PATIENCE <= time.monotonic() - begun < 10
+    assert RETRY_SECONDS <= time.monotonic() - begun < 10
 
 
 def test_a_client_that_sends_enough_is_waited_for_as_long_as_it_sends(ends: tuple[PacedSocket, socket.socket]) -> None:
@@ -63,7 +63,7 @@ def test_a_client_that_sends_enough_is_waited_for_as_long_as_it_sends(ends: tupl
     with ThreadPoolExecutor(1) as pool:
         pool.submit(trickle, client, b"x" * 1000, 0.05, stop)
         try:
-            assert receive_for(server, 3 * PATIENCE) > 3 * PATIENCE * RATE
+            assert receive_for(server, 3 * RETRY_SECONDS) > 3 * RETRY_SECONDS * RATE
         finally:
             stop.set()
 
@@ -93,7 +93,7 @@ def test_nobody_waits_before_the_header_is_whole(ends: tuple[PacedSocket, socket
     begun = time.monotonic()
     with pytest.raises(ClientTooSlow):
         server.recv(1)
-    assert time.monotonic() - begun < PATIENCE
+    assert time.monotonic() - begun < RETRY_SECONDS
     client.sendall(b"x")
     assert server.recv(1) == b"x"
 

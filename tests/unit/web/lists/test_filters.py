@@ -32,7 +32,7 @@ def test_filters_are_read_from_an_address_and_written_back() -> None:
         max_confidence=1.0,
         since=date(2026, 1, 31),
         until=date(2026, 2, 1),
-        job_id=uuid.UUID(JOB),
+        job=uuid.UUID(JOB),
         model="compact-cnn@0123",
         text="IM-0001",
         state=State.DONE,

@@ -44,10 +44,10 @@ def read(data: bytes, settings: Settings, most: int = 65536, length: int | None 
     return found
 
 
-FILM = b"\x00\r\n--edg\r\n-- edge\r\n--\r\r\n\r\n" * 50
+IMAGE = b"\x00\r\n--edg\r\n-- edge\r\n--\r\r\n\r\n" * 50
 PARTS = (
     ('name="name"', b"ward 3"),
-    ('name="files"; filename="a/b.jpg"', FILM),
+    ('name="files"; filename="a/b.jpg"', IMAGE),
     ('name="files"; filename="c.png"', b""),
 )
 
@@ -56,7 +56,7 @@ PARTS = (
 def test_parts_come_in_order_and_whole_however_the_body_is_cut(settings: Settings, most: int) -> None:
     assert read(body(*PARTS), settings, most) == [
         ("name", "", b"ward 3"),
-        ("files", "a/b.jpg", FILM),
+        ("files", "a/b.jpg", IMAGE),
         ("files", "c.png", b""),
     ]
 
@@ -119,13 +119,13 @@ def test_names_that_are_not_ascii_are_read(settings: Settings, head: str) -> Non
     ],
     ids=["Latin-1", "Shift JIS", "Latin-1 in an extended name", "another extended set", "within quotes"],
 )
-def test_a_name_in_another_character_set_costs_no_film(settings: Settings, head: bytes, name: str) -> None:
-    part = b'--edge\r\nContent-Disposition: form-data; name="files"; ' + head + b"\r\n\r\nfilm\r\n"
+def test_a_name_in_another_character_set_costs_no_image(settings: Settings, head: bytes, name: str) -> None:
+    part = b'--edge\r\nContent-Disposition: form-data; name="files"; ' + head + b"\r\n\r\nimage\r\n"
     found = read(part + body(*PARTS), settings)
     assert [(field, data) for field, _, data in found] == [
-        ("files", b"film"),
+        ("files", b"image"),
         ("name", b"ward 3"),
-        *[("files", data) for data in (FILM, b"")],
+        *[("files", data) for data in (IMAGE, b"")],
     ]
     assert found[0][1].startswith(name)
 
@@ -157,10 +157,10 @@ def test_an_undeclared_length_is_counted(settings: Settings) -> None:
 
 
 def test_too_many_files_are_refused(settings: Settings) -> None:
-    few = settings.model_copy(update={"max_films_per_upload": 2})
-    films = [('name="files"; filename="a"', b"x")] * 3
+    few = settings.model_copy(update={"max_images_per_upload": 2})
+    images = [('name="files"; filename="a"', b"x")] * 3
     with pytest.raises(UploadRefused, match="at most 2 files"):
-        read(body(*films), few)
+        read(body(*images), few)
 
 
 @pytest.mark.parametrize(

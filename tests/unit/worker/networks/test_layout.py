@@ -13,7 +13,7 @@ from openvino import opset15 as ops
 
 from worker.networks.layout import sink_transposes
 
-FILM = (2, 4, 6, 3)
+IMAGE = (2, 4, 6, 3)
 TO_FIRST, TO_LAST, SWAP = (0, 3, 1, 2), (0, 2, 3, 1), (0, 3, 2, 1)
 RANDOM = np.random.default_rng(0)
 KERNEL = RANDOM.normal(size=(3, 3, 3, 3)).astype(np.float32)
@@ -49,22 +49,22 @@ STEPS: dict[str, Callable[[Node], Node]] = {
     "a number": lambda x: ops.multiply(x, np.float32(3)),
     "a number each channel": lambda x: ops.add(x, np.array([1, 2, 3], np.float32)),
     "a number each row": lambda x: ops.add(x, np.arange(4, dtype=np.float32).reshape(4, 1, 1)),
-    "a whole film": lambda x: ops.subtract(x, np.arange(72, dtype=np.float32).reshape(1, 4, 6, 3)),
+    "a whole image": lambda x: ops.subtract(x, np.arange(72, dtype=np.float32).reshape(1, 4, 6, 3)),
     "mean of rows": lambda x: ops.add(x, ops.reduce_mean(x, np.array([1]), keep_dims=True)),
 }
 
 
 def model(*steps: Callable[[Node], Node]) -> Model:
-    x = films = ops.parameter(FILM, np.float32)
+    x = images = ops.parameter(IMAGE, np.float32)
     for step in steps:
         x = step(x)
-    return Model([x], [films], "test")
+    return Model([x], [images], "test")
 
 
 def run(graph: Model) -> np.ndarray:
     compiled = openvino.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    films = np.random.default_rng(1).normal(size=FILM).astype(np.float32)
-    return np.array(compiled(films)[0])
+    images = np.random.default_rng(1).normal(size=IMAGE).astype(np.float32)
+    return np.array(compiled(images)[0])
 
 
 def transposes(graph: Model) -> int:

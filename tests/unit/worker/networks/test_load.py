@@ -11,7 +11,7 @@ from worker.networks.keras_file import check_shapes
 from worker.networks.load import load_classifier
 from worker.networks.openvino import _precision
 
-FILM, LOGITS = (None, 64, 64, 1), (None, 3)
+IMAGE, LOGITS = (None, 64, 64, 1), (None, 3)
 
 
 @pytest.mark.parametrize(
@@ -29,8 +29,8 @@ def test_bfloat16_needs_the_model_and_the_processor(wanted: str, capabilities: l
 @pytest.mark.parametrize(
     ("inputs", "outputs"),
     [
-        ([FILM], [LOGITS]),
-        ([FILM], [LOGITS, (None, 4, 4, 3)]),
+        ([IMAGE], [LOGITS]),
+        ([IMAGE], [LOGITS, (None, 4, 4, 3)]),
         ([(None, None, None, 1)], [LOGITS, (None, None, None, 3)]),
     ],
     ids=["logits", "with places", "any size"],
@@ -42,15 +42,15 @@ def test_shapes_that_fit(spec: ModelSpec, inputs: list[tuple], outputs: list[tup
 @pytest.mark.parametrize(
     ("inputs", "outputs", "words"),
     [
-        ([(None, 32, 32, 1)], [LOGITS], "takes films shaped"),
-        ([(None, 64, 64, 3)], [LOGITS], "takes films shaped"),
-        ([(None, 4096)], [LOGITS], "takes films shaped"),
-        ([FILM, FILM], [LOGITS], "takes films shaped"),
-        ([FILM], [(None, 2)], "answers in shapes"),
-        ([FILM], [(None, 4, 4, 3)], "answers in shapes"),
-        ([FILM], [LOGITS, (None, 4, 4, 2)], "answers in shapes"),
-        ([FILM], [LOGITS, LOGITS], "answers in shapes"),
-        ([FILM], [LOGITS, (None, 4, 4, 3), (None, 4, 4, 3)], "answers in shapes"),
+        ([(None, 32, 32, 1)], [LOGITS], "takes images shaped"),
+        ([(None, 64, 64, 3)], [LOGITS], "takes images shaped"),
+        ([(None, 4096)], [LOGITS], "takes images shaped"),
+        ([IMAGE, IMAGE], [LOGITS], "takes images shaped"),
+        ([IMAGE], [(None, 2)], "answers in shapes"),
+        ([IMAGE], [(None, 4, 4, 3)], "answers in shapes"),
+        ([IMAGE], [LOGITS, (None, 4, 4, 2)], "answers in shapes"),
+        ([IMAGE], [LOGITS, LOGITS], "answers in shapes"),
+        ([IMAGE], [LOGITS, (None, 4, 4, 3), (None, 4, 4, 3)], "answers in shapes"),
     ],
 )
 def test_shapes_that_do_not_fit(spec: ModelSpec, inputs: list[tuple], outputs: list[tuple], words: str) -> None:

@@ -1,4 +1,4 @@
-"""Thousands of distinct films from a few dozen pictures: the same answer is due to each film of a picture."""
+"""Thousands of distinct images from a few dozen pictures: the same answer is due to each image of a picture."""
 
 import io
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ import numpy as np
 
 from chaos.injector import POISON, UNREADABLE
 from cli.client.images import LocalFile
-from shared.images.samples import KINDS, STATISTICS, draw_film
+from shared.images.samples import KINDS, STATISTICS, draw_image
 
 PICTURES: Final = 48
 _SIZE: Final = (224, 200)  # about so many pixels wide and high, above the network's input
 
 
 @dataclass(frozen=True)
-class ChaosFilm:
-    """One film to send, and which picture it shows."""
+class ChaosImage:
+    """One image to send, and which picture it shows."""
 
     name: str
     picture: int
@@ -26,30 +26,30 @@ class ChaosFilm:
     """It fails by design, whoever screens it."""
 
     def write(self, folder: Path) -> LocalFile:
-        """Write the film to a file, as the client reads it."""
+        """Write the image to a file, as the client reads it."""
         path = folder / self.name
         path.write_bytes(self.data)
         return LocalFile(path, self.name, len(self.data), is_zip=False, modified_ns=0)
 
 
 class Pictures:
-    """The pictures of one run, and the films made from them."""
+    """The pictures of one run, and the images made from them."""
 
     def __init__(self, seed: int) -> None:
         self._jpegs = [_draw(seed * PICTURES + number) for number in range(PICTURES)]
         self._made = 0
 
-    def plain(self) -> list[ChaosFilm]:
-        """Return each picture once as it is; their answers are what every other film is held to."""
-        return [ChaosFilm(f"picture-{n:02d}.jpeg", n, data) for n, data in enumerate(self._jpegs)]
+    def plain(self) -> list[ChaosImage]:
+        """Return each picture once as it is; their answers are what every other image is held to."""
+        return [ChaosImage(f"picture-{n:02d}.jpeg", n, data) for n, data in enumerate(self._jpegs)]
 
-    def film(self, *, poison: bool = False, unreadable: bool = False) -> ChaosFilm:
-        """Make the next film. Bytes after a JPEG's end change its sha256 and nothing that is seen."""
+    def image(self, *, poison: bool = False, unreadable: bool = False) -> ChaosImage:
+        """Make the next image. Bytes after a JPEG's end change its sha256 and nothing that is seen."""
         self._made += 1
         picture = self._made % PICTURES
-        kind, mark = ("poison", POISON) if poison else ("unreadable", UNREADABLE) if unreadable else ("film", b"")
-        data = self._jpegs[picture] + f"film {self._made}".encode() + mark
-        return ChaosFilm(f"{kind}-{self._made:06d}.jpeg", picture, data, is_poison=poison or unreadable)
+        kind, mark = ("poison", POISON) if poison else ("unreadable", UNREADABLE) if unreadable else ("image", b"")
+        data = self._jpegs[picture] + f"image {self._made}".encode() + mark
+        return ChaosImage(f"{kind}-{self._made:06d}.jpeg", picture, data, is_poison=poison or unreadable)
 
 
 def _draw(seed: int) -> bytes:
@@ -58,5 +58,5 @@ def _draw(seed: int) -> bytes:
     with np.load(STATISTICS) as arrays:
         mean, components = (arrays[f"{kind}_{part}"].astype(np.float32) for part in ("mean", "components"))
     out = io.BytesIO()
-    draw_film(mean, components, _SIZE, seed).save(out, "JPEG", quality=85)
+    draw_image(mean, components, _SIZE, seed).save(out, "JPEG", quality=85)
     return out.getvalue()

@@ -1,4 +1,4 @@
-"""The pictures of films, and what machines ask."""
+"""The pictures of images, and what machines ask."""
 
 import io
 import shutil
@@ -24,7 +24,7 @@ from shared.store.store import THUMBNAIL
 from shared.tables import Image as StoredImage
 from shared.tables import Role, Screening
 from tests.conftest import draw, encode
-from tests.web_site import Site, post_films
+from tests.web_site import Site, post_images
 from web.base.services import EXTENSION
 
 
@@ -39,13 +39,13 @@ def client(site: Site) -> FlaskClient:
 
 
 def send(site: Site, client: FlaskClient, data: bytes) -> Screening:
-    assert post_films(client, ("film", data)).status_code == 202
+    assert post_images(client, ("image", data)).status_code == 202
     return site.screenings()[-1]
 
 
-def test_a_film_is_shown_as_a_jpeg_of_bounded_size_and_leaves_a_trace(site: Site, client: FlaskClient) -> None:
-    film = send(site, client, encode(draw(1, (3000, 2000)), "PNG"))
-    answer = client.get(f"/films/{film.id}/image")
+def test_an_image_is_shown_as_a_jpeg_of_bounded_size_and_leaves_a_trace(site: Site, client: FlaskClient) -> None:
+    image = send(site, client, encode(draw(1, (3000, 2000)), "PNG"))
+    answer = client.get(f"/screenings/{image.id}/image")
     assert (answer.status_code, answer.mimetype) == (200, "image/jpeg")
     with Image.open(io.BytesIO(answer.data)) as picture:
         assert (picture.format, picture.size, picture.mode) == ("JPEG", (1600, 1067), "L")
@@ -54,18 +54,18 @@ def test_a_film_is_shown_as_a_jpeg_of_bounded_size_and_leaves_a_trace(site: Site
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Content-Disposition"] == "inline"
     assert "private" in answer.headers["Cache-Control"]
-    assert site.actions()[-1] == "film_viewed"
+    assert site.actions()[-1] == "image_viewed"
 
 
-def test_deep_and_turned_films_are_shown_upright(site: Site, client: FlaskClient) -> None:
+def test_deep_and_turned_images_are_shown_upright(site: Site, client: FlaskClient) -> None:
     deep = Image.fromarray(np.asarray(draw(2), np.uint16) * 16)
-    film = send(site, client, encode(deep, "TIFF"))
-    with Image.open(io.BytesIO(client.get(f"/films/{film.id}/image").data)) as picture:
+    image = send(site, client, encode(deep, "TIFF"))
+    with Image.open(io.BytesIO(client.get(f"/screenings/{image.id}/image").data)) as picture:
         assert picture.size == (256, 224)
     exif = Image.Exif()
     exif[0x0112] = 6
-    film = send(site, client, encode(draw(3), exif=exif))
-    with Image.open(io.BytesIO(client.get(f"/films/{film.id}/image").data)) as picture:
+    image = send(site, client, encode(draw(3), exif=exif))
+    with Image.open(io.BytesIO(client.get(f"/screenings/{image.id}/image").data)) as picture:
         assert picture.size == (224, 256)
 
 
@@ -76,10 +76,10 @@ def test_deep_and_turned_films_are_shown_upright(site: Site, client: FlaskClient
         (("unreadable_image", "pixels"), "cannot be decoded", False),
     ],
 )
-def test_a_film_that_only_the_gate_stopped_is_shown_with_its_reason(
+def test_an_image_that_only_the_gate_stopped_is_shown_with_its_reason(
     site: Site, client: FlaskClient, refusal: tuple[str, str], said: str, is_shown: bool
 ) -> None:
-    film = send(site, client, encode(draw(1)))
+    image = send(site, client, encode(draw(1)))
     stopped = {
         "state": State.REJECTED,
         "error_code": refusal[0],
@@ -87,60 +87,60 @@ def test_a_film_that_only_the_gate_stopped_is_shown_with_its_reason(
         "finished_at": now(),
     }
     with site.database.write() as session:
-        session.execute(update(Screening).where(Screening.id == film.id).values(stopped))
-    assert (client.get(f"/films/{film.id}/thumbnail").status_code == 200) == is_shown
+        session.execute(update(Screening).where(Screening.id == image.id).values(stopped))
+    assert (client.get(f"/screenings/{image.id}/thumbnail").status_code == 200) == is_shown
     reader = site.browser(site.add_user("rita", Role.READER))
-    page = reader.get(f"/screenings/{film.id}").text
-    assert (f"/films/{film.id}/image" in page) == is_shown
+    page = reader.get(f"/screenings/{image.id}").text
+    assert (f"/screenings/{image.id}/image" in page) == is_shown
     assert said in page
-    assert f"{film.id}/heat-map" not in page
+    assert f"{image.id}/heat-map" not in page
     history = reader.get("/history?state=REJECTED").text
-    assert (f"/films/{film.id}/thumbnail" in history) == is_shown
-    assert f"film-{film.id}" not in reader.get("/history?order=suspicious").text
+    assert (f"/screenings/{image.id}/thumbnail" in history) == is_shown
+    assert f"image-{image.id}" not in reader.get("/history?order=suspicious").text
 
 
 def test_an_unchanged_picture_is_not_sent_again(site: Site, client: FlaskClient) -> None:
-    film = send(site, client, encode(draw(1)))
-    first = client.get(f"/films/{film.id}/image")
-    again = client.get(f"/films/{film.id}/image", headers={"If-None-Match": first.headers["ETag"]})
+    image = send(site, client, encode(draw(1)))
+    first = client.get(f"/screenings/{image.id}/image")
+    again = client.get(f"/screenings/{image.id}/image", headers={"If-None-Match": first.headers["ETag"]})
     assert (again.status_code, again.data) == (304, b"")
 
 
 def test_a_thumbnail_is_there_once_a_worker_has_made_it(site: Site, client: FlaskClient) -> None:
-    film = send(site, client, encode(draw(1)))
-    assert client.get(f"/films/{film.id}/thumbnail").status_code == 404
+    image = send(site, client, encode(draw(1)))
+    assert client.get(f"/screenings/{image.id}/thumbnail").status_code == 404
     with site.database.read() as session:
-        sha256 = session.get_one(Screening, film.id).image.sha256  # type: ignore[union-attr]
+        sha256 = session.get_one(Screening, image.id).image.sha256  # type: ignore[union-attr]
     site.store.put_derived(sha256, THUMBNAIL, b"a small picture")
-    answer = client.get(f"/films/{film.id}/thumbnail")
+    answer = client.get(f"/screenings/{image.id}/thumbnail")
     assert (answer.data, answer.mimetype) == (b"a small picture", "image/jpeg")
 
 
 def test_a_thumbnail_that_the_worker_left_is_drawn_at_the_first_look_and_kept(site: Site, client: FlaskClient) -> None:
-    film = send(site, client, encode(draw(1)))
+    image = send(site, client, encode(draw(1)))
     with site.database.write() as session:
-        row = session.get_one(Screening, film.id)
+        row = session.get_one(Screening, image.id)
         row.state = State.DONE
         sha256 = row.image.sha256  # type: ignore[union-attr]
-    answer = client.get(f"/films/{film.id}/thumbnail")
+    answer = client.get(f"/screenings/{image.id}/thumbnail")
     assert (answer.status_code, answer.mimetype) == (200, "image/jpeg")
     with Image.open(io.BytesIO(answer.data)) as picture:
         assert picture.size == (128, 112)
     assert site.store.get_derived(sha256, THUMBNAIL) == answer.data
 
 
-def test_a_film_that_cannot_be_decoded_is_no_error_of_ours(site: Site, client: FlaskClient) -> None:
-    film = send(site, client, encode(draw(1))[:1500])
-    answer = client.get(f"/films/{film.id}/image", headers={"Accept": "application/json"})
+def test_an_image_that_cannot_be_decoded_is_no_error_of_ours(site: Site, client: FlaskClient) -> None:
+    image = send(site, client, encode(draw(1))[:1500])
+    answer = client.get(f"/screenings/{image.id}/image", headers={"Accept": "application/json"})
     assert answer.status_code == 404
     assert "ends before its image" in answer.json["detail"]  # type: ignore[index]
 
 
-def test_a_refused_file_and_an_unknown_film_have_no_picture(site: Site, client: FlaskClient) -> None:
-    film = send(site, client, b"no film")
-    assert client.get(f"/films/{film.id}/image").status_code == 404
-    assert client.get("/films/00000000-0000-0000-0000-000000000000/thumbnail").status_code == 404
-    assert client.get("/films/../image").status_code == 404
+def test_a_refused_file_and_an_unknown_image_have_no_picture(site: Site, client: FlaskClient) -> None:
+    image = send(site, client, b"no X-ray")
+    assert client.get(f"/screenings/{image.id}/image").status_code == 404
+    assert client.get("/images/00000000-0000-0000-0000-000000000000/thumbnail").status_code == 404
+    assert client.get("/screenings/../image").status_code == 404
 
 
 # ---------------------------------------------------------------- health
@@ -159,7 +159,7 @@ def test_healthz_answers_without_a_database(settings: Settings) -> None:
     assert "pneumoscreen_screenings" not in metrics
 
 
-def test_readyz_says_what_is_away_but_takes_films_without_redis_and_model(
+def test_readyz_says_what_is_away_but_takes_images_without_redis_and_model(
     settings: Settings, sqlite_database: Database
 ) -> None:
     site = Site(settings, sqlite_database)
@@ -187,8 +187,8 @@ def test_readyz_sees_a_real_redis(settings: Settings, sqlite_database: Database,
     assert (checks["broker"], checks["workers"]) == ("ok", "no worker")
 
 
-def test_readyz_is_shut_where_no_film_can_be_stored(site: Site) -> None:
-    post_films(site.token_client(site.add_user("tina")), ("film", encode(draw(1))))
+def test_readyz_is_shut_where_no_image_can_be_stored(site: Site) -> None:
+    post_images(site.token_client(site.add_user("tina")), ("image", encode(draw(1))))
     shutil.rmtree(site.settings.store)
     answer = site.app.test_client().get("/readyz")
     assert answer.status_code == 503
@@ -199,25 +199,25 @@ def test_readyz_says_that_nothing_moves(site: Site, client: FlaskClient, spec: M
     def check() -> str:
         return client.get("/readyz").json["checks"]["screening"]  # type: ignore[index, no-any-return]
 
-    post_films(client, ("a", encode(draw(1))), ("b", encode(draw(2))))
+    post_images(client, ("a", encode(draw(1))), ("b", encode(draw(2))))
     assert check() == "ok"
     with site.database.write() as session:
         session.execute(update(Screening).values(created_at=now() - timedelta(minutes=5)))
     assert check() == "no progress"
-    site.work(spec, {}, films=1)
+    site.work(spec, {}, images=1)
     assert check() == "ok"
 
 
-def test_metrics_count_films_and_requests(site: Site, client: FlaskClient) -> None:
-    post_films(client, ("a", encode(draw(1))), ("b", b"no film"))
+def test_metrics_count_images_and_requests(site: Site, client: FlaskClient) -> None:
+    post_images(client, ("a", encode(draw(1))), ("b", b"no X-ray"))
     text = client.get("/metrics").text
     assert 'pneumoscreen_screenings{state="QUEUED"} 1.0' in text
     assert 'pneumoscreen_screenings{state="REJECTED"} 1.0' in text
     assert 'pneumoscreen_screenings{state="FAILED"} 0.0' in text
-    assert 'pneumoscreen_backlog_films{priority="interactive"} 1.0' in text
-    assert "pneumoscreen_backlog_limit_films 100000.0" in text
+    assert 'pneumoscreen_backlog_images{priority="interactive"} 1.0' in text
+    assert "pneumoscreen_backlog_limit_images 100000.0" in text
     assert 'pneumoscreen_check_ok{check="queue"} 1.0' in text
-    assert "pneumoscreen_films_per_second 0.0" in text
+    assert "pneumoscreen_images_per_second 0.0" in text
     assert "pneumoscreen_disk_free_bytes" in text
     assert "pneumoscreen_oldest_waiting_seconds" in text
     assert 'pneumoscreen_http_requests_total{endpoint="api.submit_job",method="POST",status="202"} 1.0' in text
@@ -227,14 +227,14 @@ def test_a_compressed_radiograph_is_shown_by_the_decoder_and_503_where_that_is_a
     site: Site, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grey = np.asarray(draw(5)).astype(np.uint16) * 16
-    film = send(site, client, imagecodecs.jpegls_encode(grey))
-    with Image.open(io.BytesIO(client.get(f"/films/{film.id}/image").data)) as picture:
+    image = send(site, client, imagecodecs.jpegls_encode(grey))
+    with Image.open(io.BytesIO(client.get(f"/screenings/{image.id}/image").data)) as picture:
         assert picture.size == (256, 224)
         assert np.abs(np.asarray(picture, float) - np.asarray(draw(5), float)).mean() < 12
     other = send(site, client, imagecodecs.jpegls_encode(grey // 2))
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     decoder.close()
-    answer = client.get(f"/films/{other.id}/image")
+    answer = client.get(f"/screenings/{other.id}/image")
     assert answer.status_code == 503
 
 
@@ -249,7 +249,7 @@ def test_invented_methods_and_addresses_make_no_row_each(client: FlaskClient) ->
     assert any('method="other",status="404"} 20.0' in row for row in rows), rows
 
 
-def test_a_slow_store_keeps_no_other_film_waiting(
+def test_a_slow_store_keeps_no_other_image_waiting(
     site: Site, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow, other = (send(site, client, encode(draw(seed))) for seed in (1, 2))
@@ -266,9 +266,9 @@ def test_a_slow_store_keeps_no_other_film_waiting(
     monkeypatch.setattr(store, "get", slowly)
     ada = site.token_client(site.add_user("ada", Role.ADMIN))
     with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(client.get, f"/films/{slow.id}/image")
+        asked = pool.submit(client.get, f"/screenings/{slow.id}/image")
         try:
-            assert ada.get(f"/films/{other.id}/image").status_code == 200
+            assert ada.get(f"/screenings/{other.id}/image").status_code == 200
             assert not asked.done()
         finally:
             answers.set()

@@ -13,14 +13,14 @@ from fuzz.table import Tally
 
 
 @dataclass(frozen=True)
-class FilmRun:
+class ImageRun:
     """What a run counted, and how often it met each fault."""
 
     tally: Tally
     faults: dict[str, int]
 
 
-def run_films(
+def run_images(
     *,
     files: int,
     seed: int,
@@ -29,10 +29,10 @@ def run_films(
     lanes: int = 2,
     bounds: Bounds | None = None,
     on_file: Callable[[], object] = lambda: None,
-) -> FilmRun:
+) -> ImageRun:
     """Make `files` hostile files from `seed` and send each all the way; `findings` gets those that show a fault.
 
-    `data` is the folder of real films, None for drawn ones alone; `on_file` is called after each.
+    `data` is the folder of real images, None for drawn ones alone; `on_file` is called after each.
     """
     bounds = bounds or Bounds()
     make = functools.partial(make_case, all_seeds(data), seed)
@@ -42,4 +42,4 @@ def run_films(
         if outcome.fault is not None:
             found.add(outcome)
         on_file()
-    return FilmRun(tally, found.seen)
+    return ImageRun(tally, found.seen)

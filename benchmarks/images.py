@@ -1,4 +1,4 @@
-"""The real films that the benchmarks run on."""
+"""The real images that the benchmarks run on."""
 
 from pathlib import Path
 
@@ -6,18 +6,18 @@ DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 def originals(count: int) -> list[Path]:
-    """Return films at their original size, about 1.4 megapixels and 250 KB each."""
+    """Return images at their original size, about 1.4 megapixels and 250 KB each."""
     return _take(DATA / "originals", count)
 
 
 def small(count: int) -> list[Path]:
-    """Return distinct films of 224 x 224 pixels, about 7 KB each."""
+    """Return distinct images of 224 x 224 pixels, about 7 KB each."""
     return _take(DATA / "chest_xray" / "train", count)
 
 
 def _take(folder: Path, count: int) -> list[Path]:
     paths = sorted(folder.rglob("*.jp*g"))
     if len(paths) < count:
-        raise SystemExit(f"The benchmark needs {count} films in {folder}; there are {len(paths)}.")
+        raise SystemExit(f"The benchmark needs {count} images in {folder}; there are {len(paths)}.")
     # Every so-and-so-many, so that both classes are among them.
     return [paths[index * len(paths) // count] for index in range(count)]

@@ -1,0 +1,190 @@
+"""Reviews of an image: added, withdrawn and listed. Rows are only added, and none overwrites another reader's."""
+
+import uuid
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session, joinedload
+
+from shared.db import new_id
+from shared.errors import KeyReused, NothingToWithdraw, NotReviewable, ReviewOutdated
+from shared.models.spec import ImageClass, Label
+from shared.reviews.latest import hold_images
+from shared.reviews.law import standing, state_of
+from shared.tables import Finding, Image, Model, Prediction, Review, ReviewOutcome, Screening, User
+
+NOTE_LENGTH: Final = 4000
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a reader says of an image."""
+
+    outcome: ReviewOutcome
+    finding: Finding | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class RequestKey:
+    """What a client repeats a request under, and the digest of the request that came under it."""
+
+    text: str
+    digest: str
+
+
+def add_review(  # noqa: PLR0917  # who says what of which image, having seen what
+    session: Session,
+    user: User,
+    screening: Screening,
+    outcome: ReviewOutcome,
+    finding: Finding | None = None,
+    note: str | None = None,
+    seen: uuid.UUID | None = None,
+    *,
+    is_blind: bool = False,
+    key: RequestKey | None = None,
+) -> Review:
+    """Add what a reader says of the image of a screening, in the caller's transaction.
+
+    `seen` is the newest review that the reader was shown. The same key of the same reader adds one review. Raises
+    ReviewOutdated where another reader's came after that, unless `is_blind`; NotReviewable where there is no image, or
+    no prediction to agree with; KeyReused where the key came with another request before.
+    """
+    sha256 = _hold(session, screening)
+    known = find_repeated(session, user, key)
+    if known is not None:
+        return known
+    before = list_reviews(session, sha256)
+    if not is_blind:
+        _check_seen(before, user, seen)
+    prediction = _prediction_values(session, screening)
+    if outcome is ReviewOutcome.AGREE and not prediction:
+        raise NotReviewable("No model has answered for this X-ray, so there is nothing to agree with.")
+    said = Said(outcome, finding, note or None)
+    return _write(session, user, screening, before, said, is_blind=is_blind, key=key, **prediction)
+
+
+def withdraw(session: Session, user: User, screening: Screening) -> Review:
+    """Take back what a reader said last of the image of a screening; raise NothingToWithdraw where that is nothing."""
+    before = list_reviews(session, _hold(session, screening))
+    own = [review for review in standing(before) if review.user_id == user.id]
+    if not own:
+        raise NothingToWithdraw("You have no review of this X-ray that could be undone.")
+    said = Said(ReviewOutcome.WITHDRAWN)
+    return _write(session, user, screening, before, said, is_blind=own[0].is_blind, key=None)
+
+
+def list_reviews(session: Session, sha256: str) -> Sequence[Review]:
+    """Return every review of an image, oldest first."""
+    return reviews_of(session, [sha256]).get(sha256, [])
+
+
+def reviews_of(session: Session, images: Collection[str]) -> dict[str, list[Review]]:
+    """Return every review of images, by sha256; one without is left out."""
+    if not images:
+        return {}
+    query = select(Review).options(joinedload(Review.user)).where(Review.image_sha256.in_(images))
+    found: dict[str, list[Review]] = {}
+    for review in session.scalars(query.order_by(Review.number)):
+        found.setdefault(review.image_sha256, []).append(review)
+    return found
+
+
+def judge(finding: Finding, label: Label | None, cause: ImageClass | None) -> ReviewOutcome:
+    """Tell whether a finding agrees with what the model says: its label, and the cause where both name one."""
+    agrees = label is not None and _LABELS.get(finding) is label
+    named = _CAUSES.get(cause) if cause else None
+    if agrees and named and finding in _CAUSES.values():
+        agrees = finding is named
+    return ReviewOutcome.AGREE if agrees else ReviewOutcome.OVERRULE
+
+
+_LABELS: Final = {
+    Finding.NORMAL: Label.NORMAL,
+    Finding.BACTERIAL: Label.PNEUMONIA,
+    Finding.VIRAL: Label.PNEUMONIA,
+    Finding.UNCLEAR: Label.PNEUMONIA,
+}
+"""A finding other than these agrees with no label."""
+_CAUSES: Final = {ImageClass.BACTERIAL: Finding.BACTERIAL, ImageClass.VIRAL: Finding.VIRAL}
+
+
+def _hold(session: Session, screening: Screening) -> str:
+    """Return the image of a screening; until the transaction ends nobody else reviews, removes or sends it anew."""
+    sha256 = session.scalar(select(Image.sha256).where(Image.id == screening.image_id))
+    if sha256 is None or not hold_images(session, [sha256]):
+        raise NotReviewable("This file was not kept, so there is no X-ray to review.")
+    return sha256
+
+
+def find_repeated(session: Session, user: User, key: RequestKey | None) -> Review | None:
+    """Return the review that came under a reader's key before; raise KeyReused where that was another request."""
+    if key is None:
+        return None
+    known = select(Review).options(joinedload(Review.user))
+    review = session.scalar(known.where(Review.user_id == user.id, Review.idempotency_key == key.text))
+    if review is not None and review.request_digest != key.digest:
+        raise KeyReused
+    return review
+
+
+def _check_seen(before: Sequence[Review], user: User, seen: uuid.UUID | None) -> None:
+    last_seen = next((review.number for review in before if review.id == seen), 0)
+    missed = [review for review in before if review.number > last_seen and review.user_id != user.id]
+    if missed:
+        name = missed[-1].user.name
+        raise ReviewOutdated(f"{name} reviewed this X-ray meanwhile. Look at that review, then add your own.")
+
+
+def _prediction_values(session: Session, screening: Screening) -> dict[str, Any]:
+    """Return what the model has said of a screening, as a review keeps it; empty where it has said nothing."""
+    columns = (
+        Model.name.label("model_name"),
+        Model.sha256.label("model_version"),
+        Prediction.label,
+        Prediction.p_pneumonia,
+        Prediction.threshold,
+    )
+    query = select(*columns).join(Prediction, Prediction.model_id == Model.id)
+    row = session.execute(query.where(Prediction.id == screening.prediction_id)).mappings().one_or_none()
+    return dict(row) if row else {}
+
+
+def _write(
+    session: Session,
+    user: User,
+    screening: Screening,
+    before: Sequence[Review],
+    said: Said,
+    *,
+    is_blind: bool,
+    key: RequestKey | None,
+    **prediction: Any,
+) -> Review:
+    sha256 = session.scalars(select(Image.sha256).where(Image.id == screening.image_id)).one()
+    review = Review(
+        id=new_id(),
+        image_sha256=sha256,
+        number=before[-1].number + 1 if before else 1,
+        screening_id=screening.id,
+        user_id=user.id,
+        **vars(said),
+        is_blind=is_blind,
+        **prediction,
+        idempotency_key=key.text if key else None,
+        request_digest=key.digest if key else None,
+    )
+    session.add(review)
+    session.flush()
+    session.refresh(review, ["user"])
+    state = state_of([*before, review])
+    session.execute(
+        update(Screening)
+        .where(Screening.image_id == screening.image_id, Screening.review_state != state)
+        .values(review_state=state)
+        .execution_options(synchronize_session=False)
+    )
+    return review

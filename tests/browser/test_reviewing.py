@@ -1,0 +1,239 @@
+"""A reader at work: twenty X-rays by keyboard alone, two readers at one, and nothing lost that was typed."""
+
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+from sqlalchemy import delete, select
+
+from shared.accounts.accounts import find_user
+from shared.intake.accept import Received
+from shared.models.folder import read_spec
+from shared.models.spec import ImageClass, Label, ModelPrediction
+from shared.queue import jobs, leases
+from shared.reviews.law import standing
+from shared.reviews.reviews import list_reviews
+from shared.store.store import FolderStore
+from shared.tables import BrowserSession, Image, Priority, Review, Role, Screening, Source
+from tests.browser.conftest import Server, Visitor, pages_alone
+from tests.browser.test_access import check, keep
+
+pytestmark = pytest.mark.timeout(180)
+
+SICK = ModelPrediction(
+    Label.PNEUMONIA, ImageClass.VIRAL, 0.934, 0.934, {"normal": 0.066, "bacterial": 0.234, "viral": 0.7}
+)
+WELL = ModelPrediction(Label.NORMAL, None, 0.981, 0.019, {"normal": 0.981, "bacterial": 0.012, "viral": 0.007})
+
+
+class Room:
+    """Pages without workers, and jobs of images that are screened already."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self._store = FolderStore(Path(server.database.engine.url.database or "").parent / "store")
+        self._spec = read_spec(server.models / "compact-cnn")
+
+    def name(self, start: str) -> str:
+        return f"{start}-{uuid.uuid4().hex[:6]}"
+
+    def reader(self, name: str) -> str:
+        return self.server.link(name, Role.READER)
+
+    def screen(self, count: int) -> list[str]:
+        """Screen images of a new job, every second one flagged, and return the addresses of their pages."""
+        sender = self.name("tina")
+        self.server.link(sender)
+        seed = time.time_ns() % 2**31
+        received = [Received(f"X-ray {n}.jpeg", image=keep(self._store, seed + n)) for n in range(count)]
+        spec, database = self._spec, self.server.database
+        with database.write() as session:
+            user = find_user(session, sender)
+            assert user is not None
+            job = jobs.open_job(
+                session, user_id=user.id, name="a ward", source=Source.WEB, model_name=spec.name,
+                priority=Priority.INTERACTIVE,
+            )  # fmt: skip
+            jobs.add_images(session, job.id, received, spec)
+            jobs.close_job(session, job.id)
+            model_id = leases.register_model(session, spec)
+            claim = leases.claim(
+                session, model_id=model_id, model_name=spec.name, limit=count, worker="host:1", lease_seconds=600
+            )
+            assert claim is not None
+            outcomes = [leases.Outcome(image, SICK if n % 2 else WELL) for n, image in enumerate(claim.screenings)]
+            leases.finish(session, claim, outcomes, model_id=model_id, threshold=spec.threshold, worker="host:1")
+            rows = session.scalars(select(Screening.id).where(Screening.job_id == job.id).order_by(Screening.position))
+            return [f"{self.server.url}/screenings/{row}" for row in rows]
+
+    def said(self, address: str) -> list[tuple[str, str | None]]:
+        """What readers said of an image, oldest first: outcomes and notes that count."""
+        key = uuid.UUID(address.rsplit("/", 1)[1])
+        with self.server.database.read() as session:
+            sha256 = session.scalars(select(Image.sha256).join(Screening).where(Screening.id == key)).one()
+            return [(review.outcome.value, review.note) for review in standing(list_reviews(session, sha256))]
+
+    def end_sessions(self) -> None:
+        with self.server.database.write() as session:
+            session.execute(delete(BrowserSession))
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
+    with pages_alone(tmp_path_factory.mktemp("room")) as server:
+        yield Room(server)
+
+
+def press(page: Page, key: str) -> None:
+    """Press a key that leads to another page."""
+    with page.expect_navigation():
+        page.keyboard.press(key)
+
+
+@pytest.mark.long
+def test_twenty_x_rays_are_read_by_keyboard_alone(room: Room, visitor: Visitor) -> None:
+    addresses = room.screen(20)
+    page = visitor.open(room.reader(room.name("rita")))
+    page.goto(addresses[0])
+    started = time.monotonic()
+    for n, address in enumerate(addresses):
+        assert page.url.startswith(address), "the next unread one"
+        if n == 7:
+            page.keyboard.press("e")
+            page.keyboard.type("Turned, and at the edge.")
+            page.keyboard.press("Escape")
+        press(page, "t" if n == 7 else "b" if n % 4 == 0 else "a")
+    print(f"{(time.monotonic() - started) / len(addresses):.2f} s for each X-ray")  # noqa: T201  # a figure to look at
+    expect(page.get_by_text("No unread X-ray is left here.")).to_be_visible()
+    said = [room.said(address) for address in addresses]
+    assert said[7] == [("inadequate", "Turned, and at the edge.")]
+    assert [one[0][0] for one in said[:4]] == ["overrule", "agree", "agree", "agree"]
+    assert [len(one) for one in said] == [1] * 20
+
+
+@pytest.mark.long
+def test_undo_by_a_key_leads_back_to_what_was_reviewed(room: Room, visitor: Visitor) -> None:
+    first, second = room.screen(2)
+    page = visitor.open(room.reader(room.name("rita")))
+    page.goto(first)
+    press(page, "a")
+    assert page.url.startswith(second)
+    press(page, "u")
+    assert page.url == first
+    assert room.said(first) == []
+    press(page, "n" if page.get_by_role("button", name="Normal").count() else "b")
+    assert [outcome for outcome, _ in room.said(first)] == ["overrule"]
+
+
+def test_two_readers_at_the_same_x_ray_see_each_other(room: Room, visitor: Visitor) -> None:
+    address, _ = room.screen(2)
+    names = room.name("rita"), room.name("ruth")
+    rita, ruth = (visitor.open(room.reader(name)) for name in names)
+    for page in (rita, ruth):
+        page.goto(address)
+    expect(ruth.get_by_text(f"Open at {names[0]}'s, just now.")).to_be_visible()
+    press(rita, "a")
+    visitor.expected = ("409 (CONFLICT)",)
+    ruth.keyboard.press("e")
+    ruth.keyboard.type("Rather both lobes.")
+    ruth.keyboard.press("Escape")
+    press(ruth, "b")
+    expect(ruth.get_by_text(f"{names[0]} reviewed this X-ray meanwhile")).to_be_visible()
+    expect(ruth.get_by_role("heading", name="Other reviews")).to_be_visible()
+    expect(ruth.get_by_label("Note")).to_have_value("Rather both lobes.")
+    press(ruth, "b")
+    assert room.said(address) == [("agree", None), ("overrule", "Rather both lobes.")]
+
+
+def test_a_note_outlives_a_session_that_ended_and_not_a_sign_out(room: Room, visitor: Visitor) -> None:
+    address, _ = room.screen(2)
+    rita, ruth = room.name("rita"), room.name("ruth")
+    page = visitor.open(room.reader(rita))
+    page.goto(address)
+    page.get_by_label("Note").fill("Left lower lobe.")
+    room.end_sessions()
+    visitor.expected = ("401 (UNAUTHORIZED)",)
+    page.get_by_role("button", name="Inadequate").click()
+    expect(page.get_by_text("Your session has ended. What you typed is kept")).to_be_visible()
+    page.get_by_role("link", name="Sign in again").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    sign_in(page, room.reader(rita))
+    page.goto(address)
+    expect(page.get_by_label("Note")).to_have_value("Left lower lobe.")
+    room.end_sessions()
+    sign_in(page, room.reader(ruth))
+    assert page.evaluate("Object.keys(localStorage)") == [], "nothing of rita's for ruth"
+    sign_in(page, room.reader(rita))
+    page.goto(address)
+    expect(page.get_by_label("Note")).to_have_value("")
+    page.get_by_label("Note").fill("Once more.")
+    with page.expect_navigation():
+        page.get_by_role("button", name="Sign out").click()
+    assert page.evaluate("Object.keys(localStorage)") == []
+    assert room.said(address) == []
+
+
+def sign_in(page: Page, link: str) -> None:
+    page.goto(link)
+    with page.expect_navigation():
+        page.get_by_role("button", name="Sign in").click()
+
+
+def test_a_review_waits_for_a_server_that_is_away_and_is_added_once(room: Room, visitor: Visitor) -> None:
+    address, following = room.screen(2)
+    page = visitor.open(room.reader(room.name("rita")))
+    page.goto(address)
+    visitor.expected = ("ERR_INTERNET_DISCONNECTED",)
+    page.context.set_offline(True)
+    page.keyboard.press("a")
+    expect(page.get_by_text("The server does not answer. Trying again")).to_be_visible()
+    with page.expect_navigation():
+        page.context.set_offline(False)
+    assert page.url.startswith(following)
+    with room.server.database.read() as session:
+        keys = select(Screening.id).where(Screening.id == uuid.UUID(address.rsplit("/", 1)[1]))
+        assert len(session.scalars(select(Review).where(Review.screening_id.in_(keys))).all()) == 1
+
+
+@pytest.mark.long
+def test_keys_can_be_turned_off_and_buttons_work_without_scripts(room: Room, visitor: Visitor) -> None:
+    first, second = room.screen(2)
+    name = room.name("rita")
+    page = visitor.open(room.reader(name))
+    page.goto(first)
+    page.get_by_label("Single keys act on this page").uncheck()
+    page.get_by_role("heading", level=1).click()
+    for key in "abt":
+        page.keyboard.press(key)
+    page.reload()
+    expect(page.get_by_label("Single keys act on this page")).not_to_be_checked()
+    assert room.said(first) == []
+    plain = visitor.open(room.reader(name), scripts=False)
+    plain.goto(first)
+    plain.get_by_label("Note").fill("By mouse.")
+    with plain.expect_navigation():
+        plain.get_by_role("button", name="Second reader").click()
+    assert plain.url.startswith(second)
+    assert room.said(first) == [("second_reader", "By mouse.")]
+    with plain.expect_navigation():
+        plain.get_by_role("button", name="Undo").click()
+    assert room.said(first) == []
+
+
+@pytest.mark.long
+def test_the_reader_s_page_can_be_read_by_everyone(room: Room, visitor: Visitor) -> None:
+    first, second = room.screen(2)
+    page = visitor.open(room.reader(room.name("rita")))
+    page.goto(first)
+    page.get_by_label("Note").fill("A-note-without-any-break-" * 20)
+    press_button(page, "Other finding")
+    problems = [*check(page, page.url), *check(page, first), *check(page, second)]
+    assert problems == []
+
+
+def press_button(page: Page, name: str) -> None:
+    with page.expect_navigation():
+        page.get_by_role("button", name=name).click()

@@ -1,0 +1,225 @@
+"""The worklist as readers use it: by keyboard, with filters, views and somebody else at the same X-ray."""
+
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+from sqlalchemy import select
+
+from shared.accounts.accounts import add_user, find_user
+from shared.intake.accept import AcceptedImage, Received
+from shared.models.folder import read_spec
+from shared.queue import jobs, leases
+from shared.reviews.claims import claim
+from shared.reviews.reviews import add_review, withdraw
+from shared.store.store import THUMBNAIL, FolderStore
+from shared.tables import Image, Priority, ReviewOutcome, Role, Screening, Source, User
+from tests.browser.conftest import Server, Visitor, pages_alone
+from tests.conftest import draw, encode
+
+pytestmark = pytest.mark.timeout(180)
+
+CHECK = (Path(__file__).parent / "check_access.js").read_text()
+SUSPICIONS = [0.97, 0.91, 0.88, 0.74, 0.61, 0.58, 0.55, 0.41, 0.3, 0.2, 0.11, 0.04]
+"""Of x-ray-00.png and those after it; the model's threshold is 0.56."""
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Pages with two jobs, of which the second holds two images of the first again."""
+    with pages_alone(tmp_path_factory.mktemp("room")) as server:
+        server.link("tina")
+        fill(server, "Ward 3, night", SUSPICIONS)
+        fill(server, "Ward 3, again", SUSPICIONS[:2])
+        yield server
+
+
+def fill(server: Server, name: str, suspicions: list[float]) -> None:
+    """Send images as one job and answer them: the same numbers are the same images."""
+    spec = read_spec(server.models / "compact-cnn")
+    store = FolderStore(Path(server.database.engine.url.database or "").parent / "store")
+    received = [Received(f"x-ray-{n:02}.png", image=keep(store, n)) for n in range(len(suspicions))]
+    with server.database.write() as session:
+        user = find_user(session, "tina")
+        assert user is not None
+        job = jobs.open_job(
+            session, user_id=user.id, name=name, source=Source.WEB, model_name=spec.name, priority=Priority.INTERACTIVE
+        )
+        jobs.add_images(session, job.id, received, spec)
+        jobs.close_job(session, job.id)
+        model_id = leases.register_model(session, spec)
+        claim = leases.claim(
+            session, model_id=model_id, model_name=spec.name, limit=100, worker="host:1", lease_seconds=600
+        )
+        if claim is None:  # all were answered before
+            return
+        by_name = {row[0]: row[1] for row in session.execute(select(Screening.id, Screening.file_name))}
+        p = np.array([suspicions[int(by_name[image.screening_id][6:8])] for image in claim.screenings])
+        predictions = spec.judge(np.stack([1 - p, 0.75 * p, 0.25 * p], axis=1))
+        outcomes = [
+            leases.Outcome(image, prediction) for image, prediction in zip(claim.screenings, predictions, strict=True)
+        ]
+        leases.finish(session, claim, outcomes, model_id=model_id, threshold=spec.threshold, worker="host:1")
+
+
+def keep(store: FolderStore, seed: int) -> AcceptedImage:
+    data = encode(draw(seed, (120, 100)))
+    with store.receive() as incoming:
+        incoming.write(data)
+        key = store.keep(incoming)
+    store.put_derived(key, THUMBNAIL, data)
+    return AcceptedImage(key, len(data), 120, 100, "image/jpeg")
+
+
+def reader(room: Server, visitor: Visitor, name: str | None = None, **options: object) -> Page:
+    page = visitor.open(room.link(name or f"reader-{uuid.uuid4().hex[:8]}", Role.READER), **options)  # type: ignore[arg-type]
+    page.goto(room.url)
+    return page
+
+
+def press(page: Page, key: str, heading: str) -> None:
+    """Press a key once the page's script is there to hear it, and wait for the X-ray that it leads to."""
+    page.wait_for_load_state()
+    page.keyboard.press(key)
+    expect(page.get_by_role("heading", level=1)).to_have_text(heading)
+
+
+def names(page: Page) -> list[str]:
+    return page.locator("#rows td.file a.name").all_inner_texts()
+
+
+def test_readers_land_on_the_worklist_with_the_first_row_in_the_upper_third(room: Server, visitor: Visitor) -> None:
+    page = reader(room, visitor, width=1280)
+    page.set_viewport_size({"width": 1280, "height": 720})
+    expect(page).to_have_url(f"{room.url}/worklist")
+    row = page.locator("#rows tbody tr").first
+    box = row.bounding_box()
+    assert box is not None
+    assert box["y"] + 1 < 720 / 3
+    expect(row).to_contain_text("also in 1 job")
+    assert names(page) == [f"x-ray-{n:02}.png" for n in range(len(SUSPICIONS))]
+    expect(page.locator("#total")).to_have_text("12 X-rays")
+
+
+def test_j_k_and_enter_go_through_list_and_x_rays_and_l_comes_back_to_the_same_place(
+    room: Server, visitor: Visitor
+) -> None:
+    page = reader(room, visitor)
+    page.goto(f"{room.url}/worklist?min_suspicion=50")
+    for key in "jjjjk":
+        page.keyboard.press(key)
+    press(page, "Enter", "x-ray-02.png")
+    expect(page.locator("#place")).to_have_text("3 of 7")
+    press(page, "j", "x-ray-03.png")
+    press(page, "k", "x-ray-02.png")
+    press(page, "l", "Worklist")
+    expect(page).to_have_url(f"{room.url}/worklist?min_suspicion=50")
+    expect(page.get_by_role("link", name="x-ray-02.png")).to_be_focused()
+
+
+def test_keys_can_be_turned_off(room: Server, visitor: Visitor) -> None:
+    page = reader(room, visitor)
+    page.goto(f"{room.url}/account")
+    page.get_by_label("Single keys do something").uncheck()
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("status")).to_have_text("The settings are saved.")
+    page.goto(f"{room.url}/worklist")
+    page.keyboard.press("j")
+    assert page.evaluate("document.activeElement.tagName") == "BODY"
+    page.get_by_role("link", name="x-ray-00.png").click()
+    expect(page.locator("#place")).to_be_visible()
+    press(page, "j", "x-ray-00.png")
+
+
+def test_what_is_read_leaves_the_unread_and_its_reader_finds_it_again(room: Server, visitor: Visitor) -> None:
+    name = f"reader-{uuid.uuid4().hex[:8]}"
+    page = reader(room, visitor, name)
+    page.goto(f"{room.url}/worklist?review=unread")
+    expect(page.locator("#total")).to_have_text("12 X-rays")
+    page.get_by_role("link", name="x-ray-11.png").click()
+    expect(page.locator("#place")).to_have_text("12 of 12")
+    with room.database.write() as session:
+        user = find_user(session, name)
+        assert user is not None
+        read = select(Screening).where(Screening.file_name == "x-ray-11.png")
+        review = add_review(session, user, session.scalars(read).one(), ReviewOutcome.AGREE)
+    press(page, "l", "Worklist")
+    expect(page.locator("#total")).to_have_text("11 X-rays")
+    expect(page.get_by_role("link", name="x-ray-10.png")).to_be_focused()
+    page.get_by_role("link", name="Mine", exact=True).click()
+    assert names(page) == ["x-ray-11.png"]
+    page.get_by_role("link", name="All", exact=True).click()
+    assert names(page)[-1] == "x-ray-11.png"
+    with room.database.write() as session:
+        withdraw(session, session.get_one(User, review.user_id), session.scalars(read).one())
+
+
+def test_an_x_ray_that_somebody_has_open_says_so(room: Server, visitor: Visitor) -> None:
+    page = reader(room, visitor)
+    with room.database.write() as session:
+        rosa = find_user(session, "rosa") or add_user(session, "rosa", Role.READER)
+        sha256 = session.scalars(
+            select(Image.sha256).join(Screening).where(Screening.file_name == "x-ray-05.png")
+        ).one()
+        claim(session, rosa, sha256)
+    page.reload()
+    expect(page.locator("tr", has_text="x-ray-05.png")).to_contain_text("rosa has it open")
+    expect(page.get_by_text("has it open")).to_have_count(1)
+
+
+def test_views_are_saved_opened_and_removed_without_scripts_too(room: Server, visitor: Visitor) -> None:
+    page = reader(room, visitor, scripts=False)
+    page.goto(f"{room.url}/worklist?label=PNEUMONIA&max_suspicion=90")
+    page.get_by_text("Views", exact=True).click()
+    page.get_by_label("Save the present filters as").fill("Flagged, to 90")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("status")).to_have_text("The view 'Flagged, to 90' is saved.")
+    page.goto(f"{room.url}/worklist")
+    page.get_by_text("Views", exact=False).first.click()
+    page.get_by_role("link", name="Flagged, to 90").click()
+    expect(page).to_have_url(f"{room.url}/worklist?label=PNEUMONIA&max_suspicion=90.0")
+    assert names(page) == [f"x-ray-{n:02}.png" for n in (2, 3, 4, 5)]
+    page.locator("summary", has_text="Views").click()
+    page.get_by_role("button", name="Remove the view Flagged, to 90").click()
+    expect(page.get_by_role("status")).to_have_text("The view 'Flagged, to 90' is removed.")
+
+
+def test_days_and_times_are_in_the_zone_of_the_account(room: Server, visitor: Visitor) -> None:
+    page = reader(room, visitor)
+    page.goto(f"{room.url}/account")
+    page.get_by_label("Time zone").select_option("Pacific/Kiritimati")
+    page.get_by_role("button", name="Save").click()
+    with room.database.read() as session:
+        sent = session.scalars(select(Screening.created_at).limit(1)).one().astimezone(ZoneInfo("Pacific/Kiritimati"))
+    page.goto(f"{room.url}/worklist?since={sent:%Y-%m-%d}&until={sent:%Y-%m-%d}")
+    assert len(names(page)) == len(SUSPICIONS)
+    expect(page.locator("#rows time").first).to_have_text(f"{sent.day} {sent:%b %Y, %H:%M}")
+    expect(page.get_by_text(f"Sent from (Pacific/Kiritimati): {sent:%Y-%m-%d}")).to_be_visible()
+    page.goto(f"{room.url}/worklist?since={sent + timedelta(days=1):%Y-%m-%d}")
+    expect(page.get_by_role("heading", name="No X-ray matches")).to_be_visible()
+
+
+def test_the_browser_says_its_zone_where_the_account_names_none(room: Server, visitor: Visitor) -> None:
+    page = reader(room, visitor)
+    zone = page.evaluate("Intl.DateTimeFormat().resolvedOptions().timeZone")
+    page.goto(f"{room.url}/worklist?since=2020-01-01")
+    expect(page.get_by_text(f"Sent from ({zone}): 2020-01-01")).to_be_visible()
+    page.context.add_cookies([{"name": "zone", "value": "no/where", "url": room.url}])
+    assert "Sent from (UTC)" in page.request.get(f"{room.url}/worklist?since=2020-01-01").text()
+
+
+@pytest.mark.parametrize("width", [1280, 320])
+def test_the_worklist_can_be_read_by_everyone(room: Server, visitor: Visitor, width: int) -> None:
+    page = reader(room, visitor, width=width)
+    for address in ("/worklist", "/worklist?review=mine", "/worklist?label=PNEUMONIA", "/account"):
+        page.goto(room.url + address)
+        for summary in page.locator(".folded > summary").all():
+            summary.click()
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # a literal
+            assert page.evaluate(CHECK) == [], (address, scheme)

@@ -1,0 +1,326 @@
+"""Reviews as people and programs give them: page, API, exports, undo, two at the same image, and reading blind."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import select
+
+from shared.columns import RESULT_COLUMNS
+from shared.db import Database
+from shared.models import heatmap
+from shared.models.spec import ModelSpec
+from shared.settings import Settings
+from shared.tables import AuditEvent, Image, ReviewState, Role, Screening
+from tests.conftest import draw, encode
+from tests.web_site import Site, post_images, press, token_of
+
+SICK, WELL = 0.91, 0.07
+
+
+@pytest.fixture
+def site(settings: Settings, sqlite_database: Database, spec: ModelSpec) -> Site:
+    return make_site(settings, sqlite_database, spec)
+
+
+@pytest.fixture
+def blind(settings: Settings, sqlite_database: Database, spec: ModelSpec) -> Site:
+    return make_site(settings, sqlite_database, spec, blind_second_reading=True)
+
+
+def make_site(settings: Settings, database: Database, spec: ModelSpec, **changes: bool) -> Site:
+    """A site with three screened images in one job: a sick one, a healthy one, a sick one."""
+    site = Site(settings, database, **changes)
+    sender = site.token_client(site.add_user("tina"))
+    assert post_images(sender, *[(f"image-{n}.png", encode(draw(n), "PNG")) for n in range(3)]).status_code == 202
+    answers = {sha256: WELL if n == 1 else SICK for n, sha256 in enumerate(images(site))}
+    site.work(spec, answers, heat_map=heatmap.encode(np.ones((2, 2), np.float32)))
+    return site
+
+
+def images(site: Site) -> list[str]:
+    with site.database.read() as session:
+        query = select(Image.sha256).join(Screening).order_by(Screening.position)
+        return list(session.scalars(query))
+
+
+def reader(site: Site, name: str, role: Role = Role.READER) -> FlaskClient:
+    return site.token_client(site.add_user(name, role))
+
+
+def address(site: Site, position: int = 0) -> str:
+    return f"/api/v1/screenings/{site.screenings()[position].id}/reviews"
+
+
+def page(site: Site, position: int = 0) -> str:
+    return f"/screenings/{site.screenings()[position].id}"
+
+
+# ---------------------------------------------------------------- the API
+
+
+def test_a_review_is_added_listed_and_undone_with_a_trace(site: Site) -> None:
+    rita = reader(site, "rita")
+    added = rita.post(address(site), json={"outcome": "overrule", "finding": "viral", "note": " Both sides.\r\nMild. "})
+    assert added.status_code == 201
+    said = added.json
+    assert (said["by"], said["outcome"], said["finding"]) == ("rita", "overrule", "viral")
+    assert (said["note"], said["blind"], said["counts"]) == ("Both sides.\nMild.", False, True)
+    assert (said["label"], said["p_pneumonia"], said["model"]) == (
+        "PNEUMONIA",
+        pytest.approx(SICK),
+        "test-model@000000000000",
+    )
+    listed = rita.get(address(site)).json
+    assert (listed["state"], [row["id"] for row in listed["reviews"]]) == ("disagreed", [said["id"]])
+    undone = rita.post(f"{address(site)}/withdraw")
+    assert (undone.status_code, undone.json["outcome"]) == (201, "withdrawn")
+    listed = rita.get(address(site)).json
+    assert (listed["state"], [row["counts"] for row in listed["reviews"]]) == ("unread", [False, False])
+    again = rita.post(f"{address(site)}/withdraw")
+    assert (again.status_code, again.json["code"]) == (409, "not_reviewable")
+    with site.database.read() as session:
+        details = session.execute(select(AuditEvent.action, AuditEvent.subject, AuditEvent.detail)).all()[-2:]
+    subject = str(site.screenings()[0].id)
+    assert details == [
+        ("review_added", subject, {"outcome": "overrule", "finding": "viral"}),
+        ("review_withdrawn", subject, {"outcome": "withdrawn"}),
+    ], "and never the note"
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "outcome"), ({"outcome": "withdrawn"}, "outcome"), ({"outcome": "maybe"}, "outcome"),
+        ({"outcome": 7}, "outcome"), ({"outcome": "overrule"}, "finding"),
+        ({"outcome": "agree", "finding": "viral"}, "finding"), ({"outcome": "overrule", "finding": "flu"}, "finding"),
+        ({"outcome": "overrule", "finding": "bacterial"}, "finding"),
+        ({"outcome": "agree", "note": "x" * 4001}, "note"), ({"outcome": "agree", "note": ["x"]}, "note"),
+        ({"outcome": "agree", "seen": "yesterday"}, "seen"), ({"outcome": "agree", "prediction": "yes"}, "prediction"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_used_is_refused_by_field(site: Site, body: dict, field: str) -> None:
+    answer = reader(site, "rita").post(address(site), json=body)
+    assert (answer.status_code, answer.json["errors"][0]["field"]) == (422, field)
+    assert site.screenings()[0].review_state is ReviewState.UNREAD
+
+
+@pytest.mark.parametrize(
+    ("position", "finding", "outcome"),
+    [(0, "bacterial", "agree"), (0, "viral", "overrule"), (0, "unclear", "agree"), (0, "normal", "overrule"),
+     (0, "other", "overrule"), (1, "normal", "agree"), (1, "bacterial", "overrule"), (1, "unclear", "overrule")],
+)  # fmt: skip
+def test_a_finding_alone_is_compared_with_the_prediction(site: Site, position: int, finding: str, outcome: str) -> None:
+    answer = reader(site, "rita").post(address(site, position), json={"finding": finding})
+    assert (answer.json["outcome"], answer.json["finding"]) == (outcome, finding)
+
+
+def test_text_that_a_database_cannot_keep_is_kept_as_far_as_it_can(site: Site) -> None:
+    rita = reader(site, "rita")
+    body = '{"outcome": "agree", "note": "a\\u0000b\\ud800c"}'
+    answer = rita.post(address(site), data=body, content_type="application/json")
+    assert (answer.status_code, answer.json["note"]) == (201, "a\N{REPLACEMENT CHARACTER}b?c")
+
+
+def test_the_second_reader_is_told_of_the_first_and_overwrites_nothing(site: Site) -> None:
+    rita, ruth = reader(site, "rita"), reader(site, "ruth")
+    first = rita.post(address(site), json={"outcome": "agree"}).json
+    refused = ruth.post(address(site), json={"finding": "normal"})
+    assert (refused.status_code, refused.json["code"]) == (409, "review_outdated")
+    assert "rita reviewed" in refused.json["detail"]
+    assert ruth.post(address(site), json={"finding": "normal", "seen": first["id"]}).status_code == 201
+    listed = rita.get(address(site)).json["reviews"]
+    assert [(row["by"], row["outcome"], row["counts"]) for row in listed] == [
+        ("rita", "agree", True), ("ruth", "overrule", True),
+    ]  # fmt: skip
+
+
+def test_a_key_adds_one_review_and_one_trace(site: Site) -> None:
+    rita, headers = reader(site, "rita"), {"Idempotency-Key": "key"}
+    first, again = (rita.post(address(site), json={"outcome": "agree"}, headers=headers) for _ in range(2))
+    assert first.json == again.json
+    assert site.actions().count("review_added") == 1
+    other = rita.post(address(site), json={"outcome": "inadequate"}, headers=headers)
+    assert (other.status_code, other.json["code"]) == (422, "key_reused")
+
+
+# ---------------------------------------------------------------- exports
+
+
+def rows_of(client: FlaskClient, **query: str) -> list[dict]:
+    text = client.get("/api/v1/predictions", query_string={"format": "csv", **query}).text
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_exports_of_page_and_api_have_the_columns_of_the_command_line(site: Site) -> None:
+    rita = reader(site, "rita")
+    rita.post(address(site), json={"finding": "viral", "note": "=1+1"})
+    rows = {row["file_name"]: row for row in rows_of(rita)}
+    assert tuple(rows["image-0.png"]) == RESULT_COLUMNS
+    reviewed = {name: rows["image-0.png"][name] for name in RESULT_COLUMNS[-7:-1]}
+    assert reviewed == {
+        "review_state": "disagreed", "reviews": "1", "review_outcome": "overrule", "review_finding": "viral",
+        "review_note": "'=1+1", "reviewed_by": "rita",
+    }  # fmt: skip
+    assert (rows["image-1.png"]["review_state"], rows["image-1.png"]["reviews"]) == ("unread", "0")
+    assert (rows["image-1.png"]["threshold"], rows["image-1.png"]["created_by"]) == ("0.400000", "tina")
+    browser = site.browser(site.add_user("ruth", Role.READER))
+    assert browser.get("/history/export").text.splitlines()[0] == ",".join(RESULT_COLUMNS)
+    told = json.loads(browser.get("/history/export?format=json").text)["predictions"]
+    assert {row["file_name"]: row["review_note"] for row in told}["image-0.png"] == "=1+1"
+
+
+# ---------------------------------------------------------------- the page
+
+
+def test_the_page_leads_on_to_the_next_unread_image_and_undo_leads_back(site: Site) -> None:
+    rita = site.browser(site.add_user("rita", Role.READER))
+    keyed = {"key": "k1", "seen": ""}
+    answer = press(rita, f"{page(site)}/reviews", page(site), says="agree", note="Left lower lobe.", **keyed)
+    assert answer.location == f"{page(site, 1)}?reviewed={site.screenings()[0].id}"
+    following = rita.get(answer.location).text
+    assert "Reviewed <b" in following
+    assert "Agreed with the model" in following
+    undone = press(rita, f"{page(site)}/reviews/withdraw", answer.location)
+    assert undone.location == page(site)
+    back = rita.get(undone.location).text
+    assert "Your review is undone." in back
+    assert ">Left lower lobe.</textarea>" in back, "what was typed can be sent again"
+    for position in (1, 0):
+        answer = press(rita, f"{page(site, position)}/reviews", page(site, position), says="normal")
+    assert answer.location.startswith(page(site, 2))
+    answer = press(rita, f"{page(site, 2)}/reviews", page(site, 2), says="second_reader")
+    assert answer.location == page(site, 2)
+    assert "No unread X-ray is left here." in rita.get(answer.location).text
+
+
+def test_in_a_list_the_next_unread_image_is_that_of_the_list(site: Site) -> None:
+    rita = site.browser(site.add_user("rita", Role.READER))
+    listed = "?order=suspicious&label=PNEUMONIA"
+    answer = press(rita, f"{page(site, 2)}/reviews{listed}", page(site, 2), says="agree")
+    assert answer.location.startswith(f"{page(site, 0)}?")
+    assert "label=PNEUMONIA" in answer.location
+    assert "order=suspicious" in answer.location
+
+
+def test_a_conflict_on_the_page_keeps_what_was_typed_and_shows_the_other_review(site: Site) -> None:
+    rita, ruth = (site.browser(site.add_user(name, Role.READER)) for name in ("rita", "ruth"))
+    token = token_of(ruth.get(page(site)))
+    press(rita, f"{page(site)}/reviews", page(site), says="agree", note="Clear.")
+    said = {"csrf_token": token, "says": "normal", "note": "Not at all.", "seen": ""}
+    answer = ruth.post(f"{page(site)}/reviews", data=said)
+    assert answer.status_code == 409
+    for part in ("rita reviewed this X-ray meanwhile", ">Not at all.</textarea>", "Clear."):
+        assert part in answer.text
+    told = ruth.post(f"{page(site)}/reviews", data=said, headers={"Accept": "application/json"})
+    assert (told.status_code, told.json["code"]) == (409, "review_outdated")
+
+
+def test_who_has_an_image_open_is_told_to_other_readers(site: Site) -> None:
+    rita, ruth = (site.browser(site.add_user(name, Role.READER)) for name in ("rita", "ruth"))
+    token = token_of(rita.get(page(site)))
+    assert "Open at rita&#39;s, just now." in ruth.get(page(site)).text
+    claim = rita.post(f"{page(site)}/claim", data={"csrf_token": token})
+    assert claim.json == {"open": ["Open at ruth's, just now."], "newest": None, "by": None}
+    assert rita.post(f"{page(site)}/release", data={"csrf_token": token}).status_code == 204
+    assert "Open at rita" not in ruth.get(page(site)).text
+
+
+def test_technicians_see_what_readers_said_and_get_no_form(site: Site) -> None:
+    reader(site, "rita").post(address(site), json={"outcome": "inadequate", "note": "Turned."})
+    with site.database.read() as session:
+        from shared.accounts import accounts
+
+        tina = accounts.find_user(session, "tina")
+    shown = site.browser(tina).get(page(site)).text
+    assert "Technically inadequate" in shown
+    assert "review-form" not in shown
+
+
+# ---------------------------------------------------------------- suspicion
+
+
+def test_the_page_says_one_number_and_on_which_side_of_the_threshold_it_lies(site: Site) -> None:
+    rita = site.browser(site.add_user("rita", Role.READER))
+    sick, well = (rita.get(page(site, position)).text for position in (0, 1))
+    assert "Suspicion <b>91</b> of 100. Above the threshold, 40." in sick
+    assert "rather bacterial: <b>75.0%</b>" in sick
+    assert "Suspicion <b>7</b> of 100. Below the threshold, 40." in well
+    assert "Not flagged" in well
+    for shown in (sick, well):
+        assert "confidence" not in shown
+        assert "93.0%" not in shown
+
+
+# ---------------------------------------------------------------- reading blind
+
+
+def leaks(blind: Site, client: FlaskClient, browser: FlaskClient) -> Iterator[str]:
+    """Every way that tells of the first image's prediction or reviews: what it tells, as a name."""
+    screening = blind.screenings()[0]
+    job = screening.job_id
+    (listed,) = [row for row in client.get(f"/api/v1/jobs/{job}/screenings").json["screenings"] if row["position"] == 0]
+    (found,) = [r for r in client.get("/api/v1/predictions").json["predictions"] if r["id"] == str(screening.id)]
+    (row,) = [row for row in rows_of(client) if row["id"] == str(screening.id)]
+    told = ("label", "cause", "confidence", "p_pneumonia", "threshold", "model", "heat_map_url", "review_outcome",
+            "review_finding", "review_note", "reviewed_by", "reviewed_at")  # fmt: skip
+    for way, values in {"job": listed, "predictions": found, "csv": row}.items():
+        yield from (f"{way} {name}" for name in told if values.get(name))
+        yield from ([f"{way} state"] if values["review_state"] != "unread" or int(values["reviews"]) else [])
+    for query in (
+        "order=suspicious",
+        "label=PNEUMONIA",
+        "min_confidence=0.5",
+        "max_confidence=0.95",
+        "model=test-model",
+    ):
+        rows = client.get(f"/api/v1/predictions?{query}").json["predictions"]
+        yield from ([query] if str(screening.id) in {row["id"] for row in rows} else [])
+        shown = browser.get(f"/history?{query}").text
+        yield from ([f"history {query}"] if f"image-{screening.id}" in shown else [])
+    if client.get(f"/screenings/{screening.id}/heat-map").status_code != 404:
+        yield "heat map"
+    yield from (["reviews"] if client.get(address(blind)).json["reviews"] else [])
+    for way in (page(blind), "/history", f"/jobs/{job}", f"/jobs/{job}/fragment"):
+        shown = browser.get(way).text
+        row_shown = shown.split(f'id="image-{screening.id}"')[-1].split("</tr>")[0] if way != page(blind) else shown
+        for part in (">Flagged", "91", 'heat-map"', "bacterial:", "Secret word", "rita", "Agreed"):
+            yield from ([f"{way} {part}"] if part in row_shown.replace(str(screening.id), "") else [])
+
+
+def test_a_second_reader_sees_nothing_of_what_others_said_before_the_own_review(blind: Site) -> None:
+    rita = reader(blind, "rita")
+    assert rita.post(address(blind), json={"outcome": "agree", "note": "Secret word"}).status_code == 201
+    person = blind.add_user("ruth", Role.READER)
+    ruth, browser = blind.token_client(person), blind.browser(person)
+    assert list(leaks(blind, ruth, browser)) == []
+    assert blind.token_client(person).get(address(blind)).json == {"state": "unread", "hidden": True, "reviews": []}
+    for said in ("agree", "overrule"):
+        refused = ruth.post(address(blind), json={"outcome": said, "finding": "viral" if said == "overrule" else None})
+        assert (refused.status_code, "blind" in refused.text) == (422, True)
+    added = ruth.post(address(blind), json={"finding": "viral"})
+    assert (added.status_code, added.json["blind"], added.json["outcome"]) == (201, True, "overrule")
+    seen = set(leaks(blind, ruth, browser))
+    assert {"csv p_pneumonia", "heat map", "reviews", "order=suspicious", "history order=suspicious"} <= seen
+    assert {f"{page(blind)} Secret word", "job label", "predictions reviewed_by", "csv state"} <= seen
+
+
+def test_who_undid_a_blind_review_has_seen_and_reads_blind_no_more(blind: Site) -> None:
+    rita, ruth = reader(blind, "rita"), reader(blind, "ruth")
+    rita.post(address(blind), json={"outcome": "agree"})
+    assert ruth.post(address(blind), json={"finding": "normal"}).json["blind"]
+    ruth.post(f"{address(blind)}/withdraw")
+    newest = ruth.get(address(blind)).json["reviews"][-1]["id"]
+    assert not ruth.post(address(blind), json={"outcome": "agree", "seen": newest}).json["blind"]
+
+
+def test_first_readers_and_administrators_see_the_prediction(blind: Site) -> None:
+    rita, ada = reader(blind, "rita"), reader(blind, "ada", Role.ADMIN)
+    assert [row["hidden"] for row in rita.get("/api/v1/predictions").json["predictions"]] == [False] * 3
+    rita.post(address(blind), json={"outcome": "agree"})
+    assert [row["hidden"] for row in ada.get("/api/v1/predictions").json["predictions"]] == [False] * 3
+    assert ada.get(address(blind)).json["state"] == "read"

@@ -1,0 +1,61 @@
+"""Reviews over the API: what readers say of an image, added, listed and undone."""
+
+import uuid
+from http import HTTPStatus
+
+from flask import Blueprint, Response, abort, request
+from flask.typing import ResponseReturnValue
+
+from shared.reviews.law import standing
+from shared.reviews.reviews import list_reviews
+from shared.tables import Review, ReviewState
+from web.api import schemas
+from web.base.services import services
+from web.guard.access import REVIEWERS, requires
+from web.images import reviewing
+from web.uploads.fields import idempotency_key
+
+blueprint = Blueprint("reviews_api", __name__, url_prefix="/api/v1")
+
+
+@blueprint.get("/screenings/<uuid:screening_id>/reviews")
+@requires()
+def list_all(screening_id: uuid.UUID) -> ResponseReturnValue:
+    """List what readers said of a screening's image."""
+    with services().database.read() as db:
+        image = reviewing.seen_image(db, screening_id)
+        rows = [] if image.is_hidden or image.sha256 is None else list_reviews(db, image.sha256)
+    counted = {review.id for review in standing(rows)}
+    body = schemas.ReviewList(
+        state=ReviewState.UNREAD if image.is_hidden else image.review_state,
+        hidden=image.is_hidden,
+        reviews=[schemas.ReviewShown.of(review, counts=review.id in counted) for review in rows],
+    )
+    return Response(body.model_dump_json(), content_type="application/json")
+
+
+@blueprint.post("/screenings/<uuid:screening_id>/reviews")
+@requires(*REVIEWERS)
+def add(screening_id: uuid.UUID) -> ResponseReturnValue:
+    """Add what the account says of a screening's image."""
+    if request.mimetype != "application/json":
+        abort(415, f"Send application/json. Received: '{request.mimetype}'.")
+    try:
+        body = request.get_json()
+    except RecursionError:
+        abort(400, "The JSON has more brackets inside each other than any request needs.")
+    if not isinstance(body, dict):
+        abort(400, "Send a JSON object.")
+    return _created(reviewing.add(screening_id, body, idempotency_key()))
+
+
+@blueprint.post("/screenings/<uuid:screening_id>/reviews/withdraw")
+@requires(*REVIEWERS)
+def withdraw(screening_id: uuid.UUID) -> ResponseReturnValue:
+    """Take back the account's own review of a screening's image."""
+    return _created(reviewing.withdraw(screening_id))
+
+
+def _created(review: Review) -> Response:
+    body = schemas.ReviewShown.of(review, counts=review.outcome is not review.outcome.WITHDRAWN)
+    return Response(body.model_dump_json(), HTTPStatus.CREATED, content_type="application/json")

@@ -1,0 +1,67 @@
+"""Suspicion: p(pneumonia) as one number from 0 to 100, beside its threshold; with its bands and words on every page."""
+
+from enum import StrEnum
+from typing import Final
+
+from shared.models.spec import Label
+
+NEAR: Final = 0.10
+"""How far from the threshold is near. An X-ray and its own reduced copy differ by up to 0.06 (benchmarks/parity.py), so
+closer than that the same patient could be on either side; 0.10 is that rounded up."""
+
+_MOST_DECIMALS: Final = 6
+
+
+class Band(StrEnum):
+    """Where a suspicion lies beside the threshold."""
+
+    BELOW = "below"
+    NEAR = "near"
+    ABOVE = "above"
+
+
+BANDS: Final[dict[Band, str]] = {
+    Band.BELOW: "Below the threshold",
+    Band.NEAR: "Near the threshold",
+    Band.ABOVE: "Above the threshold",
+}
+FLAGS: Final[dict[Label, str]] = {Label.NORMAL: "Not flagged", Label.PNEUMONIA: "Flagged"}
+
+
+def near(threshold: float) -> tuple[float, float]:
+    """Return where the band around a threshold begins and ends; it never takes more than half of a side."""
+    return threshold - min(NEAR, threshold / 2), threshold + min(NEAR, (1 - threshold) / 2)
+
+
+def band(p_pneumonia: float, threshold: float) -> Band:
+    """Return the band of an image."""
+    low, high = near(threshold)
+    if p_pneumonia < low:
+        return Band.BELOW
+    return Band.NEAR if p_pneumonia < high else Band.ABOVE
+
+
+def number(p_pneumonia: float, threshold: float) -> str:
+    """Write a suspicion with as few decimals as show on which side of its threshold it is; no model is certain."""
+    decimals = _decimals(p_pneumonia, threshold)
+    text = _write(p_pneumonia, decimals)
+    if decimals == 0 and p_pneumonia > 0 and text == "0":
+        return "<1"
+    return ">99" if decimals == 0 and p_pneumonia < 1 and text == "100" else text
+
+
+def threshold_number(p_pneumonia: float, threshold: float) -> str:
+    """Write a threshold with as many decimals as the suspicion beside it."""
+    return _write(threshold, _decimals(p_pneumonia, threshold))
+
+
+def _decimals(p_pneumonia: float, threshold: float) -> int:
+    for decimals in range(_MOST_DECIMALS):
+        shown, cut = _write(p_pneumonia, decimals), _write(threshold, decimals)
+        if shown != cut or p_pneumonia == threshold:
+            return decimals
+    return _MOST_DECIMALS
+
+
+def _write(value: float, decimals: int) -> str:
+    return f"{value * 100:.{decimals}f}"

@@ -1,0 +1,148 @@
+"""What a request says of an image, and what becomes of it: the same for the page and the API."""
+
+import hashlib
+import uuid
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final, TypeVar
+
+from flask import abort, g, request
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from shared.audit.record import Action, record
+from shared.reviews import reviews
+from shared.reviews.reviews import NOTE_LENGTH, RequestKey, Said
+from shared.tables import Finding, Prediction, Review, ReviewOutcome, Screening
+from web.base.problems import InvalidRequest
+from web.base.services import services
+from web.lists.listing import ScreeningDetail, get_screening
+
+E = TypeVar("E", bound=StrEnum)
+
+_OUTCOMES: Final = tuple(outcome for outcome in ReviewOutcome if outcome is not ReviewOutcome.WITHDRAWN)
+_FIELDS: Final = ("outcome", "finding", "note", "seen")
+_SHOWN: Final = 64
+
+
+def seen_image(db: Session, screening_id: uuid.UUID) -> ScreeningDetail:
+    """Return a screening; answer 404 where there is none or the account may not know of it."""
+    screening = get_screening(db, g.user, screening_id)
+    if screening is None:
+        abort(404, f"There is no screening {screening_id}.")
+    return screening
+
+
+def add(screening_id: uuid.UUID, given: Mapping[str, object], key: str | None) -> Review:
+    """Add a review as a request gives it, with its trace; raise InvalidRequest where it cannot be used."""
+    repeated = RequestKey(key, _digest(screening_id, given)) if key is not None else None
+    with services().database.write() as db:
+        screening = seen_image(db, screening_id)
+        said, seen = _read(given, screening, _prediction_behind(db, screening))
+        known = reviews.find_repeated(db, g.user, repeated)
+        if known is not None:
+            return known
+        review = reviews.add_review(
+            db,
+            g.user,
+            db.get_one(Screening, screening_id),
+            said.outcome,
+            said.finding,
+            said.note,
+            seen,
+            is_blind=screening.is_hidden,
+            key=repeated,
+        )
+        _leave_trace(db, Action.REVIEW_ADDED, screening_id, review)
+    return review
+
+
+def withdraw(screening_id: uuid.UUID) -> Review:
+    """Take back the account's own review of an image, with its trace."""
+    with services().database.write() as db:
+        seen_image(db, screening_id)
+        review = reviews.withdraw(db, g.user, db.get_one(Screening, screening_id))
+        _leave_trace(db, Action.REVIEW_WITHDRAWN, screening_id, review)
+    return review
+
+
+def _leave_trace(db: Session, action: Action, screening_id: uuid.UUID, review: Review) -> None:
+    # Never the note, which may name a patient.
+    said = {"outcome": review.outcome.value, **({"finding": review.finding.value} if review.finding else {})}
+    address = request.remote_addr
+    record(db, action, user_id=g.user.id, subject=screening_id, address=address, detail=said)
+
+
+def _prediction_behind(db: Session, screening: ScreeningDetail) -> Prediction | None:
+    """Return what the model says, also where the viewer may not see it."""
+    return db.scalar(select(Prediction).join(Screening).where(Screening.id == screening.screening_id))
+
+
+def _read(
+    given: Mapping[str, object], screening: ScreeningDetail, prediction: Prediction | None
+) -> tuple[Said, uuid.UUID | None]:
+    unknown = sorted(set(given) - set(_FIELDS))
+    if unknown:
+        raise InvalidRequest(unknown[0][:_SHOWN], f"Leave it out; this takes {', '.join(_FIELDS)}.")
+    outcome = _choose("outcome", given.get("outcome"), _OUTCOMES)
+    finding = _choose("finding", given.get("finding"), tuple(Finding))
+    return Said(_settle(outcome, finding, screening, prediction), finding, _read_note(given.get("note"))), _read_seen(
+        given
+    )
+
+
+def _settle(
+    outcome: ReviewOutcome | None, finding: Finding | None, screening: ScreeningDetail, prediction: Prediction | None
+) -> ReviewOutcome:
+    """Say what an outcome and a finding together mean; a finding alone is compared with the prediction."""
+    if outcome is None and finding is None:
+        raise InvalidRequest("outcome", f"Give one of {', '.join(_OUTCOMES)}, or a finding. Received: none.")
+    if screening.is_hidden and outcome in {ReviewOutcome.AGREE, ReviewOutcome.OVERRULE}:
+        raise InvalidRequest("outcome", "You read blind: leave it out and give what you find. Received: an outcome.")
+    label, cause = (prediction.label, prediction.cause) if prediction else (None, None)
+    judged = reviews.judge(finding, label, cause) if finding else None
+    if outcome is None:
+        assert judged is not None  # noqa: S101  # one of the two is given
+        return judged
+    if (outcome is ReviewOutcome.OVERRULE) is not (finding is not None):
+        raise InvalidRequest("finding", f"Give one of {', '.join(Finding)} with overrule, and with nothing else.")
+    if judged is ReviewOutcome.AGREE:
+        raise InvalidRequest("finding", f"The model says that too: leave the outcome out. Received: {finding}.")
+    return outcome
+
+
+def _choose(name: str, value: object, choices: tuple[E, ...]) -> E | None:
+    if value is None or value == "":
+        return None
+    found = next((choice for choice in choices if choice == value), None)
+    if found is None:
+        raise InvalidRequest(name, f"Give one of {', '.join(choices)}. Received: {str(value)[:_SHOWN]!r}.")
+    return found
+
+
+def _read_note(value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise InvalidRequest("note", f"Give a text. Received: {type(value).__name__}.")
+    # PostgreSQL keeps no NUL and no lone surrogate. Browsers end a line of a form by CR LF.
+    kept = value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
+    text = kept.replace("\r\n", "\n").strip()
+    if len(text) > NOTE_LENGTH:
+        raise InvalidRequest("note", f"Give at most {NOTE_LENGTH:,} characters. Received: {len(text):,}.")
+    return text or None
+
+
+def _read_seen(given: Mapping[str, object]) -> uuid.UUID | None:
+    value = given.get("seen")
+    if value is None or value == "":
+        return None
+    try:
+        return uuid.UUID(str(value))
+    except ValueError as error:
+        raise InvalidRequest("seen", f"Give the id of a review. Received: {str(value)[:_SHOWN]!r}.") from error
+
+
+def _digest(screening_id: uuid.UUID, given: Mapping[str, object]) -> str:
+    told = "\0".join([str(screening_id), *(f"{name}={given.get(name) or ''}" for name in _FIELDS if name != "seen")])
+    return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()

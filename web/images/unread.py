@@ -1,0 +1,82 @@
+"""The next image that nobody has read, in the list or the job that an image was opened from."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from flask import g
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from shared.states import State
+from shared.tables import ReviewState, Screening
+from web.base.paging import Place
+from web.base.zones import current_zone
+from web.lists.filters import Filters, Order, Reading
+from web.lists.listing import ScreeningDetail, place_of
+from web.lists.planner import Wanted, find, want
+
+_AT_ONCE: Final = 100
+_MOST_STEPS: Final = 20
+"""So many times _AT_ONCE images of a list that were all read are passed; beyond that none counts as found."""
+
+
+def next_unread(db: Session, screening: ScreeningDetail, args: Mapping[str, str]) -> uuid.UUID | None:
+    """Return the unread image after one, or from the beginning on where none comes after; None where all are read."""
+    if not args.get("order"):
+        return _next_of_job(db, screening)
+    order = Order.from_args(args)
+    if order is Order.UNREAD:
+        return _next_of_worklist(db, screening, Filters.from_args(args, current_zone()))
+    if order is Order.SUSPICIOUS and screening.p_pneumonia is None:
+        return None
+    wanted = want(db, g.user, Filters.from_args(args, current_zone()), order)
+    place: Place = (
+        (screening.p_pneumonia, screening.screening_id) if order is Order.SUSPICIOUS else (screening.screening_id,)
+    )
+    return _next_of_list(db, wanted, place, screening) or _next_of_list(db, wanted, None, screening)
+
+
+def _next_of_worklist(db: Session, screening: ScreeningDetail, filters: Filters) -> uuid.UUID | None:
+    """Return the image after one of what the reader works through: unread ones, unless a filter says otherwise."""
+    filters = replace(filters, review=filters.review or Reading.UNREAD)
+    wanted, place = want(db, g.user, filters, Order.UNREAD), place_of(screening, filters, Order.UNREAD)
+    for start in (place, None):
+        ids = [found[-1] for found in find(db, wanted, start, 2).places]
+        following = next((key for key in ids if key != screening.screening_id), None)
+        if following is not None:
+            return following
+    return None
+
+
+def _next_of_job(db: Session, screening: ScreeningDetail) -> uuid.UUID | None:
+    unread = select(Screening.id).where(*_is_unread(screening), Screening.job_id == screening.job_id)
+    after = unread.where(Screening.position > screening.position).order_by(Screening.position).limit(1)
+    return db.scalar(after) or db.scalar(unread.order_by(Screening.position).limit(1))
+
+
+def _next_of_list(db: Session, wanted: Wanted, start: Place | None, screening: ScreeningDetail) -> uuid.UUID | None:
+    for _ in range(_MOST_STEPS):
+        found = find(db, wanted, start, _AT_ONCE)
+        ids = [place[-1] for place in found.places]
+        unread = _unread_among(db, ids, screening)
+        if unread is not None:
+            return unread
+        start = found.reached or (found.places[-1] if len(ids) == _AT_ONCE else None)
+        if start is None:
+            return None
+    return None
+
+
+def _unread_among(db: Session, ids: Sequence[uuid.UUID], screening: ScreeningDetail) -> uuid.UUID | None:
+    unread = set(db.scalars(select(Screening.id).where(*_is_unread(screening), Screening.id.in_(ids))))
+    return next((key for key in ids if key in unread), None)
+
+
+def _is_unread(screening: ScreeningDetail) -> tuple[Any, ...]:
+    return (
+        Screening.review_state == ReviewState.UNREAD,
+        Screening.state == State.DONE,
+        Screening.id != screening.screening_id,
+    )

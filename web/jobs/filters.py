@@ -1,0 +1,104 @@
+"""What narrows and orders the list of jobs, from a query string."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import Any, Final, Self
+
+from sqlalchemy import ColumnElement, select
+
+from shared.states import State
+from shared.tables import Job, Screening, User, in_states
+from web.base.paging import FilterError, Key, key, text, whole
+from web.lists.listing import NEWEST_JOBS
+
+
+class JobStage(StrEnum):
+    """Where a job stands."""
+
+    RECEIVING = "receiving"
+    SCREENING = "screening"
+    FINISHED = "finished"
+
+
+class JobOrder(StrEnum):
+    """Which job comes first."""
+
+    NEWEST = "newest"
+    OLDEST = "oldest"
+    LARGEST = "largest"
+
+
+STAGES: Final[dict[JobStage, str]] = {
+    JobStage.RECEIVING: "Receiving",
+    JobStage.SCREENING: "Screening",
+    JobStage.FINISHED: "Finished",
+}
+ORDERS: Final[dict[JobOrder, str]] = {
+    JobOrder.NEWEST: "Newest first",
+    JobOrder.OLDEST: "Oldest first",
+    JobOrder.LARGEST: "Largest first",
+}
+KEYS: Final[dict[JobOrder, Key[Job]]] = {
+    JobOrder.NEWEST: NEWEST_JOBS,
+    JobOrder.OLDEST: Key((Job.id,), (key,), lambda job: (job.id,), descending=False),
+    JobOrder.LARGEST: Key((Job.next_position, Job.id), (whole, key), lambda job: (job.next_position, job.id)),
+}
+
+
+@dataclass(frozen=True)
+class JobFilters:
+    """Narrow and order the list of jobs; what is None does not narrow."""
+
+    text: str | None = None
+    by: str | None = None
+    stage: JobStage | None = None
+    order: JobOrder = JobOrder.NEWEST
+
+    @classmethod
+    def from_args(cls, args: Mapping[str, str]) -> Self:
+        """Read filters from a query string; an empty value is none. Raises FilterError."""
+        given = {name: args.get(name, "").strip() for name in _READERS}
+        return cls(**{name: _read(name, value) for name, value in given.items() if value})
+
+    def to_args(self) -> dict[str, str]:
+        """Write the filters as a query string's arguments."""
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: str(value) for name, value in given.items() if value not in {None, JobOrder.NEWEST}}
+
+    @property
+    def is_narrow(self) -> bool:
+        """Tell whether jobs are left out."""
+        return any((self.text, self.by, self.stage))
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """Write the filters as SQL over `jobs`: a table of some ten thousand rows, which needs no index for them."""
+        found: list[ColumnElement[bool]] = []
+        if self.text is not None:
+            found.append(Job.name.icontains(self.text, autoescape=True))
+        if self.by is not None:
+            found.append(Job.created_by_id.in_(select(User.id).where(User.name == self.by)))
+        if self.stage is JobStage.RECEIVING:
+            found.append(Job.closed_at.is_(None))
+        if self.stage in {JobStage.SCREENING, JobStage.FINISHED}:
+            # Bounded by the backlog, and in indexes of their own.
+            busy = Job.id.in_(select(Screening.job_id).where(in_states([State.QUEUED, State.RUNNING])))
+            found += [Job.closed_at.is_not(None), busy if self.stage is JobStage.SCREENING else ~busy]
+        return found
+
+
+_READERS: Final[dict[str, tuple[Any, str]]] = {
+    "text": (text, "a part of a job's name"),
+    "by": (text, "the name of an account"),
+    "stage": (JobStage, "one of " + ", ".join(JobStage)),
+    "order": (JobOrder, "one of " + ", ".join(JobOrder)),
+}
+NAMES: Final = {"text": "Name contains", "by": "Sent by", "stage": "State", "order": "Order", "cursor": "Page"}
+
+
+def _read(name: str, value: str) -> Any:
+    read, expected = _READERS[name]
+    try:
+        return read(value)
+    except ValueError as error:
+        raise FilterError(name, f"Give {expected}. Received: '{value[:100]}'.") from error

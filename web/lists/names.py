@@ -1,0 +1,73 @@
+"""Find screenings by a part of their file name, through the trigrams that migration 0013 keeps of each name."""
+
+import json
+import uuid
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Uuid, bindparam, column, func, select, table, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+from sqlalchemy.types import Text
+
+from shared.tables import Screening
+
+SHORTEST: Final = 3
+"""Characters of a trigram; a shorter text is in too many names."""
+MOST_NAMED: Final = 6000
+"""More screenings than this are not taken from the index: they are met soon enough along the list."""
+
+_MOST_MILLISECONDS: Final = 150
+"""PostgreSQL puts all entries of a text together before it gives the first: half a million in this time."""
+_CANCELLED: Final = "57014"  # query_canceled (postgresql.org/docs/current/errcodes-appendix.html)
+_NAMES: Final = table("screening_names", column("screening_id", Uuid()), column("file_name", Text()))
+
+
+def find_named(session: Session, part: str) -> list[uuid.UUID] | None:
+    """Return the ids of screenings whose file name holds a text, in any order; a few others may be among them.
+
+    None where the index cannot say: the text is too short or in too many names, or there is no index.
+    """
+    if len(part) < SHORTEST:
+        return None
+    is_sqlite = session.get_bind().dialect.name == "sqlite"
+    found = _find_in_sqlite(session, part) if is_sqlite else _find_in_postgresql(session, part)
+    return found if found is not None and len(found) <= MOST_NAMED else None
+
+
+def among(ids: Sequence[uuid.UUID], is_sqlite: bool) -> ColumnElement[bool]:
+    """Match these screenings; one parameter, because thousands of them take as long to write as to look up."""
+    if is_sqlite:
+        listed = func.json_each(json.dumps([key.hex for key in ids])).table_valued("value")
+        return Screening.id.in_(select(listed.c.value))
+    return Screening.id == func.any(bindparam(None, list(ids), type_=ARRAY(Uuid())))
+
+
+def _find_in_postgresql(session: Session, part: str) -> list[uuid.UUID] | None:
+    folded = part.lower()
+    trigrams = [folded[at : at + SHORTEST] for at in range(len(folded) - SHORTEST + 1)]
+    has_all = func.file_name_trigrams(_NAMES.c.file_name).op("@>")(bindparam(None, trigrams, type_=ARRAY(Text())))
+    query = select(_NAMES.c.screening_id).where(has_all, _NAMES.c.file_name.icontains(part, autoescape=True))
+    savepoint = session.begin_nested()
+    try:
+        # A sequential scan would be chosen for a text that statistics take for common, and read all where it is not.
+        session.execute(text(f"SET LOCAL statement_timeout = {_MOST_MILLISECONDS}; SET LOCAL enable_seqscan = off"))
+        return list(session.scalars(query.limit(MOST_NAMED + 1)))
+    except OperationalError as error:
+        if getattr(error.orig, "sqlstate", None) != _CANCELLED:
+            raise
+        return None
+    finally:
+        savepoint.rollback()  # also of the settings
+
+
+def _find_in_sqlite(session: Session, part: str) -> list[uuid.UUID] | None:
+    if not session.scalar(text("SELECT 1 FROM sqlite_master WHERE name = 'screening_names'")):
+        return None
+    phrase = '"' + part.replace('"', '""') + '"'
+    query: Any = text(
+        "SELECT s.id FROM screening_names AS n JOIN screenings AS s ON s.rowid = n.rowid "
+        "WHERE screening_names MATCH :phrase LIMIT :most"
+    ).columns(id=Uuid())
+    return list(session.scalars(query, {"phrase": phrase, "most": MOST_NAMED + 1}))

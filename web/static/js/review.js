@@ -1,0 +1,119 @@
+// A review by one key, sent so that nothing typed is lost: while the server is away it is sent again under the same key,
+// and where the session has ended what was typed waits for the next sign-in. Also tells others that the image is open.
+import { dropDraft, findDraft, keepDraft } from "./drafts.js";
+import { isCommand, keysAreOn, turnKeys } from "./keys.js";
+
+const RENEW_MS = 45000;
+const AGAIN_MS = 2000;
+
+const panel = document.getElementById("review");
+const form = document.getElementById("review-form");
+const note = document.getElementById("review-note");
+const said = document.getElementById("review-said");
+const openAt = document.getElementById("review-open");
+const { account, image, claim, release, signIn, newest } = panel.dataset;
+const token = document.querySelector('meta[name="csrf-token"]').content;
+
+const kept = findDraft(account, image);
+if (kept && kept !== note.value) {
+  note.value = kept;
+  document.getElementById("review-kept").hidden = false;
+}
+note.addEventListener("input", () => keepDraft(account, image, note.value));
+
+function say(text, link) {
+  said.textContent = text;
+  if (link) {
+    const element = document.createElement("a");
+    [element.href, element.textContent] = [link, "Sign in again"];
+    said.append(" ", element);
+  }
+  said.hidden = false;
+}
+
+const setBusy = (busy) => { for (const button of form.querySelectorAll("button")) button.disabled = busy; };
+const rest = (ms) => new Promise((resume) => { setTimeout(resume, ms); });
+
+async function post(body) {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      const answer = await fetch(form.action, { method: "POST", body, headers: { Accept: "application/json" } });
+      if (![502, 503, 504].includes(answer.status)) return answer;
+    } catch (error) {
+      if (!(error instanceof TypeError)) throw error; // what fetch throws where no server answers
+    }
+    say(`The server does not answer. Trying again; your review is kept here (attempt ${attempt}).`);
+    await rest(AGAIN_MS);
+  }
+}
+
+async function send(button) {
+  const body = new FormData(form, button);
+  keepDraft(account, image, note.value);
+  setBusy(true);
+  const answer = await post(body);
+  if (answer.status === 401) {
+    say("Your session has ended. What you typed is kept on this computer.", signIn);
+  } else if (answer.ok) {
+    dropDraft(account, image);
+    location.assign((await answer.json()).next);
+    return;
+  } else {
+    const problem = await answer.json();
+    if (problem.code === "review_outdated") {
+      location.reload();
+      return;
+    }
+    say(problem.detail);
+  }
+  setBusy(false);
+}
+
+form.addEventListener("submit", (event) => {
+  if (!event.submitter) return;
+  event.preventDefault();
+  send(event.submitter);
+});
+
+// Keys: each button says its own.
+const buttons = new Map(
+  [...document.querySelectorAll(".review-done [aria-keyshortcuts], #review button[aria-keyshortcuts]")]
+    .reverse() // what was just reviewed is undone before what was reviewed before
+    .map((button) => [button.getAttribute("aria-keyshortcuts"), button]),
+);
+const keysOn = document.getElementById("review-keys-on");
+keysOn.checked = keysAreOn();
+keysOn.parentElement.hidden = false;
+keysOn.addEventListener("change", () => turnKeys(keysOn.checked));
+
+addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && event.target === note) note.blur();
+  if (!isCommand(event) || event.repeat) return;
+  if (event.key === "e") {
+    event.preventDefault();
+    note.focus();
+  } else if (buttons.has(event.key) && !buttons.get(event.key).disabled) {
+    event.preventDefault();
+    buttons.get(event.key).click();
+  }
+});
+
+// Others see that the image is open here, and this page whether it is open at others'.
+const ask = (address) => fetch(address, { method: "POST", headers: { Accept: "application/json", "X-CSRFToken": token } });
+
+async function renew() {
+  const answer = await ask(claim).catch(() => null); // a server that is away is told of when a review is sent
+  if (!answer?.ok) return;
+  const told = await answer.json();
+  openAt.textContent = told.open.join(" ");
+  openAt.hidden = told.open.length === 0;
+  if (told.newest && told.newest !== newest) say(`${told.by} has reviewed this X-ray. Load the page again to see it.`);
+}
+
+setInterval(renew, RENEW_MS);
+addEventListener("pageshow", (event) => { if (event.persisted) renew(); });
+addEventListener("pagehide", () => {
+  const body = new FormData();
+  body.append("csrf_token", token);
+  navigator.sendBeacon(release, body);
+});

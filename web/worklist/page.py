@@ -1,0 +1,124 @@
+"""The worklist: one row for each image, unread ones first, the most suspicious of them first."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from flask import Blueprint, g, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from shared.reviews.claims import claims_of_others
+from shared.tables import Role, Screening
+from web.base.services import services
+from web.base.zones import current_zone
+from web.guard.access import requires
+from web.lists.filters import Reading, form_fields, name_field, say_filters
+from web.lists.listing import FilterError, Filters, Order, Page, ScreeningSummary, count_images, list_screenings
+from web.worklist.views import saved_views
+
+blueprint = Blueprint("worklist", __name__)
+
+READERS: Final = (Role.READER, Role.ADMIN)
+ROWS_A_PAGE: Final = 50
+QUICK: Final[dict[Reading | None, str]] = {
+    None: "All",
+    Reading.UNREAD: "Unread",
+    Reading.SECOND_READER: "Second look",
+    Reading.DISAGREED: "Disagreed",
+    Reading.MINE: "Mine",
+    Reading.OUTSIDE: "Outside use",
+}
+"""The readings of one press each; the form has the others."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What a row says beside the image's own."""
+
+    other_jobs: int
+    open_by: tuple[str, ...]
+    """Who else has the image open."""
+
+
+@blueprint.get("/worklist")
+@requires(*READERS)
+def index() -> ResponseReturnValue:
+    """Show one page of the worklist."""
+    zone = current_zone()
+    try:
+        filters, problem = Filters.from_args(request.args, zone), None
+    except FilterError as error:
+        filters, problem = Filters(zone=zone), f"{name_field(error.field)}: {error.message}"
+    values = filters.to_args()
+    with services().database.read() as db:
+        page = Page([])
+        if problem is None:
+            page = list_screenings(db, g.user, filters, Order.UNREAD, request.args.get("cursor") or None, ROWS_A_PAGE)
+        shown = render_template(
+            "worklist/index.html",
+            page=page,
+            problem=problem,
+            beside=_beside(db, page.rows),
+            total=count_images(db, g.user, filters, Order.UNREAD),
+            quick=_quick(values),
+            fields=form_fields(db, filters),
+            active=_chips(say_filters(db, filters, g.user), values),
+            values=values,
+            listed={**values, "order": Order.UNREAD.value},
+            views=saved_views(db, g.user),
+            earlier=_address(values, page.previous_cursor),
+            later=_address(values, page.next_cursor),
+        )
+    return shown, 422 if problem else 200
+
+
+def _quick(values: dict[str, str]) -> list[tuple[str, str, bool]]:
+    """Return the name and address of each quick filter, and whether it is the present one; other filters stay."""
+    others = {name: value for name, value in values.items() if name != "review"}
+    made = []
+    for reading, name in QUICK.items():
+        wanted = {**others, **({"review": reading.value} if reading else {})}
+        made.append((name, _to(wanted), values.get("review") == reading))
+    return made
+
+
+def _chips(said: dict[str, str], values: dict[str, str]) -> list[tuple[str, str]]:
+    """Return each active filter but the reading in words, and the address of the list without it."""
+    return [
+        (text, _to({other: values[other] for other in values if other != name}))
+        for name, text in said.items()
+        if name != "review" or values["review"] not in list(QUICK)
+    ]
+
+
+def _address(values: dict[str, str], cursor: str | None) -> str | None:
+    return _to({**values, "cursor": cursor}) if cursor else None
+
+
+def _to(values: dict[str, Any]) -> str:
+    return url_for("worklist.index", **values)
+
+
+def _beside(db: Session, rows: Sequence[ScreeningSummary]) -> dict[uuid.UUID, Beside]:
+    """Say of each row in how many other jobs its image is, and who else has it open."""
+    images = [row.image_id for row in rows if row.image_id]
+    jobs = func.count(Screening.job_id.distinct())
+    query = select(Screening.image_id, jobs).where(Screening.image_id.in_(images)).group_by(Screening.image_id)
+    counted = {row[0]: row[1] for row in db.execute(query)}
+    open_by: dict[str, tuple[str, ...]] = {}
+    for claim in claims_of_others(db, g.user, [row.sha256 for row in rows if row.sha256]):
+        open_by[claim.image_sha256] = (*open_by.get(claim.image_sha256, ()), claim.user.name)
+    return {
+        row.screening_id: Beside(counted.get(row.image_id, 1) - 1, open_by.get(row.sha256 or "", ())) for row in rows
+    }
+
+
+@blueprint.app_template_global()
+def list_address(order: str, listed: dict[str, Any]) -> str:
+    """Return the address of the list that an image was opened from."""
+    if order != Order.UNREAD:
+        return url_for("history.index", **listed)
+    return _to({name: value for name, value in listed.items() if name != "order"})

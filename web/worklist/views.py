@@ -1,0 +1,65 @@
+"""Filters of the worklist that an account keeps under a name."""
+
+import re
+import uuid
+from collections.abc import Sequence
+from typing import Any, Final
+
+from flask import Blueprint, abort, flash, g, request, url_for
+from flask.typing import ResponseReturnValue
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from shared.audit.record import Action, record
+from shared.tables import Role, SavedView, User
+from web.base.services import services
+from web.base.zones import current_zone
+from web.guard.access import requires, see_other
+from web.lists.filters import Filters
+
+blueprint = Blueprint("views", __name__, url_prefix="/worklist/views")
+
+MOST_VIEWS: Final = 30
+_NAME: Final = re.compile(r"[^\x00-\x1f\x7f]{1,64}")
+
+
+def saved_views(db: Session, user: User) -> Sequence[SavedView]:
+    """Return the views of an account by name."""
+    return db.scalars(select(SavedView).where(SavedView.user_id == user.id).order_by(SavedView.name)).all()
+
+
+@blueprint.post("")
+@requires(Role.READER, Role.ADMIN)
+def save() -> ResponseReturnValue:
+    """Keep the filters of an address under a name; the same name again takes the new ones."""
+    name = request.form.get("name", "").strip()
+    arguments = Filters.from_args(request.form, current_zone()).to_args()
+    if not _NAME.fullmatch(name):
+        abort(422, "Give the view a name of 1 to 64 characters.")
+    with services().database.write() as db:
+        own = SavedView.user_id == g.user.id
+        known = db.scalar(select(SavedView).where(own, SavedView.name == name))
+        if known is not None:
+            known.arguments = arguments
+        elif (db.scalar(select(func.count()).where(own)) or 0) >= MOST_VIEWS:
+            abort(422, f"An account keeps at most {MOST_VIEWS} views. Remove one first.")
+        else:
+            db.add(SavedView(user_id=g.user.id, name=name, arguments=arguments))
+        record(db, Action.VIEW_CHANGED, user_id=g.user.id, address=request.remote_addr)
+    flash(f"The view '{name}' is saved.", "info")
+    query: dict[str, Any] = {**arguments}
+    return see_other(url_for("worklist.index", **query))
+
+
+@blueprint.post("/<uuid:view_id>/delete")
+@requires(Role.READER, Role.ADMIN)
+def delete(view_id: uuid.UUID) -> ResponseReturnValue:
+    """Remove a view."""
+    with services().database.write() as db:
+        view = db.get(SavedView, view_id)
+        if view is None or view.user_id != g.user.id:
+            abort(404, f"There is no view {view_id}.")
+        db.delete(view)
+        record(db, Action.VIEW_CHANGED, user_id=g.user.id, subject=view_id, address=request.remote_addr)
+    flash(f"The view '{view.name}' is removed.", "info")
+    return see_other(url_for("worklist.index"))
