@@ -20,7 +20,7 @@ from web.images.pictures import CACHING, decoding, read_file, seen_image
 if TYPE_CHECKING:
     from shared.images.full_depth import FullDepth
 
-blueprint = Blueprint("pixels", __name__, url_prefix="/images")
+blueprint = Blueprint("pixels", __name__, url_prefix="/screenings")
 
 SIDES: Final = (2048, 4096, 8192)
 """Longest sides that may be asked for: what textures a browser has. WebGL 2 has at least the first."""
