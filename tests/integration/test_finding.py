@@ -23,10 +23,10 @@ from shared.tables import Image, Job, Model, Prediction, Review, ReviewOutcome, 
 from tests.conftest import draw, encode
 from tests.web_site import Site, post_images
 from web.jobs.progress import jobs_progress, label_counts
-from web.lists import names, planner, walker
+from web.lists import few, planner, walker
+from web.lists.few import find_named
 from web.lists.filters import Filters, Order, Reading, confidence
 from web.lists.listing import beside, count_before, count_images, get_screening, list_screenings
-from web.lists.names import find_named
 from web.lists.planner import Count
 from web.watch import queue_state
 
@@ -322,7 +322,7 @@ def test_a_search_that_is_cut_short_says_how_far_it_came_and_goes_on(
     found, (rita, *_) = every_row(drawn), viewers(drawn)
     oldest = min(found, key=lambda row: row.image.id).image
     filters = Filters(text=oldest.file_name)
-    monkeypatch.setattr(names, "MOST_NAMED", 0)  # as a text of many names, of which none is near
+    monkeypatch.setattr(few, "MOST_NAMED", 0)  # as a text of many names, of which none is near
     with drawn.read() as session:
         page = list_screenings(session, rita, filters, Order.NEWEST, None, 50)
         assert page.rows == []
@@ -390,7 +390,7 @@ def test_the_index_of_names_follows_the_rows(settings: Settings, database: Datab
 
 
 def test_a_text_of_too_many_names_is_left_to_the_list(drawn: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(names, "MOST_NAMED", 100)
+    monkeypatch.setattr(few, "MOST_NAMED", 100)
     with drawn.read() as session:
         assert find_named(session, "CXR") is None
         assert find_named(session, "CX") is None
@@ -413,7 +413,7 @@ def test_without_an_index_of_names_a_short_list_is_searched_whole(
 
 @pytest.mark.usefixtures("small_steps")
 def test_the_page_says_how_far_was_searched(site: Site, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(names, "MOST_NAMED", 0)
+    monkeypatch.setattr(few, "MOST_NAMED", 0)
     tina = site.add_user("tina")
     for part in range(6):
         images = [(f"image-{part}-{n}.png", encode(draw(100 * part + n), "PNG")) for n in range(50)]

@@ -26,6 +26,7 @@ from web.base.paging import FilterError
 from web.frame import words
 from web.guard.access import may_see
 from web.lists import kinds
+from web.lists.few import find_named, find_reviewed
 from web.lists.kinds import Choice, Kind
 
 Condition = Callable[[Any, Any, User], ColumnElement[bool]]
@@ -102,6 +103,8 @@ class Filter:
     """Whether its value may name a patient, so that no log and no audit trail holds it."""
     is_wide: bool = False
     """Whether its field in a form takes two columns."""
+    leads: Callable[[Session, Any, User], list[uuid.UUID] | None] | None = None
+    """Finds all that can be meant, by an index that is in no list's order; None where those are not few."""
 
 
 def _name_models(db: Session) -> list[str]:
@@ -175,6 +178,7 @@ class Filters:
             condition=lambda part, screening, _viewer: screening.file_name.icontains(part, autoescape=True),
             is_private=True,
             is_wide=True,
+            leads=lambda db, part, _viewer: find_named(db, part),
         ),
     ] = None
     review: Annotated[
@@ -185,6 +189,9 @@ class Filters:
             _READING,
             columns=("review_state", "image_id", "state", "error_code", "is_latest"),
             condition=_is_read,
+            leads=lambda db, reading, viewer: (
+                find_reviewed(db, User.id == viewer.id) if reading is Reading.MINE else None
+            ),
         ),
     ] = None
     label: Annotated[Label | None, Filter("Label", "Label shown.", _LABEL, needs_result=True)] = None
@@ -255,6 +262,7 @@ class Filters:
             kinds.text("the name of an account"),
             columns=("image_id",),
             condition=_is_reviewed_by,
+            leads=lambda db, name, _viewer: find_reviewed(db, User.name == name),
         ),
     ] = None
     job: Annotated[

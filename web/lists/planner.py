@@ -14,14 +14,15 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Select, and_, case, func, select, true
 from sqlalchemy.orm import Session
 
+from shared.db import READ_ONLY
 from shared.models.spec import Label
 from shared.reviews.blind import is_hidden_from
 from shared.states import State
 from shared.tables import Job, ReviewState, Role, Screening, User, in_states
 from web.base.paging import Place
 from web.lists.blind import hides_from
-from web.lists.filters import Filters, Order, Reading, Test, day_ids, model_ids, p_range, tests
-from web.lists.names import among, find_named
+from web.lists.few import among
+from web.lists.filters import FILTERS, Filters, Order, Reading, Test, day_ids, model_ids, p_range, tests
 from web.lists.walker import MOST_SCATTERED, Found, Run, Search, go_along
 
 FEW: Final = 12_000
@@ -41,6 +42,8 @@ _STATE_ORDERS: Final = {
     State.RUNNING: (Screening.lease_until,),
 }
 _SUSPICION: Final = (Screening.p_pneumonia, Screening.id)
+_LED: Final = "led"
+"""In `Session.info`: what filters lead to."""
 _ID: Final = frozenset({"id"})
 _OWN: Final = _ID | {"created_by_id"}
 _RESULT: Final = _ID | {"label", "p_pneumonia"}
@@ -192,8 +195,8 @@ def find(session: Session, wanted: Wanted, start: Place | None, size: int, *, la
     filters = wanted.filters
     if wanted.order is Order.UNREAD:
         return _find_unread_first(session, wanted, start, size, later=later)
-    if filters.text is not None:
-        found = _find_named(session, wanted, filters.text, start, size, later=later)
+    if any(FILTERS[name].leads for name in filters.given):
+        found = _find_led(session, wanted, start, size, later=later)
         if found is not None:
             return found
     if wanted.order is Order.NEWEST and wanted.job is not None and not filters.needs_result:
@@ -239,24 +242,34 @@ def _find_for_blind(session: Session, wanted: Wanted, start: Place | None, size:
     return Found([(0, 0.0, *place) for place in found.places])
 
 
-def _find_named(
-    session: Session, wanted: Wanted, part: str, start: Place | None, size: int, *, later: bool
-) -> Found | None:
-    """Find images by a part of their name: along the list where many have it, else by the index of names.
+def _find_led(session: Session, wanted: Wanted, start: Place | None, size: int, *, later: bool) -> Found | None:
+    """Find images through the few that one filter alone leads to; None where those are not few.
 
-    None where neither leads to them.
+    Newest first, a glance along the list comes before: what many names hold is met there at once.
     """
-    glance = replace(_along(wanted), most=_GLANCE)
-    if wanted.job is None:
-        found = go_along(session, [glance], start, size, later=later)
+    along = _along(wanted)
+    if wanted.order is Order.NEWEST and wanted.job is None:
+        found = go_along(session, [replace(along, most=_GLANCE)], start, size, later=later)
         if len(found.places) == size or found.reached is None:
             return found
-    named = find_named(session, part)
-    if named is None:
+    few = _lead(session, wanted)
+    if few is None:
         return None
-    leads = among(named, session.get_bind().dialect.name == "sqlite")
-    search = Search(((leads,),), wanted.tests(), sorted_by=(Screening.id,), key=glance.key)
+    leads = among(few, session.get_bind().dialect.name == "sqlite")
+    search = Search(((leads,),), wanted.tests(), sorted_by=(Screening.id,), key=along.key)
     return go_along(session, [search], start, size, later=later)
+
+
+def _lead(session: Session, wanted: Wanted) -> list[uuid.UUID] | None:
+    """Return the few screenings that a filter leads to; a transaction that only reads asks once."""
+    known: dict[Any, list[uuid.UUID] | None] = session.info.setdefault(_LED, {}) if READ_ONLY in session.info else {}
+    for name, value in wanted.filters.given.items():
+        leads, asked = FILTERS[name].leads, (name, value, wanted.viewer.id)
+        if leads is not None and asked not in known:
+            known[asked] = leads(session, value, wanted.viewer)
+        if known.get(asked) is not None:
+            return known[asked]
+    return None
 
 
 def _find_in_job(session: Session, wanted: Wanted, job: Job, start: Place | None, size: int, *, later: bool) -> Found:

@@ -1,4 +1,4 @@
-"""Find screenings by a part of their file name, through the trigrams that migration 0013 keeps of each name."""
+"""Find the few screenings that one thing alone leads to: a part of a file name by its trigrams, a reader's reviews."""
 
 import json
 import uuid
@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 from sqlalchemy.types import Text
 
-from shared.tables import Screening
+from shared.tables import Image, Review, Screening, User
 
 SHORTEST: Final = 3
 """Characters of a trigram; a shorter text is in too many names."""
@@ -34,6 +34,20 @@ def find_named(session: Session, part: str) -> list[uuid.UUID] | None:
     is_sqlite = session.get_bind().dialect.name == "sqlite"
     found = _find_in_sqlite(session, part) if is_sqlite else _find_in_postgresql(session, part)
     return found if found is not None and len(found) <= MOST_NAMED else None
+
+
+def find_reviewed(session: Session, *by: ColumnElement[bool]) -> list[uuid.UUID] | None:
+    """Return the ids of screenings whose images such an account has reviewed, withdrawn or not; None for very many."""
+    query = (
+        select(Screening.id)
+        .distinct()
+        .join(Image, Image.id == Screening.image_id)
+        .join(Review, Review.image_sha256 == Image.sha256)
+        .join(User, User.id == Review.user_id)
+        .where(*by)
+    )
+    found = list(session.scalars(query.limit(MOST_NAMED + 1)))
+    return found if len(found) <= MOST_NAMED else None
 
 
 def among(ids: Sequence[uuid.UUID], is_sqlite: bool) -> ColumnElement[bool]:
