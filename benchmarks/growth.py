@@ -184,7 +184,9 @@ class Sample:
 
     def cursor(self, order: str) -> str:
         """Write the cursor of a page somewhere in the list."""
-        key = [str(self._id())] if order == "newest" else [self.lot.uniform(0.0, 1.0), str(self._id())]
+        key: list[Any] = [str(self._id())] if order == "newest" else [self.lot.uniform(0.0, 1.0), str(self._id())]
+        if order == "unread":
+            key = [self.lot.randint(0, 1), *key]
         way = "after" if self.lot.random() < 0.7 else "before"
         return base64.urlsafe_b64encode(json.dumps([way, *key]).encode()).decode().rstrip("=")
 
@@ -252,6 +254,7 @@ def questions(sample: Sample) -> Iterator[tuple[str, tuple[str, ...], Callable[[
         rare = _address("/screenings/{id}", lambda: {"label": "NORMAL"}, order=order)
         yield f"image, in {order}, normal", ("reader",), lambda made=rare: made().format(id=lot.choice(sample.images))  # type: ignore[misc]
         yield f"API predictions, {order}", everyone, _address("/api/v1/predictions", deep, order=order)
+    yield from _worklist(sample)
     yield "image, in its job", ("reader",), lambda: f"/screenings/{lot.choice(sample.images)}"
     yield "image, in a job of 50,000", ("reader",), lambda: f"/screenings/{lot.choice(sample.large_images)}"
     yield "jobs", everyone, lambda: "/jobs"
@@ -270,6 +273,39 @@ def questions(sample: Sample) -> Iterator[tuple[str, tuple[str, ...], Callable[[
         yield f"API images of 50,000, {name}", ("reader",), lambda at=at: at  # type: ignore[misc]
     yield "metrics", ("reader",), lambda: "/metrics"
     yield "status", ("reader",), lambda: "/status"
+
+
+def _worklist(sample: Sample) -> Iterator[tuple[str, tuple[str, ...], Callable[[], str]]]:
+    """Yield the questions to the worklist, which readers alone ask."""
+    lot = sample.lot
+    asked: dict[str, Callable[[], Values]] = {
+        "all": dict,
+        "unread": lambda: {"review": "unread"},
+        "second look": lambda: {"review": "second_reader"},
+        "disagreed": lambda: {"review": "disagreed"},
+        "mine": lambda: {"review": "mine"},
+        "outside": lambda: {"review": "outside"},
+        "label": lambda: {"label": lot.choice(["NORMAL", "PNEUMONIA"])},
+        "suspicion": lambda: {
+            "min_suspicion": f"{lot.uniform(0, 90):.1f}",
+            "max_suspicion": f"{lot.uniform(90, 100):.1f}",
+        },
+        "suspicion, narrow": lambda: {"min_suspicion": (low := f"{lot.uniform(40, 99):.3f}"), "max_suspicion": low},
+        "a day": lambda: sample.span(1),
+        "a month, unread": lambda: {"review": "unread", **sample.span(30)},
+        "job": lambda: {"job": str(lot.choice(sample.jobs))},
+        "job of 50,000": lambda: {"job": str(lot.choice([sample.finished, sample.running]))},
+        "model": lambda: {"model": lot.choice(sample.models)},
+        "text, one image": lambda: {"text": lot.choice(sample.names)},
+        "text, nothing": lambda: {"text": f"zz{lot.random()}"},
+    }
+    for name, make in asked.items():
+        yield f"worklist: {name}", ("reader",), _address("/worklist", make)
+    yield "worklist: deep page", ("reader",), _address("/worklist", lambda: {"cursor": sample.cursor("unread")})
+    shown = _address("/screenings/{id}", dict, order="unread")
+    yield "image, in the worklist", ("reader",), lambda: shown().format(id=lot.choice(sample.images))
+    unread = _address("/screenings/{id}", lambda: {"review": "unread"}, order="unread")
+    yield "image, in the unread of the worklist", ("reader",), lambda: unread().format(id=lot.choice(sample.images))
 
 
 def _address(path: str, make: Callable[[], Values], **more: str) -> Callable[[], str]:

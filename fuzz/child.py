@@ -22,7 +22,7 @@ import numpy as np
 
 from fuzz import PATIENT
 from shared.errors import ImageRejected
-from shared.images.preprocess import decode, fit, refuse_unreadable, thumbnail
+from shared.images.preprocess import decode, decode_at_full_depth, fit, refuse_unreadable, thumbnail
 from shared.intake.accept import AcceptedImage
 from shared.intake.archive import receive
 from shared.models.folder import read_spec
@@ -72,7 +72,7 @@ class Taker:
         return found
 
     def _prepare(self, accepted: AcceptedImage, found: dict[str, Any]) -> None:
-        """Do what `worker.screening.screen` and `web.images.pictures` do with a stored image."""
+        """Do what `worker.screening.screen` and `web.images` do with a stored image."""
         data = self._store.get(accepted.sha256)
         try:
             image = decode(data, at_least=self._spec.input_size)
@@ -80,6 +80,7 @@ class Taker:
             refuse_unreadable(data, image, self._spec, OF_THE_GATE)  # it looks, and refuses nothing
             pixels = fit(image, self._spec)
             whole = decode(data, at_least=_WHOLE).size
+            deep = decode_at_full_depth(data)
         except ImageRejected as rejection:
             found["decode"].append(_code(rejection))
             return
@@ -90,6 +91,12 @@ class Taker:
             raise PromiseBroken(
                 f"intake said {accepted.width} x {accepted.height}, the image has {whole[0]} x {whole[1]}"
             )
+        if deep.size != whole or deep.samples.dtype not in {np.dtype(np.uint8), np.dtype(np.uint16)}:
+            raise PromiseBroken(
+                f"the image has {whole[0]} x {whole[1]}, at full depth {deep.size} {deep.samples.dtype}"
+            )
+        if not np.isfinite([deep.black, deep.white, deep.slope, deep.intercept]).all() or deep.white < deep.black:
+            raise PromiseBroken(f"a window from {deep.black} to {deep.white}, slope {deep.slope}")
         found["prepared"] += 1
 
     def _look_around(self) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 from datetime import timedelta
+from pathlib import Path
 
 from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
@@ -22,9 +23,9 @@ from web.base.services import EXTENSION
 from web.frame import frame, guide
 from web.guard import access, identity, security
 from web.history import page as history_page
-from web.http import proxies
+from web.http import proxies, static_files
 from web.images import page as images_page
-from web.images import pictures
+from web.images import pictures, pixels
 from web.images import reviews as images_reviews
 from web.jobs import page as jobs_page
 from web.uploads import page as uploads_page
@@ -36,6 +37,7 @@ from web.worklist import views as worklist_views
 
 log = logging.getLogger(__name__)
 
+STATIC = Path(__file__).with_name("static")
 # Everything but an upload is a small form or a small JSON object; uploads stream and count for themselves.
 MOST_FORM_BYTES = 1 * MIB
 
@@ -55,17 +57,18 @@ def create_app(
 
     Parts that are not given are made from the settings.
     """
-    app = Flask(__name__)
+    app = Flask(__name__, static_folder=None)
     app.config.from_mapping(_configuration(settings))
     app.extensions[EXTENSION] = open_services(settings, database=database, store=store, tickets=ticket_sender)
     _create_store(app.extensions[EXTENSION])
+    static_files.install(app, STATIC)
     problems.install(app)
     health.install(app)
     security.check_hosts(app, settings)
     identity.install(app)
     access.install(app)
     throttle.read_limits(settings.sign_in_limit)
-    for module in (sign_in, account, users, audit_page, views, reviews_api, pictures, samples, health):
+    for module in (sign_in, account, users, audit_page, views, reviews_api, pictures, pixels, samples, health):
         app.register_blueprint(module.blueprint)
     if settings.oidc_issuer is not None:
         oidc.install(app)

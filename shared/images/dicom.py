@@ -16,6 +16,8 @@ from shared.refusals import Rejection
 if TYPE_CHECKING:
     from pydicom import Dataset
 
+    from shared.images.full_depth import FullDepth
+
 MEDIA_TYPE: Final = "application/dicom"
 
 # PS3.3, C.7.3.1.1.1: computed and digital radiography, and digitised radiographs. Not RF, OT, SC and none at all:
@@ -50,6 +52,18 @@ def decode(file: IO[bytes]) -> Image.Image:
     image = Image.fromarray(to_grey(stored_samples(dataset), dataset))
     size = shown_size(dataset)
     return image if size == image.size else image.resize(size, Image.Resampling.BILINEAR)
+
+
+def at_full_depth(file: IO[bytes]) -> "FullDepth":
+    """Decode a radiograph at the full depth of its samples, with square pixels.
+
+    Raises ImageRejected as `read_size` does.
+    """
+    from shared.images.dicom_transforms import at_full_depth as transformed  # noqa: PLC0415  # see the module's docstring
+
+    dataset = read(file, stop_before_pixels=False)
+    _refuse_unless_radiograph(dataset)
+    return transformed(stored_samples(dataset), dataset)
 
 
 def _refuse_unless_radiograph(header: "Dataset") -> None:

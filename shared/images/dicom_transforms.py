@@ -6,14 +6,14 @@ that cannot be used are left out, as if the file did not have them. Overlays are
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from shared.errors import ImageRejected
-from shared.images import grayscale
+from shared.images import full_depth, grayscale
 from shared.refusals import Rejection
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ _LEAST_SHOWN: Final = 1 / 16
 _MOST_STRETCHED: Final = 4.0
 _LEAST_STRETCHED: Final = 1.01  # below, it is rounding of the spacings
 _PIXEL_SHAPES: Final = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio")
+_FINEST: Final = 0.001
+_COARSEST: Final = 10.0
+"""In mm: a detector has pixels of 0.05 to 0.2; beyond these bounds the header is wrong and no length can be told."""
 _WHOLE_TABLE: Final = 65_536  # what 0 entries stand for, PS3.3, C.11.1.1.1
 _MOST_CHOICES: Final = 8
 
@@ -44,22 +47,68 @@ def to_grey(samples: np.ndarray, dataset: "Dataset") -> np.ndarray:
     `samples` are whole containers, unused bits included, where the file holds them as they lie; else the stored bits.
     Raises ImageRejected where they contradict the header.
     """
-    found, counts = grayscale.present(samples)
-    layout = _Layout.of(dataset, samples)
-    is_padding = _padding(layout, dataset, found, counts)
-    _refuse_if_overflowing(layout, found[~is_padding(found)], counts[~is_padding(found)])
-    modality, bounds = _modality(dataset, layout)
+    meaning = _Meaning.of(samples, dataset)
+    values, bounds, voi = meaning.values, meaning.bounds, meaning.voi
+    if voi is not None:
+        values, bounds = _one_after_the_other(values, voi.transform), None
+    return grayscale.draw(samples, values, bounds=bounds, is_inverse=meaning.is_inverse)
 
-    def meant(containers: np.ndarray) -> np.ndarray:
-        return np.where(is_padding(containers), np.nan, modality(layout.sample(containers)))
 
-    values: Transform = meant
-    for voi in _vois(dataset, layout):
-        if _shows(voi(meant(found)), counts):
-            values, bounds = _one_after_the_other(meant, voi), None
-            break
-    is_inverse = dataset.get("PhotometricInterpretation") == _DARK_IS_HIGH
-    return grayscale.draw(samples, values, bounds=bounds, is_inverse=is_inverse)
+def at_full_depth(samples: np.ndarray, dataset: "Dataset") -> full_depth.FullDepth:
+    """Return a radiograph's stored samples at full depth, with the window in which `to_grey` draws them.
+
+    Values are those behind the modality transform, to which windows apply (PS3.3, C.11.2). A VOI transform that is no
+    window - a table, a sigmoid - is applied, and what it gives is windowed. Pixels are square.
+    """
+    meaning = _Meaning.of(samples, dataset)
+    values, window, step, voi = meaning.values, meaning.bounds, meaning.step, meaning.voi
+    if voi is not None:
+        drawn = _one_after_the_other(values, voi.transform)
+        low, high = grayscale.range_of(samples, drawn)
+        if voi.window is None:
+            values, window, step = drawn, (low, high), None
+        else:
+            black, white = voi.window
+            window = (black + low * (white - black), black + high * (white - black))
+    deep = full_depth.code(samples, values, step=step, window=window, is_inverse=meaning.is_inverse, bits=meaning.bits)
+    size = shown_size(dataset)
+    return replace(deep.resized(size), spacing=_spacing(dataset, size))
+
+
+@dataclass(frozen=True)
+class _Meaning:
+    """What a radiograph's stored samples mean, and which part of that the file has shown."""
+
+    values: Transform
+    """From containers to the values behind the modality transform; NaN for padding."""
+    bounds: tuple[float, float] | None
+    """Of what may come out of it, where bits are few."""
+    step: float | None
+    """Between values of neighbouring samples; None where these are no whole numbers."""
+    bits: int
+    voi: "_Voi | None"
+    is_inverse: bool
+
+    @classmethod
+    def of(cls, samples: np.ndarray, dataset: "Dataset") -> "_Meaning":
+        found, counts = grayscale.present(samples)
+        layout = _Layout.of(dataset, samples)
+        is_padding = _padding(layout, dataset, found, counts)
+        _refuse_if_overflowing(layout, found[~is_padding(found)], counts[~is_padding(found)])
+        modality = _modality(dataset, layout)
+
+        def values(containers: np.ndarray) -> np.ndarray:
+            return np.where(is_padding(containers), np.nan, modality.transform(layout.sample(containers)))
+
+        usable = (voi for voi in _vois(dataset, layout) if _shows(voi.transform(values(found)), counts))
+        return cls(
+            values=values,
+            bounds=modality.bounds,
+            step=modality.step,
+            bits=modality.bits,
+            voi=next(usable, None),
+            is_inverse=dataset.get("PhotometricInterpretation") == _DARK_IS_HIGH,
+        )
 
 
 def shown_size(header: "Dataset") -> tuple[int, int]:
@@ -74,6 +123,37 @@ def shown_size(header: "Dataset") -> tuple[int, int]:
             break
         return (columns, round(rows * ratio)) if ratio > 1 else (round(columns / ratio), rows)
     return columns, rows
+
+
+def _spacing(header: "Dataset", size: tuple[int, int]) -> full_depth.Spacing | None:
+    """Return how far apart the pixels of an image shown at `size` are (PS3.3, 10.7.1); None where the header is silent.
+
+    Pixel Spacing that differs from Imager Pixel Spacing was corrected for the body's distance from the detector, or a
+    calibration type says so. All else is measured in the plane of the detector, where the body is drawn larger.
+    """
+    plain = {name: sides for name in _PIXEL_SHAPES[:3] if (sides := _sides(header, name)) is not None}
+    name = next(
+        (name for name in plain if name != "PixelSpacing" or plain[name] != plain.get("ImagerPixelSpacing")), ""
+    )
+    if not name:
+        return None
+    kind = _word(header, "PixelSpacingCalibrationType") if name == "PixelSpacing" else ""
+    is_corrected = name == "PixelSpacing" and (kind in {"GEOMETRY", "FIDUCIAL"} or "ImagerPixelSpacing" in plain)
+    down, across = plain[name]
+    return full_depth.Spacing(
+        down=down * int(header.Rows) / size[1],
+        across=across * int(header.Columns) / size[0],
+        source=name,
+        is_corrected=is_corrected,
+    )
+
+
+def _sides(header: "Dataset", keyword: str) -> tuple[float, float] | None:
+    """Return the distance of rows and of columns in mm; None where they cannot be."""
+    sides = _numbers(header, keyword)
+    if len(sides) != 2 or sides[0] is None or sides[1] is None or not _FINEST <= min(sides[0], sides[1]) <= _COARSEST:
+        return None
+    return sides[0], sides[1]
 
 
 @dataclass(frozen=True)
@@ -188,29 +268,51 @@ def _pad(dataset: "Dataset", layout: _Layout, keyword: str) -> float | None:
     return value + (1 << layout.width) if value < 0 and not layout.is_signed else value
 
 
-def _modality(dataset: "Dataset", layout: _Layout) -> tuple[Transform, tuple[float, float] | None]:
-    """Return the modality transform and, for few bits, the range of what may come out of it (PS3.3, C.11.1)."""
+@dataclass(frozen=True)
+class _Modality:
+    """A modality transform (PS3.3, C.11.1)."""
+
+    transform: Transform
+    bounds: tuple[float, float] | None
+    """Of what may come out of it, where bits are few."""
+    step: float | None
+    bits: int
+
+
+def _modality(dataset: "Dataset", layout: _Layout) -> _Modality:
+    """Return the first usable table, else the rescaling."""
     for item in _items(dataset, "ModalityLUTSequence"):
         table = _table(dataset, item, layout)
         if table is not None:
-            return table.look_up, (0.0, float((1 << table.bits) - 1)) if table.bits <= _FEW_BITS else None
+            bounds = (0.0, float((1 << table.bits) - 1)) if table.bits <= _FEW_BITS else None
+            return _Modality(table.look_up, bounds, 1.0, table.bits)
     slope, intercept = _number(dataset, "RescaleSlope") or 1.0, _number(dataset, "RescaleIntercept") or 0.0
 
     def rescale(samples: np.ndarray) -> np.ndarray:
         return samples * slope + intercept
 
+    step = abs(slope) if layout.is_whole else None
     if layout.stored > _FEW_BITS or not layout.is_whole:
-        return rescale, None
+        return _Modality(rescale, None, step, layout.stored)
     low, high = sorted(limit * slope + intercept for limit in layout.possible())
-    return rescale, (low, high)
+    return _Modality(rescale, (low, high), step, layout.stored)
 
 
-def _vois(dataset: "Dataset", layout: _Layout) -> Iterator[Transform]:
+@dataclass(frozen=True)
+class _Voi:
+    """A VOI transform (PS3.3, C.11.2), from values to 0 to 1."""
+
+    transform: Transform
+    window: tuple[float, float] | None
+    """The values that become 0 and 1 where it is a straight line between these; None where it is a curve."""
+
+
+def _vois(dataset: "Dataset", layout: _Layout) -> Iterator[_Voi]:
     """Yield the usable VOI tables, then the usable windows, in the order of the file (PS3.3, C.11.2)."""
     for item in _items(dataset, "VOILUTSequence"):
         table = _table(dataset, item, layout)
         if table is not None:
-            yield table.part
+            yield _Voi(table.part, None)
     function = _word(dataset, "VOILUTFunction")
     windows = zip(_numbers(dataset, "WindowCenter"), _numbers(dataset, "WindowWidth"), strict=False)
     for center, width in islice(windows, _MOST_CHOICES):
@@ -219,7 +321,7 @@ def _vois(dataset: "Dataset", layout: _Layout) -> Iterator[Transform]:
             yield window
 
 
-def _window(function: str, center: float | None, width: float | None) -> Transform | None:
+def _window(function: str, center: float | None, width: float | None) -> _Voi | None:
     """Return a window as a transform to 0 to 1 (PS3.3, C.11.2.1.2 and .3); None where it cannot be one.
 
     An unknown function counts as none, which means LINEAR.
@@ -227,14 +329,17 @@ def _window(function: str, center: float | None, width: float | None) -> Transfo
     if center is None or width is None or width <= 0:
         return None
     if function == "SIGMOID":
-        return lambda values: 1 / (1 + np.exp(np.clip(-4 * (values - center) / width, -700, 700)))
+        return _Voi(lambda values: 1 / (1 + np.exp(np.clip(-4 * (values - center) / width, -700, 700))), None)
     if function == "LINEAR_EXACT":
-        return lambda values: np.clip((values - center) / width + 0.5, 0, 1)
+        exact = (center - width / 2, center + width / 2)
+        return _Voi(lambda values: np.clip((values - center) / width + 0.5, 0, 1), exact)
     if width < 1:
         return None
+    ends = (center - width / 2, center + width / 2 - 1)
     if width == 1:
-        return lambda values: np.where(np.isnan(values), np.nan, (values > center - 0.5).astype(np.float64))
-    return lambda values: np.clip((values - (center - 0.5)) / (width - 1) + 0.5, 0, 1)
+        step = lambda values: np.where(np.isnan(values), np.nan, (values > center - 0.5).astype(np.float64))  # noqa: E731
+        return _Voi(step, ends)
+    return _Voi(lambda values: np.clip((values - (center - 0.5)) / (width - 1) + 0.5, 0, 1), ends)
 
 
 def _shows(drawn: np.ndarray, counts: np.ndarray) -> bool:

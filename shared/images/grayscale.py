@@ -96,6 +96,43 @@ def draw(
     return grey
 
 
+def convert(samples: np.ndarray, make: Callable[[np.ndarray], np.ndarray], dtype: type[np.generic]) -> np.ndarray:
+    """Return `make` of every sample, in the shape of the image: by a table where samples are narrow, else in strips."""
+    if not is_tabled(samples):
+        made: np.ndarray = np.empty(samples.shape, dtype=dtype)
+        for strip, into in zip(_strips(samples), _strips(made), strict=True):
+            into[...] = make(strip)
+        return made
+    codes = _codes(samples)
+    found, _ = present(samples)
+    table: np.ndarray = np.zeros(np.iinfo(codes.dtype).max + 1, dtype=dtype)
+    table[_codes(found)] = make(found)
+    whole: np.ndarray = table[codes]
+    return whole
+
+
+def range_of(samples: np.ndarray, values: Values = as_numbers) -> tuple[float, float]:
+    """Return the values that are drawn black and white where nothing else sets them (`Population.range`)."""
+    if not is_tabled(samples):
+        return _range_of_wide(samples, values)
+    found, counts = present(samples)
+    return _range(Population(values(found), counts))
+
+
+def limits_of(samples: np.ndarray, values: Values = as_numbers) -> tuple[float, float, bool]:
+    """Return the lowest and the highest value, and whether some samples have none.
+
+    Of wide samples they are those of `range_of`, as single ones may be anything.
+    """
+    if not is_tabled(samples):
+        has_gaps = any(not np.isfinite(values(strip)).all() for strip in _strips(samples))
+        return *_range_of_wide(samples, values), has_gaps
+    meant = values(present(samples)[0])
+    known = meant[np.isfinite(meant)]
+    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
+    return low, high, known.size < meant.size
+
+
 def to_bytes(values: np.ndarray, bounds: tuple[float, float], *, is_inverse: bool = False) -> np.ndarray:
     """Map float64 values to 0 to 255, clipped at the bounds; NaN and infinite ones to 0."""
     low, high = bounds

@@ -2,14 +2,15 @@
 
 import io
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import numpy as np
 from PIL import Image, ImageChops, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from shared.errors import DecoderAway, ImageRejected
-from shared.images import dicom, dicom_use, framing, gate, grayscale, jpeg, tiff, unsupported
+from shared.images import dicom, dicom_use, framing, full_depth, gate, grayscale, jpeg, tiff, unsupported
 from shared.images.content import refuse_without_content
 from shared.images.dicom_file import HEAD_BYTES, is_dicom
 from shared.images.jpeg_scans import refuse_scan_bomb
@@ -28,10 +29,13 @@ _BRIGHT: Final = 128
 _PNG_DEPTH: Final = 24  # where its header has the bits of a sample (W3C PNG, 11.2.1)
 _DEEP_MODES: Final = {"I;16", "I;16L", "I;16B", "I;16N", "I", "F"}
 
+_WHOLE: Final = 1 << 16
+"""More than the sides of any JPEG: it is decoded at its own size."""
 _LEAST_LOOKED_AT: Final = 128
 """Pixels on which content is looked for: on fewer, real images look like noise from one pixel to the next."""
-THUMBNAIL_SIDE: Final = 144
-"""Lists show 44 pixels, on a fine screen 88 or 132."""
+THUMBNAIL_SIDE: Final = 96
+"""Lists show 44 pixels, on a fine screen 88. So an original takes 1.5 KB, at a side of 144 and quality 80 2.6 KB."""
+_THUMBNAIL_QUALITY: Final = 75
 SMALL_SIDE: Final = 256
 SMALL_BYTES: Final = 32 * 1024
 """An image this small has its thumbnail drawn when somebody looks, in under a millisecond: drawing and keeping it took
@@ -43,12 +47,38 @@ def decode(data: bytes, at_least: int) -> Image.Image:
 
     Raises ImageRejected where the bytes are no image of a known format, are cut short or are damaged.
     """
-    if not data:
-        raise ImageRejected(Rejection.EMPTY_FILE)
-    try:
+    with _refusals(data):
         if is_dicom(data[:HEAD_BYTES]):
             return dicom.decode(io.BytesIO(data))
         return _decode_image(data, at_least)
+
+
+def decode_at_full_depth(data: bytes) -> full_depth.FullDepth:
+    """Decode an image, upright, at the full depth of its samples; colours and samples of 8 bits to 8-bit grey.
+
+    Raises ImageRejected as `decode` does.
+    """
+    with _refusals(data):
+        if is_dicom(data[:HEAD_BYTES]):
+            return dicom.at_full_depth(io.BytesIO(data))
+        if data.startswith(_TIFFS):
+            deep = tiff.read_deep(io.BytesIO(data))
+            if deep is not None:
+                return tiff.at_full_depth(data, deep)
+        image = _decode_jpeg_samples(data, _WHOLE) if data.startswith(_JPEG) else _decode_samples(data)
+        if image.mode not in _DEEP_MODES:
+            return full_depth.of_grey(_grey(image))
+        samples, values = _deep_samples(image)
+        return full_depth.code(samples, values, step=1.0, bits=_bits(data, image))
+
+
+@contextmanager
+def _refusals(data: bytes) -> Iterator[None]:
+    """Turn what decoders raise into ImageRejected."""
+    if not data:
+        raise ImageRejected(Rejection.EMPTY_FILE)
+    try:
+        yield
     except ImageRejected:
         raise
     except UnidentifiedImageError as error:
@@ -67,11 +97,15 @@ def decode(data: bytes, at_least: int) -> Image.Image:
 
 def _decode_image(data: bytes, at_least: int) -> Image.Image:
     if data.startswith(_JPEG):
-        return _decode_jpeg(data, at_least)
+        return _grey(_decode_jpeg_samples(data, at_least))
     if data.startswith(_TIFFS):
         deep = tiff.read_deep(io.BytesIO(data))
         if deep is not None:
             return tiff.decode(data, deep)
+    return _grey(_decode_samples(data))
+
+
+def _decode_samples(data: bytes) -> Image.Image:
     file = io.BytesIO(data)
     with Image.open(file, formats=FORMATS) as image:
         choose_page(image, file)
@@ -80,16 +114,16 @@ def _decode_image(data: bytes, at_least: int) -> Image.Image:
             jpeg.refuse_damaged_strips(image.tag_v2, data)
         _load(image, data)
         ImageOps.exif_transpose(image, in_place=True)  # else it copies what lies as it is shown
-        return _grey(image)
+        return image
 
 
-def _decode_jpeg(data: bytes, at_least: int) -> Image.Image:
+def _decode_jpeg_samples(data: bytes, at_least: int) -> Image.Image:
     refuse_scan_bomb(data)
     file = io.BytesIO(data)
     try:
         image = Image.open(file, formats=("JPEG",))
     except UnidentifiedImageError:
-        return _grey(jpeg.decode_special(data))
+        return jpeg.decode_special(data)
     with image:
         choose_page(image, file)
         _refuse_too_large(image)
@@ -107,7 +141,7 @@ def _decode_jpeg(data: bytes, at_least: int) -> Image.Image:
         except (OSError, SyntaxError) as error:
             raise jpeg.refusal(data) from error
         ImageOps.exif_transpose(image, in_place=True)
-        return _grey(image)
+        return image
 
 
 def _refuse_too_large(image: Image.Image) -> None:
@@ -159,6 +193,11 @@ def _of_eight_bits(image: Image.Image) -> Image.Image:
 
 def _scale_deep(image: Image.Image) -> Image.Image:
     """Map a PNG of 16 bits to 8 by its own range; detectors use 10 to 16 of the bits and rarely say which."""
+    samples, values = _deep_samples(image)
+    return Image.fromarray(grayscale.draw(samples, values))
+
+
+def _deep_samples(image: Image.Image) -> tuple[np.ndarray, grayscale.Values]:
     if image.format == "TIFF":
         raise ValueError("a deep TIFF has come past shared.images.tiff")
     clear = image.info.get("transparency")
@@ -166,7 +205,12 @@ def _scale_deep(image: Image.Image) -> Image.Image:
     def values(samples: np.ndarray) -> np.ndarray:
         return np.where(samples == clear, np.nan, samples) if isinstance(clear, int) else samples.astype(np.float64)
 
-    return Image.fromarray(grayscale.draw(np.asarray(image), values))
+    return np.asarray(image), values
+
+
+def _bits(data: bytes, image: Image.Image) -> int:
+    """Return the depth that a PNG or JPEG says its samples have."""
+    return data[_PNG_DEPTH] if image.format == "PNG" else jpeg.read_special(data).precision
 
 
 def refuse_unreadable(data: bytes, image: Image.Image, spec: ModelSpec, ignored: Collection[Rejection] = ()) -> None:
@@ -231,5 +275,6 @@ def thumbnail(image: Image.Image) -> bytes:
     """
     small = image.reduce(math.ceil(max(image.size) / THUMBNAIL_SIDE))
     out = io.BytesIO()
-    small.save(out, "JPEG", quality=80, comment=b"")  # Pillow would carry over what the image says of itself
+    # Pillow would carry over what the image says of itself.
+    small.save(out, "JPEG", quality=_THUMBNAIL_QUALITY, comment=b"")
     return out.getvalue()

@@ -18,6 +18,8 @@ from shared.refusals import Rejection
 if TYPE_CHECKING:
     import numpy as np
 
+    from shared.images.full_depth import FullDepth
+
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258, 259, 262, 266
 _STRIPS, _ORIENTATION, _SAMPLES, _ROWS, _STRIP_BYTES, _PLANES, _PREDICTOR = 273, 274, 277, 278, 279, 284, 317
 _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES, _FORMAT = 322, 323, 324, 325, 339
@@ -109,15 +111,30 @@ def decode(data: bytes, deep: DeepTiff) -> Image.Image:
     """Decode to upright 8-bit grey: signed bytes as they are, all else by its own range (`grayscale.draw`)."""
     from shared.images import grayscale  # noqa: PLC0415  # intake reads tags, and does without NumPy
 
+    samples = _all_samples(data, deep)
+    bounds = _OF_BYTES if deep.bits == 8 else None
+    grey = Image.fromarray(grayscale.draw(samples, bounds=bounds, is_inverse=deep.is_white_zero))
+    turn = _UPRIGHT.get(deep.orientation)
+    return grey if turn is None else grey.transpose(turn)
+
+
+def at_full_depth(data: bytes, deep: DeepTiff) -> "FullDepth":
+    """Decode to upright samples at full depth, in the window in which `decode` draws them."""
+    from shared.images import full_depth  # noqa: PLC0415  # as above
+
+    samples = _all_samples(data, deep)
+    window, step = _OF_BYTES if deep.bits == 8 else None, None if deep.kind == "f" else 1.0
+    found = full_depth.code(samples, step=step, window=window, is_inverse=deep.is_white_zero, bits=min(deep.bits, 16))
+    return found.turned(_UPRIGHT.get(deep.orientation))
+
+
+def _all_samples(data: bytes, deep: DeepTiff) -> "np.ndarray":
     if deep.width * deep.height > (Image.MAX_IMAGE_PIXELS or 0):
         raise Image.DecompressionBombError(f"{deep.width} x {deep.height} pixels")
     samples = _samples(data, deep)
     if deep.kind == "f":
         _refuse_infinite(samples)
-    bounds = _OF_BYTES if deep.bits == 8 else None
-    grey = Image.fromarray(grayscale.draw(samples, bounds=bounds, is_inverse=deep.is_white_zero))
-    turn = _UPRIGHT.get(deep.orientation)
-    return grey if turn is None else grey.transpose(turn)
+    return samples
 
 
 def _refuse_unless_read_by_pillow(tags: "_Tags", bits: int, kind: str) -> None:

@@ -27,9 +27,18 @@ from tests.integration.conftest import free_port, wait_until
 
 START_SECONDS = 150
 FLAGS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync"),
+    *(
+        "--no-sandbox",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+    ),
+    *("--disable-sync", "--force-color-profile=srgb"),
 )
+PLAIN = ("--disable-gpu", "--disable-3d-apis")
+WEBGL = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+"""In software, for the tests of what needs it; all others do without."""
 
 
 @dataclass
@@ -127,7 +136,7 @@ def chromium() -> Iterator[Browser]:
         pytest.skip("chromium is not on PATH")
     expect.set_options(timeout=15_000)  # milliseconds; five seconds are few where tests share two cores
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
+        browser = playwright.chromium.launch(executable_path=program, args=[*FLAGS, *PLAIN])
         yield browser
         browser.close()
 

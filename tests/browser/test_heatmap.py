@@ -110,12 +110,12 @@ def test_a_key_shows_and_hides_it_and_every_image_starts_without(
     page.keyboard.press("ArrowLeft")
     expect(page.get_by_label("Strength")).to_have_value("90")
     page.keyboard.press("j")
-    expect(page.get_by_role("heading", level=1)).to_have_text("image 1.jpeg")
+    expect(page.get_by_role("heading", level=1)).to_have_text("X-ray 1.jpeg")
     expect(page.get_by_text("No heat map was kept with this result.")).to_be_visible()
     page.wait_for_load_state()  # what listens to keys is loaded last
     page.keyboard.press("h")
     page.keyboard.press("k")
-    expect(page.get_by_role("heading", level=1)).to_have_text("image 0.jpeg")
+    expect(page.get_by_role("heading", level=1)).to_have_text("X-ray 0.jpeg")
     expect(layer).to_be_hidden()
 
 

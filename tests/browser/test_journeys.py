@@ -77,8 +77,9 @@ def test_good_and_bad_files_end_on_the_job_page_and_in_the_history(
     expect(page.get_by_text("Decision support, not a diagnosis.")).to_be_visible()
     image = page.locator("#image-view img").first
     assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") == 256
+    expect(page.locator("#viewer")).to_have_attribute("data-shown", "canvas")
     page.keyboard.press("z")
-    expect(page.locator("#image-view")).to_have_attribute("aria-pressed", "true")
+    expect(page.get_by_role("button", name="Actual size")).to_have_attribute("aria-pressed", "true")
     page.keyboard.press("j")
     expect(page.get_by_role("heading", level=1)).to_have_text("not an image.jpg")
     page.wait_for_load_state()  # by then its script listens for keys

@@ -524,4 +524,4 @@ def test_counts_by_state_and_progress_are_those_of_the_rows(drawn: Database) -> 
         for job in jobs:
             answers = [row.answer for row in found if row.image.job_id == job.id and row.answer]
             labels = {label: sum(answer.label is label for answer in answers) for label in Label}
-            assert label_counts(session, job) == labels
+            assert label_counts(session, job, session.get_one(User, job.created_by_id)) == labels

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import update
+from sqlalchemy import text, update
 
 from shared.columns import RESULT_COLUMNS
 from shared.db import Database, first_id
@@ -152,6 +152,8 @@ def test_filters_narrow_the_list(
     if "since" in query or "until" in query:
         days = {2: datetime(2026, 1, 1, 23, 59, 59, tzinfo=UTC), 3: datetime(2026, 1, 2, 23, 59, 59, tzinfo=UTC)}
         with site.database.write() as session:
+            if session.get_bind().dialect.name == "postgresql":  # the names that a search uses keep an id from changing
+                session.execute(text("DELETE FROM screening_names"))
             for n in range(7):
                 at = days.get(n, datetime(2026, 1, 3, tzinfo=UTC) if n == 4 else None)
                 far = datetime(2020, 1, 1, tzinfo=UTC) if "since" in query else datetime(2027, 1, 1, tzinfo=UTC)

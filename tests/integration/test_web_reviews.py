@@ -277,6 +277,9 @@ def leaks(blind: Site, client: FlaskClient, browser: FlaskClient) -> Iterator[st
         "min_confidence=0.5",
         "max_confidence=0.95",
         "model=test-model",
+        "min_suspicion=50",
+        "review=disagreed",
+        "review=inadequate",
     ):
         rows = client.get(f"/api/v1/predictions?{query}").json["predictions"]
         yield from ([query] if str(screening.id) in {row["id"] for row in rows} else [])
@@ -284,6 +287,11 @@ def leaks(blind: Site, client: FlaskClient, browser: FlaskClient) -> Iterator[st
         yield from ([f"history {query}"] if f"image-{screening.id}" in shown else [])
     if client.get(f"/screenings/{screening.id}/heat-map").status_code != 404:
         yield "heat map"
+    for query in ("", "review=others", "review=disagreed", "label=PNEUMONIA", "reviewed_by=rita"):
+        shown = browser.get(f"/worklist?{query}").text
+        yield from ([f"worklist {query}"] if f"image-{screening.id}" in shown else [])
+    for way in ("/jobs", f"/jobs/{job}"):
+        yield from ([f"{way} counts"] if "2 flagged" in browser.get(way).text else [])
     yield from (["reviews"] if client.get(address(blind)).json["reviews"] else [])
     for way in (page(blind), "/history", f"/jobs/{job}", f"/jobs/{job}/fragment"):
         shown = browser.get(way).text
@@ -306,6 +314,7 @@ def test_a_second_reader_sees_nothing_of_what_others_said_before_the_own_review(
     assert (added.status_code, added.json["blind"], added.json["outcome"]) == (201, True, "overrule")
     seen = set(leaks(blind, ruth, browser))
     assert {"csv p_pneumonia", "heat map", "reviews", "order=suspicious", "history order=suspicious"} <= seen
+    assert {"worklist ", "/jobs counts", "review=disagreed", "min_suspicion=50"} <= seen
     assert {f"{page(blind)} Secret word", "job label", "predictions reviewed_by", "csv state"} <= seen
 
 

@@ -5,6 +5,7 @@ import gzip
 import io
 import logging
 import os
+import uuid
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from shared.store.incoming import Incoming
 from shared.tables import Image, Job, Prediction, Priority, Role, Screening, Source, Upload
 from tests.conftest import draw, encode
 from tests.web_site import Site, form, make_zip, post_images, press, token_of
+from web.uploads import receive
 
 
 @pytest.fixture
@@ -176,6 +178,35 @@ def test_a_job_is_opened_filled_in_batches_and_closed(site: Site, client: FlaskC
     assert (closed["state"], closed["total"], closed["expected_images"], closed["source"]) == ("SCREENING", 6, 6, "cli")
     assert (site.count(Screening), site.count(Upload), site.sent_tickets.images) == (6, 3, [2, 2, 2])
     assert client.post(f"{job['status_url']}/close").status_code == 200
+
+
+def test_a_request_on_its_way_gives_signs_of_life(
+    site: Site, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = client.post("/api/v1/jobs", json={"name": "slow"}).json
+    assert opened is not None
+    given: list[uuid.UUID] = []
+    usual = receive.SignOfLife.give
+
+    def give(sign: receive.SignOfLife) -> None:
+        before = sign._due
+        usual(sign)
+        if sign._due != before:
+            given.append(sign.job_id)
+
+    monkeypatch.setattr(receive.SignOfLife, "give", give)
+    post_images(client, *IMAGES[:3], to=opened["images_url"])
+    assert given == [uuid.UUID(opened["id"])]  # once, for all that comes within its seconds
+    monkeypatch.setattr(receive, "_SIGN_SECONDS", 0.0)
+    post_images(client, *IMAGES[3:], to=opened["images_url"])
+    assert len(given) > 4  # at the beginning and at every piece
+    with site.database.read() as session:
+        sent_at = session.scalars(select(Job.sent_at)).one()
+    assert sent_at is not None
+    client.post(f"/api/v1/jobs/{opened['id']}/close")
+    assert post_images(client, *IMAGES[:1], to=opened["images_url"]).status_code == 409
+    with site.database.read() as session:
+        assert session.scalars(select(Job.sent_at)).one() == sent_at
 
 
 def test_a_closed_job_takes_no_more_but_still_knows_what_it_took(site: Site, client: FlaskClient) -> None:

@@ -32,7 +32,10 @@ _STATE: Final[Query] = {"state": ("State of the screening.", {"type": "string", 
 _DAY: Final = {"type": "string", "format": "date"}
 _FILTERS: Final[Query] = {
     **{name: (declared.help, declared.kind.schema) for name, declared in FILTERS.items()},
-    "order": ("`suspicious` holds only images with a prediction.", {"type": "string", "enum": _ORDERS}),
+    "order": (
+        "`suspicious` holds only images with a prediction; `unread` is the worklist: one row an image, unread first.",
+        {"type": "string", "enum": _ORDERS},
+    ),
     "format": ("`csv` streams all that is filtered.", {"type": "string", "enum": ["json", "csv"], "default": "json"}),
 }
 _NEVER_EMPTY: Final = {"format", "limit"}

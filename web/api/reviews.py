@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 
 from shared.reviews.law import standing
 from shared.reviews.reviews import list_reviews
-from shared.tables import Review, ReviewState
+from shared.tables import Review
 from web.api import schemas
 from web.base.services import services
 from web.guard.access import REVIEWERS, requires
@@ -27,7 +27,7 @@ def list_all(screening_id: uuid.UUID) -> ResponseReturnValue:
         rows = [] if image.is_hidden or image.sha256 is None else list_reviews(db, image.sha256)
     counted = {review.id for review in standing(rows)}
     body = schemas.ReviewList(
-        state=ReviewState.UNREAD if image.is_hidden else image.review_state,
+        state=image.review_state,
         hidden=image.is_hidden,
         reviews=[schemas.ReviewShown.of(review, counts=review.id in counted) for review in rows],
     )

@@ -8,15 +8,17 @@ from typing import Any
 
 from flask import Blueprint, abort, g, render_template, request
 from flask.typing import ResponseReturnValue
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session, joinedload
 
 from shared.audit.record import Action, record
 from shared.db import now
 from shared.models.heatmap import decode
+from shared.refusals import OF_THE_GATE
 from shared.reviews import claims
 from shared.reviews.law import standing
 from shared.reviews.reviews import NOTE_LENGTH, list_reviews
+from shared.states import State
 from shared.tables import Finding, Image, ImageClaim, Job, Model, Prediction, Review, ReviewOutcome, Screening
 from web.base.numbers import duration
 from web.base.services import services
@@ -51,11 +53,13 @@ def render(screening_id: uuid.UUID, *, problem: str | None = None, note: str | N
         if screening is None:
             abort(404)
         model = _model_of(db, screening)
+        neighbours = _neighbours(db, screening)
         return render_template(
             "screenings/show.html",
             screening=screening,
             total=db.scalar(select(func.count()).where(Screening.job_id == screening.job_id)),
-            **_neighbours(db, screening),
+            **neighbours,
+            ahead=_if_shown(db, neighbours["next"]),
             also=_elsewhere(db, screening),
             card=read_card(model, screening.threshold),
             places=decode(screening.heat_map).size if screening.heat_map else None,
@@ -154,6 +158,12 @@ def _neighbour(db: Session, screening: ScreeningDetail, step: int) -> uuid.UUID 
     else:
         query = query.where(Screening.position < screening.position).order_by(Screening.position.desc())
     return db.scalar(query.limit(1))
+
+
+def _if_shown(db: Session, screening_id: uuid.UUID | None) -> uuid.UUID | None:
+    """Return an image that has a picture by now, which the page may fetch ahead; None for any other."""
+    has_picture = or_(Screening.state == State.DONE, Screening.error_code.in_(OF_THE_GATE))
+    return db.scalar(select(Screening.id).where(Screening.id == screening_id, has_picture)) if screening_id else None
 
 
 def _elsewhere(db: Session, screening: ScreeningDetail) -> Sequence[Screening]:

@@ -29,12 +29,12 @@ blueprint = Blueprint("images", __name__, url_prefix="/screenings")
 IMAGE_SIDE: Final = 1600
 _QUALITY: Final = 90
 # Asked for again at each view: workstations are shared, and every view is on record. The tag makes it cheap.
-_CACHING: Final = "private, no-cache"
+CACHING: Final = "private, no-cache"
 
 _MOST_SECONDS: Final = 10.0
 # One image at a time is decoded in full: the largest takes 64 MB for each byte of a pixel. What is read and written for
 # it is not part of its turn, so that a slow store keeps no other image waiting.
-_decoding = Turns(1, _MOST_SECONDS, "Large X-rays are being drawn.")
+decoding = Turns(1, _MOST_SECONDS, "Large X-rays are being drawn.")
 _drawing = Once(_MOST_SECONDS, "This X-ray is being drawn.")
 
 
@@ -42,7 +42,7 @@ _drawing = Once(_MOST_SECONDS, "This X-ray is being drawn.")
 @requires(scope=Scope.READ)
 def thumbnail(screening_id: uuid.UUID) -> ResponseReturnValue:
     """Show the image at the size of a stamp; 404 until it has been screened."""
-    screening = _seen_screening(screening_id)
+    screening = seen_image(screening_id)
     can_be_drawn = screening.state is State.DONE or screening.error_code in OF_THE_GATE
     return _picture(screening, THUMBNAIL, _thumbnail if can_be_drawn else _stored_thumbnail)
 
@@ -51,7 +51,7 @@ def thumbnail(screening_id: uuid.UUID) -> ResponseReturnValue:
 @requires(scope=Scope.READ)
 def image(screening_id: uuid.UUID) -> ResponseReturnValue:
     """Show the image, upright and grey, at most IMAGE_SIDE pixels long."""
-    screening = _seen_screening(screening_id)
+    screening = seen_image(screening_id)
     response = _picture(screening, PREVIEW, _preview)
     with services().database.write() as db:
         record(db, Action.IMAGE_VIEWED, user_id=g.user.id, subject=screening_id, address=request.remote_addr)
@@ -62,17 +62,18 @@ def image(screening_id: uuid.UUID) -> ResponseReturnValue:
 @requires(scope=Scope.READ)
 def heat_map(screening_id: uuid.UUID) -> ResponseReturnValue:
     """Show where on the image the model saw evidence, as a picture to lie over it; 404 where there is no map."""
-    screening = _seen_screening(screening_id)
+    screening = seen_image(screening_id)
     if screening.heat_map is None:
         abort(404, "There is no heat map of this X-ray.")
     response = Response(draw(screening.heat_map, screening), mimetype="image/png")
     response.headers["Content-Disposition"] = "inline"
-    response.headers["Cache-Control"] = _CACHING
+    response.headers["Cache-Control"] = CACHING
     response.add_etag()
     return response.make_conditional(request)
 
 
-def _seen_screening(screening_id: uuid.UUID) -> ScreeningDetail:
+def seen_image(screening_id: uuid.UUID) -> ScreeningDetail:
+    """Return an image that the viewer may see and of which there was a file; answer 404 where there is none."""
     with services().database.read() as db:
         screening = get_screening(db, g.user, screening_id)
     if screening is None or screening.sha256 is None:
@@ -89,7 +90,7 @@ def _picture(screening: ScreeningDetail, kind: str, make: Callable[[str], bytes]
         response = Response(make(sha256), mimetype="image/jpeg")
         response.headers["Content-Disposition"] = "inline"
     response.set_etag(f"{sha256}-{kind}")
-    response.headers["Cache-Control"] = _CACHING
+    response.headers["Cache-Control"] = CACHING
     return response
 
 
@@ -117,8 +118,8 @@ def _kept(sha256: str, kind: str, draw: Callable[[bytes], bytes]) -> bytes:
 
 
 def _make(sha256: str, kind: str, draw: Callable[[bytes], bytes]) -> bytes:
-    file = _read_file(sha256)
-    with _decoding.turn():
+    file = read_file(sha256)
+    with decoding.turn():
         data = _draw(draw, file)
     try:
         services().store.put_derived(sha256, kind, data)
@@ -127,7 +128,8 @@ def _make(sha256: str, kind: str, draw: Callable[[bytes], bytes]) -> bytes:
     return data
 
 
-def _read_file(sha256: str) -> bytes:
+def read_file(sha256: str) -> bytes:
+    """Return an image's bytes; answer 404 where they are gone or damaged."""
     try:
         return services().store.get(sha256)
     except FileNotFoundError:

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from flask import g
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -25,7 +26,7 @@ class JobEntry:
 
 def describe_jobs(session: Session, jobs: Sequence[Job]) -> list[JobEntry]:
     """Measure the jobs of a page together."""
-    progress, labels = jobs_progress(session, jobs, with_speed=False), labels_counts(session, jobs)
+    progress, labels = jobs_progress(session, jobs, with_speed=False), labels_counts(session, jobs, g.user)
     single = [job.id for job in jobs if progress[job.id].total == 1 and progress[job.id].state == FINISHED]
     query = select(Screening.job_id, Screening.id).where(Screening.job_id.in_(single))
     only = {job_id: screening_id for job_id, screening_id in session.execute(query)}  # noqa: C416  # rows are no pairs

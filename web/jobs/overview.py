@@ -4,6 +4,7 @@ import uuid
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from flask import g
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
@@ -24,14 +25,14 @@ UPLOAD_STALL_AFTER: Final = timedelta(seconds=15)
 
 def of_job(db: Session, job: Job, progress: Progress) -> dict[str, Any]:
     """Return what the job templates show of a job beside its progress and its images."""
-    labels = label_counts(db, job)
+    labels = label_counts(db, job, g.user)
     arrived_at = _last_arrival(db, job)
     moves = [at for at in (progress.moved_at, arrived_at) if at is not None]
     moved_at = max(moves, default=job.created_at)
     active_at = max(at for at in (arrived_at, job.sent_at, job.created_at) if at is not None)
     return {
         "labels": labels,
-        "not_screened": progress.settled - sum(labels.values()),
+        "not_screened": progress.settled - progress.counts[State.DONE],
         "only_image": _only_image(db, job) if progress.total == 1 and progress.state == FINISHED else None,
         "retryable": _count_retryable(db, job) if progress.state == FINISHED else 0,
         "waiting": _why_waiting(db, job, progress, moved_at),

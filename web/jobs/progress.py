@@ -11,9 +11,11 @@ from sqlalchemy.orm import Session
 
 from shared.db import now
 from shared.models.spec import Label
+from shared.reviews.blind import is_hidden_from
 from shared.states import FINAL_STATES, State
 from shared.submission.backlog import SPEED_WINDOW
-from shared.tables import Job, Screening, in_states
+from shared.tables import Job, Screening, User, in_states
+from web.lists.blind import hides_from
 
 JobState = Literal["RECEIVING", "SCREENING", "FINISHED"]
 RECEIVING: Final = "RECEIVING"
@@ -65,16 +67,19 @@ def jobs_progress(session: Session, jobs: Sequence[Job], *, with_speed: bool = T
     return {job.id: _progress(job, counts[job.id], work.get(job.id, _Work()), at) for job in jobs}
 
 
-def label_counts(session: Session, job: Job) -> dict[Label, int]:
-    """Count the images of a job that have each label."""
-    return labels_counts(session, [job])[job.id]
+def label_counts(session: Session, job: Job, viewer: User) -> dict[Label, int]:
+    """Count the images of a job that have each label, but those whose label is hidden from the viewer."""
+    return labels_counts(session, [job], viewer)[job.id]
 
 
-def labels_counts(session: Session, jobs: Sequence[Job]) -> dict[uuid.UUID, dict[Label, int]]:
-    """Count the images of several jobs that have each label, by an index alone."""
+def labels_counts(session: Session, jobs: Sequence[Job], viewer: User) -> dict[uuid.UUID, dict[Label, int]]:
+    """Count the images of several jobs that have each label, by an index alone where none is hidden."""
     ids = [job.id for job in jobs]
     found = {key: dict.fromkeys(Label, 0) for key in ids}
-    for key, label, images in session.execute(_count_by(Screening.label, ids).where(Screening.label.is_not(None))):
+    query = _count_by(Screening.label, ids).where(Screening.label.is_not(None))
+    if hides_from(viewer):
+        query = query.where(~is_hidden_from(viewer))
+    for key, label, images in session.execute(query):
         found[key][label] = images
     return found
 

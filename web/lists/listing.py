@@ -161,7 +161,9 @@ def _seen_by(session: Session, viewer: User, rows: Sequence[R]) -> list[R]:
 
 def _hide(row: R) -> R:
     more: dict[str, Any] = {"probabilities": None, "heat_map": None} if isinstance(row, ScreeningDetail) else {}
-    return replace(row, **_HIDDEN, **more)
+    # That a second reader is asked for tells nothing of what the first one saw.
+    waits = row.review_state is ReviewState.SECOND_READER
+    return replace(row, review_state=row.review_state if waits else ReviewState.UNREAD, **_HIDDEN, **more)
 
 
 _READERS: Final[dict[Order, tuple[Any, ...]]] = {

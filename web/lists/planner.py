@@ -126,7 +126,8 @@ class Wanted:
         """Tell whether being in this list, or its place in it, tells of a prediction that may be hidden."""
         # Nobody has read what is unread, so nothing of it is hidden.
         is_unread = self.states == (ReviewState.UNREAD,)
-        return not is_unread and (self.order is not Order.NEWEST or self.filters.needs_result)
+        narrows = self.filters.needs_result or self.filters.review in {Reading.DISAGREED, Reading.INADEQUATE}
+        return not is_unread and (self.order is not Order.NEWEST or narrows)
 
     def of_job(self) -> tuple[Run, ...]:
         """Lead to each label of the job."""

@@ -78,7 +78,7 @@ def result_values(row: ScreeningSummary) -> dict[str, Any]:
         "job": row.job_id,
         "job_name": row.job_name,
         "created_by": row.created_by,
-        "review_state": ReviewState.UNREAD if row.is_hidden else row.review_state,
+        "review_state": row.review_state,
         "reviews": len(row.reviews),
         "review_outcome": newest.outcome if newest else None,
         "review_finding": newest.finding if newest else None,

@@ -1,27 +1,28 @@
 """The worklist: one row for each image, unread ones first, the most suspicious of them first."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from flask import Blueprint, g, render_template, request, url_for
+from flask import Blueprint, g, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from shared.reviews.claims import claims_of_others
-from shared.tables import Role, Screening
+from shared.tables import SavedView, Screening
+from web.base.contexts import PageContext, render
 from web.base.services import services
 from web.base.zones import current_zone
-from web.guard.access import requires
-from web.lists.filters import Reading, form_fields, name_field, say_filters
+from web.guard.access import REVIEWERS, requires
+from web.lists.filters import FormField, Reading, form_fields, name_field, say_filters
 from web.lists.listing import FilterError, Filters, Order, Page, ScreeningSummary, count_images, list_screenings
+from web.lists.planner import Count
 from web.worklist.views import saved_views
 
 blueprint = Blueprint("worklist", __name__)
 
-READERS: Final = (Role.READER, Role.ADMIN)
 ROWS_A_PAGE: Final = 50
 QUICK: Final[dict[Reading | None, str]] = {
     None: "All",
@@ -43,8 +44,27 @@ class Beside:
     """Who else has the image open."""
 
 
+@dataclass(frozen=True)
+class WorklistPage(PageContext):
+    """One page of what is filtered."""
+
+    template = "worklist/index.html"
+    page: Page
+    problem: str | None
+    beside: Mapping[uuid.UUID, Beside]
+    total: Count
+    quick: Sequence[tuple[str, str, bool]]
+    fields: Sequence[FormField]
+    active: Sequence[tuple[str, str]]
+    values: Mapping[str, str]
+    listed: Mapping[str, str]
+    views: Sequence[SavedView]
+    earlier: str | None
+    later: str | None
+
+
 @blueprint.get("/worklist")
-@requires(*READERS)
+@requires(*REVIEWERS)
 def index() -> ResponseReturnValue:
     """Show one page of the worklist."""
     zone = current_zone()
@@ -57,8 +77,7 @@ def index() -> ResponseReturnValue:
         page = Page([])
         if problem is None:
             page = list_screenings(db, g.user, filters, Order.UNREAD, request.args.get("cursor") or None, ROWS_A_PAGE)
-        shown = render_template(
-            "worklist/index.html",
+        context = WorklistPage(
             page=page,
             problem=problem,
             beside=_beside(db, page.rows),
@@ -72,6 +91,7 @@ def index() -> ResponseReturnValue:
             earlier=_address(values, page.previous_cursor),
             later=_address(values, page.next_cursor),
         )
+        shown = render(context)
     return shown, 422 if problem else 200
 
 

@@ -11,10 +11,10 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from shared.audit.record import Action, record
-from shared.tables import Role, SavedView, User
+from shared.tables import SavedView, User
 from web.base.services import services
 from web.base.zones import current_zone
-from web.guard.access import requires, see_other
+from web.guard.access import REVIEWERS, requires, see_other
 from web.lists.filters import Filters
 
 blueprint = Blueprint("views", __name__, url_prefix="/worklist/views")
@@ -29,7 +29,7 @@ def saved_views(db: Session, user: User) -> Sequence[SavedView]:
 
 
 @blueprint.post("")
-@requires(Role.READER, Role.ADMIN)
+@requires(*REVIEWERS)
 def save() -> ResponseReturnValue:
     """Keep the filters of an address under a name; the same name again takes the new ones."""
     name = request.form.get("name", "").strip()
@@ -52,7 +52,7 @@ def save() -> ResponseReturnValue:
 
 
 @blueprint.post("/<uuid:view_id>/delete")
-@requires(Role.READER, Role.ADMIN)
+@requires(*REVIEWERS)
 def delete(view_id: uuid.UUID) -> ResponseReturnValue:
     """Remove a view."""
     with services().database.write() as db:

@@ -1,8 +1,8 @@
-// Which presses of a key are commands. Those of one character can be turned off (WCAG 2.1.4), for this browser.
+// Which presses of a key are commands. Those of one character can be turned off (WCAG 2.1.4), for an account or in this browser.
 const KEPT = "pneumoscreen.keys";
 const TYPED_IN = "input:not([type=checkbox], [type=range]), select, textarea, [contenteditable]";
 
-export const keysAreOn = () => localStorage.getItem(KEPT) !== "off";
+export const keysAreOn = () => document.documentElement.dataset.keys !== "off" && localStorage.getItem(KEPT) !== "off";
 
 export function turnKeys(on) {
   if (on) localStorage.removeItem(KEPT);

@@ -1,7 +1,8 @@
 // A list by keyboard: j and k go down and up, Enter opens; coming back from an X-ray finds the same place again.
+import { isCommand } from "./keys.js";
+
 const PLACE = "list-place";
 const rows = [...document.querySelectorAll("#rows tbody > tr")];
-const TYPED_IN = "input, select, textarea";
 
 function link(row) {
   return row?.querySelector(".file a");
@@ -36,12 +37,10 @@ function restore() {
 }
 
 document.addEventListener("click", keep);
-if (document.documentElement.dataset.keys !== "off") {
-  addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest(TYPED_IN)) return;
-    if (event.key === "j") go(current() + 1);
-    else if (event.key === "k") go(current() < 0 ? 0 : current() - 1);
-  });
-}
+addEventListener("keydown", (event) => {
+  if (!isCommand(event)) return;
+  if (event.key === "j") go(current() + 1);
+  else if (event.key === "k") go(current() < 0 ? 0 : current() - 1);
+});
 // Also where the browser shows the page as it was left, without loading it.
 addEventListener("pageshow", restore);

@@ -23,12 +23,15 @@ from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from shared.errors import ImageRejected
-from shared.images.preprocess import decode, fit, prepare
+from shared.images.full_depth import FullDepth
+from shared.images.preprocess import decode, decode_at_full_depth, fit, prepare
 from shared.models.spec import ModelSpec
 from tests.drawn_files import lut, picture, radiograph, tiff
 from web.images.pictures import _draw_preview
 
 HALF = 0.5 + 1e-6
+ROUNDED = 0.1
+"""Of a grey: what values without steps lose where they are numbered from 0 to 65,535."""
 SIDE = (72, 90)
 PICTURES = [picture(SIDE, seed) for seed in range(4)]
 HOT = (10, 80)
@@ -54,10 +57,18 @@ def outcome(make: Callable[[], np.ndarray]) -> bytes | str:
         return rejection.code
 
 
+def shown(deep: FullDepth) -> np.ndarray:
+    """Return what a viewer shows of an image at full depth in its own window, before it is rounded."""
+    grey = ((deep.samples - deep.black) / max(deep.white - deep.black, 1e-6)).clip(0, 1) * 255
+    grey = 255 - grey if deep.is_inverse else grey
+    return np.where(deep.samples == deep.nothing, 0, grey) if deep.nothing is not None else grey
+
+
 def agrees(data: bytes, right: np.ndarray, spec: ModelSpec, *, slack: float = HALF) -> None:
     """Hold what the viewer decodes and what the network gets to the right greys."""
     image = decode(data, at_least=10_000)
     assert np.abs(np.asarray(image) - right).max() <= slack
+    assert np.abs(shown(decode_at_full_depth(data)) - right).max() <= slack + ROUNDED
     assert outcome(lambda: prepare(data, spec)) == outcome(lambda: fit(image, spec))
     with Image.open(io.BytesIO(_draw_preview(data))) as preview:
         assert preview.size == image.size

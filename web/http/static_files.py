@@ -1,0 +1,81 @@
+"""Scripts, styles and marks: read once, compressed once, named by what they hold, so that browsers keep them.
+
+The fingerprint is of the whole folder and stands in front of a file's path, `/static/<fingerprint>/js/job.js`: modules
+that import each other by relative paths stay under one fingerprint, and none is mixed with one of another version.
+"""
+
+import gzip
+import hashlib
+import mimetypes
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from flask import Flask, Response, abort, request
+from flask.typing import ResponseReturnValue
+
+ENDPOINT: Final = "static"
+
+_DIGITS: Final = 16
+_FOREVER: Final = "public, max-age=31536000, immutable"  # a year, RFC 8246
+_ASKED_AGAIN: Final = "no-cache"
+_TYPES: Final = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+
+
+@dataclass(frozen=True)
+class _File:
+    media_type: str
+    codings: dict[str, bytes]
+    """Its bytes by content coding."""
+
+
+def install(app: Flask, folder: Path) -> None:
+    """Serve a folder at /static, to anybody, and have `url_for` put its fingerprint into addresses."""
+    files = {path.relative_to(folder).as_posix(): _read(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+    fingerprint = _fingerprint(files)
+
+    def serve(filename: str) -> ResponseReturnValue:
+        """Answer with a file; for good where its address has the fingerprint of today."""
+        name = filename.removeprefix(f"{fingerprint}/")
+        found = files.get(name) or files.get(_without_fingerprint(name))
+        if found is None:
+            abort(404)
+        return _answer(found, is_current=name != filename, fingerprint=fingerprint)
+
+    def add_fingerprint(endpoint: str, values: dict[str, Any]) -> None:
+        if endpoint == ENDPOINT:
+            values["filename"] = f"{fingerprint}/{values['filename']}"
+
+    app.add_url_rule("/static/<path:filename>", endpoint=ENDPOINT, view_func=serve)
+    app.url_defaults(add_fingerprint)
+
+
+def _read(path: Path) -> _File:
+    data = path.read_bytes()
+    media_type = _TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    return _File(media_type, {"gzip": gzip.compress(data, mtime=0), "identity": data})
+
+
+def _fingerprint(files: dict[str, _File]) -> str:
+    digest = hashlib.sha256()
+    for name, file in files.items():
+        digest.update(f"{name}\n{hashlib.sha256(file.codings['identity']).hexdigest()}\n".encode())
+    return digest.hexdigest()[:_DIGITS]
+
+
+def _without_fingerprint(name: str) -> str:
+    """Return the path behind another version's fingerprint: a page of before an update asks for that."""
+    first, _, rest = name.partition("/")
+    return rest if len(first) == _DIGITS and set(first) <= set("0123456789abcdef") else name
+
+
+def _answer(file: _File, *, is_current: bool, fingerprint: str) -> Response:
+    coding = request.accept_encodings.best_match(("gzip",), "identity")
+    response = Response(file.codings[coding], mimetype=file.media_type)
+    if coding != "identity":
+        response.headers["Content-Encoding"] = coding
+    response.headers["Vary"] = "Accept-Encoding"
+    response.headers["Cache-Control"] = _FOREVER if is_current else _ASKED_AGAIN
+    response.set_etag(f"{fingerprint}-{coding}")
+    response.make_conditional(request)
+    return response

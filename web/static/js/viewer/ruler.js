@@ -1,0 +1,106 @@
+// A ruler on the image: two ends that are dragged, put by two clicks, or moved by the arrow keys.
+const NEAR = 1; // pixels of the image for a press of an arrow, ten with Shift
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const ELEMENTS = {
+  ImagerPixelSpacing: "Imager Pixel Spacing", PixelSpacing: "Pixel Spacing", NominalScannedPixelSpacing: "Nominal Scanned Pixel Spacing",
+};
+
+export class Ruler {
+  constructor(view, onChange) {
+    Object.assign(this, { view, onChange, ends: null, isPlacing: false, samples: null });
+    this.box = document.getElementById("viewer-ruler");
+    this.label = document.getElementById("viewer-length");
+    this.said = document.getElementById("viewer-ruler-said");
+    this.line = this.box.querySelector("line");
+    this.handles = [...this.box.querySelectorAll("button")];
+    this.handles.forEach((handle, end) => {
+      handle.addEventListener("pointerdown", (event) => this.grab(event, end));
+      handle.addEventListener("keydown", (event) => this.nudge(event, end));
+    });
+  }
+
+  get isOn() { return this.ends !== null; }
+
+  /** Lay it across the middle of what is shown, or take it away. */
+  toggle() {
+    const { across, down } = this.view;
+    this.isPlacing = false;
+    this.ends = this.isOn ? null : [[across * 0.35, down / 2], [across * 0.65, down / 2]].map((at) => this.view.toImage(at));
+    this.onChange();
+  }
+
+  /** Begin at a point of the screen, or end there where a click began it. */
+  begin(at) {
+    const point = this.view.toImage(at);
+    this.ends = this.isPlacing ? [this.ends[0], point] : [point, point];
+    this.isPlacing = !this.isPlacing;
+    this.onChange();
+  }
+
+  /** Lead the second end to a point of the screen. */
+  lead(at) {
+    this.ends = [this.ends[0], this.view.toImage(at)];
+    this.isPlacing = false;
+    this.onChange();
+  }
+
+  grab(event, end) {
+    event.stopPropagation();
+    event.preventDefault();
+    const handle = event.currentTarget;
+    handle.focus();
+    handle.setPointerCapture(event.pointerId);
+    const box = this.box.getBoundingClientRect();
+    const move = ({ clientX, clientY }) => {
+      this.ends[end] = this.view.toImage([clientX - box.left, clientY - box.top]);
+      this.onChange();
+    };
+    handle.addEventListener("pointermove", move);
+    for (const over of ["pointerup", "pointercancel"]) handle.addEventListener(over, () => handle.removeEventListener("pointermove", move), { once: true });
+  }
+
+  nudge(event, end) {
+    const arrow = ARROWS[event.key];
+    if (!arrow) return;
+    event.preventDefault();
+    const far = (event.shiftKey ? 10 : 1) * NEAR * Math.max(1, 1 / this.view.scale);
+    const [x, y] = this.view.toScreen(this.ends[end]);
+    this.ends[end] = this.view.toImage([x + arrow[0] * far * this.view.scale, y + arrow[1] * far * this.view.scale]);
+    this.onChange();
+  }
+
+  draw() {
+    this.box.hidden = !this.isOn;
+    if (!this.isOn) {
+      this.say("");
+      return;
+    }
+    const [[x1, y1], [x2, y2]] = this.ends.map((end) => this.view.toScreen(end));
+    for (const [name, value] of Object.entries({ x1, y1, x2, y2 })) this.line.setAttribute(name, value);
+    [[x1, y1], [x2, y2]].forEach(([x, y], end) => Object.assign(this.handles[end].style, { left: `${x}px`, top: `${y}px` }));
+    Object.assign(this.label.style, { left: `${(x1 + x2) / 2}px`, top: `${(y1 + y2) / 2}px` });
+    const length = this.length();
+    this.label.textContent = length;
+    this.say(this.samples?.spacing ? `${length} ${this.where()}` : `${length}. The file does not say how large a pixel is.`);
+  }
+
+  say(text) {
+    this.said.hidden = !text;
+    if (this.said.textContent !== text) this.said.textContent = text;
+  }
+
+  length() {
+    const [[x1, y1], [x2, y2]] = this.ends;
+    const spacing = this.samples?.spacing;
+    if (spacing) return `${Math.hypot((x2 - x1) * spacing.across, (y2 - y1) * spacing.down).toFixed(1)} mm`;
+    const factor = this.samples ? this.samples.full_width / this.samples.width : 1;
+    return `${Math.round(Math.hypot(x2 - x1, y2 - y1) * factor)} pixels`;
+  }
+
+  where() {
+    const { source, corrected } = this.samples.spacing;
+    const said = `by the file's ${ELEMENTS[source]}`;
+    if (corrected) return `in the body, ${said}, which was corrected for its distance from the detector.`;
+    return `in the plane of the detector, ${said}. The body lies nearer to the tube and is smaller.`;
+  }
+}

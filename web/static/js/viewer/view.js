@@ -1,0 +1,102 @@
+// What part of an image is shown, how large and which way round: from image to screen and back.
+const STEP = 1.25;
+const SMALLEST = 0.5; // of the size that fits, and of its own where that is smaller
+const LARGEST = 16; // points of the screen for a pixel of the image
+const QUARTER = [0, -1, 1, 0]; // clockwise, as y points down
+const MIRROR = [-1, 0, 0, 1];
+
+const times = ([a, b, c, d], [e, f, g, h]) => [a * e + b * g, a * f + b * h, c * e + d * g, c * f + d * h];
+
+export class View {
+  constructor(width, height) {
+    Object.assign(this, { width, height, across: 1, down: 1 });
+    this.reset();
+  }
+
+  reset() {
+    this.turn = [1, 0, 0, 1];
+    this.fit();
+  }
+
+  fit() {
+    this.isFitted = true;
+    this.scale = this.fittingScale();
+    this.centre = [this.width / 2, this.height / 2];
+  }
+
+  /** Take the size of the screen, in its points. */
+  resize(across, down) {
+    Object.assign(this, { across: Math.max(1, across), down: Math.max(1, down) });
+    if (this.isFitted) this.fit();
+  }
+
+  /** Take the size of the same image in other pixels; what is shown stays. */
+  remeasure(width, height) {
+    const factor = width / this.width;
+    this.scale /= factor;
+    this.centre = [this.centre[0] * factor, (this.centre[1] * height) / this.height];
+    Object.assign(this, { width, height });
+    if (this.isFitted) this.fit();
+  }
+
+  fittingScale() {
+    const isLying = this.turn[0] === 0;
+    const [width, height] = isLying ? [this.height, this.width] : [this.width, this.height];
+    return Math.min(this.across / width, this.down / height);
+  }
+
+  get isMirrored() {
+    return this.turn[0] * this.turn[3] - this.turn[1] * this.turn[2] < 0;
+  }
+
+  rotate() {
+    this.turn = times(QUARTER, this.turn);
+    if (this.isFitted) this.fit();
+  }
+
+  mirror() {
+    this.turn = times(MIRROR, this.turn);
+  }
+
+  /** Zoom by a factor about a point of the screen, its middle where none is given. */
+  zoom(factor, at = [this.across / 2, this.down / 2]) {
+    const held = this.toImage(at);
+    const least = SMALLEST * Math.min(1, this.fittingScale());
+    this.scale = Math.min(Math.max(this.scale * factor, least), LARGEST);
+    this.isFitted = false;
+    const now = this.toScreen(held);
+    this.move(at[0] - now[0], at[1] - now[1]);
+  }
+
+  zoomIn() { this.zoom(STEP); }
+
+  zoomOut() { this.zoom(1 / STEP); }
+
+  zoomTo(scale) { this.zoom(scale / this.scale); }
+
+  /** Move the image by so many points of the screen; some of it stays in the middle. */
+  move(right, down) {
+    const [a, b, c, d] = this.turn;
+    const [x, y] = [this.centre[0] - (a * right + c * down) / this.scale, this.centre[1] - (b * right + d * down) / this.scale];
+    this.centre = [Math.min(Math.max(x, 0), this.width), Math.min(Math.max(y, 0), this.height)];
+    this.isFitted = false;
+  }
+
+  toScreen([x, y]) {
+    const [a, b, c, d, e, f] = this.matrix();
+    return [a * x + c * y + e, b * x + d * y + f];
+  }
+
+  toImage([x, y]) {
+    const [a, b, c, d] = this.turn; // its inverse is its transpose
+    const [right, down] = [(x - this.across / 2) / this.scale, (y - this.down / 2) / this.scale];
+    return [a * right + c * down + this.centre[0], b * right + d * down + this.centre[1]];
+  }
+
+  /** The matrix from image to screen, in the order of CSS. */
+  matrix() {
+    const [a, b, c, d] = this.turn.map((value) => value * this.scale);
+    const [x, y] = this.centre;
+    return [a, c, b, d, this.across / 2 - a * x - b * y, this.down / 2 - c * x - d * y];
+  }
+}
