@@ -1,4 +1,4 @@
-"""The client: sends images without end and keeps a backlog, with the patience of `pneumoscreen screen`."""
+"""The client: sends images without end and keeps a backlog, and tries again as `pneumoscreen screen` does."""
 
 import tempfile
 import threading

@@ -73,7 +73,7 @@ def recalibrate(spec: ModelSpec, logits: np.ndarray, truth: np.ndarray, sensitiv
         threshold=threshold,
         threshold_rule=(
             f"Sensitivity first: at least {100 * sensitivity:g}% of the site's pneumonia images are called PNEUMONIA, "
-            "and no image more than that takes"
+            "at the highest threshold that does so"
         ),
         site=Site(folder=folder, images=images, fitted_at=datetime.now(UTC)),
     )

@@ -6,7 +6,7 @@ PneumoScreenError
 |-- StoreFull           the image store has no room left
 |-- StoreAway           the image store cannot be reached; no image is to blame
 |-- TryLater            no image is taken for a while; says when to come back
-|   |-- QueueFull       as many images wait as may
+|   |-- QueueFull       the queue is at its limit
 |   `-- DiskLow         the disk has too little room left
 |-- DatabaseBusy        transactions went on colliding with others; nothing was written
 |-- StoreMisconfigured  a setting of the image store cannot be used
@@ -18,7 +18,7 @@ PneumoScreenError
 |-- JobClosed           images were sent to a job whose upload has ended
 |-- DecoderAway         the process that decodes compressed images cannot be used; no image is to blame
 |-- ModelUnavailable    a model folder is missing, damaged or not what its spec says
-`-- BrokerAway          Redis did not answer; the sweep rings again later
+`-- BrokerAway          Redis did not answer; the sweep sends tickets later
 """
 
 from typing import Self
@@ -68,7 +68,7 @@ class TryLater(PneumoScreenError):
 
 
 class QueueFull(TryLater):
-    """Say that as many images wait as may."""
+    """Say that the queue is at its limit."""
 
 
 class DiskLow(TryLater):

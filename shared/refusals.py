@@ -196,9 +196,9 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
         {
             "pixels": Case("The image is damaged and cannot be decoded."),
             "header": Case("The beginning of the file, which describes the image, is damaged."),
-            "scans": Case("The JPEG is made of more than {most} scans, as no X-ray is, and is not decoded."),
+            "scans": Case("The JPEG is made of more than {most} scans, which no X-ray is, so it was not decoded."),
             "tiff": Case("The TIFF is damaged."),
-            "infinite": Case("Some pixels of the TIFF have no number as their value."),
+            "infinite": Case("Some pixels of the TIFF hold no valid number."),
             "dicom": Case("The DICOM file is damaged.", _FROM_PACS),
             "no_image": Case("The DICOM file holds no image.", _SEND_CHEST),
         },
@@ -210,44 +210,44 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
         "Damaged scan", "The compressed pixels are damaged; decoded, a part of the image would be wrong.", _RESEND
     ),
     Rejection.SEVERAL_IMAGES: Refusal(
-        "Several images", "The file holds several images, and which of them to screen cannot be told.",
+        "Several images", "The file holds several images, and it is not clear which one to screen.",
         "Save each as a file of its own and send those.",
         {
-            "pages": Case("The file holds {count:,} pages, and which of them to screen cannot be told."),
-            "frames": Case("The file holds {count:,} frames, and which of them to screen cannot be told."),
-            "pictures": Case("The file holds {count:,} pictures, and which of them to screen cannot be told."),
+            "pages": Case("The file holds {count:,} pages, and it is not clear which one to screen."),
+            "frames": Case("The file holds {count:,} frames, and it is not clear which one to screen."),
+            "pictures": Case("The file holds {count:,} pictures, and it is not clear which one to screen."),
         },
     ),
     Rejection.UNSUPPORTED_FORM: Refusal(
-        "Unsupported form", "The file is of a form that is not read here. It need not be damaged.", _TO_PLAIN,
+        "Unsupported form", "This kind of file cannot be read here. The file may still be sound.", _TO_PLAIN,
         {
-            "tiff_compression": Case("The TIFF is compressed by the method {method}, which is not read here."),
+            "tiff_compression": Case("The TIFF is compressed by the method {method}, which cannot be read here."),
             "tiff_deep_compression": Case(
-                "The TIFF has {bits} bits a pixel compressed by the method {method}, which is not read here."
+                "The TIFF has {bits} bits a pixel compressed by the method {method}, which cannot be read here."
             ),
             "tiff_samples": Case(
-                "The TIFF has {samples} {kind} samples of {bits} bits for each pixel, which is not read here."
+                "The TIFF has {samples} {kind} samples of {bits} bits for each pixel, which cannot be read here."
             ),
-            "tiff_planes": Case("The TIFF has {samples} planes of {bits} bits, which is not read here."),
+            "tiff_planes": Case("The TIFF has {samples} planes of {bits} bits, which cannot be read here."),
             "tiff_predictor": Case(
-                "The TIFF has {bits} bits a pixel with the predictor {predictor}, which is not read here."
+                "The TIFF has {bits} bits a pixel with the predictor {predictor}, which cannot be read here."
             ),
-            "tiff_lab": Case("The TIFF has colours in CIE L*a*b*, which is not read here."),
+            "tiff_lab": Case("The TIFF has colours in CIE L*a*b*, which cannot be read here."),
             "tiff_polarity": Case("The TIFF does not say whether black or white is zero."),
             "tiff_preview": Case(
                 "The TIFF shows only a reduced copy; its image lies deeper in the file, as in raw files of cameras."
             ),
-            "bmp": Case("The BMP has {bits} bits a pixel with {compression}, which is not read here."),
-            "jpeg_colour": Case("This is a {process} of {bits} bits in colour, which is not read here."),
+            "bmp": Case("The BMP has {bits} bits a pixel with {compression}, which cannot be read here."),
+            "jpeg_colour": Case("This is a {process} of {bits} bits in colour, which cannot be read here."),
             "jpeg_coding": Case(
-                "This is a JPEG of {bits} bits, hierarchical or with arithmetic codes, which is not read here."
+                "This is a JPEG of {bits} bits, hierarchical or with arithmetic codes, which cannot be read here."
             ),
             "deep_colour": Case(
-                "The image has 16 bits for each colour or alpha and uses few of them, so its greys cannot be told.",
+                "The image has 16 bits for each colour or alpha and uses few of them, so its greys are not clear.",
                 "Export the X-ray as 16-bit grey.",
             ),
             "stored_bits": Case(
-                "The DICOM file says that its pixels use {bits} bits each, and they use more.", _FROM_PACS
+                "The DICOM file says that its pixels use {bits} bits each, but they use more.", _FROM_PACS
             ),
             "zip_prefix": Case(
                 "This is a ZIP with something in front of it, such as the program of a ZIP that unpacks itself.",
@@ -266,7 +266,7 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
         },
     ),
     Rejection.TOO_LARGE: Refusal(
-        "File too large", "The file is larger than is taken for one X-ray.",
+        "File too large", "The file is larger than the limit for one X-ray.",
         "Export the X-ray at its original size and send that.",
         {
             "file": Case("The file is larger than {limit_mib:,} MiB."),
@@ -280,7 +280,7 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
         "Export the X-ray at its original size and send that.",
         {
             "": Case("The image has more pixels than any X-ray."),
-            "size": Case("The image has {width:,} x {height:,} pixels; at most {most:,} in all are taken."),
+            "size": Case("The image has {width:,} x {height:,} pixels; at most {most:,} in all are accepted."),
         },
     ),
     Rejection.TOO_SMALL: Refusal(
@@ -289,19 +289,19 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
         {"": Case("The image has {width:,} x {height:,} pixels; an X-ray has at least {least:,} on each side.")},
     ),
     Rejection.DICOM_UNSUPPORTED: Refusal(
-        "DICOM compression", "The DICOM file is compressed in a way that is not read here.",
+        "DICOM compression", "The DICOM file is compressed in a way that cannot be read here.",
         "Export it uncompressed and send that.",
         {
             "syntax": Case(
-                "The DICOM file is compressed in a way that is not read here (transfer syntax {syntax})."
+                "The DICOM file is compressed in a way that cannot be read here (transfer syntax {syntax})."
             ),
             "jpeg_coding": Case(
-                "The image in the DICOM file is a JPEG with arithmetic codes or in steps, which is not read here."
+                "The image in the DICOM file is a JPEG with arithmetic codes or in steps, which cannot be read here."
             ),
         },
     ),
     Rejection.NOT_A_RADIOGRAPH: Refusal(
-        "Not a radiograph", "The DICOM file is something else than one X-ray image of CR, DX or RG.", _SEND_CHEST,
+        "Not a radiograph", "The DICOM file is not a single X-ray image (CR, DX or RG).", _SEND_CHEST,
         {
             "modality": Case("The modality of the DICOM file is {modality}; that of an X-ray is CR, DX or RG."),
             "not_grey": Case("The DICOM file does not hold one grey image."),
@@ -338,18 +338,18 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
         "Rotated", "The chest lies on its side or is upside down.", "Turn the image upright and send it again.",
         {
             "clockwise": Case(
-                "The image lies on its side: it is turned a quarter clockwise.",
-                "Turn it a quarter anticlockwise and send it again.",
+                "The image lies on its side: it is turned by 90 degrees clockwise.",
+                "Turn it 90 degrees anticlockwise and send it again.",
             ),
             "anticlockwise": Case(
-                "The image lies on its side: it is turned a quarter anticlockwise.",
-                "Turn it a quarter clockwise and send it again.",
+                "The image lies on its side: it is turned by 90 degrees anticlockwise.",
+                "Turn it 90 degrees clockwise and send it again.",
             ),
-            "upside_down": Case("The image is upside down.", "Turn it by half a turn and send it again."),
+            "upside_down": Case("The image is upside down.", "Turn it by 180 degrees and send it again."),
         },
     ),
     Rejection.INVERTED: Refusal(
-        "Inverted", "Black and white are exchanged: bones are dark here.", "Invert the image and send it again."
+        "Inverted", "Black and white are swapped: bones are dark.", "Invert the image and send it again."
     ),
     Rejection.CUT_OFF: Refusal(
         "Cut off", "A large part of the lungs is missing from the image.",
@@ -362,17 +362,17 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
         "Too bright", "The image is too bright to be read.", "Export it with its ordinary window and send it again."
     ),
     Rejection.OUTSIDE_INTENDED_USE: Refusal(
-        "Outside intended use", "By its DICOM header the image is one that the model is not made for.",
+        "Outside intended use", "According to its DICOM header, the model is not made for this image.",
         "Read it yourself, or send it to a model that is made for it.",
         {
-            "part": Case("The DICOM header says that this is no chest (Body Part Examined {part})."),
+            "part": Case("The DICOM header says that this is not a chest (Body Part Examined {part})."),
             "younger": Case(
-                "By the DICOM header the patient is younger than {youngest} years; the model is made for {youngest} to "
-                "{oldest} years."
+                "According to the DICOM header, the patient is younger than {youngest} years; the model is made for "
+                "{youngest} to {oldest} years."
             ),
             "older": Case(
-                "By the DICOM header the patient is older than {oldest} years; the model is made for {youngest} to "
-                "{oldest} years."
+                "According to the DICOM header, the patient is older than {oldest} years; the model is made for "
+                "{youngest} to {oldest} years."
             ),
         },
     ),
@@ -383,12 +383,12 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
     ),
     Rejection.ZIP_UNREADABLE: Refusal("Damaged ZIP", "The ZIP is damaged or incomplete.", _REZIP),
     Rejection.ZIP_TOO_MANY_ENTRIES: Refusal(
-        "Too many files in the ZIP", "The ZIP holds more files than are taken at once.",
+        "Too many files in the ZIP", "The ZIP holds more files than are accepted at once.",
         "Make several smaller ZIPs and send those.",
-        {"": Case("The ZIP holds more than the {most:,} files that are taken at once.")},
+        {"": Case("The ZIP holds more than the {most:,} files that are accepted at once.")},
     ),
     Rejection.ZIP_TOO_LARGE: Refusal(
-        "ZIP too large", "The ZIP would unpack to more than is taken at once.",
+        "ZIP too large", "The ZIP would unpack to more than is accepted at once.",
         "Make several smaller ZIPs and send those.",
         {"": Case("The ZIP would unpack to more than {limit_mib:,} MiB.")},
     ),
@@ -396,9 +396,9 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
         "Empty ZIP", "The ZIP holds no file that could be an X-ray.", "Add the X-rays and send it again."
     ),
     Rejection.ZIP_ENTRY_BOMB: Refusal(
-        "Suspicious file in a ZIP", "The file in the ZIP unpacks to far more than its size, as no X-ray does.",
+        "Suspicious file in a ZIP", "The file in the ZIP unpacks to far more than its size, which no X-ray does.",
         "Check where the ZIP comes from, then send the X-ray itself.",
-        {"": Case("The file in the ZIP unpacks to {ratio:,} times its size; at most {most:,} times is taken.")},
+        {"": Case("The file in the ZIP unpacks to {ratio:,} times its size; at most {most:,} times is accepted.")},
     ),
     Rejection.ZIP_ENTRY_ENCRYPTED: Refusal(
         "Protected file in a ZIP", "The file in the ZIP is protected by a password.",
@@ -413,9 +413,9 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
     ),
     Rejection.ZIP_ENTRY_DAMAGED: Refusal("Damaged file in a ZIP", "This file of the ZIP cannot be unpacked.", _REZIP),
     Rejection.ZIP_ENTRY_UNSUPPORTED: Refusal(
-        "ZIP compression", "The file in the ZIP is packed by a method that is not read here. It need not be damaged.",
+        "ZIP compression", "The file in the ZIP is packed by a method that cannot be read here. It may still be sound.",
         "Make the ZIP again with the method Deflate.",
-        {"": Case("The file in the ZIP is packed by the method {method}, which is not read here.")},
+        {"": Case("The file in the ZIP is packed by the method {method}, which cannot be read here.")},
     ),
     Failure.WORKER_LOST: Refusal(
         "Worker lost", "The worker stopped or failed several times while it screened this X-ray.",

@@ -126,7 +126,9 @@ class Settings(BaseSettings):
         1024 * MIB, ge=0, description="Room on the disks of store and SQLite below which no upload is taken."
     )
     lease_seconds: float = Field(20.0, gt=0, description="How long a worker holds an image without a heartbeat.")
-    sweep_seconds: float = Field(5.0, gt=0, description="How often leases are checked and waiting images rung for.")
+    sweep_seconds: float = Field(
+        5.0, gt=0, description="How often leases are checked and tickets sent for images that wait without one."
+    )
     max_attempts: int = Field(3, ge=1, description="How often an image may lose its worker before it FAILS.")
 
     stall_seconds: float = Field(

@@ -1,4 +1,4 @@
-"""The tables. `screenings` is the work, `predictions` the result, and rows are the truth: Redis only rings."""
+"""The tables. `screenings` is the work, `predictions` the result, and rows are the truth: Redis only carries hints."""
 
 import uuid
 from collections.abc import Iterable

@@ -154,7 +154,7 @@ def fit_spec(run: Run, network: keras.Model, weights: Path, logits: dict[str, np
             "threshold": threshold_for_sensitivity(truth, p, recipe.sensitivity),
             "threshold_rule": (
                 f"Sensitivity first: at least {recipe.sensitivity:.1%} of the held-out pneumonia images and their "
-                "changed copies together are called PNEUMONIA, and no image more than that takes"
+                "changed copies together are called PNEUMONIA, at the highest threshold that does so"
             ),
             "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
             "parameters": network.count_params(),

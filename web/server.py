@@ -49,7 +49,7 @@ def post_fork(_server: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Load what rings while the first pages are shown already."""
+    """Load what sends tickets while the first pages are shown already."""
     threading.Thread(target=_prepare, args=(worker.wsgi.extensions[EXTENSION].tickets,), daemon=True).start()
 
 

@@ -71,7 +71,7 @@ def stop() -> None:
     try:
         _current.heartbeats.leave(_current.name)
     except BrokerAway as error:
-        log.warning("%s The worker's presence ends by itself.", error)
+        log.warning("%s The worker's heartbeat ends by itself.", error)
     _current.heartbeats.close()
     _current.database.close()
 

@@ -1,4 +1,4 @@
-"""Stillness: tell what has not changed for a while, by the watcher's own monotonic clock.
+"""Stalls: tell what has not changed for a while, by the watcher's own monotonic clock.
 
 Wall clocks jump and differ between machines, so a time that another process wrote says nothing of how long ago that
 was. That it does not change any more does: Kubernetes elects leaders so (client-go, tools/leaderelection).
@@ -11,7 +11,7 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-class Stillness(Generic[K, V]):
+class StallWatch(Generic[K, V]):
     """Watch values that live things change."""
 
     def __init__(self, seconds: float, longest_look: float) -> None:

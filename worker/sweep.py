@@ -1,4 +1,4 @@
-"""The sweep: frees leases that ran out, and rings for images that wait without a ticket (`python -m worker.sweep`).
+"""The sweep: frees leases that ran out, and sends tickets for images that wait without one (`python -m worker.sweep`).
 
 A process of its own, not a Celery task: it watches over the workers, so it must not need one.
 """
@@ -22,7 +22,7 @@ from shared.queue import jobs, leases, retention
 from shared.queue.tickets import CeleryTicketSender, make_ticket_sender
 from shared.settings import Settings, load_settings
 from shared.store.store import Store, open_store
-from worker.stall import Stillness
+from worker.stall import StallWatch
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ FORSAKEN_SECONDS: Final = 24 * 3600.0
 """A sender that lives sends its next images within seconds; one that waits for room in a full queue, within a night."""
 
 LOOKS_AT_A_TIME: Final = 2
-"""A look that comes late by more than one interval could not be taken; see `Stillness`."""
+"""A look that comes late by more than one interval could not be taken; see `StallWatch`."""
 
 
 class Sweep:
@@ -39,11 +39,11 @@ class Sweep:
     def __init__(self, database: Database, ticket_sender: CeleryTicketSender, settings: Settings) -> None:
         longest = LOOKS_AT_A_TIME * settings.sweep_seconds
         self._database, self._ticket_sender, self._settings = database, ticket_sender, settings
-        self._leases: Stillness[uuid.UUID, datetime] = Stillness(settings.lease_seconds, longest)
-        self._uploads: Stillness[uuid.UUID, int] = Stillness(FORSAKEN_SECONDS, longest)
+        self._leases: StallWatch[uuid.UUID, datetime] = StallWatch(settings.lease_seconds, longest)
+        self._uploads: StallWatch[uuid.UUID, int] = StallWatch(FORSAKEN_SECONDS, longest)
 
     def once(self) -> leases.Swept:
-        """Free what is lost and ring for what waits; raise BrokerAway where images wait and Redis does not answer."""
+        """Free what is lost and send tickets for what waits; raise BrokerAway where one is due and Redis is away."""
         swept = self.free_leases(at=time.monotonic())
         for model, images in swept.waiting.items():
             if self._ticket_sender.tickets(model) == 0:

@@ -18,9 +18,9 @@ _ticket_sender = CeleryTicketSender(lambda: app)
 
 @app.task(name=SCREEN_BATCH)
 def screen_batch() -> None:
-    """Screen what waits; ring again where the time ran out before the images did.
+    """Screen what waits; send another ticket where the time ran out before the images did.
 
-    Where the image store or Redis is away the ticket ends, and the sweep rings again in a few seconds.
+    Where the image store or Redis is away the ticket ends, and the sweep sends another in a few seconds.
     """
     held = process.current()
     try:

@@ -1,4 +1,4 @@
-"""Faults of Redis, which only rings."""
+"""Faults of Redis, which carries nothing but tickets and heartbeats."""
 
 import time
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class RedisKilled:
 
 @dataclass(frozen=True)
 class RedisFlushed:
-    """Every ticket and every word of presence is gone."""
+    """Every ticket and every heartbeat is gone."""
 
     name: str = "Redis flushed"
     family: str = "broker"

@@ -1,4 +1,4 @@
-"""Patience: with a server that restarts for a while, with one whose queue is full without end."""
+"""Retry and backoff: for a while with a server that restarts, without end with one whose queue is full."""
 
 import time
 from collections.abc import Callable
@@ -52,7 +52,7 @@ class Outage:
         self._said = False
 
     def wait(self, trouble: str, asked: float | None = None) -> None:
-        """Sleep before the next attempt, as long as the server asked for; raise GaveUp when patience would run out."""
+        """Sleep before the next attempt, as long as the server asked for; raise GaveUp where retries take too long."""
         present = time.monotonic()
         # The first failure passes in silence: a server may just have closed a connection that was idle.
         is_first = self._began is None
@@ -75,7 +75,7 @@ class Outage:
 
 
 class FullQueue:
-    """The times in which the server takes no more images; it is there and works, so no patience runs out."""
+    """The times in which the server takes no more images; it is there and works, so no time limit runs."""
 
     def __init__(self, note: Callable[[str], None], sleep: Callable[[float], None]) -> None:
         self._note, self._sleep = note, sleep

@@ -78,7 +78,7 @@ class Api:
         return self._post(Opened, "/api/v1/jobs", key=key, json={"name": name, "source": "cli", **given}).id
 
     def send(self, job_id: str, files: Sequence[LocalFile], report: Callable[[int], None] = _ignore) -> Accepted:
-        """Stream files into a job; `report` hears how many bytes the present attempt has read.
+        """Stream files into a job; `report` is told how many bytes the present attempt has read.
 
         The key follows from the files, so that sending the same again, now or after a break, adds nothing.
         """

@@ -46,7 +46,7 @@ def list_users(data_dir: Path | None) -> None:
 
 @users.command("add")
 @click.argument("name")
-@click.option("--role", type=ROLES, required=True, help="technician: sends images; reader: sees all; admin: governs.")
+@click.option("--role", type=ROLES, required=True, help="technician: sends images; reader: sees all; admin: manages.")
 @DISPLAY_NAME
 @EMAIL
 @SHARED_DATA_DIR

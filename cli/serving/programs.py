@@ -72,7 +72,7 @@ def worker(processes: int | None, check: bool, ready: bool) -> None:
 
 @click.command()
 def sweep() -> None:
-    """Free images whose worker was lost, and ring for images that wait without a ticket."""
+    """Free images whose worker was lost, and send tickets for images that wait without one."""
     read_settings()
     _become(sweep_command())
 
@@ -83,7 +83,7 @@ def _check_alive() -> NoReturn:
     try:
         alive = live_processes(liveness_folder())
     except OSError as error:
-        raise click.ClickException(f"It cannot be told: {error}.") from error
+        raise click.ClickException(f"It cannot be found out: {error}.") from error
     click.echo(f"{len(alive)} worker processes of this machine are alive.")
     raise SystemExit(0 if alive else 1)
 

@@ -5,7 +5,7 @@ import gc
 
 
 def spare_loaded() -> None:
-    """Leave what a process has loaded out of every later collection, and give back what loading took besides.
+    """Leave what a process has loaded out of every later collection, and return what loading took besides.
 
     Modules and settings live as long as the process does. In the web that is 12 MB of 123.
     """

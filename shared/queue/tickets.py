@@ -39,7 +39,7 @@ def queue_name(model: str) -> str:
 
 
 def make_celery(settings: Settings) -> "Celery":
-    """Make the Celery application that web rings with and workers listen with."""
+    """Make the Celery application that web sends tickets with and workers take them with."""
     from celery import Celery  # noqa: PLC0415  # takes a sixth of the web's start, which no page needs
     from kombu.transport import TRANSPORT_ALIASES  # noqa: PLC0415
 
@@ -91,7 +91,7 @@ class TicketSender(Protocol):
 
 
 class CeleryTicketSender:
-    """Ring through Celery, which is loaded with the first use."""
+    """Send tickets through Celery, which is loaded with the first use."""
 
     def __init__(self, make_app: "Callable[[], Celery]") -> None:
         self._make_app = make_app
@@ -159,9 +159,9 @@ def make_ticket_sender(settings: Settings) -> CeleryTicketSender:
 
 
 def try_send_tickets(ticket_sender: TicketSender, model: str, images: int) -> bool:
-    """Ring where images wait; False where that failed and the sweep has to ring later.
+    """Send tickets where images wait; False where that failed and the sweep has to send them later.
 
-    The images are accepted when somebody rings, so no failure of it may become theirs.
+    The images are accepted already, so no failure here may become theirs.
     """
     if images == 0:
         return True
@@ -171,6 +171,6 @@ def try_send_tickets(ticket_sender: TicketSender, model: str, images: int) -> bo
         log.warning("%s", error)
         return False
     except Exception:
-        log.exception("Nobody could be rung for; the sweep rings again.")
+        log.exception("No ticket could be sent; the sweep sends them later.")
         return False
     return True

@@ -79,10 +79,10 @@ class Admission:
     def _queue_full(self, waiting: Backlog) -> QueueFull:
         speed = self._capacity.speed()
         seconds = self._seconds_until_room(waiting, speed)
-        speed_note = f"{speed:,.1f} X-rays are screened a second" if speed else "None is being screened at the moment"
+        speed_note = f"{speed:,.1f} X-rays are screened a second" if speed else "None are being screened at the moment"
         when = f"There should be room in {seconds} s." if speed else f"Ask again in {seconds} s."
         return QueueFull(
-            f"{waiting.images:,} X-rays wait, and at most {self._settings.max_backlog:,} may. {speed_note}. "
+            f"{waiting.images:,} X-rays are waiting; at most {self._settings.max_backlog:,} may. {speed_note}. "
             f"Nothing of this request was kept; what was accepted before is. {when}",
             seconds,
         )

@@ -9,7 +9,7 @@ from typing import Final, Generic, TypeVar
 T = TypeVar("T")
 
 FRESH_SECONDS: Final = 1.0
-PATIENCE_SECONDS: Final = 2.0
+WAIT_SECONDS: Final = 2.0
 """A page does not hang longer than this on a store or a Redis that does."""
 
 
@@ -24,7 +24,7 @@ class Measurement(Generic[T]):
         self._lock = threading.Lock()
 
     def __call__(self) -> T:
-        """Return a value of the last second, or the one before it where measuring takes PATIENCE_SECONDS.
+        """Return a value of the last second, or the one before it where measuring takes WAIT_SECONDS.
 
         Raises what the measurement raises; nothing is kept of that.
         """
@@ -33,7 +33,7 @@ class Measurement(Generic[T]):
             return last[1]
         running = self._run()
         try:
-            return running.result(None if last is None else PATIENCE_SECONDS)
+            return running.result(None if last is None else WAIT_SECONDS)
         except TimeoutError:
             if last is None or running.done():
                 raise
@@ -65,7 +65,7 @@ class Measurement(Generic[T]):
     def _renew(self, running: "Future[T]") -> None:
         try:
             value = self._measure()
-        except Exception as error:  # noqa: BLE001  # whoever asked hears of it
+        except Exception as error:  # noqa: BLE001  # the caller raises it
             with self._lock:
                 self._running = None
             running.set_exception(error)

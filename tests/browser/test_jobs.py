@@ -74,7 +74,7 @@ def test_a_job_of_one_image_opens_the_image(quiet_server: Server, visitor: Visit
 
 
 def open_job(server: Server) -> str:
-    """Open a job whose sender was last heard of 16 seconds ago; return the address of its page."""
+    """Open a job whose sender was last active 16 seconds ago; return the address of its page."""
     server.link("tina")
     spec, at = read_spec(server.models / "compact-cnn"), now() - timedelta(seconds=16)
     with server.database.write() as session:

@@ -261,6 +261,6 @@ def test_another_persons_job_is_not_there(quiet_server: Server, visitor: Visitor
     visitor.expected = ("404",)
     other = visitor.open(quiet_server.link())
     other.goto(address)
-    expect(other.get_by_role("heading", name="This page is not here")).to_be_visible()
+    expect(other.get_by_role("heading", name="Page not found")).to_be_visible()
     other.get_by_role("link", name="Go to the start").click()
     expect(other.get_by_role("heading", name="Screen chest X-rays")).to_be_visible()

@@ -125,7 +125,7 @@ def test_j_k_and_enter_go_through_list_and_x_rays_and_l_comes_back_to_the_same_p
 def test_keys_can_be_turned_off(room: Server, visitor: Visitor) -> None:
     page = reader(room, visitor)
     page.goto(f"{room.url}/account")
-    page.get_by_label("Single keys do something").uncheck()
+    page.get_by_label("Single keys are shortcuts").uncheck()
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("status")).to_have_text("The settings are saved.")
     page.goto(f"{room.url}/worklist")
@@ -176,7 +176,7 @@ def test_views_are_saved_opened_and_removed_without_scripts_too(room: Server, vi
     page = reader(room, visitor, scripts=False)
     page.goto(f"{room.url}/worklist?label=PNEUMONIA&max_suspicion=90")
     page.get_by_text("Views", exact=True).click()
-    page.get_by_label("Save the present filters as").fill("Flagged, to 90")
+    page.get_by_label("Save these filters as").fill("Flagged, to 90")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("status")).to_have_text("The view 'Flagged, to 90' is saved.")
     page.goto(f"{room.url}/worklist")

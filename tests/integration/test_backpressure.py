@@ -27,7 +27,7 @@ def make_site(settings: Settings, database: Database, **limits: int) -> Site:
 
 @pytest.fixture
 def full(settings: Settings, sqlite_database: Database) -> Site:
-    """A site on which as many images wait as may."""
+    """A site whose queue is full."""
     site = make_site(settings, sqlite_database)
     assert post_images(site.token_client(site.add_user("bob")), *IMAGES[:5]).status_code == 202
     return site
@@ -50,8 +50,8 @@ def test_a_full_queue_is_a_problem_that_says_when_to_come_back(full: Site, tina:
         "title": "Queue full",
         "status": 429,
         "detail": (
-            "5 X-rays wait, and at most 5 may. None is being screened at the moment. Nothing of this request was kept; "
-            "what was accepted before is. Ask again in 30 s."
+            "5 X-rays are waiting; at most 5 may. None are being screened at the moment. Nothing of this request was "
+            "kept; what was accepted before is. Ask again in 30 s."
         ),
         "retry_after": 30,
     }
@@ -246,7 +246,7 @@ def test_a_plain_form_gets_a_page_that_says_what_to_do(full: Site) -> None:
     answer = browser.post("/jobs", **form(IMAGES[5:10], csrf_token=token))
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "30")
     assert "<h1>Queue full</h1>" in answer.text
-    assert "5 X-rays wait, and at most 5 may." in answer.text
+    assert "5 X-rays are waiting; at most 5 may." in answer.text
     assert "What to do:" in answer.text
     assert 'href="/status"' in answer.text
 
@@ -265,7 +265,7 @@ def test_an_upload_that_waits_is_not_called_stopped(full: Site, spec: ModelSpec)
         job.created_at = now() - timedelta(minutes=5)
         session.add(job)
     browser = full.browser(tom)
-    assert "The upload waits." in browser.get(f"/jobs/{job.id}").text
+    assert "The upload is waiting." in browser.get(f"/jobs/{job.id}").text
     full.install_model(spec)
     full.work(spec, {})
     assert "Nobody is sending." in browser.get(f"/jobs/{job.id}").text

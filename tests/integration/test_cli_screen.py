@@ -265,7 +265,7 @@ def test_a_full_queue_is_waited_for_and_every_image_arrives(stack: Stack) -> Non
     assert "Sending goes on by itself at " in notes[0]
 
 
-def test_a_low_disk_ends_the_patience_with_the_reason(stack: Stack) -> None:
+def test_a_low_disk_ends_the_retries_with_the_reason(stack: Stack) -> None:
     Path("images", "a.jpg").write_bytes(encode(draw(1)))
     stack.start(MIN_FREE_BYTES=str(1 << 50))
     with Api(stack.url, stack.token, retry_seconds=8) as api, pytest.raises(GaveUp, match="of its disk free"):

@@ -76,7 +76,7 @@ def test_values_that_cannot_be_read_are_passed_over(redis: Redis, heartbeats: He
 
 
 @pytest.mark.parametrize("value", NEWER, ids=[str(number) for number in range(len(NEWER))])
-def test_a_worker_of_another_version_is_heard(redis: Redis, heartbeats: Heartbeats, value: dict) -> None:
+def test_a_worker_of_another_version_is_seen(redis: Redis, heartbeats: Heartbeats, value: dict) -> None:
     redis.set(f"{KEY}host:2", json.dumps(value), ex=2 * LOST_AFTER_SECONDS)
     (heartbeat,) = heartbeats.latest()
     assert (heartbeat.worker, heartbeat.model_name) == ("host:2", "compact-cnn")

@@ -98,13 +98,13 @@ def test_a_file_that_was_refused_before_its_end_counts_to_its_end(
 
 
 @pytest.mark.parametrize("texts", [{"name": "ward 3"}, {"priority": "bulk"}, {"source": "cli"}])
-def test_a_key_that_comes_with_other_wishes_is_refused(client: FlaskClient, texts: dict[str, str]) -> None:
+def test_a_key_that_comes_with_another_submission_is_refused(client: FlaskClient, texts: dict[str, str]) -> None:
     assert post_images(client, IMAGES[0], headers=KEY).status_code == 202
     assert is_refused(post_images(client, IMAGES[0], headers=KEY, **texts))
 
 
 @pytest.mark.parametrize("fields", [{"name": "y"}, {"name": "x", "expected_images": 3}, {}])
-def test_an_open_job_of_other_wishes_is_refused(site: Site, client: FlaskClient, fields: dict[str, Any]) -> None:
+def test_an_open_job_of_another_submission_is_refused(site: Site, client: FlaskClient, fields: dict[str, Any]) -> None:
     assert client.post("/api/v1/jobs", json={"name": "x"}, headers=KEY).status_code == 201
     assert is_refused(client.post("/api/v1/jobs", json=fields, headers=KEY))
     assert client.post("/api/v1/jobs", json={"name": "x"}, headers=KEY).status_code == 201

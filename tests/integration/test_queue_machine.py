@@ -55,7 +55,7 @@ class Look:
 
 
 class QueueMachine(RuleBasedStateMachine):
-    """Submit, claim, finish, reject, give back, sweep, cancel and retry, beside what has to come of them."""
+    """Submit, claim, finish, reject, release, fail, sweep, cancel and retry, beside what has to come of them."""
 
     submitted: Bundle = Bundle("submitted")
     claimed: Bundle = Bundle("claimed")

@@ -32,7 +32,7 @@ def at(settings: Settings, url: str) -> Settings:
 
 
 def use(settings: Settings) -> None:
-    """Ring, say that a worker is there, and count a request, as the product does each."""
+    """Send a ticket, a heartbeat and a counted request, as the product does each."""
     ticket_sender = make_ticket_sender(settings)
     before = ticket_sender.tickets(MODEL)
     ticket_sender.send(MODEL, 1)

@@ -213,7 +213,7 @@ def test_an_image_that_the_gate_stops_gets_no_label(screen_turned, database) -> 
     upright, turned = screen_turned(None)
     assert (upright.state, turned.state) == (State.DONE, State.REJECTED)
     assert (turned.error_code, turned.prediction_id) == ("rotated", None)
-    assert "Turn it a quarter clockwise" in explain(turned.error_code, turned.error_details).text
+    assert "Turn it 90 degrees clockwise" in explain(turned.error_code, turned.error_details).text
     assert len(predictions(database)) == 1
 
 

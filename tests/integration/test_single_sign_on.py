@@ -568,7 +568,7 @@ def test_a_link_takes_the_present_password(site: Site, provider: IdentityProvide
     browser = site.browser(site.add_user("tina", password=PASSWORD))
     page = press(browser, "/account/single", password="not the present one")
     assert page.status_code == 422
-    assert "The present password is wrong." in page.text
+    assert "The current password is wrong." in page.text
     assert press(browser, "/account/single").status_code == 422
     assert provider.asked == []
 

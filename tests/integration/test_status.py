@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Everything, with one worker process and little patience."""
+    """Everything, with one worker process and short limits."""
     limits = {"PNEUMOSCREEN_STALL_SECONDS": "3", "PNEUMOSCREEN_LEASE_SECONDS": "30", "PNEUMOSCREEN_MAX_BACKLOG": "12"}
     running = start(tmp_path_factory.mktemp("status"), workers=1, environment=limits)
     try:
@@ -109,7 +109,7 @@ def test_a_full_queue_refuses_bulk_and_loses_nothing_of_what_it_took(stack: Stac
     wait_for(stack, "queue", "ok")
 
 
-def test_a_large_body_is_heard_out_so_that_its_sender_gets_the_answer(stack: Stack) -> None:
+def test_a_large_body_is_drained_so_that_its_sender_gets_the_answer(stack: Stack) -> None:
     """Left unread, 8 MiB would break the connection, and the sender would see no reason."""
     with stopped(stack.child("worker.app")), stack.client as client:
         filling = stack.submit(make_images(12, seed=25))

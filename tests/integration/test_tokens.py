@@ -119,7 +119,7 @@ def test_a_token_without_an_end_is_made_by_asking(site: Site) -> None:
     browser = site.browser(site.add_user("tina"))
     assert make(browser, days="0")[0] == 201
     assert only_token(site).expires_at is None
-    assert "Does not end by itself." in browser.get("/account/tokens").text
+    assert "Does not expire." in browser.get("/account/tokens").text
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_people_revoke_their_own_tokens_and_no_others(site: Site) -> None:
     press(browser, f"/sign-in/link/{link}")
     assert press(browser, f"/account/tokens/{token.id}/revoke", page="/account/tokens").status_code == 303
     assert not is_in(mine)
-    assert "You have none." in browser.get("/account/tokens").text
+    assert "You have no tokens." in browser.get("/account/tokens").text
 
 
 def test_tokens_of_before_scopes_go_on_working(tmp_path: Path, settings: Settings) -> None:

@@ -71,7 +71,7 @@ def test_an_account_is_added_and_its_link_shown_once_signs_it_in(site: Site, adm
     ("fields", "message"),
     [
         ({"name": "ada", "role": "reader"}, "named &#39;ada&#39; already"),
-        ({"name": "", "role": "reader"}, "Give a name."),
+        ({"name": "", "role": "reader"}, "Enter a name."),
         ({"name": "../x", "role": "reader"}, "A name has 1 to 64"),
         ({"name": "<b>", "role": "reader"}, "&lt;b&gt;"),
         ({"name": "x" * 65, "role": "reader"}, "At most 64 characters."),

@@ -223,7 +223,7 @@ def test_a_broken_trail_is_told_on_the_page(site: Site, browser: FlaskClient) ->
     assert (detail["result"], detail["row"], detail["fault"]) == ("broken", "3", "edited")
     page = browser.get("/audit").text
     assert "Row 3 was edited" in page
-    assert "tell whoever answers for data protection" in page
+    assert "tell the person responsible for data protection" in page
 
 
 @SQLITE

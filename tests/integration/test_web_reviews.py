@@ -248,7 +248,7 @@ def test_the_page_says_one_number_and_on_which_side_of_the_threshold_it_lies(sit
     rita = site.browser(site.add_user("rita", Role.READER))
     sick, well = (rita.get(page(site, position)).text for position in (0, 1))
     assert "Suspicion <b>91</b> of 100. Above the threshold, 40." in sick
-    assert "rather bacterial: <b>75.0%</b>" in sick
+    assert "more likely bacterial: <b>75.0%</b>" in sick
     assert "Suspicion <b>7</b> of 100. Below the threshold, 40." in well
     assert "Not flagged" in well
     for shown in (sick, well):

@@ -93,7 +93,7 @@ def test_a_job_without_a_name_gets_one_from_its_images(client: FlaskClient, name
 
 
 @pytest.mark.parametrize("texts", [{"priority": "now"}, {"source": "samples"}, {"source": "fax"}])
-def test_unknown_wishes_are_refused_by_name(site: Site, client: FlaskClient, texts: dict[str, str]) -> None:
+def test_unknown_fields_are_refused_by_name(site: Site, client: FlaskClient, texts: dict[str, str]) -> None:
     answer = post_images(client, IMAGES[0], **texts)
     assert answer.status_code == 422
     assert answer.json is not None

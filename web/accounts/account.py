@@ -144,7 +144,7 @@ def end_session(session_id: uuid.UUID) -> ResponseReturnValue:
     """Sign one browser out."""
     with services().database.write() as db:
         if not sessions.end(db, g.user, session_id):
-            abort(404, "This session has ended already.")
+            abort(404, "This session has already ended.")
         record(db, Action.SESSION_ENDED, user_id=g.user.id, subject=session_id, address=request.remote_addr)
     flash("The session has ended.", "info")
     return see_other(url_for("account.index"))

@@ -57,7 +57,9 @@ def link() -> ResponseReturnValue:
 def unlink() -> ResponseReturnValue:
     """Unlink single sign-on from the account; raise AccountRefused where nothing else would open it."""
     if g.user.password_hash is None:
-        raise AccountRefused("Nothing else opens this account. Set a password first, then unlink single sign-on.")
+        raise AccountRefused(
+            "Single sign-on is the only way to sign in to this account. Set a password first, then unlink it."
+        )
     with services().database.write() as db:
         user = db.get_one(User, g.user.id)
         if unlink_identity(db, user, services().settings.oidc_issuer or ""):

@@ -156,7 +156,7 @@ def _link(claims: Claims, asked: dict[str, Any]) -> ResponseReturnValue:
         user = db.get_one(User, g.user.id)
         link_identity(db, user, claims["iss"], claims["sub"])
         record_link(db, user, "single sign-on linked")
-    flash("Single sign-on opens this account now.", "info")
+    flash("You can now sign in to this account with single sign-on.", "info")
     return see_other(asked["then"])
 
 

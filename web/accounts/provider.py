@@ -109,7 +109,7 @@ class Provider:
     def _talking(self) -> Iterator[None]:
         """Bound how many threads wait for the provider, and say in words what goes wrong."""
         if not self._talks.acquire(timeout=_WAIT_SECONDS):
-            raise ProviderAway("Too many people use single sign-on at this moment. Try again in a few seconds.")
+            raise ProviderAway("Too many people are using single sign-on at the moment. Try again in a few seconds.")
         try:
             yield
         except (requests.ConnectionError, requests.Timeout, requests.HTTPError) as error:

@@ -45,9 +45,9 @@ class SignInForm(FlaskForm):
     """Name and password."""
 
     name = StringField(
-        "Name", [InputRequired("Give your name."), Regexp(r"[\x20-\x7e]{1,64}\Z", message="No such name.")]
+        "Name", [InputRequired("Enter your name."), Regexp(r"[\x20-\x7e]{1,64}\Z", message="No such name.")]
     )
-    password = PasswordField("Password", [InputRequired("Give your password."), _NOT_TOO_LONG])
+    password = PasswordField("Password", [InputRequired("Enter your password."), _NOT_TOO_LONG])
 
 
 class LinkForm(FlaskForm):
@@ -55,15 +55,15 @@ class LinkForm(FlaskForm):
 
 
 class PresentPasswordForm(FlaskForm):
-    """The present password, for what an open session alone must not do; it goes away where there is none."""
+    """The current password, for what an open session alone must not do; it goes away where there is none."""
 
-    password = PasswordField("Present password", [InputRequired("Give your present password."), _NOT_TOO_LONG])
+    password = PasswordField("Current password", [InputRequired("Enter your current password."), _NOT_TOO_LONG])
 
 
 class PasswordForm(PresentPasswordForm):
     """A new password, beside the present one, and what becomes of the API tokens, where there are any."""
 
-    new_password = PasswordField("New password", [InputRequired("Give a new password."), _NOT_TOO_LONG])
+    new_password = PasswordField("New password", [InputRequired("Enter a new password."), _NOT_TOO_LONG])
     repeat = PasswordField("New password again", [EqualTo("new_password", "The two new passwords differ.")])
     revoke_tokens = BooleanField()
 
@@ -149,7 +149,7 @@ def check_password_alone() -> Iterator[None]:
     """Wait for the turn to check a password; raise ServiceUnavailable where too many wait already."""
     if not _waiting.acquire(blocking=False):
         raise ServiceUnavailable(
-            f"Many people sign in at this moment. Try again in {_BUSY_SECONDS} s.", retry_after=_BUSY_SECONDS
+            f"Many people are signing in at the moment. Try again in {_BUSY_SECONDS} s.", retry_after=_BUSY_SECONDS
         )
     try:
         with _one_check:
@@ -284,5 +284,5 @@ def check_present_password(db: Session, user: User, form: PresentPasswordForm) -
         form.password.errors = [_slow_down(wait)]
     elif not accounts.check_password(db, user.name, form.password.data or ""):
         throttle.count_refusal(db, counters)
-        form.password.errors = ["The present password is wrong."]
+        form.password.errors = ["The current password is wrong."]
     return wait

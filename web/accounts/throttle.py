@@ -77,7 +77,7 @@ def of_device(device_id: str, name: str) -> list[Counter]:
 
 
 def of_password_change(user: User) -> list[Counter]:
-    """Count for the present password as someone who is signed in gives it."""
+    """Count for the current password as someone who is signed in gives it."""
     return [Counter(_key("password change", user.id.hex))]
 
 

@@ -36,14 +36,14 @@ _BY_NAME: Final = Key[User]((User.name,), (text,), lambda user: (user.name,), de
 ROLES: Final[dict[Role, str]] = {
     Role.TECHNICIAN: "sends X-rays and sees their own jobs",
     Role.READER: "sees all X-rays",
-    Role.ADMIN: "sends X-rays, sees all and governs accounts",
+    Role.ADMIN: "sends X-rays, sees all and manages accounts",
 }
 
 
 class AddForm(FlaskForm):
     """A new account."""
 
-    name = StringField("Login name", [InputRequired("Give a name."), Length(max=64, message="At most 64 characters.")])
+    name = StringField("Login name", [InputRequired("Enter a name."), Length(max=64, message="At most 64 characters.")])
     display_name = StringField("Display name, in any script")
     email = StringField("E-mail")
     role = SelectField(

@@ -208,7 +208,7 @@ def _try_later(code: ProblemCode, detail: str, seconds: int) -> Response:
 
 def _on_busy_pool(error: PoolTimeout) -> Response:
     log.error("Every connection to the database is in use: %s", error)
-    detail = "The database has more to do than it can at this moment. Try again in a moment."
+    detail = "The database is too busy at the moment. Try again in a moment."
     return _try_later(ProblemCode.DATABASE_AWAY, detail, _RETRY_SECONDS)
 
 

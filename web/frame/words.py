@@ -27,7 +27,7 @@ class Words:
 
 
 STATES: Final[dict[State, Words]] = {
-    State.QUEUED: Words("Waiting", "The X-ray is stored and waits for a free worker.", "Nothing to do."),
+    State.QUEUED: Words("Waiting", "The X-ray is stored and is waiting for a free worker.", "Nothing to do."),
     State.RUNNING: Words("Screening", "A worker is reading the X-ray now.", "Nothing to do."),
     State.DONE: Words("Done", "The model has given a result.", "Open the X-ray and read it yourself."),
     State.REJECTED: Words(
@@ -49,8 +49,8 @@ STATES: Final[dict[State, Words]] = {
 
 JOB_STATES: Final[dict[str, Words]] = {
     "RECEIVING": Words("Receiving", "X-rays are still being uploaded."),
-    "SCREENING": Words("Screening", "All X-rays are here. Some still wait or are being read."),
-    "FINISHED": Words("Finished", "Every X-ray has ended: done, rejected or failed. A job that was cut short says so."),
+    "SCREENING": Words("Screening", "All X-rays have arrived. Some are still waiting or being read."),
+    "FINISHED": Words("Finished", "No X-ray of the job still waits. Where the upload ended early, it says so."),
 }
 
 CHECKS: Final[dict[Check, str]] = {
@@ -64,46 +64,46 @@ CHECKS: Final[dict[Check, str]] = {
     Check.SCREENING: "Screening",
 }
 
-_STARTS_ITSELF = "Tell support. Screening goes on by itself once that is put right."
+_STARTS_ITSELF = "Tell support. Screening goes on by itself once this is fixed."
 
 CONDITIONS: Final[dict[Condition, Words]] = {
     Condition.OK: Words("Works", "It works as it should.", "Nothing to do."),
-    Condition.IDLE: Words("Idle", "Nothing waits; workers are ready for the next X-ray.", "Nothing to do."),
+    Condition.IDLE: Words("Idle", "Nothing is waiting; the workers are ready for the next X-ray.", "Nothing to do."),
     Condition.UNKNOWN: Words(
-        "Not known", "It cannot be told while another part does not answer.", "See what else stands here."
+        "Not known", "This cannot be checked while another part does not answer.", "Look at the other parts here."
     ),
     Condition.QUEUE_FULL: Words(
         "Queue full",
-        "As many X-rays wait as may. Uploads wait and go on by themselves; a few X-rays at a time still go in at once.",
-        "Leave the page that uploads open, or send again later.",
+        "The queue is at its limit. Uploads go on by themselves when there is room; a few X-rays still go in.",
+        "Leave the upload page open, or send again later.",
     ),
     Condition.BROKER_AWAY: Words(
-        "Broker away", "Redis does not answer, so nobody can call the workers. X-rays are taken and kept.",
+        "Broker away", "Redis does not answer, so the workers get no work. X-rays are accepted and kept.",
         _STARTS_ITSELF,
     ),
     Condition.NO_MODEL: Words(
-        "No model", "The model is missing or damaged. X-rays are taken and kept; nothing is screened.", _STARTS_ITSELF
+        "No model", "The model is missing or damaged. X-rays are accepted and kept, but not screened.", _STARTS_ITSELF
     ),
     Condition.NO_WORKER: Words(
-        "No worker", "No worker is running. X-rays are taken and kept; nothing is screened.",
+        "No worker", "No worker is running. X-rays are accepted and kept, but not screened.",
         "Start pneumoscreen serve or a worker on the server, or tell support.",
     ),
     Condition.MODEL_NOT_SERVED: Words(
-        "Model not served", "X-rays wait for a model that no running worker has loaded. Other X-rays are screened.",
+        "Model not served", "X-rays are waiting for a model that no running worker has loaded. Others are screened.",
         "Start a worker with that model, or cancel those jobs and send their X-rays again.",
     ),
     Condition.NO_PROGRESS: Words(
-        "No progress", "X-rays wait and workers are there, but nothing has been screened for a while.", _STARTS_ITSELF
+        "No progress", "X-rays are waiting and workers are running, but nothing is being screened.", _STARTS_ITSELF
     ),
     Condition.DISK_LOW: Words(
-        "Disk low", "The server's disk has too little room left, so no X-ray is taken. What was accepted goes on.",
-        "Free disk space on the server, or tell support. Uploads go on by themselves then.",
+        "Disk low", "The server's disk is nearly full, so no X-ray is accepted. Accepted X-rays are still screened.",
+        "Free disk space on the server, or tell support. Uploads then go on by themselves.",
     ),
     Condition.STORE_AWAY: Words(
-        "Store away", "The image store cannot be reached: no X-ray can be taken, screened or shown.", _STARTS_ITSELF
+        "Store away", "The image store cannot be reached: no X-ray can be accepted, screened or shown.", _STARTS_ITSELF
     ),
     Condition.DATABASE_AWAY: Words(
-        "Database away", "The database does not answer: nothing can be taken or shown.", _STARTS_ITSELF
+        "Database away", "The database does not answer: nothing can be accepted or shown.", _STARTS_ITSELF
     ),
 }  # fmt: skip
 
@@ -181,7 +181,7 @@ def refused(detail: str, name: Callable[[str], str]) -> str:
     """Say to a person what a form or an address held that cannot be used; `detail` begins with the field's name."""
     field, _, rest = detail.partition(": ")
     if field == "cursor":
-        return "The address names a page of a list that cannot be found. Open the list again and turn its pages there."
+        return "This page of the list cannot be found. Open the list again and go to the page from there."
     if field == "files":
         return "No X-ray was chosen. Go back, choose at least one X-ray and send it again."
     return f"{name(field)}: {rest}" if rest and field.isidentifier() else detail

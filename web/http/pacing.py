@@ -74,7 +74,7 @@ class PacedSocket(socket.socket):
         self.begin(line)
 
     def begin(self, line: Line) -> None:
-        """Begin with a request, in the line of the pool that answers it; each has patience of its own."""
+        """Begin with a request, in the line of the pool that answers it; each has a grace of its own."""
         self._line = line
         self._left = line.grace_seconds
         self._waited, self._moved = 0.0, 0

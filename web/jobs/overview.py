@@ -18,8 +18,8 @@ from web.jobs.progress import FINISHED, RECEIVING, Progress, label_counts
 from web.watch.status import Status, watch
 
 # A worker that is free takes an image within a second; ten without one is worth a word.
-PATIENCE: Final = timedelta(seconds=10)
-UPLOAD_PATIENCE: Final = timedelta(seconds=15)
+STALL_AFTER: Final = timedelta(seconds=10)
+UPLOAD_STALL_AFTER: Final = timedelta(seconds=15)
 """A request that goes on gives a sign of life every few seconds (`web.uploads.receive`), a closed page none."""
 
 
@@ -29,7 +29,7 @@ def of_job(db: Session, job: Job, progress: Progress) -> dict[str, Any]:
     arrived_at = _last_arrival(db, job)
     moves = [at for at in (progress.moved_at, arrived_at) if at is not None]
     moved_at = max(moves, default=job.created_at)
-    heard_at = max(at for at in (arrived_at, job.sent_at, job.created_at) if at is not None)
+    active_at = max(at for at in (arrived_at, job.sent_at, job.created_at) if at is not None)
     return {
         "labels": labels,
         "not_screened": progress.settled - progress.counts[State.DONE],
@@ -37,7 +37,7 @@ def of_job(db: Session, job: Job, progress: Progress) -> dict[str, Any]:
         "retryable": _count_retryable(db, job) if progress.state == FINISHED else 0,
         "waiting": _why_waiting(db, job, progress, moved_at),
         "lease_seconds": services().settings.lease_seconds,
-        "stalled": progress.state == RECEIVING and now() - heard_at > UPLOAD_PATIENCE,
+        "stalled": progress.state == RECEIVING and now() - active_at > UPLOAD_STALL_AFTER,
         "held_back": _what_holds_uploads_back(watch().status()) if progress.state == RECEIVING else None,
         "finished_at": moved_at if progress.state == FINISHED and progress.total else None,
         "lasted": (moved_at - job.created_at).total_seconds() if progress.state == FINISHED else None,
@@ -72,12 +72,12 @@ def _why_waiting(db: Session, job: Job, progress: Progress, moved_at: datetime) 
     """
     # Workers renew what they hold several times a lease (`shared.queue.leases.extend`); whoever is late has stopped.
     lease = timedelta(seconds=services().settings.lease_seconds)
-    due = now() + lease - min(PATIENCE, lease / 2)
+    due = now() + lease - min(STALL_AFTER, lease / 2)
     status = watch().status()
     if progress.counts[State.RUNNING]:
         is_silent = _holds(db, Screening.job_id == job.id, Screening.lease_until < due)
         return (_what_is_missing(status, job) or "silent") if is_silent else None
-    if not progress.counts[State.QUEUED] or now() - moved_at <= PATIENCE:
+    if not progress.counts[State.QUEUED] or now() - moved_at <= STALL_AFTER:
         return None
     if _is_unserved(status, job):
         return Condition.MODEL_NOT_SERVED

@@ -22,7 +22,7 @@ from web.guard.security import CSRF_FIELD, CSRF_HEADER, check_csrf_token
 from web.uploads.multipart import FilePart, TextPart, read_parts
 
 FILES_PART: Final = "files"
-_HEAR_OUT_SECONDS: Final = 30.0
+_DRAIN_SECONDS: Final = 30.0
 _READ_BYTES: Final = 64 * 1024
 
 PriorityOf = Callable[[Mapping[str, str], int], Priority]
@@ -32,13 +32,13 @@ def receive_form(
     admission: Admission | None,
     priority_of: PriorityOf,
     digest: RequestDigest | None = None,
-    heard: Callable[[], None] = lambda: None,
+    on_chunk: Callable[[], None] = lambda: None,
 ) -> tuple[dict[str, str], list[Received]]:
     """Read this request's form: its texts, and what became of each of its files.
 
-    `priority_of` says what priority the texts and so many images have, `digest` sees every file, and `heard` is called
-    as parts of files come in. Without `admission` files are only read and not kept: a request under a key that is known
-    adds nothing. Raises TryLater where too many images wait or the disk is low.
+    `priority_of` says what priority the texts and so many images have, `digest` sees every file, and `on_chunk` is
+    called as parts of files come in. Without `admission` files are only read and not kept: a request under a key that
+    is known adds nothing. Raises TryLater where too many images wait or the disk is low.
     """
     texts: dict[str, str] = {}
     received: list[Received] = []
@@ -52,8 +52,8 @@ def receive_form(
         if needs_token:
             check_csrf_token(texts.get(CSRF_FIELD))
             needs_token = False
-        heard_part = replace(part, chunks=_hear(part.chunks, heard))
-        with closing(_take(heard_part, digest, keeps=admission is not None)) as images:
+        noted_part = replace(part, chunks=_note(part.chunks, on_chunk))
+        with closing(_take(noted_part, digest, keeps=admission is not None)) as images:
             for image in images:
                 received.append(image)
                 _refuse_too_many(len(received) + left_out().total())
@@ -64,9 +64,9 @@ def receive_form(
     return texts, received
 
 
-def _hear(chunks: Iterable[bytes], heard: Callable[[], None]) -> Iterator[bytes]:
+def _note(chunks: Iterable[bytes], on_chunk: Callable[[], None]) -> Iterator[bytes]:
     for chunk in chunks:
-        heard()
+        on_chunk()
         yield chunk
 
 
@@ -132,7 +132,7 @@ def drain_body() -> Iterator[None]:
     try:
         yield
     except TryLater:
-        until = time.monotonic() + _HEAR_OUT_SECONDS
+        until = time.monotonic() + _DRAIN_SECONDS
         with suppress(OSError):  # the client has gone; nobody waits for the answer
             while time.monotonic() < until and request.environ["wsgi.input"].read(_READ_BYTES):
                 pass

@@ -84,9 +84,9 @@ class Screener:
     def screen_batch(self) -> int:
         """Screen one micro-batch and return how many images it held.
 
-        A batch that fails as a whole is given back, and its images are then tried one by one. An image whose file alone
-        cannot be read loses an attempt, and the rest goes on. Raises StoreAway where the image store is to blame; its
-        images then wait for the next ticket.
+        A batch that fails as a whole counts as an attempt of each of its images, which are then tried one by one. An
+        image whose file alone cannot be read loses an attempt, and the rest goes on. Raises StoreAway where the image
+        store is to blame; its images then wait for the next ticket.
         """
         lease = self._claim()
         if lease is None:
@@ -100,7 +100,7 @@ class Screener:
                 leases.release(session, lease)
             raise
         except Exception:
-            log.exception("A micro-batch of %d images failed and is given back.", len(lease.screenings))
+            log.exception("A micro-batch of %d images failed; each is tried again alone.", len(lease.screenings))
             with self._database.write() as session:
                 leases.fail_attempts(session, lease, self._settings.max_attempts)
             return len(lease.screenings)

@@ -106,7 +106,7 @@ def test_a_refusal_as_text_is_its_code_and_parameters() -> None:
     refusal = ImageRejected(Rejection.SEVERAL_IMAGES, case="frames", count=1200)
     assert str(refusal) == "several_images case='frames' count=1200"
     assert explain(refusal.code, refusal.details).text == (
-        "The file holds 1,200 frames, and which of them to screen cannot be told. "
+        "The file holds 1,200 frames, and it is not clear which one to screen. "
         "Save each as a file of its own and send those."
     )
     again = ImageRejected.stored("several_images", json.loads(json.dumps(refusal.details)))

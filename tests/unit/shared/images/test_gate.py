@@ -93,9 +93,9 @@ def screenshot(image: Image.Image) -> Image.Image:
 CHANGES: dict[str, tuple[Callable[[Image.Image], Image.Image], str, str]] = {
     "as it is": (lambda image: image, "read", ""),
     "mirrored": (ImageOps.mirror, "read", ""),
-    "clockwise": (turned(Image.Transpose.ROTATE_270), "rotated", "Turn it a quarter anticlockwise"),
-    "upside down": (turned(Image.Transpose.ROTATE_180), "rotated", "by half a turn"),
-    "anticlockwise": (turned(Image.Transpose.ROTATE_90), "rotated", "Turn it a quarter clockwise"),
+    "clockwise": (turned(Image.Transpose.ROTATE_270), "rotated", "Turn it 90 degrees anticlockwise"),
+    "upside down": (turned(Image.Transpose.ROTATE_180), "rotated", "by 180 degrees"),
+    "anticlockwise": (turned(Image.Transpose.ROTATE_90), "rotated", "Turn it 90 degrees clockwise"),
     "inverted": (ImageOps.invert, "inverted", "Invert the image"),
     "too dark": (lambda image: image.point([level // 8 for level in range(256)]), "too_dark", "window"),
     "too bright": (lambda image: image.point([224 + level // 8 for level in range(256)]), "too_bright", "window"),

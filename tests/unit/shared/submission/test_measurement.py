@@ -36,7 +36,7 @@ def test_many_who_ask_at_once_measure_once() -> None:
 
 
 def test_a_measurement_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measurement, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(measurement, "WAIT_SECONDS", 0.05)
     may_end = threading.Event()
     values = iter([1, 2])
 

@@ -117,12 +117,12 @@ def test_the_order_by_suspicion_counts_what_it_leaves_out(reader: FlaskClient, s
 def test_an_image_between_threshold_and_half_does_not_contradict_itself(
     reader: FlaskClient, screened: list[str]
 ) -> None:
-    sentence = "No pneumonia is likelier, but the threshold is set low so that few are missed."
+    sentence = "Pneumonia is less likely than not, but the threshold is set low so that few cases are missed."
     low, high, normal = (reader.get(f"/screenings/{screened[n]}").text for n in (2, 1, 0))
     assert sentence in low
-    assert "rather bacterial" not in low
+    assert "more likely bacterial" not in low
     assert sentence not in high
-    assert "rather bacterial" in high
+    assert "more likely bacterial" in high
     assert sentence not in normal
     rows = reader.get("/history?label=PNEUMONIA").text
     assert rows.count('class="badge pneumonia"') == 4
@@ -179,7 +179,7 @@ def test_cancelling_says_what_it_did(site: Site, spec: ModelSpec) -> None:
 
 
 def test_results_stand_below_a_word_of_caution(site: Site, spec: ModelSpec) -> None:
-    sentence = "The model gives an answer for any picture, also where the answer means nothing."
+    sentence = "The model gives a result for any picture, even where that result means nothing."
     browser, job = send(site)
     assert sentence not in browser.get(job).text
     site.work(spec, {})
@@ -219,7 +219,7 @@ def test_a_worker_that_stops_answering_is_said(live_site: Site, spec: ModelSpec,
         session.execute(update(Screening).values(lease_until=now() + timedelta(seconds=9)))
     page = browser.get(job).text
     assert "The worker has stopped answering." in page
-    assert "Its X-rays are taken up again within 20 s." in page
+    assert "Its X-rays are picked up again within 20 s." in page
     heartbeats.leave("w2")
     assert "No worker is running." in browser.get(job).text
 

@@ -121,7 +121,7 @@ def test_a_job_that_was_cut_short_never_reads_as_finished(job: Progress, kind: s
     ("detail", "said"),
     [
         ("since: Give a day.", "Sent from: Give a day."),
-        ("cursor: Take it from the answer before, unchanged.", "The address names a page"),
+        ("cursor: Take it from the answer before, unchanged.", "This page of the list"),
         ("files: Send at least one X-ray. Received: none.", "No X-ray was chosen."),
         ("The two new passwords differ.", "The two new passwords differ."),
     ],
