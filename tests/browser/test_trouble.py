@@ -64,7 +64,9 @@ def test_an_open_page_follows_the_job_and_tells_its_end(quiet_server: Server, vi
         rows = update(Screening).where(Screening.job_id == func.replace(job_id(page), "-", ""))
         session.execute(rows.values(state=State.FAILED, finished_at=now(), error_code=Failure.WORKER_LOST,
                                     error_details={"attempts": 3}))  # fmt: skip
-    expect(page.locator("#announce")).to_contain_text("The job has finished. 2 X-rays ended: 0 flagged, 0 not flagged, 2")
+    expect(page.locator("#announce")).to_contain_text(
+        "The job has finished. 2 X-rays ended: 0 flagged, 0 not flagged, 2"
+    )
     expect(page.get_by_text("The worker stopped or failed 3 times").first).to_be_visible()
     expect(link).to_be_focused()
     assert page.evaluate("document.getElementById('job-images').firstElementChild.dataset.kept") == "yes"
