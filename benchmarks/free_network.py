@@ -5,12 +5,15 @@ read nor decoded, no thumbnail is written, and the network answers at once. Tick
 product's.
 """
 
+from collections.abc import Collection
+
 import numpy as np
 
 from shared.images.framing import WHOLE
 from shared.models.folder import read_spec
 from shared.models.spec import ModelSpec
 from shared.queue.leases import ClaimedScreening
+from shared.refusals import Rejection
 from shared.settings import Settings
 from worker import app as _app
 from worker import process
@@ -36,7 +39,11 @@ class FreeScreener(Screener):
 
     _NOTHING = Prepared(np.zeros((1, 1, 1), np.uint8), WHOLE)
 
-    def _prepare(self, image: ClaimedScreening) -> Prepared:  # noqa: ARG002  # the product's signature
+    def _prepare(
+        self,
+        screening: ClaimedScreening,  # noqa: ARG002  # the product's signature
+        ignored: Collection[Rejection],  # noqa: ARG002
+    ) -> Prepared:
         return self._NOTHING
 
 

@@ -21,7 +21,7 @@ from shared.images.preprocess import prepare
 from shared.models.folder import read_spec
 
 ROOT = Path(__file__).resolve().parents[1]
-DEFAULT = ROOT / "models" / "compact-cnn"
+DEFAULT = ROOT / "models" / "whole-mobilenet"
 IMAGES = 300
 Run = tuple[str | None, Sequence[Path]]
 """What OpenVINO computes in, None for what the spec says, and the images."""

@@ -95,7 +95,7 @@ class Settings(BaseSettings):
     graphs_dir: Path | None = Field(
         None, description="Folder of graphs that quicken a worker's start. Default: graphs in the data folder."
     )
-    model: str = Field("compact-cnn", description="Name of the model that screens.")
+    model: str = Field("whole-mobilenet", description="Name of the model that screens.")
     gate_ignores: str | None = Field(
         None,
         description="Codes under which no image is refused before it is read, with commas between, or `all`; see the "

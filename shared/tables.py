@@ -418,6 +418,35 @@ class Screening(Base):
     prediction: Mapped[Prediction | None] = relationship()
 
 
+class AskedScore(Base):
+    """A score that a reader asked for although the gate had stopped the image; no prediction, and in no list."""
+
+    __tablename__ = "asked_scores"
+    __table_args__ = (_partial("ix_asked_scores_waiting", "model_name", "asked_at", where=text("finished_at IS NULL")),)
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    screening_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("screenings.id", ondelete="CASCADE"), unique=True)
+    model_name: Mapped[str] = mapped_column(String(64))
+    asked_by_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"))
+    asked_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    stopped_by: Mapped[str] = mapped_column(String(32))
+    """Code under which the gate stopped the image."""
+    attempts: Mapped[int] = mapped_column(SmallInteger)
+    """How often a worker took it."""
+    lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    model: Mapped[str | None] = mapped_column(String(80))
+    """Name and start of the sha256 of what answered."""
+    label: Mapped[Label | None] = mapped_column(_by_value(Label))
+    p_pneumonia: Mapped[float | None]
+    threshold: Mapped[float | None]
+    error_code: Mapped[str | None] = mapped_column(String(32))
+    """Why there is no score though it was asked for."""
+    error_details: Mapped[Details | None] = mapped_column(JSON(none_as_null=True))
+
+    asked_by: Mapped[User] = relationship()
+
+
 def prediction_copies() -> dict[str, Any]:
     """Name what a screening keeps of its prediction: columns of `screenings`, and where their values come from."""
     return {

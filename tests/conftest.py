@@ -37,6 +37,7 @@ hypothesis.settings.register_profile("tests", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("tests")
 
 ROOT = Path(__file__).resolve().parents[1]
+DEFAULT_MODEL: str = Settings.model_fields["model"].default
 GRAPHS = ROOT / ".pytest_cache" / "graphs"
 """Given to servers that tests start, so that only the first of all loads Keras."""
 

@@ -16,15 +16,30 @@ BANDS: Final = (2, 4, 8, 16)
 """Pixels of the coarser side of each band of detail."""
 
 
-def augment(images: tf.Tensor, seed: tf.Tensor, ranges: Augmentation, size: int, view: float = 1.0) -> tf.Tensor:
+def augment(
+    images: tf.Tensor,
+    seed: tf.Tensor,
+    ranges: Augmentation,
+    size: int,
+    view: float = 1.0,
+    *,
+    boxes: tf.Tensor | None = None,
+) -> tf.Tensor:
     """Change each image at random: uint8 (batch, side, side, 1) to (batch, size, size, 1); `seed` is int32 (2,).
+
+    `boxes` says where the lungs are, float32 (batch, 4): left, top, right and bottom in parts of the image, NaN where
+    none were found; needed where images are shown in the framing of others.
 
     `view` is the part of the side, in the middle, that is seen of an image left as it is: what lies around it is there
     for crops that reach beyond. What has no range is left out: without any, images are shrunk and nothing else.
     """
     seeds = tf.random.split(seed, 6)
     plain = _shrink(_middle(images, view), size)
-    x = _reframed(images, seeds[0], ranges, size, view) if ranges.reframes else tf.cast(plain, tf.float32) / 255.0
+    x = (
+        _reframed(images, seeds[0], ranges, size, view, boxes=boxes)
+        if ranges.reframes
+        else tf.cast(plain, tf.float32) / 255.0
+    )
     if ranges.retones:
         x = _retone(x, seeds[1], ranges)
     if ranges.bands or ranges.borrowed:
@@ -46,7 +61,9 @@ def _middle(images: tf.Tensor, view: float) -> tf.Tensor:
     return images[:, start : start + seen, start : start + seen]
 
 
-def _reframed(images: tf.Tensor, seed: tf.Tensor, ranges: Augmentation, size: int, view: float) -> tf.Tensor:
+def _reframed(
+    images: tf.Tensor, seed: tf.Tensor, ranges: Augmentation, size: int, view: float, *, boxes: tf.Tensor | None
+) -> tf.Tensor:
     """Average away the detail that not even the tightest crop can show, then reframe: float32 from 0 to 1.
 
     The interpolation looks at four pixels; from images of 224 to an input of 64 it would skip two of three, where
@@ -55,7 +72,7 @@ def _reframed(images: tf.Tensor, seed: tf.Tensor, ranges: Augmentation, size: in
     needed = math.ceil(size / (math.sqrt(ranges.area[0]) * view))
     if needed < images.shape[1]:
         images = _shrink(images, needed)
-    return _reframe(tf.cast(images, tf.float32) / 255.0, seed, ranges, size, view)
+    return _reframe(tf.cast(images, tf.float32) / 255.0, seed, ranges, size, view, boxes=boxes)
 
 
 def _shrink(images: tf.Tensor, size: int) -> tf.Tensor:
@@ -71,7 +88,9 @@ def _draw(seed: tf.Tensor, x: tf.Tensor, low: float, high: float) -> tf.Tensor:
     return tf.random.stateless_uniform((tf.shape(x)[0], 1, 1, 1), seed, low, high)
 
 
-def _reframe(x: tf.Tensor, seed: tf.Tensor, ranges: Augmentation, size: int, view: float) -> tf.Tensor:
+def _reframe(
+    x: tf.Tensor, seed: tf.Tensor, ranges: Augmentation, size: int, view: float, *, boxes: tf.Tensor | None
+) -> tf.Tensor:
     """Crop, rotate, stretch, shift and mirror in one interpolation, to images of `size` pixels."""
     seeds = tf.random.split(seed, 7)
     side = tf.cast(tf.shape(x)[1], tf.float32)
@@ -103,13 +122,49 @@ def _reframe(x: tf.Tensor, seed: tf.Tensor, ranges: Augmentation, size: int, vie
     a2 = middle - target * (a0 + a1) + right * room * side
     b2 = middle - target * (b0 + b1) + down * room * side
     nothing = tf.zeros_like(angle)
+    if not ranges.reframed or boxes is None:
+        transforms = tf.stack([a0, a1, a2, b0, b1, b2, nothing, nothing], axis=1)
+        return _transform(x, transforms, size, "CONSTANT")
+    # Each line of the map leads to the image as it would be in the other's framing, and from there to the image itself.
+    (x0, x1), (y0, y1) = _into_next_frame(boxes, ranges.reframed, tf.random.split(seed, 8)[7])
+    across = [a0 * x1, a1 * x1, (a2 + 0.5) * x1 + x0 * side - 0.5]
+    along = [b0 * y1, b1 * y1, (b2 + 0.5) * y1 + y0 * side - 0.5]
+    transforms = tf.stack([*across, *along, nothing, nothing], axis=1)
+    # Beyond its edge half of the batches are black, as a wider beam leaves it, and half go on as the edge is.
+    return tf.cond(
+        tf.random.stateless_uniform((), seed) < 0.5,
+        lambda: _transform(x, transforms, size, "CONSTANT"),
+        lambda: _transform(x, transforms, size, "NEAREST"),
+    )
+
+
+def _into_next_frame(
+    boxes: tf.Tensor, share: float, seed: tf.Tensor
+) -> tuple[tuple[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """Return start and length, across and along, of the part of each image that shows its lungs where the next's are.
+
+    In parts of the image, (batch,) each: 0 and 1 for images that stay, at random or because no lungs were found.
+    """
+    others = tf.roll(boxes, 1, axis=0)
+    coin = tf.random.stateless_uniform((tf.shape(boxes)[0],), seed)
+    moves = (coin < share) & tf.reduce_all(tf.math.is_finite(boxes) & tf.math.is_finite(others), axis=1)
+
+    def along(first: int) -> tuple[tf.Tensor, tf.Tensor]:
+        length = (boxes[:, first + 2] - boxes[:, first]) / (others[:, first + 2] - others[:, first])
+        start = boxes[:, first] - others[:, first] * length
+        return tf.where(moves, start, 0.0), tf.where(moves, length, 1.0)
+
+    return along(0), along(1)
+
+
+def _transform(x: tf.Tensor, transforms: tf.Tensor, size: int, fill_mode: str) -> tf.Tensor:
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=x,
-        transforms=tf.stack([a0, a1, a2, b0, b1, b2, nothing, nothing], axis=1),
+        transforms=transforms,
         output_shape=(size, size),
         fill_value=0.0,
         interpolation="BILINEAR",
-        fill_mode="CONSTANT",
+        fill_mode=fill_mode,
     )
 
 

@@ -22,6 +22,9 @@ class Augmentation:
     """Natural logarithm of the change of width against height; images were stretched to squares."""
     flip: float = 0.5
     """Share of images mirrored left to right."""
+    reframed: float = 0.0
+    """Share of images shown where the lungs of the next image of the batch are, at their height and width. It is of
+    either class, so that where lungs lie and how they are stretched tells nothing of the class."""
     flip_down: float = 0.0
     """Share of images mirrored top to bottom."""
     gamma: float = 0.5
@@ -48,7 +51,8 @@ class Augmentation:
     @property
     def reframes(self) -> bool:
         """Say whether images are moved, turned, scaled, stretched or mirrored."""
-        return any((self.rotation, self.shift, self.aspect, self.flip, self.flip_down)) or self.area != (1.0, 1.0)
+        moves = (self.rotation, self.shift, self.aspect, self.flip, self.flip_down, self.reframed)
+        return any(moves) or self.area != (1.0, 1.0)
 
     @property
     def retones(self) -> bool:
@@ -60,3 +64,6 @@ FRAMED: Final = Augmentation(area=(0.4, 1.25), shift=0.06, aspect=0.55, rotation
 """For images whose lungs are framed: crops of two fifths of them upwards, height stretched by a third against width.
 The box around the lungs is out by a few per cent, and no child's lungs are as wide as another's; of a smaller crop
 nobody could say whether the child is ill."""
+
+MOVED: Final = Augmentation(area=(0.7, 1.25), shift=0.05, aspect=0.2, reframed=0.6)
+"""For whole images: no crop so small that it leaves out a lung, and most images in the framing of another."""

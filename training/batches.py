@@ -34,6 +34,7 @@ def training_batches(
     drawn = tf.constant(side.drawn, tf.int32)
     hot = tf.constant(side.targets(recipe.classes), tf.float32)
     weights = tf.constant(side.weights(recipe.making_weight))
+    boxes = tf.constant(side.find_boxes(), tf.float32) if recipe.augmentation.reframed else None
     steps = len(side.drawn) // recipe.batch
 
     def batch_at(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -41,7 +42,10 @@ def training_batches(
         order = tf.random.experimental.stateless_shuffle(drawn, tf.stack([recipe.seed, epoch]))
         chosen = order[place * recipe.batch : (place + 1) * recipe.batch]
         seed = tf.stack([recipe.seed + 1, step])
-        crops = augment(tf.gather(images, chosen), seed, recipe.augmentation, recipe.input_size, recipe.view)
+        places = None if boxes is None else tf.gather(boxes, chosen)
+        crops = augment(
+            tf.gather(images, chosen), seed, recipe.augmentation, recipe.input_size, recipe.view, boxes=places
+        )
         return crops, tf.gather(hot, chosen), tf.gather(weights, chosen)
 
     numbers = tf.data.Dataset.range(first_step, last_step, output_type=tf.int32)

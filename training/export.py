@@ -120,13 +120,13 @@ def _put_in_place(fresh: Path, folder: Path, former: Path) -> Path:
 def answer_held_out(network: keras.Model, held_out: Side, spec: ModelSpec) -> dict[str, np.ndarray]:
     """Return the logits of the held-out images, float32 (images, classes), as they are and under each fixed change.
 
-    Where lungs are framed, changes of the framing are made to the whole image, before it is prepared: each image is
-    shown where another one's lungs were.
+    One change shows each whole image where another one's lungs were, before it is prepared; where lungs are framed it
+    stands in place of the other changes of framing.
     """
     copies = {UNCHANGED: held_out.pixels, **stress_images(held_out.pixels)}
     if spec.framing is not None:
         copies = {name: images for name, images in copies.items() if name not in FRAMINGS}
-        copies[REFRAMED] = reframed_or_plain(held_out, spec)
+    copies[REFRAMED] = reframed_or_plain(held_out, spec)
     return {name: predict_logits(network, images) for name, images in copies.items()}
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from PIL import Image
 
 from evaluation.dataset import ImageFile, group_images
 from evaluation.errors import DataUnusable
+from shared.images.framing import CONFIDENT, VERSION, load
 from shared.models.spec import ImageClass, ModelSpec
 from training.data import (
     class_indices,
@@ -67,6 +69,11 @@ class Side:
         rows = np.flatnonzero(known)
         hot[rows] = np.eye(len(names), dtype=np.float32)[class_indices([self.images[i] for i in rows], names)]
         return hot
+
+    def find_boxes(self) -> np.ndarray:
+        """Return the box around the lungs of each image, float (images, 4), NaN where none can be told."""
+        found = [load(VERSION).find(Image.fromarray(image[..., 0])) for image in self.pixels]
+        return np.array([lungs.box if lungs.confidence >= CONFIDENT else (np.nan,) * 4 for lungs in found])
 
     def weights(self, largest: float) -> np.ndarray:
         """Weigh images whose making speaks against their class, float32 (images,), at most `largest` times another.

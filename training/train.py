@@ -1,6 +1,6 @@
 """Train a model, from images to model folder.
 
-    pneumoscreen train compact-cnn --data ../shared/data/chest_xray/train
+    pneumoscreen train whole-mobilenet --data ../shared/data/chest_xray/train
 
 Reads from top to bottom; every number is in the recipe (`training/recipes/`). How long a recipe took and what came of
 it is on the card of its model. A run that was stopped goes on with `--resume` from the last whole epoch. The journal of

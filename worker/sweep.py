@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final
@@ -18,7 +19,7 @@ from shared.database_limits import limits_of
 from shared.db import Database
 from shared.errors import BrokerAway, StoreAway, StoreFull, StoreMisconfigured
 from shared.process.logs import configure_logging
-from shared.queue import jobs, leases, retention
+from shared.queue import asked, jobs, leases, retention
 from shared.queue.tickets import CeleryTicketSender, make_ticket_sender
 from shared.settings import Settings, load_settings
 from shared.store.store import Store, open_store
@@ -45,7 +46,9 @@ class Sweep:
     def once(self) -> leases.Swept:
         """Free what is lost and send tickets for what waits; raise BrokerAway where one is due and Redis is away."""
         swept = self.free_leases(at=time.monotonic())
-        for model, images in swept.waiting.items():
+        with self._database.read() as session:
+            waiting = Counter(swept.waiting) + Counter(asked.count_waiting(session))
+        for model, images in waiting.items():
             if self._ticket_sender.tickets(model) == 0:
                 self._ticket_sender.send(model, images)
         return swept

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from PIL import Image
 
-FOLDER = Path(__file__).resolve().parents[2] / "models" / "compact-cnn"
+FOLDER = Path(__file__).resolve().parents[2] / "models" / "whole-mobilenet"
 CORES = os.cpu_count() or 1
 BATCH = int(os.environ.get("PEER_BATCH", "32"))
 """Images in a batch at most, for the servers that batch."""

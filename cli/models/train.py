@@ -19,7 +19,7 @@ _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
 
 
 @click.command()
-@click.argument("recipe_name", metavar="[RECIPE]", default="compact-cnn")
+@click.argument("recipe_name", metavar="[RECIPE]", default="whole-mobilenet")
 @click.option(
     "--data",
     type=_FOLDER,
@@ -76,7 +76,7 @@ def train(
 ) -> None:
     """Train a model by a recipe on labelled images and write its folder: weights, spec, figures and card.
 
-    RECIPE is compact-cnn (the default) or one of those that `pneumoscreen train list` prints.
+    RECIPE is whole-mobilenet (the default) or one of those that `pneumoscreen train list` prints.
     """
     import logging
 

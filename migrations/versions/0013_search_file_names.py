@@ -8,14 +8,14 @@ PostgreSQL keeps the names in a table of their own: in `screenings` each move of
 again. The trigrams are an array, whose GIN operators every PostgreSQL has; pg_trgm is an extension that a server may
 lack. SQLite keeps an FTS5 table without content over `screenings`; builds without FTS5 go without.
 
-Revision: 0013, after 0011.
+Revision: 0013, after 0012.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0013"
-down_revision = "0011"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 

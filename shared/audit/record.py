@@ -30,6 +30,7 @@ class Action(StrEnum):
     IMAGE_VIEWED = "image_viewed"
     REVIEW_ADDED = "review_added"
     REVIEW_WITHDRAWN = "review_withdrawn"
+    SCORE_ASKED = "score_asked"
     HISTORY_EXPORTED = "history_exported"
     VIEW_CHANGED = "view_changed"
     USER_CHANGED = "user_changed"

@@ -22,7 +22,7 @@ from shared.accounts import accounts
 from shared.db import Database
 from shared.settings import PREFIX
 from shared.tables import Role, User
-from tests.conftest import GRAPHS, ROOT, draw, encode
+from tests.conftest import DEFAULT_MODEL, GRAPHS, ROOT, draw, encode
 from tests.integration.conftest import free_port, wait_until
 
 START_SECONDS = 150
@@ -106,7 +106,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def pages_alone(folder: Path, **settings: str) -> Iterator[Server]:
     """Run pages and API without workers: no image is taken, and nobody takes tickets."""
     port, log, models = free_port(), folder / "web.log", folder / "models"
-    shutil.copytree(ROOT / "models" / "compact-cnn", models / "compact-cnn")
+    shutil.copytree(ROOT / "models" / DEFAULT_MODEL, models / DEFAULT_MODEL)
     database = Database(f"sqlite:///{folder / 'pneumoscreen.db'}")
     upgrade(database)
     usual = {

@@ -22,7 +22,7 @@ from shared.refusals import Rejection
 from shared.store.store import THUMBNAIL, FolderStore
 from shared.tables import Priority, Screening, Source
 from tests.browser.conftest import Server, Visitor
-from tests.conftest import draw, encode
+from tests.conftest import DEFAULT_MODEL, draw, encode
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -42,7 +42,7 @@ def pages(quiet_server: Server) -> Iterator[tuple[str, list[str]]]:
     """An account and the addresses of its pages: empty and full lists, and an image in each state that ends."""
     name = f"reader-{uuid.uuid4().hex[:8]}"
     quiet_server.link(name)
-    spec = read_spec(quiet_server.models / "compact-cnn")
+    spec = read_spec(quiet_server.models / DEFAULT_MODEL)
     store = FolderStore(Path(quiet_server.database.engine.url.database or "").parent / "store")
     received = [Received(HOSTILE if n == 0 else f"ward/image {n}.jpeg", image=keep(store, n)) for n in range(4)]
     received.append(Received("text.jpg", rejection=ImageRejected(Rejection.UNKNOWN_FORMAT)))

@@ -19,6 +19,7 @@ from shared.store.store import FolderStore
 from shared.tables import Priority, Screening, Source
 from tests.browser.conftest import Server, Visitor
 from tests.browser.test_access import check, keep
+from tests.conftest import DEFAULT_MODEL
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -32,7 +33,7 @@ def images(quiet_server: Server) -> tuple[str, list[str]]:
     """An account, and the addresses of an image with a heat map and of one without."""
     name = f"technician-{uuid.uuid4().hex[:8]}"
     quiet_server.link(name)
-    spec = read_spec(quiet_server.models / "compact-cnn")
+    spec = read_spec(quiet_server.models / DEFAULT_MODEL)
     store = FolderStore(Path(quiet_server.database.engine.url.database or "").parent / "store")
     seed = time.time_ns() % 2**31
     kept = [keep(store, seed + n) for n in range(2)]

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Server, Visitor
-from tests.conftest import ROOT, draw, encode
+from tests.conftest import DEFAULT_MODEL, ROOT, draw, encode
 
 pytestmark = pytest.mark.timeout(180)
 OTHER = "mobilenet-v2"
@@ -28,7 +28,7 @@ def test_the_upload_page_sends_images_to_the_model_that_was_chosen(
     page = visitor.open(server_of_two.link())
     page.goto(server_of_two.url)
     choice = page.get_by_label("Model", exact=True)
-    expect(choice).to_have_value("compact-cnn")
+    expect(choice).to_have_value(DEFAULT_MODEL)
     choice.select_option(OTHER)
     image = tmp_path / "image.jpeg"
     image.write_bytes(encode(draw(1)))

@@ -14,6 +14,7 @@ from shared.refusals import Failure
 from shared.states import State
 from shared.tables import Screening
 from tests.browser.conftest import Server, Visitor
+from tests.conftest import DEFAULT_MODEL
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -228,7 +229,7 @@ def test_an_upload_can_be_cancelled(quiet_server: Server, visitor: Visitor, imag
 
 def test_without_a_model_every_page_says_so(quiet_server: Server, visitor: Visitor) -> None:
     page = visitor.open(quiet_server.link())
-    spec = quiet_server.models / "compact-cnn" / SPEC_FILE
+    spec = quiet_server.models / DEFAULT_MODEL / SPEC_FILE
     kept = spec.read_bytes()
     spec.unlink()
     try:

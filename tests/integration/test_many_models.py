@@ -25,7 +25,7 @@ from shared.queue.heartbeats import Heartbeats
 from shared.settings import Settings
 from shared.states import State
 from shared.tables import Job, Model, Prediction, Screening
-from tests.conftest import ROOT, draw, encode
+from tests.conftest import DEFAULT_MODEL, ROOT, draw, encode
 from tests.integration.conftest import Stack, make_images, start, stop, wait_until, wait_until_ready
 from tests.web_site import Site, post_images
 
@@ -254,16 +254,16 @@ def models_of(stack: Stack, job_id: str) -> set[str]:
 def test_two_pools_answer_the_jobs_of_their_models_side_by_side(stack: Stack, tmp_path: Path) -> None:
     sent = make_images(30, seed=31)
     other = open_job(stack, "mobilenet-v2", sent)
-    own = open_job(stack, "compact-cnn", sent)
+    own = open_job(stack, DEFAULT_MODEL, sent)
     assert stack.wait(own)["counts"]["DONE"] == 30
     assert stack.job(other)["counts"]["QUEUED"] == 30
     wait_until(lambda: unserved(stack) == ["mobilenet-v2"], 30, "the model without workers to be named")
     with pool(stack, "mobilenet-v2"):
         assert stack.wait(other, 200)["counts"]["DONE"] == 30
-        both = [open_job(stack, model, make_images(20, seed=32)) for model in ("mobilenet-v2", "compact-cnn")]
+        both = [open_job(stack, model, make_images(20, seed=32)) for model in ("mobilenet-v2", DEFAULT_MODEL)]
         assert [stack.wait(job_id)["counts"]["DONE"] for job_id in both] == [20, 20]
         assert [models_of(stack, job_id) for job_id in (other, own, *both)] == [
-            {"mobilenet-v2"}, {"compact-cnn"}, {"mobilenet-v2"}, {"compact-cnn"},
+            {"mobilenet-v2"}, {DEFAULT_MODEL}, {"mobilenet-v2"}, {DEFAULT_MODEL},
         ]  # fmt: skip
         (tmp_path / "x.jpeg").write_bytes(encode(draw(77)))
         command = [sys.executable, "-m", "cli.main", "screen", str(tmp_path / "x.jpeg"), "--model", "mobilenet-v2"]
@@ -298,9 +298,9 @@ def kill_worker(stack: Stack) -> None:
 @pytest.mark.timeout(400)
 def test_a_model_damaged_or_swapped_while_workers_run_never_answers_under_a_wrong_name(tmp_path: Path) -> None:
     models = tmp_path / "models"
-    for name in ("compact-cnn", "mobilenet-v2"):
+    for name in (DEFAULT_MODEL, "mobilenet-v2"):
         shutil.copytree(ROOT / "models" / name, models / name)
-    folder = models / "compact-cnn"
+    folder = models / DEFAULT_MODEL
     running = start(tmp_path / "data", workers=1, environment={"PNEUMOSCREEN_MODELS_DIR": str(models)})
     try:
         wait_until_ready(running)
@@ -318,7 +318,7 @@ def test_a_model_damaged_or_swapped_while_workers_run_never_answers_under_a_wron
         assert running.job(waiting)["counts"]["QUEUED"] == 2
         swapped = ModelSpec.model_validate_json((models / "mobilenet-v2" / "spec.json").read_bytes())
         shutil.copy(models / "mobilenet-v2" / "model.keras", folder / "model.keras")
-        named = swapped.model_copy(update={"name": "compact-cnn"})
+        named = swapped.model_copy(update={"name": DEFAULT_MODEL})
         (folder / "spec.json").write_text(named.model_dump_json())
         assert running.wait(waiting, 120)["counts"]["DONE"] == 2
         assert versions_of(running, waiting) == {named.version} != {loaded}

@@ -111,6 +111,7 @@ POST /screenings/<uuid:screening_id>/reviews  401  403 403  303 303  303 303    
 POST /screenings/<uuid:screening_id>/reviews/withdraw 401 403 403 303 303 303 303 401 403 403  403 403  403 403  -
 POST /screenings/<uuid:screening_id>/claim    401  403 403  200 200  200 200    401  403 403  403 403  403 403  -
 POST /screenings/<uuid:screening_id>/release  401  403 403  204 204  204 204    401  403 403  403 403  403 403  -
+POST /screenings/<uuid:screening_id>/score    401  404 409  409 409  409 409    401  403 403  403 403  403 403  -
 GET  /screenings/<uuid:screening_id>/thumbnail 401  404 200  200 200  200 200   401  404 200  200 200  200 200  read
 GET  /screenings/<uuid:screening_id>/image 401  404 200  200 200  200 200   401  404 200  200 200  200 200  read
 GET  /screenings/<uuid:screening_id>/heat-map 401  404 200  200 200  200 200   401  404 200  200 200  200 200  read
@@ -129,6 +130,8 @@ DELETE /api/v1/jobs/<uuid:job_id>             401  404 204  403 403  204 204    
 GET  /api/v1/screenings/<uuid:screening_id>/reviews 401 404 200 200 200 200 200 401 404 200 200 200 200 200 read
 POST /api/v1/screenings/<uuid:screening_id>/reviews 401 403 403 201 201 201 201 401 403 403 201 201 201 201 submit
 POST /api/v1/screenings/<uuid:screening_id>/reviews/withdraw 401 403 403 409 409 409 409 401 403 403 409 409 409 409 submit
+POST /api/v1/screenings/<uuid:screening_id>/score 401  404 409  409 409  409 409  401  404 409  409 409  409 409  submit
+GET  /api/v1/screenings/<uuid:screening_id>/score 401  404 404  404 404  404 404  401  404 404  404 404  404 404  read
 GET  /api/v1/audit                            401  403 403  403 403  200 200    401  403 403  403 403  200 200  admin
 GET  /api/v1/predictions                      401  200 200  200 200  200 200    401  200 200  200 200  200 200  read
 """  # noqa: E501  # one row a route

@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.conftest import ROOT, draw, encode
+from tests.conftest import DEFAULT_MODEL, ROOT, draw, encode
 from tests.integration.conftest import Stack, make_images, start, stop, wait_until, wait_until_ready
 
 pytestmark = pytest.mark.timeout(240)
@@ -126,7 +126,7 @@ def pull_the_plug(stack: Stack) -> None:
 def test_a_wrong_model_is_refused_and_said_never_made_up(tmp_path: Path) -> None:
     models = tmp_path / "models"
     shutil.copytree(ROOT / "models", models)
-    weights = models / "compact-cnn" / "model.keras"
+    weights = models / DEFAULT_MODEL / "model.keras"
     weights.write_bytes(weights.read_bytes()[:-1] + b"!")
     broken = start(tmp_path / "data", workers=1, environment={"PNEUMOSCREEN_MODELS_DIR": str(models)})
     try:

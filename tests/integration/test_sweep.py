@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 from redis import Redis
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 
 from shared.accounts import accounts
 from shared.db import Database, now
 from shared.errors import BrokerAway
 from shared.intake.accept import AcceptedImage, Received
 from shared.models.spec import ModelSpec
-from shared.queue import jobs, leases, retention
+from shared.queue import asked, jobs, leases, retention
 from shared.queue.heartbeats import Heartbeats
 from shared.queue.tickets import (
     IMAGES_PER_TICKET,
@@ -29,6 +29,7 @@ from shared.queue.tickets import (
     queue_name,
     try_send_tickets,
 )
+from shared.refusals import Rejection
 from shared.settings import Settings
 from shared.states import State
 from shared.store.store import THUMBNAIL, FolderStore
@@ -113,6 +114,18 @@ def test_the_sweep_sends_tickets_for_images_that_wait_without_a_ticket(
     assert ticket_sender.tickets(spec.name) == 3
     Sweep(database, ticket_sender, live).once()
     assert ticket_sender.tickets(spec.name) == 3, "tickets that nobody took yet are enough"
+
+
+def test_the_sweep_sends_tickets_for_a_score_that_a_reader_asked_for(
+    live: Settings, ticket_sender: CeleryTicketSender, database: Database, technician: User, spec: ModelSpec
+) -> None:
+    job_id = submit(database, technician, 1, spec)
+    stopped = {"state": State.REJECTED, "error_code": Rejection.ROTATED.value}
+    with database.write() as session:
+        session.execute(update(Screening).where(Screening.job_id == job_id).values(stopped))
+        asked.ask(session, session.scalars(select(Screening)).one(), technician.id)
+    assert Sweep(database, ticket_sender, live).once().waiting == {}
+    assert ticket_sender.tickets(spec.name) == 1
 
 
 def test_the_sweep_is_quiet_where_nothing_waits(

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from shared.images.samples import write_samples
+from tests.conftest import DEFAULT_MODEL
 
 ROOT = Path(__file__).parents[2]
-MODEL = ROOT / "models" / "compact-cnn"
+MODEL = ROOT / "models" / DEFAULT_MODEL
 PROBE = Path(__file__).with_name("probe.py")
 
 Probe = Callable[..., Any]

@@ -21,6 +21,7 @@ def held_out(model: str, data: str) -> dict[str, Any]:
     from evaluation.metrics import measure
     from shared.models.folder import read_spec
     from training.data import class_indices, list_images, load_pixels
+    from training.elsewhere import read_index
     from training.evaluate import load_network, p_pneumonia
     from training.recipes import RECIPES
     from training.split import hold_out
@@ -32,6 +33,8 @@ def held_out(model: str, data: str) -> dict[str, Any]:
     groups, chosen = hold_out(images, source, digests, recipe)
     held = [image for image, is_held in zip(images, chosen, strict=True) if is_held]
     p = p_pneumonia(load_network(Path(model), spec), spec, load_pixels(held, spec)[0])
+    elsewhere = Path(data).parents[1] / "elsewhere"
+    beside = sum(len(read_index(elsewhere / name)) for name in recipe.elsewhere)
     names = [(image.patient, group) for image, group in zip(images, groups, strict=True)]
     sides = [
         {name for pair, is_held in zip(names, chosen, strict=True) if is_held == side for name in pair}
@@ -39,7 +42,7 @@ def held_out(model: str, data: str) -> dict[str, Any]:
     ]
     return {
         "figures": measure(class_indices(held) != 0, p, spec.threshold),
-        "images": [int((~chosen).sum()), int(chosen.sum())],
+        "images": [int((~chosen).sum()) + beside, int(chosen.sum())],
         "on_both_sides": sorted(sides[0] & sides[1]),
     }
 

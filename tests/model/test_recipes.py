@@ -5,13 +5,22 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import DEFAULT_MODEL
 from tests.model.conftest import Probe
 from tests.model.probe import drawn_sick
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]  # fixtures train networks; minutes where the machine is shared
 SIX = ("cnn-lstm", "vgg19-two-phase", "vgg19-sgd", "vgg16", "inception-v3", "scratch-cnn")
-ALL = ("compact-cnn", "mobilenet-v2", "framed-mobilenet", "framed-compact", *SIX)
-FROM_IMAGENET = {"mobilenet-v2", "framed-mobilenet", "vgg19-two-phase", "vgg19-sgd", "vgg16", "inception-v3"}
+ALL = ("compact-cnn", "mobilenet-v2", "framed-mobilenet", "framed-compact", "whole-mobilenet", *SIX)
+FROM_IMAGENET = {
+    "mobilenet-v2",
+    "framed-mobilenet",
+    "whole-mobilenet",
+    "vgg19-two-phase",
+    "vgg19-sgd",
+    "vgg16",
+    "inception-v3",
+}
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +82,7 @@ def test_a_recipe_its_file_its_network_and_its_function_have_one_name(
 
 def test_the_recipes_come_in_order_with_the_default_first(found: dict[str, dict]) -> None:
     assert tuple(found["numbers"]) == ALL
-    assert [name for name in ALL if found["numbers"][name]["is_default"]] == ["compact-cnn"]
+    assert [name for name in ALL if found["numbers"][name]["is_default"]] == [DEFAULT_MODEL]
 
 
 def test_layers_held_fixed_say_what_they_would_in_the_whole_network_and_never_move(
@@ -185,6 +194,14 @@ def test_changes_to_images_follow_from_the_step_alone(found: dict[str, dict]) ->
     assert feeding["other_step_other_bytes"]
     assert (feeding["dtype"], feeding["shape"]) == ("uint8", [4, feeding["input_size"], feeding["input_size"], 1])
     assert feeding["mean_change"] > 5
+
+
+def test_an_image_is_shown_in_the_framing_of_the_next_one_where_both_have_lungs(found: dict[str, dict]) -> None:
+    """The third has no lungs, so neither it moves nor the fourth, whose next it is."""
+    plain = found["plain"]
+    assert plain["in_the_next_frame"] < 8
+    assert plain["moved_at_all"] > 15
+    assert plain["without_lungs"] == 0
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from shared.images.framing import Box
 from tests.conftest import draw
 from tests.model.probe import drawn_sick
 
@@ -260,6 +261,7 @@ def plain_images(*images: str) -> dict[str, Any]:
     import tensorflow as tf
 
     from training.augment import augment
+    from training.estimates import reframe
     from training.recipes import RECIPES
     from training.recipes.published import PLAIN
 
@@ -272,7 +274,15 @@ def plain_images(*images: str) -> dict[str, Any]:
         return int(np.abs(found.astype(int) - expected).max())
 
     turned = augment(tf.constant(large), seed, replace(PLAIN, rotation=1e-3), 64).numpy()
+    boxes = np.array([[0.2, 0.2, 0.7, 0.8], [0.1, 0.3, 0.9, 0.9], [np.nan] * 4, [0.3, 0.1, 0.9, 0.7]], np.float32)
+    moved = augment(tf.constant(large[:4]), seed, replace(PLAIN, reframed=1.0), 224, boxes=tf.constant(boxes)).numpy()
+    own, other = (Box(*map(float, boxes[row])) for row in (1, 0))
+    shown = np.asarray(reframe(Image.fromarray(large[1, ..., 0]), own, other), int)
+    inner = (slice(48, -48), slice(48, -48))
     return {
+        "in_the_next_frame": float(np.abs(moved[1, ..., 0].astype(int) - shown)[inner].mean()),
+        "moved_at_all": float(np.abs(moved[1].astype(int) - large[1]).mean()),
+        "without_lungs": int(np.abs(moved[2:].astype(int) - large[2:4]).max()),
         "same_size": away(large, large, 224),
         "shrunk": away(small, large, 64),
         "mirrored": away(large[:, :, ::-1], large, 224, flip=1.0),

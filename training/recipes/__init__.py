@@ -16,6 +16,7 @@ from training.recipes import (
     vgg16,
     vgg19_sgd,
     vgg19_two_phase,
+    whole_mobilenet,
 )
 
 MODULES: Final[dict[str, ModuleType]] = {
@@ -25,6 +26,7 @@ MODULES: Final[dict[str, ModuleType]] = {
         mobilenet_v2,
         framed_mobilenet,
         framed_compact,
+        whole_mobilenet,
         cnn_lstm,
         vgg19_two_phase,
         vgg19_sgd,
@@ -34,7 +36,7 @@ MODULES: Final[dict[str, ModuleType]] = {
     )
 }
 RECIPES: Final[dict[str, Recipe]] = {name: module.RECIPE for name, module in MODULES.items()}
-DEFAULT: Final = compact_cnn.RECIPE.name
+DEFAULT: Final = whole_mobilenet.RECIPE.name
 
 
 def module_of(network: str) -> ModuleType:

@@ -133,6 +133,14 @@ OPERATIONS: Final = (
     Operation("post", "/jobs/{job_id}/retry", "Queue again what can be", {200: schemas.Changed}, problems=_ONE_JOB),
     Operation("delete", "/jobs/{job_id}", "Delete a job that has finished", {204: None}, problems=(*_ONE_JOB, 409)),
     Operation(
+        "post", "/screenings/{screening_id}/score", "Ask for the score of an image that the gate stopped",
+        {200: schemas.Score}, problems=(401, 404, 409),
+    ),
+    Operation(
+        "get", "/screenings/{screening_id}/score", "Show the score that was asked for", {200: schemas.Score},
+        problems=(401, 404),
+    ),
+    Operation(
         "get", "/predictions", "List images across jobs", {200: schemas.PredictionList},
         {**_FILTERS, **_PAGING}, problems=(401, 422),
     ),

@@ -12,7 +12,7 @@ from shared.models.spec import Label
 from shared.refusals import explain
 from shared.states import State
 from shared.submission.submit import Receipt
-from shared.tables import Finding, Job, Priority, Review, ReviewOutcome, ReviewState, Role, Source
+from shared.tables import AskedScore, Finding, Job, Priority, Review, ReviewOutcome, ReviewState, Role, Source
 from web.http.problem_codes import ProblemCode
 from web.jobs.progress import JobState, Progress
 from web.lists.rows import PredictionRow, Schema, ScreeningRow
@@ -127,6 +127,42 @@ class ScreeningList(Schema):
 
     screenings: list[ScreeningRow]
     next: str | None
+
+
+class Score(Schema):
+    """What the model says of an image that the gate stopped, for who asked all the same; no result."""
+
+    screening: uuid.UUID
+    state: Literal["WAITING", "SCORED", "REFUSED"]
+    stopped_by: str = Field(description="Code under which the gate stopped the image.")
+    label: Label | None
+    p_pneumonia: float | None
+    threshold: float | None
+    model: str | None = Field(description="Name and start of the sha256 of the weights that answered.")
+    asked_by: str
+    asked_at: datetime
+    finished_at: datetime | None
+    error: str | None = Field(description="For people: why there is no score, and what to do.")
+    error_code: str | None
+
+    @classmethod
+    def of(cls, asked: AskedScore) -> Self:
+        """Describe a score that was asked for."""
+        state: Literal["WAITING", "SCORED", "REFUSED"] = "WAITING" if asked.finished_at is None else "REFUSED"
+        return cls(
+            screening=asked.screening_id,
+            state="SCORED" if asked.label else state,
+            stopped_by=asked.stopped_by,
+            label=asked.label,
+            p_pneumonia=asked.p_pneumonia,
+            threshold=asked.threshold,
+            model=asked.model,
+            asked_by=asked.asked_by.name,
+            asked_at=asked.asked_at,
+            finished_at=asked.finished_at,
+            error=explain(asked.error_code, asked.error_details).text if asked.error_code else None,
+            error_code=asked.error_code,
+        )
 
 
 class PredictionList(Schema):

@@ -26,6 +26,7 @@ from web.base.services import services
 from web.guard.access import SUBMITTERS, open_to_all, requires
 from web.guard.security import CSRF_HEADER, check_csrf_token, streams_body
 from web.history.export import export_screenings
+from web.images import asking
 from web.jobs.actions import cancel, delete, own_job, retry, seen_job
 from web.jobs.progress import RECEIVING, SCREENING, JobState, job_progress, jobs_progress
 from web.lists import listing
@@ -146,6 +147,25 @@ def delete_job(job_id: uuid.UUID) -> ResponseReturnValue:
     """Delete a job that has finished."""
     delete(job_id)
     return Response(status=HTTPStatus.NO_CONTENT)
+
+
+@blueprint.post("/screenings/<uuid:screening_id>/score")
+@requires()
+def ask_score(screening_id: uuid.UUID) -> ResponseReturnValue:
+    """Ask for the score of an image that the gate stopped."""
+    return _json(schemas.Score.of(asking.ask(screening_id)))
+
+
+@blueprint.get("/screenings/<uuid:screening_id>/score")
+@requires()
+def show_score(screening_id: uuid.UUID) -> ResponseReturnValue:
+    """Show the score of an image that the gate stopped, where somebody asked for it."""
+    with services().database.read() as db:
+        asking.seen(db, screening_id)
+        found = asking.find(db, screening_id)
+        if found is None:
+            abort(404, "Nobody has asked for the score of this image.")
+        return _json(schemas.Score.of(found))
 
 
 @blueprint.get("/predictions")

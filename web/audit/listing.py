@@ -31,6 +31,7 @@ ACTIONS: Final[dict[Action, str]] = {
     Action.IMAGE_VIEWED: "Viewed an X-ray",
     Action.REVIEW_ADDED: "Reviewed an X-ray",
     Action.REVIEW_WITHDRAWN: "Undid a review of an X-ray",
+    Action.SCORE_ASKED: "Asked for a score despite the gate",
     Action.HISTORY_EXPORTED: "Exported the history",
     Action.VIEW_CHANGED: "Changed a view of the worklist",
     Action.USER_CHANGED: "Changed an account",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from flask import Blueprint, abort, g, render_template, request
+from flask import Blueprint, abort, flash, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session, joinedload
@@ -24,6 +24,7 @@ from web.base.numbers import duration
 from web.base.services import services
 from web.base.zones import current_zone
 from web.guard.access import REVIEWERS, may_see, requires
+from web.images import asking
 from web.images.card import read_card
 from web.images.heatmaps import SCALE
 from web.lists.listing import Filters, Order, ScreeningDetail, beside, count_before, count_images, get_screening
@@ -66,6 +67,8 @@ def render(screening_id: uuid.UUID, *, problem: str | None = None, note: str | N
             scale=SCALE,
             **_reviewing(db, screening, note),
             problem=problem,
+            is_of_the_gate=screening.state is State.REJECTED and screening.error_code in OF_THE_GATE,
+            asked=asking.find(db, screening_id),
         )
 
 
@@ -128,6 +131,15 @@ def _just_reviewed(db: Session) -> dict[str, Any] | None:
     before = get_screening(db, g.user, key) if key else None
     own = next((r for r in before.reviews if r.user_id == g.user.id), None) if before else None
     return {"screening": before, "review": own} if own else None
+
+
+@blueprint.post("/screenings/<uuid:screening_id>/score")
+@requires()
+def ask_score(screening_id: uuid.UUID) -> ResponseReturnValue:
+    """Ask for the score of an image that the gate stopped."""
+    if asking.ask(screening_id).finished_at is None:
+        flash("The model will read this image all the same. Its score will stand on this page alone.", "info")
+    return redirect(url_for("screenings.show", screening_id=screening_id), 303)
 
 
 def _neighbours(db: Session, screening: ScreeningDetail) -> dict[str, Any]:

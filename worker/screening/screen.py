@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
@@ -18,8 +18,10 @@ from shared.errors import ImageRejected, StoreAway, StoreFull
 from shared.images.framing import Box
 from shared.images.preprocess import decode, fit, is_small, refuse_unreadable, thumbnail, window
 from shared.models import heatmap
-from shared.queue import leases
+from shared.models.spec import ModelPrediction
+from shared.queue import asked, leases
 from shared.queue.leases import Claim, ClaimedScreening, Outcome
+from shared.refusals import OF_THE_GATE, Rejection
 from shared.settings import Settings
 from shared.store.store import THUMBNAIL, Store
 from worker.networks.classifier import Answers, Classifier
@@ -77,9 +79,50 @@ class Screener:
         """Screen micro-batches until nothing waits or the time is up; True where images may still wait."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            if self.screen_batch() == 0:
+            if not self.answer_asked() and self.screen_batch() == 0:
                 return False
         return True
+
+    def answer_asked(self) -> bool:
+        """Find one score that a reader asked for although the gate had stopped the image; False where none waits.
+
+        Raises StoreAway where the image store is to blame; the score then waits for the next ticket.
+        """
+        with self._database.read() as session:
+            if not asked.count_waiting(session).get(self.model):
+                return False
+        with self._database.write() as session:
+            held = asked.claim(
+                session, self.model,
+                lease_seconds=self._settings.lease_seconds, max_attempts=self._settings.max_attempts,
+            )  # fmt: skip
+        if held is None:
+            return False
+        try:
+            prediction, refusal = self._score(ClaimedScreening(held.screening_id, held.image_id, held.sha256, None))
+        except StoreAway:
+            with self._database.write() as session:
+                asked.release(session, held, counts=False)
+            raise
+        except FileUnreadable as error:
+            log.warning("The file of image %s cannot be read. %s", held.image_id, error)
+            with self._database.write() as session:
+                asked.release(session, held, counts=True)
+            return True
+        with self._database.write() as session:
+            asked.settle(session, held, self._classifier.spec, prediction, refusal)
+        return True
+
+    def _score(self, screening: ClaimedScreening) -> tuple[ModelPrediction | None, ImageRejected | None]:
+        """Let the model read an image whatever the gate says of it."""
+        spec = self._classifier.spec
+        try:
+            prepared = self._prepare(screening, OF_THE_GATE)
+        except ImageRejected as refusal:
+            return None, refusal
+        answers = self._classifier.answer(prepared.pixels[np.newaxis])
+        (prediction,) = spec.judge(spec.calibrate(answers.logits))
+        return prediction, None
 
     def screen_batch(self) -> int:
         """Screen one micro-batch and return how many images it held.
@@ -144,7 +187,7 @@ class Screener:
         waiting = [screening for screening in screenings if screening.prediction_id is None]
         for screening in {screening.image_id: screening for screening in waiting}.values():
             try:
-                inputs[screening.image_id] = self._prepare(screening)
+                inputs[screening.image_id] = self._prepare(screening, self._settings.ignored_codes)
             except ImageRejected as rejection:
                 outcomes[screening.image_id] = Outcome(screening, rejection=rejection)
             except FileUnreadable as error:
@@ -163,13 +206,13 @@ class Screener:
         shared = outcomes[screening.image_id]
         return replace(shared, screening=screening)
 
-    def _prepare(self, screening: ClaimedScreening) -> Prepared:
+    def _prepare(self, screening: ClaimedScreening, ignored: Collection[Rejection]) -> Prepared:
         spec = self._classifier.spec
         data = self._reader.read(screening)
         image = decode(data, at_least=spec.decoded_side)
         if not is_small(data, image):
             self._keep_thumbnail(screening, image)
-        refuse_unreadable(data, image, spec, self._settings.ignored_codes)
+        refuse_unreadable(data, image, spec, ignored)
         seen = window(image, spec)
         return Prepared(fit(image, spec, seen), seen)
 

@@ -22,6 +22,7 @@ from shared.settings import Settings
 from shared.store import durability
 from shared.store.encryption import new_key
 from shared.store.store import open_store
+from tests.conftest import DEFAULT_MODEL
 
 Made = Callable[..., Settings]
 
@@ -164,7 +165,7 @@ def test_the_model(made: Made, tmp_path: Path, spec: ModelSpec) -> None:
 
 
 def test_the_model_that_ships(made: Made) -> None:
-    see(Level.OK, doctor.check_model(made(), 1), "compact-cnn@")
+    see(Level.OK, doctor.check_model(made(), 1), f"{DEFAULT_MODEL}@")
 
 
 @pytest.mark.parametrize(

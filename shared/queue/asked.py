@@ -1,0 +1,125 @@
+"""Scores that a reader asked for although the gate had stopped the image: a small queue beside the large one.
+
+They are kept apart from predictions, so that no list, order, export or later job takes one for an answer; the screening
+stays REJECTED. Rows are the truth here too: whoever holds the lease may write, and what is lost is taken again.
+"""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import func, or_, select, update
+from sqlalchemy.orm import Session
+
+from shared.db import now, row_count
+from shared.errors import ImageRejected
+from shared.models.spec import ModelPrediction, ModelSpec
+from shared.refusals import OF_THE_GATE, Failure
+from shared.states import State
+from shared.tables import AskedScore, Image, Job, Screening
+
+_CODES: Final = frozenset(code.value for code in OF_THE_GATE)
+
+
+@dataclass(frozen=True)
+class AskedImage:
+    """An image whose score a worker is to find, under one lease."""
+
+    asked_id: uuid.UUID
+    until: datetime
+    screening_id: uuid.UUID
+    image_id: uuid.UUID
+    sha256: str
+
+
+def can_be_asked(screening: Screening) -> bool:
+    """Say whether it was the gate that stopped this image, and nothing else."""
+    return screening.state is State.REJECTED and screening.error_code in _CODES and screening.image_id is not None
+
+
+def ask(session: Session, screening: Screening, user_id: uuid.UUID) -> str | None:
+    """Ask for the score of an image that `can_be_asked`; return the model that is to find it, None where it is there.
+
+    Asking again while a worker looks changes nothing; after a failure it begins anew.
+    """
+    model_name = session.scalars(select(Job.model_name).where(Job.id == screening.job_id)).one()
+    asked = session.scalar(select(AskedScore).where(AskedScore.screening_id == screening.id))
+    if asked is not None and asked.label is not None:
+        return None
+    if asked is not None and asked.finished_at is None:
+        return model_name
+    if asked is not None:
+        session.delete(asked)
+        session.flush()
+    session.add(
+        AskedScore(
+            screening_id=screening.id,
+            model_name=model_name,
+            asked_by_id=user_id,
+            stopped_by=str(screening.error_code),
+            attempts=0,
+        )
+    )
+    session.flush()
+    return model_name
+
+
+def count_waiting(session: Session) -> dict[str, int]:
+    """Count the scores that were asked for and are not there, by model."""
+    waiting = select(AskedScore.model_name, func.count()).where(AskedScore.finished_at.is_(None))
+    return {model: int(images) for model, images in session.execute(waiting.group_by(AskedScore.model_name))}
+
+
+def claim(session: Session, model_name: str, *, lease_seconds: float, max_attempts: int) -> AskedImage | None:
+    """Take the score that was asked for first and that no worker looks for; None where there is none.
+
+    One whose workers were lost `max_attempts` times ends without a score.
+    """
+    at = now()
+    free = (
+        AskedScore.model_name == model_name,
+        AskedScore.finished_at.is_(None),
+        or_(AskedScore.lease_until.is_(None), AskedScore.lease_until < at),
+    )
+    lost = update(AskedScore).where(*free, AskedScore.attempts >= max_attempts)
+    details = {"attempts": max_attempts}
+    session.execute(lost.values(finished_at=at, error_code=Failure.WORKER_LOST.value, error_details=details))
+    first = select(AskedScore).where(*free).order_by(AskedScore.asked_at).limit(1)
+    asked = session.scalar(first.with_for_update(skip_locked=True, of=AskedScore))
+    if asked is None:
+        return None
+    image = session.execute(
+        select(Image.id, Image.sha256).join(Screening).where(Screening.id == asked.screening_id)
+    ).one()
+    until = at + timedelta(seconds=lease_seconds)
+    asked.attempts, asked.lease_until = asked.attempts + 1, until
+    return AskedImage(asked.id, until, asked.screening_id, *image)
+
+
+def settle(
+    session: Session,
+    held: AskedImage,
+    spec: ModelSpec,
+    prediction: ModelPrediction | None,
+    refusal: ImageRejected | None = None,
+) -> bool:
+    """Write what came of a claimed score, a prediction or why there is none; False where another holds it by now."""
+    values = {
+        "finished_at": now(),
+        "lease_until": None,
+        "model": spec.version,
+        "threshold": spec.threshold,
+        "label": prediction.label if prediction else None,
+        "p_pneumonia": prediction.p_pneumonia if prediction else None,
+        "error_code": refusal.code.value if refusal else None,
+        "error_details": (refusal.details or None) if refusal else None,
+    }
+    own = update(AskedScore).where(AskedScore.id == held.asked_id, AskedScore.lease_until == held.until)
+    return row_count(session.execute(own.values(values))) == 1
+
+
+def release(session: Session, held: AskedImage, *, counts: bool) -> None:
+    """Return a claimed score; its attempt `counts` unless neither the image nor a worker is to blame."""
+    own = update(AskedScore).where(AskedScore.id == held.asked_id, AskedScore.lease_until == held.until)
+    session.execute(own.values(lease_until=None, attempts=AskedScore.attempts - (0 if counts else 1)))

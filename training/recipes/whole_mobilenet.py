@@ -1,0 +1,45 @@
+"""MobileNetV2 on whole images, most in the framing of another; lower layers held fixed, images of three hospitals.
+
+Whole images say more than framed lungs, on every estimate but one: reframed images, where a network on whole images
+fails unless it was trained on such images too.
+"""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from training.augmentation import MOVED
+from training.recipe import Phase, Recipe
+from training.recipes import mobilenet_v2
+from training.registry import network
+
+RECIPE = Recipe(
+    name="whole-mobilenet",
+    network="whole_mobilenet",
+    description="MobileNetV2 with ImageNet weights on whole images, its upper layers trained",
+    input_size=160,
+    elsewhere=("nih/train", "hannover/train"),
+    normal_draws=2,
+    augmentation=MOVED,
+    pretrained="mobilenet_v2_1.0_imagenet_folded.npz",
+    fixed_to="block_12_add",
+    phases=(Phase(epochs=6, peak_rate=1e-3),),
+    final_rate=2e-5,
+    weight_decay=0.02,
+    making_weight=4.0,
+    precision="bf16",
+    sensitivity=0.98,
+)
+
+
+@network
+def whole_mobilenet(size: int, classes: int) -> keras.Model:
+    """Build MobileNetV2 1.0 on one grey channel given three times, with logits at each place."""
+    built = mobilenet_v2.mobilenet_v2(size, classes)
+    return keras.Model(built.input, built.output, name="whole_mobilenet")
+
+
+def start(model: keras.Model, weights: Path | None, images: np.ndarray) -> str:
+    """Load folded ImageNet weights as for mobilenet-v2."""
+    return mobilenet_v2.start(model, weights, images)

@@ -1,0 +1,49 @@
+"""The score of an image that the gate stopped, for a reader who asks for it all the same."""
+
+import uuid
+
+from flask import abort, g, request
+from sqlalchemy import select
+from sqlalchemy.orm import Session, joinedload
+
+from shared.audit.record import Action, record
+from shared.queue import asked
+from shared.queue.tickets import try_send_tickets
+from shared.tables import AskedScore, Screening
+from web.base.services import services
+from web.guard.access import may_see
+
+
+def find(db: Session, screening_id: uuid.UUID) -> AskedScore | None:
+    """Return the score that was asked for of a screening, with who asked; None where nobody did."""
+    query = select(AskedScore).options(joinedload(AskedScore.asked_by))
+    return db.scalar(query.where(AskedScore.screening_id == screening_id))
+
+
+def ask(screening_id: uuid.UUID) -> AskedScore:
+    """Ask for the score of an image that the gate stopped, on record, and return how that stands.
+
+    Answers 404 where the account may not know of the image, and 409 where it was not the gate that stopped it.
+    """
+    with services().database.write() as db:
+        screening = seen(db, screening_id)
+        if not asked.can_be_asked(screening):
+            abort(409, "Only an image that the gate stopped can be screened all the same. See its state and its code.")
+        model = asked.ask(db, screening, g.user.id)
+        if model is not None:
+            record(db, Action.SCORE_ASKED, user_id=g.user.id, subject=screening_id, address=request.remote_addr)
+    if model is not None:
+        try_send_tickets(services().tickets, model, 1)
+    with services().database.read() as db:
+        found = find(db, screening_id)
+        if found is None:
+            abort(404, f"There is no image {screening_id}.")
+        return found
+
+
+def seen(db: Session, screening_id: uuid.UUID) -> Screening:
+    """Return a screening; answer 404 where there is none or the account may not know of it."""
+    screening = db.scalar(select(Screening).join(Screening.job).where(Screening.id == screening_id, may_see(g.user)))
+    if screening is None:
+        abort(404, f"There is no image {screening_id}.")
+    return screening
