@@ -96,7 +96,7 @@ def test_an_image_that_only_the_gate_stopped_is_shown_with_its_reason(
     assert f"{image.id}/heat-map" not in page
     history = reader.get("/history?state=REJECTED").text
     assert (f"/screenings/{image.id}/thumbnail" in history) == is_shown
-    assert f"image-{image.id}" not in reader.get("/history?order=suspicious").text
+    assert f"screening-{image.id}" not in reader.get("/history?order=suspicious").text
 
 
 def test_an_unchanged_picture_is_not_sent_again(site: Site, client: FlaskClient) -> None:
