@@ -125,7 +125,7 @@ def test_a_thumbnail_that_the_worker_left_is_drawn_at_the_first_look_and_kept(si
     answer = client.get(f"/screenings/{image.id}/thumbnail")
     assert (answer.status_code, answer.mimetype) == (200, "image/jpeg")
     with Image.open(io.BytesIO(answer.data)) as picture:
-        assert picture.size == (86, 75)
+        assert picture.size == (64, 56)
     assert site.store.get_derived(sha256, THUMBNAIL) == answer.data
 
 
