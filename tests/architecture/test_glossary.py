@@ -11,6 +11,7 @@ from typing import Final
 import pytest
 from pydantic import BaseModel
 
+from shared.columns import RESULT_COLUMNS
 from shared.tables import Base
 from tests.conftest import ROOT
 from web.api import schemas
@@ -122,6 +123,7 @@ def test_columns_and_keys_of_the_api_take_the_same_names() -> None:
     columns = {f"{table.name}.{column.name}" for table in Base.metadata.tables.values() for column in table.columns}
     models = [kind for kind in vars(schemas).values() if isinstance(kind, type) and issubclass(kind, BaseModel)]
     keys = {f"{kind.__name__}.{key}" for kind in models if kind not in HAS_STATUS for key in kind.model_fields}
+    keys |= {f"results.{column}" for column in RESULT_COLUMNS}
     assert len(columns) > 50
     assert len(keys) > 50
     wrong = [f"{name}; write '{KEYS[key]}'" for name in columns | keys if (key := name.partition(".")[2]) in KEYS]

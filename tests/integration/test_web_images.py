@@ -96,7 +96,7 @@ def test_an_image_that_only_the_gate_stopped_is_shown_with_its_reason(
     assert f"{image.id}/heat-map" not in page
     history = reader.get("/history?state=REJECTED").text
     assert (f"/screenings/{image.id}/thumbnail" in history) == is_shown
-    assert f"image-{image.id}" not in reader.get("/history?order=suspicious").text
+    assert f"screening-{image.id}" not in reader.get("/history?order=suspicious").text
 
 
 def test_an_unchanged_picture_is_not_sent_again(site: Site, client: FlaskClient) -> None:
@@ -125,7 +125,7 @@ def test_a_thumbnail_that_the_worker_left_is_drawn_at_the_first_look_and_kept(si
     answer = client.get(f"/screenings/{image.id}/thumbnail")
     assert (answer.status_code, answer.mimetype) == (200, "image/jpeg")
     with Image.open(io.BytesIO(answer.data)) as picture:
-        assert picture.size == (86, 75)
+        assert picture.size == (64, 56)
     assert site.store.get_derived(sha256, THUMBNAIL) == answer.data
 
 

@@ -284,18 +284,18 @@ def leaks(blind: Site, client: FlaskClient, browser: FlaskClient) -> Iterator[st
         rows = client.get(f"/api/v1/predictions?{query}").json["predictions"]
         yield from ([query] if str(screening.id) in {row["id"] for row in rows} else [])
         shown = browser.get(f"/history?{query}").text
-        yield from ([f"history {query}"] if f"image-{screening.id}" in shown else [])
+        yield from ([f"history {query}"] if f"screening-{screening.id}" in shown else [])
     if client.get(f"/screenings/{screening.id}/heat-map").status_code != 404:
         yield "heat map"
     for query in ("", "review=others", "review=disagreed", "label=PNEUMONIA", "reviewed_by=rita"):
         shown = browser.get(f"/worklist?{query}").text
-        yield from ([f"worklist {query}"] if f"image-{screening.id}" in shown else [])
+        yield from ([f"worklist {query}"] if f"screening-{screening.id}" in shown else [])
     for way in ("/jobs", f"/jobs/{job}"):
         yield from ([f"{way} counts"] if "2 flagged" in browser.get(way).text else [])
     yield from (["reviews"] if client.get(address(blind)).json["reviews"] else [])
     for way in (page(blind), "/history", f"/jobs/{job}", f"/jobs/{job}/fragment"):
         shown = browser.get(way).text
-        row_shown = shown.split(f'id="image-{screening.id}"')[-1].split("</tr>")[0] if way != page(blind) else shown
+        row_shown = shown.split(f'id="screening-{screening.id}"')[-1].split("</tr>")[0] if way != page(blind) else shown
         for part in (">Flagged", "91.0%", "<b>91</b>", 'heat-map"', "bacterial:", "Secret word", "rita", "Agreed"):
             yield from ([f"{way} {part}"] if part in row_shown.replace(str(screening.id), "") else [])
 
