@@ -12,7 +12,7 @@ from typing import Final
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
-from shared.db import now, row_count
+from shared.db import insert_new, new_id, now, row_count
 from shared.errors import ImageRejected
 from shared.models.spec import ModelPrediction, ModelSpec
 from shared.refusals import OF_THE_GATE, Failure
@@ -52,16 +52,17 @@ def ask(session: Session, screening: Screening, user_id: uuid.UUID) -> str | Non
     if asked is not None:
         session.delete(asked)
         session.flush()
-    session.add(
-        AskedScore(
-            screening_id=screening.id,
-            model_name=model_name,
-            asked_by_id=user_id,
-            stopped_by=str(screening.error_code),
-            attempts=0,
-        )
-    )
-    session.flush()
+    row = {
+        "id": new_id(),
+        "screening_id": screening.id,
+        "model_name": model_name,
+        "asked_by_id": user_id,
+        "asked_at": now(),
+        "stopped_by": str(screening.error_code),
+        "attempts": 0,
+    }
+    # Two readers may ask at the same time; the second finds the first's row.
+    insert_new(session, AskedScore, [row])
     return model_name
 
 

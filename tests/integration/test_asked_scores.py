@@ -1,6 +1,8 @@
 """The score of an image that the gate stopped: asked for on record, found by a worker, and in no list."""
 
+import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -108,6 +110,19 @@ def test_asking_twice_changes_nothing(stopped: Stopped) -> None:
     assert stopped.ask() is None
     assert stopped.score().finished_at == found.finished_at
     assert stopped.model.batches == [1]
+
+
+def test_readers_who_ask_at_the_same_time_ask_once(stopped_on_each: Stopped) -> None:
+    stopped = stopped_on_each
+    together = threading.Barrier(4)
+
+    def ask(_: int) -> str | None:
+        together.wait(30)
+        return stopped.ask()
+
+    with ThreadPoolExecutor(4) as threads:
+        assert set(threads.map(ask, range(4))) == {stopped.model.spec.name}
+    assert stopped.score().stopped_by == "rotated"
 
 
 def test_a_score_whose_worker_was_lost_is_taken_by_the_next_and_the_first_writes_nothing(
