@@ -14,6 +14,7 @@ from shared.queue import jobs
 from shared.tables import Job, Priority, Role, Screening, Source
 from tests.browser.conftest import Server, Visitor
 from tests.browser.test_worklist import fill
+from tests.conftest import DEFAULT_MODEL
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -76,7 +77,7 @@ def test_a_job_of_one_image_opens_the_image(quiet_server: Server, visitor: Visit
 def open_job(server: Server) -> str:
     """Open a job whose sender was last active 16 seconds ago; return the address of its page."""
     server.link("tina")
-    spec, at = read_spec(server.models / "compact-cnn"), now() - timedelta(seconds=16)
+    spec, at = read_spec(server.models / DEFAULT_MODEL), now() - timedelta(seconds=16)
     with server.database.write() as session:
         user = find_user(session, "tina")
         assert user is not None

@@ -20,6 +20,7 @@ from shared.store.store import FolderStore
 from shared.tables import BrowserSession, Image, Priority, Review, Role, Screening, Source
 from tests.browser.conftest import Server, Visitor, pages_alone
 from tests.browser.test_access import check, keep
+from tests.conftest import DEFAULT_MODEL
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -35,7 +36,7 @@ class Room:
     def __init__(self, server: Server) -> None:
         self.server = server
         self._store = FolderStore(Path(server.database.engine.url.database or "").parent / "store")
-        self._spec = read_spec(server.models / "compact-cnn")
+        self._spec = read_spec(server.models / DEFAULT_MODEL)
 
     def name(self, start: str) -> str:
         return f"{start}-{uuid.uuid4().hex[:6]}"

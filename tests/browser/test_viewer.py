@@ -24,6 +24,7 @@ from shared.tables import AuditEvent, Priority, Screening, Source
 from tests.browser.conftest import FLAGS, WEBGL, Server, Visitor
 from tests.browser.test_access import check
 from tests.browser.test_heatmap import PNEUMONIA
+from tests.conftest import DEFAULT_MODEL
 from tests.drawn_files import picture, radiograph
 
 pytestmark = pytest.mark.timeout(180)
@@ -68,7 +69,7 @@ class Place:
 def place(quiet_server: Server) -> Place:
     person = f"technician-{uuid.uuid4().hex[:8]}"
     quiet_server.link(person)
-    spec = read_spec(quiet_server.models / "compact-cnn")
+    spec = read_spec(quiet_server.models / DEFAULT_MODEL)
     root = Path(quiet_server.database.engine.url.database or "").parent / "store"
     png = io.BytesIO()
     Image.fromarray((STORED >> 8).astype(np.uint8)).save(png, "PNG")

@@ -20,7 +20,7 @@ from shared.reviews.reviews import add_review, withdraw
 from shared.store.store import THUMBNAIL, FolderStore
 from shared.tables import Image, Priority, ReviewOutcome, Role, Screening, Source, User
 from tests.browser.conftest import Server, Visitor, pages_alone
-from tests.conftest import draw, encode
+from tests.conftest import DEFAULT_MODEL, draw, encode
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -41,7 +41,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def fill(server: Server, name: str, suspicions: list[float]) -> None:
     """Send images as one job and answer them: the same numbers are the same images."""
-    spec = read_spec(server.models / "compact-cnn")
+    spec = read_spec(server.models / DEFAULT_MODEL)
     store = FolderStore(Path(server.database.engine.url.database or "").parent / "store")
     received = [Received(f"x-ray-{n:02}.png", image=keep(store, n)) for n in range(len(suspicions))]
     with server.database.write() as session:

@@ -162,7 +162,7 @@ def test_an_image_that_is_gone_gets_its_reason_in_place_of_a_score(stopped: Stop
     assert (stopped.score().error_code, stopped.score().finished_at is not None) == ("image_missing", True)
 
 
-def test_a_score_waits_for_the_sweep_where_nobody_could_be_rung(stopped: Stopped) -> None:
+def test_a_score_waits_for_the_sweep_where_no_ticket_could_be_sent(stopped: Stopped) -> None:
     stopped.ask()
     with stopped.site.database.read() as session:
         assert asked.count_waiting(session) == {stopped.model.spec.name: 1}
