@@ -14,7 +14,7 @@ from sqlalchemy import func, select, update
 from shared.db import Database, now
 from shared.images import gate
 from shared.models.spec import Label, ModelSpec
-from shared.queue import asked, jobs, retention
+from shared.queue import asked, retention
 from shared.settings import Settings
 from shared.states import State
 from shared.store.store import FolderStore
@@ -219,6 +219,7 @@ def test_a_program_asks_and_reads_the_score(stopped: Stopped, program: FlaskClie
 
 def test_an_image_that_the_gate_did_not_stop_cannot_be_asked_about(stopped: Stopped, program: FlaskClient) -> None:
     with stopped.site.database.write() as session:
-        jobs.retry(session, stopped.screening.job_id)
+        waiting = {"state": State.QUEUED, "error_code": None, "error_details": None, "finished_at": None}
+        session.execute(update(Screening).where(Screening.id == stopped.screening.id).values(waiting))
     assert program.post(f"/api/v1/screenings/{stopped.screening.id}/score").status_code == 409
     assert program.post(f"/api/v1/screenings/{uuid.uuid4()}/score").status_code == 404
