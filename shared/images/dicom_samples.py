@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     from pydicom import Dataset
 
-# A frame that begins behind the end of another, at an even place (PS3.5, A.4).
+# A frame that begins behind the end of another, at an even place (PS3.5, A.4). Samples of the codecs of JPEG never hold
+# these bytes; those of RLE may.
 _NEXT_FRAME: Final = re.compile(rb"\xff\xd9\0?(?:\xff\xd8\xff|\xff\x4f\xff\x51)")
 _BASE: Final = "1.2.840.10008.1.2"
 NATIVE: Final = {
@@ -88,11 +89,13 @@ def _first_frame(dataset: "Dataset") -> bytes:
     from pydicom.encaps import get_frame, parse_basic_offsets, parse_fragments  # noqa: PLC0415  # as above
 
     frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
-    counts = [len(parse_basic_offsets(dataset.PixelData)), 1 + len(_NEXT_FRAME.findall(frame))]
     if str(dataset.file_meta.TransferSyntaxUID) == _RLE:  # a fragment a frame (PS3.5, 8.2.2 and annex G)
-        counts.append(parse_fragments(dataset.PixelData)[0] - 1)
-    if max(counts) > 1:
-        raise ImageRejected(Rejection.SEVERAL_IMAGES, case="frames", count=max(counts))
+        found = parse_fragments(dataset.PixelData)[0] - 1
+    else:
+        found = 1 + len(_NEXT_FRAME.findall(frame))
+    count = max(len(parse_basic_offsets(dataset.PixelData)), found)
+    if count > 1:
+        raise ImageRejected(Rejection.SEVERAL_IMAGES, case="frames", count=count)
     return frame
 
 

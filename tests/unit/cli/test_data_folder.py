@@ -33,7 +33,7 @@ def former(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     before = os.umask(request.param)
     try:
         data = tmp_path / "data"
-        for name in ("logs", "redis/appendonlydir", "store/screenings/ab", "store/incoming", "graphs/one", "samples"):
+        for name in ("logs", "redis/appendonlydir", "store/images/ab", "store/incoming", "graphs/one", "samples"):
             (data / name).mkdir(parents=True)
         for name in ("pneumoscreen.db", "pneumoscreen.db-wal", "lock", "url", "logs/web.log", "redis/appendonlydir/a"):
             (data / name).write_text("x")

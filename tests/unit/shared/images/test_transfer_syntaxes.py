@@ -311,6 +311,15 @@ def test_frames_that_the_header_does_not_count_are_refused(name: str, has_table:
     assert refused.value.code is Rejection.SEVERAL_IMAGES
 
 
+def test_rle_samples_that_read_like_the_start_of_another_frame_are_samples() -> None:
+    """RLE writes unlike neighbours as they are, so that markers of JPEG may stand among them."""
+    samples = np.tile(np.arange(64, dtype=np.uint8), (64, 1))
+    samples[32, 8:13] = (0xFF, 0xD9, 0xFF, 0xD8, 0xFF)
+    data = make(samples, RLELossless)
+    assert b"\xff\xd9\xff\xd8\xff" in data
+    assert np.array_equal(samples_of(data), samples)
+
+
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless])
 def test_native_and_rle_frames_that_the_header_does_not_count_are_refused(syntax: str) -> None:
     data = make(GREY12, syntax)

@@ -86,7 +86,7 @@ def local(name: str, is_zip: bool = False) -> LocalFile:
 
 
 def row(name: str, position: int) -> Row:
-    return Row(file=name, position=position, status="DONE")
+    return Row(file_name=name, position=position, state="DONE")
 
 
 def test_the_command_line_gives_images_their_own_names_back_by_position() -> None:
@@ -94,7 +94,7 @@ def test_the_command_line_gives_images_their_own_names_back_by_position() -> Non
     names = ["/in/Muster/a.jpeg", "w.zip/x/1.png", "w.zip/2.png", "no ending"]
     rows = [row(conceal(name, ON), position) for position, name in enumerate(names)]
     spans = {file.name: Span(file, *place) for file, place in zip(files, [(0, 1), (1, 2), (3, 1)], strict=True)}
-    results = [result.file for result in account(files, spans, {}, rows)]
+    results = [result.file_name for result in account(files, spans, {}, rows)]
     assert results[0] == "/in/Muster/a.jpeg"
     assert results[1:3] == [f"w.zip/{conceal(name, ON)}" for name in ("x/1.png", "2.png")]
     assert results[3] == "no ending"
@@ -103,4 +103,4 @@ def test_the_command_line_gives_images_their_own_names_back_by_position() -> Non
 def test_a_zip_that_is_refused_as_a_whole_keeps_its_name() -> None:
     file = local("w.zip", is_zip=True)
     (result,) = account([file], {"w.zip": Span(file, 0, 1)}, {}, [row(conceal("w.zip", ON), 0)])
-    assert result.file == "w.zip"
+    assert result.file_name == "w.zip"
