@@ -30,9 +30,17 @@ def loaded_after(code: str, names: list[str]) -> list[str]:
             [*NETWORKS, *PAGES],
             id="shared",
         ),
-        pytest.param("import evaluation.report, evaluation.calibrate, evaluation.compare", NETWORKS, id="evaluation"),
         pytest.param(
-            "from cli.main import main; main(['train', 'list'], standalone_mode=False)", ["tensorflow"], id="train-list"
+            "import evaluation.report, evaluation.calibrate, evaluation.compare",
+            NETWORKS,
+            id="evaluation",
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
+            "from cli.main import main; main(['train', 'list'], standalone_mode=False)",
+            ["tensorflow"],
+            id="train-list",
+            marks=pytest.mark.long,
         ),
         pytest.param("import shared.submission.submit", [*NETWORKS, *PAGES, "web", "celery"], id="submission"),
     ],

@@ -193,7 +193,7 @@ def walk(database: Database, viewer: User, filters: Filters, order: Order, limit
 
 
 @pytest.mark.parametrize("order", Order)
-@pytest.mark.parametrize("steps", ["small", "whole"])
+@pytest.mark.parametrize("steps", [pytest.param("small", marks=pytest.mark.long), "whole"])
 def test_every_list_is_what_a_look_at_every_row_gives(
     request: pytest.FixtureRequest, drawn: Database, order: Order, steps: str
 ) -> None:
