@@ -102,7 +102,7 @@ def run(line: str, place: Path) -> subprocess.CompletedProcess[str]:
 
 def command_lines() -> list[str]:
     text = (ROOT / "README.md").read_text()
-    section = text[text.index("## Getting started") : text.index("## The way of one image")]
+    section = text[text.index("## Getting started") : text.index("## The path of one image")]
     blocks = re.findall(r"^```\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
     return [line.partition("  #")[0].strip() for block in blocks for line in block.splitlines()]
 
