@@ -65,9 +65,9 @@ def images(quiet_server: Server) -> tuple[str, list[str]]:
 
 
 def layers(page: Page) -> list[dict[str, float]]:
-    """Where the image and its map lie."""
+    """Where the image and its map lie, both at one moment: the viewer may take the picture over in between."""
     box = "image => { const {x, y, width, height} = image.getBoundingClientRect(); return {x, y, width, height}; }"
-    return [page.locator(f".image-layers img >> nth={n}").evaluate(box) for n in range(2)]
+    return page.locator(".image-layers img").evaluate_all(f"images => images.slice(0, 2).map({box})")
 
 
 def test_the_map_lies_exactly_over_the_image_fitted_and_enlarged(
