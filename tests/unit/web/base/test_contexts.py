@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 from tests.web_site import Site
 from web.base.contexts import PageContext
 
-UNTYPED = {"web/images/page.py", "web/jobs/page.py"}
+UNTYPED = {"web/images/page.py"}
 """Pages whose contexts are not dataclasses yet."""
 
 
