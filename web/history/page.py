@@ -1,17 +1,19 @@
 """Every image that was ever sent, filtered, in order, a page at a time, and as a file."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Blueprint, g, render_template, request, url_for
+from flask import Blueprint, g, request, url_for
 from flask.typing import ResponseReturnValue
 
 from shared.db import time_of
+from web.base.contexts import PageContext, render
 from web.base.services import services
 from web.base.zones import current_zone
 from web.guard.access import requires
 from web.history.export import FORMATS, export_screenings
-from web.lists.filters import FILTERS, form_fields, name_field, say_filters
+from web.lists.filters import FILTERS, FormField, form_fields, name_field, say_filters
 from web.lists.listing import FilterError, Filters, Order, Page, list_screenings
 from web.lists.planner import Count, count_unanswered
 
@@ -30,6 +32,25 @@ class Chip:
     without: str
 
 
+@dataclass(frozen=True)
+class HistoryPage(PageContext):
+    """One page of what is filtered."""
+
+    template = "history/index.html"
+    page: Page
+    unanswered: Count
+    """What matches and has no place in the order, for want of a result."""
+    searched: str | None
+    problem: str | None
+    values: Mapping[str, str]
+    order: str
+    listed: Mapping[str, str]
+    fields: Sequence[FormField]
+    active: Sequence[Chip]
+    newer: str | None
+    older: str | None
+
+
 @blueprint.get("/history")
 @requires()
 def index() -> ResponseReturnValue:
@@ -46,8 +67,7 @@ def index() -> ResponseReturnValue:
         fields, said = form_fields(db, filters), say_filters(db, filters, g.user)
         unanswered = Count(0) if problem or order is Order.NEWEST else count_unanswered(db, g.user, filters)
     values = filters.to_args()
-    shown = render_template(
-        "history/index.html",
+    context = HistoryPage(
         page=page,
         unanswered=unanswered,
         searched=_say_reached(page, order),
@@ -60,7 +80,7 @@ def index() -> ResponseReturnValue:
         newer=_turn(page.previous_cursor, values, order),
         older=_turn(page.next_cursor, values, order),
     )
-    return shown, 422 if problem else 200
+    return render(context), 422 if problem else 200
 
 
 @blueprint.get("/history/export")

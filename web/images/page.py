@@ -2,11 +2,12 @@
 
 import secrets
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from flask import Blueprint, abort, flash, g, redirect, render_template, request, url_for
+from flask import Blueprint, abort, flash, g, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session, joinedload
@@ -19,14 +20,26 @@ from shared.reviews import claims
 from shared.reviews.law import standing
 from shared.reviews.reviews import NOTE_LENGTH, list_reviews
 from shared.states import State
-from shared.tables import Finding, Image, ImageClaim, Job, Model, Prediction, Review, ReviewOutcome, Screening
+from shared.tables import (
+    AskedScore,
+    Finding,
+    Image,
+    ImageClaim,
+    Job,
+    Model,
+    Prediction,
+    Review,
+    ReviewOutcome,
+    Screening,
+)
+from web.base.contexts import PageContext, render
 from web.base.numbers import duration
 from web.base.services import services
 from web.base.zones import current_zone
 from web.guard.access import REVIEWERS, may_see, requires
 from web.images import asking
-from web.images.card import read_card
-from web.images.heatmaps import SCALE
+from web.images.card import Card, read_card
+from web.images.heatmaps import SCALE, Stop
 from web.lists.listing import Filters, Order, ScreeningDetail, beside, count_before, count_images, get_screening
 
 blueprint = Blueprint("screenings", __name__)
@@ -34,11 +47,75 @@ blueprint = Blueprint("screenings", __name__)
 MOST_ELSEWHERE = 20
 
 
+@dataclass(frozen=True)
+class Neighbours:
+    """The images on both sides of one, in the list that it was opened from, else in its job."""
+
+    previous: uuid.UUID | None
+    next: uuid.UUID | None
+    order: str | None
+    """That of the list; None in a job."""
+    listed: Mapping[str, Any]
+    """The arguments of the list; none in a job."""
+    place: str | None
+    """Where the image stands in the worklist."""
+
+
+@dataclass(frozen=True)
+class ReviewPanel:
+    """What readers said of an image, and to reviewers a form."""
+
+    may_review: bool
+    own: Review | None
+    others: Sequence[Review]
+    seen: str
+    """The id of the newest review, withdrawn ones counted too; empty where there is none."""
+    newest_other: str
+    """The same of other readers."""
+    key: str
+    """The form's own, so that one sent twice counts once."""
+    note: str
+    note_length: int
+    findings: Sequence[Finding]
+    open_at: Sequence[str]
+    """Who else has the image open."""
+
+
+@dataclass(frozen=True)
+class JustReviewed:
+    """The image before this one, and the review that led on from it."""
+
+    screening: ScreeningDetail
+    review: Review
+
+
+@dataclass(frozen=True)
+class ImagePage(PageContext):
+    """One image with all that is known of it."""
+
+    template = "screenings/show.html"
+    screening: ScreeningDetail
+    total: int
+    """How many images its job has."""
+    neighbours: Neighbours
+    ahead: uuid.UUID | None
+    also: Sequence[Screening]
+    card: Card
+    places: tuple[int, int] | None
+    """Size of its heat map."""
+    scale: Sequence[Stop]
+    panel: ReviewPanel
+    problem: str | None
+    reviewed: JustReviewed | None
+    is_of_the_gate: bool
+    asked: AskedScore | None
+
+
 @blueprint.get("/screenings/<uuid:screening_id>")
 @requires()
 def show(screening_id: uuid.UUID) -> ResponseReturnValue:
     """Show one image with all that is known of it, between its neighbours in the list that it was opened from."""
-    shown = render(screening_id)
+    shown = render_image(screening_id)
     with services().database.write() as db:
         record(db, Action.IMAGE_VIEWED, user_id=g.user.id, subject=screening_id, address=request.remote_addr)
         sha256 = db.scalar(select(Image.sha256).join(Screening).where(Screening.id == screening_id))
@@ -47,29 +124,32 @@ def show(screening_id: uuid.UUID) -> ResponseReturnValue:
     return shown
 
 
-def render(screening_id: uuid.UUID, *, problem: str | None = None, note: str | None = None) -> str:
+def render_image(screening_id: uuid.UUID, *, problem: str | None = None, note: str | None = None) -> str:
     """Write the page; `problem` says what was wrong with a review, and `note` is what had been typed with it."""
     with services().database.read() as db:
         screening = get_screening(db, g.user, screening_id)
         if screening is None:
             abort(404)
-        model = _model_of(db, screening)
-        neighbours = _neighbours(db, screening)
-        return render_template(
-            "screenings/show.html",
-            screening=screening,
-            total=db.scalar(select(func.count()).where(Screening.job_id == screening.job_id)),
-            **neighbours,
-            ahead=_if_shown(db, neighbours["next"]),
-            also=_elsewhere(db, screening),
-            card=read_card(model, screening.threshold),
-            places=decode(screening.heat_map).size if screening.heat_map else None,
-            scale=SCALE,
-            **_reviewing(db, screening, note),
-            problem=problem,
-            is_of_the_gate=screening.state is State.REJECTED and screening.error_code in OF_THE_GATE,
-            asked=asking.find(db, screening_id),
-        )
+        return render(_describe(db, screening, problem, note))
+
+
+def _describe(db: Session, screening: ScreeningDetail, problem: str | None, note: str | None) -> ImagePage:
+    neighbours = _neighbours(db, screening)
+    return ImagePage(
+        screening=screening,
+        total=db.scalar(select(func.count()).where(Screening.job_id == screening.job_id)) or 0,
+        neighbours=neighbours,
+        ahead=_if_shown(db, neighbours.next),
+        also=_elsewhere(db, screening),
+        card=read_card(_model_of(db, screening), screening.threshold),
+        places=decode(screening.heat_map).size if screening.heat_map else None,
+        scale=SCALE,
+        panel=_panel(db, screening, note),
+        problem=problem,
+        reviewed=_just_reviewed(db),
+        is_of_the_gate=screening.state is State.REJECTED and screening.error_code in OF_THE_GATE,
+        asked=asking.find(db, screening.screening_id),
+    )
 
 
 def listed() -> dict[str, Any]:
@@ -86,26 +166,28 @@ def say_open(other: ImageClaim) -> str:
     return f"Open at {other.user.name}'s, {ago}."
 
 
-def _reviewing(db: Session, screening: ScreeningDetail, note: str | None) -> dict[str, Any]:
+def _panel(db: Session, screening: ScreeningDetail, note: str | None) -> ReviewPanel:
     """Return what the panel of reviews shows: to reviewers a form, and to all what readers said."""
     every = [] if screening.is_hidden or screening.sha256 is None else list_reviews(db, screening.sha256)
     counted = standing(every)
     own = next((review for review in counted if review.user_id == g.user.id), None)
-    of_others = [review for review in every if review.user_id != g.user.id]
     may_review = g.user.role in REVIEWERS and screening.sha256 is not None
-    return {
-        "may_review": may_review,
-        "own_review": own,
-        "other_reviews": [review for review in counted if review is not own],
-        "seen": every[-1].id if every else "",
-        "newest_other": of_others[-1].id if of_others else "",
-        "review_key": secrets.token_hex(16),
-        "review_note": note if note is not None else _undone_note(every),
-        "note_length": NOTE_LENGTH,
-        "findings": _findings(screening),
-        "open_at": _open_at(db, screening) if may_review else [],
-        "reviewed": _just_reviewed(db),
-    }
+    return ReviewPanel(
+        may_review=may_review,
+        own=own,
+        others=[review for review in counted if review is not own],
+        seen=_newest(every),
+        newest_other=_newest([review for review in every if review.user_id != g.user.id]),
+        key=secrets.token_hex(16),
+        note=note if note is not None else _undone_note(every),
+        note_length=NOTE_LENGTH,
+        findings=_findings(screening),
+        open_at=_open_at(db, screening) if may_review else [],
+    )
+
+
+def _newest(reviews: Sequence[Review]) -> str:
+    return str(reviews[-1].id) if reviews else ""
 
 
 def _undone_note(every: Sequence[Review]) -> str:
@@ -125,12 +207,14 @@ def _open_at(db: Session, screening: ScreeningDetail) -> list[str]:
     return [say_open(other) for other in claims.claims_of_others(db, g.user, [screening.sha256 or ""])]
 
 
-def _just_reviewed(db: Session) -> dict[str, Any] | None:
+def _just_reviewed(db: Session) -> JustReviewed | None:
     """Return the review that led to this page, so that it can be undone from here."""
     key = request.args.get("reviewed", type=uuid.UUID)
     before = get_screening(db, g.user, key) if key else None
-    own = next((r for r in before.reviews if r.user_id == g.user.id), None) if before else None
-    return {"screening": before, "review": own} if own else None
+    if before is None:
+        return None
+    own = next((review for review in before.reviews if review.user_id == g.user.id), None)
+    return JustReviewed(before, own) if own else None
 
 
 @blueprint.post("/screenings/<uuid:screening_id>/score")
@@ -142,15 +226,15 @@ def ask_score(screening_id: uuid.UUID) -> ResponseReturnValue:
     return redirect(url_for("screenings.show", screening_id=screening_id), 303)
 
 
-def _neighbours(db: Session, screening: ScreeningDetail) -> dict[str, Any]:
+def _neighbours(db: Session, screening: ScreeningDetail) -> Neighbours:
     """Find the images beside this one: in the list whose order the address names, else in its job, by position."""
     if not request.args.get("order"):
-        beside_in_job = {"previous": _neighbour(db, screening, -1), "next": _neighbour(db, screening, 1)}
-        return {**beside_in_job, "order": None, "listed": {}, "place": None}
+        previous, following = _neighbour(db, screening, -1), _neighbour(db, screening, 1)
+        return Neighbours(previous, following, order=None, listed={}, place=None)
     filters, order = Filters.from_args(request.args, current_zone()), Order.from_args(request.args)
     previous, following = beside(db, g.user, filters, order, screening)
     place = _say_place(db, filters, order, screening)
-    return {"previous": previous, "next": following, "order": order.value, "listed": listed(), "place": place}
+    return Neighbours(previous, following, order=order.value, listed=listed(), place=place)
 
 
 def _say_place(db: Session, filters: Filters, order: Order, screening: ScreeningDetail) -> str | None:

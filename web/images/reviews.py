@@ -40,7 +40,7 @@ def add(screening_id: uuid.UUID) -> ResponseReturnValue:
                 flash(str(error), "error")
             raise
         status = HTTPStatus.UNPROCESSABLE_ENTITY if isinstance(error, InvalidRequest) else HTTPStatus.CONFLICT
-        return page.render(screening_id, problem=str(error), note=request.form.get("note")), status
+        return page.render_image(screening_id, problem=str(error), note=request.form.get("note")), status
     return _lead_on(screening_id)
 
 

@@ -1,14 +1,16 @@
 """What a job's page says beside its progress: labels, what can be retried, and why nothing moves."""
 
 import uuid
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from flask import g
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from shared.db import now
+from shared.models.spec import Label
 from shared.queue.jobs import can_retry
 from shared.states import State
 from shared.tables import Job, Screening, in_states
@@ -23,25 +25,46 @@ UPLOAD_STALL_AFTER: Final = timedelta(seconds=15)
 """A request that goes on gives a sign of life every few seconds (`web.uploads.receive`), a closed page none."""
 
 
-def of_job(db: Session, job: Job, progress: Progress) -> dict[str, Any]:
-    """Return what the job templates show of a job beside its progress and its images."""
+@dataclass(frozen=True)
+class Overview:
+    """What the page of a job says beside its progress and its images."""
+
+    labels: dict[Label, int]
+    not_screened: int
+    only_image: uuid.UUID | None
+    """The one screening of a job that has ended with no other, to be opened in place of a list of one row."""
+    retryable: int
+    waiting: str | None
+    """Why nothing moves (`_why_waiting`)."""
+    lease_seconds: float
+    stalled: bool
+    """It is still received, and nothing has arrived for a while."""
+    held_back: Condition | None
+    """What keeps its upload from going on."""
+    finished_at: datetime | None
+    lasted: float | None
+    """Seconds from when it was made to its end."""
+
+
+def look_over(db: Session, job: Job, progress: Progress) -> Overview:
+    """Gather what is said of a job beside its progress and its images."""
     labels = label_counts(db, job, g.user)
     arrived_at = _last_arrival(db, job)
     moves = [at for at in (progress.moved_at, arrived_at) if at is not None]
     moved_at = max(moves, default=job.created_at)
     active_at = max(at for at in (arrived_at, job.sent_at, job.created_at) if at is not None)
-    return {
-        "labels": labels,
-        "not_screened": progress.settled - progress.counts[State.DONE],
-        "only_image": _only_image(db, job) if progress.total == 1 and progress.state == FINISHED else None,
-        "retryable": _count_retryable(db, job) if progress.state == FINISHED else 0,
-        "waiting": _why_waiting(db, job, progress, moved_at),
-        "lease_seconds": services().settings.lease_seconds,
-        "stalled": progress.state == RECEIVING and now() - active_at > UPLOAD_STALL_AFTER,
-        "held_back": _what_holds_uploads_back(watch().status()) if progress.state == RECEIVING else None,
-        "finished_at": moved_at if progress.state == FINISHED and progress.total else None,
-        "lasted": (moved_at - job.created_at).total_seconds() if progress.state == FINISHED else None,
-    }
+    return Overview(
+        labels=labels,
+        not_screened=progress.settled - progress.counts[State.DONE],
+        only_image=_only_image(db, job) if progress.total == 1 and progress.state == FINISHED else None,
+        retryable=_count_retryable(db, job) if progress.state == FINISHED else 0,
+        waiting=_why_waiting(db, job, progress, moved_at),
+        lease_seconds=services().settings.lease_seconds,
+        stalled=progress.state == RECEIVING and now() - active_at > UPLOAD_STALL_AFTER,
+        held_back=_what_holds_uploads_back(watch().status()) if progress.state == RECEIVING else None,
+        finished_at=moved_at if progress.state == FINISHED and progress.total else None,
+        lasted=(moved_at - job.created_at).total_seconds() if progress.state == FINISHED else None,
+    )
 
 
 def _what_holds_uploads_back(status: Status) -> Condition | None:

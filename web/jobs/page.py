@@ -1,23 +1,27 @@
 """The list of jobs, one job while it is screened, and what people do to it."""
 
 import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from flask import Blueprint, abort, flash, g, redirect, render_template, request, url_for
+from flask import Blueprint, abort, flash, g, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
 from shared.states import State
 from shared.tables import Job, Source
+from web.base.contexts import PageContext, render
 from web.base.numbers import plural
 from web.base.services import services
 from web.guard.access import SUBMITTERS, asked_by_script, may_change, requires
-from web.jobs import actions, overview
-from web.jobs.filters import KEYS, NAMES, ORDERS, STAGES, JobFilters
-from web.jobs.found import describe_jobs
-from web.jobs.progress import FINISHED, job_progress
+from web.jobs import actions
+from web.jobs.filters import KEYS, NAMES, ORDERS, STAGES, JobFilters, JobOrder, JobStage
+from web.jobs.found import JobEntry, describe_jobs
+from web.jobs.overview import Overview, look_over
+from web.jobs.progress import FINISHED, Progress, job_progress
 from web.jobs.standing import standing
-from web.lists.listing import FilterError, job_rows, list_jobs
+from web.lists.listing import FilterError, Page, job_rows, list_jobs
 
 blueprint = Blueprint("jobs", __name__)
 blueprint.add_app_template_filter(standing)
@@ -36,6 +40,54 @@ SOURCES = {
 }
 
 
+@dataclass(frozen=True)
+class ListPage(PageContext):
+    """One page of the jobs that match, and the form that narrows and orders them."""
+
+    template = "jobs/list.html"
+    entries: Sequence[JobEntry]
+    search: JobFilters
+    values: Mapping[str, str]
+    problem: str | None
+    names: Mapping[str, str]
+    stages: Mapping[JobStage, str]
+    orders: Mapping[JobOrder, str]
+    newer: str | None
+    older: str | None
+
+
+@dataclass(frozen=True)
+class JobFragment(PageContext):
+    """The part of a job's page that changes: how far it is, and one page of its images."""
+
+    template = "jobs/fragment.html"
+    job: Job
+    progress: Progress
+    overview: Overview
+    page: Page
+    chosen: State | None
+    newer: str | None
+    older: str | None
+    may_change: bool
+    source_name: str
+
+
+@dataclass(frozen=True)
+class JobPage(JobFragment):
+    """One job: the same, in its page."""
+
+    template = "jobs/job.html"
+
+
+@dataclass(frozen=True)
+class DeletePage(PageContext):
+    """The question before a job is deleted."""
+
+    template = "jobs/delete.html"
+    job: Job
+    progress: Progress
+
+
 @blueprint.get("/jobs")
 @requires()
 def index() -> ResponseReturnValue:
@@ -48,10 +100,9 @@ def index() -> ResponseReturnValue:
     with services().database.read() as db:
         page = list_jobs(db, g.user, request.args.get("cursor"), JOBS_A_PAGE, filters.conditions(), order)
         entries = describe_jobs(db, page.rows)
-    shown = render_template(
-        "jobs/list.html",
+    context = ListPage(
         entries=entries,
-        filters=filters,
+        search=filters,
         values=values,
         problem=problem,
         names=NAMES,
@@ -60,7 +111,7 @@ def index() -> ResponseReturnValue:
         newer=_turn(page.previous_cursor, **values),
         older=_turn(page.next_cursor, **values),
     )
-    return shown, 422 if problem else 200
+    return render(context), 422 if problem else 200
 
 
 @blueprint.get("/jobs/<uuid:job_id>")
@@ -68,7 +119,7 @@ def index() -> ResponseReturnValue:
 def show(job_id: uuid.UUID) -> ResponseReturnValue:
     """Show one job."""
     with services().database.read() as db:
-        return render_template("jobs/job.html", **_job_page(db, actions.seen_job(db, job_id)))
+        return render(_describe(db, actions.seen_job(db, job_id), JobPage))
 
 
 @blueprint.get("/jobs/<uuid:job_id>/fragment")
@@ -77,7 +128,7 @@ def show(job_id: uuid.UUID) -> ResponseReturnValue:
 def fragment(job_id: uuid.UUID) -> ResponseReturnValue:
     """Show the part of a job's page that changes; the page asks for it again and again."""
     with services().database.read() as db:
-        return render_template("jobs/fragment.html", **_job_page(db, actions.seen_job(db, job_id)))
+        return render(_describe(db, actions.seen_job(db, job_id), JobFragment))
 
 
 @blueprint.post("/jobs/<uuid:job_id>/cancel")
@@ -114,7 +165,7 @@ def confirm_delete(job_id: uuid.UUID) -> ResponseReturnValue:
         progress = job_progress(db, job)
     if progress.state != FINISHED:
         abort(409, "Only a job that has finished can be deleted. Cancel it first.")
-    return render_template("jobs/delete.html", job=job, progress=progress)
+    return render(DeletePage(job=job, progress=progress))
 
 
 @blueprint.post("/jobs/<uuid:job_id>/delete")
@@ -126,22 +177,22 @@ def delete(job_id: uuid.UUID) -> ResponseReturnValue:
     return redirect(url_for("jobs.index"), 303)
 
 
-def _job_page(db: Session, job: Job) -> dict[str, Any]:
+def _describe(db: Session, job: Job, part: type[JobFragment]) -> JobFragment:
+    """Return what the page of a job shows, or the part of it that changes."""
     chosen = _chosen_state()
     progress = job_progress(db, job)
     page = job_rows(db, g.user, job.id, chosen, request.args.get("cursor"), IMAGES_PER_PAGE)
-    return {
-        "job": job,
-        "progress": progress,
-        "page": page,
-        "chosen": chosen,
-        "newer": _turn(page.previous_cursor, job_id=job.id, state=chosen),
-        "older": _turn(page.next_cursor, job_id=job.id, state=chosen),
-        "fragment": url_for("jobs.fragment", job_id=job.id, state=chosen, cursor=request.args.get("cursor")),
-        "may_change": may_change(g.user, job),
-        "source_name": SOURCES[job.source],
-        **overview.of_job(db, job, progress),
-    }
+    return part(
+        job=job,
+        progress=progress,
+        overview=look_over(db, job, progress),
+        page=page,
+        chosen=chosen,
+        newer=_turn(page.previous_cursor, job_id=job.id, state=chosen),
+        older=_turn(page.next_cursor, job_id=job.id, state=chosen),
+        may_change=may_change(g.user, job),
+        source_name=SOURCES[job.source],
+    )
 
 
 def _chosen_state() -> State | None:

@@ -12,9 +12,6 @@ from tests.conftest import ROOT
 from tests.web_site import Site
 from web.base.contexts import PageContext
 
-UNTYPED = {"web/history/page.py", "web/images/page.py", "web/jobs/page.py"}
-"""Pages whose contexts are not dataclasses yet."""
-
 
 @pytest.fixture
 def site(settings: Settings, sqlite_database: Database) -> Site:
@@ -85,4 +82,4 @@ def test_no_page_is_made_without_a_context() -> None:
     calls = {
         str(path.relative_to(ROOT)) for path in (ROOT / "web").rglob("*.py") if "render_template(" in path.read_text()
     }
-    assert calls == {"web/base/contexts.py"} | UNTYPED
+    assert calls == {"web/base/contexts.py"}
