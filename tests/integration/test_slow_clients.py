@@ -191,6 +191,19 @@ def test_a_sender_that_is_refused_before_its_body_ends_gets_the_answer(web: Web)
 
 
 @pytest.mark.long
+@pytest.mark.parametrize(("length", "ends"), [(30_000, False), (200_000, True)])
+def test_an_answer_that_leaves_its_body_unread_says_whether_the_connection_ends(
+    web: Web, length: int, ends: bool
+) -> None:
+    """A client may send its next request at once on a connection that goes on."""
+    header = f"Authorization: Bearer {web.token}\r\nContent-Length: {length}\r\n\r\n".encode()
+    with web.connect(b"POST /api/v1/nowhere HTTP/1.1\r\n" + HEAD + header) as client:
+        client.sendall(b"x" * length)
+        head = client.recv(65536).split(b"\r\n\r\n")[0].lower()
+    assert head.startswith(b"http/1.1 404")
+    assert (b"\r\nconnection: close" in head) is ends
+
+
 def test_slow_uploads_leave_pages_alone_and_give_way(web: Web) -> None:
     with ExitStack() as stack:
         slow = [stack.enter_context(web.connect(web.upload_head(10**6) + b"--edge")) for _ in range(THREADS)]

@@ -142,6 +142,22 @@ class Pool:
             log.warning("Slow clients were cut off, because requests waited for a thread: %d.", cut)
 
 
+def _announce_end(pages: Any) -> Any:
+    """Say `Connection: close` in an answer that leaves more of a body unread than is read away after it.
+
+    A client that is not told sends its next request on a connection that ends (RFC 9112, section 9.6).
+    """
+
+    def answer(environ: dict[str, Any], start_response: Any) -> Any:
+        answered = pages(environ, start_response)
+        reader = environ["wsgi.input"].reader
+        if getattr(reader, "length", 0) > _DRAIN_BYTES:  # not where a body comes in chunks of unknown number
+            start_response.__self__.force_close()  # gunicorn's response, of which no byte is sent yet
+        return answered
+
+    return answer
+
+
 class Worker(ThreadWorker):
     """gunicorn's threaded worker with this module's way in and out."""
 
@@ -259,6 +275,11 @@ class Worker(ThreadWorker):
             return bool(self.handle(conn))
         conn.sock.send_now(refusal(503))
         return False
+
+    def load_wsgi(self) -> None:
+        """Load the pages, and have their answers say where the connection ends with them."""
+        super().load_wsgi()
+        self.wsgi.wsgi_app = _announce_end(self.wsgi.wsgi_app)
 
     def handle_request(self, req: Any, conn: Connection) -> bool:
         """Answer one request, with waiting for what is still to come of an upload."""
