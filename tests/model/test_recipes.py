@@ -253,7 +253,7 @@ def answers(probe: Probe, samples: list[Path], tmp_path_factory: pytest.TempPath
     ("name", "words"),
     [
         ("unknown", "There is no recipe 'vgg99'. Known: cnn-lstm, compact-cnn"),
-        ("one class", "No images in"),
+        ("one class", "has no subfolder PNEUMONIA"),
         ("wrong weights", "words.h5 cannot be loaded"),
         ("wrong archive", "words.npz cannot be loaded"),
         ("no use for weights", "cnn-lstm starts from random weights. Leave out --weights."),
