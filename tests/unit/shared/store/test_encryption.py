@@ -29,7 +29,7 @@ from shared.store.encryption import (
 )
 from shared.store.incoming import IMAGES
 from shared.store.reseal import Seal, find_unsealed, keep_first_key, seal_anew
-from shared.store.store import PREVIEW, THUMBNAIL, FolderStore, _digest
+from shared.store.store import PREVIEW, THUMBNAIL, FolderStore, ImageStore, _digest
 from shared.tables import Image
 
 SECRET = b"SECRET-" * 10_000
@@ -180,6 +180,11 @@ def key_ids(root: Path) -> list[str]:
     return list(json.loads((root / "keys.json").read_text())["keys"])
 
 
+def seal_all(store: ImageStore) -> list[Seal]:
+    """Seal every file; one that was put into a folder still to come is met there once more, and left out here."""
+    return sorted(seal for seal in seal_anew(store) if seal is not Seal.CURRENT)
+
+
 @pytest.mark.parametrize("before", [(), (OLD,)], ids=["not encrypted", "another key"])
 def test_a_store_in_use_is_sealed_anew(root: Path, before: tuple[str, ...]) -> None:
     images = fill(open_with(root, *before))
@@ -230,7 +235,7 @@ def test_an_image_that_was_exchanged_before_it_is_sealed_is_not_sealed(root: Pat
     images = fill(open_with(root))
     (root / "images" / min(images)[:2] / min(images)).write_bytes(b"another patient's")
     store = open_with(root, NEW)
-    assert sorted(seal_anew(store)) == sorted([Seal.DAMAGED, *[Seal.RENEWED] * 5])
+    assert seal_all(store) == sorted([Seal.DAMAGED, *[Seal.RENEWED] * 5])
     assert find_unsealed(store, [list(images)]) == [min(images)]
 
 
@@ -238,7 +243,7 @@ def test_a_damaged_picture_holds_no_key_back(root: Path) -> None:
     images = fill(open_with(root, OLD))
     file_of(open_with(root, OLD), min(images), THUMBNAIL).write_bytes(b"damaged")
     store = open_with(root, NEW, OLD)
-    assert set(seal_anew(store)) == {Seal.RENEWED}
+    assert set(seal_all(store)) == {Seal.RENEWED}
     with pytest.raises(FileNotFoundError):
         store.get_derived(min(images), THUMBNAIL)
 
@@ -287,7 +292,7 @@ def test_an_image_that_is_moved_between_two_looks_is_found(root: Path) -> None:
     def read_late(path: str, most: int) -> bytes:
         looks.append(path)
         if len(looks) == 2:  # the first look, at the new name, has failed
-            assert list(seal_anew(open_with(root, NEW, OLD))) == [Seal.RENEWED]
+            assert seal_all(open_with(root, NEW, OLD)) == [Seal.RENEWED]
         return read(path, most)
 
     store.files.read = read_late  # type: ignore[method-assign]
@@ -301,8 +306,7 @@ def test_what_cannot_be_sealed_is_told_and_keeps_its_key_on_record(root: Path) -
     file_of(store, damaged).write_bytes(b"damaged")
     (root / "images" / "ab").mkdir()
     (root / "images" / "ab" / ("ab" * 48)).write_bytes(b"of a key that nobody has")
-    seals = list(seal_anew(open_with(root, NEW, OLD)))
-    assert sorted(seals) == sorted([Seal.DAMAGED, Seal.FOREIGN, *[Seal.RENEWED] * 5])
+    assert seal_all(open_with(root, NEW, OLD)) == sorted([Seal.DAMAGED, Seal.FOREIGN, *[Seal.RENEWED] * 5])
     assert len(key_ids(root)) == 2
 
 
