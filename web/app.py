@@ -28,6 +28,7 @@ from web.images import page as images_page
 from web.images import pictures, pixels
 from web.images import reviews as images_reviews
 from web.jobs import page as jobs_page
+from web.models import page as models_page
 from web.quality import page as quality_page
 from web.uploads import page as uploads_page
 from web.uploads import samples
@@ -86,6 +87,7 @@ def create_app(
         worklist_page,
         worklist_views,
         quality_page,
+        models_page,
     ):
         app.register_blueprint(module.blueprint)
     access.check_views(app)

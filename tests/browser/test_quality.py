@@ -1,6 +1,7 @@
-"""The pages for whoever answers for the department, as they are used: quality figures of a month."""
+"""The pages for whoever answers for a department, as they are used: quality figures, and what a threshold would do."""
 
 import random
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -89,6 +90,29 @@ def test_without_script_days_are_chosen_in_the_form(department: Server, visitor:
     page.get_by_role("button", name="Show").click()
     expect(page.locator("#days")).to_contain_text("No X-ray was sent in these days for")
     expect(page.locator("#suspicion")).to_contain_text("A running worker fills this")
+
+
+def test_a_chief_tries_a_threshold_on_what_was_screened_here(department: Server, visitor: Visitor) -> None:
+    page = visitor.open(department.link("chief"))
+    page.goto(f"{department.url}/quality")
+    page.get_by_role("link", name="Models").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Models")
+    check_everywhere(page)
+    page.get_by_role("link", name=DEFAULT_MODEL, exact=True).click()
+    expect(page.locator("#facts")).to_contain_text("Has screened here as")
+    expect(page.locator("#card")).to_contain_text("Intended use")
+    page.get_by_label("Threshold to try").fill("15")
+    page.get_by_label("Pneumonia among all (%)").fill("25")
+    page.get_by_role("button", name="Show").click()
+    table = page.get_by_role("region", name="Thresholds, table", exact=True)
+    tried = table.get_by_role("row").filter(has_text="tried")
+    expect(tried.get_by_role("cell").last).to_have_text(re.compile(r"^\d\d\.\d%$"))
+    in_force = table.get_by_role("row").filter(has_text="in force")
+    expect(in_force.get_by_role("cell").first).to_have_text(re.compile(r"^\d\d\.\d%$"))
+    expect(page.locator("#rule-out")).to_contain_text("never in force")
+    rule_out = page.get_by_role("region", name="Rule-out thresholds, table").get_by_role("row").filter(has_text="tried")
+    expect(rule_out).to_contain_text(" of ")
+    check_everywhere(page)
 
 
 def test_a_technician_is_not_led_there(department: Server, visitor: Visitor) -> None:
