@@ -64,13 +64,15 @@ class History:
         self.session.add(job)
         return job
 
-    def screen(self, job: Job, at: datetime, p: float, seconds: float | None = 1.0) -> Screening:
+    def screen(
+        self, job: Job, at: datetime, p: float, seconds: float | None = 1.0, sha256: str | None = None
+    ) -> Screening:
         """Send an image and have it answered after so many seconds; None for what was answered before."""
         threshold = self.spec.threshold
         label = Label.PNEUMONIA if p >= threshold else Label.NORMAL
         image = Image(
             id=self.make_id(at),
-            sha256=f"{self.made:064x}",
+            sha256=sha256 or f"{self.made:064x}",
             size_bytes=1,
             width=64,
             height=64,

@@ -33,6 +33,7 @@ class Action(StrEnum):
     SCORE_ASKED = "score_asked"
     HISTORY_EXPORTED = "history_exported"
     QUALITY_EXPORTED = "quality_exported"
+    REVIEWS_READ = "reviews_read"
     VIEW_CHANGED = "view_changed"
     USER_CHANGED = "user_changed"
     TOKEN_CHANGED = "token_changed"  # noqa: S105  # the name of an action

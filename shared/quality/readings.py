@@ -129,6 +129,32 @@ def reviewed_images(readings: Readings, model_name: str | None = None, model_ver
 
 
 @dataclass(frozen=True)
+class NamedLabels:
+    """The label that readers name of each image, whatever a model had said."""
+
+    labels: dict[str, Label]
+    """By sha256."""
+    blind: int
+    """Images all of whose readers had not seen the model's answer."""
+    left_out: Counter[LeftOut]
+
+
+def name_labels(readings: Readings) -> NamedLabels:
+    """Return the label of each image of which readers name one, and count the others by why they have none."""
+    labels: dict[str, Label] = {}
+    left_out: Counter[LeftOut] = Counter()
+    blind = 0
+    for sha256, said in readings.by_image.items():
+        truth = truth_of(said)
+        if isinstance(truth, LeftOut):
+            left_out[truth] += 1
+        elif truth is not None:
+            labels[sha256] = truth
+            blind += all(review.is_blind for review in standing(said))
+    return NamedLabels(labels, blind, left_out)
+
+
+@dataclass(frozen=True)
 class AtThreshold:
     """What a threshold would have made of reviewed images."""
 
