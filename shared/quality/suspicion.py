@@ -4,13 +4,13 @@ import uuid
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Integer, case, cast, func, select
 from sqlalchemy.orm import Session
 
 from shared.quality.period import Span
-from shared.quality.volume import MOST_ROWS, of_span
+from shared.quality.volume import MOST_ROWS, newest_within, of_model
 from shared.tables import Screening
 
 STEPS: Final = 1000
@@ -18,12 +18,12 @@ STEPS: Final = 1000
 
 
 def count_suspicion(session: Session, span: Span, model_name: str | None = None, most: int = MOST_ROWS) -> Counter[int]:
-    """Count the images of a stretch of time by p(pneumonia) in steps of 1/STEPS, `most` of them, the newest."""
-    labelled = Screening.p_pneumonia.is_not(None)
-    read = of_span(select(Screening.p_pneumonia), span, model_name).where(labelled)
-    newest = read.order_by(Screening.id.desc()).limit(most).subquery()
-    step = cast(func.round(newest.c.p_pneumonia * STEPS), Integer)
-    return Counter({int(place): images for place, images in session.execute(select(step, func.count()).group_by(step))})
+    """Count the images of a stretch of time by p(pneumonia) in steps of 1/STEPS, among the newest `most`."""
+    newest, labelled = newest_within(session, span, most), Screening.p_pneumonia.is_not(None)
+    step = cast(func.round(Screening.p_pneumonia * STEPS), Integer)
+    columns: tuple[Any, ...] = (step, func.count())
+    counted = of_model(select(*columns).where(*newest, labelled), model_name).group_by(step)
+    return Counter({int(place): images for place, images in session.execute(counted)})
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,9 @@ class Flags:
 def count_flags(
     session: Session, span: Span, models: Sequence[uuid.UUID], thresholds: Sequence[float], most: int = MOST_ROWS
 ) -> Flags:
-    """Count what each threshold would have flagged of a stretch of time: `most` answers of models, the newest."""
-    first, after = span.ids
-    is_labelled = Screening.model_id.in_(models), Screening.label.is_not(None)
-    read = select(Screening.p_pneumonia).where(Screening.id >= first, Screening.id < after, *is_labelled)
-    newest = read.order_by(Screening.id.desc()).limit(most).subquery()
-    sums = [func.sum(case((newest.c.p_pneumonia >= threshold, 1), else_=0)) for threshold in thresholds]
-    images, *flagged = session.execute(select(func.count(), *sums).select_from(newest)).one()
+    """Count what each threshold would have flagged of the answers of models, among the newest `most` screenings."""
+    answered = Screening.model_id.in_(models), Screening.label.is_not(None)
+    sums = [func.sum(case((Screening.p_pneumonia >= threshold, 1), else_=0)) for threshold in thresholds]
+    counted = select(func.count(Screening.id), *sums).where(*newest_within(session, span, most), *answered)
+    images, *flagged = session.execute(counted).one()
     return Flags(images, {threshold: count or 0 for threshold, count in zip(thresholds, flagged, strict=True)})

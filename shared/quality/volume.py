@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Final
 
-from sqlalchemy import Float, Integer, Select, case, cast, func, select
+from sqlalchemy import ColumnElement, Float, Integer, Select, case, cast, func, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import FunctionElement
@@ -76,10 +76,11 @@ def count_days(session: Session, period: Period, model_name: str | None = None, 
     reasons: Counter[str] = Counter()
     left = most
     for day, span in reversed(period.days):
-        rows = _outcomes(session, span, model_name, left + 1)
-        left -= sum(row.images for row in rows)
+        # Rows of every model are read, whichever is asked for.
+        left -= _count_rows(session, span, left + 1)
         if left < 0:
             return Volume(counted[::-1], reasons, is_cut=True)
+        rows = _outcomes(session, span, model_name)
         counted.append(_day(day, rows, _seconds(session, span, model_name)))
         for row in rows:
             if row.error_code is not None and row.state in {State.REJECTED, State.FAILED}:
@@ -87,27 +88,42 @@ def count_days(session: Session, period: Period, model_name: str | None = None, 
     return Volume(counted[::-1], reasons)
 
 
-def of_span(query: Select[Any], span: Span, model_name: str | None) -> Select[Any]:
-    """Narrow a query of screenings to a stretch of time, along the primary key, and to the jobs of a model."""
-    first, after = span.ids
-    query = query.where(Screening.id >= first, Screening.id < after)
+def of_model(query: Select[Any], model_name: str | None) -> Select[Any]:
+    """Narrow a query of screenings to the jobs of a model where one is named."""
     if model_name is None:
         return query
     return query.join(Job, Job.id == Screening.job_id).where(Job.model_name == model_name)
 
 
-def _outcomes(session: Session, span: Span, model_name: str | None, most: int) -> Sequence[Any]:
-    columns: tuple[Any, ...] = (Screening.state, Screening.label, Screening.error_code)
-    read = of_span(select(*columns), span, model_name).limit(most).subquery()
-    groups = (read.c.state, read.c.label, read.c.error_code)
-    return session.execute(select(*groups, func.count().label("images")).group_by(*groups)).all()
+def within(span: Span) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Match the screenings of a stretch of time, along the primary key."""
+    first, after = span.ids
+    return Screening.id >= first, Screening.id < after
+
+
+def newest_within(session: Session, span: Span, most: int) -> tuple[ColumnElement[bool], ...]:
+    """Match the newest screenings of a stretch of time, at most so many."""
+    key = select(Screening.id).where(*within(span)).order_by(Screening.id.desc()).offset(most).limit(1)
+    before = session.scalar(key)
+    return within(span) if before is None else (*within(span), Screening.id > before)
+
+
+def _count_rows(session: Session, span: Span, most: int) -> int:
+    read = select(Screening.id).where(*within(span)).limit(most).subquery()
+    return session.scalar(select(func.count()).select_from(read)) or 0
+
+
+def _outcomes(session: Session, span: Span, model_name: str | None) -> Sequence[Any]:
+    groups: tuple[Any, ...] = (Screening.state, Screening.label, Screening.error_code)
+    counted = select(*groups, func.count().label("images")).where(*within(span))
+    return session.execute(of_model(counted, model_name).group_by(*groups)).all()
 
 
 def _seconds(session: Session, span: Span, model_name: str | None) -> Counter[float]:
     took = _SecondsBetween(Screening.created_at, Screening.finished_at)
     # What was answered before was never started, and its answer takes no time.
     ended = Screening.state == State.DONE, Screening.started_at.is_not(None), Screening.finished_at.is_not(None)
-    read = of_span(select(took.label("seconds")), span, model_name).where(*ended).subquery()
+    read = of_model(select(took.label("seconds")).where(*within(span), *ended), model_name).subquery()
     steps = [
         (read.c.seconds < below, cast(func.round(read.c.seconds / step), Integer) * step) for below, step in _STEPS
     ]
