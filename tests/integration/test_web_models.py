@@ -1,5 +1,6 @@
 """The pages of models: which are known, cards and figures, thresholds tried on stored probabilities and reviews."""
 
+import hashlib
 import json
 import re
 from datetime import timedelta
@@ -7,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from evaluation.calibrate import choose_threshold
 from shared.db import Database, now
 from shared.models.folder import WEIGHTS_FILE
-from shared.models.spec import ModelSpec
+from shared.models.spec import Label, ModelSpec
 from shared.settings import Settings
 from shared.tables import Model, ReviewOutcome, Role
+from tests.conftest import draw, encode
 from tests.site_history import History
-from tests.web_site import Site
+from tests.web_site import Site, post_images
 from web.models.figures import Called, find_worst, held_out
 
 DASH = "\N{EN DASH}"
@@ -171,3 +174,24 @@ def test_figures_of_a_threshold_that_is_not_in_force_are_not_those_of_the_one_th
     worst = find_worst(held_out(METRICS, 0.4), 0.4)
     assert worst is not None
     assert (worst.name, worst.thresholds[0.4]) == ("elsewhere", Called(0.9, 0.6))
+
+
+def test_another_threshold_leaves_labels_as_they_were_and_answers_anew(
+    settings: Settings, sqlite_database: Database, spec: ModelSpec
+) -> None:
+    site = Site(settings, sqlite_database)
+    site.install_model(spec)
+    sender = site.token_client(site.add_user("tina"))
+    image = ("image.png", encode(draw(1), "PNG"))
+    assert post_images(sender, image).status_code == 202
+    sha256 = hashlib.sha256(image[1]).hexdigest()
+    site.work(spec, {sha256: 0.3})
+    chosen = choose_threshold(spec, 0.2)
+    site.install_model(chosen)
+    assert post_images(sender, image).status_code == 202
+    site.work(chosen, {sha256: 0.3})
+    assert [row.label for row in site.screenings()] == [Label.NORMAL, Label.PNEUMONIA]
+    text = page(site)
+    assert "Thresholds before" in text
+    assert "40: For tests." in text
+    assert text.count("test-model@") > 2, "both that have screened here"

@@ -35,6 +35,7 @@ ACTIONS: Final[dict[Action, str]] = {
     Action.HISTORY_EXPORTED: "Exported the history",
     Action.QUALITY_EXPORTED: "Exported quality figures",
     Action.REVIEWS_READ: "Measured a model on reviews",
+    Action.THRESHOLD_CHANGED: "Changed a threshold",
     Action.VIEW_CHANGED: "Changed a view of the worklist",
     Action.USER_CHANGED: "Changed an account",
     Action.TOKEN_CHANGED: "Changed an API token",
