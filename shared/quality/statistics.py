@@ -40,7 +40,8 @@ class Kappa:
     """Cohen's kappa with its 95 % interval."""
 
     value: float
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
+    """None where both never differed: a variance estimated from the counts is then nothing, and no interval."""
 
 
 def cohens_kappa(table: Sequence[Sequence[int]]) -> Kappa | None:
@@ -61,6 +62,8 @@ def cohens_kappa(table: Sequence[Sequence[int]]) -> Kappa | None:
     apart = sum(p[i][j] * (columns[i] + rows[j]) ** 2 for i in classes for j in classes if i != j)
     spread = agreed + (1 - kappa) ** 2 * apart - (kappa - chance * (1 - kappa)) ** 2
     error = math.sqrt(max(0.0, spread) / n) / (1 - chance)
+    if sum(table[i][i] for i in classes) == n:
+        return Kappa(1.0, None)
     return Kappa(kappa, (max(-1.0, kappa - Z * error), min(1.0, kappa + Z * error)))
 
 

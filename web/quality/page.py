@@ -168,6 +168,8 @@ def kappa(value: Kappa | None) -> str:
     """Write kappa with its 95 % interval."""
     if value is None:
         return "not defined"
+    if value.interval is None:
+        return f"{value.value:.2f} (they never differed, so without an interval)"
     return f"{value.value:.2f} ({value.interval[0]:.2f} to {value.interval[1]:.2f})"
 
 

@@ -49,13 +49,18 @@ def test_kappa_is_that_of_scikit_learn(counts: tuple[int, int, int, int]) -> Non
     reader = [0] * (a + b) + [1] * (c + d)
     model = [0] * a + [1] * b + [0] * c + [1] * d
     assert found.value == pytest.approx(cohen_kappa_score(reader, model))
-    assert found.interval[0] <= found.value <= found.interval[1]
+    if b + c == 0:
+        assert found.interval is None
+    else:
+        assert found.interval is not None
+        assert found.interval[0] <= found.value <= found.interval[1]
 
 
 def test_the_interval_of_kappa_by_hand() -> None:
     # Fleiss, Cohen and Everitt 1969, formula 13, with a pocket calculator: variance 0.2016 / 12.5 = 0.016128.
     found = cohens_kappa([[20, 5], [10, 15]])
     assert found is not None
+    assert found.interval is not None
     assert (found.value, *found.interval) == pytest.approx((0.4, 0.1511, 0.6489), abs=1e-4)
 
 
