@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from flask import Blueprint, abort, request
 from flask.typing import ResponseReturnValue
@@ -13,6 +14,7 @@ from web.base.contexts import PageContext, render
 from web.base.numbers import percent
 from web.base.paging import FilterError
 from web.base.services import services
+from web.base.turns import Turns
 from web.guard.access import REVIEWERS, requires
 from web.models.card import render_card
 from web.models.figures import FIGURES, Figure, HeldOut, find_worst
@@ -21,6 +23,10 @@ from web.models.thresholds import NAMES, Thresholds, Tried, try_thresholds
 from web.watch.status import watch
 
 blueprint = Blueprint("models", __name__)
+
+_AT_ONCE: Final = 2
+_counting = Turns(_AT_ONCE, 10, f"{_AT_ONCE} pages of models are being counted already.")
+"""Each may read a million rows; others wait ten seconds for their turn."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,7 @@ def show(name: str) -> ResponseReturnValue:
         held = next((some for some in model.sets if some.name == tried.figures), None)
         held = held or find_worst(model.sets, model.spec.threshold)
         card = render_card(services().settings.models_dir / name)
-        with services().database.read() as db:
+        with _counting.turn(), services().database.read() as db:
             thresholds = try_thresholds(db, model.spec, model.used, held, tried)
     context = ModelPage(
         model=model,
