@@ -7,6 +7,7 @@ from typing import Any, Final
 
 METRICS_FILE: Final = "metrics.json"
 CARD_FILE: Final = "card.md"
+PLOTS_FOLDER: Final = "plots"
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:

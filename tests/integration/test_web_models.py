@@ -195,3 +195,19 @@ def test_another_threshold_leaves_labels_as_they_were_and_answers_anew(
     assert "Thresholds before" in text
     assert "40: For tests." in text
     assert text.count("test-model@") > 2, "both that have screened here"
+
+
+def test_plots_of_the_folder_are_shown_and_no_other_file_is_sent(site: Site) -> None:
+    folder = site.settings.model_dir / "plots"
+    folder.mkdir()
+    picture = encode(draw(1), "PNG")
+    for name in ("roc.png", "other.png"):
+        (folder / name).write_bytes(picture)
+    browser = site.browser(site.add_user("chief", Role.READER))
+    text = browser.get("/models/test-model").text
+    assert re.findall(r"/models/test-model/plots/(\w+)\.png", text) == ["roc", "roc"], "as a link and as a picture"
+    sent = browser.get("/models/test-model/plots/roc.png")
+    assert (sent.data, sent.mimetype) == (picture, "image/png")
+    sent.close()
+    for address in ("test-model/plots/other.png", "test-model/plots/..%2Froc.png", "no-model/plots/roc.png"):
+        assert browser.get(f"/models/{address}").status_code == 404

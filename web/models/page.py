@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from flask import Blueprint, abort, request
+from flask import Blueprint, abort, request, send_file
 from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 
@@ -19,6 +19,7 @@ from web.guard.access import REVIEWERS, requires
 from web.models.card import render_card
 from web.models.figures import FIGURES, Figure, HeldOut, find_worst
 from web.models.known import Known, list_known
+from web.models.plots import find_plot, list_plots
 from web.models.thresholds import NAMES, Thresholds, Tried, try_thresholds
 from web.watch.status import watch
 
@@ -48,6 +49,8 @@ class ModelPage(PageContext):
     unusable: str | None
     """What is wrong with what was asked for."""
     card: Markup | None
+    plots: Mapping[str, str]
+    """What each plot of its folder shows, by name."""
     tried: Tried
     held: HeldOut | None
     """The images whose figures the table of thresholds has."""
@@ -86,12 +89,24 @@ def show(name: str) -> ResponseReturnValue:
         problem=model.problem or (find_problem(services().settings.models_dir, name) if model.has_weights else None),
         unusable=unusable,
         card=card,
+        plots=list_plots(services().settings.models_dir / name) if model.spec else {},
         tried=tried,
         held=held,
         thresholds=thresholds,
         figure_names=FIGURES,
     )
     return render(context), 422 if unusable else 200
+
+
+@blueprint.get("/models/<name>/plots/<plot>.png")
+@requires(*REVIEWERS)
+def plot(name: str, plot: str) -> ResponseReturnValue:
+    """Send one of the plots that a model's folder brings."""
+    model = next((known for known in _known() if known.name == name), None)
+    path = find_plot(services().settings.models_dir / model.name, plot) if model else None
+    if path is None:
+        abort(404, f"There is no plot '{plot}' of a model '{name}'.")
+    return send_file(path.resolve(), mimetype="image/png", max_age=0)
 
 
 def _known() -> list[Known]:
