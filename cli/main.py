@@ -28,6 +28,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "compare": ("cli.models.compare:compare", "Measure all models side by side."),
     "calibrate": ("cli.models.calibrate:calibrate", "Fit a model's threshold to a site's own images."),
     "threshold": ("cli.models.threshold:threshold", "Put another threshold of a model in force."),
+    "adapt": ("cli.models.adapt:adapt", "Choose a threshold for a share of a site's images."),
     "ensemble": ("cli.models.ensemble:ensemble", "Join models into one that averages them."),
     "train": ("cli.models.train:train", "Train a model."),
     "migrate": ("cli.serving.programs:migrate", "Bring the database to the newest schema."),

@@ -11,7 +11,7 @@ from scipy.optimize import minimize  # type: ignore[import-untyped]  # SciPy shi
 from sklearn.metrics import roc_auc_score
 
 from evaluation.errors import DataUnusable
-from evaluation.metrics import threshold_for_sensitivity
+from evaluation.metrics import threshold_for_sensitivity, threshold_for_share
 from shared.models.folder import SPEC_FILE
 from shared.models.spec import Calibration, Label, ModelSpec, Site
 
@@ -82,7 +82,7 @@ def recalibrate(spec: ModelSpec, logits: np.ndarray, truth: np.ndarray, sensitiv
     return _with(spec, fresh, (*spec.former, calibration_of(spec)))
 
 
-def choose_threshold(spec: ModelSpec, threshold: float) -> ModelSpec:
+def set_threshold(spec: ModelSpec, threshold: float) -> ModelSpec:
     """Return the spec with a threshold that somebody has chosen, the former calibration kept.
 
     What answers is then another by name, so that images keep the label that they were given and are answered anew when
@@ -93,6 +93,24 @@ def choose_threshold(spec: ModelSpec, threshold: float) -> ModelSpec:
             "threshold": threshold,
             "threshold_rule": "Chosen by hand",
             "site": spec.site or Site(folder=BY_HAND, images={}, fitted_at=datetime.now(UTC)),
+        }
+    )
+    return _with(spec, fresh, (*spec.former, calibration_of(spec)))
+
+
+def choose_threshold(spec: ModelSpec, p_pneumonia: np.ndarray, share: float, folder: str) -> ModelSpec:
+    """Return the spec with the threshold that flags `share`, 0 to 1, of unlabelled images; probabilities stay.
+
+    `p_pneumonia` is float (images,), `folder` names the images. The former calibration is kept.
+    """
+    fresh = calibration_of(spec).model_copy(
+        update={
+            "threshold": threshold_for_share(p_pneumonia, share),
+            "threshold_rule": (
+                f"A share of images: the highest threshold that flags at least {100 * share:g}% of the site's images, "
+                "of which nobody had said what they show"
+            ),
+            "site": Site(folder=folder, images={}, unlabelled=len(p_pneumonia), fitted_at=datetime.now(UTC)),
         }
     )
     return _with(spec, fresh, (*spec.former, calibration_of(spec)))

@@ -2,10 +2,6 @@
 
 import json
 import os
-import re
-import shutil
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,15 +9,15 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from cli.errors import CommandFailed
 from cli.models.answering import answer_images, progress_bar
 from cli.models.compare import DEFAULT_MODEL
 from cli.models.models import MODELS_DIR
 from cli.models.reviewed import REVIEWED, SOURCE, Reviewed, check_source, read_reviews
+from cli.models.rewriting import NUMBERS, attempt, check_target, keep, undo_last
 from cli.options import DATA_DIR
 from cli.report import DISCLAIMER, make_console
-from shared.models.folder import SPEC_FILE, find_model, read_spec
-from shared.models.spec import NAME_PATTERN, ModelSpec
+from shared.models.folder import find_model, read_spec
+from shared.models.spec import ModelSpec
 
 if TYPE_CHECKING:
     from evaluation.labelled import LabelledImages
@@ -34,7 +30,6 @@ _FIGURES: Final = (
     ("ece", "Calibration error (ECE)"),
     ("auc", "AUC"),
 )
-_NUMBERS: Final = ("temperature", "bias", "threshold")
 
 
 @click.command()
@@ -69,7 +64,7 @@ def calibrate(*, folder: Path | None, reviewed: bool, model: str, models_dir: Pa
     if undo:
         if folder is not None or reviewed or options["out"] is not None:
             raise click.UsageError("--undo takes neither images nor --out: it changes the model itself.")
-        _undo(place, dry_run=options["dry_run"])
+        undo_last(place, dry_run=options["dry_run"])
     elif folder is None and not reviewed:
         raise click.UsageError("Name the folder of labelled images, or say --reviewed or --undo.")
     else:
@@ -91,7 +86,7 @@ def _calibrate(
     if in_place and out is not None:
         raise click.UsageError("Choose --out or --in-place.")
     if out is not None:
-        _check_target(out, place, read_spec(place))
+        check_target(out, place, read_spec(place))
     from evaluation.dataset import refuse_test_split
     from evaluation.labelled import class_folders
 
@@ -99,7 +94,7 @@ def _calibrate(
         refuse_test_split(folder)
         class_folders(folder)
     os.environ["KERAS_BACKEND"] = "openvino"
-    from evaluation.calibrate import recalibrate, write_spec
+    from evaluation.calibrate import recalibrate
 
     with progress_bar() as report_progress:
         spec, images, logits, reviewed = _answer(folder, data_dir, place, report_progress)
@@ -112,39 +107,9 @@ def _calibrate(
         make_console().print(reviewed.said, soft_wrap=True)
     _show(report, make_console())
     if json_file is not None:
-        _attempt(lambda: json_file.write_text(json.dumps(report, indent=2) + "\n"), json_file)
+        attempt(lambda: json_file.write_text(json.dumps(report, indent=2) + "\n"), json_file)
         click.echo(f"Figures written to {json_file}.")
-    if dry_run or not (in_place or out):
-        click.echo("Nothing was changed. Keep it with --in-place, or as a model of its own with --out FOLDER.")
-    elif out is not None:
-        _attempt(lambda: _copy(place, out, fresh), out)
-        click.echo(f"Model '{out.name}' written to {out}.")
-    else:
-        _attempt(lambda: write_spec(place, fresh), place)
-        click.echo(f"{place / SPEC_FILE} changed. Restart PneumoScreen. Take it back with --undo.")
-
-
-def _undo(place: Path, *, dry_run: bool) -> None:
-    from evaluation.calibrate import undo, write_spec
-
-    spec = read_spec(place)
-    restored = undo(spec)
-    numbers = ", ".join(f"{name} {getattr(spec, name):g} -> {getattr(restored, name):g}" for name in _NUMBERS)
-    if dry_run:
-        click.echo(f"Would change {place / SPEC_FILE}: {numbers}.")
-        return
-    _attempt(lambda: write_spec(place, restored), place)
-    click.echo(f"{place / SPEC_FILE} changed: {numbers}. Restart PneumoScreen.")
-
-
-def _check_target(out: Path, place: Path, spec: ModelSpec) -> None:
-    """Raise CommandFailed where `out` cannot become a model folder."""
-    if out.exists():
-        raise CommandFailed(f"{out} is there already. Name a folder that is not.")
-    if not re.fullmatch(NAME_PATTERN, out.name):
-        raise CommandFailed(f"'{out.name}' is no name for a model. Use small letters, digits, '.' and '-'.")
-    if spec.members and out.resolve().parent != place.resolve().parent:
-        raise CommandFailed(f"'{spec.name}' is an ensemble and has to stay beside its members, in {place.parent}.")
+    keep(place, fresh, out=out, in_place=in_place, dry_run=dry_run)
 
 
 def _answer(
@@ -177,7 +142,7 @@ def _report(spec: ModelSpec, fresh: ModelSpec, images: "LabelledImages", logits:
         "unreadable": images.unreadable,
         **{
             name: {
-                **{number: getattr(one, number) for number in _NUMBERS},
+                **{number: getattr(one, number) for number in NUMBERS},
                 **report(images.truth, one.p_pneumonia(one.calibrate(logits)), one.threshold, images.groups),
             }
             for name, one in (("before", spec), ("after", fresh))
@@ -192,7 +157,7 @@ def _show(report: dict[str, Any], console: Console) -> None:
     table.add_column("figure (95 % interval)")
     for name in ("before", "after"):
         table.add_column(name, justify="right")
-    for number in _NUMBERS:
+    for number in NUMBERS:
         table.add_row(number, f"{before[number]:.4f}", f"{after[number]:.4f}")
     for key, title in _FIGURES:
         table.add_row(title, *(_span(one[key], one["intervals_95"][key]) for one in (before, after)))
@@ -210,22 +175,3 @@ def _show(report: dict[str, Any], console: Console) -> None:
 
 def _span(value: float, bounds: list[float]) -> str:
     return f"{value:.4f} ({bounds[0]:.4f} to {bounds[1]:.4f})"
-
-
-def _copy(place: Path, out: Path, spec: ModelSpec) -> None:
-    """Write a model folder of the same weights under a name of its own; it appears whole or not at all."""
-    from evaluation.calibrate import write_spec
-
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".calibrate-") as scratch:
-        fresh = Path(scratch) / out.name
-        shutil.copytree(place, fresh)
-        write_spec(fresh, spec.model_copy(update={"name": out.name}))
-        fresh.rename(out)
-
-
-def _attempt(write: Callable[[], object], target: Path) -> None:
-    try:
-        write()
-    except OSError as error:
-        raise CommandFailed(f"{target} cannot be written: {error.strerror}. Nothing was changed.") from error

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.calibrate import choose_threshold
+from evaluation.calibrate import set_threshold
 from shared.db import Database, now
 from shared.models.folder import WEIGHTS_FILE
 from shared.models.spec import Label, ModelSpec
@@ -186,7 +186,7 @@ def test_another_threshold_leaves_labels_as_they_were_and_answers_anew(
     assert post_images(sender, image).status_code == 202
     sha256 = hashlib.sha256(image[1]).hexdigest()
     site.work(spec, {sha256: 0.3})
-    chosen = choose_threshold(spec, 0.2)
+    chosen = set_threshold(spec, 0.2)
     site.install_model(chosen)
     assert post_images(sender, image).status_code == 202
     site.work(chosen, {sha256: 0.3})
