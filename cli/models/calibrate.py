@@ -12,7 +12,9 @@ from rich.table import Table
 from cli.models.answering import answer_images, progress_bar
 from cli.models.compare import DEFAULT_MODEL
 from cli.models.models import MODELS_DIR
+from cli.models.reviewed import REVIEWED, SOURCE, Reviewed, check_source, read_reviews
 from cli.models.rewriting import NUMBERS, attempt, check_target, keep, undo_last
+from cli.options import DATA_DIR
 from cli.report import DISCLAIMER, make_console
 from shared.models.folder import find_model, read_spec
 from shared.models.spec import ModelSpec
@@ -32,6 +34,7 @@ _FIGURES: Final = (
 
 @click.command()
 @click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
+@REVIEWED
 @click.option("--model", default=DEFAULT_MODEL, show_default=True, help="Name of a folder in the models folder.")
 @click.option(
     "--sensitivity",
@@ -48,26 +51,29 @@ _FIGURES: Final = (
 @click.option("--undo", is_flag=True, help="Put the calibration before the one in force back, without images.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the figures here.")
 @MODELS_DIR
-def calibrate(*, folder: Path | None, model: str, models_dir: Path, undo: bool, **options: Any) -> None:
-    """Fit a model's probabilities and threshold to the images of DIR, without training.
+@DATA_DIR
+def calibrate(*, folder: Path | None, reviewed: bool, model: str, models_dir: Path, undo: bool, **options: Any) -> None:
+    """Fit a model's probabilities and threshold to the images of DIR, or to this site's own reviews, without training.
 
     DIR holds the subfolders NORMAL and PNEUMONIA with at least 30 images each, in the share in which pneumonia occurs
     at the site: the probabilities take that share over. The weights stay, the former calibration is kept in the spec.
-    Images screened before keep the label that they were given.
+    Images screened before keep the label that they were given. With --reviewed the labels are what readers said of the
+    X-rays here: then the probabilities take over the share of pneumonia among what was reviewed.
     """
     place = find_model(models_dir, model)
     if undo:
-        if folder is not None or options["out"] is not None:
+        if folder is not None or reviewed or options["out"] is not None:
             raise click.UsageError("--undo takes neither images nor --out: it changes the model itself.")
         undo_last(place, dry_run=options["dry_run"])
-    elif folder is None:
-        raise click.UsageError("Name the folder of labelled images, or say --undo.")
+    elif folder is None and not reviewed:
+        raise click.UsageError("Name the folder of labelled images, or say --reviewed or --undo.")
     else:
+        check_source(folder, reviewed=reviewed)
         _calibrate(folder, place, **options)
 
 
 def _calibrate(
-    folder: Path,
+    folder: Path | None,
     place: Path,
     *,
     sensitivity: float,
@@ -75,6 +81,7 @@ def _calibrate(
     in_place: bool,
     dry_run: bool,
     json_file: Path | None,
+    data_dir: Path | None,
 ) -> None:
     if in_place and out is not None:
         raise click.UsageError("Choose --out or --in-place.")
@@ -83,16 +90,21 @@ def _calibrate(
     from evaluation.dataset import refuse_test_split
     from evaluation.labelled import class_folders
 
-    refuse_test_split(folder)
-    class_folders(folder)
+    if folder is not None:
+        refuse_test_split(folder)
+        class_folders(folder)
     os.environ["KERAS_BACKEND"] = "openvino"
     from evaluation.calibrate import recalibrate
 
     with progress_bar() as report_progress:
-        spec, images, logits = _answer(folder, place, report_progress)
-        fresh = recalibrate(spec, logits, images.truth, sensitivity, folder.resolve().name)
+        spec, images, logits, reviewed = _answer(folder, data_dir, place, report_progress)
+        name = folder.resolve().name if folder is not None else SOURCE
+        fresh = recalibrate(spec, logits, images.truth, sensitivity, name)
         report_progress("Drawing intervals", 0, 1)
         report = _report(spec, fresh, images, logits)
+    if reviewed is not None:
+        report["reviewed"] = reviewed.counts
+        make_console().print(reviewed.said, soft_wrap=True)
     _show(report, make_console())
     if json_file is not None:
         attempt(lambda: json_file.write_text(json.dumps(report, indent=2) + "\n"), json_file)
@@ -100,16 +112,26 @@ def _calibrate(
     keep(place, fresh, out=out, in_place=in_place, dry_run=dry_run)
 
 
-def _answer(folder: Path, place: Path, report_progress: "ReportProgress") -> tuple[ModelSpec, "LabelledImages", Any]:
-    """Return the spec of a model, the images, and the model's logits for them; too few images are refused first."""
+def _answer(
+    folder: Path | None, data_dir: Path | None, place: Path, report_progress: "ReportProgress"
+) -> tuple[ModelSpec, "LabelledImages", Any, Reviewed | None]:
+    """Return the spec of a model, the images, and the model's logits for them; too few images are refused first.
+
+    Without a folder the images are those reviewed at this site, of which the last value tells.
+    """
     from evaluation.calibrate import check_images
     from evaluation.labelled import read_images
     from worker.networks.load import load_model
 
     classifier = load_model(place, "openvino")
-    images = read_images(folder, classifier.spec, report_progress)
+    reviewed = None
+    if folder is not None:
+        images = read_images(folder, classifier.spec, report_progress)
+    else:
+        reviewed = read_reviews(data_dir, classifier.spec, "calibrate", report_progress)
+        images = reviewed.images
     check_images(images.truth)
-    return classifier.spec, images, answer_images(classifier, images.pixels, report_progress)
+    return classifier.spec, images, answer_images(classifier, images.pixels, report_progress), reviewed
 
 
 def _report(spec: ModelSpec, fresh: ModelSpec, images: "LabelledImages", logits: Any) -> dict[str, Any]:

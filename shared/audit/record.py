@@ -32,6 +32,9 @@ class Action(StrEnum):
     REVIEW_WITHDRAWN = "review_withdrawn"
     SCORE_ASKED = "score_asked"
     HISTORY_EXPORTED = "history_exported"
+    QUALITY_EXPORTED = "quality_exported"
+    REVIEWS_READ = "reviews_read"
+    THRESHOLD_CHANGED = "threshold_changed"
     VIEW_CHANGED = "view_changed"
     USER_CHANGED = "user_changed"
     TOKEN_CHANGED = "token_changed"  # noqa: S105  # the name of an action

@@ -81,6 +81,11 @@ GET  /worklist                                401  403 403  200 200  200 200    
 POST /worklist/views                          401  403 403  422 422  422 422    401  403 403  403 403  403 403  -
 POST /worklist/views/<uuid:view_id>/delete    401  403 403  404 303  404 303    401  403 403  403 403  403 403  -
 GET  /history/export                          401  200 200  200 200  200 200    401  403 403  403 403  403 403  -
+GET  /quality                                 401  403 403  200 200  200 200    401  403 403  403 403  403 403  -
+GET  /quality/<name>.csv                      401  403 403  200 200  200 200    401  403 403  403 403  403 403  -
+GET  /models                                  401  403 403  200 200  200 200    401  403 403  403 403  403 403  -
+GET  /models/<name>                           401  403 403  200 200  200 200    401  403 403  403 403  403 403  -
+GET  /models/<name>/plots/<plot>.png          401  403 403  404 404  404 404    401  403 403  403 403  403 403  -
 GET  /status                                  401  200 200  200 200  200 200    401  403 403  403 403  403 403  -
 GET  /status/fragment                         401  200 200  200 200  200 200    401  403 403  403 403  403 403  -
 GET  /audit                                   401  403 403  403 403  200 200    401  403 403  403 403  403 403  -
@@ -260,6 +265,7 @@ class Stage:
         """Send one request to what belongs to `owner`."""
         method, path = route.split()
         path = path.replace("<secret>", "no-such-link").replace("<path:filename>", "mark.svg")
+        path = path.replace("/quality/<name>", "/quality/days").replace("/models/<name>", "/models/test-model")
         named = self.named(route, owner) if "<" in path else {}
         path = re.sub(r"<uuid:(\w+)>", lambda found: named[found[1]], path)
         body = {} if method == "GET" else BODIES.get(route, {"data": {}})
