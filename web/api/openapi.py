@@ -91,6 +91,23 @@ _REVIEW_JSON: Final = {
         },
     },
 }
+_OFFERED_JSON: Final = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["files"],
+    "properties": {
+        "files": {
+            "type": "array",
+            "maxItems": schemas.MOST_OFFERED,
+            "items": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["file_name", "size_bytes"],
+                "properties": {"file_name": {"type": "string"}, "size_bytes": {"type": "integer", "minimum": 0}},
+            },
+        }
+    },
+}
 _IMAGES_FORM: Final = {"type": "object", "required": ["files"], "properties": {"files": _FILES}}
 
 
@@ -123,6 +140,10 @@ OPERATIONS: Final = (
     Operation(
         "post", "/jobs/{job_id}/images", "Add images to an open job", {202: schemas.ImagesReceipt},
         bodies={"multipart/form-data": _IMAGES_FORM}, problems=(*_UPLOAD_PROBLEMS, 404, 409), repeatable=True,
+    ),
+    Operation(
+        "post", "/jobs/{job_id}/received", "Say which of these files a job has", {200: schemas.ReceivedFiles},
+        bodies={"application/json": _OFFERED_JSON}, problems=(400, 401, 403, 404, 413, 415, 422),
     ),
     Operation("post", "/jobs/{job_id}/close", "End a job's upload", {200: schemas.JobStatus}, problems=_ONE_JOB),
     Operation(
