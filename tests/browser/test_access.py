@@ -41,7 +41,15 @@ def pages(quiet_server: Server) -> Iterator[tuple[str, list[str]]]:
         "/history?order=suspicious&label=PNEUMONIA",
         "/history?text=%",
     )
-    others = ("/history?since=tomorrow", "/help", "/account", "/account/tokens", "/account/password", "/nowhere")
+    others = (
+        "/history?since=tomorrow",
+        "/help",
+        "/account",
+        "/account/tokens",
+        "/account/password",
+        "/nowhere",
+        "/api/v1/docs",
+    )
     yield name, [*lists, *others, *addresses]
     with quiet_server.database.write() as session:
         jobs.cancel(session, job.id)

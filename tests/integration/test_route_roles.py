@@ -117,6 +117,7 @@ GET  /screenings/<uuid:screening_id>/image 401  404 200  200 200  200 200   401 
 GET  /screenings/<uuid:screening_id>/heat-map 401  404 200  200 200  200 200   401  404 200  200 200  200 200  read
 GET  /screenings/<uuid:screening_id>/pixels 401  404 200  200 200  200 200   401  404 200  200 200  200 200  read
 GET  /api/v1/openapi.json                     200  200 200  200 200  200 200    200  200 200  200 200  200 200  any
+GET  /api/v1/docs                             200  200 200  200 200  200 200    200  200 200  200 200  200 200  any
 GET  /api/v1/me                               401  200 200  200 200  200 200    401  200 200  200 200  200 200  read
 GET  /api/v1/jobs                             401  200 200  200 200  200 200    401  200 200  200 200  200 200  read
 POST /api/v1/jobs                             401  201 201  403 403  201 201    401  201 201  403 403  201 201  submit

@@ -4,6 +4,7 @@ import io
 import shutil
 import sys
 import threading
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -144,6 +145,16 @@ def test_a_refused_file_and_an_unknown_image_have_no_picture(site: Site, client:
 
 
 # ---------------------------------------------------------------- health
+
+
+def test_a_program_is_told_of_a_missing_picture_in_a_problem_document_and_a_person_on_a_page(
+    site: Site, client: FlaskClient
+) -> None:
+    address = f"/screenings/{uuid.uuid4()}/image"
+    answer = client.get(address)
+    assert (answer.status_code, answer.mimetype) == (404, "application/problem+json")
+    seen = site.browser(site.add_user("rita", Role.READER)).get(address)
+    assert (seen.status_code, seen.mimetype) == (404, "text/html")
 
 
 def test_healthz_answers_without_a_database(settings: Settings) -> None:

@@ -20,9 +20,11 @@ from shared.submission.submit import Receipt, close_submission
 from shared.tables import Job, Role, Source
 from web.api import schemas
 from web.api.json_body import read_object
-from web.api.openapi import document
+from web.api.openapi import API_ROOT, document
+from web.api.reference import describe
 from web.audit.listing import list_events, read_filters
 from web.audit.page import export_events
+from web.base.contexts import render
 from web.base.paging import MOST_ROWS
 from web.base.problems import InvalidRequest
 from web.base.services import services
@@ -40,7 +42,7 @@ from web.uploads.fields import read_submission
 from web.uploads.form import left_out
 from web.uploads.receive import open_job, receive_images, receive_job
 
-blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
+blueprint = Blueprint("api", __name__, url_prefix=API_ROOT)
 
 log = logging.getLogger(__name__)
 
@@ -226,7 +228,14 @@ def show_me() -> ResponseReturnValue:
 @open_to_all
 def show_openapi() -> ResponseReturnValue:
     """Describe this API; it names no data, so it needs no sign-in."""
-    return {**document(), "servers": [{"url": f"{request.root_path}{blueprint.url_prefix}"}]}
+    return document(request.root_path)
+
+
+@blueprint.get("/docs")
+@open_to_all
+def show_reference() -> ResponseReturnValue:
+    """Show the same as a page."""
+    return render(describe(document(request.root_path), request.host_url.rstrip("/")))
 
 
 def _json(body: BaseModel, status: int = HTTPStatus.OK) -> Response:
