@@ -1,6 +1,7 @@
 """The pictures of images, and what machines ask."""
 
 import io
+import re
 import shutil
 import sys
 import threading
@@ -105,6 +106,28 @@ def test_an_unchanged_picture_is_not_sent_again(site: Site, client: FlaskClient)
     first = client.get(f"/screenings/{image.id}/image")
     again = client.get(f"/screenings/{image.id}/image", headers={"If-None-Match": first.headers["ETag"]})
     assert (again.status_code, again.data) == (304, b"")
+
+
+def test_a_browser_keeps_pictures_for_a_moment_and_another_session_finds_none_of_them(
+    site: Site, client: FlaskClient
+) -> None:
+    image = send(site, client, encode(draw(1, (80, 80))))
+    rita = site.add_user("rita", Role.READER)
+    pages = [
+        (browser, browser.get(f"/screenings/{image.id}").text) for browser in (site.browser(rita), site.browser(rita))
+    ]
+    keys = {found for _, page in pages for found in re.findall(r"image\?kept=(\w+)", page)}
+    assert len(keys) == 2, "one for each session"
+    for browser, page in pages:
+        (own,) = set(re.findall(r"image\?kept=(\w+)", page))
+        (other,) = keys - {own}
+        for place in ("image", "pixels"):
+            address = f"/screenings/{image.id}/{place}"
+            kept = {key: browser.get(f"{address}?kept={key}").headers["Cache-Control"] for key in (own, other, "")}
+            assert kept == {
+                own: "private, max-age=120, immutable", other: "private, no-cache", "": "private, no-cache",
+            }  # fmt: skip
+    assert client.get(f"/screenings/{image.id}/image?kept=").headers["Cache-Control"] == "private, no-cache"
 
 
 def test_a_thumbnail_is_there_once_a_worker_has_made_it(site: Site, client: FlaskClient) -> None:
