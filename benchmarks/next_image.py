@@ -59,7 +59,7 @@ def measure(size: tuple[int, int], images: int) -> list[dict[str, float]]:
     data = new_folder()
     environment = {**os.environ, f"{PREFIX}GATE_IGNORES": "all"}  # these are no X-rays
     with running(data, environment=environment) as stack, _reader(stack, data) as page:
-        job = stack.send(make_forms(_draw(size, images)), priority="interactive")
+        job = stack.send(make_forms(list(_draw(size, images))), priority="interactive")
         stack.wait(job)
         screenings = stack.ask("GET", f"{job}/screenings")["screenings"]
         page.goto(f"http://127.0.0.1:{stack.port}{screenings[0]['page_url']}")
@@ -99,7 +99,7 @@ def _walk(page: Page, steps: int) -> Iterator[dict[str, float]]:
         page.wait_for_timeout(_REST_MS)
         before = page.url
         page.keyboard.press("j")
-        page.wait_for_url(lambda url, before=before: url != before)
+        page.wait_for_function("before => location.href !== before", arg=before)
         page.wait_for_selector("#viewer[data-shown]")
         found: dict[str, Any] = page.evaluate(_READ)
         yield {name: float(value) for name, value in found.items()}
