@@ -82,23 +82,7 @@ def recalibrate(spec: ModelSpec, logits: np.ndarray, truth: np.ndarray, sensitiv
     return _with(spec, fresh, (*spec.former, calibration_of(spec)))
 
 
-def set_threshold(spec: ModelSpec, threshold: float) -> ModelSpec:
-    """Return the spec with a threshold that somebody has chosen, the former calibration kept.
-
-    What answers is then another by name, so that images keep the label that they were given and are answered anew when
-    they are sent again.
-    """
-    fresh = calibration_of(spec).model_copy(
-        update={
-            "threshold": threshold,
-            "threshold_rule": "Chosen by hand",
-            "site": spec.site or Site(folder=BY_HAND, images={}, fitted_at=datetime.now(UTC)),
-        }
-    )
-    return _with(spec, fresh, (*spec.former, calibration_of(spec)))
-
-
-def choose_threshold(spec: ModelSpec, p_pneumonia: np.ndarray, share: float, folder: str) -> ModelSpec:
+def flag_share(spec: ModelSpec, p_pneumonia: np.ndarray, share: float, folder: str) -> ModelSpec:
     """Return the spec with the threshold that flags `share`, 0 to 1, of unlabelled images; probabilities stay.
 
     `p_pneumonia` is float (images,), `folder` names the images. The former calibration is kept.
@@ -111,6 +95,22 @@ def choose_threshold(spec: ModelSpec, p_pneumonia: np.ndarray, share: float, fol
                 "of which nobody had said what they show"
             ),
             "site": Site(folder=folder, images={}, unlabelled=len(p_pneumonia), fitted_at=datetime.now(UTC)),
+        }
+    )
+    return _with(spec, fresh, (*spec.former, calibration_of(spec)))
+
+
+def choose_threshold(spec: ModelSpec, threshold: float) -> ModelSpec:
+    """Return the spec with a threshold that somebody has chosen, the former calibration kept.
+
+    What answers is then another by name, so that images keep the label that they were given and are answered anew when
+    they are sent again.
+    """
+    fresh = calibration_of(spec).model_copy(
+        update={
+            "threshold": threshold,
+            "threshold_rule": "Chosen by hand",
+            "site": spec.site or Site(folder=BY_HAND, images={}, fitted_at=datetime.now(UTC)),
         }
     )
     return _with(spec, fresh, (*spec.former, calibration_of(spec)))

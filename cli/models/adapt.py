@@ -84,7 +84,7 @@ def adapt(
 
 
 def _choose(place: Path, folder: Path, flagged: float) -> ModelSpec:
-    from evaluation.calibrate import choose_threshold
+    from evaluation.calibrate import flag_share
     from evaluation.dataset import refuse_test_split
     from evaluation.unlabelled import read_unlabelled
     from worker.networks.load import load_model
@@ -95,7 +95,7 @@ def _choose(place: Path, folder: Path, flagged: float) -> ModelSpec:
     with progress_bar() as report_progress:
         images = read_unlabelled(folder, spec, report_progress)
         p = spec.p_pneumonia(spec.calibrate(answer_images(classifier, images.pixels, report_progress)))
-    fresh = choose_threshold(spec, p, flagged, folder.resolve().name)
+    fresh = flag_share(spec, p, flagged, folder.resolve().name)
     _show(spec, fresh, p, len(images.refused), make_console())
     return fresh
 

@@ -38,9 +38,9 @@ def threshold(model: str, value: float | None, is_undo: bool, models_dir: Path, 
         return
     if value == spec.threshold:
         raise CommandFailed(f"{value:g} is in force already. Nothing was changed.")
-    from evaluation.calibrate import set_threshold, undo
+    from evaluation.calibrate import choose_threshold, undo
 
-    fresh = undo(spec) if value is None else set_threshold(spec, value)
+    fresh = undo(spec) if value is None else choose_threshold(spec, value)
     _put_in_force(place, spec, fresh, data_dir)
     click.echo(
         f"The threshold of '{model}' is {fresh.threshold:g}, it was {spec.threshold:g}. Restart PneumoScreen. Take it "

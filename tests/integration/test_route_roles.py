@@ -122,12 +122,14 @@ GET  /screenings/<uuid:screening_id>/image 401  404 200  200 200  200 200   401 
 GET  /screenings/<uuid:screening_id>/heat-map 401  404 200  200 200  200 200   401  404 200  200 200  200 200  read
 GET  /screenings/<uuid:screening_id>/pixels 401  404 200  200 200  200 200   401  404 200  200 200  200 200  read
 GET  /api/v1/openapi.json                     200  200 200  200 200  200 200    200  200 200  200 200  200 200  any
+GET  /api/v1/docs                             200  200 200  200 200  200 200    200  200 200  200 200  200 200  any
 GET  /api/v1/me                               401  200 200  200 200  200 200    401  200 200  200 200  200 200  read
 GET  /api/v1/jobs                             401  200 200  200 200  200 200    401  200 200  200 200  200 200  read
 POST /api/v1/jobs                             401  201 201  403 403  201 201    401  201 201  403 403  201 201  submit
 GET  /api/v1/jobs/<uuid:job_id>               401  404 200  200 200  200 200    401  404 200  200 200  200 200  read
 GET  /api/v1/jobs/<uuid:job_id>/screenings    401  404 200  200 200  200 200    401  404 200  200 200  200 200  read
 POST /api/v1/jobs/<uuid:job_id>/images        401  404 202  403 403  202 202    401  404 202  403 403  202 202  submit
+POST /api/v1/jobs/<uuid:job_id>/received      401  404 200  403 403  200 200    401  404 200  403 403  200 200  submit
 POST /api/v1/jobs/<uuid:job_id>/close         401  404 200  403 403  200 200    401  404 200  403 403  200 200  submit
 POST /api/v1/jobs/<uuid:job_id>/cancel        401  404 200  403 403  200 200    401  404 200  403 403  200 200  submit
 POST /api/v1/jobs/<uuid:job_id>/retry         401  404 200  403 403  200 200    401  404 200  403 403  200 200  submit
@@ -152,6 +154,7 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
     "POST /api/v1/screenings/<uuid:screening_id>/reviews": {"json": {"outcome": "inadequate"}},
     "POST /screenings/<uuid:screening_id>/reviews": {"data": {"says": "inadequate"}},
     "POST /api/v1/jobs": {"json": {}},
+    "POST /api/v1/jobs/<uuid:job_id>/received": {"json": {"files": []}},
     "POST /api/v1/jobs/<uuid:job_id>/images": form([("image.png", IMAGE)]),
     "POST /jobs": form([("image.png", IMAGE)]),
 }
