@@ -70,7 +70,7 @@ def assess(
             "prevalences": stated,
             "rows": operating_points(truth, p_pneumonia, thresholds, stated),
         },
-        "unreadable": images.unreadable,
+        "refused": images.refused,
     }
     return Assessment(spec, images, p_pneumonia, figures)
 

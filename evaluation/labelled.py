@@ -10,7 +10,7 @@ import numpy as np
 from evaluation.dataset import ImageFile, group_images, name_image
 from evaluation.errors import DataUnusable
 from shared.errors import ImageRejected
-from shared.images.preprocess import FORMATS, prepare
+from shared.images.preprocess import FORMATS, prepare_unless_refused
 from shared.models.spec import ImageClass, Label, ModelSpec
 from shared.refusals import explain
 
@@ -25,15 +25,15 @@ _NAME_DIGITS = 16
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """The readable ones of labelled images."""
+    """The labelled images that a model labels."""
 
     pixels: np.ndarray
     """uint8 (images, size, size, 1)."""
     truth: np.ndarray
     """bool (images,), True for PNEUMONIA."""
     names: tuple[str, ...]
-    unreadable: dict[str, str]
-    """Why each file that was left out could not be read, by its name."""
+    refused: dict[str, str]
+    """Why each file that was left out gets no label, by its name: it cannot be read, or the model is not for it."""
     groups: tuple[str, ...]
     """Images of one patient, where the file names say whose they are, and of one content share a group."""
     causes: tuple[ImageClass | None, ...]
@@ -80,7 +80,7 @@ def read_images(folder: Path, spec: ModelSpec, progress: Progress | None = None)
         for path in paths:
             reading.add(str(path.relative_to(folder)), _identify(path, label), path.read_bytes)
         if len(reading.images) == read_before:
-            raise DataUnusable(_nothing_readable(places[label], len(paths), reading.unreadable))
+            raise DataUnusable(_nothing_readable(places[label], len(paths), reading.refused))
     return reading.finish()
 
 
@@ -107,11 +107,11 @@ def read_reviewed(images: Sequence[ReviewedImage], spec: ModelSpec, progress: Pr
     found = reading.finish()
     missing = [label for label in Label if not ((found.truth == (label is Label.PNEUMONIA)).any())]
     if missing:
-        last = next(reversed(found.unreadable.values()), None)
+        last = next(reversed(found.refused.values()), None)
         raise DataUnusable(
             f"Of {len(images)} reviewed images none that can be read is labelled {' or '.join(missing)}. "
             "Recall and specificity need reviews of both."
-            + (f" {len(found.unreadable)} cannot be read, the last of them: {last}" if last else "")
+            + (f" {len(found.refused)} cannot be read, the last of them: {last}" if last else "")
         )
     return found
 
@@ -126,7 +126,7 @@ class _Reading:
     names: list[str] = field(default_factory=list)
     images: list[ImageFile] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)
-    unreadable: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # One array from the start: a list of images stacked at its end would hold every image twice.
@@ -135,24 +135,24 @@ class _Reading:
     def add(self, name: str, image: ImageFile, read: Read) -> None:
         try:
             data = read()
-            self.pixels[len(self.images)] = prepare(data, self.spec)
+            self.pixels[len(self.images)] = prepare_unless_refused(data, self.spec)
         except ImageRejected as refusal:
-            self.unreadable[name] = explain(refusal.code, refusal.details).text
+            self.refused[name] = explain(refusal.code, refusal.details).text
         except OSError as error:
-            self.unreadable[name] = str(error)
+            self.refused[name] = str(error)
         else:
             self.names.append(name)
             self.images.append(image)
             self.digests.append(hashlib.sha256(data).hexdigest())
         if self.progress is not None:
-            self.progress("Reading images", len(self.images) + len(self.unreadable), self.total)
+            self.progress("Reading images", len(self.images) + len(self.refused), self.total)
 
     def finish(self) -> LabelledImages:
         return LabelledImages(
             pixels=self.pixels[: len(self.images)],
             truth=np.array([image.image_class is not ImageClass.NORMAL for image in self.images], dtype=bool),
             names=tuple(self.names),
-            unreadable=self.unreadable,
+            refused=self.refused,
             groups=tuple(group_images(self.images, self.digests)),
             causes=tuple(_cause(image) for image in self.images),
             named=sum(bool(image.series) for image in self.images),
@@ -176,9 +176,9 @@ def _cause(image: ImageFile) -> ImageClass | None:
     return image.image_class if image.image_class in {ImageClass.BACTERIAL, ImageClass.VIRAL} else None
 
 
-def _nothing_readable(place: Path, tried: int, unreadable: dict[str, str]) -> str:
+def _nothing_readable(place: Path, tried: int, refused: dict[str, str]) -> str:
     formats = ", ".join((*FORMATS, "DICOM"))
     if not tried:
         return f"No image in {place} can be read: there is no file in it. Put images in it, as one of: {formats}."
-    first = next(f"{name}: {reason}" for name, reason in reversed(unreadable.items()))
+    first = next(f"{name}: {reason}" for name, reason in reversed(refused.items()))
     return f"No image in {place} can be read ({tried} files were tried). The last: {first} Expected one of: {formats}."

@@ -79,6 +79,6 @@ def _parts(assessment: Assessment, journal: Sequence[dict[str, float]]) -> tuple
         ("thresholds", "Every threshold", sections.thresholds(assessment)),
         ("images", "The worst errors", sections.worst(assessment)),
         ("training", "Training", sections.training(journal)),
-        ("unreadable", "Unreadable files", sections.unreadable(figures["unreadable"])),
+        ("refused", "Files without a label", sections.refused(figures["refused"])),
         ("reading", "How to read this", sections.reading(figures)),
     )

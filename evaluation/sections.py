@@ -68,7 +68,7 @@ def about(assessment: Assessment) -> Parts:
         ("Made for", spec.intended_population),
         ("Trained on", spec.training_data),
         ("Folder", figures["folder"]),
-        ("Images", f"{counted(figures['images'])}; {len(figures['unreadable']):,} files could not be read"),
+        ("Images", f"{counted(figures['images'])}; {len(figures['refused']):,} files got no label"),
         ("Computed by", figures["backend"]),
         ("Measured at", date(figures)),
     ]
@@ -239,10 +239,10 @@ def training(journal: Sequence[dict[str, float]]) -> Parts:
     return (_plot(partial(draw_training, journal), words, f"{words}, from the model's metrics.json.", is_wide=True),)
 
 
-def unreadable(files: dict[str, str]) -> Parts:
-    """List the files that could not be read, each with why."""
+def refused(files: dict[str, str]) -> Parts:
+    """List the files that got no label, each with why."""
     if not files:
-        return (paragraph("Every file could be read."),)
+        return (paragraph("Every file got a label."),)
     words = f"{len(files):,} files were left out of every figure:"
     return (
         paragraph(words),

@@ -9,7 +9,7 @@ import numpy as np
 from evaluation.errors import DataUnusable
 from evaluation.labelled import Progress
 from shared.errors import ImageRejected
-from shared.images.preprocess import decode, fit, refuse_unreadable
+from shared.images.preprocess import prepare_unless_refused
 from shared.models.spec import ModelSpec
 from shared.refusals import explain
 
@@ -43,7 +43,7 @@ def read_unlabelled(folder: Path, spec: ModelSpec, progress: Progress | None = N
     refused: dict[str, str] = {}
     for done, path in enumerate(paths, start=1):
         try:
-            pixels[done - 1 - len(refused)] = _prepare(path.read_bytes(), spec)
+            pixels[done - 1 - len(refused)] = prepare_unless_refused(path.read_bytes(), spec)
         except ImageRejected as refusal:
             refused[str(path.relative_to(folder))] = explain(refusal.code, refusal.details).text
         except OSError as error:
@@ -57,9 +57,3 @@ def read_unlabelled(folder: Path, spec: ModelSpec, progress: Progress | None = N
             f"{read} in {folder}, and {len(refused)} files that get no label. Add images."
         )
     return UnlabelledImages(pixels[:read], refused)
-
-
-def _prepare(data: bytes, spec: ModelSpec) -> np.ndarray:
-    image = decode(data, at_least=spec.decoded_side)
-    refuse_unreadable(data, image, spec)
-    return fit(image, spec)

@@ -139,7 +139,7 @@ def _report(spec: ModelSpec, fresh: ModelSpec, images: "LabelledImages", logits:
 
     return {
         "model": spec.version,
-        "unreadable": images.unreadable,
+        "refused": images.refused,
         **{
             name: {
                 **{number: getattr(one, number) for number in NUMBERS},
@@ -168,8 +168,8 @@ def _show(report: dict[str, Any], console: Console) -> None:
         f"{share:.0%} of the images show pneumonia, as here.",
         soft_wrap=True,
     )
-    if report["unreadable"]:
-        console.print(f"{len(report['unreadable'])} unreadable files were left out.")
+    if report["refused"]:
+        console.print(f"{len(report['refused'])} files get no label and were left out.")
     console.print(DISCLAIMER)
 
 

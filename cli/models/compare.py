@@ -74,8 +74,8 @@ def compare(
         console.print(note, markup=False, soft_wrap=True)
     if len({row.images for row in rows if row.images}) > 1:
         console.print("These models were validated on different images: their figures do not compare one to one.")
-    if about.get("unreadable"):
-        console.print(f"{len(about['unreadable'])} unreadable files were left out.")
+    if about.get("refused"):
+        console.print(f"{len(about['refused'])} files get no label and were left out.")
     console.print(DISCLAIMER)
     _write(json_file, json.dumps({**about, "models": as_json(rows)}, indent=2) + "\n")
     _write(markdown_file, markdown_table(rows))
@@ -121,7 +121,7 @@ def _measure(folder: Path, folders: list[Path], default: str) -> tuple[list[Row]
     os.environ["KERAS_BACKEND"] = "openvino"
     from evaluation.compare import compare_models
 
-    images = _ImagesBySize(folder)
+    images = _ImagesByWay(folder)
     rows: dict[str, Row] = {}
     answered: dict[str, Answered] = {}
     with progress_bar() as report_progress:
@@ -139,17 +139,17 @@ def _measure(folder: Path, folders: list[Path], default: str) -> tuple[list[Row]
         "folder": str(folder),
         "default": default,
         "images": {"NORMAL": int((~truth).sum()), "PNEUMONIA": int(truth.sum())},
-        "unreadable": images.first.unreadable,
+        "refused": images.first.refused,
     }
     return [replace(row, figures=figures.get(name)) for name, row in rows.items()], about
 
 
-class _ImagesBySize:
-    """The images of a folder, read once for each input size that a model asks for."""
+class _ImagesByWay:
+    """The images of a folder, read once for each way in which a model prepares them."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._read: dict[tuple[int, str], LabelledImages] = {}
+        self._read: dict[tuple[object, ...], LabelledImages] = {}
         self.first: LabelledImages | None = None
 
     def at(self, spec: ModelSpec, report_progress: "ReportProgress") -> "LabelledImages":
@@ -159,20 +159,20 @@ class _ImagesBySize:
         """
         from evaluation.labelled import read_images
 
-        size = (spec.input_size, spec.resize)
-        if size not in self._read:
-            self._read[size] = read_images(self._folder, spec, report_progress)
-        found = self._read[size]
+        way = (spec.input_size, spec.resize, repr(spec.framing), repr(spec.gate))
+        if way not in self._read:
+            self._read[way] = read_images(self._folder, spec, report_progress)
+        found = self._read[way]
         self.first = self.first or found
         if found.names != self.first.names:
             raise ModelUnavailable(
-                f"Model '{spec.name}': at {spec.input_size} pixels {len(found.names)} images can be read, and not the "
-                f"same as the {len(self.first.names)} of the first model. Take unreadable files out of the folder."
+                f"Model '{spec.name}': at {spec.input_size} pixels {len(found.names)} images get a label, and not the "
+                f"same as the {len(self.first.names)} of the first. Take files without a label out of the folder."
             )
         return found
 
 
-def _run(folder: Path, images: _ImagesBySize, report_progress: "ReportProgress") -> tuple[Row, "Answered"]:
+def _run(folder: Path, images: _ImagesByWay, report_progress: "ReportProgress") -> tuple[Row, "Answered"]:
     """Load a model as a worker does, screen the images and time it."""
     from evaluation.compare import Answered
     from worker.networks.load import load_model

@@ -20,9 +20,9 @@ def show_figures(figures: dict[str, Any], points: list[dict[str, Any]], console:
     console.print(_confusion_table(figures["confusion"]))
     for place, prevalence in enumerate(figures["operating_points"]["prevalences"]):
         console.print(_threshold_table(points, place, prevalence, figures["threshold"]))
-    if figures["unreadable"]:
-        console.print(f"{len(figures['unreadable']):,} unreadable files were left out:")
-    for name, reason in figures["unreadable"].items():
+    if figures["refused"]:
+        console.print(f"{len(figures['refused']):,} files get no label and were left out:")
+    for name, reason in figures["refused"].items():
         console.print(Text(f"  {printable(name)}: {printable(reason)}"), soft_wrap=True)
     console.print(DISCLAIMER)
 

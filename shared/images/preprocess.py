@@ -263,6 +263,16 @@ def prepare(data: bytes, spec: ModelSpec) -> np.ndarray:
     return fit(decode(data, at_least=spec.decoded_side), spec)
 
 
+def prepare_unless_refused(data: bytes, spec: ModelSpec) -> np.ndarray:
+    """Prepare an image as a worker does, the gate of the model first: uint8 (input_size, input_size, 1).
+
+    Raises ImageRejected as `prepare` does, and where the model is not for the image.
+    """
+    image = decode(data, at_least=spec.decoded_side)
+    refuse_unreadable(data, image, spec)
+    return fit(image, spec)
+
+
 def is_small(data: bytes, image: Image.Image) -> bool:
     """Tell from an image's bytes and what `decode` made of them whether its thumbnail can wait until somebody looks."""
     return len(data) <= SMALL_BYTES and max(image.size) <= SMALL_SIDE

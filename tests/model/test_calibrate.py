@@ -110,7 +110,7 @@ def test_the_threshold_reaches_the_sensitivity_on_the_images(answers: dict[str, 
 
 def test_before_and_after_are_told_with_intervals(answers: dict[str, dict], root: Path) -> None:
     report = json.loads((root / "figures.json").read_text())
-    assert list(report["unreadable"]) == ["NORMAL/notes.txt"]
+    assert list(report["refused"]) == ["NORMAL/notes.txt"]
     assert report["before"]["threshold"] == read_spec(root / "before").threshold
     assert report["after"]["threshold"] == read_spec(root / "models" / "causes").threshold
     assert report["after"]["ece"] < report["before"]["ece"]

@@ -106,8 +106,8 @@ def test_one_image_of_each_class_is_enough(answers: dict[str, dict]) -> None:
 
 def test_unreadable_files_are_counted_and_named_and_the_rest_goes_on(answers: dict[str, dict], folders: Path) -> None:
     report = json.loads((folders / "out" / "figures.json").read_text())
-    assert set(report["unreadable"]) == {"Normal/notes.txt", "pneumonia/cut.jpeg"}
-    assert "2 unreadable files" in answers["good"]["output"]
+    assert set(report["refused"]) == {"Normal/notes.txt", "pneumonia/cut.jpeg"}
+    assert "2 files get no label" in answers["good"]["output"]
     assert "pneumonia/cut.jpeg: The file ends before" in answers["good"]["output"]
 
 

@@ -79,7 +79,7 @@ def test_every_model_is_measured_on_the_images(answers: dict[str, dict], root: P
     assert answers["images"]["status"] == 0, answers["images"]
     report = read(root, "images")
     assert report["images"] == {"NORMAL": IMAGES, "PNEUMONIA": IMAGES}
-    assert list(report["unreadable"]) == ["NORMAL/notes.txt"]
+    assert list(report["refused"]) == ["NORMAL/notes.txt"]
     rows = by_name(report)
     assert next(iter(rows)) == "causes", "the default first"
     for name, weights in WEIGHTS.items():

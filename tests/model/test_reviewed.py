@@ -112,7 +112,7 @@ def test_reviews_measure_as_a_folder_of_the_same_labels_does(answers: dict[str, 
         assert by_reviews[figure] == by_folder[figure]
     assert by_reviews["folder"] == "reviews of this site"
     assert by_reviews["reviewed"] == {"images": 2 * EACH + 1, "blind": 1, "left_out": LEFT_OUT}
-    assert list(by_reviews["unreadable"]) == [hashlib.sha256(b"gone").hexdigest()[:16]], "it is not in the store"
+    assert list(by_reviews["refused"]) == [hashlib.sha256(b"gone").hexdigest()[:16]], "it is not in the store"
 
 
 def test_what_labels_are_and_what_was_left_out_is_said(answers: dict[str, dict]) -> None:

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from evaluation.errors import DataUnusable
 from evaluation.labelled import ReviewedImage, class_folders, read_images, read_reviewed
+from shared.images import gate, samples
 from shared.images.preprocess import prepare
 from shared.models.spec import ImageClass, Label, ModelSpec
 from tests.conftest import draw, encode
@@ -53,10 +55,23 @@ def test_images_come_with_pixels_labels_causes_and_patients(folder: Path, spec: 
 
 
 def test_files_that_are_no_images_are_named_with_their_reason(folder: Path, spec: ModelSpec) -> None:
-    unreadable = read_images(folder, spec).unreadable
-    assert sorted(unreadable) == ["pneumonia/empty.jpeg", "pneumonia/notes.txt"]
-    assert "empty" in unreadable["pneumonia/empty.jpeg"]
-    assert "JPEG" in unreadable["pneumonia/notes.txt"]
+    refused = read_images(folder, spec).refused
+    assert sorted(refused) == ["pneumonia/empty.jpeg", "pneumonia/notes.txt"]
+    assert "empty" in refused["pneumonia/empty.jpeg"]
+    assert "JPEG" in refused["pneumonia/notes.txt"]
+
+
+def test_images_that_the_model_is_not_for_get_no_label(
+    folder: Path, spec: ModelSpec, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    gated = spec.model_copy(update={"gate": gate.default((1, 5))})
+    with Image.open(samples.write_samples(tmp_path_factory.mktemp("samples"))[1]) as image:
+        chest = image.convert("L")
+    _put(folder / "Normal" / "chest.png", encode(chest))
+    _put(folder / "Normal" / "turned.png", encode(chest.transpose(Image.Transpose.ROTATE_90)))
+    images = read_images(folder, gated)
+    assert "Normal/chest.png" in images.names
+    assert "turned by 90 degrees" in images.refused["Normal/turned.png"]
 
 
 def test_an_image_stored_twice_is_one_group(folder: Path, spec: ModelSpec) -> None:
@@ -125,7 +140,7 @@ def test_reviewed_images_come_with_the_readers_labels_under_the_start_of_their_s
     )
     assert (found.names, found.truth.tolist()) == (("a" * 16, "b" * 16), [False, True])
     assert np.array_equal(found.pixels[1], prepare(ill, spec))
-    assert list(found.unreadable) == ["c" * 16]
+    assert list(found.refused) == ["c" * 16]
     assert (len(set(found.groups)), found.causes, found.named) == (2, (None, None), 0)
 
 

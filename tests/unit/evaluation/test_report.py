@@ -33,7 +33,7 @@ def images() -> LabelledImages:
         pixels=rng.integers(0, 256, (40, 64, 64, 1), dtype=np.uint8),
         truth=truth,
         names=tuple(HOSTILE if n == 0 else f"image {n}.jpeg" for n in range(40)),
-        unreadable={HOSTILE: "The file is <empty>."},
+        refused={HOSTILE: "The file is <empty>."},
         groups=tuple(str(n // 4) for n in range(40)),
         causes=tuple((ImageClass.VIRAL if n % 4 == 1 else ImageClass.BACTERIAL) if n % 2 else None for n in range(40)),
         named=40,
@@ -107,7 +107,7 @@ def test_hostile_names_are_text(page: str) -> None:
     assert page.encode()  # a name that is no UTF-8 must not stop the writing
     assert "<img src=x" not in page
     assert "\x1b" not in page
-    # On the contact sheet in its caption and as the image's description, and among the unreadable files.
+    # On the contact sheet in its caption and as the image's description, and among the files without a label.
     assert page.count("&lt;img src=x onerror=&quot;alert(1)&quot;&gt; &amp; \N{REPLACEMENT CHARACTER}[31m") == 3
     assert "The file is &lt;empty&gt;." in page
 
