@@ -67,10 +67,11 @@ def test_images_that_the_model_is_not_for_get_no_label(
     gated = spec.model_copy(update={"gate": gate.default((1, 5))})
     with Image.open(samples.write_samples(tmp_path_factory.mktemp("samples"))[1]) as image:
         chest = image.convert("L")
-    _put(folder / "Normal" / "chest.png", encode(chest))
+    for place in ("Normal", "pneumonia"):
+        _put(folder / place / "chest.png", encode(chest))
     _put(folder / "Normal" / "turned.png", encode(chest.transpose(Image.Transpose.ROTATE_90)))
     images = read_images(folder, gated)
-    assert "Normal/chest.png" in images.names
+    assert images.names == ("Normal/chest.png", "pneumonia/chest.png"), "the others are drawn shapes"
     assert "turned by 90 degrees" in images.refused["Normal/turned.png"]
 
 
