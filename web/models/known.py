@@ -13,7 +13,7 @@ from shared.models.metrics import read_metrics
 from shared.models.spec import ModelSpec
 from shared.queue.heartbeats import Heartbeat
 from shared.tables import Model
-from web.models.figures import HeldOut, held_out
+from web.models.figures import HeldOut, find_worst, held_out
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,11 @@ class Known:
     """How many serve it now; None where that is not known."""
     used: Sequence[Model]
     """Its weights and calibrations that have screened here, the newest first."""
+
+    @property
+    def worst(self) -> HeldOut | None:
+        """Return the held-out images on which its threshold does worst, which are the ones to go by."""
+        return find_worst(self.sets, self.spec.threshold) if self.spec else None
 
 
 def list_known(db: Session, models_dir: Path, default: str, workers: Sequence[Heartbeat] | None) -> list[Known]:

@@ -17,7 +17,7 @@ from web.base.services import services
 from web.base.turns import Turns
 from web.guard.access import REVIEWERS, requires
 from web.models.card import render_card
-from web.models.figures import FIGURES, Figure, HeldOut, find_worst
+from web.models.figures import FIGURES, Figure, HeldOut
 from web.models.known import Known, list_known
 from web.models.plots import find_plot, list_plots
 from web.models.thresholds import NAMES, Thresholds, Tried, try_thresholds
@@ -80,7 +80,7 @@ def show(name: str) -> ResponseReturnValue:
     held, thresholds, card = None, None, None
     if model.spec is not None:
         held = next((some for some in model.sets if some.name == tried.figures), None)
-        held = held or find_worst(model.sets, model.spec.threshold)
+        held = held or model.worst
         card = render_card(services().settings.models_dir / name)
         with _counting.turn(), services().database.read() as db:
             thresholds = try_thresholds(db, model.spec, model.used, held, tried)
