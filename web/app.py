@@ -28,6 +28,7 @@ from web.images import page as images_page
 from web.images import pictures, pixels
 from web.images import reviews as images_reviews
 from web.jobs import page as jobs_page
+from web.reports import page as reports_page
 from web.uploads import page as uploads_page
 from web.uploads import samples
 from web.watch import health
@@ -80,6 +81,7 @@ def create_app(
         history_page,
         images_page,
         images_reviews,
+        reports_page,
         guide,
         watch_page,
         worklist_page,

@@ -32,6 +32,7 @@ class Action(StrEnum):
     REVIEW_WITHDRAWN = "review_withdrawn"
     SCORE_ASKED = "score_asked"
     HISTORY_EXPORTED = "history_exported"
+    REPORT_MADE = "report_made"
     VIEW_CHANGED = "view_changed"
     USER_CHANGED = "user_changed"
     TOKEN_CHANGED = "token_changed"  # noqa: S105  # the name of an action

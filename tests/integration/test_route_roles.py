@@ -116,6 +116,8 @@ GET  /screenings/<uuid:screening_id>/thumbnail 401  404 200  200 200  200 200   
 GET  /screenings/<uuid:screening_id>/image 401  404 200  200 200  200 200   401  404 200  200 200  200 200  read
 GET  /screenings/<uuid:screening_id>/heat-map 401  404 200  200 200  200 200   401  404 200  200 200  200 200  read
 GET  /screenings/<uuid:screening_id>/pixels 401  404 200  200 200  200 200   401  404 200  200 200  200 200  read
+GET  /screenings/<uuid:screening_id>/report.pdf 401  404 200  200 200  200 200   401  404 200  200 200  200 200  read
+GET  /jobs/<uuid:job_id>/report.pdf           401  404 200  200 200  200 200    401  404 200  200 200  200 200  read
 GET  /api/v1/openapi.json                     200  200 200  200 200  200 200    200  200 200  200 200  200 200  any
 GET  /api/v1/me                               401  200 200  200 200  200 200    401  200 200  200 200  200 200  read
 GET  /api/v1/jobs                             401  200 200  200 200  200 200    401  200 200  200 200  200 200  read

@@ -33,6 +33,7 @@ ACTIONS: Final[dict[Action, str]] = {
     Action.REVIEW_WITHDRAWN: "Undid a review of an X-ray",
     Action.SCORE_ASKED: "Asked for a score despite the gate",
     Action.HISTORY_EXPORTED: "Exported the history",
+    Action.REPORT_MADE: "Made a report to print",
     Action.VIEW_CHANGED: "Changed a view of the worklist",
     Action.USER_CHANGED: "Changed an account",
     Action.TOKEN_CHANGED: "Changed an API token",
