@@ -34,6 +34,7 @@ class Action(StrEnum):
     HISTORY_EXPORTED = "history_exported"
     REPORT_MADE = "report_made"
     VIEW_CHANGED = "view_changed"
+    WEBHOOK_CHANGED = "webhook_changed"
     USER_CHANGED = "user_changed"
     TOKEN_CHANGED = "token_changed"  # noqa: S105  # the name of an action
     AUDIT_EXPORTED = "audit_exported"

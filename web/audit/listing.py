@@ -35,6 +35,7 @@ ACTIONS: Final[dict[Action, str]] = {
     Action.HISTORY_EXPORTED: "Exported the history",
     Action.REPORT_MADE: "Made a report to print",
     Action.VIEW_CHANGED: "Changed a view of the worklist",
+    Action.WEBHOOK_CHANGED: "Changed a webhook",
     Action.USER_CHANGED: "Changed an account",
     Action.TOKEN_CHANGED: "Changed an API token",
     Action.BACKUP_MADE: "Made a backup",
