@@ -9,6 +9,7 @@ from collections.abc import Collection
 
 import numpy as np
 
+from shared.errors import ImageRejected
 from shared.images.framing import WHOLE
 from shared.models.folder import read_spec
 from shared.models.spec import ModelSpec
@@ -43,6 +44,7 @@ class FreeScreener(Screener):
         self,
         screening: ClaimedScreening,  # noqa: ARG002  # the product's signature
         ignored: Collection[Rejection],  # noqa: ARG002
+        refused: ImageRejected | None = None,  # noqa: ARG002
     ) -> Prepared:
         return self._NOTHING
 

@@ -5,12 +5,12 @@ A process of its own, not a Celery task: it watches over the workers, so it must
 
 import logging
 import signal
-import threading
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
+from queue import Empty, SimpleQueue
 from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -77,8 +77,8 @@ class Sweep:
             log.warning("%d uploads had been forsaken by their senders and are closed.", len(forsaken))
 
 
-def run(settings: Settings, stopped: threading.Event) -> None:
-    """Sweep every few seconds until told to stop; what is away now is tried again."""
+def run(settings: Settings, stops: SimpleQueue[int]) -> None:
+    """Sweep every few seconds until a signal is put into `stops`; what is away now is tried again."""
     database = Database(settings.database, limits=limits_of(settings))
     sweep = Sweep(database, make_ticket_sender(settings), settings)
     duties: list[Callable[[], object]] = [
@@ -92,11 +92,20 @@ def run(settings: Settings, stopped: threading.Event) -> None:
         duties += [lambda: retention.remove_buried(database, store), lambda: _remove_strays(strays)]
     sender = SenderThread(Sender(database, settings), settings.sweep_seconds)
     sender.start()
-    while not stopped.wait(settings.sweep_seconds):
+    while not _is_stopped(stops, settings.sweep_seconds):
         for duty in duties:
             _try(duty)
     sender.stop()
     database.close()
+
+
+def _is_stopped(stops: SimpleQueue[int], seconds: float) -> bool:
+    """Wait for a signal, for `seconds` at most."""
+    try:
+        stops.get(timeout=seconds)
+    except Empty:
+        return False
+    return True
 
 
 def _try(duty: Callable[[], object]) -> None:
@@ -130,10 +139,12 @@ def _remove_strays(strays: retention.StrayCollection) -> None:
 def main() -> None:
     """Sweep until SIGTERM."""
     configure_logging()
-    stopped = threading.Event()
+    # An Event set by a signal handler waits for ever for its own lock where the signal met the Event's wait; `put` is
+    # reentrant (https://docs.python.org/3/library/queue.html#queue.SimpleQueue.put).
+    stops: SimpleQueue[int] = SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopped.set())
-    run(load_settings(), stopped)
+        signal.signal(number, lambda number, _: stops.put(number))
+    run(load_settings(), stops)
 
 
 if __name__ == "__main__":

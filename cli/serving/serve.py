@@ -4,7 +4,6 @@ import fcntl
 import logging
 import os
 import shutil
-import signal
 import socket
 import sys
 import time
@@ -13,7 +12,6 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -43,6 +41,7 @@ from cli.serving.processes import (
     web_environment,
     worker_command,
 )
+from cli.serving.stopping import StopSignals
 from cli.settings import read_settings
 from migrations.newest import has_newest
 from shared.errors import BrokerAway, PneumoScreenError
@@ -61,6 +60,7 @@ STILL_SECONDS: Final = 30.0
 STARTING_STOP_SECONDS: Final = 3.0
 """Programs that still start are killed after this: a container has 10 s. What was accepted is kept all the same."""
 WEB_THREADS: Final = 32
+_signals: Final = StopSignals()
 
 
 @click.command()
@@ -72,7 +72,7 @@ WEB_THREADS: Final = 32
 def serve(host: str, port: int, data_dir: Path | None, workers: int | None, verbose: bool) -> None:
     """Start PneumoScreen on this machine: Redis, pages, workers and the sweep. Ctrl-C stops them together."""
     configure_logging(logging.INFO if verbose else logging.WARNING)
-    _stop_at_signals()
+    _signals.listen()
     settings = read_settings(data_dir)
     allow_files()
     os.umask(PRIVATE_UMASK)
@@ -96,17 +96,6 @@ def _say(text: str, *, err: bool = False) -> None:
         sys.stdout.flush()
     except OSError as error:
         logging.getLogger(__name__).warning("What was to be said could not be written: %s.", error.strerror)
-
-
-def _stop_at_signals() -> None:
-    """Stop at SIGTERM and at the end of the terminal (SIGHUP), unless `nohup` has that ignored."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, _interrupt)
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _disk_failed(error: OSError, data_dir: Path) -> PneumoScreenError:
@@ -138,7 +127,7 @@ def _wait_for_port(host: str, port: int, data_dir: Path) -> None:
         except PneumoScreenError:
             if time.monotonic() >= until:
                 raise
-        time.sleep(LOOK_SECONDS)
+        _signals.wait(LOOK_SECONDS)
 
 
 def _refuse_taken_port(host: str, port: int) -> None:
@@ -194,10 +183,9 @@ def _serve(settings: Settings, host: str, port: int, workers: int, verbose: bool
         stop_seconds = STOP_SECONDS
         while True:
             _report(supervisor)
-            time.sleep(STEADY_LOOK_SECONDS)
+            _signals.wait(STEADY_LOOK_SECONDS)
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
+        _signals.ignore()
         supervisor.stop(stop_seconds)
         _clean_up(settings.data_dir, socket_folder)
 
@@ -314,7 +302,7 @@ def _wait_until(
         if time.monotonic() - told >= STILL_SECONDS:
             told = time.monotonic()
             _say(f"Still starting after {told - began:.0f} s: {what}.")
-        time.sleep(LOOK_SECONDS)
+        _signals.wait(LOOK_SECONDS)
     logs = settings.data_dir / "logs"
     raise PneumoScreenError(f"PneumoScreen did not start within {START_SECONDS:.0f} s. See {logs}.")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from shared.errors import ImageRejected
 from shared.images import weights_file
@@ -147,6 +147,14 @@ def refuse_unless_chest(image: Image.Image, gate: Gate, ignored: Collection[Reje
         raise _refusal_of(seen.kind)
 
 
+def put_right(image: Image.Image, refusal: ImageRejected) -> Image.Image:
+    """Turn a grey image upright that was refused as rotated, exchange black and white of an inverted one; no other."""
+    if refusal.code is Rejection.INVERTED:
+        return ImageOps.invert(image)
+    back = _UPRIGHT.get(str(refusal.details.get("case"))) if refusal.code is Rejection.ROTATED else None
+    return image if back is None else image.transpose(back)
+
+
 CODES: Final = {
     "clockwise": Rejection.ROTATED,
     "upside_down": Rejection.ROTATED,
@@ -157,6 +165,12 @@ CODES: Final = {
     "screen": Rejection.NOT_CHEST,
 }
 """The code that each kind but `good` is refused under."""
+_UPRIGHT: Final = {
+    "clockwise": Image.Transpose.ROTATE_90,
+    "anticlockwise": Image.Transpose.ROTATE_270,
+    "upside_down": Image.Transpose.ROTATE_180,
+}
+"""Pillow turns anticlockwise."""
 _TURNED_OR_OTHER: Final = tuple(kind for kind in CODES if kind != "cut_off")
 
 

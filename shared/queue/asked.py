@@ -31,6 +31,8 @@ class AskedImage:
     screening_id: uuid.UUID
     image_id: uuid.UUID
     sha256: str
+    refusal: ImageRejected
+    """Why the gate stopped it."""
 
 
 def can_be_asked(screening: Screening) -> bool:
@@ -90,12 +92,15 @@ def claim(session: Session, model_name: str, *, lease_seconds: float, max_attemp
     asked = session.scalar(first.with_for_update(skip_locked=True, of=AskedScore))
     if asked is None:
         return None
-    image = session.execute(
-        select(Image.id, Image.sha256).join(Screening).where(Screening.id == asked.screening_id)
+    image_id, sha256, refused_with = session.execute(
+        select(Image.id, Image.sha256, Screening.error_details)
+        .join(Screening)
+        .where(Screening.id == asked.screening_id)
     ).one()
     until = at + timedelta(seconds=lease_seconds)
     asked.attempts, asked.lease_until = asked.attempts + 1, until
-    return AskedImage(asked.id, until, asked.screening_id, *image)
+    refusal = ImageRejected.stored(asked.stopped_by, refused_with)
+    return AskedImage(asked.id, until, asked.screening_id, image_id, sha256, refusal)
 
 
 def settle(

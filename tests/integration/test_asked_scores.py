@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from flask.testing import FlaskClient
 from PIL import Image
@@ -13,6 +14,7 @@ from sqlalchemy import func, select, update
 
 from shared.db import Database, now
 from shared.images import gate
+from shared.images.preprocess import prepare
 from shared.models.spec import Label, ModelSpec
 from shared.queue import asked, retention
 from shared.settings import Settings
@@ -22,6 +24,7 @@ from shared.tables import AskedScore, Prediction, Role, Screening, User
 from tests.conftest import encode
 from tests.integration.test_screening import Constant, synthetic_chest
 from tests.web_site import Site, post_images, press
+from worker.networks.classifier import Answers
 from worker.screening.screen import Screener
 
 TURNED = encode(synthetic_chest().transpose(Image.Transpose.ROTATE_90))
@@ -91,6 +94,23 @@ def test_a_score_that_was_asked_for_is_found_and_is_no_answer(stopped_on_each: S
     assert (screening.state, screening.prediction_id, screening.label) == (State.REJECTED, None, None)
     with stopped.site.database.read() as session:
         assert session.scalar(select(func.count()).select_from(Prediction)) == 0
+
+
+def test_the_model_reads_a_turned_image_upright(stopped: Stopped, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[np.ndarray] = []
+    answer = stopped.model.answer
+
+    def remember(batch: np.ndarray) -> Answers:
+        read.append(batch)
+        return answer(batch)
+
+    monkeypatch.setattr(stopped.model, "answer", remember)
+    stopped.ask()
+    stopped.screener.drain(30)
+    upright = prepare(encode(synthetic_chest()), stopped.model.spec)
+    (pixels,) = read
+    apart = [np.abs(pixels[0].astype(int) - np.rot90(upright, quarters)).mean() for quarters in range(4)]
+    assert int(np.argmin(apart)) == 0
 
 
 def test_the_same_image_sent_again_meets_the_gate_again(stopped: Stopped) -> None:
@@ -183,7 +203,7 @@ def test_a_score_goes_with_its_job(stopped_on_each: Stopped) -> None:
 
 def test_a_reader_asks_on_the_page_and_reads_the_score_there_alone(stopped: Stopped) -> None:
     reader, page = stopped.site.browser(stopped.reader), f"/screenings/{stopped.screening.id}"
-    assert "Screen it all the same" in reader.get(page).text
+    assert "Screen it turned upright" in reader.get(page).text
     assert press(reader, f"{page}/score", page).status_code == 303
     assert stopped.site.actions()[-1] == "score_asked"
     assert stopped.site.sent_tickets.models[-1] == stopped.model.spec.name
@@ -194,7 +214,7 @@ def test_a_reader_asks_on_the_page_and_reads_the_score_there_alone(stopped: Stop
     shown = reader.get(page).text
     assert "Not a result." in shown
     assert "Asked for by rita" in shown
-    assert "Screen it all the same" not in shown
+    assert "Screen it turned upright" not in shown
     assert "turned.jpeg" not in reader.get("/history?order=suspicious").text
     assert "PNEUMONIA" not in reader.get("/history/export?format=csv").text
 

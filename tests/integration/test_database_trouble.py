@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 from gunicorn.config import Config
@@ -124,25 +126,25 @@ def test_a_connection_that_breaks_at_any_message_costs_a_retry_and_no_more(site:
 def test_the_sweep_waits_for_a_database_that_hangs_and_goes_on(
     settings: Settings, line: Line, migrated_postgres_url: str
 ) -> None:
-    database, stopped = Database(migrated_postgres_url), threading.Event()
+    database, stops = Database(migrated_postgres_url), SimpleQueue[int]()
     site = Site(settings, database)
     post_images(site.token_client(site.add_user("tina")), IMAGES[0])
     times = {"lease_seconds": 0.2, "sweep_seconds": 0.1, "database_connect_seconds": 2, "database_statement_seconds": 1}
     asked = settings.model_copy(update={**times, "database_url": SecretStr(line.address)})
     line.silent.set()
-    sweep = threading.Thread(target=run_sweep, args=(asked, stopped))
+    sweep = threading.Thread(target=run_sweep, args=(asked, stops))
     sweep.start()
     try:
         with database.write() as session:
             lost = {"state": State.RUNNING, "lease_token": uuid.uuid4(), "lease_until": now(), "started_at": now()}
             session.execute(update(Screening).values(**lost))
-        stopped.wait(3)
+        time.sleep(3)
         assert [image.state for image in site.screenings()] == [State.RUNNING]
         assert sweep.is_alive()
         line.silent.clear()
         wait_until(lambda: site.screenings()[0].state is State.QUEUED, 10, "the image to be freed")
     finally:
-        stopped.set()
+        stops.put(signal.SIGTERM)
         line.silent.clear()
         sweep.join(20)
     database.close()

@@ -2,12 +2,15 @@
 
 import math
 import os
+import signal
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 from pydantic import SecretStr
@@ -148,20 +151,20 @@ def test_the_sweep_goes_on_when_redis_is_away(
         }
     )
     claim(database, spec)
-    stopped = threading.Event()
-    thread = threading.Thread(target=run, args=(quick, stopped))
+    stops: SimpleQueue[int] = SimpleQueue()
+    thread = threading.Thread(target=run, args=(quick, stops))
     thread.start()
     try:
         for _ in range(200):
             with database.read() as session:
                 if session.scalar(select(Screening.state)) is State.QUEUED:
                     break
-            stopped.wait(0.02)
+            time.sleep(0.02)
         else:
             pytest.fail("the lease was never freed")
         assert thread.is_alive()
     finally:
-        stopped.set()
+        stops.put(signal.SIGTERM)
         thread.join()
 
 
@@ -180,14 +183,14 @@ def sweeping(settings: Settings, database: Database, redis_url: str, **changes: 
     """The sweep as it runs, on a database that the test has in its hands."""
     quick = {"sweep_seconds": 0.05, "lease_seconds": 0.1, "redis_url": SecretStr(redis_url)}
     url = SecretStr(database.engine.url.render_as_string(hide_password=False))
-    stopped = threading.Event()
+    stops: SimpleQueue[int] = SimpleQueue()
     held = settings.model_copy(update={**quick, "database_url": url, **changes})
-    thread = threading.Thread(target=run, args=(held, stopped))
+    thread = threading.Thread(target=run, args=(held, stops))
     thread.start()
     try:
         yield thread
     finally:
-        stopped.set()
+        stops.put(signal.SIGTERM)
         thread.join()
 
 

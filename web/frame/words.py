@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from shared.models.spec import ImageClass, Label
-from shared.refusals import OF_THE_GATE, explain
+from shared.refusals import OF_THE_GATE, Rejection, explain
 from shared.states import State
 from shared.tables import Finding, ReviewOutcome, ReviewState
 from web.base.conditions import Check, Condition
@@ -175,6 +175,13 @@ def name_refusal(code: str) -> str:
 def is_of_the_gate(code: str | None) -> bool:
     """Tell whether an image can be shown although it was refused: the model is not for it."""
     return code in OF_THE_GATE
+
+
+PUT_RIGHT: Final = {
+    Rejection.ROTATED: "turned upright",
+    Rejection.INVERTED: "with black and white exchanged",
+}
+"""How an image is put right before a score that a reader asked for is found."""
 
 
 def refused(detail: str, name: Callable[[str], str]) -> str:

@@ -223,7 +223,7 @@ def ask_score(screening_id: uuid.UUID) -> ResponseReturnValue:
     """Ask for the score of an image that the gate stopped."""
     if asking.ask(screening_id).finished_at is None:
         flash("The model will read this image all the same. Its score will stand on this page alone.", "info")
-    return redirect(url_for("screenings.show", screening_id=screening_id), 303)
+    return redirect(url_for("screenings.show", screening_id=screening_id, **listed()), 303)
 
 
 def _neighbours(db: Session, screening: ScreeningDetail) -> Neighbours:

@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from shared.db import Database
 from shared.errors import ImageRejected, StoreAway, StoreFull
 from shared.images.framing import Box
+from shared.images.gate import put_right
 from shared.images.preprocess import decode, fit, is_small, refuse_unreadable, thumbnail, window
 from shared.models import heatmap
 from shared.models.spec import ModelPrediction
@@ -99,7 +100,7 @@ class Screener:
         if held is None:
             return False
         try:
-            prediction, refusal = self._score(ClaimedScreening(held.screening_id, held.image_id, held.sha256, None))
+            prediction, refusal = self._score(held)
         except StoreAway:
             with self._database.write() as session:
                 asked.release(session, held, counts=False)
@@ -113,11 +114,12 @@ class Screener:
             asked.settle(session, held, self._classifier.spec, prediction, refusal)
         return True
 
-    def _score(self, screening: ClaimedScreening) -> tuple[ModelPrediction | None, ImageRejected | None]:
-        """Let the model read an image whatever the gate says of it."""
+    def _score(self, held: asked.AskedImage) -> tuple[ModelPrediction | None, ImageRejected | None]:
+        """Let the model read an image whatever the gate says of it, turned upright where the gate says how."""
         spec = self._classifier.spec
+        screening = ClaimedScreening(held.screening_id, held.image_id, held.sha256, None)
         try:
-            prepared = self._prepare(screening, OF_THE_GATE)
+            prepared = self._prepare(screening, OF_THE_GATE, held.refusal)
         except ImageRejected as refusal:
             return None, refusal
         answers = self._classifier.answer(prepared.pixels[np.newaxis])
@@ -206,13 +208,17 @@ class Screener:
         shared = outcomes[screening.image_id]
         return replace(shared, screening=screening)
 
-    def _prepare(self, screening: ClaimedScreening, ignored: Collection[Rejection]) -> Prepared:
+    def _prepare(
+        self, screening: ClaimedScreening, ignored: Collection[Rejection], refused: ImageRejected | None = None
+    ) -> Prepared:
+        """Prepare an image for the model; one that the gate `refused` before is put right first."""
         spec = self._classifier.spec
         data = self._reader.read(screening)
         image = decode(data, at_least=spec.decoded_side)
         if not is_small(data, image):
             self._keep_thumbnail(screening, image)
         refuse_unreadable(data, image, spec, ignored)
+        image = image if refused is None else put_right(image, refused)
         seen = window(image, spec)
         return Prepared(fit(image, spec, seen), seen)
 

@@ -103,6 +103,16 @@ CHANGES: dict[str, tuple[Callable[[Image.Image], Image.Image], str, str]] = {
 }
 
 
+@pytest.mark.parametrize("name", ["clockwise", "upside down", "anticlockwise", "inverted"])
+def test_what_the_gate_refuses_for_its_pose_can_be_put_right(
+    chests: list[Image.Image], gated: ModelSpec, name: str
+) -> None:
+    changed = CHANGES[name][0](chests[0])
+    with pytest.raises(ImageRejected) as refused:
+        refuse_unreadable(b"", changed, gated)
+    assert np.array_equal(gate.put_right(changed, refused.value), chests[0])
+
+
 def test_every_sample_passes(drawn: list[Path], gated: ModelSpec) -> None:
     assert {outcome(path.read_bytes(), gated) for path in drawn} == {"read"}
 

@@ -1,0 +1,41 @@
+"""SIGTERM, SIGINT and SIGHUP for a program that runs until it is told to stop."""
+
+import signal
+import time
+from types import FrameType
+from typing import Final
+
+_STOPS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class StopSignals:
+    """Interrupts what runs when a signal asks to stop, and remembers that it did.
+
+    Python drops an exception that is raised within a destructor or the callback of a weak reference
+    (https://docs.python.org/3/library/sys.html#sys.unraisablehook), and a signal may arrive while one of these runs.
+    So whoever waits meets the interrupt again.
+    """
+
+    def __init__(self) -> None:
+        self._is_asked = False
+
+    def listen(self) -> None:
+        """Take the signals, but none that is ignored, as `nohup` has the end of the terminal ignored."""
+        for number in _STOPS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._interrupt)
+
+    def ignore(self) -> None:
+        """Ignore the signals from now on: what stops is not to be interrupted."""
+        for number in _STOPS:
+            signal.signal(number, signal.SIG_IGN)
+
+    def wait(self, seconds: float) -> None:
+        """Sleep for `seconds`; raise KeyboardInterrupt where a signal asked to stop, now or before."""
+        if self._is_asked:
+            raise KeyboardInterrupt
+        time.sleep(seconds)
+
+    def _interrupt(self, _signal: int, _frame: FrameType | None) -> None:
+        self._is_asked = True
+        raise KeyboardInterrupt
