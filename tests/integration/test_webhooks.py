@@ -465,7 +465,8 @@ def make_certificate(folder: Path) -> Path:
 def test_the_sweep_notes_and_sends_beside_its_other_duties(
     one: Database, local: Settings, spec: ModelSpec, receiver: Receiver, tmp_path: Path
 ) -> None:
-    add(one, local, receiver.url)
+    add(one, local, f"{receiver.url}/a-secret-path")
+    receiver.answers = [500]
     site = Site(local, one)
     screen(site, spec, 0.9)
     environment = {
@@ -488,6 +489,8 @@ def test_the_sweep_notes_and_sends_beside_its_other_duties(
             sweep.terminate()
             assert sweep.wait(30) == 0
     assert {call.json["type"] for call in receiver.calls} == {"job.finished", "image.flagged"}
-    assert {message.state for message in messages(one)} == {MessageState.SENT}
+    assert sorted(message.state for message in messages(one)) == [MessageState.SENT, MessageState.WAITING]
+    assert "did not take a message: answer" in log.read_text()
+    assert "a-secret-path" not in log.read_text()
     assert site.screenings()[0].state is State.DONE
     assert SecretStr(KEY) == local.secret_key

@@ -42,4 +42,4 @@ class JobContents:
     @property
     def hidden(self) -> int:
         """Count the answers that the viewer may not see yet."""
-        return self.progress.counts[State.DONE] - sum(self.labels.values())
+        return max(0, self.progress.counts[State.DONE] - sum(self.labels.values()))  # a job may go on meanwhile

@@ -1,6 +1,7 @@
 """One message to one address: looked up once, checked, called there and nowhere else, and never for long."""
 
 import asyncio
+import logging
 import socket
 import ssl
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,8 @@ import httpx
 from shared.messages.outbox import Outcome
 from shared.messages.problems import Problem
 from shared.networks import Network, is_named, may_be_called
+
+logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log addresses, whose paths may be secrets
 
 _GONE: Final = 410
 
