@@ -98,7 +98,7 @@ class Document(FPDF):
     def paragraph(self, text: str, *, bold: bool = False, soft: bool = False, size: float = _TEXT) -> None:
         """Write a text over the whole width; its own line breaks are kept."""
         self._write_in(size, bold=bold, soft=soft)
-        for part in text.splitlines() or [""]:
+        for part in text.expandtabs(4).splitlines() or [""]:
             self._lines(part, max(LINE, size / 2))
         self._write_in(_TEXT)
 

@@ -5,6 +5,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import httpx
@@ -18,33 +19,41 @@ logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log addresses, 
 _GONE: Final = 410
 
 
-async def post(
-    url: str, headers: Mapping[str, str], body: bytes, networks: Sequence[Network], seconds: float
-) -> Outcome:
+@dataclass(frozen=True)
+class Rules:
+    """Where messages may go, for how long, and whose certificates are believed."""
+
+    networks: Sequence[Network]
+    """What may be called beside public addresses."""
+    seconds: float
+    trusted: ssl.SSLContext
+
+
+async def post(url: str, headers: Mapping[str, str], body: bytes, rules: Rules) -> Outcome:
     """Send a message and return what came of it; nothing is raised for what the other side does.
 
     Redirects are not followed and the answer's body is not read: only the status counts.
     """
     try:
-        async with asyncio.timeout(seconds):
-            return await _post(httpx.URL(url), headers, body, networks)
+        async with asyncio.timeout(rules.seconds):
+            return await _post(httpx.URL(url), headers, body, rules)
     except TimeoutError:
         return Outcome(problem=Problem.NO_ANSWER)
     except httpx.InvalidURL:
         return Outcome(problem=Problem.ADDRESS_REFUSED)
 
 
-async def _post(url: httpx.URL, headers: Mapping[str, str], body: bytes, networks: Sequence[Network]) -> Outcome:
+async def _post(url: httpx.URL, headers: Mapping[str, str], body: bytes, rules: Rules) -> Outcome:
     try:
         addresses = await _look_up(url)
     except (OSError, UnicodeError):
         return Outcome(problem=Problem.NAME_UNKNOWN)
-    allowed = [address for address in addresses if _may_call(url, address, networks)]
+    allowed = [address for address in addresses if _may_call(url, address, rules.networks)]
     if not allowed:
         return Outcome(problem=Problem.ADDRESS_REFUSED)
     outcome = Outcome(problem=Problem.NO_CONNECTION)
     for address in allowed:
-        outcome = await _call(url, address, headers, body)
+        outcome = await _call(url.copy_with(host=address), url, headers, body, rules.trusted)
         if outcome.problem is not Problem.NO_CONNECTION:
             break
     return outcome
@@ -66,13 +75,15 @@ def _may_call(url: httpx.URL, address: str, networks: Sequence[Network]) -> bool
     return may_be_called(address, networks) and (url.scheme == "https" or is_named(address, networks))
 
 
-async def _call(url: httpx.URL, address: str, headers: Mapping[str, str], body: bytes) -> Outcome:
-    """Call one address of a host; certificate and Host header are of the host, whatever its name stands for by now."""
+async def _call(
+    place: httpx.URL, url: httpx.URL, headers: Mapping[str, str], body: bytes, trusted: ssl.SSLContext
+) -> Outcome:
+    """Call one place of a URL; certificate and Host header are of its host, whatever that name stands for by now."""
     # Without the environment: a proxy there would look the name up once more.
-    client = httpx.AsyncClient(trust_env=False, follow_redirects=False, verify=ssl.create_default_context())
+    client = httpx.AsyncClient(trust_env=False, follow_redirects=False, verify=trusted)
     request = client.build_request(
         "POST",
-        url.copy_with(host=address),
+        place,
         headers={
             **headers,
             "Host": url.netloc.decode(),

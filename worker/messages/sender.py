@@ -2,7 +2,10 @@
 
 import asyncio
 import logging
+import math
+import ssl
 import threading
+import time
 from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -13,10 +16,11 @@ from shared.messages.outbox import Claimed, Outcome
 from shared.messages.problems import Problem
 from shared.messages.webhooks import secret_of, sign
 from shared.settings import Settings
-from worker.messages.post import post
+from worker.messages.post import Rules, post
 
 log = logging.getLogger(__name__)
 
+_TIDY_SECONDS: Final = 600.0
 _STOP_SECONDS: Final = 35.0
 """A message that is under way when the sweep is told to stop has its 30 s at most."""
 
@@ -35,19 +39,25 @@ class Sender:
         with self._database.write() as session:
             claimed = outbox.claim(session)
         asyncio.run(self._send(claimed))
+        return len(claimed)
+
+    def remove_old(self) -> None:
+        """Remove messages that were kept for long enough."""
         with self._database.write() as session:
             outbox.remove_old(session)
-        return len(claimed)
 
     async def _send(self, claimed: list[Claimed]) -> None:
         writing = asyncio.Lock()
-        sent = await asyncio.gather(*(self._send_one(message, writing) for message in claimed), return_exceptions=True)
+        # Made once for all of them: to read the system's certificates takes 20 ms.
+        rules = Rules(self._settings.networks, self._settings.webhook_seconds, ssl.create_default_context())
+        sending = (self._send_one(message, rules, writing) for message in claimed)
+        sent = await asyncio.gather(*sending, return_exceptions=True)
         for problem in sent:  # after all have ended: what one failed of must not break off the others
             if isinstance(problem, BaseException):
                 raise problem
 
-    async def _send_one(self, message: Claimed, writing: asyncio.Lock) -> None:
-        outcome = await self._post(message)
+    async def _send_one(self, message: Claimed, rules: Rules, writing: asyncio.Lock) -> None:
+        outcome = await self._post(message, rules)
         async with writing:  # in a thread, so that a database that takes its time stops no clock of the others
             await asyncio.to_thread(self._settle, message, outcome)
         if outcome.problem is not None:
@@ -57,14 +67,13 @@ class Sender:
         with self._database.write() as session:
             outbox.settle(session, message, outcome)
 
-    async def _post(self, message: Claimed) -> Outcome:
+    async def _post(self, message: Claimed, rules: Rules) -> Outcome:
         key = self._settings.secret_key
         if key is None:
             return Outcome(problem=Problem.NO_KEY)
         secret = secret_of(key.get_secret_value(), message.webhook_id, message.salt)
         headers = sign(secret, str(message.message_id), now(), message.body)
-        networks, seconds = self._settings.networks, self._settings.webhook_seconds
-        return await post(message.url, headers, message.body, networks, seconds)
+        return await post(message.url, headers, message.body, rules)
 
 
 class SenderThread:
@@ -85,10 +94,14 @@ class SenderThread:
         self._thread.join(_STOP_SECONDS)
 
     def _run(self) -> None:
+        tidied = -math.inf
         while not self._stopped.wait(self._seconds):
             try:
                 while self._sender.send_due() and not self._stopped.is_set():
                     pass
+                if time.monotonic() - tidied >= _TIDY_SECONDS:
+                    self._sender.remove_old()
+                    tidied = time.monotonic()
             except SQLAlchemyError:
                 log.warning("The database did not do what sending asked; it is tried again.", exc_info=True)
             except Exception:
