@@ -295,7 +295,7 @@ class Job(Base):
         Index(None, "created_by_id", "id"),
         # Conditions are written as queries of each database write them.
         Index("ix_jobs_watched", "id", sqlite_where=text("is_watched = 1"), postgresql_where=text("is_watched")),
-        Index("ix_jobs_unseen", "created_by_id", sqlite_where=_UNSEEN, postgresql_where=_UNSEEN),
+        Index("ix_jobs_unseen", "created_by_id", "id", sqlite_where=_UNSEEN, postgresql_where=_UNSEEN),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
@@ -321,7 +321,7 @@ class Job(Base):
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """When the sweep saw that none of its images waits any more; missing in rows of before it was noted."""
     seen_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    """When who sent it was told of its end on a page."""
+    """When who sent it was told of its end on a page, or, where a program sent it, when it ended."""
 
     created_by: Mapped[User] = relationship()
 

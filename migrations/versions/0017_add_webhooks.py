@@ -31,7 +31,7 @@ def upgrade() -> None:
         sqlite_where=sa.text("is_watched = 1"),
         postgresql_where=sa.text("is_watched"),
     )
-    op.create_index("ix_jobs_unseen", "jobs", ["created_by_id"], sqlite_where=UNSEEN, postgresql_where=UNSEEN)
+    op.create_index("ix_jobs_unseen", "jobs", ["created_by_id", "id"], sqlite_where=UNSEEN, postgresql_where=UNSEEN)
     op.create_table(
         "webhooks",
         sa.Column("id", sa.Uuid(), nullable=False),

@@ -10,9 +10,11 @@ from shared.db import Database, now
 from shared.messages import outbox
 from shared.models.spec import Label
 from shared.states import FINAL_STATES, State
-from shared.tables import Job, Screening, in_states
+from shared.tables import Job, Screening, Source, in_states
 
 _AT_ONCE: Final = 200
+_BY_HAND: Final = (Source.WEB, Source.SAMPLES)
+"""Who sends by a program does not wait at a page, so nobody is to be told on one."""
 _UNENDED: Final = tuple(sorted(frozenset(State) - FINAL_STATES))
 
 
@@ -39,6 +41,8 @@ def _note_end(session: Session, job_id: uuid.UUID) -> bool:
     if job is None or session.scalar(select(Job.id).where(Job.id == job_id, _goes_on())) is not None:
         return False
     job.is_watched, job.ended_at = False, now()
+    if job.source not in _BY_HAND:
+        job.seen_at = job.ended_at
     by_state = select(Screening.state, func.count()).where(Screening.job_id == job_id).group_by(Screening.state)
     counts = {state.value: 0 for state in State if state in FINAL_STATES}
     counts |= {state.value: images for state, images in session.execute(by_state)}

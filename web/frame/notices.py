@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared.db import now
-from shared.tables import Job, Source
+from shared.tables import Job
 from web.base.services import services
 
 log = logging.getLogger(__name__)
@@ -18,8 +18,6 @@ log = logging.getLogger(__name__)
 blueprint = Blueprint("notices", __name__)
 
 MOST: Final = 5
-_BY_HAND: Final = (Source.WEB, Source.SAMPLES)
-"""Who sends by a program does not wait at a page."""
 
 
 @blueprint.before_app_request
@@ -28,7 +26,7 @@ def _find_ended() -> None:
     g.ended_jobs = []
     if g.get("user") is None or g.by_token or not _opens_page():
         return
-    unseen = (Job.ended_at.is_not(None), Job.seen_at.is_(None), Job.source.in_(_BY_HAND))
+    unseen = (Job.ended_at.is_not(None), Job.seen_at.is_(None))
     query = select(Job).where(Job.created_by_id == g.user.id, *unseen).order_by(Job.id.desc()).limit(MOST)
     with services().database.read() as db:
         g.ended_jobs = list(db.scalars(query))
