@@ -10,6 +10,7 @@ GROUPS: Final = {
     "flask_limiter": "web",
     "flask_wtf": "web",
     "gunicorn": "web",
+    "markdown_it": "web",
     "multipart": "web",
     "prometheus_client": "web",
     "keras": "worker",

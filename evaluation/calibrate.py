@@ -11,7 +11,7 @@ from scipy.optimize import minimize  # type: ignore[import-untyped]  # SciPy shi
 from sklearn.metrics import roc_auc_score
 
 from evaluation.errors import DataUnusable
-from evaluation.metrics import threshold_for_sensitivity
+from evaluation.metrics import threshold_for_sensitivity, threshold_for_share
 from shared.models.folder import SPEC_FILE
 from shared.models.spec import Calibration, Label, ModelSpec, Site
 
@@ -19,6 +19,8 @@ FEWEST_IMAGES: Final = 30
 """Of each class. With fewer, one image moves the sensitivity by more than three points."""
 TEMPERATURES: Final = (0.2, 10.0)
 BIASES: Final = (-8.0, 8.0)
+BY_HAND: Final = "a threshold chosen by hand"
+"""In place of a folder's name, where no image was fitted on."""
 
 
 def check_images(truth: np.ndarray) -> None:
@@ -76,6 +78,40 @@ def recalibrate(spec: ModelSpec, logits: np.ndarray, truth: np.ndarray, sensitiv
             "at the highest threshold that does so"
         ),
         site=Site(folder=folder, images=images, fitted_at=datetime.now(UTC)),
+    )
+    return _with(spec, fresh, (*spec.former, calibration_of(spec)))
+
+
+def flag_share(spec: ModelSpec, p_pneumonia: np.ndarray, share: float, folder: str) -> ModelSpec:
+    """Return the spec with the threshold that flags `share`, 0 to 1, of unlabelled images; probabilities stay.
+
+    `p_pneumonia` is float (images,), `folder` names the images. The former calibration is kept.
+    """
+    fresh = calibration_of(spec).model_copy(
+        update={
+            "threshold": threshold_for_share(p_pneumonia, share),
+            "threshold_rule": (
+                f"A share of images: the highest threshold that flags at least {100 * share:g}% of the site's images, "
+                "of which nobody had said what they show"
+            ),
+            "site": Site(folder=folder, images={}, unlabelled=len(p_pneumonia), fitted_at=datetime.now(UTC)),
+        }
+    )
+    return _with(spec, fresh, (*spec.former, calibration_of(spec)))
+
+
+def choose_threshold(spec: ModelSpec, threshold: float) -> ModelSpec:
+    """Return the spec with a threshold that somebody has chosen, the former calibration kept.
+
+    What answers is then another by name, so that images keep the label that they were given and are answered anew when
+    they are sent again.
+    """
+    fresh = calibration_of(spec).model_copy(
+        update={
+            "threshold": threshold,
+            "threshold_rule": "Chosen by hand",
+            "site": spec.site or Site(folder=BY_HAND, images={}, fitted_at=datetime.now(UTC)),
+        }
     )
     return _with(spec, fresh, (*spec.former, calibration_of(spec)))
 

@@ -1,8 +1,8 @@
 """The images of an evaluation folder: class subfolders in, pixels, labels, patients and causes out."""
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +16,16 @@ from shared.refusals import explain
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many of it are done and how many there are."""
+Read = Callable[[], bytes]
+"""Reads an image's file; raises ImageRejected or OSError where that cannot be."""
+
+
+_NAME_DIGITS = 16
 
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """The readable images of an evaluation folder."""
+    """The readable ones of labelled images."""
 
     pixels: np.ndarray
     """uint8 (images, size, size, 1)."""
@@ -69,38 +74,89 @@ def read_images(folder: Path, spec: ModelSpec, progress: Progress | None = None)
     """
     places = class_folders(folder)
     files = {label: _files(place) for label, place in places.items()}
-    total = sum(map(len, files.values()))
-    # One array from the start: a list of images stacked at its end would hold every image twice.
-    pixels = np.empty((total, spec.input_size, spec.input_size, 1), np.uint8)
-    images: list[ImageFile] = []
-    digests: list[str] = []
-    unreadable: dict[str, str] = {}
+    reading = _Reading(spec, sum(map(len, files.values())), progress)
     for label, paths in files.items():
-        read_before = len(images)
+        read_before = len(reading.images)
         for path in paths:
-            try:
-                data = path.read_bytes()
-                pixels[len(images)] = prepare(data, spec)
-            except ImageRejected as refusal:
-                unreadable[str(path.relative_to(folder))] = explain(refusal.code, refusal.details).text
-            except OSError as error:
-                unreadable[str(path.relative_to(folder))] = str(error)
-            else:
-                images.append(_identify(path, label))
-                digests.append(hashlib.sha256(data).hexdigest())
-            if progress is not None:
-                progress("Reading images", len(images) + len(unreadable), total)
-        if len(images) == read_before:
-            raise DataUnusable(_nothing_readable(places[label], len(paths), unreadable))
-    return LabelledImages(
-        pixels=pixels[: len(images)],
-        truth=np.array([image.image_class is not ImageClass.NORMAL for image in images]),
-        names=tuple(str(image.path.relative_to(folder)) for image in images),
-        unreadable=unreadable,
-        groups=tuple(group_images(images, digests)),
-        causes=tuple(_cause(image) for image in images),
-        named=sum(bool(image.series) for image in images),
-    )
+            reading.add(str(path.relative_to(folder)), _identify(path, label), path.read_bytes)
+        if len(reading.images) == read_before:
+            raise DataUnusable(_nothing_readable(places[label], len(paths), reading.unreadable))
+    return reading.finish()
+
+
+@dataclass(frozen=True)
+class ReviewedImage:
+    """An image whose label readers have named."""
+
+    sha256: str
+    label: Label
+    read: Read
+
+
+def read_reviewed(images: Sequence[ReviewedImage], spec: ModelSpec, progress: Progress | None = None) -> LabelledImages:
+    """Read images by the label that readers have named; those that cannot be read are named and left out.
+
+    Each is called by the start of its sha256: a file name may name a patient. Raises DataUnusable where a class has no
+    readable image.
+    """
+    reading = _Reading(spec, len(images), progress)
+    for image in images:
+        name = image.sha256[:_NAME_DIGITS]
+        image_class = ImageClass.NORMAL if image.label is Label.NORMAL else ImageClass.PNEUMONIA
+        reading.add(name, ImageFile(Path(name), image_class, patient=image.sha256, series=""), image.read)
+    found = reading.finish()
+    missing = [label for label in Label if not ((found.truth == (label is Label.PNEUMONIA)).any())]
+    if missing:
+        last = next(reversed(found.unreadable.values()), None)
+        raise DataUnusable(
+            f"Of {len(images)} reviewed images none that can be read is labelled {' or '.join(missing)}. "
+            "Recall and specificity need reviews of both."
+            + (f" {len(found.unreadable)} cannot be read, the last of them: {last}" if last else "")
+        )
+    return found
+
+
+@dataclass
+class _Reading:
+    """Images as they are read, one after the other."""
+
+    spec: ModelSpec
+    total: int
+    progress: Progress | None
+    names: list[str] = field(default_factory=list)
+    images: list[ImageFile] = field(default_factory=list)
+    digests: list[str] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # One array from the start: a list of images stacked at its end would hold every image twice.
+        self.pixels = np.empty((self.total, self.spec.input_size, self.spec.input_size, 1), np.uint8)
+
+    def add(self, name: str, image: ImageFile, read: Read) -> None:
+        try:
+            data = read()
+            self.pixels[len(self.images)] = prepare(data, self.spec)
+        except ImageRejected as refusal:
+            self.unreadable[name] = explain(refusal.code, refusal.details).text
+        except OSError as error:
+            self.unreadable[name] = str(error)
+        else:
+            self.names.append(name)
+            self.images.append(image)
+            self.digests.append(hashlib.sha256(data).hexdigest())
+        if self.progress is not None:
+            self.progress("Reading images", len(self.images) + len(self.unreadable), self.total)
+
+    def finish(self) -> LabelledImages:
+        return LabelledImages(
+            pixels=self.pixels[: len(self.images)],
+            truth=np.array([image.image_class is not ImageClass.NORMAL for image in self.images], dtype=bool),
+            names=tuple(self.names),
+            unreadable=self.unreadable,
+            groups=tuple(group_images(self.images, self.digests)),
+            causes=tuple(_cause(image) for image in self.images),
+            named=sum(bool(image.series) for image in self.images),
+        )
 
 
 def _files(place: Path) -> list[Path]:

@@ -38,6 +38,17 @@ def threshold_for_sensitivity(truth: np.ndarray, p_pneumonia: np.ndarray, sensit
     return float(np.clip(np.floor((last + below) / 2 * 1e4) / 1e4, 1e-4, 0.9999))
 
 
+def threshold_for_share(p_pneumonia: np.ndarray, share: float) -> float:
+    """Return the highest threshold, to four decimals, that calls at least `share` of the images, 0 to 1.
+
+    It lies halfway between the last image that is called and the next one below, rounded down.
+    """
+    ordered = np.sort(p_pneumonia)
+    last = ordered[len(ordered) - max(1, int(np.ceil(share * len(ordered) - 1e-9)))]
+    below = p_pneumonia[p_pneumonia < last].max(initial=0.0)
+    return float(np.clip(np.floor((last + below) / 2 * 1e4) / 1e4, 1e-4, 0.9999))
+
+
 def calibration_error(truth: np.ndarray, p_pneumonia: np.ndarray) -> float:
     """Return the expected calibration error of p(pneumonia) in ten bins of equal width, 0 to 1."""
     places = _bins(p_pneumonia)

@@ -179,7 +179,7 @@ def _command(site: Site, examples: int, seed: int, report: Path) -> list[str]:
     return [
         *(str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(_CONFIG)),
         *("run", f"{site.url}/api/v1/openapi.json"),
-        *("--url", f"{site.url}/api/v1", "--header", f"Authorization: Bearer {site.token}"),
+        *("--url", site.url, "--header", f"Authorization: Bearer {site.token}"),
         *("--max-examples", str(examples), "--seed", str(seed), "--checks", "all", "--continue-on-failure"),
         *("--report", "json", "--report-json-path", str(report), "--no-color", "--generation-database", "none"),
     ]

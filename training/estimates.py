@@ -17,6 +17,7 @@ from PIL import Image
 
 from evaluation.dataset import ImageFile, group_images
 from evaluation.metrics import bootstrap, report
+from evaluation.operating_points import operating_points, short_thresholds
 from shared.errors import ImageRejected
 from shared.images.framing import VERSION, Box, cut, load
 from shared.images.preprocess import decode, fit, prepare
@@ -164,13 +165,21 @@ def _show(
     )
 
 
+_COUNTED: Final = ("threshold", "true_positive", "false_positive", "false_negative", "true_negative")
+
+
 def measure_shown(shown: Shown, p_pneumonia: np.ndarray, threshold: float) -> dict[str, Any]:
-    """Return the figures of one estimate with 95 % intervals by patient, and recall or specificity of each part."""
+    """Return the figures of one estimate with 95 % intervals by patient, and recall or specificity of each part.
+
+    `operating_points` has the counts of correct and wrong calls at other thresholds.
+    """
     figures = report(shown.truth, p_pneumonia, threshold, shown.groups)
     figures["without_lungs"] = shown.without_lungs
     figures["patients"] = len(set(shown.groups))
     parts = [part for part in sorted(set(shown.parts)) if part]
     figures["parts"] = [row for part in parts for row in _rows(shown, p_pneumonia >= threshold, part)]
+    points = operating_points(shown.truth, p_pneumonia, short_thresholds(threshold), ())
+    figures["operating_points"] = [{key: row[key] for key in _COUNTED} for row in points]
     return figures
 
 

@@ -28,6 +28,8 @@ from web.images import page as images_page
 from web.images import pictures, pixels
 from web.images import reviews as images_reviews
 from web.jobs import page as jobs_page
+from web.models import page as models_page
+from web.quality import page as quality_page
 from web.reports import page as reports_page
 from web.uploads import page as uploads_page
 from web.uploads import samples
@@ -89,6 +91,8 @@ def create_app(
         webhooks_page,
         worklist_page,
         worklist_views,
+        quality_page,
+        models_page,
     ):
         app.register_blueprint(module.blueprint)
     access.check_views(app)

@@ -7,6 +7,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from cli.errors import CommandFailed
+from shared.columns import Result
 from shared.states import FINAL_STATES
 
 Answer = TypeVar("Answer", bound=BaseModel)
@@ -68,33 +69,10 @@ class Changed(BaseModel):
     changed: int
 
 
-class Row(BaseModel):
-    """One image of a job."""
+class Row(Result):
+    """One image of a job, by its place in it."""
 
-    file_name: str
     position: int
-    state: str
-    label: str | None = None
-    confidence: float | None = None
-    p_pneumonia: float | None = None
-    model: str | None = None
-    error: str | None = None
-    job_name: str | None = None
-    created_at: str | None = None
-    id: str | None = None
-    job: str | None = None
-    created_by: str | None = None
-    finished_at: str | None = None
-    cause: str | None = None
-    threshold: float | None = None
-    error_code: str | None = None
-    review_state: str | None = None
-    reviews: int | None = None
-    review_outcome: str | None = None
-    review_finding: str | None = None
-    review_note: str | None = None
-    reviewed_by: str | None = None
-    reviewed_at: str | None = None
 
 
 class Rows(BaseModel):

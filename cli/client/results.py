@@ -7,7 +7,6 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -15,47 +14,13 @@ from cli.client.answers import Row
 from cli.client.images import LocalFile, Unreadable
 from cli.client.upload import Span
 from cli.errors import CommandFailed
-from shared.columns import RESULT_COLUMNS
+from shared.columns import RESULT_COLUMNS, Result
 from shared.spreadsheet import neutral
-from shared.states import FINAL_STATES, State
+from shared.states import State
 
 FORMATS: Final = (".csv", ".json")
 
 _NO_RESULT: Final = "The server has no row for this file. Send it again."
-
-
-@dataclass(frozen=True)
-class Result:
-    """What became of one file; the fields are `RESULT_COLUMNS`, in order."""
-
-    file_name: str
-    state: str
-    label: str | None = None
-    confidence: float | None = None
-    p_pneumonia: float | None = None
-    model: str | None = None
-    error: str | None = None
-    job_name: str | None = None
-    created_at: str | None = None
-    id: str | None = None
-    job: str | None = None
-    created_by: str | None = None
-    finished_at: str | None = None
-    cause: str | None = None
-    threshold: float | None = None
-    error_code: str | None = None
-    review_state: str | None = None
-    reviews: int | None = None
-    review_outcome: str | None = None
-    review_finding: str | None = None
-    review_note: str | None = None
-    reviewed_by: str | None = None
-    reviewed_at: str | None = None
-
-    @property
-    def has_ended(self) -> bool:
-        """Say whether nothing more will happen to this file."""
-        return self.state in FINAL_STATES
 
 
 def account(
@@ -91,7 +56,7 @@ def _names_agree(spans: Mapping[str, Span], by_position: Mapping[int, Row]) -> b
 
 
 def _refused(file: Unreadable) -> Result:
-    return Result(file.name, State.REJECTED, error=file.reason)
+    return Result(file_name=file.name, state=State.REJECTED, error=file.reason)
 
 
 def _span_results(file: LocalFile, span: Span | None, by_position: dict[int, Row]) -> Iterator[Result]:
@@ -99,7 +64,7 @@ def _span_results(file: LocalFile, span: Span | None, by_position: dict[int, Row
     positions = range(span.start, span.start + span.count) if span else range(0)
     rows = [by_position.pop(position) for position in positions if position in by_position]
     if not rows:
-        yield Result(file.name, State.FAILED, error=_NO_RESULT)
+        yield Result(file_name=file.name, state=State.FAILED, error=_NO_RESULT)
     for row in rows:
         # A ZIP that was refused as a whole has one row with its own name.
         is_entry = file.is_zip and not file.is_shown_as(row.file_name)
@@ -107,7 +72,7 @@ def _span_results(file: LocalFile, span: Span | None, by_position: dict[int, Row
 
 
 def _result(row: Row, name: str) -> Result:
-    return Result(**row.model_dump(exclude={"file_name", "position"}), file_name=name)
+    return Result(**row.model_dump(exclude={"position"}) | {"file_name": name})
 
 
 def _unique(results: Iterable[Result]) -> Iterator[Result]:
@@ -119,7 +84,7 @@ def _unique(results: Iterable[Result]) -> Iterator[Result]:
             seen[result.file_name] += 1
             name = f"{result.file_name} ({seen[result.file_name]})"
         seen[name] += 1
-        yield Result(**(asdict(result) | {"file_name": name}))
+        yield result.model_copy(update={"file_name": name})
 
 
 def check_output(path: Path) -> None:
@@ -135,7 +100,7 @@ def check_output(path: Path) -> None:
 
 def write_results(results: Iterable[Result], path: Path) -> None:
     """Write all rows, complete or not at all; the ending chooses CSV or JSON."""
-    rows = [asdict(result) for result in results]
+    rows = [result.model_dump() for result in results]
     text = json.dumps(rows, indent=1, ensure_ascii=False) + "\n" if path.suffix.lower() == ".json" else _as_csv(rows)
     try:
         _replace(path, text)

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cli.client.results import Result
 from cli.report import DISCLAIMER, printable
+from shared.columns import Result
 from shared.models.spec import Label
 from shared.states import State
 

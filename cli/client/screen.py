@@ -16,12 +16,13 @@ from cli.client.backoff import RETRY_SECONDS
 from cli.client.client import Api
 from cli.client.images import LocalFile, Unreadable, collect
 from cli.client.progress import Display, choose_display
-from cli.client.results import Result, account, check_output, write_results
+from cli.client.results import account, check_output, write_results
 from cli.client.results_table import show
 from cli.client.upload import Sent, Upload
 from cli.errors import CommandFailed
 from cli.report import make_console, printable
-from shared.states import State
+from shared.columns import Result
+from shared.states import FINAL_STATES, State
 
 FINISHED: Final = "FINISHED"
 RECEIVING: Final = "RECEIVING"
@@ -139,7 +140,7 @@ def job_name(paths: Sequence[str]) -> str:
 
 def exit_status(results: Sequence[Result], waited: bool) -> int:
     """Return 0 where every file is DONE, or, where nobody waited, none has gone wrong so far."""
-    failed = [r for r in results if r.state != State.DONE and (waited or r.has_ended)]
+    failed = [r for r in results if r.state != State.DONE and (waited or r.state in FINAL_STATES)]
     return 1 if failed else 0
 
 

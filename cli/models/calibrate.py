@@ -2,10 +2,6 @@
 
 import json
 import os
-import re
-import shutil
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,13 +9,15 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from cli.errors import CommandFailed
 from cli.models.answering import answer_images, progress_bar
 from cli.models.compare import DEFAULT_MODEL
 from cli.models.models import MODELS_DIR
+from cli.models.reviewed import REVIEWED, SOURCE, Reviewed, check_source, read_reviews
+from cli.models.rewriting import NUMBERS, attempt, check_target, keep, undo_last
+from cli.options import DATA_DIR
 from cli.report import DISCLAIMER, make_console
-from shared.models.folder import SPEC_FILE, find_model, read_spec
-from shared.models.spec import NAME_PATTERN, ModelSpec
+from shared.models.folder import find_model, read_spec
+from shared.models.spec import ModelSpec
 
 if TYPE_CHECKING:
     from evaluation.labelled import LabelledImages
@@ -32,11 +30,11 @@ _FIGURES: Final = (
     ("ece", "Calibration error (ECE)"),
     ("auc", "AUC"),
 )
-_NUMBERS: Final = ("temperature", "bias", "threshold")
 
 
 @click.command()
 @click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
+@REVIEWED
 @click.option("--model", default=DEFAULT_MODEL, show_default=True, help="Name of a folder in the models folder.")
 @click.option(
     "--sensitivity",
@@ -53,26 +51,29 @@ _NUMBERS: Final = ("temperature", "bias", "threshold")
 @click.option("--undo", is_flag=True, help="Put the calibration before the one in force back, without images.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the figures here.")
 @MODELS_DIR
-def calibrate(*, folder: Path | None, model: str, models_dir: Path, undo: bool, **options: Any) -> None:
-    """Fit a model's probabilities and threshold to the images of DIR, without training.
+@DATA_DIR
+def calibrate(*, folder: Path | None, reviewed: bool, model: str, models_dir: Path, undo: bool, **options: Any) -> None:
+    """Fit a model's probabilities and threshold to the images of DIR, or to this site's own reviews, without training.
 
     DIR holds the subfolders NORMAL and PNEUMONIA with at least 30 images each, in the share in which pneumonia occurs
     at the site: the probabilities take that share over. The weights stay, the former calibration is kept in the spec.
-    Images screened before keep the label that they were given.
+    Images screened before keep the label that they were given. With --reviewed the labels are what readers said of the
+    X-rays here: then the probabilities take over the share of pneumonia among what was reviewed.
     """
     place = find_model(models_dir, model)
     if undo:
-        if folder is not None or options["out"] is not None:
+        if folder is not None or reviewed or options["out"] is not None:
             raise click.UsageError("--undo takes neither images nor --out: it changes the model itself.")
-        _undo(place, dry_run=options["dry_run"])
-    elif folder is None:
-        raise click.UsageError("Name the folder of labelled images, or say --undo.")
+        undo_last(place, dry_run=options["dry_run"])
+    elif folder is None and not reviewed:
+        raise click.UsageError("Name the folder of labelled images, or say --reviewed or --undo.")
     else:
+        check_source(folder, reviewed=reviewed)
         _calibrate(folder, place, **options)
 
 
 def _calibrate(
-    folder: Path,
+    folder: Path | None,
     place: Path,
     *,
     sensitivity: float,
@@ -80,71 +81,57 @@ def _calibrate(
     in_place: bool,
     dry_run: bool,
     json_file: Path | None,
+    data_dir: Path | None,
 ) -> None:
     if in_place and out is not None:
         raise click.UsageError("Choose --out or --in-place.")
     if out is not None:
-        _check_target(out, place, read_spec(place))
+        check_target(out, place, read_spec(place))
     from evaluation.dataset import refuse_test_split
     from evaluation.labelled import class_folders
 
-    refuse_test_split(folder)
-    class_folders(folder)
+    if folder is not None:
+        refuse_test_split(folder)
+        class_folders(folder)
     os.environ["KERAS_BACKEND"] = "openvino"
-    from evaluation.calibrate import recalibrate, write_spec
+    from evaluation.calibrate import recalibrate
 
     with progress_bar() as report_progress:
-        spec, images, logits = _answer(folder, place, report_progress)
-        fresh = recalibrate(spec, logits, images.truth, sensitivity, folder.resolve().name)
+        spec, images, logits, reviewed = _answer(folder, data_dir, place, report_progress)
+        name = folder.resolve().name if folder is not None else SOURCE
+        fresh = recalibrate(spec, logits, images.truth, sensitivity, name)
         report_progress("Drawing intervals", 0, 1)
         report = _report(spec, fresh, images, logits)
+    if reviewed is not None:
+        report["reviewed"] = reviewed.counts
+        make_console().print(reviewed.said, soft_wrap=True)
     _show(report, make_console())
     if json_file is not None:
-        _attempt(lambda: json_file.write_text(json.dumps(report, indent=2) + "\n"), json_file)
+        attempt(lambda: json_file.write_text(json.dumps(report, indent=2) + "\n"), json_file)
         click.echo(f"Figures written to {json_file}.")
-    if dry_run or not (in_place or out):
-        click.echo("Nothing was changed. Keep it with --in-place, or as a model of its own with --out FOLDER.")
-    elif out is not None:
-        _attempt(lambda: _copy(place, out, fresh), out)
-        click.echo(f"Model '{out.name}' written to {out}.")
-    else:
-        _attempt(lambda: write_spec(place, fresh), place)
-        click.echo(f"{place / SPEC_FILE} changed. Restart PneumoScreen. Take it back with --undo.")
+    keep(place, fresh, out=out, in_place=in_place, dry_run=dry_run)
 
 
-def _undo(place: Path, *, dry_run: bool) -> None:
-    from evaluation.calibrate import undo, write_spec
+def _answer(
+    folder: Path | None, data_dir: Path | None, place: Path, report_progress: "ReportProgress"
+) -> tuple[ModelSpec, "LabelledImages", Any, Reviewed | None]:
+    """Return the spec of a model, the images, and the model's logits for them; too few images are refused first.
 
-    spec = read_spec(place)
-    restored = undo(spec)
-    numbers = ", ".join(f"{name} {getattr(spec, name):g} -> {getattr(restored, name):g}" for name in _NUMBERS)
-    if dry_run:
-        click.echo(f"Would change {place / SPEC_FILE}: {numbers}.")
-        return
-    _attempt(lambda: write_spec(place, restored), place)
-    click.echo(f"{place / SPEC_FILE} changed: {numbers}. Restart PneumoScreen.")
-
-
-def _check_target(out: Path, place: Path, spec: ModelSpec) -> None:
-    """Raise CommandFailed where `out` cannot become a model folder."""
-    if out.exists():
-        raise CommandFailed(f"{out} is there already. Name a folder that is not.")
-    if not re.fullmatch(NAME_PATTERN, out.name):
-        raise CommandFailed(f"'{out.name}' is no name for a model. Use small letters, digits, '.' and '-'.")
-    if spec.members and out.resolve().parent != place.resolve().parent:
-        raise CommandFailed(f"'{spec.name}' is an ensemble and has to stay beside its members, in {place.parent}.")
-
-
-def _answer(folder: Path, place: Path, report_progress: "ReportProgress") -> tuple[ModelSpec, "LabelledImages", Any]:
-    """Return the spec of a model, the images, and the model's logits for them; too few images are refused first."""
+    Without a folder the images are those reviewed at this site, of which the last value tells.
+    """
     from evaluation.calibrate import check_images
     from evaluation.labelled import read_images
     from worker.networks.load import load_model
 
     classifier = load_model(place, "openvino")
-    images = read_images(folder, classifier.spec, report_progress)
+    reviewed = None
+    if folder is not None:
+        images = read_images(folder, classifier.spec, report_progress)
+    else:
+        reviewed = read_reviews(data_dir, classifier.spec, "calibrate", report_progress)
+        images = reviewed.images
     check_images(images.truth)
-    return classifier.spec, images, answer_images(classifier, images.pixels, report_progress)
+    return classifier.spec, images, answer_images(classifier, images.pixels, report_progress), reviewed
 
 
 def _report(spec: ModelSpec, fresh: ModelSpec, images: "LabelledImages", logits: Any) -> dict[str, Any]:
@@ -155,7 +142,7 @@ def _report(spec: ModelSpec, fresh: ModelSpec, images: "LabelledImages", logits:
         "unreadable": images.unreadable,
         **{
             name: {
-                **{number: getattr(one, number) for number in _NUMBERS},
+                **{number: getattr(one, number) for number in NUMBERS},
                 **report(images.truth, one.p_pneumonia(one.calibrate(logits)), one.threshold, images.groups),
             }
             for name, one in (("before", spec), ("after", fresh))
@@ -170,7 +157,7 @@ def _show(report: dict[str, Any], console: Console) -> None:
     table.add_column("figure (95 % interval)")
     for name in ("before", "after"):
         table.add_column(name, justify="right")
-    for number in _NUMBERS:
+    for number in NUMBERS:
         table.add_row(number, f"{before[number]:.4f}", f"{after[number]:.4f}")
     for key, title in _FIGURES:
         table.add_row(title, *(_span(one[key], one["intervals_95"][key]) for one in (before, after)))
@@ -188,22 +175,3 @@ def _show(report: dict[str, Any], console: Console) -> None:
 
 def _span(value: float, bounds: list[float]) -> str:
     return f"{value:.4f} ({bounds[0]:.4f} to {bounds[1]:.4f})"
-
-
-def _copy(place: Path, out: Path, spec: ModelSpec) -> None:
-    """Write a model folder of the same weights under a name of its own; it appears whole or not at all."""
-    from evaluation.calibrate import write_spec
-
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".calibrate-") as scratch:
-        fresh = Path(scratch) / out.name
-        shutil.copytree(place, fresh)
-        write_spec(fresh, spec.model_copy(update={"name": out.name}))
-        fresh.rename(out)
-
-
-def _attempt(write: Callable[[], object], target: Path) -> None:
-    try:
-        write()
-    except OSError as error:
-        raise CommandFailed(f"{target} cannot be written: {error.strerror}. Nothing was changed.") from error

@@ -20,11 +20,12 @@ from cli.client.address import find_token
 from cli.client.client import Api
 from cli.client.images import LocalFile, Unreadable, collect
 from cli.client.progress import choose_display
-from cli.client.results import Result, check_output, write_results
+from cli.client.results import check_output, write_results
 from cli.client.results_table import show
 from cli.client.screen import Run
 from cli.errors import CommandFailed
 from cli.report import make_console
+from shared.columns import Result
 from shared.images.samples import write_samples
 from shared.settings import PREFIX
 from shared.states import State

@@ -12,6 +12,7 @@ from PIL import Image, ImageOps, TiffImagePlugin
 from shared.errors import ImageRejected
 from shared.images.codestreams import END, CodestreamDamaged, Frame, Process, read_jpeg, without_padding
 from shared.images.decoder import Codec, decode
+from shared.images.decoder_texts import tells_of_damage
 from shared.images.jpeg_lossless import is_damaged
 from shared.images.jpeg_scans import refuse_scan_bomb
 from shared.refusals import Rejection
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 _SCALES: Final = (8, 4, 2)
-# Messages of libjpeg (jerror.h) that say that data are lost; the others are of versions and parameters.
-_DAMAGE: Final = ("Corrupt JPEG data", "Premature end of JPEG")
 # TIFF 6.0, sections 8 and 15; TIFF technical note 2.
 _COMPRESSION, _TABLES, _BY_JPEG = 259, 347, 7
 _STRIPS: Final = ((273, 279), (324, 325))
@@ -83,7 +82,7 @@ def _decode_strictly(data: bytes, colours: str, width: int, height: int) -> "np.
             data, colours, fastdct=False, fastupsample=False, min_width=width, min_height=height, strict=True
         )
     except ValueError as error:
-        if not str(error).startswith(_DAMAGE):
+        if not tells_of_damage(error):
             return None
         mended = _without_filling(data)
         if mended is None:

@@ -12,6 +12,7 @@ from PIL import Image, ImageChops, ImageFile, ImageOps, TiffImagePlugin, Unident
 from shared.errors import DecoderAway, ImageRejected
 from shared.images import dicom, dicom_use, framing, full_depth, gate, grayscale, jpeg, tiff, unsupported
 from shared.images.content import refuse_without_content
+from shared.images.decoder_texts import has_sixteen_bit_samples
 from shared.images.dicom_file import HEAD_BYTES, is_dicom
 from shared.images.jpeg_scans import refuse_scan_bomb
 from shared.images.pages import choose_page
@@ -24,7 +25,6 @@ _TIFFS: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter two are B
 _JPEG_MODES: Final = {"L", "RGB"}
 
 # 16-bit grey modes of Pillow; `I` holds 16-bit PNG and TIFF samples in 32 bits.
-_SIXTEEN_BITS: Final = ";16"  # in Pillow's names of raw modes
 _BRIGHT: Final = 128
 _PNG_DEPTH: Final = 24  # where its header has the bits of a sample (W3C PNG, 11.2.1)
 _DEEP_MODES: Final = {"I;16", "I;16L", "I;16B", "I;16N", "I", "F"}
@@ -151,7 +151,7 @@ def _refuse_too_large(image: Image.Image) -> None:
 
 
 def _load(image: ImageFile.ImageFile, data: bytes) -> None:
-    is_truncated = image.mode not in _DEEP_MODES and _SIXTEEN_BITS in str(image.tile)
+    is_truncated = image.mode not in _DEEP_MODES and has_sixteen_bit_samples(image)
     image.load()
     if is_truncated:
         _refuse_unless_bright(image)

@@ -74,6 +74,9 @@ class Site(BaseModel):
     folder: str
     """Its name without the path."""
     images: dict[Label, int]
+    """Labelled ones, by label."""
+    unlabelled: int = 0
+    """Those of which only the share that is flagged was known."""
     fitted_at: datetime
 
 

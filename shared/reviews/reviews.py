@@ -13,6 +13,7 @@ from shared.errors import KeyReused, NothingToWithdraw, NotReviewable, ReviewOut
 from shared.models.spec import ImageClass, Label
 from shared.reviews.latest import hold_images
 from shared.reviews.law import standing, state_of
+from shared.reviews.truth import FINDING_LABELS
 from shared.tables import Finding, Image, Model, Prediction, Review, ReviewOutcome, Screening, User
 
 NOTE_LENGTH: Final = 4000
@@ -95,20 +96,13 @@ def reviews_of(session: Session, images: Collection[str]) -> dict[str, list[Revi
 
 def judge(finding: Finding, label: Label | None, cause: ImageClass | None) -> ReviewOutcome:
     """Tell whether a finding agrees with what the model says: its label, and the cause where both name one."""
-    agrees = label is not None and _LABELS.get(finding) is label
+    agrees = label is not None and FINDING_LABELS.get(finding) is label
     named = _CAUSES.get(cause) if cause else None
     if agrees and named and finding in _CAUSES.values():
         agrees = finding is named
     return ReviewOutcome.AGREE if agrees else ReviewOutcome.OVERRULE
 
 
-_LABELS: Final = {
-    Finding.NORMAL: Label.NORMAL,
-    Finding.BACTERIAL: Label.PNEUMONIA,
-    Finding.VIRAL: Label.PNEUMONIA,
-    Finding.UNCLEAR: Label.PNEUMONIA,
-}
-"""A finding other than these agrees with no label."""
 _CAUSES: Final = {ImageClass.BACTERIAL: Finding.BACTERIAL, ImageClass.VIRAL: Finding.VIRAL}
 
 

@@ -8,32 +8,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from PIL import Image
 from playwright.sync_api import Page, expect
-from sqlalchemy import select
 
-from shared.accounts.accounts import find_user
 from shared.errors import ImageRejected
-from shared.intake.accept import AcceptedImage, Received
-from shared.models.folder import read_spec
-from shared.models.spec import ImageClass, Label, ModelPrediction
-from shared.queue import jobs, leases
+from shared.intake.accept import Received
+from shared.queue import jobs
 from shared.refusals import Rejection
-from shared.store.store import THUMBNAIL, FolderStore
-from shared.tables import Priority, Screening, Source
 from tests.browser.conftest import Server, Visitor
-from tests.conftest import DEFAULT_MODEL, draw, encode
+from tests.browser.screened import NORMAL, PNEUMONIA, keep, screen
 
 pytestmark = pytest.mark.timeout(180)
 
 HOSTILE = "<img src=x onerror=alert(1)>" + "a-name-without-any-break-" * 12 + ".jpeg"
-PREDICTIONS = (
-    ModelPrediction(
-        Label.PNEUMONIA, ImageClass.BACTERIAL, 0.934, 0.934, {"normal": 0.066, "bacterial": 0.7, "viral": 0.234}
-    ),
-    ModelPrediction(Label.NORMAL, None, 0.981, 0.019, {"normal": 0.981, "bacterial": 0.012, "viral": 0.007}),
-)
-
 CHECK = (Path(__file__).parent / "check_access.js").read_text()
 
 
@@ -42,33 +28,11 @@ def pages(quiet_server: Server) -> Iterator[tuple[str, list[str]]]:
     """An account and the addresses of its pages: empty and full lists, and an image in each state that ends."""
     name = f"reader-{uuid.uuid4().hex[:8]}"
     quiet_server.link(name)
-    spec = read_spec(quiet_server.models / DEFAULT_MODEL)
-    store = FolderStore(Path(quiet_server.database.engine.url.database or "").parent / "store")
-    received = [Received(HOSTILE if n == 0 else f"ward/image {n}.jpeg", image=keep(store, n)) for n in range(4)]
+    names = [HOSTILE, *(f"ward/image {n}.jpeg" for n in range(1, 4))]
+    received = [Received(file, image=keep(quiet_server, 1000 + n)) for n, file in enumerate(names)]
     received.append(Received("text.jpg", rejection=ImageRejected(Rejection.UNKNOWN_FORMAT)))
-    with quiet_server.database.write() as session:
-        user = find_user(session, name)
-        assert user is not None
-        job = jobs.open_job(
-            session,
-            user_id=user.id,
-            name="Job " + HOSTILE[:200],
-            source=Source.WEB,
-            model_name=spec.name,
-            priority=Priority.INTERACTIVE,
-        )
-        jobs.add_images(session, job.id, received, spec)
-        model_id = leases.register_model(session, spec)
-        claim = leases.claim(
-            session, model_id=model_id, model_name=spec.name, limit=2, worker="host:1", lease_seconds=600
-        )
-        assert claim is not None
-        outcomes = [
-            leases.Outcome(image, prediction) for image, prediction in zip(claim.screenings, PREDICTIONS, strict=True)
-        ]
-        leases.finish(session, claim, outcomes, model_id=model_id, threshold=spec.threshold, worker="host:1")
-        images = session.scalars(select(Screening.id).where(Screening.job_id == job.id).order_by(Screening.position))
-        addresses = [f"/screenings/{image}" for image in images.all()[:5]]
+    job = screen(quiet_server, name, received, [PNEUMONIA, NORMAL, None, None], name="Job " + HOSTILE[:200])
+    addresses = [address.removeprefix(quiet_server.url) for address in job.addresses]
     lists = (
         "/",
         "/jobs",
@@ -77,20 +41,18 @@ def pages(quiet_server: Server) -> Iterator[tuple[str, list[str]]]:
         "/history?order=suspicious&label=PNEUMONIA",
         "/history?text=%",
     )
-    others = ("/history?since=tomorrow", "/help", "/account", "/account/tokens", "/account/password", "/nowhere")
+    others = (
+        "/history?since=tomorrow",
+        "/help",
+        "/account",
+        "/account/tokens",
+        "/account/password",
+        "/nowhere",
+        "/api/v1/docs",
+    )
     yield name, [*lists, *others, *addresses]
     with quiet_server.database.write() as session:
         jobs.cancel(session, job.id)
-
-
-def keep(store: FolderStore, seed: int) -> AcceptedImage:
-    picture: Image.Image = draw(1000 + seed)
-    data = encode(picture)
-    with store.receive() as incoming:
-        incoming.write(data)
-        key = store.keep(incoming)
-    store.put_derived(key, THUMBNAIL, data)
-    return AcceptedImage(key, len(data), *picture.size, "image/jpeg")
 
 
 def check(page: Page, address: str, is_open: bool = False) -> Iterator[str]:

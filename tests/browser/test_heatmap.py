@@ -2,30 +2,18 @@
 
 import time
 import uuid
-from pathlib import Path
 
 import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
-from sqlalchemy import select
 
-from shared.accounts.accounts import find_user
 from shared.intake.accept import Received
-from shared.models.folder import read_spec
 from shared.models.heatmap import encode
-from shared.models.spec import ImageClass, Label, ModelPrediction
-from shared.queue import jobs, leases
-from shared.store.store import FolderStore
-from shared.tables import Priority, Screening, Source
 from tests.browser.conftest import Server, Visitor
-from tests.browser.test_access import check, keep
-from tests.conftest import DEFAULT_MODEL
+from tests.browser.screened import PNEUMONIA, keep, screen
+from tests.browser.test_access import check
 
 pytestmark = pytest.mark.timeout(180)
-
-PNEUMONIA = ModelPrediction(
-    Label.PNEUMONIA, ImageClass.VIRAL, 0.934, 0.934, {"normal": 0.066, "bacterial": 0.234, "viral": 0.7}
-)
 
 
 @pytest.fixture(scope="module")
@@ -33,35 +21,13 @@ def images(quiet_server: Server) -> tuple[str, list[str]]:
     """An account, and the addresses of an image with a heat map and of one without."""
     name = f"technician-{uuid.uuid4().hex[:8]}"
     quiet_server.link(name)
-    spec = read_spec(quiet_server.models / DEFAULT_MODEL)
-    store = FolderStore(Path(quiet_server.database.engine.url.database or "").parent / "store")
     seed = time.time_ns() % 2**31
-    kept = [keep(store, seed + n) for n in range(2)]
-    maps = {kept[0].sha256: encode(np.linspace(-12, 12, 36).reshape(6, 6))}
-    with quiet_server.database.write() as session:
-        user = find_user(session, name)
-        assert user is not None
-        job = jobs.open_job(
-            session,
-            user_id=user.id,
-            name="two X-rays",
-            source=Source.WEB,
-            model_name=spec.name,
-            priority=Priority.INTERACTIVE,
-        )
-        jobs.add_images(
-            session, job.id, [Received(f"X-ray {n}.jpeg", image=image) for n, image in enumerate(kept)], spec
-        )
-        model_id = leases.register_model(session, spec)
-        claim = leases.claim(
-            session, model_id=model_id, model_name=spec.name, limit=1000, worker="host:1", lease_seconds=600
-        )
-        assert claim is not None
-        outcomes = [leases.Outcome(image, PNEUMONIA, heat_map=maps.get(image.sha256)) for image in claim.screenings]
-        leases.finish(session, claim, outcomes, model_id=model_id, threshold=spec.threshold, worker="host:1")
-        rows = session.scalars(select(Screening.id).where(Screening.job_id == job.id).order_by(Screening.position))
-        addresses = [f"{quiet_server.url}/screenings/{image}" for image in rows]
-    return name, addresses
+    kept = [keep(quiet_server, seed + n) for n in range(2)]
+    job = screen(
+        quiet_server, name, [Received(f"X-ray {n}.jpeg", image=image) for n, image in enumerate(kept)], [PNEUMONIA] * 2,
+        name="two X-rays", heat_maps={kept[0].sha256: encode(np.linspace(-12, 12, 36).reshape(6, 6))},
+    )  # fmt: skip
+    return name, job.addresses
 
 
 def layers(page: Page) -> list[dict[str, float]]:

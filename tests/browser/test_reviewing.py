@@ -3,31 +3,20 @@
 import time
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 from sqlalchemy import delete, select
 
-from shared.accounts.accounts import find_user
 from shared.intake.accept import Received
-from shared.models.folder import read_spec
-from shared.models.spec import ImageClass, Label, ModelPrediction
-from shared.queue import jobs, leases
 from shared.reviews.law import standing
 from shared.reviews.reviews import list_reviews
-from shared.store.store import FolderStore
-from shared.tables import BrowserSession, Image, Priority, Review, Role, Screening, Source
+from shared.tables import BrowserSession, Image, Review, Role, Screening
 from tests.browser.conftest import Server, Visitor, pages_alone
-from tests.browser.test_access import check, keep
-from tests.conftest import DEFAULT_MODEL
+from tests.browser.screened import NORMAL, PNEUMONIA, keep, screen
+from tests.browser.test_access import check
 
 pytestmark = pytest.mark.timeout(180)
-
-SICK = ModelPrediction(
-    Label.PNEUMONIA, ImageClass.VIRAL, 0.934, 0.934, {"normal": 0.066, "bacterial": 0.234, "viral": 0.7}
-)
-WELL = ModelPrediction(Label.NORMAL, None, 0.981, 0.019, {"normal": 0.981, "bacterial": 0.012, "viral": 0.007})
 
 
 class Room:
@@ -35,8 +24,6 @@ class Room:
 
     def __init__(self, server: Server) -> None:
         self.server = server
-        self._store = FolderStore(Path(server.database.engine.url.database or "").parent / "store")
-        self._spec = read_spec(server.models / DEFAULT_MODEL)
 
     def name(self, start: str) -> str:
         return f"{start}-{uuid.uuid4().hex[:6]}"
@@ -49,26 +36,9 @@ class Room:
         sender = self.name("tina")
         self.server.link(sender)
         seed = time.time_ns() % 2**31
-        received = [Received(f"X-ray {n}.jpeg", image=keep(self._store, seed + n)) for n in range(count)]
-        spec, database = self._spec, self.server.database
-        with database.write() as session:
-            user = find_user(session, sender)
-            assert user is not None
-            job = jobs.open_job(
-                session, user_id=user.id, name="a ward", source=Source.WEB, model_name=spec.name,
-                priority=Priority.INTERACTIVE,
-            )  # fmt: skip
-            jobs.add_images(session, job.id, received, spec)
-            jobs.close_job(session, job.id)
-            model_id = leases.register_model(session, spec)
-            claim = leases.claim(
-                session, model_id=model_id, model_name=spec.name, limit=count, worker="host:1", lease_seconds=600
-            )
-            assert claim is not None
-            outcomes = [leases.Outcome(image, SICK if n % 2 else WELL) for n, image in enumerate(claim.screenings)]
-            leases.finish(session, claim, outcomes, model_id=model_id, threshold=spec.threshold, worker="host:1")
-            rows = session.scalars(select(Screening.id).where(Screening.job_id == job.id).order_by(Screening.position))
-            return [f"{self.server.url}/screenings/{row}" for row in rows]
+        received = [Received(f"X-ray {n}.jpeg", image=keep(self.server, seed + n)) for n in range(count)]
+        answers = [PNEUMONIA if n % 2 else NORMAL for n in range(count)]
+        return screen(self.server, sender, received, answers).addresses
 
     def said(self, address: str) -> list[tuple[str, str | None]]:
         """What readers said of an image, oldest first: outcomes and notes that count."""
@@ -205,12 +175,13 @@ def test_keys_can_be_turned_off_and_buttons_work_without_scripts(room: Room, vis
     name = room.name("rita")
     page = visitor.open(room.reader(name))
     page.goto(first)
-    page.get_by_label("Single keys act on this page").uncheck()
-    page.get_by_role("heading", level=1).click()
+    page.locator("#review").get_by_role("link", name="Turn them off").click()
+    page.get_by_label("Single keys are shortcuts").uncheck()
+    page.get_by_role("button", name="Save").click()
+    page.goto(first)
     for key in "abt":
         page.keyboard.press(key)
-    page.reload()
-    expect(page.get_by_label("Single keys act on this page")).not_to_be_checked()
+    expect(page.locator("#review").get_by_role("link", name="Turn them on")).to_be_visible()
     assert room.said(first) == []
     plain = visitor.open(room.reader(name), scripts=False)
     plain.goto(first)

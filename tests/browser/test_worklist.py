@@ -12,15 +12,14 @@ from playwright.sync_api import Page, expect
 from sqlalchemy import select
 
 from shared.accounts.accounts import add_user, find_user
-from shared.intake.accept import AcceptedImage, Received
+from shared.intake.accept import Received
 from shared.models.folder import read_spec
-from shared.queue import jobs, leases
 from shared.reviews.claims import claim
 from shared.reviews.reviews import add_review, withdraw
-from shared.store.store import THUMBNAIL, FolderStore
-from shared.tables import Image, Priority, ReviewOutcome, Role, Screening, Source, User
+from shared.tables import Image, ReviewOutcome, Role, Screening, User
 from tests.browser.conftest import Server, Visitor, pages_alone
-from tests.conftest import DEFAULT_MODEL, draw, encode
+from tests.browser.screened import keep, screen
+from tests.conftest import DEFAULT_MODEL
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -41,39 +40,10 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def fill(server: Server, name: str, suspicions: list[float]) -> None:
     """Send images as one job and answer them: the same numbers are the same images."""
-    spec = read_spec(server.models / DEFAULT_MODEL)
-    store = FolderStore(Path(server.database.engine.url.database or "").parent / "store")
-    received = [Received(f"x-ray-{n:02}.png", image=keep(store, n)) for n in range(len(suspicions))]
-    with server.database.write() as session:
-        user = find_user(session, "tina")
-        assert user is not None
-        job = jobs.open_job(
-            session, user_id=user.id, name=name, source=Source.WEB, model_name=spec.name, priority=Priority.INTERACTIVE
-        )
-        jobs.add_images(session, job.id, received, spec)
-        jobs.close_job(session, job.id)
-        model_id = leases.register_model(session, spec)
-        claim = leases.claim(
-            session, model_id=model_id, model_name=spec.name, limit=100, worker="host:1", lease_seconds=600
-        )
-        if claim is None:  # all were answered before
-            return
-        by_name = {row[0]: row[1] for row in session.execute(select(Screening.id, Screening.file_name))}
-        p = np.array([suspicions[int(by_name[image.screening_id][6:8])] for image in claim.screenings])
-        predictions = spec.judge(np.stack([1 - p, 0.75 * p, 0.25 * p], axis=1))
-        outcomes = [
-            leases.Outcome(image, prediction) for image, prediction in zip(claim.screenings, predictions, strict=True)
-        ]
-        leases.finish(session, claim, outcomes, model_id=model_id, threshold=spec.threshold, worker="host:1")
-
-
-def keep(store: FolderStore, seed: int) -> AcceptedImage:
-    data = encode(draw(seed, (120, 100)))
-    with store.receive() as incoming:
-        incoming.write(data)
-        key = store.keep(incoming)
-    store.put_derived(key, THUMBNAIL, data)
-    return AcceptedImage(key, len(data), 120, 100, "image/jpeg")
+    p = np.array(suspicions)
+    answers = read_spec(server.models / DEFAULT_MODEL).judge(np.stack([1 - p, 0.75 * p, 0.25 * p], axis=1))
+    received = [Received(f"x-ray-{n:02}.png", image=keep(server, n, (120, 100))) for n in range(len(suspicions))]
+    screen(server, "tina", received, answers, name=name)
 
 
 def reader(room: Server, visitor: Visitor, name: str | None = None, **options: object) -> Page:

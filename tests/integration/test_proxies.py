@@ -104,7 +104,7 @@ def test_programs_get_addresses_below_the_path(web: Web, tmp_path: Path) -> None
             assert httpx.get(f"{origin}{answer.json()[name]}", headers=web.bearer).status_code == 200
         listed = httpx.get(f"{address}/api/v1/predictions?limit=1", headers=web.bearer).json()
         assert httpx.get(f"{origin}{listed['next']}", headers=web.bearer).status_code == 200
-        assert httpx.get(f"{address}/api/v1/openapi.json").json()["servers"] == [{"url": f"{PREFIX}/api/v1"}]
+        assert httpx.get(f"{address}/api/v1/openapi.json").json()["servers"] == [{"url": PREFIX}]
         problem = httpx.get(f"{address}/api/v1/predictions?limit=x", headers=web.bearer)
         assert problem.status_code == 422
 
@@ -167,7 +167,7 @@ def test_without_a_trusted_proxy_nothing_of_it_is_believed(tmp_path: Path) -> No
             assert answer.headers["Location"] == plain.headers["Location"] == "/sign-in?next=/history", name
             assert "Strict-Transport-Security" not in answer.headers, name
         asked = httpx.get(f"{web.url}/api/v1/openapi.json", headers=lies).json()
-        assert asked["servers"] == [{"url": "/api/v1"}]
+        assert asked["servers"] == [{"url": "/"}]
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,11 @@ GET  /worklist                                401  403 403  200 200  200 200    
 POST /worklist/views                          401  403 403  422 422  422 422    401  403 403  403 403  403 403  -
 POST /worklist/views/<uuid:view_id>/delete    401  403 403  404 303  404 303    401  403 403  403 403  403 403  -
 GET  /history/export                          401  200 200  200 200  200 200    401  403 403  403 403  403 403  -
+GET  /quality                                 401  403 403  200 200  200 200    401  403 403  403 403  403 403  -
+GET  /quality/<name>.csv                      401  403 403  200 200  200 200    401  403 403  403 403  403 403  -
+GET  /models                                  401  403 403  200 200  200 200    401  403 403  403 403  403 403  -
+GET  /models/<name>                           401  403 403  200 200  200 200    401  403 403  403 403  403 403  -
+GET  /models/<name>/plots/<plot>.png          401  403 403  404 404  404 404    401  403 403  403 403  403 403  -
 GET  /status                                  401  200 200  200 200  200 200    401  403 403  403 403  403 403  -
 GET  /status/fragment                         401  200 200  200 200  200 200    401  403 403  403 403  403 403  -
 GET  /audit                                   401  403 403  403 403  200 200    401  403 403  403 403  403 403  -
@@ -131,12 +136,14 @@ GET  /screenings/<uuid:screening_id>/pixels 401  404 200  200 200  200 200   401
 GET  /screenings/<uuid:screening_id>/report.pdf 401  404 200  200 200  200 200   401  404 200  200 200  200 200  read
 GET  /jobs/<uuid:job_id>/report.pdf           401  404 200  200 200  200 200    401  404 200  200 200  200 200  read
 GET  /api/v1/openapi.json                     200  200 200  200 200  200 200    200  200 200  200 200  200 200  any
+GET  /api/v1/docs                             200  200 200  200 200  200 200    200  200 200  200 200  200 200  any
 GET  /api/v1/me                               401  200 200  200 200  200 200    401  200 200  200 200  200 200  read
 GET  /api/v1/jobs                             401  200 200  200 200  200 200    401  200 200  200 200  200 200  read
 POST /api/v1/jobs                             401  201 201  403 403  201 201    401  201 201  403 403  201 201  submit
 GET  /api/v1/jobs/<uuid:job_id>               401  404 200  200 200  200 200    401  404 200  200 200  200 200  read
 GET  /api/v1/jobs/<uuid:job_id>/screenings    401  404 200  200 200  200 200    401  404 200  200 200  200 200  read
 POST /api/v1/jobs/<uuid:job_id>/images        401  404 202  403 403  202 202    401  404 202  403 403  202 202  submit
+POST /api/v1/jobs/<uuid:job_id>/received      401  404 200  403 403  200 200    401  404 200  403 403  200 200  submit
 POST /api/v1/jobs/<uuid:job_id>/close         401  404 200  403 403  200 200    401  404 200  403 403  200 200  submit
 POST /api/v1/jobs/<uuid:job_id>/cancel        401  404 200  403 403  200 200    401  404 200  403 403  200 200  submit
 POST /api/v1/jobs/<uuid:job_id>/retry         401  404 200  403 403  200 200    401  404 200  403 403  200 200  submit
@@ -161,6 +168,7 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
     "POST /api/v1/screenings/<uuid:screening_id>/reviews": {"json": {"outcome": "inadequate"}},
     "POST /screenings/<uuid:screening_id>/reviews": {"data": {"says": "inadequate"}},
     "POST /api/v1/jobs": {"json": {}},
+    "POST /api/v1/jobs/<uuid:job_id>/received": {"json": {"files": []}},
     "POST /api/v1/jobs/<uuid:job_id>/images": form([("image.png", IMAGE)]),
     "POST /jobs": form([("image.png", IMAGE)]),
 }
@@ -280,6 +288,7 @@ class Stage:
         """Send one request to what belongs to `owner`."""
         method, path = route.split()
         path = path.replace("<secret>", "no-such-link").replace("<path:filename>", "mark.svg")
+        path = path.replace("/quality/<name>", "/quality/days").replace("/models/<name>", "/models/test-model")
         named = self.named(route, owner) if "<" in path else {}
         path = re.sub(r"<uuid:(\w+)>", lambda found: named[found[1]], path)
         body = {} if method == "GET" else BODIES.get(route, {"data": {}})

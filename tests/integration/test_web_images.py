@@ -1,9 +1,11 @@
 """The pictures of images, and what machines ask."""
 
 import io
+import re
 import shutil
 import sys
 import threading
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -106,6 +108,28 @@ def test_an_unchanged_picture_is_not_sent_again(site: Site, client: FlaskClient)
     assert (again.status_code, again.data) == (304, b"")
 
 
+def test_a_browser_keeps_pictures_for_a_moment_and_another_session_finds_none_of_them(
+    site: Site, client: FlaskClient
+) -> None:
+    image = send(site, client, encode(draw(1, (80, 80))))
+    rita = site.add_user("rita", Role.READER)
+    pages = [
+        (browser, browser.get(f"/screenings/{image.id}").text) for browser in (site.browser(rita), site.browser(rita))
+    ]
+    keys = {found for _, page in pages for found in re.findall(r"image\?kept=(\w+)", page)}
+    assert len(keys) == 2, "one for each session"
+    for browser, page in pages:
+        (own,) = set(re.findall(r"image\?kept=(\w+)", page))
+        (other,) = keys - {own}
+        for place in ("image", "pixels"):
+            address = f"/screenings/{image.id}/{place}"
+            kept = {key: browser.get(f"{address}?kept={key}").headers["Cache-Control"] for key in (own, other, "")}
+            assert kept == {
+                own: "private, max-age=120, immutable", other: "private, no-cache", "": "private, no-cache",
+            }  # fmt: skip
+    assert client.get(f"/screenings/{image.id}/image?kept=").headers["Cache-Control"] == "private, no-cache"
+
+
 def test_a_thumbnail_is_there_once_a_worker_has_made_it(site: Site, client: FlaskClient) -> None:
     image = send(site, client, encode(draw(1)))
     assert client.get(f"/screenings/{image.id}/thumbnail").status_code == 404
@@ -144,6 +168,16 @@ def test_a_refused_file_and_an_unknown_image_have_no_picture(site: Site, client:
 
 
 # ---------------------------------------------------------------- health
+
+
+def test_a_program_is_told_of_a_missing_picture_in_a_problem_document_and_a_person_on_a_page(
+    site: Site, client: FlaskClient
+) -> None:
+    address = f"/screenings/{uuid.uuid4()}/image"
+    answer = client.get(address)
+    assert (answer.status_code, answer.mimetype) == (404, "application/problem+json")
+    seen = site.browser(site.add_user("rita", Role.READER)).get(address)
+    assert (seen.status_code, seen.mimetype) == (404, "text/html")
 
 
 def test_healthz_answers_without_a_database(settings: Settings) -> None:

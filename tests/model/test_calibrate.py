@@ -1,4 +1,4 @@
-"""`pneumoscreen calibrate` and `ensemble`: what they write, what they keep, what they refuse."""
+"""`pneumoscreen calibrate`, `adapt` and `ensemble`: what they write, what they keep, what they refuse."""
 
 import json
 import shutil
@@ -21,7 +21,7 @@ def root(probe: Probe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("calibrate")
     models = root / "models"
     probe("serving_probe.write_models", "openvino", models)
-    for name in ("dry", "undone"):
+    for name in ("dry", "undone", "adapted"):
         shutil.copytree(models / "causes", models / name)
     write_ensemble(models, "alike", (Member(name="causes", weight=1, temperature=1.5, bias=-0.5),))
     shutil.copytree(models / "causes", root / "before")
@@ -29,6 +29,7 @@ def root(probe: Probe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "site" / "NORMAL" / "notes.txt").write_text("Seen by the night shift.")
     write_images(root / "swapped", IMAGES, swapped=True)
     write_images(root / "few", 29)
+    write_images(root / "many", 60)
     return root
 
 
@@ -48,6 +49,11 @@ def answers(probe: Probe, root: Path) -> dict[str, dict]:
         "undo, shown": ["calibrate", "--model", "undone", "--undo", "--dry-run"],
         "undo": ["calibrate", "--model", "undone", "--undo"],
         "undo again": ["calibrate", "--model", "undone", "--undo"],
+        "adapted, shown": ["adapt", site, "--model", "dry", "--flagged", "0.25", "--dry-run"],
+        "adapted": ["adapt", str(root / "many"), "--model", "adapted", "--flagged", "0.25", "--in-place"],
+        "adapted once more": ["adapt", str(root / "many"), "--model", "adapted", "--flagged", "0.25"],
+        "adapted, back": ["adapt", "--model", "adapted", "--undo"],
+        "adapted, no share": ["adapt", site, *causes],
         "few": ["calibrate", str(root / "few"), *causes, "--in-place"],
         "swapped": ["calibrate", str(root / "swapped"), *causes, "--in-place"],
         "no images": ["calibrate", *causes],
@@ -173,3 +179,27 @@ def test_what_cannot_be_done_is_said_in_a_sentence(answers: dict[str, dict], roo
     assert answers[name]["status"] == 2
     assert words in answers[name]["output"]
     assert not (root / "models" / "new").exists()
+
+
+def test_a_threshold_for_a_share_of_unlabelled_images_is_chosen_and_taken_back(
+    answers: dict[str, dict], root: Path
+) -> None:
+    assert answers["adapted"]["status"] == 0, answers["adapted"]
+    assert "more cases will be missed" in answers["adapted"]["output"]
+    (flagged,) = (line for line in answers["adapted once more"]["output"].splitlines() if "Flagged" in line)
+    assert [cell.strip() for cell in flagged.split("│")[2:4]] == ["25.0%", "25.0%"]
+    assert answers["adapted, back"]["status"] == 0
+    restored, former = read_spec(root / "models" / "adapted"), read_spec(root / "before")
+    assert restored.model_dump(exclude={"name"}) == former.model_dump(exclude={"name"})
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("adapted, shown", "at least 100 that"),
+        ("adapted, no share", "Name the folder of the site's images and the share to flag"),
+    ],
+)
+def test_what_cannot_be_adapted_to_is_said(answers: dict[str, dict], name: str, sentence: str) -> None:
+    assert answers[name]["status"] != 0
+    assert sentence in " ".join(answers[name]["output"].split())

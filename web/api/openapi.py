@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the models that the answers are made of."""
+"""The OpenAPI 3.1 document of what programs may call, made from the models that the answers are made of."""
 
 import re
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from shared.states import State
 from shared.tables import Finding, ReviewOutcome
 from web.api import schemas
 from web.base.paging import MOST_ROWS
+from web.images.pixels import SIDES
 from web.lists.filters import FILTERS
 from web.lists.listing import Order
 
@@ -51,19 +52,29 @@ _TRAIL: Final[Query] = {
     ),
 }
 _FILE: Final = {"type": "string", "contentMediaType": "application/octet-stream"}
-_FILES: Final = {"type": "array", "minItems": 1, "items": _FILE}
+_FILES: Final = {
+    "type": "array",
+    "minItems": 1,
+    "items": _FILE,
+    "description": "JPEG, PNG, TIFF, BMP, WebP, DICOM, or ZIP of these.",
+}
+_JOB_NAME: Final = {"description": "Shown in lists. No patient data."}
 # An empty text is none, as in a form whose field was left alone; in JSON null is none too.
 _PRIORITY: Final = {"type": "string", "enum": ["interactive", "bulk", ""]}
+_PRIORITY_SAID: Final = {
+    "description": "Interactive goes first. Without it, few images are interactive and many are bulk."
+}
 _SOURCE: Final = {"type": "string", "enum": ["api", "cli", "web", ""]}
+_SOURCE_SAID: Final = {"description": "What the client says it is."}
 _MODEL: Final = {"type": "string", "description": "Name of the model that is to screen; empty for the server's own."}
 _NULL: Final = {"type": "null"}
 _JOB_FORM: Final = {
     "type": "object",
     "required": ["files"],
     "properties": {
-        "name": {"type": "string"},
-        "priority": _PRIORITY,
-        "source": _SOURCE,
+        "name": {"type": "string", **_JOB_NAME},
+        "priority": {**_PRIORITY, **_PRIORITY_SAID},
+        "source": {**_SOURCE, **_SOURCE_SAID},
         "model": _MODEL,
         "files": _FILES,
     },
@@ -71,32 +82,80 @@ _JOB_FORM: Final = {
 _JOB_JSON: Final = {
     "type": "object",
     "properties": {
-        "name": {"type": ["string", "null"]},
-        "expected_images": {"type": ["integer", "null"], "minimum": 0, "maximum": 2**31 - 1},
-        "priority": {"anyOf": [_PRIORITY, _NULL]},
-        "source": {"anyOf": [_SOURCE, _NULL]},
-        "model": {"anyOf": [_MODEL, _NULL]},
+        "name": {"type": ["string", "null"], **_JOB_NAME},
+        "expected_images": {
+            "type": ["integer", "null"],
+            "minimum": 0,
+            "maximum": 2**31 - 1,
+            "description": "How many images are to come, for progress and to tell that some are missing.",
+        },
+        "priority": {"anyOf": [_PRIORITY, _NULL], **_PRIORITY_SAID},
+        "source": {"anyOf": [_SOURCE, _NULL], **_SOURCE_SAID},
+        "model": {"anyOf": [_MODEL, _NULL], "description": _MODEL["description"]},
     },
 }
 _REVIEW_JSON: Final = {
     "type": "object",
     "additionalProperties": False,
     "properties": {
-        "outcome": {"enum": [*(str(o) for o in ReviewOutcome if o is not ReviewOutcome.WITHDRAWN), "", None]},
-        "finding": {"enum": [*(str(finding) for finding in Finding), "", None]},
-        "note": {"type": ["string", "null"], "maxLength": NOTE_LENGTH},
+        "outcome": {
+            "enum": [*(str(o) for o in ReviewOutcome if o is not ReviewOutcome.WITHDRAWN), "", None],
+            "description": "Left out, it follows from the finding.",
+        },
+        "finding": {
+            "enum": [*(str(finding) for finding in Finding), "", None],
+            "description": "What the image shows; with overrule, or alone.",
+        },
+        "note": {
+            "type": ["string", "null"],
+            "maxLength": NOTE_LENGTH,
+            "description": f"At most {NOTE_LENGTH:,} characters.",
+        },
         "seen": {
             "anyOf": [{"type": "string", "format": "uuid"}, {"type": "string", "maxLength": 0}, {"type": "null"}],
             "description": "The newest review that the reader was shown; another's that came after it is a conflict.",
         },
     },
 }
+_OFFERED_JSON: Final = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["files"],
+    "properties": {
+        "files": {
+            "type": "array",
+            "maxItems": schemas.MOST_OFFERED,
+            "items": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["file_name", "size_bytes"],
+                "properties": {"file_name": {"type": "string"}, "size_bytes": {"type": "integer", "minimum": 0}},
+            },
+        }
+    },
+}
+_SIDE: Final[Query] = {
+    "side": ("Longest side of the answer; a larger image is averaged down.", {"type": "integer", "enum": list(SIDES)})
+}
 _IMAGES_FORM: Final = {"type": "object", "required": ["files"], "properties": {"files": _FILES}}
+
+
+API_ROOT: Final = "/api/v1"
+_TAGS: Final = {
+    "jobs": "Jobs",
+    "screenings": "One X-ray",
+    "predictions": "All X-rays",
+    "audit": "Audit trail",
+    "healthz": "Health",
+    "readyz": "Health",
+    "metrics": "Health",
+}
+_OTHER_TAG: Final = "This interface"
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One method of one path."""
+    """One method of one path below `root`."""
 
     method: str
     path: str
@@ -106,6 +165,11 @@ class Operation:
     bodies: dict[str, dict[str, Any]] | None = None
     problems: tuple[int, ...] = (401,)
     repeatable: bool = False
+    root: str = API_ROOT
+    media_type: str = "application/json"
+    """Of the answer."""
+    example: Any = None
+    """A JSON body."""
 
 
 _UPLOAD_PROBLEMS: Final = (400, 401, 403, 413, 422, 429, 507)
@@ -116,13 +180,18 @@ OPERATIONS: Final = (
         "post", "/jobs", "Submit a job of images, or open an empty one",
         {202: schemas.JobReceipt, 201: schemas.JobReceipt},
         bodies={"multipart/form-data": _JOB_FORM, "application/json": _JOB_JSON},
-        problems=(*_UPLOAD_PROBLEMS, 415), repeatable=True,
+        problems=(*_UPLOAD_PROBLEMS, 415), repeatable=True, example={"name": "Ward 3", "expected_images": 300},
     ),
     Operation("get", "/jobs", "List jobs, newest first", {200: schemas.JobList}, _PAGING, problems=(401, 422)),
     Operation("get", "/jobs/{job_id}", "Show a job", {200: schemas.JobStatus}, problems=(401, 404)),
     Operation(
         "post", "/jobs/{job_id}/images", "Add images to an open job", {202: schemas.ImagesReceipt},
         bodies={"multipart/form-data": _IMAGES_FORM}, problems=(*_UPLOAD_PROBLEMS, 404, 409), repeatable=True,
+    ),
+    Operation(
+        "post", "/jobs/{job_id}/received", "Say which of these files a job has", {200: schemas.ReceivedFiles},
+        bodies={"application/json": _OFFERED_JSON}, problems=(400, 401, 403, 404, 413, 415, 422),
+        example={"files": [{"file_name": "ward/IM-0001.jpeg", "size_bytes": 81234}]},
     ),
     Operation("post", "/jobs/{job_id}/close", "End a job's upload", {200: schemas.JobStatus}, problems=_ONE_JOB),
     Operation(
@@ -151,6 +220,7 @@ OPERATIONS: Final = (
     Operation(
         "post", "/screenings/{screening_id}/reviews", "Say what an image shows", {201: schemas.ReviewShown},
         bodies={"application/json": _REVIEW_JSON}, problems=(400, 401, 403, 404, 409, 415, 422), repeatable=True,
+        example={"finding": "viral", "note": "Both lower lobes."},
     ),
     Operation(
         "post", "/screenings/{screening_id}/reviews/withdraw", "Undo your own review", {201: schemas.ReviewShown},
@@ -161,13 +231,43 @@ OPERATIONS: Final = (
         problems=(401, 403, 422),
     ),
     Operation("get", "/me", "Show the account that asks", {200: schemas.Me}),
-    Operation("get", "/openapi.json", "Show this document", {200: None}, problems=()),
+    Operation("get", "/openapi.json", "Show the OpenAPI document", {200: None}, problems=()),
+    Operation("get", "/docs", "Show this reference as a page", {200: None}, problems=(), media_type="text/html"),
+    Operation(
+        "get", "/screenings/{screening_id}/thumbnail", "Show an image, at most 96 pixels long", {200: None},
+        problems=(401, 404), root="", media_type="image/jpeg",
+    ),
+    Operation(
+        "get", "/screenings/{screening_id}/image", "Show an image, at most 1,600 pixels long", {200: None},
+        problems=(401, 404, 503), root="", media_type="image/jpeg",
+    ),
+    Operation(
+        "get", "/screenings/{screening_id}/heat-map", "Show where the model saw evidence", {200: None},
+        problems=(401, 404), root="", media_type="image/png",
+    ),
+    Operation(
+        "get", "/screenings/{screening_id}/pixels", "Show an image's samples at full depth", {200: None}, _SIDE,
+        problems=(401, 404, 422, 503), root="", media_type="application/octet-stream",
+    ),
+    Operation(
+        "get", "/screenings/{screening_id}/report.pdf", "Give an image to print", {200: None},
+        problems=(401, 404, 503), root="", media_type="application/pdf",
+    ),
+    Operation(
+        "get", "/jobs/{job_id}/report.pdf", "Give a job to print, the most suspicious images first", {200: None},
+        problems=(401, 404, 503), root="", media_type="application/pdf",
+    ),
+    Operation("get", "/healthz", "Say that the process answers", {200: None}, problems=(), root=""),
+    Operation("get", "/readyz", "Say how each part stands", {200: None, 503: None}, problems=(), root=""),
+    Operation(
+        "get", "/metrics", "Give numbers to Prometheus", {200: None}, problems=(), root="", media_type="text/plain"
+    ),
 )  # fmt: skip
 
 
 @cache
-def document() -> dict[str, Any]:
-    """Return the document, all but the address that it is served below."""
+def document(root_path: str = "") -> dict[str, Any]:
+    """Return the document of a server that answers below `root_path`."""
     models = {model for operation in OPERATIONS for model in operation.answers.values() if model}
     _, definitions = models_json_schema(
         [(model, "serialization") for model in sorted(models | {schemas.Problem}, key=lambda m: m.__name__)],
@@ -175,7 +275,7 @@ def document() -> dict[str, Any]:
     )
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:
-        paths.setdefault(operation.path, {})[operation.method] = _describe(operation)
+        paths.setdefault(operation.root + operation.path, {})[operation.method] = _describe(operation)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -183,6 +283,7 @@ def document() -> dict[str, Any]:
             "version": version("pneumoscreen"),
             "description": "Screens chest X-rays for pneumonia. Decision support, not a diagnosis.",
         },
+        "servers": [{"url": root_path or "/"}],
         "security": [{"token": []}],
         "paths": paths,
         "components": {
@@ -193,36 +294,41 @@ def document() -> dict[str, Any]:
 
 
 def _describe(operation: Operation) -> dict[str, Any]:
-    has_csv = "format" in (operation.query or {})
-    answers = {str(status): _answer(status, model, has_csv=has_csv) for status, model in operation.answers.items()}
-    problems = {str(status): _problem() for status in sorted(operation.problems)}
+    answers = {str(status): _answer(operation, status) for status in operation.answers}
+    problems = {str(status): _problem(status) for status in sorted(operation.problems)}
     described: dict[str, Any] = {
         "summary": operation.summary,
+        "tags": [_TAGS.get(operation.path.split("/")[1], _OTHER_TAG)],
         "operationId": f"{operation.method}{re.sub('[^a-z]+', '_', operation.path)}".rstrip("_"),
         "parameters": _parameters(operation),
         "responses": answers | problems,
     }
     if operation.bodies:
-        content = {media_type: {"schema": schema} for media_type, schema in operation.bodies.items()}
+        content: dict[str, dict[str, Any]] = {kind: {"schema": schema} for kind, schema in operation.bodies.items()}
+        if operation.example is not None:
+            content["application/json"]["example"] = operation.example
         described["requestBody"] = {"required": True, "content": content}
     if operation.problems == ():
         described["security"] = []
     return described
 
 
-def _answer(status: int, model: type[BaseModel] | None, *, has_csv: bool) -> dict[str, Any]:
+def _answer(operation: Operation, status: int) -> dict[str, Any]:
     if status == HTTPStatus.NO_CONTENT:
         return {"description": "Done."}
-    schema = {"$ref": _REFERENCE.format(model=model.__name__)} if model else {"type": "object"}
-    content: dict[str, Any] = {"application/json": {"schema": schema}}
-    if has_csv:
+    model, is_json = operation.answers[status], operation.media_type == "application/json"
+    schema: dict[str, Any] = {"type": "object"} if is_json else {}
+    if model is not None:
+        schema = {"$ref": _REFERENCE.format(model=model.__name__)}
+    content: dict[str, Any] = {operation.media_type: {"schema": schema}}
+    if "format" in (operation.query or {}):
         content["text/csv"] = {"schema": {"type": "string"}}
     return {"description": "As asked.", "content": content}
 
 
-def _problem() -> dict[str, Any]:
+def _problem(status: int) -> dict[str, Any]:
     schema = {"$ref": _REFERENCE.format(model="Problem")}
-    return {"description": "What went wrong.", "content": {"application/problem+json": {"schema": schema}}}
+    return {"description": f"{HTTPStatus(status).phrase}.", "content": {"application/problem+json": {"schema": schema}}}
 
 
 def _or_empty(name: str, schema: dict[str, Any]) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 import uuid
 from http import HTTPStatus
 
-from flask import Blueprint, Response, abort, request
+from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
 
 from shared.reviews.law import standing
 from shared.reviews.reviews import list_reviews
 from shared.tables import Review
 from web.api import schemas
+from web.api.json_body import read_object
 from web.base.services import services
 from web.guard.access import REVIEWERS, requires
 from web.images import reviewing
@@ -38,15 +39,7 @@ def list_all(screening_id: uuid.UUID) -> ResponseReturnValue:
 @requires(*REVIEWERS)
 def add(screening_id: uuid.UUID) -> ResponseReturnValue:
     """Add what the account says of a screening's image."""
-    if request.mimetype != "application/json":
-        abort(415, f"Send application/json. Received: '{request.mimetype}'.")
-    try:
-        body = request.get_json()
-    except RecursionError:
-        abort(400, "The JSON has more brackets inside each other than any request needs.")
-    if not isinstance(body, dict):
-        abort(400, "Send a JSON object.")
-    return _created(reviewing.add(screening_id, body, idempotency_key()))
+    return _created(reviewing.add(screening_id, read_object(), idempotency_key()))
 
 
 @blueprint.post("/screenings/<uuid:screening_id>/reviews/withdraw")

@@ -17,6 +17,8 @@ from web.http.problem_codes import ProblemCode
 from web.jobs.progress import JobState, Progress
 from web.lists.rows import PredictionRow, Schema, ScreeningRow
 
+MOST_OFFERED: Final = 5000
+"""As many names as one request of the usual size holds."""
 _PRIORITY_NAMES: Final[dict[Priority, Literal["interactive", "bulk"]]] = {
     Priority.INTERACTIVE: "interactive",
     Priority.BULK: "bulk",
@@ -61,6 +63,32 @@ class ImagesReceipt(Schema):
     rejected: list[Rejected]
     left_out: list[LeftOut]
     status_url: str
+
+
+class OfferedFile(Schema):
+    """A file that the sender has."""
+
+    file_name: str = Field(description="As it would be sent.")
+    size_bytes: int = Field(ge=0)
+
+
+class OfferedFiles(Schema):
+    """Files of which some may be in a job already."""
+
+    files: list[OfferedFile] = Field(max_length=MOST_OFFERED)
+
+
+class ReceivedFile(Schema):
+    """One of these files that the job has."""
+
+    index: int = Field(description="Its place among the files of the request, from 0.")
+    sha256: str | None = Field(description="Of what was received; null where it was refused, or was a ZIP.")
+
+
+class ReceivedFiles(Schema):
+    """Which of these files a job has, by name and size."""
+
+    received: list[ReceivedFile]
 
 
 class JobStatus(Schema):

@@ -9,19 +9,24 @@ from urllib.parse import urlencode
 
 from flask import Blueprint, Response, abort, g, request, url_for
 from flask.typing import ResponseReturnValue
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from shared.audit.trail import row_values
 from shared.states import State
+from shared.submission.received import LocalFile, find_received
 from shared.submission.submit import Receipt, close_submission
 from shared.tables import Job, Role, Source
 from web.api import schemas
-from web.api.openapi import document
+from web.api.json_body import read_object
+from web.api.openapi import API_ROOT, document
+from web.api.reference import describe
 from web.audit.listing import list_events, read_filters
 from web.audit.page import export_events
+from web.base.contexts import render
 from web.base.paging import MOST_ROWS
+from web.base.problems import InvalidRequest
 from web.base.services import services
 from web.guard.access import SUBMITTERS, open_to_all, requires
 from web.guard.security import CSRF_HEADER, check_csrf_token, streams_body
@@ -37,7 +42,7 @@ from web.uploads.fields import read_submission
 from web.uploads.form import left_out
 from web.uploads.receive import open_job, receive_images, receive_job
 
-blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
+blueprint = Blueprint("api", __name__, url_prefix=API_ROOT)
 
 log = logging.getLogger(__name__)
 
@@ -58,13 +63,7 @@ def submit_job() -> ResponseReturnValue:
         abort(415, f"Send multipart/form-data or application/json. Received: '{request.mimetype}'.")
     if not g.by_token:
         check_csrf_token(request.headers.get(CSRF_HEADER))
-    try:
-        body = request.get_json()
-    except RecursionError:
-        abort(400, "The JSON has more brackets inside each other than any request needs.")
-    if not isinstance(body, dict):
-        abort(400, "Send a JSON object.")
-    job = open_job(read_submission(body, source))
+    job = open_job(read_submission(read_object(), source))
     return _job_receipt(Receipt(job), HTTPStatus.CREATED)
 
 
@@ -84,6 +83,27 @@ def add_images(job_id: uuid.UUID) -> ResponseReturnValue:
         status_url=url_for("api.show_job", job_id=job_id),
     )
     return _json(body, HTTPStatus.ACCEPTED)
+
+
+@blueprint.post("/jobs/<uuid:job_id>/received")
+@requires(*SUBMITTERS)
+def show_received(job_id: uuid.UUID) -> ResponseReturnValue:
+    """Say which of the sender's files a job has, so that an upload that broke off goes on without them."""
+    offered = _read_offered()
+    with services().database.read() as db:
+        own_job(db, job_id)
+        files = [LocalFile(file.file_name, file.size_bytes) for file in offered.files]
+        found = list(find_received(db, services().settings, job_id, files))
+    received = [schemas.ReceivedFile(index=file.index, sha256=file.sha256) for file in found]
+    return _json(schemas.ReceivedFiles(received=received))
+
+
+def _read_offered() -> schemas.OfferedFiles:
+    try:
+        return schemas.OfferedFiles.model_validate(read_object())
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        raise InvalidRequest(".".join(map(str, first["loc"])), f"{first['msg']}.") from error
 
 
 @blueprint.post("/jobs/<uuid:job_id>/close")
@@ -208,7 +228,14 @@ def show_me() -> ResponseReturnValue:
 @open_to_all
 def show_openapi() -> ResponseReturnValue:
     """Describe this API; it names no data, so it needs no sign-in."""
-    return {**document(), "servers": [{"url": f"{request.root_path}{blueprint.url_prefix}"}]}
+    return document(request.root_path)
+
+
+@blueprint.get("/docs")
+@open_to_all
+def show_reference() -> ResponseReturnValue:
+    """Show the same as a page."""
+    return render(describe(document(request.root_path), request.host_url.rstrip("/")))
 
 
 def _json(body: BaseModel, status: int = HTTPStatus.OK) -> Response:

@@ -102,8 +102,9 @@ def install(app: Flask) -> None:
 
 
 def prefers_problem() -> bool:
-    """Tell a program from a person by the path, then by the Accept header."""
-    if request.path.startswith(_MACHINE_PATHS):
+    """Tell a program from a person by the path or a token, then by the Accept header."""
+    has_token = request.authorization is not None and request.authorization.type == "bearer"
+    if request.path.startswith(_MACHINE_PATHS) or has_token:
         return True
     wanted = request.accept_mimetypes.best_match(["text/html", MEDIA_TYPE, "application/json"], "text/html")
     return wanted != "text/html"

@@ -1,16 +1,12 @@
 """What a model's card says of how often it is right, for the page of one image."""
 
-import json
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from shared.models.folder import find_spec
+from shared.models.metrics import read_metrics
 from shared.tables import Model
 from web.base.services import services
-
-METRICS_FILE: Final = "metrics.json"
 
 
 @dataclass(frozen=True)
@@ -35,7 +31,7 @@ def read_card(model: Model | None, threshold: float | None) -> Card:
     spec = find_spec(services().settings.models_dir, model.name)
     if spec is None or spec.sha256 != model.spec.get("sha256"):
         return Card()
-    metrics = _read(folder / METRICS_FILE)
+    metrics = read_metrics(folder)
     validation = metrics.get("validation") or {}
     if threshold is None or abs(float(validation.get("threshold", -1)) - threshold) > _ROUNDING:
         return Card(cause_right=metrics.get("cause_accuracy"))
@@ -52,16 +48,3 @@ def read_card(model: Model | None, threshold: float | None) -> Card:
 
 _ROUNDING: Final = 0.0001
 """A metrics file keeps four decimals."""
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return _parse(path, path.stat().st_mtime_ns)
-    except FileNotFoundError:
-        return {}
-
-
-@lru_cache(maxsize=32)
-def _parse(path: Path, _modified_ns: int) -> dict[str, Any]:
-    found = json.loads(path.read_text(encoding="utf-8"))
-    return found if isinstance(found, dict) else {}

@@ -40,6 +40,7 @@ from web.guard.access import REVIEWERS, may_see, requires
 from web.images import asking
 from web.images.card import Card, read_card
 from web.images.heatmaps import SCALE, Stop
+from web.images.pictures import kept_key
 from web.lists.listing import Filters, Order, ScreeningDetail, beside, count_before, count_images, get_screening
 
 blueprint = Blueprint("screenings", __name__)
@@ -99,6 +100,8 @@ class ImagePage(PageContext):
     """How many images its job has."""
     neighbours: Neighbours
     ahead: uuid.UUID | None
+    kept: str
+    """What the addresses of its pictures carry (`web.images.pictures.kept_key`)."""
     also: Sequence[Screening]
     card: Card
     places: tuple[int, int] | None
@@ -140,6 +143,7 @@ def _describe(db: Session, screening: ScreeningDetail, problem: str | None, note
         total=db.scalar(select(func.count()).where(Screening.job_id == screening.job_id)) or 0,
         neighbours=neighbours,
         ahead=_if_shown(db, neighbours.next),
+        kept=kept_key(),
         also=_elsewhere(db, screening),
         card=read_card(_model_of(db, screening), screening.threshold),
         places=decode(screening.heat_map).size if screening.heat_map else None,

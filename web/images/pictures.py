@@ -1,5 +1,6 @@
 """The images themselves, as pictures that a browser shows."""
 
+import hashlib
 import io
 import logging
 import uuid
@@ -30,12 +31,30 @@ IMAGE_SIDE: Final = 1600
 _QUALITY: Final = 90
 # Asked for again at each view: workstations are shared, and every view is on record. The tag makes it cheap.
 CACHING: Final = "private, no-cache"
+KEPT_SECONDS: Final = 120
+_KEPT: Final = f"private, max-age={KEPT_SECONDS}, immutable"
 
 _MOST_SECONDS: Final = 10.0
 # One image at a time is decoded in full: the largest takes 64 MB for each byte of a pixel. What is read and written for
 # it is not part of its turn, so that a slow store keeps no other image waiting.
 decoding = Turns(1, _MOST_SECONDS, "Large X-rays are being drawn.")
 _drawing = Once(_MOST_SECONDS, "This X-ray is being drawn.")
+
+
+def kept_key() -> str:
+    """Return what the addresses of pictures carry in `kept` on the pages of this session; empty for a token.
+
+    Under it a browser may keep a picture for a moment, so that one that was fetched ahead is shown without asking the
+    server. Another session on the same workstation has other addresses and finds none of these pictures. Each view is
+    on record by its page.
+    """
+    return hashlib.sha256(f"kept {g.session.id}".encode()).hexdigest()[:16] if g.session is not None else ""
+
+
+def caching() -> str:
+    """Return how long a browser may keep the picture that this request asks for."""
+    given = request.args.get("kept")
+    return _KEPT if given and given == kept_key() else CACHING
 
 
 @blueprint.get("/<uuid:screening_id>/thumbnail")
@@ -90,7 +109,7 @@ def _picture(screening: ScreeningDetail, kind: str, make: Callable[[str], bytes]
         response = Response(make(sha256), mimetype="image/jpeg")
         response.headers["Content-Disposition"] = "inline"
     response.set_etag(f"{sha256}-{kind}")
-    response.headers["Cache-Control"] = CACHING
+    response.headers["Cache-Control"] = caching()
     return response
 
 

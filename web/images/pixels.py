@@ -15,7 +15,7 @@ from shared.tables import Scope
 from web.base.services import services
 from web.base.turns import Turns
 from web.guard.access import requires
-from web.images.pictures import CACHING, decoding, read_file, seen_image
+from web.images.pictures import caching, decoding, read_file, seen_image
 
 if TYPE_CHECKING:
     from shared.images.full_depth import FullDepth
@@ -51,7 +51,7 @@ def show(screening_id: uuid.UUID) -> ResponseReturnValue:
     else:
         response = _sending.stream(lambda: _answer(screening.sha256 or "", side, coding))
     response.set_etag(tag)
-    response.headers["Cache-Control"] = CACHING
+    response.headers["Cache-Control"] = caching()
     response.headers["Vary"] = "Accept-Encoding"
     detail = {"purpose": "preload"} if PRELOADED in request.headers else None
     with services().database.write() as db:

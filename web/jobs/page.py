@@ -9,6 +9,8 @@ from flask import Blueprint, abort, flash, g, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
+from shared.intake import left_out
+from shared.settings import Settings
 from shared.states import State
 from shared.tables import Job, Source
 from web.base.contexts import PageContext, render
@@ -71,6 +73,8 @@ class JobFragment(PageContext):
     older: str | None
     may_change: bool
     source_name: str
+    settings: Settings
+    no_images: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -200,6 +204,8 @@ def _describe(db: Session, job: Job, part: type[JobFragment]) -> JobFragment:
         older=_turn(page.next_cursor, job_id=job.id, state=chosen),
         may_change=may_change(g.user, job),
         source_name=SOURCES[job.source],
+        settings=services().settings,
+        no_images=left_out.by_kind(),
     )
 
 

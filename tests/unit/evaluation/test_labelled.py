@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from evaluation.errors import DataUnusable
-from evaluation.labelled import class_folders, read_images
+from evaluation.labelled import ReviewedImage, class_folders, read_images, read_reviewed
 from shared.images.preprocess import prepare
-from shared.models.spec import ImageClass, ModelSpec
+from shared.models.spec import ImageClass, Label, ModelSpec
 from tests.conftest import draw, encode
 
 NAMES = (
@@ -111,3 +111,25 @@ def test_what_is_no_folder_is_said(tmp_path: Path, name: str) -> None:
     (tmp_path / "file.txt").write_text("not a folder")
     with pytest.raises(DataUnusable, match="There is no folder"):
         class_folders(tmp_path / name)
+
+
+def test_reviewed_images_come_with_the_readers_labels_under_the_start_of_their_sha256(spec: ModelSpec) -> None:
+    well, ill = encode(draw(1)), encode(draw(2))
+    found = read_reviewed(
+        [
+            ReviewedImage("a" * 64, Label.NORMAL, lambda: well),
+            ReviewedImage("b" * 64, Label.PNEUMONIA, lambda: ill),
+            ReviewedImage("c" * 64, Label.PNEUMONIA, lambda: b"no image"),
+        ],
+        spec,
+    )
+    assert (found.names, found.truth.tolist()) == (("a" * 16, "b" * 16), [False, True])
+    assert np.array_equal(found.pixels[1], prepare(ill, spec))
+    assert list(found.unreadable) == ["c" * 16]
+    assert (len(set(found.groups)), found.causes, found.named) == (2, (None, None), 0)
+
+
+def test_reviews_of_one_label_alone_are_not_measured_on(spec: ModelSpec) -> None:
+    only = [ReviewedImage("a" * 64, Label.NORMAL, lambda: encode(draw(1)))]
+    with pytest.raises(DataUnusable, match="Of 1 reviewed images none that can be read is labelled PNEUMONIA"):
+        read_reviewed(only, spec)

@@ -16,6 +16,7 @@ from evaluation.metrics import (
     reliability,
     report,
     threshold_for_sensitivity,
+    threshold_for_share,
 )
 
 pytestmark = pytest.mark.lab
@@ -85,6 +86,15 @@ def test_the_threshold_keeps_its_promise_and_calls_no_image_more(seed: int, sens
 def test_the_threshold_lies_between_two_images() -> None:
     """At a sensitivity of three quarters the image at 0.6 has to be found and the one at 0.4 has not."""
     assert threshold_for_sensitivity(TRUTH, P, 0.75) == pytest.approx(0.5)
+
+
+@given(st.integers(0, 1000), st.sampled_from([0.05, 0.3, 0.9]))
+def test_a_threshold_for_a_share_calls_that_share_and_no_image_more(seed: int, share: float) -> None:
+    p = np.random.default_rng(seed).uniform(0.01, 0.99, 200)
+    threshold = threshold_for_share(p, share)
+    assert (p >= threshold).mean() >= share
+    last_called = p[p >= threshold].min()
+    assert (p > last_called + 2e-4).mean() < share, "rounding down may take in an image within two roundings"
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])

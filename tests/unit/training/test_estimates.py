@@ -145,6 +145,9 @@ def test_parts_of_a_few_images_say_nothing_and_intervals_are_by_patient() -> Non
     figures = measure_shown(shown, p, 0.5)
     assert figures["specificity"] == 0.95
     assert (figures["patients"], figures["without_lungs"]) == (2, 2)
+    points = {row.pop("threshold"): row for row in figures["operating_points"]}
+    assert list(points[0.5]) == ["true_positive", "false_positive", "false_negative", "true_negative"]
+    assert (points[0.5]["false_positive"], points[0.9]["false_positive"], len(points)) == (1, 0, 15)
     rows = {(row["part"], row["figure"]): row for row in figures["parts"]}
     assert set(rows) == {("AP", "specificity"), ("PA", "specificity"), ("PA", "recall")}
     assert (rows["AP", "specificity"]["right"], rows["AP", "specificity"]["images"]) == (11, 12)

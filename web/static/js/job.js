@@ -21,10 +21,16 @@ function renew(answer) {
   for (const [name, value] of Object.entries(fresh.dataset)) present.dataset[name] = value;
   for (const piece of [...fresh.children]) {
     const old = document.getElementById(piece.id);
-    if (piece.id === "job-images" && old.querySelector("tbody") && piece.querySelector("tbody")) renewRows(old, piece);
+    if (piece.id === "job-go-on") keepChosen(old, piece);
+    else if (piece.id === "job-images" && old.querySelector("tbody") && piece.querySelector("tbody")) renewRows(old, piece);
     else if (old.innerHTML !== piece.innerHTML) replace(old, piece);
   }
   return tell();
+}
+
+// What was chosen to go on with the upload stays chosen; the form comes and goes with what the server says.
+function keepChosen(old, piece) {
+  if (!old.querySelector("form[data-busy]")) old.hidden = piece.hidden;
 }
 
 function renewRows(old, piece) {

@@ -1,7 +1,7 @@
 // A review by one key, sent so that nothing typed is lost: while the server is away it is sent again under the same key,
 // and where the session has ended what was typed waits for the next sign-in. Also tells others that the image is open.
 import { dropDraft, findDraft, keepDraft } from "./drafts.js";
-import { isCommand, keysAreOn, turnKeys } from "./keys.js";
+import { isCommand } from "./keys.js";
 
 const RENEW_MS = 45000;
 const AGAIN_MS = 2000;
@@ -81,10 +81,6 @@ const buttons = new Map(
     .reverse() // what was just reviewed is undone before what was reviewed before
     .map((button) => [button.getAttribute("aria-keyshortcuts"), button]),
 );
-const keysOn = document.getElementById("review-keys-on");
-keysOn.checked = keysAreOn();
-keysOn.parentElement.hidden = false;
-keysOn.addEventListener("change", () => turnKeys(keysOn.checked));
 
 addEventListener("keydown", (event) => {
   if (event.key === "Escape" && event.target === note) note.blur();

@@ -1,7 +1,9 @@
-// The upload page: choose or drop, see what goes and what cannot, send, then go to the job.
+// An upload: choose or drop, see what goes and what cannot, send, then go to the job. On the page of a job whose upload broke
+// off it goes on with that job: what is there already is left out.
 import { check, fromDrop, fromInput } from "./chosen.js";
 import { FileList } from "./filelist.js";
 import { count, duration, plural, size } from "./format.js";
+import { findMissing } from "./received.js";
 import { makeBatches, newKey, Refused, Sender } from "./sender.js";
 
 const form = document.getElementById("upload");
@@ -12,28 +14,65 @@ const limits = {
   images: Number(form.dataset.maxImages),
   noImages: JSON.parse(form.dataset.noImages),
 };
+const goesOn = "received" in form.dataset;
 const list = new FileList(find("list"), find("more"));
 let token = document.querySelector('meta[name="csrf-token"]').content;
 let wanted = [];
 let upload = null;
+let isComparing = false;
 
 const show = (id, shown) => { find(id).hidden = !shown; };
 const total = (items) => items.reduce((sum, item) => sum + item.size, 0);
 
-function choose(entries) {
-  if (upload) return;
+async function choose(entries) {
+  if (upload || isComparing) return;
   const { wanted: good, refused, leftOut } = check(entries, limits);
-  wanted = good;
-  const tooMany = good.length > limits.images;
+  form.dataset.busy = "yes"; // js/job.js leaves it where it is
   show("chosen", true);
   show("drop", false);
-  show("start", good.length > 0 && !tooMany);
-  find("start").textContent = `Screen ${plural(good.length, "file")}`;
-  find("summary").textContent = good.length ? `${plural(good.length, "file")}, ${size(total(good))}` : entries.length ? "Nothing to send." : "This folder holds no files.";
+  show("start", false);
+  wanted = goesOn && good.length ? await leaveOutReceived(good) : good;
+  if (wanted) offer(entries, good, refused, leftOut);
+}
+
+/** Return what the job has not received yet; null where that cannot be told. */
+async function leaveOutReceived(items) {
+  isComparing = true;
+  const wait = (error, seconds) => say(`${error.message} Trying again in ${seconds} s.`);
+  const sender = new Sender(token, { away: wait, held: wait, back: () => show("trouble", false) });
+  try {
+    return await findMissing(items, form.dataset.received, sender, (files) => { find("summary").textContent = `Comparing ${count(files)} of ${plural(items.length, "file")}`; });
+  } catch (error) {
+    find("summary").textContent = "The files could not be compared with what is here.";
+    say(error instanceof Refused ? `${error.isStale ? "You have signed in anew since this page was loaded. Load it again." : error.message}` : `A file could not be read: ${error.message}`);
+    return null;
+  } finally {
+    isComparing = false;
+  }
+}
+
+function say(text) {
+  find("trouble").textContent = text;
+  show("trouble", true);
+}
+
+function offer(entries, good, refused, leftOut) {
+  const here = good.length - wanted.length;
+  const tooMany = wanted.length > limits.images;
+  show("start", (wanted.length > 0 || here > 0) && !tooMany);
+  find("start").textContent = !goesOn ? `Screen ${plural(wanted.length, "file")}` : wanted.length ? `Send ${plural(wanted.length, "file")}` : "End the upload";
+  const weight = `${plural(wanted.length, "file")}, ${size(total(wanted))}`;
+  find("summary").textContent = goesOn && good.length ? compared(good.length, here) : wanted.length ? weight : entries.length ? "Nothing to send." : "This folder holds no files.";
   if (leftOut) find("summary").textContent += ` ${plural(leftOut, "file")} left out, which a disc's viewer or a file manager added.`;
-  sayRefused(refused, tooMany, good.length);
-  list.show(tooMany ? [] : good);
-  find(good.length && !tooMany ? "start" : "clear").focus();
+  sayRefused(refused, tooMany, wanted.length);
+  list.show(tooMany ? [] : wanted);
+  find(find("start").hidden ? "clear" : "start").focus();
+}
+
+function compared(files, here) {
+  if (!here) return `None of ${plural(files, "file")} is here yet. Are they of this job? All are sent, ${size(total(wanted))}.`;
+  if (!wanted.length) return `All ${plural(files, "file")} are here already.`;
+  return `${count(here)} of ${plural(files, "file")} ${here === 1 ? "is" : "are"} here already, ${count(wanted.length)} ${wanted.length === 1 ? "is" : "are"} sent, ${size(total(wanted))}.`;
 }
 
 function sayRefused(refused, tooMany, files) {
@@ -51,6 +90,7 @@ function sayRefused(refused, tooMany, files) {
 
 function clear() {
   wanted = [];
+  delete form.dataset.busy;
   for (const id of ["files", "folder"]) find(id).value = "";
   for (const id of ["chosen", "whole", "trouble", "again", "stop"]) show(id, false);
   show("drop", true);
@@ -70,16 +110,21 @@ function jobName() {
 function start() {
   const hasZip = wanted.some(({ path }) => /\.zip$/i.test(path));
   const model = find("job-model")?.value;
-  upload = { job: null, key: newKey(),
-    body: { name: jobName(), ...(model && { model }), ...(!hasZip && { expected_images: wanted.length }) },
+  upload = { job: goesOn ? { id: form.dataset.job, images_url: form.dataset.images } : null, key: newKey(),
+    body: goesOn ? null : { name: jobName(), ...(model && { model }), ...(!hasZip && { expected_images: wanted.length }) },
     batches: makeBatches(wanted, limits.images), sent: new Map(), bytes: total(wanted), from: performance.now() };
   for (const id of ["start", "clear"]) show(id, false);
   for (const id of ["stop", "whole"]) show(id, true);
-  find("job-name").readOnly = true;
-  if (find("job-model")) find("job-model").disabled = true;
+  fix(true);
   find("whole-count").textContent = "Waiting for the server to answer";
   find("stop").focus();
   run();
+}
+
+/** Fix what is said of a new job, or let it be changed. */
+function fix(is) {
+  if (find("job-name")) find("job-name").readOnly = is;
+  if (find("job-model")) find("job-model").disabled = is;
 }
 
 async function run() {
@@ -175,6 +220,7 @@ function troubleOf(error) {
 
 async function stop() {
   upload.sender.stop();
+  if (goesOn) return leave(upload.job.id); // its page has a button that cancels it
   if (upload.isUnopened && !upload.job) return giveUp();
   find("stop").disabled = true;
   const closer = new Sender(token, { away: onAway, back: onBack, held: onHeld });
@@ -194,8 +240,7 @@ async function stop() {
 function giveUp() {
   upload = null;
   show("held", false);
-  find("job-name").readOnly = false;
-  if (find("job-model")) find("job-model").disabled = false;
+  fix(false);
   clear();
 }
 
@@ -265,7 +310,7 @@ function acceptDrops() {
   addEventListener("drop", async (event) => {
     event.preventDefault();
     mark(0);
-    if (!event.dataTransfer.types.includes("Files")) return;
+    if (!event.dataTransfer.types.includes("Files") || form.closest("[hidden]")) return;
     choose(await fromDrop(event.dataTransfer));
   });
 }
@@ -280,6 +325,6 @@ find("start").addEventListener("click", start);
 find("clear").addEventListener("click", clear);
 find("again").addEventListener("click", run);
 find("stop").addEventListener("click", stop);
-form.addEventListener("submit", (event) => { event.preventDefault(); if (wanted.length && !upload) start(); });
+form.addEventListener("submit", (event) => { event.preventDefault(); if (!find("start").hidden && !upload) start(); });
 addEventListener("beforeunload", (event) => { if (upload) event.preventDefault(); });
 acceptDrops();

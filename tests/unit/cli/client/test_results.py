@@ -2,8 +2,8 @@
 
 import csv
 import json
+import re
 import stat
-from dataclasses import fields
 from io import StringIO
 from pathlib import Path
 
@@ -12,12 +12,13 @@ from rich.console import Console
 
 from cli.client.answers import Row
 from cli.client.images import LocalFile, Unreadable
-from cli.client.results import Result, account, check_output, write_results
+from cli.client.results import account, check_output, write_results
 from cli.client.results_table import show
 from cli.client.upload import Span
 from cli.errors import CommandFailed
 from cli.report import DISCLAIMER
-from shared.columns import RESULT_COLUMNS
+from shared.columns import RESULT_COLUMNS, Result
+from tests.conftest import ROOT
 
 
 def local(name: str, *, is_zip: bool = False) -> LocalFile:
@@ -36,9 +37,10 @@ def spans(*items: tuple[LocalFile, int, int]) -> dict[str, Span]:
     return {file.name: Span(file, start, count) for file, start, count in items}
 
 
-def test_the_columns_are_the_fixed_ones() -> None:
-    assert tuple(field.name for field in fields(Result)) == RESULT_COLUMNS
-    assert set(RESULT_COLUMNS) < set(Row.model_fields), "what the server answers is kept"
+def test_the_columns_are_those_of_http_md_in_its_order() -> None:
+    table = (ROOT / "docs" / "http.md").read_text().split("### Columns of results", 1)[1].split("\n\n")[2]
+    first_cells = [line.split("|")[1] for line in table.splitlines()[2:]]
+    assert tuple(re.findall(r"`(\w+)`", " ".join(first_cells))) == RESULT_COLUMNS
 
 
 def test_files_zips_and_what_was_not_sent_keep_their_order() -> None:
@@ -87,7 +89,10 @@ def test_a_name_that_comes_twice_is_numbered() -> None:
 
 
 def test_csv_and_json_hold_every_row(tmp_path: Path) -> None:
-    results = [Result('ü, "x".png', "DONE", "PNEUMONIA", 0.75, 0.75, "m@1"), Result("b", "REJECTED", error="No.")]
+    results = [
+        Result(file_name='ü, "x".png', state="DONE", label="PNEUMONIA", confidence=0.75, p_pneumonia=0.75, model="m@1"),
+        Result(file_name="b", state="REJECTED", error="No."),
+    ]
     write_results(results, tmp_path / "r.csv")
     write_results(results, tmp_path / "r.json")
     with (tmp_path / "r.csv").open(encoding="utf-8", newline="") as file:
@@ -105,8 +110,8 @@ def test_csv_and_json_hold_every_row(tmp_path: Path) -> None:
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
 def test_a_formula_in_a_name_is_text_in_csv_only(tmp_path: Path, start: str) -> None:
     name = f'{start}HYPERLINK("x").png'
-    write_results([Result(name, "DONE")], tmp_path / "r.csv")
-    write_results([Result(name, "DONE")], tmp_path / "r.json")
+    write_results([Result(file_name=name, state="DONE")], tmp_path / "r.csv")
+    write_results([Result(file_name=name, state="DONE")], tmp_path / "r.json")
     with (tmp_path / "r.csv").open(newline="") as file:
         assert [line["file_name"] for line in csv.DictReader(file)] == [f"'{name}"]
     assert json.loads((tmp_path / "r.json").read_text())[0]["file_name"] == name
@@ -114,7 +119,7 @@ def test_a_formula_in_a_name_is_text_in_csv_only(tmp_path: Path, start: str) -> 
 
 def test_a_results_file_is_replaced_whole_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
     (tmp_path / "r.csv").write_text("old")
-    write_results([Result("a", "DONE")], tmp_path / "r.csv")
+    write_results([Result(file_name="a", state="DONE")], tmp_path / "r.csv")
     assert [path.name for path in tmp_path.iterdir()] == ["r.csv"]
     (tmp_path / "plain").touch()
     assert stat.S_IMODE((tmp_path / "r.csv").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
@@ -135,8 +140,8 @@ def printed(results: list[Result]) -> str:
 def test_few_rows_are_all_printed() -> None:
     text = printed(
         [
-            Result("[red]a[/red]\x1b[2J.png", "DONE", "PNEUMONIA", 0.97, 0.97, "m@1"),
-            Result("b", "FAILED", error="Lost."),
+            Result(file_name="[red]a[/red]\x1b[2J.png", state="DONE", label="PNEUMONIA", p_pneumonia=0.97, model="m@1"),
+            Result(file_name="b", state="FAILED", error="Lost."),
         ]
     )
     assert "[red]a[/red]\N{REPLACEMENT CHARACTER}[2J.png" in text
@@ -146,8 +151,11 @@ def test_few_rows_are_all_printed() -> None:
 
 
 def test_many_rows_are_summed_up_with_every_error() -> None:
-    results = [Result(f"image-{n:03}.png", "DONE", "NORMAL", 1 - n / 100, n / 100, "m@1") for n in range(50)]
-    results += [Result(f"bad-{n:03}.png", "REJECTED", error="Empty.") for n in range(45)]
+    results = [
+        Result(file_name=f"image-{n:03}.png", state="DONE", label="NORMAL", p_pneumonia=n / 100, model="m@1")
+        for n in range(50)
+    ]
+    results += [Result(file_name=f"bad-{n:03}.png", state="REJECTED", error="Empty.") for n in range(45)]
     text = printed(results)
     assert [n for n in range(50) if f"image-{n:03}.png" in text] == list(range(30, 50))
     assert text.index("image-049") < text.index("image-030")

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from cli.client.results import Result
 from cli.errors import CommandFailed
 from cli.main import main
 from cli.serving import demo
 from cli.serving.demo import has_outcome, running_server
+from shared.columns import Result
 
 READY = "print('PneumoScreen is ready at http://127.0.0.1:8123', flush=True)\n"
 STOPS = (
@@ -112,4 +112,4 @@ def test_a_results_file_of_the_wrong_kind_is_refused_before_the_start(monkeypatc
     [("DONE", True, True), ("REJECTED", True, False), ("REJECTED", False, True), ("FAILED", False, False)],
 )
 def test_what_counts_as_an_outcome(status: str, is_sample: bool, outcome: bool) -> None:
-    assert has_outcome(Result("a", status), is_sample) is outcome
+    assert has_outcome(Result(file_name="a", state=status), is_sample) is outcome

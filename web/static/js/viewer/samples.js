@@ -2,8 +2,8 @@
 const DESCRIPTION = "X-Image";
 const SIDES = [8192, 4096, 2048];
 
-/** The address of an image's samples for a screen that draws at most so many pixels a side. */
-export const addressOf = (address, largest) => `${address}?side=${SIDES.find((side) => side <= largest) ?? SIDES.at(-1)}`;
+/** The address of an image's samples, in a form like that of the page's head, for a screen that draws at most so many pixels a side. */
+export const addressOf = (address, largest) => `${address}&side=${SIDES.find((side) => side <= largest) ?? SIDES.at(-1)}`;
 
 export async function fetchSamples(address) {
   const answer = await fetch(address, { headers: { Accept: "application/octet-stream" } });

@@ -1,5 +1,5 @@
 // The viewer of an image: its picture at once, then its samples at full depth; gestures, buttons and keys for all it does.
-import { isCommand, keysAreOn, turnKeys } from "../keys.js";
+import { isCommand } from "../keys.js";
 import { count } from "../format.js";
 import { CanvasScreen } from "./canvas2d.js";
 import { Gestures } from "./gestures.js";
@@ -56,7 +56,6 @@ class Viewer {
       right: () => this.view.move(-PAN, 0),
       up: () => this.view.move(0, PAN),
       down: () => this.view.move(0, -PAN),
-      keys: () => turnKeys(!keysAreOn()),
     };
     this.more = document.getElementById("viewer-more");
   }
@@ -226,7 +225,7 @@ class Viewer {
   mark() {
     const pressed = {
       fit: this.view.isFitted, actual: Math.abs(this.view.scale / this.actualScale() - 1) < 1e-6, window: this.mode === "window",
-      invert: this.isInverted, mirror: this.view.isMirrored, ruler: this.ruler.isOn, full: Boolean(document.fullscreenElement), keys: keysAreOn(),
+      invert: this.isInverted, mirror: this.view.isMirrored, ruler: this.ruler.isOn, full: Boolean(document.fullscreenElement),
     };
     for (const [tool, is] of Object.entries(pressed)) this.buttons.get(tool).setAttribute("aria-pressed", String(is));
     this.buttons.get("more").setAttribute("aria-expanded", String(!this.more.hidden));

@@ -1,0 +1,146 @@
+"""`pneumoscreen adapt`: a threshold for the share of images that a site can look at, chosen without labels."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from cli.models.answering import answer_images, progress_bar
+from cli.models.compare import DEFAULT_MODEL
+from cli.models.models import MODELS_DIR
+from cli.models.rewriting import check_target, keep, undo_last
+from cli.report import DISCLAIMER, make_console
+from shared.models.folder import find_model, read_spec
+from shared.models.spec import ModelSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from training.adapting import Effect
+
+_FOLDER: Final = click.Path(path_type=Path)
+_SHARES: Final = (0.2, 0.3, 0.4, 0.5)
+"""What --elsewhere measures where no share is given."""
+
+
+@click.command()
+@click.argument("folder", metavar="[DIR]", required=False, type=_FOLDER)
+@click.option("--model", default=DEFAULT_MODEL, show_default=True, help="Name of a folder in the models folder.")
+@click.option(
+    "--flagged",
+    metavar="SHARE",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Share of the images that is to be flagged, such as 0.3.",
+)
+@click.option("--out", type=_FOLDER, help="Write a new model folder here; its name is the new model's.")
+@click.option("--in-place", is_flag=True, help="Change the model itself. --undo takes it back.")
+@click.option("--dry-run", is_flag=True, help="Only show the figures; so it is also without --out and --in-place.")
+@click.option("--undo", is_flag=True, help="Put the calibration before the one in force back, without images.")
+@click.option(
+    "--elsewhere",
+    metavar="FOLDER",
+    type=_FOLDER,
+    help="Change nothing: measure what such thresholds do on labelled images of other hospitals.",
+)
+@MODELS_DIR
+def adapt(
+    *,
+    folder: Path | None,
+    model: str,
+    flagged: float | None,
+    out: Path | None,
+    in_place: bool,
+    dry_run: bool,
+    undo: bool,
+    elsewhere: Path | None,
+    models_dir: Path,
+) -> None:
+    """Choose the threshold that flags a share of the images of DIR, of which nobody has said what they show.
+
+    For a site whose images the model flags too often, or too seldom, and that has none with labels. The probabilities
+    stay as they are. How many cases such a threshold misses, nothing here can tell: where 30 images of each class have
+    a label, `pneumoscreen calibrate` is the better way. Images screened before keep the label that they were given.
+    """
+    os.environ.setdefault("KERAS_BACKEND", "openvino")
+    place = find_model(models_dir, model)
+    if undo:
+        if folder is not None or out is not None:
+            raise click.UsageError("--undo takes neither images nor --out: it changes the model itself.")
+        undo_last(place, dry_run=dry_run)
+    elif elsewhere is not None:
+        _measure(place, elsewhere, (flagged,) if flagged else _SHARES)
+    elif folder is None or flagged is None:
+        raise click.UsageError("Name the folder of the site's images and the share to flag: adapt DIR --flagged 0.3")
+    elif in_place and out is not None:
+        raise click.UsageError("Choose --out or --in-place.")
+    else:
+        if out is not None:
+            check_target(out, place, read_spec(place))
+        fresh = _choose(place, folder, flagged)
+        keep(place, fresh, out=out, in_place=in_place, dry_run=dry_run)
+
+
+def _choose(place: Path, folder: Path, flagged: float) -> ModelSpec:
+    from evaluation.calibrate import flag_share
+    from evaluation.dataset import refuse_test_split
+    from evaluation.unlabelled import read_unlabelled
+    from worker.networks.load import load_model
+
+    refuse_test_split(folder)
+    classifier = load_model(place, "openvino")
+    spec = classifier.spec
+    with progress_bar() as report_progress:
+        images = read_unlabelled(folder, spec, report_progress)
+        p = spec.p_pneumonia(spec.calibrate(answer_images(classifier, images.pixels, report_progress)))
+    fresh = flag_share(spec, p, flagged, folder.resolve().name)
+    _show(spec, fresh, p, len(images.refused), make_console())
+    return fresh
+
+
+def _show(spec: ModelSpec, fresh: ModelSpec, p_pneumonia: "np.ndarray", refused: int, console: Console) -> None:
+    table = Table("", title=f"{spec.version} on {len(p_pneumonia):,} images without labels")
+    for name in ("before", "after"):
+        table.add_column(name, justify="right")
+    table.add_row("Threshold", f"{spec.threshold:.4f}", f"{fresh.threshold:.4f}")
+    shares = [float((p_pneumonia >= one.threshold).mean()) for one in (spec, fresh)]
+    table.add_row("Flagged", *(f"{share:.1%}" for share in shares))
+    console.print(table)
+    if refused:
+        console.print(f"{refused:,} files get no label and were left out.")
+    if fresh.threshold > spec.threshold:
+        console.print(
+            "The threshold rises, so more cases will be missed than the model's card says; how many, nobody knows. "
+            "Have a reader look at a sample of what is no longer flagged.",
+            soft_wrap=True,
+        )
+    console.print(DISCLAIMER)
+
+
+def _measure(place: Path, elsewhere: Path, shares: tuple[float, ...]) -> None:
+    from training.adapting import measure_share
+    from training.estimates import show_elsewhere
+    from worker.networks.load import load_model
+
+    classifier = load_model(place, "openvino")
+    spec = classifier.spec
+    shown = show_elsewhere(elsewhere, spec)
+    with progress_bar() as report_progress:
+        p = spec.p_pneumonia(spec.calibrate(answer_images(classifier, shown.pixels, report_progress)))
+    table = Table("images", title=f"{spec.version} where labels are known, threshold chosen on other patients")
+    for name in ("flagged", "recall before", "after", "specificity before", "after"):
+        table.add_column(name, justify="right")
+    for share in shares:
+        for effect in measure_share(shown, p, spec.threshold, share):
+            table.add_row(*_row(effect, share))
+    console = make_console()
+    console.print(table)
+    console.print(DISCLAIMER)
+
+
+def _row(effect: "Effect", share: float) -> list[str]:
+    found = [f"{count} of {effect.sick}" for count in effect.found]
+    passed = [f"{count} of {effect.well}" for count in effect.passed]
+    return [effect.part, f"{share:.0%}", *found, *passed]

@@ -1,0 +1,100 @@
+"""This site's own reviews as labels: what `evaluate --reviewed` and `calibrate --reviewed` measure and fit on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from cli.actor import operating_user
+from cli.database import database_refused, open_database
+from cli.errors import CommandFailed
+from cli.settings import read_settings
+from shared.models.spec import Label, ModelSpec
+
+if TYPE_CHECKING:
+    from evaluation.labelled import LabelledImages
+    from evaluation.labelled import Progress as ReportProgress
+    from shared.quality.readings import NamedLabels
+
+REVIEWED: Final = click.option(
+    "--reviewed", is_flag=True, help="Take the X-rays that readers have reviewed here, in place of DIR."
+)
+SOURCE: Final = "reviews of this site"
+"""What stands in place of a folder's name."""
+MOST_REVIEWS: Final = 1_000_000
+_LEFT_OUT: Final = {
+    "inadequate": "technically inadequate",
+    "second_reader": "waiting for a second reader",
+    "other": "with another finding",
+    "differ": "on which readers differ",
+}
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """Images with the labels that readers have named, and how many were left out."""
+
+    images: "LabelledImages"
+    counts: Mapping[str, Any]
+    """As JSON holds them."""
+
+    @property
+    def said(self) -> str:
+        """Say what the labels are and what was left out."""
+        left = ", ".join(f"{count:,} {_LEFT_OUT[reason]}" for reason, count in self.counts["left_out"].items())
+        return (
+            f"Labels are what readers said of {self.counts['images']:,} X-rays, {self.counts['blind']:,} of them "
+            f"without having seen the model's answer; the others flatter the model. Left out: {left or 'none'}. "
+            "Readers often take the most suspicious first, so these are no sample of all."
+        )
+
+
+def check_source(folder: Path | None, *, reviewed: bool) -> None:
+    """Raise UsageError unless there is one source of labels."""
+    if reviewed == (folder is not None):
+        raise click.UsageError("Name a folder of labelled images, or say --reviewed, and not both.")
+
+
+def read_reviews(data_dir: Path | None, spec: ModelSpec, command: str, report_progress: "ReportProgress") -> Reviewed:
+    """Read every reviewed image of this site as a model sees it; the reading is on record.
+
+    Raises CommandFailed where nothing was reviewed, DataUnusable where one of the labels is missing.
+    """
+    from evaluation.labelled import ReviewedImage, read_reviewed
+    from shared.store.store import open_store
+
+    named = _read_labels(data_dir, command)
+    if not named.labels:
+        raise CommandFailed(
+            "No review here names a label yet. Readers review X-rays on the page of each; then come back."
+        )
+    store = open_store(read_settings(data_dir))
+    images = [
+        ReviewedImage(sha256, label, partial(store.get, sha256)) for sha256, label in sorted(named.labels.items())
+    ]
+    found = read_reviewed(images, spec, report_progress)
+    left_out = {str(reason): count for reason, count in sorted(named.left_out.items())}
+    return Reviewed(found, {"images": len(named.labels), "blind": named.blind, "left_out": left_out})
+
+
+def _read_labels(data_dir: Path | None, command: str) -> "NamedLabels":
+    from sqlalchemy.exc import DBAPIError
+
+    from shared.audit.record import Action, record
+    from shared.quality import readings
+
+    database = open_database(read_settings(data_dir))
+    try:
+        with database.write() as session:
+            named = readings.name_labels(readings.read_reviews(session, None, MOST_REVIEWS))
+            counts = {label.lower(): str(sum(own is label for own in named.labels.values())) for label in Label}
+            detail = {"command": command, **counts}
+            record(session, Action.REVIEWS_READ, user_id=None, actor=operating_user(), detail=detail)
+    except DBAPIError as error:
+        raise database_refused(error) from error
+    finally:
+        database.close()
+    return named

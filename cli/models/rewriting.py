@@ -1,0 +1,74 @@
+"""A model's spec written anew: in its place, as a model of its own, or as it was before."""
+
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import click
+
+from cli.errors import CommandFailed
+from shared.models.folder import SPEC_FILE, read_spec
+from shared.models.spec import NAME_PATTERN, ModelSpec
+
+NUMBERS: Final = ("temperature", "bias", "threshold")
+
+
+def keep(place: Path, fresh: ModelSpec, *, out: Path | None, in_place: bool, dry_run: bool) -> None:
+    """Write the spec where it was asked for, and say so; nowhere where nothing was asked for."""
+    if dry_run or not (in_place or out):
+        click.echo("Nothing was changed. Keep it with --in-place, or as a model of its own with --out FOLDER.")
+    elif out is not None:
+        attempt(lambda: _copy(place, out, fresh), out)
+        click.echo(f"Model '{out.name}' written to {out}.")
+    else:
+        from evaluation.calibrate import write_spec
+
+        attempt(lambda: write_spec(place, fresh), place)
+        click.echo(f"{place / SPEC_FILE} changed. Restart PneumoScreen. Take it back with --undo.")
+
+
+def undo_last(place: Path, *, dry_run: bool) -> None:
+    """Put the calibration before the one in force back."""
+    from evaluation.calibrate import undo, write_spec
+
+    spec = read_spec(place)
+    restored = undo(spec)
+    numbers = ", ".join(f"{name} {getattr(spec, name):g} -> {getattr(restored, name):g}" for name in NUMBERS)
+    if dry_run:
+        click.echo(f"Would change {place / SPEC_FILE}: {numbers}.")
+        return
+    attempt(lambda: write_spec(place, restored), place)
+    click.echo(f"{place / SPEC_FILE} changed: {numbers}. Restart PneumoScreen.")
+
+
+def check_target(out: Path, place: Path, spec: ModelSpec) -> None:
+    """Raise CommandFailed where `out` cannot become a model folder."""
+    if out.exists():
+        raise CommandFailed(f"{out} is there already. Name a folder that is not.")
+    if not re.fullmatch(NAME_PATTERN, out.name):
+        raise CommandFailed(f"'{out.name}' is no name for a model. Use small letters, digits, '.' and '-'.")
+    if spec.members and out.resolve().parent != place.resolve().parent:
+        raise CommandFailed(f"'{spec.name}' is an ensemble and has to stay beside its members, in {place.parent}.")
+
+
+def _copy(place: Path, out: Path, spec: ModelSpec) -> None:
+    """Write a model folder of the same weights under a name of its own; it appears whole or not at all."""
+    from evaluation.calibrate import write_spec
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".calibrate-") as scratch:
+        fresh = Path(scratch) / out.name
+        shutil.copytree(place, fresh)
+        write_spec(fresh, spec.model_copy(update={"name": out.name}))
+        fresh.rename(out)
+
+
+def attempt(write: Callable[[], object], target: Path) -> None:
+    """Write; raise CommandFailed where `target` cannot be written."""
+    try:
+        write()
+    except OSError as error:
+        raise CommandFailed(f"{target} cannot be written: {error.strerror}. Nothing was changed.") from error

@@ -1,0 +1,30 @@
+"""What libjpeg and Pillow tell only in texts of their own: the one place that reads them.
+
+simplejpeg raises a ValueError with libjpeg's message and no number, and imagecodecs does not stop at warnings at all.
+"""
+
+from typing import Final
+
+from PIL import ImageFile
+
+DAMAGE: Final = (
+    "Corrupt JPEG data",  # JWRN_EXTRANEOUS_DATA, _HIT_MARKER, _HUFF_BAD_CODE, _MUST_RESYNC, _ARITH_BAD_CODE
+    "Premature end of JPEG",  # JWRN_JPEG_EOF
+)
+"""How the warnings of libjpeg-turbo 3.1 (src/jerror.h) begin that say that data are lost; the other warnings are of
+versions and parameters."""
+_SIXTEEN_BITS_A_SAMPLE: Final = (";16B", ";16L", ";16N")
+"""Ends of Pillow's raw modes (PngImagePlugin._MODES, TiffImagePlugin.OPEN_INFO) whose samples have 16 bits. "BGR;16" of
+BMP is none of them: there a pixel has 16."""
+
+
+def tells_of_damage(error: ValueError) -> bool:
+    """Tell whether simplejpeg stopped because data of the scan are lost, and not because it cannot read this form."""
+    return str(error).startswith(DAMAGE)
+
+
+def has_sixteen_bit_samples(image: ImageFile.ImageFile) -> bool:
+    """Tell from how Pillow is about to read an opened image whether its samples have 16 bits."""
+    arguments = (tile.args for tile in image.tile)
+    modes = (given[0] if isinstance(given, tuple) else given for given in arguments)
+    return any(str(mode).endswith(_SIXTEEN_BITS_A_SAMPLE) for mode in modes)

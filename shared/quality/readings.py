@@ -1,0 +1,182 @@
+"""What readers said against what the model had said: agreement, and probabilities beside the truth by readers' word."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from shared.models.spec import Label
+from shared.quality.period import Span
+from shared.quality.statistics import Kappa, Share, cohens_kappa
+from shared.reviews.law import standing
+from shared.reviews.truth import LeftOut, label_of, truth_of
+from shared.tables import Review
+
+MOST_REVIEWS: Final = 20_000
+"""Reviews that one page reads, the newest of the period."""
+LABELS: Final = (Label.NORMAL, Label.PNEUMONIA)
+Said = list[Any]
+"""Rows of reviews of one image."""
+
+
+@dataclass(frozen=True)
+class Readings:
+    """The reviews of a stretch of time by image."""
+
+    by_image: dict[str, Said]
+    is_cut: bool
+    """There were more than were read."""
+
+    @property
+    def images(self) -> int:
+        """Return how many images have reviews that stand."""
+        return sum(bool(standing(said)) for said in self.by_image.values())
+
+
+def read_reviews(session: Session, span: Span | None, most: int = MOST_REVIEWS) -> Readings:
+    """Read the newest reviews of a stretch of time, or of all time, as they stood at its end."""
+    columns = (
+        *(Review.image_sha256, Review.number, Review.user_id, Review.outcome, Review.finding, Review.is_blind),
+        *(Review.model_name, Review.model_version, Review.label, Review.p_pneumonia),
+    )
+    query = select(*columns).order_by(Review.id.desc()).limit(most + 1)
+    if span is not None:
+        first, after = span.ids
+        query = query.where(Review.id >= first, Review.id < after)
+    rows = session.execute(query).all()
+    by_image: dict[str, Said] = {}
+    for row in rows[:most]:
+        by_image.setdefault(row.image_sha256, []).append(row)
+    return Readings(by_image, is_cut=len(rows) > most)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How readers' labels and the model's go together, each reader's newest review of an image counted once."""
+
+    table: tuple[tuple[int, int], tuple[int, int]]
+    """Readers' label by row and the model's by column, in the order of LABELS."""
+    left_out: Counter[LeftOut]
+
+    @property
+    def reviews(self) -> int:
+        """Return how many are compared."""
+        return sum(map(sum, self.table))
+
+    @property
+    def agreed(self) -> Share:
+        """Return how many name the model's label."""
+        return Share(self.table[0][0] + self.table[1][1], self.reviews)
+
+    @property
+    def kappa(self) -> Kappa | None:
+        """Return Cohen's kappa."""
+        return cohens_kappa(self.table)
+
+
+def compare_readers(readings: Readings, model_name: str | None = None, *, blind_alone: bool = False) -> Agreement:
+    """Compare each standing review with what the model had said of the image then."""
+    counts: Counter[tuple[Label, Label]] = Counter()
+    left_out: Counter[LeftOut] = Counter()
+    for said in readings.by_image.values():
+        for review in standing(said):
+            if review.label is None or not _is_meant(review, model_name) or (blind_alone and not review.is_blind):
+                continue
+            label = label_of(review)
+            if isinstance(label, LeftOut):
+                left_out[label] += 1
+            else:
+                counts[label, review.label] += 1
+    normal, pneumonia = ((counts[reader, LABELS[0]], counts[reader, LABELS[1]]) for reader in LABELS)
+    return Agreement((normal, pneumonia), left_out)
+
+
+def _is_meant(review: Any, model_name: str | None) -> bool:
+    return model_name is None or review.model_name == model_name
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """Images whose truth readers have said: p(pneumonia) and whether it is pneumonia."""
+
+    pairs: list[tuple[float, bool]]
+    left_out: Counter[LeftOut]
+
+
+def reviewed_images(readings: Readings, model_name: str | None = None, model_version: str | None = None) -> Reviewed:
+    """Return the images of which readers name one label, with what a model had said of each; the newest word counts."""
+    pairs: list[tuple[float, bool]] = []
+    left_out: Counter[LeftOut] = Counter()
+    for said in readings.by_image.values():
+        answered = [
+            review
+            for review in standing(said)
+            if review.p_pneumonia is not None
+            and _is_meant(review, model_name)
+            and model_version in {None, review.model_version}
+        ]
+        if not answered:
+            continue
+        truth = truth_of(said)
+        if isinstance(truth, LeftOut):
+            left_out[truth] += 1
+        elif truth is not None:
+            pairs.append((answered[-1].p_pneumonia, truth is Label.PNEUMONIA))
+    return Reviewed(pairs, left_out)
+
+
+@dataclass(frozen=True)
+class NamedLabels:
+    """The label that readers name of each image, whatever a model had said."""
+
+    labels: dict[str, Label]
+    """By sha256."""
+    blind: int
+    """Images all of whose readers had not seen the model's answer."""
+    left_out: Counter[LeftOut]
+
+
+def name_labels(readings: Readings) -> NamedLabels:
+    """Return the label of each image of which readers name one, and count the others by why they have none."""
+    labels: dict[str, Label] = {}
+    left_out: Counter[LeftOut] = Counter()
+    blind = 0
+    for sha256, said in readings.by_image.items():
+        truth = truth_of(said)
+        if isinstance(truth, LeftOut):
+            left_out[truth] += 1
+        elif truth is not None:
+            labels[sha256] = truth
+            blind += all(review.is_blind for review in standing(said))
+    return NamedLabels(labels, blind, left_out)
+
+
+@dataclass(frozen=True)
+class AtThreshold:
+    """What a threshold would have made of reviewed images."""
+
+    sensitivity: Share
+    specificity: Share
+    npv: Share
+    """Of those below it, how many show no pneumonia."""
+    below: Share
+
+
+def judge_threshold(pairs: Sequence[tuple[float, bool]], threshold: float) -> AtThreshold:
+    """Count what a threshold would have made of images whose truth is known."""
+    table = _table(pairs, threshold)
+    missed, found = table[True, False], table[True, True]
+    cleared, alarms = table[False, False], table[False, True]
+    return AtThreshold(
+        Share(found, found + missed),
+        Share(cleared, cleared + alarms),
+        Share(cleared, cleared + missed),
+        Share(cleared + missed, len(pairs)),
+    )
+
+
+def _table(pairs: Iterable[tuple[float, bool]], threshold: float) -> Counter[tuple[bool, bool]]:
+    return Counter((is_ill, p >= threshold) for p, is_ill in pairs)

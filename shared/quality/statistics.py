@@ -1,0 +1,154 @@
+"""The arithmetic of quality figures: intervals of shares, kappa, a two-sample test and quantiles of counts."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+Z: Final = 1.959963984540054
+"""Two-sided 95 % of the normal distribution."""
+BINS: Final = 10
+"""Of equal width, for calibration."""
+_TERMS: Final = 100
+
+
+@dataclass(frozen=True)
+class Share:
+    """A part of a whole, with its 95 % interval by Wilson 1927."""
+
+    part: int
+    whole: int
+
+    @property
+    def value(self) -> float | None:
+        """Return the share, 0 to 1; None of nothing."""
+        return self.part / self.whole if self.whole else None
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Return the bounds, 0 to 1; of nothing anything is possible."""
+        if not self.whole:
+            return 0.0, 1.0
+        n, p = self.whole, self.part / self.whole
+        middle = (p + Z * Z / (2 * n)) / (1 + Z * Z / n)
+        half = Z / (1 + Z * Z / n) * math.sqrt(p * (1 - p) / n + Z * Z / (4 * n * n))
+        return max(0.0, middle - half), min(1.0, middle + half)
+
+
+@dataclass(frozen=True)
+class Kappa:
+    """Cohen's kappa with its 95 % interval."""
+
+    value: float
+    interval: tuple[float, float] | None
+    """None where both never differed: a variance estimated from the counts is then nothing, and no interval."""
+
+
+def cohens_kappa(table: Sequence[Sequence[int]]) -> Kappa | None:
+    """Return kappa of a square table of counts; None where chance alone would agree always or nothing was counted.
+
+    The interval is by the large-sample variance of Fleiss, Cohen and Everitt 1969.
+    """
+    n, classes = sum(map(sum, table)), range(len(table))
+    if n == 0:
+        return None
+    p = [[count / n for count in row] for row in table]
+    rows, columns = [sum(row) for row in p], [sum(row[i] for row in p) for i in classes]
+    chance = sum(rows[i] * columns[i] for i in classes)
+    if chance >= 1:
+        return None
+    kappa = (sum(p[i][i] for i in classes) - chance) / (1 - chance)
+    agreed = sum(p[i][i] * (1 - (rows[i] + columns[i]) * (1 - kappa)) ** 2 for i in classes)
+    apart = sum(p[i][j] * (columns[i] + rows[j]) ** 2 for i in classes for j in classes if i != j)
+    spread = agreed + (1 - kappa) ** 2 * apart - (kappa - chance * (1 - kappa)) ** 2
+    error = math.sqrt(max(0.0, spread) / n) / (1 - chance)
+    if sum(table[i][i] for i in classes) == n:
+        return Kappa(1.0, None)
+    return Kappa(kappa, (max(-1.0, kappa - Z * error), min(1.0, kappa + Z * error)))
+
+
+@dataclass(frozen=True)
+class Gap:
+    """The outcome of a two-sample Kolmogorov-Smirnov test."""
+
+    distance: float
+    """The largest difference of the two cumulative shares, 0 to 1."""
+    p_value: float
+
+
+def compare_counts(before: Mapping[int, int], after: Mapping[int, int]) -> Gap | None:
+    """Test whether two sets of counts by value come from one distribution; None where one of them is empty.
+
+    The p-value is of the limiting distribution (Kolmogorov 1933), which ties make too large rather than too small.
+    """
+    first, second = sum(before.values()), sum(after.values())
+    if not first or not second:
+        return None
+    distance, left, right = 0.0, 0, 0
+    for value in sorted({*before, *after}):
+        left, right = left + before.get(value, 0), right + after.get(value, 0)
+        distance = max(distance, abs(left / first - right / second))
+    return Gap(distance, _exceeds(distance * math.sqrt(first * second / (first + second))))
+
+
+def _exceeds(scaled: float) -> float:
+    """Return how likely chance alone makes a larger gap."""
+    if scaled < 0.2:  # the series converges slowly here, and its sum is 1 to twelve digits
+        return 1.0
+    terms = ((-1.0) ** (k - 1) * math.exp(-2 * (k * scaled) ** 2) for k in range(1, _TERMS))
+    return min(1.0, max(0.0, 2 * sum(terms)))
+
+
+def quantile(counts: Mapping[float, int], share: float) -> float | None:
+    """Return the least value that a share of all counted do not exceed; None of nothing."""
+    wanted, met = share * sum(counts.values()), 0
+    for value in sorted(counts):
+        met += counts[value]
+        if met >= wanted:
+            return value
+    return None
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Images of like probability, and how many of them are pneumonia."""
+
+    low: float
+    high: float
+    predicted: float
+    """Their mean probability."""
+    observed: Share
+
+
+def reliability(pairs: Iterable[tuple[float, bool]]) -> list[Bin]:
+    """Return the bins of equal width that hold images, from probability and truth of each."""
+    held: dict[int, list[tuple[float, bool]]] = {}
+    for p, is_ill in pairs:
+        held.setdefault(min(int(p * BINS), BINS - 1), []).append((p, is_ill))
+    return [
+        Bin(
+            place / BINS,
+            (place + 1) / BINS,
+            sum(p for p, _ in some) / len(some),
+            Share(sum(is_ill for _, is_ill in some), len(some)),
+        )
+        for place, some in sorted(held.items())
+    ]
+
+
+def calibration_error(bins: Sequence[Bin]) -> float | None:
+    """Return the expected calibration error of bins, 0 to 1; None of nothing."""
+    images = sum(one.observed.whole for one in bins)
+    gaps = (abs(one.observed.part - one.predicted * one.observed.whole) for one in bins)
+    return sum(gaps) / images if images else None
+
+
+def predictive_values(sensitivity: float, specificity: float, prevalence: float) -> tuple[float | None, float | None]:
+    """Return PPV and NPV where a share `prevalence` of the images shows pneumonia (Bayes); None of nothing called."""
+    found, alarms = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
+    missed, cleared = (1 - sensitivity) * prevalence, specificity * (1 - prevalence)
+    return _part(found, found + alarms), _part(cleared, cleared + missed)
+
+
+def _part(part: float, whole: float) -> float | None:
+    return part / whole if whole > 0 else None

@@ -1,0 +1,156 @@
+"""What the quality figures count, from rows in both databases."""
+
+from collections import Counter
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from shared.db import Database
+from shared.models.spec import Label, ModelSpec
+from shared.quality.period import Period
+from shared.quality.readings import compare_readers, judge_threshold, read_reviews, reviewed_images
+from shared.quality.statistics import Share
+from shared.quality.suspicion import count_flags, count_suspicion
+from shared.quality.volume import count_days, typical_seconds
+from shared.reviews.truth import LeftOut
+from shared.states import State
+from shared.tables import Finding, ReviewOutcome
+from tests.site_history import History
+
+MONDAY = date(2026, 3, 23)
+ZONE = ZoneInfo("Europe/Berlin")
+"""Its clocks went forward on Sunday, 29 March 2026."""
+
+
+def at(day: int, hour: int = 12, minute: int = 0) -> datetime:
+    return datetime(2026, 3, day, hour, minute, tzinfo=UTC)
+
+
+def week(zone: object = UTC) -> Period:
+    return Period(MONDAY, date(2026, 3, 29), zone)  # type: ignore[arg-type]  # a zone
+
+
+def test_each_day_counts_what_was_sent_in_it_and_what_became_of_it(database: Database, spec: ModelSpec) -> None:
+    with database.write() as session:
+        history = History(session, spec)
+        job = history.job(at(23))
+        for p, seconds in ((0.9, 0.24), (0.8, 30.0), (0.1, 2000.0), (0.2, None)):
+            history.screen(job, at(23), p, seconds)
+        history.refuse(job, at(23), "not_chest")
+        history.refuse(job, at(24), "not_chest")
+        history.refuse(job, at(24), "unreadable", State.FAILED)
+        history.screen(job, at(30), 0.9)
+        found = count_days(session, week())
+    monday, tuesday = found.days[:2]
+    assert [day.day for day in found.days] == [MONDAY + timedelta(days=n) for n in range(7)]
+    assert (monday.images, monday.flagged, monday.refused) == (5, Share(2, 4), 1)
+    assert (tuesday.images, tuesday.states) == (2, Counter({State.REJECTED: 1, State.FAILED: 1}))
+    assert monday.seconds == Counter({0.2: 1, 30.0: 1, 2000.0: 1}), "to two digits, and not what was answered before"
+    assert typical_seconds(found.total) == (30.0, 2000.0)
+    assert found.reasons == {"not_chest": 2, "unreadable": 1}
+    assert (found.total.images, found.is_cut) == (7, False)
+
+
+def test_days_begin_and_end_in_the_zone_also_where_clocks_change(database: Database, spec: ModelSpec) -> None:
+    with database.write() as session:
+        history = History(session, spec)
+        job = history.job(at(23))
+        # 29 March in Berlin: from 23:00 UTC the day before to 22:00 UTC.
+        for moment in (at(28, 22, 59), at(28, 23, 0), at(29, 21, 59), at(29, 22, 0)):
+            history.screen(job, moment, 0.9)
+        found = count_days(session, week(ZONE))
+    assert [day.images for day in found.days] == [0, 0, 0, 0, 0, 1, 2]
+    assert week(ZONE).before == Period(date(2026, 3, 16), date(2026, 3, 22), ZONE)
+
+
+def test_more_than_may_be_read_leaves_the_older_days_out_and_says_so(database: Database, spec: ModelSpec) -> None:
+    with database.write() as session:
+        history = History(session, spec)
+        job = history.job(at(23))
+        for day in (24, 24, 27, 28, 28):
+            history.screen(job, at(day), 0.9)
+        found = count_days(session, week(), most=4)
+        every = count_suspicion(session, week().span, most=4)
+    assert ([day.images for day in found.days], found.is_cut) == ([0, 0, 1, 2, 0], True)
+    assert every == {900: 4}
+
+
+def test_a_model_narrows_by_what_its_jobs_asked_for(database: Database, spec: ModelSpec) -> None:
+    with database.write() as session:
+        history = History(session, spec)
+        own, other = history.job(at(23)), history.job(at(23), "other-model")
+        history.screen(own, at(23), 0.9)
+        history.refuse(other, at(23), "rotated")
+        counted = {name: count_days(session, week(), name).total.images for name in (spec.name, "other-model", "none")}
+        reasons = count_days(session, week(), "other-model").reasons
+        suspicion = count_suspicion(session, week().span, "other-model")
+    assert (counted, reasons, suspicion) == ({spec.name: 1, "other-model": 1, "none": 0}, {"rotated": 1}, {})
+
+
+def test_flags_are_counted_exactly_at_every_threshold(database: Database, spec: ModelSpec) -> None:
+    with database.write() as session:
+        history = History(session, spec)
+        job = history.job(at(23))
+        for p in (0.05, 0.3062, 0.30619, 0.9):
+            history.screen(job, at(23), p)
+        found = count_flags(session, week().span, [history.model_id], (0.3062, 0.5, 0.01))
+        none = count_flags(session, week().span, [], (0.5,))
+    assert (found.images, found.flagged) == (4, {0.3062: 2, 0.5: 1, 0.01: 4})
+    assert (none.images, none.flagged) == (0, {0.5: 0})
+
+
+def test_the_newest_review_of_each_reader_is_compared_with_the_prediction(database: Database, spec: ModelSpec) -> None:
+    agree, overrule = ReviewOutcome.AGREE, ReviewOutcome.OVERRULE
+    with database.write() as session:
+        history = History(session, spec)
+        job = history.job(at(23))
+        ill, well, poor, odd, undone, split = [history.screen(job, at(23), p) for p in (0.9, 0.1, 0.9, 0.8, 0.7, 0.9)]
+        history.review(ill, at(24), overrule, Finding.NORMAL)
+        history.review(ill, at(25), overrule, Finding.VIRAL, number=2)
+        history.review(well, at(24), overrule, Finding.UNCLEAR, is_blind=True)
+        history.review(poor, at(24), ReviewOutcome.INADEQUATE)
+        history.review(odd, at(24), overrule, Finding.OTHER)
+        history.review(undone, at(24), agree)
+        history.review(undone, at(24), ReviewOutcome.WITHDRAWN, number=2)
+        history.review(split, at(24), agree)
+        history.review(split, at(24), overrule, Finding.NORMAL, by="rolf", number=2)
+        readings = read_reviews(session, week().span)
+        earlier = read_reviews(session, Period(MONDAY, date(2026, 3, 24), UTC).span)
+        cut = read_reviews(session, None, most=2)
+    agreement = compare_readers(readings)
+    assert agreement.table == ((0, 1), (1, 2)), "rows: readers, columns: model; normal first"
+    assert agreement.left_out == {LeftOut.INADEQUATE: 1, LeftOut.OTHER: 1}
+    assert compare_readers(readings, blind_alone=True).table == ((0, 0), (1, 0))
+    assert compare_readers(readings, "other-model").reviews == 0
+    assert compare_readers(earlier).table == ((0, 2), (1, 1)), "as it stood at the end of that day"
+    assert (cut.is_cut, readings.is_cut, readings.images) == (True, False, 5)
+    reviewed = reviewed_images(readings, spec.name, spec.identity)
+    assert sorted(reviewed.pairs) == [(0.1, True), (0.9, True)]
+    assert reviewed.left_out == {LeftOut.INADEQUATE: 1, LeftOut.OTHER: 1, LeftOut.DIFFER: 1}
+    assert reviewed_images(readings, spec.name, "f" * 64).pairs == []
+
+
+def test_a_threshold_is_judged_by_the_reviewed_images() -> None:
+    pairs = [(0.9, True), (0.4, True), (0.39, True), (0.1, False), (0.2, False), (0.8, False)]
+    found = judge_threshold(pairs, 0.4)
+    assert (found.sensitivity, found.specificity) == (Share(2, 3), Share(2, 3))
+    assert (found.npv, found.below) == (Share(2, 3), Share(3, 6))
+    assert judge_threshold([], 0.4).npv.value is None
+
+
+@pytest.mark.parametrize("label", [Label.NORMAL, Label.PNEUMONIA])
+def test_an_image_with_a_flag_that_a_second_reader_answered_has_that_readers_label(
+    database: Database, spec: ModelSpec, label: Label
+) -> None:
+    with database.write() as session:
+        history = History(session, spec)
+        image = history.screen(history.job(at(23)), at(23), 0.9)
+        history.review(image, at(24), ReviewOutcome.SECOND_READER)
+        waiting = reviewed_images(read_reviews(session, None))
+        outcome = ReviewOutcome.AGREE if label is Label.PNEUMONIA else ReviewOutcome.OVERRULE
+        finding = None if label is Label.PNEUMONIA else Finding.NORMAL
+        history.review(image, at(25), outcome, finding, by="rolf", number=2)
+        answered = reviewed_images(read_reviews(session, None))
+    assert (waiting.pairs, waiting.left_out) == ([], {LeftOut.SECOND_READER: 1})
+    assert answered.pairs == [(0.9, label is Label.PNEUMONIA)]

@@ -1,0 +1,100 @@
+"""`threshold`: a chosen threshold is in force with its history and its record, or nothing is changed."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from sqlalchemy import select, text
+
+from cli.main import main
+from shared.db import Database
+from shared.models.folder import SPEC_FILE, read_spec
+from shared.models.spec import ModelSpec
+from shared.tables import AuditEvent
+
+
+@pytest.fixture
+def place(tmp_path: Path, migrated_sqlite: Path, spec: ModelSpec) -> Path:
+    """A data folder with a database, and a folder of models beside it."""
+    shutil.copyfile(migrated_sqlite, tmp_path / "pneumoscreen.db")
+    place = tmp_path / "models" / spec.name
+    place.mkdir(parents=True)
+    (place / SPEC_FILE).write_text(spec.model_dump_json())
+    return place
+
+
+def call(place: Path, *arguments: str, data: str = ".") -> Result:
+    root = place.parents[1]
+    options = ("--models-dir", str(place.parent), "--data-dir", str(root / data))
+    return CliRunner().invoke(main, ["threshold", place.name, *arguments, *options])
+
+
+def events(place: Path) -> list[AuditEvent]:
+    database = Database(f"sqlite:///{place.parents[1] / 'pneumoscreen.db'}")
+    with database.read() as session:
+        found = list(session.scalars(select(AuditEvent).order_by(AuditEvent.sequence)))
+    database.close()
+    return found
+
+
+def test_a_threshold_is_put_in_force_and_taken_back_on_record(place: Path, spec: ModelSpec) -> None:
+    assert call(place, "0.2").output == (
+        "The threshold of 'test-model' is 0.2, it was 0.4. Restart PneumoScreen. Take it back with --undo.\n"
+    )
+    chosen = read_spec(place)
+    assert (chosen.threshold, chosen.threshold_rule) == (0.2, "Chosen by hand")
+    assert [one.threshold for one in chosen.former] == [0.4]
+    assert (chosen.temperature, chosen.bias) == (spec.temperature, spec.bias)
+    assert chosen.identity != spec.identity, "what answers is another, so that no label is changed afterwards"
+    call(place, "0.3")
+    assert [one.threshold for one in read_spec(place).former] == [0.4, 0.2]
+    for expected in (0.2, 0.4):
+        assert call(place, "--undo").exit_code == 0
+        assert read_spec(place).threshold == expected
+    assert read_spec(place) == spec
+    found = events(place)
+    assert [event.action for event in found] == ["threshold_changed"] * 4
+    assert found[0].detail == {"model": chosen.version, "threshold": "0.2", "before": "0.4"}
+    assert (found[0].actor or "").startswith("os:")
+
+
+def test_without_a_value_all_thresholds_are_listed_and_nothing_is_changed(place: Path) -> None:
+    call(place, "0.2")
+    before = (place / SPEC_FILE).read_bytes()
+    said = call(place).output
+    assert said.index("0.4") < said.index("0.2")
+    assert (place / SPEC_FILE).read_bytes() == before
+    assert len(events(place)) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "data", "said"),
+    [
+        (("0.4",), ".", "0.4 is in force already"),
+        (("1",), ".", "1.0 is not in the range 0<x<1"),
+        (("0.2", "--undo"), ".", "Give a VALUE or --undo, not both."),
+        (("--undo",), ".", "There is nothing to undo."),
+        (("0.2",), "elsewhere", "There is no database at"),
+    ],
+)
+def test_what_cannot_be_done_changes_nothing(
+    place: Path, spec: ModelSpec, arguments: tuple[str, ...], data: str, said: str
+) -> None:
+    result = call(place, *arguments, data=data)
+    assert (result.exit_code, said in result.output) == (2, True), result.output
+    assert read_spec(place) == spec
+    assert events(place) == []
+
+
+def test_where_the_record_cannot_be_kept_the_threshold_is_put_back(place: Path, spec: ModelSpec) -> None:
+    database = Database(f"sqlite:///{place.parents[1] / 'pneumoscreen.db'}")
+    with database.engine.connect() as connection:
+        connection.execute(
+            text("CREATE TRIGGER no_more BEFORE INSERT ON audit_events BEGIN SELECT RAISE(ABORT, 'no room'); END")
+        )
+        connection.commit()
+    database.close()
+    result = call(place, "0.2")
+    assert (result.exit_code, "The database did not do this: no room" in result.output) == (2, True)
+    assert read_spec(place) == spec

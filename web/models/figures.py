@@ -1,0 +1,99 @@
+"""The figures that a model folder brings: each set of held-out images, and what thresholds did on it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from shared.quality.statistics import Share
+
+VALIDATION: Final = "validation"
+APART: Final = "measured apart"
+_ROUNDING: Final = 0.0001
+"""A metrics file keeps four decimals."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure, 0 to 1, with its 95 % interval where the folder has one."""
+
+    value: float
+    interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Called:
+    """What one threshold did on held-out images."""
+
+    sensitivity: float
+    specificity: float
+
+    @property
+    def right(self) -> float:
+        """Return the sum of both, which is 1 where a threshold tells nothing."""
+        return self.sensitivity + self.specificity
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What was measured on one set of images."""
+
+    name: str
+    images: int
+    figures: Mapping[str, Figure]
+    """By the names of FIGURES."""
+    thresholds: Mapping[float, Called]
+    """What is known of thresholds."""
+
+
+FIGURES: Final[dict[str, str]] = {
+    "recall": "Sensitivity",
+    "specificity": "Specificity",
+    "auc": "AUC",
+    "accuracy": "Accuracy",
+    "ece": "Calibration error",
+}
+
+
+def held_out(metrics: Mapping[str, Any], threshold: float) -> list[HeldOut]:
+    """Return every set that a folder has figures of; `threshold` is the model's own."""
+    sets = {VALIDATION: metrics.get("validation"), **(metrics.get("estimates") or {})}
+    sets[APART] = metrics.get("measured_apart")
+    return [_read(name, some, metrics, threshold) for name, some in sets.items() if isinstance(some, dict)]
+
+
+def _read(name: str, some: Mapping[str, Any], metrics: Mapping[str, Any], threshold: float) -> HeldOut:
+    intervals = some.get("intervals_95") or {}
+    figures = {
+        key: Figure(float(some[key]), tuple(intervals[key]) if key in intervals else None)
+        for key in FIGURES
+        if some.get(key) is not None
+    }
+    thresholds = _points(some.get("operating_points") or ())
+    if name == VALIDATION:
+        thresholds |= _called(0.5, metrics.get("at_threshold_0.5") or {})
+    # What was measured at a threshold that is not in force says nothing of the one that is.
+    if abs(float(some.get("threshold", threshold)) - threshold) <= _ROUNDING:
+        thresholds |= _called(threshold, some)
+    return HeldOut(name, sum((some.get("images") or {}).values()), figures, thresholds)
+
+
+def _called(threshold: float, some: Mapping[str, Any]) -> dict[float, Called]:
+    if some.get("recall") is None or some.get("specificity") is None:
+        return {}
+    return {threshold: Called(float(some["recall"]), float(some["specificity"]))}
+
+
+def _points(rows: Sequence[Mapping[str, Any]]) -> dict[float, Called]:
+    return {float(row["threshold"]): _shares(row) for row in rows}
+
+
+def _shares(row: Mapping[str, Any]) -> Called:
+    found = Share(row["true_positive"], row["true_positive"] + row["false_negative"])
+    cleared = Share(row["true_negative"], row["true_negative"] + row["false_positive"])
+    return Called(found.value or 0.0, cleared.value or 0.0)
+
+
+def find_worst(sets: Sequence[HeldOut], threshold: float) -> HeldOut | None:
+    """Return the set on which the model's threshold does worst, by which one goes; None where none says how it does."""
+    known = [some for some in sets if threshold in some.thresholds]
+    return min(known, key=lambda some: some.thresholds[threshold].right, default=None)

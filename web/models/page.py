@@ -1,0 +1,134 @@
+"""The pages of models: which there are, and of each its card, its figures and what other thresholds would do."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from flask import Blueprint, abort, request, send_file
+from flask.typing import ResponseReturnValue
+from markupsafe import Markup
+
+from shared.models.folder import find_problem
+from shared.quality.statistics import Share
+from web.base.contexts import PageContext, render
+from web.base.numbers import percent
+from web.base.paging import FilterError
+from web.base.services import services
+from web.base.turns import Turns
+from web.guard.access import REVIEWERS, requires
+from web.models.card import render_card
+from web.models.figures import FIGURES, Figure, HeldOut, find_worst
+from web.models.known import Known, list_known
+from web.models.plots import find_plot, list_plots
+from web.models.thresholds import NAMES, Thresholds, Tried, try_thresholds
+from web.watch.status import watch
+
+blueprint = Blueprint("models", __name__)
+
+_AT_ONCE: Final = 2
+_counting = Turns(_AT_ONCE, 10, f"{_AT_ONCE} pages of models are being counted already.")
+"""Each may read a million rows; others wait ten seconds for their turn."""
+
+
+@dataclass(frozen=True)
+class ModelsPage(PageContext):
+    """Every model that is known here."""
+
+    template = "models/list.html"
+    models: Sequence[Known]
+
+
+@dataclass(frozen=True)
+class ModelPage(PageContext):
+    """One model."""
+
+    template = "models/show.html"
+    model: Known
+    problem: str | None
+    """What is wrong with its files."""
+    unusable: str | None
+    """What is wrong with what was asked for."""
+    card: Markup | None
+    plots: Mapping[str, str]
+    """What each plot of its folder shows, by name."""
+    tried: Tried
+    held: HeldOut | None
+    """The images whose figures the table of thresholds has."""
+    thresholds: Thresholds | None
+    figure_names: Mapping[str, str]
+
+
+@blueprint.get("/models")
+@requires(*REVIEWERS)
+def index() -> ResponseReturnValue:
+    """List the models."""
+    return render(ModelsPage(_known()))
+
+
+@blueprint.get("/models/<name>")
+@requires(*REVIEWERS)
+def show(name: str) -> ResponseReturnValue:
+    """Show one model, and what a threshold would do where one is named."""
+    model = next((known for known in _known() if known.name == name), None)
+    if model is None:
+        abort(404, f"There is no model '{name}'.")
+    tried, unusable = Tried(), None
+    try:
+        tried = Tried.from_args(request.args, model.sets)
+    except FilterError as error:
+        unusable = f"{NAMES[error.field]}: {error.message}"
+    held, thresholds, card = None, None, None
+    if model.spec is not None:
+        held = next((some for some in model.sets if some.name == tried.figures), None)
+        held = held or find_worst(model.sets, model.spec.threshold)
+        card = render_card(services().settings.models_dir / name)
+        with _counting.turn(), services().database.read() as db:
+            thresholds = try_thresholds(db, model.spec, model.used, held, tried)
+    context = ModelPage(
+        model=model,
+        problem=model.problem or (find_problem(services().settings.models_dir, name) if model.has_weights else None),
+        unusable=unusable,
+        card=card,
+        plots=list_plots(services().settings.models_dir / name) if model.spec else {},
+        tried=tried,
+        held=held,
+        thresholds=thresholds,
+        figure_names=FIGURES,
+    )
+    return render(context), 422 if unusable else 200
+
+
+@blueprint.get("/models/<name>/plots/<plot>.png")
+@requires(*REVIEWERS)
+def plot(name: str, plot: str) -> ResponseReturnValue:
+    """Send one of the plots that a model's folder brings."""
+    model = next((known for known in _known() if known.name == name), None)
+    path = find_plot(services().settings.models_dir / model.name, plot) if model else None
+    if path is None:
+        abort(404, f"There is no plot '{plot}' of a model '{name}'.")
+    return send_file(path.resolve(), mimetype="image/png", max_age=0)
+
+
+def _known() -> list[Known]:
+    settings = services().settings
+    workers = watch().status().workers
+    with services().database.read() as db:
+        return list_known(db, settings.models_dir, settings.model, workers)
+
+
+@blueprint.app_template_filter()
+def figure(value: Figure | None) -> str:
+    """Write a figure with its interval."""
+    if value is None:
+        return "\N{EN DASH}"
+    said = f"{value.value:.3f}"
+    return f"{said} ({value.interval[0]:.3f} to {value.interval[1]:.3f})" if value.interval else said
+
+
+@blueprint.app_template_filter()
+def share_of(value: Share) -> str:
+    """Write a share with its interval and the numbers behind it."""
+    low, high = value.interval
+    if not value.whole:
+        return "\N{EN DASH}"
+    return f"{percent(value.value)} ({percent(low)} to {percent(high)}), {value.part:,} of {value.whole:,}"

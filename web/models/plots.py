@@ -1,0 +1,25 @@
+"""The plots that a model folder brings, as its training drew them."""
+
+from pathlib import Path
+from typing import Final
+
+from shared.models.metrics import PLOTS_FOLDER
+
+PLOTS: Final = {
+    "confusion": "Right and wrong calls on the validation images, at the threshold",
+    "roc": "ROC curve of the validation images",
+    "reliability": "Share of pneumonia by probability, of the validation images",
+    "training": "Loss and accuracy over the epochs of the training",
+}
+"""What each shows; a folder may lack some."""
+
+
+def list_plots(folder: Path) -> dict[str, str]:
+    """Return the plots that a folder has, with what each shows."""
+    return {name: said for name, said in PLOTS.items() if find_plot(folder, name) is not None}
+
+
+def find_plot(folder: Path, name: str) -> Path | None:
+    """Return the file of a plot; None where there is none of this name."""
+    path = folder / PLOTS_FOLDER / f"{name}.png"
+    return path if name in PLOTS and path.is_file() else None

@@ -1,0 +1,132 @@
+"""What thresholds would do: by held-out figures, by the probabilities of the last month, and by this site's reviews."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, Self
+
+from sqlalchemy.orm import Session
+
+from shared.db import now
+from shared.models.spec import ModelSpec
+from shared.quality.period import Span
+from shared.quality.readings import AtThreshold, Reviewed, judge_threshold, read_reviews, reviewed_images
+from shared.quality.statistics import Share, predictive_values
+from shared.quality.suspicion import count_flags
+from shared.tables import Model
+from web.base.paging import FilterError
+from web.models.figures import Called, HeldOut
+
+MONTH: Final = 30
+GRID: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
+"""As `pneumoscreen evaluate` shows them: fine at both ends, where screening thresholds lie."""
+USUAL_PREVALENCE: Final = 0.1
+NAMES: Final = {"threshold": "Threshold", "prevalence": "Prevalence", "figures": "Held-out images"}
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What somebody wants to see: a threshold and a prevalence, 0 to 1."""
+
+    threshold: float | None = None
+    prevalence: float = USUAL_PREVALENCE
+    figures: str | None = None
+    """Name of a set of held-out images."""
+
+    @classmethod
+    def from_args(cls, args: Mapping[str, str], sets: Sequence[HeldOut]) -> Self:
+        """Read it from a query string, in numbers of 0 to 100; raise FilterError."""
+        names = [some.name for some in sets]
+        figures = args.get("figures", "").strip() or None
+        if figures is not None and figures not in names:
+            raise FilterError("figures", f"Give one of: {', '.join(names) or 'none is there'}.")
+        prevalence = _hundredth("prevalence", args)
+        return cls(_hundredth("threshold", args), USUAL_PREVALENCE if prevalence is None else prevalence, figures)
+
+
+def _hundredth(name: str, args: Mapping[str, str]) -> float | None:
+    given = args.get(name, "").strip()
+    if not given:
+        return None
+    try:
+        value = float(given)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 100:
+        raise FilterError(name, f"Give a number above 0 and below 100. Received: '{given[:20]}'.")
+    return round(value / 100, 6)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One threshold."""
+
+    threshold: float
+    is_own: bool
+    is_tried: bool
+    called: Called | None
+    """By the held-out images; None where that was not measured."""
+    ppv: float | None
+    npv: float | None
+    flagged: Share
+    """Of the last month's images."""
+    here: AtThreshold
+    """By this site's reviews."""
+
+    @property
+    def flagged_a_day(self) -> float:
+        """Return how many images it would have flagged a day."""
+        return self.flagged.part / MONTH
+
+    @property
+    def below(self) -> Share:
+        """Return the share of the last month's images below it."""
+        return Share(self.flagged.whole - self.flagged.part, self.flagged.whole)
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Rows by rising threshold, and what they rest on."""
+
+    rows: Sequence[Row]
+    reviewed: Reviewed
+    images: int
+    """With a probability of this model in the last month."""
+
+    @property
+    def rule_out(self) -> list[Row]:
+        """Return the thresholds up to the model's own, below which an image might be ruled out."""
+        own = next(row.threshold for row in self.rows if row.is_own)
+        return [row for row in self.rows if row.threshold <= own]
+
+
+def try_thresholds(
+    db: Session, spec: ModelSpec, used: Sequence[Model], held: HeldOut | None, tried: Tried
+) -> Thresholds:
+    """Say what thresholds would do; nothing is predicted anew and nothing is changed."""
+    wanted = sorted({*GRID, spec.threshold, *(() if tried.threshold is None else (tried.threshold,))})
+    answered = [model.id for model in used if model.sha256 == spec.identity]
+    end = now()
+    flags = count_flags(db, Span(end - timedelta(days=MONTH), end + timedelta(minutes=1)), answered, wanted)
+    reviewed = reviewed_images(read_reviews(db, None), spec.name, spec.identity)
+    rows = []
+    for threshold in wanted:
+        called = held.thresholds.get(threshold) if held else None
+        ppv, npv = _predictive_values(called, tried.prevalence)
+        rows.append(
+            Row(
+                threshold=threshold,
+                is_own=threshold == spec.threshold,
+                is_tried=threshold == tried.threshold,
+                called=called,
+                ppv=ppv,
+                npv=npv,
+                flagged=Share(flags.flagged[threshold], flags.images),
+                here=judge_threshold(reviewed.pairs, threshold),
+            )
+        )
+    return Thresholds(rows, reviewed, flags.images)
+
+
+def _predictive_values(called: Called | None, prevalence: float) -> tuple[float | None, float | None]:
+    return (None, None) if called is None else predictive_values(called.sensitivity, called.specificity, prevalence)

@@ -1,0 +1,56 @@
+"""Which days and which model quality figures are about, as an address says it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta, tzinfo
+from typing import Any, Final, Self
+
+from shared.quality.period import MOST_DAYS, Period
+from web.base.paging import FilterError
+
+USUAL_DAYS: Final = 30
+CHOICES: Final = (7, USUAL_DAYS, 90)
+"""Lengths of one press each."""
+NAMES: Final = {"since": "First day", "until": "Last day", "model": "Model"}
+_LONGEST_NAME: Final = 64
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A period, and a model where one is named."""
+
+    period: Period
+    model: str | None = None
+
+    @classmethod
+    def from_args(cls, args: Mapping[str, str], zone: tzinfo) -> Self:
+        """Read what a query string asks for: the last USUAL_DAYS where it names no day; raise FilterError."""
+        until = _day("until", args) or datetime.now(zone).date()
+        try:
+            since = _day("since", args) or until - timedelta(days=USUAL_DAYS - 1)
+            before = Period(since, until, zone).before if since <= until else None
+        except OverflowError as error:
+            raise FilterError("until", "Give a later day.") from error
+        if before is None:
+            raise FilterError("since", f"Give a day that is not after the last one, {until}. Received: {since}.")
+        if (until - since).days >= MOST_DAYS or until == date.max:
+            raise FilterError("since", f"Give at most {MOST_DAYS} days. Received: {since} to {until}.")
+        model = args.get("model", "").strip()
+        if len(model) > _LONGEST_NAME or "\0" in model:
+            raise FilterError("model", "Give the name of a model.")
+        return cls(Period(since, until, zone), model or None)
+
+    def to_args(self) -> dict[str, Any]:
+        """Write it as the arguments of an address."""
+        days = {"since": self.period.since.isoformat(), "until": self.period.until.isoformat()}
+        return {**days, "model": self.model} if self.model else days
+
+
+def _day(name: str, args: Mapping[str, str]) -> date | None:
+    given = args.get(name, "").strip()
+    if not given:
+        return None
+    try:
+        return date.fromisoformat(given)
+    except ValueError as error:
+        raise FilterError(name, f"Give a day as YYYY-MM-DD. Received: '{given[:20]}'.") from error

@@ -1,0 +1,192 @@
+"""The quality page: how much is screened, how fast, what is refused, and whether readers and the model agree."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from flask import Blueprint, Response, abort, g, request, url_for
+from flask.typing import ResponseReturnValue
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from shared.audit.record import Action, record
+from shared.quality.readings import MOST_REVIEWS
+from shared.quality.statistics import Kappa, Share, calibration_error
+from shared.quality.volume import MOST_ROWS, typical_seconds
+from shared.reviews.truth import LeftOut
+from shared.tables import Model
+from web.base.contexts import PageContext, render
+from web.base.numbers import duration, percent
+from web.base.paging import FilterError
+from web.base.services import services
+from web.base.turns import Turns
+from web.base.zones import current_zone
+from web.guard.access import REVIEWERS, requires
+from web.quality.asked import CHOICES, NAMES, Asked
+from web.quality.charts import Chart, draw_calibration, draw_days, draw_flagged, draw_suspicion, draw_times
+from web.quality.figures import CHANCE, LARGE_GAP, Figures, count_figures
+from web.quality.tables import TABLES, Kind, Table, write_csv
+
+blueprint = Blueprint("quality", __name__)
+
+_AT_ONCE: Final = 2
+_counting = Turns(_AT_ONCE, 10, f"{_AT_ONCE} quality pages are being counted already.")
+"""Each may read a million rows; others wait ten seconds for their turn."""
+LEFT_OUT: Final[dict[LeftOut, str]] = {
+    LeftOut.INADEQUATE: "technically inadequate",
+    LeftOut.SECOND_READER: "waiting for a second reader",
+    LeftOut.OTHER: "with another finding",
+    LeftOut.DIFFER: "on which readers differ",
+}
+
+
+@dataclass(frozen=True)
+class QualityPage(PageContext):
+    """The figures of a period, each as a sentence, a chart and a table."""
+
+    template = "quality/index.html"
+    problem: str | None
+    asked: Asked | None
+    figures: Figures | None
+    charts: Mapping[str, Chart]
+    tables: Mapping[str, Table]
+    quick: Sequence[tuple[str, str, bool]]
+    models: Sequence[str]
+    most_rows: int
+    most_reviews: int
+
+
+@blueprint.get("/quality")
+@requires(*REVIEWERS)
+def index() -> ResponseReturnValue:
+    """Show the figures of a period."""
+    asked, figures, problem = None, None, None
+    try:
+        asked = Asked.from_args(request.args, current_zone())
+    except FilterError as error:
+        problem = f"{NAMES.get(error.field, 'Page')}: {error.message}"
+    with _counting.turn(), services().database.read() as db:
+        if asked is not None:
+            figures = count_figures(db, asked)
+        models = _models(db)
+    context = QualityPage(
+        problem=problem,
+        asked=asked,
+        figures=figures,
+        charts=_draw(figures) if figures else {},
+        tables={name: make(figures) for name, make in TABLES.items()} if figures else {},
+        quick=_quick(asked) if asked else [],
+        models=models,
+        most_rows=MOST_ROWS,
+        most_reviews=MOST_REVIEWS,
+    )
+    return render(context), 422 if problem else 200
+
+
+@blueprint.get("/quality/<name>.csv")
+@requires(*REVIEWERS)
+def export(name: str) -> ResponseReturnValue:
+    """Send one of the tables as CSV; the export is on record."""
+    if name not in TABLES:
+        abort(404, f"There is no table '{name}'. There are: {', '.join(TABLES)}.")
+    asked = Asked.from_args(request.args, current_zone())
+    detail = {"table": name, **asked.to_args()}
+    with services().database.write() as db:
+        record(db, Action.QUALITY_EXPORTED, user_id=g.user.id, address=request.remote_addr, detail=detail)
+    with _counting.turn(), services().database.read() as db:
+        text = write_csv(TABLES[name](count_figures(db, asked)))
+    response = Response(text, content_type="text/csv; charset=utf-8")
+    days = f"{asked.period.since}-{asked.period.until}"
+    response.headers["Content-Disposition"] = f'attachment; filename="pneumoscreen-{name}-{days}.csv"'
+    return response
+
+
+def _models(db: Session) -> list[str]:
+    """Name the models that have screened here, and the one that new jobs get."""
+    known = db.scalars(select(Model.name).distinct())
+    return sorted({*known, services().settings.model})
+
+
+def _quick(asked: Asked) -> list[tuple[str, str, bool]]:
+    """Return the name and address of each usual length, ending on the same day, and whether it is the present one."""
+    until = asked.period.until
+    made = []
+    for days in CHOICES:
+        since = until - timedelta(days=days - 1)
+        arguments: dict[str, Any] = {**asked.to_args(), "since": since.isoformat()}
+        made.append((f"{days} days", url_for("quality.index", **arguments), since == asked.period.since))
+    return made
+
+
+def _draw(figures: Figures) -> dict[str, Chart]:
+    charts: dict[str, Chart] = {}
+    if figures.volume.total.images:
+        charts["days"] = draw_days(figures.volume)
+    if figures.volume.total.labels:
+        charts["flagged"] = draw_flagged(figures.volume)
+    if figures.volume.total.seconds:
+        charts["times"] = draw_times(figures.volume)
+    if figures.bins:
+        charts["calibration"] = draw_calibration(figures.bins)
+    if figures.suspicion:
+        charts["suspicion"] = draw_suspicion(figures)
+    return charts
+
+
+@blueprint.app_template_filter()
+def cell(value: Any, kind: Kind) -> str:
+    """Write a value of a table."""
+    if value is None:
+        return "\N{EN DASH}"
+    if kind == Kind.DAY:
+        return f"{value.day} {value:%b %Y}"
+    if kind == Kind.PERCENT:
+        return percent(value)
+    if kind == Kind.SUSPICION:
+        return f"{value * 100:.0f}"
+    if kind == Kind.SECONDS:
+        return time_taken(value)
+    return f"{value:,}" if kind == Kind.COUNT else str(value)
+
+
+@blueprint.app_template_filter()
+def time_taken(seconds: float | None) -> str:
+    """Write a measured time: tenths of a second below a minute."""
+    return duration(seconds) if seconds is None or seconds >= 60 else f"{seconds:.1f} s"
+
+
+@blueprint.app_template_filter()
+def with_interval(share: Share) -> str:
+    """Write a share with its 95 % interval."""
+    low, high = share.interval
+    return f"{percent(share.value)} ({percent(low)} to {percent(high)})" if share.whole else "\N{EN DASH}"
+
+
+@blueprint.app_template_filter()
+def kappa(value: Kappa | None) -> str:
+    """Write kappa with its 95 % interval."""
+    if value is None:
+        return "not defined"
+    if value.interval is None:
+        return f"{value.value:.2f} (they never differed, so without an interval)"
+    return f"{value.value:.2f} ({value.interval[0]:.2f} to {value.interval[1]:.2f})"
+
+
+@blueprint.app_template_filter()
+def left_out(counts: Mapping[LeftOut, int]) -> str:
+    """Say how many were left out and why."""
+    return ", ".join(f"{counts[reason]:,} {said}" for reason, said in LEFT_OUT.items() if counts.get(reason))
+
+
+@blueprint.app_template_global()
+def quality_words(figures: Figures) -> dict[str, Any]:
+    """Return the figures that sentences of the page hold."""
+    median, late = typical_seconds(figures.volume.total)
+    return {
+        "median": median,
+        "late": late,
+        "error": calibration_error(figures.bins),
+        "chance": CHANCE,
+        "large_gap": LARGE_GAP,
+    }

@@ -1,0 +1,210 @@
+"""Quality figures as tables: the same rows on the page and as CSV."""
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from typing import Any, Final
+
+from shared.models.spec import Label
+from shared.quality.readings import LABELS
+from shared.quality.statistics import Share
+from shared.quality.suspicion import STEPS
+from shared.quality.volume import typical_seconds
+from shared.spreadsheet import neutral
+from shared.states import State
+from web.frame import words
+from web.quality.figures import Figures
+
+GROUPS: Final = 20
+"""Of equal width, in which suspicion is shown."""
+MODEL_LABELS: Final = {Label.NORMAL: "Model: not flagged", Label.PNEUMONIA: "Model: flagged"}
+READER_LABELS: Final = {Label.NORMAL: "Reader: no pneumonia", Label.PNEUMONIA: "Reader: pneumonia"}
+
+
+class Kind(StrEnum):
+    """How the values of a column are written on the page."""
+
+    DAY = "day"
+    COUNT = "count"
+    PERCENT = "percent"
+    SUSPICION = "suspicion"
+    SECONDS = "seconds"
+    TEXT = "text"
+    CODE = "code"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A heading of the page, and the name in the CSV file."""
+
+    heading: str
+    name: str
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of values as they are; None where there is none."""
+
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Any]]
+
+
+def days_table(figures: Figures) -> Table:
+    """List what each day brought."""
+    columns = (
+        Column("Day", "day", Kind.DAY),
+        Column("X-rays", "images", Kind.COUNT),
+        Column("With a result", "labelled", Kind.COUNT),
+        Column("Refused", "refused", Kind.COUNT),
+        Column("Failed", "failed", Kind.COUNT),
+        Column("Cancelled", "cancelled", Kind.COUNT),
+        Column("Not ended", "not_ended", Kind.COUNT),
+    )
+    rows = [
+        (
+            *(day.day, day.images, day.labels.total(), day.refused, day.states[State.FAILED]),
+            *(day.states[State.CANCELLED], day.states[State.QUEUED] + day.states[State.RUNNING]),
+        )
+        for day in figures.volume.days
+    ]
+    return Table("X-rays a day", columns, rows)
+
+
+def flagged_table(figures: Figures) -> Table:
+    """List the share that was flagged of each day."""
+    columns = (
+        Column("Day", "day", Kind.DAY),
+        Column("With a result", "labelled", Kind.COUNT),
+        Column("Flagged", "flagged", Kind.COUNT),
+        *_share_columns("Share", "flagged_share"),
+    )
+    rows = [(day.day, day.flagged.whole, day.flagged.part, *_share(day.flagged)) for day in figures.volume.days]
+    return Table("Flagged share", columns, rows)
+
+
+def times_table(figures: Figures) -> Table:
+    """List how long results took on each day."""
+    columns = (
+        Column("Day", "day", Kind.DAY),
+        Column("Screened", "screened", Kind.COUNT),
+        Column("Median", "median_seconds", Kind.SECONDS),
+        Column("95 % within", "percentile_95_seconds", Kind.SECONDS),
+    )
+    rows = [(day.day, day.seconds.total(), *typical_seconds(day)) for day in figures.volume.days]
+    return Table("Time to a result", columns, rows)
+
+
+def refusals_table(figures: Figures) -> Table:
+    """List why X-rays got no result, the most frequent reason first."""
+    columns = (
+        Column("Reason", "reason", Kind.TEXT),
+        Column("Code", "code", Kind.CODE),
+        Column("X-rays", "images", Kind.COUNT),
+        *_share_columns("Of all sent", "share_of_all"),
+    )
+    sent = figures.volume.total.images
+    rows = [
+        (words.name_refusal(code), code, images, *_share(Share(images, sent)))
+        for code, images in figures.volume.reasons.most_common()
+    ]
+    return Table("Refused and failed", columns, rows)
+
+
+def agreement_table(figures: Figures) -> Table:
+    """Set readers' labels against the model's."""
+    columns = (
+        Column("Reader", "reader", Kind.TEXT),
+        *(Column(MODEL_LABELS[label], f"model_{label.lower()}", Kind.COUNT) for label in LABELS),
+    )
+    rows = [(READER_LABELS[label], *row) for label, row in zip(LABELS, figures.agreement.table, strict=True)]
+    return Table("Readers and the model", columns, rows)
+
+
+def calibration_table(figures: Figures) -> Table:
+    """Set suspicion against the share of pneumonia, in ten bins."""
+    columns = (
+        Column("Suspicion from", "suspicion_from", Kind.SUSPICION),
+        Column("to", "suspicion_to", Kind.SUSPICION),
+        Column("X-rays", "images", Kind.COUNT),
+        Column("Mean suspicion", "mean_p_pneumonia", Kind.SUSPICION),
+        Column("Pneumonia", "pneumonia", Kind.COUNT),
+        *_share_columns("Share", "pneumonia_share"),
+    )
+    rows = [
+        (one.low, one.high, one.observed.whole, one.predicted, one.observed.part, *_share(one.observed))
+        for one in figures.bins
+    ]
+    return Table("Calibration on reviewed X-rays", columns, rows)
+
+
+def suspicion_table(figures: Figures) -> Table:
+    """Set the suspicion of the period against that of the period before."""
+    columns = (
+        Column("Suspicion from", "suspicion_from", Kind.SUSPICION),
+        Column("to", "suspicion_to", Kind.SUSPICION),
+        Column("These days", "images", Kind.COUNT),
+        Column("Share", "share", Kind.PERCENT),
+        Column("Before", "images_before", Kind.COUNT),
+        Column("Share before", "share_before", Kind.PERCENT),
+    )
+    now, before = group(figures.suspicion), group(figures.suspicion_before)
+    rows = [(n / GROUPS, (n + 1) / GROUPS, now[n], _part(now, n), before[n], _part(before, n)) for n in range(GROUPS)]
+    return Table("Suspicion", columns, rows)
+
+
+def group(counts: dict[int, int]) -> list[int]:
+    """Add counts by step up to GROUPS of equal width."""
+    groups = [0] * GROUPS
+    for step, images in counts.items():
+        groups[min(step * GROUPS // STEPS, GROUPS - 1)] += images
+    return groups
+
+
+def _part(groups: Sequence[int], place: int) -> float | None:
+    return Share(groups[place], sum(groups)).value
+
+
+def _share_columns(heading: str, name: str) -> tuple[Column, Column, Column]:
+    return (
+        Column(heading, name, Kind.PERCENT),
+        Column("95 % from", f"{name}_low", Kind.PERCENT),
+        Column("to", f"{name}_high", Kind.PERCENT),
+    )
+
+
+def _share(share: Share) -> tuple[float | None, float | None, float | None]:
+    return (share.value, *(share.interval if share.whole else (None, None)))
+
+
+TABLES: Final[dict[str, Callable[[Figures], Table]]] = {
+    "days": days_table,
+    "flagged": flagged_table,
+    "times": times_table,
+    "refusals": refusals_table,
+    "agreement": agreement_table,
+    "calibration": calibration_table,
+    "suspicion": suspicion_table,
+}
+"""By the name in an address."""
+
+
+def write_csv(table: Table) -> str:
+    """Write a table as CSV."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow([column.name for column in table.columns])
+    writer.writerows([[_cell(value) for value in row] for row in table.rows])
+    return out.getvalue()
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return value.isoformat() if isinstance(value, date) else neutral(str(value))
