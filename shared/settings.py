@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
+from shared.networks import Network, read_networks
 from shared.refusals import OF_THE_GATE, Rejection
 
 PREFIX = "PNEUMOSCREEN_"
@@ -151,6 +152,12 @@ class Settings(BaseSettings):
         False,
         description="Whether a reader sees the prediction and others' reviews of an image only after an own review.",
     )
+    webhook_networks: str | None = Field(
+        None,
+        description="Networks that webhooks may call beside public addresses, as 10.2.0.0/16, with commas between. "
+        "Default: none.",
+    )
+    webhook_seconds: float = Field(10.0, gt=0, le=30, description="How long a webhook's receiver may take to answer.")
     secure_cookies: bool = Field(False, description="Send cookies over HTTPS only; set it behind TLS.")
 
     oidc_issuer: str | None = Field(
@@ -223,6 +230,12 @@ class Settings(BaseSettings):
             )
         return key
 
+    @field_validator("webhook_networks")
+    @classmethod
+    def _networks_are_networks(cls, given: str | None) -> str | None:
+        read_networks(given)
+        return given
+
     @model_validator(mode="after")
     def _lease_outlasts_sweep(self) -> Self:
         if self.lease_seconds < 2 * self.sweep_seconds:
@@ -274,6 +287,11 @@ class Settings(BaseSettings):
         """List the codes of the gate that refuse nothing here."""
         said = set(_words(self.gate_ignores))
         return frozenset(code for code in OF_THE_GATE if code in said or "all" in said)
+
+    @cached_property
+    def networks(self) -> tuple[Network, ...]:
+        """List the networks that webhooks may call beside public addresses."""
+        return read_networks(self.webhook_networks)
 
     @property
     def graphs(self) -> Path:

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Iterable
 from datetime import date, datetime
 from enum import IntEnum, StrEnum
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     JSON,
@@ -19,6 +19,7 @@ from sqlalchemy import (
     Text,
     TextClause,
     UniqueConstraint,
+    false,
     literal,
     or_,
     text,
@@ -95,6 +96,22 @@ class ReviewState(StrEnum):
     DISAGREED = "disagreed"
     SECOND_READER = "second_reader"
     INADEQUATE = "inadequate"
+
+
+class MessageEvent(StrEnum):
+    """What a message tells of."""
+
+    JOB_FINISHED = "job.finished"
+    IMAGE_FLAGGED = "image.flagged"
+    TEST = "test"
+
+
+class MessageState(StrEnum):
+    """Where a message stands."""
+
+    WAITING = "waiting"
+    SENT = "sent"
+    FAILED = "failed"
 
 
 def _by_value(kind: type[StrEnum], length: int = 16) -> Enum:
@@ -266,11 +283,20 @@ class Model(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 
+_UNSEEN: Final = text("ended_at IS NOT NULL AND seen_at IS NULL")
+
+
 class Job(Base):
     """One upload of one or many images."""
 
     __tablename__ = "jobs"
-    __table_args__ = (UniqueConstraint("created_by_id", "idempotency_key"), Index(None, "created_by_id", "id"))
+    __table_args__ = (
+        UniqueConstraint("created_by_id", "idempotency_key"),
+        Index(None, "created_by_id", "id"),
+        # Conditions are written as queries of each database write them.
+        Index("ix_jobs_watched", "id", sqlite_where=text("is_watched = 1"), postgresql_where=text("is_watched")),
+        Index("ix_jobs_unseen", "created_by_id", "id", sqlite_where=_UNSEEN, postgresql_where=_UNSEEN),
+    )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     name: Mapped[str] = mapped_column(String(255))
@@ -290,6 +316,12 @@ class Job(Base):
     """When its upload ended; until then it takes more images."""
     sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """When a request last brought a part of what is on its way to an open job, to a few seconds."""
+    is_watched: Mapped[bool] = mapped_column(default=True, server_default=false())
+    """Its end is still to be noted, by the sweep (`shared.messages.endings`)."""
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When the sweep saw that none of its images waits any more; missing in rows of before it was noted."""
+    seen_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When who sent it was told of its end on a page, or, where a program sent it, when it ended."""
 
     created_by: Mapped[User] = relationship()
 
@@ -506,6 +538,63 @@ class ImageClaim(Base):
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
     user: Mapped[User] = relationship()
+
+
+class Webhook(Base):
+    """An address of another program that is told of events; its secret is made of a key that is not in the database."""
+
+    __tablename__ = "webhooks"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    url: Mapped[str] = mapped_column(String(1024))
+    events: Mapped[list[str]] = mapped_column(JSON)
+    """Values of `MessageEvent`."""
+    salt: Mapped[str] = mapped_column(String(64))
+    """What its secret is made of besides the key; another one gives another secret (`shared.messages.webhooks`)."""
+    created_by_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    stopped_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """Since when nothing is sent there."""
+    stopped_for: Mapped[str | None] = mapped_column(String(32))
+    """Why: `paused` by a person, or a code of `shared.messages.problems`."""
+    answered_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When it last took a message."""
+    failures: Mapped[int] = mapped_column(default=0)
+    """How often in a row nobody answered there: the attempts of the message that was tried most often meanwhile."""
+
+
+class Message(Base):
+    """What is to be sent to a webhook: the outbox. Rows are the truth; whoever holds the lease sends."""
+
+    __tablename__ = "messages"
+    __table_args__ = (
+        Index(None, "webhook_id", "created_at", "id"),
+        _partial("ix_messages_due", "due_at", where=text("state = 'waiting'")),
+        Index(None, "created_at"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    """The same for the same event at the same address, so that noting it twice is noting it once."""
+    webhook_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"))
+    event: Mapped[MessageEvent] = mapped_column(_by_value(MessageEvent, 32))
+    subject: Mapped[uuid.UUID | None]
+    """Id of the job or of the screening, which may be gone by now."""
+    body: Mapped[dict[str, Any]] = mapped_column(JSON)
+    """Ids and counts; never a name, a picture or a result of one person's image."""
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    state: Mapped[MessageState] = mapped_column(_by_value(MessageState))
+    due_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    """When it is to be sent, or sent again; while somebody sends it, when it may be taken for lost."""
+    give_up_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    attempts: Mapped[int] = mapped_column(SmallInteger, default=0)
+    lease_token: Mapped[uuid.UUID | None]
+    tried_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    answer: Mapped[int | None]
+    """The HTTP status of the last answer; none where there was no answer."""
+    problem: Mapped[str | None] = mapped_column(String(32))
+    """A code of `shared.messages.problems`."""
+
+    webhook: Mapped[Webhook] = relationship()
 
 
 class AuditEvent(Base):

@@ -20,7 +20,7 @@ from web.api import views
 from web.audit import page as audit_page
 from web.base import conflicts, problems
 from web.base.services import EXTENSION
-from web.frame import frame, guide
+from web.frame import frame, guide, notices
 from web.guard import access, identity, security
 from web.history import page as history_page
 from web.http import proxies, static_files
@@ -30,10 +30,12 @@ from web.images import reviews as images_reviews
 from web.jobs import page as jobs_page
 from web.models import page as models_page
 from web.quality import page as quality_page
+from web.reports import page as reports_page
 from web.uploads import page as uploads_page
 from web.uploads import samples
 from web.watch import health
 from web.watch import page as watch_page
+from web.webhooks import page as webhooks_page
 from web.worklist import page as worklist_page
 from web.worklist import views as worklist_views
 
@@ -77,13 +79,16 @@ def create_app(
         app.register_blueprint(linking.blueprint)
     for module in (
         frame,
+        notices,
         uploads_page,
         jobs_page,
         history_page,
         images_page,
         images_reviews,
+        reports_page,
         guide,
         watch_page,
+        webhooks_page,
         worklist_page,
         worklist_views,
         quality_page,

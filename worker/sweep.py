@@ -18,11 +18,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from shared.database_limits import limits_of
 from shared.db import Database
 from shared.errors import BrokerAway, StoreAway, StoreFull, StoreMisconfigured
+from shared.messages.endings import note_ends
 from shared.process.logs import configure_logging
 from shared.queue import asked, jobs, leases, retention
 from shared.queue.tickets import CeleryTicketSender, make_ticket_sender
 from shared.settings import Settings, load_settings
 from shared.store.store import Store, open_store
+from worker.messages.sender import Sender, SenderThread
 from worker.stall import StallWatch
 
 log = logging.getLogger(__name__)
@@ -79,14 +81,21 @@ def run(settings: Settings, stops: SimpleQueue[int]) -> None:
     """Sweep every few seconds until a signal is put into `stops`; what is away now is tried again."""
     database = Database(settings.database, limits=limits_of(settings))
     sweep = Sweep(database, make_ticket_sender(settings), settings)
-    duties: list[Callable[[], object]] = [sweep.once, lambda: sweep.close_uploads(time.monotonic())]
+    duties: list[Callable[[], object]] = [
+        sweep.once,
+        lambda: sweep.close_uploads(time.monotonic()),
+        lambda: note_ends(database),
+    ]
     store = _open_store(settings)
     if store is not None:
         strays = retention.StrayCollection(database, store)
         duties += [lambda: retention.remove_buried(database, store), lambda: _remove_strays(strays)]
+    sender = SenderThread(Sender(database, settings), settings.sweep_seconds)
+    sender.start()
     while not _is_stopped(stops, settings.sweep_seconds):
         for duty in duties:
             _try(duty)
+    sender.stop()
     database.close()
 
 

@@ -13,7 +13,7 @@ from typing import Final
 import click
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import delete, func, make_url, select, text
+from sqlalchemy import delete, func, make_url, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from cli.actor import operating_user
@@ -27,12 +27,13 @@ from cli.options import DATA_DIR
 from cli.settings import read_settings
 from migrations import schema
 from shared.audit.record import Action, record
-from shared.db import Base, Database
+from shared.db import Base, Database, now
 from shared.errors import StoreAway
+from shared.messages.problems import RESTORED
 from shared.settings import Settings
 from shared.store.durability import force
 from shared.store.store import FolderStore, ImageStore, open_store
-from shared.tables import BrowserSession, Image, SignInLink
+from shared.tables import BrowserSession, Image, SignInLink, Webhook
 
 log = logging.getLogger(__name__)
 
@@ -153,6 +154,9 @@ def _migrate(file: Path, manifest: Manifest) -> None:
             # A link that was used since then would be good for a second time.
             for table in (BrowserSession, SignInLink):
                 session.execute(delete(table))
+            # A trial on another machine, or a backup of somebody else's making, must call nobody.
+            running = update(Webhook).where(Webhook.stopped_at.is_(None))
+            session.execute(running.values(stopped_at=now(), stopped_for=RESTORED))
             detail = {"backup_of": manifest.created_at.isoformat(timespec="seconds")}
             record(session, Action.BACKUP_RESTORED, user_id=None, actor=operating_user(), detail=detail)
     finally:

@@ -32,10 +32,12 @@ class Action(StrEnum):
     REVIEW_WITHDRAWN = "review_withdrawn"
     SCORE_ASKED = "score_asked"
     HISTORY_EXPORTED = "history_exported"
+    REPORT_MADE = "report_made"
     QUALITY_EXPORTED = "quality_exported"
     REVIEWS_READ = "reviews_read"
     THRESHOLD_CHANGED = "threshold_changed"
     VIEW_CHANGED = "view_changed"
+    WEBHOOK_CHANGED = "webhook_changed"
     USER_CHANGED = "user_changed"
     TOKEN_CHANGED = "token_changed"  # noqa: S105  # the name of an action
     AUDIT_EXPORTED = "audit_exported"

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from shared.db import insert_new, new_id, now, row_count
 from shared.errors import ImageRejected, JobClosed, KeyReused
 from shared.intake.accept import AcceptedImage, Received
+from shared.messages import outbox
 from shared.models.spec import ModelSpec
 from shared.refusals import MAY_CHANGE
 from shared.reviews import latest
@@ -129,6 +130,7 @@ def add_images(
     _flag_latest(rows)
     for some in _in_parts(rows):
         session.execute(insert(Screening), some)
+    outbox.note_flagged(session, [row["id"] for row in rows if row["state"] is State.DONE])
     job.next_position += len(rows)
     job.next_turn = start_turn + len(rows)
     return sum(row["state"] is State.QUEUED for row in rows)
@@ -277,7 +279,7 @@ def retry(session: Session, job_id: uuid.UUID, let_through: Collection[str] = ()
     chosen = can_retry(job_id, let_through)
     first = session.scalar(select(func.min(Screening.position)).where(*chosen)) or 0
     start_turn = _virtual_time(session, model_name) - first
-    return row_count(
+    changed = row_count(
         session.execute(
             update(Screening)
             .where(*chosen)
@@ -293,6 +295,10 @@ def retry(session: Session, job_id: uuid.UUID, let_through: Collection[str] = ()
             .execution_options(synchronize_session=False)
         )
     )
+    if changed:
+        watched = update(Job).where(Job.id == job_id).values(is_watched=True, ended_at=None, seen_at=None)
+        session.execute(watched.execution_options(synchronize_session=False))
+    return changed
 
 
 def _in_parts(rows: list[T]) -> Iterator[list[T]]:

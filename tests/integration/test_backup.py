@@ -28,12 +28,13 @@ from cli.main import main
 from migrations import schema
 from shared.accounts import accounts, sessions
 from shared.db import Base, Database
+from shared.messages import webhooks
 from shared.models.spec import ModelSpec
 from shared.queue.retention import Removed
 from shared.settings import Settings
 from shared.store.encryption import new_key, read_keyring
 from shared.store.store import THUMBNAIL, FolderStore
-from shared.tables import AuditEvent, Image, Role, User
+from shared.tables import AuditEvent, Image, MessageEvent, Role, User
 from tests.conftest import ROOT, make_spec, make_store
 from tests.integration.conftest import Stack, make_images, start, stop, wait_until
 from tests.integration.test_retention import House
@@ -135,6 +136,7 @@ def test_what_is_restored_is_what_was_there(
         with house.database.write() as session:
             sessions.begin(session, house.user, lasts=timedelta(hours=1), address=None, user_agent="")
             accounts.make_link(session, house.user)
+            webhooks.register(session, "https://example.org/", [MessageEvent.JOB_FINISHED], house.user.id, ())
         before = place.rows()
         place.succeed("backup", tmp_path / "kept")
     told = target.succeed("restore", tmp_path / "kept")
@@ -142,6 +144,9 @@ def test_what_is_restored_is_what_was_there(
     after = target.rows()
     assert after.pop("sessions") == after.pop("sign_in_links") == []
     assert len(before.pop("sessions")) == len(before.pop("sign_in_links")) == 1
+    (stopped,) = after.pop("webhooks")
+    assert "'restored'" in stopped
+    assert len(before.pop("webhooks")) == 1
     for trail in ("audit_events", "audit_heads"):  # restoring leaves a row of its own
         assert len(after.pop(trail)) >= len(before.pop(trail))
     assert after == before

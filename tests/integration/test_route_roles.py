@@ -20,6 +20,7 @@ from werkzeug.test import TestResponse
 
 from shared.accounts import accounts, sessions
 from shared.db import Base, Database, now
+from shared.messages import outbox
 from shared.models import heatmap
 from shared.models.spec import ModelSpec
 from shared.settings import Settings
@@ -29,6 +30,7 @@ from shared.tables import (
     BrowserSession,
     Image,
     Job,
+    Message,
     Priority,
     Role,
     SavedView,
@@ -36,6 +38,7 @@ from shared.tables import (
     Screening,
     Source,
     User,
+    Webhook,
 )
 from tests.conftest import draw, encode, make_spec
 from tests.web_site import Site, form, post_images, token_of
@@ -104,6 +107,15 @@ POST /users/<uuid:user_id>/identity           401  403 403  403 403  422 422    
 POST /users/<uuid:user_id>/identity/unlink    401  403 403  403 403  303 303    401  403 403  403 403  403 403  -
 POST /users/<uuid:user_id>/disable            401  403 403  403 403  303 303    401  403 403  403 403  403 403  -
 POST /users/<uuid:user_id>/enable             401  403 403  403 403  303 303    401  403 403  403 403  403 403  -
+GET  /webhooks                                401  403 403  403 403  200 200    401  403 403  403 403  403 403  -
+POST /webhooks                                401  403 403  403 403  422 422    401  403 403  403 403  403 403  -
+GET  /webhooks/<uuid:webhook_id>              401  403 403  403 403  200 200    401  403 403  403 403  403 403  -
+POST /webhooks/<uuid:webhook_id>/test         401  403 403  403 403  303 303    401  403 403  403 403  403 403  -
+POST /webhooks/<uuid:webhook_id>/stop         401  403 403  403 403  303 303    401  403 403  403 403  403 403  -
+POST /webhooks/<uuid:webhook_id>/start        401  403 403  403 403  303 303    401  403 403  403 403  403 403  -
+POST /webhooks/<uuid:webhook_id>/secret       401  403 403  403 403  200 200    401  403 403  403 403  403 403  -
+POST /webhooks/<uuid:webhook_id>/delete       401  403 403  403 403  303 303    401  403 403  403 403  403 403  -
+POST /webhooks/<uuid:webhook_id>/messages/<uuid:message_id>/send 401 403 403 403 403 303 303 401 403 403 403 403 403 403 -
 GET  /sign-in/single                          503  503 503  503 503  503 503    503  503 503  503 503  503 503  any
 GET  /sign-in/single/return                   403  403 403  403 403  403 403    403  403 403  403 403  403 403  any
 GET  /sign-out/single                         200  200 200  200 200  200 200    200  200 200  200 200  200 200  any
@@ -121,6 +133,8 @@ GET  /screenings/<uuid:screening_id>/thumbnail 401  404 200  200 200  200 200   
 GET  /screenings/<uuid:screening_id>/image 401  404 200  200 200  200 200   401  404 200  200 200  200 200  read
 GET  /screenings/<uuid:screening_id>/heat-map 401  404 200  200 200  200 200   401  404 200  200 200  200 200  read
 GET  /screenings/<uuid:screening_id>/pixels 401  404 200  200 200  200 200   401  404 200  200 200  200 200  read
+GET  /screenings/<uuid:screening_id>/report.pdf 401  404 200  200 200  200 200   401  404 200  200 200  200 200  read
+GET  /jobs/<uuid:job_id>/report.pdf           401  404 200  200 200  200 200    401  404 200  200 200  200 200  read
 GET  /api/v1/openapi.json                     200  200 200  200 200  200 200    200  200 200  200 200  200 200  any
 GET  /api/v1/docs                             200  200 200  200 200  200 200    200  200 200  200 200  200 200  any
 GET  /api/v1/me                               401  200 200  200 200  200 200    401  200 200  200 200  200 200  read
@@ -251,7 +265,11 @@ class Stage:
             accounts.make_token(session, owner, "a token")
             view = SavedView(user_id=owner.id, name=uuid.uuid4().hex, arguments={})
             session.add(view)
+            webhook = Webhook(url="https://example.org/", events=[], salt="", created_by_id=owner.id)
+            session.add(webhook)
             session.flush()
+            outbox.note_test(session, webhook)
+            message = session.scalars(select(Message.id).where(Message.webhook_id == webhook.id)).one()
             browsers = select(BrowserSession.id).where(BrowserSession.user_id == owner.id)
             tokens = select(ApiToken.id).where(ApiToken.user_id == owner.id)
             newest = {
@@ -261,6 +279,8 @@ class Stage:
                 "screening_id": image.id,
                 "user_id": self.other.id,
                 "view_id": view.id,
+                "webhook_id": webhook.id,
+                "message_id": message,
             }
         return {name: str(value) for name, value in newest.items()}
 

@@ -300,7 +300,10 @@ def test_an_image_is_never_served_as_what_its_sender_claims(
         assert SCRIPT not in answer.data
         assert answer.headers["Content-Disposition"] == "inline"
     for answer in given:
-        if answer.mimetype == "application/octet-stream":  # samples: what they spell is the sender's
+        if answer.mimetype == "application/pdf":
+            assert answer.headers["Content-Disposition"].startswith("attachment; filename=")
+            assert SCRIPT not in answer.data
+        elif answer.mimetype == "application/octet-stream":  # samples: what they spell is the sender's
             assert answer.headers["Content-Disposition"] == "attachment"
         else:
             assert answer.mimetype in {*STARTS, "text/html", "application/json", "application/problem+json"}

@@ -249,6 +249,14 @@ OPERATIONS: Final = (
         "get", "/screenings/{screening_id}/pixels", "Show an image's samples at full depth", {200: None}, _SIDE,
         problems=(401, 404, 422, 503), root="", media_type="application/octet-stream",
     ),
+    Operation(
+        "get", "/screenings/{screening_id}/report.pdf", "Give an image to print", {200: None},
+        problems=(401, 404, 503), root="", media_type="application/pdf",
+    ),
+    Operation(
+        "get", "/jobs/{job_id}/report.pdf", "Give a job to print, the most suspicious images first", {200: None},
+        problems=(401, 404, 503), root="", media_type="application/pdf",
+    ),
     Operation("get", "/healthz", "Say that the process answers", {200: None}, problems=(), root=""),
     Operation("get", "/readyz", "Say how each part stands", {200: None, 503: None}, problems=(), root=""),
     Operation(

@@ -78,9 +78,15 @@ def moment(value: datetime | None) -> Markup:
     """Write a time as a <time> element in the reader's zone; `times.js` leaves the zone's name away."""
     if value is None:
         return Markup("\N{EN DASH}")
-    at, local = value.astimezone(UTC), value.astimezone(current_zone())
-    machine, human = f"{at:%Y-%m-%dT%H:%M:%SZ}", f"{local.day} {local:%b %Y, %H:%M} {local.tzname()}"
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(machine, f"{at:%Y-%m-%d %H:%M:%S} UTC", human)
+    at = value.astimezone(UTC)
+    machine, exact = f"{at:%Y-%m-%dT%H:%M:%SZ}", f"{at:%Y-%m-%d %H:%M:%S} UTC"
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(machine, exact, moment_text(value))
+
+
+def moment_text(value: datetime) -> str:
+    """Write a time in the reader's zone, for what is no page."""
+    local = value.astimezone(current_zone())
+    return f"{local.day} {local:%b %Y, %H:%M} {local.tzname()}"
 
 
 def register(blueprint: Blueprint) -> None:

@@ -71,7 +71,7 @@ def thumbnail(screening_id: uuid.UUID) -> ResponseReturnValue:
 def image(screening_id: uuid.UUID) -> ResponseReturnValue:
     """Show the image, upright and grey, at most IMAGE_SIDE pixels long."""
     screening = seen_image(screening_id)
-    response = _picture(screening, PREVIEW, _preview)
+    response = _picture(screening, PREVIEW, preview)
     with services().database.write() as db:
         record(db, Action.IMAGE_VIEWED, user_id=g.user.id, subject=screening_id, address=request.remote_addr)
     return response
@@ -125,7 +125,8 @@ def _thumbnail(sha256: str) -> bytes:
     return _kept(sha256, THUMBNAIL, _draw_thumbnail)
 
 
-def _preview(sha256: str) -> bytes:
+def preview(sha256: str) -> bytes:
+    """Return an image as a JPEG of at most IMAGE_SIDE; answer 404 where its file is gone or damaged."""
     return _kept(sha256, PREVIEW, _draw_preview)
 
 

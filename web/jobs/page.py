@@ -16,6 +16,7 @@ from shared.tables import Job, Source
 from web.base.contexts import PageContext, render
 from web.base.numbers import plural
 from web.base.services import services
+from web.frame.notices import note_seen
 from web.guard.access import SUBMITTERS, asked_by_script, may_change, requires
 from web.jobs import actions
 from web.jobs.filters import KEYS, NAMES, ORDERS, STAGES, JobFilters, JobOrder, JobStage
@@ -122,8 +123,7 @@ def index() -> ResponseReturnValue:
 @requires()
 def show(job_id: uuid.UUID) -> ResponseReturnValue:
     """Show one job."""
-    with services().database.read() as db:
-        return render(_describe(db, actions.seen_job(db, job_id), JobPage))
+    return _show(job_id, JobPage)
 
 
 @blueprint.get("/jobs/<uuid:job_id>/fragment")
@@ -131,8 +131,16 @@ def show(job_id: uuid.UUID) -> ResponseReturnValue:
 @asked_by_script
 def fragment(job_id: uuid.UUID) -> ResponseReturnValue:
     """Show the part of a job's page that changes; the page asks for it again and again."""
+    return _show(job_id, JobFragment)
+
+
+def _show(job_id: uuid.UUID, part: type[JobFragment]) -> str:
     with services().database.read() as db:
-        return render(_describe(db, actions.seen_job(db, job_id), JobFragment))
+        shown = _describe(db, actions.seen_job(db, job_id), part)
+        page = render(shown)
+    if shown.progress.state == FINISHED and shown.job.seen_at is None and shown.job.created_by_id == g.user.id:
+        note_seen([job_id])  # who sees it here need not be told of it elsewhere
+    return page
 
 
 @blueprint.post("/jobs/<uuid:job_id>/cancel")

@@ -85,4 +85,7 @@ if (live.dataset.state !== "FINISHED") {
     signedOut: "You have been signed out. Load the page again to sign in; the job goes on.",
     noAnswer: "The server does not answer. The page tries again; X-rays that were received are kept.",
   }, sayAway);
+} else if (sessionStorage.getItem("sent") === location.pathname.split("/").pop()) {
+  tell(); // it was sent from here and ended before its page came
 }
+sessionStorage.removeItem("sent");

@@ -193,6 +193,7 @@ function onHeld(error, seconds, batch) {
 
 function leave(jobId) {
   upload = null;
+  sessionStorage.setItem("sent", jobId);
   location.assign(`${form.dataset.pages}/${jobId}`);
 }
 

@@ -1,0 +1,52 @@
+"""Note that jobs have ended, whatever ended their last image: a worker, a cancellation, a lease that ran out."""
+
+import uuid
+from typing import Final
+
+from sqlalchemy import Exists, exists, func, select
+from sqlalchemy.orm import Session
+
+from shared.db import Database, now
+from shared.messages import outbox
+from shared.models.spec import Label
+from shared.states import FINAL_STATES, State
+from shared.tables import Job, Screening, Source, in_states
+
+_AT_ONCE: Final = 200
+_BY_HAND: Final = (Source.WEB, Source.SAMPLES)
+"""Who sends by a program does not wait at a page, so nobody is to be told on one."""
+_UNENDED: Final = tuple(sorted(frozenset(State) - FINAL_STATES))
+
+
+def note_ends(database: Database) -> int:
+    """Note the end of jobs that have ended since the last look, and what webhooks are told of it; return how many."""
+    with database.read() as session:
+        ended = select(Job.id).where(Job.is_watched, Job.closed_at.is_not(None), ~_goes_on())
+        job_ids = session.scalars(ended.order_by(Job.id).limit(_AT_ONCE)).all()
+    noted = 0
+    for job_id in job_ids:
+        with database.write() as session:
+            noted += _note_end(session, job_id)
+    return noted
+
+
+def _goes_on() -> Exists:
+    return exists().where(Screening.job_id == Job.id, in_states(_UNENDED))
+
+
+def _note_end(session: Session, job_id: uuid.UUID) -> bool:
+    """Note the end of one job unless somebody has had it retried, removed or noted meanwhile."""
+    # The job's row is held first, as `jobs.retry` holds it: the look at its images then sees what that wrote.
+    job = session.scalar(select(Job).where(Job.id == job_id, Job.is_watched).with_for_update())
+    if job is None or session.scalar(select(Job.id).where(Job.id == job_id, _goes_on())) is not None:
+        return False
+    job.is_watched, job.ended_at = False, now()
+    if job.source not in _BY_HAND:
+        job.seen_at = job.ended_at
+    by_state = select(Screening.state, func.count()).where(Screening.job_id == job_id).group_by(Screening.state)
+    counts = {state.value: 0 for state in State if state in FINAL_STATES}
+    counts |= {state.value: images for state, images in session.execute(by_state)}
+    labelled = (Screening.job_id == job_id, Screening.label == Label.PNEUMONIA)
+    flagged = session.scalar(select(func.count()).select_from(Screening).where(*labelled)) or 0
+    outbox.note_finished(session, job, job.ended_at, counts, flagged)
+    return True

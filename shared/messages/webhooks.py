@@ -1,0 +1,122 @@
+"""Webhooks: addresses that are told of events, and the signatures by which they know who tells them.
+
+Messages are signed as Standard Webhooks has it (github.com/standard-webhooks/standard-webhooks, version 1): HMAC-SHA256
+of id, time and body. The secret is made of the key that signs sessions and a salt of the webhook, so that neither the
+database nor a backup holds it.
+"""
+
+import base64
+import hashlib
+import hmac
+import ipaddress
+import secrets
+import uuid
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Final
+from urllib.parse import urlsplit
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from shared.db import new_id, now
+from shared.errors import PneumoScreenError
+from shared.networks import Network, is_named, may_be_called
+from shared.tables import MessageEvent, Webhook
+
+SECRET_PREFIX: Final = "whsec_"  # noqa: S105  # the mark of a Standard Webhooks secret
+MOST: Final = 20
+"""Webhooks of one installation: each event is a row for each of them."""
+LONGEST_URL: Final = 1024
+
+_SALT_BYTES: Final = 16
+
+
+class WebhookRefused(PneumoScreenError):
+    """Say why a webhook cannot be registered."""
+
+
+def register(
+    session: Session, url: str, events: Collection[MessageEvent], user_id: uuid.UUID, networks: Sequence[Network]
+) -> Webhook:
+    """Make a webhook; raise WebhookRefused where its address cannot be used or there are too many."""
+    address = read_url(url, networks)
+    if not events:
+        raise WebhookRefused("Choose at least one event.")
+    if len(session.scalars(select(Webhook.id)).all()) >= MOST:
+        raise WebhookRefused(f"There are {MOST} webhooks already. Delete one first.")
+    webhook = Webhook(
+        id=new_id(),
+        url=address,
+        events=[event.value for event in MessageEvent if event in events],
+        salt=new_salt(),
+        created_by_id=user_id,
+        failures=0,
+    )
+    session.add(webhook)
+    session.flush()
+    return webhook
+
+
+def read_url(url: str, networks: Sequence[Network]) -> str:
+    """Return an address as it is kept; raise WebhookRefused where it is none that may be called.
+
+    What a name stands for is looked up with every message, and checked then.
+    """
+    text = url.strip()
+    if not text.isascii() or any(letter <= " " for letter in text) or len(text) > LONGEST_URL:
+        raise WebhookRefused(f"An address has at most {LONGEST_URL} characters of ASCII and no spaces.")
+    try:
+        parts = urlsplit(text)
+        has_port = parts.port != 0
+    except ValueError as error:
+        raise WebhookRefused(f"This is no address: {error}.") from error
+    if parts.scheme not in {"https", "http"} or not parts.hostname or not has_port:
+        raise WebhookRefused("Give a whole address, such as https://pacs.example.org/hooks/pneumoscreen.")
+    if parts.username is not None or parts.password is not None or parts.fragment:
+        raise WebhookRefused("Leave user, password and what follows # out of the address; messages are signed.")
+    _check_literal(parts.hostname, parts.scheme, networks)
+    return text
+
+
+def _check_literal(host: str, scheme: str, networks: Sequence[Network]) -> None:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return
+    if not may_be_called(host, networks):
+        raise WebhookRefused(
+            f"{host} is no public address. PNEUMOSCREEN_WEBHOOK_NETWORKS names the other networks that may be called."
+        )
+    if scheme == "http" and not is_named(host, networks):
+        raise WebhookRefused(
+            "Use https: unencrypted messages go to the networks of PNEUMOSCREEN_WEBHOOK_NETWORKS alone."
+        )
+
+
+def new_salt() -> str:
+    """Make what gives a webhook a secret that no other had."""
+    return secrets.token_hex(_SALT_BYTES)
+
+
+def secret_of(key: str, webhook_id: uuid.UUID, salt: str) -> str:
+    """Return the secret of a webhook, in the form that libraries for Standard Webhooks take."""
+    purpose = f"pneumoscreen webhook v1 {webhook_id} {salt}".encode()
+    return SECRET_PREFIX + base64.b64encode(hmac.new(key.encode(), purpose, hashlib.sha256).digest()).decode()
+
+
+def sign(secret: str, message_id: str, at: datetime, body: bytes) -> dict[str, str]:
+    """Return the headers that say which message this is, when it was sent, and who sent it."""
+    seconds = str(int(at.timestamp()))
+    signed = b".".join([message_id.encode(), seconds.encode(), body])
+    digest = hmac.new(base64.b64decode(secret.removeprefix(SECRET_PREFIX)), signed, hashlib.sha256).digest()
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": seconds,
+        "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
+    }
+
+
+def stop(webhook: Webhook, why: str) -> None:
+    """Send nothing there any more, and note nothing for it, until `outbox.start`."""
+    webhook.stopped_at, webhook.stopped_for = now(), why

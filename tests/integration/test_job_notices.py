@@ -1,0 +1,85 @@
+"""The end of a job is said once, on the next page of whoever sent it by hand."""
+
+import uuid
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import update
+
+from shared.db import Database
+from shared.messages.endings import note_ends
+from shared.models.spec import ModelSpec
+from shared.settings import Settings
+from shared.tables import Job, Role, Source, User
+from tests.conftest import draw, encode
+from tests.web_site import Site, post_images
+
+SAID = "has ended."
+NAME = "Ward <3>"
+CHROMIUM = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8"
+ESCAPED = "Ward &lt;3&gt;"
+
+
+@pytest.fixture
+def site(settings: Settings, sqlite_database: Database) -> Site:
+    return Site(settings, sqlite_database)
+
+
+@pytest.fixture
+def tina(site: Site) -> User:
+    return site.add_user("tina")
+
+
+def send(site: Site, user: User, spec: ModelSpec, seed: int = 1, source: Source = Source.WEB) -> uuid.UUID:
+    """Send a job as from the page."""
+    answer = post_images(site.token_client(user), ("a.png", encode(draw(seed), "PNG")), name=NAME)
+    job = uuid.UUID(answer.json["id"])
+    with site.database.write() as session:
+        session.execute(update(Job).where(Job.id == job).values(source=source))
+    return job
+
+
+def notices(client: FlaskClient, address: str) -> int:
+    answer = client.get(address)
+    assert answer.status_code == 200, answer.text
+    return answer.text.count(SAID)
+
+
+def test_it_is_said_once_with_a_link(site: Site, tina: User, spec: ModelSpec) -> None:
+    job, browser, other = send(site, tina, spec), site.browser(tina), site.browser(site.add_user("rita", Role.READER))
+    assert note_ends(site.database) == 0
+    assert notices(browser, "/help") == 0
+    site.work(spec, {})
+    assert note_ends(site.database) == 1
+    assert notices(other, "/help") == 0
+    browser.get("/account", headers={"Accept": "*/*"})  # what a script asks for shows nobody anything
+    page = browser.get("/help", headers={"Accept": CHROMIUM}).text
+    assert f'<a class="name" href="/jobs/{job}">{ESCAPED}</a> {SAID}' in page
+    assert notices(browser, "/help") == notices(browser, "/jobs") == 0
+
+
+def test_who_saw_the_end_on_the_page_of_the_job_is_not_told_again(site: Site, tina: User, spec: ModelSpec) -> None:
+    browser = site.browser(tina)
+    for seed, address in enumerate(["", "/fragment"]):
+        job = send(site, tina, spec, seed)
+        site.work(spec, {})
+        if seed:
+            note_ends(site.database)  # before or after the look, it is all the same
+        assert notices(browser, f"/jobs/{job}{address}") == 0
+        note_ends(site.database)
+        assert notices(browser, "/help") == 0
+
+
+def test_the_look_of_another_person_does_not_count(site: Site, tina: User, spec: ModelSpec) -> None:
+    job = send(site, tina, spec)
+    site.work(spec, {})
+    note_ends(site.database)
+    assert notices(site.browser(site.add_user("rita", Role.READER)), f"/jobs/{job}") == 0
+    assert notices(site.browser(tina), "/help") == 1
+
+
+def test_programs_are_not_told_on_pages(site: Site, tina: User, spec: ModelSpec) -> None:
+    send(site, tina, spec, source=Source.API)
+    site.work(spec, {})
+    assert note_ends(site.database) == 1
+    assert notices(site.browser(tina), "/help") == 0

@@ -1,0 +1,78 @@
+"""Text in reports: any script, any hostile name, and what the fonts lack."""
+
+import io
+import re
+import unicodedata
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pypdf import PdfReader
+
+from web.reports.document import Column, Document
+from web.reports.letters import printable, shorten
+
+
+def text_of(document: Document) -> str:
+    return "\n".join(page.extract_text() for page in PdfReader(io.BytesIO(document.finish())).pages)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("Müller ελ Жук.png", "Müller ελ Жук.png"),
+        ("छाती का एक्स-रे.png", "छाती का एक्स-रे.png"),
+        ("胸部 X光片.png", "胸部 X光片.png"),
+        ("ทรวงอก.png", "ทรวงอก.png"),
+        ("a\u202egnp.exe", "a[U+202E]gnp.exe"),
+        ("a\nb\0c\x1b[31m", "a[U+000A]b[U+0000]c[U+001B][31m"),
+        ("adult \U0001f9d1.png", "adult [U+1F9D1].png"),
+        ("half \ud800.png", "half [U+D800].png"),
+        ("page {nb} of \u2063", "page {nb} of [U+2063]"),
+        ("<b>bold</b> **x** &amp;", "<b>bold</b> **x** &amp;"),
+    ],
+)
+def test_a_name_shows_whole_whatever_it_holds(name: str, shown: str) -> None:
+    document = Document(name, "Printed")
+    document.facts([("Name", name)])
+    assert printable(name) == shown
+    assert shown in text_of(document)
+
+
+def test_arabic_is_joined_and_its_number_is_not_turned() -> None:
+    document = Document("", "")
+    document.table([Column("X-ray", 80), Column("Suspicion", 20)], [["صورة الصدر 87.png", "87"], ["a 87", "87"]])
+    document.facts([("Name", "صورة الصدر 87.png")])
+    text = text_of(document)
+    assert text.count("صورة الصدر") == 2
+    assert "78" not in text
+    assert text.count("87") == 5
+
+
+@given(st.text(st.characters(), max_size=80))
+@settings(max_examples=6)
+def test_no_text_stops_a_report_and_none_is_left_out(text: str) -> None:
+    shown = printable(text)
+    assert not [letter for letter in shown if unicodedata.category(letter) in {"Cc", "Cs", "Cn", "Co"}]
+    document = Document(text, text)
+    document.heading(text)
+    document.facts([("Name", text)])
+    document.table([Column("X-ray", 40), Column("Why", 60, is_number=True)], [[text, text], ["a", "b"]])
+    assert "Page 1 of " in text_of(document)
+
+
+def test_no_row_is_parted_and_each_page_has_the_head_of_the_table() -> None:
+    document = Document("job", "Printed")
+    columns = [Column("Title of the names", 60, is_name=True), Column("Number", 20, is_number=True)]
+    document.table(columns, [["x" * 150, f"row {number}."] for number in range(30)])
+    pages = [page.extract_text() for page in PdfReader(io.BytesIO(document.finish())).pages]
+    assert len(pages) > 1
+    assert all("Title of the names" in page and f"of {len(pages)}" in page for page in pages)
+    assert [page.count("x" * 10) > 0 for page in pages] == [True] * len(pages)
+    for page in pages:
+        assert len("".join(re.findall("x+", page))) == 150 * page.count("row ")
+
+
+def test_a_long_name_is_cut_in_its_middle() -> None:
+    assert shorten("a" * 200 + "end.png", 20) == "a" * 9 + "…" + "aaaend.png"[-10:]
+    assert shorten("short.png", 20) == "short.png"

@@ -1,0 +1,209 @@
+"""Pages of A4 with what every report has: that it is no diagnosis, numbered pages, and text in any script."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from fpdf import FPDF
+from fpdf.enums import MethodReturnValue, WrapMode
+from fpdf.fonts import TTFFont
+
+from web.reports import letters
+
+LINE: Final = 5.0
+"""Height of a line in mm."""
+SMALL: Final = 8.0
+_TEXT: Final = 9.5
+_MARGIN: Final = 16.0
+_FOOT: Final = 18.0
+_INK, _SOFT, _RULE, _SHADE = 0, 85, 170, 242
+_FAMILY: Final = "report"
+_NOT_A_DIAGNOSIS: Final = "Decision support, not a diagnosis. A qualified reader must read every X-ray."
+_PAGES: Final = "\N{INVISIBLE SEPARATOR}" * 3
+"""Stands for the number of pages until that is known; no text holds it, because `letters.printable` writes it out."""
+_LONGEST: Final = 160
+"""Characters of one cell; longer ones are cut in the middle."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table: its title and its width in mm."""
+
+    title: str
+    width: float
+    is_number: bool = False
+    is_name: bool = False
+    """Names of files have no words to break between."""
+
+    @property
+    def wrapmode(self) -> WrapMode:
+        """Say where a long text may break."""
+        return WrapMode.CHAR if self.is_name else WrapMode.WORD
+
+
+class Document(FPDF):
+    """One report. Texts may hold anything: what no font has is written as its number (`letters.printable`)."""
+
+    def __init__(self, title: str, printed: str) -> None:
+        super().__init__(format="A4")
+        self._printed = printed
+        self._fallbacks: set[str] = set()
+        self.set_margins(_MARGIN, _MARGIN)
+        self.set_auto_page_break(True, _FOOT)
+        self.add_font(_FAMILY, "", letters.FONTS / letters.PLAIN)
+        self.add_font(_FAMILY, "B", letters.FONTS / letters.BOLD)
+        self.set_text_shaping(True)
+        self.set_title(letters.printable(title))
+        self.set_creator("PneumoScreen")
+        self.set_lang("en")
+        self.alias_nb_pages(_PAGES)
+        self._write_in(_TEXT)
+        self.add_page()
+
+    def finish(self) -> bytes:
+        """Return the PDF; nothing can be written in it any more."""
+        try:
+            return bytes(self.output())
+        finally:
+            for font in self.fonts.values():
+                if isinstance(font, TTFFont):
+                    font.close()
+
+    def header(self) -> None:
+        """Write what stands at the top of every page."""
+        self._write_in(SMALL, soft=True)
+        self.cell(self.epw / 4, LINE, "PneumoScreen")
+        self.cell(0, LINE, _NOT_A_DIAGNOSIS, align="R", new_x="LMARGIN", new_y="NEXT")
+        self._rule()
+        self.ln(2)
+        self._write_in(_TEXT)
+
+    def footer(self) -> None:
+        """Write who printed it when, and the number of the page."""
+        self.set_y(-_FOOT + 4)
+        self._write_in(SMALL, soft=True)
+        self.cell(self.epw * 3 / 4, LINE, self._shown(self._printed))
+        self.cell(0, LINE, f"Page {self.page_no()} of {_PAGES}", align="R")
+
+    def heading(self, text: str, size: float = 12.0) -> None:
+        """Write a heading, with room for some lines below it on the same page."""
+        if self.will_page_break(4 * LINE):
+            self.add_page()
+        self.ln(2)
+        self._write_in(size, bold=True)
+        self._lines(text, size / 2)
+        self.ln(1)
+        self._write_in(_TEXT)
+
+    def paragraph(self, text: str, *, bold: bool = False, soft: bool = False, size: float = _TEXT) -> None:
+        """Write a text over the whole width; its own line breaks are kept."""
+        self._write_in(size, bold=bold, soft=soft)
+        for part in text.expandtabs(4).splitlines() or [""]:
+            self._lines(part, max(LINE, size / 2))
+        self._write_in(_TEXT)
+
+    def facts(self, rows: Sequence[tuple[str, str]], name_width: float = 34.0) -> None:
+        """Write names and values below each other, from where the left margin is."""
+        for name, value in rows:
+            shown = self._shown(value)
+            if self.will_page_break(LINE):
+                self.add_page()
+            self._write_in(_TEXT, soft=True)
+            self.cell(name_width, LINE, name)
+            self._write_in(_TEXT)
+            self.multi_cell(0, LINE, shown, align="L", new_x="LMARGIN", new_y="NEXT")
+
+    def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:  # type: ignore[override]  # ours keeps rows whole, in any script
+        """Write a table whose head stands on each of its pages; no row is parted."""
+        self._head(columns)
+        for number, row in enumerate(rows):
+            cells = [self._shown(letters.shorten(cell, _LONGEST)) for cell in row]
+            lines = [self._count_lines(column, cell) for column, cell in zip(columns, cells, strict=True)]
+            height = LINE * max(lines)
+            if self.will_page_break(height):
+                self.add_page()
+                self._head(columns)
+            self._row(columns, cells, height, is_shaded=number % 2 == 1)
+        self.ln(1)
+
+    def scale(self, value: float, threshold: float, width: float) -> None:
+        """Draw a line from 0 to 1 with a tick at the threshold and a mark at the value."""
+        left, top = self.get_x(), self.get_y() + 2.5
+        self.set_draw_color(_RULE)
+        self.set_line_width(1.2)
+        self.line(left, top, left + width, top)
+        self.set_draw_color(_INK)
+        self.set_line_width(0.5)
+        self.line(left + threshold * width, top - 2, left + threshold * width, top + 2)
+        self.set_fill_color(_INK)
+        self.circle(left + value * width, top, 1.4, style="F")
+        self.set_line_width(0.2)
+        self.set_y(top + 4)
+
+    def empty_frame(self, width: float, height: float, text: str) -> None:
+        """Draw the place of a picture that is not there, with the reason inside."""
+        left, top = self.get_x(), self.get_y()
+        self.set_draw_color(_RULE)
+        self.rect(left, top, width, height)
+        self._write_in(_TEXT, soft=True)
+        self.set_xy(left + 4, top + height / 2 - LINE)
+        self.multi_cell(width - 8, LINE, self._shown(text), align="C")
+        self._write_in(_TEXT)
+
+    def _head(self, columns: Sequence[Column]) -> None:
+        self._write_in(SMALL, soft=True)
+        for column in columns:
+            self.cell(column.width, LINE, column.title, align="R" if column.is_number else "L")
+        self.ln(LINE)
+        self._rule()
+        self._write_in(_TEXT)
+
+    def _row(self, columns: Sequence[Column], cells: Sequence[str], height: float, *, is_shaded: bool) -> None:
+        left, top = self.get_x(), self.get_y()
+        if is_shaded:
+            self.set_fill_color(_SHADE)
+            self.rect(left, top, sum(column.width for column in columns), height, style="F")
+        for column, cell in zip(columns, cells, strict=True):
+            align = "R" if column.is_number else "L"
+            self.set_xy(left, top)
+            self._shape(cell)
+            self.multi_cell(column.width, LINE, cell, align=align, wrapmode=column.wrapmode)
+            left += column.width
+        self.set_xy(self.l_margin, top + height)
+
+    def _count_lines(self, column: Column, text: str) -> int:
+        self._shape(text)
+        if self.get_string_width(text) < column.width - 2 * self.c_margin:  # much quicker than to lay it out
+            return 1
+        lines = self.multi_cell(
+            column.width, LINE, text, wrapmode=column.wrapmode, dry_run=True, output=MethodReturnValue.LINES
+        )
+        return len(lines) if isinstance(lines, list) else 1
+
+    def _lines(self, text: str, height: float) -> None:
+        shown = self._shown(text)
+        self.multi_cell(0, height, shown, align="L", new_x="LMARGIN", new_y="NEXT")
+
+    def _shown(self, text: str) -> str:
+        """Write a text so that all of it shows, with the fonts that it needs."""
+        shown = letters.printable(text)
+        missing = letters.fallbacks_of(shown) - self._fallbacks
+        for name in missing:
+            self.add_font(name, "", letters.FONTS / name)
+        if missing:
+            self._fallbacks |= missing
+            self.set_fallback_fonts([name for name in letters.FALLBACKS if name in self._fallbacks], exact_match=False)
+        self._shape(shown)
+        return shown
+
+    def _shape(self, text: str) -> None:
+        """Have what is written next shaped where it needs that: it takes three quarters of the time."""
+        self.set_text_shaping(not text.isascii())
+
+    def _write_in(self, size: float, *, bold: bool = False, soft: bool = False) -> None:
+        self.set_font(_FAMILY, "B" if bold else "", size)
+        self.set_text_color(_SOFT if soft else _INK)
+
+    def _rule(self) -> None:
+        self.set_draw_color(_RULE)
+        self.line(self.l_margin, self.get_y(), self.l_margin + self.epw, self.get_y())

@@ -1,0 +1,115 @@
+"""The report of one image: its picture, what the model says and which one it is, and what readers said."""
+
+import io
+from typing import Final
+
+from shared.models.spec import Label
+from shared.states import State
+from shared.tables import Model, Review
+from web.base import numbers, suspicion
+from web.frame import words
+from web.lists.listing import ScreeningDetail
+from web.reports.contents import Picture
+from web.reports.document import LINE, Document
+
+_PICTURE_WIDTH: Final = 130.0
+_PICTURE_HEIGHT: Final = 105.0
+"""In mm; with them result and details of most images stand on the same sheet."""
+
+
+def write_image(screening: ScreeningDetail, picture: Picture, model: Model | None, printed: str) -> bytes:
+    """Return the report of an image as its viewer may see it, as a PDF."""
+    document = Document(screening.file_name, printed)
+    document.heading(screening.file_name, 14)
+    sent = f"Job {screening.job_name}, sent {numbers.moment_text(screening.created_at)} by {screening.created_by}"
+    document.paragraph(sent, soft=True)
+    document.ln(2)
+    _draw(document, picture, screening)
+    document.heading("Result")
+    _write_result(document, screening)
+    if screening.reviews:
+        document.heading("Reviews")
+        for review in screening.reviews:
+            _write_review(document, review)
+    document.heading("Details")
+    document.facts(_details(screening, model))
+    return document.finish()
+
+
+def _draw(document: Document, picture: Picture, screening: ScreeningDetail) -> None:
+    left = document.l_margin + (document.epw - _PICTURE_WIDTH) / 2
+    top = document.get_y()
+    if picture.data is None:
+        document.set_x(left)
+        document.empty_frame(_PICTURE_WIDTH, _PICTURE_HEIGHT / 2, picture.problem)
+        document.set_y(top + _PICTURE_HEIGHT / 2 + 2)
+        return
+    placed = document.image(
+        io.BytesIO(picture.data),
+        x=left,
+        w=_PICTURE_WIDTH,
+        h=_PICTURE_HEIGHT,
+        keep_aspect_ratio=True,
+        alt_text=f"The X-ray {screening.screening_id}",
+    )
+    document.set_y(top + min(placed.rendered_height, _PICTURE_HEIGHT) + 2)
+
+
+def _write_result(document: Document, screening: ScreeningDetail) -> None:
+    if screening.label is not None:
+        _write_prediction(document, screening, screening.label)
+    elif screening.is_hidden:
+        document.paragraph("Hidden", bold=True, size=14)
+        document.paragraph(
+            "Another reader has read this X-ray. What the model and that reader say is shown after your own review."
+        )
+    else:
+        document.paragraph(words.STATES[screening.state].name, bold=True, size=14)
+        document.paragraph(say_missing(screening))
+
+
+def _write_prediction(document: Document, screening: ScreeningDetail, label: Label) -> None:
+    p_pneumonia, threshold = screening.p_pneumonia or 0.0, screening.threshold or 0.0
+    number, cut = suspicion.number(p_pneumonia, threshold), suspicion.threshold_number(p_pneumonia, threshold)
+    document.paragraph(words.LABELS[label].name, bold=True, size=14)
+    band = suspicion.BANDS[suspicion.band(p_pneumonia, threshold)]
+    document.paragraph(f"Suspicion {number} of 100. {band}, {cut}.")
+    document.scale(p_pneumonia, threshold, 80)
+    document.paragraph(f"X-rays of suspicion {cut} or more are flagged.", soft=True)
+
+
+def say_missing(screening: ScreeningDetail) -> str:
+    """Say why an image has no result."""
+    refusal = screening.refusal
+    return refusal.text if refusal else words.STATES[screening.state].meaning
+
+
+def _write_review(document: Document, review: Review) -> None:
+    document.paragraph(say_review(review), bold=True)
+    blind = ", read blind" if review.is_blind else ""
+    document.paragraph(f"{review.user.shown_name}, {numbers.moment_text(review.created_at)}{blind}", soft=True)
+    if review.note:
+        document.paragraph(review.note)
+    document.ln(LINE / 3)
+
+
+def say_review(review: Review) -> str:
+    """Say what a reader found, and whether the model said so."""
+    if review.finding is None:
+        return words.OUTCOMES[review.outcome]
+    if review.label is None:
+        return words.FINDINGS[review.finding]
+    is_same = review.outcome is review.outcome.AGREE
+    return f"{words.FINDINGS[review.finding]} ({'as the model' if is_same else 'not as the model'})"
+
+
+def _details(screening: ScreeningDetail, model: Model | None) -> list[tuple[str, str]]:
+    rows = []
+    if model is not None and screening.model is not None:
+        rows += [("Model", screening.model), ("Intended for", str(model.spec.get("intended_population", "not known")))]
+    if screening.finished_at is not None and screening.state is State.DONE:
+        rows += [("Screened", numbers.moment_text(screening.finished_at))]
+    if screening.width and screening.height:
+        rows += [("Size", f"{screening.width:,} \N{MULTIPLICATION SIGN} {screening.height:,} pixels")]
+    rows += [("Id", str(screening.screening_id))]
+    return rows + ([("SHA-256", screening.sha256)] if screening.sha256 else [])

@@ -1,0 +1,236 @@
+"""Webhooks, for administrators: where events are sent, what became of each message, and sending one again."""
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from urllib.parse import urlsplit
+
+from flask import Blueprint, abort, flash, g, request, url_for
+from flask.typing import ResponseReturnValue
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from shared.audit.record import Action, record
+from shared.messages import outbox, webhooks
+from shared.messages.problems import PAUSED
+from shared.tables import Message, MessageEvent, MessageState, Role, Webhook
+from web.base.contexts import PageContext, render
+from web.base.paging import Key, key, text, turn
+from web.base.services import services
+from web.guard.access import requires, see_other
+from web.webhooks.words import EVENTS, STATES, say_problem
+
+blueprint = Blueprint("webhooks", __name__, url_prefix="/webhooks")
+
+MESSAGES_A_PAGE: Final = 50
+CHOICES: Final = (MessageEvent.JOB_FINISHED, MessageEvent.IMAGE_FLAGGED)
+
+
+def _read_time(value: object) -> datetime:
+    """Read the time of a cursor; raise ValueError."""
+    at = datetime.fromisoformat(text(value))
+    if at.tzinfo is None:
+        raise ValueError(value)
+    return at
+
+
+_NEWEST: Final = Key[Message](
+    (Message.created_at, Message.id), (_read_time, key), lambda row: (row.created_at.isoformat(), row.id)
+)
+
+
+@dataclass(frozen=True)
+class ListPage(PageContext):
+    """The webhooks, and the form for a new one."""
+
+    template = "webhooks/list.html"
+    entries: Sequence[Webhook]
+    events: dict[MessageEvent, str]
+    choices: Sequence[MessageEvent]
+    url: str
+    chosen: Sequence[str]
+    problem: str | None
+
+
+@dataclass(frozen=True)
+class SecretPage(PageContext):
+    """A new secret, this once."""
+
+    template = "webhooks/secret.html"
+    webhook: Webhook
+    secret: str
+
+
+@dataclass(frozen=True)
+class WebhookPage(PageContext):
+    """One webhook and one page of what was sent to it."""
+
+    template = "webhooks/show.html"
+    webhook: Webhook
+    messages: Sequence[Message]
+    events: dict[MessageEvent, str]
+    states: dict[MessageState, tuple[str, str]]
+    newer: str | None
+    older: str | None
+    say_problem: Callable[[str | None], str]
+
+
+@blueprint.get("")
+@requires(Role.ADMIN)
+def index() -> ResponseReturnValue:
+    """List the webhooks."""
+    return _list_page()
+
+
+@blueprint.post("")
+@requires(Role.ADMIN)
+def add() -> ResponseReturnValue:
+    """Register a webhook and show its secret, this once."""
+    events = [event for event in CHOICES if event.value in request.form.getlist("events")]
+    url = request.form.get("url", "")
+    try:
+        with services().database.write() as db:
+            webhook = webhooks.register(db, url, events, g.user.id, services().settings.networks)
+            outbox.note_test(db, webhook)
+            _record(db, webhook, "added")
+    except webhooks.WebhookRefused as refusal:
+        return _list_page(url, [event.value for event in events], str(refusal)), 422
+    return _show_secret(webhook), 201
+
+
+@blueprint.get("/<uuid:webhook_id>")
+@requires(Role.ADMIN)
+def show(webhook_id: uuid.UUID) -> ResponseReturnValue:
+    """Show one webhook and what was sent to it, newest first."""
+    query = select(Message).where(Message.webhook_id == webhook_id)
+    with services().database.read() as db:
+        webhook = _webhook(db, webhook_id)
+        page = turn(lambda one: db.scalars(one).all(), query, _NEWEST, request.args.get("cursor"), MESSAGES_A_PAGE)
+    newer, older = (_turn(webhook_id, cursor) for cursor in (page.previous_cursor, page.next_cursor))
+    return render(
+        WebhookPage(
+            webhook=webhook,
+            messages=page.rows,
+            events=EVENTS,
+            states=STATES,
+            newer=newer,
+            older=older,
+            say_problem=say_problem,
+        )
+    )
+
+
+@blueprint.post("/<uuid:webhook_id>/test")
+@requires(Role.ADMIN)
+def test(webhook_id: uuid.UUID) -> ResponseReturnValue:
+    """Send a message that tells of nothing."""
+    _act(webhook_id, "tested", outbox.note_test)
+    flash("A test is on its way. It shows below within seconds.", "info")
+    return see_other(url_for("webhooks.show", webhook_id=webhook_id))
+
+
+@blueprint.post("/<uuid:webhook_id>/stop")
+@requires(Role.ADMIN)
+def stop(webhook_id: uuid.UUID) -> ResponseReturnValue:
+    """Send nothing there for now."""
+    _act(webhook_id, "paused", lambda _, webhook: webhooks.stop(webhook, PAUSED))
+    flash("The webhook is paused. What happens meanwhile is not sent later.", "info")
+    return see_other(url_for("webhooks.show", webhook_id=webhook_id))
+
+
+@blueprint.post("/<uuid:webhook_id>/start")
+@requires(Role.ADMIN)
+def start(webhook_id: uuid.UUID) -> ResponseReturnValue:
+    """Send there again."""
+    _act(webhook_id, "started", outbox.start)
+    flash("Messages are sent again, those that wait first.", "info")
+    return see_other(url_for("webhooks.show", webhook_id=webhook_id))
+
+
+@blueprint.post("/<uuid:webhook_id>/secret")
+@requires(Role.ADMIN)
+def renew_secret(webhook_id: uuid.UUID) -> ResponseReturnValue:
+    """Make another secret and show it, this once; the one before holds no longer."""
+
+    def renew(_: Session, webhook: Webhook) -> None:
+        webhook.salt = webhooks.new_salt()
+
+    return _show_secret(_act(webhook_id, "secret", renew))
+
+
+@blueprint.post("/<uuid:webhook_id>/delete")
+@requires(Role.ADMIN)
+def delete(webhook_id: uuid.UUID) -> ResponseReturnValue:
+    """Delete a webhook with its messages."""
+    _act(webhook_id, "deleted", lambda db, webhook: db.delete(webhook))
+    flash("The webhook is deleted, with its messages.", "info")
+    return see_other(url_for("webhooks.index"))
+
+
+@blueprint.post("/<uuid:webhook_id>/messages/<uuid:message_id>/send")
+@requires(Role.ADMIN)
+def send_again(webhook_id: uuid.UUID, message_id: uuid.UUID) -> ResponseReturnValue:
+    """Send a message once more."""
+
+    def send(db: Session, webhook: Webhook) -> None:
+        message = db.get(Message, message_id, with_for_update=True)
+        if message is None or message.webhook_id != webhook.id:
+            abort(404, f"There is no message {message_id}.")
+        if message.state is not MessageState.WAITING:  # else it is on its way
+            outbox.send_again(db, message)
+
+    webhook = _act(webhook_id, "sent again", send)
+    waits = " once this webhook is started" if webhook.stopped_at else ""
+    flash(f"The message is sent again{waits}, under the same id.", "info")
+    return see_other(url_for("webhooks.show", webhook_id=webhook_id))
+
+
+def _act(webhook_id: uuid.UUID, change: str, act: Callable[[Session, Webhook], object]) -> Webhook:
+    """Do something to a webhook and leave the row of it in the same commit."""
+    with services().database.write() as db:
+        webhook = _webhook(db, webhook_id)
+        act(db, webhook)
+        _record(db, webhook, change)
+    return webhook
+
+
+def _webhook(db: Session, webhook_id: uuid.UUID) -> Webhook:
+    return db.get(Webhook, webhook_id) or abort(404, f"There is no webhook {webhook_id}.")
+
+
+def _record(db: Session, webhook: Webhook, change: str) -> None:
+    record(
+        db,
+        Action.WEBHOOK_CHANGED,
+        user_id=g.user.id,
+        subject=webhook.id,
+        address=request.remote_addr,
+        detail={"change": change, "host": urlsplit(webhook.url).hostname or ""},  # a path may be a secret
+    )
+
+
+def _show_secret(webhook: Webhook) -> str:
+    signing = services().settings.secret_key
+    assert signing is not None  # noqa: S101  # the application does not start without one
+    secret = webhooks.secret_of(signing.get_secret_value(), webhook.id, webhook.salt)
+    return render(SecretPage(webhook=webhook, secret=secret))
+
+
+def _list_page(url: str = "", chosen: Sequence[str] | None = None, problem: str | None = None) -> str:
+    with services().database.read() as db:
+        entries = db.scalars(select(Webhook).order_by(Webhook.id)).all()
+    page = ListPage(
+        entries=entries,
+        events=EVENTS,
+        choices=CHOICES,
+        url=url,
+        chosen=[event.value for event in CHOICES] if chosen is None else chosen,
+        problem=problem,
+    )
+    return render(page)
+
+
+def _turn(webhook_id: uuid.UUID, cursor: str | None) -> str | None:
+    return None if cursor is None else url_for("webhooks.show", webhook_id=webhook_id, cursor=cursor or None)

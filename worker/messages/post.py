@@ -1,0 +1,127 @@
+"""One message to one address: looked up once, checked, called there and nowhere else, and never for long."""
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx
+
+from shared.messages.outbox import Outcome
+from shared.messages.problems import Problem
+from shared.networks import Network, is_named, may_be_called
+
+logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log addresses, whose paths may be secrets
+
+_GONE: Final = 410
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Where messages may go, for how long, and whose certificates are believed."""
+
+    networks: Sequence[Network]
+    """What may be called beside public addresses."""
+    seconds: float
+    trusted: ssl.SSLContext
+
+
+async def post(url: str, headers: Mapping[str, str], body: bytes, rules: Rules) -> Outcome:
+    """Send a message and return what came of it; nothing is raised for what the other side does.
+
+    Redirects are not followed and the answer's body is not read: only the status counts.
+    """
+    try:
+        async with asyncio.timeout(rules.seconds):
+            return await _post(httpx.URL(url), headers, body, rules)
+    except TimeoutError:
+        return Outcome(problem=Problem.NO_ANSWER)
+    except httpx.InvalidURL:
+        return Outcome(problem=Problem.ADDRESS_REFUSED)
+
+
+async def _post(url: httpx.URL, headers: Mapping[str, str], body: bytes, rules: Rules) -> Outcome:
+    try:
+        addresses = await _look_up(url)
+    except (OSError, UnicodeError):
+        return Outcome(problem=Problem.NAME_UNKNOWN)
+    allowed = [address for address in addresses if _may_call(url, address, rules.networks)]
+    if not allowed:
+        return Outcome(problem=Problem.ADDRESS_REFUSED)
+    outcome = Outcome(problem=Problem.NO_CONNECTION)
+    for address in allowed:
+        outcome = await _call(url.copy_with(host=address), url, headers, body, rules.trusted)
+        if outcome.problem is not Problem.NO_CONNECTION:
+            break
+    return outcome
+
+
+async def _look_up(url: httpx.URL) -> list[str]:
+    """Return the addresses of a host, in the order in which to try them."""
+    host, port = url.raw_host.decode().strip("[]"), url.port or _default_port(url)
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(place[4][0]) for place in found))
+
+
+def _default_port(url: httpx.URL) -> int:
+    return 443 if url.scheme == "https" else 80
+
+
+def _may_call(url: httpx.URL, address: str, networks: Sequence[Network]) -> bool:
+    """Tell whether an address may be called; unencrypted only where a setting names its network."""
+    return may_be_called(address, networks) and (url.scheme == "https" or is_named(address, networks))
+
+
+async def _call(
+    place: httpx.URL, url: httpx.URL, headers: Mapping[str, str], body: bytes, trusted: ssl.SSLContext
+) -> Outcome:
+    """Call one place of a URL; certificate and Host header are of its host, whatever that name stands for by now."""
+    # Without the environment: a proxy there would look the name up once more.
+    client = httpx.AsyncClient(trust_env=False, follow_redirects=False, verify=trusted)
+    request = client.build_request(
+        "POST",
+        place,
+        headers={
+            **headers,
+            "Host": url.netloc.decode(),
+            "Content-Type": "application/json",
+            "User-Agent": "PneumoScreen",
+        },
+        content=body,
+        extensions=_server_name(url),
+        timeout=None,  # the whole has one
+    )
+    async with client:
+        try:
+            response = await client.send(request, stream=True)
+        except httpx.ConnectError as error:
+            is_certificate = isinstance(_cause(error), ssl.SSLError)
+            return Outcome(problem=Problem.CERTIFICATE if is_certificate else Problem.NO_CONNECTION)
+        except httpx.HTTPError:
+            return Outcome(problem=Problem.NO_ANSWER)
+        await response.aclose()
+    return Outcome(response.status_code, _judge(response.status_code))
+
+
+def _server_name(url: httpx.URL) -> dict[str, Any]:
+    return {"sni_hostname": url.raw_host.decode().strip("[]")} if url.scheme == "https" else {}
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Return what an error of httpx comes from."""
+    while error.__cause__ is not None or error.__context__ is not None:
+        error = error.__cause__ or error.__context__ or error
+        if isinstance(error, ssl.SSLError):
+            break
+    return error
+
+
+def _judge(status: int) -> Problem | None:
+    if 200 <= status < 300:
+        return None
+    if status == _GONE:
+        return Problem.GONE
+    return Problem.REDIRECT if 300 <= status < 400 else Problem.ANSWER
