@@ -4,13 +4,13 @@ Rules: one change that can be said in one line; portable to SQLite and PostgreSQ
 no import of tables or other code of ours, because a migration must mean the same for ever; add a column as nullable or
 with a server default; never read or rewrite a large table in one statement.
 
-Revision: 0017, after 0015.
+Revision: 0016, after 0015.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0017"
+revision = "0016"
 down_revision = "0015"
 branch_labels = None
 depends_on = None
