@@ -18,6 +18,7 @@ from cli.outputs import check_writable, write_file
 from cli.report import DISCLAIMER, make_console
 from shared.errors import ModelUnavailable
 from shared.models.folder import find_model, model_folders, read_spec
+from shared.models.metrics import read_metrics as read_all
 from shared.models.spec import ModelSpec
 from shared.settings import Settings
 
@@ -110,7 +111,8 @@ def _brought(folder: Path) -> Row:
     if figures["threshold"] != spec.threshold:
         notes.append(f"figures at threshold {figures['threshold']:.4f}, calibrated since to {spec.threshold:.4f}")
     images = sum(figures["images"].values())
-    return Row(folder.name, images, figures, size, spec.parameters, note="; ".join(notes))
+    estimates = read_all(folder).get("estimates")
+    return Row(folder.name, images, figures, size, spec.parameters, note="; ".join(notes), estimates=estimates or None)
 
 
 def _measure(folder: Path, folders: list[Path], default: str) -> tuple[list[Row], dict[str, Any]]:

@@ -17,6 +17,8 @@ METRICS_FILE: Final = "metrics.json"
 _FIGURES: Final = (
     ("accuracy", "accuracy"), ("recall", "recall"), ("specificity", "specificity"), ("auc", "AUC"), ("ece", "ECE"),
 )  # fmt: skip
+_ESTIMATES: Final = (("framing gap", "framing gap AUC"), ("elsewhere", "elsewhere AUC"))
+"""Of `pneumoscreen estimate`: the two that a model's own training set does not flatter."""
 _DIGITS: Final = 4
 
 
@@ -33,6 +35,8 @@ class Row:
     parameters: int | None = None
     images_per_second: float | None = None
     note: str = ""
+    estimates: dict[str, Any] | None = None
+    """What `pneumoscreen estimate` has written, by its name."""
 
 
 def weigh(folder: Path, spec: ModelSpec) -> float | None:
@@ -70,6 +74,7 @@ def headings(rows: Sequence[Row]) -> list[str]:
     found = [title for _, title in _FIGURES]
     if any((row.figures or {}).get("mcnemar") for row in rows):
         found.append("McNemar b, c, p")
+    found += [title for name, title in _ESTIMATES if any(name in (row.estimates or {}) for row in rows)]
     found += ["MB", "parameters"]
     if any(row.images_per_second for row in rows):
         found.append("images/s")
@@ -85,6 +90,7 @@ def _cells(row: Row) -> dict[str, str]:
         "images": "-" if row.images is None else f"{row.images:,}",
         **{title: _figure(figures.get(name), spans.get(name)) for name, title in _FIGURES},
         "McNemar b, c, p": f"{test['b']}, {test['c']}, {_chance(test['p'])}" if test else "-",
+        **{title: _auc((row.estimates or {}).get(name)) for name, title in _ESTIMATES},
         "MB": "-" if row.megabytes is None else f"{row.megabytes:.1f}",
         "parameters": "-" if row.parameters is None else f"{row.parameters:,}",
         "images/s": "-" if row.images_per_second is None else f"{row.images_per_second:,.0f}",
@@ -95,6 +101,10 @@ def _figure(value: float | None, span: Sequence[float] | None) -> str:
     if value is None or span is None:
         return "-"
     return f"{value:.{_DIGITS}f} ({span[0]:.{_DIGITS}f} to {span[1]:.{_DIGITS}f})"
+
+
+def _auc(estimate: dict[str, Any] | None) -> str:
+    return "-" if estimate is None else _figure(estimate["auc"], estimate["intervals_95"]["auc"])
 
 
 def _chance(p: float) -> str:

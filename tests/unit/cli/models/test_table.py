@@ -68,3 +68,12 @@ def test_a_package_that_a_command_misses_as_it_runs_is_named(
     result = CliRunner().invoke(main, ["calibrate", "--undo", "--model", "one", "--models-dir", str(tmp_path)])
     assert result.exit_code == 2
     assert "folder 'evaluation' (evaluation.calibrate), which this installation leaves out" in result.output
+
+
+def test_what_was_estimated_elsewhere_stands_beside_the_validation() -> None:
+    gap = {"framing gap": {"auc": 0.97, "intervals_95": {"auc": [0.95, 0.98]}}}
+    rows = [Row("one", 50, GOOD, 4.4, 1, estimates=gap), Row("other", 50, GOOD, 4.4, 1)]
+    assert headings(rows)[-3:] == ["framing gap AUC", "MB", "parameters"]
+    first, second = markdown_table(rows).splitlines()[2:4]
+    assert "| 0.9700 (0.9500 to 0.9800) | 4.4 |" in first
+    assert "| - | 4.4 |" in second
