@@ -30,7 +30,7 @@ def report_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pixels=rng.integers(0, 256, (30, 96, 96, 1), dtype=np.uint8),
         truth=truth,
         names=(LONG,) * 30,
-        unreadable={LONG: "The file is empty. Copy it again from its source."},
+        refused={LONG: "The file is empty. Copy it again from its source."},
         groups=tuple(map(str, range(30))),
         causes=tuple(ImageClass.VIRAL if is_sick else None for is_sick in truth),
         named=30,
