@@ -13,6 +13,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 """Holds an IPv4 address in its last 32 bits (RFC 6052)."""
+_NOT_PUBLIC: Final = tuple(map(ipaddress.ip_network, ("fec0::/10", "3fff::/20", "192.88.99.0/24")))
+"""Networks that `ipaddress` calls public and that are not: RFC 3879, RFC 9637 and RFC 7526."""
 
 
 def read_networks(text: str | None) -> tuple[Network, ...]:
@@ -30,7 +32,7 @@ def may_be_called(address: str, networks: Sequence[Network]) -> bool:
     """Tell whether an address is public or in one of the networks."""
     found = _carried(ipaddress.ip_address(address.partition("%")[0]))
     is_public = found.is_global and not found.is_multicast and not found.is_reserved
-    return is_public or is_named(address, networks)
+    return (is_public and not is_named(address, _NOT_PUBLIC)) or is_named(address, networks)
 
 
 def _carried(address: Address) -> Address:

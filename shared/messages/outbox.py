@@ -84,7 +84,9 @@ def note_test(session: Session, webhook: Webhook) -> None:
 
 
 def _listening(session: Session, event: MessageEvent) -> list[Webhook]:
-    every = session.scalars(select(Webhook).where(Webhook.stopped_at.is_(None)))
+    # Held until the commit: a webhook deleted before it would have the insert fail, and with it what it tells of.
+    held = select(Webhook).where(Webhook.stopped_at.is_(None)).with_for_update(read=True, key_share=True)
+    every = session.scalars(held)
     return [webhook for webhook in every if event.value in webhook.events]
 
 

@@ -1,7 +1,7 @@
 """Which of a sender's files a job has received already, so that an upload that broke off goes on without them."""
 
 import uuid
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -43,22 +43,20 @@ def find_received(
     known, folders = _rows(session, job_id)
     for index, file in enumerate(files):
         name = _kept_name(file.name, settings)
-        rows = known.get(name, [])
-        match = next((row for row in rows if row[0] in {None, file.size_bytes}), None)
-        if match is not None:
-            rows.remove(match)
-            yield ReceivedFile(index, match[1])
+        rows = known.get((name, file.size_bytes)) or known.get((name, None))
+        if rows:
+            yield ReceivedFile(index, rows.popleft())
         elif name in folders:
             yield ReceivedFile(index, None)
 
 
-def _rows(session: Session, job_id: uuid.UUID) -> tuple[dict[str, list[tuple[int | None, str | None]]], set[str]]:
-    """Return size and sha256 of a job's rows by name, and every folder or ZIP that a name lies in."""
-    known: dict[str, list[tuple[int | None, str | None]]] = defaultdict(list)
+def _rows(session: Session, job_id: uuid.UUID) -> tuple[dict[tuple[str, int | None], deque[str | None]], set[str]]:
+    """Return the sha256 of a job's rows by name and size, and every folder or ZIP that a name lies in."""
+    known: dict[tuple[str, int | None], deque[str | None]] = defaultdict(deque)
     folders: set[str] = set()
     query = select(Screening.file_name, Image.size_bytes, Image.sha256).outerjoin(Image, Screening.image_id == Image.id)
     for name, size, sha256 in session.execute(query.where(Screening.job_id == job_id).order_by(Screening.position)):
-        known[name].append((size, sha256))
+        known[name, size].append(sha256)
         parts = name.split("/")
         folders.update("/".join(parts[:count]) for count in range(1, len(parts)))
     return known, folders

@@ -67,6 +67,12 @@ def test_each_row_stands_for_one_file(site: Site) -> None:
     ]
 
 
+def test_a_refused_file_stands_for_no_other_of_its_name_that_is_there(site: Site) -> None:
+    tina = site.token_client(site.add_user("tina"))
+    job = open_job(tina, ("a.jpeg", b"A text."), ("a.jpeg", A))
+    assert received(tina, job, ("a.jpeg", A), ("a.jpeg", b"A text.")) == [there(0, A), there(1)]
+
+
 def test_a_zip_is_there_with_its_entries(site: Site) -> None:
     tina = site.token_client(site.add_user("tina"))
     whole, other = make_zip({"1.jpeg": A, "in/2.jpeg": B}), make_zip({"3.jpeg": C})

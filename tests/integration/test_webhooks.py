@@ -16,7 +16,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import SecretStr
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, text, update
+from sqlalchemy.exc import OperationalError
 
 from shared.db import Database, now
 from shared.messages import outbox, webhooks
@@ -322,6 +323,19 @@ def test_old_messages_go_and_waiting_ones_stay(one: Database, local: Settings, r
         session.execute(update(Message).values(created_at=now() - outbox.KEPT_FOR - timedelta(days=1)))
         assert outbox.remove_old(session) == 1
     assert [message.state for message in messages(one)] == [MessageState.WAITING]
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_a_webhook_is_not_deleted_beneath_what_is_being_noted_for_it(database: Database, local: Settings) -> None:
+    webhook = add(database, local, "https://pacs.example.org/")
+    gone = delete(Webhook).where(Webhook.id == webhook.id)
+    with database.write() as noting:
+        outbox.note_flagged(noting, [uuid.uuid4()])
+        with pytest.raises(OperationalError, match="lock timeout"), database.write() as session:
+            session.execute(text("SET LOCAL lock_timeout = '50ms'"))
+            session.execute(gone)
+    with database.write() as session:
+        session.execute(gone)
 
 
 # ---------------------------------------------------------------- where nothing may go

@@ -79,11 +79,13 @@ class Document(FPDF):
         self._write_in(_TEXT)
 
     def footer(self) -> None:
-        """Write who printed it when, and the number of the page."""
+        """Write who printed it when, and the number of the page; a text that goes on after it stays shaped."""
+        is_shaped = self.text_shaping is not None
         self.set_y(-_FOOT + 4)
         self._write_in(SMALL, soft=True)
         self.cell(self.epw * 3 / 4, LINE, self._shown(self._printed))
         self.cell(0, LINE, f"Page {self.page_no()} of {_PAGES}", align="R")
+        self.set_text_shaping(is_shaped)
 
     def heading(self, text: str, size: float = 12.0) -> None:
         """Write a heading, with room for some lines below it on the same page."""

@@ -7,7 +7,7 @@ import unicodedata
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pypdf import PdfReader
+from pypdf import PageObject, PdfReader
 
 from web.reports.document import Column, Document
 from web.reports.letters import printable, shorten
@@ -15,6 +15,12 @@ from web.reports.letters import printable, shorten
 
 def text_of(document: Document) -> str:
     return "\n".join(page.extract_text() for page in PdfReader(io.BytesIO(document.finish())).pages)
+
+
+def _content(page: PageObject) -> bytes:
+    content = page.get_contents()
+    assert content is not None
+    return content.get_data()
 
 
 @pytest.mark.parametrize(
@@ -47,6 +53,17 @@ def test_arabic_is_joined_and_its_number_is_not_turned() -> None:
     assert text.count("صورة الصدر") == 2
     assert "78" not in text
     assert text.count("87") == 5
+
+
+def test_a_text_that_goes_on_on_the_next_page_stays_joined() -> None:
+    document = Document("", "Printed")
+    document.paragraph("سلام " * 3000)
+    pages = PdfReader(io.BytesIO(document.finish())).pages
+    assert len(pages) > 2
+    # Joined letters are placed one by one, in forms of their own; footers are not.
+    drawn = [{glyph for glyph in re.findall(rb"\((.*?)\) Tj", _content(page)) if len(glyph) == 2} for page in pages]
+    assert len(drawn[0]) > 3
+    assert drawn[1] == drawn[0]
 
 
 @given(st.text(st.characters(), max_size=80))
