@@ -91,10 +91,11 @@ def flag_share(spec: ModelSpec, p_pneumonia: np.ndarray, share: float, folder: s
         update={
             "threshold": threshold_for_share(p_pneumonia, share),
             "threshold_rule": (
-                f"A share of images: the highest threshold that flags at least {100 * share:g}% of the site's images, "
-                "of which nobody had said what they show"
+                f"A share of images: the highest threshold that flags at least {100 * share:g}% of "
+                f"{len(p_pneumonia):,} images of the site, of which nobody had said what they show"
             ),
-            "site": Site(folder=folder, images={}, unlabelled=len(p_pneumonia), fitted_at=datetime.now(UTC)),
+            "site": _labelled_site(spec)
+            or Site(folder=folder, images={}, unlabelled=len(p_pneumonia), fitted_at=datetime.now(UTC)),
         }
     )
     return _with(spec, fresh, (*spec.former, calibration_of(spec)))
@@ -110,10 +111,15 @@ def choose_threshold(spec: ModelSpec, threshold: float) -> ModelSpec:
         update={
             "threshold": threshold,
             "threshold_rule": "Chosen by hand",
-            "site": spec.site or Site(folder=BY_HAND, images={}, fitted_at=datetime.now(UTC)),
+            "site": _labelled_site(spec) or Site(folder=BY_HAND, images={}, fitted_at=datetime.now(UTC)),
         }
     )
     return _with(spec, fresh, (*spec.former, calibration_of(spec)))
+
+
+def _labelled_site(spec: ModelSpec) -> Site | None:
+    """Return the labelled images that temperature and bias were fitted to, if these are a site's own."""
+    return spec.site if spec.site is not None and spec.site.images else None
 
 
 def undo(spec: ModelSpec) -> ModelSpec:

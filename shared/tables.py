@@ -569,7 +569,7 @@ class Message(Base):
     __tablename__ = "messages"
     __table_args__ = (
         Index(None, "webhook_id", "created_at", "id"),
-        _partial("ix_messages_due", "due_at", where=text("state = 'waiting'")),
+        _partial("ix_messages_due", "webhook_id", "due_at", where=text("state = 'waiting'")),
         Index(None, "created_at"),
     )
 

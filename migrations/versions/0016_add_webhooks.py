@@ -78,7 +78,8 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_messages_webhook_id_created_at_id"), "messages", ["webhook_id", "created_at", "id"])
     op.create_index(op.f("ix_messages_created_at"), "messages", ["created_at"])
-    op.create_index("ix_messages_due", "messages", ["due_at"], sqlite_where=WAITING, postgresql_where=WAITING)
+    columns = ["webhook_id", "due_at"]
+    op.create_index("ix_messages_due", "messages", columns, sqlite_where=WAITING, postgresql_where=WAITING)
 
 
 def downgrade() -> None:

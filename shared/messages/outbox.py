@@ -6,7 +6,6 @@ A message arrives at least once. Its id stays the same whenever it is sent, so t
 import json
 import random
 import uuid
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -32,7 +31,6 @@ AT_ONE_ADDRESS: Final = 8
 
 _FIRST_PAUSE: Final = 10.0
 _LONGEST_PAUSE: Final = 3600.0
-_LOOKED_AT: Final = 256
 _PART: Final = 1000
 """SQLite takes 32,766 bound values a statement; a message has 13."""
 
@@ -125,27 +123,28 @@ def _note(
 
 
 def claim(session: Session) -> list[Claimed]:
-    """Take messages that are due under one lease, at most AT_ONCE, and at most AT_ONE_ADDRESS for one webhook."""
+    """Take messages that are due under one lease, at most AT_ONCE, one of each webhook in turn.
+
+    No webhook gets more than AT_ONE_ADDRESS, and one that has thousands waiting holds none of the others up.
+    """
     at, token = now(), new_id()
-    due = (
-        select(Message, Webhook)
-        .join(Webhook)
-        .where(_is(MessageState.WAITING), Message.due_at <= at, Webhook.stopped_at.is_(None))
-        .order_by(Message.due_at)
-        .limit(_LOOKED_AT)
-        .with_for_update(skip_locked=True, of=Message)
-    )
+    webhooks = session.scalars(select(Webhook).where(Webhook.stopped_at.is_(None))).all()
+    due = [(webhook, message) for webhook in webhooks for message in enumerate(_due(session, webhook, at))]
+    due.sort(key=lambda one: (one[1][0], one[1][1].due_at))
     taken: list[Claimed] = []
-    by_webhook: Counter[uuid.UUID] = Counter()
-    for message, webhook in session.execute(due):
-        if len(taken) == AT_ONCE or by_webhook[webhook.id] == AT_ONE_ADDRESS:
-            continue
-        by_webhook[webhook.id] += 1
+    for webhook, (_, message) in due[:AT_ONCE]:
         message.lease_token, message.due_at, message.tried_at = token, at + LEASE, at
         message.attempts += 1
         body = json.dumps(message.body, separators=(",", ":"), sort_keys=True).encode()
         taken.append(Claimed(message.id, token, webhook.id, webhook.url, webhook.salt, body))
     return taken
+
+
+def _due(session: Session, webhook: Webhook, at: datetime) -> Sequence[Message]:
+    """Lock the messages of a webhook that are due longest, at most AT_ONE_ADDRESS; others' locks are passed over."""
+    due = select(Message).where(Message.webhook_id == webhook.id, _is(MessageState.WAITING), Message.due_at <= at)
+    locked = due.order_by(Message.due_at).limit(AT_ONE_ADDRESS).with_for_update(skip_locked=True)
+    return session.scalars(locked).all()
 
 
 def settle(session: Session, claimed: Claimed, outcome: Outcome) -> bool:

@@ -256,6 +256,18 @@ def test_a_receiver_that_says_gone_is_told_nothing_more(one: Database, local: Se
     assert len({call.id for call in receiver.calls}) == 1
 
 
+def test_a_webhook_with_many_messages_holds_no_other_up(
+    database: Database, local: Settings, receiver: Receiver
+) -> None:
+    busy, calm = (add(database, local, f"{receiver.url}/{name}") for name in ("busy", "calm"))
+    with database.write() as session:
+        for _ in range(300):
+            outbox.note_test(session, session.get_one(Webhook, busy.id))
+    add_test(database, calm)
+    assert send(database, local) == outbox.AT_ONE_ADDRESS + 1
+    assert [call.path for call in receiver.calls].count("/calm") == 1
+
+
 def test_where_nobody_answers_the_other_messages_wait_and_go_once_somebody_does(
     one: Database, local: Settings, receiver: Receiver
 ) -> None:
