@@ -106,6 +106,7 @@ BAD = (
     ({"files": [{"file_name": "Mustermann.png", "size_bytes": -1}]}, "files.0.size_bytes"),
     ({"files": [{"file_name": ["Mustermann.png"], "size_bytes": 1}]}, "files.0.file_name"),
     ({"files": [{"file_name": "Mustermann.png", "size_bytes": 1}] * 5001}, "files"),
+    ({"files": [{"file_name": "Mustermann.png", "size_bytes": True}]}, "files.0.size_bytes"),
 )
 
 

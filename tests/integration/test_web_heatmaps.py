@@ -91,7 +91,15 @@ def test_a_heat_map_is_seen_by_those_who_see_the_image(site: Site, tina: FlaskCl
     people = [("tom", Role.TECHNICIAN), ("rita", Role.READER), ("ada", Role.ADMIN)]
     answers = [site.token_client(site.add_user(*person)).get(f"/screenings/{image}/heat-map") for person in people]
     assert [answer.status_code for answer in answers] == [404, 200, 200]
-    assert site.app.test_client().get(f"/screenings/{image}/heat-map").status_code in {302, 303, 401}
+
+
+@pytest.mark.parametrize(("accept", "status"), [(None, 401), ("*/*", 401), ("image/*", 401), ("text/html, */*", 303)])
+def test_who_is_not_signed_in_is_led_to_the_door_only_where_a_page_is_wanted(
+    site: Site, tina: FlaskClient, spec: ModelSpec, accept: str | None, status: int
+) -> None:
+    address = f"/screenings/{screen(site, tina, spec, MAP)}/heat-map"
+    headers = {} if accept is None else {"Accept": accept}
+    assert site.app.test_client().get(address, headers=headers).status_code == status
 
 
 def test_an_image_without_a_heat_map_says_so_quietly(site: Site, tina: FlaskClient, spec: ModelSpec) -> None:

@@ -3,10 +3,11 @@
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from flask import url_for
-from pydantic import Field
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from shared.models.spec import Label
 from shared.refusals import explain
@@ -65,11 +66,18 @@ class ImagesReceipt(Schema):
     status_url: str
 
 
+def _number(value: object) -> object:
+    """Let a JSON number pass, 9.0 as well (JSON Schema, section 4.2.3); pydantic would take true and "1" for 1."""
+    if isinstance(value, bool | str):
+        raise PydanticCustomError("int_type", "Input should be a valid integer")
+    return value
+
+
 class OfferedFile(Schema):
     """A file that the sender has."""
 
     file_name: str = Field(description="As it would be sent.")
-    size_bytes: int = Field(ge=0)
+    size_bytes: Annotated[int, BeforeValidator(_number)] = Field(ge=0)
 
 
 class OfferedFiles(Schema):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
-from flask import Flask, Response, json, make_response, request, url_for
+from flask import Flask, Response, g, json, make_response, request, url_for
 from flask.globals import request_ctx
 from flask_limiter import RateLimitExceeded
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -102,9 +102,9 @@ def install(app: Flask) -> None:
 
 
 def prefers_problem() -> bool:
-    """Tell a program from a person by the path or a token, then by the Accept header."""
+    """Tell a program from a person by the path or a token, by what a guard found, then by the Accept header."""
     has_token = request.authorization is not None and request.authorization.type == "bearer"
-    if request.path.startswith(_MACHINE_PATHS) or has_token:
+    if request.path.startswith(_MACHINE_PATHS) or has_token or g.get("is_program"):
         return True
     wanted = request.accept_mimetypes.best_match(["text/html", MEDIA_TYPE, "application/json"], "text/html")
     return wanted != "text/html"

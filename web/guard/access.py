@@ -95,7 +95,7 @@ def _enforce() -> Response | None:
     if access.is_open:
         return None
     if g.user is None:
-        return _ask_to_sign_in()
+        return _ask_to_sign_in(access)
     if access.roles and g.user.role not in access.roles:
         raise Refused(
             ProblemCode.ROLE, f"This needs the role {' or '.join(access.roles)}; your account is a {g.user.role}."
@@ -124,9 +124,11 @@ def _check_scope(needed: Scope | None) -> None:
         )
 
 
-def _ask_to_sign_in() -> Response:
+def _ask_to_sign_in(access: Access) -> Response:
     # A script that fetches a piece of a page must not get the sign-in page in its place.
     is_navigation = request.headers.get("Sec-Fetch-Mode", "navigate") == "navigate"
+    # What a token opens, programs ask for as well, and few of them say which media types they take.
+    g.is_program = access.scope is not None and "text/html" not in request.headers.get("Accept", "")
     if g.by_token or prefers_problem() or not is_navigation:
         # RFC 9110, section 11.6.1: a 401 names the scheme.
         scheme = WWWAuthenticate("bearer", {"realm": "PneumoScreen"})
