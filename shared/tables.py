@@ -136,6 +136,8 @@ class User(Base):
     last_sign_in_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     time_zone: Mapped[str | None] = mapped_column(String(64))
     """An IANA name, in which days and times are read and shown; None for that of the browser."""
+    language: Mapped[str | None] = mapped_column(String(16))
+    """The code of the language of the pages, see `web.languages`; None for that of the browser."""
     has_shortcuts: Mapped[bool] = mapped_column(default=True, server_default=true())
     """Whether single keys do something on pages (WCAG 2.1.4 wants them to be turned off where they disturb)."""
 

@@ -28,6 +28,7 @@ from web.images import page as images_page
 from web.images import pictures, pixels
 from web.images import reviews as images_reviews
 from web.jobs import page as jobs_page
+from web.languages import languages
 from web.models import page as models_page
 from web.quality import page as quality_page
 from web.reports import page as reports_page
@@ -56,6 +57,7 @@ def create_app(
     database: Database | None = None,
     store: Store | None = None,
     ticket_sender: TicketSender | None = None,
+    translations: Path = languages.TRANSLATIONS,
 ) -> Flask:
     """Build the application; raise SecretKeyMissing where nothing signs its sessions.
 
@@ -65,7 +67,7 @@ def create_app(
     app.config.from_mapping(_configuration(settings))
     app.extensions[EXTENSION] = open_services(settings, database=database, store=store, tickets=ticket_sender)
     _create_store(app.extensions[EXTENSION])
-    static_files.install(app, STATIC)
+    static_files.install(app, STATIC, languages.install(app, translations))
     problems.install(app)
     health.install(app)
     security.check_hosts(app, settings)

@@ -2,7 +2,7 @@
 
 import re
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +24,7 @@ from web.base.services import services
 from web.base.zones import find_zone, zone_names
 from web.guard.access import requires, see_other
 from web.guard.identity import idle_limit
+from web.languages.languages import LANGUAGES, Language
 
 blueprint = Blueprint("account", __name__, url_prefix="/account")
 
@@ -87,6 +88,7 @@ class AccountPage(PageContext):
     here: uuid.UUID
     settings: Settings
     zones: Sequence[str]
+    languages: Mapping[str, Language]
 
 
 @dataclass(frozen=True)
@@ -117,20 +119,30 @@ def index() -> ResponseReturnValue:
         rows = sessions.list_sessions(db, g.user, idle_limit())
     shown = [(row, describe_browser(row.user_agent)) for row in rows]
     settings = services().settings
-    return render(AccountPage(sessions=shown, here=g.session.id, settings=settings, zones=zone_names()))
+    return render(
+        AccountPage(sessions=shown, here=g.session.id, settings=settings, zones=zone_names(), languages=LANGUAGES)
+    )
 
 
 @blueprint.post("/settings")
 @requires()
 def change_settings() -> ResponseReturnValue:
-    """Keep the account's time zone, and whether single keys do something on pages."""
+    """Keep the account's language and time zone, and whether single keys do something on pages."""
+    language = request.form.get("language", "").strip() or None
+    if language is not None and language not in LANGUAGES:
+        abort(422, f"Choose a language of the list, or none for that of the browser. Received: '{language[:16]}'.")
     name = request.form.get("time_zone", "").strip() or None
     if name is not None and find_zone(name) is None:
         abort(422, f"Choose a time zone of the list, or none for that of the browser. Received: '{name[:64]}'.")
     has_shortcuts = "has_shortcuts" in request.form
     with services().database.write() as db:
-        db.execute(update(User).where(User.id == g.user.id).values(time_zone=name, has_shortcuts=has_shortcuts))
-        detail = {"time_zone": name or "browser", "shortcuts": "on" if has_shortcuts else "off"}
+        chosen = {"language": language, "time_zone": name, "has_shortcuts": has_shortcuts}
+        db.execute(update(User).where(User.id == g.user.id).values(chosen))
+        detail = {
+            "language": language or "browser",
+            "time_zone": name or "browser",
+            "shortcuts": "on" if has_shortcuts else "off",
+        }
         record(
             db, Action.USER_CHANGED, user_id=g.user.id, subject=g.user.id, address=request.remote_addr, detail=detail
         )

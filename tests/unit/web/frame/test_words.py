@@ -49,7 +49,7 @@ def test_probabilities_have_one_decimal_and_are_never_rounded_to_certainty(value
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (64 * 2**20, "64 MiB"), (5 * 2**31, "10 GiB")]
+    ("value", "text"), [(0, "0 B"), (1023, "1,023 B"), (1536, "1.5 KiB"), (64 * 2**20, "64 MiB"), (5 * 2**31, "10 GiB")]
 )
 def test_sizes_are_binary(value: int, text: str) -> None:
     assert numbers.size(value) == text
