@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Final
 
-from babel.dates import format_skeleton
+from babel.dates import format_skeleton, get_datetime_format
 from babel.numbers import format_percent
 from flask import Blueprint
 from flask_babel import get_locale
@@ -106,7 +106,8 @@ def moment_text(value: datetime) -> str:
     local, locale = value.astimezone(zone), get_locale()
     if locale is None or locale.language == "en":
         return f"{local.day} {local:%b %Y, %H:%M} {local.tzname()}"
-    return f"{format_skeleton('yMMMdHm', local, tzinfo=zone, locale=locale)} {local.tzname()}"
+    day, time = (format_skeleton(parts, local, tzinfo=zone, locale=locale) for parts in ("yMMMd", "Hm"))
+    return f"{get_datetime_format('medium', locale=locale).format(time, day)} {local.tzname()}"
 
 
 def register(blueprint: Blueprint) -> None:
