@@ -107,7 +107,8 @@ def moment_text(value: datetime) -> str:
     if locale is None or locale.language == "en":
         return f"{local.day} {local:%b %Y, %H:%M} {local.tzname()}"
     day, time = (format_skeleton(parts, local, tzinfo=zone, locale=locale) for parts in ("yMMMd", "Hm"))
-    return f"{get_datetime_format('medium', locale=locale).format(time, day)} {local.tzname()}"
+    written = str(get_datetime_format("medium", locale=locale)).format(time, day)
+    return f"{written} {local.tzname()}"
 
 
 def register(blueprint: Blueprint) -> None:
