@@ -10,8 +10,9 @@ from flask_babel import get_locale
 from markupsafe import Markup
 
 from web.base.zones import current_zone
-from web.languages.text import _, decimal
-from web.languages.text import count as count
+from web.languages.text import _, count, decimal
+
+__all__ = ["count", "duration", "moment", "moment_text", "percent", "plural", "rate", "sentence", "share", "size"]
 
 _KIB: Final = 1024
 _MINUTE: Final = 60
@@ -64,7 +65,9 @@ def duration(seconds: float | None) -> str:
     whole = round(seconds)
     hours, minutes, rest = whole // _HOUR, whole % _HOUR // _MINUTE, whole % _MINUTE
     if hours:
-        return _("%(hours)s h %(minutes)s min", hours=hours, minutes=minutes) if minutes else _("%(hours)s h", hours=hours)
+        return (
+            _("%(hours)s h %(minutes)s min", hours=hours, minutes=minutes) if minutes else _("%(hours)s h", hours=hours)
+        )
     if minutes:
         return (
             _("%(minutes)s min %(seconds)s s", minutes=minutes, seconds=rest)
