@@ -95,6 +95,10 @@ class KeyReused(PneumoScreenError):
 class ReviewOutdated(PneumoScreenError):
     """Say that another reader's review came in that this one's reader had not seen."""
 
+    def __init__(self, by: str) -> None:
+        super().__init__(f"{by} reviewed this X-ray meanwhile. Look at that review, then add your own.")
+        self.by = by
+
 
 class NotReviewable(PneumoScreenError):
     """Say why an image cannot be reviewed, or not so."""

@@ -4,4 +4,9 @@ const language = `${lang === "en" ? "en-GB" : lang}-u-nu-latn`;
 
 export const count = (value) => value.toLocaleString(language, { useGrouping: "always" });
 
+export const percent = (value) => value.toLocaleString(language, { style: "percent", useGrouping: false });
+
+/** Write a value that is small in its unit with so many digits that say something. */
+export const significant = (value, digits) => value.toLocaleString(language, { minimumSignificantDigits: digits, maximumSignificantDigits: digits });
+
 export const tenths = (value) => value.toLocaleString(language, { minimumFractionDigits: 1, maximumFractionDigits: 1 });

@@ -49,7 +49,7 @@ def screened(site: Site, spec: ModelSpec) -> list[str]:
 
 
 def heading(page: str) -> str:
-    found = re.search(r"<h1>(.*?)</h1>", page)
+    found = re.search(r"<h1[^>]*>(.*?)</h1>", page)
     assert found is not None
     return found[1]
 
@@ -71,7 +71,7 @@ def walk(client: FlaskClient, address: str | None, key: str) -> list[str]:
 
 
 def first_image(client: FlaskClient, history: str) -> str:
-    found = re.search(r'class="name" href="(/screenings/[^"]+)"', client.get(history).text)
+    found = re.search(r'class="name" translate="no" href="(/screenings/[^"]+)"', client.get(history).text)
     assert found is not None
     return found[1].replace("&amp;", "&")
 
