@@ -6,12 +6,15 @@ texts, which would put a wrong sentence on a page.
 
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from babel.messages.catalog import Catalog
+from babel.messages.catalog import Catalog, Message
 from babel.messages.pofile import read_po, write_po
 
+from shared import refusals
 from web.languages.languages import ENGLISH, LANGUAGES, TRANSLATIONS
 
 REPOSITORY: Final = Path(__file__).parents[2]
@@ -22,9 +25,22 @@ KEYWORDS: Final = ("_", "N_", "lazy", "plural:2,3", "translate")
 def collect_texts() -> Catalog:
     """Return the texts of templates, Python and scripts, as pyproject.toml says where they are."""
     keywords = [part for keyword in KEYWORDS for part in ("-k", keyword)]
-    command = [sys.executable, "-m", "babel.messages.frontend", "-q", "extract", "-F", "pyproject.toml", *keywords, "-o", "-", "."]
-    done = subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE)  # noqa: S603  # our own arguments
-    return read_po(done.stdout.decode().splitlines(keepends=True))
+    with tempfile.NamedTemporaryFile(suffix=".pot") as file:
+        options = ["-q", "extract", "-F", "pyproject.toml", "-c", "Translators:", *keywords, "-o", file.name, "."]
+        command = [sys.executable, "-m", "babel.messages.frontend", *options]
+        subprocess.run(command, cwd=REPOSITORY, check=True)  # noqa: S603  # our own arguments
+        return read_po(file)
+
+
+def extract_refusals(
+    _file: object,
+    keywords: object,  # noqa: ARG001  # as Babel calls it
+    comment_tags: object,  # noqa: ARG001
+    options: object,  # noqa: ARG001
+) -> Iterator[tuple[int, str, str, list[str]]]:
+    """Extract the texts of `shared.refusals`, which stand in one table; pyproject.toml names this to Babel."""
+    for text in refusals.texts():
+        yield 1, "_", text, []
 
 
 def catalog_path(language: str) -> Path:
@@ -45,11 +61,12 @@ def update(language: str, texts: Catalog) -> int:
     with path.open("wb") as file:
         # Line numbers would change every catalog with every change of a template.
         write_po(file, catalog, width=120, sort_by_file=True, omit_header=False, include_lineno=False)
-    return sum(1 for message in catalog if message.id and not _is_translated(message.string))
+    return sum(1 for message in catalog if message.id and not is_translated(message))
 
 
-def _is_translated(text: str | tuple[str, ...]) -> bool:
-    return all(text) if isinstance(text, tuple) else bool(text)
+def is_translated(message: Message) -> bool:
+    """Tell whether a text has its translation, in each of its forms."""
+    return bool(message.string) and all(message.string or "")
 
 
 def main() -> None:
@@ -57,7 +74,7 @@ def main() -> None:
     texts = collect_texts()
     for language in LANGUAGES:
         if language != ENGLISH:
-            print(f"{language}: {len(texts)} texts, {update(language, texts)} not translated yet")
+            sys.stdout.write(f"{language}: {len(texts)} texts, {update(language, texts)} not translated yet\n")
 
 
 if __name__ == "__main__":
