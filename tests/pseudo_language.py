@@ -1,4 +1,4 @@
-"""A made language, in which every letter bears an accent: what a page shows without accents was never marked for translation."""
+"""A made language in which every letter bears an accent: what stands on a page without one was never marked."""
 
 import re
 from functools import cache
@@ -16,6 +16,10 @@ _LETTERS: Final = str.maketrans(
     "ÅƁÇĐÉƑĜĤÎĴĶĻṀÑÖÞǪŔŠŢÛṼŴẊÝŽåƀçđéƒĝĥîĵķļɱñöþǫŕšţûṽŵẋýž",
 )
 _KEPT: Final = re.compile(r"%\(\w+\)s|%%|<[^>]*>|&\w+;")
+_SAME_EVERYWHERE: Final = frozenset({
+    "PneumoScreen", "JPEG", "PNG", "TIFF", "BMP", "WebP", "DICOM", "CR", "DX", "KiB", "MiB", "GiB", "UTC", "CSV",
+    "JSON", "PDF", "API",
+})  # fmt: skip
 _LENGTH: Final = 0.3
 """How much longer than English a translation may well be: W3C, "Text size in translation", gives 30 % for sentences."""
 
@@ -50,11 +54,29 @@ def find_untranslated(page: str) -> list[str]:
     """Return the texts of a page, and what is read aloud of it, that have a word without accents."""
     reader = _Texts()
     reader.feed(page)
-    return [text for text in reader.texts if re.search(r"[A-Za-z]{2,}", text.replace("PneumoScreen", ""))]
+    return [text for text in reader.texts if set(re.findall(r"[A-Za-z]{2,}", text)) - _SAME_EVERYWHERE]
 
 
 _SPOKEN: Final = frozenset({"aria-label", "title", "alt", "placeholder", "data-ended", "data-name"})
-_VOID: Final = frozenset({"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "wbr", "rect", "line", "stop"})
+_VOID: Final = frozenset(
+    {
+        "area",
+        "base",
+        "br",
+        "col",
+        "embed",
+        "hr",
+        "img",
+        "input",
+        "link",
+        "meta",
+        "source",
+        "wbr",
+        "rect",
+        "line",
+        "stop",
+    }
+)
 _NAMES: Final = frozenset({"bdi", "code", "kbd", "time", "script", "style", "pre", "samp"})
 
 

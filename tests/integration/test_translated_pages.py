@@ -1,6 +1,5 @@
 """Every text of every page can be translated: in a made language of accented letters, none is left without accents."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,13 +8,32 @@ from flask.testing import FlaskClient
 
 from shared.db import Database
 from shared.settings import Settings
+from shared.tables import Role
 from tests.conftest import draw, encode, make_spec
 from tests.pseudo_language import find_untranslated, write_catalog
-from tests.web_site import Site, post_images
-from shared.tables import Role
+from tests.web_site import Site, post_images, press
 
-READING = ("/worklist", "/history", "/history?order=suspicious", "/screenings/{done}", "/screenings/{refused}", "/screenings/{done}?order=unread")
-SENDING = ("/", "/jobs", "/jobs/{job}", "/jobs/{job}/delete", "/status", "/account", "/account/tokens", "/account/password", "/users", "/audit", "/users/{user}")
+READING = (
+    "/worklist",
+    "/history",
+    "/history?order=suspicious",
+    "/screenings/{done}",
+    "/screenings/{refused}",
+    "/screenings/{done}?order=unread",
+)
+SENDING = (
+    "/",
+    "/jobs",
+    "/jobs/{job}",
+    "/jobs/{job}/delete",
+    "/status",
+    "/account",
+    "/account/tokens",
+    "/account/password",
+    "/users",
+    "/audit",
+    "/users/{user}",
+)
 JUDGING = ("/quality", "/models", "/models/{model}", "/webhooks", "/api/v1/docs")
 OTHERS = ("/help", "/nowhere")
 
@@ -36,7 +54,7 @@ def translations(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def visited(settings: Settings, sqlite_database: Database, translations: Path) -> Iterator[Visited]:
+def visited(settings: Settings, sqlite_database: Database, translations: Path) -> Visited:
     site = Site(settings, sqlite_database, translations=translations)
     spec = make_spec()
     site.install_model(spec)
@@ -48,7 +66,23 @@ def visited(settings: Settings, sqlite_database: Database, translations: Path) -
     site.work(spec, {}, images=1)
     done = next(s for s in site.screenings() if s.state == "DONE")
     refused = next(s for s in site.screenings() if s.state == "REJECTED")
-    yield Visited(client, {"job": job, "done": str(done.id), "refused": str(refused.id), "user": str(admin.id), "model": spec.name})
+    return Visited(
+        client,
+        {"job": job, "done": str(done.id), "refused": str(refused.id), "user": str(admin.id), "model": spec.name},
+    )
+
+
+def test_an_account_keeps_its_language(settings: Settings, sqlite_database: Database) -> None:
+    site = Site(settings, sqlite_database)
+    client = site.browser(site.add_user("reader", Role.READER))
+    assert '<html lang="en"' in client.get("/account").text
+    assert press(client, "/account/settings", "/account", language="ar").status_code == 303
+    assert '<html lang="ar" dir="rtl"' in client.get("/account").text
+    refused = press(client, "/account/settings", "/account", language="<b>")
+    assert refused.status_code == 422
+    assert "&lt;b&gt;" in refused.text
+    assert press(client, "/account/settings", "/account", language="").status_code == 303
+    assert '<html lang="en"' in client.get("/account").text
 
 
 @pytest.mark.parametrize("address", [*READING, *SENDING, *JUDGING, *OTHERS])

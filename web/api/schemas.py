@@ -10,10 +10,10 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from shared.models.spec import Label
-from shared.refusals import explain
 from shared.states import State
 from shared.submission.submit import Receipt
 from shared.tables import AskedScore, Finding, Job, Priority, Review, ReviewOutcome, ReviewState, Role, Source
+from web.frame.words import explain
 from web.http.problem_codes import ProblemCode
 from web.jobs.progress import JobState, Progress
 from web.lists.rows import PredictionRow, Schema, ScreeningRow

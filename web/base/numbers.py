@@ -3,15 +3,16 @@
 from datetime import UTC, datetime
 from typing import Final
 
-from babel.dates import format_skeleton
+from babel.dates import format_skeleton, get_datetime_format
 from babel.numbers import format_percent
 from flask import Blueprint
 from flask_babel import get_locale
 from markupsafe import Markup
 
 from web.base.zones import current_zone
-from web.languages.text import _, decimal
-from web.languages.text import count as count
+from web.languages.text import _, count, decimal
+
+__all__ = ["count", "duration", "moment", "moment_text", "percent", "plural", "rate", "sentence", "share", "size"]
 
 _KIB: Final = 1024
 _MINUTE: Final = 60
@@ -64,7 +65,9 @@ def duration(seconds: float | None) -> str:
     whole = round(seconds)
     hours, minutes, rest = whole // _HOUR, whole % _HOUR // _MINUTE, whole % _MINUTE
     if hours:
-        return _("%(hours)s h %(minutes)s min", hours=hours, minutes=minutes) if minutes else _("%(hours)s h", hours=hours)
+        return (
+            _("%(hours)s h %(minutes)s min", hours=hours, minutes=minutes) if minutes else _("%(hours)s h", hours=hours)
+        )
     if minutes:
         return (
             _("%(minutes)s min %(seconds)s s", minutes=minutes, seconds=rest)
@@ -103,7 +106,9 @@ def moment_text(value: datetime) -> str:
     local, locale = value.astimezone(zone), get_locale()
     if locale is None or locale.language == "en":
         return f"{local.day} {local:%b %Y, %H:%M} {local.tzname()}"
-    return f"{format_skeleton('yMMMdHm', local, tzinfo=zone, locale=locale)} {local.tzname()}"
+    day, time = (format_skeleton(parts, local, tzinfo=zone, locale=locale) for parts in ("yMMMd", "Hm"))
+    written = str(get_datetime_format("medium", locale=locale)).format(time, day)
+    return f"{written} {local.tzname()}"
 
 
 def register(blueprint: Blueprint) -> None:

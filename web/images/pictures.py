@@ -13,12 +13,13 @@ from flask.typing import ResponseReturnValue
 
 from shared.audit.record import Action, record
 from shared.errors import ImageRejected, StoreAway, StoreFull
-from shared.refusals import OF_THE_GATE, explain
+from shared.refusals import OF_THE_GATE
 from shared.states import State
 from shared.store.store import PREVIEW, THUMBNAIL
 from shared.tables import Scope
 from web.base.services import services
 from web.base.turns import Once, Turns
+from web.frame.words import explain
 from web.guard.access import requires
 from web.images.heatmaps import draw
 from web.lists.listing import ScreeningDetail, get_screening

@@ -10,10 +10,10 @@ from flask.typing import ResponseReturnValue
 
 from shared.audit.record import Action, record
 from shared.errors import ImageRejected
-from shared.refusals import explain
 from shared.tables import Scope
 from web.base.services import services
 from web.base.turns import Turns
+from web.frame.words import explain
 from web.guard.access import requires
 from web.images.pictures import caching, decoding, read_file, seen_image
 

@@ -16,7 +16,7 @@ SCRIPTS: Final = "web/static/js/"
 """Where the texts of scripts stand; a catalog names the place of each text."""
 
 
-class Catalogs(Domain):  # type: ignore[misc]  # Flask-Babel has no types
+class Catalogs(Domain):
     """The translations of every language, in one folder."""
 
     def __init__(self, folder: Path) -> None:

@@ -5,8 +5,6 @@
 `N_("Waiting")`: the text as it is, for tables made before anybody asks; who shows it translates it with `_`.
 """
 
-from typing import Any
-
 import flask_babel
 from babel.numbers import format_decimal, get_decimal_symbol, get_group_symbol
 from flask_babel import lazy_gettext
@@ -23,7 +21,10 @@ def N_(text: str) -> str:  # noqa: N802  # its name wherever gettext is used
 
 
 def gettext(text: str) -> str:
-    """Return a text in the language of the reader; nothing stays nothing, for which gettext has the catalog's header."""
+    """Return a text in the language of the reader.
+
+    Nothing stays nothing: gettext would give the header of the catalog for it.
+    """
     return str(flask_babel.get_translations().ugettext(text)) if text else ""
 
 
@@ -53,5 +54,4 @@ def decimal(value: float, digits: int) -> str:
     text, locale = f"{value:,.{digits}f}", flask_babel.get_locale()
     if locale is None:
         return text
-    separators = {",": get_group_symbol(locale), ".": get_decimal_symbol(locale)}
-    return text.translate(str.maketrans(separators))
+    return text.translate({ord(","): get_group_symbol(locale), ord("."): get_decimal_symbol(locale)})

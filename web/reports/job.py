@@ -3,7 +3,6 @@
 from typing import Final
 
 from shared.models.spec import Label
-from shared.refusals import explain
 from shared.states import State
 from web.base import numbers, suspicion
 from web.frame import words
@@ -47,7 +46,7 @@ def _summary(contents: JobContents) -> list[tuple[str, str]]:
     rows = [(words.LABELS[label].name, labels[label]) for label in (Label.PNEUMONIA, Label.NORMAL)]
     rows += [("Hidden until your own review", contents.hidden)] if contents.hidden else []
     rows += [("Refused", counts[State.REJECTED])]
-    rows += [(f"    {explain(code).name}", images) for code, images in contents.reasons]
+    rows += [(f"    {words.name_refusal(code)}", images) for code, images in contents.reasons]
     rows += [(words.STATES[state].name, counts[state]) for state in (State.FAILED, State.CANCELLED) if counts[state]]
     waiting = counts[State.QUEUED] + counts[State.RUNNING]
     rows += [("Waiting or being screened", waiting)] if waiting else []

@@ -3,8 +3,9 @@
 import { count } from "./numbers.js";
 
 const { lang, dataset } = document.documentElement;
-const FORMS = ["zero", "one", "two", "few", "many", "other"]; // the order of gettext's forms where a language has all six
-const category = new Intl.PluralRules(lang);
+const rules = new Intl.PluralRules(lang);
+// The order of the forms in a catalog; a language has some of them (CLDR plural rules).
+const forms = ["zero", "one", "two", "few", "many", "other"].filter((form) => rules.resolvedOptions().pluralCategories.includes(form));
 const words = dataset.words ? await read(dataset.words) : {};
 
 /** Fetch the words; where they cannot be had, texts stay in English and the page works. */
@@ -23,9 +24,6 @@ const fill = (text, values) => text.replaceAll(/%\((\w+)\)s/g, (_whole, name) =>
 export const _ = (text, values = {}) => fill(words[text] ?? text, values);
 
 export function plural(number, one, many, values = {}) {
-  const forms = words[one];
-  const text = forms ? forms[Math.min(place(number, forms.length), forms.length - 1)] : number === 1 ? one : many;
+  const text = words[one]?.[forms.indexOf(rules.select(number))] ?? (number === 1 ? one : many);
   return fill(text, { count: count(number), ...values });
 }
-
-const place = (number, forms) => (forms === FORMS.length ? FORMS.indexOf(category.select(number)) : category.select(number) === "one" ? 0 : 1);
