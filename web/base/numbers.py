@@ -113,5 +113,5 @@ def moment_text(value: datetime) -> str:
 
 def register(blueprint: Blueprint) -> None:
     """Make these the filters of every template."""
-    for function in (percent, share, count, plural, size, duration, rate, sentence, moment):
+    for function in (percent, share, count, decimal, plural, size, duration, rate, sentence, moment):
         blueprint.add_app_template_filter(function)
