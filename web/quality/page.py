@@ -111,7 +111,13 @@ def _quick(asked: Asked) -> list[tuple[str, str, bool]]:
     for days in CHOICES:
         since = until - timedelta(days=days - 1)
         arguments: dict[str, Any] = {**asked.to_args(), "since": since.isoformat()}
-        made.append((plural(days, "%(count)s day", "%(count)s days"), url_for("quality.index", **arguments), since == asked.period.since))
+        made.append(
+            (
+                plural(days, "%(count)s day", "%(count)s days"),
+                url_for("quality.index", **arguments),
+                since == asked.period.since,
+            )
+        )
     return made
 
 
