@@ -16,9 +16,10 @@ _LETTERS: Final = str.maketrans(
     "ÅƁÇĐÉƑĜĤÎĴĶĻṀÑÖÞǪŔŠŢÛṼŴẊÝŽåƀçđéƒĝĥîĵķļɱñöþǫŕšţûṽŵẋýž",
 )
 _KEPT: Final = re.compile(r"%\(\w+\)s|%%|<[^>]*>|&\w+;")
-_SAME_EVERYWHERE: Final = frozenset(
-    "PneumoScreen JPEG PNG TIFF BMP WebP DICOM CR DX KiB MiB GiB UTC CSV JSON PDF API".split()
-)
+_SAME_EVERYWHERE: Final = frozenset({
+    "PneumoScreen", "JPEG", "PNG", "TIFF", "BMP", "WebP", "DICOM", "CR", "DX", "KiB", "MiB", "GiB", "UTC", "CSV",
+    "JSON", "PDF", "API",
+})  # fmt: skip
 _LENGTH: Final = 0.3
 """How much longer than English a translation may well be: W3C, "Text size in translation", gives 30 % for sentences."""
 

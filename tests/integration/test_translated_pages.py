@@ -17,7 +17,7 @@ from shared.states import State
 from shared.tables import AskedScore, ReviewOutcome, Role, Screening, User
 from tests.conftest import draw, encode, make_spec
 from tests.pseudo_language import find_untranslated, write_catalog
-from tests.web_site import Site, post_images, token_of
+from tests.web_site import Site, post_images, press, token_of
 
 READING = (
     "/worklist",
@@ -95,6 +95,19 @@ def visited(settings: Settings, sqlite_database: Database, translations: Path) -
             "model": spec.name,
         },
     )
+
+
+def test_an_account_keeps_its_language(settings: Settings, sqlite_database: Database) -> None:
+    site = Site(settings, sqlite_database)
+    client = site.browser(site.add_user("reader", Role.READER))
+    assert '<html lang="en"' in client.get("/account").text
+    assert press(client, "/account/settings", "/account", language="ar").status_code == 303
+    assert '<html lang="ar" dir="rtl"' in client.get("/account").text
+    refused = press(client, "/account/settings", "/account", language="<b>")
+    assert refused.status_code == 422
+    assert "&lt;b&gt;" in refused.text
+    assert press(client, "/account/settings", "/account", language="").status_code == 303
+    assert '<html lang="en"' in client.get("/account").text
 
 
 @pytest.mark.parametrize("address", [*READING, *SENDING, *JUDGING, *OTHERS])

@@ -195,7 +195,7 @@ def test_another_threshold_leaves_labels_as_they_were_and_answers_anew(
     assert [row.label for row in site.screenings()] == [Label.NORMAL, Label.PNEUMONIA]
     text = page(site)
     assert "Thresholds before" in text
-    assert "40: For tests." in text
+    assert "40: <bdi lang=\"en\" translate=\"no\">For tests.</bdi>" in text
     assert text.count("test-model@") > 2, "both that have screened here"
 
 
@@ -221,4 +221,4 @@ def test_how_the_threshold_in_force_was_chosen_is_said(site: Site, spec: ModelSp
     assert "its validation images; threshold chosen by hand, " in page(site, threshold="20")
     site.install_model(flag_share(spec, np.linspace(0, 1, 40), 0.3, "night"))
     said = page(site, threshold="20", prevalence="5")
-    assert "its validation images; threshold by 40 unlabelled images of night, " in said
+    assert "its validation images; threshold by 40 unlabelled images of <bdi>night</bdi>, " in said

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Final
 
-from babel.dates import format_skeleton
+from babel.dates import format_skeleton, get_datetime_format
 from babel.numbers import format_percent
 from flask import Blueprint
 from flask_babel import get_locale
@@ -106,10 +106,12 @@ def moment_text(value: datetime) -> str:
     local, locale = value.astimezone(zone), get_locale()
     if locale is None or locale.language == "en":
         return f"{local.day} {local:%b %Y, %H:%M} {local.tzname()}"
-    return f"{format_skeleton('yMMMdHm', local, tzinfo=zone, locale=locale)} {local.tzname()}"
+    day, time = (format_skeleton(parts, local, tzinfo=zone, locale=locale) for parts in ("yMMMd", "Hm"))
+    written = str(get_datetime_format("medium", locale=locale)).format(time, day)
+    return f"{written} {local.tzname()}"
 
 
 def register(blueprint: Blueprint) -> None:
     """Make these the filters of every template."""
-    for function in (percent, share, count, plural, size, duration, rate, sentence, moment):
+    for function in (percent, share, count, decimal, plural, size, duration, rate, sentence, moment):
         blueprint.add_app_template_filter(function)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from babel import Locale
 from babel.messages.catalog import Catalog, Message
 from babel.messages.pofile import read_po, write_po
 
@@ -51,10 +52,13 @@ def catalog_path(language: str) -> Path:
 def update(language: str, texts: Catalog) -> int:
     """Bring the catalog of a language to the texts of today; return how many of them it lacks."""
     path = catalog_path(language)
-    catalog = Catalog(locale=language, project="PneumoScreen", fuzzy=False)
+    catalog = Catalog(locale=language, fuzzy=False)
     if path.is_file():
         with path.open("rb") as file:
             catalog = read_po(file, locale=language)
+    catalog.header_comment = f"# The texts of the pages in {Locale.parse(language).english_name}."
+    catalog.project, catalog.version, catalog.last_translator = "PneumoScreen", "0.1", "-"
+    catalog.msgid_bugs_address, catalog.language_team = "-", language
     catalog.update(texts, no_fuzzy_matching=True, update_creation_date=False)
     catalog.obsolete.clear()
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -86,7 +86,9 @@ def choose_language() -> str:
     user: Any = g.get("user")
     if user is not None and user.language in LANGUAGES:
         return str(user.language)
-    return request.accept_languages.best_match(LANGUAGES, ENGLISH)
+    # Not `best_match`, which prefers an English asked for last over the Spanish of Mexico asked for first.
+    wanted = (tag.partition("-")[0].lower() for tag in request.accept_languages.values())
+    return next((code for code in wanted if code in LANGUAGES), ENGLISH)
 
 
 def current_code() -> str:

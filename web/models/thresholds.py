@@ -15,13 +15,14 @@ from shared.quality.statistics import Share, predictive_values
 from shared.quality.suspicion import count_flags
 from shared.tables import Model
 from web.base.paging import FilterError
+from web.languages.text import N_, _
 from web.models.figures import Called, HeldOut
 
 MONTH: Final = 30
 GRID: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 """As `pneumoscreen evaluate` shows them: fine at both ends, where screening thresholds lie."""
 USUAL_PREVALENCE: Final = 0.1
-NAMES: Final = {"threshold": "Threshold", "prevalence": "Prevalence", "figures": "Held-out images"}
+NAMES: Final = {"threshold": N_("Threshold"), "prevalence": N_("Prevalence"), "figures": N_("Held-out images")}
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class Tried:
         names = [some.name for some in sets]
         figures = args.get("figures", "").strip() or None
         if figures is not None and figures not in names:
-            raise FilterError("figures", f"Give one of: {', '.join(names) or 'none is there'}.")
+            said = _("Give one of: %(names)s.", names=", ".join(names)) if names else _("There are no held-out images.")
+            raise FilterError("figures", said)
         prevalence = _hundredth("prevalence", args)
         return cls(_hundredth("threshold", args), USUAL_PREVALENCE if prevalence is None else prevalence, figures)
 
@@ -53,7 +55,7 @@ def _hundredth(name: str, args: Mapping[str, str]) -> float | None:
     except ValueError:
         value = -1.0
     if not 0 < value < 100:
-        raise FilterError(name, f"Give a number above 0 and below 100. Received: '{given[:20]}'.")
+        raise FilterError(name, _("Give a number above 0 and below 100. Received: '%(value)s'.", value=given[:20]))
     return round(value / 100, 6)
 
 
