@@ -1,4 +1,4 @@
-"""Pages in other languages, in a real browser: nothing overflows or loses contrast, and the work can be done in each."""
+"""Pages in other languages in a real browser: nothing overflows or loses contrast, and work can be done."""
 
 import uuid
 from collections.abc import Iterator
