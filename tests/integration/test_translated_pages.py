@@ -59,7 +59,7 @@ SENDING = (
     "/users/{user}",
 )
 GIVEN = ("3 files", "admin", "test", "sideways", "newest, oldest, largest", "soon")
-"""Names and values that stand on pages as they were given: in a title or an attribute nothing can mark them as names."""
+"""Names and values that pages show as they were given: in a title or an attribute nothing marks them as names."""
 JUDGING = ("/quality", "/models", "/models/{model}", "/webhooks", "/api/v1/docs")
 OTHERS = ("/help", "/nowhere")
 
