@@ -1,17 +1,23 @@
 """Every text of every page can be translated: in a made language of accented letters, none is left without accents."""
 
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy import update
 
-from shared.db import Database
+from shared.db import Database, now
+from shared.models.spec import Label
+from shared.reviews.claims import claim
+from shared.reviews.reviews import add_review
 from shared.settings import Settings
-from shared.tables import Role
+from shared.states import State
+from shared.tables import AskedScore, ReviewOutcome, Role, Screening, User
 from tests.conftest import draw, encode, make_spec
 from tests.pseudo_language import find_untranslated, write_catalog
-from tests.web_site import Site, post_images, press
+from tests.web_site import Site, post_images, press, token_of
 
 READING = (
     "/worklist",
@@ -20,20 +26,40 @@ READING = (
     "/screenings/{done}",
     "/screenings/{refused}",
     "/screenings/{done}?order=unread",
+    "/screenings/{done}?order=suspicious&label=NORMAL",
+    "/screenings/{waiting}",
+    "/worklist?review=unread&text=a&min_suspicion=0.5&model=m@1",
+    "/worklist?text=nowhere",
+    "/worklist?since=1",
+    "/history?since=2025-01-31&min_confidence=0.5&label=NORMAL&state=DONE&job={job}&reviewed_by=nobody&text=a",
+    "/history?order=suspicious&state=QUEUED",
+    "/history?min_suspicion=9&max_suspicion=8",
+    "/history?job=1",
 )
 SENDING = (
     "/",
     "/jobs",
     "/jobs/{job}",
+    "/jobs/{job}?state=RUNNING",
     "/jobs/{job}/delete",
+    "/jobs?text=nothing-has-this-name",
+    "/jobs?order=sideways",
     "/status",
     "/account",
     "/account/tokens",
     "/account/password",
     "/users",
     "/audit",
+    "/audit?action=job_submitted",
+    "/audit?since=soon",
+    "/audit?person=1",
+    "/sign-in",
+    "/sign-in/link/0",
+    "/users?name=nothing-has-this-name",
     "/users/{user}",
 )
+GIVEN = ("3 files", "admin", "test", "sideways", "newest, oldest, largest", "soon")
+"""Names and values that pages show as they were given: in a title or an attribute nothing marks them as names."""
 JUDGING = ("/quality", "/models", "/models/{model}", "/webhooks", "/api/v1/docs")
 OTHERS = ("/help", "/nowhere")
 
@@ -42,6 +68,7 @@ OTHERS = ("/help", "/nowhere")
 class Visited:
     """A site with a little of everything, and an administrator's browser in the made language."""
 
+    site: Site
     client: FlaskClient
     names: dict[str, str]
 
@@ -62,13 +89,22 @@ def visited(settings: Settings, sqlite_database: Database, translations: Path) -
     client = site.browser(admin)
     client.environ_base["HTTP_ACCEPT_LANGUAGE"] = "es"
     program = site.token_client(admin)
-    job = post_images(program, ("a.jpg", encode(draw(1))), ("b.jpg", encode(draw(2))), ("c.txt", b"text")).json["id"]
+    job = post_images(program, ("a", encode(draw(1))), ("b", encode(draw(2))), ("c", b"text")).json["id"]
     site.work(spec, {}, images=1)
     done = next(s for s in site.screenings() if s.state == "DONE")
+    waiting = next(s for s in site.screenings() if s.state == "QUEUED")
     refused = next(s for s in site.screenings() if s.state == "REJECTED")
     return Visited(
+        site,
         client,
-        {"job": job, "done": str(done.id), "refused": str(refused.id), "user": str(admin.id), "model": spec.name},
+        {
+            "job": job,
+            "done": str(done.id),
+            "waiting": str(waiting.id),
+            "refused": str(refused.id),
+            "user": str(admin.id),
+            "model": spec.name,
+        },
     )
 
 
@@ -89,4 +125,49 @@ def test_an_account_keeps_its_language(settings: Settings, sqlite_database: Data
 def test_every_text_of_a_page_can_be_translated(visited: Visited, address: str) -> None:
     page = visited.client.get(address.format(**visited.names))
     assert page.mimetype == "text/html"
-    assert find_untranslated(page.text) == []
+    assert page.status_code < 500
+    assert find_untranslated(page.text, GIVEN) == []
+
+
+def test_what_readers_said_can_be_translated(visited: Visited) -> None:
+    site, done = visited.site, uuid.UUID(visited.names["done"])
+    other = site.add_user("r", Role.READER)
+    with site.database.write() as session:
+        screening = session.get_one(Screening, done)
+        assert screening.image is not None
+        add_review(session, other, screening, ReviewOutcome.SECOND_READER, note="note", is_blind=True)
+        claim(session, other, screening.image.sha256)
+    address = f"/screenings/{done}"
+    check(visited.client, address, "/worklist")
+    said = {"csrf_token": token_of(visited.client.get(address)), "says": "agree"}
+    outdated = visited.client.post(f"{address}/reviews", data=said)
+    assert (outdated.status_code, find_untranslated(outdated.text, GIVEN)) == (409, [])
+    with site.database.write() as session:
+        admin = session.get_one(User, uuid.UUID(visited.names["user"]))
+        add_review(session, admin, session.get_one(Screening, done), ReviewOutcome.AGREE, is_blind=True)
+    check(visited.client, address, f"/screenings/{visited.names['waiting']}?reviewed={done}")
+
+
+@pytest.mark.parametrize("code", ["rotated", "inverted", "not_chest"])
+def test_a_score_that_is_asked_for_can_be_translated(visited: Visited, code: str) -> None:
+    key = uuid.UUID(visited.names["waiting"])
+    address, stopped = f"/screenings/{key}", {"state": State.REJECTED, "error_code": code, "finished_at": now()}
+    with visited.site.database.write() as session:
+        session.execute(update(Screening).where(Screening.id == key).values(stopped))
+    check(visited.client, address)
+    token = token_of(visited.client.get(address))
+    assert visited.client.post(f"{address}/score", data={"csrf_token": token}).status_code == 303
+    check(visited.client, address)
+    for answer in (
+        {"label": Label.NORMAL, "p_pneumonia": 0.1, "threshold": 0.5, "model": "model@1"},
+        {"label": Label.PNEUMONIA, "p_pneumonia": 0.9},
+        {"label": None, "error_code": "unreadable_image"},
+    ):
+        with visited.site.database.write() as session:
+            session.execute(update(AskedScore).values(finished_at=now(), **answer))
+        check(visited.client, address)
+
+
+def check(client: FlaskClient, *addresses: str) -> None:
+    for address in addresses:
+        assert find_untranslated(client.get(address).text, GIVEN) == []

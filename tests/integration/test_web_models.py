@@ -195,7 +195,7 @@ def test_another_threshold_leaves_labels_as_they_were_and_answers_anew(
     assert [row.label for row in site.screenings()] == [Label.NORMAL, Label.PNEUMONIA]
     text = page(site)
     assert "Thresholds before" in text
-    assert "40: <bdi lang=\"en\" translate=\"no\">For tests.</bdi>" in text
+    assert '40: <bdi lang="en" translate="no">For tests.</bdi>' in text
     assert text.count("test-model@") > 2, "both that have screened here"
 
 

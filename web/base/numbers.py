@@ -12,7 +12,7 @@ from markupsafe import Markup
 from web.base.zones import current_zone
 from web.languages.text import _, count, decimal
 
-__all__ = ["count", "duration", "moment", "moment_text", "percent", "plural", "rate", "sentence", "share", "size"]
+__all__ = ["count", "duration", "moment", "moment_text", "percent", "rate", "sentence", "share", "size"]
 
 _KIB: Final = 1024
 _MINUTE: Final = 60
@@ -41,11 +41,6 @@ def _percent(value: float) -> str:
 def share(value: float) -> str:
     """Write a fraction from 0 to 1 as the length of an SVG bar."""
     return f"{min(max(value, 0.0), 1.0) * 100:.2f}%"
-
-
-def plural(value: int, one: str, many: str | None = None) -> str:
-    """Write a count with its noun: `1 image`, `5,000 images`."""
-    return f"{value:,} {one if value == 1 else many or one + 's'}"
 
 
 def size(value: int) -> str:
@@ -113,5 +108,5 @@ def moment_text(value: datetime) -> str:
 
 def register(blueprint: Blueprint) -> None:
     """Make these the filters of every template."""
-    for function in (percent, share, count, decimal, plural, size, duration, rate, sentence, moment):
+    for function in (percent, share, count, decimal, size, duration, rate, sentence, moment):
         blueprint.add_app_template_filter(function)

@@ -11,7 +11,7 @@ from typing import Final
 
 from shared import refusals
 from shared.models.spec import ImageClass, Label
-from shared.refusals import OF_THE_GATE, Explanation, Rejection, Scalar
+from shared.refusals import OF_THE_GATE, Explanation, Scalar
 from shared.states import State
 from shared.tables import Finding, ReviewOutcome, ReviewState, Role
 from web.base.conditions import Check, Condition
@@ -205,13 +205,6 @@ def name_refusal(code: str) -> str:
 def is_of_the_gate(code: str | None) -> bool:
     """Tell whether an image can be shown although it was refused: the model is not for it."""
     return code in OF_THE_GATE
-
-
-PUT_RIGHT: Final = {
-    Rejection.ROTATED: N_("turned upright"),
-    Rejection.INVERTED: N_("with black and white exchanged"),
-}
-"""How an image is put right before a score that a reader asked for is found."""
 
 
 def refused(detail: str, name: Callable[[str], str]) -> str:

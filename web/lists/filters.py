@@ -342,6 +342,8 @@ class FormField:
     field: kinds.Field
     value: str
     choices: list[Choice]
+    has_names: bool
+    """Whether the choices are names, which are not translated."""
     is_wide: bool
 
 
@@ -353,7 +355,9 @@ def form_fields(db: Session, filters: Filters) -> list[FormField]:
         if kind.field != "hidden" or value is not None:
             shown = "" if value is None else str(value)
             choices = list(kind.choices(db, value))
-            made.append(FormField(name, _label(name, filters), kind.field, shown, choices, declared.is_wide))
+            made.append(
+                FormField(name, _label(name, filters), kind.field, shown, choices, kind.is_name, declared.is_wide)
+            )
     return made
 
 

@@ -39,6 +39,8 @@ class Kind:
     """Write a value for whoever looks; names are marked as such."""
     choices: Callable[[Session, Any], Iterable[Choice]] = lambda _db, _value: ()
     """List what a form offers; given the value that is chosen, which may be none of the usual ones."""
+    is_name: bool = False
+    """Whether values are names, which are not translated."""
 
 
 def one_of(kind: type[StrEnum], name: Callable[[Any], str]) -> Kind:
@@ -94,7 +96,7 @@ def text(request: str, field: Field = "text", choices: Callable[[Session], Itera
     def offered(db: Session, _chosen: str | None) -> list[Choice]:
         return [(value, value) for value in (choices(db) if choices else ())]
 
-    return Kind(read_text, lambda: translate(request), {"type": "string"}, field, _say_name, offered)
+    return Kind(read_text, lambda: translate(request), {"type": "string"}, field, _say_name, offered, is_name=True)
 
 
 def _say_name(_db: Session, value: str, _viewer: User) -> str:
@@ -107,7 +109,9 @@ def identifier(request: str, name: Callable[[Session, uuid.UUID, User], str]) ->
     def say(db: Session, value: uuid.UUID, viewer: User) -> str:
         return mark_name(name(db, value, viewer))
 
-    return Kind(uuid.UUID, lambda: translate(request), {"type": "string", "format": "uuid"}, "hidden", say)
+    return Kind(
+        uuid.UUID, lambda: translate(request), {"type": "string", "format": "uuid"}, "hidden", say, is_name=True
+    )
 
 
 def fill_in(text: str, **values: object) -> Markup:

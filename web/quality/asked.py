@@ -33,7 +33,9 @@ class Asked:
         except OverflowError as error:
             raise FilterError("until", _("Give a later day.")) from error
         if before is None:
-            said = _("Give a day that is not after the last one, %(last)s. Received: %(first)s.", last=until, first=since)
+            said = _(
+                "Give a day that is not after the last one, %(last)s. Received: %(first)s.", last=until, first=since
+            )
             raise FilterError("since", said)
         if (until - since).days >= MOST_DAYS or until == date.max:
             raise FilterError("since", _too_many(since, until))

@@ -134,7 +134,9 @@ def draw_calibration(bins: Sequence[Bin]) -> Chart:
         x = share(one.predicted)
         lines.append(Line("interval", x, share(1 - high), x, share(1 - low)))
         points.append(Point("first", x, share(1 - (one.observed.value or 0))))
-    said = _("Share of pneumonia among reviewed X-rays by their suspicion, with 95 % intervals; the diagonal is perfect")
+    said = _(
+        "Share of pneumonia among reviewed X-rays by their suspicion, with 95 % intervals; the diagonal is perfect"
+    )
     legend = {"first": _("X-rays of like suspicion"), "diagonal": _("As it should be")}
     return Chart(said, _percents(), _suspicions(), lines=lines, points=points, legend=legend)
 

@@ -1,6 +1,6 @@
 """The quality page: how much is screened, how fast, what is refused, and whether readers and the model agree."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -111,7 +111,13 @@ def _quick(asked: Asked) -> list[tuple[str, str, bool]]:
     for days in CHOICES:
         since = until - timedelta(days=days - 1)
         arguments: dict[str, Any] = {**asked.to_args(), "since": since.isoformat()}
-        made.append((plural(days, "%(count)s day", "%(count)s days"), url_for("quality.index", **arguments), since == asked.period.since))
+        made.append(
+            (
+                plural(days, "%(count)s day", "%(count)s days"),
+                url_for("quality.index", **arguments),
+                since == asked.period.since,
+            )
+        )
     return made
 
 
@@ -131,29 +137,27 @@ def _draw(figures: Figures) -> dict[str, Chart]:
 
 
 @blueprint.app_template_filter()
-def cell(value: Any, kind: Kind) -> str:
-    """Write a value of a table."""
-    if value is None:
-        return "\N{EN DASH}"
-    if kind == Kind.DAY:
-        return full_day(value)
-    if kind == Kind.PERCENT:
-        return percent(value)
-    if kind == Kind.SUSPICION:
-        return decimal(value * 100, 0)
-    if kind == Kind.SECONDS:
-        return time_taken(value)
-    if kind == Kind.COUNT:
-        return count(value)
-    return translate(value) if kind == Kind.TEXT else str(value)
-
-
-@blueprint.app_template_filter()
 def time_taken(seconds: float | None) -> str:
     """Write a measured time: tenths of a second below a minute."""
     if seconds is None or seconds >= 60:
         return duration(seconds)
     return _("%(seconds)s s", seconds=decimal(seconds, 1))
+
+
+_WRITERS: Final[dict[Kind, Callable[[Any], str]]] = {
+    Kind.DAY: full_day,
+    Kind.COUNT: count,
+    Kind.PERCENT: percent,
+    Kind.SUSPICION: lambda value: decimal(value * 100, 0),
+    Kind.SECONDS: time_taken,
+    Kind.TEXT: translate,
+}
+
+
+@blueprint.app_template_filter()
+def cell(value: Any, kind: Kind) -> str:
+    """Write a value of a table."""
+    return "\N{EN DASH}" if value is None else _WRITERS.get(kind, str)(value)
 
 
 @blueprint.app_template_filter()
@@ -185,7 +189,7 @@ def left_out(counts: Mapping[LeftOut, int]) -> str:
 
 
 def _say_left_out(reason: LeftOut, images: int) -> str:
-    # Translators: X-rays that are not counted, in a list: "Not counted: 3 technically inadequate, 2 with another finding."
+    # Translators: X-rays in a list: "Not counted: 3 technically inadequate, 2 with another finding."
     if reason is LeftOut.INADEQUATE:
         return plural(images, "%(count)s technically inadequate", "%(count)s technically inadequate")
     if reason is LeftOut.SECOND_READER:

@@ -2,10 +2,6 @@
 import { count, tenths } from "./numbers.js";
 import { _ } from "./words.js";
 
-export { count };
-
-export const plural = (value, noun) => `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
-
 export function size(bytes) {
   let amount = bytes;
   for (const unit of ["B", "KiB", "MiB"]) {
