@@ -1,6 +1,7 @@
 """A made language in which every letter bears an accent: what stands on a page without one was never marked."""
 
 import re
+from collections.abc import Iterable
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
@@ -50,11 +51,16 @@ def accent(text: str) -> str:
     return accented + "·" * int(len(text) * _LENGTH)
 
 
-def find_untranslated(page: str) -> list[str]:
-    """Return the texts of a page, and what is read aloud of it, that have a word without accents."""
+def find_untranslated(page: str, names: Iterable[str] = ()) -> list[str]:
+    """Return the texts of a page, and what is read aloud of it, that have a word without accents and of no name."""
     reader = _Texts()
     reader.feed(page)
-    return [text for text in reader.texts if set(re.findall(r"[A-Za-z]{2,}", text)) - _SAME_EVERYWHERE]
+    known = _SAME_EVERYWHERE | _words(" ".join(names))
+    return [text for text in reader.texts if _words(text) - known]
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"[A-Za-z]{2,}", text))
 
 
 _SPOKEN: Final = frozenset({"aria-label", "title", "alt", "placeholder", "data-ended", "data-name"})

@@ -36,13 +36,13 @@ _BY_NAME: Final = Key[User]((User.name,), (text,), lambda user: (user.name,), de
 ROLES: Final[dict[Role, str]] = {
     Role.TECHNICIAN: N_("technician: sends X-rays and sees their own jobs"),
     Role.READER: N_("reader: sees all X-rays"),
-    Role.ADMIN: N_("administrator: sends X-rays, sees all and manages accounts"),
+    Role.ADMIN: N_("admin: sends X-rays, sees all and manages accounts"),
 }
 """What each role may do, as a form offers it."""
 _CHANGED: Final[dict[Role, str]] = {
     Role.TECHNICIAN: N_("%(name)s is now a technician. Earlier sessions, sign-in links and API tokens have ended."),
     Role.READER: N_("%(name)s is now a reader. Earlier sessions, sign-in links and API tokens have ended."),
-    Role.ADMIN: N_("%(name)s is now an administrator."),
+    Role.ADMIN: N_("%(name)s is now an admin."),
 }
 
 
@@ -72,7 +72,7 @@ def _refuse_on_form(read: Callable[[str | None], object], field: StringField) ->
     try:
         read(field.data)
     except accounts.AccountRefused as refusal:
-        raise ValidationError(str(refusal)) from refusal
+        raise ValidationError(translate(refusal.text, **refusal.values)) from refusal
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def add() -> ResponseReturnValue:
             secret = accounts.make_link(db, user)
             _record(db, user, "added")
     except accounts.AccountRefused as refusal:
-        form.name.errors = [str(refusal)]
+        form.name.errors = [translate(refusal.text, **refusal.values)]
         return _list_page(form), 422
     return _show_link(user, secret, is_new=True)
 
@@ -158,7 +158,8 @@ def show(user_id: uuid.UUID) -> ResponseReturnValue:
 @blueprint.errorhandler(accounts.AccountRefused)
 def _refuse(refusal: accounts.AccountRefused) -> ResponseReturnValue:
     """Say on the account's own page why an act was refused."""
-    return _account_page((request.view_args or {})["user_id"], str(refusal)), 422
+    said = translate(refusal.text, **refusal.values)
+    return _account_page((request.view_args or {})["user_id"], said), 422
 
 
 @blueprint.post("/users/<uuid:user_id>/describe")

@@ -18,8 +18,8 @@ from shared import refusals
 from web.languages.languages import ENGLISH, LANGUAGES, TRANSLATIONS
 
 REPOSITORY: Final = Path(__file__).parents[2]
-KEYWORDS: Final = ("_", "N_", "lazy", "plural:2,3", "translate")
-"""The functions of `text.py`; `plural` has the number first."""
+KEYWORDS: Final = ("_", "N_", "lazy", "plural:2,3", "translate", "AccountRefused")
+"""The functions of `text.py`, where `plural` has the number first, and an error that pages show."""
 
 
 def collect_texts() -> Catalog:
