@@ -114,7 +114,7 @@ def test_arabic_reports_begin_at_the_right(code: str, is_name_first: bool) -> No
     reader = PdfReader(io.BytesIO(document.finish()))
     reader.pages[0].extract_text(visitor_text=note)
     assert (places["Name"] < places["Value"], places["image"] < places["87"]) == (is_name_first, is_name_first)
-    assert reader.root_object["/Lang"] == code
+    assert str(reader.root_object["/Lang"]) == code
 
 
 def test_a_text_after_one_in_another_script_keeps_its_own_font() -> None:
