@@ -36,13 +36,13 @@ _BY_NAME: Final = Key[User]((User.name,), (text,), lambda user: (user.name,), de
 ROLES: Final[dict[Role, str]] = {
     Role.TECHNICIAN: N_("technician: sends X-rays and sees their own jobs"),
     Role.READER: N_("reader: sees all X-rays"),
-    Role.ADMIN: N_("administrator: sends X-rays, sees all and manages accounts"),
+    Role.ADMIN: N_("admin: sends X-rays, sees all and manages accounts"),
 }
 """What each role may do, as a form offers it."""
 _CHANGED: Final[dict[Role, str]] = {
     Role.TECHNICIAN: N_("%(name)s is now a technician. Earlier sessions, sign-in links and API tokens have ended."),
     Role.READER: N_("%(name)s is now a reader. Earlier sessions, sign-in links and API tokens have ended."),
-    Role.ADMIN: N_("%(name)s is now an administrator."),
+    Role.ADMIN: N_("%(name)s is now an admin."),
 }
 
 
