@@ -61,6 +61,10 @@ def update(language: str, texts: Catalog) -> int:
     catalog.msgid_bugs_address, catalog.language_team = "-", language
     catalog.update(texts, no_fuzzy_matching=True, update_creation_date=False)
     catalog.obsolete.clear()
+    for message in catalog:
+        if message.id and message.fuzzy:  # became a plural, or no longer is one
+            message.string = ("",) * catalog.num_plurals if message.pluralizable else ""
+            message.flags.discard("fuzzy")
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         # Line numbers would change every catalog with every change of a template.
