@@ -214,7 +214,10 @@ def refused(detail: str, name: Callable[[str], str]) -> str:
         return _("This page of the list cannot be found. Open the list again and go to the page from there.")
     if field == "files":
         return _("No X-ray was chosen. Go back, choose at least one X-ray and send it again.")
-    return f"{name(field)}: {rest}" if rest and field.isidentifier() else detail
+    if not rest or not field.isidentifier():
+        return detail
+    # Translators: a field of a form, and what is wrong with what it holds.
+    return _("%(field)s: %(problem)s", field=name(field), problem=rest)
 
 
 def is_likely(p_pneumonia: float) -> bool:
