@@ -9,12 +9,12 @@ from typing import Final
 
 from sqlalchemy.orm import Session, joinedload
 
+from shared.activations.in_force import default_model, spec_in_force
 from shared.audit.record import Action, record
 from shared.errors import JobClosed, PneumoScreenError
 from shared.intake import archive
 from shared.intake.accept import Received, read_chunks
 from shared.models.folder import find_spec
-from shared.models.spec import ModelSpec
 from shared.queue import jobs
 from shared.queue.tickets import IMAGES_PER_TICKET, try_send_tickets
 from shared.submission.admission import admit, choose_priority
@@ -50,7 +50,7 @@ class Submission:
     expected_images: int | None = None
     priority: Priority | None = None
     model: str | None = None
-    """Name of the model that is to screen; None for that of the settings."""
+    """Name of the model that is to screen; None for the one that new jobs get."""
 
     @property
     def fields(self) -> tuple[object, ...]:
@@ -95,12 +95,10 @@ def submit(
     """
     _force(services, received)
     named = submission if submission.name else replace(submission, name=_name_of(received))
-    models_dir = services.settings.models_dir
 
     def write(session: Session) -> Receipt:
         job = _open(session, services, sender, named, key, images=len(received))
-        # The job's model and not the settings', which may have changed since the job was opened.
-        queued = _add(session, job.id, received, find_spec(models_dir, job.model_name), key)
+        queued = _add(session, services, job, received, key)
         jobs.close_job(session, job.id)
         return Receipt(job, received, queued)
 
@@ -142,10 +140,9 @@ def add_images(services: Services, job: Job, received: list[Received], key: Idem
     with another request before.
     """
     _force(services, received)
-    model = find_spec(services.settings.models_dir, job.model_name)
 
     def write(session: Session) -> Receipt:
-        queued = _add(session, job.id, received, model, key)
+        queued = _add(session, services, job, received, key)
         return Receipt(session.get_one(Job, job.id, options=[joinedload(Job.created_by)]), received, queued)
 
     return _send_tickets(services, services.database.transact(write))
@@ -223,7 +220,7 @@ def _open(
         user_id=sender.user_id,
         name=submission.name or "Upload",
         source=submission.source,
-        model_name=submission.model or services.settings.model,
+        model_name=submission.model or default_model(session, services.settings.model),
         priority=choose_priority(services.settings, submission.priority, images),
         expected_images=submission.expected_images,
         idempotency_key=text,
@@ -243,14 +240,13 @@ def _open(
 
 
 def _add(
-    session: Session,
-    job_id: uuid.UUID,
-    received: Sequence[Received],
-    model: ModelSpec | None,
-    key: IdempotencyKey | None,
+    session: Session, services: Services, job: Job, received: Sequence[Received], key: IdempotencyKey | None
 ) -> int:
     text, digest = (key.text, key.digest) if key else (None, None)
-    return jobs.add_images(session, job_id, received, model, text, request_digest=digest)
+    # The job's model and not the default one, which may have changed since the job was opened.
+    spec = find_spec(services.settings.models_dir, job.model_name)
+    model = None if spec is None else spec_in_force(session, spec)
+    return jobs.add_images(session, job.id, received, model, text, request_digest=digest)
 
 
 def _send_tickets(services: Services, receipt: Receipt) -> Receipt:

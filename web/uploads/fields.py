@@ -70,9 +70,9 @@ def _read_count(value: object) -> int | None:
     return value
 
 
-def _read_model(value: object) -> str:
+def _read_model(value: object) -> str | None:
     if value is None or value == "":
-        return services().settings.model
+        return None
     if not isinstance(value, str):
         raise InvalidRequest(_MODEL, f"Give the name of a model. Received: {str(value)[:_SHOWN]!r}.")
     try:

@@ -12,14 +12,16 @@ from typing import Final, NamedTuple
 import numpy as np
 from PIL import Image
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
+from shared.activations.in_force import spec_in_force
 from shared.db import Database
 from shared.errors import ImageRejected, StoreAway, StoreFull
 from shared.images.framing import Box
 from shared.images.gate import put_right
 from shared.images.preprocess import decode, fit, is_small, refuse_unreadable, thumbnail, window
 from shared.models import heatmap
-from shared.models.spec import ModelPrediction
+from shared.models.spec import ModelPrediction, ModelSpec
 from shared.queue import asked, leases
 from shared.queue.leases import Claim, ClaimedScreening, Outcome
 from shared.refusals import OF_THE_GATE, Rejection
@@ -54,6 +56,13 @@ class Prepared(NamedTuple):
     """The part of the image that these are."""
 
 
+class Serving(NamedTuple):
+    """What a worker answers as: its model at the threshold in force."""
+
+    spec: ModelSpec
+    model_id: uuid.UUID
+
+
 class Screener:
     """Everything that one worker process needs to screen."""
 
@@ -69,12 +78,17 @@ class Screener:
         self._worker = worker
         self._batch_size = BatchSize(settings.batch_size)
         with database.write() as session:
-            self._model_id = leases.register_model(session, classifier.spec)
+            self._serving = self._look_up(session, None)
 
     @property
     def model(self) -> str:
         """Name the model whose jobs are served."""
         return self._classifier.spec.name
+
+    @property
+    def version(self) -> str:
+        """Name what answers: the model, and the start of its identity."""
+        return self._serving.spec.version
 
     def drain(self, seconds: float) -> bool:
         """Screen micro-batches until nothing waits or the time is up; True where images may still wait."""
@@ -93,10 +107,12 @@ class Screener:
             if not asked.count_waiting(session).get(self.model):
                 return False
         with self._database.write() as session:
+            serving = self._look_up(session, self._serving)
             held = asked.claim(
                 session, self.model,
                 lease_seconds=self._settings.lease_seconds, max_attempts=self._settings.max_attempts,
             )  # fmt: skip
+        self._serving = serving
         if held is None:
             return False
         try:
@@ -111,12 +127,12 @@ class Screener:
                 asked.release(session, held, counts=True)
             return True
         with self._database.write() as session:
-            asked.settle(session, held, self._classifier.spec, prediction, refusal)
+            asked.settle(session, held, self._serving.spec, prediction, refusal)
         return True
 
     def _score(self, held: asked.AskedImage) -> tuple[ModelPrediction | None, ImageRejected | None]:
         """Let the model read an image whatever the gate says of it, turned upright where the gate says how."""
-        spec = self._classifier.spec
+        spec = self._serving.spec
         screening = ClaimedScreening(held.screening_id, held.image_id, held.sha256, None)
         try:
             prepared = self._prepare(screening, OF_THE_GATE, held.refusal)
@@ -157,14 +173,26 @@ class Screener:
 
     def _claim(self) -> Claim | None:
         with self._database.write() as session:
-            return leases.claim(
+            serving = self._look_up(session, self._serving)
+            claim = leases.claim(
                 session,
-                model_id=self._model_id,
+                model_id=serving.model_id,
                 model_name=self.model,
                 limit=self._batch_size.images(),
                 worker=self._worker,
                 lease_seconds=self._settings.lease_seconds,
             )
+        # Not before the commit: a row that was rolled back could be named otherwise.
+        self._serving = serving
+        return claim
+
+    def _look_up(self, session: Session, known: Serving | None) -> Serving:
+        """Return the spec with the threshold that is in force now, and the row that answers under it are given to."""
+        spec = spec_in_force(session, self._classifier.spec)
+        if known is not None and known.spec.identity == spec.identity:
+            return known
+        log.info("%s answers, at the threshold %g.", spec.version, spec.threshold)
+        return Serving(spec, leases.register_model(session, spec))
 
     def _finish(self, lease: Claim, screened: Screened) -> None:
         with self._database.write() as session:
@@ -172,8 +200,8 @@ class Screener:
                 session,
                 lease,
                 screened.outcomes,
-                model_id=self._model_id,
-                threshold=self._classifier.spec.threshold,
+                model_id=self._serving.model_id,
+                threshold=self._serving.spec.threshold,
                 worker=self._worker,
             )
             if screened.unreadable:
@@ -239,7 +267,7 @@ class Screener:
     ) -> dict[uuid.UUID, Outcome]:
         if not inputs:
             return {}
-        spec, by_image = self._classifier.spec, {screening.image_id: screening for screening in screenings}
+        spec, by_image = self._serving.spec, {screening.image_id: screening for screening in screenings}
         answers = self._classifier.answer(np.stack([prepared.pixels for prepared in inputs.values()]))
         predictions = spec.judge(spec.calibrate(answers.logits))
         maps = self._draw_maps(answers, [prepared.seen for prepared in inputs.values()])
