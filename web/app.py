@@ -29,7 +29,7 @@ from web.images import page as images_page
 from web.images import pictures, pixels
 from web.images import reviews as images_reviews
 from web.jobs import page as jobs_page
-from web.models import activation
+from web.models import activation, comparison
 from web.models import page as models_page
 from web.quality import page as quality_page
 from web.reports import page as reports_page
@@ -108,6 +108,7 @@ def create_app(
         quality_page,
         models_page,
         activation,
+        comparison,
     ):
         app.register_blueprint(module.blueprint)
     access.check_views(app)

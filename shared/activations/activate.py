@@ -62,6 +62,9 @@ def put_default_model(session: Session, actor: Actor, name: str, of_settings: st
     before = default_model(session, of_settings)
     if name == before:
         raise ActivationRefused(f"New jobs get '{name}' already. Nothing was changed.")
+    shadow = shadow_model(session)
+    if shadow is not None and shadow.model_name == name:  # there is nothing to compare it with any more
+        put_shadow_model(session, actor, None, of_settings)
     _add(session, actor, ActivationKind.DEFAULT_MODEL, name)
     _record(session, actor, Action.MODEL_ACTIVATED, {"model": name, "before": before})
     return before

@@ -92,6 +92,10 @@ GET  /models/<name>/threshold                 401  403 403  403 403  200 200    
 POST /models/<name>/threshold                 401  403 403  403 403  422 422    401  403 403  403 403  403 403  -
 GET  /models/<name>/default                   401  403 403  403 403  409 409    401  403 403  403 403  403 403  -
 POST /models/<name>/default                   401  403 403  403 403  409 409    401  403 403  403 403  403 403  -
+GET  /models/<name>/shadow                    401  403 403  403 403  409 409    401  403 403  403 403  403 403  -
+POST /models/<name>/shadow                    401  403 403  403 403  409 409    401  403 403  403 403  403 403  -
+POST /models/<name>/shadow/end                401  403 403  403 403  303 303    401  403 403  403 403  403 403  -
+GET  /models/<name>/comparison                401  403 403  403 403  200 200    401  403 403  403 403  403 403  -
 GET  /models/<name>/plots/<plot>.png          401  403 403  404 404  404 404    401  403 403  403 403  403 403  -
 GET  /status                                  401  200 200  200 200  200 200    401  403 403  403 403  403 403  -
 GET  /status/fragment                         401  200 200  200 200  200 200    401  403 403  403 403  403 403  -
@@ -160,6 +164,7 @@ GET  /api/v1/screenings/<uuid:screening_id>/score 401  404 404  404 404  404 404
 GET  /api/v1/models                           401  403 403  200 200  200 200    401  403 403  200 200  200 200  read
 GET  /api/v1/models/<name>/threshold          401  403 403  409 409  409 409    401  403 403  409 409  409 409  read
 PUT  /api/v1/models/<name>/threshold          401  403 403  403 403  415 415    401  403 403  403 403  415 415  admin
+PUT  /api/v1/models/shadow                    401  403 403  403 403  415 415    401  403 403  403 403  415 415  admin
 PUT  /api/v1/models/default                   401  403 403  403 403  415 415    401  403 403  403 403  415 415  admin
 GET  /api/v1/audit                            401  403 403  403 403  200 200    401  403 403  403 403  200 200  admin
 GET  /api/v1/predictions                      401  200 200  200 200  200 200    401  200 200  200 200  200 200  read

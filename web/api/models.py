@@ -13,7 +13,7 @@ from web.api.json_body import read_object
 from web.base.problems import InvalidRequest
 from web.base.services import services
 from web.guard.access import REVIEWERS, requires
-from web.models.change import change_default, change_threshold, put_threshold_back
+from web.models.change import change_default, change_shadow, change_threshold, put_threshold_back
 from web.models.known import find_model, known_models
 from web.models.thresholds import DECIMALS, MONTH, Tried, counting, try_thresholds
 
@@ -76,6 +76,17 @@ def put_default() -> ResponseReturnValue:
         raise InvalidRequest("model", f"Give the name of a model. Received: {str(name)[:_SHOWN]!r}.")
     change_default(name)
     return _json(schemas.ModelRow.of(find_model(name)))
+
+
+@blueprint.put("/models/shadow")
+@requires(Role.ADMIN)
+def put_shadow() -> ResponseReturnValue:
+    """Have another model answer in the shadow of the default one, or none."""
+    name = _read_body("model")["model"]
+    if name is not None and not isinstance(name, str):
+        raise InvalidRequest("model", f"Give the name of a model, or null. Received: {str(name)[:_SHOWN]!r}.")
+    change_shadow(name)
+    return _json(schemas.ModelList(models=[schemas.ModelRow.of(model) for model in known_models()]))
 
 
 def _read_body(needed: str, *others: str) -> dict[str, Any]:

@@ -158,6 +158,17 @@ _MODEL_JSON: Final = {
     "required": ["model"],
     "properties": {"model": {"type": "string", "description": "Name of a model whose files are whole here."}},
 }
+_SHADOW_JSON: Final = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["model"],
+    "properties": {
+        "model": {
+            "type": ["string", "null"],
+            "description": "Name of a model whose files are whole here; null ends it.",
+        }
+    },
+}
 _SIDE: Final[Query] = {
     "side": ("Longest side of the answer; a larger image is averaged down.", {"type": "integer", "enum": list(SIDES)})
 }
@@ -274,6 +285,11 @@ OPERATIONS: Final = (
         "put", "/models/default", "Have new jobs get another model, for admins", {200: schemas.ModelRow},
         bodies={"application/json": _MODEL_JSON}, problems=(400, 401, 403, 404, 409, 415, 422),
         example={"model": "compact-cnn"},
+    ),
+    Operation(
+        "put", "/models/shadow", "Compare another model with the default one, or none, for admins",
+        {200: schemas.ModelList}, bodies={"application/json": _SHADOW_JSON},
+        problems=(400, 401, 403, 404, 409, 415, 422), example={"model": "mobilenet-v2"},
     ),
     Operation("get", "/me", "Show the account that asks", {200: schemas.Me}),
     Operation("get", "/openapi.json", "Show the OpenAPI document", {200: None}, problems=()),

@@ -22,7 +22,7 @@ from shared.images.gate import put_right
 from shared.images.preprocess import decode, fit, is_small, refuse_unreadable, thumbnail, window
 from shared.models import heatmap
 from shared.models.spec import ModelPrediction, ModelSpec
-from shared.queue import asked, leases
+from shared.queue import asked, leases, shadow
 from shared.queue.leases import Claim, ClaimedScreening, Outcome
 from shared.refusals import OF_THE_GATE, Rejection
 from shared.settings import Settings
@@ -94,7 +94,7 @@ class Screener:
         """Screen micro-batches until nothing waits or the time is up; True where images may still wait."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            if not self.answer_asked() and self.screen_batch() == 0:
+            if not self.answer_asked() and self.screen_batch() == 0 and not self.answer_shadow():
                 return False
         return True
 
@@ -140,6 +140,52 @@ class Screener:
             return None, refusal
         answers = self._classifier.answer(prepared.pixels[np.newaxis])
         (prediction,) = spec.judge(spec.calibrate(answers.logits))
+        return prediction, None
+
+    def answer_shadow(self) -> bool:
+        """Find one score as the shadow model, where nothing else waits for a worker; False where none is to be found.
+
+        Whatever goes wrong costs the score an attempt and no screening anything. Raises StoreAway where the image store
+        is to blame; the score then waits for the next ticket.
+        """
+        with self._database.read() as session:
+            if shadow.find_waiting(session) != self.model:
+                return False
+        with self._database.write() as session:
+            serving = self._look_up(session, self._serving)
+            held = shadow.claim(
+                session, self.model,
+                lease_seconds=self._settings.lease_seconds, max_attempts=self._settings.max_attempts,
+            )  # fmt: skip
+        self._serving = serving
+        if held is None:
+            return False
+        try:
+            prediction, code = self._compare(held)
+        except StoreAway:
+            with self._database.write() as session:
+                shadow.release(session, held, counts=False)
+            raise
+        except Exception:
+            log.exception("The shadow model did not answer for image %s.", held.image_id)
+            with self._database.write() as session:
+                shadow.release(session, held, counts=True)
+            return True
+        with self._database.write() as session:
+            shadow.settle(session, held, self._serving.spec, prediction, code)
+        return True
+
+    def _compare(self, held: shadow.ShadowImage) -> tuple[ModelPrediction | None, str | None]:
+        """Answer for an image that another model has answered; the gate of this one holds as in a screening."""
+        spec = self._serving.spec
+        try:
+            data = self._reader.read(ClaimedScreening(held.score_id, held.image_id, held.sha256, None))
+            image = decode(data, at_least=spec.decoded_side)
+            refuse_unreadable(data, image, spec, self._settings.ignored_codes)
+            pixels = fit(image, spec, window(image, spec))
+        except ImageRejected as refusal:
+            return None, refusal.code.value
+        (prediction,) = spec.judge(spec.calibrate(self._classifier.answer(pixels[np.newaxis]).logits))
         return prediction, None
 
     def screen_batch(self) -> int:
