@@ -216,8 +216,8 @@ def test_an_admin_sees_the_past_at_a_threshold_before_it_is_put_in_force_and_put
     assert '/models/test-model/threshold?threshold=25"' in shown
     page = admin.get("/models/test-model/threshold?threshold=25")
     said = plain(page.text)
-    assert "Of the last 30 days' 30 X-rays 20 instead of 5 would have been flagged." in said
-    assert "Put the threshold 25 in force?" in said
+    assert "Of the last 30 days' 30 X-rays, 20 instead of 5 would have been flagged." in said
+    assert "Set the threshold to 25?" in said
     assert "50.0% (29.9% to 70.1%), 10 of 20" in said, "specificity on reviewed X-rays, at the new one"
     assert in_force(site, own) == 0.4, "looking changes nothing"
     fields = dict(re.findall(r'type="hidden" name="(threshold|shown)" value="([^"]+)"', page.text))
@@ -231,14 +231,14 @@ def test_an_admin_sees_the_past_at_a_threshold_before_it_is_put_in_force_and_put
     said = plain(after)
     assert "Of 30 X-rays" in said or "those of 30 X-rays" in said, "results of before the change count"
     assert "20 X-rays of which readers name one label" in said
-    assert "Chosen here 25 by ada" in said
-    assert "Put the threshold 40 back" in said
+    assert "Chosen here 25, by ada" in said
+    assert "Set the threshold back to 40" in said
     page = admin.get("/models/test-model/threshold?threshold=40")
-    assert "Of the last 30 days' 30 X-rays 5 instead of 20" in plain(page.text)
+    assert "Of the last 30 days' 30 X-rays, 5 instead of 20" in plain(page.text)
     fields = dict(re.findall(r'type="hidden" name="(threshold|shown)" value="([^"]+)"', page.text))
     press(admin, "/models/test-model/threshold", "/models/test-model", **fields)
     assert in_force(site, own) == 0.4
-    assert "Put the threshold" not in admin.get("/models/test-model").text
+    assert "Set the threshold back" not in admin.get("/models/test-model").text
     (to, back) = events(site, "threshold_changed")
     assert (to.actor, to.detail and to.detail["threshold"], to.detail and to.detail["before"]) == ("ada", "0.25", "0.4")
     assert back.detail is not None

@@ -70,8 +70,8 @@ def put_threshold(name: str) -> ResponseReturnValue:
     except ActivationRefused as refused:
         return _threshold_page(find_model(name), threshold, str(refused)), HTTPStatus.CONFLICT
     flash(
-        f"The threshold of {name} is {fresh.threshold * 100:g} from now on. Results keep their label. What was in "
-        "force before can be put back below.",
+        f"The threshold of {name} is {fresh.threshold * 100:g} from now on. Results keep their label. The one "
+        "before can be set back below.",
         "info",
     )
     return see_other(url_for("models.show", name=name))
