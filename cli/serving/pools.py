@@ -55,7 +55,7 @@ class Pools:
     def _wanted(self, session: Session) -> dict[str, int]:
         """Return how many processes each further model needs."""
         shadow = shadow_model(session)
-        wanted = {shadow.model_name or "": SHADOW_PROCESSES} if shadow is not None else {}
+        wanted = {shadow.model_name: SHADOW_PROCESSES} if shadow is not None else {}
         # Jobs that were sent while another model was the default one keep it, and have to end.
         awaited = ever_activated(session) & set(count_waiting(session))
         for name in {default_model(session, self._settings.model), *awaited}:

@@ -4,9 +4,10 @@ Where no row says anything it is what the settings and the model's folder say.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from datetime import datetime
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Select, select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from shared.models.calibrations import choose_threshold
@@ -15,6 +16,30 @@ from shared.tables import Activation, ActivationKind
 
 MOST_SHOWN: Final = 1000
 """Thresholds of one calibration that are looked back at; people choose them by hand."""
+# Made once: workers ask with each claim, and making a statement takes longer than the database does.
+_NEWEST: Final = (
+    select(Activation.model_name, Activation.created_at)
+    .where(Activation.kind == bindparam("kind", type_=Activation.kind.type))
+    .order_by(Activation.number.desc())
+    .limit(1)
+)
+_THRESHOLDS: Final = (
+    select(Activation)
+    .where(
+        Activation.kind == ActivationKind.THRESHOLD,
+        Activation.model_name == bindparam("model_name"),
+        Activation.calibration == bindparam("calibration"),
+    )
+    .order_by(Activation.number.desc())
+)
+_THRESHOLD: Final = _THRESHOLDS.with_only_columns(Activation.threshold, Activation.created_at).limit(1)
+
+
+class Chosen(NamedTuple):
+    """A model that was chosen, and when."""
+
+    model_name: str
+    created_at: datetime
 
 
 @dataclass(frozen=True)
@@ -50,18 +75,17 @@ class ThresholdHistory:
 def default_model(session: Session, of_settings: str) -> str:
     """Name the model that new jobs get unless they name another."""
     chosen = _newest(session, ActivationKind.DEFAULT_MODEL)
-    return chosen.model_name if chosen is not None and chosen.model_name is not None else of_settings
+    return of_settings if chosen is None else chosen.model_name
 
 
-def shadow_model(session: Session) -> Activation | None:
+def shadow_model(session: Session) -> Chosen | None:
     """Return the choice of the model that answers beside the default one, to be compared; None where there is none."""
-    chosen = _newest(session, ActivationKind.SHADOW_MODEL)
-    return None if chosen is None or chosen.model_name is None else chosen
+    return _newest(session, ActivationKind.SHADOW_MODEL)
 
 
 def spec_in_force(session: Session, spec: ModelSpec) -> ModelSpec:
     """Return the spec of a model's folder with the threshold that was chosen for this calibration, if one was."""
-    newest = session.scalar(_thresholds(spec).order_by(Activation.number.desc()).limit(1))
+    newest = session.execute(_THRESHOLD, _of(spec)).one_or_none()
     if newest is None or newest.threshold is None:
         return spec
     return choose_threshold(spec, newest.threshold, newest.created_at)
@@ -69,25 +93,21 @@ def spec_in_force(session: Session, spec: ModelSpec) -> ModelSpec:
 
 def threshold_history(session: Session, spec: ModelSpec) -> ThresholdHistory:
     """Return the thresholds of this calibration of a model; `spec` is that of its folder."""
-    newest = session.scalars(_thresholds(spec).order_by(Activation.number.desc()).limit(MOST_SHOWN)).all()
+    newest = session.scalars(_THRESHOLDS.limit(MOST_SHOWN), _of(spec)).all()
     return ThresholdHistory(spec.threshold, tuple(reversed(newest)))
 
 
 def ever_activated(session: Session) -> set[str]:
     """Name the models that were ever the default or a shadow by somebody's choice."""
     kinds = (ActivationKind.DEFAULT_MODEL, ActivationKind.SHADOW_MODEL)
-    return {name for name in session.scalars(_of(*kinds).with_only_columns(Activation.model_name).distinct()) if name}
+    names = session.scalars(select(Activation.model_name).where(Activation.kind.in_(kinds)).distinct())
+    return {name for name in names if name is not None}
 
 
-def _newest(session: Session, kind: ActivationKind) -> Activation | None:
-    return session.scalar(_of(kind).order_by(Activation.number.desc()).limit(1))
+def _newest(session: Session, kind: ActivationKind) -> Chosen | None:
+    newest = session.execute(_NEWEST, {"kind": kind}).one_or_none()
+    return None if newest is None or newest.model_name is None else Chosen(newest.model_name, newest.created_at)
 
 
-def _of(*kinds: ActivationKind) -> Select[Activation]:
-    return select(Activation).where(Activation.kind.in_(kinds))
-
-
-def _thresholds(spec: ModelSpec) -> Select[Activation]:
-    return _of(ActivationKind.THRESHOLD).where(
-        Activation.model_name == spec.name, Activation.calibration == spec.identity
-    )
+def _of(spec: ModelSpec) -> dict[str, Any]:
+    return {"model_name": spec.name, "calibration": spec.identity}

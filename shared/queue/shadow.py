@@ -71,7 +71,7 @@ def note(session: Session, predictions: Sequence[uuid.UUID]) -> int:
 def find_waiting(session: Session) -> str | None:
     """Name the shadow model where it has an image to answer for and nothing else waits for a worker."""
     shadow = shadow_model(session)
-    if shadow is None or shadow.model_name is None:
+    if shadow is None:
         return None
     waiting = select(ShadowScore.id).where(*_unfinished(shadow.model_name)).limit(1)
     if session.scalar(waiting) is None or _has_work(session):
