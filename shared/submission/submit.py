@@ -15,6 +15,7 @@ from shared.errors import JobClosed, PneumoScreenError
 from shared.intake import archive
 from shared.intake.accept import Received, read_chunks
 from shared.models.folder import find_spec
+from shared.models.spec import ModelSpec
 from shared.queue import jobs
 from shared.queue.tickets import IMAGES_PER_TICKET, try_send_tickets
 from shared.submission.admission import admit, choose_priority
@@ -98,7 +99,8 @@ def submit(
 
     def write(session: Session) -> Receipt:
         job = _open(session, services, sender, named, key, images=len(received))
-        queued = _add(session, services, job, received, key)
+        # The job's model and not the default one, which may have changed since the job was opened.
+        queued = _add(session, job, received, find_spec(services.settings.models_dir, job.model_name), key)
         jobs.close_job(session, job.id)
         return Receipt(job, received, queued)
 
@@ -140,9 +142,10 @@ def add_images(services: Services, job: Job, received: list[Received], key: Idem
     with another request before.
     """
     _force(services, received)
+    spec = find_spec(services.settings.models_dir, job.model_name)
 
     def write(session: Session) -> Receipt:
-        queued = _add(session, services, job, received, key)
+        queued = _add(session, job, received, spec, key)
         return Receipt(session.get_one(Job, job.id, options=[joinedload(Job.created_by)]), received, queued)
 
     return _send_tickets(services, services.database.transact(write))
@@ -240,11 +243,10 @@ def _open(
 
 
 def _add(
-    session: Session, services: Services, job: Job, received: Sequence[Received], key: IdempotencyKey | None
+    session: Session, job: Job, received: Sequence[Received], spec: ModelSpec | None, key: IdempotencyKey | None
 ) -> int:
+    """Add images; `spec` is that of the folder of the job's model."""
     text, digest = (key.text, key.digest) if key else (None, None)
-    # The job's model and not the default one, which may have changed since the job was opened.
-    spec = find_spec(services.settings.models_dir, job.model_name)
     model = None if spec is None else spec_in_force(session, spec)
     return jobs.add_images(session, job.id, received, model, text, request_digest=digest)
 

@@ -107,12 +107,11 @@ def _number(given: str) -> object:
 
 
 def _read_number(field: str, given: object) -> float:
-    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < 1:
-        raise InvalidRequest(field, f"Give a number above 0 and below 1. Received: {str(given)[:_SHOWN]!r}.")
-    value = round(float(given), DECIMALS)
-    if not 0 < value < 1:
-        raise InvalidRequest(field, f"Give a number of at most {DECIMALS} decimals. Received: {str(given)[:_SHOWN]!r}.")
-    return value
+    least, most = schemas.LEAST_THRESHOLD, schemas.MOST_THRESHOLD
+    if isinstance(given, bool) or not isinstance(given, int | float) or not least <= given <= most:
+        received = str(given)[:_SHOWN]
+        raise InvalidRequest(field, f"Give a number from {least:f} to {most:f}. Received: {received!r}.")
+    return round(float(given), DECIMALS)
 
 
 def _json(body: BaseModel) -> Response:

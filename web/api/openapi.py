@@ -135,7 +135,7 @@ _OFFERED_JSON: Final = {
         }
     },
 }
-_THRESHOLD: Final = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
+_THRESHOLD: Final = {"type": "number", "minimum": schemas.LEAST_THRESHOLD, "maximum": schemas.MOST_THRESHOLD}
 _THRESHOLD_QUERY: Final[Query] = {"threshold": ("The one to look at, 0 to 1.", _THRESHOLD)}
 _THRESHOLD_JSON: Final = {
     "type": "object",

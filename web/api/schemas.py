@@ -21,6 +21,9 @@ from web.models.known import Known
 
 MOST_OFFERED: Final = 5000
 """As many names as one request of the usual size holds."""
+LEAST_THRESHOLD: Final = 0.000001
+MOST_THRESHOLD: Final = 0.999999
+"""Thresholds are kept to six decimals."""
 _PRIORITY_NAMES: Final[dict[Priority, Literal["interactive", "bulk"]]] = {
     Priority.INTERACTIVE: "interactive",
     Priority.BULK: "bulk",
