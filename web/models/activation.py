@@ -15,9 +15,8 @@ from web.base.services import services
 from web.guard.access import requires, see_other
 from web.languages.text import _, translate
 from web.models.change import change_default, change_threshold
-from web.models.figures import of_100
 from web.models.known import Known, find_model, known_models
-from web.models.thresholds import MONTH, Thresholds, Tried, counting, read_hundredth, try_thresholds
+from web.models.thresholds import MONTH, Thresholds, Tried, counting, of_100, read_hundredth, try_thresholds
 
 blueprint = Blueprint("activation", __name__)
 

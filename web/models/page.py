@@ -14,14 +14,15 @@ from web.base.numbers import percent
 from web.base.paging import FilterError
 from web.base.services import services
 from web.guard.access import REVIEWERS, requires
-from web.languages.text import N_, _, count, decimal, translate
+from web.languages.text import _, count, decimal, translate
 from web.models.card import render_card
 from web.models.figures import FIGURES, SET_NAMES, Figure, HeldOut
 from web.models.known import Known, find_model, known_models
 from web.models.plots import find_plot, list_plots
-from web.models.thresholds import NAMES, Thresholds, Tried, counting, try_thresholds
+from web.models.thresholds import NAMES, Thresholds, Tried, counting, of_100, try_thresholds
 
 blueprint = Blueprint("models", __name__)
+blueprint.add_app_template_filter(of_100)
 
 
 @dataclass(frozen=True)
@@ -127,13 +128,6 @@ def share_of(value: Share) -> str:
         part=count(value.part),
         all=count(value.whole),
     )
-
-
-@blueprint.app_template_filter()
-def of_100(value: float) -> str:
-    """Write a number from 0 to 1 as one from 0 to 100, with two decimals at most."""
-    shown = f"{round(value * 100, 2):g}"
-    return decimal(float(shown), len(shown.partition(".")[2]))
 
 
 @blueprint.app_template_filter()

@@ -17,7 +17,7 @@ from shared.quality.suspicion import count_flags
 from shared.tables import Model
 from web.base.paging import FilterError
 from web.base.turns import Turns
-from web.languages.text import N_, _
+from web.languages.text import N_, _, decimal
 from web.models.figures import Called, HeldOut
 
 MONTH: Final = 30
@@ -65,6 +65,12 @@ def read_hundredth(name: str, args: Mapping[str, str]) -> float | None:
     if not 0 < value < 1:
         raise FilterError(name, _("Give a number above 0 and below 100. Received: '%(value)s'.", value=given[:20]))
     return value
+
+
+def of_100(value: float) -> str:
+    """Write a number from 0 to 1 as one from 0 to 100, with two decimals at most."""
+    shown = f"{round(value * 100, 2):g}"
+    return decimal(float(shown), len(shown.partition(".")[2]))
 
 
 @dataclass(frozen=True)
