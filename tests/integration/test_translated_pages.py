@@ -9,14 +9,16 @@ from flask.testing import FlaskClient
 from sqlalchemy import select, update
 
 from shared.db import Database, now
-from shared.models.spec import Label
+from shared.models.spec import Label, ModelSpec
 from shared.reviews.claims import claim
 from shared.reviews.reviews import add_review
 from shared.settings import Settings
 from shared.states import State
-from shared.tables import AskedScore, ReviewOutcome, Role, Screening, User, Webhook
+from shared.tables import AskedScore, ReviewOutcome, Role, Screening, ShadowScore, User, Webhook
 from tests.conftest import draw, encode, make_spec
+from tests.integration.test_activation import install
 from tests.pseudo_language import find_untranslated, write_catalog
+from tests.site_history import History
 from tests.web_site import Site, post_images, press, token_of
 
 READING = (
@@ -58,9 +60,25 @@ SENDING = (
     "/users?name=nothing-has-this-name",
     "/users/{user}",
 )
-GIVEN = ("3 files", "admin", "test", "sideways", "newest, oldest, largest", "soon")
+GIVEN = ("3 files", "admin", "test", "sideways", "newest, oldest, largest", "soon", "test-model", "other")
 """Names and values that pages show as they were given: in a title or an attribute nothing marks them as names."""
-JUDGING = ("/quality", "/models", "/models/{model}", "/webhooks", "/webhooks/{webhook}", "/api/v1/docs")
+JUDGING = (
+    "/quality",
+    "/models",
+    "/models/{model}",
+    "/models/{model}?threshold=25",
+    "/models/{model}/threshold?threshold=25",
+    "/models/{model}/threshold?threshold=40",
+    "/models/{model}/threshold?threshold=0",
+    "/models/{model}/default",
+    "/models/{other}/default",
+    "/models/{model}/shadow",
+    "/models/{other}/shadow",
+    "/models/{other}/comparison",
+    "/webhooks",
+    "/webhooks/{webhook}",
+    "/api/v1/docs",
+)
 OTHERS = ("/help", "/nowhere")
 
 
@@ -85,6 +103,7 @@ def visited(settings: Settings, sqlite_database: Database, translations: Path) -
     site = Site(settings, sqlite_database, translations=translations)
     spec = make_spec()
     site.install_model(spec)
+    install(site, spec, "other")
     admin = site.add_user("admin", Role.ADMIN)
     client = site.browser(admin)
     client.environ_base["HTTP_ACCEPT_LANGUAGE"] = "es"
@@ -98,7 +117,11 @@ def visited(settings: Settings, sqlite_database: Database, translations: Path) -
     with site.database.read() as session:
         webhook = session.scalars(select(Webhook.id)).one()
     ids = {"done": done.id, "waiting": waiting.id, "refused": refused.id, "user": admin.id, "webhook": webhook}
-    return Visited(site, client, {"job": job, "model": spec.name, **{name: str(key) for name, key in ids.items()}})
+    return Visited(
+        site,
+        client,
+        {"job": job, "model": spec.name, "other": "other", **{name: str(key) for name, key in ids.items()}},
+    )
 
 
 def test_an_account_keeps_its_language(settings: Settings, sqlite_database: Database) -> None:
@@ -160,6 +183,38 @@ def test_a_score_that_is_asked_for_can_be_translated(visited: Visited, code: str
         with visited.site.database.write() as session:
             session.execute(update(AskedScore).values(finished_at=now(), **answer))
         check(visited.client, address)
+
+
+def test_what_an_administrator_changes_of_models_can_be_translated(visited: Visited, spec: ModelSpec) -> None:
+    site, client = visited.site, visited.client
+    with site.database.write() as session:
+        history = History(session, spec)
+        job = history.job(now())
+        screenings = [history.screen(job, now(), p) for p in (0.9, 0.2, 0.1)]
+        history.review_truthfully(screenings, now(), [True, False, True])
+        for screening, p in zip(screenings, (0.8, 0.7, 0.1), strict=True):
+            score = ShadowScore(prediction_id=screening.prediction_id, model_name="other", finished_at=now())
+            score.p_pneumonia, score.label = p, Label.PNEUMONIA if p >= 0.4 else Label.NORMAL
+            session.add(score)
+    for where, fields in (
+        ("/models/test-model/threshold", {"threshold": "25", "shown": "40"}),
+        ("/models/test-model/threshold", {"threshold": "30", "shown": "40"}),
+        ("/models/other/shadow", {}),
+        ("/models/other/shadow", {}),
+        ("/models/other/default", {}),
+        ("/models/other/default", {}),
+    ):
+        answer = press(client, where, "/models", **fields)
+        text = answer.text if answer.status_code == 409 else client.get(answer.location).text
+        assert find_untranslated(text, GIVEN) == [], (where, fields)
+    check(
+        client,
+        "/models/test-model",
+        "/models/other",
+        "/models/test-model/threshold?threshold=95",
+        "/models/other/comparison",
+    )
+    check(client, "/models/test-model/comparison")
 
 
 def check(client: FlaskClient, *addresses: str) -> None:

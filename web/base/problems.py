@@ -16,6 +16,7 @@ from werkzeug.exceptions import BadHost, HTTPException, RequestEntityTooLarge
 
 from shared.accounts.accounts import AccountRefused
 from shared.errors import (
+    ActivationRefused,
     DatabaseBusy,
     DecoderAway,
     DiskLow,
@@ -57,6 +58,7 @@ _CODES: Final[dict[type[PneumoScreenError], ProblemCode]] = {
     ReviewOutdated: ProblemCode.REVIEW_OUTDATED,
     NotReviewable: ProblemCode.NOT_REVIEWABLE,
     NothingToWithdraw: ProblemCode.NOT_REVIEWABLE,
+    ActivationRefused: ProblemCode.NOT_ACTIVATED,
     AccountRefused: ProblemCode.INVALID_ARGUMENT,
 }
 _CONDITIONS: Final[dict[ProblemCode, Condition]] = {

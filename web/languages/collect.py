@@ -19,8 +19,8 @@ from shared import refusals
 from web.languages.languages import ENGLISH, LANGUAGES, TRANSLATIONS
 
 REPOSITORY: Final = Path(__file__).parents[2]
-KEYWORDS: Final = ("_", "N_", "lazy", "plural:2,3", "translate", "AccountRefused")
-"""The functions of `text.py`, where `plural` has the number first, and an error that pages show."""
+KEYWORDS: Final = ("_", "N_", "lazy", "plural:2,3", "translate", "AccountRefused", "ActivationRefused")
+"""The functions of `text.py`, where `plural` has the number first, and errors that pages show."""
 
 
 def collect_texts() -> Catalog:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from flask import Blueprint, abort, request, send_file
 from flask.typing import ResponseReturnValue
@@ -14,21 +13,16 @@ from web.base.contexts import PageContext, render
 from web.base.numbers import percent
 from web.base.paging import FilterError
 from web.base.services import services
-from web.base.turns import Turns
 from web.guard.access import REVIEWERS, requires
-from web.languages.text import N_, _, count, decimal, translate
+from web.languages.text import _, count, decimal, translate
 from web.models.card import render_card
 from web.models.figures import FIGURES, SET_NAMES, Figure, HeldOut
-from web.models.known import Known, list_known
+from web.models.known import Known, find_model, known_models
 from web.models.plots import find_plot, list_plots
-from web.models.thresholds import NAMES, Thresholds, Tried, try_thresholds
-from web.watch.status import watch
+from web.models.thresholds import NAMES, Thresholds, Tried, counting, of_100, try_thresholds
 
 blueprint = Blueprint("models", __name__)
-
-_AT_ONCE: Final = 2
-_counting = Turns(_AT_ONCE, 10, N_("Other pages of models are being counted."))
-"""Each may read a million rows; others wait ten seconds for their turn."""
+blueprint.add_app_template_filter(of_100)
 
 
 @dataclass(frozen=True)
@@ -63,16 +57,14 @@ class ModelPage(PageContext):
 @requires(*REVIEWERS)
 def index() -> ResponseReturnValue:
     """List the models."""
-    return render(ModelsPage(_known()))
+    return render(ModelsPage(known_models()))
 
 
 @blueprint.get("/models/<name>")
 @requires(*REVIEWERS)
 def show(name: str) -> ResponseReturnValue:
     """Show one model, and what a threshold would do where one is named."""
-    model = next((known for known in _known() if known.name == name), None)
-    if model is None:
-        abort(404, _("There is no model '%(name)s'.", name=name))
+    model = find_model(name)
     tried, unusable = Tried(), None
     try:
         tried = Tried.from_args(request.args, model.sets)
@@ -83,7 +75,7 @@ def show(name: str) -> ResponseReturnValue:
         held = next((some for some in model.sets if some.name == tried.figures), None)
         held = held or model.worst
         card = render_card(services().settings.models_dir / name)
-        with _counting.turn(), services().database.read() as db:
+        with counting.turn(), services().database.read() as db:
             thresholds = try_thresholds(db, model.spec, model.used, held, tried)
     context = ModelPage(
         model=model,
@@ -103,18 +95,10 @@ def show(name: str) -> ResponseReturnValue:
 @requires(*REVIEWERS)
 def plot(name: str, plot: str) -> ResponseReturnValue:
     """Send one of the plots that a model's folder brings."""
-    model = next((known for known in _known() if known.name == name), None)
-    path = find_plot(services().settings.models_dir / model.name, plot) if model else None
+    path = find_plot(services().settings.models_dir / find_model(name).name, plot)
     if path is None:
         abort(404, _("There is no plot '%(plot)s' of a model '%(name)s'.", plot=plot, name=name))
     return send_file(path.resolve(), mimetype="image/png", max_age=0)
-
-
-def _known() -> list[Known]:
-    settings = services().settings
-    workers = watch().status().workers
-    with services().database.read() as db:
-        return list_known(db, settings.models_dir, settings.model, workers)
 
 
 @blueprint.app_template_filter()
@@ -144,13 +128,6 @@ def share_of(value: Share) -> str:
         part=count(value.part),
         all=count(value.whole),
     )
-
-
-@blueprint.app_template_filter()
-def of_100(value: float) -> str:
-    """Write a number from 0 to 1 as one from 0 to 100, with two decimals at most."""
-    shown = f"{round(value * 100, 2):g}"
-    return decimal(float(shown), len(shown.partition(".")[2]))
 
 
 @blueprint.app_template_filter()

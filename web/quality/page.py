@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from shared.activations.in_force import default_model
 from shared.audit.record import Action, record
 from shared.quality.readings import MOST_REVIEWS
 from shared.quality.statistics import Kappa, Share, calibration_error
@@ -101,7 +102,7 @@ def export(name: str) -> ResponseReturnValue:
 def _models(db: Session) -> list[str]:
     """Name the models that have screened here, and the one that new jobs get."""
     known = db.scalars(select(Model.name).distinct())
-    return sorted({*known, services().settings.model})
+    return sorted({*known, default_model(db, services().settings.model)})
 
 
 def _quick(asked: Asked) -> list[tuple[str, str, bool]]:

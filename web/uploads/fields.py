@@ -73,9 +73,9 @@ def _read_count(value: object) -> int | None:
     return value
 
 
-def _read_model(value: object) -> str:
+def _read_model(value: object) -> str | None:
     if value is None or value == "":
-        return services().settings.model
+        return None
     if not isinstance(value, str):
         received = repr(str(value)[:_SHOWN])
         raise InvalidRequest(_MODEL, _("Give the name of a model. Received: %(received)s.", received=received))
