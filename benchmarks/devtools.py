@@ -106,14 +106,17 @@ class Tab:
 
     @property
     def prerendered(self) -> list[str]:
-        """Addresses of the pages that wait to be shown."""
+        """The sessions of pages that wait to be shown."""
         self._read(0)
-        return [page["url"] for page in self._pages.values() if page.get("subtype") == "prerender"]
+        return [key for key, page in self._pages.items() if page.get("subtype") == "prerender"]
 
-    def evaluate(self, expression: str) -> Any:
-        """Return what a JavaScript expression of the shown page comes to; raise RuntimeError where it fails."""
+    def evaluate(self, expression: str, session: str | None = None) -> Any:
+        """Return what a JavaScript expression comes to, in the shown page or another one.
+
+        Raises RuntimeError where it fails, or where the page goes meanwhile.
+        """
         wanted = {"expression": expression, "awaitPromise": True, "returnByValue": True}
-        answer = self.send("Runtime.evaluate", self.session, **wanted)
+        answer = self.send("Runtime.evaluate", session or self.session, **wanted)
         if "exceptionDetails" in answer:
             raise RuntimeError(f"{expression}: {answer['exceptionDetails']}")
         return answer["result"].get("value")
