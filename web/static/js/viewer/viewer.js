@@ -107,6 +107,7 @@ class Viewer {
     root.dataset.shown = this.screen instanceof WebGlScreen ? "webgl" : "canvas";
     performance.mark("image-shown");
     await shown;
+    this.measure(); // what is around it may have changed
     if (root.dataset.nextPixels) this.fetchNext();
   }
 
