@@ -58,6 +58,15 @@ def test_it_is_said_once_with_a_link(site: Site, tina: User, spec: ModelSpec) ->
     assert notices(browser, "/help") == notices(browser, "/jobs") == 0
 
 
+def test_a_page_that_is_fetched_ahead_tells_nobody(site: Site, tina: User, spec: ModelSpec) -> None:
+    send(site, tina, spec)
+    site.work(spec, {})
+    note_ends(site.database)
+    ahead = site.browser(tina).get("/help", headers={"Accept": CHROMIUM, "Sec-Purpose": "prefetch;prerender"})
+    assert SAID not in ahead.text
+    assert notices(site.browser(tina), "/help") == 1
+
+
 def test_who_saw_the_end_on_the_page_of_the_job_is_not_told_again(site: Site, tina: User, spec: ModelSpec) -> None:
     browser = site.browser(tina)
     for seed, address in enumerate(["", "/fragment"]):

@@ -3,7 +3,7 @@
 import logging
 import uuid
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from flask import Blueprint, Response, g, request
 from sqlalchemy import select, update
@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shared.db import now
 from shared.tables import Job
+from web.base.ahead import is_fetched_ahead
 from web.base.services import services
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,15 @@ def _find_ended() -> None:
 
 def _opens_page() -> bool:
     """Tell whether a person opens a page: browsers name HTML then, and not for pictures or what scripts ask for."""
+    if is_fetched_ahead():
+        return False
     return request.method == "GET" and any(kind == "text/html" for kind, _ in request.accept_mimetypes)
+
+
+@blueprint.app_context_processor
+def _keep_messages() -> dict[str, Any]:
+    """Leave a message that waits to the next page that somebody sees."""
+    return {"get_flashed_messages": lambda **_: []} if is_fetched_ahead() else {}
 
 
 @blueprint.app_template_global()

@@ -20,7 +20,13 @@ ENDPOINT: Final = "static"
 _DIGITS: Final = 16
 _FOREVER: Final = "public, max-age=31536000, immutable"  # a year, RFC 8246
 _ASKED_AGAIN: Final = "no-cache"
-_TYPES: Final = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".json": "application/json"}
+_TYPES: Final = {
+    ".js": "text/javascript",
+    ".css": "text/css",
+    ".json": "application/json",
+    ".svg": "image/svg+xml",
+    ".speculationrules": "application/speculationrules+json",  # HTML Standard, speculative loading
+}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from flask import Blueprint, abort, flash, g, redirect, request, url_for
+from flask import Blueprint, abort, flash, g, make_response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session, joinedload
@@ -32,6 +32,7 @@ from shared.tables import (
     ReviewOutcome,
     Screening,
 )
+from web.base.ahead import PURPOSE, is_fetched_ahead
 from web.base.contexts import PageContext, render
 from web.base.numbers import count, duration
 from web.base.services import services
@@ -42,6 +43,7 @@ from web.images.card import Card, read_card
 from web.images.heatmaps import SCALE, Stop
 from web.images.pictures import kept_key
 from web.languages.text import _
+from web.lists.blind import hides_from
 from web.lists.listing import Filters, Order, ScreeningDetail, beside, count_before, count_images, get_screening
 
 blueprint = Blueprint("screenings", __name__)
@@ -114,19 +116,30 @@ class ImagePage(PageContext):
     is_of_the_gate: bool
     asked: AskedScore | None
     score_words: asking.Words
+    fetched_ahead: bool
+    """It may never be looked at, and says nothing of that until it is shown (`js/shown.js`)."""
+    reads_blind: bool
+    """Its result may have to be hidden by the time it is shown."""
 
 
 @blueprint.get("/screenings/<uuid:screening_id>")
 @requires()
 def show(screening_id: uuid.UUID) -> ResponseReturnValue:
-    """Show one image with all that is known of it, between its neighbours in the list that it was opened from."""
-    shown = render_image(screening_id)
+    """Show one image with all that is known of it, between its neighbours in the list that it was opened from.
+
+    A page that is fetched ahead claims nothing, and the audit trail says that it was. Once shown, it asks again.
+    """
+    response, ahead = make_response(render_image(screening_id)), is_fetched_ahead()
+    response.headers["Speculation-Rules"] = f'"{url_for("static", filename="next.speculationrules")}"'
+    # So that the next image, prerendered, serves for its link and for the address that a review leads on to.
+    response.headers["No-Vary-Search"] = 'params=("reviewed")'
     with services().database.write() as db:
-        record(db, Action.IMAGE_VIEWED, user_id=g.user.id, subject=screening_id, address=request.remote_addr)
+        detail, address = PURPOSE if ahead else None, request.remote_addr
+        record(db, Action.IMAGE_VIEWED, user_id=g.user.id, subject=screening_id, address=address, detail=detail)
         sha256 = db.scalar(select(Image.sha256).join(Screening).where(Screening.id == screening_id))
-        if sha256 is not None and g.user.role in REVIEWERS:
+        if sha256 is not None and g.user.role in REVIEWERS and not ahead:
             claims.claim(db, g.user, sha256)
-    return shown
+    return response
 
 
 def render_image(screening_id: uuid.UUID, *, problem: str | None = None, note: str | None = None) -> str:
@@ -156,6 +169,8 @@ def _describe(db: Session, screening: ScreeningDetail, problem: str | None, note
         is_of_the_gate=screening.state is State.REJECTED and screening.error_code in OF_THE_GATE,
         asked=asking.find(db, screening.screening_id),
         score_words=asking.choose_words(screening.error_code),
+        fetched_ahead=is_fetched_ahead(),
+        reads_blind=hides_from(g.user),
     )
 
 

@@ -17,6 +17,7 @@ from shared.refusals import OF_THE_GATE
 from shared.states import State
 from shared.store.store import PREVIEW, THUMBNAIL
 from shared.tables import Scope
+from web.base.ahead import PURPOSE, is_fetched_ahead
 from web.base.services import services
 from web.base.turns import Once, Turns
 from web.frame.words import explain
@@ -75,7 +76,8 @@ def image(screening_id: uuid.UUID) -> ResponseReturnValue:
     screening = seen_image(screening_id)
     response = _picture(screening, PREVIEW, preview)
     with services().database.write() as db:
-        record(db, Action.IMAGE_VIEWED, user_id=g.user.id, subject=screening_id, address=request.remote_addr)
+        detail, address = PURPOSE if is_fetched_ahead() else None, request.remote_addr
+        record(db, Action.IMAGE_VIEWED, user_id=g.user.id, subject=screening_id, address=address, detail=detail)
     return response
 
 

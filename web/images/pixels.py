@@ -11,6 +11,7 @@ from flask.typing import ResponseReturnValue
 from shared.audit.record import Action, record
 from shared.errors import ImageRejected
 from shared.tables import Scope
+from web.base.ahead import PURPOSE, is_fetched_ahead
 from web.base.services import services
 from web.base.turns import Turns
 from web.frame.words import explain
@@ -28,8 +29,6 @@ SIDES: Final = (2048, 4096, 8192)
 MOST_PIXELS: Final = 24 * 1024 * 1024
 """Of one answer, 48 MiB at 16 bits; chest detectors have 9 to 20 million. Larger images are averaged down to it."""
 DESCRIPTION: Final = "X-Image"
-PRELOADED: Final = "X-Preload"
-"""Sent by a page that fetches the next image while this one is read; the trail says so."""
 
 _FORM: Final = 1
 """Counted up whenever the same image is answered with other bytes or another description: it is part of the tag."""
@@ -54,7 +53,7 @@ def show(screening_id: uuid.UUID) -> ResponseReturnValue:
     response.set_etag(tag)
     response.headers["Cache-Control"] = caching()
     response.headers["Vary"] = "Accept-Encoding"
-    detail = {"purpose": "preload"} if PRELOADED in request.headers else None
+    detail = PURPOSE if is_fetched_ahead() else None
     with services().database.write() as db:
         record(
             db,

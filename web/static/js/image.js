@@ -1,7 +1,10 @@
 // One image: the keys for the images beside it. Its viewer has keys of its own, and is asked first.
 import { isCommand } from "./keys.js";
+import { shown } from "./shown.js";
 
 const KEYS = { j: "next", ArrowRight: "next", k: "previous", ArrowLeft: "previous", l: "to-list" };
+
+await shown; // by then it may lead elsewhere
 
 // Back to the page of the list that this image was opened from, which the list has noted.
 const list = document.getElementById("to-list");

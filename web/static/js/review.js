@@ -2,11 +2,13 @@
 // and where the session has ended what was typed waits for the next sign-in. Also tells others that the image is open.
 import { dropDraft, findDraft, keepDraft } from "./drafts.js";
 import { isCommand } from "./keys.js";
+import { shown } from "./shown.js";
 import { _ } from "./words.js";
 
 const RENEW_MS = 45000;
 const AGAIN_MS = 2000;
 
+await shown;
 const panel = document.getElementById("review");
 const form = document.getElementById("review-form");
 const note = document.getElementById("review-note");

@@ -1,6 +1,7 @@
 // The viewer of an image: its picture at once, then its samples at full depth; gestures, buttons and keys for all it does.
 import { isCommand } from "../keys.js";
 import { count, percent, significant } from "../numbers.js";
+import { shown } from "../shown.js";
 import { _, plural } from "../words.js";
 import { CanvasScreen } from "./canvas2d.js";
 import { Gestures } from "./gestures.js";
@@ -11,6 +12,7 @@ import { View } from "./view.js";
 import { WebGlScreen } from "./webgl.js";
 
 const SAY_MS = 800;
+const KEPT_MS = 120000; // as KEPT_SECONDS of web/images/pictures.py
 const PAN = 80;
 const NARROWER = 0.8;
 const DARKER = 0.05; // of the window's width
@@ -105,9 +107,18 @@ class Viewer {
     this.draw();
     root.dataset.shown = this.screen instanceof WebGlScreen ? "webgl" : "canvas";
     performance.mark("image-shown");
-    if (!root.dataset.nextPixels) return;
+    await shown;
+    this.measure(); // what is around it may have changed
+    if (root.dataset.nextPixels) this.fetchNext();
+  }
+
+  async fetchNext() {
     const next = addressOf(root.dataset.nextPixels, Math.min(LARGEST, this.screen.largest));
-    preload([next, root.dataset.nextPicture]).catch(() => {}); // it is asked for again when it is opened
+    await preload([next, root.dataset.nextPicture]).catch(() => {}); // it is asked for again when it is opened
+    // Then its page is prerendered, by next.speculationrules, for as long as its picture is kept.
+    const { classList } = document.getElementById("next");
+    classList.add("prerendered");
+    setTimeout(() => classList.remove("prerendered"), KEPT_MS);
   }
 
   async bestSamples() {
@@ -165,6 +176,9 @@ class Viewer {
 
   measure() {
     const box = this.stage.getBoundingClientRect();
+    const place = [box.left, box.top + scrollY, box.width, box.height, devicePixelRatio].join();
+    if (this.canvas === this.measured?.canvas && place === this.measured.place) return;
+    this.measured = { canvas: this.canvas, place };
     const whole = (value) => Math.ceil(value * devicePixelRatio) / devicePixelRatio;
     // Moved to whole points of the screen, or the browser would smear each over two.
     this.offset = [whole(box.left) - box.left, whole(box.top + scrollY) - box.top - scrollY];
@@ -255,6 +269,13 @@ class Viewer {
   }
 }
 
+/** The size of a picture once it is here; it is not decoded for that, which would keep the first frame waiting. */
+async function sizeOf(picture) {
+  if (!picture.complete) await new Promise((resume) => { for (const end of ["load", "error"]) picture.addEventListener(end, resume); });
+  if (!picture.naturalWidth) throw new Error(`No picture at ${picture.src}`);
+  return { width: picture.naturalWidth, height: picture.naturalHeight };
+}
+
 const KEYS = {
   "+": "in", "=": "in", "-": "out", 0: "fit", z: "toggle", i: "invert", r: "rotate", x: "mirror", m: "ruler", w: "window", f: "full", d: "reset",
   "[": "narrower", "]": "wider", ",": "darker", ".": "brighter", ArrowLeft: "left", ArrowRight: "right", ArrowUp: "up", ArrowDown: "down",
@@ -265,7 +286,7 @@ if (root?.dataset.pixels) {
   const picture = root.querySelector("img");
   // Asked for before it is known what this screen can draw: nearly all can draw this much.
   const fetched = fetchSamples(addressOf(root.dataset.pixels, LARGEST));
-  const decoded = picture.decode().then(() => ({ width: picture.naturalWidth, height: picture.naturalHeight }));
+  const loaded = sizeOf(picture);
   // Where neither comes, what the browser makes of the picture stays.
-  Promise.any([decoded, fetched]).then((size) => new Viewer(size, fetched).begin(), () => {});
+  Promise.any([loaded, fetched]).then((size) => new Viewer(size, fetched).begin(), () => {});
 }

@@ -103,6 +103,7 @@ export class WebGlScreen {
     gl.uniform1i(this.place("isInverse"), samples.isInverse ? 1 : 0);
     gl.uniform1i(this.place("isInverted"), isInverted ? 1 : 0);
     gl.drawArrays(gl.TRIANGLES, 0, 3);
+    gl.flush(); // a page that is prerendered has no frame that would do it
   }
 
   place(name) {
