@@ -83,7 +83,7 @@ def put_shadow_model(session: Session, actor: Actor, name: str | None, of_settin
     before = present.model_name if present is not None else None
     if name == before:
         if name is None:
-            raise ActivationRefused("There is no shadow model already.")
+            raise ActivationRefused("There is no shadow model to end.")
         raise ActivationRefused("'%(name)s' is the shadow model already.", name=name)
     if name is not None and name == default_model(session, of_settings):
         raise ActivationRefused(
