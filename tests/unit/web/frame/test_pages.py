@@ -71,7 +71,7 @@ def walk(client: FlaskClient, address: str | None, key: str) -> list[str]:
 
 
 def first_image(client: FlaskClient, history: str) -> str:
-    found = re.search(r'class="name" translate="no" href="(/screenings/[^"]+)"', client.get(history).text)
+    found = re.search(r'class="name" href="(/screenings/[^"]+)"', client.get(history).text)
     assert found is not None
     return found[1].replace("&amp;", "&")
 

@@ -269,13 +269,6 @@ class Viewer {
   }
 }
 
-/** The size of a picture once it is here; it is not decoded for that, which would keep the first frame waiting. */
-async function sizeOf(picture) {
-  if (!picture.complete) await new Promise((resume) => { for (const end of ["load", "error"]) picture.addEventListener(end, resume); });
-  if (!picture.naturalWidth) throw new Error(`No picture at ${picture.src}`);
-  return { width: picture.naturalWidth, height: picture.naturalHeight };
-}
-
 const KEYS = {
   "+": "in", "=": "in", "-": "out", 0: "fit", z: "toggle", i: "invert", r: "rotate", x: "mirror", m: "ruler", w: "window", f: "full", d: "reset",
   "[": "narrower", "]": "wider", ",": "darker", ".": "brighter", ArrowLeft: "left", ArrowRight: "right", ArrowUp: "up", ArrowDown: "down",
@@ -286,7 +279,9 @@ if (root?.dataset.pixels) {
   const picture = root.querySelector("img");
   // Asked for before it is known what this screen can draw: nearly all can draw this much.
   const fetched = fetchSamples(addressOf(root.dataset.pixels, LARGEST));
-  const loaded = sizeOf(picture);
+  // Before it is shown a page decodes nothing; then that would keep its first frame waiting.
+  const begun = document.prerendering ? shown : Promise.resolve();
+  const decoded = begun.then(() => picture.decode()).then(() => ({ width: picture.naturalWidth, height: picture.naturalHeight }));
   // Where neither comes, what the browser makes of the picture stays.
-  Promise.any([loaded, fetched]).then((size) => new Viewer(size, fetched).begin(), () => {});
+  Promise.any([decoded, fetched]).then((size) => new Viewer(size, fetched).begin(), () => {});
 }

@@ -103,7 +103,8 @@ export class WebGlScreen {
     gl.uniform1i(this.place("isInverse"), samples.isInverse ? 1 : 0);
     gl.uniform1i(this.place("isInverted"), isInverted ? 1 : 0);
     gl.drawArrays(gl.TRIANGLES, 0, 3);
-    gl.flush(); // a page that is prerendered has no frame that would do it
+    // A page that is prerendered has no frame that would have it drawn; to read of it does.
+    if (document.prerendering) gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(4));
   }
 
   place(name) {
