@@ -15,6 +15,7 @@ from web.languages.text import _, count, decimal
 __all__ = ["count", "duration", "moment", "moment_text", "percent", "rate", "sentence", "share", "size"]
 
 _KIB: Final = 1024
+_ENDS: Final = (".", "!", "?", "。", "！", "？", "।", "؟")  # noqa: RUF001  # of the languages of the pages
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 
@@ -82,8 +83,13 @@ def rate(per_second: float | None) -> str:
 
 
 def sentence(text: str) -> str:
-    """End a text with a full stop."""
+    """End an English text, as models bring, with a full stop, unless it ends like a sentence."""
     return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def full_stop(text: str) -> str:
+    """End a translated text with the full stop of the reader's language, unless it ends like a sentence."""
+    return text if text.endswith(_ENDS) else _("%(text)s.", text=text)
 
 
 def moment(value: datetime | None) -> Markup:
@@ -108,5 +114,5 @@ def moment_text(value: datetime) -> str:
 
 def register(blueprint: Blueprint) -> None:
     """Make these the filters of every template."""
-    for function in (percent, share, count, decimal, size, duration, rate, sentence, moment):
+    for function in (percent, share, count, decimal, size, duration, rate, sentence, full_stop, moment):
         blueprint.add_app_template_filter(function)
