@@ -76,8 +76,7 @@ def test_a_model_that_was_chosen_gets_workers_and_a_shadow_model_one(place: Plac
     assert place.running().keys() == {"other", "third"}
     assert {program.process.pid for program in place.supervisor.programs if program.process} == pids, "left alone"
     place.default("third")
-    place.shadow(None)
-    assert place.running() == {"third": ("4", "worker-third")}
+    assert place.running() == {"third": ("4", "worker-third")}, "it is the shadow model no more"
 
 
 def test_a_former_default_model_keeps_its_workers_until_its_jobs_have_ended(place: Place) -> None:
