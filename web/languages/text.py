@@ -28,7 +28,7 @@ def gettext(text: str) -> str:
     return str(flask_babel.get_translations().ugettext(text)) if text else ""
 
 
-def _(text: str, **values: object) -> str:
+def _(text: str, /, **values: object) -> str:
     """Return a text in the language of the reader, its `%(name)s` filled in."""
     return gettext(text) % values if values else gettext(text)
 
@@ -37,7 +37,7 @@ translate = _
 """For texts that are not written where they are shown, so that no tool looks for one there."""
 
 
-def plural(number: int, one: str, many: str, **values: object) -> str:
+def plural(number: int, one: str, many: str, /, **values: object) -> str:
     """Return the form that goes with a number, `%(count)s` in it being the number as the reader writes it."""
     text = str(flask_babel.get_translations().ungettext(one, many, number))
     return text % {"count": count(number), **values}
