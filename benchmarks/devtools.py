@@ -34,7 +34,7 @@ class Tab:
         """What is known of each page, by its session: the shown one, and those that are prerendered."""
         self._session = ""
         tab = self.send("Target.createTarget", None, url="about:blank", forTab=True)["targetId"]
-        self._session: str = self.send("Target.attachToTarget", None, targetId=tab, flatten=True)["sessionId"]
+        self._session = self.send("Target.attachToTarget", None, targetId=tab, flatten=True)["sessionId"]
         self._pages.clear()
         self.send("Target.setAutoAttach", self._session, autoAttach=True, waitForDebuggerOnStart=False, flatten=True)
 
@@ -79,7 +79,7 @@ class Tab:
         elif event == "Target.detachedFromTarget":
             self._pages.pop(told["sessionId"], None)
         elif event == "Target.targetInfoChanged":
-            # A prerendered page that is shown is no longer told of as prerendered.
+            # A page that is shown now is no longer told of as prerendered.
             for page in self._pages.values():
                 if page["targetId"] == told["targetInfo"]["targetId"]:
                     page |= {"subtype": None, **told["targetInfo"]}

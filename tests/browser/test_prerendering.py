@@ -13,7 +13,7 @@ from sqlalchemy import delete, select
 from benchmarks.devtools import Tab, open_tab
 from shared.accounts.accounts import find_user
 from shared.reviews import claims, reviews
-from shared.tables import AuditEvent, BrowserSession, Image, ImageClaim, ReviewOutcome, Role, Screening, User
+from shared.tables import AuditEvent, BrowserSession, Image, ImageClaim, ReviewOutcome, Screening, User
 from tests.browser.conftest import Server, pages_alone
 from tests.browser.test_reviewing import Room
 from tests.integration.conftest import wait_until
