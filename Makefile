@@ -16,7 +16,7 @@ CHAOS ?=
 FUZZ ?=
 BENCH ?=
 
-.PHONY: help setup setup-training run demo check test test-long bench chaos fuzz audit train secrets lock clean
+.PHONY: help setup setup-training run demo check test test-long bench chaos fuzz audit translations train secrets lock clean
 
 help: ## Print what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -62,6 +62,9 @@ fuzz: .venv/.development ## Send 10,000 hostile files and hostile requests, prin
 
 audit: .venv/.development ## Look up known vulnerabilities of the locked dependencies, where an index answers
 	.venv/bin/python -m fuzz.dependencies
+
+translations: .venv/.development ## Collect the texts of the pages into the catalogs of web/translations
+	.venv/bin/python -m web.languages.collect
 
 train: setup-training ## Train the default model on ../shared/data/chest_xray/train
 	.venv/bin/pneumoscreen train

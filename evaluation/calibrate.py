@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from evaluation.errors import DataUnusable
 from evaluation.metrics import threshold_for_sensitivity, threshold_for_share
+from shared.models.calibrations import calibration_of, labelled_site, with_calibration
 from shared.models.folder import SPEC_FILE
 from shared.models.spec import Calibration, Label, ModelSpec, Site
 
@@ -19,8 +20,6 @@ FEWEST_IMAGES: Final = 30
 """Of each class. With fewer, one image moves the sensitivity by more than three points."""
 TEMPERATURES: Final = (0.2, 10.0)
 BIASES: Final = (-8.0, 8.0)
-BY_HAND: Final = "a threshold chosen by hand"
-"""In place of a folder's name, where no image was fitted on."""
 
 
 def check_images(truth: np.ndarray) -> None:
@@ -79,7 +78,7 @@ def recalibrate(spec: ModelSpec, logits: np.ndarray, truth: np.ndarray, sensitiv
         ),
         site=Site(folder=folder, images=images, fitted_at=datetime.now(UTC)),
     )
-    return _with(spec, fresh, (*spec.former, calibration_of(spec)))
+    return with_calibration(spec, fresh, (*spec.former, calibration_of(spec)))
 
 
 def flag_share(spec: ModelSpec, p_pneumonia: np.ndarray, share: float, folder: str) -> ModelSpec:
@@ -94,32 +93,11 @@ def flag_share(spec: ModelSpec, p_pneumonia: np.ndarray, share: float, folder: s
                 f"A share of images: the highest threshold that flags at least {100 * share:g}% of "
                 f"{len(p_pneumonia):,} images of the site, of which nobody had said what they show"
             ),
-            "site": _labelled_site(spec)
+            "site": labelled_site(spec)
             or Site(folder=folder, images={}, unlabelled=len(p_pneumonia), fitted_at=datetime.now(UTC)),
         }
     )
-    return _with(spec, fresh, (*spec.former, calibration_of(spec)))
-
-
-def choose_threshold(spec: ModelSpec, threshold: float) -> ModelSpec:
-    """Return the spec with a threshold that somebody has chosen, the former calibration kept.
-
-    What answers is then another by name, so that images keep the label that they were given and are answered anew when
-    they are sent again.
-    """
-    fresh = calibration_of(spec).model_copy(
-        update={
-            "threshold": threshold,
-            "threshold_rule": "Chosen by hand",
-            "site": _labelled_site(spec) or Site(folder=BY_HAND, images={}, fitted_at=datetime.now(UTC)),
-        }
-    )
-    return _with(spec, fresh, (*spec.former, calibration_of(spec)))
-
-
-def _labelled_site(spec: ModelSpec) -> Site | None:
-    """Return the labelled images that temperature and bias were fitted to, if these are a site's own."""
-    return spec.site if spec.site is not None and spec.site.images else None
+    return with_calibration(spec, fresh, (*spec.former, calibration_of(spec)))
 
 
 def undo(spec: ModelSpec) -> ModelSpec:
@@ -129,17 +107,7 @@ def undo(spec: ModelSpec) -> ModelSpec:
     """
     if not spec.former:
         raise DataUnusable(f"Model '{spec.name}' has the calibration of its training. There is nothing to undo.")
-    return _with(spec, spec.former[-1], spec.former[:-1])
-
-
-def calibration_of(spec: ModelSpec) -> Calibration:
-    """Return the calibration in force."""
-    return Calibration.model_validate({name: getattr(spec, name) for name in Calibration.model_fields})
-
-
-def _with(spec: ModelSpec, calibration: Calibration, former: tuple[Calibration, ...]) -> ModelSpec:
-    chosen = {name: getattr(calibration, name) for name in Calibration.model_fields}
-    return spec.model_copy(update={**chosen, "former": former})
+    return with_calibration(spec, spec.former[-1], spec.former[:-1])
 
 
 def write_spec(folder: Path, spec: ModelSpec) -> None:

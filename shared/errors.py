@@ -14,6 +14,7 @@ PneumoScreenError
 |-- KeyReused           an idempotency key came again with another request
 |-- ReviewOutdated      another reader's review came in before this one, unseen
 |-- NotReviewable       there is no image, or no prediction, that could be reviewed so
+|-- ActivationRefused   what is to be put in force is so already, or cannot be
 |-- NothingToWithdraw   a reader has no review that could be undone
 |-- JobClosed           images were sent to a job whose upload has ended
 |-- DecoderAway         the process that decodes compressed images cannot be used; no image is to blame
@@ -95,6 +96,10 @@ class KeyReused(PneumoScreenError):
 class ReviewOutdated(PneumoScreenError):
     """Say that another reader's review came in that this one's reader had not seen."""
 
+    def __init__(self, by: str) -> None:
+        super().__init__(f"{by} reviewed this X-ray meanwhile. Look at that review, then add your own.")
+        self.by = by
+
 
 class NotReviewable(PneumoScreenError):
     """Say why an image cannot be reviewed, or not so."""
@@ -102,6 +107,15 @@ class NotReviewable(PneumoScreenError):
 
 class NothingToWithdraw(PneumoScreenError):
     """Say that a reader has no review that could be undone."""
+
+
+class ActivationRefused(PneumoScreenError):
+    """Say why something cannot be put in force; pages translate the text and fill it in."""
+
+    def __init__(self, text: str, **values: object) -> None:
+        super().__init__(text % values if values else text)
+        self.text = text
+        self.values = values
 
 
 class JobClosed(PneumoScreenError):

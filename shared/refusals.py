@@ -16,7 +16,7 @@ holds every place that raises one to the parameters that its sentence names, and
 """
 
 import string
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -123,27 +123,43 @@ class Explanation:
         return f"{self.sentence} {self.action}"
 
 
-def explain(code: str, details: Mapping[str, Scalar] | None = None) -> Explanation:
-    """Put a code and its parameters into words.
+def explain(
+    code: str, details: Mapping[str, Scalar] | None = None, translate: Callable[[str], str] = str
+) -> Explanation:
+    """Put a code and its parameters into words, in English or in the language that `translate` gives texts in.
 
     Rows outlive versions: a code that is not known here, or parameters that do not fit its sentences, get a general
-    sentence. A translation of the pages begins here: every text comes from REFUSALS and TERMS.
+    sentence. Every text comes from `texts`.
     """
     refusal = REFUSALS.get(code)
     if refusal is None:
-        return Explanation(code, f"It was not screened, for a reason unknown to this version: '{code}'.", _TELL_SUPPORT)
+        return Explanation(code, translate(_UNKNOWN).format(code=code), translate(_TELL_SUPPORT))
     given = details or {}
     case = refusal.cases.get(str(given.get(CASE, "")))
-    sentence = _fill(case.sentence, given) if case else None
+    sentence = _fill(case.sentence, given, translate) if case else None
     if case is None or sentence is None:
-        return Explanation(refusal.name, refusal.sentence, refusal.action)
-    return Explanation(refusal.name, sentence, case.action or refusal.action)
+        return Explanation(*map(translate, (refusal.name, refusal.sentence, refusal.action)))
+    return Explanation(translate(refusal.name), sentence, translate(case.action or refusal.action))
 
 
-def _fill(template: str, details: Mapping[str, Scalar]) -> str | None:
-    words = {name: TERMS[name].get(str(value), value) if name in TERMS else value for name, value in details.items()}
+def texts() -> Iterator[str]:
+    """Yield every English text that `explain` may use, for translators."""
+    yield from (_UNKNOWN, _TELL_SUPPORT)
+    for refusal in REFUSALS.values():
+        yield from (refusal.name, refusal.sentence, refusal.action)
+        for case in refusal.cases.values():
+            yield from filter(None, (case.sentence, case.action))
+    for words in TERMS.values():
+        yield from words.values()
+
+
+def _fill(template: str, details: Mapping[str, Scalar], translate: Callable[[str], str]) -> str | None:
+    words = {
+        name: translate(TERMS[name][str(value)]) if str(value) in TERMS.get(name, ()) else value
+        for name, value in details.items()
+    }
     try:
-        return template.format_map(words)
+        return translate(template).format_map(words)
     except (KeyError, ValueError, TypeError):
         return None
 
@@ -171,6 +187,7 @@ TERMS: Final[Mapping[str, Mapping[str, str]]] = {
 }  # fmt: skip
 """What the words mean that a parameter may hold; any other value is shown as it is."""
 
+_UNKNOWN: Final = "It was not screened, for a reason unknown to this version: '{code}'."
 _TELL_SUPPORT: Final = "Tell support, and name this code."
 _RESEND: Final = "Copy or export the X-ray again from its source and send that."
 _FROM_PACS: Final = "Export it again from the PACS and send that."

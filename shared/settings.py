@@ -96,7 +96,10 @@ class Settings(BaseSettings):
     graphs_dir: Path | None = Field(
         None, description="Folder of graphs that quicken a worker's start. Default: graphs in the data folder."
     )
-    model: str = Field("whole-mobilenet", description="Name of the model that screens.")
+    model: str = Field(
+        "whole-mobilenet",
+        description="Name of the model that screens; new jobs get it unless an administrator chose another.",
+    )
     gate_ignores: str | None = Field(
         None,
         description="Codes under which no image is refused before it is read, with commas between, or `all`; see the "

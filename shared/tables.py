@@ -114,6 +114,14 @@ class MessageState(StrEnum):
     FAILED = "failed"
 
 
+class ActivationKind(StrEnum):
+    """What an administrator puts in force."""
+
+    DEFAULT_MODEL = "default_model"
+    THRESHOLD = "threshold"
+    SHADOW_MODEL = "shadow_model"
+
+
 def _by_value(kind: type[StrEnum], length: int = 16) -> Enum:
     return Enum(kind, native_enum=False, length=length, values_callable=lambda members: [m.value for m in members])
 
@@ -136,6 +144,8 @@ class User(Base):
     last_sign_in_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     time_zone: Mapped[str | None] = mapped_column(String(64))
     """An IANA name, in which days and times are read and shown; None for that of the browser."""
+    language: Mapped[str | None] = mapped_column(String(16))
+    """The code of the language of the pages, see `web.languages`; None for that of the browser."""
     has_shortcuts: Mapped[bool] = mapped_column(default=True, server_default=true())
     """Whether single keys do something on pages (WCAG 2.1.4 wants them to be turned off where they disturb)."""
 
@@ -280,6 +290,27 @@ class Model(Base):
     """`ModelSpec.identity`."""
     spec: Mapped[dict[str, Any]] = mapped_column(JSON)
     """With the temperature and bias behind its predictions, so that they can be calibrated and labelled anew."""
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+
+
+class Activation(Base):
+    """What an administrator put in force. Append-only; the newest of its kind counts (`shared.activations`)."""
+
+    __tablename__ = "activations"
+    __table_args__ = (Index(None, "kind", "model_name", "number"),)
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    number: Mapped[int] = mapped_column(unique=True)
+    """Counts from 1: their order, whatever the clocks of several servers say."""
+    kind: Mapped[ActivationKind] = mapped_column(_by_value(ActivationKind))
+    model_name: Mapped[str | None] = mapped_column(String(64))
+    """None where no model is a shadow any more."""
+    calibration: Mapped[str | None] = mapped_column(String(64))
+    """Of a threshold, `ModelSpec.identity` of the model's folder: beside another calibration it is not in force."""
+    threshold: Mapped[float | None]
+    """None for the one that the model's folder brings."""
+    actor: Mapped[str] = mapped_column(String(64))
+    """Name of the account, or `os:` and the operating system's user at the command line."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 
@@ -477,6 +508,34 @@ class AskedScore(Base):
     error_details: Mapped[Details | None] = mapped_column(JSON(none_as_null=True))
 
     asked_by: Mapped[User] = relationship()
+
+
+class ShadowScore(Base):
+    """What a shadow model says of an image that another model has answered: to compare, no prediction, in no list."""
+
+    __tablename__ = "shadow_scores"
+    __table_args__ = (
+        UniqueConstraint("prediction_id", "model_name"),
+        _partial("ix_shadow_scores_waiting", "model_name", "id", where=text("finished_at IS NULL")),
+        Index(None, "model_name", "prediction_id"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    prediction_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("predictions.id", ondelete="CASCADE"))
+    """The answer of the model that it is compared with, and so the image."""
+    model_name: Mapped[str] = mapped_column(String(64))
+    """Of the shadow."""
+    attempts: Mapped[int] = mapped_column(SmallInteger, default=0)
+    """How often a worker took it."""
+    lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    model_version: Mapped[str | None] = mapped_column(String(64))
+    """`ModelSpec.identity` of what answered."""
+    label: Mapped[Label | None] = mapped_column(_by_value(Label))
+    p_pneumonia: Mapped[float | None]
+    threshold: Mapped[float | None]
+    error_code: Mapped[str | None] = mapped_column(String(32))
+    """Why there is no score."""
 
 
 def prediction_copies() -> dict[str, Any]:

@@ -26,6 +26,7 @@ from shared.store.store import open_store
 from shared.tables import AuditEvent, Role, Scope, Screening, User
 from tests.conftest import make_spec
 from web.app import create_app
+from web.languages.languages import TRANSLATIONS
 
 PASSWORD = "correct horse battery"
 hash_password = cache(PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1).hash)  # slow on purpose
@@ -50,7 +51,9 @@ class SentTickets:
 class Site:
     """One application and its people."""
 
-    def __init__(self, settings: Settings, database: Database, **changes: Any) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, *, translations: Path = TRANSLATIONS, **changes: Any
+    ) -> None:
         """Build it on a folder, or on whatever store the changes of the settings name."""
         # Never the project's own model folder: install_model writes where the settings point.
         apart = {"models_dir": settings.data_dir / "models", "model": make_spec().name}
@@ -58,7 +61,13 @@ class Site:
         self.database = database
         self.store = open_store(self.settings)
         self.sent_tickets = SentTickets()
-        self.app = create_app(self.settings, database=database, store=self.store, ticket_sender=self.sent_tickets)
+        self.app = create_app(
+            self.settings,
+            database=database,
+            store=self.store,
+            ticket_sender=self.sent_tickets,
+            translations=translations,
+        )
         self.capacity = self.app.extensions["pneumoscreen"].capacity
         status = self.app.extensions["pneumoscreen_watch"].status
         for measured in (self.capacity.backlog, self.capacity.free_bytes, self.capacity.workers, status):

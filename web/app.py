@@ -15,6 +15,7 @@ from shared.store.store import Store
 from shared.submission.new_store import create_if_new
 from shared.submission.services import Services, open_services
 from web.accounts import account, linking, oidc, sign_in, throttle, users
+from web.api import models as models_api
 from web.api import reviews as reviews_api
 from web.api import views
 from web.audit import page as audit_page
@@ -28,6 +29,8 @@ from web.images import page as images_page
 from web.images import pictures, pixels
 from web.images import reviews as images_reviews
 from web.jobs import page as jobs_page
+from web.languages import languages
+from web.models import activation, comparison
 from web.models import page as models_page
 from web.quality import page as quality_page
 from web.reports import page as reports_page
@@ -56,6 +59,7 @@ def create_app(
     database: Database | None = None,
     store: Store | None = None,
     ticket_sender: TicketSender | None = None,
+    translations: Path = languages.TRANSLATIONS,
 ) -> Flask:
     """Build the application; raise SecretKeyMissing where nothing signs its sessions.
 
@@ -65,14 +69,26 @@ def create_app(
     app.config.from_mapping(_configuration(settings))
     app.extensions[EXTENSION] = open_services(settings, database=database, store=store, tickets=ticket_sender)
     _create_store(app.extensions[EXTENSION])
-    static_files.install(app, STATIC)
+    static_files.install(app, STATIC, languages.install(app, translations))
     problems.install(app)
     health.install(app)
     security.check_hosts(app, settings)
     identity.install(app)
     access.install(app)
     throttle.read_limits(settings.sign_in_limit)
-    for module in (sign_in, account, users, audit_page, views, reviews_api, pictures, pixels, samples, health):
+    for module in (
+        sign_in,
+        account,
+        users,
+        audit_page,
+        views,
+        reviews_api,
+        models_api,
+        pictures,
+        pixels,
+        samples,
+        health,
+    ):
         app.register_blueprint(module.blueprint)
     if settings.oidc_issuer is not None:
         oidc.install(app)
@@ -93,6 +109,8 @@ def create_app(
         worklist_views,
         quality_page,
         models_page,
+        activation,
+        comparison,
     ):
         app.register_blueprint(module.blueprint)
     access.check_views(app)

@@ -26,8 +26,6 @@ class WorkerProcess:
     """The resources of this process."""
 
     name: str
-    model: str
-    """Version of what is loaded, so that pages can tell which images no worker serves."""
     database: Database
     screener: Screener
     heartbeats: Heartbeats
@@ -49,7 +47,7 @@ def start(settings: Settings) -> None:
     database = Database(settings.database, is_forced=False, limits=limits_of(settings))
     classifier = load_classifier(settings)
     screener = Screener(settings, database, open_store(settings), classifier, name)
-    _current = WorkerProcess(name, classifier.spec.version, database, screener, Heartbeats(settings), stopped, liveness)
+    _current = WorkerProcess(name, database, screener, Heartbeats(settings), stopped, liveness)
     threading.Thread(target=_announce, args=(_current,), daemon=True).start()
     spare_loaded()
     log.info("Worker %s is ready.", name)
@@ -86,7 +84,7 @@ def _announce(held: WorkerProcess) -> None:
     began = time.monotonic()
     while True:
         try:
-            held.heartbeats.announce(held.name, held.model, time.monotonic() - began)
+            held.heartbeats.announce(held.name, held.screener.version, time.monotonic() - began)
         except BrokerAway as error:
             log.warning("%s The worker tries again.", error)
         if held.stopped.wait(BEAT_SECONDS):

@@ -20,7 +20,7 @@ from shared.db import Database
 from shared.errors import BrokerAway, StoreAway, StoreFull, StoreMisconfigured
 from shared.messages.endings import note_ends
 from shared.process.logs import configure_logging
-from shared.queue import asked, jobs, leases, retention
+from shared.queue import asked, jobs, leases, retention, shadow
 from shared.queue.tickets import CeleryTicketSender, make_ticket_sender
 from shared.settings import Settings, load_settings
 from shared.store.store import Store, open_store
@@ -50,6 +50,9 @@ class Sweep:
         swept = self.free_leases(at=time.monotonic())
         with self._database.read() as session:
             waiting = Counter(swept.waiting) + Counter(asked.count_waiting(session))
+            idle = shadow.find_waiting(session)
+        if idle is not None:
+            waiting[idle] += 1
         for model, images in waiting.items():
             if self._ticket_sender.tickets(model) == 0:
                 self._ticket_sender.send(model, images)
@@ -65,6 +68,14 @@ class Sweep:
         if lost:
             log.warning("%d images had lost their worker; %d of them FAILED.", lost, swept.failed)
         return swept
+
+    def note_shadow(self) -> None:
+        """Note which answers of the default model the shadow model is to be compared with."""
+        with self._database.read() as session:
+            answers = shadow.find_unnoted(session, self._settings.model)
+        if answers:
+            with self._database.write() as session:
+                shadow.note(session, answers)
 
     def close_uploads(self, at: float) -> None:
         """End the uploads that have taken no image for FORSAKEN_SECONDS, `at` seconds of a monotonic clock."""
@@ -83,6 +94,7 @@ def run(settings: Settings, stops: SimpleQueue[int]) -> None:
     sweep = Sweep(database, make_ticket_sender(settings), settings)
     duties: list[Callable[[], object]] = [
         sweep.once,
+        sweep.note_shadow,
         lambda: sweep.close_uploads(time.monotonic()),
         lambda: note_ends(database),
     ]

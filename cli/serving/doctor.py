@@ -24,6 +24,7 @@ from cli.report import make_console
 from cli.serving.broker import find_server
 from cli.serving.limits import TooFewFiles, allow_files
 from cli.settings import read_settings
+from shared.activations.in_force import default_model
 from shared.errors import (
     BrokerAway,
     ModelUnavailable,
@@ -33,6 +34,7 @@ from shared.errors import (
     StoreMisconfigured,
 )
 from shared.models.folder import list_models, read_spec, verify_weights
+from shared.models.spec import ModelSpec
 from shared.queue.heartbeats import Heartbeats
 from shared.settings import PREFIX, Settings
 from shared.store.durability import network_file_system
@@ -204,13 +206,31 @@ def check_store(settings: Settings, _port: int) -> Finding:
 
 
 def check_model(settings: Settings, _port: int) -> Finding:
-    """Read the model's spec and compare its weights with it."""
+    """Read the spec of the settings' model, and of the one that new jobs get, and compare their weights with it."""
     try:
-        spec = read_spec(settings.model_dir)
-        verify_weights(settings.model_dir, spec)
+        whole = [_verify(settings.models_dir / name) for name in dict.fromkeys((settings.model, _chosen(settings)))]
     except ModelUnavailable as error:
         return Finding("Model", Level.FAIL, str(error), _model_advice(settings))
-    return Finding("Model", Level.OK, f"{spec.version}, verified")
+    return Finding("Model", Level.OK, f"{' and '.join(spec.version for spec in whole)}, verified")
+
+
+def _verify(folder: Path) -> ModelSpec:
+    spec = read_spec(folder)
+    verify_weights(folder, spec)
+    return spec
+
+
+def _chosen(settings: Settings) -> str:
+    """Name the model that new jobs get; what is wrong with the database another check says."""
+    try:
+        database = open_database(settings)
+        try:
+            with database.read() as session:
+                return default_model(session, settings.model)
+        finally:
+            database.close()
+    except (SQLAlchemyError, CommandFailed):
+        return settings.model
 
 
 def _model_advice(settings: Settings) -> str:

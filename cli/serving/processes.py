@@ -211,6 +211,8 @@ class Supervisor:
         self.log_folder = log_folder
         self.programs: list[Program] = []
         self._logs = ProgramLogs(log_folder) if log_folder is not None else None
+        self._ending: list[tuple[Program, float]] = []
+        """Told to stop, with the time at which each is killed."""
 
     def start(
         self,
@@ -252,6 +254,7 @@ class Supervisor:
         """Start again what has died, whatever the disk does; return what has refused to start since the last look."""
         if self._logs is not None:
             self._logs.keep_up()
+        self._reap()
         refused = []
         for program in self.programs:
             if program.is_running:
@@ -305,13 +308,26 @@ class Supervisor:
         status = program.process.returncode if program.process else None
         log.warning("%s ended with status %s; it starts again in %.0f s.", program.name, status, program.pause)
 
+    def end(self, program: Program) -> None:
+        """Stop a program and start it no more; nobody waits for it."""
+        self.programs.remove(program)
+        _terminate(program)
+        self._ending.append((program, time.monotonic() + STOP_SECONDS))
+
+    def _reap(self) -> None:
+        """Forget what has stopped, and kill what took too long."""
+        for program, until in self._ending:
+            if time.monotonic() >= until:
+                _wait_or_kill(program, 0.0)
+        self._ending = [(program, until) for program, until in self._ending if program.is_running]
+
     def start_again(self, program: Program) -> None:
         """Start a program that has ended, at once."""
         self._launch(program)
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
         """Stop every program within so many seconds: all others together, then the first, Redis, whom they need."""
-        first, others = self.programs[:1], self.programs[1:]
+        first, others = self.programs[:1], [*self.programs[1:], *(program for program, _ in self._ending)]
         for programs in (others, first):
             for program in programs:
                 _terminate(program)

@@ -181,13 +181,25 @@ def _serve(settings: Settings, host: str, port: int, workers: int, verbose: bool
         else:
             _say(f"PneumoScreen shows its pages at {url}, but nothing is screened until that is mended.")
         stop_seconds = STOP_SECONDS
-        while True:
-            _report(supervisor)
-            _signals.wait(STEADY_LOOK_SECONDS)
+        _watch(supervisor, settings, workers)
     finally:
         _signals.ignore()
         supervisor.stop(stop_seconds)
         _clean_up(settings.data_dir, socket_folder)
+
+
+def _watch(supervisor: Supervisor, settings: Settings, workers: int) -> None:
+    """Keep everything running until a signal ends it."""
+    from cli.serving.pools import Pools
+
+    pools = Pools(supervisor, settings, workers)
+    try:
+        while True:
+            _report(supervisor)
+            pools.look()
+            _signals.wait(STEADY_LOOK_SECONDS)
+    finally:
+        pools.close()
 
 
 def _clean_up(data_dir: Path, socket_folder: Path) -> None:

@@ -35,7 +35,12 @@ _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
 
 class AccountRefused(PneumoScreenError):
-    """Say why an account, password or token cannot be made or changed."""
+    """Say why an account, password or token cannot be made or changed; pages translate the text and fill it in."""
+
+    def __init__(self, text: str, **values: object) -> None:
+        super().__init__(text % values if values else text)
+        self.text = text
+        self.values = values
 
 
 def digest(secret: str) -> str:
@@ -53,7 +58,7 @@ def get_user(session: Session, name: str) -> User:
     """Return an account by name; raise AccountRefused where there is none."""
     user = find_user(session, name)
     if user is None:
-        raise AccountRefused(f"There is no account named {name[:_SHOWN]!r}.")
+        raise AccountRefused("There is no account named %(name)s.", name=repr(name[:_SHOWN]))
     return user
 
 
@@ -61,10 +66,11 @@ def add_user(session: Session, name: str, role: Role, password: str | None = Non
     """Make an account; raise AccountRefused where the name is taken or malformed, or the password too short."""
     if not _NAME.fullmatch(name):
         raise AccountRefused(
-            f"A name has 1 to 64 letters, digits, dots, hyphens, underscores or @ signs. Received: {name[:_SHOWN]!r}"
+            "A name has 1 to 64 letters, digits, dots, hyphens, underscores or @ signs. Received: %(name)s",
+            name=repr(name[:_SHOWN]),
         )
     if find_user(session, name) is not None:
-        raise AccountRefused(f"There is an account named '{name}' already.")
+        raise AccountRefused("There is an account named '%(name)s' already.", name=name)
     user = User(id=new_id(), name=name, role=role, password_hash=_hash(password) if password else None)
     session.add(user)
     session.flush()
@@ -109,8 +115,12 @@ def lock_active(session: Session, user_id: uuid.UUID) -> User | None:
 
 def _hash(password: str) -> str:
     if not PASSWORD_LENGTH <= len(password) <= LONGEST_PASSWORD:
+        most, length = f"{LONGEST_PASSWORD:,}", f"{len(password):,}"
         raise AccountRefused(
-            f"A password has {PASSWORD_LENGTH} to {LONGEST_PASSWORD:,} characters. Received: {len(password):,}."
+            "A password has %(least)s to %(most)s characters. Received: %(length)s.",
+            least=PASSWORD_LENGTH,
+            most=most,
+            length=length,
         )
     if not _is_text(password):
         raise AccountRefused("A password is text in UTF-8. Received: bytes that are none.")
@@ -194,7 +204,7 @@ def make_token(
     """
     scope = " ".join(sorted(set(scopes)))
     if not scope:
-        raise AccountRefused(f"A token needs at least one scope: {', '.join(Scope)}.")
+        raise AccountRefused("A token needs at least one scope: %(scopes)s.", scopes=", ".join(Scope))
     _hold(session, user)
     secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
     expires_at = now() + timedelta(days=days) if days else None
@@ -206,7 +216,7 @@ def _hold(session: Session, user: User) -> None:
     """Keep an account from being disabled while something is made that opens it."""
     held = select(User.id).where(User.id == user.id, User.is_active).with_for_update(read=True)
     if session.scalar(held) is None:
-        raise AccountRefused(f"{user.name} may not sign in. Enable the account first.")
+        raise AccountRefused("%(name)s may not sign in. Enable the account first.", name=user.name)
 
 
 def find_token(session: Session, secret: str) -> ApiToken | None:

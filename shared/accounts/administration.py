@@ -45,6 +45,7 @@ def _refuse_last_admin(session: Session, user: User) -> None:
     wanted = select(User.id).where(User.role == Role.ADMIN, User.is_active).order_by(User.id).with_for_update()
     if session.scalars(wanted).all() == [user.id]:
         raise AccountRefused(
-            f"{user.name} is the last admin who may sign in. Make another account an admin first, or let another "
-            "admin sign in again."
+            "%(name)s is the last admin who may sign in. Make another account an admin first, or let another admin "
+            "sign in again.",
+            name=user.name,
         )

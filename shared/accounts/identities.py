@@ -40,14 +40,18 @@ def link_identity(session: Session, user: User, issuer: str, subject: str) -> Id
     """
     if not is_subject(subject):
         raise AccountRefused(
-            f"The subject of a person has 1 to {SUBJECT_LENGTH} printable ASCII characters, as the identity provider "
-            f"shows it. Received: {subject!r}"
+            "The subject of a person has 1 to %(most)s printable ASCII characters, as the identity provider shows it. "
+            "Received: %(subject)s",
+            most=SUBJECT_LENGTH,
+            subject=repr(subject),
         )
     known, present = find_identity(session, issuer, subject), identity_of(session, user, issuer)
     if known is not None and known.user_id != user.id:
-        raise AccountRefused(f"This person opens the account '{known.user.name}' already. Unlink it there first.")
+        raise AccountRefused(
+            "This person opens the account '%(name)s' already. Unlink it there first.", name=known.user.name
+        )
     if present is not None and present.subject != subject:
-        raise AccountRefused(f"The account '{user.name}' is linked to another person. Unlink it first.")
+        raise AccountRefused("The account '%(name)s' is linked to another person. Unlink it first.", name=user.name)
     if present is None:
         present = Identity(user_id=user.id, issuer=issuer, subject=subject)
         session.add(present)

@@ -35,8 +35,10 @@ def read_display_name(given: str | None) -> str | None:
         return None
     if len(name) > DISPLAY_NAME_LENGTH or not all(_is_written(letter) for letter in name):
         raise AccountRefused(
-            f"A display name has at most {DISPLAY_NAME_LENGTH} letters, digits, spaces and marks of any script, and no "
-            f"control characters. Received: {name[:_SHOWN]!r}"
+            "A display name has at most %(most)s letters, digits, spaces and marks of any script, and no control "
+            "characters. Received: %(name)s",
+            most=DISPLAY_NAME_LENGTH,
+            name=repr(name[:_SHOWN]),
         )
     return name
 
@@ -53,7 +55,9 @@ def read_email(given: str | None) -> str | None:
         return None
     if len(address) > EMAIL_LENGTH or not _EMAIL.fullmatch(address) or not address.isprintable():
         raise AccountRefused(
-            f"An e-mail address has one @ with something on both sides, and at most {EMAIL_LENGTH} characters. "
-            f"Received: {address[:_SHOWN]!r}"
+            "An e-mail address has one @ with something on both sides, and at most %(most)s characters. "
+            "Received: %(address)s",
+            most=EMAIL_LENGTH,
+            address=repr(address[:_SHOWN]),
         )
     return address

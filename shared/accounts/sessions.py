@@ -27,7 +27,7 @@ def begin(session: Session, user: User, *, lasts: timedelta, address: str | None
     """
     present = update(User).where(User.id == user.id, User.is_active).values(last_sign_in_at=now())
     if not row_count(session.execute(present)):
-        raise AccountRefused(f"{user.name} may not sign in.")
+        raise AccountRefused("%(name)s may not sign in.", name=user.name)
     session.execute(delete(BrowserSession).where(BrowserSession.expires_at <= now()))
     secret = secrets.token_urlsafe(32)
     row = BrowserSession(

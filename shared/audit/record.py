@@ -36,6 +36,8 @@ class Action(StrEnum):
     QUALITY_EXPORTED = "quality_exported"
     REVIEWS_READ = "reviews_read"
     THRESHOLD_CHANGED = "threshold_changed"
+    MODEL_ACTIVATED = "model_activated"
+    SHADOW_CHANGED = "shadow_changed"
     VIEW_CHANGED = "view_changed"
     WEBHOOK_CHANGED = "webhook_changed"
     USER_CHANGED = "user_changed"

@@ -1,7 +1,7 @@
 """What readers said against what the model had said: agreement, and probabilities beside the truth by readers' word."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -106,8 +106,13 @@ class Reviewed:
     left_out: Counter[LeftOut]
 
 
-def reviewed_images(readings: Readings, model_name: str | None = None, model_version: str | None = None) -> Reviewed:
-    """Return the images of which readers name one label, with what a model had said of each; the newest word counts."""
+def reviewed_images(
+    readings: Readings, model_name: str | None = None, model_versions: Collection[str] | None = None
+) -> Reviewed:
+    """Return the images of which readers name one label, with what a model had said of each; the newest word counts.
+
+    `model_versions` are `ModelSpec.identity` of what may have said it.
+    """
     pairs: list[tuple[float, bool]] = []
     left_out: Counter[LeftOut] = Counter()
     for said in readings.by_image.values():
@@ -116,7 +121,7 @@ def reviewed_images(readings: Readings, model_name: str | None = None, model_ver
             for review in standing(said)
             if review.p_pneumonia is not None
             and _is_meant(review, model_name)
-            and model_version in {None, review.model_version}
+            and (model_versions is None or review.model_version in model_versions)
         ]
         if not answered:
             continue

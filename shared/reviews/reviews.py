@@ -129,8 +129,7 @@ def _check_seen(before: Sequence[Review], user: User, seen: uuid.UUID | None) ->
     last_seen = next((review.number for review in before if review.id == seen), 0)
     missed = [review for review in before if review.number > last_seen and review.user_id != user.id]
     if missed:
-        name = missed[-1].user.name
-        raise ReviewOutdated(f"{name} reviewed this X-ray meanwhile. Look at that review, then add your own.")
+        raise ReviewOutdated(missed[-1].user.name)
 
 
 def _prediction_values(session: Session, screening: Screening) -> dict[str, Any]:

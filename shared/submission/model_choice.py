@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from shared.activations.in_force import default_model
 from shared.errors import ModelUnavailable, PneumoScreenError
 from shared.models.folder import WEIGHTS_FILE, model_folders, read_spec
 from shared.models.spec import NAME_PATTERN, ModelSpec
@@ -31,8 +32,8 @@ class ModelChoice:
 
 
 def model_choices(services: Services) -> list[ModelChoice]:
-    """List the models that a job may choose, the one of the settings first."""
-    default = services.settings.model
+    """List the models that a job may choose, the one that it gets without a choice first."""
+    default = find_default(services)
     workers = services.capacity.workers()
     served = {heartbeat.model_name for heartbeat in workers or () if re.fullmatch(NAME_PATTERN, heartbeat.model_name)}
     specs = _specs_with_weights(services.settings.models_dir)
@@ -43,9 +44,15 @@ def model_choices(services: Services) -> list[ModelChoice]:
     ]
 
 
+def find_default(services: Services) -> str:
+    """Name the model that new jobs get unless they name another."""
+    with services.database.read() as session:
+        return default_model(session, services.settings.model)
+
+
 def check_model(services: Services, name: str) -> None:
     """Raise UnknownModel where a job may not choose the model of this name."""
-    default = services.settings.model
+    default = find_default(services)
     if name == default:
         return
     names = [choice.name for choice in model_choices(services)]

@@ -9,6 +9,7 @@ from typing import Final
 
 from sqlalchemy.orm import Session, joinedload
 
+from shared.activations.in_force import default_model, spec_in_force
 from shared.audit.record import Action, record
 from shared.errors import JobClosed, PneumoScreenError
 from shared.intake import archive
@@ -50,7 +51,7 @@ class Submission:
     expected_images: int | None = None
     priority: Priority | None = None
     model: str | None = None
-    """Name of the model that is to screen; None for that of the settings."""
+    """Name of the model that is to screen; None for the one that new jobs get."""
 
     @property
     def fields(self) -> tuple[object, ...]:
@@ -95,12 +96,11 @@ def submit(
     """
     _force(services, received)
     named = submission if submission.name else replace(submission, name=_name_of(received))
-    models_dir = services.settings.models_dir
 
     def write(session: Session) -> Receipt:
         job = _open(session, services, sender, named, key, images=len(received))
-        # The job's model and not the settings', which may have changed since the job was opened.
-        queued = _add(session, job.id, received, find_spec(models_dir, job.model_name), key)
+        # The job's model and not the default one, which may have changed since the job was opened.
+        queued = _add(session, job, received, find_spec(services.settings.models_dir, job.model_name), key)
         jobs.close_job(session, job.id)
         return Receipt(job, received, queued)
 
@@ -142,10 +142,10 @@ def add_images(services: Services, job: Job, received: list[Received], key: Idem
     with another request before.
     """
     _force(services, received)
-    model = find_spec(services.settings.models_dir, job.model_name)
+    spec = find_spec(services.settings.models_dir, job.model_name)
 
     def write(session: Session) -> Receipt:
-        queued = _add(session, job.id, received, model, key)
+        queued = _add(session, job, received, spec, key)
         return Receipt(session.get_one(Job, job.id, options=[joinedload(Job.created_by)]), received, queued)
 
     return _send_tickets(services, services.database.transact(write))
@@ -223,7 +223,7 @@ def _open(
         user_id=sender.user_id,
         name=submission.name or "Upload",
         source=submission.source,
-        model_name=submission.model or services.settings.model,
+        model_name=submission.model or default_model(session, services.settings.model),
         priority=choose_priority(services.settings, submission.priority, images),
         expected_images=submission.expected_images,
         idempotency_key=text,
@@ -243,14 +243,12 @@ def _open(
 
 
 def _add(
-    session: Session,
-    job_id: uuid.UUID,
-    received: Sequence[Received],
-    model: ModelSpec | None,
-    key: IdempotencyKey | None,
+    session: Session, job: Job, received: Sequence[Received], spec: ModelSpec | None, key: IdempotencyKey | None
 ) -> int:
+    """Add images; `spec` is that of the folder of the job's model."""
     text, digest = (key.text, key.digest) if key else (None, None)
-    return jobs.add_images(session, job_id, received, model, text, request_digest=digest)
+    model = None if spec is None else spec_in_force(session, spec)
+    return jobs.add_images(session, job.id, received, model, text, request_digest=digest)
 
 
 def _send_tickets(services: Services, receipt: Receipt) -> Receipt:

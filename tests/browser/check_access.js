@@ -66,9 +66,9 @@
   const ids = [...document.querySelectorAll("[id]")].map((element) => element.id);
   for (const id of ids) if (ids.indexOf(id) !== ids.lastIndexOf(id)) problems.push(`two elements with the id ${id}`);
   if (document.querySelectorAll("h1").length !== 1) problems.push(`${document.querySelectorAll("h1").length} h1`);
-  if (!document.title || document.documentElement.lang !== "en") problems.push("no title or language");
+  if (!document.title || !document.documentElement.lang) problems.push("no title or language");
   if (!document.querySelector("main") || !document.querySelector(".skip")) problems.push("no main or no skip link");
-  if (!document.querySelector(".foot").textContent.includes("Decision support, not a diagnosis")) problems.push("no disclaimer");
+  if (!document.querySelector(".foot strong")?.textContent) problems.push("no disclaimer");
   for (const cell of document.querySelectorAll("td.file")) {
     if (cell.getBoundingClientRect().width < 120) problems.push(`no room for the name in ${said(cell)}`);
   }

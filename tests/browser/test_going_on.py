@@ -94,7 +94,7 @@ def test_a_tab_closed_in_the_middle_of_an_upload_loses_and_doubles_nothing(
     page.goto(address)
     expect(page.locator("#job-waiting")).to_contain_text("Nobody is sending.")
     choose_again(page, ward)
-    expect(page.locator("#summary")).to_contain_text(f"{FIRST} of {IMAGES} files are here already, 6 are sent")
+    expect(page.locator("#summary")).to_contain_text(f"{FIRST} of {IMAGES} files are here already. 6 files are sent")
     page.get_by_role("button", name="Send 6 files").click()
     expect(page.locator("#job[data-state=FINISHED]")).to_be_visible()
     expect(page.get_by_role("form", name="Go on sending")).to_have_count(0)
@@ -114,13 +114,14 @@ def test_another_file_of_the_same_name_and_size_is_sent(quiet_server: Server, vi
     page = visitor.open(quiet_server.link("tina"))
     page.goto(address)
     choose_again(page, ward)
-    expect(page.locator("#summary")).to_contain_text(f"{FIRST - 1} of {IMAGES} files are here already, 7 are sent")
+    said = f"{FIRST - 1} of {IMAGES} files are here already. 7 files are sent"
+    expect(page.locator("#summary")).to_contain_text(said)
     assert list(check(page, address, is_open=True)) == []
     page.get_by_role("button", name="Clear").click()
     (ward / "new").mkdir()
     (ward / "new" / "x.jpeg").write_bytes(encode(draw(1, (80, 80))))
     choose_again(page, ward / "new")
-    expect(page.locator("#summary")).to_contain_text("None of 1 file is here yet. Are they of this job?")
+    expect(page.locator("#summary")).to_contain_text("The chosen file is not here yet. Is it of this job?")
 
 
 def test_when_all_is_here_only_the_end_is_missing(quiet_server: Server, visitor: Visitor, ward: Path) -> None:

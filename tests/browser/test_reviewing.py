@@ -105,7 +105,7 @@ def test_two_readers_at_the_same_x_ray_see_each_other(room: Room, visitor: Visit
     rita, ruth = (visitor.open(room.reader(name)) for name in names)
     for page in (rita, ruth):
         page.goto(address)
-    expect(ruth.get_by_text(f"Open at {names[0]}'s, just now.")).to_be_visible()
+    expect(ruth.get_by_text(f"{names[0]} has just opened this X-ray.")).to_be_visible()
     press(rita, "a")
     visitor.expected = ("409 (CONFLICT)",)
     ruth.keyboard.press("e")

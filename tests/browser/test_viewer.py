@@ -243,7 +243,7 @@ def test_where_no_samples_come_the_picture_is_used_and_said(place: Place, reader
     file.unlink()
     try:
         page = place.open(reader, "plain.png")  # in a window that keeps no samples yet
-        readout(page, "8 bits: the picture, as the samples did not come")
+        readout(page, "8 bits: only the picture could be loaded")
         page.keyboard.press("[")
         readout(page, "Window 204")
     finally:

@@ -213,7 +213,7 @@ def test_a_reader_asks_on_the_page_and_reads_the_score_there_alone(stopped: Stop
     stopped.screener.drain(30)
     shown = reader.get(page).text
     assert "Not a result." in shown
-    assert "Asked for by rita" in shown
+    assert "Asked for by <bdi>rita</bdi>" in shown
     assert "Screen it turned upright" not in shown
     assert "turned.jpeg" not in reader.get("/history?order=suspicious").text
     assert "PNEUMONIA" not in reader.get("/history/export?format=csv").text

@@ -448,7 +448,7 @@ def test_reviewed_by_lists_what_a_reader_said_last(
     assert walk(database, rita, Filters(reviewed_by="ruth"), order) == [third.id]
     assert walk(database, rita, Filters(reviewed_by="nobody"), order) == []
     page = site.browser(rita).get("/history?reviewed_by=rita").text
-    assert "Reviewed by: rita" in page
+    assert "Reviewed by: <bdi>rita</bdi>" in page
     assert "0.png</a>" in page
     assert "1.png</a>" not in page
     listed = client.get("/api/v1/predictions?reviewed_by=ruth").json

@@ -54,7 +54,7 @@ def test_it_is_said_once_with_a_link(site: Site, tina: User, spec: ModelSpec) ->
     assert notices(other, "/help") == 0
     browser.get("/account", headers={"Accept": "*/*"})  # what a script asks for shows nobody anything
     page = browser.get("/help", headers={"Accept": CHROMIUM}).text
-    assert f'<a class="name" href="/jobs/{job}">{ESCAPED}</a> {SAID}' in page
+    assert f'<a class="name" href="/jobs/{job}"><bdi>{ESCAPED}</bdi></a> {SAID}' in page
     assert notices(browser, "/help") == notices(browser, "/jobs") == 0
 
 

@@ -125,10 +125,10 @@ def test_the_newest_review_of_each_reader_is_compared_with_the_prediction(databa
     assert compare_readers(readings, "other-model").reviews == 0
     assert compare_readers(earlier).table == ((0, 2), (1, 1)), "as it stood at the end of that day"
     assert (cut.is_cut, readings.is_cut, readings.images) == (True, False, 5)
-    reviewed = reviewed_images(readings, spec.name, spec.identity)
+    reviewed = reviewed_images(readings, spec.name, {spec.identity})
     assert sorted(reviewed.pairs) == [(0.1, True), (0.9, True)]
     assert reviewed.left_out == {LeftOut.INADEQUATE: 1, LeftOut.OTHER: 1, LeftOut.DIFFER: 1}
-    assert reviewed_images(readings, spec.name, "f" * 64).pairs == []
+    assert reviewed_images(readings, spec.name, {"f" * 64}).pairs == []
 
 
 def test_a_threshold_is_judged_by_the_reviewed_images() -> None:

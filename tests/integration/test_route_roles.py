@@ -88,6 +88,14 @@ GET  /quality                                 401  403 403  200 200  200 200    
 GET  /quality/<name>.csv                      401  403 403  200 200  200 200    401  403 403  403 403  403 403  -
 GET  /models                                  401  403 403  200 200  200 200    401  403 403  403 403  403 403  -
 GET  /models/<name>                           401  403 403  200 200  200 200    401  403 403  403 403  403 403  -
+GET  /models/<name>/threshold                 401  403 403  403 403  200 200    401  403 403  403 403  403 403  -
+POST /models/<name>/threshold                 401  403 403  403 403  422 422    401  403 403  403 403  403 403  -
+GET  /models/<name>/default                   401  403 403  403 403  409 409    401  403 403  403 403  403 403  -
+POST /models/<name>/default                   401  403 403  403 403  409 409    401  403 403  403 403  403 403  -
+GET  /models/<name>/shadow                    401  403 403  403 403  409 409    401  403 403  403 403  403 403  -
+POST /models/<name>/shadow                    401  403 403  403 403  409 409    401  403 403  403 403  403 403  -
+POST /models/<name>/shadow/end                401  403 403  403 403  303 303    401  403 403  403 403  403 403  -
+GET  /models/<name>/comparison                401  403 403  403 403  200 200    401  403 403  403 403  403 403  -
 GET  /models/<name>/plots/<plot>.png          401  403 403  404 404  404 404    401  403 403  403 403  403 403  -
 GET  /status                                  401  200 200  200 200  200 200    401  403 403  403 403  403 403  -
 GET  /status/fragment                         401  200 200  200 200  200 200    401  403 403  403 403  403 403  -
@@ -153,6 +161,11 @@ POST /api/v1/screenings/<uuid:screening_id>/reviews 401 403 403 201 201 201 201 
 POST /api/v1/screenings/<uuid:screening_id>/reviews/withdraw 401 403 403 409 409 409 409 401 403 403 409 409 409 409 submit
 POST /api/v1/screenings/<uuid:screening_id>/score 401  404 409  409 409  409 409  401  404 409  409 409  409 409  submit
 GET  /api/v1/screenings/<uuid:screening_id>/score 401  404 404  404 404  404 404  401  404 404  404 404  404 404  read
+GET  /api/v1/models                           401  403 403  200 200  200 200    401  403 403  200 200  200 200  read
+GET  /api/v1/models/<name>/threshold          401  403 403  409 409  409 409    401  403 403  409 409  409 409  read
+PUT  /api/v1/models/<name>/threshold          401  403 403  403 403  415 415    401  403 403  403 403  415 415  admin
+PUT  /api/v1/models/shadow                    401  403 403  403 403  415 415    401  403 403  403 403  415 415  admin
+PUT  /api/v1/models/default                   401  403 403  403 403  415 415    401  403 403  403 403  415 415  admin
 GET  /api/v1/audit                            401  403 403  403 403  200 200    401  403 403  403 403  200 200  admin
 GET  /api/v1/predictions                      401  200 200  200 200  200 200    401  200 200  200 200  200 200  read
 """  # noqa: E501  # one row a route

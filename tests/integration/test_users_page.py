@@ -161,7 +161,7 @@ def test_the_sessions_of_an_account_are_shown_and_ended(site: Site, admin: Flask
     assert re.search(r">tina<.*?number\">2<", page, flags=re.DOTALL)
     assert act(admin, tina, "sessions/end").status_code == 303
     assert [browser.get("/api/v1/me").status_code for browser in browsers] == [401, 401]
-    assert "tina is signed in nowhere." in admin.get(f"/users/{tina.id}").text
+    assert "<bdi>tina</bdi> is signed in nowhere." in admin.get(f"/users/{tina.id}").text
     assert [(action, subject) for action, subject, _, _ in changes(site)] == [("session_ended", str(tina.id))]
 
 

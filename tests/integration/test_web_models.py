@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluation.calibrate import choose_threshold, flag_share
+from evaluation.calibrate import flag_share
 from shared.db import Database, now
+from shared.models.calibrations import choose_threshold
 from shared.models.folder import WEIGHTS_FILE
 from shared.models.spec import Label, ModelSpec
 from shared.settings import Settings
@@ -188,14 +189,14 @@ def test_another_threshold_leaves_labels_as_they_were_and_answers_anew(
     assert post_images(sender, image).status_code == 202
     sha256 = hashlib.sha256(image[1]).hexdigest()
     site.work(spec, {sha256: 0.3})
-    chosen = choose_threshold(spec, 0.2)
+    chosen = choose_threshold(spec, 0.2, now())
     site.install_model(chosen)
     assert post_images(sender, image).status_code == 202
     site.work(chosen, {sha256: 0.3})
     assert [row.label for row in site.screenings()] == [Label.NORMAL, Label.PNEUMONIA]
     text = page(site)
     assert "Thresholds before" in text
-    assert "40: For tests." in text
+    assert '40: <bdi lang="en" translate="no">For tests.</bdi>' in text
     assert text.count("test-model@") > 2, "both that have screened here"
 
 
@@ -217,8 +218,8 @@ def test_plots_of_the_folder_are_shown_and_no_other_file_is_sent(site: Site) -> 
 
 def test_how_the_threshold_in_force_was_chosen_is_said(site: Site, spec: ModelSpec) -> None:
     assert "its validation images</dd>" in page(site)
-    site.install_model(choose_threshold(spec, 0.2))
+    site.install_model(choose_threshold(spec, 0.2, now()))
     assert "its validation images; threshold chosen by hand, " in page(site, threshold="20")
     site.install_model(flag_share(spec, np.linspace(0, 1, 40), 0.3, "night"))
     said = page(site, threshold="20", prevalence="5")
-    assert "its validation images; threshold by 40 unlabelled images of night, " in said
+    assert "its validation images; threshold by 40 unlabelled images of <bdi>night</bdi>, " in said

@@ -57,7 +57,7 @@ def test_the_page_says_what_was_counted(site: Site) -> None:
     page = reader(site).get("/quality", query_string=DAYS)
     said = words(page.text)
     for sentence in (
-        "5 X-rays sent in 7 days",
+        "5 X-rays sent from 23 Mar 2026 to 29 Mar 2026",
         "Of 4 X-rays with a result 2 were flagged: 50.0% (15.0% to 85.0%).",
         "half of the X-rays took 4.0 s or less, and 95 % took 4.0 s or less",
         "1 X-ray ended without a result",

@@ -223,11 +223,11 @@ def test_a_conflict_on_the_page_keeps_what_was_typed_and_shows_the_other_review(
 def test_who_has_an_image_open_is_told_to_other_readers(site: Site) -> None:
     rita, ruth = (site.browser(site.add_user(name, Role.READER)) for name in ("rita", "ruth"))
     token = token_of(rita.get(page(site)))
-    assert "Open at rita&#39;s, just now." in ruth.get(page(site)).text
+    assert "rita has just opened this X-ray." in ruth.get(page(site)).text
     claim = rita.post(f"{page(site)}/claim", data={"csrf_token": token})
-    assert claim.json == {"open": ["Open at ruth's, just now."], "newest": None, "by": None}
+    assert claim.json == {"open": ["ruth has just opened this X-ray."], "newest": None, "by": None}
     assert rita.post(f"{page(site)}/release", data={"csrf_token": token}).status_code == 204
-    assert "Open at rita" not in ruth.get(page(site)).text
+    assert "rita has just opened" not in ruth.get(page(site)).text
 
 
 def test_technicians_see_what_readers_said_and_get_no_form(site: Site) -> None:

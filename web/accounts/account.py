@@ -2,16 +2,18 @@
 
 import re
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from flask import Blueprint, abort, flash, g, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import LazyString
 from flask_wtf import FlaskForm
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 from wtforms import BooleanField, SelectField, StringField
+from wtforms.fields import SelectChoice
 from wtforms.validators import InputRequired, Length, Regexp, ValidationError
 
 from shared.accounts import accounts, sessions
@@ -19,11 +21,12 @@ from shared.audit.record import Action, record
 from shared.settings import Settings
 from shared.tables import ApiToken, BrowserSession, Role, Scope, User
 from web.base.contexts import PageContext, render
-from web.base.numbers import plural
 from web.base.services import services
 from web.base.zones import find_zone, zone_names
 from web.guard.access import requires, see_other
 from web.guard.identity import idle_limit
+from web.languages.languages import LANGUAGES, Language
+from web.languages.text import _, lazy, plural
 
 blueprint = Blueprint("account", __name__, url_prefix="/account")
 
@@ -35,7 +38,7 @@ USABLE_SCOPES: Final[dict[Role, tuple[Scope, ...]]] = {
 """What a token of each role can use; the role is asked again at every request."""
 LIFETIMES: Final = (7, 30, accounts.TOKEN_DAYS, 365)
 FOR_EVER: Final = 0
-_CHOOSE_DAYS: Final = "Choose one of these."
+_CHOOSE_DAYS: Final = lazy("Choose one of these.")
 
 # The first that fits counts: Edge and Opera call themselves Chrome too, and everything calls itself Safari.
 _BROWSERS: Final = {"Edg": "Edge", "OPR": "Opera", "Firefox": "Firefox", "Chrome": "Chrome", "Safari": "Safari"}
@@ -45,23 +48,30 @@ _SYSTEMS: Final = {
 }  # fmt: skip
 
 
+def _say_days(days: int) -> str:
+    return plural(days, "%(count)s day", "%(count)s days")
+
+
 class TokenForm(FlaskForm):
     """What a new token is for, what it may do, and for how long."""
 
     name = StringField(
-        "What it is for",
+        lazy("What it is for"),
         [
-            InputRequired("Say what the token is for."),
-            Length(max=64, message="A name has at most 64 characters."),
-            Regexp(r"[^\x00-\x1f\x7f]*\Z", message="A name has no control characters."),
+            InputRequired(lazy("Say what the token is for.")),
+            Length(max=64, message=lazy("A name has at most 64 characters.")),
+            Regexp(r"[^\x00-\x1f\x7f]*\Z", message=lazy("A name has no control characters.")),
         ],
     )
-    read = BooleanField("see jobs, X-rays and results")
-    submit = BooleanField("send X-rays; cancel, retry and delete jobs")
-    admin = BooleanField("do what only administrators may")
+    read = BooleanField(lazy("see jobs, X-rays and results"))
+    submit = BooleanField(lazy("send X-rays; cancel, retry and delete jobs"))
+    admin = BooleanField(lazy("do what only administrators may"))
     days = SelectField(
-        "It ends after",
-        choices={**{days: f"{days} days" for days in LIFETIMES}, FOR_EVER: "never"},
+        lazy("It ends after"),
+        choices=[
+            *(SelectChoice(days, LazyString(_say_days, days)) for days in LIFETIMES),
+            SelectChoice(FOR_EVER, lazy("never")),
+        ],
         coerce=int,
         default=accounts.TOKEN_DAYS,
         invalid_value_message=_CHOOSE_DAYS,
@@ -71,7 +81,7 @@ class TokenForm(FlaskForm):
     def validate_read(self, _field: BooleanField) -> None:
         """Demand a scope; the message stands at the first of them, which every role has."""
         if not self.scopes():
-            raise ValidationError("Choose at least one.")
+            raise ValidationError(_("Choose at least one."))
 
     def scopes(self) -> list[Scope]:
         """Return what is ticked."""
@@ -87,6 +97,7 @@ class AccountPage(PageContext):
     here: uuid.UUID
     settings: Settings
     zones: Sequence[str]
+    languages: Mapping[str, Language]
 
 
 @dataclass(frozen=True)
@@ -105,8 +116,8 @@ def describe_browser(user_agent: str) -> str:
     browser = next((name for mark, name in _BROWSERS.items() if f"{mark}/" in user_agent), None)
     system = next((name for mark, name in _SYSTEMS.items() if mark in user_agent), None)
     if browser is None:
-        return re.split(r"[ /]", user_agent, maxsplit=1)[0][:32] or "Unknown browser"
-    return f"{browser} on {system}" if system else browser
+        return re.split(r"[ /]", user_agent, maxsplit=1)[0][:32] or _("Unknown browser")
+    return _("%(browser)s on %(system)s", browser=browser, system=system) if system else browser
 
 
 @blueprint.get("")
@@ -117,24 +128,46 @@ def index() -> ResponseReturnValue:
         rows = sessions.list_sessions(db, g.user, idle_limit())
     shown = [(row, describe_browser(row.user_agent)) for row in rows]
     settings = services().settings
-    return render(AccountPage(sessions=shown, here=g.session.id, settings=settings, zones=zone_names()))
+    return render(
+        AccountPage(sessions=shown, here=g.session.id, settings=settings, zones=zone_names(), languages=LANGUAGES)
+    )
 
 
 @blueprint.post("/settings")
 @requires()
 def change_settings() -> ResponseReturnValue:
-    """Keep the account's time zone, and whether single keys do something on pages."""
+    """Keep the account's language and time zone, and whether single keys do something on pages."""
+    language = request.form.get("language", "").strip() or None
+    if language is not None and language not in LANGUAGES:
+        abort(
+            422,
+            _(
+                "Choose a language from the list, or none for that of the browser. Received: '%(given)s'.",
+                given=language[:16],
+            ),
+        )
     name = request.form.get("time_zone", "").strip() or None
     if name is not None and find_zone(name) is None:
-        abort(422, f"Choose a time zone of the list, or none for that of the browser. Received: '{name[:64]}'.")
+        abort(
+            422,
+            _(
+                "Choose a time zone from the list, or none for that of the browser. Received: '%(given)s'.",
+                given=name[:64],
+            ),
+        )
     has_shortcuts = "has_shortcuts" in request.form
     with services().database.write() as db:
-        db.execute(update(User).where(User.id == g.user.id).values(time_zone=name, has_shortcuts=has_shortcuts))
-        detail = {"time_zone": name or "browser", "shortcuts": "on" if has_shortcuts else "off"}
+        chosen = {"language": language, "time_zone": name, "has_shortcuts": has_shortcuts}
+        db.execute(update(User).where(User.id == g.user.id).values(chosen))
+        detail = {
+            "language": language or "browser",
+            "time_zone": name or "browser",
+            "shortcuts": "on" if has_shortcuts else "off",
+        }
         record(
             db, Action.USER_CHANGED, user_id=g.user.id, subject=g.user.id, address=request.remote_addr, detail=detail
         )
-    flash("The settings are saved.", "info")
+    flash(_("The settings are saved."), "info")
     return see_other(url_for("account.index"))
 
 
@@ -144,9 +177,9 @@ def end_session(session_id: uuid.UUID) -> ResponseReturnValue:
     """Sign one browser out."""
     with services().database.write() as db:
         if not sessions.end(db, g.user, session_id):
-            abort(404, "This session has already ended.")
+            abort(404, _("This session has already ended."))
         record(db, Action.SESSION_ENDED, user_id=g.user.id, subject=session_id, address=request.remote_addr)
-    flash("The session has ended.", "info")
+    flash(_("The session has ended."), "info")
     return see_other(url_for("account.index"))
 
 
@@ -157,7 +190,12 @@ def end_other_sessions() -> ResponseReturnValue:
     with services().database.write() as db:
         ended = accounts.end_sessions(db, g.user, but=g.session.id)
         record(db, Action.SESSION_ENDED, user_id=g.user.id, subject=g.user.id, address=request.remote_addr)
-    flash(f"{plural(ended, 'other session has', 'other sessions have')} ended. This one goes on.", "info")
+    said = plural(
+        ended,
+        "%(count)s other session has ended. This one goes on.",
+        "%(count)s other sessions have ended. This one goes on.",
+    )
+    flash(said, "info")
     return see_other(url_for("account.index"))
 
 
@@ -180,7 +218,7 @@ def _hold_session(db: Session) -> None:
     """Answer 401 where the session was ended at this moment: a token made in it would outlive what ended it."""
     held = select(BrowserSession.id).where(BrowserSession.id == g.session.id).with_for_update()
     if db.scalar(held) is None:
-        abort(401, "Your session has ended. Sign in again.")
+        abort(401, _("Your session has ended. Sign in again."))
 
 
 def _token_form(**options: None) -> TokenForm:
@@ -205,7 +243,7 @@ def revoke_tokens() -> ResponseReturnValue:
     with services().database.write() as db:
         revoked = accounts.revoke_tokens(db, g.user)
         record(db, Action.TOKEN_CHANGED, user_id=g.user.id, subject=g.user.id, address=request.remote_addr)
-    flash(f"{plural(revoked, 'token is', 'tokens are')} revoked.", "info")
+    flash(plural(revoked, "%(count)s token is revoked.", "%(count)s tokens are revoked."), "info")
     return see_other(url_for("account.tokens"))
 
 
@@ -216,7 +254,7 @@ def revoke_token(token_id: uuid.UUID) -> ResponseReturnValue:
     with services().database.write() as db:
         token = db.get(ApiToken, token_id)
         if token is None or token.user_id != g.user.id or not accounts.revoke_token(db, token_id):
-            abort(404, f"There is no token {token_id}.")
+            abort(404, _("There is no token %(token)s.", token=token_id))
         record(db, Action.TOKEN_CHANGED, user_id=g.user.id, subject=token_id, address=request.remote_addr)
-    flash(f"The token '{token.name}' is revoked.", "info")
+    flash(_("The token '%(name)s' is revoked.", name=token.name), "info")
     return see_other(url_for("account.tokens"))

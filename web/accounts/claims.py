@@ -1,7 +1,7 @@
 """What an identity provider's claims about a person mean here: which account, under which name, in which role."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
@@ -13,6 +13,7 @@ from shared.db import now
 from shared.errors import PneumoScreenError
 from shared.settings import Settings
 from shared.tables import Identity, Role, User
+from web.languages.text import N_, _, translate
 
 Claims = Mapping[str, Any]
 
@@ -27,6 +28,15 @@ class SignInRefused(PneumoScreenError):
 
 class ProviderAway(PneumoScreenError):
     """Say that the identity provider cannot be asked at the moment."""
+
+
+_ANYBODY: Final = N_("an administrator of PneumoScreen")
+"""What the setting has where nobody has set it."""
+
+
+def name_contact(settings: Settings) -> str:
+    """Return whom people should ask, as the settings say, or the default in the language of the reader."""
+    return translate(_ANYBODY) if settings.oidc_contact == _ANYBODY else settings.oidc_contact
 
 
 def admit(db: Session, settings: Settings, claims: Claims, address: str | None) -> User:
@@ -51,8 +61,12 @@ def admit(db: Session, settings: Settings, claims: Claims, address: str | None) 
 def _add_account(db: Session, settings: Settings, claims: Claims, address: str | None) -> Identity:
     if not settings.oidc_create_accounts:
         raise SignInRefused(
-            f"The identity provider knows you, but no account here is linked to you. Ask {settings.oidc_contact} to "
-            f"link one to this subject: {claims['sub']}"
+            _(
+                "The identity provider knows you, but no account here is linked to you. Ask %(contact)s to link one to "
+                "this subject: %(subject)s",
+                contact=name_contact(settings),
+                subject=claims["sub"],
+            )
         )
     role = read_role(settings, claims)
     if role is None:
@@ -81,7 +95,8 @@ def _readable(read: Callable[[str], str | None], claim: Any) -> str | None:
 
 def _check_account(db: Session, settings: Settings, claims: Claims, user: User, address: str | None) -> None:
     if not user.is_active:
-        raise SignInRefused(f"The account '{user.name}' is disabled. Ask {settings.oidc_contact}.", user)
+        said = _("The account '%(name)s' is disabled. Ask %(contact)s.", name=user.name, contact=name_contact(settings))
+        raise SignInRefused(said, user)
     if not settings.oidc_roles:
         return
     role = read_role(settings, claims)
@@ -99,8 +114,11 @@ def _record(db: Session, user: User, address: str | None, change: str) -> None:
 
 def _no_role(settings: Settings, user: User | None = None) -> SignInRefused:
     return SignInRefused(
-        "The identity provider knows you, but it gives you no role that PneumoScreen takes. "
-        f"Ask {settings.oidc_contact} for one.",
+        _(
+            "The identity provider knows you, but it gives you no role that PneumoScreen takes. "
+            "Ask %(contact)s for one.",
+            contact=name_contact(settings),
+        ),
         user,
     )
 

@@ -14,6 +14,7 @@ from web.base.contexts import PageContext, render
 from web.base.services import services
 from web.guard.access import requires, see_other
 from web.guard.identity import start_session
+from web.languages.text import _
 
 blueprint = Blueprint("linking", __name__, url_prefix="/account/single")
 
@@ -58,7 +59,7 @@ def unlink() -> ResponseReturnValue:
     """Unlink single sign-on from the account; raise AccountRefused where nothing else would open it."""
     if g.user.password_hash is None:
         raise AccountRefused(
-            "Single sign-on is the only way to sign in to this account. Set a password first, then unlink it."
+            _("Single sign-on is the only way to sign in to this account. Set a password first, then unlink it.")
         )
     with services().database.write() as db:
         user = db.get_one(User, g.user.id)
@@ -66,8 +67,10 @@ def unlink() -> ResponseReturnValue:
             record_link(db, user, "single sign-on unlinked")
             start_session(db, user)
     flash(
-        "Single sign-on does not open this account any more. Its other sessions, sign-in links and API tokens have "
-        "ended; make new tokens for your programs.",
+        _(
+            "Single sign-on does not open this account any more. Its other sessions, sign-in links and API tokens have "
+            "ended; make new tokens for your programs."
+        ),
         "info",
     )
     return see_other(url_for("linking.index"))

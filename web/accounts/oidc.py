@@ -25,6 +25,7 @@ from web.base.problems import answer
 from web.base.services import services
 from web.guard.access import open_to_all, see_other
 from web.guard.identity import BY_PROVIDER, start_session
+from web.languages.text import _
 
 if TYPE_CHECKING:
     from web.accounts.provider import Provider
@@ -115,8 +116,11 @@ def _asked() -> dict[str, Any]:
     asked: dict[str, Any] | None = session.pop(ASKED, None)
     if asked is None or asked["until"] <= time.time() or asked["state"] != request.args.get("state"):
         raise SignInRefused(
-            "This answer of the identity provider does not belong to a sign-in that was begun in this browser within "
-            f"the last {ASKED_SECONDS // 60} minutes. Go to the sign-in page and begin again."
+            _(
+                "This answer of the identity provider does not belong to a sign-in that was begun in this browser "
+                "within the last %(minutes)s minutes. Go to the sign-in page and begin again.",
+                minutes=ASKED_SECONDS // 60,
+            )
         )
     return asked
 
@@ -126,8 +130,14 @@ def _code() -> str:
     if error is None and code:
         return code
     # RFC 6749, section 4.1.2.1, names the codes; what a provider says besides is not repeated on a page of ours.
-    named = f" ({error})" if error and re.fullmatch(r"[a-z_]{1,40}", error) else ""
-    raise SignInRefused(f"The identity provider did not sign you in{named}. Go to the sign-in page and begin again.")
+    if error and re.fullmatch(r"[a-z_]{1,40}", error):
+        said = _(
+            "The identity provider did not sign you in (%(error)s). Go to the sign-in page and begin again.",
+            error=error,
+        )
+    else:
+        said = _("The identity provider did not sign you in. Go to the sign-in page and begin again.")
+    raise SignInRefused(said)
 
 
 def _sign_in(claims: Claims, asked: dict[str, Any]) -> ResponseReturnValue:
@@ -151,12 +161,12 @@ def _admit(db: Session, claims: Claims) -> None:
 
 def _link(claims: Claims, asked: dict[str, Any]) -> ResponseReturnValue:
     if g.user is None or str(g.user.id) != asked["link"]:
-        raise SignInRefused("Another account was signed in when this link was begun. Begin again on its own page.")
+        raise SignInRefused(_("Another account was signed in when this link was begun. Begin again on its own page."))
     with services().database.write() as db:
         user = db.get_one(User, g.user.id)
         link_identity(db, user, claims["iss"], claims["sub"])
         record_link(db, user, "single sign-on linked")
-    flash("You can now sign in to this account with single sign-on.", "info")
+    flash(_("You can now sign in to this account with single sign-on."), "info")
     return see_other(asked["then"])
 
 

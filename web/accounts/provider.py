@@ -18,7 +18,8 @@ from joserfc.errors import JoseError
 
 from shared.accounts.identities import is_subject
 from shared.settings import Settings
-from web.accounts.claims import Claims, ProviderAway, SignInRefused, lacks
+from web.accounts.claims import Claims, ProviderAway, SignInRefused, lacks, name_contact
+from web.languages.text import _
 
 log = logging.getLogger(__name__)
 
@@ -109,14 +110,16 @@ class Provider:
     def _talking(self) -> Iterator[None]:
         """Bound how many threads wait for the provider, and say in words what goes wrong."""
         if not self._talks.acquire(timeout=_WAIT_SECONDS):
-            raise ProviderAway("Too many people are using single sign-on at the moment. Try again in a few seconds.")
+            raise ProviderAway(_("Too many people are using single sign-on at the moment. Try again in a few seconds."))
         try:
             yield
         except (requests.ConnectionError, requests.Timeout, requests.HTTPError) as error:
             log.warning("The identity provider does not answer: %s", error)
             raise ProviderAway(
-                "The identity provider does not answer, so single sign-on does not work at the moment. Try again in a "
-                "few minutes, or sign in with a name and a password."
+                _(
+                    "The identity provider does not answer, so single sign-on does not work at the moment. Try again "
+                    "in a few minutes, or sign in with a name and a password."
+                )
             ) from error
         except OAuthError as error:  # anybody can bring this about, with a code that is none
             raise self._refuse(error) from error
@@ -129,8 +132,11 @@ class Provider:
     def _refuse(self, error: Exception) -> SignInRefused:
         log.warning("The answer of the identity provider was refused: %r", error)
         return SignInRefused(
-            "The answer of the identity provider could not be trusted, so nobody was signed in. Try again; if it "
-            f"happens again, tell {self.settings.oidc_contact}."
+            _(
+                "The answer of the identity provider could not be trusted, so nobody was signed in. Try again; if it "
+                "happens again, tell %(contact)s.",
+                contact=name_contact(self.settings),
+            )
         )
 
     def _known(self) -> Any:

@@ -8,6 +8,7 @@ from typing import Final
 
 from flask import Blueprint, abort, flash, g, make_response, request, session, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import LazyString
 from flask_wtf import FlaskForm
 from sqlalchemy.orm import Session
 from werkzeug.exceptions import ServiceUnavailable, TooManyRequests
@@ -19,11 +20,11 @@ from shared.audit.record import Action, record
 from shared.tables import User
 from web.accounts import throttle
 from web.base.contexts import PageContext, render
-from web.base.numbers import plural
 from web.base.services import services
 from web.guard.access import open_to_all, requires, see_other
 from web.guard.devices import present_device
 from web.guard.identity import BY_PROVIDER, start_session
+from web.languages.text import _, count, lazy, plural, translate
 
 blueprint = Blueprint("auth", __name__)
 
@@ -37,7 +38,8 @@ _one_check = threading.Lock()
 _waiting = threading.BoundedSemaphore(_WAITING)
 
 _NOT_TOO_LONG: Final = Length(
-    max=accounts.LONGEST_PASSWORD, message=f"A password has at most {accounts.LONGEST_PASSWORD:,} characters."
+    max=accounts.LONGEST_PASSWORD,
+    message=lazy("A password has at most %(most)s characters.", most=LazyString(count, accounts.LONGEST_PASSWORD)),
 )
 
 
@@ -45,9 +47,10 @@ class SignInForm(FlaskForm):
     """Name and password."""
 
     name = StringField(
-        "Name", [InputRequired("Enter your name."), Regexp(r"[\x20-\x7e]{1,64}\Z", message="No such name.")]
+        lazy("Name"),
+        [InputRequired(lazy("Enter your name.")), Regexp(r"[\x20-\x7e]{1,64}\Z", message=lazy("No such name."))],
     )
-    password = PasswordField("Password", [InputRequired("Enter your password."), _NOT_TOO_LONG])
+    password = PasswordField(lazy("Password"), [InputRequired(lazy("Enter your password.")), _NOT_TOO_LONG])
 
 
 class LinkForm(FlaskForm):
@@ -57,14 +60,16 @@ class LinkForm(FlaskForm):
 class PresentPasswordForm(FlaskForm):
     """The current password, for what an open session alone must not do; it goes away where there is none."""
 
-    password = PasswordField("Current password", [InputRequired("Enter your current password."), _NOT_TOO_LONG])
+    password = PasswordField(
+        lazy("Current password"), [InputRequired(lazy("Enter your current password.")), _NOT_TOO_LONG]
+    )
 
 
 class PasswordForm(PresentPasswordForm):
     """A new password, beside the present one, and what becomes of the API tokens, where there are any."""
 
-    new_password = PasswordField("New password", [InputRequired("Enter a new password."), _NOT_TOO_LONG])
-    repeat = PasswordField("New password again", [EqualTo("new_password", "The two new passwords differ.")])
+    new_password = PasswordField(lazy("New password"), [InputRequired(lazy("Enter a new password.")), _NOT_TOO_LONG])
+    repeat = PasswordField(lazy("New password again"), [EqualTo("new_password", lazy("The two new passwords differ."))])
     revoke_tokens = BooleanField()
 
 
@@ -112,7 +117,7 @@ def sign_in() -> ResponseReturnValue:
     user, wait = _try_password(form.name.data or "", form.password.data or "")
     if user is not None:
         return see_other(next_address())
-    form.password.errors = [_slow_down(wait) if wait else "The name or the password is wrong."]
+    form.password.errors = [_slow_down(wait) if wait else _("The name or the password is wrong.")]
     return refused(render(SignInPage(form)), 401, wait)
 
 
@@ -148,9 +153,8 @@ def _counters(db: Session, name: str) -> list[throttle.Counter]:
 def check_password_alone() -> Iterator[None]:
     """Wait for the turn to check a password; raise ServiceUnavailable where too many wait already."""
     if not _waiting.acquire(blocking=False):
-        raise ServiceUnavailable(
-            f"Many people are signing in at the moment. Try again in {_BUSY_SECONDS} s.", retry_after=_BUSY_SECONDS
-        )
+        said = _("Many people are signing in at the moment. Try again in %(seconds)s s.", seconds=_BUSY_SECONDS)
+        raise ServiceUnavailable(said, retry_after=_BUSY_SECONDS)
     try:
         with _one_check:
             yield
@@ -170,9 +174,10 @@ def _refuse(db: Session, user: User | None, counters: list[throttle.Counter], su
 
 
 def _slow_down(seconds: int) -> str:
-    return (
-        f"There were too many wrong attempts. Try again in {seconds} s, or ask an administrator for a one-time link, "
-        "which works at once."
+    return _(
+        "There were too many wrong attempts. Try again in %(seconds)s s, or ask an administrator for a one-time link, "
+        "which works at once.",
+        seconds=seconds,
     )
 
 
@@ -199,9 +204,10 @@ def link(secret: str) -> ResponseReturnValue:
         else:
             wait = _refuse_link(db)
     if wait:
-        raise TooManyRequests(f"Too many wrong links came from this address. Try again in {wait} s.", retry_after=wait)
+        said = _("Too many wrong links came from this address. Try again in %(seconds)s s.", seconds=wait)
+        raise TooManyRequests(said, retry_after=wait)
     if user is None:
-        abort(410, "This sign-in link has been used or replaced, or is too old. Ask an administrator for a new one.")
+        abort(410, _("This sign-in link has been used or replaced, or is too old. Ask an administrator for a new one."))
     return see_other(url_for("auth.password" if user.password_hash is None else "screen.home"))
 
 
@@ -243,19 +249,24 @@ def password() -> ResponseReturnValue:
     try:
         wait = _change_password(form)
     except accounts.AccountRefused as refusal:
-        wait, form.new_password.errors = 0, [str(refusal)]
+        wait, form.new_password.errors = 0, [translate(refusal.text, **refusal.values)]
     if form.errors or wait:
         return refused(_password_page(form, tokens), 422, wait)
-    flash("The password is set. Every other session and sign-in link of this account has ended.", "info")
+    flash(_("The password is set. Every other session and sign-in link of this account has ended."), "info")
     if not tokens or form.revoke_tokens.data:
         return see_other(url_for("screen.home"))
-    flash(f"{plural(tokens, 'API token goes', 'API tokens go')} on. Revoke what you do not know or need.", "info")
+    said = plural(
+        tokens,
+        "%(count)s API token goes on. Revoke what you do not know or need.",
+        "%(count)s API tokens go on. Revoke what you do not know or need.",
+    )
+    flash(said, "info")
     return see_other(url_for("account.tokens"))
 
 
 def _password_page(form: PasswordForm, tokens: int) -> str:
-    offer = f"Revoke {'my API token' if tokens == 1 else f'my {tokens} API tokens'}, too" if tokens else None
-    return render(PasswordPage(form, offer))
+    offer = plural(tokens, "Revoke my API token, too", "Revoke my %(count)s API tokens, too")
+    return render(PasswordPage(form, offer if tokens else None))
 
 
 def _change_password(form: PasswordForm) -> int:
@@ -267,7 +278,7 @@ def _change_password(form: PasswordForm) -> int:
             if form.password.errors:
                 return wait
         elif user.password_hash is not None:
-            raise accounts.AccountRefused("This account was given a password meanwhile. Load the page again.")
+            raise accounts.AccountRefused(_("This account was given a password in the meantime. Load the page again."))
         accounts.set_password(db, user, form.new_password.data or "")
         if form.revoke_tokens.data and accounts.revoke_tokens(db, user):
             record(db, Action.TOKEN_CHANGED, user_id=user.id, subject=user.id, address=request.remote_addr)
@@ -284,5 +295,5 @@ def check_present_password(db: Session, user: User, form: PresentPasswordForm) -
         form.password.errors = [_slow_down(wait)]
     elif not accounts.check_password(db, user.name, form.password.data or ""):
         throttle.count_refusal(db, counters)
-        form.password.errors = ["The current password is wrong."]
+        form.password.errors = [_("The current password is wrong.")]
     return wait

@@ -7,6 +7,7 @@ from typing import Final
 
 from flask import Blueprint, abort, flash, g, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import LazyString
 from flask_wtf import FlaskForm
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
@@ -24,30 +25,38 @@ from web.base.paging import Key, text, turn
 from web.base.services import services
 from web.guard.access import requires, see_other
 from web.guard.identity import idle_limit
+from web.languages.text import N_, _, lazy, translate
 
 blueprint = Blueprint("users", __name__)
 
 ACCOUNTS_A_PAGE: Final = 50
 
-_ENDED: Final = " Sessions, sign-in links and API tokens of before have ended."
-
 _BY_NAME: Final = Key[User]((User.name,), (text,), lambda user: (user.name,), descending=False)
 
 ROLES: Final[dict[Role, str]] = {
-    Role.TECHNICIAN: "sends X-rays and sees their own jobs",
-    Role.READER: "sees all X-rays",
-    Role.ADMIN: "sends X-rays, sees all and manages accounts",
+    Role.TECHNICIAN: N_("technician: sends X-rays and sees their own jobs"),
+    Role.READER: N_("reader: sees all X-rays"),
+    Role.ADMIN: N_("admin: sends X-rays, sees all and manages accounts"),
+}
+"""What each role may do, as a form offers it."""
+_CHANGED: Final[dict[Role, str]] = {
+    Role.TECHNICIAN: N_("%(name)s is now a technician. Earlier sessions, sign-in links and API tokens have ended."),
+    Role.READER: N_("%(name)s is now a reader. Earlier sessions, sign-in links and API tokens have ended."),
+    Role.ADMIN: N_("%(name)s is now an admin."),
 }
 
 
 class AddForm(FlaskForm):
     """A new account."""
 
-    name = StringField("Login name", [InputRequired("Enter a name."), Length(max=64, message="At most 64 characters.")])
-    display_name = StringField("Display name, in any script")
-    email = StringField("E-mail")
+    name = StringField(
+        lazy("Login name"),
+        [InputRequired(lazy("Enter a name.")), Length(max=64, message=lazy("At most 64 characters."))],
+    )
+    display_name = StringField(lazy("Display name, in any script"))
+    email = StringField(lazy("E-mail"))
     role = SelectField(
-        "Role", choices=[SelectChoice(role.value, f"{role.value}: {does}") for role, does in ROLES.items()]
+        lazy("Role"), choices=[SelectChoice(role.value, LazyString(translate, does)) for role, does in ROLES.items()]
     )
 
     def validate_display_name(self, field: StringField) -> None:
@@ -63,7 +72,7 @@ def _refuse_on_form(read: Callable[[str | None], object], field: StringField) ->
     try:
         read(field.data)
     except accounts.AccountRefused as refusal:
-        raise ValidationError(str(refusal)) from refusal
+        raise ValidationError(translate(refusal.text, **refusal.values)) from refusal
 
 
 @dataclass(frozen=True)
@@ -134,7 +143,7 @@ def add() -> ResponseReturnValue:
             secret = accounts.make_link(db, user)
             _record(db, user, "added")
     except accounts.AccountRefused as refusal:
-        form.name.errors = [str(refusal)]
+        form.name.errors = [translate(refusal.text, **refusal.values)]
         return _list_page(form), 422
     return _show_link(user, secret, is_new=True)
 
@@ -149,7 +158,8 @@ def show(user_id: uuid.UUID) -> ResponseReturnValue:
 @blueprint.errorhandler(accounts.AccountRefused)
 def _refuse(refusal: accounts.AccountRefused) -> ResponseReturnValue:
     """Say on the account's own page why an act was refused."""
-    return _account_page((request.view_args or {})["user_id"], str(refusal)), 422
+    said = translate(refusal.text, **refusal.values)
+    return _account_page((request.view_args or {})["user_id"], said), 422
 
 
 @blueprint.post("/users/<uuid:user_id>/describe")
@@ -158,7 +168,7 @@ def describe(user_id: uuid.UUID) -> ResponseReturnValue:
     """Change how a person is written."""
     given = [request.form.get(field, "") for field in ("display_name", "email")]
     user = _act(user_id, "described", lambda _, user: people.describe(user, *given))
-    return _done(user, f"{user.name} is shown as {user.shown_name} now.")
+    return _done(user, _("%(name)s is now shown as %(shown)s.", name=user.name, shown=user.shown_name))
 
 
 @blueprint.post("/users/<uuid:user_id>/role")
@@ -167,9 +177,9 @@ def give_role(user_id: uuid.UUID) -> ResponseReturnValue:
     """Give an account another role."""
     given = request.form.get("role", "")
     if given not in list(Role):
-        abort(422, f"role: Give {', '.join(Role)}. Received: '{given}'.")
+        abort(422, _("role: Give one of %(roles)s. Received: '%(given)s'.", roles=", ".join(Role), given=given))
     user = _act(user_id, "role", lambda db, user: administration.change_role(db, user, Role(given)))
-    return _done(user, f"{user.name} is {given} now.{_ENDED if given != Role.ADMIN else ''}")
+    return _done(user, translate(_CHANGED[Role(given)], name=user.name))
 
 
 @blueprint.post("/users/<uuid:user_id>/disable")
@@ -177,7 +187,12 @@ def give_role(user_id: uuid.UUID) -> ResponseReturnValue:
 def disable(user_id: uuid.UUID) -> ResponseReturnValue:
     """Keep a person out."""
     user = _act(user_id, "disabled", administration.disable)
-    return _done(user, f"{user.name} may not sign in any more.{_ENDED} Jobs and X-rays stay.")
+    said = _(
+        "%(name)s may not sign in any more. Earlier sessions, sign-in links and API tokens have ended. Jobs and X-rays "
+        "stay.",
+        name=user.name,
+    )
+    return _done(user, said)
 
 
 @blueprint.post("/users/<uuid:user_id>/enable")
@@ -185,7 +200,7 @@ def disable(user_id: uuid.UUID) -> ResponseReturnValue:
 def enable(user_id: uuid.UUID) -> ResponseReturnValue:
     """Let a person in again."""
     user = _act(user_id, "enabled", lambda _, user: administration.enable(user))
-    return _done(user, f"{user.name} may sign in again.")
+    return _done(user, _("%(name)s may sign in again.", name=user.name))
 
 
 @blueprint.post("/users/<uuid:user_id>/sessions/end")
@@ -193,7 +208,7 @@ def enable(user_id: uuid.UUID) -> ResponseReturnValue:
 def end_sessions(user_id: uuid.UUID) -> ResponseReturnValue:
     """Sign a person out of every browser."""
     user = _act(user_id, None, accounts.end_sessions, Action.SESSION_ENDED)
-    return _done(user, f"Every session of {user.name} has ended.")
+    return _done(user, _("Every session of %(name)s has ended.", name=user.name))
 
 
 @blueprint.post("/users/<uuid:user_id>/tokens/revoke")
@@ -201,7 +216,7 @@ def end_sessions(user_id: uuid.UUID) -> ResponseReturnValue:
 def revoke_tokens(user_id: uuid.UUID) -> ResponseReturnValue:
     """Revoke every API token of an account."""
     user = _act(user_id, None, accounts.revoke_tokens, Action.TOKEN_CHANGED)
-    return _done(user, f"Every API token of {user.name} is revoked.")
+    return _done(user, _("Every API token of %(name)s is revoked.", name=user.name))
 
 
 @blueprint.post("/users/<uuid:user_id>/link")
@@ -219,7 +234,7 @@ def link_identity(user_id: uuid.UUID) -> ResponseReturnValue:
     """Let a person of the identity provider open an account."""
     subject, issuer = request.form.get("subject", "").strip(), _issuer()
     user = _act(user_id, "single sign-on linked", lambda db, user: identities.link_identity(db, user, issuer, subject))
-    return _done(user, f"{user.name} can sign in by single sign-on now.")
+    return _done(user, _("%(name)s can now sign in by single sign-on.", name=user.name))
 
 
 @blueprint.post("/users/<uuid:user_id>/identity/unlink")
@@ -228,7 +243,12 @@ def unlink_identity(user_id: uuid.UUID) -> ResponseReturnValue:
     """Unlink single sign-on from an account."""
     issuer = _issuer()
     user = _act(user_id, "single sign-on unlinked", lambda db, user: identities.unlink_identity(db, user, issuer))
-    return _done(user, f"Single sign-on does not open the account {user.name} any more.{_ENDED}")
+    said = _(
+        "Single sign-on does not open the account %(name)s any more. Earlier sessions, sign-in links and API tokens "
+        "have ended.",
+        name=user.name,
+    )
+    return _done(user, said)
 
 
 def _act(

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from shared.audit.record import Action
+from shared.models.spec import NAME_PATTERN
 from shared.reviews.reviews import NOTE_LENGTH
 from shared.states import State
 from shared.tables import Finding, ReviewOutcome
@@ -134,6 +135,40 @@ _OFFERED_JSON: Final = {
         }
     },
 }
+_THRESHOLD: Final = {"type": "number", "minimum": schemas.LEAST_THRESHOLD, "maximum": schemas.MOST_THRESHOLD}
+_THRESHOLD_QUERY: Final[Query] = {"threshold": ("The one to look at, 0 to 1.", _THRESHOLD)}
+_THRESHOLD_JSON: Final = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["threshold"],
+    "properties": {
+        "threshold": {
+            "anyOf": [_THRESHOLD, _NULL],
+            "description": "To put in force, 0 to 1; null puts the one before it back.",
+        },
+        "present": {
+            "anyOf": [_THRESHOLD, _NULL],
+            "description": "The one that was in force when you looked; another one meanwhile is a conflict.",
+        },
+    },
+}
+_MODEL_JSON: Final = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["model"],
+    "properties": {"model": {"type": "string", "description": "Name of a model whose files are whole here."}},
+}
+_SHADOW_JSON: Final = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["model"],
+    "properties": {
+        "model": {
+            "type": ["string", "null"],
+            "description": "Name of a model whose files are whole here; null ends it.",
+        }
+    },
+}
 _SIDE: Final[Query] = {
     "side": ("Longest side of the answer; a larger image is averaged down.", {"type": "integer", "enum": list(SIDES)})
 }
@@ -141,10 +176,14 @@ _IMAGES_FORM: Final = {"type": "object", "required": ["files"], "properties": {"
 
 
 API_ROOT: Final = "/api/v1"
+_UUID: Final = {"type": "string", "format": "uuid"}
+_PATH_NAMES: Final = {"name": {"type": "string", "pattern": NAME_PATTERN}}
+"""What a path names otherwise than by id: a model."""
 _TAGS: Final = {
     "jobs": "Jobs",
     "screenings": "One X-ray",
     "predictions": "All X-rays",
+    "models": "Models",
     "audit": "Audit trail",
     "healthz": "Health",
     "readyz": "Health",
@@ -229,6 +268,28 @@ OPERATIONS: Final = (
     Operation(
         "get", "/audit", "List the audit trail, for admins", {200: schemas.AuditList}, {**_TRAIL, **_PAGING},
         problems=(401, 403, 422),
+    ),
+    Operation(
+        "get", "/models", "List models, the default one first", {200: schemas.ModelList}, problems=(401, 403)
+    ),
+    Operation(
+        "get", "/models/{name}/threshold", "Show what a threshold would have flagged", {200: schemas.ThresholdTried},
+        _THRESHOLD_QUERY, problems=(401, 403, 404, 409, 422),
+    ),
+    Operation(
+        "put", "/models/{name}/threshold", "Put a threshold in force, for admins", {200: schemas.ModelRow},
+        bodies={"application/json": _THRESHOLD_JSON}, problems=(400, 401, 403, 404, 409, 415, 422),
+        example={"threshold": 0.25, "present": 0.3},
+    ),
+    Operation(
+        "put", "/models/default", "Have new jobs get another model, for admins", {200: schemas.ModelRow},
+        bodies={"application/json": _MODEL_JSON}, problems=(400, 401, 403, 404, 409, 415, 422),
+        example={"model": "compact-cnn"},
+    ),
+    Operation(
+        "put", "/models/shadow", "Compare another model with the default one, or none, for admins",
+        {200: schemas.ModelList}, bodies={"application/json": _SHADOW_JSON},
+        problems=(400, 401, 403, 404, 409, 415, 422), example={"model": "mobilenet-v2"},
     ),
     Operation("get", "/me", "Show the account that asks", {200: schemas.Me}),
     Operation("get", "/openapi.json", "Show the OpenAPI document", {200: None}, problems=()),
@@ -340,7 +401,7 @@ def _or_empty(name: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 def _parameters(operation: Operation) -> list[dict[str, Any]]:
     names = re.findall(r"{(\w+)}", operation.path)
-    path = [{"name": n, "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}} for n in names]
+    path = [{"name": n, "in": "path", "required": True, "schema": _PATH_NAMES.get(n, _UUID)} for n in names]
     query = [
         {"name": name, "in": "query", "description": text, "schema": _or_empty(name, schema)}
         for name, (text, schema) in (operation.query or {}).items()

@@ -10,16 +10,20 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from shared.models.spec import Label
-from shared.refusals import explain
 from shared.states import State
 from shared.submission.submit import Receipt
 from shared.tables import AskedScore, Finding, Job, Priority, Review, ReviewOutcome, ReviewState, Role, Source
+from web.frame.words import explain
 from web.http.problem_codes import ProblemCode
 from web.jobs.progress import JobState, Progress
 from web.lists.rows import PredictionRow, Schema, ScreeningRow
+from web.models.known import Known
 
 MOST_OFFERED: Final = 5000
 """As many names as one request of the usual size holds."""
+LEAST_THRESHOLD: Final = 0.000001
+MOST_THRESHOLD: Final = 0.999999
+"""Thresholds are kept to six decimals."""
 _PRIORITY_NAMES: Final[dict[Priority, Literal["interactive", "bulk"]]] = {
     Priority.INTERACTIVE: "interactive",
     Priority.BULK: "bulk",
@@ -274,6 +278,52 @@ class AuditList(Schema):
 
     events: list[AuditRow]
     next: str | None
+
+
+class ModelRow(Schema):
+    """A model that is known here."""
+
+    name: str
+    version: str | None = Field(description="Name and start of the identity of what answers; null without its folder.")
+    threshold: float | None = Field(description="In force, 0 to 1: at or above it an image is labelled PNEUMONIA.")
+    own_threshold: float | None = Field(description="The one that the model's folder brings.")
+    threshold_before: float | None = Field(description="The one that goes back into force by a step back.")
+    is_default: bool = Field(description="New jobs get it unless they name another.")
+    is_shadow: bool = Field(description="It answers beside the default one, to be compared.")
+    has_weights: bool
+    workers: int | None = Field(description="How many serve it now; null where that is not known.")
+
+    @classmethod
+    def of(cls, model: Known) -> Self:
+        """Describe a model."""
+        return cls(
+            name=model.name,
+            version=model.spec.version if model.spec else None,
+            threshold=model.spec.threshold if model.spec else None,
+            own_threshold=model.own.threshold if model.own else None,
+            threshold_before=model.history.before if model.history else None,
+            is_default=model.is_default,
+            is_shadow=model.is_shadow,
+            has_weights=model.has_weights,
+            workers=model.workers,
+        )
+
+
+class ModelList(Schema):
+    """Every model that is known here, the default one first."""
+
+    models: list[ModelRow]
+
+
+class ThresholdTried(Schema):
+    """What a threshold would have flagged, counted from the probabilities that images were given."""
+
+    threshold: float
+    present: float = Field(description="The threshold in force.")
+    days: int = Field(description="How far back it is counted.")
+    images: int = Field(description="Results of that time that this model gave, at whatever threshold.")
+    flagged: int
+    flagged_at_present: int
 
 
 class Me(Schema):

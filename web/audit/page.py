@@ -23,14 +23,18 @@ from web.audit.listing import (
     Subject,
     list_events,
     name_action,
+    name_detail,
     name_subjects,
+    name_value,
     read_filters,
+    say_fault,
 )
 from web.base.contexts import PageContext, render
 from web.base.paging import FilterError
 from web.base.services import services
 from web.guard.access import requires, see_other
 from web.history.export import exporting
+from web.languages.text import N_, _, translate
 
 blueprint = Blueprint("audit", __name__)
 
@@ -54,6 +58,9 @@ class TrailPage(PageContext):
     subjects: Mapping[str, Subject]
     actions: Mapping[Action, str]
     name_action: Callable[[str], str]
+    name_detail: Callable[[str], str]
+    name_value: Callable[[str, str], str]
+    say_fault: Callable[[Mapping[str, str]], str]
     filter_words: Mapping[str, str]
     people: Sequence[str]
     head: Head | None
@@ -81,7 +88,8 @@ def index() -> ResponseReturnValue:
             filters = read_filters(request.args)
             page = list_events(db, filters, request.args.get("cursor") or None, EVENTS_A_PAGE)
         except FilterError as error:
-            problem = f"{FILTERS.get(error.field, 'Page')}: {error.message}"
+            name = translate(FILTERS.get(error.field, N_("Page")))
+            problem = _("%(field)s: %(problem)s", field=name, problem=error.message)
         values = filters.to_args()
         context = TrailPage(
             page=page,
@@ -90,6 +98,9 @@ def index() -> ResponseReturnValue:
             subjects=name_subjects(db, page.rows),
             actions=ACTIONS,
             name_action=name_action,
+            name_detail=name_detail,
+            name_value=name_value,
+            say_fault=say_fault,
             filter_words=FILTERS,
             people=db.scalars(select(User.name).order_by(User.name).limit(MOST_PEOPLE)).all(),
             head=_head(db),
@@ -162,7 +173,7 @@ def go_on_verifying() -> ResponseReturnValue:
     try:
         place, goal = _signer().loads(request.args.get("state", ""), max_age=_STATE_SECONDS)
     except BadSignature:
-        flash("This verification is over. Start it again.", "info")
+        flash(_("This verification is over. Start it again."), "info")
         return see_other(url_for("audit.index"))
     found = verify(services().database, place=Head(*place), goal=Head(*goal), seconds=STEP_SECONDS)
     if found.is_over:

@@ -1,14 +1,23 @@
 """Numbers, times and names as every page shows them."""
 
 from datetime import UTC, datetime
+from typing import Final
 
+from babel.dates import format_skeleton, get_datetime_format
+from babel.numbers import format_percent
 from flask import Blueprint
+from flask_babel import get_locale
 from markupsafe import Markup
 
 from web.base.zones import current_zone
+from web.languages.text import _, count, decimal
 
-_STEPS = ((3600.0, "h"), (60.0, "min"))
-_KIB = 1024
+__all__ = ["count", "duration", "moment", "moment_text", "percent", "rate", "sentence", "share", "size"]
+
+_KIB: Final = 1024
+_ENDS: Final = (".", "!", "?", "。", "！", "？", "।", "؟")  # noqa: RUF001  # of the languages of the pages
+_MINUTE: Final = 60
+_HOUR: Final = 3600
 
 
 def percent(value: float | None) -> str:
@@ -16,10 +25,18 @@ def percent(value: float | None) -> str:
     if value is None:
         return "\N{EN DASH}"
     if 0 < value < 0.0005:  # what would round to 0.0%
-        return "<0.1%"
+        return f"<{_percent(0.001)}"
     if 0.9995 <= value < 1:  # what would round to 100.0%
-        return ">99.9%"
-    return f"{value:.1%}"
+        return f">{_percent(0.999)}"
+    return _percent(value)
+
+
+def _percent(value: float) -> str:
+    locale = get_locale()
+    if locale is None or locale.language == "en":
+        return f"{value:.1%}"
+    pattern = locale.percent_formats[None].pattern.replace("0", "0.0", 1)
+    return format_percent(round(value, 3), format=pattern, locale=locale)
 
 
 def share(value: float) -> str:
@@ -27,24 +44,14 @@ def share(value: float) -> str:
     return f"{min(max(value, 0.0), 1.0) * 100:.2f}%"
 
 
-def count(value: int) -> str:
-    """Write a whole number with a comma at the thousands."""
-    return f"{value:,}"
-
-
-def plural(value: int, one: str, many: str | None = None) -> str:
-    """Write a count with its noun: `1 image`, `5,000 images`."""
-    return f"{value:,} {one if value == 1 else many or one + 's'}"
-
-
 def size(value: int) -> str:
     """Write a number of bytes in B, KiB, MiB or GiB."""
     amount = float(value)
     for unit in ("B", "KiB", "MiB"):
         if amount < _KIB:
-            return f"{amount:.0f} {unit}" if unit == "B" or amount == int(amount) else f"{amount:.1f} {unit}"
+            return f"{decimal(amount, 0 if unit == 'B' or amount == int(amount) else 1)} {unit}"
         amount /= _KIB
-    return f"{amount:.0f} GiB" if amount == int(amount) else f"{amount:.1f} GiB"
+    return f"{decimal(amount, 0 if amount == int(amount) else 1)} GiB"
 
 
 def duration(seconds: float | None) -> str:
@@ -52,12 +59,18 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return "\N{EN DASH}"
     whole = round(seconds)
-    for length, unit in _STEPS:
-        if whole >= length:
-            first, rest = divmod(whole, int(length))
-            second, name = (rest // 60, "min") if unit == "h" else (rest, "s")
-            return f"{first} {unit} {second} {name}" if second else f"{first} {unit}"
-    return f"{whole} s"
+    hours, minutes, rest = whole // _HOUR, whole % _HOUR // _MINUTE, whole % _MINUTE
+    if hours:
+        return (
+            _("%(hours)s h %(minutes)s min", hours=hours, minutes=minutes) if minutes else _("%(hours)s h", hours=hours)
+        )
+    if minutes:
+        return (
+            _("%(minutes)s min %(seconds)s s", minutes=minutes, seconds=rest)
+            if rest
+            else _("%(minutes)s min", minutes=minutes)
+        )
+    return _("%(seconds)s s", seconds=whole)
 
 
 def rate(per_second: float | None) -> str:
@@ -65,13 +78,18 @@ def rate(per_second: float | None) -> str:
     if per_second is None:
         return "\N{EN DASH}"
     if per_second >= 1:
-        return f"{per_second:,.1f} X-rays/s" if per_second < 100 else f"{per_second:,.0f} X-rays/s"
-    return f"{per_second * 60:,.1f} X-rays/min"
+        return _("%(number)s X-rays/s", number=decimal(per_second, 1 if per_second < 100 else 0))
+    return _("%(number)s X-rays/min", number=decimal(per_second * 60, 1))
 
 
 def sentence(text: str) -> str:
-    """End a text with a full stop."""
+    """End an English text, as models bring, with a full stop, unless it ends like a sentence."""
     return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def full_stop(text: str) -> str:
+    """End a translated text with the full stop of the reader's language, unless it ends like a sentence."""
+    return text if text.endswith(_ENDS) else _("%(text)s.", text=text)
 
 
 def moment(value: datetime | None) -> Markup:
@@ -85,11 +103,16 @@ def moment(value: datetime | None) -> Markup:
 
 def moment_text(value: datetime) -> str:
     """Write a time in the reader's zone, for what is no page."""
-    local = value.astimezone(current_zone())
-    return f"{local.day} {local:%b %Y, %H:%M} {local.tzname()}"
+    zone = current_zone()
+    local, locale = value.astimezone(zone), get_locale()
+    if locale is None or locale.language == "en":
+        return f"{local.day} {local:%b %Y, %H:%M} {local.tzname()}"
+    day, time = (format_skeleton(parts, local, tzinfo=zone, locale=locale) for parts in ("yMMMd", "Hm"))
+    written = str(get_datetime_format("medium", locale=locale)).format(time, day)
+    return f"{written} {local.tzname()}"
 
 
 def register(blueprint: Blueprint) -> None:
     """Make these the filters of every template."""
-    for function in (percent, share, count, plural, size, duration, rate, sentence, moment):
+    for function in (percent, share, count, decimal, size, duration, rate, sentence, full_stop, moment):
         blueprint.add_app_template_filter(function)

@@ -16,6 +16,7 @@ from werkzeug.exceptions import BadHost, HTTPException, RequestEntityTooLarge
 
 from shared.accounts.accounts import AccountRefused
 from shared.errors import (
+    ActivationRefused,
     DatabaseBusy,
     DecoderAway,
     DiskLow,
@@ -37,6 +38,7 @@ from web.base.conditions import Condition
 from web.base.contexts import PageContext, render
 from web.http.pacing import ClientTooSlow
 from web.http.problem_codes import STATUSES, ProblemCode, code_of
+from web.languages.text import _, count
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +58,7 @@ _CODES: Final[dict[type[PneumoScreenError], ProblemCode]] = {
     ReviewOutdated: ProblemCode.REVIEW_OUTDATED,
     NotReviewable: ProblemCode.NOT_REVIEWABLE,
     NothingToWithdraw: ProblemCode.NOT_REVIEWABLE,
+    ActivationRefused: ProblemCode.NOT_ACTIVATED,
     AccountRefused: ProblemCode.INVALID_ARGUMENT,
 }
 _CONDITIONS: Final[dict[ProblemCode, Condition]] = {
@@ -160,12 +163,13 @@ def _on_http_error(error: HTTPException) -> Response:
 
 
 def _on_large_form(_error: RequestEntityTooLarge) -> Response:
-    limit = f"{request.max_content_length:,} bytes" if request.max_content_length else "less"
-    return answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A form that carries no X-rays has at most {limit}.")
+    limit = count(request.max_content_length or 0)
+    detail = _("A form that carries no X-rays has at most %(limit)s bytes.", limit=limit)
+    return answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
 
 
 def _on_slow_client(_error: ClientTooSlow) -> Response:
-    return answer(HTTPStatus.REQUEST_TIMEOUT, "The body of the request came too slowly. Send it again.")
+    return answer(HTTPStatus.REQUEST_TIMEOUT, _("The body of the request came too slowly. Send it again."))
 
 
 def on_rate_limit(error: RateLimitExceeded, reset_at: float | None) -> Response:
@@ -173,7 +177,11 @@ def on_rate_limit(error: RateLimitExceeded, reset_at: float | None) -> Response:
     seconds = max(1, math.ceil(reset_at - time.time())) if reset_at else _RETRY_SECONDS
     response = answer(
         HTTPStatus.TOO_MANY_REQUESTS,
-        f"Too many requests from this address: {error.description} are allowed. Try again in {seconds} s.",
+        _(
+            "Too many requests from this address: %(limit)s are allowed. Try again in %(seconds)s s.",
+            limit=error.description,
+            seconds=seconds,
+        ),
     )
     response.headers["Retry-After"] = str(seconds)
     return response
@@ -209,7 +217,7 @@ def _try_later(code: ProblemCode, detail: str, seconds: int) -> Response:
 
 def _on_busy_pool(error: PoolTimeout) -> Response:
     log.error("Every connection to the database is in use: %s", error)
-    detail = "The database is too busy at the moment. Try again in a moment."
+    detail = _("The database is too busy at the moment. Try again in a moment.")
     return _try_later(ProblemCode.DATABASE_AWAY, detail, _RETRY_SECONDS)
 
 
@@ -217,11 +225,11 @@ def _on_database_error(error: DBAPIError) -> Response:
     """Say that the database is away; raise an error again that no waiting mends."""
     if "disk is full" in str(error.orig) or getattr(error.orig, "sqlstate", None) == _DISK_FULL:
         log.error("The database has no room left.")
-        detail = "The database has no room left. Free disk space and send it again."
+        detail = _("The database has no room left. Free disk space and send it again.")
         return _try_later(ProblemCode.DISK_LOW, detail, _RETRY_SECONDS)
     is_read_only = getattr(error.orig, "sqlstate", None) == _READ_ONLY
     if not (is_read_only or error.connection_invalidated or isinstance(error, (OperationalError, InterfaceError))):
         raise error
     log.error("The database does not answer: %s", error)
-    detail = "The database does not answer. Try again in a moment."
+    detail = _("The database does not answer. Try again in a moment.")
     return _try_later(ProblemCode.DATABASE_AWAY, detail, _RETRY_SECONDS)

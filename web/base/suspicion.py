@@ -4,6 +4,7 @@ from enum import StrEnum
 from typing import Final
 
 from shared.models.spec import Label
+from web.languages.text import N_, decimal
 
 NEAR: Final = 0.10
 """How far from the threshold is near. An X-ray and its own reduced copy differ by up to 0.06 (benchmarks/parity.py), so
@@ -21,11 +22,11 @@ class Band(StrEnum):
 
 
 BANDS: Final[dict[Band, str]] = {
-    Band.BELOW: "Below the threshold",
-    Band.NEAR: "Near the threshold",
-    Band.ABOVE: "Above the threshold",
+    Band.BELOW: N_("Below the threshold"),
+    Band.NEAR: N_("Near the threshold"),
+    Band.ABOVE: N_("Above the threshold"),
 }
-FLAGS: Final[dict[Label, str]] = {Label.NORMAL: "Not flagged", Label.PNEUMONIA: "Flagged"}
+FLAGS: Final[dict[Label, str]] = {Label.NORMAL: N_("Not flagged"), Label.PNEUMONIA: N_("Flagged")}
 
 
 def near(threshold: float) -> tuple[float, float]:
@@ -64,4 +65,4 @@ def _decimals(p_pneumonia: float, threshold: float) -> int:
 
 
 def _write(value: float, decimals: int) -> str:
-    return f"{value * 100:.{decimals}f}"
+    return decimal(value * 100, decimals)

@@ -9,6 +9,8 @@ from typing import Any, Final, TypeVar
 from flask import Response
 from werkzeug.exceptions import ServiceUnavailable
 
+from web.languages.text import _
+
 T = TypeVar("T")
 
 _RETRY_SECONDS: Final = 5
@@ -18,7 +20,8 @@ class TooBusy(ServiceUnavailable):
     """Say what goes on too often at this moment, and when to come back."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(f"{what} Try again in {_RETRY_SECONDS} s.", retry_after=_RETRY_SECONDS)
+        again = _("Try again in %(seconds)s s.", seconds=_RETRY_SECONDS)
+        super().__init__(f"{_(what)} {again}", retry_after=_RETRY_SECONDS)
 
 
 class Turns:

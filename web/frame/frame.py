@@ -1,16 +1,21 @@
 """What stands around every page: who is signed in, which model screens, and the words that templates use."""
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
 from flask import Blueprint, g
+from sqlalchemy.exc import SQLAlchemyError
 
+from shared.activations.in_force import default_model, spec_in_force
 from shared.models.folder import find_problem, find_spec
 from shared.models.spec import ModelSpec
 from shared.tables import User
 from web.base import numbers, suspicion
 from web.base.services import services
 from web.frame import words
+
+log = logging.getLogger(__name__)
 
 blueprint = Blueprint("frame", __name__)
 numbers.register(blueprint)
@@ -32,6 +37,17 @@ def _variables() -> dict[str, Any]:
     user: User | None = g.get("user")
     if user is None:
         return {"frame": Frame()}
+    return {"frame": _frame(user)}
+
+
+def _frame(user: User) -> Frame:
     settings = services().settings
-    models, name = settings.models_dir, settings.model
-    return {"frame": Frame(user, find_spec(models, name), find_problem(models, name))}
+    try:
+        with services().database.read() as db:
+            name = default_model(db, settings.model)
+            spec = find_spec(settings.models_dir, name)
+            spec = None if spec is None else spec_in_force(db, spec)
+    except SQLAlchemyError as error:  # the page that says that the database is away has a frame, too
+        log.warning("Which model screens is not known: %s", str(error).splitlines()[0])
+        return Frame(user)
+    return Frame(user, spec, find_problem(settings.models_dir, name))

@@ -16,6 +16,7 @@ from shared.errors import PneumoScreenError
 from shared.tables import Job, Role, Scope, User
 from web.base.problems import Refused, prefers_problem
 from web.http.problem_codes import ProblemCode
+from web.languages.text import _
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -98,11 +99,22 @@ def _enforce() -> Response | None:
         return _ask_to_sign_in(access)
     if access.roles and g.user.role not in access.roles:
         raise Refused(
-            ProblemCode.ROLE, f"This needs the role {' or '.join(access.roles)}; your account is a {g.user.role}."
+            ProblemCode.ROLE,
+            _(
+                "This needs the role %(roles)s; your account is a %(role)s.",
+                roles=_join(access.roles),
+                role=g.user.role,
+            ),
         )
     if g.by_token:
         _check_scope(_needed_scope(access))
     return None
+
+
+def _join(roles: tuple[Role, ...]) -> str:
+    if len(roles) == 1:
+        return roles[0]
+    return _("%(first)s or %(last)s", first=", ".join(roles[:-1]), last=roles[-1])
 
 
 def _needed_scope(access: Access) -> Scope | None:
@@ -134,7 +146,7 @@ def _ask_to_sign_in(access: Access) -> Response:
         scheme = WWWAuthenticate("bearer", {"realm": "PneumoScreen"})
         raise Unauthorized("Sign in, or send a token: 'Authorization: Bearer psc_...'.", www_authenticate=scheme)
     if g.session_has_ended:
-        flash("Your session has ended. Sign in again.", "info")
+        flash(_("Your session has ended. Sign in again."), "info")
     target = request.full_path.rstrip("?") if request.method == "GET" else None
     return see_other(url_for("auth.sign_in", next=target if target != "/" else None))
 

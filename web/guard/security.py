@@ -18,6 +18,7 @@ from web.guard.access import SAFE_METHODS
 from web.guard.ratestorage import counted_in
 from web.http.pacing import SMALL_BODY
 from web.http.problem_codes import ProblemCode
+from web.languages.text import _
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -108,7 +109,7 @@ def check_csrf_token(token: str | None) -> None:
     try:
         validate_csrf(token)
     except ValidationError as error:
-        raise Refused(ProblemCode.CSRF, f"{error} Load the page again and repeat what you did.") from error
+        raise Refused(ProblemCode.CSRF, f"{error} {_('Load the page again and repeat what you did.')}") from error
 
 
 def _check_csrf() -> None:

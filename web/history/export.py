@@ -15,6 +15,7 @@ from shared.db import now
 from shared.spreadsheet import neutral
 from web.base.services import services
 from web.base.turns import Turns
+from web.languages.text import N_
 from web.lists.filters import FILTERS
 from web.lists.listing import Filters, Order, ScreeningSummary, iterate_screenings
 from web.lists.rows import prediction_row, result_values
@@ -22,7 +23,7 @@ from web.lists.rows import prediction_row, result_values
 FORMATS: Final = ("csv", "json")
 
 _MOST_AT_ONCE: Final = 4
-exporting = Turns(_MOST_AT_ONCE, 0, f"{_MOST_AT_ONCE} exports are being sent already.")
+exporting = Turns(_MOST_AT_ONCE, 0, N_("Other exports are being sent already."))
 """Each takes a thread for as long as its reader takes."""
 
 

@@ -6,14 +6,18 @@ from typing import Any
 
 from flask import Blueprint, g, request, url_for
 from flask.typing import ResponseReturnValue
+from markupsafe import Markup
 
 from shared.db import time_of
 from web.base.contexts import PageContext, render
+from web.base.numbers import moment
 from web.base.services import services
 from web.base.zones import current_zone
 from web.guard.access import requires
 from web.history.export import FORMATS, export_screenings
-from web.lists.filters import FILTERS, FormField, form_fields, name_field, say_filters
+from web.languages.text import _, decimal
+from web.lists.filters import FILTERS, FormField, form_fields, name_field, received, say_filters, say_problem
+from web.lists.kinds import ask_for, fill_in
 from web.lists.listing import FilterError, Filters, Order, Page, list_screenings
 from web.lists.planner import Count, count_unanswered
 
@@ -40,7 +44,7 @@ class HistoryPage(PageContext):
     page: Page
     unanswered: Count
     """What matches and has no place in the order, for want of a result."""
-    searched: str | None
+    searched: Markup | None
     problem: str | None
     values: Mapping[str, str]
     order: str
@@ -59,7 +63,7 @@ def index() -> ResponseReturnValue:
         filters, order, problem = Filters.from_args(request.args, current_zone()), Order.from_args(request.args), None
     except FilterError as error:
         filters, order = Filters(zone=current_zone()), Order.NEWEST
-        problem = f"{name_field(error.field)}: {error.message}"
+        problem = say_problem(error)
     with services().database.read() as db:
         page = Page([])
         if problem is None:
@@ -89,18 +93,18 @@ def export() -> ResponseReturnValue:
     """Send all that is filtered as a file, CSV or JSON."""
     form = request.args.get("format", FORMATS[0])
     if form not in FORMATS:
-        raise FilterError("format", f"Give {' or '.join(FORMATS)}. Received: '{form}'.")
+        raise FilterError("format", f"{ask_for(FORMATS)} {received(form)}")
     return export_screenings(Filters.from_args(request.args, current_zone()), Order.from_args(request.args), form)
 
 
-def _say_reached(page: Page, order: Order) -> str | None:
+def _say_reached(page: Page, order: Order) -> Markup | None:
     """Say how far was searched, where the page is short because the search was cut; None where it was not."""
     if page.reached is None:
         return None
     if order is Order.NEWEST:
-        at = time_of(page.reached[-1]).astimezone(current_zone())
-        return f"X-rays sent since {at:%Y-%m-%d %H:%M} ({at.tzname()})"
-    return f"X-rays with a suspicion from {100 * page.reached[-2]:.1f}"
+        return fill_in(_("Searched so far: X-rays sent since %(time)s."), time=moment(time_of(page.reached[-1])))
+    least = decimal(100 * page.reached[-2], 1)
+    return fill_in(_("Searched so far: X-rays with a suspicion of %(number)s or more."), number=least)
 
 
 def _turn(cursor: str | None, values: dict[str, str], order: Order) -> str | None:
@@ -112,7 +116,7 @@ def _address(values: dict[str, str], order: Order, **more: str) -> str:
     return url_for("history.index", **query)
 
 
-def _chips(said: dict[str, str], values: dict[str, str], order: Order) -> list[Chip]:
+def _chips(said: Mapping[str, str], values: dict[str, str], order: Order) -> list[Chip]:
     return [
         Chip(text, _address({other: values[other] for other in values if other != name}, order))
         for name, text in said.items()

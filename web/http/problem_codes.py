@@ -22,6 +22,7 @@ class ProblemCode(StrEnum):
     JOB_UNFINISHED = "job_unfinished"
     REVIEW_OUTDATED = "review_outdated"
     NOT_REVIEWABLE = "not_reviewable"
+    NOT_ACTIVATED = "not_activated"
     GONE = "gone"
     LENGTH_REQUIRED = "length_required"
     OVER_LIMIT = "over_limit"
@@ -54,6 +55,7 @@ STATUSES: Final[dict[ProblemCode, int]] = {
     ProblemCode.JOB_UNFINISHED: 409,
     ProblemCode.REVIEW_OUTDATED: 409,
     ProblemCode.NOT_REVIEWABLE: 409,
+    ProblemCode.NOT_ACTIVATED: 409,
     ProblemCode.GONE: 410,
     ProblemCode.LENGTH_REQUIRED: 411,
     ProblemCode.OVER_LIMIT: 413,

@@ -7,6 +7,7 @@ that import each other by relative paths stay under one fingerprint, and none is
 import gzip
 import hashlib
 import mimetypes
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,9 +23,19 @@ _ASKED_AGAIN: Final = "no-cache"
 _TYPES: Final = {
     ".js": "text/javascript",
     ".css": "text/css",
+    ".json": "application/json",
     ".svg": "image/svg+xml",
     ".speculationrules": "application/speculationrules+json",  # HTML Standard, speculative loading
 }
+
+
+@dataclass(frozen=True)
+class Made:
+    """A file that is made when it is first asked for."""
+
+    source: Path
+    """What it is made of; its bytes go into the fingerprint."""
+    make: Callable[[], bytes]
 
 
 @dataclass(frozen=True)
@@ -34,15 +45,24 @@ class _File:
     """Its bytes by content coding."""
 
 
-def install(app: Flask, folder: Path) -> None:
-    """Serve a folder at /static, to anybody, and have `url_for` put its fingerprint into addresses."""
+def install(app: Flask, folder: Path, made: Mapping[str, Made] | None = None) -> None:
+    """Serve a folder at /static, to anybody, and have `url_for` put its fingerprint into addresses.
+
+    `made` are files beside those of the folder, by their paths there.
+    """
+    beside = made or {}
     files = {path.relative_to(folder).as_posix(): _read(path) for path in sorted(folder.rglob("*")) if path.is_file()}
-    fingerprint = _fingerprint(files)
+    fingerprint = _fingerprint(files, beside)
+
+    def find(name: str) -> _File | None:
+        if name in beside and name not in files:
+            files[name] = _compress(name, beside[name].make())
+        return files.get(name)
 
     def serve(filename: str) -> ResponseReturnValue:
         """Answer with a file; for good where its address has the fingerprint of today."""
         name = filename.removeprefix(f"{fingerprint}/")
-        found = files.get(name) or files.get(_without_fingerprint(name))
+        found = find(name) or find(_without_fingerprint(name))
         if found is None:
             abort(404)
         return _answer(found, is_current=name != filename, fingerprint=fingerprint)
@@ -56,15 +76,20 @@ def install(app: Flask, folder: Path) -> None:
 
 
 def _read(path: Path) -> _File:
-    data = path.read_bytes()
-    media_type = _TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    return _compress(path.name, path.read_bytes())
+
+
+def _compress(name: str, data: bytes) -> _File:
+    media_type = _TYPES.get(Path(name).suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
     return _File(media_type, {"gzip": gzip.compress(data, mtime=0), "identity": data})
 
 
-def _fingerprint(files: dict[str, _File]) -> str:
+def _fingerprint(files: dict[str, _File], made: Mapping[str, Made]) -> str:
     digest = hashlib.sha256()
-    for name, file in files.items():
-        digest.update(f"{name}\n{hashlib.sha256(file.codings['identity']).hexdigest()}\n".encode())
+    sources = {name: file.codings["identity"] for name, file in files.items()}
+    sources.update({name: file.source.read_bytes() for name, file in made.items()})
+    for name, data in sources.items():
+        digest.update(f"{name}\n{hashlib.sha256(data).hexdigest()}\n".encode())
     return digest.hexdigest()[:_DIGITS]
 
 

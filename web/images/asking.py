@@ -1,6 +1,8 @@
 """The score of an image that the gate stopped, for a reader who asks for it all the same."""
 
 import uuid
+from dataclasses import dataclass
+from typing import Final
 
 from flask import abort, g, request
 from sqlalchemy import select
@@ -9,9 +11,56 @@ from sqlalchemy.orm import Session, joinedload
 from shared.audit.record import Action, record
 from shared.queue import asked
 from shared.queue.tickets import try_send_tickets
+from shared.refusals import Rejection
 from shared.tables import AskedScore, Screening
 from web.base.services import services
 from web.guard.access import may_see
+from web.languages.text import N_, _
+
+
+@dataclass(frozen=True)
+class Words:
+    """What the page of an image says of its score, in English."""
+
+    title: str
+    offer: str
+    button: str
+    warning: str
+    """Beside the score."""
+
+
+_AS_IT_IS: Final = Words(
+    N_("Score all the same"),
+    N_("The model is not made for this image, so its score may mean nothing."),
+    N_("Screen it all the same"),
+    N_("The model is not made for this image, so its answer may mean nothing."),
+)
+_PUT_RIGHT: Final[dict[str, Words]] = {
+    Rejection.ROTATED: Words(
+        N_("Score turned upright"),
+        N_("The model can read this image turned upright; the file stays as it is."),
+        N_("Screen it turned upright"),
+        N_(
+            "The model read this image turned upright, which nobody has checked. "
+            "For a result, put the file right and send it again."
+        ),
+    ),
+    Rejection.INVERTED: Words(
+        N_("Score with black and white exchanged"),
+        N_("The model can read this image with black and white exchanged; the file stays as it is."),
+        N_("Screen it with black and white exchanged"),
+        N_(
+            "The model read this image with black and white exchanged, which nobody has checked. "
+            "For a result, put the file right and send it again."
+        ),
+    ),
+}
+"""How an image is put right before its score is found."""
+
+
+def choose_words(error_code: str | None) -> Words:
+    """Return what the page says of the score of an image that the gate stopped for a reason."""
+    return _PUT_RIGHT.get(error_code or "", _AS_IT_IS)
 
 
 def find(db: Session, screening_id: uuid.UUID) -> AskedScore | None:
@@ -28,7 +77,8 @@ def ask(screening_id: uuid.UUID) -> AskedScore:
     with services().database.write() as db:
         screening = seen(db, screening_id)
         if not asked.can_be_asked(screening):
-            abort(409, "Only an image that the gate stopped can be screened all the same. See its state and its code.")
+            said = _("Only an image that the gate stopped can be screened all the same. See its state and its code.")
+            abort(409, said)
         model = asked.ask(db, screening, g.user.id)
         if model is not None:
             record(db, Action.SCORE_ASKED, user_id=g.user.id, subject=screening_id, address=request.remote_addr)
@@ -37,7 +87,7 @@ def ask(screening_id: uuid.UUID) -> AskedScore:
     with services().database.read() as db:
         found = find(db, screening_id)
         if found is None:
-            abort(404, f"There is no image {screening_id}.")
+            abort(404, _("There is no X-ray %(id)s.", id=screening_id))
         return found
 
 
@@ -45,5 +95,5 @@ def seen(db: Session, screening_id: uuid.UUID) -> Screening:
     """Return a screening; answer 404 where there is none or the account may not know of it."""
     screening = db.scalar(select(Screening).join(Screening.job).where(Screening.id == screening_id, may_see(g.user)))
     if screening is None:
-        abort(404, f"There is no image {screening_id}.")
+        abort(404, _("There is no X-ray %(id)s.", id=screening_id))
     return screening

@@ -34,7 +34,7 @@ from shared.tables import (
 )
 from web.base.ahead import PURPOSE, is_fetched_ahead
 from web.base.contexts import PageContext, render
-from web.base.numbers import duration
+from web.base.numbers import count, duration
 from web.base.services import services
 from web.base.zones import current_zone
 from web.guard.access import REVIEWERS, may_see, requires
@@ -42,6 +42,7 @@ from web.images import asking
 from web.images.card import Card, read_card
 from web.images.heatmaps import SCALE, Stop
 from web.images.pictures import kept_key
+from web.languages.text import _
 from web.lists.blind import hides_from
 from web.lists.listing import Filters, Order, ScreeningDetail, beside, count_before, count_images, get_screening
 
@@ -114,6 +115,7 @@ class ImagePage(PageContext):
     reviewed: JustReviewed | None
     is_of_the_gate: bool
     asked: AskedScore | None
+    score_words: asking.Words
     fetched_ahead: bool
     """It may never be looked at, and says nothing of that until it is shown (`js/shown.js`)."""
     reads_blind: bool
@@ -145,7 +147,7 @@ def render_image(screening_id: uuid.UUID, *, problem: str | None = None, note: s
     with services().database.read() as db:
         screening = get_screening(db, g.user, screening_id)
         if screening is None:
-            abort(404)
+            abort(404, _("There is no X-ray %(id)s.", id=screening_id))
         return render(_describe(db, screening, problem, note))
 
 
@@ -166,6 +168,7 @@ def _describe(db: Session, screening: ScreeningDetail, problem: str | None, note
         reviewed=_just_reviewed(db),
         is_of_the_gate=screening.state is State.REJECTED and screening.error_code in OF_THE_GATE,
         asked=asking.find(db, screening.screening_id),
+        score_words=asking.choose_words(screening.error_code),
         fetched_ahead=is_fetched_ahead(),
         reads_blind=hides_from(g.user),
     )
@@ -181,8 +184,10 @@ def listed() -> dict[str, Any]:
 def say_open(other: ImageClaim) -> str:
     """Say who has an image open, and for how long."""
     since = now() - other.since
-    ago = "just now" if since < timedelta(minutes=1) else f"since {duration(since.total_seconds() // 60 * 60)}"
-    return f"Open at {other.user.name}'s, {ago}."
+    if since < timedelta(minutes=1):
+        return _("%(name)s has just opened this X-ray.", name=other.user.name)
+    time = duration(since.total_seconds() // 60 * 60)
+    return _("%(name)s has had this X-ray open for %(time)s.", name=other.user.name, time=time)
 
 
 def _panel(db: Session, screening: ScreeningDetail, note: str | None) -> ReviewPanel:
@@ -241,7 +246,7 @@ def _just_reviewed(db: Session) -> JustReviewed | None:
 def ask_score(screening_id: uuid.UUID) -> ResponseReturnValue:
     """Ask for the score of an image that the gate stopped."""
     if asking.ask(screening_id).finished_at is None:
-        flash("The model will read this image all the same. Its score will stand on this page alone.", "info")
+        flash(_("The model will read this image all the same. Its score will stand on this page alone."), "info")
     return redirect(url_for("screenings.show", screening_id=screening_id, **listed()), 303)
 
 
@@ -262,7 +267,10 @@ def _say_place(db: Session, filters: Filters, order: Order, screening: Screening
     if before is None or not before.is_exact:
         return None
     total = count_images(db, g.user, filters, order)
-    return f"{before.images + 1:,} of {'' if total.is_exact else 'more than '}{total.images:,}"
+    numbers = {"place": count(before.images + 1), "total": count(total.images)}
+    return (
+        _("%(place)s of %(total)s", **numbers) if total.is_exact else _("%(place)s of more than %(total)s", **numbers)
+    )
 
 
 def _neighbour(db: Session, screening: ScreeningDetail, step: int) -> uuid.UUID | None:

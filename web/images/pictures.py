@@ -13,15 +13,17 @@ from flask.typing import ResponseReturnValue
 
 from shared.audit.record import Action, record
 from shared.errors import ImageRejected, StoreAway, StoreFull
-from shared.refusals import OF_THE_GATE, explain
+from shared.refusals import OF_THE_GATE
 from shared.states import State
 from shared.store.store import PREVIEW, THUMBNAIL
 from shared.tables import Scope
 from web.base.ahead import PURPOSE, is_fetched_ahead
 from web.base.services import services
 from web.base.turns import Once, Turns
+from web.frame.words import explain
 from web.guard.access import requires
 from web.images.heatmaps import draw
+from web.languages.text import N_, _
 from web.lists.listing import ScreeningDetail, get_screening
 
 log = logging.getLogger(__name__)
@@ -38,7 +40,7 @@ _KEPT: Final = f"private, max-age={KEPT_SECONDS}, immutable"
 _MOST_SECONDS: Final = 10.0
 # One image at a time is decoded in full: the largest takes 64 MB for each byte of a pixel. What is read and written for
 # it is not part of its turn, so that a slow store keeps no other image waiting.
-decoding = Turns(1, _MOST_SECONDS, "Large X-rays are being drawn.")
+decoding = Turns(1, _MOST_SECONDS, N_("Large X-rays are being drawn."))
 _drawing = Once(_MOST_SECONDS, "This X-ray is being drawn.")
 
 
@@ -85,7 +87,7 @@ def heat_map(screening_id: uuid.UUID) -> ResponseReturnValue:
     """Show where on the image the model saw evidence, as a picture to lie over it; 404 where there is no map."""
     screening = seen_image(screening_id)
     if screening.heat_map is None:
-        abort(404, "There is no heat map of this X-ray.")
+        abort(404, _("There is no heat map of this X-ray."))
     response = Response(draw(screening.heat_map, screening), mimetype="image/png")
     response.headers["Content-Disposition"] = "inline"
     response.headers["Cache-Control"] = CACHING
@@ -98,7 +100,7 @@ def seen_image(screening_id: uuid.UUID) -> ScreeningDetail:
     with services().database.read() as db:
         screening = get_screening(db, g.user, screening_id)
     if screening is None or screening.sha256 is None:
-        abort(404, f"There is no X-ray {screening_id}.")
+        abort(404, _("There is no X-ray %(id)s.", id=screening_id))
     return screening
 
 
@@ -119,7 +121,7 @@ def _stored_thumbnail(sha256: str) -> bytes:
     try:
         return services().store.get_derived(sha256, THUMBNAIL)
     except FileNotFoundError:
-        abort(404, "There is no such picture yet.")
+        abort(404, _("There is no such picture yet."))
 
 
 def _thumbnail(sha256: str) -> bytes:
@@ -155,7 +157,7 @@ def read_file(sha256: str) -> bytes:
     try:
         return services().store.get(sha256)
     except FileNotFoundError:
-        abort(404, "The X-ray is no longer in the image store. Send it again.")
+        abort(404, _("The X-ray is no longer in the image store. Send it again."))
     except ImageRejected as rejection:
         abort(404, explain(rejection.code, rejection.details).text)
 

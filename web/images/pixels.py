@@ -10,13 +10,14 @@ from flask.typing import ResponseReturnValue
 
 from shared.audit.record import Action, record
 from shared.errors import ImageRejected
-from shared.refusals import explain
 from shared.tables import Scope
 from web.base.ahead import PURPOSE, is_fetched_ahead
 from web.base.services import services
 from web.base.turns import Turns
+from web.frame.words import explain
 from web.guard.access import requires
 from web.images.pictures import caching, decoding, read_file, seen_image
+from web.languages.text import N_
 
 if TYPE_CHECKING:
     from shared.images.full_depth import FullDepth
@@ -35,7 +36,7 @@ _GZIP_LEVEL: Final = 1
 _ZSTD_LEVEL: Final = 1
 """Of 15 MB 23 ms, where gzip takes 240 for the same size."""
 # An answer is held in memory until its client has it.
-_sending = Turns(4, 10.0, "Many images are being sent.")
+_sending = Turns(4, 10.0, N_("Many X-rays are being sent."))
 
 
 @blueprint.get("/<uuid:screening_id>/pixels")
@@ -68,7 +69,7 @@ def show(screening_id: uuid.UUID) -> ResponseReturnValue:
 def _wanted_side() -> int:
     given = request.args.get("side", str(SIDES[1]))
     if given not in map(str, SIDES):
-        abort(422, f"Give side={', '.join(map(str, SIDES))}. Received: '{given[:40]}'.")
+        abort(422, f"Give side={', '.join(map(str, SIDES))}. Received: '{given[:40]}'.")  # asked by scripts alone
     return int(given)
 
 

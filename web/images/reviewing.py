@@ -16,6 +16,8 @@ from shared.reviews.reviews import NOTE_LENGTH, RequestKey, Said
 from shared.tables import Finding, Prediction, Review, ReviewOutcome, Screening
 from web.base.problems import InvalidRequest
 from web.base.services import services
+from web.languages.text import _, count
+from web.lists.kinds import ask_for
 from web.lists.listing import ScreeningDetail, get_screening
 
 E = TypeVar("E", bound=StrEnum)
@@ -29,7 +31,7 @@ def seen_image(db: Session, screening_id: uuid.UUID) -> ScreeningDetail:
     """Return a screening; answer 404 where there is none or the account may not know of it."""
     screening = get_screening(db, g.user, screening_id)
     if screening is None:
-        abort(404, f"There is no screening {screening_id}.")
+        abort(404, _("There is no X-ray %(id)s.", id=screening_id))
     return screening
 
 
@@ -83,7 +85,7 @@ def _read(
 ) -> tuple[Said, uuid.UUID | None]:
     unknown = sorted(set(given) - set(_FIELDS))
     if unknown:
-        raise InvalidRequest(unknown[0][:_SHOWN], f"Leave it out; this takes {', '.join(_FIELDS)}.")
+        raise InvalidRequest(unknown[0][:_SHOWN], _("Leave it out; this takes %(fields)s.", fields=", ".join(_FIELDS)))
     outcome = _choose("outcome", given.get("outcome"), _OUTCOMES)
     finding = _choose("finding", given.get("finding"), tuple(Finding))
     return Said(_settle(outcome, finding, screening, prediction), finding, _read_note(given.get("note"))), _read_seen(
@@ -96,18 +98,22 @@ def _settle(
 ) -> ReviewOutcome:
     """Say what an outcome and a finding together mean; a finding alone is compared with the prediction."""
     if outcome is None and finding is None:
-        raise InvalidRequest("outcome", f"Give one of {', '.join(_OUTCOMES)}, or a finding. Received: none.")
+        choices = ", ".join(_OUTCOMES)
+        raise InvalidRequest("outcome", _("Give one of %(choices)s, or a finding. Received: none.", choices=choices))
     if screening.is_hidden and outcome in {ReviewOutcome.AGREE, ReviewOutcome.OVERRULE}:
-        raise InvalidRequest("outcome", "You read blind: leave it out and give what you find. Received: an outcome.")
+        said = _("You read blind: leave it out and give what you find. Received: an outcome.")
+        raise InvalidRequest("outcome", said)
     label, cause = (prediction.label, prediction.cause) if prediction else (None, None)
     judged = reviews.judge(finding, label, cause) if finding else None
     if outcome is None:
         assert judged is not None  # noqa: S101  # one of the two is given
         return judged
     if (outcome is ReviewOutcome.OVERRULE) is not (finding is not None):
-        raise InvalidRequest("finding", f"Give one of {', '.join(Finding)} with overrule, and with nothing else.")
+        said = _("Give one of %(choices)s with overrule, and with nothing else.", choices=", ".join(Finding))
+        raise InvalidRequest("finding", said)
     if judged is ReviewOutcome.AGREE:
-        raise InvalidRequest("finding", f"The model says that too: leave the outcome out. Received: {finding}.")
+        said = _("The model says that too: leave the outcome out. Received: %(finding)s.", finding=finding)
+        raise InvalidRequest("finding", said)
     return outcome
 
 
@@ -116,7 +122,7 @@ def _choose(name: str, value: object, choices: tuple[E, ...]) -> E | None:
         return None
     found = next((choice for choice in choices if choice == value), None)
     if found is None:
-        raise InvalidRequest(name, f"Give one of {', '.join(choices)}. Received: {str(value)[:_SHOWN]!r}.")
+        raise InvalidRequest(name, f"{ask_for(choices)} {_received(value)}")
     return found
 
 
@@ -124,12 +130,14 @@ def _read_note(value: object) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise InvalidRequest("note", f"Give a text. Received: {type(value).__name__}.")
+        raise InvalidRequest("note", _("Give a text. Received: %(type)s.", type=type(value).__name__))
     # PostgreSQL keeps no NUL and no lone surrogate. Browsers end a line of a form by CR LF.
     kept = value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
     text = kept.replace("\r\n", "\n").strip()
     if len(text) > NOTE_LENGTH:
-        raise InvalidRequest("note", f"Give at most {NOTE_LENGTH:,} characters. Received: {len(text):,}.")
+        most, given = count(NOTE_LENGTH), count(len(text))
+        said = _("Give at most %(most)s characters. Received: %(given)s.", most=most, given=given)
+        raise InvalidRequest("note", said)
     return text or None
 
 
@@ -140,7 +148,11 @@ def _read_seen(given: Mapping[str, object]) -> uuid.UUID | None:
     try:
         return uuid.UUID(str(value))
     except ValueError as error:
-        raise InvalidRequest("seen", f"Give the id of a review. Received: {str(value)[:_SHOWN]!r}.") from error
+        raise InvalidRequest("seen", f"{_('Give the id of a review.')} {_received(value)}") from error
+
+
+def _received(value: object) -> str:
+    return _("Received: %(value)s.", value=repr(str(value)[:_SHOWN]))
 
 
 def _digest(screening_id: uuid.UUID, given: Mapping[str, object]) -> str:

@@ -16,6 +16,7 @@ from web.base.services import services
 from web.guard.access import REVIEWERS, asked_by_script, requires, see_other
 from web.images import page, reviewing
 from web.images.unread import next_unread
+from web.languages.text import _
 
 blueprint = Blueprint("reviews", __name__, url_prefix="/screenings")
 
@@ -37,11 +38,17 @@ def add(screening_id: uuid.UUID) -> ResponseReturnValue:
     except (ReviewOutdated, NotReviewable, InvalidRequest) as error:
         if prefers_problem():
             if isinstance(error, ReviewOutdated):  # the page loads itself again
-                flash(str(error), "error")
+                flash(_say_outdated(error), "error")
             raise
         status = HTTPStatus.UNPROCESSABLE_ENTITY if isinstance(error, InvalidRequest) else HTTPStatus.CONFLICT
-        return page.render_image(screening_id, problem=str(error), note=request.form.get("note")), status
+        problem = _say_outdated(error) if isinstance(error, ReviewOutdated) else str(error)
+        return page.render_image(screening_id, problem=problem, note=request.form.get("note")), status
     return _lead_on(screening_id)
+
+
+def _say_outdated(error: ReviewOutdated) -> str:
+    """Say whose review came in before this one."""
+    return _("%(name)s reviewed this X-ray meanwhile. Look at that review, then add your own.", name=error.by)
 
 
 @blueprint.post("/<uuid:screening_id>/reviews/withdraw")
@@ -50,10 +57,10 @@ def withdraw(screening_id: uuid.UUID) -> ResponseReturnValue:
     """Undo the reader's own review and show its image again."""
     try:
         reviewing.withdraw(screening_id)
-    except NothingToWithdraw as error:
-        flash(str(error), "error")
+    except NothingToWithdraw:
+        flash(_("You have no review of this X-ray that could be undone."), "error")
     else:
-        flash("Your review is undone.", "info")
+        flash(_("Your review is undone."), "info")
     return see_other(url_for("screenings.show", screening_id=screening_id, **page.listed()))
 
 
@@ -94,7 +101,7 @@ def _lead_on(screening_id: uuid.UUID) -> ResponseReturnValue:
         screening = reviewing.seen_image(db, screening_id)
         following = next_unread(db, screening, request.args)
     if following is None:
-        flash("Your review is kept. No unread X-ray is left here.", "info")
+        flash(_("Your review is kept. No unread X-ray is left here."), "info")
     reviewed = screening_id if following else None
     address = url_for("screenings.show", screening_id=following or screening_id, reviewed=reviewed, **page.listed())
     if prefers_problem():

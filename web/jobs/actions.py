@@ -11,6 +11,7 @@ from shared.queue.tickets import try_send_tickets
 from shared.tables import Job
 from web.base.services import services
 from web.guard.access import may_change
+from web.languages.text import _
 from web.lists.listing import get_job
 
 
@@ -18,7 +19,7 @@ def seen_job(db: Session, job_id: uuid.UUID) -> Job:
     """Return a job; answer 404 where there is none or the account may not know of it."""
     job = get_job(db, g.user, job_id)
     if job is None:
-        abort(404, f"There is no job {job_id}.")
+        abort(404, _("There is no job %(job)s.", job=job_id))
     return job
 
 
@@ -32,7 +33,7 @@ def own_job(db: Session, job_id: uuid.UUID) -> Job:
 def check_owner(job: Job) -> None:
     """Answer 403 where the account that asks may see a job but not change it."""
     if not may_change(g.user, job):
-        abort(403, "Only who sent a job, or an administrator, may change it.")
+        abort(403, _("Only the person who sent a job, or an administrator, may change it."))
 
 
 def cancel(job_id: uuid.UUID) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from enum import StrEnum
+from enum import EnumType, StrEnum
 from typing import Any, Final, Self
 
 from sqlalchemy import ColumnElement, select
@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, select
 from shared.states import State
 from shared.tables import Job, Screening, User, in_states
 from web.base.paging import FilterError, Key, key, text, whole
+from web.languages.text import N_, translate
 from web.lists.listing import NEWEST_JOBS
 
 
@@ -30,14 +31,14 @@ class JobOrder(StrEnum):
 
 
 STAGES: Final[dict[JobStage, str]] = {
-    JobStage.RECEIVING: "Receiving",
-    JobStage.SCREENING: "Screening",
-    JobStage.FINISHED: "Finished",
+    JobStage.RECEIVING: N_("Receiving"),
+    JobStage.SCREENING: N_("Screening"),
+    JobStage.FINISHED: N_("Finished"),
 }
 ORDERS: Final[dict[JobOrder, str]] = {
-    JobOrder.NEWEST: "Newest first",
-    JobOrder.OLDEST: "Oldest first",
-    JobOrder.LARGEST: "Largest first",
+    JobOrder.NEWEST: N_("Newest first"),
+    JobOrder.OLDEST: N_("Oldest first"),
+    JobOrder.LARGEST: N_("Largest first"),
 }
 KEYS: Final[dict[JobOrder, Key[Job]]] = {
     JobOrder.NEWEST: NEWEST_JOBS,
@@ -87,18 +88,26 @@ class JobFilters:
         return found
 
 
+_ONE_OF: Final = N_("Give one of %(choices)s. Received: '%(received)s'.")
 _READERS: Final[dict[str, tuple[Any, str]]] = {
-    "text": (text, "a part of a job's name"),
-    "by": (text, "the name of an account"),
-    "stage": (JobStage, "one of " + ", ".join(JobStage)),
-    "order": (JobOrder, "one of " + ", ".join(JobOrder)),
+    "text": (text, N_("Give a part of a job's name. Received: '%(received)s'.")),
+    "by": (text, N_("Give the name of an account. Received: '%(received)s'.")),
+    "stage": (JobStage, _ONE_OF),
+    "order": (JobOrder, _ONE_OF),
 }
-NAMES: Final = {"text": "Name contains", "by": "Sent by", "stage": "State", "order": "Order", "cursor": "Page"}
+NAMES: Final = {
+    "text": N_("Name contains"),
+    "by": N_("Sent by"),
+    "stage": N_("State"),
+    "order": N_("Order"),
+    "cursor": N_("Page"),
+}
 
 
 def _read(name: str, value: str) -> Any:
-    read, expected = _READERS[name]
+    read, refusal = _READERS[name]
     try:
         return read(value)
     except ValueError as error:
-        raise FilterError(name, f"Give {expected}. Received: '{value[:100]}'.") from error
+        choices = ", ".join(read) if isinstance(read, EnumType) else ""
+        raise FilterError(name, translate(refusal, choices=choices, received=value[:100])) from error

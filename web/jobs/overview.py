@@ -119,7 +119,7 @@ def _is_unserved(status: Status, job: Job) -> bool:
 
 def _what_is_missing(status: Status, job: Job) -> Condition | None:
     """Return the condition that keeps a job's images waiting; without a model the banner of every page says why."""
-    if status.checks[Check.MODEL] is Condition.NO_MODEL and job.model_name == services().settings.model:
+    if status.checks[Check.MODEL] is Condition.NO_MODEL and job.model_name == status.model:
         return None
     if _is_unserved(status, job):
         return Condition.MODEL_NOT_SERVED

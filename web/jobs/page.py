@@ -14,7 +14,6 @@ from shared.settings import Settings
 from shared.states import State
 from shared.tables import Job, Source
 from web.base.contexts import PageContext, render
-from web.base.numbers import plural
 from web.base.services import services
 from web.frame.notices import note_seen
 from web.guard.access import SUBMITTERS, asked_by_script, may_change, requires
@@ -24,6 +23,7 @@ from web.jobs.found import JobEntry, describe_jobs
 from web.jobs.overview import Overview, look_over
 from web.jobs.progress import FINISHED, Progress, job_progress
 from web.jobs.standing import standing
+from web.languages.text import N_, _, plural, translate
 from web.lists.listing import FilterError, Page, job_rows, list_jobs
 
 blueprint = Blueprint("jobs", __name__)
@@ -33,14 +33,23 @@ JOBS_A_PAGE = 25
 IMAGES_PER_PAGE = 100
 
 SOURCES = {
-    Source.WEB: "from the web page",
-    Source.API: "by the API",
-    Source.CLI: "from the command line",
-    Source.SAMPLES: "synthetic samples",
-    Source.DICOM: "by DICOM",
-    Source.FOLDER: "from a watched folder",
-    Source.SCHEDULE: "on a schedule",
+    Source.WEB: N_("from the web page"),
+    Source.API: N_("by the API"),
+    Source.CLI: N_("from the command line"),
+    Source.SAMPLES: N_("synthetic samples"),
+    Source.DICOM: N_("by DICOM"),
+    Source.FOLDER: N_("from a watched folder"),
+    Source.SCHEDULE: N_("on a schedule"),
 }
+NONE_CHOSEN = {
+    State.QUEUED: N_("No X-ray of this job is waiting now."),
+    State.RUNNING: N_("No X-ray of this job is being screened now."),
+    State.DONE: N_("No X-ray of this job is done."),
+    State.REJECTED: N_("No X-ray of this job was rejected."),
+    State.FAILED: N_("No X-ray of this job has failed."),
+    State.CANCELLED: N_("No X-ray of this job was cancelled."),
+}
+"""What stands in the list where no X-ray is in the state that was chosen."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,7 @@ class JobFragment(PageContext):
     older: str | None
     may_change: bool
     source_name: str
+    none_chosen: Mapping[State, str]
     settings: Settings
     no_images: Mapping[str, Any]
 
@@ -100,7 +110,8 @@ def index() -> ResponseReturnValue:
     try:
         filters, problem = JobFilters.from_args(request.args), None
     except FilterError as error:
-        filters, problem = JobFilters(), f"{NAMES.get(error.field, error.field)}: {error.message}"
+        filters, name = JobFilters(), translate(NAMES.get(error.field, error.field))
+        problem = _("%(field)s: %(problem)s", field=name, problem=error.message)
     values, order = filters.to_args(), KEYS[filters.order]
     with services().database.read() as db:
         page = list_jobs(db, g.user, request.args.get("cursor"), JOBS_A_PAGE, filters.conditions(), order)
@@ -151,11 +162,16 @@ def cancel(job_id: uuid.UUID) -> ResponseReturnValue:
         was_finished = job_progress(db, actions.own_job(db, job_id)).state == FINISHED
     changed = actions.cancel(job_id)
     if changed:
-        flash(f"The job is cancelled: {plural(changed, 'X-ray')} will not be screened.", "info")
-    else:
-        flash(
-            "The job had already finished." if was_finished else "The upload has ended. No X-ray was waiting.", "info"
+        said = plural(
+            changed,
+            "The job is cancelled: %(count)s X-ray will not be screened.",
+            "The job is cancelled: %(count)s X-rays will not be screened.",
         )
+        flash(said, "info")
+    elif was_finished:
+        flash(_("The job had already finished."), "info")
+    else:
+        flash(_("The upload has ended. No X-ray was waiting."), "info")
     return redirect(url_for("jobs.show", job_id=job_id), 303)
 
 
@@ -164,7 +180,9 @@ def cancel(job_id: uuid.UUID) -> ResponseReturnValue:
 def retry(job_id: uuid.UUID) -> ResponseReturnValue:
     """Queue again what failed, was rejected by a worker or was cancelled."""
     changed = actions.retry(job_id)
-    flash(f"{plural(changed, 'X-ray')} will be screened again.", "info")
+    flash(
+        plural(changed, "%(count)s X-ray will be screened again.", "%(count)s X-rays will be screened again."), "info"
+    )
     return redirect(url_for("jobs.show", job_id=job_id), 303)
 
 
@@ -176,7 +194,7 @@ def confirm_delete(job_id: uuid.UUID) -> ResponseReturnValue:
         job = actions.own_job(db, job_id)
         progress = job_progress(db, job)
     if progress.state != FINISHED:
-        abort(409, "Only a job that has finished can be deleted. Cancel it first.")
+        abort(409, _("Only a job that has finished can be deleted. Cancel it first."))
     return render(DeletePage(job=job, progress=progress))
 
 
@@ -185,7 +203,8 @@ def confirm_delete(job_id: uuid.UUID) -> ResponseReturnValue:
 def delete(job_id: uuid.UUID) -> ResponseReturnValue:
     """Delete a job that has finished."""
     images = actions.delete(job_id)
-    flash(f"The job is deleted, with {plural(images, 'X-ray')}.", "info")
+    said = plural(images, "The job is deleted, with %(count)s X-ray.", "The job is deleted, with %(count)s X-rays.")
+    flash(said, "info")
     return redirect(url_for("jobs.index"), 303)
 
 
@@ -204,6 +223,7 @@ def _describe(db: Session, job: Job, part: type[JobFragment]) -> JobFragment:
         older=_turn(page.next_cursor, job_id=job.id, state=chosen),
         may_change=may_change(g.user, job),
         source_name=SOURCES[job.source],
+        none_chosen=NONE_CHOSEN,
         settings=services().settings,
         no_images=left_out.by_kind(),
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from shared.states import State
 from web.frame import words
 from web.jobs.progress import FINISHED, RECEIVING, Progress
+from web.languages.text import count, plural, translate
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,6 @@ class Standing:
     """Images that were announced and never arrived, once the upload has ended."""
     percent: float
 
-    @property
-    def lost(self) -> str:
-        """Say how many announced images are not here: `160 of 240 images were not received`."""
-        return _lost(self.missing, self.end)
-
 
 def standing(progress: Progress) -> Standing:
     """Describe a job so that neither a cancelled nor an incomplete one reads as finished."""
@@ -41,14 +37,37 @@ def standing(progress: Progress) -> Standing:
 
 def _say(progress: Progress, end: int, missing: int) -> tuple[str, str, str]:
     if progress.state == FINISHED and progress.counts[State.CANCELLED]:
-        return "CANCELLED", "CANCELLED", f"Cancelled, {progress.counts[State.DONE]:,} of {end:,} screened"
+        return "CANCELLED", "CANCELLED", _cancelled(progress.counts[State.DONE], end)
     if progress.state == FINISHED and missing:
-        return "FAILED", "FAILED", f"Incomplete, {_lost(missing, end)}"
-    name = words.JOB_STATES[progress.state].name
+        return "FAILED", "FAILED", _incomplete(missing, end)
+    if missing:
+        return progress.state, "RUNNING", _screening(missing, end)
     icon = "DONE" if progress.state == FINISHED else "RUNNING"
-    return progress.state, icon, f"{name}, {_lost(missing, end)}" if missing else name
+    return progress.state, icon, translate(words.JOB_STATES[progress.state].name)
 
 
-def _lost(missing: int, end: int) -> str:
-    images, were = ("X-ray", "was") if end == 1 else ("X-rays", "were")
-    return f"{missing:,} of {end:,} {images} {were} not received"
+def _cancelled(done: int, end: int) -> str:
+    return plural(
+        end,
+        "Cancelled, %(done)s of %(count)s screened",
+        "Cancelled, %(done)s of %(count)s screened",
+        done=count(done),
+    )
+
+
+def _incomplete(missing: int, end: int) -> str:
+    return plural(
+        end,
+        "Incomplete, %(missing)s of %(count)s X-ray was not received",
+        "Incomplete, %(missing)s of %(count)s X-rays were not received",
+        missing=count(missing),
+    )
+
+
+def _screening(missing: int, end: int) -> str:
+    return plural(
+        end,
+        "Screening, %(missing)s of %(count)s X-ray was not received",
+        "Screening, %(missing)s of %(count)s X-rays were not received",
+        missing=count(missing),
+    )

@@ -14,6 +14,7 @@ from enum import StrEnum
 from functools import partial
 from typing import Annotated, Any, Final, Self, get_type_hints
 
+from markupsafe import Markup
 from sqlalchemy import ColumnElement, and_, exists, or_, select
 from sqlalchemy.orm import Session, aliased
 
@@ -25,6 +26,7 @@ from shared.tables import Image, Job, Model, Review, ReviewOutcome, ReviewState,
 from web.base.paging import FilterError
 from web.frame import words
 from web.guard.access import may_see
+from web.languages.text import N_, _, translate
 from web.lists import kinds
 from web.lists.few import find_named, find_reviewed
 from web.lists.kinds import Choice, Kind
@@ -55,7 +57,7 @@ class Order(StrEnum):
         """Read an order from a query string, NEWEST where it names none; raise FilterError where it names another."""
         given = args.get("order") or cls.NEWEST.value
         if given not in list(cls):
-            raise FilterError("order", f"Give one of {', '.join(cls)}. Received: '{given}'.")
+            raise FilterError("order", f"{kinds.ask_for(list(cls))} {received(given)}")
         return cls(given)
 
 
@@ -72,13 +74,13 @@ class Reading(StrEnum):
 
 
 READINGS: Final[dict[Reading, str]] = {
-    Reading.UNREAD: "Unread",
-    Reading.MINE: "Read by me",
-    Reading.OTHERS: "Read by others, not by me",
-    Reading.DISAGREED: "Disagreed",
-    Reading.SECOND_READER: "Flagged for a second look",
-    Reading.INADEQUATE: "Technically inadequate",
-    Reading.OUTSIDE: "Outside the intended use",
+    Reading.UNREAD: N_("Unread"),
+    Reading.MINE: N_("Read by me"),
+    Reading.OTHERS: N_("Read by others, not by me"),
+    Reading.DISAGREED: N_("Disagreed"),
+    Reading.SECOND_READER: N_("Flagged for a second look"),
+    Reading.INADEQUATE: N_("Technically inadequate"),
+    Reading.OUTSIDE: N_("Outside the intended use"),
 }
 
 
@@ -87,9 +89,9 @@ class Filter:
     """What is said once of a filter."""
 
     label: str
-    """Its name on pages."""
+    """Its name on pages, which translate it."""
     help: str
-    """What it means, for the API's document and the help page."""
+    """What it means, for the API's document and the help page, which translates it."""
     kind: Kind
     columns: tuple[str, ...] = ()
     """The columns of `screenings` that `condition` reads."""
@@ -159,9 +161,9 @@ _SUSPICION: Final = kinds.suspicion()
 _LABEL: Final = kinds.one_of(Label, lambda label: words.LABELS[label].name)
 _STATE: Final = kinds.one_of(State, lambda state: words.STATES[state].name)
 _CONFIDENCE: Final = kinds.share()
-_FILE_NAME: Final = kinds.text("a part of a file name")
-_MODEL: Final = kinds.text("the name of a model", "choice", _name_models)
-_JOB: Final = kinds.identifier("the id of a job", _name_job)
+_FILE_NAME: Final = kinds.text(N_("Give a part of a file name."))
+_MODEL: Final = kinds.text(N_("Give the name of a model."), "choice", _name_models)
+_JOB: Final = kinds.identifier(N_("Give the id of a job."), _name_job)
 
 
 @dataclass(frozen=True)
@@ -171,8 +173,8 @@ class Filters:
     text: Annotated[
         str | None,
         Filter(
-            "File name contains",
-            "Part of the file name; capitals do not matter.",
+            N_("File name contains"),
+            N_("Part of the file name; capitals do not matter."),
             _FILE_NAME,
             columns=("file_name",),
             condition=lambda part, screening, _viewer: screening.file_name.icontains(part, autoescape=True),
@@ -184,8 +186,8 @@ class Filters:
     review: Annotated[
         Reading | None,
         Filter(
-            "Reading",
-            "What readers have said of the X-ray; `outside` are those that the gate stopped.",
+            N_("Reading"),
+            N_("What readers have said of the X-ray; `outside` are those that the gate stopped."),
             _READING,
             columns=("review_state", "image_id", "state", "error_code", "is_latest"),
             condition=_is_read,
@@ -194,12 +196,12 @@ class Filters:
             ),
         ),
     ] = None
-    label: Annotated[Label | None, Filter("Label", "Label shown.", _LABEL, needs_result=True)] = None
+    label: Annotated[Label | None, Filter(N_("Label"), N_("Label shown."), _LABEL, needs_result=True)] = None
     min_suspicion: Annotated[
         float | None,
         Filter(
-            "Suspicion from",
-            "Least suspicion, 0 to 100.",
+            N_("Suspicion from"),
+            N_("Least suspicion, 0 to 100."),
             _SUSPICION,
             columns=("p_pneumonia",),
             condition=lambda least, screening, _viewer: screening.p_pneumonia >= least / 100,
@@ -210,8 +212,8 @@ class Filters:
     max_suspicion: Annotated[
         float | None,
         Filter(
-            "Suspicion to",
-            "Most suspicion, 0 to 100.",
+            N_("Suspicion to"),
+            N_("Most suspicion, 0 to 100."),
             _SUSPICION,
             columns=("p_pneumonia",),
             condition=lambda most, screening, _viewer: screening.p_pneumonia <= most / 100,
@@ -221,8 +223,8 @@ class Filters:
     state: Annotated[
         State | None,
         Filter(
-            "State",
-            "State of the screening.",
+            N_("State"),
+            N_("State of the screening."),
             _STATE,
             columns=("state",),
             condition=lambda state, screening, _viewer: screening.state == state,
@@ -230,16 +232,18 @@ class Filters:
     ] = None
     min_confidence: Annotated[
         float | None,
-        Filter("Confidence from", "Least confidence.", _CONFIDENCE, range_end="max_confidence", needs_result=True),
+        Filter(
+            N_("Confidence from"), N_("Least confidence."), _CONFIDENCE, range_end="max_confidence", needs_result=True
+        ),
     ] = None
     max_confidence: Annotated[
-        float | None, Filter("Confidence to", "Most confidence.", _CONFIDENCE, needs_result=True)
+        float | None, Filter(N_("Confidence to"), N_("Most confidence."), _CONFIDENCE, needs_result=True)
     ] = None
     since: Annotated[
         date | None,
         Filter(
-            "Sent from",
-            "First day: on pages in the account's time zone, for programs in UTC.",
+            N_("Sent from"),
+            N_("First day: on pages in the account's time zone, for programs in UTC."),
             kinds.DAY,
             range_end="until",
         ),
@@ -247,19 +251,21 @@ class Filters:
     until: Annotated[
         date | None,
         Filter(
-            "Sent to", "Last day, counted whole: on pages in the account's time zone, for programs in UTC.", kinds.DAY
+            N_("Sent to"),
+            N_("Last day, counted whole: on pages in the account's time zone, for programs in UTC."),
+            kinds.DAY,
         ),
     ] = None
     model: Annotated[
         str | None,
-        Filter("Model", "Name of a model, or name@start-of-sha256.", _MODEL, needs_result=True, is_wide=True),
+        Filter(N_("Model"), N_("Name of a model, or name@start-of-sha256."), _MODEL, needs_result=True, is_wide=True),
     ] = None
     reviewed_by: Annotated[
         str | None,
         Filter(
-            "Reviewed by",
-            "Name of an account whose review of the X-ray stands.",
-            kinds.text("the name of an account"),
+            N_("Reviewed by"),
+            N_("Name of an account whose review of the X-ray stands."),
+            kinds.text(N_("Give the name of an account.")),
             columns=("image_id",),
             condition=_is_reviewed_by,
             leads=lambda db, name, _viewer: find_reviewed(db, User.name == name),
@@ -268,8 +274,8 @@ class Filters:
     job: Annotated[
         uuid.UUID | None,
         Filter(
-            "Job",
-            "Id of a job.",
+            N_("Job"),
+            N_("Id of a job."),
             _JOB,
             columns=("job_id",),
             condition=lambda job, screening, _viewer: screening.job_id == job,
@@ -319,7 +325,7 @@ class Filters:
         return {name: str(value) for name, value in self.given.items()}
 
 
-_NAMES: Final = {"order": "Order", "cursor": "Page"}
+_NAMES: Final = {"order": N_("Order"), "cursor": N_("Page")}
 FILTERS: Final[dict[str, Filter]] = {
     name: hint.__metadata__[0]
     for name, hint in get_type_hints(Filters, include_extras=True).items()
@@ -336,6 +342,8 @@ class FormField:
     field: kinds.Field
     value: str
     choices: list[Choice]
+    has_names: bool
+    """Whether the choices are names, which are not translated."""
     is_wide: bool
 
 
@@ -347,14 +355,20 @@ def form_fields(db: Session, filters: Filters) -> list[FormField]:
         if kind.field != "hidden" or value is not None:
             shown = "" if value is None else str(value)
             choices = list(kind.choices(db, value))
-            made.append(FormField(name, _label(name, filters), kind.field, shown, choices, declared.is_wide))
+            made.append(
+                FormField(name, _label(name, filters), kind.field, shown, choices, kind.is_name, declared.is_wide)
+            )
     return made
 
 
-def say_filters(db: Session, filters: Filters, viewer: User) -> dict[str, str]:
-    """Say of each filter that narrows what it lets through: `Label: Pneumonia`."""
+def say_filters(db: Session, filters: Filters, viewer: User) -> dict[str, Markup]:
+    """Say of each filter that narrows what it lets through: `Label: Flagged`."""
     return {
-        name: f"{_label(name, filters)}: {FILTERS[name].kind.say(db, value, viewer)}"
+        name: kinds.fill_in(
+            _("%(field)s: %(value)s"),
+            field=_label(name, filters),
+            value=FILTERS[name].kind.say(db, value, viewer),
+        )
         for name, value in filters.given.items()
     }
 
@@ -362,12 +376,20 @@ def say_filters(db: Session, filters: Filters, viewer: User) -> dict[str, str]:
 def _label(name: str, filters: Filters) -> str:
     """Name a filter; days say in which zone they begin."""
     declared = FILTERS[name]
-    return f"{declared.label} ({filters.zone})" if declared.kind is kinds.DAY else declared.label
+    label = translate(declared.label)
+    if declared.kind is not kinds.DAY:
+        return label
+    return kinds.fill_in(_("%(field)s (%(zone)s)"), field=label, zone=kinds.mark_name(str(filters.zone)))
 
 
 def name_field(name: str) -> str:
     """Return what a page calls a field of a list's address."""
-    return FILTERS[name].label if name in FILTERS else _NAMES.get(name, name)
+    return translate(FILTERS[name].label if name in FILTERS else _NAMES.get(name, name))
+
+
+def say_problem(error: FilterError) -> str:
+    """Say on a page which field of its address cannot be used, and why."""
+    return _("%(field)s: %(value)s", field=name_field(error.field), value=error.message)
 
 
 def _read(name: str, value: str) -> Any:
@@ -375,13 +397,19 @@ def _read(name: str, value: str) -> Any:
     try:
         return kind.read(value)
     except ValueError as error:
-        raise FilterError(name, f"Give {kind.expected}. Received: '{value[:MOST_SHOWN]}'.") from error
+        raise FilterError(name, f"{kind.ask()} {received(value)}") from error
+
+
+def received(value: str) -> str:
+    """Repeat the beginning of an argument that cannot be used."""
+    return _("Received: '%(value)s'.", value=value[:MOST_SHOWN])
 
 
 def _check_range(name: str, start: Any, end: Any) -> None:
     """Refuse a range whose start is after its end: it would match nothing, as if there were nothing."""
     if start is not None and end is not None and start > end:
-        raise FilterError(name, f"Give a start that is not after the end of the range, {end}. Received: '{start}'.")
+        said = _("Give a start that is not after the end of the range, %(end)s.", end=end)
+        raise FilterError(name, f"{said} {received(str(start))}")
 
 
 @dataclass(frozen=True)
@@ -464,7 +492,7 @@ def model_ids(session: Session, wanted: str | None) -> list[uuid.UUID]:
     """Find models by name, or by name@start-of-sha256; all of them where none is wanted."""
     found = select(Model.id).order_by(Model.id)
     if wanted is not None:
-        name, _, sha256 = wanted.partition("@")
+        name, _at, sha256 = wanted.partition("@")
         found = found.where(Model.name == name)
         if sha256:
             found = found.where(Model.sha256.startswith(sha256, autoescape=True))

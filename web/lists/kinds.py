@@ -1,16 +1,18 @@
 """Kinds of values that filters take: how each is read from an address, described to programs and asked for."""
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from typing import Any, Final, Literal
 
+from markupsafe import Markup
 from sqlalchemy.orm import Session
 
 from shared.tables import User
 from web.base.paging import text as read_text
+from web.languages.text import _, decimal, translate
 
 Field = Literal["text", "number", "day", "choice", "hidden"]
 Choice = tuple[str, str]
@@ -28,50 +30,98 @@ class Kind:
 
     read: Callable[[str], Any]
     """Read a value from an address; raise ValueError."""
-    expected: str
-    """What to give, for the message where something else was given."""
+    ask: Callable[[], str]
+    """Say what to give, for the message where something else was given."""
     schema: dict[str, Any]
     """JSON schema of the argument, for the OpenAPI document."""
     field: Field
     say: Callable[[Session, Any, User], str] = lambda _db, value, _viewer: str(value)
-    """Write a value for whoever looks."""
+    """Write a value for whoever looks; names are marked as such."""
     choices: Callable[[Session, Any], Iterable[Choice]] = lambda _db, _value: ()
     """List what a form offers; given the value that is chosen, which may be none of the usual ones."""
+    is_name: bool = False
+    """Whether values are names, which are not translated."""
 
 
 def one_of(kind: type[StrEnum], name: Callable[[Any], str]) -> Kind:
-    """Take a member of an enumeration; `name` gives its words."""
+    """Take a member of an enumeration; `name` gives its words in English."""
     members = list(kind)
     schema = {"type": "string", "enum": [str(member) for member in members]}
-    expected = " or ".join(members) if len(members) == 2 else "one of " + ", ".join(members)
-    choices = [(str(member), name(member)) for member in members]
-    return Kind(kind, expected, schema, "choice", lambda _db, value, _viewer: name(value), lambda _db, _value: choices)
+
+    def offered(_db: Session, _chosen: Any) -> list[Choice]:
+        return [(str(member), translate(name(member))) for member in members]
+
+    def say(_db: Session, value: Any, _viewer: User) -> str:
+        return translate(name(value))
+
+    return Kind(kind, lambda: ask_for(members), schema, "choice", say, offered)
+
+
+def ask_for(choices: Sequence[str]) -> str:
+    """Say that one of some codes is to be given."""
+    if len(choices) == 2:
+        return _("Give %(one)s or %(other)s.", one=choices[0], other=choices[1])
+    return _("Give one of %(choices)s.", choices=", ".join(choices))
 
 
 def share() -> Kind:
     """Take a number from 0 to 1, which no form asks for."""
     schema = {"type": "number", "minimum": 0, "maximum": 1}
-    return Kind(read_share, "a number from 0 to 1", schema, "hidden", lambda _db, value, _v: f"{value * 100:g}%")
+
+    def say(_db: Session, value: float, _viewer: User) -> str:
+        return _("%(number)s%%", number=_write(value * 100))
+
+    return Kind(read_share, lambda: _("Give a number from 0 to 1."), schema, "hidden", say)
 
 
 def suspicion() -> Kind:
     """Take a suspicion from 0 to 100."""
     schema = {"type": "number", "minimum": 0, "maximum": 100}
-    return Kind(read_suspicion, "a number from 0 to 100", schema, "number", lambda _db, value, _viewer: f"{value:g}")
+
+    def say(_db: Session, value: float, _viewer: User) -> str:
+        return _write(value)
+
+    return Kind(read_suspicion, lambda: _("Give a number from 0 to 100."), schema, "number", say)
 
 
-def text(expected: str, field: Field = "text", choices: Callable[[Session], Iterable[str]] | None = None) -> Kind:
-    """Take a text; a form offers what `choices` finds in the database."""
+def _write(value: float) -> str:
+    """Write a number with the decimals that it has, at most six digits in all."""
+    text = f"{value:g}"
+    return text if "e" in text else decimal(value, len(text.partition(".")[2]))
+
+
+def text(request: str, field: Field = "text", choices: Callable[[Session], Iterable[str]] | None = None) -> Kind:
+    """Take a text, which is a name; `request` asks for it in English, and a form offers what `choices` finds."""
 
     def offered(db: Session, _chosen: str | None) -> list[Choice]:
         return [(value, value) for value in (choices(db) if choices else ())]
 
-    return Kind(read_text, expected, {"type": "string"}, field, choices=offered)
+    return Kind(read_text, lambda: translate(request), {"type": "string"}, field, _say_name, offered, is_name=True)
 
 
-def identifier(expected: str, say: Callable[[Session, uuid.UUID, User], str]) -> Kind:
-    """Take an id, which no form asks for."""
-    return Kind(uuid.UUID, expected, {"type": "string", "format": "uuid"}, "hidden", say)
+def _say_name(_db: Session, value: str, _viewer: User) -> str:
+    return mark_name(value)
+
+
+def identifier(request: str, name: Callable[[Session, uuid.UUID, User], str]) -> Kind:
+    """Take an id, which no form asks for; `request` asks for it in English, and `name` is what pages say instead."""
+
+    def say(db: Session, value: uuid.UUID, viewer: User) -> str:
+        return mark_name(name(db, value, viewer))
+
+    return Kind(
+        uuid.UUID, lambda: translate(request), {"type": "string", "format": "uuid"}, "hidden", say, is_name=True
+    )
+
+
+def fill_in(text: str, **values: object) -> Markup:
+    """Fill the values of a translated text in, where some of them are markup and the others may be anything."""
+    return Markup(text) % values  # noqa: S704  # a catalog's text is ours
+
+
+def mark_name(name: str) -> Markup:
+    """Mark a name, which has a direction of its own and is not translated."""
+    return Markup("<bdi>{}</bdi>").format(name)
 
 
 def read_share(value: str) -> float:
@@ -98,4 +148,4 @@ def read_day(value: str) -> date:
     return day
 
 
-DAY: Final = Kind(read_day, "a day such as 2025-01-31", {"type": "string", "format": "date"}, "day")
+DAY: Final = Kind(read_day, lambda: _("Give a day such as 2025-01-31."), {"type": "string", "format": "date"}, "day")

@@ -11,13 +11,14 @@ from sqlalchemy.orm import Session, joinedload
 
 from shared.db import Database
 from shared.models.spec import ImageClass, Label
-from shared.refusals import Details, Explanation, explain
+from shared.refusals import Details, Explanation
 from shared.reviews.blind import hidden_images
 from shared.reviews.law import standing
 from shared.reviews.reviews import reviews_of
 from shared.states import State
 from shared.tables import Image, Job, Model, Prediction, Review, ReviewState, Screening, User, in_states
 from web.base.paging import MOST_ROWS, FilterError, Key, PageOf, Place, key, share, turn, walk, whole
+from web.frame.words import explain
 from web.guard.access import may_see
 from web.lists.blind import hides_from
 from web.lists.filters import Filters, Order, Reading

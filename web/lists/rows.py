@@ -8,7 +8,7 @@ from flask import url_for
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.models.spec import ImageClass, Label
-from shared.refusals import Details
+from shared.refusals import Details, explain
 from shared.states import State
 from shared.tables import Finding, ReviewOutcome, ReviewState
 from web.lists.listing import ScreeningSummary
@@ -71,7 +71,7 @@ def result_values(row: ScreeningSummary) -> dict[str, Any]:
         "p_pneumonia": row.p_pneumonia,
         "threshold": row.threshold,
         "model": row.model,
-        "error": row.refusal.text if row.refusal else None,
+        "error": explain(row.error_code, row.error_details).text if row.error_code else None,
         "error_code": row.error_code,
         "created_at": row.created_at,
         "finished_at": row.finished_at,

@@ -5,9 +5,23 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from shared.quality.statistics import Share
+from web.languages.text import N_
 
 VALIDATION: Final = "validation"
 APART: Final = "measured apart"
+SET_NAMES: Final[dict[str, str]] = {
+    VALIDATION: N_("Validation"),
+    APART: N_("Measured apart"),
+    # Translators: held-out images of patients that were drawn at random.
+    "random patients": N_("Random patients"),
+    # Translators: held-out images that were cut to another frame.
+    "reframed": N_("Reframed"),
+    # Translators: held-out images of another hospital.
+    "elsewhere": N_("Elsewhere"),
+    # Translators: how much worse a model does on images that show more or less around the lungs.
+    "framing gap": N_("Framing gap"),
+}
+"""What sets of images are called on pages; a folder may bring others, which go by their own name."""
 _ROUNDING: Final = 0.0001
 """A metrics file keeps four decimals."""
 
@@ -46,11 +60,11 @@ class HeldOut:
 
 
 FIGURES: Final[dict[str, str]] = {
-    "recall": "Sensitivity",
-    "specificity": "Specificity",
-    "auc": "AUC",
-    "accuracy": "Accuracy",
-    "ece": "Calibration error",
+    "recall": N_("Sensitivity"),
+    "specificity": N_("Specificity"),
+    "auc": N_("AUC"),
+    "accuracy": N_("Accuracy"),
+    "ece": N_("Calibration error"),
 }
 
 

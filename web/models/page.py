@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from flask import Blueprint, abort, request, send_file
 from flask.typing import ResponseReturnValue
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from shared.models.folder import find_problem
 from shared.quality.statistics import Share
@@ -14,20 +13,16 @@ from web.base.contexts import PageContext, render
 from web.base.numbers import percent
 from web.base.paging import FilterError
 from web.base.services import services
-from web.base.turns import Turns
 from web.guard.access import REVIEWERS, requires
+from web.languages.text import _, count, decimal, translate
 from web.models.card import render_card
-from web.models.figures import FIGURES, Figure, HeldOut
-from web.models.known import Known, list_known
+from web.models.figures import FIGURES, SET_NAMES, Figure, HeldOut
+from web.models.known import Known, find_model, known_models
 from web.models.plots import find_plot, list_plots
-from web.models.thresholds import NAMES, Thresholds, Tried, try_thresholds
-from web.watch.status import watch
+from web.models.thresholds import NAMES, Thresholds, Tried, counting, of_100, try_thresholds
 
 blueprint = Blueprint("models", __name__)
-
-_AT_ONCE: Final = 2
-_counting = Turns(_AT_ONCE, 10, f"{_AT_ONCE} pages of models are being counted already.")
-"""Each may read a million rows; others wait ten seconds for their turn."""
+blueprint.add_app_template_filter(of_100)
 
 
 @dataclass(frozen=True)
@@ -62,27 +57,25 @@ class ModelPage(PageContext):
 @requires(*REVIEWERS)
 def index() -> ResponseReturnValue:
     """List the models."""
-    return render(ModelsPage(_known()))
+    return render(ModelsPage(known_models()))
 
 
 @blueprint.get("/models/<name>")
 @requires(*REVIEWERS)
 def show(name: str) -> ResponseReturnValue:
     """Show one model, and what a threshold would do where one is named."""
-    model = next((known for known in _known() if known.name == name), None)
-    if model is None:
-        abort(404, f"There is no model '{name}'.")
+    model = find_model(name)
     tried, unusable = Tried(), None
     try:
         tried = Tried.from_args(request.args, model.sets)
     except FilterError as error:
-        unusable = f"{NAMES[error.field]}: {error.message}"
+        unusable = _("%(field)s: %(problem)s", field=_(NAMES[error.field]), problem=error.message)
     held, thresholds, card = None, None, None
     if model.spec is not None:
         held = next((some for some in model.sets if some.name == tried.figures), None)
         held = held or model.worst
         card = render_card(services().settings.models_dir / name)
-        with _counting.turn(), services().database.read() as db:
+        with counting.turn(), services().database.read() as db:
             thresholds = try_thresholds(db, model.spec, model.used, held, tried)
     context = ModelPage(
         model=model,
@@ -102,18 +95,10 @@ def show(name: str) -> ResponseReturnValue:
 @requires(*REVIEWERS)
 def plot(name: str, plot: str) -> ResponseReturnValue:
     """Send one of the plots that a model's folder brings."""
-    model = next((known for known in _known() if known.name == name), None)
-    path = find_plot(services().settings.models_dir / model.name, plot) if model else None
+    path = find_plot(services().settings.models_dir / find_model(name).name, plot)
     if path is None:
-        abort(404, f"There is no plot '{plot}' of a model '{name}'.")
+        abort(404, _("There is no plot '%(plot)s' of a model '%(name)s'.", plot=plot, name=name))
     return send_file(path.resolve(), mimetype="image/png", max_age=0)
-
-
-def _known() -> list[Known]:
-    settings = services().settings
-    workers = watch().status().workers
-    with services().database.read() as db:
-        return list_known(db, settings.models_dir, settings.model, workers)
 
 
 @blueprint.app_template_filter()
@@ -121,14 +106,33 @@ def figure(value: Figure | None) -> str:
     """Write a figure with its interval."""
     if value is None:
         return "\N{EN DASH}"
-    said = f"{value.value:.3f}"
-    return f"{said} ({value.interval[0]:.3f} to {value.interval[1]:.3f})" if value.interval else said
+    said = decimal(value.value, 3)
+    if value.interval is None:
+        return said
+    low, high = (decimal(end, 3) for end in value.interval)
+    return _("%(value)s (%(low)s to %(high)s)", value=said, low=low, high=high)
 
 
 @blueprint.app_template_filter()
 def share_of(value: Share) -> str:
     """Write a share with its interval and the numbers behind it."""
-    low, high = value.interval
     if not value.whole:
         return "\N{EN DASH}"
-    return f"{percent(value.value)} ({percent(low)} to {percent(high)}), {value.part:,} of {value.whole:,}"
+    low, high = (percent(end) for end in value.interval)
+    # Translators: a share with its 95 % interval, and the numbers behind it: "40.0% (21.9% to 61.3%), 8 of 20".
+    return _(
+        "%(share)s (%(low)s to %(high)s), %(part)s of %(all)s",
+        share=percent(value.value),
+        low=low,
+        high=high,
+        part=count(value.part),
+        all=count(value.whole),
+    )
+
+
+@blueprint.app_template_filter()
+def name_set(name: str) -> Markup:
+    """Write the name of a set of held-out images; one that only its folder knows is not translated."""
+    if name in SET_NAMES:
+        return escape(translate(SET_NAMES[name]))
+    return Markup('<bdi translate="no">{}</bdi>').format(name.capitalize())

@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Final
 
 from shared.models.metrics import PLOTS_FOLDER
+from web.languages.text import N_
 
 PLOTS: Final = {
-    "confusion": "Right and wrong calls on the validation images, at the threshold",
-    "roc": "ROC curve of the validation images",
-    "reliability": "Share of pneumonia by probability, of the validation images",
-    "training": "Loss and accuracy over the epochs of the training",
+    "confusion": N_("Right and wrong calls on the validation images, at the threshold"),
+    "roc": N_("ROC curve of the validation images"),
+    "reliability": N_("Share of pneumonia by probability, of the validation images"),
+    "training": N_("Loss and accuracy over the epochs of the training"),
 }
 """What each shows; a folder may lack some."""
 

@@ -8,6 +8,7 @@ from typing import Final, Self
 from sqlalchemy.orm import Session
 
 from shared.db import now
+from shared.models.calibrations import gives_same_probabilities
 from shared.models.spec import ModelSpec
 from shared.quality.period import Span
 from shared.quality.readings import AtThreshold, Reviewed, judge_threshold, read_reviews, reviewed_images
@@ -15,13 +16,20 @@ from shared.quality.statistics import Share, predictive_values
 from shared.quality.suspicion import count_flags
 from shared.tables import Model
 from web.base.paging import FilterError
+from web.base.turns import Turns
+from web.languages.text import N_, _, decimal
 from web.models.figures import Called, HeldOut
 
 MONTH: Final = 30
 GRID: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 """As `pneumoscreen evaluate` shows them: fine at both ends, where screening thresholds lie."""
 USUAL_PREVALENCE: Final = 0.1
-NAMES: Final = {"threshold": "Threshold", "prevalence": "Prevalence", "figures": "Held-out images"}
+DECIMALS: Final = 6
+"""Of a threshold, 0 to 1; a model's own has four."""
+_AT_ONCE: Final = 2
+counting: Final = Turns(_AT_ONCE, 10, N_("Other pages of models are being counted."))
+"""Each may read a million rows; others wait ten seconds for their turn."""
+NAMES: Final = {"threshold": N_("Threshold"), "prevalence": N_("Prevalence"), "figures": N_("Held-out images")}
 
 
 @dataclass(frozen=True)
@@ -39,22 +47,30 @@ class Tried:
         names = [some.name for some in sets]
         figures = args.get("figures", "").strip() or None
         if figures is not None and figures not in names:
-            raise FilterError("figures", f"Give one of: {', '.join(names) or 'none is there'}.")
-        prevalence = _hundredth("prevalence", args)
-        return cls(_hundredth("threshold", args), USUAL_PREVALENCE if prevalence is None else prevalence, figures)
+            said = _("Give one of: %(names)s.", names=", ".join(names)) if names else _("There are no held-out images.")
+            raise FilterError("figures", said)
+        prevalence = read_hundredth("prevalence", args)
+        return cls(read_hundredth("threshold", args), USUAL_PREVALENCE if prevalence is None else prevalence, figures)
 
 
-def _hundredth(name: str, args: Mapping[str, str]) -> float | None:
+def read_hundredth(name: str, args: Mapping[str, str]) -> float | None:
+    """Read a number of 0 to 100 as one of 0 to 1; None where none is given. Raises FilterError."""
     given = args.get(name, "").strip()
     if not given:
         return None
     try:
-        value = float(given)
+        value = round(float(given) / 100, DECIMALS)
     except ValueError:
         value = -1.0
-    if not 0 < value < 100:
-        raise FilterError(name, f"Give a number above 0 and below 100. Received: '{given[:20]}'.")
-    return round(value / 100, 6)
+    if not 0 < value < 1:
+        raise FilterError(name, _("Give a number above 0 and below 100. Received: '%(value)s'.", value=given[:20]))
+    return value
+
+
+def of_100(value: float) -> str:
+    """Write a number from 0 to 1 as one from 0 to 100, with two decimals at most."""
+    shown = f"{round(value * 100, 2):g}"
+    return decimal(float(shown), len(shown.partition(".")[2]))
 
 
 @dataclass(frozen=True)
@@ -94,10 +110,19 @@ class Thresholds:
     """With a probability of this model in the last month."""
 
     @property
+    def own(self) -> Row:
+        """Return the row of the threshold in force."""
+        return next(row for row in self.rows if row.is_own)
+
+    @property
+    def tried(self) -> Row | None:
+        """Return the row of the threshold that somebody wants to see."""
+        return next((row for row in self.rows if row.is_tried), None)
+
+    @property
     def rule_out(self) -> list[Row]:
         """Return the thresholds up to the model's own, below which an image might be ruled out."""
-        own = next(row.threshold for row in self.rows if row.is_own)
-        return [row for row in self.rows if row.threshold <= own]
+        return [row for row in self.rows if row.threshold <= self.own.threshold]
 
 
 def try_thresholds(
@@ -105,10 +130,13 @@ def try_thresholds(
 ) -> Thresholds:
     """Say what thresholds would do; nothing is predicted anew and nothing is changed."""
     wanted = sorted({*GRID, spec.threshold, *(() if tried.threshold is None else (tried.threshold,))})
-    answered = [model.id for model in used if model.sha256 == spec.identity]
+    # Probabilities do not depend on the threshold, so those given under an earlier one count, too.
+    same = [model for model in used if model.sha256 == spec.identity or gives_same_probabilities(spec, model.spec)]
     end = now()
-    flags = count_flags(db, Span(end - timedelta(days=MONTH), end + timedelta(minutes=1)), answered, wanted)
-    reviewed = reviewed_images(read_reviews(db, None), spec.name, spec.identity)
+    flags = count_flags(
+        db, Span(end - timedelta(days=MONTH), end + timedelta(minutes=1)), [model.id for model in same], wanted
+    )
+    reviewed = reviewed_images(read_reviews(db, None), spec.name, {spec.identity, *(model.sha256 for model in same)})
     rows = []
     for threshold in wanted:
         called = held.thresholds.get(threshold) if held else None

@@ -7,11 +7,12 @@ from typing import Any, Final, Self
 
 from shared.quality.period import MOST_DAYS, Period
 from web.base.paging import FilterError
+from web.languages.text import N_, _, plural
 
 USUAL_DAYS: Final = 30
 CHOICES: Final = (7, USUAL_DAYS, 90)
 """Lengths of one press each."""
-NAMES: Final = {"since": "First day", "until": "Last day", "model": "Model"}
+NAMES: Final = {"since": N_("First day"), "until": N_("Last day"), "model": N_("Model")}
 _LONGEST_NAME: Final = 64
 
 
@@ -30,14 +31,17 @@ class Asked:
             since = _day("since", args) or until - timedelta(days=USUAL_DAYS - 1)
             before = Period(since, until, zone).before if since <= until else None
         except OverflowError as error:
-            raise FilterError("until", "Give a later day.") from error
+            raise FilterError("until", _("Give a later day.")) from error
         if before is None:
-            raise FilterError("since", f"Give a day that is not after the last one, {until}. Received: {since}.")
+            said = _(
+                "Give a day that is not after the last one, %(last)s. Received: %(first)s.", last=until, first=since
+            )
+            raise FilterError("since", said)
         if (until - since).days >= MOST_DAYS or until == date.max:
-            raise FilterError("since", f"Give at most {MOST_DAYS} days. Received: {since} to {until}.")
+            raise FilterError("since", _too_many(since, until))
         model = args.get("model", "").strip()
         if len(model) > _LONGEST_NAME or "\0" in model:
-            raise FilterError("model", "Give the name of a model.")
+            raise FilterError("model", _("Give the name of a model."))
         return cls(Period(since, until, zone), model or None)
 
     def to_args(self) -> dict[str, Any]:
@@ -53,4 +57,15 @@ def _day(name: str, args: Mapping[str, str]) -> date | None:
     try:
         return date.fromisoformat(given)
     except ValueError as error:
-        raise FilterError(name, f"Give a day as YYYY-MM-DD. Received: '{given[:20]}'.") from error
+        said = _("Give a day as YYYY-MM-DD. Received: '%(value)s'.", value=given[:20])
+        raise FilterError(name, said) from error
+
+
+def _too_many(since: date, until: date) -> str:
+    return plural(
+        MOST_DAYS,
+        "Give at most %(count)s day. Received: %(first)s to %(last)s.",
+        "Give at most %(count)s days. Received: %(first)s to %(last)s.",
+        first=since,
+        last=until,
+    )

@@ -8,9 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from babel.numbers import format_percent
+from flask_babel import get_locale
+
 from shared.quality.statistics import Bin
 from shared.quality.volume import Volume, typical_seconds
 from web.base.numbers import count, duration, percent, share
+from web.languages.text import _, decimal, plural
+from web.quality.days import short_day
 from web.quality.figures import Figures
 from web.quality.tables import group
 
@@ -74,8 +79,13 @@ def draw_days(volume: Volume) -> Chart:
         labelled = day.labels.total() / top
         bars.append(_bar("first", place, len(days), low=0, high=labelled))
         bars.append(_bar("rest", place, len(days), low=labelled, high=day.images / top))
-    said = f"X-rays sent on each of {len(days)} days, at most {max((day.images for day in days), default=0):,}"
-    legend = {"first": "With a result", "rest": "Without"}
+    said = plural(
+        len(days),
+        "X-rays sent on %(count)s day, at most %(most)s",
+        "X-rays sent on each of %(count)s days, at most %(most)s",
+        most=count(max((day.images for day in days), default=0)),
+    )
+    legend = {"first": _("With a result"), "rest": _("Without a result")}
     return Chart(said, _counts(top), _days(volume), [bar for bar in bars if bar.height != share(0)], legend=legend)
 
 
@@ -88,8 +98,12 @@ def draw_flagged(volume: Volume) -> Chart:
             low, high = day.flagged.interval
             points.append(Point("first", share(x), share(1 - value)))
             lines.append(Line("interval", share(x), share(1 - high), share(x), share(1 - low)))
-    said = f"Share of X-rays flagged on each of {len(volume.days)} days, with its 95 % interval"
-    return Chart(said, ("100%", "50%", "0%"), _days(volume), lines=lines, points=points)
+    said = plural(
+        len(volume.days),
+        "Share of X-rays flagged on %(count)s day, with its 95 %% interval",
+        "Share of X-rays flagged on each of %(count)s days, with its 95 %% interval",
+    )
+    return Chart(said, _percents(), _days(volume), lines=lines, points=points)
 
 
 def draw_times(volume: Volume) -> Chart:
@@ -101,9 +115,14 @@ def draw_times(volume: Volume) -> Chart:
         x = share((place + 0.5) / len(typical))
         kinds = zip(("second", "first"), reversed(both), strict=True)
         points += [Point(kind, x, share(1 - value / top)) for kind, value in kinds if value is not None]
-    said = f"Time from sent to a result on each of {len(typical)} days: the median, and what 95 % stay within"
-    heights = (_seconds(top), _seconds(top / 2), "0 s")
-    return Chart(said, heights, _days(volume), points=points, legend={"first": "Median", "second": "95 % within"})
+    said = plural(
+        len(typical),
+        "Time from sent to a result on %(count)s day: the median, and what 95 %% stay within",
+        "Time from sent to a result on each of %(count)s days: the median, and what 95 %% stay within",
+    )
+    heights = (_seconds(top), _seconds(top / 2), _seconds(0))
+    legend = {"first": _("Median"), "second": _("95 % within")}
+    return Chart(said, heights, _days(volume), points=points, legend=legend)
 
 
 def draw_calibration(bins: Sequence[Bin]) -> Chart:
@@ -115,10 +134,11 @@ def draw_calibration(bins: Sequence[Bin]) -> Chart:
         x = share(one.predicted)
         lines.append(Line("interval", x, share(1 - high), x, share(1 - low)))
         points.append(Point("first", x, share(1 - (one.observed.value or 0))))
-    said = "Share of pneumonia among reviewed X-rays by their suspicion, with 95 % intervals; the diagonal is perfect"
-    legend = {"first": "X-rays of like suspicion", "diagonal": "As it should be"}
-    widths = ("Suspicion 0", "50", "100")
-    return Chart(said, ("100%", "50%", "0%"), widths, lines=lines, points=points, legend=legend)
+    said = _(
+        "Share of pneumonia among reviewed X-rays by their suspicion, with 95 % intervals; the diagonal is perfect"
+    )
+    legend = {"first": _("X-rays of like suspicion"), "diagonal": _("As it should be")}
+    return Chart(said, _percents(), _suspicions(), lines=lines, points=points, legend=legend)
 
 
 def draw_suspicion(figures: Figures) -> Chart:
@@ -131,10 +151,10 @@ def draw_suspicion(figures: Figures) -> Chart:
         for place in range(len(now))
         for half, (kind, some) in enumerate(zip(("second", "first"), reversed(parts), strict=True))
     ]
-    heights = (percent(top), percent(top / 2), "0%")
-    legend = {"first": "These days", "second": "The days before"}
-    said = "Share of X-rays by suspicion, in these days and in as many days before"
-    return Chart(said, heights, ("Suspicion 0", "50", "100"), bars, legend=legend)
+    heights = (percent(top), percent(top / 2), _whole_percent(0))
+    legend = {"first": _("These days"), "second": _("The days before")}
+    said = _("Share of X-rays by suspicion, in these days and in as many days before")
+    return Chart(said, heights, _suspicions(), bars, legend=legend)
 
 
 def _bar(kind: str, place: float, places: int, *, low: float, high: float, width: float = 1 - _GAP) -> Bar:
@@ -146,11 +166,24 @@ def _bar(kind: str, place: float, places: int, *, low: float, high: float, width
 def _days(volume: Volume) -> tuple[str, ...]:
     days = [day.day for day in volume.days]
     shown = [days[0], days[len(days) // 2], days[-1]] if len(days) > 2 else days
-    return tuple(f"{day.day} {day:%b}" for day in shown)
+    return tuple(short_day(day) for day in shown)
+
+
+def _suspicions() -> tuple[str, str, str]:
+    # Translators: the beginning of an axis that goes on with 50 and 100.
+    return _("Suspicion 0"), count(50), count(100)
+
+
+def _percents() -> tuple[str, str, str]:
+    return _whole_percent(1), _whole_percent(0.5), _whole_percent(0)
+
+
+def _whole_percent(value: float) -> str:
+    return format_percent(value, locale=get_locale() or "en")
 
 
 def _counts(top: float) -> tuple[str, str, str]:
-    return count(round(top)), count(round(top / 2)), "0"
+    return count(round(top)), count(round(top / 2)), count(0)
 
 
 def _round_up(value: float) -> float:
@@ -169,4 +202,6 @@ def _round_up_seconds(value: float) -> float:
 
 
 def _seconds(value: float) -> str:
-    return duration(value) if value >= 1 else f"{value:g} s"
+    if value in {0, 0.5}:  # half of a second, the middle of the shortest axis
+        return _("%(seconds)s s", seconds=decimal(value, 1 if value else 0))
+    return duration(value)

@@ -1,6 +1,6 @@
 """The quality page: how much is screened, how fast, what is refused, and whether readers and the model agree."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from shared.activations.in_force import default_model
 from shared.audit.record import Action, record
 from shared.quality.readings import MOST_REVIEWS
 from shared.quality.statistics import Kappa, Share, calibration_error
@@ -23,22 +24,18 @@ from web.base.services import services
 from web.base.turns import Turns
 from web.base.zones import current_zone
 from web.guard.access import REVIEWERS, requires
+from web.languages.text import N_, _, count, decimal, plural, translate
 from web.quality.asked import CHOICES, NAMES, Asked
 from web.quality.charts import Chart, draw_calibration, draw_days, draw_flagged, draw_suspicion, draw_times
+from web.quality.days import full_day
 from web.quality.figures import CHANCE, LARGE_GAP, Figures, count_figures
 from web.quality.tables import TABLES, Kind, Table, write_csv
 
 blueprint = Blueprint("quality", __name__)
 
 _AT_ONCE: Final = 2
-_counting = Turns(_AT_ONCE, 10, f"{_AT_ONCE} quality pages are being counted already.")
+_counting = Turns(_AT_ONCE, 10, N_("Other quality pages are being counted."))
 """Each may read a million rows; others wait ten seconds for their turn."""
-LEFT_OUT: Final[dict[LeftOut, str]] = {
-    LeftOut.INADEQUATE: "technically inadequate",
-    LeftOut.SECOND_READER: "waiting for a second reader",
-    LeftOut.OTHER: "with another finding",
-    LeftOut.DIFFER: "on which readers differ",
-}
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,7 @@ def index() -> ResponseReturnValue:
     try:
         asked = Asked.from_args(request.args, current_zone())
     except FilterError as error:
-        problem = f"{NAMES.get(error.field, 'Page')}: {error.message}"
+        problem = _("%(field)s: %(problem)s", field=_(NAMES[error.field]), problem=error.message)
     with _counting.turn(), services().database.read() as db:
         if asked is not None:
             figures = count_figures(db, asked)
@@ -89,7 +86,7 @@ def index() -> ResponseReturnValue:
 def export(name: str) -> ResponseReturnValue:
     """Send one of the tables as CSV; the export is on record."""
     if name not in TABLES:
-        abort(404, f"There is no table '{name}'. There are: {', '.join(TABLES)}.")
+        abort(404, _("There is no table '%(name)s'. There are: %(names)s.", name=name, names=", ".join(TABLES)))
     asked = Asked.from_args(request.args, current_zone())
     detail = {"table": name, **asked.to_args()}
     with services().database.write() as db:
@@ -105,7 +102,7 @@ def export(name: str) -> ResponseReturnValue:
 def _models(db: Session) -> list[str]:
     """Name the models that have screened here, and the one that new jobs get."""
     known = db.scalars(select(Model.name).distinct())
-    return sorted({*known, services().settings.model})
+    return sorted({*known, default_model(db, services().settings.model)})
 
 
 def _quick(asked: Asked) -> list[tuple[str, str, bool]]:
@@ -115,7 +112,13 @@ def _quick(asked: Asked) -> list[tuple[str, str, bool]]:
     for days in CHOICES:
         since = until - timedelta(days=days - 1)
         arguments: dict[str, Any] = {**asked.to_args(), "since": since.isoformat()}
-        made.append((f"{days} days", url_for("quality.index", **arguments), since == asked.period.since))
+        made.append(
+            (
+                plural(days, "%(count)s day", "%(count)s days"),
+                url_for("quality.index", **arguments),
+                since == asked.period.since,
+            )
+        )
     return made
 
 
@@ -135,48 +138,66 @@ def _draw(figures: Figures) -> dict[str, Chart]:
 
 
 @blueprint.app_template_filter()
-def cell(value: Any, kind: Kind) -> str:
-    """Write a value of a table."""
-    if value is None:
-        return "\N{EN DASH}"
-    if kind == Kind.DAY:
-        return f"{value.day} {value:%b %Y}"
-    if kind == Kind.PERCENT:
-        return percent(value)
-    if kind == Kind.SUSPICION:
-        return f"{value * 100:.0f}"
-    if kind == Kind.SECONDS:
-        return time_taken(value)
-    return f"{value:,}" if kind == Kind.COUNT else str(value)
+def time_taken(seconds: float | None) -> str:
+    """Write a measured time: tenths of a second below a minute."""
+    if seconds is None or seconds >= 60:
+        return duration(seconds)
+    return _("%(seconds)s s", seconds=decimal(seconds, 1))
+
+
+_WRITERS: Final[dict[Kind, Callable[[Any], str]]] = {
+    Kind.DAY: full_day,
+    Kind.COUNT: count,
+    Kind.PERCENT: percent,
+    Kind.SUSPICION: lambda value: decimal(value * 100, 0),
+    Kind.SECONDS: time_taken,
+    Kind.TEXT: translate,
+}
 
 
 @blueprint.app_template_filter()
-def time_taken(seconds: float | None) -> str:
-    """Write a measured time: tenths of a second below a minute."""
-    return duration(seconds) if seconds is None or seconds >= 60 else f"{seconds:.1f} s"
+def cell(value: Any, kind: Kind) -> str:
+    """Write a value of a table."""
+    return "\N{EN DASH}" if value is None else _WRITERS.get(kind, str)(value)
 
 
 @blueprint.app_template_filter()
 def with_interval(share: Share) -> str:
     """Write a share with its 95 % interval."""
+    if not share.whole:
+        return "\N{EN DASH}"
     low, high = share.interval
-    return f"{percent(share.value)} ({percent(low)} to {percent(high)})" if share.whole else "\N{EN DASH}"
+    return _("%(value)s (%(low)s to %(high)s)", value=percent(share.value), low=percent(low), high=percent(high))
 
 
 @blueprint.app_template_filter()
 def kappa(value: Kappa | None) -> str:
-    """Write kappa with its 95 % interval."""
+    """Say kappa with its 95 % interval."""
     if value is None:
-        return "not defined"
+        return _("Cohen's kappa is not defined.")
+    shown = decimal(value.value, 2)
     if value.interval is None:
-        return f"{value.value:.2f} (they never differed, so without an interval)"
-    return f"{value.value:.2f} ({value.interval[0]:.2f} to {value.interval[1]:.2f})"
+        return _("Cohen's kappa %(value)s (they never differed, so without an interval).", value=shown)
+    low, high = (decimal(end, 2) for end in value.interval)
+    return _("Cohen's kappa %(value)s (%(low)s to %(high)s).", value=shown, low=low, high=high)
 
 
 @blueprint.app_template_filter()
 def left_out(counts: Mapping[LeftOut, int]) -> str:
     """Say how many were left out and why."""
-    return ", ".join(f"{counts[reason]:,} {said}" for reason, said in LEFT_OUT.items() if counts.get(reason))
+    # Translators: what stands between the things of a list.
+    return _(", ").join(_say_left_out(reason, counts[reason]) for reason in LeftOut if counts.get(reason))
+
+
+def _say_left_out(reason: LeftOut, images: int) -> str:
+    # Translators: X-rays in a list: "Not counted: 3 technically inadequate, 2 with another finding."
+    if reason is LeftOut.INADEQUATE:
+        return plural(images, "%(count)s technically inadequate", "%(count)s technically inadequate")
+    if reason is LeftOut.SECOND_READER:
+        return plural(images, "%(count)s waiting for a second reader", "%(count)s waiting for a second reader")
+    if reason is LeftOut.OTHER:
+        return plural(images, "%(count)s with another finding", "%(count)s with another finding")
+    return plural(images, "%(count)s on which readers differ", "%(count)s on which readers differ")
 
 
 @blueprint.app_template_global()
@@ -187,6 +208,12 @@ def quality_words(figures: Figures) -> dict[str, Any]:
         "median": median,
         "late": late,
         "error": calibration_error(figures.bins),
-        "chance": CHANCE,
-        "large_gap": LARGE_GAP,
+        "chance": decimal(CHANCE, 2),
+        "large_gap": decimal(LARGE_GAP, 2),
+        "gap": decimal(figures.gap.distance, 3) if figures.gap else "",
+        "p_value": _write_p_value(figures.gap.p_value) if figures.gap else "",
     }
+
+
+def _write_p_value(value: float) -> str:
+    return f"< {decimal(0.001, 3)}" if value < 0.001 else f"= {decimal(value, 3)}"

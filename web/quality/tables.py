@@ -13,15 +13,16 @@ from shared.quality.readings import LABELS
 from shared.quality.statistics import Share
 from shared.quality.suspicion import STEPS
 from shared.quality.volume import typical_seconds
+from shared.refusals import explain
 from shared.spreadsheet import neutral
 from shared.states import State
-from web.frame import words
+from web.languages.text import N_
 from web.quality.figures import Figures
 
 GROUPS: Final = 20
 """Of equal width, in which suspicion is shown."""
-MODEL_LABELS: Final = {Label.NORMAL: "Model: not flagged", Label.PNEUMONIA: "Model: flagged"}
-READER_LABELS: Final = {Label.NORMAL: "Reader: no pneumonia", Label.PNEUMONIA: "Reader: pneumonia"}
+MODEL_LABELS: Final = {Label.NORMAL: N_("Model: not flagged"), Label.PNEUMONIA: N_("Model: flagged")}
+READER_LABELS: Final = {Label.NORMAL: N_("Reader: no pneumonia"), Label.PNEUMONIA: N_("Reader: pneumonia")}
 
 
 class Kind(StrEnum):
@@ -38,7 +39,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Column:
-    """A heading of the page, and the name in the CSV file."""
+    """A heading of the page, which is translated there, and the name in the CSV file."""
 
     heading: str
     name: str
@@ -47,7 +48,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of values as they are; None where there is none."""
+    """Rows of values as they are, texts in English as the CSV file has them; None where there is none."""
 
     title: str
     columns: Sequence[Column]
@@ -57,13 +58,13 @@ class Table:
 def days_table(figures: Figures) -> Table:
     """List what each day brought."""
     columns = (
-        Column("Day", "day", Kind.DAY),
-        Column("X-rays", "images", Kind.COUNT),
-        Column("With a result", "labelled", Kind.COUNT),
-        Column("Refused", "refused", Kind.COUNT),
-        Column("Failed", "failed", Kind.COUNT),
-        Column("Cancelled", "cancelled", Kind.COUNT),
-        Column("Not ended", "not_ended", Kind.COUNT),
+        Column(N_("Day"), "day", Kind.DAY),
+        Column(N_("X-rays"), "images", Kind.COUNT),
+        Column(N_("With a result"), "labelled", Kind.COUNT),
+        Column(N_("Refused"), "refused", Kind.COUNT),
+        Column(N_("Failed"), "failed", Kind.COUNT),
+        Column(N_("Cancelled"), "cancelled", Kind.COUNT),
+        Column(N_("Not ended"), "not_ended", Kind.COUNT),
     )
     rows = [
         (
@@ -72,89 +73,90 @@ def days_table(figures: Figures) -> Table:
         )
         for day in figures.volume.days
     ]
-    return Table("X-rays a day", columns, rows)
+    return Table(N_("X-rays a day"), columns, rows)
 
 
 def flagged_table(figures: Figures) -> Table:
     """List the share that was flagged of each day."""
     columns = (
-        Column("Day", "day", Kind.DAY),
-        Column("With a result", "labelled", Kind.COUNT),
-        Column("Flagged", "flagged", Kind.COUNT),
-        *_share_columns("Share", "flagged_share"),
+        Column(N_("Day"), "day", Kind.DAY),
+        Column(N_("With a result"), "labelled", Kind.COUNT),
+        Column(N_("Flagged"), "flagged", Kind.COUNT),
+        *_share_columns(N_("Share"), "flagged_share"),
     )
     rows = [(day.day, day.flagged.whole, day.flagged.part, *_share(day.flagged)) for day in figures.volume.days]
-    return Table("Flagged share", columns, rows)
+    return Table(N_("Flagged share"), columns, rows)
 
 
 def times_table(figures: Figures) -> Table:
     """List how long results took on each day."""
     columns = (
-        Column("Day", "day", Kind.DAY),
-        Column("Screened", "screened", Kind.COUNT),
-        Column("Median", "median_seconds", Kind.SECONDS),
-        Column("95 % within", "percentile_95_seconds", Kind.SECONDS),
+        Column(N_("Day"), "day", Kind.DAY),
+        # Translators: X-rays that were screened, a heading above their number.
+        Column(N_("Screened"), "screened", Kind.COUNT),
+        Column(N_("Median"), "median_seconds", Kind.SECONDS),
+        Column(N_("95 % within"), "percentile_95_seconds", Kind.SECONDS),
     )
     rows = [(day.day, day.seconds.total(), *typical_seconds(day)) for day in figures.volume.days]
-    return Table("Time to a result", columns, rows)
+    return Table(N_("Time to a result"), columns, rows)
 
 
 def refusals_table(figures: Figures) -> Table:
     """List why X-rays got no result, the most frequent reason first."""
     columns = (
-        Column("Reason", "reason", Kind.TEXT),
-        Column("Code", "code", Kind.CODE),
-        Column("X-rays", "images", Kind.COUNT),
-        *_share_columns("Of all sent", "share_of_all"),
+        Column(N_("Reason"), "reason", Kind.TEXT),
+        Column(N_("Code"), "code", Kind.CODE),
+        Column(N_("X-rays"), "images", Kind.COUNT),
+        *_share_columns(N_("Of all sent"), "share_of_all"),
     )
     sent = figures.volume.total.images
     rows = [
-        (words.name_refusal(code), code, images, *_share(Share(images, sent)))
+        (explain(code).name, code, images, *_share(Share(images, sent)))
         for code, images in figures.volume.reasons.most_common()
     ]
-    return Table("Refused and failed", columns, rows)
+    return Table(N_("Refused and failed"), columns, rows)
 
 
 def agreement_table(figures: Figures) -> Table:
     """Set readers' labels against the model's."""
     columns = (
-        Column("Reader", "reader", Kind.TEXT),
+        Column(N_("Reader"), "reader", Kind.TEXT),
         *(Column(MODEL_LABELS[label], f"model_{label.lower()}", Kind.COUNT) for label in LABELS),
     )
     rows = [(READER_LABELS[label], *row) for label, row in zip(LABELS, figures.agreement.table, strict=True)]
-    return Table("Readers and the model", columns, rows)
+    return Table(N_("Readers and the model"), columns, rows)
 
 
 def calibration_table(figures: Figures) -> Table:
     """Set suspicion against the share of pneumonia, in ten bins."""
     columns = (
-        Column("Suspicion from", "suspicion_from", Kind.SUSPICION),
-        Column("to", "suspicion_to", Kind.SUSPICION),
-        Column("X-rays", "images", Kind.COUNT),
-        Column("Mean suspicion", "mean_p_pneumonia", Kind.SUSPICION),
-        Column("Pneumonia", "pneumonia", Kind.COUNT),
-        *_share_columns("Share", "pneumonia_share"),
+        Column(N_("Suspicion from"), "suspicion_from", Kind.SUSPICION),
+        Column(N_("Suspicion to"), "suspicion_to", Kind.SUSPICION),
+        Column(N_("X-rays"), "images", Kind.COUNT),
+        Column(N_("Mean suspicion"), "mean_p_pneumonia", Kind.SUSPICION),
+        Column(N_("Pneumonia"), "pneumonia", Kind.COUNT),
+        *_share_columns(N_("Share"), "pneumonia_share"),
     )
     rows = [
         (one.low, one.high, one.observed.whole, one.predicted, one.observed.part, *_share(one.observed))
         for one in figures.bins
     ]
-    return Table("Calibration on reviewed X-rays", columns, rows)
+    return Table(N_("Calibration on reviewed X-rays"), columns, rows)
 
 
 def suspicion_table(figures: Figures) -> Table:
     """Set the suspicion of the period against that of the period before."""
     columns = (
-        Column("Suspicion from", "suspicion_from", Kind.SUSPICION),
-        Column("to", "suspicion_to", Kind.SUSPICION),
-        Column("These days", "images", Kind.COUNT),
-        Column("Share", "share", Kind.PERCENT),
-        Column("Before", "images_before", Kind.COUNT),
-        Column("Share before", "share_before", Kind.PERCENT),
+        Column(N_("Suspicion from"), "suspicion_from", Kind.SUSPICION),
+        Column(N_("Suspicion to"), "suspicion_to", Kind.SUSPICION),
+        Column(N_("These days"), "images", Kind.COUNT),
+        Column(N_("Share"), "share", Kind.PERCENT),
+        Column(N_("Before"), "images_before", Kind.COUNT),
+        Column(N_("Share before"), "share_before", Kind.PERCENT),
     )
     now, before = group(figures.suspicion), group(figures.suspicion_before)
     rows = [(n / GROUPS, (n + 1) / GROUPS, now[n], _part(now, n), before[n], _part(before, n)) for n in range(GROUPS)]
-    return Table("Suspicion", columns, rows)
+    return Table(N_("Suspicion"), columns, rows)
 
 
 def group(counts: dict[int, int]) -> list[int]:
@@ -172,8 +174,8 @@ def _part(groups: Sequence[int], place: int) -> float | None:
 def _share_columns(heading: str, name: str) -> tuple[Column, Column, Column]:
     return (
         Column(heading, name, Kind.PERCENT),
-        Column("95 % from", f"{name}_low", Kind.PERCENT),
-        Column("to", f"{name}_high", Kind.PERCENT),
+        Column(N_("95 % from"), f"{name}_low", Kind.PERCENT),
+        Column(N_("95 % to"), f"{name}_high", Kind.PERCENT),
     )
 
 

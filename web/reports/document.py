@@ -8,6 +8,8 @@ from fpdf import FPDF
 from fpdf.enums import MethodReturnValue, WrapMode
 from fpdf.fonts import TTFFont
 
+from web.languages.languages import current_language
+from web.languages.text import N_, _, translate
 from web.reports import letters
 
 LINE: Final = 5.0
@@ -18,7 +20,7 @@ _MARGIN: Final = 16.0
 _FOOT: Final = 18.0
 _INK, _SOFT, _RULE, _SHADE = 0, 85, 170, 242
 _FAMILY: Final = "report"
-_NOT_A_DIAGNOSIS: Final = "Decision support, not a diagnosis. A qualified reader must read every X-ray."
+_NOT_A_DIAGNOSIS: Final = N_("Decision support, not a diagnosis. A qualified reader must read every X-ray.")
 _PAGES: Final = "\N{INVISIBLE SEPARATOR}" * 3
 """Stands for the number of pages until that is known; no text holds it, because `letters.printable` writes it out."""
 _LONGEST: Final = 160
@@ -27,7 +29,7 @@ _LONGEST: Final = 160
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table: its title and its width in mm."""
+    """One column of a table: its title, in English, and its width in mm."""
 
     title: str
     width: float
@@ -42,11 +44,16 @@ class Column:
 
 
 class Document(FPDF):
-    """One report. Texts may hold anything: what no font has is written as its number (`letters.printable`)."""
+    """One report, in the language of the pages.
+
+    Texts may hold anything: what no font has is written as its number (`letters.printable`). In a language that is
+    written from right to left lines and tables begin at the right; pictures and scales are drawn as in the others.
+    """
 
     def __init__(self, title: str, printed: str) -> None:
         super().__init__(format="A4")
         self._printed = printed
+        self._language = current_language()
         self._fallbacks: set[str] = set()
         self.set_margins(_MARGIN, _MARGIN)
         self.set_auto_page_break(True, _FOOT)
@@ -55,7 +62,7 @@ class Document(FPDF):
         self.set_text_shaping(True)
         self.set_title(letters.printable(title))
         self.set_creator("PneumoScreen")
-        self.set_lang("en")
+        self.set_lang(self._language.tag)
         self.alias_nb_pages(_PAGES)
         self._write_in(_TEXT)
         self.add_page()
@@ -71,21 +78,23 @@ class Document(FPDF):
 
     def header(self) -> None:
         """Write what stands at the top of every page."""
+        shaping = self.text_shaping
         self._write_in(SMALL, soft=True)
-        self.cell(self.epw / 4, LINE, "PneumoScreen")
-        self.cell(0, LINE, _NOT_A_DIAGNOSIS, align="R", new_x="LMARGIN", new_y="NEXT")
+        self._ends("PneumoScreen", self._shown(translate(_NOT_A_DIAGNOSIS)), self.epw / 5)
+        self.ln(LINE)
+        self.text_shaping = shaping
         self._rule()
         self.ln(2)
         self._write_in(_TEXT)
 
     def footer(self) -> None:
         """Write who printed it when, and the number of the page; a text that goes on after it stays shaped."""
-        is_shaped = self.text_shaping is not None
+        shaping = self.text_shaping
         self.set_y(-_FOOT + 4)
         self._write_in(SMALL, soft=True)
-        self.cell(self.epw * 3 / 4, LINE, self._shown(self._printed))
-        self.cell(0, LINE, f"Page {self.page_no()} of {_PAGES}", align="R")
-        self.set_text_shaping(is_shaped)
+        pages = _("Page %(page)s of %(pages)s", page=self.page_no(), pages=_PAGES)
+        self._ends(self._shown(self._printed), pages, self.epw * 3 / 4)
+        self.text_shaping = shaping
 
     def heading(self, text: str, size: float = 12.0) -> None:
         """Write a heading, with room for some lines below it on the same page."""
@@ -106,14 +115,19 @@ class Document(FPDF):
 
     def facts(self, rows: Sequence[tuple[str, str]], name_width: float = 34.0) -> None:
         """Write names and values below each other, from where the left margin is."""
+        widest = max((self.get_string_width(self._shown(name)) for name, _value in rows), default=0.0)
+        name_width = min(max(name_width, widest + 3 * self.c_margin), self.epw / 2)
+        value_width = self.epw - name_width
+        name_left, value_left = (value_width, 0.0) if self._is_right_to_left else (0.0, name_width)
         for name, value in rows:
-            shown = self._shown(value)
             if self.will_page_break(LINE):
                 self.add_page()
             self._write_in(_TEXT, soft=True)
-            self.cell(name_width, LINE, name)
+            self.set_x(self.l_margin + name_left)
+            self.cell(name_width, LINE, self._shown(name), align=self._start)
             self._write_in(_TEXT)
-            self.multi_cell(0, LINE, shown, align="L", new_x="LMARGIN", new_y="NEXT")
+            self.set_x(self.l_margin + value_left)
+            self.multi_cell(value_width, LINE, self._shown(value), align=self._start, new_x="LMARGIN", new_y="NEXT")
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:  # type: ignore[override]  # ours keeps rows whole, in any script
         """Write a table whose head stands on each of its pages; no row is parted."""
@@ -130,7 +144,7 @@ class Document(FPDF):
 
     def scale(self, value: float, threshold: float, width: float) -> None:
         """Draw a line from 0 to 1 with a tick at the threshold and a mark at the value."""
-        left, top = self.get_x(), self.get_y() + 2.5
+        left, top = self.get_x() + (self.epw - width if self._is_right_to_left else 0), self.get_y() + 2.5
         self.set_draw_color(_RULE)
         self.set_line_width(1.2)
         self.line(left, top, left + width, top)
@@ -152,11 +166,36 @@ class Document(FPDF):
         self.multi_cell(width - 8, LINE, self._shown(text), align="C")
         self._write_in(_TEXT)
 
+    @property
+    def _is_right_to_left(self) -> bool:
+        return self._language.is_right_to_left
+
+    @property
+    def _start(self) -> str:
+        """The side where lines begin."""
+        return "R" if self._is_right_to_left else "L"
+
+    @property
+    def _end(self) -> str:
+        return "L" if self._is_right_to_left else "R"
+
+    def _ends(self, first: str, last: str, first_width: float) -> None:
+        """Write one text at the beginning of a line, in so many mm, and one at its end."""
+        left, last_width = self.l_margin, self.epw - first_width
+        for text, offset, width, align in (
+            (first, last_width if self._is_right_to_left else 0, first_width, self._start),
+            (last, 0 if self._is_right_to_left else first_width, last_width, self._end),
+        ):
+            self._shape(text)
+            self.set_x(left + offset)
+            self.cell(width, LINE, text, align=align)
+
     def _head(self, columns: Sequence[Column]) -> None:
         self._write_in(SMALL, soft=True)
-        for column in columns:
-            self.cell(column.width, LINE, column.title, align="R" if column.is_number else "L")
-        self.ln(LINE)
+        titles = [Column(column.title, column.width, column.is_number) for column in columns]
+        shown = [self._shown(translate(column.title)) for column in columns]
+        lines = [self._count_lines(column, text) for column, text in zip(titles, shown, strict=True)]
+        self._row(titles, shown, LINE * max(lines), is_shaded=False)
         self._rule()
         self._write_in(_TEXT)
 
@@ -165,8 +204,9 @@ class Document(FPDF):
         if is_shaded:
             self.set_fill_color(_SHADE)
             self.rect(left, top, sum(column.width for column in columns), height, style="F")
-        for column, cell in zip(columns, cells, strict=True):
-            align = "R" if column.is_number else "L"
+        ordered = list(zip(columns, cells, strict=True))
+        for column, cell in reversed(ordered) if self._is_right_to_left else ordered:
+            align = self._end if column.is_number else self._start
             self.set_xy(left, top)
             self._shape(cell)
             self.multi_cell(column.width, LINE, cell, align=align, wrapmode=column.wrapmode)
@@ -184,7 +224,7 @@ class Document(FPDF):
 
     def _lines(self, text: str, height: float) -> None:
         shown = self._shown(text)
-        self.multi_cell(0, height, shown, align="L", new_x="LMARGIN", new_y="NEXT")
+        self.multi_cell(0, height, shown, align=self._start, new_x="LMARGIN", new_y="NEXT")
 
     def _shown(self, text: str) -> str:
         """Write a text so that all of it shows, with the fonts that it needs."""
@@ -200,10 +240,15 @@ class Document(FPDF):
 
     def _shape(self, text: str) -> None:
         """Have what is written next shaped where it needs that: it takes three quarters of the time."""
-        self.set_text_shaping(not text.isascii())
+        plain = text.replace(_PAGES, "")
+        is_turned = self._is_right_to_left and letters.has_right_to_left(plain)
+        self.set_text_shaping(not plain.isascii(), direction="rtl" if is_turned else None)
 
     def _write_in(self, size: float, *, bold: bool = False, soft: bool = False) -> None:
         self.set_font(_FAMILY, "B" if bold else "", size)
+        if self.page and self.current_font is not None:
+            # Else fpdf2 2.8.9 names it within the next text only, where that begins with a fallback font.
+            self._out(self._set_font_for_page(self.current_font, self.font_size_pt))
         self.set_text_color(_SOFT if soft else _INK)
 
     def _rule(self) -> None:

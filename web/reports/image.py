@@ -8,6 +8,7 @@ from shared.states import State
 from shared.tables import Model, Review
 from web.base import numbers, suspicion
 from web.frame import words
+from web.languages.text import N_, _, count, translate
 from web.lists.listing import ScreeningDetail
 from web.reports.contents import Picture
 from web.reports.document import LINE, Document
@@ -15,23 +16,33 @@ from web.reports.document import LINE, Document
 _PICTURE_WIDTH: Final = 130.0
 _PICTURE_HEIGHT: Final = 105.0
 """In mm; with them result and details of most images stand on the same sheet."""
+_SUSPICION: Final[dict[suspicion.Band, str]] = {
+    suspicion.Band.BELOW: N_("Suspicion %(number)s of 100. Below the threshold, %(threshold)s."),
+    suspicion.Band.NEAR: N_("Suspicion %(number)s of 100. Near the threshold, %(threshold)s."),
+    suspicion.Band.ABOVE: N_("Suspicion %(number)s of 100. Above the threshold, %(threshold)s."),
+}
 
 
 def write_image(screening: ScreeningDetail, picture: Picture, model: Model | None, printed: str) -> bytes:
     """Return the report of an image as its viewer may see it, as a PDF."""
     document = Document(screening.file_name, printed)
     document.heading(screening.file_name, 14)
-    sent = f"Job {screening.job_name}, sent {numbers.moment_text(screening.created_at)} by {screening.created_by}"
+    sent = _(
+        "Job %(job)s, sent %(moment)s by %(sender)s",
+        job=screening.job_name,
+        moment=numbers.moment_text(screening.created_at),
+        sender=screening.created_by,
+    )
     document.paragraph(sent, soft=True)
     document.ln(2)
     _draw(document, picture, screening)
-    document.heading("Result")
+    document.heading(_("Result"))
     _write_result(document, screening)
     if screening.reviews:
-        document.heading("Reviews")
+        document.heading(_("Reviews"))
         for review in screening.reviews:
             _write_review(document, review)
-    document.heading("Details")
+    document.heading(_("Details"))
     document.facts(_details(screening, model))
     return document.finish()
 
@@ -50,7 +61,7 @@ def _draw(document: Document, picture: Picture, screening: ScreeningDetail) -> N
         w=_PICTURE_WIDTH,
         h=_PICTURE_HEIGHT,
         keep_aspect_ratio=True,
-        alt_text=f"The X-ray {screening.screening_id}",
+        alt_text=_("The X-ray %(id)s", id=screening.screening_id),
     )
     document.set_y(top + min(placed.rendered_height, _PICTURE_HEIGHT) + 2)
 
@@ -71,23 +82,26 @@ def _write_result(document: Document, screening: ScreeningDetail) -> None:
 def _write_prediction(document: Document, screening: ScreeningDetail, label: Label) -> None:
     p_pneumonia, threshold = screening.p_pneumonia or 0.0, screening.threshold or 0.0
     number, cut = suspicion.number(p_pneumonia, threshold), suspicion.threshold_number(p_pneumonia, threshold)
-    document.paragraph(words.LABELS[label].name, bold=True, size=14)
-    band = suspicion.BANDS[suspicion.band(p_pneumonia, threshold)]
-    document.paragraph(f"Suspicion {number} of 100. {band}, {cut}.")
+    document.paragraph(translate(words.LABELS[label].name), bold=True, size=14)
+    text = _SUSPICION[suspicion.band(p_pneumonia, threshold)]
+    document.paragraph(translate(text, number=number, threshold=cut))
     document.scale(p_pneumonia, threshold, 80)
-    document.paragraph(f"X-rays of suspicion {cut} or more are flagged.", soft=True)
+    document.paragraph(_("X-rays of suspicion %(threshold)s or more are flagged.", threshold=cut), soft=True)
 
 
 def say_missing(screening: ScreeningDetail) -> str:
     """Say why an image has no result."""
     refusal = screening.refusal
-    return refusal.text if refusal else words.STATES[screening.state].meaning
+    return refusal.text if refusal else translate(words.STATES[screening.state].meaning)
 
 
 def _write_review(document: Document, review: Review) -> None:
     document.paragraph(say_review(review), bold=True)
-    blind = ", read blind" if review.is_blind else ""
-    document.paragraph(f"{review.user.shown_name}, {numbers.moment_text(review.created_at)}{blind}", soft=True)
+    who = {"reader": review.user.shown_name, "moment": numbers.moment_text(review.created_at)}
+    document.paragraph(
+        _("%(reader)s, %(moment)s, read blind", **who) if review.is_blind else _("%(reader)s, %(moment)s", **who),
+        soft=True,
+    )
     if review.note:
         document.paragraph(review.note)
     document.ln(LINE / 3)
@@ -96,20 +110,25 @@ def _write_review(document: Document, review: Review) -> None:
 def say_review(review: Review) -> str:
     """Say what a reader found, and whether the model said so."""
     if review.finding is None:
-        return words.OUTCOMES[review.outcome]
+        return translate(words.OUTCOMES[review.outcome])
     if review.label is None:
-        return words.FINDINGS[review.finding]
-    is_same = review.outcome is review.outcome.AGREE
-    return f"{words.FINDINGS[review.finding]} ({'as the model' if is_same else 'not as the model'})"
+        return translate(words.FINDINGS[review.finding])
+    finding = translate(words.FINDINGS[review.finding])
+    if review.outcome is review.outcome.AGREE:
+        return _("%(finding)s (as the model)", finding=finding)
+    return _("%(finding)s (not as the model)", finding=finding)
 
 
 def _details(screening: ScreeningDetail, model: Model | None) -> list[tuple[str, str]]:
     rows = []
     if model is not None and screening.model is not None:
-        rows += [("Model", screening.model), ("Intended for", str(model.spec.get("intended_population", "not known")))]
+        population = model.spec.get("intended_population") or _("not known")
+        rows += [(_("Model"), screening.model), (_("Intended for"), str(population))]
     if screening.finished_at is not None and screening.state is State.DONE:
-        rows += [("Screened", numbers.moment_text(screening.finished_at))]
+        # Translators: when the X-ray was screened.
+        rows += [(_("Screened"), numbers.moment_text(screening.finished_at))]
     if screening.width and screening.height:
-        rows += [("Size", f"{screening.width:,} \N{MULTIPLICATION SIGN} {screening.height:,} pixels")]
-    rows += [("Id", str(screening.screening_id))]
+        size = {"width": count(screening.width), "height": count(screening.height)}
+        rows += [(_("Size"), _("%(width)s \N{MULTIPLICATION SIGN} %(height)s pixels", **size))]
+    rows += [(_("Id"), str(screening.screening_id))]
     return rows + ([("SHA-256", screening.sha256)] if screening.sha256 else [])

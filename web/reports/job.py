@@ -3,12 +3,12 @@
 from typing import Final
 
 from shared.models.spec import Label
-from shared.refusals import explain
 from shared.states import State
 from web.base import numbers, suspicion
 from web.frame import words
 from web.jobs.progress import FINISHED
 from web.jobs.standing import standing
+from web.languages.text import N_, _, count, plural, translate
 from web.lists.listing import ScreeningSummary
 from web.reports.contents import ENDED_WITHOUT, MOST_LISTED, MOST_REFUSED, JobContents
 from web.reports.document import Column, Document
@@ -16,13 +16,13 @@ from web.reports.image import say_review
 
 _ANSWERS: Final = (
     Column("", 12, is_number=True),
-    Column("X-ray", 66, is_name=True),
-    Column("Suspicion", 20, is_number=True),
-    Column("Threshold", 20, is_number=True),
-    Column("Result", 24),
-    Column("Newest review", 36),
+    Column(N_("X-ray"), 66, is_name=True),
+    Column(N_("Suspicion"), 20, is_number=True),
+    Column(N_("Threshold"), 20, is_number=True),
+    Column(N_("Result"), 24),
+    Column(N_("Newest review"), 36),
 )
-_MISSING: Final = (Column("X-ray", 78, is_name=True), Column("State", 24), Column("Why", 76))
+_MISSING: Final = (Column(N_("X-ray"), 78, is_name=True), Column(N_("State"), 24), Column(N_("Why"), 76))
 
 
 def write_job(contents: JobContents, source: str, printed: str) -> bytes:
@@ -30,12 +30,23 @@ def write_job(contents: JobContents, source: str, printed: str) -> bytes:
     job, progress = contents.job, contents.progress
     document = Document(job.name, printed)
     document.heading(job.name, 14)
-    sent = f"sent {numbers.moment_text(job.created_at)} by {job.created_by.shown_name}, {source}"
-    images = numbers.plural(progress.total, "X-ray")
-    document.paragraph(f"{standing(progress).text}. {images}, {sent}; model {job.model_name}.", soft=True)
+    document.paragraph(
+        plural(
+            progress.total,
+            "%(standing)s. %(count)s X-ray, sent %(moment)s by %(sender)s, %(source)s; model %(model)s.",
+            "%(standing)s. %(count)s X-rays, sent %(moment)s by %(sender)s, %(source)s; model %(model)s.",
+            standing=standing(progress).text,
+            moment=numbers.moment_text(job.created_at),
+            sender=job.created_by.shown_name,
+            source=translate(source),
+            model=job.model_name,
+        ),
+        soft=True,
+    )
     if progress.state != FINISHED:
-        document.paragraph("This job has not ended: what is still waiting is not in this report.", bold=True)
-    document.heading("Found")
+        document.paragraph(_("This job has not ended: what is still waiting is not in this report."), bold=True)
+    # Translators: what was found, above numbers of X-rays.
+    document.heading(_("Found"))
     document.facts(_summary(contents), name_width=60)
     _write_answers(document, contents)
     _write_missing(document, contents)
@@ -44,28 +55,36 @@ def write_job(contents: JobContents, source: str, printed: str) -> bytes:
 
 def _summary(contents: JobContents) -> list[tuple[str, str]]:
     counts, labels = contents.progress.counts, contents.labels
-    rows = [(words.LABELS[label].name, labels[label]) for label in (Label.PNEUMONIA, Label.NORMAL)]
-    rows += [("Hidden until your own review", contents.hidden)] if contents.hidden else []
-    rows += [("Refused", counts[State.REJECTED])]
-    rows += [(f"    {explain(code).name}", images) for code, images in contents.reasons]
-    rows += [(words.STATES[state].name, counts[state]) for state in (State.FAILED, State.CANCELLED) if counts[state]]
+    rows = [(translate(words.LABELS[label].name), labels[label]) for label in (Label.PNEUMONIA, Label.NORMAL)]
+    rows += [(_("Hidden until your own review"), contents.hidden)] if contents.hidden else []
+    rows += [(_("Refused"), counts[State.REJECTED])]
+    rows += [(f"    {words.name_refusal(code)}", images) for code, images in contents.reasons]
+    ended = [state for state in (State.FAILED, State.CANCELLED) if counts[state]]
+    rows += [(translate(words.STATES[state].name), counts[state]) for state in ended]
     waiting = counts[State.QUEUED] + counts[State.RUNNING]
-    rows += [("Waiting or being screened", waiting)] if waiting else []
-    return [(name, numbers.count(images)) for name, images in rows]
+    rows += [(_("Waiting or being screened"), waiting)] if waiting else []
+    return [(name, count(images)) for name, images in rows]
 
 
 def _write_answers(document: Document, contents: JobContents) -> None:
     if not contents.answered:
         return
-    document.heading("The most suspicious first")
+    document.heading(_("The most suspicious first"))
     document.table(_ANSWERS, [_answer(number, row) for number, row in enumerate(contents.answered, start=1)])
     left = sum(contents.labels.values()) - len(contents.answered)
     if left > 0:
         last = contents.answered[-1]
         least = suspicion.number(last.p_pneumonia or 0.0, last.threshold or 0.0)
         document.paragraph(
-            f"{numbers.plural(left, 'more X-ray')}, of suspicion {least} or less, left out of this table: it holds the "
-            f"{MOST_LISTED} most suspicious. Export CSV on the page of the job has all of them."
+            plural(
+                left,
+                "%(count)s more X-ray, of suspicion %(least)s or less, left out of this table: it holds the %(most)s "
+                "most suspicious. Export CSV on the page of the job has all of them.",
+                "%(count)s more X-rays, of suspicion %(least)s or less, left out of this table: it holds the %(most)s "
+                "most suspicious. Export CSV on the page of the job has all of them.",
+                least=least,
+                most=count(MOST_LISTED),
+            )
         )
 
 
@@ -76,8 +95,8 @@ def _answer(number: int, row: ScreeningSummary) -> list[str]:
         row.file_name,
         suspicion.number(p_pneumonia, threshold),
         suspicion.threshold_number(p_pneumonia, threshold),
-        words.LABELS[row.label].name if row.label else "",
-        say_review(row.reviews[-1]) if row.reviews else words.REVIEW_STATES[row.review_state],
+        translate(words.LABELS[row.label].name) if row.label else "",
+        say_review(row.reviews[-1]) if row.reviews else translate(words.REVIEW_STATES[row.review_state]),
     ]
 
 
@@ -85,13 +104,19 @@ def _write_missing(document: Document, contents: JobContents) -> None:
     counts = contents.progress.counts
     if not any(counts[state] for state in ENDED_WITHOUT):
         return
-    document.heading("Without a result")
+    document.heading(_("Without a result"))
     document.table(_MISSING, [_why(row) for row in contents.missing])
     left = sum(counts[state] for state in ENDED_WITHOUT) - len(contents.missing)
     if left > 0:
         document.paragraph(
-            f"{numbers.plural(left, 'more X-ray')} without a result, left out of this table: it holds the first "
-            f"{MOST_REFUSED}. Export CSV on the page of the job has all of them."
+            plural(
+                left,
+                "%(count)s more X-ray without a result, left out of this table: it holds the first %(most)s. "
+                "Export CSV on the page of the job has all of them.",
+                "%(count)s more X-rays without a result, left out of this table: it holds the first %(most)s. "
+                "Export CSV on the page of the job has all of them.",
+                most=count(MOST_REFUSED),
+            )
         )
 
 
@@ -99,6 +124,6 @@ def _why(row: ScreeningSummary) -> list[str]:
     refusal = row.refusal
     return [
         row.file_name,
-        words.STATES[row.state].name,
-        refusal.sentence if refusal else words.STATES[row.state].meaning,
+        translate(words.STATES[row.state].name),
+        refusal.sentence if refusal else translate(words.STATES[row.state].meaning),
     ]

@@ -41,6 +41,11 @@ def shorten(text: str, most: int) -> str:
     return text[: most - end - 1] + _CUT + text[-end:]
 
 
+def has_right_to_left(text: str) -> bool:
+    """Tell whether a text has a letter that is written from right to left."""
+    return any(unicodedata.bidirectional(letter) in {"R", "AL"} for letter in text)
+
+
 def fallbacks_of(text: str) -> set[str]:
     """Return the fonts that a text needs beside the first."""
     found = {_font_of(letter) for letter in set(text) - set(_JOINERS)}

@@ -24,6 +24,7 @@ from web.images import pictures
 from web.jobs.actions import seen_job
 from web.jobs.page import SOURCES
 from web.jobs.progress import job_progress, label_counts
+from web.languages.text import N_, _
 from web.lists.listing import (
     Filters,
     Order,
@@ -38,7 +39,7 @@ from web.reports.contents import ENDED_WITHOUT, MOST_LISTED, MOST_REFUSED, JobCo
 blueprint = Blueprint("reports", __name__)
 
 _MOST_SECONDS: Final = 20.0
-writing = Turns(1, _MOST_SECONDS, "Reports are being written.")
+writing = Turns(1, _MOST_SECONDS, N_("Reports are being written."))
 """One takes a core for up to 3 s (500 rows), and fonts in memory."""
 
 
@@ -51,7 +52,7 @@ def image(screening_id: uuid.UUID) -> ResponseReturnValue:
     with services().database.read() as db:
         screening = get_screening(db, g.user, screening_id)
         if screening is None:
-            abort(404, f"There is no X-ray {screening_id}.")
+            abort(404, _("There is no X-ray %(id)s.", id=screening_id))
         model = None if screening.model is None else _model_of(db, screening_id)
     picture = _picture(screening)
     with writing.turn():
@@ -80,13 +81,13 @@ def _picture(screening: ScreeningDetail) -> Picture:
     """Return the picture of an image, or why there is none."""
     is_shown = screening.state is not State.REJECTED or screening.error_code in OF_THE_GATE
     if screening.sha256 is None:
-        return Picture(None, "This file was not kept.")
+        return Picture(None, _("This file was not kept."))
     if not is_shown:
-        return Picture(None, "This X-ray cannot be shown.")
+        return Picture(None, _("This X-ray cannot be shown."))
     try:
         return Picture(pictures.preview(screening.sha256))
     except NotFound as missing:
-        return Picture(None, missing.description or "This X-ray cannot be shown.")
+        return Picture(None, missing.description or _("This X-ray cannot be shown."))
 
 
 def _model_of(db: Session, screening_id: uuid.UUID) -> Model | None:
@@ -112,7 +113,7 @@ def _without(db: Session, job_id: uuid.UUID, most: int) -> Sequence[ScreeningSum
 
 
 def _printed() -> str:
-    return f"Printed {numbers.moment_text(now())} by {g.user.shown_name}"
+    return _("Printed %(moment)s by %(name)s", moment=numbers.moment_text(now()), name=g.user.shown_name)
 
 
 def _send(report: bytes, subject: uuid.UUID) -> Response:

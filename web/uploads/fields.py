@@ -12,6 +12,7 @@ from shared.submission.submit import NAME_LENGTH, Submission
 from shared.tables import Priority, Source
 from web.base.problems import InvalidRequest
 from web.base.services import services
+from web.languages.text import N_, _, translate
 
 T = TypeVar("T")
 
@@ -43,9 +44,12 @@ def idempotency_key() -> str | None:
     """Return the key under which the sender may repeat this request."""
     key = request.headers.get("Idempotency-Key") or None
     if key is not None and (len(key) > _KEY_LENGTH or not key.isprintable()):
-        raise InvalidRequest(
-            "Idempotency-Key", f"Give at most {_KEY_LENGTH} printable characters. Received: {len(key)} characters."
+        said = _(
+            "Give at most %(most)s printable characters. Received: %(length)s characters.",
+            most=_KEY_LENGTH,
+            length=len(key),
         )
+        raise InvalidRequest("Idempotency-Key", said)
     return None if key is None else conceal_key(key, services().settings)
 
 
@@ -53,7 +57,7 @@ def _read_name(value: object) -> str | None:
     if value is None or value == "":
         return None
     if not isinstance(value, str):
-        raise InvalidRequest("name", f"Give a text. Received: {told(value, services().settings)}.")
+        raise _unusable("name", N_("Give a text. Received: %(received)s."), value)
     shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value).strip()
     # Programs and the upload page name a job after its folder.
     return conceal(shown, services().settings)[:NAME_LENGTH] or None
@@ -65,16 +69,16 @@ def _read_count(value: object) -> int | None:
     if isinstance(value, float) and value.is_integer():  # to JSON Schema 3.0 is an integer
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**31:
-        received = told(value, services().settings)
-        raise InvalidRequest("expected_images", f"Give a whole number, 0 or more. Received: {received}.")
+        raise _unusable("expected_images", N_("Give a whole number, 0 or more. Received: %(received)s."), value)
     return value
 
 
-def _read_model(value: object) -> str:
+def _read_model(value: object) -> str | None:
     if value is None or value == "":
-        return services().settings.model
+        return None
     if not isinstance(value, str):
-        raise InvalidRequest(_MODEL, f"Give the name of a model. Received: {str(value)[:_SHOWN]!r}.")
+        received = repr(str(value)[:_SHOWN])
+        raise InvalidRequest(_MODEL, _("Give the name of a model. Received: %(received)s.", received=received))
     try:
         check_model(services(), value)
     except UnknownModel as error:
@@ -86,5 +90,9 @@ def _choose(name: str, value: object, choices: Mapping[str, T], default: T) -> T
     if value is None or value == "":
         return default
     if not isinstance(value, str) or value not in choices:
-        raise InvalidRequest(name, f"Give {' or '.join(choices)}. Received: {told(value, services().settings)}.")
+        raise _unusable(name, N_("Give one of %(choices)s. Received: %(received)s."), value, choices=", ".join(choices))
     return choices[value]
+
+
+def _unusable(name: str, message: str, value: object, **values: str) -> InvalidRequest:
+    return InvalidRequest(name, translate(message, received=told(value, services().settings), **values))

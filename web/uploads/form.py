@@ -19,6 +19,7 @@ from shared.tables import Priority
 from web.base.problems import InvalidRequest
 from web.base.services import services
 from web.guard.security import CSRF_FIELD, CSRF_HEADER, check_csrf_token
+from web.languages.text import _, count
 from web.uploads.multipart import FilePart, TextPart, read_parts
 
 FILES_PART: Final = "files"
@@ -90,7 +91,10 @@ def _refuse_too_many(images: int) -> None:
     """Bound what one request can come to when every file of it is a ZIP."""
     most = services().settings.max_zip_entries + services().settings.max_images_per_upload
     if images > most:
-        raise UploadRefused(f"One request takes at most {most:,} X-rays, those inside ZIPs counted. Send several.")
+        said = _(
+            "One request takes at most %(most)s X-rays, those inside ZIPs counted. Send several.", most=count(most)
+        )
+        raise UploadRefused(said)
 
 
 def _read_request() -> Iterator[TextPart | FilePart]:
@@ -111,14 +115,14 @@ def left_out() -> Counter[str]:
 def _take(part: FilePart, digest: RequestDigest | None, *, keeps: bool) -> Generator[Received]:
     if part.name != FILES_PART:
         name = "part" if services().settings.pseudonymise_names else part.name or "part"
-        raise InvalidRequest(name, f"Send X-rays in parts named '{FILES_PART}'.")
+        raise InvalidRequest(name, _("Send X-rays in parts named '%(name)s'.", name=FILES_PART))
     if part.file_name == "":  # what a browser sends for a file field left empty
         return
     chunks = iter(part.chunks) if digest is None else digest.watch(part.file_name, part.chunks)
     if keeps:
         yield from archive.receive(part.file_name, chunks, services().store, services().settings, left_out())
     if digest is not None:
-        for _ in chunks:  # what follows where a file was refused before its end belongs to the request, too
+        for _rest in chunks:  # what follows where a file was refused before its end belongs to the request, too
             pass
 
 

@@ -13,6 +13,7 @@ from werkzeug.http import parse_options_header
 from shared.errors import UploadRefused
 from shared.settings import MIB, Settings
 from web.http.pacing import ClientTooSlow
+from web.languages.text import _, count
 
 READ_BYTES: Final = 128 * 1024
 _MOST_TEXT_BYTES: Final = 64 * 1024
@@ -90,16 +91,15 @@ def read_parts(
         if file_name is None:
             texts += 1
             if texts > _MOST_TEXTS:
-                raise BadRequest(f"The form has more than {_MOST_TEXTS} text fields.")
+                raise BadRequest(_("The form has more than %(most)s text fields.", most=_MOST_TEXTS))
             yield TextPart(name, _read_text(chunks))
         else:
             files += 1
             if files > settings.max_images_per_upload:
-                raise UploadRefused(
-                    f"One request takes at most {settings.max_images_per_upload:,} files. Send the rest in another."
-                )
+                most = count(settings.max_images_per_upload)
+                raise UploadRefused(_("One request takes at most %(most)s files. Send the rest in another.", most=most))
             yield FilePart(name, file_name, chunks)
-            for _ in chunks:
+            for _rest in chunks:
                 pass
 
 
@@ -107,7 +107,8 @@ def _boundary(content_type: str) -> bytes:
     media_type, options = parse_options_header(content_type)
     boundary = options.get("boundary", "")
     if media_type != "multipart/form-data" or not boundary:
-        raise BadRequest(f"Send X-rays as multipart/form-data with a boundary. Received: '{content_type}'.")
+        said = _("Send X-rays as multipart/form-data with a boundary. Received: '%(type)s'.", type=content_type)
+        raise BadRequest(said)
     return boundary.encode()
 
 
@@ -143,9 +144,9 @@ def _read_events(
                 return
         parser.close()
     except ParserLimitReached as error:
-        raise BadRequest("The form is damaged: the headers of a part do not end.") from error
+        raise BadRequest(_("The form is damaged: the headers of a part do not end.")) from error
     except MultipartError as error:
-        raise BadRequest("The form is damaged or ends too soon. Send it again.") from error
+        raise BadRequest(_("The form is damaged or ends too soon. Send it again.")) from error
 
 
 def _read_stream(stream: Stream, length: int | None, settings: Settings) -> Iterator[bytes]:
@@ -163,13 +164,15 @@ def _read(stream: Stream, size: int) -> bytes:
     except ClientTooSlow:
         raise
     except OSError as error:  # the sender has gone
-        raise BadRequest("The connection broke off before the form ended. Send it again.") from error
+        raise BadRequest(_("The connection broke off before the form ended. Send it again.")) from error
 
 
 def _too_many_bytes(settings: Settings) -> UploadRefused:
     most = settings.max_upload_bytes
-    limit = f"{most // MIB:,} MiB" if most >= MIB else f"{most:,} bytes"
-    return UploadRefused(f"One request takes at most {limit}. Send the X-rays in several.")
+    if most >= MIB:
+        size = count(most // MIB)
+        return UploadRefused(_("One request takes at most %(size)s MiB. Send the X-rays in several.", size=size))
+    return UploadRefused(_("One request takes at most %(size)s bytes. Send the X-rays in several.", size=count(most)))
 
 
 def _read_text(chunks: Iterator[bytes]) -> str:
@@ -177,5 +180,5 @@ def _read_text(chunks: Iterator[bytes]) -> str:
     for chunk in chunks:
         data += chunk
         if len(data) > _MOST_TEXT_BYTES:
-            raise BadRequest(f"A text field has more than {_MOST_TEXT_BYTES} bytes.")
+            raise BadRequest(_("A text field has more than %(most)s bytes.", most=_MOST_TEXT_BYTES))
     return data.decode(errors="replace")

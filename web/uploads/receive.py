@@ -26,6 +26,7 @@ from shared.submission.submit import (
 from shared.tables import Job, Priority, Source, Upload
 from web.base.problems import InvalidRequest
 from web.base.services import services
+from web.languages.text import _
 from web.uploads.fields import idempotency_key, priority_so_far, read_submission
 from web.uploads.form import FILES_PART, drain_body, receive_form
 
@@ -98,7 +99,7 @@ def receive_images(job_id: uuid.UUID) -> Receipt:
     alive.give()
     with drain_body():
         admission = None if known else admit(services())
-        _, received = receive_form(admission, lambda _texts, _images: Priority(job.priority), digest, alive.give)
+        _form, received = receive_form(admission, lambda _texts, _images: Priority(job.priority), digest, alive.give)
     key = _whole_key(text, digest)
     if known and key:
         return answer_again(services(), known, key)
@@ -117,4 +118,4 @@ def _whole_key(text: str | None, digest: RequestDigest | None, *fields: object) 
 
 def _refuse_empty(received: list[Received]) -> None:
     if not received:
-        raise InvalidRequest(FILES_PART, "Send at least one X-ray. Received: none.")
+        raise InvalidRequest(FILES_PART, _("Send at least one X-ray. Received: none."))

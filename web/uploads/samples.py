@@ -10,6 +10,7 @@ from shared.submission.submit import Submission, submit_files
 from shared.tables import Source
 from web.base.services import services
 from web.guard.access import SUBMITTERS, requires
+from web.languages.text import _
 from web.uploads.receive import sender
 
 blueprint = Blueprint("samples", __name__)
@@ -32,6 +33,6 @@ def submit() -> ResponseReturnValue:
     """Submit the sample images as a job."""
     images = sample_images(services().settings)
     if not images:
-        abort(404, "There are no sample X-rays here.")
+        abort(404, _("There are no sample X-rays here."))
     receipt = submit_files(services(), sender(), Submission(Source.SAMPLES, JOB_NAME), images)
     return redirect(url_for("jobs.show", job_id=receipt.job.id), 303)

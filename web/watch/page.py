@@ -110,4 +110,4 @@ def what_holds_images_up() -> list[Condition]:
 
 
 def _serves_own_model(status: Status) -> bool:
-    return status.queue is None or services().settings.model not in status.queue.unserved
+    return status.queue is None or status.model not in status.queue.unserved

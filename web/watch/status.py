@@ -10,6 +10,7 @@ from flask import current_app
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from shared.activations.in_force import default_model
 from shared.db import now
 from shared.errors import BrokerAway, StoreAway, StoreFull
 from shared.models.folder import find_problem
@@ -42,6 +43,8 @@ class Queue:
     unserved: tuple[str, ...]
     """Models that images wait for and that no worker has loaded; none where it is not known which workers there are."""
     has_stalled: bool
+    model: str
+    """The one that new jobs get."""
 
     @property
     def oldest_seconds(self) -> float | None:
@@ -59,6 +62,8 @@ class Status:
     """None where the database does not answer."""
     workers: tuple[Heartbeat, ...] | None
     """None where Redis does not answer."""
+    model: str
+    """The one that new jobs get; where the database does not answer, that of the settings."""
     free_bytes: int | None
     """On the fullest of the disks that are watched; None where everything is kept on other machines."""
 
@@ -105,7 +110,7 @@ class Watch:
     def _measure(self) -> Status:
         workers = self._capacity.read_workers()
         queue = self._look_at_queue(workers)
-        settings = self._services.settings
+        settings, model = self._services.settings, queue.model if queue else self._services.settings.model
         free = self._capacity.free_bytes()
         checks = {
             Check.DATABASE: Condition.DATABASE_AWAY if queue is None else Condition.OK,
@@ -113,11 +118,11 @@ class Watch:
             Check.DISK: _judge_disk(free, settings.min_free_bytes),
             Check.QUEUE: _judge_backlog(queue, settings.max_backlog),
             Check.BROKER: Condition.BROKER_AWAY if workers is None else Condition.OK,
-            Check.MODEL: self._check_model(),
+            Check.MODEL: self._check_model(model),
             Check.WORKERS: _judge_workers(workers, queue),
             Check.SCREENING: _judge_screening(workers, queue),
         }
-        return Status(now(), checks, queue, workers, free)
+        return Status(now(), checks, queue, workers, model, free)
 
     def _look_at_queue(self, workers: Sequence[Heartbeat] | None) -> Queue | None:
         try:
@@ -146,6 +151,7 @@ class Watch:
             by_model=by_model,
             unserved=() if workers is None else tuple(sorted(by_model.keys() - served)),
             has_stalled=bool(waiting.images) and queue_state.has_stalled(db, due, timedelta(seconds=stall_seconds)),
+            model=default_model(db, self._services.settings.model),
         )
 
     def _check_store(self) -> Condition:
@@ -157,8 +163,8 @@ class Watch:
             return Condition.DISK_LOW if isinstance(error, StoreFull) else Condition.STORE_AWAY
         return Condition.OK
 
-    def _check_model(self) -> Condition:
-        problem = find_problem(self._services.settings.models_dir, self._services.settings.model)
+    def _check_model(self, name: str) -> Condition:
+        problem = find_problem(self._services.settings.models_dir, name)
         if problem is None:
             return Condition.OK
         log.warning("%s", problem)

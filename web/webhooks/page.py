@@ -20,6 +20,7 @@ from web.base.contexts import PageContext, render
 from web.base.paging import Key, key, text, turn
 from web.base.services import services
 from web.guard.access import requires, see_other
+from web.languages.text import _
 from web.webhooks.words import EVENTS, STATES, say_problem
 
 blueprint = Blueprint("webhooks", __name__, url_prefix="/webhooks")
@@ -127,7 +128,7 @@ def show(webhook_id: uuid.UUID) -> ResponseReturnValue:
 def test(webhook_id: uuid.UUID) -> ResponseReturnValue:
     """Send a message that tells of nothing."""
     _act(webhook_id, "tested", outbox.note_test)
-    flash("A test is on its way. It shows below within seconds.", "info")
+    flash(_("A test is on its way. It shows below within seconds."), "info")
     return see_other(url_for("webhooks.show", webhook_id=webhook_id))
 
 
@@ -135,8 +136,8 @@ def test(webhook_id: uuid.UUID) -> ResponseReturnValue:
 @requires(Role.ADMIN)
 def stop(webhook_id: uuid.UUID) -> ResponseReturnValue:
     """Send nothing there for now."""
-    _act(webhook_id, "paused", lambda _, webhook: webhooks.stop(webhook, PAUSED))
-    flash("The webhook is paused. What happens meanwhile is not sent later.", "info")
+    _act(webhook_id, "paused", lambda _db, webhook: webhooks.stop(webhook, PAUSED))
+    flash(_("The webhook is paused. What happens meanwhile is not sent later."), "info")
     return see_other(url_for("webhooks.show", webhook_id=webhook_id))
 
 
@@ -145,7 +146,7 @@ def stop(webhook_id: uuid.UUID) -> ResponseReturnValue:
 def start(webhook_id: uuid.UUID) -> ResponseReturnValue:
     """Send there again."""
     _act(webhook_id, "started", outbox.start)
-    flash("Messages are sent again, those that wait first.", "info")
+    flash(_("Messages are sent again, those that wait first."), "info")
     return see_other(url_for("webhooks.show", webhook_id=webhook_id))
 
 
@@ -154,7 +155,7 @@ def start(webhook_id: uuid.UUID) -> ResponseReturnValue:
 def renew_secret(webhook_id: uuid.UUID) -> ResponseReturnValue:
     """Make another secret and show it, this once; the one before holds no longer."""
 
-    def renew(_: Session, webhook: Webhook) -> None:
+    def renew(_db: Session, webhook: Webhook) -> None:
         webhook.salt = webhooks.new_salt()
 
     return _show_secret(_act(webhook_id, "secret", renew))
@@ -165,7 +166,7 @@ def renew_secret(webhook_id: uuid.UUID) -> ResponseReturnValue:
 def delete(webhook_id: uuid.UUID) -> ResponseReturnValue:
     """Delete a webhook with its messages."""
     _act(webhook_id, "deleted", lambda db, webhook: db.delete(webhook))
-    flash("The webhook is deleted, with its messages.", "info")
+    flash(_("The webhook is deleted, with its messages."), "info")
     return see_other(url_for("webhooks.index"))
 
 
@@ -177,13 +178,15 @@ def send_again(webhook_id: uuid.UUID, message_id: uuid.UUID) -> ResponseReturnVa
     def send(db: Session, webhook: Webhook) -> None:
         message = db.get(Message, message_id, with_for_update=True)
         if message is None or message.webhook_id != webhook.id:
-            abort(404, f"There is no message {message_id}.")
+            abort(404, _("There is no message %(message)s.", message=message_id))
         if message.state is not MessageState.WAITING:  # else it is on its way
             outbox.send_again(db, message)
 
     webhook = _act(webhook_id, "sent again", send)
-    waits = " once this webhook is started" if webhook.stopped_at else ""
-    flash(f"The message is sent again{waits}, under the same id.", "info")
+    if webhook.stopped_at:
+        flash(_("The message is sent again once this webhook is started, under the same id."), "info")
+    else:
+        flash(_("The message is sent again, under the same id."), "info")
     return see_other(url_for("webhooks.show", webhook_id=webhook_id))
 
 
@@ -197,7 +200,7 @@ def _act(webhook_id: uuid.UUID, change: str, act: Callable[[Session, Webhook], o
 
 
 def _webhook(db: Session, webhook_id: uuid.UUID) -> Webhook:
-    return db.get(Webhook, webhook_id) or abort(404, f"There is no webhook {webhook_id}.")
+    return db.get(Webhook, webhook_id) or abort(404, _("There is no webhook %(webhook)s.", webhook=webhook_id))
 
 
 def _record(db: Session, webhook: Webhook, change: str) -> None:

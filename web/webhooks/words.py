@@ -4,35 +4,36 @@ from typing import Final
 
 from shared.messages.problems import PAUSED, RESTORED, Problem
 from shared.tables import MessageEvent, MessageState
+from web.languages.text import N_, translate
 
 EVENTS: Final[dict[MessageEvent, str]] = {
-    MessageEvent.JOB_FINISHED: "Job finished",
-    MessageEvent.IMAGE_FLAGGED: "X-ray flagged",
-    MessageEvent.TEST: "Test",
+    MessageEvent.JOB_FINISHED: N_("Job finished"),
+    MessageEvent.IMAGE_FLAGGED: N_("X-ray flagged"),
+    MessageEvent.TEST: N_("Test"),
 }
 
 STATES: Final[dict[MessageState, tuple[str, str]]] = {
-    MessageState.WAITING: ("QUEUED", "Waiting"),
-    MessageState.SENT: ("DONE", "Sent"),
-    MessageState.FAILED: ("FAILED", "Given up"),
+    MessageState.WAITING: ("QUEUED", N_("Waiting")),
+    MessageState.SENT: ("DONE", N_("Sent")),
+    MessageState.FAILED: ("FAILED", N_("Given up")),
 }
 """The icon and colour of a state of images that looks the same, and the word."""
 
 PROBLEMS: Final[dict[str, str]] = {
-    Problem.ADDRESS_REFUSED: "The name stands for an address that may not be called, or only by https.",
-    Problem.NAME_UNKNOWN: "The name could not be looked up.",
-    Problem.NO_CONNECTION: "No connection could be made.",
-    Problem.CERTIFICATE: "The certificate is not valid for this name.",
-    Problem.NO_ANSWER: "No answer came in time.",
-    Problem.REDIRECT: "The answer was a redirect, which is not followed.",
-    Problem.ANSWER: "The answer was not one of success.",
-    Problem.GONE: "The receiver said that the address is gone (410).",
-    Problem.NO_KEY: "The sweep does not have PNEUMOSCREEN_SECRET_KEY, so it cannot sign.",
-    RESTORED: "A backup was restored.",
-    PAUSED: "An administrator paused it.",
+    Problem.ADDRESS_REFUSED: N_("The name stands for an address that may not be called, or only by https."),
+    Problem.NAME_UNKNOWN: N_("The name could not be looked up."),
+    Problem.NO_CONNECTION: N_("No connection could be made."),
+    Problem.CERTIFICATE: N_("The certificate is not valid for this name."),
+    Problem.NO_ANSWER: N_("No answer came in time."),
+    Problem.REDIRECT: N_("The answer was a redirect, which is not followed."),
+    Problem.ANSWER: N_("The answer was not one of success."),
+    Problem.GONE: N_("The receiver said that the address is gone (410)."),
+    Problem.NO_KEY: N_("The sweep does not have PNEUMOSCREEN_SECRET_KEY, so it cannot sign."),
+    RESTORED: N_("A backup was restored."),
+    PAUSED: N_("An administrator paused it."),
 }
 
 
 def say_problem(code: str | None) -> str:
     """Say what went wrong; a code of another version stands for itself."""
-    return PROBLEMS.get(code, code) if code else ""
+    return translate(PROBLEMS.get(code, code)) if code else ""

@@ -16,7 +16,8 @@ from web.base.contexts import PageContext, render
 from web.base.services import services
 from web.base.zones import current_zone
 from web.guard.access import REVIEWERS, requires
-from web.lists.filters import FormField, Reading, form_fields, name_field, say_filters
+from web.languages.text import N_, translate
+from web.lists.filters import FormField, Reading, form_fields, say_filters, say_problem
 from web.lists.listing import FilterError, Filters, Order, Page, ScreeningSummary, count_images, list_screenings
 from web.lists.planner import Count
 from web.worklist.views import saved_views
@@ -25,12 +26,12 @@ blueprint = Blueprint("worklist", __name__)
 
 ROWS_A_PAGE: Final = 50
 QUICK: Final[dict[Reading | None, str]] = {
-    None: "All",
-    Reading.UNREAD: "Unread",
-    Reading.SECOND_READER: "Second look",
-    Reading.DISAGREED: "Disagreed",
-    Reading.MINE: "Mine",
-    Reading.OUTSIDE: "Outside use",
+    None: N_("All"),
+    Reading.UNREAD: N_("Unread"),
+    Reading.SECOND_READER: N_("Second look"),
+    Reading.DISAGREED: N_("Disagreed"),
+    Reading.MINE: N_("Mine"),
+    Reading.OUTSIDE: N_("Outside use"),
 }
 """The readings of one press each; the form has the others."""
 
@@ -71,7 +72,7 @@ def index() -> ResponseReturnValue:
     try:
         filters, problem = Filters.from_args(request.args, zone), None
     except FilterError as error:
-        filters, problem = Filters(zone=zone), f"{name_field(error.field)}: {error.message}"
+        filters, problem = Filters(zone=zone), say_problem(error)
     values = filters.to_args()
     with services().database.read() as db:
         page = Page([])
@@ -101,11 +102,11 @@ def _quick(values: dict[str, str]) -> list[tuple[str, str, bool]]:
     made = []
     for reading, name in QUICK.items():
         wanted = {**others, **({"review": reading.value} if reading else {})}
-        made.append((name, _to(wanted), values.get("review") == reading))
+        made.append((translate(name), _to(wanted), values.get("review") == reading))
     return made
 
 
-def _chips(said: dict[str, str], values: dict[str, str]) -> list[tuple[str, str]]:
+def _chips(said: Mapping[str, str], values: dict[str, str]) -> list[tuple[str, str]]:
     """Return each active filter but the reading in words, and the address of the list without it."""
     return [
         (text, _to({other: values[other] for other in values if other != name}))

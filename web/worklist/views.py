@@ -15,6 +15,7 @@ from shared.tables import SavedView, User
 from web.base.services import services
 from web.base.zones import current_zone
 from web.guard.access import REVIEWERS, requires, see_other
+from web.languages.text import _
 from web.lists.filters import Filters
 
 blueprint = Blueprint("views", __name__, url_prefix="/worklist/views")
@@ -35,18 +36,18 @@ def save() -> ResponseReturnValue:
     name = request.form.get("name", "").strip()
     arguments = Filters.from_args(request.form, current_zone()).to_args()
     if not _NAME.fullmatch(name):
-        abort(422, "Give the view a name of 1 to 64 characters.")
+        abort(422, _("Give the view a name of 1 to 64 characters."))
     with services().database.write() as db:
         own = SavedView.user_id == g.user.id
         known = db.scalar(select(SavedView).where(own, SavedView.name == name))
         if known is not None:
             known.arguments = arguments
         elif (db.scalar(select(func.count()).where(own)) or 0) >= MOST_VIEWS:
-            abort(422, f"An account keeps at most {MOST_VIEWS} views. Remove one first.")
+            abort(422, _("An account keeps at most %(most)s views. Remove one first.", most=MOST_VIEWS))
         else:
             db.add(SavedView(user_id=g.user.id, name=name, arguments=arguments))
         record(db, Action.VIEW_CHANGED, user_id=g.user.id, address=request.remote_addr)
-    flash(f"The view '{name}' is saved.", "info")
+    flash(_("The view '%(name)s' is saved.", name=name), "info")
     query: dict[str, Any] = {**arguments}
     return see_other(url_for("worklist.index", **query))
 
@@ -58,8 +59,8 @@ def delete(view_id: uuid.UUID) -> ResponseReturnValue:
     with services().database.write() as db:
         view = db.get(SavedView, view_id)
         if view is None or view.user_id != g.user.id:
-            abort(404, f"There is no view {view_id}.")
+            abort(404, _("There is no view %(id)s.", id=view_id))
         db.delete(view)
         record(db, Action.VIEW_CHANGED, user_id=g.user.id, subject=view_id, address=request.remote_addr)
-    flash(f"The view '{view.name}' is removed.", "info")
+    flash(_("The view '%(name)s' is removed.", name=view.name), "info")
     return see_other(url_for("worklist.index"))

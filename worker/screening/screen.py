@@ -12,15 +12,17 @@ from typing import Final, NamedTuple
 import numpy as np
 from PIL import Image
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
+from shared.activations.in_force import spec_in_force
 from shared.db import Database
 from shared.errors import ImageRejected, StoreAway, StoreFull
 from shared.images.framing import Box
 from shared.images.gate import put_right
 from shared.images.preprocess import decode, fit, is_small, refuse_unreadable, thumbnail, window
 from shared.models import heatmap
-from shared.models.spec import ModelPrediction
-from shared.queue import asked, leases
+from shared.models.spec import ModelPrediction, ModelSpec
+from shared.queue import asked, leases, shadow
 from shared.queue.leases import Claim, ClaimedScreening, Outcome
 from shared.refusals import OF_THE_GATE, Rejection
 from shared.settings import Settings
@@ -54,6 +56,13 @@ class Prepared(NamedTuple):
     """The part of the image that these are."""
 
 
+class Serving(NamedTuple):
+    """What a worker answers as: its model at the threshold in force."""
+
+    spec: ModelSpec
+    model_id: uuid.UUID
+
+
 class Screener:
     """Everything that one worker process needs to screen."""
 
@@ -69,18 +78,23 @@ class Screener:
         self._worker = worker
         self._batch_size = BatchSize(settings.batch_size)
         with database.write() as session:
-            self._model_id = leases.register_model(session, classifier.spec)
+            self._serving = self._look_up(session, None)
 
     @property
     def model(self) -> str:
         """Name the model whose jobs are served."""
         return self._classifier.spec.name
 
+    @property
+    def version(self) -> str:
+        """Name what answers: the model, and the start of its identity."""
+        return self._serving.spec.version
+
     def drain(self, seconds: float) -> bool:
         """Screen micro-batches until nothing waits or the time is up; True where images may still wait."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            if not self.answer_asked() and self.screen_batch() == 0:
+            if not self.answer_asked() and self.screen_batch() == 0 and not self.answer_shadow():
                 return False
         return True
 
@@ -93,10 +107,12 @@ class Screener:
             if not asked.count_waiting(session).get(self.model):
                 return False
         with self._database.write() as session:
+            serving = self._look_up(session, self._serving)
             held = asked.claim(
                 session, self.model,
                 lease_seconds=self._settings.lease_seconds, max_attempts=self._settings.max_attempts,
             )  # fmt: skip
+        self._serving = serving
         if held is None:
             return False
         try:
@@ -111,12 +127,12 @@ class Screener:
                 asked.release(session, held, counts=True)
             return True
         with self._database.write() as session:
-            asked.settle(session, held, self._classifier.spec, prediction, refusal)
+            asked.settle(session, held, self._serving.spec, prediction, refusal)
         return True
 
     def _score(self, held: asked.AskedImage) -> tuple[ModelPrediction | None, ImageRejected | None]:
         """Let the model read an image whatever the gate says of it, turned upright where the gate says how."""
-        spec = self._classifier.spec
+        spec = self._serving.spec
         screening = ClaimedScreening(held.screening_id, held.image_id, held.sha256, None)
         try:
             prepared = self._prepare(screening, OF_THE_GATE, held.refusal)
@@ -124,6 +140,52 @@ class Screener:
             return None, refusal
         answers = self._classifier.answer(prepared.pixels[np.newaxis])
         (prediction,) = spec.judge(spec.calibrate(answers.logits))
+        return prediction, None
+
+    def answer_shadow(self) -> bool:
+        """Find one score as the shadow model, where nothing else waits for a worker; False where none is to be found.
+
+        Whatever goes wrong costs the score an attempt and no screening anything. Raises StoreAway where the image store
+        is to blame; the score then waits for the next ticket.
+        """
+        with self._database.read() as session:
+            if shadow.find_waiting(session) != self.model:
+                return False
+        with self._database.write() as session:
+            serving = self._look_up(session, self._serving)
+            held = shadow.claim(
+                session, self.model,
+                lease_seconds=self._settings.lease_seconds, max_attempts=self._settings.max_attempts,
+            )  # fmt: skip
+        self._serving = serving
+        if held is None:
+            return False
+        try:
+            prediction, code = self._compare(held)
+        except StoreAway:
+            with self._database.write() as session:
+                shadow.release(session, held, counts=False)
+            raise
+        except Exception:
+            log.exception("The shadow model did not answer for image %s.", held.image_id)
+            with self._database.write() as session:
+                shadow.release(session, held, counts=True)
+            return True
+        with self._database.write() as session:
+            shadow.settle(session, held, self._serving.spec, prediction, code)
+        return True
+
+    def _compare(self, held: shadow.ShadowImage) -> tuple[ModelPrediction | None, str | None]:
+        """Answer for an image that another model has answered; the gate of this one holds as in a screening."""
+        spec = self._serving.spec
+        try:
+            data = self._reader.read(ClaimedScreening(held.score_id, held.image_id, held.sha256, None))
+            image = decode(data, at_least=spec.decoded_side)
+            refuse_unreadable(data, image, spec, self._settings.ignored_codes)
+            pixels = fit(image, spec, window(image, spec))
+        except ImageRejected as refusal:
+            return None, refusal.code.value
+        (prediction,) = spec.judge(spec.calibrate(self._classifier.answer(pixels[np.newaxis]).logits))
         return prediction, None
 
     def screen_batch(self) -> int:
@@ -157,14 +219,26 @@ class Screener:
 
     def _claim(self) -> Claim | None:
         with self._database.write() as session:
-            return leases.claim(
+            serving = self._look_up(session, self._serving)
+            claim = leases.claim(
                 session,
-                model_id=self._model_id,
+                model_id=serving.model_id,
                 model_name=self.model,
                 limit=self._batch_size.images(),
                 worker=self._worker,
                 lease_seconds=self._settings.lease_seconds,
             )
+        # Not before the commit: a row that was rolled back could be named otherwise.
+        self._serving = serving
+        return claim
+
+    def _look_up(self, session: Session, known: Serving | None) -> Serving:
+        """Return the spec with the threshold that is in force now, and the row that answers under it are given to."""
+        spec = spec_in_force(session, self._classifier.spec)
+        if known is not None and known.spec.identity == spec.identity:
+            return known
+        log.info("%s answers, at the threshold %g.", spec.version, spec.threshold)
+        return Serving(spec, leases.register_model(session, spec))
 
     def _finish(self, lease: Claim, screened: Screened) -> None:
         with self._database.write() as session:
@@ -172,8 +246,8 @@ class Screener:
                 session,
                 lease,
                 screened.outcomes,
-                model_id=self._model_id,
-                threshold=self._classifier.spec.threshold,
+                model_id=self._serving.model_id,
+                threshold=self._serving.spec.threshold,
                 worker=self._worker,
             )
             if screened.unreadable:
@@ -239,7 +313,7 @@ class Screener:
     ) -> dict[uuid.UUID, Outcome]:
         if not inputs:
             return {}
-        spec, by_image = self._classifier.spec, {screening.image_id: screening for screening in screenings}
+        spec, by_image = self._serving.spec, {screening.image_id: screening for screening in screenings}
         answers = self._classifier.answer(np.stack([prepared.pixels for prepared in inputs.values()]))
         predictions = spec.judge(spec.calibrate(answers.logits))
         maps = self._draw_maps(answers, [prepared.seen for prepared in inputs.values()])

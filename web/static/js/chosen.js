@@ -1,5 +1,6 @@
 // What a person chose or dropped, and which of it cannot be sent at all.
 import { size } from "./format.js";
+import { _ } from "./words.js";
 
 const natural = new Intl.Collator("en", { numeric: true });
 
@@ -22,7 +23,7 @@ export function check(entries, limits) {
   for (const { file, path } of entries) {
     const limit = isZip(file) ? limits.request : limits.image;
     if (isNoImage(path, limits.noImages)) leftOut += 1;
-    else if (file.size > limit) refused.push({ path, why: `${size(file.size)}, over the limit of ${size(limit)}` });
+    else if (file.size > limit) refused.push({ path, why: _("%(size)s, over the limit of %(limit)s", { size: size(file.size), limit: size(limit) }) });
     else wanted.push({ file, path, size: file.size });
   }
   wanted.sort((one, other) => natural.compare(one.path, other.path));

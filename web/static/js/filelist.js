@@ -1,5 +1,7 @@
 // The list of chosen files, a bar for each. Of thousands it shows a window: what has trouble, is on its way or comes next.
-import { count, plural, size } from "./format.js";
+import { size } from "./format.js";
+import { count } from "./numbers.js";
+import { _, plural } from "./words.js";
 
 const MOST_ROWS = 200;
 
@@ -21,24 +23,24 @@ export class FileList {
   }
 
   progress(item, part) {
-    this.#say(item, part < 1 ? `${Math.floor(part * 100)}%` : "Sent", part);
+    this.#say(item, part < 1 ? `${Math.floor(part * 100)}%` : _("Sent"), part);
   }
 
   waiting(item, seconds, attempt) {
-    this.#say(item, `No answer. Sent again in ${seconds} s (attempt ${attempt})`, 0, "again");
+    this.#say(item, _("No answer. Sent again in %(seconds)s s (attempt %(attempt)s)", { seconds, attempt }), 0, "again");
   }
 
   held(item) {
-    this.#say(item, "Waits until there is room", 0);
+    this.#say(item, _("Waits until there is room"), 0);
   }
 
   unsent(item) {
-    this.#say(item, "Not sent yet", 0);
+    this.#say(item, _("Not sent yet"), 0);
   }
 
   received(item) {
     this.ended += 1;
-    this.#say(item, "Received", 1, "done");
+    this.#say(item, _("Received"), 1, "done");
     if (this.items.length > MOST_ROWS) this.#drop(item);
     this.#fill();
   }
@@ -62,16 +64,18 @@ export class FileList {
     while (this.rows.size < MOST_ROWS && this.next < this.items.length) this.#add(this.items[this.next++]);
     const hidden = this.items.length - this.rows.size;
     this.more.hidden = hidden === 0;
-    this.more.textContent = `${plural(this.rows.size, "file")} shown of ${count(this.items.length)}; ${count(this.ended)} received so far.`;
+    const values = { all: count(this.items.length), ended: count(this.ended) };
+    const shown = this.rows.size;
+    this.more.textContent = plural(shown, "%(count)s file shown of %(all)s; %(ended)s received so far.", "%(count)s files shown of %(all)s; %(ended)s received so far.", values);
   }
 
   #add(item) {
     const row = document.createElement("li");
-    const name = Object.assign(document.createElement("span"), { className: "name", textContent: item.path });
+    const name = Object.assign(document.createElement("span"), { className: "name", translate: false, textContent: item.path });
     const bytes = Object.assign(document.createElement("span"), { className: "bytes soft", textContent: size(item.size) });
     const bar = Object.assign(document.createElement("progress"), { max: 1, value: 0 });
-    bar.setAttribute("aria-label", `Upload of ${item.path}`);
-    const said = Object.assign(document.createElement("span"), { className: "said soft", textContent: "Ready" });
+    bar.setAttribute("aria-label", _("Upload of %(name)s", { name: item.path }));
+    const said = Object.assign(document.createElement("span"), { className: "said soft", textContent: _("Ready") });
     row.append(name, bytes, bar, said);
     this.list.append(row);
     this.rows.set(item, { row, bar, said });

@@ -1,20 +1,19 @@
-// Writes numbers as the server's pages do.
-export const count = (value) => value.toLocaleString("en-GB");
-
-export const plural = (value, noun) => `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
+// Writes sizes and stretches of time as the server's pages do.
+import { count, tenths } from "./numbers.js";
+import { _ } from "./words.js";
 
 export function size(bytes) {
   let amount = bytes;
   for (const unit of ["B", "KiB", "MiB"]) {
-    if (amount < 1024) return `${unit === "B" ? Math.round(amount) : amount.toFixed(1)} ${unit}`;
+    if (amount < 1024) return `${unit === "B" ? count(Math.round(amount)) : tenths(amount)} ${unit}`;
     amount /= 1024;
   }
-  return `${amount.toFixed(1)} GiB`;
+  return `${tenths(amount)} GiB`;
 }
 
 export function duration(seconds) {
   const whole = Math.max(0, Math.round(seconds));
-  if (whole < 60) return `${whole} s`;
-  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
-  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+  if (whole < 60) return _("%(seconds)s s", { seconds: whole });
+  if (whole < 3600) return _("%(minutes)s min %(seconds)s s", { minutes: Math.floor(whole / 60), seconds: whole % 60 });
+  return _("%(hours)s h %(minutes)s min", { hours: Math.floor(whole / 3600), minutes: Math.floor((whole % 3600) / 60) });
 }

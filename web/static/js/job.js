@@ -1,6 +1,7 @@
 // Keeps a job's page up to date: asks for its changing part, puts in what differs, and stops when the job has ended.
 import { follow } from "./follow.js";
 import { showTimes } from "./times.js";
+import { _ } from "./words.js";
 
 // A single image has its result within a tenth of a second, and somebody waits for it.
 const PAUSES = [
@@ -57,9 +58,10 @@ function replace(old, fresh) {
 
 // What the page says is what was true when the server last answered; the next answer puts the headline back.
 function sayAway() {
-  document.querySelector("#job-head .job-state").textContent = "Server away, trying again";
-  document.querySelector("#job-progress .job-line").textContent = "Server away, trying again";
-  document.title = `Server away - ${document.getElementById("job").dataset.name} - PneumoScreen`;
+  const away = _("Server away, trying again");
+  document.querySelector("#job-head .job-state").textContent = away;
+  document.querySelector("#job-progress .job-line").textContent = away;
+  document.title = _("Server away - %(name)s - PneumoScreen", { name: document.getElementById("job").dataset.name });
 }
 
 function tell() {
@@ -82,8 +84,8 @@ document.querySelector("dialog [data-close]").addEventListener("click", (event) 
 
 if (live.dataset.state !== "FINISHED") {
   follow(renew, () => PAUSES.find(({ untilMs }) => performance.now() - began < untilMs).pauseMs, {
-    signedOut: "You have been signed out. Load the page again to sign in; the job goes on.",
-    noAnswer: "The server does not answer. The page tries again; X-rays that were received are kept.",
+    signedOut: _("You have been signed out. Load the page again to sign in; the job goes on."),
+    noAnswer: _("The server does not answer. The page tries again; X-rays that were received are kept."),
   }, sayAway);
 } else if (sessionStorage.getItem("sent") === location.pathname.split("/").pop()) {
   tell(); // it was sent from here and ended before its page came

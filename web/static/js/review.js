@@ -3,6 +3,7 @@
 import { dropDraft, findDraft, keepDraft } from "./drafts.js";
 import { isCommand } from "./keys.js";
 import { shown } from "./shown.js";
+import { _ } from "./words.js";
 
 const RENEW_MS = 45000;
 const AGAIN_MS = 2000;
@@ -27,7 +28,7 @@ function say(text, link) {
   said.textContent = text;
   if (link) {
     const element = document.createElement("a");
-    [element.href, element.textContent] = [link, "Sign in again"];
+    [element.href, element.textContent] = [link, _("Sign in again")];
     said.append(" ", element);
   }
   said.hidden = false;
@@ -44,7 +45,7 @@ async function post(body) {
     } catch (error) {
       if (!(error instanceof TypeError)) throw error; // what fetch throws where no server answers
     }
-    say(`The server does not answer. Trying again; your review is kept here (attempt ${attempt}).`);
+    say(_("The server does not answer. Trying again; your review is kept here (attempt %(attempt)s).", { attempt }));
     await rest(AGAIN_MS);
   }
 }
@@ -55,7 +56,7 @@ async function send(button) {
   setBusy(true);
   const answer = await post(body);
   if (answer.status === 401) {
-    say("Your session has ended. What you typed is kept on this computer.", signIn);
+    say(_("Your session has ended. What you typed is kept on this computer."), signIn);
   } else if (answer.ok) {
     dropDraft(account, image);
     location.assign((await answer.json()).next);
@@ -105,7 +106,7 @@ async function renew() {
   const told = await answer.json();
   openAt.textContent = told.open.join(" ");
   openAt.hidden = told.open.length === 0;
-  if (told.newest && told.newest !== newest) say(`${told.by} has reviewed this X-ray. Load the page again to see it.`);
+  if (told.newest && told.newest !== newest) say(_("%(name)s has reviewed this X-ray. Load the page again to see it.", { name: told.by }));
 }
 
 setInterval(renew, RENEW_MS);

@@ -1,5 +1,7 @@
 // Sends images in batches, one request after the other, so that a job keeps the order in which its images were chosen.
 // A request that fails is sent again under the same key; the server adds its images once however often it arrives.
+import { _ } from "./words.js";
+
 const BATCH_BYTES = 8 * 1024 * 1024;
 const BATCH_FILES = 200;
 // In the first request, so that workers have something to do while the rest comes in.
@@ -12,7 +14,7 @@ const SMALL_REQUEST_MS = 10000;
 
 export class Refused extends Error {
   constructor(status, problem) {
-    super(problem?.detail || `The server answered ${status}. Load the page again and repeat what you did.`);
+    super(problem?.detail || _("The server answered %(status)s. Load the page again and repeat what you did.", { status }));
     this.status = status;
     this.title = problem?.title;
     this.code = problem?.code ?? "";
@@ -132,8 +134,8 @@ export class Sender {
       if (onProgress) request.upload.onprogress = (event) => onProgress(event.loaded, event.total);
       else request.timeout = SMALL_REQUEST_MS;
       request.onload = () => (request.status < 300 ? resolve(parse(request)) : reject(failure(request)));
-      request.onerror = request.ontimeout = () => reject(new Refused(0, { detail: "The server does not answer." }));
-      request.onabort = () => reject(new Refused(0, { detail: "The upload was cancelled." }));
+      request.onerror = request.ontimeout = () => reject(new Refused(0, { detail: _("The server does not answer.") }));
+      request.onabort = () => reject(new Refused(0, { detail: _("The upload was cancelled.") }));
       request.onloadend = () => this.requests.delete(request);
       this.requests.add(request);
       request.send(body);

@@ -1,6 +1,7 @@
 // Keeps the status page up to date: asks for its changing part and puts in the pieces that differ.
 import { follow } from "./follow.js";
 import { showTimes } from "./times.js";
+import { _ } from "./words.js";
 
 const EVERY_MS = 5000;
 
@@ -19,6 +20,6 @@ function renew(answer) {
 }
 
 follow(renew, () => EVERY_MS, {
-  signedOut: "You have been signed out. Load the page again to sign in.",
-  noAnswer: "The server does not answer. The page tries again.",
+  signedOut: _("You have been signed out. Load the page again to sign in."),
+  noAnswer: _("The server does not answer. The page tries again."),
 });

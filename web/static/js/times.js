@@ -1,14 +1,20 @@
 // Shows every <time> in the account's zone, else in the browser's own, which it tells the server for the days of filters.
-const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const YEAR_SECONDS = 31536000;
-const zone = document.documentElement.dataset.zone || Intl.DateTimeFormat().resolvedOptions().timeZone;
-const written = { timeZone: zone, hourCycle: "h23", year: "numeric", month: "numeric", day: "numeric", hour: "2-digit", minute: "2-digit" };
-const parts = new Intl.DateTimeFormat("en", written);
+const { lang, dataset } = document.documentElement;
+const zone = dataset.zone || Intl.DateTimeFormat().resolvedOptions().timeZone;
+const written = { timeZone: zone, hourCycle: "h23", year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" };
+const writer = new Intl.DateTimeFormat(`${lang}-u-nu-latn`, written);
+
+/** In English the day stands first, as the server writes it; other languages have an order of their own. */
+function write(at) {
+  if (lang !== "en") return writer.format(at);
+  const { day, month, year, hour, minute } = Object.fromEntries(writer.formatToParts(at).map(({ type, value }) => [type, value]));
+  return `${day} ${month} ${year}, ${hour}:${minute}`;
+}
 
 export function showTimes(root = document) {
   for (const element of root.querySelectorAll("time[datetime]:not([data-local])")) {
-    const at = Object.fromEntries(parts.formatToParts(new Date(element.dateTime)).map(({ type, value }) => [type, value]));
-    element.textContent = `${at.day} ${MONTHS[at.month - 1]} ${at.year}, ${at.hour}:${at.minute}`;
+    element.textContent = write(new Date(element.dateTime));
     element.dataset.local = "";
   }
 }

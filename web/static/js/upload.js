@@ -2,9 +2,11 @@
 // off it goes on with that job: what is there already is left out.
 import { check, fromDrop, fromInput } from "./chosen.js";
 import { FileList } from "./filelist.js";
-import { count, duration, plural, size } from "./format.js";
+import { duration, size } from "./format.js";
+import { count } from "./numbers.js";
 import { findMissing } from "./received.js";
 import { makeBatches, newKey, Refused, Sender } from "./sender.js";
+import { _, plural } from "./words.js";
 
 const form = document.getElementById("upload");
 const find = (id) => document.getElementById(id);
@@ -38,17 +40,25 @@ async function choose(entries) {
 /** Return what the job has not received yet; null where that cannot be told. */
 async function leaveOutReceived(items) {
   isComparing = true;
-  const wait = (error, seconds) => say(`${error.message} Trying again in ${seconds} s.`);
+  const wait = (error, seconds) => say(_("%(problem)s Trying again in %(seconds)s s.", { problem: error.message, seconds }));
   const sender = new Sender(token, { away: wait, held: wait, back: () => show("trouble", false) });
   try {
-    return await findMissing(items, form.dataset.received, sender, (files) => { find("summary").textContent = `Comparing ${count(files)} of ${plural(items.length, "file")}`; });
+    return await findMissing(items, form.dataset.received, sender, (files) => {
+      const done = count(files);
+      find("summary").textContent = plural(items.length, "Comparing %(done)s of %(count)s file", "Comparing %(done)s of %(count)s files", { done });
+    });
   } catch (error) {
-    find("summary").textContent = "The files could not be compared with what is here.";
-    say(error instanceof Refused ? `${error.isStale ? "You have signed in anew since this page was loaded. Load it again." : error.message}` : `A file could not be read: ${error.message}`);
+    find("summary").textContent = _("The files could not be compared with what is here.");
+    say(whyNotCompared(error));
     return null;
   } finally {
     isComparing = false;
   }
+}
+
+function whyNotCompared(error) {
+  if (!(error instanceof Refused)) return _("A file could not be read: %(problem)s", { problem: error.message });
+  return error.isStale ? _("You have signed in anew since this page was loaded. Load it again.") : error.message;
 }
 
 function say(text) {
@@ -60,30 +70,49 @@ function offer(entries, good, refused, leftOut) {
   const here = good.length - wanted.length;
   const tooMany = wanted.length > limits.images;
   show("start", (wanted.length > 0 || here > 0) && !tooMany);
-  find("start").textContent = !goesOn ? `Screen ${plural(wanted.length, "file")}` : wanted.length ? `Send ${plural(wanted.length, "file")}` : "End the upload";
-  const weight = `${plural(wanted.length, "file")}, ${size(total(wanted))}`;
-  find("summary").textContent = goesOn && good.length ? compared(good.length, here) : wanted.length ? weight : entries.length ? "Nothing to send." : "This folder holds no files.";
-  if (leftOut) find("summary").textContent += ` ${plural(leftOut, "file")} left out, which a disc's viewer or a file manager added.`;
+  find("start").textContent = startName();
+  const said = [goesOn && good.length ? compared(good.length, here) : summary(entries)];
+  if (leftOut) said.push(plural(leftOut, "%(count)s file left out, which a disc's viewer or a file manager added.", "%(count)s files left out, which a disc's viewer or a file manager added."));
+  find("summary").textContent = said.join(" ");
   sayRefused(refused, tooMany, wanted.length);
   list.show(tooMany ? [] : wanted);
   find(find("start").hidden ? "clear" : "start").focus();
 }
 
+function startName() {
+  const files = wanted.length;
+  if (!goesOn) return plural(files, "Screen %(count)s file", "Screen %(count)s files");
+  return files ? plural(files, "Send %(count)s file", "Send %(count)s files") : _("End the upload");
+}
+
+function summary(entries) {
+  if (!wanted.length) return entries.length ? _("Nothing to send.") : _("This folder holds no files.");
+  const bytes = size(total(wanted));
+  return plural(wanted.length, "%(count)s file, %(bytes)s", "%(count)s files, %(bytes)s", { bytes });
+}
+
+/** Say how many of the chosen files the job has already, and how many are sent now. */
 function compared(files, here) {
-  if (!here) return `None of ${plural(files, "file")} is here yet. Are they of this job? All are sent, ${size(total(wanted))}.`;
-  if (!wanted.length) return `All ${plural(files, "file")} are here already.`;
-  return `${count(here)} of ${plural(files, "file")} ${here === 1 ? "is" : "are"} here already, ${count(wanted.length)} ${wanted.length === 1 ? "is" : "are"} sent, ${size(total(wanted))}.`;
+  const bytes = size(total(wanted));
+  if (!here) return plural(files, "The chosen file is not here yet. Is it of this job? It is sent, %(bytes)s.", "None of %(count)s files is here yet. Are they of this job? All are sent, %(bytes)s.", { bytes });
+  if (!wanted.length) return plural(files, "The chosen file is here already.", "All %(count)s files are here already.");
+  const all = count(files);
+  const known = plural(here, "%(count)s of %(all)s files is here already.", "%(count)s of %(all)s files are here already.", { all });
+  const sent = plural(wanted.length, "%(count)s file is sent, %(bytes)s.", "%(count)s files are sent, %(bytes)s.", { bytes });
+  return `${known} ${sent}`;
 }
 
 function sayRefused(refused, tooMany, files) {
   const note = find("refused");
   note.replaceChildren();
-  if (tooMany) note.append(`${count(files)} files are too many for one upload; at most ${count(limits.images)} go at once. Send them in parts, or as a ZIP.`);
+  const most = count(limits.images);
+  if (tooMany) note.append(plural(files, "%(count)s file is too many for one upload; at most %(most)s go at once. Send them in parts, or as a ZIP.", "%(count)s files are too many for one upload; at most %(most)s go at once. Send them in parts, or as a ZIP.", { most }));
   if (refused.length) {
     const names = document.createElement("ul");
-    names.append(...refused.slice(0, 100).map(({ path, why }) => Object.assign(document.createElement("li"), { textContent: `${path}: ${why}` })));
-    const more = refused.length > 100 ? ` The first 100 are named.` : "";
-    note.append(`${plural(refused.length, "file")} cannot be sent and will be left out.${more}`, names);
+    names.append(...refused.slice(0, 100).map(({ path, why }) => Object.assign(document.createElement("li"), { textContent: _("%(file)s: %(problem)s", { file: path, problem: why }) })));
+    const said = [plural(refused.length, "%(count)s file cannot be sent and will be left out.", "%(count)s files cannot be sent and will be left out.")];
+    if (refused.length > 100) said.push(_("The first 100 are named."));
+    note.append(said.join(" "), names);
   }
   note.hidden = !tooMany && refused.length === 0;
 }
@@ -104,7 +133,7 @@ function jobName() {
   if (wanted.length === 1) return wanted[0].path.slice(-255);
   const folders = new Set(wanted.map(({ path }) => (path.includes("/") ? path.split("/")[0] : "")));
   const [only] = folders;
-  return folders.size === 1 && only ? only.slice(0, 255) : plural(wanted.length, "file");
+  return folders.size === 1 && only ? only.slice(0, 255) : plural(wanted.length, "%(count)s file", "%(count)s files");
 }
 
 function start() {
@@ -116,7 +145,7 @@ function start() {
   for (const id of ["start", "clear"]) show(id, false);
   for (const id of ["stop", "whole"]) show(id, true);
   fix(true);
-  find("whole-count").textContent = "Waiting for the server to answer";
+  find("whole-count").textContent = _("Waiting for the server to answer");
   find("stop").focus();
   run();
 }
@@ -147,7 +176,7 @@ async function run() {
 async function renewToken(sender) {
   if (!upload.stale) return;
   const answer = await fetch(location.pathname, { headers: { Accept: "text/html" }, cache: "no-store" }).catch(() => null);
-  if (!answer?.ok) throw new Refused(answer?.status ?? 0, answer ? null : { detail: "The server does not answer." });
+  if (!answer?.ok) throw new Refused(answer?.status ?? 0, answer ? null : { detail: _("The server does not answer.") });
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   token = page.querySelector('meta[name="csrf-token"]').content;
   sender.token = token;
@@ -156,16 +185,16 @@ async function renewToken(sender) {
 
 function onAway(error, seconds) {
   // The number is hidden from screen readers, which would read the whole note every second.
-  const rest = Object.assign(document.createElement("span"), { textContent: ` Trying again in ${seconds} s.` });
+  const rest = Object.assign(document.createElement("span"), { textContent: _("Trying again in %(seconds)s s.", { seconds }) });
   rest.setAttribute("aria-hidden", "true");
-  find("trouble").replaceChildren(error.message, rest);
+  find("trouble").replaceChildren(error.message, " ", rest);
   show("trouble", true);
   sayAway();
 }
 
 function sayAway() {
   upload.isAway = true;
-  find("whole-count").textContent = "Server away, trying again";
+  find("whole-count").textContent = _("Server away, trying again");
   for (const id of ["whole-speed", "whole-left"]) find(id).textContent = "";
 }
 
@@ -178,8 +207,10 @@ function onBack() {
 function onHeld(error, seconds, batch) {
   const at = new Date(Date.now() + seconds * 1000);
   const clock = [at.getHours(), at.getMinutes(), at.getSeconds()].map((part) => String(part).padStart(2, "0")).join(":");
-  const kept = upload.job ? " What has been received is kept and is screened." : "";
-  const text = `${error.title}. The upload waits and goes on by itself at ${clock}; leave this page open.${kept}`;
+  const values = { problem: error.code === "disk_low" ? _("Disk low") : _("Queue full"), time: clock };
+  const text = upload.job
+    ? _("%(problem)s. The upload waits and goes on by itself at %(time)s; leave this page open. What has been received is kept and is screened.", values)
+    : _("%(problem)s. The upload waits and goes on by itself at %(time)s; leave this page open.", values);
   upload.isUnopened = !upload.job;
   show("trouble", false);
   // Said anew only when it differs, because a screen reader reads it out each time.
@@ -206,15 +237,16 @@ function sayTrouble(error) {
   }
   showWhole();
   upload.stale = error.isSignedOut || error.isStale || upload.stale;
-  find("trouble").textContent = `${troubleOf(error)} ${upload.job ? "What has been received is kept; Try again sends the rest." : ""}`;
+  const kept = upload.job ? [_("What has been received is kept; Try again sends the rest.")] : [];
+  find("trouble").textContent = [troubleOf(error), ...kept].join(" ");
   show("trouble", true);
   show("again", true);
   find("again").focus();
 }
 
 function troubleOf(error) {
-  if (error.isSignedOut) return "You have been signed out. Sign in in another tab, then press Try again.";
-  if (error.isStale) return "You have signed in anew since this page was loaded. Press Try again to go on.";
+  if (error.isSignedOut) return _("You have been signed out. Sign in in another tab, then press Try again.");
+  if (error.isStale) return _("You have signed in anew since this page was loaded. Press Try again to go on.");
   return error.message;
 }
 
@@ -276,10 +308,22 @@ function onDone(batch, answer) {
     else list.received(item);
   }
   // What is left was inside a ZIP, or the server keeps pseudonyms and names none; the job page names each of these.
-  const inside = batch.items.some(({ path }) => /\.zip$/i.test(path)) ? " inside a ZIP" : "";
-  for (const { files, reason } of answer.left_out ?? []) list.note(`${plural(files, "file")} left out ${reason}.`);
-  if (unnamed.size) list.note(`${plural(unnamed.size, "file")}${inside} refused; the job page says why.`);
+  for (const { files, reason } of answer.left_out ?? []) list.note(sayLeftOut(files, reason));
+  if (unnamed.size) list.note(sayUnnamed(unnamed.size, batch.items.some(({ path }) => /\.zip$/i.test(path))));
   showWhole();
+}
+
+// The reasons of `shared.intake.left_out`.
+function sayLeftOut(files, reason) {
+  if (reason === "of a disc's viewer") return plural(files, "%(count)s file of a disc's viewer left out.", "%(count)s files of a disc's viewer left out.");
+  if (reason === "of an operating system's file manager") return plural(files, "%(count)s file of a file manager left out.", "%(count)s files of a file manager left out.");
+  return plural(files, "%(count)s file left out.", "%(count)s files left out.");
+}
+
+function sayUnnamed(files, areInZip) {
+  return areInZip
+    ? plural(files, "%(count)s file inside a ZIP refused; the job page says why.", "%(count)s files inside a ZIP refused; the job page says why.")
+    : plural(files, "%(count)s file refused; the job page says why.", "%(count)s files refused; the job page says why.");
 }
 
 function groupByFile(rejected) {
@@ -295,10 +339,10 @@ function showWhole() {
   const images = upload.batches.filter((batch) => batch.sent).reduce((sum, batch) => sum + batch.items.length, 0);
   find("whole-bar").value = upload.bytes ? sent / upload.bytes : 1;
   if (upload.isAway) return;
-  find("whole-count").textContent = `${count(images)} of ${plural(wanted.length, "file")}`;
-  find("whole-bytes").textContent = `${size(sent)} of ${size(upload.bytes)}`;
-  find("whole-speed").textContent = seconds > 1 ? `${size(speed)}/s` : "";
-  find("whole-left").textContent = seconds > 2 && speed > 0 ? `about ${duration((upload.bytes - sent) / speed)} left` : "";
+  find("whole-count").textContent = plural(wanted.length, "%(done)s of %(count)s file", "%(done)s of %(count)s files", { done: count(images) });
+  find("whole-bytes").textContent = _("%(done)s of %(all)s", { done: size(sent), all: size(upload.bytes) });
+  find("whole-speed").textContent = seconds > 1 ? _("%(size)s/s", { size: size(speed) }) : "";
+  find("whole-left").textContent = seconds > 2 && speed > 0 ? _("about %(time)s left", { time: duration((upload.bytes - sent) / speed) }) : "";
 }
 
 function acceptDrops() {

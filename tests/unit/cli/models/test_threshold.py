@@ -1,6 +1,7 @@
 """`threshold`: a chosen threshold is in force with its history and its record, or nothing is changed."""
 
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,10 @@ from click.testing import CliRunner, Result
 from sqlalchemy import select, text
 
 from cli.main import main
+from shared.activations.in_force import spec_in_force
 from shared.db import Database
 from shared.models.folder import SPEC_FILE, read_spec
-from shared.models.spec import ModelSpec
+from shared.models.spec import Label, ModelSpec, Site
 from shared.tables import AuditEvent
 
 
@@ -38,21 +40,29 @@ def events(place: Path) -> list[AuditEvent]:
     return found
 
 
+def in_force(place: Path) -> ModelSpec:
+    database = Database(f"sqlite:///{place.parents[1] / 'pneumoscreen.db'}")
+    with database.read() as session:
+        spec = spec_in_force(session, read_spec(place))
+    database.close()
+    return spec
+
+
 def test_a_threshold_is_put_in_force_and_taken_back_on_record(place: Path, spec: ModelSpec) -> None:
     assert call(place, "0.2").output == (
-        "The threshold of 'test-model' is 0.2, it was 0.4. Restart PneumoScreen. Take it back with --undo.\n"
+        "The threshold of 'test-model' is 0.2, it was 0.4. Take it back with --undo.\n"
     )
-    chosen = read_spec(place)
+    chosen = in_force(place)
     assert (chosen.threshold, chosen.threshold_rule) == (0.2, "Chosen by hand")
     assert [one.threshold for one in chosen.former] == [0.4]
     assert (chosen.temperature, chosen.bias) == (spec.temperature, spec.bias)
     assert chosen.identity != spec.identity, "what answers is another, so that no label is changed afterwards"
+    assert read_spec(place) == spec, "the folder is as it was"
     call(place, "0.3")
-    assert [one.threshold for one in read_spec(place).former] == [0.4, 0.2]
     for expected in (0.2, 0.4):
         assert call(place, "--undo").exit_code == 0
-        assert read_spec(place).threshold == expected
-    assert read_spec(place) == spec
+        assert in_force(place).threshold == expected
+    assert in_force(place) == spec
     found = events(place)
     assert [event.action for event in found] == ["threshold_changed"] * 4
     assert found[0].detail == {"model": chosen.version, "threshold": "0.2", "before": "0.4"}
@@ -61,10 +71,9 @@ def test_a_threshold_is_put_in_force_and_taken_back_on_record(place: Path, spec:
 
 def test_without_a_value_all_thresholds_are_listed_and_nothing_is_changed(place: Path) -> None:
     call(place, "0.2")
-    before = (place / SPEC_FILE).read_bytes()
     said = call(place).output
     assert said.index("0.4") < said.index("0.2")
-    assert (place / SPEC_FILE).read_bytes() == before
+    assert in_force(place).threshold == 0.2
     assert len(events(place)) == 1
 
 
@@ -74,7 +83,7 @@ def test_without_a_value_all_thresholds_are_listed_and_nothing_is_changed(place:
         (("0.4",), ".", "0.4 is in force already"),
         (("1",), ".", "1.0 is not in the range 0<x<1"),
         (("0.2", "--undo"), ".", "Give a VALUE or --undo, not both."),
-        (("--undo",), ".", "There is nothing to undo."),
+        (("--undo",), ".", "There is nothing to put back."),
         (("0.2",), "elsewhere", "There is no database at"),
     ],
 )
@@ -83,11 +92,22 @@ def test_what_cannot_be_done_changes_nothing(
 ) -> None:
     result = call(place, *arguments, data=data)
     assert (result.exit_code, said in result.output) == (2, True), result.output
-    assert read_spec(place) == spec
+    assert in_force(place) == spec
     assert events(place) == []
 
 
-def test_where_the_record_cannot_be_kept_the_threshold_is_put_back(place: Path, spec: ModelSpec) -> None:
+def test_another_calibration_of_the_folder_has_its_own_threshold(place: Path, spec: ModelSpec) -> None:
+    call(place, "0.2")
+    fitted_at = datetime(2026, 11, 28, tzinfo=UTC)
+    site = Site(folder="night", images={Label.NORMAL: 40, Label.PNEUMONIA: 40}, fitted_at=fitted_at)
+    fresh = spec.model_copy(update={"temperature": 2.0, "threshold": 0.6, "site": site})
+    (place / SPEC_FILE).write_text(fresh.model_dump_json())
+    assert in_force(place) == fresh, "0.2 was chosen for other probabilities"
+    (place / SPEC_FILE).write_text(spec.model_dump_json())
+    assert in_force(place).threshold == 0.2
+
+
+def test_where_the_record_cannot_be_kept_the_threshold_stays(place: Path, spec: ModelSpec) -> None:
     database = Database(f"sqlite:///{place.parents[1] / 'pneumoscreen.db'}")
     with database.engine.connect() as connection:
         connection.execute(
@@ -97,4 +117,4 @@ def test_where_the_record_cannot_be_kept_the_threshold_is_put_back(place: Path, 
     database.close()
     result = call(place, "0.2")
     assert (result.exit_code, "The database did not do this: no room" in result.output) == (2, True)
-    assert read_spec(place) == spec
+    assert in_force(place) == spec

@@ -1,6 +1,7 @@
 """`doctor` on machines that lack one thing each."""
 
 import os
+import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from cli.serving import doctor, serve
 from cli.serving.doctor import GIB, Finding, Level
 from cli.serving.limits import LEAST_FILES
 from migrations.schema import newest, upgrade
+from shared.activations.activate import Actor, put_default_model
 from shared.db import Base, Database
 from shared.models.folder import SPEC_FILE, WEIGHTS_FILE
 from shared.models.spec import ModelSpec
@@ -162,6 +164,20 @@ def test_the_model(made: Made, tmp_path: Path, spec: ModelSpec) -> None:
     (folder / SPEC_FILE).write_text(spec.model_dump_json())
     (folder / WEIGHTS_FILE).write_bytes(b"other weights")
     see(Level.FAIL, doctor.check_model(settings, 1), "is not the file that spec.json names", "There is: test-model")
+
+
+def test_the_model_that_an_administrator_chose(made: Made, migrated_sqlite: Path) -> None:
+    settings = made()
+    settings.data_dir.mkdir()
+    shutil.copyfile(migrated_sqlite, settings.data_dir / "pneumoscreen.db")
+    database = Database(settings.database)
+    for name, level, found in (
+        ("compact-cnn", Level.OK, " and compact-cnn@"),
+        ("gone", Level.FAIL, "Model 'gone' has no spec.json"),
+    ):
+        database.transact(lambda session, name=name: put_default_model(session, Actor("ada"), name, DEFAULT_MODEL))
+        see(level, doctor.check_model(settings, 1), found)
+    database.close()
 
 
 def test_the_model_that_ships(made: Made) -> None:

@@ -285,3 +285,25 @@ def test_garbage_in_the_append_only_file_ends_redis_by_itself(redis, tmp_path: P
     supervisor.start_again(program)
     with pytest.raises(broker.NoRedis):
         embedded.wait_until_ready(program)
+
+
+def test_a_program_that_is_no_longer_wanted_ends_and_stays_ended(supervisor: Supervisor) -> None:
+    stays, goes = (supervisor.start(name, [sys.executable, "-c", TALK]) for name in ("web", "worker"))
+    supervisor.end(goes)
+    watch_until(supervisor, lambda: not goes.is_running, "its end")
+    started = goes.started_at
+    supervisor.watch()
+    assert goes.started_at == started
+    assert stays.is_running
+
+
+def test_a_program_that_does_not_end_is_killed(supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
+    deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + TALK
+    supervisor.start("web", [sys.executable, "-c", TALK])
+    program = supervisor.start("worker", [sys.executable, "-c", deaf])
+    log = supervisor.log_folder / "worker.log"
+    watch_until(supervisor, lambda: has_said(log), "the first line")
+    monkeypatch.setattr(processes, "STOP_SECONDS", 0.2)
+    supervisor.end(program)
+    watch_until(supervisor, lambda: not program.is_running, "its end")
+    assert program.process.returncode == -signal.SIGKILL

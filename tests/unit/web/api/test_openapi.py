@@ -32,7 +32,7 @@ def is_for_programs(app: Flask, rule: Rule) -> bool:
 
 def routes(app: Flask) -> set[tuple[str, str]]:
     return {
-        (method.lower(), re.sub(r"<uuid:(\w+)>", r"{\1}", rule.rule))
+        (method.lower(), re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule))
         for rule in app.url_map.iter_rules()
         if is_for_programs(app, rule)
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}

@@ -42,7 +42,7 @@ def test_nothing_comes_from_elsewhere_and_help_leads_there(page: str) -> None:
 
 
 def test_every_operation_has_an_example_that_a_shell_reads(page: str) -> None:
-    examples = [unescape(found) for found in re.findall(r"<pre><code>([^<]+)</code></pre>", page)]
+    examples = [unescape(found) for found in re.findall(r'<pre dir="ltr"><code>([^<]+)</code></pre>', page)]
     assert len(examples) >= len(OPERATIONS)
     for example in examples:
         command, *options, address = shlex.split(example)

@@ -49,7 +49,7 @@ def screened(site: Site, spec: ModelSpec) -> list[str]:
 
 
 def heading(page: str) -> str:
-    found = re.search(r"<h1>(.*?)</h1>", page)
+    found = re.search(r"<h1[^>]*>(.*?)</h1>", page)
     assert found is not None
     return found[1]
 

@@ -49,7 +49,7 @@ def test_probabilities_have_one_decimal_and_are_never_rounded_to_certainty(value
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (64 * 2**20, "64 MiB"), (5 * 2**31, "10 GiB")]
+    ("value", "text"), [(0, "0 B"), (1023, "1,023 B"), (1536, "1.5 KiB"), (64 * 2**20, "64 MiB"), (5 * 2**31, "10 GiB")]
 )
 def test_sizes_are_binary(value: int, text: str) -> None:
     assert numbers.size(value) == text
@@ -74,10 +74,6 @@ def test_durations_have_two_units(seconds: float, text: str) -> None:
 @pytest.mark.parametrize(("value", "text"), [(250.4, "250 X-rays/s"), (3.14, "3.1 X-rays/s"), (0.1, "6.0 X-rays/min")])
 def test_slow_speeds_are_by_the_minute(value: float, text: str) -> None:
     assert numbers.rate(value) == text
-
-
-def test_counts_agree_with_their_nouns() -> None:
-    assert [numbers.plural(n, "X-ray") for n in (0, 1, 5000)] == ["0 X-rays", "1 X-ray", "5,000 X-rays"]
 
 
 def test_times_are_utc_for_machines_and_people() -> None:

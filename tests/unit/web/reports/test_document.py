@@ -5,10 +5,13 @@ import re
 import unicodedata
 
 import pytest
+from flask import Flask
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pypdf import PageObject, PdfReader
+from pypdf.generic import ContentStream
 
+from web.languages.languages import install
 from web.reports.document import Column, Document
 from web.reports.letters import printable, shorten
 
@@ -93,3 +96,42 @@ def test_no_row_is_parted_and_each_page_has_the_head_of_the_table() -> None:
 def test_a_long_name_is_cut_in_its_middle() -> None:
     assert shorten("a" * 200 + "end.png", 20) == "a" * 9 + "…" + "aaaend.png"[-10:]
     assert shorten("short.png", 20) == "short.png"
+
+
+@pytest.mark.parametrize(("code", "is_name_first"), [("en", True), ("ar", False)])
+def test_arabic_reports_begin_at_the_right(code: str, is_name_first: bool) -> None:
+    app = Flask("web")
+    install(app)
+    with app.test_request_context(headers={"Accept-Language": code}):
+        document = Document("", "")
+        document.facts([("Name", "Value")])
+        document.table([Column("X-ray", 80), Column("Suspicion", 20)], [["image", "87"]])
+    places: dict[str, float] = {}
+
+    def note(text: str, _matrix: object, place: list[float], _font: object, _size: object) -> None:
+        places[text.strip()] = place[4]
+
+    reader = PdfReader(io.BytesIO(document.finish()))
+    reader.pages[0].extract_text(visitor_text=note)
+    assert (places["Name"] < places["Value"], places["image"] < places["87"]) == (is_name_first, is_name_first)
+    assert str(reader.root_object["/Lang"]) == code
+
+
+def test_a_text_after_one_in_another_script_keeps_its_own_font() -> None:
+    document = Document("", "")
+    document.heading("结果")
+    document.facts([("模型", "test-model")])
+    page = PdfReader(io.BytesIO(document.finish())).pages[0]
+    font: tuple[str, float] = ("", 0)
+    kept: list[tuple[str, float]] = []
+    drawn: list[tuple[str, float]] = []
+    for operands, operator in ContentStream(page.get_contents(), page.pdf).operations:
+        if operator == b"q":
+            kept.append(font)
+        elif operator == b"Q":
+            font = kept.pop()
+        elif operator == b"Tf":
+            font = (operands[0], float(operands[1]))
+        elif operator == b"Tj" and len(operands[0].original_bytes) == 2 * len("test-model"):
+            drawn.append(font)
+    assert drawn[0] == ("/F1", 9.5), "the plain font, in the size of facts"

@@ -1,4 +1,7 @@
 // A ruler on the image: two ends that are dragged, put by two clicks, or moved by the arrow keys.
+import { tenths } from "../numbers.js";
+import { _, plural } from "../words.js";
+
 const NEAR = 1; // pixels of the image for a press of an arrow, ten with Shift
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const ELEMENTS = {
@@ -81,7 +84,7 @@ export class Ruler {
     Object.assign(this.label.style, { left: `${(x1 + x2) / 2}px`, top: `${(y1 + y2) / 2}px` });
     const length = this.length();
     this.label.textContent = length;
-    this.say(this.samples?.spacing ? `${length} ${this.where()}` : `${length}. The file does not say how large a pixel is.`);
+    this.say(this.explain(length));
   }
 
   say(text) {
@@ -92,15 +95,18 @@ export class Ruler {
   length() {
     const [[x1, y1], [x2, y2]] = this.ends;
     const spacing = this.samples?.spacing;
-    if (spacing) return `${Math.hypot((x2 - x1) * spacing.across, (y2 - y1) * spacing.down).toFixed(1)} mm`;
+    if (spacing) return _("%(number)s mm", { number: tenths(Math.hypot((x2 - x1) * spacing.across, (y2 - y1) * spacing.down)) });
     const factor = this.samples ? this.samples.full_width / this.samples.width : 1;
-    return `${Math.round(Math.hypot(x2 - x1, y2 - y1) * factor)} pixels`;
+    return plural(Math.round(Math.hypot(x2 - x1, y2 - y1) * factor), "%(count)s pixel", "%(count)s pixels");
   }
 
-  where() {
-    const { source, corrected } = this.samples.spacing;
-    const said = `by the file's ${ELEMENTS[source]}`;
-    if (corrected) return `in the body, ${said}, which was corrected for its distance from the detector.`;
-    return `in the plane of the detector, ${said}. The body lies nearer to the tube and is smaller.`;
+  /** Say by what a length was measured, and where it holds. */
+  explain(length) {
+    const spacing = this.samples?.spacing;
+    if (!spacing) return _("%(length)s. The file does not say how large a pixel is.", { length });
+    const values = { length, element: ELEMENTS[spacing.source] };
+    // Translators: %(element)s is the English name of an element of a DICOM file
+    if (spacing.corrected) return _("%(length)s in the body, by the file's %(element)s, which was corrected for its distance from the detector.", values);
+    return _("%(length)s in the plane of the detector, by the file's %(element)s. The body lies nearer to the tube and is smaller.", values);
   }
 }

@@ -1,7 +1,8 @@
 // The viewer of an image: its picture at once, then its samples at full depth; gestures, buttons and keys for all it does.
 import { isCommand } from "../keys.js";
-import { count } from "../format.js";
+import { count, percent, significant } from "../numbers.js";
 import { shown } from "../shown.js";
+import { _, plural } from "../words.js";
 import { CanvasScreen } from "./canvas2d.js";
 import { Gestures } from "./gestures.js";
 import { HeatMap } from "./heatmap.js";
@@ -246,14 +247,19 @@ class Viewer {
   }
 
   tell() {
-    const parts = [`Zoom ${Math.round((100 * this.view.scale) / this.actualScale())}%`];
+    const parts = [_("Zoom %(scale)s", { scale: percent(this.view.scale / this.actualScale()) })];
     if (this.samples) {
       const { slope, intercept, bits } = this.samples;
-      const round = (value) => (slope < 0.1 ? value.toPrecision(4) : count(Math.round(value)));
-      parts.push(`Window ${round((this.high - this.low) * slope)}, level ${round(((this.low + this.high) / 2) * slope + intercept)}`);
-      parts.push(this.samples.isPicture ? "8 bits: the picture, as the samples did not come" : `${bits} bits`);
+      const round = (value) => (slope < 0.1 ? significant(value, 4) : count(Math.round(value)));
+      const shades = { width: round((this.high - this.low) * slope), level: round(((this.low + this.high) / 2) * slope + intercept) };
+      // Translators: DICOM's Window Width and Window Center, of the greys that are shown
+      parts.push(_("Window %(width)s, level %(level)s", shades));
+      parts.push(this.samples.isPicture ? _("8 bits: only the picture could be loaded") : plural(bits, "%(count)s bit", "%(count)s bits"));
     }
-    if (this.samples && this.samples.full_width > this.samples.width) parts.push(`averaged to ${count(this.samples.width)} × ${count(this.samples.height)}`);
+    if (this.samples && this.samples.full_width > this.samples.width) {
+      const { width, height } = this.samples;
+      parts.push(_("averaged to %(width)s × %(height)s", { width: count(width), height: count(height) }));
+    }
     const text = parts.join(" · ");
     if (text === this.readout.textContent) return;
     this.readout.textContent = text;

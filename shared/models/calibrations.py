@@ -1,0 +1,46 @@
+"""Calibrations of a spec: the one in force, another in its place, and a threshold that somebody has chosen."""
+
+from datetime import datetime
+from typing import Final
+
+from shared.models.spec import Calibration, ModelSpec, Site
+
+BY_HAND: Final = "a threshold chosen by hand"
+"""In place of a folder's name, where no image was fitted on."""
+
+
+def calibration_of(spec: ModelSpec) -> Calibration:
+    """Return the calibration in force."""
+    return Calibration.model_validate({name: getattr(spec, name) for name in Calibration.model_fields})
+
+
+def with_calibration(spec: ModelSpec, calibration: Calibration, former: tuple[Calibration, ...]) -> ModelSpec:
+    """Return the spec with another calibration in force, and those before it."""
+    chosen = {name: getattr(calibration, name) for name in Calibration.model_fields}
+    return spec.model_copy(update={**chosen, "former": former})
+
+
+def labelled_site(spec: ModelSpec) -> Site | None:
+    """Return the labelled images that temperature and bias were fitted to, if these are a site's own."""
+    return spec.site if spec.site is not None and spec.site.images else None
+
+
+def choose_threshold(spec: ModelSpec, threshold: float, at: datetime) -> ModelSpec:
+    """Return the spec with a threshold, 0 to 1, that somebody has chosen, the former calibration kept.
+
+    What answers is then another by name (`ModelSpec.identity`), so that images keep the label that they were given and
+    are answered anew when they are sent again.
+    """
+    fresh = calibration_of(spec).model_copy(
+        update={
+            "threshold": threshold,
+            "threshold_rule": "Chosen by hand",
+            "site": labelled_site(spec) or Site(folder=BY_HAND, images={}, fitted_at=at),
+        }
+    )
+    return with_calibration(spec, fresh, (*spec.former, calibration_of(spec)))
+
+
+def gives_same_probabilities(spec: ModelSpec, other: dict[str, object]) -> bool:
+    """Tell whether weights and calibration are those of another spec, as a row holds it; its threshold may differ."""
+    return all(getattr(spec, name) == other.get(name) for name in ("sha256", "temperature", "bias"))

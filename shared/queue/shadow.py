@@ -1,0 +1,140 @@
+"""Scores of a shadow model: what another model says of images that the default one has answered, to compare both.
+
+They stand apart from predictions, and no list, export, webhook or later job reads them. The sweep notes which images
+are to be compared, after they were answered, so that no screening waits for it or fails by it; rows are the truth here
+too, and whoever holds the lease may write. A score is claimed only while no image waits for a screening.
+"""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy.orm import Session
+
+from shared.activations.in_force import default_model, shadow_model
+from shared.db import first_id, insert_new, new_id, now, row_count, time_of
+from shared.models.spec import ModelPrediction, ModelSpec
+from shared.refusals import Failure
+from shared.states import State
+from shared.tables import Image, Model, Prediction, Screening, ShadowScore, in_states
+
+MOST_NOTED: Final = 2000
+"""Images of one sweep; the rest follows with the next."""
+LOOK_BACK: Final = timedelta(minutes=5)
+"""An answer is committed so long after its id was made at the latest, clocks of machines that differ included; one that
+comes later is not compared."""
+
+
+@dataclass(frozen=True)
+class ShadowImage:
+    """An image whose score a worker is to find, under one lease."""
+
+    score_id: uuid.UUID
+    until: datetime
+    image_id: uuid.UUID
+    sha256: str
+
+
+def find_unnoted(session: Session, of_settings: str, most: int = MOST_NOTED) -> list[uuid.UUID]:
+    """Return answers of the default model that the shadow model is to be compared with and is not noted for, by age."""
+    shadow = shadow_model(session)
+    default = default_model(session, of_settings)
+    if shadow is None or shadow.model_name == default:
+        return []
+    since = first_id(shadow.created_at)
+    newest = select(ShadowScore.prediction_id).where(ShadowScore.model_name == shadow.model_name)
+    last = session.scalar(newest.order_by(ShadowScore.prediction_id.desc()).limit(1))
+    if last is not None:
+        since = max(since, first_id(time_of(last) - LOOK_BACK))
+    noted = newest.where(ShadowScore.prediction_id == Prediction.id).exists()
+    answers = select(Prediction.id).join(Model).where(Prediction.id >= since, Model.name == default, ~noted)
+    return list(session.scalars(answers.order_by(Prediction.id).limit(most)))
+
+
+def note(session: Session, predictions: Sequence[uuid.UUID]) -> int:
+    """Note that the shadow model is to answer for the images of these predictions; return how many were new."""
+    shadow = shadow_model(session)
+    if shadow is None:
+        return 0
+    # Those that a purge removed meanwhile are gone; until this transaction ends no other goes.
+    held = select(Prediction.id).where(Prediction.id.in_(predictions)).with_for_update(read=True, key_share=True)
+    rows = [
+        {"id": new_id(), "prediction_id": key, "model_name": shadow.model_name, "attempts": 0}
+        for key in session.scalars(held)
+    ]
+    return insert_new(session, ShadowScore, rows)
+
+
+def find_waiting(session: Session) -> str | None:
+    """Name the shadow model where it has an image to answer for and nothing else waits for a worker."""
+    shadow = shadow_model(session)
+    if shadow is None:
+        return None
+    waiting = select(ShadowScore.id).where(*_unfinished(shadow.model_name)).limit(1)
+    if session.scalar(waiting) is None or _has_work(session):
+        return None
+    return shadow.model_name
+
+
+def claim(session: Session, model_name: str, *, lease_seconds: float, max_attempts: int) -> ShadowImage | None:
+    """Take the oldest image that the shadow model has to answer for; None where there is none, or where others wait.
+
+    One whose workers were lost `max_attempts` times ends without a score.
+    """
+    if find_waiting(session) != model_name:
+        return None
+    at = now()
+    free = (*_unfinished(model_name), or_(ShadowScore.lease_until.is_(None), ShadowScore.lease_until < at))
+    lost = update(ShadowScore).where(*free, ShadowScore.attempts >= max_attempts)
+    session.execute(lost.values(finished_at=at, lease_until=None, error_code=Failure.WORKER_LOST.value))
+    first = select(ShadowScore).where(*free).order_by(ShadowScore.id).limit(1)
+    score = session.scalar(first.with_for_update(skip_locked=True, of=ShadowScore))
+    if score is None:
+        return None
+    image = select(Image.id, Image.sha256).join(Prediction, Prediction.image_id == Image.id)
+    image_id, sha256 = session.execute(image.where(Prediction.id == score.prediction_id)).one()
+    until = at + timedelta(seconds=lease_seconds)
+    score.attempts, score.lease_until = score.attempts + 1, until
+    return ShadowImage(score.id, until, image_id, sha256)
+
+
+def settle(
+    session: Session,
+    held: ShadowImage,
+    spec: ModelSpec,
+    prediction: ModelPrediction | None,
+    error_code: str | None = None,
+) -> bool:
+    """Write what came of a claimed score, a prediction or why there is none; False where another holds it by now."""
+    values = {
+        "finished_at": now(),
+        "lease_until": None,
+        "model_version": spec.identity,
+        "threshold": spec.threshold,
+        "label": prediction.label if prediction else None,
+        "p_pneumonia": prediction.p_pneumonia if prediction else None,
+        "error_code": error_code,
+    }
+    return row_count(session.execute(update(ShadowScore).where(*_own(held)).values(values))) == 1
+
+
+def release(session: Session, held: ShadowImage, *, counts: bool) -> None:
+    """Return a claimed score; its attempt `counts` unless neither the image nor a worker is to blame."""
+    fewer = ShadowScore.attempts - (0 if counts else 1)
+    session.execute(update(ShadowScore).where(*_own(held)).values(lease_until=None, attempts=fewer))
+
+
+def _unfinished(model_name: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return ShadowScore.model_name == model_name, ShadowScore.finished_at.is_(None)
+
+
+def _own(held: ShadowImage) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return ShadowScore.id == held.score_id, ShadowScore.lease_until == held.until
+
+
+def _has_work(session: Session) -> bool:
+    """Tell whether any image waits for a screening, by whatever model."""
+    return session.scalar(select(Screening.id).where(in_states([State.QUEUED])).limit(1)) is not None

@@ -1,0 +1,106 @@
+"""Pages in other languages in a real browser: nothing overflows or loses contrast, and work can be done."""
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+from sqlalchemy import update
+
+from shared.errors import ImageRejected
+from shared.intake.accept import Received
+from shared.refusals import Rejection
+from shared.tables import Role, User
+from tests.browser.conftest import Server, Visitor, pages_alone
+from tests.browser.screened import NORMAL, PNEUMONIA, keep, screen
+from tests.browser.test_access import CHECK
+from web.languages.languages import ENGLISH, LANGUAGES
+
+pytestmark = pytest.mark.timeout(300)
+
+OTHERS = [code for code in LANGUAGES if code != ENGLISH]
+
+
+class House:
+    """A site with a job that has ended, and an administrator in any language."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.name = f"admin-{uuid.uuid4().hex[:6]}"
+        self.link = lambda: server.link(self.name, Role.ADMIN)
+        self.link()
+        received = [Received(f"ward/X-ray {n}.jpeg", image=keep(server, 4000 + n)) for n in range(3)]
+        received.append(Received("text.jpg", rejection=ImageRejected(Rejection.UNKNOWN_FORMAT)))
+        self.job = screen(server, self.name, received, [PNEUMONIA, NORMAL, PNEUMONIA])
+
+    def speak(self, language: str) -> None:
+        """Give the administrator's pages a language."""
+        with self.server.database.write() as session:
+            session.execute(update(User).where(User.name == self.name).values(language=language))
+
+    def addresses(self) -> list[str]:
+        image = self.job.addresses[0].removeprefix(self.server.url)
+        lists = [
+            "/",
+            "/worklist",
+            "/jobs",
+            f"/jobs/{self.job.id}",
+            "/history",
+            "/quality",
+            "/models",
+            "/users",
+            "/audit",
+        ]
+        return [*lists, image, "/webhooks", "/help", "/status", "/account", "/account/tokens", "/account/password"]
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    with pages_alone(tmp_path_factory.mktemp("house")) as server:
+        yield House(server)
+
+
+def problems_of(page: Page, address: str, width: int) -> list[str]:
+    page.set_viewport_size({"width": width, "height": 900})
+    return [f"{address}, {width} px: {problem}" for problem in page.evaluate(CHECK)]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("language", OTHERS)
+def test_no_page_overflows_in_any_language(house: House, visitor: Visitor, language: str) -> None:
+    house.speak(language)
+    page = visitor.open()
+    page.goto(house.link())
+    with page.expect_navigation():
+        page.locator("main form button").click()
+    problems = []
+    for address in house.addresses():
+        page.goto(house.server.url + address)
+        assert page.evaluate("document.documentElement.lang") == LANGUAGES[language].tag
+        for width in (1440, 820, 320):
+            problems += problems_of(page, address, width)
+    assert problems == []
+
+
+def test_an_image_is_reviewed_in_arabic_from_right_to_left(house: House, visitor: Visitor) -> None:
+    house.speak("ar")
+    page = visitor.open()
+    page.goto(house.link())
+    with page.expect_navigation():
+        page.locator("main form button").click()
+    page.goto(house.job.addresses[0])
+    assert page.evaluate("getComputedStyle(document.body).direction") == "rtl"
+    expect(page.locator("#viewer")).to_have_attribute("data-shown", "canvas")
+    with page.expect_navigation():
+        page.keyboard.press("a")
+    page.goto(house.job.addresses[0])
+    expect(page.locator(".review-done, .reviews").first).to_be_visible()
+
+
+def test_a_browser_chooses_the_language_before_anybody_signs_in(house: House, visitor: Visitor) -> None:
+    context = visitor.chromium.new_context(locale="fr-CA")
+    visitor.contexts.append(context)
+    page = context.new_page()
+    page.goto(f"{house.server.url}/sign-in")
+    assert page.evaluate("document.documentElement.lang") == "fr"
+    expect(page.get_by_role("heading", level=1)).not_to_have_text("Sign in")

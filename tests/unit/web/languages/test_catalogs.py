@@ -1,0 +1,104 @@
+"""Every catalog is whole: each text of today in each of its forms, with the parameters and marks of the English."""
+
+import re
+import string
+from functools import cache
+
+import pytest
+from babel.messages.catalog import Catalog, Message
+from babel.messages.pofile import read_po
+
+from web.languages.collect import catalog_path, collect_texts, is_translated
+from web.languages.languages import ENGLISH, LANGUAGES
+
+TRANSLATED = [code for code in LANGUAGES if code != ENGLISH]
+_texts = cache(collect_texts)
+
+
+@cache
+def read(language: str) -> Catalog:
+    with catalog_path(language).open("rb") as file:
+        return read_po(file, locale=language, abort_invalid=True)
+
+
+def messages(language: str) -> list[Message]:
+    return [message for message in read(language) if message.id]
+
+
+def forms(text: str | list[str] | tuple[str, ...] | None) -> tuple[str, ...]:
+    return (text,) if isinstance(text, str) else tuple(text or ())
+
+
+def parameters(text: str) -> set[str]:
+    named = set(re.findall(r"%\((\w+)\)s", text))
+    try:
+        return named | {name for _, name, _, _ in string.Formatter().parse(text) if name}
+    except ValueError:  # a lone brace, which no parameter has
+        return named
+
+
+def marks(text: str) -> list[str]:
+    return sorted(re.findall(r"</?[a-z][^>]*>|&\w+;", text))
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_a_catalog_has_the_texts_of_today_and_no_others(language: str) -> None:
+    """Run `make translations` and translate what is new."""
+    today = {message.id for message in _texts() if message.id}
+    assert {message.id for message in messages(language)} == today
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_every_text_is_translated(language: str) -> None:
+    missing = [message.id for message in messages(language) if message.fuzzy or not is_translated(message)]
+    assert missing == []
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_a_plural_has_every_form_of_its_language(language: str) -> None:
+    number = read(language).num_plurals
+    wrong = [
+        message.id for message in messages(language) if message.pluralizable and len(forms(message.string)) != number
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_parameters_are_those_of_the_english(language: str) -> None:
+    wrong = []
+    for message in messages(language):
+        known = set().union(*map(parameters, forms(message.id)))
+        for text in forms(message.string):
+            # A form for one or two may write the number as a word.
+            may_lack = {"count"} if message.pluralizable else set()
+            if not known - may_lack <= parameters(text) <= known:
+                wrong.append((message.id, text))
+    assert wrong == []
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_marks_are_those_of_the_english(language: str) -> None:
+    """A translation is trusted as HTML, so it brings none of its own."""
+    wrong = [
+        (message.id, text)
+        for message in messages(language)
+        for text in forms(message.string)
+        if marks(text) not in [marks(english) for english in forms(message.id)]
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_percent_signs_are_written_as_in_the_english(language: str) -> None:
+    """Python and Jinja fill texts by `%`, so a lone one would break the page."""
+
+    def lone(text: str) -> bool:
+        return "%" in re.sub(r"%\(\w+\)s|%%", "", text)
+
+    wrong = [
+        (message.id, text)
+        for message in messages(language)
+        for text in forms(message.string)
+        if lone(text) and not any(map(lone, forms(message.id)))
+    ]
+    assert wrong == []

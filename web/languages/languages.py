@@ -1,0 +1,102 @@
+"""The languages of the pages, and which one a request is answered in."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from babel import Locale
+from flask import Flask, g, has_request_context, request
+from flask_babel import Babel, get_locale
+
+from web.http.static_files import Made
+from web.languages.catalogs import Catalogs
+from web.languages.text import N_, gettext, plural, translate
+
+TRANSLATIONS: Final = Path(__file__).parents[1] / "translations"
+
+
+@dataclass(frozen=True)
+class Language:
+    """A language that an account can choose."""
+
+    tag: str
+    """For the attribute `lang` (BCP 47), with the script or country that the translation is written for."""
+    own_name: str
+    is_right_to_left: bool = False
+
+
+ENGLISH: Final = "en"
+LANGUAGES: Final[dict[str, Language]] = {
+    ENGLISH: Language("en", "English"),
+    "es": Language("es", "Español"),
+    "fr": Language("fr", "Français"),
+    "pt": Language("pt-BR", "Português"),
+    "hi": Language("hi", "हिन्दी"),
+    "zh": Language("zh-Hans", "简体中文"),
+    "ar": Language("ar", "العربية", is_right_to_left=True),
+}
+
+
+def install(app: Flask, translations: Path = TRANSLATIONS) -> Mapping[str, Made]:
+    """Answer each request in its language, and give templates the functions that mark texts.
+
+    Return the files of words that scripts fetch, one for each language with a catalog.
+    """
+    babel = Babel(app, configure_jinja=False, default_locale=ENGLISH, locale_selector=choose_language)
+    catalogs = Catalogs(translations)
+    babel.domain_instance = catalogs
+    environment = app.jinja_env
+    environment.add_extension("jinja2.ext.i18n")
+    environment.policies["ext.i18n.trimmed"] = True
+    environment.install_gettext_callables(gettext, catalogs.count_forms, newstyle=True)  # type: ignore[attr-defined]  # of the extension
+    environment.globals.update(plural=plural, N_=N_, _=environment.globals["gettext"], translate=translate)
+    made = {
+        words_file(code): Made(catalogs.path(code), partial(_write_words, catalogs, code))
+        for code in LANGUAGES
+        if catalogs.path(code).is_file()
+    }
+    app.context_processor(lambda: _variables(made))
+    return made
+
+
+def words_file(code: str) -> str:
+    """Return the path, below /static, of the words of scripts in a language."""
+    return f"words/{code}.json"
+
+
+def _write_words(catalogs: Catalogs, code: str) -> bytes:
+    return json.dumps(catalogs.script_words(code), ensure_ascii=False).encode()
+
+
+def _variables(made: Mapping[str, Made]) -> dict[str, Any]:
+    file = words_file(current_code())
+    return {"language": current_language(), "words_file": file if file in made else None}
+
+
+def choose_language() -> str:
+    """Return the code of the language to answer in: the account's, else the first of the browser's that is here.
+
+    Programs are answered in English.
+    """
+    if not has_request_context() or g.get("by_token"):
+        return ENGLISH
+    user: Any = g.get("user")
+    if user is not None and user.language in LANGUAGES:
+        return str(user.language)
+    # Not `best_match`, which prefers an English asked for last over the Spanish of Mexico asked for first.
+    wanted = (tag.partition("-")[0].lower() for tag in request.accept_languages.values())
+    return next((code for code in wanted if code in LANGUAGES), ENGLISH)
+
+
+def current_code() -> str:
+    """Return the code of the language that is written in now, a key of LANGUAGES."""
+    locale: Locale | None = get_locale()
+    return locale.language if locale is not None else ENGLISH
+
+
+def current_language() -> Language:
+    """Return the language that is written in now."""
+    return LANGUAGES[current_code()]

@@ -1,0 +1,57 @@
+"""The functions that texts of the pages are marked with, so that `make translations` finds them.
+
+`_("Sign out")`, `_("The job %(name)s has ended.", name=job.name)`: the text in the language of the reader.
+`plural(3, "%(count)s X-ray", "%(count)s X-rays")`: the form that goes with the number, which is written as there.
+`N_("Waiting")`: the text as it is, for tables made before anybody asks; who shows it translates it with `_`.
+"""
+
+import flask_babel
+from babel.numbers import format_decimal, get_decimal_symbol, get_group_symbol
+from flask_babel import lazy_gettext
+
+__all__ = ["N_", "_", "count", "decimal", "gettext", "lazy", "plural", "translate"]
+
+lazy = lazy_gettext
+"""For the labels and messages of forms, which are made before anybody asks and shown by a library."""
+
+
+def N_(text: str) -> str:  # noqa: N802  # its name wherever gettext is used
+    """Return a text as it is; it is translated when it is shown."""
+    return text
+
+
+def gettext(text: str) -> str:
+    """Return a text in the language of the reader.
+
+    Nothing stays nothing: gettext would give the header of the catalog for it.
+    """
+    return str(flask_babel.get_translations().ugettext(text)) if text else ""
+
+
+def _(text: str, **values: object) -> str:
+    """Return a text in the language of the reader, its `%(name)s` filled in."""
+    return gettext(text) % values if values else gettext(text)
+
+
+translate = _
+"""For texts that are not written where they are shown, so that no tool looks for one there."""
+
+
+def plural(number: int, one: str, many: str, **values: object) -> str:
+    """Return the form that goes with a number, `%(count)s` in it being the number as the reader writes it."""
+    text = str(flask_babel.get_translations().ungettext(one, many, number))
+    return text % {"count": count(number), **values}
+
+
+def count(value: int) -> str:
+    """Write a whole number with the separators of the reader's language."""
+    locale = flask_babel.get_locale()
+    return f"{value:,}" if locale is None else format_decimal(value, locale=locale)
+
+
+def decimal(value: float, digits: int) -> str:
+    """Write a number with so many decimals and the separators of the reader's language."""
+    text, locale = f"{value:,.{digits}f}", flask_babel.get_locale()
+    if locale is None:
+        return text
+    return text.translate({ord(","): get_group_symbol(locale), ord("."): get_decimal_symbol(locale)})

@@ -1,0 +1,128 @@
+"""The pages on which an administrator puts a threshold or a model in force: what it would do, then the button."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from flask import Blueprint, flash, request, url_for
+from flask.typing import ResponseReturnValue
+
+from shared.errors import ActivationRefused
+from shared.models.folder import find_problem
+from shared.tables import Role
+from web.base.contexts import PageContext, render
+from web.base.paging import FilterError
+from web.base.services import services
+from web.guard.access import requires, see_other
+from web.languages.text import _, translate
+from web.models.change import change_default, change_threshold
+from web.models.known import Known, find_model, known_models
+from web.models.thresholds import MONTH, Thresholds, Tried, counting, of_100, read_hundredth, try_thresholds
+
+blueprint = Blueprint("activation", __name__)
+
+
+@dataclass(frozen=True)
+class ThresholdPage(PageContext):
+    """What another threshold would do, and the button that puts it in force."""
+
+    template = "models/threshold.html"
+    model: Known
+    threshold: float | None
+    """The one to put in force; None where it cannot be read."""
+    thresholds: Thresholds | None
+    days: int
+    problem: str | None
+
+
+@dataclass(frozen=True)
+class DefaultPage(PageContext):
+    """What changes when another model is the default one, and the button."""
+
+    template = "models/default.html"
+    model: Known
+    present: Known
+    problem: str | None
+    unusable: str | None
+    """What is wrong with its files, in English."""
+
+
+@blueprint.get("/models/<name>/threshold")
+@requires(Role.ADMIN)
+def ask_threshold(name: str) -> ResponseReturnValue:
+    """Show what a threshold would have done, before it is put in force."""
+    model = find_model(name)
+    try:
+        return _threshold_page(model, read_hundredth("threshold", request.args))
+    except FilterError as error:
+        return _threshold_page(model, None, f"{_('Threshold')}: {error.message}"), HTTPStatus.UNPROCESSABLE_ENTITY
+
+
+@blueprint.post("/models/<name>/threshold")
+@requires(Role.ADMIN)
+def put_threshold(name: str) -> ResponseReturnValue:
+    """Put a threshold in force."""
+    model = find_model(name)
+    try:
+        threshold = read_hundredth("threshold", request.form)
+        shown = read_hundredth("shown", request.form)
+    except FilterError as error:
+        return _threshold_page(model, None, f"{_('Threshold')}: {error.message}"), HTTPStatus.UNPROCESSABLE_ENTITY
+    if threshold is None:
+        return _threshold_page(model, None), HTTPStatus.UNPROCESSABLE_ENTITY
+    try:
+        fresh = change_threshold(name, threshold, shown)
+    except ActivationRefused as refused:
+        said = translate(refused.text, **refused.values)
+        return _threshold_page(find_model(name), threshold, said), HTTPStatus.CONFLICT
+    number = of_100(fresh.threshold)
+    flash(
+        _(
+            "The threshold of %(name)s is %(number)s from now on. Results keep their label. The one before can be set "
+            "back below.",
+            name=name,
+            number=number,
+        ),
+        "info",
+    )
+    return see_other(url_for("models.show", name=name))
+
+
+@blueprint.get("/models/<name>/default")
+@requires(Role.ADMIN)
+def ask_default(name: str) -> ResponseReturnValue:
+    """Say what changes when new jobs get another model."""
+    return _default_page(find_model(name))
+
+
+@blueprint.post("/models/<name>/default")
+@requires(Role.ADMIN)
+def put_default(name: str) -> ResponseReturnValue:
+    """Have new jobs get another model."""
+    try:
+        before = change_default(name)
+    except ActivationRefused as refused:
+        return _default_page(find_model(name), translate(refused.text, **refused.values))
+    flash(
+        _(
+            "New jobs get %(name)s from now on, in place of %(before)s. Jobs that are here keep their model.",
+            name=name,
+            before=before,
+        ),
+        "info",
+    )
+    return see_other(url_for("models.index"))
+
+
+def _threshold_page(model: Known, threshold: float | None, problem: str | None = None) -> str:
+    thresholds = None
+    if model.spec is not None and threshold is not None:
+        with counting.turn(), services().database.read() as db:
+            thresholds = try_thresholds(db, model.spec, model.used, model.worst, Tried(threshold))
+    return render(ThresholdPage(model, threshold, thresholds, MONTH, problem))
+
+
+def _default_page(model: Known, problem: str | None = None) -> ResponseReturnValue:
+    unusable = find_problem(services().settings.models_dir, model.name)
+    present = next(known for known in known_models() if known.is_default)
+    page = render(DefaultPage(model, present, None if unusable else problem, unusable))
+    return page, HTTPStatus.CONFLICT if problem or unusable else HTTPStatus.OK

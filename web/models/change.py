@@ -1,0 +1,62 @@
+"""What an administrator changes of models, by page or API: the threshold, the default model, the shadow model."""
+
+from flask import g, request
+
+from shared.activations.activate import (
+    Actor,
+    put_back_threshold,
+    put_default_model,
+    put_shadow_model,
+    put_threshold,
+)
+from shared.errors import ActivationRefused
+from shared.models.folder import find_problem
+from shared.models.spec import ModelSpec
+from web.base.services import services
+from web.models.known import Known, find_model
+
+
+def change_threshold(name: str, threshold: float, shown: float | None) -> ModelSpec:
+    """Put a threshold, 0 to 1, in force where `shown` is the one that still is; raise ActivationRefused."""
+    own = _spec(find_model(name))
+    with services().database.write() as db:
+        return put_threshold(db, _actor(), own, threshold, shown)
+
+
+def put_threshold_back(name: str) -> ModelSpec:
+    """Put the threshold before the one in force back; raise ActivationRefused where there is none."""
+    own = _spec(find_model(name))
+    with services().database.write() as db:
+        return put_back_threshold(db, _actor(), own)
+
+
+def change_default(name: str) -> str:
+    """Have new jobs get another model and return the one before; raise ActivationRefused."""
+    refuse_unusable(find_model(name))
+    with services().database.write() as db:
+        return put_default_model(db, _actor(), name, services().settings.model)
+
+
+def change_shadow(name: str | None) -> None:
+    """Have another model answer beside the default one, to be compared; None ends that. Raise ActivationRefused."""
+    if name is not None:
+        refuse_unusable(find_model(name))
+    with services().database.write() as db:
+        put_shadow_model(db, _actor(), name, services().settings.model)
+
+
+def refuse_unusable(model: Known) -> None:
+    """Raise ActivationRefused where the files of a model are missing or damaged."""
+    problem = find_problem(services().settings.models_dir, model.name)
+    if problem is not None:
+        raise ActivationRefused("It cannot be used. %(problem)s", problem=problem.removeprefix("No model: "))
+
+
+def _spec(model: Known) -> ModelSpec:
+    if model.own is None:
+        raise ActivationRefused("It has no threshold. %(problem)s", problem=model.problem)
+    return model.own
+
+
+def _actor() -> Actor:
+    return Actor(g.user.name, g.user.id, request.remote_addr)

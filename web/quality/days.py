@@ -1,0 +1,23 @@
+"""Days as the quality page writes them, each a <bdi> element: in a text of another direction it keeps its own order."""
+
+from datetime import date
+
+from babel.dates import format_skeleton
+from flask_babel import get_locale
+from markupsafe import Markup
+
+
+def short_day(value: date) -> Markup:
+    """Write a day without its year, for an axis: `3 Mar`."""
+    return _write(value, f"{value.day} {value:%b}", "MMMd")
+
+
+def full_day(value: date) -> Markup:
+    """Write a day with its year: `3 Mar 2026`."""
+    return _write(value, f"{value.day} {value:%b %Y}", "yMMMd")
+
+
+def _write(value: date, english: str, skeleton: str) -> Markup:
+    locale = get_locale()
+    is_english = locale is None or locale.language == "en"
+    return Markup("<bdi>{}</bdi>").format(english if is_english else format_skeleton(skeleton, value, locale=locale))
