@@ -155,7 +155,7 @@ def test_a_prerendered_page_says_what_another_reader_did_meanwhile(ward: Ward) -
         ward.agree(ruth, second)
         go(tab, "j", second)
         assert tab.evaluate(WAS_PRERENDERED)
-        assert f"Open at {ruth}'s" in text(tab, "#review-open")
+        assert ruth in text(tab, "#review-open")
         assert ruth in text(tab, "#review .plain-list")
         tab.press("t")
         tab.wait("location.search.includes('reviewed=')")
