@@ -79,7 +79,7 @@ class Tab:
         elif event == "Target.detachedFromTarget":
             self._pages.pop(told["sessionId"], None)
         elif event == "Target.targetInfoChanged":
-            # A prerendered page that is shown is no longer told of as prerendered.
+            # A page that is shown now is no longer told of as prerendered.
             for page in self._pages.values():
                 if page["targetId"] == told["targetInfo"]["targetId"]:
                     page |= {"subtype": None, **told["targetInfo"]}
@@ -124,14 +124,15 @@ class Tab:
     def wait(self, condition: str) -> None:
         """Wait until a JavaScript expression holds in the page that is then shown."""
         until = time.monotonic() + SECONDS
-        while not self._holds(condition):
+        while not self.holds(condition):
             if time.monotonic() > until:
                 raise TimeoutError(f"After {SECONDS:.0f} s this does not hold: {condition}")
             self.rest(_LOOK_SECONDS)
 
-    def _holds(self, condition: str) -> bool:
+    def holds(self, condition: str, session: str | None = None) -> bool:
+        """Tell whether a JavaScript expression holds in a page; it does not where the page goes meanwhile."""
         try:
-            return bool(self.evaluate(f"Boolean({condition})"))
+            return bool(self.evaluate(f"Boolean({condition})", session))
         except RuntimeError:  # a page goes, another comes
             return False
 
