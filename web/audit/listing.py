@@ -40,6 +40,8 @@ ACTIONS: Final[dict[Action, str]] = {
     Action.QUALITY_EXPORTED: N_("Exported quality figures"),
     Action.REVIEWS_READ: N_("Measured a model on reviews"),
     Action.THRESHOLD_CHANGED: N_("Changed a threshold"),
+    Action.MODEL_ACTIVATED: N_("Changed the model of new jobs"),
+    Action.SHADOW_CHANGED: N_("Changed the shadow model"),
     Action.VIEW_CHANGED: N_("Changed a view of the worklist"),
     Action.WEBHOOK_CHANGED: N_("Changed a webhook"),
     Action.USER_CHANGED: N_("Changed an account"),
@@ -108,6 +110,7 @@ VALUES: Final[dict[str, dict[str, str]]] = {
     "role": {role: words.ROLES[role] for role in Role},
     "outcome": {outcome: words.OUTCOMES[outcome] for outcome in ReviewOutcome},
     "finding": {finding: words.FINDINGS[finding] for finding in Finding},
+    "purpose": {"preload": N_("fetched ahead by the browser")},
     "result": {"whole": N_("whole"), "broken": N_("broken")},
     "shortcuts": {"on": N_("on"), "off": N_("off")},
 }
