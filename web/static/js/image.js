@@ -4,7 +4,12 @@ import { shown } from "./shown.js";
 
 const KEYS = { j: "next", ArrowRight: "next", k: "previous", ArrowLeft: "previous", l: "to-list" };
 
-await shown; // by then it may lead elsewhere
+// A page that was fetched ahead may lead elsewhere once it says what is so; a key that was pressed before then counts after.
+let pressed = null;
+const remember = (event) => { if (isCommand(event)) pressed = KEYS[event.key] ?? pressed; };
+addEventListener("keydown", remember);
+await shown;
+removeEventListener("keydown", remember);
 
 // Back to the page of the list that this image was opened from, which the list has noted.
 const list = document.getElementById("to-list");
@@ -15,3 +20,4 @@ addEventListener("keydown", (event) => {
   if (!isCommand(event) || (event.key.startsWith("Arrow") && event.target.matches("input"))) return;
   if (KEYS[event.key]) document.getElementById(KEYS[event.key])?.click();
 });
+if (pressed) document.getElementById(pressed)?.click();
