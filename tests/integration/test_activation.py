@@ -94,7 +94,8 @@ def events(site: Site, action: str) -> list[AuditEvent]:
 
 
 def plain(page: str) -> str:
-    return re.sub(r"\s+", " ", html.unescape(re.sub("<[^>]+>", " ", page)))
+    inline = re.sub("</?(?:bdi|b|i|code)>", "", page)
+    return re.sub(r"\s+", " ", html.unescape(re.sub("<[^>]+>", " ", inline)))
 
 
 # ---------------------------------------------------------------- what is in force

@@ -158,7 +158,7 @@ def test_the_sessions_of_an_account_are_shown_and_ended(site: Site, admin: Flask
     tina = site.add_user("tina")
     browsers = [site.browser(tina) for _ in range(2)]
     page = admin.get("/users").text
-    assert re.search(r">tina<.*?number\">2<", page, flags=re.DOTALL)
+    assert re.search(r'>tina<.*?number"><span class="on-desk">2<', page, flags=re.DOTALL)
     assert act(admin, tina, "sessions/end").status_code == 303
     assert [browser.get("/api/v1/me").status_code for browser in browsers] == [401, 401]
     assert "<bdi>tina</bdi> is signed in nowhere." in admin.get(f"/users/{tina.id}").text
