@@ -68,7 +68,9 @@
   if (document.querySelectorAll("h1").length !== 1) problems.push(`${document.querySelectorAll("h1").length} h1`);
   if (!document.title || !document.documentElement.lang) problems.push("no title or language");
   if (!document.querySelector("main") || !document.querySelector(".skip")) problems.push("no main or no skip link");
-  if (!document.querySelector(".foot strong")?.textContent) problems.push("no disclaimer");
+  const foot = document.querySelector(".foot");
+  const isDisclaimed = document.documentElement.lang === "en" ? foot.textContent.includes("Decision support, not a diagnosis") : foot.querySelector("strong")?.textContent;
+  if (!isDisclaimed) problems.push("no disclaimer");
   for (const cell of document.querySelectorAll("td.file")) {
     if (cell.getBoundingClientRect().width < 120) problems.push(`no room for the name in ${said(cell)}`);
   }

@@ -59,9 +59,10 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
 
 
 def press(page: Page, key: str) -> None:
-    """Press a key that leads to another page."""
+    """Press a key that leads to another page, which hears keys once it says what is so."""
     with page.expect_navigation():
         page.keyboard.press(key)
+    page.locator("[data-fetched-ahead]").wait_for(state="detached")
 
 
 @pytest.mark.long
