@@ -102,6 +102,13 @@ def install(app: Flask) -> None:
     app.register_error_handler(DBAPIError, _on_database_error)
     app.register_error_handler(PoolTimeout, _on_busy_pool)
     app.register_error_handler(ClientTooSlow, _on_slow_client)
+    _compile_pages(app)
+
+
+def _compile_pages(app: Flask) -> None:
+    """Compile the page of an error and what it is made of beforehand: the first errors come when much is asked."""
+    for name in (ErrorPage.template, "base.html", "shapes.html"):
+        app.jinja_env.get_template(name)
 
 
 def prefers_problem() -> bool:
