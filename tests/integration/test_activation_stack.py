@@ -40,11 +40,16 @@ class Place:
 
     def pools(self) -> set[str]:
         """Name the models of the workers that run."""
-        return {
-            child.environ().get("PNEUMOSCREEN_MODEL", DEFAULT_MODEL)
-            for child in psutil.Process(self.stack.process.pid).children()
-            if "worker.app" in child.cmdline()
-        }
+        return set(filter(None, map(model_of, psutil.Process(self.stack.process.pid).children())))
+
+
+def model_of(process: psutil.Process) -> str | None:
+    """Name the model of a worker; None for other programs, and for one that has just ended."""
+    try:
+        is_worker = "worker.app" in process.cmdline()
+        return process.environ().get("PNEUMOSCREEN_MODEL", DEFAULT_MODEL) if is_worker else None
+    except (psutil.ZombieProcess, psutil.NoSuchProcess):
+        return None
 
 
 @pytest.fixture
