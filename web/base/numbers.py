@@ -10,7 +10,7 @@ from flask_babel import get_locale
 from markupsafe import Markup
 
 from web.base.zones import current_zone
-from web.languages.text import _, count, decimal
+from web.languages.text import _, count, decimal, is_english
 
 __all__ = ["count", "duration", "moment", "moment_text", "percent", "rate", "sentence", "share", "size"]
 
@@ -33,7 +33,7 @@ def percent(value: float | None) -> str:
 
 def _percent(value: float) -> str:
     locale = get_locale()
-    if locale is None or locale.language == "en":
+    if is_english(locale):
         return f"{value:.1%}"
     pattern = locale.percent_formats[None].pattern.replace("0", "0.0", 1)
     return format_percent(round(value, 3), format=pattern, locale=locale)
@@ -105,7 +105,7 @@ def moment_text(value: datetime) -> str:
     """Write a time in the reader's zone, for what is no page."""
     zone = current_zone()
     local, locale = value.astimezone(zone), get_locale()
-    if locale is None or locale.language == "en":
+    if is_english(locale):
         return f"{local.day} {local:%b %Y, %H:%M} {local.tzname()}"
     day, time = (format_skeleton(parts, local, tzinfo=zone, locale=locale) for parts in ("yMMMd", "Hm"))
     written = str(get_datetime_format("medium", locale=locale)).format(time, day)

@@ -16,6 +16,11 @@ SCRIPTS: Final = "web/static/js/"
 """Where the texts of scripts stand; a catalog names the place of each text."""
 
 
+def catalog_path(folder: Path, language: str) -> Path:
+    """Return where the catalog of a language is in a folder of translations, as gettext has it."""
+    return folder / language / "LC_MESSAGES" / "messages.po"
+
+
 class Catalogs(Domain):
     """The translations of every language, in one folder."""
 
@@ -35,7 +40,7 @@ class Catalogs(Domain):
 
     def path(self, language: str) -> Path:
         """Return where the catalog of a language is, or would be."""
-        return self._folder / language / "LC_MESSAGES" / "messages.po"
+        return catalog_path(self._folder, language)
 
     def script_words(self, language: str) -> dict[str, Any]:
         """Return the translations of the texts of scripts: a text, or a list of its forms, by the English one."""

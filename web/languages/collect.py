@@ -16,6 +16,7 @@ from babel.messages.catalog import Catalog, Message
 from babel.messages.pofile import read_po, write_po
 
 from shared import refusals
+from web.languages.catalogs import catalog_path
 from web.languages.languages import ENGLISH, LANGUAGES, TRANSLATIONS
 
 REPOSITORY: Final = Path(__file__).parents[2]
@@ -44,14 +45,9 @@ def extract_refusals(
         yield 1, "_", text, []
 
 
-def catalog_path(language: str) -> Path:
-    """Return where the catalog of a language is."""
-    return TRANSLATIONS / language / "LC_MESSAGES" / "messages.po"
-
-
 def update(language: str, texts: Catalog) -> int:
     """Bring the catalog of a language to the texts of today; return how many of them it lacks."""
-    path = catalog_path(language)
+    path = catalog_path(TRANSLATIONS, language)
     catalog = Catalog(locale=language, fuzzy=False)
     if path.is_file():
         with path.open("rb") as file:

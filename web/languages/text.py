@@ -10,7 +10,7 @@ from babel import Locale
 from babel.numbers import format_decimal, get_decimal_symbol, get_group_symbol
 from flask_babel import lazy_gettext
 
-__all__ = ["N_", "_", "count", "decimal", "gettext", "lazy", "plural", "translate"]
+__all__ = ["N_", "_", "count", "decimal", "gettext", "is_english", "lazy", "plural", "translate"]
 
 lazy = lazy_gettext
 """For the labels and messages of forms, which are made before anybody asks and shown by a library."""
@@ -47,17 +47,17 @@ def plural(number: int, one: str, many: str, /, **values: object) -> str:
 def count(value: int) -> str:
     """Write a whole number with the separators of the reader's language."""
     locale = flask_babel.get_locale()
-    return f"{value:,}" if _is_english(locale) else format_decimal(value, locale=locale)
+    return f"{value:,}" if is_english(locale) else format_decimal(value, locale=locale)
 
 
 def decimal(value: float, digits: int) -> str:
     """Write a number with so many decimals and the separators of the reader's language."""
     text, locale = f"{value:,.{digits}f}", flask_babel.get_locale()
-    if _is_english(locale):
+    if is_english(locale):
         return text
     return text.translate({ord(","): get_group_symbol(locale), ord("."): get_decimal_symbol(locale)})
 
 
-def _is_english(locale: Locale | None) -> bool:
+def is_english(locale: Locale | None) -> bool:
     """Tell whether Python writes numbers as the language does; Babel takes 0.1 s to read how, when first asked."""
     return locale is None or locale.language == "en"

@@ -6,6 +6,8 @@ from babel.dates import format_skeleton
 from flask_babel import get_locale
 from markupsafe import Markup
 
+from web.languages.text import is_english
+
 
 def short_day(value: date) -> Markup:
     """Write a day without its year, for an axis: `3 Mar`."""
@@ -19,5 +21,5 @@ def full_day(value: date) -> Markup:
 
 def _write(value: date, english: str, skeleton: str) -> Markup:
     locale = get_locale()
-    is_english = locale is None or locale.language == "en"
-    return Markup("<bdi>{}</bdi>").format(english if is_english else format_skeleton(skeleton, value, locale=locale))
+    written = english if is_english(locale) else format_skeleton(skeleton, value, locale=locale)
+    return Markup("<bdi>{}</bdi>").format(written)

@@ -8,8 +8,9 @@ import pytest
 from babel.messages.catalog import Catalog, Message
 from babel.messages.pofile import read_po
 
-from web.languages.collect import catalog_path, collect_texts, is_translated
-from web.languages.languages import ENGLISH, LANGUAGES
+from web.languages.catalogs import catalog_path
+from web.languages.collect import collect_texts, is_translated
+from web.languages.languages import ENGLISH, LANGUAGES, TRANSLATIONS
 
 TRANSLATED = [code for code in LANGUAGES if code != ENGLISH]
 _texts = cache(collect_texts)
@@ -17,7 +18,7 @@ _texts = cache(collect_texts)
 
 @cache
 def read(language: str) -> Catalog:
-    with catalog_path(language).open("rb") as file:
+    with catalog_path(TRANSLATIONS, language).open("rb") as file:
         return read_po(file, locale=language, abort_invalid=True)
 
 
