@@ -5,8 +5,8 @@ The schema is the product's, made by its migrations; the rows are drawn, with a 
 
 Drawn are two years of work: 24 accounts, of which the busiest technician sent a third of all images and one sent only
 in the first months; jobs of 1 to 8,000 images and two of 50,000, one finished and one half-way; two models, one after
-the other; 70 % pneumonia, most images read by now; 2 % refused, 0.3 % failed, cancelled jobs, images that were sent
-twice.
+the other; 70 % pneumonia, most images reviewed by now, each by one of three readers; 2 % refused, 0.3 % failed,
+cancelled jobs, images that were sent twice.
 """
 
 import argparse
@@ -45,8 +45,13 @@ TECHNICIANS: Final = (0.33, *[0.66 / 17] * 17, 0.009, 0.001)
 """Each technician's part of the jobs; the last but one sent only in the first fifth of the time."""
 
 UNREAD_SINCE: Final = timedelta(days=7)
-_READINGS: Final = (("disagreed", 0.05), ("second_reader", 0.06), ("inadequate", 0.08), ("read", 1.0))
-"""Review state, and the part of all images up to which those that are read have it."""
+_READINGS: Final = (
+    ("disagreed", 0.05, "overrule"),
+    ("second_reader", 0.06, "second_reader"),
+    ("inadequate", 0.08, "inadequate"),
+    ("read", 1.0, "agree"),
+)
+"""Review state, the part of all images up to which those that are read have it, and the one review that brings it."""
 _SEED: Final = 1
 _STATES: Final = ("DONE", "REJECTED", "FAILED")
 _HEAT_MAP: Final = encode(np.linspace(0, 1, 49, dtype=np.float32).reshape(7, 7))
@@ -62,6 +67,7 @@ class Drawn:
     images: list[tuple[Any, ...]] = field(default_factory=list)
     predictions: list[tuple[Any, ...]] = field(default_factory=list)
     screenings: list[tuple[Any, ...]] = field(default_factory=list)
+    reviews: list[tuple[Any, ...]] = field(default_factory=list)
 
 
 _COLUMNS: Final[dict[str, tuple[str, ...]]] = {
@@ -81,6 +87,10 @@ _COLUMNS: Final[dict[str, tuple[str, ...]]] = {
         "worker", "error_code", "error_details", "created_at", "started_at", "finished_at", "created_by_id", "model_id",
         "label", "p_pneumonia", "lease_token", "lease_until", "is_latest", "review_state",
     ),
+    "reviews": (
+        "id", "image_sha256", "number", "screening_id", "user_id", "outcome", "finding", "is_blind", "model_name",
+        "model_version", "label", "p_pneumonia", "threshold", "created_at",
+    ),
 }  # fmt: skip
 
 
@@ -95,7 +105,8 @@ class Draw:
         self._last_id = 0
         self.turn = 0
         self.users = [self._user(f"tech-{n:02}", "technician") for n in range(len(TECHNICIANS))]
-        self.users += [self._user(name, "reader") for name in ("rita", "ralph", "rosa")]
+        self.readers = [self._user(name, "reader") for name in ("rita", "ralph", "rosa")]
+        self.users += self.readers
         self.users.append(self._user("ada", "admin"))
         self.models = [self._model(name) for name, _ in MODELS]
 
@@ -182,11 +193,11 @@ class _JobRows:
                 state = "CANCELLED"
             if settled is not None and n >= settled:
                 state = "RUNNING" if n < settled + 32 else "QUEUED"
-            answer = None
+            answer, is_old = None, state == "DONE" and bool(again[n]) and bool(known)
             if state == "DONE":
-                answer = known[n % len(known)] if again[n] and known else self._answer(sent, float(p[n]), keys, n)
+                answer = known[n % len(known)] if is_old else self._answer(sent, float(p[n]), keys, n)
                 known.append(answer)
-            self._screening(n, sent, state, answer, accession, is_old=answer is not None and bool(again[n]))
+            self._screening(n, sent, state, answer, accession, is_old=is_old)
 
     def _answer(self, sent: datetime, p: float, keys: str, n: int) -> tuple[Any, ...]:
         image_id, answered = self._image(sent, keys, n), sent + timedelta(seconds=2)
@@ -203,11 +214,27 @@ class _JobRows:
         self.into.images.append((image_id, keys[64 * n : 64 * n + 64], 412_345, 1024, 832, "image/jpeg", sent))
         return image_id
 
-    def _reading(self, image_id: str) -> str:
-        """Draw what readers said of an image: of the last days most are unread, of all before hardly any."""
+    def _reading(self, image_id: str) -> tuple[str, str | None]:
+        """Draw state and outcome of an image's reading: of the last days most are unread, of all before hardly any."""
         part = int(image_id[-6:], 16) / 16**6
         unread = 0.8 if self.drawing.end - self.at < UNREAD_SINCE else 0.01
-        return "unread" if part < unread else next(state for state, end in _READINGS if part < end)
+        if part < unread:
+            return "unread", None
+        return next((state, outcome) for state, end, outcome in _READINGS if part < end)
+
+    def _review(self, outcome: str, screening_id: str, answer: tuple[Any, ...] | None) -> None:
+        """Draw the one review of the image that was drawn last, an hour after it was sent."""
+        image_id, sha256, *_, sent = self.into.images[-1]
+        at, finding = sent + timedelta(hours=1), "unclear" if outcome == "overrule" else None
+        model = label = p = threshold = None
+        if answer is not None:
+            _, _, _, label, _, _, p = answer
+            model, threshold = next(row for row in self.drawing.models if row[0] == self.model_id), THRESHOLD
+        reader = self.drawing.readers[int(image_id[-1], 16) % len(self.drawing.readers)]
+        self.into.reviews.append(
+            (self.drawing.make_id(sent), sha256, 1, screening_id, reader[0], outcome, finding, False,
+             model and model[1], model and model[2], label, p, threshold, at)
+        )  # fmt: skip
 
     def _screening(
         self, n: int, sent: datetime, state: str, answer: tuple[Any, ...] | None, accession: int, *, is_old: bool
@@ -217,14 +244,18 @@ class _JobRows:
         prediction_id, image_id, model_id, label, _, _, p = answer or (None,) * 7
         if image_id is None:
             image_id = self._image(sent, self.drawing.random.bytes(32).hex(), 0)
+        screening_id = self.drawing.make_id(sent)
+        reading, outcome = self._reading(image_id)
+        if outcome is not None and not is_old and is_ended:
+            self._review(outcome, screening_id, answer)
         error = {"REJECTED": "unknown_format", "FAILED": "worker_lost"}.get(state)
         lease = (str(uuid.UUID(int=n)), sent + timedelta(seconds=60)) if state == "RUNNING" else (None, None)
         self.into.screenings.append(
-            (self.drawing.make_id(sent), self.job_id, image_id, prediction_id, n, f"CXR-{accession:08}-{n:05}.jpeg",
+            (screening_id, self.job_id, image_id, prediction_id, n, f"CXR-{accession:08}-{n:05}.jpeg",
              state, self.priority, self.drawing.turn + n, 0, "host:12345" if started else None, error,
              '{"attempts": 3}' if error == "worker_lost" else None, sent, started,
              sent + timedelta(seconds=2) if is_ended else None, self.owner_id, model_id, label, p, *lease,
-             not is_old, self._reading(image_id))
+             not is_old, reading if is_ended else "unread")
         )  # fmt: skip
 
 
