@@ -14,11 +14,13 @@ from shared.tables import User
 from web.base import numbers, suspicion
 from web.base.services import services
 from web.frame import words
+from web.frame.file_names import breakable
 
 log = logging.getLogger(__name__)
 
 blueprint = Blueprint("frame", __name__)
 numbers.register(blueprint)
+blueprint.add_app_template_filter(breakable)
 # A global, because imported macros see no context.
 blueprint.record_once(lambda state: state.app.jinja_env.globals.update(words=words, suspicion=suspicion))
 
