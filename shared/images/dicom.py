@@ -1,4 +1,4 @@
-"""DICOM radiographs: what is taken, and from stored values to 8-bit grey. Pixels and errors hold nothing of a header's text.
+"""DICOM radiographs: what is taken, and from stored values to 8-bit grey. No error holds a header's text.
 
 pydicom and NumPy are imported only where a DICOM file is at hand: the web needs them rarely, and pays for them always.
 """

@@ -22,6 +22,8 @@ _AHEAD: Final = timedelta(days=1)
 """It may be tomorrow already where the X-ray was taken."""
 _COUNTED_UP: Final = "01234567890"
 _LEAST_COUNTED: Final = 4
+
+
 @dataclass(frozen=True, repr=False)
 class Patient:
     """Who a header names. It has no `repr`, so that no log shows it; only its pseudonym is kept."""
