@@ -23,11 +23,14 @@ def value(header: "Dataset", name: str) -> Any:
 
 
 def text(header: "Dataset", name: str) -> str:
-    """Return an element's first value as text; empty where there is none."""
+    """Return an element's first value as text; empty where there is none, or none that can be written."""
     found = value(header, name)
-    if isinstance(found, Sequence) and not isinstance(found, str):
-        found = next(iter(found), "")
-    return str(found or "").strip()
+    try:
+        if isinstance(found, Sequence) and not isinstance(found, str):
+            found = next(iter(found), "")
+        return str(found or "").strip()
+    except Exception:  # noqa: BLE001  # a header can call anything a date, and have a dataset or a table there
+        return ""
 
 
 def day(header: "Dataset", name: str) -> date | None:

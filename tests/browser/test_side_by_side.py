@@ -302,6 +302,17 @@ def test_apart_each_is_handled_for_itself(place: Place, reader: Visitor) -> None
 
 
 @pytest.mark.long
+def test_opened_again_and_again_it_leaves_nothing_behind(place: Place, reader: Visitor) -> None:
+    page = place.open(reader)
+    for _ in range(20):  # a browser keeps 16 graphics contexts, and then takes the oldest away
+        open_beside(page)
+        page.keyboard.press("p")
+        expect(page.locator("#beside")).to_have_count(0)
+    expect(page.locator("#viewer")).to_have_attribute("data-shown", "webgl")
+    assert page.evaluate("!document.getElementById('viewer-canvas').getContext('webgl2').isContextLost()")
+
+
+@pytest.mark.long
 def test_the_ruler_measures_on_either(place: Place, reader: Visitor) -> None:
     page = place.open(reader)
     open_beside(page)

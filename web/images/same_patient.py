@@ -8,7 +8,7 @@ from datetime import date
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Row, Select, func, or_, select
+from sqlalchemy import Row, func, or_, select
 from sqlalchemy.orm import Session
 
 from shared.refusals import OF_THE_GATE
@@ -23,6 +23,16 @@ from web.lists.listing import ScreeningSummary, hide, read_screenings
 
 MOST_IMAGES: Final = 1000
 """A number that more X-rays bear is no patient's but one that some device writes into all of them."""
+_OWN: Final[tuple[Any, ...]] = (Image.id, Image.patient, Image.taken_on, Screening.created_at)
+_OTHER: Final[tuple[Any, ...]] = (
+    Screening.id.label("screening_id"),
+    Screening.image_id,
+    Screening.label,
+    Screening.created_at,
+    Image.taken_on,
+    Image.width,
+    Image.height,
+)
 _DAYS_IN_MONTH: Final = 30.44
 _DAYS_IN_YEAR: Final = 365.25
 _MANY_DAYS: Final = 60
@@ -108,7 +118,7 @@ def find_same_patient(db: Session, user: User, screening: ScreeningSummary, most
 def _own_image(db: Session, screening: ScreeningSummary) -> Row[Any] | None:
     if not services().settings.match_patients or screening.image_id is None:
         return None
-    wanted: Select[Any] = select(Image.id, Image.patient, Image.taken_on, Screening.created_at).join(Screening)
+    wanted = select(*_OWN).join(Screening, Screening.image_id == Image.id)
     return db.execute(wanted.where(Screening.id == screening.screening_id)).one_or_none()
 
 
@@ -122,16 +132,8 @@ def _is_patient(db: Session, patient: str | None) -> bool:
 def _rows(db: Session, user: User, own: Row[Any]) -> Iterable[Row[Any]]:
     """Return one screening of each other image of the patient: the newest with a prediction, else the newest."""
     is_shown = or_(Screening.state != State.REJECTED, Screening.error_code.in_(OF_THE_GATE))
-    query: Select[Any] = (
-        select(
-            Screening.id.label("screening_id"),
-            Screening.image_id,
-            Screening.label,
-            Screening.created_at,
-            Image.taken_on,
-            Image.width,
-            Image.height,
-        )
+    query = (
+        select(*_OTHER)
         .join(Image, Screening.image_id == Image.id)
         .join(Job, Screening.job_id == Job.id)
         .where(Image.patient == own.patient, Image.id != own.id, is_shown, may_see(user))

@@ -6,9 +6,10 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 import pytest
 from pydantic import SecretStr
+from pydicom import Dataset
 
 from shared.images.dicom import read_header
-from shared.images.dicom_patient import Patient
+from shared.images.dicom_patient import Patient, read_patient
 from shared.intake.pseudonyms import conceal, conceal_key, conceal_patient
 from shared.settings import Settings
 from tests.drawn_files import radiograph
@@ -54,6 +55,31 @@ def test_a_number_that_cannot_be_read_is_no_patient() -> None:
     data = radiograph(PIXELS, SpecificCharacterSet="ISO_IR 192", PatientID="Nr4711")
     damaged = data.replace(b"Nr4711", b"\xff\xfe4711")
     assert read_header(io.BytesIO(damaged)).patient is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"),
+    [
+        ("SQ", [Dataset()]),
+        ("SQ", []),
+        ("US", 4711),
+        ("FD", [4.7, 1.1]),
+        ("OB", b"4711"),
+        ("UN", b"\0"),
+        ("AT", 0x471100),
+    ],
+)
+def test_elements_of_another_kind_are_no_number_and_no_day(kind: str, found: object) -> None:
+    header = Dataset()
+    header.add_new("PatientID", kind, found)
+    assert read_patient(header) is None
+    header = Dataset()
+    header.PatientID = "4711"
+    for name in ("PatientBirthDate", "StudyDate"):
+        header.add_new(name, kind, found)
+    patient = read_patient(header)
+    assert patient is not None
+    assert (patient.born, patient.taken_on) == ("", None)
 
 
 def test_a_patient_is_not_written_by_accident() -> None:

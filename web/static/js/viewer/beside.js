@@ -28,6 +28,7 @@ export class Beside {
     this.about.replaceChildren(...copiesOf(document.getElementById("same-patient-own")));
     this.about.hidden = false;
     own.label = this.about.firstElementChild.textContent;
+    if (root.getBoundingClientRect().top < 0) root.scrollIntoView(); // where the button is further down
     this.offerChoice(row);
     makeStop(own.stage, own.label);
     this.show(row);

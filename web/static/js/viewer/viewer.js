@@ -219,6 +219,7 @@ class Viewer {
     };
     for (const [tool, is] of Object.entries(pressed)) this.buttons.get(tool)?.setAttribute("aria-pressed", String(is));
     this.buttons.get("more").setAttribute("aria-expanded", String(!this.more.hidden));
+    document.querySelector(".beside-open")?.setAttribute("aria-pressed", String(isBeside));
     const link = this.buttons.get("link");
     if (link) link.hidden = !isBeside;
     root.classList.toggle("unlinked", isBeside && !this.isLinked);
