@@ -91,6 +91,11 @@ class Settings(BaseSettings):
     pseudonym_key: SecretStr | None = Field(
         None, description="What pseudonyms are made with. Default: made from the key that signs sessions."
     )
+    match_patients: bool = Field(
+        True,
+        description="Keep whose X-ray a DICOM file is, as a pseudonym, and its day, so that X-rays of one patient can "
+        "be looked at side by side.",
+    )
     samples_dir: Path | None = Field(None, description="Folder of synthetic sample images offered on an empty history.")
     models_dir: Path = Field(REPOSITORY / "models", description="Folder of model folders.")
     graphs_dir: Path | None = Field(

@@ -126,6 +126,11 @@ def _by_value(kind: type[StrEnum], length: int = 16) -> Enum:
     return Enum(kind, native_enum=False, length=length, values_callable=lambda members: [m.value for m in members])
 
 
+def _partial(name: str, *columns: str, where: TextClause) -> Index:
+    """Index some rows only: what is not in it costs nothing to write."""
+    return Index(name, *columns, sqlite_where=where, postgresql_where=where)
+
+
 class User(Base):
     """A person's account."""
 
@@ -257,6 +262,7 @@ class Image(Base):
     """One distinct image, by content."""
 
     __tablename__ = "images"
+    __table_args__ = (_partial("ix_images_patient", "patient", where=text("patient IS NOT NULL")),)
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     sha256: Mapped[str] = mapped_column(String(64), unique=True)
@@ -265,6 +271,10 @@ class Image(Base):
     height: Mapped[int]
     media_type: Mapped[str] = mapped_column(String(32))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    patient: Mapped[str | None] = mapped_column(String(64))
+    """Whose it is, by a pseudonym of `shared.intake.pseudonyms`; it is compared and never given out."""
+    taken_on: Mapped[date | None]
+    """The day of the X-ray by its header; only where the patient is known."""
 
 
 class Tombstone(Base):
@@ -402,11 +412,6 @@ _RUNNING = text("state = 'RUNNING'")
 _ENDED_WITHOUT = text("state = 'REJECTED' OR state = 'FAILED' OR state = 'CANCELLED'")
 _LABELLED = text("label IS NOT NULL")
 _HAS_PREDICTION = text("prediction_id IS NOT NULL")
-
-
-def _partial(name: str, *columns: str, where: TextClause) -> Index:
-    """Index some rows only: what is not in it costs nothing to write."""
-    return Index(name, *columns, sqlite_where=where, postgresql_where=where)
 
 
 class Screening(Base):

@@ -16,6 +16,7 @@ from shared.submission.new_store import create_if_new
 from shared.submission.services import Services, open_services
 from web.accounts import account, linking, oidc, sign_in, throttle, users
 from web.api import models as models_api
+from web.api import patients as patients_api
 from web.api import reviews as reviews_api
 from web.api import views
 from web.audit import page as audit_page
@@ -83,6 +84,7 @@ def create_app(
         audit_page,
         views,
         reviews_api,
+        patients_api,
         models_api,
         pictures,
         pixels,

@@ -1,15 +1,17 @@
-"""DICOM radiographs: what is taken, and from stored values to 8-bit grey. Nothing of a patient leaves this file.
+"""DICOM radiographs: what is taken, and from stored values to 8-bit grey. No error holds a header's text.
 
 pydicom and NumPy are imported only where a DICOM file is at hand: the web needs them rarely, and pays for them always.
 """
 
 import re
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Final
 
 from PIL import Image
 
 from shared.errors import ImageRejected
 from shared.images.dicom_file import damaged, read
+from shared.images.dicom_patient import Patient, read_patient
 from shared.images.dicom_samples import TRANSFER_SYNTAXES, stored_samples
 from shared.refusals import Rejection
 
@@ -28,8 +30,17 @@ _GREY: Final = {_DARK_IS_HIGH, "MONOCHROME2"}
 _DIRECTORY: Final = "1.2.840.10008.1.3.10"  # Media Storage Directory, PS3.10, 8.6
 
 
-def read_size(file: IO[bytes]) -> tuple[int, int]:
-    """Return the width and height at which a radiograph is shown from its header, without its pixels.
+@dataclass(frozen=True)
+class Header:
+    """What is read of a radiograph before its pixels."""
+
+    size: tuple[int, int]
+    """Width and height at which it is shown."""
+    patient: Patient | None
+
+
+def read_header(file: IO[bytes]) -> Header:
+    """Return the size at which a radiograph is shown and whose it is, without its pixels.
 
     Raises ImageRejected where it is no single grey radiograph in a known transfer syntax.
     """
@@ -37,13 +48,13 @@ def read_size(file: IO[bytes]) -> tuple[int, int]:
     _refuse_unless_radiograph(header)
     from shared.images.dicom_transforms import shown_size  # noqa: PLC0415  # see the module's docstring
 
-    return shown_size(header)
+    return Header(shown_size(header), read_patient(header))
 
 
 def decode(file: IO[bytes]) -> Image.Image:
     """Decode a radiograph to 8-bit grey, dark is low, with square pixels.
 
-    Raises ImageRejected as `read_size` does.
+    Raises ImageRejected as `read_header` does.
     """
     from shared.images.dicom_transforms import shown_size, to_grey  # noqa: PLC0415  # see the module's docstring
 
@@ -57,7 +68,7 @@ def decode(file: IO[bytes]) -> Image.Image:
 def at_full_depth(file: IO[bytes]) -> "FullDepth":
     """Decode a radiograph at the full depth of its samples, with square pixels.
 
-    Raises ImageRejected as `read_size` does.
+    Raises ImageRejected as `read_header` does.
     """
     from shared.images.dicom_transforms import at_full_depth as transformed  # noqa: PLC0415  # see the module's docstring
 

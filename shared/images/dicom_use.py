@@ -6,10 +6,10 @@ A header that says nothing, or something that is not known here, refuses nothing
 import io
 import re
 from collections.abc import Collection, Sequence
-from datetime import date, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from shared.errors import ImageRejected
+from shared.images.dicom_elements import day, text, value
 from shared.images.dicom_file import read
 from shared.models.spec import Gate
 from shared.refusals import Rejection
@@ -53,9 +53,9 @@ def refuse_unless_intended(data: bytes, gate: Gate, ignored: Collection[Rejectio
 
 
 def _refusal_of_view(header: "Dataset") -> ImageRejected | None:
-    view = _text(header, "ViewPosition").upper()
+    view = text(header, "ViewPosition").upper()
     codes = _view_codes(header)
-    across = _text(header, "PatientOrientation").upper()
+    across = text(header, "PatientOrientation").upper()
     if view in _OTHER_VIEWS or codes & _OTHER_VIEW_CODES or across.startswith(_SIDEWAYS):
         if view in _OTHER_VIEWS:
             return ImageRejected(Rejection.NOT_FRONTAL, case="named", view=view)
@@ -64,7 +64,7 @@ def _refusal_of_view(header: "Dataset") -> ImageRejected | None:
 
 
 def _refusal_of_part(header: "Dataset") -> ImageRejected | None:
-    part = re.sub("[^A-Z]", "", _text(header, "BodyPartExamined").upper())
+    part = re.sub("[^A-Z]", "", text(header, "BodyPartExamined").upper())
     if part not in _OTHER_PARTS and part.removesuffix("S") not in _OTHER_PARTS:
         return None
     return ImageRejected(Rejection.OUTSIDE_INTENDED_USE, case="part", part=part)
@@ -82,46 +82,20 @@ def _refusal_of_age(header: "Dataset", gate: Gate) -> ImageRejected | None:
 
 def _age(header: "Dataset") -> float | None:
     """Return a patient's age in years, by the header's own word or its dates; None where it says neither."""
-    said = re.fullmatch(r"(\d{1,3})([DWMY]?)", _text(header, "PatientAge").upper())
+    said = re.fullmatch(r"(\d{1,3})([DWMY]?)", text(header, "PatientAge").upper())
     if said is not None:
         age = int(said[1]) * _UNITS[said[2]]
         return age if age < _OLDEST else None
-    born = _date(header, "PatientBirthDate")
-    dates = (_date(header, name) for name in ("StudyDate", "AcquisitionDate", "SeriesDate", "ContentDate"))
-    taken = next((day for day in dates if day is not None), None)
+    born = day(header, "PatientBirthDate")
+    dates = (day(header, name) for name in ("StudyDate", "AcquisitionDate", "SeriesDate", "ContentDate"))
+    taken = next((found for found in dates if found is not None), None)
     if born is None or taken is None or taken < born:
         return None
     years = taken.year - born.year - ((taken.month, taken.day) < (born.month, born.day))
     return years if years < _OLDEST else None
 
 
-def _date(header: "Dataset", name: str) -> date | None:
-    try:
-        return datetime.strptime(_text(header, name), "%Y%m%d").date()  # noqa: DTZ007  # a day has no zone
-    except ValueError:
-        return None
-
-
 def _view_codes(header: "Dataset") -> set[str]:
-    items = _value(header, "ViewCodeSequence")
+    items = value(header, "ViewCodeSequence")
     is_sequence = isinstance(items, Sequence) and not isinstance(items, str | bytes)
-    return {_text(item, "CodeValue") for item in items if hasattr(item, "get")} if is_sequence else set()
-
-
-def _text(header: "Dataset", name: str) -> str:
-    """Return an element's first value, in whatever form it is stored."""
-    value = _value(header, name)
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        value = next(iter(value), "")
-    return str(value or "").strip()
-
-
-def _value(header: "Dataset", name: str) -> Any:
-    """Return what an element holds; None where it is missing or damaged, for what cannot be read says nothing.
-
-    pydicom converts a value when it is asked for, and raises whatever its converters do.
-    """
-    try:
-        return header.get(name)
-    except Exception:  # noqa: BLE001  # as above
-        return None
+    return {text(item, "CodeValue") for item in items if hasattr(item, "get")} if is_sequence else set()

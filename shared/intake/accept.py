@@ -6,6 +6,7 @@ The web checks signature, format and dimensions without decoding a pixel; the wo
 import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import date
 from typing import IO, BinaryIO, Final
 
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
@@ -14,8 +15,10 @@ from shared.errors import ImageRejected
 from shared.images import dicom, jpeg, tiff, unsupported
 from shared.images.dicom_file import HEAD_BYTES as DICOM_HEAD_BYTES
 from shared.images.dicom_file import is_dicom
+from shared.images.dicom_patient import Patient
 from shared.images.orientation import upright_size
 from shared.images.pages import choose_page
+from shared.intake.pseudonyms import conceal_patient
 from shared.refusals import Rejection, Scalar
 from shared.settings import MIB, Settings
 from shared.store.incoming import Incoming
@@ -57,6 +60,10 @@ class AcceptedImage:
     width: int
     height: int
     media_type: str
+    patient: str | None = None
+    """A pseudonym (`shared.intake.pseudonyms`); None where nothing says whose it is."""
+    taken_on: date | None = None
+    """The day that the header gives; only of an image whose patient is known."""
 
 
 @dataclass(frozen=True)
@@ -134,25 +141,32 @@ def _examine(incoming: Incoming, settings: Settings) -> AcceptedImage:
             _refuse_zip_behind_something(file)
         expected = refuse_unless_known(head)
         file.seek(0)
-        width, height = _dimensions(file, expected)
+        (width, height), patient = _read_header(file, expected)
     if width * height > settings.max_image_pixels:
         most = settings.max_image_pixels
         raise ImageRejected(Rejection.TOO_MANY_PIXELS, case="size", width=width, height=height, most=most)
     if min(width, height) < settings.min_image_side:
         least = settings.min_image_side
         raise ImageRejected(Rejection.TOO_SMALL, width=width, height=height, least=least)
-    return AcceptedImage(incoming.sha256, incoming.size, width, height, _MEDIA_TYPES[expected])
+    pseudonym = None if patient is None else conceal_patient(patient, settings)
+    return AcceptedImage(
+        incoming.sha256,
+        incoming.size,
+        width,
+        height,
+        _MEDIA_TYPES[expected],
+        pseudonym,
+        None if pseudonym is None or patient is None else patient.taken_on,
+    )
 
 
-def _dimensions(file: BinaryIO, expected: str) -> tuple[int, int]:
-    """Read an image's size, as it is shown, from its header; no pixel is decoded."""
+def _read_header(file: BinaryIO, expected: str) -> tuple[tuple[int, int], Patient | None]:
+    """Read an image's size, as it is shown, and whose it is, from its header; no pixel is decoded."""
     try:
         if expected == _DICOM:
-            return dicom.read_size(file)
-        if expected == "TIFF" and (deep := tiff.read_deep(file)) is not None:
-            return deep.upright_size
-        with Image.open(file, formats=(expected,)) as image:
-            return _image_size(image, file)
+            header = dicom.read_header(file)
+            return header.size, header.patient
+        return _size(file, expected), None
     except ImageRejected:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -160,11 +174,18 @@ def _dimensions(file: BinaryIO, expected: str) -> tuple[int, int]:
     except UnidentifiedImageError as error:
         if expected == "JPEG":
             file.seek(0)
-            return jpeg.special_size(file.read())
+            return jpeg.special_size(file.read()), None
         raise unsupported.explain(file, expected) or _unreadable() from error
     except Exception as error:
         # Header parsers of hostile files raise ValueError, struct.error, SyntaxError, OverflowError and others.
         raise unsupported.explain(file, expected) or _unreadable() from error
+
+
+def _size(file: BinaryIO, expected: str) -> tuple[int, int]:
+    if expected == "TIFF" and (deep := tiff.read_deep(file)) is not None:
+        return deep.upright_size
+    with Image.open(file, formats=(expected,)) as image:
+        return _image_size(image, file)
 
 
 def _image_size(image: Image.Image, file: BinaryIO) -> tuple[int, int]:

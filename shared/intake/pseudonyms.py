@@ -1,11 +1,13 @@
-"""Pseudonyms for names: the same name gets the same one, and without the key nothing leads back."""
+"""Pseudonyms for names and patients: the same one gets the same, and without the key nothing leads back."""
 
 import hashlib
 import hmac
+import json
 import re
 from pathlib import PurePosixPath
 from typing import Final
 
+from shared.images.dicom_patient import Patient
 from shared.settings import Settings
 
 # What a file is called behind its dot may be a name too, so only these stay.
@@ -32,6 +34,19 @@ def conceal_key(key: str, settings: Settings) -> str:
     if not settings.pseudonymise_names:
         return key
     return hmac.new(_key(settings), b"key " + key.encode(errors="surrogatepass"), hashlib.sha256).hexdigest()
+
+
+def conceal_patient(patient: Patient, settings: Settings) -> str | None:
+    """Return what stands for a patient, 64 hexadecimal digits; None where no key is set or none is to be kept.
+
+    It is the HMAC-SHA256 of issuer, number and date of birth, whether or not names are concealed.
+    """
+    if not settings.match_patients or (settings.pseudonym_key is None and settings.secret_key is None):
+        return None
+    # No part of a path has a slash and no sender's key begins so: what is shown of those gives none of this key away.
+    key = hmac.new(_key(settings), b"patients/v1", hashlib.sha256).digest()
+    told = json.dumps([patient.issuer, patient.number, patient.born])
+    return hmac.new(key, told.encode(), hashlib.sha256).hexdigest()
 
 
 def told(value: object, settings: Settings) -> str:

@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 _NO_ANSWER: Final[dict[str, Any]] = dict.fromkeys(prediction_copies())
 
-# SQLite takes 32,766 bound values a statement and PostgreSQL 65,535; an image row has seven.
+# SQLite takes 32,766 bound values a statement and PostgreSQL 65,535; an image row has nine.
 ROWS_A_STATEMENT = 1000
 
 
@@ -220,7 +220,25 @@ def _store_images(session: Session, images: Iterable[AcceptedImage]) -> tuple[di
             insert_new(session, Image, missing)
             ids |= latest.hold_images(session, [row["sha256"] for row in missing])
             missing = [row for row in missing if row["sha256"] not in ids]
+    _renew_patients(session, [{**row, "id": ids[row["sha256"]]} for row in rows if ids[row["sha256"]] != row["id"]])
     return ids, [ids[row["sha256"]] for row in rows if ids[row["sha256"]] != row["id"]]
+
+
+def _renew_patients(session: Session, rows: list[dict[str, Any]]) -> None:
+    """Bring the patients of images that were there before to the key in use: it may have changed since they came.
+
+    An image of before patients were kept gets its patient so, too.
+    """
+    known = {row["id"]: row for row in rows if row["patient"] is not None}
+    for some in _in_parts(list(known)):
+        found = session.execute(select(Image.id, Image.patient).where(Image.id.in_(some)))
+        renewed = [
+            {name: known[image_id][name] for name in ("id", "patient", "taken_on")}
+            for image_id, patient in found
+            if patient != known[image_id]["patient"]
+        ]
+        if renewed:
+            session.execute(update(Image), renewed)
 
 
 def _known_predictions(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 
 from benchmarks.devtools import Tab, open_tab
 from shared.accounts.accounts import find_user
@@ -160,6 +160,23 @@ def test_a_prerendered_page_says_what_another_reader_did_meanwhile(ward: Ward) -
         tab.press("t")
         tab.wait("location.search.includes('reviewed=')")
     assert ward.said(second) == [("agree", None), ("inadequate", None)]
+
+
+def test_a_prerendered_page_asks_for_no_other_x_ray_of_the_patient(ward: Ward) -> None:
+    first, second = ward.screen(2)
+    (other,) = ward.screen(1)
+    with ward.server.database.write() as session:
+        images = select(Screening.image_id).where(Screening.id.in_([key_of(second), key_of(other)]))
+        session.execute(update(Image).where(Image.id.in_(images)).values(patient=uuid.uuid4().hex))
+    with ward.read_by(ward.name("rita"), first) as tab:
+        go(tab, "j", second)
+        assert tab.evaluate(WAS_PRERENDERED)
+        assert "X-rays of this patient" in text(tab, "#same-patient")
+        assert ward.views(other) == []
+        tab.press("p")
+        tab.wait("document.querySelector('#beside .viewer-stage[data-shown]')")
+        assert set(ward.views(other)) == {None}, "looked at by now"
+        assert ward.open_at(other) == []
 
 
 @pytest.mark.long

@@ -156,6 +156,7 @@ POST /api/v1/jobs/<uuid:job_id>/close         401  404 200  403 403  200 200    
 POST /api/v1/jobs/<uuid:job_id>/cancel        401  404 200  403 403  200 200    401  404 200  403 403  200 200  submit
 POST /api/v1/jobs/<uuid:job_id>/retry         401  404 200  403 403  200 200    401  404 200  403 403  200 200  submit
 DELETE /api/v1/jobs/<uuid:job_id>             401  404 204  403 403  204 204    401  404 204  403 403  204 204  submit
+GET  /api/v1/screenings/<uuid:screening_id>/same-patient 401 404 200 200 200 200 200 401 404 200 200 200 200 200 read
 GET  /api/v1/screenings/<uuid:screening_id>/reviews 401 404 200 200 200 200 200 401 404 200 200 200 200 200 read
 POST /api/v1/screenings/<uuid:screening_id>/reviews 401 403 403 201 201 201 201 401 403 403 201 201 201 201 submit
 POST /api/v1/screenings/<uuid:screening_id>/reviews/withdraw 401 403 403 409 409 409 409 401 403 403 409 409 409 409 submit

@@ -266,6 +266,10 @@ OPERATIONS: Final = (
         problems=(401, 403, 404, 409),
     ),
     Operation(
+        "get", "/screenings/{screening_id}/same-patient", "List other images of the same patient",
+        {200: schemas.SamePatient}, problems=(401, 404),
+    ),
+    Operation(
         "get", "/audit", "List the audit trail, for admins", {200: schemas.AuditList}, {**_TRAIL, **_PAGING},
         problems=(401, 403, 422),
     ),

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Final, Literal, Self
 
 from flask import url_for
@@ -15,6 +15,7 @@ from shared.submission.submit import Receipt
 from shared.tables import AskedScore, Finding, Job, Priority, Review, ReviewOutcome, ReviewState, Role, Source
 from web.frame.words import explain
 from web.http.problem_codes import ProblemCode
+from web.images.same_patient import When
 from web.jobs.progress import JobState, Progress
 from web.lists.rows import PredictionRow, Schema, ScreeningRow
 from web.models.known import Known
@@ -255,6 +256,22 @@ class ReviewList(Schema):
     state: ReviewState
     hidden: bool = Field(description="They are kept back until your own review is in.")
     reviews: list[ReviewShown]
+
+
+class SamePatientImage(Schema):
+    """Another image of the same patient."""
+
+    when: When = Field(description="How its day lies beside that of the image that was asked for.")
+    taken_on: date | None = Field(description="The day that its header gives; null where it gives none.")
+    screening: ScreeningRow
+
+
+class SamePatient(Schema):
+    """Other images of the patient of one; who that is stays unsaid."""
+
+    is_known: bool = Field(description="The header says whose image it is.")
+    taken_on: date | None = Field(description="The day that the header of the image that was asked for gives.")
+    others: list[SamePatientImage] = Field(description="At most 100, the nearest in time, newest first.")
 
 
 class AuditRow(Schema):

@@ -9,6 +9,7 @@ from flask import Blueprint
 from flask_babel import get_locale
 from markupsafe import Markup
 
+from web.base.days import full_day
 from web.base.zones import current_zone
 from web.languages.text import _, count, decimal, is_english
 
@@ -114,5 +115,5 @@ def moment_text(value: datetime) -> str:
 
 def register(blueprint: Blueprint) -> None:
     """Make these the filters of every template."""
-    for function in (percent, share, count, decimal, size, duration, rate, sentence, full_stop, moment):
+    for function in (percent, share, count, decimal, size, duration, rate, sentence, full_stop, full_day, moment):
         blueprint.add_app_template_filter(function)

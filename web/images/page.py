@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from flask import Blueprint, abort, flash, g, make_response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
@@ -42,6 +42,7 @@ from web.images import asking
 from web.images.card import Card, read_card
 from web.images.heatmaps import SCALE, Stop
 from web.images.pictures import kept_key
+from web.images.same_patient import SamePatient, find_same_patient
 from web.languages.text import _
 from web.lists.blind import hides_from
 from web.lists.listing import Filters, Order, ScreeningDetail, beside, count_before, count_images, get_screening
@@ -49,6 +50,7 @@ from web.lists.listing import Filters, Order, ScreeningDetail, beside, count_bef
 blueprint = Blueprint("screenings", __name__)
 
 MOST_ELSEWHERE = 20
+_MOST_OF_PATIENT: Final = 20
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ class ImagePage(PageContext):
     kept: str
     """What the addresses of its pictures carry (`web.images.pictures.kept_key`)."""
     also: Sequence[Screening]
+    same: SamePatient
     card: Card
     places: tuple[int, int] | None
     """Size of its heat map."""
@@ -160,6 +163,7 @@ def _describe(db: Session, screening: ScreeningDetail, problem: str | None, note
         ahead=_if_shown(db, neighbours.next),
         kept=kept_key(),
         also=_elsewhere(db, screening),
+        same=find_same_patient(db, g.user, screening, _MOST_OF_PATIENT),
         card=read_card(_model_of(db, screening), screening.threshold),
         places=decode(screening.heat_map).size if screening.heat_map else None,
         scale=SCALE,

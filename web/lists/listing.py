@@ -155,12 +155,13 @@ def _seen_by(session: Session, viewer: User, rows: Sequence[R]) -> list[R]:
     hidden = hidden_images(session, viewer, images) if hides_from(viewer) else set()
     reviews = reviews_of(session, images - hidden)
     return [
-        _hide(row) if row.sha256 in hidden else replace(row, reviews=tuple(standing(reviews.get(row.sha256 or "", ()))))
+        hide(row) if row.sha256 in hidden else replace(row, reviews=tuple(standing(reviews.get(row.sha256 or "", ()))))
         for row in rows
     ]
 
 
-def _hide(row: R) -> R:
+def hide(row: R) -> R:
+    """Take out of a row what somebody who reads blind may not see yet."""
     more: dict[str, Any] = {"probabilities": None, "heat_map": None} if isinstance(row, ScreeningDetail) else {}
     # That a second reader is asked for tells nothing of what the first one saw.
     waits = row.review_state is ReviewState.SECOND_READER
@@ -192,11 +193,11 @@ def list_screenings(  # noqa: PLR0917  # one question with six answers
         return found.places, found.reached
 
     page = walk(look, _READERS[order], cursor, limit)
-    rows = _fetch(session, viewer, [place[-1] for place in page.rows])
+    rows = read_screenings(session, viewer, [place[-1] for place in page.rows])
     return Page(rows, page.next_cursor, page.previous_cursor, page.reached)
 
 
-def _fetch(session: Session, viewer: User, ids: Sequence[uuid.UUID]) -> list[ScreeningSummary]:
+def read_screenings(session: Session, viewer: User, ids: Sequence[uuid.UUID]) -> list[ScreeningSummary]:
     """Read images in the order of their ids' list; one that was deleted a moment ago is left out."""
     if not ids:
         return []
@@ -308,7 +309,7 @@ def job_rows(  # noqa: PLR0917  # one question with five answers
         query = query.where(in_states([state]))
 
     def fetch(page: Select[Any]) -> list[ScreeningSummary]:
-        return _fetch(session, viewer, [row.id for row in session.execute(page)])
+        return read_screenings(session, viewer, [row.id for row in session.execute(page)])
 
     return turn(fetch, query, _POSITION, cursor, limit)
 

@@ -13,9 +13,9 @@ from flask_babel import get_locale
 
 from shared.quality.statistics import Bin
 from shared.quality.volume import Volume, typical_seconds
+from web.base.days import short_day
 from web.base.numbers import count, duration, percent, share
 from web.languages.text import _, decimal, plural
-from web.quality.days import short_day
 from web.quality.figures import Figures
 from web.quality.tables import group
 

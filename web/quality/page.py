@@ -18,6 +18,7 @@ from shared.quality.volume import MOST_ROWS, typical_seconds
 from shared.reviews.truth import LeftOut
 from shared.tables import Model
 from web.base.contexts import PageContext, render
+from web.base.days import full_day
 from web.base.numbers import duration, percent
 from web.base.paging import FilterError
 from web.base.services import services
@@ -27,7 +28,6 @@ from web.guard.access import REVIEWERS, requires
 from web.languages.text import N_, _, count, decimal, plural, translate
 from web.quality.asked import CHOICES, NAMES, Asked
 from web.quality.charts import Chart, draw_calibration, draw_days, draw_flagged, draw_suspicion, draw_times
-from web.quality.days import full_day
 from web.quality.figures import CHANCE, LARGE_GAP, Figures, count_figures
 from web.quality.tables import TABLES, Kind, Table, write_csv
 

@@ -7,15 +7,16 @@ const BRIGHTER = 1 / 400;
 const CLICK = 4;
 
 export class Gestures {
-  constructor(stage, viewer) {
-    Object.assign(this, { stage, viewer, pointers: new Map(), hasMoved: false });
+  constructor(pane, viewer) {
+    const { stage } = pane;
+    Object.assign(this, { stage, pane, viewer, pointers: new Map(), hasMoved: false });
     stage.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
     stage.addEventListener("pointerdown", (event) => this.down(event));
     stage.addEventListener("pointermove", (event) => this.move(event));
     for (const over of ["pointerup", "pointercancel"]) stage.addEventListener(over, (event) => this.up(event));
     stage.addEventListener("contextmenu", (event) => event.preventDefault());
     stage.addEventListener("dragstart", (event) => event.preventDefault());
-    stage.addEventListener("dblclick", () => { if (!this.viewer.ruler.isOn) this.viewer.use(this.viewer.view.isFitted ? "actual" : "fit"); });
+    stage.addEventListener("dblclick", () => { if (!this.pane.ruler.isOn) this.viewer.use(this.pane.view.isFitted ? "actual" : "fit"); });
   }
 
   at({ clientX, clientY }) {
@@ -25,19 +26,21 @@ export class Gestures {
 
   wheel(event) {
     event.preventDefault();
+    this.viewer.handle(this.pane);
     const lines = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? LINE : 1;
-    this.viewer.view.zoom(Math.exp(-event.deltaY * lines * (event.ctrlKey ? PINCH : WHEEL)), this.at(event));
+    this.viewer.zoom(Math.exp(-event.deltaY * lines * (event.ctrlKey ? PINCH : WHEEL)), this.at(event));
     this.viewer.redraw();
   }
 
   down(event) {
     if (event.button > 2 || event.target.closest("button")) return;
+    this.viewer.handle(this.pane);
     this.stage.setPointerCapture(event.pointerId);
     this.pointers.set(event.pointerId, this.at(event));
     this.hasMoved = false;
     this.isShading = event.button === 2 || this.viewer.mode === "window";
-    this.isMeasuring = this.viewer.ruler.isOn && event.button === 0 && !this.isShading;
-    if (this.isMeasuring && this.pointers.size === 1) this.viewer.ruler.begin(this.at(event));
+    this.isMeasuring = this.pane.ruler.isOn && event.button === 0 && !this.isShading;
+    if (this.isMeasuring && this.pointers.size === 1) this.pane.ruler.begin(this.at(event));
   }
 
   move(event) {
@@ -54,9 +57,9 @@ export class Gestures {
     if (this.isMeasuring) {
       this.travelled = (this.hasMoved ? this.travelled : 0) + Math.hypot(toX - x, toY - y);
       this.hasMoved = true;
-      if (this.travelled > CLICK) this.viewer.ruler.lead([toX, toY]);
+      if (this.travelled > CLICK) this.pane.ruler.lead([toX, toY]);
     } else if (this.isShading) this.viewer.shade(Math.exp((toX - x) * WIDER), (toY - y) * BRIGHTER);
-    else if (toX !== x || toY !== y) this.viewer.view.move(toX - x, toY - y);
+    else if (toX !== x || toY !== y) this.viewer.move(toX - x, toY - y);
   }
 
   pinch(id, before, now) {
@@ -64,8 +67,8 @@ export class Gestures {
     const middle = (one) => [(one[0] + other[0]) / 2, (one[1] + other[1]) / 2];
     const far = (one) => Math.max(1, Math.hypot(one[0] - other[0], one[1] - other[1]));
     const [from, to] = [middle(before), middle(now)];
-    this.viewer.view.move(to[0] - from[0], to[1] - from[1]);
-    this.viewer.view.zoom(far(now) / far(before), to);
+    this.viewer.move(to[0] - from[0], to[1] - from[1]);
+    this.viewer.zoom(far(now) / far(before), to);
   }
 
   up(event) {

@@ -9,11 +9,10 @@ const ELEMENTS = {
 };
 
 export class Ruler {
-  constructor(view, onChange) {
-    Object.assign(this, { view, onChange, ends: null, isPlacing: false, samples: null });
-    this.box = document.getElementById("viewer-ruler");
-    this.label = document.getElementById("viewer-length");
-    this.said = document.getElementById("viewer-ruler-said");
+  constructor(stage, view, onChange) {
+    Object.assign(this, { view, onChange, ends: null, isPlacing: false, samples: null, explanation: "" });
+    this.box = stage.querySelector(".viewer-ruler");
+    this.label = this.box.querySelector("output");
     this.line = this.box.querySelector("line");
     this.handles = [...this.box.querySelectorAll("button")];
     this.handles.forEach((handle, end) => {
@@ -74,22 +73,15 @@ export class Ruler {
 
   draw() {
     this.box.hidden = !this.isOn;
-    if (!this.isOn) {
-      this.say("");
-      return;
-    }
+    this.explanation = "";
+    if (!this.isOn) return;
     const [[x1, y1], [x2, y2]] = this.ends.map((end) => this.view.toScreen(end));
     for (const [name, value] of Object.entries({ x1, y1, x2, y2 })) this.line.setAttribute(name, value);
     [[x1, y1], [x2, y2]].forEach(([x, y], end) => Object.assign(this.handles[end].style, { left: `${x}px`, top: `${y}px` }));
     Object.assign(this.label.style, { left: `${(x1 + x2) / 2}px`, top: `${(y1 + y2) / 2}px` });
     const length = this.length();
     this.label.textContent = length;
-    this.say(this.explain(length));
-  }
-
-  say(text) {
-    this.said.hidden = !text;
-    if (this.said.textContent !== text) this.said.textContent = text;
+    this.explanation = this.explain(length);
   }
 
   length() {

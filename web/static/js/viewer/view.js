@@ -1,5 +1,4 @@
 // What part of an image is shown, how large and which way round: from image to screen and back.
-const STEP = 1.25;
 const SMALLEST = 0.5; // of the size that fits, and of its own where that is smaller
 const LARGEST = 16; // points of the screen for a pixel of the image
 const QUARTER = [0, -1, 1, 0]; // clockwise, as y points down
@@ -58,21 +57,20 @@ export class View {
     this.turn = times(MIRROR, this.turn);
   }
 
-  /** Zoom by a factor about a point of the screen, its middle where none is given. */
+  /** Return as much of a factor as the image can be zoomed by. */
+  allowed(factor) {
+    const least = SMALLEST * Math.min(1, this.fittingScale());
+    return Math.min(Math.max(this.scale * factor, least), LARGEST) / this.scale;
+  }
+
+  /** Zoom by an allowed factor about a point of the screen, its middle where none is given. */
   zoom(factor, at = [this.across / 2, this.down / 2]) {
     const held = this.toImage(at);
-    const least = SMALLEST * Math.min(1, this.fittingScale());
-    this.scale = Math.min(Math.max(this.scale * factor, least), LARGEST);
+    this.scale *= factor;
     this.isFitted = false;
     const now = this.toScreen(held);
     this.move(at[0] - now[0], at[1] - now[1]);
   }
-
-  zoomIn() { this.zoom(STEP); }
-
-  zoomOut() { this.zoom(1 / STEP); }
-
-  zoomTo(scale) { this.zoom(scale / this.scale); }
 
   /** Move the image by so many points of the screen; some of it stays in the middle. */
   move(right, down) {
@@ -80,6 +78,30 @@ export class View {
     const [x, y] = [this.centre[0] - (a * right + c * down) / this.scale, this.centre[1] - (b * right + d * down) / this.scale];
     this.centre = [Math.min(Math.max(x, 0), this.width), Math.min(Math.max(y, 0), this.height)];
     this.isFitted = false;
+  }
+
+  /** Return how tall this image is where it fits, as a part of another's: so far it moves for the same part of it. */
+  partOf(other) {
+    return this.fittingHeight() / other.fittingHeight();
+  }
+
+  fittingHeight() {
+    return this.fittingScale() * (this.turn[0] === 0 ? this.width : this.height);
+  }
+
+  /** Return the point of the screen that lies on this image as another point does on another. */
+  pointAs([x, y], other) {
+    const part = this.partOf(other);
+    return [this.across / 2 + (x - other.across / 2) * part, this.down / 2 + (y - other.down / 2) * part];
+  }
+
+  /** Show the part of this image that another view shows of its own. */
+  follow(other) {
+    this.fit();
+    if (other.isFitted) return;
+    this.isFitted = false;
+    this.scale *= other.scale / other.fittingScale();
+    this.centre = [(other.centre[0] / other.width) * this.width, (other.centre[1] / other.height) * this.height];
   }
 
   toScreen([x, y]) {

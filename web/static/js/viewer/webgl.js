@@ -107,6 +107,10 @@ export class WebGlScreen {
     if (document.prerendering) gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(4));
   }
 
+  close() {
+    this.gl.getExtension("WEBGL_lose_context")?.loseContext();
+  }
+
   place(name) {
     if (!this.places.has(name)) this.places.set(name, this.gl.getUniformLocation(this.program, name));
     return this.places.get(name);

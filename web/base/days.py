@@ -1,4 +1,4 @@
-"""Days as the quality page writes them, each a <bdi> element: in a text of another direction it keeps its own order."""
+"""Days as pages write them, each a <bdi> element: in a text of another direction it keeps its own order."""
 
 from datetime import date
 
