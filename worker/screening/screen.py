@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from shared.activations.in_force import spec_in_force
 from shared.db import Database
 from shared.errors import ImageRejected, StoreAway, StoreFull
+from shared.images.exposure import Exposure, measure
 from shared.images.framing import Box
 from shared.images.gate import put_right
 from shared.images.preprocess import decode, fit, is_small, refuse_unreadable, thumbnail, window
@@ -54,6 +55,7 @@ class Prepared(NamedTuple):
     """uint8 (size, size, 1)."""
     seen: Box
     """The part of the image that these are."""
+    exposure: Exposure
 
 
 class Serving(NamedTuple):
@@ -294,7 +296,8 @@ class Screener:
         refuse_unreadable(data, image, spec, ignored)
         image = image if refused is None else put_right(image, refused)
         seen = window(image, spec)
-        return Prepared(fit(image, spec, seen), seen)
+        pixels = fit(image, spec, seen)
+        return Prepared(pixels, seen, measure(pixels))
 
     def _keep_thumbnail(self, screening: ClaimedScreening, image: Image.Image) -> None:
         """Keep a thumbnail where that can be done: the answer matters more than its picture."""
@@ -318,8 +321,8 @@ class Screener:
         predictions = spec.judge(spec.calibrate(answers.logits))
         maps = self._draw_maps(answers, [prepared.seen for prepared in inputs.values()])
         return {
-            image_id: Outcome(by_image[image_id], prediction=prediction, heat_map=heat_map)
-            for image_id, prediction, heat_map in zip(inputs, predictions, maps, strict=True)
+            image_id: Outcome(by_image[image_id], prediction, heat_map=heat_map, exposure=prepared.exposure)
+            for (image_id, prepared), prediction, heat_map in zip(inputs.items(), predictions, maps, strict=True)
         }
 
     def _draw_maps(self, answers: Answers, seen: Sequence[Box]) -> Sequence[bytes | None]:
