@@ -10,6 +10,7 @@ from collections.abc import Collection
 import numpy as np
 
 from shared.errors import ImageRejected
+from shared.images.exposure import Exposure
 from shared.images.framing import WHOLE
 from shared.models.folder import read_spec
 from shared.models.spec import ModelSpec
@@ -38,7 +39,7 @@ class FreeClassifier(Classifier):
 class FreeScreener(Screener):
     """Takes every image as read."""
 
-    _NOTHING = Prepared(np.zeros((1, 1, 1), np.uint8), WHOLE)
+    _NOTHING = Prepared(np.zeros((1, 1, 1), np.uint8), WHOLE, Exposure(0, 0))
 
     def _prepare(
         self,

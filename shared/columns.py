@@ -31,6 +31,8 @@ class Result(BaseModel):
     review_note: str | None = None
     reviewed_by: str | None = None
     reviewed_at: str | None = None
+    brightness: int | None = None
+    contrast: int | None = None
 
 
 RESULT_COLUMNS: Final = tuple(Result.model_fields)

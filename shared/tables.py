@@ -401,6 +401,9 @@ class Prediction(Base):
     """The threshold in force when the label was given."""
     heat_map: Mapped[bytes | None]
     """A grey PNG of about 100 bytes, as shared.models.heatmap writes it; none from a model that does not say where."""
+    brightness: Mapped[int | None] = mapped_column(SmallInteger)
+    """Of the image as the model saw it, 0 to 255, as shared.images.exposure measures it; none where none was kept."""
+    contrast: Mapped[int | None] = mapped_column(SmallInteger)
     worker: Mapped[str] = mapped_column(String(128))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 

@@ -65,9 +65,20 @@ class History:
         return job
 
     def screen(
-        self, job: Job, at: datetime, p: float, seconds: float | None = 1.0, sha256: str | None = None
+        self,
+        job: Job,
+        at: datetime,
+        p: float,
+        seconds: float | None = 1.0,
+        sha256: str | None = None,
+        *,
+        exposure: tuple[int, int] | None = None,
     ) -> Screening:
-        """Send an image and have it answered after so many seconds; None for what was answered before."""
+        """Send an image and have it answered after so many seconds; None for what was answered before.
+
+        `exposure` is its brightness and contrast; none are known where it is left out.
+        """
+        brightness, contrast = exposure or (None, None)
         threshold = self.spec.threshold
         label = Label.PNEUMONIA if p >= threshold else Label.NORMAL
         image = Image(
@@ -88,6 +99,8 @@ class History:
             p_pneumonia=p,
             probabilities={"normal": 1 - p, "pneumonia": p},
             threshold=threshold,
+            brightness=brightness,
+            contrast=contrast,
             worker="w1",
             created_at=at,
         )

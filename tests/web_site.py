@@ -17,6 +17,7 @@ from werkzeug.test import TestResponse
 from shared.accounts import accounts
 from shared.db import Database
 from shared.errors import BrokerAway
+from shared.images.exposure import Exposure
 from shared.models.folder import SPEC_FILE
 from shared.models.spec import ModelSpec
 from shared.queue import leases
@@ -105,7 +106,12 @@ class Site:
         (folder / SPEC_FILE).write_text(spec.model_dump_json())
 
     def work(
-        self, spec: ModelSpec, answers: dict[str, float], images: int = 1000, heat_map: bytes | None = None
+        self,
+        spec: ModelSpec,
+        answers: dict[str, float],
+        images: int = 1000,
+        heat_map: bytes | None = None,
+        exposure: Exposure | None = None,
     ) -> None:
         """Screen what waits: `answers` gives p(pneumonia) by sha256, 0.1 where it is silent; all get one heat map."""
         import numpy as np
@@ -120,7 +126,7 @@ class Site:
         p = np.array([answers.get(image.sha256, 0.1) for image in claim.screenings])
         predictions = spec.judge(np.stack([1 - p, 0.75 * p, 0.25 * p], axis=1))
         outcomes = [
-            leases.Outcome(image, prediction, heat_map=heat_map)
+            leases.Outcome(image, prediction, heat_map=heat_map, exposure=exposure)
             for image, prediction in zip(claim.screenings, predictions, strict=True)
         ]
         with self.database.write() as session:

@@ -19,10 +19,12 @@ from evaluation.plots import write_training_plots
 from evaluation.stress import FRAMINGS, stress_images
 from shared.images import gate
 from shared.images.framing import VERSION, fingerprint
+from shared.models.exposures import write_exposure
 from shared.models.folder import SPEC_FILE, WEIGHTS_FILE
 from shared.models.spec import Framing, ImageClass, ModelSpec
 from training.estimates import REFRAMED, show_reframed
 from training.evaluate import p_pneumonia, predict_logits
+from training.exposure import measure_training
 from training.journal import Run, read_journal
 from training.recipe import Recipe
 from training.recipes import planned_by
@@ -102,6 +104,8 @@ def write_model(network: keras.Model, run: Run, folder: Path, guide: Path) -> Pa
     }
     (fresh / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
     (fresh / METRICS_FILE).write_text(json.dumps(figures, indent=2) + "\n")
+    images = (image.path for side in (split.seen, split.held_out) for image in side.images)
+    write_exposure(fresh, measure_training(images, spec))
     write_card(fresh / CARD_FILE, spec, figures, planned_by(recipe.network))
     p = spec.p_pneumonia(spec.calibrate(logits[UNCHANGED]))
     write_training_plots(fresh / PLOTS, figures["journal"], split.held_out.truth, p, spec.threshold)

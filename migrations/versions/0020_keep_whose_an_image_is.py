@@ -4,14 +4,14 @@ Rules: one change that can be said in one line; portable to SQLite and PostgreSQ
 no import of tables or other code of ours, because a migration must mean the same for ever; add a column as nullable or
 with a server default; never read or rewrite a large table in one statement.
 
-Revision: 0020, after 0018.
+Revision: 0020, after 0019.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0020"
-down_revision = "0018"
+down_revision = "0019"
 branch_labels = None
 depends_on = None
 

@@ -3,13 +3,14 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 Z: Final = 1.959963984540054
 """Two-sided 95 % of the normal distribution."""
 BINS: Final = 10
 """Of equal width, for calibration."""
 _TERMS: Final = 100
+_Value = TypeVar("_Value", int, float)
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def _exceeds(scaled: float) -> float:
     return min(1.0, max(0.0, 2 * sum(terms)))
 
 
-def quantile(counts: Mapping[float, int], share: float) -> float | None:
+def quantile(counts: Mapping[_Value, int], share: float) -> _Value | None:
     """Return the least value that a share of all counted do not exceed; None of nothing."""
     wanted, met = share * sum(counts.values()), 0
     for value in sorted(counts):

@@ -15,7 +15,7 @@ from shared.models.spec import Label
 from shared.quality.period import Period, Span
 from shared.quality.statistics import Share, quantile
 from shared.states import State
-from shared.tables import Job, Screening
+from shared.tables import Job, Prediction, Screening
 
 MOST_ROWS: Final = 1_000_000
 """Screenings that one page counts. 100,000 of 30 days took 0.2 s on PostgreSQL and 0.6 s on SQLite."""
@@ -95,17 +95,19 @@ def of_model(query: Select[Any], model_name: str | None) -> Select[Any]:
     return query.join(Job, Job.id == Screening.job_id).where(Job.model_name == model_name)
 
 
-def within(span: Span) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    """Match the screenings of a stretch of time, along the primary key."""
+def within(span: Span, rows: type[Screening | Prediction] = Screening) -> tuple[ColumnElement[bool], ...]:
+    """Match the screenings, or other rows, of a stretch of time, along the primary key."""
     first, after = span.ids
-    return Screening.id >= first, Screening.id < after
+    return rows.id >= first, rows.id < after
 
 
-def newest_within(session: Session, span: Span, most: int) -> tuple[ColumnElement[bool], ...]:
-    """Match the newest screenings of a stretch of time, at most so many."""
-    key = select(Screening.id).where(*within(span)).order_by(Screening.id.desc()).offset(most).limit(1)
+def newest_within(
+    session: Session, span: Span, most: int, rows: type[Screening | Prediction] = Screening
+) -> tuple[ColumnElement[bool], ...]:
+    """Match the newest screenings, or other rows, of a stretch of time, at most so many."""
+    key = select(rows.id).where(*within(span, rows)).order_by(rows.id.desc()).offset(most).limit(1)
     before = session.scalar(key)
-    return within(span) if before is None else (*within(span), Screening.id > before)
+    return within(span, rows) if before is None else (*within(span, rows), rows.id > before)
 
 
 def _count_rows(session: Session, span: Span, most: int) -> int:

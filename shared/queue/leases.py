@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from shared.db import insert_new, new_id, now, row_count
 from shared.errors import ImageRejected
+from shared.images.exposure import Exposure
 from shared.messages import outbox
 from shared.models.spec import ModelPrediction, ModelSpec
 from shared.refusals import Failure
@@ -55,6 +56,8 @@ class Outcome:
     rejection: ImageRejected | None = None
     heat_map: bytes | None = None
     """Of a prediction whose model says where it saw evidence."""
+    exposure: Exposure | None = None
+    """Of the image as the model saw it, kept with a prediction."""
 
 
 @dataclass(frozen=True)
@@ -207,6 +210,8 @@ def _write_predictions(
             **o.prediction._asdict(),
             "threshold": threshold,
             "heat_map": o.heat_map,
+            "brightness": o.exposure.brightness if o.exposure else None,
+            "contrast": o.exposure.contrast if o.exposure else None,
             "worker": worker,
             "created_at": at,
         }

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from shared.activations.in_force import default_model, shadow_model
 from shared.db import first_id, insert_new, new_id, now, row_count, time_of
+from shared.errors import ImageRejected
 from shared.models.spec import ModelPrediction, ModelSpec
 from shared.refusals import Failure
 from shared.states import State
@@ -106,7 +107,7 @@ def settle(
     held: ShadowImage,
     spec: ModelSpec,
     prediction: ModelPrediction | None,
-    error_code: str | None = None,
+    refusal: ImageRejected | None = None,
 ) -> bool:
     """Write what came of a claimed score, a prediction or why there is none; False where another holds it by now."""
     values = {
@@ -116,7 +117,7 @@ def settle(
         "threshold": spec.threshold,
         "label": prediction.label if prediction else None,
         "p_pneumonia": prediction.p_pneumonia if prediction else None,
-        "error_code": error_code,
+        "error_code": refusal.code.value if refusal else None,
     }
     return row_count(session.execute(update(ShadowScore).where(*_own(held)).values(values))) == 1
 

@@ -29,7 +29,7 @@ def department(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def fill(server: Server) -> None:
-    """Have ten X-rays sent on each day, of which a reader reviews three."""
+    """Have ten X-rays sent on each day, darker than in training, of which a reader reviews three."""
     draw = random.Random(1)  # noqa: S311  # no secret
     with server.database.write() as session:
         history = History(session, read_spec(server.models / DEFAULT_MODEL))
@@ -38,7 +38,11 @@ def fill(server: Server) -> None:
             job = history.job(day)
             is_ill = [draw.random() < 0.4 for _ in range(10)]
             sent = [
-                history.screen(job, day, draw.betavariate(5, 1) if ill else draw.betavariate(1, 5)) for ill in is_ill
+                history.screen(
+                    *(job, day, draw.betavariate(5, 1) if ill else draw.betavariate(1, 5)),
+                    exposure=(round(draw.gauss(112, 18)), round(min(255, draw.gauss(185, 27)))),
+                )
+                for ill in is_ill
             ]
             history.refuse(job, day, "not_chest")
             history.review_truthfully(sent[:3], day, is_ill[:3])
@@ -65,6 +69,7 @@ def test_a_chief_looks_at_a_week_and_takes_the_numbers_along(department: Server,
     section = page.locator("#agreement")
     expect(section).to_contain_text("Cohen's kappa")
     expect(section).to_contain_text("None of these reviews was blind")
+    expect(page.locator("#brightness")).to_contain_text("60 X-rays are too few to tell")
     page.locator("#days summary").click()
     table = page.get_by_role("region", name="X-rays a day, table")
     expect(table.get_by_role("row")).to_have_count(8)
@@ -74,6 +79,22 @@ def test_a_chief_looks_at_a_week_and_takes_the_numbers_along(department: Server,
     text = Path(download.value.path()).read_text()
     assert text.splitlines()[0].startswith("day,images,labelled")
     assert sum(int(line.split(",")[1]) for line in text.splitlines()[1:]) == 66
+
+
+def test_a_chief_sees_that_x_rays_come_darker_than_those_of_training(department: Server, visitor: Visitor) -> None:
+    page = visitor.open(department.link("chief", Role.READER))
+    page.goto(f"{department.url}/quality")
+    expect(page.locator("#brightness")).to_contain_text("Brightness has drifted against the 5,725 images that")
+    expect(page.locator("#contrast")).to_contain_text("No drift of contrast")
+    expect(page.get_by_role("img", name="Share of X-rays by brightness")).to_be_visible()
+    page.locator("#brightness summary").click()
+    expect(page.get_by_role("region", name="Brightness, table").get_by_role("row")).to_have_count(17)
+    check_everywhere(page)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Brightness as CSV").click()
+    rows = [line.split(",") for line in Path(download.value.path()).read_text().splitlines()]
+    assert rows[0][:3] == ["brightness_from", "brightness_to", "images"]
+    assert (sum(int(row[2]) for row in rows[1:]), sum(int(row[4]) for row in rows[1:])) == (290, 5725)
 
 
 def test_without_script_days_are_chosen_in_the_form(department: Server, visitor: Visitor) -> None:

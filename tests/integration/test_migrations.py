@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from migrations import schema
 from shared.accounts import accounts
 from shared.db import Database
+from shared.images.exposure import Exposure
 from shared.models.spec import ModelSpec
 from shared.settings import Settings
 from shared.tables import Image, Prediction, Review, ReviewOutcome, Role, Screening
@@ -61,6 +62,25 @@ def test_predictions_outlive_the_migration_of_heat_maps(
     schema.upgrade(empty_database)
     with empty_database.read() as session:
         assert session.scalars(select(Prediction.heat_map)).all() == [None]
+    assert site.screenings()[0].prediction_id is not None
+
+
+def test_predictions_of_before_exposure_was_kept_have_none(
+    empty_database: Database, settings: Settings, spec: ModelSpec
+) -> None:
+    configuration = schema.configuration(empty_database)
+    schema.upgrade(empty_database)
+    site = Site(settings, empty_database)
+    post_images(site.token_client(site.add_user("tina")), ("image", encode(draw(1))))
+    site.work(spec, {}, exposure=Exposure(120, 180))
+    kept = select(Prediction.brightness, Prediction.contrast, Prediction.p_pneumonia)
+    with empty_database.read() as session:
+        assert session.execute(kept).all() == [(120, 180, 0.1)]
+    command.downgrade(configuration, "0021")
+    command.downgrade(configuration, "-1")
+    schema.upgrade(empty_database)
+    with empty_database.read() as session:
+        assert session.execute(kept).all() == [(None, None, 0.1)]
     assert site.screenings()[0].prediction_id is not None
 
 

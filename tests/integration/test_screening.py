@@ -18,7 +18,8 @@ from sqlalchemy.exc import OperationalError
 from shared.db import Database
 from shared.errors import StoreAway
 from shared.images import decoder, gate, samples
-from shared.images.preprocess import SMALL_BYTES
+from shared.images.exposure import measure
+from shared.images.preprocess import SMALL_BYTES, prepare
 from shared.intake import archive
 from shared.models import heatmap
 from shared.models.spec import ModelSpec
@@ -112,6 +113,15 @@ def test_images_are_screened_in_micro_batches_with_thumbnails(screener, submit, 
     assert all(abs(sum(prediction.probabilities.values()) - 1) < 1e-9 for prediction in predictions)
     for path in (store.root / "images").rglob("?" * 64):
         assert store.get_derived(path.name, THUMBNAIL).startswith(b"\xff\xd8")
+
+
+def test_each_image_keeps_brightness_and_contrast_of_what_the_model_saw(screener, submit, database, spec) -> None:
+    images = [encode(draw(number, (640, 480)), "PNG") for number in range(6)]
+    submit(*images)
+    screener.drain(30)
+    kept = sorted((prediction.brightness, prediction.contrast) for prediction in predictions(database))
+    assert kept == sorted(measure(prepare(image, spec)) for image in images)
+    assert len(set(kept)) == 6
 
 
 def test_the_thumbnail_of_a_small_image_waits_until_somebody_looks(screener, submit, database, store) -> None:

@@ -200,7 +200,7 @@ def test_a_score_whose_worker_was_lost_is_taken_by_the_next_and_the_first_writes
     assert second is not None
     assert second.score_id == first.score_id
     with place.database.write() as session:
-        assert not shadow.settle(session, first, place.other, None, "worker_lost")
+        assert not shadow.settle(session, first, place.other, None)
     place.lose()
     place.shadow.drain(30)
     (score,) = place.scores()

@@ -28,7 +28,7 @@ def site(settings: Settings, sqlite_database: Database, spec: ModelSpec) -> Site
     with sqlite_database.write() as session:
         history = History(session, spec)
         job = history.job(at(24))
-        ill, well, third = [history.screen(job, at(24), p, 4.0) for p in (0.9, 0.1, 0.95)]
+        ill, well, third = [history.screen(job, at(24), p, 4.0, exposure=(120, 180)) for p in (0.9, 0.1, 0.95)]
         history.refuse(job, at(24), "not_chest")
         history.screen(job, at(25, 23), 0.05, 4.0)
         history.screen(job, at(16), 0.2)
@@ -74,7 +74,7 @@ def test_the_page_says_what_was_counted(site: Site) -> None:
 def test_charts_lie_within_their_frames(site: Site) -> None:
     page = reader(site).get("/quality", query_string=DAYS).text
     drawn = re.findall(r'<svg class="chart-frame".*?</svg>', page, re.DOTALL)
-    assert len(drawn) == 5
+    assert len(drawn) == 7
     for svg in drawn:
         places = re.findall(r' (?:x|y|x1|x2|y1|y2|cx|cy|width|height)="([^"]*)"', svg)
         assert len(places) > 12
@@ -115,6 +115,8 @@ def test_what_the_files_hold(site: Site) -> None:
     ]
     assert read["calibration"][1].startswith("0.1,0.2,1,0.1,0,0,")
     assert read["suspicion"][2] == "0.05,0.1,1,0.25,0,0"
+    assert read["brightness"][8] == "112,127,3,1,0,"
+    assert read["contrast"][12] == "176,191,3,1,0,"
 
 
 def test_an_export_is_on_record(site: Site) -> None:

@@ -161,7 +161,7 @@ def test_exports_of_page_and_api_have_the_columns_of_the_command_line(site: Site
     rita.post(address(site), json={"finding": "viral", "note": "=1+1"})
     rows = {row["file_name"]: row for row in rows_of(rita)}
     assert tuple(rows["image-0.png"]) == RESULT_COLUMNS
-    reviewed = {name: rows["image-0.png"][name] for name in RESULT_COLUMNS[-7:-1]}
+    reviewed = {name: rows["image-0.png"][name] for name in RESULT_COLUMNS[-9:-3]}
     assert reviewed == {
         "review_state": "disagreed", "reviews": "1", "review_outcome": "overrule", "review_finding": "viral",
         "review_note": "'=1+1", "reviewed_by": "rita",
@@ -267,7 +267,7 @@ def leaks(blind: Site, client: FlaskClient, browser: FlaskClient) -> Iterator[st
     (found,) = [r for r in client.get("/api/v1/predictions").json["predictions"] if r["id"] == str(screening.id)]
     (row,) = [row for row in rows_of(client) if row["id"] == str(screening.id)]
     told = ("label", "cause", "confidence", "p_pneumonia", "threshold", "model", "heat_map_url", "review_outcome",
-            "review_finding", "review_note", "reviewed_by", "reviewed_at")  # fmt: skip
+            "review_finding", "review_note", "reviewed_by", "reviewed_at", "brightness", "contrast")  # fmt: skip
     for way, values in {"job": listed, "predictions": found, "csv": row}.items():
         yield from (f"{way} {name}" for name in told if values.get(name))
         yield from ([f"{way} state"] if values["review_state"] != "unread" or int(values["reviews"]) else [])

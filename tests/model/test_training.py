@@ -78,7 +78,7 @@ def test_a_training_goes_through_its_phases_in_order(runs: dict[str, dict]) -> N
 
 @pytest.mark.parametrize("name", ["averaged", "phases"])
 def test_a_model_folder_is_whole(runs: dict[str, dict], name: str) -> None:
-    assert runs[name]["files"] == ["card.md", "metrics.json", "model.keras", "plots", "spec.json"]
+    assert runs[name]["files"] == ["card.md", "exposure.json", "metrics.json", "model.keras", "plots", "spec.json"]
     assert "random initialisation" in runs[name]["card"]
 
 

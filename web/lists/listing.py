@@ -52,6 +52,8 @@ class ScreeningSummary:
     finished_at: datetime | None
     created_by: str
     has_heat_map: bool
+    brightness: int | None
+    contrast: int | None
     review_state: ReviewState
     image_id: uuid.UUID | None
     reviews: tuple[Review, ...]
@@ -106,6 +108,8 @@ _ROW = (
     Screening.finished_at,
     User.name.label("created_by"),
     Prediction.heat_map.is_not(None).label("has_heat_map"),
+    Prediction.brightness,
+    Prediction.contrast,
     Screening.review_state,
     Screening.image_id,
     literal(False).label("is_hidden"),
@@ -142,7 +146,7 @@ def _values(row: RowMapping) -> dict[str, Any]:
 
 
 _HIDDEN: Final[dict[str, Any]] = {
-    **dict.fromkeys(("label", "cause", "confidence", "p_pneumonia", "threshold", "model")),
+    **dict.fromkeys(("label", "cause", "confidence", "p_pneumonia", "threshold", "model", "brightness", "contrast")),
     "has_heat_map": False,
     "is_hidden": True,
 }

@@ -48,6 +48,8 @@ class ScreeningRow(Schema):
     review_note: str | None
     reviewed_by: str | None
     reviewed_at: datetime | None
+    brightness: int | None = Field(description="Median grey of the image as the model saw it, 0 to 255.")
+    contrast: int | None = Field(description="Its 95th percentile of grey above its 5th, 0 to 255.")
     hidden: bool = Field(description="Prediction and reviews are kept back until your own review is in.")
     page_url: str
     thumbnail_url: str | None
@@ -85,6 +87,8 @@ def result_values(row: ScreeningSummary) -> dict[str, Any]:
         "review_note": newest.note if newest else None,
         "reviewed_by": newest.user.name if newest else None,
         "reviewed_at": newest.created_at if newest else None,
+        "brightness": row.brightness,
+        "contrast": row.contrast,
     }
 
 

@@ -16,8 +16,8 @@ from shared.quality.volume import Volume, typical_seconds
 from web.base.days import short_day
 from web.base.numbers import count, duration, percent, share
 from web.languages.text import _, decimal, plural
-from web.quality.figures import Figures
-from web.quality.tables import group
+from web.quality.figures import Beside, Figures
+from web.quality.tables import group, group_greys
 
 _GAP: Final = 0.2
 """Between two bars, of the room of one."""
@@ -144,17 +144,44 @@ def draw_calibration(bins: Sequence[Bin]) -> Chart:
 def draw_suspicion(figures: Figures) -> Chart:
     """Draw how suspicion is distributed beside how it was before."""
     now, before = group(figures.suspicion), group(figures.suspicion_before)
-    parts = [[images / max(1, sum(groups)) for images in groups] for groups in (now, before)]
+    legend = {"second": _("The days before"), "first": _("These days")}
+    said = _("Share of X-rays by suspicion, in these days and in as many days before")
+    return _draw_beside(now, before, said, legend, _suspicions())
+
+
+def draw_brightness(beside: Beside) -> Chart:
+    """Draw how brightness is distributed beside how it was among the training images."""
+    said = _("Share of X-rays by brightness, in these days and among the training images")
+    # Translators: the beginning of an axis that goes on with 128 and 255.
+    return _draw_exposure(beside, said, (_("Brightness 0"), count(128), count(255)))
+
+
+def draw_contrast(beside: Beside) -> Chart:
+    """Draw how contrast is distributed beside how it was among the training images."""
+    said = _("Share of X-rays by contrast, in these days and among the training images")
+    # Translators: the beginning of an axis that goes on with 128 and 255.
+    return _draw_exposure(beside, said, (_("Contrast 0"), count(128), count(255)))
+
+
+def _draw_exposure(beside: Beside, said: str, widths: Sequence[str]) -> Chart:
+    legend = {**({"second": _("Training images")} if beside.training else {}), "first": _("These days")}
+    return _draw_beside(group_greys(beside.now), group_greys(beside.training), said, legend, widths)
+
+
+def _draw_beside(
+    now: Sequence[int], other: Sequence[int], said: str, legend: dict[str, str], widths: Sequence[str]
+) -> Chart:
+    """Draw the shares of two sets of counts as pairs of bars, these days on the right."""
+    parts = [[images / max(1, sum(groups)) for images in groups] for groups in (now, other)]
     top = _round_up_share(max(map(max, parts)))
+    width = (1 - _GAP) / 2
     bars = [
-        _bar(kind, place + half / 2, len(now), low=0, high=some[place] / top, width=0.5 - _GAP / 2)
+        _bar(kind, place + half * width, len(now), low=0, high=some[place] / top, width=width)
         for place in range(len(now))
         for half, (kind, some) in enumerate(zip(("second", "first"), reversed(parts), strict=True))
     ]
     heights = (percent(top), percent(top / 2), _whole_percent(0))
-    legend = {"first": _("These days"), "second": _("The days before")}
-    said = _("Share of X-rays by suspicion, in these days and in as many days before")
-    return Chart(said, heights, _suspicions(), bars, legend=legend)
+    return Chart(said, heights, widths, bars, legend=legend)
 
 
 def _bar(kind: str, place: float, places: int, *, low: float, high: float, width: float = 1 - _GAP) -> Bar:

@@ -1,11 +1,15 @@
 """All figures of the quality page, counted in one transaction."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from sqlalchemy.orm import Session
 
+from shared.models.exposures import read_exposure
+from shared.quality.exposure import Exposures, count_exposures
 from shared.quality.readings import Agreement, Reviewed, compare_readers, read_reviews, reviewed_images
 from shared.quality.statistics import Bin, Gap, compare_counts, reliability
 from shared.quality.suspicion import count_suspicion
@@ -16,6 +20,53 @@ CHANCE: Final = 0.01
 """Below this p-value chance alone is not taken for the reason of a gap."""
 LARGE_GAP: Final = 0.10
 """From this distance on a gap is called drift: with thousands of images far smaller ones are not by chance either."""
+FEWEST: Final = 100
+"""X-rays that are held against training images: of fewer, chance alone makes gaps of 0.16 and more."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """How one measure of exposure is distributed, and how it was among the training images."""
+
+    now: Mapping[int, int]
+    training: Mapping[int, int]
+    """Empty where it is not known. Both are counts by grey level, 0 to 255."""
+
+    @property
+    def gap(self) -> Gap | None:
+        """Return the outcome of the test; None where one of them is too small to tell."""
+        return compare_counts(self.training, self.now) if sum(self.now.values()) >= FEWEST else None
+
+    @property
+    def has_drifted(self) -> bool:
+        """Tell whether it is distributed otherwise than in training, by what chance does not make."""
+        return _is_drift(self.gap)
+
+
+@dataclass(frozen=True)
+class ExposureDrift:
+    """The exposure of the X-rays that one model answered, beside that of its training images."""
+
+    found: Exposures
+    others: int
+    """X-rays that other models, or other weights, answered."""
+    brightness: Beside
+    contrast: Beside
+
+    @property
+    def is_training_known(self) -> bool:
+        """Tell whether there is something to hold them against."""
+        return bool(self.brightness.training)
+
+    @property
+    def can_tell(self) -> bool:
+        """Tell whether there is an outcome of the test."""
+        return self.brightness.gap is not None
+
+    @property
+    def has_drifted(self) -> bool:
+        """Tell whether either measure has drifted."""
+        return self.brightness.has_drifted or self.contrast.has_drifted
 
 
 @dataclass(frozen=True)
@@ -26,6 +77,8 @@ class Figures:
     suspicion: Counter[int]
     suspicion_before: Counter[int]
     gap: Gap | None
+    exposure: ExposureDrift | None
+    """None where no X-ray has a result."""
     agreement: Agreement
     blind: Agreement
     """Of readers who had seen neither the model's answer nor another's."""
@@ -36,11 +89,15 @@ class Figures:
     @property
     def has_drifted(self) -> bool:
         """Tell whether suspicion is distributed otherwise than before, by what chance does not make."""
-        return self.gap is not None and self.gap.p_value < CHANCE and self.gap.distance >= LARGE_GAP
+        return _is_drift(self.gap)
 
 
-def count_figures(db: Session, asked: Asked) -> Figures:
-    """Count everything that is asked for."""
+def _is_drift(gap: Gap | None) -> bool:
+    return gap is not None and gap.p_value < CHANCE and gap.distance >= LARGE_GAP
+
+
+def count_figures(db: Session, asked: Asked, models_dir: Path) -> Figures:
+    """Count everything that is asked for; `models_dir` says what models were trained on."""
     period, model = asked.period, asked.model
     now, before = (count_suspicion(db, some.span, model) for some in (period, period.before))
     readings = read_reviews(db, period.span)
@@ -50,9 +107,28 @@ def count_figures(db: Session, asked: Asked) -> Figures:
         suspicion=now,
         suspicion_before=before,
         gap=compare_counts(before, now),
+        exposure=_compare_exposure(count_exposures(db, period.span, model), models_dir),
         agreement=compare_readers(readings, model),
         blind=compare_readers(readings, model, blind_alone=True),
         reviewed=reviewed,
         bins=reliability(reviewed.pairs),
         reviews_cut=readings.is_cut,
     )
+
+
+def _compare_exposure(every: Sequence[Exposures], models_dir: Path) -> ExposureDrift | None:
+    """Hold what answered the most X-rays against its training images: each model has its own, and its own framing."""
+    if not every:
+        return None
+    found, *others = every
+    training = read_exposure(models_dir / found.model, found.weights)
+    return ExposureDrift(
+        found,
+        others=sum(one.images + one.unknown for one in others),
+        brightness=Beside(found.brightness, _by_grey(training.brightness if training else ())),
+        contrast=Beside(found.contrast, _by_grey(training.contrast if training else ())),
+    )
+
+
+def _by_grey(counts: Sequence[int]) -> dict[int, int]:
+    return dict(enumerate(counts))

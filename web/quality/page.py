@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from shared.activations.in_force import default_model
 from shared.audit.record import Action, record
 from shared.quality.readings import MOST_REVIEWS
-from shared.quality.statistics import Kappa, Share, calibration_error
+from shared.quality.statistics import Gap, Kappa, Share, calibration_error, quantile
 from shared.quality.volume import MOST_ROWS, typical_seconds
 from shared.reviews.truth import LeftOut
 from shared.tables import Model
@@ -27,8 +27,17 @@ from web.base.zones import current_zone
 from web.guard.access import REVIEWERS, requires
 from web.languages.text import N_, _, count, decimal, plural, translate
 from web.quality.asked import CHOICES, NAMES, Asked
-from web.quality.charts import Chart, draw_calibration, draw_days, draw_flagged, draw_suspicion, draw_times
-from web.quality.figures import CHANCE, LARGE_GAP, Figures, count_figures
+from web.quality.charts import (
+    Chart,
+    draw_brightness,
+    draw_calibration,
+    draw_contrast,
+    draw_days,
+    draw_flagged,
+    draw_suspicion,
+    draw_times,
+)
+from web.quality.figures import CHANCE, FEWEST, LARGE_GAP, Beside, Figures, count_figures
 from web.quality.tables import TABLES, Kind, Table, write_csv
 
 blueprint = Blueprint("quality", __name__)
@@ -65,7 +74,7 @@ def index() -> ResponseReturnValue:
         problem = _("%(field)s: %(problem)s", field=_(NAMES[error.field]), problem=error.message)
     with _counting.turn(), services().database.read() as db:
         if asked is not None:
-            figures = count_figures(db, asked)
+            figures = count_figures(db, asked, services().settings.models_dir)
         models = _models(db)
     context = QualityPage(
         problem=problem,
@@ -92,7 +101,7 @@ def export(name: str) -> ResponseReturnValue:
     with services().database.write() as db:
         record(db, Action.QUALITY_EXPORTED, user_id=g.user.id, address=request.remote_addr, detail=detail)
     with _counting.turn(), services().database.read() as db:
-        text = write_csv(TABLES[name](count_figures(db, asked)))
+        text = write_csv(TABLES[name](count_figures(db, asked, services().settings.models_dir)))
     response = Response(text, content_type="text/csv; charset=utf-8")
     days = f"{asked.period.since}-{asked.period.until}"
     response.headers["Content-Disposition"] = f'attachment; filename="pneumoscreen-{name}-{days}.csv"'
@@ -134,6 +143,9 @@ def _draw(figures: Figures) -> dict[str, Chart]:
         charts["calibration"] = draw_calibration(figures.bins)
     if figures.suspicion:
         charts["suspicion"] = draw_suspicion(figures)
+    if figures.exposure and figures.exposure.found.images:
+        charts["brightness"] = draw_brightness(figures.exposure.brightness)
+        charts["contrast"] = draw_contrast(figures.exposure.contrast)
     return charts
 
 
@@ -210,9 +222,26 @@ def quality_words(figures: Figures) -> dict[str, Any]:
         "error": calibration_error(figures.bins),
         "chance": decimal(CHANCE, 2),
         "large_gap": decimal(LARGE_GAP, 2),
-        "gap": decimal(figures.gap.distance, 3) if figures.gap else "",
-        "p_value": _write_p_value(figures.gap.p_value) if figures.gap else "",
+        "fewest": FEWEST,
+        **_gap_words(figures.gap),
     }
+
+
+@blueprint.app_template_global()
+def exposure_words(beside: Beside) -> dict[str, Any]:
+    """Return the figures that sentences on one measure of exposure hold."""
+    return {
+        **_gap_words(beside.gap),
+        "training": count(sum(beside.training.values())),
+        "now": quantile(beside.now, 0.5),
+        "then": quantile(beside.training, 0.5),
+    }
+
+
+def _gap_words(gap: Gap | None) -> dict[str, str]:
+    if gap is None:
+        return {"gap": "", "p_value": ""}
+    return {"gap": decimal(gap.distance, 3), "p_value": _write_p_value(gap.p_value)}
 
 
 def _write_p_value(value: float) -> str:

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -17,10 +17,13 @@ from shared.refusals import explain
 from shared.spreadsheet import neutral
 from shared.states import State
 from web.languages.text import N_
-from web.quality.figures import Figures
+from web.quality.figures import Beside, Figures
 
 GROUPS: Final = 20
 """Of equal width, in which suspicion is shown."""
+GREYS: Final = 256
+GREY_GROUPS: Final = 16
+"""Of equal width, in which brightness and contrast are shown."""
 MODEL_LABELS: Final = {Label.NORMAL: N_("Model: not flagged"), Label.PNEUMONIA: N_("Model: flagged")}
 READER_LABELS: Final = {Label.NORMAL: N_("Reader: no pneumonia"), Label.PNEUMONIA: N_("Reader: pneumonia")}
 
@@ -159,6 +162,49 @@ def suspicion_table(figures: Figures) -> Table:
     return Table(N_("Suspicion"), columns, rows)
 
 
+def brightness_table(figures: Figures) -> Table:
+    """Set the brightness of the period against that of the training images."""
+    columns = (
+        Column(N_("Brightness from"), "brightness_from", Kind.COUNT),
+        Column(N_("Brightness to"), "brightness_to", Kind.COUNT),
+    )
+    return _exposure_table(N_("Brightness"), columns, figures.exposure.brightness if figures.exposure else None)
+
+
+def contrast_table(figures: Figures) -> Table:
+    """Set the contrast of the period against that of the training images."""
+    columns = (
+        Column(N_("Contrast from"), "contrast_from", Kind.COUNT),
+        Column(N_("Contrast to"), "contrast_to", Kind.COUNT),
+    )
+    return _exposure_table(N_("Contrast"), columns, figures.exposure.contrast if figures.exposure else None)
+
+
+def _exposure_table(title: str, greys: Sequence[Column], beside: Beside | None) -> Table:
+    columns = (
+        *greys,
+        Column(N_("These days"), "images", Kind.COUNT),
+        Column(N_("Share"), "share", Kind.PERCENT),
+        Column(N_("Training images"), "training_images", Kind.COUNT),
+        Column(N_("Share in training"), "training_share", Kind.PERCENT),
+    )
+    now, training = group_greys(beside.now if beside else {}), group_greys(beside.training if beside else {})
+    width = GREYS // GREY_GROUPS
+    rows = [
+        (n * width, (n + 1) * width - 1, now[n], _part(now, n), training[n], _part(training, n))
+        for n in range(GREY_GROUPS)
+    ]
+    return Table(title, columns, rows)
+
+
+def group_greys(counts: Mapping[int, int]) -> list[int]:
+    """Add counts by grey level up to GREY_GROUPS of equal width."""
+    groups = [0] * GREY_GROUPS
+    for grey, images in counts.items():
+        groups[grey * GREY_GROUPS // GREYS] += images
+    return groups
+
+
 def group(counts: dict[int, int]) -> list[int]:
     """Add counts by step up to GROUPS of equal width."""
     groups = [0] * GROUPS
@@ -191,6 +237,8 @@ TABLES: Final[dict[str, Callable[[Figures], Table]]] = {
     "agreement": agreement_table,
     "calibration": calibration_table,
     "suspicion": suspicion_table,
+    "brightness": brightness_table,
+    "contrast": contrast_table,
 }
 """By the name in an address."""
 

@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
@@ -17,11 +17,12 @@ from sqlalchemy.orm import Session
 from shared.activations.in_force import spec_in_force
 from shared.db import Database
 from shared.errors import ImageRejected, StoreAway, StoreFull
+from shared.images.exposure import Exposure, measure
 from shared.images.framing import Box
 from shared.images.gate import put_right
 from shared.images.preprocess import decode, fit, is_small, refuse_unreadable, thumbnail, window
 from shared.models import heatmap
-from shared.models.spec import ModelPrediction, ModelSpec
+from shared.models.spec import ModelSpec
 from shared.queue import asked, leases, shadow
 from shared.queue.leases import Claim, ClaimedScreening, Outcome
 from shared.refusals import OF_THE_GATE, Rejection
@@ -30,6 +31,7 @@ from shared.store.store import THUMBNAIL, Store
 from worker.networks.classifier import Answers, Classifier
 from worker.screening.batch_size import BatchSize
 from worker.screening.reading import FileUnreadable, ImageReader
+from worker.screening.scores import Held, Score, Scores
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +56,7 @@ class Prepared(NamedTuple):
     """uint8 (size, size, 1)."""
     seen: Box
     """The part of the image that these are."""
+    exposure: Exposure
 
 
 class Serving(NamedTuple):
@@ -106,31 +109,9 @@ class Screener:
         with self._database.read() as session:
             if not asked.count_waiting(session).get(self.model):
                 return False
-        with self._database.write() as session:
-            serving = self._look_up(session, self._serving)
-            held = asked.claim(
-                session, self.model,
-                lease_seconds=self._settings.lease_seconds, max_attempts=self._settings.max_attempts,
-            )  # fmt: skip
-        self._serving = serving
-        if held is None:
-            return False
-        try:
-            prediction, refusal = self._score(held)
-        except StoreAway:
-            with self._database.write() as session:
-                asked.release(session, held, counts=False)
-            raise
-        except FileUnreadable as error:
-            log.warning("The file of image %s cannot be read. %s", held.image_id, error)
-            with self._database.write() as session:
-                asked.release(session, held, counts=True)
-            return True
-        with self._database.write() as session:
-            asked.settle(session, held, self._serving.spec, prediction, refusal)
-        return True
+        return self._find_one(asked, self._score, FileUnreadable)
 
-    def _score(self, held: asked.AskedImage) -> tuple[ModelPrediction | None, ImageRejected | None]:
+    def _score(self, held: asked.AskedImage) -> Score:
         """Let the model read an image whatever the gate says of it, turned upright where the gate says how."""
         spec = self._serving.spec
         screening = ClaimedScreening(held.screening_id, held.image_id, held.sha256, None)
@@ -151,31 +132,9 @@ class Screener:
         with self._database.read() as session:
             if shadow.find_waiting(session) != self.model:
                 return False
-        with self._database.write() as session:
-            serving = self._look_up(session, self._serving)
-            held = shadow.claim(
-                session, self.model,
-                lease_seconds=self._settings.lease_seconds, max_attempts=self._settings.max_attempts,
-            )  # fmt: skip
-        self._serving = serving
-        if held is None:
-            return False
-        try:
-            prediction, code = self._compare(held)
-        except StoreAway:
-            with self._database.write() as session:
-                shadow.release(session, held, counts=False)
-            raise
-        except Exception:
-            log.exception("The shadow model did not answer for image %s.", held.image_id)
-            with self._database.write() as session:
-                shadow.release(session, held, counts=True)
-            return True
-        with self._database.write() as session:
-            shadow.settle(session, held, self._serving.spec, prediction, code)
-        return True
+        return self._find_one(shadow, self._compare, Exception)
 
-    def _compare(self, held: shadow.ShadowImage) -> tuple[ModelPrediction | None, str | None]:
+    def _compare(self, held: shadow.ShadowImage) -> Score:
         """Answer for an image that another model has answered; the gate of this one holds as in a screening."""
         spec = self._serving.spec
         try:
@@ -184,9 +143,38 @@ class Screener:
             refuse_unreadable(data, image, spec, self._settings.ignored_codes)
             pixels = fit(image, spec, window(image, spec))
         except ImageRejected as refusal:
-            return None, refusal.code.value
+            return None, refusal
         (prediction,) = spec.judge(spec.calibrate(self._classifier.answer(pixels[np.newaxis]).logits))
         return prediction, None
+
+    def _find_one(self, scores: Scores[Held], find: Callable[[Held], Score], excused: type[Exception]) -> bool:
+        """Claim one score, find it and write it; False where there was none. What is `excused` costs it an attempt."""
+        with self._database.write() as session:
+            serving = self._look_up(session, self._serving)
+            held = scores.claim(
+                session, self.model,
+                lease_seconds=self._settings.lease_seconds, max_attempts=self._settings.max_attempts,
+            )  # fmt: skip
+        self._serving = serving
+        if held is None:
+            return False
+        try:
+            prediction, refusal = find(held)
+        except StoreAway:
+            with self._database.write() as session:
+                scores.release(session, held, counts=False)
+            raise
+        except excused as error:
+            if isinstance(error, FileUnreadable):
+                log.warning("The file of image %s cannot be read. %s", held.image_id, error)
+            else:
+                log.exception("%s did not answer for image %s.", self.model, held.image_id)
+            with self._database.write() as session:
+                scores.release(session, held, counts=True)
+            return True
+        with self._database.write() as session:
+            scores.settle(session, held, self._serving.spec, prediction, refusal)
+        return True
 
     def screen_batch(self) -> int:
         """Screen one micro-batch and return how many images it held.
@@ -294,7 +282,8 @@ class Screener:
         refuse_unreadable(data, image, spec, ignored)
         image = image if refused is None else put_right(image, refused)
         seen = window(image, spec)
-        return Prepared(fit(image, spec, seen), seen)
+        pixels = fit(image, spec, seen)
+        return Prepared(pixels, seen, measure(pixels))
 
     def _keep_thumbnail(self, screening: ClaimedScreening, image: Image.Image) -> None:
         """Keep a thumbnail where that can be done: the answer matters more than its picture."""
@@ -318,8 +307,8 @@ class Screener:
         predictions = spec.judge(spec.calibrate(answers.logits))
         maps = self._draw_maps(answers, [prepared.seen for prepared in inputs.values()])
         return {
-            image_id: Outcome(by_image[image_id], prediction=prediction, heat_map=heat_map)
-            for image_id, prediction, heat_map in zip(inputs, predictions, maps, strict=True)
+            image_id: Outcome(by_image[image_id], prediction, heat_map=heat_map, exposure=prepared.exposure)
+            for (image_id, prepared), prediction, heat_map in zip(inputs.items(), predictions, maps, strict=True)
         }
 
     def _draw_maps(self, answers: Answers, seen: Sequence[Box]) -> Sequence[bytes | None]:

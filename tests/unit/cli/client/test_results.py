@@ -99,12 +99,12 @@ def test_csv_and_json_hold_every_row(tmp_path: Path) -> None:
         rows = list(csv.reader(file))
     assert rows == [
         list(RESULT_COLUMNS),
-        ['ü, "x".png', "DONE", "PNEUMONIA", "0.75", "0.75", "m@1", *[""] * 17],
-        ["b", "REJECTED", "", "", "", "", "No.", *[""] * 16],
+        ['ü, "x".png', "DONE", "PNEUMONIA", "0.75", "0.75", "m@1", *[""] * 19],
+        ["b", "REJECTED", "", "", "", "", "No.", *[""] * 18],
     ]
     objects = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
     assert [list(item) for item in objects] == [list(RESULT_COLUMNS)] * 2
-    assert objects[1] == dict(zip(RESULT_COLUMNS, ["b", "REJECTED", *[None] * 4, "No.", *[None] * 16], strict=True))
+    assert objects[1] == dict(zip(RESULT_COLUMNS, ["b", "REJECTED", *[None] * 4, "No.", *[None] * 18], strict=True))
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])

@@ -1,0 +1,34 @@
+"""Scores beside the screenings, each found one at a time: what `shared.queue.asked` and `shared.queue.shadow` share."""
+
+from typing import Protocol, TypeVar
+
+from sqlalchemy.orm import Session
+
+from shared.errors import ImageRejected
+from shared.models.spec import ModelPrediction, ModelSpec
+from shared.queue.asked import AskedImage
+from shared.queue.shadow import ShadowImage
+
+Held = TypeVar("Held", AskedImage, ShadowImage)
+Score = tuple[ModelPrediction | None, ImageRejected | None]
+"""A prediction, or why there is none."""
+
+
+class Scores(Protocol[Held]):
+    """A queue of scores; both modules are one."""
+
+    def claim(self, session: Session, model_name: str, *, lease_seconds: float, max_attempts: int) -> Held | None:
+        """Take the next one under a lease."""
+
+    def settle(
+        self,
+        session: Session,
+        held: Held,
+        spec: ModelSpec,
+        prediction: ModelPrediction | None,
+        refusal: ImageRejected | None = None,
+    ) -> bool:
+        """Write what came of it."""
+
+    def release(self, session: Session, held: Held, *, counts: bool) -> None:
+        """Return it, with or without counting an attempt."""
