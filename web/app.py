@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shared.db import Database
 from shared.errors import PneumoScreenError, StoreAway, StoreFull
+from shared.languages.catalogs import TRANSLATIONS
 from shared.queue.tickets import TicketSender
 from shared.settings import MIB, NO_SECRET_KEY, Settings
 from shared.store.store import Store
@@ -59,7 +60,7 @@ def create_app(
     database: Database | None = None,
     store: Store | None = None,
     ticket_sender: TicketSender | None = None,
-    translations: Path = languages.TRANSLATIONS,
+    translations: Path = TRANSLATIONS,
 ) -> Flask:
     """Build the application; raise SecretKeyMissing where nothing signs its sessions.
 

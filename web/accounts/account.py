@@ -18,14 +18,14 @@ from wtforms.validators import InputRequired, Length, Regexp, ValidationError
 
 from shared.accounts import accounts, sessions
 from shared.audit.record import Action, record
+from shared.languages.languages import LANGUAGES, Language
+from shared.languages.zones import find_zone, zone_names
 from shared.settings import Settings
 from shared.tables import ApiToken, BrowserSession, Role, Scope, User
 from web.base.contexts import PageContext, render
 from web.base.services import services
-from web.base.zones import find_zone, zone_names
 from web.guard.access import requires, see_other
 from web.guard.identity import idle_limit
-from web.languages.languages import LANGUAGES, Language
 from web.languages.text import _, lazy, plural
 
 blueprint = Blueprint("account", __name__, url_prefix="/account")
