@@ -31,6 +31,7 @@ from web.images import pictures, pixels
 from web.images import reviews as images_reviews
 from web.jobs import page as jobs_page
 from web.languages import languages
+from web.messages import webhooks as webhooks_page
 from web.models import activation, comparison
 from web.models import page as models_page
 from web.quality import page as quality_page
@@ -39,7 +40,6 @@ from web.uploads import page as uploads_page
 from web.uploads import samples
 from web.watch import health
 from web.watch import page as watch_page
-from web.webhooks import page as webhooks_page
 from web.worklist import page as worklist_page
 from web.worklist import views as worklist_views
 

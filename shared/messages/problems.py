@@ -1,4 +1,4 @@
-"""Why a message did not arrive, as codes; the words are those of the pages (`web.webhooks`)."""
+"""Why a message did not arrive, as codes; the words are those of the pages (`web.messages`)."""
 
 from enum import StrEnum
 

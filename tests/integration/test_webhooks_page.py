@@ -15,8 +15,8 @@ from shared.messages.problems import Problem
 from shared.settings import Settings
 from shared.tables import AuditEvent, Message, MessageEvent, MessageState, Role, Webhook
 from tests.web_site import Site, press
-from web.webhooks.page import MESSAGES_A_PAGE
-from web.webhooks.words import PROBLEMS
+from web.messages.webhooks import MESSAGES_A_PAGE
+from web.messages.words import PROBLEMS
 
 URL = "https://ris.example.org/hooks/9f2c-a-secret-path"
 

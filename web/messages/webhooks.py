@@ -21,7 +21,7 @@ from web.base.paging import Key, key, text, turn
 from web.base.services import services
 from web.guard.access import requires, see_other
 from web.languages.text import _
-from web.webhooks.words import EVENTS, STATES, say_problem
+from web.messages.words import EVENTS, STATES, say_problem
 
 blueprint = Blueprint("webhooks", __name__, url_prefix="/webhooks")
 
@@ -46,7 +46,7 @@ _NEWEST: Final = Key[Message](
 class ListPage(PageContext):
     """The webhooks, and the form for a new one."""
 
-    template = "webhooks/list.html"
+    template = "messages/webhooks.html"
     entries: Sequence[Webhook]
     events: dict[MessageEvent, str]
     choices: Sequence[MessageEvent]
@@ -59,7 +59,7 @@ class ListPage(PageContext):
 class SecretPage(PageContext):
     """A new secret, this once."""
 
-    template = "webhooks/secret.html"
+    template = "messages/secret.html"
     webhook: Webhook
     secret: str
 
@@ -68,7 +68,7 @@ class SecretPage(PageContext):
 class WebhookPage(PageContext):
     """One webhook and one page of what was sent to it."""
 
-    template = "webhooks/show.html"
+    template = "messages/webhook.html"
     webhook: Webhook
     messages: Sequence[Message]
     events: dict[MessageEvent, str]
