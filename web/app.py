@@ -16,6 +16,7 @@ from shared.store.store import Store
 from shared.submission.new_store import create_if_new
 from shared.submission.services import Services, open_services
 from web.accounts import account, linking, oidc, sign_in, throttle, users
+from web.accounts import emails as account_emails
 from web.api import models as models_api
 from web.api import reviews as reviews_api
 from web.api import views
@@ -31,6 +32,7 @@ from web.images import pictures, pixels
 from web.images import reviews as images_reviews
 from web.jobs import page as jobs_page
 from web.languages import languages
+from web.messages import emails as emails_page
 from web.messages import webhooks as webhooks_page
 from web.models import activation, comparison
 from web.models import page as models_page
@@ -80,6 +82,7 @@ def create_app(
     for module in (
         sign_in,
         account,
+        account_emails,
         users,
         audit_page,
         views,
@@ -106,6 +109,7 @@ def create_app(
         guide,
         watch_page,
         webhooks_page,
+        emails_page,
         worklist_page,
         worklist_views,
         quality_page,

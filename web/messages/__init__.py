@@ -1,1 +1,1 @@
-"""Pages of what is sent: webhooks."""
+"""Pages of what is sent: webhooks and e-mails."""
