@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
+from shared.addresses import to_ascii
 from shared.networks import Network, read_networks
 from shared.refusals import OF_THE_GATE, Rejection
 
@@ -166,6 +167,20 @@ class Settings(BaseSettings):
         "Default: none.",
     )
     webhook_seconds: float = Field(10.0, gt=0, le=30, description="How long a webhook's receiver may take to answer.")
+    public_url: str | None = Field(
+        None, description="Address of the pages as people open them, https://host/path, for links in e-mails."
+    )
+    smtp_host: str | None = Field(None, description="Mail server that takes e-mails. Default: none are sent.")
+    smtp_port: int | None = Field(
+        None, ge=1, le=65535, description="Its port. Default: 587 with starttls, 465 with implicit, 25 with none."
+    )
+    smtp_tls: Literal["starttls", "implicit", "none"] = Field(
+        "starttls", description="How the way there is encrypted: starttls, implicit (TLS from the start) or none."
+    )
+    smtp_user: str | None = Field(None, description="Whom to sign in as there. Default: nobody signs in.")
+    smtp_password: SecretStr | None = Field(None, description="The password to it.")
+    smtp_from: str | None = Field(None, description="Address that e-mails come from.")
+    smtp_seconds: float = Field(10.0, gt=0, le=20, description="How long the mail server may take for one e-mail.")
     secure_cookies: bool = Field(False, description="Send cookies over HTTPS only; set it behind TLS.")
 
     oidc_issuer: str | None = Field(
@@ -244,6 +259,52 @@ class Settings(BaseSettings):
         read_networks(given)
         return given
 
+    @field_validator("public_url")
+    @classmethod
+    def _public_url_is_whole(cls, given: str | None) -> str | None:
+        if given is None:
+            return None
+        place = urlsplit(given)
+        is_text = given.isascii() and given.isprintable() and not set(given) & set(' <>"')
+        is_whole = place.scheme in {"http", "https"} and bool(place.hostname)
+        if not (is_text and is_whole) or place.query or place.fragment or place.username is not None:
+            raise ValueError(f"It must be an address such as https://pneumo.example.org/path. Received: {given}")
+        return given.rstrip("/")
+
+    @field_validator("smtp_from")
+    @classmethod
+    def _sender_is_an_address(cls, given: str | None) -> str | None:
+        if given is not None and to_ascii(given) is None:
+            raise ValueError(f"It must be an address such as pneumo@example.org. Received: {given}")
+        return given
+
+    @model_validator(mode="after")
+    def _mail_can_be_sent(self) -> Self:
+        if self.smtp_host is None:
+            return self
+        password = "" if self.smtp_password is None else self.smtp_password.get_secret_value()
+        is_loopback = self.smtp_host in {"127.0.0.1", "localhost", "::1"}
+        is_implicit = self.smtp_tls == "implicit"
+        demands = {
+            "SMTP_FROM must be set": bool(self.smtp_from),
+            "PUBLIC_URL must be set, for the links": bool(self.public_url),
+            "SMTP_HOST must be a name or an address alone": _is_host(self.smtp_host),
+            "SMTP_USER and SMTP_PASSWORD must be set together": bool(self.smtp_user) == bool(password),
+            "SMTP_USER and SMTP_PASSWORD must be ASCII": f"{self.smtp_user or ''}{password}".isascii(),
+            "SMTP_PASSWORD would go unencrypted: set SMTP_TLS to starttls or implicit": (
+                not password or self.smtp_tls != "none" or is_loopback
+            ),
+            "SMTP_PORT 465 takes SMTP_TLS=implicit alone": self.smtp_port != 465 or is_implicit,
+            "SMTP_PORT 587 takes SMTP_TLS=starttls, not implicit": self.smtp_port != 587 or not is_implicit,
+        }
+        unmet = "; ".join(demand for demand, is_met in demands.items() if not is_met)
+        if unmet:
+            raise ValueError(
+                f"E-mails cannot be sent so (each name begins with {PREFIX}): {unmet}. "
+                f"Received the host: {self.smtp_host}"
+            )
+        return self
+
     @model_validator(mode="after")
     def _lease_outlasts_sweep(self) -> Self:
         if self.lease_seconds < 2 * self.sweep_seconds:
@@ -302,6 +363,11 @@ class Settings(BaseSettings):
         return read_networks(self.webhook_networks)
 
     @property
+    def mail_port(self) -> int:
+        """Return the port of the mail server (RFC 8314, section 3.3, and RFC 5321 for what is not encrypted)."""
+        return self.smtp_port or {"starttls": 587, "implicit": 465, "none": 25}[self.smtp_tls]
+
+    @property
     def graphs(self) -> Path:
         """Name the folder of graphs made from models."""
         return self.graphs_dir or self.data_dir / "graphs"
@@ -315,6 +381,12 @@ class Settings(BaseSettings):
 def _words(given: str | None) -> list[str]:
     """Split what stands with commas between."""
     return [word.strip().lower() for word in (given or "").split(",") if word.strip()]
+
+
+def _is_host(text: str) -> bool:
+    """Tell whether a text can be the name or the address of a machine, without a port or a path."""
+    is_ipv6 = text.count(":") > 1
+    return text.isascii() and text.isprintable() and not set(text) & set("/@[] ") and (is_ipv6 or ":" not in text)
 
 
 def _is_empty(value: object) -> bool:

@@ -135,6 +135,15 @@ class User(Base):
     """A person's account."""
 
     __tablename__ = "users"
+    __table_args__ = (
+        # Asked for with every micro-batch. Conditions are written as queries of each database write them.
+        Index(
+            "ix_users_emails_image_flagged",
+            "id",
+            sqlite_where=text("emails_image_flagged = 1"),
+            postgresql_where=text("emails_image_flagged"),
+        ),
+    )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     name: Mapped[str] = mapped_column(String(64), unique=True)
@@ -151,6 +160,10 @@ class User(Base):
     """An IANA name, in which days and times are read and shown; None for that of the browser."""
     language: Mapped[str | None] = mapped_column(String(16))
     """The code of the language of the pages, see `web.languages`; None for that of the browser."""
+    emails_job_finished: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """The person wants an e-mail when a job of theirs has finished."""
+    emails_image_flagged: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """The person wants one when an image is flagged, and may see it: readers and admins."""
     has_shortcuts: Mapped[bool] = mapped_column(default=True, server_default=true())
     """Whether single keys do something on pages (WCAG 2.1.4 wants them to be turned off where they disturb)."""
 
@@ -631,18 +644,24 @@ class Webhook(Base):
 
 
 class Message(Base):
-    """What is to be sent to a webhook: the outbox. Rows are the truth; whoever holds the lease sends."""
+    """What is to be sent to a webhook or, as an e-mail, to a person: the outbox.
+
+    Rows are the truth; whoever holds the lease sends.
+    """
 
     __tablename__ = "messages"
     __table_args__ = (
+        CheckConstraint("(webhook_id IS NULL) <> (user_id IS NULL)", name="one_target"),
+        Index(None, "user_id", "created_at", "id"),
         Index(None, "webhook_id", "created_at", "id"),
         _partial("ix_messages_due", "webhook_id", "due_at", where=text("state = 'waiting'")),
         Index(None, "created_at"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
-    """The same for the same event at the same address, so that noting it twice is noting it once."""
-    webhook_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"))
+    """The same for the same event and target, so that noting it twice is noting it once."""
+    webhook_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"))
+    user_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     event: Mapped[MessageEvent] = mapped_column(_by_value(MessageEvent, 32))
     subject: Mapped[uuid.UUID | None]
     """Id of the job or of the screening, which may be gone by now."""
@@ -657,11 +676,14 @@ class Message(Base):
     lease_token: Mapped[uuid.UUID | None]
     tried_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     answer: Mapped[int | None]
-    """The HTTP status of the last answer; none where there was no answer."""
+    """The status of the last answer, of HTTP or SMTP; none where there was no answer."""
     problem: Mapped[str | None] = mapped_column(String(32))
     """A code of `shared.messages.problems`."""
+    email: Mapped[str | None] = mapped_column(String(254))
+    """Where an e-mail was last sent to; the account may have another address by now."""
 
-    webhook: Mapped[Webhook] = relationship()
+    webhook: Mapped[Webhook | None] = relationship()
+    user: Mapped[User | None] = relationship()
 
 
 class AuditEvent(Base):

@@ -18,6 +18,7 @@ from shared.accounts import accounts
 from shared.db import Database
 from shared.errors import BrokerAway
 from shared.images.exposure import Exposure
+from shared.languages.catalogs import TRANSLATIONS
 from shared.models.folder import SPEC_FILE
 from shared.models.spec import ModelSpec
 from shared.queue import leases
@@ -27,7 +28,6 @@ from shared.store.store import open_store
 from shared.tables import AuditEvent, Role, Scope, Screening, User
 from tests.conftest import make_spec
 from web.app import create_app
-from web.languages.languages import TRANSLATIONS
 
 PASSWORD = "correct horse battery"
 hash_password = cache(PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1).hash)  # slow on purpose

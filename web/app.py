@@ -9,12 +9,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shared.db import Database
 from shared.errors import PneumoScreenError, StoreAway, StoreFull
+from shared.languages.catalogs import TRANSLATIONS
 from shared.queue.tickets import TicketSender
 from shared.settings import MIB, NO_SECRET_KEY, Settings
 from shared.store.store import Store
 from shared.submission.new_store import create_if_new
 from shared.submission.services import Services, open_services
 from web.accounts import account, linking, oidc, sign_in, throttle, users
+from web.accounts import emails as account_emails
 from web.api import models as models_api
 from web.api import patients as patients_api
 from web.api import reviews as reviews_api
@@ -31,6 +33,8 @@ from web.images import pictures, pixels
 from web.images import reviews as images_reviews
 from web.jobs import page as jobs_page
 from web.languages import languages
+from web.messages import emails as emails_page
+from web.messages import webhooks as webhooks_page
 from web.models import activation, comparison
 from web.models import page as models_page
 from web.quality import page as quality_page
@@ -39,7 +43,6 @@ from web.uploads import page as uploads_page
 from web.uploads import samples
 from web.watch import health
 from web.watch import page as watch_page
-from web.webhooks import page as webhooks_page
 from web.worklist import page as worklist_page
 from web.worklist import views as worklist_views
 
@@ -60,7 +63,7 @@ def create_app(
     database: Database | None = None,
     store: Store | None = None,
     ticket_sender: TicketSender | None = None,
-    translations: Path = languages.TRANSLATIONS,
+    translations: Path = TRANSLATIONS,
 ) -> Flask:
     """Build the application; raise SecretKeyMissing where nothing signs its sessions.
 
@@ -80,6 +83,7 @@ def create_app(
     for module in (
         sign_in,
         account,
+        account_emails,
         users,
         audit_page,
         views,
@@ -107,6 +111,7 @@ def create_app(
         guide,
         watch_page,
         webhooks_page,
+        emails_page,
         worklist_page,
         worklist_views,
         quality_page,

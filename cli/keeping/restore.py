@@ -33,7 +33,7 @@ from shared.messages.problems import RESTORED
 from shared.settings import Settings
 from shared.store.durability import force
 from shared.store.store import FolderStore, ImageStore, open_store
-from shared.tables import BrowserSession, Image, SignInLink, Webhook
+from shared.tables import BrowserSession, Image, Message, MessageState, SignInLink, Webhook
 
 log = logging.getLogger(__name__)
 
@@ -154,9 +154,12 @@ def _migrate(file: Path, manifest: Manifest) -> None:
             # A link that was used since then would be good for a second time.
             for table in (BrowserSession, SignInLink):
                 session.execute(delete(table))
-            # A trial on another machine, or a backup of somebody else's making, must call nobody.
+            # A trial on another machine, or a backup of somebody else's making, must call nobody
+            # and write to nobody.
             running = update(Webhook).where(Webhook.stopped_at.is_(None))
             session.execute(running.values(stopped_at=now(), stopped_for=RESTORED))
+            unsent = update(Message).where(Message.user_id.is_not(None), Message.state == MessageState.WAITING)
+            session.execute(unsent.values(state=MessageState.FAILED, problem=RESTORED))
             detail = {"backup_of": manifest.created_at.isoformat(timespec="seconds")}
             record(session, Action.BACKUP_RESTORED, user_id=None, actor=operating_user(), detail=detail)
     finally:

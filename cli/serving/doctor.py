@@ -23,6 +23,7 @@ from cli.options import DATA_DIR
 from cli.report import make_console
 from cli.serving.broker import find_server
 from cli.serving.limits import TooFewFiles, allow_files
+from cli.serving.processes import is_loopback
 from cli.settings import read_settings
 from shared.activations.in_force import default_model
 from shared.errors import (
@@ -205,6 +206,26 @@ def check_store(settings: Settings, _port: int) -> Finding:
     return Finding("Image store", Level.OK, f"{store.files}, {kept}")
 
 
+def check_mail(settings: Settings, _port: int) -> Finding:
+    """Connect to the mail server as the sweep does, sign in where it is set, and send nothing."""
+    if settings.smtp_host is None:
+        return Finding("E-mail", Level.OK, "off", f"{PREFIX}SMTP_HOST turns it on.")
+    from worker.messages.relay import RelayAway, connect
+
+    place = f"{settings.smtp_host}:{settings.mail_port}"
+    try:
+        connect(settings).close()
+    except RelayAway as away:
+        advice = f"Start it, or correct {PREFIX}SMTP_.... E-mails wait for a day; nothing else does."
+        return Finding("E-mail", Level.FAIL, str(away), advice)
+    way = {"starttls": "STARTTLS", "implicit": "TLS", "none": "not encrypted"}[settings.smtp_tls]
+    who = f"signed in as {settings.smtp_user}" if settings.smtp_user else "without signing in"
+    if settings.smtp_tls == "none" and not is_loopback(settings.smtp_host):
+        advice = f"Set {PREFIX}SMTP_TLS to starttls if the server offers it: what is sent can be read on the way."
+        return Finding("E-mail", Level.WARN, f"{place} answers, {way}, {who}", advice)
+    return Finding("E-mail", Level.OK, f"{place} answers, {way}, {who}")
+
+
 def check_model(settings: Settings, _port: int) -> Finding:
     """Read the spec of the settings' model, and of the one that new jobs get, and compare their weights with it."""
     try:
@@ -266,8 +287,8 @@ def check_port(_settings: Settings, port: int) -> Finding:
 
 
 CHECKS: Final[Sequence[Check]] = (
-    check_python, check_data_folder, check_access, check_files, check_database, check_redis, check_store, check_model,
-    check_backend, check_port,
+    check_python, check_data_folder, check_access, check_files, check_database, check_redis, check_store, check_mail,
+    check_model, check_backend, check_port,
 )  # fmt: skip
 
 

@@ -40,6 +40,7 @@ class Action(StrEnum):
     SHADOW_CHANGED = "shadow_changed"
     VIEW_CHANGED = "view_changed"
     WEBHOOK_CHANGED = "webhook_changed"
+    EMAIL_CHANGED = "email_changed"
     USER_CHANGED = "user_changed"
     TOKEN_CHANGED = "token_changed"  # noqa: S105  # the name of an action
     AUDIT_EXPORTED = "audit_exported"

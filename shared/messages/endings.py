@@ -7,19 +7,17 @@ from sqlalchemy import Exists, exists, func, select
 from sqlalchemy.orm import Session
 
 from shared.db import Database, now
-from shared.messages import outbox
+from shared.messages.events import BY_HAND, note_finished
 from shared.models.spec import Label
 from shared.states import FINAL_STATES, State
-from shared.tables import Job, Screening, Source, in_states
+from shared.tables import Job, Screening, in_states
 
 _AT_ONCE: Final = 200
-_BY_HAND: Final = (Source.WEB, Source.SAMPLES)
-"""Who sends by a program does not wait at a page, so nobody is to be told on one."""
 _UNENDED: Final = tuple(sorted(frozenset(State) - FINAL_STATES))
 
 
 def note_ends(database: Database) -> int:
-    """Note the end of jobs that have ended since the last look, and what webhooks are told of it; return how many."""
+    """Note the end of jobs that have ended since the last look, and what is told of it; return how many."""
     with database.read() as session:
         ended = select(Job.id).where(Job.is_watched, Job.closed_at.is_not(None), ~_goes_on())
         job_ids = session.scalars(ended.order_by(Job.id).limit(_AT_ONCE)).all()
@@ -41,12 +39,12 @@ def _note_end(session: Session, job_id: uuid.UUID) -> bool:
     if job is None or session.scalar(select(Job.id).where(Job.id == job_id, _goes_on())) is not None:
         return False
     job.is_watched, job.ended_at = False, now()
-    if job.source not in _BY_HAND:
+    if job.source not in BY_HAND:  # nobody waits at a page to be told on
         job.seen_at = job.ended_at
     by_state = select(Screening.state, func.count()).where(Screening.job_id == job_id).group_by(Screening.state)
     counts = {state.value: 0 for state in State if state in FINAL_STATES}
     counts |= {state.value: images for state, images in session.execute(by_state)}
     labelled = (Screening.job_id == job_id, Screening.label == Label.PNEUMONIA)
     flagged = session.scalar(select(func.count()).select_from(Screening).where(*labelled)) or 0
-    outbox.note_finished(session, job, job.ended_at, counts, flagged)
+    note_finished(session, job, job.ended_at, counts, flagged)
     return True

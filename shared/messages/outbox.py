@@ -1,24 +1,22 @@
-"""The outbox: messages to webhooks as rows, noted in the commit of what they tell of, and sent under a lease.
+"""The outbox: messages to webhooks and people as rows, noted in the commit of what they tell of, sent under a lease.
 
 A message arrives at least once. Its id stays the same whenever it is sent, so that its receiver can tell.
 """
 
-import json
 import random
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, delete, literal, select, update
+from sqlalchemy import ColumnElement, delete, func, literal, or_, select, update
 from sqlalchemy.orm import Session
 
 from shared.db import insert_new, new_id, now, row_count
-from shared.messages.problems import Problem
+from shared.messages.problems import FOR_GOOD, OF_THE_RELAY, Problem
 from shared.messages.webhooks import stop
-from shared.models.spec import Label
-from shared.tables import Job, Message, MessageEvent, MessageState, Screening, Webhook
+from shared.tables import Message, MessageEvent, MessageState, User, Webhook
 
 TRIED_FOR: Final = timedelta(days=1)
 """How long a message is tried, and how long an address may be silent before nothing is sent there any more."""
@@ -32,19 +30,29 @@ AT_ONE_ADDRESS: Final = 8
 _FIRST_PAUSE: Final = 10.0
 _LONGEST_PAUSE: Final = 3600.0
 _PART: Final = 1000
-"""SQLite takes 32,766 bound values a statement; a message has 13."""
+"""SQLite takes 32,766 bound values a statement; a message has 14."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a message tells: of what, on which occasion, and in which words for programs."""
+
+    subject: uuid.UUID | None
+    occasion: str
+    body: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Claimed:
-    """A message that somebody is about to send."""
+    """A message that somebody is about to send, to a webhook or to a person."""
 
     message_id: uuid.UUID
     token: uuid.UUID
-    webhook_id: uuid.UUID
-    url: str
-    salt: str
-    body: bytes
+    event: MessageEvent
+    body: dict[str, Any]
+    noted_at: datetime
+    webhook: Webhook | None
+    user: User | None
 
 
 @dataclass(frozen=True)
@@ -53,35 +61,12 @@ class Outcome:
 
     answer: int | None = None
     problem: Problem | None = None
+    email: str | None = None
+    """The address that an e-mail went to, or was to go to."""
 
 
-def note_flagged(session: Session, screenings: Sequence[uuid.UUID]) -> None:
-    """Note that images were flagged, for each webhook that wants to know; those that were not are passed over."""
-    webhooks = _listening(session, MessageEvent.IMAGE_FLAGGED) if screenings else []
-    if not webhooks:
-        return
-    for start in range(0, len(screenings), _PART):
-        some = Screening.id.in_(screenings[start : start + _PART])
-        flagged = select(Screening.id, Screening.job_id).where(some, Screening.label == Label.PNEUMONIA)
-        _note(session, webhooks, MessageEvent.IMAGE_FLAGGED, [
-            (row.id, "", {"screening": str(row.id), "job": str(row.job_id), "page_url": f"/screenings/{row.id}"})
-            for row in session.execute(flagged)
-        ])  # fmt: skip
-
-
-def note_finished(session: Session, job: Job, ended_at: datetime, counts: dict[str, int], flagged: int) -> None:
-    """Note that a job has ended, for each webhook that wants to know; one that was retried ends once more."""
-    webhooks = _listening(session, MessageEvent.JOB_FINISHED)
-    body = {"job": str(job.id), "counts": counts, "flagged": flagged, "page_url": f"/jobs/{job.id}"}
-    _note(session, webhooks, MessageEvent.JOB_FINISHED, [(job.id, ended_at.isoformat(), body)])
-
-
-def note_test(session: Session, webhook: Webhook) -> None:
-    """Note a message that tells of nothing, to try an address."""
-    _note(session, [webhook], MessageEvent.TEST, [(None, str(new_id()), {})])
-
-
-def _listening(session: Session, event: MessageEvent) -> list[Webhook]:
+def listening(session: Session, event: MessageEvent) -> list[Webhook]:
+    """Return the webhooks that want to know of an event; they stay until the transaction ends."""
     # Held until the commit: a webhook deleted before it would have the insert fail, and with it what it tells of.
     held = select(Webhook).where(Webhook.stopped_at.is_(None)).with_for_update(read=True, key_share=True)
     every = session.scalars(held)
@@ -90,80 +75,126 @@ def _listening(session: Session, event: MessageEvent) -> list[Webhook]:
 
 def is_due(session: Session) -> bool:
     """Tell whether there is anything to `claim`."""
-    due = select(Message.id).join(Webhook).where(_is(MessageState.WAITING), Message.due_at <= now())
+    due = select(Message.id).outerjoin(Webhook).where(_is(MessageState.WAITING), Message.due_at <= now())
     return session.scalar(due.where(Webhook.stopped_at.is_(None)).limit(1)) is not None
 
 
-def _note(
-    session: Session,
-    webhooks: Iterable[Webhook],
-    event: MessageEvent,
-    told: Sequence[tuple[uuid.UUID | None, str, dict[str, Any]]],
-) -> None:
-    """Note what is told, a subject, its occasion and its body each, for every webhook."""
+def add(session: Session, targets: Sequence[Webhook | User], event: MessageEvent, told: Sequence[Told]) -> None:
+    """Add a message for each target and each thing told; what is there already is not added again."""
     at = now()
     rows = [
         {
-            "id": uuid.uuid5(webhook.id, f"{event.value} {subject} {occasion}"),
-            "webhook_id": webhook.id,
+            "id": uuid.uuid5(target.id, f"{event.value} {one.subject} {one.occasion}"),
+            "webhook_id": target.id if isinstance(target, Webhook) else None,
+            "user_id": target.id if isinstance(target, User) else None,
             "event": event,
-            "subject": subject,
-            "body": {"type": event.value, "timestamp": at.isoformat(), "data": body},
+            "subject": one.subject,
+            "body": {"type": event.value, "timestamp": at.isoformat(), "data": dict(one.body)},
             "created_at": at,
             "state": MessageState.WAITING,
             "due_at": at,
             "give_up_at": at + TRIED_FOR,
             "attempts": 0,
         }
-        for webhook in webhooks
-        for subject, occasion, body in told
+        for target in targets
+        for one in told
     ]
     for start in range(0, len(rows), _PART):
         insert_new(session, Message, rows[start : start + _PART])
 
 
 def claim(session: Session) -> list[Claimed]:
-    """Take messages that are due under one lease, at most AT_ONCE, one of each webhook in turn.
+    """Take messages that are due under one lease, at most AT_ONCE, one of each webhook and one e-mail in turn.
 
-    No webhook gets more than AT_ONE_ADDRESS, and one that has thousands waiting holds none of the others up.
+    No webhook gets more than AT_ONE_ADDRESS, nor does the mail server, and one that has thousands waiting holds none of
+    the others up.
     """
     at, token = now(), new_id()
     webhooks = session.scalars(select(Webhook).where(Webhook.stopped_at.is_(None))).all()
-    due = [(webhook, message) for webhook in webhooks for message in enumerate(_due(session, webhook, at))]
-    due.sort(key=lambda one: (one[1][0], one[1][1].due_at))
+    places = [*(Message.webhook_id == webhook.id for webhook in webhooks), Message.webhook_id.is_(None)]
+    due = [message for place in places for message in enumerate(_due(session, place, at))]
+    due.sort(key=lambda one: (one[0], one[1].due_at))
     taken: list[Claimed] = []
-    for webhook, (_, message) in due[:AT_ONCE]:
+    for _, message in due[:AT_ONCE]:
         message.lease_token, message.due_at, message.tried_at = token, at + LEASE, at
         message.attempts += 1
-        body = json.dumps(message.body, separators=(",", ":"), sort_keys=True).encode()
-        taken.append(Claimed(message.id, token, webhook.id, webhook.url, webhook.salt, body))
+        told = (message.event, message.body, message.created_at)
+        taken.append(Claimed(message.id, token, *told, webhook=message.webhook, user=message.user))
     return taken
 
 
-def _due(session: Session, webhook: Webhook, at: datetime) -> Sequence[Message]:
-    """Lock the messages of a webhook that are due longest, at most AT_ONE_ADDRESS; others' locks are passed over."""
-    due = select(Message).where(Message.webhook_id == webhook.id, _is(MessageState.WAITING), Message.due_at <= at)
+def _due(session: Session, place: ColumnElement[bool], at: datetime) -> Sequence[Message]:
+    """Lock the messages to a place that are due longest, at most AT_ONE_ADDRESS; others' locks are passed over."""
+    due = select(Message).where(place, _is(MessageState.WAITING), Message.due_at <= at)
     locked = due.order_by(Message.due_at).limit(AT_ONE_ADDRESS).with_for_update(skip_locked=True)
     return session.scalars(locked).all()
 
 
 def settle(session: Session, claimed: Claimed, outcome: Outcome) -> bool:
     """Write what came of a message; False where its lease has passed to another."""
-    webhook = session.scalar(select(Webhook).where(Webhook.id == claimed.webhook_id).with_for_update(key_share=True))
-    held = (Message.id == claimed.message_id, Message.lease_token == claimed.token)
-    message = session.scalar(select(Message).where(*held).with_for_update())
-    if webhook is None or message is None:
+    webhook = None
+    if claimed.webhook is not None:
+        held_webhook = select(Webhook).where(Webhook.id == claimed.webhook.id).with_for_update(key_share=True)
+        webhook = session.scalar(held_webhook)
+    message = _held(session, claimed)
+    if message is None:
         return False
     message.lease_token, message.answer, message.problem = None, outcome.answer, outcome.problem
+    message.email = outcome.email or message.email
     if outcome.problem is None:
         message.state = MessageState.SENT
+    if webhook is None:
+        _settle_email(session, message, outcome.problem)
+    elif outcome.problem is None:
         _note_answer(session, webhook)
-        return True
-    _postpone(session, webhook, message, is_silent=outcome.answer is None)
-    if outcome.problem is Problem.GONE:
-        message.state = MessageState.FAILED
-        stop(webhook, Problem.GONE)
+    else:
+        _postpone(session, webhook, message, is_silent=outcome.answer is None)
+        if outcome.problem is Problem.GONE:
+            message.state = MessageState.FAILED
+            stop(webhook, Problem.GONE)
     return True
+
+
+def release(session: Session, claimed: Claimed) -> None:
+    """Give the lease of a message back that was not tried after all, without counting an attempt."""
+    message = _held(session, claimed)
+    if message is not None:
+        message.lease_token, message.due_at = None, now()
+        message.attempts -= 1
+
+
+def _held(session: Session, claimed: Claimed) -> Message | None:
+    held = (Message.id == claimed.message_id, Message.lease_token == claimed.token)
+    return session.scalar(select(Message).where(*held).with_for_update())
+
+
+def _settle_email(session: Session, message: Message, problem: Problem | None) -> None:
+    """Let e-mails that wait for the mail server go once it has taken one; try one that it did not take later."""
+    waiting = (Message.webhook_id.is_(None), _is(MessageState.WAITING), Message.lease_token.is_(None))
+    if problem is None:
+        is_held_back = or_(Message.problem.is_(None), Message.problem.in_(OF_THE_RELAY))
+        _move(session, now(), *waiting, is_held_back, Message.due_at > now())
+        return
+    if problem in FOR_GOOD:
+        message.state = MessageState.FAILED
+        return
+    failures = message.attempts
+    if problem in OF_THE_RELAY:
+        failures = max(failures, session.scalar(select(func.max(Message.attempts)).where(*waiting)) or 0)
+    due_at = now() + pause(failures)
+    if problem in OF_THE_RELAY:
+        _move(session, due_at, *waiting, Message.due_at < due_at, Message.id != message.id)
+    if due_at <= message.give_up_at:
+        message.due_at = due_at
+    else:
+        message.state = MessageState.FAILED
+
+
+def _move(session: Session, due_at: datetime, *which: ColumnElement[bool]) -> None:
+    """Send messages at another time; those that another sweep moves at this moment are left to it."""
+    free = select(Message.id).where(*which).with_for_update(skip_locked=True)
+    moved = update(Message).where(Message.id.in_(free)).values(due_at=due_at)
+    session.execute(moved.execution_options(synchronize_session=False))
 
 
 def _note_answer(session: Session, webhook: Webhook) -> None:

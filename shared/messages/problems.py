@@ -1,6 +1,7 @@
-"""Why a message did not arrive, as codes; the words are those of the pages (`web.webhooks`)."""
+"""Why a message did not arrive, as codes; the words are those of the pages (`web.messages`)."""
 
 from enum import StrEnum
+from typing import Final
 
 
 class Problem(StrEnum):
@@ -16,8 +17,37 @@ class Problem(StrEnum):
     GONE = "gone"
     NO_KEY = "no_key"
 
+    # Of e-mails alone.
+    DEFERRED = "deferred"
+    REFUSED = "refused"
+    SENDER_REFUSED = "sender_refused"
+    LOGIN_REFUSED = "login_refused"
+    NO_TLS = "no_tls"
+    NO_RELAY = "no_relay"
+    NO_ADDRESS = "no_address"
+    DISABLED = "disabled"
+    NOT_WANTED = "not_wanted"
+    READS_BLIND = "reads_blind"
+    NOT_WRITTEN = "not_written"
+
+
+OF_THE_RELAY: Final = frozenset(
+    {
+        Problem.NAME_UNKNOWN, Problem.NO_CONNECTION, Problem.CERTIFICATE, Problem.NO_ANSWER, Problem.SENDER_REFUSED,
+        Problem.LOGIN_REFUSED, Problem.NO_TLS,
+    }
+)  # fmt: skip
+"""What keeps the mail server from taking any e-mail, so that all of them wait."""
+FOR_GOOD: Final = frozenset(
+    {
+        Problem.REFUSED, Problem.NO_RELAY, Problem.NO_ADDRESS, Problem.DISABLED, Problem.NOT_WANTED,
+        Problem.READS_BLIND,
+    }
+)  # fmt: skip
+"""What will keep an e-mail from being taken however often it is tried."""
+
 
 PAUSED = "paused"
 """Why a webhook is stopped where a person did it."""
 RESTORED = "restored"
-"""Why it is where a backup was restored."""
+"""Why it is where a backup was restored, and why an e-mail that waited then was not sent."""

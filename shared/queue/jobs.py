@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from shared.db import insert_new, new_id, now, row_count
 from shared.errors import ImageRejected, JobClosed, KeyReused
 from shared.intake.accept import AcceptedImage, Received
-from shared.messages import outbox
+from shared.messages.events import note_flagged
 from shared.models.spec import ModelSpec
 from shared.refusals import MAY_CHANGE
 from shared.reviews import latest
@@ -130,7 +130,7 @@ def add_images(
     _flag_latest(rows)
     for some in _in_parts(rows):
         session.execute(insert(Screening), some)
-    outbox.note_flagged(session, [row["id"] for row in rows if row["state"] is State.DONE])
+    note_flagged(session, [row["id"] for row in rows if row["state"] is State.DONE])
     job.next_position += len(rows)
     job.next_turn = start_turn + len(rows)
     return sum(row["state"] is State.QUEUED for row in rows)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from shared.db import insert_new, new_id, now, row_count
 from shared.errors import ImageRejected
 from shared.images.exposure import Exposure
-from shared.messages import outbox
+from shared.messages.events import note_flagged
 from shared.models.spec import ModelPrediction, ModelSpec
 from shared.refusals import Failure
 from shared.states import Event, State, sources, target
@@ -194,7 +194,7 @@ def finish(
         {"screening": o.screening.screening_id, "code": o.rejection.code.value, "details": o.rejection.details or None}
         for o in outcomes if o.rejection is not None
     ])  # fmt: skip
-    outbox.note_flagged(session, [o.screening.screening_id for o in outcomes if o.rejection is None])
+    note_flagged(session, [o.screening.screening_id for o in outcomes if o.rejection is None])
     return settled + rejected
 
 

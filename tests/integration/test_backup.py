@@ -29,6 +29,7 @@ from migrations import schema
 from shared.accounts import accounts, sessions
 from shared.db import Base, Database
 from shared.messages import webhooks
+from shared.messages.events import note_test
 from shared.models.spec import ModelSpec
 from shared.queue.retention import Removed
 from shared.settings import Settings
@@ -137,6 +138,7 @@ def test_what_is_restored_is_what_was_there(
             sessions.begin(session, house.user, lasts=timedelta(hours=1), address=None, user_agent="")
             accounts.make_link(session, house.user)
             webhooks.register(session, "https://example.org/", [MessageEvent.JOB_FINISHED], house.user.id, ())
+            note_test(session, session.get_one(User, house.user.id))
         before = place.rows()
         place.succeed("backup", tmp_path / "kept")
     told = target.succeed("restore", tmp_path / "kept")
@@ -145,8 +147,9 @@ def test_what_is_restored_is_what_was_there(
     assert after.pop("sessions") == after.pop("sign_in_links") == []
     assert len(before.pop("sessions")) == len(before.pop("sign_in_links")) == 1
     (stopped,) = after.pop("webhooks")
-    assert "'restored'" in stopped
-    assert len(before.pop("webhooks")) == 1
+    (unsent,) = after.pop("messages")
+    assert all("'restored'" in row for row in (stopped, unsent))
+    assert len(before.pop("webhooks")) == len(before.pop("messages")) == 1
     for trail in ("audit_events", "audit_heads"):  # restoring leaves a row of its own
         assert len(after.pop(trail)) >= len(before.pop(trail))
     assert after == before

@@ -20,7 +20,7 @@ from werkzeug.test import TestResponse
 
 from shared.accounts import accounts, sessions
 from shared.db import Base, Database, now
-from shared.messages import outbox
+from shared.messages.events import note_test
 from shared.models import heatmap
 from shared.models.spec import ModelSpec
 from shared.settings import Settings
@@ -66,6 +66,10 @@ GET  /account/password                        401  200 200  200 200  200 200    
 POST /account/password                        401  422 422  422 422  422 422    401  403 403  403 403  403 403  -
 POST /account/sessions/<uuid:session_id>/end  401  404 303  404 303  404 303    401  403 403  403 403  403 403  -
 POST /account/settings                        401  303 303  303 303  303 303    401  403 403  403 403  403 403  -
+POST /account/emails                          401  303 303  303 303  303 303    401  403 403  403 403  403 403  -
+POST /account/emails/test                     401  409 409  409 409  409 409    401  403 403  403 403  403 403  -
+GET  /account/emails/stop                     401  200 200  200 200  200 200    401  403 403  403 403  403 403  -
+POST /account/emails/stop                     401  303 303  303 303  303 303    401  403 403  403 403  403 403  -
 POST /account/sessions/end                    401  303 303  303 303  303 303    401  403 403  403 403  403 403  -
 GET  /account/tokens                          401  200 200  200 200  200 200    401  403 403  403 403  403 403  -
 POST /account/tokens                          401  422 422  422 422  422 422    401  403 403  403 403  403 403  -
@@ -115,6 +119,8 @@ POST /users/<uuid:user_id>/identity           401  403 403  403 403  422 422    
 POST /users/<uuid:user_id>/identity/unlink    401  403 403  403 403  303 303    401  403 403  403 403  403 403  -
 POST /users/<uuid:user_id>/disable            401  403 403  403 403  303 303    401  403 403  403 403  403 403  -
 POST /users/<uuid:user_id>/enable             401  403 403  403 403  303 303    401  403 403  403 403  403 403  -
+GET  /emails                                  401  200 200  200 200  200 200    401  403 403  403 403  403 403  -
+POST /emails/<uuid:email_id>/send             401  403 403  403 403  303 303    401  403 403  403 403  403 403  -
 GET  /webhooks                                401  403 403  403 403  200 200    401  403 403  403 403  403 403  -
 POST /webhooks                                401  403 403  403 403  422 422    401  403 403  403 403  403 403  -
 GET  /webhooks/<uuid:webhook_id>              401  403 403  403 403  200 200    401  403 403  403 403  403 403  -
@@ -282,8 +288,10 @@ class Stage:
             webhook = Webhook(url="https://example.org/", events=[], salt="", created_by_id=owner.id)
             session.add(webhook)
             session.flush()
-            outbox.note_test(session, webhook)
+            note_test(session, webhook)
             message = session.scalars(select(Message.id).where(Message.webhook_id == webhook.id)).one()
+            note_test(session, session.get_one(User, owner.id))
+            email = session.scalars(select(Message.id).where(Message.user_id == owner.id)).first()
             browsers = select(BrowserSession.id).where(BrowserSession.user_id == owner.id)
             tokens = select(ApiToken.id).where(ApiToken.user_id == owner.id)
             newest = {
@@ -295,6 +303,7 @@ class Stage:
                 "view_id": view.id,
                 "webhook_id": webhook.id,
                 "message_id": message,
+                "email_id": email,
             }
         return {name: str(value) for name, value in newest.items()}
 

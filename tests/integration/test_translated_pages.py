@@ -50,6 +50,8 @@ SENDING = (
     "/account",
     "/account/tokens",
     "/account/password",
+    "/account/emails/stop",
+    "/emails",
     "/users",
     "/audit",
     "/audit?action=job_submitted",

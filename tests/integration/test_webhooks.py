@@ -22,6 +22,7 @@ from sqlalchemy.exc import OperationalError
 from shared.db import Database, now
 from shared.messages import outbox, webhooks
 from shared.messages.endings import note_ends
+from shared.messages.events import note_flagged, note_test
 from shared.messages.problems import Problem
 from shared.models.spec import ModelSpec
 from shared.queue import jobs
@@ -67,7 +68,7 @@ def add(database: Database, settings: Settings, url: str, *events: MessageEvent)
 
 def add_test(database: Database, webhook: Webhook) -> None:
     with database.write() as session:
-        outbox.note_test(session, session.get_one(Webhook, webhook.id))
+        note_test(session, session.get_one(Webhook, webhook.id))
 
 
 def messages(database: Database) -> list[Message]:
@@ -262,7 +263,7 @@ def test_a_webhook_with_many_messages_holds_no_other_up(
     busy, calm = (add(database, local, f"{receiver.url}/{name}") for name in ("busy", "calm"))
     with database.write() as session:
         for _ in range(300):
-            outbox.note_test(session, session.get_one(Webhook, busy.id))
+            note_test(session, session.get_one(Webhook, busy.id))
     add_test(database, calm)
     assert send(database, local) == outbox.AT_ONE_ADDRESS + 1
     assert [call.path for call in receiver.calls].count("/calm") == 1
@@ -342,7 +343,7 @@ def test_a_webhook_is_not_deleted_beneath_what_is_being_noted_for_it(database: D
     webhook = add(database, local, "https://pacs.example.org/")
     gone = delete(Webhook).where(Webhook.id == webhook.id)
     with database.write() as noting:
-        outbox.note_flagged(noting, [uuid.uuid4()])
+        note_flagged(noting, [uuid.uuid4()])
         with pytest.raises(OperationalError, match="lock timeout"), database.write() as session:
             session.execute(text("SET LOCAL lock_timeout = '50ms'"))
             session.execute(gone)

@@ -11,12 +11,13 @@ from sqlalchemy import select, update
 
 from shared.db import Database, now
 from shared.messages import outbox, webhooks
+from shared.messages.events import note_test
 from shared.messages.problems import Problem
 from shared.settings import Settings
 from shared.tables import AuditEvent, Message, MessageEvent, MessageState, Role, Webhook
 from tests.web_site import Site, press
-from web.webhooks.page import MESSAGES_A_PAGE
-from web.webhooks.words import PROBLEMS
+from web.messages.listing import MESSAGES_A_PAGE
+from web.messages.words import PROBLEMS
 
 URL = "https://ris.example.org/hooks/9f2c-a-secret-path"
 
@@ -156,7 +157,7 @@ def test_many_messages_are_turned_page_by_page(site: Site, admin: FlaskClient) -
     with site.database.write() as session:
         held = session.get_one(Webhook, webhook.id)
         for _ in range(MESSAGES_A_PAGE + 4):
-            outbox.note_test(session, held)
+            note_test(session, held)
         session.execute(update(Message).values(created_at=now() - timedelta(minutes=1)))  # all of one moment
     first = admin.get(f"/webhooks/{webhook.id}").text
     older = re.search(r'href="([^"]+)" rel="next"', first)

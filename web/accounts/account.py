@@ -18,14 +18,15 @@ from wtforms.validators import InputRequired, Length, Regexp, ValidationError
 
 from shared.accounts import accounts, sessions
 from shared.audit.record import Action, record
+from shared.languages.languages import LANGUAGES, Language
+from shared.languages.zones import find_zone, zone_names
 from shared.settings import Settings
 from shared.tables import ApiToken, BrowserSession, Role, Scope, User
+from web.accounts.emails import Offer, offer_to
 from web.base.contexts import PageContext, render
 from web.base.services import services
-from web.base.zones import find_zone, zone_names
 from web.guard.access import requires, see_other
 from web.guard.identity import idle_limit
-from web.languages.languages import LANGUAGES, Language
 from web.languages.text import _, lazy, plural
 
 blueprint = Blueprint("account", __name__, url_prefix="/account")
@@ -98,6 +99,7 @@ class AccountPage(PageContext):
     settings: Settings
     zones: Sequence[str]
     languages: Mapping[str, Language]
+    emails: Offer
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,14 @@ def index() -> ResponseReturnValue:
     shown = [(row, describe_browser(row.user_agent)) for row in rows]
     settings = services().settings
     return render(
-        AccountPage(sessions=shown, here=g.session.id, settings=settings, zones=zone_names(), languages=LANGUAGES)
+        AccountPage(
+            sessions=shown,
+            here=g.session.id,
+            settings=settings,
+            zones=zone_names(),
+            languages=LANGUAGES,
+            emails=offer_to(g.user),
+        )
     )
 
 

@@ -44,6 +44,7 @@ ACTIONS: Final[dict[Action, str]] = {
     Action.SHADOW_CHANGED: N_("Changed the shadow model"),
     Action.VIEW_CHANGED: N_("Changed a view of the worklist"),
     Action.WEBHOOK_CHANGED: N_("Changed a webhook"),
+    Action.EMAIL_CHANGED: N_("Changed e-mails"),
     Action.USER_CHANGED: N_("Changed an account"),
     Action.TOKEN_CHANGED: N_("Changed an API token"),
     Action.AUDIT_EXPORTED: N_("Exported the audit trail"),
@@ -61,6 +62,8 @@ DETAILS: Final[dict[str, str]] = {
     "language": N_("language"),
     "time_zone": N_("time zone"),
     "shortcuts": N_("shortcuts"),
+    "job_finished": N_("job finished"),
+    "image_flagged": N_("X-ray flagged"),
     "scope": N_("scope"),
     "format": N_("format"),
     "table": N_("table"),
@@ -87,6 +90,7 @@ DETAILS: Final[dict[str, str]] = {
     "backup_of": N_("backup of"),
 }
 """The names of what a row says beside its action; the names of filters of an export are shown as they are."""
+_SWITCH: Final = {"on": N_("on"), "off": N_("off")}
 VALUES: Final[dict[str, dict[str, str]]] = {
     "change": {
         "added": N_("added"),
@@ -106,13 +110,17 @@ VALUES: Final[dict[str, dict[str, str]]] = {
         "secret": N_("secret renewed"),
         "deleted": N_("deleted"),
         "sent again": N_("sent again"),
+        "chosen": N_("chosen"),
+        "stopped": N_("stopped"),
     },
     "role": {role: words.ROLES[role] for role in Role},
     "outcome": {outcome: words.OUTCOMES[outcome] for outcome in ReviewOutcome},
     "finding": {finding: words.FINDINGS[finding] for finding in Finding},
     "purpose": {"preload": N_("fetched ahead by the browser")},
     "result": {"whole": N_("whole"), "broken": N_("broken")},
-    "shortcuts": {"on": N_("on"), "off": N_("off")},
+    "shortcuts": _SWITCH,
+    "job_finished": _SWITCH,
+    "image_flagged": _SWITCH,
 }
 """The words for values that the program writes itself; others are data and shown as they are."""
 FAULTS: Final[dict[str, str]] = {

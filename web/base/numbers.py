@@ -3,15 +3,15 @@
 from datetime import UTC, datetime
 from typing import Final
 
-from babel.dates import format_skeleton, get_datetime_format
 from babel.numbers import format_percent
 from flask import Blueprint
 from flask_babel import get_locale
 from markupsafe import Markup
 
+from shared.languages.writing import is_english, write_moment
 from web.base.days import full_day
 from web.base.zones import current_zone
-from web.languages.text import _, count, decimal, is_english
+from web.languages.text import _, count, decimal
 
 __all__ = ["count", "duration", "moment", "moment_text", "percent", "rate", "sentence", "share", "size"]
 
@@ -104,13 +104,7 @@ def moment(value: datetime | None) -> Markup:
 
 def moment_text(value: datetime) -> str:
     """Write a time in the reader's zone, for what is no page."""
-    zone = current_zone()
-    local, locale = value.astimezone(zone), get_locale()
-    if is_english(locale):
-        return f"{local.day} {local:%b %Y, %H:%M} {local.tzname()}"
-    day, time = (format_skeleton(parts, local, tzinfo=zone, locale=locale) for parts in ("yMMMd", "Hm"))
-    written = str(get_datetime_format("medium", locale=locale)).format(time, day)
-    return f"{written} {local.tzname()}"
+    return write_moment(value, current_zone(), get_locale())
 
 
 def register(blueprint: Blueprint) -> None:

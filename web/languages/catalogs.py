@@ -1,24 +1,16 @@
-"""The translations, read from the catalogs that translators edit.
-
-They are read when a language is first asked for (a tenth of a second), not compiled beforehand: what is served is then
-never older than the file.
-"""
+"""The translations that pages are written with, and those that their scripts fetch."""
 
 from functools import cache
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
-from babel.support import NullTranslations, Translations
+from babel.support import NullTranslations
 from flask_babel import Domain, get_locale
+
+from shared.languages.catalogs import catalog_path, parse_catalog, read_translations
 
 SCRIPTS: Final = "web/static/js/"
 """Where the texts of scripts stand; a catalog names the place of each text."""
-
-
-def catalog_path(folder: Path, language: str) -> Path:
-    """Return where the catalog of a language is in a folder of translations, as gettext has it."""
-    return folder / language / "LC_MESSAGES" / "messages.po"
 
 
 class Catalogs(Domain):
@@ -27,12 +19,12 @@ class Catalogs(Domain):
     def __init__(self, folder: Path) -> None:
         super().__init__(str(folder))
         self._folder = folder
-        self._read = cache(self._read_from_file)
+        self._read = cache(read_translations)
 
     def get_translations(self) -> NullTranslations:
         """Return the translations into the language that is written in now; English is what the texts are."""
         locale = get_locale()
-        return self._read(locale.language) if locale is not None else NullTranslations()
+        return self._read(self._folder, locale.language) if locale is not None else NullTranslations()
 
     def count_forms(self, one: str, many: str, number: int) -> str:
         """Return the form of a text that goes with a number."""
@@ -45,26 +37,10 @@ class Catalogs(Domain):
     def script_words(self, language: str) -> dict[str, Any]:
         """Return the translations of the texts of scripts: a text, or a list of its forms, by the English one."""
         words: dict[str, Any] = {}
-        for message in self._parse(language) if self.path(language).is_file() else ():
+        for message in parse_catalog(self._folder, language) if self.path(language).is_file() else ():
             if not message.id or not any(place.startswith(SCRIPTS) for place, _ in message.locations):
                 continue
             key = message.id[0] if isinstance(message.id, tuple) else message.id
             if all(message.string) if isinstance(message.string, tuple) else message.string:
                 words[key] = message.string
         return words
-
-    def _read_from_file(self, language: str) -> NullTranslations:
-        if not self.path(language).is_file():
-            return NullTranslations()
-        from babel.messages.mofile import write_mo  # noqa: PLC0415  # English needs none of it
-
-        compiled = BytesIO()
-        write_mo(compiled, self._parse(language))
-        compiled.seek(0)
-        return Translations(compiled)
-
-    def _parse(self, language: str) -> Any:
-        from babel.messages.pofile import read_po  # noqa: PLC0415  # English needs none of it
-
-        with self.path(language).open("rb") as file:
-            return read_po(file, locale=language, abort_invalid=True)

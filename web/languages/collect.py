@@ -16,8 +16,8 @@ from babel.messages.catalog import Catalog, Message
 from babel.messages.pofile import read_po, write_po
 
 from shared import refusals
-from web.languages.catalogs import catalog_path
-from web.languages.languages import ENGLISH, LANGUAGES, TRANSLATIONS
+from shared.languages.catalogs import TRANSLATIONS, catalog_path
+from shared.languages.languages import ENGLISH, LANGUAGES
 
 REPOSITORY: Final = Path(__file__).parents[2]
 KEYWORDS: Final = ("_", "N_", "lazy", "plural:2,3", "translate", "AccountRefused", "ActivationRefused")

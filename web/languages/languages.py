@@ -2,42 +2,19 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from babel import Locale
 from flask import Flask, g, has_request_context, request
 from flask_babel import Babel, get_locale
 
+from shared.languages.catalogs import TRANSLATIONS
+from shared.languages.languages import ENGLISH, LANGUAGES, Language
 from web.http.static_files import Made
 from web.languages.catalogs import Catalogs
 from web.languages.text import N_, gettext, plural, translate
-
-TRANSLATIONS: Final = Path(__file__).parents[1] / "translations"
-
-
-@dataclass(frozen=True)
-class Language:
-    """A language that an account can choose."""
-
-    tag: str
-    """For the attribute `lang` (BCP 47), with the script or country that the translation is written for."""
-    own_name: str
-    is_right_to_left: bool = False
-
-
-ENGLISH: Final = "en"
-LANGUAGES: Final[dict[str, Language]] = {
-    ENGLISH: Language("en", "English"),
-    "es": Language("es", "Español"),
-    "fr": Language("fr", "Français"),
-    "pt": Language("pt-BR", "Português"),
-    "hi": Language("hi", "हिन्दी"),
-    "zh": Language("zh-Hans", "简体中文"),
-    "ar": Language("ar", "العربية", is_right_to_left=True),
-}
 
 
 def install(app: Flask, translations: Path = TRANSLATIONS) -> Mapping[str, Made]:

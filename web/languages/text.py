@@ -6,11 +6,12 @@
 """
 
 import flask_babel
-from babel import Locale
-from babel.numbers import format_decimal, get_decimal_symbol, get_group_symbol
+from babel.numbers import get_decimal_symbol, get_group_symbol
 from flask_babel import lazy_gettext
 
-__all__ = ["N_", "_", "count", "decimal", "gettext", "is_english", "lazy", "plural", "translate"]
+from shared.languages.writing import is_english, write_count
+
+__all__ = ["N_", "_", "count", "decimal", "gettext", "lazy", "plural", "translate"]
 
 lazy = lazy_gettext
 """For the labels and messages of forms, which are made before anybody asks and shown by a library."""
@@ -46,8 +47,7 @@ def plural(number: int, one: str, many: str, /, **values: object) -> str:
 
 def count(value: int) -> str:
     """Write a whole number with the separators of the reader's language."""
-    locale = flask_babel.get_locale()
-    return f"{value:,}" if is_english(locale) else format_decimal(value, locale=locale)
+    return write_count(value, flask_babel.get_locale())
 
 
 def decimal(value: float, digits: int) -> str:
@@ -56,8 +56,3 @@ def decimal(value: float, digits: int) -> str:
     if is_english(locale):
         return text
     return text.translate({ord(","): get_group_symbol(locale), ord("."): get_decimal_symbol(locale)})
-
-
-def is_english(locale: Locale | None) -> bool:
-    """Tell whether Python writes numbers as the language does; Babel takes 0.1 s to read how, when first asked."""
-    return locale is None or locale.language == "en"

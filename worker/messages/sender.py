@@ -1,26 +1,38 @@
 """Send the messages that are due, a few side by side, until none is left; what does not arrive is tried again later."""
 
 import asyncio
+import json
 import logging
 import math
 import ssl
 import threading
 import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared.db import Database, now
+from shared.languages.catalogs import TRANSLATIONS
 from shared.messages import outbox
-from shared.messages.outbox import Claimed, Outcome
-from shared.messages.problems import Problem
+from shared.messages.emails import why_not
+from shared.messages.outbox import LEASE, Claimed, Outcome
+from shared.messages.problems import OF_THE_RELAY, Problem
 from shared.messages.webhooks import secret_of, sign
+from shared.reviews.blind import reads_blind
 from shared.settings import Settings
+from shared.tables import MessageEvent, User, Webhook
 from worker.messages.post import Rules, post
+from worker.messages.relay import Relay
+from worker.messages.writing import compose
 
 log = logging.getLogger(__name__)
 
 _TIDY_SECONDS: Final = 600.0
+_EMAIL_STEPS: Final = 2
+"""An e-mail may take PNEUMOSCREEN_SMTP_SECONDS for the connection and as long again for itself."""
 _STOP_SECONDS: Final = 35.0
 """A message that is under way when the sweep is told to stop has its 30 s at most."""
 
@@ -28,8 +40,8 @@ _STOP_SECONDS: Final = 35.0
 class Sender:
     """Send what the outbox holds; several of them, on several machines, do not send the same at the same time."""
 
-    def __init__(self, database: Database, settings: Settings) -> None:
-        self._database, self._settings = database, settings
+    def __init__(self, database: Database, settings: Settings, translations: Path = TRANSLATIONS) -> None:
+        self._database, self._settings, self._translations = database, settings, translations
 
     def send_due(self) -> int:
         """Send some messages that are due and return how many."""
@@ -50,30 +62,73 @@ class Sender:
         writing = asyncio.Lock()
         # Made once for all of them: to read the system's certificates takes 20 ms.
         rules = Rules(self._settings.networks, self._settings.webhook_seconds, ssl.create_default_context())
-        sending = (self._send_one(message, rules, writing) for message in claimed)
-        sent = await asyncio.gather(*sending, return_exceptions=True)
+        calls = [self._call(message, message.webhook, rules, writing) for message in claimed if message.webhook]
+        emails = [(message, message.user) for message in claimed if message.user]
+        sent = await asyncio.gather(*calls, self._send_emails(emails, writing), return_exceptions=True)
         for problem in sent:  # after all have ended: what one failed of must not break off the others
             if isinstance(problem, BaseException):
                 raise problem
 
-    async def _send_one(self, message: Claimed, rules: Rules, writing: asyncio.Lock) -> None:
-        outcome = await self._post(message, rules)
+    async def _call(self, message: Claimed, webhook: Webhook, rules: Rules, writing: asyncio.Lock) -> None:
+        outcome = await self._post(message, webhook, rules)
         async with writing:  # in a thread, so that a database that takes its time stops no clock of the others
             await asyncio.to_thread(self._settle, message, outcome)
         if outcome.problem is not None:
-            log.warning("The webhook %s did not take a message: %s.", message.webhook_id, outcome.problem.value)
+            log.warning("The webhook %s did not take a message: %s.", webhook.id, outcome.problem.value)
+
+    async def _send_emails(self, emails: Sequence[tuple[Claimed, User]], writing: asyncio.Lock) -> None:
+        """Send e-mails one after the other: mail servers want few connections. What has no time left waits."""
+        relay, started = Relay(self._settings), time.monotonic()
+        away: Outcome | None = None
+        try:
+            for message, user in emails:
+                if time.monotonic() - started > LEASE.total_seconds() - _EMAIL_STEPS * self._settings.smtp_seconds:
+                    async with writing:
+                        await asyncio.to_thread(self._release, message)
+                    continue
+                outcome = away
+                if outcome is None:
+                    outcome = await asyncio.to_thread(self._email, relay, message, user)
+                away = outcome if outcome.problem in OF_THE_RELAY else None  # the others are not tried in vain
+                async with writing:
+                    await asyncio.to_thread(self._settle, message, outcome)
+                if outcome.problem is not None:
+                    log.warning("An e-mail to account %s was not sent: %s.", user.id, outcome.problem.value)
+        finally:
+            await asyncio.to_thread(relay.close)
+
+    def _email(self, relay: Relay, message: Claimed, user: User) -> Outcome:
+        """Send one e-mail, unless its account is not to get it by now."""
+        problem = Problem.NO_RELAY if self._settings.smtp_host is None else why_not(user, message.event)
+        is_blind = self._settings.blind_second_reading and reads_blind(user)
+        if is_blind and message.event is MessageEvent.IMAGE_FLAGGED:
+            problem = problem or Problem.READS_BLIND
+        if problem is not None:
+            return Outcome(problem=problem)
+        if is_blind:
+            message.body["data"].pop("flagged", None)
+        try:
+            email = compose(message, user, self._settings, self._translations)
+        except Exception:  # a text that cannot be filled in must not hold up all others
+            log.exception("An e-mail to account %s could not be written.", user.id)
+            return Outcome(problem=Problem.NOT_WRITTEN)
+        return replace(relay.send(email), email=user.email)
+
+    def _release(self, message: Claimed) -> None:
+        with self._database.write() as session:
+            outbox.release(session, message)
 
     def _settle(self, message: Claimed, outcome: Outcome) -> None:
         with self._database.write() as session:
             outbox.settle(session, message, outcome)
 
-    async def _post(self, message: Claimed, rules: Rules) -> Outcome:
+    async def _post(self, message: Claimed, webhook: Webhook, rules: Rules) -> Outcome:
         key = self._settings.secret_key
         if key is None:
             return Outcome(problem=Problem.NO_KEY)
-        secret = secret_of(key.get_secret_value(), message.webhook_id, message.salt)
-        headers = sign(secret, str(message.message_id), now(), message.body)
-        return await post(message.url, headers, message.body, rules)
+        secret = secret_of(key.get_secret_value(), webhook.id, webhook.salt)
+        body = json.dumps(message.body, separators=(",", ":"), sort_keys=True).encode()
+        return await post(webhook.url, sign(secret, str(message.message_id), now(), body), body, rules)
 
 
 class SenderThread:

@@ -66,6 +66,60 @@ def test_pages_without_a_key_are_refused_before_they_start(key: str | None, monk
     assert f"{PREFIX}SECRET_KEY is not set" in result.output
 
 
+MAIL = {
+    "SMTP_HOST": "mail.example.org",
+    "SMTP_FROM": "pneumo@example.org",
+    "PUBLIC_URL": "https://pneumo.example.org/x/",
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"SMTP_FROM": ""}, "SMTP_FROM must be set"),
+        ({"SMTP_FROM": "PneumoScreen <pneumo@example.org>"}, "must be an address such as"),
+        ({"SMTP_FROM": "pneumo@example.org\nBcc: eve@example.org"}, "must be an address such as"),
+        ({"PUBLIC_URL": ""}, "PUBLIC_URL must be set"),
+        ({"PUBLIC_URL": "pneumo.example.org"}, "must be an address such as"),
+        ({"PUBLIC_URL": "https://user@pneumo.example.org"}, "must be an address such as"),
+        ({"PUBLIC_URL": "https://pneumo.example.org/>\r\nX: y"}, "must be an address such as"),
+        ({"SMTP_HOST": "mail.example.org:25"}, "SMTP_HOST must be a name"),
+        ({"SMTP_USER": "pneumo"}, "set together"),
+        ({"SMTP_PASSWORD": "s3cr3t"}, "set together"),
+        ({"SMTP_USER": "pneumo", "SMTP_PASSWORD": "s3cr3t", "SMTP_TLS": "none"}, "unencrypted"),
+        ({"SMTP_USER": "pneumo", "SMTP_PASSWORD": "s3cr3tß"}, "ASCII"),
+        ({"SMTP_PORT": "465"}, "465 takes"),
+        ({"SMTP_PORT": "587", "SMTP_TLS": "implicit"}, "587 takes"),
+        ({"SMTP_TLS": "ssl"}, "'starttls', 'implicit' or 'none'"),
+        ({"SMTP_SECONDS": "60"}, "less than or equal to 20"),
+    ],
+)
+def test_a_mail_server_that_cannot_be_used_is_refused_with_a_sentence(
+    changed: dict[str, str], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**MAIL, **changed}.items():
+        monkeypatch.setenv(f"{PREFIX}{name}", value)
+    result = CliRunner().invoke(main, ["sweep"])
+    assert result.exit_code == 2
+    assert told in result.output
+    assert "s3cr3t" not in result.output
+
+
+def test_a_mail_server_has_the_port_of_its_encryption(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, value in {**MAIL, "SMTP_USER": "pneumo", "SECRETS_DIR": str(tmp_path)}.items():
+        monkeypatch.setenv(f"{PREFIX}{name}", value)
+    (tmp_path / "pneumoscreen_smtp_password").write_text("s3cr3t")
+    for tls, port in (("starttls", 587), ("implicit", 465)):
+        monkeypatch.setenv(f"{PREFIX}SMTP_TLS", tls)
+        settings = load_settings()
+        assert settings.mail_port == port
+        assert settings.smtp_password == SecretStr("s3cr3t")
+    assert settings.public_url == "https://pneumo.example.org/x"
+    monkeypatch.setenv(f"{PREFIX}SMTP_TLS", "none")
+    monkeypatch.setenv(f"{PREFIX}SMTP_HOST", "127.0.0.1")  # a password stays on this machine
+    assert load_settings().mail_port == 25
+
+
 def test_codes_that_the_gate_ignores_are_named_or_all(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings().ignored_codes == frozenset()
     monkeypatch.setenv("PNEUMOSCREEN_GATE_IGNORES", " Rotated, too_dark ")

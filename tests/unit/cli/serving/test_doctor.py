@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from shared.store import durability
 from shared.store.encryption import new_key
 from shared.store.store import open_store
 from tests.conftest import DEFAULT_MODEL
+from tests.integration.test_webhooks import make_certificate
+from tests.mail_server import mail_server
 
 Made = Callable[..., Settings]
 
@@ -210,6 +213,44 @@ def test_the_port(made: Made) -> None:
     see(Level.OK, doctor.check_port(made(), port), f"{port} is free")
 
 
+def test_e_mail_is_off_without_a_server(made: Made) -> None:
+    see(Level.OK, doctor.check_mail(made(), 1), "off", "PNEUMOSCREEN_SMTP_HOST")
+
+
+def test_the_mail_server_is_greeted_and_signed_in_to(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = make_certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with mail_server(context, wants_login=True) as server:
+        given = {
+            "smtp_host": "localhost",
+            "smtp_port": server.port,
+            "smtp_user": "pneumo",
+            "smtp_from": "a@example.org",
+        }
+        given |= {"public_url": "http://localhost:8000", "smtp_seconds": 5.0}
+        settings = made(**given, smtp_password=SecretStr(server.password.decode()))
+        see(Level.FAIL, doctor.check_mail(settings, 1), "certificate", "PNEUMOSCREEN_SMTP_")
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        see(Level.OK, doctor.check_mail(settings, 1), f"localhost:{server.port} answers, STARTTLS, signed in as pneumo")
+        wrong = made(**given, smtp_password=SecretStr("not that one"))
+        finding = doctor.check_mail(wrong, 1)
+        see(Level.FAIL, finding, "refused the user or the password")
+        assert "not that one" not in finding.found
+        assert server.mails == []
+    see(Level.FAIL, doctor.check_mail(settings, 1), "No connection")
+
+
+def test_a_mail_server_that_is_not_encrypted(made: Made) -> None:
+    with mail_server() as server:
+        way = {"smtp_port": server.port, "smtp_from": "a@example.org", "public_url": "http://localhost:8000"}
+        plain = made(smtp_host="127.0.0.1", smtp_tls="none", **way)
+        see(Level.OK, doctor.check_mail(plain, 1), "not encrypted, without signing in")
+        see(Level.FAIL, doctor.check_mail(made(smtp_host="127.0.0.1", **way), 1), "offers no STARTTLS")
+
+
 def test_the_table_and_the_exit_status(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     command = ["doctor", "--data-dir", str(tmp_path), "--port", "1"]
     monkeypatch.setattr(doctor, "CHECKS", (lambda _s, _p: Finding("One", Level.WARN, "thin", "Feed it."),))
@@ -222,7 +263,7 @@ def test_the_table_and_the_exit_status(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 def test_this_machine_is_looked_at_in_full(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["doctor", "--data-dir", str(tmp_path)])
-    for subject in ("Python", "Data folder", "Database", "Redis", "Model", "Backend", "Port"):
+    for subject in ("Python", "Data folder", "Database", "Redis", "E-mail", "Model", "Backend", "Port"):
         assert subject in result.output
     assert list(tmp_path.iterdir()) == []
 

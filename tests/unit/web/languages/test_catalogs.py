@@ -8,9 +8,9 @@ import pytest
 from babel.messages.catalog import Catalog, Message
 from babel.messages.pofile import read_po
 
-from web.languages.catalogs import catalog_path
+from shared.languages.catalogs import TRANSLATIONS, catalog_path
+from shared.languages.languages import ENGLISH, LANGUAGES
 from web.languages.collect import collect_texts, is_translated
-from web.languages.languages import ENGLISH, LANGUAGES, TRANSLATIONS
 
 TRANSLATED = [code for code in LANGUAGES if code != ENGLISH]
 _texts = cache(collect_texts)

@@ -3,7 +3,6 @@
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -14,39 +13,26 @@ from sqlalchemy.orm import Session
 
 from shared.audit.record import Action, record
 from shared.messages import outbox, webhooks
+from shared.messages.events import note_test
 from shared.messages.problems import PAUSED
 from shared.tables import Message, MessageEvent, MessageState, Role, Webhook
 from web.base.contexts import PageContext, render
-from web.base.paging import Key, key, text, turn
 from web.base.services import services
 from web.guard.access import requires, see_other
 from web.languages.text import _
-from web.webhooks.words import EVENTS, STATES, say_problem
+from web.messages.listing import list_messages
+from web.messages.words import EVENTS, STATES, say_problem
 
 blueprint = Blueprint("webhooks", __name__, url_prefix="/webhooks")
 
-MESSAGES_A_PAGE: Final = 50
 CHOICES: Final = (MessageEvent.JOB_FINISHED, MessageEvent.IMAGE_FLAGGED)
-
-
-def _read_time(value: object) -> datetime:
-    """Read the time of a cursor; raise ValueError."""
-    at = datetime.fromisoformat(text(value))
-    if at.tzinfo is None:
-        raise ValueError(value)
-    return at
-
-
-_NEWEST: Final = Key[Message](
-    (Message.created_at, Message.id), (_read_time, key), lambda row: (row.created_at.isoformat(), row.id)
-)
 
 
 @dataclass(frozen=True)
 class ListPage(PageContext):
     """The webhooks, and the form for a new one."""
 
-    template = "webhooks/list.html"
+    template = "messages/webhooks.html"
     entries: Sequence[Webhook]
     events: dict[MessageEvent, str]
     choices: Sequence[MessageEvent]
@@ -59,7 +45,7 @@ class ListPage(PageContext):
 class SecretPage(PageContext):
     """A new secret, this once."""
 
-    template = "webhooks/secret.html"
+    template = "messages/secret.html"
     webhook: Webhook
     secret: str
 
@@ -68,7 +54,7 @@ class SecretPage(PageContext):
 class WebhookPage(PageContext):
     """One webhook and one page of what was sent to it."""
 
-    template = "webhooks/show.html"
+    template = "messages/webhook.html"
     webhook: Webhook
     messages: Sequence[Message]
     events: dict[MessageEvent, str]
@@ -94,7 +80,7 @@ def add() -> ResponseReturnValue:
     try:
         with services().database.write() as db:
             webhook = webhooks.register(db, url, events, g.user.id, services().settings.networks)
-            outbox.note_test(db, webhook)
+            note_test(db, webhook)
             _record(db, webhook, "added")
     except webhooks.WebhookRefused as refusal:
         return _list_page(url, [event.value for event in events], str(refusal)), 422
@@ -108,7 +94,7 @@ def show(webhook_id: uuid.UUID) -> ResponseReturnValue:
     query = select(Message).where(Message.webhook_id == webhook_id)
     with services().database.read() as db:
         webhook = _webhook(db, webhook_id)
-        page = turn(lambda one: db.scalars(one).all(), query, _NEWEST, request.args.get("cursor"), MESSAGES_A_PAGE)
+        page = list_messages(db, query)
     newer, older = (_turn(webhook_id, cursor) for cursor in (page.previous_cursor, page.next_cursor))
     return render(
         WebhookPage(
@@ -127,7 +113,7 @@ def show(webhook_id: uuid.UUID) -> ResponseReturnValue:
 @requires(Role.ADMIN)
 def test(webhook_id: uuid.UUID) -> ResponseReturnValue:
     """Send a message that tells of nothing."""
-    _act(webhook_id, "tested", outbox.note_test)
+    _act(webhook_id, "tested", note_test)
     flash(_("A test is on its way. It shows below within seconds."), "info")
     return see_other(url_for("webhooks.show", webhook_id=webhook_id))
 

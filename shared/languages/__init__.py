@@ -1,0 +1,1 @@
+"""How people are written to in their language: texts, numbers, times."""

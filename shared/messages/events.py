@@ -1,0 +1,93 @@
+"""What happened, noted as messages in the commit of what they tell of: to webhooks, and as e-mails to people."""
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from shared.db import new_id
+from shared.messages import emails, outbox
+from shared.messages.outbox import Told
+from shared.models.spec import Label
+from shared.tables import Job, MessageEvent, Priority, Screening, Source, User, Webhook
+
+BY_HAND: Final = (Source.WEB, Source.SAMPLES)
+"""Who sends by a program does not wait at a page."""
+_PART: Final = 1000
+"""SQLite takes 32,766 bound values a statement."""
+
+
+def note_flagged(session: Session, screenings: Sequence[uuid.UUID]) -> None:
+    """Note that images were flagged; those that were not are passed over.
+
+    Each goes to every webhook that wants to know. People get an e-mail at once where somebody waits for the job, one
+    for each job; what is flagged in a bulk job, they learn at its end.
+    """
+    webhooks = outbox.listening(session, MessageEvent.IMAGE_FLAGGED) if screenings else []
+    readers = emails.readers_to_write_to(session) if screenings else []
+    for start in range(0, len(screenings), _PART):
+        some = screenings[start : start + _PART]
+        if webhooks:
+            outbox.add(session, webhooks, MessageEvent.IMAGE_FLAGGED, _flagged_images(session, some))
+        if readers:
+            _write_at_once(session, readers, some)
+
+
+def _flagged_images(session: Session, screenings: Sequence[uuid.UUID]) -> list[Told]:
+    flagged = select(Screening.id, Screening.job_id).where(_flagged(), Screening.id.in_(screenings))
+    return [
+        Told(row.id, "", {"screening": str(row.id), "job": str(row.job_id), "page_url": f"/screenings/{row.id}"})
+        for row in session.execute(flagged)
+    ]
+
+
+def _write_at_once(session: Session, readers: Sequence[User], screenings: Sequence[uuid.UUID]) -> None:
+    """Note an e-mail for each job of a few images in which some were flagged now."""
+    urgent = (_flagged(), Screening.id.in_(screenings), Screening.priority == Priority.INTERACTIVE)
+    flagged: dict[uuid.UUID, list[uuid.UUID]] = {}
+    for row in session.execute(select(Screening.id, Screening.job_id).where(*urgent)):
+        flagged.setdefault(row.job_id, []).append(row.id)
+    for job in session.scalars(select(Job).where(Job.id.in_(flagged))).all() if flagged else ():
+        images = len(flagged[job.id])
+        page_url = f"/screenings/{flagged[job.id][0]}" if images == 1 else f"/jobs/{job.id}"
+        is_open = job.closed_at is None or job.next_position > images
+        body = {**_of(job), "flagged": images, "is_open": is_open, "page_url": page_url}
+        # Who sent it and wants to know of its end gets that e-mail alone, with what was flagged.
+        others = [reader for reader in readers if reader.id != job.created_by_id or not reader.emails_job_finished]
+        outbox.add(session, others, MessageEvent.IMAGE_FLAGGED, [Told(job.id, "", body)])
+
+
+def _flagged() -> Any:
+    return Screening.label == Label.PNEUMONIA
+
+
+def note_finished(session: Session, job: Job, ended_at: datetime, counts: dict[str, int], flagged: int) -> None:
+    """Note that a job has ended; one that was retried ends once more."""
+    body = {"job": str(job.id), "counts": counts, "flagged": flagged, "page_url": f"/jobs/{job.id}"}
+    told = [Told(job.id, ended_at.isoformat(), body)]
+    outbox.add(session, outbox.listening(session, MessageEvent.JOB_FINISHED), MessageEvent.JOB_FINISHED, told)
+    told = [Told(job.id, ended_at.isoformat(), {**body, **_of(job)})]
+    sender = None if _was_seen(job) else emails.sender_to_write_to(session, User.id == job.created_by_id)
+    if sender is not None:
+        outbox.add(session, [sender], MessageEvent.JOB_FINISHED, told)
+    if flagged and job.priority == Priority.BULK:
+        readers = [user for user in emails.readers_to_write_to(session) if user is not sender]
+        outbox.add(session, readers, MessageEvent.IMAGE_FLAGGED, told)
+
+
+def _was_seen(job: Job) -> bool:
+    """Tell whether who sent a few images by hand has seen on a page that they are done, and so needs no e-mail."""
+    return job.priority == Priority.INTERACTIVE and job.source in BY_HAND and job.seen_at is not None
+
+
+def _of(job: Job) -> dict[str, str]:
+    """Name a job in an e-mail: by when it was sent, since its name may be a patient's."""
+    return {"job": str(job.id), "sent_at": job.created_at.isoformat()}
+
+
+def note_test(session: Session, target: Webhook | User) -> None:
+    """Note a message that tells of nothing, to try an address."""
+    outbox.add(session, [target], MessageEvent.TEST, [Told(None, str(new_id()), {})])

@@ -1,0 +1,124 @@
+"""Which e-mails the person who is signed in wants: on the page Account, and on the page that ends them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from flask import Blueprint, abort, flash, g, request, url_for
+from flask.typing import ResponseReturnValue
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from shared.addresses import to_ascii
+from shared.audit.record import Action, record
+from shared.messages.emails import TESTS_AN_HOUR, TOLD_OF_FLAGS, may_test
+from shared.messages.events import note_test
+from shared.reviews.blind import reads_blind
+from shared.tables import User
+from web.base.contexts import PageContext, render
+from web.base.services import services
+from web.guard.access import requires, see_other
+from web.languages.text import _, count
+
+blueprint = Blueprint("account_emails", __name__, url_prefix="/account/emails")
+
+CHOICES: Final = ("job_finished", "image_flagged")
+
+
+class Hindrance(StrEnum):
+    """Why no e-mail can be sent to an account."""
+
+    NO_SERVER = "no_server"
+    NO_ADDRESS = "no_address"
+    BAD_ADDRESS = "bad_address"
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What an account can choose, or why it cannot."""
+
+    hindrance: Hindrance | None
+    offers_flags: bool
+    """To readers and admins, who may see what is flagged."""
+    is_blind: bool
+    """Those would be offered, were it not for blind second reading."""
+
+
+@dataclass(frozen=True)
+class StopPage(PageContext):
+    """The page that a link at the end of each e-mail leads to."""
+
+    template = "auth/stop_emails.html"
+    wants_any: bool
+
+
+def offer_to(user: User) -> Offer:
+    """Return what an account can choose."""
+    settings = services().settings
+    may_see = user.role in TOLD_OF_FLAGS
+    is_blind = may_see and settings.blind_second_reading and reads_blind(user)
+    hindrance = None
+    if settings.smtp_host is None:
+        hindrance = Hindrance.NO_SERVER
+    elif user.email is None:
+        hindrance = Hindrance.NO_ADDRESS
+    elif to_ascii(user.email) is None:
+        hindrance = Hindrance.BAD_ADDRESS
+    return Offer(hindrance, offers_flags=may_see and not is_blind, is_blind=is_blind)
+
+
+@blueprint.post("")
+@requires()
+def choose() -> ResponseReturnValue:
+    """Keep which e-mails the account wants; one that it is not offered is off."""
+    offer = offer_to(g.user)
+    chosen = {name: name in request.form for name in CHOICES}
+    chosen["image_flagged"] = chosen["image_flagged"] and offer.offers_flags
+    _keep(chosen, "chosen")
+    flash(_("The settings are saved."), "info")
+    return see_other(url_for("account.index", _anchor="emails"))
+
+
+@blueprint.post("/test")
+@requires()
+def test() -> ResponseReturnValue:
+    """Send an e-mail that tells of nothing, a few times an hour at most."""
+    if offer_to(g.user).hindrance is not None:
+        abort(409, _("No e-mail can be sent to this account. Its page says why."))
+    with services().database.write() as db:
+        user = db.get_one(User, g.user.id, with_for_update=True)
+        if not may_test(db, user):
+            said = _("At most %(most)s test e-mails an hour. Try again later.", most=count(TESTS_AN_HOUR))
+            abort(429, said)
+        note_test(db, user)
+        _record(db, {"change": "tested"})
+    flash(_("A test e-mail is on its way. What became of it shows here within seconds."), "info")
+    return see_other(url_for("emails.index"))
+
+
+@blueprint.get("/stop")
+@requires()
+def ask_to_stop() -> ResponseReturnValue:
+    """Show the button that ends all e-mails; a link alone, which programs that look at e-mails follow, ends none."""
+    return render(StopPage(wants_any=g.user.emails_job_finished or g.user.emails_image_flagged))
+
+
+@blueprint.post("/stop")
+@requires()
+def stop() -> ResponseReturnValue:
+    """End all e-mails to the account."""
+    _keep(dict.fromkeys(CHOICES, False), "stopped")
+    flash(_("You get no more e-mails. You can ask for them again here."), "info")
+    return see_other(url_for("account.index", _anchor="emails"))
+
+
+def _keep(chosen: Mapping[str, bool], change: str) -> None:
+    with services().database.write() as db:
+        values = {f"emails_{name}": is_on for name, is_on in chosen.items()}
+        db.execute(update(User).where(User.id == g.user.id).values(values))
+        _record(db, {"change": change, **{name: "on" if is_on else "off" for name, is_on in chosen.items()}})
+
+
+def _record(db: Session, detail: Mapping[str, str]) -> None:
+    record(db, Action.EMAIL_CHANGED, user_id=g.user.id, subject=g.user.id, address=request.remote_addr, detail=detail)

@@ -1,0 +1,188 @@
+"""One way to the mail server that takes e-mails: encrypted as the settings say, signed in, and never for long.
+
+SMTP is Python's own smtplib; no line of the protocol is written here.
+"""
+
+import ipaddress
+import os
+import smtplib
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from email.message import EmailMessage
+from typing import Final
+from urllib.parse import urlsplit
+
+from shared.errors import PneumoScreenError
+from shared.messages.outbox import Outcome
+from shared.messages.problems import Problem
+from shared.settings import Settings
+
+_TAKEN: Final = 250
+_PERMANENT: Final = 500
+"""From here on the server says that the same will never be taken (RFC 5321, section 4.2.1)."""
+
+
+class RelayAway(PneumoScreenError):
+    """Say why the mail server takes nothing at all now, with the code of its reply where it gave one."""
+
+    def __init__(self, problem: Problem, text: str, answer: int | None = None) -> None:
+        super().__init__(text)
+        self.problem, self.answer = problem, answer
+
+
+class Relay:
+    """Send e-mails one after the other over one connection, which is made for the first of them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._connection: smtplib.SMTP | None = None
+
+    def send(self, email: EmailMessage) -> Outcome:
+        """Send an e-mail to its one recipient and return what came of it; nothing is raised for what happens there."""
+        try:
+            connection = self._connection = self._connection or connect(self._settings)
+        except RelayAway as away:
+            return Outcome(away.answer, away.problem)
+        try:
+            with _within(connection, self._settings.smtp_seconds):
+                connection.send_message(email)
+        except smtplib.SMTPRecipientsRefused as refusal:
+            ((code, _),) = refusal.recipients.values()
+            return self._refused(code)
+        except smtplib.SMTPSenderRefused as refusal:
+            self.close()
+            return Outcome(refusal.smtp_code, Problem.SENDER_REFUSED)
+        except smtplib.SMTPResponseException as refusal:
+            return self._refused(refusal.smtp_code)
+        except (smtplib.SMTPException, OSError):
+            self.close()  # of this e-mail alone: one that a server cannot bear must not hold up all others
+            return Outcome(problem=Problem.DEFERRED)
+        return Outcome(_TAKEN)
+
+    def _refused(self, code: int) -> Outcome:
+        self.close()  # whatever else the server holds against this connection ends with it
+        return Outcome(code, Problem.REFUSED if code >= _PERMANENT else Problem.DEFERRED)
+
+    def close(self) -> None:
+        """End the connection where there is one."""
+        if self._connection is not None:
+            _end(self._connection, self._settings.smtp_seconds)
+            self._connection = None
+
+
+def connect(settings: Settings) -> smtplib.SMTP:
+    """Connect, greet, encrypt and sign in; raise RelayAway where one of these fails.
+
+    Certificates are checked against those of the system, or the file that SSL_CERT_FILE names.
+    """
+    try:
+        connection = _open(settings)
+    except (smtplib.SMTPException, OSError, UnicodeError) as error:
+        raise _away(settings, error) from error
+    try:
+        with _within(connection, settings.smtp_seconds):
+            _encrypt(connection, settings)
+            _sign_in(connection, settings)
+    except RelayAway:
+        connection.close()
+        raise
+    except (smtplib.SMTPException, OSError) as error:
+        connection.close()
+        raise _away(settings, error) from error
+    return connection
+
+
+def _open(settings: Settings) -> smtplib.SMTP:
+    host, port, name, seconds = str(settings.smtp_host), settings.mail_port, _own_name(settings), settings.smtp_seconds
+    if settings.smtp_tls == "implicit":
+        trusted = ssl.create_default_context()
+        return smtplib.SMTP_SSL(host, port, local_hostname=name, timeout=seconds, context=trusted)
+    return smtplib.SMTP(host, port, local_hostname=name, timeout=seconds)
+
+
+def _away(settings: Settings, error: Exception) -> RelayAway:
+    """Say what an error on the way means."""
+    place = f"{settings.smtp_host}:{settings.mail_port}"
+    if isinstance(error, smtplib.SMTPResponseException):
+        return RelayAway(Problem.NO_ANSWER, f"{place} answered {error.smtp_code}.", error.smtp_code)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return RelayAway(Problem.CERTIFICATE, f"The certificate of {place} is not valid: {error.verify_message}.")
+    if isinstance(error, ssl.SSLError):
+        return RelayAway(Problem.NO_TLS, f"{place} does not speak TLS as expected: {error.reason}.")
+    if isinstance(error, (socket.gaierror, UnicodeError)):
+        return RelayAway(Problem.NAME_UNKNOWN, f"The name {settings.smtp_host} could not be looked up.")
+    if isinstance(error, (smtplib.SMTPException, TimeoutError, ConnectionResetError)):
+        return RelayAway(Problem.NO_ANSWER, f"{place} did not answer in time, or broke off.")
+    return RelayAway(Problem.NO_CONNECTION, f"No connection to {place} could be made: {error}.")
+
+
+def _encrypt(connection: smtplib.SMTP, settings: Settings) -> None:
+    connection.ehlo_or_helo_if_needed()
+    if settings.smtp_tls != "starttls":
+        return
+    place = f"{settings.smtp_host}:{settings.mail_port}"
+    if not connection.has_extn("starttls"):
+        raise RelayAway(Problem.NO_TLS, f"{place} offers no STARTTLS.")
+    try:
+        connection.starttls(context=ssl.create_default_context())
+    except smtplib.SMTPResponseException as refusal:
+        raise RelayAway(Problem.NO_TLS, f"{place} refused STARTTLS.", refusal.smtp_code) from refusal
+    connection.ehlo()
+
+
+def _sign_in(connection: smtplib.SMTP, settings: Settings) -> None:
+    if settings.smtp_user is None or settings.smtp_password is None:
+        return
+    place = f"{settings.smtp_host}:{settings.mail_port}"
+    try:
+        connection.login(settings.smtp_user, settings.smtp_password.get_secret_value())
+    except smtplib.SMTPNotSupportedError as error:
+        raise RelayAway(Problem.LOGIN_REFUSED, f"{place} lets nobody sign in.") from error
+    except smtplib.SMTPAuthenticationError as refusal:
+        said = f"{place} refused the user or the password."
+        raise RelayAway(Problem.LOGIN_REFUSED, said, refusal.smtp_code) from None  # its text may repeat what was sent
+
+
+def _own_name(settings: Settings) -> str:
+    """Return how this installation names itself in the greeting: as its pages are named (RFC 5321, section 4.1.3)."""
+    name = urlsplit(settings.public_url or "").hostname or "localhost"
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return name
+    return f"[IPv6:{address}]" if address.version == 6 else f"[{address}]"
+
+
+@contextmanager
+def _within(connection: smtplib.SMTP, seconds: float) -> Iterator[None]:
+    """Break a connection off that takes longer in all: smtplib's own limit is for each piece that comes in."""
+    # Of a copy of the handle: what reads from the connection meanwhile then sees its end, encrypted or not.
+    sock = connection.sock
+    if sock is None:
+        raise smtplib.SMTPServerDisconnected("The connection is closed.")
+    with socket.socket(fileno=os.dup(sock.fileno())) as handle:
+        timer = threading.Timer(seconds, _cut, [handle])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()
+
+
+def _cut(handle: socket.socket) -> None:
+    with suppress(OSError):  # the other side was faster
+        handle.shutdown(socket.SHUT_RDWR)
+
+
+def _end(connection: smtplib.SMTP, seconds: float) -> None:
+    """Say goodbye, unless that takes long."""
+    try:
+        with _within(connection, min(seconds, 1.0)):
+            connection.quit()
+    except (smtplib.SMTPException, OSError):  # it has ended already
+        connection.close()

@@ -1,0 +1,159 @@
+"""The text of an e-mail: plain, in the language of the account, with counts and a link, and nothing of a patient.
+
+Headers are written by the standard library, which refuses line breaks in them (`email.headerregistry`).
+"""
+
+from datetime import UTC, datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from babel import Locale
+
+from shared.addresses import to_ascii
+from shared.languages.catalogs import read_translations
+from shared.languages.languages import ENGLISH, LANGUAGES
+from shared.languages.writing import write_count, write_moment
+from shared.languages.zones import find_zone
+from shared.messages.outbox import Claimed
+from shared.settings import Settings
+from shared.states import State
+from shared.tables import MessageEvent, User
+
+STOP: Final = "/account/emails/stop"
+"""The page that ends e-mails (`web.accounts.emails`)."""
+
+_POLICY: Final = SMTP.clone(cte_type="7bit")
+"""Every mail server takes it, also one that speaks no 8BITMIME."""
+_read = cache(read_translations)
+
+
+class Writer:
+    """Write in the language and the time zone of one account."""
+
+    def __init__(self, user: User, translations: Path) -> None:
+        code = user.language if user.language in LANGUAGES else ENGLISH
+        self.tag = LANGUAGES[code].tag
+        self._locale = None if code == ENGLISH else Locale(code)
+        self._zone = find_zone(user.time_zone) or UTC
+        self._translations = _read(translations, code)
+
+    def text(self, text: str, /, **values: object) -> str:
+        """Write a text, its `%(name)s` filled in."""
+        return str(self._translations.ugettext(text)) % values
+
+    def plural(self, number: int, one: str, many: str, /, **values: object) -> str:
+        """Write the form that goes with a number."""
+        text = str(self._translations.ungettext(one, many, number))
+        return text % {"count": write_count(number, self._locale), **values}
+
+    def moment(self, iso: str) -> str:
+        """Write a time."""
+        return write_moment(datetime.fromisoformat(iso), self._zone, self._locale)
+
+
+def compose(claimed: Claimed, user: User, settings: Settings, translations: Path) -> EmailMessage:
+    """Write the e-mail that a message is sent as; the same each time it is tried, up to what the account is by then.
+
+    Raises ValueError where the account's address is none, which `shared.messages.emails.why_not` says beforehand.
+    """
+    writer = Writer(user, translations)
+    subject, lines = _WRITTEN[claimed.event](writer, claimed.body["data"], str(settings.public_url))
+    email = EmailMessage(policy=_POLICY)
+    sender = Address("PneumoScreen", addr_spec=to_ascii(settings.smtp_from or "") or "")
+    email["From"] = sender
+    # Without the person's name: some versions of Python decode what looks like an encoded word in it, with line breaks
+    # (CVE-2024-6923).
+    email["To"] = Address(addr_spec=to_ascii(user.email or "") or "")
+    email["Subject"] = subject
+    email["Date"] = format_datetime(claimed.noted_at.astimezone(UTC))
+    email["Message-ID"] = f"<{claimed.message_id}@{sender.domain}>"
+    email["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's absence note answers it
+    email["List-Unsubscribe"] = f"<{settings.public_url}{STOP}>"
+    email.set_content("\n".join([*lines, "", "-- ", *_footer(writer, settings)]) + "\n")
+    email["Content-Language"] = writer.tag  # only now: what stands there before goes with the content before
+    return email
+
+
+def _footer(writer: Writer, settings: Settings) -> list[str]:
+    _ = writer.text
+    return [
+        "PneumoScreen",
+        _("Decision support, not a diagnosis."),
+        _("You get this e-mail because your account asks for it. To stop these e-mails, open:"),
+        f"{settings.public_url}{STOP}",
+    ]
+
+
+def _write_finished(writer: Writer, data: dict[str, Any], public_url: str) -> tuple[str, list[str]]:
+    _ = writer.text
+    plural, images = writer.plural, sum(data["counts"].values())
+    lines = [
+        _("Your job of %(moment)s has finished.", moment=writer.moment(data["sent_at"])),
+        "",
+        *_counts(writer, data),
+        "",
+        _("Open the job:"),
+        f"{public_url}{data['page_url']}",
+    ]
+    # Translators: the subject of an e-mail
+    subject = plural(images, "Your job of %(count)s X-ray has finished", "Your job of %(count)s X-rays has finished")
+    return subject, lines
+
+
+def _write_flagged(writer: Writer, data: dict[str, Any], public_url: str) -> tuple[str, list[str]]:
+    _, plural = writer.text, writer.plural
+    moment, flagged = writer.moment(data["sent_at"]), data["flagged"]
+    # Translators: the subject of an e-mail
+    subject = plural(flagged, "%(count)s X-ray is flagged", "%(count)s X-rays are flagged")
+    if "counts" in data:
+        lines = [_("A job that was sent on %(moment)s has finished.", moment=moment), "", *_counts(writer, data)]
+    else:
+        lines = [
+            plural(
+                flagged,
+                "%(count)s X-ray of a job that was sent on %(moment)s is flagged.",
+                "%(count)s X-rays of a job that was sent on %(moment)s are flagged.",
+                moment=moment,
+            ),
+        ]
+        if data["is_open"]:
+            lines.append(_("More of its X-rays may be flagged by the time you open it; no other e-mail tells of them."))
+    return subject, [*lines, "", _("Open it:"), f"{public_url}{data['page_url']}"]
+
+
+def _write_test(writer: Writer, _data: dict[str, Any], public_url: str) -> tuple[str, list[str]]:
+    _ = writer.text
+    return _("Test e-mail"), [_("E-mails of PneumoScreen reach you at this address."), "", public_url]
+
+
+def _counts(writer: Writer, data: dict[str, Any]) -> list[str]:
+    """Say how a job ended: what was flagged, what was not, and what has no result."""
+    plural, counts = writer.plural, data["counts"]
+    lines = []
+    flagged = data.get("flagged")
+    done = counts[State.DONE]
+    if flagged is None:
+        lines.append(plural(done, "%(count)s X-ray has a result", "%(count)s X-rays have a result"))
+    else:
+        lines.append(plural(flagged, "%(count)s X-ray is flagged", "%(count)s X-rays are flagged"))
+        rest = done - flagged
+        lines.append(plural(rest, "%(count)s X-ray is not flagged", "%(count)s X-rays are not flagged"))
+    refused = counts[State.REJECTED] + counts[State.FAILED]
+    if refused:
+        lines.append(plural(refused, "%(count)s X-ray could not be screened", "%(count)s X-rays could not be screened"))
+    cancelled = counts[State.CANCELLED]
+    if cancelled:
+        lines.append(plural(cancelled, "%(count)s X-ray was cancelled", "%(count)s X-rays were cancelled"))
+    return lines
+
+
+_WRITTEN: Final = {
+    MessageEvent.JOB_FINISHED: _write_finished,
+    MessageEvent.IMAGE_FLAGGED: _write_flagged,
+    MessageEvent.TEST: _write_test,
+}
