@@ -190,7 +190,7 @@ def test_a_button_opens_it_and_another_one_can_be_chosen(place: Place, reader: V
     page.keyboard.press("+")
     zoomed = same_part(page)
     page.get_by_label("Which X-ray stands beside this one").select_option("10 Jan 2023 · 3 years earlier")
-    expect(page.get_by_role("img", name="The X-ray of 10 Jan 2023")).to_be_visible()
+    expect(page.get_by_role("img", name="X-ray, 10 Jan 2023")).to_be_visible()
     expect(page.locator("#beside .pane-about")).to_contain_text("Suspicion 2")
     expect(page.locator("#beside .viewer-stage")).to_have_attribute("data-shown", "webgl")
     assert same_part(page) == close(zoomed)

@@ -77,7 +77,7 @@ def look(chief: FlaskClient, **asked: str) -> dict[str, str]:
     assert page.status_code == 200, page.text
     starts = {name: f'<section class="card" id="{name}"' for name in ("brightness", "contrast")}
     said = {name: words(page.text.split(start)[1].split("</section>")[0]) for name, start in starts.items()}
-    return {**said, "tile": words(page.text.split("<dt>Exposure</dt>")[1].split("</div>")[0]).strip()}
+    return {**said, "tile": words(page.text.split("<dt>Brightness and contrast</dt>")[1].split("</div>")[0]).strip()}
 
 
 def pictures(first: int, count: int, share: float = 1.0) -> list[bytes]:
@@ -154,7 +154,7 @@ def test_few_x_rays_are_shown_and_not_judged(
 ) -> None:
     screen(site.database, (own, [(20, 20)] * images))
     said = look(chief, **DAYS)
-    assert (f"{images} X-rays are too few to tell: the test is made from 100 on." in said["brightness"]) is says_so
+    assert (f"{images} X-rays are too few to tell: the test needs at least 100." in said["brightness"]) is says_so
     assert ("has drifted" in said["brightness"]) is not says_so
     assert (said["tile"] == "\N{EN DASH}") is says_so
     assert "Training images" in said["brightness"]

@@ -44,7 +44,7 @@ ACTIONS: Final[dict[Action, str]] = {
     Action.SHADOW_CHANGED: N_("Changed the shadow model"),
     Action.VIEW_CHANGED: N_("Changed a view of the worklist"),
     Action.WEBHOOK_CHANGED: N_("Changed a webhook"),
-    Action.EMAIL_CHANGED: N_("Changed e-mails"),
+    Action.EMAIL_CHANGED: N_("Changed e-mail settings"),
     Action.USER_CHANGED: N_("Changed an account"),
     Action.TOKEN_CHANGED: N_("Changed an API token"),
     Action.AUDIT_EXPORTED: N_("Exported the audit trail"),

@@ -54,7 +54,7 @@ export class Beside {
     this.box.querySelector("a").href = row.querySelector("a").href;
     const day = row.querySelector("a").textContent.trim();
     const picture = stage.querySelector("img");
-    picture.alt = _("The X-ray of %(day)s", { day });
+    picture.alt = _("X-ray, %(day)s", { day });
     picture.src = row.dataset.picture;
     makeStop(stage, picture.alt);
     const size = { width: Number(row.dataset.width), height: Number(row.dataset.height) };
