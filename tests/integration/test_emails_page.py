@@ -153,7 +153,7 @@ def test_everybody_sees_their_own_emails_and_administrators_all_with_masked_addr
     assert "/send" not in page
     assert "No e-mails yet" in site.browser(tina).get("/emails").text
     page = site.browser(ada).get("/emails").text
-    for part in ("n…@klinik.example", "ada@klinik.example", f"/users/{nora.id}", "mail.example.org"):
+    for part in ("n***@klinik.example", "ada@klinik.example", f"/users/{nora.id}", "mail.example.org"):
         assert part in page
     assert "nora.n@" not in page
     assert page.count("/send") == 2
@@ -186,7 +186,7 @@ def test_emails_are_not_among_the_messages_of_a_webhook(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "shown"), [("nora.n@klinik.example", "n…@klinik.example"), ("ñ@x", "ñ…@x"), ("a@b@c", "a…@c")]
+    ("address", "shown"), [("nora.n@klinik.example", "n***@klinik.example"), ("ñ@x", "ñ***@x"), ("a@b@c", "a***@c")]
 )
 def test_an_address_is_masked(address: str, shown: str) -> None:
     assert mask(address) == shown
