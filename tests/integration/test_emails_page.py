@@ -51,7 +51,7 @@ def choose(client: FlaskClient, *names: str) -> int:
 def test_an_account_chooses_and_stops_on_record(site: Site) -> None:
     nora = add(site, "nora")
     client = site.browser(nora)
-    assert "Write to <bdi>nora.n@klinik.example</bdi>" in client.get("/account").text
+    assert "Send an e-mail to <bdi>nora.n@klinik.example</bdi>" in client.get("/account").text
     assert choose(client, "job_finished", "image_flagged") == 303
     assert wants(site, nora) == (True, True)
     ticked = re.findall(r'name="(\w+)" value="on" checked', client.get("/account").text)
