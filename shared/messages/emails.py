@@ -18,6 +18,11 @@ TESTS_AN_HOUR: Final = 5
 """E-mails to try an address: enough to find a fault, too few to bother anybody with."""
 
 
+def has_readers(session: Session) -> bool:
+    """Tell whether anybody may want an e-mail when an image is flagged; it is asked with every micro-batch."""
+    return session.scalar(select(User.id).where(User.emails_image_flagged).limit(1)) is not None
+
+
 def readers_to_write_to(session: Session) -> Sequence[User]:
     """Return the accounts that want an e-mail when an image is flagged; they stay until the transaction ends."""
     wanted = (User.emails_image_flagged, User.role.in_(TOLD_OF_FLAGS))

@@ -27,13 +27,13 @@ def note_flagged(session: Session, screenings: Sequence[uuid.UUID]) -> None:
     for each job; what is flagged in a bulk job, they learn at its end.
     """
     webhooks = outbox.listening(session, MessageEvent.IMAGE_FLAGGED) if screenings else []
-    readers = emails.readers_to_write_to(session) if screenings else []
+    has_readers = bool(screenings) and emails.has_readers(session)
     for start in range(0, len(screenings), _PART):
         some = screenings[start : start + _PART]
         if webhooks:
             outbox.add(session, webhooks, MessageEvent.IMAGE_FLAGGED, _flagged_images(session, some))
-        if readers:
-            _write_at_once(session, readers, some)
+        if has_readers:
+            _write_at_once(session, some)
 
 
 def _flagged_images(session: Session, screenings: Sequence[uuid.UUID]) -> list[Told]:
@@ -44,13 +44,16 @@ def _flagged_images(session: Session, screenings: Sequence[uuid.UUID]) -> list[T
     ]
 
 
-def _write_at_once(session: Session, readers: Sequence[User], screenings: Sequence[uuid.UUID]) -> None:
+def _write_at_once(session: Session, screenings: Sequence[uuid.UUID]) -> None:
     """Note an e-mail for each job of a few images in which some were flagged now."""
     urgent = (_flagged(), Screening.id.in_(screenings), Screening.priority == Priority.INTERACTIVE)
     flagged: dict[uuid.UUID, list[uuid.UUID]] = {}
     for row in session.execute(select(Screening.id, Screening.job_id).where(*urgent)):
         flagged.setdefault(row.job_id, []).append(row.id)
-    for job in session.scalars(select(Job).where(Job.id.in_(flagged))).all() if flagged else ():
+    if not flagged:
+        return
+    readers = emails.readers_to_write_to(session)
+    for job in session.scalars(select(Job).where(Job.id.in_(flagged))).all():
         images = len(flagged[job.id])
         page_url = f"/screenings/{flagged[job.id][0]}" if images == 1 else f"/jobs/{job.id}"
         is_open = job.closed_at is None or job.next_position > images

@@ -75,8 +75,9 @@ def listening(session: Session, event: MessageEvent) -> list[Webhook]:
 
 def is_due(session: Session) -> bool:
     """Tell whether there is anything to `claim`."""
-    due = select(Message.id).outerjoin(Webhook).where(_is(MessageState.WAITING), Message.due_at <= now())
-    return session.scalar(due.where(Webhook.stopped_at.is_(None)).limit(1)) is not None
+    due = select(Message.id).where(_is(MessageState.WAITING), Message.due_at <= now()).limit(1)
+    kinds = (due.where(Message.webhook_id.is_(None)), due.join(Webhook).where(Webhook.stopped_at.is_(None)))
+    return any(session.scalar(kind) is not None for kind in kinds)
 
 
 def add(session: Session, targets: Sequence[Webhook | User], event: MessageEvent, told: Sequence[Told]) -> None:

@@ -51,7 +51,7 @@ def choose(client: FlaskClient, *names: str) -> int:
 def test_an_account_chooses_and_stops_on_record(site: Site) -> None:
     nora = add(site, "nora")
     client = site.browser(nora)
-    assert "Write to <bdi>nora.n@klinik.example</bdi>" in client.get("/account").text
+    assert "Send an e-mail to <bdi>nora.n@klinik.example</bdi>" in client.get("/account").text
     assert choose(client, "job_finished", "image_flagged") == 303
     assert wants(site, nora) == (True, True)
     ticked = re.findall(r'name="(\w+)" value="on" checked', client.get("/account").text)
@@ -153,7 +153,7 @@ def test_everybody_sees_their_own_emails_and_administrators_all_with_masked_addr
     assert "/send" not in page
     assert "No e-mails yet" in site.browser(tina).get("/emails").text
     page = site.browser(ada).get("/emails").text
-    for part in ("n…@klinik.example", "ada@klinik.example", f"/users/{nora.id}", "mail.example.org"):
+    for part in ("n***@klinik.example", "ada@klinik.example", f"/users/{nora.id}", "mail.example.org"):
         assert part in page
     assert "nora.n@" not in page
     assert page.count("/send") == 2
@@ -186,7 +186,7 @@ def test_emails_are_not_among_the_messages_of_a_webhook(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "shown"), [("nora.n@klinik.example", "n…@klinik.example"), ("ñ@x", "ñ…@x"), ("a@b@c", "a…@c")]
+    ("address", "shown"), [("nora.n@klinik.example", "n***@klinik.example"), ("ñ@x", "ñ***@x"), ("a@b@c", "a***@c")]
 )
 def test_an_address_is_masked(address: str, shown: str) -> None:
     assert mask(address) == shown

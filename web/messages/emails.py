@@ -83,7 +83,7 @@ def send_again(email_id: uuid.UUID) -> ResponseReturnValue:
 def mask(address: str) -> str:
     """Leave of an address its first letter and its domain."""
     name, _at, domain = address.rpartition("@")
-    return f"{name[:1]}\N{HORIZONTAL ELLIPSIS}@{domain}"
+    return f"{name[:1]}***@{domain}"
 
 
 def _show_address(message: Message) -> str:
