@@ -163,17 +163,53 @@ def test_loaded_weights_compute_what_imagenets_network_computes(found: dict[str,
     assert start["difference"] < 1e-4
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("vgg16", "(vgg16.npz)"),
+        (
+            "vgg19-two-phase",
+            "(vgg16.npz; VGG16's, so block3_conv4, block4_conv4, block5_conv4 started as the identity)",
+        ),
+        ("inception-v3", "(inception_v3.npz; made for images from 0 to 1, its first layer changed to take -1 to 1)"),
+    ],
+)
+def test_arrays_loaded_layer_by_layer_compute_what_their_network_computes(
+    found: dict[str, dict], name: str, said: str
+) -> None:
+    start = found["weights"]["arrays"][name]
+    assert start["origin"] == f"ImageNet weights {said}"
+    assert start["difference"] < 1e-4
+
+
 @pytest.mark.parametrize("name", ["vgg16", "inception-v3"])
 def test_without_a_network_a_recipe_starts_at_random_and_says_so(found: dict[str, dict], name: str) -> None:
     assert found["weights"][name]["offline"] == ["random initialisation", True]
 
 
 @pytest.mark.parametrize(
-    "name", ["words.h5", "archive.npz", "network.keras", "absent.h5", "inception_v3.weights.h5", "words.npz"]
+    ("name", "reason"),
+    [
+        ("words.h5", "cannot be loaded"),
+        ("archive.npz", "cannot be loaded"),
+        ("one_array.npz", "cannot be loaded"),
+        ("network.keras", "cannot be loaded"),
+        ("absent.h5", "There is no file"),
+        ("absent.npz", "There is no file"),
+        ("narrow.npz", "block1_conv1__kernel has to be (3, 3, 3, 64), received (3, 3, 3, 32)"),
+        ("further.npz", "holds block3_conv4__bias, for which there is no layer"),
+        ("fewer.npz", "holds no block1_conv1__kernel"),
+        ("inception_v3.weights.h5", "cannot be loaded"),
+        ("inception_v3.npz", "holds no block1_conv1__kernel"),
+        ("words.npz", "cannot be loaded"),
+    ],
 )
-def test_a_file_that_does_not_fit_is_refused_with_what_was_expected(found: dict[str, dict], name: str) -> None:
+def test_a_file_that_does_not_fit_is_refused_with_what_was_expected(
+    found: dict[str, dict], name: str, reason: str
+) -> None:
     refusal = found["weights"]["refused"][name]
     assert name in refusal
+    assert reason in refusal
     assert ("MobileNetV2 1.0" if name == "words.npz" else "keras.applications.VGG16") in refusal
 
 

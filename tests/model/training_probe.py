@@ -299,8 +299,7 @@ def imagenet_start(folder: Path) -> dict[str, Any]:
     """Start from files, good and bad, and without a network; return what the bases then compute, and what was said."""
     import keras
 
-    from training.errors import WeightsUnusable
-    from training.recipes import inception_v3, mobilenet_v2, vgg16
+    from training.recipes import inception_v3, vgg16
 
     path = np.random.default_rng(0).integers(0, 256, (1, 80, 80, 1), dtype=np.uint8)
     colours = np.repeat(path.astype(np.float32), 3, axis=-1)
@@ -324,19 +323,82 @@ def imagenet_start(folder: Path) -> dict[str, Any]:
             "origin": origin,
             "difference": float(np.abs(answers - expected).max() / np.abs(expected).max()),
         }
+    arrays = _as_arrays(folder)
+    return found | {"arrays": arrays, "refused": _refusals(folder, path)}
+
+
+def _as_arrays(folder: Path) -> dict[str, Any]:
+    """Start from .npz files of other networks; return how far the bases are from what those compute."""
+    import keras
+
+    from training.recipes import inception_v3, vgg16, vgg19_two_phase
+
+    image = np.random.default_rng(1).integers(0, 256, (1, 80, 80, 1), dtype=np.uint8)
+    colours = np.repeat(image.astype(np.float32), 3, axis=-1)
+    vgg = keras.applications.VGG16(include_top=False, weights=None, input_shape=(80, 80, 3))
+    inception = keras.applications.InceptionV3(include_top=False, weights=None, input_shape=(80, 80, 3))
+    kinds = {"conv": keras.layers.Conv2D, "norm": keras.layers.BatchNormalization}
+    by_place = {
+        f"{place:02}_{kind}": layer
+        for kind, of_kind in kinds.items()
+        for place, layer in enumerate(one for one in inception.layers if isinstance(one, of_kind))
+    }
+    _store(folder / "vgg16.npz", {layer.name: layer for layer in vgg.layers})
+    _store(folder / "inception_v3.npz", by_place)
+    expected = {
+        "vgg16.npz": np.asarray(vgg(keras.applications.vgg16.preprocess_input(colours.copy()))),
+        "inception_v3.npz": np.asarray(inception(colours / 255)),
+    }
+    found = {}
+    for module, file, last in (
+        (vgg16, "vgg16.npz", "block5_pool"),
+        (vgg19_two_phase, "vgg16.npz", "block5_pool"),
+        (inception_v3, "inception_v3.npz", "mixed10"),
+    ):
+        network = getattr(module, module.RECIPE.network)(80, 2)
+        origin = module.start(network, folder / file, image)
+        answers = np.asarray(keras.Model(network.input, network.get_layer(last).output)(image))
+        away = np.abs(answers - expected[file]).max() / np.abs(expected[file]).max()
+        found[module.RECIPE.name] = {"origin": origin, "difference": float(away)}
+    return found
+
+
+def _store(file: Path, layers: dict[str, Any]) -> None:
+    arrays = {
+        f"{name}__{weight.name}": np.asarray(weight) for name, layer in layers.items() for weight in layer.weights
+    }
+    np.savez(file, **arrays)
+
+
+def _refusals(folder: Path, images: np.ndarray) -> dict[str, str]:
+    """Return what is said of files that cannot be a start; needs what `_as_arrays` has stored."""
+    from training.errors import WeightsUnusable
+    from training.recipes import mobilenet_v2, vgg16
+
     bad = {"words.h5": b"no weights", "archive.npz": b"PK\x03\x04", "network.keras": b"no archive"}
     for name, content in bad.items():
         (folder / name).write_bytes(content)
-    refused = {}
-    network = vgg16.vgg16(32, 2)
-    for name in (*bad, "absent.h5", "inception_v3.weights.h5"):
+    np.save(folder / "one_array.npz", np.zeros(3))
+    (folder / "one_array.npz.npy").rename(folder / "one_array.npz")
+    with np.load(folder / "vgg16.npz") as stored:
+        good = dict(stored)
+    name = "block1_conv1__kernel"
+    np.savez(folder / "narrow.npz", **(good | {name: good[name][:, :, :, :32]}))
+    np.savez(folder / "further.npz", **(good | {"block3_conv4__bias": np.zeros(256)}))
+    np.savez(folder / "fewer.npz", **{key: array for key, array in good.items() if key != name})
+    files = (*bad, "one_array.npz", "narrow.npz", "further.npz", "fewer.npz", "absent.h5", "absent.npz")
+    network, refused = vgg16.vgg16(32, 2), {}
+    before = network.get_weights()
+    for file in (*files, "inception_v3.weights.h5", "inception_v3.npz"):
         try:
-            refused[name] = vgg16.start(network, folder / name, path)
+            refused[file] = vgg16.start(network, folder / file, images)
         except WeightsUnusable as error:
-            refused[name] = str(error)
+            refused[file] = str(error)
+    if not all(np.array_equal(one, other) for one, other in zip(before, network.get_weights(), strict=True)):
+        refused["narrow.npz"] = "a file that was refused changed the network"
     (folder / "words.npz").write_bytes(b"no weights")
     try:
-        refused["words.npz"] = mobilenet_v2.start(mobilenet_v2.mobilenet_v2(32, 3), folder / "words.npz", path)
+        refused["words.npz"] = mobilenet_v2.start(mobilenet_v2.mobilenet_v2(32, 3), folder / "words.npz", images)
     except WeightsUnusable as error:
         refused["words.npz"] = str(error)
-    return found | {"refused": refused}
+    return refused

