@@ -93,7 +93,31 @@ def test_layers_held_fixed_say_what_they_would_in_the_whole_network_and_never_mo
     assert found["said"] == [4, 4, 4, 32]  # block 5 of MobileNetV2 at a sixteenth of 64 pixels
     assert found["moved"] > 10
     assert found["moved_below"] == []
-    assert found["put_back"] < 1e-3
+    assert found["whole"] < 1e-3
+
+
+def test_what_fixed_layers_say_of_an_image_is_asked_once_and_answered_alike(found: dict[str, dict]) -> None:
+    kept = found["kept"]
+    assert kept["asked"] == [4, 2]
+    assert kept["same_later"]
+    assert kept["rounded"] < 5e-4  # float16 has eleven bits
+    assert kept["dtype"] == "float32"
+
+
+def test_features_are_kept_by_layers_and_weights(found: dict[str, dict]) -> None:
+    first, same, learned, lower = found["kept"]["fingerprints"]
+    assert first == same
+    assert len({first, learned, lower}) == 3
+
+
+def test_layers_that_learn_in_bfloat16_keep_weights_and_leave_the_whole_network_in_float32(
+    found: dict[str, dict],
+) -> None:
+    learning = found["bfloat16"]
+    assert learning["computed"] == [["float32"], ["bfloat16"]]
+    assert learning["kept"] == ["float32"]
+    assert 0 < learning["apart"] < 0.1
+    assert learning["policy_after"] == "float32"
 
 
 @pytest.mark.parametrize("name", ALL)

