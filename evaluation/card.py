@@ -132,7 +132,7 @@ Started from {figures["origin"]} and trained by
 `pneumoscreen train {planned.recipe}` with the recipe in `metrics.json`:
 seed {recipe["seed"]}, {len(journal)} epochs, {minutes:.0f} minutes on two shared CPU cores, finished
 {spec.trained_at:%Y-%m-%d}. Code at commit `{spec.commit}`. {kept}
-{_budget(recipe, planned, len(journal))}{_teachers(recipe)}{spec.parameters:,} parameters.
+{_budget(recipe, planned, len(journal))}{_policy(recipe)}{_teachers(recipe)}{spec.parameters:,} parameters.
 Input: one grey image of {pixels} pixels, scaled inside the network.
 Output: a logit each for {", ".join(spec.classes)}.
 sha256 `{spec.sha256}`.
@@ -148,6 +148,15 @@ def _raw(recipe: dict[str, Any]) -> str:
         "The weights kept are those of the last epoch."
         if recipe["patience"] is None
         else ("The weights kept are those of the epoch with the lowest loss on the held-out images.")
+    )
+
+
+def _policy(recipe: dict[str, Any]) -> str:
+    """Say where layers learned in a lower precision; the figures are of float32."""
+    return (
+        "Layers learned in bfloat16, on weights of float32.\n"
+        if recipe.get("dtype_policy", "float32") != "float32"
+        else ""
     )
 
 

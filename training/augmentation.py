@@ -49,6 +49,11 @@ class Augmentation:
     """Largest side of such a corner, as part of the image's side."""
 
     @property
+    def leaves_alone(self) -> bool:
+        """Say whether every image is left as it is."""
+        return not (self.reframes or self.retones or any((self.bands, self.borrowed, self.noise, self.corners)))
+
+    @property
     def reframes(self) -> bool:
         """Say whether images are moved, turned, scaled, stretched or mirrored."""
         moves = (self.rotation, self.shift, self.aspect, self.flip, self.flip_down, self.reframed)

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from training.augment import augment
-from training.lower import Lower
+from training.lower import FixedLayers
 from training.recipe import Recipe
 from training.split import Side
 
@@ -20,13 +20,19 @@ class Teacher(Protocol):
 
 
 def training_batches(
-    side: Side, recipe: Recipe, first_step: int, last_step: int, said: Teacher | Lower | None = None
+    side: Side,
+    recipe: Recipe,
+    first_step: int,
+    last_step: int,
+    *,
+    teacher: Teacher | None = None,
+    lower: FixedLayers | None = None,
 ) -> tf.data.Dataset:
     """Yield (images uint8, targets float32, weights float32) for the steps from `first_step` up to `last_step`.
 
-    `said` is a teacher, whose answers are mixed into the targets, or the layers that do not learn, whose answers are
-    what the rest of the network sees instead of images. Where the recipe learns places too, the targets are a pair: of
-    images (batch, classes), of places (batch, h, w, classes).
+    The teacher's answers to the images are mixed into the targets. What `lower`, the layers that do not learn, says of
+    the images stands in their place, float32, for the rest of the network. Where the recipe learns places too, the
+    targets are a pair: of images (batch, classes), of places (batch, h, w, classes).
     Each batch follows from the seed and the step's number alone, so that a resumed run sees what the killed one would
     have seen. An epoch is one pass over the images in a new order; the odd images left at its end sit that epoch out.
     """
@@ -50,20 +56,21 @@ def training_batches(
 
     numbers = tf.data.Dataset.range(first_step, last_step, output_type=tf.int32)
     batches = numbers.map(batch_at, num_parallel_calls=2, deterministic=True)
-    if isinstance(said, Lower):
-        batches = batches.map(_below(said))
-    elif said is not None:
-        batches = batches.map(_taught(said, recipe))
+    if teacher is not None:
+        batches = batches.map(_taught(teacher, recipe))
+    if lower is not None:
+        # Last, since the teacher looks at the images.
+        batches = batches.map(_below(lower))
     return batches.prefetch(4)
 
 
-def _below(lower: Lower) -> Callable[..., tuple[Any, ...]]:
+def _below(lower: FixedLayers) -> Callable[..., tuple[Any, ...]]:
     """Put what the layers that do not learn say of the images in place of the images."""
 
-    def answer(images: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tuple[Any, ...]:
+    def answer(images: tf.Tensor, targets: Any, weights: tf.Tensor) -> tuple[Any, ...]:
         said = tf.numpy_function(lower.answer, [images], tf.float32)
         said.set_shape((images.shape[0], *lower.shape))
-        return said, labels, weights
+        return said, targets, weights
 
     return answer
 

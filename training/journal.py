@@ -21,20 +21,28 @@ from evaluation.metrics import measure
 from shared.models.spec import ModelSpec
 from training.errors import RunMismatch
 from training.evaluate import predict_logits
-from training.lower import Lower
+from training.lower import FixedLayers
 from training.recipe import Phase, Recipe
 from training.split import Split
 
 logger = logging.getLogger(__name__)
 
-LAST: Final = "last.keras"
-BEST: Final = "best.keras"
 STATE: Final = "state.json"
 JOURNAL: Final = "journal.csv"
 DRAWS: Final = 100_000
 """More than the draws of any epoch."""
 
 Line = dict[str, float]
+
+
+def last_of(phase: int) -> str:
+    """Return the file name of the checkpoint after the last epoch of a phase; phases count from 1."""
+    return f"last-{phase}.keras"
+
+
+def best_of(phase: int) -> str:
+    """Return the file name of the checkpoint of the epoch of a phase with the lowest loss on the held-out images."""
+    return f"best-{phase}.keras"
 
 
 def read_journal(run: Path) -> list[Line]:
@@ -79,7 +87,7 @@ def read_state(run: Path, recipe: Recipe) -> dict[str, Any]:
 
     Raises RunMismatch where there is none or where it was started with other numbers.
     """
-    if not (run / STATE).is_file() or not (run / LAST).is_file():
+    if not (run / STATE).is_file() or not (run / JOURNAL).is_file():
         raise RunMismatch(f"There is no interrupted training in {run}. Start without --resume.")
     state: dict[str, Any] = json.loads((run / STATE).read_text())
     if state["recipe"] != recipe.numbers():
@@ -103,8 +111,8 @@ class Run:
     """The spec before temperature and threshold are fitted."""
     origin: str
     """Where the first weights came from."""
-    lower: Lower | None = None
-    """The layers that do not learn, where they are apart from the network that does."""
+    lower: FixedLayers | None = None
+    """The layers that do not learn in the phase under way, where they are apart from the network that does."""
 
     @cached_property
     def held_out_inputs(self) -> np.ndarray:
@@ -150,7 +158,7 @@ class Journal(keras.callbacks.Callback):
         lines = [*of_phase(read_journal(self.run.folder), self.phase), line]
         if min(lines, key=lambda one: one["val_loss"])["epoch"] == line["epoch"]:
             # Before the line is written: a run killed in between does this epoch again and finds the same.
-            self.model.save(self.run.folder / BEST)
+            self.model.save(self.run.folder / best_of(self.phase))
         self._write(line)
         self.model.stop_training = is_over(lines, self.recipe.phases[self.phase - 1], self.recipe.patience)
 
@@ -172,9 +180,10 @@ class Journal(keras.callbacks.Callback):
         return {name: round(value, 5) for name, value in found.items()}
 
     def _write(self, line: Line) -> None:
-        fresh = self.run.folder / f"next-{LAST}"
+        last = self.run.folder / last_of(self.phase)
+        fresh = last.with_name(f"next-{last.name}")
         self.model.save(fresh)
-        fresh.replace(self.run.folder / LAST)
+        fresh.replace(last)
         state = {"epochs_done": line["epoch"], "origin": self.run.origin, "recipe": self.recipe.numbers()}
         (self.run.folder / STATE).write_text(json.dumps(state, indent=2))
         exists = (self.run.folder / JOURNAL).exists()

@@ -10,16 +10,29 @@ every epoch is in `runs/<name>/journal.csv`.
 import logging
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import keras
 
 from training.batches import Teacher, training_batches
-from training.errors import WeightsUnusable
+from training.errors import RunMismatch, WeightsUnusable
 from training.export import draft_spec, write_model
-from training.journal import BEST, JOURNAL, LAST, Journal, Run, fix_draws, is_over, of_phase, read_journal, read_state
-from training.lower import Lower, put_back, upper
+from training.features import KeptFeatures
+from training.journal import (
+    JOURNAL,
+    Journal,
+    Run,
+    best_of,
+    fix_draws,
+    is_over,
+    last_of,
+    of_phase,
+    read_journal,
+    read_state,
+)
+from training.lower import FixedLayers, Lower, upper
 from training.recipe import Phase, Recipe
 from training.recipes import module_of
 from training.registry import NETWORKS, RANDOM, with_places
@@ -52,34 +65,31 @@ def train(
 
     `runs` holds what is not kept: pixels, checkpoints and the journal. `weights` is a file to start from, where the
     recipe takes one. `elsewhere` holds the other sources that the recipe names.
-    Raises DataUnusable for a folder that holds no such images, RunMismatch where `resume` finds no run of this recipe,
-    WeightsUnusable where the recipe cannot start from `weights`.
+    Raises DataUnusable for a folder that holds no such images, RunMismatch where `resume` finds no run of this recipe
+    from these weights, WeightsUnusable where the recipe cannot start from `weights`.
     """
     keras.utils.set_random_seed(recipe.seed)
     folder = runs / recipe.name
     folder.mkdir(parents=True, exist_ok=True)
     draft = draft_spec(recipe)
     split = split_images(data, recipe, draft, runs / "cache", elsewhere)
-    network, origin = None, ""
-    if not resume or recipe.fixed_to:
-        network = NETWORKS[recipe.network](recipe.input_size, len(recipe.classes))
-        network = with_places(network) if recipe.place_weight else network
-        origin = start_from(network, recipe, weights, split)
-    whole, lower = network, None
-    if recipe.fixed_to and origin != RANDOM:
-        lower = Lower(network, recipe)
-        network = upper(network, recipe)
-    if resume:
-        origin = read_state(folder, recipe)["origin"]
-        network = keras.saving.load_model(folder / LAST)
-    else:
+    whole = build(recipe)
+    origin = start_again(whole, folder, recipe, weights, split) if resume else start_from(whole, recipe, weights, split)
+    if not resume:
         (folder / JOURNAL).unlink(missing_ok=True)
-    run = Run(folder, recipe, split, draft, origin, lower)
+    run = Run(folder, recipe, split, draft, origin)
     teacher = load_teachers(recipe, models)
-    for number in range(1, len(recipe.phases) + 1):
-        network = train_phase(network, run, number, teacher)
-    network = finish(network, run, whole)
+    for number, phase in enumerate(recipe.phases, start=1):
+        run = replace(run, lower=fixed_layers(whole, run, phase, runs / "cache"))
+        train_phase(whole, run, number, teacher)
+    network = finish(whole, run)
     return write_model(network, run, models / recipe.name, guide=data.parent / GUIDE)
+
+
+def build(recipe: Recipe) -> keras.Model:
+    """Return the network as the recipe trains it, with random weights."""
+    network = NETWORKS[recipe.network](recipe.input_size, len(recipe.classes))
+    return with_places(network) if recipe.place_weight else network
 
 
 def start_from(network: keras.Model, recipe: Recipe, weights: Path | None, split: Split) -> str:
@@ -92,6 +102,49 @@ def start_from(network: keras.Model, recipe: Recipe, weights: Path | None, split
     if weights is not None:
         raise WeightsUnusable(f"{recipe.name} starts from random weights. Leave out --weights. Received {weights}.")
     return RANDOM
+
+
+def start_again(network: keras.Model, folder: Path, recipe: Recipe, weights: Path | None, split: Split) -> str:
+    """Load the first weights of a stopped run into the layers that it holds fixed; return where they came from.
+
+    Raises RunMismatch where there is no such run, or it started from other weights.
+    """
+    origin = str(read_state(folder, recipe)["origin"])
+    if recipe.holds_fixed and origin != RANDOM:
+        found = start_from(network, recipe, weights, split)
+        if found != origin:
+            raise RunMismatch(f"{folder} was started from {origin}. Give these with --weights. Received {found}.")
+    return origin
+
+
+def fixed_layers(whole: keras.Model, run: Run, phase: Phase, cache: Path) -> FixedLayers | None:
+    """Return the layers that a phase holds fixed, by OpenVINO; None where all learn, as they do from random weights."""
+    if not phase.fixed_to or run.origin == RANDOM:
+        return None
+    lower = Lower(whole, phase.fixed_to, run.recipe.batch)
+    return KeptFeatures(lower, cache) if run.recipe.augmentation.leaves_alone else lower
+
+
+def learning_part(whole: keras.Model, run: Run, phase: Phase) -> keras.Model:
+    """Return the layers that learn in a phase; they are those of the whole network."""
+    return whole if run.lower is None else upper(whole, phase.fixed_to)
+
+
+def in_policy(whole: keras.Model, run: Run, phase: Phase) -> keras.Model:
+    """Return the layers that learn in a phase as they compute by the recipe's policy.
+
+    In float32 they are those of the whole network, otherwise layers of the same weights.
+    """
+    recipe = run.recipe
+    if recipe.dtype_policy == "float32":
+        return learning_part(whole, run, phase)
+    keras.config.set_dtype_policy(recipe.dtype_policy)
+    try:
+        twin = build(recipe)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    twin.set_weights(whole.get_weights())
+    return learning_part(twin, run, phase)
 
 
 def load_teachers(recipe: Recipe, models: Path) -> Teacher | None:
@@ -108,42 +161,47 @@ def steps_per_epoch(split: Split, recipe: Recipe) -> int:
     return max(1, len(split.seen.drawn) // recipe.batch)
 
 
-def train_phase(network: keras.Model, run: Run, number: int, teacher: Teacher | None) -> keras.Model:
-    """Train one phase to its end, or what is left of it, and return the network with the phase's final weights."""
+def train_phase(whole: keras.Model, run: Run, number: int, teacher: Teacher | None) -> None:
+    """Train one phase to its end, or what is left of it; leave the phase's final weights in the whole network."""
     recipe, phase = run.recipe, run.recipe.phases[number - 1]
     done = read_journal(run.folder)
     if of_phase(done, number + 1):
-        # Resumed in a later phase: the checkpoint is that phase's.
-        return network
-    lines = of_phase(done, number)
+        # Resumed in a later phase: its checkpoint has all that learned in this one.
+        return
+    lines, part = of_phase(done, number), learning_part(whole, run, phase)
+    network = keras.saving.load_model(run.folder / last_of(number)) if lines else in_policy(whole, run, phase)
     if not is_over(lines, phase, recipe.patience):
-        steps = steps_per_epoch(run.split, recipe)
-        if not lines:
-            compile_network(network, recipe, phase, steps, run.origin)
-        # Keras does not save which weights are excluded from the decay.
-        exclude_from_decay(network.optimizer)
-        last = len(done) + phase.epochs - len(lines)
-        network.fit(
-            training_batches(run.split.seen, recipe, len(done) * steps, last * steps, teacher or run.lower),
-            initial_epoch=len(done),
-            epochs=last,
-            steps_per_epoch=steps,
-            shuffle=False,
-            callbacks=[Journal(run, number)],
-            verbose="auto" if sys.stdout.isatty() else 0,
-        )
+        fit_phase(network, run, number, teacher)
     elif network.optimizer is not None:
         # `fit` puts averaged weights in place as it ends; a run stopped after its last epoch has the raw ones.
         network.optimizer.finalize_variable_values(network.trainable_variables)
-    return keras.saving.load_model(run.folder / BEST) if recipe.patience is not None else network
+    if recipe.patience is not None:
+        network = keras.saving.load_model(run.folder / best_of(number))
+    part.set_weights(network.get_weights())
 
 
-def compile_network(network: keras.Model, recipe: Recipe, phase: Phase, steps: int, origin: str = RANDOM) -> None:
-    """Set which layers learn, the loss and the optimizer of a phase with `steps` steps an epoch."""
-    learns = not phase.learn_from or origin == RANDOM
-    for layer in network.layers:
-        learns = learns or layer.name == phase.learn_from
-        layer.trainable = learns
+def fit_phase(network: keras.Model, run: Run, number: int, teacher: Teacher | None) -> None:
+    """Train the network through the epochs of a phase that are still to come."""
+    recipe, phase, done = run.recipe, run.recipe.phases[number - 1], read_journal(run.folder)
+    steps, lines = steps_per_epoch(run.split, recipe), of_phase(done, number)
+    if not lines:
+        compile_network(network, recipe, phase, steps)
+    # Keras does not save which weights are excluded from the decay.
+    exclude_from_decay(network.optimizer)
+    last = len(done) + phase.epochs - len(lines)
+    network.fit(
+        training_batches(run.split.seen, recipe, len(done) * steps, last * steps, teacher=teacher, lower=run.lower),
+        initial_epoch=len(done),
+        epochs=last,
+        steps_per_epoch=steps,
+        shuffle=False,
+        callbacks=[Journal(run, number)],
+        verbose="auto" if sys.stdout.isatty() else 0,
+    )
+
+
+def compile_network(network: keras.Model, recipe: Recipe, phase: Phase, steps: int) -> None:
+    """Set the loss and the optimizer of a phase with `steps` steps an epoch."""
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing)
     if not recipe.place_weight:
         network.compile(_optimizer(recipe, phase, steps), loss, metrics=["accuracy"])
@@ -206,27 +264,28 @@ def exclude_from_decay(optimizer: keras.optimizers.Optimizer) -> None:
         optimizer.exclude_from_weight_decay(var_names=list(UNDECAYED))
 
 
-def finish(network: keras.Model, run: Run, whole: keras.Model | None = None) -> keras.Model:
+def finish(whole: keras.Model, run: Run) -> keras.Model:
     """Return the network without its optimizer, averaged weights given fresh normalisation statistics.
-
-    `whole` is the network of which only the upper layers, `network`, learned.
 
     The running means and variances belong to the raw weights; one epoch of batches through the averaged ones renews
     them (as in stochastic weight averaging, Izmailov et al. 2018, arXiv:1803.05407).
     """
     recipe = run.recipe
+    if recipe.average is not None:
+        renew_normalisation(learning_part(whole, run, recipe.phases[-1]), run)
+    plain = NETWORKS[recipe.network](recipe.input_size, len(recipe.classes))
+    plain.set_weights(whole.get_weights())
+    return plain
+
+
+def renew_normalisation(network: keras.Model, run: Run) -> None:
+    """Let normalisations follow one epoch of batches after the last."""
+    recipe = run.recipe
     steps = steps_per_epoch(run.split, recipe)
     last = recipe.epochs * steps
-    if recipe.average is not None:
-        for layer in network.layers:
-            if isinstance(layer, keras.layers.BatchNormalization):
-                layer.momentum = RENEWAL
-        fix_draws(network, recipe.seed, recipe.epochs)
-        for images, _, _ in training_batches(run.split.seen, recipe, last, last + steps, run.lower):
-            network(images.numpy(), training=True)
-    if run.lower is not None and whole is not None:
-        put_back(whole, network)
-        network = whole
-    plain = NETWORKS[recipe.network](recipe.input_size, len(recipe.classes))
-    plain.set_weights(network.get_weights())
-    return plain
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = RENEWAL
+    fix_draws(network, recipe.seed, recipe.epochs)
+    for images, _, _ in training_batches(run.split.seen, recipe, last, last + steps, lower=run.lower):
+        network(images.numpy(), training=True)

@@ -50,7 +50,7 @@ _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
 @click.option(
     "--weights",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="File with ImageNet weights to start from. Default: the one that the recipe names, if it can be had.",
+    help="File with ImageNet weights to start from, .npz or .h5. Default: the one that the recipe names, where it is.",
 )
 @click.option("--resume", is_flag=True, help="Go on with a training that was stopped, from its last whole epoch.")
 @click.option(

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,11 @@ def trainings_and_decisions(folder: str, questions: str, *images: str) -> dict[s
 
 
 def whole_trainings(folder: str, *images: str) -> dict[str, Any]:
-    """Train by two recipes, once whole and once stopped and resumed; return what each wrote.
+    """Train by three recipes, once whole and once stopped and resumed; return what each wrote.
 
     `averaged` keeps a moving average; `phases` stops early, lowers its rate on a plateau and is stopped in its second
-    phase, whose checkpoints stand beside the first one's journal.
+    phase, whose checkpoints stand beside the first one's journal; so is `fixed`, which holds loaded layers fixed, more
+    of them in its first phase.
     """
     from evaluation import metrics
     from training.recipe import Phase
@@ -36,6 +37,8 @@ def whole_trainings(folder: str, *images: str) -> dict[str, Any]:
     )
     stepped = {"patience": 2, "schedule": "plateau", "plateau_patience": 1}
     phases = (Phase(1, 1e-3), Phase(4, 3e-3))
+    held = (Phase(1, 1e-3, fixed_to="block5_pool"), Phase(3, 1e-4, fixed_to="block4_pool"))
+    fixed = replace(RECIPES["vgg19-two-phase"], name="fixed", phases=held, **small)
     return {
         "averaged": _stop_and_resume(Path(folder) / "averaged", averaged, data, stop_after=1, after_the_end=True),
         "phases": _stop_and_resume(
@@ -44,42 +47,82 @@ def whole_trainings(folder: str, *images: str) -> dict[str, Any]:
             data,
             stop_after=3,
         ),
+        "fixed": _stop_and_resume(
+            Path(folder) / "fixed", fixed, data, stop_after=2, weights=_random_vgg16(Path(folder) / "vgg16.npz")
+        ),
     }
 
 
+def _random_vgg16(file: Path) -> Path:
+    """Store a VGG16 of random weights that hand a signal on."""
+    import keras
+
+    from training.recipes.published import SPREAD, start_like_he
+
+    keras.utils.set_random_seed(3)
+    network = keras.applications.VGG16(include_top=False, weights=None, input_shape=(32, 32, 3))
+    start_like_he(network, SPREAD)
+    arrays = {f"{layer.name}__{one.name}": np.array(one) for layer in network.layers for one in layer.weights}
+    np.savez(file, **arrays)
+    return file
+
+
 def _stop_and_resume(
-    folder: Path, recipe: Any, data: Path, stop_after: int, *, after_the_end: bool = False
+    folder: Path,
+    recipe: Any,
+    data: Path,
+    stop_after: int,
+    *,
+    after_the_end: bool = False,
+    weights: Path | None = None,
 ) -> dict[str, Any]:
     from training import train as training
     from training.errors import RunMismatch
 
-    whole = training.train(recipe, data, folder / "models", folder / "whole")
+    whole = training.train(recipe, data, folder / "models", folder / "whole", weights=weights)
     kept = shutil.copytree(whole, folder / "kept")
     runs = folder / "stopped"
-    stopped = _stops_after(stop_after, recipe, data, folder / "models", runs)
-    try:
-        training.train(replace(recipe, batch=9), data, folder / "models", runs, resume=True)
-        refusal = ""
-    except RunMismatch as error:
-        refusal = str(error)
+    stopped = _stops_after(stop_after, lambda: training.train(recipe, data, folder / "models", runs, weights=weights))
+    refusals = []
+    others = [(replace(recipe, batch=9), weights)]
+    if weights is not None:
+        others.append((recipe, Path(shutil.copy(weights, weights.with_name("other.npz")))))
+    for other, file in others:
+        try:
+            training.train(other, data, folder / "models", runs, resume=True, weights=file)
+        except RunMismatch as error:
+            refusals.append(str(error))
     untouched = (kept / "spec.json").read_bytes() == (whole / "spec.json").read_bytes()
-    resumed = training.train(recipe, data, folder / "models", runs, resume=True)
+    resumed = training.train(recipe, data, folder / "models", runs, resume=True, weights=weights)
     again = training.train(recipe, data, folder / "again", runs, resume=True) if after_the_end else None
     return {
         "stopped": stopped,
-        "refusal": refusal,
+        "refusals": refusals,
         "untouched_while_stopped": untouched,
         "files": sorted(path.name for path in resumed.iterdir()),
         "figures": [json.loads((place / "metrics.json").read_text()) for place in (kept, resumed)],
         "card": (resumed / "card.md").read_text(),
         "largest_difference": _largest_difference(kept, resumed),
+        "moved": [] if weights is None else _moved(resumed, weights),
+        "features": {place.name: len(list(place.iterdir())) for place in runs.glob("cache/features-*")},
         "largest_difference_after_the_end": _largest_difference(resumed, again) if again else None,
     }
 
 
-def _stops_after(epoch: int, recipe: Any, data: Path, models: Path, runs: Path) -> bool:
+def _moved(model: Path, weights: Path) -> list[str]:
+    """Return the layers of a model that differ from a file that it started from."""
+    from shared.models.folder import read_spec
+    from training.evaluate import load_network
+
+    network = load_network(model, read_spec(model))
+    with np.load(weights) as stored:
+        names = {key.removesuffix("__kernel") for key in stored if key.endswith("__kernel")}
+        same = [name for name in names if np.array_equal(network.get_layer(name).kernel, stored[f"{name}__kernel"])]
+    return sorted(names - set(same))
+
+
+def _stops_after(epoch: int, train: Callable[[], Path]) -> bool:
     """Train and stop as the journal of `epoch` has been written; return whether training came that far."""
-    from training import train as training
     from training.journal import Journal
 
     write = Journal._write
@@ -91,7 +134,7 @@ def _stops_after(epoch: int, recipe: Any, data: Path, models: Path, runs: Path) 
 
     Journal._write = write_and_stop
     try:
-        training.train(recipe, data, models, runs)
+        train()
     except KeyboardInterrupt:
         return True
     finally:

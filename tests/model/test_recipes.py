@@ -93,7 +93,31 @@ def test_layers_held_fixed_say_what_they_would_in_the_whole_network_and_never_mo
     assert found["said"] == [4, 4, 4, 32]  # block 5 of MobileNetV2 at a sixteenth of 64 pixels
     assert found["moved"] > 10
     assert found["moved_below"] == []
-    assert found["put_back"] < 1e-3
+    assert found["whole"] < 1e-3
+
+
+def test_what_fixed_layers_say_of_an_image_is_asked_once_and_answered_alike(found: dict[str, dict]) -> None:
+    kept = found["kept"]
+    assert kept["asked"] == [4, 2]
+    assert kept["same_later"]
+    assert kept["rounded"] < 5e-4  # float16 has eleven bits
+    assert kept["dtype"] == "float32"
+
+
+def test_features_are_kept_by_layers_and_weights(found: dict[str, dict]) -> None:
+    first, same, learned, lower = found["kept"]["fingerprints"]
+    assert first == same
+    assert len({first, learned, lower}) == 3
+
+
+def test_layers_that_learn_in_bfloat16_keep_weights_and_leave_the_whole_network_in_float32(
+    found: dict[str, dict],
+) -> None:
+    learning = found["bfloat16"]
+    assert learning["computed"] == [["float32"], ["bfloat16"]]
+    assert learning["kept"] == ["float32"]
+    assert 0 < learning["apart"] < 0.1
+    assert learning["policy_after"] == "float32"
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -163,17 +187,53 @@ def test_loaded_weights_compute_what_imagenets_network_computes(found: dict[str,
     assert start["difference"] < 1e-4
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("vgg16", "(vgg16.npz)"),
+        (
+            "vgg19-two-phase",
+            "(vgg16.npz; VGG16's, so block3_conv4, block4_conv4, block5_conv4 started as the identity)",
+        ),
+        ("inception-v3", "(inception_v3.npz; made for images from 0 to 1, its first layer changed to take -1 to 1)"),
+    ],
+)
+def test_arrays_loaded_layer_by_layer_compute_what_their_network_computes(
+    found: dict[str, dict], name: str, said: str
+) -> None:
+    start = found["weights"]["arrays"][name]
+    assert start["origin"] == f"ImageNet weights {said}"
+    assert start["difference"] < 1e-4
+
+
 @pytest.mark.parametrize("name", ["vgg16", "inception-v3"])
 def test_without_a_network_a_recipe_starts_at_random_and_says_so(found: dict[str, dict], name: str) -> None:
     assert found["weights"][name]["offline"] == ["random initialisation", True]
 
 
 @pytest.mark.parametrize(
-    "name", ["words.h5", "archive.npz", "network.keras", "absent.h5", "inception_v3.weights.h5", "words.npz"]
+    ("name", "reason"),
+    [
+        ("words.h5", "cannot be loaded"),
+        ("archive.npz", "cannot be loaded"),
+        ("one_array.npz", "cannot be loaded"),
+        ("network.keras", "cannot be loaded"),
+        ("absent.h5", "There is no file"),
+        ("absent.npz", "There is no file"),
+        ("narrow.npz", "block1_conv1__kernel has to be (3, 3, 3, 64), received (3, 3, 3, 32)"),
+        ("further.npz", "holds block3_conv4__bias, for which there is no layer"),
+        ("fewer.npz", "holds no block1_conv1__kernel"),
+        ("inception_v3.weights.h5", "cannot be loaded"),
+        ("inception_v3.npz", "holds no block1_conv1__kernel"),
+        ("words.npz", "cannot be loaded"),
+    ],
 )
-def test_a_file_that_does_not_fit_is_refused_with_what_was_expected(found: dict[str, dict], name: str) -> None:
+def test_a_file_that_does_not_fit_is_refused_with_what_was_expected(
+    found: dict[str, dict], name: str, reason: str
+) -> None:
     refusal = found["weights"]["refused"][name]
     assert name in refusal
+    assert reason in refusal
     assert ("MobileNetV2 1.0" if name == "words.npz" else "keras.applications.VGG16") in refusal
 
 

@@ -34,7 +34,7 @@ RATES = {
 
 @pytest.fixture(scope="module")
 def found(probe: Probe, samples: list[Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
-    """Train two small networks, each whole and each stopped and resumed, and ask the journal, in one process."""
+    """Train three small networks, each whole and each stopped and resumed, and ask the journal, in one process."""
     asked = {
         f"end {name}": {"losses": losses, "epochs": epochs, "patience": patience}
         for name, (losses, epochs, patience, _) in ENDS.items()
@@ -49,7 +49,7 @@ def runs(found: dict[str, dict]) -> dict[str, dict]:
     return found["runs"]
 
 
-@pytest.mark.parametrize("name", ["averaged", "phases"])
+@pytest.mark.parametrize("name", ["averaged", "phases", "fixed"])
 def test_a_stopped_training_resumes_to_the_same_journal_and_model(runs: dict[str, dict], name: str) -> None:
     run = runs[name]
     assert run["stopped"]
@@ -65,21 +65,43 @@ def test_a_training_resumed_after_its_end_writes_the_same_model(runs: dict[str, 
     assert runs["averaged"]["largest_difference_after_the_end"] < 1e-3
 
 
-@pytest.mark.parametrize("name", ["averaged", "phases"])
+@pytest.mark.parametrize("name", ["averaged", "phases", "fixed"])
 def test_a_run_of_other_numbers_is_refused_and_leaves_the_model_alone(runs: dict[str, dict], name: str) -> None:
-    assert "batch" in runs[name]["refusal"]
+    assert "batch" in runs[name]["refusals"][0]
     assert runs[name]["untouched_while_stopped"]
 
 
-def test_a_training_goes_through_its_phases_in_order(runs: dict[str, dict]) -> None:
-    journal = runs["phases"]["figures"][0]["journal"]
+def test_a_run_that_holds_layers_fixed_goes_on_from_the_weights_that_it_started_from_alone(
+    runs: dict[str, dict],
+) -> None:
+    _, refusal = runs["fixed"]["refusals"]
+    assert "was started from ImageNet weights (vgg16.npz;" in refusal
+    assert "Received ImageNet weights (other.npz;" in refusal
+
+
+def test_layers_held_fixed_in_every_phase_are_those_of_the_file(runs: dict[str, dict]) -> None:
+    assert runs["fixed"]["moved"] == ["block5_conv1", "block5_conv2", "block5_conv3"]
+
+
+def test_what_is_fixed_in_a_phase_is_asked_once_of_every_image(runs: dict[str, dict]) -> None:
+    """Two cuts, one for each phase; a batch that does not fill leaves images out of an epoch, and a later one in."""
+    images = runs["fixed"]["figures"][0]["images"]
+    assert len(runs["fixed"]["features"]) == 2
+    for count in runs["fixed"]["features"].values():
+        assert images["held_out"] + 8 <= count <= images["held_out"] + images["training"]
+
+
+@pytest.mark.parametrize("name", ["phases", "fixed"])
+def test_a_training_goes_through_its_phases_in_order(runs: dict[str, dict], name: str) -> None:
+    journal = runs[name]["figures"][0]["journal"]
     assert [line["phase"] for line in journal][:3] == [1, 2, 2]
 
 
-@pytest.mark.parametrize("name", ["averaged", "phases"])
+@pytest.mark.parametrize("name", ["averaged", "phases", "fixed"])
 def test_a_model_folder_is_whole(runs: dict[str, dict], name: str) -> None:
     assert runs[name]["files"] == ["card.md", "exposure.json", "metrics.json", "model.keras", "plots", "spec.json"]
-    assert "random initialisation" in runs[name]["card"]
+    origin = "ImageNet weights (vgg16.npz; VGG16's, so" if name == "fixed" else "random initialisation"
+    assert origin in runs[name]["card"]
 
 
 def test_the_card_of_a_smaller_training_says_what_its_recipe_asks_for(runs: dict[str, dict]) -> None:

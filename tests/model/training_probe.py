@@ -109,7 +109,9 @@ def parts(folder: str, *images: str) -> dict[str, Any]:
     os.environ |= {"KERAS_HOME": folder, "https_proxy": "http://127.0.0.1:9", "no_proxy": ""}
     return {
         "numbers": recipe_numbers(),
-        "learning": learning_layers(),
+        "learning": learning_layers(Path(folder)),
+        "bfloat16": learning_in_bfloat16(),
+        "kept": features_kept(Path(folder) / "kept"),
         "feeding": batches(*_at_source_size(folder, images)),
         "plain": plain_images(*_noise_images(folder)),
         "weights": imagenet_start(Path(folder)),
@@ -134,19 +136,21 @@ def recipe_numbers() -> dict[str, Any]:
     }
 
 
-def learning_layers() -> dict[str, list[str]]:
+def learning_layers(cache: Path) -> dict[str, list[str]]:
     """Return the layers that learn in each phase of vgg19-two-phase, from loaded and from random weights."""
+    from training.journal import Run
     from training.recipes import RECIPES
     from training.registry import NETWORKS, RANDOM
-    from training.train import compile_network
+    from training.train import fixed_layers, learning_part
 
     recipe = RECIPES["vgg19-two-phase"]
     network = NETWORKS[recipe.network](32, 2)
     found = {}
     for origin in ("a file", RANDOM):
         for number, phase in enumerate(recipe.phases, start=1):
-            compile_network(network, recipe, phase, 10, origin)
-            found[f"{origin} {number}"] = [layer.name for layer in network.layers if layer.trainable_variables]
+            run: Any = Run(Path(), recipe, None, None, origin)  # type: ignore[arg-type]
+            part = learning_part(network, replace(run, lower=fixed_layers(network, run, phase, cache)), phase)
+            found[f"{origin} {number}"] = [layer.name for layer in part.layers if layer.trainable_variables]
     return found
 
 
@@ -155,30 +159,27 @@ def layers_held_fixed(*images: str) -> dict[str, Any]:
     import keras
 
     from training.batches import training_batches
-    from training.lower import Lower, put_back, upper
+    from training.lower import Lower, upper
     from training.recipes import RECIPES
     from training.registry import NETWORKS
     from training.train import compile_network
 
     keras.utils.set_random_seed(2)
     recipe = replace(RECIPES["framed-mobilenet"], input_size=32, source_size=48, batch=4)
+    (phase,) = recipe.phases
     network = NETWORKS[recipe.network](32, 3)
     before = {layer.name: layer.get_weights() for layer in network.layers}
-    lower, above = Lower(network, recipe), upper(network, recipe)
+    lower, above = Lower(network, phase.fixed_to, recipe.batch), upper(network, phase.fixed_to)
     side = _side(images[:6], recipe, recipe.source_size)
     pixels = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 1)).astype(np.uint8)
     apart = above(lower.answer(pixels)).numpy() - network(pixels).numpy()
-    compile_network(above, recipe, recipe.phases[0], 1)
-    (said, targets, _) = next(iter(training_batches(side, recipe, 0, 1, lower)))
+    compile_network(above, recipe, phase, 1)
+    (said, targets, _) = next(iter(training_batches(side, recipe, 0, 1, lower=lower)))
     above.train_on_batch(said, targets)
-    whole = NETWORKS[recipe.network](32, 3)
-    for layer in whole.layers:
-        layer.set_weights(before[layer.name])
-    put_back(whole, above)
     learned = {layer.name for layer in above.layers}
     moved = [
         layer.name
-        for layer in whole.layers
+        for layer in network.layers
         if any(not np.array_equal(new, old) for new, old in zip(layer.get_weights(), before[layer.name], strict=True))
     ]
     return {
@@ -186,7 +187,70 @@ def layers_held_fixed(*images: str) -> dict[str, Any]:
         "said": list(said.shape),
         "moved": len(moved),
         "moved_below": [name for name in moved if name not in learned],
-        "put_back": float(np.abs(whole(pixels).numpy() - above(lower.answer(pixels)).numpy()).max()),
+        "whole": float(np.abs(network(pixels).numpy() - above(lower.answer(pixels)).numpy()).max()),
+    }
+
+
+def learning_in_bfloat16() -> dict[str, Any]:
+    """Return how the layers of a recipe compute while they learn, and how far that is from what they compute after."""
+    import keras
+
+    from training.journal import Run
+    from training.recipes import RECIPES
+    from training.train import build, in_policy
+
+    recipe = replace(RECIPES["vgg19-sgd"], input_size=32)
+    whole = build(recipe)
+    run: Any = Run(Path(), recipe, None, None, "a file")  # type: ignore[arg-type]
+    network = in_policy(whole, run, recipe.phases[0])
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 1)).astype(np.uint8)
+    one, other = (np.asarray(keras.ops.cast(each(pixels), "float32")) for each in (whole, network))
+    return {
+        "computed": [
+            sorted({layer.compute_dtype for layer in each.layers if layer.weights}) for each in (whole, network)
+        ],
+        "kept": sorted({weight.dtype for weight in network.weights}),
+        "apart": float(np.abs(one - other).max() / np.abs(one).max()),
+        "policy_after": keras.config.dtype_policy().name,
+    }
+
+
+class CountingLayers:
+    """Layers held fixed that note how many images they were asked of."""
+
+    def __init__(self, lower: Any) -> None:
+        self.lower, self.shape, self.fingerprint, self.asked = lower, lower.shape, lower.fingerprint, []
+
+    def answer(self, images: np.ndarray) -> np.ndarray:
+        self.asked.append(len(images))
+        return self.lower.answer(images)
+
+
+def features_kept(cache: Path) -> dict[str, Any]:
+    """Ask fixed layers with and without keeping what they say, after a stop, and where they have learned."""
+    from training.features import KeptFeatures
+    from training.lower import Lower
+    from training.recipes import RECIPES
+    from training.registry import NETWORKS
+
+    recipe = RECIPES["vgg16"]
+    network = NETWORKS[recipe.network](32, 2)
+    lower = CountingLayers(Lower(network, "block5_pool", 4))
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 1)).astype(np.uint8)
+    plain = lower.lower.answer(pixels)
+    first = KeptFeatures(lower, cache).answer(pixels[:4])
+    (cache / f"features-{lower.fingerprint[:16]}" / "stopped.123.part").write_bytes(b"half")
+    second = KeptFeatures(lower, cache).answer(pixels)
+    again = KeptFeatures(lower, cache).answer(pixels[::-1])
+    same = Lower(network, "block5_pool", 4).fingerprint
+    network.get_layer("block5_conv3").bias.assign_add([1.0] * 512)
+    changed = [Lower(network, name, 4).fingerprint for name in ("block5_pool", "block4_pool")]
+    return {
+        "asked": lower.asked,
+        "rounded": float((np.abs(second - plain) / np.maximum(np.abs(plain), 1e-3)).max()),
+        "same_later": bool(np.array_equal(first, second[:4]) and np.array_equal(again, second[::-1])),
+        "dtype": str(second.dtype),
+        "fingerprints": [lower.fingerprint, same, *changed],
     }
 
 
@@ -299,8 +363,7 @@ def imagenet_start(folder: Path) -> dict[str, Any]:
     """Start from files, good and bad, and without a network; return what the bases then compute, and what was said."""
     import keras
 
-    from training.errors import WeightsUnusable
-    from training.recipes import inception_v3, mobilenet_v2, vgg16
+    from training.recipes import inception_v3, vgg16
 
     path = np.random.default_rng(0).integers(0, 256, (1, 80, 80, 1), dtype=np.uint8)
     colours = np.repeat(path.astype(np.float32), 3, axis=-1)
@@ -324,19 +387,82 @@ def imagenet_start(folder: Path) -> dict[str, Any]:
             "origin": origin,
             "difference": float(np.abs(answers - expected).max() / np.abs(expected).max()),
         }
+    arrays = _as_arrays(folder)
+    return found | {"arrays": arrays, "refused": _refusals(folder, path)}
+
+
+def _as_arrays(folder: Path) -> dict[str, Any]:
+    """Start from .npz files of other networks; return how far the bases are from what those compute."""
+    import keras
+
+    from training.recipes import inception_v3, vgg16, vgg19_two_phase
+
+    image = np.random.default_rng(1).integers(0, 256, (1, 80, 80, 1), dtype=np.uint8)
+    colours = np.repeat(image.astype(np.float32), 3, axis=-1)
+    vgg = keras.applications.VGG16(include_top=False, weights=None, input_shape=(80, 80, 3))
+    inception = keras.applications.InceptionV3(include_top=False, weights=None, input_shape=(80, 80, 3))
+    kinds = {"conv": keras.layers.Conv2D, "norm": keras.layers.BatchNormalization}
+    by_place = {
+        f"{place:02}_{kind}": layer
+        for kind, of_kind in kinds.items()
+        for place, layer in enumerate(one for one in inception.layers if isinstance(one, of_kind))
+    }
+    _store(folder / "vgg16.npz", {layer.name: layer for layer in vgg.layers})
+    _store(folder / "inception_v3.npz", by_place)
+    expected = {
+        "vgg16.npz": np.asarray(vgg(keras.applications.vgg16.preprocess_input(colours.copy()))),
+        "inception_v3.npz": np.asarray(inception(colours / 255)),
+    }
+    found = {}
+    for module, file, last in (
+        (vgg16, "vgg16.npz", "block5_pool"),
+        (vgg19_two_phase, "vgg16.npz", "block5_pool"),
+        (inception_v3, "inception_v3.npz", "mixed10"),
+    ):
+        network = getattr(module, module.RECIPE.network)(80, 2)
+        origin = module.start(network, folder / file, image)
+        answers = np.asarray(keras.Model(network.input, network.get_layer(last).output)(image))
+        away = np.abs(answers - expected[file]).max() / np.abs(expected[file]).max()
+        found[module.RECIPE.name] = {"origin": origin, "difference": float(away)}
+    return found
+
+
+def _store(file: Path, layers: dict[str, Any]) -> None:
+    arrays = {
+        f"{name}__{weight.name}": np.asarray(weight) for name, layer in layers.items() for weight in layer.weights
+    }
+    np.savez(file, **arrays)
+
+
+def _refusals(folder: Path, images: np.ndarray) -> dict[str, str]:
+    """Return what is said of files that cannot be a start; needs what `_as_arrays` has stored."""
+    from training.errors import WeightsUnusable
+    from training.recipes import mobilenet_v2, vgg16
+
     bad = {"words.h5": b"no weights", "archive.npz": b"PK\x03\x04", "network.keras": b"no archive"}
     for name, content in bad.items():
         (folder / name).write_bytes(content)
-    refused = {}
-    network = vgg16.vgg16(32, 2)
-    for name in (*bad, "absent.h5", "inception_v3.weights.h5"):
+    np.save(folder / "one_array.npz", np.zeros(3))
+    (folder / "one_array.npz.npy").rename(folder / "one_array.npz")
+    with np.load(folder / "vgg16.npz") as stored:
+        good = dict(stored)
+    name = "block1_conv1__kernel"
+    np.savez(folder / "narrow.npz", **(good | {name: good[name][:, :, :, :32]}))
+    np.savez(folder / "further.npz", **(good | {"block3_conv4__bias": np.zeros(256)}))
+    np.savez(folder / "fewer.npz", **{key: array for key, array in good.items() if key != name})
+    files = (*bad, "one_array.npz", "narrow.npz", "further.npz", "fewer.npz", "absent.h5", "absent.npz")
+    network, refused = vgg16.vgg16(32, 2), {}
+    before = network.get_weights()
+    for file in (*files, "inception_v3.weights.h5", "inception_v3.npz"):
         try:
-            refused[name] = vgg16.start(network, folder / name, path)
+            refused[file] = vgg16.start(network, folder / file, images)
         except WeightsUnusable as error:
-            refused[name] = str(error)
+            refused[file] = str(error)
+    if not all(np.array_equal(one, other) for one, other in zip(before, network.get_weights(), strict=True)):
+        refused["narrow.npz"] = "a file that was refused changed the network"
     (folder / "words.npz").write_bytes(b"no weights")
     try:
-        refused["words.npz"] = mobilenet_v2.start(mobilenet_v2.mobilenet_v2(32, 3), folder / "words.npz", path)
+        refused["words.npz"] = mobilenet_v2.start(mobilenet_v2.mobilenet_v2(32, 3), folder / "words.npz", images)
     except WeightsUnusable as error:
         refused["words.npz"] = str(error)
-    return found | {"refused": refused}
+    return refused

@@ -17,14 +17,15 @@ from training.errors import SizeUnusable
 from training.recipe import Phase
 from training.recipes.published import PLAIN, against_normal, load_imagenet, published
 from training.registry import network
+from training.weights import StoredArrays
 
 RECIPE = published(
     name="inception-v3",
     network="inception_v3",
     description="InceptionV3 with its base held fixed, as published",
     input_size=299,
-    pretrained="inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
-    phases=(Phase(epochs=15, peak_rate=1e-3, learn_from="pool"),),
+    pretrained="inception_v3_nsfwjs_notop.npz",
+    phases=(Phase(epochs=15, peak_rate=1e-3, fixed_to="mixed10"),),
     optimizer="adam",
     schedule="constant",
     patience=4,
@@ -59,4 +60,21 @@ def inception_v3(size: int, classes: int) -> keras.Model:
 
 def start(model: keras.Model, weights: Path | None, _images: np.ndarray) -> str:
     """Load InceptionV3's ImageNet weights, see `published.load_imagenet`."""
-    return load_imagenet(model, "mixed10", keras.applications.InceptionV3, weights)
+    return load_imagenet(model, "mixed10", keras.applications.InceptionV3, weights, load_by_place)
+
+
+def load_by_place(base: keras.Model, arrays: StoredArrays) -> str:
+    """Give each layer the arrays of its place among its kind, such as `00_conv__kernel` and `00_norm__beta`.
+
+    Such a file was trained on images from 0 to 1: on photographs scaled so its first convolution has the means that
+    its normalisation remembers (correlation 0.998; 0.075 from -1 to 1). The first layer is made to take -1 to 1.
+    """
+    convolutions = [layer for layer in base.layers if isinstance(layer, layers.Conv2D)]
+    norms = [layer for layer in base.layers if isinstance(layer, layers.BatchNormalization)]
+    by_place = {f"{place:02}_conv": layer for place, layer in enumerate(convolutions)}
+    arrays.assign(by_place | {f"{place:02}_norm": layer for place, layer in enumerate(norms)})
+    half = keras.ops.convert_to_numpy(convolutions[0].kernel) / 2
+    convolutions[0].kernel.assign(half)
+    # x / 255 is half of x / 127.5 - 1, and a half; the convolution of that half goes into the mean that is subtracted.
+    norms[0].moving_mean.assign(norms[0].moving_mean - half.sum(axis=(0, 1, 2)))
+    return "made for images from 0 to 1, its first layer changed to take -1 to 1"

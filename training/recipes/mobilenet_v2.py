@@ -4,7 +4,6 @@ Sandler et al. 2018 (arXiv:1801.04381). Twice as many multiply-adds as the defau
 as slow on CPUs; it sees what ImageNet taught it, which thousands of images do not.
 """
 
-import zipfile
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +15,7 @@ from training.errors import WeightsUnusable
 from training.recipe import Phase, Recipe
 from training.recipes.compact_cnn import standardise
 from training.registry import PLACES, RANDOM, network
+from training.weights import read_arrays
 
 RECIPE = Recipe(
     name="mobilenet-v2",
@@ -90,13 +90,7 @@ def start(model: keras.Model, weights: Path | None, images: np.ndarray) -> str:
 
 
 def _read(weights: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    try:
-        with np.load(weights) as stored:
-            kernels = [stored[key] for key in sorted(stored) if key.endswith("_w")]
-            return kernels, [stored[key] for key in sorted(stored) if key.endswith("_b")]
-    # TypeError: an .npy file holds one array, which is no archive.
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise WeightsUnusable(
-            f"{weights.name} cannot be loaded ({type(error).__name__}). "
-            "Give an .npz file of MobileNetV2 1.0 with folded batch normalisation."
-        ) from error
+    stored = read_arrays(weights, "an .npz file of MobileNetV2 1.0 with folded batch normalisation").by_name
+    names = sorted(stored)
+    kernels = [stored[name] for name in names if name.endswith("_w")]
+    return kernels, [stored[name] for name in names if name.endswith("_b")]

