@@ -22,7 +22,7 @@ from web.frame.words import explain
 from web.guard.access import may_see
 from web.lists.blind import hides_from
 from web.lists.filters import Filters, Order, Reading
-from web.lists.planner import Count, find, want
+from web.lists.planner import Count, Wanted, find, tests_reviews_of_rows, want
 
 __all__ = ["FilterError", "Filters", "Order", "Page", "ScreeningDetail", "ScreeningSummary"]
 
@@ -179,6 +179,8 @@ _READERS: Final[dict[Order, tuple[Any, ...]]] = {
 }
 MOST_COUNTED: Final = 1000
 """More rows of a list are not counted, only said to be more."""
+MOST_COUNTED_BY_ROW: Final = 200
+"""The same where each row has to be looked at for who reviewed it: of ten million rows, 1,000 took 200 ms."""
 _POSITION: Final = Key[ScreeningSummary]((Screening.position,), (whole,), lambda row: (row.position,), descending=False)
 NEWEST_JOBS: Final = Key[Job]((Job.id,), (key,), lambda job: (job.id,))
 
@@ -267,8 +269,10 @@ def place_of(screening: ScreeningSummary, filters: Filters, order: Order) -> Pla
 
 def count_images(session: Session, viewer: User, filters: Filters, order: Order) -> Count:
     """Count the images of a list, up to MOST_COUNTED; not exact where there are more, or the search was cut short."""
-    found = find(session, want(session, viewer, filters, order), None, MOST_COUNTED + 1)
-    return _counted(found.places, found.reached)
+    wanted = want(session, viewer, filters, order)
+    most = _most_counted(session, wanted)
+    found = find(session, wanted, None, most + 1)
+    return _counted(found.places, found.reached, most)
 
 
 def count_before(
@@ -280,13 +284,19 @@ def count_before(
         return None
     if order is Order.UNREAD and filters.review is None:
         place = (int(screening.review_state is ReviewState.UNREAD), *place[1:])
-    found = find(session, want(session, viewer, filters, order), place, MOST_COUNTED + 1, later=False)
-    return _counted(found.places, found.reached)
+    wanted = want(session, viewer, filters, order)
+    most = _most_counted(session, wanted)
+    found = find(session, wanted, place, most + 1, later=False)
+    return _counted(found.places, found.reached, most)
 
 
-def _counted(places: Sequence[Place], reached: Place | None) -> Count:
-    images = min(len(places), MOST_COUNTED)
-    return Count(images, is_exact=reached is None and len(places) <= MOST_COUNTED)
+def _most_counted(session: Session, wanted: Wanted) -> int:
+    return MOST_COUNTED_BY_ROW if tests_reviews_of_rows(session, wanted) else MOST_COUNTED
+
+
+def _counted(places: Sequence[Place], reached: Place | None, most: int) -> Count:
+    images = min(len(places), most)
+    return Count(images, is_exact=reached is None and len(places) <= most)
 
 
 def iterate_screenings(database: Database, viewer: User, filters: Filters, order: Order) -> Iterator[ScreeningSummary]:

@@ -260,6 +260,12 @@ def _find_led(session: Session, wanted: Wanted, start: Place | None, size: int, 
     return go_along(session, [search], start, size, later=later)
 
 
+def tests_reviews_of_rows(session: Session, wanted: Wanted) -> bool:
+    """Tell whether rows are tested one by one for who reviewed them: the reviews of an account are too many to lead."""
+    filters = wanted.filters
+    return (filters.review in _BY_READER or filters.reviewed_by is not None) and _lead(session, wanted) is None
+
+
 def _lead(session: Session, wanted: Wanted) -> list[uuid.UUID] | None:
     """Return the few screenings that a filter leads to; a transaction that only reads asks once."""
     known: dict[Any, list[uuid.UUID] | None] = session.info.setdefault(_LED, {}) if READ_ONLY in session.info else {}
