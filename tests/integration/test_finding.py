@@ -23,7 +23,7 @@ from shared.tables import Image, Job, Model, Prediction, Review, ReviewOutcome, 
 from tests.conftest import draw, encode
 from tests.web_site import Site, post_images
 from web.jobs.progress import jobs_progress, label_counts
-from web.lists import few, planner, walker
+from web.lists import few, listing, planner, walker
 from web.lists.few import find_named
 from web.lists.filters import Filters, Order, Reading, confidence
 from web.lists.listing import beside, count_before, count_images, get_screening, list_screenings
@@ -269,6 +269,19 @@ def test_the_next_image_of_the_worklist_is_unread_and_the_one_before_is_where_it
     with drawn.read() as session:
         assert count_images(session, rita, Filters(review=Reading.UNREAD), Order.UNREAD) == Count(len(unread))
         assert not count_images(session, rita, Filters(), Order.UNREAD).is_exact
+
+
+def test_rows_that_have_to_be_tested_for_their_reader_are_counted_to_a_lower_bound(
+    drawn: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "MOST_COUNTED_BY_ROW", 7)
+    mine = Filters(review=Reading.MINE)
+    with drawn.read() as session:
+        rita = session.scalars(select(User).where(User.name == "rita")).one()
+        assert count_images(session, rita, mine, Order.UNREAD).images > 7, "her few reviews lead to them"
+    monkeypatch.setattr(few, "MOST_NAMED", 5)
+    with drawn.read() as session:
+        assert count_images(session, rita, mine, Order.UNREAD) == Count(7, is_exact=False)
 
 
 # ---------------------------------------------------------------- plans
