@@ -408,6 +408,21 @@ def test_a_text_of_too_many_names_is_left_to_the_list(drawn: Database, monkeypat
         assert session.scalar(select(Screening.id).limit(1)) is not None  # the transaction goes on
 
 
+def test_a_name_is_looked_up_by_what_few_names_have(drawn: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    if drawn.engine.dialect.name == "sqlite":
+        pytest.skip("FTS5 orders the lists by their length itself")
+    asked: list[list[str]] = []
+    kept = few._leave_out_common
+    monkeypatch.setattr(few, "_leave_out_common", lambda *given: asked.append(kept(*given)) or asked[-1])
+    with drawn.read() as session:
+        name = session.scalars(select(Screening.file_name).order_by(Screening.file_name)).first() or ""
+        assert len(find_named(session, name) or ()) == 1
+        assert find_named(session, ".jpeg"), "found, too, where all of it is common"
+    trigrams = {name.lower()[at : at + 3] for at in range(len(name) - 2)}
+    assert set(asked[0]) < trigrams - {".jp", "jpe", "peg", "cxr"}
+    assert len(asked[1]) == 1
+
+
 def test_without_an_index_of_names_a_short_list_is_searched_whole(
     sqlite_database: Database, settings: Settings
 ) -> None:
