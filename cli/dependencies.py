@@ -13,6 +13,7 @@ GROUPS: Final = {
     "markdown_it": "web",
     "multipart": "web",
     "prometheus_client": "web",
+    "babel": "worker",
     "keras": "worker",
     "openvino": "worker",
     "scipy": "worker",
