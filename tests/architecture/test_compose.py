@@ -9,6 +9,7 @@ import yaml
 
 from cli.main import main
 from cli.serving.compose_secrets import make_secrets
+from shared.languages.catalogs import TRANSLATIONS
 from shared.settings import PREFIX, Settings
 from tests.conftest import ROOT
 
@@ -117,3 +118,9 @@ def test_volumes_have_their_owner_from_the_image() -> None:
     (made,) = re.findall(r"install --directory --owner pneumoscreen [^\n]*", DOCKERFILE)
     mounted = {volume.split(":")[1] for service in OURS.values() for volume in service.get("volumes", [])}
     assert mounted <= set(made.split())
+
+
+def test_the_image_of_the_sweep_has_the_translations_of_emails() -> None:
+    stages = DOCKERFILE.split("\nFROM ")
+    (worker,) = (stage for stage in stages if stage.startswith("base AS worker\n"))
+    assert f"COPY {TRANSLATIONS.relative_to(ROOT)} {TRANSLATIONS.relative_to(ROOT)}\n" in worker
