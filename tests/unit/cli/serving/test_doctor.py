@@ -25,8 +25,8 @@ from shared.settings import Settings
 from shared.store import durability
 from shared.store.encryption import new_key
 from shared.store.store import open_store
+from tests.certificates import make_certificate
 from tests.conftest import DEFAULT_MODEL
-from tests.integration.test_webhooks import make_certificate
 from tests.mail_server import mail_server
 
 Made = Callable[..., Settings]
