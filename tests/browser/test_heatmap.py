@@ -9,9 +9,9 @@ from playwright.sync_api import Page, expect
 
 from shared.intake.accept import Received
 from shared.models.heatmap import encode
+from tests.browser.accessibility import check
 from tests.browser.conftest import Server, Visitor
 from tests.browser.screened import PNEUMONIA, keep, screen
-from tests.browser.test_access import check
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -12,9 +12,9 @@ from shared.intake.accept import Received
 from shared.reviews.law import standing
 from shared.reviews.reviews import list_reviews
 from shared.tables import BrowserSession, Image, Review, Role, Screening
+from tests.browser.accessibility import check
 from tests.browser.conftest import Server, Visitor, pages_alone
 from tests.browser.screened import NORMAL, PNEUMONIA, keep, screen
-from tests.browser.test_access import check
 
 pytestmark = pytest.mark.timeout(180)
 

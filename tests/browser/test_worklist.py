@@ -3,7 +3,6 @@
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -17,13 +16,13 @@ from shared.models.folder import read_spec
 from shared.reviews.claims import claim
 from shared.reviews.reviews import add_review, withdraw
 from shared.tables import Image, ReviewOutcome, Role, Screening, User
+from tests.browser.accessibility import CHECK
 from tests.browser.conftest import Server, Visitor, pages_alone
 from tests.browser.screened import keep, screen
 from tests.conftest import DEFAULT_MODEL
 
 pytestmark = pytest.mark.timeout(180)
 
-CHECK = (Path(__file__).parent / "check_access.js").read_text()
 SUSPICIONS = [0.97, 0.91, 0.88, 0.74, 0.61, 0.58, 0.55, 0.41, 0.3, 0.2, 0.11, 0.04]
 """Of x-ray-00.png and those after it; the model's threshold is 0.56."""
 
