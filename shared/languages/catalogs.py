@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from babel.support import NullTranslations, Translations
 
-TRANSLATIONS: Final = Path(__file__).parents[2] / "web" / "translations"
+TRANSLATIONS: Final = Path(__file__).parent / "translations"
 
 
 def catalog_path(folder: Path, language: str) -> Path:
