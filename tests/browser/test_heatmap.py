@@ -9,8 +9,8 @@ from playwright.sync_api import Page, expect
 
 from shared.intake.accept import Received
 from shared.models.heatmap import encode
-from tests.browser.accessibility import check
 from shared.tables import Role
+from tests.browser.accessibility import check
 from tests.browser.conftest import Server, Visitor
 from tests.browser.screened import PNEUMONIA, keep, screen
 

@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -92,7 +92,7 @@ def test_a_second_press_that_comes_with_the_next_x_ray_does_not_review_it(room: 
     page = visitor.open(room.reader(room.name("rita")))
     page.clock.install()
     page.goto(first)
-    page.clock.pause_at(datetime.now() + timedelta(hours=1))
+    page.clock.pause_at(datetime.now(tz=UTC) + timedelta(hours=1))
     with page.expect_navigation():
         page.keyboard.press("b")
     page.locator("#review[data-too-soon]").wait_for()

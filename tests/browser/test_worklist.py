@@ -198,10 +198,12 @@ def test_a_row_and_the_head_of_the_page_fit_a_narrow_telephone(room: Server, vis
     page = reader(room, visitor, "rosa", width=320)
     row = page.locator("#rows tbody tr").first
     result, reading = row.locator(".badge").bounding_box(), row.locator("td.reading").bounding_box()
-    assert result and reading
+    assert result
+    assert reading
     assert result["x"] + result["width"] <= reading["x"] or result["y"] + result["height"] <= reading["y"]
     tops = [box["y"] for entry in page.locator(".nav a").all() if (box := entry.bounding_box())]
     assert len(set(tops)) == 1, "the entries stand in one line"
     brand, account = page.locator(".brand").bounding_box(), page.locator(".who").bounding_box()
-    assert brand and account
+    assert brand
+    assert account
     assert account["y"] < brand["y"] + brand["height"], "and the account beside the brand"
