@@ -37,7 +37,7 @@ def write_catalog(folder: Path, code: str) -> None:
         texts = message.id if isinstance(message.id, tuple) else (message.id,)
         said = tuple(accent(text) for text in texts)
         forms = (said[0], *(said[-1],) * (catalog.num_plurals - 1)) if len(said) == 2 else said[0]
-        catalog.add(message.id, forms, locations=message.locations, flags=message.flags)
+        catalog.add(message.id, forms, locations=message.locations, flags=message.flags, context=message.context)
     path = folder / code / "LC_MESSAGES" / "messages.po"
     path.parent.mkdir(parents=True)
     with path.open("wb") as file:

@@ -14,7 +14,7 @@ from shared.languages.catalogs import TRANSLATIONS
 from shared.languages.languages import ENGLISH, LANGUAGES, Language
 from web.http.static_files import Made
 from web.languages.catalogs import Catalogs
-from web.languages.text import N_, gettext, plural, translate
+from web.languages.text import N_, gettext, pgettext, plural, translate
 
 
 def install(app: Flask, translations: Path = TRANSLATIONS) -> Mapping[str, Made]:
@@ -28,7 +28,9 @@ def install(app: Flask, translations: Path = TRANSLATIONS) -> Mapping[str, Made]
     environment = app.jinja_env
     environment.add_extension("jinja2.ext.i18n")
     environment.policies["ext.i18n.trimmed"] = True
-    environment.install_gettext_callables(gettext, catalogs.count_forms, newstyle=True)  # type: ignore[attr-defined]  # of the extension
+    environment.install_gettext_callables(  # type: ignore[attr-defined]  # of the extension
+        gettext, catalogs.count_forms, newstyle=True, pgettext=pgettext
+    )
     environment.globals.update(plural=plural, N_=N_, _=environment.globals["gettext"], translate=translate)
     made = {
         words_file(code): Made(catalogs.path(code), partial(_write_words, catalogs, code))

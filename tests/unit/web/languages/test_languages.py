@@ -13,7 +13,7 @@ from flask import Flask, g
 from web.base import numbers, suspicion
 from web.http import static_files
 from web.languages import languages
-from web.languages.text import _, count, decimal, plural
+from web.languages.text import NC_, _, count, decimal, pgettext, plural
 
 
 @pytest.fixture
@@ -25,6 +25,8 @@ def app(tmp_path: Path) -> Flask:
     )
     catalog.add("Sign out", "تسجيل الخروج", locations=[("web/templates/base.html", 1)])
     catalog.add("Press %(key)s", "اضغط %(key)s", locations=[("web/static/js/keys.js", 1)])
+    catalog.add("Sent", "أُرسلت", context="an X-ray")
+    catalog.add("Sent", "أُرسل", context="a file", locations=[("web/static/js/filelist.js", 1)])
     path = tmp_path / "ar" / "LC_MESSAGES" / "messages.po"
     path.parent.mkdir(parents=True)
     with path.open("wb") as file:
@@ -71,6 +73,15 @@ def test_texts_come_from_the_catalog_and_english_is_the_key(app: Flask) -> None:
     assert _("Sign out") == "Sign out"
 
 
+def test_one_text_is_translated_by_its_context(app: Flask) -> None:
+    kept = NC_("an X-ray", "Sent")
+    with asked(app, "ar"):
+        template = app.jinja_env.from_string("{{ pgettext('a file', 'Sent') }}, {{ _(kept) }}")
+        assert template.render(kept=kept) == "أُرسل, أُرسلت"
+        assert (_(kept), pgettext("a file", "Sent"), _("Sent")) == ("أُرسلت", "أُرسل", "Sent")
+    assert (kept, _(kept), pgettext("a file", "Sent")) == ("Sent", "Sent", "Sent")
+
+
 @pytest.mark.parametrize(
     ("number", "text"), [(0, "صفر"), (1, "ملف"), (2, "ملفان"), (5, "5 ملفات"), (11, "11 ملفًا"), (100, "100 ملف")]
 )
@@ -112,5 +123,5 @@ def test_times_are_written_as_the_language_does(app: Flask, language: str, text:
 def test_scripts_get_their_own_texts_alone(app: Flask) -> None:
     answer = app.test_client().get("/static/words/ar.json")
     assert answer.mimetype == "application/json"
-    assert answer.json == {"Press %(key)s": "اضغط %(key)s"}
+    assert answer.json == {"Press %(key)s": "اضغط %(key)s", "a file\x04Sent": "أُرسل"}
     assert app.test_client().get("/static/words/es.json").status_code == 404
