@@ -17,7 +17,7 @@ from shared.states import State
 from shared.tables import AskedScore, ReviewOutcome, Role, Screening, ShadowScore, User, Webhook
 from tests.conftest import draw, encode, make_spec
 from tests.integration.test_activation import install
-from tests.pseudo_language import find_untranslated, write_catalog
+from tests.pseudo_language import find_untranslated, link_others, write_catalog
 from tests.site_history import History
 from tests.web_site import Site, post_images, press, token_of
 
@@ -97,6 +97,7 @@ class Visited:
 def translations(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("translations")
     write_catalog(folder, "es")
+    link_others(folder, "es")
     return folder
 
 

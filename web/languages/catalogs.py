@@ -42,7 +42,7 @@ class Catalogs(Domain):
         That of a text in a context stands under both, as gettext has it.
         """
         words: dict[str, Any] = {}
-        for message in parse_catalog(self._folder, language) if self.path(language).is_file() else ():
+        for message in parse_catalog(self._folder, language):
             if not message.id or not any(place.startswith(SCRIPTS) for place, _ in message.locations):
                 continue
             key = message.id[0] if isinstance(message.id, tuple) else message.id

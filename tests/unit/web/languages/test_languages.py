@@ -10,6 +10,8 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import write_po
 from flask import Flask, g
 
+from shared.languages.catalogs import CatalogMissing, read_translations
+from tests.pseudo_language import link_others
 from web.base import numbers, suspicion
 from web.http import static_files
 from web.languages import languages
@@ -31,6 +33,7 @@ def app(tmp_path: Path) -> Flask:
     path.parent.mkdir(parents=True)
     with path.open("wb") as file:
         write_po(file, catalog)
+    link_others(tmp_path, "ar")
     app = Flask(__name__, static_folder=None)
     static_files.install(app, tmp_path, languages.install(app, tmp_path))
     return app
@@ -124,4 +127,13 @@ def test_scripts_get_their_own_texts_alone(app: Flask) -> None:
     answer = app.test_client().get("/static/words/ar.json")
     assert answer.mimetype == "application/json"
     assert answer.json == {"Press %(key)s": "اضغط %(key)s", "a file\x04Sent": "أُرسل"}
-    assert app.test_client().get("/static/words/es.json").status_code == 404
+    assert app.test_client().get("/static/words/en.json").status_code == 404
+
+
+def test_an_application_without_a_catalog_does_not_start(app: Flask, tmp_path: Path) -> None:
+    (tmp_path / "es").unlink()
+    with pytest.raises(CatalogMissing, match=r"There is no \S+/es/LC_MESSAGES/messages\.po\. Copy"):
+        languages.install(Flask(__name__), tmp_path)
+    with pytest.raises(CatalogMissing, match="/es/"):
+        read_translations(tmp_path, "es")
+    assert read_translations(tmp_path, "en").ugettext("Sign out") == "Sign out"
