@@ -14,7 +14,7 @@ from shared.languages.catalogs import TRANSLATIONS, check_catalogs
 from shared.languages.languages import ENGLISH, LANGUAGES, Language
 from web.http.static_files import Made
 from web.languages.catalogs import Catalogs
-from web.languages.text import N_, gettext, pgettext, plural, translate
+from web.languages.text import N_, gettext, pgettext, plural, say, translate
 
 
 def install(app: Flask, translations: Path = TRANSLATIONS) -> Mapping[str, Made]:
@@ -33,7 +33,7 @@ def install(app: Flask, translations: Path = TRANSLATIONS) -> Mapping[str, Made]
     environment.install_gettext_callables(  # type: ignore[attr-defined]  # of the extension
         gettext, catalogs.count_forms, newstyle=True, pgettext=pgettext
     )
-    environment.globals.update(plural=plural, N_=N_, _=environment.globals["gettext"], translate=translate)
+    environment.globals.update(plural=plural, N_=N_, _=environment.globals["gettext"], translate=translate, say=say)
     made = {
         words_file(code): Made(catalogs.path(code), partial(_write_words, catalogs, code))
         for code in LANGUAGES

@@ -13,9 +13,10 @@ import flask_babel
 from babel.numbers import get_decimal_symbol, get_group_symbol
 from flask_babel import lazy_gettext
 
+from shared.errors import TranslatableError
 from shared.languages.writing import is_english, write_count
 
-__all__ = ["NC_", "N_", "_", "count", "decimal", "gettext", "lazy", "pgettext", "plural", "translate"]
+__all__ = ["NC_", "N_", "_", "count", "decimal", "gettext", "lazy", "pgettext", "plural", "say", "translate"]
 
 lazy = lazy_gettext
 """For the labels and messages of forms, which are made before anybody asks and shown by a library."""
@@ -67,6 +68,12 @@ def _(text: str, /, **values: object) -> str:
 
 translate = _
 """For texts that are not written where they are shown, so that no tool looks for one there."""
+
+
+def say(error: TranslatableError) -> str:
+    """Return what an error says, in the language of the reader, an error in it as well."""
+    said = {name: say(value) for name, value in error.values.items() if isinstance(value, TranslatableError)}
+    return _(error.text, **{**error.values, **said})
 
 
 def plural(number: int, one: str, many: str, /, **values: object) -> str:
