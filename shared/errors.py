@@ -1,6 +1,9 @@
 """The errors that PneumoScreen raises on purpose.
 
 PneumoScreenError
+|-- TranslatableError   what pages say in the language of the reader
+|   |-- ActivationRefused  what is to be put in force is so already, or cannot be
+|   `-- ModelUnavailable   a model folder is missing, damaged or not what its spec says
 |-- ImageRejected        this one file cannot be screened; the rest of its job goes on
 |-- UploadRefused       the whole request is over a limit
 |-- StoreFull           the image store has no room left
@@ -14,11 +17,9 @@ PneumoScreenError
 |-- KeyReused           an idempotency key came again with another request
 |-- ReviewOutdated      another reader's review came in before this one, unseen
 |-- NotReviewable       there is no image, or no prediction, that could be reviewed so
-|-- ActivationRefused   what is to be put in force is so already, or cannot be
 |-- NothingToWithdraw   a reader has no review that could be undone
 |-- JobClosed           images were sent to a job whose upload has ended
 |-- DecoderAway         the process that decodes compressed images cannot be used; no image is to blame
-|-- ModelUnavailable    a model folder is missing, damaged or not what its spec says
 `-- BrokerAway          Redis did not answer; the sweep sends tickets later
 """
 
@@ -29,6 +30,18 @@ from shared.refusals import Details, Rejection, Scalar
 
 class PneumoScreenError(Exception):
     """Stand at the root of every error raised on purpose."""
+
+
+class TranslatableError(PneumoScreenError):
+    """Say in English what pages say in the language of the reader (`web.languages.text.say`).
+
+    `values` fill the text in; one may be such an error itself.
+    """
+
+    def __init__(self, text: str, **values: object) -> None:
+        super().__init__(text % values if values else text)
+        self.text = text
+        self.values = values
 
 
 class ImageRejected(PneumoScreenError):
@@ -109,13 +122,8 @@ class NothingToWithdraw(PneumoScreenError):
     """Say that a reader has no review that could be undone."""
 
 
-class ActivationRefused(PneumoScreenError):
-    """Say why something cannot be put in force; pages translate the text and fill it in."""
-
-    def __init__(self, text: str, **values: object) -> None:
-        super().__init__(text % values if values else text)
-        self.text = text
-        self.values = values
+class ActivationRefused(TranslatableError):
+    """Say why something cannot be put in force."""
 
 
 class JobClosed(PneumoScreenError):
@@ -130,7 +138,7 @@ class DecoderAway(PneumoScreenError):
     """Say that the process that decodes compressed images cannot be used."""
 
 
-class ModelUnavailable(PneumoScreenError):
+class ModelUnavailable(TranslatableError):
     """Say which model cannot be served and why."""
 
 

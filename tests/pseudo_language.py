@@ -10,6 +10,7 @@ from typing import Final
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import write_po
 
+from shared.languages.catalogs import TRANSLATIONS
 from web.languages.collect import collect_texts
 
 _LETTERS: Final = str.maketrans(
@@ -37,11 +38,18 @@ def write_catalog(folder: Path, code: str) -> None:
         texts = message.id if isinstance(message.id, tuple) else (message.id,)
         said = tuple(accent(text) for text in texts)
         forms = (said[0], *(said[-1],) * (catalog.num_plurals - 1)) if len(said) == 2 else said[0]
-        catalog.add(message.id, forms, locations=message.locations, flags=message.flags)
+        catalog.add(message.id, forms, locations=message.locations, flags=message.flags, context=message.context)
     path = folder / code / "LC_MESSAGES" / "messages.po"
     path.parent.mkdir(parents=True)
     with path.open("wb") as file:
         write_po(file, catalog)
+
+
+def link_others(folder: Path, code: str) -> None:
+    """Give a folder of translations the real ones into all languages but one: an application starts with all alone."""
+    for other in TRANSLATIONS.iterdir():
+        if other.name != code:
+            (folder / other.name).symlink_to(other)
 
 
 def accent(text: str) -> str:

@@ -65,7 +65,7 @@ def create_app(
     ticket_sender: TicketSender | None = None,
     translations: Path = TRANSLATIONS,
 ) -> Flask:
-    """Build the application; raise SecretKeyMissing where nothing signs its sessions.
+    """Build the application; raise SecretKeyMissing or CatalogMissing where it lacks one.
 
     Parts that are not given are made from the settings.
     """

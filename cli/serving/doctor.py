@@ -34,6 +34,8 @@ from shared.errors import (
     StoreFull,
     StoreMisconfigured,
 )
+from shared.languages.catalogs import TRANSLATIONS, CatalogMissing, check_catalogs
+from shared.languages.languages import LANGUAGES
 from shared.models.folder import list_models, read_spec, verify_weights
 from shared.models.spec import ModelSpec
 from shared.queue.heartbeats import Heartbeats
@@ -226,6 +228,16 @@ def check_mail(settings: Settings, _port: int) -> Finding:
     return Finding("E-mail", Level.OK, f"{place} answers, {way}, {who}")
 
 
+def check_translations(_settings: Settings, _port: int) -> Finding:
+    """Read the translations of the pages into every language that accounts can choose."""
+    try:
+        check_catalogs(TRANSLATIONS)
+    except CatalogMissing as error:
+        found, _, advice = str(error).partition(". ")
+        return Finding("Translations", Level.FAIL, found, advice)
+    return Finding("Translations", Level.OK, ", ".join(LANGUAGES))
+
+
 def check_model(settings: Settings, _port: int) -> Finding:
     """Read the spec of the settings' model, and of the one that new jobs get, and compare their weights with it."""
     try:
@@ -288,7 +300,7 @@ def check_port(_settings: Settings, port: int) -> Finding:
 
 CHECKS: Final[Sequence[Check]] = (
     check_python, check_data_folder, check_access, check_files, check_database, check_redis, check_store, check_mail,
-    check_model, check_backend, check_port,
+    check_translations, check_model, check_backend, check_port,
 )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from shared.db import new_id, now, row_count
-from shared.errors import PneumoScreenError
+from shared.errors import TranslatableError
 from shared.tables import ApiToken, BrowserSession, Role, Scope, SignInLink, User
 
 TOKEN_PREFIX: Final = "psc_"  # noqa: S105  # the mark by which scanners know a token
@@ -34,13 +34,8 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
 
-class AccountRefused(PneumoScreenError):
-    """Say why an account, password or token cannot be made or changed; pages translate the text and fill it in."""
-
-    def __init__(self, text: str, **values: object) -> None:
-        super().__init__(text % values if values else text)
-        self.text = text
-        self.values = values
+class AccountRefused(TranslatableError):
+    """Say why an account, password or token cannot be made or changed."""
 
 
 def digest(secret: str) -> str:

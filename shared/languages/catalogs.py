@@ -10,7 +10,23 @@ from typing import Any, Final
 
 from babel.support import NullTranslations, Translations
 
+from shared.errors import PneumoScreenError
+from shared.languages.languages import ENGLISH, LANGUAGES
+
 TRANSLATIONS: Final = Path(__file__).parent / "translations"
+
+
+class CatalogMissing(PneumoScreenError):
+    """Say which translations are missing: without them pages and e-mails would be in English, and nobody told."""
+
+
+def check_catalogs(folder: Path) -> None:
+    """Raise CatalogMissing where a folder of translations lacks a language that accounts can choose."""
+    missing = [path for code in LANGUAGES if code != ENGLISH and not (path := catalog_path(folder, code)).is_file()]
+    if missing:
+        raise CatalogMissing(
+            f"There is no {' and no '.join(map(str, missing))}. Copy the folder shared/languages/translations of this version there."
+        )
 
 
 def catalog_path(folder: Path, language: str) -> Path:
@@ -19,16 +35,20 @@ def catalog_path(folder: Path, language: str) -> Path:
 
 
 def parse_catalog(folder: Path, language: str) -> Any:
-    """Return the messages of a catalog that is there, with the places of their texts."""
+    """Return the messages of a catalog, with the places of their texts; raise CatalogMissing where there is none."""
     from babel.messages.pofile import read_po  # noqa: PLC0415  # English needs none of it
 
-    with catalog_path(folder, language).open("rb") as file:
-        return read_po(file, locale=language, abort_invalid=True)
+    path = catalog_path(folder, language)
+    try:
+        with path.open("rb") as file:
+            return read_po(file, locale=language, abort_invalid=True)
+    except FileNotFoundError as error:
+        raise CatalogMissing(f"There is no {path}. Copy the folder shared/languages/translations of this version there.") from error
 
 
 def read_translations(folder: Path, language: str) -> NullTranslations:
-    """Return the translations into a language; those of a language without a catalog leave each text as it is."""
-    if not catalog_path(folder, language).is_file():
+    """Return the translations into a language, for English none; raise CatalogMissing where it has no catalog."""
+    if language == ENGLISH:
         return NullTranslations()
     from babel.messages.mofile import write_mo  # noqa: PLC0415  # English needs none of it
 

@@ -20,7 +20,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from shared.db import new_id, now
-from shared.errors import PneumoScreenError
+from shared.errors import TranslatableError
 from shared.networks import Network, is_named, may_be_called
 from shared.tables import MessageEvent, Webhook
 
@@ -32,7 +32,7 @@ LONGEST_URL: Final = 1024
 _SALT_BYTES: Final = 16
 
 
-class WebhookRefused(PneumoScreenError):
+class WebhookRefused(TranslatableError):
     """Say why a webhook cannot be registered."""
 
 
@@ -44,7 +44,7 @@ def register(
     if not events:
         raise WebhookRefused("Choose at least one event.")
     if len(session.scalars(select(Webhook.id)).all()) >= MOST:
-        raise WebhookRefused(f"There are {MOST} webhooks already. Delete one first.")
+        raise WebhookRefused("There are %(most)s webhooks already. Delete one first.", most=MOST)
     webhook = Webhook(
         id=new_id(),
         url=address,
@@ -65,14 +65,14 @@ def read_url(url: str, networks: Sequence[Network]) -> str:
     """
     text = url.strip()
     if not text.isascii() or any(letter <= " " for letter in text) or len(text) > LONGEST_URL:
-        raise WebhookRefused(f"An address has at most {LONGEST_URL} characters of ASCII and no spaces.")
+        raise WebhookRefused("An address has at most %(most)s ASCII characters and no spaces.", most=LONGEST_URL)
     try:
         parts = urlsplit(text)
         has_port = parts.port != 0
     except ValueError as error:
-        raise WebhookRefused(f"This is no address: {error}.") from error
+        raise WebhookRefused("This is not an address: %(problem)s.", problem=error) from error
     if parts.scheme not in {"https", "http"} or not parts.hostname or not has_port:
-        raise WebhookRefused("Give a whole address, such as https://pacs.example.org/hooks/pneumoscreen.")
+        raise WebhookRefused("Give a full address, such as https://pacs.example.org/hooks/pneumoscreen.")
     if parts.username is not None or parts.password is not None or parts.fragment:
         raise WebhookRefused("Leave user, password and what follows # out of the address; messages are signed.")
     _check_literal(parts.hostname, parts.scheme, networks)
@@ -86,11 +86,13 @@ def _check_literal(host: str, scheme: str, networks: Sequence[Network]) -> None:
         return
     if not may_be_called(host, networks):
         raise WebhookRefused(
-            f"{host} is no public address. PNEUMOSCREEN_WEBHOOK_NETWORKS names the other networks that may be called."
+            "%(host)s is not a public address. "
+            "PNEUMOSCREEN_WEBHOOK_NETWORKS names the other networks that may be called.",
+            host=host,
         )
     if scheme == "http" and not is_named(host, networks):
         raise WebhookRefused(
-            "Use https: unencrypted messages go to the networks of PNEUMOSCREEN_WEBHOOK_NETWORKS alone."
+            "Use https: unencrypted messages may only go to the networks of PNEUMOSCREEN_WEBHOOK_NETWORKS."
         )
 
 

@@ -27,14 +27,22 @@ def read_spec(folder: Path) -> ModelSpec:
     try:
         return ModelSpec.model_validate_json((folder / SPEC_FILE).read_bytes())
     except FileNotFoundError as error:
-        raise ModelUnavailable(f"Model '{folder.name}' has no {SPEC_FILE} in {folder}.") from error
+        raise ModelUnavailable(
+            "Model '%(name)s' has no %(file)s in %(folder)s.", name=folder.name, file=SPEC_FILE, folder=folder
+        ) from error
     except OSError as error:
         raise ModelUnavailable(
-            f"Model '{folder.name}': {folder / SPEC_FILE} cannot be read ({error.strerror}). Restore the model folder."
+            "Model '%(name)s': %(file)s cannot be read (%(problem)s). Restore the model folder.",
+            name=folder.name,
+            file=folder / SPEC_FILE,
+            problem=error.strerror,
         ) from error
     except ValidationError as error:
         raise ModelUnavailable(
-            f"Model '{folder.name}' has a damaged {SPEC_FILE} ({name_faults(error)}). Restore the model folder."
+            "Model '%(name)s' has a damaged %(file)s (%(problem)s). Restore the model folder.",
+            name=folder.name,
+            file=SPEC_FILE,
+            problem=name_faults(error),
         ) from error
 
 
@@ -47,8 +55,12 @@ def read_named(models_dir: Path, name: str) -> ModelSpec:
     spec = read_spec(models_dir / name)
     if spec.name != name:
         raise ModelUnavailable(
-            f"The folder {models_dir / name} holds the model '{spec.name}'. Rename the folder so, or set its name in "
-            f"{SPEC_FILE} to '{name}'."
+            "The folder %(folder)s holds the model '%(held)s'. Rename the folder to '%(held)s', or set the name in "
+            "%(file)s to '%(name)s'.",
+            folder=models_dir / name,
+            held=spec.name,
+            file=SPEC_FILE,
+            name=name,
         )
     return spec
 
@@ -62,12 +74,12 @@ def find_spec(models_dir: Path, name: str) -> ModelSpec | None:
     return spec if spec.name == name else None
 
 
-def find_problem(models_dir: Path, name: str) -> str | None:
-    """Say why the model of this name cannot screen; None where it can."""
+def find_problem(models_dir: Path, name: str) -> ModelUnavailable | None:
+    """Return why the model of this name cannot screen; None where it can."""
     try:
         verify_weights(models_dir / name, read_named(models_dir, name))
     except ModelUnavailable as error:
-        return f"No model: {error}"
+        return error
     return None
 
 
@@ -83,7 +95,12 @@ def find_model(models_dir: Path, name: str) -> Path:
     """
     names = [path.name for path in model_folders(models_dir)]
     if name not in names:
-        raise ModelUnavailable(f"There is no model '{name}' in {models_dir}. There is: {', '.join(names) or 'none'}.")
+        raise ModelUnavailable(
+            "There is no model '%(name)s' in %(folder)s. There is: %(names)s.",
+            name=name,
+            folder=models_dir,
+            names=", ".join(names) or "-",
+        )
     return models_dir / name
 
 
@@ -105,25 +122,38 @@ def read_members(folder: Path, spec: ModelSpec) -> list[ModelSpec]:
     try:
         members = [read_spec(folder.parent / member.name) for member in spec.members]
     except ModelUnavailable as error:
-        raise ModelUnavailable(f"Ensemble '{spec.name}' lacks a member. {error}") from error
+        raise ModelUnavailable(
+            "Ensemble '%(name)s' lacks a member. %(problem)s", name=spec.name, problem=error
+        ) from error
     for member in members:
-        if misfit := _misfit(spec, member):
-            raise ModelUnavailable(f"Ensemble '{spec.name}' and its member '{member.name}' do not fit: {misfit}.")
+        _refuse_misfit(spec, member)
     if members and set(spec.classes) != set(common_classes(members)):
         raise ModelUnavailable(
-            f"Ensemble '{spec.name}' tells {', '.join(spec.classes)}; "
-            f"what its members have in common is {', '.join(common_classes(members))}."
+            "Ensemble '%(name)s' has the classes %(classes)s; its members have in common: %(common)s.",
+            name=spec.name,
+            classes=", ".join(spec.classes),
+            common=", ".join(common_classes(members)),
         )
     return members
 
 
-def _misfit(spec: ModelSpec, member: ModelSpec) -> str:
+def _refuse_misfit(spec: ModelSpec, member: ModelSpec) -> None:
     if member.members:
-        return "the member is an ensemble itself"
+        raise ModelUnavailable(
+            "The member '%(member)s' of ensemble '%(name)s' is an ensemble itself.", member=member.name, name=spec.name
+        )
     if (member.input_size, member.resize) != (spec.input_size, spec.resize):
         # Images are prepared once, before the members see them.
-        return f"it takes {spec.input_size} pixels ({spec.resize}), the member {member.input_size} ({member.resize})"
-    return ""
+        raise ModelUnavailable(
+            "Ensemble '%(name)s' takes images of %(size)s pixels (%(resize)s), its member '%(member)s' of "
+            "%(member_size)s (%(member_resize)s).",
+            name=spec.name,
+            size=spec.input_size,
+            resize=spec.resize,
+            member=member.name,
+            member_size=member.input_size,
+            member_resize=member.resize,
+        )
 
 
 def common_classes(specs: Sequence[ModelSpec]) -> tuple[ImageClass, ...]:
@@ -152,23 +182,35 @@ def verify_weights(folder: Path, spec: ModelSpec) -> Path:
         specs = read_members(folder, spec)
         for member, own in zip(spec.members, specs, strict=True):
             verify_weights(folder.parent / member.name, own)
-        _compare(spec, "its members are not those", ensemble_sha256(spec.members, specs))
+        _compare(spec, ensemble_sha256(spec.members, specs))
         return folder
     path = folder / WEIGHTS_FILE
     if not path.is_file():
-        raise ModelUnavailable(f"Model '{spec.name}' has no {WEIGHTS_FILE} in {folder}.")
+        raise ModelUnavailable(
+            "Model '%(name)s' has no %(file)s in %(folder)s.", name=spec.name, file=WEIGHTS_FILE, folder=folder
+        )
     stat = path.stat()
-    _compare(spec, f"{WEIGHTS_FILE} is not the file", _sha256(path, stat.st_size, stat.st_mtime_ns))
+    _compare(spec, _sha256(path, stat.st_size, stat.st_mtime_ns))
     refuse_code(spec.name, path)
     return path
 
 
-def _compare(spec: ModelSpec, trouble: str, received: str) -> None:
-    if received != spec.sha256:
+def _compare(spec: ModelSpec, received: str) -> None:
+    if received == spec.sha256:
+        return
+    values = {"name": spec.name, "spec": SPEC_FILE, "expected": spec.sha256, "received": received}
+    if spec.members:
         raise ModelUnavailable(
-            f"Model '{spec.name}': {trouble} that {SPEC_FILE} names. "
-            f"Expected sha256 {spec.sha256}, received {received}. Restore the model folder."
+            "Model '%(name)s': its members are not those that %(spec)s names. Expected sha256 %(expected)s, received "
+            "%(received)s. Restore the model folder.",
+            **values,
         )
+    raise ModelUnavailable(
+        "Model '%(name)s': %(file)s is not the file that %(spec)s names. Expected sha256 %(expected)s, received "
+        "%(received)s. Restore the model folder.",
+        file=WEIGHTS_FILE,
+        **values,
+    )
 
 
 @lru_cache(maxsize=16)

@@ -38,8 +38,12 @@ def refuse_code(name: str, weights: Path) -> None:
     for module, kind in _objects(_read_config(name, weights)):
         if not _is_plain(module, kind):
             raise ModelUnavailable(
-                f"Model '{name}' is not opened: its {weights.name} asks for '{kind}' of '{module or 'no module'}', "
-                "which could run code or read files. Take a model that is made of Keras's own layers."
+                "Model '%(name)s' is not opened: its %(file)s asks for '%(kind)s' of '%(module)s', which could run "
+                "code or read files. Use a model that is made of Keras's own layers.",
+                name=name,
+                file=weights.name,
+                kind=kind,
+                module=module or "-",
             )
 
 
@@ -53,7 +57,10 @@ def _read_config(name: str, weights: Path) -> object:
         return {name: value for name, value in config.items() if name != "compile_config"}
     except (KeyError, ValueError, AttributeError, OSError, RecursionError, zipfile.BadZipFile) as error:
         raise ModelUnavailable(
-            f"Model '{name}': {weights.name} holds no {_CONFIG} that can be read. Restore the model folder."
+            "Model '%(name)s': %(file)s holds no %(config)s that can be read. Restore the model folder.",
+            name=name,
+            file=weights.name,
+            config=_CONFIG,
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 import uuid
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import select, update
 
 from shared.db import Database, now
+from shared.models.folder import SPEC_FILE, WEIGHTS_FILE, read_spec
 from shared.models.spec import Label, ModelSpec
 from shared.reviews.claims import claim
 from shared.reviews.reviews import add_review
@@ -17,7 +19,7 @@ from shared.states import State
 from shared.tables import AskedScore, ReviewOutcome, Role, Screening, ShadowScore, User, Webhook
 from tests.conftest import draw, encode, make_spec
 from tests.integration.test_activation import install
-from tests.pseudo_language import find_untranslated, write_catalog
+from tests.pseudo_language import find_untranslated, link_others, write_catalog
 from tests.site_history import History
 from tests.web_site import Site, post_images, press, token_of
 
@@ -92,11 +94,17 @@ class Visited:
     client: FlaskClient
     names: dict[str, str]
 
+    @property
+    def given(self) -> tuple[str, ...]:
+        """What pages show as it was given: GIVEN, and the files that the banner says are missing."""
+        return (*GIVEN, str(self.site.settings.models_dir), SPEC_FILE, WEIGHTS_FILE)
+
 
 @pytest.fixture(scope="module")
 def translations(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("translations")
     write_catalog(folder, "es")
+    link_others(folder, "es")
     return folder
 
 
@@ -145,7 +153,7 @@ def test_every_text_of_a_page_can_be_translated(visited: Visited, address: str) 
     assert page.mimetype == "text/html"
     assert page.status_code < 500
     titles = {f"{name} - PneumoScreen" for name in visited.names.values()}  # a page about one thing bears its name
-    assert [text for text in find_untranslated(page.text, GIVEN) if text not in titles] == []
+    assert [text for text in find_untranslated(page.text, visited.given) if text not in titles] == []
 
 
 def test_what_readers_said_can_be_translated(visited: Visited) -> None:
@@ -157,14 +165,14 @@ def test_what_readers_said_can_be_translated(visited: Visited) -> None:
         add_review(session, other, screening, ReviewOutcome.SECOND_READER, note="note", is_blind=True)
         claim(session, other, screening.image.sha256)
     address = f"/screenings/{done}"
-    check(visited.client, address, "/worklist")
+    check(visited, address, "/worklist")
     said = {"csrf_token": token_of(visited.client.get(address)), "says": "agree"}
     outdated = visited.client.post(f"{address}/reviews", data=said)
-    assert (outdated.status_code, find_untranslated(outdated.text, GIVEN)) == (409, [])
+    assert (outdated.status_code, find_untranslated(outdated.text, visited.given)) == (409, [])
     with site.database.write() as session:
         admin = session.get_one(User, uuid.UUID(visited.names["user"]))
         add_review(session, admin, session.get_one(Screening, done), ReviewOutcome.AGREE, is_blind=True)
-    check(visited.client, address, f"/screenings/{visited.names['waiting']}?reviewed={done}")
+    check(visited, address, f"/screenings/{visited.names['waiting']}?reviewed={done}")
 
 
 @pytest.mark.parametrize("code", ["rotated", "inverted", "not_chest"])
@@ -173,10 +181,10 @@ def test_a_score_that_is_asked_for_can_be_translated(visited: Visited, code: str
     address, stopped = f"/screenings/{key}", {"state": State.REJECTED, "error_code": code, "finished_at": now()}
     with visited.site.database.write() as session:
         session.execute(update(Screening).where(Screening.id == key).values(stopped))
-    check(visited.client, address)
+    check(visited, address)
     token = token_of(visited.client.get(address))
     assert visited.client.post(f"{address}/score", data={"csrf_token": token}).status_code == 303
-    check(visited.client, address)
+    check(visited, address)
     for answer in (
         {"label": Label.NORMAL, "p_pneumonia": 0.1, "threshold": 0.5, "model": "model@1"},
         {"label": Label.PNEUMONIA, "p_pneumonia": 0.9},
@@ -184,7 +192,7 @@ def test_a_score_that_is_asked_for_can_be_translated(visited: Visited, code: str
     ):
         with visited.site.database.write() as session:
             session.execute(update(AskedScore).values(finished_at=now(), **answer))
-        check(visited.client, address)
+        check(visited, address)
 
 
 def test_what_an_administrator_changes_of_models_can_be_translated(visited: Visited, spec: ModelSpec) -> None:
@@ -208,17 +216,52 @@ def test_what_an_administrator_changes_of_models_can_be_translated(visited: Visi
     ):
         answer = press(client, where, "/models", **fields)
         text = answer.text if answer.status_code == 409 else client.get(answer.location).text
-        assert find_untranslated(text, GIVEN) == [], (where, fields)
+        assert find_untranslated(text, visited.given) == [], (where, fields)
     check(
-        client,
+        visited,
         "/models/test-model",
         "/models/other",
         "/models/test-model/threshold?threshold=95",
         "/models/other/comparison",
     )
-    check(client, "/models/test-model/comparison")
+    check(visited, "/models/test-model/comparison")
 
 
-def check(client: FlaskClient, *addresses: str) -> None:
+@pytest.mark.parametrize(
+    ("url", "events"),
+    [
+        ("https://8.8.8.8/hook", ""),
+        ("not an address", "job.finished"),
+        ("8.8.8.8", "job.finished"),
+        ("https://a@8.8.8.8/", "job.finished"),
+        ("https://10.0.0.1/", "job.finished"),
+        ("http://8.8.8.8/", "job.finished"),
+    ],
+)
+def test_why_a_webhook_is_refused_can_be_translated(visited: Visited, url: str, events: str) -> None:
+    answer = press(visited.client, "/webhooks", url=url, events=events)
+    known = (
+        *visited.given,
+        "PNEUMOSCREEN_WEBHOOK_NETWORKS",
+        "https://pacs.example.org/hooks/pneumoscreen",
+        "ASCII",
+        url,
+    )
+    assert (answer.status_code, find_untranslated(answer.text, known)) == (422, [])
+
+
+def test_why_a_model_cannot_be_used_can_be_translated(visited: Visited) -> None:
+    folder = visited.site.settings.models_dir
+    known = (*visited.given, read_spec(folder / "other").sha256, sha256(b"others").hexdigest())
+    addresses = ("/models/other", "/models/other/default", "/models/other/shadow", "/models/other/threshold", "/models")
+    (folder / "other" / WEIGHTS_FILE).write_bytes(b"others")
     for address in addresses:
-        assert find_untranslated(client.get(address).text, GIVEN) == []
+        assert find_untranslated(visited.client.get(address).text, known) == [], address
+    (folder / "other" / SPEC_FILE).unlink()
+    for address in addresses:
+        assert find_untranslated(visited.client.get(address).text, known) == [], address
+
+
+def check(visited: Visited, *addresses: str) -> None:
+    for address in addresses:
+        assert find_untranslated(visited.client.get(address).text, visited.given) == []

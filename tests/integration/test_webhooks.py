@@ -348,7 +348,7 @@ def test_an_address_of_this_machine_is_not_called(
 def test_unencrypted_goes_to_named_networks_alone(one: Database, local: Settings) -> None:
     with pytest.raises(webhooks.WebhookRefused, match="https"):
         add(one, local, "http://8.8.8.8/")
-    with pytest.raises(webhooks.WebhookRefused, match=r"10\.0\.0\.1 is no public address"):
+    with pytest.raises(webhooks.WebhookRefused, match=r"10\.0\.0\.1 is not a public address"):
         add(one, local, "https://10.0.0.1/")
 
 

@@ -83,7 +83,7 @@ def test_a_webhook_is_registered_tested_at_once_and_its_secret_shown_once(site: 
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"url": "https://10.0.0.1/"}, "10.0.0.1 is no public address"),
+        ({"url": "https://10.0.0.1/"}, "10.0.0.1 is not a public address"),
         ({"url": "not an address"}, "no spaces"),
         ({"url": "http://8.8.8.8/"}, "Use https"),
         ({"events": "image.unknown"}, "Choose at least one event."),

@@ -24,7 +24,7 @@ from web.base.services import services
 from web.guard.access import open_to_all, requires, see_other
 from web.guard.devices import present_device
 from web.guard.identity import BY_PROVIDER, start_session
-from web.languages.text import _, count, lazy, plural, translate
+from web.languages.text import _, count, lazy, plural, say
 
 blueprint = Blueprint("auth", __name__)
 
@@ -249,7 +249,7 @@ def password() -> ResponseReturnValue:
     try:
         wait = _change_password(form)
     except accounts.AccountRefused as refusal:
-        wait, form.new_password.errors = 0, [translate(refusal.text, **refusal.values)]
+        wait, form.new_password.errors = 0, [say(refusal)]
     if form.errors or wait:
         return refused(_password_page(form, tokens), 422, wait)
     flash(_("The password is set. Every other session and sign-in link of this account has ended."), "info")

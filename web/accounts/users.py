@@ -25,7 +25,7 @@ from web.base.paging import Key, text, turn
 from web.base.services import services
 from web.guard.access import requires, see_other
 from web.guard.identity import idle_limit
-from web.languages.text import N_, _, lazy, translate
+from web.languages.text import N_, _, lazy, say, translate
 
 blueprint = Blueprint("users", __name__)
 
@@ -72,7 +72,7 @@ def _refuse_on_form(read: Callable[[str | None], object], field: StringField) ->
     try:
         read(field.data)
     except accounts.AccountRefused as refusal:
-        raise ValidationError(translate(refusal.text, **refusal.values)) from refusal
+        raise ValidationError(say(refusal)) from refusal
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def add() -> ResponseReturnValue:
             secret = accounts.make_link(db, user)
             _record(db, user, "added")
     except accounts.AccountRefused as refusal:
-        form.name.errors = [translate(refusal.text, **refusal.values)]
+        form.name.errors = [say(refusal)]
         return _list_page(form), 422
     return _show_link(user, secret, is_new=True)
 
@@ -158,7 +158,7 @@ def show(user_id: uuid.UUID) -> ResponseReturnValue:
 @blueprint.errorhandler(accounts.AccountRefused)
 def _refuse(refusal: accounts.AccountRefused) -> ResponseReturnValue:
     """Say on the account's own page why an act was refused."""
-    said = translate(refusal.text, **refusal.values)
+    said = say(refusal)
     return _account_page((request.view_args or {})["user_id"], said), 422
 
 

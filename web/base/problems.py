@@ -31,6 +31,7 @@ from shared.errors import (
     ReviewOutdated,
     StoreAway,
     StoreFull,
+    TranslatableError,
     TryLater,
     UploadRefused,
 )
@@ -38,7 +39,7 @@ from web.base.conditions import Condition
 from web.base.contexts import PageContext, render
 from web.http.pacing import ClientTooSlow
 from web.http.problem_codes import STATUSES, ProblemCode, code_of
-from web.languages.text import _, count
+from web.languages.text import _, count, say
 
 log = logging.getLogger(__name__)
 
@@ -204,7 +205,7 @@ def _on_own_error(error: PneumoScreenError) -> Response:
     if code is None:
         raise error
     if code not in _CONDITIONS:
-        return answer(STATUSES[code], str(error), code)
+        return answer(STATUSES[code], say(error) if isinstance(error, TranslatableError) else str(error), code)
     if isinstance(error, TryLater):
         return _try_later(code, str(error), error.retry_after)
     log.error("%s", error)

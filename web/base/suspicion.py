@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Final
 
 from shared.models.spec import Label
-from web.languages.text import N_, decimal
+from web.languages.text import N_, NC_, decimal
 
 NEAR: Final = 0.10
 """How far from the threshold is near. An X-ray and its own reduced copy differ by up to 0.06 (benchmarks/parity.py), so
@@ -26,7 +26,14 @@ BANDS: Final[dict[Band, str]] = {
     Band.NEAR: N_("Near the threshold"),
     Band.ABOVE: N_("Above the threshold"),
 }
-FLAGS: Final[dict[Label, str]] = {Label.NORMAL: N_("Not flagged"), Label.PNEUMONIA: N_("Flagged")}
+FLAGS: Final[dict[Label, str]] = {
+    Label.NORMAL: NC_("an X-ray", "Not flagged"),
+    Label.PNEUMONIA: NC_("an X-ray", "Flagged"),
+}
+COUNTED_FLAGS: Final[dict[Label, str]] = {
+    Label.NORMAL: NC_("a number of X-rays", "Not flagged"),
+    Label.PNEUMONIA: NC_("a number of X-rays", "Flagged"),
+}
 
 
 def near(threshold: float) -> tuple[float, float]:

@@ -8,6 +8,7 @@ from flask import Blueprint, g
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared.activations.in_force import default_model, spec_in_force
+from shared.errors import ModelUnavailable
 from shared.models.folder import find_problem, find_spec
 from shared.models.spec import ModelSpec
 from shared.tables import User
@@ -31,7 +32,7 @@ class Frame:
 
     user: User | None = None
     spec: ModelSpec | None = None
-    model_problem: str | None = None
+    model_problem: ModelUnavailable | None = None
 
 
 @blueprint.app_context_processor

@@ -16,7 +16,7 @@ from shared.states import State
 from shared.tables import Finding, ReviewOutcome, ReviewState, Role
 from web.base.conditions import Check, Condition
 from web.base.suspicion import FLAGS
-from web.languages.text import N_, _
+from web.languages.text import N_, NC_, _
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ STATES: Final[dict[State, Words]] = {
     State.QUEUED: Words(
         N_("Waiting"), N_("The X-ray is stored and is waiting for a free worker."), N_("Nothing to do.")
     ),
-    State.RUNNING: Words(N_("Screening"), N_("A worker is reading the X-ray now."), N_("Nothing to do.")),
+    State.RUNNING: Words(NC_("an X-ray", "Screening"), N_("A worker is reading the X-ray now."), N_("Nothing to do.")),
     State.DONE: Words(N_("Done"), N_("The model has given a result."), N_("Open the X-ray and read it yourself.")),
     State.REJECTED: Words(
         N_("Rejected"),
@@ -40,20 +40,27 @@ STATES: Final[dict[State, Words]] = {
         N_("See the reason, then send a new copy."),
     ),
     State.FAILED: Words(
-        N_("Failed"),
+        NC_("an X-ray", "Failed"),
         N_("The workers stopped several times on this X-ray, so it was set aside."),
         N_("Press Retry on the job page. If it fails again, tell support."),
     ),
     State.CANCELLED: Words(
-        N_("Cancelled"),
+        NC_("an X-ray", "Cancelled"),
         N_("Someone cancelled the job before this X-ray was read."),
         N_("Press Retry on the job page to screen it."),
     ),
 }
 
+COUNTED: Final[dict[State, str]] = {
+    State.REJECTED: NC_("a number of X-rays", "Refused"),
+    State.FAILED: NC_("a number of X-rays", "Failed"),
+    State.CANCELLED: NC_("a number of X-rays", "Cancelled"),
+}
+"""What X-rays without a result are called beside their number."""
+
 JOB_STATES: Final[dict[str, Words]] = {
     "RECEIVING": Words(N_("Receiving"), N_("X-rays are still being uploaded.")),
-    "SCREENING": Words(N_("Screening"), N_("All X-rays have arrived. Some are still waiting or being read.")),
+    "SCREENING": Words(NC_("a job", "Screening"), N_("All X-rays have arrived. Some are still waiting or being read.")),
     "FINISHED": Words(N_("Finished"), N_("No X-ray of the job still waits. Where the upload ended early, it says so.")),
 }
 
@@ -65,7 +72,7 @@ CHECKS: Final[dict[Check, str]] = {
     Check.BROKER: N_("Broker (Redis)"),
     Check.MODEL: N_("Model"),
     Check.WORKERS: N_("Workers"),
-    Check.SCREENING: N_("Screening"),
+    Check.SCREENING: NC_("a part of the program", "Screening"),
 }
 
 _STARTS_ITSELF = N_("Tell support. Screening goes on by itself once this is fixed.")

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, select
 from shared.states import State
 from shared.tables import Job, Screening, User, in_states
 from web.base.paging import FilterError, Key, key, text, whole
-from web.languages.text import N_, translate
+from web.languages.text import N_, NC_, translate
 from web.lists.listing import NEWEST_JOBS
 
 
@@ -32,7 +32,7 @@ class JobOrder(StrEnum):
 
 STAGES: Final[dict[JobStage, str]] = {
     JobStage.RECEIVING: N_("Receiving"),
-    JobStage.SCREENING: N_("Screening"),
+    JobStage.SCREENING: NC_("a job", "Screening"),
     JobStage.FINISHED: N_("Finished"),
 }
 ORDERS: Final[dict[JobOrder, str]] = {

@@ -11,6 +11,8 @@ from shared.languages.catalogs import catalog_path, parse_catalog, read_translat
 
 SCRIPTS: Final = "web/static/js/"
 """Where the texts of scripts stand; a catalog names the place of each text."""
+CONTEXT: Final = "{}\x04{}"
+"""How gettext writes context and text as one key (GNU gettext, "Contexts")."""
 
 
 class Catalogs(Domain):
@@ -35,12 +37,17 @@ class Catalogs(Domain):
         return catalog_path(self._folder, language)
 
     def script_words(self, language: str) -> dict[str, Any]:
-        """Return the translations of the texts of scripts: a text, or a list of its forms, by the English one."""
+        """Return the translations of the texts of scripts: a text, or a list of its forms, by the English one.
+
+        That of a text in a context stands under both, as gettext has it.
+        """
         words: dict[str, Any] = {}
-        for message in parse_catalog(self._folder, language) if self.path(language).is_file() else ():
+        for message in parse_catalog(self._folder, language):
             if not message.id or not any(place.startswith(SCRIPTS) for place, _ in message.locations):
                 continue
             key = message.id[0] if isinstance(message.id, tuple) else message.id
+            if message.context:
+                key = CONTEXT.format(message.context, key)
             if all(message.string) if isinstance(message.string, tuple) else message.string:
                 words[key] = message.string
         return words

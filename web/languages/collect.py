@@ -20,8 +20,11 @@ from shared.languages.catalogs import TRANSLATIONS, catalog_path
 from shared.languages.languages import ENGLISH, LANGUAGES
 
 REPOSITORY: Final = Path(__file__).parents[2]
-KEYWORDS: Final = ("_", "N_", "lazy", "plural:2,3", "translate", "AccountRefused", "ActivationRefused")
-"""The functions of `text.py`, where `plural` has the number first, and errors that pages show."""
+KEYWORDS: Final = (
+    *("_", "N_", "NC_:1c,2", "lazy", "plural:2,3", "translate"),
+    *("AccountRefused", "ActivationRefused", "ModelUnavailable", "WebhookRefused"),
+)
+"""The functions of `text.py` (`plural` has the number first; Babel knows `pgettext`), and errors that pages show."""
 
 
 def collect_texts() -> Catalog:

@@ -10,30 +10,34 @@ from babel import Locale
 from flask import Flask, g, has_request_context, request
 from flask_babel import Babel, get_locale
 
-from shared.languages.catalogs import TRANSLATIONS
+from shared.languages.catalogs import TRANSLATIONS, check_catalogs
 from shared.languages.languages import ENGLISH, LANGUAGES, Language
 from web.http.static_files import Made
 from web.languages.catalogs import Catalogs
-from web.languages.text import N_, gettext, plural, translate
+from web.languages.text import N_, gettext, pgettext, plural, say, translate
 
 
 def install(app: Flask, translations: Path = TRANSLATIONS) -> Mapping[str, Made]:
     """Answer each request in its language, and give templates the functions that mark texts.
 
-    Return the files of words that scripts fetch, one for each language with a catalog.
+    Return the files of words that scripts fetch, one for each language but English. Raises CatalogMissing where a
+    language has no catalog.
     """
+    check_catalogs(translations)
     babel = Babel(app, configure_jinja=False, default_locale=ENGLISH, locale_selector=choose_language)
     catalogs = Catalogs(translations)
     babel.domain_instance = catalogs
     environment = app.jinja_env
     environment.add_extension("jinja2.ext.i18n")
     environment.policies["ext.i18n.trimmed"] = True
-    environment.install_gettext_callables(gettext, catalogs.count_forms, newstyle=True)  # type: ignore[attr-defined]  # of the extension
-    environment.globals.update(plural=plural, N_=N_, _=environment.globals["gettext"], translate=translate)
+    environment.install_gettext_callables(  # type: ignore[attr-defined]  # of the extension
+        gettext, catalogs.count_forms, newstyle=True, pgettext=pgettext
+    )
+    environment.globals.update(plural=plural, N_=N_, _=environment.globals["gettext"], translate=translate, say=say)
     made = {
         words_file(code): Made(catalogs.path(code), partial(_write_words, catalogs, code))
         for code in LANGUAGES
-        if catalogs.path(code).is_file()
+        if code != ENGLISH
     }
     app.context_processor(lambda: _variables(made))
     return made

@@ -3,15 +3,20 @@
 `_("Sign out")`, `_("The job %(name)s has ended.", name=job.name)`: the text in the language of the reader.
 `plural(3, "%(count)s X-ray", "%(count)s X-rays")`: the form that goes with the number, which is written as there.
 `N_("Waiting")`: the text as it is, for tables made before anybody asks; who shows it translates it with `_`.
+`pgettext("a message", "Sent")`, `NC_("a message", "Sent")`: `_` and `N_` for a text that elsewhere stands for something
+else, so that other languages need another word or another gender there; the context, which comes first, tells which.
 """
+
+from typing import Self
 
 import flask_babel
 from babel.numbers import get_decimal_symbol, get_group_symbol
 from flask_babel import lazy_gettext
 
+from shared.errors import TranslatableError
 from shared.languages.writing import is_english, write_count
 
-__all__ = ["N_", "_", "count", "decimal", "gettext", "lazy", "plural", "translate"]
+__all__ = ["NC_", "N_", "_", "count", "decimal", "gettext", "lazy", "pgettext", "plural", "say", "translate"]
 
 lazy = lazy_gettext
 """For the labels and messages of forms, which are made before anybody asks and shown by a library."""
@@ -22,12 +27,38 @@ def N_(text: str) -> str:  # noqa: N802  # its name wherever gettext is used
     return text
 
 
+class TextInContext(str):
+    """A text and what tells it from others that are written alike; where nobody translates it, it is the text."""
+
+    __slots__ = ("context",)
+
+    def __new__(cls, context: str, text: str) -> Self:
+        """Keep the context beside the text."""
+        made = super().__new__(cls, text)
+        made.context = context
+        return made
+
+    context: str
+
+
+def NC_(context: str, text: str) -> TextInContext:  # noqa: N802  # its name in GLib
+    """Return a text as it is, with its context; it is translated when it is shown."""
+    return TextInContext(context, text)
+
+
 def gettext(text: str) -> str:
-    """Return a text in the language of the reader.
+    """Return a text in the language of the reader, in its context where it has one.
 
     Nothing stays nothing: gettext would give the header of the catalog for it.
     """
+    if isinstance(text, TextInContext):
+        return pgettext(text.context, text)
     return str(flask_babel.get_translations().ugettext(text)) if text else ""
+
+
+def pgettext(context: str, text: str) -> str:
+    """Return a text that means this in one context and something else in others, in the language of the reader."""
+    return str(flask_babel.get_translations().upgettext(context, text))
 
 
 def _(text: str, /, **values: object) -> str:
@@ -37,6 +68,12 @@ def _(text: str, /, **values: object) -> str:
 
 translate = _
 """For texts that are not written where they are shown, so that no tool looks for one there."""
+
+
+def say(error: TranslatableError) -> str:
+    """Return what an error says, in the language of the reader, an error in it as well."""
+    said = {name: say(value) for name, value in error.values.items() if isinstance(value, TranslatableError)}
+    return _(error.text, **{**error.values, **said})
 
 
 def plural(number: int, one: str, many: str, /, **values: object) -> str:

@@ -19,7 +19,7 @@ from shared.tables import Message, MessageEvent, MessageState, Role, Webhook
 from web.base.contexts import PageContext, render
 from web.base.services import services
 from web.guard.access import requires, see_other
-from web.languages.text import _
+from web.languages.text import _, say
 from web.messages.listing import list_messages
 from web.messages.words import EVENTS, STATES, say_problem
 
@@ -83,7 +83,7 @@ def add() -> ResponseReturnValue:
             note_test(db, webhook)
             _record(db, webhook, "added")
     except webhooks.WebhookRefused as refusal:
-        return _list_page(url, [event.value for event in events], str(refusal)), 422
+        return _list_page(url, [event.value for event in events], say(refusal)), 422
     return _show_secret(webhook), 201
 
 

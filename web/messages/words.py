@@ -4,7 +4,7 @@ from typing import Final
 
 from shared.messages.problems import PAUSED, RESTORED, Problem
 from shared.tables import MessageEvent, MessageState
-from web.languages.text import N_, translate
+from web.languages.text import N_, NC_, translate
 
 EVENTS: Final[dict[MessageEvent, str]] = {
     MessageEvent.JOB_FINISHED: N_("Job finished"),
@@ -14,7 +14,7 @@ EVENTS: Final[dict[MessageEvent, str]] = {
 
 STATES: Final[dict[MessageState, tuple[str, str]]] = {
     MessageState.WAITING: ("QUEUED", N_("Waiting")),
-    MessageState.SENT: ("DONE", N_("Sent")),
+    MessageState.SENT: ("DONE", NC_("a message", "Sent")),
     MessageState.FAILED: ("FAILED", N_("Given up")),
 }
 """The icon and colour of a state of images that looks the same, and the word."""

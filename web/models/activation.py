@@ -6,14 +6,14 @@ from http import HTTPStatus
 from flask import Blueprint, flash, request, url_for
 from flask.typing import ResponseReturnValue
 
-from shared.errors import ActivationRefused
+from shared.errors import ActivationRefused, ModelUnavailable
 from shared.models.folder import find_problem
 from shared.tables import Role
 from web.base.contexts import PageContext, render
 from web.base.paging import FilterError
 from web.base.services import services
 from web.guard.access import requires, see_other
-from web.languages.text import _, translate
+from web.languages.text import _, say
 from web.models.change import change_default, change_threshold
 from web.models.known import Known, find_model, known_models
 from web.models.thresholds import MONTH, Thresholds, Tried, counting, of_100, read_hundredth, try_thresholds
@@ -42,7 +42,7 @@ class DefaultPage(PageContext):
     model: Known
     present: Known
     problem: str | None
-    unusable: str | None
+    unusable: ModelUnavailable | None
     """What is wrong with its files, in English."""
 
 
@@ -72,7 +72,7 @@ def put_threshold(name: str) -> ResponseReturnValue:
     try:
         fresh = change_threshold(name, threshold, shown)
     except ActivationRefused as refused:
-        said = translate(refused.text, **refused.values)
+        said = say(refused)
         return _threshold_page(find_model(name), threshold, said), HTTPStatus.CONFLICT
     number = of_100(fresh.threshold)
     flash(
@@ -101,7 +101,7 @@ def put_default(name: str) -> ResponseReturnValue:
     try:
         before = change_default(name)
     except ActivationRefused as refused:
-        return _default_page(find_model(name), translate(refused.text, **refused.values))
+        return _default_page(find_model(name), say(refused))
     flash(
         _(
             "New jobs get %(name)s from now on, in place of %(before)s. Jobs that are here keep their model.",

@@ -49,7 +49,7 @@ def refuse_unusable(model: Known) -> None:
     """Raise ActivationRefused where the files of a model are missing or damaged."""
     problem = find_problem(services().settings.models_dir, model.name)
     if problem is not None:
-        raise ActivationRefused("It cannot be used. %(problem)s", problem=problem.removeprefix("No model: "))
+        raise ActivationRefused("It cannot be used. %(problem)s", problem=problem)
 
 
 def _spec(model: Known) -> ModelSpec:

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from flask import Blueprint, flash, url_for
 from flask.typing import ResponseReturnValue
 
-from shared.errors import ActivationRefused
+from shared.errors import ActivationRefused, ModelUnavailable
 from shared.models.folder import find_problem
 from shared.quality.paired import (
     Compared,
@@ -29,7 +29,7 @@ from shared.tables import Role
 from web.base.contexts import PageContext, render
 from web.base.services import services
 from web.guard.access import requires, see_other
-from web.languages.text import _, decimal, translate
+from web.languages.text import _, decimal, say
 from web.models.change import change_shadow
 from web.models.known import Known, find_model, known_models
 from web.models.thresholds import counting
@@ -48,7 +48,7 @@ class ShadowPage(PageContext):
     shadow: Known | None
     """The one that is the shadow now."""
     problem: str | None
-    unusable: str | None
+    unusable: ModelUnavailable | None
     """What is wrong with its files, in English."""
 
 
@@ -82,7 +82,7 @@ def begin(name: str) -> ResponseReturnValue:
     try:
         change_shadow(name)
     except ActivationRefused as refused:
-        return _ask_page(find_model(name), translate(refused.text, **refused.values))
+        return _ask_page(find_model(name), say(refused))
     flash(
         _(
             "%(name)s reads the same X-rays from now on, when nothing else waits. Its answers stand here alone.",

@@ -38,7 +38,7 @@ class Known:
     """As its folder has it."""
     history: ThresholdHistory | None
     """What was chosen in place of the folder's threshold."""
-    problem: str | None
+    problem: ModelUnavailable | None
     sets: Sequence[HeldOut]
     has_weights: bool
     used: Sequence[Model]
@@ -97,7 +97,7 @@ def _find(db: Session, models_dir: Path, name: str, used: Sequence[Model]) -> Kn
         own = read_named(models_dir, name)
         spec, history = spec_in_force(db, own), threshold_history(db, own)
     except ModelUnavailable as error:
-        problem = str(error)
+        problem = error
     return Known(
         name=name,
         spec=spec,

@@ -7,6 +7,7 @@ from flask import Blueprint, abort, request, send_file
 from flask.typing import ResponseReturnValue
 from markupsafe import Markup, escape
 
+from shared.errors import ModelUnavailable
 from shared.models.folder import find_problem
 from shared.quality.statistics import Share
 from web.base.contexts import PageContext, render
@@ -39,7 +40,7 @@ class ModelPage(PageContext):
 
     template = "models/show.html"
     model: Known
-    problem: str | None
+    problem: ModelUnavailable | None
     """What is wrong with its files."""
     unusable: str | None
     """What is wrong with what was asked for."""

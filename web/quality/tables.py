@@ -16,7 +16,9 @@ from shared.quality.volume import typical_seconds
 from shared.refusals import explain
 from shared.spreadsheet import neutral
 from shared.states import State
-from web.languages.text import N_
+from web.base.suspicion import COUNTED_FLAGS
+from web.frame.words import COUNTED
+from web.languages.text import N_, NC_
 from web.quality.figures import Beside, Figures
 
 GROUPS: Final = 20
@@ -64,9 +66,9 @@ def days_table(figures: Figures) -> Table:
         Column(N_("Day"), "day", Kind.DAY),
         Column(N_("X-rays"), "images", Kind.COUNT),
         Column(N_("With a result"), "labelled", Kind.COUNT),
-        Column(N_("Refused"), "refused", Kind.COUNT),
-        Column(N_("Failed"), "failed", Kind.COUNT),
-        Column(N_("Cancelled"), "cancelled", Kind.COUNT),
+        Column(COUNTED[State.REJECTED], "refused", Kind.COUNT),
+        Column(COUNTED[State.FAILED], "failed", Kind.COUNT),
+        Column(COUNTED[State.CANCELLED], "cancelled", Kind.COUNT),
         Column(N_("Not ended"), "not_ended", Kind.COUNT),
     )
     rows = [
@@ -84,7 +86,7 @@ def flagged_table(figures: Figures) -> Table:
     columns = (
         Column(N_("Day"), "day", Kind.DAY),
         Column(N_("With a result"), "labelled", Kind.COUNT),
-        Column(N_("Flagged"), "flagged", Kind.COUNT),
+        Column(COUNTED_FLAGS[Label.PNEUMONIA], "flagged", Kind.COUNT),
         *_share_columns(N_("Share"), "flagged_share"),
     )
     rows = [(day.day, day.flagged.whole, day.flagged.part, *_share(day.flagged)) for day in figures.volume.days]
@@ -95,8 +97,7 @@ def times_table(figures: Figures) -> Table:
     """List how long results took on each day."""
     columns = (
         Column(N_("Day"), "day", Kind.DAY),
-        # Translators: X-rays that were screened, a heading above their number.
-        Column(N_("Screened"), "screened", Kind.COUNT),
+        Column(NC_("a number of X-rays", "Screened"), "screened", Kind.COUNT),
         Column(N_("Median"), "median_seconds", Kind.SECONDS),
         Column(N_("95 % within"), "percentile_95_seconds", Kind.SECONDS),
     )
@@ -154,8 +155,8 @@ def suspicion_table(figures: Figures) -> Table:
         Column(N_("Suspicion to"), "suspicion_to", Kind.SUSPICION),
         Column(N_("These days"), "images", Kind.COUNT),
         Column(N_("Share"), "share", Kind.PERCENT),
-        Column(N_("Before"), "images_before", Kind.COUNT),
-        Column(N_("Share before"), "share_before", Kind.PERCENT),
+        Column(N_("The days before"), "images_before", Kind.COUNT),
+        Column(N_("Share in the days before"), "share_before", Kind.PERCENT),
     )
     now, before = group(figures.suspicion), group(figures.suspicion_before)
     rows = [(n / GROUPS, (n + 1) / GROUPS, now[n], _part(now, n), before[n], _part(before, n)) for n in range(GROUPS)]

@@ -8,7 +8,7 @@ from shared.states import State
 from shared.tables import Model, Review
 from web.base import numbers, suspicion
 from web.frame import words
-from web.languages.text import N_, _, count, translate
+from web.languages.text import N_, _, count, pgettext, translate
 from web.lists.listing import ScreeningDetail
 from web.reports.contents import Picture
 from web.reports.document import LINE, Document
@@ -122,11 +122,12 @@ def say_review(review: Review) -> str:
 def _details(screening: ScreeningDetail, model: Model | None) -> list[tuple[str, str]]:
     rows = []
     if model is not None and screening.model is not None:
-        population = model.spec.get("intended_population") or _("not known")
+        population = model.spec.get("intended_population") or pgettext(
+            "the patients that a model is made for", "not known"
+        )
         rows += [(_("Model"), screening.model), (_("Intended for"), str(population))]
     if screening.finished_at is not None and screening.state is State.DONE:
-        # Translators: when the X-ray was screened.
-        rows += [(_("Screened"), numbers.moment_text(screening.finished_at))]
+        rows += [(pgettext("when an X-ray was screened", "Screened"), numbers.moment_text(screening.finished_at))]
     if screening.width and screening.height:
         size = {"width": count(screening.width), "height": count(screening.height)}
         rows += [(_("Size"), _("%(width)s \N{MULTIPLICATION SIGN} %(height)s pixels", **size))]

@@ -5,10 +5,11 @@ from typing import Final
 from shared.models.spec import Label
 from shared.states import State
 from web.base import numbers, suspicion
+from web.base.suspicion import COUNTED_FLAGS
 from web.frame import words
 from web.jobs.progress import FINISHED
 from web.jobs.standing import standing
-from web.languages.text import N_, _, count, plural, translate
+from web.languages.text import N_, _, count, pgettext, plural, translate
 from web.lists.listing import ScreeningSummary
 from web.reports.contents import ENDED_WITHOUT, MOST_LISTED, MOST_REFUSED, JobContents
 from web.reports.document import Column, Document
@@ -45,8 +46,7 @@ def write_job(contents: JobContents, source: str, printed: str) -> bytes:
     )
     if progress.state != FINISHED:
         document.paragraph(_("This job has not ended: what is still waiting is not in this report."), bold=True)
-    # Translators: what was found, above numbers of X-rays.
-    document.heading(_("Found"))
+    document.heading(pgettext("what was found, above numbers of X-rays", "Found"))
     document.facts(_summary(contents), name_width=60)
     _write_answers(document, contents)
     _write_missing(document, contents)
@@ -55,12 +55,12 @@ def write_job(contents: JobContents, source: str, printed: str) -> bytes:
 
 def _summary(contents: JobContents) -> list[tuple[str, str]]:
     counts, labels = contents.progress.counts, contents.labels
-    rows = [(translate(words.LABELS[label].name), labels[label]) for label in (Label.PNEUMONIA, Label.NORMAL)]
+    rows = [(translate(COUNTED_FLAGS[label]), labels[label]) for label in (Label.PNEUMONIA, Label.NORMAL)]
     rows += [(_("Hidden until your own review"), contents.hidden)] if contents.hidden else []
-    rows += [(_("Refused"), counts[State.REJECTED])]
+    rows += [(translate(words.COUNTED[State.REJECTED]), counts[State.REJECTED])]
     rows += [(f"    {words.name_refusal(code)}", images) for code, images in contents.reasons]
     ended = [state for state in (State.FAILED, State.CANCELLED) if counts[state]]
-    rows += [(translate(words.STATES[state].name), counts[state]) for state in ended]
+    rows += [(translate(words.COUNTED[state]), counts[state]) for state in ended]
     waiting = counts[State.QUEUED] + counts[State.RUNNING]
     rows += [(_("Waiting or being screened"), waiting)] if waiting else []
     return [(name, count(images)) for name, images in rows]

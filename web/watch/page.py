@@ -30,7 +30,9 @@ class Details:
     max_backlog: int
     min_free_bytes: int
     silent_seconds: float
+    recent_images: int
     errors: Sequence[tuple[str, int]]
+    """Codes among the last `recent_images` that were sent, and how many images have each."""
     versions: Mapping[str, str | None]
 
 
@@ -80,6 +82,7 @@ def _details(status: Status) -> Details:
         max_backlog=settings.max_backlog,
         min_free_bytes=settings.min_free_bytes,
         silent_seconds=LOST_AFTER_SECONDS,
+        recent_images=queue_state.RECENT_IMAGES,
         errors=errors,
         versions={
             "PneumoScreen": version("pneumoscreen"),

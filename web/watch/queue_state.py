@@ -13,7 +13,7 @@ from shared.tables import Job, Prediction, Priority, Screening, in_states
 
 _QUEUED: Final = (State.QUEUED,)
 _RUNNING: Final = (State.RUNNING,)
-_RECENT_IMAGES: Final = 10_000
+RECENT_IMAGES: Final = 10_000
 
 
 def count_running(session: Session) -> int:
@@ -79,8 +79,8 @@ def _head(session: Session, priority: Priority, served: Collection[str] | None) 
 
 
 def recent_errors(session: Session) -> list[tuple[str, int]]:
-    """Count the codes of rejection and failure among the last 10,000 images sent, most frequent first."""
-    last = select(Screening.error_code).order_by(Screening.id.desc()).limit(_RECENT_IMAGES).subquery()
+    """Count the codes of rejection and failure among the last RECENT_IMAGES sent, most frequent first."""
+    last = select(Screening.error_code).order_by(Screening.id.desc()).limit(RECENT_IMAGES).subquery()
     code, images = last.c.error_code, func.count()
     found = select(code, images).where(code.is_not(None)).group_by(code).order_by(images.desc(), code)
     return [(name, number) for name, number in session.execute(found)]

@@ -167,7 +167,7 @@ class Watch:
         problem = find_problem(self._services.settings.models_dir, name)
         if problem is None:
             return Condition.OK
-        log.warning("%s", problem)
+        log.warning("No model: %s", problem)
         return Condition.NO_MODEL
 
 

@@ -1,7 +1,7 @@
 // The list of chosen files, a bar for each. Of thousands it shows a window: what has trouble, is on its way or comes next.
 import { size } from "./format.js";
 import { count } from "./numbers.js";
-import { _, plural } from "./words.js";
+import { _, pgettext, plural } from "./words.js";
 
 const MOST_ROWS = 200;
 
@@ -23,7 +23,7 @@ export class FileList {
   }
 
   progress(item, part) {
-    this.#say(item, part < 1 ? `${Math.floor(part * 100)}%` : _("Sent"), part);
+    this.#say(item, part < 1 ? `${Math.floor(part * 100)}%` : pgettext("a file", "Sent"), part);
   }
 
   waiting(item, seconds, attempt) {
@@ -40,7 +40,7 @@ export class FileList {
 
   received(item) {
     this.ended += 1;
-    this.#say(item, _("Received"), 1, "done");
+    this.#say(item, pgettext("a file", "Received"), 1, "done");
     if (this.items.length > MOST_ROWS) this.#drop(item);
     this.#fill();
   }

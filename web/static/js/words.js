@@ -23,6 +23,9 @@ const fill = (text, values) => text.replaceAll(/%\((\w+)\)s/g, (_whole, name) =>
 
 export const _ = (text, values = {}) => fill(words[text] ?? text, values);
 
+/** A text that means something else in another context; the first argument tells which is meant. */
+export const pgettext = (context, text) => words[`${context}\u0004${text}`] ?? text;
+
 export function plural(number, one, many, values = {}) {
   const text = words[one]?.[forms.indexOf(rules.select(number))] ?? (number === 1 ? one : many);
   return fill(text, { count: count(number), ...values });

@@ -47,6 +47,12 @@ def see(level: Level, finding: Finding, found: str, advice: str = "") -> None:
     assert finding.advice or level is Level.OK
 
 
+def test_translations(made: Made, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    see(Level.OK, doctor.check_translations(made(), 1), "en, es, fr, pt, hi, zh, ar")
+    monkeypatch.setattr(doctor, "TRANSLATIONS", tmp_path)
+    see(Level.FAIL, doctor.check_translations(made(), 1), f"{tmp_path}/zh/", "Copy the folder web/translations")
+
+
 @pytest.mark.parametrize(
     ("version", "level"),
     [((3, 10, 9), Level.FAIL), ((3, 11, 0), Level.OK), ((3, 13, 2), Level.OK), ((3, 14, 0), Level.WARN)],

@@ -45,8 +45,16 @@ def marks(text: str) -> list[str]:
 @pytest.mark.parametrize("language", TRANSLATED)
 def test_a_catalog_has_the_texts_of_today_and_no_others(language: str) -> None:
     """Run `make translations` and translate what is new."""
-    today = {message.id for message in _texts() if message.id}
-    assert {message.id for message in messages(language)} == today
+    today = {(message.context, message.id) for message in _texts() if message.id}
+    assert {(message.context, message.id) for message in messages(language)} == today
+
+
+def test_a_text_with_a_context_stands_nowhere_without_one() -> None:
+    """Else a place was forgotten when one text turned out to stand for several things."""
+    contexts: dict[str, set[str | None]] = {}
+    for message in _texts():
+        contexts.setdefault(forms(message.id)[0], set()).add(message.context)
+    assert [text for text, found in contexts.items() if None in found and len(found) > 1] == []
 
 
 @pytest.mark.parametrize("language", TRANSLATED)

@@ -10,10 +10,12 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import write_po
 from flask import Flask, g
 
+from shared.languages.catalogs import CatalogMissing, read_translations
+from tests.pseudo_language import link_others
 from web.base import numbers, suspicion
 from web.http import static_files
 from web.languages import languages
-from web.languages.text import _, count, decimal, plural
+from web.languages.text import NC_, _, count, decimal, pgettext, plural
 
 
 @pytest.fixture
@@ -25,10 +27,13 @@ def app(tmp_path: Path) -> Flask:
     )
     catalog.add("Sign out", "تسجيل الخروج", locations=[("web/templates/base.html", 1)])
     catalog.add("Press %(key)s", "اضغط %(key)s", locations=[("web/static/js/keys.js", 1)])
+    catalog.add("Sent", "أُرسلت", context="an X-ray")
+    catalog.add("Sent", "أُرسل", context="a file", locations=[("web/static/js/filelist.js", 1)])
     path = tmp_path / "ar" / "LC_MESSAGES" / "messages.po"
     path.parent.mkdir(parents=True)
     with path.open("wb") as file:
         write_po(file, catalog)
+    link_others(tmp_path, "ar")
     app = Flask(__name__, static_folder=None)
     static_files.install(app, tmp_path, languages.install(app, tmp_path))
     return app
@@ -69,6 +74,15 @@ def test_texts_come_from_the_catalog_and_english_is_the_key(app: Flask) -> None:
     with asked(app, "ar"):
         assert (_("Sign out"), _("Not in the catalog"), _("")) == ("تسجيل الخروج", "Not in the catalog", "")
     assert _("Sign out") == "Sign out"
+
+
+def test_one_text_is_translated_by_its_context(app: Flask) -> None:
+    kept = NC_("an X-ray", "Sent")
+    with asked(app, "ar"):
+        template = app.jinja_env.from_string("{{ pgettext('a file', 'Sent') }}, {{ _(kept) }}")
+        assert template.render(kept=kept) == "أُرسل, أُرسلت"
+        assert (_(kept), pgettext("a file", "Sent"), _("Sent")) == ("أُرسلت", "أُرسل", "Sent")
+    assert (kept, _(kept), pgettext("a file", "Sent")) == ("Sent", "Sent", "Sent")
 
 
 @pytest.mark.parametrize(
@@ -112,5 +126,14 @@ def test_times_are_written_as_the_language_does(app: Flask, language: str, text:
 def test_scripts_get_their_own_texts_alone(app: Flask) -> None:
     answer = app.test_client().get("/static/words/ar.json")
     assert answer.mimetype == "application/json"
-    assert answer.json == {"Press %(key)s": "اضغط %(key)s"}
-    assert app.test_client().get("/static/words/es.json").status_code == 404
+    assert answer.json == {"Press %(key)s": "اضغط %(key)s", "a file\x04Sent": "أُرسل"}
+    assert app.test_client().get("/static/words/en.json").status_code == 404
+
+
+def test_an_application_without_a_catalog_does_not_start(app: Flask, tmp_path: Path) -> None:
+    (tmp_path / "es").unlink()
+    with pytest.raises(CatalogMissing, match=r"There is no \S+/es/LC_MESSAGES/messages\.po\. Copy"):
+        languages.install(Flask(__name__), tmp_path)
+    with pytest.raises(CatalogMissing, match="/es/"):
+        read_translations(tmp_path, "es")
+    assert read_translations(tmp_path, "en").ugettext("Sign out") == "Sign out"
