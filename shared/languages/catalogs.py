@@ -25,7 +25,8 @@ def check_catalogs(folder: Path) -> None:
     missing = [path for code in LANGUAGES if code != ENGLISH and not (path := catalog_path(folder, code)).is_file()]
     if missing:
         raise CatalogMissing(
-            f"There is no {' and no '.join(map(str, missing))}. Copy the folder shared/languages/translations of this version there."
+            f"There is no {' and no '.join(map(str, missing))}. "
+            "Copy the folder shared/languages/translations of this version there."
         )
 
 
@@ -43,7 +44,9 @@ def parse_catalog(folder: Path, language: str) -> Any:
         with path.open("rb") as file:
             return read_po(file, locale=language, abort_invalid=True)
     except FileNotFoundError as error:
-        raise CatalogMissing(f"There is no {path}. Copy the folder shared/languages/translations of this version there.") from error
+        raise CatalogMissing(
+            f"There is no {path}. Copy the folder shared/languages/translations of this version there."
+        ) from error
 
 
 def read_translations(folder: Path, language: str) -> NullTranslations:
