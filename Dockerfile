@@ -26,8 +26,6 @@ CMD ["pneumoscreen", "web", "--host", "0.0.0.0", "--port", "8000"]
 
 FROM base AS worker
 COPY web/__init__.py web/__init__.py
-# The sweep writes e-mails in the language of the account.
-COPY web/translations web/translations
 COPY worker worker
 COPY evaluation/__init__.py evaluation/__init__.py
 COPY training/__init__.py training/__init__.py

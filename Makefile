@@ -63,7 +63,7 @@ fuzz: .venv/.development ## Send 10,000 hostile files and hostile requests, prin
 audit: .venv/.development ## Look up known vulnerabilities of the locked dependencies, where an index answers
 	.venv/bin/python -m fuzz.dependencies
 
-translations: .venv/.development ## Collect the texts of the pages into the catalogs of web/translations
+translations: .venv/.development ## Collect the texts of the pages into the catalogs of shared/languages/translations
 	.venv/bin/python -m web.languages.collect
 
 train: setup-training ## Train the default model on ../shared/data/chest_xray/train

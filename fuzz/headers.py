@@ -14,7 +14,6 @@ _SIDES: Final = (0, 1, 63, 64, 225, 6000, 6300, 20_000, 65_500, 65_535, 0x7FFF_F
 _START_OF_FRAME: Final = (0xC0, 0xC1, 0xC2)
 _START_OF_SCAN: Final = b"\xff\xda"
 _TIFF_TYPES: Final = 17
-_TIFF_TAGS: Final = (256, 257, 258, 259, 262, 274, 277, 278, 279, 284, 317, 322, 323, 324, 325, 338, 339, 34_675)
 _MOST_BYTES: Final = 8_000_000
 
 

@@ -128,17 +128,31 @@ def quiet_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    """One headless browser for all tests."""
+def chromium_path() -> str:
+    """Return where the browser is, or skip."""
     program = shutil.which("chromium")
     if program is None:
         pytest.skip("chromium is not on PATH")
+    return program
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """One headless browser for all tests."""
+    program = chromium_path()
     expect.set_options(timeout=15_000)  # milliseconds; five seconds are few where tests share two cores
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=[*FLAGS, *PLAIN])
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def with_webgl(chromium: Browser) -> Iterator[Browser]:
+    """A browser that draws WebGL in software."""
+    browser = chromium.browser_type.launch(executable_path=chromium_path(), args=[*FLAGS, *WEBGL])
+    yield browser
+    browser.close()
 
 
 @dataclass
@@ -180,14 +194,40 @@ class Visitor:
             self.problems.append(f"no Content-Security-Policy on {response.url}")
 
 
-@pytest.fixture
-def visitor(chromium: Browser) -> Iterator[Visitor]:
-    """A visitor in whose windows nothing may go wrong."""
-    visitor = Visitor(chromium)
+@contextmanager
+def visiting(browser: Browser) -> Iterator[Visitor]:
+    """Let a visitor open windows, close them, and see that nothing went wrong."""
+    visitor = Visitor(browser)
     yield visitor
     for context in visitor.contexts:
         context.close()
     assert visitor.problems == []
+
+
+@pytest.fixture
+def visitor(chromium: Browser) -> Iterator[Visitor]:
+    """A visitor in whose windows nothing may go wrong."""
+    with visiting(chromium) as visitor:
+        yield visitor
+
+
+@pytest.fixture(params=["webgl", "canvas"])
+def drawn_by(request: pytest.FixtureRequest) -> str:
+    """What the viewer draws with."""
+    return str(request.param)
+
+
+@pytest.fixture
+def reader(request: pytest.FixtureRequest) -> Iterator[Visitor]:
+    """A visitor who opens the viewer, which draws with WebGL 2 unless the test is run by `drawn_by`."""
+    kind = request.getfixturevalue("drawn_by") if "drawn_by" in request.fixturenames else "webgl"
+    with visiting(request.getfixturevalue("with_webgl" if kind == "webgl" else "chromium")) as visitor:
+        yield visitor
+
+
+def wait_until_drawn(page: Page, drawn_by: str = "webgl") -> None:
+    """Wait until the viewer shows its image."""
+    expect(page.locator("#viewer")).to_have_attribute("data-shown", drawn_by)
 
 
 @pytest.fixture

@@ -5,22 +5,21 @@ The thresholds are those of WCAG 2.2: 1.4.3 contrast, 1.3.1 and 4.1.2 names, 2.5
 
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from shared.errors import ImageRejected
 from shared.intake.accept import Received
 from shared.queue import jobs
 from shared.refusals import Rejection
+from tests.browser.accessibility import check
 from tests.browser.conftest import Server, Visitor
 from tests.browser.screened import NORMAL, PNEUMONIA, keep, screen
 
 pytestmark = pytest.mark.timeout(180)
 
 HOSTILE = "<img src=x onerror=alert(1)>" + "a-name-without-any-break-" * 12 + ".jpeg"
-CHECK = (Path(__file__).parent / "check_access.js").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -53,17 +52,6 @@ def pages(quiet_server: Server) -> Iterator[tuple[str, list[str]]]:
     yield name, [*lists, *others, *addresses]
     with quiet_server.database.write() as session:
         jobs.cancel(session, job.id)
-
-
-def check(page: Page, address: str, is_open: bool = False) -> Iterator[str]:
-    """Look at one page in light and dark, from desk to phone width; one that is open stays as it is."""
-    if not is_open:
-        page.goto(address)
-    for width in (1440, 1030, 820, 390):
-        page.set_viewport_size({"width": width, "height": 900})
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # a literal
-            yield from (f"{address}, {scheme}, {width} px: {problem}" for problem in page.evaluate(CHECK))
 
 
 def test_every_page_can_be_read_by_everyone(

@@ -3,8 +3,8 @@
 from playwright.sync_api import expect
 
 from shared.tables import Role
+from tests.browser.accessibility import check
 from tests.browser.conftest import Server, Visitor
-from tests.browser.test_access import check
 
 
 def test_an_administrator_adds_a_person_who_comes_in_and_is_kept_out(quiet_server: Server, visitor: Visitor) -> None:

@@ -8,8 +8,8 @@ from playwright.sync_api import expect
 from shared.accounts.accounts import find_user
 from shared.audit.record import Action, record
 from shared.tables import Role
+from tests.browser.accessibility import check
 from tests.browser.conftest import Server, Visitor
-from tests.browser.test_access import check
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -9,8 +9,8 @@ from sqlalchemy import select, update
 from shared.messages.events import note_test
 from shared.messages.problems import Problem
 from shared.tables import Message, MessageState, Role, User
+from tests.browser.accessibility import check
 from tests.browser.conftest import Server, Visitor, pages_alone
-from tests.browser.test_access import check
 
 LONG = f"a-name-without-any-break-{'x' * 39}@{'department-' * 5}.klinik.example"
 

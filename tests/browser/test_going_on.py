@@ -11,8 +11,8 @@ from sqlalchemy import select, update
 
 from shared.db import now
 from shared.tables import Image, Job, Screening
+from tests.browser.accessibility import check
 from tests.browser.conftest import Server, Visitor
-from tests.browser.test_access import check
 from tests.conftest import draw, encode
 
 pytestmark = pytest.mark.timeout(180)

@@ -9,9 +9,10 @@ from playwright.sync_api import Page, expect
 
 from shared.intake.accept import Received
 from shared.models.heatmap import encode
+from shared.tables import Role
+from tests.browser.accessibility import check
 from tests.browser.conftest import Server, Visitor
 from tests.browser.screened import PNEUMONIA, keep, screen
-from tests.browser.test_access import check
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -113,3 +114,20 @@ def test_a_print_shows_the_image_alone(quiet_server: Server, visitor: Visitor, i
     expect(page.locator(".heat-layer")).to_be_visible()
     page.emulate_media(media="print")
     expect(page.locator(".heat-layer")).to_be_hidden()
+
+
+def test_a_print_holds_nothing_to_press_or_to_fill_in(quiet_server: Server, visitor: Visitor) -> None:
+    name = f"rita-{uuid.uuid4().hex[:6]}"
+    link = quiet_server.link(name, Role.READER)
+    received = Received("chest.jpeg", image=keep(quiet_server, time.time_ns() % 2**31))
+    address = screen(quiet_server, name, [received], [PNEUMONIA]).addresses[0]
+    page = visitor.open(link)
+    for shown in (address, f"{quiet_server.url}/worklist"):
+        page.goto(shown)
+        page.emulate_media(media="print")
+        expect(page.locator("button:visible, textarea:visible, summary:visible, .keys-said:visible")).to_have_count(0)
+    page.goto(address)
+    expect(page.get_by_role("heading", name="Your review")).to_be_hidden()
+    page.locator("button[value=agree]").dispatch_event("click")
+    page.get_by_text("No unread X-ray is left here.").wait_for()
+    expect(page.get_by_role("heading", name="Your review")).to_be_visible()

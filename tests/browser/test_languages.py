@@ -12,9 +12,9 @@ from shared.intake.accept import Received
 from shared.languages.languages import ENGLISH, LANGUAGES
 from shared.refusals import Rejection
 from shared.tables import Review, ReviewOutcome, Role, User
+from tests.browser.accessibility import CHECK
 from tests.browser.conftest import Server, Visitor, pages_alone
 from tests.browser.screened import NORMAL, PNEUMONIA, keep, screen
-from tests.browser.test_access import CHECK
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -11,13 +11,12 @@ from playwright.sync_api import Page, expect
 
 from shared.models.folder import read_spec
 from shared.tables import ReviewOutcome, Role
+from tests.browser.accessibility import CHECK
 from tests.browser.conftest import Server, Visitor, pages_alone
 from tests.conftest import DEFAULT_MODEL
 from tests.site_history import History
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(180)]
-
-CHECK = (Path(__file__).parent / "check_access.js").read_text()
 
 
 @pytest.fixture(scope="module")

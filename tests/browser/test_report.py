@@ -13,11 +13,11 @@ from evaluation.labelled import LabelledImages
 from evaluation.report import report_page
 from shared.models.folder import read_spec
 from shared.models.spec import ImageClass
+from tests.browser.accessibility import CHECK
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.lab
 
-CHECK = (Path(__file__).parent / "check_access.js").read_text()
 LONG = "<img src=x onerror=alert(1)>" + "a-name-without-any-break-" * 8 + ".jpeg"
 
 

@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -12,9 +13,9 @@ from shared.intake.accept import Received
 from shared.reviews.law import standing
 from shared.reviews.reviews import list_reviews
 from shared.tables import BrowserSession, Image, Review, Role, Screening
+from tests.browser.accessibility import check
 from tests.browser.conftest import Server, Visitor, pages_alone
 from tests.browser.screened import NORMAL, PNEUMONIA, keep, screen
-from tests.browser.test_access import check
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -59,10 +60,10 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
 
 
 def press(page: Page, key: str) -> None:
-    """Press a key that leads to another page, which hears keys once it says what is so."""
+    """Press a key that leads to another page, which hears keys once it says what is so and could be looked at."""
     with page.expect_navigation():
         page.keyboard.press(key)
-    page.locator("[data-fetched-ahead]").wait_for(state="detached")
+    page.locator("[data-fetched-ahead], [data-too-soon]").wait_for(state="detached")
 
 
 @pytest.mark.long
@@ -84,6 +85,27 @@ def test_twenty_x_rays_are_read_by_keyboard_alone(room: Room, visitor: Visitor) 
     assert said[7] == [("inadequate", "Turned, and at the edge.")]
     assert [one[0][0] for one in said[:4]] == ["overrule", "agree", "agree", "agree"]
     assert [len(one) for one in said] == [1] * 20
+
+
+def test_a_second_press_that_comes_with_the_next_x_ray_does_not_review_it(room: Room, visitor: Visitor) -> None:
+    first, second, _ = room.screen(3)
+    page = visitor.open(room.reader(room.name("rita")))
+    page.clock.install()
+    page.goto(first)
+    page.clock.pause_at(datetime.now(tz=UTC) + timedelta(hours=1))
+    with page.expect_navigation():
+        page.keyboard.press("b")
+    page.locator("#review[data-too-soon]").wait_for()
+    page.keyboard.press("b")
+    page.get_by_role("button", name="Bacterial").click()
+    page.clock.run_for(1000)
+    page.locator("#review[data-too-soon]").wait_for(state="detached")
+    expect(page.get_by_role("button", name="Bacterial")).to_be_enabled()
+    assert page.url.startswith(second)
+    assert (room.said(first), room.said(second)) == ([("overrule", None)], [])
+    with page.expect_navigation():
+        page.keyboard.press("b")
+    assert room.said(second) == [("overrule", None)]
 
 
 @pytest.mark.long

@@ -3,24 +3,22 @@
 import io
 import re
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 from pydantic import SecretStr
 from sqlalchemy import select
 
 from shared.intake.accept import Received, accept
 from shared.settings import Settings
 from shared.tables import AuditEvent, ImageClaim, Role
-from tests.browser.conftest import FLAGS, WEBGL, Server, Visitor
+from tests.browser.accessibility import check
+from tests.browser.conftest import Server, Visitor, wait_until_drawn
 from tests.browser.screened import NORMAL, PNEUMONIA, screen, store_of
-from tests.browser.test_access import check
-from tests.browser.test_viewer import chromium_path, wait_until_drawn
 from tests.drawn_files import picture, radiograph
 
 pytestmark = pytest.mark.timeout(180)
@@ -83,30 +81,6 @@ def place(quiet_server: Server) -> Place:
     quiet_server.link(person)
     job = screen(quiet_server, person, received, [NORMAL, PNEUMONIA, PNEUMONIA, NORMAL], name="one patient")
     return Place(quiet_server, f"reader-{uuid.uuid4().hex[:8]}", job.addresses)
-
-
-@pytest.fixture(scope="module")
-def with_webgl(chromium: Browser) -> Iterator[Browser]:
-    """A browser that draws WebGL in software."""
-    browser = chromium.browser_type.launch(executable_path=chromium_path(), args=[*FLAGS, *WEBGL])
-    yield browser
-    browser.close()
-
-
-@pytest.fixture
-def reader(request: pytest.FixtureRequest) -> Iterator[Visitor]:
-    """A visitor in whose windows nothing may go wrong, with WebGL 2 unless the test says otherwise."""
-    kind = request.getfixturevalue("drawn_by") if "drawn_by" in request.fixturenames else "webgl"
-    visitor = Visitor(request.getfixturevalue("with_webgl" if kind == "webgl" else "chromium"))
-    yield visitor
-    for context in visitor.contexts:
-        context.close()
-    assert visitor.problems == []
-
-
-@pytest.fixture(params=["webgl", "canvas"])
-def drawn_by(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 def open_beside(page: Page, drawn_by: str = "webgl") -> None:

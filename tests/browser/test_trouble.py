@@ -227,6 +227,28 @@ def test_an_upload_can_be_cancelled(quiet_server: Server, visitor: Visitor, imag
         assert session.scalar(images_kept) == 0
 
 
+@pytest.mark.parametrize("way", ["mouse", "keyboard"])
+def test_a_double_click_that_begins_an_upload_does_not_cancel_it(
+    quiet_server: Server, visitor: Visitor, images: Path, way: str
+) -> None:
+    page = visitor.open(quiet_server.link())
+    page.goto(quiet_server.url)
+    page.set_input_files("#files", [images / "first.jpeg", images / "second.jpeg"])
+    button = page.get_by_role("button", name="Screen 2 files")
+    if way == "mouse":
+        button.dblclick()
+    else:
+        button.focus()
+        for _ in range(2):  # pressed, and held
+            page.keyboard.down("Enter")
+        page.keyboard.up("Enter")
+    page.wait_for_url("**/jobs/*")
+    expect(page.locator("#job-head .state")).not_to_contain_text("Incomplete")
+    with quiet_server.database.read() as session:
+        images_kept = select(func.count()).where(Screening.job_id == func.replace(job_id(page), "-", ""))
+        assert session.scalar(images_kept) == 2
+
+
 def test_without_a_model_every_page_says_so(quiet_server: Server, visitor: Visitor) -> None:
     page = visitor.open(quiet_server.link())
     spec = quiet_server.models / DEFAULT_MODEL / SPEC_FILE

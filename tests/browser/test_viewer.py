@@ -3,7 +3,6 @@
 import io
 import re
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,9 @@ from sqlalchemy import select
 from shared.intake.accept import Received
 from shared.models.heatmap import encode
 from shared.tables import AuditEvent, Role
-from tests.browser.conftest import FLAGS, WEBGL, Server, Visitor
+from tests.browser.accessibility import check
+from tests.browser.conftest import FLAGS, WEBGL, Server, Visitor, chromium_path, wait_until_drawn
 from tests.browser.screened import PNEUMONIA, keep_file, screen, store_of
-from tests.browser.test_access import check
 from tests.drawn_files import picture, radiograph
 
 pytestmark = pytest.mark.timeout(180)
@@ -79,42 +78,6 @@ def place(quiet_server: Server) -> Place:
     root = store_of(quiet_server).root
     stored = {n: root / "images" / f.sha256[:2] / f.sha256 for n, f in zip(NAMES, images, strict=True)}
     return Place(quiet_server, person, dict(zip(NAMES, job.addresses, strict=True)), stored)
-
-
-@pytest.fixture(scope="module")
-def with_webgl(chromium: Browser) -> Iterator[Browser]:
-    """A browser that draws WebGL in software."""
-    browser = chromium.browser_type.launch(executable_path=chromium_path(), args=[*FLAGS, *WEBGL])
-    yield browser
-    browser.close()
-
-
-def chromium_path() -> str:
-    import shutil
-
-    program = shutil.which("chromium")
-    assert program is not None  # or the browser of all tests would not run
-    return program
-
-
-@pytest.fixture(params=["webgl", "canvas"])
-def drawn_by(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def reader(request: pytest.FixtureRequest) -> Iterator[Visitor]:
-    """A visitor in whose windows nothing may go wrong, with WebGL 2 unless the test says otherwise."""
-    kind = request.getfixturevalue("drawn_by") if "drawn_by" in request.fixturenames else "webgl"
-    visitor = Visitor(request.getfixturevalue("with_webgl" if kind == "webgl" else "chromium"))
-    yield visitor
-    for context in visitor.contexts:
-        context.close()
-    assert visitor.problems == []
-
-
-def wait_until_drawn(page: Page, drawn_by: str = "webgl") -> None:
-    expect(page.locator("#viewer")).to_have_attribute("data-shown", drawn_by)
 
 
 def matrix(page: Page) -> list[float]:

@@ -3,7 +3,6 @@
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -17,13 +16,13 @@ from shared.models.folder import read_spec
 from shared.reviews.claims import claim
 from shared.reviews.reviews import add_review, withdraw
 from shared.tables import Image, ReviewOutcome, Role, Screening, User
+from tests.browser.accessibility import CHECK
 from tests.browser.conftest import Server, Visitor, pages_alone
 from tests.browser.screened import keep, screen
 from tests.conftest import DEFAULT_MODEL
 
 pytestmark = pytest.mark.timeout(180)
 
-CHECK = (Path(__file__).parent / "check_access.js").read_text()
 SUSPICIONS = [0.97, 0.91, 0.88, 0.74, 0.61, 0.58, 0.55, 0.41, 0.3, 0.2, 0.11, 0.04]
 """Of x-ray-00.png and those after it; the model's threshold is 0.56."""
 
@@ -193,3 +192,18 @@ def test_the_worklist_can_be_read_by_everyone(room: Server, visitor: Visitor, wi
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # a literal
             assert page.evaluate(CHECK) == [], (address, scheme)
+
+
+def test_a_row_and_the_head_of_the_page_fit_a_narrow_telephone(room: Server, visitor: Visitor) -> None:
+    page = reader(room, visitor, "rosa", width=320)
+    row = page.locator("#rows tbody tr").first
+    result, reading = row.locator(".badge").bounding_box(), row.locator("td.reading").bounding_box()
+    assert result
+    assert reading
+    assert result["x"] + result["width"] <= reading["x"] or result["y"] + result["height"] <= reading["y"]
+    tops = [box["y"] for entry in page.locator(".nav a").all() if (box := entry.bounding_box())]
+    assert len(set(tops)) == 1, "the entries stand in one line"
+    brand, account = page.locator(".brand").bounding_box(), page.locator(".who").bounding_box()
+    assert brand
+    assert account
+    assert account["y"] < brand["y"] + brand["height"], "and the account beside the brand"

@@ -20,8 +20,8 @@ from shared.models.spec import Label, ModelSpec
 from shared.settings import Settings
 from shared.store.store import FolderStore
 from shared.tables import Activation, AuditEvent, Job, ReviewOutcome, Role
+from tests.classifiers import Constant
 from tests.conftest import draw, encode
-from tests.integration.test_screening import Constant
 from tests.site_history import History
 from tests.web_site import Site, post_images, press, token_of
 from worker.screening.screen import Screener

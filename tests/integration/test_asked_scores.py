@@ -21,8 +21,8 @@ from shared.settings import Settings
 from shared.states import State
 from shared.store.store import FolderStore
 from shared.tables import AskedScore, Prediction, Role, Screening, User
+from tests.classifiers import Constant, synthetic_chest
 from tests.conftest import encode
-from tests.integration.test_screening import Constant, synthetic_chest
 from tests.web_site import Site, post_images, press
 from worker.networks.classifier import Answers
 from worker.screening.screen import Screener

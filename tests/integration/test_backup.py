@@ -37,8 +37,8 @@ from shared.store.encryption import new_key, read_keyring
 from shared.store.store import THUMBNAIL, FolderStore
 from shared.tables import AuditEvent, Image, MessageEvent, Role, User
 from tests.conftest import ROOT, make_spec, make_store
+from tests.installation import Installation
 from tests.integration.conftest import Stack, make_images, start, stop, wait_until
-from tests.integration.test_retention import House
 from tests.web_site import Site
 
 
@@ -94,13 +94,13 @@ def make_place(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[str]
     return make
 
 
-def inhabit(place: Place, spec: ModelSpec) -> Iterator[House]:
+def inhabit(place: Place, spec: ModelSpec) -> Iterator[Installation]:
     place.folder.mkdir(exist_ok=True)
     database = Database(place.url)
     schema.upgrade(database)
     with database.write() as session:
         user = accounts.add_user(session, "tina", Role.TECHNICIAN, "correct horse battery")
-    yield House(database, make_store(place.folder / "store"), spec, user)
+    yield Installation(database, make_store(place.folder / "store"), spec, user)
     database.close()
 
 
@@ -110,7 +110,7 @@ def source(make_place: Callable[[str], Place]) -> Place:
 
 
 @pytest.fixture
-def house(source: Place, spec: ModelSpec) -> Iterator[House]:
+def house(source: Place, spec: ModelSpec) -> Iterator[Installation]:
     """An installation on SQLite with two screened images."""
     for house in inhabit(source, spec):
         house.submit(b"one", b"two")
@@ -158,7 +158,7 @@ def test_what_is_restored_is_what_was_there(
 
 
 def test_a_second_backup_takes_what_is_new_and_lets_go_what_was_deleted(
-    house: House, source: Place, make_place: Callable[[str], Place], tmp_path: Path
+    house: Installation, source: Place, make_place: Callable[[str], Place], tmp_path: Path
 ) -> None:
     assert "2 images, 2 of them new" in source.succeed("backup", tmp_path / "kept")
     house.grow_old(*house_jobs(house))
@@ -175,7 +175,11 @@ def test_a_second_backup_takes_what_is_new_and_lets_go_what_was_deleted(
 
 
 def test_images_deleted_while_the_backup_runs_are_not_named_by_it(
-    house: House, source: Place, make_place: Callable[[str], Place], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    house: Installation,
+    source: Place,
+    make_place: Callable[[str], Place],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A purge between the copy of the database and the copy of its images."""
     house.grow_old(*house_jobs(house))
@@ -194,7 +198,7 @@ def test_images_deleted_while_the_backup_runs_are_not_named_by_it(
 
 
 def test_an_image_that_the_store_has_lost_is_named_and_the_rest_is_kept(
-    house: House, source: Place, make_place: Callable[[str], Place], tmp_path: Path
+    house: Installation, source: Place, make_place: Callable[[str], Place], tmp_path: Path
 ) -> None:
     lost = house.keep(b"one").image.sha256
     image_file(house.store, lost).unlink()
@@ -205,7 +209,7 @@ def test_an_image_that_the_store_has_lost_is_named_and_the_rest_is_kept(
     assert "1 images" in target.succeed("restore", tmp_path / "kept")
 
 
-def test_a_damaged_copy_is_renewed_where_it_is_asked_for(house: House, source: Place, tmp_path: Path) -> None:
+def test_a_damaged_copy_is_renewed_where_it_is_asked_for(house: Installation, source: Place, tmp_path: Path) -> None:
     source.succeed("backup", tmp_path / "kept")
     key = house.keep(b"one").image.sha256
     damaged = image_file(FolderStore(tmp_path / "kept" / "store"), key)
@@ -215,7 +219,9 @@ def test_a_damaged_copy_is_renewed_where_it_is_asked_for(house: House, source: P
     assert damaged.read_bytes() == b"one"
 
 
-def test_a_backup_in_a_folder_that_is_open_is_closed_file_by_file(house: House, source: Place, tmp_path: Path) -> None:
+def test_a_backup_in_a_folder_that_is_open_is_closed_file_by_file(
+    house: Installation, source: Place, tmp_path: Path
+) -> None:
     """As an administrator makes it beforehand, under the usual umask."""
     house.keep(b"one")
     before = os.umask(0o022)
@@ -228,7 +234,7 @@ def test_a_backup_in_a_folder_that_is_open_is_closed_file_by_file(house: House, 
 
 
 def test_a_backup_is_closed_to_other_people_and_left_in_the_audit_trail(
-    house: House, source: Place, tmp_path: Path
+    house: Installation, source: Place, tmp_path: Path
 ) -> None:
     source.succeed("backup", tmp_path / "kept")
     assert (tmp_path / "kept").stat().st_mode & 0o077 == 0
@@ -543,7 +549,7 @@ def test_a_backup_without_encryption_is_restored_into_an_encrypted_store(
 
 
 def test_images_that_are_encrypted_do_not_join_a_backup_of_images_that_are_not(
-    house: House, source: Place, tmp_path: Path
+    house: Installation, source: Place, tmp_path: Path
 ) -> None:
     source.succeed("backup", tmp_path / "kept")
     source.environment = {"PNEUMOSCREEN_STORE_KEY": new_key()}
@@ -557,7 +563,9 @@ def test_images_that_are_encrypted_do_not_join_a_backup_of_images_that_are_not(
     source.succeed("backup", tmp_path / "new")
 
 
-def test_a_backups_lock_that_leads_elsewhere_empties_nothing(house: House, source: Place, tmp_path: Path) -> None:
+def test_a_backups_lock_that_leads_elsewhere_empties_nothing(
+    house: Installation, source: Place, tmp_path: Path
+) -> None:
     source.succeed("backup", tmp_path / "kept")
     (tmp_path / "letter").write_text("Dear colleague")
     _put_instead(tmp_path / "kept" / "lock", lambda path: path.symlink_to(tmp_path / "letter"))
@@ -565,7 +573,9 @@ def test_a_backups_lock_that_leads_elsewhere_empties_nothing(house: House, sourc
     assert (tmp_path / "letter").read_text() == "Dear colleague"
 
 
-def test_a_store_that_is_away_gives_no_backup_without_images(house: House, source: Place, tmp_path: Path) -> None:
+def test_a_store_that_is_away_gives_no_backup_without_images(
+    house: Installation, source: Place, tmp_path: Path
+) -> None:
     source.succeed("backup", tmp_path / "kept")
     house.store.root.rename(tmp_path / "away")
     house.store.root.mkdir()
@@ -575,7 +585,7 @@ def test_a_store_that_is_away_gives_no_backup_without_images(house: House, sourc
 
 
 def test_what_is_whole_is_restored_despite_damage_where_it_is_asked_for(
-    house: House, source: Place, make_place: Callable[[str], Place], tmp_path: Path
+    house: Installation, source: Place, make_place: Callable[[str], Place], tmp_path: Path
 ) -> None:
     source.succeed("backup", tmp_path / "kept")
     _damage_image(tmp_path / "kept")
@@ -585,7 +595,7 @@ def test_what_is_whole_is_restored_despite_damage_where_it_is_asked_for(
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_an_installation_in_use_is_replaced_only_by_force(
-    kind: str, house: House, source: Place, make_place: Callable[[str], Place], tmp_path: Path
+    kind: str, house: Installation, source: Place, make_place: Callable[[str], Place], tmp_path: Path
 ) -> None:
     source.succeed("backup", tmp_path / "kept")
     target = make_place(kind)
@@ -599,7 +609,7 @@ def test_an_installation_in_use_is_replaced_only_by_force(
     assert target.check_images() == 2
 
 
-def test_a_running_installation_is_not_restored_into(house: House, source: Place, tmp_path: Path) -> None:
+def test_a_running_installation_is_not_restored_into(house: Installation, source: Place, tmp_path: Path) -> None:
     import fcntl
 
     source.succeed("backup", tmp_path / "kept")
@@ -610,7 +620,7 @@ def test_a_running_installation_is_not_restored_into(house: House, source: Place
     assert "Stop it first" in result.output
 
 
-def test_a_folder_with_other_files_is_not_written_to(house: House, source: Place, tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_not_written_to(house: Installation, source: Place, tmp_path: Path) -> None:
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "letter.txt").write_text("Dear colleague")
     result = source.run("backup", tmp_path / "letters")
@@ -692,7 +702,7 @@ def image_file(store: FolderStore, key: str) -> Path:
     return store.root / "images" / key[:2] / key
 
 
-def house_jobs(house: House) -> list[uuid.UUID]:
+def house_jobs(house: Installation) -> list[uuid.UUID]:
     from shared.tables import Job
 
     with house.database.read() as session:

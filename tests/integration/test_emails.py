@@ -1,9 +1,6 @@
 """E-mails: who gets which, what stands in it, the way by TLS and without, tried again, given up, and never forged."""
 
-import os
 import ssl
-import subprocess
-import sys
 import threading
 import uuid
 from collections.abc import Iterator
@@ -25,15 +22,15 @@ from shared.messages.events import note_test
 from shared.messages.problems import Problem
 from shared.models.spec import ModelSpec
 from shared.queue import jobs
-from shared.settings import PREFIX, Settings
+from shared.settings import Settings
 from shared.tables import Image, Job, Message, MessageEvent, MessageState, Role, Screening, Source, User
-from tests.conftest import ROOT, draw, encode
+from tests.certificates import make_certificate
+from tests.conftest import draw, encode
 from tests.integration.conftest import wait_until
-from tests.integration.test_webhooks import make_certificate
+from tests.integration.outgoing import make_due, messages, running_sweep, send
 from tests.mail_server import MailServer, mail_server
 from tests.pseudo_language import write_catalog
 from tests.web_site import Site, post_images
-from worker.messages.sender import Sender
 
 PATIENT = "Mustermann"
 PUBLIC = "https://pneumo.example.org/below"
@@ -88,22 +85,6 @@ def change(database: Database, user: User, **values: object) -> None:
 def add_test(database: Database, user: User) -> None:
     with database.write() as session:
         note_test(session, session.get_one(User, user.id))
-
-
-def messages(database: Database) -> list[Message]:
-    with database.read() as session:
-        return list(session.scalars(select(Message).order_by(Message.created_at, Message.event)))
-
-
-def make_due(database: Database, **values: object) -> None:
-    with database.write() as session:
-        session.execute(update(Message).values(due_at=now() - timedelta(seconds=1), **values))
-
-
-def send(database: Database, settings: Settings, **options: Path) -> int:
-    """Send once, in a thread as the sweep does."""
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(Sender(database, settings, **options).send_due).result()
 
 
 def screen(site: Site, spec: ModelSpec, sender: User, *p_pneumonia: float, start: int = 0, **options: str) -> uuid.UUID:
@@ -595,28 +576,9 @@ def test_the_sweep_sends_emails_beside_webhooks(
     person(one, "rita", flagged=True)
     server.contents = ["451 Later"]
     screen(Site(local, one), spec, tina, 0.9, 0.1, priority="bulk")
-    environment = {
-        **os.environ,
-        f"{PREFIX}DATA_DIR": str(local.data_dir),
-        f"{PREFIX}DATABASE_URL": f"sqlite:///{tmp_path / 'test.db'}",
-        f"{PREFIX}REDIS_URL": f"unix://{tmp_path / 'no.sock'}",
-        f"{PREFIX}SWEEP_SECONDS": "0.2",
-        f"{PREFIX}SMTP_HOST": "127.0.0.1",
-        f"{PREFIX}SMTP_PORT": str(server.port),
-        f"{PREFIX}SMTP_TLS": "none",
-        f"{PREFIX}SMTP_FROM": "pneumo@example.org",
-        f"{PREFIX}PUBLIC_URL": PUBLIC,
-    }
-    log = tmp_path / "sweep.log"
-    with log.open("wb") as out:
-        sweep = subprocess.Popen(
-            [sys.executable, "-m", "worker.sweep"], cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT
-        )
-        try:
-            wait_until(lambda: len(server.mails) == 1, 60, f"an e-mail; {log.read_text()}")
-        finally:
-            sweep.terminate()
-            assert sweep.wait(30) == 0
+    mail = {"smtp_host": "127.0.0.1", "smtp_port": str(server.port), "smtp_tls": "none"}
+    with running_sweep(tmp_path, local, **mail, smtp_from="pneumo@example.org", public_url=PUBLIC) as log:
+        wait_until(lambda: len(server.mails) == 1, 60, f"an e-mail; {log.read_text()}")
     assert sorted(message.state for message in messages(one)) == [MessageState.SENT, MessageState.WAITING]
     assert "was not sent: deferred" in log.read_text()
     assert "example.org" not in log.read_text()

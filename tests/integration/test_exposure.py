@@ -20,9 +20,9 @@ from shared.quality.period import Period
 from shared.settings import REPOSITORY, Settings
 from shared.store.store import FolderStore
 from shared.tables import Role
+from tests.classifiers import Constant
 from tests.conftest import draw, encode
 from tests.integration.test_activation import install
-from tests.integration.test_screening import Constant
 from tests.integration.test_web_quality import words
 from tests.site_history import History
 from tests.web_site import Site, post_images

@@ -5,11 +5,9 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
@@ -18,121 +16,34 @@ from sqlalchemy import select, update
 
 from shared.db import Base, Database, now
 from shared.errors import JobUnfinished
-from shared.intake.accept import AcceptedImage, Received
 from shared.models.spec import ModelSpec
-from shared.queue import jobs, leases, retention
+from shared.queue import jobs, retention
 from shared.queue.retention import Removed
 from shared.states import State
 from shared.store.store import THUMBNAIL, FolderStore
 from shared.tables import AuditEvent, Image, Job, Prediction, Priority, Screening, Source, Tombstone, Upload, User
-
-LONG_AGO = timedelta(days=100)
-LIMIT = timedelta(days=90)
-
-
-class House:
-    """An installation without its processes: images come in, are screened, and get old."""
-
-    def __init__(self, database: Database, store: FolderStore, spec: ModelSpec, user: User) -> None:
-        self.database, self.store, self.spec, self.user = database, store, spec, user
-        with database.write() as session:
-            self.model_id = leases.register_model(session, spec)
-
-    def keep(self, data: bytes) -> Received:
-        with self.store.receive() as incoming:
-            incoming.write(data)
-            key = self.store.keep(incoming)
-        return Received("image.jpeg", image=AcceptedImage(key, len(data), 256, 224, "image/jpeg"))
-
-    def submit(self, *images: bytes) -> uuid.UUID:
-        return self.add([self.keep(data) for data in images])
-
-    def add(self, received: Sequence[Received]) -> uuid.UUID:
-        with self.database.write() as session:
-            job = jobs.open_job(
-                session, user_id=self.user.id, name="a job", source=Source.API, model_name=self.spec.name,
-                priority=Priority.BULK,
-            )  # fmt: skip
-            jobs.add_images(session, job.id, received, self.spec, "a key")
-            jobs.close_job(session, job.id)
-            return job.id
-
-    def claim(self) -> leases.Claim | None:
-        with self.database.write() as session:
-            return leases.claim(
-                session, model_id=self.model_id, model_name=self.spec.name, limit=100, worker="w", lease_seconds=60.0
-            )
-
-    def finish(self, claim: leases.Claim) -> int:
-        """Answer every image of a claim, as a worker does."""
-        predictions = self.spec.judge(self.spec.calibrate(np.tile([0.0, 1.0, 2.0], (len(claim.screenings), 1))))
-        for image in claim.screenings:
-            self.store.put_derived(image.sha256, THUMBNAIL, b"small")
-        outcomes = [leases.Outcome(f, prediction=v) for f, v in zip(claim.screenings, predictions, strict=True)]
-        with self.database.write() as session:
-            return leases.finish(
-                session, claim, outcomes, model_id=self.model_id, threshold=self.spec.threshold, worker="w"
-            )
-
-    def work(self) -> None:
-        while claim := self.claim():
-            self.finish(claim)
-
-    def grow_old(self, *job_ids: uuid.UUID) -> None:
-        """Set back the ends of jobs, and the age of every file that is there."""
-        then = now() - LONG_AGO
-        with self.database.write() as session:
-            session.execute(update(Job).where(Job.id.in_(job_ids)).values(closed_at=then))
-            ended = update(Screening).where(Screening.job_id.in_(job_ids), Screening.finished_at.is_not(None))
-            session.execute(ended.values(finished_at=then))
-        self.files_grow_old()
-
-    def files_grow_old(self) -> None:
-        then = (now() - LONG_AGO).timestamp()
-        for path in self.store.root.rglob("*"):
-            if path.is_file():
-                os.utime(path, (then, then))
-
-    def delete(self, job_id: uuid.UUID) -> Removed:
-        return retention.delete_job(self.database, job_id, lambda _session: None)
-
-    def survey(self) -> Removed:
-        return retention.survey(self.database, self.store, now() - LIMIT)
-
-    def purge(self) -> Removed:
-        return sum(retention.purge(self.database, self.store, now() - LIMIT), Removed())
-
-    def count(self, table: type) -> int:
-        with self.database.read() as session:
-            return len(session.scalars(select(table)).all())
-
-    def keys(self) -> set[str]:
-        return {image.key for image in self.store.images()}
-
-    def named(self) -> set[str]:
-        with self.database.read() as session:
-            return set(session.scalars(select(Image.sha256)))
+from tests.installation import LIMIT, Installation
 
 
 @pytest.fixture
-def house(database: Database, store: FolderStore, spec: ModelSpec, technician: User) -> House:
-    return House(database, store, spec, technician)
+def house(database: Database, store: FolderStore, spec: ModelSpec, technician: User) -> Installation:
+    return Installation(database, store, spec, technician)
 
 
 @pytest.fixture
-def sqlite_house(sqlite_database: Database, store: FolderStore, spec: ModelSpec) -> House:
+def sqlite_house(sqlite_database: Database, store: FolderStore, spec: ModelSpec) -> Installation:
     from shared.accounts import accounts
     from shared.tables import Role
 
     with sqlite_database.write() as session:
         user = accounts.add_user(session, "tina", Role.TECHNICIAN)
-    return House(sqlite_database, store, spec, user)
+    return Installation(sqlite_database, store, spec, user)
 
 
 # ---------------------------------------------------------------- what goes and what stays
 
 
-def test_a_purge_removes_an_old_job_with_its_images_and_says_so_before(house: House) -> None:
+def test_a_purge_removes_an_old_job_with_its_images_and_says_so_before(house: Installation) -> None:
     job_id = house.submit(b"one", b"two22")
     house.work()
     house.grow_old(job_id)
@@ -144,7 +55,7 @@ def test_a_purge_removes_an_old_job_with_its_images_and_says_so_before(house: Ho
     assert [path.name for path in house.store.root.rglob("*") if path.is_file()] == ["keys.json"]
 
 
-def test_a_young_job_and_a_job_that_goes_on_stay(house: House) -> None:
+def test_a_young_job_and_a_job_that_goes_on_stay(house: Installation) -> None:
     young = house.submit(b"young")
     house.work()
     waiting = house.submit(b"waiting")
@@ -154,7 +65,7 @@ def test_a_young_job_and_a_job_that_goes_on_stay(house: House) -> None:
     assert {young, waiting} <= set(_ids(house, Job))
 
 
-def test_an_image_that_another_job_shows_stays_with_its_prediction(house: House) -> None:
+def test_an_image_that_another_job_shows_stays_with_its_prediction(house: Installation) -> None:
     old = house.submit(b"shared", b"own")
     house.work()
     house.grow_old(old)
@@ -166,7 +77,7 @@ def test_an_image_that_another_job_shows_stays_with_its_prediction(house: House)
     assert (row.state, row.prediction_id is None) == (State.DONE, False)
 
 
-def test_a_large_job_goes_in_bounded_transactions(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_job_goes_in_bounded_transactions(house: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "PART", 3)
     job_id = house.submit(*[b"image %d" % n for n in range(10)])
     house.work()
@@ -177,7 +88,9 @@ def test_a_large_job_goes_in_bounded_transactions(house: House, monkeypatch: pyt
     assert house.keys() == set()
 
 
-def test_a_purge_that_is_cut_short_is_finished_by_the_next(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_purge_that_is_cut_short_is_finished_by_the_next(
+    house: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(retention, "PART", 2)
     job_id = house.submit(b"1", b"2", b"3", b"4", b"5")
     house.work()
@@ -190,7 +103,7 @@ def test_a_purge_that_is_cut_short_is_finished_by_the_next(house: House, monkeyp
     assert house.keys() == house.named() == set()
 
 
-def test_the_sweep_removes_the_files_of_a_deleted_job_once_no_upload_can_name_them(house: House) -> None:
+def test_the_sweep_removes_the_files_of_a_deleted_job_once_no_upload_can_name_them(house: Installation) -> None:
     job_id = house.submit(b"image")
     house.work()
     house.delete(job_id)
@@ -206,7 +119,7 @@ def test_the_sweep_removes_the_files_of_a_deleted_job_once_no_upload_can_name_th
 
 
 @pytest.mark.parametrize("prepare", ["cancelled", "rejected"])
-def test_a_job_without_any_result_can_be_deleted(house: House, prepare: str) -> None:
+def test_a_job_without_any_result_can_be_deleted(house: Installation, prepare: str) -> None:
     job_id = house.submit(b"image")
     with house.database.write() as session:
         jobs.cancel(session, job_id)
@@ -216,14 +129,16 @@ def test_a_job_without_any_result_can_be_deleted(house: House, prepare: str) -> 
     assert house.count(Screening) == 0
 
 
-def test_a_job_that_goes_on_is_not_deleted(house: House) -> None:
+def test_a_job_that_goes_on_is_not_deleted(house: Installation) -> None:
     job_id = house.submit(b"image")
     with pytest.raises(JobUnfinished, match="Cancel it first"):
         house.delete(job_id)
     assert house.count(Screening) == 1
 
 
-def test_deleting_leaves_its_trace_once_however_large_the_job(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deleting_leaves_its_trace_once_however_large_the_job(
+    house: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(retention, "PART", 1)
     job_id = house.submit(b"1", b"2", b"3")
     house.work()
@@ -234,7 +149,7 @@ def test_deleting_leaves_its_trace_once_however_large_the_job(house: House, monk
     assert [event.action for event in events] == ["job_purged"]
 
 
-def test_images_queued_again_between_two_parts_stay(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_queued_again_between_two_parts_stay(house: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "PART", 1)
     job_id = house.submit(b"1", b"2", b"3")
     with house.database.write() as session:
@@ -250,7 +165,7 @@ def test_images_queued_again_between_two_parts_stay(house: House, monkeypatch: p
 
 
 def test_a_retry_in_the_middle_of_a_purge_loses_no_image_that_it_queued(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    house: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "PART", 2)
     for number in range(4):
@@ -266,7 +181,7 @@ def test_a_retry_in_the_middle_of_a_purge_loses_no_image_that_it_queued(
         assert _states(house, job_id) == [State.DONE] * queued
 
 
-def _at_once(house: House, job_id: uuid.UUID) -> int:
+def _at_once(house: Installation, job_id: uuid.UUID) -> int:
     """Purge and retry a job in one moment, and return how many images were queued again."""
     barrier = threading.Barrier(2)
 
@@ -288,7 +203,7 @@ def _at_once(house: House, job_id: uuid.UUID) -> int:
 # ---------------------------------------------------------------- files without rows
 
 
-def test_stray_files_go_when_they_are_old(house: House) -> None:
+def test_stray_files_go_when_they_are_old(house: Installation) -> None:
     house.keep(b"of a request that failed")
     assert house.survey() == Removed()
     house.files_grow_old()
@@ -303,7 +218,7 @@ def test_stray_files_go_when_they_are_old(house: House) -> None:
     assert not thumbnail.exists()
 
 
-def test_an_image_kept_again_before_its_file_is_removed_stays(house: House) -> None:
+def test_an_image_kept_again_before_its_file_is_removed_stays(house: Installation) -> None:
     """The upload of an image that is just being purged: kept, purged, named."""
     job_id = house.submit(b"image")
     house.work()
@@ -319,7 +234,7 @@ def test_an_image_kept_again_before_its_file_is_removed_stays(house: House) -> N
     assert house.named() == house.keys() != set()
 
 
-def test_a_tombstone_falls_when_the_image_comes_back(house: House) -> None:
+def test_a_tombstone_falls_when_the_image_comes_back(house: Installation) -> None:
     house.delete(_worked(house, b"image"))
     house.submit(b"image")
     house.files_grow_old()
@@ -333,7 +248,7 @@ def test_a_tombstone_falls_when_the_image_comes_back(house: House) -> None:
 # ---------------------------------------------------------------- at the same time
 
 
-def test_a_worker_that_still_holds_a_deleted_image_answers_the_others(house: House) -> None:
+def test_a_worker_that_still_holds_a_deleted_image_answers_the_others(house: Installation) -> None:
     deleted = house.submit(b"deleted")
     stays = house.submit(b"stays")
     claim = house.claim()
@@ -347,7 +262,7 @@ def test_a_worker_that_still_holds_a_deleted_image_answers_the_others(house: Hou
     assert house.count(Prediction) == 1
 
 
-def test_a_prediction_that_a_worker_has_found_stays(house: House) -> None:
+def test_a_prediction_that_a_worker_has_found_stays(house: Installation) -> None:
     old = _worked(house, b"image")
     with house.database.write() as session:  # as when the web could not read the model's spec
         job = jobs.open_job(
@@ -365,7 +280,7 @@ def test_a_prediction_that_a_worker_has_found_stays(house: House) -> None:
     assert _states(house, job.id) == [State.DONE]
 
 
-def test_uploads_of_an_image_while_it_is_purged_never_lose_it(house: House) -> None:
+def test_uploads_of_an_image_while_it_is_purged_never_lose_it(house: Installation) -> None:
     """Everything at once: two people send the same images and delete their jobs, and a purge runs all the while."""
     images = [b"image %d" % n for n in range(3)]
     stopped, errors = threading.Event(), []
@@ -409,7 +324,7 @@ def test_uploads_of_an_image_while_it_is_purged_never_lose_it(house: House) -> N
     assert set(_states(house)) <= {State.DONE}
 
 
-def test_keeping_and_removing_an_old_image_at_once_leaves_a_whole_image_or_none(sqlite_house: House) -> None:
+def test_keeping_and_removing_an_old_image_at_once_leaves_a_whole_image_or_none(sqlite_house: Installation) -> None:
     """The file alone, without any row: whoever kept it last finds it."""
     store = sqlite_house.store
     key = sqlite_house.keep(b"image").image.sha256
@@ -442,7 +357,7 @@ _JOBS = st.lists(
 
 @examples(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sent=_JOBS)
-def test_a_purge_does_what_its_survey_says_and_leaves_no_loose_end(sqlite_house: House, sent: list) -> None:
+def test_a_purge_does_what_its_survey_says_and_leaves_no_loose_end(sqlite_house: Installation, sent: list) -> None:
     house = sqlite_house
     with house.database.write() as session:
         for table in (Screening, Upload, Job, Prediction, Image, Tombstone):
@@ -471,24 +386,24 @@ def test_a_purge_does_what_its_survey_says_and_leaves_no_loose_end(sqlite_house:
     assert house.purge() == Removed()
 
 
-def _unended_jobs(house: House) -> set[uuid.UUID]:
+def _unended_jobs(house: Installation) -> set[uuid.UUID]:
     with house.database.read() as session:
         waiting = select(Screening.job_id).where(Screening.state.in_([State.QUEUED, State.RUNNING]))
         return set(session.scalars(waiting))
 
 
-def _worked(house: House, *images: bytes) -> uuid.UUID:
+def _worked(house: Installation, *images: bytes) -> uuid.UUID:
     job_id = house.submit(*images)
     house.work()
     return job_id
 
 
-def _ids(house: House, table: type) -> list[uuid.UUID]:
+def _ids(house: Installation, table: type) -> list[uuid.UUID]:
     with house.database.read() as session:
         return list(session.scalars(select(table.id)))
 
 
-def _states(house: House, job_id: uuid.UUID | None = None) -> list[State]:
+def _states(house: Installation, job_id: uuid.UUID | None = None) -> list[State]:
     with house.database.read() as session:
         wanted = select(Screening.state)
         return list(session.scalars(wanted if job_id is None else wanted.where(Screening.job_id == job_id)))

@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 
 from shared.db import Database
 from shared.errors import StoreAway
-from shared.images import decoder, gate, samples
+from shared.images import decoder, gate
 from shared.images.exposure import measure
 from shared.images.preprocess import SMALL_BYTES, prepare
 from shared.intake import archive
@@ -29,32 +29,11 @@ from shared.settings import Settings
 from shared.states import State
 from shared.store.store import THUMBNAIL, FolderStore
 from shared.tables import Prediction, Priority, Screening, Source, User
+from tests.classifiers import Constant, synthetic_chest
 from tests.conftest import draw, encode
 from worker.networks.classifier import Answers
 from worker.screening import screen
 from worker.screening.screen import Screener
-
-
-class Constant:
-    """A classifier that gives every image the same logits, and remembers what it saw."""
-
-    def __init__(self, spec: ModelSpec) -> None:
-        self.spec = spec
-        self.places: np.ndarray | None = None  # (h, w, classes), the same for every image
-        self.batches: list[int] = []
-        self.gate = threading.Event()
-        self.gate.set()
-
-    def answer(self, batch: np.ndarray) -> Answers:
-        assert batch.shape[1:] == (self.spec.input_size, self.spec.input_size, 1)
-        assert batch.dtype == np.uint8
-        assert self.gate.wait(30)
-        self.batches.append(len(batch))
-        logits = np.tile(np.array([0.0, 1.0, 2.0], np.float32), (len(batch), 1))
-        return Answers(logits, None if self.places is None else np.stack([self.places] * len(batch)))
-
-    def logits(self, batch: np.ndarray) -> np.ndarray:
-        return self.answer(batch).logits
 
 
 @pytest.fixture
@@ -196,12 +175,6 @@ def test_two_models_keep_their_heat_maps_apart(screener, submit, database, store
     submit(encode(draw(1)), model=newer.spec)
     Screener(screener._settings, database, store, newer, "w2").drain(30)
     assert [heatmap.decode(prediction.heat_map).size for prediction in predictions(database)] == [(2, 2), (4, 4)]
-
-
-def synthetic_chest() -> Image.Image:
-    with np.load(samples.STATISTICS) as arrays:
-        mean, components = (arrays[f"normal_{name}"].astype(np.float32) for name in ("mean", "components"))
-    return samples.draw_image(mean, components, (280, 240), seed=1)
 
 
 @pytest.fixture

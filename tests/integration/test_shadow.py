@@ -20,9 +20,9 @@ from shared.settings import Settings
 from shared.states import State
 from shared.store.store import FolderStore
 from shared.tables import AuditEvent, Job, Message, Prediction, Role, Screening, ShadowScore
+from tests.classifiers import Constant
 from tests.conftest import draw, encode
 from tests.integration.test_activation import API, install, plain
-from tests.integration.test_screening import Constant
 from tests.site_history import History
 from tests.web_site import Site, post_images, press
 from worker.networks.classifier import Answers

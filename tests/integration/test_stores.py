@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
-import numpy as np
 import pytest
 from flask.testing import FlaskClient
 from PIL import Image
@@ -27,29 +26,16 @@ from shared.store import bucket, keyrecord
 from shared.store.encryption import new_key, read_keyring
 from shared.store.store import PREVIEW, THUMBNAIL, FolderStore, ImageStore, open_store
 from shared.tables import Job, Tombstone
+from tests.classifiers import Constant
 from tests.conftest import draw, encode, make_store
 from tests.object_store import bucket_settings, failing_s3, running_s3
 from tests.unit.shared.store.test_store import keep
 from tests.web_site import Site, make_zip, post_images
-from worker.networks.classifier import Answers
 from worker.screening.reading import ImageReader
 from worker.screening.screen import Screener
 
 IMAGE = encode(draw(1))
 UPLOAD = [("a.jpeg", IMAGE), ("w.zip", make_zip({"b.png": encode(draw(2), "PNG"), "c.tiff": encode(draw(3), "TIFF")}))]
-
-
-class Constant:
-    """A classifier that says the same of every image."""
-
-    def __init__(self, spec: ModelSpec) -> None:
-        self.spec = spec
-
-    def answer(self, batch: np.ndarray) -> Answers:
-        return Answers(np.tile(np.array([0.0, 1.0, 2.0], np.float32), (len(batch), 1)), None)
-
-    def logits(self, batch: np.ndarray) -> np.ndarray:
-        return self.answer(batch).logits
 
 
 @dataclasses.dataclass

@@ -1,20 +1,14 @@
 """Webhooks: what is told, signed and to whom, tried again, given up, and never sent where it may not go."""
 
-import os
 import ssl
-import subprocess
-import sys
 import threading
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import SecretStr
 from sqlalchemy import delete, select, text, update
 from sqlalchemy.exc import OperationalError
@@ -26,14 +20,15 @@ from shared.messages.events import note_flagged, note_test
 from shared.messages.problems import Problem
 from shared.models.spec import ModelSpec
 from shared.queue import jobs
-from shared.settings import PREFIX, Settings
+from shared.settings import Settings
 from shared.states import State
 from shared.tables import Image, Job, Message, MessageEvent, MessageState, Role, Screening, User, Webhook
-from tests.conftest import ROOT, draw, encode
+from tests.certificates import make_certificate
+from tests.conftest import draw, encode
 from tests.integration.conftest import wait_until
+from tests.integration.outgoing import make_due, messages, running_sweep, send
 from tests.receiver import Receiver, receiving
 from tests.web_site import Site, post_images
-from worker.messages.sender import Sender
 
 KEY = "a key for tests only"
 PATIENT = "Mustermann"
@@ -71,25 +66,9 @@ def add_test(database: Database, webhook: Webhook) -> None:
         note_test(session, session.get_one(Webhook, webhook.id))
 
 
-def messages(database: Database) -> list[Message]:
-    with database.read() as session:
-        return list(session.scalars(select(Message).order_by(Message.created_at, Message.event)))
-
-
 def hook(database: Database) -> Webhook:
     with database.read() as session:
         return session.scalars(select(Webhook)).one()
-
-
-def make_due(database: Database, **values: object) -> None:
-    with database.write() as session:
-        session.execute(update(Message).values(due_at=now() - timedelta(seconds=1), **values))
-
-
-def send(database: Database, settings: Settings) -> int:
-    """Send once, in a thread as the sweep does; in this one a browser test may have left its event loop running."""
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(Sender(database, settings).send_due).result()
 
 
 def screen(site: Site, spec: ModelSpec, *p_pneumonia: float, start: int = 0) -> uuid.UUID:
@@ -462,30 +441,6 @@ def test_a_certificate_is_verified_by_the_name_that_was_registered(
         assert Problem.CERTIFICATE in {message.problem for message in messages(one)}
 
 
-def make_certificate(folder: Path) -> Path:
-    """A key and a certificate of localhost, signed by itself, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    at = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(at - timedelta(days=1))
-        .not_valid_after(at + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    path = folder / "localhost.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
-    return path
-
-
 # ---------------------------------------------------------------- the real program
 
 
@@ -496,25 +451,8 @@ def test_the_sweep_notes_and_sends_beside_its_other_duties(
     receiver.answers = [500]
     site = Site(local, one)
     screen(site, spec, 0.9)
-    environment = {
-        **os.environ,
-        f"{PREFIX}DATA_DIR": str(local.data_dir),
-        f"{PREFIX}DATABASE_URL": f"sqlite:///{tmp_path / 'test.db'}",
-        f"{PREFIX}REDIS_URL": f"unix://{tmp_path / 'no.sock'}",
-        f"{PREFIX}SECRET_KEY": KEY,
-        f"{PREFIX}SWEEP_SECONDS": "0.2",
-        f"{PREFIX}WEBHOOK_NETWORKS": "127.0.0.1",
-    }
-    log = tmp_path / "sweep.log"
-    with log.open("wb") as out:
-        sweep = subprocess.Popen(
-            [sys.executable, "-m", "worker.sweep"], cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT
-        )
-        try:
-            wait_until(lambda: len(receiver.calls) == 2, 60, f"two messages; {log.read_text()}")
-        finally:
-            sweep.terminate()
-            assert sweep.wait(30) == 0
+    with running_sweep(tmp_path, local, secret_key=KEY, webhook_networks="127.0.0.1") as log:
+        wait_until(lambda: len(receiver.calls) == 2, 60, f"two messages; {log.read_text()}")
     assert {call.json["type"] for call in receiver.calls} == {"job.finished", "image.flagged"}
     assert sorted(message.state for message in messages(one)) == [MessageState.SENT, MessageState.WAITING]
     assert "did not take a message: answer" in log.read_text()

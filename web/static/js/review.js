@@ -7,6 +7,8 @@ import { _ } from "./words.js";
 
 const RENEW_MS = 45000;
 const AGAIN_MS = 2000;
+const TOO_SOON_MS = 400; // nobody has looked at an X-ray by then; the second half of a double press was meant for the one before
+const LED_HERE = "review-led-here";
 
 await shown;
 const panel = document.getElementById("review");
@@ -16,6 +18,14 @@ const said = document.getElementById("review-said");
 const openAt = document.getElementById("review-open");
 const { account, image, claim, release, signIn, newest } = panel.dataset;
 const token = document.querySelector('meta[name="csrf-token"]').content;
+
+let isTooSoon = sessionStorage.getItem(LED_HERE) !== null;
+sessionStorage.removeItem(LED_HERE);
+panel.toggleAttribute("data-too-soon", isTooSoon);
+setTimeout(() => {
+  isTooSoon = false;
+  panel.removeAttribute("data-too-soon");
+}, TOO_SOON_MS);
 
 const kept = findDraft(account, image);
 if (kept && kept !== note.value) {
@@ -59,11 +69,13 @@ async function send(button) {
     say(_("Your session has ended. What you typed is kept on this computer."), signIn);
   } else if (answer.ok) {
     dropDraft(account, image);
+    sessionStorage.setItem(LED_HERE, "");
     location.assign((await answer.json()).next);
     return;
   } else {
     const problem = await answer.json();
     if (problem.code === "review_outdated") {
+      sessionStorage.setItem(LED_HERE, "");
       location.reload();
       return;
     }
@@ -75,7 +87,7 @@ async function send(button) {
 form.addEventListener("submit", (event) => {
   if (!event.submitter) return;
   event.preventDefault();
-  send(event.submitter);
+  if (!isTooSoon) send(event.submitter);
 });
 
 // Keys: each button says its own.

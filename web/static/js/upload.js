@@ -368,7 +368,9 @@ find("drop").addEventListener("click", (event) => event.target.closest("label, i
 find("start").addEventListener("click", start);
 find("clear").addEventListener("click", clear);
 find("again").addEventListener("click", run);
-find("stop").addEventListener("click", stop);
+// It comes in place of the button that began the upload: the rest of a double click, or of a key held down, does not stop it.
+find("stop").addEventListener("click", (event) => event.detail > 1 || stop());
+find("stop").addEventListener("keydown", (event) => event.repeat && event.preventDefault());
 form.addEventListener("submit", (event) => { event.preventDefault(); if (!find("start").hidden && !upload) start(); });
 addEventListener("beforeunload", (event) => { if (upload) event.preventDefault(); });
 acceptDrops();

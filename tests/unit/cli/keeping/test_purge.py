@@ -15,16 +15,16 @@ from shared.db import Database, now
 from shared.models.spec import ModelSpec
 from shared.tables import AuditEvent, Image, Job, Role, Screening
 from tests.conftest import make_store
-from tests.integration.test_retention import House
+from tests.installation import Installation
 
 
 @pytest.fixture
-def house(tmp_path: Path, spec: ModelSpec) -> House:
+def house(tmp_path: Path, spec: ModelSpec) -> Installation:
     database = Database(f"sqlite:///{tmp_path / 'pneumoscreen.db'}")
     upgrade(database)
     with database.write() as session:
         user = accounts.add_user(session, "tina", Role.TECHNICIAN)
-    house = House(database, make_store(tmp_path / "store"), spec, user)
+    house = Installation(database, make_store(tmp_path / "store"), spec, user)
     job_id = house.submit(b"an image of some bytes")
     house.work()
     then = now() - timedelta(days=100)
@@ -41,7 +41,7 @@ def run(tmp_path: Path, *arguments: str) -> Result:
     return CliRunner().invoke(main, ["purge", *arguments, "--data-dir", str(tmp_path)])
 
 
-def test_it_shows_what_would_go_and_removes_it_only_when_told(house: House, tmp_path: Path) -> None:
+def test_it_shows_what_would_go_and_removes_it_only_when_told(house: Installation, tmp_path: Path) -> None:
     shown = run(tmp_path, "--older-than", "90d")
     assert shown.exit_code == 0, shown.output
     assert "Add --yes to remove this." in shown.output
@@ -57,13 +57,13 @@ def test_it_shows_what_would_go_and_removes_it_only_when_told(house: House, tmp_
 
 
 @pytest.mark.parametrize(("age", "images"), [("1y", 1), ("15w", 1), ("14w", 0), ("99d", 0), ("101d", 1)])
-def test_an_age_counts_days_weeks_or_years(house: House, tmp_path: Path, age: str, images: int) -> None:
+def test_an_age_counts_days_weeks_or_years(house: Installation, tmp_path: Path, age: str, images: int) -> None:
     assert run(tmp_path, "--older-than", age, "--yes").exit_code == 0
     assert house.count(Image) == images
 
 
 @pytest.mark.parametrize("age", ["90", "d", "-1d", "1.5y", "soon", "99999y"])
-def test_what_is_no_age_is_refused(house: House, tmp_path: Path, age: str) -> None:
+def test_what_is_no_age_is_refused(house: Installation, tmp_path: Path, age: str) -> None:
     result = run(tmp_path, f"--older-than={age}", "--yes")
     assert result.exit_code == 2
     assert "Traceback" not in result.output

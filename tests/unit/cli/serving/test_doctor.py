@@ -25,8 +25,8 @@ from shared.settings import Settings
 from shared.store import durability
 from shared.store.encryption import new_key
 from shared.store.store import open_store
+from tests.certificates import make_certificate
 from tests.conftest import DEFAULT_MODEL
-from tests.integration.test_webhooks import make_certificate
 from tests.mail_server import mail_server
 
 Made = Callable[..., Settings]
@@ -50,7 +50,7 @@ def see(level: Level, finding: Finding, found: str, advice: str = "") -> None:
 def test_translations(made: Made, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     see(Level.OK, doctor.check_translations(made(), 1), "en, es, fr, pt, hi, zh, ar")
     monkeypatch.setattr(doctor, "TRANSLATIONS", tmp_path)
-    see(Level.FAIL, doctor.check_translations(made(), 1), f"{tmp_path}/zh/", "Copy the folder web/translations")
+    see(Level.FAIL, doctor.check_translations(made(), 1), f"{tmp_path}/zh/", "Restore the folder")
 
 
 @pytest.mark.parametrize(
