@@ -14,6 +14,7 @@ from shared.errors import PneumoScreenError
 from shared.languages.languages import ENGLISH, LANGUAGES
 
 TRANSLATIONS: Final = Path(__file__).parent / "translations"
+_RESTORE: Final = "Restore the folder shared/languages/translations of this version."
 
 
 class CatalogMissing(PneumoScreenError):
@@ -24,10 +25,7 @@ def check_catalogs(folder: Path) -> None:
     """Raise CatalogMissing where a folder of translations lacks a language that accounts can choose."""
     missing = [path for code in LANGUAGES if code != ENGLISH and not (path := catalog_path(folder, code)).is_file()]
     if missing:
-        raise CatalogMissing(
-            f"There is no {' and no '.join(map(str, missing))}. "
-            "Copy the folder shared/languages/translations of this version there."
-        )
+        raise CatalogMissing(f"There is no {' and no '.join(map(str, missing))}. {_RESTORE}")
 
 
 def catalog_path(folder: Path, language: str) -> Path:
@@ -44,9 +42,7 @@ def parse_catalog(folder: Path, language: str) -> Any:
         with path.open("rb") as file:
             return read_po(file, locale=language, abort_invalid=True)
     except FileNotFoundError as error:
-        raise CatalogMissing(
-            f"There is no {path}. Copy the folder shared/languages/translations of this version there."
-        ) from error
+        raise CatalogMissing(f"There is no {path}. {_RESTORE}") from error
 
 
 def read_translations(folder: Path, language: str) -> NullTranslations:

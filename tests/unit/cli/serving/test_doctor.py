@@ -50,12 +50,7 @@ def see(level: Level, finding: Finding, found: str, advice: str = "") -> None:
 def test_translations(made: Made, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     see(Level.OK, doctor.check_translations(made(), 1), "en, es, fr, pt, hi, zh, ar")
     monkeypatch.setattr(doctor, "TRANSLATIONS", tmp_path)
-    see(
-        Level.FAIL,
-        doctor.check_translations(made(), 1),
-        f"{tmp_path}/zh/",
-        "Copy the folder shared/languages/translations",
-    )
+    see(Level.FAIL, doctor.check_translations(made(), 1), f"{tmp_path}/zh/", "Restore the folder")
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ def test_scripts_get_their_own_texts_alone(app: Flask) -> None:
 
 def test_an_application_without_a_catalog_does_not_start(app: Flask, tmp_path: Path) -> None:
     (tmp_path / "es").unlink()
-    with pytest.raises(CatalogMissing, match=r"There is no \S+/es/LC_MESSAGES/messages\.po\. Copy"):
+    with pytest.raises(CatalogMissing, match=r"There is no \S+/es/LC_MESSAGES/messages\.po\. Restore"):
         languages.install(Flask(__name__), tmp_path)
     with pytest.raises(CatalogMissing, match="/es/"):
         read_translations(tmp_path, "es")
