@@ -46,8 +46,10 @@ def start(settings: Settings) -> None:
     # What a loss of power takes back of a worker's commits is screened again.
     database = Database(settings.database, is_forced=False, limits=limits_of(settings))
     classifier = load_classifier(settings)
-    screener = Screener(settings, database, open_store(settings), classifier, name)
-    _current = WorkerProcess(name, database, screener, Heartbeats(settings), stopped, liveness)
+    heartbeats = Heartbeats(settings)
+    store, served_models = open_store(settings), heartbeats.served_models
+    screener = Screener(settings, database, store, classifier, name, served_models=served_models)
+    _current = WorkerProcess(name, database, screener, heartbeats, stopped, liveness)
     threading.Thread(target=_announce, args=(_current,), daemon=True).start()
     spare_loaded()
     log.info("Worker %s is ready.", name)

@@ -21,6 +21,7 @@ from shared.errors import BrokerAway, StoreAway, StoreFull, StoreMisconfigured
 from shared.messages.endings import note_ends
 from shared.process.logs import configure_logging
 from shared.queue import asked, jobs, leases, retention, shadow
+from shared.queue.heartbeats import Heartbeats
 from shared.queue.tickets import CeleryTicketSender, make_ticket_sender
 from shared.settings import Settings, load_settings
 from shared.store.store import Store, open_store
@@ -42,6 +43,7 @@ class Sweep:
     def __init__(self, database: Database, ticket_sender: CeleryTicketSender, settings: Settings) -> None:
         longest = LOOKS_AT_A_TIME * settings.sweep_seconds
         self._database, self._ticket_sender, self._settings = database, ticket_sender, settings
+        self._heartbeats = Heartbeats(settings)
         self._leases: StallWatch[uuid.UUID, datetime] = StallWatch(settings.lease_seconds, longest)
         self._uploads: StallWatch[uuid.UUID, int] = StallWatch(FORSAKEN_SECONDS, longest)
 
@@ -50,13 +52,19 @@ class Sweep:
         swept = self.free_leases(at=time.monotonic())
         with self._database.read() as session:
             waiting = Counter(swept.waiting) + Counter(asked.count_waiting(session))
-            idle = shadow.find_waiting(session)
-        if idle is not None:
-            waiting[idle] += 1
+            compared = shadow.find_waiting(session)
+        if compared is not None and not self._has_work():
+            waiting[compared] += 1
         for model, images in waiting.items():
             if self._ticket_sender.tickets(model) == 0:
                 self._ticket_sender.send(model, images)
         return swept
+
+    def _has_work(self) -> bool:
+        """Tell whether an image waits that a running worker would take, before which no shadow model answers."""
+        served = self._heartbeats.served_models()
+        with self._database.read() as session:
+            return shadow.has_work(session, served)
 
     def free_leases(self, at: float) -> leases.Swept:
         """Free the images whose holder is silent, `at` seconds of a monotonic clock, and count what waits."""

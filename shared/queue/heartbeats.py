@@ -96,6 +96,14 @@ class Heartbeats:
             log.debug("%d heartbeats ran out or cannot be read.", unread)
         return [heartbeat for heartbeat in said if heartbeat is not None]
 
+    def served_models(self) -> frozenset[str] | None:
+        """Name the models that ready workers serve; None where Redis does not answer."""
+        try:
+            return frozenset(heartbeat.model_name for heartbeat in self.latest())
+        except BrokerAway as error:
+            log.debug("Which models are served cannot be told. %s", error)
+            return None
+
     def dropped_messages(self) -> int | None:
         """Return how many messages were no tickets since Redis was last emptied; None where that cannot be read.
 

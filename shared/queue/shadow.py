@@ -2,11 +2,12 @@
 
 They stand apart from predictions, and no list, export, webhook or later job reads them. The sweep notes which images
 are to be compared, after they were answered, so that no screening waits for it or fails by it; rows are the truth here
-too, and whoever holds the lease may write. A score is claimed only while no image waits for a screening.
+too, and whoever holds the lease may write. A score is claimed only while no image waits that a running worker would
+take.
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -20,7 +21,7 @@ from shared.errors import ImageRejected
 from shared.models.spec import ModelPrediction, ModelSpec
 from shared.refusals import Failure
 from shared.states import State
-from shared.tables import Image, Model, Prediction, Screening, ShadowScore, in_states
+from shared.tables import Image, Job, Model, Prediction, Screening, ShadowScore, in_states
 
 MOST_NOTED: Final = 2000
 """Images of one sweep; the rest follows with the next."""
@@ -70,22 +71,38 @@ def note(session: Session, predictions: Sequence[uuid.UUID]) -> int:
 
 
 def find_waiting(session: Session) -> str | None:
-    """Name the shadow model where it has an image to answer for and nothing else waits for a worker."""
+    """Name the shadow model where it has an image to answer for."""
     shadow = shadow_model(session)
     if shadow is None:
         return None
     waiting = select(ShadowScore.id).where(*_unfinished(shadow.model_name)).limit(1)
-    if session.scalar(waiting) is None or _has_work(session):
-        return None
-    return shadow.model_name
+    return None if session.scalar(waiting) is None else shadow.model_name
 
 
-def claim(session: Session, model_name: str, *, lease_seconds: float, max_attempts: int) -> ShadowImage | None:
+def has_work(session: Session, served: Collection[str] | None) -> bool:
+    """Tell whether an image waits for a screening by one of the models that are `served`.
+
+    Where nobody knows which are, None, an image that waits for any model counts.
+    """
+    if session.scalar(select(Screening.id).where(in_states([State.QUEUED])).limit(1)) is None:
+        return False
+    if served is None:
+        return True
+    # By the jobs that have not ended, because 100,000 images may wait for a model that nobody serves.
+    waits = select(Screening.id).where(Screening.job_id == Job.id, in_states([State.QUEUED])).exists()
+    work = select(Job.id).where(Job.is_watched, Job.model_name.in_(sorted(served)), waits)
+    return session.scalar(work.limit(1)) is not None
+
+
+def claim(
+    session: Session, model_name: str, *, lease_seconds: float, max_attempts: int, served: Collection[str] | None = None
+) -> ShadowImage | None:
     """Take the oldest image that the shadow model has to answer for; None where there is none, or where others wait.
 
-    One whose workers were lost `max_attempts` times ends without a score.
+    `served` are the models as in `has_work`. An image whose workers were lost `max_attempts` times ends without a
+    score.
     """
-    if find_waiting(session) != model_name:
+    if find_waiting(session) != model_name or has_work(session, served):
         return None
     at = now()
     free = (*_unfinished(model_name), or_(ShadowScore.lease_until.is_(None), ShadowScore.lease_until < at))
@@ -134,8 +151,3 @@ def _unfinished(model_name: str) -> tuple[ColumnElement[bool], ColumnElement[boo
 
 def _own(held: ShadowImage) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     return ShadowScore.id == held.score_id, ShadowScore.lease_until == held.until
-
-
-def _has_work(session: Session) -> bool:
-    """Tell whether any image waits for a screening, by whatever model."""
-    return session.scalar(select(Screening.id).where(in_states([State.QUEUED])).limit(1)) is not None

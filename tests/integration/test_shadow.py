@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import SecretStr
+from redis import Redis
 from sqlalchemy import func, select, update
 
 from shared.activations.activate import Actor, put_default_model, put_shadow_model
@@ -16,6 +18,7 @@ from shared.errors import StoreAway
 from shared.models.folder import WEIGHTS_FILE
 from shared.models.spec import Label, ModelSpec
 from shared.queue import retention, shadow
+from shared.queue.heartbeats import Heartbeats
 from shared.settings import Settings
 from shared.states import State
 from shared.store.store import FolderStore
@@ -61,9 +64,10 @@ class Place:
         self.sender = self.site.token_client(self.site.add_user("tina"))
         self.sent = 0
 
-    def screener(self, model: Constant) -> Screener:
+    def screener(self, model: Constant, served: frozenset[str] | None = None) -> Screener:
         assert isinstance(self.site.store, FolderStore)
-        return Screener(self.site.settings, self.database, self.site.store, model, f"w-{model.spec.name}")
+        services = (self.site.settings, self.database, self.site.store)
+        return Screener(*services, model, f"w-{model.spec.name}", served_models=lambda: served)
 
     def choose(self, name: str | None = "other") -> None:
         self.database.transact(lambda session: put_shadow_model(session, ACTOR, name, self.own.name))
@@ -168,6 +172,24 @@ def test_the_shadow_waits_while_any_image_waits(place: Place) -> None:
     assert place.claim() is None
     place.worker.drain(30)
     place.shadow.drain(30)
+    assert all(score.finished_at for score in place.scores())
+
+
+def test_what_waits_for_a_model_that_nobody_serves_holds_no_shadow_up(place: Place) -> None:
+    install(place.site, place.own, "unserved")
+    place.choose()
+    place.send(2)
+    place.worker.drain(30)
+    place.note()
+    assert post_images(place.sender, ("9.png", encode(draw(9), "PNG")), model="unserved").json["queued"] == 1  # type: ignore[index]
+    served = frozenset({place.own.name, "other"})
+    place.screener(Timid(place.other), served | {"unserved"}).drain(30)
+    assert [score.finished_at for score in place.scores()] == [None, None], "its worker has come"
+    place.send()
+    place.screener(Timid(place.other), served).drain(30)
+    assert [score.finished_at for score in place.scores()] == [None, None], "an image of the default model waits, too"
+    place.worker.drain(30)
+    place.screener(Timid(place.other), served).drain(30)
     assert all(score.finished_at for score in place.scores())
 
 
@@ -335,6 +357,27 @@ def test_the_sweep_notes_answers_and_wakes_the_shadow_when_nothing_else_waits(qu
     quick.shadow.drain(30)
     sweep.once()
     assert len(sent.models) == 2
+
+
+def test_the_sweep_asks_redis_which_models_are_served(quick: Place, redis_url: str) -> None:
+    settings = quick.site.settings.model_copy(update={"redis_url": SecretStr(redis_url)})
+    heartbeats, sent = Heartbeats(settings), Sent()
+    sweep = Sweep(quick.database, sent, settings)  # type: ignore[arg-type]  # what it asks of a sender
+    install(quick.site, quick.own, "unserved")
+    quick.choose()
+    quick.send()
+    quick.worker.drain(30)
+    quick.note()
+    post_images(quick.sender, ("9.png", encode(draw(9), "PNG")), model="unserved")
+    with Redis.from_url(redis_url) as redis:
+        redis.flushall()
+    heartbeats.announce("w-other", "other@1", 1.0)
+    sweep.once()
+    assert sorted(sent.models) == ["other", "unserved"]
+    heartbeats.announce("w-unserved", "unserved@1", 1.0)
+    sweep.once()
+    assert sorted(sent.models) == ["other", "unserved", "unserved"]
+    heartbeats.close()
 
 
 # ---------------------------------------------------------------- pages and API

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -70,7 +71,14 @@ class Screener:
     """Everything that one worker process needs to screen."""
 
     def __init__(
-        self, settings: Settings, database: Database, store: Store, classifier: Classifier, worker: str
+        self,
+        settings: Settings,
+        database: Database,
+        store: Store,
+        classifier: Classifier,
+        worker: str,
+        *,
+        served_models: Callable[[], Collection[str] | None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._database = database
@@ -79,6 +87,7 @@ class Screener:
         self._pictures_rest_until = 0.0
         self._classifier = classifier
         self._worker = worker
+        self._served_models = served_models
         self._batch_size = BatchSize(settings.batch_size)
         with database.write() as session:
             self._serving = self._look_up(session, None)
@@ -109,7 +118,7 @@ class Screener:
         with self._database.read() as session:
             if not asked.count_waiting(session).get(self.model):
                 return False
-        return self._find_one(asked, self._score, FileUnreadable)
+        return self._find_one(asked, asked.claim, self._score, FileUnreadable)
 
     def _score(self, held: asked.AskedImage) -> Score:
         """Let the model read an image whatever the gate says of it, turned upright where the gate says how."""
@@ -124,7 +133,7 @@ class Screener:
         return prediction, None
 
     def answer_shadow(self) -> bool:
-        """Find one score as the shadow model, where nothing else waits for a worker; False where none is to be found.
+        """Find one score as the shadow model, where no other work waits; False where none is to be found.
 
         Whatever goes wrong costs the score an attempt and no screening anything. Raises StoreAway where the image store
         is to blame; the score then waits for the next ticket.
@@ -132,7 +141,9 @@ class Screener:
         with self._database.read() as session:
             if shadow.find_waiting(session) != self.model:
                 return False
-        return self._find_one(shadow, self._compare, Exception)
+        # Before the transaction that writes, which must not wait for Redis.
+        claim = partial(shadow.claim, served=self._served_models())
+        return self._find_one(shadow, claim, self._compare, Exception)
 
     def _compare(self, held: shadow.ShadowImage) -> Score:
         """Answer for an image that another model has answered; the gate of this one holds as in a screening."""
@@ -147,11 +158,17 @@ class Screener:
         (prediction,) = spec.judge(spec.calibrate(self._classifier.answer(pixels[np.newaxis]).logits))
         return prediction, None
 
-    def _find_one(self, scores: Scores[Held], find: Callable[[Held], Score], excused: type[Exception]) -> bool:
+    def _find_one(
+        self,
+        scores: Scores[Held],
+        claim: Callable[..., Held | None],
+        find: Callable[[Held], Score],
+        excused: type[Exception],
+    ) -> bool:
         """Claim one score, find it and write it; False where there was none. What is `excused` costs it an attempt."""
         with self._database.write() as session:
             serving = self._look_up(session, self._serving)
-            held = scores.claim(
+            held = claim(
                 session, self.model,
                 lease_seconds=self._settings.lease_seconds, max_attempts=self._settings.max_attempts,
             )  # fmt: skip
