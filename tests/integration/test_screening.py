@@ -4,15 +4,17 @@ import hashlib
 import shutil
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
-from sqlalchemy import select
+from sqlalchemy import select, text, update
 from sqlalchemy.exc import OperationalError
 
 from shared.db import Database
@@ -31,6 +33,7 @@ from shared.store.store import THUMBNAIL, FolderStore
 from shared.tables import Prediction, Priority, Screening, Source, User
 from tests.classifiers import Constant, synthetic_chest
 from tests.conftest import draw, encode
+from tests.web_site import Site, post_images
 from worker.networks.classifier import Answers
 from worker.screening import screen
 from worker.screening.screen import Screener
@@ -422,3 +425,52 @@ def test_an_image_whose_decoder_is_away_counts_an_attempt_and_is_screened_once_i
     screener.drain(30)
     (row,) = rows(database, job_id)
     assert row.state is State.DONE
+
+
+# ---------------------------------------------------------------- beside other transactions
+
+
+def test_an_outcome_that_lost_against_another_transaction_is_written_once_more(
+    settings: Settings, migrated_postgres_url: str, spec: ModelSpec, store: FolderStore, classifier: Constant
+) -> None:
+    """A cancellation or an upload of the same images may lock rows in another order than the worker; one is ended."""
+    database = Database(migrated_postgres_url)
+    site = Site(settings, database)
+    site.install_model(spec)
+    files = [(f"{n}.png", encode(draw(n), "PNG")) for n in range(2)]
+    assert post_images(site.token_client(site.add_user("tina")), *files).status_code == 202
+    screener = Screener(settings, database, site.store, classifier, "w1")
+    classifier.gate.clear()
+    with ThreadPoolExecutor(1) as threads, database.engine.connect() as other, database.engine.connect() as watch:
+        screened = threads.submit(screener.drain, 30)
+        first, second = (row.id for row in _running(database))
+        # The server ends the transaction whose deadlock_timeout ends first: the worker's, after one second.
+        other.execute(text("SET deadlock_timeout = '1min'"))
+        touch = update(Screening).values(worker="another")
+        other.execute(touch.where(Screening.id == second))
+        classifier.gate.set()
+        _until(lambda: watch.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar_one() > 0)
+        other.execute(touch.where(Screening.id == first))
+        other.commit()
+        assert screened.result(30) is False
+    assert [(row.state, row.attempts) for row in site.screenings()] == [(State.DONE, 0)] * 2
+    database.close()
+
+
+def _running(database: Database) -> list[Screening]:
+    """Wait until both images are held, and return them in the order in which they are written."""
+
+    def held() -> list[Screening]:
+        with database.read() as session:
+            running = select(Screening).where(Screening.state == State.RUNNING).order_by(Screening.turn)
+            return list(session.scalars(running))
+
+    _until(lambda: len(held()) == 2)
+    return held()
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -208,13 +208,11 @@ class Screener:
             with self._heartbeat(lease.token):
                 screened = self._screen(lease.screenings)
         except StoreAway:
-            with self._database.write() as session:
-                leases.release(session, lease)
+            self._database.transact(lambda session: leases.release(session, lease))
             raise
         except Exception:
             log.exception("A micro-batch of %d images failed; each is tried again alone.", len(lease.screenings))
-            with self._database.write() as session:
-                leases.fail_attempts(session, lease, self._settings.max_attempts)
+            self._database.transact(lambda session: leases.fail_attempts(session, lease, self._settings.max_attempts))
             return len(lease.screenings)
         self._finish(lease, screened)
         # Images that were answered before, or refused, say nothing of the next.
@@ -246,7 +244,7 @@ class Screener:
         return Serving(spec, leases.register_model(session, spec))
 
     def _finish(self, lease: Claim, screened: Screened) -> None:
-        with self._database.write() as session:
+        def write(session: Session) -> int:
             settled = leases.finish(
                 session,
                 lease,
@@ -257,6 +255,11 @@ class Screener:
             )
             if screened.unreadable:
                 leases.fail_attempt(session, lease, screened.unreadable, self._settings.max_attempts)
+            return settled
+
+        # Once more where it lost against a cancellation or an upload, which lock the same rows in an order of their
+        # own: the images would else wait until their lease runs out, and lose an attempt.
+        settled = self._database.transact(write)
         if settled < len(screened.outcomes):
             lost = len(screened.outcomes) - settled
             log.warning("%d of %d images were cancelled or given away.", lost, len(lease.screenings))
