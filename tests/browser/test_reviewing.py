@@ -132,12 +132,16 @@ def test_two_readers_at_the_same_x_ray_see_each_other(room: Room, visitor: Visit
     press(rita, "a")
     visitor.expected = ("409 (CONFLICT)",)
     ruth.keyboard.press("e")
-    ruth.keyboard.type("Rather both lobes.")
+    ruth.keyboard.type("Rather both")
     ruth.keyboard.press("Escape")
     press(ruth, "b")
     expect(ruth.get_by_text(f"{names[0]} reviewed this X-ray meanwhile")).to_be_visible()
     expect(ruth.get_by_role("heading", name="Other reviews")).to_be_visible()
-    expect(ruth.get_by_label("Note")).to_have_value("Rather both lobes.")
+    expect(ruth.get_by_label("Note")).to_have_value("Rather both")
+    ruth.keyboard.press("e")
+    ruth.keyboard.type(" lobes.")
+    ruth.keyboard.press("Escape")
+    ruth.locator("#review[data-too-soon]").wait_for(state="detached")
     press(ruth, "b")
     assert room.said(address) == [("agree", None), ("overrule", "Rather both lobes.")]
 

@@ -103,6 +103,7 @@ addEventListener("keydown", (event) => {
   if (event.key === "e") {
     event.preventDefault();
     note.focus();
+    note.setSelectionRange(note.value.length, note.value.length);
   } else if (buttons.has(event.key) && !buttons.get(event.key).disabled) {
     event.preventDefault();
     buttons.get(event.key).click();
