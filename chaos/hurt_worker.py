@@ -57,9 +57,9 @@ def _break(store: Any, path: str) -> None:
     store.files._client.copy_object(Bucket=bucket, Key=name, CopySource=source, StorageClass="GLACIER")
 
 
-def _start_with_slow_store(self: Any, settings: Any, database: Any, store: Any, *others: Any) -> None:
+def _start_with_slow_store(self: Any, settings: Any, database: Any, store: Any, *others: Any, **named: Any) -> None:
     store.get = slowed("store-slow", STORE_SECONDS, _breaking(store, store.get))
-    _start(self, settings, database, store, *others)
+    _start(self, settings, database, store, *others, **named)
 
 
 hurt.decode = dying("decode", _slow_decode)
