@@ -144,8 +144,6 @@ CLASSES: Final[dict[ImageClass, str]] = {
     ImageClass.PNEUMONIA: N_("Pneumonia"),
 }
 
-CAUSES: Final[dict[ImageClass, str]] = {ImageClass.BACTERIAL: N_("bacterial"), ImageClass.VIRAL: N_("viral")}
-
 OUTCOMES: Final[dict[ReviewOutcome, str]] = {
     ReviewOutcome.AGREE: N_("Agreed with the model"),
     ReviewOutcome.OVERRULE: N_("Overruled the model"),
