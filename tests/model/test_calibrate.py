@@ -169,7 +169,7 @@ def test_undo_restores_what_was_there(answers: dict[str, dict], root: Path) -> N
         ("taken", "is there already"),
         ("weight", "Input should be greater than 0"),
         ("twice", "members must be distinct"),
-        ("sizes", "it takes 32 pixels (stretch), the member 64 (stretch)"),
+        ("sizes", "takes images of 32 pixels (stretch), its member 'large' of 64 (stretch)"),
         ("name", "name: String should match pattern"),
         ("member", "There is no model 'vgg99'"),
     ],
