@@ -89,7 +89,7 @@ class Finding(StrEnum):
 
 
 class ReviewState(StrEnum):
-    """What the standing reviews of an image amount to; `shared.reviews.law` says how."""
+    """What the standing reviews of an image amount to; `shared.reviews.standing` says how."""
 
     UNREAD = "unread"
     READ = "read"

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from shared.models.spec import Label
 from shared.quality.period import Span
 from shared.quality.statistics import Kappa, Share, cohens_kappa
-from shared.reviews.law import standing
+from shared.reviews.standing import standing
 from shared.reviews.truth import LeftOut, label_of, truth_of
 from shared.tables import Review
 

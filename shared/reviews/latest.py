@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import and_, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
-from shared.reviews.law import state_of
+from shared.reviews.standing import state_of
 from shared.tables import Image, Job, Review, ReviewState, Screening
 
 _PART: Final = 1000

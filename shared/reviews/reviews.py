@@ -12,7 +12,7 @@ from shared.db import new_id
 from shared.errors import KeyReused, NothingToWithdraw, NotReviewable, ReviewOutdated
 from shared.models.spec import ImageClass, Label
 from shared.reviews.latest import hold_images
-from shared.reviews.law import standing, state_of
+from shared.reviews.standing import standing, state_of
 from shared.reviews.truth import FINDING_LABELS
 from shared.tables import Finding, Image, Model, Prediction, Review, ReviewOutcome, Screening, User
 

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Final
 
 from shared.models.spec import Label
-from shared.reviews.law import Given, standing, state_of
+from shared.reviews.standing import Given, standing, state_of
 from shared.tables import Finding, ReviewOutcome, ReviewState
 
 FINDING_LABELS: Final = {

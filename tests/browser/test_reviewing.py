@@ -10,8 +10,8 @@ from playwright.sync_api import Page, expect
 from sqlalchemy import delete, select
 
 from shared.intake.accept import Received
-from shared.reviews.law import standing
 from shared.reviews.reviews import list_reviews
+from shared.reviews.standing import standing
 from shared.tables import BrowserSession, Image, Review, Role, Screening
 from tests.browser.accessibility import check
 from tests.browser.conftest import Server, Visitor, pages_alone

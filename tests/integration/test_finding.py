@@ -24,10 +24,10 @@ from tests.conftest import draw, encode
 from tests.web_site import Site, post_images
 from web.jobs.progress import jobs_progress, label_counts
 from web.lists import few, listing, planner, walker
-from web.lists.few import find_named
 from web.lists.filters import Filters, Order, Reading, confidence
 from web.lists.listing import beside, count_before, count_images, get_screening, list_screenings
 from web.lists.planner import Count
+from web.lists.shortlist import find_named
 from web.watch import queue_state
 
 IMAGES = 4000

@@ -21,8 +21,8 @@ from shared.intake.accept import AcceptedImage, Received
 from shared.models.spec import Label, ModelSpec
 from shared.queue import jobs, leases, retention
 from shared.reviews import claims
-from shared.reviews.law import standing, state_of
 from shared.reviews.reviews import RequestKey, add_review, list_reviews, withdraw
+from shared.reviews.standing import standing, state_of
 from shared.tables import (
     Finding,
     Image,

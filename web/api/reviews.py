@@ -6,8 +6,8 @@ from http import HTTPStatus
 from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
 
-from shared.reviews.law import standing
 from shared.reviews.reviews import list_reviews
+from shared.reviews.standing import standing
 from shared.tables import Review
 from web.api import schemas
 from web.api.json_body import read_object

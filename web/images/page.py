@@ -17,8 +17,8 @@ from shared.db import now
 from shared.models.heatmap import decode
 from shared.refusals import OF_THE_GATE
 from shared.reviews import claims
-from shared.reviews.law import standing
 from shared.reviews.reviews import NOTE_LENGTH, list_reviews
+from shared.reviews.standing import standing
 from shared.states import State
 from shared.tables import (
     AskedScore,

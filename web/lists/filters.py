@@ -28,8 +28,8 @@ from web.frame import words
 from web.guard.access import may_see
 from web.languages.text import N_, _, translate
 from web.lists import kinds
-from web.lists.few import find_named, find_reviewed
 from web.lists.kinds import Choice, Kind
+from web.lists.shortlist import find_named, find_reviewed
 
 Condition = Callable[[Any, Any, User], ColumnElement[bool]]
 """Writes a filter as SQL: from its value, anything that has the columns of `screenings`, and who looks at the list."""

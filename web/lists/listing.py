@@ -13,8 +13,8 @@ from shared.db import Database
 from shared.models.spec import ImageClass, Label
 from shared.refusals import Details, Explanation
 from shared.reviews.blind import hidden_images
-from shared.reviews.law import standing
 from shared.reviews.reviews import reviews_of
+from shared.reviews.standing import standing
 from shared.states import State
 from shared.tables import Image, Job, Model, Prediction, Review, ReviewState, Screening, User, in_states
 from web.base.paging import MOST_ROWS, FilterError, Key, PageOf, Place, key, share, turn, walk, whole

@@ -21,8 +21,8 @@ from shared.states import State
 from shared.tables import Job, ReviewState, Role, Screening, User, in_states
 from web.base.paging import Place
 from web.lists.blind import hides_from
-from web.lists.few import among
 from web.lists.filters import FILTERS, Filters, Order, Reading, Test, day_ids, model_ids, p_range, tests
+from web.lists.shortlist import among
 from web.lists.walker import MOST_SCATTERED, Found, Run, Search, go_along
 
 FEW: Final = 12_000

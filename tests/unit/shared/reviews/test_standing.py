@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.models.spec import Label
-from shared.reviews.law import standing, state_of
+from shared.reviews.standing import standing, state_of
 from shared.tables import Finding, ReviewOutcome, ReviewState
 
 READERS = [uuid.UUID(int=n) for n in range(3)]

@@ -9,7 +9,7 @@ from shared.tables import Finding, ReviewOutcome, ReviewState
 
 
 class Given(Protocol):
-    """What the law asks of a review."""
+    """What is asked of a review to say whether it counts."""
 
     number: int
     """Its place among the reviews of the image."""
