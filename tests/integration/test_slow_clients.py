@@ -140,7 +140,7 @@ def test_slow_senders_without_an_account_take_no_thread(web: Web, begun: bytes) 
             stack.enter_context(web.connect(begun))
         asked = time.monotonic()
         # 34 that are refused at once are more than the 32 that may be under way, for a moment.
-        wait_until(lambda: httpx.get(f"{web.url}/sign-in").status_code == 200, SOON, "the page")
+        wait_until(lambda: httpx.get(f"{web.url}/sign-in", timeout=SOON).status_code == 200, SOON, "the page")
         assert time.monotonic() - asked < SOON
 
 
@@ -284,4 +284,4 @@ def test_requests_beyond_what_threads_can_do_are_told_to_come_back(web: Web) -> 
             return any(client.recv(12, socket.MSG_DONTWAIT) == b"HTTP/1.1 503" for client in has_answer(slow))
 
         wait_until(refused, SOON, "a refusal")
-    wait_until(lambda: httpx.get(f"{web.url}/sign-in").status_code == 200, 15, "the threads to be free")
+    wait_until(lambda: httpx.get(f"{web.url}/sign-in", timeout=60).status_code == 200, 60, "the threads to be free")
