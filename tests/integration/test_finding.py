@@ -23,7 +23,7 @@ from shared.tables import Image, Job, Model, Prediction, Review, ReviewOutcome, 
 from tests.conftest import draw, encode
 from tests.web_site import Site, post_images
 from web.jobs.progress import jobs_progress, label_counts
-from web.lists import few, listing, planner, walker
+from web.lists import listing, planner, shortlist, walker
 from web.lists.filters import Filters, Order, Reading, confidence
 from web.lists.listing import beside, count_before, count_images, get_screening, list_screenings
 from web.lists.planner import Count
@@ -279,7 +279,7 @@ def test_rows_that_have_to_be_tested_for_their_reader_are_counted_to_a_lower_bou
     with drawn.read() as session:
         rita = session.scalars(select(User).where(User.name == "rita")).one()
         assert count_images(session, rita, mine, Order.UNREAD).images > 7, "her few reviews lead to them"
-    monkeypatch.setattr(few, "MOST_NAMED", 5)
+    monkeypatch.setattr(shortlist, "MOST_NAMED", 5)
     with drawn.read() as session:
         assert count_images(session, rita, mine, Order.UNREAD) == Count(7, is_exact=False)
 
@@ -333,7 +333,7 @@ def test_a_search_that_is_cut_short_says_how_far_it_came_and_goes_on(
     found, (rita, *_) = every_row(drawn), viewers(drawn)
     oldest = min(found, key=lambda row: row.image.id).image
     filters = Filters(text=oldest.file_name)
-    monkeypatch.setattr(few, "MOST_NAMED", 0)  # as a text of many names, of which none is near
+    monkeypatch.setattr(shortlist, "MOST_NAMED", 0)  # as a text of many names, of which none is near
     with drawn.read() as session:
         page = list_screenings(session, rita, filters, Order.NEWEST, None, 50)
         assert page.rows == []
@@ -401,7 +401,7 @@ def test_the_index_of_names_follows_the_rows(settings: Settings, database: Datab
 
 
 def test_a_text_of_too_many_names_is_left_to_the_list(drawn: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(few, "MOST_NAMED", 100)
+    monkeypatch.setattr(shortlist, "MOST_NAMED", 100)
     with drawn.read() as session:
         assert find_named(session, "CXR") is None
         assert find_named(session, "CX") is None
@@ -412,8 +412,8 @@ def test_a_name_is_looked_up_by_what_few_names_have(drawn: Database, monkeypatch
     if drawn.engine.dialect.name == "sqlite":
         pytest.skip("FTS5 orders the lists by their length itself")
     asked: list[list[str]] = []
-    kept = few._leave_out_common
-    monkeypatch.setattr(few, "_leave_out_common", lambda *given: asked.append(kept(*given)) or asked[-1])
+    kept = shortlist._leave_out_common
+    monkeypatch.setattr(shortlist, "_leave_out_common", lambda *given: asked.append(kept(*given)) or asked[-1])
     with drawn.read() as session:
         name = session.scalars(select(Screening.file_name).order_by(Screening.file_name)).first() or ""
         assert len(find_named(session, name) or ()) == 1
@@ -439,7 +439,7 @@ def test_without_an_index_of_names_a_short_list_is_searched_whole(
 
 @pytest.mark.usefixtures("small_steps")
 def test_the_page_says_how_far_was_searched(site: Site, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(few, "MOST_NAMED", 0)
+    monkeypatch.setattr(shortlist, "MOST_NAMED", 0)
     tina = site.add_user("tina")
     for part in range(6):
         images = [(f"image-{part}-{n}.png", encode(draw(100 * part + n), "PNG")) for n in range(50)]
