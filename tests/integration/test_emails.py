@@ -372,6 +372,28 @@ def test_a_text_that_cannot_be_filled_in_holds_no_other_up(
     ]
 
 
+def test_sending_that_breaks_off_holds_no_other_up_and_is_given_up_after_a_day(
+    database: Database, local: Settings, server: MailServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    blind = local.model_copy(update={"blind_second_reading": True})
+    rita = person(database, "rita")
+    add_test(database, rita)
+    with database.write() as session:
+        session.execute(update(Message).values(body={}))  # a blind reader's e-mail looks into it
+    add_test(database, person(database, "rolf"))
+    assert send(database, blind) == 2
+    assert [mail.recipients for mail in server.mails] == [["rolf@example.org"]]
+    (message,) = [message for message in messages(database) if message.user_id == rita.id]
+    assert (message.state, message.attempts, message.problem) == (MessageState.WAITING, 1, Problem.BROKE_OFF)
+    assert timedelta(seconds=7) < message.due_at - now() < timedelta(seconds=13)
+    (record,) = [record for record in caplog.records if record.name == "worker.messages.sender"]
+    assert (record.levelname, str(rita.id) in record.getMessage()) == ("ERROR", True)
+    assert "KeyError" in caplog.text
+    make_due(database, give_up_at=now())
+    assert send(database, blind) == 1
+    assert messages(database)[0].state is MessageState.FAILED
+
+
 # ---------------------------------------------------------------- trying again
 
 
@@ -525,6 +547,9 @@ def test_starttls_with_a_login(
         make_due(one)
         assert send(one, safe.model_copy(update={"smtp_password": SecretStr("another password")})) == 1
         assert (messages(one)[0].problem, messages(one)[0].answer) == (Problem.LOGIN_REFUSED, 535)
+        make_due(one)
+        assert send(one, safe.model_copy(update={"smtp_password": SecretStr("Schlüssel")})) == 1
+        assert (messages(one)[0].problem, messages(one)[0].answer) == (Problem.LOGIN_REFUSED, None)
         make_due(one)
         assert send(one, safe) == 1
         assert messages(one)[0].state is MessageState.SENT
