@@ -93,8 +93,8 @@ def test_a_job_and_its_flagged_images_are_told_once_and_signed(
     webhook = add(database, local, f"{receiver.url}/hooks?site=1")
     site = Site(local, database)
     job = screen(site, spec, 0.9, 0.1, 0.8)
-    assert note_ends(database) == 1
-    assert note_ends(database) == 0
+    assert note_ends(database, []) == 1
+    assert note_ends(database, []) == 0
     assert send(database, local) == 3
     assert send(database, local) == 0
     by_type: dict[str, list] = {}
@@ -122,7 +122,7 @@ def test_an_image_that_was_answered_before_is_told_in_its_new_job(
     add(one, local, receiver.url)
     again = site.token_client(site.add_user("tom"))
     assert post_images(again, ("copy.png", encode(draw(0), "PNG"))).json["queued"] == 0
-    assert note_ends(one) == 2
+    assert note_ends(one, []) == 2
     assert send(one, local) == 3
     newest = str(site.screenings()[-1].id)
     assert [call.json["data"]["screening"] for call in receiver.calls if "screening" in call.json["data"]] == [newest]
@@ -132,17 +132,17 @@ def test_a_job_that_is_retried_ends_once_more(database: Database, local: Setting
     add(database, local, receiver.url)
     site = Site(local, database)
     job = uuid.UUID(post_images(site.token_client(site.add_user("tina")), ("a.png", encode(draw(1)))).json["id"])
-    assert note_ends(database) == 0
+    assert note_ends(database, []) == 0
     with database.write() as session:
         assert jobs.cancel(session, job) == 1
-    assert note_ends(database) == 1
+    assert note_ends(database, []) == 1
     with database.write() as session:
         assert jobs.retry(session, job) == 1
-    assert note_ends(database) == 0
+    assert note_ends(database, []) == 0
     with database.write() as session:
         jobs.cancel(session, job)
         assert jobs.retry(session, uuid.uuid4()) == 0
-    assert note_ends(database) == 1
+    assert note_ends(database, []) == 1
     assert send(database, local) == 2
     assert len({call.id for call in receiver.calls}) == 2
     assert {call.json["data"]["counts"]["CANCELLED"] for call in receiver.calls} == {1}
@@ -157,7 +157,7 @@ def test_only_what_was_asked_for_is_told_and_nothing_while_stopped(
     with one.write() as session:
         webhooks.stop(session.get_one(Webhook, webhook.id), "paused")
     screen(site, spec, 0.9, start=10)
-    assert note_ends(one) == 2
+    assert note_ends(one, []) == 2
     assert messages(one) == []
 
 
@@ -167,7 +167,7 @@ def test_jobs_of_before_are_not_announced(one: Database, local: Settings, spec: 
     with one.write() as session:
         session.execute(update(Job).values(is_watched=False))  # as the migration leaves them
     add(one, local, receiver.url)
-    assert note_ends(one) == 0
+    assert note_ends(one, []) == 0
 
 
 # ---------------------------------------------------------------- trying again
