@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from shared.db import insert_new, new_id, now, row_count
-from shared.errors import ImageRejected, JobClosed, KeyReused
+from shared.errors import ImageRejected, JobClosed, key_reused
 from shared.intake.accept import AcceptedImage, Received
 from shared.messages.events import note_flagged
 from shared.models.spec import ModelSpec
@@ -102,7 +102,7 @@ def find_upload(session: Session, job_id: uuid.UUID, key: str | None) -> Upload 
 def check_repeated(known: str | None, received: str | None) -> None:
     """Raise KeyReused where a request is another than the one that came under its key; rows of old have no digest."""
     if known is not None and received != known:
-        raise KeyReused
+        raise key_reused()
 
 
 def add_images(
@@ -129,8 +129,7 @@ def add_images(
         check_repeated(known.request_digest, request_digest)
         rows_before = received if known.images is None else received_before(session, known)
         return Added(rows_before, 0, known.skipped or 0)
-    if job.closed_at is not None:
-        raise JobClosed("This job takes no more X-rays. Start a new job.")
+    check_open(job)
     sent = len(received)
     if skip_held:
         received = leave_out_held(session, job_id, received)
@@ -154,6 +153,12 @@ def add_images(
     job.next_position += len(rows)
     job.next_turn = start_turn + len(rows)
     return Added(received, sum(row["state"] is State.QUEUED for row in rows), skipped)
+
+
+def check_open(job: Job) -> None:
+    """Raise JobClosed where a job takes no more images."""
+    if job.closed_at is not None:
+        raise JobClosed("This job takes no more X-rays. Start a new job.")
 
 
 def close_job(session: Session, job_id: uuid.UUID) -> None:

@@ -176,7 +176,9 @@ class BucketFiles:
         except ClientError as error:
             code, status = _code(error), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
             if status == HTTPStatus.INSUFFICIENT_STORAGE or code in _FULL:
-                raise StoreFull(f"{self} has no room left. Give it more and send the images again.") from error
+                raise StoreFull(
+                    "The image store has no room left. Make room there and send the X-rays again."
+                ) from error
             advice = _ADVICE.get(code, "Try again in a moment.")
             raise StoreAway(f"{self} refused a request ({code}). {advice}") from error
         except BotoCoreError as error:

@@ -113,7 +113,7 @@ class room:  # noqa: N801  # reads as `suppress` does
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
-            raise StoreFull("The image store has no room left. Free disk space and send the images again.") from error
+            raise StoreFull("The image store has no room left. Make room there and send the X-rays again.") from error
 
 
 class reached(room):  # noqa: N801  # as above

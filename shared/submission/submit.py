@@ -25,7 +25,6 @@ from shared.tables import Job, Priority, Source, Upload
 log = logging.getLogger(__name__)
 
 NAME_LENGTH: Final = 255
-_NO_MORE: Final = "This job takes no more X-rays. Start a new job."
 
 
 class EmptySubmission(PneumoScreenError):
@@ -183,8 +182,8 @@ def find_open(services: Services, job_id: uuid.UUID, key: str | None) -> tuple[J
     with services.database.read() as session:
         job = session.get_one(Job, job_id)
         known = jobs.find_upload(session, job_id, key)
-    if job.closed_at is not None and known is None:
-        raise JobClosed(_NO_MORE)
+    if known is None:
+        jobs.check_open(job)
     return job, known
 
 

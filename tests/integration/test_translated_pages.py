@@ -262,6 +262,53 @@ def test_why_a_model_cannot_be_used_can_be_translated(visited: Visited) -> None:
         assert find_untranslated(visited.client.get(address).text, known) == [], address
 
 
+def test_what_is_refused_of_an_upload_can_be_translated(visited: Visited) -> None:
+    client, token = visited.client, token_of(visited.client.get("/help"))
+    script = {"X-CSRFToken": token, "Accept": "application/json"}
+    images, two = [("a", encode(draw(3))), ("b", encode(draw(4)))], {**script, "Idempotency-Key": "k"}
+    opened = client.post("/api/v1/jobs", json={}, headers=script).get_json()
+    client.post(f"{opened['status_url']}/close", headers=script)
+    assert post_images(client, images[0], headers=two).status_code == 202
+    answers = {
+        "job_closed": post_images(client, images[0], to=opened["images_url"], headers=script),
+        "key_reused": post_images(client, images[1], headers=two),
+        "invalid_argument": post_images(client, images[0], headers=script, model="nowhere"),
+        "job_unfinished": client.delete(f"/api/v1/jobs/{visited.names['job']}", headers=script),
+    }
+    known = (*visited.given, "Idempotency-Key", "model", "nowhere")
+    for code, answer in answers.items():
+        said = answer.get_json()
+        assert (said["code"], find_untranslated(said["detail"], known)) == (code, [])
+
+
+def test_what_cannot_be_reviewed_can_be_translated(visited: Visited) -> None:
+    for name in ("waiting", "refused"):
+        address = f"/screenings/{visited.names[name]}"
+        said = {"csrf_token": token_of(visited.client.get("/help")), "says": "agree"}
+        answer = visited.client.post(f"{address}/reviews", data=said)
+        assert (answer.status_code, find_untranslated(answer.text, visited.given)) == (409, [])
+
+
+@pytest.mark.parametrize(
+    ("limits", "status"),
+    [({"max_backlog": 1, "interactive_reserve": 0}, 429), ({"min_free_bytes": 2**60}, 507)],
+)
+def test_why_no_image_is_taken_can_be_translated(
+    settings: Settings, sqlite_database: Database, translations: Path, limits: dict[str, int], status: int
+) -> None:
+    site = Site(settings, sqlite_database, translations=translations, **limits)
+    install(site, make_spec(), make_spec().name)
+    client = site.browser(site.add_user("tina"))
+    client.environ_base["HTTP_ACCEPT_LANGUAGE"] = "es"
+    numbers = []
+    for _ in range(2):
+        answer = post_images(client, ("a", encode(draw(1))), to="/jobs", csrf_token=token_of(client.get("/help")))
+        numbers.append(answer.status_code)
+    assert (numbers[-1], find_untranslated(answer.text, GIVEN)) == (status, [])
+    program = post_images(site.token_client(site.add_user("otto")), ("a", encode(draw(1))))
+    assert "Nothing of" in program.get_json()["detail"], "programs read English"
+
+
 def check(visited: Visited, *addresses: str) -> None:
     for address in addresses:
         assert find_untranslated(visited.client.get(address).text, visited.given) == []

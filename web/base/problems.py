@@ -200,16 +200,17 @@ def _on_own_error(error: PneumoScreenError) -> Response:
         return _invalid(error.field, error.message)
     if isinstance(error, KeyReused):
         # The status that draft-ietf-httpapi-idempotency-key-header-06 asks for.
-        return _invalid("Idempotency-Key", str(error), ProblemCode.KEY_REUSED)
+        return _invalid("Idempotency-Key", say(error), ProblemCode.KEY_REUSED)
     code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), None)
     if code is None:
         raise error
+    detail = say(error) if isinstance(error, TranslatableError) else str(error)
     if code not in _CONDITIONS:
-        return answer(STATUSES[code], say(error) if isinstance(error, TranslatableError) else str(error), code)
+        return answer(STATUSES[code], detail, code)
     if isinstance(error, TryLater):
-        return _try_later(code, str(error), error.retry_after)
+        return _try_later(code, detail, error.retry_after)
     log.error("%s", error)
-    return _try_later(code, str(error), _RETRY_SECONDS)
+    return _try_later(code, detail, _RETRY_SECONDS)
 
 
 def _invalid(field: str, message: str, code: ProblemCode = ProblemCode.INVALID_ARGUMENT) -> Response:

@@ -12,7 +12,7 @@ from shared.submission.submit import NAME_LENGTH, Submission
 from shared.tables import Priority, Source
 from web.base.problems import InvalidRequest
 from web.base.services import services
-from web.languages.text import N_, _, translate
+from web.languages.text import N_, _, say, translate
 
 T = TypeVar("T")
 
@@ -88,7 +88,7 @@ def _read_model(value: object) -> str | None:
     try:
         check_model(services(), value)
     except UnknownModel as error:
-        raise InvalidRequest(_MODEL, str(error)) from error
+        raise InvalidRequest(_MODEL, say(error)) from error
     return value
 
 
