@@ -281,6 +281,19 @@ def test_what_is_refused_of_an_upload_can_be_translated(visited: Visited) -> Non
         assert (said["code"], find_untranslated(said["detail"], known)) == (code, [])
 
 
+def test_what_was_deleted_can_be_translated(visited: Visited) -> None:
+    job, done, client = visited.names["job"], visited.names["done"], visited.client
+    assert client.get(f"/screenings/{done}").status_code == 200
+    press(client, f"/jobs/{job}/cancel", f"/jobs/{job}")
+    assert press(client, f"/jobs/{job}/delete").status_code == 303
+    client.get("/help")  # where the deletion is said
+    for address in (f"/screenings/{done}", f"/jobs/{job}"):
+        page = client.get(address)
+        known = (*visited.given, job, done, "ene feb mar abr may jun jul ago sept oct nov dic")
+        assert (page.status_code, find_untranslated(page.text, known)) == (404, []), address
+        assert "ŵåš đéļéţéđ" in page.text
+
+
 def test_what_cannot_be_reviewed_can_be_translated(visited: Visited) -> None:
     for name in ("waiting", "refused"):
         address = f"/screenings/{visited.names[name]}"

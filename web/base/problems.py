@@ -130,6 +130,7 @@ class ErrorPage(PageContext):
     title: str
     detail: str
     condition: Condition | None
+    code: ProblemCode
 
 
 def answer(status: int, detail: str, code: ProblemCode | None = None, **extra: object) -> Response:
@@ -146,7 +147,7 @@ def answer(status: int, detail: str, code: ProblemCode | None = None, **extra: o
         return Response(json.dumps(body), status, content_type=MEDIA_TYPE)
     if request_ctx.url_adapter is None:  # the Host header is no name, so no page has an address
         return Response(f"{detail}\n", status, mimetype="text/plain")
-    page = render(ErrorPage(status=status, title=title, detail=detail, condition=condition))
+    page = render(ErrorPage(status=status, title=title, detail=detail, condition=condition, code=code))
     return make_response(page, status)
 
 
