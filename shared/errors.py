@@ -12,13 +12,13 @@ PneumoScreenError
 |   |-- NothingToWithdraw  a reader has no review that could be undone
 |   |-- NotReviewable      there is no image, or no prediction, that could be reviewed so
 |   |-- ReviewOutdated     another reader's review came in before this one, unseen
+|   |-- StoreAway          the image store cannot be reached; no image is to blame
 |   |-- StoreFull          the image store has no room left
 |   `-- TryLater           no image is taken for a while; says when to come back
 |       |-- QueueFull      the queue is at its limit
 |       `-- DiskLow        the disk has too little room left
 |-- ImageRejected        this one file cannot be screened; the rest of its job goes on
 |-- UploadRefused       the whole request is over a limit
-|-- StoreAway           the image store cannot be reached; no image is to blame
 |-- StoreMisconfigured  a setting of the image store cannot be used
 `-- BrokerAway          Redis did not answer; the sweep sends tickets later
 """
@@ -76,7 +76,7 @@ class StoreFull(TranslatableError):
     """Say that the image store has no room left for an image."""
 
 
-class StoreAway(PneumoScreenError):
+class StoreAway(TranslatableError):
     """Say that the image store cannot be reached."""
 
 

@@ -1,5 +1,6 @@
 """Every text of every page can be translated: in a made language of accented letters, none is left without accents."""
 
+import shutil
 import uuid
 from dataclasses import dataclass
 from hashlib import sha256
@@ -16,6 +17,7 @@ from shared.reviews.claims import claim
 from shared.reviews.reviews import add_review
 from shared.settings import Settings
 from shared.states import State
+from shared.store.keyrecord import KEYS_FILE
 from shared.tables import AskedScore, ReviewOutcome, Role, Screening, ShadowScore, User, Webhook
 from tests.conftest import draw, encode, make_spec
 from tests.integration.test_activation import install
@@ -279,6 +281,16 @@ def test_what_is_refused_of_an_upload_can_be_translated(visited: Visited) -> Non
     for code, answer in answers.items():
         said = answer.get_json()
         assert (said["code"], find_untranslated(said["detail"], known)) == (code, [])
+
+
+def test_why_the_image_store_is_away_can_be_translated(visited: Visited) -> None:
+    shutil.rmtree(visited.site.settings.store)
+    image = ("a", encode(draw(9)))
+    page = post_images(visited.client, image, to="/jobs", csrf_token=token_of(visited.client.get("/help")))
+    known = (*visited.given, str(visited.site.settings.store), KEYS_FILE, "pneumoscreen store create")
+    assert (page.status_code, find_untranslated(page.text, known)) == (503, [])
+    program = post_images(visited.site.token_client(visited.site.add_user("otto")), image)
+    assert "The image store in" in program.get_json()["detail"], "programs read English"
 
 
 def test_what_was_deleted_can_be_translated(visited: Visited) -> None:

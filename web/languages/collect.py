@@ -24,7 +24,7 @@ KEYWORDS: Final = (
     *("_", "N_", "NC_:1c,2", "lazy", "plural:2,3", "translate"),
     *("AccountRefused", "ActivationRefused", "DatabaseBusy", "DecoderAway", "DiskLow", "JobClosed", "JobUnfinished"),
     *("KeyReused", "ModelUnavailable", "NothingToWithdraw", "NotReviewable", "QueueFull", "ReviewOutdated"),
-    *("StoreFull", "UnknownModel", "WebhookRefused"),
+    *("StoreAway", "StoreFull", "TranslatableError", "UnknownModel", "WebhookRefused"),
 )
 """The functions of `text.py` (`plural` has the number first; Babel knows `pgettext`), and errors that pages show."""
 
