@@ -3,23 +3,23 @@
 PneumoScreenError
 |-- TranslatableError   what pages say in the language of the reader
 |   |-- ActivationRefused  what is to be put in force is so already, or cannot be
-|   `-- ModelUnavailable   a model folder is missing, damaged or not what its spec says
+|   |-- DatabaseBusy       transactions went on colliding with others; nothing was written
+|   |-- DecoderAway        the process that decodes compressed images cannot be used; no image is to blame
+|   |-- JobClosed          images were sent to a job whose upload has ended
+|   |-- JobUnfinished      a job that still goes on cannot be deleted
+|   |-- KeyReused          an idempotency key came again with another request
+|   |-- ModelUnavailable   a model folder is missing, damaged or not what its spec says
+|   |-- NothingToWithdraw  a reader has no review that could be undone
+|   |-- NotReviewable      there is no image, or no prediction, that could be reviewed so
+|   |-- ReviewOutdated     another reader's review came in before this one, unseen
+|   |-- StoreAway          the image store cannot be reached; no image is to blame
+|   |-- StoreFull          the image store has no room left
+|   `-- TryLater           no image is taken for a while; says when to come back
+|       |-- QueueFull      the queue is at its limit
+|       `-- DiskLow        the disk has too little room left
 |-- ImageRejected        this one file cannot be screened; the rest of its job goes on
 |-- UploadRefused       the whole request is over a limit
-|-- StoreFull           the image store has no room left
-|-- StoreAway           the image store cannot be reached; no image is to blame
-|-- TryLater            no image is taken for a while; says when to come back
-|   |-- QueueFull       the queue is at its limit
-|   `-- DiskLow         the disk has too little room left
-|-- DatabaseBusy        transactions went on colliding with others; nothing was written
 |-- StoreMisconfigured  a setting of the image store cannot be used
-|-- JobUnfinished       a job that still goes on cannot be deleted
-|-- KeyReused           an idempotency key came again with another request
-|-- ReviewOutdated      another reader's review came in before this one, unseen
-|-- NotReviewable       there is no image, or no prediction, that could be reviewed so
-|-- NothingToWithdraw   a reader has no review that could be undone
-|-- JobClosed           images were sent to a job whose upload has ended
-|-- DecoderAway         the process that decodes compressed images cannot be used; no image is to blame
 `-- BrokerAway          Redis did not answer; the sweep sends tickets later
 """
 
@@ -35,13 +35,20 @@ class PneumoScreenError(Exception):
 class TranslatableError(PneumoScreenError):
     """Say in English what pages say in the language of the reader (`web.languages.text.say`).
 
-    `values` fill the text in; one may be such an error itself.
+    `values` fill the text in; one may be such an error itself. Whole numbers get separators, others one decimal.
     """
 
     def __init__(self, text: str, **values: object) -> None:
-        super().__init__(text % values if values else text)
+        written = {name: _in_english(value) for name, value in values.items()}
+        super().__init__(text % written if values else text)
         self.text = text
         self.values = values
+
+
+def _in_english(value: object) -> object:
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.1f}" if isinstance(value, float) else value
 
 
 class ImageRejected(PneumoScreenError):
@@ -65,19 +72,19 @@ class UploadRefused(PneumoScreenError):
     """Refuse a whole request because it is over a stated limit."""
 
 
-class StoreFull(PneumoScreenError):
+class StoreFull(TranslatableError):
     """Say that the image store has no room left for an image."""
 
 
-class StoreAway(PneumoScreenError):
+class StoreAway(TranslatableError):
     """Say that the image store cannot be reached."""
 
 
-class TryLater(PneumoScreenError):
+class TryLater(TranslatableError):
     """Refuse images for a while, and say in how many seconds they are worth sending again."""
 
-    def __init__(self, message: str, retry_after: int) -> None:
-        super().__init__(message)
+    def __init__(self, text: str, retry_after: int, **values: object) -> None:
+        super().__init__(text, **values)
         self.retry_after = retry_after
 
 
@@ -89,7 +96,7 @@ class DiskLow(TryLater):
     """Say that a disk has less room left than is kept for what was accepted."""
 
 
-class DatabaseBusy(PneumoScreenError):
+class DatabaseBusy(TranslatableError):
     """Say that a transaction lost against others again and again."""
 
 
@@ -97,28 +104,26 @@ class StoreMisconfigured(PneumoScreenError):
     """Say which setting of the image store cannot be used."""
 
 
-class KeyReused(PneumoScreenError):
+class KeyReused(TranslatableError):
     """Say that an idempotency key was used for another request before."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            "This key was used for another request before, and nothing of this one was kept. Send it under a new key."
-        )
+
+def key_reused() -> KeyReused:
+    """Return what is said of every key that comes with another request."""
+    return KeyReused(
+        "This key was used for another request before, and nothing of this one was kept. Send it under a new key."
+    )
 
 
-class ReviewOutdated(PneumoScreenError):
+class ReviewOutdated(TranslatableError):
     """Say that another reader's review came in that this one's reader had not seen."""
 
-    def __init__(self, by: str) -> None:
-        super().__init__(f"{by} reviewed this X-ray meanwhile. Look at that review, then add your own.")
-        self.by = by
 
-
-class NotReviewable(PneumoScreenError):
+class NotReviewable(TranslatableError):
     """Say why an image cannot be reviewed, or not so."""
 
 
-class NothingToWithdraw(PneumoScreenError):
+class NothingToWithdraw(TranslatableError):
     """Say that a reader has no review that could be undone."""
 
 
@@ -126,15 +131,15 @@ class ActivationRefused(TranslatableError):
     """Say why something cannot be put in force."""
 
 
-class JobClosed(PneumoScreenError):
+class JobClosed(TranslatableError):
     """Say that a job takes no more images."""
 
 
-class JobUnfinished(PneumoScreenError):
+class JobUnfinished(TranslatableError):
     """Say that a job cannot be deleted before it has finished."""
 
 
-class DecoderAway(PneumoScreenError):
+class DecoderAway(TranslatableError):
     """Say that the process that decodes compressed images cannot be used."""
 
 

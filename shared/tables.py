@@ -393,6 +393,8 @@ class Upload(Base):
     first_position: Mapped[int | None]
     images: Mapped[int | None]
     """How many it brought, at positions in a row; with them its answer can be given once more."""
+    skipped: Mapped[int | None]
+    """How many others it brought that the job held already. Missing in rows of before they were left out."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 

@@ -100,11 +100,12 @@ def run(settings: Settings, stops: SimpleQueue[int]) -> None:
     """Sweep every few seconds until a signal is put into `stops`; what is away now is tried again."""
     database = Database(settings.database, limits=limits_of(settings))
     sweep = Sweep(database, make_ticket_sender(settings), settings)
+    unnoted: list[uuid.UUID] = []
     duties: list[Callable[[], object]] = [
         sweep.once,
         sweep.note_shadow,
         lambda: sweep.close_uploads(time.monotonic()),
-        lambda: note_ends(database),
+        lambda: note_ends(database, unnoted),
     ]
     store = _open_store(settings)
     if store is not None:

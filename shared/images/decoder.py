@@ -94,7 +94,7 @@ class Decoder:
                     self._end()
                     if gone.is_streams_fault:
                         raise ImageRejected(Rejection.DAMAGED_SCAN) from gone
-        raise DecoderAway("The decoder of compressed images ended without an answer. Is the machine out of memory?")
+        raise DecoderAway("The decoder of compressed X-rays ended without an answer. Is the machine out of memory?")
 
     def close(self) -> None:
         """End the process; the next request starts another."""
@@ -142,7 +142,9 @@ class Decoder:
                 bufsize=0,
             )
         except OSError as error:
-            raise DecoderAway(f"The decoder of compressed images cannot be started: {error.strerror}.") from error
+            raise DecoderAway(
+                "The decoder of compressed X-rays cannot be started: %(problem)s.", problem=error.strerror
+            ) from error
         for pipe in (process.stdin, process.stdout):
             os.set_blocking(pipe.fileno(), False)  # type: ignore[union-attr]  # both are pipes
         return process

@@ -1,9 +1,13 @@
 """Note that jobs have ended, whatever ended their last image: a worker, a cancellation, a lease that ran out."""
 
+import logging
 import uuid
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from sqlalchemy import Exists, exists, func, select
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from shared.db import Database, now
@@ -12,20 +16,38 @@ from shared.models.spec import Label
 from shared.states import FINAL_STATES, State
 from shared.tables import Job, Screening, in_states
 
+log = logging.getLogger(__name__)
+
 _AT_ONCE: Final = 200
 _UNENDED: Final = tuple(sorted(frozenset(State) - FINAL_STATES))
 
 
-def note_ends(database: Database) -> int:
-    """Note the end of jobs that have ended since the last look, and what is told of it; return how many."""
-    with database.read() as session:
-        ended = select(Job.id).where(Job.is_watched, Job.closed_at.is_not(None), ~_goes_on())
-        job_ids = session.scalars(ended.order_by(Job.id).limit(_AT_ONCE)).all()
+def note_ends(database: Database, failed: list[uuid.UUID]) -> int:
+    """Note the end of jobs that have ended since the last look, and what is told of it; return how many.
+
+    `failed` is kept by the caller between looks: jobs whose end could not be noted come last, each in turn, so that
+    they hold up no other. Raises the error of a database that is away.
+    """
     noted = 0
-    for job_id in job_ids:
-        with database.write() as session:
-            noted += _note_end(session, job_id)
+    for job_id in [*_ended(database, failed), *failed]:
+        if job_id in failed:
+            failed.remove(job_id)
+        try:
+            with database.write() as session:
+                noted += _note_end(session, job_id)
+        except (OperationalError, InterfaceError, PoolTimeout):
+            failed.append(job_id)
+            raise
+        except Exception:
+            log.exception("The end of job %s could not be noted; the next sweep tries again.", job_id)
+            failed.append(job_id)
     return noted
+
+
+def _ended(database: Database, apart_from: Collection[uuid.UUID]) -> Sequence[uuid.UUID]:
+    ended = select(Job.id).where(Job.is_watched, Job.closed_at.is_not(None), ~_goes_on(), Job.id.not_in(apart_from))
+    with database.read() as session:
+        return session.scalars(ended.order_by(Job.id).limit(_AT_ONCE)).all()
 
 
 def _goes_on() -> Exists:

@@ -3,6 +3,7 @@
 A message arrives at least once. Its id stays the same whenever it is sent, so that its receiver can tell.
 """
 
+import logging
 import random
 import uuid
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,8 @@ from shared.messages.problems import FOR_GOOD, OF_THE_RELAY, Problem
 from shared.messages.webhooks import stop
 from shared.tables import Message, MessageEvent, MessageState, User, Webhook
 
+log = logging.getLogger(__name__)
+
 TRIED_FOR: Final = timedelta(days=1)
 """How long a message is tried, and how long an address may be silent before nothing is sent there any more."""
 KEPT_FOR: Final = timedelta(days=30)
@@ -26,6 +29,8 @@ LEASE: Final = timedelta(seconds=60)
 AT_ONCE: Final = 16
 """Messages that are sent side by side."""
 AT_ONE_ADDRESS: Final = 8
+MOST_LOST: Final = 3
+"""So often a message may be lost with whoever sends it: what ends a sweep, once or twice, is seldom the message."""
 
 _FIRST_PAUSE: Final = 10.0
 _LONGEST_PAUSE: Final = 3600.0
@@ -108,7 +113,7 @@ def claim(session: Session) -> list[Claimed]:
     """Take messages that are due under one lease, at most AT_ONCE, one of each webhook and one e-mail in turn.
 
     No webhook gets more than AT_ONE_ADDRESS, nor does the mail server, and one that has thousands waiting holds none of
-    the others up.
+    the others up. A message with which every sender was lost for a day is given up.
     """
     at, token = now(), new_id()
     webhooks = session.scalars(select(Webhook).where(Webhook.stopped_at.is_(None))).all()
@@ -117,11 +122,19 @@ def claim(session: Session) -> list[Claimed]:
     due.sort(key=lambda one: (one[0], one[1].due_at))
     taken: list[Claimed] = []
     for _, message in due[:AT_ONCE]:
+        if message.lease_token is not None and message.attempts >= MOST_LOST and message.give_up_at < at:
+            _give_up_lost(message)
+            continue
         message.lease_token, message.due_at, message.tried_at = token, at + LEASE, at
         message.attempts += 1
         told = (message.event, message.body, message.created_at)
         taken.append(Claimed(message.id, token, *told, webhook=message.webhook, user=message.user))
     return taken
+
+
+def _give_up_lost(message: Message) -> None:
+    log.error("The message %s was given up: its last sender never said what came of it.", message.id)
+    message.state, message.problem, message.lease_token = MessageState.FAILED, Problem.BROKE_OFF, None
 
 
 def _due(session: Session, place: ColumnElement[bool], at: datetime) -> Sequence[Message]:
@@ -149,7 +162,8 @@ def settle(session: Session, claimed: Claimed, outcome: Outcome) -> bool:
     elif outcome.problem is None:
         _note_answer(session, webhook)
     else:
-        _postpone(session, webhook, message, is_silent=outcome.answer is None)
+        is_of_address = outcome.problem is not Problem.BROKE_OFF
+        _postpone(session, webhook, message, is_silent=is_of_address and outcome.answer is None)
         if outcome.problem is Problem.GONE:
             message.state = MessageState.FAILED
             stop(webhook, Problem.GONE)
@@ -216,6 +230,8 @@ def _postpone(session: Session, webhook: Webhook, message: Message, *, is_silent
         message.due_at = due_at
         return
     message.state = MessageState.FAILED
+    if message.problem == Problem.BROKE_OFF:  # it says nothing of the address
+        return
     if webhook.answered_at is None or webhook.answered_at < now() - TRIED_FOR:
         stop(webhook, str(message.problem))
 

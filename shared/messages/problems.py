@@ -16,6 +16,8 @@ class Problem(StrEnum):
     ANSWER = "answer"
     GONE = "gone"
     NO_KEY = "no_key"
+    BROKE_OFF = "broke_off"
+    """Of what nobody foresaw."""
 
     # Of e-mails alone.
     DEFERRED = "deferred"

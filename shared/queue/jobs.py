@@ -2,16 +2,18 @@
 
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import ColumnElement, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from shared.db import insert_new, new_id, now, row_count
-from shared.errors import ImageRejected, JobClosed, KeyReused
+from shared.errors import ImageRejected, JobClosed, key_reused
 from shared.intake.accept import AcceptedImage, Received
 from shared.messages.events import note_flagged
 from shared.models.spec import ModelSpec
+from shared.queue.held import leave_out_held
 from shared.refusals import MAY_CHANGE
 from shared.reviews import latest
 from shared.states import Event, State, sources, target
@@ -35,6 +37,18 @@ _NO_ANSWER: Final[dict[str, Any]] = dict.fromkeys(prediction_copies())
 
 # SQLite takes 32,766 bound values a statement and PostgreSQL 65,535; an image row has nine.
 ROWS_A_STATEMENT = 1000
+
+
+@dataclass(frozen=True)
+class Added:
+    """What became of one request's files in a job."""
+
+    received: Sequence[Received]
+    """Those that are rows."""
+    queued: int
+    """How many of them wait for a worker since this request."""
+    skipped: int = 0
+    """How many others the job held already."""
 
 
 def open_job(
@@ -88,7 +102,7 @@ def find_upload(session: Session, job_id: uuid.UUID, key: str | None) -> Upload 
 def check_repeated(known: str | None, received: str | None) -> None:
     """Raise KeyReused where a request is another than the one that came under its key; rows of old have no digest."""
     if known is not None and received != known:
-        raise KeyReused
+        raise key_reused()
 
 
 def add_images(
@@ -99,8 +113,9 @@ def add_images(
     key: str | None = None,
     *,
     request_digest: str | None = None,
-) -> int:
-    """Add one request's images to an open job and return how many of them now wait for a worker.
+    skip_held: bool = False,
+) -> Added:
+    """Add one request's images to an open job; with `skip_held` none of which the job has the name and content.
 
     An image that this model, the job's own, has answered before is DONE at once; without a model all wait. A key adds
     images only once. Raises JobClosed where the job takes no more images, KeyReused where the key came with another
@@ -112,11 +127,15 @@ def add_images(
     known = find_upload(session, job_id, key)
     if known is not None:
         check_repeated(known.request_digest, request_digest)
-        return 0
-    if job.closed_at is not None:
-        raise JobClosed("This job takes no more X-rays. Start a new job.")
+        rows_before = received if known.images is None else received_before(session, known)
+        return Added(rows_before, 0, known.skipped or 0)
+    check_open(job)
+    sent = len(received)
+    if skip_held:
+        received = leave_out_held(session, job_id, received)
+    skipped = sent - len(received)
     if key is not None:
-        upload = Upload(job_id=job_id, idempotency_key=key, request_digest=request_digest)
+        upload = Upload(job_id=job_id, idempotency_key=key, request_digest=request_digest, skipped=skipped)
         upload.first_position, upload.images = job.next_position, len(received)
         session.add(upload)
     images, earlier = _store_images(session, [item.image for item in received if item.image is not None])
@@ -133,7 +152,13 @@ def add_images(
     note_flagged(session, [row["id"] for row in rows if row["state"] is State.DONE])
     job.next_position += len(rows)
     job.next_turn = start_turn + len(rows)
-    return sum(row["state"] is State.QUEUED for row in rows)
+    return Added(received, sum(row["state"] is State.QUEUED for row in rows), skipped)
+
+
+def check_open(job: Job) -> None:
+    """Raise JobClosed where a job takes no more images."""
+    if job.closed_at is not None:
+        raise JobClosed("This job takes no more X-rays. Start a new job.")
 
 
 def close_job(session: Session, job_id: uuid.UUID) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session, joinedload
 
 from shared.db import new_id
-from shared.errors import KeyReused, NothingToWithdraw, NotReviewable, ReviewOutdated
+from shared.errors import NothingToWithdraw, NotReviewable, ReviewOutdated, key_reused
 from shared.models.spec import ImageClass, Label
 from shared.reviews.latest import hold_images
 from shared.reviews.standing import standing, state_of
@@ -121,7 +121,7 @@ def find_repeated(session: Session, user: User, key: RequestKey | None) -> Revie
     known = select(Review).options(joinedload(Review.user))
     review = session.scalar(known.where(Review.user_id == user.id, Review.idempotency_key == key.text))
     if review is not None and review.request_digest != key.digest:
-        raise KeyReused
+        raise key_reused()
     return review
 
 
@@ -129,7 +129,9 @@ def _check_seen(before: Sequence[Review], user: User, seen: uuid.UUID | None) ->
     last_seen = next((review.number for review in before if review.id == seen), 0)
     missed = [review for review in before if review.number > last_seen and review.user_id != user.id]
     if missed:
-        raise ReviewOutdated(missed[-1].user.name)
+        raise ReviewOutdated(
+            "%(name)s reviewed this X-ray meanwhile. Look at that review, then add your own.", name=missed[-1].user.name
+        )
 
 
 def _prediction_values(session: Session, screening: Screening) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from shared.errors import StoreAway, StoreFull
+from shared.errors import StoreAway, StoreFull, TranslatableError
 from shared.settings import PREFIX, Settings
 from shared.store.folder import INCOMING, Found, Unusable, reached, reopen, room
 
@@ -26,11 +26,15 @@ _ABSENT: Final = {"NoSuchKey", "404"}
 # 507 is what most stores answer; a quota of Ceph and of MinIO comes with 403 and 400.
 _FULL: Final = {"QuotaExceeded", "XMinioAdminBucketQuotaExceeded"}
 _ADVICE: Final = {
-    "NoSuchBucket": f"Make the bucket, or correct {PREFIX}STORE_URL.",
-    "AccessDenied": f"Give the account of {PREFIX}STORE_ACCESS_KEY the right to read, write, list and delete there.",
-    "InvalidAccessKeyId": f"Correct {PREFIX}STORE_ACCESS_KEY.",
-    "SignatureDoesNotMatch": f"Correct {PREFIX}STORE_SECRET_KEY.",
+    "NoSuchBucket": TranslatableError("Make the bucket, or correct %(setting)s.", setting=f"{PREFIX}STORE_URL"),
+    "AccessDenied": TranslatableError(
+        "Give the account of %(setting)s the right to read, write, list and delete there.",
+        setting=f"{PREFIX}STORE_ACCESS_KEY",
+    ),
+    "InvalidAccessKeyId": TranslatableError("Correct %(setting)s.", setting=f"{PREFIX}STORE_ACCESS_KEY"),
+    "SignatureDoesNotMatch": TranslatableError("Correct %(setting)s.", setting=f"{PREFIX}STORE_SECRET_KEY"),
 }
+_OTHER_ADVICE: Final = TranslatableError("Try again in a moment.")
 
 
 class BucketFiles:
@@ -40,11 +44,13 @@ class BucketFiles:
         assert settings.store_url is not None  # noqa: S101  # shared.store.store chooses by it
         self._settings = settings
         self._spool = settings.store / INCOMING
+        self._spool_place = TranslatableError("The folder %(folder)s of X-rays on their way in", folder=self._spool)
+        self.place = TranslatableError("The image store %(url)s", url=settings.store_url)
         self._bucket, _, prefix = settings.store_url.removeprefix("s3://").partition("/")
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
 
     def __str__(self) -> str:
-        return f"The image store {self._settings.store_url}"
+        return str(self.place)
 
     @cached_property
     def _client(self) -> Any:
@@ -77,7 +83,7 @@ class BucketFiles:
     @contextmanager
     def receive(self) -> Iterator[BinaryIO]:
         """Open a file without a name on this machine: it is gone with its process, however that ends."""
-        with reached(f"The folder {self._spool} of images on their way in"):
+        with reached(self._spool_place):
             self._spool.mkdir(parents=True, exist_ok=True)
             opened = tempfile.TemporaryFile(dir=self._spool)  # noqa: SIM115  # closed below, outside `reached`
         with room(), opened as file:
@@ -176,11 +182,19 @@ class BucketFiles:
         except ClientError as error:
             code, status = _code(error), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
             if status == HTTPStatus.INSUFFICIENT_STORAGE or code in _FULL:
-                raise StoreFull(f"{self} has no room left. Give it more and send the images again.") from error
-            advice = _ADVICE.get(code, "Try again in a moment.")
-            raise StoreAway(f"{self} refused a request ({code}). {advice}") from error
+                raise StoreFull(
+                    "The image store has no room left. Make room there and send the X-rays again."
+                ) from error
+            advice = _ADVICE.get(code, _OTHER_ADVICE)
+            raise StoreAway(
+                "%(store)s refused a request (%(code)s). %(advice)s", store=self.place, code=code, advice=advice
+            ) from error
         except BotoCoreError as error:
-            raise StoreAway(f"{self} does not answer ({type(error).__name__}). Try again in a moment.") from error
+            raise StoreAway(
+                "%(store)s does not answer (%(problem)s). Try again in a moment.",
+                store=self.place,
+                problem=type(error).__name__,
+            ) from error
 
 
 def _code(error: BaseException | None) -> str:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
-from shared.errors import PneumoScreenError, StoreAway, StoreFull
+from shared.errors import PneumoScreenError, StoreAway, StoreFull, TranslatableError
 from shared.store.durability import force, force_files
 
 log = logging.getLogger(__name__)
@@ -42,6 +42,9 @@ class Unusable(PneumoScreenError):
 
 class Files(Protocol):
     """Keep files by path; raise StoreAway where the place cannot be reached, StoreFull where it is full."""
+
+    place: TranslatableError
+    """What the place is called where something is wrong with it."""
 
     def create(self, folder: str) -> None:
         """Make the place where files are kept, and a folder in it, on a first start; what is there already stays."""
@@ -113,19 +116,21 @@ class room:  # noqa: N801  # reads as `suppress` does
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
-            raise StoreFull("The image store has no room left. Free disk space and send the images again.") from error
+            raise StoreFull("The image store has no room left. Make room there and send the X-rays again.") from error
 
 
 class reached(room):  # noqa: N801  # as above
     """Turn a disk without room into StoreFull, and one that fails otherwise into StoreAway."""
 
-    def __init__(self, place: object) -> None:
+    def __init__(self, place: TranslatableError) -> None:
         self._place = place
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         super().__exit__(kind, error, traceback)
         if isinstance(error, OSError):
-            raise StoreAway(f"{self._place} cannot be used: {error.strerror}.") from error
+            raise StoreAway(
+                "%(store)s cannot be used: %(problem)s.", store=self._place, problem=error.strerror
+            ) from error
 
 
 class FolderFiles:
@@ -137,26 +142,27 @@ class FolderFiles:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._incoming = root / INCOMING
+        self.place = TranslatableError("The image store in %(folder)s", folder=root)
 
     def __str__(self) -> str:
-        return f"The image store in {self.root}"
+        return str(self.place)
 
     def create(self, folder: str) -> None:
         """Make the folders."""
-        with reached(self):
+        with reached(self.place):
             for made in (self._incoming, self.root / folder):
                 made.mkdir(parents=True, exist_ok=True)
 
     def has(self, folder: str) -> bool:
         """Look for a folder."""
-        with reached(self):
+        with reached(self.place):
             return _is_there(f"{self.root}/{folder}/.")
 
     @contextmanager
     def receive(self) -> Iterator[BinaryIO]:
         """Open a temporary file on the store's own disk, so that keeping it moves no bytes."""
         name = f"{self._incoming}/{secrets.token_hex(16)}"
-        with reached(self):
+        with reached(self.place):
             try:
                 opened = open(name, "x+b", opener=_open_private)  # noqa: SIM115  # closed below, outside `reached`
             except FileNotFoundError:
@@ -174,7 +180,7 @@ class FolderFiles:
     def keep(self, file: BinaryIO, path: str, others: Sequence[str] = ()) -> None:
         """Give a received file its place: a new name where there is none, else in exchange for what is there."""
         place = f"{self.root}/{path}"
-        with reached(self):
+        with reached(self.place):
             file.flush()
             if any(_is_there(f"{self.root}/{other}") for other in others):
                 os.fsync(file.fileno())
@@ -182,13 +188,13 @@ class FolderFiles:
 
     def force(self, paths: Sequence[str]) -> None:
         """Force files and their names to disk."""
-        with reached(self):
+        with reached(self.place):
             force_files(self.root, paths)
 
     def write(self, path: str, data: bytes) -> None:
         """Write a file under a temporary name and rename it; it is not forced to disk."""
         place = f"{self.root}/{path}"
-        with reached(self), self.receive() as file:
+        with reached(self.place), self.receive() as file:
             file.write(data)
             file.flush()
             self._in_folder(place, lambda: os.replace(file.name, place))  # noqa: PTH105
@@ -221,7 +227,9 @@ class FolderFiles:
         except OSError as error:
             if error.errno in _NO_FILE:
                 raise Unusable(f"{path} is no file.") from error
-            raise StoreAway(f"{self} cannot be read: {error.strerror}.") from error
+            raise StoreAway(
+                "%(store)s cannot be read: %(problem)s.", store=self.place, problem=error.strerror
+            ) from error
 
     def version(self, path: str) -> object:
         """Look at a file's number, time and size: every file comes by a rename, so each has a number of its own."""
@@ -230,23 +238,25 @@ class FolderFiles:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise FileNotFoundError(f"{path} is not there.") from error
         except OSError as error:
-            raise StoreAway(f"{self} cannot be read: {error.strerror}.") from error
+            raise StoreAway(
+                "%(store)s cannot be read: %(problem)s.", store=self.place, problem=error.strerror
+            ) from error
         return status.st_ino, status.st_mtime_ns, status.st_size
 
     def holds(self, path: str) -> bool:
         """Look for a file."""
-        with reached(self):
+        with reached(self.place):
             return _is_there(f"{self.root}/{path}")
 
     def remove(self, path: str) -> None:
         """Unlink a file."""
-        with reached(self):
+        with reached(self.place):
             (self.root / path).unlink(missing_ok=True)
 
     def remove_older(self, path: str, before: datetime) -> bool:
         """Unlink an old file while it is locked; `keep` waits for the lock before it replaces one."""
         place = self.root / path
-        with reached(self), _held(place, fcntl.LOCK_EX) as status:
+        with reached(self.place), _held(place, fcntl.LOCK_EX) as status:
             if status is None:
                 return True
             if status.st_mtime >= before.timestamp():
@@ -257,7 +267,7 @@ class FolderFiles:
     def list(self, folder: str) -> Iterator[Found]:
         """Walk a folder; a file that vanishes meanwhile is left out, and a folder that no file was kept in is empty."""
         top = f"{self.root}/{folder}"
-        with reached(self):
+        with reached(self.place):
             if not _is_there(top):
                 return
             # os.walk passes over what it cannot list and over links to other disks, unless it is told not to.
@@ -276,14 +286,14 @@ class FolderFiles:
 
     def check(self) -> None:
         """Write one byte beside the images on their way in."""
-        with reached(self), tempfile.TemporaryFile(dir=self._incoming) as file:
+        with reached(self.place), tempfile.TemporaryFile(dir=self._incoming) as file:
             file.write(b"0")
             file.flush()
 
     def remove_unfinished(self, before: datetime) -> int:
         """Remove old temporary files."""
         removed = 0
-        with reached(self):
+        with reached(self.place):
             for path in self._incoming.iterdir():
                 # An upload that ends meanwhile takes its file away.
                 with suppress(FileNotFoundError):

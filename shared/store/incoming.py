@@ -5,12 +5,14 @@ import io
 import os
 from typing import TYPE_CHECKING, BinaryIO, Final
 
+from shared.errors import TranslatableError
 from shared.store.folder import reached, reopen
 
 if TYPE_CHECKING:
     from shared.store.encryption import Sealer
 
 IMAGES: Final = "images"
+_STORE: Final = TranslatableError("The image store")
 
 
 class Incoming:
@@ -39,13 +41,13 @@ class Incoming:
         if not self._is_finished and self._sealer is not None:
             self._put(self._sealer.finalize(self._place))
         self._is_finished = True
-        with reached("The image store"):
+        with reached(_STORE):
             self.file.flush()
 
     def force(self) -> None:
         """Force what was written to disk before it gets its place: then a name that is there is a whole image."""
         self.finish()
-        with reached("The image store"):
+        with reached(_STORE):
             os.fsync(self.file.fileno())
 
     def open(self) -> BinaryIO:
@@ -68,5 +70,5 @@ class Incoming:
         return f"{IMAGES}/{self.sha256}"
 
     def _put(self, data: bytes) -> None:
-        with reached("The image store"):
+        with reached(_STORE):
             self.file.write(data)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from shared.store.encryption import Keyring
 
 KEYS_FILE: Final = "keys.json"
+_SETTING: Final = f"{PREFIX}STORE_KEY"
 RECORD_SECONDS: Final = 2.0
 """A bucket is asked for its record again after so long; a folder tells at once whether it changed."""
 _MOST_BYTES: Final = 64 * 1024
@@ -63,7 +64,9 @@ class KeyRecord:
         """Say whether the store's files are sealed; raises StoreAway where nothing tells."""
         record = self._look()
         if record is None:
-            raise StoreAway(f"{self._files} is damaged: {KEYS_FILE}, which marks it, is missing.")
+            raise StoreAway(
+                "%(store)s is damaged: %(file)s, which marks it, is missing.", store=self._files.place, file=KEYS_FILE
+            )
         return bool(record.keys)
 
     def create(self, *, has_plain: bool, has_sealed: bool) -> None:
@@ -72,7 +75,11 @@ class KeyRecord:
         Raises StoreAway where it holds sealed files and no key is at hand.
         """
         if has_sealed and not self._held:
-            raise StoreAway(f"{self._files} holds encrypted files. Set {PREFIX}STORE_KEY to the key that they need.")
+            raise StoreAway(
+                "%(store)s holds encrypted files. Set %(setting)s to the key that they need.",
+                store=self._files.place,
+                setting=_SETTING,
+            )
         keys = () if has_plain and not has_sealed else self._held
         self._write(Record(keys, takes_unsealed=has_plain and has_sealed))
 
@@ -84,19 +91,26 @@ class KeyRecord:
         record = self._look(anew=anew)
         if record is None:
             raise StoreAway(
-                f"{self._files} is not there: {KEYS_FILE}, which marks it, is missing. Mount it, or correct the "
-                "setting. If it lost that file, run 'pneumoscreen store create'."
+                "%(store)s is not there: %(file)s, which marks it, is missing. Mount it, or correct the setting. If it "
+                "lost that file, run 'pneumoscreen store create'.",
+                store=self._files.place,
+                file=KEYS_FILE,
             )
         lacking = next((key_id for key_id in record.keys if key_id not in self._held), None)
         if lacking is not None:
             raise StoreAway(
-                f"{self._files} is encrypted with the key {lacking}, which {PREFIX}STORE_KEY does not hold. "
-                "Add that key and start again."
+                "%(store)s is encrypted with the key %(key)s, which %(setting)s does not hold. Add that key and start "
+                "again.",
+                store=self._files.place,
+                key=lacking,
+                setting=_SETTING,
             )
         if self._held and not record.keys:
             raise StoreAway(
-                f"{self._files} is not encrypted, but {PREFIX}STORE_KEY is set. Encrypt it with 'pneumoscreen store "
-                "encrypt', which may run while PneumoScreen does."
+                "%(store)s is not encrypted, but %(setting)s is set. Encrypt it with 'pneumoscreen store encrypt', "
+                "which may run while PneumoScreen does.",
+                store=self._files.place,
+                setting=_SETTING,
             )
         return record
 
@@ -130,7 +144,9 @@ class KeyRecord:
             return None
         except (ValueError, KeyError, TypeError, RecursionError, Unusable) as error:
             self._seen = None
-            raise StoreAway(f"{KEYS_FILE} in the image store is damaged. Restore it from a backup.") from error
+            raise StoreAway(
+                "%(file)s in the image store is damaged. Restore it from a backup.", file=KEYS_FILE
+            ) from error
         return seen.record
 
     def _write(self, record: Record) -> None:

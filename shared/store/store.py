@@ -200,7 +200,11 @@ class ImageStore:
         """Raise StoreAway where the store is not there, or has no key at hand: then nothing is known to be absent."""
         self.key_record.check(anew=anew)
         if not self.files.has(IMAGES):
-            raise StoreAway(f"{self.files} has lost its folder '{IMAGES}'. Mount it or bring it back.")
+            raise StoreAway(
+                "%(store)s has lost its folder '%(folder)s'. Mount it or bring it back.",
+                store=self.files.place,
+                folder=IMAGES,
+            )
 
     def remove_unfinished(self, before: datetime) -> int:
         """Remove old temporary files."""

@@ -38,8 +38,8 @@ def choose_priority(settings: Settings, wanted: Priority | None, images: int | N
     return Priority.INTERACTIVE if is_small else Priority.BULK
 
 
-def _mib(count: int) -> str:
-    return f"{count / MIB:,.0f} MiB"
+def _mib(count: int) -> int:
+    return round(count / MIB)
 
 
 class Admission:
@@ -70,21 +70,31 @@ class Admission:
         if free is None or free - coming_bytes >= self._settings.min_free_bytes:
             return
         raise DiskLow(
-            f"The server keeps {_mib(self._settings.min_free_bytes)} of its disk free for the X-rays that it has. "
-            f"{_mib(free)} are free, and this request brings {_mib(coming_bytes)}. Nothing of it was kept. Free disk "
-            "space and send it again.",
+            "The server keeps %(kept)s MiB of its disk free for the X-rays that it has. %(free)s MiB are free, and this"
+            " request brings %(coming)s MiB. Nothing of it was kept. Free disk space and send it again.",
             DISK_SECONDS,
+            kept=_mib(self._settings.min_free_bytes),
+            free=_mib(free),
+            coming=_mib(coming_bytes),
         )
 
     def _queue_full(self, waiting: Backlog) -> QueueFull:
         speed = self._capacity.speed()
         seconds = self._seconds_until_room(waiting, speed)
-        speed_note = f"{speed:,.1f} X-rays are screened a second" if speed else "None are being screened at the moment"
-        when = f"There should be room in {seconds} s." if speed else f"Ask again in {seconds} s."
+        numbers = {"waiting": waiting.images, "most": self._settings.max_backlog, "seconds": seconds}
+        if not speed:
+            return QueueFull(
+                "%(waiting)s X-rays are waiting; at most %(most)s may. None are being screened at the moment. Nothing "
+                "of this request was kept; what was accepted before is. Ask again in %(seconds)s s.",
+                seconds,
+                **numbers,
+            )
         return QueueFull(
-            f"{waiting.images:,} X-rays are waiting; at most {self._settings.max_backlog:,} may. {speed_note}. "
-            f"Nothing of this request was kept; what was accepted before is. {when}",
+            "%(waiting)s X-rays are waiting; at most %(most)s may. %(speed)s X-rays are screened a second. Nothing of "
+            "this request was kept; what was accepted before is. There should be room in %(seconds)s s.",
             seconds,
+            speed=float(speed),
+            **numbers,
         )
 
     def _seconds_until_room(self, waiting: Backlog, speed: float) -> int:

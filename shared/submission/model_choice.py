@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from shared.activations.in_force import default_model
-from shared.errors import ModelUnavailable, PneumoScreenError
+from shared.errors import ModelUnavailable, TranslatableError
 from shared.models.folder import WEIGHTS_FILE, model_folders, read_spec
 from shared.models.spec import NAME_PATTERN, ModelSpec
 from shared.submission.services import Services
@@ -15,7 +15,7 @@ _SHOWN: Final = 64
 """Characters of a name that was not understood, as it is told back."""
 
 
-class UnknownModel(PneumoScreenError):
+class UnknownModel(TranslatableError):
     """Say that there is no model of the name that a sender gives, and which ones there are."""
 
 
@@ -58,7 +58,10 @@ def check_model(services: Services, name: str) -> None:
     names = [choice.name for choice in model_choices(services)]
     if name not in names:
         raise UnknownModel(
-            f"There is no model '{name[:_SHOWN]}' here. Choose {' or '.join(names)}; without one, {default} screens."
+            "There is no model '%(name)s' here. Choose one of %(names)s; without one, %(default)s screens.",
+            name=name[:_SHOWN],
+            names=", ".join(names),
+            default=default,
         )
 
 

@@ -25,7 +25,6 @@ from shared.tables import Job, Priority, Source, Upload
 log = logging.getLogger(__name__)
 
 NAME_LENGTH: Final = 255
-_NO_MORE: Final = "This job takes no more X-rays. Start a new job."
 
 
 class EmptySubmission(PneumoScreenError):
@@ -73,8 +72,10 @@ class Receipt:
     """What became of the images that came at once."""
 
     job: Job
-    received: list[Received] = field(default_factory=list)
+    received: Sequence[Received] = field(default_factory=list)
     queued: int = 0
+    skipped: int = 0
+    """How many files came beside those, of which the job had the name and content already."""
 
     @property
     def rejected(self) -> list[Received]:
@@ -100,9 +101,9 @@ def submit(
     def write(session: Session) -> Receipt:
         job = _open(session, services, sender, named, key, images=len(received))
         # The job's model and not the default one, which may have changed since the job was opened.
-        queued = _add(session, job, received, find_spec(services.settings.models_dir, job.model_name), key)
+        added = _add(session, job, received, find_spec(services.settings.models_dir, job.model_name), key)
         jobs.close_job(session, job.id)
-        return Receipt(job, received, queued)
+        return Receipt(job, added.received, added.queued)
 
     return _send_tickets(services, services.database.transact(write))
 
@@ -135,9 +136,17 @@ def open_submission(
     return services.database.transact(lambda session: _open(session, services, sender, submission, key, images=images))
 
 
-def add_images(services: Services, job: Job, received: list[Received], key: IdempotencyKey | None = None) -> Receipt:
+def add_images(
+    services: Services,
+    job: Job,
+    received: list[Received],
+    key: IdempotencyKey | None = None,
+    *,
+    skip_held: bool = False,
+) -> Receipt:
     """Add images to an open job, then send tickets; a key adds its images once.
 
+    With `skip_held` a file of which the job has the name and content adds nothing, whoever sent it before.
     Raises EmptySubmission where there are none, JobClosed where the job takes no more, KeyReused where the key came
     with another request before.
     """
@@ -145,8 +154,9 @@ def add_images(services: Services, job: Job, received: list[Received], key: Idem
     spec = find_spec(services.settings.models_dir, job.model_name)
 
     def write(session: Session) -> Receipt:
-        queued = _add(session, job, received, spec, key)
-        return Receipt(session.get_one(Job, job.id, options=[joinedload(Job.created_by)]), received, queued)
+        added = _add(session, job, received, spec, key, skip_held=skip_held)
+        whole = session.get_one(Job, job.id, options=[joinedload(Job.created_by)])
+        return Receipt(whole, added.received, added.queued, added.skipped)
 
     return _send_tickets(services, services.database.transact(write))
 
@@ -172,8 +182,8 @@ def find_open(services: Services, job_id: uuid.UUID, key: str | None) -> tuple[J
     with services.database.read() as session:
         job = session.get_one(Job, job_id)
         known = jobs.find_upload(session, job_id, key)
-    if job.closed_at is not None and known is None:
-        raise JobClosed(_NO_MORE)
+    if known is None:
+        jobs.check_open(job)
     return job, known
 
 
@@ -189,7 +199,7 @@ def answer_again(services: Services, known: Job | Upload, key: IdempotencyKey) -
         upload = jobs.find_upload(session, job_id, key.text)
         if job is None or upload is None:
             raise JobClosed("The job of this key was deleted at this moment. Send it under a new key.")
-        return Receipt(job, jobs.received_before(session, upload))
+        return Receipt(job, jobs.received_before(session, upload), skipped=upload.skipped or 0)
 
 
 def _ask_admission(
@@ -243,12 +253,18 @@ def _open(
 
 
 def _add(
-    session: Session, job: Job, received: Sequence[Received], spec: ModelSpec | None, key: IdempotencyKey | None
-) -> int:
+    session: Session,
+    job: Job,
+    received: Sequence[Received],
+    spec: ModelSpec | None,
+    key: IdempotencyKey | None,
+    *,
+    skip_held: bool = False,
+) -> jobs.Added:
     """Add images; `spec` is that of the folder of the job's model."""
     text, digest = (key.text, key.digest) if key else (None, None)
     model = None if spec is None else spec_in_force(session, spec)
-    return jobs.add_images(session, job.id, received, model, text, request_digest=digest)
+    return jobs.add_images(session, job.id, received, model, text, request_digest=digest, skip_held=skip_held)
 
 
 def _send_tickets(services: Services, receipt: Receipt) -> Receipt:

@@ -124,6 +124,59 @@ def test_another_file_of_the_same_name_and_size_is_sent(quiet_server: Server, vi
     expect(page.locator("#summary")).to_contain_text("The chosen file is not here yet. Is it of this job?")
 
 
+def go_on_in_two_tabs(visitor: Visitor, server: Server, address: str, ward: Path) -> list[Page]:
+    """Choose the folder again in two tabs of one person, before either sends."""
+    pages = [visitor.open(server.link("tina")) for _ in range(2)]
+    for page in pages:
+        page.goto(address)
+        choose_again(page, ward)
+        expect(page.locator("#summary")).to_contain_text(f"{FIRST} of {IMAGES} files are here already.")
+    return pages
+
+
+def test_two_tabs_that_send_the_same_rest_add_it_once(quiet_server: Server, visitor: Visitor, ward: Path) -> None:
+    address = begin(visitor, quiet_server, "tina", ward)
+    first, second = go_on_in_two_tabs(visitor, quiet_server, address, ward)
+    held: list[Route] = []
+    first.route("**/close", lambda route: held.append(route))  # noqa: PLW0108  # Playwright marks what it is given
+    with first.expect_request("**/close"):
+        first.get_by_role("button", name="Send 6 files").click()
+    assert rows(quiet_server, address) == expected(ward)
+    second.get_by_role("button", name="Send 6 files").click()
+    expect(second.locator("#job[data-state=SCREENING]")).to_be_visible()
+    held[0].continue_()
+    expect(first.locator("#job[data-state=SCREENING]")).to_be_visible()
+    assert rows(quiet_server, address) == expected(ward)
+
+
+def test_a_tab_that_comes_after_the_end_says_what_is_missing(
+    quiet_server: Server, visitor: Visitor, ward: Path
+) -> None:
+    address = begin(visitor, quiet_server, "tina", ward)
+    first, second = go_on_in_two_tabs(visitor, quiet_server, address, ward)
+    whole = expected(ward)
+    (ward / "late").mkdir()
+    # More than gunicorn lets lie unread: the refusal is to be seen, not a connection that breaks.
+    (ward / "late" / "x.jpeg").write_bytes(encode(draw(1, (80, 80))) + bytes(2**20))
+    third = visitor.open(quiet_server.link("tina"))
+    third.goto(address)
+    choose_again(third, ward / "late")
+    expect(third.locator("#summary")).to_contain_text("The chosen file is not here yet.")
+    first.get_by_role("button", name="Send 6 files").click()
+    expect(first.locator("#job[data-state=SCREENING]")).to_be_visible()
+    visitor.expected = ("409",)
+    second.get_by_role("button", name="Send 6 files").click()
+    expect(second.locator("#upload")).to_have_count(0)
+    third.get_by_role("button", name="Send 1 file").click()
+    said = "This upload was ended elsewhere, and 1 file is not in it. Send it as a new job."
+    expect(third.locator("#trouble")).to_have_text(said)
+    expect(third.locator("#list")).to_contain_text("Not sent yet")
+    expect(third.get_by_role("button", name="Try again")).to_be_hidden()
+    third.get_by_role("button", name="Stop sending").click()
+    expect(third.locator("#upload")).to_have_count(0)
+    assert rows(quiet_server, address) == whole
+
+
 def test_when_all_is_here_only_the_end_is_missing(quiet_server: Server, visitor: Visitor, ward: Path) -> None:
     for file in sorted(ward.iterdir())[FIRST:]:
         file.unlink()

@@ -117,8 +117,8 @@ def test_the_end_of_a_bulk_job_is_one_email_a_person_with_counts_and_a_link(
     site = Site(local, database)
     job = screen(site, spec, tina, 0.9, 0.1, 0.8, priority="bulk")
     assert messages(database) == []
-    assert note_ends(database) == 1
-    assert note_ends(database) == 0
+    assert note_ends(database, []) == 1
+    assert note_ends(database, []) == 0
     assert send(database, local) == 2
     assert send(database, local) == 0
     assert told(server) == [("rita", "2 X-rays are flagged"), ("tina", "Your job of 3 X-rays has finished")]
@@ -151,7 +151,7 @@ def test_what_is_flagged_in_a_job_of_a_few_is_told_at_once_and_once(
     assert f"{PUBLIC}/screenings/{image.id}\n" in server.mails[0].text
     assert "More of its X-rays" not in server.mails[0].text
     job = screen(site, spec, tina, 0.9, 0.8, 0.2, start=10)
-    assert note_ends(database) == 2
+    assert note_ends(database, []) == 2
     assert send(database, local) == 1
     assert told(server) == [("rita", "1 X-ray is flagged"), ("rita", "2 X-rays are flagged")]
     assert f"{PUBLIC}/jobs/{job}\n" in server.mails[1].text
@@ -164,7 +164,7 @@ def test_nothing_flagged_is_no_email_to_readers(one: Database, local: Settings, 
     site = Site(local, one)
     screen(site, spec, tina, 0.1)
     screen(site, spec, tina, 0.2, start=10, priority="bulk")
-    assert note_ends(one) == 2
+    assert note_ends(one, []) == 2
     assert messages(one) == []
 
 
@@ -174,7 +174,7 @@ def test_whoever_sent_a_job_and_reads_gets_one_email_about_it(
 ) -> None:
     ada = person(one, "ada", Role.ADMIN, finished=True, flagged=True)
     screen(Site(local, one), spec, ada, 0.9, priority=priority)
-    assert note_ends(one) == 1
+    assert note_ends(one, []) == 1
     assert send(one, local) == 1
     assert told(server) == [("ada", "Your job of 1 X-ray has finished")]
     assert "1 X-ray is flagged\n" in server.mails[0].text
@@ -191,7 +191,7 @@ def test_a_few_images_whose_end_was_seen_on_a_page_are_no_email(
         job = screen(site, spec, tina, 0.1, start=10 * start, priority=priority)
         with one.write() as session:
             session.execute(update(Job).where(Job.id == job).values(source=source, seen_at=now()))
-    assert note_ends(one) == 3
+    assert note_ends(one, []) == 3
     assert [message.event for message in messages(one)] == [MessageEvent.JOB_FINISHED] * 2
 
 
@@ -203,7 +203,7 @@ def test_a_job_that_is_retried_is_told_once_more(one: Database, local: Settings,
         with one.write() as session:
             jobs.retry(session, job)
             jobs.cancel(session, job)
-        assert note_ends(one) == 1
+        assert note_ends(one, []) == 1
     assert send(one, local) == 2
     assert len({mail.parsed["Message-ID"] for mail in server.mails}) == 2
     assert "1 X-ray was cancelled" in server.mails[0].text
@@ -243,7 +243,7 @@ def test_nothing_is_noted_for_whom_it_is_not_for(one: Database, local: Settings,
     person(one, "rita", flagged=True, is_active=False)
     person(one, "rolf", flagged=True, email=None)
     screen(Site(local, one), spec, person(one, "tina", Role.TECHNICIAN, finished=True, email=None), 0.9)
-    assert note_ends(one) == 1
+    assert note_ends(one, []) == 1
     assert messages(one) == []
 
 
@@ -270,7 +270,7 @@ def test_who_reads_blind_learns_nothing_of_flags(
     screen(site, spec, rita, 0.9, 0.1)
     change(one, rita, role=Role.READER)
     screen(site, spec, person(one, "tina", Role.TECHNICIAN), 0.9, start=10)
-    assert note_ends(one) == 2
+    assert note_ends(one, []) == 2
     assert send(one, blind) == 4
     assert told(server) == [
         ("ada", "1 X-ray is flagged"),
@@ -370,6 +370,28 @@ def test_a_text_that_cannot_be_filled_in_holds_no_other_up(
         (MessageState.SENT, None),
         (MessageState.WAITING, Problem.NOT_WRITTEN),
     ]
+
+
+def test_sending_that_breaks_off_holds_no_other_up_and_is_given_up_after_a_day(
+    database: Database, local: Settings, server: MailServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    blind = local.model_copy(update={"blind_second_reading": True})
+    rita = person(database, "rita")
+    add_test(database, rita)
+    with database.write() as session:
+        session.execute(update(Message).values(body={}))  # a blind reader's e-mail looks into it
+    add_test(database, person(database, "rolf"))
+    assert send(database, blind) == 2
+    assert [mail.recipients for mail in server.mails] == [["rolf@example.org"]]
+    (message,) = [message for message in messages(database) if message.user_id == rita.id]
+    assert (message.state, message.attempts, message.problem) == (MessageState.WAITING, 1, Problem.BROKE_OFF)
+    assert timedelta(seconds=7) < message.due_at - now() < timedelta(seconds=13)
+    (record,) = [record for record in caplog.records if record.name == "worker.messages.sender"]
+    assert (record.levelname, str(rita.id) in record.getMessage()) == ("ERROR", True)
+    assert "KeyError" in caplog.text
+    make_due(database, give_up_at=now())
+    assert send(database, blind) == 1
+    assert messages(database)[0].state is MessageState.FAILED
 
 
 # ---------------------------------------------------------------- trying again
@@ -525,6 +547,9 @@ def test_starttls_with_a_login(
         make_due(one)
         assert send(one, safe.model_copy(update={"smtp_password": SecretStr("another password")})) == 1
         assert (messages(one)[0].problem, messages(one)[0].answer) == (Problem.LOGIN_REFUSED, 535)
+        make_due(one)
+        assert send(one, safe.model_copy(update={"smtp_password": SecretStr("Schlüssel")})) == 1
+        assert (messages(one)[0].problem, messages(one)[0].answer) == (Problem.LOGIN_REFUSED, None)
         make_due(one)
         assert send(one, safe) == 1
         assert messages(one)[0].state is MessageState.SENT

@@ -103,6 +103,21 @@ def test_a_key_that_comes_with_another_submission_is_refused(client: FlaskClient
     assert is_refused(post_images(client, IMAGES[0], headers=KEY, **texts))
 
 
+def test_what_is_left_out_is_part_of_the_request(client: FlaskClient) -> None:
+    to = open_job(client)["images_url"]
+    codes = [
+        post_images(client, IMAGES[0], to=to, headers=KEY, **texts).status_code
+        for texts in ({"skip_received": "true"}, {}, {"skip_received": "false"}, {"skip_received": "true"})
+    ]
+    assert codes == [202, 422, 422, 202]
+
+
+def test_not_to_leave_out_is_what_a_request_without_the_word_says(client: FlaskClient) -> None:
+    to = open_job(client)["images_url"]
+    for texts in ({}, {"skip_received": "false"}, {"skip_received": ""}):
+        assert post_images(client, IMAGES[0], to=to, headers=KEY, **texts).status_code == 202
+
+
 @pytest.mark.parametrize("fields", [{"name": "y"}, {"name": "x", "expected_images": 3}, {}])
 def test_an_open_job_of_another_submission_is_refused(site: Site, client: FlaskClient, fields: dict[str, Any]) -> None:
     assert client.post("/api/v1/jobs", json={"name": "x"}, headers=KEY).status_code == 201

@@ -4,9 +4,11 @@ import uuid
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import update
+from sqlalchemy import Uuid, bindparam, select, text, update
+from sqlalchemy.exc import OperationalError
 
 from shared.db import Database
+from shared.messages import endings
 from shared.messages.endings import note_ends
 from shared.models.spec import ModelSpec
 from shared.settings import Settings
@@ -47,10 +49,10 @@ def notices(client: FlaskClient, address: str) -> int:
 
 def test_it_is_said_once_with_a_link(site: Site, tina: User, spec: ModelSpec) -> None:
     job, browser, other = send(site, tina, spec), site.browser(tina), site.browser(site.add_user("rita", Role.READER))
-    assert note_ends(site.database) == 0
+    assert note_ends(site.database, []) == 0
     assert notices(browser, "/help") == 0
     site.work(spec, {})
-    assert note_ends(site.database) == 1
+    assert note_ends(site.database, []) == 1
     assert notices(other, "/help") == 0
     browser.get("/account", headers={"Accept": "*/*"})  # what a script asks for shows nobody anything
     page = browser.get("/help", headers={"Accept": CHROMIUM}).text
@@ -58,10 +60,61 @@ def test_it_is_said_once_with_a_link(site: Site, tina: User, spec: ModelSpec) ->
     assert notices(browser, "/help") == notices(browser, "/jobs") == 0
 
 
+def spoil(database: Database, job: uuid.UUID, source: str = "carrier pigeon") -> None:
+    """Write a source that this version does not know, as a later one might have; reading the row is a LookupError."""
+    with database.write() as session:
+        session.execute(
+            text("UPDATE jobs SET source = :source WHERE id = :id").bindparams(
+                bindparam("id", job, Uuid()), source=source
+            )
+        )
+
+
+def test_a_job_whose_end_cannot_be_noted_holds_no_other_up(
+    site: Site, tina: User, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad, *good = [send(site, tina, spec, seed) for seed in range(4)]
+    site.work(spec, {})
+    spoil(site.database, bad)
+    monkeypatch.setattr(endings, "_AT_ONCE", 2)
+    failed: list[uuid.UUID] = []
+    assert [note_ends(site.database, failed) for _ in range(3)] == [1, 2, 0]
+    assert failed == [bad]
+    said = [record for record in caplog.records if record.name == "shared.messages.endings"]
+    assert [(record.levelname, str(bad) in record.getMessage()) for record in said] == [("ERROR", True)] * 3
+    assert NAME not in caplog.text
+    spoil(site.database, bad, Source.WEB.value)
+    assert note_ends(site.database, failed) == 1
+    assert failed == []
+    with site.database.read() as session:
+        assert set(session.scalars(select(Job.id).where(Job.ended_at.is_not(None)))) == {bad, *good}
+
+
+def test_the_database_going_away_ends_the_look_and_the_others_come_first_then(
+    site: Site, tina: User, spec: ModelSpec
+) -> None:
+    stuck, free = [send(site, tina, spec, seed) for seed in range(2)]
+    site.work(spec, {})
+    which = f"BEFORE UPDATE OF ended_at ON jobs WHEN NEW.id = '{stuck.hex}'"
+    trigger = f"CREATE TRIGGER stuck {which} BEGIN SELECT json('none'); END"
+    with site.database.write() as session:  # "malformed JSON" is an OperationalError
+        session.execute(text(trigger))
+    failed: list[uuid.UUID] = []
+    with pytest.raises(OperationalError):
+        note_ends(site.database, failed)
+    assert failed == [stuck]
+    with pytest.raises(OperationalError):
+        note_ends(site.database, failed)
+    with site.database.write() as session:
+        assert session.get_one(Job, free).ended_at is not None
+        session.execute(text("DROP TRIGGER stuck"))
+    assert note_ends(site.database, failed) == 1
+
+
 def test_a_page_that_is_fetched_ahead_tells_nobody(site: Site, tina: User, spec: ModelSpec) -> None:
     send(site, tina, spec)
     site.work(spec, {})
-    note_ends(site.database)
+    note_ends(site.database, [])
     ahead = site.browser(tina).get("/help", headers={"Accept": CHROMIUM, "Sec-Purpose": "prefetch;prerender"})
     assert SAID not in ahead.text
     assert notices(site.browser(tina), "/help") == 1
@@ -73,16 +126,16 @@ def test_who_saw_the_end_on_the_page_of_the_job_is_not_told_again(site: Site, ti
         job = send(site, tina, spec, seed)
         site.work(spec, {})
         if seed:
-            note_ends(site.database)  # before or after the look, it is all the same
+            note_ends(site.database, [])  # before or after the look, it is all the same
         assert notices(browser, f"/jobs/{job}{address}") == 0
-        note_ends(site.database)
+        note_ends(site.database, [])
         assert notices(browser, "/help") == 0
 
 
 def test_the_look_of_another_person_does_not_count(site: Site, tina: User, spec: ModelSpec) -> None:
     job = send(site, tina, spec)
     site.work(spec, {})
-    note_ends(site.database)
+    note_ends(site.database, [])
     assert notices(site.browser(site.add_user("rita", Role.READER)), f"/jobs/{job}") == 0
     assert notices(site.browser(tina), "/help") == 1
 
@@ -90,5 +143,5 @@ def test_the_look_of_another_person_does_not_count(site: Site, tina: User, spec:
 def test_programs_are_not_told_on_pages(site: Site, tina: User, spec: ModelSpec) -> None:
     send(site, tina, spec, source=Source.API)
     site.work(spec, {})
-    assert note_ends(site.database) == 1
+    assert note_ends(site.database, []) == 1
     assert notices(site.browser(tina), "/help") == 0

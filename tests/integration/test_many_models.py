@@ -130,7 +130,7 @@ def test_an_unknown_model_is_refused_with_what_there_is(site: Site, tina: FlaskC
     (error,) = answer.json["errors"]
     assert error["field"] == "model"
     if isinstance(model, str):
-        assert "Choose first or second" in error["message"]
+        assert "Choose one of first, second" in error["message"]
         assert post_images(tina, *images(1), model=model).status_code == 422
     assert site.count(Job) == 0
 

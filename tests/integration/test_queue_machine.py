@@ -91,7 +91,7 @@ class QueueMachine(RuleBasedStateMachine):
                 model_name=self.spec.name,
                 priority=Priority.INTERACTIVE if urgent else Priority.BULK,
             )
-            waiting = jobs.add_images(session, job.id, received, self.spec)
+            waiting = jobs.add_images(session, job.id, received, self.spec).queued
             order = select(Screening.id).where(Screening.job_id == job.id).order_by(Screening.position)
             ids = list(session.scalars(order))
         assert waiting == expected.count(State.QUEUED)

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -139,6 +139,18 @@ def test_what_is_not_committed_leaves_no_row_and_no_ticket(services: Services, t
     nobody = Sender(uuid.uuid4())
     with pytest.raises(IntegrityError):
         submit(services, nobody, Submission(Source.API), take(services, IMAGES[0]))
+    assert set(counts(services.database).values()) == {0}
+    assert tickets.sent == []
+
+
+def test_images_that_cannot_be_written_take_job_and_audit_row_back(
+    services: Services, sender: Sender, tickets: Tickets
+) -> None:
+    (received,) = take(services, IMAGES[0])
+    assert received.image is not None
+    spoiled = replace(received, image=replace(received.image, media_type=None))  # NOT NULL, behind the audit row
+    with pytest.raises(IntegrityError):
+        submit(services, sender, Submission(Source.API), [spoiled])
     assert set(counts(services.database).values()) == {0}
     assert tickets.sent == []
 

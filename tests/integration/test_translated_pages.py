@@ -1,5 +1,6 @@
 """Every text of every page can be translated: in a made language of accented letters, none is left without accents."""
 
+import shutil
 import uuid
 from dataclasses import dataclass
 from hashlib import sha256
@@ -16,6 +17,7 @@ from shared.reviews.claims import claim
 from shared.reviews.reviews import add_review
 from shared.settings import Settings
 from shared.states import State
+from shared.store.keyrecord import KEYS_FILE
 from shared.tables import AskedScore, ReviewOutcome, Role, Screening, ShadowScore, User, Webhook
 from tests.conftest import draw, encode, make_spec
 from tests.integration.test_activation import install
@@ -260,6 +262,76 @@ def test_why_a_model_cannot_be_used_can_be_translated(visited: Visited) -> None:
     (folder / "other" / SPEC_FILE).unlink()
     for address in addresses:
         assert find_untranslated(visited.client.get(address).text, known) == [], address
+
+
+def test_what_is_refused_of_an_upload_can_be_translated(visited: Visited) -> None:
+    client, token = visited.client, token_of(visited.client.get("/help"))
+    script = {"X-CSRFToken": token, "Accept": "application/json"}
+    images, two = [("a", encode(draw(3))), ("b", encode(draw(4)))], {**script, "Idempotency-Key": "k"}
+    opened = client.post("/api/v1/jobs", json={}, headers=script).get_json()
+    client.post(f"{opened['status_url']}/close", headers=script)
+    assert post_images(client, images[0], headers=two).status_code == 202
+    answers = {
+        "job_closed": post_images(client, images[0], to=opened["images_url"], headers=script),
+        "key_reused": post_images(client, images[1], headers=two),
+        "invalid_argument": post_images(client, images[0], headers=script, model="nowhere"),
+        "job_unfinished": client.delete(f"/api/v1/jobs/{visited.names['job']}", headers=script),
+    }
+    known = (*visited.given, "Idempotency-Key", "model", "nowhere")
+    for code, answer in answers.items():
+        said = answer.get_json()
+        assert (said["code"], find_untranslated(said["detail"], known)) == (code, [])
+
+
+def test_why_the_image_store_is_away_can_be_translated(visited: Visited) -> None:
+    shutil.rmtree(visited.site.settings.store)
+    image = ("a", encode(draw(9)))
+    page = post_images(visited.client, image, to="/jobs", csrf_token=token_of(visited.client.get("/help")))
+    known = (*visited.given, str(visited.site.settings.store), KEYS_FILE, "pneumoscreen store create")
+    assert (page.status_code, find_untranslated(page.text, known)) == (503, [])
+    program = post_images(visited.site.token_client(visited.site.add_user("otto")), image)
+    assert "The image store in" in program.get_json()["detail"], "programs read English"
+
+
+def test_what_was_deleted_can_be_translated(visited: Visited) -> None:
+    job, done, client = visited.names["job"], visited.names["done"], visited.client
+    assert client.get(f"/screenings/{done}").status_code == 200
+    press(client, f"/jobs/{job}/cancel", f"/jobs/{job}")
+    assert press(client, f"/jobs/{job}/delete").status_code == 303
+    client.get("/help")  # where the deletion is said
+    for address in (f"/screenings/{done}", f"/jobs/{job}"):
+        page = client.get(address)
+        known = (*visited.given, job, done, "ene feb mar abr may jun jul ago sept oct nov dic")
+        assert (page.status_code, find_untranslated(page.text, known)) == (404, []), address
+        assert "ŵåš đéļéţéđ" in page.text
+
+
+def test_what_cannot_be_reviewed_can_be_translated(visited: Visited) -> None:
+    for name in ("waiting", "refused"):
+        address = f"/screenings/{visited.names[name]}"
+        said = {"csrf_token": token_of(visited.client.get("/help")), "says": "agree"}
+        answer = visited.client.post(f"{address}/reviews", data=said)
+        assert (answer.status_code, find_untranslated(answer.text, visited.given)) == (409, [])
+
+
+@pytest.mark.parametrize(
+    ("limits", "status"),
+    [({"max_backlog": 1, "interactive_reserve": 0}, 429), ({"min_free_bytes": 2**60}, 507)],
+)
+def test_why_no_image_is_taken_can_be_translated(
+    settings: Settings, sqlite_database: Database, translations: Path, limits: dict[str, int], status: int
+) -> None:
+    site = Site(settings, sqlite_database, translations=translations, **limits)
+    install(site, make_spec(), make_spec().name)
+    client = site.browser(site.add_user("tina"))
+    client.environ_base["HTTP_ACCEPT_LANGUAGE"] = "es"
+    numbers = []
+    for _ in range(2):
+        answer = post_images(client, ("a", encode(draw(1))), to="/jobs", csrf_token=token_of(client.get("/help")))
+        numbers.append(answer.status_code)
+    assert (numbers[-1], find_untranslated(answer.text, GIVEN)) == (status, [])
+    program = post_images(site.token_client(site.add_user("otto")), ("a", encode(draw(1))))
+    assert "Nothing of" in program.get_json()["detail"], "programs read English"
 
 
 def check(visited: Visited, *addresses: str) -> None:

@@ -1,13 +1,15 @@
 """Deleting a job by page and by API: who may, what is asked first, what goes and what it leaves in the audit trail."""
 
+import html
 import uuid
 from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 
-from shared.db import Database
+from shared.db import Database, now
 from shared.models.spec import ModelSpec
+from shared.queue.retention import purge
 from shared.settings import Settings
 from shared.tables import Image, Role, Screening, Tombstone, User
 from tests.conftest import draw, encode
@@ -98,6 +100,63 @@ def test_a_browser_needs_its_token_to_delete(site: Site, tina: User, job_id: str
     assert browser.post(f"/jobs/{job_id}/delete").status_code == 403
     assert browser.delete(f"/api/v1/jobs/{job_id}").status_code == 403
     assert site.count(Screening) == 2
+
+
+OF_AN_XRAY = ("/screenings/{id}", "/screenings/{id}/image", "/screenings/{id}/report.pdf")
+DELETED, NONE = "The X-ray {} was deleted with its job.", "There is no X-ray {}."
+NO_PAGE = "The address is wrong, or you may not see what it shows."
+OF_AN_XRAY_BY_API = tuple(f"/api/v1/screenings/{{id}}/{part}" for part in ("reviews", "score", "same-patient"))
+
+
+def said(site: Site, user: User, opened: uuid.UUID) -> set[str]:
+    """What each page and answer about an X-ray says to an account: that it was deleted, or that there is none."""
+    browser, found = site.browser(user), set()
+    for address in (*OF_AN_XRAY, *OF_AN_XRAY_BY_API):
+        answer = browser.get(address.format(id=opened))
+        assert answer.status_code == 404, address
+        detail = html.unescape(answer.text)
+        (text,) = [text for text in (DELETED, NONE, NO_PAGE) if text.format(opened) in detail]
+        found.add(NONE if text == NO_PAGE else text)
+    return found
+
+
+def test_an_xray_that_was_deleted_is_told_to_those_who_could_see_it(site: Site, tina: User, job_id: str) -> None:
+    opened, unopened = (row.id for row in site.screenings())
+    other, rita = site.add_user("other"), site.add_user("rita", Role.READER)
+    assert site.browser(tina).get(f"/screenings/{opened}").status_code == 200
+    assert said(site, other, opened) == {NONE}, "it is there"
+    assert site.token_client(tina).delete(f"/api/v1/jobs/{job_id}").status_code == 204
+    assert said(site, tina, opened) == said(site, rita, opened) == {DELETED}
+    assert said(site, other, opened) == said(site, tina, unopened) == said(site, rita, uuid.uuid4()) == {NONE}
+
+
+def test_who_opened_an_xray_alone_is_told_unless_all_are_theirs_to_see(site: Site, tina: User, job_id: str) -> None:
+    (opened, _) = (row.id for row in site.screenings())
+    rita = site.add_user("rita", Role.READER)
+    assert site.browser(rita).get(f"/screenings/{opened}").status_code == 200
+    site.token_client(tina).delete(f"/api/v1/jobs/{job_id}")
+    assert said(site, site.add_user("ada", Role.ADMIN), opened) == {DELETED}
+    assert said(site, tina, opened) == {NONE}
+
+
+def test_a_job_that_was_deleted_is_told_to_those_who_could_see_it(site: Site, tina: User, job_id: str) -> None:
+    accounts = {"tina": tina, "other": site.add_user("other"), "rita": site.add_user("rita", Role.READER)}
+
+    def told(job: object) -> list[str]:
+        said = f"The job {job} was deleted on"
+        pages = [name for name, user in accounts.items() if said in site.browser(user).get(f"/jobs/{job}").text]
+        api = f"/api/v1/jobs/{job}"
+        assert [name for name, user in accounts.items() if said in site.token_client(user).get(api).text] == pages
+        return pages
+
+    assert told(job_id) == []
+    site.token_client(tina).delete(f"/api/v1/jobs/{job_id}")
+    assert told(job_id) == ["tina", "rita"]
+    assert told(uuid.uuid4()) == []
+    purged = send(site.token_client(tina), 3)
+    site.token_client(tina).post(f"/api/v1/jobs/{purged}/cancel")
+    list(purge(site.database, site.store, now()))
+    assert told(purged) == ["tina", "rita"]
 
 
 def test_there_is_no_job_to_delete(site: Site, tina: User) -> None:

@@ -93,8 +93,8 @@ def test_a_job_and_its_flagged_images_are_told_once_and_signed(
     webhook = add(database, local, f"{receiver.url}/hooks?site=1")
     site = Site(local, database)
     job = screen(site, spec, 0.9, 0.1, 0.8)
-    assert note_ends(database) == 1
-    assert note_ends(database) == 0
+    assert note_ends(database, []) == 1
+    assert note_ends(database, []) == 0
     assert send(database, local) == 3
     assert send(database, local) == 0
     by_type: dict[str, list] = {}
@@ -122,7 +122,7 @@ def test_an_image_that_was_answered_before_is_told_in_its_new_job(
     add(one, local, receiver.url)
     again = site.token_client(site.add_user("tom"))
     assert post_images(again, ("copy.png", encode(draw(0), "PNG"))).json["queued"] == 0
-    assert note_ends(one) == 2
+    assert note_ends(one, []) == 2
     assert send(one, local) == 3
     newest = str(site.screenings()[-1].id)
     assert [call.json["data"]["screening"] for call in receiver.calls if "screening" in call.json["data"]] == [newest]
@@ -132,17 +132,17 @@ def test_a_job_that_is_retried_ends_once_more(database: Database, local: Setting
     add(database, local, receiver.url)
     site = Site(local, database)
     job = uuid.UUID(post_images(site.token_client(site.add_user("tina")), ("a.png", encode(draw(1)))).json["id"])
-    assert note_ends(database) == 0
+    assert note_ends(database, []) == 0
     with database.write() as session:
         assert jobs.cancel(session, job) == 1
-    assert note_ends(database) == 1
+    assert note_ends(database, []) == 1
     with database.write() as session:
         assert jobs.retry(session, job) == 1
-    assert note_ends(database) == 0
+    assert note_ends(database, []) == 0
     with database.write() as session:
         jobs.cancel(session, job)
         assert jobs.retry(session, uuid.uuid4()) == 0
-    assert note_ends(database) == 1
+    assert note_ends(database, []) == 1
     assert send(database, local) == 2
     assert len({call.id for call in receiver.calls}) == 2
     assert {call.json["data"]["counts"]["CANCELLED"] for call in receiver.calls} == {1}
@@ -157,7 +157,7 @@ def test_only_what_was_asked_for_is_told_and_nothing_while_stopped(
     with one.write() as session:
         webhooks.stop(session.get_one(Webhook, webhook.id), "paused")
     screen(site, spec, 0.9, start=10)
-    assert note_ends(one) == 2
+    assert note_ends(one, []) == 2
     assert messages(one) == []
 
 
@@ -167,7 +167,7 @@ def test_jobs_of_before_are_not_announced(one: Database, local: Settings, spec: 
     with one.write() as session:
         session.execute(update(Job).values(is_watched=False))  # as the migration leaves them
     add(one, local, receiver.url)
-    assert note_ends(one) == 0
+    assert note_ends(one, []) == 0
 
 
 # ---------------------------------------------------------------- trying again
@@ -218,6 +218,72 @@ def test_after_a_day_a_message_is_given_up_and_a_silent_address_stopped(
     send(one, local)
     assert messages(one)[0].state is MessageState.FAILED
     assert hook(one).stopped_at is None  # it took others within the day
+
+
+IMPOSSIBLE = "http://127.0.0.1:99999/"
+"""An address that registration refuses and that no library was asked about: the connection raises an OverflowError."""
+
+
+def break_off(database: Database, webhook: Webhook) -> None:
+    """Let all that is sent to a webhook fail of what nobody has foreseen."""
+    with database.write() as session:
+        session.execute(update(Webhook).where(Webhook.id == webhook.id).values(url=IMPOSSIBLE))
+
+
+def test_sending_that_breaks_off_is_a_failed_attempt_with_the_same_waits(
+    database: Database, local: Settings, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken, calm = (add(database, local, f"{receiver.url}/{name}") for name in ("broken", "calm"))
+    add_test(database, broken)
+    add_test(database, calm)
+    break_off(database, broken)
+    for tries, (least, most) in enumerate([(7, 13), (22, 38)], start=1):
+        caplog.clear()
+        assert send(database, local) >= 1
+        message = next(message for message in messages(database) if message.webhook_id == broken.id)
+        assert (message.state, message.attempts, message.problem) == (MessageState.WAITING, tries, Problem.BROKE_OFF)
+        assert message.lease_token is None
+        assert timedelta(seconds=least) < message.due_at - now() < timedelta(seconds=most)
+        (record,) = [record for record in caplog.records if record.name == "worker.messages.sender"]
+        assert "OverflowError" in caplog.text
+        assert (record.levelname, str(broken.id) in record.getMessage()) == ("ERROR", True)
+        make_due(database)
+    assert [call.path for call in receiver.calls] == ["/calm"]
+
+
+def test_what_always_breaks_off_is_given_up_after_a_day_and_stops_no_webhook(
+    one: Database, local: Settings, receiver: Receiver
+) -> None:
+    webhook = add(one, local, receiver.url)
+    add_test(one, webhook)
+    add_test(one, webhook)
+    break_off(one, webhook)
+    with one.write() as session:
+        session.get_one(Message, messages(one)[0].id).give_up_at = now()
+    assert send(one, local) == 2
+    assert sorted(message.state for message in messages(one)) == [MessageState.FAILED, MessageState.WAITING]
+    assert (hook(one).stopped_at, hook(one).failures) == (None, 0)
+
+
+def test_a_message_whose_senders_are_always_lost_is_given_up_after_a_day(
+    database: Database, local: Settings, receiver: Receiver
+) -> None:
+    webhook = add(database, local, receiver.url)
+    add_test(database, webhook)
+    for attempt in range(1, outbox.MOST_LOST + 1):
+        with database.write() as session:
+            (claimed,) = outbox.claim(session)
+        assert messages(database)[0].attempts == attempt
+        make_due(database, give_up_at=now())
+    add_test(database, webhook)
+    assert send(database, local) == 1
+    lost = next(message for message in messages(database) if message.id == claimed.message_id)
+    assert (lost.state, lost.problem, lost.lease_token) == (MessageState.FAILED, Problem.BROKE_OFF, None)
+    with database.write() as session:
+        assert not outbox.settle(session, claimed, outbox.Outcome(204))
+        outbox.send_again(session, session.get_one(Message, lost.id))
+    assert send(database, local) == 1
+    assert {message.state for message in messages(database)} == {MessageState.SENT}
 
 
 def test_a_receiver_that_says_gone_is_told_nothing_more(one: Database, local: Settings, receiver: Receiver) -> None:

@@ -172,7 +172,18 @@ _SHADOW_JSON: Final = {
 _SIDE: Final[Query] = {
     "side": ("Longest side of the answer; a larger image is averaged down.", {"type": "integer", "enum": list(SIDES)})
 }
-_IMAGES_FORM: Final = {"type": "object", "required": ["files"], "properties": {"files": _FILES}}
+_IMAGES_FORM: Final = {
+    "type": "object",
+    "required": ["files"],
+    "properties": {
+        "skip_received": {
+            "type": "string",
+            "enum": ["true", "false", ""],
+            "description": "Whether to leave out files that the job holds already, by the same name and content.",
+        },
+        "files": _FILES,
+    },
+}
 
 
 API_ROOT: Final = "/api/v1"

@@ -65,6 +65,9 @@ class ImagesReceipt(Schema):
     """What became of this request's files."""
 
     received: int
+    skipped: int = Field(
+        description="Those of them that the job held already under the same name, left out for `skip_received`."
+    )
     queued: int
     rejected: list[Rejected]
     left_out: list[LeftOut]

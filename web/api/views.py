@@ -76,7 +76,8 @@ def add_images(job_id: uuid.UUID) -> ResponseReturnValue:
         own_job(db, job_id)
     receipt = receive_images(job_id)
     body = schemas.ImagesReceipt(
-        received=len(receipt.received),
+        received=len(receipt.received) + receipt.skipped,
+        skipped=receipt.skipped,
         queued=receipt.queued,
         rejected=schemas.rejected(receipt),
         left_out=schemas.left_out(left_out()),

@@ -130,6 +130,7 @@ class ErrorPage(PageContext):
     title: str
     detail: str
     condition: Condition | None
+    code: ProblemCode
 
 
 def answer(status: int, detail: str, code: ProblemCode | None = None, **extra: object) -> Response:
@@ -146,7 +147,7 @@ def answer(status: int, detail: str, code: ProblemCode | None = None, **extra: o
         return Response(json.dumps(body), status, content_type=MEDIA_TYPE)
     if request_ctx.url_adapter is None:  # the Host header is no name, so no page has an address
         return Response(f"{detail}\n", status, mimetype="text/plain")
-    page = render(ErrorPage(status=status, title=title, detail=detail, condition=condition))
+    page = render(ErrorPage(status=status, title=title, detail=detail, condition=condition, code=code))
     return make_response(page, status)
 
 
@@ -200,16 +201,17 @@ def _on_own_error(error: PneumoScreenError) -> Response:
         return _invalid(error.field, error.message)
     if isinstance(error, KeyReused):
         # The status that draft-ietf-httpapi-idempotency-key-header-06 asks for.
-        return _invalid("Idempotency-Key", str(error), ProblemCode.KEY_REUSED)
+        return _invalid("Idempotency-Key", say(error), ProblemCode.KEY_REUSED)
     code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), None)
     if code is None:
         raise error
+    detail = say(error) if isinstance(error, TranslatableError) else str(error)
     if code not in _CONDITIONS:
-        return answer(STATUSES[code], say(error) if isinstance(error, TranslatableError) else str(error), code)
+        return answer(STATUSES[code], detail, code)
     if isinstance(error, TryLater):
-        return _try_later(code, str(error), error.retry_after)
+        return _try_later(code, detail, error.retry_after)
     log.error("%s", error)
-    return _try_later(code, str(error), _RETRY_SECONDS)
+    return _try_later(code, detail, _RETRY_SECONDS)
 
 
 def _invalid(field: str, message: str, code: ProblemCode = ProblemCode.INVALID_ARGUMENT) -> Response:

@@ -15,6 +15,7 @@ class ProblemCode(StrEnum):
     SCOPE = "scope"
     CSRF = "csrf"
     NOT_FOUND = "not_found"
+    DELETED = "deleted"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     TOO_SLOW = "too_slow"
     CONFLICT = "conflict"
@@ -48,6 +49,7 @@ STATUSES: Final[dict[ProblemCode, int]] = {
     ProblemCode.SCOPE: 403,
     ProblemCode.CSRF: 403,
     ProblemCode.NOT_FOUND: 404,
+    ProblemCode.DELETED: 404,
     ProblemCode.METHOD_NOT_ALLOWED: 405,
     ProblemCode.TOO_SLOW: 408,
     ProblemCode.CONFLICT: 409,

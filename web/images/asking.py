@@ -15,6 +15,7 @@ from shared.refusals import Rejection
 from shared.tables import AskedScore, Screening
 from web.base.services import services
 from web.guard.access import may_see
+from web.images.missing import refuse_missing
 from web.languages.text import N_, _
 
 
@@ -86,8 +87,8 @@ def ask(screening_id: uuid.UUID) -> AskedScore:
         try_send_tickets(services().tickets, model, 1)
     with services().database.read() as db:
         found = find(db, screening_id)
-        if found is None:
-            abort(404, _("There is no X-ray %(id)s.", id=screening_id))
+        if found is None:  # deleted since
+            refuse_missing(db, screening_id)
         return found
 
 
@@ -95,5 +96,5 @@ def seen(db: Session, screening_id: uuid.UUID) -> Screening:
     """Return a screening; answer 404 where there is none or the account may not know of it."""
     screening = db.scalar(select(Screening).join(Screening.job).where(Screening.id == screening_id, may_see(g.user)))
     if screening is None:
-        abort(404, _("There is no X-ray %(id)s.", id=screening_id))
+        refuse_missing(db, screening_id)
     return screening

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from flask import Blueprint, abort, flash, g, make_response, redirect, request, url_for
+from flask import Blueprint, flash, g, make_response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session, joinedload
@@ -41,6 +41,7 @@ from web.guard.access import REVIEWERS, may_see, requires
 from web.images import asking
 from web.images.card import Card, read_card
 from web.images.heatmaps import SCALE, Stop
+from web.images.missing import refuse_missing
 from web.images.pictures import kept_key
 from web.images.same_patient import SamePatient, find_same_patient
 from web.languages.text import _
@@ -150,7 +151,7 @@ def render_image(screening_id: uuid.UUID, *, problem: str | None = None, note: s
     with services().database.read() as db:
         screening = get_screening(db, g.user, screening_id)
         if screening is None:
-            abort(404, _("There is no X-ray %(id)s.", id=screening_id))
+            refuse_missing(db, screening_id)
         return render(_describe(db, screening, problem, note))
 
 

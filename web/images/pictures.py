@@ -23,6 +23,7 @@ from web.base.turns import Once, Turns
 from web.frame.words import explain
 from web.guard.access import requires
 from web.images.heatmaps import draw
+from web.images.missing import refuse_missing
 from web.languages.text import N_, _
 from web.lists.listing import ScreeningDetail, get_screening
 
@@ -99,7 +100,9 @@ def seen_image(screening_id: uuid.UUID) -> ScreeningDetail:
     """Return an image that the viewer may see and of which there was a file; answer 404 where there is none."""
     with services().database.read() as db:
         screening = get_screening(db, g.user, screening_id)
-    if screening is None or screening.sha256 is None:
+        if screening is None:
+            refuse_missing(db, screening_id)
+    if screening.sha256 is None:
         abort(404, _("There is no X-ray %(id)s.", id=screening_id))
     return screening
 

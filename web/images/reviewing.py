@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final, TypeVar
 
-from flask import abort, g, request
+from flask import g, request
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -16,6 +16,7 @@ from shared.reviews.reviews import NOTE_LENGTH, RequestKey, Said
 from shared.tables import Finding, Prediction, Review, ReviewOutcome, Screening
 from web.base.problems import InvalidRequest
 from web.base.services import services
+from web.images.missing import refuse_missing
 from web.languages.text import _, count
 from web.lists.kinds import ask_for
 from web.lists.listing import ScreeningDetail, get_screening
@@ -31,7 +32,7 @@ def seen_image(db: Session, screening_id: uuid.UUID) -> ScreeningDetail:
     """Return a screening; answer 404 where there is none or the account may not know of it."""
     screening = get_screening(db, g.user, screening_id)
     if screening is None:
-        abort(404, _("There is no X-ray %(id)s.", id=screening_id))
+        refuse_missing(db, screening_id)
     return screening
 
 

@@ -7,7 +7,7 @@ from typing import Final
 from flask import Blueprint, Response, flash, g, jsonify, request, url_for
 from flask.typing import ResponseReturnValue
 
-from shared.errors import NothingToWithdraw, NotReviewable, ReviewOutdated
+from shared.errors import NothingToWithdraw, NotReviewable, ReviewOutdated, TranslatableError
 from shared.reviews import claims
 from shared.reviews.reviews import list_reviews
 from shared.tables import Finding
@@ -16,7 +16,7 @@ from web.base.services import services
 from web.guard.access import REVIEWERS, asked_by_script, requires, see_other
 from web.images import page, reviewing
 from web.images.unread import next_unread
-from web.languages.text import _
+from web.languages.text import _, say
 
 blueprint = Blueprint("reviews", __name__, url_prefix="/screenings")
 
@@ -38,17 +38,12 @@ def add(screening_id: uuid.UUID) -> ResponseReturnValue:
     except (ReviewOutdated, NotReviewable, InvalidRequest) as error:
         if prefers_problem():
             if isinstance(error, ReviewOutdated):  # the page loads itself again
-                flash(_say_outdated(error), "error")
+                flash(say(error), "error")
             raise
         status = HTTPStatus.UNPROCESSABLE_ENTITY if isinstance(error, InvalidRequest) else HTTPStatus.CONFLICT
-        problem = _say_outdated(error) if isinstance(error, ReviewOutdated) else str(error)
+        problem = say(error) if isinstance(error, TranslatableError) else str(error)
         return page.render_image(screening_id, problem=problem, note=request.form.get("note")), status
     return _lead_on(screening_id)
-
-
-def _say_outdated(error: ReviewOutdated) -> str:
-    """Say whose review came in before this one."""
-    return _("%(name)s reviewed this X-ray meanwhile. Look at that review, then add your own.", name=error.by)
 
 
 @blueprint.post("/<uuid:screening_id>/reviews/withdraw")

@@ -1,16 +1,21 @@
 """What people do to a job that is there: cancel, retry and delete, with their trace in the audit trail."""
 
 import uuid
+from datetime import datetime
 
 from flask import abort, g, request
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from shared.audit.record import Action, record
 from shared.queue import jobs, retention
 from shared.queue.tickets import try_send_tickets
-from shared.tables import Job
+from shared.tables import AuditEvent, Job
+from web.base.numbers import moment_text
+from web.base.problems import Refused
 from web.base.services import services
-from web.guard.access import may_change
+from web.guard.access import may_change, sees_all
+from web.http.problem_codes import ProblemCode
 from web.languages.text import _
 from web.lists.listing import get_job
 
@@ -19,8 +24,24 @@ def seen_job(db: Session, job_id: uuid.UUID) -> Job:
     """Return a job; answer 404 where there is none or the account may not know of it."""
     job = get_job(db, g.user, job_id)
     if job is None:
+        deleted_at = _deleted_at(db, job_id)
+        if deleted_at is not None:
+            said = _("The job %(job)s was deleted on %(moment)s.", job=job_id, moment=moment_text(deleted_at))
+            raise Refused(ProblemCode.DELETED, said)
         abort(404, _("There is no job %(job)s.", job=job_id))
     return job
+
+
+def _deleted_at(db: Session, job_id: uuid.UUID) -> datetime | None:
+    """Return when a job was deleted that the account could see; None where there was none."""
+    if db.get(Job, job_id) is not None:
+        return None
+    events = select(AuditEvent.created_at).where(AuditEvent.subject == str(job_id))
+    own = events.where(AuditEvent.action == Action.JOB_SUBMITTED, AuditEvent.user_id == g.user.id)
+    if not sees_all(g.user) and db.scalar(own.limit(1)) is None:
+        return None
+    deleted = events.where(AuditEvent.action.in_((Action.JOB_DELETED, Action.JOB_PURGED)))
+    return db.scalar(deleted.order_by(AuditEvent.sequence.desc()).limit(1))
 
 
 def own_job(db: Session, job_id: uuid.UUID) -> Job:

@@ -22,7 +22,9 @@ from shared.languages.languages import ENGLISH, LANGUAGES
 REPOSITORY: Final = Path(__file__).parents[2]
 KEYWORDS: Final = (
     *("_", "N_", "NC_:1c,2", "lazy", "plural:2,3", "translate"),
-    *("AccountRefused", "ActivationRefused", "ModelUnavailable", "WebhookRefused"),
+    *("AccountRefused", "ActivationRefused", "DatabaseBusy", "DecoderAway", "DiskLow", "JobClosed", "JobUnfinished"),
+    *("KeyReused", "ModelUnavailable", "NothingToWithdraw", "NotReviewable", "QueueFull", "ReviewOutdated"),
+    *("StoreAway", "StoreFull", "TranslatableError", "UnknownModel", "WebhookRefused"),
 )
 """The functions of `text.py` (`plural` has the number first; Babel knows `pgettext`), and errors that pages show."""
 

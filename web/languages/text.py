@@ -72,8 +72,15 @@ translate = _
 
 def say(error: TranslatableError) -> str:
     """Return what an error says, in the language of the reader, an error in it as well."""
-    said = {name: say(value) for name, value in error.values.items() if isinstance(value, TranslatableError)}
-    return _(error.text, **{**error.values, **said})
+    return _(error.text, **{name: _write(value) for name, value in error.values.items()})
+
+
+def _write(value: object) -> object:
+    if isinstance(value, TranslatableError):
+        return say(value)
+    if isinstance(value, int):
+        return count(value)
+    return decimal(value, 1) if isinstance(value, float) else value
 
 
 def plural(number: int, one: str, many: str, /, **values: object) -> str:

@@ -322,7 +322,7 @@ class Filters:
 
     def to_args(self) -> dict[str, str]:
         """Write the filters as a query string's arguments."""
-        return {name: str(value) for name, value in self.given.items()}
+        return {name: _write(value) for name, value in self.given.items()}
 
 
 _NAMES: Final = {"order": N_("Order"), "cursor": N_("Page")}
@@ -408,8 +408,13 @@ def received(value: str) -> str:
 def _check_range(name: str, start: Any, end: Any) -> None:
     """Refuse a range whose start is after its end: it would match nothing, as if there were nothing."""
     if start is not None and end is not None and start > end:
-        said = _("Give a start that is not after the end of the range, %(end)s.", end=end)
-        raise FilterError(name, f"{said} {received(str(start))}")
+        said = _("Give a start that is not after the end of the range, %(end)s.", end=_write(end))
+        raise FilterError(name, f"{said} {received(_write(start))}")
+
+
+def _write(value: Any) -> str:
+    """Write a value as an address has it: a number that is whole without decimals."""
+    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True)

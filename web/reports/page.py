@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Final
 
-from flask import Blueprint, Response, abort, g, request
+from flask import Blueprint, Response, g, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -21,6 +21,7 @@ from web.base.services import services
 from web.base.turns import Turns
 from web.guard.access import requires
 from web.images import pictures
+from web.images.missing import refuse_missing
 from web.jobs.actions import seen_job
 from web.jobs.page import SOURCES
 from web.jobs.progress import job_progress, label_counts
@@ -52,7 +53,7 @@ def image(screening_id: uuid.UUID) -> ResponseReturnValue:
     with services().database.read() as db:
         screening = get_screening(db, g.user, screening_id)
         if screening is None:
-            abort(404, _("There is no X-ray %(id)s.", id=screening_id))
+            refuse_missing(db, screening_id)
         model = None if screening.model is None else _model_of(db, screening_id)
     picture = _picture(screening)
     with writing.turn():

@@ -12,13 +12,14 @@ from shared.submission.submit import NAME_LENGTH, Submission
 from shared.tables import Priority, Source
 from web.base.problems import InvalidRequest
 from web.base.services import services
-from web.languages.text import N_, _, translate
+from web.languages.text import N_, _, say, translate
 
 T = TypeVar("T")
 
 _MODEL: Final = "model"
 _SHOWN: Final = 64
 _KEY_LENGTH: Final = 128
+_YES_NO: Final = {"true": True, "false": False}
 _PRIORITIES: Final = {"interactive": Priority.INTERACTIVE, "bulk": Priority.BULK}
 # What a client may say of itself; the others name what this server takes in by itself.
 _SOURCES: Final = {source.value: source for source in (Source.API, Source.CLI, Source.WEB)}
@@ -33,6 +34,11 @@ def read_submission(given: Mapping[str, object], source: Source) -> Submission:
         source=_choose("source", given.get("source"), _SOURCES, source),
         model=_read_model(given.get(_MODEL)),
     )
+
+
+def read_skip_received(texts: Mapping[str, str]) -> bool:
+    """Tell whether files that the job holds already are to be left out; raise InvalidRequest where that is not said."""
+    return _choose("skip_received", texts.get("skip_received"), _YES_NO, False)
 
 
 def priority_so_far(texts: Mapping[str, str], images: int) -> Priority:
@@ -82,7 +88,7 @@ def _read_model(value: object) -> str | None:
     try:
         check_model(services(), value)
     except UnknownModel as error:
-        raise InvalidRequest(_MODEL, str(error)) from error
+        raise InvalidRequest(_MODEL, say(error)) from error
     return value
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from flask import g, request
 
-from shared.errors import TryLater, UploadRefused
+from shared.errors import JobClosed, TryLater, UploadRefused
 from shared.intake import archive
 from shared.intake.accept import Received
 from shared.submission.admission import Admission
@@ -128,14 +128,14 @@ def _take(part: FilePart, digest: RequestDigest | None, *, keeps: bool) -> Gener
 
 @contextmanager
 def drain_body() -> Iterator[None]:
-    """Read on for a while before a sender is told to come back, and keep nothing of it.
+    """Read on for a while before a sender is told to come back, or that the job is closed, and keep nothing of it.
 
     gunicorn closes a connection on which more than 64 KiB were not read, and a client that is still sending then sees
     the connection break and not the answer.
     """
     try:
         yield
-    except TryLater:
+    except (TryLater, JobClosed):
         until = time.monotonic() + _DRAIN_SECONDS
         with suppress(OSError):  # the client has gone; nobody waits for the answer
             while time.monotonic() < until and request.environ["wsgi.input"].read(_READ_BYTES):

@@ -27,7 +27,7 @@ from shared.tables import Job, Priority, Source, Upload
 from web.base.problems import InvalidRequest
 from web.base.services import services
 from web.languages.text import _
-from web.uploads.fields import idempotency_key, priority_so_far, read_submission
+from web.uploads.fields import idempotency_key, priority_so_far, read_skip_received, read_submission
 from web.uploads.form import FILES_PART, drain_body, receive_form
 
 T = TypeVar("T", Job, Upload)
@@ -92,19 +92,21 @@ def receive_images(job_id: uuid.UUID) -> Receipt:
     Raises JobClosed where it takes no more, KeyReused where its key came with another request before.
     """
     text = idempotency_key()
-    job, earlier = find_open(services(), job_id, text)
-    known = _comparable(earlier)
     digest = RequestDigest("images", services().settings) if text else None
-    alive = SignOfLife(job.id)
-    alive.give()
     with drain_body():
+        job, earlier = find_open(services(), job_id, text)
+        known = _comparable(earlier)
+        alive = SignOfLife(job.id)
+        alive.give()
         admission = None if known else admit(services())
-        _form, received = receive_form(admission, lambda _texts, _images: Priority(job.priority), digest, alive.give)
-    key = _whole_key(text, digest)
+        texts, received = receive_form(admission, lambda _texts, _images: Priority(job.priority), digest, alive.give)
+    skips = read_skip_received(texts)
+    # Only what is said counts, so that a request of before the field was there can still be repeated.
+    key = _whole_key(text, digest, *(["skip_received"] if skips else []))
     if known and key:
         return answer_again(services(), known, key)
     _refuse_empty(received)
-    return add_images(services(), job, received, key)
+    return add_images(services(), job, received, key, skip_held=skips)
 
 
 def _comparable(known: T | None) -> T | None:

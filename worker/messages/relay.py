@@ -141,6 +141,8 @@ def _sign_in(connection: smtplib.SMTP, settings: Settings) -> None:
         connection.login(settings.smtp_user, settings.smtp_password.get_secret_value())
     except smtplib.SMTPNotSupportedError as error:
         raise RelayAway(Problem.LOGIN_REFUSED, f"{place} lets nobody sign in.") from error
+    except UnicodeEncodeError:  # its text would repeat a character of the password
+        raise RelayAway(Problem.LOGIN_REFUSED, f"smtplib signs in at {place} with ASCII alone.") from None
     except smtplib.SMTPAuthenticationError as refusal:
         said = f"{place} refused the user or the password."
         raise RelayAway(Problem.LOGIN_REFUSED, said, refusal.smtp_code) from None  # its text may repeat what was sent

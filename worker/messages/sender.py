@@ -7,8 +7,9 @@ import math
 import ssl
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 _TIDY_SECONDS: Final = 600.0
 _EMAIL_STEPS: Final = 2
 """An e-mail may take PNEUMOSCREEN_SMTP_SECONDS for the connection and as long again for itself."""
+_BROKE_OFF: Final = Outcome(problem=Problem.BROKE_OFF)
 _STOP_SECONDS: Final = 35.0
 """A message that is under way when the sweep is told to stop has its 30 s at most."""
 
@@ -60,8 +62,7 @@ class Sender:
 
     async def _send(self, claimed: list[Claimed]) -> None:
         writing = asyncio.Lock()
-        # Made once for all of them: to read the system's certificates takes 20 ms.
-        rules = Rules(self._settings.networks, self._settings.webhook_seconds, ssl.create_default_context())
+        rules = cache(self._make_rules)
         calls = [self._call(message, message.webhook, rules, writing) for message in claimed if message.webhook]
         emails = [(message, message.user) for message in claimed if message.user]
         sent = await asyncio.gather(*calls, self._send_emails(emails, writing), return_exceptions=True)
@@ -69,11 +70,21 @@ class Sender:
             if isinstance(problem, BaseException):
                 raise problem
 
-    async def _call(self, message: Claimed, webhook: Webhook, rules: Rules, writing: asyncio.Lock) -> None:
-        outcome = await self._post(message, webhook, rules)
+    def _make_rules(self) -> Rules:
+        """Read the system's certificates, which takes 20 ms; what that fails of is a failure of each message."""
+        return Rules(self._settings.networks, self._settings.webhook_seconds, ssl.create_default_context())
+
+    async def _call(
+        self, message: Claimed, webhook: Webhook, rules: Callable[[], Rules], writing: asyncio.Lock
+    ) -> None:
+        try:
+            outcome = await self._post(message, webhook, rules())
+        except Exception:  # whatever it is, it counts as an attempt: the message is given up in the end
+            log.exception("Sending a message to the webhook %s broke off.", webhook.id)
+            outcome = _BROKE_OFF
         async with writing:  # in a thread, so that a database that takes its time stops no clock of the others
             await asyncio.to_thread(self._settle, message, outcome)
-        if outcome.problem is not None:
+        if outcome.problem not in {None, Problem.BROKE_OFF}:
             log.warning("The webhook %s did not take a message: %s.", webhook.id, outcome.problem.value)
 
     async def _send_emails(self, emails: Sequence[tuple[Claimed, User]], writing: asyncio.Lock) -> None:
@@ -88,14 +99,22 @@ class Sender:
                     continue
                 outcome = away
                 if outcome is None:
-                    outcome = await asyncio.to_thread(self._email, relay, message, user)
+                    outcome = await asyncio.to_thread(self._try_email, relay, message, user)
                 away = outcome if outcome.problem in OF_THE_RELAY else None  # the others are not tried in vain
                 async with writing:
                     await asyncio.to_thread(self._settle, message, outcome)
-                if outcome.problem is not None:
+                if outcome.problem not in {None, Problem.BROKE_OFF}:
                     log.warning("An e-mail to account %s was not sent: %s.", user.id, outcome.problem.value)
         finally:
             await asyncio.to_thread(relay.close)
+
+    def _try_email(self, relay: Relay, message: Claimed, user: User) -> Outcome:
+        try:
+            return self._email(relay, message, user)
+        except Exception:  # counted as an attempt of this e-mail alone; the others are sent
+            log.exception("Sending an e-mail to account %s broke off.", user.id)
+            relay.close()  # nobody knows what the server has heard
+            return _BROKE_OFF
 
     def _email(self, relay: Relay, message: Claimed, user: User) -> Outcome:
         """Send one e-mail, unless its account is not to get it by now."""

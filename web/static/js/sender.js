@@ -25,6 +25,11 @@ export class Refused extends Error {
     return ["queue_full", "disk_low"].includes(this.code);
   }
 
+  /** Tell a job whose upload another tab or program has ended. */
+  get isClosed() {
+    return this.code === "job_closed";
+  }
+
   /** Tell a session that has ended from every other refusal. */
   get isSignedOut() {
     return this.status === 401;
@@ -61,10 +66,12 @@ export class Sender {
    * `on` is told of everything: progress(batch, bytes), done(batch, answer), waiting(batch, seconds, attempt), and of
    * requests without images away(error, seconds), every second until the next attempt, and back() when one is answered.
    * held(error, seconds, batch) comes instead where the server takes no images for a while; it is waited for without end.
+   * With `resumes` the server leaves out what the job holds by then: another tab may have gone on with the same upload.
    */
-  constructor(token, on) {
+  constructor(token, on, resumes = false) {
     this.token = token;
     this.on = on;
+    this.resumes = resumes;
     this.requests = new Set();
     this.stopped = false;
   }
@@ -98,6 +105,7 @@ export class Sender {
     const answer = await this.#again(
       () => {
         const form = new FormData();
+        if (this.resumes) form.append("skip_received", "true");
         for (const { file, path } of batch.items) form.append("files", file, path);
         return this.#request(url, form, { "Idempotency-Key": batch.key }, (sent, of) => this.on.progress(batch, sent, of));
       },

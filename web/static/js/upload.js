@@ -159,7 +159,7 @@ function fix(is) {
 async function run() {
   show("trouble", false);
   show("again", false);
-  const sender = (upload.sender = new Sender(token, { progress: onProgress, done: onDone, waiting: onWaiting, away: onAway, back: onBack, held: onHeld }));
+  const sender = (upload.sender = new Sender(token, { progress: onProgress, done: onDone, waiting: onWaiting, away: onAway, back: onBack, held: onHeld }, goesOn));
   try {
     await renewToken(sender);
     upload.job ??= await upload.sender.post(form.dataset.jobs, upload.body, upload.key);
@@ -167,6 +167,23 @@ async function run() {
     if (upload.sender.stopped) return;
     await upload.sender.post(`${form.dataset.jobs}/${upload.job.id}/close`, {});
     leave(upload.job.id);
+  } catch (error) {
+    if (sender.stopped) return;
+    if (goesOn && error.isClosed) await compareClosed(sender);
+    else sayTrouble(error);
+  }
+}
+
+/** Another tab or program has ended the upload: go to the job where nothing is missing, else say how many files are. */
+async function compareClosed(sender) {
+  const unsent = upload.batches.filter(({ sent }) => !sent).flatMap(({ items }) => items);
+  try {
+    const missing = await findMissing(unsent, form.dataset.received, sender, () => {});
+    if (!missing.length) return leave(upload.job.id);
+    sayUnsent();
+    for (const item of unsent) if (!missing.includes(item)) list.received(item);
+    say(plural(missing.length, "This upload was ended elsewhere, and %(count)s file is not in it. Send it as a new job.", "This upload was ended elsewhere, and %(count)s files are not in it. Send them as a new job."));
+    find("stop").focus();
   } catch (error) {
     if (!sender.stopped) sayTrouble(error);
   }
@@ -228,14 +245,19 @@ function leave(jobId) {
   location.assign(`${form.dataset.pages}/${jobId}`);
 }
 
-function sayTrouble(error) {
-  upload.sender.stop();
+/** Show what has not been sent as such. */
+function sayUnsent() {
   show("held", false);
   for (const batch of upload.batches.filter(({ sent }) => !sent)) {
     upload.sent.delete(batch);
     for (const item of batch.items) list.unsent(item);
   }
   showWhole();
+}
+
+function sayTrouble(error) {
+  upload.sender.stop();
+  sayUnsent();
   upload.stale = error.isSignedOut || error.isStale || upload.stale;
   const kept = upload.job ? [_("What has been received is kept; Try again sends the rest.")] : [];
   find("trouble").textContent = [troubleOf(error), ...kept].join(" ");

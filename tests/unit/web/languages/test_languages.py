@@ -10,12 +10,14 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import write_po
 from flask import Flask, g
 
+from shared.errors import TranslatableError, TryLater
 from shared.languages.catalogs import CatalogMissing, read_translations
 from tests.pseudo_language import link_others
 from web.base import numbers, suspicion
 from web.http import static_files
 from web.languages import languages
-from web.languages.text import NC_, _, count, decimal, pgettext, plural
+from web.languages.collect import KEYWORDS
+from web.languages.text import NC_, _, count, decimal, pgettext, plural, say
 
 
 @pytest.fixture
@@ -107,6 +109,24 @@ def test_arabic_has_six_forms(app: Flask, number: int, text: str) -> None:
 def test_numbers_are_written_as_the_language_does(app: Flask, language: str, whole: str, half: str, share: str) -> None:
     with asked(app, language):
         assert (count(1234567), decimal(1234.5, 1), numbers.percent(0.1234)) == (whole, half, share)
+
+
+@pytest.mark.parametrize(("language", "said"), [("en", "1,234 of 5,000.2"), ("es", "1.234 of 5.000,2")])
+def test_the_numbers_of_an_error_are_written_as_the_language_does(app: Flask, language: str, said: str) -> None:
+    error = TranslatableError("%(inner)s of %(most)s", inner=TranslatableError("%(n)s", n=1234), most=5000.25)
+    with asked(app, language):
+        assert say(error) == said
+    assert str(error) == "1,234 of 5,000.2"
+
+
+def test_every_error_that_pages_show_is_collected() -> None:
+    named = {keyword.partition(":")[0] for keyword in KEYWORDS}
+    assert {kind.__name__ for kind in kinds(TranslatableError) if kind is not TryLater} <= named
+
+
+def kinds(of: type) -> set[type]:
+    """Every class below one, of those that are imported."""
+    return {inner for kind in of.__subclasses__() for inner in {kind, *kinds(kind)}}
 
 
 def test_a_suspicion_keeps_its_decimals(app: Flask) -> None:

@@ -1,0 +1,51 @@
+"""Which received files a job holds already, so that what two senders of one upload both bring is added once."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from shared.intake.accept import Received
+from shared.refusals import Details
+from shared.tables import Image, Screening
+
+_PART: Final = 1000
+"""SQLite takes 32,766 bound values a statement."""
+
+
+def leave_out_held(session: Session, job_id: UUID, received: Sequence[Received]) -> list[Received]:
+    """Return the files of which a job has no row of the same name and content.
+
+    Of a refused file no content is kept: there the same name and refusal count. The caller holds the row of the job.
+    """
+    images = _held_images(session, job_id, [item.image.sha256 for item in received if item.image])
+    refusals = _held_refusals(session, job_id, [item.file_name for item in received if item.rejection])
+    return [item for item in received if not _is_held(item, images, refusals)]
+
+
+def _is_held(item: Received, images: set[tuple[str, str]], refusals: list[tuple[str, str, Details]]) -> bool:
+    if item.image is not None:
+        return (item.file_name, item.image.sha256) in images
+    reason = item.rejection
+    return reason is not None and (item.file_name, reason.code.value, reason.details) in refusals
+
+
+def _held_images(session: Session, job_id: UUID, hashes: Sequence[str]) -> set[tuple[str, str]]:
+    query = select(Screening.file_name, Image.sha256).join(Image).where(Screening.job_id == job_id)
+    parts = (session.execute(query.where(Image.sha256.in_(some))) for some in _in_parts(hashes))
+    return {(name, sha256) for rows in parts for name, sha256 in rows}
+
+
+def _held_refusals(session: Session, job_id: UUID, names: Sequence[str]) -> list[tuple[str, str, Details]]:
+    query = select(Screening.file_name, Screening.error_code, Screening.error_details).where(
+        Screening.job_id == job_id, Screening.image_id.is_(None)
+    )
+    parts = (session.execute(query.where(Screening.file_name.in_(some))) for some in _in_parts(names))
+    return [(name, code or "", details or {}) for rows in parts for name, code, details in rows]
+
+
+def _in_parts(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(values), _PART):
+        yield values[start : start + _PART]

@@ -1,0 +1,42 @@
+"""What is said where there is no X-ray of an id: to whoever could see it, that it was deleted."""
+
+import uuid
+from typing import Final, NoReturn
+
+from flask import abort, g
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from shared.audit.record import Action
+from shared.tables import AuditEvent, Screening
+from web.base.problems import Refused
+from web.guard.access import sees_all
+from web.http.problem_codes import ProblemCode
+from web.languages.text import _
+
+_OF_ONE_THAT_WAS_THERE: Final = (
+    Action.IMAGE_VIEWED, Action.REVIEW_ADDED, Action.REVIEW_WITHDRAWN, Action.SCORE_ASKED,
+)  # fmt: skip
+
+
+def refuse_missing(db: Session, screening_id: uuid.UUID) -> NoReturn:
+    """Answer 404 for an X-ray that the account cannot see."""
+    if _was_deleted(db, screening_id):
+        raise Refused(ProblemCode.DELETED, _("The X-ray %(id)s was deleted with its job.", id=screening_id))
+    abort(404, _("There is no X-ray %(id)s.", id=screening_id))
+
+
+def _was_deleted(db: Session, screening_id: uuid.UUID) -> bool:
+    """Tell whether an X-ray was there that is not any more.
+
+    Of its row nothing is kept, so the audit trail tells: somebody has opened it, of those who see only their own jobs
+    the account itself.
+    """
+    if db.get(Screening, screening_id) is not None:
+        return False
+    traces = select(AuditEvent.id).where(
+        AuditEvent.subject == str(screening_id), AuditEvent.action.in_(_OF_ONE_THAT_WAS_THERE)
+    )
+    if not sees_all(g.user):
+        traces = traces.where(AuditEvent.user_id == g.user.id)
+    return db.scalar(traces.limit(1)) is not None
