@@ -158,6 +158,22 @@ def test_views_are_saved_opened_and_removed_without_scripts_too(room: Server, vi
     expect(page.get_by_role("status")).to_have_text("The view 'Flagged, to 90' is removed.")
 
 
+@pytest.mark.parametrize("address", ["/worklist", "/history?order=suspicious"])
+def test_a_job_is_chosen_by_its_name_without_scripts_too(room: Server, visitor: Visitor, address: str) -> None:
+    page = reader(room, visitor, scripts=False)
+    page.goto(room.url + address)
+    for summary in page.locator("summary:visible", has_text="Filter").all():
+        summary.click()
+    again = page.locator("#f-job option", has_text="Ward 3, again").inner_text()
+    page.get_by_label("Job", exact=True).select_option(again)
+    page.get_by_role("button", name="Apply").click()
+    expect(page.get_by_text("Job: Ward 3, again")).to_be_visible()
+    expect(page.locator("table.images td.from")).to_have_text(["Ward 3, again"] * 2)
+    expect(page.locator("#f-job option:checked")).to_have_text(again)
+    page.locator(".chip.removable").click()
+    expect(page.get_by_text("Job: Ward 3, again")).to_have_count(0)
+
+
 def test_days_and_times_are_in_the_zone_of_the_account(room: Server, visitor: Visitor) -> None:
     page = reader(room, visitor)
     page.goto(f"{room.url}/account")
