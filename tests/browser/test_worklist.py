@@ -15,7 +15,7 @@ from shared.intake.accept import Received
 from shared.models.folder import read_spec
 from shared.reviews.claims import claim
 from shared.reviews.reviews import add_review, withdraw
-from shared.tables import Image, ReviewOutcome, Role, Screening, User
+from shared.tables import Image, Job, ReviewOutcome, Role, Screening, User
 from tests.browser.accessibility import CHECK
 from tests.browser.conftest import Server, Visitor, pages_alone
 from tests.browser.screened import keep, screen
@@ -89,6 +89,35 @@ def test_j_k_and_enter_go_through_list_and_x_rays_and_l_comes_back_to_the_same_p
     press(page, "l", "Worklist")
     expect(page).to_have_url(f"{room.url}/worklist?min_suspicion=50")
     expect(page.get_by_role("link", name="x-ray-02.png")).to_be_focused()
+
+
+@pytest.mark.parametrize("name", ["worklist", "history", "job"])
+def test_back_and_l_find_the_row_again_in_every_list(room: Server, visitor: Visitor, name: str) -> None:
+    with room.database.read() as session:
+        job = session.scalars(select(Job.id).where(Job.name == "Ward 3, night")).one()
+    address = {"worklist": "/worklist?min_suspicion=50", "history": f"/history?job={job}", "job": f"/jobs/{job}?state=DONE"}[name]
+    page = reader(room, visitor)
+    page.goto(room.url + address)
+    rows = page.locator("table.images td.file a.name")
+    first, second = rows.nth(2).inner_text(), rows.nth(3).inner_text()
+    page.wait_for_load_state()
+    for key in "jjj":
+        page.keyboard.press(key)
+    press(page, "Enter", first)
+    press(page, "j", second)
+    page.wait_for_load_state()
+    with page.expect_navigation():
+        page.keyboard.press("l")
+    expect(page).to_have_url(room.url + address)
+    expect(page.get_by_role("link", name=second)).to_be_focused()
+    for heading in (second, first):
+        page.go_back()
+        expect(page.get_by_role("heading", level=1)).to_have_text(heading)
+    page.go_back()
+    expect(page.get_by_role("link", name=first)).to_be_focused()
+    for _step in range(3):
+        page.go_forward()
+    expect(page.get_by_role("link", name=second)).to_be_focused()
 
 
 def test_keys_can_be_turned_off(room: Server, visitor: Visitor) -> None:
