@@ -95,7 +95,11 @@ def test_j_k_and_enter_go_through_list_and_x_rays_and_l_comes_back_to_the_same_p
 def test_back_and_l_find_the_row_again_in_every_list(room: Server, visitor: Visitor, name: str) -> None:
     with room.database.read() as session:
         job = session.scalars(select(Job.id).where(Job.name == "Ward 3, night")).one()
-    address = {"worklist": "/worklist?min_suspicion=50", "history": f"/history?job={job}", "job": f"/jobs/{job}?state=DONE"}[name]
+    address = {
+        "worklist": "/worklist?min_suspicion=50",
+        "history": f"/history?job={job}",
+        "job": f"/jobs/{job}?state=DONE",
+    }[name]
     page = reader(room, visitor)
     page.goto(room.url + address)
     rows = page.locator("table.images td.file a.name")
