@@ -326,6 +326,11 @@ def test_a_second_reader_sees_nothing_of_what_others_said_before_the_own_review(
     person = blind.add_user("ruth", Role.READER)
     ruth, browser = blind.token_client(person), blind.browser(person)
     assert list(leaks(blind, ruth, browser)) == []
+    hidden = blind.screenings()[0]
+    for way in ("/history", f"/jobs/{hidden.job_id}"):
+        row = browser.get(way).text.split(f'<tr role="row" id="screening-{hidden.id}"')[1].split("</tr>")[0]
+        assert "Result hidden" in row
+        assert "/thumbnail" in row
     assert blind.token_client(person).get(address(blind)).json == {"state": "unread", "hidden": True, "reviews": []}
     for said in ("agree", "overrule"):
         refused = ruth.post(address(blind), json={"outcome": said, "finding": "viral" if said == "overrule" else None})
