@@ -232,6 +232,18 @@ def test_the_browser_says_its_zone_where_the_account_names_none(room: Server, vi
 
 
 @pytest.mark.parametrize("width", [1280, 320])
+def test_what_opens_the_filters_and_the_views_stays_where_it_is(room: Server, visitor: Visitor, width: int) -> None:
+    page = reader(room, visitor, width=width)
+    for name in ("Filter", "Views"):
+        button = page.locator(".folded > summary", has_text=name)
+        before = button.bounding_box()
+        button.click()
+        expect(page.locator(".folded[open] .card")).to_be_visible()
+        assert button.bounding_box() == before
+        button.click()
+
+
+@pytest.mark.parametrize("width", [1280, 320])
 def test_the_worklist_can_be_read_by_everyone(room: Server, visitor: Visitor, width: int) -> None:
     page = reader(room, visitor, width=width)
     for address in ("/worklist", "/worklist?review=mine", "/worklist?label=PNEUMONIA", "/account"):
