@@ -11,9 +11,10 @@ from sqlalchemy.orm import Session
 from shared.models.spec import Label
 from shared.quality.period import Span
 from shared.quality.statistics import Kappa, Share, cohens_kappa
+from shared.reviews.blind import has_said
 from shared.reviews.standing import standing
 from shared.reviews.truth import LeftOut, label_of, truth_of
-from shared.tables import Review
+from shared.tables import Review, User
 
 MOST_REVIEWS: Final = 20_000
 """Reviews that one page reads, the newest of the period."""
@@ -36,8 +37,13 @@ class Readings:
         return sum(bool(standing(said)) for said in self.by_image.values())
 
 
-def read_reviews(session: Session, span: Span | None, most: int = MOST_REVIEWS) -> Readings:
-    """Read the newest reviews of a stretch of time, or of all time, as they stood at its end."""
+def read_reviews(
+    session: Session, span: Span | None, most: int = MOST_REVIEWS, blind_for: User | None = None
+) -> Readings:
+    """Read the newest reviews of a stretch of time, or of all time, as they stood at its end.
+
+    Those of X-rays that `blind_for`, who reads blind, has not read are left out.
+    """
     columns = (
         *(Review.image_sha256, Review.number, Review.user_id, Review.outcome, Review.finding, Review.is_blind),
         *(Review.model_name, Review.model_version, Review.label, Review.p_pneumonia),
@@ -46,6 +52,8 @@ def read_reviews(session: Session, span: Span | None, most: int = MOST_REVIEWS) 
     if span is not None:
         first, after = span.ids
         query = query.where(Review.id >= first, Review.id < after)
+    if blind_for is not None:
+        query = query.where(has_said(blind_for, Review.image_sha256))
     rows = session.execute(query).all()
     by_image: dict[str, Said] = {}
     for row in rows[:most]:

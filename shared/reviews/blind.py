@@ -31,6 +31,17 @@ def is_hidden_from(user: User, screening: Any = Screening) -> ColumnElement[bool
     return and_(screening.review_state != ReviewState.UNREAD, ~has_own)
 
 
+def shown_to(blind_for: User | None) -> tuple[ColumnElement[bool], ...]:
+    """Match screenings whose prediction may be counted for who reads blind; all of them for anybody else, None."""
+    return () if blind_for is None else (~is_hidden_from(blind_for),)
+
+
+def has_said(user: User, sha256: Any) -> ColumnElement[bool]:
+    """Match images, by sha256, of which an account has said something, so that nothing of them is hidden from it."""
+    own = aliased(Review)
+    return select(own.id).where(own.image_sha256 == sha256, own.user_id == user.id).exists()
+
+
 def hidden_images(session: Session, user: User, images: Collection[str]) -> set[str]:
     """Return which of these images, by sha256, are hidden from an account."""
     if not images or not reads_blind(user):

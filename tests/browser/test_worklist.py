@@ -15,7 +15,7 @@ from shared.intake.accept import Received
 from shared.models.folder import read_spec
 from shared.reviews.claims import claim
 from shared.reviews.reviews import add_review, withdraw
-from shared.tables import Image, ReviewOutcome, Role, Screening, User
+from shared.tables import Image, Job, ReviewOutcome, Role, Screening, User
 from tests.browser.accessibility import CHECK
 from tests.browser.conftest import Server, Visitor, pages_alone
 from tests.browser.screened import keep, screen
@@ -91,6 +91,39 @@ def test_j_k_and_enter_go_through_list_and_x_rays_and_l_comes_back_to_the_same_p
     expect(page.get_by_role("link", name="x-ray-02.png")).to_be_focused()
 
 
+@pytest.mark.parametrize("name", ["worklist", "history", "job"])
+def test_back_and_l_find_the_row_again_in_every_list(room: Server, visitor: Visitor, name: str) -> None:
+    with room.database.read() as session:
+        job = session.scalars(select(Job.id).where(Job.name == "Ward 3, night")).one()
+    address = {
+        "worklist": "/worklist?min_suspicion=50",
+        "history": f"/history?job={job}",
+        "job": f"/jobs/{job}?state=DONE",
+    }[name]
+    page = reader(room, visitor)
+    page.goto(room.url + address)
+    rows = page.locator("table.images td.file a.name")
+    first, second = rows.nth(2).inner_text(), rows.nth(3).inner_text()
+    page.wait_for_load_state()
+    for key in "jjj":
+        page.keyboard.press(key)
+    press(page, "Enter", first)
+    press(page, "j", second)
+    page.wait_for_load_state()
+    with page.expect_navigation():
+        page.keyboard.press("l")
+    expect(page).to_have_url(room.url + address)
+    expect(page.get_by_role("link", name=second)).to_be_focused()
+    for heading in (second, first):
+        page.go_back()
+        expect(page.get_by_role("heading", level=1)).to_have_text(heading)
+    page.go_back()
+    expect(page.get_by_role("link", name=first)).to_be_focused()
+    for _step in range(3):
+        page.go_forward()
+    expect(page.get_by_role("link", name=second)).to_be_focused()
+
+
 def test_keys_can_be_turned_off(room: Server, visitor: Visitor) -> None:
     page = reader(room, visitor)
     page.goto(f"{room.url}/account")
@@ -158,6 +191,22 @@ def test_views_are_saved_opened_and_removed_without_scripts_too(room: Server, vi
     expect(page.get_by_role("status")).to_have_text("The view 'Flagged, to 90' is removed.")
 
 
+@pytest.mark.parametrize("address", ["/worklist", "/history?order=suspicious"])
+def test_a_job_is_chosen_by_its_name_without_scripts_too(room: Server, visitor: Visitor, address: str) -> None:
+    page = reader(room, visitor, scripts=False)
+    page.goto(room.url + address)
+    for summary in page.locator("summary:visible", has_text="Filter").all():
+        summary.click()
+    again = page.locator("#f-job option", has_text="Ward 3, again").inner_text()
+    page.get_by_label("Job", exact=True).select_option(again)
+    page.get_by_role("button", name="Apply").click()
+    expect(page.get_by_text("Job: Ward 3, again")).to_be_visible()
+    expect(page.locator("table.images td.from")).to_have_text(["Ward 3, again"] * 2)
+    expect(page.locator("#f-job option:checked")).to_have_text(again)
+    page.locator(".chip.removable").click()
+    expect(page.get_by_text("Job: Ward 3, again")).to_have_count(0)
+
+
 def test_days_and_times_are_in_the_zone_of_the_account(room: Server, visitor: Visitor) -> None:
     page = reader(room, visitor)
     page.goto(f"{room.url}/account")
@@ -180,6 +229,18 @@ def test_the_browser_says_its_zone_where_the_account_names_none(room: Server, vi
     expect(page.get_by_text(f"Sent from ({zone}): 2020-01-01")).to_be_visible()
     page.context.add_cookies([{"name": "zone", "value": "no/where", "url": room.url}])
     assert "Sent from (<bdi>UTC</bdi>)" in page.request.get(f"{room.url}/worklist?since=2020-01-01").text()
+
+
+@pytest.mark.parametrize("width", [1280, 320])
+def test_what_opens_the_filters_and_the_views_stays_where_it_is(room: Server, visitor: Visitor, width: int) -> None:
+    page = reader(room, visitor, width=width)
+    for name in ("Filter", "Views"):
+        button = page.locator(".folded > summary", has_text=name)
+        before = button.bounding_box()
+        button.click()
+        expect(page.locator(".folded[open] .card")).to_be_visible()
+        assert button.bounding_box() == before
+        button.click()
 
 
 @pytest.mark.parametrize("width", [1280, 320])

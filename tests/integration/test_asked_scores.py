@@ -33,9 +33,9 @@ TURNED = encode(synthetic_chest().transpose(Image.Transpose.ROTATE_90))
 class Stopped:
     """A site, a worker whose model has a gate, and one image that the gate has stopped."""
 
-    def __init__(self, settings: Settings, database: Database, spec: ModelSpec) -> None:
+    def __init__(self, settings: Settings, database: Database, spec: ModelSpec, **changes: bool) -> None:
         gated = spec.model_copy(update={"gate": gate.default((1, 5))})
-        self.site = Site(settings, database)
+        self.site = Site(settings, database, **changes)
         self.site.install_model(gated)
         self.technician = self.site.add_user("tina")
         self.reader = self.site.add_user("rita", Role.READER)
@@ -215,7 +215,7 @@ def test_a_reader_asks_on_the_page_and_reads_the_score_there_alone(stopped: Stop
     assert "Not a result." in shown
     assert "Asked for by <bdi>rita</bdi>" in shown
     assert "Screen it turned upright" not in shown
-    assert "turned.jpeg" not in reader.get("/history?order=suspicious").text
+    assert f"screening-{stopped.screening.id}" not in reader.get("/history?order=suspicious").text
     assert "PNEUMONIA" not in reader.get("/history/export?format=csv").text
 
 
@@ -235,6 +235,24 @@ def test_a_program_asks_and_reads_the_score(stopped: Stopped, program: FlaskClie
     assert (found["state"], found["stopped_by"], found["label"]) == ("SCORED", "rotated", "PNEUMONIA")
     listed = program.get("/api/v1/predictions").json["predictions"]  # type: ignore[index]
     assert [(row["state"], row["label"], row["p_pneumonia"]) for row in listed] == [("REJECTED", None, None)]
+
+
+def test_who_reads_blind_learns_no_score_before_the_own_review(
+    settings: Settings, sqlite_database: Database, spec: ModelSpec
+) -> None:
+    stopped = Stopped(settings, sqlite_database, spec, blind_second_reading=True)
+    program = stopped.site.token_client(stopped.reader)
+    path = f"/api/v1/screenings/{stopped.screening.id}"
+    program.post(f"{path}/score")
+    stopped.screener.drain(30)
+    assert program.post(f"{path}/reviews", json={"finding": "viral"}).status_code == 201
+    second = stopped.site.token_client(stopped.site.add_user("ruth", Role.READER))
+    for answer in (second.get(f"{path}/score"), second.post(f"{path}/score")):
+        assert answer.status_code == 409
+        assert "after you give your own review" in answer.text
+        assert "PNEUMONIA" not in answer.text
+    assert second.post(f"{path}/reviews", json={"finding": "normal"}).status_code == 201
+    assert second.get(f"{path}/score").json["label"] == "PNEUMONIA"  # type: ignore[index]
 
 
 def test_an_image_that_the_gate_did_not_stop_cannot_be_asked_about(stopped: Stopped, program: FlaskClient) -> None:

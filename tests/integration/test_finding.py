@@ -1,6 +1,7 @@
 """Lists of images: whatever is asked, by whichever index it is found, the answer is that of a look at every row."""
 
 import random
+import re
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from flask.testing import FlaskClient
 from sqlalchemy import event, select, text
 from sqlalchemy.orm import Session
 
@@ -24,7 +26,7 @@ from tests.conftest import draw, encode
 from tests.web_site import Site, post_images
 from web.jobs.progress import jobs_progress, label_counts
 from web.lists import listing, planner, shortlist, walker
-from web.lists.filters import Filters, Order, Reading, confidence
+from web.lists.filters import JOBS_OFFERED, Filters, Order, Reading, confidence
 from web.lists.listing import beside, count_before, count_images, get_screening, list_screenings
 from web.lists.planner import Count
 from web.lists.shortlist import find_named
@@ -551,3 +553,24 @@ def test_counts_by_state_and_progress_are_those_of_the_rows(drawn: Database) -> 
             answers = [row.answer for row in found if row.image.job_id == job.id and row.answer]
             labels = {label: sum(answer.label is label for answer in answers) for label in Label}
             assert label_counts(session, job, session.get_one(User, job.created_by_id)) == labels
+
+
+# ---------------------------------------------------------------- filters by jobs
+
+
+def offered_jobs(browser: FlaskClient, address: str) -> list[str]:
+    """Return the words of the jobs that a form offers, without the times."""
+    field = browser.get(address).text.split('<select id="f-job"')[1].split("</select>")[0]
+    return [said.partition(" · ")[0] for said in re.findall(r"<option[^>]*>([^<]*)<", field)]
+
+
+def test_a_form_offers_the_newest_jobs_that_its_reader_may_see(site: Site) -> None:
+    tina, tom = site.add_user("tina"), site.add_user("tom")
+    sender = site.token_client(tina)
+    made = [sender.post("/api/v1/jobs", json={"name": f"ward {n}"}).json["id"] for n in range(JOBS_OFFERED + 1)]
+    newest_first = [f"ward {n}" for n in reversed(range(len(made)))]
+    tinas, toms = site.browser(tina), site.browser(tom)
+    assert offered_jobs(tinas, "/history") == ["Any", *newest_first[:-1]]
+    assert offered_jobs(tinas, f"/history?job={made[0]}") == ["Any", "ward 0", *newest_first[:-1]]
+    assert offered_jobs(toms, "/history") == ["Any"]
+    assert offered_jobs(toms, f"/history?job={made[0]}") == ["Any", made[0]], "whose name is not told"

@@ -35,6 +35,7 @@ def blind(settings: Settings, sqlite_database: Database, spec: ModelSpec) -> Sit
 def make_site(settings: Settings, database: Database, spec: ModelSpec, **changes: bool) -> Site:
     """A site with three screened images in one job: a sick one, a healthy one, a sick one."""
     site = Site(settings, database, **changes)
+    site.install_model(spec)
     sender = site.token_client(site.add_user("tina"))
     assert post_images(sender, *[(f"image-{n}.png", encode(draw(n), "PNG")) for n in range(3)]).status_code == 202
     answers = {sha256: WELL if n == 1 else SICK for n, sha256 in enumerate(images(site))}
@@ -293,11 +294,30 @@ def leaks(blind: Site, client: FlaskClient, browser: FlaskClient) -> Iterator[st
     for way in ("/jobs", f"/jobs/{job}"):
         yield from ([f"{way} counts"] if "2 flagged" in browser.get(way).text else [])
     yield from (["reviews"] if client.get(address(blind)).json["reviews"] else [])
+    yield from leaks_of_figures(client, browser)
     for way in (page(blind), "/history", f"/jobs/{job}", f"/jobs/{job}/fragment"):
         shown = browser.get(way).text
         row_shown = shown.split(f'id="screening-{screening.id}"')[-1].split("</tr>")[0] if way != page(blind) else shown
         for part in (">Flagged", "91.0%", "<b>91</b>", 'heat-map"', "bacterial:", "Secret word", "rita", "Agreed"):
             yield from ([f"{way} {part}"] if part in row_shown.replace(str(screening.id), "") else [])
+
+
+def leaks_of_figures(client: FlaskClient, browser: FlaskClient) -> Iterator[str]:
+    """Every count of predictions or reviews that holds those of the first image, too."""
+    columns = {
+        "flagged": ["labelled"],
+        "suspicion": ["images"],
+        "agreement": ["model_normal", "model_pneumonia"],
+        "calibration": ["images"],
+    }
+    for table, counted in columns.items():
+        rows = csv.DictReader(io.StringIO(browser.get(f"/quality/{table}.csv").text))
+        counts = sum(int(row[column]) for row in rows for column in counted)
+        yield from ([f"quality {table}"] if counts >= (3 if table in {"flagged", "suspicion"} else 1) else [])
+    tried = client.get("/api/v1/models/test-model/threshold").json
+    yield from (["threshold"] if tried["images"] == 3 or tried["flagged"] == 2 else [])
+    assert "You read blind" in browser.get("/quality").text
+    assert "You read blind" in browser.get("/models/test-model").text
 
 
 def test_a_second_reader_sees_nothing_of_what_others_said_before_the_own_review(blind: Site) -> None:
@@ -306,6 +326,11 @@ def test_a_second_reader_sees_nothing_of_what_others_said_before_the_own_review(
     person = blind.add_user("ruth", Role.READER)
     ruth, browser = blind.token_client(person), blind.browser(person)
     assert list(leaks(blind, ruth, browser)) == []
+    hidden = blind.screenings()[0]
+    for way in ("/history", f"/jobs/{hidden.job_id}"):
+        row = browser.get(way).text.split(f'<tr role="row" id="screening-{hidden.id}"')[1].split("</tr>")[0]
+        assert "Result hidden" in row
+        assert "/thumbnail" in row
     assert blind.token_client(person).get(address(blind)).json == {"state": "unread", "hidden": True, "reviews": []}
     for said in ("agree", "overrule"):
         refused = ruth.post(address(blind), json={"outcome": said, "finding": "viral" if said == "overrule" else None})
@@ -315,7 +340,8 @@ def test_a_second_reader_sees_nothing_of_what_others_said_before_the_own_review(
     seen = set(leaks(blind, ruth, browser))
     assert {"csv p_pneumonia", "heat map", "reviews", "order=suspicious", "history order=suspicious"} <= seen
     assert {"worklist ", "/jobs counts", "review=disagreed", "min_suspicion=50"} <= seen
-    assert {f"{page(blind)} Secret word", "job label", "predictions reviewed_by", "csv state"} <= seen
+    assert {f"quality {table}" for table in ("flagged", "suspicion", "agreement", "calibration")} <= seen
+    assert {"threshold", f"{page(blind)} Secret word", "job label", "predictions reviewed_by", "csv state"} <= seen
 
 
 def test_who_undid_a_blind_review_has_seen_and_reads_blind_no_more(blind: Site) -> None:
@@ -325,6 +351,15 @@ def test_who_undid_a_blind_review_has_seen_and_reads_blind_no_more(blind: Site) 
     ruth.post(f"{address(blind)}/withdraw")
     newest = ruth.get(address(blind)).json["reviews"][-1]["id"]
     assert not ruth.post(address(blind), json={"outcome": "agree", "seen": newest}).json["blind"]
+
+
+def test_figures_of_administrators_hold_what_is_hidden_from_others(blind: Site) -> None:
+    assert reader(blind, "rita").post(address(blind), json={"outcome": "agree"}).status_code == 201
+    chief = blind.browser(blind.add_user("ada", Role.ADMIN))
+    shown = chief.get("/quality").text
+    assert "Of 3 X-rays with a result 2 were flagged" in shown
+    assert "1 of 1 name the model" in shown
+    assert "You read blind" not in shown
 
 
 def test_first_readers_and_administrators_see_the_prediction(blind: Site) -> None:

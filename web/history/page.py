@@ -68,7 +68,7 @@ def index() -> ResponseReturnValue:
         page = Page([])
         if problem is None:
             page = list_screenings(db, g.user, filters, order, request.args.get("cursor") or None, IMAGES_PER_PAGE)
-        fields, said = form_fields(db, filters), say_filters(db, filters, g.user)
+        fields, said = form_fields(db, filters, g.user), say_filters(db, filters, g.user)
         unanswered = Count(0) if problem or order is Order.NEWEST else count_unanswered(db, g.user, filters)
     values = filters.to_args()
     context = HistoryPage(

@@ -12,7 +12,9 @@ from shared.audit.record import Action, record
 from shared.queue import asked
 from shared.queue.tickets import try_send_tickets
 from shared.refusals import Rejection
+from shared.reviews.blind import is_hidden_from
 from shared.tables import AskedScore, Screening
+from web.base.blind import hides_from
 from web.base.services import services
 from web.guard.access import may_see
 from web.images.missing import refuse_missing
@@ -93,8 +95,15 @@ def ask(screening_id: uuid.UUID) -> AskedScore:
 
 
 def seen(db: Session, screening_id: uuid.UUID) -> Screening:
-    """Return a screening; answer 404 where there is none or the account may not know of it."""
+    """Return a screening; answer 404 where the account may not know of it, 409 where it is to read it blind first."""
     screening = db.scalar(select(Screening).join(Screening.job).where(Screening.id == screening_id, may_see(g.user)))
     if screening is None:
         refuse_missing(db, screening_id)
+    hidden = select(Screening.id).where(Screening.id == screening_id, is_hidden_from(g.user))
+    if hides_from(g.user) and db.scalar(hidden) is not None:
+        said = _(
+            "Another reader has read this X-ray. You see what the model and that reader say after you give your own "
+            "review."
+        )
+        abort(409, said)
     return screening

@@ -33,6 +33,7 @@ from shared.tables import (
     Screening,
 )
 from web.base.ahead import PURPOSE, is_fetched_ahead
+from web.base.blind import hides_from
 from web.base.contexts import PageContext, render
 from web.base.numbers import count, duration
 from web.base.services import services
@@ -45,7 +46,6 @@ from web.images.missing import refuse_missing
 from web.images.pictures import kept_key
 from web.images.same_patient import SamePatient, find_same_patient
 from web.languages.text import _
-from web.lists.blind import hides_from
 from web.lists.listing import Filters, Order, ScreeningDetail, beside, count_before, count_images, get_screening
 
 blueprint = Blueprint("screenings", __name__)

@@ -14,11 +14,11 @@ from sqlalchemy.orm import Session
 from shared.refusals import OF_THE_GATE
 from shared.states import State
 from shared.tables import Image, Job, Screening, User
+from web.base.blind import hides_from
 from web.base.services import services
 from web.base.zones import current_zone
 from web.guard.access import may_see
 from web.languages.text import plural
-from web.lists.blind import hides_from
 from web.lists.listing import ScreeningSummary, hide, read_screenings
 
 MOST_IMAGES: Final = 1000

@@ -15,7 +15,7 @@ from shared.reviews.blind import is_hidden_from
 from shared.states import FINAL_STATES, State
 from shared.submission.backlog import SPEED_WINDOW
 from shared.tables import Job, Screening, User, in_states
-from web.lists.blind import hides_from
+from web.base.blind import hides_from
 
 JobState = Literal["RECEIVING", "SCREENING", "FINISHED"]
 RECEIVING: Final = "RECEIVING"

@@ -23,6 +23,7 @@ from shared.models.spec import Label
 from shared.refusals import OF_THE_GATE
 from shared.states import State
 from shared.tables import Image, Job, Model, Review, ReviewOutcome, ReviewState, User
+from web.base.numbers import moment_text
 from web.base.paging import FilterError
 from web.frame import words
 from web.guard.access import may_see
@@ -42,6 +43,8 @@ MOST_SHOWN: Final = 100
 _ROUNDING: Final = 1e-9
 """Wider than the error of 1 - (1 - p)."""
 _VERSION_DIGITS: Final = 12  # of the sha256 in ModelSpec.version
+JOBS_OFFERED: Final = 100
+"""Jobs that a form lists; the page of an older one leads to the list of its images."""
 
 
 class Order(StrEnum):
@@ -120,6 +123,12 @@ def _name_job(db: Session, job_id: uuid.UUID, viewer: User) -> str:
     return db.scalar(select(Job.name).where(Job.id == job_id, may_see(viewer))) or str(job_id)
 
 
+def _recent_jobs(db: Session, viewer: User) -> list[tuple[uuid.UUID, str]]:
+    """List the newest jobs that the viewer may see; the time tells those of one name apart."""
+    query = select(Job.id, Job.name, Job.created_at).where(may_see(viewer)).order_by(Job.id.desc())
+    return [(key, f"{name} · {moment_text(at)}") for key, name, at in db.execute(query.limit(JOBS_OFFERED))]
+
+
 def _is_reviewed(screening: Any, *by: ColumnElement[bool]) -> ColumnElement[bool]:
     """Match images of which the newest word of such a reader stands."""
     later = aliased(Review)
@@ -163,7 +172,7 @@ _STATE: Final = kinds.one_of(State, lambda state: words.STATES[state].name)
 _CONFIDENCE: Final = kinds.share()
 _FILE_NAME: Final = kinds.text(N_("Give a part of a file name."))
 _MODEL: Final = kinds.text(N_("Give the name of a model."), "choice", _name_models)
-_JOB: Final = kinds.identifier(N_("Give the id of a job."), _name_job)
+_JOB: Final = kinds.identifier(N_("Give the id of a job."), _name_job, _recent_jobs)
 
 
 @dataclass(frozen=True)
@@ -277,6 +286,7 @@ class Filters:
             N_("Job"),
             N_("Id of a job."),
             _JOB,
+            is_wide=True,
             columns=("job_id",),
             condition=lambda job, screening, _viewer: screening.job_id == job,
         ),
@@ -347,14 +357,14 @@ class FormField:
     is_wide: bool
 
 
-def form_fields(db: Session, filters: Filters) -> list[FormField]:
+def form_fields(db: Session, filters: Filters, viewer: User) -> list[FormField]:
     """Return the fields of a form, filled in; what it does not ask for is carried on where it is given."""
     made = []
     for name, declared in FILTERS.items():
         kind, value = declared.kind, getattr(filters, name)
         if kind.field != "hidden" or value is not None:
             shown = "" if value is None else str(value)
-            choices = list(kind.choices(db, value))
+            choices = list(kind.choices(db, value, viewer))
             made.append(
                 FormField(name, _label(name, filters), kind.field, shown, choices, kind.is_name, declared.is_wide)
             )

@@ -37,8 +37,8 @@ class Kind:
     field: Field
     say: Callable[[Session, Any, User], str] = lambda _db, value, _viewer: str(value)
     """Write a value for whoever looks; names are marked as such."""
-    choices: Callable[[Session, Any], Iterable[Choice]] = lambda _db, _value: ()
-    """List what a form offers; given the value that is chosen, which may be none of the usual ones."""
+    choices: Callable[[Session, Any, User], Iterable[Choice]] = lambda _db, _value, _viewer: ()
+    """List what a form offers whoever looks; given the value that is chosen, which may be none of the usual ones."""
     is_name: bool = False
     """Whether values are names, which are not translated."""
 
@@ -48,7 +48,7 @@ def one_of(kind: type[StrEnum], name: Callable[[Any], str]) -> Kind:
     members = list(kind)
     schema = {"type": "string", "enum": [str(member) for member in members]}
 
-    def offered(_db: Session, _chosen: Any) -> list[Choice]:
+    def offered(_db: Session, _chosen: Any, _viewer: User) -> list[Choice]:
         return [(str(member), translate(name(member))) for member in members]
 
     def say(_db: Session, value: Any, _viewer: User) -> str:
@@ -93,7 +93,7 @@ def _write(value: float) -> str:
 def text(request: str, field: Field = "text", choices: Callable[[Session], Iterable[str]] | None = None) -> Kind:
     """Take a text, which is a name; `request` asks for it in English, and a form offers what `choices` finds."""
 
-    def offered(db: Session, _chosen: str | None) -> list[Choice]:
+    def offered(db: Session, _chosen: str | None, _viewer: User) -> list[Choice]:
         return [(value, value) for value in (choices(db) if choices else ())]
 
     return Kind(read_text, lambda: translate(request), {"type": "string"}, field, _say_name, offered, is_name=True)
@@ -103,15 +103,23 @@ def _say_name(_db: Session, value: str, _viewer: User) -> str:
     return mark_name(value)
 
 
-def identifier(request: str, name: Callable[[Session, uuid.UUID, User], str]) -> Kind:
-    """Take an id, which no form asks for; `request` asks for it in English, and `name` is what pages say instead."""
+def identifier(
+    request: str,
+    name: Callable[[Session, uuid.UUID, User], str],
+    recent: Callable[[Session, User], Sequence[tuple[uuid.UUID, str]]],
+) -> Kind:
+    """Take an id; `request` asks for it in English, `name` is what pages say instead, `recent` what a form offers."""
 
     def say(db: Session, value: uuid.UUID, viewer: User) -> str:
         return mark_name(name(db, value, viewer))
 
-    return Kind(
-        uuid.UUID, lambda: translate(request), {"type": "string", "format": "uuid"}, "hidden", say, is_name=True
-    )
+    def offered(db: Session, chosen: uuid.UUID | None, viewer: User) -> list[Choice]:
+        choices = [(str(key), said) for key, said in recent(db, viewer)]
+        is_missing = chosen is not None and str(chosen) not in dict(choices)
+        return [(str(chosen), name(db, chosen, viewer)), *choices] if chosen and is_missing else choices
+
+    schema = {"type": "string", "format": "uuid"}
+    return Kind(uuid.UUID, lambda: translate(request), schema, "choice", say, offered, is_name=True)
 
 
 def fill_in(text: str, **values: object) -> Markup:

@@ -17,10 +17,10 @@ from shared.reviews.reviews import reviews_of
 from shared.reviews.standing import standing
 from shared.states import State
 from shared.tables import Image, Job, Model, Prediction, Review, ReviewState, Screening, User, in_states
+from web.base.blind import hides_from
 from web.base.paging import MOST_ROWS, FilterError, Key, PageOf, Place, key, share, turn, walk, whole
 from web.frame.words import explain
 from web.guard.access import may_see
-from web.lists.blind import hides_from
 from web.lists.filters import Filters, Order, Reading
 from web.lists.planner import Count, Wanted, find, tests_reviews_of_rows, want
 

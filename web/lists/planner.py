@@ -19,8 +19,8 @@ from shared.models.spec import Label
 from shared.reviews.blind import is_hidden_from
 from shared.states import State
 from shared.tables import Job, ReviewState, Role, Screening, User, in_states
+from web.base.blind import hides_from
 from web.base.paging import Place
-from web.lists.blind import hides_from
 from web.lists.filters import FILTERS, Filters, Order, Reading, Test, day_ids, model_ids, p_range, tests
 from web.lists.shortlist import among
 from web.lists.walker import MOST_SCATTERED, Found, Run, Search, go_along

@@ -10,6 +10,7 @@ from markupsafe import Markup, escape
 from shared.errors import ModelUnavailable
 from shared.models.folder import find_problem
 from shared.quality.statistics import Share
+from web.base.blind import blind_reader
 from web.base.contexts import PageContext, render
 from web.base.numbers import percent
 from web.base.paging import FilterError
@@ -51,6 +52,8 @@ class ModelPage(PageContext):
     held: HeldOut | None
     """The images whose figures the table of thresholds has."""
     thresholds: Thresholds | None
+    reads_blind: bool
+    """X-rays whose result is hidden from who looks are not counted."""
     figure_names: Mapping[str, str]
 
 
@@ -87,6 +90,7 @@ def show(name: str) -> ResponseReturnValue:
         tried=tried,
         held=held,
         thresholds=thresholds,
+        reads_blind=blind_reader() is not None,
         figure_names=FIGURES,
     )
     return render(context), 422 if unusable else 200

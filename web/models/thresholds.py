@@ -15,6 +15,7 @@ from shared.quality.readings import AtThreshold, Reviewed, judge_threshold, read
 from shared.quality.statistics import Share, predictive_values
 from shared.quality.suspicion import count_flags
 from shared.tables import Model
+from web.base.blind import blind_reader
 from web.base.paging import FilterError
 from web.base.turns import Turns
 from web.languages.text import N_, _, decimal
@@ -128,15 +129,18 @@ class Thresholds:
 def try_thresholds(
     db: Session, spec: ModelSpec, used: Sequence[Model], held: HeldOut | None, tried: Tried
 ) -> Thresholds:
-    """Say what thresholds would do; nothing is predicted anew and nothing is changed."""
+    """Say what thresholds would do; nothing is predicted anew and nothing is changed.
+
+    To who reads blind, X-rays whose result is hidden are not counted.
+    """
     wanted = sorted({*GRID, spec.threshold, *(() if tried.threshold is None else (tried.threshold,))})
     # Probabilities do not depend on the threshold, so those given under an earlier one count, too.
     same = [model for model in used if model.sha256 == spec.identity or gives_same_probabilities(spec, model.spec)]
     end = now()
-    flags = count_flags(
-        db, Span(end - timedelta(days=MONTH), end + timedelta(minutes=1)), [model.id for model in same], wanted
-    )
-    reviewed = reviewed_images(read_reviews(db, None), spec.name, {spec.identity, *(model.sha256 for model in same)})
+    month, blind_for = Span(end - timedelta(days=MONTH), end + timedelta(minutes=1)), blind_reader()
+    flags = count_flags(db, month, [model.id for model in same], wanted, blind_for=blind_for)
+    readings = read_reviews(db, None, blind_for=blind_for)
+    reviewed = reviewed_images(readings, spec.name, {spec.identity, *(model.sha256 for model in same)})
     rows = []
     for threshold in wanted:
         called = held.thresholds.get(threshold) if held else None

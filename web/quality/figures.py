@@ -14,6 +14,7 @@ from shared.quality.readings import Agreement, Reviewed, compare_readers, read_r
 from shared.quality.statistics import Bin, Gap, compare_counts, reliability
 from shared.quality.suspicion import count_suspicion
 from shared.quality.volume import Volume, count_days
+from shared.tables import User
 from web.quality.asked import Asked
 
 CHANCE: Final = 0.01
@@ -96,14 +97,17 @@ def _is_drift(gap: Gap | None) -> bool:
     return gap is not None and gap.p_value < CHANCE and gap.distance >= LARGE_GAP
 
 
-def count_figures(db: Session, asked: Asked, models_dir: Path) -> Figures:
-    """Count everything that is asked for; `models_dir` says what models were trained on."""
+def count_figures(db: Session, asked: Asked, models_dir: Path, blind_for: User | None) -> Figures:
+    """Count everything that is asked for, but what is hidden from who reads blind.
+
+    `models_dir` says what models were trained on.
+    """
     period, model = asked.period, asked.model
-    now, before = (count_suspicion(db, some.span, model) for some in (period, period.before))
-    readings = read_reviews(db, period.span)
+    now, before = (count_suspicion(db, some.span, model, blind_for=blind_for) for some in (period, period.before))
+    readings = read_reviews(db, period.span, blind_for=blind_for)
     reviewed = reviewed_images(readings, model)
     return Figures(
-        volume=count_days(db, period, model),
+        volume=count_days(db, period, model, blind_for=blind_for),
         suspicion=now,
         suspicion_before=before,
         gap=compare_counts(before, now),

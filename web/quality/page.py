@@ -17,6 +17,7 @@ from shared.quality.statistics import Gap, Kappa, Share, calibration_error, quan
 from shared.quality.volume import MOST_ROWS, typical_seconds
 from shared.reviews.truth import LeftOut
 from shared.tables import Model
+from web.base.blind import blind_reader
 from web.base.contexts import PageContext, render
 from web.base.days import full_day
 from web.base.numbers import duration, percent
@@ -61,6 +62,8 @@ class QualityPage(PageContext):
     models: Sequence[str]
     most_rows: int
     most_reviews: int
+    reads_blind: bool
+    """X-rays whose result is hidden from who looks are not counted."""
 
 
 @blueprint.get("/quality")
@@ -74,7 +77,7 @@ def index() -> ResponseReturnValue:
         problem = _("%(field)s: %(problem)s", field=_(NAMES[error.field]), problem=error.message)
     with _counting.turn(), services().database.read() as db:
         if asked is not None:
-            figures = count_figures(db, asked, services().settings.models_dir)
+            figures = count_figures(db, asked, services().settings.models_dir, blind_reader())
         models = _models(db)
     context = QualityPage(
         problem=problem,
@@ -86,6 +89,7 @@ def index() -> ResponseReturnValue:
         models=models,
         most_rows=MOST_ROWS,
         most_reviews=MOST_REVIEWS,
+        reads_blind=blind_reader() is not None,
     )
     return render(context), 422 if problem else 200
 
@@ -101,7 +105,7 @@ def export(name: str) -> ResponseReturnValue:
     with services().database.write() as db:
         record(db, Action.QUALITY_EXPORTED, user_id=g.user.id, address=request.remote_addr, detail=detail)
     with _counting.turn(), services().database.read() as db:
-        text = write_csv(TABLES[name](count_figures(db, asked, services().settings.models_dir)))
+        text = write_csv(TABLES[name](count_figures(db, asked, services().settings.models_dir, blind_reader())))
     response = Response(text, content_type="text/csv; charset=utf-8")
     days = f"{asked.period.since}-{asked.period.until}"
     response.headers["Content-Disposition"] = f'attachment; filename="pneumoscreen-{name}-{days}.csv"'

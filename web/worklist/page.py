@@ -84,7 +84,7 @@ def index() -> ResponseReturnValue:
             beside=_beside(db, page.rows),
             total=count_images(db, g.user, filters, Order.UNREAD),
             quick=_quick(values),
-            fields=form_fields(db, filters),
+            fields=form_fields(db, filters, g.user),
             active=_chips(say_filters(db, filters, g.user), values),
             values=values,
             listed={**values, "order": Order.UNREAD.value},

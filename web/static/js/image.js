@@ -1,5 +1,6 @@
 // One image: the keys for the images beside it. Its viewer has keys of its own, and is asked first.
 import { isCommand } from "./keys.js";
+import { noteReturn, openedFrom } from "./place.js";
 import { shown } from "./shown.js";
 
 const KEYS = { j: "next", ArrowRight: "next", k: "previous", ArrowLeft: "previous", l: "to-list" };
@@ -11,10 +12,11 @@ addEventListener("keydown", remember);
 await shown;
 removeEventListener("keydown", remember);
 
-// Back to the page of the list that this image was opened from, which the list has noted.
+// Back to the page of the list that this image was opened from, and there to this image.
 const list = document.getElementById("to-list");
-const opened = JSON.parse(sessionStorage.getItem("list-place") ?? "null")?.address;
-if (list && opened && new URL(opened).pathname === list.pathname) list.href = opened;
+const opened = list && openedFrom(list.pathname);
+if (opened) list.href = opened.address;
+list?.addEventListener("click", () => noteReturn(list.href, opened?.index));
 
 addEventListener("keydown", (event) => {
   if (!isCommand(event) || (event.key.startsWith("Arrow") && event.target.matches("input"))) return;

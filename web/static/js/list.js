@@ -1,46 +1,50 @@
-// A list by keyboard: j and k go down and up, Enter opens; coming back from an X-ray finds the same place again.
+// A list by keyboard: j and k go down and up, Enter opens; whoever comes back finds the same place again. Where a list was
+// left stands with its entry of the browser's history, so that Back finds it however often; where `l` leads, image.js says.
 import { isCommand } from "./keys.js";
+import { here, noteOpened, takeReturn } from "./place.js";
 
-const PLACE = "list-place";
-const rows = [...document.querySelectorAll("#rows tbody > tr")];
+let left = null; // the row that had the focus last: a press on a link elsewhere takes it away first
 
-function link(row) {
-  return row?.querySelector(".file a");
-}
+const links = () => [...document.querySelectorAll("table.images .file a, table.job-list .title a")];
+const indexOf = (element) => {
+  const row = element?.closest?.("tr");
+  return links().findIndex((link) => row?.contains(link));
+};
 
-function here() {
-  return location.href.split("#")[0];
-}
-
-function current() {
-  return rows.findIndex((row) => row.contains(document.activeElement));
-}
-
+/** Put the focus on a row, the last one where there are fewer; return which. */
 function go(index) {
-  const wanted = rows[Math.min(Math.max(index, 0), rows.length - 1)];
-  link(wanted)?.focus();
-  wanted?.scrollIntoView({ block: "nearest" });
+  const all = links();
+  const row = Math.min(Math.max(index, 0), all.length - 1);
+  all[row]?.focus();
+  all[row]?.closest("tr").scrollIntoView({ block: "nearest" });
+  return row;
 }
 
-function keep(event) {
-  const row = event.target.closest("a")?.closest("#rows tbody > tr");
-  if (!row) return;
-  sessionStorage.setItem(PLACE, JSON.stringify({ address: here(), row: row.id, index: rows.indexOf(row) }));
+/** Keep with this entry of the history which row is left. */
+function leave(index) {
+  if (index < 0) return;
+  history.replaceState({ ...history.state, place: { path: links()[index].pathname, index } }, "");
 }
 
 function restore() {
-  const place = JSON.parse(sessionStorage.getItem(PLACE) ?? "null");
-  if (place?.address !== here()) return;
-  sessionStorage.removeItem(PLACE);
-  const found = rows.findIndex((row) => row.id === place.row);
-  go(found >= 0 ? found : place.index);
+  const place = takeReturn(here()) ?? history.state?.place;
+  const found = links().findIndex((link) => link.pathname === place?.path);
+  const index = found >= 0 ? found : place?.index ?? -1;
+  if (index >= 0) leave(go(index));
 }
 
-document.addEventListener("click", keep);
+addEventListener("focusin", (event) => { if (indexOf(event.target) >= 0) left = event.target; });
+document.addEventListener("click", (event) => {
+  if (!event.target.closest("a")) return;
+  const opened = indexOf(event.target);
+  leave(opened >= 0 ? opened : indexOf(left));
+  if (opened >= 0) noteOpened(opened);
+});
 addEventListener("keydown", (event) => {
   if (!isCommand(event)) return;
-  if (event.key === "j") go(current() + 1);
-  else if (event.key === "k") go(current() < 0 ? 0 : current() - 1);
+  const current = indexOf(document.activeElement);
+  if (event.key === "j") go(current + 1);
+  else if (event.key === "k") go(current < 0 ? 0 : current - 1);
 });
 // Also where the browser shows the page as it was left, without loading it.
 addEventListener("pageshow", restore);
