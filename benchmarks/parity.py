@@ -36,6 +36,7 @@ class Agreement:
     """Largest difference in p_pneumonia."""
     within_a_tenth: float
     """Share of images whose p_pneumonia differs by at most 0.1."""
+    within_a_twentieth: float
     same_label: float
     """Share of images with the same label."""
 
@@ -44,7 +45,9 @@ def agreement(one: np.ndarray, other: np.ndarray, threshold: float) -> Agreement
     """Compare two arrays of p_pneumonia, (images,), at a threshold."""
     gap = np.abs(one - other)
     same = (one >= threshold) == (other >= threshold)
-    return Agreement(len(one), float(gap.max()), float((gap <= 0.1).mean()), float(same.mean()))
+    return Agreement(
+        len(one), float(gap.max()), float((gap <= 0.1).mean()), float((gap <= 0.05).mean()), float(same.mean())
+    )
 
 
 def screen(model: Path, backend: str, runs: Sequence[Run]) -> list[np.ndarray]:
@@ -85,7 +88,7 @@ def main(model: Path) -> None:
     for name, found in compare_forms(model).items():
         print(
             f"  {name:30} largest difference {found.largest:.4f}   within 0.1 {found.within_a_tenth:.1%}   "
-            f"same label {found.same_label:.1%}"
+            f"within 0.05 {found.within_a_twentieth:.1%}   same label {found.same_label:.1%}"
         )
 
 

@@ -36,8 +36,7 @@ RECIPE = Recipe(
 @network
 def framed_mobilenet(size: int, classes: int) -> keras.Model:
     """Build MobileNetV2 1.0 on one grey channel given three times, with logits at each place."""
-    built = mobilenet_v2.mobilenet_v2(size, classes)
-    return keras.Model(built.input, built.output, name="framed_mobilenet")
+    return mobilenet_v2.on_grey(size, classes, "framed_mobilenet")
 
 
 def start(model: keras.Model, weights: Path | None, images: np.ndarray) -> str:

@@ -34,9 +34,8 @@ RECIPE = Recipe(
 
 @network
 def whole_mobilenet(size: int, classes: int) -> keras.Model:
-    """Build MobileNetV2 1.0 on one grey channel given three times, with logits at each place."""
-    built = mobilenet_v2.mobilenet_v2(size, classes)
-    return keras.Model(built.input, built.output, name="whole_mobilenet")
+    """Build MobileNetV2 1.0 on one smoothed grey channel given three times, with logits at each place."""
+    return mobilenet_v2.on_grey(size, classes, "whole_mobilenet", smoothed=True)
 
 
 def start(model: keras.Model, weights: Path | None, images: np.ndarray) -> str:
