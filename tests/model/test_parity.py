@@ -22,16 +22,17 @@ def test_openvino_in_float32_is_tensorflow_in_float32(forms: dict[str, Agreement
 
 
 def test_what_serves_gives_the_labels_of_tensorflow(forms: dict[str, Agreement]) -> None:
-    """In bfloat16, 8 bits of mantissa, where the CPU has it; 0.998 of 300 images is every image.
+    """In bfloat16, 8 bits of mantissa, where the CPU has it: there one image of 300 lies at the threshold.
 
     It moves single images by up to 0.13 in a network of 50 layers, and compact-cnn's by 0.01.
     """
     found = forms["openvino, as served"]
-    assert found.same_label >= 0.998
+    assert found.same_label >= 0.996
     assert found.within_a_tenth >= 0.99
 
 
 def test_an_image_at_its_original_size_and_its_small_copy_get_the_same_answer(forms: dict[str, Agreement]) -> None:
     found = forms["224 px against original size"]
     assert found.same_label >= 0.99
-    assert found.within_a_tenth >= 0.95
+    assert found.within_a_tenth >= 0.99
+    assert found.within_a_twentieth >= 0.95
