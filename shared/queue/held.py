@@ -1,5 +1,6 @@
 """Which received files a job holds already, so that what two senders of one upload both bring is added once."""
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Final
 from uuid import UUID
@@ -25,11 +26,11 @@ def leave_out_held(session: Session, job_id: UUID, received: Sequence[Received])
     return [item for item in received if not _is_held(item, images, refusals)]
 
 
-def _is_held(item: Received, images: set[tuple[str, str]], refusals: list[tuple[str, str, Details]]) -> bool:
+def _is_held(item: Received, images: set[tuple[str, str]], refusals: set[tuple[str, str, str]]) -> bool:
     if item.image is not None:
         return (item.file_name, item.image.sha256) in images
     reason = item.rejection
-    return reason is not None and (item.file_name, reason.code.value, reason.details) in refusals
+    return reason is not None and (item.file_name, reason.code.value, _in_text(reason.details)) in refusals
 
 
 def _held_images(session: Session, job_id: UUID, hashes: Sequence[str]) -> set[tuple[str, str]]:
@@ -38,12 +39,17 @@ def _held_images(session: Session, job_id: UUID, hashes: Sequence[str]) -> set[t
     return {(name, sha256) for rows in parts for name, sha256 in rows}
 
 
-def _held_refusals(session: Session, job_id: UUID, names: Sequence[str]) -> list[tuple[str, str, Details]]:
+def _held_refusals(session: Session, job_id: UUID, names: Sequence[str]) -> set[tuple[str, str, str]]:
     query = select(Screening.file_name, Screening.error_code, Screening.error_details).where(
         Screening.job_id == job_id, Screening.image_id.is_(None)
     )
     parts = (session.execute(query.where(Screening.file_name.in_(some))) for some in _in_parts(names))
-    return [(name, code or "", details or {}) for rows in parts for name, code, details in rows]
+    return {(name, code or "", _in_text(details or {})) for rows in parts for name, code, details in rows}
+
+
+def _in_text(details: Details) -> str:
+    """Write details so that a set can hold them: thousands of refusals are compared while the job's row is held."""
+    return json.dumps(details, sort_keys=True)
 
 
 def _in_parts(values: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -25,7 +25,6 @@ def test_what_serves_gives_the_labels_of_tensorflow(forms: dict[str, Agreement])
     """In bfloat16, 8 bits of mantissa, where the CPU has it; one label of 300 may change.
 
     Of these weights one image crosses the threshold of 0.334 where bfloat16 is emulated, from 0.318 to 0.337.
-
     It moves single images by up to 0.13 in a network of 50 layers, and compact-cnn's by 0.01.
     """
     found = forms["openvino, as served"]
