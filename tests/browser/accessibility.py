@@ -8,6 +8,12 @@ from playwright.sync_api import Page
 CHECK = (Path(__file__).parent / "check_access.js").read_text()
 
 
+def problems_of(page: Page) -> list[str]:
+    """Say what is wrong with the page as it stands, once it has loaded whole."""
+    page.wait_for_load_state()
+    return page.evaluate(CHECK)
+
+
 def check(page: Page, address: str, is_open: bool = False) -> Iterator[str]:
     """Look at one page in light and dark, from desk to phone width; one that is open stays as it is."""
     if not is_open:
@@ -16,4 +22,4 @@ def check(page: Page, address: str, is_open: bool = False) -> Iterator[str]:
         page.set_viewport_size({"width": width, "height": 900})
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # a literal
-            yield from (f"{address}, {scheme}, {width} px: {problem}" for problem in page.evaluate(CHECK))
+            yield from (f"{address}, {scheme}, {width} px: {problem}" for problem in problems_of(page))

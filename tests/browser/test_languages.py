@@ -12,7 +12,7 @@ from shared.intake.accept import Received
 from shared.languages.languages import ENGLISH, LANGUAGES
 from shared.refusals import Rejection
 from shared.tables import Review, ReviewOutcome, Role, User
-from tests.browser.accessibility import CHECK
+from tests.browser.accessibility import problems_of
 from tests.browser.conftest import Server, Visitor, pages_alone
 from tests.browser.screened import NORMAL, PNEUMONIA, keep, screen
 
@@ -60,9 +60,9 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         yield House(server)
 
 
-def problems_of(page: Page, address: str, width: int) -> list[str]:
+def problems_at(page: Page, address: str, width: int) -> list[str]:
     page.set_viewport_size({"width": width, "height": 900})
-    return [f"{address}, {width} px: {problem}" for problem in page.evaluate(CHECK)]
+    return [f"{address}, {width} px: {problem}" for problem in problems_of(page)]
 
 
 @pytest.mark.long
@@ -78,7 +78,7 @@ def test_no_page_overflows_in_any_language(house: House, visitor: Visitor, langu
         page.goto(house.server.url + address)
         assert page.evaluate("document.documentElement.lang") == LANGUAGES[language].tag
         for width in (1440, 820, 320):
-            problems += problems_of(page, address, width)
+            problems += problems_at(page, address, width)
     assert problems == []
 
 

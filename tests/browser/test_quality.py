@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from shared.models.folder import read_spec
 from shared.tables import ReviewOutcome, Role
-from tests.browser.accessibility import CHECK
+from tests.browser.accessibility import problems_of
 from tests.browser.conftest import Server, Visitor, pages_alone
 from tests.conftest import DEFAULT_MODEL
 from tests.site_history import History
@@ -53,7 +53,7 @@ def check_everywhere(page: Page) -> None:
         page.set_viewport_size({"width": width, "height": 900})
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # a literal
-            assert page.evaluate(CHECK) == [], (page.url, width, scheme)
+            assert problems_of(page) == [], (page.url, width, scheme)
     page.set_viewport_size({"width": 1440, "height": 900})
 
 

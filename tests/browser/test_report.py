@@ -13,7 +13,7 @@ from evaluation.labelled import LabelledImages
 from evaluation.report import report_page
 from shared.models.folder import read_spec
 from shared.models.spec import ImageClass
-from tests.browser.accessibility import CHECK
+from tests.browser.accessibility import problems_of
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.lab
@@ -70,7 +70,7 @@ def opened(chromium: Browser, report_file: Path, **options: object) -> Iterator[
 def test_the_report_is_readable_everywhere(chromium: Browser, report_file: Path, width: int, scheme: str) -> None:
     viewport = {"width": width, "height": 900}
     with opened(chromium, report_file, viewport=viewport, color_scheme=scheme) as page:
-        assert page.evaluate(CHECK) == []
+        assert problems_of(page) == []
         widths = page.locator("img").evaluate_all("images => images.map(image => image.naturalWidth)")
         assert len(widths) > 10
         assert min(widths) > 0

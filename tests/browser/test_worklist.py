@@ -16,7 +16,7 @@ from shared.models.folder import read_spec
 from shared.reviews.claims import claim
 from shared.reviews.reviews import add_review, withdraw
 from shared.tables import Image, Job, ReviewOutcome, Role, Screening, User
-from tests.browser.accessibility import CHECK
+from tests.browser.accessibility import problems_of
 from tests.browser.conftest import Server, Visitor, pages_alone
 from tests.browser.screened import keep, screen
 from tests.conftest import DEFAULT_MODEL
@@ -59,6 +59,7 @@ def press(page: Page, key: str, heading: str) -> None:
 
 
 def names(page: Page) -> list[str]:
+    page.wait_for_load_state()
     return page.locator("#rows td.file a.name").all_inner_texts()
 
 
@@ -252,7 +253,7 @@ def test_the_worklist_can_be_read_by_everyone(room: Server, visitor: Visitor, wi
             summary.click()
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # a literal
-            assert page.evaluate(CHECK) == [], (address, scheme)
+            assert problems_of(page) == [], (address, scheme)
 
 
 def test_a_row_and_the_head_of_the_page_fit_a_narrow_telephone(room: Server, visitor: Visitor) -> None:
