@@ -47,8 +47,9 @@ def text_of(answer: TestResponse) -> str:
     return "\n".join(page.extract_text() for page in read(answer).pages)
 
 
-def image_report(site: Site, client: FlaskClient, position: int) -> TestResponse:
-    return client.get(f"/screenings/{site.screenings()[position].id}/report.pdf")
+def image_report(site: Site, client: FlaskClient, position: int, language: str = "en") -> TestResponse:
+    address = f"/screenings/{site.screenings()[position].id}/report.pdf"
+    return client.get(address, headers={"Accept-Language": language})
 
 
 def job_report(site: Site, client: FlaskClient) -> TestResponse:
@@ -89,7 +90,7 @@ def test_blind_reading_keeps_prediction_and_reviews_out_of_both_reports(
     assert reader(site).post(address, json=said).status_code == 201
     second = reader(site, "sam")
     text = text_of(image_report(site, second, 1))
-    assert "Hidden" in text
+    assert "Result hidden" in text
     for secret in ("91", "Flagged", "secret", "rita", "test-model", "iral", "Intended"):
         assert secret not in text.replace(str(site.screenings()[1].id), "").split("SHA-256")[0]
     whole = text_of(job_report(site, second))
@@ -145,6 +146,21 @@ def test_what_was_refused_has_its_reason(site: Site) -> None:
     assert "This file was not kept." in text
     assert "Rejected" in text
     assert "JPEG" in text
+
+
+def test_a_report_without_a_result_is_all_in_the_language_of_the_pages(
+    settings: Settings, sqlite_database: Database, spec: ModelSpec
+) -> None:
+    site = make_site(settings, sqlite_database, spec, blind_second_reading=True)
+    said = {"finding": "viral"}
+    address = f"/api/v1/screenings/{site.screenings()[1].id}/reviews"
+    assert reader(site).post(address, json=said).status_code == 201
+    browser = site.browser(site.add_user("sam", Role.READER))
+    hidden, refused = (text_of(image_report(site, browser, position, "es")) for position in (1, 3))
+    assert "Resultado oculto" in hidden
+    assert "Result hidden" not in hidden
+    assert "Rechazada" in refused
+    assert "Rejected" not in refused
 
 
 def test_an_image_of_any_shape_stays_on_its_page(site: Site) -> None:

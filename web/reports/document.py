@@ -23,6 +23,8 @@ _FAMILY: Final = "report"
 _NOT_A_DIAGNOSIS: Final = N_("Decision support, not a diagnosis. A qualified reader must read every X-ray.")
 _PAGES: Final = "\N{INVISIBLE SEPARATOR}" * 3
 """Stands for the number of pages until that is known; no text holds it, because `letters.printable` writes it out."""
+_GAP: Final = 4.0
+"""Mm between a column of numbers and the text beside it."""
 _LONGEST: Final = 160
 """Characters of one cell; longer ones are cut in the middle."""
 
@@ -36,6 +38,11 @@ class Column:
     is_number: bool = False
     is_name: bool = False
     """Names of files have no words to break between."""
+
+    @property
+    def text_width(self) -> float:
+        """Return the mm that texts may take."""
+        return self.width - _GAP if self.is_number else self.width
 
     @property
     def wrapmode(self) -> WrapMode:
@@ -207,18 +214,19 @@ class Document(FPDF):
         ordered = list(zip(columns, cells, strict=True))
         for column, cell in reversed(ordered) if self._is_right_to_left else ordered:
             align = self._end if column.is_number else self._start
-            self.set_xy(left, top)
+            gap = column.width - column.text_width if self._is_right_to_left else 0
+            self.set_xy(left + gap, top)
             self._shape(cell)
-            self.multi_cell(column.width, LINE, cell, align=align, wrapmode=column.wrapmode)
+            self.multi_cell(column.text_width, LINE, cell, align=align, wrapmode=column.wrapmode)
             left += column.width
         self.set_xy(self.l_margin, top + height)
 
     def _count_lines(self, column: Column, text: str) -> int:
         self._shape(text)
-        if self.get_string_width(text) < column.width - 2 * self.c_margin:  # much quicker than to lay it out
+        if self.get_string_width(text) < column.text_width - 2 * self.c_margin:  # much quicker than to lay it out
             return 1
         lines = self.multi_cell(
-            column.width, LINE, text, wrapmode=column.wrapmode, dry_run=True, output=MethodReturnValue.LINES
+            column.text_width, LINE, text, wrapmode=column.wrapmode, dry_run=True, output=MethodReturnValue.LINES
         )
         return len(lines) if isinstance(lines, list) else 1
 

@@ -70,12 +70,15 @@ def _write_result(document: Document, screening: ScreeningDetail) -> None:
     if screening.label is not None:
         _write_prediction(document, screening, screening.label)
     elif screening.is_hidden:
-        document.paragraph("Hidden", bold=True, size=14)
+        document.paragraph(_("Result hidden"), bold=True, size=14)
         document.paragraph(
-            "Another reader has read this X-ray. What the model and that reader say is shown after your own review."
+            _(
+                "Another reader has read this X-ray. You see what the model and that reader say after you give your "
+                "own review."
+            )
         )
     else:
-        document.paragraph(words.STATES[screening.state].name, bold=True, size=14)
+        document.paragraph(translate(words.STATES[screening.state].name), bold=True, size=14)
         document.paragraph(say_missing(screening))
 
 
