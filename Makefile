@@ -16,7 +16,7 @@ CHAOS ?=
 FUZZ ?=
 BENCH ?=
 
-.PHONY: help setup setup-training run demo check test test-long bench chaos fuzz audit translations train secrets lock clean
+.PHONY: help setup setup-training run demo check test test-long bench screenshots chaos fuzz audit translations train secrets lock clean
 
 help: ## Print what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ test-long: .venv/.development ## Run what takes long: the training lab, and serv
 
 bench: .venv/.development benchmarks/peers/.venv/.ready ## Measure machine, system and peers against every target (BENCH="--quick", BENCH=report)
 	.venv/bin/python -m benchmarks $(BENCH)
+
+screenshots: .venv/.development ## Take the pictures of the README anew (Chromium on the PATH)
+	.venv/bin/python -m benchmarks.screenshots
 
 chaos: .venv/.development ## Hurt the real stack while it screens and account for every image (CHAOS="--quick --stack embedded")
 	.venv/bin/python -m chaos $(CHAOS)

@@ -61,10 +61,10 @@ class Stack:
             raise RuntimeError(f"{method} {path} was answered {answer.status}: {text[:500]!r}")
         return json.loads(text)
 
-    def send(self, bodies: Sequence["Form"], priority: str = "bulk") -> str:
+    def send(self, bodies: Sequence["Form"], priority: str = "bulk", name: str = "Benchmark") -> str:
         """Send images as `pneumoscreen screen` does, into one job by several requests; return the job's address."""
         images = sum(form.images for form in bodies)
-        opened = json.dumps({"name": "Benchmark", "expected_images": images, "priority": priority}).encode()
+        opened = json.dumps({"name": name, "expected_images": images, "priority": priority}).encode()
         address: str = self.ask("POST", "/api/v1/jobs", opened, Content_Type="application/json")["status_url"]
         for form in bodies:
             self.ask("POST", f"{address}/images", form.body, Content_Type=form.media_type)
