@@ -89,5 +89,5 @@ def test_300_originals_are_screened_and_bad_files_among_them_are_named(
     assert states[State.FAILED] == 0
     # At most 1 % of real paediatric frontal images may be refused (docs/gate.md).
     assert states[State.DONE] >= 297
-    page.get_by_role("link", name=re.compile("^Rejected")).click()
+    page.get_by_role("link", name=re.compile("^Refused")).click()
     expect(page.get_by_role("row").filter(has_text="letter.jpeg")).to_contain_text("This is not a JPEG")

@@ -35,7 +35,7 @@ STATES: Final[dict[State, Words]] = {
     State.RUNNING: Words(NC_("an X-ray", "Screening"), N_("A worker is reading the X-ray now."), N_("Nothing to do.")),
     State.DONE: Words(N_("Done"), N_("The model has given a result."), N_("Open the X-ray and read it yourself.")),
     State.REJECTED: Words(
-        N_("Rejected"),
+        NC_("an X-ray", "Refused"),
         N_("This file cannot be screened. The rest of its job goes on."),
         N_("See the reason, then send a new copy."),
     ),
@@ -173,7 +173,7 @@ REVIEW_STATES: Final[dict[ReviewState, str]] = {
     ReviewState.UNREAD: N_("Not read yet"),
     ReviewState.READ: N_("Read"),
     ReviewState.DISAGREED: N_("Disagreed"),
-    ReviewState.SECOND_READER: N_("Waits for a second reader"),
+    ReviewState.SECOND_READER: N_("Waiting for a second reader"),
     ReviewState.INADEQUATE: N_("Technically inadequate"),
 }
 

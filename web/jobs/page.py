@@ -45,7 +45,7 @@ NONE_CHOSEN = {
     State.QUEUED: N_("No X-ray of this job is waiting now."),
     State.RUNNING: N_("No X-ray of this job is being screened now."),
     State.DONE: N_("No X-ray of this job is done."),
-    State.REJECTED: N_("No X-ray of this job was rejected."),
+    State.REJECTED: N_("No X-ray of this job was refused."),
     State.FAILED: N_("No X-ray of this job has failed."),
     State.CANCELLED: N_("No X-ray of this job was cancelled."),
 }
