@@ -114,7 +114,7 @@ def test_a_drop_is_checked_before_it_is_sent(server: Server, visitor: Visitor, i
     page.wait_for_url(f"{server.url}/jobs/*")
     wait_for_end(page)
     expect(page.get_by_role("heading", level=1)).to_have_text("2 files")
-    expect(page.locator("#job")).to_contain_text("2 of 2 X-rays ended")
+    expect(page.locator("#job")).to_contain_text("2 of 2 X-rays processed")
     expect(page.get_by_role("row").filter(has_text="empty.jpeg")).to_contain_text("Refused")
 
 

@@ -93,7 +93,7 @@ def test_blind_reading_keeps_prediction_and_reviews_out_of_both_reports(
     for secret in ("91", "Flagged", "secret", "rita", "test-model", "iral", "Intended"):
         assert secret not in text.replace(str(site.screenings()[1].id), "").split("SHA-256")[0]
     whole = text_of(job_report(site, second))
-    assert "Hidden until your own review 1" in re.sub(r"\s+", " ", whole)
+    assert "Result hidden until your own review 1" in re.sub(r"\s+", " ", whole)
     assert "image-1.png" not in whole
     assert "91" not in re.sub(r"[0-9a-f-]{36}", "", whole)
     assert second.post(address, json={"finding": "normal"}).status_code == 201
@@ -118,16 +118,16 @@ def test_a_long_job_lists_so_many_and_says_how_many_it_leaves_out(site: Site, mo
     text = re.sub(r"\s+", " ", text_of(job_report(site, reader(site))))
     assert "image-1.png" in text
     assert "image-2.png" not in text
-    assert "2 more X-rays, of suspicion 91 or less, left out of this table" in text
+    assert "2 more X-rays, with suspicion 91 or less, are not in this table" in text
     assert "notes.txt" not in text
-    assert "1 more X-ray without a result, left out of this table" in text
+    assert "1 more X-ray without a result is not in this table" in text
 
 
 def test_a_job_that_goes_on_says_so(site: Site) -> None:
     with site.database.write() as session:
         session.execute(update(Screening).where(Screening.file_name == "image-0.png").values(state=State.QUEUED))
     text = re.sub(r"\s+", " ", text_of(job_report(site, reader(site))))
-    assert "This job has not ended" in text
+    assert "This job has not finished" in text
     assert "Waiting or being screened 1" in text
 
 

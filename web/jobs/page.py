@@ -34,10 +34,10 @@ IMAGES_PER_PAGE = 100
 
 SOURCES = {
     Source.WEB: N_("from the web page"),
-    Source.API: N_("by the API"),
+    Source.API: N_("via the API"),
     Source.CLI: N_("from the command line"),
     Source.SAMPLES: N_("synthetic samples"),
-    Source.DICOM: N_("by DICOM"),
+    Source.DICOM: N_("via DICOM"),
     Source.FOLDER: N_("from a watched folder"),
     Source.SCHEDULE: N_("on a schedule"),
 }
