@@ -165,7 +165,7 @@ def disable_user(data_dir: Path | None, name: str) -> None:
         user = accounts.get_user(session, name)
         administration.disable(session, user)
         _record(session, user, "disabled")
-    click.echo(f"{name} may not sign in any more.")
+    click.echo(f"{name} can no longer sign in.")
 
 
 @users.command("enable")
@@ -178,7 +178,7 @@ def enable_user(data_dir: Path | None, name: str) -> None:
         user = accounts.get_user(session, name)
         administration.enable(user)
         _record(session, user, "enabled")
-    click.echo(f"{name} may sign in again.")
+    click.echo(f"{name} can sign in again.")
 
 
 def _record(session: Session, user: User, change: str) -> None:

@@ -84,14 +84,14 @@ class Admission:
         numbers = {"waiting": waiting.images, "most": self._settings.max_backlog, "seconds": seconds}
         if not speed:
             return QueueFull(
-                "%(waiting)s X-rays are waiting, and the limit is %(most)s. None are being screened at the moment. Nothing "
-                "of this request was kept; X-rays accepted before are safe. Try again in %(seconds)s s.",
+                "%(waiting)s X-rays are waiting, and the limit is %(most)s. None are being screened at the moment. "
+                "Nothing of this request was kept; X-rays accepted before are safe. Try again in %(seconds)s s.",
                 seconds,
                 **numbers,
             )
         return QueueFull(
-            "%(waiting)s X-rays are waiting, and the limit is %(most)s. %(speed)s X-rays are screened per second. Nothing "
-            "of this request was kept; X-rays accepted before are safe. There should be room in %(seconds)s s.",
+            "%(waiting)s X-rays are waiting, and the limit is %(most)s. %(speed)s X-rays are screened per second. "
+            "Nothing of this request was kept; X-rays accepted before are safe. There should be room in %(seconds)s s.",
             seconds,
             speed=float(speed),
             **numbers,

@@ -94,7 +94,9 @@ def test_a_tab_closed_in_the_middle_of_an_upload_loses_and_doubles_nothing(
     page.goto(address)
     expect(page.locator("#job-waiting")).to_contain_text("The upload has stopped.")
     choose_again(page, ward)
-    expect(page.locator("#summary")).to_contain_text(f"{FIRST} of {IMAGES} files have already been received. 6 files will be sent")
+    expect(page.locator("#summary")).to_contain_text(
+        f"{FIRST} of {IMAGES} files have already been received. 6 files will be sent"
+    )
     page.get_by_role("button", name="Send 6 files").click()
     expect(page.locator("#job[data-state=FINISHED]")).to_be_visible()
     expect(page.get_by_role("form", name="Continue the upload")).to_have_count(0)
@@ -121,7 +123,9 @@ def test_another_file_of_the_same_name_and_size_is_sent(quiet_server: Server, vi
     (ward / "new").mkdir()
     (ward / "new" / "x.jpeg").write_bytes(encode(draw(1, (80, 80))))
     choose_again(page, ward / "new")
-    expect(page.locator("#summary")).to_contain_text("The chosen file has not been received yet. Does it belong to this job?")
+    expect(page.locator("#summary")).to_contain_text(
+        "The chosen file has not been received yet. Does it belong to this job?"
+    )
 
 
 def go_on_in_two_tabs(visitor: Visitor, server: Server, address: str, ward: Path) -> list[Page]:

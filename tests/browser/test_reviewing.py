@@ -203,7 +203,7 @@ def test_keys_can_be_turned_off_and_buttons_work_without_scripts(room: Room, vis
     page = visitor.open(room.reader(name))
     page.goto(first)
     page.locator("#review").get_by_role("link", name="Turn them off").click()
-    page.get_by_label("Single keys are shortcuts").uncheck()
+    page.get_by_label("Single-key shortcuts").uncheck()
     page.get_by_role("button", name="Save").click()
     page.goto(first)
     for key in "abt":

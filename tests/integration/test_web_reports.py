@@ -71,7 +71,14 @@ def test_the_report_of_an_image_says_all_that_its_page_says(site: Site) -> None:
     assert [picture.image.size for picture in document.pages[0].images] == [(256, 224)]
     for part in ("image-1.png", "Ward 3", "Flagged", "Suspicion 91 of 100. Above the threshold, 40."):
         assert part in text
-    for part in ("test-model@000000000000", "None.", "Normal (differs from the model)", "rita", "Skin fold.", "infiltrate."):
+    for part in (
+        "test-model@000000000000",
+        "None.",
+        "Normal (differs from the model)",
+        "rita",
+        "Skin fold.",
+        "infiltrate.",
+    ):
         assert part in text
     assert "Decision support, not a diagnosis." in text
     assert answer.headers["Content-Disposition"] == f'attachment; filename="pneumoscreen-{site.screenings()[1].id}.pdf"'

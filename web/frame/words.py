@@ -61,7 +61,9 @@ COUNTED: Final[dict[State, str]] = {
 JOB_STATES: Final[dict[str, Words]] = {
     "RECEIVING": Words(N_("Receiving"), N_("X-rays are still being uploaded.")),
     "SCREENING": Words(NC_("a job", "Screening"), N_("All X-rays have arrived. Some are still waiting or being read.")),
-    "FINISHED": Words(N_("Finished"), N_("No X-ray of the job is still waiting. If the upload ended early, the job page says so.")),
+    "FINISHED": Words(
+        N_("Finished"), N_("No X-ray of the job is still waiting. If the upload ended early, the job page says so.")
+    ),
 }
 
 CHECKS: Final[dict[Check, str]] = {
@@ -89,7 +91,10 @@ CONDITIONS: Final[dict[Condition, Words]] = {
     ),
     Condition.QUEUE_FULL: Words(
         N_("Queue full"),
-        N_("The queue has reached its limit. Uploads resume by themselves when there is room; a few X-rays at a time are still accepted."),
+        N_(
+            "The queue has reached its limit. Uploads resume by themselves when there is room; "
+            "a few X-rays at a time are still accepted."
+        ),
         N_("Leave the upload page open, or send again later."),
     ),
     Condition.BROKER_AWAY: Words(
@@ -128,7 +133,9 @@ CONDITIONS: Final[dict[Condition, Words]] = {
         _STARTS_ITSELF,
     ),
     Condition.DATABASE_AWAY: Words(
-        N_("Database unavailable"), N_("The database does not answer: nothing can be accepted or shown."), _STARTS_ITSELF
+        N_("Database unavailable"),
+        N_("The database does not answer: nothing can be accepted or shown."),
+        _STARTS_ITSELF,
     ),
 }
 

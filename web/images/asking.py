@@ -80,7 +80,9 @@ def ask(screening_id: uuid.UUID) -> AskedScore:
     with services().database.write() as db:
         screening = seen(db, screening_id)
         if not asked.can_be_asked(screening):
-            said = _("Only an image refused as unsuitable for the model can be screened anyway. See its state and its code.")
+            said = _(
+                "Only an image refused as unsuitable for the model can be screened anyway. See its state and its code."
+            )
             abort(409, said)
         model = asked.ask(db, screening, g.user.id)
         if model is not None:

@@ -45,7 +45,9 @@ def write_job(contents: JobContents, source: str, printed: str) -> bytes:
         soft=True,
     )
     if progress.state != FINISHED:
-        document.paragraph(_("This job has not finished: X-rays that are still waiting are not in this report."), bold=True)
+        document.paragraph(
+            _("This job has not finished: X-rays that are still waiting are not in this report."), bold=True
+        )
     document.heading(pgettext("what was found, above numbers of X-rays", "Found"))
     document.facts(_summary(contents), name_width=60)
     _write_answers(document, contents)
