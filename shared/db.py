@@ -175,7 +175,7 @@ def repeat_conflicts(work: Callable[[], T]) -> T:
     except (DBAPIError, StaleDataError) as error:
         if isinstance(error, DBAPIError) and _codes(error).isdisjoint(_COLLISIONS):
             raise
-        raise DatabaseBusy("Others write the same at this moment. Try again in a moment.") from error
+        raise DatabaseBusy("Someone else is changing the same data. Try again in a moment.") from error
 
 
 def _codes(error: DBAPIError) -> set[str | None]:

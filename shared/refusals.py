@@ -221,10 +221,10 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
         },
     ),
     Rejection.TRUNCATED_IMAGE: Refusal(
-        "Cut short", "The file ends before its image does, so a part of it is missing.", _RESEND
+        "Incomplete file", "The file ends before its image does, so a part of it is missing.", _RESEND
     ),
     Rejection.DAMAGED_SCAN: Refusal(
-        "Damaged scan", "The compressed pixels are damaged; decoded, a part of the image would be wrong.", _RESEND
+        "Damaged pixels", "The compressed pixels are damaged; decoded, a part of the image would be wrong.", _RESEND
     ),
     Rejection.SEVERAL_IMAGES: Refusal(
         "Several images", "The file holds several images, and it is not clear which one to screen.",
@@ -236,7 +236,7 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
         },
     ),
     Rejection.UNSUPPORTED_FORM: Refusal(
-        "Unsupported form", "This kind of file cannot be read here. The file may still be sound.", _TO_PLAIN,
+        "Unsupported encoding", "This kind of file cannot be read here. The file itself may be fine.", _TO_PLAIN,
         {
             "tiff_compression": Case("The TIFF is compressed by the method {method}, which cannot be read here."),
             "tiff_deep_compression": Case(
@@ -257,7 +257,7 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
             "bmp": Case("The BMP has {bits} bits a pixel with {compression}, which cannot be read here."),
             "jpeg_colour": Case("This is a {process} of {bits} bits in colour, which cannot be read here."),
             "jpeg_coding": Case(
-                "This is a JPEG of {bits} bits, hierarchical or with arithmetic codes, which cannot be read here."
+                "This is a hierarchical or arithmetic-coded JPEG of {bits} bits, which cannot be read here."
             ),
             "deep_colour": Case(
                 "The image has 16 bits for each colour or alpha and uses few of them, so its greys are not clear.",
@@ -313,7 +313,7 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
                 "The DICOM file is compressed in a way that cannot be read here (transfer syntax {syntax})."
             ),
             "jpeg_coding": Case(
-                "The image in the DICOM file is a JPEG with arithmetic codes or in steps, which cannot be read here."
+                "The image in the DICOM file is an arithmetic-coded or progressive JPEG, which cannot be read here."
             ),
         },
     ),
@@ -369,14 +369,16 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
         "Inverted", "Black and white are swapped: bones are dark.", "Invert the image and send it again."
     ),
     Rejection.CUT_OFF: Refusal(
-        "Cut off", "A large part of the lungs is missing from the image.",
+        "Lungs cut off", "A large part of the lungs is missing from the image.",
         "Send the whole X-ray. If there is none, read this one yourself.",
     ),
     Rejection.TOO_DARK: Refusal(
-        "Too dark", "The image is too dark to be read.", "Export it with its ordinary window and send it again."
+        "Too dark", "The image is too dark to be read.", "Export it with its normal window settings and send it again."
     ),
     Rejection.TOO_BRIGHT: Refusal(
-        "Too bright", "The image is too bright to be read.", "Export it with its ordinary window and send it again."
+        "Too bright",
+        "The image is too bright to be read.",
+        "Export it with its normal window settings and send it again.",
     ),
     Rejection.OUTSIDE_INTENDED_USE: Refusal(
         "Outside intended use", "According to its DICOM header, the model is not made for this image.",
@@ -430,7 +432,8 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
     ),
     Rejection.ZIP_ENTRY_DAMAGED: Refusal("Damaged file in a ZIP", "This file of the ZIP cannot be unpacked.", _REZIP),
     Rejection.ZIP_ENTRY_UNSUPPORTED: Refusal(
-        "ZIP compression", "The file in the ZIP is packed by a method that cannot be read here. It may still be sound.",
+        "ZIP compression",
+        "The file in the ZIP is packed by a method that cannot be read here. The file itself may be fine.",
         "Make the ZIP again with the method Deflate.",
         {"": Case("The file in the ZIP is packed by the method {method}, which cannot be read here.")},
     ),

@@ -88,7 +88,7 @@ class FullQueue:
         if self._said_at is None or present - self._said_at >= _SECONDS_BETWEEN_NOTES:
             self._said_at = present
             until = datetime.now().astimezone() + timedelta(seconds=delay)
-            self._note(f"The queue is full. {detail} Sending goes on by itself at {until:%H:%M:%S}.")
+            self._note(f"The queue is full. {detail} Sending resumes by itself at {until:%H:%M:%S}.")
         self._sleep(delay)
 
 

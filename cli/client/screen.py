@@ -154,8 +154,8 @@ def exit_status(results: Sequence[Result], waited: bool) -> int:
 )  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write all rows to this .csv or .json file.")
 @click.option("--name", help="Name of the job. Default: that of the first PATH.")
-@click.option("--model", help="Model that is to screen the images. Default: the one of the server.")
-@click.option("--job", "job_id", type=click.UUID, help="Go on with this job: wait for it, or send the rest of PATHs.")
+@click.option("--model", help="Model to screen the images with. Default: the server's.")
+@click.option("--job", "job_id", type=click.UUID, help="Continue this job: wait for it, or send the rest of PATHs.")
 @click.option("--cancel", is_flag=True, help="With --job: cancel what has not been screened.")
 @click.option("--no-wait", is_flag=True, help="Do not wait for the images to be screened.")
 @click.option(

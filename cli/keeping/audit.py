@@ -52,11 +52,13 @@ def audit() -> None:
 
 @audit.command("list")
 @_filtered
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000), help="Most rows shown.")
+@click.option(
+    "--limit", default=50, show_default=True, type=click.IntRange(1, 10_000), help="Show at most this many rows."
+)
 @SHARED_DATA_DIR
 @click.pass_obj
 def list_events(data_dir: Path | None, /, limit: int, **filters: str | datetime | None) -> None:
-    """Show what is filtered, the newest first."""
+    """Show the rows that match, the newest first."""
     wanted = select(AuditEvent).where(*_filters(filters).conditions())
     with _database(data_dir) as database, database.read() as session:
         found = read_events(session, wanted.order_by(AuditEvent.sequence.desc()).limit(limit))
@@ -95,7 +97,7 @@ def verify_trail(context: click.Context, kept: str | None) -> None:
 @SHARED_DATA_DIR
 @click.pass_obj
 def export_trail(data_dir: Path | None, /, output: Path, **filters: str | datetime | None) -> None:
-    """Write what is filtered, oldest first, with its hashes. The export itself is written to the trail."""
+    """Write the rows that match, oldest first, with their hashes. The export itself is written to the trail."""
     form = output.suffix.lower().removeprefix(".")
     if form not in FORMATS:
         raise CommandFailed(f"--output ends in .csv or .json. Received: '{output}'")
@@ -113,7 +115,7 @@ def export_trail(data_dir: Path | None, /, output: Path, **filters: str | dateti
 @SHARED_DATA_DIR
 @click.pass_obj
 def show_head(data_dir: Path | None) -> None:
-    """Print the number and hash of the newest row. Kept elsewhere, it shows a trail that was cut or rewritten."""
+    """Print the number and hash of the newest row. A copy kept elsewhere reveals a trail that was cut or rewritten."""
     with _database(data_dir) as database, database.read() as session:
         head = read_head(session)
     if head is None:

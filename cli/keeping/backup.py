@@ -33,14 +33,14 @@ _KEYS: Final = 500
 
 @click.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--verify", is_flag=True, help="Read the images that FOLDER holds, too, and renew what is damaged.")
+@click.option("--verify", is_flag=True, help="Also read the images already in FOLDER, and replace damaged ones.")
 @DATA_DIR
 def backup(folder: Path, verify: bool, data_dir: Path | None) -> None:
     """Copy the database, the images and their thumbnails to FOLDER, while PneumoScreen runs.
 
-    The same FOLDER again takes only what is new, and lets go what was deleted meanwhile; until then the earlier backup
-    in it stays whole. Keys are not copied: keep PNEUMOSCREEN_STORE_KEY elsewhere, without it encrypted images
-    cannot be read. Exit status 1 where images had been lost or damaged before.
+    Given the same FOLDER again, it copies only what is new and removes what has been deleted since; until that is
+    done, the earlier backup stays intact. Keys are not copied: keep PNEUMOSCREEN_STORE_KEY elsewhere, because encrypted
+    images cannot be read without it. Exit status 1 if images had already been lost or damaged.
     """
     settings = read_settings(data_dir)
     database, live = open_database(settings), open_store(settings)

@@ -36,16 +36,15 @@ class Age(click.ParamType):
 
 
 @click.command()
-@click.option("--older-than", "age", type=Age(), required=True, help="Age of what goes, such as 90d, 12w or 2y.")
+@click.option("--older-than", "age", type=Age(), required=True, help="Age of jobs to remove, such as 90d, 12w or 2y.")
 @click.option("--yes", "is_meant", is_flag=True, help="Remove it. Without this nothing is removed.")
 @DATA_DIR
 def purge(age: timedelta, is_meant: bool, data_dir: Path | None) -> None:
-    """Remove the jobs that ended longer ago than an age, and what only they needed.
+    """Remove the jobs that ended longer ago than AGE, with the images and predictions that only they use.
 
-    Their images and predictions go too, except those that a younger job shows. Images in the store that no job names,
-    as a request that failed leaves them, go when they are older than a day. Shows what would go; --yes removes it. May
-    run while PneumoScreen does; what is cut short is finished by the next run. Each job leaves a row in the audit
-    trail.
+    What a newer job also shows is kept. Stored images that belong to no job, such as those of a failed request, are
+    removed once they are older than a day. Only shows what would be removed, unless --yes is given. May run while
+    PneumoScreen does; an interrupted purge is finished by the next one. Each job leaves a row in the audit trail.
     """
     settings = read_settings(data_dir)
     database, store = open_database(settings), open_store(settings)

@@ -49,11 +49,11 @@ _ROWS: Final = 1000
 @click.option("--despite-damage", is_flag=True, help="Restore what is whole, though images in the backup are not.")
 @DATA_DIR
 def restore(folder: Path, is_forced: bool, despite_damage: bool, data_dir: Path | None) -> None:
-    """Bring back the database and the images of a backup in FOLDER, into the database and the store of the settings.
+    """Restore the database and the images of a backup in FOLDER to the configured database and image store.
 
-    Stop PneumoScreen first. Images go first, each compared with its sha256; the database is touched when all are there.
-    Sessions and sign-in links end; passwords, tokens and roles are again what they were. Images that are in the store
-    already stay.
+    Stop PneumoScreen first. Images are copied first, each compared with its sha256; the database is changed once all
+    are there. Sessions and sign-in links end; passwords, tokens and roles are as they were. Images already in the store
+    stay.
     """
     settings = read_settings(data_dir)
     manifest = read_manifest(folder)

@@ -41,9 +41,10 @@ def key() -> None:
 @SHARED_DATA_DIR
 @click.pass_obj
 def create(data_dir: Path | None) -> None:
-    """Mark the place of the settings as the image store, where its file keys.json was lost or it was moved without it.
+    """Mark the configured place as the image store, if its file keys.json was lost or left behind in a move.
 
-    A first start does this by itself. Look first: where a network share is not mounted, it makes a store in its place.
+    A first start does this by itself. Check first that a network share is mounted: if not, this makes a store in its
+    place.
     """
     from shared.store.store import open_store
 
@@ -58,15 +59,15 @@ def create(data_dir: Path | None) -> None:
 @click.option(
     "--despite-damage",
     is_flag=True,
-    help="Let the earlier keys go although images are missing or damaged, or files have unknown names.",
+    help="Drop the earlier keys although images are missing or damaged, or files have unknown names.",
 )
 @SHARED_DATA_DIR
 @click.pass_obj
 def encrypt(data_dir: Path | None, /, despite_damage: bool) -> None:
-    """Encrypt what is not encrypted yet, or with an earlier key. The server may run meanwhile; a break loses nothing.
+    """Encrypt what is not encrypted yet, or with an earlier key. May run while PneumoScreen does, and be interrupted.
 
-    Earlier keys are struck off, and files that are not encrypted are no longer read, when every image that the database
-    names is in the store under the first key. Until then this ends with exit status 1, and all keys are needed.
+    Once every image that the database names is in the store under the first key, earlier keys are dropped and files
+    that are not encrypted are no longer read. Until then this ends with exit status 1, and all keys are needed.
     """
     from shared.store.reseal import keep_first_key
     from shared.store.store import open_store

@@ -37,8 +37,10 @@ _SHARES: Final = (0.2, 0.3, 0.4, 0.5)
 )
 @click.option("--out", type=_FOLDER, help="Write a new model folder here; its name is the new model's.")
 @click.option("--in-place", is_flag=True, help="Change the model itself. --undo takes it back.")
-@click.option("--dry-run", is_flag=True, help="Only show the figures; so it is also without --out and --in-place.")
-@click.option("--undo", is_flag=True, help="Put the calibration before the one in force back, without images.")
+@click.option(
+    "--dry-run", is_flag=True, help="Only show the figures; this is the default without --out and --in-place."
+)
+@click.option("--undo", is_flag=True, help="Restore the previous calibration; needs no images.")
 @click.option(
     "--elsewhere",
     metavar="FOLDER",
@@ -58,11 +60,11 @@ def adapt(
     elsewhere: Path | None,
     models_dir: Path,
 ) -> None:
-    """Choose the threshold that flags a share of the images of DIR, of which nobody has said what they show.
+    """Choose the threshold that flags a given share of the images of DIR, which need no labels.
 
     For a site whose images the model flags too often, or too seldom, and that has none with labels. The probabilities
-    stay as they are. How many cases such a threshold misses, nothing here can tell: where 30 images of each class have
-    a label, `pneumoscreen calibrate` is the better way. Images screened before keep the label that they were given.
+    stay as they are. This cannot tell how many cases such a threshold misses: with 30 labelled images of each class,
+    `pneumoscreen calibrate` is the better way. Images screened before keep the label that they were given.
     """
     os.environ.setdefault("KERAS_BACKEND", "openvino")
     place = find_model(models_dir, model)

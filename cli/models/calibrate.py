@@ -47,8 +47,10 @@ _FIGURES: Final = (
     "--out", type=click.Path(path_type=Path), help="Write a new model folder here; its name is the new model's."
 )
 @click.option("--in-place", is_flag=True, help="Change the model itself. --undo takes it back.")
-@click.option("--dry-run", is_flag=True, help="Only show the figures; so it is also without --out and --in-place.")
-@click.option("--undo", is_flag=True, help="Put the calibration before the one in force back, without images.")
+@click.option(
+    "--dry-run", is_flag=True, help="Only show the figures; this is the default without --out and --in-place."
+)
+@click.option("--undo", is_flag=True, help="Restore the previous calibration; needs no images.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the figures here.")
 @MODELS_DIR
 @DATA_DIR

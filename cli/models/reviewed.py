@@ -48,7 +48,7 @@ class Reviewed:
         return (
             f"Labels are what readers said of {self.counts['images']:,} X-rays, {self.counts['blind']:,} of them "
             f"without having seen the model's answer; the others flatter the model. Left out: {left or 'none'}. "
-            "Readers often take the most suspicious first, so these are no sample of all."
+            "Readers often read the most suspicious first, so these X-rays do not represent all X-rays."
         )
 
 

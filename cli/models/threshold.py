@@ -20,15 +20,15 @@ from shared.models.spec import ModelSpec
 @click.command()
 @click.argument("model")
 @click.argument("value", metavar="[VALUE]", required=False, type=click.FloatRange(0, 1, min_open=True, max_open=True))
-@click.option("--undo", "is_undo", is_flag=True, help="Put back what was in force before.")
+@click.option("--undo", "is_undo", is_flag=True, help="Restore the previous threshold.")
 @MODELS_DIR
 @DATA_DIR
 def threshold(model: str, value: float | None, is_undo: bool, models_dir: Path, data_dir: Path | None) -> None:
-    """Put the threshold VALUE, 0 to 1, of MODEL in force; without VALUE, list those that were.
+    """Set the threshold of MODEL to VALUE, 0 to 1; without VALUE, list the thresholds so far.
 
-    The model's page shows what a threshold would do, and administrators change it there. The change stands in the
-    database beside those before it, and in the audit trail; workers take it up with the next images. Results keep the
-    label that they were given; an X-ray that is sent again is answered anew.
+    The model's page shows what a threshold would do, and administrators change it there. The change is kept in the
+    database with those before it, and in the audit trail; workers use it from the next images on. Results keep the
+    label that they were given; an X-ray that is sent again gets a new result.
     """
     spec = read_spec(find_model(models_dir, model))
     if value is not None and is_undo:

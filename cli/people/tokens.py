@@ -46,7 +46,7 @@ def tokens() -> None:
     type=click.IntRange(1, 3650),
     default=accounts.TOKEN_DAYS,
     show_default=True,
-    help="Days until it ends.",
+    help="Days until it expires.",
 )
 @click.option("--no-expiry", is_flag=True, help="The token does not end by itself; revoke it when it is not needed.")
 @SHARED_DATA_DIR
@@ -54,7 +54,7 @@ def tokens() -> None:
 def create_token(  # noqa: PLR0917  # click passes options by name
     data_dir: Path | None, user: str, name: str, scopes: tuple[str, ...], days: int, no_expiry: bool
 ) -> None:
-    """Make a token for USER and print it, this once."""
+    """Make a token for USER and print it; it is not shown again."""
     if not 0 < len(name) <= 64 or not name.isprintable():
         raise CommandFailed(f"--name has 1 to 64 printable characters. Received: {len(name)} characters.")
     with transaction(data_dir) as session:

@@ -67,7 +67,7 @@ def add_user(data_dir: Path | None, name: str, role: str, display_name: str | No
 @SHARED_DATA_DIR
 @click.pass_obj
 def describe_user(data_dir: Path | None, name: str, display_name: str | None, email: str | None) -> None:
-    """Change how the person behind NAME is written; an empty text takes away what is there."""
+    """Change the display name or e-mail address of NAME; an empty text removes it."""
     if display_name is None and email is None:
         raise click.UsageError("Give --display-name, --email or both.")
     with transaction(data_dir) as session:
@@ -147,7 +147,7 @@ def record_revocation(session: Session, user: User, tokens: int) -> None:
 @SHARED_DATA_DIR
 @click.pass_obj
 def set_role(data_dir: Path | None, name: str, role: str) -> None:
-    """Give NAME another role; one that takes something away ends sessions, links and API tokens."""
+    """Give NAME another role; one that allows less ends sessions, links and API tokens."""
     with transaction(data_dir) as session:
         user = accounts.get_user(session, name)
         administration.change_role(session, user, Role(role))
@@ -160,12 +160,12 @@ def set_role(data_dir: Path | None, name: str, role: str) -> None:
 @SHARED_DATA_DIR
 @click.pass_obj
 def disable_user(data_dir: Path | None, name: str) -> None:
-    """Keep NAME out: sessions, links and API tokens end, the password opens nothing. Its jobs and images stay."""
+    """Disable NAME: sessions, links and API tokens end, the password stops working. Its jobs and images stay."""
     with transaction(data_dir) as session:
         user = accounts.get_user(session, name)
         administration.disable(session, user)
         _record(session, user, "disabled")
-    click.echo(f"{name} may not sign in any more.")
+    click.echo(f"{name} can no longer sign in.")
 
 
 @users.command("enable")
@@ -173,12 +173,12 @@ def disable_user(data_dir: Path | None, name: str) -> None:
 @SHARED_DATA_DIR
 @click.pass_obj
 def enable_user(data_dir: Path | None, name: str) -> None:
-    """Let NAME in again."""
+    """Let NAME sign in again."""
     with transaction(data_dir) as session:
         user = accounts.get_user(session, name)
         administration.enable(user)
         _record(session, user, "enabled")
-    click.echo(f"{name} may sign in again.")
+    click.echo(f"{name} can sign in again.")
 
 
 def _record(session: Session, user: User, change: str) -> None:

@@ -47,7 +47,7 @@ _NOT_READY: Final = re.compile(r"nothing is screened", re.MULTILINE)
 @click.option("--images", type=click.Path(exists=True), help="Folder, file or ZIP to screen instead of the samples.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write all rows to this .csv or .json file.")
 def demo(images: str | None, output: Path | None) -> None:
-    """Start a server with data of its own, screen images through its API, print the results, stop.
+    """Start a temporary server with its own data, screen images through its API, print the results, stop.
 
     The samples are synthetic images that come with the program. Exit status 0 where every file has an outcome.
     """

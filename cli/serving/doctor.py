@@ -75,7 +75,7 @@ Check = Callable[[Settings, int], Finding]
 
 @click.command()
 @DATA_DIR
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Port that is to be free.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Port that must be free.")
 def doctor(data_dir: Path | None, port: int) -> None:
     """Check that this machine can run PneumoScreen. Exit status 1 where something has to be done first."""
     settings = read_settings(data_dir)

@@ -45,7 +45,6 @@ def _refuse_last_admin(session: Session, user: User) -> None:
     wanted = select(User.id).where(User.role == Role.ADMIN, User.is_active).order_by(User.id).with_for_update()
     if session.scalars(wanted).all() == [user.id]:
         raise AccountRefused(
-            "%(name)s is the last admin who may sign in. Make another account an admin first, or let another admin "
-            "sign in again.",
+            "%(name)s is the last admin who can sign in. Make another account an admin first, or enable another admin.",
             name=user.name,
         )

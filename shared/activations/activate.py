@@ -36,7 +36,7 @@ def put_threshold(
     present = spec_in_force(session, spec).threshold
     if shown is not None and not _is_same(shown, present):
         raise ActivationRefused(
-            "Another threshold was put in force meanwhile: %(present)s, in place of %(shown)s. Look at it first.",
+            "The threshold was changed in the meantime: it is now %(present)s, not %(shown)s. Look at it first.",
             present=f"{present:g}",
             shown=f"{shown:g}",
         )
@@ -57,7 +57,7 @@ def put_back_threshold(session: Session, actor: Actor, spec: ModelSpec) -> Model
     """Put the threshold before the one in force back; raise ActivationRefused where there is none."""
     before = threshold_history(session, spec).before
     if before is None:
-        raise ActivationRefused("No threshold was chosen for '%(name)s'. There is nothing to put back.", name=spec.name)
+        raise ActivationRefused("No threshold was set for '%(name)s', so there is none to restore.", name=spec.name)
     return put_threshold(session, actor, spec, before)
 
 
@@ -65,7 +65,7 @@ def put_default_model(session: Session, actor: Actor, name: str, of_settings: st
     """Have new jobs get another model, and return the one before; raise ActivationRefused where they do already."""
     before = default_model(session, of_settings)
     if name == before:
-        raise ActivationRefused("New jobs get '%(name)s' already. Nothing was changed.", name=name)
+        raise ActivationRefused("New jobs already use '%(name)s'. Nothing was changed.", name=name)
     shadow = shadow_model(session)
     if shadow is not None and shadow.model_name == name:  # there is nothing to compare it with any more
         put_shadow_model(session, actor, None, of_settings)
@@ -87,7 +87,7 @@ def put_shadow_model(session: Session, actor: Actor, name: str | None, of_settin
         raise ActivationRefused("'%(name)s' is the shadow model already.", name=name)
     if name is not None and name == default_model(session, of_settings):
         raise ActivationRefused(
-            "'%(name)s' is the model that new jobs get. It cannot be its own shadow model.", name=name
+            "'%(name)s' is the model that new jobs use. It cannot be its own shadow model.", name=name
         )
     _add(session, actor, ActivationKind.SHADOW_MODEL, name)
     _record(session, actor, Action.SHADOW_CHANGED, {"model": name or "none", "before": before or "none"})

@@ -63,7 +63,7 @@ def add_review(  # noqa: PLR0917  # who says what of which image, having seen wh
         _check_seen(before, user, seen)
     prediction = _prediction_values(session, screening)
     if outcome is ReviewOutcome.AGREE and not prediction:
-        raise NotReviewable("No model has answered for this X-ray, so there is nothing to agree with.")
+        raise NotReviewable("This X-ray has no result, so there is nothing to agree with.")
     said = Said(outcome, finding, note or None)
     return _write(session, user, screening, before, said, is_blind=is_blind, key=key, **prediction)
 

@@ -70,8 +70,8 @@ class Admission:
         if free is None or free - coming_bytes >= self._settings.min_free_bytes:
             return
         raise DiskLow(
-            "The server keeps %(kept)s MiB of its disk free for the X-rays that it has. %(free)s MiB are free, and this"
-            " request brings %(coming)s MiB. Nothing of it was kept. Free disk space and send it again.",
+            "The server keeps %(kept)s MiB of disk space in reserve for the X-rays that it has. %(free)s MiB are free, "
+            "and this request needs %(coming)s MiB. Nothing of it was kept. Free disk space and send it again.",
             DISK_SECONDS,
             kept=_mib(self._settings.min_free_bytes),
             free=_mib(free),
@@ -84,14 +84,14 @@ class Admission:
         numbers = {"waiting": waiting.images, "most": self._settings.max_backlog, "seconds": seconds}
         if not speed:
             return QueueFull(
-                "%(waiting)s X-rays are waiting; at most %(most)s may. None are being screened at the moment. Nothing "
-                "of this request was kept; what was accepted before is. Ask again in %(seconds)s s.",
+                "%(waiting)s X-rays are waiting, and the limit is %(most)s. None are being screened at the moment. "
+                "Nothing of this request was kept; X-rays accepted before are safe. Try again in %(seconds)s s.",
                 seconds,
                 **numbers,
             )
         return QueueFull(
-            "%(waiting)s X-rays are waiting; at most %(most)s may. %(speed)s X-rays are screened a second. Nothing of "
-            "this request was kept; what was accepted before is. There should be room in %(seconds)s s.",
+            "%(waiting)s X-rays are waiting, and the limit is %(most)s. %(speed)s X-rays are screened per second. "
+            "Nothing of this request was kept; X-rays accepted before are safe. There should be room in %(seconds)s s.",
             seconds,
             speed=float(speed),
             **numbers,

@@ -20,7 +20,7 @@ def test_an_administrator_adds_a_person_who_comes_in_and_is_kept_out(quiet_serve
     expect(nora.get_by_text("Nora Åström")).to_be_visible()
     admin.get_by_role("link", name="Go to the account").click()
     admin.get_by_role("button", name="Disable").click()
-    expect(admin.get_by_text("nora may not sign in any more.")).to_be_visible()
+    expect(admin.get_by_text("nora can no longer sign in.")).to_be_visible()
     nora.goto(f"{quiet_server.url}/history")
     expect(nora.get_by_role("button", name="Sign in")).to_be_visible()
 

@@ -101,11 +101,11 @@ def test_an_admin_chooses_the_model_of_new_jobs_and_takes_it_back(department: Se
     expect(page.get_by_text(f"are screened by {OTHER} instead of {DEFAULT_MODEL}")).to_be_visible()
     check_everywhere(page)
     page.get_by_role("button", name=f"Use {OTHER} for new jobs").click()
-    expect(page.get_by_role("row").filter(has_text="New jobs get it.")).to_contain_text(OTHER)
+    expect(page.get_by_role("row").filter(has_text="Used for new jobs.")).to_contain_text(OTHER)
     page.get_by_role("link", name=DEFAULT_MODEL, exact=True).click()
     page.get_by_role("link", name="Use it for new jobs").click()
     page.get_by_role("button", name=f"Use {DEFAULT_MODEL} for new jobs").click()
-    expect(page.get_by_role("row").filter(has_text="New jobs get it.")).to_contain_text(DEFAULT_MODEL)
+    expect(page.get_by_role("row").filter(has_text="Used for new jobs.")).to_contain_text(DEFAULT_MODEL)
 
 
 def test_an_admin_compares_a_shadow_model(department: Server, visitor: Visitor) -> None:

@@ -53,11 +53,11 @@ def test_an_upload_waits_for_room_and_goes_on_by_itself(
     held = page.locator("#held")
     expect(held).to_have_text(
         re.compile(
-            r"Queue full\. The upload waits and goes on by itself at \d\d:\d\d:\d\d; leave this page open\. "
-            "What has been received is kept and is screened."
+            r"Queue full\. The upload is waiting and resumes by itself at \d\d:\d\d:\d\d; leave this page open\. "
+            "Files received so far are kept and screened."
         )
     )
-    expect(page.locator("#list li").nth(25)).to_contain_text("Waits until there is room")
+    expect(page.locator("#list li").nth(25)).to_contain_text("Waiting for room in the queue")
     expect(page.locator("#trouble")).to_be_hidden()
     page.clock.run_for(31_000)
     expect(held).to_be_visible()
@@ -78,10 +78,10 @@ def test_a_job_that_cannot_be_opened_waits_too_and_can_be_given_up(
     page = visitor.open(small_server.link())
     visitor.expected = ("429",)
     send_without_scripts(small_server, visitor, many[:5])
-    open_until_said(page, small_server.url, "Queue full. The queue is at its limit.")
+    open_until_said(page, small_server.url, "Queue full. The queue has reached its limit.")
     page.locator("#files").set_input_files(many[5:15])
     page.get_by_role("button", name="Screen 10 files").click()
-    expect(page.locator("#held")).to_contain_text("Queue full. The upload waits and goes on by itself at")
+    expect(page.locator("#held")).to_contain_text("Queue full. The upload is waiting and resumes by itself at")
     page.get_by_role("button", name="Cancel the upload").click()
     expect(page.locator("#drop")).to_be_visible()
     expect(page.locator("#held")).to_be_hidden()
@@ -119,7 +119,7 @@ def test_without_scripts_a_page_says_what_to_do(small_server: Server, visitor: V
     send_without_scripts(small_server, visitor, many[:5])
     page = send_without_scripts(small_server, visitor, many[5:])
     expect(page.get_by_role("heading", level=1)).to_have_text("Queue full")
-    expect(page.get_by_text("5 X-rays are waiting; at most 3 may.")).to_be_visible()
+    expect(page.get_by_text("5 X-rays are waiting, and the limit is 3.")).to_be_visible()
     expect(page.get_by_text("What to do:")).to_be_visible()
     page.get_by_role("link", name="Status").first.click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Status")
@@ -137,7 +137,7 @@ def test_the_status_page_follows_what_happens(small_server: Server, visitor: Vis
     expect(queue).to_contain_text("Queue full")
     expect(page.locator("#announce")).to_contain_text("Queue full.")
     expect(page.locator("#status-queue")).to_contain_text("5 of at most 3")
-    expect(page.locator(".status-parts > div", has_text="Broker")).to_contain_text("Broker away")
+    expect(page.locator(".status-parts > div", has_text="Broker")).to_contain_text("Redis unavailable")
     expect(page.locator("#status-workers")).to_contain_text("Redis does not answer")
     settle(small_server)
 

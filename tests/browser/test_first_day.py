@@ -80,7 +80,7 @@ def test_300_originals_are_screened_and_bad_files_among_them_are_named(
     page.wait_for_function("() => /^[1-9][0-9]?$/.test(document.querySelector('#job').dataset.percent)", timeout=END)
     wait_for_end(page)
     expect(page.get_by_role("heading", level=1)).to_have_text("night shift")
-    expect(page.locator("#job")).to_contain_text("303 of 303 X-rays ended")
+    expect(page.locator("#job")).to_contain_text("303 of 303 X-rays processed")
     with server.database.read() as session:
         job = page.url.rsplit("/", 1)[1]
         rows = [row for row in session.scalars(select(Screening)) if str(row.job_id) == job]
@@ -89,5 +89,5 @@ def test_300_originals_are_screened_and_bad_files_among_them_are_named(
     assert states[State.FAILED] == 0
     # At most 1 % of real paediatric frontal images may be refused (docs/gate.md).
     assert states[State.DONE] >= 297
-    page.get_by_role("link", name=re.compile("^Rejected")).click()
+    page.get_by_role("link", name=re.compile("^Refused")).click()
     expect(page.get_by_role("row").filter(has_text="letter.jpeg")).to_contain_text("This is not a JPEG")

@@ -51,7 +51,7 @@ def begin(visitor: Visitor, server: Server, person: str, ward: Path) -> str:
 
     page.route("**/images", let_through_one)
     page.get_by_role("button", name=f"Screen {IMAGES} files").click()
-    expect(page.locator("#list")).to_contain_text("No answer. Sent again in")
+    expect(page.locator("#list")).to_contain_text("No answer. Trying again in")
     page.close()
     return let_time_pass(server, sent[0].split("/")[-2])
 
@@ -80,7 +80,7 @@ def expected(ward: Path) -> list[tuple[str, str | None]]:
 
 
 def choose_again(page: Page, ward: Path) -> None:
-    form = page.get_by_role("form", name="Go on sending")
+    form = page.get_by_role("form", name="Continue the upload")
     expect(form).to_be_visible()
     form.get_by_label("Choose a folder").set_input_files(str(ward))
 
@@ -92,12 +92,14 @@ def test_a_tab_closed_in_the_middle_of_an_upload_loses_and_doubles_nothing(
     assert len(rows(server, address)) == FIRST
     page = visitor.open(server.link("tina"))
     page.goto(address)
-    expect(page.locator("#job-waiting")).to_contain_text("Nobody is sending.")
+    expect(page.locator("#job-waiting")).to_contain_text("The upload has stopped.")
     choose_again(page, ward)
-    expect(page.locator("#summary")).to_contain_text(f"{FIRST} of {IMAGES} files are here already. 6 files are sent")
+    expect(page.locator("#summary")).to_contain_text(
+        f"{FIRST} of {IMAGES} files have already been received. 6 files will be sent"
+    )
     page.get_by_role("button", name="Send 6 files").click()
     expect(page.locator("#job[data-state=FINISHED]")).to_be_visible()
-    expect(page.get_by_role("form", name="Go on sending")).to_have_count(0)
+    expect(page.get_by_role("form", name="Continue the upload")).to_have_count(0)
     assert rows(server, address) == expected(ward)
     with server.database.read() as session:
         job = session.get_one(Job, uuid.UUID(address[-36:]))
@@ -114,14 +116,16 @@ def test_another_file_of_the_same_name_and_size_is_sent(quiet_server: Server, vi
     page = visitor.open(quiet_server.link("tina"))
     page.goto(address)
     choose_again(page, ward)
-    said = f"{FIRST - 1} of {IMAGES} files are here already. 7 files are sent"
+    said = f"{FIRST - 1} of {IMAGES} files have already been received. 7 files will be sent"
     expect(page.locator("#summary")).to_contain_text(said)
     assert list(check(page, address, is_open=True)) == []
     page.get_by_role("button", name="Clear").click()
     (ward / "new").mkdir()
     (ward / "new" / "x.jpeg").write_bytes(encode(draw(1, (80, 80))))
     choose_again(page, ward / "new")
-    expect(page.locator("#summary")).to_contain_text("The chosen file is not here yet. Is it of this job?")
+    expect(page.locator("#summary")).to_contain_text(
+        "The chosen file has not been received yet. Does it belong to this job?"
+    )
 
 
 def go_on_in_two_tabs(visitor: Visitor, server: Server, address: str, ward: Path) -> list[Page]:
@@ -130,7 +134,7 @@ def go_on_in_two_tabs(visitor: Visitor, server: Server, address: str, ward: Path
     for page in pages:
         page.goto(address)
         choose_again(page, ward)
-        expect(page.locator("#summary")).to_contain_text(f"{FIRST} of {IMAGES} files are here already.")
+        expect(page.locator("#summary")).to_contain_text(f"{FIRST} of {IMAGES} files have already been received.")
     return pages
 
 
@@ -161,7 +165,7 @@ def test_a_tab_that_comes_after_the_end_says_what_is_missing(
     third = visitor.open(quiet_server.link("tina"))
     third.goto(address)
     choose_again(third, ward / "late")
-    expect(third.locator("#summary")).to_contain_text("The chosen file is not here yet.")
+    expect(third.locator("#summary")).to_contain_text("The chosen file has not been received yet.")
     first.get_by_role("button", name="Send 6 files").click()
     expect(first.locator("#job[data-state=SCREENING]")).to_be_visible()
     visitor.expected = ("409",)
@@ -193,7 +197,7 @@ def test_when_all_is_here_only_the_end_is_missing(quiet_server: Server, visitor:
     page = visitor.open(quiet_server.link("tina"))
     page.goto(address)
     choose_again(page, ward)
-    expect(page.locator("#summary")).to_have_text(f"All {FIRST} files are here already.")
+    expect(page.locator("#summary")).to_have_text(f"All {FIRST} files have already been received.")
     page.get_by_role("button", name="End the upload").click()
     expect(page.locator("#job[data-state=SCREENING]")).to_be_visible()
     assert len(rows(quiet_server, address)) == FIRST

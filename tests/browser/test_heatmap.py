@@ -129,5 +129,5 @@ def test_a_print_holds_nothing_to_press_or_to_fill_in(quiet_server: Server, visi
     page.goto(address)
     expect(page.get_by_role("heading", name="Your review")).to_be_hidden()
     page.locator("button[value=agree]").dispatch_event("click")
-    page.get_by_text("No unread X-ray is left here.").wait_for()
+    page.get_by_text("No unread X-rays are left in this list.").wait_for()
     expect(page.get_by_role("heading", name="Your review")).to_be_visible()

@@ -92,12 +92,12 @@ def test_a_job_whose_sender_is_gone_says_that_nobody_is_sending(quiet_server: Se
     address = open_job(quiet_server)
     page = visitor.open(quiet_server.link("tina"))
     page.goto(address)
-    expect(page.locator(".job-line")).to_contain_text("nobody is sending")
-    expect(page.locator("#job-waiting")).to_contain_text("Nobody is sending.")
+    expect(page.locator(".job-line")).to_contain_text("upload has stopped")
+    expect(page.locator("#job-waiting")).to_contain_text("The upload has stopped.")
     with quiet_server.database.write() as session:
         session.execute(update(Job).where(Job.id == uuid.UUID(address[-36:])).values(sent_at=now()))
     expect(page.locator(".job-line")).to_contain_text("upload still running")
-    expect(page.locator("#job-waiting")).not_to_contain_text("Nobody is sending.")
+    expect(page.locator("#job-waiting")).not_to_contain_text("The upload has stopped.")
 
 
 def test_the_headline_says_that_the_server_is_away_and_comes_back(quiet_server: Server, visitor: Visitor) -> None:
@@ -106,11 +106,11 @@ def test_the_headline_says_that_the_server_is_away_and_comes_back(quiet_server: 
     page = visitor.open(quiet_server.link("tina"))
     page.goto(address)
     page.context.set_offline(True)
-    expect(page.locator("#job-head .job-state")).to_have_text("Server away, trying again")
-    expect(page.locator(".job-line")).to_have_text("Server away, trying again")
+    expect(page.locator("#job-head .job-state")).to_have_text("Server unavailable, trying again")
+    expect(page.locator(".job-line")).to_have_text("Server unavailable, trying again")
     page.context.set_offline(False)
     expect(page.locator("#job-head .job-state")).to_have_text("Receiving")
-    expect(page.locator(".job-line")).to_contain_text("nobody is sending")
+    expect(page.locator(".job-line")).to_contain_text("upload has stopped")
 
 
 def test_retry_is_offered_only_where_it_can_help(quiet_server: Server, visitor: Visitor, job_name: str) -> None:

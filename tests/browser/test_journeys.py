@@ -61,7 +61,7 @@ def test_good_and_bad_files_end_on_the_job_page_and_in_the_history(
     expect(page.locator("#job-images .badge")).to_have_count(3)
     refused = page.get_by_role("row").filter(has_text="not an image.jpg")
     expect(refused).to_contain_text("This is not a JPEG")
-    expect(page.get_by_role("link", name=re.compile("^Rejected 1"))).to_be_visible()
+    expect(page.get_by_role("link", name=re.compile("^Refused 1"))).to_be_visible()
     picture = page.locator("#job-images .thumb-box img").first
     assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
 
@@ -114,8 +114,8 @@ def test_a_drop_is_checked_before_it_is_sent(server: Server, visitor: Visitor, i
     page.wait_for_url(f"{server.url}/jobs/*")
     wait_for_end(page)
     expect(page.get_by_role("heading", level=1)).to_have_text("2 files")
-    expect(page.locator("#job")).to_contain_text("2 of 2 X-rays ended")
-    expect(page.get_by_role("row").filter(has_text="empty.jpeg")).to_contain_text("Rejected")
+    expect(page.locator("#job")).to_contain_text("2 of 2 X-rays processed")
+    expect(page.get_by_role("row").filter(has_text="empty.jpeg")).to_contain_text("Refused")
 
 
 def test_what_a_disc_adds_to_its_images_is_left_out_and_counted(

@@ -129,7 +129,7 @@ def test_a_chief_tries_a_threshold_on_what_was_screened_here(department: Server,
     expect(tried.get_by_role("cell").last).to_have_text(re.compile(r"^\d\d\.\d%$"))
     in_force = table.get_by_role("row").filter(has_text="in force")
     expect(in_force.get_by_role("cell").first).to_have_text(re.compile(r"^\d\d\.\d%$"))
-    expect(page.locator("#rule-out")).to_contain_text("never in force")
+    expect(page.locator("#rule-out")).to_contain_text("never applied")
     rule_out = page.get_by_role("region", name="Rule-out thresholds, table").get_by_role("row").filter(has_text="tried")
     expect(rule_out).to_contain_text(" of ")
     check_everywhere(page)

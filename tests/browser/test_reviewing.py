@@ -80,7 +80,7 @@ def test_twenty_x_rays_are_read_by_keyboard_alone(room: Room, visitor: Visitor) 
             page.keyboard.press("Escape")
         press(page, "t" if n == 7 else "v" if n % 4 == 0 else "a")
     print(f"{(time.monotonic() - started) / len(addresses):.2f} s for each X-ray")  # noqa: T201  # a figure to look at
-    expect(page.get_by_text("No unread X-ray is left here.")).to_be_visible()
+    expect(page.get_by_text("No unread X-rays are left in this list.")).to_be_visible()
     said = [room.said(address) for address in addresses]
     assert said[7] == [("inadequate", "Turned, and at the edge.")]
     assert [one[0][0] for one in said[:4]] == ["overrule", "agree", "agree", "agree"]
@@ -203,7 +203,7 @@ def test_keys_can_be_turned_off_and_buttons_work_without_scripts(room: Room, vis
     page = visitor.open(room.reader(name))
     page.goto(first)
     page.locator("#review").get_by_role("link", name="Turn them off").click()
-    page.get_by_label("Single keys are shortcuts").uncheck()
+    page.get_by_label("Single-key shortcuts").uncheck()
     page.get_by_role("button", name="Save").click()
     page.goto(first)
     for key in "abt":

@@ -163,7 +163,7 @@ def test_a_button_opens_it_and_another_one_can_be_chosen(place: Place, reader: V
     expect(tool).to_have_attribute("aria-pressed", "true")
     page.keyboard.press("+")
     zoomed = same_part(page)
-    page.get_by_label("Which X-ray stands beside this one").select_option("10 Jan 2023 · 3 years earlier")
+    page.get_by_label("X-ray shown beside this one").select_option("10 Jan 2023 · 3 years earlier")
     expect(page.get_by_role("img", name="X-ray, 10 Jan 2023")).to_be_visible()
     expect(page.locator("#beside .pane-about")).to_contain_text("Suspicion 2")
     expect(page.locator("#beside .viewer-stage")).to_have_attribute("data-shown", "webgl")
@@ -253,7 +253,7 @@ def test_linked_both_show_the_same_part_whatever_is_done(place: Place, reader: V
 def test_apart_each_is_handled_for_itself(place: Place, reader: Visitor) -> None:
     page = place.open(reader)
     open_beside(page)
-    linked = page.get_by_role("button", name="Zoom, move and contrast both alike")
+    linked = page.get_by_role("button", name="Zoom, move and adjust both together")
     expect(linked).to_have_attribute("aria-pressed", "true")
     page.keyboard.press("y")
     expect(linked).to_have_attribute("aria-pressed", "false")

@@ -38,7 +38,7 @@ def test_a_browser_stays_below_the_path(behind: Server, visitor: Visitor, images
     with behind.database.write() as session:
         rows = update(Screening).where(Screening.job_id == func.replace(job_id(page), "-", ""))
         session.execute(rows.values(state=State.CANCELLED, finished_at=now()))
-    expect(page.locator("#announce")).to_contain_text("2 X-rays ended")
+    expect(page.locator("#announce")).to_contain_text("2 X-rays processed")
     page.get_by_role("link", name="first.jpeg").click()
     page.wait_for_url(f"**{PREFIX}/screenings/*")
     page.get_by_role("button", name="Sign out").click()

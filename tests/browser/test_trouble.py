@@ -38,7 +38,7 @@ def test_a_job_waits_and_says_why_then_is_cancelled_and_retried(
     expect(page).to_have_title(re.compile("^0% "))
     with quiet_server.database.write() as session:
         session.execute(update(Screening).values(created_at=func.datetime("now", "-1 minute")))
-    expect(page.get_by_text("The broker is away.")).to_be_visible()
+    expect(page.get_by_text("Redis is unavailable.")).to_be_visible()
 
     page.get_by_role("button", name="Cancel").click()
     dialog = page.get_by_role("dialog", name="Cancel this job?")
@@ -66,7 +66,7 @@ def test_an_open_page_follows_the_job_and_tells_its_end(quiet_server: Server, vi
         session.execute(rows.values(state=State.FAILED, finished_at=now(), error_code=Failure.WORKER_LOST,
                                     error_details={"attempts": 3}))  # fmt: skip
     expect(page.locator("#announce")).to_contain_text(
-        "The job has finished. 2 X-rays ended: 0 flagged, 0 not flagged, 2"
+        "The job has finished. 2 X-rays processed: 0 flagged, 0 not flagged, 2"
     )
     expect(page.get_by_text("The worker stopped or failed 3 times").first).to_be_visible()
     expect(link).to_be_focused()
@@ -100,7 +100,7 @@ def test_a_lost_request_is_sent_again_and_counts_once(quiet_server: Server, visi
     page.add_init_script(LOSE_THE_FIRST_ANSWER)
     page.reload()
     upload(page, quiet_server, images)
-    expect(page.locator("#list li").first).to_contain_text("No answer. Sent again in")
+    expect(page.locator("#list li").first).to_contain_text("No answer. Trying again in")
     page.wait_for_url("**/jobs/*")
     assert len(keys) == 2
     assert len(set(keys)) == 1
@@ -171,7 +171,7 @@ def test_a_page_older_than_its_session_gets_a_fresh_token(quiet_server: Server, 
         tab.get_by_role("button", name="Sign in").click()
     page.locator("#files").set_input_files([str(images / "first.jpeg"), str(images / "second.jpeg")])
     page.get_by_role("button", name="Screen 2 files").click()
-    expect(page.locator("#trouble")).to_contain_text("You have signed in anew since this page was loaded.")
+    expect(page.locator("#trouble")).to_contain_text("You have signed in again since this page was loaded.")
     page.get_by_role("button", name="Try again").click()
     page.wait_for_url("**/jobs/*")
     expect(page.locator("table.images tbody tr")).to_have_count(2)

@@ -206,7 +206,7 @@ def test_where_no_samples_come_the_picture_is_used_and_said(place: Place, reader
     file.unlink()
     try:
         page = place.open(reader, "plain.png")  # in a window that keeps no samples yet
-        readout(page, "8 bits: only the picture could be loaded")
+        readout(page, "8 bits: original pixels could not be loaded")
         page.keyboard.press("[")
         readout(page, "Window 204")
     finally:
@@ -223,7 +223,9 @@ def test_without_script_the_picture_is_there(place: Place, reader: Visitor) -> N
     box = image.bounding_box()
     assert box is not None
     assert box["height"] > 500
-    expect(page.get_by_role("link", name="Open the picture alone")).to_have_attribute("href", re.compile("/image$"))
+    expect(page.get_by_role("link", name="Open the picture on its own")).to_have_attribute(
+        "href", re.compile("/image$")
+    )
 
 
 # ---------------------------------------------------------------- how it is handled
@@ -334,8 +336,8 @@ def test_keys_of_one_letter_can_be_turned_off_for_an_account(place: Place, reade
     page.goto(place.addresses["deep.dcm"])
     wait_until_drawn(page)
     page.get_by_role("button", name="More tools").click()
-    page.get_by_role("link", name="Single keys are on. Change this").click()
-    page.get_by_label("Single keys are shortcuts").uncheck()
+    page.get_by_role("link", name="Single-key shortcuts are on. Change this").click()
+    page.get_by_label("Single-key shortcuts").uncheck()
     page.get_by_role("button", name="Save").click()
     page.goto(place.addresses["deep.dcm"])
     wait_until_drawn(page)
@@ -360,9 +362,7 @@ def test_the_ruler_measures_in_millimetres_where_the_file_says_how(place: Place,
     page.mouse.move(x + 50, y, steps=5)
     page.mouse.up()
     expect(page.locator("#viewer-length")).to_have_text("20.0 mm")
-    expect(page.locator("#viewer-ruler-said")).to_contain_text(
-        "in the plane of the detector, by the file's Imager Pixel Spacing"
-    )
+    expect(page.locator("#viewer-ruler-said")).to_contain_text("at the detector, from the file's Imager Pixel Spacing")
     page.get_by_role("button", name="Second end of the ruler").focus()
     page.keyboard.press("Shift+ArrowRight")
     expect(page.locator("#viewer-length")).to_have_text("22.0 mm")

@@ -128,7 +128,7 @@ def test_back_and_l_find_the_row_again_in_every_list(room: Server, visitor: Visi
 def test_keys_can_be_turned_off(room: Server, visitor: Visitor) -> None:
     page = reader(room, visitor)
     page.goto(f"{room.url}/account")
-    page.get_by_label("Single keys are shortcuts").uncheck()
+    page.get_by_label("Single-key shortcuts").uncheck()
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("status")).to_have_text("The settings are saved.")
     page.goto(f"{room.url}/worklist")

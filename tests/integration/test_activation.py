@@ -145,7 +145,7 @@ def test_two_who_choose_at_the_same_time_leave_both_rows(database: Database, spe
 
 def test_who_saw_another_threshold_in_force_changes_nothing(database: Database, spec: ModelSpec) -> None:
     choose(database, spec, 0.2)
-    with database.write() as session, pytest.raises(ActivationRefused, match=r"meanwhile: 0\.2, in place of 0\.4"):
+    with database.write() as session, pytest.raises(ActivationRefused, match=r"it is now 0\.2, not 0\.4"):
         put_threshold(session, ACTOR, spec, 0.3, shown=0.4)
     with database.read() as session:
         assert [row.number for row in session.scalars(select(Activation))] == [1]
@@ -252,7 +252,7 @@ def test_who_did_not_see_the_threshold_in_force_is_shown_it_first(
     choose(site.database, own, 0.3)
     answer = press(admin, "/models/test-model/threshold", "/models/test-model", threshold="25", shown="40")
     assert answer.status_code == 409
-    assert "Another threshold was put in force meanwhile: 0.3, in place of 0.4." in answer.text
+    assert "The threshold was changed in the meantime: it is now 0.3, not 0.4." in answer.text
     assert 'name="shown" value="30"' in answer.text, "the page has the new one, and the button is still there"
     assert in_force(site, own) == 0.3
 
@@ -295,7 +295,7 @@ def test_new_jobs_get_the_model_that_an_admin_chose_and_those_that_are_there_kee
     answer = press(admin, "/models/other/default")
     assert (answer.status_code, answer.location) == (303, "/models")
     listed = plain(admin.get("/models").text)
-    assert "New jobs get other from now on, in place of test-model." in listed
+    assert "New jobs now use other instead of test-model." in listed
     sent(program, 2)
     sent(program, 3, model="test-model")
     assert models_of_jobs(site) == ["test-model", "other", "test-model"]
@@ -328,7 +328,7 @@ def test_a_model_without_its_weights_or_that_is_the_default_is_refused(
 ) -> None:
     answer = press(admin, f"/models/{name}/default", "/models")
     assert answer.status_code == 409
-    assert ("has no model.keras" if name == "bare" else "They do so already") in answer.text
+    assert ("has no model.keras" if name == "bare" else "New jobs already use it.") in answer.text
     with site.database.read() as session:
         assert session.scalars(select(Activation)).all() == []
 

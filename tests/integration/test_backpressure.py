@@ -50,8 +50,8 @@ def test_a_full_queue_is_a_problem_that_says_when_to_come_back(full: Site, tina:
         "title": "Queue full",
         "status": 429,
         "detail": (
-            "5 X-rays are waiting; at most 5 may. None are being screened at the moment. Nothing of this request was "
-            "kept; what was accepted before is. Ask again in 30 s."
+            "5 X-rays are waiting, and the limit is 5. None are being screened at the moment. Nothing of this request "
+            "was kept; X-rays accepted before are safe. Try again in 30 s."
         ),
         "retry_after": 30,
     }
@@ -66,7 +66,7 @@ def test_the_time_to_wait_follows_from_the_speed_of_screening(full: Site, tina: 
     assert answer.status_code == 429
     # Room for a micro-batch of 32, at four images in the second or in the few seconds that have passed.
     assert 8 <= int(answer.headers["Retry-After"]) <= 300
-    assert "X-rays are screened a second" in answer.json["detail"]  # type: ignore[index]
+    assert "X-rays are screened per second" in answer.json["detail"]  # type: ignore[index]
 
 
 def test_room_lets_the_same_request_in(full: Site, tina: FlaskClient, spec: ModelSpec) -> None:
@@ -246,7 +246,7 @@ def test_a_plain_form_gets_a_page_that_says_what_to_do(full: Site) -> None:
     answer = browser.post("/jobs", **form(IMAGES[5:10], csrf_token=token))
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "30")
     assert "<h1>Queue full</h1>" in answer.text
-    assert "5 X-rays are waiting; at most 5 may." in answer.text
+    assert "5 X-rays are waiting, and the limit is 5." in answer.text
     assert "What to do:" in answer.text
     assert 'href="/status"' in answer.text
 
@@ -268,4 +268,4 @@ def test_an_upload_that_waits_is_not_called_stopped(full: Site, spec: ModelSpec)
     assert "The upload is waiting." in browser.get(f"/jobs/{job.id}").text
     full.install_model(spec)
     full.work(spec, {})
-    assert "Nobody is sending." in browser.get(f"/jobs/{job.id}").text
+    assert "The upload has stopped." in browser.get(f"/jobs/{job.id}").text

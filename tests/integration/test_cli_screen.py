@@ -262,13 +262,13 @@ def test_a_full_queue_is_waited_for_and_every_image_arrives(stack: Stack) -> Non
     assert waits[0] == 30, "longer than the retry_seconds for a server that is away"
     assert len(notes) == 1, "said once a minute"
     assert notes[0].startswith("The queue is full. ")
-    assert "Sending goes on by itself at " in notes[0]
+    assert "Sending resumes by itself at " in notes[0]
 
 
 def test_a_low_disk_ends_the_retries_with_the_reason(stack: Stack) -> None:
     Path("images", "a.jpg").write_bytes(encode(draw(1)))
     stack.start(MIN_FREE_BYTES=str(1 << 50))
-    with Api(stack.url, stack.token, retry_seconds=8) as api, pytest.raises(GaveUp, match="of its disk free"):
+    with Api(stack.url, stack.token, retry_seconds=8) as api, pytest.raises(GaveUp, match="of disk space in reserve"):
         Run(api, Silence()).screen(collect(["images"]), name="images")
 
 

@@ -169,13 +169,16 @@ def test_each_event_ends_what_the_table_says(person: Person, name: str) -> None:
 
 
 def test_tokens_are_offered_where_a_password_is_changed(person: Person) -> None:
-    assert "Revoke my API token, too" in person.here.get("/account/password").text
+    assert "Also revoke my API token" in person.here.get("/account/password").text
     fields = {"password": PASSWORD, "new_password": NEW_PASSWORD, "repeat": NEW_PASSWORD}
     answer = press(person.here, "/account/password", **fields)
     assert answer.location == "/account/tokens"
-    assert "1 API token goes on. Revoke what you do not know or need." in person.here.get("/account/tokens").text
+    assert (
+        "1 API token still works. Revoke it if you do not recognise or need it."
+        in person.here.get("/account/tokens").text
+    )
     press(person.here, "/account/tokens/revoke", page="/account/tokens")
-    assert "Revoke my API" not in person.here.get("/account/password").text
+    assert "Also revoke" not in person.here.get("/account/password").text
 
 
 @pytest.mark.parametrize("opens", ["a link", "a token"])

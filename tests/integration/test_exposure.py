@@ -119,7 +119,7 @@ def test_the_medians_the_gap_and_the_limits_are_said(site: Site, own: ModelSpec,
     assert "Brightness has drifted against the 600 images" in said["brightness"]
     assert "cumulative shares is 0.200 (two-sample Kolmogorov-Smirnov test, p &lt; 0.001)" in said["brightness"]
     assert "days has a brightness of 111, the median training image 119" in said["brightness"]
-    assert "Drift is called from a gap of 0.10 on, with p below 0.01." in said["brightness"]
+    assert "Drift is reported for a gap of at least 0.10 with p below 0.01." in said["brightness"]
     assert "No drift of contrast" in said["contrast"]
     assert said["tile"] == "Drifted", "one of both is enough"
     text = chief.get("/quality/brightness.csv", query_string=DAYS).text.splitlines()

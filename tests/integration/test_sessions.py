@@ -162,7 +162,7 @@ def test_the_account_page_lists_sessions_and_ends_one_or_all_others(site: Site) 
     assert "1 other session has ended." in here.get("/account").text
     assert [is_in(browser) for browser in (here, elsewhere)] == [True, False]
     assert site.actions()[-2:] == ["session_ended", "session_ended"]
-    assert "You are signed in nowhere else." in here.get("/account").text
+    assert "You are not signed in anywhere else." in here.get("/account").text
 
 
 def test_nobody_ends_a_session_of_somebody_else(site: Site) -> None:

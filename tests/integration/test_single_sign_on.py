@@ -404,7 +404,7 @@ def test_an_answer_belongs_to_the_question_of_its_browser(
     before = provider.count("/token")
     answer = browser.get(back)
     assert answer.status_code == 403
-    assert "does not belong to a sign-in that was begun in this browser" in answer.text
+    assert "does not match a sign-in begun in this browser" in answer.text
     assert provider.count("/token") == before
 
 

@@ -95,7 +95,7 @@ def test_the_list_names_models_of_the_folder_and_those_that_have_screened(site: 
     with site.database.write() as session:
         session.add(Model(name="gone-model", sha256="a" * 64, spec={"threshold": 0.3}))
     text = page(site, "/models")
-    assert "New jobs get it." in text
+    assert "Used for new jobs." in text
     assert "Its weights are not here. Has screened here." in text
     assert "<td>Elsewhere</td>" in text, "the images on which it does worst"
     assert "0.950 (0.900 to 0.990)" not in text

@@ -59,7 +59,7 @@ def test_the_page_says_what_was_counted(site: Site) -> None:
     for sentence in (
         "5 X-rays sent from 23 Mar 2026 to 29 Mar 2026",
         "Of 4 X-rays with a result 2 were flagged: 50.0% (15.0% to 85.0%).",
-        "half of the X-rays took 4.0 s or less, and 95 % took 4.0 s or less",
+        "Half of the X-rays had a result within 4.0 s of being sent, and 95 % within 4.0 s.",
         "1 X-ray ended without a result",
         "2 of 3 name the model's label: 66.7%",
         "Blind reviews alone: 1 of 1",

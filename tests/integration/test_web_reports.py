@@ -72,7 +72,14 @@ def test_the_report_of_an_image_says_all_that_its_page_says(site: Site) -> None:
     assert [picture.image.size for picture in document.pages[0].images] == [(256, 224)]
     for part in ("image-1.png", "Ward 3", "Flagged", "Suspicion 91 of 100. Above the threshold, 40."):
         assert part in text
-    for part in ("test-model@000000000000", "None.", "Normal (not as the model)", "rita", "Skin fold.", "infiltrate."):
+    for part in (
+        "test-model@000000000000",
+        "None.",
+        "Normal (differs from the model)",
+        "rita",
+        "Skin fold.",
+        "infiltrate.",
+    ):
         assert part in text
     assert "Decision support, not a diagnosis." in text
     assert answer.headers["Content-Disposition"] == f'attachment; filename="pneumoscreen-{site.screenings()[1].id}.pdf"'
@@ -94,7 +101,7 @@ def test_blind_reading_keeps_prediction_and_reviews_out_of_both_reports(
     for secret in ("91", "Flagged", "secret", "rita", "test-model", "iral", "Intended"):
         assert secret not in text.replace(str(site.screenings()[1].id), "").split("SHA-256")[0]
     whole = text_of(job_report(site, second))
-    assert "Hidden until your own review 1" in re.sub(r"\s+", " ", whole)
+    assert "Result hidden until your own review 1" in re.sub(r"\s+", " ", whole)
     assert "image-1.png" not in whole
     assert "91" not in re.sub(r"[0-9a-f-]{36}", "", whole)
     assert second.post(address, json={"finding": "normal"}).status_code == 201
@@ -119,16 +126,16 @@ def test_a_long_job_lists_so_many_and_says_how_many_it_leaves_out(site: Site, mo
     text = re.sub(r"\s+", " ", text_of(job_report(site, reader(site))))
     assert "image-1.png" in text
     assert "image-2.png" not in text
-    assert "2 more X-rays, of suspicion 91 or less, left out of this table" in text
+    assert "2 more X-rays, with suspicion 91 or less, are not in this table" in text
     assert "notes.txt" not in text
-    assert "1 more X-ray without a result, left out of this table" in text
+    assert "1 more X-ray without a result is not in this table" in text
 
 
 def test_a_job_that_goes_on_says_so(site: Site) -> None:
     with site.database.write() as session:
         session.execute(update(Screening).where(Screening.file_name == "image-0.png").values(state=State.QUEUED))
     text = re.sub(r"\s+", " ", text_of(job_report(site, reader(site))))
-    assert "This job has not ended" in text
+    assert "This job has not finished" in text
     assert "Waiting or being screened 1" in text
 
 
@@ -144,7 +151,7 @@ def test_a_picture_that_is_gone_leaves_its_place_and_the_reason(site: Site) -> N
 def test_what_was_refused_has_its_reason(site: Site) -> None:
     text = re.sub(r"\s+", " ", text_of(image_report(site, reader(site), 3)))
     assert "This file was not kept." in text
-    assert "Rejected" in text
+    assert "Refused" in text
     assert "JPEG" in text
 
 

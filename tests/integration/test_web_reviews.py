@@ -196,7 +196,7 @@ def test_the_page_leads_on_to_the_next_unread_image_and_undo_leads_back(site: Si
     assert answer.location.startswith(page(site, 2))
     answer = press(rita, f"{page(site, 2)}/reviews", page(site, 2), says="second_reader")
     assert answer.location == page(site, 2)
-    assert "No unread X-ray is left here." in rita.get(answer.location).text
+    assert "No unread X-rays are left in this list." in rita.get(answer.location).text
 
 
 def test_in_a_list_the_next_unread_image_is_that_of_the_list(site: Site) -> None:
@@ -316,8 +316,8 @@ def leaks_of_figures(client: FlaskClient, browser: FlaskClient) -> Iterator[str]
         yield from ([f"quality {table}"] if counts >= (3 if table in {"flagged", "suspicion"} else 1) else [])
     tried = client.get("/api/v1/models/test-model/threshold").json
     yield from (["threshold"] if tried["images"] == 3 or tried["flagged"] == 2 else [])
-    assert "You read blind" in browser.get("/quality").text
-    assert "You read blind" in browser.get("/models/test-model").text
+    assert "You are reading blind" in browser.get("/quality").text
+    assert "You are reading blind" in browser.get("/models/test-model").text
 
 
 def test_a_second_reader_sees_nothing_of_what_others_said_before_the_own_review(blind: Site) -> None:
@@ -359,7 +359,7 @@ def test_figures_of_administrators_hold_what_is_hidden_from_others(blind: Site) 
     shown = chief.get("/quality").text
     assert "Of 3 X-rays with a result 2 were flagged" in shown
     assert "1 of 1 name the model" in shown
-    assert "You read blind" not in shown
+    assert "You are reading blind" not in shown
 
 
 def test_first_readers_and_administrators_see_the_prediction(blind: Site) -> None:

@@ -138,7 +138,7 @@ def test_a_message_that_is_on_its_way_is_not_sent_a_second_time(site: Site, admi
 def test_pause_start_test_secret_and_delete_leave_their_rows(site: Site, admin: FlaskClient) -> None:
     webhook = register(admin, site)
     assert "An administrator paused it." in act(admin, webhook, "stop")
-    assert "Nothing is sent there" not in act(admin, webhook, "start")
+    assert "Nothing has been sent there" not in act(admin, webhook, "start")
     act(admin, webhook, "test")
     assert site.count(Message) == 2
     renewed = secret_of(act(admin, webhook, "secret"))

@@ -68,7 +68,7 @@ class TokenForm(FlaskForm):
     submit = BooleanField(lazy("send X-rays; cancel, retry and delete jobs"))
     admin = BooleanField(lazy("do what only administrators may"))
     days = SelectField(
-        lazy("It ends after"),
+        lazy("Expires after"),
         choices=[
             *(SelectChoice(days, LazyString(_say_days, days)) for days in LIFETIMES),
             SelectChoice(FOR_EVER, lazy("never")),
@@ -201,8 +201,8 @@ def end_other_sessions() -> ResponseReturnValue:
         record(db, Action.SESSION_ENDED, user_id=g.user.id, subject=g.user.id, address=request.remote_addr)
     said = plural(
         ended,
-        "%(count)s other session has ended. This one goes on.",
-        "%(count)s other sessions have ended. This one goes on.",
+        "%(count)s other session has ended. This one stays open.",
+        "%(count)s other sessions have ended. This one stays open.",
     )
     flash(said, "info")
     return see_other(url_for("account.index"))

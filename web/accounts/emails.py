@@ -93,7 +93,7 @@ def test() -> ResponseReturnValue:
             abort(429, said)
         note_test(db, user)
         _record(db, {"change": "tested"})
-    flash(_("A test e-mail is on its way. What became of it shows here within seconds."), "info")
+    flash(_("A test e-mail is on its way. Within seconds this page shows whether it was sent."), "info")
     return see_other(url_for("emails.index"))
 
 

@@ -117,8 +117,8 @@ def _asked() -> dict[str, Any]:
     if asked is None or asked["until"] <= time.time() or asked["state"] != request.args.get("state"):
         raise SignInRefused(
             _(
-                "This answer of the identity provider does not belong to a sign-in that was begun in this browser "
-                "within the last %(minutes)s minutes. Go to the sign-in page and begin again.",
+                "This answer from the identity provider does not match a sign-in begun in this browser in the last "
+                "%(minutes)s minutes. Go to the sign-in page and begin again.",
                 minutes=ASKED_SECONDS // 60,
             )
         )
@@ -161,7 +161,12 @@ def _admit(db: Session, claims: Claims) -> None:
 
 def _link(claims: Claims, asked: dict[str, Any]) -> ResponseReturnValue:
     if g.user is None or str(g.user.id) != asked["link"]:
-        raise SignInRefused(_("Another account was signed in when this link was begun. Begin again on its own page."))
+        raise SignInRefused(
+            _(
+                "You are not signed in to the account that this link was begun for. "
+                "Sign in to it and begin again on its Account page."
+            )
+        )
     with services().database.write() as db:
         user = db.get_one(User, g.user.id)
         link_identity(db, user, claims["iss"], claims["sub"])

@@ -257,15 +257,15 @@ def password() -> ResponseReturnValue:
         return see_other(url_for("screen.home"))
     said = plural(
         tokens,
-        "%(count)s API token goes on. Revoke what you do not know or need.",
-        "%(count)s API tokens go on. Revoke what you do not know or need.",
+        "%(count)s API token still works. Revoke it if you do not recognise or need it.",
+        "%(count)s API tokens still work. Revoke those that you do not recognise or need.",
     )
     flash(said, "info")
     return see_other(url_for("account.tokens"))
 
 
 def _password_page(form: PasswordForm, tokens: int) -> str:
-    offer = plural(tokens, "Revoke my API token, too", "Revoke my %(count)s API tokens, too")
+    offer = plural(tokens, "Also revoke my API token", "Also revoke my %(count)s API tokens")
     return render(PasswordPage(form, offer if tokens else None))
 
 

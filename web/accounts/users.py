@@ -188,7 +188,7 @@ def disable(user_id: uuid.UUID) -> ResponseReturnValue:
     """Keep a person out."""
     user = _act(user_id, "disabled", administration.disable)
     said = _(
-        "%(name)s may not sign in any more. Earlier sessions, sign-in links and API tokens have ended. Jobs and X-rays "
+        "%(name)s can no longer sign in. Earlier sessions, sign-in links and API tokens have ended. Jobs and X-rays "
         "stay.",
         name=user.name,
     )
@@ -200,7 +200,7 @@ def disable(user_id: uuid.UUID) -> ResponseReturnValue:
 def enable(user_id: uuid.UUID) -> ResponseReturnValue:
     """Let a person in again."""
     user = _act(user_id, "enabled", lambda _, user: administration.enable(user))
-    return _done(user, _("%(name)s may sign in again.", name=user.name))
+    return _done(user, _("%(name)s can sign in again.", name=user.name))
 
 
 @blueprint.post("/users/<uuid:user_id>/sessions/end")

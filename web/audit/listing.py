@@ -34,7 +34,7 @@ ACTIONS: Final[dict[Action, str]] = {
     Action.IMAGE_VIEWED: N_("Viewed an X-ray"),
     Action.REVIEW_ADDED: N_("Reviewed an X-ray"),
     Action.REVIEW_WITHDRAWN: N_("Undid a review of an X-ray"),
-    Action.SCORE_ASKED: N_("Asked for a score despite the gate"),
+    Action.SCORE_ASKED: N_("Asked for the score of a refused X-ray"),
     Action.HISTORY_EXPORTED: N_("Exported the history"),
     Action.REPORT_MADE: N_("Made a report to print"),
     Action.QUALITY_EXPORTED: N_("Exported quality figures"),
@@ -117,7 +117,7 @@ VALUES: Final[dict[str, dict[str, str]]] = {
     "outcome": {outcome: words.OUTCOMES[outcome] for outcome in ReviewOutcome},
     "finding": {finding: words.FINDINGS[finding] for finding in Finding},
     "purpose": {"preload": N_("fetched ahead by the browser")},
-    "result": {"whole": N_("whole"), "broken": N_("broken")},
+    "result": {"whole": N_("intact"), "broken": N_("broken")},
     "shortcuts": _SWITCH,
     "job_finished": _SWITCH,
     "image_flagged": _SWITCH,
@@ -199,7 +199,9 @@ def name_value(name: str, value: str) -> str:
 def say_fault(detail: Mapping[str, str]) -> str:
     """Say what a verification found broken; in full its finding stands in English in the trail."""
     if detail["row"] == "0" or detail["fault"] not in FAULTS:
-        return _("The head of the trail was edited or removed, so nothing tells whether its end was cut.")
+        return _(
+            "The head of the trail was edited or removed, so it is not known whether rows at the end were removed."
+        )
     return translate(FAULTS[detail["fault"]], row=detail["row"])
 
 

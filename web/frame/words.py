@@ -35,7 +35,7 @@ STATES: Final[dict[State, Words]] = {
     State.RUNNING: Words(NC_("an X-ray", "Screening"), N_("A worker is reading the X-ray now."), N_("Nothing to do.")),
     State.DONE: Words(N_("Done"), N_("The model has given a result."), N_("Open the X-ray and read it yourself.")),
     State.REJECTED: Words(
-        N_("Rejected"),
+        NC_("an X-ray", "Refused"),
         N_("This file cannot be screened. The rest of its job goes on."),
         N_("See the reason, then send a new copy."),
     ),
@@ -61,7 +61,9 @@ COUNTED: Final[dict[State, str]] = {
 JOB_STATES: Final[dict[str, Words]] = {
     "RECEIVING": Words(N_("Receiving"), N_("X-rays are still being uploaded.")),
     "SCREENING": Words(NC_("a job", "Screening"), N_("All X-rays have arrived. Some are still waiting or being read.")),
-    "FINISHED": Words(N_("Finished"), N_("No X-ray of the job still waits. Where the upload ended early, it says so.")),
+    "FINISHED": Words(
+        N_("Finished"), N_("No X-ray of the job is still waiting. If the upload ended early, the job page says so.")
+    ),
 }
 
 CHECKS: Final[dict[Check, str]] = {
@@ -75,7 +77,7 @@ CHECKS: Final[dict[Check, str]] = {
     Check.SCREENING: NC_("a part of the program", "Screening"),
 }
 
-_STARTS_ITSELF = N_("Tell support. Screening goes on by itself once this is fixed.")
+_STARTS_ITSELF = N_("Tell support. Screening resumes by itself once this is fixed.")
 
 CONDITIONS: Final[dict[Condition, Words]] = {
     Condition.OK: Words(N_("Works"), N_("It works as it should."), N_("Nothing to do.")),
@@ -89,11 +91,14 @@ CONDITIONS: Final[dict[Condition, Words]] = {
     ),
     Condition.QUEUE_FULL: Words(
         N_("Queue full"),
-        N_("The queue is at its limit. Uploads go on by themselves when there is room; a few X-rays still go in."),
+        N_(
+            "The queue has reached its limit. Uploads resume by themselves when there is room; "
+            "a few X-rays at a time are still accepted."
+        ),
         N_("Leave the upload page open, or send again later."),
     ),
     Condition.BROKER_AWAY: Words(
-        N_("Broker away"),
+        N_("Redis unavailable"),
         N_("Redis does not answer, so the workers get no work. X-rays are accepted and kept."),
         _STARTS_ITSELF,
     ),
@@ -120,15 +125,17 @@ CONDITIONS: Final[dict[Condition, Words]] = {
     Condition.DISK_LOW: Words(
         N_("Disk low"),
         N_("The server's disk is nearly full, so no X-ray is accepted. Accepted X-rays are still screened."),
-        N_("Free disk space on the server, or tell support. Uploads then go on by themselves."),
+        N_("Free disk space on the server, or tell support. Uploads then resume by themselves."),
     ),
     Condition.STORE_AWAY: Words(
-        N_("Store away"),
+        N_("Image store unavailable"),
         N_("The image store cannot be reached: no X-ray can be accepted, screened or shown."),
         _STARTS_ITSELF,
     ),
     Condition.DATABASE_AWAY: Words(
-        N_("Database away"), N_("The database does not answer: nothing can be accepted or shown."), _STARTS_ITSELF
+        N_("Database unavailable"),
+        N_("The database does not answer: nothing can be accepted or shown."),
+        _STARTS_ITSELF,
     ),
 }
 
@@ -173,7 +180,7 @@ REVIEW_STATES: Final[dict[ReviewState, str]] = {
     ReviewState.UNREAD: N_("Not read yet"),
     ReviewState.READ: N_("Read"),
     ReviewState.DISAGREED: N_("Disagreed"),
-    ReviewState.SECOND_READER: N_("Waits for a second reader"),
+    ReviewState.SECOND_READER: N_("Waiting for a second reader"),
     ReviewState.INADEQUATE: N_("Technically inadequate"),
 }
 

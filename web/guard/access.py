@@ -101,7 +101,7 @@ def _enforce() -> Response | None:
         raise Refused(
             ProblemCode.ROLE,
             _(
-                "This needs the role %(roles)s; your account is a %(role)s.",
+                "This needs the role %(roles)s; your role is %(role)s.",
                 roles=_join(access.roles),
                 role=g.user.role,
             ),

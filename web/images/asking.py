@@ -33,9 +33,9 @@ class Words:
 
 
 _AS_IT_IS: Final = Words(
-    N_("Score all the same"),
+    N_("Score anyway"),
     N_("The model is not made for this image, so its score may mean nothing."),
-    N_("Screen it all the same"),
+    N_("Screen it anyway"),
     N_("The model is not made for this image, so its answer may mean nothing."),
 )
 _PUT_RIGHT: Final[dict[str, Words]] = {
@@ -45,16 +45,16 @@ _PUT_RIGHT: Final[dict[str, Words]] = {
         N_("Screen it turned upright"),
         N_(
             "The model read this image turned upright, which nobody has checked. "
-            "For a result, put the file right and send it again."
+            "For a result, correct the file and send it again."
         ),
     ),
     Rejection.INVERTED: Words(
-        N_("Score with black and white exchanged"),
-        N_("The model can read this image with black and white exchanged; the file stays as it is."),
-        N_("Screen it with black and white exchanged"),
+        N_("Score with black and white swapped"),
+        N_("The model can read this image with black and white swapped; the file stays as it is."),
+        N_("Screen it with black and white swapped"),
         N_(
-            "The model read this image with black and white exchanged, which nobody has checked. "
-            "For a result, put the file right and send it again."
+            "The model read this image with black and white swapped, which nobody has checked. "
+            "For a result, correct the file and send it again."
         ),
     ),
 }
@@ -80,7 +80,9 @@ def ask(screening_id: uuid.UUID) -> AskedScore:
     with services().database.write() as db:
         screening = seen(db, screening_id)
         if not asked.can_be_asked(screening):
-            said = _("Only an image that the gate stopped can be screened all the same. See its state and its code.")
+            said = _(
+                "Only an image refused as unsuitable for the model can be screened anyway. See its state and its code."
+            )
             abort(409, said)
         model = asked.ask(db, screening, g.user.id)
         if model is not None:

@@ -251,7 +251,7 @@ def _just_reviewed(db: Session) -> JustReviewed | None:
 def ask_score(screening_id: uuid.UUID) -> ResponseReturnValue:
     """Ask for the score of an image that the gate stopped."""
     if asking.ask(screening_id).finished_at is None:
-        flash(_("The model will read this image all the same. Its score will stand on this page alone."), "info")
+        flash(_("The model will read this image anyway. Its score will appear on this page only."), "info")
     return redirect(url_for("screenings.show", screening_id=screening_id, **listed()), 303)
 
 

@@ -96,7 +96,7 @@ def _lead_on(screening_id: uuid.UUID) -> ResponseReturnValue:
         screening = reviewing.seen_image(db, screening_id)
         following = next_unread(db, screening, request.args)
     if following is None:
-        flash(_("Your review is kept. No unread X-ray is left here."), "info")
+        flash(_("Your review is saved. No unread X-rays are left in this list."), "info")
     reviewed = screening_id if following else None
     address = url_for("screenings.show", screening_id=following or screening_id, reviewed=reviewed, **page.listed())
     if prefers_problem():

@@ -34,10 +34,10 @@ IMAGES_PER_PAGE = 100
 
 SOURCES = {
     Source.WEB: N_("from the web page"),
-    Source.API: N_("by the API"),
+    Source.API: N_("via the API"),
     Source.CLI: N_("from the command line"),
     Source.SAMPLES: N_("synthetic samples"),
-    Source.DICOM: N_("by DICOM"),
+    Source.DICOM: N_("via DICOM"),
     Source.FOLDER: N_("from a watched folder"),
     Source.SCHEDULE: N_("on a schedule"),
 }
@@ -45,7 +45,7 @@ NONE_CHOSEN = {
     State.QUEUED: N_("No X-ray of this job is waiting now."),
     State.RUNNING: N_("No X-ray of this job is being screened now."),
     State.DONE: N_("No X-ray of this job is done."),
-    State.REJECTED: N_("No X-ray of this job was rejected."),
+    State.REJECTED: N_("No X-ray of this job was refused."),
     State.FAILED: N_("No X-ray of this job has failed."),
     State.CANCELLED: N_("No X-ray of this job was cancelled."),
 }

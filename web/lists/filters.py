@@ -81,7 +81,7 @@ READINGS: Final[dict[Reading, str]] = {
     Reading.MINE: N_("Read by me"),
     Reading.OTHERS: N_("Read by others, not by me"),
     Reading.DISAGREED: N_("Disagreed"),
-    Reading.SECOND_READER: N_("Flagged for a second look"),
+    Reading.SECOND_READER: N_("Waiting for a second reader"),
     Reading.INADEQUATE: N_("Technically inadequate"),
     Reading.OUTSIDE: N_("Outside the intended use"),
 }
@@ -196,7 +196,7 @@ class Filters:
         Reading | None,
         Filter(
             N_("Reading"),
-            N_("What readers have said of the X-ray; `outside` are those that the gate stopped."),
+            N_("What readers have said of the X-ray; `outside` are those refused as unsuitable for the model."),
             _READING,
             columns=("review_state", "image_id", "state", "error_code", "is_latest"),
             condition=_is_read,

@@ -123,7 +123,7 @@ def test(webhook_id: uuid.UUID) -> ResponseReturnValue:
 def stop(webhook_id: uuid.UUID) -> ResponseReturnValue:
     """Send nothing there for now."""
     _act(webhook_id, "paused", lambda _db, webhook: webhooks.stop(webhook, PAUSED))
-    flash(_("The webhook is paused. What happens meanwhile is not sent later."), "info")
+    flash(_("The webhook is paused. Events in the meantime are not sent later."), "info")
     return see_other(url_for("webhooks.show", webhook_id=webhook_id))
 
 
@@ -132,7 +132,7 @@ def stop(webhook_id: uuid.UUID) -> ResponseReturnValue:
 def start(webhook_id: uuid.UUID) -> ResponseReturnValue:
     """Send there again."""
     _act(webhook_id, "started", outbox.start)
-    flash(_("Messages are sent again, those that wait first."), "info")
+    flash(_("The webhook is started again. Waiting messages are sent first."), "info")
     return see_other(url_for("webhooks.show", webhook_id=webhook_id))
 
 

@@ -20,19 +20,19 @@ STATES: Final[dict[MessageState, tuple[str, str]]] = {
 """The icon and colour of a state of images that looks the same, and the word."""
 
 PROBLEMS: Final[dict[str, str]] = {
-    Problem.ADDRESS_REFUSED: N_("The name stands for an address that may not be called, or only by https."),
+    Problem.ADDRESS_REFUSED: N_("The host name resolves to an address that may not be called, or only over https."),
     Problem.NAME_UNKNOWN: N_("The name could not be looked up."),
     Problem.NO_CONNECTION: N_("No connection could be made."),
     Problem.CERTIFICATE: N_("The certificate is not valid for this name."),
     Problem.NO_ANSWER: N_("No answer came in time."),
     Problem.REDIRECT: N_("The answer was a redirect, which is not followed."),
-    Problem.ANSWER: N_("The answer was not one of success."),
+    Problem.ANSWER: N_("The receiver answered with an error."),
     Problem.GONE: N_("The receiver said that the address is gone (410)."),
-    Problem.DEFERRED: N_("The mail server did not take it for now."),
+    Problem.DEFERRED: N_("The mail server refused it for now."),
     Problem.REFUSED: N_("The mail server refused it for good."),
     Problem.SENDER_REFUSED: N_("The mail server refused the sender's address (PNEUMOSCREEN_SMTP_FROM)."),
     Problem.LOGIN_REFUSED: N_("The mail server refused the user or the password."),
-    Problem.NO_TLS: N_("The mail server could not be reached encrypted."),
+    Problem.NO_TLS: N_("No encrypted connection to the mail server could be made."),
     Problem.NO_RELAY: N_("The sweep does not have PNEUMOSCREEN_SMTP_HOST, so it sends no e-mails."),
     Problem.NO_ADDRESS: N_("The account has no e-mail address that can be written to."),
     Problem.DISABLED: N_("The account is disabled."),

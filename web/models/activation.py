@@ -77,8 +77,8 @@ def put_threshold(name: str) -> ResponseReturnValue:
     number = of_100(fresh.threshold)
     flash(
         _(
-            "The threshold of %(name)s is %(number)s from now on. Results keep their label. The one before can be set "
-            "back below.",
+            "The threshold of %(name)s is now %(number)s. Results keep their label. You can restore the previous "
+            "threshold below.",
             name=name,
             number=number,
         ),
@@ -104,7 +104,7 @@ def put_default(name: str) -> ResponseReturnValue:
         return _default_page(find_model(name), say(refused))
     flash(
         _(
-            "New jobs get %(name)s from now on, in place of %(before)s. Jobs that are here keep their model.",
+            "New jobs now use %(name)s instead of %(before)s. Existing jobs keep their model.",
             name=name,
             before=before,
         ),

@@ -85,7 +85,7 @@ def begin(name: str) -> ResponseReturnValue:
         return _ask_page(find_model(name), say(refused))
     flash(
         _(
-            "%(name)s reads the same X-rays from now on, when nothing else waits. Its answers stand here alone.",
+            "%(name)s now reads the same X-rays whenever no others are waiting. Its answers appear on this page only.",
             name=name,
         ),
         "info",
@@ -101,7 +101,7 @@ def end(name: str) -> ResponseReturnValue:
     if model.is_shadow:
         change_shadow(None)
         flash(
-            _("%(name)s reads no more X-rays beside the model of new jobs. What it said stays here.", name=name),
+            _("%(name)s is no longer the shadow model. Its answers so far stay on this page.", name=name),
             "info",
         )
     return see_other(url_for("comparison.show", name=name))

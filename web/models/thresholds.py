@@ -28,7 +28,7 @@ USUAL_PREVALENCE: Final = 0.1
 DECIMALS: Final = 6
 """Of a threshold, 0 to 1; a model's own has four."""
 _AT_ONCE: Final = 2
-counting: Final = Turns(_AT_ONCE, 10, N_("Other pages of models are being counted."))
+counting: Final = Turns(_AT_ONCE, 10, N_("Figures of other models are being calculated."))
 """Each may read a million rows; others wait ten seconds for their turn."""
 NAMES: Final = {"threshold": N_("Threshold"), "prevalence": N_("Prevalence"), "figures": N_("Held-out images")}
 

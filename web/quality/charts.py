@@ -137,15 +137,15 @@ def draw_calibration(bins: Sequence[Bin]) -> Chart:
     said = _(
         "Share of pneumonia among reviewed X-rays by their suspicion, with 95 % intervals; the diagonal is perfect"
     )
-    legend = {"first": _("X-rays of like suspicion"), "diagonal": _("As it should be")}
+    legend = {"first": _("X-rays of similar suspicion"), "diagonal": _("Perfect calibration")}
     return Chart(said, _percents(), _suspicions(), lines=lines, points=points, legend=legend)
 
 
 def draw_suspicion(figures: Figures) -> Chart:
     """Draw how suspicion is distributed beside how it was before."""
     now, before = group(figures.suspicion), group(figures.suspicion_before)
-    legend = {"second": _("The days before"), "first": _("These days")}
-    said = _("Share of X-rays by suspicion, in these days and in as many days before")
+    legend = {"second": _("Previous period"), "first": _("This period")}
+    said = _("Share of X-rays by suspicion, in this period and in the one before")
     return _draw_beside(now, before, said, legend, _suspicions())
 
 
@@ -164,7 +164,7 @@ def draw_contrast(beside: Beside) -> Chart:
 
 
 def _draw_exposure(beside: Beside, said: str, widths: Sequence[str]) -> Chart:
-    legend = {**({"second": _("Training images")} if beside.training else {}), "first": _("These days")}
+    legend = {**({"second": _("Training images")} if beside.training else {}), "first": _("This period")}
     return _draw_beside(group_greys(beside.now), group_greys(beside.training), said, legend, widths)
 
 

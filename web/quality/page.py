@@ -44,7 +44,7 @@ from web.quality.tables import TABLES, Kind, Table, write_csv
 blueprint = Blueprint("quality", __name__)
 
 _AT_ONCE: Final = 2
-_counting = Turns(_AT_ONCE, 10, N_("Other quality pages are being counted."))
+_counting = Turns(_AT_ONCE, 10, N_("Other quality figures are being calculated."))
 """Each may read a million rows; others wait ten seconds for their turn."""
 
 

@@ -153,10 +153,10 @@ def suspicion_table(figures: Figures) -> Table:
     columns = (
         Column(N_("Suspicion from"), "suspicion_from", Kind.SUSPICION),
         Column(N_("Suspicion to"), "suspicion_to", Kind.SUSPICION),
-        Column(N_("These days"), "images", Kind.COUNT),
+        Column(N_("This period"), "images", Kind.COUNT),
         Column(N_("Share"), "share", Kind.PERCENT),
-        Column(N_("The days before"), "images_before", Kind.COUNT),
-        Column(N_("Share in the days before"), "share_before", Kind.PERCENT),
+        Column(N_("Previous period"), "images_before", Kind.COUNT),
+        Column(N_("Share in the previous period"), "share_before", Kind.PERCENT),
     )
     now, before = group(figures.suspicion), group(figures.suspicion_before)
     rows = [(n / GROUPS, (n + 1) / GROUPS, now[n], _part(now, n), before[n], _part(before, n)) for n in range(GROUPS)]
@@ -184,7 +184,7 @@ def contrast_table(figures: Figures) -> Table:
 def _exposure_table(title: str, greys: Sequence[Column], beside: Beside | None) -> Table:
     columns = (
         *greys,
-        Column(N_("These days"), "images", Kind.COUNT),
+        Column(N_("This period"), "images", Kind.COUNT),
         Column(N_("Share"), "share", Kind.PERCENT),
         Column(N_("Training images"), "training_images", Kind.COUNT),
         Column(N_("Share in training"), "training_share", Kind.PERCENT),

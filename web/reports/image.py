@@ -118,8 +118,8 @@ def say_review(review: Review) -> str:
         return translate(words.FINDINGS[review.finding])
     finding = translate(words.FINDINGS[review.finding])
     if review.outcome is review.outcome.AGREE:
-        return _("%(finding)s (as the model)", finding=finding)
-    return _("%(finding)s (not as the model)", finding=finding)
+        return _("%(finding)s (same as the model)", finding=finding)
+    return _("%(finding)s (differs from the model)", finding=finding)
 
 
 def _details(screening: ScreeningDetail, model: Model | None) -> list[tuple[str, str]]:

@@ -45,7 +45,9 @@ def write_job(contents: JobContents, source: str, printed: str) -> bytes:
         soft=True,
     )
     if progress.state != FINISHED:
-        document.paragraph(_("This job has not ended: what is still waiting is not in this report."), bold=True)
+        document.paragraph(
+            _("This job has not finished: X-rays that are still waiting are not in this report."), bold=True
+        )
     document.heading(pgettext("what was found, above numbers of X-rays", "Found"))
     document.facts(_summary(contents), name_width=60)
     _write_answers(document, contents)
@@ -56,7 +58,7 @@ def write_job(contents: JobContents, source: str, printed: str) -> bytes:
 def _summary(contents: JobContents) -> list[tuple[str, str]]:
     counts, labels = contents.progress.counts, contents.labels
     rows = [(translate(COUNTED_FLAGS[label]), labels[label]) for label in (Label.PNEUMONIA, Label.NORMAL)]
-    rows += [(_("Hidden until your own review"), contents.hidden)] if contents.hidden else []
+    rows += [(_("Result hidden until your own review"), contents.hidden)] if contents.hidden else []
     rows += [(translate(words.COUNTED[State.REJECTED]), counts[State.REJECTED])]
     rows += [(f"    {words.name_refusal(code)}", images) for code, images in contents.reasons]
     ended = [state for state in (State.FAILED, State.CANCELLED) if counts[state]]
@@ -78,10 +80,10 @@ def _write_answers(document: Document, contents: JobContents) -> None:
         document.paragraph(
             plural(
                 left,
-                "%(count)s more X-ray, of suspicion %(least)s or less, left out of this table: it holds the %(most)s "
-                "most suspicious. Export CSV on the page of the job has all of them.",
-                "%(count)s more X-rays, of suspicion %(least)s or less, left out of this table: it holds the %(most)s "
-                "most suspicious. Export CSV on the page of the job has all of them.",
+                "%(count)s more X-ray, with suspicion %(least)s or less, is not in this table of the %(most)s most "
+                "suspicious. Export CSV on the job page has all of them.",
+                "%(count)s more X-rays, with suspicion %(least)s or less, are not in this table of the %(most)s most "
+                "suspicious. Export CSV on the job page has all of them.",
                 least=least,
                 most=count(MOST_LISTED),
             )
@@ -111,10 +113,10 @@ def _write_missing(document: Document, contents: JobContents) -> None:
         document.paragraph(
             plural(
                 left,
-                "%(count)s more X-ray without a result, left out of this table: it holds the first %(most)s. "
-                "Export CSV on the page of the job has all of them.",
-                "%(count)s more X-rays without a result, left out of this table: it holds the first %(most)s. "
-                "Export CSV on the page of the job has all of them.",
+                "%(count)s more X-ray without a result is not in this table of the first %(most)s. "
+                "Export CSV on the job page has all of them.",
+                "%(count)s more X-rays without a result are not in this table of the first %(most)s. "
+                "Export CSV on the job page has all of them.",
                 most=count(MOST_REFUSED),
             )
         )

@@ -92,7 +92,8 @@ def _refuse_too_many(images: int) -> None:
     most = services().settings.max_zip_entries + services().settings.max_images_per_upload
     if images > most:
         said = _(
-            "One request takes at most %(most)s X-rays, those inside ZIPs counted. Send several.", most=count(most)
+            "One request takes at most %(most)s X-rays, including those inside ZIPs. Send several requests.",
+            most=count(most),
         )
         raise UploadRefused(said)
 

@@ -28,10 +28,10 @@ ROWS_A_PAGE: Final = 50
 QUICK: Final[dict[Reading | None, str]] = {
     None: N_("All"),
     Reading.UNREAD: N_("Unread"),
-    Reading.SECOND_READER: N_("Second look"),
+    Reading.SECOND_READER: N_("Second reader"),
     Reading.DISAGREED: N_("Disagreed"),
     Reading.MINE: N_("Mine"),
-    Reading.OUTSIDE: N_("Outside use"),
+    Reading.OUTSIDE: N_("Outside intended use"),
 }
 """The readings of one press each; the form has the others."""
 

@@ -27,11 +27,11 @@ export class FileList {
   }
 
   waiting(item, seconds, attempt) {
-    this.#say(item, _("No answer. Sent again in %(seconds)s s (attempt %(attempt)s)", { seconds, attempt }), 0, "again");
+    this.#say(item, _("No answer. Trying again in %(seconds)s s (attempt %(attempt)s)", { seconds, attempt }), 0, "again");
   }
 
   held(item) {
-    this.#say(item, _("Waits until there is room"), 0);
+    this.#say(item, _("Waiting for room in the queue"), 0);
   }
 
   unsent(item) {
@@ -66,7 +66,7 @@ export class FileList {
     this.more.hidden = hidden === 0;
     const values = { all: count(this.items.length), ended: count(this.ended) };
     const shown = this.rows.size;
-    this.more.textContent = plural(shown, "%(count)s file shown of %(all)s; %(ended)s received so far.", "%(count)s files shown of %(all)s; %(ended)s received so far.", values);
+    this.more.textContent = plural(shown, "%(count)s of %(all)s files shown; %(ended)s received so far.", "%(count)s of %(all)s files shown; %(ended)s received so far.", values);
   }
 
   #add(item) {

@@ -48,7 +48,7 @@ async function leaveOutReceived(items) {
       find("summary").textContent = plural(items.length, "Comparing %(done)s of %(count)s file", "Comparing %(done)s of %(count)s files", { done });
     });
   } catch (error) {
-    find("summary").textContent = _("The files could not be compared with what is here.");
+    find("summary").textContent = _("The files could not be compared with those already received.");
     say(whyNotCompared(error));
     return null;
   } finally {
@@ -58,7 +58,7 @@ async function leaveOutReceived(items) {
 
 function whyNotCompared(error) {
   if (!(error instanceof Refused)) return _("A file could not be read: %(problem)s", { problem: error.message });
-  return error.isStale ? _("You have signed in anew since this page was loaded. Load it again.") : error.message;
+  return error.isStale ? _("You have signed in again since this page was loaded. Load it again.") : error.message;
 }
 
 function say(text) {
@@ -72,7 +72,7 @@ function offer(entries, good, refused, leftOut) {
   show("start", (wanted.length > 0 || here > 0) && !tooMany);
   find("start").textContent = startName();
   const said = [goesOn && good.length ? compared(good.length, here) : summary(entries)];
-  if (leftOut) said.push(plural(leftOut, "%(count)s file left out, which a disc's viewer or a file manager added.", "%(count)s files left out, which a disc's viewer or a file manager added."));
+  if (leftOut) said.push(plural(leftOut, "%(count)s file left out: it belongs to a disc viewer or a file manager.", "%(count)s files left out: they belong to a disc viewer or a file manager."));
   find("summary").textContent = said.join(" ");
   sayRefused(refused, tooMany, wanted.length);
   list.show(tooMany ? [] : wanted);
@@ -94,11 +94,11 @@ function summary(entries) {
 /** Say how many of the chosen files the job has already, and how many are sent now. */
 function compared(files, here) {
   const bytes = size(total(wanted));
-  if (!here) return plural(files, "The chosen file is not here yet. Is it of this job? It is sent, %(bytes)s.", "None of %(count)s files is here yet. Are they of this job? All are sent, %(bytes)s.", { bytes });
-  if (!wanted.length) return plural(files, "The chosen file is here already.", "All %(count)s files are here already.");
+  if (!here) return plural(files, "The chosen file has not been received yet. Does it belong to this job? It will be sent, %(bytes)s.", "None of %(count)s files has been received yet. Do they belong to this job? All will be sent, %(bytes)s.", { bytes });
+  if (!wanted.length) return plural(files, "The chosen file has already been received.", "All %(count)s files have already been received.");
   const all = count(files);
-  const known = plural(here, "%(count)s of %(all)s files is here already.", "%(count)s of %(all)s files are here already.", { all });
-  const sent = plural(wanted.length, "%(count)s file is sent, %(bytes)s.", "%(count)s files are sent, %(bytes)s.", { bytes });
+  const known = plural(here, "%(count)s of %(all)s files has already been received.", "%(count)s of %(all)s files have already been received.", { all });
+  const sent = plural(wanted.length, "%(count)s file will be sent, %(bytes)s.", "%(count)s files will be sent, %(bytes)s.", { bytes });
   return `${known} ${sent}`;
 }
 
@@ -211,7 +211,7 @@ function onAway(error, seconds) {
 
 function sayAway() {
   upload.isAway = true;
-  find("whole-count").textContent = _("Server away, trying again");
+  find("whole-count").textContent = _("Server unavailable, trying again");
   for (const id of ["whole-speed", "whole-left"]) find(id).textContent = "";
 }
 
@@ -226,8 +226,8 @@ function onHeld(error, seconds, batch) {
   const clock = [at.getHours(), at.getMinutes(), at.getSeconds()].map((part) => String(part).padStart(2, "0")).join(":");
   const values = { problem: error.code === "disk_low" ? _("Disk low") : _("Queue full"), time: clock };
   const text = upload.job
-    ? _("%(problem)s. The upload waits and goes on by itself at %(time)s; leave this page open. What has been received is kept and is screened.", values)
-    : _("%(problem)s. The upload waits and goes on by itself at %(time)s; leave this page open.", values);
+    ? _("%(problem)s. The upload is waiting and resumes by itself at %(time)s; leave this page open. Files received so far are kept and screened.", values)
+    : _("%(problem)s. The upload is waiting and resumes by itself at %(time)s; leave this page open.", values);
   upload.isUnopened = !upload.job;
   show("trouble", false);
   // Said anew only when it differs, because a screen reader reads it out each time.
@@ -259,7 +259,7 @@ function sayTrouble(error) {
   upload.sender.stop();
   sayUnsent();
   upload.stale = error.isSignedOut || error.isStale || upload.stale;
-  const kept = upload.job ? [_("What has been received is kept; Try again sends the rest.")] : [];
+  const kept = upload.job ? [_("Files received so far are kept; Try again sends the rest.")] : [];
   find("trouble").textContent = [troubleOf(error), ...kept].join(" ");
   show("trouble", true);
   show("again", true);
@@ -268,7 +268,7 @@ function sayTrouble(error) {
 
 function troubleOf(error) {
   if (error.isSignedOut) return _("You have been signed out. Sign in in another tab, then press Try again.");
-  if (error.isStale) return _("You have signed in anew since this page was loaded. Press Try again to go on.");
+  if (error.isStale) return _("You have signed in again since this page was loaded. Press Try again to continue.");
   return error.message;
 }
 

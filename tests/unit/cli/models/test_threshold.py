@@ -83,7 +83,7 @@ def test_without_a_value_all_thresholds_are_listed_and_nothing_is_changed(place:
         (("0.4",), ".", "0.4 is in force already"),
         (("1",), ".", "1.0 is not in the range 0<x<1"),
         (("0.2", "--undo"), ".", "Give a VALUE or --undo, not both."),
-        (("--undo",), ".", "There is nothing to put back."),
+        (("--undo",), ".", "so there is none to restore."),
         (("0.2",), "elsewhere", "There is no database at"),
     ],
 )

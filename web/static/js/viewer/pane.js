@@ -146,7 +146,7 @@ export class Pane {
       const shades = { width: round((this.high - this.low) * slope), level: round(((this.low + this.high) / 2) * slope + intercept) };
       // Translators: DICOM's Window Width and Window Center, of the greys that are shown
       parts.push(_("Window %(width)s, level %(level)s", shades));
-      parts.push(this.samples.isPicture ? _("8 bits: only the picture could be loaded") : plural(bits, "%(count)s bit", "%(count)s bits"));
+      parts.push(this.samples.isPicture ? _("8 bits: original pixels could not be loaded") : plural(bits, "%(count)s bit", "%(count)s bits"));
     }
     if (this.samples && this.samples.full_width > this.samples.width) {
       const { width, height } = this.samples;

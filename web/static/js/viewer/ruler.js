@@ -98,7 +98,7 @@ export class Ruler {
     if (!spacing) return _("%(length)s. The file does not say how large a pixel is.", { length });
     const values = { length, element: ELEMENTS[spacing.source] };
     // Translators: %(element)s is the English name of an element of a DICOM file
-    if (spacing.corrected) return _("%(length)s in the body, by the file's %(element)s, which was corrected for its distance from the detector.", values);
-    return _("%(length)s in the plane of the detector, by the file's %(element)s. The body lies nearer to the tube and is smaller.", values);
+    if (spacing.corrected) return _("%(length)s in the body, from the file's %(element)s, which is corrected for magnification.", values);
+    return _("%(length)s at the detector, from the file's %(element)s. In the body it is smaller, because of magnification.", values);
   }
 }
