@@ -58,10 +58,10 @@ function replace(old, fresh) {
 
 // What the page says is what was true when the server last answered; the next answer puts the headline back.
 function sayAway() {
-  const away = _("Server unavailable, trying again");
+  const away = _("Server away, trying again");
   document.querySelector("#job-head .job-state").textContent = away;
   document.querySelector("#job-progress .job-line").textContent = away;
-  document.title = _("Server unavailable - %(name)s - PneumoScreen", { name: document.getElementById("job").dataset.name });
+  document.title = _("Server away - %(name)s - PneumoScreen", { name: document.getElementById("job").dataset.name });
 }
 
 function tell() {

@@ -211,7 +211,7 @@ function onAway(error, seconds) {
 
 function sayAway() {
   upload.isAway = true;
-  find("whole-count").textContent = _("Server unavailable, trying again");
+  find("whole-count").textContent = _("Server away, trying again");
   for (const id of ["whole-speed", "whole-left"]) find(id).textContent = "";
 }
 
