@@ -69,7 +69,7 @@ def move(page: Page, server: Server) -> None:
     assert found is not None
     assert int(found[1]) > int(found[2]), "a lower threshold flags more"
     page.get_by_role("button", name="Set it to 15").click()
-    expect(page.get_by_role("status").or_(page.get_by_role("alert")).first).to_contain_text("is 15 from now on")
+    expect(page.get_by_role("status").or_(page.get_by_role("alert")).first).to_contain_text("is now 15.")
     expect(facts).to_contain_text("Suspicion 15. Chosen by hand")
     facts.get_by_role("link", name=f"Set the threshold back to {before}").click()
     page.get_by_role("button", name=f"Set it to {before}").click()

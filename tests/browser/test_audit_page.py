@@ -47,6 +47,6 @@ def test_the_chain_is_verified_without_scripts(quiet_server: Server, visitor: Vi
     page.get_by_role("link", name="Audit", exact=True).click()
     page.get_by_role("button", name="Verify now").click()
     page.wait_for_url("**/audit")
-    expect(page.get_by_text("Whole up to row")).to_be_visible()
+    expect(page.get_by_text("Intact up to row")).to_be_visible()
     page.get_by_role("table").get_by_role("link", name=admin).first.click()
     expect(page.get_by_role("list", name="Active filters")).to_contain_text(f"Who: {admin}")

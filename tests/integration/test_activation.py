@@ -227,7 +227,7 @@ def test_an_admin_sees_the_past_at_a_threshold_before_it_is_put_in_force_and_put
     assert (answer.status_code, answer.location) == (303, "/models/test-model")
     assert in_force(site, own) == 0.25
     after = admin.get("/models/test-model").text
-    assert "The threshold of test-model is 25 from now on." in after
+    assert "The threshold of test-model is now 25." in after
     assert "Chosen by hand" in after
     said = plain(after)
     assert "Of 30 X-rays" in said or "those of 30 X-rays" in said, "results of before the change count"

@@ -211,7 +211,7 @@ def test_the_page_shows_the_last_verification(site: Site, browser: FlaskClient) 
     head = Head.parse(verified.detail["head"])
     assert verified.detail["result"] == "whole"
     assert verify(site.database, kept=head).broken is None
-    assert re.search(r"Whole</strong> up to row 1\.", browser.get("/audit").text)
+    assert re.search(r"Intact</strong> up to row 1\.", browser.get("/audit").text)
 
 
 def test_a_broken_trail_is_told_on_the_page(site: Site, browser: FlaskClient) -> None:
