@@ -101,6 +101,8 @@ def _refuse_other_modality(header: "Dataset") -> None:
     if header.file_meta.get("MediaStorageSOPClassUID") == _DIRECTORY:
         raise ImageRejected(Rejection.NOT_A_RADIOGRAPH, case="directory")
     modality = str(header.get("Modality") or "missing").strip()
+    if "Rows" not in header and modality.upper() in {"MISSING", *MODALITIES}:
+        raise ImageRejected(Rejection.TRUNCATED_IMAGE)  # it ends before it says how large its image is
     if modality.upper() not in MODALITIES:
         raise ImageRejected(Rejection.NOT_A_RADIOGRAPH, case="modality", modality=_shown(modality))
 

@@ -18,6 +18,8 @@ MAGIC: Final = b"DICM"
 MAGIC_OFFSET: Final = 128  # PS3.10, section 7.1: a preamble of 128 bytes, then DICM
 HEAD_BYTES: Final = MAGIC_OFFSET + len(MAGIC)
 
+_PIXELS: Final = 0x7FE0_0010  # Pixel Data; those of floats come before it (PS3.3, C.7.6.3 and C.7.6.24)
+_BEFORE_PIXELS: Final = 0x7FE0_0007
 _MIB: Final = 1024 * 1024
 _MOST_HEADER_BYTES: Final = 16 * _MIB
 """Read of a file that has to be changed before pydicom can read it, where its pixels are not asked for."""
@@ -61,15 +63,22 @@ def _first_length(head: bytes) -> bool:
 
 def read(file: IO[bytes], *, stop_before_pixels: bool) -> "Dataset":
     """Read a dataset; raises ImageRejected where that is damaged or unpacks to too much, and what pydicom raises."""
-    from pydicom import config, dcmread  # noqa: PLC0415  # see the module's docstring
+    from pydicom import config  # noqa: PLC0415  # see the module's docstring
     from pydicom.errors import InvalidDicomError  # noqa: PLC0415
+    from pydicom.filereader import read_partial  # noqa: PLC0415
 
     # Values of other tags are often out of form and none of our business.
     config.settings.reading_validation_mode = config.IGNORE
+    # What lies behind the pixels is none of our business either: for junk there pydicom drops the whole dataset.
+    last = _BEFORE_PIXELS if stop_before_pixels else _PIXELS
+    mended = cast("BinaryIO", _mend(file, stop_before_pixels=stop_before_pixels))
     try:
-        return dcmread(_mend(file, stop_before_pixels=stop_before_pixels), stop_before_pixels=stop_before_pixels)
+        dataset = read_partial(mended, lambda tag, _representation, _length: tag > last)
     except InvalidDicomError as error:
         raise damaged() from error
+    if not len(dataset):  # so it drops one that ends within an element
+        raise ImageRejected(Rejection.TRUNCATED_IMAGE)
+    return dataset
 
 
 def damaged() -> ImageRejected:

@@ -114,6 +114,26 @@ def test_a_radiograph_cut_short_is_refused_by_the_worker() -> None:
     assert refused.value.code in {Rejection.UNREADABLE_IMAGE, Rejection.TRUNCATED_IMAGE}
 
 
+@pytest.mark.filterwarnings("ignore:End of file reached")  # as pydicom says
+def test_a_compressed_radiograph_cut_short_is_called_so() -> None:
+    with pytest.raises(ImageRejected) as refused:
+        decode(make(syntax=RLELossless)[:-300], 64)
+    assert refused.value.code is Rejection.TRUNCATED_IMAGE
+
+
+@pytest.mark.parametrize("last", [b"Somebody^", b"MONOCHROME2"])
+def test_a_radiograph_cut_short_in_its_header_is_called_so(last: bytes, store: FolderStore, settings: Settings) -> None:
+    data = make()
+    (item,) = receive("image.dcm", iter([data[: data.index(last) + len(last) - 1]]), store, settings)
+    assert item.rejection.code is Rejection.TRUNCATED_IMAGE
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless])
+@pytest.mark.parametrize("behind", [b"\0" * 512, b"\xff" * 512, b"\r\n", b"PADDING!"])
+def test_what_lies_behind_the_pixels_does_not_matter(syntax: str, behind: bytes) -> None:
+    assert np.array_equal(np.asarray(decode(make(syntax=syntax) + behind, 64)), RAMP)
+
+
 def test_a_real_image_and_its_copy_marked_monochrome1_are_negatives(data_folder: Path) -> None:
     image = np.asarray(decode((data_folder / "dicom" / "cr_chest_pa.dcm").read_bytes(), 384))
     negative = np.asarray(decode((data_folder / "dicom" / "cr_chest_pa_monochrome1.dcm").read_bytes(), 384))
