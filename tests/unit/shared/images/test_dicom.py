@@ -24,6 +24,7 @@ from shared.refusals import Rejection
 from shared.settings import Settings
 from shared.store.store import FolderStore
 from tests.conftest import draw, text_of
+from tests.drawn_files import radiograph
 
 RAMP = np.tile(np.linspace(0, 255, 96).astype(np.uint8), (80, 1))
 
@@ -112,6 +113,27 @@ def test_a_radiograph_cut_short_is_refused_by_the_worker() -> None:
     with pytest.raises(ImageRejected) as refused:
         decode(make()[:-3000], 64)
     assert refused.value.code in {Rejection.UNREADABLE_IMAGE, Rejection.TRUNCATED_IMAGE}
+
+
+def outcome(data: bytes, store: FolderStore, settings: Settings) -> np.ndarray:
+    """Return what is drawn of a radiograph that is taken."""
+    (item,) = receive("image.dcm", iter([data]), store, settings)
+    assert item.rejection is None
+    return np.asarray(decode(data, 64))
+
+
+@pytest.mark.parametrize("written", ["monochrome1", "Monochrome1 ", "MONOCHROME1\0"])
+def test_the_polarity_is_known_in_any_spelling(written: str, store: FolderStore, settings: Settings) -> None:
+    assert np.array_equal(outcome(make(PhotometricInterpretation=written), store, settings), 255 - RAMP)
+
+
+@pytest.mark.parametrize("frames", ["0", "-1", "one", "1.0"])
+def test_a_number_of_frames_that_cannot_be_is_one(frames: str, store: FolderStore, settings: Settings) -> None:
+    assert np.array_equal(outcome(radiograph(RAMP, NumberOfFrames=frames), store, settings), RAMP)
+
+
+def test_a_grey_image_that_does_not_count_its_samples_has_one(store: FolderStore, settings: Settings) -> None:
+    assert np.array_equal(outcome(radiograph(RAMP, SamplesPerPixel=None), store, settings), RAMP)
 
 
 @pytest.mark.filterwarnings("ignore:End of file reached")  # as pydicom says
