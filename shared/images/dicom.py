@@ -13,7 +13,7 @@ from shared.errors import ImageRejected
 from shared.images.dicom_elements import text, value
 from shared.images.dicom_file import damaged, read
 from shared.images.dicom_patient import Patient, read_patient
-from shared.images.dicom_samples import TRANSFER_SYNTAXES, stored_samples
+from shared.images.dicom_samples import NATIVE, TRANSFER_SYNTAXES, WIDTHS, stored_samples
 from shared.refusals import Rejection
 
 if TYPE_CHECKING:
@@ -105,6 +105,9 @@ def _refuse_unless_radiograph(header: "Dataset") -> None:
         raise ImageRejected(Rejection.NOT_A_RADIOGRAPH, case="not_grey")
     if not header.get("Rows") or not header.get("Columns"):
         raise ImageRejected(Rejection.UNREADABLE_IMAGE, case="no_image")
+    bits = header.get("BitsAllocated")
+    if isinstance(bits, int) and bits not in WIDTHS and header.file_meta.TransferSyntaxUID in NATIVE:
+        raise ImageRejected(Rejection.UNSUPPORTED_FORM, case="dicom_bits", bits=bits)
 
 
 def _refuse_unknown_syntax(header: "Dataset") -> None:

@@ -180,6 +180,8 @@ def _grey(image: Image.Image) -> Image.Image:
         return _scale_deep(image)
     if "transparency" in image.info or image.mode == "PA":
         image = _of_eight_bits(image).convert("RGBA")
+    if image.mode == "La":  # grey that has been multiplied by its alpha already
+        return image.getchannel("L")
     if image.mode in {"RGBA", "LA"}:
         # Transparent areas become black, as the unexposed border of an image is; band by band, to hold fewer copies.
         return ImageChops.multiply(image.convert("L"), image.getchannel("A"))

@@ -249,7 +249,11 @@ def _describe(tags: _Tags, order: str, bits: int, kind: str) -> DeepTiff:
     offsets = tags.values.get(_TILES if is_tiled else _STRIPS, ())
     lengths = tags.values.get(_TILE_BYTES if is_tiled else _STRIP_BYTES, ())
     expected = -(-width // across) * -(-height // down)
-    if len(offsets) < expected or len(lengths) < expected:
+    if len(offsets) < expected:
+        raise _damaged()
+    if not _CODECS[compression] and (len(lengths) < expected or 0 in lengths[:expected]):
+        lengths = _plain_lengths((width, height), (across, down), bits, is_tiled=is_tiled)
+    if len(lengths) < expected:
         raise _damaged()
     return DeepTiff(
         width=width, height=height, order=order, bits=bits, kind=kind, codec=_CODECS[compression],
@@ -257,6 +261,13 @@ def _describe(tags: _Tags, order: str, bits: int, kind: str) -> DeepTiff:
         is_reversed=tags.one(_FILL_ORDER, 1) == 2, orientation=tags.one(_ORIENTATION, 1), across=across, down=down,
         is_tiled=is_tiled, offsets=offsets[:expected], lengths=lengths[:expected],
     )  # fmt: skip
+
+
+def _plain_lengths(size: tuple[int, int], part: tuple[int, int], bits: int, *, is_tiled: bool) -> tuple[int, ...]:
+    """Return how many bytes strips or tiles have that are not compressed, which old writers leave out."""
+    (width, height), (across, down) = size, part
+    rows = [down if is_tiled else min(down, left) for left in range(height, 0, -down)]
+    return tuple(count * -(-across * bits // 8) for count in rows for _ in range(0, width, across))
 
 
 def _is_predictable(predictor: int, bits: int, kind: str) -> bool:

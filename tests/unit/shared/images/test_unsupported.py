@@ -22,6 +22,7 @@ from shared.refusals import Rejection
 from shared.settings import Settings
 from shared.store.store import FolderStore
 from tests.conftest import ROOT, draw, encode, text_of
+from tests.drawn_files import radiograph
 
 GREY = draw(1, (300, 200))
 SMALL = draw(1, (75, 64))
@@ -150,12 +151,12 @@ def test_pages_that_lead_in_a_circle_end(receive) -> None:
 # ---------------------------------------------------------------- forms that are not read
 
 
-def tiff(samples: np.ndarray, compression: int, packed: bytes, kind: int = 1) -> bytes:
+def tiff(samples: np.ndarray, compression: int, packed: bytes, kind: int = 1, colours: int = 1) -> bytes:
     """Write a TIFF by hand: one strip, packed by whatever method."""
     bits = samples.dtype.itemsize * 8
     tags = [
-        (256, 4, samples.shape[1]), (257, 4, samples.shape[0]), (258, 3, bits), (259, 3, compression), (262, 3, 1),
-        (273, 4, 8), (277, 3, 1), (278, 4, samples.shape[0]), (279, 4, len(packed)), (339, 3, kind),
+        (256, 4, samples.shape[1]), (257, 4, samples.shape[0]), (258, 3, bits), (259, 3, compression),
+        (262, 3, colours), (273, 4, 8), (277, 3, 1), (278, 4, samples.shape[0]), (279, 4, len(packed)), (339, 3, kind),
     ]  # fmt: skip
     entries = b"".join(struct.pack("<HHII", tag, what, 1, value) for tag, what, value in tags)
     packed += b"\0" * (len(packed) % 2)
@@ -183,6 +184,10 @@ BYTES = np.asarray(GREY)
         pytest.param(
             tiff(BYTES.astype(np.complex64), 1, BYTES.astype(np.complex64).tobytes(), 6), "complex", id="tiff complex"
         ),
+        pytest.param(tiff(BYTES, 1, BYTES.tobytes(), colours=4), "rare form", id="tiff transparency mask"),
+        pytest.param(tiff(DEEP, 1, DEEP.tobytes(), colours=3), "rare form", id="tiff palette of 16 bits"),
+        pytest.param(tiff(DEEP, 1, DEEP.tobytes(), colours=32803), "rare form", id="tiff raw of a camera"),
+        pytest.param(radiograph(BYTES, BitsAllocated=12, BitsStored=12, HighBit=11), "12 bits", id="dicom packed"),
         pytest.param(bmp(32, 3, struct.pack("<III", 0xFF00, 0xFF0, 0xF)), "bit fields", id="bmp bit fields"),
         pytest.param(bmp(24, 4), "JPEG", id="bmp jpeg"),
         pytest.param(bmp(2, 0), "2 bits", id="bmp 2 bits"),
