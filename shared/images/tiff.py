@@ -24,6 +24,7 @@ _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258,
 _STRIPS, _ORIENTATION, _SAMPLES, _ROWS, _STRIP_BYTES, _PLANES, _PREDICTOR = 273, 274, 277, 278, 279, 284, 317
 _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES, _FORMAT = 322, 323, 324, 325, 339
 _NEW_SUBFILE, _SUBFILE = 254, 255
+_DEPTH: Final = 32_997  # of a page that is a stack of slices (SGI's ImageDepth)
 _REDUCED: Final = 1  # bit 0 of NewSubfileType
 _OLD_REDUCED: Final = 2  # of SubfileType
 
@@ -94,6 +95,8 @@ def read_deep(file: IO[bytes]) -> DeepTiff | None:
     except (struct.error, OverflowError, ValueError) as error:
         raise _damaged() from error
     tags = pages[0] if pages else _Tags({})
+    if tags.one(_DEPTH, 1) > 1:
+        raise ImageRejected(Rejection.SEVERAL_IMAGES, case="pages", count=tags.one(_DEPTH, 1))
     bits, kind = tags.one(_BITS, 1), _KINDS.get(tags.one(_FORMAT, 1), "")
     if tags.one(_SAMPLES, 1) != 1 or tags.one(_PHOTOMETRIC, _BLACK_IS_ZERO) not in {_WHITE_IS_ZERO, _BLACK_IS_ZERO}:
         _refuse_unless_read_by_pillow(tags, bits, kind)
@@ -210,6 +213,7 @@ def _read_page(file: IO[bytes], place: int, order: str, *, is_big: bool) -> tupl
 _KNOWN: Final = {
     _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _STRIPS, _ORIENTATION, _SAMPLES, _ROWS,
     _STRIP_BYTES, _PLANES, _PREDICTOR, _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES, _FORMAT, _NEW_SUBFILE, _SUBFILE,
+    _DEPTH,
 }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, TiffImagePlugin
 
 from shared.errors import ImageRejected
@@ -67,12 +68,22 @@ def pages(*images: Image.Image, kinds: tuple[int, ...] = (), tag: int = 254) -> 
     return out.getvalue()
 
 
+def stack(kind: type[np.generic]) -> bytes:
+    """Write a TIFF of one page with sixteen slices."""
+    out = io.BytesIO()
+    slices = np.stack([np.asarray(GREY).astype(kind)] * 16)
+    tifffile.imwrite(out, slices, photometric="minisblack", volumetric=True, tile=(16, 32, 32))
+    return out.getvalue()
+
+
 @pytest.mark.parametrize(
     "data",
     [
         pytest.param(pages(GREY, OTHER), id="tiff"),
         pytest.param(pages(GREY, SMALL), id="tiff with a small page that does not say what it is"),
         pytest.param(pages(GREY, OTHER, SMALL, kinds=(2, 2, 1)), id="tiff of two pages and a thumbnail"),
+        pytest.param(stack(np.uint8), id="tiff of one page that is a stack"),
+        pytest.param(stack(np.uint16), id="tiff of one deep page that is a stack"),
         pytest.param(encode(GREY, "PNG", save_all=True, append_images=[OTHER]), id="png"),
         pytest.param(
             encode(GREY.convert("RGB"), "WEBP", save_all=True, append_images=[OTHER.convert("RGB")]), id="webp"
