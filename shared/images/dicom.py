@@ -11,7 +11,7 @@ from PIL import Image
 
 from shared.errors import ImageRejected
 from shared.images.dicom_elements import text, value
-from shared.images.dicom_file import damaged, read
+from shared.images.dicom_file import read
 from shared.images.dicom_patient import Patient, read_patient
 from shared.images.dicom_samples import NATIVE, TRANSFER_SYNTAXES, WIDTHS, stored_samples
 from shared.refusals import Rejection
@@ -112,8 +112,6 @@ def _refuse_unless_radiograph(header: "Dataset") -> None:
 
 def _refuse_unknown_syntax(header: "Dataset") -> None:
     syntax = str(header.file_meta.get("TransferSyntaxUID", ""))
-    if not syntax:
-        raise damaged()
     if syntax not in TRANSFER_SYNTAXES:
         raise ImageRejected(Rejection.DICOM_UNSUPPORTED, case="syntax", syntax=_shown(syntax))
 

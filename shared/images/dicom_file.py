@@ -26,6 +26,7 @@ _MOST_HEADER_BYTES: Final = 16 * _MIB
 _MOST_INFLATED_BYTES: Final = 192 * _MIB
 """A deflated image of 40 megapixels and 16 bits comes to 80; Deflate itself would allow a thousand times the file."""
 _IMPLICIT, _EXPLICIT = b"1.2.840.10008.1.2\0", b"1.2.840.10008.1.2.1\0"
+_BIG_ENDIAN: Final = b"1.2.840.10008.1.2.2\0"
 # Meta information begins with its length (PS3.10, 7.1), but not always.
 _META_START: Final = re.compile(rb"\x02\x00[\x00\x01\x02\x03\x10]\x00(?:UL|OB|UI)", re.DOTALL)
 # Elements of group 0008 that a dataset without any meta information begins with: its length or character set, or what
@@ -66,6 +67,7 @@ def read(file: IO[bytes], *, stop_before_pixels: bool) -> "Dataset":
     from pydicom import config  # noqa: PLC0415  # see the module's docstring
     from pydicom.errors import InvalidDicomError  # noqa: PLC0415
     from pydicom.filereader import read_partial  # noqa: PLC0415
+    from pydicom.uid import UID  # noqa: PLC0415
 
     # Values of other tags are often out of form and none of our business.
     config.settings.reading_validation_mode = config.IGNORE
@@ -78,6 +80,10 @@ def read(file: IO[bytes], *, stop_before_pixels: bool) -> "Dataset":
         raise damaged() from error
     if not len(dataset):  # so it drops one that ends within an element
         raise ImageRejected(Rejection.TRUNCATED_IMAGE)
+    if not dataset.file_meta.get("TransferSyntaxUID"):  # then pydicom has told it by the first element, as dcmtk does
+        is_implicit, is_little = dataset.original_encoding
+        syntax = _IMPLICIT if is_implicit else _EXPLICIT if is_little else _BIG_ENDIAN
+        dataset.file_meta.TransferSyntaxUID = UID(syntax.decode().rstrip("\0"))
     return dataset
 
 

@@ -9,6 +9,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
     MPEG2MPML,
+    ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     RLELossless,
@@ -125,6 +126,17 @@ def outcome(data: bytes, store: FolderStore, settings: Settings) -> np.ndarray:
 @pytest.mark.parametrize("written", ["monochrome1", "Monochrome1 ", "MONOCHROME1\0"])
 def test_the_polarity_is_known_in_any_spelling(written: str, store: FolderStore, settings: Settings) -> None:
     assert np.array_equal(outcome(make(PhotometricInterpretation=written), store, settings), 255 - RAMP)
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian])
+def test_a_header_that_does_not_name_its_transfer_syntax_shows_it(
+    syntax: str, store: FolderStore, settings: Settings
+) -> None:
+    deep = RAMP.astype(np.uint16) * 16
+    data = radiograph(deep, syntax, BitsStored=12, HighBit=11)
+    named = data.index(b"\x02\0\x10\0UI")
+    data = data[:named] + data[named + 8 + data[named + 6] :]
+    assert np.abs(outcome(data, store, settings).astype(int) - RAMP).max() <= 1
 
 
 @pytest.mark.parametrize("frames", ["0", "-1", "one", "1.0"])
