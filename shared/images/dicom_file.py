@@ -87,6 +87,8 @@ def read(file: IO[bytes], *, stop_before_pixels: bool) -> "Dataset":
         raise ImageRejected(Rejection.TRUNCATED_IMAGE)
     _refuse_long_sequences(dataset)
     if not dataset.file_meta.get("TransferSyntaxUID"):  # then pydicom has told it by the first element, as dcmtk does
+        if "Rows" not in dataset:
+            raise damaged()
         is_implicit, is_little = dataset.original_encoding
         syntax = _IMPLICIT if is_implicit else _EXPLICIT if is_little else _BIG_ENDIAN
         dataset.file_meta.TransferSyntaxUID = UID(syntax.decode().rstrip("\0"))
