@@ -250,6 +250,7 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
                 "The TIFF has {bits} bits a pixel with the predictor {predictor}, which cannot be read here."
             ),
             "tiff_lab": Case("The TIFF has colours in CIE L*a*b*, which cannot be read here."),
+            "tiff_form": Case("The TIFF keeps its pixels in a rare form, which cannot be read here."),
             "tiff_polarity": Case("The TIFF does not say whether black or white is zero."),
             "tiff_preview": Case(
                 "The TIFF shows only a reduced copy; its image lies deeper in the file, as in raw files of cameras."
@@ -265,6 +266,9 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
             ),
             "stored_bits": Case(
                 "The DICOM file says that its pixels use {bits} bits each, but they use more.", _FROM_PACS
+            ),
+            "dicom_bits": Case(
+                "The DICOM file keeps each pixel in {bits} bits, which cannot be read here.", _FROM_PACS
             ),
             "zip_prefix": Case(
                 "This is a ZIP with something in front of it, such as the program of a ZIP that unpacks itself.",

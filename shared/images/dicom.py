@@ -10,9 +10,10 @@ from typing import IO, TYPE_CHECKING, Final
 from PIL import Image
 
 from shared.errors import ImageRejected
-from shared.images.dicom_file import damaged, read
+from shared.images.dicom_elements import text, value
+from shared.images.dicom_file import read
 from shared.images.dicom_patient import Patient, read_patient
-from shared.images.dicom_samples import TRANSFER_SYNTAXES, stored_samples
+from shared.images.dicom_samples import NATIVE, TRANSFER_SYNTAXES, WIDTHS, stored_samples
 from shared.refusals import Rejection
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ MEDIA_TYPE: Final = "application/dicom"
 MODALITIES: Final = {"CR", "DX", "RG"}
 _DARK_IS_HIGH: Final = "MONOCHROME1"  # PS3.3, C.7.6.3.1.2
 _GREY: Final = {_DARK_IS_HIGH, "MONOCHROME2"}
+_FRAMES: Final = re.compile(r"([0-9]{1,9})(?:\.0*)?")
 _DIRECTORY: Final = "1.2.840.10008.1.3.10"  # Media Storage Directory, PS3.10, 8.6
 
 
@@ -44,8 +46,7 @@ def read_header(file: IO[bytes]) -> Header:
 
     Raises ImageRejected where it is no single grey radiograph in a known transfer syntax.
     """
-    header = read(file, stop_before_pixels=True)
-    _refuse_unless_radiograph(header)
+    header = _read(file, stop_before_pixels=True)
     from shared.images.dicom_transforms import shown_size  # noqa: PLC0415  # see the module's docstring
 
     return Header(shown_size(header), read_patient(header))
@@ -58,8 +59,7 @@ def decode(file: IO[bytes]) -> Image.Image:
     """
     from shared.images.dicom_transforms import shown_size, to_grey  # noqa: PLC0415  # see the module's docstring
 
-    dataset = read(file, stop_before_pixels=False)
-    _refuse_unless_radiograph(dataset)
+    dataset = _read(file, stop_before_pixels=False)
     image = Image.fromarray(to_grey(stored_samples(dataset), dataset))
     size = shown_size(dataset)
     return image if size == image.size else image.resize(size, Image.Resampling.BILINEAR)
@@ -72,27 +72,46 @@ def at_full_depth(file: IO[bytes]) -> "FullDepth":
     """
     from shared.images.dicom_transforms import at_full_depth as transformed  # noqa: PLC0415  # see the module's docstring
 
-    dataset = read(file, stop_before_pixels=False)
-    _refuse_unless_radiograph(dataset)
+    dataset = _read(file, stop_before_pixels=False)
     return transformed(stored_samples(dataset), dataset)
+
+
+def _read(file: IO[bytes], *, stop_before_pixels: bool) -> "Dataset":
+    dataset = read(file, stop_before_pixels=stop_before_pixels)
+    _put_right(dataset)
+    _refuse_unless_radiograph(dataset)
+    return dataset
+
+
+def _put_right(header: "Dataset") -> None:
+    """Write what describes the pixels as the standard has it, where it can only be meant so; dcmtk reads it, too.
+
+    No number of samples is one, a number of frames that is none is one, and code words are in capitals.
+    """
+    if "PhotometricInterpretation" in header:
+        header.PhotometricInterpretation = text(header, "PhotometricInterpretation").strip("\0 ").upper()
+    if value(header, "SamplesPerPixel") is None:
+        header.SamplesPerPixel = 1
+    frames = _FRAMES.fullmatch(text(header, "NumberOfFrames"))
+    header.NumberOfFrames = int(frames[1]) or 1 if frames else 1
 
 
 def _refuse_unless_radiograph(header: "Dataset") -> None:
     _refuse_unknown_syntax(header)
     _refuse_other_modality(header)
-    frames, samples = int(header.get("NumberOfFrames") or 1), int(header.get("SamplesPerPixel") or 0)
-    if frames > 1:
-        raise ImageRejected(Rejection.SEVERAL_IMAGES, case="frames", count=frames)
-    if frames != 1 or samples != 1 or header.get("PhotometricInterpretation") not in _GREY:
+    if header.NumberOfFrames > 1:
+        raise ImageRejected(Rejection.SEVERAL_IMAGES, case="frames", count=int(header.NumberOfFrames))
+    if header.SamplesPerPixel != 1 or header.get("PhotometricInterpretation") not in _GREY:
         raise ImageRejected(Rejection.NOT_A_RADIOGRAPH, case="not_grey")
     if not header.get("Rows") or not header.get("Columns"):
         raise ImageRejected(Rejection.UNREADABLE_IMAGE, case="no_image")
+    bits = header.get("BitsAllocated")
+    if isinstance(bits, int) and bits not in WIDTHS and header.file_meta.TransferSyntaxUID in NATIVE:
+        raise ImageRejected(Rejection.UNSUPPORTED_FORM, case="dicom_bits", bits=bits)
 
 
 def _refuse_unknown_syntax(header: "Dataset") -> None:
     syntax = str(header.file_meta.get("TransferSyntaxUID", ""))
-    if not syntax:
-        raise damaged()
     if syntax not in TRANSFER_SYNTAXES:
         raise ImageRejected(Rejection.DICOM_UNSUPPORTED, case="syntax", syntax=_shown(syntax))
 
@@ -101,6 +120,8 @@ def _refuse_other_modality(header: "Dataset") -> None:
     if header.file_meta.get("MediaStorageSOPClassUID") == _DIRECTORY:
         raise ImageRejected(Rejection.NOT_A_RADIOGRAPH, case="directory")
     modality = str(header.get("Modality") or "missing").strip()
+    if "Rows" not in header and modality.upper() in {"MISSING", *MODALITIES}:
+        raise ImageRejected(Rejection.TRUNCATED_IMAGE)  # it ends before it says how large its image is
     if modality.upper() not in MODALITIES:
         raise ImageRejected(Rejection.NOT_A_RADIOGRAPH, case="modality", modality=_shown(modality))
 

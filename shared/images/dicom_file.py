@@ -6,7 +6,7 @@ pydicom is imported only where a DICOM file is at hand.
 import io
 import re
 import zlib
-from typing import IO, TYPE_CHECKING, BinaryIO, Final, cast
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final, cast
 
 from shared.errors import ImageRejected
 from shared.refusals import Rejection
@@ -18,12 +18,20 @@ MAGIC: Final = b"DICM"
 MAGIC_OFFSET: Final = 128  # PS3.10, section 7.1: a preamble of 128 bytes, then DICM
 HEAD_BYTES: Final = MAGIC_OFFSET + len(MAGIC)
 
+_PIXELS: Final = 0x7FE0_0010  # Pixel Data; those of floats come before it (PS3.3, C.7.6.3 and C.7.6.24)
+_BEFORE_PIXELS: Final = 0x7FE0_0007
 _MIB: Final = 1024 * 1024
 _MOST_HEADER_BYTES: Final = 16 * _MIB
 """Read of a file that has to be changed before pydicom can read it, where its pixels are not asked for."""
+_MOST_READS: Final = 100_000
+"""Three or so for each element, and one for 8 KiB of compressed pixels: public CR and DX files take 160 at most."""
+_SEQUENCES: Final = (0x0028_3000, 0x0028_3010, 0x0054_0220)  # tables of modality and VOI, codes of the view
+_MOST_SEQUENCE_BYTES: Final = 640 * 1024
+"""Of those that are looked into: four tables of 65,536 entries. 2 MiB of empty items took pydicom 5 s."""
 _MOST_INFLATED_BYTES: Final = 192 * _MIB
 """A deflated image of 40 megapixels and 16 bits comes to 80; Deflate itself would allow a thousand times the file."""
 _IMPLICIT, _EXPLICIT = b"1.2.840.10008.1.2\0", b"1.2.840.10008.1.2.1\0"
+_BIG_ENDIAN: Final = b"1.2.840.10008.1.2.2\0"
 # Meta information begins with its length (PS3.10, 7.1), but not always.
 _META_START: Final = re.compile(rb"\x02\x00[\x00\x01\x02\x03\x10]\x00(?:UL|OB|UI)", re.DOTALL)
 # Elements of group 0008 that a dataset without any meta information begins with: its length or character set, or what
@@ -61,20 +69,68 @@ def _first_length(head: bytes) -> bool:
 
 def read(file: IO[bytes], *, stop_before_pixels: bool) -> "Dataset":
     """Read a dataset; raises ImageRejected where that is damaged or unpacks to too much, and what pydicom raises."""
-    from pydicom import config, dcmread  # noqa: PLC0415  # see the module's docstring
+    from pydicom import config  # noqa: PLC0415  # see the module's docstring
     from pydicom.errors import InvalidDicomError  # noqa: PLC0415
+    from pydicom.filereader import read_partial  # noqa: PLC0415
+    from pydicom.uid import UID  # noqa: PLC0415
 
     # Values of other tags are often out of form and none of our business.
     config.settings.reading_validation_mode = config.IGNORE
+    # What lies behind the pixels is none of our business either: for junk there pydicom drops the whole dataset.
+    last = _BEFORE_PIXELS if stop_before_pixels else _PIXELS
+    bounded = _bound(_mend(file, stop_before_pixels=stop_before_pixels))
     try:
-        return dcmread(_mend(file, stop_before_pixels=stop_before_pixels), stop_before_pixels=stop_before_pixels)
+        dataset = read_partial(bounded, lambda tag, _representation, _length: tag > last)
     except InvalidDicomError as error:
         raise damaged() from error
+    if not len(dataset):  # so it drops one that ends within an element
+        raise ImageRejected(Rejection.TRUNCATED_IMAGE)
+    _refuse_long_sequences(dataset)
+    if not dataset.file_meta.get("TransferSyntaxUID"):  # then pydicom has told it by the first element, as dcmtk does
+        if "Rows" not in dataset:
+            raise damaged()
+        is_implicit, is_little = dataset.original_encoding
+        syntax = _IMPLICIT if is_implicit else _EXPLICIT if is_little else _BIG_ENDIAN
+        dataset.file_meta.TransferSyntaxUID = UID(syntax.decode().rstrip("\0"))
+    return dataset
+
+
+def _refuse_long_sequences(dataset: "Dataset") -> None:
+    """Refuse sequences of many items before somebody asks for them: only then are they taken apart."""
+    from pydicom.dataelem import RawDataElement  # noqa: PLC0415  # see the module's docstring
+
+    for tag in _SEQUENCES:
+        element: Any = dataset.get_item(tag) if tag in dataset else None
+        if isinstance(element, RawDataElement) and len(element.value or b"") > _MOST_SEQUENCE_BYTES:
+            raise damaged()
 
 
 def damaged() -> ImageRejected:
     """Return the refusal of a file whose header or pixels contradict each other."""
     return ImageRejected(Rejection.UNREADABLE_IMAGE, case="dicom")
+
+
+class _BoundedReads:
+    """A file that is read in a bounded number of pieces.
+
+    pydicom reads each element, and each item of a sequence without a length, on its own: 4 MiB of the smallest took it
+    seconds and hundreds of MiB.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._left = file, _MOST_READS
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        """Read; raise ImageRejected where that was done too often."""
+        self._left -= 1
+        if self._left < 0:
+            raise damaged()
+        return self._file.read(size)
+
+
+def _bound(file: IO[bytes]) -> "BinaryIO":
+    return cast("BinaryIO", _BoundedReads(file))
 
 
 def _mend(file: IO[bytes], *, stop_before_pixels: bool) -> IO[bytes]:
@@ -105,7 +161,7 @@ def _inflate(file: IO[bytes], most: int) -> IO[bytes]:
     from pydicom.uid import DeflatedExplicitVRLittleEndian  # noqa: PLC0415
 
     file.seek(HEAD_BYTES)
-    if _read_file_meta_info(cast("BinaryIO", file)).get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+    if _read_file_meta_info(_bound(file)).get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
         file.seek(0)
         return file
     unpacker = zlib.decompressobj(-zlib.MAX_WBITS)

@@ -29,6 +29,8 @@ NATIVE: Final = {
     f"{_BASE}.1.99": "Deflated Explicit VR Little Endian",
     f"{_BASE}.2": "Explicit VR Big Endian",
 }
+WIDTHS: Final = {8, 16, 32}
+"""Of Bits Allocated, that are read where the samples are not compressed; before 1993 they were packed in 12, too."""
 _RLE: Final = f"{_BASE}.5"
 _JPEG: Final = {
     f"{_BASE}.4.50": "JPEG Baseline",

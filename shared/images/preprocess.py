@@ -16,6 +16,7 @@ from shared.images.decoder_texts import has_sixteen_bit_samples
 from shared.images.dicom_file import HEAD_BYTES, is_dicom
 from shared.images.jpeg_scans import refuse_scan_bomb
 from shared.images.pages import choose_page
+from shared.images.png_rows import refuse_missing_rows
 from shared.models.spec import ModelSpec
 from shared.refusals import Rejection
 
@@ -153,6 +154,8 @@ def _refuse_too_large(image: Image.Image) -> None:
 def _load(image: ImageFile.ImageFile, data: bytes) -> None:
     is_truncated = image.mode not in _DEEP_MODES and has_sixteen_bit_samples(image)
     image.load()
+    if image.format == "PNG":
+        refuse_missing_rows(image, data)
     if is_truncated:
         _refuse_unless_bright(image)
     elif image.format == "PNG":
@@ -177,6 +180,8 @@ def _grey(image: Image.Image) -> Image.Image:
         return _scale_deep(image)
     if "transparency" in image.info or image.mode == "PA":
         image = _of_eight_bits(image).convert("RGBA")
+    if image.mode == "La":  # grey that has been multiplied by its alpha already
+        return image.getchannel("L")
     if image.mode in {"RGBA", "LA"}:
         # Transparent areas become black, as the unexposed border of an image is; band by band, to hold fewer copies.
         return ImageChops.multiply(image.convert("L"), image.getchannel("A"))

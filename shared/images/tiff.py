@@ -24,6 +24,7 @@ _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258,
 _STRIPS, _ORIENTATION, _SAMPLES, _ROWS, _STRIP_BYTES, _PLANES, _PREDICTOR = 273, 274, 277, 278, 279, 284, 317
 _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES, _FORMAT = 322, 323, 324, 325, 339
 _NEW_SUBFILE, _SUBFILE = 254, 255
+_DEPTH: Final = 32_997  # of a page that is a stack of slices (SGI's ImageDepth)
 _REDUCED: Final = 1  # bit 0 of NewSubfileType
 _OLD_REDUCED: Final = 2  # of SubfileType
 
@@ -94,6 +95,8 @@ def read_deep(file: IO[bytes]) -> DeepTiff | None:
     except (struct.error, OverflowError, ValueError) as error:
         raise _damaged() from error
     tags = pages[0] if pages else _Tags({})
+    if tags.one(_DEPTH, 1) > 1:
+        raise ImageRejected(Rejection.SEVERAL_IMAGES, case="pages", count=tags.one(_DEPTH, 1))
     bits, kind = tags.one(_BITS, 1), _KINDS.get(tags.one(_FORMAT, 1), "")
     if tags.one(_SAMPLES, 1) != 1 or tags.one(_PHOTOMETRIC, _BLACK_IS_ZERO) not in {_WHITE_IS_ZERO, _BLACK_IS_ZERO}:
         _refuse_unless_read_by_pillow(tags, bits, kind)
@@ -210,6 +213,7 @@ def _read_page(file: IO[bytes], place: int, order: str, *, is_big: bool) -> tupl
 _KNOWN: Final = {
     _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _STRIPS, _ORIENTATION, _SAMPLES, _ROWS,
     _STRIP_BYTES, _PLANES, _PREDICTOR, _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES, _FORMAT, _NEW_SUBFILE, _SUBFILE,
+    _DEPTH,
 }  # fmt: skip
 
 
@@ -249,7 +253,11 @@ def _describe(tags: _Tags, order: str, bits: int, kind: str) -> DeepTiff:
     offsets = tags.values.get(_TILES if is_tiled else _STRIPS, ())
     lengths = tags.values.get(_TILE_BYTES if is_tiled else _STRIP_BYTES, ())
     expected = -(-width // across) * -(-height // down)
-    if len(offsets) < expected or len(lengths) < expected:
+    if len(offsets) < expected:
+        raise _damaged()
+    if not _CODECS[compression] and (len(lengths) < expected or 0 in lengths[:expected]):
+        lengths = _plain_lengths((width, height), (across, down), bits, is_tiled=is_tiled)
+    if len(lengths) < expected:
         raise _damaged()
     return DeepTiff(
         width=width, height=height, order=order, bits=bits, kind=kind, codec=_CODECS[compression],
@@ -257,6 +265,13 @@ def _describe(tags: _Tags, order: str, bits: int, kind: str) -> DeepTiff:
         is_reversed=tags.one(_FILL_ORDER, 1) == 2, orientation=tags.one(_ORIENTATION, 1), across=across, down=down,
         is_tiled=is_tiled, offsets=offsets[:expected], lengths=lengths[:expected],
     )  # fmt: skip
+
+
+def _plain_lengths(size: tuple[int, int], part: tuple[int, int], bits: int, *, is_tiled: bool) -> tuple[int, ...]:
+    """Return how many bytes strips or tiles have that are not compressed, which old writers leave out."""
+    (width, height), (across, down) = size, part
+    rows = [down if is_tiled else min(down, left) for left in range(height, 0, -down)]
+    return tuple(count * -(-across * bits // 8) for count in rows for _ in range(0, width, across))
 
 
 def _is_predictable(predictor: int, bits: int, kind: str) -> bool:

@@ -91,7 +91,7 @@ def _explain_tiff(file: IO[bytes]) -> ImageRejected | None:
     bits, kinds = _numbers(directory, _BITS) or [1], _numbers(directory, _SAMPLE_FORMAT) or [1]
     samples = (_numbers(directory, _SAMPLES) or [1])[0]
     if (kinds[0], bits[0]) in (_READ_GREY if samples == 1 else _READ_COLOURS):
-        return None
+        return ImageRejected(Rejection.UNSUPPORTED_FORM, case="tiff_form")
     kind = _KINDS.get(kinds[0], "other")
     return ImageRejected(Rejection.UNSUPPORTED_FORM, case="tiff_samples", samples=samples, bits=bits[0], kind=kind)
 

@@ -1,7 +1,6 @@
 """ZIP uploads: what may come out of an archive, decided before anything is unpacked."""
 
 import errno
-import io
 import lzma
 import re
 import stat
@@ -38,10 +37,9 @@ _ENCRYPTED_FLAG: Final = 0x1  # APPNOTE.TXT 4.4.4, general purpose bit 0
 _SIGNATURE_BYTES: Final = 4
 # An entry of the directory has 46 bytes and a name; real ones seldom come to 200.
 _DIRECTORY_BYTES_AN_ENTRY: Final = 256
-_END_BYTES: Final = 22
+_LEAST_READ: Final = 1 * MIB
+"""Never too much: zipfile reads the end of a file, where a comment may be, and entries in smaller pieces."""
 _LOCAL_HEADER_BYTES: Final = 30  # and a name and extra fields of any length (APPNOTE.TXT 4.3.7)
-_WIDE_END_BYTES: Final = 56
-_TAIL_BYTES: Final = 65_535 + _END_BYTES + 20 + _WIDE_END_BYTES  # a comment of 65,535 bytes at most comes last
 # What zipfile and the libraries under it raise where an entry is damaged.
 _UNPACK_ERRORS: Final = (
     zipfile.BadZipFile, OSError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, ValueError, OverflowError,
@@ -109,10 +107,10 @@ def _read_zip(
     file_name: str, file: IO[bytes], store: Store, settings: Settings, left_out: Counter[str]
 ) -> Iterator[Received]:
     try:
-        if _directory_bytes(file) > settings.max_zip_entries * _DIRECTORY_BYTES_AN_ENTRY:
-            yield _too_many(file_name, settings)
-            return
-        archive = zipfile.ZipFile(file)
+        archive = zipfile.ZipFile(_BoundedFile(file, settings.max_zip_entries * _DIRECTORY_BYTES_AN_ENTRY))
+    except _DirectoryTooLarge:
+        yield _too_many(file_name, settings)
+        return
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError):
         yield reject(file_name, Rejection.ZIP_UNREADABLE)
         return
@@ -124,21 +122,26 @@ def _too_many(file_name: str, settings: Settings) -> Received:
     return reject(file_name, Rejection.ZIP_TOO_MANY_ENTRIES, most=settings.max_zip_entries)
 
 
-def _directory_bytes(file: IO[bytes]) -> int:
-    """Return how long a ZIP says its directory is, before zipfile reads that into memory (APPNOTE.TXT 4.3.14, 4.3.16).
+class _DirectoryTooLarge(Exception):
+    """Say that zipfile was about to read more into memory at once than a directory may have."""
 
-    Raises BadZipFile where it does not say.
+
+class _BoundedFile:
+    """A ZIP whose directory is read up to a bound.
+
+    zipfile reads as much at once as one of three records says, and which of them it believes, its version decides: so
+    what it asks for is bounded, and not what they say.
     """
-    size = file.seek(0, io.SEEK_END)
-    file.seek(max(0, size - _TAIL_BYTES))
-    tail = file.read()
-    end = tail.rfind(b"PK\x05\x06")
-    if end < 0 or len(tail) < end + _END_BYTES:
-        raise zipfile.BadZipFile("no end of central directory")
-    wide = tail.rfind(b"PK\x06\x06", 0, end)
-    if wide >= 0 and len(tail) >= wide + _WIDE_END_BYTES:
-        return int.from_bytes(tail[wide + 40 : wide + 48], "little")
-    return int.from_bytes(tail[end + 12 : end + 16], "little")
+
+    def __init__(self, file: IO[bytes], most: int) -> None:
+        self._file, self._most = file, max(most, _LEAST_READ)
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
+
+    def read(self, size: int = -1) -> bytes:
+        """Read; raise _DirectoryTooLarge where that is more than the bound."""
+        if size > self._most:
+            raise _DirectoryTooLarge
+        return self._file.read(size)
 
 
 def _unpack(

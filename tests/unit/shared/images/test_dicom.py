@@ -9,6 +9,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
     MPEG2MPML,
+    ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     RLELossless,
@@ -24,6 +25,7 @@ from shared.refusals import Rejection
 from shared.settings import Settings
 from shared.store.store import FolderStore
 from tests.conftest import draw, text_of
+from tests.drawn_files import radiograph
 
 RAMP = np.tile(np.linspace(0, 255, 96).astype(np.uint8), (80, 1))
 
@@ -112,6 +114,58 @@ def test_a_radiograph_cut_short_is_refused_by_the_worker() -> None:
     with pytest.raises(ImageRejected) as refused:
         decode(make()[:-3000], 64)
     assert refused.value.code in {Rejection.UNREADABLE_IMAGE, Rejection.TRUNCATED_IMAGE}
+
+
+def outcome(data: bytes, store: FolderStore, settings: Settings) -> np.ndarray:
+    """Return what is drawn of a radiograph that is taken."""
+    (item,) = receive("image.dcm", iter([data]), store, settings)
+    assert item.rejection is None
+    return np.asarray(decode(data, 64))
+
+
+@pytest.mark.parametrize("written", ["monochrome1", "Monochrome1 ", "MONOCHROME1\0"])
+def test_the_polarity_is_known_in_any_spelling(written: str, store: FolderStore, settings: Settings) -> None:
+    assert np.array_equal(outcome(make(PhotometricInterpretation=written), store, settings), 255 - RAMP)
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian])
+def test_a_header_that_does_not_name_its_transfer_syntax_shows_it(
+    syntax: str, store: FolderStore, settings: Settings
+) -> None:
+    deep = RAMP.astype(np.uint16) * 16
+    data = radiograph(deep, syntax, BitsStored=12, HighBit=11)
+    named = data.index(b"\x02\0\x10\0UI")
+    data = data[:named] + data[named + 8 + data[named + 6] :]
+    assert np.abs(outcome(data, store, settings).astype(int) - RAMP).max() <= 1
+
+
+@pytest.mark.parametrize("frames", ["0", "-1", "one", "1.0"])
+def test_a_number_of_frames_that_cannot_be_is_one(frames: str, store: FolderStore, settings: Settings) -> None:
+    assert np.array_equal(outcome(radiograph(RAMP, NumberOfFrames=frames), store, settings), RAMP)
+
+
+def test_a_grey_image_that_does_not_count_its_samples_has_one(store: FolderStore, settings: Settings) -> None:
+    assert np.array_equal(outcome(radiograph(RAMP, SamplesPerPixel=None), store, settings), RAMP)
+
+
+@pytest.mark.filterwarnings("ignore:End of file reached")  # as pydicom says
+def test_a_compressed_radiograph_cut_short_is_called_so() -> None:
+    with pytest.raises(ImageRejected) as refused:
+        decode(make(syntax=RLELossless)[:-300], 64)
+    assert refused.value.code is Rejection.TRUNCATED_IMAGE
+
+
+@pytest.mark.parametrize("last", [b"Somebody^", b"MONOCHROME2"])
+def test_a_radiograph_cut_short_in_its_header_is_called_so(last: bytes, store: FolderStore, settings: Settings) -> None:
+    data = make()
+    (item,) = receive("image.dcm", iter([data[: data.index(last) + len(last) - 1]]), store, settings)
+    assert item.rejection.code is Rejection.TRUNCATED_IMAGE
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless])
+@pytest.mark.parametrize("behind", [b"\0" * 512, b"\xff" * 512, b"\r\n", b"PADDING!"])
+def test_what_lies_behind_the_pixels_does_not_matter(syntax: str, behind: bytes) -> None:
+    assert np.array_equal(np.asarray(decode(make(syntax=syntax) + behind, 64)), RAMP)
 
 
 def test_a_real_image_and_its_copy_marked_monochrome1_are_negatives(data_folder: Path) -> None:

@@ -23,6 +23,7 @@ from shared.refusals import Rejection
 from shared.settings import Settings
 from shared.store.store import FolderStore
 from tests.conftest import draw, encode, text_of
+from tests.drawn_files import radiograph
 
 IMAGE = encode(draw(1))
 WHOLE = 100_000
@@ -236,3 +237,20 @@ def test_a_good_image_of_every_kind_in_the_data_folder_is_still_taken(receive, d
         data = path.read_bytes()
         (item,) = receive(data)
         assert (item.image.width, item.image.height) == decode(data, WHOLE).size
+
+
+_ITEM = b"\xfe\xff\x00\xe0\0\0\0\0"
+SMALLEST = {
+    "elements": b"".join(struct.pack("<HH2sH", 9 + 2 * (n >> 16), n & 0xFFFF, b"LO", 0) for n in range(120_000)),
+    "items": b"\x08\0\x40\x11SQ\0\0\xff\xff\xff\xff" + _ITEM * 120_000 + b"\xfe\xff\xdd\xe0\0\0\0\0",
+    "items of a table": b"\x28\0\x10\x30SQ\0\0" + struct.pack("<I", 800_000) + _ITEM * 100_000,
+}
+"""What costs a reader most for its size; 60 MiB of it took minutes and GiB."""
+
+
+@pytest.mark.parametrize("kind", sorted(SMALLEST))
+def test_a_header_of_ever_so_many_pieces_is_refused(receive, kind: str) -> None:
+    data = radiograph(np.zeros((100, 100), np.uint8))
+    place = data.index(b"\xe0\x7f\x10\0") if kind == "items of a table" else data.index(b"\x08\0\x16\0")
+    (item,) = receive(data[:place] + SMALLEST[kind] + data[place:])
+    assert item.rejection.code is Rejection.UNREADABLE_IMAGE

@@ -227,3 +227,51 @@ def test_what_pillow_only_warns_of_is_refused_whatever_is_made_of_warnings(
         with pytest.raises(ImageRejected) as refused:
             decode(encode(draw(0), file_format), 224)
     assert refused.value.code is Rejection.TOO_MANY_PIXELS
+
+
+def png_of(rows: list[bytes], size: tuple[int, int], depth: int, kind: int, *, is_interlaced: bool = False) -> bytes:
+    """Write a PNG of these rows, whatever its size says."""
+    header = struct.pack(">IIBBBBB", *size, depth, kind, 0, 0, is_interlaced)
+    palette = bytes(level for level in range(256) for _ in range(3))
+    pixels = zlib.compress(b"".join(b"\0" + row for row in rows))
+    chunks = [(b"IHDR", header), *([(b"PLTE", palette)] if kind == 3 else []), (b"IDAT", pixels), (b"IEND", b"")]
+    written = (struct.pack(">I", len(body)) + name + body for name, body in chunks)
+    checks = (struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(one + check for one, check in zip(written, checks, strict=True))
+
+
+def rows_of(samples: np.ndarray, *, is_interlaced: bool = False) -> list[bytes]:
+    """Return the rows of a PNG as they lie in it; seven passes where it is interlaced (W3C PNG, 8.1)."""
+    passes = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
+    steps = passes if is_interlaced else [(0, 0, 1, 1)]
+    return [row.tobytes() for x, y, across, down in steps for row in samples[y::down, x::across]]
+
+
+def in_bits(grey: np.ndarray, depth: int) -> np.ndarray:
+    """Return 8-bit grey in samples of 8 or 16 bits as a PNG has them."""
+    return grey if depth == 8 else (grey.astype(np.uint16) * 257).astype(">u2")
+
+
+GREY_OR_PALETTE = [(8, 0), (16, 0), (8, 3)]
+"""Bits of a sample and the kind of colour."""
+
+
+@pytest.mark.parametrize("is_interlaced", [False, True])
+@pytest.mark.parametrize(("depth", "kind"), GREY_OR_PALETTE)
+@pytest.mark.parametrize("missing", [1, 100])
+def test_a_png_whose_last_rows_are_missing_is_refused(depth: int, kind: int, missing: int, is_interlaced: bool) -> None:
+    rows = rows_of(in_bits(np.asarray(IMAGE), depth), is_interlaced=is_interlaced)
+    data = png_of(rows[:-missing], IMAGE.size, depth, kind, is_interlaced=is_interlaced)
+    with pytest.raises(ImageRejected) as refused:
+        decode(data, 10_000)
+    assert refused.value.code is Rejection.TRUNCATED_IMAGE
+
+
+@pytest.mark.parametrize("is_interlaced", [False, True])
+@pytest.mark.parametrize(("depth", "kind"), GREY_OR_PALETTE)
+def test_a_png_whose_last_rows_are_black_is_taken(depth: int, kind: int, is_interlaced: bool) -> None:
+    black = np.asarray(IMAGE).copy()
+    black[-40:] = 0
+    rows = rows_of(in_bits(black, depth), is_interlaced=is_interlaced)
+    data = png_of(rows, IMAGE.size, depth, kind, is_interlaced=is_interlaced)
+    assert np.array_equal(np.asarray(decode(data, 10_000)), black)

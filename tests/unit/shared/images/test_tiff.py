@@ -258,3 +258,28 @@ def test_the_grey_that_a_png_calls_transparent_is_black(bits: int) -> None:
         assert differs(data, right) <= 0.5
         with Image.open(io.BytesIO(data)) as image:
             assert image.size == PICTURE.shape[::-1]
+
+
+@pytest.mark.parametrize("options", [{"rowsperstrip": 7}, {"tile": (32, 48)}, {"bigtiff": True}])
+@pytest.mark.parametrize("is_there", [False, True])
+def test_the_lengths_of_plain_strips_and_tiles_may_be_missing(options: dict[str, object], is_there: bool) -> None:
+    """Programs of old leave them out or write 0; the other tags say as much."""
+    samples = in_kind("u2")
+    data = bytearray(tiff(samples, **options))
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        tag = file.pages[0].tags[325 if "tile" in options else 279]
+    if is_there:
+        data[tag.valueoffset : tag.valueoffset + tag.valuebytecount] = bytes(tag.valuebytecount)
+    else:
+        struct.pack_into("<H", data, tag.offset, 65_000)
+    assert differs(bytes(data), expected(samples)) <= 0.5
+
+
+def test_grey_that_was_multiplied_by_its_alpha_is_taken_as_it_is() -> None:
+    grey = np.rint(PICTURE * 255).astype(np.uint8)
+    alpha = np.full_like(grey, 255)
+    alpha[:20], grey[:20] = 128, grey[:20] // 2
+    out = io.BytesIO()
+    both = np.stack([grey, alpha], -1)
+    tifffile.imwrite(out, both, photometric="minisblack", planarconfig="contig", extrasamples=["assocalpha"])
+    assert np.array_equal(np.asarray(decode(out.getvalue(), 64)), grey)

@@ -12,6 +12,7 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, TiffImagePlugin
 
 from shared.errors import ImageRejected
@@ -22,6 +23,7 @@ from shared.refusals import Rejection
 from shared.settings import Settings
 from shared.store.store import FolderStore
 from tests.conftest import ROOT, draw, encode, text_of
+from tests.drawn_files import radiograph
 
 GREY = draw(1, (300, 200))
 SMALL = draw(1, (75, 64))
@@ -66,12 +68,22 @@ def pages(*images: Image.Image, kinds: tuple[int, ...] = (), tag: int = 254) -> 
     return out.getvalue()
 
 
+def stack(kind: type[np.generic]) -> bytes:
+    """Write a TIFF of one page with sixteen slices."""
+    out = io.BytesIO()
+    slices = np.stack([np.asarray(GREY).astype(kind)] * 16)
+    tifffile.imwrite(out, slices, photometric="minisblack", volumetric=True, tile=(16, 32, 32))
+    return out.getvalue()
+
+
 @pytest.mark.parametrize(
     "data",
     [
         pytest.param(pages(GREY, OTHER), id="tiff"),
         pytest.param(pages(GREY, SMALL), id="tiff with a small page that does not say what it is"),
         pytest.param(pages(GREY, OTHER, SMALL, kinds=(2, 2, 1)), id="tiff of two pages and a thumbnail"),
+        pytest.param(stack(np.uint8), id="tiff of one page that is a stack"),
+        pytest.param(stack(np.uint16), id="tiff of one deep page that is a stack"),
         pytest.param(encode(GREY, "PNG", save_all=True, append_images=[OTHER]), id="png"),
         pytest.param(
             encode(GREY.convert("RGB"), "WEBP", save_all=True, append_images=[OTHER.convert("RGB")]), id="webp"
@@ -150,12 +162,12 @@ def test_pages_that_lead_in_a_circle_end(receive) -> None:
 # ---------------------------------------------------------------- forms that are not read
 
 
-def tiff(samples: np.ndarray, compression: int, packed: bytes, kind: int = 1) -> bytes:
+def tiff(samples: np.ndarray, compression: int, packed: bytes, kind: int = 1, colours: int = 1) -> bytes:
     """Write a TIFF by hand: one strip, packed by whatever method."""
     bits = samples.dtype.itemsize * 8
     tags = [
-        (256, 4, samples.shape[1]), (257, 4, samples.shape[0]), (258, 3, bits), (259, 3, compression), (262, 3, 1),
-        (273, 4, 8), (277, 3, 1), (278, 4, samples.shape[0]), (279, 4, len(packed)), (339, 3, kind),
+        (256, 4, samples.shape[1]), (257, 4, samples.shape[0]), (258, 3, bits), (259, 3, compression),
+        (262, 3, colours), (273, 4, 8), (277, 3, 1), (278, 4, samples.shape[0]), (279, 4, len(packed)), (339, 3, kind),
     ]  # fmt: skip
     entries = b"".join(struct.pack("<HHII", tag, what, 1, value) for tag, what, value in tags)
     packed += b"\0" * (len(packed) % 2)
@@ -183,6 +195,10 @@ BYTES = np.asarray(GREY)
         pytest.param(
             tiff(BYTES.astype(np.complex64), 1, BYTES.astype(np.complex64).tobytes(), 6), "complex", id="tiff complex"
         ),
+        pytest.param(tiff(BYTES, 1, BYTES.tobytes(), colours=4), "rare form", id="tiff transparency mask"),
+        pytest.param(tiff(DEEP, 1, DEEP.tobytes(), colours=3), "rare form", id="tiff palette of 16 bits"),
+        pytest.param(tiff(DEEP, 1, DEEP.tobytes(), colours=32803), "rare form", id="tiff raw of a camera"),
+        pytest.param(radiograph(BYTES, BitsAllocated=12, BitsStored=12, HighBit=11), "12 bits", id="dicom packed"),
         pytest.param(bmp(32, 3, struct.pack("<III", 0xFF00, 0xFF0, 0xF)), "bit fields", id="bmp bit fields"),
         pytest.param(bmp(24, 4), "JPEG", id="bmp jpeg"),
         pytest.param(bmp(2, 0), "2 bits", id="bmp 2 bits"),
