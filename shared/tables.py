@@ -112,6 +112,8 @@ class MessageState(StrEnum):
     WAITING = "waiting"
     SENT = "sent"
     FAILED = "failed"
+    GATHERED = "gathered"
+    """The e-mail of another message tells of it, see `shared.messages.digests`; what became of it stands there."""
 
 
 class ActivationKind(StrEnum):
@@ -164,6 +166,8 @@ class User(Base):
     """The person wants an e-mail when a job of theirs has finished."""
     emails_image_flagged: Mapped[bool] = mapped_column(default=False, server_default=false())
     """The person wants one when an image is flagged, and may see it: readers and admins."""
+    emailed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When the mail server last took an e-mail about jobs to the account, or refused it for good."""
     has_shortcuts: Mapped[bool] = mapped_column(default=True, server_default=true())
     """Whether single keys do something on pages (WCAG 2.1.4 wants them to be turned off where they disturb)."""
 
@@ -657,6 +661,7 @@ class Message(Base):
         Index(None, "user_id", "created_at", "id"),
         Index(None, "webhook_id", "created_at", "id"),
         _partial("ix_messages_due", "webhook_id", "due_at", where=text("state = 'waiting'")),
+        _partial("ix_messages_digest_id", "digest_id", where=text("digest_id IS NOT NULL")),
         Index(None, "created_at"),
     )
 
@@ -683,6 +688,11 @@ class Message(Base):
     """A code of `shared.messages.problems`."""
     email: Mapped[str | None] = mapped_column(String(254))
     """Where an e-mail was last sent to; the account may have another address by now."""
+    digest_id: Mapped[uuid.UUID | None]
+    """The message as which the e-mail is sent that tells of this one: its own id, or that of one from before.
+
+    None for a webhook, for a test, and until an e-mail is made of what waits for an account.
+    """
 
     webhook: Mapped[Webhook | None] = relationship()
     user: Mapped[User | None] = relationship()

@@ -77,18 +77,27 @@ class Api:
         given = {field: value for field, value in announced.items() if value is not None}
         return self._post(Opened, "/api/v1/jobs", key=key, json={"name": name, "source": "cli", **given}).id
 
-    def send(self, job_id: str, files: Sequence[LocalFile], report: Callable[[int], None] = _ignore) -> Accepted:
+    def send(
+        self,
+        job_id: str,
+        files: Sequence[LocalFile],
+        report: Callable[[int], None] = _ignore,
+        *,
+        skip_received: bool = False,
+    ) -> Accepted:
         """Stream files into a job; `report` is told how many bytes the present attempt has read.
 
-        The key follows from the files, so that sending the same again, now or after a break, adds nothing.
+        The key follows from the request, so that sending the same again adds nothing. With `skip_received` the server
+        leaves out what the job holds by then, whoever sent it.
         """
-        path, headers = f"/api/v1/jobs/{job_id}/images", {"Idempotency-Key": _key(files)}
+        path, headers = f"/api/v1/jobs/{job_id}/images", {"Idempotency-Key": _key(files, skip_received=skip_received)}
+        fields = {"skip_received": "true"} if skip_received else {}
 
         def attempt() -> httpx.Response:
             with ExitStack() as stack:
                 count = ByteCount(report)
                 parts = [("files", (f.sent_name, stack.enter_context(WatchedFile(f, count)))) for f in files]
-                return self._client.post(path, files=parts, headers=headers)
+                return self._client.post(path, data=fields, files=parts, headers=headers)
 
         return self._persist(Accepted, attempt)
 
@@ -146,8 +155,9 @@ class Api:
                 return parse(kind, response)
 
 
-def _key(files: Sequence[LocalFile]) -> str:
-    digest = hashlib.sha256()
+def _key(files: Sequence[LocalFile], *, skip_received: bool) -> str:
+    # The server takes a key for one request alone: those that skip need keys of their own.
+    digest = hashlib.sha256(b"skip_received\0" if skip_received else b"")
     for file in files:
         digest.update(f"{file.name}\0{file.size}\0{file.modified_ns}\0".encode())
     return digest.hexdigest()

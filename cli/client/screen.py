@@ -54,7 +54,7 @@ class Run:
         local = [file for file in files if isinstance(file, LocalFile)]
         if not local:
             return account(files, {}, {}, [])
-        known = list(self.api.rows(job_id)) if job_id else []
+        known = list(self.api.rows(job_id)) if job_id else None
         self.job_id = job_id = job_id or self._open(name, local)
         upload = Upload(self.api, job_id, known, self._watch(job_id, len(local)))
         self.display.sending(len(local), sum(file.size for file in local))
@@ -155,7 +155,10 @@ def exit_status(results: Sequence[Result], waited: bool) -> int:
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write all rows to this .csv or .json file.")
 @click.option("--name", help="Name of the job. Default: that of the first PATH.")
 @click.option("--model", help="Model to screen the images with. Default: the server's.")
-@click.option("--job", "job_id", type=click.UUID, help="Continue this job: wait for it, or send the rest of PATHs.")
+@click.option(
+    "--job", "job_id", type=click.UUID,
+    help="Continue this job: wait for it, or send the rest of PATHs; what it holds by then is not added again.",
+)  # fmt: skip
 @click.option("--cancel", is_flag=True, help="With --job: cancel what has not been screened.")
 @click.option("--no-wait", is_flag=True, help="Do not wait for the images to be screened.")
 @click.option(

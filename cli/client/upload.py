@@ -36,10 +36,12 @@ class Upload:
     Requests go one after the other, so the rows of each lie behind those of the one before.
     """
 
-    def __init__(self, api: Api, job_id: str, known: Sequence[Row], report: Callable[[Sent], None]) -> None:
+    def __init__(self, api: Api, job_id: str, known: Sequence[Row] | None, report: Callable[[Sent], None]) -> None:
         self._api, self._job_id, self._report = api, job_id, report
-        self._known = known
+        self._known = known or []
         """Rows that the job had before, by position, where a broken upload goes on."""
+        self._goes_on = known is not None
+        """Somebody else, such as the page that began it, may go on with the same upload now."""
         self._position = 0
         self._sent = Sent()
         self.spans: dict[str, Span] = {}
@@ -57,7 +59,7 @@ class Upload:
             self._note(batch, len(batch))
             return
         try:
-            accepted = self._api.send(self._job_id, batch, self._count)
+            accepted = self._api.send(self._job_id, batch, self._count, skip_received=self._goes_on)
         except FileReadError as error:
             self._lose(error.file, error.reason)
             self._send_again([file for file in batch if file is not error.file])

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, delete, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, literal, or_, select, update
 from sqlalchemy.orm import Session
 
 from shared.db import insert_new, new_id, now, row_count
+from shared.messages import digests
+from shared.messages.digests import Part
 from shared.messages.problems import FOR_GOOD, OF_THE_RELAY, Problem
 from shared.messages.webhooks import stop
 from shared.tables import Message, MessageEvent, MessageState, User, Webhook
@@ -53,9 +55,9 @@ class Claimed:
 
     message_id: uuid.UUID
     token: uuid.UUID
-    event: MessageEvent
     body: dict[str, Any]
-    noted_at: datetime
+    parts: list[Part]
+    """What an e-mail tells of; nothing where all of it was deleted."""
     webhook: Webhook | None
     user: User | None
 
@@ -80,9 +82,10 @@ def listening(session: Session, event: MessageEvent) -> list[Webhook]:
 
 def is_due(session: Session) -> bool:
     """Tell whether there is anything to `claim`."""
-    due = select(Message.id).where(_is(MessageState.WAITING), Message.due_at <= now()).limit(1)
-    kinds = (due.where(Message.webhook_id.is_(None)), due.join(Webhook).where(Webhook.stopped_at.is_(None)))
-    return any(session.scalar(kind) is not None for kind in kinds)
+    at = now()
+    due = select(Message.id).where(_is(MessageState.WAITING), Message.due_at <= at).limit(1)
+    kinds = (due.where(*_are_emails()), due.join(Webhook).where(Webhook.stopped_at.is_(None)))
+    return any(session.scalar(kind) is not None for kind in kinds) or digests.is_any_ready(session, at)
 
 
 def add(session: Session, targets: Sequence[Webhook | User], event: MessageEvent, told: Sequence[Told]) -> None:
@@ -113,11 +116,13 @@ def claim(session: Session) -> list[Claimed]:
     """Take messages that are due under one lease, at most AT_ONCE, one of each webhook and one e-mail in turn.
 
     No webhook gets more than AT_ONE_ADDRESS, nor does the mail server, and one that has thousands waiting holds none of
-    the others up. A message with which every sender was lost for a day is given up.
+    the others up. What waits for an account is made one e-mail first, where it may have one. A message with which every
+    sender was lost for a day is given up.
     """
     at, token = now(), new_id()
+    digests.gather(session, at)
     webhooks = session.scalars(select(Webhook).where(Webhook.stopped_at.is_(None))).all()
-    places = [*(Message.webhook_id == webhook.id for webhook in webhooks), Message.webhook_id.is_(None)]
+    places = [*(Message.webhook_id == webhook.id for webhook in webhooks), and_(*_are_emails())]
     due = [message for place in places for message in enumerate(_due(session, place, at))]
     due.sort(key=lambda one: (one[0], one[1].due_at))
     taken: list[Claimed] = []
@@ -127,8 +132,8 @@ def claim(session: Session) -> list[Claimed]:
             continue
         message.lease_token, message.due_at, message.tried_at = token, at + LEASE, at
         message.attempts += 1
-        told = (message.event, message.body, message.created_at)
-        taken.append(Claimed(message.id, token, *told, webhook=message.webhook, user=message.user))
+        parts = [] if message.user is None else digests.parts_of(session, message)
+        taken.append(Claimed(message.id, token, message.body, parts, webhook=message.webhook, user=message.user))
     return taken
 
 
@@ -150,6 +155,8 @@ def settle(session: Session, claimed: Claimed, outcome: Outcome) -> bool:
     if claimed.webhook is not None:
         held_webhook = select(Webhook).where(Webhook.id == claimed.webhook.id).with_for_update(key_share=True)
         webhook = session.scalar(held_webhook)
+    if claimed.user is not None:  # first, as whoever deletes an account holds it before its messages
+        session.execute(select(User.id).where(User.id == claimed.user.id).with_for_update(key_share=True))
     message = _held(session, claimed)
     if message is None:
         return False
@@ -159,6 +166,7 @@ def settle(session: Session, claimed: Claimed, outcome: Outcome) -> bool:
         message.state = MessageState.SENT
     if webhook is None:
         _settle_email(session, message, outcome.problem)
+        _note_email(session, message, outcome)
     elif outcome.problem is None:
         _note_answer(session, webhook)
     else:
@@ -203,6 +211,17 @@ def _settle_email(session: Session, message: Message, problem: Problem | None) -
         message.due_at = due_at
     else:
         message.state = MessageState.FAILED
+
+
+def _note_email(session: Session, message: Message, outcome: Outcome) -> None:
+    """Note that an account was written to, or that its address is refused, so that its next e-mail is later."""
+    is_over = message.state is not MessageState.WAITING
+    if is_over and outcome.email is not None and message.event is not MessageEvent.TEST:
+        session.execute(update(User).where(User.id == message.user_id).values(emailed_at=now()))
+
+
+def _are_emails() -> tuple[ColumnElement[bool], ...]:
+    return Message.webhook_id.is_(None), digests.is_made()
 
 
 def _move(session: Session, due_at: datetime, *which: ColumnElement[bool]) -> None:

@@ -30,6 +30,7 @@ class Problem(StrEnum):
     DISABLED = "disabled"
     NOT_WANTED = "not_wanted"
     READS_BLIND = "reads_blind"
+    JOB_DELETED = "job_deleted"
     NOT_WRITTEN = "not_written"
 
 
@@ -43,7 +44,7 @@ OF_THE_RELAY: Final = frozenset(
 FOR_GOOD: Final = frozenset(
     {
         Problem.REFUSED, Problem.NO_RELAY, Problem.NO_ADDRESS, Problem.DISABLED, Problem.NOT_WANTED,
-        Problem.READS_BLIND,
+        Problem.READS_BLIND, Problem.JOB_DELETED,
     }
 )  # fmt: skip
 """What will keep an e-mail from being taken however often it is tried."""

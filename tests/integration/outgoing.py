@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,10 +13,69 @@ from pathlib import Path
 from sqlalchemy import select, update
 
 from shared.db import Database, now
+from shared.messages.digests import APART
+from shared.models.spec import ModelSpec
 from shared.settings import PREFIX, Settings
-from shared.tables import Message
-from tests.conftest import ROOT
+from shared.tables import Image, Message, Role, Screening, User
+from tests.conftest import ROOT, draw, encode
+from tests.mail_server import MailServer
+from tests.web_site import Site, post_images
 from worker.messages.sender import Sender
+
+PATIENT = "Mustermann"
+PUBLIC = "https://pneumo.example.org/below"
+
+
+def to(settings: Settings, server: MailServer, **changes: object) -> Settings:
+    """Settings under which e-mails go to a server of the tests."""
+    given = {"smtp_host": "127.0.0.1", "smtp_port": server.port, "smtp_tls": "none", "smtp_seconds": 5.0}
+    return settings.model_copy(update={**given, "smtp_from": "pneumo@example.org", "public_url": PUBLIC, **changes})
+
+
+def person(
+    database: Database,
+    name: str,
+    role: Role = Role.READER,
+    *,
+    finished: bool = False,
+    flagged: bool = False,
+    **more: object,
+) -> User:
+    """An account with an address that wants e-mails."""
+    given = {"email": f"{name}@example.org", "emails_job_finished": finished, "emails_image_flagged": flagged, **more}
+    with database.write() as session:
+        user = User(name=name, role=role, **given)
+        session.add(user)
+        session.flush()
+        return user
+
+
+def change(database: Database, user: User, **values: object) -> None:
+    with database.write() as session:
+        session.execute(update(User).where(User.id == user.id).values(**values))
+
+
+def end_pause(database: Database) -> None:
+    """Let every account have its next e-mail now."""
+    with database.write() as session:
+        session.execute(update(User).where(User.emailed_at.is_not(None)).values(emailed_at=now() - APART))
+
+
+def screen(site: Site, spec: ModelSpec, sender: User, *p_pneumonia: float, start: int = 0, **options: str) -> uuid.UUID:
+    """Send a job of so many images and screen it."""
+    files = [(f"{PATIENT}-{n}.png", encode(draw(start + n), "PNG")) for n in range(len(p_pneumonia))]
+    answer = post_images(site.token_client(sender), *files, name=f"Ward of {PATIENT}", **options)
+    assert answer.status_code == 202
+    with site.database.read() as session:
+        rows = session.execute(select(Image.sha256, Screening.file_name).join(Screening)).all()
+    by_name = dict(zip((name for name, _ in files), p_pneumonia, strict=True))
+    site.work(spec, {sha256: by_name[name] for sha256, name in rows if name in by_name})
+    return uuid.UUID(answer.json["id"])
+
+
+def told(server: MailServer) -> list[tuple[str, str]]:
+    """Who was told what."""
+    return sorted((mail.recipients[0].partition("@")[0], mail.parsed["Subject"]) for mail in server.mails)
 
 
 def messages(database: Database) -> list[Message]:

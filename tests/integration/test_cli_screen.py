@@ -20,9 +20,10 @@ from sqlalchemy import func, select
 
 from cli.client.backoff import GaveUp
 from cli.client.client import Api
-from cli.client.images import collect
+from cli.client.images import FIRST_FILES, LocalFile, collect
 from cli.client.progress import Silence
 from cli.client.screen import Run
+from cli.client.upload import Sent
 from cli.main import main
 from cli.serving.processes import web_command
 from migrations.schema import upgrade
@@ -238,6 +239,34 @@ def test_the_pages_are_killed_in_the_middle_and_nothing_is_lost_or_doubled(stack
     assert {r.state for r in results} == {"DONE"}
     assert stack.screenings() == 100
     assert any("does not answer" in note for note in display.notes)
+
+
+def test_an_upload_that_another_goes_on_with_meanwhile_holds_each_file_once(stack: Stack) -> None:
+    for number in range(30):
+        Path("images", f"{number:03}.jpg").write_bytes(encode(draw(number, (96, 80))))
+    Path("images", "ward.zip").write_bytes(zipped({"a.png": encode(draw(40), "PNG"), "b.png": encode(draw(41), "PNG")}))
+    files = [file for file in collect(["images"]) if isinstance(file, LocalFile)]
+    stack.start()
+    with Api(stack.url, stack.token) as api:
+        job = api.open_job("images", len(files), "a key")
+
+        class Other(Silence):
+            """Send some of the rest as soon as the first request is through."""
+
+            has_sent = False
+
+            def sent(self, sent: Sent) -> None:
+                if sent.files >= FIRST_FILES and not self.has_sent:
+                    self.has_sent = True
+                    api.send(job, files[FIRST_FILES : FIRST_FILES + 5])
+                    api.send(job, [file for file in files if file.is_zip])
+
+        display = Other()
+        results = Run(api, display).screen(files, name="images", job_id=job, wait=False)
+    assert display.has_sent
+    names = [f"images/{number:03}.jpg" for number in range(30)] + ["images/ward.zip/a.png", "images/ward.zip/b.png"]
+    assert sorted(result.file_name for result in results) == names
+    assert stack.screenings() == len(names)
 
 
 def test_a_full_queue_is_waited_for_and_every_image_arrives(stack: Stack) -> None:

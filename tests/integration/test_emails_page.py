@@ -2,12 +2,14 @@
 
 import re
 import uuid
+from datetime import timedelta
 
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import select, update
 
-from shared.db import Database
+from shared.db import Database, now
+from shared.messages.digests import APART
 from shared.messages.emails import TESTS_AN_HOUR
 from shared.messages.events import note_test
 from shared.messages.problems import Problem
@@ -190,3 +192,33 @@ def test_emails_are_not_among_the_messages_of_a_webhook(site: Site) -> None:
 )
 def test_an_address_is_masked(address: str, shown: str) -> None:
     assert mask(address) == shown
+
+
+def test_an_email_of_several_jobs_is_one_row_and_what_waits_says_until_when(site: Site) -> None:
+    nora = add(site, "nora")
+    first, jobs = uuid.uuid4(), [uuid.uuid4() for _ in range(4)]
+    times = {"due_at": now(), "give_up_at": now() + timedelta(days=1)}
+    flagged = {"user_id": nora.id, "event": MessageEvent.IMAGE_FLAGGED, "body": {}, **times}
+    with site.database.write() as session:
+        session.get_one(User, nora.id).emailed_at = now()
+        sent = Message(id=first, subject=jobs[0], state=MessageState.SENT, digest_id=first, **flagged)
+        gathered = [
+            Message(id=uuid.uuid4(), subject=job, state=MessageState.GATHERED, digest_id=first, **flagged)
+            for job in jobs[:3]
+        ]
+        session.add_all([sent, *gathered])
+    page = site.browser(nora).get("/emails").text
+    assert page.count('<tr role="row">') == 2
+    assert ">3 jobs</td>" in page
+    assert "with the next e-mail" not in page
+    with site.database.write() as session:
+        session.add(Message(id=uuid.uuid4(), subject=jobs[3], state=MessageState.WAITING, **flagged))
+    page = site.browser(nora).get("/emails").text
+    assert page.count("with the next e-mail, from ") == 1
+    with site.database.write() as session:
+        session.get_one(User, nora.id).emailed_at = now() - APART
+    assert "with the next e-mail" not in site.browser(nora).get("/emails").text
+
+
+def test_the_account_page_says_how_often_e_mails_come(site: Site) -> None:
+    assert "at most one e-mail in 15 min:" in site.browser(add(site, "nora")).get("/account").text

@@ -10,11 +10,21 @@ from sqlalchemy.exc import DBAPIError
 
 from migrations import schema
 from shared.accounts import accounts
-from shared.db import Database
+from shared.db import Database, new_id, now
 from shared.images.exposure import Exposure
 from shared.models.spec import ModelSpec
 from shared.settings import Settings
-from shared.tables import Image, Prediction, Review, ReviewOutcome, Role, Screening
+from shared.tables import (
+    Image,
+    Message,
+    MessageEvent,
+    MessageState,
+    Prediction,
+    Review,
+    ReviewOutcome,
+    Role,
+    Screening,
+)
 from tests.conftest import draw, encode
 from tests.web_site import Site, post_images
 
@@ -82,6 +92,25 @@ def test_predictions_of_before_exposure_was_kept_have_none(
     with empty_database.read() as session:
         assert session.execute(kept).all() == [(None, None, 0.1)]
     assert site.screenings()[0].prediction_id is not None
+
+
+def test_gathered_messages_stand_where_their_email_does_once_there_are_no_digests(empty_database: Database) -> None:
+    configuration = schema.configuration(empty_database)
+    schema.upgrade(empty_database)
+    with empty_database.write() as session:
+        user = accounts.add_user(session, "rita", Role.READER)
+        for state in (MessageState.WAITING, MessageState.SENT):
+            first, second = new_id(), new_id()
+            values = {"user_id": user.id, "event": MessageEvent.IMAGE_FLAGGED, "body": {}, "digest_id": first}
+            times = {"due_at": now(), "give_up_at": now()}
+            session.add(Message(id=first, state=state, **values, **times))
+            session.add(Message(id=second, state=MessageState.GATHERED, **values, **times))
+    command.downgrade(configuration, "0022")
+    schema.upgrade(empty_database)
+    with empty_database.read() as session:
+        states = session.scalars(select(Message.state).order_by(Message.id)).all()
+        assert session.scalars(select(Message.digest_id).distinct()).all() == [None]
+    assert states == [MessageState.WAITING] * 2 + [MessageState.SENT] * 2
 
 
 def test_screenings_of_before_get_their_copies(empty_database: Database, settings: Settings, spec: ModelSpec) -> None:

@@ -109,6 +109,26 @@ def test_blind_reading_keeps_prediction_and_reviews_out_of_both_reports(
     assert "secret of the first" in text_of(image_report(site, second, 1))
 
 
+def test_the_page_of_a_job_counts_what_is_hidden_as_its_report_does_and_leads_to_it(
+    settings: Settings, sqlite_database: Database, spec: ModelSpec
+) -> None:
+    site = make_site(settings, sqlite_database, spec, blind_second_reading=True)
+    rita, sam = site.add_user("rita", Role.READER), site.add_user("sam", Role.READER)
+    pages = site.browser(sam)
+    address, said = f"/jobs/{site.screenings()[0].job_id}", "Result hidden until your own review"
+    page = pages.get(address)
+    assert (page.status_code, said in page.text) == (200, False)
+    review = f"/api/v1/screenings/{site.screenings()[1].id}/reviews"
+    assert site.token_client(rita).post(review, json={"finding": "viral"}).status_code == 201
+    assert said not in site.browser(rita).get(address).text
+    (link,) = re.findall(rf'<a href="([^"]+)">{said}: 1</a>', pages.get(address).text)
+    listed = pages.get(link.replace("&amp;", "&")).text
+    assert listed.count("Result hidden") == 1
+    assert [str(row.id) in listed for row in site.screenings()] == [False, True, False, False]
+    assert site.token_client(sam).post(review, json={"finding": "normal"}).status_code == 201
+    assert said not in pages.get(address).text
+
+
 def test_the_report_of_a_job_counts_and_lists_the_most_suspicious_first(site: Site) -> None:
     text = text_of(job_report(site, reader(site)))
     flat = re.sub(r"\s+", " ", text)

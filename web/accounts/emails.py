@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from shared.addresses import to_ascii
 from shared.audit.record import Action, record
+from shared.messages.digests import APART
 from shared.messages.emails import TESTS_AN_HOUR, TOLD_OF_FLAGS, may_test
 from shared.messages.events import note_test
 from shared.reviews.blind import reads_blind
@@ -43,6 +44,8 @@ class Offer:
     """To readers and admins, who may see what is flagged."""
     is_blind: bool
     """Those would be offered, were it not for blind second reading."""
+    seconds_apart: float
+    """The account gets one e-mail in so many seconds at most."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,8 @@ def offer_to(user: User) -> Offer:
         hindrance = Hindrance.NO_ADDRESS
     elif to_ascii(user.email) is None:
         hindrance = Hindrance.BAD_ADDRESS
-    return Offer(hindrance, offers_flags=may_see and not is_blind, is_blind=is_blind)
+    seconds_apart = APART.total_seconds()
+    return Offer(hindrance, offers_flags=may_see and not is_blind, is_blind=is_blind, seconds_apart=seconds_apart)
 
 
 @blueprint.post("")

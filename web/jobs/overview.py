@@ -16,7 +16,7 @@ from shared.states import State
 from shared.tables import Job, Screening, in_states
 from web.base.conditions import Check, Condition
 from web.base.services import services
-from web.jobs.progress import FINISHED, RECEIVING, Progress, label_counts
+from web.jobs.progress import FINISHED, RECEIVING, Progress, count_hidden, label_counts
 from web.watch.status import Status, watch
 
 # A worker that is free takes an image within a second; ten without one is worth a word.
@@ -30,6 +30,8 @@ class Overview:
     """What the page of a job says beside its progress and its images."""
 
     labels: dict[Label, int]
+    hidden: int
+    """Results that the viewer may not see before an own review."""
     not_screened: int
     only_image: uuid.UUID | None
     """The one screening of a job that has ended with no other, to be opened in place of a list of one row."""
@@ -55,6 +57,7 @@ def look_over(db: Session, job: Job, progress: Progress) -> Overview:
     active_at = max(at for at in (arrived_at, job.sent_at, job.created_at) if at is not None)
     return Overview(
         labels=labels,
+        hidden=count_hidden(progress, labels),
         not_screened=progress.settled - progress.counts[State.DONE],
         only_image=_only_image(db, job) if progress.total == 1 and progress.state == FINISHED else None,
         retryable=_count_retryable(db, job) if progress.state == FINISHED else 0,

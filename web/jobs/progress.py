@@ -1,7 +1,7 @@
 """How far a job is, how fast it goes, and whether anything can be screened at all."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -82,6 +82,11 @@ def labels_counts(session: Session, jobs: Sequence[Job], viewer: User) -> dict[u
     for key, label, images in session.execute(query):
         found[key][label] = images
     return found
+
+
+def count_hidden(progress: Progress, labels: Mapping[Label, int]) -> int:
+    """Count the results of a job that its viewer may not see yet, who may see so many of each label."""
+    return max(0, progress.counts[State.DONE] - sum(labels.values()))  # a job may go on meanwhile
 
 
 def _count_by(column: Any, ids: list[uuid.UUID]) -> Select[Any]:

@@ -1,8 +1,9 @@
 """E-mails and what became of each: to everybody those to their own account, to administrators all."""
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from flask import Blueprint, abort, flash, g, request, url_for
 from flask.typing import ResponseReturnValue
@@ -10,7 +11,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
 from shared.audit.record import Action, record
+from shared.db import now
 from shared.messages import outbox
+from shared.messages.digests import count_jobs, next_at
 from shared.settings import Settings
 from shared.tables import Message, MessageEvent, MessageState, Role
 from web.base.contexts import PageContext, render
@@ -29,6 +32,10 @@ class EmailsPage(PageContext):
 
     template = "messages/emails.html"
     messages: Sequence[Message]
+    jobs: Mapping[uuid.UUID, int]
+    """How many jobs an e-mail tells of, where these are several."""
+    next_at: Callable[[Message], datetime | None]
+    """When one that waits for the account's next e-mail may go, where that is later."""
     sees_all: bool
     settings: Settings
     events: dict[MessageEvent, str]
@@ -45,12 +52,16 @@ def index() -> ResponseReturnValue:
     """List e-mails, newest first."""
     sees_all = g.user.role is Role.ADMIN
     mine = Message.webhook_id.is_(None) if sees_all else Message.user_id == g.user.id
+    listed = select(Message).where(mine, Message.state != MessageState.GATHERED).options(joinedload(Message.user))
     with services().database.read() as db:
-        page = list_messages(db, select(Message).where(mine).options(joinedload(Message.user)))
+        page = list_messages(db, listed)
+        jobs = count_jobs(db, page.rows)
     newer, older = (_turn(cursor) for cursor in (page.previous_cursor, page.next_cursor))
     return render(
         EmailsPage(
             messages=page.rows,
+            jobs=jobs,
+            next_at=_next_at,
             sees_all=sees_all,
             settings=services().settings,
             events=EVENTS,
@@ -91,6 +102,13 @@ def _show_address(message: Message) -> str:
     if message.email is None:
         return ""
     return message.email if message.user_id == g.user.id else mask(message.email)
+
+
+def _next_at(message: Message) -> datetime | None:
+    is_loose = message.digest_id is None and message.event is not MessageEvent.TEST
+    if message.user is None or message.state is not MessageState.WAITING or not is_loose:
+        return None
+    return next_at(message.user, now())
 
 
 def _turn(cursor: str | None) -> str | None:

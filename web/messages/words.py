@@ -38,6 +38,7 @@ PROBLEMS: Final[dict[str, str]] = {
     Problem.DISABLED: N_("The account is disabled."),
     Problem.NOT_WANTED: N_("The account no longer wants it, or has another role."),
     Problem.READS_BLIND: N_("Blind second reading is on, so readers are not told what is flagged."),
+    Problem.JOB_DELETED: N_("Every job that it tells of was deleted."),
     Problem.NOT_WRITTEN: N_("It could not be written. The log of the sweep says why."),
     Problem.BROKE_OFF: N_("Sending it broke off. The log of the sweep says why."),
     Problem.NO_KEY: N_("The sweep does not have PNEUMOSCREEN_SECRET_KEY, so it cannot sign."),

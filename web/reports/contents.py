@@ -7,7 +7,7 @@ from typing import Final
 from shared.models.spec import Label
 from shared.states import State
 from shared.tables import Job
-from web.jobs.progress import Progress
+from web.jobs.progress import Progress, count_hidden
 from web.lists.listing import ScreeningSummary
 
 ENDED_WITHOUT: Final = (State.REJECTED, State.FAILED, State.CANCELLED)
@@ -42,4 +42,4 @@ class JobContents:
     @property
     def hidden(self) -> int:
         """Count the answers that the viewer may not see yet."""
-        return max(0, self.progress.counts[State.DONE] - sum(self.labels.values()))  # a job may go on meanwhile
+        return count_hidden(self.progress, self.labels)

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from shared.db import Database, now
 from shared.languages.catalogs import TRANSLATIONS
 from shared.messages import outbox
+from shared.messages.digests import Part
 from shared.messages.emails import why_not
 from shared.messages.outbox import LEASE, Claimed, Outcome
 from shared.messages.problems import OF_THE_RELAY, Problem
@@ -117,21 +118,36 @@ class Sender:
             return _BROKE_OFF
 
     def _email(self, relay: Relay, message: Claimed, user: User) -> Outcome:
-        """Send one e-mail, unless its account is not to get it by now."""
-        problem = Problem.NO_RELAY if self._settings.smtp_host is None else why_not(user, message.event)
-        is_blind = self._settings.blind_second_reading and reads_blind(user)
-        if is_blind and message.event is MessageEvent.IMAGE_FLAGGED:
-            problem = problem or Problem.READS_BLIND
-        if problem is not None:
+        """Send one e-mail of what its account is to be told by now, unless that is nothing."""
+        if self._settings.smtp_host is None:
+            return Outcome(problem=Problem.NO_RELAY)
+        problem = Problem.JOB_DELETED
+        told = []
+        for part in message.parts:
+            kept_back_for = self._why_not(user, part)
+            if kept_back_for is None:
+                told.append(part)
+            problem = kept_back_for or problem
+        if not told:
             return Outcome(problem=problem)
-        if is_blind:
-            message.body["data"].pop("flagged", None)
+        if self._is_blind(user):
+            for part in told:
+                part.body["data"].pop("flagged", None)
         try:
-            email = compose(message, user, self._settings, self._translations)
+            email = compose(message.message_id, told, user, self._settings, self._translations)
         except Exception:  # a text that cannot be filled in must not hold up all others
             log.exception("An e-mail to account %s could not be written.", user.id)
             return Outcome(problem=Problem.NOT_WRITTEN)
         return replace(relay.send(email), email=user.email)
+
+    def _why_not(self, user: User, part: Part) -> Problem | None:
+        """Say why an account is not to be told something by now; None where it is."""
+        if part.event is MessageEvent.IMAGE_FLAGGED and self._is_blind(user):
+            return why_not(user, part.event) or Problem.READS_BLIND
+        return why_not(user, part.event)
+
+    def _is_blind(self, user: User) -> bool:
+        return self._settings.blind_second_reading and reads_blind(user)
 
     def _release(self, message: Claimed) -> None:
         with self._database.write() as session:

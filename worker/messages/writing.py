@@ -3,6 +3,8 @@
 Headers are written by the standard library, which refuses line breaks in them (`email.headerregistry`).
 """
 
+import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -19,7 +21,7 @@ from shared.languages.catalogs import read_translations
 from shared.languages.languages import ENGLISH, LANGUAGES
 from shared.languages.writing import write_count, write_moment
 from shared.languages.zones import find_zone
-from shared.messages.outbox import Claimed
+from shared.messages.digests import Part
 from shared.settings import Settings
 from shared.states import State
 from shared.tables import MessageEvent, User
@@ -27,6 +29,8 @@ from shared.tables import MessageEvent, User
 STOP: Final = "/account/emails/stop"
 """The page that ends e-mails (`web.accounts.emails`)."""
 
+_MOST_JOBS: Final = 50
+"""Jobs that an e-mail lists; it counts the others."""
 _POLICY: Final = SMTP.clone(cte_type="7bit")
 """Every mail server takes it, also one that speaks no 8BITMIME."""
 _read = cache(read_translations)
@@ -49,20 +53,32 @@ class Writer:
     def plural(self, number: int, one: str, many: str, /, **values: object) -> str:
         """Write the form that goes with a number."""
         text = str(self._translations.ungettext(one, many, number))
-        return text % {"count": write_count(number, self._locale), **values}
+        return text % {"count": self.count(number), **values}
+
+    def count(self, number: int) -> str:
+        """Write a number."""
+        return write_count(number, self._locale)
 
     def moment(self, iso: str) -> str:
         """Write a time."""
         return write_moment(datetime.fromisoformat(iso), self._zone, self._locale)
 
 
-def compose(claimed: Claimed, user: User, settings: Settings, translations: Path) -> EmailMessage:
-    """Write the e-mail that a message is sent as; the same each time it is tried, up to what the account is by then.
+def compose(
+    message_id: uuid.UUID, parts: Sequence[Part], user: User, settings: Settings, translations: Path
+) -> EmailMessage:
+    """Write the e-mail of a message that tells of all these parts, oldest first.
 
+    It is the same each time it is tried, up to what the account is by then and what was deleted.
     Raises ValueError where the account's address is none, which `shared.messages.emails.why_not` says beforehand.
     """
     writer = Writer(user, translations)
-    subject, lines = _WRITTEN[claimed.event](writer, claimed.body["data"], str(settings.public_url))
+    newest = parts[-1]
+    jobs = {part.body["data"].get("job"): part for part in parts}  # of a job that ended twice, the last is told
+    if len(jobs) > 1:
+        subject, lines = _write_digest(writer, [part.body["data"] for part in jobs.values()], str(settings.public_url))
+    else:
+        subject, lines = _WRITTEN[newest.event](writer, newest.body["data"], str(settings.public_url))
     email = EmailMessage(policy=_POLICY)
     sender = Address("PneumoScreen", addr_spec=to_ascii(settings.smtp_from or "") or "")
     email["From"] = sender
@@ -70,8 +86,8 @@ def compose(claimed: Claimed, user: User, settings: Settings, translations: Path
     # (CVE-2024-6923).
     email["To"] = Address(addr_spec=to_ascii(user.email or "") or "")
     email["Subject"] = subject
-    email["Date"] = format_datetime(claimed.noted_at.astimezone(UTC))
-    email["Message-ID"] = f"<{claimed.message_id}@{sender.domain}>"
+    email["Date"] = format_datetime(newest.noted_at.astimezone(UTC))
+    email["Message-ID"] = f"<{message_id}@{sender.domain}>"
     email["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's absence note answers it
     email["List-Unsubscribe"] = f"<{settings.public_url}{STOP}>"
     email.set_content("\n".join([*lines, "", "-- ", *_footer(writer, settings)]) + "\n")
@@ -126,6 +142,65 @@ def _write_flagged(writer: Writer, data: dict[str, Any], public_url: str) -> tup
     return subject, [*lines, "", _("Open it:"), f"{public_url}{data['page_url']}"]
 
 
+def _write_digest(writer: Writer, jobs: Sequence[dict[str, Any]], public_url: str) -> tuple[str, list[str]]:
+    """Write of several jobs, those with flagged images first, as far as there is room."""
+    _, plural = writer.text, writer.plural
+    flagged = sum(job.get("flagged", 0) for job in jobs)
+    if flagged:
+        said = {
+            "jobs": plural(len(jobs), "%(count)s job", "%(count)s jobs"),
+            "flagged": plural(flagged, "%(count)s X-ray is flagged", "%(count)s X-rays are flagged"),
+        }
+        # Translators: the subject of an e-mail, such as "12 jobs: 3 X-rays are flagged"
+        subject = _("%(jobs)s: %(flagged)s", **said)
+        lines = [
+            _("Jobs that finished, or have flagged X-rays, since the last e-mail; those with flagged X-rays first:")
+        ]
+    else:
+        # Translators: the subject of an e-mail
+        subject = plural(len(jobs), "%(count)s job of yours has finished", "%(count)s jobs of yours have finished")
+        lines = [_("Your jobs that finished since the last e-mail:")]
+    listed = sorted(jobs, key=lambda job: (not job.get("flagged"), job["sent_at"]))[:_MOST_JOBS]
+    for job in listed:
+        lines += ["", *_list_job(writer, job), f"{public_url}{job['page_url']}"]
+    if len(jobs) > len(listed):
+        more = plural(
+            len(jobs) - len(listed), "And %(count)s more job. All jobs:", "And %(count)s more jobs. All jobs:"
+        )
+        lines += ["", more, f"{public_url}/jobs"]
+    if any(job.get("is_open") for job in jobs):
+        said_once = _(
+            "More X-rays of these jobs may be flagged by the time you open them; no other e-mail tells of them."
+        )
+        lines += ["", said_once]
+    return subject, lines
+
+
+def _list_job(writer: Writer, job: dict[str, Any]) -> list[str]:
+    """Write when a job was sent, how many of its images are flagged, and how many have no result."""
+    moment, flagged, counts = writer.moment(job["sent_at"]), job.get("flagged"), job.get("counts")
+    if counts is None:
+        said = writer.plural(
+            job["flagged"],
+            "%(moment)s: %(count)s X-ray is flagged",
+            "%(moment)s: %(count)s X-rays are flagged",
+            moment=moment,
+        )
+        return [said]
+    images = sum(counts.values())
+    if flagged is None:
+        said = writer.plural(images, "%(moment)s: %(count)s X-ray", "%(moment)s: %(count)s X-rays", moment=moment)
+    else:
+        said = writer.plural(
+            images,
+            "%(moment)s: %(flagged)s of %(count)s X-ray is flagged",
+            "%(moment)s: %(flagged)s of %(count)s X-rays are flagged",
+            moment=moment,
+            flagged=writer.count(flagged),
+        )
+    return [said, *_without_result(writer, counts)]
+
+
 def _write_test(writer: Writer, _data: dict[str, Any], public_url: str) -> tuple[str, list[str]]:
     _ = writer.text
     return _("Test e-mail"), [_("E-mails of PneumoScreen reach you at this address."), "", public_url]
@@ -143,6 +218,11 @@ def _counts(writer: Writer, data: dict[str, Any]) -> list[str]:
         lines.append(plural(flagged, "%(count)s X-ray is flagged", "%(count)s X-rays are flagged"))
         rest = done - flagged
         lines.append(plural(rest, "%(count)s X-ray is not flagged", "%(count)s X-rays are not flagged"))
+    return [*lines, *_without_result(writer, counts)]
+
+
+def _without_result(writer: Writer, counts: dict[str, int]) -> list[str]:
+    plural, lines = writer.plural, []
     refused = counts[State.REJECTED] + counts[State.FAILED]
     if refused:
         lines.append(plural(refused, "%(count)s X-ray could not be screened", "%(count)s X-rays could not be screened"))

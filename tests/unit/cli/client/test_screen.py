@@ -45,6 +45,8 @@ class Server:
         self.opened: dict[str, str] = {}
         self.requests: list[tuple[str, str]] = []
         self.bodies: list[int] = []
+        self.fields: list[dict[str, bytes]] = []
+        """Of each request with images, the fields in front of them."""
         self.faults: dict[str, list[Any]] = {}
         self.most_bytes = 1 << 40
         self.screens = True
@@ -207,9 +209,12 @@ class _Handler(BaseHTTPRequestHandler):
             return 409, {"detail": "This job takes no more images."}
         head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
         parts = list(BytesParser(policy=HTTP).parsebytes(head + body).iter_parts())
-        assert {part.get_param("name", header="content-disposition") for part in parts} == {"files"}
+        names = [str(part.get_param("name", header="content-disposition")) for part in parts]
+        contents = [bytes(part.get_payload(decode=True) or b"") for part in parts]
+        state.fields.append({name: data for name, data in zip(names, contents, strict=True) if name != "files"})
+        files = [part.get_filename() or "" for part in parts][len(state.fields[-1]) :]
         job["keys"][key] = sum(
-            state.add(job, part.get_filename() or "", part.get_payload(decode=True) or b"") for part in parts
+            state.add(job, name, data) for name, data in zip(files, contents[len(state.fields[-1]) :], strict=True)
         )
         return 202, {"received": job["keys"][key]}
 
@@ -446,6 +451,7 @@ def test_a_broken_upload_goes_on_where_it_stopped(server: Server, images: Path) 
     assert rows_of(Path("r.csv")) == expected(images)
     # The first request's images were there and were not sent again.
     assert len(server.bodies) - sent == 1
+    assert server.fields == [{}, {"skip_received": b"true"}]
 
 
 def test_a_job_is_fetched_by_its_number(server: Server, images: Path) -> None:
