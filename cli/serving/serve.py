@@ -41,7 +41,7 @@ from cli.serving.processes import (
     web_environment,
     worker_command,
 )
-from cli.serving.stopping import StopSignals
+from cli.serving.stopping import StopRequested, StopSignals
 from cli.settings import read_settings
 from migrations.newest import has_newest
 from shared.errors import BrokerAway, PneumoScreenError
@@ -72,11 +72,11 @@ _signals: Final = StopSignals()
 def serve(host: str, port: int, data_dir: Path | None, workers: int | None, verbose: bool) -> None:
     """Start PneumoScreen on this machine: Redis, pages, workers and the sweep. Ctrl-C stops them together."""
     configure_logging(logging.INFO if verbose else logging.WARNING)
-    _signals.listen()
     settings = read_settings(data_dir)
     allow_files()
     os.umask(PRIVATE_UMASK)
     try:
+        _signals.listen()
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         with _only_one(settings.data_dir):
             host = host.strip("[]")
@@ -85,7 +85,8 @@ def serve(host: str, port: int, data_dir: Path | None, workers: int | None, verb
             _serve(settings, host, port, workers or usable_cores(), verbose)
     except OSError as error:
         raise _disk_failed(error, settings.data_dir) from error
-    except KeyboardInterrupt:
+    except StopRequested:
+        _signals.ignore()
         _say("PneumoScreen has stopped. What was accepted is kept.")
 
 

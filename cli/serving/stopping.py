@@ -8,6 +8,14 @@ from typing import Final
 _STOPS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
+class StopRequested(BaseException):
+    """A signal asked to stop.
+
+    Not KeyboardInterrupt: where that passes through `exec` or `eval` of a text, as the making of a dataclass is while a
+    module is imported, Python 3.11 ends by SIGINT (exit status -2) although it was caught.
+    """
+
+
 class StopSignals:
     """Interrupts what runs when a signal asks to stop, and remembers that it did.
 
@@ -31,11 +39,11 @@ class StopSignals:
             signal.signal(number, signal.SIG_IGN)
 
     def wait(self, seconds: float) -> None:
-        """Sleep for `seconds`; raise KeyboardInterrupt where a signal asked to stop, now or before."""
+        """Sleep for `seconds`; raise StopRequested where a signal asked to stop, now or before."""
         if self._is_asked:
-            raise KeyboardInterrupt
+            raise StopRequested
         time.sleep(seconds)
 
     def _interrupt(self, _signal: int, _frame: FrameType | None) -> None:
         self._is_asked = True
-        raise KeyboardInterrupt
+        raise StopRequested

@@ -2,12 +2,13 @@
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 
 import pytest
 
-from cli.serving.stopping import StopSignals
+from cli.serving.stopping import StopRequested, StopSignals
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -30,9 +31,9 @@ class Told:
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_interrupts_what_runs(signals: StopSignals, number: signal.Signals) -> None:
     signals.listen()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(StopRequested):
         os.kill(os.getpid(), number)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(StopRequested):
         signals.wait(0)
 
 
@@ -44,8 +45,8 @@ def test_a_signal_that_a_destructor_met_stops_whoever_waits_next(
     signals.listen()
     told = Told()
     del told
-    assert lost == [KeyboardInterrupt], "Python dropped the interrupt"
-    with pytest.raises(KeyboardInterrupt):
+    assert lost == [StopRequested], "Python dropped the interrupt"
+    with pytest.raises(StopRequested):
         signals.wait(60)
 
 
@@ -61,3 +62,16 @@ def test_what_stops_is_not_interrupted(signals: StopSignals) -> None:
     signals.ignore()
     os.kill(os.getpid(), signal.SIGTERM)
     signals.wait(0)
+
+
+def test_a_program_that_a_signal_met_while_text_was_executed_ends_in_order() -> None:
+    code = """
+from cli.serving.stopping import StopRequested, StopSignals
+StopSignals().listen()
+try:
+    exec("import os, signal; os.kill(os.getpid(), signal.SIGHUP)")
+except StopRequested:
+    print("stopped in order")
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "stopped in order\n", "")
