@@ -2,16 +2,19 @@
 
 `python -m benchmarks.next_image` screens images of 16 bits in the whole product, opens the first in Chromium as a
 reader would, and presses `j` until the last; in turns with the next page prerendered, and without, as browsers do that
-know no speculation rules. Chromium draws WebGL in software here; a graphics card is faster.
+know no speculation rules. Chromium draws WebGL in software here; a graphics card is faster. What the browser itself
+takes is measured first, by pages of one heading that are prerendered as well.
 """
 
 import argparse
 import os
 import statistics
 import tempfile
+import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Final
 
@@ -66,6 +69,14 @@ _READ: Final = """new Promise((done) => {
   setTimeout(() => tell([]), 1000);
 })"""
 
+_EMPTY_PAGE: Final = f"""<!doctype html><html lang="en"><title>Empty</title><link rel="icon" href="data:,">
+<script type="speculationrules">{{{{"prerender": [{{{{"urls": ["{{next}}"], "eagerness": "immediate"}}}}]}}}}</script>
+<script>{_NOTE_KEY.replace("{", "{{").replace("}", "}}")}
+addEventListener("keydown", () => location.assign("{{next}}"))</script><h1>Page {{next}}</h1></html>"""
+_IS_PAINTED: Final = 'performance.getEntriesByName("first-contentful-paint").length'
+_READ_EMPTY: Final = """performance.getEntriesByName("first-contentful-paint")[0].startTime
+  + performance.timeOrigin - Number(localStorage.getItem("pressed"))"""
+
 Step = dict[str, float]
 """Milliseconds by what took them."""
 
@@ -84,6 +95,39 @@ def measure(size: tuple[int, int], images: int, walks: int) -> tuple[list[Step],
                 tab.goto(f"http://127.0.0.1:{stack.port}{first}")
                 found[prerenders] += _walk(tab, images - 1)
     return found[True], found[False]
+
+
+class _EmptyPages(BaseHTTPRequestHandler):
+    """Pages of one heading, each of which has the next one prerendered and opens it by any key."""
+
+    def do_GET(self) -> None:
+        """Answer the page of a number, such as /3."""
+        body = _EMPTY_PAGE.format(next=int(self.path[1:]) + 1).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *_arguments: object) -> None:  # noqa: A002  # named so where it comes from
+        """Write no line for each request."""
+
+
+def measure_empty(steps: int) -> list[float]:
+    """Return the milliseconds from the key to the first paint of pages that hold next to nothing."""
+    found = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), _EmptyPages) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with tempfile.TemporaryDirectory() as profile, open_tab(Path(profile)) as tab:
+            tab.goto(f"http://127.0.0.1:{server.server_port}/0")
+            tab.wait(_IS_PAINTED)
+            for step in range(1, steps + 1):
+                tab.rest(_REST_SECONDS)
+                tab.press("j")
+                tab.wait(f"location.pathname === '/{step}' && {_IS_PAINTED}")
+                found.append(float(tab.evaluate(_READ_EMPTY)))
+        server.shutdown()
+    return found
 
 
 def _draw(size: tuple[int, int], images: int) -> Iterator[NamedImage]:
@@ -153,6 +197,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=12, help="images of each size (default 12)")
     parser.add_argument("--walks", type=int, default=2, help="walks through them in each way (default 2)")
     options = parser.parse_args()
+    empty = measure_empty(options.images - 1)
+    print(f"An empty page, prerendered: {statistics.median(empty):.0f} ms in the median, {max(empty):.0f} at most")
     for title, size in SIZES.items():
         with_it, without = measure(size, options.images, options.walks)
         show(f"{title}, prerendered", with_it)
