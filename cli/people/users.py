@@ -75,8 +75,11 @@ def describe_user(data_dir: Path | None, name: str, display_name: str | None, em
         kept = (user.display_name if display_name is None else display_name, user.email if email is None else email)
         if people.describe(user, *kept):
             _record(session, user, "described")
-        shown = user.shown_name
-    click.echo(f"{name} is shown as {printable(shown)} now.")
+        shown, address = user.shown_name, user.email
+    if display_name is not None:
+        click.echo(f"{name} is shown as {printable(shown)} now.")
+    if email is not None:
+        click.echo(f"{name} has {f'the e-mail address {printable(address)}' if address else 'no e-mail address'} now.")
 
 
 @users.command("link")
