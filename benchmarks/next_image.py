@@ -70,9 +70,9 @@ _READ: Final = """new Promise((done) => {
 })"""
 
 _EMPTY_PAGE: Final = f"""<!doctype html><html lang="en"><title>Empty</title><link rel="icon" href="data:,">
-<script type="speculationrules">{{{{"prerender": [{{{{"urls": ["{{next}}"], "eagerness": "immediate"}}}}]}}}}</script>
-<script>{_NOTE_KEY.replace("{", "{{").replace("}", "}}")}
-addEventListener("keydown", () => location.assign("{{next}}"))</script><h1>Page {{next}}</h1></html>"""
+<script type="speculationrules">{{"prerender": [{{"urls": ["NEXT"], "eagerness": "immediate"}}]}}</script>
+<script>{_NOTE_KEY}
+addEventListener("keydown", () => location.assign("NEXT"))</script><h1>Before page NEXT</h1></html>"""
 _IS_PAINTED: Final = 'performance.getEntriesByName("first-contentful-paint").length'
 _READ_EMPTY: Final = """performance.getEntriesByName("first-contentful-paint")[0].startTime
   + performance.timeOrigin - Number(localStorage.getItem("pressed"))"""
@@ -102,7 +102,7 @@ class _EmptyPages(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer the page of a number, such as /3."""
-        body = _EMPTY_PAGE.format(next=int(self.path[1:]) + 1).encode()
+        body = _EMPTY_PAGE.replace("NEXT", str(int(self.path[1:]) + 1)).encode()
         self.send_response(200)
         self.send_header("Content-Type", "text/html; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))

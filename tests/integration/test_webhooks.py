@@ -22,16 +22,16 @@ from shared.models.spec import ModelSpec
 from shared.queue import jobs
 from shared.settings import Settings
 from shared.states import State
-from shared.tables import Image, Job, Message, MessageEvent, MessageState, Role, Screening, User, Webhook
+from shared.tables import Job, Message, MessageEvent, MessageState, Role, User, Webhook
 from tests.certificates import make_certificate
 from tests.conftest import draw, encode
+from tests.integration import outgoing
 from tests.integration.conftest import wait_until
-from tests.integration.outgoing import make_due, messages, running_sweep, send
+from tests.integration.outgoing import PATIENT, make_due, messages, running_sweep, send
 from tests.receiver import Receiver, receiving
 from tests.web_site import Site, post_images
 
 KEY = "a key for tests only"
-PATIENT = "Mustermann"
 EVERY = (MessageEvent.JOB_FINISHED, MessageEvent.IMAGE_FLAGGED)
 
 
@@ -72,16 +72,8 @@ def hook(database: Database) -> Webhook:
 
 
 def screen(site: Site, spec: ModelSpec, *p_pneumonia: float, start: int = 0) -> uuid.UUID:
-    """Send a job of so many images and screen it."""
-    sender = site.token_client(site.add_user(f"tina-{start}"))
-    files = [(f"{PATIENT}-{n}.png", encode(draw(start + n), "PNG")) for n in range(len(p_pneumonia))]
-    answer = post_images(sender, *files, name=f"Ward of {PATIENT}")
-    assert answer.status_code == 202
-    with site.database.read() as session:
-        rows = session.execute(select(Image.sha256, Screening.file_name).join(Screening)).all()
-    by_name = dict(zip((name for name, _ in files), p_pneumonia, strict=True))
-    site.work(spec, {sha256: by_name[name] for sha256, name in rows if name in by_name})
-    return uuid.UUID(answer.json["id"])
+    """Have somebody new send a job of so many images, and screen it."""
+    return outgoing.screen(site, spec, site.add_user(f"tina-{start}"), *p_pneumonia, start=start)
 
 
 # ---------------------------------------------------------------- what is told
