@@ -3,6 +3,7 @@
 JPEG (ITU T.81), JPEG-LS (T.87) and JPEG 2000 (T.800) with HTJ2K (T.814). No pixel is decoded here.
 """
 
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,10 @@ _NO_LENGTH: Final = {0x01, *range(0xD0, 0xD9)}  # TEM, RST0 to RST7 and SOI stan
 _SOS, _EOI, _APP1 = 0xDA, 0xD9, 0xE1
 _SOF_LS: Final = 0xF7  # T.87, C.1.1
 _SOFS: Final = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # not DHT, JPG and DAC
+_NEXT_MARKER: Final = re.compile(rb"\xff([\x80-\xcf\xd8-\xfe])")
+"""Behind a scan: neither a byte of it, as JPEG (B.1.1.5) and JPEG-LS (A.1) write 0xFF, nor a restart."""
+_NUMBER_OF_LINES: Final = b"\xff\xdc\0\4"
+_LINES_AT: Final = 1  # in a frame header, behind the bits of a sample
 _EXIF: Final = b"Exif\0\0"
 _MOST_SEGMENTS: Final = 10_000
 
@@ -58,7 +63,7 @@ class Frame:
 def read_jpeg(data: bytes) -> Frame:
     """Read the frame header of a JPEG or JPEG-LS; raise CodestreamDamaged where there is none."""
     exif = b""
-    for marker, body in _segments(data):
+    for _, marker, body in _segments(data):
         if marker == _APP1 and body.startswith(_EXIF) and not exif:
             exif = body
         if marker == _SOF_LS or marker in _SOFS:
@@ -79,8 +84,29 @@ def _process(marker: int) -> Process:
     return Process.LOSSY if marker in {0xC0, 0xC1, 0xC2} else Process.OTHER
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield marker and content of each segment up to the first scan (T.81, B.1.1)."""
+def with_height(data: bytes) -> bytes | None:
+    """Return a JPEG with its height in its frame header, where it stands behind the first scan (DNL; T.81, B.2.5).
+
+    None where the frame header has it already, or nothing tells it.
+    """
+    lines_at = 0
+    for place, marker, body in _segments(data):
+        if marker == _SOF_LS or marker in _SOFS:
+            lines_at = place + _LINES_AT
+        if marker != _SOS:
+            continue
+        behind = _NEXT_MARKER.search(data, place + len(body))
+        end = behind.start() if behind else len(data)
+        lines = data[end + 4 : end + 6]
+        is_told = lines_at and not any(data[lines_at : lines_at + 2]) and data[end : end + 4] == _NUMBER_OF_LINES
+        if not is_told or not any(lines):
+            return None
+        return data[:lines_at] + lines + data[lines_at + 2 : end] + data[end + 6 :]
+    return None
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Yield each segment up to the first scan: where its content is, its marker and its content (T.81, B.1.1)."""
     place = len(_START)
     for _ in range(_MOST_SEGMENTS):
         while data[place : place + 2] == b"\xff\xff":  # fill bytes
@@ -94,7 +120,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
         length = int.from_bytes(data[place : place + 2], "big")
         if length < 2 or marker == _EOI:
             return
-        yield marker, data[place + 2 : place + length]
+        yield place + 2, marker, data[place + 2 : place + length]
         place += length
 
 

@@ -8,7 +8,15 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from shared.errors import ImageRejected
-from shared.images.codestreams import CodestreamDamaged, Frame, Process, read_jpeg, read_jpeg_2000, without_padding
+from shared.images.codestreams import (
+    CodestreamDamaged,
+    Frame,
+    Process,
+    read_jpeg,
+    read_jpeg_2000,
+    with_height,
+    without_padding,
+)
 from shared.images.decoder import Codec, decode
 from shared.images.dicom_file import damaged
 from shared.images.jpeg import decode_frame
@@ -74,6 +82,8 @@ def stored_samples(dataset: "Dataset") -> "np.ndarray":
         bits = int(dataset.BitsAllocated)
         samples = decode(Codec.RLE, frame, rows=dataset.Rows, columns=dataset.Columns, bits=bits)
         return samples.view(f"<{'i' if dataset.PixelRepresentation == 1 else 'u'}{bits // 8}")
+    if syntax in _JPEG or syntax in _JPEG_LS:
+        frame = with_height(frame) or frame
     header = _read_header(frame, syntax)
     _refuse_other_image(header, dataset)
     return _with_sign(_decode(frame, header, syntax), dataset, header.precision)

@@ -123,6 +123,8 @@ def read_special(data: bytes) -> Frame:
         frame = read_jpeg(data)
     except CodestreamDamaged as error:
         raise ImageRejected(Rejection.UNREADABLE_IMAGE, case="header") from error
+    if not frame.rows:
+        raise ImageRejected(Rejection.UNREADABLE_IMAGE, case="header")
     if frame.components != 1:
         process = frame.process.name.lower()
         raise ImageRejected(Rejection.UNSUPPORTED_FORM, case="jpeg_colour", process=process, bits=frame.precision)

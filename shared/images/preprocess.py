@@ -11,6 +11,7 @@ from PIL import Image, ImageChops, ImageFile, ImageOps, TiffImagePlugin, Unident
 
 from shared.errors import DecoderAway, ImageRejected
 from shared.images import dicom, dicom_use, framing, full_depth, gate, grayscale, jpeg, tiff, unsupported
+from shared.images.codestreams import with_height
 from shared.images.content import refuse_without_content
 from shared.images.decoder_texts import has_sixteen_bit_samples
 from shared.images.dicom_file import HEAD_BYTES, is_dicom
@@ -28,6 +29,8 @@ _JPEG_MODES: Final = {"L", "RGB"}
 # 16-bit grey modes of Pillow; `I` holds 16-bit PNG and TIFF samples in 32 bits.
 _BRIGHT: Final = 128
 _PNG_DEPTH: Final = 24  # where its header has the bits of a sample (W3C PNG, 11.2.1)
+# BITMAPINFOHEADER and BITMAPCOREHEADER: where the header is, and in it the bits of a pixel.
+_BMP_HEADER, _BMP_DEPTH, _OS2_DEPTH, _OS2_HEADER_BYTES = 14, 28, 24, 12
 _DEEP_MODES: Final = {"I;16", "I;16L", "I;16B", "I;16N", "I", "F"}
 
 _WHOLE: Final = 1 << 16
@@ -109,6 +112,8 @@ def _decode_image(data: bytes, at_least: int) -> Image.Image:
 def _decode_samples(data: bytes) -> Image.Image:
     file = io.BytesIO(data)
     with Image.open(file, formats=FORMATS) as image:
+        if image.format == "BMP" and _has_lost_palette(image, data):
+            return _decode_samples(_with_blue_in_black(data))
         choose_page(image, file)
         _refuse_too_large(image)
         if isinstance(image, TiffImagePlugin.TiffImageFile):
@@ -118,13 +123,26 @@ def _decode_samples(data: bytes) -> Image.Image:
         return image
 
 
+def _has_lost_palette(image: Image.Image, data: bytes) -> bool:
+    """Tell whether Pillow has dropped the palette of a BMP, as it does with greys in order, and misreads its depth."""
+    at = _BMP_DEPTH if data[_BMP_HEADER] > _OS2_HEADER_BYTES else _OS2_DEPTH
+    return image.mode in {"1", "L"} and (image.mode, data[at]) not in {("1", 1), ("L", 8)}
+
+
+def _with_blue_in_black(data: bytes) -> bytes:
+    """Write into the black that such a palette begins with a blue of 1: it is no grey then, and drawn as black."""
+    palette = _BMP_HEADER + data[_BMP_HEADER]
+    return data[:palette] + b"\1" + data[palette + 1 :]
+
+
 def _decode_jpeg_samples(data: bytes, at_least: int) -> Image.Image:
     refuse_scan_bomb(data)
     file = io.BytesIO(data)
     try:
         image = Image.open(file, formats=("JPEG",))
     except UnidentifiedImageError:
-        return jpeg.decode_special(data)
+        mended = with_height(data)
+        return jpeg.decode_special(data) if mended is None else _decode_jpeg_samples(mended, at_least)
     with image:
         choose_page(image, file)
         _refuse_too_large(image)
@@ -182,10 +200,15 @@ def _grey(image: Image.Image) -> Image.Image:
         image = _of_eight_bits(image).convert("RGBA")
     if image.mode == "La":  # grey that has been multiplied by its alpha already
         return image.getchannel("L")
-    if image.mode in {"RGBA", "LA"}:
+    if image.mode in {"RGBA", "LA"} and not _is_alpha_unset(image):
         # Transparent areas become black, as the unexposed border of an image is; band by band, to hold fewer copies.
         return ImageChops.multiply(image.convert("L"), image.getchannel("A"))
     return image if image.mode == "L" else image.convert("L")
+
+
+def _is_alpha_unset(image: Image.Image) -> bool:
+    """Tell whether nothing of a BMP would be seen: programs leave its alpha at zero, and show it without."""
+    return image.format == "BMP" and image.getchannel("A").getextrema() == (0, 0)
 
 
 def _of_eight_bits(image: Image.Image) -> Image.Image:

@@ -13,6 +13,7 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from shared.errors import ImageRejected
 from shared.images import dicom, jpeg, tiff, unsupported
+from shared.images.codestreams import with_height
 from shared.images.dicom_file import HEAD_BYTES as DICOM_HEAD_BYTES
 from shared.images.dicom_file import is_dicom
 from shared.images.dicom_patient import Patient
@@ -174,7 +175,9 @@ def _read_header(file: BinaryIO, expected: str) -> tuple[tuple[int, int], Patien
     except UnidentifiedImageError as error:
         if expected == "JPEG":
             file.seek(0)
-            return jpeg.special_size(file.read()), None
+            data = file.read()
+            mended = with_height(data)
+            return (jpeg.special_size(data), None) if mended is None else _read_header(io.BytesIO(mended), expected)
         raise unsupported.explain(file, expected) or _unreadable() from error
     except Exception as error:
         # Header parsers of hostile files raise ValueError, struct.error, SyntaxError, OverflowError and others.

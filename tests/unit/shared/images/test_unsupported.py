@@ -258,6 +258,76 @@ def test_a_rare_jpeg_is_turned_as_its_exif_says(receive) -> None:
     assert outcome(receive, data).size == (200, 300)
 
 
+def with_height_behind(data: bytes, *, is_told: bool = True) -> bytes:
+    """Write a JPEG's height behind its first scan (DNL; ITU T.81, B.2.5) rather than in its frame header."""
+    marker = next(
+        data.find(marker) for marker in (b"\xff\xc0", b"\xff\xc2", b"\xff\xc3", b"\xff\xf7") if marker in data
+    )
+    scan = data.find(b"\xff\xda")
+    end = min(place for sign in (b"\xff\xc4", b"\xff\xda", b"\xff\xd9") if (place := data.find(sign, scan + 2)) > 0)
+    lines = b"\xff\xdc\0\4" + data[marker + 5 : marker + 7] if is_told else b""
+    return data[: marker + 5] + bytes(2) + data[marker + 7 : end] + lines + data[end:]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(encode(GREY), id="grey"),
+        pytest.param(encode(GREY.convert("RGB")), id="colour"),
+        pytest.param(encode(GREY, restart_marker_rows=2), id="restarts"),
+        pytest.param(encode(GREY, progressive=True), id="progressive"),
+        pytest.param(imagecodecs.jpeg_encode(DEEP, lossless=True, bitspersample=16, predictor=1), id="lossless"),
+        pytest.param(imagecodecs.jpegls_encode(DEEP), id="jpeg-ls"),
+    ],
+)
+def test_a_jpeg_that_tells_its_height_behind_its_first_scan_is_read(receive, data: bytes) -> None:
+    assert np.array_equal(outcome(receive, with_height_behind(data)), decode(data, WHOLE))
+
+
+def test_a_jpeg_that_tells_no_height_is_called_damaged(receive) -> None:
+    assert outcome(receive, with_height_behind(encode(GREY), is_told=False)) is Rejection.UNREADABLE_IMAGE
+
+
+def bmp_of(pixels: bytes, bits: int, *, header: int = 40, compression: int = 0, tables: bytes = b"") -> bytes:
+    """Write a BMP of GREY's size; `tables` are its masks or its palette."""
+    colours = len(tables) // 4 if bits <= 8 else 0
+    head = struct.pack("<IiiHHIIiiII", header, *GREY.size, 1, bits, compression, len(pixels), 0, 0, colours, 0)
+    rest = tables.ljust(header - 40, b"\0") if bits > 8 else bytes(header - 40) + tables
+    start = 54 + len(rest)
+    return b"BM" + struct.pack("<IHHI", start + len(pixels), 0, 0, start) + head + rest + pixels
+
+
+@pytest.mark.parametrize("header", [56, 108, 124])
+@pytest.mark.parametrize("alpha", [0, 255])
+def test_a_bmp_whose_alpha_is_zero_everywhere_is_shown_without_it(receive, header: int, alpha: int) -> None:
+    pixels = np.dstack([BYTES, BYTES, BYTES, np.full_like(BYTES, alpha)])[::-1].tobytes()
+    masks = struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    found = outcome(receive, bmp_of(pixels, 32, header=header, compression=3, tables=masks))
+    assert np.array_equal(np.asarray(found), BYTES)
+
+
+def palette(greys: list[int]) -> bytes:
+    return b"".join(bytes([grey, grey, grey, 0]) for grey in greys)
+
+
+@pytest.mark.parametrize(
+    "greys",
+    [list(range(16)), list(range(0, 256, 17)), list(range(255, -1, -17))],
+    ids=["the darkest", "all", "reversed"],
+)
+def test_a_bmp_of_four_bits_has_the_greys_of_its_palette(receive, greys: list[int]) -> None:
+    indices = BYTES[::-1] // 17
+    packed = np.zeros((200, 152), np.uint8)
+    packed[:, :150] = indices[:, ::2] << 4 | indices[:, 1::2]
+    found = outcome(receive, bmp_of(packed.tobytes(), 4, tables=palette(greys)))
+    assert np.array_equal(np.asarray(found), np.asarray(greys)[BYTES // 17])
+
+
+def test_a_bmp_of_eight_bits_in_black_and_white_is_no_bmp_of_one_bit(receive) -> None:
+    found = outcome(receive, bmp_of((BYTES[::-1] >> 7).tobytes(), 8, tables=palette([0, 255])))
+    assert np.array_equal(np.asarray(found), (BYTES >> 7) * np.uint8(255))
+
+
 # ---------------------------------------------------------------- damage
 
 
