@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 # A frame that begins behind the end of another, at an even place (PS3.5, A.4). Samples of the codecs of JPEG never hold
 # these bytes; those of RLE may.
 _NEXT_FRAME: Final = re.compile(rb"\xff\xd9\0?(?:\xff\xd8\xff|\xff\x4f\xff\x51)")
+_ROWS_COMPARED: Final = 256
 _BASE: Final = "1.2.840.10008.1.2"
 NATIVE: Final = {
     _BASE: "Implicit VR Little Endian",
@@ -68,6 +69,7 @@ def stored_samples(dataset: "Dataset") -> "np.ndarray":
     """Return the samples of a single grey image: (rows, columns), signed where the dataset says so.
 
     Whole containers, unused bits included, where the file holds them as they lie (native, RLE); else the stored bits.
+    A dataset whose sign or bits turn out to be wrong is put right.
 
     Raises ImageRejected where the frame is damaged or not the image of the header, and what pydicom raises.
     """
@@ -86,7 +88,7 @@ def stored_samples(dataset: "Dataset") -> "np.ndarray":
         frame = with_height(frame) or frame
     header = _read_header(frame, syntax)
     _refuse_other_image(header, dataset)
-    return _with_sign(_decode(frame, header, syntax), dataset, header.precision)
+    return _likelier(_decode(frame, header, syntax), header, dataset)
 
 
 def _refuse_more_native_frames(dataset: "Dataset") -> None:
@@ -144,6 +146,30 @@ def _whole(frame: bytes) -> bytes:
         return without_padding(frame)
     except CodestreamDamaged as error:
         raise ImageRejected(Rejection.TRUNCATED_IMAGE) from error
+
+
+def _likelier(samples: "np.ndarray", header: Frame, dataset: "Dataset") -> "np.ndarray":
+    """Read samples with the dataset's sign, or a JPEG 2000 codestream's where neighbours are then more alike.
+
+    Where the two contradict each other either may be wrong: some writers code the bits of signed samples as unsigned
+    ones and the other way round, others say it in the dataset alone. Read wrongly, samples wrap from white to black.
+    """
+    by_dataset = _with_sign(samples, dataset, header.precision)
+    if header.process is not Process.JPEG_2000 or header.is_signed == (dataset.PixelRepresentation == 1):
+        return by_dataset
+    if _roughness(by_dataset) <= _roughness(samples):
+        return by_dataset
+    dataset.PixelRepresentation = int(header.is_signed)
+    dataset.BitsStored, dataset.HighBit = header.precision, header.precision - 1
+    return samples
+
+
+def _roughness(samples: "np.ndarray") -> int:
+    """Return the sum of the differences between neighbours along some of the rows."""
+    import numpy as np  # noqa: PLC0415  # the web needs it for some images only
+
+    some = samples[:: max(1, len(samples) // _ROWS_COMPARED)].astype(np.int64)
+    return int(np.abs(np.diff(some)).sum())
 
 
 def _with_sign(samples: "np.ndarray", dataset: "Dataset", precision: int) -> "np.ndarray":

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import imagecodecs
 import numpy as np
 import pytest
+from openjpeg.utils import encode_array
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate, get_frame
@@ -346,3 +347,54 @@ def test_a_codestream_keeps_no_overlay_above_the_bits_stored(syntax: str) -> Non
 def test_meta_information_without_its_length_is_read() -> None:
     data = make(GREY12, ExplicitVRLittleEndian)
     assert decode(data[132 + 12 :], 64).tobytes() == decode(data, 64).tobytes()
+
+
+NEAR_ZERO = GREY12.astype(np.int16) - GREY12.min()
+BEYOND_HALF = NEAR_ZERO.astype(np.uint16)
+LOSSY = encode_array(NEAR_ZERO, bits_stored=13, photometric_interpretation=2, signal_noise_ratios=[50])
+
+
+@pytest.mark.parametrize(
+    ("coded", "frame", "tolerance"),
+    [
+        pytest.param(NEAR_ZERO, LOSSY, 130, id="signed and lossy in an unsigned dataset"),
+        pytest.param(SIGNED, j2k(SIGNED, reversible=True), 0, id="signed in an unsigned dataset"),
+        pytest.param(
+            BEYOND_HALF, j2k(BEYOND_HALF, reversible=True, bitspersample=12), 0, id="unsigned in a signed dataset"
+        ),
+    ],
+)
+def test_the_sign_of_a_jpeg_2000_frame_counts_where_its_samples_would_wrap_without(
+    coded: np.ndarray, frame: bytes, tolerance: int
+) -> None:
+    sign = int(coded.dtype.kind == "u")
+    data = make(coded, JPEG2000, frame, PixelRepresentation=sign, BitsStored=12, HighBit=11)
+    dataset = read(io.BytesIO(data), stop_before_pixels=False)
+    found = stored_samples(dataset)
+    assert np.abs(found.astype(int) - coded).max() <= tolerance
+    assert dataset.PixelRepresentation == 1 - sign
+    plain = make(coded, ExplicitVRLittleEndian, BitsStored=16, HighBit=15)
+    shown = np.asarray(decode(data, 64)).astype(int)
+    assert np.abs(shown - np.asarray(decode(plain, 64))).max() <= tolerance / 10
+
+
+@pytest.mark.parametrize("coded", [SIGNED, BEYOND_HALF], ids=["signed", "unsigned"])
+def test_the_sign_of_the_dataset_counts_where_a_jpeg_2000_frame_holds_its_bits_under_the_other(
+    coded: np.ndarray,
+) -> None:
+    bits = coded.view(np.int16 if coded.dtype.kind == "u" else np.uint16)
+    if coded.dtype.kind == "u":
+        bits = (bits << 4) >> 4  # 12 bits, the highest of them the sign
+    frame = j2k(bits & 0xFFF if bits.dtype.kind == "u" else bits, reversible=True, bitspersample=12)
+    data = make(coded, JPEG2000Lossless, frame, BitsStored=12, HighBit=11)
+    assert np.array_equal(samples_of(data), coded)
+
+
+@pytest.mark.parametrize("name", ["baseline", "lossless 12", "ls 12"])
+def test_a_frame_that_tells_its_height_behind_its_scan_is_read(name: str) -> None:
+    syntax, samples, compress, _ = FRAMES[name]
+    frame = compress(samples)
+    rows = struct.pack(">H", len(samples))
+    place = min(at for sign in (b"\xff\xc0", b"\xff\xc3", b"\xff\xf7") if (at := frame.find(sign)) > 0) + 5
+    late = frame[:place] + bytes(2) + frame[place + 2 : -2] + b"\xff\xdc\0\4" + rows + frame[-2:]
+    assert np.array_equal(samples_of(make(samples, syntax, late)), samples_of(make(samples, syntax, frame)))
