@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-_DAY: Final = re.compile("[0-9]{8}")  # of the representation DA (PS3.5, 6.2)
+_DAY: Final = re.compile(r"([0-9]{4})(\.?)([0-9]{2})\2([0-9]{2})")
+"""Of the representation DA; with points as ACR-NEMA had it (PS3.5, table 6.2-1)."""
 
 
 def value(header: "Dataset", name: str) -> Any:
@@ -35,10 +36,10 @@ def text(header: "Dataset", name: str) -> str:
 
 def day(header: "Dataset", name: str) -> date | None:
     """Return the day that an element names; None where it names none."""
-    written = text(header, name)
-    if _DAY.fullmatch(written) is None:
+    written = _DAY.fullmatch(text(header, name))
+    if written is None:
         return None
     try:
-        return date.fromisoformat(written)
+        return date(int(written[1]), int(written[3]), int(written[4]))
     except ValueError:
         return None

@@ -209,6 +209,7 @@ def view_code(code: str) -> list[Dataset]:
         ({"PatientBirthDate": "19500101", "AcquisitionDate": "20250614"}, "outside_intended_use"),
         ({"PatientBirthDate": "19000101", "StudyDate": "20250614"}, "read"),
         ({"PatientBirthDate": "20260101", "StudyDate": "20250614"}, "read"),
+        ({"PatientBirthDate": "1950.01.01", "StudyDate": "2025.06.14"}, "outside_intended_use"),
         ({"PatientBirthDate": "19500101"}, "read"),
         ({"BodyPartExamined": "CHEST"}, "read"),
         ({"BodyPartExamined": "THORAX AP"}, "read"),
