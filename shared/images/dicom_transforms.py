@@ -72,7 +72,8 @@ def at_full_depth(samples: np.ndarray, dataset: "Dataset") -> full_depth.FullDep
             window = (black + low * (white - black), black + high * (white - black))
     deep = full_depth.code(samples, values, step=step, window=window, is_inverse=meaning.is_inverse, bits=meaning.bits)
     size = shown_size(dataset)
-    return replace(deep.resized(size), spacing=_spacing(dataset, size))
+    is_linear = voi is not None and voi.is_linear
+    return replace(deep.resized(size), spacing=_spacing(dataset, size), is_linear=is_linear)
 
 
 @dataclass(frozen=True)
@@ -305,6 +306,8 @@ class _Voi:
     transform: Transform
     window: tuple[float, float] | None
     """The values that become 0 and 1 where it is a straight line between these; None where it is a curve."""
+    is_linear: bool = False
+    """Whether its function is LINEAR, whose width is one more than from the one to the other."""
 
 
 def _vois(dataset: "Dataset", layout: _Layout) -> Iterator[_Voi]:
@@ -338,8 +341,9 @@ def _window(function: str, center: float | None, width: float | None) -> _Voi | 
     ends = (center - width / 2, center + width / 2 - 1)
     if width == 1:
         step = lambda values: np.where(np.isnan(values), np.nan, (values > center - 0.5).astype(np.float64))  # noqa: E731
-        return _Voi(step, ends)
-    return _Voi(lambda values: np.clip((values - (center - 0.5)) / (width - 1) + 0.5, 0, 1), ends)
+        return _Voi(step, ends, is_linear=True)
+    ramp = lambda values: np.clip((values - (center - 0.5)) / (width - 1) + 0.5, 0, 1)  # noqa: E731
+    return _Voi(ramp, ends, is_linear=True)
 
 
 def _shows(drawn: np.ndarray, counts: np.ndarray) -> bool:

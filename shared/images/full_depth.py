@@ -43,6 +43,8 @@ class FullDepth:
     intercept: float = 0.0
     """The file's value of a sample is sample * slope + intercept."""
     spacing: Spacing | None = None
+    is_linear: bool = False
+    """Whether its window is one of DICOM's function LINEAR, where the width is one more than from black to white."""
 
     @property
     def size(self) -> tuple[int, int]:

@@ -27,7 +27,7 @@ SIDE = (600, 500)
 STORED = (picture(SIDE) * 65535).astype(np.uint16)
 LOW, HIGH = 20_000.0, 40_000.0
 WINDOW = {"WindowCenter": "30000", "WindowWidth": "20000", "VOILUTFunction": "LINEAR_EXACT"}
-NAMES = ("deep.dcm", "inverse.dcm", "spaced.dcm", "plain.png")
+NAMES = ("deep.dcm", "inverse.dcm", "spaced.dcm", "plain.png", "linear.dcm")
 PATCH = 160
 """Points of the screen about the middle of the image that are compared; nothing lies over them."""
 
@@ -70,6 +70,7 @@ def place(quiet_server: Server) -> Place:
         radiograph(STORED, **WINDOW, PhotometricInterpretation="MONOCHROME1"),
         radiograph(STORED, ImagerPixelSpacing=["0.2", "0.2"]),
         png.getvalue(),
+        radiograph(STORED, WindowCenter="30000", WindowWidth="40000"),
     )
     images = [keep_file(quiet_server, data, (SIDE[1], SIDE[0]), "application/dicom") for data in files]
     received = [Received(name, image=image) for name, image in zip(NAMES, images, strict=True)]
@@ -125,6 +126,11 @@ def right(places: np.ndarray, low: float, high: float) -> np.ndarray:
 
 def readout(page: Page, text: str) -> None:
     expect(page.locator("#viewer-readout")).to_contain_text(text)
+
+
+def test_the_window_of_a_header_is_named_as_the_header_has_it(place: Place, reader: Visitor) -> None:
+    readout(place.open(reader, "linear.dcm"), "Window 40,000, level 30,000")
+    readout(place.open(reader, "deep.dcm"), "Window 20,000, level 30,000")
 
 
 # ---------------------------------------------------------------- what is drawn

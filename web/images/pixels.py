@@ -112,6 +112,7 @@ def _describe(sent: "FullDepth", size: tuple[int, int]) -> str:
             "photometric": "MONOCHROME1" if sent.is_inverse else "MONOCHROME2",
             "black": sent.black,
             "white": sent.white,
+            "voi_lut_function": "LINEAR" if sent.is_linear else "LINEAR_EXACT",
             "nothing": sent.nothing,
             "slope": sent.slope,
             "intercept": sent.intercept,

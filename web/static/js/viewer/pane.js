@@ -142,8 +142,9 @@ export class Pane {
     const parts = [_("Zoom %(scale)s", { scale: percent(this.view.scale / this.actualScale()) })];
     if (this.samples) {
       const { slope, intercept, bits } = this.samples;
+      const more = this.samples.voi_lut_function === "LINEAR" ? 1 : 0; // as the header counts
       const round = (value) => (slope < 0.1 ? significant(value, 4) : count(Math.round(value)));
-      const shades = { width: round((this.high - this.low) * slope), level: round(((this.low + this.high) / 2) * slope + intercept) };
+      const shades = { width: round((this.high - this.low) * slope + more), level: round(((this.low + this.high) / 2) * slope + intercept + more / 2) };
       // Translators: DICOM's Window Width and Window Center, of the greys that are shown
       parts.push(_("Window %(width)s, level %(level)s", shades));
       parts.push(this.samples.isPicture ? _("8 bits: original pixels could not be loaded") : plural(bits, "%(count)s bit", "%(count)s bits"));
