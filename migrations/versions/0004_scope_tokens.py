@@ -7,6 +7,8 @@ with a server default; never read or rewrite a large table in one statement.
 Revision: 0004, after 0003.
 """
 
+from datetime import UTC, datetime
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -51,7 +53,12 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take the change back."""
+    """Take the change back. Without scopes a token could do all that its account may, so one that could not is revoked."""
+    tokens = sa.table("api_tokens", sa.column("scope"), sa.column("revoked_at", sa.DateTime(timezone=True)))
+    is_narrow = sa.or_(*(tokens.c.scope.not_like(f"%{scope}%") for scope in ("admin", "read", "submit")))
+    op.execute(
+        sa.update(tokens).where(tokens.c.revoked_at.is_(None), is_narrow).values(revoked_at=datetime.now(UTC))
+    )
     op.add_column("users", sa.Column("session_epoch", sa.Integer(), nullable=False, server_default="0"))
     op.drop_table("sign_in_failures")
     op.drop_table("sessions")

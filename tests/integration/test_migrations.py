@@ -15,6 +15,7 @@ from shared.images.exposure import Exposure
 from shared.models.spec import ModelSpec
 from shared.settings import Settings
 from shared.tables import (
+    ApiToken,
     Image,
     Message,
     MessageEvent,
@@ -23,6 +24,7 @@ from shared.tables import (
     Review,
     ReviewOutcome,
     Role,
+    Scope,
     Screening,
 )
 from tests.conftest import draw, encode
@@ -92,6 +94,20 @@ def test_predictions_of_before_exposure_was_kept_have_none(
     with empty_database.read() as session:
         assert session.execute(kept).all() == [(None, None, 0.1)]
     assert site.screenings()[0].prediction_id is not None
+
+
+def test_a_token_of_few_scopes_is_revoked_where_there_are_none(empty_database: Database) -> None:
+    configuration = schema.configuration(empty_database)
+    schema.upgrade(empty_database)
+    with empty_database.write() as session:
+        user = accounts.add_user(session, "rita", Role.ADMIN)
+        for scopes in ((Scope.READ,), (Scope.READ, Scope.SUBMIT), tuple(Scope)):
+            accounts.make_token(session, user, " ".join(scopes), scopes=scopes)
+    command.downgrade(configuration, "0003")
+    schema.upgrade(empty_database)
+    with empty_database.read() as session:
+        valid = session.execute(select(ApiToken.name, ApiToken.scope).where(ApiToken.revoked_at.is_(None))).all()
+    assert valid == [("read submit admin", "admin read submit")]
 
 
 def test_gathered_messages_stand_where_their_email_does_once_there_are_no_digests(empty_database: Database) -> None:
