@@ -7,8 +7,9 @@ import shutil
 import subprocess
 import tempfile
 import threading
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -45,6 +46,15 @@ GRAPHS = ROOT / ".pytest_cache" / "graphs"
 def text_of(rejection: ImageRejected) -> str:
     """Return what a person reads of a refusal."""
     return explain(rejection.code, rejection.details).text
+
+
+def wait_until(condition: Callable[[], object], seconds: float, what: str) -> None:
+    """Wait for a condition; fail with what was waited for."""
+    until = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > until:
+            pytest.fail(f"waited {seconds} s for: {what}")
+        time.sleep(0.05)
 
 
 @pytest.fixture(autouse=True)

@@ -95,7 +95,7 @@ def has_work(session: Session, served: Collection[str] | None) -> bool:
 
 
 def claim(
-    session: Session, model_name: str, *, lease_seconds: float, max_attempts: int, served: Collection[str] | None = None
+    session: Session, model_name: str, *, lease_seconds: float, max_attempts: int, served: Collection[str] | None
 ) -> ShadowImage | None:
     """Take the oldest image that the shadow model has to answer for; None where there is none, or where others wait.
 

@@ -5,9 +5,8 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +17,11 @@ from sqlalchemy import select
 
 from cli.serving.processes import bracketed
 from shared.db import Database
+from shared.settings import Settings
 from shared.tables import Prediction, Screening
-from tests.conftest import GRAPHS, draw, encode
+from tests.conftest import GRAPHS, draw, encode, wait_until
+from tests.integration.outgoing import to
+from tests.mail_server import MailServer, mail_server
 
 START_SECONDS = 150
 
@@ -31,13 +33,23 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def wait_until(condition: Callable[[], object], seconds: float, what: str) -> None:
-    """Wait for a condition; fail with what was waited for."""
-    until = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > until:
-            pytest.fail(f"waited {seconds} s for: {what}")
-        time.sleep(0.05)
+@pytest.fixture
+def server() -> Iterator[MailServer]:
+    """A mail server that takes every e-mail."""
+    with mail_server() as server:
+        yield server
+
+
+@pytest.fixture
+def one(sqlite_database: Database) -> Database:
+    """Where one database is enough."""
+    return sqlite_database
+
+
+@pytest.fixture
+def local(settings: Settings, server: MailServer) -> Settings:
+    """Settings under which e-mails go to that mail server."""
+    return to(settings, server)
 
 
 @dataclass

@@ -124,7 +124,7 @@ def test_a_connection_that_breaks_at_any_message_costs_a_retry_and_no_more(site:
 
 @pytest.mark.long
 def test_the_sweep_waits_for_a_database_that_hangs_and_goes_on(
-    settings: Settings, line: Line, migrated_postgres_url: str
+    settings: Settings, line: Line, migrated_postgres_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     database, stops = Database(migrated_postgres_url), SimpleQueue[int]()
     site = Site(settings, database)
@@ -138,7 +138,7 @@ def test_the_sweep_waits_for_a_database_that_hangs_and_goes_on(
         with database.write() as session:
             lost = {"state": State.RUNNING, "lease_token": uuid.uuid4(), "lease_until": now(), "started_at": now()}
             session.execute(update(Screening).values(**lost))
-        time.sleep(3)
+        wait_until(lambda: "did not do what a sweep asked" in caplog.text, 30, "the sweep to give an attempt up")
         assert [image.state for image in site.screenings()] == [State.RUNNING]
         assert sweep.is_alive()
         line.silent.clear()

@@ -2,11 +2,9 @@
 
 import threading
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
-import pytest
 from sqlalchemy import select, update
 
 from shared.db import Database, now
@@ -36,23 +34,6 @@ from tests.mail_server import Mail, MailServer, mail_server
 from tests.web_site import Site
 
 MORNING = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
-
-
-@pytest.fixture
-def server() -> Iterator[MailServer]:
-    with mail_server() as server:
-        yield server
-
-
-@pytest.fixture
-def one(sqlite_database: Database) -> Database:
-    """Where one database is enough."""
-    return sqlite_database
-
-
-@pytest.fixture
-def local(settings: Settings, server: MailServer) -> Settings:
-    return to(settings, server)
 
 
 def end_jobs(

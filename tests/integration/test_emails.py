@@ -3,7 +3,6 @@
 import ssl
 import threading
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -44,23 +43,6 @@ from tests.integration.outgoing import (
 from tests.mail_server import MailServer, mail_server
 from tests.pseudo_language import write_catalog
 from tests.web_site import Site, post_images
-
-
-@pytest.fixture
-def server() -> Iterator[MailServer]:
-    with mail_server() as server:
-        yield server
-
-
-@pytest.fixture
-def one(sqlite_database: Database) -> Database:
-    """Where one database is enough."""
-    return sqlite_database
-
-
-@pytest.fixture
-def local(settings: Settings, server: MailServer) -> Settings:
-    return to(settings, server)
 
 
 def add_test(database: Database, user: User) -> None:

@@ -93,7 +93,7 @@ class Place:
 
     def claim(self, max_attempts: int = 3) -> shadow.ShadowImage | None:
         with self.database.write() as session:
-            return shadow.claim(session, "other", lease_seconds=60.0, max_attempts=max_attempts)
+            return shadow.claim(session, "other", lease_seconds=60.0, max_attempts=max_attempts, served=None)
 
     def lose(self) -> None:
         """Let leases run out."""

@@ -47,12 +47,6 @@ def local(settings: Settings) -> Settings:
     return settings.model_copy(update={"webhook_networks": "127.0.0.0/8", "webhook_seconds": 5.0})
 
 
-@pytest.fixture
-def one(sqlite_database: Database) -> Database:
-    """Where one database is enough."""
-    return sqlite_database
-
-
 def add(database: Database, settings: Settings, url: str, *events: MessageEvent) -> Webhook:
     with database.write() as session:
         user = session.scalar(select(User).where(User.name == "ada")) or User(name="ada", role=Role.ADMIN)

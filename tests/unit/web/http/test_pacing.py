@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.conftest import wait_until
 from web.http.pacing import ClientTooSlow, Line, PacedSocket
 
 RETRY_SECONDS = 0.5
@@ -110,16 +111,14 @@ def test_the_slowest_gives_way_and_fast_ones_stay() -> None:
     with ThreadPoolExecutor(5) as pool:
         pool.submit(trickle, clients[0], b"x" * 65536, 0.05, stop)
         pool.submit(trickle, clients[1], b"x" * 100, 0.05, stop)
-        reading = [pool.submit(receive_for, server, 2.5) for server in servers]
-        time.sleep(0.2)
+        reading = [pool.submit(receive_for, server, 5) for server in servers]
+        wait_until(servers[2].waited, 10, "a thread to wait for the slowest")
         assert line.ease(3) == 0, "everybody is waited for now and then"
-        time.sleep(1.3)
-        assert line.ease(1) == 1
+        wait_until(lambda: line.ease(1), 10, "the slowest to give way")
         with pytest.raises(ClientTooSlow):
             reading[2].result(10)
         assert not reading[1].done()
-        time.sleep(0.1)
-        assert line.ease(3) == 1
+        wait_until(lambda: line.ease(3), 10, "the next slowest to give way")
         with pytest.raises(ClientTooSlow):
             reading[1].result(10)
         assert reading[0].result(20) > 0
