@@ -21,8 +21,6 @@ _FOOT: Final = 18.0
 _INK, _SOFT, _RULE, _SHADE = 0, 85, 170, 242
 _FAMILY: Final = "report"
 _NOT_A_DIAGNOSIS: Final = N_("Decision support, not a diagnosis. A qualified reader must read every X-ray.")
-_PAGES: Final = "\N{INVISIBLE SEPARATOR}" * 3
-"""Stands for the number of pages until that is known; no text holds it, because `letters.printable` writes it out."""
 _GAP: Final = 4.0
 """Mm between a column of numbers and the text beside it."""
 _LONGEST: Final = 160
@@ -70,12 +68,13 @@ class Document(FPDF):
         self.set_title(letters.printable(title))
         self.set_creator("PneumoScreen")
         self.set_lang(self._language.tag)
-        self.alias_nb_pages(_PAGES)
+        self.alias_nb_pages("")  # a text may hold what stands for their number by default
         self._write_in(_TEXT)
         self.add_page()
 
     def finish(self) -> bytes:
         """Return the PDF; nothing can be written in it any more."""
+        self._write_feet()
         try:
             return bytes(self.output())
         finally:
@@ -93,15 +92,6 @@ class Document(FPDF):
         self._rule()
         self.ln(2)
         self._write_in(_TEXT)
-
-    def footer(self) -> None:
-        """Write who printed it when, and the number of the page; a text that goes on after it stays shaped."""
-        shaping = self.text_shaping
-        self.set_y(-_FOOT + 4)
-        self._write_in(SMALL, soft=True)
-        pages = _("Page %(page)s of %(pages)s", page=self.page_no(), pages=_PAGES)
-        self._ends(self._shown(self._printed), pages, self.epw * 3 / 4)
-        self.text_shaping = shaping
 
     def heading(self, text: str, size: float = 12.0) -> None:
         """Write a heading, with room for some lines below it on the same page."""
@@ -197,6 +187,19 @@ class Document(FPDF):
             self.set_x(left + offset)
             self.cell(width, LINE, text, align=align)
 
+    def _write_feet(self) -> None:
+        """Write on each page who printed it when, and its number, once it is known how many there are.
+
+        A placeholder for that (`alias_nb_pages`) would leave a gap as wide as itself, or write over what follows.
+        """
+        self.set_auto_page_break(False)
+        for number in range(1, self.pages_count + 1):
+            self.page = number
+            self.set_y(-_FOOT + 4)
+            self._write_in(SMALL, soft=True)
+            pages = _("Page %(page)s of %(pages)s", page=number, pages=self.pages_count)
+            self._ends(self._shown(self._printed), pages, self.epw * 3 / 4)
+
     def _head(self, columns: Sequence[Column]) -> None:
         self._write_in(SMALL, soft=True)
         titles = [Column(column.title, column.width, column.is_number) for column in columns]
@@ -248,9 +251,8 @@ class Document(FPDF):
 
     def _shape(self, text: str) -> None:
         """Have what is written next shaped where it needs that: it takes three quarters of the time."""
-        plain = text.replace(_PAGES, "")
-        is_turned = self._is_right_to_left and letters.has_right_to_left(plain)
-        self.set_text_shaping(not plain.isascii(), direction="rtl" if is_turned else None)
+        is_turned = self._is_right_to_left and letters.has_right_to_left(text)
+        self.set_text_shaping(not text.isascii(), direction="rtl" if is_turned else None)
 
     def _write_in(self, size: float, *, bold: bool = False, soft: bool = False) -> None:
         self.set_font(_FAMILY, "B" if bold else "", size)

@@ -12,7 +12,7 @@ from pypdf import PageObject, PdfReader
 from pypdf.generic import ContentStream
 
 from web.languages.languages import install
-from web.reports.document import Column, Document
+from web.reports.document import SMALL, Column, Document
 from web.reports.letters import printable, shorten
 
 
@@ -115,6 +115,19 @@ def test_arabic_reports_begin_at_the_right(code: str, is_name_first: bool) -> No
     reader.pages[0].extract_text(visitor_text=note)
     assert (places["Name"] < places["Value"], places["image"] < places["87"]) == (is_name_first, is_name_first)
     assert str(reader.root_object["/Lang"]) == code
+
+
+def test_the_number_of_pages_ends_at_the_margin() -> None:
+    document = Document("", "Printed")
+    document.paragraph("a word " * 9000)
+    pages = PdfReader(io.BytesIO(document.finish())).pages
+    assert len(pages) >= 10, "it has two digits"
+    for number, page in enumerate(pages, 1):
+        shown, starts = f"Page {number} of {len(pages)}", []
+        page.extract_text(visitor_text=lambda text, _m, at, *_, s=shown, f=starts: s in text and f.append(at[4]))
+        document.set_font(size=SMALL)
+        ends = starts[0] / document.k + document.get_string_width(shown)
+        assert ends == pytest.approx(document.w - document.r_margin - document.c_margin, abs=0.1)
 
 
 def test_a_text_after_one_in_another_script_keeps_its_own_font() -> None:
