@@ -1,6 +1,6 @@
 """How bright and how rich in contrast the images were that a model was trained on: `exposure.json` of its folder.
 
-`python -m training.exposure` writes it, and so does every training.
+`python -m training.exposure` writes it, and so does every training. An ensemble has that of its members.
 """
 
 from functools import lru_cache
@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from shared.errors import ModelUnavailable
+from shared.models.folder import read_members, read_spec
 
 EXPOSURE_FILE: Final = "exposure.json"
 Counts = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=256, max_length=256)]
@@ -29,14 +32,32 @@ class TrainingExposure(BaseModel):
 def read_exposure(folder: Path, sha256: str) -> TrainingExposure | None:
     """Return what a folder says of the training images of these weights.
 
-    None where it has no file, one that is damaged, or one of other weights.
+    None where it has no file, one that is damaged, or one of other weights. An ensemble without a file has that of its
+    members where all were trained on the same images, else none.
     """
+    return _read_own(folder, sha256) or _read_of_members(folder, sha256)
+
+
+def _read_own(folder: Path, sha256: str) -> TrainingExposure | None:
     path = folder / EXPOSURE_FILE
     try:
         found = _parse(path, path.stat().st_mtime_ns)
     except (OSError, ValidationError):
         return None
     return found if found.sha256 == sha256 else None
+
+
+def _read_of_members(folder: Path, sha256: str) -> TrainingExposure | None:
+    try:
+        spec = read_spec(folder)
+        members = read_members(folder, spec)
+    except ModelUnavailable:
+        return None
+    if spec.sha256 != sha256 or any(member.framing != spec.framing for member in members):
+        return None
+    every = [_read_own(folder.parent / member.name, member.sha256) for member in members]
+    counts = {(one.images, one.brightness, one.contrast) if one else None for one in every}
+    return every[0] if len(counts) == 1 else None
 
 
 @lru_cache(maxsize=64)
