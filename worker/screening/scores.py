@@ -10,25 +10,23 @@ from shared.queue.asked import AskedImage
 from shared.queue.shadow import ShadowImage
 
 Held = TypeVar("Held", AskedImage, ShadowImage)
+Held_contra = TypeVar("Held_contra", AskedImage, ShadowImage, contravariant=True)
 Score = tuple[ModelPrediction | None, ImageRejected | None]
 """A prediction, or why there is none."""
 
 
-class Scores(Protocol[Held]):
+class Scores(Protocol[Held_contra]):
     """A queue of scores; both modules are one."""
-
-    def claim(self, session: Session, model_name: str, *, lease_seconds: float, max_attempts: int) -> Held | None:
-        """Take the next one under a lease."""
 
     def settle(
         self,
         session: Session,
-        held: Held,
+        held: Held_contra,
         spec: ModelSpec,
         prediction: ModelPrediction | None,
         refusal: ImageRejected | None = None,
     ) -> bool:
         """Write what came of it."""
 
-    def release(self, session: Session, held: Held, *, counts: bool) -> None:
+    def release(self, session: Session, held: Held_contra, *, counts: bool) -> None:
         """Return it, with or without counting an attempt."""
