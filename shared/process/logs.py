@@ -2,6 +2,10 @@
 
 import logging
 import sys
+from typing import Final
+
+_TALKATIVE: Final = ("fontTools", "fpdf")
+"""They write reports, and log which letters a report holds: those of a name."""
 
 
 def configure_logging(level: int = logging.INFO) -> None:
@@ -11,3 +15,5 @@ def configure_logging(level: int = logging.INFO) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.ERROR)
