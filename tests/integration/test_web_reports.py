@@ -3,6 +3,7 @@
 import io
 import logging
 import re
+import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -221,12 +222,11 @@ def test_hostile_names_are_only_names(site: Site) -> None:
 def own_logging() -> Iterator[None]:
     """Put back what `configure_logging` changes."""
     root = logging.getLogger()
-    loggers = [root, *(logging.getLogger(name) for name in ("fontTools", "fpdf"))]
-    levels, handlers = [logger.level for logger in loggers], root.handlers[:]
-    yield
+    level, handlers = root.level, root.handlers[:]
+    with warnings.catch_warnings():
+        yield
     root.handlers[:] = handlers
-    for logger, level in zip(loggers, levels, strict=True):
-        logger.setLevel(level)
+    root.setLevel(level)
 
 
 @pytest.mark.usefixtures("own_logging")
