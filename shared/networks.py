@@ -1,7 +1,7 @@
-"""Which addresses may be called: public ones, and those of networks that a setting names.
+"""Addresses: which may be called (public ones, and those of networks that a setting names), and which are one origin.
 
-Else whoever registers a webhook could have this server ask what only it can reach: its own services, the hospital's
-network, a cloud's metadata (server-side request forgery).
+Were every address called, whoever registers a webhook could have this server ask what only it reaches: its own
+services, the hospital's network, a cloud's metadata (server-side request forgery).
 """
 
 import ipaddress
@@ -13,8 +13,13 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 """Holds an IPv4 address in its last 32 bits (RFC 6052)."""
-_NOT_PUBLIC: Final = tuple(map(ipaddress.ip_network, ("fec0::/10", "3fff::/20", "192.88.99.0/24")))
-"""Networks that `ipaddress` calls public and that are not: RFC 3879, RFC 9637 and RFC 7526."""
+_NOT_PUBLIC: Final = tuple(
+    map(ipaddress.ip_network, ("fec0::/10", "3fff::/20", "192.88.99.0/24", "192.0.0.0/24", "168.63.129.16/32"))
+)
+"""Networks that `ipaddress` calls public, some versions of Python at least, and that are not: RFC 3879, RFC 9637, RFC
+7526 and RFC 6890, in which a cloud has its metadata (192.0.0.192); and what Azure tells its own machines alone."""
+_SITE_BITS: Final = 64
+"""Of an IPv6 address; a site chooses the others as it likes (RFC 4291, section 2.5.4)."""
 
 
 def read_networks(text: str | None) -> tuple[Network, ...]:
@@ -33,6 +38,21 @@ def may_be_called(address: str, networks: Sequence[Network]) -> bool:
     found = _carried(ipaddress.ip_address(address.partition("%")[0]))
     is_public = found.is_global and not found.is_multicast and not found.is_reserved
     return (is_public and not is_named(address, _NOT_PUBLIC)) or is_named(address, networks)
+
+
+def origin_of(address: str) -> str:
+    """Return what requests from an address are counted under: an IPv4 address, or the network of an IPv6 one.
+
+    Whoever has an IPv6 connection has 2 ** 64 addresses and would be a stranger with each request. What is no address
+    is returned as it is.
+    """
+    try:
+        found = _carried(ipaddress.ip_address(address.partition("%")[0]))
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    return str(ipaddress.ip_network((int(found), _SITE_BITS), strict=False))
 
 
 def _carried(address: Address) -> Address:

@@ -155,7 +155,9 @@ class Settings(BaseSettings):
     )
     session_hours: float = Field(12.0, gt=0, description="How long a sign-in lasts.")
     session_idle_minutes: float = Field(60.0, gt=0, description="How long a sign-in lasts without being used.")
-    sign_in_limit: str = Field("10 per minute", description="Refused sign-in attempts allowed per address.")
+    sign_in_limit: str = Field(
+        "10 per minute", description="Refused sign-in attempts allowed per address, or per /64 network of IPv6."
+    )
     upload_limit: str = Field("1200 per minute", description="Upload requests allowed per address.")
     blind_second_reading: bool = Field(
         False,

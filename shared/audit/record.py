@@ -21,6 +21,8 @@ class Action(StrEnum):
     SESSION_ENDED = "session_ended"
     PASSWORD_CHANGED = "password_changed"  # noqa: S105  # the name of an action
     JOB_SUBMITTED = "job_submitted"
+    IMAGES_ADDED = "images_added"
+    JOB_CLOSED = "job_closed"
     JOB_CANCELLED = "job_cancelled"
     JOB_RETRIED = "job_retried"
     JOB_DELETED = "job_deleted"

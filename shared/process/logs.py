@@ -2,12 +2,23 @@
 
 import logging
 import sys
+import warnings
+from typing import Final
+
+_REPEATING: Final = ("fontTools", "fpdf", "pydicom")
+"""They log which letters a report holds, and what stands in a header: both may be a name."""
 
 
 def configure_logging(level: int = logging.INFO) -> None:
     """Send every log of this process to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"))
+    handler.addFilter(_repeats_nothing)  # of the handler: pydicom sets the level of its logger when it is imported
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    warnings.filterwarnings("ignore", module="pydicom")
+
+
+def _repeats_nothing(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR or record.name.partition(".")[0] not in _REPEATING

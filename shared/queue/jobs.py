@@ -49,6 +49,8 @@ class Added:
     """How many of them wait for a worker since this request."""
     skipped: int = 0
     """How many others the job held already."""
+    is_repeated: bool = False
+    """The request came before, and added nothing now."""
 
 
 def open_job(
@@ -128,7 +130,7 @@ def add_images(
     if known is not None:
         check_repeated(known.request_digest, request_digest)
         rows_before = received if known.images is None else received_before(session, known)
-        return Added(rows_before, 0, known.skipped or 0)
+        return Added(rows_before, 0, known.skipped or 0, is_repeated=True)
     check_open(job)
     sent = len(received)
     if skip_held:
@@ -161,9 +163,10 @@ def check_open(job: Job) -> None:
         raise JobClosed("This job takes no more X-rays. Start a new job.")
 
 
-def close_job(session: Session, job_id: uuid.UUID) -> None:
-    """End a job's upload; closing twice changes nothing."""
-    session.execute(update(Job).where(Job.id == job_id, Job.closed_at.is_(None)).values(closed_at=now()))
+def close_job(session: Session, job_id: uuid.UUID) -> bool:
+    """End a job's upload; False where it had ended already."""
+    still_open = update(Job).where(Job.id == job_id, Job.closed_at.is_(None))
+    return row_count(session.execute(still_open.values(closed_at=now()))) > 0
 
 
 def open_uploads(session: Session) -> dict[uuid.UUID, int]:

@@ -46,20 +46,22 @@ def add_review(  # noqa: PLR0917  # who says what of which image, having seen wh
     seen: uuid.UUID | None = None,
     *,
     is_blind: bool = False,
+    hides_others: bool = False,
     key: RequestKey | None = None,
 ) -> Review:
     """Add what a reader says of the image of a screening, in the caller's transaction.
 
-    `seen` is the newest review that the reader was shown. The same key of the same reader adds one review. Raises
-    ReviewOutdated where another reader's came after that, unless `is_blind`; NotReviewable where there is no image, or
-    no prediction to agree with; KeyReused where the key came with another request before.
+    `seen` is the newest review that the reader was shown, and `hides_others` says that none may be. The same key of the
+    same reader adds one review. Raises ReviewOutdated where another reader's came after `seen`, unless those are hidden
+    or `is_blind`; NotReviewable where there is no image, or no prediction to agree with; KeyReused where the key came
+    with another request before.
     """
     sha256 = _hold(session, screening)
     known = find_repeated(session, user, key)
     if known is not None:
         return known
     before = list_reviews(session, sha256)
-    if not is_blind:
+    if not (is_blind or hides_others):
         _check_seen(before, user, seen)
     prediction = _prediction_values(session, screening)
     if outcome is ReviewOutcome.AGREE and not prediction:

@@ -138,6 +138,7 @@ def open_submission(
 
 def add_images(
     services: Services,
+    sender: Sender,
     job: Job,
     received: list[Received],
     key: IdempotencyKey | None = None,
@@ -155,15 +156,28 @@ def add_images(
 
     def write(session: Session) -> Receipt:
         added = _add(session, job, received, spec, key, skip_held=skip_held)
+        if not added.is_repeated:
+            _leave_trace(session, sender, job, Action.IMAGES_ADDED)
         whole = session.get_one(Job, job.id, options=[joinedload(Job.created_by)])
         return Receipt(whole, added.received, added.queued, added.skipped)
 
     return _send_tickets(services, services.database.transact(write))
 
 
-def close_submission(services: Services, job_id: uuid.UUID) -> None:
+def close_submission(services: Services, sender: Sender, job: Job) -> None:
     """End a job's submission; closing twice changes nothing."""
-    services.database.transact(lambda session: jobs.close_job(session, job_id))
+
+    def write(session: Session) -> None:
+        if jobs.close_job(session, job.id):
+            _leave_trace(session, sender, job, Action.JOB_CLOSED)
+
+    services.database.transact(write)
+
+
+def _leave_trace(session: Session, sender: Sender, job: Job, action: Action) -> None:
+    """Leave a row of what somebody did to a job of another account; what its own does is told by its beginning."""
+    if sender.user_id != job.created_by_id:
+        record(session, action, user_id=sender.user_id, subject=job.id, address=sender.address, actor=sender.actor)
 
 
 def find_submission(services: Services, sender: Sender, key: str | None) -> Job | None:

@@ -28,8 +28,8 @@ def main(url: str, data_dir: str, redis_url: str, user_id: str, *paths: str) -> 
         admission.check(choose_priority(settings, None, len(received)), len(received))
     whole = submit(services, sender, Submission(Source.DICOM, "ward 3"), received)
     opened = open_submission(services, sender, Submission(Source.FOLDER, "in parts"))
-    parts = [add_images(services, opened, [item]) for item in received]
-    close_submission(services, opened.id)
+    parts = [add_images(services, sender, opened, [item]) for item in received]
+    close_submission(services, sender, opened)
     found = {
         "whole": [str(whole.job.id), whole.queued, [item.file_name for item in whole.rejected]],
         "in parts": [str(opened.id), sum(part.queued for part in parts), sum(len(part.rejected) for part in parts)],

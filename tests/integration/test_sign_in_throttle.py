@@ -120,6 +120,13 @@ def test_an_address_is_limited_whatever_the_account_and_counts_only_refusals(
     assert attempt(site.browser(), WRONG) == 401
 
 
+def test_a_network_of_ipv6_is_limited_as_one_address_is(settings: Settings, sqlite_database: Database) -> None:
+    site = Site(settings, sqlite_database, sign_in_limit="3 per minute")
+    own = [attempt(site.browser(), WRONG, f"name{n}", f"2001:db8:1:2::{n + 1}") for n in range(4)]
+    assert own == [401, 401, 401, 429], "whoever has one has 2 ** 64 addresses"
+    assert attempt(site.browser(), WRONG, address="2001:db8:1:3::1") == 401
+
+
 def test_the_present_password_cannot_be_guessed_in_a_session_either(site: Site) -> None:
     browser = site.browser(site.add_user("tina", password=PASSWORD))
     guess = {"password": WRONG, "new_password": "another long secret", "repeat": "another long secret"}

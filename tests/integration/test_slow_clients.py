@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, text
 from sqlalchemy.orm import Session
 
 from cli.serving.processes import web_command
@@ -285,3 +285,32 @@ def test_requests_beyond_what_threads_can_do_are_told_to_come_back(web: Web) -> 
 
         wait_until(refused, SOON, "a refusal")
     wait_until(lambda: httpx.get(f"{web.url}/sign-in", timeout=60).status_code == 200, 60, "the threads to be free")
+
+
+@pytest.mark.parametrize(
+    ("request_line", "said"),
+    [
+        (b"GET /history?text=Hans Mustermann HTTP/1.1\r\n" + HEAD, "Invalid HTTP Version"),
+        (b"GET /history HTTP/1.1\r\n" + HEAD + b"X-Patient Mustermann\r\n", "Invalid HTTP Header"),
+        (b"Mustermann / HTTP/1.1\r\n" + HEAD, "Invalid HTTP method"),
+        (b"GET \"Mustermann' HTTP/1.1\r\n" + HEAD, "Invalid HTTP request line"),
+    ],
+)
+def test_the_log_does_not_repeat_what_is_no_request(web: Web, request_line: bytes, said: str) -> None:
+    before = len(web.log.read_text())
+    with web.connect(request_line + b"\r\n") as client:
+        assert client.recv(4096).startswith(b"HTTP/1.1 400 ")
+    wait_until(lambda: said in web.log.read_text()[before:], SOON, f"a line that says {said}")
+    assert "ustermann" not in web.log.read_text()
+
+
+def test_the_log_does_not_repeat_the_search_of_an_export_that_fails(tmp_path: Path) -> None:
+    with serving(tmp_path) as web:
+        database = Database(f"sqlite:///{tmp_path / 'pneumoscreen.db'}")
+        with database.write() as session:
+            session.execute(text("ALTER TABLE screenings RENAME TO gone"))
+        database.close()
+        address = f"{web.url}/api/v1/predictions?format=csv&text=Mustermann"
+        assert httpx.get(address, headers=web.bearer).status_code == 500
+        wait_until(lambda: "Error handling request GET /api/v1/predictions" in web.log.read_text(), SOON, "its line")
+        assert "ustermann" not in web.log.read_text()

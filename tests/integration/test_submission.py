@@ -163,16 +163,16 @@ def test_an_open_submission_takes_each_part_once_until_it_is_closed(
     job = open_submission(services, sender, said, key)
     assert open_submission(services, sender, said, key).id == job.id
     first, other = IdempotencyKey("1", "a" * 64), IdempotencyKey("1", "b" * 64)
-    part = add_images(services, job, take(services, IMAGES[0], NOTES), first)
+    part = add_images(services, sender, job, take(services, IMAGES[0], NOTES), first)
     assert (part.queued, len(part.rejected), part.job.closed_at) == (1, 1, None)
-    assert add_images(services, job, take(services, IMAGES[0], NOTES), first).queued == 0
+    assert add_images(services, sender, job, take(services, IMAGES[0], NOTES), first).queued == 0
     with pytest.raises(KeyReused):
-        add_images(services, job, take(services, IMAGES[1]), other)
-    assert add_images(services, job, take(services, IMAGES[1]), IdempotencyKey("2")).queued == 1
-    close_submission(services, job.id)
-    close_submission(services, job.id)
+        add_images(services, sender, job, take(services, IMAGES[1]), other)
+    assert add_images(services, sender, job, take(services, IMAGES[1]), IdempotencyKey("2")).queued == 1
+    close_submission(services, sender, job)
+    close_submission(services, sender, job)
     with pytest.raises(JobClosed):
-        add_images(services, job, take(services, IMAGES[2]), IdempotencyKey("3"))
+        add_images(services, sender, job, take(services, IMAGES[2]), IdempotencyKey("3"))
     assert names(database, job.id) == ["0.jpeg", "notes.txt", "1.jpeg"]
     assert (counts(database)["uploads"], counts(database)["audit_events"]) == (2, 1)
     assert [images for _, images, _ in tickets.sent] == [1, 1]
@@ -181,8 +181,8 @@ def test_an_open_submission_takes_each_part_once_until_it_is_closed(
 def test_a_part_that_is_known_is_answered_again_after_the_end(services: Services, sender: Sender) -> None:
     job = open_submission(services, sender, Submission(Source.FOLDER))
     key = IdempotencyKey("1", "a" * 64)
-    add_images(services, job, take(services, IMAGES[0], NOTES), key)
-    close_submission(services, job.id)
+    add_images(services, sender, job, take(services, IMAGES[0], NOTES), key)
+    close_submission(services, sender, job)
     found, known = find_open(services, job.id, "1")
     assert found.id == job.id
     assert known is not None
@@ -212,7 +212,7 @@ def test_an_empty_submission_is_refused(services: Services, sender: Sender) -> N
     with pytest.raises(EmptySubmission):
         submit(services, sender, Submission(Source.API), [])
     with pytest.raises(EmptySubmission):
-        add_images(services, job, [])
+        add_images(services, sender, job, [])
     assert counts(services.database)["jobs"] == 1
 
 

@@ -10,14 +10,14 @@ from urllib.parse import urlsplit
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import text, update
+from sqlalchemy import select, text, update
 
 from shared.columns import RESULT_COLUMNS
 from shared.db import Database, first_id
 from shared.models.spec import ModelSpec
 from shared.settings import Settings
 from shared.states import State
-from shared.tables import Role, Screening
+from shared.tables import AuditEvent, Role, Screening
 from tests.conftest import draw, encode
 from tests.web_site import Site, post_images
 from web.api import schemas
@@ -218,6 +218,27 @@ def test_cancel_and_retry_change_what_can_be_changed(site: Site, tina: FlaskClie
     assert tom.post(f"{job['status_url']}/cancel").status_code == 404
     ada = site.token_client(site.add_user("ada", Role.ADMIN))
     assert ada.post(f"{job['status_url']}/cancel").json["changed"] == 3  # type: ignore[index]
+
+
+def test_what_an_administrator_does_to_an_open_job_of_another_leaves_a_trace(site: Site, tina: FlaskClient) -> None:
+    job = tina.post("/api/v1/jobs", json={}).json
+    assert job is not None
+    chief = site.add_user("ada", Role.ADMIN)
+    ada = site.token_client(chief)
+    assert post_images(tina, IMAGES[0], to=job["images_url"]).status_code == 202
+    for _ in range(2):  # the second is a repetition, which adds nothing
+        added = post_images(ada, IMAGES[1], to=job["images_url"], headers={"Idempotency-Key": "a key"})
+        assert added.status_code == 202
+    for client in (ada, tina):
+        assert client.post(f"{job['status_url']}/close").status_code == 200
+    with site.database.read() as session:
+        rows = session.scalars(select(AuditEvent).order_by(AuditEvent.sequence))
+        traces = [(row.action, row.actor, row.subject) for row in rows]
+    assert traces == [
+        ("job_submitted", "tina", job["id"]),
+        ("images_added", "ada", job["id"]),
+        ("job_closed", "ada", job["id"]),
+    ]
 
 
 def test_an_open_job_that_is_cancelled_takes_no_more(tina: FlaskClient) -> None:

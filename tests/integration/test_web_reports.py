@@ -1,7 +1,10 @@
 """Reports to print: what they say, to whom, and of what is missing."""
 
 import io
+import logging
 import re
+import warnings
+from collections.abc import Iterator
 
 import pytest
 from flask.testing import FlaskClient
@@ -11,6 +14,7 @@ from werkzeug.test import TestResponse
 
 from shared.db import Database, now
 from shared.models.spec import ModelSpec
+from shared.process.logs import configure_logging
 from shared.settings import Settings
 from shared.states import State
 from shared.tables import Role, Screening
@@ -212,3 +216,26 @@ def test_hostile_names_are_only_names(site: Site) -> None:
     assert "<img src=x>{nb}[U+202E]" in text
     assert name not in str(answer.headers)
     assert "91" in text_of(job_report(site, rita))
+
+
+@pytest.fixture
+def own_logging() -> Iterator[None]:
+    """Put back what `configure_logging` changes."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    with warnings.catch_warnings():
+        yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.mark.usefixtures("own_logging")
+def test_the_log_does_not_hold_the_letters_of_a_report(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    # Written by a fallback font that holds nothing else, the letters of a Chinese name are the name.
+    with site.database.write() as session:
+        session.execute(update(Screening).values(file_name="\u738b\u5c0f\u660e \ua66e.png"))
+    configure_logging()
+    assert "\u738b\u5c0f\u660e" in text_of(image_report(site, reader(site), 0))
+    said = capsys.readouterr().err.lower()
+    assert "738b" not in said
+    assert not re.search("fonttools|fpdf", said), said

@@ -3,12 +3,14 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import select
+from werkzeug.test import TestResponse
 
 from shared.columns import RESULT_COLUMNS
 from shared.db import Database
@@ -59,6 +61,12 @@ def address(site: Site, position: int = 0) -> str:
 
 def page(site: Site, position: int = 0) -> str:
     return f"/screenings/{site.screenings()[position].id}"
+
+
+def hidden_field(answer: TestResponse, name: str) -> str:
+    found = re.search(rf'name="{name}" value="([^"]+)"', answer.text)
+    assert found is not None
+    return found[1]
 
 
 # ---------------------------------------------------------------- the API
@@ -351,6 +359,33 @@ def test_who_undid_a_blind_review_has_seen_and_reads_blind_no_more(blind: Site) 
     ruth.post(f"{address(blind)}/withdraw")
     newest = ruth.get(address(blind)).json["reviews"][-1]["id"]
     assert not ruth.post(address(blind), json={"outcome": "agree", "seen": newest}).json["blind"]
+
+
+def test_a_review_from_a_page_that_showed_the_result_is_not_blind(blind: Site) -> None:
+    rita, person = reader(blind, "rita"), blind.add_user("ruth", Role.READER)
+    browser = blind.browser(person)
+    opened = [browser.get(page(blind, position)) for position in range(2)]
+    for position in range(2):
+        said = {"outcome": "overrule", "finding": "other"}
+        assert rita.post(address(blind, position), json=said).status_code == 201
+
+    def send(position: int, says: str, **more: str) -> int:
+        fields = {"csrf_token": token_of(opened[position]), "says": says, **more}
+        return browser.post(f"{page(blind, position)}/reviews", data=fields).status_code
+
+    marks = [hidden_field(answer, "shown") for answer in opened]
+    assert send(0, "agree", shown=marks[0] + "x") == send(0, "agree", shown=marks[1]) == 422, (
+        "a mark of this image alone"
+    )
+    assert send(0, "agree", shown=marks[0]) == 303
+    assert send(1, "bacterial", shown=marks[1]) == 303
+    client = blind.token_client(person)
+    added = [client.get(address(blind, position)).json["reviews"][-1] for position in range(2)]
+    assert [(review["by"], review["outcome"], review["blind"]) for review in added] == [
+        ("ruth", "agree", False),
+        ("ruth", "overrule", False),
+    ]
+    assert 'name="shown"' not in blind.browser(blind.add_user("rosa", Role.READER)).get(page(blind)).text
 
 
 def test_figures_of_administrators_hold_what_is_hidden_from_others(blind: Site) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from shared.db import insert_new, now
 from shared.errors import PneumoScreenError
+from shared.networks import origin_of
 from shared.settings import PREFIX
 from shared.tables import SignInFailure, User
 from web.base.services import services
@@ -82,9 +83,9 @@ def of_password_change(user: User) -> list[Counter]:
 
 
 def of_address(kind: str, address: str | None) -> list[Counter]:
-    """Count for one address by the setting `sign_in_limit`; each kind of attempt by itself."""
+    """Count for one address, or network, by the setting `sign_in_limit`; each kind of attempt by itself."""
     limits = read_limits(services().settings.sign_in_limit)
-    return [Counter(_key(f"{kind} {limit}", address or "unknown"), limit) for limit in limits]
+    return [Counter(_key(f"{kind} {limit}", origin_of(address) if address else "unknown"), limit) for limit in limits]
 
 
 def read_limits(text: str) -> list[RateLimitItem]:

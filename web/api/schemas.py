@@ -224,7 +224,7 @@ class ReviewShown(Schema):
     outcome: ReviewOutcome
     finding: Finding | None
     note: str | None
-    blind: bool = Field(description="The reader had seen neither prediction nor another's review.")
+    blind: bool = Field(description="Prediction and others' reviews were hidden from the reader until this review.")
     counts: bool = Field(description="It is its reader's newest and was not withdrawn.")
     screening: uuid.UUID | None = Field(description="Where it was read; null once that job was deleted.")
     model: str | None = Field(description="The model whose prediction this was said of.")

@@ -40,7 +40,7 @@ from web.lists.listing import FilterError, Filters, Order
 from web.lists.rows import ScreeningRow, prediction_row, screening_values
 from web.uploads.fields import read_submission
 from web.uploads.form import left_out
-from web.uploads.receive import open_job, receive_images, receive_job
+from web.uploads.receive import open_job, receive_images, receive_job, sender
 
 blueprint = Blueprint("api", __name__, url_prefix=API_ROOT)
 
@@ -112,8 +112,8 @@ def _read_offered() -> schemas.OfferedFiles:
 def close_job(job_id: uuid.UUID) -> ResponseReturnValue:
     """End a job's upload."""
     with services().database.read() as db:
-        own_job(db, job_id)
-    close_submission(services(), job_id)
+        job = own_job(db, job_id)
+    close_submission(services(), sender(), job)
     return show_job(job_id)
 
 

@@ -25,6 +25,8 @@ ACTIONS: Final[dict[Action, str]] = {
     Action.SESSION_ENDED: N_("Ended a session"),
     Action.PASSWORD_CHANGED: N_("Changed a password"),
     Action.JOB_SUBMITTED: N_("Sent a job"),
+    Action.IMAGES_ADDED: N_("Added X-rays to another account's job"),
+    Action.JOB_CLOSED: N_("Ended the upload of another account's job"),
     Action.JOB_CANCELLED: N_("Cancelled a job"),
     Action.JOB_RETRIED: N_("Retried a job"),
     Action.JOB_DELETED: N_("Deleted a job"),

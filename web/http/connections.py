@@ -38,6 +38,8 @@ _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*0*(\d{1,18})[ \t]*\r\n",
 _WAITS_FOR_WORD: Final = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*\r\n", re.IGNORECASE)
 _GO_ON: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CHUNKED: Final = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
+_INVALID: Final = "Invalid request from ip="
+_QUOTED: Final = re.compile(r":? *(?:b?['\"]).*", re.DOTALL)
 _HEADER_END: Final = b"\r\n\r\n"
 # RFC 9112, section 9.6: a connection that is closed on unread bytes may lose its answer on the way.
 _LINGER_SECONDS: Final = 30.0
@@ -142,6 +144,18 @@ class Pool:
             log.warning("Slow clients were cut off, because requests waited for a thread: %d.", cut)
 
 
+class Nameless(logging.Filter):
+    """Take out of gunicorn's log what a client wrote: a malformed request or a search may name a patient."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep what is wrong with a request, and the path of one that failed."""
+        if str(record.msg).startswith(_INVALID):
+            record.msg = _QUOTED.sub("", str(record.msg))
+        elif isinstance(record.args, tuple):
+            record.args = tuple(part.partition("?")[0] if isinstance(part, str) else part for part in record.args)
+        return True
+
+
 def _announce_end(pages: Any) -> Any:
     """Say `Connection: close` in an answer that leaves more of a body unread than is read away after it.
 
@@ -163,6 +177,7 @@ class Worker(ThreadWorker):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.log.error_log.addFilter(Nameless())
         self.settings = load_settings()
         handles, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.most = min(self.cfg.worker_connections, handles // 2)

@@ -39,7 +39,7 @@ from web.base.numbers import count, duration
 from web.base.services import services
 from web.base.zones import current_zone
 from web.guard.access import REVIEWERS, may_see, requires
-from web.images import asking
+from web.images import asking, reviewing
 from web.images.card import Card, read_card
 from web.images.heatmaps import SCALE, Stop
 from web.images.missing import refuse_missing
@@ -81,6 +81,8 @@ class ReviewPanel:
     """The same of other readers."""
     key: str
     """The form's own, so that one sent twice counts once."""
+    shown: str
+    """Says that the page shows the result to who reads blind."""
     note: str
     note_length: int
     findings: Sequence[Finding]
@@ -208,6 +210,7 @@ def _panel(db: Session, screening: ScreeningDetail, note: str | None) -> ReviewP
         seen=_newest(every),
         newest_other=_newest([review for review in every if review.user_id != g.user.id]),
         key=secrets.token_hex(16),
+        shown=reviewing.mark_shown(screening),
         note=note if note is not None else _undone_note(every),
         note_length=NOTE_LENGTH,
         findings=_findings(screening),

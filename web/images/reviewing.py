@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final, TypeVar
 
-from flask import g, request
+from flask import current_app, g, request
+from itsdangerous import BadSignature, URLSafeSerializer
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -14,6 +15,7 @@ from shared.audit.record import Action, record
 from shared.reviews import reviews
 from shared.reviews.reviews import NOTE_LENGTH, RequestKey, Said
 from shared.tables import Finding, Prediction, Review, ReviewOutcome, Screening
+from web.base.blind import hides_from
 from web.base.problems import InvalidRequest
 from web.base.services import services
 from web.images.missing import refuse_missing
@@ -36,12 +38,41 @@ def seen_image(db: Session, screening_id: uuid.UUID) -> ScreeningDetail:
     return screening
 
 
-def add(screening_id: uuid.UUID, given: Mapping[str, object], key: str | None) -> Review:
-    """Add a review as a request gives it, with its trace; raise InvalidRequest where it cannot be used."""
+def mark_shown(screening: ScreeningDetail) -> str:
+    """Return what a page that shows a result to who reads blind sends along with a review; empty where none is hidden.
+
+    Another reader may review the image while the page is open. Its result is hidden from then on, but was seen.
+    """
+    if screening.is_hidden or not hides_from(g.user):
+        return ""
+    return str(_serializer().dumps(_seen_by_viewer(screening)))
+
+
+def _was_shown(screening: ScreeningDetail, mark: str | None) -> bool:
+    try:
+        return bool(mark) and _serializer().loads(mark or "") == _seen_by_viewer(screening)
+    except BadSignature:
+        return False
+
+
+def _seen_by_viewer(screening: ScreeningDetail) -> list[str]:
+    return [g.user.id.hex, screening.sha256 or ""]
+
+
+def _serializer() -> URLSafeSerializer:
+    return URLSafeSerializer(current_app.config["SECRET_KEY"], salt="result shown")
+
+
+def add(screening_id: uuid.UUID, given: Mapping[str, object], key: str | None, shown: str | None = None) -> Review:
+    """Add a review as a request gives it, with its trace; raise InvalidRequest where it cannot be used.
+
+    `shown` is the mark of a page that showed the result (`mark_shown`).
+    """
     repeated = RequestKey(key, _digest(screening_id, given)) if key is not None else None
     with services().database.write() as db:
         screening = seen_image(db, screening_id)
-        said, seen = _read(given, screening, _prediction_behind(db, screening))
+        is_blind = screening.is_hidden and not _was_shown(screening, shown)
+        said, seen = _read(given, _prediction_behind(db, screening), is_blind=is_blind)
         known = reviews.find_repeated(db, g.user, repeated)
         if known is not None:
             return known
@@ -53,7 +84,8 @@ def add(screening_id: uuid.UUID, given: Mapping[str, object], key: str | None) -
             said.finding,
             said.note,
             seen,
-            is_blind=screening.is_hidden,
+            is_blind=is_blind,
+            hides_others=screening.is_hidden,
             key=repeated,
         )
         _leave_trace(db, Action.REVIEW_ADDED, screening_id, review)
@@ -82,26 +114,26 @@ def _prediction_behind(db: Session, screening: ScreeningDetail) -> Prediction | 
 
 
 def _read(
-    given: Mapping[str, object], screening: ScreeningDetail, prediction: Prediction | None
+    given: Mapping[str, object], prediction: Prediction | None, *, is_blind: bool
 ) -> tuple[Said, uuid.UUID | None]:
     unknown = sorted(set(given) - set(_FIELDS))
     if unknown:
         raise InvalidRequest(unknown[0][:_SHOWN], _("Leave it out; this takes %(fields)s.", fields=", ".join(_FIELDS)))
     outcome = _choose("outcome", given.get("outcome"), _OUTCOMES)
     finding = _choose("finding", given.get("finding"), tuple(Finding))
-    return Said(_settle(outcome, finding, screening, prediction), finding, _read_note(given.get("note"))), _read_seen(
-        given
-    )
+    return Said(
+        _settle(outcome, finding, prediction, is_blind=is_blind), finding, _read_note(given.get("note"))
+    ), _read_seen(given)
 
 
 def _settle(
-    outcome: ReviewOutcome | None, finding: Finding | None, screening: ScreeningDetail, prediction: Prediction | None
+    outcome: ReviewOutcome | None, finding: Finding | None, prediction: Prediction | None, *, is_blind: bool
 ) -> ReviewOutcome:
     """Say what an outcome and a finding together mean; a finding alone is compared with the prediction."""
     if outcome is None and finding is None:
         choices = ", ".join(_OUTCOMES)
         raise InvalidRequest("outcome", _("Give one of %(choices)s, or a finding. Received: none.", choices=choices))
-    if screening.is_hidden and outcome in {ReviewOutcome.AGREE, ReviewOutcome.OVERRULE}:
+    if is_blind and outcome in {ReviewOutcome.AGREE, ReviewOutcome.OVERRULE}:
         said = _("You read blind: leave it out and give what you find. Received: an outcome.")
         raise InvalidRequest("outcome", said)
     label, cause = (prediction.label, prediction.cause) if prediction else (None, None)

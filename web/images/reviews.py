@@ -34,7 +34,8 @@ def add(screening_id: uuid.UUID) -> ResponseReturnValue:
         "seen": request.form.get("seen"),
     }
     try:
-        reviewing.add(screening_id, given, request.form.get("key", "")[:_KEY_LENGTH] or None)
+        key = request.form.get("key", "")[:_KEY_LENGTH] or None
+        reviewing.add(screening_id, given, key, request.form.get("shown"))
     except (ReviewOutdated, NotReviewable, InvalidRequest) as error:
         if prefers_problem():
             if isinstance(error, ReviewOutdated):  # the page loads itself again

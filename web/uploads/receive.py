@@ -106,7 +106,7 @@ def receive_images(job_id: uuid.UUID) -> Receipt:
     if known and key:
         return answer_again(services(), known, key)
     _refuse_empty(received)
-    return add_images(services(), job, received, key, skip_held=skips)
+    return add_images(services(), sender(), job, received, key, skip_held=skips)
 
 
 def _comparable(known: T | None) -> T | None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.networks import is_named, may_be_called, read_networks
+from shared.networks import is_named, may_be_called, origin_of, read_networks
 
 NAMED = read_networks("10.2.0.0/16, fd00:1::/32,127.0.0.1")
 
@@ -17,6 +17,9 @@ NAMED = read_networks("10.2.0.0/16, fd00:1::/32,127.0.0.1")
         "172.16.0.1",
         "192.168.1.1",
         "169.254.169.254",  # the metadata of a cloud
+        "192.0.0.192",  # of another
+        "192.0.0.9",
+        "168.63.129.16",  # of a third
         "100.64.0.1",
         "192.0.2.1",
         "192.88.99.1",
@@ -65,3 +68,18 @@ def test_what_is_no_network_is_named() -> None:
     with pytest.raises(ValueError, match=r"10\.2\.0\.0/99"):
         read_networks("10.2.0.0/99")
     assert read_networks(None) == read_networks(" ,") == ()
+
+
+@pytest.mark.parametrize(
+    ("address", "origin"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),  # IPv4 on a server that listens on ::
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::6%eth0", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::6", "2001:db8:1:3::/64"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_requests_are_counted_by_ipv4_address_and_ipv6_network(address: str, origin: str) -> None:
+    assert origin_of(address) == origin
