@@ -28,7 +28,7 @@ from shared.models.spec import Member, ModelSpec
 def ensemble(name: str, members: Sequence[str], models_dir: Path) -> None:
     """Write the model NAME, which answers with the weighted mean of its members' calibrated probabilities.
 
-    The members stand beside it in the models folder and see images of one size. A WEIGHT is above 0; 1 where none is
+    The members stand beside it in the models folder and see images of one size, framed alike. A WEIGHT is above 0; 1 where none is
     given. The new model's threshold is 0.5 until `pneumoscreen calibrate` fits it.
     """
     folder = models_dir / name
@@ -66,6 +66,7 @@ def _describe(name: str, parts: Sequence[tuple[Member, ModelSpec]]) -> ModelSpec
             description=f"Mean of the calibrated probabilities of {', '.join(member.name for member in members)}",
             input_size=specs[0].input_size,
             resize=specs[0].resize,
+            framing=specs[0].framing,
             gate=next((spec.gate for spec in specs if spec.gate is not None), None),
             classes=common_classes(specs),
             temperature=1.0,

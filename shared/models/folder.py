@@ -154,6 +154,13 @@ def _refuse_misfit(spec: ModelSpec, member: ModelSpec) -> None:
             member_size=member.input_size,
             member_resize=member.resize,
         )
+    if member.framing != spec.framing:
+        raise ModelUnavailable(
+            "The member '%(member)s' of ensemble '%(name)s' frames the lungs in another way, or not at all. All members "
+            "see the same image.",
+            name=spec.name,
+            member=member.name,
+        )
 
 
 def common_classes(specs: Sequence[ModelSpec]) -> tuple[ImageClass, ...]:
