@@ -25,11 +25,11 @@ _GATE: Final = """## What it does not read
 
 Before the model looks, a gate refuses, each under its code and without a label: other parts of the body, photographs,
 screenshots and pictures of a screen (`not_chest`), images on their side or upside down (`rotated`), exchanged black
-and white (`inverted`), images that lack a large part of the lungs (`cut_off`), and nearly black or nearly white ones
-(`too_dark`, `too_bright`). By DICOM headers it refuses views that are not frontal (`not_frontal`), patients outside
-{youngest} to {oldest} years and other parts of the body (`outside_intended_use`). By the image alone it knows no
-lateral view and no adult. How often it is right on pictures that it did not learn from: `docs/gate.md`, by
-`python -m training.gate`. A site can let codes pass (`PNEUMOSCREEN_GATE_IGNORES`)."""
+and white (`inverted`), images that lack a large part of the lungs (`cut_off`), lateral views (`not_frontal`), and
+nearly black or nearly white images (`too_dark`, `too_bright`). By DICOM headers it refuses all views that are not
+frontal (`not_frontal`), patients outside {youngest} to {oldest} years and other parts of the body
+(`outside_intended_use`). By the image alone it knows no adult. How often it is right on pictures that it did not learn
+from: `docs/gate.md`, by `python -m training.gate`. A site can let codes pass (`PNEUMOSCREEN_GATE_IGNORES`)."""
 
 _LIMITS: Final = """## Limits
 

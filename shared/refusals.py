@@ -349,8 +349,12 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
         },
     ),
     Rejection.NOT_FRONTAL: Refusal(
-        "Not frontal", "The DICOM header says that the view is not frontal.", "Send the frontal X-ray (AP or PA).",
+        "Not frontal", "The view is not frontal.", "Send the frontal X-ray (AP or PA).",
         {
+            "seen": Case(
+                "The image looks like a lateral view of the chest.",
+                "Send the frontal X-ray (AP or PA). If this is one, read it yourself.",
+            ),
             "named": Case("The DICOM header says that the view is not frontal ({view})."),
             "coded": Case("The DICOM header says that the view is not frontal."),
         },

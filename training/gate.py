@@ -1,6 +1,6 @@
-"""Measure the gate, or make its weights from the shared data: `python -m training.gate`, with `--train`.
+"""Measure the gate, or make its weights from the shared data and CTs: `python -m training.gate`, with `--train`.
 
-Six minutes on one core. Pictures are drawn anew for every round (`training.gate_pictures`); the patients, sources and
+Eight minutes on one core. Pictures are drawn anew for every round (`training.gate_pictures`); the patients, sources and
 pictures that the gate is measured on are never among them.
 """
 
@@ -13,10 +13,19 @@ import numpy as np
 from keras import layers
 
 from shared.images import gate
-from training.gate_figures import measure, table
-from training.gate_pictures import SHARES, Painter, chest_files, other_files, photographs, read_pools
+from training.gate_figures import measure, measure_views, table, time_taken
+from training.gate_pictures import (
+    SHARES,
+    Painter,
+    chest_files,
+    other_files,
+    patient_of,
+    photographs,
+    read_pools,
+    read_views,
+)
 
-ROUNDS: Final = 10
+ROUNDS: Final = 14
 PICTURES: Final = 16_000
 """Of a round; each is seen EPOCHS times."""
 EPOCHS: Final = 3
@@ -67,18 +76,33 @@ def train(painter: Painter) -> gate.Network:
 
 
 def main() -> None:
-    """Train the gate and write its weights into the product, or measure those that are there."""
+    """Measure the gate, after its weights were made anew if asked to."""
     asked = argparse.ArgumentParser(description=main.__doc__)
     asked.add_argument("--data", type=Path, default=Path("..") / "shared" / "data", help="The shared data.")
+    asked.add_argument("--volumes", type=Path, help="CTs, in the folders chest and abdomen (docs/gate.md).")
     asked.add_argument("--train", action="store_true", help="Make the weights anew before they are measured.")
+    asked.add_argument(
+        "--leave-out", type=Path, metavar="CT", help="Train without this CT and measure its views; keep nothing."
+    )
     given = asked.parse_args()
+    if (given.train or given.leave_out) and given.volumes is None:
+        asked.error("Lateral views are learnt from CTs: give --volumes DIR, laid out as docs/gate.md says.")
+    if given.leave_out:
+        network = train(painter(given.data, given.volumes, without=patient_of(given.leave_out)))
+        print(*table(measure_views(network, given.leave_out)), sep="\n")
+        return
     if given.train:
-        chest = read_pools(chest_files(given.data, held_back=False), with_lungs=True)
-        network = train(Painter(chest, read_pools(other_files(given.data, held_back=False)), photographs()))
-        fields = {name: array.astype(np.float16) for name, array in network._asdict().items()}
-        np.savez_compressed(gate.FOLDER / f"{gate.VERSION}.npz", **fields)
-    for line in table(measure(given.data)):
-        print(line)
+        fields = train(painter(given.data, given.volumes))._asdict()
+        stored = {name: array.astype(np.float16) for name, array in fields.items()}
+        np.savez_compressed(gate.FOLDER / f"{gate.VERSION}.npz", **stored)
+    print(*table(measure(given.data)), "", time_taken(), sep="\n")
+
+
+def painter(data: Path, volumes: Path, *, without: str = "") -> Painter:
+    """Return what draws the pictures to teach with, from all but one patient's CT."""
+    chest = read_pools(chest_files(data, held_back=False), with_lungs=True)
+    others = read_pools(other_files(data, held_back=False))
+    return Painter(chest, others, photographs(), read_views(volumes, without=without))
 
 
 if __name__ == "__main__":

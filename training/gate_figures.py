@@ -15,15 +15,18 @@ from shared.images.preprocess import decode
 from shared.models.spec import Gate
 from shared.refusals import Rejection
 from training.gate_pictures import (
+    BASE,
     CHILDREN,
     chest_files,
     cut,
+    lateral,
     lungs_of,
     of_a_screen,
     open_square,
     other_files,
     screenshot,
 )
+from training.projections import FRONTAL, LATERAL, radiographs
 
 AGES: Final = (1, 5)
 """Of patients, in whole years; the gate of images has no use for them."""
@@ -75,6 +78,24 @@ def measure(data: Path, limits: Gate | None = None) -> list[Row]:
     return rows
 
 
+def measure_views(network: gate.Network, chest: Path) -> list[Row]:
+    """Show a network the views of a patient whose CT it did not learn from."""
+    limits = gate.default(AGES)
+
+    def row(what: str, images: Iterable[np.ndarray], expected: Rejection | None = None) -> Row:
+        small = (gate.thumbnail(Image.fromarray(np.ascontiguousarray(image))) for image in images)
+        seen = (gate.judge(network.tell(thumbnail), limits) for thumbnail in small)
+        return Row(what, expected is None, Counter(str(each.refused or "") for each in seen), expected)
+
+    sides, rng = radiographs(chest, LATERAL, BASE), np.random.default_rng(10)
+    framed = (lateral(side, rng) for side in sides for _ in range(4))
+    return [
+        row("frontal views", radiographs(chest, FRONTAL, BASE)),
+        row("lateral views", sides, Rejection.NOT_FRONTAL),
+        row("lateral views, as other rooms frame them", framed, Rejection.NOT_FRONTAL),
+    ]
+
+
 def table(rows: Sequence[Row]) -> Iterator[str]:
     """Lay the figures out in Markdown."""
     yield "| held-back pictures | count | refused | share | under which codes |\n|---|---|---|---|---|"
@@ -82,7 +103,11 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
         count = row.codes.total()
         codes = ", ".join(f"{code} {times}" for code, times in row.codes.most_common() if code)
         yield f"| {row.what} | {count} | {row.refused} | {row.refused / count:.1%} | {codes or '-'} |"
-    yield f"\nOne image of {SIDE} pixels takes {seconds_each() * 1000:.3f} ms."
+
+
+def time_taken() -> str:
+    """Say how long the gate takes."""
+    return f"One image of {SIDE} pixels takes {seconds_each() * 1000:.3f} ms."
 
 
 def seconds_each() -> float:

@@ -9,17 +9,19 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from matplotlib.cbook import get_sample_data
 from PIL import Image, ImageDraw, ImageFilter
+from scipy import ndimage  # type: ignore[import-untyped]  # SciPy ships no types
 from sklearn.datasets import load_sample_images
 
 from evaluation.dataset import name_image
 from shared.images import framing
 from shared.images.gate import SIDE
 from shared.images.preprocess import decode
+from training import projections
 
 BASE: Final = 96
 HELD_BACK: Final = 0.2
@@ -94,6 +96,43 @@ def photographs() -> np.ndarray:
             whole.append(image.convert("L"))
     rng = np.random.default_rng(1)
     return np.stack([_part(whole[i % len(whole)], rng) for i in range(600)])
+
+
+class Views(NamedTuple):
+    """Views drawn from CTs (`training.projections`), a pool for each patient."""
+
+    frontal: list[Pool]
+    lateral: list[Pool]
+    abdomen: list[Pool]
+    """From any side, of patients whose chest is not on the CT."""
+
+
+def read_views(volumes: Path, *, without: str = "") -> Views:
+    """Draw the CTs in the folders `chest` and `abdomen`, but the chest of one patient.
+
+    Each entry is a folder of DICOM slices or a file of a volume, named after its patient.
+    """
+    chest = [path for path in _volumes(volumes / "chest") if patient_of(path) != without]
+    around = (*projections.FRONTAL, *projections.LATERAL)
+    return Views(
+        [_drawn(path, projections.FRONTAL, with_lungs=True) for path in chest],
+        [_drawn(path, projections.LATERAL) for path in chest],
+        [_drawn(path, around) for path in _volumes(volumes / "abdomen")],
+    )
+
+
+def _volumes(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def patient_of(volume: Path) -> str:
+    """Return a CT's name without what says its form."""
+    return volume.name.partition(".")[0]
+
+
+def _drawn(path: Path, angles: Sequence[int], *, with_lungs: bool = False) -> Pool:
+    pixels = projections.radiographs(path, angles, BASE)
+    return Pool(patient_of(path), pixels, tuple(lungs_of(square) for square in pixels) if with_lungs else ())
 
 
 def _part(image: Image.Image, rng: np.random.Generator) -> np.ndarray:
@@ -176,6 +215,46 @@ def cut(square: np.ndarray, lungs: framing.Box, rng: np.random.Generator) -> np.
         bottom = lungs.bottom - lost * height
     drawn = view(square, framing.Box(left, top, right, bottom), rng, angle=float(np.clip(rng.normal(0, 4), -8, 8)))
     return _marked(drawn[:, ::-1] if rng.random() < 0.5 else drawn, rng)
+
+
+def lateral(square: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw a lateral view as other rooms would have framed it, nearer or farther, with raised arms or without."""
+    left, right = rng.uniform(-0.15, 0.2, 2)
+    top, bottom = rng.uniform(-0.15, 0.2), rng.uniform(-0.1, 0.35)
+    square = _warped(square, rng) if rng.random() < 0.7 else square
+    square = _with_arms(square, rng) if rng.random() < 0.5 else square
+    angle = float(np.clip(rng.normal(0, 6), -15, 15))
+    drawn = view(square, framing.Box(left, top, 1 - right, 1 - bottom), rng, angle=angle)
+    drawn = drawn[:, ::-1] if rng.random() < 0.5 else drawn
+    return _marked(_collimated(drawn, rng), rng)
+
+
+def _warped(square: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Push the places of a picture about smoothly, by a twentieth of its side, and shade it: another body's shape."""
+    down, across, shade = (_smooth(rng) for _ in range(3))
+    y, x = np.mgrid[:BASE, :BASE]
+    moved = ndimage.map_coordinates(
+        square.astype(np.float32), (y + 0.05 * BASE * down, x + 0.05 * BASE * across), order=1, mode="nearest"
+    )
+    return np.asarray((moved * (1 + 0.2 * shade)).clip(0, 255), np.uint8)
+
+
+def _smooth(rng: np.random.Generator) -> np.ndarray:
+    """Draw a field without fine detail, its values of the order of one: float32 (BASE, BASE)."""
+    coarse = Image.fromarray(rng.normal(size=(4, 4)).astype(np.float32))
+    return np.asarray(coarse.resize((BASE, BASE), Image.Resampling.BICUBIC))
+
+
+def _with_arms(square: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Lay upper arms and a chin over the upper fifth of a lateral view."""
+    over = Image.new("L", (BASE, BASE), 0)
+    draw = ImageDraw.Draw(over)
+    for _ in range(rng.integers(1, 4)):
+        x, y = rng.uniform(0.2, 0.8) * BASE, rng.uniform(0.05, 0.3) * BASE
+        end = x + rng.normal(0, 0.4) * BASE, -0.1 * BASE
+        draw.line((x, y, *end), fill=int(rng.integers(40, 130)), width=int(rng.integers(8, 26)))
+    soft = np.asarray(over.filter(ImageFilter.GaussianBlur(rng.uniform(1, 4))), np.int16)
+    return np.asarray((square + soft).clip(0, 255), np.uint8)
 
 
 def _collimated(square: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -372,14 +451,15 @@ def any_way(square: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 SHARES: Final = {
-    "good": 0.36,
-    "clockwise": 0.075,
-    "upside_down": 0.085,
-    "anticlockwise": 0.075,
-    "inverted": 0.09,
+    "good": 0.32,
+    "clockwise": 0.07,
+    "upside_down": 0.08,
+    "anticlockwise": 0.07,
+    "inverted": 0.085,
     "cut_off": 0.075,
-    "other": 0.17,
+    "other": 0.16,
     "screen": 0.07,
+    "lateral": 0.07,
 }
 """How often each kind is drawn."""
 
@@ -387,13 +467,20 @@ SHARES: Final = {
 class Painter:
     """Draws pictures of every kind from pools that the gate may learn from, or from those held back."""
 
-    def __init__(self, chest: Sequence[Pool], others: Sequence[Pool], photos: np.ndarray) -> None:
-        self._chest, self._others, self._photos = chest, others, photos
+    def __init__(self, chest: Sequence[Pool], others: Sequence[Pool], photos: np.ndarray, views: Views) -> None:
+        self._chest = (*chest, _together("frontal views", views.frontal))
+        self._others = (*others, *views.abdomen)
+        self._photos, self._laterals = photos, views.lateral
 
     def draw(self, kind: str, rng: np.random.Generator) -> np.ndarray:
         """Draw one picture of a kind as the gate sees it: uint8 (SIDE, SIDE)."""
         if kind == "other":
             return finish(any_way(self._other(rng), rng), rng)
+        if kind == "lateral":
+            drawn = lateral(_any_of(self._laterals, rng), rng)
+            # One that lies on its side or is inverted is a lateral view before it is anything else.
+            drawn = np.rot90(drawn, int(rng.integers(1, 4))) if rng.random() < 0.1 else drawn
+            return finish(255 - drawn if rng.random() < 0.05 else drawn, rng)
         # The training set has most images, the other sources most variety.
         pool = self._chest[0 if rng.random() < 0.6 else int(rng.integers(len(self._chest)))]
         at = int(rng.integers(len(pool.pixels)))
@@ -411,8 +498,7 @@ class Painter:
     def _other(self, rng: np.random.Generator) -> np.ndarray:
         which = rng.random()
         if which < 0.4:
-            pool = self._others[int(rng.integers(len(self._others)))]
-            return np.asarray(pool.pixels[rng.integers(len(pool.pixels))])
+            return _any_of(self._others, rng)
         if which < 0.55:
             return limb(rng)
         if which < 0.72:
@@ -421,8 +507,17 @@ class Painter:
             return leaves(rng)
         if which < 0.86:
             return page(rng)
-        pool = self._chest[int(rng.integers(len(self._chest)))]
-        return shuffled(pool.pixels[rng.integers(len(pool.pixels))], rng)
+        return shuffled(_any_of(self._chest, rng), rng)
+
+
+def _any_of(pools: Sequence[Pool], rng: np.random.Generator) -> np.ndarray:
+    """Take a picture of any pool, each pool as often as another."""
+    pool = pools[int(rng.integers(len(pools)))]
+    return np.asarray(pool.pixels[rng.integers(len(pool.pixels))])
+
+
+def _together(name: str, pools: Sequence[Pool]) -> Pool:
+    return Pool(name, np.concatenate([pool.pixels for pool in pools]), sum((pool.lungs for pool in pools), ()))
 
 
 QUARTERS: Final = {"good": 0, "anticlockwise": 1, "upside_down": 2, "clockwise": 3}

@@ -169,8 +169,15 @@ def test_another_gate_than_the_spec_names_is_not_used(chests: list[Image.Image])
     other = gate.default(AGES).model_copy(update={"sha256": "0" * 64})
     with pytest.raises(ModelUnavailable, match=rf"Restore {gate.VERSION}\.npz"):
         gate.look(chests[0], other)
-    with pytest.raises(ModelUnavailable, match=f"There is: {gate.VERSION}"):
+    with pytest.raises(ModelUnavailable, match=f"There is: kinds-1, {gate.VERSION}"):
         gate.load("kinds-99")
+
+
+def test_a_model_made_before_lateral_views_were_learnt_keeps_its_gate(chests: list[Image.Image]) -> None:
+    former = gate.default(AGES).model_copy(update={"version": "kinds-1", "sha256": gate.fingerprint("kinds-1")})
+    upside_down = chests[0].transpose(Image.Transpose.ROTATE_180)
+    assert gate.look(chests[0], former).refused is None
+    assert gate.look(upside_down, former).refused is Rejection.ROTATED
 
 
 def test_the_committed_models_have_the_gate_that_ships() -> None:
