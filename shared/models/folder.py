@@ -156,8 +156,8 @@ def _refuse_misfit(spec: ModelSpec, member: ModelSpec) -> None:
         )
     if member.framing != spec.framing:
         raise ModelUnavailable(
-            "The member '%(member)s' of ensemble '%(name)s' frames the lungs in another way, or not at all. All members "
-            "see the same image.",
+            "The member '%(member)s' of ensemble '%(name)s' frames the lungs in another way, or not at all. All "
+            "members see the same image.",
             name=spec.name,
             member=member.name,
         )
