@@ -14,17 +14,19 @@ from enum import StrEnum
 from functools import partial
 from typing import Annotated, Any, Final, Self, get_type_hints
 
+from flask_babel import get_locale
 from markupsafe import Markup
 from sqlalchemy import ColumnElement, and_, exists, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from shared.db import first_id
+from shared.languages.writing import write_moment
 from shared.models.spec import Label
 from shared.refusals import OF_THE_GATE
 from shared.states import State
 from shared.tables import Image, Job, Model, Review, ReviewOutcome, ReviewState, User
-from web.base.numbers import moment_text
 from web.base.paging import FilterError
+from web.base.zones import current_zone
 from web.frame import words
 from web.guard.access import may_see
 from web.languages.text import N_, _, translate
@@ -126,7 +128,9 @@ def _name_job(db: Session, job_id: uuid.UUID, viewer: User) -> str:
 def _recent_jobs(db: Session, viewer: User) -> list[tuple[uuid.UUID, str]]:
     """List the newest jobs that the viewer may see; the time tells those of one name apart."""
     query = select(Job.id, Job.name, Job.created_at).where(may_see(viewer)).order_by(Job.id.desc())
-    return [(key, f"{name} · {moment_text(at)}") for key, name, at in db.execute(query.limit(JOBS_OFFERED))]
+    zone, locale = current_zone(), get_locale()
+    jobs = db.execute(query.limit(JOBS_OFFERED))
+    return [(key, f"{name} · {write_moment(at, zone, locale)}") for key, name, at in jobs]
 
 
 def _is_reviewed(screening: Any, *by: ColumnElement[bool]) -> ColumnElement[bool]:
