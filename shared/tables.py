@@ -466,10 +466,11 @@ class Screening(Base):
             postgresql_where=text("is_latest AND label IS NOT NULL"),
         ),
         _partial("ix_screenings_unanswered", "state", "id", "created_by_id", where=_ENDED_WITHOUT),
-        # Of the worklist, too: what the gate refused, newest first.
+        # Of the worklist, too: what the gate refused, newest first. Its first two columns have one value each; SQLite
+        # prefers the index of all that is refused to one that names fewer columns of a condition.
         Index(
             "ix_screenings_outside",
-            "id",
+            *("state", "is_latest", "id"),
             sqlite_where=text(f"state = 'REJECTED' AND is_latest = 1 AND {_OF_THE_GATE}"),
             postgresql_where=text(f"state = 'REJECTED' AND is_latest AND {_OF_THE_GATE}"),
         ),

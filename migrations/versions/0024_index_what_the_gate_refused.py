@@ -26,7 +26,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_screenings_outside",
         "screenings",
-        ["id"],
+        ["state", "is_latest", "id"],
         sqlite_where=sa.text(f"state = 'REJECTED' AND is_latest = 1 AND {OF_THE_GATE}"),
         postgresql_where=sa.text(f"state = 'REJECTED' AND is_latest AND {OF_THE_GATE}"),
     )

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, FromClause, Select, and_, func, select
+from sqlalchemy import ColumnElement, FromClause, Select, and_, case, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from shared.tables import Screening
@@ -153,15 +153,21 @@ def _count_run(session: Session, way: _Way, most: int, *, later: bool) -> int:
         way.is_over = True
         return _count(session, _entries(way, way.search.key, later=later), most)
     total = 0
-    for step in _steps([way.search], len(way.search.runs)):
+    *shorter, longest = _steps([way.search], len(way.search.runs))
+    for step in shorter:
         met = _entries(way, _columns(way.search), later=later).limit(step).subquery()
         total += _count(session, _passing(way.search, met, later=later).order_by(None), most - total)
         if total >= most:
-            break
+            return total
         _move_on(session, way, step, later=later)
         if way.is_over:
-            break
-    return total
+            return total
+    met = _entries(way, _columns(way.search), later=later).limit(longest).subquery()
+    passes = and_(*_conditions(way.search, met))
+    query = select(func.count(), func.count(case((passes, 1)))).select_from(met)
+    entries, images = session.execute(query).one()  # both at once: to look for the last entry takes as long again
+    way.is_over = entries < longest
+    return total + min(images, most - total)
 
 
 def _count(session: Session, query: Select[Any], most: int) -> int:
@@ -253,13 +259,19 @@ def _columns(search: Search) -> list[Any]:
 def _passing(search: Search, met: FromClause, *, later: bool) -> Select[Any]:
     """Select the places of those entries that pass the tests, in order; rows are read for what the index has not."""
     key = [met.c[column.key] for column in search.key]
+    return select(*key).where(*_conditions(search, met)).order_by(*in_order(key, later))
+
+
+def _conditions(search: Search, met: FromClause) -> list[ColumnElement[bool]]:
+    """Write the tests of entries."""
     apart = search.row_tests if search.indexed is not None else ()
-    query = select(*key).where(*[test.of(met.c) for test in search.tests if test not in apart])
+    conditions = [test.of(met.c) for test in search.tests if test not in apart]
     if apart:
         # Not a join, for which PostgreSQL may read the whole table instead of each of these rows.
         row = aliased(Screening)
-        query = query.where(select(and_(*[test.of(row) for test in apart])).where(row.id == met.c.id).scalar_subquery())
-    return query.order_by(*in_order(key, later))
+        tested = select(and_(*[test.of(row) for test in apart])).where(row.id == met.c.id)
+        conditions.append(tested.scalar_subquery())
+    return conditions
 
 
 def _places(session: Session, query: Select[Any]) -> list[Place]:
