@@ -15,7 +15,8 @@ _HOLE: Final = uuid.UUID(int=0)
 
 def addresses(endpoint: str, name: str, **values: Any) -> Callable[[uuid.UUID], str]:
     """Return what writes the address of a row by its id, which `name` is in the path of a view."""
-    start, _, end = url_for(endpoint, **{name: _HOLE}, **values).partition(str(_HOLE))
+    holed: dict[str, Any] = {**values, name: _HOLE}
+    start, _, end = url_for(endpoint, **holed).partition(str(_HOLE))
     return lambda key: f"{start}{key}{end}"
 
 
