@@ -29,7 +29,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from shared.db import Base, UtcDateTime, new_id, now
 from shared.models.spec import ImageClass, Label
-from shared.refusals import Details
+from shared.refusals import OF_THE_GATE, Details
 from shared.states import State
 
 
@@ -433,6 +433,7 @@ _QUEUED = text("state = 'QUEUED'")
 _RUNNING = text("state = 'RUNNING'")
 _ENDED_WITHOUT = text("state = 'REJECTED' OR state = 'FAILED' OR state = 'CANCELLED'")
 _LABELLED = text("label IS NOT NULL")
+_OF_THE_GATE = "error_code IN ({})".format(", ".join(f"'{code}'" for code in sorted(OF_THE_GATE)))
 _HAS_PREDICTION = text("prediction_id IS NOT NULL")
 
 
@@ -465,6 +466,14 @@ class Screening(Base):
             postgresql_where=text("is_latest AND label IS NOT NULL"),
         ),
         _partial("ix_screenings_unanswered", "state", "id", "created_by_id", where=_ENDED_WITHOUT),
+        # Of the worklist, too: what the gate refused, newest first. Its first two columns have one value each; SQLite
+        # prefers the index of all that is refused to one that names fewer columns of a condition.
+        Index(
+            "ix_screenings_outside",
+            *("state", "is_latest", "id"),
+            sqlite_where=text(f"state = 'REJECTED' AND is_latest = 1 AND {_OF_THE_GATE}"),
+            postgresql_where=text(f"state = 'REJECTED' AND is_latest AND {_OF_THE_GATE}"),
+        ),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
@@ -736,6 +745,6 @@ class AuditHead(Base):
     hash: Mapped[str] = mapped_column(String(64))
 
 
-def in_states(states: Iterable[State]) -> ColumnElement[bool]:
+def in_states(states: Iterable[State], screening: Any = Screening) -> ColumnElement[bool]:
     """Match screenings in any of these states, written as literals: a bound value hides a partial index from SQLite."""
-    return or_(*[Screening.state == literal(state, Screening.state.type, literal_execute=True) for state in states])
+    return or_(*[screening.state == literal(state, Screening.state.type, literal_execute=True) for state in states])

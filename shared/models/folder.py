@@ -198,7 +198,7 @@ def verify_weights(folder: Path, spec: ModelSpec) -> Path:
         )
     stat = path.stat()
     _compare(spec, _sha256(path, stat.st_size, stat.st_mtime_ns))
-    refuse_code(spec.name, path)
+    refuse_code(spec.name, path, spec.sha256)
     return path
 
 

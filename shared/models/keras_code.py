@@ -7,6 +7,7 @@ description is read here first, as plain JSON, before Keras sees the file.
 import json
 import zipfile
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,10 +29,12 @@ _MARKS: Final = {"__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__
 """What Keras writes into the place of values that JSON has not (keras/src/saving/serialization_lib.py)."""
 
 
-def refuse_code(name: str, weights: Path) -> None:
+@lru_cache(maxsize=16)
+def refuse_code(name: str, weights: Path, _sha256: str) -> None:
     """Raise ModelUnavailable where a model's file asks for more than layers that compute.
 
-    A file that is no Keras file is left to Keras, which does not open it.
+    A file that is no Keras file is left to Keras, which does not open it. What passed is known by its digest and not
+    read again: every page asks whether the model can screen, and reading took a tenth of the page's time.
     """
     if not zipfile.is_zipfile(weights):
         return

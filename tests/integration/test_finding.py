@@ -5,7 +5,7 @@ import re
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -18,6 +18,7 @@ from benchmarks import rows
 from shared.db import Database
 from shared.models.spec import ImageClass, Label, ModelSpec
 from shared.queue import retention
+from shared.refusals import OF_THE_GATE, Rejection
 from shared.reviews.reviews import add_review, withdraw
 from shared.settings import Settings
 from shared.states import MOVES, Event, State
@@ -27,7 +28,7 @@ from tests.web_site import Site, post_images
 from web.jobs.progress import jobs_progress, label_counts
 from web.lists import listing, planner, shortlist, walker
 from web.lists.filters import JOBS_OFFERED, Filters, Order, Reading, confidence
-from web.lists.listing import beside, count_before, count_images, get_screening, list_screenings
+from web.lists.listing import beside, count_before, count_listed, get_screening, list_screenings
 from web.lists.planner import Count
 from web.lists.shortlist import find_named
 from web.watch import queue_state
@@ -45,6 +46,7 @@ def drawn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         url = rows.fill_postgres(request.getfixturevalue("postgres_url"), IMAGES)
     database = Database(url)
     read_twice(database)
+    refuse_some(database)
     yield database
     database.close()
 
@@ -57,6 +59,14 @@ def read_twice(database: Database) -> None:
             user = ralph if first.user_id == rita.id else rita
             said = {"outcome": ReviewOutcome.AGREE, "is_blind": False}
             session.add(Review(image_sha256=first.image_sha256, number=2, user_id=user.id, **said))
+
+
+def refuse_some(database: Database) -> None:
+    """Have the gate have refused some of what was refused."""
+    with database.write() as session:
+        refused = session.scalars(select(Screening).where(Screening.state == State.REJECTED).order_by(Screening.id))
+        for image in refused.all()[::2]:
+            image.error_code = Rejection.NOT_FRONTAL
 
 
 @pytest.fixture
@@ -130,7 +140,7 @@ def is_read(row: Row, viewer: User, reading: Reading) -> bool:
     if reading is Reading.OTHERS:
         return bool(row.readers) and viewer.id not in row.readers
     if reading is Reading.OUTSIDE:
-        return False  # none is drawn
+        return row.image.error_code in OF_THE_GATE and row.image.is_latest
     return row.image.review_state.value == reading.value
 
 
@@ -264,13 +274,46 @@ def test_the_next_image_of_the_worklist_is_unread_and_the_one_before_is_where_it
             image = get_screening(session, rita, at[-1])
             assert image is not None
             before, after = beside(session, rita, Filters(), Order.UNREAD, image)
-            assert count_before(session, rita, Filters(), Order.UNREAD, image) == Count(listed.index(at))
+            assert count_before(session, rita, Filters(), image) == Count(listed.index(at))
         index = by_suspicion.index(at[1:])
         assert before == (by_suspicion[index - 1][-1] if index else None)
         assert after == next(other[-1] for other in listed if other < (1, *at[1:]) and other != at)
     with drawn.read() as session:
-        assert count_images(session, rita, Filters(review=Reading.UNREAD), Order.UNREAD) == Count(len(unread))
-        assert not count_images(session, rita, Filters(), Order.UNREAD).is_exact
+        assert count_listed(session, rita, Filters(review=Reading.UNREAD)) == Count(len(unread))
+        assert not count_listed(session, rita, Filters()).is_exact
+
+
+@pytest.mark.parametrize("steps", [pytest.param("small", marks=pytest.mark.long), "whole"])
+def test_the_worklist_counts_what_it_lists(request: pytest.FixtureRequest, drawn: Database, steps: str) -> None:
+    if steps == "small":
+        request.getfixturevalue("small_steps")
+    found, (rita, *_) = every_row(drawn), viewers(drawn)
+    lot = lottery(f"counts {steps}")
+    for _ in range(QUESTIONS // 2):
+        filters = any_filters(lot, found)
+        images = len(expected(found, rita, filters, Order.UNREAD))
+        with drawn.read() as session:
+            first = list_screenings(session, rita, filters, Order.UNREAD, None, 50)
+            for counted in (count_listed(session, rita, filters), count_listed(session, rita, filters, first)):
+                if counted.is_exact:
+                    assert counted.images == images, filters
+                else:
+                    assert len(first.rows) <= counted.images <= min(images, listing.MOST_COUNTED), filters
+
+
+def test_what_the_gate_refused_is_led_to_by_an_index_of_its_own(drawn: Database) -> None:
+    found, (rita, *_) = every_row(drawn), viewers(drawn)
+    outside = Filters(review=Reading.OUTSIDE)
+    listed = expected(found, rita, outside, Order.NEWEST)
+    assert len(listed) > 20
+    assert walk(drawn, rita, outside, Order.UNREAD, 13) == listed
+    assert any("ix_screenings_outside" in plan for _, plan in plans(drawn, rita, outside, Order.UNREAD))
+    with drawn.read() as session:
+        assert count_listed(session, rita, outside) == Count(len(listed))
+        names = {row.image.id: row.image.file_name for row in found}
+        named_one = replace(outside, text=names[listed[-1]])
+        page = list_screenings(session, rita, named_one, Order.UNREAD, None, 50)
+        assert [row.screening_id for row in page.rows] == [listed[-1]]
 
 
 def test_rows_that_have_to_be_tested_for_their_reader_are_counted_to_a_lower_bound(
@@ -280,10 +323,10 @@ def test_rows_that_have_to_be_tested_for_their_reader_are_counted_to_a_lower_bou
     mine = Filters(review=Reading.MINE)
     with drawn.read() as session:
         rita = session.scalars(select(User).where(User.name == "rita")).one()
-        assert count_images(session, rita, mine, Order.UNREAD).images > 7, "her few reviews lead to them"
+        assert count_listed(session, rita, mine).images > 7, "her few reviews lead to them"
     monkeypatch.setattr(shortlist, "MOST_NAMED", 5)
     with drawn.read() as session:
-        assert count_images(session, rita, mine, Order.UNREAD) == Count(7, is_exact=False)
+        assert count_listed(session, rita, mine) == Count(7, is_exact=False)
 
 
 # ---------------------------------------------------------------- plans

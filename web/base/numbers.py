@@ -6,7 +6,7 @@ from typing import Final
 from babel.numbers import format_percent
 from flask import Blueprint
 from flask_babel import get_locale
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from shared.languages.writing import is_english, write_moment
 from web.base.days import full_day
@@ -99,7 +99,8 @@ def moment(value: datetime | None) -> Markup:
         return Markup("\N{EN DASH}")
     at = value.astimezone(UTC)
     machine, exact = f"{at:%Y-%m-%dT%H:%M:%SZ}", f"{at:%Y-%m-%d %H:%M:%S} UTC"
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(machine, exact, moment_text(value))
+    # Markup.format takes as long as all the rest.
+    return Markup(f'<time datetime="{machine}" title="{exact}">{escape(moment_text(value))}</time>')  # noqa: S704
 
 
 def moment_text(value: datetime) -> str:

@@ -125,6 +125,17 @@ def beyond(columns: Sequence[Any], place: Place | None, *, descending: bool) -> 
     yield or_(strictly, and_(*beyond(columns[1:], place[1:], descending=descending)))
 
 
+def up_to(columns: Sequence[Any], place: Place | None, *, descending: bool) -> Iterator[ColumnElement[bool]]:
+    """Match what comes before a place, and what stands there."""
+    if place is None:
+        return
+    column, value = columns[0], place[0]
+    yield column >= value if descending else column <= value
+    if len(columns) > 1:
+        strictly: ColumnElement[bool] = column > value if descending else column < value
+        yield or_(strictly, and_(*up_to(columns[1:], place[1:], descending=descending)))
+
+
 def _write(way: str, values: Sequence[Any]) -> str:
     return base64.urlsafe_b64encode(json.dumps([way, *values]).encode()).decode().rstrip("=")
 

@@ -64,9 +64,11 @@ def threshold_number(p_pneumonia: float, threshold: float) -> str:
 
 
 def _decimals(p_pneumonia: float, threshold: float) -> int:
+    if p_pneumonia == threshold:
+        return 0
     for decimals in range(_MOST_DECIMALS):
-        shown, cut = _write(p_pneumonia, decimals), _write(threshold, decimals)
-        if shown != cut or p_pneumonia == threshold:
+        # Whatever the language: they differ in separators alone.
+        if f"{p_pneumonia * 100:.{decimals}f}" != f"{threshold * 100:.{decimals}f}":
             return decimals
     return _MOST_DECIMALS
 

@@ -16,6 +16,7 @@ from web.base import numbers, suspicion
 from web.base.services import services
 from web.frame import words
 from web.frame.file_names import breakable
+from web.frame.once import addresses, translated
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,13 @@ blueprint = Blueprint("frame", __name__)
 numbers.register(blueprint)
 blueprint.add_app_template_filter(breakable)
 # A global, because imported macros see no context.
-blueprint.record_once(lambda state: state.app.jinja_env.globals.update(words=words, suspicion=suspicion))
+_GLOBALS: dict[str, Any] = {
+    "words": words,
+    "suspicion": suspicion,
+    "addresses": addresses,
+    "translated": translated,
+}
+blueprint.record_once(lambda state: state.app.jinja_env.globals.update(_GLOBALS))
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ from web.images.missing import refuse_missing
 from web.images.pictures import kept_key
 from web.images.same_patient import SamePatient, find_same_patient
 from web.languages.text import _
-from web.lists.listing import Filters, Order, ScreeningDetail, beside, count_before, count_images, get_screening
+from web.lists.listing import Filters, Order, ScreeningDetail, beside, count_before, count_listed, get_screening
 
 blueprint = Blueprint("screenings", __name__)
 
@@ -271,10 +271,10 @@ def _neighbours(db: Session, screening: ScreeningDetail) -> Neighbours:
 
 def _say_place(db: Session, filters: Filters, order: Order, screening: ScreeningDetail) -> str | None:
     """Say where an image stands in the worklist (`12 of 212`); None for other lists, and too far down to count."""
-    before = count_before(db, g.user, filters, order, screening) if order is Order.UNREAD else None
+    before = count_before(db, g.user, filters, screening) if order is Order.UNREAD else None
     if before is None or not before.is_exact:
         return None
-    total = count_images(db, g.user, filters, order)
+    total = count_listed(db, g.user, filters)
     numbers = {"place": count(before.images + 1), "total": count(total.images)}
     return (
         _("%(place)s of %(total)s", **numbers) if total.is_exact else _("%(place)s of more than %(total)s", **numbers)

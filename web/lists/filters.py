@@ -14,17 +14,19 @@ from enum import StrEnum
 from functools import partial
 from typing import Annotated, Any, Final, Self, get_type_hints
 
+from flask_babel import get_locale
 from markupsafe import Markup
-from sqlalchemy import ColumnElement, and_, exists, or_, select
+from sqlalchemy import ColumnElement, String, and_, exists, literal, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from shared.db import first_id
+from shared.languages.writing import write_moment
 from shared.models.spec import Label
 from shared.refusals import OF_THE_GATE
 from shared.states import State
-from shared.tables import Image, Job, Model, Review, ReviewOutcome, ReviewState, User
-from web.base.numbers import moment_text
+from shared.tables import Image, Job, Model, Review, ReviewOutcome, ReviewState, User, in_states
 from web.base.paging import FilterError
+from web.base.zones import current_zone
 from web.frame import words
 from web.guard.access import may_see
 from web.languages.text import N_, _, translate
@@ -126,7 +128,9 @@ def _name_job(db: Session, job_id: uuid.UUID, viewer: User) -> str:
 def _recent_jobs(db: Session, viewer: User) -> list[tuple[uuid.UUID, str]]:
     """List the newest jobs that the viewer may see; the time tells those of one name apart."""
     query = select(Job.id, Job.name, Job.created_at).where(may_see(viewer)).order_by(Job.id.desc())
-    return [(key, f"{name} · {moment_text(at)}") for key, name, at in db.execute(query.limit(JOBS_OFFERED))]
+    zone, locale = current_zone(), get_locale()
+    jobs = db.execute(query.limit(JOBS_OFFERED))
+    return [(key, f"{name} · {write_moment(at, zone, locale)}") for key, name, at in jobs]
 
 
 def _is_reviewed(screening: Any, *by: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -138,7 +142,6 @@ def _is_reviewed(screening: Any, *by: ColumnElement[bool]) -> ColumnElement[bool
     return exists(
         select(Review.id)
         .join(Image, Image.sha256 == Review.image_sha256)
-        .join(User, User.id == Review.user_id)
         .where(
             Image.id == screening.image_id,
             *by,
@@ -148,19 +151,24 @@ def _is_reviewed(screening: Any, *by: ColumnElement[bool]) -> ColumnElement[bool
     )
 
 
+def is_outside(screening: Any) -> ColumnElement[bool]:
+    """Match the latest screening of images that the gate refused; literals, or no partial index would be seen."""
+    codes = [literal(code, String(), literal_execute=True) for code in sorted(OF_THE_GATE)]
+    return and_(in_states([State.REJECTED], screening), screening.is_latest, screening.error_code.in_(codes))
+
+
 def _is_reviewed_by(name: str, screening: Any, _viewer: User) -> ColumnElement[bool]:
-    return _is_reviewed(screening, User.name == name)
+    return _is_reviewed(screening, Review.user_id.in_(select(User.id).where(User.name == name)))
 
 
 def _is_read(reading: Reading, screening: Any, viewer: User) -> ColumnElement[bool]:
     if reading is Reading.MINE:
-        return _is_reviewed(screening, User.id == viewer.id)
+        return _is_reviewed(screening, Review.user_id == viewer.id)
     if reading is Reading.OTHERS:
-        return and_(_is_reviewed(screening, User.id != viewer.id), ~_is_reviewed(screening, User.id == viewer.id))
+        own = Review.user_id == viewer.id
+        return and_(_is_reviewed(screening, ~own), ~_is_reviewed(screening, own))
     if reading is Reading.OUTSIDE:
-        return and_(
-            screening.state == State.REJECTED, screening.error_code.in_(sorted(OF_THE_GATE)), screening.is_latest
-        )
+        return is_outside(screening)
     state: ColumnElement[bool] = screening.review_state == ReviewState(reading)
     return state
 

@@ -22,7 +22,7 @@ from web.base.paging import MOST_ROWS, FilterError, Key, PageOf, Place, key, sha
 from web.frame.words import explain
 from web.guard.access import may_see
 from web.lists.filters import Filters, Order, Reading
-from web.lists.planner import Count, Wanted, find, tests_reviews_of_rows, want
+from web.lists.planner import Count, Wanted, count_worklist, find, tests_reviews_of_rows, want
 
 __all__ = ["FilterError", "Filters", "Order", "Page", "ScreeningDetail", "ScreeningSummary"]
 
@@ -267,36 +267,30 @@ def place_of(screening: ScreeningSummary, filters: Filters, order: Order) -> Pla
     return (int(filters.review in {None, Reading.UNREAD}), *suspicion)
 
 
-def count_images(session: Session, viewer: User, filters: Filters, order: Order) -> Count:
-    """Count the images of a list, up to MOST_COUNTED; not exact where there are more, or the search was cut short."""
-    wanted = want(session, viewer, filters, order)
-    most = _most_counted(session, wanted)
-    found = find(session, wanted, None, most + 1)
-    return _counted(found.places, found.reached, most)
+def count_listed(session: Session, viewer: User, filters: Filters, first: Page | None = None) -> Count:
+    """Count the images of the worklist, up to MOST_COUNTED; not exact where the search was cut short.
+
+    The first page, where it is at hand, may tell already.
+    """
+    if first is not None and (first.next_cursor is None or first.reached is not None):
+        return Count(len(first.rows), is_exact=first.next_cursor is None)
+    wanted = want(session, viewer, filters, Order.UNREAD)
+    return count_worklist(session, wanted, None, _most_counted(session, wanted))
 
 
-def count_before(
-    session: Session, viewer: User, filters: Filters, order: Order, screening: ScreeningSummary
-) -> Count | None:
-    """Count what stands before an image in a list; None where the list cannot hold it."""
-    place = place_of(screening, filters, order)
+def count_before(session: Session, viewer: User, filters: Filters, screening: ScreeningSummary) -> Count | None:
+    """Count what stands before an image in the worklist; None where that cannot hold it."""
+    place = place_of(screening, filters, Order.UNREAD)
     if place is None:
         return None
-    if order is Order.UNREAD and filters.review is None:
+    if filters.review is None:
         place = (int(screening.review_state is ReviewState.UNREAD), *place[1:])
-    wanted = want(session, viewer, filters, order)
-    most = _most_counted(session, wanted)
-    found = find(session, wanted, place, most + 1, later=False)
-    return _counted(found.places, found.reached, most)
+    wanted = want(session, viewer, filters, Order.UNREAD)
+    return count_worklist(session, wanted, place, _most_counted(session, wanted), later=False)
 
 
 def _most_counted(session: Session, wanted: Wanted) -> int:
     return MOST_COUNTED_BY_ROW if tests_reviews_of_rows(session, wanted) else MOST_COUNTED
-
-
-def _counted(places: Sequence[Place], reached: Place | None, most: int) -> Count:
-    images = min(len(places), most)
-    return Count(images, is_exact=reached is None and len(places) <= most)
 
 
 def iterate_screenings(database: Database, viewer: User, filters: Filters, order: Order) -> Iterator[ScreeningSummary]:

@@ -5,9 +5,10 @@ them alone, wherever in the list they lie. What is left, as a filter by name, is
 """
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from typing import Any, Final
 
@@ -21,9 +22,9 @@ from shared.states import State
 from shared.tables import Job, ReviewState, Role, Screening, User, in_states
 from web.base.blind import hides_from
 from web.base.paging import Place
-from web.lists.filters import FILTERS, Filters, Order, Reading, Test, day_ids, model_ids, p_range, tests
+from web.lists.filters import FILTERS, Filters, Order, Reading, Test, day_ids, is_outside, model_ids, p_range, tests
 from web.lists.shortlist import among
-from web.lists.walker import MOST_SCATTERED, Found, Run, Search, go_along
+from web.lists.walker import MOST_SCATTERED, Found, Run, Search, go_along, tally
 
 FEW: Final = 12_000
 """So many images are read and sorted in some 20 ms."""
@@ -210,36 +211,76 @@ def find(session: Session, wanted: Wanted, start: Place | None, size: int, *, la
 
 
 def _find_unread_first(session: Session, wanted: Wanted, start: Place | None, size: int, *, later: bool) -> Found:
-    """Go through the parts of the worklist one after the other; places begin with the number of their part."""
-    if wanted.filters.review is Reading.OUTSIDE:  # which have no suspicion
-        outside = replace(wanted, order=Order.NEWEST, filters=replace(wanted.filters, state=State.REJECTED))
-        found = find(session, outside, start[2:] if start else None, size, later=later)
-        reached = (0, 0.0, *found.reached) if found.reached else None
-        return Found([(0, 0.0, *place) for place in found.places], reached)
-    if wanted.is_blind_for is not None and wanted.filters.review is Reading.SECOND_READER:
-        return _find_for_blind(session, wanted, start, size, later=later)
+    """Go through the parts of the worklist one after the other."""
     places: list[Place] = []
-    for rank, part in wanted.parts() if later else wanted.parts()[::-1]:
-        if start is not None and (rank > start[0] if later else rank < start[0]):
-            continue
-        at = start[1:] if start is not None and start[0] == rank else None
-        found = find(session, part, at, size - len(places), later=later)
-        places += [(rank, *place) for place in found.places]
+    for part, at in _parts_from(session, wanted, start, later=later):
+        found = go_along(session, part.searches(), at, size - len(places), later=later)
+        places += [(*part.lead, *place) for place in found.places]
         if found.reached is not None:
-            return Found(places, (rank, *found.reached))
+            return Found(places, (*part.lead, *found.reached))
         if len(places) == size:
             break
     return Found(places)
 
 
-def _find_for_blind(session: Session, wanted: Wanted, start: Place | None, size: int, *, later: bool) -> Found:
-    """Find what waits for a second reader, newest first: whoever reads blind may not see which is more suspicious."""
+def count_worklist(session: Session, wanted: Wanted, start: Place | None, most: int, *, later: bool = True) -> Count:
+    """Count the images of the worklist after a place, or before it; not exact where they are more than `most`."""
+    if not wanted.is_possible:
+        return Count(0)
+    total = 0
+    for part, at in _parts_from(session, wanted, start, later=later):
+        images, is_whole = tally(session, part.searches(), at, most + 1 - total, later=later)
+        total += images
+        if not is_whole:
+            return Count(min(total, most), is_exact=False)
+    return Count(total)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One part of the worklist, and what its images' places begin with."""
+
+    lead: Place
+    searches: Callable[[], Sequence[Search]]
+
+
+def _parts_from(
+    session: Session, wanted: Wanted, start: Place | None, *, later: bool
+) -> Iterator[tuple[_Part, Place | None]]:
+    """Yield the parts of the worklist from a place on, and where to start in each."""
+    parts = _parts(session, wanted)
+    for part in parts if later else parts[::-1]:
+        rank = part.lead[0]
+        if start is None or (rank <= start[0] if later else rank >= start[0]):
+            yield part, start[len(part.lead) :] if start is not None and start[0] == rank else None
+
+
+def _parts(session: Session, wanted: Wanted) -> list[_Part]:
+    if wanted.filters.review is Reading.OUTSIDE:
+        return [_Part((0, 0.0), lambda: [_outside(session, replace(wanted, order=Order.NEWEST))])]
+    if wanted.is_blind_for is not None and wanted.filters.review is Reading.SECOND_READER:
+        return [_Part((0, 0.0), lambda: [_second_reader(wanted)])]
+    return [_Part((rank,), partial(_by_suspicion, session, part)) for rank, part in wanted.parts()]
+
+
+def _by_suspicion(session: Session, part: Wanted) -> list[Search]:
+    """Choose the way through one part of the worklist."""
+    led = _led(session, part)
+    return [led] if led is not None else list(_searches(session, part))
+
+
+def _outside(session: Session, wanted: Wanted) -> Search:
+    """Go along what the gate refused, newest first: it has no suspicion."""
+    run = (is_outside(Screening), *wanted.days)
+    return _led(session, wanted) or Search((run,), wanted.tests("review", "ids of the days"), _ID)
+
+
+def _second_reader(wanted: Wanted) -> Search:
+    """Read what waits for a second reader, newest first: whoever reads blind may not see which is more suspicious."""
     listed = replace(wanted, order=Order.NEWEST, states=(ReviewState.SECOND_READER,))
     run = listed.by_reading(ReviewState.SECOND_READER)
     by = (Screening.p_pneumonia, Screening.id)
-    search = Search((run,), listed.tests("latest", "review state", "review"), _READ, sorted_by=by)
-    found = go_along(session, [search], start[2:] if start else None, size, later=later)
-    return Found([(0, 0.0, *place) for place in found.places])
+    return Search((run,), listed.tests("latest", "review state", "review"), _READ, sorted_by=by)
 
 
 def _find_led(session: Session, wanted: Wanted, start: Place | None, size: int, *, later: bool) -> Found | None:
@@ -252,12 +293,17 @@ def _find_led(session: Session, wanted: Wanted, start: Place | None, size: int, 
         found = go_along(session, [replace(along, most=_GLANCE)], start, size, later=later)
         if len(found.places) == size or found.reached is None:
             return found
+    search = _led(session, wanted)
+    return go_along(session, [search], start, size, later=later) if search is not None else None
+
+
+def _led(session: Session, wanted: Wanted) -> Search | None:
+    """Read the few images that one filter alone leads to; None where no filter does."""
     few = _lead(session, wanted)
     if few is None:
         return None
     leads = among(few, session.get_bind().dialect.name == "sqlite")
-    search = Search(((leads,),), wanted.tests(), sorted_by=(Screening.id,), key=along.key)
-    return go_along(session, [search], start, size, later=later)
+    return Search(((leads,),), wanted.tests(), sorted_by=(Screening.id,), key=_along(wanted).key)
 
 
 def tests_reviews_of_rows(session: Session, wanted: Wanted) -> bool:

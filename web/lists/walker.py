@@ -5,15 +5,15 @@ so a page is read and not sorted. What the index does not narrow is tested entry
 end says how far it came, and whoever asked may go on from there.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, FromClause, Select, and_, select
+from sqlalchemy import ColumnElement, FromClause, Select, and_, case, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from shared.tables import Screening
-from web.base.paging import Place, beyond, in_order
+from web.base.paging import Place, beyond, in_order, up_to
 from web.lists.filters import Test
 
 Run = tuple[ColumnElement[bool], ...]
@@ -80,12 +80,24 @@ class _Way:
     at: Place | None
     found: list[Place] = field(default_factory=list)
     is_over: bool = False
+    bound: Place | None = None
+    """Where to stop: other runs hold a whole page up to there."""
 
     def edge(self, size: int) -> Place | None:
         """Return the last place up to which all is known; None where all is."""
         if len(self.found) >= size:
             return self.found[-1]
         return None if self.is_over else self.at
+
+    def is_past(self, bound: Place | None, *, later: bool) -> bool:
+        """Tell whether the run was looked at up to a place already."""
+        if bound is None or self.at is None:
+            return False
+        return self.at <= bound if later else self.at >= bound
+
+    def end(self) -> None:
+        """Note that all was looked at, up to the bound where there is one."""
+        self.at, self.is_over = self.bound or self.at, self.bound is None
 
 
 def go_along(
@@ -103,12 +115,63 @@ def go_along(
     open_ways = [way for way in ways if not way.is_over]
     for step in _steps(searches, len(open_ways)):
         for way in open_ways:
-            if not way.is_over and len(way.found) < size:
+            bound = _bound(ways, size, later=later)
+            if not way.is_over and len(way.found) < size and not way.is_past(bound, later=later):
+                way.bound = bound
                 _go_on(session, way, step, size, later=later)
         found = _merge(ways, size, later=later)
         if len(found.places) == size or found.reached is None:
             break
     return found
+
+
+def tally(
+    session: Session, searches: Iterable[Search], start: Place | None, most: int, *, later: bool = True
+) -> tuple[int, bool]:
+    """Count images after a place, or before it where not `later`, up to `most`; and tell whether those are all.
+
+    One run after the other, in whatever order, and no image leaves the database: to read a thousand and put them in
+    order took a quarter of the time of the worklist's page.
+    """
+    total, is_whole = 0, True
+    for search in searches:
+        for run in search.runs:
+            way = _Way(search, run, start)
+            total += _count_run(session, way, most - total, later=later)
+            is_whole = is_whole and way.is_over
+            if total >= most:
+                return total, False
+    return total, is_whole
+
+
+def _count_run(session: Session, way: _Way, most: int, *, later: bool) -> int:
+    """Count the images of a run, as far as one search goes along it."""
+    if way.search.sorted_by:
+        way.is_over = True
+        return _count(session, _sorted(way, later=later).order_by(None), most)
+    if not way.search.tests:
+        way.is_over = True
+        return _count(session, _entries(way, way.search.key, later=later), most)
+    total = 0
+    *shorter, longest = _steps([way.search], len(way.search.runs))
+    for step in shorter:
+        met = _entries(way, _columns(way.search), later=later).limit(step).subquery()
+        total += _count(session, _passing(way.search, met, later=later).order_by(None), most - total)
+        if total >= most:
+            return total
+        _move_on(session, way, step, later=later)
+        if way.is_over:
+            return total
+    met = _entries(way, _columns(way.search), later=later).limit(longest).subquery()
+    passes = and_(*_conditions(way.search, met))
+    query = select(func.count(), func.count(case((passes, 1)))).select_from(met)
+    entries, images = session.execute(query).one()  # both at once: to look for the last entry takes as long again
+    way.is_over = entries < longest
+    return total + min(images, most - total)
+
+
+def _count(session: Session, query: Select[Any], most: int) -> int:
+    return session.scalar(select(func.count()).select_from(query.limit(most).subquery())) or 0
 
 
 def _steps(searches: Sequence[Search], runs: int) -> Iterator[int]:
@@ -119,6 +182,12 @@ def _steps(searches: Sequence[Search], runs: int) -> Iterator[int]:
         yield min(step, left)
         left -= step
         step *= _LONGER
+
+
+def _bound(ways: Sequence[_Way], size: int, *, later: bool) -> Place | None:
+    """Return the place that a page ends at, at the latest, by what is found so far."""
+    places = sorted((place for way in ways for place in way.found), reverse=later)
+    return places[size - 1] if len(places) >= size else None
 
 
 def _merge(ways: Sequence[_Way], size: int, *, later: bool) -> Found:
@@ -136,31 +205,46 @@ def _go_on(session: Session, way: _Way, step: int, size: int, *, later: bool) ->
     keys = _entries(way, way.search.key, later=later)
     if not way.search.tests:
         way.found += (more := _places(session, keys.limit(wanted)))
-        way.is_over = len(more) < wanted
+        if len(more) < wanted:
+            way.end()
         return
     met = _entries(way, _columns(way.search), later=later).limit(step).subquery()
     way.found += (more := _places(session, _passing(way.search, met, later=later).limit(wanted)))
     if len(more) < wanted:
-        last = _places(session, keys.offset(step - 1).limit(1))
-        way.at, way.is_over = last[0] if last else None, not last
+        _move_on(session, way, step, later=later)
+
+
+def _move_on(session: Session, way: _Way, step: int, *, later: bool) -> None:
+    """Note how far a run was looked at."""
+    keys = _entries(way, way.search.key, later=later)
+    last = _places(session, keys.offset(step - 1).limit(1))
+    if last:
+        way.at = last[0]
+    else:
+        way.end()
 
 
 def _sort(session: Session, way: _Way, size: int, *, later: bool) -> list[Place]:
     """Read all images of a run, and return those next to a place."""
+    return _places(session, _sorted(way, later=later).limit(size))
+
+
+def _sorted(way: _Way, *, later: bool) -> Select[Any]:
+    """Select the images of a run after a place, all of which are read."""
     # Materialized and in the order of its index, so that the database does not go along another one instead, past
     # images without number: it cannot know how few there are.
     read = select(*_columns(way.search)).where(*way.run).order_by(*way.search.sorted_by)
     few = read.cte("few").prefix_with("MATERIALIZED")
     key = [few.c[column.key] for column in way.search.key]
     has_key = [column.is_not(None) for column in key[:-1]]
-    query = _passing(way.search, few, later=later).where(*has_key, *beyond(key, way.at, descending=later))
-    return _places(session, query.limit(size))
+    return _passing(way.search, few, later=later).where(*has_key, *beyond(key, way.at, descending=later))
 
 
 def _entries(way: _Way, columns: Sequence[Any], *, later: bool) -> Select[Any]:
     """Select the next entries of a run, in order."""
     key = way.search.key
-    return select(*columns).where(*way.run, *beyond(key, way.at, descending=later)).order_by(*in_order(key, later))
+    within = (*beyond(key, way.at, descending=later), *up_to(key, way.bound, descending=later))
+    return select(*columns).where(*way.run, *within).order_by(*in_order(key, later))
 
 
 def _columns(search: Search) -> list[Any]:
@@ -175,13 +259,19 @@ def _columns(search: Search) -> list[Any]:
 def _passing(search: Search, met: FromClause, *, later: bool) -> Select[Any]:
     """Select the places of those entries that pass the tests, in order; rows are read for what the index has not."""
     key = [met.c[column.key] for column in search.key]
+    return select(*key).where(*_conditions(search, met)).order_by(*in_order(key, later))
+
+
+def _conditions(search: Search, met: FromClause) -> list[ColumnElement[bool]]:
+    """Write the tests of entries."""
     apart = search.row_tests if search.indexed is not None else ()
-    query = select(*key).where(*[test.of(met.c) for test in search.tests if test not in apart])
+    conditions = [test.of(met.c) for test in search.tests if test not in apart]
     if apart:
         # Not a join, for which PostgreSQL may read the whole table instead of each of these rows.
         row = aliased(Screening)
-        query = query.where(select(and_(*[test.of(row) for test in apart])).where(row.id == met.c.id).scalar_subquery())
-    return query.order_by(*in_order(key, later))
+        tested = select(and_(*[test.of(row) for test in apart])).where(row.id == met.c.id)
+        conditions.append(tested.scalar_subquery())
+    return conditions
 
 
 def _places(session: Session, query: Select[Any]) -> list[Place]:

@@ -18,7 +18,7 @@ from web.base.zones import current_zone
 from web.guard.access import REVIEWERS, requires
 from web.languages.text import N_, translate
 from web.lists.filters import FormField, Reading, form_fields, say_filters, say_problem
-from web.lists.listing import FilterError, Filters, Order, Page, ScreeningSummary, count_images, list_screenings
+from web.lists.listing import FilterError, Filters, Order, Page, ScreeningSummary, count_listed, list_screenings
 from web.lists.planner import Count
 from web.worklist.views import saved_views
 
@@ -75,14 +75,14 @@ def index() -> ResponseReturnValue:
         filters, problem = Filters(zone=zone), say_problem(error)
     values = filters.to_args()
     with services().database.read() as db:
-        page = Page([])
+        page, cursor = Page([]), request.args.get("cursor") or None
         if problem is None:
-            page = list_screenings(db, g.user, filters, Order.UNREAD, request.args.get("cursor") or None, ROWS_A_PAGE)
+            page = list_screenings(db, g.user, filters, Order.UNREAD, cursor, ROWS_A_PAGE)
         context = WorklistPage(
             page=page,
             problem=problem,
             beside=_beside(db, page.rows),
-            total=count_images(db, g.user, filters, Order.UNREAD),
+            total=count_listed(db, g.user, filters, None if cursor or problem else page),
             quick=_quick(values),
             fields=form_fields(db, filters, g.user),
             active=_chips(say_filters(db, filters, g.user), values),

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from shared.errors import ModelUnavailable
+from shared.models import keras_code
 from shared.models.folder import model_folders, read_spec, verify_weights
 from shared.models.spec import ModelSpec
 from tests.conftest import ROOT
@@ -87,6 +88,20 @@ def test_a_changed_file_is_refused_before_anything_in_it_is_read(tmp_path: Path,
     folder = write(tmp_path / "bad", layer("keras.layers", "Lambda"))
     with pytest.raises(ModelUnavailable, match="Expected sha256 0000"):
         verify_weights(folder, spec)
+
+
+def test_what_passed_is_not_read_again(tmp_path: Path, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+    kept = keras_code._read_config
+    monkeypatch.setattr(keras_code, "_read_config", lambda name, path: read.append(path) or kept(name, path))
+    folder = write(tmp_path / "good", INPUT)
+    for _ in range(3):
+        verified(folder, spec)
+    assert len(read) == 1
+    write(folder, INPUT, layer("keras.layers", "Lambda"))
+    for _ in range(2):
+        with pytest.raises(ModelUnavailable, match="is not opened"):
+            verified(folder, spec)
 
 
 def test_every_model_of_the_project_is_opened() -> None:

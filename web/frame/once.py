@@ -1,0 +1,25 @@
+"""What a page with many rows makes once, and not for each row: addresses but for their ids, and words."""
+
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
+
+from flask import url_for
+
+from web.languages.text import translate
+
+K = TypeVar("K")
+
+_HOLE: Final = uuid.UUID(int=0)
+
+
+def addresses(endpoint: str, name: str, **values: Any) -> Callable[[uuid.UUID], str]:
+    """Return what writes the address of a row by its id, which `name` is in the path of a view."""
+    holed: dict[str, Any] = {**values, name: _HOLE}
+    start, _, end = url_for(endpoint, **holed).partition(str(_HOLE))
+    return lambda key: f"{start}{key}{end}"
+
+
+def translated(words: Mapping[K, str]) -> dict[K, str]:
+    """Return words in the language of the reader."""
+    return {key: translate(word) for key, word in words.items()}
