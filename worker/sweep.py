@@ -60,11 +60,6 @@ class Sweep:
                 self._ticket_sender.send(model, images)
         return swept
 
-    def close(self) -> None:
-        """Close the connections to Redis."""
-        self._heartbeats.close()
-        self._ticket_sender.close()
-
     def _has_work(self) -> bool:
         """Tell whether an image waits that a running worker would take, before which no shadow model answers."""
         served = self._heartbeats.served_models()
@@ -122,7 +117,6 @@ def run(settings: Settings, stops: SimpleQueue[int]) -> None:
         for duty in duties:
             _try(duty)
     sender.stop()
-    sweep.close()
     database.close()
 
 

@@ -118,13 +118,6 @@ class CeleryTicketSender:
             channel: Any = connection.default_channel
             return _count_tickets(channel.client, queue_name(model))
 
-    def close(self) -> None:
-        """Close the connections, where there are any; the next use makes others."""
-        app = self.__dict__.pop("_app", None)
-        if app is not None:
-            app.pool.force_close_all()
-            app.close()
-
 
 def _count_tickets(client: Any, queue: str) -> int:
     """Count what lies in a queue; something else in its place would stop its workers, and is removed."""

@@ -194,18 +194,6 @@ def sweeping(settings: Settings, database: Database, redis_url: str, **changes: 
         thread.join()
 
 
-def test_the_sweep_closes_its_connections_to_redis_at_its_end(
-    live: Settings, database: Database, technician: User, spec: ModelSpec, redis_url: str
-) -> None:
-    submit(database, technician, 1, spec)
-    with Redis.from_url(redis_url) as redis:
-        before = len(redis.client_list())
-        with sweeping(live, database, redis_url):
-            wait_for(lambda: redis.llen(queue_name(spec.name)), "a ticket was sent")
-            assert len(redis.client_list()) > before
-        wait_for(lambda: len(redis.client_list()) == before, "the sweep closed its connections")
-
-
 def wait_for(condition: Callable[[], object], what: str) -> None:
     for _ in range(400):
         if condition():
