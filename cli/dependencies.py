@@ -20,6 +20,7 @@ GROUPS: Final = {
     "matplotlib": "evaluation",
     "seaborn": "evaluation",
     "sklearn": "evaluation",
+    "SimpleITK": "training",
     "tensorflow": "training",
 }
 """The dependency group of pyproject.toml that brings each package, by its import name."""
