@@ -9,6 +9,7 @@ from PIL import Image
 
 from shared.images import gate
 from tests.made_chest import made_chest
+from tests.unit.shared.images.test_dicom import make
 from training import projections
 
 AGES = (1, 5)
@@ -72,20 +73,27 @@ def test_a_ct_is_read_the_right_way_round_from_any_form(chest: np.ndarray, tmp_p
 
 
 def write_slices(volume: np.ndarray, folder: Path) -> None:
-    """Write a CT as a scanner sends it, a file a slice."""
-    image = as_image(volume)
-    for number in range(image.GetDepth()):
-        part = image[:, :, number]
-        place = "\\".join(f"{value:g}" for value in image.TransformIndexToPhysicalPoint((0, 0, number)))
-        for tag, value in {
-            "0008|0060": "CT", "0020|0013": str(number), "0020|0032": place, "0020|0037": "1\\0\\0\\0\\1\\0",
-            "0020|000e": "1.2.826.0.1.3680043.8.498.1", "0018|0050": "2",
-        }.items():  # fmt: skip
-            part.SetMetaData(tag, value)
-        writer = sitk.ImageFileWriter()
-        writer.KeepOriginalImageUIDOn()
-        writer.SetFileName(str(folder / f"{number:04d}.dcm"))
-        writer.Execute(part)
+    """Write a CT as a scanner sends it, a file a slice, from the feet up.
+
+    SimpleITK would write them as well, and leave the whole process in the locale C.
+    """
+    stored = (volume[::-1] - projections.AIR).round().astype(np.uint16)
+    for number, samples in enumerate(stored):
+        slice_of_ct = make(
+            samples,
+            Modality="CT",
+            SOPClassUID="1.2.840.10008.5.1.4.1.1.2",
+            StudyInstanceUID="1.2.826.0.1.3680043.8.498.1",
+            SeriesInstanceUID="1.2.826.0.1.3680043.8.498.2",
+            InstanceNumber=number,
+            ImagePositionPatient=[0, 0, projections.VOXEL * number],
+            ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
+            PixelSpacing=[projections.VOXEL, projections.VOXEL],
+            SliceThickness=projections.VOXEL,
+            RescaleSlope=1,
+            RescaleIntercept=int(projections.AIR),
+        )
+        (folder / f"{number:04d}.dcm").write_bytes(slice_of_ct)
 
 
 def test_the_table_under_a_patient_is_left_out(chest: np.ndarray, tmp_path: Path) -> None:
