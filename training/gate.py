@@ -1,7 +1,7 @@
 """Measure the gate, or make its weights from the shared data and CTs: `python -m training.gate`, with `--train`.
 
-Eight minutes on one core. Pictures are drawn anew for every round (`training.gate_pictures`); the patients, sources and
-pictures that the gate is measured on are never among them.
+Fifteen minutes on one core of a loaded machine. Pictures are drawn anew for every round (`training.gate_pictures`); the
+patients, sources and pictures that the gate is measured on are never among them.
 """
 
 import argparse
