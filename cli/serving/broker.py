@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 START_SECONDS = 60.0
 SOCKET: Final = "redis.sock"
 EARLY_ENDS: Final = 2
-"""So often in a row Redis may end before it answers until what it reads then is taken for damaged."""
+"""So often in a row Redis may end itself before it answers until what it reads then is taken for damaged."""
 
 
 class NoRedis(PneumoScreenError):
@@ -117,11 +117,17 @@ class EmbeddedRedis:
         wait_until_ready(self.place, program.process)
 
     def ask(self) -> Health:
-        """Ask whether it is well. One that loads its file, or has no memory, answers with an error and is."""
+        """Ask whether it is well. One that has no memory answers with an error and is.
+
+        One that still reads its file may yet end at damage in it, so that answer is told apart (redis.io, PING).
+        """
         try:
-            return Health.WELL if ping(self.place) else Health.UNREACHABLE
+            answer = ping(self.place)
         except TimeoutError:
             return Health.SILENT
+        if answer.startswith(b"-LOADING"):
+            return Health.LOADING
+        return Health.WELL if answer else Health.UNREACHABLE
 
     def before_start(self, early_ends: int) -> None:
         """Make its folders where they are gone; set its file aside where it has ended again and again in reading it."""

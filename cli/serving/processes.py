@@ -26,6 +26,8 @@ EX_CONFIG: Final = 78
 STOP_SECONDS: Final = 30.0
 STEADY_SECONDS: Final = 30.0
 LONGEST_PAUSE: Final = 30.0
+ENDED_BY_OTHERS: Final = (-signal.SIGTERM, -signal.SIGKILL)
+"""Ends by this supervisor, a person or a kernel without memory, which say nothing about what a program read."""
 
 ASK_SECONDS: Final = 1.0
 """How often a program that can be asked is asked whether it is well."""
@@ -109,6 +111,7 @@ class Health(Enum):
     """What came of asking a program whether it is well."""
 
     WELL = "answers"
+    LOADING = "reads what it kept"
     UNREACHABLE = "cannot be connected to"
     SILENT = "takes connections and does not answer"
 
@@ -124,7 +127,7 @@ class Program:
     ask: Callable[[], Health] | None = None
     """Says whether a running program is well."""
     before_start: Callable[[int], None] | None = None
-    """Called before each start with the number of times in a row that the program ended before it answered."""
+    """Called before each start with the number of times in a row that the program ended itself before it answered."""
     process: "subprocess.Popen[bytes] | None" = None
     started_at: float = 0.0
     pause: float = 1.0
@@ -284,8 +287,9 @@ class Supervisor:
         except OSError as error:  # no file handle left to ask with, which says nothing about the program
             log.warning("%s cannot be asked now: %s.", program.name, error)
             return
-        if health is Health.WELL:
-            program.unwell_since, program.has_been_well = None, True
+        if health in (Health.WELL, Health.LOADING):
+            program.unwell_since = None
+            program.has_been_well = program.has_been_well or health is Health.WELL
             return
         if program.unwell_since is None:
             program.unwell_since = now
@@ -300,9 +304,9 @@ class Supervisor:
         now = time.monotonic()
         steady = now - program.started_at > STEADY_SECONDS
         program.pause = 1.0 if steady else min(program.pause * 2, LONGEST_PAUSE)
-        if steady or program.has_been_well:
+        if program.has_been_well:
             program.early_ends = 0
-        elif program.process is not None:
+        elif program.process is not None and program.process.returncode not in ENDED_BY_OTHERS:
             program.early_ends += 1
         program.next_start = now + program.pause
         status = program.process.returncode if program.process else None

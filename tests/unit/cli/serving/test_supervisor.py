@@ -268,12 +268,45 @@ def test_a_damaged_file_of_redis_is_set_aside_while_running(
     assert "starts empty" in caplog.text
 
 
-def damage(kept: Path) -> None:
-    """Write garbage into the middle of every append-only file."""
+@pytest.mark.usefixtures("impatient")
+def test_a_damaged_file_of_redis_is_set_aside_though_it_answers_while_it_reads(
+    supervisor: Supervisor, redis, tmp_path: Path
+) -> None:
+    """Damage far behind the start of a large file: Redis says that it loads, and ends afterwards."""
+    embedded, program = redis
+    program.command += ["--key-load-delay", "200"]  # microseconds a command, as a disk under load
+    damage(tmp_path / "redis", commands=3000)
+    program.process.kill()
+    program.process.wait()
+    watch_until(supervisor, lambda: embedded.ask() is Health.LOADING, "Redis to say that it loads")
+    watch_until(supervisor, lambda: embedded.ask() is Health.WELL, "Redis to answer")
+    assert (tmp_path / "redis.damaged").is_dir()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_redis_that_is_killed_while_it_reads_keeps_its_file(supervisor: Supervisor, redis, tmp_path: Path) -> None:
+    """As by a kernel without memory, which says nothing about the file."""
+    embedded, program = redis
+    program.command += ["--key-load-delay", "1000"]  # microseconds a command
+    fill(tmp_path / "redis", b"", commands=5000)
+    for _ in range(4):
+        program.process.kill()
+        program.process.wait()
+        watch_until(supervisor, lambda: embedded.ask() is Health.LOADING, "Redis to say that it loads")
+    assert not (tmp_path / "redis.damaged").exists()
+
+
+def damage(kept: Path, commands: int = 1) -> None:
+    """Write garbage behind so many commands of every append-only file."""
+    fill(kept, b"\x00garbage\xff" * 20 + b"*1\r\n$4\r\nPING\r\n", commands)
+
+
+def fill(kept: Path, end: bytes, commands: int) -> None:
+    """Write so many commands, and what follows them, into every append-only file."""
     files = [path for path in kept.rglob("*.aof") if path.is_file()]
     assert files
     for path in files:
-        path.write_bytes(b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n" + b"\x00garbage\xff" * 20 + b"*1\r\n$4\r\nPING\r\n")
+        path.write_bytes(b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n" * commands + end)
 
 
 def test_garbage_in_the_append_only_file_ends_redis_by_itself(redis, tmp_path: Path, supervisor: Supervisor) -> None:
