@@ -45,6 +45,10 @@ check: .venv/.development ## Lint, format, types, import contracts, lock file, k
 	$(UV) lock --check --quiet
 	.venv/bin/python -m fuzz.dependencies
 
+# Tests start hundreds of servers and commands, and each would compile a thousand modules again (3 s) where the
+# environment forbids Python to keep what it compiled, as container images do.
+test test-long: export PYTHONDONTWRITEBYTECODE :=
+
 test: .venv/.development ## Run every test but the long ones, browser and real servers included
 	.venv/bin/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder -m "not lab and not long"
 

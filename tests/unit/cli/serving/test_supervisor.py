@@ -287,7 +287,7 @@ def test_a_damaged_file_of_redis_is_set_aside_though_it_answers_while_it_reads(
 def test_a_redis_that_is_killed_while_it_reads_keeps_its_file(supervisor: Supervisor, redis, tmp_path: Path) -> None:
     """As by a kernel without memory, which says nothing about the file."""
     embedded, program = redis
-    program.command += ["--key-load-delay", "1000"]  # microseconds a command
+    program.command += ["--key-load-delay", "400"]  # microseconds a command
     fill(tmp_path / "redis", b"", commands=5000)
     for _ in range(4):
         program.process.kill()
