@@ -304,6 +304,33 @@ def test_the_log_does_not_repeat_what_is_no_request(web: Web, request_line: byte
     assert "ustermann" not in web.log.read_text()
 
 
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"GET\r\n\r\n", 400),
+        (b"G<b>T /sign-in HTTP/1.1\r\n" + HEAD + b"\r\n", 400),
+        (b"GET /sign-in HTTP/9.7\r\n" + HEAD + b"\r\n", 400),
+        (b"GET /sign-in HTTP/1.1\r\n" + HEAD + b"Name <b>: 1\r\n\r\n", 400),
+        (b"GET /sign-in HTTP/1.1\r\n" + HEAD + b"Name: 1\r\n more\r\n\r\n", 400),
+        (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n" + HEAD + b"\r\n", 414),
+        (b"GET /sign-in HTTP/1.1\r\n" + b"A: 1\r\n" * 200 + b"\r\n", 431),
+        (b"POST /sign-in HTTP/1.1\r\n" + HEAD + b"Transfer-Encoding: cake\r\n\r\n", 501),
+        (b"POST /sign-in HTTP/1.1\r\n" + HEAD + b"Expect: a cake\r\nContent-Length: 0\r\n\r\n", 417),
+    ],
+    ids=["no path", "method", "version", "name of a header", "folded", "long path", "many headers", "coding", "expect"],
+)
+def test_a_request_that_cannot_be_read_is_answered_with_a_problem_that_quotes_nothing(
+    web: Web, sent: bytes, status: int
+) -> None:
+    with web.connect(sent) as client:
+        head, _, body = read_all(client).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert b"Content-Type: application/problem+json" in head
+    assert b"Cache-Control: no-store" in head
+    assert json.loads(body)["status"] == status
+    assert b"<" not in body
+
+
 def test_the_log_does_not_repeat_the_search_of_an_export_that_fails(tmp_path: Path) -> None:
     with serving(tmp_path) as web:
         database = Database(f"sqlite:///{tmp_path / 'pneumoscreen.db'}")

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from typing import Any, Final
 
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
@@ -28,6 +29,7 @@ from web.http.problem_codes import code_of
 log = logging.getLogger(__name__)
 
 MOST_HEADER: Final = 64 * 1024
+"""Bytes of a header; gunicorn's own limits (its settings limit_request_*) are 100 fields, each of 8,190 bytes."""
 
 _RECEIVE_BYTES: Final = 64 * 1024
 _HEALTH_PATHS: Final = (b"/healthz", b"/readyz", b"/metrics")
@@ -51,24 +53,46 @@ _REQUESTS_A_THREAD: Final = 16
 _MOST_QUEUED_SECONDS: Final = 20.0
 _DRAIN_BYTES: Final = 64 * 1024
 
+_UNREADABLE: Final = (
+    "The server could not read the request. Check its first line, the length of its path and its header (RFC 9112)."
+)
 _REFUSALS: Final = {
     408: ("Request Timeout", "The request did not come in whole in time. Send it again."),
-    431: ("Request Header Fields Too Large", f"The header of a request has at most {MOST_HEADER:,} bytes."),
+    431: ("Request Header Fields Too Large", f"A header has at most {MOST_HEADER:,} bytes and 100 fields of 8,190."),
     503: ("Service Unavailable", f"Too many requests are under way. Try again in {_RETRY_SECONDS} s."),
 }
 
 
 def refusal(status: int) -> bytes:
     """Write an answer that no application is asked for."""
-    title, detail = _REFUSALS[status]
+    usual = _UNREADABLE if status < 500 else "The server could not answer. Its log says why."
+    title, detail = _REFUSALS.get(status, (HTTPStatus(status).phrase, usual))
     body = (
         f'{{"type":"about:blank","title":"{title}","status":{status},"detail":"{detail}","code":"{code_of(status)}"}}'
     )
     retry = f"Retry-After: {_RETRY_SECONDS}\r\n" if status == 503 else ""
     return (
         f"HTTP/1.1 {status} {title}\r\nContent-Type: application/problem+json\r\nContent-Length: {len(body)}\r\n"
-        f"{retry}Cache-Control: no-store\r\nConnection: close\r\n\r\n{body}"
+        f"{retry}Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n{body}"
     ).encode()
+
+
+class ErrorPageSink:
+    """Take gunicorn's own page of an error, and send the client a problem (RFC 9457) of the same status in its place.
+
+    The page is HTML without security headers, and quotes what the client sent.
+    """
+
+    def __init__(self, sock: PacedSocket) -> None:
+        self._sock = sock
+
+    def gettimeout(self) -> float:
+        """Say that writing waits for nobody."""
+        return 0.0
+
+    def sendall(self, page: bytes) -> None:
+        """Send the problem."""
+        self._sock.send_now(refusal(int(page.split(b" ", 2)[1])))
 
 
 class Connection(TConn):
@@ -295,6 +319,10 @@ class Worker(ThreadWorker):
         """Load the pages, and have their answers say where the connection ends with them."""
         super().load_wsgi()
         self.wsgi.wsgi_app = _announce_end(self.wsgi.wsgi_app)
+
+    def handle_error(self, req: Any, client: PacedSocket, addr: Any, exc: BaseException) -> None:
+        """Answer a request that gunicorn cannot read, or an application that fails outside of Flask, and log it."""
+        super().handle_error(req, ErrorPageSink(client), addr, exc)
 
     def handle_request(self, req: Any, conn: Connection) -> bool:
         """Answer one request, with waiting for what is still to come of an upload."""
