@@ -108,7 +108,7 @@ def test_without_script_days_are_chosen_in_the_form(department: Server, visitor:
     page.get_by_label("First day").fill("2020-01-01")
     page.get_by_label("Last day").fill("2020-01-02")
     page.get_by_role("button", name="Show").click()
-    expect(page.locator("#days")).to_contain_text("No X-ray was sent in these days for")
+    expect(page.locator("#days")).to_contain_text("No X-ray was sent in this period for")
     expect(page.locator("#suspicion")).to_contain_text("A running worker fills this")
 
 

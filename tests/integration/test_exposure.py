@@ -118,7 +118,7 @@ def test_the_medians_the_gap_and_the_limits_are_said(site: Site, own: ModelSpec,
     said = look(chief, **DAYS)
     assert "Brightness has drifted against the 600 images" in said["brightness"]
     assert "cumulative shares is 0.200 (two-sample Kolmogorov-Smirnov test, p &lt; 0.001)" in said["brightness"]
-    assert "days has a brightness of 111, the median training image 119" in said["brightness"]
+    assert "period has a brightness of 111, the median training image 119" in said["brightness"]
     assert "Drift is reported for a gap of at least 0.10 with p below 0.01." in said["brightness"]
     assert "No drift of contrast" in said["contrast"]
     assert said["tile"] == "Drifted", "one of both is enough"
@@ -144,7 +144,7 @@ def test_results_of_before_are_counted_apart(site: Site, own: ModelSpec, chief: 
 def test_results_of_before_alone_are_no_drift(site: Site, own: ModelSpec, chief: FlaskClient) -> None:
     screen(site.database, (own, [None] * 120))
     said = look(chief, **DAYS)
-    assert "The results of these days are from before brightness and contrast were kept." in said["brightness"]
+    assert "The results of this period are from before brightness and contrast were kept." in said["brightness"]
     assert said["tile"] == "\N{EN DASH}"
 
 

@@ -130,7 +130,7 @@ def test_an_export_is_on_record(site: Site) -> None:
 
 def test_days_without_anything_say_what_would_fill_them(site: Site) -> None:
     said = words(reader(site).get("/quality", query_string={"since": "2020-01-01", "until": "2020-01-02"}).text)
-    for sentence in ("No X-ray was sent in these days", "A running worker fills this", "Reviews fill this"):
+    for sentence in ("No X-ray was sent in this period", "A running worker fills this", "Reviews fill this"):
         assert sentence in said
 
 

@@ -151,14 +151,14 @@ def draw_suspicion(figures: Figures) -> Chart:
 
 def draw_brightness(beside: Beside) -> Chart:
     """Draw how brightness is distributed beside how it was among the training images."""
-    said = _("Share of X-rays by brightness, in these days and among the training images")
+    said = _("Share of X-rays by brightness, in this period and among the training images")
     # Translators: the beginning of an axis that goes on with 128 and 255.
     return _draw_exposure(beside, said, (_("Brightness 0"), count(128), count(255)))
 
 
 def draw_contrast(beside: Beside) -> Chart:
     """Draw how contrast is distributed beside how it was among the training images."""
-    said = _("Share of X-rays by contrast, in these days and among the training images")
+    said = _("Share of X-rays by contrast, in this period and among the training images")
     # Translators: the beginning of an axis that goes on with 128 and 255.
     return _draw_exposure(beside, said, (_("Contrast 0"), count(128), count(255)))
 
@@ -171,7 +171,7 @@ def _draw_exposure(beside: Beside, said: str, widths: Sequence[str]) -> Chart:
 def _draw_beside(
     now: Sequence[int], other: Sequence[int], said: str, legend: dict[str, str], widths: Sequence[str]
 ) -> Chart:
-    """Draw the shares of two sets of counts as pairs of bars, these days on the right."""
+    """Draw the shares of two sets of counts as pairs of bars, this period on the right."""
     parts = [[images / max(1, sum(groups)) for images in groups] for groups in (now, other)]
     top = _round_up_share(max(map(max, parts)))
     width = (1 - _GAP) / 2
