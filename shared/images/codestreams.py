@@ -18,7 +18,10 @@ _START_2000: Final = b"\xff\x4f\xff\x51"  # start of codestream, then image and 
 _JP2: Final = b"\x00\x00\x00\x0cjP  "
 _BOX_HEADER_BYTES: Final = 8
 _NO_LENGTH: Final = {0x01, *range(0xD0, 0xD9)}  # TEM, RST0 to RST7 and SOI stand alone (T.81, table B.1)
-_SOS, _EOI, _APP1 = 0xDA, 0xD9, 0xE1
+_SOS, _EOI, _APP0, _APP1, _APP2, _APP14 = 0xDA, 0xD9, 0xE0, 0xE1, 0xE2, 0xEE
+_JFIF: Final = b"JFIF\0"
+_SEQUENTIAL: Final = {0xC0, 0xC1}
+_START_OF_SCAN: Final = re.compile(rb"\xff\xda")
 _SOF_LS: Final = 0xF7  # T.87, C.1.1
 _SOFS: Final = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # not DHT, JPG and DAC
 _NEXT_MARKER: Final = re.compile(rb"\xff([\x80-\xcf\xd8-\xfe])")
@@ -105,6 +108,50 @@ def with_height(data: bytes) -> bytes | None:
     return None
 
 
+def with_usual_header(data: bytes) -> bytes:
+    """Return a JPEG without what libjpeg warns of in its header and scans though it loses no pixel by it.
+
+    Another version of JFIF, an unknown colour transform of Adobe, colour profiles, and a sequential scan that says it
+    were progressive. Decoded strictly, it stops where data are lost, and only there.
+    """
+    kept, is_sequential = [_START], False
+    for place, marker, body in _segments(data):
+        if marker in _SOFS:
+            is_sequential = marker in _SEQUENTIAL
+        if marker == _SOS:
+            scans = data[place - 4 :]
+            return b"".join(kept) + (_as_sequential(scans) if is_sequential else scans)
+        if marker != _APP2:
+            kept.append(data[place - 4 : place] + _usual_segment(marker, body))
+    return data
+
+
+def _usual_segment(marker: int, body: bytes) -> bytes:
+    if marker == _APP0 and body.startswith(_JFIF) and len(body) > 7:
+        return _JFIF + b"\1\1" + body[7:]
+    if marker == _APP14 and body.startswith(b"Adobe") and len(body) > 11 and body[11] > 2:
+        return body[:11] + b"\1" + body[12:]  # luminance and colour apart, as libjpeg assumes then
+    return body
+
+
+def _as_sequential(scans: bytes) -> bytes:
+    """Write into each scan's header what a sequential one says (T.81, table B.3)."""
+    mended = bytearray(scans)
+    for found in _START_OF_SCAN.finditer(scans):
+        end = found.end() + int.from_bytes(scans[found.end() : found.end() + 2], "big")
+        if found.end() + 6 <= end <= len(scans):
+            mended[end - 3 : end] = b"\0\x3f\0"
+    return bytes(mended)
+
+
+def as_eight_bits(data: bytes) -> bytes:
+    """Return a JPEG whose frame header says 8 bits a sample: its codes are read the same way, its pixels are others."""
+    for place, marker, _ in _segments(data):
+        if marker in _SOFS:
+            return data[:place] + b"\x08" + data[place + 1 :]
+    return data
+
+
 def _segments(data: bytes) -> Iterator[tuple[int, int, bytes]]:
     """Yield each segment up to the first scan: where its content is, its marker and its content (T.81, B.1.1)."""
     place = len(_START)
@@ -118,7 +165,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, bytes]]:
         if marker in _NO_LENGTH:
             continue
         length = int.from_bytes(data[place : place + 2], "big")
-        if length < 2 or marker == _EOI:
+        if length < 2 or marker in {0, _EOI}:  # libjpeg passes over 0xFF00, and would find another header behind it
             return
         yield place + 2, marker, data[place + 2 : place + length]
         place += length

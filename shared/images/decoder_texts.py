@@ -10,7 +10,9 @@ from PIL import ImageFile
 DAMAGE: Final = (
     "Corrupt JPEG data",  # JWRN_EXTRANEOUS_DATA, _HIT_MARKER, _HUFF_BAD_CODE, _MUST_RESYNC, _ARITH_BAD_CODE
     "Premature end of JPEG",  # JWRN_JPEG_EOF
+    "Inconsistent progression sequence",  # JWRN_BOGUS_PROGRESSION: a scan that others build on is not there
 )
+_NO_DAMAGE: Final = "Corrupt JPEG data: bad ICC marker"  # JWRN_BOGUS_ICC: of a colour profile, not of pixels
 """How the warnings of libjpeg-turbo 3.1 (src/jerror.h) begin that say that data are lost; the other warnings are of
 versions and parameters."""
 _SIXTEEN_BITS_A_SAMPLE: Final = (";16B", ";16L", ";16N")
@@ -20,7 +22,7 @@ BMP is none of them: there a pixel has 16."""
 
 def tells_of_damage(error: ValueError) -> bool:
     """Tell whether simplejpeg stopped because data of the scan are lost, and not because it cannot read this form."""
-    return str(error).startswith(DAMAGE)
+    return str(error).startswith(DAMAGE) and str(error) != _NO_DAMAGE
 
 
 def has_sixteen_bit_samples(image: ImageFile.ImageFile) -> bool:

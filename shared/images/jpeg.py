@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Final
 from PIL import Image, ImageOps, TiffImagePlugin
 
 from shared.errors import ImageRejected
-from shared.images.codestreams import END, CodestreamDamaged, Frame, Process, read_jpeg, without_padding
+from shared.images.codestreams import (
+    END,
+    CodestreamDamaged,
+    Frame,
+    Process,
+    as_eight_bits,
+    read_jpeg,
+    with_usual_header,
+    without_padding,
+)
 from shared.images.decoder import Codec, decode
 from shared.images.decoder_texts import tells_of_damage
 from shared.images.jpeg_lossless import is_damaged
@@ -21,6 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 _SCALES: Final = (8, 4, 2)
+_BANDS: Final = {"GRAY": 1, "CMYK": 4}
 # TIFF 6.0, sections 8 and 15; TIFF technical note 2.
 _COMPRESSION, _TABLES, _BY_JPEG = 259, 347, 7
 _STRIPS: Final = ((273, 279), (324, 325))
@@ -33,11 +43,25 @@ def decode_grey(data: bytes, size: tuple[int, int], at_least: int) -> "np.ndarra
     """Decode a grey or colour JPEG of 8 bits and of `size` to grey, uint8 (rows, columns), as Pillow's draft mode does.
 
     At 1/2, 1/4 or 1/8 of its size where its sides stay at least `at_least` long. None where this decoder cannot read
-    it. Raises ImageRejected where the scan is damaged or cut short.
+    it. Raises ImageRejected where the scan is damaged or cut short, or is lossless and in colours.
     """
-    width, height = size
-    scale = next((scale for scale in _SCALES if min(width, height) // scale >= at_least), 1)
-    return _decode_strictly(data, "GRAY", -(-width // scale), -(-height // scale))
+    frame, (width, height) = _read_frame(data), size
+    if frame is not None and frame.process is Process.LOSSLESS:
+        _refuse_colours(frame)
+    scale = 1
+    if frame is not None and frame.process is Process.LOSSY:  # there is no scaling of others, and libjpeg does not say
+        scale = next((scale for scale in _SCALES if min(width, height) // scale >= at_least), 1)
+    grey = _decode_strictly(data, "GRAY", -(-width // scale), -(-height // scale))
+    is_lossless = frame is not None and frame.process is Process.LOSSLESS
+    if grey is not None and is_lossless and is_damaged(data, grey):
+        raise refusal(data)
+    return grey
+
+
+def _refuse_colours(frame: Frame) -> None:
+    if frame.components != 1:
+        process = frame.process.name.lower()
+        raise ImageRejected(Rejection.UNSUPPORTED_FORM, case="jpeg_colour", process=process, bits=frame.precision)
 
 
 def refuse_damaged_cmyk(data: bytes) -> None:
@@ -67,28 +91,50 @@ def refuse_damaged_strips(directory: TiffImagePlugin.ImageFileDirectory_v2, data
 
 def _pixels(data: bytes) -> int:
     """Return how many pixels a JPEG says that it has; 0 where that cannot be told."""
+    frame = _read_frame(data)
+    return frame.rows * frame.columns if frame is not None else 0
+
+
+def _read_frame(data: bytes) -> Frame | None:
     try:
-        frame = read_jpeg(data)
+        return read_jpeg(data)
     except CodestreamDamaged:
-        return 0
-    return frame.rows * frame.columns
+        return None
 
 
 def _decode_strictly(data: bytes, colours: str, width: int, height: int) -> "np.ndarray | None":
-    import simplejpeg  # noqa: PLC0415  # the web pays for it with the first image shown
+    """Decode the first band of a JPEG, at the smallest scale with these sides; None where it cannot be read.
 
+    Raises ImageRejected where it is damaged.
+    """
     try:
-        found: np.ndarray = simplejpeg.decode_jpeg(
-            data, colours, fastdct=False, fastupsample=False, min_width=width, min_height=height, strict=True
-        )
+        return _decode(data, colours, width, height)
     except ValueError as error:
-        if not tells_of_damage(error):
-            return None
-        mended = _without_filling(data)
-        if mended is None:
+        is_damage = tells_of_damage(error)
+        mended = _without_filling(data) if is_damage else _unless_same(with_usual_header(data), data)
+        if mended is not None:
+            return _decode_strictly(mended, colours, width, height)
+        if is_damage:
             raise refusal(data) from error
-        return _decode_strictly(mended, colours, width, height)
+        return None
+
+
+def _decode(data: bytes, colours: str, width: int, height: int) -> "np.ndarray":
+    import numpy as np  # noqa: PLC0415  # the web pays for both with the first image shown
+    import simplejpeg  # noqa: PLC0415
+
+    rows, columns, *_ = simplejpeg.decode_jpeg_header(data)
+    # Of the size of the whole image: simplejpeg 1.9 makes its own as large as the scaled one, and where a process
+    # cannot be scaled libjpeg-turbo writes beyond that. Memory that is not written to costs nothing.
+    buffer = np.empty(rows * columns * _BANDS[colours], np.uint8)
+    found: np.ndarray = simplejpeg.decode_jpeg(
+        data, colours, fastdct=False, fastupsample=False, min_width=width, min_height=height, buffer=buffer, strict=True
+    )
     return found[..., 0]
+
+
+def _unless_same(mended: bytes, data: bytes) -> bytes | None:
+    return None if mended == data else mended
 
 
 def _without_filling(data: bytes) -> bytes | None:
@@ -125,9 +171,7 @@ def read_special(data: bytes) -> Frame:
         raise ImageRejected(Rejection.UNREADABLE_IMAGE, case="header") from error
     if not frame.rows:
         raise ImageRejected(Rejection.UNREADABLE_IMAGE, case="header")
-    if frame.components != 1:
-        process = frame.process.name.lower()
-        raise ImageRejected(Rejection.UNSUPPORTED_FORM, case="jpeg_colour", process=process, bits=frame.precision)
+    _refuse_colours(frame)
     if frame.process is Process.OTHER:
         raise ImageRejected(Rejection.UNSUPPORTED_FORM, case="jpeg_coding", bits=frame.precision)
     return frame
@@ -169,9 +213,13 @@ def decode_frame(data: bytes, frame: Frame) -> "np.ndarray":
         grey = decode_grey(whole, (frame.columns, frame.rows), max(frame.columns, frame.rows))
         if grey is not None:
             return grey
+    if frame.process is Process.LOSSY:
+        # The decoder of more bits does not tell of damage. That of 8 bits reads the same codes.
+        _decode_strictly(as_eight_bits(whole), "GRAY", 1, 1)
     codec = Codec.JPEG_LS if frame.process is Process.LS else Codec.JPEG8 if frame.precision == 8 else Codec.JPEG
-    samples = decode(codec, whole, rows=frame.rows, columns=frame.columns)
+    usual = with_usual_header(whole) if codec is Codec.JPEG8 else whole
+    samples = decode(codec, usual, rows=frame.rows, columns=frame.columns)
     is_lossless = frame.process is Process.LOSSLESS
-    if int(samples.max()) >> frame.precision or (is_lossless and frame.precision > 8 and is_damaged(whole, samples)):
+    if int(samples.max()) >> frame.precision or (is_lossless and is_damaged(whole, samples)):
         raise refusal(whole)
     return samples
