@@ -154,14 +154,28 @@ def _likelier(samples: "np.ndarray", header: Frame, dataset: "Dataset") -> "np.n
     Where the two contradict each other either may be wrong: some writers code the bits of signed samples as unsigned
     ones and the other way round, others say it in the dataset alone. Read wrongly, samples wrap from white to black.
     """
-    by_dataset = _with_sign(samples, dataset, header.precision)
-    if header.process is not Process.JPEG_2000 or header.is_signed == (dataset.PixelRepresentation == 1):
-        return by_dataset
-    if _roughness(by_dataset) <= _roughness(samples):
-        return by_dataset
-    dataset.PixelRepresentation = int(header.is_signed)
-    dataset.BitsStored, dataset.HighBit = header.precision, header.precision - 1
-    return samples
+    by_dataset = _by_dataset(samples, dataset, header.precision)
+    contradict = header.process is Process.JPEG_2000 and header.is_signed != (dataset.PixelRepresentation == 1)
+    if contradict and _roughness(by_dataset) > _roughness(samples):
+        dataset.PixelRepresentation = int(header.is_signed)
+        dataset.BitsStored, dataset.HighBit = header.precision, header.precision - 1
+        return samples
+    _refuse_if_wrapped(by_dataset, _of_bits(samples, header.precision, dataset), dataset)
+    return by_dataset
+
+
+def _refuse_if_wrapped(by_dataset: "np.ndarray", whole: "np.ndarray", dataset: "Dataset") -> None:
+    """Refuse samples that need more bits than the dataset says: without these neighbours are less alike.
+
+    Where the bits above are an overlay, neighbours are more alike without them.
+    """
+    import numpy as np  # noqa: PLC0415  # the web needs it for some images only
+
+    from shared.images.grayscale import TAIL  # noqa: PLC0415  # loads numpy
+
+    changed = np.count_nonzero(by_dataset != whole)
+    if changed > TAIL * whole.size and _roughness(whole) < _roughness(by_dataset):
+        raise ImageRejected(Rejection.UNSUPPORTED_FORM, case="stored_bits", bits=int(dataset.BitsStored))
 
 
 def _roughness(samples: "np.ndarray") -> int:
@@ -172,18 +186,29 @@ def _roughness(samples: "np.ndarray") -> int:
     return int(np.abs(np.diff(some)).sum())
 
 
-def _with_sign(samples: "np.ndarray", dataset: "Dataset", precision: int) -> "np.ndarray":
+def _by_dataset(samples: "np.ndarray", dataset: "Dataset", precision: int) -> "np.ndarray":
     """Read samples as signed or unsigned as the dataset says, which a codestream does not know or contradicts.
 
-    The sign is the highest of the bits stored, or of the codestream's where those are fewer; what stands above them,
-    such as an overlay, is left out, as pydicom does with native pixels.
+    What stands above the bits stored, such as an overlay, is left out, as pydicom does with native pixels. Where a
+    codestream has fewer bits than are stored, its highest is a sign only if neighbours are then more alike.
     """
     stored = int(dataset.get("BitsStored") or precision)
     bits = min(precision, stored) if int(dataset.get("HighBit") or stored - 1) == stored - 1 else precision
+    read = _of_bits(samples, bits, dataset)
+    if dataset.PixelRepresentation != 1 or stored <= precision:
+        return read
+    as_stored = _of_bits(samples, stored, dataset)
+    return read if _roughness(read) <= _roughness(as_stored) else as_stored
+
+
+def _of_bits(samples: "np.ndarray", bits: int, dataset: "Dataset") -> "np.ndarray":
+    """Read the lowest bits of samples, whose highest is the sign where the dataset has one."""
     width = samples.dtype.itemsize * 8
+    unsigned = samples.view(f"<u{width // 8}")
     if dataset.PixelRepresentation == 1:
-        unsigned = samples.view(f"<u{width // 8}")
+        if bits > width:
+            return unsigned.astype(f"<i{width // 4}")
         return (unsigned << (width - bits)).view(f"<i{width // 8}") >> (width - bits)
-    if bits == width and samples.dtype.kind == "u":
+    if bits >= width and samples.dtype.kind == "u":
         return samples
-    return samples.view(f"<u{width // 8}") & ((1 << bits) - 1)
+    return unsigned & ((1 << min(bits, width)) - 1)

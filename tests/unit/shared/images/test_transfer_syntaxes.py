@@ -344,6 +344,38 @@ def test_a_codestream_keeps_no_overlay_above_the_bits_stored(syntax: str) -> Non
     assert np.array_equal(samples_of(make(marked, syntax, compress(marked), BitsStored=12, HighBit=11)), GREY12)
 
 
+@pytest.mark.parametrize("signed", [0, 1])
+@pytest.mark.parametrize(
+    ("syntax", "compress"),
+    [
+        (JPEGLosslessSV1, lambda samples: lossless(samples & 8191, 13, 1)),
+        (JPEGLSLossless, imagecodecs.jpegls_encode),
+        (JPEG2000Lossless, lambda samples: j2k(samples, reversible=True, level=0)),
+    ],
+    ids=["JPEG Lossless", "JPEG-LS", "JPEG 2000"],
+)
+def test_samples_of_more_bits_than_the_header_says_are_refused_and_not_wrapped(syntax: str, compress, signed) -> None:
+    wide = (GREY12.astype(np.int32) * 2 - 4096 * signed).astype(np.uint16)
+    data = make(wide, syntax, compress(wide), BitsStored=12, HighBit=11, PixelRepresentation=signed)
+    with pytest.raises(ImageRejected) as refused:
+        samples_of(data)
+    assert refused.value.details["case"] == "stored_bits"
+
+
+@pytest.mark.parametrize("stored", [13, 14, 16])
+@pytest.mark.parametrize(
+    ("samples", "held"),
+    [(GREY12, GREY12), (SIGNED, SIGNED.astype(np.uint16) & 4095), (GREY8.astype(np.uint16), GREY8)],
+    ids=["no sign", "sign in bit 11", "8 bits"],
+)
+def test_the_highest_bit_of_a_frame_of_fewer_bits_is_a_sign_where_its_samples_would_wrap_without(
+    samples: np.ndarray, held: np.ndarray, stored: int
+) -> None:
+    frame = lossless(held, 8 if held.dtype == np.uint8 else 12, 1)
+    tags = {"PixelRepresentation": 1, "BitsStored": stored, "HighBit": stored - 1}
+    assert np.array_equal(samples_of(make(samples, JPEGLosslessSV1, frame, **tags)), samples)
+
+
 def test_meta_information_without_its_length_is_read() -> None:
     data = make(GREY12, ExplicitVRLittleEndian)
     assert decode(data[132 + 12 :], 64).tobytes() == decode(data, 64).tobytes()
