@@ -182,7 +182,12 @@ def _load(image: ImageFile.ImageFile, data: bytes) -> None:
 
 def _refuse_unless_bright(image: Image.Image) -> None:
     """Refuse colours of 16 bits, of which Pillow keeps the upper 8, where they use less than half of these."""
-    if "transparency" in image.info or np.asarray(image.convert("RGB")).max() < _BRIGHT:
+    brightest = np.asarray(image.convert("RGB")).max(axis=2)
+    if "A" in image.getbands():
+        brightest = brightest[np.asarray(image.getchannel("A")) > 0]
+    # Not by its highest sample: a burnt-in letter is white whatever the image uses.
+    is_dark = brightest.size > 0 and np.quantile(brightest, 1 - grayscale.TAIL) < _BRIGHT
+    if "transparency" in image.info or is_dark:
         raise ImageRejected(Rejection.UNSUPPORTED_FORM, case="deep_colour")
 
 

@@ -227,8 +227,11 @@ def test_pillow_still_reads_the_others() -> None:
 
 
 @pytest.mark.parametrize("kind", ["TIFF", "PNG"])
-def test_deep_colour_that_uses_few_of_its_bits_is_refused(kind: str) -> None:
+@pytest.mark.parametrize("has_mark", [False, True], ids=["bare", "with a white mark"])
+def test_deep_colour_that_uses_few_of_its_bits_is_refused(kind: str, has_mark: bool) -> None:
     dark = (COLOUR >> 4).astype(np.uint16)
+    if has_mark:
+        dark[:2, :5] = 65535
     data = tiff_of_colour(dark) if kind == "TIFF" else imagecodecs.png_encode(dark)
     with pytest.raises(ImageRejected) as refused:
         decode(data, 64)
