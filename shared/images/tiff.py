@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258, 259, 262, 266
 _STRIPS, _ORIENTATION, _SAMPLES, _ROWS, _STRIP_BYTES, _PLANES, _PREDICTOR = 273, 274, 277, 278, 279, 284, 317
+_HEADER_BYTES: Final = 8  # TIFF 6.0, section 2
 _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES, _FORMAT = 322, 323, 324, 325, 339
 _NEW_SUBFILE, _SUBFILE = 254, 255
 _DEPTH: Final = 32_997  # of a page that is a stack of slices (SGI's ImageDepth)
@@ -97,6 +98,9 @@ def read_deep(file: IO[bytes]) -> DeepTiff | None:
     tags = pages[0] if pages else _Tags({})
     if tags.one(_DEPTH, 1) > 1:
         raise ImageRejected(Rejection.SEVERAL_IMAGES, case="pages", count=tags.one(_DEPTH, 1))
+    places = (*tags.values.get(_STRIPS, ()), *tags.values.get(_TILES, ()))
+    if any(place < _HEADER_BYTES for place in places):  # never written, as a file half sent; drawn it is the header
+        raise _damaged()
     bits, kind = tags.one(_BITS, 1), _KINDS.get(tags.one(_FORMAT, 1), "")
     if tags.one(_SAMPLES, 1) != 1 or tags.one(_PHOTOMETRIC, _BLACK_IS_ZERO) not in {_WHITE_IS_ZERO, _BLACK_IS_ZERO}:
         _refuse_unless_read_by_pillow(tags, bits, kind)

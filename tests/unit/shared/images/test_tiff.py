@@ -217,6 +217,22 @@ def test_strips_that_are_short_are_refused_rather_than_black() -> None:
     assert refused.value.code is Rejection.TRUNCATED_IMAGE
 
 
+@pytest.mark.parametrize("kind", ["u1", "u2"])
+@pytest.mark.parametrize("options", [{"rowsperstrip": 7}, {"tile": (32, 48)}], ids=["strips", "tiles"])
+def test_a_part_that_was_never_written_is_refused_rather_than_drawn_from_the_header(
+    kind: str, options: dict[str, object]
+) -> None:
+    data = tiff(in_kind(kind), **options)
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        tags = file.pages[0].tags
+        place = tags[324 if "tile" in options else 273].valueoffset
+    size = 2 if data[place + 2 : place + 4] != b"\0\0" else 4
+    assert decode(data, 64).size == (112, 96)
+    with pytest.raises(ImageRejected) as refused:
+        decode(data[:place] + bytes(size) + data[place + size :], 64)
+    assert refused.value.code is Rejection.UNREADABLE_IMAGE
+
+
 def test_pillow_still_reads_the_others() -> None:
     for image in (draw(1), draw(1).convert("RGB"), draw(1).convert("1"), draw(1).convert("RGB").quantize(64)):
         out = io.BytesIO()
