@@ -20,6 +20,7 @@ from shared.settings import Settings
 from shared.tables import AuditEvent, Image, ReviewState, Role, Screening
 from tests.conftest import draw, encode
 from tests.web_site import Site, post_images, press, token_of
+from web.images import unread
 
 SICK, WELL = 0.91, 0.07
 
@@ -214,6 +215,16 @@ def test_in_a_list_the_next_unread_image_is_that_of_the_list(site: Site) -> None
     assert answer.location.startswith(f"{page(site, 0)}?")
     assert "label=PNEUMONIA" in answer.location
     assert "order=suspicious" in answer.location
+
+
+def test_a_search_for_the_next_unread_image_that_is_cut_short_says_so(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unread, "_MOST_STEPS", 0)
+    rita = site.browser(site.add_user("rita", Role.READER))
+    answer = press(rita, f"{page(site)}/reviews?order=newest", page(site), says="agree")
+    assert answer.location.startswith(page(site))
+    assert "No next unread X-ray was found yet." in rita.get(answer.location).text
 
 
 def test_a_conflict_on_the_page_keeps_what_was_typed_and_shows_the_other_review(site: Site) -> None:

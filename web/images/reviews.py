@@ -96,10 +96,13 @@ def _lead_on(screening_id: uuid.UUID) -> ResponseReturnValue:
     with services().database.read() as db:
         screening = reviewing.seen_image(db, screening_id)
         following = next_unread(db, screening, request.args)
-    if following is None:
+    if following.is_cut and following.screening_id is None:
+        flash(_("Your review is saved. No next unread X-ray was found yet. Go on from the list."), "info")
+    elif following.screening_id is None:
         flash(_("Your review is saved. No unread X-rays are left in this list."), "info")
-    reviewed = screening_id if following else None
-    address = url_for("screenings.show", screening_id=following or screening_id, reviewed=reviewed, **page.listed())
+    reviewed = screening_id if following.screening_id else None
+    shown = following.screening_id or screening_id
+    address = url_for("screenings.show", screening_id=shown, reviewed=reviewed, **page.listed())
     if prefers_problem():
         return jsonify(next=address), HTTPStatus.CREATED
     return see_other(address)

@@ -1,8 +1,8 @@
 """The next image that nobody has read, in the list or the job that an image was opened from."""
 
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from flask import g
@@ -19,35 +19,54 @@ from web.lists.planner import Wanted, find, want
 
 _AT_ONCE: Final = 100
 _MOST_STEPS: Final = 20
-"""So many times _AT_ONCE images of a list that were all read are passed; beyond that none counts as found."""
+"""So many times _AT_ONCE images of a list that were all read are passed; there the search is cut."""
 
 
-def next_unread(db: Session, screening: ScreeningDetail, args: Mapping[str, str]) -> uuid.UUID | None:
-    """Return the unread image after one, or from the beginning on where none comes after; None where all are read."""
+@dataclass(frozen=True)
+class Following:
+    """What a search for the next unread image has come to."""
+
+    screening_id: uuid.UUID | None = None
+    is_cut: bool = False
+    """Whether it ended before the end of the list: then there may be one though none was found."""
+
+
+def next_unread(db: Session, screening: ScreeningDetail, args: Mapping[str, str]) -> Following:
+    """Look for the unread image after one, or from the beginning on where none comes after."""
     if not args.get("order"):
-        return _next_of_job(db, screening)
+        return Following(_next_of_job(db, screening))
     order = Order.from_args(args)
     if order is Order.UNREAD:
         return _next_of_worklist(db, screening, Filters.from_args(args, current_zone()))
     if order is Order.SUSPICIOUS and screening.p_pneumonia is None:
-        return None
+        return Following()
     wanted = want(db, g.user, Filters.from_args(args, current_zone()), order)
     place: Place = (
         (screening.p_pneumonia, screening.screening_id) if order is Order.SUSPICIOUS else (screening.screening_id,)
     )
-    return _next_of_list(db, wanted, place, screening) or _next_of_list(db, wanted, None, screening)
+    return _first_of(lambda start: _next_of_list(db, wanted, start, screening), place)
 
 
-def _next_of_worklist(db: Session, screening: ScreeningDetail, filters: Filters) -> uuid.UUID | None:
+def _first_of(search: Callable[[Place | None], Following], place: Place | None) -> Following:
+    """Search behind a place, then from the beginning."""
+    behind = search(place)
+    if behind.screening_id is not None:
+        return behind
+    before = search(None)
+    return Following(before.screening_id, before.is_cut or behind.is_cut)
+
+
+def _next_of_worklist(db: Session, screening: ScreeningDetail, filters: Filters) -> Following:
     """Return the image after one of what the reader works through: unread ones, unless a filter says otherwise."""
     filters = replace(filters, review=filters.review or Reading.UNREAD)
     wanted, place = want(db, g.user, filters, Order.UNREAD), place_of(screening, filters, Order.UNREAD)
-    for start in (place, None):
-        ids = [found[-1] for found in find(db, wanted, start, 2).places]
-        following = next((key for key in ids if key != screening.screening_id), None)
-        if following is not None:
-            return following
-    return None
+
+    def search(start: Place | None) -> Following:
+        found = find(db, wanted, start, 2)
+        ids = [place[-1] for place in found.places]
+        return Following(next((key for key in ids if key != screening.screening_id), None), found.reached is not None)
+
+    return _first_of(search, place)
 
 
 def _next_of_job(db: Session, screening: ScreeningDetail) -> uuid.UUID | None:
@@ -56,17 +75,17 @@ def _next_of_job(db: Session, screening: ScreeningDetail) -> uuid.UUID | None:
     return db.scalar(after) or db.scalar(unread.order_by(Screening.position).limit(1))
 
 
-def _next_of_list(db: Session, wanted: Wanted, start: Place | None, screening: ScreeningDetail) -> uuid.UUID | None:
+def _next_of_list(db: Session, wanted: Wanted, start: Place | None, screening: ScreeningDetail) -> Following:
     for _ in range(_MOST_STEPS):
         found = find(db, wanted, start, _AT_ONCE)
         ids = [place[-1] for place in found.places]
         unread = _unread_among(db, ids, screening)
         if unread is not None:
-            return unread
+            return Following(unread)
         start = found.reached or (found.places[-1] if len(ids) == _AT_ONCE else None)
         if start is None:
-            return None
-    return None
+            return Following()
+    return Following(is_cut=True)
 
 
 def _unread_among(db: Session, ids: Sequence[uuid.UUID], screening: ScreeningDetail) -> uuid.UUID | None:
