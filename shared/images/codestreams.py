@@ -21,6 +21,10 @@ _NO_LENGTH: Final = {0x01, *range(0xD0, 0xD9)}  # TEM, RST0 to RST7 and SOI stan
 _SOS, _EOI, _APP0, _APP1, _APP2, _APP14 = 0xDA, 0xD9, 0xE0, 0xE1, 0xE2, 0xEE
 _JFIF: Final = b"JFIF\0"
 _SEQUENTIAL: Final = {0xC0, 0xC1}
+_SOF_PROGRESSIVE: Final = 0xC2
+_COEFFICIENTS: Final = 64  # of a block
+_NOT_SENT: Final = 16
+_MOST_SCAN_HEADER: Final = 14  # of four components
 _START_OF_SCAN: Final = re.compile(rb"\xff\xda")
 _SOF_LS: Final = 0xF7  # T.87, C.1.1
 _SOFS: Final = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # not DHT, JPG and DAC
@@ -59,6 +63,7 @@ class Frame:
     columns: int
     components: int
     is_signed: bool = False
+    is_progressive: bool = False
     exif: bytes = b""
     """Of a JPEG; empty where it says nothing."""
 
@@ -73,7 +78,10 @@ def read_jpeg(data: bytes) -> Frame:
             if len(body) < 6:
                 break
             precision, rows, columns, components = struct.unpack_from(">BHHB", body)
-            return Frame(_process(marker), precision, rows, columns, components, exif=exif)
+            is_progressive = marker == _SOF_PROGRESSIVE
+            return Frame(
+                _process(marker), precision, rows, columns, components, is_progressive=is_progressive, exif=exif
+            )
         if marker == _SOS:
             break
     raise CodestreamDamaged("no frame header")
@@ -106,6 +114,32 @@ def with_height(data: bytes) -> bytes | None:
             return None
         return data[:lines_at] + lines + data[lines_at + 2 : end] + data[end + 6 :]
     return None
+
+
+def lacks_scans(data: bytes) -> bool:
+    """Tell whether coefficients of a progressive JPEG's first component were never sent, or not to their last bit.
+
+    Luminance stands in it. Each scan sends some coefficients down to a bit (T.81, G.1.1.1); where the last scans are
+    missing the image is blurred, and no decoder says so.
+    """
+    component, last_bits = None, [_NOT_SENT] * _COEFFICIENTS
+    for place, marker, body in _segments(data):
+        if marker == _SOF_PROGRESSIVE and len(body) > 6:
+            component = body[6]
+        if marker == _SOS:
+            for found in _START_OF_SCAN.finditer(data, place - 4):
+                _take_scan(data[found.end() : found.end() + _MOST_SCAN_HEADER], component, last_bits)
+            break
+    return component is not None and any(last_bits)
+
+
+def _take_scan(header: bytes, component: int | None, last_bits: list[int]) -> None:
+    """Note down to which bit a scan has sent the coefficients of a component."""
+    ends = 3 + 2 * header[2] if len(header) > 2 else len(header)
+    if component is not None and component in header[3:ends:2] and len(header) >= ends + 3:
+        first, last, bits = header[ends : ends + 3]
+        for coefficient in range(first, min(last + 1, _COEFFICIENTS)):
+            last_bits[coefficient] = bits & 15
 
 
 def with_usual_header(data: bytes) -> bytes:

@@ -16,6 +16,7 @@ from shared.images.codestreams import (
     Frame,
     Process,
     as_eight_bits,
+    lacks_scans,
     read_jpeg,
     with_usual_header,
     without_padding,
@@ -52,10 +53,16 @@ def decode_grey(data: bytes, size: tuple[int, int], at_least: int) -> "np.ndarra
     if frame is not None and frame.process is Process.LOSSY:  # there is no scaling of others, and libjpeg does not say
         scale = next((scale for scale in _SCALES if min(width, height) // scale >= at_least), 1)
     grey = _decode_strictly(data, "GRAY", -(-width // scale), -(-height // scale))
-    is_lossless = frame is not None and frame.process is Process.LOSSLESS
-    if grey is not None and is_lossless and is_damaged(data, grey):
+    if grey is not None and frame is not None and _is_incomplete(data, frame, grey):
         raise refusal(data)
     return grey
+
+
+def _is_incomplete(data: bytes, frame: Frame, grey: "np.ndarray") -> bool:
+    """Tell of a decoded JPEG whether it has other bits than its pixels, or too few scans for them."""
+    if frame.process is Process.LOSSLESS:
+        return is_damaged(data, grey)
+    return frame.is_progressive and lacks_scans(data)
 
 
 def _refuse_colours(frame: Frame) -> None:

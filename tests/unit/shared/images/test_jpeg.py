@@ -89,6 +89,24 @@ def test_a_progressive_image_without_the_scan_that_others_build_on_is_refused() 
     assert refused.value.code is Rejection.DAMAGED_SCAN
 
 
+@pytest.mark.parametrize("colours", ["L", "RGB"])
+@pytest.mark.parametrize("missing", ["the last", "all but the first", "one in the middle"])
+def test_a_progressive_image_without_some_of_its_scans_is_refused(colours: str, missing: str) -> None:
+    """Cut behind a scan and given an end, it is a blurred image of which no decoder complains."""
+    image = encode(draw(4, SIZE).convert(colours), progressive=True)
+    assert decode(image, WHOLE).size == SIZE
+    starts = [at for at in range(len(image)) if image[at : at + 2] == b"\xff\xda"]
+    # Of the last scans some are of colours, without which luminance is whole.
+    ours = [at for at in starts if image[at + 4 : at + 6] in {b"\1\1", b"\3\1"}]
+    if missing == "one in the middle":
+        image = image[: ours[1]] + image[ours[2] :]
+    else:
+        image = image[: ours[1] if missing == "all but the first" else ours[-1]] + END
+    with pytest.raises(ImageRejected) as refused:
+        decode(image, WHOLE)
+    assert refused.value.code is Rejection.DAMAGED_SCAN
+
+
 @pytest.mark.parametrize("at_least", [64, 80, 160, WHOLE])
 def test_a_lossless_image_is_decoded_at_its_full_size_whatever_is_asked_for(at_least: int) -> None:
     """libjpeg-turbo cannot scale one, and wrote all of it into memory for an eighth."""
