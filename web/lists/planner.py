@@ -180,8 +180,11 @@ def want(session: Session, viewer: User, filters: Filters, order: Order) -> Want
         if job is None or owner not in {None, job.created_by_id}:
             return Wanted(filters, order, viewer, is_possible=False)
         owner = None  # a job's images are all of one account
-    # Only an image that is DONE has a prediction (`shared.states`, `shared.queue.leases`).
-    if (order is not Order.NEWEST or filters.needs_result) and filters.state not in {None, State.DONE}:
+    # Only an image that is DONE has a prediction (`shared.states`, `shared.queue.leases`); the worklist also lists what
+    # the gate refused.
+    is_outside_list = order is Order.UNREAD and filters.review is Reading.OUTSIDE
+    wants_result = filters.needs_result or (order is not Order.NEWEST and not is_outside_list)
+    if wants_result and filters.state not in {None, State.DONE}:
         return Wanted(filters, order, viewer, is_possible=False)
     labels = (filters.label,) if filters.label else tuple(Label)
     blind_for = viewer if hides_from(viewer) else None
