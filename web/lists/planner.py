@@ -309,6 +309,20 @@ def _led(session: Session, wanted: Wanted) -> Search | None:
     return Search(((leads,),), wanted.tests(), sorted_by=(Screening.id,), key=_along(wanted).key)
 
 
+def holds(session: Session, wanted: Wanted, screening_id: uuid.UUID) -> bool:
+    """Tell whether the worklist holds an image."""
+    if not wanted.is_possible:
+        return False
+    if wanted.filters.review is Reading.OUTSIDE:
+        parts = [replace(wanted, order=Order.NEWEST)]
+    elif wanted.is_blind_for is not None and wanted.filters.review is Reading.SECOND_READER:
+        parts = [replace(wanted, order=Order.NEWEST, states=(ReviewState.SECOND_READER,))]
+    else:
+        parts = [part for _, part in wanted.parts()]
+    image = select(Screening.id).where(Screening.id == screening_id)
+    return any(session.scalar(image.where(*[test.of(Screening) for test in part.tests()])) for part in parts)
+
+
 def tests_reviews_of_rows(session: Session, wanted: Wanted) -> bool:
     """Tell whether rows are tested one by one for who reviewed them: the reviews of an account are too many to lead."""
     filters = wanted.filters
