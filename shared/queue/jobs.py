@@ -123,7 +123,7 @@ def add_images(
     images only once. Raises JobClosed where the job takes no more images, KeyReused where the key came with another
     request before.
     """
-    job = session.scalars(select(Job).where(Job.id == job_id).with_for_update()).one()
+    job = check_there(session.scalar(select(Job).where(Job.id == job_id).with_for_update()))
     if model is not None and model.name != job.model_name:
         raise ValueError(f"The job is for {job.model_name}; answers of {model.name} are not its own.")
     known = find_upload(session, job_id, key)
@@ -161,7 +161,18 @@ def add_images(
 def check_open(job: Job) -> None:
     """Raise JobClosed where a job takes no more images."""
     if job.closed_at is not None:
-        raise JobClosed("This job takes no more X-rays. Start a new job.")
+        raise _closed()
+
+
+def check_there(job: Job | None) -> Job:
+    """Return a job; raise JobClosed where it was deleted while images for it came in."""
+    if job is None:
+        raise _closed()
+    return job
+
+
+def _closed() -> JobClosed:
+    return JobClosed("This job takes no more X-rays. Start a new job.")
 
 
 def close_job(session: Session, job_id: uuid.UUID) -> bool:
