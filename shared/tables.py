@@ -506,7 +506,7 @@ class Screening(Base):
     p_pneumonia: Mapped[float | None]
 
     is_latest: Mapped[bool] = mapped_column(default=True, server_default=true())
-    """No later screening of the same image by the same model is there; `shared.reviews.latest` keeps it."""
+    """Of the screenings of the image by its model, the one that lists show; `shared.reviews.latest` keeps it."""
     review_state: Mapped[ReviewState] = mapped_column(
         _by_value(ReviewState), default=ReviewState.UNREAD, server_default=ReviewState.UNREAD.value
     )

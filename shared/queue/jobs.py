@@ -123,7 +123,7 @@ def add_images(
     images only once. Raises JobClosed where the job takes no more images, KeyReused where the key came with another
     request before.
     """
-    job = session.scalars(select(Job).where(Job.id == job_id).with_for_update()).one()
+    job = check_there(session.scalar(select(Job).where(Job.id == job_id).with_for_update()))
     if model is not None and model.name != job.model_name:
         raise ValueError(f"The job is for {job.model_name}; answers of {model.name} are not its own.")
     known = find_upload(session, job_id, key)
@@ -141,16 +141,17 @@ def add_images(
         upload.first_position, upload.images = job.next_position, len(received)
         session.add(upload)
     images, earlier = _store_images(session, [item.image for item in received if item.image is not None])
-    states = latest.supersede(session, earlier, job.model_name)
+    states = latest.review_states(session, earlier)
     answers = _known_predictions(session, images.values(), model) if model else {}
     start_turn = max(job.next_turn, _virtual_time(session, job.model_name))
     rows = [
         _screening_row(job, index, start_turn=start_turn, item=item, images=images, answers=answers, states=states)
         for index, item in enumerate(received)
     ]
-    _flag_latest(rows)
+    last = _flag_latest(rows, set(earlier))
     for some in _in_parts(rows):
         session.execute(insert(Screening), some)
+    latest.choose(session, earlier, {image_id: [last[image_id]] for image_id in earlier})
     note_flagged(session, [row["id"] for row in rows if row["state"] is State.DONE])
     job.next_position += len(rows)
     job.next_turn = start_turn + len(rows)
@@ -160,7 +161,18 @@ def add_images(
 def check_open(job: Job) -> None:
     """Raise JobClosed where a job takes no more images."""
     if job.closed_at is not None:
-        raise JobClosed("This job takes no more X-rays. Start a new job.")
+        raise _closed()
+
+
+def check_there(job: Job | None) -> Job:
+    """Return a job; raise JobClosed where it was deleted while images for it came in."""
+    if job is None:
+        raise _closed()
+    return job
+
+
+def _closed() -> JobClosed:
+    return JobClosed("This job takes no more X-rays. Start a new job.")
 
 
 def close_job(session: Session, job_id: uuid.UUID) -> bool:
@@ -221,11 +233,16 @@ def _screening_row(
     }
 
 
-def _flag_latest(rows: list[dict[str, Any]]) -> None:
-    """Flag the last of a request's rows of each image, and every row without one."""
+def _flag_latest(rows: list[dict[str, Any]], earlier: Collection[uuid.UUID]) -> dict[uuid.UUID | None, uuid.UUID]:
+    """Flag the last of a request's rows of each image, and every row without one; return the last by image.
+
+    The last row of an image that was there before waits for its answer, if it has none: `latest.choose` then looks.
+    """
     last = {row["image_id"]: row["id"] for row in rows}
     for row in rows:
-        row["is_latest"] = row["image_id"] is None or last[row["image_id"]] == row["id"]
+        is_last = row["image_id"] is None or last[row["image_id"]] == row["id"]
+        row["is_latest"] = is_last and (row["state"] is not State.QUEUED or row["image_id"] not in earlier)
+    return last
 
 
 def _virtual_time(session: Session, model_name: str) -> int:
@@ -288,14 +305,21 @@ def _known_predictions(
 
 def cancel(session: Session, job_id: uuid.UUID) -> int:
     """Cancel what has not ended in a job, end its upload, and return how many images that stopped."""
+    # Locked as for `retry`, so that nothing of it starts anew between holding the images and cancelling.
+    session.execute(select(Job.id).where(Job.id == job_id).with_for_update(key_share=True))
     close_job(session, job_id)
-    return row_count(
+    chosen = (Screening.job_id == job_id, in_states(sources(Event.CANCEL)))
+    images = latest.hold_images_of(session, *chosen, falls=True)
+    cancelled = row_count(
         session.execute(
             update(Screening)
-            .where(Screening.job_id == job_id, in_states(sources(Event.CANCEL)))
+            .where(*chosen)
             .values(state=target(Event.CANCEL), finished_at=now(), lease_token=None, lease_until=None)
+            .execution_options(synchronize_session=False)
         )
     )
+    latest.choose(session, images)
+    return cancelled
 
 
 def can_retry(job_id: uuid.UUID, let_through: Collection[str]) -> tuple[ColumnElement[bool], ...]:
@@ -325,6 +349,7 @@ def retry(session: Session, job_id: uuid.UUID, let_through: Collection[str] = ()
     chosen = can_retry(job_id, let_through)
     first = session.scalar(select(func.min(Screening.position)).where(*chosen)) or 0
     start_turn = _virtual_time(session, model_name) - first
+    images = latest.hold_images_of(session, *chosen, falls=False)
     changed = row_count(
         session.execute(
             update(Screening)
@@ -341,6 +366,7 @@ def retry(session: Session, job_id: uuid.UUID, let_through: Collection[str] = ()
             .execution_options(synchronize_session=False)
         )
     )
+    latest.choose(session, images)
     if changed:
         watched = update(Job).where(Job.id == job_id).values(is_watched=True, ended_at=None, seen_at=None)
         session.execute(watched.execution_options(synchronize_session=False))

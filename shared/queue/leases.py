@@ -15,6 +15,7 @@ from shared.images.exposure import Exposure
 from shared.messages.events import note_flagged
 from shared.models.spec import ModelPrediction, ModelSpec
 from shared.refusals import Failure
+from shared.reviews import latest
 from shared.states import Event, State, sources, target
 from shared.tables import Image, Job, Model, Prediction, Priority, Screening, in_states, prediction_copies
 
@@ -184,7 +185,9 @@ def finish(
 
     Idempotent: a prediction is unique for (image, model), and an image whose lease has passed to another stays theirs.
     """
-    _write_predictions(session, outcomes, model_id, threshold, worker)
+    # An image whose job was cancelled and deleted meanwhile is gone; until this transaction ends no other goes.
+    there = set(latest.hold_images(session, {o.screening.sha256 for o in outcomes}).values())
+    _write_predictions(session, [o for o in outcomes if o.screening.image_id in there], model_id, threshold, worker)
     answers = _answers(session, model_id, {o.screening.image_id for o in outcomes if o.rejection is None})
     settled = _settle(session, lease, Event.FINISH, [
         {"screening": o.screening.screening_id, **answers[o.screening.image_id]}
@@ -194,6 +197,10 @@ def finish(
         {"screening": o.screening.screening_id, "code": o.rejection.code.value, "details": o.rejection.details or None}
         for o in outcomes if o.rejection is not None
     ])  # fmt: skip
+    risen: dict[uuid.UUID, list[uuid.UUID]] = {}
+    for outcome in outcomes:
+        risen.setdefault(outcome.screening.image_id, []).append(outcome.screening.screening_id)
+    latest.choose(session, risen, risen)
     note_flagged(session, [o.screening.screening_id for o in outcomes if o.rejection is None])
     return settled + rejected
 
@@ -219,10 +226,7 @@ def _write_predictions(
         for o in sorted(outcomes, key=lambda outcome: outcome.screening.image_id)
         if o.prediction is not None
     }
-    # An image whose job was cancelled and deleted meanwhile is gone; until this transaction ends no other goes.
-    held = select(Image.id).where(Image.id.in_(rows)).with_for_update(read=True, key_share=True)
-    there = set(session.scalars(held))
-    insert_new(session, Prediction, [row for image_id, row in rows.items() if image_id in there])
+    insert_new(session, Prediction, list(rows.values()))
 
 
 def _answers(session: Session, model_id: uuid.UUID, images: Collection[uuid.UUID]) -> dict[uuid.UUID, dict[str, Any]]:
@@ -288,6 +292,8 @@ def sweep(session: Session, run_out: Mapping[uuid.UUID, datetime], max_attempts:
     A lease that got a heartbeat since is left alone.
     """
     requeued, failed = 0, 0
+    # All at once and so in one order, though each lease is freed by itself.
+    latest.hold_images_of(session, Screening.lease_token.in_(run_out), *_fails(max_attempts), falls=True)
     for token, until in run_out.items():
         lost = _lose(session, and_(Screening.lease_token == token, Screening.lease_until == until), max_attempts)
         requeued, failed = requeued + lost[0], failed + lost[1]
@@ -310,7 +316,8 @@ def _lose(
 ) -> tuple[int, int]:
     freed: dict[str, Any] = {"attempts": Screening.attempts + 1, "lease_token": None, "lease_until": None}
     held = update(Screening).where(which).execution_options(synchronize_session=False)
-    failed = held.where(in_states(sources(Event.FAIL)), Screening.attempts + 1 >= max_attempts).values(
+    images = latest.hold_images_of(session, which, *_fails(max_attempts), falls=True)
+    failed = held.where(*_fails(max_attempts)).values(
         **freed,
         state=target(Event.FAIL),
         error_code=code.value,
@@ -319,4 +326,10 @@ def _lose(
     )
     requeued = held.where(in_states(sources(Event.LOSE))).values(**freed, state=target(Event.LOSE))
     count_failed = row_count(session.execute(failed))
+    latest.choose(session, images)
     return row_count(session.execute(requeued)), count_failed
+
+
+def _fails(max_attempts: int) -> tuple[ColumnElement[bool], ...]:
+    """Match what a lease holds that fails when it is lost once more."""
+    return in_states(sources(Event.FAIL)), Screening.attempts + 1 >= max_attempts

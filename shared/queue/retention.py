@@ -219,7 +219,7 @@ def _remove_some(session: Session, job_id: uuid.UUID) -> Removed:
     ended = delete(Screening).where(Screening.id.in_([row.id for row in rows]), in_states(sorted(FINAL_STATES)))
     screenings = row_count(session.execute(ended, execution_options=_IN_BULK))
     unused = _remove_unused(session, images)
-    latest.promote(session, images)
+    latest.choose(session, set(images))
     empty = delete(Job).where(Job.id == job_id, ~exists().where(Screening.job_id == job_id))
     jobs = row_count(session.execute(empty, execution_options=_IN_BULK))
     return unused + Removed(jobs=jobs, screenings=screenings)

@@ -1,75 +1,86 @@
-"""Which screening of an image is the latest by its model: kept as rows are written and removed."""
+"""Which screening of an image is the latest by its model: kept as rows are written, end, start anew and are removed.
+
+It is the newest that has an outcome, DONE or REJECTED: one that waits takes nothing away before it has its own. Where
+none has one it is the newest that waits, and where none waits, as all were cancelled or failed, the newest of all.
+"""
 
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, func, or_, select, union, update
 from sqlalchemy.orm import Session, aliased
 
 from shared.reviews.standing import state_of
+from shared.states import State
 from shared.tables import Image, Job, Review, ReviewState, Screening
 
 _PART: Final = 1000
 """SQLite takes 32,766 bound values a statement."""
+_RANK: Final = case(
+    (or_(Screening.state == State.DONE, Screening.state == State.REJECTED), 2),
+    (or_(Screening.state == State.QUEUED, Screening.state == State.RUNNING), 1),
+    else_=0,
+)
 
 
 def hold_images(session: Session, keys: Collection[str]) -> dict[str, uuid.UUID]:
-    """Return the ids of images by sha256; until the transaction ends nobody removes, reviews or sends them anew."""
-    # In one order, so that two transactions with the same images do not wait for each other. Workers, who only refer to
-    # an image, are not kept waiting.
+    """Return the ids of images by sha256; until the transaction ends nobody removes, reviews or sends them anew.
+
+    Nor is any of their screenings answered, cancelled, failed or started anew by others.
+    """
+    # In one order, so that two transactions with the same images do not wait for each other.
     held = select(Image.sha256, Image.id).where(Image.sha256.in_(keys)).order_by(Image.sha256)
     return {row.sha256: row.id for row in session.execute(held.with_for_update(key_share=True))}
 
 
-def supersede(session: Session, images: Sequence[uuid.UUID], model_name: str) -> dict[uuid.UUID, ReviewState]:
-    """Clear the flag of earlier screenings of images that are screened anew; return the review states of the images.
+def hold_images_of(session: Session, *which: ColumnElement[bool], falls: bool) -> list[uuid.UUID]:
+    """Hold the images of screenings as `hold_images` does, before these change; return those to `choose` for after.
 
-    The images are held by `hold_images`. One without a review is left out.
+    That are images with several screenings; where the screenings fall, as they are cancelled or fail, of these only
+    those whose flag is on one that does: most jobs are of images that came once.
     """
-    states: dict[uuid.UUID, ReviewState] = {}
-    for some in _parts(images):
-        states |= review_states(session, some)
-        of_model = select(Job.id).where(Job.id == Screening.job_id, Job.model_name == model_name).exists()
+    asked = select(Screening.image_id).where(*which)
+    session.execute(select(Image.id).where(Image.id.in_(asked)).order_by(Image.sha256).with_for_update(key_share=True))
+    other = aliased(Screening)
+    has_others = select(other.id).where(other.image_id == Screening.image_id, other.id != Screening.id).exists()
+    return list(session.scalars(asked.where(has_others, *([Screening.is_latest] if falls else [])).distinct()))
+
+
+def choose(
+    session: Session, images: Collection[uuid.UUID], risen: Mapping[uuid.UUID, Sequence[uuid.UUID]] | None = None
+) -> None:
+    """Flag the latest screening of images by each model after some of theirs have changed, and clear the others' flags.
+
+    The images are held by `hold_images` since before. `risen` gives by image the screenings that were added or have got
+    an outcome, where no other has changed: only these are compared with the flagged ones, however often an image came.
+    """
+    for some in _parts(list(images)):
+        compared = Screening.image_id.in_(some)
+        if risen is not None:
+            flagged = select(Screening.id).where(compared, Screening.is_latest)
+            others = select(Screening.id).where(Screening.id.in_([key for image in some for key in risen[image]]))
+            compared = Screening.id.in_(union(flagged, others))
+        order = (_RANK.desc(), Screening.id.desc())
+        place = func.row_number().over(partition_by=(Screening.image_id, Job.model_name), order_by=order)
+        ranked = select(Screening.id, Screening.is_latest, place.label("place")).join(Job).where(compared).subquery()
+        is_wrong = or_(and_(ranked.c.is_latest, ranked.c.place > 1), and_(~ranked.c.is_latest, ranked.c.place == 1))
         session.execute(
             update(Screening)
-            .where(Screening.image_id.in_(some), Screening.is_latest, of_model)
-            .values(is_latest=False)
-            .execution_options(synchronize_session=False)
-        )
-    return states
-
-
-def promote(session: Session, images: Sequence[uuid.UUID]) -> None:
-    """Flag the last screening by each model of images whose latest one may have been removed.
-
-    The images are held by `hold_images`.
-    """
-    other, its_job, job = aliased(Screening), aliased(Job), aliased(Job)
-    has_better = (
-        select(other.id)
-        .join(its_job, its_job.id == other.job_id)
-        .join(job, and_(job.id == Screening.job_id, job.model_name == its_job.model_name))
-        .where(other.image_id == Screening.image_id, or_(other.is_latest, other.id > Screening.id))
-        .correlate(Screening)
-        .exists()
-    )
-    for some in _parts(images):
-        session.execute(
-            update(Screening)
-            .where(Screening.image_id.in_(some), ~Screening.is_latest, ~has_better)
-            .values(is_latest=True)
+            .where(Screening.id.in_(select(ranked.c.id).where(is_wrong)))
+            .values(is_latest=~Screening.is_latest)
             .execution_options(synchronize_session=False)
         )
 
 
 def review_states(session: Session, images: Sequence[uuid.UUID]) -> dict[uuid.UUID, ReviewState]:
     """Say what the reviews of each image amount to; one without a review is left out."""
-    query = select(Image.id, Review).join(Review, Review.image_sha256 == Image.sha256).where(Image.id.in_(images))
+    query = select(Image.id, Review).join(Review, Review.image_sha256 == Image.sha256)
     reviews: defaultdict[uuid.UUID, list[Review]] = defaultdict(list)
-    for image_id, review in session.execute(query):
-        reviews[image_id].append(review)
+    for some in _parts(images):
+        for image_id, review in session.execute(query.where(Image.id.in_(some))):
+            reviews[image_id].append(review)
     return {image_id: state_of(some) for image_id, some in reviews.items()}
 
 

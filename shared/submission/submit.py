@@ -194,7 +194,7 @@ def find_open(services: Services, job_id: uuid.UUID, key: str | None) -> tuple[J
     Raises JobClosed where it takes none: ask before images are read, so that none is stored that no row would name.
     """
     with services.database.read() as session:
-        job = session.get_one(Job, job_id)
+        job = jobs.check_there(session.get(Job, job_id))
         known = jobs.find_upload(session, job_id, key)
     if known is None:
         jobs.check_open(job)

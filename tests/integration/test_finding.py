@@ -310,6 +310,8 @@ def test_what_the_gate_refused_is_led_to_by_an_index_of_its_own(drawn: Database)
     assert any("ix_screenings_outside" in plan for _, plan in plans(drawn, rita, outside, Order.UNREAD))
     with drawn.read() as session:
         assert count_listed(session, rita, outside) == Count(len(listed))
+        for state, images in ((State.REJECTED, len(listed)), (State.DONE, 0), (State.FAILED, 0)):
+            assert count_listed(session, rita, replace(outside, state=state)).images == images
         names = {row.image.id: row.image.file_name for row in found}
         named_one = replace(outside, text=names[listed[-1]])
         page = list_screenings(session, rita, named_one, Order.UNREAD, None, 50)

@@ -14,6 +14,7 @@ from shared.db import Database, new_id, now
 from shared.images.exposure import Exposure
 from shared.models.spec import ModelSpec
 from shared.settings import Settings
+from shared.states import State
 from shared.tables import (
     ApiToken,
     Image,
@@ -166,6 +167,29 @@ def test_screenings_of_before_reviews_know_the_latest_of_each_image(
     schema.upgrade(empty_database)
     with empty_database.read() as session:
         assert session.execute(select(*kept).order_by(Screening.id)).all() == before
+
+
+def test_results_that_a_cancelled_or_failed_screening_hid_are_listed_again(
+    empty_database: Database, settings: Settings, spec: ModelSpec
+) -> None:
+    schema.upgrade(empty_database)
+    command.downgrade(schema.configuration(empty_database), "0024")
+    site = Site(settings, empty_database)
+    site.install_model(spec)
+    tina = site.token_client(site.add_user("tina"))
+    for _ in range(2):
+        post_images(tina, *[(f"{n}", encode(draw(n))) for n in range(4)])
+    states = [State.DONE, State.REJECTED, State.QUEUED, State.FAILED]
+    ended = [State.CANCELLED, State.FAILED, State.CANCELLED, State.FAILED]
+    with empty_database.write() as session:
+        keys = session.scalars(select(Screening.id).order_by(Screening.id)).all()
+        for key, state in zip(keys, states + ended, strict=True):
+            hidden = update(Screening).where(Screening.id == key)
+            session.execute(hidden.values(state=state, is_latest=key in keys[4:]))
+    schema.upgrade(empty_database)
+    with empty_database.read() as session:
+        flags = session.scalars(select(Screening.is_latest).order_by(Screening.id)).all()
+    assert flags == [True, True, True, False, False, False, False, True]
 
 
 def test_the_database_refuses_to_change_a_review_and_lets_it_go_with_its_image(empty_database: Database) -> None:

@@ -23,6 +23,7 @@ from shared.queue import jobs, leases, retention
 from shared.reviews import claims
 from shared.reviews.reviews import RequestKey, add_review, list_reviews, withdraw
 from shared.reviews.standing import standing, state_of
+from shared.states import State
 from shared.tables import (
     Finding,
     Image,
@@ -70,14 +71,29 @@ class Room:
 
         return self.database.transact(write)
 
+    def cancel(self, job_id: uuid.UUID) -> None:
+        self.database.transact(lambda session: jobs.cancel(session, job_id))
+
+    def claim(self, limit: int = 100) -> leases.Claim | None:
+        with self.database.write() as session:
+            return leases.claim(
+                session, model_id=self.model_id, model_name=self.spec.name, limit=limit, worker="w", lease_seconds=60
+            )
+
+    def fail(self) -> None:
+        """Lose a worker with what it holds, once for all."""
+        claim = self.claim()
+        if claim is None:
+            return
+        with self.database.write() as session:
+            leases.fail_attempts(session, claim, 1)
+
     def work(self, p_pneumonia: float = 0.9) -> None:
         import numpy as np
 
-        with self.database.write() as session:
-            claim = leases.claim(
-                session, model_id=self.model_id, model_name=self.spec.name, limit=100, worker="w", lease_seconds=60
-            )
-        assert claim is not None
+        claim = self.claim()
+        if claim is None:
+            return
         (prediction,) = self.spec.judge(np.array([[1 - p_pneumonia, p_pneumonia, 0.0]]))
         outcomes = [leases.Outcome(image, prediction=prediction) for image in claim.screenings]
         with self.database.write() as session:
@@ -198,8 +214,49 @@ def test_an_image_that_comes_again_keeps_its_reviews_and_has_one_latest_screenin
     room.add(room.rita, AGREE)
     room.submit(1, 1, 2)
     assert [(row.is_latest, row.review_state) for row in room.rows()] == [
-        (False, ReviewState.READ), (False, ReviewState.READ), (True, ReviewState.READ), (True, ReviewState.UNREAD),
-    ]  # fmt: skip
+        (True, ReviewState.READ), (False, ReviewState.READ), (False, ReviewState.READ), (True, ReviewState.UNREAD),
+    ], "what waits takes nothing away yet"  # fmt: skip
+    room.work()
+    assert [row.is_latest for row in room.rows()] == [False, False, True, True]
+
+
+def test_sending_an_image_again_and_cancelling_that_takes_nothing_from_the_lists(room: Room) -> None:
+    again = room.submit(1)
+    assert [row.is_latest for row in room.rows()] == [True, False]
+    room.cancel(again)
+    assert [(row.state, row.is_latest) for row in room.rows()] == [(State.DONE, True), (State.CANCELLED, False)]
+
+
+def test_an_image_that_waits_twice_is_answered_once_and_listed_though_the_newer_one_is_cancelled(room: Room) -> None:
+    room.submit(2)
+    again = room.submit(2)
+    assert [row.is_latest for row in room.rows()] == [True, False, True]
+    room.cancel(again)
+    assert [row.is_latest for row in room.rows()] == [True, True, False]
+    room.work()
+    assert [(row.label is None, row.is_latest) for row in room.rows()] == [(False, True), (False, True), (True, False)]
+
+
+def test_what_fails_gives_the_flag_back_and_takes_it_once_it_is_answered(room: Room) -> None:
+    again = room.submit(1)
+    room.fail()
+    assert [(row.state, row.is_latest) for row in room.rows()] == [(State.DONE, True), (State.FAILED, False)]
+    with room.database.write() as session:
+        assert jobs.retry(session, again) == 1
+    assert [row.is_latest for row in room.rows()] == [True, False]
+    room.work()
+    assert [row.is_latest for row in room.rows()] == [False, True]
+
+
+def test_leases_that_run_out_for_good_give_the_flag_back(room: Room) -> None:
+    room.submit(2)
+    room.submit(2)
+    older, newer = room.claim(1), room.claim(1)
+    assert [image.screening_id for image in older.screenings] == [room.rows()[1].id]
+    with room.database.write() as session:
+        held = leases.held(session)
+        assert leases.sweep(session, {newer.token: held[newer.token]}, 1).failed == 1
+    assert [row.is_latest for row in room.rows()] == [True, True, False]
 
 
 def test_each_model_has_a_latest_screening_of_its_own(room: Room) -> None:
@@ -232,7 +289,8 @@ SAID = st.sampled_from([OVERRULE, ReviewOutcome.INADEQUATE, ReviewOutcome.SECOND
 NUMBER = st.integers(1, 2)
 OPERATIONS = st.one_of(
     st.tuples(st.just("submit"), st.lists(NUMBER, min_size=1, max_size=3), st.sampled_from(["test-model", "b"])),
-    st.tuples(st.just("delete"), st.integers(0, 9)),
+    st.tuples(st.sampled_from(["delete", "cancel", "retry"]), st.integers(0, 9)),
+    st.tuples(st.sampled_from(["work", "fail"])),
     st.tuples(st.just("add"), READERS, SAID, NUMBER),
     st.tuples(st.just("undo"), READERS, NUMBER),
 )
@@ -244,7 +302,8 @@ def test_whatever_comes_screenings_say_what_is_latest_and_what_reviews_amount_to
     sqlite_database: Database, spec: ModelSpec, operations: list[tuple]
 ) -> None:
     room = Room(sqlite_database, spec)
-    sent: list[uuid.UUID] = []
+    sent = [room.submit(1)]
+    room.work()
     try:
         for name, *arguments in operations:
             do(room, sent, name, arguments)
@@ -261,6 +320,12 @@ def do(room: Room, sent: list[uuid.UUID], name: str, arguments: list) -> None:
         sent.append(room.submit(*numbers, model=model))
     elif name == "delete" and sent:
         remove(room, sent.pop(arguments[0] % len(sent)))
+    elif name == "cancel" and sent:
+        room.cancel(sent[arguments[0] % len(sent)])
+    elif name == "retry" and sent:
+        room.database.transact(lambda session: jobs.retry(session, sent[arguments[0] % len(sent)]))
+    elif name in {"work", "fail"}:
+        getattr(room, name)()
     elif name in {"add", "undo"} and (screening := room.newest(arguments[-1])) is not None:
         user = getattr(room, arguments[0])
         before = room.reviews(arguments[-1])
@@ -281,10 +346,19 @@ def check(room: Room) -> None:
     with room.database.read() as session:
         rows = session.execute(select(Screening, Job.model_name, Image.sha256).join(Job).join(Image)).all()
         reviews = {sha256: list_reviews(session, sha256) for *_, sha256 in rows}
-    newest = {(sha256, model): max(s.id for s, m, i in rows if (i, m) == (sha256, model)) for _, model, sha256 in rows}
+    of_image: dict[tuple[str, str], list[Screening]] = {}
     for screening, model, sha256 in rows:
-        assert screening.is_latest == (screening.id == newest[sha256, model])
+        of_image.setdefault((sha256, model), []).append(screening)
+    for screening, model, sha256 in rows:
+        assert screening.is_latest == (screening is latest_of(of_image[sha256, model]))
         assert screening.review_state is state_of(reviews[sha256])
+
+
+def latest_of(screenings: list[Screening]) -> Screening:
+    """Return the newest with an outcome; else the newest that waits; else the newest."""
+    answered = [one for one in screenings if one.state in {State.DONE, State.REJECTED}]
+    waiting = [one for one in screenings if one.state in {State.QUEUED, State.RUNNING}]
+    return max(answered or waiting or screenings, key=lambda one: one.id)
 
 
 # ---------------------------------------------------------------- at the same time
@@ -313,6 +387,18 @@ def test_of_two_first_reviews_at_the_same_time_one_is_told_of_the_other(room: Ro
 def test_the_same_image_sent_at_the_same_time_has_one_latest_screening(room: Room) -> None:
     at_once(*[lambda: room.submit(1, 2)] * 4)
     assert sum(row.is_latest for row in room.rows()) == 2
+
+
+def test_whatever_happens_to_one_image_at_the_same_time_it_has_one_latest_screening(room: Room) -> None:
+    for _ in range(5):
+        cancelled, removed = room.submit(1, 2), room.submit(1, 2)
+        at_once(
+            room.work,
+            lambda job_id=cancelled: room.cancel(job_id),
+            lambda job_id=removed: remove(room, job_id),
+            lambda: room.submit(2, 1),
+        )
+        check(room)
 
 
 # ---------------------------------------------------------------- who has it open

@@ -16,6 +16,7 @@ from shared.db import Database
 from shared.errors import DiskLow, JobClosed, KeyReused, QueueFull
 from shared.intake import archive
 from shared.intake.accept import Received
+from shared.queue import jobs, retention
 from shared.queue.tickets import queue_name
 from shared.refusals import Rejection
 from shared.settings import Settings
@@ -193,6 +194,17 @@ def test_a_part_that_is_known_is_answered_again_after_the_end(services: Services
         answer_again(services, known, IdempotencyKey("1", "b" * 64))
     with pytest.raises(JobClosed):
         find_open(services, job.id, "2")
+
+
+def test_a_job_that_was_deleted_while_images_came_in_takes_no_more(services: Services, sender: Sender) -> None:
+    job = open_submission(services, sender, Submission(Source.FOLDER))
+    with services.database.write() as session:
+        jobs.cancel(session, job.id)
+    retention.delete_job(services.database, job.id, lambda _session: None)
+    with pytest.raises(JobClosed):
+        add_images(services, sender, job, take(services, IMAGES[0]), IdempotencyKey("1"))
+    with pytest.raises(JobClosed):
+        find_open(services, job.id, "1")
 
 
 def test_files_of_a_folder_are_submitted_once_under_a_key(services: Services, sender: Sender, tmp_path: Path) -> None:

@@ -208,6 +208,19 @@ def test_the_page_leads_on_to_the_next_unread_image_and_undo_leads_back(site: Si
     assert "No unread X-rays are left in this list." in rita.get(answer.location).text
 
 
+@pytest.mark.parametrize(
+    "listed", ["review=unread", "review=disagreed", "label=PNEUMONIA&review=unread", "label=NORMAL"]
+)
+def test_an_image_has_no_place_in_a_list_that_does_not_hold_it(site: Site, listed: str) -> None:
+    rita = site.browser(site.add_user("rita", Role.READER))
+    places = [re.findall(r'id="place">([^<]*)<', rita.get(f"{page(site, n)}?order=unread").text) for n in (2, 0, 1)]
+    assert places == [["1 of 3"], ["2 of 3"], ["3 of 3"]]
+    press(rita, f"{page(site)}/reviews?order=unread", page(site), says="agree")
+    after = [re.findall(r'id="place">([^<]*)<', rita.get(f"{page(site, n)}?order=unread").text) for n in (2, 1, 0)]
+    assert after == [["1 of 3"], ["2 of 3"], ["3 of 3"]], "what was read comes last"
+    assert 'id="place"' not in rita.get(f"{page(site)}?order=unread&{listed}").text
+
+
 def test_in_a_list_the_next_unread_image_is_that_of_the_list(site: Site) -> None:
     rita = site.browser(site.add_user("rita", Role.READER))
     listed = "?order=suspicious&label=PNEUMONIA"

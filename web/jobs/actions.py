@@ -59,19 +59,26 @@ def check_owner(job: Job) -> None:
 
 def cancel(job_id: uuid.UUID) -> int:
     """Cancel what has not ended in a job and return how many images that stopped."""
-    with services().database.write() as db:
+
+    def write(db: Session) -> int:
         own_job(db, job_id)
         changed = jobs.cancel(db, job_id)
         record(db, Action.JOB_CANCELLED, user_id=g.user.id, subject=job_id, address=request.remote_addr)
-    return changed
+        return changed
+
+    return services().database.transact(write)
 
 
 def retry(job_id: uuid.UUID) -> int:
     """Queue again what failed, was cancelled, or was rejected for what may change; return how many images."""
-    with services().database.write() as db:
+
+    def write(db: Session) -> tuple[str, int]:
         model = own_job(db, job_id).model_name
         changed = jobs.retry(db, job_id, services().settings.ignored_codes)
         record(db, Action.JOB_RETRIED, user_id=g.user.id, subject=job_id, address=request.remote_addr)
+        return model, changed
+
+    model, changed = services().database.transact(write)
     try_send_tickets(services().tickets, model, changed)
     return changed
 

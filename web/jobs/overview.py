@@ -98,7 +98,7 @@ def _why_waiting(db: Session, job: Job, progress: Progress, moved_at: datetime) 
     """
     # Workers renew what they hold several times a lease (`shared.queue.leases.extend`); whoever is late has stopped.
     lease = timedelta(seconds=services().settings.lease_seconds)
-    due = now() + lease - min(STALL_AFTER, lease / 2)
+    due = now() + lease - min(lease, max(STALL_AFTER, lease / 2))
     status = watch().status()
     if progress.counts[State.RUNNING]:
         is_silent = _holds(db, Screening.job_id == job.id, Screening.lease_until < due)

@@ -29,6 +29,8 @@ class Progress:
 
     state: JobState
     total: int
+    received: int
+    """Those that are gone already counted too, while the job is being deleted."""
     expected: int | None
     counts: dict[State, int]
     settled: int
@@ -134,6 +136,7 @@ def _progress(job: Job, counts: dict[State, int], work: _Work, at: datetime) -> 
     return Progress(
         state=state,
         total=total,
+        received=max(job.next_position, total),
         expected=job.expected_images,
         counts=counts,
         settled=settled,

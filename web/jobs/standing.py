@@ -27,9 +27,10 @@ class Standing:
 
 def standing(progress: Progress) -> Standing:
     """Describe a job so that neither a cancelled nor an incomplete one reads as finished."""
-    end = max(progress.expected or 0, progress.total)
-    missing = 0 if progress.state == RECEIVING else end - progress.total
-    ended = progress.settled - progress.counts[State.CANCELLED]
+    end = max(progress.expected or 0, progress.received)
+    missing = 0 if progress.state == RECEIVING else end - progress.received
+    # What a deletion that goes on has removed had ended.
+    ended = progress.settled - progress.counts[State.CANCELLED] + progress.received - progress.total
     kind, icon, text = _say(progress, end, missing)
     percent = 100.0 * ended / end if end else 100.0 * (progress.state == FINISHED)
     return Standing(kind, icon, text, end, ended, missing, percent)

@@ -22,7 +22,7 @@ from web.base.paging import MOST_ROWS, FilterError, Key, PageOf, Place, key, sha
 from web.frame.words import explain
 from web.guard.access import may_see
 from web.lists.filters import Filters, Order, Reading
-from web.lists.planner import Count, Wanted, count_worklist, find, tests_reviews_of_rows, want
+from web.lists.planner import Count, Wanted, count_worklist, find, holds, tests_reviews_of_rows, want
 
 __all__ = ["FilterError", "Filters", "Order", "Page", "ScreeningDetail", "ScreeningSummary"]
 
@@ -279,13 +279,15 @@ def count_listed(session: Session, viewer: User, filters: Filters, first: Page |
 
 
 def count_before(session: Session, viewer: User, filters: Filters, screening: ScreeningSummary) -> Count | None:
-    """Count what stands before an image in the worklist; None where that cannot hold it."""
+    """Count what stands before an image in the worklist; None where that does not hold it, as one read by now."""
     place = place_of(screening, filters, Order.UNREAD)
     if place is None:
         return None
     if filters.review is None:
         place = (int(screening.review_state is ReviewState.UNREAD), *place[1:])
     wanted = want(session, viewer, filters, Order.UNREAD)
+    if not holds(session, wanted, screening.screening_id):
+        return None
     return count_worklist(session, wanted, place, _most_counted(session, wanted), later=False)
 
 

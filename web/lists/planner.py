@@ -180,8 +180,11 @@ def want(session: Session, viewer: User, filters: Filters, order: Order) -> Want
         if job is None or owner not in {None, job.created_by_id}:
             return Wanted(filters, order, viewer, is_possible=False)
         owner = None  # a job's images are all of one account
-    # Only an image that is DONE has a prediction (`shared.states`, `shared.queue.leases`).
-    if (order is not Order.NEWEST or filters.needs_result) and filters.state not in {None, State.DONE}:
+    # Only an image that is DONE has a prediction (`shared.states`, `shared.queue.leases`); the worklist also lists what
+    # the gate refused.
+    is_outside_list = order is Order.UNREAD and filters.review is Reading.OUTSIDE
+    wants_result = filters.needs_result or (order is not Order.NEWEST and not is_outside_list)
+    if wants_result and filters.state not in {None, State.DONE}:
         return Wanted(filters, order, viewer, is_possible=False)
     labels = (filters.label,) if filters.label else tuple(Label)
     blind_for = viewer if hides_from(viewer) else None
@@ -304,6 +307,20 @@ def _led(session: Session, wanted: Wanted) -> Search | None:
         return None
     leads = among(few, session.get_bind().dialect.name == "sqlite")
     return Search(((leads,),), wanted.tests(), sorted_by=(Screening.id,), key=_along(wanted).key)
+
+
+def holds(session: Session, wanted: Wanted, screening_id: uuid.UUID) -> bool:
+    """Tell whether the worklist holds an image."""
+    if not wanted.is_possible:
+        return False
+    if wanted.filters.review is Reading.OUTSIDE:
+        parts = [replace(wanted, order=Order.NEWEST)]
+    elif wanted.is_blind_for is not None and wanted.filters.review is Reading.SECOND_READER:
+        parts = [replace(wanted, order=Order.NEWEST, states=(ReviewState.SECOND_READER,))]
+    else:
+        parts = [part for _, part in wanted.parts()]
+    image = select(Screening.id).where(Screening.id == screening_id)
+    return any(session.scalar(image.where(*[test.of(Screening) for test in part.tests()])) for part in parts)
 
 
 def tests_reviews_of_rows(session: Session, wanted: Wanted) -> bool:

@@ -188,9 +188,13 @@ def test_results_stand_below_a_word_of_caution(site: Site, spec: ModelSpec) -> N
 
 @pytest.fixture
 def live_site(settings: Settings, sqlite_database: Database, redis_url: str) -> Site:
+    return make_live_site(settings, sqlite_database, redis_url, lease_seconds=20)
+
+
+def make_live_site(settings: Settings, database: Database, redis_url: str, lease_seconds: float) -> Site:
     """A site with a Redis and the committed model."""
-    live = {"redis_url": SecretStr(redis_url), "lease_seconds": 20.0, "model": "compact-cnn"}
-    site = Site(settings, sqlite_database, **live)
+    live = {"redis_url": SecretStr(redis_url), "lease_seconds": lease_seconds, "model": "compact-cnn"}
+    site = Site(settings, database, **live)
     shutil.copytree(REPOSITORY / "models" / "compact-cnn", site.settings.model_dir)
     return site
 
@@ -222,6 +226,21 @@ def test_a_worker_that_stops_answering_is_said(live_site: Site, spec: ModelSpec,
     assert "Its X-rays are picked up again within 20 s." in page
     heartbeats.leave("w2")
     assert "No worker is running." in browser.get(job).text
+
+
+def test_a_worker_between_two_heartbeats_of_a_long_lease_has_not_stopped(
+    settings: Settings, sqlite_database: Database, redis_url: str, spec: ModelSpec
+) -> None:
+    site = make_live_site(settings, sqlite_database, redis_url, lease_seconds=120)
+    browser, job = send(site)
+    with site.database.write() as session:
+        model_id = leases.register_model(session, spec)
+    with site.database.write() as session:
+        leases.claim(session, model_id=model_id, model_name="compact-cnn", limit=9, worker="w1", lease_seconds=120)
+    for silent, is_said in ((25, False), (70, True)):  # a heartbeat is due every 30 seconds
+        with site.database.write() as session:
+            session.execute(update(Screening).values(lease_until=now() + timedelta(seconds=120 - silent)))
+        assert ("No worker is running." in browser.get(job).text) == is_said
 
 
 def test_images_that_wait_say_whether_a_worker_runs(live_site: Site, heartbeats: Heartbeats) -> None:

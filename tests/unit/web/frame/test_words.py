@@ -89,10 +89,11 @@ def test_bars_stay_inside_their_frame() -> None:
     assert [numbers.share(value) for value in (-0.1, 0.12345, 1.2)] == ["0.00%", "12.35%", "100.00%"]
 
 
-def progress(state: JobState, expected: int | None = None, **counts: int) -> Progress:
+def progress(state: JobState, expected: int | None = None, *, removed: int = 0, **counts: int) -> Progress:
     images = {state: counts.get(state, 0) for state in State}
     settled = sum(counts.values()) - images[State.QUEUED] - images[State.RUNNING]
-    return Progress(state, sum(counts.values()), expected, images, settled, 100.0, None, None)
+    total = sum(counts.values())
+    return Progress(state, total, total + removed, expected, images, settled, 100.0, None, None)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +107,8 @@ def progress(state: JobState, expected: int | None = None, **counts: int) -> Pro
         (progress(SCREENING, 4, DONE=1, QUEUED=1), SCREENING, "Screening, 2 of 4 X-rays were not received", 25),
         (progress(RECEIVING, 4, DONE=1, QUEUED=1), RECEIVING, "Receiving", 25),
         (progress(FINISHED), "FINISHED", "Finished", 100),
+        (progress(FINISHED, 4, removed=2, DONE=2), "FINISHED", "Finished", 100),
+        (progress(FINISHED, 6, removed=2, DONE=2), "FAILED", "Incomplete, 2 of 6 X-rays were not received", 66),
     ],
 )
 def test_a_job_that_was_cut_short_never_reads_as_finished(job: Progress, kind: str, text: str, percent: int) -> None:
