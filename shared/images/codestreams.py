@@ -13,6 +13,10 @@ from typing import Final
 END: Final = b"\xff\xd9"
 """End of image of JPEG and JPEG-LS, end of codestream of JPEG 2000: the same two bytes."""
 
+START_OF_SCAN: Final = re.compile(rb"\xff\xda")
+"""Never inside a scan, where 0xFF is followed by 0 (T.81, B.1.1.5). Found by `re` in a third of the time that
+bytes.count takes."""
+
 _START: Final = b"\xff\xd8"
 _START_2000: Final = b"\xff\x4f\xff\x51"  # start of codestream, then image and tile size (T.800, A.4.1 and A.5.1)
 _JP2: Final = b"\x00\x00\x00\x0cjP  "
@@ -25,7 +29,6 @@ _SOF_PROGRESSIVE: Final = 0xC2
 _COEFFICIENTS: Final = 64  # of a block
 _NOT_SENT: Final = 16
 _MOST_SCAN_HEADER: Final = 14  # of four components
-_START_OF_SCAN: Final = re.compile(rb"\xff\xda")
 _SOF_LS: Final = 0xF7  # T.87, C.1.1
 _SOFS: Final = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # not DHT, JPG and DAC
 _NEXT_MARKER: Final = re.compile(rb"\xff([\x80-\xcf\xd8-\xfe])")
@@ -127,7 +130,7 @@ def lacks_scans(data: bytes) -> bool:
         if marker == _SOF_PROGRESSIVE and len(body) > 6:
             component = body[6]
         if marker == _SOS:
-            for found in _START_OF_SCAN.finditer(data, place - 4):
+            for found in START_OF_SCAN.finditer(data, place - 4):
                 _take_scan(data[found.end() : found.end() + _MOST_SCAN_HEADER], component, last_bits)
             break
     return component is not None and any(last_bits)
@@ -171,7 +174,7 @@ def _usual_segment(marker: int, body: bytes) -> bytes:
 def _as_sequential(scans: bytes) -> bytes:
     """Write into each scan's header what a sequential one says (T.81, table B.3)."""
     mended = bytearray(scans)
-    for found in _START_OF_SCAN.finditer(scans):
+    for found in START_OF_SCAN.finditer(scans):
         end = found.end() + int.from_bytes(scans[found.end() : found.end() + 2], "big")
         if found.end() + 6 <= end <= len(scans):
             mended[end - 3 : end] = b"\0\x3f\0"

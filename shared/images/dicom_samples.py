@@ -160,7 +160,8 @@ def _likelier(samples: "np.ndarray", header: Frame, dataset: "Dataset") -> "np.n
         dataset.PixelRepresentation = int(header.is_signed)
         dataset.BitsStored, dataset.HighBit = header.precision, header.precision - 1
         return samples
-    _refuse_if_wrapped(by_dataset, _of_bits(samples, header.precision, dataset), dataset)
+    if int(dataset.get("BitsStored") or header.precision) < header.precision:
+        _refuse_if_wrapped(by_dataset, _of_bits(samples, header.precision, dataset), dataset)
     return by_dataset
 
 

@@ -220,7 +220,7 @@ def decode_frame(data: bytes, frame: Frame) -> "np.ndarray":
         grey = decode_grey(whole, (frame.columns, frame.rows), max(frame.columns, frame.rows))
         if grey is not None:
             return grey
-    if frame.process is Process.LOSSY:
+    if frame.process is Process.LOSSY and frame.precision > 8:
         # The decoder of more bits does not tell of damage. That of 8 bits reads the same codes.
         _decode_strictly(as_eight_bits(whole), "GRAY", 1, 1)
     codec = Codec.JPEG_LS if frame.process is Process.LS else Codec.JPEG8 if frame.precision == 8 else Codec.JPEG
