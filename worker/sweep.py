@@ -20,7 +20,7 @@ from shared.db import Database
 from shared.errors import BrokerAway, StoreAway, StoreFull, StoreMisconfigured
 from shared.messages.endings import note_ends
 from shared.process.logs import configure_logging
-from shared.queue import asked, jobs, leases, retention, shadow
+from shared.queue import asked, jobs, leases, retention, score_leases, shadow
 from shared.queue.heartbeats import Heartbeats
 from shared.queue.tickets import CeleryTicketSender, make_ticket_sender
 from shared.settings import Settings, load_settings
@@ -45,11 +45,13 @@ class Sweep:
         self._database, self._ticket_sender, self._settings = database, ticket_sender, settings
         self._heartbeats = Heartbeats(settings)
         self._leases: StallWatch[uuid.UUID, datetime] = StallWatch(settings.lease_seconds, longest)
+        self._scores: StallWatch[uuid.UUID, datetime] = StallWatch(settings.lease_seconds, longest)
         self._uploads: StallWatch[uuid.UUID, int] = StallWatch(FORSAKEN_SECONDS, longest)
 
     def once(self) -> leases.Swept:
         """Free what is lost and send tickets for what waits; raise BrokerAway where one is due and Redis is away."""
         swept = self.free_leases(at=time.monotonic())
+        self.free_scores(at=time.monotonic())
         with self._database.read() as session:
             waiting = Counter(swept.waiting) + Counter(asked.count_waiting(session))
             compared = shadow.find_waiting(session)
@@ -76,6 +78,19 @@ class Sweep:
         if lost:
             log.warning("%d images had lost their worker; %d of them FAILED.", lost, swept.failed)
         return swept
+
+    def free_scores(self, at: float) -> int:
+        """Free the scores beside the screenings whose holder is silent, as `free_leases` does with images."""
+        with self._database.read() as session:
+            held = score_leases.find_held(session)
+        run_out = {key: held[key] for key in self._scores.look(held, at)}
+        if not run_out:
+            return 0
+        with self._database.write() as session:
+            freed = score_leases.free(session, run_out)
+        if freed:
+            log.warning("%d scores that were asked for or compared had lost their worker.", freed)
+        return freed
 
     def note_shadow(self) -> None:
         """Note which answers of the default model the shadow model is to be compared with."""

@@ -6,15 +6,16 @@ stays REJECTED. Rows are the truth here too: whoever holds the lease may write, 
 
 import uuid
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Final
+from typing import ClassVar, Final
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from shared.db import insert_new, new_id, now, row_count
+from shared.db import insert_new, new_id, now
 from shared.errors import ImageRejected
 from shared.models.spec import ModelPrediction, ModelSpec
+from shared.queue import score_leases
+from shared.queue.score_leases import HeldScore, ScoreTable
 from shared.refusals import OF_THE_GATE, Failure
 from shared.states import State
 from shared.tables import AskedScore, Image, Job, Screening
@@ -23,14 +24,11 @@ _CODES: Final = frozenset(code.value for code in OF_THE_GATE)
 
 
 @dataclass(frozen=True)
-class AskedImage:
-    """An image whose score a worker is to find, under one lease."""
+class AskedImage(HeldScore):
+    """An image that the gate stopped and whose score a worker is to find."""
 
-    asked_id: uuid.UUID
-    until: datetime
+    table: ClassVar[ScoreTable] = AskedScore
     screening_id: uuid.UUID
-    image_id: uuid.UUID
-    sha256: str
     refusal: ImageRejected
     """Why the gate stopped it."""
 
@@ -79,15 +77,10 @@ def claim(session: Session, model_name: str, *, lease_seconds: float, max_attemp
 
     One whose workers were lost `max_attempts` times ends without a score.
     """
-    at = now()
-    free = (
-        AskedScore.model_name == model_name,
-        AskedScore.finished_at.is_(None),
-        or_(AskedScore.lease_until.is_(None), AskedScore.lease_until < at),
-    )
+    free = (AskedScore.model_name == model_name, *score_leases.is_free(AskedScore))
     lost = update(AskedScore).where(*free, AskedScore.attempts >= max_attempts)
     details = {"attempts": max_attempts}
-    session.execute(lost.values(finished_at=at, error_code=Failure.WORKER_LOST.value, error_details=details))
+    session.execute(lost.values(finished_at=now(), error_code=Failure.WORKER_LOST.value, error_details=details))
     first = select(AskedScore).where(*free).order_by(AskedScore.asked_at).limit(1)
     asked = session.scalar(first.with_for_update(skip_locked=True, of=AskedScore))
     if asked is None:
@@ -97,10 +90,9 @@ def claim(session: Session, model_name: str, *, lease_seconds: float, max_attemp
         .join(Screening)
         .where(Screening.id == asked.screening_id)
     ).one()
-    until = at + timedelta(seconds=lease_seconds)
-    asked.attempts, asked.lease_until = asked.attempts + 1, until
     refusal = ImageRejected.stored(asked.stopped_by, refused_with)
-    return AskedImage(asked.id, until, asked.screening_id, image_id, sha256, refusal)
+    attempt = score_leases.take(asked, lease_seconds)
+    return AskedImage(asked.id, attempt, image_id, sha256, asked.screening_id, refusal)
 
 
 def settle(
@@ -110,10 +102,8 @@ def settle(
     prediction: ModelPrediction | None,
     refusal: ImageRejected | None = None,
 ) -> bool:
-    """Write what came of a claimed score, a prediction or why there is none; False where another holds it by now."""
+    """Write what came of a claimed score, a prediction or why there is none; False where it is held no more."""
     values = {
-        "finished_at": now(),
-        "lease_until": None,
         "model": spec.version,
         "threshold": spec.threshold,
         "label": prediction.label if prediction else None,
@@ -121,11 +111,4 @@ def settle(
         "error_code": refusal.code.value if refusal else None,
         "error_details": (refusal.details or None) if refusal else None,
     }
-    own = update(AskedScore).where(AskedScore.id == held.asked_id, AskedScore.lease_until == held.until)
-    return row_count(session.execute(own.values(values))) == 1
-
-
-def release(session: Session, held: AskedImage, *, counts: bool) -> None:
-    """Return a claimed score; its attempt `counts` unless neither the image nor a worker is to blame."""
-    own = update(AskedScore).where(AskedScore.id == held.asked_id, AskedScore.lease_until == held.until)
-    session.execute(own.values(lease_until=None, attempts=AskedScore.attempts - (0 if counts else 1)))
+    return score_leases.settle(session, held, values)

@@ -9,16 +9,18 @@ take.
 import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import timedelta
+from typing import ClassVar, Final
 
-from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from shared.activations.in_force import default_model, shadow_model
-from shared.db import first_id, insert_new, new_id, now, row_count, time_of
+from shared.db import first_id, insert_new, new_id, now, time_of
 from shared.errors import ImageRejected
 from shared.models.spec import ModelPrediction, ModelSpec
+from shared.queue import score_leases
+from shared.queue.score_leases import HeldScore, ScoreTable
 from shared.refusals import Failure
 from shared.states import State
 from shared.tables import Image, Job, Model, Prediction, Screening, ShadowScore, in_states
@@ -31,13 +33,10 @@ comes later is not compared."""
 
 
 @dataclass(frozen=True)
-class ShadowImage:
-    """An image whose score a worker is to find, under one lease."""
+class ShadowImage(HeldScore):
+    """An image that the shadow model is to answer for."""
 
-    score_id: uuid.UUID
-    until: datetime
-    image_id: uuid.UUID
-    sha256: str
+    table: ClassVar[ScoreTable] = ShadowScore
 
 
 def find_unnoted(session: Session, of_settings: str, most: int = MOST_NOTED) -> list[uuid.UUID]:
@@ -75,7 +74,8 @@ def find_waiting(session: Session) -> str | None:
     shadow = shadow_model(session)
     if shadow is None:
         return None
-    waiting = select(ShadowScore.id).where(*_unfinished(shadow.model_name)).limit(1)
+    unfinished = (ShadowScore.model_name == shadow.model_name, ShadowScore.finished_at.is_(None))
+    waiting = select(ShadowScore.id).where(*unfinished).limit(1)
     return None if session.scalar(waiting) is None else shadow.model_name
 
 
@@ -104,19 +104,16 @@ def claim(
     """
     if find_waiting(session) != model_name or has_work(session, served):
         return None
-    at = now()
-    free = (*_unfinished(model_name), or_(ShadowScore.lease_until.is_(None), ShadowScore.lease_until < at))
+    free = (ShadowScore.model_name == model_name, *score_leases.is_free(ShadowScore))
     lost = update(ShadowScore).where(*free, ShadowScore.attempts >= max_attempts)
-    session.execute(lost.values(finished_at=at, lease_until=None, error_code=Failure.WORKER_LOST.value))
+    session.execute(lost.values(finished_at=now(), error_code=Failure.WORKER_LOST.value))
     first = select(ShadowScore).where(*free).order_by(ShadowScore.id).limit(1)
     score = session.scalar(first.with_for_update(skip_locked=True, of=ShadowScore))
     if score is None:
         return None
     image = select(Image.id, Image.sha256).join(Prediction, Prediction.image_id == Image.id)
     image_id, sha256 = session.execute(image.where(Prediction.id == score.prediction_id)).one()
-    until = at + timedelta(seconds=lease_seconds)
-    score.attempts, score.lease_until = score.attempts + 1, until
-    return ShadowImage(score.id, until, image_id, sha256)
+    return ShadowImage(score.id, score_leases.take(score, lease_seconds), image_id, sha256)
 
 
 def settle(
@@ -126,28 +123,12 @@ def settle(
     prediction: ModelPrediction | None,
     refusal: ImageRejected | None = None,
 ) -> bool:
-    """Write what came of a claimed score, a prediction or why there is none; False where another holds it by now."""
+    """Write what came of a claimed score, a prediction or why there is none; False where it is held no more."""
     values = {
-        "finished_at": now(),
-        "lease_until": None,
         "model_version": spec.identity,
         "threshold": spec.threshold,
         "label": prediction.label if prediction else None,
         "p_pneumonia": prediction.p_pneumonia if prediction else None,
         "error_code": refusal.code.value if refusal else None,
     }
-    return row_count(session.execute(update(ShadowScore).where(*_own(held)).values(values))) == 1
-
-
-def release(session: Session, held: ShadowImage, *, counts: bool) -> None:
-    """Return a claimed score; its attempt `counts` unless neither the image nor a worker is to blame."""
-    fewer = ShadowScore.attempts - (0 if counts else 1)
-    session.execute(update(ShadowScore).where(*_own(held)).values(lease_until=None, attempts=fewer))
-
-
-def _unfinished(model_name: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    return ShadowScore.model_name == model_name, ShadowScore.finished_at.is_(None)
-
-
-def _own(held: ShadowImage) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    return ShadowScore.id == held.score_id, ShadowScore.lease_until == held.until
+    return score_leases.settle(session, held, values)

@@ -1,6 +1,7 @@
 """The score of an image that the gate stopped: asked for on record, found by a worker, and in no list."""
 
 import threading
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -16,7 +17,7 @@ from shared.db import Database, now
 from shared.images import gate
 from shared.images.preprocess import prepare
 from shared.models.spec import Label, ModelSpec
-from shared.queue import asked, retention
+from shared.queue import asked, retention, score_leases
 from shared.settings import Settings
 from shared.states import State
 from shared.store.store import FolderStore
@@ -65,9 +66,9 @@ class Stopped:
             return asked.claim(session, name, lease_seconds=60.0, max_attempts=max_attempts)
 
     def lose(self) -> None:
-        """Let the lease of the score run out."""
+        """Free what is held, as the sweep does once its worker is lost."""
         with self.site.database.write() as session:
-            session.execute(update(AskedScore).values(lease_until=now() - timedelta(seconds=1)))
+            score_leases.free(session, score_leases.find_held(session))
 
 
 @pytest.fixture
@@ -162,6 +163,51 @@ def test_a_score_whose_worker_was_lost_is_taken_by_the_next_and_the_first_writes
     stopped.lose()
     stopped.screener.drain(30)
     assert (stopped.score().label, stopped.score().attempts) == (Label.PNEUMONIA, 3)
+
+
+def test_a_slow_model_keeps_what_it_holds(
+    settings: Settings, sqlite_database: Database, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped = Stopped(settings.model_copy(update={"lease_seconds": 0.2}), sqlite_database, spec)
+    answer = stopped.model.answer
+
+    def answer_after_heartbeats(batch: np.ndarray) -> Answers:
+        first = stopped.score().lease_until
+        until = time.monotonic() + 30
+        while stopped.score().lease_until == first:
+            assert time.monotonic() < until, "no heartbeat"
+            time.sleep(0.01)
+        return answer(batch)
+
+    monkeypatch.setattr(stopped.model, "answer", answer_after_heartbeats)
+    stopped.ask()
+    stopped.screener.drain(30)
+    assert (stopped.score().label, stopped.score().attempts) == (Label.PNEUMONIA, 1)
+
+
+def test_a_worker_that_was_taken_for_lost_writes_no_score_and_frees_none(stopped: Stopped) -> None:
+    stopped.ask()
+    lost = stopped.claim()
+    assert lost is not None
+    stopped.lose()
+    with stopped.site.database.write() as session:
+        assert not score_leases.extend(session, lost, 60.0)
+    second = stopped.claim()
+    assert second is not None
+    with stopped.site.database.write() as session:
+        assert not score_leases.extend(session, lost, 60.0)
+        assert not score_leases.release(session, lost, counts=False)
+        assert score_leases.extend(session, second, 60.0)
+
+
+@pytest.mark.parametrize("jump", [timedelta(hours=1), timedelta(hours=-1)], ids=["forward", "back"])
+def test_a_clock_of_another_machine_takes_no_score_from_a_worker(
+    stopped: Stopped, monkeypatch: pytest.MonkeyPatch, jump: timedelta
+) -> None:
+    stopped.ask()
+    assert stopped.claim() is not None
+    monkeypatch.setattr(score_leases, "now", lambda: now() + jump)
+    assert stopped.claim() is None
 
 
 def test_a_score_that_loses_every_worker_ends_and_can_be_asked_for_anew(stopped: Stopped) -> None:

@@ -2,14 +2,13 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pydantic import SecretStr
 from redis import Redis
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 
 from shared.activations.activate import Actor, put_default_model, put_shadow_model
 from shared.activations.in_force import shadow_model
@@ -17,7 +16,7 @@ from shared.db import Database, now
 from shared.errors import StoreAway
 from shared.models.folder import WEIGHTS_FILE
 from shared.models.spec import Label, ModelSpec
-from shared.queue import retention, shadow
+from shared.queue import retention, score_leases, shadow
 from shared.queue.heartbeats import Heartbeats
 from shared.settings import Settings
 from shared.states import State
@@ -96,9 +95,9 @@ class Place:
             return shadow.claim(session, "other", lease_seconds=60.0, max_attempts=max_attempts, served=None)
 
     def lose(self) -> None:
-        """Let leases run out."""
+        """Free what is held, as the sweep does once its worker is lost."""
         with self.database.write() as session:
-            session.execute(update(ShadowScore).values(lease_until=now() - timedelta(seconds=1)))
+            score_leases.free(session, score_leases.find_held(session))
 
 
 @pytest.fixture

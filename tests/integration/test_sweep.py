@@ -22,7 +22,7 @@ from shared.db import Database, now
 from shared.errors import BrokerAway
 from shared.intake.accept import AcceptedImage, Received
 from shared.models.spec import ModelSpec
-from shared.queue import asked, jobs, leases, retention
+from shared.queue import asked, jobs, leases, retention, score_leases
 from shared.queue.heartbeats import Heartbeats
 from shared.queue.tickets import (
     IMAGES_PER_TICKET,
@@ -364,6 +364,44 @@ def test_a_wall_clock_that_jumps_takes_no_image_from_a_worker_that_lives(
 def test_a_lost_worker_is_noticed_in_time_whatever_the_wall_clock_says(live: Settings, watched: Sweep) -> None:
     looks = math.ceil(live.lease_seconds / live.sweep_seconds)
     freed = [watched.free_leases(at=look * live.sweep_seconds).requeued for look in range(looks + 1)]
+    assert freed == [0] * looks + [1]
+
+
+@pytest.fixture
+def held_score(database: Database, technician: User, spec: ModelSpec) -> asked.AskedImage:
+    """A score that was asked for and that a worker holds."""
+    submit(database, technician, 1, spec)
+    with database.write() as session:
+        screening = session.scalars(select(Screening)).one()
+        screening.state, screening.error_code = State.REJECTED, "rotated"
+        asked.ask(session, screening, technician.id)
+        held = asked.claim(session, spec.name, lease_seconds=60.0, max_attempts=3)
+    assert held is not None
+    return held
+
+
+@pytest.fixture(params=[timedelta(hours=1), timedelta(hours=-1)], ids=["forward", "back"])
+def wall_clock_of_scores_jumps(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, held_score: asked.AskedImage
+) -> None:
+    assert held_score.attempt == 1
+    monkeypatch.setattr(score_leases, "now", lambda: now() + request.param)
+
+
+@pytest.mark.usefixtures("wall_clock_of_scores_jumps")
+def test_a_score_is_not_taken_from_a_worker_that_lives(
+    live: Settings, database: Database, watched: Sweep, held_score: asked.AskedImage
+) -> None:
+    for look in range(30):
+        with database.write() as session:
+            assert score_leases.extend(session, held_score, live.lease_seconds)
+        assert watched.free_scores(at=look * live.sweep_seconds) == 0
+
+
+@pytest.mark.usefixtures("wall_clock_of_scores_jumps")
+def test_a_score_whose_worker_is_lost_is_freed_in_time(live: Settings, watched: Sweep) -> None:
+    looks = math.ceil(live.lease_seconds / live.sweep_seconds)
+    freed = [watched.free_scores(at=look * live.sweep_seconds) for look in range(looks + 1)]
     assert freed == [0] * looks + [1]
 
 

@@ -27,6 +27,3 @@ class Scores(Protocol[Held_contra]):
         refusal: ImageRejected | None = None,
     ) -> bool:
         """Write what came of it."""
-
-    def release(self, session: Session, held: Held_contra, *, counts: bool) -> None:
-        """Return it, with or without counting an attempt."""

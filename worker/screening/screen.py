@@ -24,7 +24,7 @@ from shared.images.gate import put_right
 from shared.images.preprocess import decode, fit, is_small, refuse_unreadable, thumbnail, window
 from shared.models import heatmap
 from shared.models.spec import ModelSpec
-from shared.queue import asked, leases, shadow
+from shared.queue import asked, leases, score_leases, shadow
 from shared.queue.leases import Claim, ClaimedScreening, Outcome
 from shared.refusals import OF_THE_GATE, Rejection
 from shared.settings import Settings
@@ -176,10 +176,11 @@ class Screener:
         if held is None:
             return False
         try:
-            prediction, refusal = find(held)
+            with self._heartbeat(partial(score_leases.extend, held=held)):
+                prediction, refusal = find(held)
         except StoreAway:
             with self._database.write() as session:
-                scores.release(session, held, counts=False)
+                score_leases.release(session, held, counts=False)
             raise
         except excused as error:
             if isinstance(error, FileUnreadable):
@@ -187,7 +188,7 @@ class Screener:
             else:
                 log.exception("%s did not answer for image %s.", self.model, held.image_id)
             with self._database.write() as session:
-                scores.release(session, held, counts=True)
+                score_leases.release(session, held, counts=True)
             return True
         with self._database.write() as session:
             scores.settle(session, held, self._serving.spec, prediction, refusal)
@@ -205,7 +206,7 @@ class Screener:
             return 0
         started = time.monotonic()
         try:
-            with self._heartbeat(lease.token):
+            with self._heartbeat(partial(leases.extend, token=lease.token)):
                 screened = self._screen(lease.screenings)
         except StoreAway:
             self._database.transact(lambda session: leases.release(session, lease))
@@ -346,10 +347,10 @@ class Screener:
             return none
 
     @contextmanager
-    def _heartbeat(self, token: uuid.UUID) -> Iterator[None]:
-        """Prolong a lease while its images are being screened."""
+    def _heartbeat(self, extend: Callable[..., object]) -> Iterator[None]:
+        """Prolong a lease, by a call of `extend` with a session and `lease_seconds`, while its images are screened."""
         stopped = threading.Event()
-        beat = threading.Thread(target=self._prolong, args=(token, stopped), daemon=True)
+        beat = threading.Thread(target=self._prolong, args=(extend, stopped), daemon=True)
         beat.start()
         try:
             yield
@@ -357,10 +358,10 @@ class Screener:
             stopped.set()
             beat.join()
 
-    def _prolong(self, token: uuid.UUID, stopped: threading.Event) -> None:
+    def _prolong(self, extend: Callable[..., object], stopped: threading.Event) -> None:
         while not stopped.wait(self._settings.lease_seconds / HEARTBEATS_A_LEASE):
             try:
                 with self._database.write() as session:
-                    leases.extend(session, token, self._settings.lease_seconds)
+                    extend(session, lease_seconds=self._settings.lease_seconds)
             except SQLAlchemyError:
                 log.warning("A heartbeat could not be written; the next one tries again.", exc_info=True)

@@ -1,0 +1,87 @@
+"""Leases of scores beside the screenings, one score each: what `shared.queue.asked` and `shared.queue.shadow` share.
+
+As with `shared.queue.leases`, a worker prolongs what it holds, and only the sweep frees what has stopped moving: clocks
+of machines differ, so no worker judges by its own whether another's lease has run out.
+"""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Final
+
+from sqlalchemy import ColumnElement, select, update
+from sqlalchemy.orm import Session
+
+from shared.db import now, row_count
+from shared.tables import AskedScore, ShadowScore
+
+ScoreTable = type[AskedScore] | type[ShadowScore]
+_TABLES: Final[tuple[ScoreTable, ...]] = (AskedScore, ShadowScore)
+
+
+@dataclass(frozen=True)
+class HeldScore:
+    """A score that a worker is to find, under one lease."""
+
+    table: ClassVar[ScoreTable]
+    score_id: uuid.UUID
+    attempt: int
+    """Tells this lease from an earlier one: each counts one more, and one given back uncounted is held no more."""
+    image_id: uuid.UUID
+    sha256: str
+
+
+def is_free(table: ScoreTable) -> tuple[ColumnElement[bool], ...]:
+    """Match scores that are not found and that no worker holds."""
+    return table.finished_at.is_(None), table.lease_until.is_(None)
+
+
+def is_own(held: HeldScore) -> tuple[ColumnElement[bool], ...]:
+    """Match a score while it is held under this lease."""
+    table = held.table
+    return table.id == held.score_id, table.attempts == held.attempt, table.lease_until.is_not(None)
+
+
+def take(score: AskedScore | ShadowScore, lease_seconds: float) -> int:
+    """Hold a free score, whose row is locked, for so long, and return which attempt this is."""
+    score.attempts, score.lease_until = score.attempts + 1, now() + timedelta(seconds=lease_seconds)
+    return score.attempts
+
+
+def extend(session: Session, held: HeldScore, lease_seconds: float) -> bool:
+    """Prolong a lease; False where it is held no more."""
+    return _write(session, held, lease_until=now() + timedelta(seconds=lease_seconds))
+
+
+def settle(session: Session, held: HeldScore, values: Mapping[str, Any]) -> bool:
+    """Write what came of a claimed score; False where it is held no more."""
+    return _write(session, held, **values, finished_at=now(), lease_until=None)
+
+
+def release(session: Session, held: HeldScore, *, counts: bool) -> bool:
+    """Return a claimed score; its attempt `counts` unless neither the image nor a worker is to blame."""
+    return _write(session, held, lease_until=None, attempts=held.attempt - (0 if counts else 1))
+
+
+def find_held(session: Session) -> dict[uuid.UUID, datetime]:
+    """Return every score that is held, by its id, with the time that each heartbeat moves."""
+    held: dict[uuid.UUID, datetime] = {}
+    for table in _TABLES:
+        rows = select(table.id, table.lease_until).where(table.finished_at.is_(None), table.lease_until.is_not(None))
+        held |= {key: until for key, until in session.execute(rows) if until}
+    return held
+
+
+def free(session: Session, run_out: Mapping[uuid.UUID, datetime]) -> int:
+    """Free scores whose worker is lost, as `find_held` gave them, and return how many; one prolonged since is left."""
+    freed = 0
+    for table in _TABLES:
+        for key, until in run_out.items():
+            lost = update(table).where(table.id == key, table.lease_until == until)
+            freed += row_count(session.execute(lost.values(lease_until=None)))
+    return freed
+
+
+def _write(session: Session, held: HeldScore, **values: Any) -> bool:
+    return row_count(session.execute(update(held.table).where(*is_own(held)).values(**values))) == 1
