@@ -374,6 +374,8 @@ class Job(Base):
     """When its upload ended; until then it takes more images."""
     sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """When a request last brought a part of what is on its way to an open job, to a few seconds."""
+    retried_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When some of its images were last queued again."""
     is_watched: Mapped[bool] = mapped_column(default=True, server_default=false())
     """Its end is still to be noted, by the sweep (`shared.messages.endings`)."""
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -368,7 +368,8 @@ def retry(session: Session, job_id: uuid.UUID, let_through: Collection[str] = ()
     )
     latest.choose(session, images)
     if changed:
-        watched = update(Job).where(Job.id == job_id).values(is_watched=True, ended_at=None, seen_at=None)
+        values = {"is_watched": True, "retried_at": now(), "ended_at": None, "seen_at": None}
+        watched = update(Job).where(Job.id == job_id).values(values)
         session.execute(watched.execution_options(synchronize_session=False))
     return changed
 

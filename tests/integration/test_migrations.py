@@ -173,12 +173,12 @@ def test_results_that_a_cancelled_or_failed_screening_hid_are_listed_again(
     empty_database: Database, settings: Settings, spec: ModelSpec
 ) -> None:
     schema.upgrade(empty_database)
-    command.downgrade(schema.configuration(empty_database), "0024")
     site = Site(settings, empty_database)
     site.install_model(spec)
     tina = site.token_client(site.add_user("tina"))
     for _ in range(2):
         post_images(tina, *[(f"{n}", encode(draw(n))) for n in range(4)])
+    command.downgrade(schema.configuration(empty_database), "0024")
     states = [State.DONE, State.REJECTED, State.QUEUED, State.FAILED]
     ended = [State.CANCELLED, State.FAILED, State.CANCELLED, State.FAILED]
     with empty_database.write() as session:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from flask import g
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from shared.db import now
@@ -19,8 +19,8 @@ from web.base.services import services
 from web.jobs.progress import FINISHED, RECEIVING, Progress, count_hidden, label_counts
 from web.watch.status import Status, watch
 
-# A worker that is free takes an image within a second; ten without one is worth a word.
 STALL_AFTER: Final = timedelta(seconds=10)
+"""A worker that is free takes an image within a second, and one that lives answers some within ten."""
 UPLOAD_STALL_AFTER: Final = timedelta(seconds=15)
 """A request that goes on gives a sign of life every few seconds (`web.uploads.receive`), a closed page none."""
 
@@ -45,28 +45,29 @@ class Overview:
     """What keeps its upload from going on."""
     finished_at: datetime | None
     lasted: float | None
-    """Seconds from when it was made to its end."""
+    """Seconds from when it was made to its end; None where images were queued again, maybe days later."""
 
 
 def look_over(db: Session, job: Job, progress: Progress) -> Overview:
     """Gather what is said of a job beside its progress and its images."""
     labels = label_counts(db, job, g.user)
     arrived_at = _last_arrival(db, job)
-    moves = [at for at in (progress.moved_at, arrived_at) if at is not None]
+    moves = [at for at in (progress.moved_at, arrived_at, job.retried_at) if at is not None]
     moved_at = max(moves, default=job.created_at)
     active_at = max(at for at in (arrived_at, job.sent_at, job.created_at) if at is not None)
+    is_over = progress.state == FINISHED
     return Overview(
         labels=labels,
         hidden=count_hidden(progress, labels),
         not_screened=progress.settled - progress.counts[State.DONE],
-        only_image=_only_image(db, job) if progress.total == 1 and progress.state == FINISHED else None,
-        retryable=_count_retryable(db, job) if progress.state == FINISHED else 0,
+        only_image=_only_image(db, job) if progress.total == 1 and is_over else None,
+        retryable=_count_retryable(db, job) if is_over else 0,
         waiting=_why_waiting(db, job, progress, moved_at),
         lease_seconds=services().settings.lease_seconds,
         stalled=progress.state == RECEIVING and now() - active_at > UPLOAD_STALL_AFTER,
         held_back=_what_holds_uploads_back(watch().status()) if progress.state == RECEIVING else None,
-        finished_at=moved_at if progress.state == FINISHED and progress.total else None,
-        lasted=(moved_at - job.created_at).total_seconds() if progress.state == FINISHED else None,
+        finished_at=moved_at if is_over and progress.total else None,
+        lasted=(moved_at - job.created_at).total_seconds() if is_over and job.retried_at is None else None,
     )
 
 
@@ -96,23 +97,29 @@ def _why_waiting(db: Session, job: Job, progress: Progress, moved_at: datetime) 
     `silent`: the worker that holds images of this job has stopped; `turn`: other images are before these; `worker`: no
     reason is known; else a `Condition` that keeps these images waiting.
     """
-    # Workers renew what they hold several times a lease (`shared.queue.leases.extend`); whoever is late has stopped.
-    lease = timedelta(seconds=services().settings.lease_seconds)
-    due = now() + lease - min(lease, max(STALL_AFTER, lease / 2))
     status = watch().status()
+    if now() - moved_at <= STALL_AFTER:
+        return None
     if progress.counts[State.RUNNING]:
-        is_silent = _holds(db, Screening.job_id == job.id, Screening.lease_until < due)
+        is_silent = _is_held(db, status, by_living=False, job=job)
         return (_what_is_missing(status, job) or "silent") if is_silent else None
-    if not progress.counts[State.QUEUED] or now() - moved_at <= STALL_AFTER:
+    if not progress.counts[State.QUEUED]:
         return None
     if _is_unserved(status, job):
         return Condition.MODEL_NOT_SERVED
-    return "turn" if _holds(db, Screening.lease_until >= due) else _what_is_missing(status, job) or "worker"
+    return "turn" if _is_held(db, status, by_living=True) else _what_is_missing(status, job) or "worker"
 
 
-def _holds(db: Session, *which: ColumnElement[bool]) -> bool:
-    query = select(Screening.id).where(in_states([State.RUNNING]), *which)
-    return db.scalar(query.limit(1)) is not None
+def _is_held(db: Session, status: Status, *, by_living: bool, job: Job | None = None) -> bool:
+    """Tell whether a worker holds images, of a `job` or any, whose heartbeats on Redis go on or, else, have ended.
+
+    Not by the leases: their times are of the workers' clocks. Where Redis does not answer, none is known to live.
+    """
+    living = {heartbeat.worker for heartbeat in status.workers or ()}
+    holder = Screening.worker.in_(living) if by_living else Screening.worker.not_in(living)
+    of_job = () if job is None else (Screening.job_id == job.id,)
+    held = select(Screening.id).where(in_states([State.RUNNING]), Screening.lease_until.is_not(None), holder, *of_job)
+    return db.scalar(held.limit(1)) is not None
 
 
 def _is_unserved(status: Status, job: Job) -> bool:

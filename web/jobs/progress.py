@@ -132,7 +132,8 @@ def _progress(job: Job, counts: dict[State, int], work: _Work, at: datetime) -> 
     settled = sum(counts[state] for state in FINAL_STATES)
     state: JobState = RECEIVING if job.closed_at is None else FINISHED if settled == total else SCREENING
     end = total if job.closed_at is not None else max(total, job.expected_images or 0)
-    per_second = _speed(state, work, at)
+    # What was queued again may have been so days later.
+    per_second = None if state == FINISHED and job.retried_at is not None else _speed(state, work, at)
     return Progress(
         state=state,
         total=total,

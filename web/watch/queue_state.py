@@ -44,11 +44,18 @@ def _count(state: State) -> ScalarSelect[int]:
 
 
 def oldest_waiting(session: Session) -> datetime | None:
-    """Return when the image was sent that waits longest; ids are ordered by time."""
-    # From the index of what waits, and not along all images until one is met that waits.
-    waiting = select(Screening.id).where(in_states(_QUEUED)).cte("waiting").prefix_with("MATERIALIZED")
-    first = select(waiting.c.id).order_by(waiting.c.id).limit(1).scalar_subquery()
-    return session.scalar(select(Screening.created_at).where(Screening.id == first))
+    """Return since when the image has waited that waits longest: since it was sent, or its job was retried."""
+    # From the index of what waits, and not along all images until one is met that waits; ids are ordered by time.
+    waiting = (
+        select(Screening.id, Screening.job_id).where(in_states(_QUEUED)).cte("waiting").prefix_with("MATERIALIZED")
+    )
+    first = select(waiting.c.job_id, func.min(waiting.c.id).label("id")).group_by(waiting.c.job_id).subquery()
+    sent = select(Screening.created_at, Job.retried_at).join(first, first.c.id == Screening.id).join(Job)
+    return min((_since(*row) for row in session.execute(sent)), default=None)
+
+
+def _since(sent_at: datetime, retried_at: datetime | None) -> datetime:
+    return sent_at if retried_at is None else max(sent_at, retried_at)
 
 
 def has_stalled(session: Session, served: Collection[str] | None, after: timedelta) -> bool:
@@ -67,15 +74,16 @@ def has_stalled(session: Session, served: Collection[str] | None, after: timedel
 
 
 def _head(session: Session, priority: Priority, served: Collection[str] | None) -> datetime | None:
-    """Return when the image was sent that is next of its priority, in the order in which workers claim."""
+    """Return since when the image waits that is next of its priority, in the order in which workers claim."""
     wanted: list[ColumnElement[bool]] = [] if served is None else [Job.model_name.in_(served)]
-    return session.scalar(
-        select(Screening.created_at)
+    head = session.execute(
+        select(Screening.created_at, Job.retried_at)
         .join(Job)
         .where(in_states(_QUEUED), Screening.priority == priority, *wanted)
         .order_by(Screening.turn, Screening.id)
         .limit(1)
-    )
+    ).one_or_none()
+    return None if head is None else _since(*head)
 
 
 def recent_errors(session: Session) -> list[tuple[str, int]]:

@@ -15,7 +15,8 @@ from shared.models.spec import ModelSpec
 from shared.queue import leases
 from shared.queue.heartbeats import Heartbeats
 from shared.settings import REPOSITORY, Settings
-from shared.tables import Role, Screening
+from shared.states import State
+from shared.tables import Job, Role, Screening
 from tests.conftest import draw, encode
 from tests.web_site import Site, post_images, press
 
@@ -218,9 +219,10 @@ def test_a_worker_that_stops_answering_is_said(live_site: Site, spec: ModelSpec,
             session, model_id=model_id, model_name="compact-cnn", limit=9, worker="w1", lease_seconds=20
         )
     assert claim is not None
+    heartbeats.announce("w1", "compact-cnn@0", 3600)
+    let_rest(live_site)
     assert "stopped answering" not in browser.get(job).text
-    with live_site.database.write() as session:  # no heartbeat for eleven seconds
-        session.execute(update(Screening).values(lease_until=now() + timedelta(seconds=9)))
+    heartbeats.leave("w1")
     page = browser.get(job).text
     assert "The worker has stopped answering." in page
     assert "Its X-rays are picked up again within 20 s." in page
@@ -228,19 +230,35 @@ def test_a_worker_that_stops_answering_is_said(live_site: Site, spec: ModelSpec,
     assert "No worker is running." in browser.get(job).text
 
 
-def test_a_worker_between_two_heartbeats_of_a_long_lease_has_not_stopped(
-    settings: Settings, sqlite_database: Database, redis_url: str, spec: ModelSpec
+def let_rest(site: Site) -> None:
+    """Let nothing have moved for five minutes, by the clock of a worker that is an hour behind."""
+    past = now() - timedelta(minutes=65)
+    with site.database.write() as session:
+        values = {"created_at": past, "started_at": past, "lease_until": past + timedelta(seconds=20)}
+        session.execute(update(Screening).values(values))
+        session.execute(update(Job).values(created_at=past))
+
+
+def test_a_job_that_is_retried_after_days_has_not_stalled(
+    live_site: Site, spec: ModelSpec, heartbeats: Heartbeats
 ) -> None:
-    site = make_live_site(settings, sqlite_database, redis_url, lease_seconds=120)
-    browser, job = send(site)
-    with site.database.write() as session:
-        model_id = leases.register_model(session, spec)
-    with site.database.write() as session:
-        leases.claim(session, model_id=model_id, model_name="compact-cnn", limit=9, worker="w1", lease_seconds=120)
-    for silent, is_said in ((25, False), (70, True)):  # a heartbeat is due every 30 seconds
-        with site.database.write() as session:
-            session.execute(update(Screening).values(lease_until=now() + timedelta(seconds=120 - silent)))
-        assert ("No worker is running." in browser.get(job).text) == is_said
+    browser, job = send(live_site)
+    days_ago = now() - timedelta(days=3)
+    with live_site.database.write() as session:
+        values = {"state": State.FAILED, "error_code": "worker_lost", "created_at": days_ago, "finished_at": days_ago}
+        session.execute(update(Screening).values(values))
+        session.execute(update(Job).values(created_at=days_ago, closed_at=days_ago))
+    heartbeats.announce("w1", "compact-cnn@0", 3600)
+    assert press(browser, f"{job}/retry", job).status_code == 303
+    assert "note-warn" not in browser.get(job).text
+    waits = re.search(r"^pneumoscreen_oldest_waiting_seconds (\S+)", browser.get("/metrics").text, re.MULTILINE)
+    assert waits is not None
+    assert float(waits[1]) < 3600
+    live_site.work(spec, {})
+    page = browser.get(job).text
+    assert "finished" in page
+    assert "3 d" not in page, "neither how long it took nor its speed"
+    assert "X-rays/s" not in page
 
 
 def test_images_that_wait_say_whether_a_worker_runs(live_site: Site, heartbeats: Heartbeats) -> None:
