@@ -59,8 +59,7 @@ def among(ids: Sequence[uuid.UUID], is_sqlite: bool) -> ColumnElement[bool]:
 
 
 def _find_in_postgresql(session: Session, part: str) -> list[uuid.UUID] | None:
-    folded = part.lower()
-    trigrams = _leave_out_common(session, {folded[at : at + SHORTEST] for at in range(len(folded) - SHORTEST + 1)})
+    trigrams = _find_rare_trigrams(session, part)
     has_all = func.file_name_trigrams(_NAMES.c.file_name).op("@>")(bindparam(None, trigrams, type_=ARRAY(Text())))
     query = select(_NAMES.c.screening_id).where(has_all, _NAMES.c.file_name.icontains(part, autoescape=True))
     savepoint = session.begin_nested()
@@ -76,21 +75,23 @@ def _find_in_postgresql(session: Session, part: str) -> list[uuid.UUID] | None:
         savepoint.rollback()  # also of the settings
 
 
-def _leave_out_common(session: Session, trigrams: set[str]) -> list[str]:
-    """Return the trigrams that lead to a name: those that few names have, else the one that the fewest have.
+def _find_rare_trigrams(session: Session, part: str) -> list[str]:
+    """Return the trigrams of a text that lead to a name: those that few names have, else the one that the fewest have.
 
     PostgreSQL would read the list of each: of ten million names those of `.jpeg` and the like took 200 ms, all others
-    9. Its statistics name them (pg_stats, most_common_elems); without statistics all trigrams are taken.
+    9. Its statistics name them (pg_stats, most_common_elems); without statistics all trigrams are taken. PostgreSQL
+    takes the text apart as it did with the names: its small letters depend on the database's locale.
     """
     known = text(
-        "SELECT s.element, s.frequency FROM pg_stats, "
-        "unnest(most_common_elems::text::text[], most_common_elem_freqs) AS s (element, frequency) "
-        "WHERE tablename = 'ix_screening_names_trigrams' AND schemaname = ANY (current_schemas(false)) "
-        "AND s.element = ANY (:trigrams)"
+        "SELECT wanted.trigram, max(common.frequency) AS frequency "
+        "FROM unnest(file_name_trigrams(:part)) AS wanted (trigram) LEFT JOIN "
+        "(pg_stats CROSS JOIN unnest(most_common_elems::text::text[], most_common_elem_freqs) AS s (element, frequency)) "
+        "AS common ON common.element = wanted.trigram AND common.tablename = 'ix_screening_names_trigrams' "
+        "AND common.schemaname = ANY (current_schemas(false)) GROUP BY wanted.trigram"
     )
-    frequency = {row.element: row.frequency for row in session.execute(known, {"trigrams": list(trigrams)})}
-    rare = [trigram for trigram in sorted(trigrams) if frequency.get(trigram, 0.0) <= _COMMON]
-    return rare or [min(sorted(trigrams), key=lambda trigram: frequency.get(trigram, 0.0))]
+    frequency = {row.trigram: row.frequency or 0.0 for row in session.execute(known, {"part": part})}
+    rare = [trigram for trigram in sorted(frequency) if frequency[trigram] <= _COMMON]
+    return rare or [min(sorted(frequency), key=frequency.__getitem__)]
 
 
 def _find_in_sqlite(session: Session, part: str) -> list[uuid.UUID] | None:
