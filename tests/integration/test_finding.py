@@ -470,6 +470,20 @@ def test_a_name_is_looked_up_by_what_few_names_have(drawn: Database, monkeypatch
     assert len(asked[1]) == 1
 
 
+def test_a_count_that_was_cut_does_not_say_that_nothing_matches(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planner, "MOST_COUNTED", 1)
+    site = Site(settings, database)
+    tina = site.add_user("tina")
+    post_images(site.token_client(tina), *[(f"{name}.png", b"no X-ray") for name in ("a", "b", "2")])
+    page = site.browser(tina).get("/history?order=suspicious&text=2").text
+    assert "No X-ray with a result matches" in page
+    assert "Not all of the others were searched." in page
+    assert "order=newest" in page
+    assert "2.png" in site.browser(tina).get("/history?order=newest&text=2").text
+
+
 def test_without_an_index_of_names_a_short_list_is_searched_whole(
     sqlite_database: Database, settings: Settings
 ) -> None:

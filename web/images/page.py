@@ -277,7 +277,7 @@ def _say_place(db: Session, filters: Filters, order: Order, screening: Screening
     total = count_listed(db, g.user, filters)
     numbers = {"place": count(before.images + 1), "total": count(total.images)}
     return (
-        _("%(place)s of %(total)s", **numbers) if total.is_exact else _("%(place)s of more than %(total)s", **numbers)
+        _("%(place)s of %(total)s", **numbers) if total.is_exact else _("%(place)s of at least %(total)s", **numbers)
     )
 
 
