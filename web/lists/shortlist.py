@@ -84,9 +84,9 @@ def _find_rare_trigrams(session: Session, part: str) -> list[str]:
     """
     known = text(
         "SELECT wanted.trigram, max(common.frequency) AS frequency "
-        "FROM unnest(file_name_trigrams(:part)) AS wanted (trigram) LEFT JOIN "
-        "(pg_stats CROSS JOIN unnest(most_common_elems::text::text[], most_common_elem_freqs) AS s (element, frequency)) "
-        "AS common ON common.element = wanted.trigram AND common.tablename = 'ix_screening_names_trigrams' "
+        "FROM unnest(file_name_trigrams(:part)) AS wanted (trigram) LEFT JOIN (pg_stats CROSS JOIN "
+        "unnest(most_common_elems::text::text[], most_common_elem_freqs) AS s (element, frequency)) AS common "
+        "ON common.element = wanted.trigram AND common.tablename = 'ix_screening_names_trigrams' "
         "AND common.schemaname = ANY (current_schemas(false)) GROUP BY wanted.trigram"
     )
     frequency = {row.trigram: row.frequency or 0.0 for row in session.execute(known, {"part": part})}
