@@ -276,9 +276,7 @@ def _say_place(db: Session, filters: Filters, order: Order, screening: Screening
         return None
     total = count_listed(db, g.user, filters)
     numbers = {"place": count(before.images + 1), "total": count(total.images)}
-    return (
-        _("%(place)s of %(total)s", **numbers) if total.is_exact else _("%(place)s of at least %(total)s", **numbers)
-    )
+    return _("%(place)s of %(total)s", **numbers) if total.is_exact else _("%(place)s of at least %(total)s", **numbers)
 
 
 def _neighbour(db: Session, screening: ScreeningDetail, step: int) -> uuid.UUID | None:
