@@ -15,6 +15,7 @@ from shared.images.codestreams import with_height
 from shared.images.content import refuse_without_content
 from shared.images.decoder_texts import has_sixteen_bit_samples
 from shared.images.dicom_file import HEAD_BYTES, is_dicom
+from shared.images.joined import refuse_joined_jpegs, refuse_joined_pngs
 from shared.images.jpeg_scans import refuse_scan_bomb
 from shared.images.pages import choose_page
 from shared.images.png_rows import refuse_missing_rows
@@ -28,6 +29,7 @@ _JPEG_MODES: Final = {"L", "RGB"}
 
 # 16-bit grey modes of Pillow; `I` holds 16-bit PNG and TIFF samples in 32 bits.
 _BRIGHT: Final = 128
+_COLOUR_MAP: Final = 320  # all reds, then all greens and all blues (TIFF 6.0, page 23)
 _PNG_DEPTH: Final = 24  # where its header has the bits of a sample (W3C PNG, 11.2.1)
 # BITMAPINFOHEADER and BITMAPCOREHEADER: where the header is, and in it the bits of a pixel.
 _BMP_HEADER, _BMP_DEPTH, _OS2_DEPTH, _OS2_HEADER_BYTES = 14, 28, 24, 12
@@ -119,8 +121,18 @@ def _decode_samples(data: bytes) -> Image.Image:
         if isinstance(image, TiffImagePlugin.TiffImageFile):
             jpeg.refuse_damaged_strips(image.tag_v2, data)
         _load(image, data)
+        _brighten_palette(image)
         ImageOps.exif_transpose(image, in_place=True)  # else it copies what lies as it is shown
         return image
+
+
+def _brighten_palette(image: Image.Image) -> None:
+    """Take a TIFF's palette of 16 bits for one of 8 where all of its values are so low, as libtiff does (tiff2rgba)."""
+    if image.mode != "P" or not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return
+    values = np.array(image.tag_v2[_COLOUR_MAP])
+    if values.max() < 256:
+        image.putpalette(values.reshape(3, -1).T.astype(np.uint8).tobytes())
 
 
 def _has_lost_palette(image: Image.Image, data: bytes) -> bool:
@@ -146,6 +158,7 @@ def _decode_jpeg_samples(data: bytes, at_least: int) -> Image.Image:
     with image:
         choose_page(image, file)
         _refuse_too_large(image)
+        refuse_joined_jpegs(data, image.size)
         if image.mode in _JPEG_MODES:
             # JPEG decodes at 1/2, 1/4 or 1/8 for a fraction of the cost (DCT scaling). On the 300 originals of the
             # data set the smallest scale that suffices gives the same labels as the next larger one.
@@ -174,6 +187,7 @@ def _load(image: ImageFile.ImageFile, data: bytes) -> None:
     image.load()
     if image.format == "PNG":
         refuse_missing_rows(image, data)
+        refuse_joined_pngs(data, image.size)
     if is_truncated:
         _refuse_unless_bright(image)
     elif image.format == "PNG":

@@ -16,7 +16,7 @@ import tifffile
 from PIL import Image, TiffImagePlugin
 
 from shared.errors import ImageRejected
-from shared.images.preprocess import decode
+from shared.images.preprocess import decode, decode_at_full_depth
 from shared.intake import archive
 from shared.intake.accept import Received
 from shared.refusals import Rejection
@@ -112,6 +112,59 @@ def test_several_images_in_a_file_are_refused_with_a_way_out(receive, data: byte
 def test_a_reduced_page_of_a_tiff_is_passed_over(receive, data: bytes) -> None:
     found = outcome(receive, data)
     assert np.array_equal(np.asarray(found), np.asarray(GREY))
+
+
+def padded(data: bytes) -> bytes:
+    return data + bytes(-len(data) % 512)
+
+
+@pytest.mark.parametrize(
+    ("data", "count"),
+    [
+        pytest.param(encode(GREY) + encode(OTHER), 2, id="jpeg"),
+        pytest.param(padded(encode(GREY)) + encode(OTHER), 2, id="jpeg filled up to a block"),
+        pytest.param(encode(GREY) + encode(SMALL) + encode(OTHER) + encode(OTHER), 3, id="jpeg with a preview"),
+        pytest.param(encode(GREY, "PNG") + encode(OTHER, "PNG"), 2, id="png"),
+    ],
+)
+def test_images_joined_in_one_file_are_refused(data: bytes, count: int) -> None:
+    for read in (lambda: decode(data, WHOLE), lambda: decode(data, 32), lambda: decode_at_full_depth(data)):
+        with pytest.raises(ImageRejected) as refused:
+            read()
+        assert (refused.value.code, refused.value.details) == (
+            Rejection.SEVERAL_IMAGES,
+            {"case": "pictures", "count": count},
+        )
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        pytest.param(encode(SMALL), id="preview"),
+        pytest.param(b"\xff\xd8\xff", id="start of an image and no more"),
+        pytest.param(b"\0" * 9000, id="zeros"),
+        pytest.param(b"MotionPhoto_Data" + encode(GREY), id="what a telephone adds"),
+    ],
+)
+def test_what_follows_a_jpeg_and_is_no_other_image_does_no_harm(behind: bytes) -> None:
+    data = encode(GREY)
+    assert np.array_equal(np.asarray(decode(data + behind, WHOLE)), np.asarray(decode(data, WHOLE)))
+
+
+def test_an_embedded_preview_is_no_image_behind_a_jpeg() -> None:
+    preview = encode(GREY)
+    data = encode(GREY)
+    data = data[:2] + b"\xff\xed" + (len(preview) + 2).to_bytes(2, "big") + preview + data[2:]
+    assert decode(data, WHOLE).size == GREY.size
+
+
+@pytest.mark.parametrize("highest", [255, 65535])
+def test_a_palette_of_a_tiff_in_8_or_16_bits_draws_the_same(highest: int) -> None:
+    indexed = np.arange(64, dtype=np.uint8).reshape(8, 8).repeat(8, 0).repeat(8, 1)
+    shades = np.arange(256) * (highest // 255)
+    out = io.BytesIO()
+    tifffile.imwrite(out, indexed * 4, photometric="palette", colormap=np.stack([shades] * 3).astype(np.uint16))
+    assert np.array_equal(np.asarray(decode(out.getvalue(), WHOLE)), indexed * 4)
 
 
 def test_a_smaller_picture_behind_a_jpeg_is_passed_over(receive) -> None:
