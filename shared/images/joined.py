@@ -16,7 +16,7 @@ _JOINED_JPEG: Final = re.compile(rb"\xff\xd9\0{0,4096}(?=\xff\xd8\xff)")
 _PNG_END: Final = b"IEND\xaeB`\x82"  # type and check sum; it has no content (W3C PNG, 11.2.4)
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _MOST_LOOKED_AT: Final = 16
-_HEADER_BYTES: Final = 1 << 18
+_HEADER_BYTES: Final = 1 << 16
 """Where the size of an image stands, behind colour profiles and previews; hostile files name thousands of images."""
 
 
