@@ -20,6 +20,7 @@ from sqlalchemy import update
 from shared.db import Database, now
 from shared.images import decoder
 from shared.models.spec import ModelSpec
+from shared.queue import jobs
 from shared.settings import Settings
 from shared.states import State
 from shared.store.store import THUMBNAIL
@@ -28,6 +29,7 @@ from shared.tables import Role, Screening
 from tests.conftest import draw, encode
 from tests.web_site import Site, post_images
 from web.base.services import EXTENSION
+from web.watch import queue_state
 
 
 @pytest.fixture
@@ -240,6 +242,31 @@ def test_readyz_says_that_nothing_moves(site: Site, client: FlaskClient, spec: M
     assert check() == "no progress"
     site.work(spec, {}, images=1)
     assert check() == "ok"
+
+
+def test_what_is_retried_waits_since_then(settings: Settings, database: Database) -> None:
+    site = Site(settings, database)
+    client = site.token_client(site.add_user("tina"))
+
+    def seconds() -> float:
+        with site.database.read() as session:
+            oldest = queue_state.oldest_waiting(session)
+        return (now() - oldest).total_seconds() if oldest else 0.0
+
+    job = post_images(client, ("a", encode(draw(1)))).json["id"]  # type: ignore[index]
+    with site.database.write() as session:
+        days_ago = now() - timedelta(days=3)
+        session.execute(update(Screening).values(created_at=days_ago, state=State.CANCELLED))
+    assert seconds() == 0.0
+    with site.database.write() as session:
+        assert jobs.retry(session, uuid.UUID(job)) == 1
+        assert not queue_state.has_stalled(session, None, timedelta(minutes=1))
+    assert 0.0 < seconds() < 3600
+    post_images(client, ("b", encode(draw(2))))
+    with site.database.write() as session:
+        hours_ago = now() - timedelta(hours=2)
+        session.execute(update(Screening).where(Screening.file_name == "b").values(created_at=hours_ago))
+    assert 7200 <= seconds() < 10_000
 
 
 def test_metrics_count_images_and_requests(site: Site, client: FlaskClient) -> None:

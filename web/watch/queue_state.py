@@ -46,12 +46,14 @@ def _count(state: State) -> ScalarSelect[int]:
 def oldest_waiting(session: Session) -> datetime | None:
     """Return since when the image has waited that waits longest: since it was sent, or its job was retried."""
     # From the index of what waits, and not along all images until one is met that waits; ids are ordered by time.
-    waiting = (
-        select(Screening.id, Screening.job_id).where(in_states(_QUEUED)).cte("waiting").prefix_with("MATERIALIZED")
-    )
-    first = select(waiting.c.job_id, func.min(waiting.c.id).label("id")).group_by(waiting.c.job_id).subquery()
-    sent = select(Screening.created_at, Job.retried_at).join(first, first.c.id == Screening.id).join(Job)
-    return min((_since(*row) for row in session.execute(sent)), default=None)
+    queued = select(Screening.id, Screening.job_id).where(in_states(_QUEUED))
+    waiting = queued.cte("waiting").prefix_with("MATERIALIZED")
+    unretried = select(waiting.c.id).join(Job, Job.id == waiting.c.job_id).where(Job.retried_at.is_(None))
+    first = unretried.order_by(waiting.c.id).limit(1).scalar_subquery()
+    sent_at = session.scalar(select(Screening.created_at).where(Screening.id == first))
+    is_waiting = select(Screening.id).where(Screening.job_id == Job.id, in_states(_QUEUED)).exists()
+    retried_at = session.scalar(select(func.min(Job.retried_at)).where(Job.is_watched, is_waiting))
+    return min((at for at in (sent_at, retried_at) if at is not None), default=None)
 
 
 def _since(sent_at: datetime, retried_at: datetime | None) -> datetime:
