@@ -239,6 +239,20 @@ def let_rest(site: Site) -> None:
         session.execute(update(Job).values(created_at=past))
 
 
+def test_no_time_is_promised_while_nothing_moves(live_site: Site, heartbeats: Heartbeats) -> None:
+    browser, job = send(live_site)
+    heartbeats.announce("w1", "compact-cnn@0", 3600)
+    with live_site.database.write() as session:
+        past = now() - timedelta(seconds=20)
+        session.execute(update(Screening).values(created_at=past))
+        answered = {"state": State.DONE, "started_at": past, "finished_at": past + timedelta(seconds=5)}
+        session.execute(update(Screening).where(Screening.position == 0).values(answered))
+    assert re.search(r"about \d+ s left", browser.get(job).text) is None
+    with live_site.database.write() as session:  # something was answered just now
+        session.execute(update(Screening).where(Screening.position == 0).values(finished_at=now()))
+    assert re.search(r"about \d+ s left", browser.get(job).text)
+
+
 def test_a_job_that_is_retried_after_days_has_not_stalled(
     live_site: Site, spec: ModelSpec, heartbeats: Heartbeats
 ) -> None:
