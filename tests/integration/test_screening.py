@@ -374,11 +374,11 @@ def test_the_heartbeat_outlives_an_error_and_keeps_the_lease(
     beats: list[int] = []
     extend = leases.extend
 
-    def fail_once(session, token, seconds) -> int:
+    def fail_once(session, token, lease_seconds) -> int:
         beats.append(1)
         if len(beats) == 1:
             raise OperationalError("UPDATE", {}, Exception("database is locked"))
-        return extend(session, token, seconds)
+        return extend(session, token, lease_seconds)
 
     monkeypatch.setattr(leases, "extend", fail_once)
     classifier.gate.clear()
