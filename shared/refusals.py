@@ -408,7 +408,16 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
         "File damaged", "The file in the image store is damaged or was changed, and is not used.",
         "Send the X-ray again; that replaces the file.",
     ),
-    Rejection.ZIP_UNREADABLE: Refusal("Damaged ZIP", "The ZIP is damaged or incomplete.", _REZIP),
+    Rejection.ZIP_UNREADABLE: Refusal(
+        "Damaged ZIP", "The ZIP is damaged or incomplete.", _REZIP,
+        {
+            "directory": Case("The ZIP's table of contents is missing or damaged, as where its end was not sent."),
+            "unlisted": Case(
+                "The ZIP begins with files that its own table of contents does not name, as where two ZIPs were "
+                "joined. Those were not read."
+            ),
+        },
+    ),
     Rejection.ZIP_TOO_MANY_ENTRIES: Refusal(
         "Too many files in the ZIP", "The ZIP holds more files than are accepted at once.",
         "Make several smaller ZIPs and send those.",

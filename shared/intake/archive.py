@@ -39,6 +39,7 @@ _SIGNATURE_BYTES: Final = 4
 _DIRECTORY_BYTES_AN_ENTRY: Final = 256
 _LEAST_READ: Final = 1 * MIB
 """Never too much: zipfile reads the end of a file, where a comment may be, and entries in smaller pieces."""
+_LOCAL_HEADER: Final = b"PK\x03\x04"
 _LOCAL_HEADER_BYTES: Final = 30  # and a name and extra fields of any length (APPNOTE.TXT 4.3.7)
 # What zipfile and the libraries under it raise where an entry is damaged.
 _UNPACK_ERRORS: Final = (
@@ -112,7 +113,7 @@ def _read_zip(
         yield _too_many(file_name, settings)
         return
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError):
-        yield reject(file_name, Rejection.ZIP_UNREADABLE)
+        yield reject(file_name, Rejection.ZIP_UNREADABLE, case="directory")
         return
     with archive:
         yield from _unpack(file_name, archive, store, settings, left_out)
@@ -166,8 +167,18 @@ def _unpack(
         has_rows = True
         name = _entry_name(file_name, shown)
         yield _damaged(name) if id(entry) in overlapping else _unpack_entry(name, archive, entry, store, settings)
-    if not has_rows:
+    if _begins_unlisted(archive, entries):
+        yield reject(file_name, Rejection.ZIP_UNREADABLE, case="unlisted")
+    elif not has_rows:
         yield reject(file_name, Rejection.ZIP_EMPTY)
+
+
+def _begins_unlisted(archive: zipfile.ZipFile, entries: Sequence[zipfile.ZipInfo]) -> bool:
+    """Tell whether an archive begins with an entry that its directory, the last in the file, does not list."""
+    if not archive.fp or any(entry.header_offset <= 0 for entry in entries):
+        return False
+    archive.fp.seek(0)
+    return archive.fp.read(_SIGNATURE_BYTES) == _LOCAL_HEADER
 
 
 def _is_image_after_all(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, overlapping: set[int]) -> bool:

@@ -159,6 +159,16 @@ def test_a_zip_that_says_that_its_directory_is_longer_than_itself_is_damaged(rec
     assert codes(receive("images.zip", bytes(data))) == {"images.zip": "zip_unreadable"}
 
 
+def test_two_joined_zips_give_the_images_of_one_and_say_that_there_were_others(receive) -> None:
+    joined = receive("joined.zip", zipped({"a.jpg": IMAGE}) + zipped({"b.jpg": IMAGE}))
+    assert codes(joined) == {"joined.zip/b.jpg": None, "joined.zip": "zip_unreadable"}
+    assert "does not name" in text_of(joined[1].rejection)
+
+
+def test_a_zip_joined_to_an_empty_one_is_whole(receive) -> None:
+    assert codes(receive("joined.zip", zipped({}) + zipped({"b.jpg": IMAGE}))) == {"joined.zip/b.jpg": None}
+
+
 def test_droppings_of_file_managers_are_passed_over(receive) -> None:
     data = zipped({"__MACOSX/._a.jpg": b"x", ".DS_Store": b"x", "Thumbs.db": b"x", "a.jpg": IMAGE})
     assert codes(receive("images.zip", data)) == {"images.zip/a.jpg": None}
