@@ -17,6 +17,7 @@ from shared.db import Database
 from shared.models import heatmap
 from shared.models.spec import ModelSpec
 from shared.settings import Settings
+from shared.states import State
 from shared.tables import AuditEvent, Image, ReviewState, Role, Screening
 from tests.conftest import draw, encode
 from tests.web_site import Site, post_images, press, token_of
@@ -156,6 +157,17 @@ def test_a_key_adds_one_review_and_one_trace(site: Site) -> None:
     assert site.actions().count("review_added") == 1
     other = rita.post(address(site), json={"outcome": "inadequate"}, headers=headers)
     assert (other.status_code, other.json["code"]) == (422, "key_reused")
+
+
+def test_a_review_is_repeated_though_the_model_has_answered_since(site: Site, spec: ModelSpec) -> None:
+    rita, headers = reader(site, "rita"), {"Idempotency-Key": "key"}
+    assert post_images(site.token_client(site.add_user("tom")), ("new.png", encode(draw(9), "PNG"))).status_code == 202
+    waiting = next(n for n, row in enumerate(site.screenings()) if row.state is State.QUEUED)
+    said = {"outcome": "overrule", "finding": "normal"}
+    first = rita.post(address(site, waiting), json=said, headers=headers)
+    site.work(spec, {})
+    again = rita.post(address(site, waiting), json=said, headers=headers)
+    assert (first.status_code, again.status_code, again.json) == (201, 201, first.json)
 
 
 # ---------------------------------------------------------------- exports

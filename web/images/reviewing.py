@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from shared.audit.record import Action, record
 from shared.reviews import reviews
-from shared.reviews.reviews import NOTE_LENGTH, RequestKey, Said
+from shared.reviews.reviews import NOTE_LENGTH, RequestKey
 from shared.tables import Finding, Prediction, Review, ReviewOutcome, Screening
 from web.base.blind import hides_from
 from web.base.problems import InvalidRequest
@@ -71,18 +71,18 @@ def add(screening_id: uuid.UUID, given: Mapping[str, object], key: str | None, s
     repeated = RequestKey(key, _digest(screening_id, given)) if key is not None else None
     with services().database.write() as db:
         screening = seen_image(db, screening_id)
-        is_blind = screening.is_hidden and not _was_shown(screening, shown)
-        said, seen = _read(given, _prediction_behind(db, screening), is_blind=is_blind)
+        outcome, finding, note, seen = _read(given)
         known = reviews.find_repeated(db, g.user, repeated)
-        if known is not None:
+        if known is not None:  # before it is compared with the prediction: the model may have answered since
             return known
+        is_blind = screening.is_hidden and not _was_shown(screening, shown)
         review = reviews.add_review(
             db,
             g.user,
             db.get_one(Screening, screening_id),
-            said.outcome,
-            said.finding,
-            said.note,
+            _settle(outcome, finding, _prediction_behind(db, screening), is_blind=is_blind),
+            finding,
+            note,
             seen,
             is_blind=is_blind,
             hides_others=screening.is_hidden,
@@ -114,16 +114,14 @@ def _prediction_behind(db: Session, screening: ScreeningDetail) -> Prediction | 
 
 
 def _read(
-    given: Mapping[str, object], prediction: Prediction | None, *, is_blind: bool
-) -> tuple[Said, uuid.UUID | None]:
+    given: Mapping[str, object],
+) -> tuple[ReviewOutcome | None, Finding | None, str | None, uuid.UUID | None]:
     unknown = sorted(set(given) - set(_FIELDS))
     if unknown:
         raise InvalidRequest(unknown[0][:_SHOWN], _("Leave it out; this takes %(fields)s.", fields=", ".join(_FIELDS)))
     outcome = _choose("outcome", given.get("outcome"), _OUTCOMES)
     finding = _choose("finding", given.get("finding"), tuple(Finding))
-    return Said(
-        _settle(outcome, finding, prediction, is_blind=is_blind), finding, _read_note(given.get("note"))
-    ), _read_seen(given)
+    return outcome, finding, _read_note(given.get("note")), _read_seen(given)
 
 
 def _settle(
