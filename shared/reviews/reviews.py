@@ -85,6 +85,11 @@ def list_reviews(session: Session, sha256: str) -> Sequence[Review]:
     return reviews_of(session, [sha256]).get(sha256, [])
 
 
+def counts(session: Session, review: Review) -> bool:
+    """Tell whether a review is its reader's newest of the image and was not withdrawn."""
+    return review.id in {one.id for one in standing(list_reviews(session, review.image_sha256))}
+
+
 def reviews_of(session: Session, images: Collection[str]) -> dict[str, list[Review]]:
     """Return every review of images, by sha256; one without is left out."""
     if not images:

@@ -170,6 +170,17 @@ def test_a_review_is_repeated_though_the_model_has_answered_since(site: Site, sp
     assert (first.status_code, again.status_code, again.json) == (201, 201, first.json)
 
 
+@pytest.mark.parametrize("later", ["withdraw", ""])
+def test_a_repeated_review_says_that_it_counts_no_more(site: Site, later: str) -> None:
+    rita, headers = reader(site, "rita"), {"Idempotency-Key": "key"}
+    first = rita.post(address(site), json={"outcome": "agree"}, headers=headers).json
+    way = f"{address(site)}/{later}".rstrip("/")
+    assert rita.post(way, json={"outcome": "inadequate"}).status_code == 201
+    again = rita.post(address(site), json={"outcome": "agree"}, headers=headers).json
+    assert again == {**first, "counts": False}
+    assert again == rita.get(address(site)).json["reviews"][0]
+
+
 # ---------------------------------------------------------------- exports
 
 

@@ -63,10 +63,13 @@ def _serializer() -> URLSafeSerializer:
     return URLSafeSerializer(current_app.config["SECRET_KEY"], salt="result shown")
 
 
-def add(screening_id: uuid.UUID, given: Mapping[str, object], key: str | None, shown: str | None = None) -> Review:
+def add(
+    screening_id: uuid.UUID, given: Mapping[str, object], key: str | None, shown: str | None = None
+) -> tuple[Review, bool]:
     """Add a review as a request gives it, with its trace; raise InvalidRequest where it cannot be used.
 
-    `shown` is the mark of a page that showed the result (`mark_shown`).
+    Returned with whether it counts: one that is repeated may have been withdrawn or superseded since. `shown` is the
+    mark of a page that showed the result (`mark_shown`).
     """
     repeated = RequestKey(key, _digest(screening_id, given)) if key is not None else None
     with services().database.write() as db:
@@ -74,7 +77,7 @@ def add(screening_id: uuid.UUID, given: Mapping[str, object], key: str | None, s
         outcome, finding, note, seen = _read(given)
         known = reviews.find_repeated(db, g.user, repeated)
         if known is not None:  # before it is compared with the prediction: the model may have answered since
-            return known
+            return known, reviews.counts(db, known)
         is_blind = screening.is_hidden and not _was_shown(screening, shown)
         review = reviews.add_review(
             db,
@@ -89,7 +92,7 @@ def add(screening_id: uuid.UUID, given: Mapping[str, object], key: str | None, s
             key=repeated,
         )
         _leave_trace(db, Action.REVIEW_ADDED, screening_id, review)
-    return review
+    return review, True
 
 
 def withdraw(screening_id: uuid.UUID) -> Review:
