@@ -399,6 +399,22 @@ def test_a_second_reader_sees_nothing_of_what_others_said_before_the_own_review(
     assert {"threshold", f"{page(blind)} Secret word", "job label", "predictions reviewed_by", "csv state"} <= seen
 
 
+def test_who_reads_blind_is_told_nothing_that_is_refused_to_them_next(blind: Site) -> None:
+    assert reader(blind, "rita").post(address(blind), json={"outcome": "agree"}).status_code == 201
+    refused = reader(blind, "ruth").post(address(blind), json={"outcome": "inadequate", "finding": "normal"})
+    message = "Give the finding alone, or inadequate or second_reader without one. Received: inadequate, normal."
+    assert (refused.status_code, refused.json["errors"]) == (422, [{"field": "finding", "message": message}])
+
+
+@pytest.mark.parametrize(
+    ("body", "received"),
+    [({"outcome": "overrule"}, "overrule"), ({"outcome": "agree", "finding": "viral"}, "agree, viral")],
+)
+def test_an_outcome_that_its_finding_does_not_fit_is_repeated(site: Site, body: dict, received: str) -> None:
+    refused = reader(site, "rita").post(address(site), json=body)
+    assert refused.json["errors"][0]["message"].endswith(f"with nothing else. Received: {received}.")
+
+
 def test_who_undid_a_blind_review_has_seen_and_reads_blind_no_more(blind: Site) -> None:
     rita, ruth = reader(blind, "rita"), reader(blind, "ruth")
     rita.post(address(blind), json={"outcome": "agree"})

@@ -19,7 +19,7 @@ from web.base.blind import hides_from
 from web.base.problems import InvalidRequest
 from web.base.services import services
 from web.images.missing import refuse_missing
-from web.languages.text import _, count
+from web.languages.text import N_, _, count, translate
 from web.lists.kinds import ask_for
 from web.lists.listing import ScreeningDetail, get_screening
 
@@ -143,12 +143,20 @@ def _settle(
         assert judged is not None  # noqa: S101  # one of the two is given
         return judged
     if (outcome is ReviewOutcome.OVERRULE) is not (finding is not None):
-        said = _("Give one of %(choices)s with overrule, and with nothing else.", choices=", ".join(Finding))
-        raise InvalidRequest("finding", said)
+        raise InvalidRequest("finding", _say_unfit(outcome, finding, is_blind=is_blind))
     if judged is ReviewOutcome.AGREE:
         said = _("The model says that too: leave the outcome out. Received: %(finding)s.", finding=finding)
         raise InvalidRequest("finding", said)
     return outcome
+
+
+def _say_unfit(outcome: ReviewOutcome, finding: Finding | None, *, is_blind: bool) -> str:
+    given = ", ".join([outcome, *([finding] if finding else [])])
+    if is_blind:
+        alone = N_("Give the finding alone, or inadequate or second_reader without one. Received: %(given)s.")
+        return translate(alone, given=given)
+    with_overrule = N_("Give one of %(choices)s with overrule, and with nothing else. Received: %(given)s.")
+    return translate(with_overrule, choices=", ".join(Finding), given=given)
 
 
 def _choose(name: str, value: object, choices: tuple[E, ...]) -> E | None:
