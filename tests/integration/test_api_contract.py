@@ -72,3 +72,17 @@ def test_pages_and_probes_pass_over_what_they_do_not_know(admin: FlaskClient, pa
 
 def test_who_is_not_signed_in_is_told_so_first(admin: FlaskClient) -> None:
     assert admin.application.test_client().get("/api/v1/jobs?lable=NORMAL").status_code == 401
+
+
+@pytest.mark.parametrize("method_and_path", ["POST jobs", f"POST screenings/{NOBODY}/reviews", "PUT models/default"])
+def test_a_member_of_a_body_that_comes_twice_is_refused_by_name(admin: FlaskClient, method_and_path: str) -> None:
+    method, path = method_and_path.split()
+    body = '{"name": "a", "model": null, "name": "b"}'
+    answer = admin.open(f"/api/v1/{path}", method=method, data=body, content_type="application/json")
+    said = "Give each member of an object once. Received more than once: 'name'."
+    assert (answer.status_code, answer.json["detail"]) == (400, said)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b'{"name": "\xff"}', b"[" * 150_000, b"9" * 5000, b"[]"])
+def test_a_body_that_is_no_json_object_is_refused(admin: FlaskClient, body: bytes) -> None:
+    assert admin.post("/api/v1/jobs", data=body, content_type="application/json").status_code == 400

@@ -111,7 +111,9 @@ def test_a_review_is_added_listed_and_undone_with_a_trace(site: Site) -> None:
         ({"outcome": "agree", "finding": "viral"}, "finding"), ({"outcome": "overrule", "finding": "flu"}, "finding"),
         ({"outcome": "overrule", "finding": "bacterial"}, "finding"),
         ({"outcome": "agree", "note": "x" * 4001}, "note"), ({"outcome": "agree", "note": ["x"]}, "note"),
-        ({"outcome": "agree", "seen": "yesterday"}, "seen"), ({"outcome": "agree", "prediction": "yes"}, "prediction"),
+        ({"outcome": "agree", "seen": "yesterday"}, "seen"),
+        ({"outcome": "agree", "seen": int("1" * 32)}, "seen"),
+        ({"outcome": "agree", "prediction": "yes"}, "prediction"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_used_is_refused_by_field(site: Site, body: dict, field: str) -> None:

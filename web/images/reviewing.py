@@ -188,7 +188,7 @@ def _read_seen(given: Mapping[str, object]) -> uuid.UUID | None:
     if value is None or value == "":
         return None
     try:
-        return uuid.UUID(str(value))
+        return uuid.UUID(value if isinstance(value, str) else "")  # 32 digits as a number are no id
     except ValueError as error:
         raise InvalidRequest("seen", f"{_('Give the id of a review.')} {_received(value)}") from error
 
