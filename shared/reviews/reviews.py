@@ -56,7 +56,7 @@ def add_review(  # noqa: PLR0917  # who says what of which image, having seen wh
     or `is_blind`; NotReviewable where there is no image, or no prediction to agree with; KeyReused where the key came
     with another request before.
     """
-    sha256 = _hold(session, screening)
+    sha256 = hold(session, screening)
     known = find_repeated(session, user, key)
     if known is not None:
         return known
@@ -72,7 +72,7 @@ def add_review(  # noqa: PLR0917  # who says what of which image, having seen wh
 
 def withdraw(session: Session, user: User, screening: Screening) -> Review:
     """Take back what a reader said last of the image of a screening; raise NothingToWithdraw where that is nothing."""
-    before = list_reviews(session, _hold(session, screening))
+    before = list_reviews(session, hold(session, screening))
     own = [review for review in standing(before) if review.user_id == user.id]
     if not own:
         raise NothingToWithdraw("You have no review of this X-ray that could be undone.")
@@ -113,7 +113,7 @@ def judge(finding: Finding, label: Label | None, cause: ImageClass | None) -> Re
 _CAUSES: Final = {ImageClass.BACTERIAL: Finding.BACTERIAL, ImageClass.VIRAL: Finding.VIRAL}
 
 
-def _hold(session: Session, screening: Screening) -> str:
+def hold(session: Session, screening: Screening) -> str:
     """Return the image of a screening; until the transaction ends nobody else reviews, removes or sends it anew."""
     sha256 = session.scalar(select(Image.sha256).where(Image.id == screening.image_id))
     if sha256 is None or not hold_images(session, [sha256]):

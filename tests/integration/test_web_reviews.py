@@ -5,6 +5,7 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -181,6 +182,22 @@ def test_a_repeated_review_says_that_it_counts_no_more(site: Site, later: str) -
     again = rita.post(address(site), json={"outcome": "agree"}, headers=headers).json
     assert again == {**first, "counts": False}
     assert again == rita.get(address(site)).json["reviews"][0]
+
+
+def test_a_key_that_comes_twice_at_once_leaves_one_trace(
+    settings: Settings, database: Database, spec: ModelSpec
+) -> None:
+    site = make_site(settings, database, spec)
+    rita = site.add_user("rita", Role.READER)
+    clients, way = [site.token_client(rita) for _ in range(4)], address(site)
+
+    def send(client: FlaskClient, number: int) -> int:
+        return client.post(way, json={"outcome": "agree"}, headers={"Idempotency-Key": f"{number}"}).status_code
+
+    with ThreadPoolExecutor(len(clients)) as pool:
+        for number in range(5):
+            assert list(pool.map(send, clients, [number] * len(clients))) == [201] * len(clients)
+    assert site.actions().count("review_added") == 5
 
 
 # ---------------------------------------------------------------- exports

@@ -75,7 +75,7 @@ def add(
     with services().database.write() as db:
         screening = seen_image(db, screening_id)
         outcome, finding, note, seen = _read(given)
-        known = reviews.find_repeated(db, g.user, repeated)
+        known = _find_repeated(db, screening_id, repeated)
         if known is not None:  # before it is compared with the prediction: the model may have answered since
             return known, reviews.counts(db, known)
         is_blind = screening.is_hidden and not _was_shown(screening, shown)
@@ -102,6 +102,14 @@ def withdraw(screening_id: uuid.UUID) -> Review:
         review = reviews.withdraw(db, g.user, db.get_one(Screening, screening_id))
         _leave_trace(db, Action.REVIEW_WITHDRAWN, screening_id, review)
     return review
+
+
+def _find_repeated(db: Session, screening_id: uuid.UUID, key: RequestKey | None) -> Review | None:
+    if key is None:
+        return None
+    # The same request at the same moment is waited for, or it would leave a second trace.
+    reviews.hold(db, db.get_one(Screening, screening_id))
+    return reviews.find_repeated(db, g.user, key)
 
 
 def _leave_trace(db: Session, action: Action, screening_id: uuid.UUID, review: Review) -> None:
