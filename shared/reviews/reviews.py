@@ -70,14 +70,21 @@ def add_review(  # noqa: PLR0917  # who says what of which image, having seen wh
     return _write(session, user, screening, before, said, is_blind=is_blind, key=key, **prediction)
 
 
-def withdraw(session: Session, user: User, screening: Screening) -> Review:
-    """Take back what a reader said last of the image of a screening; raise NothingToWithdraw where that is nothing."""
-    before = list_reviews(session, hold(session, screening))
+def withdraw(session: Session, user: User, screening: Screening, key: RequestKey | None = None) -> Review:
+    """Take back what a reader said last of the image of a screening; raise NothingToWithdraw where that is nothing.
+
+    The same key of the same reader takes back one review; raises KeyReused where it came with another request before.
+    """
+    sha256 = hold(session, screening)
+    known = find_repeated(session, user, key)
+    if known is not None:
+        return known
+    before = list_reviews(session, sha256)
     own = [review for review in standing(before) if review.user_id == user.id]
     if not own:
         raise NothingToWithdraw("You have no review of this X-ray that could be undone.")
     said = Said(ReviewOutcome.WITHDRAWN)
-    return _write(session, user, screening, before, said, is_blind=own[0].is_blind, key=None)
+    return _write(session, user, screening, before, said, is_blind=own[0].is_blind, key=key)
 
 
 def list_reviews(session: Session, sha256: str) -> Sequence[Review]:

@@ -184,6 +184,18 @@ def test_a_repeated_review_says_that_it_counts_no_more(site: Site, later: str) -
     assert again == rita.get(address(site)).json["reviews"][0]
 
 
+def test_undo_that_is_repeated_under_its_key_takes_back_no_later_review(site: Site) -> None:
+    rita, headers = reader(site, "rita"), {"Idempotency-Key": "undo"}
+    rita.post(address(site), json={"outcome": "agree"})
+    first = rita.post(f"{address(site)}/withdraw", headers=headers)
+    assert rita.post(address(site), json={"outcome": "inadequate"}).status_code == 201
+    again = rita.post(f"{address(site)}/withdraw", headers=headers)
+    assert (first.status_code, again.status_code, again.json) == (201, 201, first.json)
+    assert (rita.get(address(site)).json["state"], site.actions().count("review_withdrawn")) == ("inadequate", 1)
+    other = rita.post(f"{address(site, 1)}/withdraw", headers=headers)
+    assert (other.status_code, other.json["code"]) == (422, "key_reused")
+
+
 def test_a_key_that_comes_twice_at_once_leaves_one_trace(
     settings: Settings, database: Database, spec: ModelSpec
 ) -> None:

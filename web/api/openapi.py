@@ -279,7 +279,7 @@ OPERATIONS: Final = (
     ),
     Operation(
         "post", "/screenings/{screening_id}/reviews/withdraw", "Undo your own review", {201: schemas.ReviewShown},
-        problems=(401, 403, 404, 409),
+        problems=(401, 403, 404, 409, 422), repeatable=True,
     ),
     Operation(
         "get", "/screenings/{screening_id}/same-patient", "List other images of the same patient",

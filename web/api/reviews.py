@@ -47,7 +47,7 @@ def add(screening_id: uuid.UUID) -> ResponseReturnValue:
 @requires(*REVIEWERS)
 def withdraw(screening_id: uuid.UUID) -> ResponseReturnValue:
     """Take back the account's own review of a screening's image."""
-    return _created(reviewing.withdraw(screening_id), counts=False)
+    return _created(reviewing.withdraw(screening_id, idempotency_key()), counts=False)
 
 
 def _created(review: Review, *, counts: bool) -> Response:

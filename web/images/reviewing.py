@@ -95,11 +95,15 @@ def add(
     return review, True
 
 
-def withdraw(screening_id: uuid.UUID) -> Review:
+def withdraw(screening_id: uuid.UUID, key: str | None = None) -> Review:
     """Take back the account's own review of an image, with its trace."""
+    repeated = RequestKey(key, _digest(screening_id, {"outcome": ReviewOutcome.WITHDRAWN})) if key is not None else None
     with services().database.write() as db:
         seen_image(db, screening_id)
-        review = reviews.withdraw(db, g.user, db.get_one(Screening, screening_id))
+        known = _find_repeated(db, screening_id, repeated)
+        if known is not None:
+            return known
+        review = reviews.withdraw(db, g.user, db.get_one(Screening, screening_id), repeated)
         _leave_trace(db, Action.REVIEW_WITHDRAWN, screening_id, review)
     return review
 
