@@ -1,8 +1,9 @@
 """The database for commands that work on it directly: settings, one transaction, errors in words."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -12,6 +13,8 @@ from cli.errors import CommandFailed
 from cli.settings import read_settings
 from shared.db import Database
 from shared.settings import PREFIX, Settings
+
+T = TypeVar("T")
 
 
 def open_database(settings: Settings) -> Database:
@@ -37,6 +40,16 @@ def transaction(data_dir: Path | None) -> Iterator[Session]:
             yield session
     except DBAPIError as error:
         raise database_refused(error) from error
+    finally:
+        database.close()
+
+
+def transact(data_dir: Path | None, work: Callable[[Session], T]) -> T:
+    """Do work in one transaction that writes, and once more where it lost against another; see `transaction`."""
+    database = open_database(read_settings(data_dir))
+    try:
+        with refusals_in_words():
+            return database.transact(work)
     finally:
         database.close()
 

@@ -17,10 +17,10 @@ from shared.submission.new_store import create_if_new
 from shared.submission.services import Services, open_services
 from web.accounts import account, linking, oidc, sign_in, throttle, users
 from web.accounts import emails as account_emails
+from web.api import arguments, views
 from web.api import models as models_api
 from web.api import patients as patients_api
 from web.api import reviews as reviews_api
-from web.api import views
 from web.audit import page as audit_page
 from web.base import conflicts, problems
 from web.base.services import EXTENSION
@@ -79,6 +79,7 @@ def create_app(
     security.check_hosts(app, settings)
     identity.install(app)
     access.install(app)
+    arguments.install(app)
     throttle.read_limits(settings.sign_in_limit)
     for module in (
         sign_in,

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from cli.actor import operating_user
 from cli.client.address import DEFAULT_URL, read_url, served_url
-from cli.database import transaction
+from cli.database import transact, transaction
 from cli.options import SHARED_DATA_DIR
 from cli.report import make_console, printable
 from cli.settings import read_settings
@@ -53,10 +53,13 @@ def list_users(data_dir: Path | None) -> None:
 @click.pass_obj
 def add_user(data_dir: Path | None, name: str, role: str, display_name: str | None, email: str | None) -> None:
     """Add the account NAME; it has no password until one is set."""
-    with transaction(data_dir) as session:
+
+    def add(session: Session) -> None:
         user = accounts.add_user(session, name, Role(role))
         people.describe(user, display_name, email)
         _record(session, user, "added")
+
+    transact(data_dir, add)
     click.echo(f"Added {name} ({role}). Sign in by 'pneumoscreen users link {name}' or set a password.")
 
 

@@ -19,7 +19,7 @@ from shared.messages import digests
 from shared.messages.digests import Part
 from shared.messages.problems import FOR_GOOD, OF_THE_RELAY, Problem
 from shared.messages.webhooks import stop
-from shared.tables import Message, MessageEvent, MessageState, User, Webhook
+from shared.tables import Job, Message, MessageEvent, MessageState, Screening, User, Webhook
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ def claim(session: Session) -> list[Claimed]:
 
     No webhook gets more than AT_ONE_ADDRESS, nor does the mail server, and one that has thousands waiting holds none of
     the others up. What waits for an account is made one e-mail first, where it may have one. A message with which every
-    sender was lost for a day is given up.
+    sender was lost for a day is given up, and so is one to a webhook about what was deleted.
     """
     at, token = now(), new_id()
     digests.gather(session, at)
@@ -130,6 +130,9 @@ def claim(session: Session) -> list[Claimed]:
         if message.lease_token is not None and message.attempts >= MOST_LOST and message.give_up_at < at:
             _give_up_lost(message)
             continue
+        if not _is_there(session, message):
+            message.state, message.problem, message.lease_token = MessageState.FAILED, Problem.JOB_DELETED, None
+            continue
         message.lease_token, message.due_at, message.tried_at = token, at + LEASE, at
         message.attempts += 1
         parts = [] if message.user is None else digests.parts_of(session, message)
@@ -140,6 +143,14 @@ def claim(session: Session) -> list[Claimed]:
 def _give_up_lost(message: Message) -> None:
     log.error("The message %s was given up: its last sender never said what came of it.", message.id)
     message.state, message.problem, message.lease_token = MessageState.FAILED, Problem.BROKE_OFF, None
+
+
+def _is_there(session: Session, message: Message) -> bool:
+    """Tell whether what a webhook is to be told of was not deleted; an e-mail tells of what is left."""
+    if message.webhook_id is None or message.subject is None:
+        return True
+    table = Job if message.event is MessageEvent.JOB_FINISHED else Screening
+    return session.scalar(select(table.id).where(table.id == message.subject)) is not None
 
 
 def _due(session: Session, place: ColumnElement[bool], at: datetime) -> Sequence[Message]:
@@ -288,8 +299,13 @@ def start(session: Session, webhook: Webhook) -> None:
 
 
 def remove_old(session: Session) -> int:
-    """Remove messages of more than KEPT_FOR ago that nobody sends any more; return how many, at most a part."""
-    old = select(Message.id).where(Message.created_at < now() - KEPT_FOR, ~_is(MessageState.WAITING)).limit(_PART)
+    """Remove messages of more than KEPT_FOR ago that nobody sends any more; return how many, at most a part.
+
+    What waits for a webhook that was stopped for as long goes with them.
+    """
+    before = now() - KEPT_FOR
+    is_idle = Message.webhook_id.in_(select(Webhook.id).where(Webhook.stopped_at < before))
+    old = select(Message.id).where(Message.created_at < before, or_(~_is(MessageState.WAITING), is_idle)).limit(_PART)
     ids = session.scalars(old).all()
     if not ids:
         return 0

@@ -18,6 +18,7 @@ class Problem(StrEnum):
     NO_KEY = "no_key"
     BROKE_OFF = "broke_off"
     """Of what nobody foresaw."""
+    JOB_DELETED = "job_deleted"
 
     # Of e-mails alone.
     DEFERRED = "deferred"
@@ -30,7 +31,6 @@ class Problem(StrEnum):
     DISABLED = "disabled"
     NOT_WANTED = "not_wanted"
     READS_BLIND = "reads_blind"
-    JOB_DELETED = "job_deleted"
     NOT_WRITTEN = "not_written"
 
 

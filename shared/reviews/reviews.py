@@ -56,7 +56,7 @@ def add_review(  # noqa: PLR0917  # who says what of which image, having seen wh
     or `is_blind`; NotReviewable where there is no image, or no prediction to agree with; KeyReused where the key came
     with another request before.
     """
-    sha256 = _hold(session, screening)
+    sha256 = hold(session, screening)
     known = find_repeated(session, user, key)
     if known is not None:
         return known
@@ -70,19 +70,31 @@ def add_review(  # noqa: PLR0917  # who says what of which image, having seen wh
     return _write(session, user, screening, before, said, is_blind=is_blind, key=key, **prediction)
 
 
-def withdraw(session: Session, user: User, screening: Screening) -> Review:
-    """Take back what a reader said last of the image of a screening; raise NothingToWithdraw where that is nothing."""
-    before = list_reviews(session, _hold(session, screening))
+def withdraw(session: Session, user: User, screening: Screening, key: RequestKey | None = None) -> Review:
+    """Take back what a reader said last of the image of a screening; raise NothingToWithdraw where that is nothing.
+
+    The same key of the same reader takes back one review; raises KeyReused where it came with another request before.
+    """
+    sha256 = hold(session, screening)
+    known = find_repeated(session, user, key)
+    if known is not None:
+        return known
+    before = list_reviews(session, sha256)
     own = [review for review in standing(before) if review.user_id == user.id]
     if not own:
         raise NothingToWithdraw("You have no review of this X-ray that could be undone.")
     said = Said(ReviewOutcome.WITHDRAWN)
-    return _write(session, user, screening, before, said, is_blind=own[0].is_blind, key=None)
+    return _write(session, user, screening, before, said, is_blind=own[0].is_blind, key=key)
 
 
 def list_reviews(session: Session, sha256: str) -> Sequence[Review]:
     """Return every review of an image, oldest first."""
     return reviews_of(session, [sha256]).get(sha256, [])
+
+
+def counts(session: Session, review: Review) -> bool:
+    """Tell whether a review is its reader's newest of the image and was not withdrawn."""
+    return review.id in {one.id for one in standing(list_reviews(session, review.image_sha256))}
 
 
 def reviews_of(session: Session, images: Collection[str]) -> dict[str, list[Review]]:
@@ -108,7 +120,7 @@ def judge(finding: Finding, label: Label | None, cause: ImageClass | None) -> Re
 _CAUSES: Final = {ImageClass.BACTERIAL: Finding.BACTERIAL, ImageClass.VIRAL: Finding.VIRAL}
 
 
-def _hold(session: Session, screening: Screening) -> str:
+def hold(session: Session, screening: Screening) -> str:
     """Return the image of a screening; until the transaction ends nobody else reviews, removes or sends it anew."""
     sha256 = session.scalar(select(Image.sha256).where(Image.id == screening.image_id))
     if sha256 is None or not hold_images(session, [sha256]):

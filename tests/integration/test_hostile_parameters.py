@@ -3,7 +3,7 @@
 import random
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -108,7 +108,8 @@ def names_read(target: Target) -> dict[str, set[str]]:
     try:
         for route in routes_of(app, names):
             if not route.is_last:
-                target.ask(next(iter(attacks([Route(route.method, route.rule, ("x",))], target.ids, ONE, 1))))
+                attack = next(iter(attacks([Route(route.method, route.rule, ("x",))], target.ids, ONE, 1)))
+                target.ask(replace(attack, query={}))  # the API refuses what it does not name before a view reads any
     finally:
         app.request_class.parameter_storage_class = usual
     return names
@@ -168,7 +169,8 @@ def test_an_invented_argument_is_not_one_of_ours(target: Target) -> None:
     images = [(f"{n}.txt", b"no image") for n in range(3)]
     post_images(target.program, *images)
     invented = {"_external": "1", "_scheme": "javascript", "endpoint": "x", "limit": "1"}
-    answer = target.program.get("/api/v1/predictions", query_string=invented)
+    assert target.program.get("/api/v1/predictions", query_string=invented).status_code == 422
+    answer = target.program.get("/api/v1/predictions", query_string={"limit": "1"})
     assert answer.json is not None
     assert answer.json["next"].startswith("/api/v1/predictions?")
     assert target.program.get(answer.json["next"]).status_code == 200

@@ -132,6 +132,15 @@ def test_who_saw_the_end_on_the_page_of_the_job_is_not_told_again(site: Site, ti
         assert notices(browser, "/help") == 0
 
 
+def test_an_error_in_place_of_the_page_of_the_job_shows_no_end(site: Site, tina: User, spec: ModelSpec) -> None:
+    browser, job = site.browser(tina), send(site, tina, spec)
+    site.work(spec, {})
+    note_ends(site.database, [])
+    refused = browser.get(f"/jobs/{job}?cursor=none")
+    assert (refused.status_code, SAID in refused.text) == (422, False)
+    assert notices(browser, "/help") == 1
+
+
 def test_the_look_of_another_person_does_not_count(site: Site, tina: User, spec: ModelSpec) -> None:
     job = send(site, tina, spec)
     site.work(spec, {})

@@ -5,6 +5,7 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from shared.db import Database
 from shared.models import heatmap
 from shared.models.spec import ModelSpec
 from shared.settings import Settings
+from shared.states import State
 from shared.tables import AuditEvent, Image, ReviewState, Role, Screening
 from tests.conftest import draw, encode
 from tests.web_site import Site, post_images, press, token_of
@@ -110,7 +112,9 @@ def test_a_review_is_added_listed_and_undone_with_a_trace(site: Site) -> None:
         ({"outcome": "agree", "finding": "viral"}, "finding"), ({"outcome": "overrule", "finding": "flu"}, "finding"),
         ({"outcome": "overrule", "finding": "bacterial"}, "finding"),
         ({"outcome": "agree", "note": "x" * 4001}, "note"), ({"outcome": "agree", "note": ["x"]}, "note"),
-        ({"outcome": "agree", "seen": "yesterday"}, "seen"), ({"outcome": "agree", "prediction": "yes"}, "prediction"),
+        ({"outcome": "agree", "seen": "yesterday"}, "seen"),
+        ({"outcome": "agree", "seen": int("1" * 32)}, "seen"),
+        ({"outcome": "agree", "prediction": "yes"}, "prediction"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_used_is_refused_by_field(site: Site, body: dict, field: str) -> None:
@@ -156,6 +160,56 @@ def test_a_key_adds_one_review_and_one_trace(site: Site) -> None:
     assert site.actions().count("review_added") == 1
     other = rita.post(address(site), json={"outcome": "inadequate"}, headers=headers)
     assert (other.status_code, other.json["code"]) == (422, "key_reused")
+
+
+def test_a_review_is_repeated_though_the_model_has_answered_since(site: Site, spec: ModelSpec) -> None:
+    rita, headers = reader(site, "rita"), {"Idempotency-Key": "key"}
+    assert post_images(site.token_client(site.add_user("tom")), ("new.png", encode(draw(9), "PNG"))).status_code == 202
+    waiting = next(n for n, row in enumerate(site.screenings()) if row.state is State.QUEUED)
+    said = {"outcome": "overrule", "finding": "normal"}
+    first = rita.post(address(site, waiting), json=said, headers=headers)
+    site.work(spec, {})
+    again = rita.post(address(site, waiting), json=said, headers=headers)
+    assert (first.status_code, again.status_code, again.json) == (201, 201, first.json)
+
+
+@pytest.mark.parametrize("later", ["withdraw", ""])
+def test_a_repeated_review_says_that_it_counts_no_more(site: Site, later: str) -> None:
+    rita, headers = reader(site, "rita"), {"Idempotency-Key": "key"}
+    first = rita.post(address(site), json={"outcome": "agree"}, headers=headers).json
+    way = f"{address(site)}/{later}".rstrip("/")
+    assert rita.post(way, json={"outcome": "inadequate"}).status_code == 201
+    again = rita.post(address(site), json={"outcome": "agree"}, headers=headers).json
+    assert again == {**first, "counts": False}
+    assert again == rita.get(address(site)).json["reviews"][0]
+
+
+def test_undo_that_is_repeated_under_its_key_takes_back_no_later_review(site: Site) -> None:
+    rita, headers = reader(site, "rita"), {"Idempotency-Key": "undo"}
+    rita.post(address(site), json={"outcome": "agree"})
+    first = rita.post(f"{address(site)}/withdraw", headers=headers)
+    assert rita.post(address(site), json={"outcome": "inadequate"}).status_code == 201
+    again = rita.post(f"{address(site)}/withdraw", headers=headers)
+    assert (first.status_code, again.status_code, again.json) == (201, 201, first.json)
+    assert (rita.get(address(site)).json["state"], site.actions().count("review_withdrawn")) == ("inadequate", 1)
+    other = rita.post(f"{address(site, 1)}/withdraw", headers=headers)
+    assert (other.status_code, other.json["code"]) == (422, "key_reused")
+
+
+def test_a_key_that_comes_twice_at_once_leaves_one_trace(
+    settings: Settings, database: Database, spec: ModelSpec
+) -> None:
+    site = make_site(settings, database, spec)
+    rita = site.add_user("rita", Role.READER)
+    clients, way = [site.token_client(rita) for _ in range(4)], address(site)
+
+    def send(client: FlaskClient, number: int) -> int:
+        return client.post(way, json={"outcome": "agree"}, headers={"Idempotency-Key": f"{number}"}).status_code
+
+    with ThreadPoolExecutor(len(clients)) as pool:
+        for number in range(5):
+            assert list(pool.map(send, clients, [number] * len(clients))) == [201] * len(clients)
+    assert site.actions().count("review_added") == 5
 
 
 # ---------------------------------------------------------------- exports
@@ -374,6 +428,22 @@ def test_a_second_reader_sees_nothing_of_what_others_said_before_the_own_review(
     assert {"worklist ", "/jobs counts", "review=disagreed", "min_suspicion=50"} <= seen
     assert {f"quality {table}" for table in ("flagged", "suspicion", "agreement", "calibration")} <= seen
     assert {"threshold", f"{page(blind)} Secret word", "job label", "predictions reviewed_by", "csv state"} <= seen
+
+
+def test_who_reads_blind_is_told_nothing_that_is_refused_to_them_next(blind: Site) -> None:
+    assert reader(blind, "rita").post(address(blind), json={"outcome": "agree"}).status_code == 201
+    refused = reader(blind, "ruth").post(address(blind), json={"outcome": "inadequate", "finding": "normal"})
+    message = "Give the finding alone, or inadequate or second_reader without one. Received: inadequate, normal."
+    assert (refused.status_code, refused.json["errors"]) == (422, [{"field": "finding", "message": message}])
+
+
+@pytest.mark.parametrize(
+    ("body", "received"),
+    [({"outcome": "overrule"}, "overrule"), ({"outcome": "agree", "finding": "viral"}, "agree, viral")],
+)
+def test_an_outcome_that_its_finding_does_not_fit_is_repeated(site: Site, body: dict, received: str) -> None:
+    refused = reader(site, "rita").post(address(site), json=body)
+    assert refused.json["errors"][0]["message"].endswith(f"with nothing else. Received: {received}.")
 
 
 def test_who_undid_a_blind_review_has_seen_and_reads_blind_no_more(blind: Site) -> None:

@@ -19,7 +19,7 @@ from shared.messages.endings import note_ends
 from shared.messages.events import note_flagged, note_test
 from shared.messages.problems import Problem
 from shared.models.spec import ModelSpec
-from shared.queue import jobs
+from shared.queue import jobs, retention
 from shared.settings import Settings
 from shared.states import State
 from shared.tables import Job, Message, MessageEvent, MessageState, Role, User, Webhook
@@ -367,6 +367,38 @@ def test_old_messages_go_and_waiting_ones_stay(one: Database, local: Settings, r
         session.execute(update(Message).values(created_at=now() - outbox.KEPT_FOR - timedelta(days=1)))
         assert outbox.remove_old(session) == 1
     assert [message.state for message in messages(one)] == [MessageState.WAITING]
+
+
+def test_what_waits_for_a_webhook_that_is_stopped_for_a_month_goes(
+    one: Database, local: Settings, receiver: Receiver
+) -> None:
+    long, short = (add(one, local, receiver.url) for _ in range(2))
+    month = outbox.KEPT_FOR + timedelta(days=1)
+    for webhook, stopped_at in ((long, now() - month), (short, now())):
+        add_test(one, webhook)
+        with one.write() as session:
+            session.get_one(Webhook, webhook.id).stopped_at = stopped_at
+    with one.write() as session:
+        session.execute(update(Message).values(created_at=now() - month))
+        assert outbox.remove_old(session) == 1
+    assert [message.webhook_id for message in messages(one)] == [short.id]
+
+
+def test_nothing_is_told_of_a_job_that_was_deleted_while_the_webhook_was_paused(
+    database: Database, local: Settings, spec: ModelSpec, receiver: Receiver
+) -> None:
+    webhook, site = add(database, local, receiver.url), Site(local, database)
+    gone, kept = screen(site, spec, 0.9), screen(site, spec, 0.9, start=10)
+    assert note_ends(database, []) == 2
+    with database.write() as session:
+        webhooks.stop(session.get_one(Webhook, webhook.id), "paused")
+    retention.delete_job(database, gone, lambda _session: None)
+    with database.write() as session:
+        outbox.start(session, session.get_one(Webhook, webhook.id))
+    send(database, local)
+    assert {call.json["data"]["job"] for call in receiver.calls} == {str(kept)}
+    states = [(message.state, message.problem) for message in messages(database)]
+    assert sorted(states, key=str) == [(MessageState.FAILED, Problem.JOB_DELETED)] * 2 + [(MessageState.SENT, None)] * 2
 
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)

@@ -1,8 +1,11 @@
 """The JSON object in a request's body."""
 
-from typing import Any
+import json
+from typing import Any, Final
 
 from flask import abort, request
+
+_SHOWN: Final = 64
 
 
 def read_object() -> dict[str, Any]:
@@ -10,9 +13,21 @@ def read_object() -> dict[str, Any]:
     if request.mimetype != "application/json":
         abort(415, f"Send application/json. Received: '{request.mimetype}'.")
     try:
-        body = request.get_json()
+        body = json.loads(request.get_data(), object_pairs_hook=_read_pairs)
     except RecursionError:
         abort(400, "The JSON has more brackets inside each other than any request needs.")
+    except ValueError as error:
+        abort(400, f"Send a JSON object. What came is no JSON: {error}.")
     if not isinstance(body, dict):
         abort(400, "Send a JSON object.")
     return body
+
+
+def _read_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a name that comes twice, of which json would keep the last value."""
+    members: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in members:
+            abort(400, f"Give each member of an object once. Received more than once: '{name[:_SHOWN]}'.")
+        members[name] = value
+    return members

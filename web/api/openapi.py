@@ -221,6 +221,11 @@ class Operation:
     example: Any = None
     """A JSON body."""
 
+    @property
+    def takes_named_arguments_only(self) -> bool:
+        """Tell whether an argument that `query` does not name is refused; pages and pictures pass it over."""
+        return self.method == "get" and self.root == API_ROOT and self.media_type != "text/html"
+
 
 _UPLOAD_PROBLEMS: Final = (400, 401, 403, 413, 422, 429, 507)
 _ONE_JOB: Final = (401, 403, 404)
@@ -274,7 +279,7 @@ OPERATIONS: Final = (
     ),
     Operation(
         "post", "/screenings/{screening_id}/reviews/withdraw", "Undo your own review", {201: schemas.ReviewShown},
-        problems=(401, 403, 404, 409),
+        problems=(401, 403, 404, 409, 422), repeatable=True,
     ),
     Operation(
         "get", "/screenings/{screening_id}/same-patient", "List other images of the same patient",
@@ -357,7 +362,10 @@ def document(root_path: str = "") -> dict[str, Any]:
         "info": {
             "title": "PneumoScreen",
             "version": version("pneumoscreen"),
-            "description": "Screens chest X-rays for pneumonia. Decision support, not a diagnosis.",
+            "description": (
+                "Screens chest X-rays for pneumonia. Decision support, not a diagnosis. "
+                "A GET takes the arguments that are named for it, each once; any other is refused with 422."
+            ),
         },
         "servers": [{"url": root_path or "/"}],
         "security": [{"token": []}],
@@ -371,7 +379,8 @@ def document(root_path: str = "") -> dict[str, Any]:
 
 def _describe(operation: Operation) -> dict[str, Any]:
     answers = {str(status): _answer(operation, status) for status in operation.answers}
-    problems = {str(status): _problem(status) for status in sorted(operation.problems)}
+    surplus = {HTTPStatus.UNPROCESSABLE_ENTITY.value} if operation.takes_named_arguments_only else set()
+    problems = {str(status): _problem(status) for status in sorted({*operation.problems, *surplus})}
     described: dict[str, Any] = {
         "summary": operation.summary,
         "tags": [_TAGS.get(operation.path.split("/")[1], _OTHER_TAG)],

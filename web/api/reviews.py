@@ -39,16 +39,17 @@ def list_all(screening_id: uuid.UUID) -> ResponseReturnValue:
 @requires(*REVIEWERS)
 def add(screening_id: uuid.UUID) -> ResponseReturnValue:
     """Add what the account says of a screening's image."""
-    return _created(reviewing.add(screening_id, read_object(), idempotency_key()))
+    review, counts = reviewing.add(screening_id, read_object(), idempotency_key())
+    return _created(review, counts=counts)
 
 
 @blueprint.post("/screenings/<uuid:screening_id>/reviews/withdraw")
 @requires(*REVIEWERS)
 def withdraw(screening_id: uuid.UUID) -> ResponseReturnValue:
     """Take back the account's own review of a screening's image."""
-    return _created(reviewing.withdraw(screening_id))
+    return _created(reviewing.withdraw(screening_id, idempotency_key()), counts=False)
 
 
-def _created(review: Review) -> Response:
-    body = schemas.ReviewShown.of(review, counts=review.outcome is not review.outcome.WITHDRAWN)
+def _created(review: Review, *, counts: bool) -> Response:
+    body = schemas.ReviewShown.of(review, counts=counts)
     return Response(body.model_dump_json(), HTTPStatus.CREATED, content_type="application/json")

@@ -309,6 +309,6 @@ def _next_address(cursor: str | None) -> str | None:
     """Return this request's own address with the next cursor."""
     if cursor is None:
         return None
-    # Not by url_for: what a client invents as an argument's name could be one of its own (`_external`, `endpoint`).
+    # Not by url_for: the name of an argument could become one of its own (`_external`, `endpoint`).
     query = urlencode({**request.args.to_dict(), "cursor": cursor}, errors="replace")
     return f"{request.root_path}{request.path}?{query}"

@@ -49,8 +49,10 @@ def _keep_messages() -> dict[str, Any]:
 @blueprint.app_template_global()
 def tell_ended_jobs() -> Sequence[Job]:
     """Return the jobs that a page tells of, and note that it did."""
-    g.told_jobs = [job.id for job in g.get("ended_jobs", [])]
-    return [job for job in g.get("ended_jobs", []) if job.id != (request.view_args or {}).get("job_id")]
+    # Not the job whose address this is: its own page notes that, and an error in its place shows nothing of it.
+    told = [job for job in g.get("ended_jobs", []) if job.id != (request.view_args or {}).get("job_id")]
+    g.told_jobs = [job.id for job in told]
+    return told
 
 
 @blueprint.after_app_request

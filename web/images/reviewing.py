@@ -13,13 +13,13 @@ from sqlalchemy.orm import Session
 
 from shared.audit.record import Action, record
 from shared.reviews import reviews
-from shared.reviews.reviews import NOTE_LENGTH, RequestKey, Said
+from shared.reviews.reviews import NOTE_LENGTH, RequestKey
 from shared.tables import Finding, Prediction, Review, ReviewOutcome, Screening
 from web.base.blind import hides_from
 from web.base.problems import InvalidRequest
 from web.base.services import services
 from web.images.missing import refuse_missing
-from web.languages.text import _, count
+from web.languages.text import N_, _, count, translate
 from web.lists.kinds import ask_for
 from web.lists.listing import ScreeningDetail, get_screening
 
@@ -63,42 +63,57 @@ def _serializer() -> URLSafeSerializer:
     return URLSafeSerializer(current_app.config["SECRET_KEY"], salt="result shown")
 
 
-def add(screening_id: uuid.UUID, given: Mapping[str, object], key: str | None, shown: str | None = None) -> Review:
+def add(
+    screening_id: uuid.UUID, given: Mapping[str, object], key: str | None, shown: str | None = None
+) -> tuple[Review, bool]:
     """Add a review as a request gives it, with its trace; raise InvalidRequest where it cannot be used.
 
-    `shown` is the mark of a page that showed the result (`mark_shown`).
+    Returned with whether it counts: one that is repeated may have been withdrawn or superseded since. `shown` is the
+    mark of a page that showed the result (`mark_shown`).
     """
     repeated = RequestKey(key, _digest(screening_id, given)) if key is not None else None
     with services().database.write() as db:
         screening = seen_image(db, screening_id)
+        outcome, finding, note, seen = _read(given)
+        known = _find_repeated(db, screening_id, repeated)
+        if known is not None:  # before it is compared with the prediction: the model may have answered since
+            return known, reviews.counts(db, known)
         is_blind = screening.is_hidden and not _was_shown(screening, shown)
-        said, seen = _read(given, _prediction_behind(db, screening), is_blind=is_blind)
-        known = reviews.find_repeated(db, g.user, repeated)
-        if known is not None:
-            return known
         review = reviews.add_review(
             db,
             g.user,
             db.get_one(Screening, screening_id),
-            said.outcome,
-            said.finding,
-            said.note,
+            _settle(outcome, finding, _prediction_behind(db, screening), is_blind=is_blind),
+            finding,
+            note,
             seen,
             is_blind=is_blind,
             hides_others=screening.is_hidden,
             key=repeated,
         )
         _leave_trace(db, Action.REVIEW_ADDED, screening_id, review)
-    return review
+    return review, True
 
 
-def withdraw(screening_id: uuid.UUID) -> Review:
+def withdraw(screening_id: uuid.UUID, key: str | None = None) -> Review:
     """Take back the account's own review of an image, with its trace."""
+    repeated = RequestKey(key, _digest(screening_id, {"outcome": ReviewOutcome.WITHDRAWN})) if key is not None else None
     with services().database.write() as db:
         seen_image(db, screening_id)
-        review = reviews.withdraw(db, g.user, db.get_one(Screening, screening_id))
+        known = _find_repeated(db, screening_id, repeated)
+        if known is not None:
+            return known
+        review = reviews.withdraw(db, g.user, db.get_one(Screening, screening_id), repeated)
         _leave_trace(db, Action.REVIEW_WITHDRAWN, screening_id, review)
     return review
+
+
+def _find_repeated(db: Session, screening_id: uuid.UUID, key: RequestKey | None) -> Review | None:
+    if key is None:
+        return None
+    # The same request at the same moment is waited for, or it would leave a second trace.
+    reviews.hold(db, db.get_one(Screening, screening_id))
+    return reviews.find_repeated(db, g.user, key)
 
 
 def _leave_trace(db: Session, action: Action, screening_id: uuid.UUID, review: Review) -> None:
@@ -114,16 +129,14 @@ def _prediction_behind(db: Session, screening: ScreeningDetail) -> Prediction | 
 
 
 def _read(
-    given: Mapping[str, object], prediction: Prediction | None, *, is_blind: bool
-) -> tuple[Said, uuid.UUID | None]:
+    given: Mapping[str, object],
+) -> tuple[ReviewOutcome | None, Finding | None, str | None, uuid.UUID | None]:
     unknown = sorted(set(given) - set(_FIELDS))
     if unknown:
         raise InvalidRequest(unknown[0][:_SHOWN], _("Leave it out; this takes %(fields)s.", fields=", ".join(_FIELDS)))
     outcome = _choose("outcome", given.get("outcome"), _OUTCOMES)
     finding = _choose("finding", given.get("finding"), tuple(Finding))
-    return Said(
-        _settle(outcome, finding, prediction, is_blind=is_blind), finding, _read_note(given.get("note"))
-    ), _read_seen(given)
+    return outcome, finding, _read_note(given.get("note")), _read_seen(given)
 
 
 def _settle(
@@ -142,12 +155,20 @@ def _settle(
         assert judged is not None  # noqa: S101  # one of the two is given
         return judged
     if (outcome is ReviewOutcome.OVERRULE) is not (finding is not None):
-        said = _("Give one of %(choices)s with overrule, and with nothing else.", choices=", ".join(Finding))
-        raise InvalidRequest("finding", said)
+        raise InvalidRequest("finding", _say_unfit(outcome, finding, is_blind=is_blind))
     if judged is ReviewOutcome.AGREE:
         said = _("The model says that too: leave the outcome out. Received: %(finding)s.", finding=finding)
         raise InvalidRequest("finding", said)
     return outcome
+
+
+def _say_unfit(outcome: ReviewOutcome, finding: Finding | None, *, is_blind: bool) -> str:
+    given = ", ".join([outcome, *([finding] if finding else [])])
+    if is_blind:
+        alone = N_("Give the finding alone, or inadequate or second_reader without one. Received: %(given)s.")
+        return translate(alone, given=given)
+    with_overrule = N_("Give one of %(choices)s with overrule, and with nothing else. Received: %(given)s.")
+    return translate(with_overrule, choices=", ".join(Finding), given=given)
 
 
 def _choose(name: str, value: object, choices: tuple[E, ...]) -> E | None:
@@ -179,7 +200,7 @@ def _read_seen(given: Mapping[str, object]) -> uuid.UUID | None:
     if value is None or value == "":
         return None
     try:
-        return uuid.UUID(str(value))
+        return uuid.UUID(value if isinstance(value, str) else "")  # 32 digits as a number are no id
     except ValueError as error:
         raise InvalidRequest("seen", f"{_('Give the id of a review.')} {_received(value)}") from error
 

@@ -69,6 +69,17 @@ def test_an_account_is_added_listed_and_written_to_the_trail(call: Call, rows: D
     assert trail(rows) == [(Action.USER_CHANGED, None)]
 
 
+def test_a_name_that_another_command_took_at_that_moment_is_said_to_be_taken(
+    call: Call, rows: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert call("users", "add", "rita", "--role", "reader").exit_code == 0
+    find, not_there_yet = accounts.find_user, [None]
+    monkeypatch.setattr(accounts, "find_user", lambda *who: not_there_yet.pop() if not_there_yet else find(*who))
+    late = call("users", "add", "rita", "--role", "admin")
+    assert (late.exit_code, "There is an account named 'rita' already." in late.output) == (2, True), late.output
+    assert (one(rows).role, len(trail(rows))) == (Role.READER, 1)
+
+
 def test_a_person_is_written_in_any_script(call: Call, rows: Database) -> None:
     added = call(
         "users", "add", "rita", "--role", "reader", "--display-name", "Frau Müller", "--email", "rita@x.example"

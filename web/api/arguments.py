@@ -1,0 +1,39 @@
+"""What an address of the API may ask by GET: the arguments that its document names, each once.
+
+A filter that is misspelt would otherwise narrow nothing, and a list or an export hold everything.
+"""
+
+import re
+from typing import Final
+
+from flask import Flask, request
+
+from web.api.openapi import OPERATIONS
+from web.base.problems import InvalidRequest
+from web.lists.filters import MOST_SHOWN
+
+_KNOWN: Final = {o.root + o.path: tuple(o.query or {}) for o in OPERATIONS if o.takes_named_arguments_only}
+
+
+def install(app: Flask) -> None:
+    """Refuse other arguments, and any that comes twice, after it is known who asks."""
+    app.before_request(_check)
+
+
+def _check() -> None:
+    if request.method not in {"GET", "HEAD"} or request.url_rule is None:
+        return
+    known = _KNOWN.get(re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", request.url_rule.rule))
+    if known is None:
+        return
+    for name, values in request.args.lists():
+        if name not in known:
+            raise InvalidRequest(name[:MOST_SHOWN], _say_unknown(name, known))
+        if len(values) > 1:
+            received = "', '".join(values)[:MOST_SHOWN]
+            raise InvalidRequest(name, f"Give it once. Received: '{received}'.")
+
+
+def _say_unknown(name: str, known: tuple[str, ...]) -> str:
+    choices = f"Give one of {', '.join(known)}." if known else "This takes none."
+    return f"There is no argument '{name[:MOST_SHOWN]}' here. {choices}"
