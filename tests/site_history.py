@@ -8,8 +8,10 @@ from datetime import datetime, timedelta
 from sqlalchemy.orm import Session
 
 from shared.accounts.accounts import add_user
-from shared.db import first_id
+from shared.db import first_id, now
+from shared.models.calibrations import calibration_of, with_calibration
 from shared.models.spec import Label, ModelSpec
+from shared.models.spec import Site as CalibrationSite
 from shared.queue.leases import register_model
 from shared.states import State
 from shared.tables import (
@@ -25,6 +27,13 @@ from shared.tables import (
     Source,
     User,
 )
+
+
+def recalibrated(spec: ModelSpec) -> ModelSpec:
+    """Return the spec as a site has calibrated it anew."""
+    site = CalibrationSite(folder="x", images={Label.NORMAL: 30, Label.PNEUMONIA: 30}, fitted_at=now())
+    fitted = calibration_of(spec).model_copy(update={"temperature": 4.0, "bias": 2.0, "site": site})
+    return with_calibration(spec, fitted, (calibration_of(spec),))
 
 
 @dataclass
@@ -112,6 +121,16 @@ class History:
         for row in (image, prediction, screening):
             self.session.add(row)
             self.session.flush()
+        return screening
+
+    def send_again(self, job: Job, at: datetime, known: Screening) -> Screening:
+        """Send an image that was answered before."""
+        screening = self._screening(job, at, State.DONE)
+        for name in ("image_id", "prediction_id", "model_id", "label", "p_pneumonia"):
+            setattr(screening, name, getattr(known, name))
+        screening.finished_at = at
+        self.session.add(screening)
+        self.session.flush()
         return screening
 
     def refuse(self, job: Job, at: datetime, code: str, state: State = State.REJECTED) -> None:

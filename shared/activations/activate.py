@@ -61,9 +61,19 @@ def put_back_threshold(session: Session, actor: Actor, spec: ModelSpec) -> Model
     return put_threshold(session, actor, spec, before)
 
 
-def put_default_model(session: Session, actor: Actor, name: str, of_settings: str) -> str:
-    """Have new jobs get another model, and return the one before; raise ActivationRefused where they do already."""
+def put_default_model(session: Session, actor: Actor, name: str, of_settings: str, shown: str | None = None) -> str:
+    """Have new jobs get another model, and return the one before.
+
+    Raises ActivationRefused where they do already, or where the model that was `shown` as theirs no longer is.
+    """
     before = default_model(session, of_settings)
+    if shown is not None and shown != before:
+        raise ActivationRefused(
+            "The model of new jobs was changed in the meantime: it is now '%(present)s', not '%(shown)s'. Look at it "
+            "first.",
+            present=before,
+            shown=shown[:64],
+        )
     if name == before:
         raise ActivationRefused("New jobs already use '%(name)s'. Nothing was changed.", name=name)
     shadow = shadow_model(session)

@@ -7,6 +7,8 @@ from shared.models.spec import Calibration, ModelSpec, Site
 
 BY_HAND: Final = "a threshold chosen by hand"
 """In place of a folder's name, where no image was fitted on."""
+GIVE_PROBABILITIES: Final = ("sha256", "temperature", "bias")
+"""Fields of a spec on which probabilities depend."""
 
 
 def calibration_of(spec: ModelSpec) -> Calibration:
@@ -43,4 +45,4 @@ def choose_threshold(spec: ModelSpec, threshold: float, at: datetime) -> ModelSp
 
 def gives_same_probabilities(spec: ModelSpec, other: dict[str, object]) -> bool:
     """Tell whether weights and calibration are those of another spec, as a row holds it; its threshold may differ."""
-    return all(getattr(spec, name) == other.get(name) for name in ("sha256", "temperature", "bias"))
+    return all(getattr(spec, name) == other.get(name) for name in GIVE_PROBABILITIES)

@@ -58,14 +58,16 @@ def read_pairs(session: Session, shadow: str, other: str, most: int = MOST_PAIRS
         .order_by(ShadowScore.prediction_id.desc())
         .limit(most + 1)
     )
-    pairs = [Pair(*row) for row in session.execute(both)]
+    rows = [Pair(*row) for row in session.execute(both)]
+    # One X-ray may have several answers of the same model, one for each threshold that was in force: the newest counts.
+    pairs = list({pair.sha256: pair for pair in reversed(rows[:most])}.values())[::-1]
     own = ShadowScore.model_name == shadow
     waiting = session.scalar(
         select(func.count()).select_from(ShadowScore).where(own, ShadowScore.finished_at.is_(None))
     )
     codes = select(ShadowScore.error_code, func.count()).where(own, ShadowScore.error_code.is_not(None))
     without = {str(code): images for code, images in session.execute(codes.group_by(ShadowScore.error_code))}
-    return Compared(pairs[:most], len(pairs) > most, waiting or 0, without)
+    return Compared(pairs, len(rows) > most, waiting or 0, without)
 
 
 @dataclass(frozen=True)

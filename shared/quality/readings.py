@@ -1,11 +1,12 @@
 """What readers said against what the model had said: agreement, and probabilities beside the truth by readers' word."""
 
+import uuid
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from shared.models.spec import Label
@@ -18,6 +19,8 @@ from shared.tables import Review, User
 
 MOST_REVIEWS: Final = 20_000
 """Reviews that one page reads, the newest of the period."""
+_PART: Final = 1000
+"""SQLite takes 32,766 bound values a statement."""
 LABELS: Final = (Label.NORMAL, Label.PNEUMONIA)
 Said = list[Any]
 """Rows of reviews of one image."""
@@ -28,8 +31,11 @@ class Readings:
     """The reviews of a stretch of time by image."""
 
     by_image: dict[str, Said]
+    """All that readers said by the end of images that had a review in it."""
     is_cut: bool
     """There were more than were read."""
+    first: uuid.UUID | None = None
+    """The least id of a review in it; None where it is all time."""
 
     @property
     def images(self) -> int:
@@ -44,21 +50,30 @@ def read_reviews(
 
     Those of X-rays that `blind_for`, who reads blind, has not read are left out.
     """
-    columns = (
-        *(Review.image_sha256, Review.number, Review.user_id, Review.outcome, Review.finding, Review.is_blind),
-        *(Review.model_name, Review.model_version, Review.label, Review.p_pneumonia),
+    columns: tuple[Any, ...] = (
+        *(Review.id, Review.image_sha256, Review.number, Review.user_id, Review.outcome, Review.finding),
+        *(Review.is_blind, Review.model_name, Review.model_version, Review.label, Review.p_pneumonia),
     )
-    query = select(*columns).order_by(Review.id.desc()).limit(most + 1)
-    if span is not None:
-        first, after = span.ids
-        query = query.where(Review.id >= first, Review.id < after)
+    query = select(*columns).order_by(Review.id.desc())
     if blind_for is not None:
         query = query.where(has_said(blind_for, Review.image_sha256))
-    rows = session.execute(query).all()
+    first, after = (None, None) if span is None else span.ids
+    within = () if first is None or after is None else (Review.id >= first, Review.id < after)
+    rows = session.execute(query.where(*within).limit(most + 1)).all()
     by_image: dict[str, Said] = {}
     for row in rows[:most]:
         by_image.setdefault(row.image_sha256, []).append(row)
-    return Readings(by_image, is_cut=len(rows) > most)
+    if first is not None:
+        _add_earlier(session, query.where(Review.id < first), by_image)
+    return Readings(by_image, len(rows) > most, first)
+
+
+def _add_earlier(session: Session, query: Select[Any], by_image: dict[str, Said]) -> None:
+    """Add what was said of these images before: readers may differ across the first day of a stretch of time."""
+    images = list(by_image)
+    for start in range(0, len(images), _PART):
+        for row in session.execute(query.where(Review.image_sha256.in_(images[start : start + _PART]))):
+            by_image[row.image_sha256].append(row)
 
 
 @dataclass(frozen=True)
@@ -91,7 +106,10 @@ def compare_readers(readings: Readings, model_name: str | None = None, *, blind_
     left_out: Counter[LeftOut] = Counter()
     for said in readings.by_image.values():
         for review in standing(said):
-            if review.label is None or not _is_meant(review, model_name) or (blind_alone and not review.is_blind):
+            is_earlier = readings.first is not None and review.id < readings.first
+            if is_earlier or review.label is None or not _is_meant(review, model_name):
+                continue
+            if blind_alone and not review.is_blind:
                 continue
             label = label_of(review)
             if isinstance(label, LeftOut):

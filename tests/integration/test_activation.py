@@ -304,7 +304,10 @@ def test_new_jobs_get_the_model_that_an_admin_chose_and_those_that_are_there_kee
     assert re.search(r'class="mono"[^>]* href="/models/other"', home), "the footer"
     assert site.sent_tickets.models == ["test-model", "other", "test-model"]
     assert program.get(f"/api/v1/jobs/{before}").json["model"] == "test-model"  # type: ignore[index]
-    press(admin, "/models/test-model/default")
+    late = press(admin, "/models/test-model/default", shown="test-model")
+    assert late.status_code == 409, "somebody else has changed it since that page was opened"
+    assert "it is now 'other', not 'test-model'. Look at it first." in plain(late.text)
+    press(admin, "/models/test-model/default", shown="other")
     sent(program, 4)
     assert models_of_jobs(site)[-1] == "test-model"
     details = [event.detail for event in events(site, "model_activated")]

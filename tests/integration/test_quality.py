@@ -7,16 +7,19 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from shared.db import Database
+from shared.models.calibrations import choose_threshold
 from shared.models.spec import Label, ModelSpec
+from shared.quality.paired import read_pairs
 from shared.quality.period import Period
 from shared.quality.readings import compare_readers, judge_threshold, read_reviews, reviewed_images
 from shared.quality.statistics import Share
-from shared.quality.suspicion import count_flags, count_suspicion
+from shared.quality.suspicion import count_flags, count_suspicion, find_answering
 from shared.quality.volume import count_days, typical_seconds
+from shared.queue.leases import register_model
 from shared.reviews.truth import LeftOut
 from shared.states import State
-from shared.tables import Finding, ReviewOutcome
-from tests.site_history import History
+from shared.tables import Finding, Prediction, ReviewOutcome, ShadowScore
+from tests.site_history import History, recalibrated
 
 MONDAY = date(2026, 3, 23)
 ZONE = ZoneInfo("Europe/Berlin")
@@ -71,7 +74,7 @@ def test_more_than_may_be_read_leaves_the_older_days_out_and_says_so(database: D
         for day in (24, 24, 27, 28, 28):
             history.screen(job, at(day), 0.9)
         found = count_days(session, week(), most=4)
-        every = count_suspicion(session, week().span, most=4)
+        every = count_suspicion(session, week().span, [history.model_id], most=4)
     assert ([day.images for day in found.days], found.is_cut) == ([0, 0, 1, 2, 0], True)
     assert every == {900: 4}
 
@@ -84,8 +87,62 @@ def test_a_model_narrows_by_what_its_jobs_asked_for(database: Database, spec: Mo
         history.refuse(other, at(23), "rotated")
         counted = {name: count_days(session, week(), name).total.images for name in (spec.name, "other-model", "none")}
         reasons = count_days(session, week(), "other-model").reasons
-        suspicion = count_suspicion(session, week().span, "other-model")
-    assert (counted, reasons, suspicion) == ({spec.name: 1, "other-model": 1, "none": 0}, {"rotated": 1}, {})
+        answering = find_answering(session, week().span, "other-model")
+    assert (counted, reasons) == ({spec.name: 1, "other-model": 1, "none": 0}, {"rotated": 1})
+    assert answering == ([], 0)
+
+
+def test_suspicion_is_of_one_calibration_and_counts_an_x_ray_once(database: Database, spec: ModelSpec) -> None:
+    with database.write() as session:
+        history = History(session, spec)
+        job = history.job(at(23))
+        known = history.screen(job, at(24), 0.9)
+        for _ in range(5):
+            history.send_again(job, at(24), known)
+        history.screen(job, at(24), 0.2)
+        other = History(session, recalibrated(spec), made=1000, people=history.people)
+        other.screen(job, at(25), 0.5)
+        answering, others = find_answering(session, week().span)
+        found = count_suspicion(session, week().span, answering)
+    assert (answering, others) == ([history.model_id], 1)
+    assert found == {900: 1, 200: 1}
+
+
+def test_readers_who_differ_across_the_first_day_of_a_period_differ_in_it(database: Database, spec: ModelSpec) -> None:
+    with database.write() as session:
+        history = History(session, spec)
+        known = history.screen(history.job(at(20)), at(20), 0.9)
+        history.review(known, at(21), ReviewOutcome.OVERRULE, Finding.NORMAL)
+        history.review(known, at(24), ReviewOutcome.AGREE, by="tom", number=2)
+        readings = read_reviews(session, week().span)
+    assert (reviewed_images(readings).pairs, reviewed_images(readings).left_out.total()) == ([], 1)
+    assert compare_readers(readings).reviews == 1, "that of the period alone"
+
+
+def test_an_x_ray_that_was_answered_at_two_thresholds_is_one_pair(database: Database, spec: ModelSpec) -> None:
+    with database.write() as session:
+        history = History(session, spec)
+        job = history.job(at(24))
+        first = history.screen(job, at(24), 0.9)
+        later = Prediction(
+            id=history.make_id(at(25)),
+            image_id=first.image_id,
+            model_id=register_model(session, choose_threshold(spec, 0.95, at(25))),
+            label=Label.NORMAL,
+            confidence=0.9,
+            p_pneumonia=0.9,
+            probabilities={},
+            threshold=0.95,
+            worker="w1",
+        )
+        session.add(later)
+        session.flush()
+        found = {"model_name": "other", "p_pneumonia": 0.5, "label": Label.PNEUMONIA, "finished_at": at(26)}
+        for prediction in (first.prediction_id, later.id):
+            session.add(ShadowScore(prediction_id=prediction, **found))
+        session.flush()
+        (pair,) = read_pairs(session, "other", spec.name).pairs
+    assert pair.first_label is Label.NORMAL, "the newest counts"
 
 
 def test_flags_are_counted_exactly_at_every_threshold(database: Database, spec: ModelSpec) -> None:

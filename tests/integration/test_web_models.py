@@ -8,16 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import select
 
-from evaluation.calibrate import flag_share
+from evaluation.calibrate import flag_share, write_spec
 from shared.db import Database, now
 from shared.models.calibrations import choose_threshold
 from shared.models.folder import WEIGHTS_FILE
 from shared.models.spec import Label, ModelSpec
 from shared.settings import Settings
-from shared.tables import Model, ReviewOutcome, Role
+from shared.tables import Model, ReviewOutcome, Role, User
 from tests.conftest import draw, encode
-from tests.site_history import History
+from tests.site_history import History, recalibrated
 from tests.web_site import Site, post_images
 from web.models.figures import Called, find_worst, held_out
 
@@ -111,6 +112,26 @@ def test_thresholds_have_held_out_figures_where_they_were_measured_and_flags_of_
     assert len(found) == 16, "those of the grid, one of them in force, and the one that was tried"
 
 
+def test_after_a_calibration_no_threshold_has_the_figures_of_the_one_before(site: Site, spec: ModelSpec) -> None:
+    write_spec(site.settings.model_dir, recalibrated(spec))
+    text = page(site)
+    assert "These figures are of the calibration before" in text
+    assert {tuple(row[:4]) for row in rows(text, "thresholds").values()} == {(DASH, DASH, DASH, DASH)}
+    assert 'id="f-figures"' not in text
+
+
+def test_flagged_a_day_is_a_share_of_what_every_calibration_answered(site: Site, spec: ModelSpec) -> None:
+    with site.database.write() as session:
+        history = History(session, recalibrated(spec), made=1000)
+        history.people["sender"] = session.scalars(select(User).where(User.name == "sender")).one()
+        at = now() - timedelta(days=1)
+        job = history.job(at)
+        for _ in range(60):
+            history.screen(job, at, 0.2)
+    found = rows(page(site), "thresholds")["10"]
+    assert found[4:] == ["2.2", "73.3%"], "22 of 30, of 90 X-rays in 30 days"
+
+
 def test_another_set_of_held_out_images_can_be_chosen(site: Site) -> None:
     found = rows(page(site, figures="validation", prevalence="50"), "thresholds")
     assert found["50"][:2] == ["90.0%", "92.0%"]
@@ -170,11 +191,11 @@ def test_without_figures_card_or_results_the_page_says_what_would_bring_them(
         assert sentence in text
 
 
-def test_figures_of_a_threshold_that_is_not_in_force_are_not_those_of_the_one_that_is() -> None:
-    sets = held_out(METRICS, 0.7)
+def test_figures_of_a_threshold_that_is_not_in_force_are_not_those_of_the_one_that_is(spec: ModelSpec) -> None:
+    sets = held_out(METRICS, spec.model_copy(update={"threshold": 0.7}))
     assert [sorted(some.thresholds) for some in sets] == [[0.5], [0.1]]
     assert find_worst(sets, 0.7) is None
-    worst = find_worst(held_out(METRICS, 0.4), 0.4)
+    worst = find_worst(held_out(METRICS, spec), 0.4)
     assert worst is not None
     assert (worst.name, worst.thresholds[0.4]) == ("elsewhere", Called(0.9, 0.6))
 

@@ -99,7 +99,7 @@ def ask_default(name: str) -> ResponseReturnValue:
 def put_default(name: str) -> ResponseReturnValue:
     """Have new jobs get another model."""
     try:
-        before = change_default(name)
+        before = change_default(name, request.form.get("shown") or None)
     except ActivationRefused as refused:
         return _default_page(find_model(name), say(refused))
     flash(

@@ -30,11 +30,11 @@ def put_threshold_back(name: str) -> ModelSpec:
         return put_back_threshold(db, _actor(), own)
 
 
-def change_default(name: str) -> str:
-    """Have new jobs get another model and return the one before; raise ActivationRefused."""
+def change_default(name: str, shown: str | None = None) -> str:
+    """Have new jobs get another model, where `shown` is still theirs, and return it; raise ActivationRefused."""
     refuse_unusable(find_model(name))
     with services().database.write() as db:
-        return put_default_model(db, _actor(), name, services().settings.model)
+        return put_default_model(db, _actor(), name, services().settings.model, shown)
 
 
 def change_shadow(name: str | None) -> None:

@@ -1,9 +1,10 @@
 """The figures that a model folder brings: each set of held-out images, and what thresholds did on it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from shared.models.spec import ModelSpec
 from shared.quality.statistics import Share
 from web.languages.text import N_
 
@@ -68,11 +69,21 @@ FIGURES: Final[dict[str, str]] = {
 }
 
 
-def held_out(metrics: Mapping[str, Any], threshold: float) -> list[HeldOut]:
-    """Return every set that a folder has figures of; `threshold` is the model's own."""
+def is_recalibrated(spec: ModelSpec) -> bool:
+    """Tell whether a site fitted the probabilities anew since the folder's figures were measured."""
+    trained = spec.former[0] if spec.former else spec
+    return (trained.temperature, trained.bias) != (spec.temperature, spec.bias)
+
+
+def held_out(metrics: Mapping[str, Any], spec: ModelSpec) -> list[HeldOut]:
+    """Return every set that a folder has figures of.
+
+    What thresholds did says nothing of other probabilities, so after `is_recalibrated` nothing is known of any.
+    """
     sets = {VALIDATION: metrics.get("validation"), **(metrics.get("estimates") or {})}
     sets[APART] = metrics.get("measured_apart")
-    return [_read(name, some, metrics, threshold) for name, some in sets.items() if isinstance(some, dict)]
+    found = [_read(name, some, metrics, spec.threshold) for name, some in sets.items() if isinstance(some, dict)]
+    return [replace(some, thresholds={}) for some in found] if is_recalibrated(spec) else found
 
 
 def _read(name: str, some: Mapping[str, Any], metrics: Mapping[str, Any], threshold: float) -> HeldOut:

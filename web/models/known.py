@@ -23,7 +23,7 @@ from shared.queue.heartbeats import Heartbeat
 from shared.tables import Model
 from web.base.services import services
 from web.languages.text import _
-from web.models.figures import HeldOut, find_worst, held_out
+from web.models.figures import HeldOut, find_worst, held_out, is_recalibrated
 from web.watch.status import watch
 
 
@@ -49,6 +49,11 @@ class Known:
     """It answers beside the default one, to be compared."""
     workers: int | None = None
     """How many serve it now; None where that is not known."""
+
+    @property
+    def is_recalibrated(self) -> bool:
+        """Tell whether its held-out figures are of the calibration before."""
+        return self.spec is not None and is_recalibrated(self.spec)
 
     @property
     def worst(self) -> HeldOut | None:
@@ -104,7 +109,7 @@ def _find(db: Session, models_dir: Path, name: str, used: Sequence[Model]) -> Kn
         own=own,
         history=history,
         problem=problem,
-        sets=held_out(read_metrics(models_dir / name), spec.threshold) if spec else [],
+        sets=held_out(read_metrics(models_dir / name), spec) if spec else [],
         has_weights=spec is not None and (bool(spec.members) or (models_dir / name / WEIGHTS_FILE).is_file()),
         used=used,
     )

@@ -13,7 +13,7 @@ from shared.models.spec import ModelSpec
 from shared.quality.period import Span
 from shared.quality.readings import AtThreshold, Reviewed, judge_threshold, read_reviews, reviewed_images
 from shared.quality.statistics import Share, predictive_values
-from shared.quality.suspicion import count_flags
+from shared.quality.suspicion import count_a_day, count_flags
 from shared.tables import Model
 from web.base.blind import blind_reader
 from web.base.paging import FilterError
@@ -91,11 +91,6 @@ class Row:
     """By this site's reviews."""
 
     @property
-    def flagged_a_day(self) -> float:
-        """Return how many images it would have flagged a day."""
-        return self.flagged.part / MONTH
-
-    @property
     def below(self) -> Share:
         """Return the share of the last month's images below it."""
         return Share(self.flagged.whole - self.flagged.part, self.flagged.whole)
@@ -109,6 +104,8 @@ class Thresholds:
     reviewed: Reviewed
     images: int
     """With a probability of this model in the last month."""
+    images_a_day: float
+    """With a result of any model, of the last month or of the days since the first one."""
 
     @property
     def own(self) -> Row:
@@ -157,7 +154,7 @@ def try_thresholds(
                 here=judge_threshold(reviewed.pairs, threshold),
             )
         )
-    return Thresholds(rows, reviewed, flags.images)
+    return Thresholds(rows, reviewed, flags.images, count_a_day(db, month, blind_for=blind_for))
 
 
 def _predictive_values(called: Called | None, prevalence: float) -> tuple[float | None, float | None]:

@@ -12,7 +12,7 @@ from shared.models.exposures import read_exposure
 from shared.quality.exposure import Exposures, count_exposures
 from shared.quality.readings import Agreement, Reviewed, compare_readers, read_reviews, reviewed_images
 from shared.quality.statistics import Bin, Gap, compare_counts, reliability
-from shared.quality.suspicion import count_suspicion
+from shared.quality.suspicion import count_suspicion, find_answering
 from shared.quality.volume import Volume, count_days
 from shared.tables import User
 from web.quality.asked import Asked
@@ -77,6 +77,8 @@ class Figures:
     volume: Volume
     suspicion: Counter[int]
     suspicion_before: Counter[int]
+    others: int
+    """X-rays of the period that another model or calibration answered than most: their suspicion is not compared."""
     gap: Gap | None
     exposure: ExposureDrift | None
     """None where no X-ray has a result."""
@@ -103,13 +105,15 @@ def count_figures(db: Session, asked: Asked, models_dir: Path, blind_for: User |
     `models_dir` says what models were trained on.
     """
     period, model = asked.period, asked.model
-    now, before = (count_suspicion(db, some.span, model, blind_for=blind_for) for some in (period, period.before))
+    answering, others = find_answering(db, period.span, model, blind_for=blind_for)
+    now, before = (count_suspicion(db, some.span, answering, blind_for=blind_for) for some in (period, period.before))
     readings = read_reviews(db, period.span, blind_for=blind_for)
     reviewed = reviewed_images(readings, model)
     return Figures(
         volume=count_days(db, period, model, blind_for=blind_for),
         suspicion=now,
         suspicion_before=before,
+        others=others,
         gap=compare_counts(before, now),
         exposure=_compare_exposure(count_exposures(db, period.span, model), models_dir),
         agreement=compare_readers(readings, model),
