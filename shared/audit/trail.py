@@ -83,9 +83,18 @@ def _read_event(session: Session, sequence: int) -> AuditEvent:
 
 
 def _is_sound(event: AuditEvent) -> bool:
-    texts = (event.action, event.actor or "", event.subject or "", event.address or "", event.hash)
-    is_text = all(isinstance(text, str) for text in texts)
-    return is_text and isinstance(event.detail, dict | None) and isinstance(event.created_at, datetime)
+    texts = (event.action, event.actor or "", event.subject or "", event.address or "", event.hash, event.previous_hash)
+    is_text = all(isinstance(text, str) for text in (*texts, *_texts_of(event.detail)))
+    return is_text and isinstance(event.sequence, int) and isinstance(event.created_at, datetime)
+
+
+def _texts_of(detail: object) -> Iterator[object]:
+    """Yield what of a row's detail must be text."""
+    if isinstance(detail, dict):
+        yield from detail
+        yield from detail.values()
+    elif detail is not None:
+        yield None
 
 
 def _unreadable(sequence: object) -> AuditEvent:

@@ -16,7 +16,8 @@ from shared.settings import Settings
 from shared.tables import BrowserSession, Role, User
 from tests.conftest import ROOT
 from tests.web_site import PASSWORD, Site, press, token_of
-from web.accounts.claims import admit
+from web.accounts import oidc
+from web.accounts.claims import RoleTaken, admit
 
 NEW_PASSWORD = "another horse, another battery"
 ISSUER = "https://id.example"
@@ -106,6 +107,12 @@ def sign_in_by_provider(person: Person) -> None:
         admit(session, person.site.settings, claims, None)
 
 
+def lose_every_role(person: Person) -> None:
+    claims = {"iss": ISSUER, "sub": "tina-at-id", "groups": []}
+    with person.site.app.test_request_context(), pytest.raises(RoleTaken):
+        oidc._sign_in(claims, {})
+
+
 EVENTS: dict[str, Callable[[Person], object]] = {
     "the person changes the password": change_password,
     "the person changes the password and ticks the tokens": lambda p: change_password(p, revoke_tokens="y"),
@@ -117,6 +124,7 @@ EVENTS: dict[str, Callable[[Person], object]] = {
     "a role that takes something away": lambda p: p.by_admin("role", role="reader"),
     "the role admin is given": lambda p: p.by_admin("role", role="admin"),
     "the identity provider gives a lesser role": sign_in_by_provider,
+    "the identity provider gives no role any more": lose_every_role,
     "an administrator unlinks single sign-on": lambda p: p.by_admin("identity/unlink"),
     "the person unlinks single sign-on": lambda p: p.act(p.here, "/account/single/unlink", "/account"),
     "the person ends all other sessions": lambda p: p.act(p.here, "/account/sessions/end", "/account"),

@@ -296,6 +296,17 @@ def test_the_role_is_read_at_each_sign_in(
         assert trail(site) == [("sign_in_refused", "single sign-on", tina.id)]
 
 
+def test_whoever_loses_every_role_loses_what_was_given_out(make: Make, provider: IdentityProvider) -> None:
+    site = make(**MAPPING)
+    tina = site.add_user("tina", Role.ADMIN)
+    link(site, tina, provider)
+    token, session = site.token_client(tina), site.browser(tina)
+    assert (token.get("/api/v1/me").status_code, session.get("/users").status_code) == (200, 200)
+    provider.person |= {"realm_access": {"roles": []}}
+    assert go(site.browser()).status_code == 403
+    assert (token.get("/api/v1/me").status_code, session.get("/users").status_code) == (401, 303)
+
+
 def test_whoever_loses_every_role_falls_to_the_default(make: Make, provider: IdentityProvider) -> None:
     site = make(**MAPPING, oidc_default_role="technician")
     link(site, site.add_user("tina", Role.ADMIN), provider)

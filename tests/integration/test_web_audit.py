@@ -267,14 +267,33 @@ def test_a_step_whose_state_was_changed_verifies_nothing(
 
 
 @SQLITE
-def test_the_page_shows_what_is_sound_beside_a_row_that_cannot_be_read(site: Site, browser: FlaskClient) -> None:
+@pytest.mark.parametrize(
+    "edit",
+    [
+        "detail = '{', created_at = 'yesterday'",
+        """detail = '{"role": 5}'""",
+        """detail = '{"role": {"a": "b"}}'""",
+        """detail = '{"role": null}'""",
+        "sequence = 'zz'",
+        "sequence = 2.5",
+        """action = 'audit_verified', detail = '{"result": 5}'""",
+        "hash = x'ff'",
+    ],
+)
+def test_page_and_api_show_what_is_sound_beside_a_row_that_cannot_be_read(
+    site: Site, browser: FlaskClient, edit: str
+) -> None:
     add_rows(site, 3)
     with site.database.write() as session:
         for trigger in ("audit_events_update", "audit_heads_update"):
             session.execute(text(f"DROP TRIGGER {trigger}"))
-        session.execute(text("UPDATE audit_events SET detail = '{', created_at = 'yesterday' WHERE sequence = 2"))
+        connection = session.connection()
+        connection.exec_driver_sql(f"UPDATE audit_events SET {edit} WHERE sequence = 2")  # noqa: S608  # as above
         session.execute(text("UPDATE audit_heads SET hash = ''"))
     page = browser.get("/audit")
     assert page.status_code == 200
     assert any("unreadable" in row for row in rows(page))
     assert "the head was removed or edited" in page.text
+    listed = site.token_client(site.add_user("program", Role.ADMIN)).get("/api/v1/audit")
+    assert listed.status_code == 200
+    assert "unreadable" in [event["action"] for event in listed.json["events"]]

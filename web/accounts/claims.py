@@ -26,6 +26,10 @@ class SignInRefused(PneumoScreenError):
         self.user_id = user.id if user is not None else None
 
 
+class RoleTaken(SignInRefused):
+    """Say to a person that their provider gives them no role any more: what was given out for the account ends."""
+
+
 class ProviderAway(PneumoScreenError):
     """Say that the identity provider cannot be asked at the moment."""
 
@@ -101,7 +105,7 @@ def _check_account(db: Session, settings: Settings, claims: Claims, user: User, 
         return
     role = read_role(settings, claims)
     if role is None:
-        raise _no_role(settings, user)
+        raise RoleTaken(str(_no_role(settings)), user)
     if role is not user.role:
         give_role(db, user, role)
         _record(db, user, address, "role by single sign-on")
@@ -112,14 +116,13 @@ def _record(db: Session, user: User, address: str | None, change: str) -> None:
     record(db, Action.USER_CHANGED, user_id=user.id, subject=user.id, address=address, detail=detail)
 
 
-def _no_role(settings: Settings, user: User | None = None) -> SignInRefused:
+def _no_role(settings: Settings) -> SignInRefused:
     return SignInRefused(
         _(
             "The identity provider knows you, but it gives you no role that PneumoScreen takes. "
             "Ask %(contact)s for one.",
             contact=name_contact(settings),
-        ),
-        user,
+        )
     )
 
 

@@ -13,12 +13,13 @@ from flask import Blueprint, Flask, current_app, flash, g, request, session, url
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
+from shared.accounts.accounts import end_credentials
 from shared.accounts.identities import link_identity
 from shared.audit.record import Action, record
 from shared.errors import PneumoScreenError
 from shared.settings import PREFIX
 from shared.tables import User
-from web.accounts.claims import Claims, ProviderAway, SignInRefused, admit
+from web.accounts.claims import Claims, ProviderAway, RoleTaken, SignInRefused, admit
 from web.accounts.sign_in import next_address
 from web.base.contexts import PageContext, render
 from web.base.problems import answer
@@ -148,6 +149,8 @@ def _sign_in(claims: Claims, asked: dict[str, Any]) -> ResponseReturnValue:
         with services().database.write() as db:
             address = request.remote_addr
             record(db, Action.SIGN_IN_REFUSED, user_id=refusal.user_id, subject=WAY, address=address)
+            if isinstance(refusal, RoleTaken):
+                end_credentials(db, db.get_one(User, refusal.user_id))
         raise
     session[BY_PROVIDER] = True
     return see_other(asked["then"])

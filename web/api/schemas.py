@@ -9,10 +9,22 @@ from flask import url_for
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
+from shared.audit.trail import row_values
 from shared.models.spec import Label
 from shared.states import State
 from shared.submission.submit import Receipt
-from shared.tables import AskedScore, Finding, Job, Priority, Review, ReviewOutcome, ReviewState, Role, Source
+from shared.tables import (
+    AskedScore,
+    AuditEvent,
+    Finding,
+    Job,
+    Priority,
+    Review,
+    ReviewOutcome,
+    ReviewState,
+    Role,
+    Source,
+)
 from web.frame.words import explain
 from web.http.problem_codes import ProblemCode
 from web.images.same_patient import When
@@ -278,10 +290,13 @@ class SamePatient(Schema):
 
 
 class AuditRow(Schema):
-    """Who did what to what: a row of the audit trail. Its hash is made of all else, as docs/operations.md says."""
+    """Who did what to what: a row of the audit trail. Its hash is made of all else, as docs/operations.md says.
 
-    sequence: int = Field(description="Counts from 1 without a gap.")
-    id: uuid.UUID
+    Of a row that was edited so that it cannot be read, the action says so, and the rest is null.
+    """
+
+    sequence: int | None = Field(None, description="Counts from 1 without a gap.")
+    id: uuid.UUID | None = None
     created_at: str = Field(json_schema_extra={"format": "date-time"}, description="In UTC, as it is hashed.")
     user_id: uuid.UUID | None = None
     actor: str | None = Field(None, description="Name of the account, or os:NAME for the command line.")
@@ -289,8 +304,15 @@ class AuditRow(Schema):
     subject: str | None = Field(None, description="Id of what was acted on.")
     address: str | None = None
     detail: dict[str, str] | None = None
-    previous_hash: str
-    hash: str
+    previous_hash: str | None = None
+    hash: str | None = None
+
+    @classmethod
+    def of(cls, event: AuditEvent) -> Self:
+        """Describe a row as the trail gives it."""
+        values = row_values(event)
+        number = values.pop("sequence", None)
+        return cls(**values, sequence=number if isinstance(number, int) else None)
 
 
 class AuditList(Schema):

@@ -13,7 +13,6 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from shared.audit.trail import row_values
 from shared.states import State
 from shared.submission.received import LocalFile, find_received
 from shared.submission.submit import Receipt, close_submission
@@ -214,7 +213,7 @@ def list_audit() -> ResponseReturnValue:
         return export_events(filters, "csv")
     with services().database.read() as db:
         page = list_events(db, filters, request.args.get("cursor"), limit)
-    rows = [schemas.AuditRow(**row_values(event)) for event in page.rows]
+    rows = [schemas.AuditRow.of(event) for event in page.rows]
     return _json(schemas.AuditList(events=rows, next=_next_address(page.next_cursor)))
 
 
