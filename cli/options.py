@@ -1,7 +1,8 @@
-"""Options that several commands share: the data folder."""
+"""What several commands share: the option for the data folder, and the type of a number within bounds."""
 
+import math
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -22,3 +23,14 @@ SHARED_DATA_DIR = click.option(
     callback=_keep_data_dir,
 )
 """The same for a group and its commands: it may stand before or after the command's name, and becomes `obj`."""
+
+
+class NumberWithin(click.FloatRange):
+    """A number within bounds. click's own type takes NaN, which is on no side of any bound."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number; fail where it is none or out of bounds."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a number within the bounds.", param, ctx)
+        return number

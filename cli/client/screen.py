@@ -20,6 +20,7 @@ from cli.client.results import account, check_output, write_results
 from cli.client.results_table import show
 from cli.client.upload import Sent, Upload
 from cli.errors import CommandFailed
+from cli.options import NumberWithin
 from cli.report import make_console, printable
 from shared.columns import Result
 from shared.states import FINAL_STATES, State
@@ -162,7 +163,7 @@ def exit_status(results: Sequence[Result], waited: bool) -> int:
 @click.option("--cancel", is_flag=True, help="With --job: cancel what has not been screened.")
 @click.option("--no-wait", is_flag=True, help="Do not wait for the images to be screened.")
 @click.option(
-    "--retry-seconds", default=RETRY_SECONDS, type=click.FloatRange(min=0), help="Seconds to wait for a lost server."
+    "--retry-seconds", default=RETRY_SECONDS, type=NumberWithin(min=0), help="Seconds to wait for a lost server."
 )
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 def screen(

@@ -12,6 +12,7 @@ from cli.models.answering import answer_images, progress_bar
 from cli.models.compare import DEFAULT_MODEL
 from cli.models.models import MODELS_DIR
 from cli.models.rewriting import check_target, keep, undo_last
+from cli.options import NumberWithin
 from cli.report import DISCLAIMER, make_console
 from shared.models.folder import find_model, read_spec
 from shared.models.spec import ModelSpec
@@ -32,7 +33,7 @@ _SHARES: Final = (0.2, 0.3, 0.4, 0.5)
 @click.option(
     "--flagged",
     metavar="SHARE",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=NumberWithin(0, 1, min_open=True, max_open=True),
     help="Share of the images that is to be flagged, such as 0.3.",
 )
 @click.option("--out", type=_FOLDER, help="Write a new model folder here; its name is the new model's.")

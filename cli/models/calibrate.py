@@ -14,7 +14,7 @@ from cli.models.compare import DEFAULT_MODEL
 from cli.models.models import MODELS_DIR
 from cli.models.reviewed import REVIEWED, SOURCE, Reviewed, check_source, read_reviews
 from cli.models.rewriting import NUMBERS, attempt, check_target, keep, undo_last
-from cli.options import DATA_DIR
+from cli.options import DATA_DIR, NumberWithin
 from cli.report import DISCLAIMER, make_console
 from shared.models.folder import find_model, read_spec
 from shared.models.spec import ModelSpec
@@ -38,7 +38,7 @@ _FIGURES: Final = (
 @click.option("--model", default=DEFAULT_MODEL, show_default=True, help="Name of a folder in the models folder.")
 @click.option(
     "--sensitivity",
-    type=click.FloatRange(0.5, 1.0),
+    type=NumberWithin(0.5, 1.0),
     default=0.99,
     show_default=True,
     help="Share of the pneumonia images that must be found.",

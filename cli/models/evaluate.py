@@ -13,7 +13,7 @@ from cli.models.compare import DEFAULT_MODEL
 from cli.models.figures import show_figures
 from cli.models.models import MODELS_DIR
 from cli.models.reviewed import REVIEWED, SOURCE, check_source, read_reviews
-from cli.options import DATA_DIR
+from cli.options import DATA_DIR, NumberWithin
 from cli.outputs import check_writable, write_file
 from cli.report import make_console
 from shared.models.folder import find_model
@@ -43,7 +43,7 @@ _FILE: Final = click.Path(path_type=Path, dir_okay=False)
     "prevalences",
     metavar="P",
     multiple=True,
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=NumberWithin(0, 1, min_open=True, max_open=True),
     help="Share of pneumonia, 0 to 1, that PPV and NPV are stated at. May be repeated. Default: that of the images.",
 )
 @MODELS_DIR

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from cli.actor import operating_user
 from cli.database import transaction
 from cli.models.models import MODELS_DIR
-from cli.options import DATA_DIR
+from cli.options import DATA_DIR, NumberWithin
 from cli.report import make_console
 from shared.activations.activate import Actor, put_back_threshold, put_threshold
 from shared.activations.in_force import spec_in_force, threshold_history
@@ -19,7 +19,7 @@ from shared.models.spec import ModelSpec
 
 @click.command()
 @click.argument("model")
-@click.argument("value", metavar="[VALUE]", required=False, type=click.FloatRange(0, 1, min_open=True, max_open=True))
+@click.argument("value", metavar="[VALUE]", required=False, type=NumberWithin(0, 1, min_open=True, max_open=True))
 @click.option("--undo", "is_undo", is_flag=True, help="Restore the previous threshold.")
 @MODELS_DIR
 @DATA_DIR

@@ -30,7 +30,7 @@ def put_threshold(
 ) -> ModelSpec:
     """Put a threshold, 0 to 1, of a model in force and return what is; `spec` is that of its folder.
 
-    Raises ActivationRefused where it is in force already, or where the threshold that was `shown` as the one in force
+    Raises ActivationRefused where it is in force already or no threshold, or where the one that was `shown` as in force
     no longer is.
     """
     present = spec_in_force(session, spec).threshold
@@ -43,6 +43,10 @@ def put_threshold(
     if _is_same(threshold, present):
         raise ActivationRefused(
             "The threshold %(number)s is in force already. Nothing was changed.", number=f"{threshold:g}"
+        )
+    if not 0 < threshold < 1:  # NaN included
+        raise ActivationRefused(
+            "A threshold lies between 0 and 1. Received: %(number)s. Nothing was changed.", number=f"{threshold:g}"
         )
     is_own = _is_same(threshold, spec.threshold)
     row = _add(session, actor, ActivationKind.THRESHOLD, spec.name)

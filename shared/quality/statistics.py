@@ -46,7 +46,9 @@ class Kappa:
 
 
 def cohens_kappa(table: Sequence[Sequence[int]]) -> Kappa | None:
-    """Return kappa of a square table of counts; None where chance alone would agree always or nothing was counted.
+    """Return kappa of a square table of counts; None where nothing was counted or one side named one class only.
+
+    Kappa is then 0 whatever the other said, and its variance, too.
 
     The interval is by the large-sample variance of Fleiss, Cohen and Everitt 1969.
     """
@@ -55,9 +57,9 @@ def cohens_kappa(table: Sequence[Sequence[int]]) -> Kappa | None:
         return None
     p = [[count / n for count in row] for row in table]
     rows, columns = [sum(row) for row in p], [sum(row[i] for row in p) for i in classes]
-    chance = sum(rows[i] * columns[i] for i in classes)
-    if chance >= 1:
+    if n in {*map(sum, table), *(sum(row[i] for row in table) for i in classes)}:
         return None
+    chance = sum(rows[i] * columns[i] for i in classes)
     kappa = (sum(p[i][i] for i in classes) - chance) / (1 - chance)
     agreed = sum(p[i][i] * (1 - (rows[i] + columns[i]) * (1 - kappa)) ** 2 for i in classes)
     apart = sum(p[i][j] * (columns[i] + rows[j]) ** 2 for i in classes for j in classes if i != j)

@@ -69,6 +69,28 @@ def test_a_threshold_is_put_in_force_and_taken_back_on_record(place: Path, spec:
     assert (found[0].actor or "").startswith("os:")
 
 
+@pytest.mark.parametrize("value", ["nan", "inf", "0", "1", "-0.5", "half"])
+def test_what_is_no_threshold_is_refused_and_changes_nothing(place: Path, spec: ModelSpec, value: str) -> None:
+    refused = call(place, "--", value)
+    assert refused.exit_code == 2
+    assert value in refused.output
+    assert in_force(place) == spec
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("calibrate", "--sensitivity", "nan"),
+        ("adapt", "--flagged", "nan"),
+        ("evaluate", "--prevalence", "nan"),
+    ],
+)
+def test_no_option_takes_what_is_not_a_number(command: tuple[str, ...]) -> None:
+    refused = CliRunner().invoke(main, [*command, "."])
+    assert refused.exit_code == 2
+    assert "'nan' is not a number within the bounds." in refused.output
+
+
 def test_without_a_value_all_thresholds_are_listed_and_nothing_is_changed(place: Path) -> None:
     call(place, "0.2")
     said = call(place).output
