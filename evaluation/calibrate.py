@@ -11,6 +11,7 @@ from scipy.optimize import minimize  # type: ignore[import-untyped]  # SciPy shi
 from sklearn.metrics import roc_auc_score
 
 from evaluation.errors import DataUnusable
+from evaluation.labelled import LabelledImages
 from evaluation.metrics import threshold_for_sensitivity, threshold_for_share
 from shared.models.calibrations import calibration_of, labelled_site, with_calibration
 from shared.models.folder import SPEC_FILE
@@ -28,8 +29,20 @@ def check_images(truth: np.ndarray) -> None:
     if min(counts.values()) < FEWEST_IMAGES:
         raise DataUnusable(
             f"Calibration needs at least {FEWEST_IMAGES} images of each class. Received: {counts[Label.NORMAL]} NORMAL "
-            f"and {counts[Label.PNEUMONIA]} PNEUMONIA that can be read. Add images."
+            f"and {counts[Label.PNEUMONIA]} PNEUMONIA that can be read, copies counted once. Add images."
         )
+
+
+def check_contents(images: LabelledImages) -> None:
+    """Raise DataUnusable where an image has both labels, or a class has fewer than FEWEST_IMAGES without copies."""
+    first: dict[str, int] = {}
+    for place, digest in enumerate(images.digests):
+        before = first.setdefault(digest, place)
+        if images.truth[before] != images.truth[place]:
+            raise DataUnusable(
+                f"{images.names[before]} and {images.names[place]} are one image with both labels. Keep the right one."
+            )
+    check_images(images.truth[list(first.values())])
 
 
 def fit_temperature_and_bias(spec: ModelSpec, logits: np.ndarray, truth: np.ndarray) -> tuple[float, float]:

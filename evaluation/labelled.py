@@ -40,6 +40,8 @@ class LabelledImages:
     """The cause of a pneumonia, where the file name says it."""
     named: int
     """How many file names say whose image it is."""
+    digests: tuple[str, ...]
+    """The sha256 of each file: copies of an image share it."""
 
 
 def class_folders(folder: Path) -> dict[Label, Path]:
@@ -156,6 +158,7 @@ class _Reading:
             groups=tuple(group_images(self.images, self.digests)),
             causes=tuple(_cause(image) for image in self.images),
             named=sum(bool(image.series) for image in self.images),
+            digests=tuple(self.digests),
         )
 
 

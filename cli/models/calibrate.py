@@ -57,10 +57,11 @@ _FIGURES: Final = (
 def calibrate(*, folder: Path | None, reviewed: bool, model: str, models_dir: Path, undo: bool, **options: Any) -> None:
     """Fit a model's probabilities and threshold to the images of DIR, or to this site's own reviews, without training.
 
-    DIR holds the subfolders NORMAL and PNEUMONIA with at least 30 images each, in the share in which pneumonia occurs
-    at the site: the probabilities take that share over. The weights stay, the former calibration is kept in the spec.
-    Images screened before keep the label that they were given. With --reviewed the labels are what readers said of the
-    X-rays here: then the probabilities take over the share of pneumonia among what was reviewed.
+    DIR holds the subfolders NORMAL and PNEUMONIA with at least 30 images each, copies counted once, in the share in
+    which pneumonia occurs at the site: the probabilities take that share over. The weights stay, the
+    former calibration is kept in the spec. Images screened before keep the label that they were given. With --reviewed
+    the labels are what readers said of the X-rays here: then the probabilities take over the share of pneumonia among
+    what was reviewed.
     """
     place = find_model(models_dir, model)
     if undo:
@@ -121,7 +122,7 @@ def _answer(
 
     Without a folder the images are those reviewed at this site, of which the last value tells.
     """
-    from evaluation.calibrate import check_images
+    from evaluation.calibrate import check_contents
     from evaluation.labelled import read_images
     from worker.networks.load import load_model
 
@@ -132,7 +133,7 @@ def _answer(
     else:
         reviewed = read_reviews(data_dir, classifier.spec, "calibrate", report_progress)
         images = reviewed.images
-    check_images(images.truth)
+    check_contents(images)
     return classifier.spec, images, answer_images(classifier, images.pixels, report_progress), reviewed
 
 

@@ -34,6 +34,7 @@ def report_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         groups=tuple(map(str, range(30))),
         causes=tuple(ImageClass.VIRAL if is_sick else None for is_sick in truth),
         named=30,
+        digests=tuple(map(str, range(30))),
     )
     found = assess(
         read_spec(ROOT / "models" / "compact-cnn"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from shared.models.folder import ensemble_sha256, read_spec
 from shared.models.spec import Member, ModelSpec
@@ -64,6 +65,8 @@ def write_images(folder: Path, count: int, swapped: bool = False) -> np.ndarray:
         place = folder / names[number // count]
         place.mkdir(parents=True, exist_ok=True)
         pixels = (drawing - drawing.mean() + grey).round().astype(np.uint8)
-        Image.fromarray(pixels).save(place / f"image-{number:03d}.png")
+        told = PngInfo()
+        told.add_text("number", str(number))  # greys may be equal, and two equal files would count as one image
+        Image.fromarray(pixels).save(place / f"image-{number:03d}.png", pnginfo=told)
         brightness.append(pixels.mean() / 255)
     return np.array(brightness)

@@ -2,6 +2,7 @@
 
 import json
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,11 @@ import pytest
 
 from evaluation import calibrate
 from evaluation.errors import DataUnusable
+from evaluation.labelled import read_images
 from evaluation.metrics import calibration_error
 from shared.models.folder import read_spec
 from shared.models.spec import Label, ModelSpec
+from tests.conftest import draw, encode
 
 pytestmark = pytest.mark.lab
 
@@ -68,6 +71,35 @@ def test_images_that_are_told_apart_perfectly_do_not_make_it_perfectly_sure(spec
 def test_too_few_images_are_refused(spec: ModelSpec, truth: np.ndarray, words: str) -> None:
     with pytest.raises(DataUnusable, match=words):
         calibrate.recalibrate(spec, np.zeros((len(truth), 3)), truth, 0.99, "site")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Thirty files of each class, all of a class copies of one image."""
+    for seed, name in enumerate(Label):
+        (tmp_path / name).mkdir()
+        for number in range(30):
+            (tmp_path / name / f"{number}.png").write_bytes(encode(draw(seed), "PNG"))
+    return tmp_path
+
+
+def test_copies_of_an_image_count_once(folder: Path, spec: ModelSpec) -> None:
+    with pytest.raises(DataUnusable, match="1 NORMAL and 1 PNEUMONIA that can be read, copies counted once"):
+        calibrate.check_contents(read_images(folder, spec))
+
+
+def test_thirty_images_of_each_class_with_copies_are_enough(folder: Path, spec: ModelSpec) -> None:
+    images = read_images(folder, spec)
+    several = [f"{truth}-{n % 29}" for n, truth in enumerate(images.truth)]
+    with pytest.raises(DataUnusable, match="29 NORMAL and 29 PNEUMONIA"):
+        calibrate.check_contents(replace(images, digests=tuple(several)))
+    calibrate.check_contents(replace(images, digests=tuple(map(str, range(60)))))
+
+
+def test_an_image_with_both_labels_is_refused(folder: Path, spec: ModelSpec) -> None:
+    (folder / "PNEUMONIA" / "again.png").write_bytes((folder / "NORMAL" / "0.png").read_bytes())
+    with pytest.raises(DataUnusable, match=r"NORMAL/0\.png and PNEUMONIA/again\.png are one image with both labels"):
+        calibrate.check_contents(read_images(folder, spec))
 
 
 def test_images_ranked_the_wrong_way_round_are_refused(spec: ModelSpec) -> None:

@@ -37,6 +37,7 @@ def images() -> LabelledImages:
         groups=tuple(str(n // 4) for n in range(40)),
         causes=tuple((ImageClass.VIRAL if n % 4 == 1 else ImageClass.BACTERIAL) if n % 2 else None for n in range(40)),
         named=40,
+        digests=tuple(map(str, range(40))),
     )
 
 
