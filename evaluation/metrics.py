@@ -6,8 +6,12 @@ from typing import Any, Final
 import numpy as np
 from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score
 
+from evaluation.errors import DataUnusable
+
 RESAMPLES: Final = 1000
 CALIBRATION_BINS: Final = 10
+LEAST_THRESHOLD: Final = 1e-4
+MOST_THRESHOLD: Final = 0.9999
 
 
 def fit_temperature(logits: np.ndarray, classes: np.ndarray) -> float:
@@ -31,22 +35,32 @@ def threshold_for_sensitivity(truth: np.ndarray, p_pneumonia: np.ndarray, sensit
 
     `truth` is bool (images,), True for pneumonia. It lies halfway between the last image that has to be found and the
     next one below, so that the rounding of another processor does not decide about either, and is rounded down.
+    Raises DataUnusable where that image lies below LEAST_THRESHOLD.
     """
     sick = np.sort(p_pneumonia[truth])
     last = sick[int(np.floor((1.0 - sensitivity) * len(sick) + 1e-9))]
-    below = p_pneumonia[p_pneumonia < last].max(initial=0.0)
-    return float(np.clip(np.floor((last + below) / 2 * 1e4) / 1e4, 1e-4, 0.9999))
+    return _just_below(float(last), p_pneumonia)
 
 
 def threshold_for_share(p_pneumonia: np.ndarray, share: float) -> float:
     """Return the highest threshold, to four decimals, that calls at least `share` of the images, 0 to 1.
 
-    It lies halfway between the last image that is called and the next one below, rounded down.
+    It lies halfway between the last image that is called and the next one below, rounded down. Raises DataUnusable
+    where that image lies below LEAST_THRESHOLD.
     """
     ordered = np.sort(p_pneumonia)
     last = ordered[len(ordered) - max(1, int(np.ceil(share * len(ordered) - 1e-9)))]
+    return _just_below(float(last), p_pneumonia)
+
+
+def _just_below(last: float, p_pneumonia: np.ndarray) -> float:
+    if last < LEAST_THRESHOLD:
+        raise DataUnusable(
+            f"What was asked for needs a threshold below {last:.2g}, and {LEAST_THRESHOLD:g} is the lowest there is. "
+            "Ask for a smaller share of the images, or see whether the model fits them."
+        )
     below = p_pneumonia[p_pneumonia < last].max(initial=0.0)
-    return float(np.clip(np.floor((last + below) / 2 * 1e4) / 1e4, 1e-4, 0.9999))
+    return float(np.clip(np.floor((last + below) / 2 * 1e4) / 1e4, LEAST_THRESHOLD, MOST_THRESHOLD))
 
 
 def calibration_error(truth: np.ndarray, p_pneumonia: np.ndarray) -> float:

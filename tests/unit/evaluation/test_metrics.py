@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluation import metrics
+from evaluation.errors import DataUnusable
 from evaluation.metrics import (
     bootstrap,
     calibration_error,
@@ -95,6 +96,23 @@ def test_a_threshold_for_a_share_calls_that_share_and_no_image_more(seed: int, s
     assert (p >= threshold).mean() >= share
     last_called = p[p >= threshold].min()
     assert (p > last_called + 2e-4).mean() < share, "rounding down may take in an image within two roundings"
+
+
+def test_what_no_threshold_reaches_is_refused() -> None:
+    """Clipped to the lowest threshold, one would find none of the images that have to be found."""
+    truth = np.arange(100) < 40
+    p = np.where(truth, 2e-5, 1e-5)
+    with pytest.raises(DataUnusable, match=r"needs a threshold below 2e-05, and 0\.0001 is the lowest"):
+        threshold_for_sensitivity(truth, p, 0.99)
+    with pytest.raises(DataUnusable, match=r"needs a threshold below 2e-05, and 0\.0001 is the lowest"):
+        threshold_for_share(p, 0.4)
+
+
+@pytest.mark.parametrize("probability", [1e-4, 0.00015, 0.99995, 1.0])
+def test_an_image_at_the_ends_of_what_thresholds_there_are_is_found(probability: float) -> None:
+    p = np.array([probability, 0.0])
+    assert threshold_for_sensitivity(np.array([True, False]), p, 1.0) <= probability
+    assert threshold_for_share(p, 0.5) <= probability
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
