@@ -26,8 +26,20 @@ def keep(place: Path, fresh: ModelSpec, *, out: Path | None, in_place: bool, dry
     else:
         from evaluation.calibrate import write_spec
 
+        _refuse_overtaken(place, fresh)
         attempt(lambda: write_spec(place, fresh), place)
         click.echo(f"{place / SPEC_FILE} changed. Restart PneumoScreen. Take it back with --undo.")
+
+
+def _refuse_overtaken(place: Path, fresh: ModelSpec) -> None:
+    """Raise CommandFailed where the folder's spec is no longer the one that `fresh` followed."""
+    from evaluation.calibrate import undo
+
+    if read_spec(place) != undo(fresh):
+        raise CommandFailed(
+            f"The calibration of '{fresh.name}' was changed meanwhile, by another command. Nothing was changed by this "
+            "one. Run the command again."
+        )
 
 
 def undo_last(place: Path, *, dry_run: bool) -> None:
