@@ -11,9 +11,11 @@ import click
 
 from cli.errors import CommandFailed
 from shared.models.folder import SPEC_FILE, read_spec
+from shared.models.metrics import CARD_FILE
 from shared.models.spec import NAME_PATTERN, ModelSpec
 
 NUMBERS: Final = ("temperature", "bias", "threshold")
+_NOTE: Final = "> **Calibrated anew.**"
 
 
 def keep(place: Path, fresh: ModelSpec, *, out: Path | None, in_place: bool, dry_run: bool) -> None:
@@ -75,7 +77,24 @@ def _copy(place: Path, out: Path, spec: ModelSpec) -> None:
         fresh = Path(scratch) / out.name
         shutil.copytree(place, fresh)
         write_spec(fresh, spec.model_copy(update={"name": out.name}))
+        _note_on_card(fresh / CARD_FILE, spec)
         fresh.rename(out)
+
+
+def _note_on_card(card: Path, spec: ModelSpec) -> None:
+    """Say at the top of a copied card, where there is one, whose figures it holds; an older such line goes."""
+    if not card.is_file():
+        return
+    note = (
+        f"{_NOTE} The figures below are of the calibration of the training, with the threshold "
+        f"{spec.former[0].threshold:g}. This copy was written with the threshold {spec.threshold:g}."
+    )
+    # A card from elsewhere may hold bytes that are no UTF-8: they stay as they are.
+    text = card.read_text(encoding="utf-8", errors="surrogateescape")
+    lines = [line for line in text.split("\n") if not line.startswith(_NOTE)]
+    place = 1 if lines[0].startswith("# ") else 0
+    noted = "\n".join([*lines[:place], "", note, "", *lines[place:]])
+    card.write_text(noted, encoding="utf-8", errors="surrogateescape")
 
 
 def attempt(write: Callable[[], object], target: Path) -> None:

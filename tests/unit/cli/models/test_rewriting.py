@@ -1,4 +1,4 @@
-"""What `calibrate` and `adapt` keep: nothing of a run that another one has overtaken."""
+"""What `calibrate` and `adapt` keep: nothing of a run that another one has overtaken, and no card without a note."""
 
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from cli.models.rewriting import keep, undo_last
 from evaluation.calibrate import flag_share
 from shared.models.folder import SPEC_FILE, read_spec
 from shared.models.spec import ModelSpec
+from web.models.card import render_card
 
 pytestmark = pytest.mark.lab
 
@@ -52,3 +53,34 @@ def test_runs_one_after_the_other_are_all_kept(place: Path, spec: ModelSpec) -> 
     for _ in range(2):
         undo_last(place, dry_run=False)
     assert read_spec(place) == spec
+
+
+def test_a_copied_card_says_of_which_calibration_its_figures_are(place: Path, spec: ModelSpec) -> None:
+    (place / "card.md").write_text("# test-model\n\nSensitivity 95 % at 0.4.\n")
+    fresh = flag_share(spec, P, 0.3, "images")
+    out = place.parent / "our-site"
+    keep(place, fresh, out=out, in_place=False, dry_run=False)
+    note = "The figures below are of the calibration of the training, with the threshold 0.4. This copy was written"
+    said = f"# test-model\n\n> **Calibrated anew.** {note} with the threshold {fresh.threshold:g}.\n"
+    assert (out / "card.md").read_text().startswith(said)
+    assert (place / "card.md").read_text() == "# test-model\n\nSensitivity 95 % at 0.4.\n"
+    shown = str(render_card(out))
+    assert shown.startswith("<blockquote>\n<p><strong>Calibrated anew.</strong> The figures below")
+    assert "<p>Sensitivity 95 % at 0.4.</p>" in shown
+
+
+def test_a_copy_of_a_copy_has_one_note(place: Path, spec: ModelSpec) -> None:
+    (place / "card.md").write_text("Figures without a heading.\n")
+    once, twice = place.parent / "once", place.parent / "twice"
+    keep(place, flag_share(spec, P, 0.3, "images"), out=once, in_place=False, dry_run=False)
+    keep(once, flag_share(read_spec(once), P, 0.5, "images"), out=twice, in_place=False, dry_run=False)
+    card = (twice / "card.md").read_text()
+    assert card.count("Calibrated anew") == 1
+    assert "of the training, with the threshold 0.4. This" in card
+    assert f"with the threshold {read_spec(twice).threshold:g}." in card
+    assert "Figures without a heading." in card
+
+
+def test_a_copy_of_a_model_without_a_card_has_none(place: Path, spec: ModelSpec) -> None:
+    keep(place, flag_share(spec, P, 0.3, "images"), out=place.parent / "bare", in_place=False, dry_run=False)
+    assert [path.name for path in (place.parent / "bare").iterdir()] == [SPEC_FILE]
