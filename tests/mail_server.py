@@ -51,6 +51,8 @@ class MailServer:
     """How the other side greeted."""
     hangs: bool = False
     """Take an e-mail and never answer."""
+    heard: int = 0
+    """Contents that came in whole, whatever became of them."""
 
 
 class _Handler:
@@ -76,11 +78,15 @@ class _Handler:
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         if self._server.recipients:
-            return self._server.recipients.pop(0)
+            answer = self._server.recipients.pop(0)
+            if answer.startswith("2"):
+                envelope.rcpt_tos.append(address)
+            return answer
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        self._server.heard += 1
         if self._server.hangs:
             await asyncio.Event().wait()
         if self._server.contents:

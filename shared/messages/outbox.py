@@ -171,12 +171,18 @@ def settle(session: Session, claimed: Claimed, outcome: Outcome) -> bool:
     message = _held(session, claimed)
     if message is None:
         return False
+    # Stays so until it is taken, whatever comes of the second try; `send_again` begins anew.
+    was_unconfirmed = message.problem == Problem.UNCONFIRMED and message.attempts > 1
     message.lease_token, message.answer, message.problem = None, outcome.answer, outcome.problem
     message.email = outcome.email or message.email
     if outcome.problem is None:
         message.state = MessageState.SENT
     if webhook is None:
         _settle_email(session, message, outcome.problem)
+        if was_unconfirmed and outcome.problem is not None:
+            message.problem = Problem.UNCONFIRMED
+            if outcome.problem is Problem.UNCONFIRMED:
+                message.state = MessageState.FAILED
         _note_email(session, message, outcome)
     elif outcome.problem is None:
         _note_answer(session, webhook)

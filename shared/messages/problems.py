@@ -22,6 +22,8 @@ class Problem(StrEnum):
 
     # Of e-mails alone.
     DEFERRED = "deferred"
+    UNCONFIRMED = "unconfirmed"
+    """The connection broke off after the content was sent; the mail server may have delivered it."""
     REFUSED = "refused"
     SENDER_REFUSED = "sender_refused"
     LOGIN_REFUSED = "login_refused"

@@ -435,7 +435,40 @@ def test_a_server_that_hangs_holds_nobody_up(one: Database, local: Settings, ser
     assert send(one, local.model_copy(update={"smtp_seconds": 0.3})) == 1
     assert now() - started < timedelta(seconds=10)
     (message,) = messages(one)
-    assert (message.state, message.problem) == (MessageState.WAITING, Problem.DEFERRED)
+    assert (message.state, message.problem) == (MessageState.WAITING, Problem.UNCONFIRMED)
+
+
+def test_what_may_have_arrived_is_sent_once_more_alone(one: Database, local: Settings, server: MailServer) -> None:
+    add_test(one, person(one, "rita"))
+    hasty = local.model_copy(update={"smtp_seconds": 0.3})
+    for heard in (1, 2):  # sent again by a person, it is tried anew
+        server.hangs = True
+        assert send(one, hasty) == 1
+        server.hangs, server.recipients = False, ["451 Later"]
+        make_due(one)
+        assert send(one, local) == 1
+        assert messages(one)[0].problem == Problem.UNCONFIRMED
+        assert messages(one)[0].state is MessageState.WAITING
+        server.hangs = True
+        make_due(one)
+        assert send(one, hasty) == 1
+        assert (messages(one)[0].state, messages(one)[0].problem) == (MessageState.FAILED, Problem.UNCONFIRMED)
+        make_due(one)
+        assert send(one, local) == 0
+        assert server.heard == 2 * heard
+        with one.write() as session:
+            outbox.send_again(session, session.get_one(Message, messages(one)[0].id))
+
+
+@pytest.mark.parametrize("where", ["recipients", "contents"])
+@pytest.mark.parametrize("answer", ["251 Forwarded", "252 Will see"])
+def test_what_is_taken_in_other_words_is_sent(
+    one: Database, local: Settings, server: MailServer, *, where: str, answer: str
+) -> None:
+    add_test(one, person(one, "rita"))
+    setattr(server, where, [answer])
+    assert send(one, local) == 1
+    assert messages(one)[0].state is MessageState.SENT
 
 
 def test_what_has_no_time_left_is_not_counted_as_tried(one: Database, local: Settings, server: MailServer) -> None:

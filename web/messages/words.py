@@ -29,6 +29,7 @@ PROBLEMS: Final[dict[str, str]] = {
     Problem.ANSWER: N_("The receiver answered with an error."),
     Problem.GONE: N_("The receiver said that the address is gone (410)."),
     Problem.DEFERRED: N_("The mail server refused it for now."),
+    Problem.UNCONFIRMED: N_("The mail server did not confirm it; it may have arrived."),
     Problem.REFUSED: N_("The mail server refused it for good."),
     Problem.SENDER_REFUSED: N_("The mail server refused the sender's address (PNEUMOSCREEN_SMTP_FROM)."),
     Problem.LOGIN_REFUSED: N_("The mail server refused the user or the password."),

@@ -9,10 +9,10 @@ import smtplib
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from email.message import EmailMessage
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from shared.errors import PneumoScreenError
@@ -20,7 +20,11 @@ from shared.messages.outbox import Outcome
 from shared.messages.problems import Problem
 from shared.settings import Settings
 
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
 _TAKEN: Final = 250
+_NOT_TAKEN: Final = range(400, 600)
 _PERMANENT: Final = 500
 """From here on the server says that the same will never be taken (RFC 5321, section 4.2.1)."""
 
@@ -33,12 +37,44 @@ class RelayAway(PneumoScreenError):
         self.problem, self.answer = problem, answer
 
 
+class _Connection(smtplib.SMTP):
+    """Python's own, but for replies that it takes for refusals, and that it knows when an e-mail may be delivered."""
+
+    may_have_arrived = False
+    """The content went out whole, and no reply to it came in."""
+
+    def send(self, s: "ReadableBuffer | str") -> None:
+        self.may_have_arrived = False
+        super().send(s)
+        self.may_have_arrived = isinstance(s, bytes) and s.endswith(b"\r\n.\r\n")
+
+    def rcpt(self, recip: str, options: Sequence[str] = ()) -> tuple[int, bytes]:
+        code, said = super().rcpt(recip, options)
+        return (_TAKEN if _is_positive(code) else code), said
+
+    def data(self, msg: "ReadableBuffer | str") -> tuple[int, bytes]:
+        code, said = super().data(msg)
+        if not _is_positive(code) and code not in _NOT_TAKEN:
+            raise smtplib.SMTPServerDisconnected("The reply to the content is none.")
+        self.may_have_arrived = False
+        return (_TAKEN if _is_positive(code) else code), said
+
+
+class _EncryptedConnection(_Connection, smtplib.SMTP_SSL):
+    pass
+
+
+def _is_positive(code: int) -> bool:
+    """Tell whether the server has done what it was asked (RFC 5321, section 4.2.1); some say so in other words."""
+    return code // 100 == _TAKEN // 100
+
+
 class Relay:
     """Send e-mails one after the other over one connection, which is made for the first of them."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._connection: smtplib.SMTP | None = None
+        self._connection: _Connection | None = None
 
     def send(self, email: EmailMessage) -> Outcome:
         """Send an e-mail to its one recipient and return what came of it; nothing is raised for what happens there."""
@@ -55,11 +91,11 @@ class Relay:
         except smtplib.SMTPSenderRefused as refusal:
             self.close()
             return Outcome(refusal.smtp_code, Problem.SENDER_REFUSED)
-        except smtplib.SMTPResponseException as refusal:
+        except smtplib.SMTPDataError as refusal:
             return self._refused(refusal.smtp_code)
         except (smtplib.SMTPException, OSError):
             self.close()  # of this e-mail alone: one that a server cannot bear must not hold up all others
-            return Outcome(problem=Problem.DEFERRED)
+            return Outcome(problem=Problem.UNCONFIRMED if connection.may_have_arrived else Problem.DEFERRED)
         return Outcome(_TAKEN)
 
     def _refused(self, code: int) -> Outcome:
@@ -73,7 +109,7 @@ class Relay:
             self._connection = None
 
 
-def connect(settings: Settings) -> smtplib.SMTP:
+def connect(settings: Settings) -> _Connection:
     """Connect, greet, encrypt and sign in; raise RelayAway where one of these fails.
 
     Certificates are checked against those of the system, or the file that SSL_CERT_FILE names.
@@ -95,12 +131,12 @@ def connect(settings: Settings) -> smtplib.SMTP:
     return connection
 
 
-def _open(settings: Settings) -> smtplib.SMTP:
+def _open(settings: Settings) -> _Connection:
     host, port, name, seconds = str(settings.smtp_host), settings.mail_port, _own_name(settings), settings.smtp_seconds
     if settings.smtp_tls == "implicit":
         trusted = ssl.create_default_context()
-        return smtplib.SMTP_SSL(host, port, local_hostname=name, timeout=seconds, context=trusted)
-    return smtplib.SMTP(host, port, local_hostname=name, timeout=seconds)
+        return _EncryptedConnection(host, port, local_hostname=name, timeout=seconds, context=trusted)
+    return _Connection(host, port, local_hostname=name, timeout=seconds)
 
 
 def _away(settings: Settings, error: Exception) -> RelayAway:
