@@ -1,9 +1,13 @@
 """E-mails: who gets which, what stands in it, the way by TLS and without, tried again, given up, and never forged."""
 
+import socket
 import ssl
 import threading
+import time
 import uuid
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -43,6 +47,9 @@ from tests.integration.outgoing import (
 from tests.mail_server import MailServer, mail_server
 from tests.pseudo_language import write_catalog
 from tests.web_site import Site, post_images
+
+TLS_HEAD = b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc\x03\x03"
+"""A long record that begins with a long ServerHello."""
 
 
 def add_test(database: Database, user: User) -> None:
@@ -436,6 +443,42 @@ def test_a_server_that_hangs_holds_nobody_up(one: Database, local: Settings, ser
     assert now() - started < timedelta(seconds=10)
     (message,) = messages(one)
     assert (message.state, message.problem) == (MessageState.WAITING, Problem.UNCONFIRMED)
+
+
+@pytest.mark.parametrize(("tls", "head"), [("none", b"220-"), ("starttls", b"220-"), ("implicit", TLS_HEAD)])
+def test_a_server_that_drips_its_greeting_is_left_in_time(
+    one: Database, settings: Settings, *, tls: str, head: bytes
+) -> None:
+    add_test(one, person(one, "rita"))
+    with dripping_server(head) as dripping:
+        started = time.monotonic()
+        assert send(one, to(settings, dripping, smtp_seconds=0.5, smtp_tls=tls)) == 1
+        assert time.monotonic() - started < 3
+    assert (messages(one)[0].problem, messages(one)[0].attempts) == (Problem.NO_ANSWER, 1)
+
+
+@contextmanager
+def dripping_server(head: bytes) -> Iterator[MailServer]:
+    """A server that says the rest of its greeting a little at a time, for five seconds."""
+    ended = threading.Event()
+
+    def drip() -> None:
+        sock, _ = listening.accept()
+        with sock, suppress(OSError):
+            sock.sendall(head)
+            for _ in range(50):
+                if ended.wait(0.1):
+                    return
+                sock.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=drip)
+        thread.start()
+        try:
+            yield MailServer(listening.getsockname()[1])
+        finally:
+            ended.set()
+            thread.join()
 
 
 def test_what_may_have_arrived_is_sent_once_more_alone(one: Database, local: Settings, server: MailServer) -> None:

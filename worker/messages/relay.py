@@ -9,6 +9,7 @@ import smtplib
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from email.message import EmailMessage
@@ -23,7 +24,12 @@ from shared.settings import Settings
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
+_READY: Final = 220
 _TAKEN: Final = 250
+_SHORTEST_WAIT: Final = 0.01
+_BROKEN_OFF: Final = (
+    smtplib.SMTPException, TimeoutError, ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError,
+)  # fmt: skip
 _NOT_TAKEN: Final = range(400, 600)
 _PERMANENT: Final = 500
 """From here on the server says that the same will never be taken (RFC 5321, section 4.2.1)."""
@@ -43,6 +49,23 @@ class _Connection(smtplib.SMTP):
     may_have_arrived = False
     """The content went out whole, and no reply to it came in."""
 
+    def __init__(self, sock: socket.socket, settings: Settings) -> None:
+        # Without a host, as smtplib would connect and wait for the greeting here, each piece of it for as long again.
+        super().__init__(local_hostname=_own_name(settings), timeout=settings.smtp_seconds)
+        self._host = str(settings.smtp_host)  # whom `starttls` checks the certificate for
+        self.sock = sock
+        self.file = None
+
+    def encrypt(self, sock: socket.socket) -> None:
+        """Speak TLS from the start."""
+        self.sock = ssl.create_default_context().wrap_socket(sock, server_hostname=self._host)
+
+    def greet(self) -> None:
+        """Wait for the server's greeting."""
+        code, said = self.getreply()
+        if code != _READY:
+            raise smtplib.SMTPConnectError(code, said)
+
     def send(self, s: "ReadableBuffer | str") -> None:
         self.may_have_arrived = False
         super().send(s)
@@ -58,10 +81,6 @@ class _Connection(smtplib.SMTP):
             raise smtplib.SMTPServerDisconnected("The reply to the content is none.")
         self.may_have_arrived = False
         return (_TAKEN if _is_positive(code) else code), said
-
-
-class _EncryptedConnection(_Connection, smtplib.SMTP_SSL):
-    pass
 
 
 def _is_positive(code: int) -> bool:
@@ -110,16 +129,21 @@ class Relay:
 
 
 def connect(settings: Settings) -> _Connection:
-    """Connect, greet, encrypt and sign in; raise RelayAway where one of these fails.
+    """Connect, greet, encrypt and sign in, all within the time of one e-mail; raise RelayAway where one of these fails.
 
     Certificates are checked against those of the system, or the file that SSL_CERT_FILE names.
     """
+    deadline = time.monotonic() + settings.smtp_seconds
     try:
-        connection = _open(settings)
-    except (smtplib.SMTPException, OSError, UnicodeError) as error:
+        sock = _reach(settings, deadline)
+    except (OSError, UnicodeError) as error:
         raise _away(settings, error) from error
+    connection = _Connection(sock, settings)
     try:
-        with _within(connection, settings.smtp_seconds):
+        with _within(connection, deadline - time.monotonic()):
+            if settings.smtp_tls == "implicit":
+                connection.encrypt(sock)
+            connection.greet()
             _encrypt(connection, settings)
             _sign_in(connection, settings)
     except RelayAway:
@@ -131,12 +155,23 @@ def connect(settings: Settings) -> _Connection:
     return connection
 
 
-def _open(settings: Settings) -> _Connection:
-    host, port, name, seconds = str(settings.smtp_host), settings.mail_port, _own_name(settings), settings.smtp_seconds
-    if settings.smtp_tls == "implicit":
-        trusted = ssl.create_default_context()
-        return _EncryptedConnection(host, port, local_hostname=name, timeout=seconds, context=trusted)
-    return _Connection(host, port, local_hostname=name, timeout=seconds)
+def _reach(settings: Settings, deadline: float) -> socket.socket:
+    """Connect to the first of the server's addresses that answers; those that are left share the time that is."""
+    addresses = socket.getaddrinfo(settings.smtp_host, settings.mail_port, type=socket.SOCK_STREAM)
+    for left in range(len(addresses), 0, -1):
+        family, kind, protocol, _, address = addresses[-left]
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.settimeout(max((deadline - time.monotonic()) / left, _SHORTEST_WAIT))
+            sock.connect(address)
+        except OSError:
+            sock.close()
+            if left == 1:
+                raise
+        else:
+            sock.settimeout(settings.smtp_seconds)
+            return sock
+    raise socket.gaierror("No address.")
 
 
 def _away(settings: Settings, error: Exception) -> RelayAway:
@@ -146,12 +181,12 @@ def _away(settings: Settings, error: Exception) -> RelayAway:
         return RelayAway(Problem.NO_ANSWER, f"{place} answered {error.smtp_code}.", error.smtp_code)
     if isinstance(error, ssl.SSLCertVerificationError):
         return RelayAway(Problem.CERTIFICATE, f"The certificate of {place} is not valid: {error.verify_message}.")
+    if isinstance(error, _BROKEN_OFF):
+        return RelayAway(Problem.NO_ANSWER, f"{place} did not answer in time, or broke off.")
     if isinstance(error, ssl.SSLError):
         return RelayAway(Problem.NO_TLS, f"{place} does not speak TLS as expected: {error.reason}.")
     if isinstance(error, (socket.gaierror, UnicodeError)):
         return RelayAway(Problem.NAME_UNKNOWN, f"The name {settings.smtp_host} could not be looked up.")
-    if isinstance(error, (smtplib.SMTPException, TimeoutError, ConnectionResetError)):
-        return RelayAway(Problem.NO_ANSWER, f"{place} did not answer in time, or broke off.")
     return RelayAway(Problem.NO_CONNECTION, f"No connection to {place} could be made: {error}.")
 
 
