@@ -13,16 +13,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from email.message import EmailMessage
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from shared.errors import PneumoScreenError
 from shared.messages.outbox import Outcome
 from shared.messages.problems import Problem
 from shared.settings import Settings
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
 
 _READY: Final = 220
 _TAKEN: Final = 250
@@ -66,7 +63,7 @@ class _Connection(smtplib.SMTP):
         if code != _READY:
             raise smtplib.SMTPConnectError(code, said)
 
-    def send(self, s: "ReadableBuffer | str") -> None:
+    def send(self, s: Any) -> None:
         self.may_have_arrived = False
         super().send(s)
         self.may_have_arrived = isinstance(s, bytes) and s.endswith(b"\r\n.\r\n")
@@ -75,7 +72,7 @@ class _Connection(smtplib.SMTP):
         code, said = super().rcpt(recip, options)
         return (_TAKEN if _is_positive(code) else code), said
 
-    def data(self, msg: "ReadableBuffer | str") -> tuple[int, bytes]:
+    def data(self, msg: Any) -> tuple[int, bytes]:
         code, said = super().data(msg)
         if not _is_positive(code) and code not in _NOT_TAKEN:
             raise smtplib.SMTPServerDisconnected("The reply to the content is none.")
