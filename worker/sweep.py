@@ -25,7 +25,7 @@ from shared.queue.heartbeats import Heartbeats
 from shared.queue.tickets import CeleryTicketSender, make_ticket_sender
 from shared.settings import Settings, load_settings
 from shared.store.store import Store, open_store
-from worker.messages.sender import Sender, SenderThread
+from worker.messages.sender import Sender, SenderThreads
 from worker.stall import StallWatch
 
 log = logging.getLogger(__name__)
@@ -126,12 +126,12 @@ def run(settings: Settings, stops: SimpleQueue[int]) -> None:
     if store is not None:
         strays = retention.StrayCollection(database, store)
         duties += [lambda: retention.remove_buried(database, store), lambda: _remove_strays(strays)]
-    sender = SenderThread(Sender(database, settings), settings.sweep_seconds)
-    sender.start()
+    senders = SenderThreads(Sender(database, settings), settings.sweep_seconds)
+    senders.start()
     while not _is_stopped(stops, settings.sweep_seconds):
         for duty in duties:
             _try(duty)
-    sender.stop()
+    senders.stop()
     database.close()
 
 

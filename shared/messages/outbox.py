@@ -6,9 +6,10 @@ A message arrives at least once. Its id stays the same whenever it is sent, so t
 import logging
 import random
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum, auto
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, and_, delete, func, literal, or_, select, update
@@ -38,6 +39,13 @@ _FIRST_PAUSE: Final = 10.0
 _LONGEST_PAUSE: Final = 3600.0
 _PART: Final = 1000
 """SQLite takes 32,766 bound values a statement; a message has 14."""
+
+
+class Kind(Enum):
+    """Whom messages go to; each kind is sent by itself, as the mail server is slower than most receivers."""
+
+    WEBHOOKS = auto()
+    EMAILS = auto()
 
 
 @dataclass(frozen=True)
@@ -80,12 +88,17 @@ def listening(session: Session, event: MessageEvent) -> list[Webhook]:
     return [webhook for webhook in every if event.value in webhook.events]
 
 
-def is_due(session: Session) -> bool:
+def is_due(session: Session, kinds: Collection[Kind] = tuple(Kind)) -> bool:
     """Tell whether there is anything to `claim`."""
     at = now()
     due = select(Message.id).where(_is(MessageState.WAITING), Message.due_at <= at).limit(1)
-    kinds = (due.where(*_are_emails()), due.join(Webhook).where(Webhook.stopped_at.is_(None)))
-    return any(session.scalar(kind) is not None for kind in kinds) or digests.is_any_ready(session, at)
+    queries = {
+        Kind.WEBHOOKS: due.join(Webhook).where(Webhook.stopped_at.is_(None)),
+        Kind.EMAILS: due.where(*_are_emails()),
+    }
+    if any(session.scalar(queries[kind]) is not None for kind in kinds):
+        return True
+    return Kind.EMAILS in kinds and digests.is_any_ready(session, at)
 
 
 def add(session: Session, targets: Sequence[Webhook | User], event: MessageEvent, told: Sequence[Told]) -> None:
@@ -112,17 +125,21 @@ def add(session: Session, targets: Sequence[Webhook | User], event: MessageEvent
         insert_new(session, Message, rows[start : start + _PART])
 
 
-def claim(session: Session) -> list[Claimed]:
-    """Take messages that are due under one lease, at most AT_ONCE, one of each webhook and one e-mail in turn.
+def claim(session: Session, kinds: Collection[Kind] = tuple(Kind)) -> list[Claimed]:
+    """Take due messages of some kinds under one lease, at most AT_ONCE, one of each webhook and one e-mail in turn.
 
     No webhook gets more than AT_ONE_ADDRESS, nor does the mail server, and one that has thousands waiting holds none of
     the others up. What waits for an account is made one e-mail first, where it may have one. A message with which every
     sender was lost for a day is given up, and so is one to a webhook about what was deleted.
     """
     at, token = now(), new_id()
-    digests.gather(session, at)
-    webhooks = session.scalars(select(Webhook).where(Webhook.stopped_at.is_(None))).all()
-    places = [*(Message.webhook_id == webhook.id for webhook in webhooks), and_(*_are_emails())]
+    places: list[ColumnElement[bool]] = []
+    if Kind.WEBHOOKS in kinds:
+        webhooks = session.scalars(select(Webhook).where(Webhook.stopped_at.is_(None))).all()
+        places += [Message.webhook_id == webhook.id for webhook in webhooks]
+    if Kind.EMAILS in kinds:
+        digests.gather(session, at)
+        places.append(and_(*_are_emails()))
     due = [message for place in places for message in enumerate(_due(session, place, at))]
     due.sort(key=lambda one: (one[0], one[1].due_at))
     taken: list[Claimed] = []

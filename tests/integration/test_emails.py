@@ -44,9 +44,13 @@ from tests.integration.outgoing import (
     to,
     told,
 )  # fmt: skip
+from tests.integration.test_webhooks import add as add_webhook
+from tests.integration.test_webhooks import add_test as note_webhook_test
 from tests.mail_server import MailServer, mail_server
 from tests.pseudo_language import write_catalog
+from tests.receiver import receiving
 from tests.web_site import Site, post_images
+from worker.messages.sender import Sender, SenderThreads
 
 TLS_HEAD = b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc\x03\x03"
 """A long record that begins with a long ServerHello."""
@@ -443,6 +447,28 @@ def test_a_server_that_hangs_holds_nobody_up(one: Database, local: Settings, ser
     assert now() - started < timedelta(seconds=10)
     (message,) = messages(one)
     assert (message.state, message.problem) == (MessageState.WAITING, Problem.UNCONFIRMED)
+
+
+def test_a_slow_mail_server_keeps_no_webhook_waiting(
+    database: Database, settings: Settings, server: MailServer
+) -> None:
+    add_test(database, person(database, "rita"))
+    server.hangs = True
+    with receiving() as receiver:
+        slow = to(settings, server, smtp_seconds=3.0, webhook_networks="127.0.0.0/8")
+        webhook = add_webhook(database, slow, receiver.url)
+        senders = SenderThreads(Sender(database, slow), 0.05)
+        senders.start()
+        try:
+            wait_until(lambda: server.heard == 1, 10, "the mail server has one")
+            note_webhook_test(database, webhook)
+            wait_until(lambda: len(receiver.calls) == 1, 10, "a call")
+            (email,) = [message for message in messages(database) if message.user_id is not None]
+            assert email.lease_token is not None  # still under way
+        finally:
+            senders.stop()
+    states = {message.problem: message.state for message in messages(database)}
+    assert states == {None: MessageState.SENT, Problem.UNCONFIRMED: MessageState.WAITING}
 
 
 @pytest.mark.parametrize(("tls", "head"), [("none", b"220-"), ("starttls", b"220-"), ("implicit", TLS_HEAD)])

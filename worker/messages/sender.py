@@ -7,7 +7,7 @@ import math
 import ssl
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -20,7 +20,7 @@ from shared.languages.catalogs import TRANSLATIONS
 from shared.messages import outbox
 from shared.messages.digests import Part
 from shared.messages.emails import why_not
-from shared.messages.outbox import LEASE, Claimed, Outcome
+from shared.messages.outbox import LEASE, Claimed, Kind, Outcome
 from shared.messages.problems import OF_THE_RELAY, Problem
 from shared.messages.webhooks import secret_of, sign
 from shared.reviews.blind import reads_blind
@@ -46,13 +46,13 @@ class Sender:
     def __init__(self, database: Database, settings: Settings, translations: Path = TRANSLATIONS) -> None:
         self._database, self._settings, self._translations = database, settings, translations
 
-    def send_due(self) -> int:
-        """Send some messages that are due and return how many."""
+    def send_due(self, kinds: Collection[Kind] = tuple(Kind)) -> int:
+        """Send some messages of some kinds that are due and return how many."""
         with self._database.read() as session:
-            if not outbox.is_due(session):
+            if not outbox.is_due(session, kinds):
                 return 0
         with self._database.write() as session:
-            claimed = outbox.claim(session)
+            claimed = outbox.claim(session, kinds)
         asyncio.run(self._send(claimed))
         return len(claimed)
 
@@ -166,30 +166,35 @@ class Sender:
         return await post(webhook.url, sign(secret, str(message.message_id), now(), body), body, rules)
 
 
-class SenderThread:
-    """Send beside the sweep, which must not wait for other people's servers."""
+class SenderThreads:
+    """Send beside the sweep, which must not wait for other people's servers; nor must webhooks for the mail server."""
 
     def __init__(self, sender: Sender, seconds: float) -> None:
         self._sender, self._seconds = sender, seconds
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="messages", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._run, args=[kind], name=kind.name.lower(), daemon=True) for kind in Kind
+        ]
 
     def start(self) -> None:
         """Begin to send."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         """End, once what is under way has arrived or not."""
         self._stopped.set()
-        self._thread.join(_STOP_SECONDS)
+        deadline = time.monotonic() + _STOP_SECONDS
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
-    def _run(self) -> None:
+    def _run(self, kind: Kind) -> None:
         tidied = -math.inf
         while not self._stopped.wait(self._seconds):
             try:
-                while self._sender.send_due() and not self._stopped.is_set():
+                while self._sender.send_due([kind]) and not self._stopped.is_set():
                     pass
-                if time.monotonic() - tidied >= _TIDY_SECONDS:
+                if kind is Kind.WEBHOOKS and time.monotonic() - tidied >= _TIDY_SECONDS:  # of both kinds
                     self._sender.remove_old()
                     tidied = time.monotonic()
             except SQLAlchemyError:
