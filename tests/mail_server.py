@@ -43,6 +43,8 @@ class MailServer:
     """The same to each e-mail itself."""
     senders: list[str] = field(default_factory=list)
     """The same to each sender."""
+    after_one: str | None = None
+    """The same to each sender after the first of a connection."""
     password: bytes = b"a password for tests"
     connections: int = 0
     encrypted: list[bool] = field(default_factory=list)
@@ -58,6 +60,7 @@ class MailServer:
 class _Handler:
     def __init__(self, server: MailServer) -> None:
         self._server = server
+        self._senders = 0  # each connection has a handler of its own
 
     async def handle_EHLO(
         self, server: SMTP, session: Session, envelope: Envelope, hostname: str, responses: list[str]
@@ -69,6 +72,9 @@ class _Handler:
     async def handle_MAIL(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
+        self._senders += 1
+        if self._senders > 1 and self._server.after_one is not None:
+            return self._server.after_one
         if self._server.senders:
             return self._server.senders.pop(0)
         envelope.mail_from = address

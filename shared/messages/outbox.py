@@ -78,6 +78,8 @@ class Outcome:
     problem: Problem | None = None
     email: str | None = None
     """The address that an e-mail went to, or was to go to."""
+    was_tried: bool = True
+    """False of an e-mail that was not tried, as the mail server took no other; no attempt is counted."""
 
 
 def listening(session: Session, event: MessageEvent) -> list[Webhook]:
@@ -191,6 +193,7 @@ def settle(session: Session, claimed: Claimed, outcome: Outcome) -> bool:
     # Stays so until it is taken, whatever comes of the second try; `send_again` begins anew.
     was_unconfirmed = message.problem == Problem.UNCONFIRMED and message.attempts > 1
     message.lease_token, message.answer, message.problem = None, outcome.answer, outcome.problem
+    message.attempts -= not outcome.was_tried
     message.email = outcome.email or message.email
     if outcome.problem is None:
         message.state = MessageState.SENT
@@ -237,7 +240,7 @@ def _settle_email(session: Session, message: Message, problem: Problem | None) -
         return
     failures = message.attempts
     if problem in OF_THE_RELAY:
-        failures = max(failures, session.scalar(select(func.max(Message.attempts)).where(*waiting)) or 0)
+        failures = max(1, failures, session.scalar(select(func.max(Message.attempts)).where(*waiting)) or 0)
     due_at = now() + pause(failures)
     if problem in OF_THE_RELAY:
         _move(session, due_at, *waiting, Message.due_at < due_at, Message.id != message.id)

@@ -439,6 +439,29 @@ def test_a_sender_that_is_refused_holds_all_back(one: Database, local: Settings,
     }
 
 
+@pytest.mark.parametrize("answer", ["421 4.7.0 One each", "451 4.7.1 One each", "550 5.7.1 One each"])
+def test_a_server_that_takes_one_email_a_connection_gets_all_at_once(
+    one: Database, local: Settings, server: MailServer, answer: str
+) -> None:
+    for name in ("rita", "rolf", "rosa"):
+        add_test(one, person(one, name))
+    server.after_one = answer
+    assert send(one, local) == 3
+    assert {(message.state, message.attempts) for message in messages(one)} == {(MessageState.SENT, 1)}
+    assert server.connections == len(server.mails) == 3
+
+
+def test_what_was_not_tried_as_the_server_is_away_counts_no_attempt_and_no_address(
+    one: Database, local: Settings, server: MailServer
+) -> None:
+    for name in ("rita", "rolf"):
+        add_test(one, person(one, name))
+    server.senders = ["421 4.3.2 Closing"]
+    assert send(one, local) == 2
+    assert sorted((message.attempts, message.email is None) for message in messages(one)) == [(0, True), (1, False)]
+    assert all(now() + timedelta(seconds=5) < message.due_at for message in messages(one))
+
+
 def test_a_server_that_hangs_holds_nobody_up(one: Database, local: Settings, server: MailServer) -> None:
     add_test(one, person(one, "rita"))
     server.hangs = True

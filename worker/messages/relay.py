@@ -21,8 +21,11 @@ from shared.messages.outbox import Outcome
 from shared.messages.problems import Problem
 from shared.settings import Settings
 
+EMAIL_STEPS: Final = 2
+"""An e-mail may take PNEUMOSCREEN_SMTP_SECONDS for the connection and as long again for itself."""
 _READY: Final = 220
 _TAKEN: Final = 250
+_CLOSING: Final = 421
 _SHORTEST_WAIT: Final = 0.01
 _BROKEN_OFF: Final = (
     smtplib.SMTPException, TimeoutError, ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError,
@@ -85,6 +88,12 @@ def _is_positive(code: int) -> bool:
     return code // 100 == _TAKEN // 100
 
 
+def _is_of_connection(outcome: Outcome) -> bool:
+    """Tell whether a new connection may have an e-mail taken that was not over one that had carried others."""
+    has_ended = outcome.answer == _CLOSING or (outcome.problem is Problem.DEFERRED and outcome.answer is None)
+    return has_ended or outcome.problem is Problem.SENDER_REFUSED
+
+
 class Relay:
     """Send e-mails one after the other over one connection, which is made for the first of them."""
 
@@ -93,13 +102,25 @@ class Relay:
         self._connection: _Connection | None = None
 
     def send(self, email: EmailMessage) -> Outcome:
-        """Send an e-mail to its one recipient and return what came of it; nothing is raised for what happens there."""
+        """Send an e-mail to its one recipient and return what came of it; nothing is raised for what happens there.
+
+        It takes EMAIL_STEPS times PNEUMOSCREEN_SMTP_SECONDS at most.
+        """
+        deadline = time.monotonic() + EMAIL_STEPS * self._settings.smtp_seconds
+        has_carried = self._connection is not None
+        outcome = self._try(email, deadline)
+        if has_carried and _is_of_connection(outcome):  # many servers take but a few e-mails over each
+            self.close()
+            outcome = self._try(email, deadline)
+        return outcome
+
+    def _try(self, email: EmailMessage, deadline: float) -> Outcome:
         try:
             connection = self._connection = self._connection or connect(self._settings)
         except RelayAway as away:
             return Outcome(away.answer, away.problem)
         try:
-            with _within(connection, self._settings.smtp_seconds):
+            with _within(connection, min(self._settings.smtp_seconds, deadline - time.monotonic())):
                 connection.send_message(email)
         except smtplib.SMTPRecipientsRefused as refusal:
             ((code, _),) = refusal.recipients.values()

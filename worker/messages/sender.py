@@ -27,14 +27,12 @@ from shared.reviews.blind import reads_blind
 from shared.settings import Settings
 from shared.tables import MessageEvent, User, Webhook
 from worker.messages.post import Rules, post
-from worker.messages.relay import Relay
+from worker.messages.relay import EMAIL_STEPS, Relay
 from worker.messages.writing import compose
 
 log = logging.getLogger(__name__)
 
 _TIDY_SECONDS: Final = 600.0
-_EMAIL_STEPS: Final = 2
-"""An e-mail may take PNEUMOSCREEN_SMTP_SECONDS for the connection and as long again for itself."""
 _BROKE_OFF: Final = Outcome(problem=Problem.BROKE_OFF)
 _STOP_SECONDS: Final = 35.0
 """A message that is under way when the sweep is told to stop has its 30 s at most."""
@@ -94,14 +92,15 @@ class Sender:
         away: Outcome | None = None
         try:
             for message, user in emails:
-                if time.monotonic() - started > LEASE.total_seconds() - _EMAIL_STEPS * self._settings.smtp_seconds:
+                if time.monotonic() - started > LEASE.total_seconds() - EMAIL_STEPS * self._settings.smtp_seconds:
                     async with writing:
                         await asyncio.to_thread(self._release, message)
                     continue
                 outcome = away
                 if outcome is None:
                     outcome = await asyncio.to_thread(self._try_email, relay, message, user)
-                away = outcome if outcome.problem in OF_THE_RELAY else None  # the others are not tried in vain
+                if outcome.problem in OF_THE_RELAY:  # the others are not tried in vain
+                    away = Outcome(outcome.answer, outcome.problem, was_tried=False)
                 async with writing:
                     await asyncio.to_thread(self._settle, message, outcome)
                 if outcome.problem not in {None, Problem.BROKE_OFF}:
