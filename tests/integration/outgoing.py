@@ -1,15 +1,19 @@
 """Webhook messages and e-mails in tests: those that were noted, and sending them, here or by the sweep."""
 
 import os
+import socket
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import pytest
 from sqlalchemy import select, update
 
 from shared.db import Database, now
@@ -48,6 +52,28 @@ def person(
         session.add(user)
         session.flush()
         return user
+
+
+@contextmanager
+def slow_lookups(*hosts: str) -> Iterator[list[str]]:
+    """Have the resolver take half a minute for some hosts, or until this ends; collect those it has answered.
+
+    A patch, as the real one asks servers that no test may change.
+    """
+    look_up, ended, answered = socket.getaddrinfo, threading.Event(), []
+
+    def getaddrinfo(host: str, *arguments: Any, **options: Any) -> Any:
+        if host in hosts:
+            ended.wait(30)
+            answered.append(host)
+        return look_up(host, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", getaddrinfo)
+        try:
+            yield answered
+        finally:
+            ended.set()
 
 
 def change(database: Database, user: User, **values: object) -> None:

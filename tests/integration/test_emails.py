@@ -41,6 +41,7 @@ from tests.integration.outgoing import (
     running_sweep,
     screen,
     send,
+    slow_lookups,
     to,
     told,
 )  # fmt: skip
@@ -664,6 +665,16 @@ def test_where_tls_is_refused_nothing_goes_unencrypted(one: Database, settings: 
 def test_an_unknown_name_is_told_apart(one: Database, settings: Settings, server: MailServer) -> None:
     add_test(one, person(one, "rita"))
     assert send(one, replace_host(to(settings, server), "nowhere.invalid")) == 1
+    assert messages(one)[0].problem == Problem.NAME_UNKNOWN
+
+
+def test_a_mail_server_whose_name_is_looked_up_slowly_is_not_waited_for(
+    one: Database, settings: Settings, server: MailServer
+) -> None:
+    add_test(one, person(one, "rita"))
+    with slow_lookups("slow.invalid") as answered:
+        assert send(one, to(settings, server, smtp_host="slow.invalid", smtp_seconds=0.3)) == 1
+        assert answered == []
     assert messages(one)[0].problem == Problem.NAME_UNKNOWN
 
 

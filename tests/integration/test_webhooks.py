@@ -27,7 +27,7 @@ from tests.certificates import make_certificate
 from tests.conftest import draw, encode
 from tests.integration import outgoing
 from tests.integration.conftest import wait_until
-from tests.integration.outgoing import PATIENT, make_due, messages, running_sweep, send
+from tests.integration.outgoing import PATIENT, make_due, messages, running_sweep, send, slow_lookups
 from tests.receiver import Receiver, receiving
 from tests.web_site import Site, post_images
 
@@ -495,6 +495,20 @@ def test_nobody_there_and_no_such_name_are_told_apart(one: Database, local: Sett
     make_due(one)
     assert send(one, local) == 1
     assert messages(one)[0].problem == Problem.NAME_UNKNOWN
+
+
+def test_a_name_that_is_looked_up_slowly_holds_no_other_webhook_up(
+    one: Database, local: Settings, receiver: Receiver
+) -> None:
+    slow, well = add(one, local, "https://slow.invalid/"), add(one, local, receiver.url)
+    for _ in range(outbox.AT_ONE_ADDRESS):
+        add_test(one, slow)
+    add_test(one, well)
+    with slow_lookups("slow.invalid") as answered:
+        send(one, local.model_copy(update={"webhook_seconds": 1.0}))
+        assert answered == []
+    problems = {message.webhook_id: message.problem for message in messages(one)}
+    assert problems == {slow.id: Problem.NAME_UNKNOWN, well.id: None}
 
 
 def test_without_the_key_nothing_is_sent_unsigned(one: Database, local: Settings, receiver: Receiver) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import socket
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import httpx
 from shared.messages.outbox import Outcome
 from shared.messages.problems import Problem
 from shared.networks import Network, is_named, may_be_called
+from worker.messages.lookups import look_up
 
 logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log addresses, whose paths may be secrets
 
@@ -34,20 +34,25 @@ async def post(url: str, headers: Mapping[str, str], body: bytes, rules: Rules) 
 
     Redirects are not followed and the answer's body is not read: only the status counts.
     """
+    deadline = asyncio.get_running_loop().time() + rules.seconds
     try:
-        async with asyncio.timeout(rules.seconds):
-            return await _post(httpx.URL(url), headers, body, rules)
-    except TimeoutError:
-        return Outcome(problem=Problem.NO_ANSWER)
+        target = httpx.URL(url)
+        async with asyncio.timeout_at(deadline):
+            addresses = await _look_up(target)
     except httpx.InvalidURL:
         return Outcome(problem=Problem.ADDRESS_REFUSED)
-
-
-async def _post(url: httpx.URL, headers: Mapping[str, str], body: bytes, rules: Rules) -> Outcome:
-    try:
-        addresses = await _look_up(url)
-    except (OSError, UnicodeError):
+    except (OSError, ValueError):  # the name is unknown, none at all, or took too long
         return Outcome(problem=Problem.NAME_UNKNOWN)
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await _post(target, addresses, headers, body, rules)
+    except TimeoutError:
+        return Outcome(problem=Problem.NO_ANSWER)
+
+
+async def _post(
+    url: httpx.URL, addresses: Sequence[str], headers: Mapping[str, str], body: bytes, rules: Rules
+) -> Outcome:
     allowed = [address for address in addresses if _may_call(url, address, rules.networks)]
     if not allowed:
         return Outcome(problem=Problem.ADDRESS_REFUSED)
@@ -61,8 +66,7 @@ async def _post(url: httpx.URL, headers: Mapping[str, str], body: bytes, rules: 
 
 async def _look_up(url: httpx.URL) -> list[str]:
     """Return the addresses of a host, in the order in which to try them."""
-    host, port = url.raw_host.decode().strip("[]"), url.port or _default_port(url)
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    found = await asyncio.wrap_future(look_up(url.raw_host.decode().strip("[]"), url.port or _default_port(url)))
     return list(dict.fromkeys(str(place[4][0]) for place in found))
 
 

@@ -20,6 +20,7 @@ from shared.errors import PneumoScreenError
 from shared.messages.outbox import Outcome
 from shared.messages.problems import Problem
 from shared.settings import Settings
+from worker.messages.lookups import AddressInfo, look_up
 
 EMAIL_STEPS: Final = 2
 """An e-mail may take PNEUMOSCREEN_SMTP_SECONDS for the connection and as long again for itself."""
@@ -154,7 +155,7 @@ def connect(settings: Settings) -> _Connection:
     deadline = time.monotonic() + settings.smtp_seconds
     try:
         sock = _reach(settings, deadline)
-    except (OSError, UnicodeError) as error:
+    except (OSError, ValueError) as error:
         raise _away(settings, error) from error
     connection = _Connection(sock, settings)
     try:
@@ -173,9 +174,16 @@ def connect(settings: Settings) -> _Connection:
     return connection
 
 
+def _look_up(settings: Settings, deadline: float) -> list[AddressInfo]:
+    try:
+        return look_up(str(settings.smtp_host), settings.mail_port).result(deadline - time.monotonic())
+    except TimeoutError as error:
+        raise socket.gaierror("The name was not looked up in time.") from error
+
+
 def _reach(settings: Settings, deadline: float) -> socket.socket:
     """Connect to the first of the server's addresses that answers; those that are left share the time that is."""
-    addresses = socket.getaddrinfo(settings.smtp_host, settings.mail_port, type=socket.SOCK_STREAM)
+    addresses = _look_up(settings, deadline)
     for left in range(len(addresses), 0, -1):
         family, kind, protocol, _, address = addresses[-left]
         sock = socket.socket(family, kind, protocol)
@@ -203,7 +211,7 @@ def _away(settings: Settings, error: Exception) -> RelayAway:
         return RelayAway(Problem.NO_ANSWER, f"{place} did not answer in time, or broke off.")
     if isinstance(error, ssl.SSLError):
         return RelayAway(Problem.NO_TLS, f"{place} does not speak TLS as expected: {error.reason}.")
-    if isinstance(error, (socket.gaierror, UnicodeError)):
+    if isinstance(error, (socket.gaierror, ValueError)):
         return RelayAway(Problem.NAME_UNKNOWN, f"The name {settings.smtp_host} could not be looked up.")
     return RelayAway(Problem.NO_CONNECTION, f"No connection to {place} could be made: {error}.")
 
