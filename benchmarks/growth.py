@@ -8,6 +8,7 @@ the request's statements, rows fetched; "page" is the whole answer, rendered. Ex
 
 import argparse
 import base64
+import functools
 import json
 import os
 import random
@@ -255,6 +256,7 @@ def questions(sample: Sample) -> Iterator[tuple[str, tuple[str, ...], Callable[[
         yield f"image, in {order}, normal", ("reader",), lambda made=rare: made().format(id=lot.choice(sample.images))  # type: ignore[misc]
         yield f"API predictions, {order}", everyone, _address("/api/v1/predictions", deep, order=order)
     yield from _worklist(sample)
+    yield from _figures(sample)
     yield "image, in its job", ("reader",), lambda: f"/screenings/{lot.choice(sample.images)}"
     yield "image, in a job of 50,000", ("reader",), lambda: f"/screenings/{lot.choice(sample.large_images)}"
     yield "jobs", everyone, lambda: "/jobs"
@@ -306,6 +308,17 @@ def _worklist(sample: Sample) -> Iterator[tuple[str, tuple[str, ...], Callable[[
     yield "image, in the worklist", ("reader",), lambda: shown().format(id=lot.choice(sample.images))
     unread = _address("/screenings/{id}", lambda: {"review": "unread"}, order="unread")
     yield "image, in the unread of the worklist", ("reader",), lambda: unread().format(id=lot.choice(sample.images))
+
+
+def _figures(sample: Sample) -> Iterator[tuple[str, tuple[str, ...], Callable[[], str]]]:
+    """Yield the questions to pages of figures, which count up to a million rows anew each time."""
+    for days in (7, 30, 90):
+        span = functools.partial(sample.span, days)
+        yield f"figures: quality, {days} days", ("reader",), _address("/quality", span)
+    yield "figures: models", ("reader",), lambda: "/models"
+    name = sample.models[-1].partition("@")[0]
+    tried = {"threshold": "40", "prevalence": "10"}
+    yield "figures: a threshold tried", ("reader",), _address(f"/models/{name}", lambda: tried)
 
 
 def _address(path: str, make: Callable[[], Values], **more: str) -> Callable[[], str]:

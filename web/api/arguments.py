@@ -1,6 +1,7 @@
-"""What an address of the API may ask by GET: the arguments that its document names, each once.
+"""What may stand behind the question mark of an API address: the arguments that its document names, each once.
 
-A filter that is misspelt would otherwise narrow nothing, and a list or an export hold everything.
+A filter that is misspelt would otherwise narrow nothing, and a list or an export hold everything; an option of a new
+job that stands there in place of the body would be passed over.
 """
 
 import re
@@ -12,7 +13,7 @@ from web.api.openapi import OPERATIONS
 from web.base.problems import InvalidRequest
 from web.lists.filters import MOST_SHOWN
 
-_KNOWN: Final = {o.root + o.path: tuple(o.query or {}) for o in OPERATIONS if o.takes_named_arguments_only}
+_KNOWN: Final = {(o.method, o.root + o.path): tuple(o.query or {}) for o in OPERATIONS if o.takes_named_arguments_only}
 
 
 def install(app: Flask) -> None:
@@ -21,9 +22,10 @@ def install(app: Flask) -> None:
 
 
 def _check() -> None:
-    if request.method not in {"GET", "HEAD"} or request.url_rule is None:
+    if request.url_rule is None:
         return
-    known = _KNOWN.get(re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", request.url_rule.rule))
+    method = "get" if request.method == "HEAD" else request.method.lower()
+    known = _KNOWN.get((method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", request.url_rule.rule)))
     if known is None:
         return
     for name, values in request.args.lists():

@@ -1,7 +1,7 @@
 """The JSON object in a request's body."""
 
 import json
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from flask import abort, request
 
@@ -13,7 +13,7 @@ def read_object() -> dict[str, Any]:
     if request.mimetype != "application/json":
         abort(415, f"Send application/json. Received: '{request.mimetype}'.")
     try:
-        body = json.loads(request.get_data(), object_pairs_hook=_read_pairs)
+        body = json.loads(request.get_data(), object_pairs_hook=_read_pairs, parse_constant=_refuse_constant)
     except RecursionError:
         abort(400, "The JSON has more brackets inside each other than any request needs.")
     except ValueError as error:
@@ -21,6 +21,11 @@ def read_object() -> dict[str, Any]:
     if not isinstance(body, dict):
         abort(400, "Send a JSON object.")
     return body
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    """Refuse NaN, Infinity and -Infinity, which json reads although they are no JSON (RFC 8259, section 6)."""
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def _read_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -224,7 +224,7 @@ class Operation:
     @property
     def takes_named_arguments_only(self) -> bool:
         """Tell whether an argument that `query` does not name is refused; pages and pictures pass it over."""
-        return self.method == "get" and self.root == API_ROOT and self.media_type != "text/html"
+        return self.root == API_ROOT and self.media_type != "text/html"
 
 
 _UPLOAD_PROBLEMS: Final = (400, 401, 403, 413, 422, 429, 507)
