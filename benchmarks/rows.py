@@ -32,12 +32,14 @@ from sqlalchemy.schema import AddConstraint, CreateIndex, DropConstraint, DropIn
 
 from migrations.schema import upgrade
 from shared.db import Database
+from shared.models.folder import read_spec
 from shared.models.heatmap import encode
 
 YEARS: Final = 2
 LARGE_JOB: Final = 50_000
 FEWEST_WITH_LARGE: Final = 200_000
 """Fewer images than this come without the two large jobs."""
+ROOT: Final = Path(__file__).resolve().parents[1]
 MODELS: Final = (("mobilenet-v2", 0.4), ("compact-cnn", 1.0))
 """Name, and the part of all time at which its successor came."""
 THRESHOLD: Final = 0.4
@@ -80,7 +82,7 @@ _COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "images": ("id", "sha256", "size_bytes", "width", "height", "media_type", "created_at"),
     "predictions": (
         "id", "image_id", "model_id", "label", "cause", "confidence", "p_pneumonia", "probabilities", "threshold",
-        "heat_map", "worker", "created_at",
+        "heat_map", "worker", "brightness", "contrast", "created_at",
     ),
     "screenings": (
         "id", "job_id", "image_id", "prediction_id", "position", "file_name", "state", "priority", "turn", "attempts",
@@ -114,8 +116,8 @@ class Draw:
         return (self.make_id(self.start), name, role, True, self.start)
 
     def _model(self, name: str) -> tuple[Any, ...]:
-        spec = json.dumps({"name": name, "threshold": THRESHOLD, "threshold_rule": "For measurements."})
-        return (self.make_id(self.start), name, f"{self.random.integers(1 << 62):064x}", spec, self.start)
+        spec = read_spec(ROOT / "models" / name).model_copy(update={"threshold": THRESHOLD})
+        return (self.make_id(self.start), name, spec.identity, spec.model_dump_json(), self.start)
 
     def make_id(self, at: datetime) -> str:
         """Make the id that `shared.db.new_id` would have made at a time."""
@@ -206,7 +208,8 @@ class _JobRows:
         cause = None if label == "NORMAL" else "bacterial" if n % 3 else "viral"
         chances = f'{{"normal": {1 - p:.9f}, "bacterial": {0.7 * p:.9f}, "viral": {0.3 * p:.9f}}}'
         answer = (self.drawing.make_id(sent), image_id, self.model_id, label, cause, confidence, p)
-        self.into.predictions.append((*answer, chances, THRESHOLD, _HEAT_MAP, "host:12345", answered))
+        exposure = (90 + int(keys[64 * n : 64 * n + 2], 16) // 4, 40 + int(keys[64 * n + 2 : 64 * n + 4], 16) // 8)
+        self.into.predictions.append((*answer, chances, THRESHOLD, _HEAT_MAP, "host:12345", *exposure, answered))
         return answer
 
     def _image(self, sent: datetime, keys: str, n: int) -> str:
@@ -369,7 +372,7 @@ def _copy(raw: psycopg.Connection[Any], table: str, rows: list[tuple[Any, ...]])
 def _postgres_value(value: Any) -> str:
     if value is None:
         return "\\N"
-    return f"\\\\x{value.hex()}" if isinstance(value, bytes) else str(value)
+    return f"\\\\x{value.hex()}" if isinstance(value, bytes) else str(value).replace("\\", "\\\\")
 
 
 # ---------------------------------------------------------------- SQLite
