@@ -81,8 +81,11 @@ def test_no_form_is_taken_from_another_page(victim: Victim, route: str, given: s
     images = form([("image.png", b"x")], **texts)
     body = images if path in {"/jobs", "/api/v1/jobs"} or path.endswith("/images") else {"data": texts}
     answer = victim.browser.open(path, method=method, query_string=query, headers=headers, **body)
-    assert answer.status_code == 403, answer.text
-    assert "CSRF" in answer.text
+    if given == "in the address" and path.startswith("/api/"):
+        assert answer.status_code == 422, answer.text  # no call takes an argument of this name
+    else:
+        assert answer.status_code == 403, answer.text
+        assert "This page is out of date" in answer.text
 
 
 def test_the_sign_in_form_takes_no_token_of_another_browser(site: Site) -> None:

@@ -21,7 +21,7 @@ class TooBusy(ServiceUnavailable):
 
     def __init__(self, what: str) -> None:
         again = _("Try again in %(seconds)s s.", seconds=_RETRY_SECONDS)
-        super().__init__(f"{_(what)} {again}", retry_after=_RETRY_SECONDS)
+        super().__init__(" ".join([_(what), again]), retry_after=_RETRY_SECONDS)
 
 
 class Turns:

@@ -109,7 +109,11 @@ def check_csrf_token(token: str | None) -> None:
     try:
         validate_csrf(token)
     except ValidationError as error:
-        raise Refused(ProblemCode.CSRF, f"{error} {_('Load the page again and repeat what you did.')}") from error
+        said = _(
+            "This page is out of date: it was open for long, or somebody has signed in again in this browser. Load it "
+            "again and repeat what you did."
+        )
+        raise Refused(ProblemCode.CSRF, said) from error
 
 
 def _check_csrf() -> None:

@@ -202,7 +202,7 @@ def _read_seen(given: Mapping[str, object]) -> uuid.UUID | None:
     try:
         return uuid.UUID(value if isinstance(value, str) else "")  # 32 digits as a number are no id
     except ValueError as error:
-        raise InvalidRequest("seen", f"{_('Give the id of a review.')} {_received(value)}") from error
+        raise InvalidRequest("seen", " ".join([_("Give the id of a review."), _received(value)])) from error
 
 
 def _received(value: object) -> str:

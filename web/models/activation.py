@@ -54,7 +54,11 @@ def ask_threshold(name: str) -> ResponseReturnValue:
     try:
         return _threshold_page(model, read_hundredth("threshold", request.args))
     except FilterError as error:
-        return _threshold_page(model, None, f"{_('Threshold')}: {error.message}"), HTTPStatus.UNPROCESSABLE_ENTITY
+        return _threshold_page(model, None, _say(error)), HTTPStatus.UNPROCESSABLE_ENTITY
+
+
+def _say(error: FilterError) -> str:
+    return ": ".join([_("Threshold"), error.message])
 
 
 @blueprint.post("/models/<name>/threshold")
@@ -66,7 +70,7 @@ def put_threshold(name: str) -> ResponseReturnValue:
         threshold = read_hundredth("threshold", request.form)
         shown = read_hundredth("shown", request.form)
     except FilterError as error:
-        return _threshold_page(model, None, f"{_('Threshold')}: {error.message}"), HTTPStatus.UNPROCESSABLE_ENTITY
+        return _threshold_page(model, None, _say(error)), HTTPStatus.UNPROCESSABLE_ENTITY
     if threshold is None:
         return _threshold_page(model, None), HTTPStatus.UNPROCESSABLE_ENTITY
     try:

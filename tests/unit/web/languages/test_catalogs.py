@@ -1,7 +1,9 @@
 """Every catalog is whole: each text of today in each of its forms, with the parameters and marks of the English."""
 
+import ast
 import re
 import string
+from collections.abc import Iterator
 from functools import cache
 
 import pytest
@@ -10,7 +12,7 @@ from babel.messages.pofile import read_po
 
 from shared.languages.catalogs import TRANSLATIONS, catalog_path
 from shared.languages.languages import ENGLISH, LANGUAGES
-from web.languages.collect import collect_texts, is_translated
+from web.languages.collect import KEYWORDS, REPOSITORY, collect_texts, is_translated
 
 TRANSLATED = [code for code in LANGUAGES if code != ENGLISH]
 _texts = cache(collect_texts)
@@ -40,6 +42,24 @@ def parameters(text: str) -> set[str]:
 
 def marks(text: str) -> list[str]:
     return sorted(re.findall(r"</?[a-z][^>]*>|&\w+;", text))
+
+
+def marked_within_f_strings(source: str) -> Iterator[int]:
+    """Yield the lines of texts that are marked for translation within an f-string."""
+    keywords = {keyword.partition(":")[0] for keyword in KEYWORDS}
+    for outer in ast.walk(ast.parse(source)):
+        calls = (
+            [node for node in ast.walk(outer) if isinstance(node, ast.Call)] if isinstance(outer, ast.JoinedStr) else []
+        )
+        yield from (call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id in keywords)
+
+
+def test_no_text_is_marked_within_an_f_string() -> None:
+    """Babel sees none there on Python 3.11, so that it would be translated on some machines and not on others."""
+    assert list(marked_within_f_strings("said = f'{_(\"Try again.\")} {number}'")) == [1]
+    sources = [path for top in ("shared", "web") for path in (REPOSITORY / top).rglob("*.py")]
+    found = {path.relative_to(REPOSITORY): list(marked_within_f_strings(path.read_text())) for path in sources}
+    assert {path: lines for path, lines in found.items() if lines} == {}
 
 
 @pytest.mark.parametrize("language", TRANSLATED)
