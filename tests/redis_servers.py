@@ -17,6 +17,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from cli.serving import broker
+from tests.certificates import key_usage
 from tests.integration.conftest import free_port, wait_until
 
 SECONDS = 30
@@ -67,6 +68,8 @@ def make_certificates(folder: Path) -> Certificates:
     authority_key, key = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
     issuer, name = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)]) for text in ("tests", "redis")]
 
+    signed_by = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
+
     def sign(subject: x509.Name, public: ec.EllipticCurvePublicKey, *, is_authority: bool) -> bytes:
         builder = (
             x509.CertificateBuilder()
@@ -77,6 +80,9 @@ def make_certificates(folder: Path) -> Certificates:
             .not_valid_before(now - dt.timedelta(days=1))
             .not_valid_after(now + dt.timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+            .add_extension(signed_by, critical=False)
+            .add_extension(key_usage(is_authority=is_authority), critical=True)
         )
         if not is_authority:
             here = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])

@@ -60,7 +60,8 @@ def is_empty(database: Database) -> bool:
 def _copy_sqlite(engine: Engine, file: Path) -> None:
     place = engine.url.database
     assert place is not None  # noqa: S101  # a database in memory has no settings that lead to it
-    with closing(sqlite3.connect(place, SQLITE_BUSY_SECONDS)) as source, closing(sqlite3.connect(file)) as target:
+    opened = sqlite3.connect(place, timeout=SQLITE_BUSY_SECONDS)
+    with closing(opened) as source, closing(sqlite3.connect(file)) as target:
         # All pages in one step: it reads one snapshot of the write-ahead log, which stops no writer. In several steps
         # it would begin anew whenever another process writes (sqlite.org/backup.html).
         source.backup(target)
