@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
-from shared.addresses import to_ascii
-from shared.networks import Network, read_networks
+from shared.email_addresses import to_ascii
+from shared.network_addresses import Network, read_networks
 from shared.refusals import OF_THE_GATE, Rejection
 
 PREFIX = "PNEUMOSCREEN_"

@@ -23,7 +23,7 @@ from shared.models.folder import SPEC_FILE
 from shared.models.spec import ModelSpec
 from shared.queue import leases
 from shared.settings import REPOSITORY, Settings
-from shared.store.keyrecord import KEYS_FILE
+from shared.store.key_record import KEYS_FILE
 from shared.store.store import open_store
 from shared.tables import AuditEvent, Role, Scope, Screening, User
 from tests.conftest import make_spec

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from training.augment import augment
-from training.lower import FixedLayers
+from training.fixed_layers import FixedLayers
 from training.recipe import Recipe
 from training.split import Side
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from training.lower import Lower
+from training.fixed_layers import Lower
 
 LARGEST: Final = float(np.finfo(np.float16).max)
 

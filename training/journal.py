@@ -21,7 +21,7 @@ from evaluation.metrics import measure
 from shared.models.spec import ModelSpec
 from training.errors import RunMismatch
 from training.evaluate import predict_logits
-from training.lower import FixedLayers
+from training.fixed_layers import FixedLayers
 from training.recipe import Phase, Recipe
 from training.split import Split
 

@@ -23,7 +23,7 @@ class Phase:
     fixed_to: str = ""
     """Name of the last layer that does not learn, through which every way from the image to the logits leads; all
     layers learn where it is empty. Only layers with loaded weights are held fixed: a random one would stay random. A
-    later phase holds the same layers fixed or fewer. See `training.lower`."""
+    later phase holds the same layers fixed or fewer. See `training.fixed_layers`."""
 
 
 @dataclass(frozen=True)

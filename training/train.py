@@ -20,6 +20,7 @@ from training.batches import Teacher, training_batches
 from training.errors import RunMismatch, WeightsUnusable
 from training.export import draft_spec, write_model
 from training.features import KeptFeatures
+from training.fixed_layers import FixedLayers, Lower, upper
 from training.journal import (
     JOURNAL,
     Journal,
@@ -32,7 +33,6 @@ from training.journal import (
     read_journal,
     read_state,
 )
-from training.lower import FixedLayers, Lower, upper
 from training.recipe import Phase, Recipe
 from training.recipes import module_of
 from training.registry import NETWORKS, RANDOM, with_places

@@ -20,7 +20,7 @@ from shared.db import Database
 from shared.errors import BrokerAway, StoreAway, StoreFull, StoreMisconfigured
 from shared.messages.endings import note_ends
 from shared.process.logs import configure_logging
-from shared.queue import asked, jobs, leases, retention, score_leases, shadow
+from shared.queue import asked_scores, jobs, leases, retention, score_leases, shadow_scores
 from shared.queue.heartbeats import Heartbeats
 from shared.queue.tickets import CeleryTicketSender, make_ticket_sender
 from shared.settings import Settings, load_settings
@@ -53,8 +53,8 @@ class Sweep:
         swept = self.free_leases(at=time.monotonic())
         self.free_scores(at=time.monotonic())
         with self._database.read() as session:
-            waiting = Counter(swept.waiting) + Counter(asked.count_waiting(session))
-            compared = shadow.find_waiting(session)
+            waiting = Counter(swept.waiting) + Counter(asked_scores.count_waiting(session))
+            compared = shadow_scores.find_waiting(session)
         if compared is not None and not self._has_work():
             waiting[compared] += 1
         for model, images in waiting.items():
@@ -66,7 +66,7 @@ class Sweep:
         """Tell whether an image waits that a running worker would take, before which no shadow model answers."""
         served = self._heartbeats.served_models()
         with self._database.read() as session:
-            return shadow.has_work(session, served)
+            return shadow_scores.has_work(session, served)
 
     def free_leases(self, at: float) -> leases.Swept:
         """Free the images whose holder is silent, `at` seconds of a monotonic clock, and count what waits."""
@@ -95,10 +95,10 @@ class Sweep:
     def note_shadow(self) -> None:
         """Note which answers of the default model the shadow model is to be compared with."""
         with self._database.read() as session:
-            answers = shadow.find_unnoted(session, self._settings.model)
+            answers = shadow_scores.find_unnoted(session, self._settings.model)
         if answers:
             with self._database.write() as session:
-                shadow.note(session, answers)
+                shadow_scores.note(session, answers)
 
     def close_uploads(self, at: float) -> None:
         """End the uploads that have taken no image for FORSAKEN_SECONDS, `at` seconds of a monotonic clock."""

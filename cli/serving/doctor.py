@@ -212,7 +212,7 @@ def check_mail(settings: Settings, _port: int) -> Finding:
     """Connect to the mail server as the sweep does, sign in where it is set, and send nothing."""
     if settings.smtp_host is None:
         return Finding("E-mail", Level.OK, "off", f"{PREFIX}SMTP_HOST turns it on.")
-    from worker.messages.relay import RelayAway, connect
+    from worker.messages.smtp import RelayAway, connect
 
     place = f"{settings.smtp_host}:{settings.mail_port}"
     try:

@@ -4,12 +4,12 @@ import re
 from typing import Final
 from unicodedata import category, normalize
 
-from shared import addresses
+from shared import email_addresses
 from shared.accounts.accounts import AccountRefused
 from shared.tables import User
 
 DISPLAY_NAME_LENGTH: Final = 128
-EMAIL_LENGTH: Final = addresses.LONGEST
+EMAIL_LENGTH: Final = email_addresses.LONGEST
 
 # Whether mail arrives only sending shows; this finds what was mistyped or put into the wrong field.
 _EMAIL: Final = re.compile(r"[^\s@<>()\[\],;:\\\"]+@[^\s@<>()\[\],;:\\\"]+")

@@ -7,8 +7,8 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
-from shared.addresses import to_ascii
 from shared.db import now
+from shared.email_addresses import to_ascii
 from shared.messages.problems import Problem
 from shared.tables import Message, MessageEvent, Role, User
 

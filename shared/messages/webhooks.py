@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 
 from shared.db import new_id, now
 from shared.errors import TranslatableError
-from shared.networks import Network, is_named, may_be_called
+from shared.network_addresses import Network, is_named, may_be_called
 from shared.tables import MessageEvent, Webhook
 
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105  # the mark of a Standard Webhooks secret

@@ -13,7 +13,7 @@ from shared.errors import ImageRejected, JobClosed, key_reused
 from shared.intake.accept import AcceptedImage, Received
 from shared.messages.events import note_flagged
 from shared.models.spec import ModelSpec
-from shared.queue.held import leave_out_held
+from shared.queue.duplicates import leave_out_held
 from shared.refusals import MAY_CHANGE
 from shared.reviews import latest
 from shared.states import Event, State, sources, target

@@ -1,4 +1,4 @@
-"""Leases of scores beside the screenings, one score each: what `shared.queue.asked` and `shared.queue.shadow` share.
+"""Leases of scores beside the screenings, one score each: what `asked_scores` and `shadow_scores` share.
 
 As with `shared.queue.leases`, a worker prolongs what it holds, and only the sweep frees what has stopped moving: clocks
 of machines differ, so no worker judges by its own whether another's lease has run out.

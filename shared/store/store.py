@@ -18,7 +18,7 @@ from shared.refusals import Rejection
 from shared.settings import MIB, Settings
 from shared.store.folder import Files, FolderFiles, Unusable
 from shared.store.incoming import IMAGES, Incoming
-from shared.store.keyrecord import KeyRecord
+from shared.store.key_record import KeyRecord
 
 if TYPE_CHECKING:
     from shared.store.encryption import Keyring, Sealer

@@ -17,7 +17,7 @@ from shared.db import Database, now
 from shared.images import gate
 from shared.images.preprocess import prepare
 from shared.models.spec import Label, ModelSpec
-from shared.queue import asked, retention, score_leases
+from shared.queue import asked_scores, retention, score_leases
 from shared.settings import Settings
 from shared.states import State
 from shared.store.store import FolderStore
@@ -54,16 +54,16 @@ class Stopped:
 
     def ask(self, user: User | None = None) -> str | None:
         with self.site.database.write() as session:
-            return asked.ask(session, session.get_one(Screening, self.screening.id), (user or self.reader).id)
+            return asked_scores.ask(session, session.get_one(Screening, self.screening.id), (user or self.reader).id)
 
     def score(self) -> AskedScore:
         with self.site.database.read() as session:
             return session.scalars(select(AskedScore)).one()
 
-    def claim(self, max_attempts: int = 3) -> asked.AskedImage | None:
+    def claim(self, max_attempts: int = 3) -> asked_scores.AskedImage | None:
         with self.site.database.write() as session:
             name = self.model.spec.name
-            return asked.claim(session, name, lease_seconds=60.0, max_attempts=max_attempts)
+            return asked_scores.claim(session, name, lease_seconds=60.0, max_attempts=max_attempts)
 
     def lose(self) -> None:
         """Free what is held, as the sweep does once its worker is lost."""
@@ -159,7 +159,7 @@ def test_a_score_whose_worker_was_lost_is_taken_by_the_next_and_the_first_writes
     assert second is not None
     assert second.sha256 == first.sha256
     with stopped.site.database.write() as session:
-        assert not asked.settle(session, first, stopped.model.spec, None)
+        assert not asked_scores.settle(session, first, stopped.model.spec, None)
     stopped.lose()
     stopped.screener.drain(30)
     assert (stopped.score().label, stopped.score().attempts) == (Label.PNEUMONIA, 3)
@@ -231,10 +231,10 @@ def test_an_image_that_is_gone_gets_its_reason_in_place_of_a_score(stopped: Stop
 def test_a_score_waits_for_the_sweep_where_no_ticket_could_be_sent(stopped: Stopped) -> None:
     stopped.ask()
     with stopped.site.database.read() as session:
-        assert asked.count_waiting(session) == {stopped.model.spec.name: 1}
+        assert asked_scores.count_waiting(session) == {stopped.model.spec.name: 1}
     stopped.screener.drain(30)
     with stopped.site.database.read() as session:
-        assert asked.count_waiting(session) == {}
+        assert asked_scores.count_waiting(session) == {}
 
 
 def test_a_score_goes_with_its_job(stopped_on_each: Stopped) -> None:

@@ -20,7 +20,7 @@ from tests.conftest import ROOT
 from tests.integration.conftest import wait_until
 from tests.integration.ticket_worker import DONE_KEY, SECONDS_VARIABLE
 from tests.redis_servers import make_certificates, redis_under_sentinel, redis_with_tls
-from web.guard.ratestorage import RedisLater, counted_in
+from web.guard.rate_storage import RedisLater, counted_in
 
 MODEL = "some-model"
 MASTER = "pneumo"

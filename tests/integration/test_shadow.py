@@ -16,7 +16,7 @@ from shared.db import Database, now
 from shared.errors import StoreAway
 from shared.models.folder import WEIGHTS_FILE
 from shared.models.spec import Label, ModelSpec
-from shared.queue import retention, score_leases, shadow
+from shared.queue import retention, score_leases, shadow_scores
 from shared.queue.heartbeats import Heartbeats
 from shared.settings import Settings
 from shared.states import State
@@ -79,9 +79,9 @@ class Place:
     def note(self) -> int:
         """Do what the sweep does."""
         with self.database.read() as session:
-            answers = shadow.find_unnoted(session, self.own.name)
+            answers = shadow_scores.find_unnoted(session, self.own.name)
         with self.database.write() as session:
-            return shadow.note(session, answers)
+            return shadow_scores.note(session, answers)
 
     def scores(self) -> list[ShadowScore]:
         with self.database.read() as session:
@@ -90,9 +90,9 @@ class Place:
     def count(self, table: type) -> int:
         return self.site.count(table)
 
-    def claim(self, max_attempts: int = 3) -> shadow.ShadowImage | None:
+    def claim(self, max_attempts: int = 3) -> shadow_scores.ShadowImage | None:
         with self.database.write() as session:
-            return shadow.claim(session, "other", lease_seconds=60.0, max_attempts=max_attempts, served=None)
+            return shadow_scores.claim(session, "other", lease_seconds=60.0, max_attempts=max_attempts, served=None)
 
     def lose(self) -> None:
         """Free what is held, as the sweep does once its worker is lost."""
@@ -221,7 +221,7 @@ def test_a_score_whose_worker_was_lost_is_taken_by_the_next_and_the_first_writes
     assert second is not None
     assert second.score_id == first.score_id
     with place.database.write() as session:
-        assert not shadow.settle(session, first, place.other, None)
+        assert not shadow_scores.settle(session, first, place.other, None)
     place.lose()
     place.shadow.drain(30)
     (score,) = place.scores()
@@ -235,7 +235,7 @@ def test_workers_at_once_take_different_images(place: Place) -> None:
     place.note()
     together = threading.Barrier(4)
 
-    def take(_: int) -> list[shadow.ShadowImage]:
+    def take(_: int) -> list[shadow_scores.ShadowImage]:
         together.wait(30)
         return [held for held in (place.claim() for _ in range(2)) if held is not None]
 
@@ -288,10 +288,10 @@ def test_a_purge_between_finding_and_noting_leaves_nothing(place: Place) -> None
     place.send()
     place.worker.drain(30)
     with place.database.read() as session:
-        answers = shadow.find_unnoted(session, place.own.name)
+        answers = shadow_scores.find_unnoted(session, place.own.name)
     retention.delete_job(place.database, place.site.screenings()[0].job_id, lambda _: None)
     with place.database.write() as session:
-        assert shadow.note(session, answers) == 0
+        assert shadow_scores.note(session, answers) == 0
 
 
 def test_answers_committed_a_little_late_are_compared_too(quick: Place) -> None:
@@ -299,11 +299,11 @@ def test_answers_committed_a_little_late_are_compared_too(quick: Place) -> None:
     quick.send(3)
     quick.worker.drain(30)
     with quick.database.read() as session:
-        first, *rest = shadow.find_unnoted(session, quick.own.name)
+        first, *rest = shadow_scores.find_unnoted(session, quick.own.name)
     with quick.database.write() as session:
-        assert shadow.note(session, rest) == 2, "as if the first were not committed yet"
+        assert shadow_scores.note(session, rest) == 2, "as if the first were not committed yet"
     with quick.database.read() as session:
-        assert shadow.find_unnoted(session, quick.own.name) == [first]
+        assert shadow_scores.find_unnoted(session, quick.own.name) == [first]
 
 
 def test_nothing_is_noted_or_claimed_once_it_is_ended(place: Place) -> None:

@@ -22,7 +22,7 @@ from shared.queue import retention
 from shared.refusals import Rejection
 from shared.settings import Settings
 from shared.states import State
-from shared.store import bucket, keyrecord
+from shared.store import bucket, key_record
 from shared.store.encryption import new_key, read_keyring
 from shared.store.store import PREVIEW, THUMBNAIL, FolderStore, ImageStore, open_store
 from shared.tables import Job, Tombstone
@@ -227,7 +227,7 @@ def test_health_and_uploads_are_told_the_same_of_a_record_that_is_damaged_while_
 def test_health_and_uploads_are_told_the_same_of_a_buckets_record(
     settle: Callable[..., Place], s3: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keyrecord, "RECORD_SECONDS", 600.0)
+    monkeypatch.setattr(key_record, "RECORD_SECONDS", 600.0)
     place = settle(**bucket_settings(s3))
     post_images(place.client, *UPLOAD)
     place.store.files.write("keys.json", b"{")

@@ -22,7 +22,7 @@ from shared.db import Database, now
 from shared.errors import BrokerAway
 from shared.intake.accept import AcceptedImage, Received
 from shared.models.spec import ModelSpec
-from shared.queue import asked, jobs, leases, retention, score_leases
+from shared.queue import asked_scores, jobs, leases, retention, score_leases
 from shared.queue.heartbeats import Heartbeats
 from shared.queue.tickets import (
     IMAGES_PER_TICKET,
@@ -126,7 +126,7 @@ def test_the_sweep_sends_tickets_for_a_score_that_a_reader_asked_for(
     stopped = {"state": State.REJECTED, "error_code": Rejection.ROTATED.value}
     with database.write() as session:
         session.execute(update(Screening).where(Screening.job_id == job_id).values(stopped))
-        asked.ask(session, session.scalars(select(Screening)).one(), technician.id)
+        asked_scores.ask(session, session.scalars(select(Screening)).one(), technician.id)
     assert Sweep(database, ticket_sender, live).once().waiting == {}
     assert ticket_sender.tickets(spec.name) == 1
 
@@ -368,21 +368,21 @@ def test_a_lost_worker_is_noticed_in_time_whatever_the_wall_clock_says(live: Set
 
 
 @pytest.fixture
-def held_score(database: Database, technician: User, spec: ModelSpec) -> asked.AskedImage:
+def held_score(database: Database, technician: User, spec: ModelSpec) -> asked_scores.AskedImage:
     """A score that was asked for and that a worker holds."""
     submit(database, technician, 1, spec)
     with database.write() as session:
         screening = session.scalars(select(Screening)).one()
         screening.state, screening.error_code = State.REJECTED, "rotated"
-        asked.ask(session, screening, technician.id)
-        held = asked.claim(session, spec.name, lease_seconds=60.0, max_attempts=3)
+        asked_scores.ask(session, screening, technician.id)
+        held = asked_scores.claim(session, spec.name, lease_seconds=60.0, max_attempts=3)
     assert held is not None
     return held
 
 
 @pytest.fixture(params=[timedelta(hours=1), timedelta(hours=-1)], ids=["forward", "back"])
 def wall_clock_of_scores_jumps(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, held_score: asked.AskedImage
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, held_score: asked_scores.AskedImage
 ) -> None:
     assert held_score.attempt == 1
     monkeypatch.setattr(score_leases, "now", lambda: now() + request.param)
@@ -390,7 +390,7 @@ def wall_clock_of_scores_jumps(
 
 @pytest.mark.usefixtures("wall_clock_of_scores_jumps")
 def test_a_score_is_not_taken_from_a_worker_that_lives(
-    live: Settings, database: Database, watched: Sweep, held_score: asked.AskedImage
+    live: Settings, database: Database, watched: Sweep, held_score: asked_scores.AskedImage
 ) -> None:
     for look in range(30):
         with database.write() as session:

@@ -17,7 +17,7 @@ from shared.reviews.claims import claim
 from shared.reviews.reviews import add_review
 from shared.settings import Settings
 from shared.states import State
-from shared.store.keyrecord import KEYS_FILE
+from shared.store.key_record import KEYS_FILE
 from shared.tables import AskedScore, ReviewOutcome, Role, Screening, ShadowScore, User, Webhook
 from tests.conftest import draw, encode, make_spec
 from tests.integration.test_activation import install

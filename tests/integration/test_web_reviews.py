@@ -22,7 +22,7 @@ from shared.states import State
 from shared.tables import AuditEvent, Image, ReviewState, Role, Screening
 from tests.conftest import draw, encode
 from tests.web_site import Site, post_images, press, token_of
-from web.images import unread
+from web.images import next_unread
 
 SICK, WELL = 0.91, 0.07
 
@@ -287,7 +287,7 @@ def test_in_a_list_the_next_unread_image_is_that_of_the_list(site: Site) -> None
 def test_a_search_for_the_next_unread_image_that_is_cut_short_says_so(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unread, "_MOST_STEPS", 0)
+    monkeypatch.setattr(next_unread, "_MOST_STEPS", 0)
     rita = site.browser(site.add_user("rita", Role.READER))
     answer = press(rita, f"{page(site)}/reviews?order=newest", page(site), says="agree")
     assert answer.location.startswith(page(site))

@@ -159,7 +159,7 @@ def layers_held_fixed(*images: str) -> dict[str, Any]:
     import keras
 
     from training.batches import training_batches
-    from training.lower import Lower, upper
+    from training.fixed_layers import Lower, upper
     from training.recipes import RECIPES
     from training.registry import NETWORKS
     from training.train import compile_network
@@ -229,7 +229,7 @@ class CountingLayers:
 def features_kept(cache: Path) -> dict[str, Any]:
     """Ask fixed layers with and without keeping what they say, after a stop, and where they have learned."""
     from training.features import KeptFeatures
-    from training.lower import Lower
+    from training.fixed_layers import Lower
     from training.recipes import RECIPES
     from training.registry import NETWORKS
 

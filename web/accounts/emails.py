@@ -10,8 +10,8 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from shared.addresses import to_ascii
 from shared.audit.record import Action, record
+from shared.email_addresses import to_ascii
 from shared.messages.digests import APART
 from shared.messages.emails import TESTS_AN_HOUR, TOLD_OF_FLAGS, may_test
 from shared.messages.events import note_test

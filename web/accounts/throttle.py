@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from shared.db import insert_new, now
 from shared.errors import PneumoScreenError
-from shared.networks import origin_of
+from shared.network_addresses import origin_of
 from shared.settings import PREFIX
 from shared.tables import SignInFailure, User
 from web.base.services import services

@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 from web.api import schemas
 from web.base.services import services
 from web.guard.access import requires
-from web.images import reviewing
+from web.images import review_requests
 from web.images.same_patient import Dated, find_same_patient
 from web.lists.rows import ScreeningRow, screening_values
 
@@ -24,7 +24,7 @@ MOST: Final = 100
 def show(screening_id: uuid.UUID) -> ResponseReturnValue:
     """List other images of a screening's patient, where its header says who that is."""
     with services().database.read() as db:
-        found = find_same_patient(db, g.user, reviewing.seen_image(db, screening_id), MOST)
+        found = find_same_patient(db, g.user, review_requests.seen_image(db, screening_id), MOST)
     body = schemas.SamePatient(
         is_known=found.is_known,
         taken_on=_taken_on(found.dated),

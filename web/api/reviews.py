@@ -13,7 +13,7 @@ from web.api import schemas
 from web.api.json_body import read_object
 from web.base.services import services
 from web.guard.access import REVIEWERS, requires
-from web.images import reviewing
+from web.images import review_requests
 from web.uploads.fields import idempotency_key
 
 blueprint = Blueprint("reviews_api", __name__, url_prefix="/api/v1")
@@ -24,7 +24,7 @@ blueprint = Blueprint("reviews_api", __name__, url_prefix="/api/v1")
 def list_all(screening_id: uuid.UUID) -> ResponseReturnValue:
     """List what readers said of a screening's image."""
     with services().database.read() as db:
-        image = reviewing.seen_image(db, screening_id)
+        image = review_requests.seen_image(db, screening_id)
         rows = [] if image.is_hidden or image.sha256 is None else list_reviews(db, image.sha256)
     counted = {review.id for review in standing(rows)}
     body = schemas.ReviewList(
@@ -39,7 +39,7 @@ def list_all(screening_id: uuid.UUID) -> ResponseReturnValue:
 @requires(*REVIEWERS)
 def add(screening_id: uuid.UUID) -> ResponseReturnValue:
     """Add what the account says of a screening's image."""
-    review, counts = reviewing.add(screening_id, read_object(), idempotency_key())
+    review, counts = review_requests.add(screening_id, read_object(), idempotency_key())
     return _created(review, counts=counts)
 
 
@@ -47,7 +47,7 @@ def add(screening_id: uuid.UUID) -> ResponseReturnValue:
 @requires(*REVIEWERS)
 def withdraw(screening_id: uuid.UUID) -> ResponseReturnValue:
     """Take back the account's own review of a screening's image."""
-    return _created(reviewing.withdraw(screening_id, idempotency_key()), counts=False)
+    return _created(review_requests.withdraw(screening_id, idempotency_key()), counts=False)
 
 
 def _created(review: Review, *, counts: bool) -> Response:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from shared.states import State
-from shared.submission.received import LocalFile, find_received
+from shared.submission.resume import LocalFile, find_received
 from shared.submission.submit import Receipt, close_submission
 from shared.tables import Job, Role, Source
 from web.api import schemas
@@ -30,7 +30,7 @@ from web.base.services import services
 from web.guard.access import SUBMITTERS, open_to_all, requires
 from web.guard.security import CSRF_HEADER, check_csrf_token, streams_body
 from web.history.export import export_screenings
-from web.images import asking
+from web.images import asked_score
 from web.jobs.actions import cancel, delete, own_job, retry, seen_job
 from web.jobs.progress import RECEIVING, SCREENING, JobState, job_progress, jobs_progress
 from web.lists import listing
@@ -173,7 +173,7 @@ def delete_job(job_id: uuid.UUID) -> ResponseReturnValue:
 @requires()
 def ask_score(screening_id: uuid.UUID) -> ResponseReturnValue:
     """Ask for the score of an image that the gate stopped."""
-    return _json(schemas.Score.of(asking.ask(screening_id)))
+    return _json(schemas.Score.of(asked_score.ask(screening_id)))
 
 
 @blueprint.get("/screenings/<uuid:screening_id>/score")
@@ -181,8 +181,8 @@ def ask_score(screening_id: uuid.UUID) -> ResponseReturnValue:
 def show_score(screening_id: uuid.UUID) -> ResponseReturnValue:
     """Show the score of an image that the gate stopped, where somebody asked for it."""
     with services().database.read() as db:
-        asking.seen(db, screening_id)
-        found = asking.find(db, screening_id)
+        asked_score.seen(db, screening_id)
+        found = asked_score.find(db, screening_id)
         if found is None:
             abort(404, "Nobody has asked for the score of this image.")
         return _json(schemas.Score.of(found))

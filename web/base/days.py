@@ -6,7 +6,7 @@ from babel.dates import format_skeleton
 from flask_babel import get_locale
 from markupsafe import Markup
 
-from shared.languages.writing import is_english
+from shared.languages.formats import is_english
 
 
 def short_day(value: date) -> Markup:

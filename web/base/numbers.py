@@ -8,7 +8,7 @@ from flask import Blueprint
 from flask_babel import get_locale
 from markupsafe import Markup, escape
 
-from shared.languages.writing import is_english, write_moment
+from shared.languages.formats import is_english, write_moment
 from web.base.days import full_day
 from web.base.zones import current_zone
 from web.languages.text import _, count, decimal

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shared.db import now
 from shared.tables import Job
-from web.base.ahead import is_fetched_ahead
+from web.base.prefetch import is_fetched_ahead
 from web.base.services import services
 
 log = logging.getLogger(__name__)

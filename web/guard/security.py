@@ -15,7 +15,7 @@ from shared.queue.broker import Broker
 from shared.settings import PREFIX, Settings
 from web.base.problems import Refused, answer, on_rate_limit
 from web.guard.access import SAFE_METHODS
-from web.guard.ratestorage import counted_in
+from web.guard.rate_storage import counted_in
 from web.http.pacing import SMALL_BODY
 from web.http.problem_codes import ProblemCode
 from web.languages.text import _

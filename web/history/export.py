@@ -13,8 +13,8 @@ from shared.audit.record import Action, record
 from shared.columns import RESULT_COLUMNS
 from shared.db import now
 from shared.spreadsheet import neutral
+from web.base.concurrency import Turns
 from web.base.services import services
-from web.base.turns import Turns
 from web.languages.text import N_
 from web.lists.filters import FILTERS
 from web.lists.listing import Filters, Order, ScreeningSummary, iterate_screenings

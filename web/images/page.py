@@ -32,14 +32,14 @@ from shared.tables import (
     ReviewOutcome,
     Screening,
 )
-from web.base.ahead import PURPOSE, is_fetched_ahead
 from web.base.blind import hides_from
 from web.base.contexts import PageContext, render
 from web.base.numbers import count, duration
+from web.base.prefetch import PURPOSE, is_fetched_ahead
 from web.base.services import services
 from web.base.zones import current_zone
 from web.guard.access import REVIEWERS, may_see, requires
-from web.images import asking, reviewing
+from web.images import asked_score, review_requests
 from web.images.card import Card, read_card
 from web.images.heatmaps import SCALE, Stop
 from web.images.missing import refuse_missing
@@ -121,7 +121,7 @@ class ImagePage(PageContext):
     reviewed: JustReviewed | None
     is_of_the_gate: bool
     asked: AskedScore | None
-    score_words: asking.Words
+    score_words: asked_score.Words
     fetched_ahead: bool
     """It may never be looked at, and says nothing of that until it is shown (`js/shown.js`)."""
     reads_blind: bool
@@ -174,8 +174,8 @@ def _describe(db: Session, screening: ScreeningDetail, problem: str | None, note
         problem=problem,
         reviewed=_just_reviewed(db),
         is_of_the_gate=screening.state is State.REJECTED and screening.error_code in OF_THE_GATE,
-        asked=asking.find(db, screening.screening_id),
-        score_words=asking.choose_words(screening.error_code),
+        asked=asked_score.find(db, screening.screening_id),
+        score_words=asked_score.choose_words(screening.error_code),
         fetched_ahead=is_fetched_ahead(),
         reads_blind=hides_from(g.user),
     )
@@ -210,7 +210,7 @@ def _panel(db: Session, screening: ScreeningDetail, note: str | None) -> ReviewP
         seen=_newest(every),
         newest_other=_newest([review for review in every if review.user_id != g.user.id]),
         key=secrets.token_hex(16),
-        shown=reviewing.mark_shown(screening),
+        shown=review_requests.mark_shown(screening),
         note=note if note is not None else _undone_note(every),
         note_length=NOTE_LENGTH,
         findings=_findings(screening),
@@ -253,7 +253,7 @@ def _just_reviewed(db: Session) -> JustReviewed | None:
 @requires()
 def ask_score(screening_id: uuid.UUID) -> ResponseReturnValue:
     """Ask for the score of an image that the gate stopped."""
-    if asking.ask(screening_id).finished_at is None:
+    if asked_score.ask(screening_id).finished_at is None:
         flash(_("The model will read this image anyway. Its score will appear on this page only."), "info")
     return redirect(url_for("screenings.show", screening_id=screening_id, **listed()), 303)
 

@@ -17,9 +17,9 @@ from shared.refusals import OF_THE_GATE
 from shared.states import State
 from shared.store.store import PREVIEW, THUMBNAIL
 from shared.tables import Scope
-from web.base.ahead import PURPOSE, is_fetched_ahead
+from web.base.concurrency import Once, Turns
+from web.base.prefetch import PURPOSE, is_fetched_ahead
 from web.base.services import services
-from web.base.turns import Once, Turns
 from web.frame.words import explain
 from web.guard.access import requires
 from web.images.heatmaps import draw

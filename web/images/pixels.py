@@ -11,9 +11,9 @@ from flask.typing import ResponseReturnValue
 from shared.audit.record import Action, record
 from shared.errors import ImageRejected
 from shared.tables import Scope
-from web.base.ahead import PURPOSE, is_fetched_ahead
+from web.base.concurrency import Turns
+from web.base.prefetch import PURPOSE, is_fetched_ahead
 from web.base.services import services
-from web.base.turns import Turns
 from web.frame.words import explain
 from web.guard.access import requires
 from web.images.pictures import caching, decoding, read_file, seen_image

@@ -14,8 +14,8 @@ from shared.tables import Finding
 from web.base.problems import InvalidRequest, prefers_problem
 from web.base.services import services
 from web.guard.access import REVIEWERS, asked_by_script, requires, see_other
-from web.images import page, reviewing
-from web.images.unread import next_unread
+from web.images import page, review_requests
+from web.images.next_unread import next_unread
 from web.languages.text import _, say
 
 blueprint = Blueprint("reviews", __name__, url_prefix="/screenings")
@@ -35,7 +35,7 @@ def add(screening_id: uuid.UUID) -> ResponseReturnValue:
     }
     try:
         key = request.form.get("key", "")[:_KEY_LENGTH] or None
-        reviewing.add(screening_id, given, key, request.form.get("shown"))
+        review_requests.add(screening_id, given, key, request.form.get("shown"))
     except (ReviewOutdated, NotReviewable, InvalidRequest) as error:
         if prefers_problem():
             if isinstance(error, ReviewOutdated):  # the page loads itself again
@@ -52,7 +52,7 @@ def add(screening_id: uuid.UUID) -> ResponseReturnValue:
 def withdraw(screening_id: uuid.UUID) -> ResponseReturnValue:
     """Undo the reader's own review and show its image again."""
     try:
-        reviewing.withdraw(screening_id)
+        review_requests.withdraw(screening_id)
     except NothingToWithdraw:
         flash(_("You have no review of this X-ray that could be undone."), "error")
     else:
@@ -66,7 +66,7 @@ def withdraw(screening_id: uuid.UUID) -> ResponseReturnValue:
 def claim(screening_id: uuid.UUID) -> ResponseReturnValue:
     """Note that the page is still open; say who else has it open, and which review is the newest."""
     with services().database.write() as db:
-        screening = reviewing.seen_image(db, screening_id)
+        screening = review_requests.seen_image(db, screening_id)
         if screening.sha256 is None:
             return jsonify(open=[], newest=None)
         claims.claim(db, g.user, screening.sha256)
@@ -86,7 +86,7 @@ def claim(screening_id: uuid.UUID) -> ResponseReturnValue:
 def release(screening_id: uuid.UUID) -> ResponseReturnValue:
     """Note that the page was closed."""
     with services().database.write() as db:
-        screening = reviewing.seen_image(db, screening_id)
+        screening = review_requests.seen_image(db, screening_id)
         claims.release(db, g.user, screening.sha256 or "")
     return Response(status=HTTPStatus.NO_CONTENT)
 
@@ -94,7 +94,7 @@ def release(screening_id: uuid.UUID) -> ResponseReturnValue:
 def _lead_on(screening_id: uuid.UUID) -> ResponseReturnValue:
     """Answer with where to go on: the next unread image, or this one where there is none."""
     with services().database.read() as db:
-        screening = reviewing.seen_image(db, screening_id)
+        screening = review_requests.seen_image(db, screening_id)
         following = next_unread(db, screening, request.args)
     if following.is_cut and following.screening_id is None:
         flash(_("Your review is saved. No next unread X-ray was found yet. Go on from the list."), "info")

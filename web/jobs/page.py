@@ -19,9 +19,9 @@ from web.frame.notices import note_seen
 from web.guard.access import SUBMITTERS, asked_by_script, may_change, requires
 from web.jobs import actions
 from web.jobs.filters import KEYS, NAMES, ORDERS, STAGES, JobFilters, JobOrder, JobStage
-from web.jobs.found import JobEntry, describe_jobs
 from web.jobs.overview import Overview, look_over
 from web.jobs.progress import FINISHED, Progress, job_progress
+from web.jobs.rows import JobEntry, describe_jobs
 from web.jobs.standing import standing
 from web.languages.text import N_, _, plural, translate
 from web.lists.listing import FilterError, Page, job_rows, list_jobs

@@ -14,7 +14,7 @@ from babel.numbers import get_decimal_symbol, get_group_symbol
 from flask_babel import lazy_gettext
 
 from shared.errors import TranslatableError
-from shared.languages.writing import is_english, write_count
+from shared.languages.formats import is_english, write_count
 
 __all__ = ["NC_", "N_", "_", "count", "decimal", "gettext", "lazy", "pgettext", "plural", "say", "translate"]
 

@@ -20,7 +20,7 @@ from sqlalchemy import ColumnElement, String, and_, exists, literal, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from shared.db import first_id
-from shared.languages.writing import write_moment
+from shared.languages.formats import write_moment
 from shared.models.spec import Label
 from shared.refusals import OF_THE_GATE
 from shared.states import State

@@ -16,8 +16,8 @@ from shared.quality.statistics import Share, predictive_values
 from shared.quality.suspicion import count_a_day, count_flags
 from shared.tables import Model
 from web.base.blind import blind_reader
+from web.base.concurrency import Turns
 from web.base.paging import FilterError
-from web.base.turns import Turns
 from web.languages.text import N_, _, decimal
 from web.models.figures import Called, HeldOut
 

@@ -15,7 +15,7 @@ from shared.quality.statistics import Bin, Gap, compare_counts, reliability
 from shared.quality.suspicion import count_suspicion, find_answering
 from shared.quality.volume import Volume, count_days
 from shared.tables import User
-from web.quality.asked import Asked
+from web.quality.selection import Selection
 
 CHANCE: Final = 0.01
 """Below this p-value chance alone is not taken for the reason of a gap."""
@@ -99,12 +99,12 @@ def _is_drift(gap: Gap | None) -> bool:
     return gap is not None and gap.p_value < CHANCE and gap.distance >= LARGE_GAP
 
 
-def count_figures(db: Session, asked: Asked, models_dir: Path, blind_for: User | None) -> Figures:
+def count_figures(db: Session, selection: Selection, models_dir: Path, blind_for: User | None) -> Figures:
     """Count everything that is asked for, but what is hidden from who reads blind.
 
     `models_dir` says what models were trained on.
     """
-    period, model = asked.period, asked.model
+    period, model = selection.period, selection.model
     answering, others = find_answering(db, period.span, model, blind_for=blind_for)
     now, before = (count_suspicion(db, some.span, answering, blind_for=blind_for) for some in (period, period.before))
     readings = read_reviews(db, period.span, blind_for=blind_for)

@@ -18,16 +18,15 @@ from shared.quality.volume import MOST_ROWS, typical_seconds
 from shared.reviews.truth import LeftOut
 from shared.tables import Model
 from web.base.blind import blind_reader
+from web.base.concurrency import Turns
 from web.base.contexts import PageContext, render
 from web.base.days import full_day
 from web.base.numbers import duration, percent
 from web.base.paging import FilterError
 from web.base.services import services
-from web.base.turns import Turns
 from web.base.zones import current_zone
 from web.guard.access import REVIEWERS, requires
 from web.languages.text import N_, _, count, decimal, plural, translate
-from web.quality.asked import CHOICES, NAMES, Asked
 from web.quality.charts import (
     Chart,
     draw_brightness,
@@ -39,6 +38,7 @@ from web.quality.charts import (
     draw_times,
 )
 from web.quality.figures import CHANCE, FEWEST, LARGE_GAP, Beside, Figures, count_figures
+from web.quality.selection import CHOICES, NAMES, Selection
 from web.quality.tables import TABLES, Kind, Table, write_csv
 
 blueprint = Blueprint("quality", __name__)
@@ -54,7 +54,7 @@ class QualityPage(PageContext):
 
     template = "quality/index.html"
     problem: str | None
-    asked: Asked | None
+    selection: Selection | None
     figures: Figures | None
     charts: Mapping[str, Chart]
     tables: Mapping[str, Table]
@@ -70,22 +70,22 @@ class QualityPage(PageContext):
 @requires(*REVIEWERS)
 def index() -> ResponseReturnValue:
     """Show the figures of a period."""
-    asked, figures, problem = None, None, None
+    selection, figures, problem = None, None, None
     try:
-        asked = Asked.from_args(request.args, current_zone())
+        selection = Selection.from_args(request.args, current_zone())
     except FilterError as error:
         problem = _("%(field)s: %(problem)s", field=_(NAMES[error.field]), problem=error.message)
     with _counting.turn(), services().database.read() as db:
-        if asked is not None:
-            figures = count_figures(db, asked, services().settings.models_dir, blind_reader())
+        if selection is not None:
+            figures = count_figures(db, selection, services().settings.models_dir, blind_reader())
         models = _models(db)
     context = QualityPage(
         problem=problem,
-        asked=asked,
+        selection=selection,
         figures=figures,
         charts=_draw(figures) if figures else {},
         tables={name: make(figures) for name, make in TABLES.items()} if figures else {},
-        quick=_quick(asked) if asked else [],
+        quick=_quick(selection) if selection else [],
         models=models,
         most_rows=MOST_ROWS,
         most_reviews=MOST_REVIEWS,
@@ -100,14 +100,14 @@ def export(name: str) -> ResponseReturnValue:
     """Send one of the tables as CSV; the export is on record."""
     if name not in TABLES:
         abort(404, _("There is no table '%(name)s'. There are: %(names)s.", name=name, names=", ".join(TABLES)))
-    asked = Asked.from_args(request.args, current_zone())
-    detail = {"table": name, **asked.to_args()}
+    selection = Selection.from_args(request.args, current_zone())
+    detail = {"table": name, **selection.to_args()}
     with services().database.write() as db:
         record(db, Action.QUALITY_EXPORTED, user_id=g.user.id, address=request.remote_addr, detail=detail)
     with _counting.turn(), services().database.read() as db:
-        text = write_csv(TABLES[name](count_figures(db, asked, services().settings.models_dir, blind_reader())))
+        text = write_csv(TABLES[name](count_figures(db, selection, services().settings.models_dir, blind_reader())))
     response = Response(text, content_type="text/csv; charset=utf-8")
-    days = f"{asked.period.since}-{asked.period.until}"
+    days = f"{selection.period.since}-{selection.period.until}"
     response.headers["Content-Disposition"] = f'attachment; filename="pneumoscreen-{name}-{days}.csv"'
     return response
 
@@ -118,18 +118,18 @@ def _models(db: Session) -> list[str]:
     return sorted({*known, default_model(db, services().settings.model)})
 
 
-def _quick(asked: Asked) -> list[tuple[str, str, bool]]:
+def _quick(selection: Selection) -> list[tuple[str, str, bool]]:
     """Return the name and address of each usual length, ending on the same day, and whether it is the present one."""
-    until = asked.period.until
+    until = selection.period.until
     made = []
     for days in CHOICES:
         since = until - timedelta(days=days - 1)
-        arguments: dict[str, Any] = {**asked.to_args(), "since": since.isoformat()}
+        arguments: dict[str, Any] = {**selection.to_args(), "since": since.isoformat()}
         made.append(
             (
                 plural(days, "%(count)s day", "%(count)s days"),
                 url_for("quality.index", **arguments),
-                since == asked.period.since,
+                since == selection.period.since,
             )
         )
     return made

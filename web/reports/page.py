@@ -17,8 +17,8 @@ from shared.refusals import OF_THE_GATE
 from shared.states import State
 from shared.tables import Model, Prediction, Scope, Screening, in_states
 from web.base import numbers
+from web.base.concurrency import Turns
 from web.base.services import services
-from web.base.turns import Turns
 from web.guard.access import requires
 from web.images import pictures
 from web.images.missing import refuse_missing

@@ -15,7 +15,7 @@ from web.base.contexts import PageContext, render
 from web.base.services import services
 from web.guard.access import SUBMITTERS, may_submit, requires
 from web.guard.security import streams_body
-from web.jobs.found import JobEntry, describe_jobs
+from web.jobs.rows import JobEntry, describe_jobs
 from web.lists.listing import list_jobs
 from web.uploads import samples
 from web.uploads.receive import receive_job

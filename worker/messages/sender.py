@@ -26,9 +26,9 @@ from shared.messages.webhooks import secret_of, sign
 from shared.reviews.blind import reads_blind
 from shared.settings import Settings
 from shared.tables import MessageEvent, User, Webhook
-from worker.messages.post import Rules, post
-from worker.messages.relay import EMAIL_STEPS, Relay
-from worker.messages.writing import compose
+from worker.messages.email_text import compose
+from worker.messages.http_post import Rules, post
+from worker.messages.smtp import EMAIL_STEPS, Relay
 
 log = logging.getLogger(__name__)
 

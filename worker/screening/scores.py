@@ -1,4 +1,4 @@
-"""Scores beside the screenings, each found one at a time: what `shared.queue.asked` and `shared.queue.shadow` share."""
+"""Scores beside the screenings, each found one at a time: what the queues `asked_scores` and `shadow_scores` share."""
 
 from typing import Protocol, TypeVar
 
@@ -6,8 +6,8 @@ from sqlalchemy.orm import Session
 
 from shared.errors import ImageRejected
 from shared.models.spec import ModelPrediction, ModelSpec
-from shared.queue.asked import AskedImage
-from shared.queue.shadow import ShadowImage
+from shared.queue.asked_scores import AskedImage
+from shared.queue.shadow_scores import ShadowImage
 
 Held = TypeVar("Held", AskedImage, ShadowImage)
 Held_contra = TypeVar("Held_contra", AskedImage, ShadowImage, contravariant=True)

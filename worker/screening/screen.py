@@ -24,7 +24,7 @@ from shared.images.gate import put_right
 from shared.images.preprocess import decode, fit, is_small, refuse_unreadable, thumbnail, window
 from shared.models import heatmap
 from shared.models.spec import ModelSpec
-from shared.queue import asked, leases, score_leases, shadow
+from shared.queue import asked_scores, leases, score_leases, shadow_scores
 from shared.queue.leases import Claim, ClaimedScreening, Outcome
 from shared.refusals import OF_THE_GATE, Rejection
 from shared.settings import Settings
@@ -116,11 +116,11 @@ class Screener:
         Raises StoreAway where the image store is to blame; the score then waits for the next ticket.
         """
         with self._database.read() as session:
-            if not asked.count_waiting(session).get(self.model):
+            if not asked_scores.count_waiting(session).get(self.model):
                 return False
-        return self._find_one(asked, asked.claim, self._score, FileUnreadable)
+        return self._find_one(asked_scores, asked_scores.claim, self._score, FileUnreadable)
 
-    def _score(self, held: asked.AskedImage) -> Score:
+    def _score(self, held: asked_scores.AskedImage) -> Score:
         """Let the model read an image whatever the gate says of it, turned upright where the gate says how."""
         spec = self._serving.spec
         screening = ClaimedScreening(held.screening_id, held.image_id, held.sha256, None)
@@ -139,13 +139,13 @@ class Screener:
         is to blame; the score then waits for the next ticket.
         """
         with self._database.read() as session:
-            if shadow.find_waiting(session) != self.model:
+            if shadow_scores.find_waiting(session) != self.model:
                 return False
         # Before the transaction that writes, which must not wait for Redis.
-        claim = partial(shadow.claim, served=self._served_models())
-        return self._find_one(shadow, claim, self._compare, Exception)
+        claim = partial(shadow_scores.claim, served=self._served_models())
+        return self._find_one(shadow_scores, claim, self._compare, Exception)
 
-    def _compare(self, held: shadow.ShadowImage) -> Score:
+    def _compare(self, held: shadow_scores.ShadowImage) -> Score:
         """Answer for an image that another model has answered; the gate of this one holds as in a screening."""
         spec = self._serving.spec
         try:

@@ -19,7 +19,7 @@ from pydantic import SecretStr, ValidationError
 from shared.db import now
 from shared.errors import StoreAway, StoreFull, StoreMisconfigured
 from shared.settings import Settings
-from shared.store import bucket, durability, keyrecord
+from shared.store import bucket, durability, key_record
 from shared.store.durability import MANY_FILES
 from shared.store.encryption import CHUNK, new_key, read_keyring
 from shared.store.incoming import IMAGES
@@ -345,7 +345,7 @@ def test_an_image_in_a_bucket_is_one_request_to_keep_and_one_to_get(
 ) -> None:
     key = SecretStr(new_key())
     store = created(settings.model_copy(update={**bucket_settings(s3), "store_key": key}))
-    monkeypatch.setattr(keyrecord, "RECORD_SECONDS", 600.0)
+    monkeypatch.setattr(key_record, "RECORD_SECONDS", 600.0)
     keep(store, b"first")  # looks at the record of keys
     sent: list[str] = []
     store.files._client.meta.events.register(  # type: ignore[attr-defined]

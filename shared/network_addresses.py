@@ -1,4 +1,4 @@
-"""Addresses: which may be called (public ones, and those of networks that a setting names), and which are one origin.
+"""Network addresses: which may be called (public ones, and networks that a setting names), and which are one origin.
 
 Were every address called, whoever registers a webhook could have this server ask what only it reaches: its own
 services, the hospital's network, a cloud's metadata (server-side request forgery).

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
 from shared.audit.record import Action, record
-from shared.queue import asked
+from shared.queue import asked_scores
 from shared.queue.tickets import try_send_tickets
 from shared.refusals import Rejection
 from shared.reviews.blind import is_hidden_from
@@ -79,12 +79,12 @@ def ask(screening_id: uuid.UUID) -> AskedScore:
     """
     with services().database.write() as db:
         screening = seen(db, screening_id)
-        if not asked.can_be_asked(screening):
+        if not asked_scores.can_be_asked(screening):
             said = _(
                 "Only an image refused as unsuitable for the model can be screened anyway. See its state and its code."
             )
             abort(409, said)
-        model = asked.ask(db, screening, g.user.id)
+        model = asked_scores.ask(db, screening, g.user.id)
         if model is not None:
             record(db, Action.SCORE_ASKED, user_id=g.user.id, subject=screening_id, address=request.remote_addr)
     if model is not None:

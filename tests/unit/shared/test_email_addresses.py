@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.addresses import LONGEST, to_ascii
+from shared.email_addresses import LONGEST, to_ascii
 
 
 @pytest.mark.parametrize(

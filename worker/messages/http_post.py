@@ -11,7 +11,7 @@ import httpx
 
 from shared.messages.outbox import Outcome
 from shared.messages.problems import Problem
-from shared.networks import Network, is_named, may_be_called
+from shared.network_addresses import Network, is_named, may_be_called
 from worker.messages.lookups import look_up
 
 logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log addresses, whose paths may be secrets

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.networks import is_named, may_be_called, origin_of, read_networks
+from shared.network_addresses import is_named, may_be_called, origin_of, read_networks
 
 NAMED = read_networks("10.2.0.0/16, fd00:1::/32,127.0.0.1")
 

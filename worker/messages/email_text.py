@@ -16,10 +16,10 @@ from typing import Any, Final
 
 from babel import Locale
 
-from shared.addresses import to_ascii
+from shared.email_addresses import to_ascii
 from shared.languages.catalogs import read_translations
+from shared.languages.formats import write_count, write_moment
 from shared.languages.languages import ENGLISH, LANGUAGES
-from shared.languages.writing import write_count, write_moment
 from shared.languages.zones import find_zone
 from shared.messages.digests import Part
 from shared.settings import Settings

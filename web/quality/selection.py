@@ -17,8 +17,8 @@ _LONGEST_NAME: Final = 64
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A period, and a model where one is named."""
+class Selection:
+    """The days that figures are about, and the model where one is named."""
 
     period: Period
     model: str | None = None

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from flask import Response
 
-from web.base.turns import Once, TooBusy, Turns
+from web.base.concurrency import Once, TooBusy, Turns
 
 
 def test_one_more_than_may_go_on_is_told_when_to_come_back() -> None:
