@@ -5,7 +5,7 @@ import secrets
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -35,6 +35,9 @@ NAMING = {
 
 # Writers wait this long for SQLite's one write lock before they give up.
 SQLITE_BUSY_SECONDS = 30
+
+ROWS_A_STATEMENT: Final = 1000
+"""SQLite takes 32,766 bound values a statement and PostgreSQL 65,535; a message has 14."""
 
 ATTEMPTS: Final = 6
 """How often a transaction that lost against another is tried before its sender is told to come back."""
@@ -227,7 +230,7 @@ def _refuse_unwritten(session: Session) -> None:
         raise WriteInRead(f"Use Database.write(): these rows wait to be written and would be lost: {names}.")
 
 
-def insert_new(session: Session, table: type[Base], rows: list[dict[str, Any]]) -> int:
+def insert_new(session: Session, table: type[Base], rows: Sequence[dict[str, Any]]) -> int:
     """Insert rows, pass over those whose unique key is there already, and return how many were new."""
     if not rows:
         return 0
@@ -236,6 +239,12 @@ def insert_new(session: Session, table: type[Base], rows: list[dict[str, Any]]) 
     # The rows apart from the statement: inside it they would have it compiled anew each time, which took 0.9 ms a row.
     statement = make(table).on_conflict_do_nothing().returning(*table.__table__.primary_key)
     return len(session.connection().execute(statement, rows).all())
+
+
+def in_parts(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Yield values by up to ROWS_A_STATEMENT, so that each part fits into one statement."""
+    for start in range(0, len(values), ROWS_A_STATEMENT):
+        yield values[start : start + ROWS_A_STATEMENT]
 
 
 def row_count(result: Any) -> int:

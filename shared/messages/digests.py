@@ -14,12 +14,11 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Select, Update, exists, func, literal, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
+from shared.db import in_parts
 from shared.tables import Job, Message, MessageEvent, MessageState, User
 
 APART: Final = timedelta(minutes=15)
 _ACCOUNTS_AT_ONCE: Final = 8
-_PART: Final = 1000
-"""SQLite takes 32,766 bound values a statement."""
 _WAITING: Final = literal(MessageState.WAITING, Message.state.type, literal_execute=True)
 """Written as a literal: a bound value hides a partial index from SQLite."""
 
@@ -61,9 +60,9 @@ def _join(session: Session, rows: Sequence[Any], at: datetime) -> None:
     leading, ids = rows[0].id, [row.id for row in rows[1:]]
     leads = {"digest_id": leading, "due_at": at, "give_up_at": max(row.give_up_at for row in rows)}
     session.execute(_change(Message.id == leading).values(leads))
-    for start in range(0, len(ids), _PART):
+    for some in in_parts(ids):
         gathered = {"digest_id": leading, "state": MessageState.GATHERED}
-        session.execute(_change(Message.id.in_(ids[start : start + _PART])).values(gathered))
+        session.execute(_change(Message.id.in_(some)).values(gathered))
 
 
 def _change(which: ColumnElement[bool]) -> Update:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from shared.db import new_id
+from shared.db import in_parts, new_id
 from shared.messages import emails, outbox
 from shared.messages.outbox import Told
 from shared.models.spec import Label
@@ -16,8 +16,6 @@ from shared.tables import Job, MessageEvent, Priority, Screening, Source, User, 
 
 BY_HAND: Final = (Source.WEB, Source.SAMPLES)
 """Who sends by a program does not wait at a page."""
-_PART: Final = 1000
-"""SQLite takes 32,766 bound values a statement."""
 
 
 def note_flagged(session: Session, screenings: Sequence[uuid.UUID]) -> None:
@@ -28,8 +26,7 @@ def note_flagged(session: Session, screenings: Sequence[uuid.UUID]) -> None:
     """
     webhooks = outbox.listening(session, MessageEvent.IMAGE_FLAGGED) if screenings else []
     has_readers = bool(screenings) and emails.has_readers(session)
-    for start in range(0, len(screenings), _PART):
-        some = screenings[start : start + _PART]
+    for some in in_parts(screenings):
         if webhooks:
             outbox.add(session, webhooks, MessageEvent.IMAGE_FLAGGED, _flagged_images(session, some))
         if has_readers:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, and_, delete, func, literal, or_, select, update
 from sqlalchemy.orm import Session
 
-from shared.db import insert_new, new_id, now, row_count
+from shared.db import ROWS_A_STATEMENT, in_parts, insert_new, new_id, now, row_count
 from shared.messages import digests
 from shared.messages.digests import Part
 from shared.messages.problems import FOR_GOOD, OF_THE_RELAY, Problem
@@ -37,8 +37,6 @@ MOST_LOST: Final = 3
 
 _FIRST_PAUSE: Final = 10.0
 _LONGEST_PAUSE: Final = 3600.0
-_PART: Final = 1000
-"""SQLite takes 32,766 bound values a statement; a message has 14."""
 
 
 class Kind(Enum):
@@ -123,8 +121,8 @@ def add(session: Session, targets: Sequence[Webhook | User], event: MessageEvent
         for target in targets
         for one in told
     ]
-    for start in range(0, len(rows), _PART):
-        insert_new(session, Message, rows[start : start + _PART])
+    for some in in_parts(rows):
+        insert_new(session, Message, some)
 
 
 def claim(session: Session, kinds: Collection[Kind] = tuple(Kind)) -> list[Claimed]:
@@ -331,7 +329,11 @@ def remove_old(session: Session) -> int:
     """
     before = now() - KEPT_FOR
     is_idle = Message.webhook_id.in_(select(Webhook.id).where(Webhook.stopped_at < before))
-    old = select(Message.id).where(Message.created_at < before, or_(~_is(MessageState.WAITING), is_idle)).limit(_PART)
+    old = (
+        select(Message.id)
+        .where(Message.created_at < before, or_(~_is(MessageState.WAITING), is_idle))
+        .limit(ROWS_A_STATEMENT)
+    )
     ids = session.scalars(old).all()
     if not ids:
         return 0

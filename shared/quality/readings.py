@@ -9,6 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
+from shared.db import in_parts
 from shared.models.spec import Label
 from shared.quality.period import Span
 from shared.quality.statistics import Kappa, Share, cohens_kappa
@@ -19,8 +20,6 @@ from shared.tables import Review, User
 
 MOST_REVIEWS: Final = 20_000
 """Reviews that one page reads, the newest of the period."""
-_PART: Final = 1000
-"""SQLite takes 32,766 bound values a statement."""
 LABELS: Final = (Label.NORMAL, Label.PNEUMONIA)
 Said = list[Any]
 """Rows of reviews of one image."""
@@ -71,8 +70,8 @@ def read_reviews(
 def _add_earlier(session: Session, query: Select[Any], by_image: dict[str, Said]) -> None:
     """Add what was said of these images before: readers may differ across the first day of a stretch of time."""
     images = list(by_image)
-    for start in range(0, len(images), _PART):
-        for row in session.execute(query.where(Review.image_sha256.in_(images[start : start + _PART]))):
+    for some in in_parts(images):
+        for row in session.execute(query.where(Review.image_sha256.in_(some))):
             by_image[row.image_sha256].append(row)
 
 

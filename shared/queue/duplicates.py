@@ -1,19 +1,16 @@
 """Which received files a job holds already, so that what two senders of one upload both bring is added once."""
 
 import json
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Sequence
 from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from shared.db import in_parts
 from shared.intake.accept import Received
 from shared.refusals import Details
 from shared.tables import Image, Screening
-
-_PART: Final = 1000
-"""SQLite takes 32,766 bound values a statement."""
 
 
 def leave_out_held(session: Session, job_id: UUID, received: Sequence[Received]) -> list[Received]:
@@ -35,7 +32,7 @@ def _is_held(item: Received, images: set[tuple[str, str]], refusals: set[tuple[s
 
 def _held_images(session: Session, job_id: UUID, hashes: Sequence[str]) -> set[tuple[str, str]]:
     query = select(Screening.file_name, Image.sha256).join(Image).where(Screening.job_id == job_id)
-    parts = (session.execute(query.where(Image.sha256.in_(some))) for some in _in_parts(hashes))
+    parts = (session.execute(query.where(Image.sha256.in_(some))) for some in in_parts(hashes))
     return {(name, sha256) for rows in parts for name, sha256 in rows}
 
 
@@ -43,15 +40,10 @@ def _held_refusals(session: Session, job_id: UUID, names: Sequence[str]) -> set[
     query = select(Screening.file_name, Screening.error_code, Screening.error_details).where(
         Screening.job_id == job_id, Screening.image_id.is_(None)
     )
-    parts = (session.execute(query.where(Screening.file_name.in_(some))) for some in _in_parts(names))
+    parts = (session.execute(query.where(Screening.file_name.in_(some))) for some in in_parts(names))
     return {(name, code or "", _in_text(details or {})) for rows in parts for name, code, details in rows}
 
 
 def _in_text(details: Details) -> str:
     """Write details so that a set can hold them: thousands of refusals are compared while the job's row is held."""
     return json.dumps(details, sort_keys=True)
-
-
-def _in_parts(values: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(values), _PART):
-        yield values[start : start + _PART]

@@ -1,14 +1,14 @@
 """Jobs: what people do to the durable queue: submit, close, cancel, retry. `leases` is the workers' half."""
 
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from shared.db import insert_new, new_id, now, row_count
+from shared.db import in_parts, insert_new, new_id, now, row_count
 from shared.errors import ImageRejected, JobClosed, key_reused
 from shared.intake.accept import AcceptedImage, Received
 from shared.messages.events import note_flagged
@@ -31,12 +31,7 @@ from shared.tables import (
     prediction_copies,
 )
 
-T = TypeVar("T")
-
 _NO_ANSWER: Final[dict[str, Any]] = dict.fromkeys(prediction_copies())
-
-# SQLite takes 32,766 bound values a statement and PostgreSQL 65,535; an image row has nine.
-ROWS_A_STATEMENT = 1000
 
 
 @dataclass(frozen=True)
@@ -149,7 +144,7 @@ def add_images(
         for index, item in enumerate(received)
     ]
     last = _flag_latest(rows, set(earlier))
-    for some in _in_parts(rows):
+    for some in in_parts(rows):
         session.execute(insert(Screening), some)
     latest.choose(session, earlier, {image_id: [last[image_id]] for image_id in earlier})
     note_flagged(session, [row["id"] for row in rows if row["state"] is State.DONE])
@@ -258,7 +253,7 @@ def _store_images(session: Session, images: Iterable[AcceptedImage]) -> tuple[di
     at = now()
     rows = [{"id": new_id(), **vars(image), "created_at": at} for image in distinct.values()]
     ids: dict[str, uuid.UUID] = {}
-    for some in _in_parts(rows):
+    for some in in_parts(rows):
         missing = some
         # A row that `retention` removes at this moment is gone before it can be held, and is then made anew.
         while missing:
@@ -275,7 +270,7 @@ def _renew_patients(session: Session, rows: list[dict[str, Any]]) -> None:
     An image of before patients were kept gets its patient so, too.
     """
     known = {row["id"]: row for row in rows if row["patient"] is not None}
-    for some in _in_parts(list(known)):
+    for some in in_parts(list(known)):
         found = session.execute(select(Image.id, Image.patient).where(Image.id.in_(some)))
         renewed = [
             {name: known[image_id][name] for name in ("id", "patient", "taken_on")}
@@ -291,7 +286,7 @@ def _known_predictions(
 ) -> dict[uuid.UUID, dict[str, Any]]:
     """Return what a screening keeps of the predictions that there are, by image."""
     known: dict[uuid.UUID, dict[str, Any]] = {}
-    for some in _in_parts(list(image_ids)):
+    for some in in_parts(list(image_ids)):
         found = session.execute(
             select(Prediction.image_id, *[column.label(name) for name, column in prediction_copies().items()])
             .join(Model)
@@ -372,8 +367,3 @@ def retry(session: Session, job_id: uuid.UUID, let_through: Collection[str] = ()
         watched = update(Job).where(Job.id == job_id).values(values)
         session.execute(watched.execution_options(synchronize_session=False))
     return changed
-
-
-def _in_parts(rows: list[T]) -> Iterator[list[T]]:
-    for start in range(0, len(rows), ROWS_A_STATEMENT):
-        yield rows[start : start + ROWS_A_STATEMENT]

@@ -6,18 +6,17 @@ none has one it is the newest that waits, and where none waits, as all were canc
 
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from sqlalchemy import ColumnElement, and_, case, func, or_, select, union, update
 from sqlalchemy.orm import Session, aliased
 
+from shared.db import in_parts
 from shared.reviews.standing import state_of
 from shared.states import State
 from shared.tables import Image, Job, Review, ReviewState, Screening
 
-_PART: Final = 1000
-"""SQLite takes 32,766 bound values a statement."""
 _RANK: Final = case(
     (or_(Screening.state == State.DONE, Screening.state == State.REJECTED), 2),
     (or_(Screening.state == State.QUEUED, Screening.state == State.RUNNING), 1),
@@ -56,7 +55,7 @@ def choose(
     The images are held by `hold_images` since before. `risen` gives by image the screenings that were added or have got
     an outcome, where no other has changed: only these are compared with the flagged ones, however often an image came.
     """
-    for some in _parts(list(images)):
+    for some in in_parts(list(images)):
         compared = Screening.image_id.in_(some)
         if risen is not None:
             flagged = select(Screening.id).where(compared, Screening.is_latest)
@@ -78,12 +77,7 @@ def review_states(session: Session, images: Sequence[uuid.UUID]) -> dict[uuid.UU
     """Say what the reviews of each image amount to; one without a review is left out."""
     query = select(Image.id, Review).join(Review, Review.image_sha256 == Image.sha256)
     reviews: defaultdict[uuid.UUID, list[Review]] = defaultdict(list)
-    for some in _parts(images):
+    for some in in_parts(images):
         for image_id, review in session.execute(query.where(Image.id.in_(some))):
             reviews[image_id].append(review)
     return {image_id: state_of(some) for image_id, some in reviews.items()}
-
-
-def _parts(images: Sequence[uuid.UUID]) -> Iterator[Sequence[uuid.UUID]]:
-    for start in range(0, len(images), _PART):
-        yield images[start : start + _PART]
