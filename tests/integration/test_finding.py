@@ -27,9 +27,11 @@ from tests.conftest import draw, encode
 from tests.web_site import Site, post_images
 from web.jobs.progress import jobs_progress, label_counts
 from web.lists import listing, planner, shortlist, walker
-from web.lists.filters import JOBS_OFFERED, Filters, Order, Reading, confidence
+from web.lists.conditions import confidence
+from web.lists.filters import JOBS_OFFERED, Filters, Order
 from web.lists.listing import beside, count_before, count_listed, get_screening, list_screenings
 from web.lists.planner import Count
+from web.lists.readings import Reading
 from web.lists.shortlist import find_named
 from web.watch import queue_state
 

@@ -16,7 +16,8 @@ from web.base.zones import current_zone
 from web.guard.access import requires
 from web.history.export import FORMATS, export_screenings
 from web.languages.text import _, decimal
-from web.lists.filters import FILTERS, FormField, form_fields, name_field, received, say_filters, say_problem
+from web.lists.filters import FILTERS, received
+from web.lists.form import FormField, form_fields, name_field, say_filters, say_problem
 from web.lists.kinds import ask_for, fill_in
 from web.lists.listing import FilterError, Filters, Order, Page, list_screenings
 from web.lists.planner import Count, count_unanswered

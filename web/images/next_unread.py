@@ -13,9 +13,10 @@ from shared.states import State
 from shared.tables import ReviewState, Screening
 from web.base.paging import Place
 from web.base.zones import current_zone
-from web.lists.filters import Filters, Order, Reading
+from web.lists.filters import Filters, Order
 from web.lists.listing import ScreeningDetail, place_of
 from web.lists.planner import Wanted, find, want
+from web.lists.readings import Reading
 
 _AT_ONCE: Final = 100
 _MOST_STEPS: Final = 20

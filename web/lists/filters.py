@@ -6,44 +6,35 @@ own is only for speed.
 """
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, tzinfo
-from datetime import time as clock
+from datetime import UTC, date, tzinfo
 from enum import StrEnum
-from functools import partial
 from typing import Annotated, Any, Final, Self, get_type_hints
 
 from flask_babel import get_locale
-from markupsafe import Markup
-from sqlalchemy import ColumnElement, String, and_, exists, literal, or_, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import Session
 
-from shared.db import first_id
 from shared.languages.formats import write_moment
 from shared.models.spec import Label
-from shared.refusals import OF_THE_GATE
 from shared.states import State
-from shared.tables import Image, Job, Model, Review, ReviewOutcome, ReviewState, User, in_states
+from shared.tables import Job, Model, User
 from web.base.paging import FilterError
 from web.base.zones import current_zone
 from web.frame import words
 from web.guard.access import may_see
-from web.languages.text import N_, _, translate
+from web.languages.text import N_, _
 from web.lists import kinds
-from web.lists.kinds import Choice, Kind
+from web.lists.kinds import Kind
+from web.lists.readings import READINGS, Reading, is_read, is_reviewed_by
 from web.lists.shortlist import find_named, find_reviewed
 
 Condition = Callable[[Any, Any, User], ColumnElement[bool]]
 """Writes a filter as SQL: from its value, anything that has the columns of `screenings`, and who looks at the list."""
 
-CLOCK_SLACK: Final = timedelta(hours=1)
-"""By how much the time in an image's id may differ from when it was sent, as where a clock is set between the two."""
-_DAY: Final = timedelta(days=1)
 MOST_SHOWN: Final = 100
 """Characters of an argument that an error repeats."""
-_ROUNDING: Final = 1e-9
-"""Wider than the error of 1 - (1 - p)."""
 _VERSION_DIGITS: Final = 12  # of the sha256 in ModelSpec.version
 JOBS_OFFERED: Final = 100
 """Jobs that a form lists; the page of an older one leads to the list of its images."""
@@ -66,29 +57,6 @@ class Order(StrEnum):
         return cls(given)
 
 
-class Reading(StrEnum):
-    """What readers have said of an image."""
-
-    UNREAD = "unread"
-    MINE = "mine"
-    OTHERS = "others"
-    DISAGREED = "disagreed"
-    SECOND_READER = "second_reader"
-    INADEQUATE = "inadequate"
-    OUTSIDE = "outside"
-
-
-READINGS: Final[dict[Reading, str]] = {
-    Reading.UNREAD: N_("Unread"),
-    Reading.MINE: N_("Read by me"),
-    Reading.OTHERS: N_("Read by others, not by me"),
-    Reading.DISAGREED: N_("Disagreed"),
-    Reading.SECOND_READER: N_("Waiting for a second reader"),
-    Reading.INADEQUATE: N_("Technically inadequate"),
-    Reading.OUTSIDE: N_("Outside the intended use"),
-}
-
-
 @dataclass(frozen=True)
 class Filter:
     """What is said once of a filter."""
@@ -101,7 +69,7 @@ class Filter:
     columns: tuple[str, ...] = ()
     """The columns of `screenings` that `condition` reads."""
     condition: Condition | None = None
-    """None where `tests` below makes one of several filters, or the planner leads to what is asked."""
+    """None where `web.lists.conditions` makes one of several filters, or the planner leads to what is asked."""
     range_end: str | None = None
     """The filter that ends the range which this one begins."""
     needs_result: bool = False
@@ -131,46 +99,6 @@ def _recent_jobs(db: Session, viewer: User) -> list[tuple[uuid.UUID, str]]:
     zone, locale = current_zone(), get_locale()
     jobs = db.execute(query.limit(JOBS_OFFERED))
     return [(key, f"{name} · {write_moment(at, zone, locale)}") for key, name, at in jobs]
-
-
-def _is_reviewed(screening: Any, *by: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Match images of which the newest word of such a reader stands."""
-    later = aliased(Review)
-    is_superseded = exists().where(
-        later.image_sha256 == Review.image_sha256, later.user_id == Review.user_id, later.number > Review.number
-    )
-    return exists(
-        select(Review.id)
-        .join(Image, Image.sha256 == Review.image_sha256)
-        .where(
-            Image.id == screening.image_id,
-            *by,
-            Review.outcome != ReviewOutcome.WITHDRAWN,
-            ~is_superseded,
-        )
-    )
-
-
-def is_outside(screening: Any) -> ColumnElement[bool]:
-    """Match the latest screening of images that the gate refused; literals, or no partial index would be seen."""
-    codes = [literal(code, String(), literal_execute=True) for code in sorted(OF_THE_GATE)]
-    return and_(in_states([State.REJECTED], screening), screening.is_latest, screening.error_code.in_(codes))
-
-
-def _is_reviewed_by(name: str, screening: Any, _viewer: User) -> ColumnElement[bool]:
-    return _is_reviewed(screening, Review.user_id.in_(select(User.id).where(User.name == name)))
-
-
-def _is_read(reading: Reading, screening: Any, viewer: User) -> ColumnElement[bool]:
-    if reading is Reading.MINE:
-        return _is_reviewed(screening, Review.user_id == viewer.id)
-    if reading is Reading.OTHERS:
-        own = Review.user_id == viewer.id
-        return and_(_is_reviewed(screening, ~own), ~_is_reviewed(screening, own))
-    if reading is Reading.OUTSIDE:
-        return is_outside(screening)
-    state: ColumnElement[bool] = screening.review_state == ReviewState(reading)
-    return state
 
 
 _READING: Final = kinds.one_of(Reading, READINGS.__getitem__)
@@ -207,7 +135,7 @@ class Filters:
             N_("What readers have said of the X-ray; `outside` are those refused as unsuitable for the model."),
             _READING,
             columns=("review_state", "image_id", "state", "error_code", "is_latest"),
-            condition=_is_read,
+            condition=is_read,
             leads=lambda db, reading, viewer: (
                 find_reviewed(db, User.id == viewer.id) if reading is Reading.MINE else None
             ),
@@ -284,7 +212,7 @@ class Filters:
             N_("Name of an account whose review of the X-ray stands."),
             kinds.text(N_("Give the name of an account.")),
             columns=("image_id",),
-            condition=_is_reviewed_by,
+            condition=is_reviewed_by,
             leads=lambda db, name, _viewer: find_reviewed(db, User.name == name),
         ),
     ] = None
@@ -343,71 +271,11 @@ class Filters:
         return {name: _write(value) for name, value in self.given.items()}
 
 
-_NAMES: Final = {"order": N_("Order"), "cursor": N_("Page")}
 FILTERS: Final[dict[str, Filter]] = {
     name: hint.__metadata__[0]
     for name, hint in get_type_hints(Filters, include_extras=True).items()
     if hasattr(hint, "__metadata__")
 }
-
-
-@dataclass(frozen=True)
-class FormField:
-    """A filter as a form shows it."""
-
-    name: str
-    label: str
-    field: kinds.Field
-    value: str
-    choices: list[Choice]
-    has_names: bool
-    """Whether the choices are names, which are not translated."""
-    is_wide: bool
-
-
-def form_fields(db: Session, filters: Filters, viewer: User) -> list[FormField]:
-    """Return the fields of a form, filled in; what it does not ask for is carried on where it is given."""
-    made = []
-    for name, declared in FILTERS.items():
-        kind, value = declared.kind, getattr(filters, name)
-        if kind.field != "hidden" or value is not None:
-            shown = "" if value is None else str(value)
-            choices = list(kind.choices(db, value, viewer))
-            made.append(
-                FormField(name, _label(name, filters), kind.field, shown, choices, kind.is_name, declared.is_wide)
-            )
-    return made
-
-
-def say_filters(db: Session, filters: Filters, viewer: User) -> dict[str, Markup]:
-    """Say of each filter that narrows what it lets through: `Label: Flagged`."""
-    return {
-        name: kinds.fill_in(
-            _("%(field)s: %(value)s"),
-            field=_label(name, filters),
-            value=FILTERS[name].kind.say(db, value, viewer),
-        )
-        for name, value in filters.given.items()
-    }
-
-
-def _label(name: str, filters: Filters) -> str:
-    """Name a filter; days say in which zone they begin."""
-    declared = FILTERS[name]
-    label = translate(declared.label)
-    if declared.kind is not kinds.DAY:
-        return label
-    return kinds.fill_in(_("%(field)s (%(zone)s)"), field=label, zone=kinds.mark_name(str(filters.zone)))
-
-
-def name_field(name: str) -> str:
-    """Return what a page calls a field of a list's address."""
-    return translate(FILTERS[name].label if name in FILTERS else _NAMES.get(name, name))
-
-
-def say_problem(error: FilterError) -> str:
-    """Say on a page which field of its address cannot be used, and why."""
-    return _("%(field)s: %(value)s", field=name_field(error.field), value=error.message)
 
 
 def _read(name: str, value: str) -> Any:
@@ -433,90 +301,3 @@ def _check_range(name: str, start: Any, end: Any) -> None:
 def _write(value: Any) -> str:
     """Write a value as an address has it: a number that is whole without decimals."""
     return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
-
-
-@dataclass(frozen=True)
-class Test:
-    """What must hold of an image, as SQL over anything that has these columns of `screenings`."""
-
-    name: str
-    columns: tuple[str, ...]
-    of: Callable[[Any], ColumnElement[bool]]
-
-    @property
-    def is_of_rows(self) -> bool:
-        """Tell whether only the row can tell; days are told by ids, but for images at their very edge."""
-        return self.name != "days"
-
-
-def tests(filters: Filters, viewer: User, models: Sequence[uuid.UUID] | None) -> Iterator[Test]:
-    """Write filters as tests, all but the label; `models` are the ids behind a model's name."""
-    if filters.has_confidence:
-        yield Test("confidence", ("label", "p_pneumonia"), partial(_is_confident, filters))
-    if filters.has_days:
-        yield Test("days", ("created_at",), partial(_is_of_days, filters))
-        yield Test("ids of the days", ("id",), lambda screening: and_(*day_ids(filters, screening.id)))
-    if models is not None:
-        yield Test("model", ("model_id",), lambda screening: screening.model_id.in_(models))
-    for name, value in filters.given.items():
-        if condition := FILTERS[name].condition:
-            yield Test(name, FILTERS[name].columns, lambda screening, c=condition, v=value: c(v, screening, viewer))  # type: ignore[misc]
-
-
-def confidence(label: Label, p_pneumonia: Any) -> Any:
-    """Write the confidence in a label as SQL; `ModelSpec.judge` gives the same, to the last bit."""
-    return p_pneumonia if label is Label.PNEUMONIA else 1.0 - p_pneumonia
-
-
-def p_range(filters: Filters, label: Label) -> tuple[float, float]:
-    """Return the least and the largest p(pneumonia) that what is asked for can come from."""
-    low, high = filters.min_confidence or 0.0, 1.0 if filters.max_confidence is None else filters.max_confidence
-    if label is Label.NORMAL:
-        low, high = 1.0 - high - _ROUNDING, 1.0 - low + _ROUNDING
-    most = 100.0 if filters.max_suspicion is None else filters.max_suspicion
-    return max(low, (filters.min_suspicion or 0.0) / 100), min(high, most / 100)
-
-
-def _is_confident(filters: Filters, screening: Any) -> ColumnElement[bool]:
-    return or_(
-        *[
-            and_(screening.label == label, *_in_range(filters, confidence(label, screening.p_pneumonia)))
-            for label in Label
-        ]
-    )
-
-
-def _in_range(filters: Filters, value: Any) -> Iterator[ColumnElement[bool]]:
-    if filters.min_confidence is not None:
-        yield value >= filters.min_confidence
-    if filters.max_confidence is not None:
-        yield value <= filters.max_confidence
-
-
-def _is_of_days(filters: Filters, screening: Any) -> ColumnElement[bool]:
-    since = [screening.created_at >= _start(filters.since, filters)] if filters.since is not None else []
-    until = [screening.created_at < _start(filters.until + _DAY, filters)] if filters.until is not None else []
-    return and_(*since, *until)
-
-
-def day_ids(filters: Filters, key: Any) -> Iterator[ColumnElement[bool]]:
-    """Bound ids to those of images that can be of the days asked for: an id begins with its time."""
-    if filters.since is not None:
-        yield key >= first_id(_start(filters.since, filters) - CLOCK_SLACK)
-    if filters.until is not None:
-        yield key < first_id(_start(filters.until + _DAY, filters) + CLOCK_SLACK)
-
-
-def _start(day: date, filters: Filters) -> datetime:
-    return datetime.combine(day, clock.min, filters.zone).astimezone(UTC)
-
-
-def model_ids(session: Session, wanted: str | None) -> list[uuid.UUID]:
-    """Find models by name, or by name@start-of-sha256; all of them where none is wanted."""
-    found = select(Model.id).order_by(Model.id)
-    if wanted is not None:
-        name, _at, sha256 = wanted.partition("@")
-        found = found.where(Model.name == name)
-        if sha256:
-            found = found.where(Model.sha256.startswith(sha256, autoescape=True))
-    return list(session.scalars(found))

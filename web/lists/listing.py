@@ -21,8 +21,9 @@ from web.base.blind import hides_from
 from web.base.paging import MOST_ROWS, FilterError, Key, PageOf, Place, key, share, turn, walk, whole
 from web.frame.words import explain
 from web.guard.access import may_see
-from web.lists.filters import Filters, Order, Reading
+from web.lists.filters import Filters, Order
 from web.lists.planner import Count, Wanted, count_worklist, find, holds, tests_reviews_of_rows, want
+from web.lists.readings import Reading
 
 __all__ = ["FilterError", "Filters", "Order", "Page", "ScreeningDetail", "ScreeningSummary"]
 

@@ -22,7 +22,9 @@ from shared.states import State
 from shared.tables import Job, ReviewState, Role, Screening, User, in_states
 from web.base.blind import hides_from
 from web.base.paging import Place
-from web.lists.filters import FILTERS, Filters, Order, Reading, Test, day_ids, is_outside, model_ids, p_range, tests
+from web.lists.conditions import Test, day_ids, model_ids, p_range, tests
+from web.lists.filters import FILTERS, Filters, Order
+from web.lists.readings import Reading, is_outside
 from web.lists.shortlist import among
 from web.lists.walker import MOST_SCATTERED, Found, Run, Search, go_along, tally
 

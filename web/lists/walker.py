@@ -14,7 +14,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from shared.tables import Screening
 from web.base.paging import Place, beyond, in_order, up_to
-from web.lists.filters import Test
+from web.lists.conditions import Test
 
 Run = tuple[ColumnElement[bool], ...]
 """What leads to images along an index."""

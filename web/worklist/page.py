@@ -17,9 +17,10 @@ from web.base.services import services
 from web.base.zones import current_zone
 from web.guard.access import REVIEWERS, requires
 from web.languages.text import N_, translate
-from web.lists.filters import FormField, Reading, form_fields, say_filters, say_problem
+from web.lists.form import FormField, form_fields, say_filters, say_problem
 from web.lists.listing import FilterError, Filters, Order, Page, ScreeningSummary, count_listed, list_screenings
 from web.lists.planner import Count
+from web.lists.readings import Reading
 from web.worklist.views import saved_views
 
 blueprint = Blueprint("worklist", __name__)

@@ -14,7 +14,7 @@ from web.frame import words
 from web.jobs.page import SOURCES
 from web.jobs.progress import FINISHED, RECEIVING, SCREENING, JobState, Progress
 from web.jobs.standing import standing
-from web.lists.filters import name_field
+from web.lists.form import name_field
 
 
 def test_everything_has_words() -> None:
