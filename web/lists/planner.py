@@ -5,10 +5,9 @@ them alone, wherever in the list they lie. What is left, as a filter by name, is
 """
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import product
 from typing import Any, Final
 
@@ -218,11 +217,11 @@ def find(session: Session, wanted: Wanted, start: Place | None, size: int, *, la
 def _find_unread_first(session: Session, wanted: Wanted, start: Place | None, size: int, *, later: bool) -> Found:
     """Go through the parts of the worklist one after the other."""
     places: list[Place] = []
-    for part, at in _parts_from(session, wanted, start, later=later):
-        found = go_along(session, part.searches(), at, size - len(places), later=later)
-        places += [(*part.lead, *place) for place in found.places]
+    for lead, part, at in _parts_from(wanted, start, later=later):
+        found = go_along(session, _searches_of(session, part), at, size - len(places), later=later)
+        places += [(*lead, *place) for place in found.places]
         if found.reached is not None:
-            return Found(places, (*part.lead, *found.reached))
+            return Found(places, (*lead, *found.reached))
         if len(places) == size:
             break
     return Found(places)
@@ -233,43 +232,36 @@ def count_worklist(session: Session, wanted: Wanted, start: Place | None, most: 
     if not wanted.is_possible:
         return Count(0)
     total = 0
-    for part, at in _parts_from(session, wanted, start, later=later):
-        images, is_whole = tally(session, part.searches(), at, most + 1 - total, later=later)
+    for _, part, at in _parts_from(wanted, start, later=later):
+        images, is_whole = tally(session, _searches_of(session, part), at, most + 1 - total, later=later)
         total += images
         if not is_whole:
             return Count(min(total, most), is_exact=False)
     return Count(total)
 
 
-@dataclass(frozen=True)
-class _Part:
-    """One part of the worklist, and what its images' places begin with."""
-
-    lead: Place
-    searches: Callable[[], Sequence[Search]]
-
-
-def _parts_from(
-    session: Session, wanted: Wanted, start: Place | None, *, later: bool
-) -> Iterator[tuple[_Part, Place | None]]:
-    """Yield the parts of the worklist from a place on, and where to start in each."""
-    parts = _parts(session, wanted)
-    for part in parts if later else parts[::-1]:
-        rank = part.lead[0]
+def _parts_from(wanted: Wanted, start: Place | None, *, later: bool) -> Iterator[tuple[Place, Wanted, Place | None]]:
+    """Yield the parts of the worklist from a place on: what its places begin with, its images, and where to start."""
+    parts = _parts(wanted)
+    for lead, part in parts if later else parts[::-1]:
+        rank = lead[0]
         if start is None or (rank <= start[0] if later else rank >= start[0]):
-            yield part, start[len(part.lead) :] if start is not None and start[0] == rank else None
+            yield lead, part, start[len(lead) :] if start is not None and start[0] == rank else None
 
 
-def _parts(session: Session, wanted: Wanted) -> list[_Part]:
+def _parts(wanted: Wanted) -> list[tuple[Place, Wanted]]:
+    """Return the parts of the worklist in their order, each with what the places of its images begin with."""
     if wanted.filters.review is Reading.OUTSIDE:
-        return [_Part((0, 0.0), lambda: [_outside(session, replace(wanted, order=Order.NEWEST))])]
+        return [((0, 0.0), replace(wanted, order=Order.NEWEST))]
     if wanted.is_blind_for is not None and wanted.filters.review is Reading.SECOND_READER:
-        return [_Part((0, 0.0), lambda: [_second_reader(wanted)])]
-    return [_Part((rank,), partial(_by_suspicion, session, part)) for rank, part in wanted.parts()]
+        return [((0, 0.0), replace(wanted, order=Order.NEWEST, states=(ReviewState.SECOND_READER,)))]
+    return [((rank,), part) for rank, part in wanted.parts()]
 
 
-def _by_suspicion(session: Session, part: Wanted) -> list[Search]:
+def _searches_of(session: Session, part: Wanted) -> list[Search]:
     """Choose the way through one part of the worklist."""
+    if part.order is Order.NEWEST:
+        return [_second_reader(part) if part.states else _outside(session, part)]
     led = _led(session, part)
     return [led] if led is not None else list(_searches(session, part))
 
@@ -282,10 +274,9 @@ def _outside(session: Session, wanted: Wanted) -> Search:
 
 def _second_reader(wanted: Wanted) -> Search:
     """Read what waits for a second reader, newest first: whoever reads blind may not see which is more suspicious."""
-    listed = replace(wanted, order=Order.NEWEST, states=(ReviewState.SECOND_READER,))
-    run = listed.by_reading(ReviewState.SECOND_READER)
+    run = wanted.by_reading(ReviewState.SECOND_READER)
     by = (Screening.p_pneumonia, Screening.id)
-    return Search((run,), listed.tests("latest", "review state", "review"), _READ, sorted_by=by)
+    return Search((run,), wanted.tests("latest", "review state", "review"), _READ, sorted_by=by)
 
 
 def _find_led(session: Session, wanted: Wanted, start: Place | None, size: int, *, later: bool) -> Found | None:
@@ -315,14 +306,10 @@ def holds(session: Session, wanted: Wanted, screening_id: uuid.UUID) -> bool:
     """Tell whether the worklist holds an image."""
     if not wanted.is_possible:
         return False
-    if wanted.filters.review is Reading.OUTSIDE:
-        parts = [replace(wanted, order=Order.NEWEST)]
-    elif wanted.is_blind_for is not None and wanted.filters.review is Reading.SECOND_READER:
-        parts = [replace(wanted, order=Order.NEWEST, states=(ReviewState.SECOND_READER,))]
-    else:
-        parts = [part for _, part in wanted.parts()]
     image = select(Screening.id).where(Screening.id == screening_id)
-    return any(session.scalar(image.where(*[test.of(Screening) for test in part.tests()])) for part in parts)
+    return any(
+        session.scalar(image.where(*[test.of(Screening) for test in part.tests()])) for _, part in _parts(wanted)
+    )
 
 
 def tests_reviews_of_rows(session: Session, wanted: Wanted) -> bool:
