@@ -9,7 +9,7 @@ from cli.errors import CommandFailed
 
 
 def check_writable(path: Path) -> None:
-    """Make the folder of a file and try to write beside it: a long computation must not end at a closed door.
+    """Make the folder of a file and try to write beside it: a long computation must not fail at its end.
 
     Raises CommandFailed.
     """

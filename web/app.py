@@ -1,4 +1,4 @@
-"""The web application: doors, API and pages, put together from their parts."""
+"""The web application: sign-in, API and pages, put together from their parts."""
 
 import logging
 from datetime import timedelta

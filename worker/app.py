@@ -44,7 +44,7 @@ def _configure_logging(**_: Any) -> None:
 
 
 @worker_init.connect
-def _refuse_to_start_in_vain(**_: Any) -> None:
+def _check_before_start(**_: Any) -> None:
     try:
         spec = read_named(settings.models_dir, settings.model)
         verify_weights(settings.model_dir, spec)

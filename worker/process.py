@@ -63,7 +63,7 @@ def current() -> WorkerProcess:
 
 
 def stop() -> None:
-    """Take this process's word back and close its connections."""
+    """Remove this process's heartbeat and close its connections."""
     if _current is None:
         return
     _current.stopped.set()

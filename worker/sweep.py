@@ -30,7 +30,7 @@ from worker.stall import StallWatch
 
 log = logging.getLogger(__name__)
 
-FORSAKEN_SECONDS: Final = 24 * 3600.0
+ABANDONED_SECONDS: Final = 24 * 3600.0
 """A sender that lives sends its next images within seconds; one that waits for room in a full queue, within a night."""
 
 LOOKS_AT_A_TIME: Final = 2
@@ -46,7 +46,7 @@ class Sweep:
         self._heartbeats = Heartbeats(settings)
         self._leases: StallWatch[uuid.UUID, datetime] = StallWatch(settings.lease_seconds, longest)
         self._scores: StallWatch[uuid.UUID, datetime] = StallWatch(settings.lease_seconds, longest)
-        self._uploads: StallWatch[uuid.UUID, int] = StallWatch(FORSAKEN_SECONDS, longest)
+        self._uploads: StallWatch[uuid.UUID, int] = StallWatch(ABANDONED_SECONDS, longest)
 
     def once(self) -> leases.Swept:
         """Free what is lost and send tickets for what waits; raise BrokerAway where one is due and Redis is away."""
@@ -101,14 +101,14 @@ class Sweep:
                 shadow_scores.note(session, answers)
 
     def close_uploads(self, at: float) -> None:
-        """End the uploads that have taken no image for FORSAKEN_SECONDS, `at` seconds of a monotonic clock."""
+        """End the uploads that have taken no image for ABANDONED_SECONDS, `at` seconds of a monotonic clock."""
         with self._database.read() as session:
-            forsaken = self._uploads.look(jobs.open_uploads(session), at)
-        for job_id in forsaken:
+            abandoned = self._uploads.look(jobs.open_uploads(session), at)
+        for job_id in abandoned:
             with self._database.write() as session:
                 jobs.close_job(session, job_id)
-        if forsaken:
-            log.warning("%d uploads had been forsaken by their senders and are closed.", len(forsaken))
+        if abandoned:
+            log.warning("%d uploads had been abandoned by their senders and are closed.", len(abandoned))
 
 
 def run(settings: Settings, stops: SimpleQueue[int]) -> None:
@@ -125,7 +125,7 @@ def run(settings: Settings, stops: SimpleQueue[int]) -> None:
     store = _open_store(settings)
     if store is not None:
         strays = retention.StrayCollection(database, store)
-        duties += [lambda: retention.remove_buried(database, store), lambda: _remove_strays(strays)]
+        duties += [lambda: retention.remove_tombstoned_files(database, store), lambda: _remove_strays(strays)]
     senders = SenderThreads(Sender(database, settings), settings.sweep_seconds)
     senders.start()
     while not _is_stopped(stops, settings.sweep_seconds):

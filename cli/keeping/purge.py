@@ -1,4 +1,4 @@
-"""`pneumoscreen purge`: retention. Old jobs go with what only they needed; a dry run unless told otherwise."""
+"""`pneumoscreen purge`: remove old jobs with what only they needed; a dry run unless `--yes` is given."""
 
 import re
 from datetime import datetime, timedelta

@@ -3,7 +3,7 @@
 from pathlib import PurePosixPath
 from typing import Final
 
-# Droppings of file managers.
+# What file managers leave in every folder.
 _OF_SYSTEMS: Final = {".ds_store", "thumbs.db", "desktop.ini", "ehthumbs.db", ".directory", "icon\r"}
 _FOLDERS_OF_SYSTEMS: Final = {"__macosx", "system volume information", "$recycle.bin", ".trashes", ".spotlight-v100"}
 DICOMDIR: Final = "dicomdir"

@@ -70,7 +70,7 @@ class Heartbeats:
             self._redis.set(_KEY + worker, said, ex=LOST_AFTER_SECONDS)
 
     def leave(self, worker: str) -> None:
-        """Take a worker's word back; raise BrokerAway where Redis does not answer."""
+        """Remove a worker's heartbeat; raise BrokerAway where Redis does not answer."""
         with _answered():
             self._redis.delete(_KEY + worker)
 

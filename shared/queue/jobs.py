@@ -112,7 +112,7 @@ def add_images(
     request_digest: str | None = None,
     skip_held: bool = False,
 ) -> Added:
-    """Add one request's images to an open job; with `skip_held` none of which the job has the name and content.
+    """Add one request's images to an open job; `skip_held` leaves out those whose name and content it has already.
 
     An image that this model, the job's own, has answered before is DONE at once; without a model all wait. A key adds
     images only once. Raises JobClosed where the job takes no more images, KeyReused where the key came with another

@@ -1,4 +1,4 @@
-"""What workers believe of a message on Redis: that it is a ticket, and nothing that it carries.
+"""Check messages from Redis: workers trust only that one is a ticket, and nothing that it carries.
 
 Whoever can write on Redis can put anything there. kombu ends its worker at a message that is no JSON, and Celery obeys
 what a message says of time limits, dates, other tasks to call and much more. So each message is looked at before either

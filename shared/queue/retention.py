@@ -1,4 +1,6 @@
-"""Retention: jobs go with what only they needed. Rows go first, images after, so that no row ever lacks its image.
+"""Retention: remove old jobs, with the images, predictions and files that no other job needs.
+
+Rows go first and files after them, so that no row ever lacks its image.
 
 An image's row leaves a tombstone in the same transaction, and the sweep removes the files of what lies under one. An
 image that was kept within UPLOADS_END_WITHIN stays for as long: an upload that is under way may have kept it too and
@@ -87,7 +89,7 @@ def purge(database: Database, store: Store, before: datetime, actor: str | None 
         with database.write() as session:
             part = _remove_unused(session, image_ids)
         yield part
-    while remove_buried(database, store):
+    while remove_tombstoned_files(database, store):
         pass
     yield from _remove_strays(database, store)
 
@@ -120,7 +122,7 @@ def survey(database: Database, store: Store, before: datetime) -> Removed:
     return removed + Removed(stray_files=len(strays), stray_bytes=sum(image.size for image in strays))
 
 
-def remove_buried(database: Database, store: Store) -> int:
+def remove_tombstoned_files(database: Database, store: Store) -> int:
     """Remove the files of up to PART images under a tombstone that is due; return how many tombstones were looked at.
 
     Raises StoreAway where the store cannot be reached; the tombstones then stay as they are.
@@ -226,7 +228,7 @@ def _remove_some(session: Session, job_id: uuid.UUID) -> Removed:
 
 
 def _remove_unused(session: Session, image_ids: Iterable[uuid.UUID]) -> Removed:
-    """Remove those of these images, and of their predictions, that no screening needs, and put up tombstones."""
+    """Remove those of these images, and of their predictions, that no screening needs, and leave tombstones."""
     # An image that is locked is named by an upload or answered by a worker at this moment. What is locked here nobody
     # names until the commit, and `shared.queue.jobs` then finds it gone and makes a new row.
     free = select(Image.id).where(Image.id.in_(set(image_ids))).order_by(Image.id).with_for_update(skip_locked=True)
@@ -314,8 +316,8 @@ def _strays(database: Database, store: Store) -> Iterator[list[StoredImage]]:
 def _known(database: Database, keys: Sequence[str]) -> set[str]:
     """Return those keys that an image's row or a tombstone names."""
     with database.read() as session:
-        buried = session.scalars(select(Tombstone.sha256).where(Tombstone.sha256.in_(keys)))
-        return _named(session, keys) | set(buried)
+        tombstones = session.scalars(select(Tombstone.sha256).where(Tombstone.sha256.in_(keys)))
+        return _named(session, keys) | set(tombstones)
 
 
 def _named(session: Session, keys: Sequence[str]) -> set[str]:

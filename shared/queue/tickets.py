@@ -1,4 +1,4 @@
-"""The ticket_sender: Celery on Redis. A message says "images may be waiting" and carries nothing that could be lost.
+"""Tickets: Celery messages on Redis. Each says "images may be waiting" and carries nothing that could be lost.
 
 Each model has a queue of its own, so that a worker takes the tickets of the model that it serves and no other's.
 """

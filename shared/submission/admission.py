@@ -25,7 +25,7 @@ _HARD_LIMIT: Final = 2
 
 
 def admit(services: Services) -> "Admission":
-    """Begin a submission's way in; raise StoreAway where there is no image store to keep it in."""
+    """Return what decides whether a submission may come in; raise StoreAway where there is no image store for it."""
     create_if_new(services.database, services.store)
     return Admission(services.settings, services.capacity)
 
@@ -43,7 +43,7 @@ def _mib(count: int) -> int:
 
 
 class Admission:
-    """One submission's way in: asked before any image is read, and again for each one that it brings."""
+    """Whether one submission may come in: asked before any image is read, and again for each one that it brings."""
 
     def __init__(self, settings: Settings, capacity: Capacity) -> None:
         self._settings = settings

@@ -1,4 +1,4 @@
-"""The first start of an image store: the one moment in which an empty place is taken for one."""
+"""Create the image store on a first start, and only then: later an empty place means that the store is away."""
 
 from sqlalchemy import exists, select
 

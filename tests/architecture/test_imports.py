@@ -1,4 +1,4 @@
-"""The walls of the house, tried in a fresh interpreter."""
+"""What each part may load, tried in a fresh interpreter; and what each package says of itself."""
 
 import json
 import subprocess

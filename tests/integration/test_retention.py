@@ -107,13 +107,13 @@ def test_the_sweep_removes_the_files_of_a_deleted_job_once_no_upload_can_name_th
     job_id = house.submit(b"image")
     house.work()
     house.delete(job_id)
-    assert retention.remove_buried(house.database, house.store) == 1
+    assert retention.remove_tombstoned_files(house.database, house.store) == 1
     assert len(house.keys()) == 1, "an upload that is under way may have kept it"
-    assert retention.remove_buried(house.database, house.store) == 0
+    assert retention.remove_tombstoned_files(house.database, house.store) == 0
     house.files_grow_old()
     with house.database.write() as session:
         session.execute(update(Tombstone).values(due_at=now()))
-    retention.remove_buried(house.database, house.store)
+    retention.remove_tombstoned_files(house.database, house.store)
     assert house.keys() == set()
     assert house.count(Tombstone) == 0
 
@@ -240,7 +240,7 @@ def test_a_tombstone_falls_when_the_image_comes_back(house: Installation) -> Non
     house.files_grow_old()
     with house.database.write() as session:
         session.execute(update(Tombstone).values(due_at=now()))
-    retention.remove_buried(house.database, house.store)
+    retention.remove_tombstoned_files(house.database, house.store)
     assert house.count(Tombstone) == 0
     assert house.named() == house.keys() != set()
 

@@ -38,7 +38,7 @@ from shared.states import State
 from shared.store.store import THUMBNAIL, FolderStore
 from shared.tables import Image, Job, Priority, Role, Screening, Source, Tombstone, User
 from tests.conftest import make_store
-from worker.sweep import FORSAKEN_SECONDS, Sweep, run
+from worker.sweep import ABANDONED_SECONDS, Sweep, run
 
 
 @pytest.fixture
@@ -311,8 +311,8 @@ def test_a_file_that_cannot_be_removed_holds_up_no_other(settings: Settings, dat
     due = now() - timedelta(days=1)
     with database.write() as session:
         session.add_all(Tombstone(sha256=key, due_at=due) for key in keys[:2])
-    retention.remove_buried(database, store)
-    assert retention.remove_buried(database, store) == 0, "the one that cannot go is tried another day"
+    retention.remove_tombstoned_files(database, store)
+    assert retention.remove_tombstoned_files(database, store) == 0, "the one that cannot go is tried another day"
     assert retention.StrayCollection(database, store).remove_some(at=0.0).stray_files == 1
     assert [store.has(key) for key in keys] == [True, False, True, False], "only the two folders stay"
     with database.read() as session:
@@ -408,15 +408,15 @@ def test_a_score_whose_worker_is_lost_is_freed_in_time(live: Settings, watched: 
 def test_an_upload_whose_sender_is_gone_is_closed_in_the_end(
     live: Settings, database: Database, technician: User, spec: ModelSpec
 ) -> None:
-    quarter = FORSAKEN_SECONDS / 4
-    forsaken, alive = submit(database, technician, 1, spec), submit(database, technician, 0, spec)
+    quarter = ABANDONED_SECONDS / 4
+    abandoned, alive = submit(database, technician, 1, spec), submit(database, technician, 0, spec)
     watched = Sweep(database, make_ticket_sender(live), live.model_copy(update={"sweep_seconds": quarter}))
     for number in range(5):
         watched.close_uploads(at=number * quarter)
         with database.write() as session:
             jobs.add_images(session, alive, images(1, start=100 + number), spec)
     with database.read() as session:
-        assert session.get(Job, forsaken).closed_at is not None
+        assert session.get(Job, abandoned).closed_at is not None
         assert session.get(Job, alive).closed_at is None
 
 

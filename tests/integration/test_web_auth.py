@@ -1,4 +1,4 @@
-"""The doors: who gets in, as whom, for how long, and what stays shut."""
+"""Sign-in: who gets in, as whom, for how long, and what is refused."""
 
 import re
 

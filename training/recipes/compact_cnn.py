@@ -1,4 +1,4 @@
-"""The default: a small residual network that learns from a larger teacher, against the making of images.
+"""A small residual network that learns from a larger teacher not to judge images by how they were made.
 
 Made to be fast on CPUs and to judge each patch of lung by itself: crops of a tenth of an image upwards, detail of other
 images borrowed, images whose making speaks against their class weighed up.

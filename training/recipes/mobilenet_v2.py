@@ -1,6 +1,6 @@
-"""The teacher: MobileNetV2 from its ImageNet weights, trained against the making of images.
+"""The teacher of compact-cnn: MobileNetV2 from its ImageNet weights, trained not to judge images by how they were made.
 
-Sandler et al. 2018 (arXiv:1801.04381). Twice as many multiply-adds as the default and mostly depthwise, so three times
+Sandler et al. 2018 (arXiv:1801.04381). Twice as many multiply-adds as compact-cnn and mostly depthwise, so three times
 as slow on CPUs; it sees what ImageNet taught it, which thousands of images do not.
 """
 

@@ -55,7 +55,7 @@ class SignedOutPage(PageContext):
 
 
 def install(app: Flask) -> None:
-    """Open this door; raise SingleSignOnMissing where its packages are not installed."""
+    """Add single sign-on to an application; raise SingleSignOnMissing where its packages are not installed."""
     missing = [name for name in ("authlib", "requests") if find_spec(name) is None]
     if missing:
         raise SingleSignOnMissing(

@@ -1,4 +1,4 @@
-"""The doors: sign-in by password or one-time link, sign-out, and passwords."""
+"""Sign-in by password or one-time link, sign-out, and passwords."""
 
 import threading
 from collections.abc import Iterator
@@ -32,8 +32,8 @@ _WAITING: Final = 8
 _BUSY_SECONDS: Final = 5
 _LONGEST_ADDRESS: Final = 4096  # gunicorn takes 8190 bytes of a line, and each character may become nine
 
-# argon2 takes 19 MiB for each check; one at a time keeps the web process small, whoever knocks. And whoever knocks must
-# leave threads for those who are in: eight of gunicorn's 32 may wait here.
+# argon2 takes 19 MiB for each check; one at a time keeps the web process small, however many try. And those who try
+# must leave threads for those who are signed in: eight of gunicorn's 32 may wait here.
 _one_check = threading.Lock()
 _waiting = threading.BoundedSemaphore(_WAITING)
 

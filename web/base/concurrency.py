@@ -1,4 +1,4 @@
-"""What may go on at once in this process, and for how long one waits for its turn: then 503, and come again."""
+"""Bounded concurrency: how much of a kind runs at once in this process; who waits too long gets 503 and Retry-After."""
 
 import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator

@@ -1,4 +1,4 @@
-"""Whether a request fetches what nobody has opened yet."""
+"""Whether a request is a prefetch: made ahead by a browser or a script, of what nobody has opened yet."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""What a page with many rows makes once, and not for each row: addresses but for their ids, and words."""
+"""Addresses and translated words that a page with many rows makes once, not for each row."""
 
 import uuid
 from collections.abc import Callable, Mapping

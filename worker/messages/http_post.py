@@ -1,4 +1,4 @@
-"""One message to one address: looked up once, checked, called there and nowhere else, and never for long."""
+"""One message to one webhook: its address is looked up once, checked, and called within a time limit."""
 
 import asyncio
 import logging

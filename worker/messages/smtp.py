@@ -1,4 +1,4 @@
-"""One way to the mail server that takes e-mails: encrypted as the settings say, signed in, and never for long.
+"""A connection to the mail server that takes e-mails: encrypted as the settings say, signed in, and never for long.
 
 SMTP is Python's own smtplib; no line of the protocol is written here.
 """
