@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(300)
 OTHERS = [code for code in LANGUAGES if code != ENGLISH]
 
 
-class House:
+class Site:
     """A site with a job that has ended, and an administrator in any language."""
 
     def __init__(self, server: Server) -> None:
@@ -55,9 +55,9 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with pages_alone(tmp_path_factory.mktemp("house")) as server:
-        yield House(server)
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with pages_alone(tmp_path_factory.mktemp("site")) as server:
+        yield Site(server)
 
 
 def problems_at(page: Page, address: str, width: int) -> list[str]:
@@ -67,40 +67,40 @@ def problems_at(page: Page, address: str, width: int) -> list[str]:
 
 @pytest.mark.long
 @pytest.mark.parametrize("language", OTHERS)
-def test_no_page_overflows_in_any_language(house: House, visitor: Visitor, language: str) -> None:
-    house.speak(language)
+def test_no_page_overflows_in_any_language(site: Site, visitor: Visitor, language: str) -> None:
+    site.speak(language)
     page = visitor.open()
-    page.goto(house.link())
+    page.goto(site.link())
     with page.expect_navigation():
         page.locator("main form button").click()
     problems = []
-    for address in house.addresses():
-        page.goto(house.server.url + address)
+    for address in site.addresses():
+        page.goto(site.server.url + address)
         assert page.evaluate("document.documentElement.lang") == LANGUAGES[language].tag
         for width in (1440, 820, 320):
             problems += problems_at(page, address, width)
     assert problems == []
 
 
-def test_an_image_is_reviewed_in_arabic_from_right_to_left(house: House, visitor: Visitor) -> None:
-    house.speak("ar")
+def test_an_image_is_reviewed_in_arabic_from_right_to_left(site: Site, visitor: Visitor) -> None:
+    site.speak("ar")
     page = visitor.open()
-    page.goto(house.link())
+    page.goto(site.link())
     with page.expect_navigation():
         page.locator("main form button").click()
-    page.goto(house.job.addresses[0])
+    page.goto(site.job.addresses[0])
     assert page.evaluate("getComputedStyle(document.body).direction") == "rtl"
     expect(page.locator("#viewer")).to_have_attribute("data-shown", "canvas")
     with page.expect_navigation():
         page.keyboard.press("a")
-    with house.server.database.read() as session:
+    with site.server.database.read() as session:
         assert session.scalars(select(Review.outcome)).all() == [ReviewOutcome.AGREE]
 
 
-def test_a_browser_chooses_the_language_before_anybody_signs_in(house: House, visitor: Visitor) -> None:
+def test_a_browser_chooses_the_language_before_anybody_signs_in(site: Site, visitor: Visitor) -> None:
     context = visitor.chromium.new_context(locale="fr-CA")
     visitor.contexts.append(context)
     page = context.new_page()
-    page.goto(f"{house.server.url}/sign-in")
+    page.goto(f"{site.server.url}/sign-in")
     assert page.evaluate("document.documentElement.lang") == "fr"
     expect(page.get_by_role("heading", level=1)).not_to_have_text("Sign in")

@@ -110,12 +110,12 @@ def source(make_place: Callable[[str], Place]) -> Place:
 
 
 @pytest.fixture
-def house(source: Place, spec: ModelSpec) -> Iterator[Installation]:
+def installation(source: Place, spec: ModelSpec) -> Iterator[Installation]:
     """An installation on SQLite with two screened images."""
-    for house in inhabit(source, spec):
-        house.submit(b"one", b"two")
-        house.work()
-        yield house
+    for installation in inhabit(source, spec):
+        installation.submit(b"one", b"two")
+        installation.work()
+        yield installation
 
 
 # ---------------------------------------------------------------- there and back
@@ -126,19 +126,19 @@ def test_what_is_restored_is_what_was_there(
     kind: str, other: str, make_place: Callable[[str], Place], spec: ModelSpec, tmp_path: Path
 ) -> None:
     place, target = make_place(kind), make_place(other)
-    for house in inhabit(place, spec):
-        house.submit(b"one", b"two")
-        house.work()
-        deleted = house.submit(b"two", b"deleted")
-        house.work()
-        house.delete(deleted)
-        house.submit(b"three")
-        house.store.put_derived(house.keep(b"three").image.sha256, THUMBNAIL, b"small")
-        with house.database.write() as session:
-            sessions.begin(session, house.user, lasts=timedelta(hours=1), address=None, user_agent="")
-            accounts.make_link(session, house.user)
-            webhooks.register(session, "https://example.org/", [MessageEvent.JOB_FINISHED], house.user.id, ())
-            note_test(session, session.get_one(User, house.user.id))
+    for installation in inhabit(place, spec):
+        installation.submit(b"one", b"two")
+        installation.work()
+        deleted = installation.submit(b"two", b"deleted")
+        installation.work()
+        installation.delete(deleted)
+        installation.submit(b"three")
+        installation.store.put_derived(installation.keep(b"three").image.sha256, THUMBNAIL, b"small")
+        with installation.database.write() as session:
+            sessions.begin(session, installation.user, lasts=timedelta(hours=1), address=None, user_agent="")
+            accounts.make_link(session, installation.user)
+            webhooks.register(session, "https://example.org/", [MessageEvent.JOB_FINISHED], installation.user.id, ())
+            note_test(session, session.get_one(User, installation.user.id))
         before = place.rows()
         place.succeed("backup", tmp_path / "kept")
     told = target.succeed("restore", tmp_path / "kept")
@@ -158,16 +158,16 @@ def test_what_is_restored_is_what_was_there(
 
 
 def test_a_second_backup_takes_what_is_new_and_lets_go_what_was_deleted(
-    house: Installation, source: Place, make_place: Callable[[str], Place], tmp_path: Path
+    installation: Installation, source: Place, make_place: Callable[[str], Place], tmp_path: Path
 ) -> None:
     assert "2 images, 2 of them new" in source.succeed("backup", tmp_path / "kept")
-    house.grow_old(*house_jobs(house))
-    house.submit(b"three", b"one")
-    house.work()
-    assert house.purge().images == 1
+    installation.grow_old(*installation_jobs(installation))
+    installation.submit(b"three", b"one")
+    installation.work()
+    assert installation.purge().images == 1
     assert "2 images, 1 of them new" in source.succeed("backup", tmp_path / "kept")
     kept = {image.key for image in FolderStore(tmp_path / "kept" / "store").images()}
-    assert kept == house.named()
+    assert kept == installation.named()
     assert len(list((tmp_path / "kept").glob("database-*.db*"))) == 1
     target = make_place("sqlite")
     target.succeed("restore", tmp_path / "kept")
@@ -175,18 +175,18 @@ def test_a_second_backup_takes_what_is_new_and_lets_go_what_was_deleted(
 
 
 def test_images_deleted_while_the_backup_runs_are_not_named_by_it(
-    house: Installation,
+    installation: Installation,
     source: Place,
     make_place: Callable[[str], Place],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A purge between the copy of the database and the copy of its images."""
-    house.grow_old(*house_jobs(house))
+    installation.grow_old(*installation_jobs(installation))
     rounds = []
 
     def copy_late(*stores: object, **options: bool) -> object:
-        rounds.append(house.purge() if not rounds else Removed())
+        rounds.append(installation.purge() if not rounds else Removed())
         return copy_images(*stores, **options)
 
     monkeypatch.setattr(backup_command, "copy_images", copy_late)
@@ -198,10 +198,10 @@ def test_images_deleted_while_the_backup_runs_are_not_named_by_it(
 
 
 def test_an_image_that_the_store_has_lost_is_named_and_the_rest_is_kept(
-    house: Installation, source: Place, make_place: Callable[[str], Place], tmp_path: Path
+    installation: Installation, source: Place, make_place: Callable[[str], Place], tmp_path: Path
 ) -> None:
-    lost = house.keep(b"one").image.sha256
-    image_file(house.store, lost).unlink()
+    lost = installation.keep(b"one").image.sha256
+    image_file(installation.store, lost).unlink()
     result = source.run("backup", tmp_path / "kept")
     assert result.exit_code == 1
     assert lost in result.output
@@ -209,9 +209,11 @@ def test_an_image_that_the_store_has_lost_is_named_and_the_rest_is_kept(
     assert "1 images" in target.succeed("restore", tmp_path / "kept")
 
 
-def test_a_damaged_copy_is_renewed_where_it_is_asked_for(house: Installation, source: Place, tmp_path: Path) -> None:
+def test_a_damaged_copy_is_renewed_where_it_is_asked_for(
+    installation: Installation, source: Place, tmp_path: Path
+) -> None:
     source.succeed("backup", tmp_path / "kept")
-    key = house.keep(b"one").image.sha256
+    key = installation.keep(b"one").image.sha256
     damaged = image_file(FolderStore(tmp_path / "kept" / "store"), key)
     damaged.write_bytes(b"0ne")
     assert "0 of them new" in source.succeed("backup", tmp_path / "kept")
@@ -220,10 +222,10 @@ def test_a_damaged_copy_is_renewed_where_it_is_asked_for(house: Installation, so
 
 
 def test_a_backup_in_a_folder_that_is_open_is_closed_file_by_file(
-    house: Installation, source: Place, tmp_path: Path
+    installation: Installation, source: Place, tmp_path: Path
 ) -> None:
     """As an administrator makes it beforehand, under the usual umask."""
-    house.keep(b"one")
+    installation.keep(b"one")
     before = os.umask(0o022)
     try:
         (tmp_path / "kept").mkdir()
@@ -234,12 +236,12 @@ def test_a_backup_in_a_folder_that_is_open_is_closed_file_by_file(
 
 
 def test_a_backup_is_closed_to_other_people_and_left_in_the_audit_trail(
-    house: Installation, source: Place, tmp_path: Path
+    installation: Installation, source: Place, tmp_path: Path
 ) -> None:
     source.succeed("backup", tmp_path / "kept")
     assert (tmp_path / "kept").stat().st_mode & 0o077 == 0
     assert [path.stat().st_mode & 0o077 for path in (tmp_path / "kept").glob("database-*.db")] == [0]
-    with house.database.read() as session:
+    with installation.database.read() as session:
         newest = session.scalars(select(AuditEvent).order_by(AuditEvent.sequence.desc()).limit(1)).one()
     assert (newest.action, newest.detail) == ("backup_made", {"images": "2"})
 
@@ -250,12 +252,12 @@ def test_an_encrypted_store_is_backed_up_encrypted(
     key = new_key()
     place, target, keyless = (make_place("sqlite") for _ in range(3))
     place.environment = target.environment = {"PNEUMOSCREEN_STORE_KEY": key}
-    for house in inhabit(place, spec):
-        shutil.rmtree(house.store.root)
-        house.store = FolderStore(place.folder / "store", read_keyring(key))
-        house.store.create()
-        house.submit(b"an image of a patient")
-        house.work()
+    for installation in inhabit(place, spec):
+        shutil.rmtree(installation.store.root)
+        installation.store = FolderStore(place.folder / "store", read_keyring(key))
+        installation.store.create()
+        installation.submit(b"an image of a patient")
+        installation.work()
         place.succeed("backup", tmp_path / "kept")
     stored = [path.read_bytes() for path in (tmp_path / "kept" / "store").rglob("*") if path.is_file()]
     assert all(b"an image of a patient" not in data for data in stored)
@@ -432,9 +434,9 @@ def kept_backup(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A backup of two images, to be copied and damaged."""
     folder = tmp_path_factory.mktemp("backup")
     source = Place(folder / "source", f"sqlite:///{folder / 'source' / 'pneumoscreen.db'}")
-    for house in inhabit(source, make_spec()):
-        house.submit(b"one", b"two")
-        house.work()
+    for installation in inhabit(source, make_spec()):
+        installation.submit(b"one", b"two")
+        installation.work()
         source.succeed("backup", folder / "kept")
     return folder / "kept"
 
@@ -549,7 +551,7 @@ def test_a_backup_without_encryption_is_restored_into_an_encrypted_store(
 
 
 def test_images_that_are_encrypted_do_not_join_a_backup_of_images_that_are_not(
-    house: Installation, source: Place, tmp_path: Path
+    installation: Installation, source: Place, tmp_path: Path
 ) -> None:
     source.succeed("backup", tmp_path / "kept")
     source.environment = {"PNEUMOSCREEN_STORE_KEY": new_key()}
@@ -564,7 +566,7 @@ def test_images_that_are_encrypted_do_not_join_a_backup_of_images_that_are_not(
 
 
 def test_a_backups_lock_that_leads_elsewhere_empties_nothing(
-    house: Installation, source: Place, tmp_path: Path
+    installation: Installation, source: Place, tmp_path: Path
 ) -> None:
     source.succeed("backup", tmp_path / "kept")
     (tmp_path / "letter").write_text("Dear colleague")
@@ -574,18 +576,18 @@ def test_a_backups_lock_that_leads_elsewhere_empties_nothing(
 
 
 def test_a_store_that_is_away_gives_no_backup_without_images(
-    house: Installation, source: Place, tmp_path: Path
+    installation: Installation, source: Place, tmp_path: Path
 ) -> None:
     source.succeed("backup", tmp_path / "kept")
-    house.store.root.rename(tmp_path / "away")
-    house.store.root.mkdir()
+    installation.store.root.rename(tmp_path / "away")
+    installation.store.root.mkdir()
     refused = source.run("backup", tmp_path / "kept")
     assert (refused.exit_code, "is not there" in refused.output) == (2, True)
     assert len(list(FolderStore(tmp_path / "kept" / "store").images())) == 2
 
 
 def test_what_is_whole_is_restored_despite_damage_where_it_is_asked_for(
-    house: Installation, source: Place, make_place: Callable[[str], Place], tmp_path: Path
+    installation: Installation, source: Place, make_place: Callable[[str], Place], tmp_path: Path
 ) -> None:
     source.succeed("backup", tmp_path / "kept")
     _damage_image(tmp_path / "kept")
@@ -595,11 +597,11 @@ def test_what_is_whole_is_restored_despite_damage_where_it_is_asked_for(
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_an_installation_in_use_is_replaced_only_by_force(
-    kind: str, house: Installation, source: Place, make_place: Callable[[str], Place], tmp_path: Path
+    kind: str, installation: Installation, source: Place, make_place: Callable[[str], Place], tmp_path: Path
 ) -> None:
     source.succeed("backup", tmp_path / "kept")
     target = make_place(kind)
-    for other in inhabit(target, house.spec):
+    for other in inhabit(target, installation.spec):
         other.submit(b"another image")
     refused = target.run("restore", tmp_path / "kept")
     assert refused.exit_code == 2
@@ -609,7 +611,7 @@ def test_an_installation_in_use_is_replaced_only_by_force(
     assert target.check_images() == 2
 
 
-def test_a_running_installation_is_not_restored_into(house: Installation, source: Place, tmp_path: Path) -> None:
+def test_a_running_installation_is_not_restored_into(installation: Installation, source: Place, tmp_path: Path) -> None:
     import fcntl
 
     source.succeed("backup", tmp_path / "kept")
@@ -620,7 +622,7 @@ def test_a_running_installation_is_not_restored_into(house: Installation, source
     assert "Stop it first" in result.output
 
 
-def test_a_folder_with_other_files_is_not_written_to(house: Installation, source: Place, tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_not_written_to(installation: Installation, source: Place, tmp_path: Path) -> None:
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "letter.txt").write_text("Dear colleague")
     result = source.run("backup", tmp_path / "letters")
@@ -702,8 +704,8 @@ def image_file(store: FolderStore, key: str) -> Path:
     return store.root / "images" / key[:2] / key
 
 
-def house_jobs(house: Installation) -> list[uuid.UUID]:
+def installation_jobs(installation: Installation) -> list[uuid.UUID]:
     from shared.tables import Job
 
-    with house.database.read() as session:
+    with installation.database.read() as session:
         return list(session.scalars(select(Job.id)))

@@ -26,12 +26,12 @@ from tests.installation import LIMIT, Installation
 
 
 @pytest.fixture
-def house(database: Database, store: FolderStore, spec: ModelSpec, technician: User) -> Installation:
+def installation(database: Database, store: FolderStore, spec: ModelSpec, technician: User) -> Installation:
     return Installation(database, store, spec, technician)
 
 
 @pytest.fixture
-def sqlite_house(sqlite_database: Database, store: FolderStore, spec: ModelSpec) -> Installation:
+def sqlite_installation(sqlite_database: Database, store: FolderStore, spec: ModelSpec) -> Installation:
     from shared.accounts import accounts
     from shared.tables import Role
 
@@ -43,156 +43,162 @@ def sqlite_house(sqlite_database: Database, store: FolderStore, spec: ModelSpec)
 # ---------------------------------------------------------------- what goes and what stays
 
 
-def test_a_purge_removes_an_old_job_with_its_images_and_says_so_before(house: Installation) -> None:
-    job_id = house.submit(b"one", b"two22")
-    house.work()
-    house.grow_old(job_id)
+def test_a_purge_removes_an_old_job_with_its_images_and_says_so_before(installation: Installation) -> None:
+    job_id = installation.submit(b"one", b"two22")
+    installation.work()
+    installation.grow_old(job_id)
     expected = Removed(jobs=1, screenings=2, predictions=2, images=2, image_bytes=8)
-    assert house.survey() == expected
-    assert house.keys() == house.named()
-    assert house.purge() == expected
-    assert [house.count(table) for table in (Job, Upload, Screening, Prediction, Image, Tombstone)] == [0] * 6
-    assert [path.name for path in house.store.root.rglob("*") if path.is_file()] == ["keys.json"]
+    assert installation.survey() == expected
+    assert installation.keys() == installation.named()
+    assert installation.purge() == expected
+    assert [installation.count(table) for table in (Job, Upload, Screening, Prediction, Image, Tombstone)] == [0] * 6
+    assert [path.name for path in installation.store.root.rglob("*") if path.is_file()] == ["keys.json"]
 
 
-def test_a_young_job_and_a_job_that_goes_on_stay(house: Installation) -> None:
-    young = house.submit(b"young")
-    house.work()
-    waiting = house.submit(b"waiting")
-    house.grow_old(waiting)
-    assert house.survey() == house.purge() == Removed()
-    assert house.named() == house.keys()
-    assert {young, waiting} <= set(_ids(house, Job))
+def test_a_young_job_and_a_job_that_goes_on_stay(installation: Installation) -> None:
+    young = installation.submit(b"young")
+    installation.work()
+    waiting = installation.submit(b"waiting")
+    installation.grow_old(waiting)
+    assert installation.survey() == installation.purge() == Removed()
+    assert installation.named() == installation.keys()
+    assert {young, waiting} <= set(_ids(installation, Job))
 
 
-def test_an_image_that_another_job_shows_stays_with_its_prediction(house: Installation) -> None:
-    old = house.submit(b"shared", b"own")
-    house.work()
-    house.grow_old(old)
-    house.submit(b"shared")
-    assert house.survey() == house.purge() == Removed(jobs=1, screenings=2, predictions=1, images=1, image_bytes=3)
-    assert house.named() == house.keys() == {house.keep(b"shared").image.sha256}
-    with house.database.read() as session:
+def test_an_image_that_another_job_shows_stays_with_its_prediction(installation: Installation) -> None:
+    old = installation.submit(b"shared", b"own")
+    installation.work()
+    installation.grow_old(old)
+    installation.submit(b"shared")
+    assert (
+        installation.survey()
+        == installation.purge()
+        == Removed(jobs=1, screenings=2, predictions=1, images=1, image_bytes=3)
+    )
+    assert installation.named() == installation.keys() == {installation.keep(b"shared").image.sha256}
+    with installation.database.read() as session:
         (row,) = session.scalars(select(Screening)).all()
     assert (row.state, row.prediction_id is None) == (State.DONE, False)
 
 
-def test_a_large_job_goes_in_bounded_transactions(house: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_job_goes_in_bounded_transactions(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "PART", 3)
-    job_id = house.submit(*[b"image %d" % n for n in range(10)])
-    house.work()
-    house.grow_old(job_id)
-    parts = list(retention.purge(house.database, house.store, now() - LIMIT))
+    job_id = installation.submit(*[b"image %d" % n for n in range(10)])
+    installation.work()
+    installation.grow_old(job_id)
+    parts = list(retention.purge(installation.database, installation.store, now() - LIMIT))
     assert max(part.screenings for part in parts) == 3
     assert sum(part.images for part in parts) == 10
-    assert house.keys() == set()
+    assert installation.keys() == set()
 
 
 def test_a_purge_that_is_cut_short_is_finished_by_the_next(
-    house: Installation, monkeypatch: pytest.MonkeyPatch
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "PART", 2)
-    job_id = house.submit(b"1", b"2", b"3", b"4", b"5")
-    house.work()
-    house.grow_old(job_id)
-    cut_short = retention.purge(house.database, house.store, now() - LIMIT)
+    job_id = installation.submit(b"1", b"2", b"3", b"4", b"5")
+    installation.work()
+    installation.grow_old(job_id)
+    cut_short = retention.purge(installation.database, installation.store, now() - LIMIT)
     assert next(cut_short).screenings == 2
     cut_short.close()
-    assert house.named() < house.keys()
-    assert house.purge().screenings == 3
-    assert house.keys() == house.named() == set()
+    assert installation.named() < installation.keys()
+    assert installation.purge().screenings == 3
+    assert installation.keys() == installation.named() == set()
 
 
-def test_the_sweep_removes_the_files_of_a_deleted_job_once_no_upload_can_name_them(house: Installation) -> None:
-    job_id = house.submit(b"image")
-    house.work()
-    house.delete(job_id)
-    assert retention.remove_tombstoned_files(house.database, house.store) == 1
-    assert len(house.keys()) == 1, "an upload that is under way may have kept it"
-    assert retention.remove_tombstoned_files(house.database, house.store) == 0
-    house.files_grow_old()
-    with house.database.write() as session:
+def test_the_sweep_removes_the_files_of_a_deleted_job_once_no_upload_can_name_them(installation: Installation) -> None:
+    job_id = installation.submit(b"image")
+    installation.work()
+    installation.delete(job_id)
+    assert retention.remove_tombstoned_files(installation.database, installation.store) == 1
+    assert len(installation.keys()) == 1, "an upload that is under way may have kept it"
+    assert retention.remove_tombstoned_files(installation.database, installation.store) == 0
+    installation.files_grow_old()
+    with installation.database.write() as session:
         session.execute(update(Tombstone).values(due_at=now()))
-    retention.remove_tombstoned_files(house.database, house.store)
-    assert house.keys() == set()
-    assert house.count(Tombstone) == 0
+    retention.remove_tombstoned_files(installation.database, installation.store)
+    assert installation.keys() == set()
+    assert installation.count(Tombstone) == 0
 
 
 @pytest.mark.parametrize("prepare", ["cancelled", "rejected"])
-def test_a_job_without_any_result_can_be_deleted(house: Installation, prepare: str) -> None:
-    job_id = house.submit(b"image")
-    with house.database.write() as session:
+def test_a_job_without_any_result_can_be_deleted(installation: Installation, prepare: str) -> None:
+    job_id = installation.submit(b"image")
+    with installation.database.write() as session:
         jobs.cancel(session, job_id)
         if prepare == "rejected":
             session.execute(update(Screening).values(state=State.REJECTED, image_id=None))
-    assert house.delete(job_id).jobs == 1
-    assert house.count(Screening) == 0
+    assert installation.delete(job_id).jobs == 1
+    assert installation.count(Screening) == 0
 
 
-def test_a_job_that_goes_on_is_not_deleted(house: Installation) -> None:
-    job_id = house.submit(b"image")
+def test_a_job_that_goes_on_is_not_deleted(installation: Installation) -> None:
+    job_id = installation.submit(b"image")
     with pytest.raises(JobUnfinished, match="Cancel it first"):
-        house.delete(job_id)
-    assert house.count(Screening) == 1
+        installation.delete(job_id)
+    assert installation.count(Screening) == 1
 
 
 def test_deleting_leaves_its_trace_once_however_large_the_job(
-    house: Installation, monkeypatch: pytest.MonkeyPatch
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "PART", 1)
-    job_id = house.submit(b"1", b"2", b"3")
-    house.work()
-    house.grow_old(job_id)
-    house.purge()
-    with house.database.read() as session:
+    job_id = installation.submit(b"1", b"2", b"3")
+    installation.work()
+    installation.grow_old(job_id)
+    installation.purge()
+    with installation.database.read() as session:
         events = session.scalars(select(AuditEvent).where(AuditEvent.subject == str(job_id))).all()
     assert [event.action for event in events] == ["job_purged"]
 
 
-def test_images_queued_again_between_two_parts_stay(house: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_queued_again_between_two_parts_stay(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(retention, "PART", 1)
-    job_id = house.submit(b"1", b"2", b"3")
-    with house.database.write() as session:
+    job_id = installation.submit(b"1", b"2", b"3")
+    with installation.database.write() as session:
         jobs.cancel(session, job_id)
-    house.grow_old(job_id)
-    parts = retention.purge(house.database, house.store, now() - LIMIT)
+    installation.grow_old(job_id)
+    parts = retention.purge(installation.database, installation.store, now() - LIMIT)
     next(parts)
-    with house.database.write() as session:
+    with installation.database.write() as session:
         assert jobs.retry(session, job_id) == 2
     assert sum(parts, Removed()).jobs == 0
-    assert house.count(Screening) == 2
-    assert house.named() <= house.keys()
+    assert installation.count(Screening) == 2
+    assert installation.named() <= installation.keys()
 
 
 def test_a_retry_in_the_middle_of_a_purge_loses_no_image_that_it_queued(
-    house: Installation, monkeypatch: pytest.MonkeyPatch
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "PART", 2)
     for number in range(4):
-        job_id = house.submit(*[f"{number} {image}".encode() for image in range(8)])
-        with house.database.write() as session:
+        job_id = installation.submit(*[f"{number} {image}".encode() for image in range(8)])
+        with installation.database.write() as session:
             jobs.cancel(session, job_id)
-        house.grow_old(job_id)
-        queued = _at_once(house, job_id)
-        assert len(_states(house, job_id)) == queued
-        assert set(_states(house, job_id)) <= {State.QUEUED}
-        assert house.named() <= house.keys()
-        house.work()
-        assert _states(house, job_id) == [State.DONE] * queued
+        installation.grow_old(job_id)
+        queued = _at_once(installation, job_id)
+        assert len(_states(installation, job_id)) == queued
+        assert set(_states(installation, job_id)) <= {State.QUEUED}
+        assert installation.named() <= installation.keys()
+        installation.work()
+        assert _states(installation, job_id) == [State.DONE] * queued
 
 
-def _at_once(house: Installation, job_id: uuid.UUID) -> int:
+def _at_once(installation: Installation, job_id: uuid.UUID) -> int:
     """Purge and retry a job in one moment, and return how many images were queued again."""
     barrier = threading.Barrier(2)
 
     def retry() -> int:
         barrier.wait()
-        with house.database.write() as session:
+        with installation.database.write() as session:
             return jobs.retry(session, job_id)
 
     def purge() -> None:
         barrier.wait()
-        house.purge()
+        installation.purge()
 
     with ThreadPoolExecutor(2) as threads:
         queued, purged = threads.submit(retry), threads.submit(purge)
@@ -203,102 +209,102 @@ def _at_once(house: Installation, job_id: uuid.UUID) -> int:
 # ---------------------------------------------------------------- files without rows
 
 
-def test_stray_files_go_when_they_are_old(house: Installation) -> None:
-    house.keep(b"of a request that failed")
-    assert house.survey() == Removed()
-    house.files_grow_old()
-    young = house.keep(b"of an upload under way").image.sha256
-    house.store.put_derived("0" * 64, THUMBNAIL, b"of no image")
-    thumbnail = next(house.store.root.glob(f"{THUMBNAIL}/*/*"))
+def test_stray_files_go_when_they_are_old(installation: Installation) -> None:
+    installation.keep(b"of a request that failed")
+    assert installation.survey() == Removed()
+    installation.files_grow_old()
+    young = installation.keep(b"of an upload under way").image.sha256
+    installation.store.put_derived("0" * 64, THUMBNAIL, b"of no image")
+    thumbnail = next(installation.store.root.glob(f"{THUMBNAIL}/*/*"))
     os.utime(thumbnail, (0, 0))
     expected = Removed(stray_files=2, stray_bytes=len(b"of a request that failed") + 32 + len(b"of no image"))
-    assert house.survey() == expected
-    assert house.purge() == expected
-    assert house.keys() == {young}
+    assert installation.survey() == expected
+    assert installation.purge() == expected
+    assert installation.keys() == {young}
     assert not thumbnail.exists()
 
 
-def test_an_image_kept_again_before_its_file_is_removed_stays(house: Installation) -> None:
+def test_an_image_kept_again_before_its_file_is_removed_stays(installation: Installation) -> None:
     """The upload of an image that is just being purged: kept, purged, named."""
-    job_id = house.submit(b"image")
-    house.work()
-    house.grow_old(job_id)
-    received = house.keep(b"image")
-    house.purge()
-    assert house.named() == set()
-    again = house.add([received])
-    house.work()
-    assert house.named() == house.keys()
-    assert _states(house, again) == [State.DONE]
-    house.purge()
-    assert house.named() == house.keys() != set()
+    job_id = installation.submit(b"image")
+    installation.work()
+    installation.grow_old(job_id)
+    received = installation.keep(b"image")
+    installation.purge()
+    assert installation.named() == set()
+    again = installation.add([received])
+    installation.work()
+    assert installation.named() == installation.keys()
+    assert _states(installation, again) == [State.DONE]
+    installation.purge()
+    assert installation.named() == installation.keys() != set()
 
 
-def test_a_tombstone_falls_when_the_image_comes_back(house: Installation) -> None:
-    house.delete(_worked(house, b"image"))
-    house.submit(b"image")
-    house.files_grow_old()
-    with house.database.write() as session:
+def test_a_tombstone_falls_when_the_image_comes_back(installation: Installation) -> None:
+    installation.delete(_worked(installation, b"image"))
+    installation.submit(b"image")
+    installation.files_grow_old()
+    with installation.database.write() as session:
         session.execute(update(Tombstone).values(due_at=now()))
-    retention.remove_tombstoned_files(house.database, house.store)
-    assert house.count(Tombstone) == 0
-    assert house.named() == house.keys() != set()
+    retention.remove_tombstoned_files(installation.database, installation.store)
+    assert installation.count(Tombstone) == 0
+    assert installation.named() == installation.keys() != set()
 
 
 # ---------------------------------------------------------------- at the same time
 
 
-def test_a_worker_that_still_holds_a_deleted_image_answers_the_others(house: Installation) -> None:
-    deleted = house.submit(b"deleted")
-    stays = house.submit(b"stays")
-    claim = house.claim()
+def test_a_worker_that_still_holds_a_deleted_image_answers_the_others(installation: Installation) -> None:
+    deleted = installation.submit(b"deleted")
+    stays = installation.submit(b"stays")
+    claim = installation.claim()
     assert claim is not None
     assert len(claim.screenings) == 2
-    with house.database.write() as session:
+    with installation.database.write() as session:
         jobs.cancel(session, deleted)
-    house.delete(deleted)
-    assert house.finish(claim) == 1
-    assert _states(house, stays) == [State.DONE]
-    assert house.count(Prediction) == 1
+    installation.delete(deleted)
+    assert installation.finish(claim) == 1
+    assert _states(installation, stays) == [State.DONE]
+    assert installation.count(Prediction) == 1
 
 
-def test_a_prediction_that_a_worker_has_found_stays(house: Installation) -> None:
-    old = _worked(house, b"image")
-    with house.database.write() as session:  # as when the web could not read the model's spec
+def test_a_prediction_that_a_worker_has_found_stays(installation: Installation) -> None:
+    old = _worked(installation, b"image")
+    with installation.database.write() as session:  # as when the web could not read the model's spec
         job = jobs.open_job(
-            session, user_id=house.user.id, name="b", source=Source.API, model_name=house.spec.name,
+            session, user_id=installation.user.id, name="b", source=Source.API, model_name=installation.spec.name,
             priority=Priority.BULK,
         )  # fmt: skip
-        jobs.add_images(session, job.id, [house.keep(b"image")], None)
+        jobs.add_images(session, job.id, [installation.keep(b"image")], None)
         jobs.close_job(session, job.id)
-    claim = house.claim()
+    claim = installation.claim()
     assert claim is not None
     assert claim.screenings[0].prediction_id is not None
-    house.grow_old(old)
-    assert house.purge().predictions == 0
-    assert house.finish(claim) == 1
-    assert _states(house, job.id) == [State.DONE]
+    installation.grow_old(old)
+    assert installation.purge().predictions == 0
+    assert installation.finish(claim) == 1
+    assert _states(installation, job.id) == [State.DONE]
 
 
-def test_uploads_of_an_image_while_it_is_purged_never_lose_it(house: Installation) -> None:
+def test_uploads_of_an_image_while_it_is_purged_never_lose_it(installation: Installation) -> None:
     """Everything at once: two people send the same images and delete their jobs, and a purge runs all the while."""
     images = [b"image %d" % n for n in range(3)]
     stopped, errors = threading.Event(), []
 
     def send() -> None:
         for _ in range(8):
-            job_id = house.submit(*images)
-            assert [data for data in images if not house.store.has(hashlib.sha256(data).hexdigest())] == []
-            with house.database.write() as session:
+            job_id = installation.submit(*images)
+            assert [data for data in images if not installation.store.has(hashlib.sha256(data).hexdigest())] == []
+            with installation.database.write() as session:
                 jobs.cancel(session, job_id)
-            house.delete(job_id)
-        house.submit(*images)
+            installation.delete(job_id)
+        installation.submit(*images)
 
     def remove() -> None:
         while not stopped.is_set():
-            with house.database.write() as session:
+            with installation.database.write() as session:
                 session.execute(update(Tombstone).values(due_at=now()))
-            house.purge()
+            installation.purge()
             time.sleep(0.002)
 
     def guarded(work: object) -> threading.Thread:
@@ -318,16 +324,18 @@ def test_uploads_of_an_image_while_it_is_purged_never_lose_it(house: Installatio
     stopped.set()
     remover.join()
     assert errors == []
-    assert house.named() == house.keys()
-    assert len(house.named()) == 3
-    house.work()
-    assert set(_states(house)) <= {State.DONE}
+    assert installation.named() == installation.keys()
+    assert len(installation.named()) == 3
+    installation.work()
+    assert set(_states(installation)) <= {State.DONE}
 
 
-def test_keeping_and_removing_an_old_image_at_once_leaves_a_whole_image_or_none(sqlite_house: Installation) -> None:
+def test_keeping_and_removing_an_old_image_at_once_leaves_a_whole_image_or_none(
+    sqlite_installation: Installation,
+) -> None:
     """The file alone, without any row: whoever kept it last finds it."""
-    store = sqlite_house.store
-    key = sqlite_house.keep(b"image").image.sha256
+    store = sqlite_installation.store
+    key = sqlite_installation.keep(b"image").image.sha256
     path = store.root / "images" / key[:2] / key
     stopped = threading.Event()
 
@@ -339,7 +347,7 @@ def test_keeping_and_removing_an_old_image_at_once_leaves_a_whole_image_or_none(
     remover.start()
     try:
         for _ in range(60):
-            sqlite_house.keep(b"image")
+            sqlite_installation.keep(b"image")
             assert store.get(key) == b"image", "it is young"
             os.utime(path, (0, 0))
     finally:
@@ -357,53 +365,55 @@ _JOBS = st.lists(
 
 @examples(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sent=_JOBS)
-def test_a_purge_does_what_its_survey_says_and_leaves_no_loose_end(sqlite_house: Installation, sent: list) -> None:
-    house = sqlite_house
-    with house.database.write() as session:
+def test_a_purge_does_what_its_survey_says_and_leaves_no_loose_end(
+    sqlite_installation: Installation, sent: list
+) -> None:
+    installation = sqlite_installation
+    with installation.database.write() as session:
         for table in (Screening, Upload, Job, Prediction, Image, Tombstone):
             session.execute(Base.metadata.tables[table.__tablename__].delete())
     old, kept = [], set()
     for images, fate in sent:
-        job_id = house.submit(*[b"image %d" % n for n in images])
+        job_id = installation.submit(*[b"image %d" % n for n in images])
         if fate == "cancelled":
-            with house.database.write() as session:
+            with installation.database.write() as session:
                 jobs.cancel(session, job_id)
         elif fate != "waiting":
-            house.work()
+            installation.work()
         if fate in {"old", "cancelled"}:
             old.append(job_id)
         else:
-            kept |= {house.keep(b"image %d" % n).image.sha256 for n in images}
-    house.grow_old(*old)
-    still_waiting = _unended_jobs(house)
-    told = house.survey()
-    assert house.purge() == told
-    left = set(_ids(house, Job))
+            kept |= {installation.keep(b"image %d" % n).image.sha256 for n in images}
+    installation.grow_old(*old)
+    still_waiting = _unended_jobs(installation)
+    told = installation.survey()
+    assert installation.purge() == told
+    left = set(_ids(installation, Job))
     assert left.isdisjoint(set(old) - still_waiting)
     assert len(left) == len(sent) - told.jobs
-    assert kept <= house.named()
-    assert house.named() == house.keys()
-    assert house.purge() == Removed()
+    assert kept <= installation.named()
+    assert installation.named() == installation.keys()
+    assert installation.purge() == Removed()
 
 
-def _unended_jobs(house: Installation) -> set[uuid.UUID]:
-    with house.database.read() as session:
+def _unended_jobs(installation: Installation) -> set[uuid.UUID]:
+    with installation.database.read() as session:
         waiting = select(Screening.job_id).where(Screening.state.in_([State.QUEUED, State.RUNNING]))
         return set(session.scalars(waiting))
 
 
-def _worked(house: Installation, *images: bytes) -> uuid.UUID:
-    job_id = house.submit(*images)
-    house.work()
+def _worked(installation: Installation, *images: bytes) -> uuid.UUID:
+    job_id = installation.submit(*images)
+    installation.work()
     return job_id
 
 
-def _ids(house: Installation, table: type) -> list[uuid.UUID]:
-    with house.database.read() as session:
+def _ids(installation: Installation, table: type) -> list[uuid.UUID]:
+    with installation.database.read() as session:
         return list(session.scalars(select(table.id)))
 
 
-def _states(house: Installation, job_id: uuid.UUID | None = None) -> list[State]:
-    with house.database.read() as session:
+def _states(installation: Installation, job_id: uuid.UUID | None = None) -> list[State]:
+    with installation.database.read() as session:
         wanted = select(Screening.state)
         return list(session.scalars(wanted if job_id is None else wanted.where(Screening.job_id == job_id)))

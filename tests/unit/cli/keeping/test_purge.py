@@ -19,21 +19,21 @@ from tests.installation import Installation
 
 
 @pytest.fixture
-def house(tmp_path: Path, spec: ModelSpec) -> Installation:
+def installation(tmp_path: Path, spec: ModelSpec) -> Installation:
     database = Database(f"sqlite:///{tmp_path / 'pneumoscreen.db'}")
     upgrade(database)
     with database.write() as session:
         user = accounts.add_user(session, "tina", Role.TECHNICIAN)
-    house = Installation(database, make_store(tmp_path / "store"), spec, user)
-    job_id = house.submit(b"an image of some bytes")
-    house.work()
+    installation = Installation(database, make_store(tmp_path / "store"), spec, user)
+    job_id = installation.submit(b"an image of some bytes")
+    installation.work()
     then = now() - timedelta(days=100)
     with database.write() as session:
         session.execute(update(Job).where(Job.id == job_id).values(closed_at=then))
         session.execute(update(Screening).values(finished_at=then))
     for path in (tmp_path / "store").rglob("*"):
         os.utime(path, (0, 0))
-    yield house
+    yield installation
     database.close()
 
 
@@ -41,30 +41,30 @@ def run(tmp_path: Path, *arguments: str) -> Result:
     return CliRunner().invoke(main, ["purge", *arguments, "--data-dir", str(tmp_path)])
 
 
-def test_it_shows_what_would_go_and_removes_it_only_when_told(house: Installation, tmp_path: Path) -> None:
+def test_it_shows_what_would_go_and_removes_it_only_when_told(installation: Installation, tmp_path: Path) -> None:
     shown = run(tmp_path, "--older-than", "90d")
     assert shown.exit_code == 0, shown.output
     assert "Add --yes to remove this." in shown.output
-    assert house.count(Image) == len(house.keys()) == 1
+    assert installation.count(Image) == len(installation.keys()) == 1
     done = run(tmp_path, "--older-than", "90d", "--yes")
     assert done.exit_code == 0, done.output
     assert "Removed." in done.output
-    assert house.count(Image) == len(house.keys()) == 0
+    assert installation.count(Image) == len(installation.keys()) == 0
     assert "There is nothing to remove." in run(tmp_path, "--older-than", "90d").output
-    with house.database.read() as session:
+    with installation.database.read() as session:
         (event,) = session.scalars(select(AuditEvent).where(AuditEvent.action == "job_purged")).all()
     assert event.actor.startswith("os:")
 
 
 @pytest.mark.parametrize(("age", "images"), [("1y", 1), ("15w", 1), ("14w", 0), ("99d", 0), ("101d", 1)])
-def test_an_age_counts_days_weeks_or_years(house: Installation, tmp_path: Path, age: str, images: int) -> None:
+def test_an_age_counts_days_weeks_or_years(installation: Installation, tmp_path: Path, age: str, images: int) -> None:
     assert run(tmp_path, "--older-than", age, "--yes").exit_code == 0
-    assert house.count(Image) == images
+    assert installation.count(Image) == images
 
 
 @pytest.mark.parametrize("age", ["90", "d", "-1d", "1.5y", "soon", "99999y"])
-def test_what_is_no_age_is_refused(house: Installation, tmp_path: Path, age: str) -> None:
+def test_what_is_no_age_is_refused(installation: Installation, tmp_path: Path, age: str) -> None:
     result = run(tmp_path, f"--older-than={age}", "--yes")
     assert result.exit_code == 2
     assert "Traceback" not in result.output
-    assert house.count(Image) == 1
+    assert installation.count(Image) == 1
