@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from shared.db import in_parts, new_id
 from shared.messages import emails, outbox
-from shared.messages.outbox import Told
+from shared.messages.outbox import MessageContent
 from shared.models.spec import Label
 from shared.tables import Job, MessageEvent, Priority, Screening, Source, User, Webhook
 
@@ -33,10 +33,12 @@ def note_flagged(session: Session, screenings: Sequence[uuid.UUID]) -> None:
             _write_at_once(session, some)
 
 
-def _flagged_images(session: Session, screenings: Sequence[uuid.UUID]) -> list[Told]:
+def _flagged_images(session: Session, screenings: Sequence[uuid.UUID]) -> list[MessageContent]:
     flagged = select(Screening.id, Screening.job_id).where(_flagged(), Screening.id.in_(screenings))
     return [
-        Told(row.id, "", {"screening": str(row.id), "job": str(row.job_id), "page_url": f"/screenings/{row.id}"})
+        MessageContent(
+            row.id, "", {"screening": str(row.id), "job": str(row.job_id), "page_url": f"/screenings/{row.id}"}
+        )
         for row in session.execute(flagged)
     ]
 
@@ -57,7 +59,7 @@ def _write_at_once(session: Session, screenings: Sequence[uuid.UUID]) -> None:
         body = {**_of(job), "flagged": images, "is_open": is_open, "page_url": page_url}
         # Who sent it and wants to know of its end gets that e-mail alone, with what was flagged.
         others = [reader for reader in readers if reader.id != job.created_by_id or not reader.emails_job_finished]
-        outbox.add(session, others, MessageEvent.IMAGE_FLAGGED, [Told(job.id, "", body)])
+        outbox.add(session, others, MessageEvent.IMAGE_FLAGGED, [MessageContent(job.id, "", body)])
 
 
 def _flagged() -> Any:
@@ -67,15 +69,15 @@ def _flagged() -> Any:
 def note_finished(session: Session, job: Job, ended_at: datetime, counts: dict[str, int], flagged: int) -> None:
     """Note that a job has ended; one that was retried ends once more."""
     body = {"job": str(job.id), "counts": counts, "flagged": flagged, "page_url": f"/jobs/{job.id}"}
-    told = [Told(job.id, ended_at.isoformat(), body)]
-    outbox.add(session, outbox.listening(session, MessageEvent.JOB_FINISHED), MessageEvent.JOB_FINISHED, told)
-    told = [Told(job.id, ended_at.isoformat(), {**body, **_of(job)})]
+    contents = [MessageContent(job.id, ended_at.isoformat(), body)]
+    outbox.add(session, outbox.listening(session, MessageEvent.JOB_FINISHED), MessageEvent.JOB_FINISHED, contents)
+    contents = [MessageContent(job.id, ended_at.isoformat(), {**body, **_of(job)})]
     sender = None if _was_seen(job) else emails.sender_to_write_to(session, User.id == job.created_by_id)
     if sender is not None:
-        outbox.add(session, [sender], MessageEvent.JOB_FINISHED, told)
+        outbox.add(session, [sender], MessageEvent.JOB_FINISHED, contents)
     if flagged and job.priority == Priority.BULK:
         readers = [user for user in emails.readers_to_write_to(session) if user is not sender]
-        outbox.add(session, readers, MessageEvent.IMAGE_FLAGGED, told)
+        outbox.add(session, readers, MessageEvent.IMAGE_FLAGGED, contents)
 
 
 def _was_seen(job: Job) -> bool:
@@ -90,4 +92,4 @@ def _of(job: Job) -> dict[str, str]:
 
 def note_test(session: Session, target: Webhook | User) -> None:
     """Note a message that tells of nothing, to try an address."""
-    outbox.add(session, [target], MessageEvent.TEST, [Told(None, str(new_id()), {})])
+    outbox.add(session, [target], MessageEvent.TEST, [MessageContent(None, str(new_id()), {})])

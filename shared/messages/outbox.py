@@ -47,8 +47,8 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a message tells: of what, on which occasion, and in which words for programs."""
+class MessageContent:
+    """What a message says: the id of what it is about, the occasion, and the body for programs."""
 
     subject: uuid.UUID | None
     occasion: str
@@ -101,17 +101,19 @@ def is_due(session: Session, kinds: Collection[Kind] = tuple(Kind)) -> bool:
     return Kind.EMAILS in kinds and digests.is_any_ready(session, at)
 
 
-def add(session: Session, targets: Sequence[Webhook | User], event: MessageEvent, told: Sequence[Told]) -> None:
-    """Add a message for each target and each thing told; what is there already is not added again."""
+def add(
+    session: Session, targets: Sequence[Webhook | User], event: MessageEvent, contents: Sequence[MessageContent]
+) -> None:
+    """Add a message of each content for each target; what is there already is not added again."""
     at = now()
     rows = [
         {
-            "id": uuid.uuid5(target.id, f"{event.value} {one.subject} {one.occasion}"),
+            "id": uuid.uuid5(target.id, f"{event.value} {content.subject} {content.occasion}"),
             "webhook_id": target.id if isinstance(target, Webhook) else None,
             "user_id": target.id if isinstance(target, User) else None,
             "event": event,
-            "subject": one.subject,
-            "body": {"type": event.value, "timestamp": at.isoformat(), "data": dict(one.body)},
+            "subject": content.subject,
+            "body": {"type": event.value, "timestamp": at.isoformat(), "data": dict(content.body)},
             "created_at": at,
             "state": MessageState.WAITING,
             "due_at": at,
@@ -119,7 +121,7 @@ def add(session: Session, targets: Sequence[Webhook | User], event: MessageEvent
             "attempts": 0,
         }
         for target in targets
-        for one in told
+        for content in contents
     ]
     for some in in_parts(rows):
         insert_new(session, Message, some)
