@@ -22,6 +22,9 @@ NAME_PATTERN = r"^[a-z0-9][a-z0-9.-]{0,62}$"
 FRAMED_DETAIL = 1.75
 """Pixels to decode for one that a framed network sees: lungs take 0.75 of a training image's side, an adult's 0.55."""
 
+_VERSION_DIGITS = 12
+"""Of the identity in a version; they tell apart all models that one site will ever have."""
+
 _STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
@@ -127,6 +130,11 @@ class Gate(BaseModel):
     """Youngest and oldest patient that the model is for, in whole years."""
 
 
+def version_of(name: str, identity: str) -> str:
+    """Name an exact set of weights for people, as `name@start-of-its-identity`."""
+    return f"{name}@{identity[:_VERSION_DIGITS]}"
+
+
 class ModelSpec(BaseModel):
     """Everything needed to serve a network except its weights."""
 
@@ -206,7 +214,7 @@ class ModelSpec(BaseModel):
     @property
     def version(self) -> str:
         """Name what answers for people: the model's name and the start of its identity."""
-        return f"{self.name}@{self.identity[:12]}"
+        return version_of(self.name, self.identity)
 
     def calibrate(self, logits: "np.ndarray") -> "np.ndarray":
         """Turn logits (N, classes) into calibrated probabilities, float64 (N, classes)."""

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from shared.audit.trail import row_values
-from shared.models.spec import Label
+from shared.models.spec import Label, version_of
 from shared.states import State
 from shared.submission.submit import Receipt
 from shared.tables import (
@@ -257,7 +257,7 @@ class ReviewShown(Schema):
             blind=review.is_blind,
             counts=counts,
             screening=review.screening_id,
-            model=f"{review.model_name}@{(review.model_version or '')[:12]}" if review.model_name else None,
+            model=version_of(review.model_name, review.model_version or "") if review.model_name else None,
             label=review.label,
             p_pneumonia=review.p_pneumonia,
             threshold=review.threshold,

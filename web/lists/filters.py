@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from shared.languages.formats import write_moment
-from shared.models.spec import Label
+from shared.models.spec import Label, version_of
 from shared.states import State
 from shared.tables import Job, Model, User
 from web.base.paging import FilterError
@@ -35,7 +35,6 @@ Condition = Callable[[Any, Any, User], ColumnElement[bool]]
 
 MOST_SHOWN: Final = 100
 """Characters of an argument that an error repeats."""
-_VERSION_DIGITS: Final = 12  # of the sha256 in ModelSpec.version
 JOBS_OFFERED: Final = 100
 """Jobs that a form lists; the page of an older one leads to the list of its images."""
 
@@ -85,7 +84,7 @@ class Filter:
 def _name_models(db: Session) -> list[str]:
     """List the models that have screened here, each exact set of weights by its version."""
     rows = db.execute(select(Model.name, Model.sha256).order_by(Model.created_at.desc()))
-    return [f"{name}@{sha256[:_VERSION_DIGITS]}" for name, sha256 in rows]
+    return [version_of(name, sha256) for name, sha256 in rows]
 
 
 def _name_job(db: Session, job_id: uuid.UUID, viewer: User) -> str:

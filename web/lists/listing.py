@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, RowMapping, Select, func, literal, select
 from sqlalchemy.orm import Session, joinedload
 
 from shared.db import Database
-from shared.models.spec import ImageClass, Label
+from shared.models.spec import ImageClass, Label, version_of
 from shared.refusals import Details, Explanation
 from shared.reviews.blind import hidden_images
 from shared.reviews.reviews import reviews_of
@@ -26,8 +26,6 @@ from web.lists.planner import Count, Wanted, count_worklist, find, holds, tests_
 from web.lists.readings import Reading
 
 __all__ = ["FilterError", "Filters", "Order", "Page", "ScreeningDetail", "ScreeningSummary"]
-
-_VERSION_DIGITS: Final = 12  # of the sha256 in ModelSpec.version
 
 
 @dataclass(frozen=True)
@@ -143,7 +141,7 @@ def _select_screenings(*columns: Any) -> Select[Any]:
 def _values(row: RowMapping) -> dict[str, Any]:
     values = dict(row)
     name, sha256 = values.pop("model_name"), values.pop("model_sha256")
-    return {**values, "model": f"{name}@{sha256[:_VERSION_DIGITS]}" if name else None, "reviews": ()}
+    return {**values, "model": version_of(name, sha256) if name else None, "reviews": ()}
 
 
 _HIDDEN: Final[dict[str, Any]] = {
