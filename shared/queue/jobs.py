@@ -135,6 +135,14 @@ def add_images(
         upload = Upload(job_id=job_id, idempotency_key=key, request_digest=request_digest, skipped=skipped)
         upload.first_position, upload.images = job.next_position, len(received)
         session.add(upload)
+    rows = _add_rows(session, job, received, model)
+    return Added(received, sum(row["state"] is State.QUEUED for row in rows), skipped)
+
+
+def _add_rows(
+    session: Session, job: Job, received: Sequence[Received], model: ModelSpec | None
+) -> list[dict[str, Any]]:
+    """Write a screening for each file at the end of a job, and note what this model has flagged already."""
     images, earlier = _store_images(session, [item.image for item in received if item.image is not None])
     states = latest.review_states(session, earlier)
     answers = _known_predictions(session, images.values(), model) if model else {}
@@ -150,7 +158,7 @@ def add_images(
     note_flagged(session, [row["id"] for row in rows if row["state"] is State.DONE])
     job.next_position += len(rows)
     job.next_turn = start_turn + len(rows)
-    return Added(received, sum(row["state"] is State.QUEUED for row in rows), skipped)
+    return rows
 
 
 def check_open(job: Job) -> None:
