@@ -1,7 +1,6 @@
 """Lists of images: whatever is asked, by whichever index it is found, the answer is that of a look at every row."""
 
 import random
-import re
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator
@@ -10,25 +9,22 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from flask.testing import FlaskClient
 from sqlalchemy import event, select, text
 from sqlalchemy.orm import Session
 
 from benchmarks import rows
 from shared.db import Database
-from shared.models.spec import ImageClass, Label, ModelSpec
+from shared.models.spec import Label, ModelSpec
 from shared.queue import retention
 from shared.refusals import OF_THE_GATE, Rejection
-from shared.reviews.reviews import add_review, withdraw
 from shared.settings import Settings
-from shared.states import MOVES, Event, State
+from shared.states import State
 from shared.tables import Image, Job, Model, Prediction, Review, ReviewOutcome, ReviewState, Role, Screening, User
 from tests.conftest import draw, encode
 from tests.web_site import Site, post_images
 from web.jobs.progress import jobs_progress, label_counts
 from web.lists import listing, planner, shortlist, walker
-from web.lists.conditions import confidence
-from web.lists.filters import JOBS_OFFERED, Filters, Order
+from web.lists.filters import Filters, Order
 from web.lists.listing import beside, count_before, count_listed, get_screening, list_screenings
 from web.lists.planner import Count
 from web.lists.readings import Reading
@@ -69,6 +65,11 @@ def refuse_some(database: Database) -> None:
         refused = session.scalars(select(Screening).where(Screening.state == State.REJECTED).order_by(Screening.id))
         for image in refused.all()[::2]:
             image.error_code = Rejection.NOT_FRONTAL
+
+
+@pytest.fixture(params=["sqlite"])
+def site(settings: Settings, sqlite_database: Database) -> Site:
+    return Site(settings, sqlite_database)
 
 
 @pytest.fixture
@@ -513,91 +514,7 @@ def test_the_page_says_how_far_was_searched(site: Site, spec: ModelSpec, monkeyp
     assert "image-0-0.png</a>" in site.browser(tina).get(address).text.replace("<wbr>", "")
 
 
-# ---------------------------------------------------------------- filters by reviews
-
-
-@pytest.mark.parametrize("order", Order)
-def test_reviewed_by_lists_what_a_reader_said_last(
-    settings: Settings, database: Database, spec: ModelSpec, order: Order
-) -> None:
-    site = Site(settings, database)
-    site.install_model(spec)
-    client = site.token_client(site.add_user("tina"))
-    post_images(client, *[(f"{n}.png", encode(draw(n), "PNG")) for n in range(3)])
-    site.work(spec, {})
-    rita, ruth = (site.add_user(name, Role.READER) for name in ("rita", "ruth"))
-    first, second, third = site.screenings()
-    with database.write() as session:
-        add_review(session, rita, first, ReviewOutcome.AGREE)
-        add_review(session, rita, second, ReviewOutcome.AGREE)
-        add_review(session, ruth, third, ReviewOutcome.AGREE)
-    with database.write() as session:
-        withdraw(session, rita, second)
-    assert walk(database, rita, Filters(reviewed_by="rita"), order) == [first.id]
-    assert walk(database, rita, Filters(reviewed_by="ruth"), order) == [third.id]
-    assert walk(database, rita, Filters(reviewed_by="nobody"), order) == []
-    page = site.browser(rita).get("/history?reviewed_by=rita").text
-    assert "Reviewed by: <bdi>rita</bdi>" in page
-    assert "0.png</a>" in page
-    assert "1.png</a>" not in page
-    listed = client.get("/api/v1/predictions?reviewed_by=ruth").json
-    assert [row["file_name"] for row in listed["predictions"]] == ["2.png"]  # type: ignore[index]
-    assert "<td>Reviewed by</td><td><code>reviewed_by</code></td>" in site.browser(rita).get("/help").text
-
-
-# ---------------------------------------------------------------- what lists rely on
-
-
-@pytest.fixture(params=["sqlite"])
-def site(settings: Settings, sqlite_database: Database) -> Site:
-    return Site(settings, sqlite_database)
-
-
-def test_only_what_is_done_has_a_prediction() -> None:
-    assert {to for (_, happened), to in MOVES.items() if happened is Event.FINISH} == {State.DONE}
-    assert [happened for (_, happened), to in MOVES.items() if to is State.DONE] == [Event.FINISH]
-    assert not [happened for source, happened in MOVES if source is State.DONE]
-
-
-def test_confidence_in_sql_is_that_of_the_prediction(spec: ModelSpec, database: Database) -> None:
-    import numpy as np
-
-    p = np.random.default_rng(1).random(500)
-    predictions = spec.judge(np.stack([1 - p, 0.75 * p, 0.25 * p], axis=1))
-    assert spec.classes[0] is ImageClass.NORMAL
-    with database.read() as session:
-        for prediction in predictions:
-            written = session.scalar(select(confidence(prediction.label, _value(prediction.p_pneumonia))))
-            assert written == prediction.confidence
-
-
-def _value(number: float) -> Any:
-    from sqlalchemy import Double, literal
-
-    return literal(number, Double)
-
-
-def test_a_screening_copies_its_job_and_its_prediction(settings: Settings, database: Database, spec: ModelSpec) -> None:
-    site = Site(settings, database)
-    site.install_model(spec)
-    tina, client = (user := site.add_user("tina")), site.token_client(user)
-    image = encode(draw(1))
-    post_images(client, ("a.jpeg", image), ("b.txt", b"no X-ray"))
-    _check_copies(site, tina)
-    site.work(spec, {})
-    _check_copies(site, tina)
-    post_images(client, ("again.jpeg", image))  # answered by the prediction that is there
-    _check_copies(site, tina)
-    labels = {row.file_name: row.label for row in site.screenings()}
-    assert labels == {"a.jpeg": Label.NORMAL, "b.txt": None, "again.jpeg": Label.NORMAL}
-
-
-def _check_copies(site: Site, owner: User) -> None:
-    with site.database.read() as session:
-        for image, answer in session.execute(select(Screening, Prediction).outerjoin(Screening.prediction)):
-            assert image.created_by_id == owner.id
-            copied = (image.model_id, image.label, image.p_pneumonia)
-            assert copied == ((answer.model_id, answer.label, answer.p_pneumonia) if answer else (None,) * 3)
+# ---------------------------------------------------------------- counts
 
 
 def test_counts_by_state_and_progress_are_those_of_the_rows(drawn: Database) -> None:
@@ -614,24 +531,3 @@ def test_counts_by_state_and_progress_are_those_of_the_rows(drawn: Database) -> 
             answers = [row.answer for row in found if row.image.job_id == job.id and row.answer]
             labels = {label: sum(answer.label is label for answer in answers) for label in Label}
             assert label_counts(session, job, session.get_one(User, job.created_by_id)) == labels
-
-
-# ---------------------------------------------------------------- filters by jobs
-
-
-def offered_jobs(browser: FlaskClient, address: str) -> list[str]:
-    """Return the words of the jobs that a form offers, without the times."""
-    field = browser.get(address).text.split('<select id="f-job"')[1].split("</select>")[0]
-    return [said.partition(" · ")[0] for said in re.findall(r"<option[^>]*>([^<]*)<", field)]
-
-
-def test_a_form_offers_the_newest_jobs_that_its_reader_may_see(site: Site) -> None:
-    tina, tom = site.add_user("tina"), site.add_user("tom")
-    sender = site.token_client(tina)
-    made = [sender.post("/api/v1/jobs", json={"name": f"ward {n}"}).json["id"] for n in range(JOBS_OFFERED + 1)]
-    newest_first = [f"ward {n}" for n in reversed(range(len(made)))]
-    tinas, toms = site.browser(tina), site.browser(tom)
-    assert offered_jobs(tinas, "/history") == ["Any", *newest_first[:-1]]
-    assert offered_jobs(tinas, f"/history?job={made[0]}") == ["Any", "ward 0", *newest_first[:-1]]
-    assert offered_jobs(toms, "/history") == ["Any"]
-    assert offered_jobs(toms, f"/history?job={made[0]}") == ["Any", made[0]], "whose name is not told"
