@@ -71,7 +71,7 @@ class Sweep:
     def free_leases(self, at: float) -> leases.Swept:
         """Free the images whose holder is silent, `at` seconds of a monotonic clock, and count what waits."""
         with self._database.write() as session:
-            held = leases.held(session)
+            held = leases.find_held(session)
             run_out = {token: held[token] for token in self._leases.look(held, at)}
             swept = leases.sweep(session, run_out, self._settings.max_attempts)
         lost = swept.requeued + swept.failed

@@ -279,7 +279,7 @@ def fail_attempt(session: Session, lease: Claim, screenings: Collection[ClaimedS
     _lose(session, which, max_attempts, Failure.IMAGE_UNREADABLE)
 
 
-def held(session: Session) -> dict[uuid.UUID, datetime]:
+def find_held(session: Session) -> dict[uuid.UUID, datetime]:
     """Return every lease that holds images, with the time that each heartbeat moves."""
     running = select(Screening.lease_token, func.max(Screening.lease_until)).where(in_states([State.RUNNING]))
     rows = session.execute(running.group_by(Screening.lease_token))
@@ -287,7 +287,7 @@ def held(session: Session) -> dict[uuid.UUID, datetime]:
 
 
 def sweep(session: Session, run_out: Mapping[uuid.UUID, datetime], max_attempts: int) -> Swept:
-    """Free the leases that ran out, as `held` gave them, and say how many images wait for each model.
+    """Free the leases that ran out, as `find_held` gave them, and say how many images wait for each model.
 
     A lease that got a heartbeat since is left alone.
     """

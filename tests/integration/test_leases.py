@@ -84,7 +84,7 @@ class Queue:
     def sweep(self) -> leases.Swept:
         """Sweep where every lease that is held has run out."""
         with self.database.write() as session:
-            return leases.sweep(session, leases.held(session), 3)
+            return leases.sweep(session, leases.find_held(session), 3)
 
     def states(self, job_id: uuid.UUID) -> Counter:
         with self.database.read() as session:
@@ -195,7 +195,7 @@ def test_a_heartbeat_keeps_a_lease(queue: Queue) -> None:
     queue.submit(images(1))
     lease = queue.claim()
     with queue.database.write() as session:
-        before = leases.held(session)
+        before = leases.find_held(session)
         assert leases.extend(session, lease.token, 60.0) == 1
         assert leases.sweep(session, before, 3).requeued == 0
 

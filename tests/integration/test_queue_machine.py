@@ -176,7 +176,7 @@ class QueueMachine(RuleBasedStateMachine):
     def look(self) -> None:
         own = {row.lease for row in self.rows.values()}
         with self.database.read() as session:
-            until = {token: at for token, at in leases.held(session).items() if token in own}
+            until = {token: at for token, at in leases.find_held(session).items() if token in own}
         assert set(until) == own - {None}
         self.seen = Look(until, Counter(self.beats))
 

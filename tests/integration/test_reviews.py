@@ -254,7 +254,7 @@ def test_leases_that_run_out_for_good_give_the_flag_back(room: Room) -> None:
     older, newer = room.claim(1), room.claim(1)
     assert [image.screening_id for image in older.screenings] == [room.rows()[1].id]
     with room.database.write() as session:
-        held = leases.held(session)
+        held = leases.find_held(session)
         assert leases.sweep(session, {newer.token: held[newer.token]}, 1).failed == 1
     assert [row.is_latest for row in room.rows()] == [True, True, False]
 

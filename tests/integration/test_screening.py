@@ -386,7 +386,7 @@ def test_the_heartbeat_outlives_an_error_and_keeps_the_lease(
     worker.start()
     wait_for(lambda: len(beats) >= 1)
     with database.read() as session:
-        before = leases.held(session)
+        before = leases.find_held(session)
     wait_for(lambda: len(beats) >= 8)
     with database.write() as session:
         assert leases.sweep(session, before, 3).requeued == 0, "the lease is still held"
