@@ -11,10 +11,10 @@ from rich.table import Table
 from cli.models.answering import answer_images, progress_bar
 from cli.models.compare import DEFAULT_MODEL
 from cli.models.models import MODELS_DIR
-from cli.models.rewriting import check_target, keep, undo_last
+from cli.models.rewriting import check_keeping, keep, keeping_options, undo_last
 from cli.options import NumberWithin
 from cli.report import DISCLAIMER, make_console
-from shared.models.folder import find_model, read_spec
+from shared.models.folder import find_model
 from shared.models.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -36,12 +36,7 @@ _SHARES: Final = (0.2, 0.3, 0.4, 0.5)
     type=NumberWithin(0, 1, min_open=True, max_open=True),
     help="Share of the images that is to be flagged, such as 0.3.",
 )
-@click.option("--out", type=_FOLDER, help="Write a new model folder here; its name is the new model's.")
-@click.option("--in-place", is_flag=True, help="Change the model itself. --undo takes it back.")
-@click.option(
-    "--dry-run", is_flag=True, help="Only show the figures; this is the default without --out and --in-place."
-)
-@click.option("--undo", is_flag=True, help="Restore the previous calibration; needs no images.")
+@keeping_options
 @click.option(
     "--elsewhere",
     metavar="FOLDER",
@@ -70,18 +65,13 @@ def adapt(
     os.environ.setdefault("KERAS_BACKEND", "openvino")
     place = find_model(models_dir, model)
     if undo:
-        if folder is not None or out is not None:
-            raise click.UsageError("--undo takes neither images nor --out: it changes the model itself.")
-        undo_last(place, dry_run=dry_run)
+        undo_last(place, dry_run=dry_run, has_images=folder is not None, out=out)
     elif elsewhere is not None:
         _measure(place, elsewhere, (flagged,) if flagged else _SHARES)
     elif folder is None or flagged is None:
         raise click.UsageError("Name the folder of the site's images and the share to flag: adapt DIR --flagged 0.3")
-    elif in_place and out is not None:
-        raise click.UsageError("Choose --out or --in-place.")
     else:
-        if out is not None:
-            check_target(out, place, read_spec(place))
+        check_keeping(place, out=out, in_place=in_place)
         fresh = _choose(place, folder, flagged)
         keep(place, fresh, out=out, in_place=in_place, dry_run=dry_run)
 

@@ -13,10 +13,10 @@ from cli.models.answering import answer_images, progress_bar
 from cli.models.compare import DEFAULT_MODEL
 from cli.models.models import MODELS_DIR
 from cli.models.reviewed import REVIEWED, SOURCE, Reviewed, check_source, read_reviews
-from cli.models.rewriting import NUMBERS, attempt, check_target, keep, undo_last
+from cli.models.rewriting import NUMBERS, attempt, check_keeping, keep, keeping_options, undo_last
 from cli.options import DATA_DIR, NumberWithin
 from cli.report import DISCLAIMER, make_console
-from shared.models.folder import find_model, read_spec
+from shared.models.folder import find_model
 from shared.models.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -43,14 +43,7 @@ _FIGURES: Final = (
     show_default=True,
     help="Share of the pneumonia images that must be found.",
 )
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Write a new model folder here; its name is the new model's."
-)
-@click.option("--in-place", is_flag=True, help="Change the model itself. --undo takes it back.")
-@click.option(
-    "--dry-run", is_flag=True, help="Only show the figures; this is the default without --out and --in-place."
-)
-@click.option("--undo", is_flag=True, help="Restore the previous calibration; needs no images.")
+@keeping_options
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the figures here.")
 @MODELS_DIR
 @DATA_DIR
@@ -65,9 +58,7 @@ def calibrate(*, folder: Path | None, reviewed: bool, model: str, models_dir: Pa
     """
     place = find_model(models_dir, model)
     if undo:
-        if folder is not None or reviewed or options["out"] is not None:
-            raise click.UsageError("--undo takes neither images nor --out: it changes the model itself.")
-        undo_last(place, dry_run=options["dry_run"])
+        undo_last(place, dry_run=options["dry_run"], has_images=folder is not None or reviewed, out=options["out"])
     elif folder is None and not reviewed:
         raise click.UsageError("Name the folder of labelled images, or say --reviewed or --undo.")
     else:
@@ -86,10 +77,7 @@ def _calibrate(
     json_file: Path | None,
     data_dir: Path | None,
 ) -> None:
-    if in_place and out is not None:
-        raise click.UsageError("Choose --out or --in-place.")
-    if out is not None:
-        check_target(out, place, read_spec(place))
+    check_keeping(place, out=out, in_place=in_place)
     from evaluation.dataset import refuse_test_split
     from evaluation.labelled import class_folders
 

@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import click
 
@@ -16,6 +16,33 @@ from shared.models.spec import NAME_PATTERN, ModelSpec
 
 NUMBERS: Final = ("temperature", "bias", "threshold")
 _NOTE: Final = "> **Calibrated anew.**"
+_OPTIONS: Final = (
+    click.option(
+        "--out", type=click.Path(path_type=Path), help="Write a new model folder here; its name is the new model's."
+    ),
+    click.option("--in-place", is_flag=True, help="Change the model itself. --undo takes it back."),
+    click.option(
+        "--dry-run", is_flag=True, help="Only show the figures; this is the default without --out and --in-place."
+    ),
+    click.option("--undo", is_flag=True, help="Restore the previous calibration; needs no images."),
+)
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def keeping_options(command: Command) -> Command:
+    """Add the options that say where a spec is kept, which `keep`, `check_keeping` and `undo_last` take."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def check_keeping(place: Path, *, out: Path | None, in_place: bool) -> None:
+    """Refuse --out beside --in-place, and an --out that cannot become a model folder, before any image is read."""
+    if in_place and out is not None:
+        raise click.UsageError("Choose --out or --in-place.")
+    if out is not None:
+        _check_target(out, place, read_spec(place))
 
 
 def keep(place: Path, fresh: ModelSpec, *, out: Path | None, in_place: bool, dry_run: bool) -> None:
@@ -44,8 +71,10 @@ def _refuse_overtaken(place: Path, fresh: ModelSpec) -> None:
         )
 
 
-def undo_last(place: Path, *, dry_run: bool) -> None:
-    """Put the calibration before the one in force back."""
+def undo_last(place: Path, *, dry_run: bool, has_images: bool, out: Path | None) -> None:
+    """Put the calibration before the one in force back; refuse images and --out, which nothing would come of."""
+    if has_images or out is not None:
+        raise click.UsageError("--undo takes neither images nor --out: it changes the model itself.")
     from evaluation.calibrate import undo, write_spec
 
     spec = read_spec(place)
@@ -58,7 +87,7 @@ def undo_last(place: Path, *, dry_run: bool) -> None:
     click.echo(f"{place / SPEC_FILE} changed: {numbers}. Restart PneumoScreen.")
 
 
-def check_target(out: Path, place: Path, spec: ModelSpec) -> None:
+def _check_target(out: Path, place: Path, spec: ModelSpec) -> None:
     """Raise CommandFailed where `out` cannot become a model folder."""
     if out.exists():
         raise CommandFailed(f"{out} is there already. Name a folder that is not.")

@@ -41,7 +41,7 @@ def test_a_run_whose_start_was_taken_back_changes_nothing(place: Path, spec: Mod
     first = flag_share(spec, P, 0.3, "images")
     change(place, first)
     second = flag_share(read_spec(place), P, 0.5, "images")
-    undo_last(place, dry_run=False)
+    undo_last(place, dry_run=False, has_images=False, out=None)
     with pytest.raises(CommandFailed, match="'test-model' was changed meanwhile"):
         change(place, second)
     assert read_spec(place) == spec
@@ -51,7 +51,7 @@ def test_runs_one_after_the_other_are_all_kept(place: Path, spec: ModelSpec) -> 
     for share in (0.3, 0.5):
         change(place, flag_share(read_spec(place), P, share, "images"))
     for _ in range(2):
-        undo_last(place, dry_run=False)
+        undo_last(place, dry_run=False, has_images=False, out=None)
     assert read_spec(place) == spec
 
 
