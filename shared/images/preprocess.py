@@ -27,12 +27,13 @@ _JPEG: Final = b"\xff\xd8"
 _TIFFS: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter two are BigTIFF
 _JPEG_MODES: Final = {"L", "RGB"}
 
-# 16-bit grey modes of Pillow; `I` holds 16-bit PNG and TIFF samples in 32 bits.
 _BRIGHT: Final = 128
+"""Of 256: colours of 16 bits whose upper 8 stay below this use less than half of their range."""
 _COLOUR_MAP: Final = 320  # all reds, then all greens and all blues (TIFF 6.0, page 23)
 _PNG_DEPTH: Final = 24  # where its header has the bits of a sample (W3C PNG, 11.2.1)
 # BITMAPINFOHEADER and BITMAPCOREHEADER: where the header is, and in it the bits of a pixel.
 _BMP_HEADER, _BMP_DEPTH, _OS2_DEPTH, _OS2_HEADER_BYTES = 14, 28, 24, 12
+# 16-bit grey modes of Pillow; `I` holds 16-bit PNG and TIFF samples in 32 bits.
 _DEEP_MODES: Final = {"I;16", "I;16L", "I;16B", "I;16N", "I", "F"}
 
 _WHOLE: Final = 1 << 16

@@ -476,7 +476,7 @@ def test_a_name_is_looked_up_by_what_few_names_have(drawn: Database, monkeypatch
 def test_a_count_that_was_cut_does_not_say_that_nothing_matches(
     settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planner, "MOST_COUNTED", 1)
+    monkeypatch.setattr(planner, "MOST_UNANSWERED", 1)
     site = Site(settings, database)
     tina = site.add_user("tina")
     post_images(site.token_client(tina), *[(f"{name}.png", b"no X-ray") for name in ("a", "b", "2")])

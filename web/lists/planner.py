@@ -31,7 +31,7 @@ FEW: Final = 12_000
 """So many images are read and sorted in some 20 ms."""
 LARGEST_JOB: Final = 100_000
 """Images of a job that are sorted by age, for which no index is kept."""
-MOST_COUNTED: Final = 300
+MOST_UNANSWERED: Final = 300
 """More images without a result are not counted, only said to be more."""
 
 _GLANCE: Final = 2000
@@ -453,7 +453,7 @@ def _count_entries(session: Session, shortcut: _Shortcut, most: int) -> int:
 
 
 def count_unanswered(session: Session, viewer: User, filters: Filters) -> Count:
-    """Count the filtered images without a prediction, among the first MOST_COUNTED of each state."""
+    """Count the filtered images without a prediction, among the first MOST_UNANSWERED of each state."""
     wanted = want(session, viewer, filters, Order.NEWEST)
     if filters.needs_result or not wanted.is_possible:
         return Count(0)
@@ -464,8 +464,8 @@ def count_unanswered(session: Session, viewer: User, filters: Filters) -> Count:
         entries = _of_state(state, wanted, names).subquery()
         matched = and_(true(), *[test.of(entries.c) for test in counted])
         read, images = session.execute(select(func.count(), func.count(case((matched, 1)))).select_from(entries)).one()
-        total, is_exact = total + images, is_exact and read < MOST_COUNTED
-        if total >= MOST_COUNTED:
+        total, is_exact = total + images, is_exact and read < MOST_UNANSWERED
+        if total >= MOST_UNANSWERED:
             return Count(total, is_exact=False)
     return Count(total, is_exact)
 
@@ -479,4 +479,4 @@ def _of_state(state: State, wanted: Wanted, names: set[str]) -> Select[Any]:
         index = (Screening.position,)
         run = (Screening.job_id == wanted.job.id, *run)
     columns = [getattr(Screening, name) for name in sorted(names | {"state"})]
-    return select(*columns).where(*run).order_by(*index).limit(MOST_COUNTED)
+    return select(*columns).where(*run).order_by(*index).limit(MOST_UNANSWERED)
