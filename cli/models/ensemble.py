@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from cli.errors import CommandFailed
 from cli.models.models import MODELS_DIR
+from cli.models.rewriting import attempt, whole_folder
 from shared.models.folder import (
     SPEC_FILE,
     common_classes,
@@ -37,13 +38,15 @@ def ensemble(name: str, members: Sequence[str], models_dir: Path) -> None:
     spec = _describe(name, [_member(models_dir, text) for text in members])
     read_members(folder, spec)
     verify_weights(folder, spec)
-    try:
-        folder.mkdir()
-        (folder / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
-    except OSError as error:
-        raise CommandFailed(f"{folder} cannot be written: {error.strerror}.") from error
+    attempt(lambda: _write(folder, spec), folder)
     click.echo(f"Ensemble {spec.version} written to {folder}. Fit its threshold before you use it:")
     click.echo(f"  pneumoscreen calibrate DIR --model {name} --in-place")
+
+
+def _write(folder: Path, spec: ModelSpec) -> None:
+    with whole_folder(folder) as fresh:
+        fresh.mkdir()
+        (fresh / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
 
 
 def _member(models_dir: Path, text: str) -> tuple[Member, ModelSpec]:

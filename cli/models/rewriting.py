@@ -3,7 +3,8 @@
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -101,13 +102,23 @@ def _copy(place: Path, out: Path, spec: ModelSpec) -> None:
     """Write a model folder of the same weights under a name of its own; it appears whole or not at all."""
     from evaluation.calibrate import write_spec
 
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".calibrate-") as scratch:
-        fresh = Path(scratch) / out.name
+    with whole_folder(out) as fresh:
         shutil.copytree(place, fresh)
         write_spec(fresh, spec.model_copy(update={"name": out.name}))
         _note_on_card(fresh / CARD_FILE, spec)
-        fresh.rename(out)
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """Give a path to make a folder at, and move it to `target` when it is whole; an error leaves nothing.
+
+    Raises OSError where it cannot be moved, as onto a folder that is there.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".unfinished-") as scratch:
+        fresh = Path(scratch) / target.name
+        yield fresh
+        fresh.rename(target)
 
 
 def _note_on_card(card: Path, spec: ModelSpec) -> None:
