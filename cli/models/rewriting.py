@@ -1,5 +1,6 @@
 """A model's spec written anew: in its place, as a model of its own, or as it was before."""
 
+import json
 import re
 import shutil
 import tempfile
@@ -12,7 +13,7 @@ import click
 
 from cli.errors import CommandFailed
 from shared.models.folder import SPEC_FILE, read_spec
-from shared.models.metrics import CARD_FILE
+from shared.models.metrics import CARD_FILE, METRICS_FILE, read_metrics
 from shared.models.spec import NAME_PATTERN, ModelSpec
 
 NUMBERS: Final = ("temperature", "bias", "threshold")
@@ -106,6 +107,7 @@ def _copy(place: Path, out: Path, spec: ModelSpec) -> None:
         shutil.copytree(place, fresh)
         write_spec(fresh, spec.model_copy(update={"name": out.name}))
         _note_on_card(fresh / CARD_FILE, spec)
+        _note_on_figures(fresh, spec)
 
 
 @contextmanager
@@ -125,16 +127,34 @@ def _note_on_card(card: Path, spec: ModelSpec) -> None:
     """Say at the top of a copied card, where there is one, whose figures it holds; an older such line goes."""
     if not card.is_file():
         return
-    note = (
-        f"{_NOTE} The figures below are of the calibration of the training, with the threshold "
-        f"{spec.former[0].threshold:g}. This copy was written with the threshold {spec.threshold:g}."
-    )
+    note = f"{_NOTE} The figures below {_say_of_which(spec)}"
     # A card from elsewhere may hold bytes that are no UTF-8: they stay as they are.
     text = card.read_text(encoding="utf-8", errors="surrogateescape")
     lines = [line for line in text.split("\n") if not line.startswith(_NOTE)]
     place = 1 if lines[0].startswith("# ") else 0
     noted = "\n".join([*lines[:place], "", note, "", *lines[place:]])
     card.write_text(noted, encoding="utf-8", errors="surrogateescape")
+
+
+def _note_on_figures(folder: Path, spec: ModelSpec) -> None:
+    """Say first in a copied metrics.json, where there is one, which calibration its figures were measured with."""
+    figures = read_metrics(folder)
+    if not figures:
+        return
+    noted = {
+        "calibrated_anew": {
+            "note": f"The figures of this file {_say_of_which(spec)}",
+            "measured_with": {number: getattr(spec.former[0], number) for number in NUMBERS},
+        }
+    }
+    (folder / METRICS_FILE).write_text(json.dumps(noted | {**figures, **noted}, indent=2) + "\n", encoding="utf-8")
+
+
+def _say_of_which(spec: ModelSpec) -> str:
+    return (
+        f"are of the calibration of the training, with the threshold {spec.former[0].threshold:g}. This copy was "
+        f"written with the threshold {spec.threshold:g}."
+    )
 
 
 def attempt(write: Callable[[], object], target: Path) -> None:

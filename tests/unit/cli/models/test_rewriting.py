@@ -1,5 +1,6 @@
 """What `calibrate` and `adapt` keep: nothing of a run that another one has overtaken, and no card without a note."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -84,3 +85,18 @@ def test_a_copy_of_a_copy_has_one_note(place: Path, spec: ModelSpec) -> None:
 def test_a_copy_of_a_model_without_a_card_has_none(place: Path, spec: ModelSpec) -> None:
     keep(place, flag_share(spec, P, 0.3, "images"), out=place.parent / "bare", in_place=False, dry_run=False)
     assert [path.name for path in (place.parent / "bare").iterdir()] == [SPEC_FILE]
+
+
+def test_copied_figures_say_with_which_calibration_they_were_measured(place: Path, spec: ModelSpec) -> None:
+    brought = {"validation": {"threshold": 0.4, "recall": 0.95}}
+    (place / "metrics.json").write_text(json.dumps(brought))
+    once, twice = place.parent / "once", place.parent / "twice"
+    keep(place, flag_share(spec, P, 0.3, "images"), out=once, in_place=False, dry_run=False)
+    keep(once, flag_share(read_spec(once), P, 0.5, "images"), out=twice, in_place=False, dry_run=False)
+    figures = json.loads((twice / "metrics.json").read_text())
+    assert list(figures) == ["calibrated_anew", "validation"]
+    said = figures.pop("calibrated_anew")
+    assert figures == brought
+    assert said["measured_with"] == {"temperature": 1.5, "bias": 0.0, "threshold": 0.4}
+    assert said["note"].endswith(f"This copy was written with the threshold {read_spec(twice).threshold:g}.")
+    assert json.loads((place / "metrics.json").read_text()) == brought
