@@ -180,6 +180,7 @@ def _budget(recipe: dict[str, Any], planned: Planned, trained: int) -> str:
 
 def _validation(spec: ModelSpec, figures: dict[str, Any]) -> str:
     report, half = figures["validation"], figures["at_threshold_0.5"]
+    trained = spec.former[0] if spec.former else spec
     rows = "\n".join(
         f"| {title} | {report[key]:.4f} | {_span(report['intervals_95'][key])} | {half[key]:.4f} |"
         for title, key in _ROWS
@@ -195,8 +196,8 @@ def _validation(spec: ModelSpec, figures: dict[str, Any]) -> str:
     return f"""## Validation
 
 {images["NORMAL"]} normal and {images["PNEUMONIA"]} pneumonia images of patients that training never saw.
-Threshold {spec.threshold}. {spec.threshold_rule}.
-Intervals: 95 %, bootstrap over patients.
+Threshold {trained.threshold}. {trained.threshold_rule}.
+{_calibrated_since(spec)}Intervals: 95 %, bootstrap over patients.
 
 | figure | at the threshold | interval | at 0.5 |
 |---|---|---|---|
@@ -210,6 +211,10 @@ Recall by cause: bacterial {causes["bacteria"]:.4f}, viral {causes["virus"]:.4f}
 
 Threshold and temperature were fitted on these same images and their changed copies below, so recall is slightly
 flattered."""
+
+
+def _calibrated_since(spec: ModelSpec) -> str:
+    return f"The model was calibrated anew since, with the threshold {spec.threshold}.\n" if spec.former else ""
 
 
 def _span(bounds: list[float]) -> str:

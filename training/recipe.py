@@ -134,10 +134,10 @@ def recipe_of(model: Path) -> Recipe:
     """
     try:
         numbers = json.loads((model / "metrics.json").read_text())["recipe"]
+        plain = ("name", "network", "description", "framing", "source_size", "held_out", "seed", "input_size")
+        return Recipe(phases=(), **{key: numbers[key] for key in plain if key in numbers})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataUnusable(
             f"{model.name} does not say how it was trained ({type(error).__name__}), so nothing tells which images it "
             "has not seen. Give a model that 'pneumoscreen train' wrote."
         ) from error
-    plain = ("name", "network", "description", "framing", "source_size", "held_out", "seed", "input_size")
-    return Recipe(phases=(), **{key: numbers[key] for key in plain if key in numbers})

@@ -137,13 +137,21 @@ def _read_gap(folder: Path) -> dict[str, Any]:
 
 
 def _write(place: Path, figures: dict[str, Any]) -> None:
-    from evaluation.card import write_card
+    """Put estimates into a model's metrics.json and its card; raise CommandFailed where the card cannot be made."""
+    from evaluation.card import card
     from training.recipes import planned_by
 
     path = place / "metrics.json"
-    metrics = json.loads(path.read_text()) | {"estimates": figures}
+    metrics = json.loads(path.read_text(encoding="utf-8")) | {"estimates": figures}
+    try:
+        text = card(read_spec(place), metrics, planned_by(metrics["recipe"]["network"]))
+    except (KeyError, TypeError, StopIteration) as error:
+        raise CommandFailed(
+            f"{path} does not hold the figures of a whole training ({type(error).__name__}: {error}), from which the "
+            "card is made. Nothing was written to the model. Leave --write out, or restore the file."
+        ) from error
     write_file(path, json.dumps(metrics, indent=2) + "\n")
-    write_card(place / "card.md", read_spec(place), metrics, planned_by(metrics["recipe"]["network"]))
+    write_file(place / "card.md", text)
 
 
 def _print_layout(data: Path, spec: ModelSpec, console: Console) -> None:

@@ -157,6 +157,9 @@ def test_parts_of_a_few_images_say_nothing_and_intervals_are_by_patient() -> Non
 def test_a_model_that_does_not_say_how_it_was_trained_cannot_be_estimated(tmp_path: Path) -> None:
     with pytest.raises(DataUnusable, match="does not say how it was trained"):
         recipe_of(tmp_path)
+    (tmp_path / "metrics.json").write_text('{"recipe": {"network": "compact_cnn"}}')
+    with pytest.raises(DataUnusable, match=r"does not say how it was trained \(TypeError\)"):
+        recipe_of(tmp_path)
     assert recipe_of(ROOT / "models" / "compact-cnn").seed == 20
 
 
