@@ -1,5 +1,6 @@
 """Calibrations of a spec: the one in force, another in its place, and a threshold that somebody has chosen."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
@@ -46,3 +47,8 @@ def choose_threshold(spec: ModelSpec, threshold: float, at: datetime) -> ModelSp
 def gives_same_probabilities(spec: ModelSpec, other: dict[str, object]) -> bool:
     """Tell whether weights and calibration are those of another spec, as a row holds it; its threshold may differ."""
     return all(getattr(spec, name) == other.get(name) for name in GIVE_PROBABILITIES)
+
+
+def what_gives_probabilities(spec: Mapping[str, object]) -> tuple[object, ...]:
+    """Return the weights and calibration of a spec, as a row holds it: equal for specs that differ by threshold."""
+    return tuple(spec.get(name) for name in GIVE_PROBABILITIES)

@@ -10,13 +10,14 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from shared.db import in_parts
+from shared.models.calibrations import what_gives_probabilities
 from shared.models.spec import Label
 from shared.quality.period import Span
 from shared.quality.statistics import Kappa, Share, cohens_kappa
 from shared.reviews.blind import has_said
 from shared.reviews.standing import standing
 from shared.reviews.truth import LeftOut, label_of, truth_of
-from shared.tables import Review, User
+from shared.tables import Model, Review, User
 
 MOST_REVIEWS: Final = 20_000
 """Reviews that one page reads, the newest of the period."""
@@ -156,6 +157,27 @@ def reviewed_images(
         elif truth is not None:
             pairs.append((answered[-1].p_pneumonia, truth is Label.PNEUMONIA))
     return Reviewed(pairs, left_out)
+
+
+def reviewed_of_most(session: Session, readings: Readings, model_name: str | None = None) -> tuple[Reviewed, int]:
+    """Return the reviewed images of the calibration that answered most of them, and how many others answered.
+
+    Suspicions of two calibrations are two scales. What differs by the threshold alone is one.
+    """
+    every = reviewed_images(readings, model_name)
+    each = [reviewed_images(readings, model_name, alike) for alike in _alike(session, readings)]
+    chosen = max(each, key=lambda some: len(some.pairs), default=every)
+    return chosen, len(every.pairs) - len(chosen.pairs)
+
+
+def _alike(session: Session, readings: Readings) -> list[set[str]]:
+    """Return what answered the images, by `ModelSpec.identity`, those together that give the same probabilities."""
+    versions = {review.model_version for said in readings.by_image.values() for review in said}
+    alike: dict[tuple[object, ...], set[str]] = {}
+    for identity, spec in session.execute(select(Model.sha256, Model.spec).where(Model.sha256.in_(versions))):
+        alike.setdefault(what_gives_probabilities(spec), set()).add(identity)
+    unknown = versions.difference(*alike.values())
+    return [*alike.values(), *({version} for version in unknown)]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Integer, and_, case, cast, func, select
 from sqlalchemy.orm import Session
 
-from shared.models.calibrations import GIVE_PROBABILITIES
+from shared.models.calibrations import what_gives_probabilities
 from shared.quality.period import Span
 from shared.quality.volume import MOST_ROWS, newest_within, of_model
 from shared.reviews.blind import shown_to
@@ -37,7 +37,7 @@ def find_answering(
     counts = {key: images for key, images in session.execute(answered.group_by(Screening.model_id)) if key is not None}
     alike: dict[tuple[object, ...], list[uuid.UUID]] = {}
     for key, spec in session.execute(select(Model.id, Model.spec).where(Model.id.in_(counts))):
-        alike.setdefault(tuple(spec.get(name) for name in GIVE_PROBABILITIES), []).append(key)
+        alike.setdefault(what_gives_probabilities(spec), []).append(key)
     if not alike:
         return [], 0
     chosen = max(alike.values(), key=lambda models: sum(counts[key] for key in models))

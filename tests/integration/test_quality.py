@@ -11,7 +11,7 @@ from shared.models.calibrations import choose_threshold
 from shared.models.spec import Label, ModelSpec
 from shared.quality.paired import read_pairs
 from shared.quality.period import Period
-from shared.quality.readings import compare_readers, judge_threshold, read_reviews, reviewed_images
+from shared.quality.readings import compare_readers, judge_threshold, read_reviews, reviewed_images, reviewed_of_most
 from shared.quality.statistics import Share
 from shared.quality.suspicion import count_flags, count_suspicion, find_answering
 from shared.quality.volume import count_days, typical_seconds
@@ -106,6 +106,24 @@ def test_suspicion_is_of_one_calibration_and_counts_an_x_ray_once(database: Data
         found = count_suspicion(session, week().span, answering)
     assert (answering, others) == ([history.model_id], 1)
     assert found == {900: 1, 200: 1}
+
+
+def test_calibration_is_of_the_one_that_answered_most_reviewed_x_rays(database: Database, spec: ModelSpec) -> None:
+    with database.write() as session:
+        history = History(session, spec)
+        job = history.job(at(23))
+        first = [history.screen(job, at(24), p) for p in (0.9, 0.1)]
+        history.review_truthfully(first, at(24), [True, False])
+        lifted = History(session, choose_threshold(spec, 0.95, at(25)), made=1000, people=history.people)
+        lifted.review_truthfully([lifted.screen(job, at(25), 0.8)], at(25), [True])
+        anew = History(session, recalibrated(spec), made=2000, people=history.people)
+        anew.review_truthfully([anew.screen(job, at(25), p) for p in (0.5, 0.6)], at(25), [True, True])
+        readings = read_reviews(session, week().span)
+        reviewed, others = reviewed_of_most(session, readings)
+        of_none = reviewed_of_most(session, readings, "other-model")
+    assert sorted(reviewed.pairs) == [(0.1, False), (0.8, True), (0.9, True)], "a threshold changes no suspicion"
+    assert others == 2
+    assert (of_none[0].pairs, of_none[1]) == ([], 0)
 
 
 def test_readers_who_differ_across_the_first_day_of_a_period_differ_in_it(database: Database, spec: ModelSpec) -> None:

@@ -14,7 +14,7 @@ from shared.models.spec import ModelSpec
 from shared.quality.statistics import Bin, Share
 from shared.settings import Settings
 from shared.tables import AuditEvent, Finding, ReviewOutcome, Role, User
-from tests.site_history import History
+from tests.site_history import History, recalibrated
 from tests.web_site import Site
 from web.quality import charts
 from web.quality.tables import TABLES
@@ -117,6 +117,21 @@ def test_what_the_files_hold(site: Site) -> None:
     assert read["suspicion"][2] == "0.05,0.1,1,0.25,0,0"
     assert read["brightness"][8] == "112,127,3,1,0,"
     assert read["contrast"][12] == "176,191,3,1,0,"
+
+
+def test_calibration_leaves_out_what_another_calibration_answered(site: Site, spec: ModelSpec) -> None:
+    browser = reader(site)
+    with site.database.write() as session:
+        people = {user.name: user for user in session.scalars(select(User))}
+        other = History(session, recalibrated(spec), made=1000, people=people)
+        other.review(other.screen(other.job(at(25)), at(25), 0.5), at(25), ReviewOutcome.AGREE)
+    page = browser.get("/quality", query_string=DAYS).text
+    section = re.search(r'<section class="card" id="calibration".*?</section>', page, re.DOTALL)
+    assert section is not None
+    assert "3 X-rays whose readers name one label" in words(section[0])
+    assert "1 X-ray is left out, which another model or calibration answered." in words(section[0])
+    rows = browser.get("/quality/calibration.csv", query_string=DAYS).text.splitlines()
+    assert not [row for row in rows if row.startswith("0.5,")]
 
 
 def test_an_export_is_on_record(site: Site) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from shared.models.exposures import read_exposure
 from shared.quality.exposure import Exposures, count_exposures
-from shared.quality.readings import Agreement, Reviewed, compare_readers, read_reviews, reviewed_images
+from shared.quality.readings import Agreement, Reviewed, compare_readers, read_reviews, reviewed_of_most
 from shared.quality.statistics import Bin, Gap, compare_counts, reliability
 from shared.quality.suspicion import count_suspicion, find_answering
 from shared.quality.volume import Volume, count_days
@@ -86,6 +86,9 @@ class Figures:
     blind: Agreement
     """Of readers who had seen neither the model's answer nor another's."""
     reviewed: Reviewed
+    """Of the calibration that answered the most of them."""
+    reviewed_others: int
+    """Reviewed X-rays that another model or calibration answered."""
     bins: list[Bin]
     reviews_cut: bool
 
@@ -108,7 +111,7 @@ def count_figures(db: Session, selection: Selection, models_dir: Path, blind_for
     answering, others = find_answering(db, period.span, model, blind_for=blind_for)
     now, before = (count_suspicion(db, some.span, answering, blind_for=blind_for) for some in (period, period.before))
     readings = read_reviews(db, period.span, blind_for=blind_for)
-    reviewed = reviewed_images(readings, model)
+    reviewed, reviewed_others = reviewed_of_most(db, readings, model)
     return Figures(
         volume=count_days(db, period, model, blind_for=blind_for),
         suspicion=now,
@@ -119,6 +122,7 @@ def count_figures(db: Session, selection: Selection, models_dir: Path, blind_for
         agreement=compare_readers(readings, model),
         blind=compare_readers(readings, model, blind_alone=True),
         reviewed=reviewed,
+        reviewed_others=reviewed_others,
         bins=reliability(reviewed.pairs),
         reviews_cut=readings.is_cut,
     )
