@@ -76,10 +76,10 @@ def assess(
 
 
 def interval_unit(images: LabelledImages) -> str:
-    """Say what the bootstrap draws: patients where the file names tell them, else images."""
+    """Say what the bootstrap draws: patients where they are known, else images."""
     if images.named == len(images.names):
         return "patient"
-    return "patient where the file name tells it, else image" if images.named else "image"
+    return f"patient where the {images.patient_source} tells it, else image" if images.named else "image"
 
 
 def measure_causes(images: LabelledImages, called: np.ndarray) -> dict[str, dict[str, Any]]:

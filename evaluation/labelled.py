@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,13 +35,15 @@ class LabelledImages:
     refused: dict[str, str]
     """Why each file that was left out gets no label, by its name: it cannot be read, or the model is not for it."""
     groups: tuple[str, ...]
-    """Images of one patient, where the file names say whose they are, and of one content share a group."""
+    """Images of one patient, where it is known whose they are, and of one content share a group."""
     causes: tuple[ImageClass | None, ...]
     """The cause of a pneumonia, where the file name says it."""
     named: int
-    """How many file names say whose image it is."""
+    """Of how many images it is known whose they are."""
     digests: tuple[str, ...]
     """The sha256 of each file: copies of an image share it."""
+    patient_source: str = "file name"
+    """What tells whose an image is."""
 
 
 def class_folders(folder: Path) -> dict[Label, Path]:
@@ -93,6 +95,8 @@ class ReviewedImage:
     sha256: str
     label: Label
     read: Read
+    patient: str | None = None
+    """A pseudonym of whose it is; None where that is not known."""
 
 
 def read_reviewed(images: Sequence[ReviewedImage], spec: ModelSpec, progress: Progress | None = None) -> LabelledImages:
@@ -105,8 +109,10 @@ def read_reviewed(images: Sequence[ReviewedImage], spec: ModelSpec, progress: Pr
     for image in images:
         name = image.sha256[:_NAME_DIGITS]
         image_class = ImageClass.NORMAL if image.label is Label.NORMAL else ImageClass.PNEUMONIA
-        reading.add(name, ImageFile(Path(name), image_class, patient=image.sha256, series=""), image.read)
-    found = reading.finish()
+        # Not under the pseudonym as it is: `group_images` reads names of the data set into patients.
+        patient = image.sha256 if image.patient is None else f"patient {image.patient}"
+        reading.add(name, ImageFile(Path(name), image_class, patient, series=image.patient or ""), image.read)
+    found = replace(reading.finish(), patient_source="DICOM header")
     missing = [label for label in Label if not ((found.truth == (label is Label.PNEUMONIA)).any())]
     if missing:
         last = next(reversed(found.refused.values()), None)

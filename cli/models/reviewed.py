@@ -66,21 +66,23 @@ def read_reviews(data_dir: Path | None, spec: ModelSpec, command: str, report_pr
     from evaluation.labelled import ReviewedImage, read_reviewed
     from shared.store.store import open_store
 
-    named = _read_labels(data_dir, command)
+    named, patients = _read_labels(data_dir, command)
     if not named.labels:
         raise CommandFailed(
             "No review here names a label yet. Readers review X-rays on the page of each; then come back."
         )
     store = open_store(read_settings(data_dir))
     images = [
-        ReviewedImage(sha256, label, partial(store.get, sha256)) for sha256, label in sorted(named.labels.items())
+        ReviewedImage(sha256, label, partial(store.get, sha256), patients.get(sha256))
+        for sha256, label in sorted(named.labels.items())
     ]
     found = read_reviewed(images, spec, report_progress)
     left_out = {str(reason): count for reason, count in sorted(named.left_out.items())}
     return Reviewed(found, {"images": len(named.labels), "blind": named.blind, "left_out": left_out})
 
 
-def _read_labels(data_dir: Path | None, command: str) -> "NamedLabels":
+def _read_labels(data_dir: Path | None, command: str) -> tuple["NamedLabels", Mapping[str, str]]:
+    """Return the labels, and whose the images are where that is known."""
     from sqlalchemy.exc import DBAPIError
 
     from shared.audit.record import Action, record
@@ -90,6 +92,7 @@ def _read_labels(data_dir: Path | None, command: str) -> "NamedLabels":
     try:
         with database.write() as session:
             named = readings.name_labels(readings.read_reviews(session, None, MOST_REVIEWS))
+            patients = readings.find_patients(session, named.labels)
             counts = {label.lower(): str(sum(own is label for own in named.labels.values())) for label in Label}
             detail = {"command": command, **counts}
             record(session, Action.REVIEWS_READ, user_id=None, actor=operating_user(), detail=detail)
@@ -97,4 +100,4 @@ def _read_labels(data_dir: Path | None, command: str) -> "NamedLabels":
         raise database_refused(error) from error
     finally:
         database.close()
-    return named
+    return named, patients

@@ -17,7 +17,7 @@ from shared.quality.statistics import Kappa, Share, cohens_kappa
 from shared.reviews.blind import has_said
 from shared.reviews.standing import standing
 from shared.reviews.truth import LeftOut, label_of, truth_of
-from shared.tables import Model, Review, User
+from shared.tables import Image, Model, Review, User
 
 MOST_REVIEWS: Final = 20_000
 """Reviews that one page reads, the newest of the period."""
@@ -204,6 +204,16 @@ def name_labels(readings: Readings) -> NamedLabels:
             labels[sha256] = truth
             blind += all(review.is_blind for review in standing(said))
     return NamedLabels(labels, blind, left_out)
+
+
+def find_patients(session: Session, sha256s: Collection[str]) -> dict[str, str]:
+    """Return the pseudonym of whose each image is, by sha256, where that is known."""
+    found: dict[str, str] = {}
+    for part in in_parts(list(sha256s)):
+        known = Image.sha256.in_(part), Image.patient.is_not(None)
+        rows = session.execute(select(Image.sha256, Image.patient).where(*known))
+        found.update({sha256: patient for sha256, patient in rows if patient is not None})
+    return found
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image as Picture
 from sqlalchemy import select
 
 from migrations.schema import upgrade
 from shared.db import Database, now
 from shared.models.folder import read_spec
 from shared.models.spec import Label
-from shared.tables import AuditEvent, Finding, ReviewOutcome, Screening
+from shared.tables import AuditEvent, Finding, Image, ReviewOutcome, Screening
 from tests.conftest import draw, encode, make_store
 from tests.model.conftest import Probe
 from tests.site_history import History
@@ -34,7 +34,7 @@ def images() -> dict[bytes, Label]:
         for grey in rng.normal(middle, 30, EACH).clip(40, 215):
             # A drawing of its own: without any it would be refused as showing nothing, and two would be one image.
             drawing = np.asarray(draw(len(drawn), (64, 64)), float) / 4
-            drawn[encode(Image.fromarray((drawing - drawing.mean() + grey).round().astype(np.uint8)), "PNG")] = label
+            drawn[encode(Picture.fromarray((drawing - drawing.mean() + grey).round().astype(np.uint8)), "PNG")] = label
     return drawn
 
 
@@ -70,6 +70,8 @@ def fill(root: Path, database: Database) -> None:
             (root / "site" / label / f"{number}.png").write_bytes(data)
             screening = history.screen(job, at, 0.9 if number % 3 else 0.1, sha256=key)
             history.review_truthfully([screening], at, [label is Label.PNEUMONIA])
+            if number % 8 < 4:
+                session.get_one(Image, screening.image_id).patient = f"{number // 8:064x}"
         left_out = [history.screen(job, at, 0.9) for _ in range(5)]
         history.review(left_out[0], at, ReviewOutcome.INADEQUATE)
         history.review(left_out[1], at, ReviewOutcome.AGREE)
@@ -113,6 +115,14 @@ def test_reviews_measure_as_a_folder_of_the_same_labels_does(answers: dict[str, 
     assert by_reviews["folder"] == "reviews of this site"
     assert by_reviews["reviewed"] == {"images": 2 * EACH + 1, "blind": 1, "left_out": LEFT_OUT}
     assert list(by_reviews["refused"]) == [hashlib.sha256(b"gone").hexdigest()[:16]], "it is not in the store"
+
+
+def test_intervals_of_reviews_are_drawn_by_patient(answers: dict[str, dict], root: Path) -> None:
+    by_folder, by_reviews = (json.loads((root / f"{name}.json").read_text()) for name in ("folder", "reviewed"))
+    assert by_folder["intervals_by"] == "image"
+    assert by_reviews["intervals_by"] == "patient where the DICOM header tells it, else image"
+    assert by_reviews["intervals_95"]["ece"] != by_folder["intervals_95"]["ece"]
+    assert "0" * 60 not in (root / "report.html").read_text(), "no pseudonym is given out"
 
 
 def test_what_labels_are_and_what_was_left_out_is_said(answers: dict[str, dict]) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from evaluation.assessment import interval_unit
 from evaluation.errors import DataUnusable
 from evaluation.labelled import ReviewedImage, class_folders, read_images, read_reviewed
 from shared.images import gate, samples
@@ -143,6 +144,22 @@ def test_reviewed_images_come_with_the_readers_labels_under_the_start_of_their_s
     assert np.array_equal(found.pixels[1], prepare(ill, spec))
     assert list(found.refused) == ["c" * 16]
     assert (len(set(found.groups)), found.causes, found.named) == (2, (None, None), 0)
+
+
+def test_reviewed_images_of_one_patient_are_drawn_together_and_that_is_said(spec: ModelSpec) -> None:
+    every = [encode(draw(seed)) for seed in range(4)]
+    whose = ("0c" * 32, None, "0c" * 32, None)
+    found = read_reviewed(
+        [
+            ReviewedImage(str(n) * 64, Label.PNEUMONIA if n else Label.NORMAL, lambda n=n: every[n], patient)
+            for n, patient in enumerate(whose)
+        ],
+        spec,
+    )
+    first, second, third, fourth = found.groups
+    assert first == third
+    assert len({first, second, fourth}) == 3
+    assert (found.named, interval_unit(found)) == (2, "patient where the DICOM header tells it, else image")
 
 
 def test_reviews_of_one_label_alone_are_not_measured_on(spec: ModelSpec) -> None:
