@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from evaluation.labelled import LabelledImages
-from evaluation.metrics import bootstrap, reliability, report
+from evaluation.metrics import reliability, report, share_interval
 from evaluation.operating_points import every_threshold, operating_points
 from shared.models.spec import ImageClass, ModelSpec
 
@@ -93,9 +93,8 @@ def measure_causes(images: LabelledImages, called: np.ndarray) -> dict[str, dict
 
 
 def _recall(called: np.ndarray, groups: Sequence[str]) -> dict[str, Any]:
-    bounds = bootstrap(lambda drawn: {"recall": float(called[drawn].mean())}, groups)["recall"]
     return {
         "images": len(called),
         "recall": round(float(called.mean()), 4),
-        "interval_95": [round(bound, 4) for bound in bounds],
+        "interval_95": [round(bound, 4) for bound in share_interval(called, groups)],
     }

@@ -12,6 +12,8 @@ RESAMPLES: Final = 1000
 CALIBRATION_BINS: Final = 10
 LEAST_THRESHOLD: Final = 1e-4
 MOST_THRESHOLD: Final = 0.9999
+_Z_SQUARED: Final = 1.959963984540054**2
+"""Of the two-sided 95 % of the normal distribution."""
 
 
 def fit_temperature(logits: np.ndarray, classes: np.ndarray) -> float:
@@ -147,14 +149,38 @@ def intervals(
     """Return a 95 % bootstrap interval for each figure of `measure`.
 
     Whole `groups` are drawn where given (images of one patient are not independent), else single images. Draws that
-    hold one class only are drawn again.
+    hold one class only are drawn again. A share of all or none has the interval of `share_interval`.
     """
+    whose = [str(i) for i in range(len(truth))] if groups is None else groups
 
     def figures(drawn: np.ndarray) -> dict[str, float] | None:
         both = 0 < truth[drawn].sum() < len(drawn)
         return measure(truth[drawn], p_pneumonia[drawn], threshold) if both else None
 
-    return bootstrap(figures, groups if groups is not None else [str(i) for i in range(len(truth))], seed)
+    called = p_pneumonia >= threshold
+    among = {"accuracy": np.ones_like(truth), "precision": called, "recall": truth, "specificity": ~truth}
+    found = bootstrap(figures, whose, seed)
+    for name, chosen in among.items():
+        found[name] = _all_or_none((called == truth)[chosen], np.asarray(whose)[chosen]) or found[name]
+    return found
+
+
+def share_interval(right: np.ndarray, groups: Sequence[str]) -> list[float]:
+    """Return the 95 % interval, 0 to 1, of the share of `right`, bool (images,), over draws of whole `groups`.
+
+    Where all or none are right every draw is alike, which says nothing of chance: then it is Wilson's (1927) of as many
+    answers as there are groups.
+    """
+    exact = _all_or_none(right, groups)
+    return exact or bootstrap(lambda drawn: {"share": float(right[drawn].mean())}, groups)["share"]
+
+
+def _all_or_none(right: np.ndarray, groups: Sequence[str] | np.ndarray) -> list[float] | None:
+    """Return Wilson's interval where all or none are right; None elsewhere, and of nothing."""
+    if not len(right) or 0 < right.sum() < len(right):
+        return None
+    width = _Z_SQUARED / (len(np.unique(groups)) + _Z_SQUARED)
+    return [1 - width, 1.0] if right[0] else [0.0, width]
 
 
 def confusion(truth: np.ndarray, p_pneumonia: np.ndarray, threshold: float) -> dict[str, int]:

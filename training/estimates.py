@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from evaluation.dataset import ImageFile, group_images
-from evaluation.metrics import bootstrap, report
+from evaluation.metrics import report, share_interval
 from evaluation.operating_points import operating_points, short_thresholds
 from shared.errors import ImageRejected
 from shared.images.framing import VERSION, Box, cut, load
@@ -191,7 +191,7 @@ def _rows(shown: Shown, called: np.ndarray, part: str) -> list[dict[str, Any]]:
         if len(chosen) < LEAST:
             continue
         right = called[chosen] == is_sick
-        low, high = _interval(right, [shown.groups[i] for i in chosen])
+        low, high = share_interval(right, [shown.groups[i] for i in chosen])
         rows.append(
             {
                 "part": part,
@@ -203,7 +203,3 @@ def _rows(shown: Shown, called: np.ndarray, part: str) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def _interval(right: np.ndarray, groups: Sequence[str]) -> list[float]:
-    return bootstrap(lambda drawn: {"share": float(right[drawn].mean())}, groups)["share"]

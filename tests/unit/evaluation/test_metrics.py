@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest  # type: ignore[import-untyped]  # SciPy ships no types
 
 from evaluation import metrics
 from evaluation.errors import DataUnusable
@@ -16,6 +17,7 @@ from evaluation.metrics import (
     measure,
     reliability,
     report,
+    share_interval,
     threshold_for_sensitivity,
     threshold_for_share,
 )
@@ -157,6 +159,24 @@ def test_intervals_hold_the_figure_and_widen_where_images_hang_together() -> Non
     for name, (low, high) in by_patient.items():
         assert low <= figures[name] <= high or name == "ece"
     assert np.ptp(by_patient["recall"]) > 1.5 * np.ptp(by_image["recall"])
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+@pytest.mark.parametrize("patients", [1, 9, 40])
+def test_a_share_of_all_or_none_has_wilsons_interval_by_patient(is_right: bool, patients: int) -> None:
+    groups = [str(n // 2) for n in range(2 * patients)]
+    known = binomtest(patients if is_right else 0, patients).proportion_ci(method="wilson")
+    assert share_interval(np.full(len(groups), is_right), groups) == pytest.approx(list(known))
+
+
+def test_a_model_without_a_wrong_call_is_not_called_certain() -> None:
+    truth = np.repeat([True, False], [30, 60])
+    found = intervals(truth, np.where(truth, 0.9, 0.1), 0.5, [str(n // 3) for n in range(90)])
+    for name, patients in (("recall", 10), ("specificity", 20), ("precision", 10), ("accuracy", 30)):
+        assert found[name] == pytest.approx(list(binomtest(patients, patients).proportion_ci(method="wilson")))
+    none_called = intervals(truth, np.where(truth, 0.2, 0.1), 0.5)
+    assert none_called["recall"] == pytest.approx([0.0, binomtest(0, 30).proportion_ci(method="wilson").high])
+    assert none_called["precision"] == [0.0, 0.0], "of nothing"
 
 
 def test_intervals_work_with_one_image_of_a_class() -> None:
