@@ -55,6 +55,24 @@ def test_each_day_counts_what_was_sent_in_it_and_what_became_of_it(database: Dat
     assert (found.total.images, found.is_cut) == (7, False)
 
 
+def test_an_x_ray_that_is_sent_again_does_not_narrow_the_interval_of_the_flagged_share(
+    database: Database, spec: ModelSpec
+) -> None:
+    with database.write() as session:
+        history = History(session, spec)
+        job = history.job(at(23))
+        known = history.screen(job, at(23), 0.9)
+        history.screen(job, at(23), 0.1)
+        for day in (23, 23, 24, 24, 24):
+            history.send_again(job, at(day), known)
+        history.screen(job, at(29), 0.8)
+        found = count_days(session, week())
+        newest = count_days(session, week(), most=4)
+    assert [day.flagged for day in found.days[:3]] == [Share(1, 2), Share(1, 1), Share(0, 0)]
+    assert (found.total.flagged, found.total.labels.total()) == (Share(2, 3), 8)
+    assert (newest.is_cut, newest.total.flagged) == (True, Share(2, 2)), "of the days that are counted"
+
+
 def test_days_begin_and_end_in_the_zone_also_where_clocks_change(database: Database, spec: ModelSpec) -> None:
     with database.write() as session:
         history = History(session, spec)
