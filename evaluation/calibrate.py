@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -42,7 +43,12 @@ def check_contents(images: LabelledImages) -> None:
             raise DataUnusable(
                 f"{images.names[before]} and {images.names[place]} are one image with both labels. Keep the right one."
             )
-    check_images(images.truth[list(first.values())])
+    check_images(images.truth[first_of_each(images.digests)])
+
+
+def first_of_each(digests: Sequence[str]) -> np.ndarray:
+    """Return the place of each image's first copy, rising, int (distinct images,); `digests` name their contents."""
+    return np.sort(np.unique(np.asarray(digests), return_index=True)[1])
 
 
 def fit_temperature_and_bias(spec: ModelSpec, logits: np.ndarray, truth: np.ndarray) -> tuple[float, float]:

@@ -1,5 +1,6 @@
 """A site's own images, of which nobody has said what they show."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -29,7 +30,7 @@ class UnlabelledImages:
 
 
 def read_unlabelled(folder: Path, spec: ModelSpec, progress: Progress | None = None) -> UnlabelledImages:
-    """Read every file under `folder` as a worker would, gate included.
+    """Read every file under `folder` as a worker would, gate included; copies of an image once.
 
     Raises DataUnusable where the folder cannot be read or holds fewer than FEWEST_IMAGES images for the model.
     """
@@ -41,19 +42,22 @@ def read_unlabelled(folder: Path, spec: ModelSpec, progress: Progress | None = N
         raise DataUnusable(f"{folder} cannot be read: {error.strerror}. Check its permissions.") from error
     pixels = np.empty((len(paths), spec.input_size, spec.input_size, 1), np.uint8)
     refused: dict[str, str] = {}
+    known: set[bytes] = set()
     for done, path in enumerate(paths, start=1):
         try:
-            pixels[done - 1 - len(refused)] = prepare_unless_refused(path.read_bytes(), spec)
+            data = path.read_bytes()
+            pixels[len(known)] = prepare_unless_refused(data, spec)
+            known.add(hashlib.sha256(data).digest())
         except ImageRejected as refusal:
             refused[str(path.relative_to(folder))] = explain(refusal.code, refusal.details).text
         except OSError as error:
             refused[str(path.relative_to(folder))] = str(error.strerror)
         if progress is not None:
             progress("Reading images", done, len(paths))
-    read = len(paths) - len(refused)
+    read = len(known)
     if read < FEWEST_IMAGES:
         raise DataUnusable(
             f"A threshold for a share of images needs at least {FEWEST_IMAGES} that {spec.name} may read. Received: "
-            f"{read} in {folder}, and {len(refused)} files that get no label. Add images."
+            f"{read} in {folder}, copies counted once, and {len(refused)} files that get no label. Add images."
         )
     return UnlabelledImages(pixels[:read], refused)

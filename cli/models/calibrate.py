@@ -85,12 +85,13 @@ def _calibrate(
         refuse_test_split(folder)
         class_folders(folder)
     os.environ["KERAS_BACKEND"] = "openvino"
-    from evaluation.calibrate import recalibrate
+    from evaluation.calibrate import first_of_each, recalibrate
 
     with progress_bar() as report_progress:
         spec, images, logits, reviewed = _answer(folder, data_dir, place, report_progress)
         name = folder.resolve().name if folder is not None else SOURCE
-        fresh = recalibrate(spec, logits, images.truth, sensitivity, name)
+        own = first_of_each(images.digests)
+        fresh = recalibrate(spec, logits[own], images.truth[own], sensitivity, name)
         report_progress("Drawing intervals", 0, 1)
         report = _report(spec, fresh, images, logits)
     if reviewed is not None:
@@ -126,15 +127,19 @@ def _answer(
 
 
 def _report(spec: ModelSpec, fresh: ModelSpec, images: "LabelledImages", logits: Any) -> dict[str, Any]:
+    from evaluation.calibrate import first_of_each
     from evaluation.metrics import report
 
+    own = first_of_each(images.digests)
+    truth, groups = images.truth[own], [images.groups[place] for place in own]
     return {
         "model": spec.version,
         "refused": images.refused,
+        "copies_left_out": len(images.truth) - len(own),
         **{
             name: {
                 **{number: getattr(one, number) for number in NUMBERS},
-                **report(images.truth, one.p_pneumonia(one.calibrate(logits)), one.threshold, images.groups),
+                **report(truth, one.p_pneumonia(one.calibrate(logits[own])), one.threshold, groups),
             }
             for name, one in (("before", spec), ("after", fresh))
         },
@@ -159,6 +164,8 @@ def _show(report: dict[str, Any], console: Console) -> None:
         f"{share:.0%} of the images show pneumonia, as here.",
         soft_wrap=True,
     )
+    if report["copies_left_out"]:
+        console.print(f"{report['copies_left_out']:,} files are copies of others and were left out.")
     if report["refused"]:
         console.print(f"{len(report['refused'])} files get no label and were left out.")
     console.print(DISCLAIMER)

@@ -30,6 +30,9 @@ def root(probe: Probe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_images(root / "swapped", IMAGES, swapped=True)
     write_images(root / "few", 29)
     write_images(root / "many", 60)
+    shutil.copytree(root / "site", root / "copied")
+    for number in range(60):
+        shutil.copy(root / "site" / "NORMAL" / "image-000.png", root / "copied" / "NORMAL" / f"again-{number}.png")
     return root
 
 
@@ -41,6 +44,8 @@ def answers(probe: Probe, root: Path) -> dict[str, dict]:
     lines = {
         "new ensemble": ["ensemble", "joined", "causes=2", "binary"],
         "shown": ["calibrate", site, "--model", "dry"],
+        "plain": ["calibrate", site, "--model", "dry", "--json", str(root / "plain.json")],
+        "copied": ["calibrate", str(root / "copied"), "--model", "dry", "--json", str(root / "copied.json")],
         "dry run": ["calibrate", site, "--model", "dry", "--in-place", "--dry-run"],
         "in place": ["calibrate", site, *causes, "--in-place", "--json", str(root / "figures.json")],
         "out": ["calibrate", site, "--model", "binary", "--out", str(models / "site-model"), "--sensitivity", "0.9"],
@@ -97,6 +102,13 @@ def test_a_model_is_changed_in_place_and_remembers(answers: dict[str, dict], roo
     assert former.site is None
     assert verify_weights(root / "models" / "causes", after).is_file()
     assert [path.name for path in (root / "models" / "causes").glob(".*")] == [], "no leftover"
+
+
+def test_copies_of_an_image_weigh_no_more_than_it(answers: dict[str, dict], root: Path) -> None:
+    plain, copied = (json.loads((root / f"{name}.json").read_text()) for name in ("plain", "copied"))
+    assert (plain.pop("copies_left_out"), copied.pop("copies_left_out")) == (0, 60)
+    assert copied == plain
+    assert "60 files are copies of others and were left out." in answers["copied"]["output"]
 
 
 def test_the_threshold_reaches_the_sensitivity_on_the_images(answers: dict[str, dict], root: Path) -> None:
