@@ -7,7 +7,7 @@ from rich.table import Table
 from sqlalchemy.orm import Session
 
 from cli.actor import operating_user
-from cli.database import transaction
+from cli.database import transact, transaction
 from cli.models.models import MODELS_DIR
 from cli.options import DATA_DIR, NumberWithin
 from cli.report import make_console
@@ -33,17 +33,22 @@ def threshold(model: str, value: float | None, is_undo: bool, models_dir: Path, 
     spec = read_spec(find_model(models_dir, model))
     if value is not None and is_undo:
         raise click.UsageError("Give a VALUE or --undo, not both.")
-    with transaction(data_dir) as session:
-        if value is None and not is_undo:
+    if value is None and not is_undo:
+        with transaction(data_dir) as session:
             _show(session, spec)
-            return
-        before, actor = spec_in_force(session, spec), Actor(operating_user())
-        fresh = (
-            put_back_threshold(session, actor, spec) if value is None else put_threshold(session, actor, spec, value)
-        )
+        return
+    before, fresh = transact(data_dir, lambda session: _put(session, spec, value))
     click.echo(
         f"The threshold of '{model}' is {fresh.threshold:g}, it was {before.threshold:g}. Take it back with --undo."
     )
+
+
+def _put(session: Session, spec: ModelSpec, value: float | None) -> tuple[ModelSpec, ModelSpec]:
+    """Put a threshold in force, the one before where None is given; return the spec before and since."""
+    before, actor = spec_in_force(session, spec), Actor(operating_user())
+    if value is None:
+        return before, put_back_threshold(session, actor, spec)
+    return before, put_threshold(session, actor, spec, value)
 
 
 def _show(session: Session, spec: ModelSpec) -> None:

@@ -6,11 +6,14 @@ import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from flask.testing import FlaskClient
-from sqlalchemy import select
+from sqlalchemy import select, text
 
+from cli.main import main
 from shared.activations.activate import Actor, put_threshold
 from shared.activations.in_force import spec_in_force, threshold_history
 from shared.db import Database, now
@@ -21,7 +24,7 @@ from shared.settings import Settings
 from shared.store.store import FolderStore
 from shared.tables import Activation, AuditEvent, Job, ReviewOutcome, Role
 from tests.classifiers import Constant
-from tests.conftest import draw, encode
+from tests.conftest import draw, encode, wait_until
 from tests.site_history import History
 from tests.web_site import Site, post_images, press, token_of
 from worker.screening.screen import Screener
@@ -141,6 +144,33 @@ def test_two_who_choose_at_the_same_time_leave_both_rows(database: Database, spe
         rows = session.scalars(select(Activation).order_by(Activation.number)).all()
         assert [row.number for row in rows] == [1, 2]
         assert spec_in_force(session, spec).threshold == rows[-1].threshold
+
+
+def test_the_command_line_waits_for_who_chooses_at_the_same_time(
+    tmp_path: Path, migrated_postgres_url: str, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / spec.name
+    place.mkdir()
+    (place / "spec.json").write_text(spec.model_dump_json())
+    monkeypatch.setenv("PNEUMOSCREEN_DATABASE_URL", migrated_postgres_url)
+    database = Database(migrated_postgres_url)
+    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+
+    def blocked() -> int:
+        with database.read() as session:
+            return session.execute(waiting).scalar_one()
+
+    command = ["threshold", spec.name, "0.3", "--models-dir", str(tmp_path), "--data-dir", str(tmp_path)]
+    with ThreadPoolExecutor(1) as thread:
+        with database.write() as session:
+            put_threshold(session, ACTOR, spec, 0.2)
+            call = thread.submit(lambda: CliRunner().invoke(main, command))
+            wait_until(blocked, 30, "the command waits for the number that is taken")
+        answer = call.result(30)
+    assert "The threshold of 'test-model' is 0.3, it was 0.2." in answer.output
+    with database.read() as session:
+        assert [row.threshold for row in session.scalars(select(Activation).order_by(Activation.number))] == [0.2, 0.3]
+    database.close()
 
 
 def test_who_saw_another_threshold_in_force_changes_nothing(database: Database, spec: ModelSpec) -> None:
