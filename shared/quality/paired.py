@@ -118,7 +118,8 @@ def agree_on_labels(pairs: Sequence[Pair]) -> LabelAgreement:
 def correlate(pairs: Sequence[Pair]) -> float | None:
     """Return Pearson's correlation of both suspicions; None where one of them does not vary."""
     n = len(pairs)
-    if n < _FEWEST:
+    # By value: rounding leaves a spread of many equal numbers whose mean is not quite theirs.
+    if len({pair.first for pair in pairs}) < _FEWEST or len({pair.second for pair in pairs}) < _FEWEST:
         return None
     middle, beside = sum(p.first for p in pairs) / n, sum(p.second for p in pairs) / n
     spread = math.sqrt(sum((p.first - middle) ** 2 for p in pairs) * sum((p.second - beside) ** 2 for p in pairs))

@@ -10,6 +10,8 @@ Z: Final = 1.959963984540054
 BINS: Final = 10
 """Of equal width, for calibration."""
 _TERMS: Final = 100
+_NO_SPREAD: Final = 1e-12
+"""Of one answer; below it is what rounding leaves of none."""
 _Value = TypeVar("_Value", int, float)
 
 
@@ -42,7 +44,8 @@ class Kappa:
 
     value: float
     interval: tuple[float, float] | None
-    """None where both never differed: a variance estimated from the counts is then nothing, and no interval."""
+    """None where both never differed, or always: a variance estimated from the counts is then nothing, and no interval.
+    """
 
 
 def cohens_kappa(table: Sequence[Sequence[int]]) -> Kappa | None:
@@ -67,6 +70,8 @@ def cohens_kappa(table: Sequence[Sequence[int]]) -> Kappa | None:
     error = math.sqrt(max(0.0, spread) / n) / (1 - chance)
     if sum(table[i][i] for i in classes) == n:
         return Kappa(1.0, None)
+    if spread < _NO_SPREAD:
+        return Kappa(kappa, None)
     return Kappa(kappa, (max(-1.0, kappa - Z * error), min(1.0, kappa + Z * error)))
 
 

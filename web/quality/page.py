@@ -192,6 +192,8 @@ def kappa(value: Kappa | None) -> str:
     if value is None:
         return _("Cohen's kappa is not defined.")
     shown = decimal(value.value, 2)
+    if value.interval is None and value.value < 0:
+        return _("Cohen's kappa %(value)s (they always differed, so without an interval).", value=shown)
     if value.interval is None:
         return _("Cohen's kappa %(value)s (they never differed, so without an interval).", value=shown)
     low, high = (decimal(end, 2) for end in value.interval)

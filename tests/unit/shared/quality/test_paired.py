@@ -41,6 +41,7 @@ def test_differences_and_correlation_are_numpys(values: list[tuple[float, float]
 
 def test_what_does_not_vary_has_no_correlation_and_one_image_no_spread() -> None:
     assert correlate([pair(0.5, 0.1), pair(0.5, 0.9)]) is None
+    assert correlate([pair(0.1, 0.1)] * 3) is None, "though their sum is not three times 0.1"
     assert correlate([pair(0.5, 0.1)]) is None
     assert measure_differences([pair(0.5, 0.1)]) is None
     assert [some for _, _, some in measure_by_band([])] == [None] * 5

@@ -12,6 +12,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from evaluation import metrics, operating_points
 from shared.quality.statistics import (
+    Kappa,
     Share,
     calibration_error,
     cohens_kappa,
@@ -49,11 +50,16 @@ def test_kappa_is_that_of_scikit_learn(counts: tuple[int, int, int, int]) -> Non
     reader = [0] * (a + b) + [1] * (c + d)
     model = [0] * a + [1] * b + [0] * c + [1] * d
     assert found.value == pytest.approx(cohen_kappa_score(reader, model))
-    if b + c == 0:
-        assert found.interval is None
+    if b + c == 0 or (a + d == 0 and b == c):
+        assert found.interval is None, "the counts have no variance"
     else:
         assert found.interval is not None
         assert found.interval[0] <= found.value <= found.interval[1]
+
+
+def test_kappa_of_who_always_differ_is_not_called_certain() -> None:
+    assert cohens_kappa([[0, 5], [5, 0]]) == Kappa(-1.0, None)
+    assert cohens_kappa([[0, 5], [3, 0]]) is not None
 
 
 def test_the_interval_of_kappa_by_hand() -> None:
