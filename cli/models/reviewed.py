@@ -39,16 +39,29 @@ class Reviewed:
 
     images: "LabelledImages"
     counts: Mapping[str, Any]
-    """As JSON holds them."""
+    """As JSON holds them, with the threshold in force here, 0 to 1."""
+    own_threshold: float
+    """That of the model's folder, 0 to 1, by which figures are measured."""
 
     @property
     def said(self) -> str:
-        """Say what the labels are and what was left out."""
+        """Say what the labels are, what was left out, and where figures are not at the threshold in force."""
         left = ", ".join(f"{count:,} {_LEFT_OUT[reason]}" for reason, count in self.counts["left_out"].items())
         return (
             f"Labels are what readers said of {self.counts['images']:,} X-rays, {self.counts['blind']:,} of them "
             f"without having seen the model's answer; the others flatter the model. Left out: {left or 'none'}. "
             "Readers often read the most suspicious first, so these X-rays do not represent all X-rays."
+            f"{self._threshold_said}"
+        )
+
+    @property
+    def _threshold_said(self) -> str:
+        chosen = self.counts["threshold_in_force"]
+        if chosen == self.own_threshold:
+            return ""
+        return (
+            f" Figures are at the threshold of the model's folder, {self.own_threshold:g}; in force here is "
+            f"{chosen:g}, which was chosen for this calibration and ends with it."
         )
 
 
@@ -66,7 +79,7 @@ def read_reviews(data_dir: Path | None, spec: ModelSpec, command: str, report_pr
     from evaluation.labelled import ReviewedImage, read_reviewed
     from shared.store.store import open_store
 
-    named, patients = _read_labels(data_dir, command)
+    named, patients, threshold = _read_labels(data_dir, spec, command)
     if not named.labels:
         raise CommandFailed(
             "No review here names a label yet. Readers review X-rays on the page of each; then come back."
@@ -78,13 +91,22 @@ def read_reviews(data_dir: Path | None, spec: ModelSpec, command: str, report_pr
     ]
     found = read_reviewed(images, spec, report_progress)
     left_out = {str(reason): count for reason, count in sorted(named.left_out.items())}
-    return Reviewed(found, {"images": len(named.labels), "blind": named.blind, "left_out": left_out})
+    counts = {
+        "images": len(named.labels),
+        "blind": named.blind,
+        "left_out": left_out,
+        "threshold_in_force": threshold,
+    }
+    return Reviewed(found, counts, spec.threshold)
 
 
-def _read_labels(data_dir: Path | None, command: str) -> tuple["NamedLabels", Mapping[str, str]]:
-    """Return the labels, and whose the images are where that is known."""
+def _read_labels(
+    data_dir: Path | None, spec: ModelSpec, command: str
+) -> tuple["NamedLabels", Mapping[str, str], float]:
+    """Return the labels, whose the images are where that is known, and the model's threshold in force."""
     from sqlalchemy.exc import DBAPIError
 
+    from shared.activations.in_force import spec_in_force
     from shared.audit.record import Action, record
     from shared.quality import readings
 
@@ -93,6 +115,7 @@ def _read_labels(data_dir: Path | None, command: str) -> tuple["NamedLabels", Ma
         with database.write() as session:
             named = readings.name_labels(readings.read_reviews(session, None, MOST_REVIEWS))
             patients = readings.find_patients(session, named.labels)
+            threshold = spec_in_force(session, spec).threshold
             counts = {label.lower(): str(sum(own is label for own in named.labels.values())) for label in Label}
             detail = {"command": command, **counts}
             record(session, Action.REVIEWS_READ, user_id=None, actor=operating_user(), detail=detail)
@@ -100,4 +123,4 @@ def _read_labels(data_dir: Path | None, command: str) -> tuple["NamedLabels", Ma
         raise database_refused(error) from error
     finally:
         database.close()
-    return named, patients
+    return named, patients, threshold

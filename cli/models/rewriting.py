@@ -59,7 +59,10 @@ def keep(place: Path, fresh: ModelSpec, *, out: Path | None, in_place: bool, dry
 
         _refuse_overtaken(place, fresh)
         attempt(lambda: write_spec(place, fresh), place)
-        click.echo(f"{place / SPEC_FILE} changed. Restart PneumoScreen. Take it back with --undo.")
+        click.echo(
+            f"{place / SPEC_FILE} changed. Restart PneumoScreen. Take it back with --undo. A threshold that was chosen "
+            "in a database was of the calibration before and is no longer in force."
+        )
 
 
 def _refuse_overtaken(place: Path, fresh: ModelSpec) -> None:
@@ -86,7 +89,10 @@ def undo_last(place: Path, *, dry_run: bool, has_images: bool, out: Path | None)
         click.echo(f"Would change {place / SPEC_FILE}: {numbers}.")
         return
     attempt(lambda: write_spec(place, restored), place)
-    click.echo(f"{place / SPEC_FILE} changed: {numbers}. Restart PneumoScreen.")
+    click.echo(
+        f"{place / SPEC_FILE} changed: {numbers}. Restart PneumoScreen. A threshold that was chosen in a database for "
+        "this calibration is in force again."
+    )
 
 
 def _check_target(out: Path, place: Path, spec: ModelSpec) -> None:

@@ -12,6 +12,7 @@ from PIL import Image as Picture
 from sqlalchemy import select
 
 from migrations.schema import upgrade
+from shared.activations.activate import Actor, put_threshold
 from shared.db import Database, now
 from shared.models.folder import read_spec
 from shared.models.spec import Label
@@ -23,6 +24,8 @@ from tests.site_history import History
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]  # every command runs in the fixture of the first test
 
 EACH = 32
+CHOSEN = 0.77
+"""Put in force for the model `causes`, whose folder has 0.5."""
 LEFT_OUT = {"differ": 1, "inadequate": 2, "other": 1, "second_reader": 1}
 
 
@@ -82,6 +85,7 @@ def fill(root: Path, database: Database) -> None:
         history.review(left_out[4], at, ReviewOutcome.OVERRULE, Finding.NORMAL, by="rolf", number=2)
         gone = history.screen(job, at, 0.9, sha256=hashlib.sha256(b"gone").hexdigest())
         history.review(gone, at, ReviewOutcome.AGREE, is_blind=True)
+        put_threshold(session, Actor("os:ada"), history.spec, CHOSEN)
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +117,12 @@ def test_reviews_measure_as_a_folder_of_the_same_labels_does(answers: dict[str, 
     for figure in ("images", "accuracy", "recall", "specificity", "auc", "ece", "confusion", "reliability"):
         assert by_reviews[figure] == by_folder[figure]
     assert by_reviews["folder"] == "reviews of this site"
-    assert by_reviews["reviewed"] == {"images": 2 * EACH + 1, "blind": 1, "left_out": LEFT_OUT}
+    assert by_reviews["reviewed"] == {
+        "images": 2 * EACH + 1,
+        "blind": 1,
+        "left_out": LEFT_OUT,
+        "threshold_in_force": CHOSEN,
+    }
     assert list(by_reviews["refused"]) == [hashlib.sha256(b"gone").hexdigest()[:16]], "it is not in the store"
 
 
@@ -138,6 +147,13 @@ def test_what_labels_are_and_what_was_left_out_is_said(answers: dict[str, dict])
             assert words in said
 
 
+def test_figures_that_are_not_at_the_threshold_in_force_say_so(answers: dict[str, dict], root: Path) -> None:
+    own = read_spec(root / "models" / "causes").threshold
+    said = f"Figures are at the threshold of the model's folder, {own:g}; in force here is {CHOSEN:g}, which was chosen"
+    for name in ("reviewed", "fitted"):
+        assert said in " ".join(answers[name]["output"].split())
+
+
 def test_a_model_is_fitted_to_the_reviews(answers: dict[str, dict], root: Path) -> None:
     assert answers["fitted"]["status"] == 0, answers["fitted"]
     spec = read_spec(root / "models" / "fitted")
@@ -149,7 +165,8 @@ def test_a_model_is_fitted_to_the_reviews(answers: dict[str, dict], root: Path) 
 def test_the_reading_is_on_record_and_changes_nothing(answers: dict[str, dict], root: Path) -> None:
     database = Database(f"sqlite:///{root / 'data' / 'pneumoscreen.db'}")
     with database.read() as session:
-        found = session.execute(select(AuditEvent.action, AuditEvent.actor, AuditEvent.detail)).all()
+        events = select(AuditEvent.action, AuditEvent.actor, AuditEvent.detail).order_by(AuditEvent.sequence)
+        found = session.execute(events).all()[1:]  # the first is the threshold's
         labels = session.scalars(select(Screening.label)).all()
     database.close()
     assert [row.action for row in found] == ["reviews_read", "reviews_read"]

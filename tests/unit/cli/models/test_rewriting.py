@@ -9,6 +9,9 @@ import pytest
 from cli.errors import CommandFailed
 from cli.models.rewriting import keep, undo_last
 from evaluation.calibrate import flag_share
+from shared.activations.activate import Actor, put_threshold
+from shared.activations.in_force import spec_in_force
+from shared.db import Database
 from shared.models.folder import SPEC_FILE, read_spec
 from shared.models.spec import ModelSpec
 from web.models.card import render_card
@@ -36,6 +39,25 @@ def test_of_two_runs_at_the_same_time_the_later_changes_nothing(place: Path, spe
     with pytest.raises(CommandFailed, match="'test-model' was changed meanwhile"):
         change(place, second)
     assert read_spec(place) == first
+
+
+def test_a_threshold_chosen_in_a_database_ends_with_its_calibration_and_that_is_said(
+    place: Path, spec: ModelSpec, sqlite_database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with sqlite_database.write() as session:
+        put_threshold(session, Actor("os:ada"), spec, 0.2)
+
+    def in_force() -> float:
+        with sqlite_database.read() as session:
+            return spec_in_force(session, read_spec(place)).threshold
+
+    fresh = flag_share(spec, P, 0.3, "images")
+    change(place, fresh)
+    assert "A threshold that was chosen in a database was of the calibration before" in capsys.readouterr().out
+    assert in_force() == fresh.threshold
+    undo_last(place, dry_run=False, out=None, has_images=False)
+    assert "chosen in a database for this calibration is in force again" in capsys.readouterr().out
+    assert in_force() == 0.2
 
 
 def test_a_run_whose_start_was_taken_back_changes_nothing(place: Path, spec: ModelSpec) -> None:
