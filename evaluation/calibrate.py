@@ -130,15 +130,22 @@ def undo(spec: ModelSpec) -> ModelSpec:
 
 
 def write_spec(folder: Path, spec: ModelSpec) -> None:
-    """Write a model folder's spec in one step: whoever reads meanwhile gets the old one or the new one, whole."""
-    with tempfile.NamedTemporaryFile("w", dir=folder, prefix=f".{SPEC_FILE}-", delete=False) as file:
+    """Write a model folder's spec, as `write_whole` does."""
+    write_whole(folder / SPEC_FILE, spec.model_dump_json(indent=2) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file in one step: whoever reads meanwhile gets the old one or the new one, whole; raise OSError."""
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}-", delete=False
+    ) as file:
         written = Path(file.name)
         try:
-            file.write(spec.model_dump_json(indent=2) + "\n")
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
             written.chmod(0o644)
-            written.replace(folder / SPEC_FILE)
+            written.replace(path)
         except BaseException:
             written.unlink(missing_ok=True)
             raise

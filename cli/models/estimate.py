@@ -13,6 +13,7 @@ from cli.errors import CommandFailed
 from cli.models.answering import answer_images, progress_bar
 from cli.models.compare import DEFAULT_MODEL
 from cli.models.models import MODELS_DIR
+from cli.models.rewriting import attempt
 from cli.models.train import DATA, REPOSITORY
 from cli.outputs import check_writable, write_file
 from cli.report import DISCLAIMER, make_console
@@ -138,6 +139,7 @@ def _read_gap(folder: Path) -> dict[str, Any]:
 
 def _write(place: Path, figures: dict[str, Any]) -> None:
     """Put estimates into a model's metrics.json and its card; raise CommandFailed where the card cannot be made."""
+    from evaluation.calibrate import write_whole
     from evaluation.card import card
     from training.recipes import planned_by
 
@@ -150,8 +152,9 @@ def _write(place: Path, figures: dict[str, Any]) -> None:
             f"{path} does not hold the figures of a whole training ({type(error).__name__}: {error}), from which the "
             "card is made. Nothing was written to the model. Leave --write out, or restore the file."
         ) from error
-    write_file(path, json.dumps(metrics, indent=2) + "\n")
-    write_file(place / "card.md", text)
+    # In one step each: nothing else keeps the figures of the training.
+    attempt(lambda: write_whole(path, json.dumps(metrics, indent=2) + "\n"), path)
+    attempt(lambda: write_whole(place / "card.md", text), place / "card.md")
 
 
 def _print_layout(data: Path, spec: ModelSpec, console: Console) -> None:

@@ -1,8 +1,5 @@
 """`ensemble`: a folder that cannot be written is not begun."""
 
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,6 +7,7 @@ from click.testing import CliRunner, Result
 
 from cli.main import main
 from shared.settings import REPOSITORY
+from tests.full_disk import no_room
 
 
 @pytest.fixture
@@ -18,17 +16,6 @@ def models(tmp_path: Path) -> Path:
     models.mkdir()
     (models / "compact-cnn").symlink_to(REPOSITORY / "models" / "compact-cnn")
     return models
-
-
-@contextmanager
-def no_room() -> Iterator[None]:
-    """Let files be made and nothing be written to them, as on a full disk; Python turns the signal into an error."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def write(models: Path) -> Result:

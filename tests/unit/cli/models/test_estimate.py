@@ -13,6 +13,7 @@ from cli.models.estimate import _write as write_estimates
 from evaluation.calibrate import flag_share, write_spec
 from shared.models.folder import read_spec
 from shared.settings import REPOSITORY
+from tests.full_disk import no_room
 
 SOURCE = REPOSITORY / "models" / "compact-cnn"
 
@@ -50,3 +51,10 @@ def test_validation_figures_stand_under_the_threshold_that_they_were_measured_at
     write_spec(place, own)
     write_estimates(place, figures_of(place)["estimates"])
     assert (place / "card.md").read_text() == (SOURCE / "card.md").read_text()
+
+
+def test_a_full_disk_leaves_the_figures_of_the_training(place: Path) -> None:
+    before = {path: path.read_bytes() for path in place.iterdir() if path.is_file()}
+    with no_room(), pytest.raises(CommandFailed, match=r"metrics\.json cannot be written: File too large"):
+        write_estimates(place, figures_of(place)["estimates"])
+    assert {path: path.read_bytes() for path in place.iterdir() if path.is_file()} == before
