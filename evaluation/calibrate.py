@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,10 @@ FEWEST_IMAGES: Final = 30
 """Of each class. With fewer, one image moves the sensitivity by more than three points."""
 TEMPERATURES: Final = (0.2, 10.0)
 BIASES: Final = (-8.0, 8.0)
+_STARTS: Final = 17
+"""Of each, the best of which the fit is searched from."""
+_WAYS: Final = ("L-BFGS-B", "Nelder-Mead")
+"""The first may stop early where the loss is flat, the second at a bound."""
 
 
 def check_images(truth: np.ndarray) -> None:
@@ -67,7 +72,12 @@ def fit_temperature_and_bias(spec: ModelSpec, logits: np.ndarray, truth: np.ndar
         p = tried.p_pneumonia(tried.calibrate(logits)).clip(1e-12, 1 - 1e-12)
         return -float((targets * np.log(p) + (1 - targets) * np.log1p(-p)).mean())
 
-    found = minimize(loss, [0.0, 0.0], method="Nelder-Mead", bounds=[np.log(TEMPERATURES), BIASES])
+    # From the best point of a grid: a model that is far off has a second, worse minimum at the highest temperature.
+    temperatures = (float(np.log(TEMPERATURES[0])), float(np.log(TEMPERATURES[1])))
+    bounds = (temperatures, BIASES)
+    points = product(*(np.linspace(low, high, _STARTS).tolist() for low, high in bounds))
+    start = min(points, key=lambda point: loss(np.array(point)))
+    found = min((minimize(loss, start, method=way, bounds=bounds) for way in _WAYS), key=lambda one: float(one.fun))
     return round(float(np.exp(found.x[0])), 4), round(float(found.x[1]), 4)
 
 

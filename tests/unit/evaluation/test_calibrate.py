@@ -41,6 +41,14 @@ def test_a_scale_and_a_shift_of_the_log_odds_are_found_again(spec: ModelSpec) ->
     assert bias == pytest.approx(-2 / 3 - (np.log(2) - np.log(2) / 3), abs=0.4)
 
 
+def test_a_model_that_is_far_off_is_not_made_unsure_instead(spec: ModelSpec) -> None:
+    wrong = logits_of(3.0 * (log_odds_of_images(TRUTH) - 5.0))
+    temperature, bias = calibrate.fit_temperature_and_bias(spec, wrong, TRUTH)
+    fitted = spec.model_copy(update={"temperature": temperature, "bias": bias})
+    assert temperature == pytest.approx(3.0, rel=0.25), "and not 10, the highest"
+    assert calibration_error(TRUTH, fitted.p_pneumonia(fitted.calibrate(wrong))) < 0.05
+
+
 def test_calibrated_probabilities_hold(spec: ModelSpec) -> None:
     wrong = logits_of(0.3 * log_odds_of_images(TRUTH) - 1.5)
     fresh = calibrate.recalibrate(spec, wrong, TRUTH, 0.95, "site")
