@@ -4,6 +4,8 @@ from typing import Final
 
 from rich.console import Console
 
+from shared.letters import make_shown
+
 DISCLAIMER: Final = "Decision support, not a diagnosis."
 
 _PLAIN_WIDTH: Final = 160
@@ -17,4 +19,4 @@ def make_console() -> Console:
 
 def printable(text: str) -> str:
     """Replace what a terminal would obey instead of show."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return make_shown(text)

@@ -2,10 +2,11 @@
 
 import re
 from typing import Final
-from unicodedata import category, normalize
+from unicodedata import normalize
 
 from shared import email_addresses
 from shared.accounts.accounts import AccountRefused
+from shared.letters import is_shown
 from shared.tables import User
 
 DISPLAY_NAME_LENGTH: Final = 128
@@ -14,8 +15,6 @@ EMAIL_LENGTH: Final = email_addresses.LONGEST
 # Whether mail arrives only sending shows; this finds what was mistyped or put into the wrong field.
 _EMAIL: Final = re.compile(r"[^\s@<>()\[\],;:\\\"]+@[^\s@<>()\[\],;:\\\"]+")
 _SHOWN: Final = 80
-_JOINERS: Final = frozenset("\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}")
-"""Formatting signs that Persian and the scripts of India need within words."""
 
 
 def describe(user: User, display_name: str | None, email: str | None) -> bool:
@@ -33,7 +32,7 @@ def read_display_name(given: str | None) -> str | None:
     name = normalize("NFC", given or "").strip()
     if not name:
         return None
-    if len(name) > DISPLAY_NAME_LENGTH or not all(_is_written(letter) for letter in name):
+    if len(name) > DISPLAY_NAME_LENGTH or not all(is_shown(letter) for letter in name):
         raise AccountRefused(
             "A display name has at most %(most)s letters, digits, spaces and marks of any script, and no control "
             "characters. Received: %(name)s",
@@ -41,11 +40,6 @@ def read_display_name(given: str | None) -> str | None:
             name=repr(name[:_SHOWN]),
         )
     return name
-
-
-def _is_written(letter: str) -> bool:
-    # Controls and what turns the direction of the rest would let a name look like another one's.
-    return letter in _JOINERS or (not category(letter).startswith("C") and category(letter) not in {"Zl", "Zp"})
 
 
 def read_email(given: str | None) -> str | None:

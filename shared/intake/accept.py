@@ -20,6 +20,7 @@ from shared.images.dicom_patient import Patient
 from shared.images.orientation import upright_size
 from shared.images.pages import choose_page
 from shared.intake.pseudonyms import conceal_patient
+from shared.letters import make_shown
 from shared.refusals import Rejection, Scalar
 from shared.settings import MIB, Settings
 from shared.store.incoming import Incoming
@@ -78,10 +79,7 @@ class Received:
 
 def display_name(name: str) -> str:
     """Shorten a client's file name for show; control characters go, folders stay."""
-    shown = name.replace("\\", "/")
-    if not shown.isprintable():
-        shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)
-    shown = shown.strip()
+    shown = make_shown(name.replace("\\", "/")).strip()
     return shown[-FILE_NAME_LENGTH:] or "unnamed"
 
 

@@ -6,6 +6,7 @@ from typing import Final, TypeVar
 from flask import request
 
 from shared.intake.pseudonyms import conceal, conceal_key, told
+from shared.letters import make_shown
 from shared.submission.admission import choose_priority
 from shared.submission.model_choice import UnknownModel, check_model
 from shared.submission.submit import NAME_LENGTH, Submission
@@ -64,7 +65,7 @@ def _read_name(value: object) -> str | None:
         return None
     if not isinstance(value, str):
         raise _unusable("name", N_("Give a text. Received: %(received)s."), value)
-    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value).strip()
+    shown = make_shown(value).strip()
     # Programs and the upload page name a job after its folder.
     return conceal(shown, services().settings)[:NAME_LENGTH] or None
 

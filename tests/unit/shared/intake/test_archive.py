@@ -254,6 +254,8 @@ def test_a_zip_that_is_hostile_as_a_whole_is_refused_once(receive, data: bytes, 
         ("", "unnamed"),
         ("x" * 600, "x" * 512),
         ("\u202egpj.exe", "\ufffdgpj.exe"),
+        ("می\u200cشود क्\u200dष.jpg", "می\u200cشود क्\u200dष.jpg"),
+        ("胸部\u3000正面 3.00\u202fAM\u00a0.png", "胸部\u3000正面 3.00\u202fAM\u00a0.png"),
     ],
 )
 def test_a_name_is_made_fit_to_be_shown(given_name: str, shown: str) -> None:
