@@ -196,6 +196,26 @@ def test_a_review_waits_for_a_server_that_is_away_and_is_added_once(room: Room, 
         assert len(session.scalars(select(Review).where(Review.screening_id.in_(keys))).all()) == 1
 
 
+def test_a_page_whose_review_is_not_saved_asks_before_it_is_left(room: Room, visitor: Visitor) -> None:
+    address, following = room.screen(2)
+    page = visitor.open(room.reader(room.name("rita")))
+    page.set_viewport_size({"width": 1280, "height": 500})
+    page.goto(address)
+    visitor.expected = ("ERR_INTERNET_DISCONNECTED",)
+    asked: list[str] = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+    page.context.set_offline(True)
+    page.keyboard.press("a")
+    expect(page.get_by_text("The server does not answer. Trying again")).to_be_in_viewport()
+    page.keyboard.press("j")
+    page.wait_for_timeout(500)
+    assert (asked, page.url) == (["beforeunload"], address)
+    with page.expect_navigation():
+        page.context.set_offline(False)
+    assert page.url.startswith(following)
+    assert asked == ["beforeunload"]
+
+
 @pytest.mark.long
 def test_keys_can_be_turned_off_and_buttons_work_without_scripts(room: Room, visitor: Visitor) -> None:
     first, second = room.screen(2)

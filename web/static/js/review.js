@@ -44,10 +44,18 @@ function say(text, link) {
   said.hidden = false;
 }
 
+/** Say what became of a review where it is seen, also below a window's end. */
+function answerWith(text, link) {
+  say(text, link);
+  said.scrollIntoView({ block: "nearest" });
+}
+
+const askBefore = (event) => event.preventDefault(); // leaving: what is not saved yet would be lost with the page
 const setBusy = (busy) => { for (const button of form.querySelectorAll("button")) button.disabled = busy; };
 const rest = (ms) => new Promise((resume) => { setTimeout(resume, ms); });
 
 async function post(body) {
+  addEventListener("beforeunload", askBefore);
   for (let attempt = 1; ; attempt += 1) {
     try {
       const answer = await fetch(form.action, { method: "POST", body, headers: { Accept: "application/json" } });
@@ -55,7 +63,7 @@ async function post(body) {
     } catch (error) {
       if (!(error instanceof TypeError)) throw error; // what fetch throws where no server answers
     }
-    say(_("The server does not answer. Trying again; your review is kept here (attempt %(attempt)s).", { attempt }));
+    answerWith(_("The server does not answer. Trying again; your review is kept here (attempt %(attempt)s).", { attempt }));
     await rest(AGAIN_MS);
   }
 }
@@ -64,9 +72,9 @@ async function send(button) {
   const body = new FormData(form, button);
   keepDraft(account, image, note.value);
   setBusy(true);
-  const answer = await post(body);
+  const answer = await post(body).finally(() => removeEventListener("beforeunload", askBefore));
   if (answer.status === 401) {
-    say(_("Your session has ended. What you typed is kept on this computer."), signIn);
+    answerWith(_("Your session has ended. What you typed is kept on this computer."), signIn);
   } else if (answer.ok) {
     dropDraft(account, image);
     sessionStorage.setItem(LED_HERE, "");
@@ -79,7 +87,7 @@ async function send(button) {
       location.reload();
       return;
     }
-    say(problem.detail);
+    answerWith(problem.detail);
   }
   setBusy(false);
 }
