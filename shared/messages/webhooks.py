@@ -37,7 +37,13 @@ class WebhookRefused(TranslatableError):
 
 
 def register(
-    session: Session, url: str, events: Collection[MessageEvent], user_id: uuid.UUID, networks: Sequence[Network]
+    session: Session,
+    url: str,
+    events: Collection[MessageEvent],
+    user_id: uuid.UUID,
+    networks: Sequence[Network],
+    *,
+    webhook_id: uuid.UUID | None = None,
 ) -> Webhook:
     """Make a webhook; raise WebhookRefused where its address cannot be used or there are too many."""
     address = read_url(url, networks)
@@ -46,7 +52,7 @@ def register(
     if len(session.scalars(select(Webhook.id)).all()) >= MOST:
         raise WebhookRefused("There are %(most)s webhooks already. Delete one first.", most=MOST)
     webhook = Webhook(
-        id=new_id(),
+        id=webhook_id or new_id(),
         url=address,
         events=[event.value for event in MessageEvent if event in events],
         salt=new_salt(),
@@ -99,6 +105,11 @@ def _check_literal(host: str, scheme: str, networks: Sequence[Network]) -> None:
 def new_salt() -> str:
     """Make what gives a webhook a secret that no other had."""
     return secrets.token_hex(_SALT_BYTES)
+
+
+def mark_of(webhook: Webhook) -> str:
+    """Return what tells the present secret of a webhook from those before and after it, and says nothing of it."""
+    return hashlib.sha256(webhook.salt.encode()).hexdigest()[:16]
 
 
 def secret_of(key: str, webhook_id: uuid.UUID, salt: str) -> str:

@@ -127,7 +127,7 @@ GET  /webhooks/<uuid:webhook_id>              401  403 403  403 403  200 200    
 POST /webhooks/<uuid:webhook_id>/test         401  403 403  403 403  303 303    401  403 403  403 403  403 403  -
 POST /webhooks/<uuid:webhook_id>/stop         401  403 403  403 403  303 303    401  403 403  403 403  403 403  -
 POST /webhooks/<uuid:webhook_id>/start        401  403 403  403 403  303 303    401  403 403  403 403  403 403  -
-POST /webhooks/<uuid:webhook_id>/secret       401  403 403  403 403  200 200    401  403 403  403 403  403 403  -
+POST /webhooks/<uuid:webhook_id>/secret       401  403 403  403 403  303 303    401  403 403  403 403  403 403  -
 POST /webhooks/<uuid:webhook_id>/delete       401  403 403  403 403  303 303    401  403 403  403 403  403 403  -
 POST /webhooks/<uuid:webhook_id>/messages/<uuid:message_id>/send 401 403 403 403 403 303 303 401 403 403 403 403 403 403 -
 GET  /sign-in/single                          503  503 503  503 503  503 503    503  503 503  503 503  503 503  any

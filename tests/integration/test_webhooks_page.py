@@ -44,8 +44,8 @@ def message(site: Site) -> Message:
         return session.scalars(select(Message)).one()
 
 
-def act(admin: FlaskClient, webhook: Webhook, what: str) -> str:
-    answer = press(admin, f"/webhooks/{webhook.id}/{what}", page=f"/webhooks/{webhook.id}")
+def act(admin: FlaskClient, webhook: Webhook, what: str, **fields: str) -> str:
+    answer = press(admin, f"/webhooks/{webhook.id}/{what}", page=f"/webhooks/{webhook.id}", **fields)
     assert answer.status_code in {200, 303}
     return answer.text if answer.status_code == 200 else admin.get(f"/webhooks/{webhook.id}").text
 
@@ -141,7 +141,7 @@ def test_pause_start_test_secret_and_delete_leave_their_rows(site: Site, admin: 
     assert "Nothing has been sent there" not in act(admin, webhook, "start")
     act(admin, webhook, "test")
     assert site.count(Message) == 2
-    renewed = secret_of(act(admin, webhook, "secret"))
+    renewed = secret_of(act(admin, webhook, "secret", shown=webhooks.mark_of(webhook)))
     assert renewed != webhooks.secret_of("a key for tests only", webhook.id, webhook.salt)
     assert press(admin, f"/webhooks/{webhook.id}/delete", page=f"/webhooks/{webhook.id}").status_code == 303
     assert site.count(Webhook) == site.count(Message) == 0
@@ -150,6 +150,23 @@ def test_pause_start_test_secret_and_delete_leave_their_rows(site: Site, admin: 
         rows = session.scalars(select(AuditEvent).where(AuditEvent.action == "webhook_changed")).all()
     changes = [row.detail["change"] for row in rows if row.detail]
     assert sorted(changes) == sorted(["added", "paused", "started", "tested", "secret", "deleted"])
+
+
+def test_a_page_with_a_secret_that_is_loaded_again_changes_nothing(site: Site, admin: FlaskClient) -> None:
+    given = re.search(r'name="id" value="([^"]+)"', admin.get("/webhooks").text)
+    assert given is not None
+    webhook = register(admin, site, id=given[1])
+    again = press(admin, "/webhooks", url=URL, events="job.finished", id=given[1])
+    assert (again.status_code, again.location) == (303, f"/webhooks/{webhook.id}")
+    assert "was added already" in admin.get(again.location).text
+    assert site.count(Webhook) == site.count(Message) == 1
+    shown = re.search(r'name="shown" value="([^"]+)"', admin.get(f"/webhooks/{webhook.id}").text)
+    assert shown is not None
+    secret_of(act(admin, webhook, "secret", shown=shown[1]))
+    assert "Nothing was changed" in act(admin, webhook, "secret", shown=shown[1])
+    with site.database.read() as session:
+        rows = session.scalars(select(AuditEvent).where(AuditEvent.action == "webhook_changed")).all()
+    assert [row.detail["change"] for row in rows if row.detail] == ["added", "secret"]
 
 
 def test_many_messages_are_turned_page_by_page(site: Site, admin: FlaskClient) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from shared.audit.record import Action, record
+from shared.db import new_id
 from shared.messages import outbox, webhooks
 from shared.messages.events import note_test
 from shared.messages.problems import PAUSED
@@ -34,6 +35,8 @@ class ListPage(PageContext):
 
     template = "messages/webhooks.html"
     entries: Sequence[Webhook]
+    new_id: uuid.UUID
+    """The id of the webhook that the form makes, so that a page that is loaded again makes no second one."""
     events: dict[MessageEvent, str]
     choices: Sequence[MessageEvent]
     url: str
@@ -56,6 +59,8 @@ class WebhookPage(PageContext):
 
     template = "messages/webhook.html"
     webhook: Webhook
+    mark: str
+    """Of the secret that the page can replace."""
     messages: Sequence[Message]
     events: dict[MessageEvent, str]
     states: dict[MessageState, tuple[str, str]]
@@ -76,10 +81,15 @@ def index() -> ResponseReturnValue:
 def add() -> ResponseReturnValue:
     """Register a webhook and show its secret, this once."""
     events = [event for event in CHOICES if event.value in request.form.getlist("events")]
-    url = request.form.get("url", "")
+    url, wanted = request.form.get("url", ""), request.form.get("id", type=uuid.UUID)
     try:
         with services().database.write() as db:
-            webhook = webhooks.register(db, url, events, g.user.id, services().settings.networks)
+            if wanted and db.get(Webhook, wanted):
+                return _show_again(
+                    wanted, _("This webhook was added already. Its secret is not shown again; a new one can be made.")
+                )
+            networks = services().settings.networks
+            webhook = webhooks.register(db, url, events, g.user.id, networks, webhook_id=wanted)
             note_test(db, webhook)
             _record(db, webhook, "added")
     except webhooks.WebhookRefused as refusal:
@@ -99,6 +109,7 @@ def show(webhook_id: uuid.UUID) -> ResponseReturnValue:
     return render(
         WebhookPage(
             webhook=webhook,
+            mark=webhooks.mark_of(webhook),
             messages=page.rows,
             events=EVENTS,
             states=STATES,
@@ -140,11 +151,14 @@ def start(webhook_id: uuid.UUID) -> ResponseReturnValue:
 @requires(Role.ADMIN)
 def renew_secret(webhook_id: uuid.UUID) -> ResponseReturnValue:
     """Make another secret and show it, this once; the one before holds no longer."""
-
-    def renew(_db: Session, webhook: Webhook) -> None:
+    with services().database.write() as db:
+        webhook = _webhook(db, webhook_id)
+        if request.form.get("shown") != webhooks.mark_of(webhook):
+            said = _("Nothing was changed: the secret had been replaced since that page was loaded.")
+            return _show_again(webhook_id, said)
         webhook.salt = webhooks.new_salt()
-
-    return _show_secret(_act(webhook_id, "secret", renew))
+        _record(db, webhook, "secret")
+    return _show_secret(webhook)
 
 
 @blueprint.post("/<uuid:webhook_id>/delete")
@@ -200,6 +214,11 @@ def _record(db: Session, webhook: Webhook, change: str) -> None:
     )
 
 
+def _show_again(webhook_id: uuid.UUID, said: str) -> ResponseReturnValue:
+    flash(said, "info")
+    return see_other(url_for("webhooks.show", webhook_id=webhook_id))
+
+
 def _show_secret(webhook: Webhook) -> str:
     signing = services().settings.secret_key
     assert signing is not None  # noqa: S101  # the application does not start without one
@@ -212,6 +231,7 @@ def _list_page(url: str = "", chosen: Sequence[str] | None = None, problem: str 
         entries = db.scalars(select(Webhook).order_by(Webhook.id)).all()
     page = ListPage(
         entries=entries,
+        new_id=new_id(),
         events=EVENTS,
         choices=CHOICES,
         url=url,
