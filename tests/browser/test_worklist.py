@@ -15,11 +15,12 @@ from shared.intake.accept import Received
 from shared.models.folder import read_spec
 from shared.reviews.claims import claim
 from shared.reviews.reviews import add_review, withdraw
-from shared.tables import Image, Job, ReviewOutcome, Role, Screening, User
+from shared.tables import Image, Job, ReviewOutcome, Role, SavedView, Screening, User
 from tests.browser.accessibility import problems_of
 from tests.browser.conftest import Server, Visitor, pages_alone
 from tests.browser.screened import keep, screen
 from tests.conftest import DEFAULT_MODEL
+from web.worklist.views import MOST_VIEWS
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -230,6 +231,25 @@ def test_the_browser_says_its_zone_where_the_account_names_none(room: Server, vi
     expect(page.get_by_text(f"Sent from ({zone}): 2020-01-01")).to_be_visible()
     page.context.add_cookies([{"name": "zone", "value": "no/where", "url": room.url}])
     assert "Sent from (<bdi>UTC</bdi>)" in page.request.get(f"{room.url}/worklist?since=2020-01-01").text()
+
+
+def test_a_view_too_many_leaves_the_list_as_it_is_filtered(room: Server, visitor: Visitor) -> None:
+    name = f"reader-{uuid.uuid4().hex[:8]}"
+    page = reader(room, visitor, name)
+    with room.database.write() as session:
+        user = find_user(session, name)
+        assert user is not None
+        session.add_all(
+            SavedView(user_id=user.id, name=f"view {n}", arguments={"min_suspicion": "10"}) for n in range(MOST_VIEWS)
+        )
+    page.goto(f"{room.url}/worklist?min_suspicion=50")
+    page.locator("summary", has_text="Views").click()
+    assert page.locator(".holdings a").all_inner_texts()[:3] == ["view 0", "view 1", "view 2"]
+    page.get_by_label("Save these filters as").fill("one more")
+    with page.expect_navigation():
+        page.get_by_role("button", name="Save", exact=True).click()
+    expect(page).to_have_url(f"{room.url}/worklist?min_suspicion=50")
+    expect(page.locator(".note-bad")).to_have_text("An account keeps at most 30 views. Remove one first.")
 
 
 @pytest.mark.parametrize("width", [1280, 320])
