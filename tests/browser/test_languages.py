@@ -97,6 +97,29 @@ def test_an_image_is_reviewed_in_arabic_from_right_to_left(site: Site, visitor: 
         assert session.scalars(select(Review.outcome)).all() == [ReviewOutcome.AGREE]
 
 
+PLACE_OF_TEXT = """element => {
+  const range = document.createRange();
+  range.selectNodeContents(element);
+  const [text, box] = [range.getBoundingClientRect(), element.closest('td, .head').getBoundingClientRect()];
+  return [text.left - box.left, box.right - text.right];
+}"""
+
+
+def test_latin_names_begin_where_arabic_lines_do(site: Site, visitor: Visitor) -> None:
+    site.speak("ar")
+    page = visitor.open(width=375)
+    page.goto(site.link())
+    with page.expect_navigation():
+        page.locator("main form button").click()
+    for address, what in ((site.job.addresses[0], "h1"), (f"{site.server.url}/jobs/{site.job.id}", "td .folder")):
+        page.goto(address)
+        left, right = page.locator(what).first.evaluate(PLACE_OF_TEXT)
+        assert right < 15 < left, (what, left, right)
+    page.goto(f"{site.server.url}/history")
+    folder = page.locator("td .folder").first
+    assert folder.evaluate("element => getComputedStyle(element).unicodeBidi") == "plaintext"  # ward/, not /ward
+
+
 def test_a_browser_chooses_the_language_before_anybody_signs_in(site: Site, visitor: Visitor) -> None:
     context = visitor.chromium.new_context(locale="fr-CA")
     visitor.contexts.append(context)

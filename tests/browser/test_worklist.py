@@ -289,3 +289,17 @@ def test_a_row_and_the_head_of_the_page_fit_a_narrow_telephone(room: Server, vis
     assert brand
     assert account
     assert account["y"] < brand["y"] + brand["height"], "and the account beside the brand"
+
+
+def test_the_worklist_prints_its_heading_and_help_the_width_of_the_paper(room: Server, visitor: Visitor) -> None:
+    page = reader(room, visitor, width=700)
+    page.emulate_media(media="print")
+    heading, main = page.get_by_role("heading", level=1).bounding_box(), page.locator("main").bounding_box()
+    assert heading is not None
+    assert main is not None
+    assert heading["y"] >= main["y"]
+    page.goto(f"{room.url}/help")
+    box, main = page.locator("#use").bounding_box(), page.locator("main").bounding_box()
+    assert box is not None
+    assert main is not None
+    assert box["width"] == main["width"]
