@@ -19,7 +19,7 @@ _LETTERS: Final = str.maketrans(
 )
 _KEPT: Final = re.compile(r"%\(\w+\)s|%%|<[^>]*>|&\w+;")
 _SAME_EVERYWHERE: Final = frozenset({
-    "PneumoScreen", "JPEG", "PNG", "TIFF", "BMP", "WebP", "DICOM", "CR", "DX", "KiB", "MiB", "GiB", "UTC", "CSV",
+    "PneumoScreen", "JPEG", "PNG", "TIFF", "BMP", "WebP", "DICOM", "CR", "DX", "RG", "KiB", "MiB", "GiB", "UTC", "CSV",
     "JSON", "PDF", "API",
 })  # fmt: skip
 _LENGTH: Final = 0.3

@@ -16,7 +16,7 @@ from web.guard.access import requires
 
 blueprint = Blueprint("guide", __name__)
 
-FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WebP", "DICOM (CR, DX)")
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WebP", "DICOM (CR, DX, RG)")
 
 
 @dataclass(frozen=True)
