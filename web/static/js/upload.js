@@ -71,9 +71,12 @@ function offer(entries, good, refused, leftOut) {
   const tooMany = wanted.length > limits.images;
   show("start", (wanted.length > 0 || here > 0) && !tooMany);
   find("start").textContent = startName();
-  const said = [goesOn && good.length ? compared(good.length, here) : summary(entries)];
-  if (leftOut) said.push(plural(leftOut, "%(count)s file left out: it belongs to a disc viewer or a file manager.", "%(count)s files left out: they belong to a disc viewer or a file manager."));
-  find("summary").textContent = said.join(" ");
+  find("summary").textContent = goesOn && good.length ? compared(good.length, here) : summary(entries);
+  if (leftOut) {
+    const beside = Object.assign(document.createElement("small"), { className: "soft" });
+    beside.textContent = plural(leftOut, "%(count)s file left out: it belongs to a disc viewer or a file manager.", "%(count)s files left out: they belong to a disc viewer or a file manager.");
+    find("summary").append(" ", beside);
+  }
   sayRefused(refused, tooMany, wanted.length);
   list.show(tooMany ? [] : wanted);
   find(find("start").hidden ? "clear" : "start").focus();
