@@ -191,6 +191,7 @@ def make_token(
     *,
     scopes: Iterable[Scope] = TOKEN_SCOPES,
     days: int | None = TOKEN_DAYS,
+    token_id: uuid.UUID | None = None,
 ) -> str:
     """Make an API token and return it; only its hash is kept.
 
@@ -203,7 +204,9 @@ def make_token(
     _hold(session, user)
     secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
     expires_at = now() + timedelta(days=days) if days else None
-    session.add(ApiToken(user_id=user.id, name=name, token_hash=digest(secret), scope=scope, expires_at=expires_at))
+    token = ApiToken(user_id=user.id, name=name, token_hash=digest(secret), scope=scope, expires_at=expires_at)
+    token.id = token_id or new_id()
+    session.add(token)
     return secret
 
 

@@ -46,6 +46,16 @@ def client_of(site: Site, secret: str) -> FlaskClient:
     return client
 
 
+def test_a_page_with_a_token_that_is_loaded_again_makes_no_second_one(site: Site) -> None:
+    browser = site.browser(site.add_user("tina"))
+    given = re.search(r'name="id" value="([^"]+)"', browser.get("/account/tokens").text)
+    assert given is not None
+    assert make(browser, id=given[1])[0] == 201
+    assert make(browser, id=given[1]) == (303, None)
+    assert "This token was made already" in browser.get("/account/tokens").text
+    assert str(only_token(site).id) == given[1]
+
+
 def test_a_token_opens_the_api_until_it_is_revoked(site: Site) -> None:
     client = site.token_client(site.add_user("tina"))
     assert is_in(client)

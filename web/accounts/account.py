@@ -18,6 +18,7 @@ from wtforms.validators import InputRequired, Length, Regexp, ValidationError
 
 from shared.accounts import accounts, sessions
 from shared.audit.record import Action, record
+from shared.db import new_id
 from shared.languages.languages import LANGUAGES, Language
 from shared.languages.zones import find_zone, zone_names
 from shared.settings import Settings
@@ -108,6 +109,8 @@ class TokensPage(PageContext):
 
     template = "auth/tokens.html"
     form: TokenForm
+    new_id: uuid.UUID
+    """The id of the token that the form makes, so that a page that is loaded again makes no second one."""
     secret: str | None
     tokens: Sequence[ApiToken]
     is_valid: Callable[[ApiToken], bool]
@@ -217,8 +220,13 @@ def tokens() -> ResponseReturnValue:
         return _tokens_page(form), 422 if form.is_submitted() else 200
     with services().database.write() as db:
         _hold_session(db)
+        wanted = request.form.get("id", type=uuid.UUID)
+        if wanted and db.get(ApiToken, wanted):
+            again = _("This token was made already, and is not shown again. Revoke it if you do not have it.")
+            flash(again, "info")
+            return see_other(url_for("account.tokens"))
         days = form.days.data or None
-        secret = accounts.make_token(db, g.user, form.name.data or "", scopes=form.scopes(), days=days)
+        secret = accounts.make_token(db, g.user, form.name.data or "", scopes=form.scopes(), days=days, token_id=wanted)
         record(db, Action.TOKEN_CHANGED, user_id=g.user.id, subject=g.user.id, address=request.remote_addr)
     return _tokens_page(_token_form(formdata=None), secret), 201
 
@@ -242,7 +250,7 @@ def _tokens_page(form: TokenForm, secret: str | None = None) -> str:
     with services().database.read() as db:
         mine = select(ApiToken).where(ApiToken.user_id == g.user.id, ApiToken.revoked_at.is_(None))
         found = db.scalars(mine.order_by(ApiToken.id.desc())).all()
-    return render(TokensPage(form=form, secret=secret, tokens=found, is_valid=accounts.is_valid))
+    return render(TokensPage(form=form, new_id=new_id(), secret=secret, tokens=found, is_valid=accounts.is_valid))
 
 
 @blueprint.post("/tokens/revoke")
