@@ -7,12 +7,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from playwright.sync_api import Page, expect
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 
+from shared.db import now
 from shared.intake.accept import Received
+from shared.models.spec import Label
+from shared.refusals import Rejection
 from shared.reviews.reviews import list_reviews
 from shared.reviews.standing import standing
-from shared.tables import BrowserSession, Image, Review, Role, Screening
+from shared.states import State
+from shared.tables import AskedScore, BrowserSession, Image, Review, Role, Screening
 from tests.browser.accessibility import check
 from tests.browser.conftest import Server, Visitor, pages_alone
 from tests.browser.screened import NORMAL, PNEUMONIA, keep, screen
@@ -214,6 +218,31 @@ def test_a_page_whose_review_is_not_saved_asks_before_it_is_left(room: Room, vis
         page.context.set_offline(False)
     assert page.url.startswith(following)
     assert asked == ["beforeunload"]
+
+
+def test_what_is_typed_while_a_score_is_waited_for_stays(room: Room, visitor: Visitor) -> None:
+    sender = room.name("tina")
+    room.server.link(sender)
+    received = [Received("hand.jpeg", image=keep(room.server, time.time_ns() % 2**31))]
+    (address,) = screen(room.server, sender, received, [None]).addresses
+    is_this = Screening.id == uuid.UUID(address.rsplit("/", 1)[1])
+    with room.server.database.write() as session:
+        session.execute(update(Screening).where(is_this).values(state=State.REJECTED, error_code=Rejection.NOT_CHEST))
+    page = visitor.open(room.reader(room.name("rita")))
+    page.goto(address)
+    with page.expect_navigation():
+        page.get_by_role("button", name="Screen it anyway").click()
+    note = page.get_by_label("Note")
+    text = "written while a worker looks"
+    note.press_sequentially(text, delay=150)  # longer than the page waits before it asks again
+    expect(note).to_be_focused()
+    expect(note).to_have_value(text)
+    score = {"finished_at": now(), "model": "m@1", "threshold": 0.5, "label": Label.NORMAL, "p_pneumonia": 0.2}
+    with room.server.database.write() as session:
+        session.execute(update(AskedScore).values(**score))
+    note.blur()
+    expect(page.get_by_text("Not a result.")).to_be_visible()
+    expect(note).to_have_value(text)
 
 
 @pytest.mark.long
