@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Dialog, Page, expect
 from sqlalchemy import delete, select, update
 
 from shared.db import now
@@ -207,7 +207,12 @@ def test_a_page_whose_review_is_not_saved_asks_before_it_is_left(room: Room, vis
     page.goto(address)
     visitor.expected = ("ERR_INTERNET_DISCONNECTED",)
     asked: list[str] = []
-    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+
+    def stay(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    page.on("dialog", stay)
     page.context.set_offline(True)
     page.keyboard.press("a")
     expect(page.get_by_text("The server does not answer. Trying again")).to_be_in_viewport()
