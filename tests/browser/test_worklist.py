@@ -303,3 +303,17 @@ def test_the_worklist_prints_its_heading_and_help_the_width_of_the_paper(room: S
     assert box is not None
     assert main is not None
     assert box["width"] == main["width"]
+
+
+def test_what_is_chosen_shows_where_a_browser_forces_its_colours(room: Server, visitor: Visitor) -> None:
+    page = reader(room, visitor)
+    page.emulate_media(forced_colors="active")
+    colour = "element => getComputedStyle(element).backgroundColor"
+    chips = page.get_by_role("navigation", name="Reading").get_by_role("link")
+    chosen, other = (chips.nth(place).evaluate(colour) for place in (0, 1))
+    assert chosen != other
+    page.locator("#rows td.file a.name").first.click()
+    expect(page.locator("#viewer")).to_have_attribute("data-shown", "canvas")
+    tools = [page.get_by_role("button", name=name) for name in ("Fit to the window", "Invert")]
+    assert len({tool.evaluate(colour) for tool in tools}) == 2
+    assert page.locator("#viewer-stage").evaluate(colour) == "rgb(5, 9, 12)"
