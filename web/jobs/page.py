@@ -1,5 +1,6 @@
 """The list of jobs, one job while it is screened, and what people do to it."""
 
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from web.jobs import actions
 from web.jobs.filters import KEYS, NAMES, ORDERS, STAGES, JobFilters, JobOrder, JobStage
 from web.jobs.overview import Overview, look_over
 from web.jobs.progress import FINISHED, Progress, job_progress
+from web.jobs.reasons import Reason, count_reasons
 from web.jobs.rows import JobEntry, describe_jobs
 from web.jobs.standing import standing
 from web.languages.text import N_, _, plural, translate
@@ -78,6 +80,10 @@ class JobFragment(PageContext):
     overview: Overview
     page: Page
     chosen: State | None
+    reasons: Sequence[Reason]
+    """Of the chosen state, where there are several to choose from."""
+    reason: str | None
+    """The code of the chosen one."""
     newer: str | None
     older: str | None
     may_change: bool
@@ -211,16 +217,20 @@ def delete(job_id: uuid.UUID) -> ResponseReturnValue:
 def _describe(db: Session, job: Job, part: type[JobFragment]) -> JobFragment:
     """Return what the page of a job shows, or the part of it that changes."""
     chosen = _chosen_state()
+    reason = _chosen_reason()
     progress = job_progress(db, job)
-    page = job_rows(db, g.user, job.id, chosen, request.args.get("cursor"), IMAGES_PER_PAGE)
+    page = job_rows(db, g.user, job.id, chosen, request.args.get("cursor"), IMAGES_PER_PAGE, reason)
+    reasons = count_reasons(db, job.id, chosen)
     return part(
         job=job,
         progress=progress,
         overview=look_over(db, job, progress),
         page=page,
         chosen=chosen,
-        newer=_turn(page.previous_cursor, job_id=job.id, state=chosen),
-        older=_turn(page.next_cursor, job_id=job.id, state=chosen),
+        reasons=reasons if len(reasons) > 1 or reason else (),
+        reason=reason,
+        newer=_turn(page.previous_cursor, job_id=job.id, state=chosen, reason=reason),
+        older=_turn(page.next_cursor, job_id=job.id, state=chosen, reason=reason),
         may_change=may_change(g.user, job),
         source_name=SOURCES[job.source],
         none_chosen=NONE_CHOSEN,
@@ -237,6 +247,13 @@ def _chosen_state() -> State | None:
         return State(given)
     except ValueError:
         abort(404)
+
+
+def _chosen_reason() -> str | None:
+    given = request.args.get("reason") or None
+    if given is not None and not re.fullmatch("[a-z_]{1,64}", given):
+        abort(404)
+    return given
 
 
 def _turn(cursor: str | None, **values: Any) -> str | None:

@@ -309,13 +309,21 @@ def iterate_screenings(database: Database, viewer: User, filters: Filters, order
             return
 
 
-def job_rows(  # noqa: PLR0917  # one question with five answers
-    session: Session, viewer: User, job_id: uuid.UUID, state: State | None, cursor: str | None, limit: int
+def job_rows(  # noqa: PLR0917  # one question with six answers
+    session: Session,
+    viewer: User,
+    job_id: uuid.UUID,
+    state: State | None,
+    cursor: str | None,
+    limit: int,
+    error_code: str | None = None,
 ) -> Page:
     """Return one page of a job's images, by position; whoever calls has checked who may see the job."""
     query: Select[Any] = select(Screening.id).where(Screening.job_id == job_id)
     if state is not None:
         query = query.where(in_states([state]))
+    if error_code is not None:
+        query = query.where(Screening.error_code == error_code)
 
     def fetch(page: Select[Any]) -> list[ScreeningSummary]:
         return read_screenings(session, viewer, [row.id for row in session.execute(page)])
