@@ -43,9 +43,7 @@ class Readings:
         return sum(bool(standing(said)) for said in self.by_image.values())
 
 
-def read_reviews(
-    session: Session, span: Span | None, most: int = MOST_REVIEWS, blind_for: User | None = None
-) -> Readings:
+def read_reviews(session: Session, span: Span | None, most: int = MOST_REVIEWS, *, blind_for: User | None) -> Readings:
     """Read the newest reviews of a stretch of time, or of all time, as they stood at its end.
 
     Those of X-rays that `blind_for`, who reads blind, has not read are left out.

@@ -25,7 +25,8 @@ def find_answering(
     span: Span,
     model_name: str | None = None,
     most: int = MOST_ROWS,
-    blind_for: User | None = None,
+    *,
+    blind_for: User | None,
 ) -> tuple[list[uuid.UUID], int]:
     """Return the rows of models that gave most of a stretch's X-rays their suspicion, and how many X-rays others did.
 
@@ -45,7 +46,7 @@ def find_answering(
 
 
 def count_suspicion(
-    session: Session, span: Span, models: Sequence[uuid.UUID], most: int = MOST_ROWS, blind_for: User | None = None
+    session: Session, span: Span, models: Sequence[uuid.UUID], most: int = MOST_ROWS, *, blind_for: User | None
 ) -> Counter[int]:
     """Count the X-rays of a stretch of time by p(pneumonia) in steps of 1/STEPS, among the newest `most` screenings.
 
@@ -59,7 +60,7 @@ def count_suspicion(
     return Counter({int(place): images for place, images in session.execute(select(*columns).group_by(once.c.step))})
 
 
-def count_a_day(session: Session, span: Span, most: int = MOST_ROWS, blind_for: User | None = None) -> float:
+def count_a_day(session: Session, span: Span, most: int = MOST_ROWS, *, blind_for: User | None) -> float:
     """Return how many images got a result a day in a stretch of time, whatever model answered.
 
     Days before the first image that was ever sent here do not count, nor do those before the newest `most`.
@@ -83,13 +84,14 @@ class Flags:
     """By threshold."""
 
 
-def count_flags(  # noqa: PLR0917  # one question with six answers
+def count_flags(
     session: Session,
     span: Span,
     models: Sequence[uuid.UUID],
     thresholds: Sequence[float],
     most: int = MOST_ROWS,
-    blind_for: User | None = None,
+    *,
+    blind_for: User | None,
 ) -> Flags:
     """Count what each threshold would have flagged of the answers of models, among the newest `most` screenings.
 

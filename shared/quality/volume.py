@@ -75,7 +75,8 @@ def count_days(
     period: Period,
     model_name: str | None = None,
     most: int = MOST_ROWS,
-    blind_for: User | None = None,
+    *,
+    blind_for: User | None,
 ) -> Volume:
     """Count what each day of a period brought, the newest days first until `most` screenings were read.
 

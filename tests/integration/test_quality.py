@@ -44,7 +44,7 @@ def test_each_day_counts_what_was_sent_in_it_and_what_became_of_it(database: Dat
         history.refuse(job, at(24), "not_chest")
         history.refuse(job, at(24), "unreadable", State.FAILED)
         history.screen(job, at(30), 0.9)
-        found = count_days(session, week())
+        found = count_days(session, week(), blind_for=None)
     monday, tuesday = found.days[:2]
     assert [day.day for day in found.days] == [MONDAY + timedelta(days=n) for n in range(7)]
     assert (monday.images, monday.flagged, monday.refused) == (5, Share(2, 4), 1)
@@ -66,8 +66,8 @@ def test_an_x_ray_that_is_sent_again_does_not_narrow_the_interval_of_the_flagged
         for day in (23, 23, 24, 24, 24):
             history.send_again(job, at(day), known)
         history.screen(job, at(29), 0.8)
-        found = count_days(session, week())
-        newest = count_days(session, week(), most=4)
+        found = count_days(session, week(), blind_for=None)
+        newest = count_days(session, week(), most=4, blind_for=None)
     assert [day.flagged for day in found.days[:3]] == [Share(1, 2), Share(1, 1), Share(0, 0)]
     assert (found.total.flagged, found.total.labels.total()) == (Share(2, 3), 8)
     assert (newest.is_cut, newest.total.flagged) == (True, Share(2, 2)), "of the days that are counted"
@@ -80,7 +80,7 @@ def test_days_begin_and_end_in_the_zone_also_where_clocks_change(database: Datab
         # 29 March in Berlin: from 23:00 UTC the day before to 22:00 UTC.
         for moment in (at(28, 22, 59), at(28, 23, 0), at(29, 21, 59), at(29, 22, 0)):
             history.screen(job, moment, 0.9)
-        found = count_days(session, week(ZONE))
+        found = count_days(session, week(ZONE), blind_for=None)
     assert [day.images for day in found.days] == [0, 0, 0, 0, 0, 1, 2]
     assert week(ZONE).before == Period(date(2026, 3, 16), date(2026, 3, 22), ZONE)
 
@@ -91,8 +91,8 @@ def test_more_than_may_be_read_leaves_the_older_days_out_and_says_so(database: D
         job = history.job(at(23))
         for day in (24, 24, 27, 28, 28):
             history.screen(job, at(day), 0.9)
-        found = count_days(session, week(), most=4)
-        every = count_suspicion(session, week().span, [history.model_id], most=4)
+        found = count_days(session, week(), most=4, blind_for=None)
+        every = count_suspicion(session, week().span, [history.model_id], most=4, blind_for=None)
     assert ([day.images for day in found.days], found.is_cut) == ([0, 0, 1, 2, 0], True)
     assert every == {900: 4}
 
@@ -103,9 +103,12 @@ def test_a_model_narrows_by_what_its_jobs_asked_for(database: Database, spec: Mo
         own, other = history.job(at(23)), history.job(at(23), "other-model")
         history.screen(own, at(23), 0.9)
         history.refuse(other, at(23), "rotated")
-        counted = {name: count_days(session, week(), name).total.images for name in (spec.name, "other-model", "none")}
-        reasons = count_days(session, week(), "other-model").reasons
-        answering = find_answering(session, week().span, "other-model")
+        counted = {
+            name: count_days(session, week(), name, blind_for=None).total.images
+            for name in (spec.name, "other-model", "none")
+        }
+        reasons = count_days(session, week(), "other-model", blind_for=None).reasons
+        answering = find_answering(session, week().span, "other-model", blind_for=None)
     assert (counted, reasons) == ({spec.name: 1, "other-model": 1, "none": 0}, {"rotated": 1})
     assert answering == ([], 0)
 
@@ -120,8 +123,8 @@ def test_suspicion_is_of_one_calibration_and_counts_an_x_ray_once(database: Data
         history.screen(job, at(24), 0.2)
         other = History(session, recalibrated(spec), made=1000, people=history.people)
         other.screen(job, at(25), 0.5)
-        answering, others = find_answering(session, week().span)
-        found = count_suspicion(session, week().span, answering)
+        answering, others = find_answering(session, week().span, blind_for=None)
+        found = count_suspicion(session, week().span, answering, blind_for=None)
     assert (answering, others) == ([history.model_id], 1)
     assert found == {900: 1, 200: 1}
 
@@ -136,7 +139,7 @@ def test_calibration_is_of_the_one_that_answered_most_reviewed_x_rays(database: 
         lifted.review_truthfully([lifted.screen(job, at(25), 0.8)], at(25), [True])
         anew = History(session, recalibrated(spec), made=2000, people=history.people)
         anew.review_truthfully([anew.screen(job, at(25), p) for p in (0.5, 0.6)], at(25), [True, True])
-        readings = read_reviews(session, week().span)
+        readings = read_reviews(session, week().span, blind_for=None)
         reviewed, others = reviewed_of_most(session, readings)
         of_none = reviewed_of_most(session, readings, "other-model")
     assert sorted(reviewed.pairs) == [(0.1, False), (0.8, True), (0.9, True)], "a threshold changes no suspicion"
@@ -150,7 +153,7 @@ def test_readers_who_differ_across_the_first_day_of_a_period_differ_in_it(databa
         known = history.screen(history.job(at(20)), at(20), 0.9)
         history.review(known, at(21), ReviewOutcome.OVERRULE, Finding.NORMAL)
         history.review(known, at(24), ReviewOutcome.AGREE, by="tom", number=2)
-        readings = read_reviews(session, week().span)
+        readings = read_reviews(session, week().span, blind_for=None)
     assert (reviewed_images(readings).pairs, reviewed_images(readings).left_out.total()) == ([], 1)
     assert compare_readers(readings).reviews == 1, "that of the period alone"
 
@@ -187,8 +190,8 @@ def test_flags_are_counted_exactly_at_every_threshold(database: Database, spec: 
         job = history.job(at(23))
         for p in (0.05, 0.3062, 0.30619, 0.9):
             history.screen(job, at(23), p)
-        found = count_flags(session, week().span, [history.model_id], (0.3062, 0.5, 0.01))
-        none = count_flags(session, week().span, [], (0.5,))
+        found = count_flags(session, week().span, [history.model_id], (0.3062, 0.5, 0.01), blind_for=None)
+        none = count_flags(session, week().span, [], (0.5,), blind_for=None)
     assert (found.images, found.flagged) == (4, {0.3062: 2, 0.5: 1, 0.01: 4})
     assert (none.images, none.flagged) == (0, {0.5: 0})
 
@@ -208,9 +211,9 @@ def test_the_newest_review_of_each_reader_is_compared_with_the_prediction(databa
         history.review(undone, at(24), ReviewOutcome.WITHDRAWN, number=2)
         history.review(split, at(24), agree)
         history.review(split, at(24), overrule, Finding.NORMAL, by="rolf", number=2)
-        readings = read_reviews(session, week().span)
-        earlier = read_reviews(session, Period(MONDAY, date(2026, 3, 24), UTC).span)
-        cut = read_reviews(session, None, most=2)
+        readings = read_reviews(session, week().span, blind_for=None)
+        earlier = read_reviews(session, Period(MONDAY, date(2026, 3, 24), UTC).span, blind_for=None)
+        cut = read_reviews(session, None, most=2, blind_for=None)
     agreement = compare_readers(readings)
     assert agreement.table == ((0, 1), (1, 2)), "rows: readers, columns: model; normal first"
     assert agreement.left_out == {LeftOut.INADEQUATE: 1, LeftOut.OTHER: 1}
@@ -240,10 +243,10 @@ def test_an_image_with_a_flag_that_a_second_reader_answered_has_that_readers_lab
         history = History(session, spec)
         image = history.screen(history.job(at(23)), at(23), 0.9)
         history.review(image, at(24), ReviewOutcome.SECOND_READER)
-        waiting = reviewed_images(read_reviews(session, None))
+        waiting = reviewed_images(read_reviews(session, None, blind_for=None))
         outcome = ReviewOutcome.AGREE if label is Label.PNEUMONIA else ReviewOutcome.OVERRULE
         finding = None if label is Label.PNEUMONIA else Finding.NORMAL
         history.review(image, at(25), outcome, finding, by="rolf", number=2)
-        answered = reviewed_images(read_reviews(session, None))
+        answered = reviewed_images(read_reviews(session, None, blind_for=None))
     assert (waiting.pairs, waiting.left_out) == ([], {LeftOut.SECOND_READER: 1})
     assert answered.pairs == [(0.9, label is Label.PNEUMONIA)]

@@ -114,7 +114,7 @@ def show(name: str) -> ResponseReturnValue:
     model, present = find_model(name), _default()
     with counting.turn(), services().database.read() as db:
         compared = read_pairs(db, model.name, present.name)
-        truth = name_labels(read_reviews(db, None)).labels if compared.pairs else {}
+        truth = name_labels(read_reviews(db, None, blind_for=None)).labels if compared.pairs else {}
     pairs = compared.pairs
     return render(
         ComparisonPage(
