@@ -209,8 +209,8 @@ Specificity by series of normal images: IM {series["IM"]:.4f}, NORMAL2-IM {serie
 Recall by cause: bacterial {causes["bacteria"]:.4f}, viral {causes["virus"]:.4f}.
 {cause}
 
-Threshold and temperature were fitted on these same images and their changed copies below, so recall is slightly
-flattered."""
+Threshold and temperature were fitted on these same images and their changed copies below, so recall is stated
+slightly too high."""
 
 
 def _calibrated_since(spec: ModelSpec) -> str:

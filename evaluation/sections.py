@@ -256,7 +256,8 @@ def reading(figures: dict[str, Any]) -> Parts:
         paragraph(
             "The figures hold for images like these: the same kind of patients, machines and share of pneumonia. "
             f"An image at or above the threshold {figures['threshold']:g} is called PNEUMONIA. A wide interval says "
-            "the images are few; it knows nothing of other hospitals. Images that the model was trained on flatter it."
+            "the images are few; it knows nothing of other hospitals. On images that it was trained on a model looks "
+            "better than it is."
         ),
         paragraph(
             "A threshold that is chosen in the table above looks better on these images than it will on the next ones: "

@@ -160,8 +160,8 @@ def _show(report: dict[str, Any], console: Console) -> None:
     console.print(table)
     share = images["PNEUMONIA"] / (images["NORMAL"] + images["PNEUMONIA"])
     console.print(
-        f"Fitted on these same images, so the right column is slightly flattered. Its probabilities hold where about "
-        f"{share:.0%} of the images show pneumonia, as here.",
+        f"Fitted on these same images, so the right column is slightly better than on other images. Its probabilities "
+        f"hold where about {share:.0%} of the images show pneumonia, as here.",
         soft_wrap=True,
     )
     if report["copies_left_out"]:

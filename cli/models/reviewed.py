@@ -49,7 +49,7 @@ class Reviewed:
         left = ", ".join(f"{count:,} {_LEFT_OUT[reason]}" for reason, count in self.counts["left_out"].items())
         return (
             f"Labels are what readers said of {self.counts['images']:,} X-rays, {self.counts['blind']:,} of them "
-            f"without having seen the model's answer; the others flatter the model. Left out: {left or 'none'}. "
+            f"without having seen the model's answer; the others favour the model. Left out: {left or 'none'}. "
             "Readers often read the most suspicious first, so these X-rays do not represent all X-rays."
             f"{self._threshold_said}"
         )
