@@ -1,6 +1,8 @@
 """A model's spec written anew: in its place, as a model of its own, or as it was before."""
 
+import fcntl
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -57,12 +59,24 @@ def keep(place: Path, fresh: ModelSpec, *, out: Path | None, in_place: bool, dry
     else:
         from evaluation.calibrate import write_spec
 
-        _refuse_overtaken(place, fresh)
-        attempt(lambda: write_spec(place, fresh), place)
+        with _alone(place):
+            _refuse_overtaken(place, fresh)
+            attempt(lambda: write_spec(place, fresh), place)
         click.echo(
             f"{place / SPEC_FILE} changed. Restart PneumoScreen. Take it back with --undo. A threshold that was chosen "
             "in a database was of the calibration before and is no longer in force."
         )
+
+
+@contextmanager
+def _alone(place: Path) -> Iterator[None]:
+    """Have other commands that change the same model folder wait until this one has written."""
+    handle = os.open(place, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _refuse_overtaken(place: Path, fresh: ModelSpec) -> None:
@@ -82,13 +96,14 @@ def undo_last(place: Path, *, dry_run: bool, has_images: bool, out: Path | None)
         raise click.UsageError("--undo takes neither images nor --out: it changes the model itself.")
     from evaluation.calibrate import undo, write_spec
 
-    spec = read_spec(place)
-    restored = undo(spec)
-    numbers = ", ".join(f"{name} {getattr(spec, name):g} -> {getattr(restored, name):g}" for name in NUMBERS)
-    if dry_run:
-        click.echo(f"Would change {place / SPEC_FILE}: {numbers}.")
-        return
-    attempt(lambda: write_spec(place, restored), place)
+    with _alone(place):
+        spec = read_spec(place)
+        restored = undo(spec)
+        numbers = ", ".join(f"{name} {getattr(spec, name):g} -> {getattr(restored, name):g}" for name in NUMBERS)
+        if dry_run:
+            click.echo(f"Would change {place / SPEC_FILE}: {numbers}.")
+            return
+        attempt(lambda: write_spec(place, restored), place)
     click.echo(
         f"{place / SPEC_FILE} changed: {numbers}. Restart PneumoScreen. A threshold that was chosen in a database for "
         "this calibration is in force again."
@@ -110,7 +125,7 @@ def _copy(place: Path, out: Path, spec: ModelSpec) -> None:
     from evaluation.calibrate import write_spec
 
     with whole_folder(out) as fresh:
-        shutil.copytree(place, fresh)
+        shutil.copytree(place, fresh, ignore=shutil.ignore_patterns(".*"))  # what a command that was killed left
         write_spec(fresh, spec.model_copy(update={"name": out.name}))
         _note_on_card(fresh / CARD_FILE, spec)
         _note_on_figures(fresh, spec)

@@ -1,6 +1,7 @@
 """What `calibrate` and `adapt` keep: nothing of a run that another one has overtaken, and no card without a note."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from cli.errors import CommandFailed
 from cli.models.rewriting import keep, undo_last
-from evaluation.calibrate import flag_share
+from evaluation.calibrate import flag_share, write_spec
 from shared.activations.activate import Actor, put_threshold
 from shared.activations.in_force import spec_in_force
 from shared.db import Database
@@ -39,6 +40,29 @@ def test_of_two_runs_at_the_same_time_the_later_changes_nothing(place: Path, spe
     with pytest.raises(CommandFailed, match="'test-model' was changed meanwhile"):
         change(place, second)
     assert read_spec(place) == first
+
+
+def test_of_two_runs_that_write_at_once_one_is_kept_and_the_other_told(place: Path, spec: ModelSpec) -> None:
+    fresh = [flag_share(spec, P, share, "images") for share in (0.2, 0.3, 0.4, 0.5)]
+
+    def try_change(one: ModelSpec) -> bool:
+        try:
+            change(place, one)
+        except CommandFailed:
+            return False
+        return True
+
+    for _ in range(20):
+        write_spec(place, spec)
+        with ThreadPoolExecutor(len(fresh)) as threads:
+            assert sum(threads.map(try_change, fresh)) == 1
+
+
+def test_a_copy_leaves_out_what_a_killed_command_left(place: Path, spec: ModelSpec, tmp_path: Path) -> None:
+    (place / ".spec.json-killed").write_text("{")
+    out = tmp_path / "models" / "our-site"
+    keep(place, flag_share(spec, P, 0.3, "images"), out=out, in_place=False, dry_run=False)
+    assert [path.name for path in out.iterdir()] == [SPEC_FILE]
 
 
 def test_a_threshold_chosen_in_a_database_ends_with_its_calibration_and_that_is_said(
