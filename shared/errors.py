@@ -108,13 +108,6 @@ class KeyReused(TranslatableError):
     """Say that an idempotency key was used for another request before."""
 
 
-def key_reused() -> KeyReused:
-    """Return what is said of every key that comes with another request."""
-    return KeyReused(
-        "This key was used for another request before, and nothing of this one was kept. Send it under a new key."
-    )
-
-
 class ReviewOutdated(TranslatableError):
     """Say that another reader's review came in that this one's reader had not seen."""
 

@@ -9,6 +9,7 @@ import numpy as np
 from sqlalchemy import select, update
 
 from shared.db import Database, now
+from shared.idempotency import IdempotencyKey
 from shared.intake.accept import AcceptedImage, Received
 from shared.models.spec import ModelSpec
 from shared.queue import jobs, leases, retention
@@ -43,7 +44,7 @@ class Installation:
                 session, user_id=self.user.id, name="a job", source=Source.API, model_name=self.spec.name,
                 priority=Priority.BULK,
             )  # fmt: skip
-            jobs.add_images(session, job.id, received, self.spec, "a key")
+            jobs.add_images(session, job.id, received, self.spec, IdempotencyKey("a key"))
             jobs.close_job(session, job.id)
             return job.id
 

@@ -9,7 +9,8 @@ from sqlalchemy import ColumnElement, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from shared.db import in_parts, insert_new, new_id, now, row_count
-from shared.errors import ImageRejected, JobClosed, key_reused
+from shared.errors import ImageRejected, JobClosed
+from shared.idempotency import IdempotencyKey
 from shared.intake.accept import AcceptedImage, Received
 from shared.messages.events import note_flagged
 from shared.models.spec import ModelSpec
@@ -57,16 +58,15 @@ def open_job(
     model_name: str,
     priority: Priority,
     expected_images: int | None = None,
-    idempotency_key: str | None = None,
-    request_digest: str | None = None,
+    key: IdempotencyKey | None = None,
 ) -> Job:
     """Create a job that takes images until it is closed; the same key of the same user gives the same job.
 
     Raises KeyReused where the key came with another request before.
     """
-    known = find_job(session, user_id, idempotency_key)
-    if known is not None:
-        check_repeated(known.request_digest, request_digest)
+    known = find_job(session, user_id, key.text if key else None)
+    if known is not None and key is not None:
+        key.check_repeated(known.request_digest)
         return known
     job = Job(
         id=new_id(),
@@ -76,8 +76,8 @@ def open_job(
         model_name=model_name,
         priority=priority,
         expected_images=expected_images,
-        idempotency_key=idempotency_key,
-        request_digest=request_digest,
+        idempotency_key=key.text if key else None,
+        request_digest=key.digest if key else None,
     )
     session.add(job)
     session.flush()
@@ -96,20 +96,13 @@ def find_upload(session: Session, job_id: uuid.UUID, key: str | None) -> Upload 
     return session.scalar(known) if key is not None else None
 
 
-def check_repeated(known: str | None, received: str | None) -> None:
-    """Raise KeyReused where a request is another than the one that came under its key; rows of old have no digest."""
-    if known is not None and received != known:
-        raise key_reused()
-
-
 def add_images(
     session: Session,
     job_id: uuid.UUID,
     received: Sequence[Received],
     model: ModelSpec | None,
-    key: str | None = None,
+    key: IdempotencyKey | None = None,
     *,
-    request_digest: str | None = None,
     skip_held: bool = False,
 ) -> Added:
     """Add one request's images to an open job; `skip_held` leaves out those whose name and content it has already.
@@ -121,9 +114,9 @@ def add_images(
     job = check_there(session.scalar(select(Job).where(Job.id == job_id).with_for_update()))
     if model is not None and model.name != job.model_name:
         raise ValueError(f"The job is for {job.model_name}; answers of {model.name} are not its own.")
-    known = find_upload(session, job_id, key)
-    if known is not None:
-        check_repeated(known.request_digest, request_digest)
+    known = find_upload(session, job_id, key.text if key else None)
+    if known is not None and key is not None:
+        key.check_repeated(known.request_digest)
         rows_before = received if known.images is None else received_before(session, known)
         return Added(rows_before, 0, known.skipped or 0, is_repeated=True)
     check_open(job)
@@ -132,7 +125,7 @@ def add_images(
         received = leave_out_held(session, job_id, received)
     skipped = sent - len(received)
     if key is not None:
-        upload = Upload(job_id=job_id, idempotency_key=key, request_digest=request_digest, skipped=skipped)
+        upload = Upload(job_id=job_id, idempotency_key=key.text, request_digest=key.digest, skipped=skipped)
         upload.first_position, upload.images = job.next_position, len(received)
         session.add(upload)
     rows = _add_rows(session, job, received, model)

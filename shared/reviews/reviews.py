@@ -9,7 +9,8 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session, joinedload
 
 from shared.db import new_id
-from shared.errors import NothingToWithdraw, NotReviewable, ReviewOutdated, key_reused
+from shared.errors import NothingToWithdraw, NotReviewable, ReviewOutdated
+from shared.idempotency import IdempotencyKey
 from shared.models.spec import ImageClass, Label
 from shared.reviews.latest import hold_images
 from shared.reviews.standing import standing, state_of
@@ -28,14 +29,6 @@ class Said:
     note: str | None = None
 
 
-@dataclass(frozen=True)
-class RequestKey:
-    """What a client repeats a request under, and the digest of the request that came under it."""
-
-    text: str
-    digest: str
-
-
 def add_review(  # noqa: PLR0917  # who says what of which image, having seen what
     session: Session,
     user: User,
@@ -47,19 +40,15 @@ def add_review(  # noqa: PLR0917  # who says what of which image, having seen wh
     *,
     is_blind: bool = False,
     hides_others: bool = False,
-    key: RequestKey | None = None,
+    key: IdempotencyKey | None = None,
 ) -> Review:
     """Add what a reader says of the image of a screening, in the caller's transaction.
 
-    `seen` is the newest review that the reader was shown, and `hides_others` says that none may be. The same key of the
-    same reader adds one review. Raises ReviewOutdated where another reader's came after `seen`, unless those are hidden
-    or `is_blind`; NotReviewable where there is no image, or no prediction to agree with; KeyReused where the key came
-    with another request before.
+    `seen` is the newest review that the reader was shown, and `hides_others` says that none may be. With a key, ask
+    `find_repeated` before. Raises ReviewOutdated where another reader's came after `seen`, unless those are hidden or
+    `is_blind`; NotReviewable where there is no image, or no prediction to agree with.
     """
-    sha256 = hold(session, screening)
-    known = find_repeated(session, user, key)
-    if known is not None:
-        return known
+    sha256 = _hold(session, screening)
     before = list_reviews(session, sha256)
     if not (is_blind or hides_others):
         _check_seen(before, user, seen)
@@ -67,24 +56,21 @@ def add_review(  # noqa: PLR0917  # who says what of which image, having seen wh
     if outcome is ReviewOutcome.AGREE and not prediction:
         raise NotReviewable("This X-ray has no result, so there is nothing to agree with.")
     said = Said(outcome, finding, note or None)
-    return _write(session, user, screening, before, said, is_blind=is_blind, key=key, **prediction)
+    return _write(session, user, screening, sha256, before, said=said, is_blind=is_blind, key=key, **prediction)
 
 
-def withdraw(session: Session, user: User, screening: Screening, key: RequestKey | None = None) -> Review:
+def withdraw(session: Session, user: User, screening: Screening, key: IdempotencyKey | None = None) -> Review:
     """Take back what a reader said last of the image of a screening; raise NothingToWithdraw where that is nothing.
 
-    The same key of the same reader takes back one review; raises KeyReused where it came with another request before.
+    With a key, ask `find_repeated` before.
     """
-    sha256 = hold(session, screening)
-    known = find_repeated(session, user, key)
-    if known is not None:
-        return known
+    sha256 = _hold(session, screening)
     before = list_reviews(session, sha256)
     own = [review for review in standing(before) if review.user_id == user.id]
     if not own:
         raise NothingToWithdraw("You have no review of this X-ray that could be undone.")
     said = Said(ReviewOutcome.WITHDRAWN)
-    return _write(session, user, screening, before, said, is_blind=own[0].is_blind, key=key)
+    return _write(session, user, screening, sha256, before, said=said, is_blind=own[0].is_blind, key=key)
 
 
 def list_reviews(session: Session, sha256: str) -> Sequence[Review]:
@@ -120,7 +106,7 @@ def judge(finding: Finding, label: Label | None, cause: ImageClass | None) -> Re
 _CAUSES: Final = {ImageClass.BACTERIAL: Finding.BACTERIAL, ImageClass.VIRAL: Finding.VIRAL}
 
 
-def hold(session: Session, screening: Screening) -> str:
+def _hold(session: Session, screening: Screening) -> str:
     """Return the image of a screening; until the transaction ends nobody else reviews, removes or sends it anew."""
     sha256 = session.scalar(select(Image.sha256).where(Image.id == screening.image_id))
     if sha256 is None or not hold_images(session, [sha256]):
@@ -128,14 +114,18 @@ def hold(session: Session, screening: Screening) -> str:
     return sha256
 
 
-def find_repeated(session: Session, user: User, key: RequestKey | None) -> Review | None:
-    """Return the review that came under a reader's key before; raise KeyReused where that was another request."""
+def find_repeated(session: Session, user: User, screening: Screening, key: IdempotencyKey | None) -> Review | None:
+    """Return the review that came under a reader's key before; raise KeyReused where that was another request.
+
+    The image of the screening is held for it: the same request at the same moment is waited for, and adds nothing.
+    """
     if key is None:
         return None
+    _hold(session, screening)
     known = select(Review).options(joinedload(Review.user))
     review = session.scalar(known.where(Review.user_id == user.id, Review.idempotency_key == key.text))
-    if review is not None and review.request_digest != key.digest:
-        raise key_reused()
+    if review is not None:
+        key.check_repeated(review.request_digest)
     return review
 
 
@@ -166,14 +156,14 @@ def _write(
     session: Session,
     user: User,
     screening: Screening,
+    sha256: str,
     before: Sequence[Review],
-    said: Said,
     *,
+    said: Said,
     is_blind: bool,
-    key: RequestKey | None,
+    key: IdempotencyKey | None,
     **prediction: Any,
 ) -> Review:
-    sha256 = session.scalars(select(Image.sha256).where(Image.id == screening.image_id)).one()
     review = Review(
         id=new_id(),
         image_sha256=sha256,

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, joinedload
 from shared.activations.in_force import default_model, spec_in_force
 from shared.audit.record import Action, record
 from shared.errors import JobClosed, PneumoScreenError
+from shared.idempotency import IdempotencyKey
 from shared.intake import archive
 from shared.intake.accept import Received, read_chunks
 from shared.models.folder import find_spec
@@ -56,15 +57,6 @@ class Submission:
     def fields(self) -> tuple[object, ...]:
         """Return all of it, for the digest of a request."""
         return self.name, self.expected_images, self.priority, self.source, self.model
-
-
-@dataclass(frozen=True)
-class IdempotencyKey:
-    """What a sender repeats a request under: the same key of the same account is accepted once."""
-
-    text: str
-    digest: str | None = None
-    """Of the request that comes under it; another request under the same key is then refused."""
 
 
 @dataclass(frozen=True)
@@ -206,7 +198,7 @@ def answer_again(services: Services, known: Job | Upload, key: IdempotencyKey) -
 
     Raises KeyReused where this is another request, JobClosed where its job was deleted meanwhile.
     """
-    jobs.check_repeated(known.request_digest, key.digest)
+    key.check_repeated(known.request_digest)
     job_id = known.id if isinstance(known, Job) else known.job_id
     with services.database.read() as session:
         job = session.get(Job, job_id, options=[joinedload(Job.created_by)])
@@ -240,8 +232,7 @@ def _open(
     *,
     images: int | None,
 ) -> Job:
-    text, digest = (key.text, key.digest) if key else (None, None)
-    is_new = jobs.find_job(session, sender.user_id, text) is None
+    is_new = jobs.find_job(session, sender.user_id, key.text if key else None) is None
     job = jobs.open_job(
         session,
         user_id=sender.user_id,
@@ -250,8 +241,7 @@ def _open(
         model_name=submission.model or default_model(session, services.settings.model),
         priority=choose_priority(services.settings, submission.priority, images),
         expected_images=submission.expected_images,
-        idempotency_key=text,
-        request_digest=digest,
+        key=key,
     )
     session.refresh(job, ["created_by"])
     if is_new:
@@ -276,9 +266,8 @@ def _add(
     skip_held: bool = False,
 ) -> jobs.Added:
     """Add images; `spec` is that of the folder of the job's model."""
-    text, digest = (key.text, key.digest) if key else (None, None)
     model = None if spec is None else spec_in_force(session, spec)
-    return jobs.add_images(session, job.id, received, model, text, request_digest=digest, skip_held=skip_held)
+    return jobs.add_images(session, job.id, received, model, key, skip_held=skip_held)
 
 
 def _send_tickets(services: Services, receipt: Receipt) -> Receipt:

@@ -11,6 +11,7 @@ from sqlalchemy import event, func, select
 
 from shared.db import Database
 from shared.errors import ImageRejected, JobClosed
+from shared.idempotency import IdempotencyKey
 from shared.intake.accept import AcceptedImage, Received
 from shared.models.spec import ModelSpec
 from shared.queue import jobs, leases
@@ -46,7 +47,7 @@ class Queue:
                 source=Source.API,
                 model_name=self.spec.name,
                 priority=priority,
-                idempotency_key=key,
+                key=IdempotencyKey(key) if key else None,
             )
             jobs.add_images(session, job.id, received, self.spec)
             return job.id
@@ -294,7 +295,7 @@ def test_the_same_request_sent_again_adds_nothing(queue: Queue) -> None:
     assert queue.submit([], key="job-key") == job_id
     for _ in range(2):
         with queue.database.write() as session:
-            jobs.add_images(session, job_id, images(3), queue.spec, key="part-1")
+            jobs.add_images(session, job_id, images(3), queue.spec, key=IdempotencyKey("part-1"))
     assert len(queue.rows(job_id)) == 3
 
 

@@ -17,11 +17,12 @@ from sqlalchemy.orm import Session
 from shared.accounts import accounts
 from shared.db import Database, now
 from shared.errors import KeyReused, NothingToWithdraw, NotReviewable, ReviewOutdated
+from shared.idempotency import IdempotencyKey
 from shared.intake.accept import AcceptedImage, Received
 from shared.models.spec import Label, ModelSpec
 from shared.queue import jobs, leases, retention
 from shared.reviews import claims
-from shared.reviews.reviews import RequestKey, add_review, list_reviews, withdraw
+from shared.reviews.reviews import add_review, find_repeated, list_reviews, withdraw
 from shared.reviews.standing import standing, state_of
 from shared.states import State
 from shared.tables import (
@@ -109,11 +110,12 @@ class Room:
             query = select(Screening).join(Image).where(Image.sha256 == sha256).order_by(Screening.id.desc())
             return session.scalars(query).first()
 
-    def add(self, user: User, outcome: ReviewOutcome, *said, seen: uuid.UUID | None = None, **more) -> Review:
+    def add(self, user: User, outcome: ReviewOutcome, *said, key: IdempotencyKey | None = None, **more) -> Review:
         screening = self.newest()
 
         def write(session: Session) -> Review:
-            return add_review(session, user, screening, outcome, *said, seen=seen, **more)
+            known = find_repeated(session, user, screening, key)
+            return known or add_review(session, user, screening, outcome, *said, key=key, **more)
 
         return self.database.transact(write)
 
@@ -182,11 +184,11 @@ def test_undo_is_a_row_and_takes_back_what_its_reader_said(room: Room) -> None:
 
 
 def test_a_key_adds_one_review(room: Room) -> None:
-    key = RequestKey("again", "d1")
+    key = IdempotencyKey("again", "d1")
     first = room.add(room.rita, AGREE, key=key)
     assert room.add(room.rita, AGREE, key=key).id == first.id
     with pytest.raises(KeyReused):
-        room.add(room.rita, OVERRULE, Finding.NORMAL, key=RequestKey("again", "d2"))
+        room.add(room.rita, OVERRULE, Finding.NORMAL, key=IdempotencyKey("again", "d2"))
     assert len(room.reviews()) == 1
     assert room.add(room.ruth, AGREE, seen=first.id, key=key).user_id == room.ruth.id
 

@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from shared.db import Database
 from shared.errors import DiskLow, JobClosed, KeyReused, QueueFull
+from shared.idempotency import IdempotencyKey
 from shared.intake import archive
 from shared.intake.accept import Received
 from shared.queue import jobs, retention
@@ -25,7 +26,6 @@ from shared.submission.model_choice import UnknownModel, check_model
 from shared.submission.services import Services, open_services
 from shared.submission.submit import (
     EmptySubmission,
-    IdempotencyKey,
     Sender,
     Submission,
     add_images,

@@ -12,8 +12,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from shared.audit.record import Action, record
+from shared.idempotency import IdempotencyKey
 from shared.reviews import reviews
-from shared.reviews.reviews import NOTE_LENGTH, RequestKey
+from shared.reviews.reviews import NOTE_LENGTH
 from shared.tables import Finding, Prediction, Review, ReviewOutcome, Screening
 from web.base.blind import hides_from
 from web.base.problems import InvalidRequest
@@ -71,25 +72,26 @@ def add(
     Returned with whether it counts: one that is repeated may have been withdrawn or superseded since. `shown` is the
     mark of a page that showed the result (`mark_shown`).
     """
-    repeated = RequestKey(key, _digest(screening_id, given)) if key is not None else None
+    whole_key = IdempotencyKey(key, _digest(screening_id, given)) if key is not None else None
     with services().database.write() as db:
         screening = seen_image(db, screening_id)
         outcome, finding, note, seen = _read(given)
-        known = _find_repeated(db, screening_id, repeated)
+        reviewed = db.get_one(Screening, screening_id)
+        known = reviews.find_repeated(db, g.user, reviewed, whole_key)
         if known is not None:  # before it is compared with the prediction: the model may have answered since
             return known, reviews.counts(db, known)
         is_blind = screening.is_hidden and not _was_shown(screening, shown)
         review = reviews.add_review(
             db,
             g.user,
-            db.get_one(Screening, screening_id),
+            reviewed,
             _settle(outcome, finding, _prediction_behind(db, screening), is_blind=is_blind),
             finding,
             note,
             seen,
             is_blind=is_blind,
             hides_others=screening.is_hidden,
-            key=repeated,
+            key=whole_key,
         )
         _leave_trace(db, Action.REVIEW_ADDED, screening_id, review)
     return review, True
@@ -97,23 +99,17 @@ def add(
 
 def withdraw(screening_id: uuid.UUID, key: str | None = None) -> Review:
     """Take back the account's own review of an image, with its trace."""
-    repeated = RequestKey(key, _digest(screening_id, {"outcome": ReviewOutcome.WITHDRAWN})) if key is not None else None
+    digest = _digest(screening_id, {"outcome": ReviewOutcome.WITHDRAWN})
+    whole_key = IdempotencyKey(key, digest) if key is not None else None
     with services().database.write() as db:
         seen_image(db, screening_id)
-        known = _find_repeated(db, screening_id, repeated)
+        reviewed = db.get_one(Screening, screening_id)
+        known = reviews.find_repeated(db, g.user, reviewed, whole_key)
         if known is not None:
             return known
-        review = reviews.withdraw(db, g.user, db.get_one(Screening, screening_id), repeated)
+        review = reviews.withdraw(db, g.user, reviewed, whole_key)
         _leave_trace(db, Action.REVIEW_WITHDRAWN, screening_id, review)
     return review
-
-
-def _find_repeated(db: Session, screening_id: uuid.UUID, key: RequestKey | None) -> Review | None:
-    if key is None:
-        return None
-    # The same request at the same moment is waited for, or it would leave a second trace.
-    reviews.hold(db, db.get_one(Screening, screening_id))
-    return reviews.find_repeated(db, g.user, key)
 
 
 def _leave_trace(db: Session, action: Action, screening_id: uuid.UUID, review: Review) -> None:

@@ -8,11 +8,11 @@ from flask import g, request
 from sqlalchemy import update
 
 from shared.db import now
+from shared.idempotency import IdempotencyKey
 from shared.intake.accept import Received
 from shared.submission.admission import admit
 from shared.submission.request_digest import RequestDigest
 from shared.submission.submit import (
-    IdempotencyKey,
     Receipt,
     Sender,
     Submission,
