@@ -21,22 +21,21 @@ NOTE_LENGTH: Final = 4000
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a reader says of an image."""
+class NewReview:
+    """What a reader says of an image, and which reviews of it the reader had been shown."""
 
     outcome: ReviewOutcome
     finding: Finding | None = None
     note: str | None = None
+    seen: uuid.UUID | None = None
+    """The newest review that was shown; None where none was."""
 
 
-def add_review(  # noqa: PLR0917  # who says what of which image, having seen what
+def add_review(
     session: Session,
     user: User,
     screening: Screening,
-    outcome: ReviewOutcome,
-    finding: Finding | None = None,
-    note: str | None = None,
-    seen: uuid.UUID | None = None,
+    new: NewReview,
     *,
     is_blind: bool = False,
     hides_others: bool = False,
@@ -44,19 +43,18 @@ def add_review(  # noqa: PLR0917  # who says what of which image, having seen wh
 ) -> Review:
     """Add what a reader says of the image of a screening, in the caller's transaction.
 
-    `seen` is the newest review that the reader was shown, and `hides_others` says that none may be. With a key, ask
-    `find_repeated` before. Raises ReviewOutdated where another reader's came after `seen`, unless those are hidden or
-    `is_blind`; NotReviewable where there is no image, or no prediction to agree with.
+    `hides_others` says that the reader may be shown no review of others. With a key, ask `find_repeated` before. Raises
+    ReviewOutdated where another reader's came after the newest seen, unless those are hidden or `is_blind`;
+    NotReviewable where there is no image, or no prediction to agree with.
     """
     sha256 = _hold(session, screening)
     before = list_reviews(session, sha256)
     if not (is_blind or hides_others):
-        _check_seen(before, user, seen)
+        _check_seen(before, user, new.seen)
     prediction = _prediction_values(session, screening)
-    if outcome is ReviewOutcome.AGREE and not prediction:
+    if new.outcome is ReviewOutcome.AGREE and not prediction:
         raise NotReviewable("This X-ray has no result, so there is nothing to agree with.")
-    said = Said(outcome, finding, note or None)
-    return _write(session, user, screening, sha256, before, said=said, is_blind=is_blind, key=key, **prediction)
+    return _write(session, user, screening, sha256, before, new=new, is_blind=is_blind, key=key, **prediction)
 
 
 def withdraw(session: Session, user: User, screening: Screening, key: IdempotencyKey | None = None) -> Review:
@@ -69,8 +67,8 @@ def withdraw(session: Session, user: User, screening: Screening, key: Idempotenc
     own = [review for review in standing(before) if review.user_id == user.id]
     if not own:
         raise NothingToWithdraw("You have no review of this X-ray that could be undone.")
-    said = Said(ReviewOutcome.WITHDRAWN)
-    return _write(session, user, screening, sha256, before, said=said, is_blind=own[0].is_blind, key=key)
+    new = NewReview(ReviewOutcome.WITHDRAWN)
+    return _write(session, user, screening, sha256, before, new=new, is_blind=own[0].is_blind, key=key)
 
 
 def list_reviews(session: Session, sha256: str) -> Sequence[Review]:
@@ -159,7 +157,7 @@ def _write(
     sha256: str,
     before: Sequence[Review],
     *,
-    said: Said,
+    new: NewReview,
     is_blind: bool,
     key: IdempotencyKey | None,
     **prediction: Any,
@@ -170,7 +168,9 @@ def _write(
         number=before[-1].number + 1 if before else 1,
         screening_id=screening.id,
         user_id=user.id,
-        **vars(said),
+        outcome=new.outcome,
+        finding=new.finding,
+        note=new.note or None,
         is_blind=is_blind,
         **prediction,
         idempotency_key=key.text if key else None,

@@ -72,7 +72,7 @@ class Ward(Room):
             user, screening = find_user(session, name), session.get_one(Screening, key_of(address))
             assert user is not None
             claims.claim(session, user, session.scalars(sha256_of(address)).one())
-            reviews.add_review(session, user, screening, ReviewOutcome.AGREE)
+            reviews.add_review(session, user, screening, reviews.NewReview(ReviewOutcome.AGREE))
 
 
 def key_of(address: str) -> uuid.UUID:

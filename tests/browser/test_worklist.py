@@ -14,7 +14,7 @@ from shared.accounts.accounts import add_user, find_user
 from shared.intake.accept import Received
 from shared.models.folder import read_spec
 from shared.reviews.claims import claim
-from shared.reviews.reviews import add_review, withdraw
+from shared.reviews.reviews import NewReview, add_review, withdraw
 from shared.tables import Image, Job, ReviewOutcome, Role, SavedView, Screening, User
 from tests.browser.accessibility import problems_of
 from tests.browser.conftest import Server, Visitor, pages_alone
@@ -151,7 +151,7 @@ def test_what_is_read_leaves_the_unread_and_its_reader_finds_it_again(room: Serv
         user = find_user(session, name)
         assert user is not None
         read = select(Screening).where(Screening.file_name == "x-ray-11.png")
-        review = add_review(session, user, session.scalars(read).one(), ReviewOutcome.AGREE)
+        review = add_review(session, user, session.scalars(read).one(), NewReview(ReviewOutcome.AGREE))
     press(page, "l", "Worklist")
     expect(page.locator("#total")).to_have_text("11 X-rays")
     expect(page.get_by_role("link", name="x-ray-10.png")).to_be_focused()

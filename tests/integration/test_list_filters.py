@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 
 from shared.db import Database
 from shared.models.spec import ModelSpec
-from shared.reviews.reviews import add_review, withdraw
+from shared.reviews.reviews import NewReview, add_review, withdraw
 from shared.settings import Settings
 from shared.tables import ReviewOutcome, Role, User
 from tests.conftest import draw, encode
@@ -39,9 +39,9 @@ def test_reviewed_by_lists_what_a_reader_said_last(
     rita, ruth = (site.add_user(name, Role.READER) for name in ("rita", "ruth"))
     first, second, third = site.screenings()
     with database.write() as session:
-        add_review(session, rita, first, ReviewOutcome.AGREE)
-        add_review(session, rita, second, ReviewOutcome.AGREE)
-        add_review(session, ruth, third, ReviewOutcome.AGREE)
+        add_review(session, rita, first, NewReview(ReviewOutcome.AGREE))
+        add_review(session, rita, second, NewReview(ReviewOutcome.AGREE))
+        add_review(session, ruth, third, NewReview(ReviewOutcome.AGREE))
     with database.write() as session:
         withdraw(session, rita, second)
     assert listed(database, rita, Filters(reviewed_by="rita"), order) == [first.id]

@@ -22,7 +22,7 @@ from shared.intake.accept import AcceptedImage, Received
 from shared.models.spec import Label, ModelSpec
 from shared.queue import jobs, leases, retention
 from shared.reviews import claims
-from shared.reviews.reviews import add_review, find_repeated, list_reviews, withdraw
+from shared.reviews.reviews import NewReview, add_review, find_repeated, list_reviews, withdraw
 from shared.reviews.standing import standing, state_of
 from shared.states import State
 from shared.tables import (
@@ -110,12 +110,19 @@ class Room:
             query = select(Screening).join(Image).where(Image.sha256 == sha256).order_by(Screening.id.desc())
             return session.scalars(query).first()
 
-    def add(self, user: User, outcome: ReviewOutcome, *said, key: IdempotencyKey | None = None, **more) -> Review:
-        screening = self.newest()
+    def add(
+        self,
+        user: User,
+        *said: object,
+        seen: uuid.UUID | None = None,
+        key: IdempotencyKey | None = None,
+        is_blind: bool = False,
+    ) -> Review:
+        screening, new = self.newest(), NewReview(*said, seen=seen)
 
         def write(session: Session) -> Review:
             known = find_repeated(session, user, screening, key)
-            return known or add_review(session, user, screening, outcome, *said, key=key, **more)
+            return known or add_review(session, user, screening, new, is_blind=is_blind, key=key)
 
         return self.database.transact(write)
 
@@ -206,7 +213,7 @@ def test_a_file_that_was_never_kept_cannot_be_reviewed(room: Room) -> None:
         session.execute(update(Screening).values(image_id=None))
         screening = session.scalars(select(Screening)).one()
     with pytest.raises(NotReviewable, match="not kept"), room.database.write() as session:
-        add_review(session, room.rita, screening, AGREE)
+        add_review(session, room.rita, screening, NewReview(AGREE))
 
 
 # ---------------------------------------------------------------- the same image again
@@ -332,8 +339,8 @@ def do(room: Room, sent: list[uuid.UUID], name: str, arguments: list) -> None:
         user = getattr(room, arguments[0])
         before = room.reviews(arguments[-1])
         if name == "add":
-            seen = before[-1].id if before else None
-            room.database.transact(lambda session: add_review(session, user, screening, arguments[1], seen=seen))
+            new = NewReview(arguments[1], seen=before[-1].id if before else None)
+            room.database.transact(lambda session: add_review(session, user, screening, new))
         elif any(review.user_id == user.id for review in standing(before)):
             room.database.transact(lambda session: withdraw(session, user, screening))
 

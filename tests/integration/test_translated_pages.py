@@ -14,7 +14,7 @@ from shared.db import Database, now
 from shared.models.folder import SPEC_FILE, WEIGHTS_FILE, read_spec
 from shared.models.spec import Label, ModelSpec
 from shared.reviews.claims import claim
-from shared.reviews.reviews import add_review
+from shared.reviews.reviews import NewReview, add_review
 from shared.settings import Settings
 from shared.states import State
 from shared.store.key_record import KEYS_FILE
@@ -164,7 +164,7 @@ def test_what_readers_said_can_be_translated(visited: Visited) -> None:
     with site.database.write() as session:
         screening = session.get_one(Screening, done)
         assert screening.image is not None
-        add_review(session, other, screening, ReviewOutcome.SECOND_READER, note="note", is_blind=True)
+        add_review(session, other, screening, NewReview(ReviewOutcome.SECOND_READER, note="note"), is_blind=True)
         claim(session, other, screening.image.sha256)
     address = f"/screenings/{done}"
     check(visited, address, "/worklist")
@@ -173,7 +173,7 @@ def test_what_readers_said_can_be_translated(visited: Visited) -> None:
     assert (outdated.status_code, find_untranslated(outdated.text, visited.given)) == (409, [])
     with site.database.write() as session:
         admin = session.get_one(User, uuid.UUID(visited.names["user"]))
-        add_review(session, admin, session.get_one(Screening, done), ReviewOutcome.AGREE, is_blind=True)
+        add_review(session, admin, session.get_one(Screening, done), NewReview(ReviewOutcome.AGREE), is_blind=True)
     check(visited, address, f"/screenings/{visited.names['waiting']}?reviewed={done}")
 
 

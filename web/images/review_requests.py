@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from shared.audit.record import Action, record
 from shared.idempotency import IdempotencyKey
 from shared.reviews import reviews
-from shared.reviews.reviews import NOTE_LENGTH
+from shared.reviews.reviews import NOTE_LENGTH, NewReview
 from shared.tables import Finding, Prediction, Review, ReviewOutcome, Screening
 from web.base.blind import hides_from
 from web.base.problems import InvalidRequest
@@ -81,14 +81,12 @@ def add(
         if known is not None:  # before it is compared with the prediction: the model may have answered since
             return known, reviews.counts(db, known)
         is_blind = screening.is_hidden and not _was_shown(screening, shown)
+        settled = _settle(outcome, finding, _prediction_behind(db, screening), is_blind=is_blind)
         review = reviews.add_review(
             db,
             g.user,
             reviewed,
-            _settle(outcome, finding, _prediction_behind(db, screening), is_blind=is_blind),
-            finding,
-            note,
-            seen,
+            NewReview(settled, finding, note, seen),
             is_blind=is_blind,
             hides_others=screening.is_hidden,
             key=whole_key,

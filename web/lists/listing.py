@@ -224,27 +224,16 @@ def beside(
     if place is None:
         return None, None
     if order is not Order.UNREAD or filters.review is Reading.OUTSIDE:
-        before, after = (_nearest(session, viewer, filters, order, place, later=later) for later in (False, True))
-        return before, after
+        wanted = want(session, viewer, filters, order)
+        return _nearest(session, wanted, place, later=False), _nearest(session, wanted, place, later=True)
     every = replace(filters, review=None if filters.review is Reading.UNREAD else filters.review)
-    before = _nearest(session, viewer, every, Order.SUSPICIOUS, place[1:], later=False, is_worklist=True)
-    after = _nearest(session, viewer, filters, order, place, later=True)
+    read_or_not = replace(want(session, viewer, every, Order.SUSPICIOUS), states=tuple(ReviewState))
+    before = _nearest(session, read_or_not, place[1:], later=False)
+    after = _nearest(session, want(session, viewer, filters, order), place, later=True)
     return before, after
 
 
-def _nearest(
-    session: Session,
-    viewer: User,
-    filters: Filters,
-    order: Order,
-    place: Place,
-    *,
-    later: bool,
-    is_worklist: bool = False,
-) -> uuid.UUID | None:
-    wanted = want(session, viewer, filters, order)
-    if is_worklist:
-        wanted = replace(wanted, states=tuple(ReviewState))
+def _nearest(session: Session, wanted: Wanted, place: Place, *, later: bool) -> uuid.UUID | None:
     places = find(session, wanted, place, 1, later=later).places
     return places[0][-1] if places else None
 
