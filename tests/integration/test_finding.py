@@ -23,12 +23,13 @@ from shared.tables import Image, Job, Model, Prediction, Review, ReviewOutcome, 
 from tests.conftest import draw, encode
 from tests.web_site import Site, post_images
 from web.jobs.progress import jobs_progress, label_counts
-from web.lists import listing, planner, shortlist, walker
+from web.lists import listing, planner, selective, shortlist, walker
 from web.lists.filters import Filters, Order
 from web.lists.listing import beside, count_before, count_listed, get_screening, list_screenings
 from web.lists.planner import Count
 from web.lists.readings import Reading
 from web.lists.shortlist import find_named
+from web.lists.wanted import want
 from web.watch import queue_state
 
 IMAGES = 4000
@@ -75,8 +76,9 @@ def site(settings: Settings, sqlite_database: Database) -> Site:
 @pytest.fixture
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have some thousand images take every way that ten million would."""
-    for name, value in (("FEW", 150), ("LARGEST_JOB", 900), ("MOST_SCATTERED", 60), ("_GLANCE", 40)):
-        monkeypatch.setattr(planner, name, value)
+    monkeypatch.setattr(planner, "_PROBE", 40)
+    for name, value in (("MOST_SORTED", 150), ("LARGEST_JOB", 900), ("MOST_SCATTERED", 60)):
+        monkeypatch.setattr(selective, name, value)
     for name, value in (("MOST_ENTRIES", 400), ("MOST_ROWS", 200), ("MOST_SCATTERED", 60), ("_FIRST_STEP", 20)):
         monkeypatch.setattr(walker, name, value)
 
@@ -223,7 +225,7 @@ def beyond(database: Database, viewer: User, filters: Filters, order: Order, pla
     """Find all that is after a place of a list, or before it."""
     ids: list[Any] = []
     with database.read() as session:
-        wanted = planner.want(session, viewer, filters, order)
+        wanted = want(session, viewer, filters, order)
         while True:
             found = planner.find(session, wanted, place, 31, later=later)
             ids += [key for *_, key in found.places]

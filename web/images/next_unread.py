@@ -15,8 +15,9 @@ from web.base.paging import Place
 from web.base.zones import current_zone
 from web.lists.filters import Filters, Order
 from web.lists.listing import ScreeningDetail, place_of
-from web.lists.planner import Wanted, find, want
+from web.lists.planner import find
 from web.lists.readings import Reading
+from web.lists.wanted import Wanted, want
 
 _AT_ONCE: Final = 100
 _MOST_STEPS: Final = 20

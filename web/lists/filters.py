@@ -1,8 +1,8 @@
 """The filters of lists: each is declared once, and its form field, parsing, API argument and condition follow.
 
 To add a filter, add a field to `Filters`, and nothing else anywhere. A condition on columns of `screenings` is tested
-row by row along whichever index leads the list (`web.lists.planner`), so a new filter is right at once; an index of its
-own is only for speed.
+row by row along whichever index orders the list (`web.lists.planner`), so a new filter is right at once; an index of
+its own is only for speed.
 """
 
 import uuid
@@ -68,7 +68,7 @@ class Filter:
     columns: tuple[str, ...] = ()
     """The columns of `screenings` that `condition` reads."""
     condition: Condition | None = None
-    """None where `web.lists.conditions` makes one of several filters, or the planner leads to what is asked."""
+    """None where `web.lists.conditions` makes one of several filters, or an index of its own tells what is meant."""
     range_end: str | None = None
     """The filter that ends the range which this one begins."""
     needs_result: bool = False
@@ -77,8 +77,8 @@ class Filter:
     """Whether its value may name a patient, so that no log and no audit trail holds it."""
     is_wide: bool = False
     """Whether its field in a form takes two columns."""
-    leads: Callable[[Session, Any, User], list[uuid.UUID] | None] | None = None
-    """Finds all that can be meant, by an index that is in no list's order; None where those are not few."""
+    find_candidates: Callable[[Session, Any, User], list[uuid.UUID] | None] | None = None
+    """Returns the ids of all that it can mean, by an index that is in no list's order; None where those are not few."""
 
 
 def _name_models(db: Session) -> list[str]:
@@ -124,7 +124,7 @@ class Filters:
             condition=lambda part, screening, _viewer: screening.file_name.icontains(part, autoescape=True),
             is_private=True,
             is_wide=True,
-            leads=lambda db, part, _viewer: find_named(db, part),
+            find_candidates=lambda db, part, _viewer: find_named(db, part),
         ),
     ] = None
     review: Annotated[
@@ -135,7 +135,7 @@ class Filters:
             _READING,
             columns=("review_state", "image_id", "state", "error_code", "is_latest"),
             condition=is_read,
-            leads=lambda db, reading, viewer: (
+            find_candidates=lambda db, reading, viewer: (
                 find_reviewed(db, User.id == viewer.id) if reading is Reading.MINE else None
             ),
         ),
@@ -212,7 +212,7 @@ class Filters:
             kinds.text(N_("Give the name of an account.")),
             columns=("image_id",),
             condition=is_reviewed_by,
-            leads=lambda db, name, _viewer: find_reviewed(db, User.name == name),
+            find_candidates=lambda db, name, _viewer: find_reviewed(db, User.name == name),
         ),
     ] = None
     job: Annotated[

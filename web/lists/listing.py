@@ -22,8 +22,9 @@ from web.base.paging import MOST_ROWS, FilterError, Key, PageOf, Place, key, sha
 from web.frame.words import explain
 from web.guard.access import may_see
 from web.lists.filters import Filters, Order
-from web.lists.planner import Count, Wanted, count_worklist, find, holds, tests_reviews_of_rows, want
+from web.lists.planner import Count, count_worklist, find, holds, tests_reviews_of_rows
 from web.lists.readings import Reading
+from web.lists.wanted import Wanted, want
 
 __all__ = ["FilterError", "Filters", "Order", "Page", "ScreeningDetail", "ScreeningSummary"]
 

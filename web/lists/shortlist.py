@@ -1,4 +1,4 @@
-"""Find the few screenings that one thing alone leads to: a part of a file name by its trigrams, a reader's reviews."""
+"""Find candidate screenings by what orders no list: a part of a file name by its trigrams, a reader's reviews."""
 
 import json
 import uuid

@@ -17,7 +17,7 @@ from web.base.paging import Place, beyond, in_order, up_to
 from web.lists.conditions import Test
 
 Run = tuple[ColumnElement[bool], ...]
-"""What leads to images along an index."""
+"""The conditions of a run of an index: what it holds under the same leading values."""
 
 MOST_ENTRIES: Final = 40_000
 """Entries that one search looks at; PostgreSQL passes about five million a second."""
