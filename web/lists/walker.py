@@ -155,14 +155,14 @@ def _count_run(session: Session, way: _Way, most: int, *, later: bool) -> int:
     total = 0
     *shorter, longest = _steps([way.search], len(way.search.runs))
     for step in shorter:
-        met = _entries(way, _columns(way.search), later=later).limit(step).subquery()
+        met = _next_entries(way, step, later=later)
         total += _count(session, _passing(way.search, met, later=later).order_by(None), most - total)
         if total >= most:
             return total
         _move_on(session, way, step, later=later)
         if way.is_over:
             return total
-    met = _entries(way, _columns(way.search), later=later).limit(longest).subquery()
+    met = _next_entries(way, longest, later=later)
     passes = and_(*_conditions(way.search, met))
     query = select(func.count(), func.count(case((passes, 1)))).select_from(met)
     entries, images = session.execute(query).one()  # both at once: to look for the last entry takes as long again
@@ -208,7 +208,7 @@ def _go_on(session: Session, way: _Way, step: int, size: int, *, later: bool) ->
         if len(more) < wanted:
             way.end()
         return
-    met = _entries(way, _columns(way.search), later=later).limit(step).subquery()
+    met = _next_entries(way, step, later=later)
     way.found += (more := _places(session, _passing(way.search, met, later=later).limit(wanted)))
     if len(more) < wanted:
         _move_on(session, way, step, later=later)
@@ -245,6 +245,11 @@ def _entries(way: _Way, columns: Sequence[Any], *, later: bool) -> Select[Any]:
     key = way.search.key
     within = (*beyond(key, way.at, descending=later), *up_to(key, way.bound, descending=later))
     return select(*columns).where(*way.run, *within).order_by(*in_order(key, later))
+
+
+def _next_entries(way: _Way, step: int, *, later: bool) -> FromClause:
+    """Select the next `step` entries of a run with what its tests read."""
+    return _entries(way, _columns(way.search), later=later).limit(step).subquery()
 
 
 def _columns(search: Search) -> list[Any]:
