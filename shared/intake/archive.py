@@ -63,21 +63,88 @@ def receive(
     """
     # The one place where names of files are concealed: whatever becomes of a file, its result comes out here.
     left_out = Counter() if left_out is None else left_out
-    with closing(_receive(file_name, chunks, store, settings, left_out)) as results:
+    with closing(_Intake(file_name, store, settings, left_out).receive(chunks)) as results:
         for received in results:
             yield replace(received, file_name=display_name(conceal(received.file_name, settings)))
 
 
-def _receive(
-    file_name: str, chunks: Iterable[bytes], store: Store, settings: Settings, left_out: Counter[str]
-) -> Generator[Received]:
-    file_name = display_name(file_name)
-    stream = iter(chunks)
-    first = _head(stream)
-    if first.startswith(ZIP_SIGNATURES):
-        yield from _receive_zip(file_name, _rejoin(first, stream), store, settings, left_out)
-    else:
-        yield take(file_name, _rejoin(first, stream), store, settings)
+class _Intake:
+    """One uploaded file on its way into the store, by whose name its results are named."""
+
+    def __init__(self, file_name: str, store: Store, settings: Settings, left_out: Counter[str]) -> None:
+        self._file_name = display_name(file_name)
+        self._store = store
+        self._settings = settings
+        self._left_out = left_out
+
+    def receive(self, chunks: Iterable[bytes]) -> Generator[Received]:
+        """Take in the file: an image gives one result, a ZIP one for each image inside it."""
+        stream = iter(chunks)
+        first = _head(stream)
+        if first.startswith(ZIP_SIGNATURES):
+            yield from self._receive_zip(_rejoin(first, stream))
+        else:
+            yield take(self._file_name, _rejoin(first, stream), self._store, self._settings)
+
+    def _receive_zip(self, chunks: Iterator[bytes]) -> Iterator[Received]:
+        with self._store.receive() as incoming:
+            for chunk in chunks:
+                incoming.write(chunk)
+            incoming.finish()
+            with incoming.open() as file:
+                yield from self._read_zip(file)
+
+    def _read_zip(self, file: IO[bytes]) -> Iterator[Received]:
+        most_of_directory = self._settings.max_zip_entries * _DIRECTORY_BYTES_AN_ENTRY
+        try:
+            archive = zipfile.ZipFile(_BoundedFile(file, most_of_directory))
+        except _DirectoryTooLarge:
+            yield self._refuse_too_many()
+            return
+        except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError):
+            yield reject(self._file_name, Rejection.ZIP_UNREADABLE, case="directory")
+            return
+        with archive:
+            yield from self._unpack(archive)
+
+    def _refuse_too_many(self) -> Received:
+        return reject(self._file_name, Rejection.ZIP_TOO_MANY_ENTRIES, most=self._settings.max_zip_entries)
+
+    def _unpack(self, archive: zipfile.ZipFile) -> Iterator[Received]:
+        entries, limit = archive.infolist(), self._settings.max_zip_bytes
+        if len(entries) > self._settings.max_zip_entries:
+            yield self._refuse_too_many()
+            return
+        if sum(entry.file_size for entry in entries) > limit:
+            yield reject(self._file_name, Rejection.ZIP_TOO_LARGE, limit_mib=limit // MIB)
+            return
+        overlapping, has_rows = _overlapping(entries, archive.start_dir), False
+        for entry in sorted(entries, key=lambda entry: natural_key(display_name(decode_name(entry)))):
+            if _is_folder(entry.filename):
+                continue
+            shown = display_name(decode_name(entry))
+            why = reason(shown)
+            if why is not None and not _is_image_after_all(archive, entry, overlapping):
+                self._left_out[why] += 1
+                continue
+            has_rows = True
+            name = _entry_name(self._file_name, shown)
+            yield _damaged(name) if id(entry) in overlapping else self._unpack_entry(name, archive, entry)
+        if _begins_unlisted(archive, entries):
+            yield reject(self._file_name, Rejection.ZIP_UNREADABLE, case="unlisted")
+        elif not has_rows:
+            yield reject(self._file_name, Rejection.ZIP_EMPTY)
+
+    def _unpack_entry(self, name: str, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Received:
+        try:
+            _refuse_hostile(entry, self._settings)
+            with archive.open(entry) as file:
+                return Received(name, image=accept(_refuse_nested(read_chunks(file)), self._store, self._settings))
+        except ImageRejected as rejection:
+            return Received(name, rejection=rejection)
+        except _UNPACK_ERRORS as error:
+            _raise_if_of_disk(error)
+            return _damaged(name)
 
 
 def _head(stream: Iterator[bytes]) -> bytes:
@@ -91,36 +158,6 @@ def _head(stream: Iterator[bytes]) -> bytes:
 def _rejoin(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
     yield first
     yield from rest
-
-
-def _receive_zip(
-    file_name: str, chunks: Iterator[bytes], store: Store, settings: Settings, left_out: Counter[str]
-) -> Iterator[Received]:
-    with store.receive() as incoming:
-        for chunk in chunks:
-            incoming.write(chunk)
-        incoming.finish()
-        with incoming.open() as file:
-            yield from _read_zip(file_name, file, store, settings, left_out)
-
-
-def _read_zip(
-    file_name: str, file: IO[bytes], store: Store, settings: Settings, left_out: Counter[str]
-) -> Iterator[Received]:
-    try:
-        archive = zipfile.ZipFile(_BoundedFile(file, settings.max_zip_entries * _DIRECTORY_BYTES_AN_ENTRY))
-    except _DirectoryTooLarge:
-        yield _too_many(file_name, settings)
-        return
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError):
-        yield reject(file_name, Rejection.ZIP_UNREADABLE, case="directory")
-        return
-    with archive:
-        yield from _unpack(file_name, archive, store, settings, left_out)
-
-
-def _too_many(file_name: str, settings: Settings) -> Received:
-    return reject(file_name, Rejection.ZIP_TOO_MANY_ENTRIES, most=settings.max_zip_entries)
 
 
 class _DirectoryTooLarge(Exception):
@@ -145,34 +182,6 @@ class _BoundedFile:
         return self._file.read(size)
 
 
-def _unpack(
-    file_name: str, archive: zipfile.ZipFile, store: Store, settings: Settings, left_out: Counter[str]
-) -> Iterator[Received]:
-    entries = archive.infolist()
-    if len(entries) > settings.max_zip_entries:
-        yield _too_many(file_name, settings)
-        return
-    if sum(entry.file_size for entry in entries) > settings.max_zip_bytes:
-        yield reject(file_name, Rejection.ZIP_TOO_LARGE, limit_mib=settings.max_zip_bytes // MIB)
-        return
-    overlapping, has_rows = _overlapping(entries, archive.start_dir), False
-    for entry in sorted(entries, key=lambda entry: natural_key(display_name(decode_name(entry)))):
-        if _is_folder(entry.filename):
-            continue
-        shown = display_name(decode_name(entry))
-        why = reason(shown)
-        if why is not None and not _is_image_after_all(archive, entry, overlapping):
-            left_out[why] += 1
-            continue
-        has_rows = True
-        name = _entry_name(file_name, shown)
-        yield _damaged(name) if id(entry) in overlapping else _unpack_entry(name, archive, entry, store, settings)
-    if _begins_unlisted(archive, entries):
-        yield reject(file_name, Rejection.ZIP_UNREADABLE, case="unlisted")
-    elif not has_rows:
-        yield reject(file_name, Rejection.ZIP_EMPTY)
-
-
 def _begins_unlisted(archive: zipfile.ZipFile, entries: Sequence[zipfile.ZipInfo]) -> bool:
     """Tell whether an archive begins with an entry that its directory, the last in the file, does not list."""
     if not archive.fp or any(entry.header_offset <= 0 for entry in entries):
@@ -192,20 +201,6 @@ def _is_image_after_all(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, overla
     except _UNPACK_ERRORS as error:
         _raise_if_of_disk(error)
         return False
-
-
-def _unpack_entry(
-    name: str, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, store: Store, settings: Settings
-) -> Received:
-    try:
-        _refuse_hostile(entry, settings)
-        with archive.open(entry) as file:
-            return Received(name, image=accept(_refuse_nested(read_chunks(file)), store, settings))
-    except ImageRejected as rejection:
-        return Received(name, rejection=rejection)
-    except _UNPACK_ERRORS as error:
-        _raise_if_of_disk(error)
-        return _damaged(name)
 
 
 def _raise_if_of_disk(error: Exception) -> None:
