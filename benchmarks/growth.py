@@ -41,7 +41,7 @@ from sqlalchemy import event, select, text
 
 from benchmarks.rows import FEWEST_WITH_LARGE, LARGE_JOB, fill_postgres, fill_sqlite, postgres
 from migrations.schema import upgrade
-from shared.accounts import accounts, sessions
+from shared.accounts import sessions, tokens
 from shared.db import Database
 from shared.settings import Settings
 from shared.states import State
@@ -473,7 +473,7 @@ def export(url: str, form: str, order: str = "newest") -> Export:
     database = Database(url)
     with database.write() as db:
         rita = db.scalars(select(User).where(User.name == PEOPLE["reader"])).one()
-        token = accounts.make_token(db, rita, "growth", scopes=[Scope.READ])
+        token = tokens.make_token(db, rita, "growth", scopes=[Scope.READ])
     database.close()
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())

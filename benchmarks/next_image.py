@@ -24,7 +24,7 @@ import numpy as np
 from benchmarks.devtools import Tab, open_tab
 from benchmarks.scratch import new_folder
 from benchmarks.stack import NamedImage, Stack, make_forms, running
-from shared.accounts import accounts
+from shared.accounts import links, users
 from shared.db import Database
 from shared.settings import PREFIX
 from shared.tables import Role
@@ -142,7 +142,7 @@ def _draw(size: tuple[int, int], images: int) -> Iterator[NamedImage]:
 def _accounts(data: Path) -> Iterator[Database]:
     database = Database(f"sqlite:///{data / 'pneumoscreen.db'}")
     with database.write() as session:
-        accounts.add_user(session, READER, Role.READER)
+        users.add_user(session, READER, Role.READER)
     yield database
     database.close()
 
@@ -151,9 +151,9 @@ def _accounts(data: Path) -> Iterator[Database]:
 def _reader(stack: Stack, database: Database, *, prerenders: bool) -> Iterator[Tab]:
     """Open a browser of its own and sign in the reader."""
     with database.write() as session:
-        user = accounts.find_user(session, READER)
+        user = users.find_user(session, READER)
         assert user is not None  # noqa: S101  # made above
-        link = accounts.make_link(session, user)
+        link = links.make_link(session, user)
     with tempfile.TemporaryDirectory() as profile, open_tab(Path(profile)) as tab:
         if not prerenders:
             tab.send("Network.enable", tab.session)

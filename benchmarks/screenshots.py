@@ -12,7 +12,7 @@ from typing import Final
 from benchmarks.devtools import Tab, open_tab
 from benchmarks.scratch import new_folder
 from benchmarks.stack import make_forms, running
-from shared.accounts import accounts
+from shared.accounts import links, users
 from shared.db import Database
 from shared.images.samples import write_samples
 from shared.tables import Role
@@ -56,7 +56,7 @@ def main() -> None:
 def _reader_link(data: Path) -> str:
     database = Database(f"sqlite:///{data / 'pneumoscreen.db'}")
     with database.write() as session:
-        link = accounts.make_link(session, accounts.add_user(session, READER, Role.READER))
+        link = links.make_link(session, users.add_user(session, READER, Role.READER))
     database.close()
     return link
 

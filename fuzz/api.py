@@ -25,7 +25,7 @@ from rich.table import Table
 from cli.serving.processes import web_command
 from fuzz.parameters import Attack, ParameterRun, attacks, keep, read_routes
 from migrations.schema import upgrade
-from shared.accounts import accounts
+from shared.accounts import links, tokens, users
 from shared.db import Database
 from shared.settings import PREFIX, REPOSITORY, Settings
 from shared.tables import Role, Scope
@@ -96,9 +96,9 @@ def running_web(folder: Path) -> Iterator[Site]:
     database = Database(f"sqlite:///{folder / 'pneumoscreen.db'}")
     upgrade(database)
     with database.write() as session:
-        admin = accounts.add_user(session, "fuzz", Role.ADMIN)
-        token = accounts.make_token(session, admin, "fuzz", scopes=list(Scope))
-        link = accounts.make_link(session, admin)
+        admin = users.add_user(session, "fuzz", Role.ADMIN)
+        token = tokens.make_token(session, admin, "fuzz", scopes=list(Scope))
+        link = links.make_link(session, admin)
     database.close()
     port, environment = _free_port(), _environment(folder)
     with (folder / "web.log").open("wb") as log:

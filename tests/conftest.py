@@ -29,7 +29,7 @@ from werkzeug.routing import Rule
 
 from cli.serving import broker
 from migrations.schema import upgrade
-from shared.accounts import accounts
+from shared.accounts import users
 from shared.db import Database
 from shared.errors import ImageRejected
 from shared.models.spec import ImageClass, ModelSpec
@@ -322,7 +322,7 @@ def obedient() -> Iterator[None]:
 def technician(database: Database) -> User:
     """A technician's account."""
     with database.write() as session:
-        return accounts.add_user(session, "tina", Role.TECHNICIAN)
+        return users.add_user(session, "tina", Role.TECHNICIAN)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from shared.accounts.accounts import add_user
+from shared.accounts.users import add_user
 from shared.db import first_id, now
 from shared.models.calibrations import calibration_of, with_calibration
 from shared.models.spec import Label, ModelSpec

@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 
-from shared.accounts import accounts
+from shared.accounts import links, tokens, users
 from shared.db import Database
 from shared.errors import BrokerAway
 from shared.images.exposure import Exposure
@@ -76,14 +76,14 @@ class Site:
 
     def add_user(self, name: str, role: Role = Role.TECHNICIAN, password: str | None = None) -> User:
         with self.database.write() as session:
-            user = accounts.add_user(session, name, role)
+            user = users.add_user(session, name, role)
             user.password_hash = hash_password(password) if password else None
             return user
 
     def token_client(self, user: User, *scopes: Scope) -> FlaskClient:
         """A program with a token, of every scope where none is named."""
         with self.database.write() as session:
-            secret = accounts.make_token(session, user, "test", scopes=scopes or Scope)
+            secret = tokens.make_token(session, user, "test", scopes=scopes or Scope)
         client = self.app.test_client()
         client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {secret}"
         return client
@@ -94,7 +94,7 @@ class Site:
         client.environ_base["HTTP_ACCEPT"] = "text/html"
         if user is not None:
             with self.database.write() as session:
-                address = f"/sign-in/link/{accounts.make_link(session, user)}"
+                address = f"/sign-in/link/{links.make_link(session, user)}"
             assert press(client, address).status_code == 303
         return client
 

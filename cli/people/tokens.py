@@ -15,11 +15,12 @@ from cli.errors import CommandFailed
 from cli.options import SHARED_DATA_DIR
 from cli.people.users import record_revocation
 from cli.report import make_console
-from shared.accounts import accounts
+from shared.accounts import tokens as api_tokens
+from shared.accounts import users
 from shared.audit.record import Action, record
 from shared.tables import ApiToken, Scope
 
-_SCOPES = sorted(scope.value for scope in accounts.TOKEN_SCOPES)
+_SCOPES = sorted(scope.value for scope in api_tokens.TOKEN_SCOPES)
 
 
 @click.group()
@@ -44,7 +45,7 @@ def tokens() -> None:
 @click.option(
     "--days",
     type=click.IntRange(1, 3650),
-    default=accounts.TOKEN_DAYS,
+    default=api_tokens.TOKEN_DAYS,
     show_default=True,
     help="Days until it expires.",
 )
@@ -58,9 +59,9 @@ def create_token(  # noqa: PLR0917  # click passes options by name
     if not 0 < len(name) <= 64 or not name.isprintable():
         raise CommandFailed(f"--name has 1 to 64 printable characters. Received: {len(name)} characters.")
     with transaction(data_dir) as session:
-        account = accounts.get_user(session, user)
+        account = users.get_user(session, user)
         lasts = None if no_expiry else days
-        secret = accounts.make_token(session, account, name, scopes=map(Scope, scopes), days=lasts)
+        secret = api_tokens.make_token(session, account, name, scopes=map(Scope, scopes), days=lasts)
         detail = {"change": "added", "scope": " ".join(sorted(scopes))}
         record(session, Action.TOKEN_CHANGED, user_id=None, actor=operating_user(), subject=account.id, detail=detail)
     ends = "does not end by itself" if no_expiry else f"ends in {days} days"
@@ -107,15 +108,15 @@ def revoke_token(data_dir: Path | None, token_id: uuid.UUID | None, user: str | 
 
 def _revoke_all(data_dir: Path | None, name: str) -> None:
     with transaction(data_dir) as session:
-        account = accounts.get_user(session, name)
-        revoked = accounts.revoke_tokens(session, account)
+        account = users.get_user(session, name)
+        revoked = api_tokens.revoke_tokens(session, account)
         record_revocation(session, account, revoked)
     click.echo(f"Tokens of {name} that are revoked: {revoked}.")
 
 
 def _revoke_one(data_dir: Path | None, token_id: uuid.UUID) -> None:
     with transaction(data_dir) as session:
-        if not accounts.revoke_token(session, token_id):
+        if not api_tokens.revoke_token(session, token_id):
             raise CommandFailed(f"There is no token {token_id}. 'pneumoscreen tokens list' shows them.")
         detail = {"change": "revoked"}
         record(session, Action.TOKEN_CHANGED, user_id=None, actor=operating_user(), subject=token_id, detail=detail)
@@ -127,4 +128,4 @@ def _state(token: ApiToken) -> str:
         return f"revoked {token.revoked_at:%Y-%m-%d}"
     if token.expires_at is None:
         return "valid"
-    return f"{'valid until' if accounts.is_valid(token) else 'ended'} {token.expires_at:%Y-%m-%d}"
+    return f"{'valid until' if api_tokens.is_valid(token) else 'ended'} {token.expires_at:%Y-%m-%d}"

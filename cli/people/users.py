@@ -14,7 +14,10 @@ from cli.database import transact, transaction
 from cli.options import SHARED_DATA_DIR
 from cli.report import make_console, printable
 from cli.settings import read_settings
-from shared.accounts import accounts, administration, people
+from shared.accounts import administration, credentials, links, people
+from shared.accounts import tokens as api_tokens
+from shared.accounts import users as accounts
+from shared.accounts.refusal import AccountRefused
 from shared.audit.record import Action, record
 from shared.tables import Role, User
 
@@ -100,8 +103,8 @@ def link_user(data_dir: Path | None, name: str, url: str | None) -> None:
     with transaction(data_dir) as session:
         user = accounts.get_user(session, name)
         if not user.is_active:
-            raise accounts.AccountRefused(f"{name} may not sign in. Run 'pneumoscreen users enable {name}' first.")
-        secret = accounts.make_link(session, user)
+            raise AccountRefused(f"{name} may not sign in. Run 'pneumoscreen users enable {name}' first.")
+        secret = links.make_link(session, user)
         _record(session, user, "link")
     click.echo(f"{url}/sign-in/link/{secret}")
 
@@ -128,11 +131,11 @@ def set_password(data_dir: Path | None, name: str, password: str, revoke_tokens:
     """Set the password of NAME and end its sessions and sign-in links."""
     with transaction(data_dir) as session:
         user = accounts.get_user(session, name)
-        accounts.set_password(session, user, password)
+        credentials.set_password(session, user, password)
         record(session, Action.PASSWORD_CHANGED, user_id=None, actor=operating_user(), subject=user.id)
         if revoke_tokens:
-            record_revocation(session, user, accounts.revoke_tokens(session, user))
-        tokens = len(accounts.valid_tokens(session, user))
+            record_revocation(session, user, api_tokens.revoke_tokens(session, user))
+        tokens = len(api_tokens.valid_tokens(session, user))
     click.echo(f"The password of {name} is set; its sessions and sign-in links have ended.")
     if tokens:
         click.echo(

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from cli.actor import operating_user
 from cli.data_folder import SAMPLES_FOLDER, TOKEN_FILE, UNFINISHED, write_private
-from shared.accounts import accounts
+from shared.accounts import links, tokens, users
 from shared.audit.record import Action, record
 from shared.db import Database
 from shared.images.samples import write_samples
@@ -29,7 +29,7 @@ def sign_in_secret(database: Database) -> str | None:
         if admin is None:
             return None
         _record_change(session, Action.USER_CHANGED, admin, "link")
-        return accounts.make_link(session, admin)
+        return links.make_link(session, admin)
 
 
 def _first_admin(session: Session) -> User | None:
@@ -39,7 +39,7 @@ def _first_admin(session: Session) -> User | None:
     )
     if found is not None or session.scalar(select(exists().where(User.id.is_not(None)))):
         return found
-    user = accounts.add_user(session, FIRST_USER, Role.ADMIN)
+    user = users.add_user(session, FIRST_USER, Role.ADMIN)
     _record_change(session, Action.USER_CHANGED, user, "added")
     return user
 
@@ -55,13 +55,13 @@ def keep_local_token(database: Database, data_dir: Path) -> None:
     """
     path = data_dir / TOKEN_FILE
     with database.write() as session:
-        if path.exists() and accounts.token_user(session, path.read_bytes().decode(errors="replace")) is not None:
+        if path.exists() and tokens.token_user(session, path.read_bytes().decode(errors="replace")) is not None:
             return
         user = _first_admin(session)
         if user is None:
             log.warning("No admin is active, so this computer's command line gets no token.")
             return
-        token = accounts.make_token(session, user, "this computer", scopes=Scope, days=None)
+        token = tokens.make_token(session, user, "this computer", scopes=Scope, days=None)
         _record_change(session, Action.TOKEN_CHANGED, user, "added")
     write_private(path, token)
 

@@ -3,7 +3,8 @@
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from shared.accounts.accounts import AccountRefused, end_credentials
+from shared.accounts.credentials import end_credentials
+from shared.accounts.refusal import AccountRefused
 from shared.tables import Role, User
 
 

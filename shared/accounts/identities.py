@@ -7,7 +7,9 @@ from unicodedata import combining, normalize
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from shared.accounts.accounts import AccountRefused, end_credentials, find_user
+from shared.accounts.credentials import end_credentials
+from shared.accounts.refusal import AccountRefused
+from shared.accounts.users import find_user
 from shared.tables import Identity, User
 
 SUBJECT_LENGTH: Final = 255

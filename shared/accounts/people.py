@@ -5,7 +5,7 @@ from typing import Final
 from unicodedata import normalize
 
 from shared import email_addresses
-from shared.accounts.accounts import AccountRefused
+from shared.accounts.refusal import AccountRefused
 from shared.letters import is_shown
 from shared.tables import User
 

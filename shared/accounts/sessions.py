@@ -9,7 +9,8 @@ from typing import Final
 from sqlalchemy import ColumnElement, and_, delete, func, select, update
 from sqlalchemy.orm import Session, joinedload
 
-from shared.accounts.accounts import AccountRefused, digest
+from shared.accounts.digests import digest
+from shared.accounts.refusal import AccountRefused
 from shared.db import now, row_count
 from shared.tables import BrowserSession, User
 
@@ -69,6 +70,14 @@ def end(session: Session, user: User, session_id: uuid.UUID) -> bool:
     """End one session of an account; False where it has none of this id."""
     ended = delete(BrowserSession).where(BrowserSession.id == session_id, BrowserSession.user_id == user.id)
     return row_count(session.execute(ended)) > 0
+
+
+def end_all(session: Session, user: User, *, but: uuid.UUID | None = None) -> int:
+    """Sign a person out of every browser, `but` one where it is named; return how many sessions that ended."""
+    # What was changed of the account goes first and holds its row: a sign-in at the same moment waits, then sees it.
+    session.flush()
+    ended = delete(BrowserSession).where(BrowserSession.user_id == user.id, BrowserSession.id.is_distinct_from(but))
+    return row_count(session.execute(ended))
 
 
 def _is_live(idle: timedelta) -> ColumnElement[bool]:

@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, R
 
 from cli.serving.processes import web_command
 from migrations.schema import upgrade
-from shared.accounts import accounts
+from shared.accounts import links, users
 from shared.db import Database
 from shared.settings import PREFIX
 from shared.tables import Role, User
@@ -53,8 +53,8 @@ class Server:
         """Make a one-time link of an account, which is new unless it is named and there."""
         with self.database.write() as session:
             name = name or f"person-{uuid.uuid4().hex[:8]}"
-            user: User = accounts.find_user(session, name) or accounts.add_user(session, name, role)
-            return f"{self.url}/sign-in/link/{accounts.make_link(session, user)}"
+            user: User = users.find_user(session, name) or users.add_user(session, name, role)
+            return f"{self.url}/sign-in/link/{links.make_link(session, user)}"
 
 
 @contextmanager

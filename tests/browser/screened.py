@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 from sqlalchemy import select
 
-from shared.accounts.accounts import find_user
+from shared.accounts.users import find_user
 from shared.intake.accept import AcceptedImage, Received
 from shared.models.folder import read_spec
 from shared.models.spec import ImageClass, Label, ModelPrediction

@@ -5,7 +5,7 @@ import uuid
 import pytest
 from playwright.sync_api import expect
 
-from shared.accounts.accounts import find_user
+from shared.accounts.users import find_user
 from shared.audit.record import Action, record
 from shared.tables import Role
 from tests.browser.accessibility import check

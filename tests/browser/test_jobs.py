@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 from sqlalchemy import select, update
 
-from shared.accounts.accounts import find_user
+from shared.accounts.users import find_user
 from shared.db import now
 from shared.models.folder import read_spec
 from shared.queue import jobs

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from benchmarks.devtools import Tab, open_tab
-from shared.accounts.accounts import find_user
+from shared.accounts.users import find_user
 from shared.reviews import claims, reviews
 from shared.tables import AuditEvent, BrowserSession, Image, ImageClaim, ReviewOutcome, Screening, User
 from tests.browser.conftest import Server, pages_alone

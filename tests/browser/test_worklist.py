@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from sqlalchemy import select
 
-from shared.accounts.accounts import add_user, find_user
+from shared.accounts.users import add_user, find_user
 from shared.intake.accept import Received
 from shared.models.folder import read_spec
 from shared.reviews.claims import claim

@@ -8,7 +8,7 @@ import psutil
 import pytest
 from sqlalchemy import func, select
 
-from shared.accounts import accounts
+from shared.accounts import tokens, users
 from shared.states import State
 from shared.tables import Prediction, Role, Scope, Screening, ShadowScore
 from tests.conftest import DEFAULT_MODEL
@@ -58,8 +58,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     try:
         wait_until_ready(running)
         with running.database.write() as session:
-            admin = accounts.add_user(session, "ada", Role.ADMIN)
-            token = accounts.make_token(session, admin, "for the test", scopes=Scope)
+            admin = users.add_user(session, "ada", Role.ADMIN)
+            token = tokens.make_token(session, admin, "for the test", scopes=Scope)
         yield Place(running, token)
     finally:
         stop(running)

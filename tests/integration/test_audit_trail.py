@@ -18,7 +18,7 @@ from sqlalchemy import event, insert, select, text, update
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from migrations import schema
-from shared.accounts import accounts
+from shared.accounts import users
 from shared.audit import chain
 from shared.audit.chain import Head
 from shared.audit.record import Action, record
@@ -64,7 +64,7 @@ def fixed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 def write_rows(database: Database, count: int = ROWS) -> None:
     with database.write() as session:
-        user = accounts.find_user(session, "rita") or accounts.add_user(session, "rita", Role.READER)
+        user = users.find_user(session, "rita") or users.add_user(session, "rita", Role.READER)
     for n in range(count):
         with database.write() as session:
             detail = {"format": "csv"} if n % 3 == 0 else None

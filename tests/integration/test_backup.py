@@ -26,7 +26,7 @@ from cli.keeping.backup_folder import MANIFEST, digest
 from cli.keeping.image_copy import copy_images
 from cli.main import main
 from migrations import schema
-from shared.accounts import accounts, sessions
+from shared.accounts import links, sessions, users
 from shared.db import Base, Database
 from shared.messages import webhooks
 from shared.messages.events import note_test
@@ -99,7 +99,7 @@ def inhabit(place: Place, spec: ModelSpec) -> Iterator[Installation]:
     database = Database(place.url)
     schema.upgrade(database)
     with database.write() as session:
-        user = accounts.add_user(session, "tina", Role.TECHNICIAN, "correct horse battery")
+        user = users.add_user(session, "tina", Role.TECHNICIAN, "correct horse battery")
     yield Installation(database, make_store(place.folder / "store"), spec, user)
     database.close()
 
@@ -136,7 +136,7 @@ def test_what_is_restored_is_what_was_there(
         installation.store.put_derived(installation.keep(b"three").image.sha256, THUMBNAIL, b"small")
         with installation.database.write() as session:
             sessions.begin(session, installation.user, lasts=timedelta(hours=1), address=None, user_agent="")
-            accounts.make_link(session, installation.user)
+            links.make_link(session, installation.user)
             webhooks.register(session, "https://example.org/", [MessageEvent.JOB_FINISHED], installation.user.id, ())
             note_test(session, session.get_one(User, installation.user.id))
         before = place.rows()

@@ -18,7 +18,7 @@ from chaos.ledger import Account, Ledger
 from chaos.load import Accepted
 from chaos.report import as_json, as_markdown, show, write_into
 from chaos.stack import Timing
-from shared.accounts import accounts
+from shared.accounts import users
 from shared.db import Database, now
 from shared.intake.accept import AcceptedImage, Received
 from shared.models.spec import ModelSpec
@@ -121,7 +121,7 @@ class Screened:
 @pytest.fixture
 def screened(sqlite_database: Database, spec: ModelSpec) -> Screened:
     with sqlite_database.write() as session:
-        user = accounts.add_user(session, "tina", Role.TECHNICIAN)
+        user = users.add_user(session, "tina", Role.TECHNICIAN)
     return Screened(sqlite_database, spec, user)
 
 

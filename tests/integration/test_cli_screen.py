@@ -27,7 +27,7 @@ from cli.client.upload import Sent
 from cli.main import main
 from cli.serving.processes import web_command
 from migrations.schema import upgrade
-from shared.accounts import accounts
+from shared.accounts import tokens, users
 from shared.db import Database
 from shared.models.folder import SPEC_FILE
 from shared.models.spec import ModelSpec
@@ -46,8 +46,8 @@ class Stack:
         self.database = Database(f"sqlite:///{folder / 'pneumoscreen.db'}")
         upgrade(self.database)
         with self.database.write() as session:
-            user = accounts.add_user(session, "tina", Role.TECHNICIAN)
-            self.token = accounts.make_token(session, user, "test")
+            user = users.add_user(session, "tina", Role.TECHNICIAN)
+            self.token = tokens.make_token(session, user, "test")
             self.model_id = leases.register_model(session, spec)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))

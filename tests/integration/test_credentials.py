@@ -10,7 +10,9 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import event
 
-from shared.accounts import accounts, administration, identities
+from shared.accounts import administration, credentials, identities, sessions, tokens, users
+from shared.accounts.links import make_link
+from shared.accounts.refusal import AccountRefused
 from shared.db import Database
 from shared.settings import Settings
 from shared.tables import BrowserSession, Role, User
@@ -51,7 +53,7 @@ class Person:
 
     def new_link(self) -> str:
         with self.site.database.write() as session:
-            return accounts.make_link(session, self.user)
+            return make_link(session, self.user)
 
     def found(self, kind: str) -> str:
         """What has become of one kind."""
@@ -69,7 +71,7 @@ class Person:
 
     def _opens(self) -> bool:
         with self.site.database.read() as session:
-            return accounts.check_password(session, "tina", PASSWORD) is not None
+            return credentials.check_password(session, "tina", PASSWORD) is not None
 
     def _is_known(self) -> bool:
         with self.site.database.read() as session:
@@ -93,7 +95,7 @@ def change_password(person: Person, **ticked: str) -> None:
 
 def set_password(person: Person) -> None:
     with person.site.database.write() as session:
-        accounts.set_password(session, session.get_one(User, person.user.id), NEW_PASSWORD)
+        credentials.set_password(session, session.get_one(User, person.user.id), NEW_PASSWORD)
 
 
 def disable_and_enable(person: Person) -> None:
@@ -157,7 +159,7 @@ def make_person(site: Site) -> Person:
     here, there = site.browser(user), site.browser(user)
     with site.database.write() as session:
         identities.link_identity(session, user, ISSUER, "tina-at-id")
-        link = accounts.make_link(session, user)
+        link = make_link(session, user)
     return Person(site, user, here, there, link, site.token_client(user), admin, cookie_of(here))
 
 
@@ -192,8 +194,8 @@ def test_tokens_are_offered_where_a_password_is_changed(person: Person) -> None:
 @pytest.mark.parametrize("opens", ["a link", "a token"])
 def test_nothing_that_opens_a_disabled_account_is_made(person: Person, opens: str) -> None:
     person.by_admin("disable")
-    make = accounts.make_link if opens == "a link" else lambda db, user: accounts.make_token(db, user, "x")
-    with pytest.raises(accounts.AccountRefused, match="Enable the account first"), person.site.database.write() as db:
+    make = make_link if opens == "a link" else lambda db, user: tokens.make_token(db, user, "x")
+    with pytest.raises(AccountRefused, match="Enable the account first"), person.site.database.write() as db:
         make(db, db.get_one(User, person.user.id))
 
 
@@ -218,10 +220,10 @@ ODD_NAMES = [
 def test_an_odd_name_is_no_account_and_makes_none(database: Database) -> None:
     for name in ODD_NAMES:
         with database.write() as session:
-            assert accounts.find_user(session, name) is None
-            assert accounts.check_password(session, name, PASSWORD) is None
-            with pytest.raises(accounts.AccountRefused, match="A name has 1 to 64") as refused:
-                accounts.add_user(session, name, Role.READER)
+            assert users.find_user(session, name) is None
+            assert credentials.check_password(session, name, PASSWORD) is None
+            with pytest.raises(AccountRefused, match="A name has 1 to 64") as refused:
+                users.add_user(session, name, Role.READER)
         assert len(str(refused.value)) < 500
 
 
@@ -229,7 +231,7 @@ def test_an_odd_password_opens_as_it_was_set(site: Site) -> None:
     passwords = ["a\0b" * 4, "\u00fc" * 12, "\U0001f600" * 12, " " * 12, "x" * 1024]
     for number, password in enumerate(passwords):
         with site.database.write() as session:
-            accounts.add_user(session, f"tina{number}", Role.READER, password)
+            users.add_user(session, f"tina{number}", Role.READER, password)
         entry = {"name": f"tina{number}", "password": password}
         assert press(site.browser(), "/sign-in", **entry).status_code == 303
         other = {**entry, "password": password.replace("\0", "")[:-1]}
@@ -240,22 +242,22 @@ def test_an_odd_password_opens_as_it_was_set(site: Site) -> None:
 def test_a_password_that_is_too_long_is_not_hashed(site: Site, password: str, status: int) -> None:
     site.add_user("tina", password=PASSWORD)
     assert press(site.browser(), "/sign-in", name="tina", password=password).status_code == status
-    with pytest.raises(accounts.AccountRefused, match="12 to 1,024"), site.database.write() as session:
-        accounts.set_password(session, accounts.get_user(session, "tina"), password)
+    with pytest.raises(AccountRefused, match="12 to 1,024"), site.database.write() as session:
+        credentials.set_password(session, users.get_user(session, "tina"), password)
 
 
 def test_a_password_that_is_no_text_is_refused(site: Site) -> None:
     site.add_user("tina", password=PASSWORD)
     with site.database.write() as session:
-        assert accounts.check_password(session, "tina", "\udcff" * 12) is None
-        with pytest.raises(accounts.AccountRefused, match="UTF-8"):
-            accounts.set_password(session, accounts.get_user(session, "tina"), "\udcff" * 12)
+        assert credentials.check_password(session, "tina", "\udcff" * 12) is None
+        with pytest.raises(AccountRefused, match="UTF-8"):
+            credentials.set_password(session, users.get_user(session, "tina"), "\udcff" * 12)
 
 
 # ---------------------------------------------------------------- at the same moment, on PostgreSQL
 
 CHANGES: dict[str, Callable] = {
-    "password": lambda db, user: accounts.set_password(db, user, NEW_PASSWORD),
+    "password": lambda db, user: credentials.set_password(db, user, NEW_PASSWORD),
     "disabled": administration.disable,
 }
 
@@ -270,7 +272,7 @@ def test_no_session_begins_by_what_a_change_has_just_ended(
     site = make_site(settings, database)
     person = make_person(site)
     with other.write() as db:
-        accounts.end_sessions(db, person.user)
+        sessions.end_all(db, person.user)
     browser, page, happened = site.browser(), "/sign-in", threading.Event()
     address = page if way == "password" else f"/sign-in/link/{person.link}"
     token = token_of(browser.get(address))
@@ -307,7 +309,7 @@ def test_no_token_is_made_in_a_session_that_has_just_been_ended(settings: Settin
     assert person.here.post("/account/tokens", data=fields).status_code == 401
     assert happened.is_set()
     with database.read() as db:
-        assert accounts.valid_tokens(db, person.user) == []
+        assert tokens.valid_tokens(db, person.user) == []
     for one in (database, other):
         one.close()
 

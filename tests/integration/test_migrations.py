@@ -9,7 +9,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.exc import DBAPIError
 
 from migrations import schema
-from shared.accounts import accounts
+from shared.accounts import tokens, users
 from shared.db import Database, new_id, now
 from shared.images.exposure import Exposure
 from shared.models.spec import ModelSpec
@@ -101,9 +101,9 @@ def test_a_token_of_few_scopes_is_revoked_where_there_are_none(empty_database: D
     configuration = schema.configuration(empty_database)
     schema.upgrade(empty_database)
     with empty_database.write() as session:
-        user = accounts.add_user(session, "rita", Role.ADMIN)
+        user = users.add_user(session, "rita", Role.ADMIN)
         for scopes in ((Scope.READ,), (Scope.READ, Scope.SUBMIT), tuple(Scope)):
-            accounts.make_token(session, user, " ".join(scopes), scopes=scopes)
+            tokens.make_token(session, user, " ".join(scopes), scopes=scopes)
     command.downgrade(configuration, "0003")
     schema.upgrade(empty_database)
     with empty_database.read() as session:
@@ -115,7 +115,7 @@ def test_gathered_messages_stand_where_their_email_does_once_there_are_no_digest
     configuration = schema.configuration(empty_database)
     schema.upgrade(empty_database)
     with empty_database.write() as session:
-        user = accounts.add_user(session, "rita", Role.READER)
+        user = users.add_user(session, "rita", Role.READER)
         for state in (MessageState.WAITING, MessageState.SENT):
             first, second = new_id(), new_id()
             values = {"user_id": user.id, "event": MessageEvent.IMAGE_FLAGGED, "body": {}, "digest_id": first}
@@ -195,7 +195,7 @@ def test_results_that_a_cancelled_or_failed_screening_hid_are_listed_again(
 def test_the_database_refuses_to_change_a_review_and_lets_it_go_with_its_image(empty_database: Database) -> None:
     schema.upgrade(empty_database)
     with empty_database.write() as session:
-        rita = accounts.add_user(session, "rita", Role.READER)
+        rita = users.add_user(session, "rita", Role.READER)
         session.add(Image(sha256="a" * 64, size_bytes=1, width=1, height=1, media_type="image/png"))
         session.flush()
         session.add(

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from shared.accounts import accounts
+from shared.accounts import links, users
 from shared.db import Database
 from shared.settings import Settings
 from tests.conftest import draw, encode
@@ -112,9 +112,9 @@ def test_programs_get_addresses_below_the_path(web: Web, tmp_path: Path) -> None
 def _one_time_link(web: Web) -> str:
     database = Database(f"sqlite:///{web.log.parent / 'pneumoscreen.db'}")
     with database.write() as session:
-        user = accounts.find_user(session, "ada")
+        user = users.find_user(session, "ada")
         assert user is not None
-        secret = accounts.make_link(session, user)
+        secret = links.make_link(session, user)
     database.close()
     return secret
 

@@ -32,11 +32,11 @@ def installation(database: Database, store: FolderStore, spec: ModelSpec, techni
 
 @pytest.fixture
 def sqlite_installation(sqlite_database: Database, store: FolderStore, spec: ModelSpec) -> Installation:
-    from shared.accounts import accounts
+    from shared.accounts import users
     from shared.tables import Role
 
     with sqlite_database.write() as session:
-        user = accounts.add_user(session, "tina", Role.TECHNICIAN)
+        user = users.add_user(session, "tina", Role.TECHNICIAN)
     return Installation(sqlite_database, store, spec, user)
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from shared.accounts import accounts
+from shared.accounts import users
 from shared.db import Database, now
 from shared.errors import KeyReused, NothingToWithdraw, NotReviewable, ReviewOutdated
 from shared.idempotency import IdempotencyKey
@@ -50,9 +50,9 @@ class Room:
         self.database, self.spec = database, spec
         with database.write() as session:
             self.model_id = leases.register_model(session, spec)
-            self.sender = accounts.add_user(session, f"tina-{uuid.uuid4().hex[:6]}", Role.TECHNICIAN)
+            self.sender = users.add_user(session, f"tina-{uuid.uuid4().hex[:6]}", Role.TECHNICIAN)
             self.rita, self.ruth = (
-                accounts.add_user(session, f"{name}-{uuid.uuid4().hex[:6]}", Role.READER) for name in ("rita", "ruth")
+                users.add_user(session, f"{name}-{uuid.uuid4().hex[:6]}", Role.READER) for name in ("rita", "ruth")
             )
 
     def submit(self, *numbers: int, model: str | None = None) -> uuid.UUID:

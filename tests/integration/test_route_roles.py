@@ -18,7 +18,8 @@ from pydantic import SecretStr
 from sqlalchemy import select
 from werkzeug.test import TestResponse
 
-from shared.accounts import accounts, sessions
+from shared.accounts import sessions
+from shared.accounts.tokens import make_token
 from shared.db import Base, Database, now
 from shared.messages.events import note_test
 from shared.models import heatmap
@@ -282,7 +283,7 @@ class Stage:
             image = Screening(job_id=job.id, position=0, file_name=f"{SECRET}.png", finished_at=now(), **copied)
             session.add(image)
             sessions.begin(session, owner, lasts=timedelta(hours=1), address=None, user_agent="")
-            accounts.make_token(session, owner, "a token")
+            make_token(session, owner, "a token")
             view = SavedView(user_id=owner.id, name=uuid.uuid4().hex, arguments={})
             session.add(view)
             webhook = Webhook(url="https://example.org/", events=[], salt="", created_by_id=owner.id)

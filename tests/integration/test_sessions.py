@@ -6,7 +6,8 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import event, select, update
 
-from shared.accounts import accounts, administration
+from shared.accounts import administration, sessions
+from shared.accounts.digests import digest
 from shared.db import Database, now
 from shared.settings import Settings
 from shared.tables import BrowserSession, Role, User
@@ -100,7 +101,7 @@ def test_only_the_hash_of_a_session_is_kept(site: Site) -> None:
     browser = site.browser(site.add_user("tina"))
     with browser.session_transaction() as cookie:
         secret = cookie["secret"]
-    assert rows(site)[0].token_hash == accounts.digest(secret)
+    assert rows(site)[0].token_hash == digest(secret)
     assert secret not in str(vars(rows(site)[0]))
 
 
@@ -139,7 +140,7 @@ def test_an_administrator_ends_the_sessions_of_an_account(site: Site, how: str) 
     with site.database.write() as session:
         account = session.get_one(User, user.id)
         if how == "end_sessions":
-            assert accounts.end_sessions(session, account) == 2
+            assert sessions.end_all(session, account) == 2
         elif how == "disable":
             administration.disable(session, account)
         else:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from limits import parse
 from sqlalchemy import update
 
-from shared.accounts import accounts
+from shared.accounts import links
 from shared.db import Database
 from shared.settings import Settings
 from shared.tables import SignInFailure
@@ -104,7 +104,7 @@ def test_a_one_time_link_works_at_once(settings: Settings, sqlite_database: Data
     statuses = [press(site.browser(), "/sign-in/link/wrong").status_code for _ in range(2)]
     assert statuses == [410, 429]
     with site.database.write() as session:
-        secret = accounts.make_link(session, user)
+        secret = links.make_link(session, user)
     assert press(site.browser(), f"/sign-in/link/{secret}").status_code == 303
 
 

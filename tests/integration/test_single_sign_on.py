@@ -15,7 +15,7 @@ from pydantic import SecretStr, ValidationError
 from sqlalchemy import select, update
 from werkzeug.test import TestResponse
 
-from shared.accounts import accounts, identities, people
+from shared.accounts import identities, people, users
 from shared.db import Base, Database
 from shared.settings import Settings
 from shared.tables import AuditEvent, Identity, Role, User
@@ -245,7 +245,7 @@ def test_what_an_administrator_wrote_stays_at_the_next_sign_in(make: Make, provi
     provider.person |= {"name": "T. Tester"}
     assert go(site.browser()).status_code == 303
     with site.database.write() as session:
-        people.describe(accounts.get_user(session, "tina"), "Tina Tester", None)
+        people.describe(users.get_user(session, "tina"), "Tina Tester", None)
     browser = site.browser()
     assert go(browser).status_code == 303
     assert me(browser)["display_name"] == "Tina Tester"

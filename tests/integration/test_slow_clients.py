@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from cli.serving.processes import web_command
 from migrations.schema import upgrade
-from shared.accounts import accounts
+from shared.accounts import tokens, users
 from shared.db import Database, now
 from shared.states import State
 from shared.tables import Job, Priority, Role, Scope, Screening, Source, User
@@ -84,8 +84,8 @@ def serving(folder: Path, **settings: str) -> Iterator[Web]:
     database = Database(f"sqlite:///{folder / 'pneumoscreen.db'}")
     upgrade(database)
     with database.write() as session:
-        admin = accounts.add_user(session, "ada", Role.ADMIN)
-        token = accounts.make_token(session, admin, "test", scopes=list(Scope))
+        admin = users.add_user(session, "ada", Role.ADMIN)
+        token = tokens.make_token(session, admin, "test", scopes=list(Scope))
         add_long_names(session, admin)
     database.close()
     port, log = free_port(), folder / "web.log"

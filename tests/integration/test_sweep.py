@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from redis import Redis
 from sqlalchemy import select, text, update
 
-from shared.accounts import accounts
+from shared.accounts import users
 from shared.db import Database, now
 from shared.errors import BrokerAway
 from shared.intake.accept import AcceptedImage, Received
@@ -222,7 +222,7 @@ def test_the_sweep_outlives_a_primary_that_was_demoted(
 ) -> None:
     """PostgreSQL then refuses every write (SQLSTATE 25006), as a standby does."""
     with postgres.write() as session:
-        user = accounts.add_user(session, "tina", Role.TECHNICIAN)
+        user = users.add_user(session, "tina", Role.TECHNICIAN)
     submit(postgres, user, 1, spec)
     claim(postgres, spec)
     name = postgres.engine.url.database

@@ -12,7 +12,9 @@ from sqlalchemy import insert, select, update
 from cli.data_folder import TOKEN_FILE
 from cli.serving.first_start import keep_local_token
 from migrations import schema
-from shared.accounts import accounts
+from shared.accounts import links, tokens, users
+from shared.accounts.digests import digest
+from shared.accounts.refusal import AccountRefused
 from shared.db import Database, now
 from shared.settings import Settings
 from shared.tables import ApiToken, Role, Scope
@@ -60,7 +62,7 @@ def test_a_token_opens_the_api_until_it_is_revoked(site: Site) -> None:
     client = site.token_client(site.add_user("tina"))
     assert is_in(client)
     with site.database.write() as session:
-        accounts.revoke_token(session, session.scalars(select(ApiToken.id)).one())
+        tokens.revoke_token(session, session.scalars(select(ApiToken.id)).one())
     assert not is_in(client)
 
 
@@ -116,7 +118,7 @@ def test_a_token_is_made_shown_once_and_kept_as_a_hash(site: Site) -> None:
     assert secret is not None
     assert client_of(site, secret).get("/api/v1/jobs").status_code == 200
     token = only_token(site)
-    assert (token.token_hash, token.scope, token.name) == (accounts.digest(secret), "read submit", "a program")
+    assert (token.token_hash, token.scope, token.name) == (digest(secret), "read submit", "a program")
     assert token.expires_at is not None
     assert token.expires_at - now() < timedelta(days=30)
     page = browser.get("/account/tokens").text
@@ -169,7 +171,7 @@ def test_people_revoke_their_own_tokens_and_no_others(site: Site) -> None:
     assert press(stranger, f"/account/tokens/{token.id}/revoke", page="/account/tokens").status_code == 404
     assert is_in(mine)
     with site.database.write() as session:
-        link = accounts.make_link(session, accounts.get_user(session, "tina"))
+        link = links.make_link(session, users.get_user(session, "tina"))
     press(browser, f"/sign-in/link/{link}")
     assert press(browser, f"/account/tokens/{token.id}/revoke", page="/account/tokens").status_code == 303
     assert not is_in(mine)
@@ -205,8 +207,8 @@ def test_the_local_token_may_do_everything_and_does_not_end(site: Site, tmp_path
 
 def test_a_token_needs_a_scope(site: Site) -> None:
     user = site.add_user("tina")
-    with pytest.raises(accounts.AccountRefused, match="at least one scope"), site.database.write() as session:
-        accounts.make_token(session, user, "x", scopes=())
+    with pytest.raises(AccountRefused, match="at least one scope"), site.database.write() as session:
+        tokens.make_token(session, user, "x", scopes=())
 
 
 def test_the_table_refuses_a_token_without_a_scope(site: Site) -> None:

@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 from werkzeug.test import TestResponse
 
-from shared.accounts import accounts, identities
+from shared.accounts import identities, users
 from shared.db import Database
 from shared.settings import Settings
 from shared.tables import AuditEvent, Identity, Role, User
@@ -30,7 +30,7 @@ def admin(site: Site) -> FlaskClient:
 
 def one(site: Site, name: str) -> User:
     with site.database.read() as session:
-        return accounts.get_user(session, name)
+        return users.get_user(session, name)
 
 
 def changes(site: Site) -> list[tuple[str, str | None, object, dict[str, str] | None]]:

@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import update
 from werkzeug.test import TestResponse
 
-from shared.accounts import accounts
+from shared.accounts import links
 from shared.db import Database
 from shared.settings import Settings
 from shared.tables import User
@@ -128,7 +128,7 @@ def test_signing_in_begins_a_fresh_session(site: Site) -> None:
 def test_opening_a_one_time_link_does_not_spend_it_and_pressing_does_once(site: Site) -> None:
     user = site.add_user("tina")
     with site.database.write() as session:
-        address = f"/sign-in/link/{accounts.make_link(session, user)}"
+        address = f"/sign-in/link/{links.make_link(session, user)}"
     scanner = site.browser()
     assert [scanner.get(address).status_code, scanner.head(address).status_code] == [200, 200]
     assert not is_in(scanner)

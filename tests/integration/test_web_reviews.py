@@ -320,9 +320,9 @@ def test_who_has_an_image_open_is_told_to_other_readers(site: Site) -> None:
 def test_technicians_see_what_readers_said_and_get_no_form(site: Site) -> None:
     reader(site, "rita").post(address(site), json={"outcome": "inadequate", "note": "Turned."})
     with site.database.read() as session:
-        from shared.accounts import accounts
+        from shared.accounts import users
 
-        tina = accounts.find_user(session, "tina")
+        tina = users.find_user(session, "tina")
     shown = site.browser(tina).get(page(site)).text
     assert "Technically inadequate" in shown
     assert "review-form" not in shown

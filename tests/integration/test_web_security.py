@@ -13,7 +13,7 @@ from PIL import Image
 from pydantic import SecretStr
 
 from cli.serving.processes import web_environment
-from shared.accounts import accounts
+from shared.accounts import links
 from shared.db import Base, Database
 from shared.images import preprocess
 from shared.models import heatmap
@@ -248,7 +248,7 @@ def test_cookies_are_kept_from_scripts_and_other_sites(
     site = Site(settings, sqlite_database, secure_cookies=secure_cookies)
     user = site.add_user("tina")
     with site.database.write() as session:
-        path = f"/sign-in/link/{accounts.make_link(session, user)}"
+        path = f"/sign-in/link/{links.make_link(session, user)}"
     browser, place = site.app.test_client(), "https://localhost"
     browser.environ_base["HTTP_REFERER"] = f"{place}{path}"
     token = token_of(browser.get(path, base_url=place))

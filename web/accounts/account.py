@@ -16,7 +16,8 @@ from wtforms import BooleanField, SelectField, StringField
 from wtforms.fields import SelectChoice
 from wtforms.validators import InputRequired, Length, Regexp, ValidationError
 
-from shared.accounts import accounts, sessions
+from shared.accounts import sessions
+from shared.accounts import tokens as api_tokens
 from shared.audit.record import Action, record
 from shared.db import new_id
 from shared.languages.languages import LANGUAGES, Language
@@ -38,7 +39,7 @@ USABLE_SCOPES: Final[dict[Role, tuple[Scope, ...]]] = {
     Role.ADMIN: (Scope.READ, Scope.SUBMIT, Scope.ADMIN),
 }
 """What a token of each role can use; the role is asked again at every request."""
-LIFETIMES: Final = (7, 30, accounts.TOKEN_DAYS, 365)
+LIFETIMES: Final = (7, 30, api_tokens.TOKEN_DAYS, 365)
 FOR_EVER: Final = 0
 _CHOOSE_DAYS: Final = lazy("Choose one of these.")
 
@@ -75,7 +76,7 @@ class TokenForm(FlaskForm):
             SelectChoice(FOR_EVER, lazy("never")),
         ],
         coerce=int,
-        default=accounts.TOKEN_DAYS,
+        default=api_tokens.TOKEN_DAYS,
         invalid_value_message=_CHOOSE_DAYS,
         invalid_choice_message=_CHOOSE_DAYS,
     )
@@ -200,7 +201,7 @@ def end_session(session_id: uuid.UUID) -> ResponseReturnValue:
 def end_other_sessions() -> ResponseReturnValue:
     """Sign every other browser out."""
     with services().database.write() as db:
-        ended = accounts.end_sessions(db, g.user, but=g.session.id)
+        ended = sessions.end_all(db, g.user, but=g.session.id)
         record(db, Action.SESSION_ENDED, user_id=g.user.id, subject=g.user.id, address=request.remote_addr)
     said = plural(
         ended,
@@ -226,7 +227,7 @@ def tokens() -> ResponseReturnValue:
             flash(again, "info")
             return see_other(url_for("account.tokens"))
         days = form.days.data or None
-        secret = accounts.make_token(db, g.user, form.name.data or "", scopes=form.scopes(), days=days, token_id=wanted)
+        secret = api_tokens.make_token(db, g.user, form.name.data or "", scopes=form.scopes(), days=days, token_id=wanted)
         record(db, Action.TOKEN_CHANGED, user_id=g.user.id, subject=g.user.id, address=request.remote_addr)
     return _tokens_page(_token_form(formdata=None), secret), 201
 
@@ -240,7 +241,7 @@ def _hold_session(db: Session) -> None:
 
 def _token_form(**options: None) -> TokenForm:
     """Make the form, with the scopes that the role can use; what a program needs is ticked."""
-    form = TokenForm(**options, data={scope.value: True for scope in accounts.TOKEN_SCOPES})
+    form = TokenForm(**options, data={scope.value: True for scope in api_tokens.TOKEN_SCOPES})
     for scope in set(Scope) - set(USABLE_SCOPES[g.user.role]):
         del form[scope.value]
     return form
@@ -250,7 +251,7 @@ def _tokens_page(form: TokenForm, secret: str | None = None) -> str:
     with services().database.read() as db:
         mine = select(ApiToken).where(ApiToken.user_id == g.user.id, ApiToken.revoked_at.is_(None))
         found = db.scalars(mine.order_by(ApiToken.id.desc())).all()
-    return render(TokensPage(form=form, new_id=new_id(), secret=secret, tokens=found, is_valid=accounts.is_valid))
+    return render(TokensPage(form=form, new_id=new_id(), secret=secret, tokens=found, is_valid=api_tokens.is_valid))
 
 
 @blueprint.post("/tokens/revoke")
@@ -258,7 +259,7 @@ def _tokens_page(form: TokenForm, secret: str | None = None) -> str:
 def revoke_tokens() -> ResponseReturnValue:
     """Revoke every token of the account."""
     with services().database.write() as db:
-        revoked = accounts.revoke_tokens(db, g.user)
+        revoked = api_tokens.revoke_tokens(db, g.user)
         record(db, Action.TOKEN_CHANGED, user_id=g.user.id, subject=g.user.id, address=request.remote_addr)
     flash(plural(revoked, "%(count)s token is revoked.", "%(count)s tokens are revoked."), "info")
     return see_other(url_for("account.tokens"))
@@ -270,7 +271,7 @@ def revoke_token(token_id: uuid.UUID) -> ResponseReturnValue:
     """Revoke one of the account's own tokens."""
     with services().database.write() as db:
         token = db.get(ApiToken, token_id)
-        if token is None or token.user_id != g.user.id or not accounts.revoke_token(db, token_id):
+        if token is None or token.user_id != g.user.id or not api_tokens.revoke_token(db, token_id):
             abort(404, _("There is no token %(token)s.", token=token_id))
         record(db, Action.TOKEN_CHANGED, user_id=g.user.id, subject=token_id, address=request.remote_addr)
     flash(_("The token '%(name)s' is revoked.", name=token.name), "info")

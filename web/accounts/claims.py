@@ -5,9 +5,10 @@ from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
-from shared.accounts import accounts, people
+from shared.accounts import people, users
 from shared.accounts.administration import give_role
 from shared.accounts.identities import find_identity, free_name, link_identity
+from shared.accounts.refusal import AccountRefused
 from shared.audit.record import Action, record
 from shared.db import now
 from shared.errors import PneumoScreenError
@@ -76,7 +77,7 @@ def _add_account(db: Session, settings: Settings, claims: Claims, address: str |
     if role is None:
         raise _no_role(settings)
     name = _value(claims, settings.oidc_name_claim)
-    user = accounts.add_user(db, free_name(db, name if isinstance(name, str) else ""), role)
+    user = users.add_user(db, free_name(db, name if isinstance(name, str) else ""), role)
     _describe(user, claims)
     _record(db, user, address, "added by single sign-on")
     return link_identity(db, user, claims["iss"], claims["sub"])
@@ -93,7 +94,7 @@ def _describe(user: User, claims: Claims) -> None:
 def _readable(read: Callable[[str], str | None], claim: Any) -> str | None:
     try:
         return read(claim) if isinstance(claim, str) else None
-    except accounts.AccountRefused:
+    except AccountRefused:
         return None
 
 

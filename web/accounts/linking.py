@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from flask import Blueprint, flash, g, url_for
 from flask.typing import ResponseReturnValue
 
-from shared.accounts.accounts import AccountRefused
 from shared.accounts.identities import identity_of, unlink_identity
+from shared.accounts.refusal import AccountRefused
 from shared.tables import Identity, User
 from web.accounts.oidc import ask, record_link
 from web.accounts.sign_in import PresentPasswordForm, check_password_alone, check_present_password, refused

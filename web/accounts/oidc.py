@@ -13,7 +13,7 @@ from flask import Blueprint, Flask, current_app, flash, g, request, session, url
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
-from shared.accounts.accounts import end_credentials
+from shared.accounts.credentials import end_credentials
 from shared.accounts.identities import link_identity
 from shared.audit.record import Action, record
 from shared.errors import PneumoScreenError

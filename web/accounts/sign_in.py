@@ -15,7 +15,9 @@ from werkzeug.exceptions import ServiceUnavailable, TooManyRequests
 from wtforms import BooleanField, PasswordField, StringField
 from wtforms.validators import EqualTo, InputRequired, Length, Regexp
 
-from shared.accounts import accounts, sessions
+from shared.accounts import credentials, links, passwords, sessions, users
+from shared.accounts.refusal import AccountRefused
+from shared.accounts.tokens import revoke_tokens, valid_tokens
 from shared.audit.record import Action, record
 from shared.tables import User
 from web.accounts import throttle
@@ -38,8 +40,8 @@ _one_check = threading.Lock()
 _waiting = threading.BoundedSemaphore(_WAITING)
 
 _NOT_TOO_LONG: Final = Length(
-    max=accounts.LONGEST_PASSWORD,
-    message=lazy("A password has at most %(most)s characters.", most=LazyString(count, accounts.LONGEST_PASSWORD)),
+    max=passwords.LONGEST_PASSWORD,
+    message=lazy("A password has at most %(most)s characters.", most=LazyString(count, passwords.LONGEST_PASSWORD)),
 )
 
 
@@ -127,15 +129,15 @@ def _try_password(name: str, password: str) -> tuple[User | None, int]:
         with services().database.read() as db:
             counters = _counters(db, name)
             wait = throttle.seconds_to_wait(db, counters)
-            opened = None if wait else accounts.check_password(db, name, password)
+            opened = None if wait else credentials.check_password(db, name, password)
         if wait:
             return None, wait
         with services().database.write() as db:
-            user = accounts.lock_opened(db, opened, password) if opened is not None else None
+            user = credentials.lock_opened(db, opened, password) if opened is not None else None
             if user is None:
-                _refuse(db, accounts.find_user(db, name), counters)
+                _refuse(db, users.find_user(db, name), counters)
             else:
-                accounts.renew_hash(db, user, password)
+                credentials.renew_hash(db, user, password)
                 throttle.forget(db, counters)
                 _let_in(db, user)
     return user, 0
@@ -143,7 +145,7 @@ def _try_password(name: str, password: str) -> tuple[User | None, int]:
 
 def _counters(db: Session, name: str) -> list[throttle.Counter]:
     """Return what counts for an attempt: in a browser that the account has used, what strangers do does not."""
-    user, device = accounts.find_user(db, name), present_device()
+    user, device = users.find_user(db, name), present_device()
     if user is not None and device.knows(user):
         return throttle.of_device(device.id, name)
     return throttle.of_account(name) + throttle.of_address("password", request.remote_addr)
@@ -197,7 +199,7 @@ def link(secret: str) -> ResponseReturnValue:
     if not form.validate_on_submit():
         return render(SpendLinkPage(form))
     with services().database.write() as db:
-        user = accounts.use_link(db, secret)
+        user = links.use_link(db, secret)
         wait = 0
         if user is not None:
             _let_in(db, user, "link")
@@ -243,12 +245,12 @@ def password() -> ResponseReturnValue:
         del form.password
     else:
         with services().database.read() as db:
-            tokens = len(accounts.valid_tokens(db, g.user))
+            tokens = len(valid_tokens(db, g.user))
     if not form.validate_on_submit():
         return _password_page(form, tokens), 422 if form.is_submitted() else 200
     try:
         wait = _change_password(form)
-    except accounts.AccountRefused as refusal:
+    except AccountRefused as refusal:
         wait, form.new_password.errors = 0, [say(refusal)]
     if form.errors or wait:
         return refused(_password_page(form, tokens), 422, wait)
@@ -278,9 +280,9 @@ def _change_password(form: PasswordForm) -> int:
             if form.password.errors:
                 return wait
         elif user.password_hash is not None:
-            raise accounts.AccountRefused(_("This account was given a password in the meantime. Load the page again."))
-        accounts.set_password(db, user, form.new_password.data or "")
-        if form.revoke_tokens.data and accounts.revoke_tokens(db, user):
+            raise AccountRefused(_("This account was given a password in the meantime. Load the page again."))
+        credentials.set_password(db, user, form.new_password.data or "")
+        if form.revoke_tokens.data and revoke_tokens(db, user):
             record(db, Action.TOKEN_CHANGED, user_id=user.id, subject=user.id, address=request.remote_addr)
         record(db, Action.PASSWORD_CHANGED, user_id=user.id, subject=user.id, address=request.remote_addr)
         start_session(db, user)
@@ -293,7 +295,7 @@ def check_present_password(db: Session, user: User, form: PresentPasswordForm) -
     wait = throttle.seconds_to_wait(db, counters)
     if wait:
         form.password.errors = [_slow_down(wait)]
-    elif not accounts.check_password(db, user.name, form.password.data or ""):
+    elif not credentials.check_password(db, user.name, form.password.data or ""):
         throttle.count_refusal(db, counters)
         form.password.errors = [_("The current password is wrong.")]
     return wait

@@ -15,7 +15,10 @@ from wtforms import SelectField, StringField
 from wtforms.fields import SelectChoice
 from wtforms.validators import InputRequired, Length, ValidationError
 
-from shared.accounts import accounts, administration, identities, people, sessions
+from shared.accounts import administration, identities, links, people, sessions
+from shared.accounts import tokens as api_tokens
+from shared.accounts import users as accounts
+from shared.accounts.refusal import AccountRefused
 from shared.audit.record import Action, record
 from shared.settings import Settings
 from shared.tables import ApiToken, BrowserSession, Identity, Role, User
@@ -71,7 +74,7 @@ class AddForm(FlaskForm):
 def _refuse_on_form(read: Callable[[str | None], object], field: StringField) -> None:
     try:
         read(field.data)
-    except accounts.AccountRefused as refusal:
+    except AccountRefused as refusal:
         raise ValidationError(say(refusal)) from refusal
 
 
@@ -140,9 +143,9 @@ def add() -> ResponseReturnValue:
         with services().database.write() as db:
             user = accounts.add_user(db, (form.name.data or "").strip(), role)
             people.describe(user, form.display_name.data, form.email.data)
-            secret = accounts.make_link(db, user)
+            secret = links.make_link(db, user)
             _record(db, user, "added")
-    except accounts.AccountRefused as refusal:
+    except AccountRefused as refusal:
         form.name.errors = [say(refusal)]
         return _list_page(form), 422
     return _show_link(user, secret, is_new=True)
@@ -155,8 +158,8 @@ def show(user_id: uuid.UUID) -> ResponseReturnValue:
     return _account_page(user_id)
 
 
-@blueprint.errorhandler(accounts.AccountRefused)
-def _refuse(refusal: accounts.AccountRefused) -> ResponseReturnValue:
+@blueprint.errorhandler(AccountRefused)
+def _refuse(refusal: AccountRefused) -> ResponseReturnValue:
     """Say on the account's own page why an act was refused."""
     said = say(refusal)
     return _account_page((request.view_args or {})["user_id"], said), 422
@@ -207,7 +210,7 @@ def enable(user_id: uuid.UUID) -> ResponseReturnValue:
 @requires(Role.ADMIN)
 def end_sessions(user_id: uuid.UUID) -> ResponseReturnValue:
     """Sign a person out of every browser."""
-    user = _act(user_id, None, accounts.end_sessions, Action.SESSION_ENDED)
+    user = _act(user_id, None, sessions.end_all, Action.SESSION_ENDED)
     return _done(user, _("Every session of %(name)s has ended.", name=user.name))
 
 
@@ -215,7 +218,7 @@ def end_sessions(user_id: uuid.UUID) -> ResponseReturnValue:
 @requires(Role.ADMIN)
 def revoke_tokens(user_id: uuid.UUID) -> ResponseReturnValue:
     """Revoke every API token of an account."""
-    user = _act(user_id, None, accounts.revoke_tokens, Action.TOKEN_CHANGED)
+    user = _act(user_id, None, api_tokens.revoke_tokens, Action.TOKEN_CHANGED)
     return _done(user, _("Every API token of %(name)s is revoked.", name=user.name))
 
 
@@ -224,7 +227,7 @@ def revoke_tokens(user_id: uuid.UUID) -> ResponseReturnValue:
 def make_link(user_id: uuid.UUID) -> ResponseReturnValue:
     """Show a new one-time link, this once."""
     secrets: list[str] = []
-    user = _act(user_id, "link", lambda db, user: secrets.append(accounts.make_link(db, user)))
+    user = _act(user_id, "link", lambda db, user: secrets.append(links.make_link(db, user)))
     return _show_link(user, secrets[0], is_new=False)
 
 
@@ -285,7 +288,7 @@ def _done(user: User, text: str) -> ResponseReturnValue:
 
 def _show_link(user: User, secret: str, *, is_new: bool) -> ResponseReturnValue:
     address = url_for("auth.link", secret=secret, _external=True)
-    return render(LinkPage(person=user, address=address, hours=accounts.LINK_HOURS, is_new=is_new))
+    return render(LinkPage(person=user, address=address, hours=links.LINK_HOURS, is_new=is_new))
 
 
 def _list_page(form: AddForm) -> str:
@@ -316,7 +319,7 @@ def _account_page(user_id: uuid.UUID, problem: str | None = None) -> str:
         user = _user(db, user_id)
         identity = identities.identity_of(db, user, settings.oidc_issuer) if settings.oidc_issuer else None
         live = sessions.list_sessions(db, user, idle_limit())
-        tokens = accounts.valid_tokens(db, user)
+        tokens = api_tokens.valid_tokens(db, user)
     page = AccountPage(
         person=user,
         identity=identity,

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import BadHost, HTTPException, RequestEntityTooLarge
 
-from shared.accounts.accounts import AccountRefused
+from shared.accounts.refusal import AccountRefused
 from shared.errors import (
     ActivationRefused,
     DatabaseBusy,

@@ -10,7 +10,7 @@ from sqlalchemy import event, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from shared.accounts import accounts, sessions
+from shared.accounts import sessions, tokens
 from shared.db import now
 from shared.tables import ApiToken, User
 from web.base.services import services
@@ -73,7 +73,7 @@ def _identify() -> None:
 
 def _identify_token(secret: str) -> None:
     with services().database.read() as db:
-        token = accounts.find_token(db, secret)
+        token = tokens.find_token(db, secret)
     if token is None:
         return
     g.user, g.scopes = token.user, token.scopes

@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 
 from cli.main import main
 from migrations.schema import upgrade
-from shared.accounts import accounts
+from shared.accounts import users
 from shared.db import Database, now
 from shared.models.spec import ModelSpec
 from shared.tables import AuditEvent, Image, Job, Role, Screening
@@ -23,7 +23,7 @@ def installation(tmp_path: Path, spec: ModelSpec) -> Installation:
     database = Database(f"sqlite:///{tmp_path / 'pneumoscreen.db'}")
     upgrade(database)
     with database.write() as session:
-        user = accounts.add_user(session, "tina", Role.TECHNICIAN)
+        user = users.add_user(session, "tina", Role.TECHNICIAN)
     installation = Installation(database, make_store(tmp_path / "store"), spec, user)
     job_id = installation.submit(b"an image of some bytes")
     installation.work()

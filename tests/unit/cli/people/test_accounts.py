@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from cli.data_folder import URL_FILE
 from cli.main import main
 from migrations.schema import upgrade
-from shared.accounts import accounts, sessions
+from shared.accounts import credentials, links, sessions, tokens, users
 from shared.audit.record import Action
 from shared.db import Database, now
 from shared.tables import ApiToken, AuditEvent, BrowserSession, Role, Scope, User
@@ -43,12 +43,12 @@ def call(rows: Database, data_dir: Path) -> Call:
 
 def one(database: Database, name: str = "rita") -> User:
     with database.read() as session:
-        return accounts.get_user(session, name)
+        return users.get_user(session, name)
 
 
 def sign_in(database: Database, name: str = "rita") -> None:
     with database.write() as session:
-        user = accounts.get_user(session, name)
+        user = users.get_user(session, name)
         sessions.begin(session, user, lasts=timedelta(hours=1), address=None, user_agent="")
 
 
@@ -73,8 +73,8 @@ def test_a_name_that_another_command_took_at_that_moment_is_said_to_be_taken(
     call: Call, rows: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert call("users", "add", "rita", "--role", "reader").exit_code == 0
-    find, not_there_yet = accounts.find_user, [None]
-    monkeypatch.setattr(accounts, "find_user", lambda *who: not_there_yet.pop() if not_there_yet else find(*who))
+    find, not_there_yet = users.find_user, [None]
+    monkeypatch.setattr(users, "find_user", lambda *who: not_there_yet.pop() if not_there_yet else find(*who))
     late = call("users", "add", "rita", "--role", "admin")
     assert (late.exit_code, "There is an account named 'rita' already." in late.output) == (2, True), late.output
     assert (one(rows).role, len(trail(rows))) == (Role.READER, 1)
@@ -130,8 +130,8 @@ def test_a_link_signs_in_once(call: Call, rows: Database) -> None:
     result = call("users", "link", "rita", "--url", "https://x.example/")
     secret = result.output.strip().removeprefix("https://x.example/sign-in/link/")
     with rows.write() as session:
-        assert accounts.use_link(session, secret) is not None
-        assert accounts.use_link(session, secret) is None
+        assert links.use_link(session, secret) is not None
+        assert links.use_link(session, secret) is None
 
 
 def test_a_password_is_asked_for_twice_and_not_shown(call: Call, rows: Database) -> None:
@@ -142,7 +142,7 @@ def test_a_password_is_asked_for_twice_and_not_shown(call: Call, rows: Database)
     assert result.exit_code == 0
     assert secret not in result.output
     with rows.read() as session:
-        assert accounts.check_password(session, "rita", secret) is not None
+        assert credentials.check_password(session, "rita", secret) is not None
     assert session_count(rows) == 0
     assert trail(rows)[-1] == (Action.PASSWORD_CHANGED, None)
 
@@ -153,11 +153,11 @@ def test_tokens_are_offered_for_revocation_where_a_password_is_set(call: Call, r
     told = call("users", "password", "rita", "--password", "a long enough phrase").output
     assert "API tokens of rita that go on: 1. 'pneumoscreen tokens revoke --user rita'" in told
     with rows.read() as session:
-        assert accounts.token_user(session, secret) is not None
+        assert tokens.token_user(session, secret) is not None
     told = call("users", "password", "rita", "--password", "another long phrase", "--revoke-tokens").output
     assert "go on" not in told
     with rows.read() as session:
-        assert accounts.token_user(session, secret) is None
+        assert tokens.token_user(session, secret) is None
     assert trail(rows)[-2:] == [(Action.PASSWORD_CHANGED, None), (Action.TOKEN_CHANGED, None)]
 
 
@@ -168,8 +168,8 @@ def test_every_token_of_an_account_is_revoked_at_once(call: Call, rows: Database
     gone = [call("tokens", "create", "rita").stdout.strip() for _ in range(2)]
     assert "revoked: 2." in call("tokens", "revoke", "--user", "rita").output
     with rows.read() as session:
-        assert [accounts.token_user(session, secret) for secret in gone] == [None, None]
-        assert accounts.token_user(session, kept) is not None
+        assert [tokens.token_user(session, secret) for secret in gone] == [None, None]
+        assert tokens.token_user(session, kept) is not None
 
 
 def test_two_different_passwords_change_nothing(call: Call, rows: Database) -> None:
@@ -245,7 +245,7 @@ def test_a_token_opens_until_it_is_revoked(call: Call, rows: Database) -> None:
     call("users", "add", "rita", "--role", "technician")
     secret = call("tokens", "create", "rita", "--name", "pacs", "--days", "30").stdout.strip()
     with rows.read() as session:
-        user = accounts.token_user(session, secret)
+        user = tokens.token_user(session, secret)
         token = session.scalars(select(ApiToken)).one()
     assert user is not None
     assert user.name == "rita"
@@ -258,7 +258,7 @@ def test_a_token_opens_until_it_is_revoked(call: Call, rows: Database) -> None:
     assert call("tokens", "revoke", str(token.id)).exit_code == 0
     assert "revoked" in call("tokens", "list").output
     with rows.read() as session:
-        assert accounts.token_user(session, secret) is None
+        assert tokens.token_user(session, secret) is None
     assert [action for action, _ in trail(rows)] == [Action.USER_CHANGED, Action.TOKEN_CHANGED, Action.TOKEN_CHANGED]
 
 
