@@ -15,9 +15,9 @@ from babel import Locale
 from babel.messages.catalog import Catalog, Message
 from babel.messages.pofile import read_po, write_po
 
-from shared import refusals
 from shared.languages.catalogs import TRANSLATIONS, catalog_path
 from shared.languages.languages import ENGLISH, LANGUAGES
+from shared.refusals.texts import every_text
 
 REPOSITORY: Final = Path(__file__).parents[2]
 KEYWORDS: Final = (
@@ -46,7 +46,7 @@ def extract_refusals(
     options: object,  # noqa: ARG001
 ) -> Iterator[tuple[int, str, str, list[str]]]:
     """Extract the texts of `shared.refusals`, which stand in one table; pyproject.toml names this to Babel."""
-    for text in refusals.texts():
+    for text in every_text():
         yield 1, "_", text, []
 
 

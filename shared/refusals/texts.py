@@ -1,11 +1,4 @@
-"""Why an X-ray has no answer: the one table of codes, and the only place where their words are made.
-
-A refusal travels and is stored as a code and its parameters (`ImageRejected`, `screenings.error_code` and
-`error_details`). `explain` makes the words where they are read: on pages, in the API, in exports.
-
-To add a code: give it a member of `Rejection` and an entry in REFUSALS, raise it as
-`ImageRejected(Rejection.NEW, case="...", count=3)`, and add its row to docs/http.md. tests/unit/shared/test_refusals.py
-holds every place that raises one to the parameters that its sentence names, and says which row docs/http.md needs.
+"""The one table of what refusals say: for each code its sentences, in English, and what to do.
 
 - `sentence` says what is wrong without any parameter: the help page shows it, and rows without parameters.
 - `cases` are sentences that say more. The parameter `case` chooses one; the one under "" is chosen without it. Where
@@ -16,74 +9,11 @@ holds every place that raises one to the parameters that its sentence names, and
 """
 
 import string
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Final
 
-Scalar = str | int | float | bool | None
-Details = dict[str, Scalar]
-
-CASE: Final = "case"
-"""The parameter that chooses a sentence."""
-
-
-class Rejection(StrEnum):
-    """Why a file cannot be screened; the value is the code in tables, API, pages and docs."""
-
-    EMPTY_FILE = "empty_file"
-    UNKNOWN_FORMAT = "unknown_format"
-    UNREADABLE_IMAGE = "unreadable_image"
-    TRUNCATED_IMAGE = "truncated_image"
-    DAMAGED_SCAN = "damaged_scan"
-    SEVERAL_IMAGES = "several_images"
-    UNSUPPORTED_FORM = "unsupported_form"
-    NO_CONTENT = "no_content"
-    TOO_LARGE = "too_large"
-    TOO_MANY_PIXELS = "too_many_pixels"
-    TOO_SMALL = "too_small"
-    DICOM_UNSUPPORTED = "dicom_unsupported"
-    NOT_A_RADIOGRAPH = "not_a_radiograph"
-    NO_LUNGS = "no_lungs"
-    NOT_CHEST = "not_chest"
-    NOT_FRONTAL = "not_frontal"
-    ROTATED = "rotated"
-    INVERTED = "inverted"
-    CUT_OFF = "cut_off"
-    TOO_DARK = "too_dark"
-    TOO_BRIGHT = "too_bright"
-    OUTSIDE_INTENDED_USE = "outside_intended_use"
-    IMAGE_MISSING = "image_missing"
-    IMAGE_DAMAGED = "image_damaged"
-    ZIP_UNREADABLE = "zip_unreadable"
-    ZIP_TOO_MANY_ENTRIES = "zip_too_many_entries"
-    ZIP_TOO_LARGE = "zip_too_large"
-    ZIP_EMPTY = "zip_empty"
-    ZIP_ENTRY_BOMB = "zip_entry_bomb"
-    ZIP_ENTRY_ENCRYPTED = "zip_entry_encrypted"
-    ZIP_ENTRY_NESTED = "zip_entry_nested"
-    ZIP_ENTRY_UNSAFE_NAME = "zip_entry_unsafe_name"
-    ZIP_ENTRY_DAMAGED = "zip_entry_damaged"
-    ZIP_ENTRY_UNSUPPORTED = "zip_entry_unsupported"
-
-
-OF_THE_GATE: Final = frozenset({
-    Rejection.NOT_CHEST, Rejection.NOT_FRONTAL, Rejection.ROTATED, Rejection.INVERTED, Rejection.CUT_OFF,
-    Rejection.TOO_DARK, Rejection.TOO_BRIGHT, Rejection.OUTSIDE_INTENDED_USE,
-})  # fmt: skip
-"""Images that can be shown, but that the model is not for; a site may let them pass."""
-
-
-MAY_CHANGE: Final = frozenset({Rejection.IMAGE_MISSING, Rejection.IMAGE_DAMAGED})
-"""Refusals of what the store gave; sent once more, the same image mends it. Every other refusal of a stored image is of
-what it is, and would come again."""
-
-
-class Failure(StrEnum):
-    """Why an X-ray was set aside after several attempts, though nothing is known to be wrong with the image."""
-
-    WORKER_LOST = "worker_lost"
-    IMAGE_UNREADABLE = "image_unreadable"
+from shared.refusals.codes import Failure, Rejection
 
 
 @dataclass(frozen=True)
@@ -109,59 +39,15 @@ class Refusal:
     cases: Mapping[str, Case] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Explanation:
-    """What a person reads of a refusal."""
-
-    name: str
-    sentence: str
-    action: str
-
-    @property
-    def text(self) -> str:
-        """Return what is wrong and what to do, as one text."""
-        return f"{self.sentence} {self.action}"
-
-
-def explain(
-    code: str, details: Mapping[str, Scalar] | None = None, translate: Callable[[str], str] = str
-) -> Explanation:
-    """Put a code and its parameters into words, in English or in the language that `translate` gives texts in.
-
-    Rows outlive versions: a code that is not known here, or parameters that do not fit its sentences, get a general
-    sentence. Every text comes from `texts`.
-    """
-    refusal = REFUSALS.get(code)
-    if refusal is None:
-        return Explanation(code, translate(_UNKNOWN).format(code=code), translate(_TELL_SUPPORT))
-    given = details or {}
-    case = refusal.cases.get(str(given.get(CASE, "")))
-    sentence = _fill(case.sentence, given, translate) if case else None
-    if case is None or sentence is None:
-        return Explanation(*map(translate, (refusal.name, refusal.sentence, refusal.action)))
-    return Explanation(translate(refusal.name), sentence, translate(case.action or refusal.action))
-
-
-def texts() -> Iterator[str]:
+def every_text() -> Iterator[str]:
     """Yield every English text that `explain` may use, for translators."""
-    yield from (_UNKNOWN, _TELL_SUPPORT)
+    yield from (UNKNOWN, TELL_SUPPORT)
     for refusal in REFUSALS.values():
         yield from (refusal.name, refusal.sentence, refusal.action)
         for case in refusal.cases.values():
             yield from filter(None, (case.sentence, case.action))
     for words in TERMS.values():
         yield from words.values()
-
-
-def _fill(template: str, details: Mapping[str, Scalar], translate: Callable[[str], str]) -> str | None:
-    words = {
-        name: translate(TERMS[name][str(value)]) if str(value) in TERMS.get(name, ()) else value
-        for name, value in details.items()
-    }
-    try:
-        return translate(template).format_map(words)
-    except (KeyError, ValueError, TypeError):
-        return None
 
 
 TERMS: Final[Mapping[str, Mapping[str, str]]] = {
@@ -187,8 +73,8 @@ TERMS: Final[Mapping[str, Mapping[str, str]]] = {
 }  # fmt: skip
 """What the words mean that a parameter may hold; any other value is shown as it is."""
 
-_UNKNOWN: Final = "It was not screened, for a reason unknown to this version: '{code}'."
-_TELL_SUPPORT: Final = "Tell support, and name this code."
+UNKNOWN: Final = "It was not screened, for a reason unknown to this version: '{code}'."
+TELL_SUPPORT: Final = "Tell support, and name this code."
 _RESEND: Final = "Copy or export the X-ray again from its source and send that."
 _FROM_PACS: Final = "Export it again from the PACS and send that."
 _SEND_CHEST: Final = "Send the frontal chest X-ray."
