@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.errors import StoreAway, StoreFull, TranslatableError
 from shared.settings import PREFIX, Settings
-from shared.store.folder import INCOMING, Found, Unusable, reached, reopen, room
+from shared.store.folder import INCOMING, Found, RaiseStoreAway, RaiseStoreFull, Unusable, reopen
 
 CONNECT_SECONDS: Final = 3
 READ_SECONDS: Final = 15
@@ -83,10 +83,10 @@ class BucketFiles:
     @contextmanager
     def receive(self) -> Iterator[BinaryIO]:
         """Open a file without a name on this machine: it is gone with its process, however that ends."""
-        with reached(self._spool_place):
+        with RaiseStoreAway(self._spool_place):
             self._spool.mkdir(parents=True, exist_ok=True)
-            opened = tempfile.TemporaryFile(dir=self._spool)  # noqa: SIM115  # closed below, outside `reached`
-        with room(), opened as file:
+            opened = tempfile.TemporaryFile(dir=self._spool)  # noqa: SIM115  # closed below, outside this `with`
+        with RaiseStoreFull(), opened as file:
             yield file
 
     def keep(self, file: BinaryIO, path: str, others: Sequence[str] = ()) -> None:  # noqa: ARG002  # see `force`

@@ -105,10 +105,10 @@ def reopen(file: BinaryIO) -> BinaryIO:
     return again
 
 
-class room:  # noqa: N801  # reads as `suppress` does
+class RaiseStoreFull:
     """Turn a disk without room into StoreFull.
 
-    A class, as `reached` is, because each image passes several: a generator takes three times as long.
+    A class, as RaiseStoreAway is, because each image passes several: a generator takes three times as long.
     """
 
     def __enter__(self) -> None:
@@ -119,7 +119,7 @@ class room:  # noqa: N801  # reads as `suppress` does
             raise StoreFull("The image store has no room left. Make room there and send the X-rays again.") from error
 
 
-class reached(room):  # noqa: N801  # as above
+class RaiseStoreAway(RaiseStoreFull):
     """Turn a disk without room into StoreFull, and one that fails otherwise into StoreAway."""
 
     def __init__(self, place: TranslatableError) -> None:
@@ -149,29 +149,29 @@ class FolderFiles:
 
     def create(self, folder: str) -> None:
         """Make the folders."""
-        with reached(self.place):
+        with RaiseStoreAway(self.place):
             for made in (self._incoming, self.root / folder):
                 made.mkdir(parents=True, exist_ok=True)
 
     def has(self, folder: str) -> bool:
         """Look for a folder."""
-        with reached(self.place):
+        with RaiseStoreAway(self.place):
             return _is_there(f"{self.root}/{folder}/.")
 
     @contextmanager
     def receive(self) -> Iterator[BinaryIO]:
         """Open a temporary file on the store's own disk, so that keeping it moves no bytes."""
         name = f"{self._incoming}/{secrets.token_hex(16)}"
-        with reached(self.place):
+        with RaiseStoreAway(self.place):
             try:
-                opened = open(name, "x+b", opener=_open_private)  # noqa: SIM115  # closed below, outside `reached`
+                opened = open(name, "x+b", opener=_open_private)  # noqa: SIM115  # closed below, outside this `with`
             except FileNotFoundError:
                 # A copy of a store may lack its empty folders; a root that is gone is not made anew.
                 self._incoming.mkdir(exist_ok=True)
                 opened = open(name, "x+b", opener=_open_private)  # noqa: SIM115  # as above
         try:
             # Closing flushes, and so can be the moment in which the disk turns out to be full.
-            with room(), opened as file:
+            with RaiseStoreFull(), opened as file:
                 yield file
         finally:
             with suppress(FileNotFoundError):  # it was given its place
@@ -180,7 +180,7 @@ class FolderFiles:
     def keep(self, file: BinaryIO, path: str, others: Sequence[str] = ()) -> None:
         """Give a received file its place: a new name where there is none, else in exchange for what is there."""
         place = f"{self.root}/{path}"
-        with reached(self.place):
+        with RaiseStoreAway(self.place):
             file.flush()
             if any(_is_there(f"{self.root}/{other}") for other in others):
                 os.fsync(file.fileno())
@@ -188,13 +188,13 @@ class FolderFiles:
 
     def force(self, paths: Sequence[str]) -> None:
         """Force files and their names to disk."""
-        with reached(self.place):
+        with RaiseStoreAway(self.place):
             force_files(self.root, paths)
 
     def write(self, path: str, data: bytes) -> None:
         """Write a file under a temporary name and rename it; it is not forced to disk."""
         place = f"{self.root}/{path}"
-        with reached(self.place), self.receive() as file:
+        with RaiseStoreAway(self.place), self.receive() as file:
             file.write(data)
             file.flush()
             self._in_folder(place, lambda: os.replace(file.name, place))  # noqa: PTH105
@@ -245,18 +245,18 @@ class FolderFiles:
 
     def holds(self, path: str) -> bool:
         """Look for a file."""
-        with reached(self.place):
+        with RaiseStoreAway(self.place):
             return _is_there(f"{self.root}/{path}")
 
     def remove(self, path: str) -> None:
         """Unlink a file."""
-        with reached(self.place):
+        with RaiseStoreAway(self.place):
             (self.root / path).unlink(missing_ok=True)
 
     def remove_older(self, path: str, before: datetime) -> bool:
         """Unlink an old file while it is locked; `keep` waits for the lock before it replaces one."""
         place = self.root / path
-        with reached(self.place), _held(place, fcntl.LOCK_EX) as status:
+        with RaiseStoreAway(self.place), _held(place, fcntl.LOCK_EX) as status:
             if status is None:
                 return True
             if status.st_mtime >= before.timestamp():
@@ -267,7 +267,7 @@ class FolderFiles:
     def list(self, folder: str) -> Iterator[Found]:
         """Walk a folder; a file that vanishes meanwhile is left out, and a folder that no file was kept in is empty."""
         top = f"{self.root}/{folder}"
-        with reached(self.place):
+        with RaiseStoreAway(self.place):
             if not _is_there(top):
                 return
             # os.walk passes over what it cannot list and over links to other disks, unless it is told not to.
@@ -286,14 +286,14 @@ class FolderFiles:
 
     def check(self) -> None:
         """Write one byte beside the images on their way in."""
-        with reached(self.place), tempfile.TemporaryFile(dir=self._incoming) as file:
+        with RaiseStoreAway(self.place), tempfile.TemporaryFile(dir=self._incoming) as file:
             file.write(b"0")
             file.flush()
 
     def remove_unfinished(self, before: datetime) -> int:
         """Remove old temporary files."""
         removed = 0
-        with reached(self.place):
+        with RaiseStoreAway(self.place):
             for path in self._incoming.iterdir():
                 # An upload that ends meanwhile takes its file away.
                 with suppress(FileNotFoundError):

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from shared.errors import TranslatableError
-from shared.store.folder import reached, reopen
+from shared.store.folder import RaiseStoreAway, reopen
 
 if TYPE_CHECKING:
     from shared.store.encryption import Sealer
@@ -41,13 +41,13 @@ class Incoming:
         if not self._is_finished and self._sealer is not None:
             self._put(self._sealer.finalize(self._place))
         self._is_finished = True
-        with reached(_STORE):
+        with RaiseStoreAway(_STORE):
             self.file.flush()
 
     def force(self) -> None:
         """Force what was written to disk before it gets its place: then a name that is there is a whole image."""
         self.finish()
-        with reached(_STORE):
+        with RaiseStoreAway(_STORE):
             os.fsync(self.file.fileno())
 
     def open(self) -> BinaryIO:
@@ -70,5 +70,5 @@ class Incoming:
         return f"{IMAGES}/{self.sha256}"
 
     def _put(self, data: bytes) -> None:
-        with reached(_STORE):
+        with RaiseStoreAway(_STORE):
             self.file.write(data)
