@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from shared.intake.accept import FILE_NAME_LENGTH, HEAD_BYTES, ZIP_SIGNATURES, display_name, is_image
-from shared.intake.left_out import DICOMDIR, is_system_folder, reason
+from shared.intake.left_out import DICOMDIR, is_system_folder, why_left_out
 from shared.intake.natural_order import natural_key
 from shared.intake.pseudonyms import may_stand_for
 from shared.settings import MIB
@@ -118,7 +118,7 @@ def _walk(path: Path, above: tuple[str, ...], left_out: Counter[str]) -> Iterato
         yield path, f"The folder could not be read: {error.strerror}."
         return
     for child in children:
-        why = None if child.is_dir() else reason(child.name)
+        why = None if child.is_dir() else why_left_out(child.name)
         if why is not None and not _is_image_after_all(child):
             left_out[why] += 1
         elif not child.name.startswith(".") and not is_system_folder(child.name):

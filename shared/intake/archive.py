@@ -25,7 +25,7 @@ from shared.intake.accept import (
     reject,
     take,
 )
-from shared.intake.left_out import DICOMDIR, reason
+from shared.intake.left_out import DICOMDIR, why_left_out
 from shared.intake.natural_order import natural_key
 from shared.intake.pseudonyms import conceal
 from shared.intake.zip_names import decode_name, unread_method
@@ -123,7 +123,7 @@ class _Intake:
             if _is_folder(entry.filename):
                 continue
             shown = display_name(decode_name(entry))
-            why = reason(shown)
+            why = why_left_out(shown)
             if why is not None and not _is_image_after_all(archive, entry, overlapping):
                 self._left_out[why] += 1
                 continue

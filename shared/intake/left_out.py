@@ -33,7 +33,7 @@ def is_system_folder(name: str) -> bool:
     return name.lower() in _FOLDERS_OF_SYSTEMS
 
 
-def reason(name: str) -> str | None:
+def why_left_out(name: str) -> str | None:
     """Say by its name why a file is no image; None where it may be one, whose content then decides."""
     path = PurePosixPath(name.replace("\\", "/").lower())
     if path.name in _OF_SYSTEMS or path.name.startswith("._") or not _FOLDERS_OF_SYSTEMS.isdisjoint(path.parts):

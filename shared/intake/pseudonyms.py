@@ -45,11 +45,11 @@ def conceal_patient(patient: Patient, settings: Settings) -> str | None:
         return None
     # No part of a path has a slash and no sender's key begins so: what is shown of those gives none of this key away.
     key = hmac.new(_key(settings), b"patients/v1", hashlib.sha256).digest()
-    told = json.dumps([patient.issuer, patient.number, patient.born])
-    return hmac.new(key, told.encode(), hashlib.sha256).hexdigest()
+    identity = json.dumps([patient.issuer, patient.number, patient.born])
+    return hmac.new(key, identity.encode(), hashlib.sha256).hexdigest()
 
 
-def told(value: object, settings: Settings) -> str:
+def describe_received(value: object, settings: Settings) -> str:
     """Say what was received, for an error message; only of what kind it is where names are concealed."""
     return f"a value of the kind {type(value).__name__}" if settings.pseudonymise_names else repr(value)
 

@@ -305,7 +305,7 @@ def cancel(session: Session, job_id: uuid.UUID) -> int:
     session.execute(select(Job.id).where(Job.id == job_id).with_for_update(key_share=True))
     close_job(session, job_id)
     chosen = (Screening.job_id == job_id, in_states(sources(Event.CANCEL)))
-    images = latest.hold_images_of(session, *chosen, falls=True)
+    images = latest.hold_images_of(session, *chosen, only_flagged=True)
     cancelled = row_count(
         session.execute(
             update(Screening)
@@ -345,7 +345,7 @@ def retry(session: Session, job_id: uuid.UUID, let_through: Collection[str] = ()
     chosen = can_retry(job_id, let_through)
     first = session.scalar(select(func.min(Screening.position)).where(*chosen)) or 0
     start_turn = _virtual_time(session, model_name) - first
-    images = latest.hold_images_of(session, *chosen, falls=False)
+    images = latest.hold_images_of(session, *chosen, only_flagged=False)
     changed = row_count(
         session.execute(
             update(Screening)

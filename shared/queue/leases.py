@@ -293,7 +293,7 @@ def sweep(session: Session, run_out: Mapping[uuid.UUID, datetime], max_attempts:
     """
     requeued, failed = 0, 0
     # All at once and so in one order, though each lease is freed by itself.
-    latest.hold_images_of(session, Screening.lease_token.in_(run_out), *_fails(max_attempts), falls=True)
+    latest.hold_images_of(session, Screening.lease_token.in_(run_out), *_fails(max_attempts), only_flagged=True)
     for token, until in run_out.items():
         lost = _lose(session, and_(Screening.lease_token == token, Screening.lease_until == until), max_attempts)
         requeued, failed = requeued + lost[0], failed + lost[1]
@@ -316,7 +316,7 @@ def _lose(
 ) -> tuple[int, int]:
     freed: dict[str, Any] = {"attempts": Screening.attempts + 1, "lease_token": None, "lease_until": None}
     held = update(Screening).where(which).execution_options(synchronize_session=False)
-    images = latest.hold_images_of(session, which, *_fails(max_attempts), falls=True)
+    images = latest.hold_images_of(session, which, *_fails(max_attempts), only_flagged=True)
     failed = held.where(*_fails(max_attempts)).values(
         **freed,
         state=target(Event.FAIL),

@@ -34,17 +34,17 @@ def hold_images(session: Session, keys: Collection[str]) -> dict[str, uuid.UUID]
     return {row.sha256: row.id for row in session.execute(held.with_for_update(key_share=True))}
 
 
-def hold_images_of(session: Session, *which: ColumnElement[bool], falls: bool) -> list[uuid.UUID]:
+def hold_images_of(session: Session, *which: ColumnElement[bool], only_flagged: bool) -> list[uuid.UUID]:
     """Hold the images of screenings as `hold_images` does, before these change; return those to `choose` for after.
 
-    That are images with several screenings; where the screenings fall, as they are cancelled or fail, of these only
-    those whose flag is on one that does: most jobs are of images that came once.
+    Those are images with several screenings, as most jobs are of images that came once. Where the screenings only lose
+    rank, as they are cancelled or fail, it is enough to return the images of those that are flagged: `only_flagged`.
     """
     asked = select(Screening.image_id).where(*which)
     session.execute(select(Image.id).where(Image.id.in_(asked)).order_by(Image.sha256).with_for_update(key_share=True))
     other = aliased(Screening)
     has_others = select(other.id).where(other.image_id == Screening.image_id, other.id != Screening.id).exists()
-    return list(session.scalars(asked.where(has_others, *([Screening.is_latest] if falls else [])).distinct()))
+    return list(session.scalars(asked.where(has_others, *([Screening.is_latest] if only_flagged else [])).distinct()))
 
 
 def choose(

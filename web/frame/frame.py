@@ -16,7 +16,7 @@ from web.base import numbers, suspicion
 from web.base.services import services
 from web.frame import words
 from web.frame.file_names import breakable
-from web.frame.once import addresses, translated
+from web.frame.row_texts import addresses, translated
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from typing import Final, TypeVar
 
 from flask import request
 
-from shared.intake.pseudonyms import conceal, conceal_key, told
+from shared.intake.pseudonyms import conceal, conceal_key, describe_received
 from shared.letters import make_shown
 from shared.submission.admission import choose_priority
 from shared.submission.model_choice import UnknownModel, check_model
@@ -102,4 +102,4 @@ def _choose(name: str, value: object, choices: Mapping[str, T], default: T) -> T
 
 
 def _unusable(name: str, message: str, value: object, **values: str) -> InvalidRequest:
-    return InvalidRequest(name, translate(message, received=told(value, services().settings), **values))
+    return InvalidRequest(name, translate(message, received=describe_received(value, services().settings), **values))

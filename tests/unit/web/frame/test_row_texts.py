@@ -5,7 +5,7 @@ import uuid
 import pytest
 from flask import Flask, url_for
 
-from web.frame.once import addresses
+from web.frame.row_texts import addresses
 
 
 @pytest.fixture
