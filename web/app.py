@@ -30,7 +30,7 @@ from web.history import page as history_page
 from web.http import proxies, static_files
 from web.images import page as images_page
 from web.images import pictures, pixels
-from web.images import reviews as images_reviews
+from web.images import review_routes as images_review_routes
 from web.jobs import page as jobs_page
 from web.languages import languages
 from web.messages import emails as emails_page
@@ -107,7 +107,7 @@ def create_app(
         jobs_page,
         history_page,
         images_page,
-        images_reviews,
+        images_review_routes,
         reports_page,
         guide,
         watch_page,

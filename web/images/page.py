@@ -2,15 +2,15 @@
 
 import secrets
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 from flask import Blueprint, flash, g, make_response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
-from sqlalchemy import func, or_, select
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from shared.audit.record import Action, record
 from shared.db import now
@@ -25,7 +25,6 @@ from shared.tables import (
     Finding,
     Image,
     ImageClaim,
-    Job,
     Model,
     Prediction,
     Review,
@@ -34,38 +33,23 @@ from shared.tables import (
 )
 from web.base.blind import hides_from
 from web.base.contexts import PageContext, render
-from web.base.numbers import count, duration
+from web.base.numbers import duration
 from web.base.prefetch import PURPOSE, is_fetched_ahead
 from web.base.services import services
-from web.base.zones import current_zone
-from web.guard.access import REVIEWERS, may_see, requires
+from web.guard.access import REVIEWERS, requires
 from web.images import asked_score, review_requests
 from web.images.card import Card, read_card
 from web.images.heatmaps import SCALE, Stop
 from web.images.missing import refuse_missing
+from web.images.neighbours import Neighbours, find_elsewhere, find_neighbours, listed, prefetchable
 from web.images.pictures import kept_key
 from web.images.same_patient import SamePatient, find_same_patient
 from web.languages.text import _
-from web.lists.listing import Filters, Order, ScreeningDetail, beside, count_before, count_listed, get_screening
+from web.lists.listing import ScreeningDetail, get_screening
 
 blueprint = Blueprint("screenings", __name__)
 
-MOST_ELSEWHERE = 20
 _MOST_OF_PATIENT: Final = 20
-
-
-@dataclass(frozen=True)
-class Neighbours:
-    """The images on both sides of one, in the list that it was opened from, else in its job."""
-
-    previous: uuid.UUID | None
-    next: uuid.UUID | None
-    order: str | None
-    """That of the list; None in a job."""
-    listed: Mapping[str, Any]
-    """The arguments of the list; none in a job."""
-    place: str | None
-    """Where the image stands in the worklist."""
 
 
 @dataclass(frozen=True)
@@ -158,14 +142,14 @@ def render_image(screening_id: uuid.UUID, *, problem: str | None = None, note: s
 
 
 def _describe(db: Session, screening: ScreeningDetail, problem: str | None, note: str | None) -> ImagePage:
-    neighbours = _neighbours(db, screening)
+    neighbours = find_neighbours(db, screening)
     return ImagePage(
         screening=screening,
         total=db.scalar(select(func.count()).where(Screening.job_id == screening.job_id)) or 0,
         neighbours=neighbours,
-        ahead=_if_shown(db, neighbours.next),
+        ahead=prefetchable(db, neighbours.next),
         kept=kept_key(),
-        also=_elsewhere(db, screening),
+        also=find_elsewhere(db, screening),
         same=find_same_patient(db, g.user, screening, _MOST_OF_PATIENT),
         card=read_card(_model_of(db, screening), screening.threshold),
         places=decode(screening.heat_map).size if screening.heat_map else None,
@@ -179,13 +163,6 @@ def _describe(db: Session, screening: ScreeningDetail, problem: str | None, note
         fetched_ahead=is_fetched_ahead(),
         reads_blind=hides_from(g.user),
     )
-
-
-def listed() -> dict[str, Any]:
-    """Return the arguments of the list that an image was opened from, as its links carry them on."""
-    if not request.args.get("order"):
-        return {}
-    return {**Filters.from_args(request.args).to_args(), "order": Order.from_args(request.args).value}
 
 
 def say_open(other: ImageClaim) -> str:
@@ -256,59 +233,6 @@ def ask_score(screening_id: uuid.UUID) -> ResponseReturnValue:
     if asked_score.ask(screening_id).finished_at is None:
         flash(_("The model will read this image anyway. Its score will appear on this page only."), "info")
     return redirect(url_for("screenings.show", screening_id=screening_id, **listed()), 303)
-
-
-def _neighbours(db: Session, screening: ScreeningDetail) -> Neighbours:
-    """Find the images beside this one: in the list whose order the address names, else in its job, by position."""
-    if not request.args.get("order"):
-        previous, following = _neighbour(db, screening, -1), _neighbour(db, screening, 1)
-        return Neighbours(previous, following, order=None, listed={}, place=None)
-    filters, order = Filters.from_args(request.args, current_zone()), Order.from_args(request.args)
-    previous, following = beside(db, g.user, filters, order, screening)
-    place = _say_place(db, filters, order, screening)
-    return Neighbours(previous, following, order=order.value, listed=listed(), place=place)
-
-
-def _say_place(db: Session, filters: Filters, order: Order, screening: ScreeningDetail) -> str | None:
-    """Say where an image stands in the worklist (`12 of 212`); None for other lists, and too far down to count."""
-    before = count_before(db, g.user, filters, screening) if order is Order.UNREAD else None
-    if before is None or not before.is_exact:
-        return None
-    total = count_listed(db, g.user, filters)
-    numbers = {"place": count(before.images + 1), "total": count(total.images)}
-    return _("%(place)s of %(total)s", **numbers) if total.is_exact else _("%(place)s of at least %(total)s", **numbers)
-
-
-def _neighbour(db: Session, screening: ScreeningDetail, step: int) -> uuid.UUID | None:
-    """Return the image after this one in its job (`step` 1) or before it (-1)."""
-    query = select(Screening.id).where(Screening.job_id == screening.job_id)
-    if step > 0:
-        query = query.where(Screening.position > screening.position).order_by(Screening.position)
-    else:
-        query = query.where(Screening.position < screening.position).order_by(Screening.position.desc())
-    return db.scalar(query.limit(1))
-
-
-def _if_shown(db: Session, screening_id: uuid.UUID | None) -> uuid.UUID | None:
-    """Return an image that has a picture by now, which the page may fetch ahead; None for any other."""
-    has_picture = or_(Screening.state == State.DONE, Screening.error_code.in_(OF_THE_GATE))
-    return db.scalar(select(Screening.id).where(Screening.id == screening_id, has_picture)) if screening_id else None
-
-
-def _elsewhere(db: Session, screening: ScreeningDetail) -> Sequence[Screening]:
-    """Return the same image in other places that the viewer may see, newest first."""
-    if screening.sha256 is None:
-        return []
-    query = (
-        select(Screening)
-        .join(Image)
-        .join(Job, Screening.job_id == Job.id)
-        .options(joinedload(Screening.job))
-        .where(Image.sha256 == screening.sha256, Screening.id != screening.screening_id, may_see(g.user))
-        .order_by(Screening.id.desc())
-        .limit(MOST_ELSEWHERE)
-    )
-    return db.scalars(query).all()
 
 
 def _model_of(db: Session, screening: ScreeningDetail) -> Model | None:

@@ -15,6 +15,7 @@ from web.base.problems import InvalidRequest, prefers_problem
 from web.base.services import services
 from web.guard.access import REVIEWERS, asked_by_script, requires, see_other
 from web.images import page, review_requests
+from web.images.neighbours import listed
 from web.images.next_unread import next_unread
 from web.languages.text import _, say
 
@@ -57,7 +58,7 @@ def withdraw(screening_id: uuid.UUID) -> ResponseReturnValue:
         flash(_("You have no review of this X-ray that could be undone."), "error")
     else:
         flash(_("Your review is undone."), "info")
-    return see_other(url_for("screenings.show", screening_id=screening_id, **page.listed()))
+    return see_other(url_for("screenings.show", screening_id=screening_id, **listed()))
 
 
 @blueprint.post("/<uuid:screening_id>/claim")
@@ -102,7 +103,7 @@ def _lead_on(screening_id: uuid.UUID) -> ResponseReturnValue:
         flash(_("Your review is saved. No unread X-rays are left in this list."), "info")
     reviewed = screening_id if following.screening_id else None
     shown = following.screening_id or screening_id
-    address = url_for("screenings.show", screening_id=shown, reviewed=reviewed, **page.listed())
+    address = url_for("screenings.show", screening_id=shown, reviewed=reviewed, **listed())
     if prefers_problem():
         return jsonify(next=address), HTTPStatus.CREATED
     return see_other(address)
