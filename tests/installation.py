@@ -13,7 +13,7 @@ from shared.idempotency import IdempotencyKey
 from shared.intake.accept import AcceptedImage, Received
 from shared.models.spec import ModelSpec
 from shared.queue import jobs, leases, retention
-from shared.queue.retention import Removed
+from shared.queue.removed import Removed
 from shared.store.store import THUMBNAIL, FolderStore
 from shared.tables import Image, Job, Priority, Screening, Source, User
 

@@ -20,7 +20,7 @@ from shared.db import Database
 from shared.errors import BrokerAway, StoreAway, StoreFull, StoreMisconfigured
 from shared.messages.endings import note_ends
 from shared.process.logs import configure_logging
-from shared.queue import asked_scores, jobs, leases, retention, score_leases, shadow_scores
+from shared.queue import asked_scores, jobs, leases, score_leases, shadow_scores, stray_files
 from shared.queue.heartbeats import Heartbeats
 from shared.queue.tickets import CeleryTicketSender, make_ticket_sender
 from shared.settings import Settings, load_settings
@@ -124,8 +124,8 @@ def run(settings: Settings, stops: SimpleQueue[int]) -> None:
     ]
     store = _open_store(settings)
     if store is not None:
-        strays = retention.StrayCollection(database, store)
-        duties += [lambda: retention.remove_tombstoned_files(database, store), lambda: _remove_strays(strays)]
+        strays = stray_files.StrayCollection(database, store)
+        duties += [lambda: stray_files.remove_tombstoned_files(database, store), lambda: _remove_strays(strays)]
     senders = SenderThreads(Sender(database, settings), settings.sweep_seconds)
     senders.start()
     while not _is_stopped(stops, settings.sweep_seconds):
@@ -165,7 +165,7 @@ def _open_store(settings: Settings) -> Store | None:
         return None
 
 
-def _remove_strays(strays: retention.StrayCollection) -> None:
+def _remove_strays(strays: stray_files.StrayCollection) -> None:
     """Remove some of what broken uploads left."""
     removed = strays.remove_some(time.monotonic())
     if removed.stray_files:

@@ -22,9 +22,9 @@ from cli.options import DATA_DIR
 from cli.settings import read_settings
 from migrations import schema
 from shared.audit.record import Action, record
+from shared.batches import batched
 from shared.db import Database, now
 from shared.errors import StoreAway
-from shared.queue.retention import batched
 from shared.store.store import FolderStore, ImageStore, open_store
 
 ROUNDS: Final = 5

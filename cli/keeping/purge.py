@@ -16,7 +16,7 @@ from cli.report import make_console
 from cli.settings import read_settings
 from shared.db import now
 from shared.queue import retention
-from shared.queue.retention import Removed
+from shared.queue.removed import Removed
 from shared.store.store import open_store
 
 _DAYS: Final = {"d": 1, "w": 7, "y": 365}

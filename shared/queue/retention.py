@@ -2,65 +2,33 @@
 
 Rows go first and files after them, so that no row ever lacks its image.
 
-An image's row leaves a tombstone in the same transaction, and the sweep removes the files of what lies under one. An
-image that was kept within UPLOADS_END_WITHIN stays for as long: an upload that is under way may have kept it too and
-will name it in a row.
+An image's row leaves a tombstone in the same transaction, and the sweep removes the files of what lies under one
+(`stray_files`).
 """
 
-import logging
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import astuple, dataclass
-from datetime import datetime, timedelta
-from itertools import islice
-from math import inf
-from typing import Any, Final, Self, TypeVar
+from datetime import datetime
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Select, delete, exists, func, select
 from sqlalchemy.orm import Session, aliased
 
 from shared.audit.record import Action, record
 from shared.db import Database, insert_new, now, row_count
-from shared.errors import JobUnfinished, StoreAway, StoreFull
+from shared.errors import JobUnfinished
+from shared.queue.removed import Removed
+from shared.queue.stray_files import find_strays, remove_strays, remove_tombstoned_files
 from shared.reviews import latest
 from shared.states import FINAL_STATES, State
-from shared.store.incoming import IMAGES
-from shared.store.store import DERIVED, Store, StoredImage
+from shared.store.store import Store
 from shared.tables import Image, Job, Prediction, Screening, Tombstone, in_states
-
-log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 PART: Final = 500
 """Images of one transaction: SQLite's one write lock is held for some tens of milliseconds."""
-UPLOADS_END_WITHIN: Final = timedelta(days=1)
-"""From the moment that a request's first image is in the store until its rows are written."""
-COLLECT_EVERY_SECONDS: Final = 24 * 3600.0
-"""A look through a store of ten million files is ten thousand requests to a bucket."""
-AGAIN_AFTER_SECONDS: Final = 600.0
-"""A look that broke off begins anew, and would otherwise be at the same place with every sweep."""
 
 _UNENDED: Final = frozenset(State) - FINAL_STATES
 _IN_BULK: Final = {"synchronize_session": False}
-
-
-@dataclass(frozen=True)
-class Removed:
-    """What has gone, or would go."""
-
-    jobs: int = 0
-    screenings: int = 0
-    predictions: int = 0
-    images: int = 0
-    image_bytes: int = 0
-    stray_files: int = 0
-    """Files in the store that no row names, as a request that failed leaves them."""
-    stray_bytes: int = 0
-
-    def __add__(self, other: Self) -> "Removed":
-        return Removed(*[mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)])
 
 
 def delete_job(database: Database, job_id: uuid.UUID, trace: Callable[[Session], None]) -> Removed:
@@ -91,7 +59,7 @@ def purge(database: Database, store: Store, before: datetime, actor: str | None 
         yield part
     while remove_tombstoned_files(database, store):
         pass
-    yield from _remove_strays(database, store)
+    yield from remove_strays(database, store)
 
 
 def survey(database: Database, store: Store, before: datetime) -> Removed:
@@ -118,42 +86,8 @@ def survey(database: Database, store: Store, before: datetime) -> Removed:
             images=images,
             image_bytes=int(image_bytes),
         )
-    strays = [image for some in _strays(database, store) for image in some]
+    strays = [image for some in find_strays(database, store) for image in some]
     return removed + Removed(stray_files=len(strays), stray_bytes=sum(image.size for image in strays))
-
-
-def remove_tombstoned_files(database: Database, store: Store) -> int:
-    """Remove the files of up to PART images under a tombstone that is due; return how many tombstones were looked at.
-
-    Raises StoreAway where the store cannot be reached; the tombstones then stay as they are.
-    """
-    at = now()
-    with database.read() as session:
-        due = select(Tombstone.sha256).where(Tombstone.due_at <= at).order_by(Tombstone.due_at).limit(PART)
-        keys = session.scalars(due).all()
-        sent_again = _named(session, keys)
-    if not keys:
-        return 0
-    settled = [key for key in keys if key in sent_again or _remove_files(store, key, at - UPLOADS_END_WITHIN)]
-    with database.write() as session:
-        session.execute(delete(Tombstone).where(Tombstone.sha256.in_(settled)))
-        postponed = Tombstone.sha256.in_(set(keys) - set(settled))
-        session.execute(update(Tombstone).where(postponed).values(due_at=at + UPLOADS_END_WITHIN))
-    return len(keys)
-
-
-def _remove_files(store: Store, key: str, before: datetime) -> bool:
-    """Remove an image's files unless it was kept since `before`; False also where only these cannot be removed.
-
-    They are tried again another day and hold up no others. Raises StoreAway where the store is not well.
-    """
-    try:
-        return store.remove(key, before)
-    except StoreAway as error:
-        with suppress(StoreFull):
-            store.check()
-        log.warning("The files of one image cannot be removed. %s", error)
-        return False
 
 
 def _has_ended(before: datetime | None) -> list[ColumnElement[bool]]:
@@ -251,85 +185,5 @@ def _is_awaited(image_id: Any) -> ColumnElement[bool]:
     return exists().where(Screening.image_id == image_id, in_states(sorted(_UNENDED)))
 
 
-class StrayCollection:
-    """Garbage collection of what uploads left that were broken off: files of the store that no row names.
-
-    The sweep calls it again and again; each call looks at a bounded number of files, so that nothing else waits for it.
-    """
-
-    def __init__(self, database: Database, store: Store) -> None:
-        self._database, self._store = database, store
-        self._parts: Iterator[Removed] | None = None
-        self._rests_until = -inf
-
-    def remove_some(self, at: float) -> Removed:
-        """Look at up to PART files more, at `at` seconds of a monotonic clock, and remove the strays among them.
-
-        After all files it rests for COLLECT_EVERY_SECONDS. Raises StoreAway where the store cannot be reached; it then
-        begins anew after AGAIN_AFTER_SECONDS.
-        """
-        if at < self._rests_until:
-            return Removed()
-        if self._parts is None:
-            self._store.remove_unfinished(now() - UPLOADS_END_WITHIN)
-            self._parts = _remove_strays(self._database, self._store) if self._is_own_store() else iter(())
-        try:
-            removed = next(self._parts, None)
-        except Exception:
-            self._parts, self._rests_until = None, at + AGAIN_AFTER_SECONDS
-            raise
-        if removed is None:
-            self._parts, self._rests_until = None, at + COLLECT_EVERY_SECONDS
-        return removed or Removed()
-
-    def _is_own_store(self) -> bool:
-        """Tell whether rows and files can belong together: a new database beside an old store would empty it."""
-        with self._database.read() as session:
-            if session.scalar(select(Image.id).limit(1)) is not None:
-                return True
-        if len(list(islice(self._store.images(), PART + 1))) <= PART:
-            return True
-        log.warning(
-            "The database names no image, and the image store holds many: nothing of it is removed. If database and "
-            "store belong together, `pneumoscreen purge` removes them."
-        )
-        return False
-
-
-def _remove_strays(database: Database, store: Store) -> Iterator[Removed]:
-    for some in _strays(database, store):
-        gone = [image for image in some if _remove_files(store, image.key, now() - UPLOADS_END_WITHIN)]
-        yield Removed(stray_files=len(gone), stray_bytes=sum(image.size for image in gone))
-
-
-def _strays(database: Database, store: Store) -> Iterator[list[StoredImage]]:
-    """Look at the files of the store by PART; yield those that no row names and no upload under way has kept."""
-    before = now() - UPLOADS_END_WITHIN
-    for kind in (IMAGES, *DERIVED):
-        for some in batched(store.images(kind), PART):
-            old = [image for image in some if image.modified_at < before]
-            known = _known(database, [image.key for image in old])
-            strays = [image for image in old if image.key not in known]
-            yield [image for image in strays if kind == IMAGES or not store.has(image.key, IMAGES)]
-
-
-def _known(database: Database, keys: Sequence[str]) -> set[str]:
-    """Return those keys that an image's row or a tombstone names."""
-    with database.read() as session:
-        tombstones = session.scalars(select(Tombstone.sha256).where(Tombstone.sha256.in_(keys)))
-        return _named(session, keys) | set(tombstones)
-
-
-def _named(session: Session, keys: Sequence[str]) -> set[str]:
-    return set(session.scalars(select(Image.sha256).where(Image.sha256.in_(keys))))
-
-
 def _count(session: Session, table: type, *which: ColumnElement[bool]) -> int:
     return session.scalar(select(func.count()).select_from(table).where(*which)) or 0
-
-
-def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Yield items by up to `size`; Python has this from 3.12."""
-    rest = iter(items)
-    while some := list(islice(rest, size)):
-        yield some

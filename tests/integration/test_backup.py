@@ -31,7 +31,7 @@ from shared.db import Base, Database
 from shared.messages import webhooks
 from shared.messages.events import note_test
 from shared.models.spec import ModelSpec
-from shared.queue.retention import Removed
+from shared.queue.removed import Removed
 from shared.settings import Settings
 from shared.store.encryption import new_key, read_keyring
 from shared.store.store import THUMBNAIL, FolderStore

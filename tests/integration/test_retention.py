@@ -17,8 +17,8 @@ from sqlalchemy import select, update
 from shared.db import Base, Database, now
 from shared.errors import JobUnfinished
 from shared.models.spec import ModelSpec
-from shared.queue import jobs, retention
-from shared.queue.retention import Removed
+from shared.queue import jobs, retention, stray_files
+from shared.queue.removed import Removed
 from shared.states import State
 from shared.store.store import THUMBNAIL, FolderStore
 from shared.tables import AuditEvent, Image, Job, Prediction, Priority, Screening, Source, Tombstone, Upload, User
@@ -111,13 +111,13 @@ def test_the_sweep_removes_the_files_of_a_deleted_job_once_no_upload_can_name_th
     job_id = installation.submit(b"image")
     installation.work()
     installation.delete(job_id)
-    assert retention.remove_tombstoned_files(installation.database, installation.store) == 1
+    assert stray_files.remove_tombstoned_files(installation.database, installation.store) == 1
     assert len(installation.keys()) == 1, "an upload that is under way may have kept it"
-    assert retention.remove_tombstoned_files(installation.database, installation.store) == 0
+    assert stray_files.remove_tombstoned_files(installation.database, installation.store) == 0
     installation.files_grow_old()
     with installation.database.write() as session:
         session.execute(update(Tombstone).values(due_at=now()))
-    retention.remove_tombstoned_files(installation.database, installation.store)
+    stray_files.remove_tombstoned_files(installation.database, installation.store)
     assert installation.keys() == set()
     assert installation.count(Tombstone) == 0
 
@@ -246,7 +246,7 @@ def test_a_tombstone_falls_when_the_image_comes_back(installation: Installation)
     installation.files_grow_old()
     with installation.database.write() as session:
         session.execute(update(Tombstone).values(due_at=now()))
-    retention.remove_tombstoned_files(installation.database, installation.store)
+    stray_files.remove_tombstoned_files(installation.database, installation.store)
     assert installation.count(Tombstone) == 0
     assert installation.named() == installation.keys() != set()
 

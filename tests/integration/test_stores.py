@@ -18,7 +18,7 @@ from sqlalchemy import select
 from shared.db import Base, Database, now
 from shared.errors import ImageRejected, StoreAway
 from shared.models.spec import ModelSpec
-from shared.queue import retention
+from shared.queue import retention, stray_files
 from shared.refusals import Rejection
 from shared.settings import Settings
 from shared.states import State
@@ -321,13 +321,13 @@ def test_a_file_that_cannot_be_looked_for_keeps_its_tombstone(
         if fault == "not mounted":
             root.mkdir()
     with pytest.raises(StoreAway):
-        retention.remove_tombstoned_files(sqlite_database, looking)
+        stray_files.remove_tombstoned_files(sqlite_database, looking)
     with sqlite_database.read() as session:
         assert session.scalars(select(Tombstone.sha256)).all() == [key]
     if fault != "another key":
         shutil.rmtree(root, ignore_errors=True)
         (settings.data_dir / "away").rename(root)
-    assert retention.remove_tombstoned_files(sqlite_database, store) == 1
+    assert stray_files.remove_tombstoned_files(sqlite_database, store) == 1
     assert list(store.images()) == []
 
 

@@ -22,8 +22,9 @@ from shared.db import Database, now
 from shared.errors import BrokerAway
 from shared.intake.accept import AcceptedImage, Received
 from shared.models.spec import ModelSpec
-from shared.queue import asked_scores, jobs, leases, retention, score_leases
+from shared.queue import asked_scores, jobs, leases, score_leases, stray_files
 from shared.queue.heartbeats import Heartbeats
+from shared.queue.removed import Removed
 from shared.queue.tickets import (
     IMAGES_PER_TICKET,
     MOST_TICKETS,
@@ -283,19 +284,19 @@ def keep(store: FolderStore, data: bytes) -> str:
 def test_strays_are_looked_for_in_slices(
     settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "PART", 4)
+    monkeypatch.setattr(stray_files, "PART", 4)
     store = make_store(settings.store)
     keys = [keep(store, str(number).encode()) for number in range(10)]
     for key in keys:
         os.utime(store.root / store.place_of("images", key), (0, 0))
     with database.write() as session:
         session.add(Image(sha256="ab" * 32, size_bytes=1, width=64, height=64, media_type="image/png"))
-    strays = retention.StrayCollection(database, store)
+    strays = stray_files.StrayCollection(database, store)
     assert [strays.remove_some(at=0.0).stray_files for _ in range(4)] == [4, 4, 2, 0]
     again = keep(store, b"again")
     os.utime(store.root / store.place_of("images", again), (0, 0))
     assert strays.remove_some(at=1.0).stray_files == 0, "it rests"
-    assert strays.remove_some(at=2 * retention.COLLECT_EVERY_SECONDS).stray_files == 1
+    assert strays.remove_some(at=2 * stray_files.COLLECT_EVERY_SECONDS).stray_files == 1
 
 
 def test_a_file_that_cannot_be_removed_holds_up_no_other(settings: Settings, database: Database) -> None:
@@ -311,9 +312,9 @@ def test_a_file_that_cannot_be_removed_holds_up_no_other(settings: Settings, dat
     due = now() - timedelta(days=1)
     with database.write() as session:
         session.add_all(Tombstone(sha256=key, due_at=due) for key in keys[:2])
-    retention.remove_tombstoned_files(database, store)
-    assert retention.remove_tombstoned_files(database, store) == 0, "the one that cannot go is tried another day"
-    assert retention.StrayCollection(database, store).remove_some(at=0.0).stray_files == 1
+    stray_files.remove_tombstoned_files(database, store)
+    assert stray_files.remove_tombstoned_files(database, store) == 0, "the one that cannot go is tried another day"
+    assert stray_files.StrayCollection(database, store).remove_some(at=0.0).stray_files == 1
     assert [store.has(key) for key in keys] == [True, False, True, False], "only the two folders stay"
     with database.read() as session:
         assert list(session.scalars(select(Tombstone.sha256))) == [keys[0]]
@@ -322,13 +323,13 @@ def test_a_file_that_cannot_be_removed_holds_up_no_other(settings: Settings, dat
 def test_a_new_database_beside_a_full_store_empties_nothing(
     settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(retention, "PART", 4)
+    monkeypatch.setattr(stray_files, "PART", 4)
     store = make_store(settings.store)
     keys = [keep(store, str(number).encode()) for number in range(5)]
     for key in keys:
         os.utime(store.root / store.place_of("images", key), (0, 0))
-    strays = retention.StrayCollection(database, store)
-    assert strays.remove_some(at=0.0) == retention.Removed()
+    strays = stray_files.StrayCollection(database, store)
+    assert strays.remove_some(at=0.0) == Removed()
     assert all(store.has(key) for key in keys)
     assert "nothing of it is removed" in caplog.text
 
