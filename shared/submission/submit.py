@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from shared.activations.in_force import default_model, spec_in_force
 from shared.audit.record import Action, record
-from shared.errors import JobClosed, PneumoScreenError
+from shared.errors import JobClosed, TranslatableError
 from shared.idempotency import IdempotencyKey
 from shared.intake import archive
 from shared.intake.accept import Received, read_chunks
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 NAME_LENGTH: Final = 255
 
 
-class EmptySubmission(PneumoScreenError):
+class EmptySubmission(TranslatableError):
     """Say that a submission brought no file at all."""
 
 
@@ -219,7 +219,7 @@ def _ask_admission(
 def _force(services: Services, received: Sequence[Received]) -> None:
     """Force images to disk, all at once, before a row names them."""
     if not received:
-        raise EmptySubmission("Submit at least one X-ray. Received: none.")
+        raise EmptySubmission("Send at least one X-ray. Received: none.")
     services.store.force(sorted({item.image.sha256 for item in received if item.image is not None}))
 
 

@@ -22,9 +22,9 @@ from shared.refusals.texts import every_text
 REPOSITORY: Final = Path(__file__).parents[2]
 KEYWORDS: Final = (
     *("_", "N_", "NC_:1c,2", "lazy", "plural:2,3", "translate"),
-    *("AccountRefused", "ActivationRefused", "DatabaseBusy", "DecoderAway", "DiskLow", "JobClosed", "JobUnfinished"),
-    *("KeyReused", "ModelUnavailable", "NothingToWithdraw", "NotReviewable", "QueueFull", "ReviewOutdated"),
-    *("StoreAway", "StoreFull", "TranslatableError", "UnknownModel", "WebhookRefused"),
+    *("AccountRefused", "ActivationRefused", "DatabaseBusy", "DecoderAway", "DiskLow", "EmptySubmission", "JobClosed"),
+    *("JobUnfinished", "KeyReused", "ModelUnavailable", "NothingToWithdraw", "NotReviewable", "QueueFull"),
+    *("ReviewOutdated", "StoreAway", "StoreFull", "TranslatableError", "UnknownModel", "WebhookRefused"),
 )
 """The functions of `text.py` (`plural` has the number first; Babel knows `pgettext`), and errors that pages show."""
 

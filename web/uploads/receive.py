@@ -2,6 +2,8 @@
 
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final, TypeVar
 
 from flask import g, request
@@ -9,10 +11,10 @@ from sqlalchemy import update
 
 from shared.db import now
 from shared.idempotency import IdempotencyKey
-from shared.intake.accept import Received
 from shared.submission.admission import admit
 from shared.submission.request_digest import RequestDigest
 from shared.submission.submit import (
+    EmptySubmission,
     Receipt,
     Sender,
     Submission,
@@ -26,7 +28,7 @@ from shared.submission.submit import (
 from shared.tables import Job, Priority, Source, Upload
 from web.base.problems import InvalidRequest
 from web.base.services import services
-from web.languages.text import _
+from web.languages.text import say
 from web.uploads.fields import idempotency_key, priority_so_far, read_skip_received, read_submission
 from web.uploads.form import FILES_PART, drain_body, receive_form
 
@@ -66,8 +68,8 @@ def receive_job(source: Source) -> Receipt:
     key = _whole_key(text, digest, *submission.fields)
     if known and key:
         return answer_again(services(), known, key)
-    _refuse_empty(received)
-    return submit(services(), sender(), submission, received, key)
+    with _refuse_empty():
+        return submit(services(), sender(), submission, received, key)
 
 
 class SignOfLife:
@@ -105,8 +107,8 @@ def receive_images(job_id: uuid.UUID) -> Receipt:
     key = _whole_key(text, digest, *(["skip_received"] if skips else []))
     if known and key:
         return answer_again(services(), known, key)
-    _refuse_empty(received)
-    return add_images(services(), sender(), job, received, key, skip_held=skips)
+    with _refuse_empty():
+        return add_images(services(), sender(), job, received, key, skip_held=skips)
 
 
 def _comparable(known: T | None) -> T | None:
@@ -118,6 +120,10 @@ def _whole_key(text: str | None, digest: RequestDigest | None, *fields: object) 
     return IdempotencyKey(text, digest.hexdigest(*fields)) if text and digest else None
 
 
-def _refuse_empty(received: list[Received]) -> None:
-    if not received:
-        raise InvalidRequest(FILES_PART, _("Send at least one X-ray. Received: none."))
+@contextmanager
+def _refuse_empty() -> Iterator[None]:
+    """Answer an empty submission as a fault of the part that has the files."""
+    try:
+        yield
+    except EmptySubmission as error:
+        raise InvalidRequest(FILES_PART, say(error)) from error
