@@ -3,6 +3,7 @@
 import logging
 from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
 from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
@@ -52,6 +53,42 @@ STATIC = Path(__file__).with_name("static")
 # Everything but an upload is a small form or a small JSON object; uploads stream and count for themselves.
 MOST_FORM_BYTES = 1 * MIB
 
+_ACCOUNTS_AND_API: Final = (
+    sign_in,
+    account,
+    account_emails,
+    users,
+    audit_page,
+    views,
+    reviews_api,
+    patients_api,
+    models_api,
+    pictures,
+    pixels,
+    samples,
+    health,
+)
+_PAGES: Final = (
+    frame,
+    notices,
+    uploads_page,
+    jobs_page,
+    history_page,
+    images_page,
+    images_review_routes,
+    reports_page,
+    guide,
+    watch_page,
+    webhooks_page,
+    emails_page,
+    worklist_page,
+    worklist_views,
+    quality_page,
+    models_page,
+    activation,
+    comparison,
+)
+
 
 class SecretKeyMissing(PneumoScreenError):
     """Say which setting signs the sessions."""
@@ -81,51 +118,23 @@ def create_app(
     access.install(app)
     arguments.install(app)
     throttle.read_limits(settings.sign_in_limit)
-    for module in (
-        sign_in,
-        account,
-        account_emails,
-        users,
-        audit_page,
-        views,
-        reviews_api,
-        patients_api,
-        models_api,
-        pictures,
-        pixels,
-        samples,
-        health,
-    ):
-        app.register_blueprint(module.blueprint)
-    if settings.oidc_issuer is not None:
-        oidc.install(app)
-        app.register_blueprint(linking.blueprint)
-    for module in (
-        frame,
-        notices,
-        uploads_page,
-        jobs_page,
-        history_page,
-        images_page,
-        images_review_routes,
-        reports_page,
-        guide,
-        watch_page,
-        webhooks_page,
-        emails_page,
-        worklist_page,
-        worklist_views,
-        quality_page,
-        models_page,
-        activation,
-        comparison,
-    ):
-        app.register_blueprint(module.blueprint)
+    _register_views(app, settings)
     access.check_views(app)
     conflicts.install(app)
     security.install(app, settings)
     proxies.install(app, settings.trusted_proxies)
     return app
+
+
+def _register_views(app: Flask, settings: Settings) -> None:
+    """Add the views of every part, those of single sign-on where it is set up."""
+    for module in _ACCOUNTS_AND_API:
+        app.register_blueprint(module.blueprint)
+    if settings.oidc_issuer is not None:
+        oidc.install(app)
+        app.register_blueprint(linking.blueprint)
+    for module in _PAGES:
+        app.register_blueprint(module.blueprint)
 
 
 def _create_store(services: Services) -> None:
