@@ -47,7 +47,7 @@ def read_header(file: IO[bytes]) -> Header:
     Raises ImageRejected where it is no single grey radiograph in a known transfer syntax.
     """
     header = _read(file, stop_before_pixels=True)
-    from shared.images.dicom_transforms import shown_size  # noqa: PLC0415  # see the module's docstring
+    from shared.images.dicom_spacing import shown_size  # noqa: PLC0415  # see the module's docstring
 
     return Header(shown_size(header), read_patient(header))
 
@@ -57,7 +57,8 @@ def decode(file: IO[bytes]) -> Image.Image:
 
     Raises ImageRejected as `read_header` does.
     """
-    from shared.images.dicom_transforms import shown_size, to_grey  # noqa: PLC0415  # see the module's docstring
+    from shared.images.dicom_spacing import shown_size  # noqa: PLC0415  # see the module's docstring
+    from shared.images.dicom_transforms import to_grey  # noqa: PLC0415  # as above
 
     dataset = _read(file, stop_before_pixels=False)
     image = Image.fromarray(to_grey(stored_samples(dataset), dataset))
