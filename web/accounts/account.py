@@ -227,7 +227,8 @@ def tokens() -> ResponseReturnValue:
             flash(again, "info")
             return see_other(url_for("account.tokens"))
         days = form.days.data or None
-        secret = api_tokens.make_token(db, g.user, form.name.data or "", scopes=form.scopes(), days=days, token_id=wanted)
+        name, scopes = form.name.data or "", form.scopes()
+        secret = api_tokens.make_token(db, g.user, name, scopes=scopes, days=days, token_id=wanted)
         record(db, Action.TOKEN_CHANGED, user_id=g.user.id, subject=g.user.id, address=request.remote_addr)
     return _tokens_page(_token_form(formdata=None), secret), 201
 
