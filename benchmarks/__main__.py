@@ -59,7 +59,7 @@ _COLUMNS: Final = ("what", "target", "measured", "met")
 
 
 def measure(names: Iterable[str], out: Path, quick: bool) -> None:
-    """Run parts, each into a file of its own with the day, the commit and the machine."""
+    """Run parts and write each to its own file with the day, the commit and the machine."""
     out.mkdir(parents=True, exist_ok=True)
     if not quick:
         settle()
@@ -81,12 +81,12 @@ def _circumstances(quick: bool) -> dict[str, Any]:
 
 
 def read(out: Path) -> dict[str, Any]:
-    """Read what was measured, by part."""
+    """Read the results, by part."""
     return {path.stem: json.loads(path.read_text())["found"] for path in out.glob("*.json") if path.stem in PARTS}
 
 
 def report(out: Path, console: Console) -> None:
-    """Print when each part was measured, everyone's images a second, and every target; OUT/targets.md has these."""
+    """Print when each part was measured, images a second of all systems, and every target, also to OUT/targets.md."""
     results = read(out)
     for part in results:
         measured = json.loads((out / f"{part}.json").read_text())["measured"]
@@ -109,7 +109,7 @@ def report(out: Path, console: Console) -> None:
 
 
 def _saturation(ours: bulk.Rates) -> Iterator[str]:
-    """Say for each set what the cores were busy with in the last turn."""
+    """Yield for each set what kept the cores busy in the last turn."""
     for name, spent in ours.processor_ms.items():
         parts = ", ".join(f"{part} {milliseconds:.2f}" for part, milliseconds in spent.items() if milliseconds >= 0.01)
         busy = ours.rates[name][-1] * sum(spent.values()) / 1000 / floor.CORES
@@ -137,7 +137,7 @@ def _spread(values: list[float]) -> str:
 
 
 def main() -> None:
-    """Measure what the arguments name, then report."""
+    """Run the parts that the arguments name, then report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"report, {', '.join(PARTS)}; all where none is named")
     parser.add_argument("--quick", action="store_true", help="one round, and neither ten million rows nor an hour")

@@ -1,7 +1,7 @@
-"""Images a second, this system beside the floor and its peers, in one run, taken in turns.
+"""Measure images a second of this system, the floor and the peers, in turns within one run.
 
 For this system the clock runs from the first byte uploaded until the job is seen to have finished, all rows committed;
-for a peer from the first byte sent to the last answer. All read the same images over HTTP, hold the same network and
+for a peer from the first byte sent to the last answer. All read the same images over HTTP, run the same network and
 have all cores.
 """
 
@@ -26,36 +26,36 @@ SETS: Final[dict[str, Callable[[], list[Path]]]] = {
     LARGE: partial(images.originals, 300),
 }
 TURNS: Final = 3
-"""So often every set a round."""
+"""How often each set is measured in a round."""
 PEER_SECONDS: Final = 8.0
-"""About how long a peer is measured a round: the slow ones on fewer images."""
+"""About how long a peer is measured in a round: slow ones get fewer images."""
 FEWEST: Final = 64
 
 
 @dataclass
 class Rates:
-    """Images a second by set, in order of time: of this system and the floor TURNS values a round, of a peer one."""
+    """Images a second by set, in order of time: TURNS values a round of this system and the floor, one of a peer."""
 
     title: str
     rates: dict[str, list[float]] = field(default_factory=dict)
     alone_ms: list[float] = field(default_factory=list)
-    """One image at a time over one connection: median, a value a round."""
+    """One image at a time over one connection: the median, one value a round."""
     processor_ms: dict[str, dict[str, float]] = field(default_factory=dict)
-    """Of this system: by set of images and part, the processor time that an image took in the last turn; with the rate
-    of that turn it says how busy the cores were."""
+    """For this system: processor time per image by set and part in the last turn; with that turn's rate it shows how
+    busy the cores were."""
     trouble: str | None = None
 
     def note(self, name: str, rate: float) -> None:
-        """Keep one round's rate."""
+        """Record one round's rate."""
         self.rates.setdefault(name, []).append(rate)
 
     def median(self, name: str) -> float | None:
-        """Return the middle of the rounds."""
+        """Return the median of the rounds."""
         return statistics.median(self.rates[name]) if self.rates.get(name) else None
 
 
 def zipped(sent: Sequence[NamedImage]) -> Form:
-    """Put images into one ZIP, as a folder that somebody packed: stored, since JPEGs do not shrink."""
+    """Put images into one ZIP like a packed folder: stored uncompressed, since JPEGs do not shrink."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         for number, (name, data) in enumerate(sent):
@@ -73,10 +73,10 @@ def screen(stack: Stack, forms: Sequence[Form], count: int) -> float:
 def measure_ours(ours: Rates, least: Rates) -> None:
     """Start this system on a new data folder, warm it up and screen every set, the floor before each.
 
-    In pairs, because a machine that others share may be half as fast a second later.
+    They are measured in pairs, because a shared machine may be half as fast a second later.
     """
     with running(new_folder()) as stack, floor.held_ready() as floor_of:
-        # The first images of a new store make its folders, once; all is as in any later hour after so many.
+        # The first images of a new store create its folders; after so many it is in a steady state.
         stack.wait(stack.send(make_forms(fresh(images.small(2000), 1))))
         for turn in range(TURNS):
             for kind, choose in SETS.items():
@@ -94,12 +94,12 @@ def _measure_set(stack: Stack, ours: Rates, kind: str, sent: Sequence[NamedImage
 
 
 def _processor_seconds(stack: Stack) -> dict[str, float]:
-    """Return what each part has taken so far, the client that sends the images among them."""
+    """Return the processor time of each part so far, including the client that sends the images."""
     return {**stack.processor_seconds(), "client": time.process_time()}
 
 
 def measure_peer(peer: peer_servers.Peer, found: Rates) -> None:
-    """Start a peer, warm it up and saturate it with every set, or with as many images as it does in PEER_SECONDS."""
+    """Start a peer, warm it up and saturate it with every set, or as much of it as it can do in PEER_SECONDS."""
     with peer_servers.running(peer) as server:
         server.screen(peer_servers.read(images.small(peer_servers.WARM_UP_IMAGES)))
         for kind, choose in SETS.items():
@@ -113,7 +113,7 @@ def measure_peer(peer: peer_servers.Peer, found: Rates) -> None:
 
 
 def measure(rounds: int, names: Sequence[str] | None = None) -> dict[str, Rates]:
-    """Measure all in turns, ours first, and return them by name; a peer that does not start has the reason with it."""
+    """Measure all in turns, this system first, and return them by name, with the reason where a peer fails to start."""
     peers = [peer for peer in peer_servers.PEERS if names is None or peer.name in names]
     ours, least, others = Rates(OURS), Rates(FLOOR), {peer.name: Rates(peer.title) for peer in peers}
     for _ in range(rounds):

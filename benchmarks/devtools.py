@@ -1,6 +1,6 @@
-"""Chromium as a reader has it: driven through a pipe by its tab, so that it prerenders pages.
+"""Drive Chromium over a DevTools pipe by its tab, so that it prerenders pages as for a real reader.
 
-Playwright attaches to the page itself, and Chromium prerenders nothing then (PrerenderingDisabledByDevTools).
+Playwright attaches to the page itself, for which Chromium disables prerendering (PrerenderingDisabledByDevTools).
 """
 
 import json
@@ -14,24 +14,24 @@ from pathlib import Path
 from typing import Any, Final
 
 SECONDS: Final = 30.0
-"""So long an answer, or what is waited for, may take."""
+"""Timeout for an answer and for a condition."""
 _LOOK_SECONDS: Final = 0.01
 _FLAGS: Final = (
     *("--headless", "--no-sandbox", "--no-first-run", "--disable-background-networking", "--disable-component-update"),
     *("--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
 )
-"""WebGL in software; a graphics card is faster."""
+"""WebGL in software; a GPU is faster."""
 
 
 class Tab:
-    """One tab; what is evaluated and pressed goes to the page that it shows."""
+    """One tab; scripts and key presses go to the page that it shows."""
 
     def __init__(self, to_browser: int, from_browser: int) -> None:
         self._to, self._from = to_browser, from_browser
         self._sent, self._unread = 0, b""
         self._answers: dict[int, dict[str, Any]] = {}
         self._pages: dict[str, dict[str, Any]] = {}
-        """What is known of each page, by its session: the shown one, and those that are prerendered."""
+        """The state of each page by session: the shown one, and those prerendered."""
         self._session = ""
         tab = self.send("Target.createTarget", None, url="about:blank", forTab=True)["targetId"]
         self._session = self.send("Target.attachToTarget", None, targetId=tab, flatten=True)["sessionId"]
@@ -39,7 +39,7 @@ class Tab:
         self.send("Target.setAutoAttach", self._session, autoAttach=True, waitForDebuggerOnStart=False, flatten=True)
 
     def send(self, method: str, session: str | None, **parameters: Any) -> dict[str, Any]:
-        """Send a command of the DevTools protocol and return its answer; raise RuntimeError where it is refused."""
+        """Send a DevTools command and return its answer; raise RuntimeError where it is refused."""
         number = self._post(method, session, **parameters)
         until = time.monotonic() + SECONDS
         while number not in self._answers:
@@ -79,14 +79,14 @@ class Tab:
         elif event == "Target.detachedFromTarget":
             self._pages.pop(told["sessionId"], None)
         elif event == "Target.targetInfoChanged":
-            # A page that is shown now is no longer told of as prerendered.
+            # A page that has been shown is no longer reported as prerendered.
             for page in self._pages.values():
                 if page["targetId"] == told["targetInfo"]["targetId"]:
                     page |= {"subtype": None, **told["targetInfo"]}
 
     @property
     def session(self) -> str:
-        """The session of the page that is shown."""
+        """Return the session of the page that is shown."""
         self._read(0)
         shown = [key for key, page in self._pages.items() if page["type"] == "page" and not page.get("subtype")]
         if not shown:
@@ -94,7 +94,7 @@ class Tab:
         return shown[-1]
 
     def goto(self, url: str) -> None:
-        """Begin to open an address."""
+        """Start navigating to an address."""
         self.send("Page.navigate", self.session, url=url)
 
     def sign_in(self, link: str) -> None:
@@ -106,14 +106,14 @@ class Tab:
 
     @property
     def prerendered(self) -> list[str]:
-        """The sessions of pages that wait to be shown."""
+        """Return the sessions of pages prerendered but not yet shown."""
         self._read(0)
         return [key for key, page in self._pages.items() if page.get("subtype") == "prerender"]
 
     def evaluate(self, expression: str, session: str | None = None) -> Any:
-        """Return what a JavaScript expression comes to, in the shown page or another one.
+        """Return the value of a JavaScript expression, in the shown page or another one.
 
-        Raises RuntimeError where it fails, or where the page goes meanwhile.
+        Raises RuntimeError where it fails, or where the page is closed meanwhile.
         """
         wanted = {"expression": expression, "awaitPromise": True, "returnByValue": True}
         answer = self.send("Runtime.evaluate", session or self.session, **wanted)
@@ -122,7 +122,7 @@ class Tab:
         return answer["result"].get("value")
 
     def wait(self, condition: str) -> None:
-        """Wait until a JavaScript expression holds in the page that is then shown."""
+        """Wait until a JavaScript expression is true in the page shown at that time."""
         until = time.monotonic() + SECONDS
         while not self.holds(condition):
             if time.monotonic() > until:
@@ -130,20 +130,20 @@ class Tab:
             self.rest(_LOOK_SECONDS)
 
     def holds(self, condition: str, session: str | None = None) -> bool:
-        """Tell whether a JavaScript expression holds in a page; it does not where the page goes meanwhile."""
+        """Tell whether a JavaScript expression is true in a page; False where the page is closed meanwhile."""
         try:
             return bool(self.evaluate(f"Boolean({condition})", session))
-        except RuntimeError:  # a page goes, another comes
+        except RuntimeError:  # one page is being replaced by another
             return False
 
     def rest(self, seconds: float) -> None:
-        """Let the browser work."""
+        """Process events for some seconds while the browser works."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             self._read(left)
 
     def press(self, key: str) -> None:
-        """Press and release the key of a letter; it may lead to another page before it is released."""
+        """Press and release a letter key; it may navigate to another page before it is released."""
         pressed = {"key": key, "code": f"Key{key.upper()}", "windowsVirtualKeyCode": ord(key.upper())}
         session = self.session
         self._post("Input.dispatchKeyEvent", session, type="keyDown", text=key, **pressed)
@@ -152,10 +152,10 @@ class Tab:
 
 @contextmanager
 def open_tab(profile: Path, program: str = "chromium", width: int = 1440, height: int = 900) -> Iterator[Tab]:
-    """Start a browser with a profile of its own, since one without keeps nothing as large as an image."""
+    """Start a browser with its own profile, since without one it caches nothing as large as an image."""
     (read_by_it, to_browser), (from_browser, written_by_it) = os.pipe(), os.pipe()
     wanted = ["--remote-debugging-pipe", f"--user-data-dir={profile}", f"--window-size={width},{height}", *_FLAGS]
-    shell = f'exec "$@" 3<&{read_by_it} 4>&{written_by_it}'  # where Chromium reads and writes
+    shell = f'exec "$@" 3<&{read_by_it} 4>&{written_by_it}'  # the descriptors that Chromium reads and writes
     process = subprocess.Popen(
         ["/bin/bash", "-c", shell, "bash", program, *wanted, "about:blank"],
         pass_fds=(read_by_it, written_by_it),

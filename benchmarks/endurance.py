@@ -26,21 +26,21 @@ MINUTES: Final = 60.0
 READ_SECONDS: Final = 10.0
 SMALL_A_JOB, LARGE_A_JOB = 1000, 100
 JOB_SECONDS: Final = 10.0
-"""A job begins this often, so that an hour fills 11 GB of disk and not 60."""
+"""A job starts this often, so that an hour fills 11 GB of disk instead of 60."""
 PARTS: Final = ("web", "worker", "sweep", "serve")
 
 
 @dataclass
 class Endured:
-    """What was read over the time."""
+    """The memory readings over time."""
 
     minutes: float
     images: int = 0
     resident_mb: dict[str, list[float]] = field(default_factory=dict)
-    """Of the largest process of each part, in the order of time."""
+    """Memory of the largest process of each part, in order of time."""
 
     def early(self, part: str) -> float:
-        """Return the median of the second tenth of the time: all that is loaded late is loaded by then."""
+        """Return the median of the second tenth of the time, when all lazy loading is done."""
         values = self.resident_mb[part]
         return statistics.median(values[len(values) // 10 : max(len(values) // 5, len(values) // 10 + 1)])
 
@@ -55,7 +55,7 @@ class Endured:
 
 
 def measure(minutes: float = MINUTES) -> Endured:
-    """Give a stack a job every JOB_SECONDS for so long and read what it holds."""
+    """Give a stack a job every JOB_SECONDS for `minutes` and record its memory."""
     found, stopped = Endured(minutes), threading.Event()
     with running(new_folder()) as stack, ThreadPoolExecutor(1) as pool:
         reader = pool.submit(_read, stack, found, stopped)
@@ -81,7 +81,7 @@ def _read(stack: Stack, found: Endured, stopped: threading.Event) -> None:
 
 
 def _largest(processes: Sequence[psutil.Process]) -> int:
-    """Return the most bytes that one of the processes holds; one that has just ended holds none."""
+    """Return the memory of the largest process in bytes; one that has just ended counts as 0."""
     held = [0]
     for process in processes:
         with suppress(psutil.NoSuchProcess):

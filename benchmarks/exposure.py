@@ -1,8 +1,8 @@
-"""What measuring brightness and contrast adds to preparing an image.
+"""Measure the cost of measuring brightness and contrast when an image is prepared.
 
     python -m benchmarks.exposure [MODEL]
 
-Prints the processor time of an image, for 400 of 224 pixels: decoding, gate and preparing, then measuring.
+Prints the processor time per image, over 400 of 224 pixels: decoding, gate and preparing, then measuring.
 """
 
 import sys
@@ -23,7 +23,7 @@ ROUNDS = 5
 
 
 def microseconds(act: Callable[[Any], object], items: Sequence[Any]) -> float:
-    """Return the processor time of one item in the quickest of ROUNDS."""
+    """Return the processor time per item in the fastest of ROUNDS."""
     taken = []
     for _ in range(ROUNDS):
         began = time.process_time()

@@ -1,6 +1,6 @@
-"""What this machine can do at best: decoding alone, the network alone, and both in one tight loop on every core.
+"""Measure this machine's limit: decoding alone, the network alone, and both in a tight loop on every core.
 
-`python -m benchmarks.floor`. Nothing is stored, queued or written; a process a core, one thread each, as workers run.
+`python -m benchmarks.floor`. Nothing is stored, queued or written; one single-threaded process a core, as in workers.
 """
 
 import multiprocessing
@@ -32,18 +32,18 @@ RUNTIMES: Final = (("openvino", "bf16"), ("openvino", "f32"), ("tensorflow", "f3
 
 @dataclass(frozen=True)
 class Floor:
-    """Images a second on every core together."""
+    """Images a second on all cores together."""
 
     decode: dict[str, float]
     """By set of images."""
     network: dict[str, float]
     """By runtime and precision; the first is the default model as it is served."""
     together: dict[str, float]
-    """By set of images: decoding, then the network on the fastest runtime, over and over in one process a core."""
+    """By set of images: decoding, then the network on the fastest runtime, in a loop in one process per core."""
 
 
 class _Held:
-    """What a process of the pool holds."""
+    """The state of one process of the pool."""
 
     classifier: Classifier
     batch: np.ndarray
@@ -76,7 +76,7 @@ class _Held:
 
 
 def _rate(pool: ProcessPoolExecutor, work: Callable[[int], int]) -> float:
-    """Return images a second, the median of REPEATS after one that is not counted."""
+    """Return images a second, the median of REPEATS after one warm-up."""
     return statistics.median([_rate_once(pool, work) for _ in range(REPEATS + 1)][1:])
 
 
@@ -87,7 +87,7 @@ def _rate_once(pool: ProcessPoolExecutor, work: Callable[[int], int]) -> float:
 
 
 def _pool(backend: str, precision: str, paths: Sequence[Path], processes: int = CORES) -> ProcessPoolExecutor:
-    # A network touched before a fork hangs in the child, so processes start afresh.
+    # A network used before a fork hangs in the child, so processes are spawned.
     spawn = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(
         processes, mp_context=spawn, initializer=_Held.load, initargs=(backend, precision, paths)
@@ -96,7 +96,7 @@ def _pool(backend: str, precision: str, paths: Sequence[Path], processes: int = 
 
 @contextmanager
 def held_ready(names: Iterable[str] = tuple(SETS), processes: int = CORES) -> Iterator[Callable[[str], float]]:
-    """Hold processes ready for each set; what is yielded measures a set once, decoding and network together."""
+    """Keep processes warm for each set; yield a function that measures decoding and network of a set once."""
     with ExitStack() as stack:
         pools = {name: stack.enter_context(_pool(*RUNTIMES[0], SETS[name](), processes)) for name in names}
         for pool in pools.values():

@@ -1,6 +1,6 @@
-"""Workers with a network that costs nothing, to see what the queue alone carries.
+"""Run workers with a network that costs nothing, to measure the queue alone.
 
-`celery -A benchmarks.free_network worker` is `celery -A worker.app worker` but for three things: images are neither
+`celery -A benchmarks.free_network worker` differs from `celery -A worker.app worker` in three ways: images are neither
 read nor decoded, no thumbnail is written, and the network answers at once. Tickets, claims, leases and rows are the
 product's.
 """
@@ -26,7 +26,7 @@ app = _app.app
 
 
 class FreeClassifier(Classifier):
-    """Answers without looking."""
+    """Returns constant predictions."""
 
     def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec
@@ -37,7 +37,7 @@ class FreeClassifier(Classifier):
 
 
 class FreeScreener(Screener):
-    """Takes every image as read."""
+    """Skips reading and decoding images."""
 
     _NOTHING = Prepared(np.zeros((1, 1, 1), np.uint8), WHOLE, Exposure(0, 0))
 
@@ -54,5 +54,5 @@ def _load(settings: Settings) -> Classifier:
     return FreeClassifier(read_spec(settings.model_dir))
 
 
-setattr(process, "load_classifier", _load)  # noqa: B010  # mypy would have it that a module's names stay as they are
+setattr(process, "load_classifier", _load)  # noqa: B010  # mypy rejects assigning to a module's functions
 setattr(process, "Screener", FreeScreener)  # noqa: B010

@@ -53,14 +53,14 @@ DATABASE_MS: Final = 50.0
 PAGE_MS: Final = 100.0
 SQLITE_ROWS: Final = 1_000_000
 PEOPLE: Final = {"reader": "rita", "busy": "tech-00", "usual": "tech-05", "early": "tech-18", "rare": "tech-19"}
-"""The busiest technician sent a third of all images, an usual one a 25th, another in the first months only."""
+"""The busiest technician sent a third of all images, a usual one a 25th, another only in the first months."""
 
 Values = dict[str, str]
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What one question took, in milliseconds."""
+    """The latency of one request, in milliseconds."""
 
     question: str
     who: str
@@ -82,23 +82,23 @@ class Figures:
 
 
 class Clock:
-    """The time spent in statements, and how many there were."""
+    """Time spent in statements, and their number."""
 
     def __init__(self) -> None:
         self.seconds, self.statements, self._lock = 0.0, 0, threading.Lock()
 
     def reset(self) -> None:
-        """Begin anew."""
+        """Reset time and number."""
         self.seconds, self.statements = 0.0, 0
 
     def add(self, seconds: float, statements: int = 0) -> None:
-        """Count what one call took; threads may call at once."""
+        """Add the time of one call; threads may call at once."""
         with self._lock:
             self.seconds, self.statements = self.seconds + seconds, self.statements + statements
 
 
 def watch_statements(database: Database, clock: Clock) -> None:
-    """Time the statements of a database: PostgreSQL's driver has all rows when a statement ends, SQLite's has none."""
+    """Time a database's statements and fetches: PostgreSQL's driver fetches all rows at execution, SQLite's none."""
     if database.engine.dialect.name == "sqlite":
         event.listen(database.engine, "do_connect", lambda _d, _r, args, given: _timed_connection(clock, args, given))
         return
@@ -140,11 +140,11 @@ def _timed(clock: Clock, statements: int, call: Callable[..., Any], *values: Any
         clock.add(time.perf_counter() - began, statements)
 
 
-# ---------------------------------------------------------------- the questions
+# ---------------------------------------------------------------- requests
 
 
 class Sample:
-    """Values that questions name, drawn from the rows."""
+    """Values to fill requests with, drawn from the rows."""
 
     def __init__(self, database: Database) -> None:
         self.lot = random.Random(1)  # noqa: S311  # not for secrets
@@ -172,19 +172,19 @@ class Sample:
         return uuid.UUID(int=self.lot.randint(*self._ids))
 
     def day(self, since: float = 0.0, until: float = 1.0) -> str:
-        """Draw a day of a part of the time."""
+        """Draw a day from a part of the time span."""
         first, last = (key >> 80 for key in self._ids)
         at = first + (last - first) * self.lot.uniform(since, until)
         return datetime.fromtimestamp(at / 1000, UTC).date().isoformat()
 
     def span(self, days: int) -> Values:
-        """Draw so many days."""
+        """Draw a range of so many days."""
         since = self.day(0.0, 0.95)
         until = datetime.fromisoformat(since) + timedelta(days=days - 1)
         return {"since": since, "until": until.date().isoformat()}
 
     def cursor(self, order: str) -> str:
-        """Write the cursor of a page somewhere in the list."""
+        """Return the cursor of a page somewhere in the list."""
         key: list[Any] = [str(self._id())] if order == "newest" else [self.lot.uniform(0.0, 1.0), str(self._id())]
         if order == "unread":
             key = [self.lot.randint(0, 1), *key]
@@ -196,7 +196,7 @@ _ENDS: Final = (Screening.id, Screening.id.desc())
 
 
 def filters(sample: Sample) -> dict[str, Callable[[], Values]]:
-    """Name the filters, alone and together, common and rare and matching nothing."""
+    """Return filters by name: single and combined, common, rare and matching nothing."""
     lot = sample.lot
     old, new = sample.models[0], sample.models[-1]
 
@@ -242,7 +242,7 @@ def filters(sample: Sample) -> dict[str, Callable[[], Values]]:
 
 
 def questions(sample: Sample) -> Iterator[tuple[str, tuple[str, ...], Callable[[], str]]]:
-    """Yield each question, who asks it, and what makes its address."""
+    """Yield each request's name, the accounts that send it, and the function that makes its URL."""
     lot = sample.lot
     everyone = tuple(PEOPLE)
     for order in ("newest", "suspicious"):
@@ -278,7 +278,7 @@ def questions(sample: Sample) -> Iterator[tuple[str, tuple[str, ...], Callable[[
 
 
 def _worklist(sample: Sample) -> Iterator[tuple[str, tuple[str, ...], Callable[[], str]]]:
-    """Yield the questions to the worklist, which readers alone ask."""
+    """Yield the requests to the worklist, which only readers send."""
     lot = sample.lot
     asked: dict[str, Callable[[], Values]] = {
         "all": dict,
@@ -311,7 +311,7 @@ def _worklist(sample: Sample) -> Iterator[tuple[str, tuple[str, ...], Callable[[
 
 
 def _figures(sample: Sample) -> Iterator[tuple[str, tuple[str, ...], Callable[[], str]]]:
-    """Yield the questions to pages of figures, which count up to a million rows anew each time."""
+    """Yield the requests to pages of figures, which count up to a million rows each time."""
     for days in (7, 30, 90):
         span = functools.partial(sample.span, days)
         yield f"figures: quality, {days} days", ("reader",), _address("/quality", span)
@@ -337,11 +337,11 @@ def _job_page(sample: Sample, job: uuid.UUID) -> Callable[[], str]:
     return make
 
 
-# ---------------------------------------------------------------- asking
+# ---------------------------------------------------------------- measuring
 
 
 def settings_for(url: str, folder: Path) -> Settings:
-    """Make settings of a scratch data folder on a database; nobody answers on its Redis."""
+    """Make settings with a scratch data folder on a database, without a running Redis."""
     return Settings(
         data_dir=folder,
         database_url=SecretStr(url),
@@ -351,7 +351,7 @@ def settings_for(url: str, folder: Path) -> Settings:
 
 
 def sign_in(app: Flask, database: Database, name: str) -> FlaskClient:
-    """Return a browser that is signed in."""
+    """Return a signed-in test client."""
     with database.write() as db:
         user = db.scalars(select(User).where(User.name == name)).one()
         secret = sessions.begin(db, user, lasts=timedelta(hours=12), address=None, user_agent="")
@@ -362,7 +362,7 @@ def sign_in(app: Flask, database: Database, name: str) -> FlaskClient:
 
 
 def measure(url: str, repeats: int, only: str) -> list[Figures]:
-    """Ask one database every question."""
+    """Send every request to one database."""
     database, clock = Database(url), Clock()
     watch_statements(database, clock)
     upgrade(database)
@@ -387,7 +387,7 @@ def _ask(  # noqa: PLR0917  # one measurement
 ) -> Figures:
     taken: list[tuple[float, float]] = []
     statements = 0
-    client.get(make())  # compiled and connected
+    client.get(make())  # warm-up: compiles templates and connects
     for _ in range(repeats):
         address = make()
         clock.reset()
@@ -408,7 +408,7 @@ def _spread(values: list[float]) -> tuple[float, float, float]:
 
 
 def print_row(row: Figures) -> None:
-    """Show one line while the next is measured."""
+    """Print one line while the next is measured."""
     mark = " " if row.is_met else "!"
     figures = f"{row.database_p50:7.1f} {row.database_p95:7.1f} {row.database_max:7.1f}"
     print(f"{mark} {row.question:48} {row.who:7} {figures} | {row.page_p50:7.1f} {row.page_p95:7.1f} {row.statements}")
@@ -419,7 +419,7 @@ def print_row(row: Figures) -> None:
 
 @dataclass(frozen=True)
 class Export:
-    """One stream of all rows."""
+    """The export of all rows."""
 
     form: str
     rows: int
@@ -429,13 +429,13 @@ class Export:
 
     @property
     def rows_a_second(self) -> float:
-        """Return how fast it went."""
+        """Return the rate of the export."""
         return self.rows / self.seconds
 
 
 @contextmanager
 def gunicorn(url: str, folder: Path) -> Iterator[tuple[str, psutil.Process]]:
-    """Run the web as it is served, with one process, and give its address and that process."""
+    """Run the web under gunicorn with one process; yield its address and that process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -469,7 +469,7 @@ def _wait(address: str) -> None:
 
 
 def export(url: str, form: str, order: str = "newest") -> Export:
-    """Stream every image to nowhere and watch the web's memory."""
+    """Export every image, discard the stream, and watch the web's memory."""
     database = Database(url)
     with database.write() as db:
         rita = db.scalars(select(User).where(User.name == PEOPLE["reader"])).one()
@@ -494,7 +494,7 @@ def export(url: str, form: str, order: str = "newest") -> Export:
     return Export(f"{form}, {order}", lines - 1, seconds, before / 1e6, (largest - before) / 1e6)
 
 
-# ---------------------------------------------------------------- the whole
+# ---------------------------------------------------------------- all databases
 
 
 def report(title: str, found: list[Figures], console: Console) -> None:
@@ -512,7 +512,7 @@ def report(title: str, found: list[Figures], console: Console) -> None:
 
 
 def sizes(url: str) -> dict[str, float]:
-    """Return the megabytes of each index and table of screenings, in PostgreSQL."""
+    """Return the size in MB of the screenings table and each of its indexes, in PostgreSQL."""
     database = Database(url)
     query = text(
         "SELECT relname, pg_relation_size(oid) / 1e6 FROM pg_class WHERE oid = 'screenings'::regclass "
@@ -532,12 +532,12 @@ class Asked:
     databases: tuple[str, ...] = ("postgresql", "sqlite")
     repeats: int = REPEATS
     only: str = ""
-    """Ask only questions that hold this."""
+    """Send only requests whose name contains this."""
     with_export: bool = True
 
 
 def main() -> None:
-    """Measure what the arguments name and print it."""
+    """Run the measurements that the arguments name and print them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000], help="how many images (default: 1,000,000)")
     parser.add_argument("--keep", type=Path, help="a folder that keeps the databases (default: a new one, removed)")
@@ -556,14 +556,14 @@ def main() -> None:
 
 
 def measure_all(asked: Asked, keep: Path | None = None) -> dict[str, Any]:
-    """Measure and print every size on every database, which are kept in a folder where one is given."""
+    """Measure and print every size on every database; the databases are kept in `keep` where it is given."""
     with tempfile.TemporaryDirectory(prefix="pneumoscreen-growth-") as scratch:
         Path(scratch).chmod(0o755)  # PostgreSQL runs as another user
         return run(asked, (keep or Path(scratch)).resolve(), Console(width=170))
 
 
 def run(asked: Asked, folder: Path, console: Console) -> dict[str, Any]:
-    """Measure every size on every database, kept in a folder."""
+    """Measure every size on every database, stored in a folder."""
     results: dict[str, Any] = {}
 
     def look(title: str, url: str) -> None:

@@ -19,5 +19,5 @@ def _take(folder: Path, count: int) -> list[Path]:
     paths = sorted(folder.rglob("*.jp*g"))
     if len(paths) < count:
         raise SystemExit(f"The benchmark needs {count} images in {folder}; there are {len(paths)}.")
-    # Every so-and-so-many, so that both classes are among them.
+    # Evenly spaced, so that both classes are included.
     return [paths[index * len(paths) // count] for index in range(count)]

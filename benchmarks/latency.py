@@ -1,4 +1,4 @@
-"""How long one image takes, from the first byte of its upload to a result that can be read.
+"""Measure the latency of one image, from the first byte of its upload to a readable result.
 
 `python -m benchmarks.latency`: on an idle stack, then while a bulk job of 5,000 images runs.
 """
@@ -21,7 +21,7 @@ SINGLES: Final = 200
 BULK_IMAGES: Final = 5000
 MOST_JOBS: Final = 12
 FIRST_SECONDS: Final = 0.3
-"""Until a bulk job's first images are being screened."""
+"""Time for a bulk job's first images to reach the workers."""
 PAUSE_SECONDS: Final = 0.05
 LOOK_SECONDS: Final = 0.003
 
@@ -33,17 +33,17 @@ class Latency:
     seconds: tuple[float, ...]
 
     def percentile(self, share: float) -> float:
-        """Return the seconds that `share` (0 to 1) of the images stayed within."""
+        """Return the latency in seconds at the percentile `share` (0 to 1)."""
         return float(np.quantile(self.seconds, share, method="higher"))
 
     def line(self) -> str:
-        """Say the usual percentiles."""
+        """Return the usual percentiles as a line."""
         p50, p95, p99 = (1000 * self.percentile(share) for share in (0.50, 0.95, 0.99))
         return f"p50 {p50:.0f} ms, p95 {p95:.0f} ms, p99 {p99:.0f} ms, worst {1000 * max(self.seconds):.0f} ms"
 
 
 def one(stack: Stack, form: Form) -> float:
-    """Send one image as a job of its own and ask until its result is there; return the seconds."""
+    """Send one image as its own job and poll for its result; return the seconds."""
     started = time.perf_counter()
     address = stack.ask("POST", "/api/v1/jobs", form.body, Content_Type=form.media_type)["status_url"]
     while stack.ask("GET", address)["state"] != "FINISHED":
@@ -52,14 +52,14 @@ def one(stack: Stack, form: Form) -> float:
 
 
 def idle(stack: Stack, salt: int, count: int = SINGLES) -> Latency:
-    """Send single images one after the other to a stack that has nothing else to do."""
+    """Send single images one after the other to an idle stack."""
     forms = [make_form([image]) for image in fresh(images.originals(count), salt)]
     one(stack, make_form(fresh(images.originals(1), salt + 1)))
     return Latency(tuple(one(stack, form) for form in forms))
 
 
 def beside_bulk(stack: Stack, salt: int) -> Latency:
-    """Send single images while bulk jobs run, one job after the other; those alone at the end do not count."""
+    """Send single images while bulk jobs run, one job after the other; images after the last job do not count."""
     singles = iter([make_form([image]) for image in fresh(images.originals(SINGLES), salt)])
     seconds: list[float] = []
     with ThreadPoolExecutor(1) as pool, closing(Stack(stack.port, stack.token, stack.process)) as other:

@@ -1,7 +1,7 @@
-"""A client that keeps a server busy and costs little itself, because it shares the cores with the server.
+"""A cheap load generator: it keeps a server busy and costs little, because it shares the server's cores.
 
-It runs in a process of its own over plain sockets that stay open, its bodies are built before the clock starts, and
-every answer is checked.
+It runs in its own process over plain keep-alive sockets, its bodies are built before the clock starts, and every answer
+is checked.
 """
 
 import base64
@@ -19,7 +19,7 @@ from http.client import HTTPConnection, HTTPException
 HOST = "127.0.0.1"
 TIMEOUT_SECONDS = 120.0
 POLL_SECONDS = 0.05
-"""Between two questions for a result that is not there yet: twenty a second cost a server next to nothing."""
+"""Interval between polls for a result: twenty a second cost a server next to nothing."""
 LABELS = ("NORMAL", "PNEUMONIA")
 BOUNDARY = "image-7c41d0a9f3"
 
@@ -29,12 +29,12 @@ Packed = tuple[bytes, dict[str, str]]
 
 
 class Unanswered(Exception):
-    """Say which image got no label, and what came instead."""
+    """Say which image got no label, and what the server answered instead."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server says of one image."""
+    """A server's prediction for one image."""
 
     label: str
     p_pneumonia: float
@@ -42,19 +42,19 @@ class Answer:
 
 @dataclass(frozen=True)
 class Exchange:
-    """How an image is sent to a server and its answer read. Its functions must be importable, as they are pickled."""
+    """How to send an image to a server and read its answer. The functions must be importable, as they are pickled."""
 
     path: str
     pack: Callable[[str, bytes], Packed]
     read: Callable[[object], object]
     """Takes the decoded JSON of a response and returns the mapping with `label` and `p_pneumonia`."""
     result: str | None = None
-    """For a server that queues: the path of a result, with `{id}`. It answers 202 until the result is there."""
+    """For a server that queues: the path of a result, with `{id}`. It answers 202 until the result is available."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What one run of the client measured."""
+    """The measurements of one run of the client."""
 
     seconds: float
     """From the first byte sent to the last answer read."""
@@ -63,7 +63,7 @@ class Load:
     answers: tuple[Answer, ...]
     """In the order of the images."""
     client_seconds: float
-    """Processor time that the client itself took meanwhile."""
+    """Processor time of the client itself."""
 
     @property
     def rate(self) -> float:
@@ -71,7 +71,7 @@ class Load:
         return len(self.answers) / self.seconds
 
     def percentile(self, share: float) -> float:
-        """Return the latency in seconds that `share` (0 to 1) of the images stayed within (nearest rank)."""
+        """Return the latency in seconds at the percentile `share` (0 to 1, nearest rank)."""
         ranked = sorted(self.latencies)
         return ranked[max(0, math.ceil(share * len(ranked)) - 1)]
 
@@ -120,9 +120,9 @@ def inference_response(said: object) -> object:
 
 
 def saturate(port: int, exchange: Exchange, images: Sequence[NamedImage], connections: int) -> Load:
-    """Send images to a server on this machine over so many connections at once, from a process of its own.
+    """Send images to a server on this machine over so many parallel connections, from a separate process.
 
-    Raises Unanswered where an image gets anything but a label, and OSError where the server is not there.
+    Raises Unanswered where an image gets anything but a label, and OSError where the server is unreachable.
     """
     if not images or connections < 1:
         raise ValueError(f"Images and connections must be at least 1. Received: {len(images)} and {connections}.")
@@ -132,12 +132,12 @@ def saturate(port: int, exchange: Exchange, images: Sequence[NamedImage], connec
 
 
 def send(port: int, exchange: Exchange, images: Sequence[NamedImage], connections: int) -> Load:
-    """Do what `saturate` does, in this process."""
+    """Send images like `saturate`, but in this process."""
     run = _Run(port, exchange, images)
     processor, started = time.process_time(), time.perf_counter()
     run.across(min(connections, len(images)), run.submit)
     if exchange.result is not None:
-        # One connection asks in the order of sending; it keeps up with any of the servers.
+        # One connection polls in the order of sending; it keeps up with any of the servers.
         run.across(1, run.collect)
     finished = time.perf_counter()
     return Load(
@@ -163,7 +163,7 @@ class _Run:
         self.failures: list[Exception] = []
 
     def across(self, connections: int, work: Callable[[HTTPConnection, int], None]) -> None:
-        """Do `work` for every image over so many connections, each of which takes the next image when it is free."""
+        """Run `work` for every image over so many connections, each taking the next image when free."""
         waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
         for index in range(len(self.packed)):
             waiting.put(index)

@@ -29,7 +29,7 @@ DAY: Final = 86_400.0
 BULK_SHARE: Final = 0.1
 BULK_IMAGES: Final = 5000
 _HOURS: Final = (1, 1, 1, 1, 1, 2, 4, 8, 12, 13, 12, 10, 8, 9, 9, 8, 6, 4, 3, 3, 2, 2, 1, 1)
-"""How many of the single images come in each hour of the day, in parts: a forenoon peak of 2.6 times the mean."""
+"""Relative number of single images in each hour of the day: the morning peak is 2.6 times the mean."""
 MOST_TAKEN: Final = 128
 
 IMAGE_BYTES: Final = {SMALL: 7e3, LARGE: 225e3}
@@ -39,11 +39,11 @@ ROW_BYTES: Final = 1.5e3
 
 @dataclass(frozen=True)
 class Day:
-    """What the simulated day came to."""
+    """The results of the simulated day."""
 
     cores: int
     busy: float
-    """Share of the day that the worker cores had work."""
+    """Share of the day that the worker cores were busy."""
     single_ms: tuple[float, float, float]
     """From a single image's arrival to its result: median, 99th percentile, worst."""
     bulk_seconds: tuple[float, float]
@@ -52,7 +52,7 @@ class Day:
 
 
 def arrivals(images: int, lot: random.Random) -> Iterator[tuple[float, int]]:
-    """Yield when images come and how many, in the order of time."""
+    """Yield arrival times and numbers of images, in order of time."""
     singles = int(images * (1 - BULK_SHARE))
     hours = lot.choices(range(24), weights=_HOURS, k=singles)
     times = [(3600 * (hour + lot.random()), 1) for hour in hours]
@@ -61,14 +61,14 @@ def arrivals(images: int, lot: random.Random) -> Iterator[tuple[float, int]]:
 
 
 def simulate(images: int, cores: int, rate: float, overhead: float, seed: int = 1) -> Day:
-    """Run a day on so many worker cores, each `rate` images a second; `overhead` seconds are a single image's own."""
+    """Simulate a day on so many worker cores at `rate` images a second each; a single image adds `overhead` seconds."""
     waiting: tuple[deque[tuple[float, int]], deque[tuple[float, int]]] = (deque(), deque())
     free = [0.0] * cores
     worked, most, singles, ended = 0.0, 0, list[float](), dict[int, tuple[float, float]]()
     coming = enumerate(arrivals(images, random.Random(seed)))  # noqa: S311  # seeded, to be repeated
     upcoming, clock = next(coming, None), 0.0
     while upcoming or any(waiting):
-        # A core that was free for long cannot have begun before what it takes came.
+        # An idle core cannot start before its work arrives.
         at = max(heapq.heappop(free), clock)
         if not any(waiting) and upcoming:
             at = max(at, upcoming[1][0])
@@ -112,16 +112,16 @@ def _bulks(jobs: list[tuple[float, float]]) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Rates:
-    """What was measured."""
+    """The measured rates."""
 
     a_core: dict[str, float]
-    """Images a second end to end by set of images: everything that belongs to them, on one core."""
+    """Images a second end to end on one core, by set of images, with all that they cause."""
     queue: float
     single_seconds: float
 
 
 def measured(results: dict[str, Any]) -> Rates:
-    """Read the rates from what the benchmark wrote down; raise SystemExit where a part is missing."""
+    """Read the rates from the benchmark's results; raise SystemExit where a part is missing."""
     if missing := {"bulk", "queue", "latency", "floor"} - set(results):
         raise SystemExit(f"Measure {', '.join(sorted(missing))} first: make bench.")
     ours = compared(results).ours

@@ -34,15 +34,15 @@ SIZES: Final = {"1.4 megapixels": (1000, 1400), "5 megapixels": (2500, 2000)}
 READER: Final = "rita"
 PICTURE: Final = "KEY TO PICTURE"
 _REST_SECONDS: Final = 2.5
-"""A reader looks at least so long; the next image is fetched ahead meanwhile."""
+"""The least time that a reader looks; the next image is prefetched meanwhile."""
 _NOTE_KEY: Final = """addEventListener("keydown", (event) => {
   localStorage.setItem("pressed", performance.timeOrigin + event.timeStamp);
 }, true)"""
 _IS_READY: Final = (
     'performance.getEntriesByName("first-contentful-paint").length && document.querySelector("[data-shown]")'
 )
-# A page that is prerendered has drawn its image before it is shown, and paints first when it is. In both kinds of pages
-# the picture is seen no sooner than the first paint, and no later than when the samples are drawn.
+# A prerendered page has drawn its image before it is shown, when its first paint happens. In both kinds of page the
+# picture is visible no earlier than the first paint, and no later than when the samples are drawn.
 _READ: Final = """new Promise((done) => {
   const one = (name) => performance.getEntriesByName(name)[0];
   const [page] = performance.getEntriesByType("navigation");
@@ -78,13 +78,13 @@ _READ_EMPTY: Final = """performance.getEntriesByName("first-contentful-paint")[0
   + performance.timeOrigin - Number(localStorage.getItem("pressed"))"""
 
 Step = dict[str, float]
-"""Milliseconds by what took them."""
+"""Milliseconds by part."""
 
 
 def measure(size: tuple[int, int], images: int, walks: int) -> tuple[list[Step], list[Step]]:
-    """Walk through images of a size, so many times in each way; return the steps with prerendering and without."""
+    """Walk through images of a size, `walks` times each way; return the steps with and without prerendering."""
     data = new_folder()
-    environment = {**os.environ, f"{PREFIX}GATE_IGNORES": "all"}  # these are no X-rays
+    environment = {**os.environ, f"{PREFIX}GATE_IGNORES": "all"}  # the test images are no X-rays
     found: dict[bool, list[Step]] = {True: [], False: []}
     with running(data, environment=environment) as stack, _accounts(data) as database:
         job = stack.send(make_forms(list(_draw(size, images))), priority="interactive")
@@ -98,10 +98,10 @@ def measure(size: tuple[int, int], images: int, walks: int) -> tuple[list[Step],
 
 
 class _EmptyPages(BaseHTTPRequestHandler):
-    """Pages of one heading, each of which has the next one prerendered and opens it by any key."""
+    """Serve pages of one heading, each of which prerenders the next and opens it on any key."""
 
     def do_GET(self) -> None:
-        """Answer the page of a number, such as /3."""
+        """Answer a numbered page, such as /3."""
         body = _EMPTY_PAGE.replace("NEXT", str(int(self.path[1:]) + 1)).encode()
         self.send_response(200)
         self.send_header("Content-Type", "text/html; charset=utf-8")
@@ -110,11 +110,11 @@ class _EmptyPages(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *_arguments: object) -> None:  # noqa: A002  # named so where it comes from
-        """Write no line for each request."""
+        """Suppress the log line of each request."""
 
 
 def measure_empty(steps: int) -> list[float]:
-    """Return the milliseconds from the key to the first paint of pages that hold next to nothing."""
+    """Return the milliseconds from the key to the first paint of almost empty pages."""
     found = []
     with ThreadingHTTPServer(("127.0.0.1", 0), _EmptyPages) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -149,7 +149,7 @@ def _accounts(data: Path) -> Iterator[Database]:
 
 @contextmanager
 def _reader(stack: Stack, database: Database, *, prerenders: bool) -> Iterator[Tab]:
-    """Open a browser of its own and sign in the reader."""
+    """Open a fresh browser and sign in the reader."""
     with database.write() as session:
         user = users.find_user(session, READER)
         assert user is not None  # noqa: S101  # made above

@@ -1,10 +1,10 @@
-"""How far the forms of a model agree, image by image.
+"""Compare a model's backends and precisions, image by image.
 
     python -m benchmarks.parity [MODEL]
 
 The Keras file on TensorFlow in float32 is the reference; OpenVINO in float32 and OpenVINO as it serves (bfloat16 where
-the spec allows it and the CPU has it) are held to it on 300 images. Then the same images at their original size and at
-224 pixels are screened as it serves.
+the spec allows it and the CPU has it) are compared with it on 300 images. Then the same images are screened at their
+original size and at 224 pixels, as served.
 """
 
 import json
@@ -24,12 +24,12 @@ ROOT = Path(__file__).resolve().parents[1]
 DEFAULT = ROOT / "models" / "whole-mobilenet"
 IMAGES = 300
 Run = tuple[str | None, Sequence[Path]]
-"""What OpenVINO computes in, None for what the spec says, and the images."""
+"""OpenVINO's precision, None for that of the spec, and the images."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far one way of screening images agrees with another."""
+    """How far two ways of screening images agree."""
 
     images: int
     largest: float
@@ -51,7 +51,7 @@ def agreement(one: np.ndarray, other: np.ndarray, threshold: float) -> Agreement
 
 
 def screen(model: Path, backend: str, runs: Sequence[Run]) -> list[np.ndarray]:
-    """Return p_pneumonia, (images,), of each run, in one process of its own: Keras takes one backend per process."""
+    """Return p_pneumonia, (images,), of each run, in a separate process: Keras allows one backend per process."""
     command = [sys.executable, "-m", "benchmarks.parity", "--screen", str(model), backend]
     asked = json.dumps([(precision, list(map(str, images))) for precision, images in runs])
     finished = subprocess.run(command, cwd=ROOT, input=asked, capture_output=True, text=True, check=True)
@@ -69,7 +69,7 @@ def _screen_here(model: Path, backend: str, asked: list[tuple[str | None, list[s
 
 
 def compare_forms(model: Path) -> dict[str, Agreement]:
-    """Hold every form of a model to TensorFlow in float32, and small copies of images to their originals, as served."""
+    """Compare every backend of a model with TensorFlow in float32, and small copies of images with their originals."""
     large = originals(IMAGES)
     small = [DATA / "chest_xray" / "train" / image.parent.name / image.name for image in large]
     (reference,) = screen(model, "tensorflow", [("f32", large)])

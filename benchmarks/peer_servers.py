@@ -1,9 +1,9 @@
-"""The servers that PneumoScreen is measured beside: how each is started, how it is asked, and what it does alone.
+"""The servers that PneumoScreen is compared with: how to start each, send it images, and measure it alone.
 
     python -m benchmarks.peer_servers [--images N] [--originals M] [--connections C,C] [--batch B,B]
         [--wait S] [NAME ...]
 
-Each runs from its own environment, as benchmarks/peers/README.md tells.
+Each runs in its own environment, see benchmarks/peers/README.md.
 """
 
 import argparse
@@ -35,9 +35,9 @@ WARM_UP_IMAGES = 128
 LOG_LINES = 30
 
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "BENTOML_DO_NOT_TRACK": "True", "RAY_USAGE_STATS_ENABLED": "0"}
-"""Less to log, and nothing sent to anybody."""
+"""Less logging, and no telemetry."""
 A_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
-"""TensorFlow takes every core by default; with a process a core they would fight for them."""
+"""TensorFlow uses every core by default; with one process per core they would compete for them."""
 
 FORM = load.Exchange("/predict", partial(load.as_form, "file"), load.plain)
 
@@ -48,18 +48,18 @@ class PeerFailed(Exception):
 
 @dataclass(frozen=True)
 class Peer:
-    """A server beside which PneumoScreen is measured."""
+    """A server that PneumoScreen is compared with."""
 
     name: str
     title: str
     command: tuple[str, ...]
-    """With `{port}` and, for servers that listen on more than they are asked on, `{other}` and `{third}`."""
+    """With `{port}` and, for servers that listen on further ports, `{other}` and `{third}`."""
     exchange: load.Exchange
     connections: int
-    """That its client keeps. It and `batch` are chosen by the sweep in the README, which a quiet machine may change."""
+    """Of its client. It and `batch` come from the sweep in the README; a quiet machine may need others."""
     batch: int = 1
     wait: float = 0.01
-    """Seconds that a server with batches waits for one to fill, except BentoML, which finds its own."""
+    """Seconds that a batching server waits for a batch to fill, except BentoML, which adapts it."""
     program: Path = PYTHON
     environment: dict[str, str] = field(default_factory=dict)
 
@@ -159,7 +159,7 @@ PEERS = (
 
 
 def free_ports(count: int) -> list[int]:
-    """Find ports that nobody listens on."""
+    """Find free ports."""
     probes = [socket.create_server((load.HOST, 0)) for _ in range(count)]
     try:
         return [int(probe.getsockname()[1]) for probe in probes]
@@ -170,19 +170,19 @@ def free_ports(count: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Server:
-    """A peer that runs."""
+    """A running peer."""
 
     peer: Peer
     port: int
     folder: Path
-    """What it writes is below, its log too, until it is stopped."""
+    """Holds all that it writes, its log included, until it is stopped."""
 
     def screen(self, sent: Sequence[load.NamedImage], connections: int | None = None) -> load.Load:
-        """Saturate it with images, over the peer's own number of connections where none is given."""
+        """Saturate the server with images, by default over the peer's own number of connections."""
         return load.saturate(self.port, self.peer.exchange, sent, connections or self.peer.connections)
 
     def processor_seconds(self) -> float:
-        """Return the processor time that all its processes together have taken so far."""
+        """Return the total processor time of its processes so far."""
         total = 0.0
         for process in started_in(self.folder):
             with suppress(psutil.NoSuchProcess):
@@ -195,12 +195,12 @@ class Server:
 def running(peer: Peer) -> Iterator[Server]:
     """Start a peer, wait until it answers a real image, yield it, and stop it with all its children.
 
-    Raises PeerFailed where it is not installed, ends, or stays silent for START_SECONDS.
+    Raises PeerFailed where it is not installed, exits, or does not answer for START_SECONDS.
     """
     if not peer.program.is_file():
         raise PeerFailed(f"{peer.title} is not installed. Make its environment as {FOLDER / 'README.md'} tells.")
     port, other, third = free_ports(3)
-    # Short, because Ray puts sockets below it and a socket's path has 107 characters.
+    # Short, because Ray puts sockets below it and a socket's path may have 107 characters.
     with tempfile.TemporaryDirectory(prefix="peer-") as name:
         folder = Path(name)
         names = {"port": port, "other": other, "third": third, "batch": peer.batch, "wait": peer.wait, "folder": folder}
@@ -221,7 +221,7 @@ def running(peer: Peer) -> Iterator[Server]:
 
 
 def settings(peer: Peer, folder: Path, names: Mapping[str, object]) -> dict[str, str]:
-    """Return a peer's environment variables. What it writes stays in a folder of its own."""
+    """Return a peer's environment variables, which keep what it writes in its own folder."""
     private = {"TMPDIR": str(folder), "RAY_TMPDIR": str(folder), "BENTOML_HOME": str(folder / "bentoml")}
     own = {key: value.format(**names) for key, value in peer.environment.items()}
     return QUIET | private | {"PEER_BATCH": str(peer.batch), "PEER_WAIT_SECONDS": str(peer.wait)} | own
@@ -246,7 +246,7 @@ def wait_until_answering(peer: Peer, port: int, process: "subprocess.Popen[bytes
 
 
 def stop(process: "subprocess.Popen[bytes]", folder: Path) -> None:
-    """End a server by its own way out, and by force what is left of it after STOP_SECONDS."""
+    """Stop a server gracefully, and kill what is left of it after STOP_SECONDS."""
     process.terminate()
     try:
         process.wait(STOP_SECONDS)
@@ -260,7 +260,7 @@ def stop(process: "subprocess.Popen[bytes]", folder: Path) -> None:
 
 
 def started_in(folder: Path) -> list[psutil.Process]:
-    """Find the processes whose folder for temporary files this is: a server's own, whoever their parent is by now."""
+    """Find the processes whose temporary folder this is: a server's own, even if reparented."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
@@ -275,7 +275,7 @@ def read(paths: Sequence[Path]) -> list[load.NamedImage]:
 
 
 def measure(server: Server, sent: Sequence[load.NamedImage], connections: int, rounds: int) -> str:
-    """Send images so many times and return the figures in a line."""
+    """Send images for so many rounds and return the figures in a line."""
     before = server.processor_seconds()
     runs = [server.screen(sent, connections) for _ in range(rounds)]
     taken = 1000 * (server.processor_seconds() - before) / rounds / len(sent)
@@ -291,7 +291,7 @@ def measure(server: Server, sent: Sequence[load.NamedImage], connections: int, r
 def try_out(
     peers: Sequence[Peer], connections: Sequence[int], sets: dict[str, list[load.NamedImage]], rounds: int
 ) -> None:
-    """Measure each peer alone, one after the other, and print a line for each way of asking."""
+    """Measure each peer alone, one after the other, and print a line for each combination of options."""
     for peer in peers:
         with running(peer) as server:
             server.screen(next(iter(sets.values()))[:WARM_UP_IMAGES])
@@ -302,12 +302,12 @@ def try_out(
 
 
 def numbers(text: str) -> list[int]:
-    """Read numbers with commas between them."""
+    """Parse comma-separated numbers."""
     return [int(word) for word in text.split(",")]
 
 
 def main() -> None:
-    """Try the peers that are named, or all."""
+    """Measure the named peers, or all."""
     known = {peer.name: peer for peer in PEERS}
     parser = argparse.ArgumentParser(description="Measure the servers that PneumoScreen is measured beside, alone.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(known)}; all where none is named")

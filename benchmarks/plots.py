@@ -1,4 +1,4 @@
-"""The plots that README and docs/performance.md show, drawn from what the benchmark wrote down."""
+"""Draw the plots of README and docs/performance.md from the benchmark's results."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +14,7 @@ from benchmarks.targets import compared
 
 _INK, _OURS, _PEERS = "#24292f", "#0f766e", "#94a3b8"
 _STYLE: Final[dict[Any, Any]] = {
-    "svg.hashsalt": "pneumoscreen",  # the same figures give the same file
+    "svg.hashsalt": "pneumoscreen",  # makes the files reproducible
     "svg.fonttype": "none",
     "font.size": 10,
     "text.color": _INK,
@@ -57,7 +57,7 @@ def _draw_bulk(results: Mapping[str, Any], path: Path) -> Path:
 
 
 def _draw_growth(growth: Mapping[str, Any], path: Path) -> Path:
-    """Draw how long the questions take, quickest first: a line for each size of each database, the targets dotted."""
+    """Draw request latencies, fastest first: a line for each size of each database, the targets dotted."""
     figure, axes = plt.subplots(1, 2, figsize=(10, 3), sharey=True, layout="constrained")
     for axis, part, target in zip(axes, ("database", "page"), (DATABASE_MS, PAGE_MS), strict=True):
         for title, found in growth.items():

@@ -44,7 +44,7 @@ DRAIN_SECONDS: Final = 300.0
 
 @dataclass(frozen=True)
 class Carried:
-    """What one round carried."""
+    """The rates of one round."""
 
     workers: int
     submitted: float
@@ -52,12 +52,12 @@ class Carried:
     screened: float
     """Images a second, claimed and settled."""
     busy: dict[str, float]
-    """Cores that each part kept busy meanwhile."""
+    """Cores kept busy by each part."""
 
 
 @contextmanager
 def running_services(folder: Path) -> Iterator[Settings]:
-    """Start PostgreSQL and Redis, and give the settings that lead to them."""
+    """Start PostgreSQL and Redis, and yield settings that connect to them."""
     (folder / "postgres").mkdir()
     postgres = Postgres(folder / "postgres")
     socket, kept = folder / "redis.sock", folder / "redis"
@@ -105,7 +105,7 @@ def running_workers(settings: Settings, count: int) -> Iterator[psutil.Process]:
 
 
 class Rows:
-    """Images as rows, and how far workers are with them."""
+    """Images as rows, and the workers' progress on them."""
 
     def __init__(self, settings: Settings, spec: ModelSpec) -> None:
         self._database = Database(settings.database)
@@ -118,7 +118,7 @@ class Rows:
             self._user_id = user.id
 
     def add(self, images: int) -> tuple[Job, float]:
-        """Submit a job of images that nobody has seen before; return it and the images a second."""
+        """Submit a job of new images; return it and the images a second."""
         started = time.perf_counter()
         with self._database.write() as session:
             job = jobs.open_job(
@@ -182,7 +182,7 @@ def _parts(worker: psutil.Process) -> dict[str, list[psutil.Process]]:
 
 
 def measure(images: int, workers: Sequence[int], rounds: int = ROUNDS) -> list[Carried]:
-    """Measure each number of workers, `rounds` times, each with images of its own."""
+    """Measure each number of workers, `rounds` times, each with new images."""
     found = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pneumoscreen-queue-")))
@@ -205,7 +205,7 @@ def measure(images: int, workers: Sequence[int], rounds: int = ROUNDS) -> list[C
 
 
 def show(found: Sequence[Carried]) -> None:
-    """Print a line for each number of workers: medians over the rounds, and what was busy."""
+    """Print a line for each number of workers: medians over the rounds, and busy cores."""
     for count in sorted({one.workers for one in found}):
         rounds = [one for one in found if one.workers == count]
         middle = statistics.median(one.screened for one in rounds)

@@ -38,13 +38,13 @@ from shared.models.heatmap import encode
 YEARS: Final = 2
 LARGE_JOB: Final = 50_000
 FEWEST_WITH_LARGE: Final = 200_000
-"""Fewer images than this come without the two large jobs."""
+"""Databases with fewer images have no large jobs."""
 ROOT: Final = Path(__file__).resolve().parents[1]
 MODELS: Final = (("mobilenet-v2", 0.4), ("compact-cnn", 1.0))
-"""Name, and the part of all time at which its successor came."""
+"""Name, and the fraction of all time at which it was replaced."""
 THRESHOLD: Final = 0.4
 TECHNICIANS: Final = (0.33, *[0.66 / 17] * 17, 0.009, 0.001)
-"""Each technician's part of the jobs; the last but one sent only in the first fifth of the time."""
+"""Each technician's share of the jobs; the last but one sent only in the first fifth of the time."""
 
 UNREAD_SINCE: Final = timedelta(days=7)
 _READINGS: Final = (
@@ -53,12 +53,12 @@ _READINGS: Final = (
     ("inadequate", 0.08, "inadequate"),
     ("read", 1.0, "agree"),
 )
-"""Review state, the part of all images up to which those that are read have it, and the one review that brings it."""
+"""Review state, its cumulative share of the images that are read, and the one review that leads to it."""
 _SEED: Final = 1
 _STATES: Final = ("DONE", "REJECTED", "FAILED")
 _HEAT_MAP: Final = encode(np.linspace(0, 1, 49, dtype=np.float32).reshape(7, 7))
 _SIZES: Final = ((0.60, 1, 8), (0.30, 20, 300), (0.10, 500, 8000))
-"""Part of the jobs, fewest images, most images."""
+"""Share of the jobs, fewest images, most images."""
 
 
 @dataclass
@@ -97,7 +97,7 @@ _COLUMNS: Final[dict[str, tuple[str, ...]]] = {
 
 
 class Draw:
-    """Draw rows in the order of time."""
+    """Draw rows in order of time."""
 
     def __init__(self, images: int, end: datetime) -> None:
         self.images = images
@@ -120,7 +120,7 @@ class Draw:
         return (self.make_id(self.start), name, spec.identity, spec.model_dump_json(), self.start)
 
     def make_id(self, at: datetime) -> str:
-        """Make the id that `shared.db.new_id` would have made at a time."""
+        """Make an id as `shared.db.new_id` would have made it at a given time."""
         self._last_id = max(int(at.timestamp() * 1000) << 12, self._last_id + 1)
         milliseconds, counter = self._last_id >> 12, self._last_id & 0xFFF
         return f"{milliseconds:012x}7{counter:03x}{0b10 << 62 | int(self.random.integers(1 << 62)):016x}"
@@ -146,7 +146,7 @@ class Draw:
         return 1
 
     def _job(self, count: int, when: float, settled: int | None = None) -> Drawn:
-        """Draw one job; of `settled` images where it is half-way."""
+        """Draw one job; an unfinished one has `settled` images done."""
         at = self.start + (self.end - self.start) * when
         if settled is not None:
             at = self.end - timedelta(minutes=5)
@@ -218,7 +218,7 @@ class _JobRows:
         return image_id
 
     def _reading(self, image_id: str) -> tuple[str, str | None]:
-        """Draw state and outcome of an image's reading: of the last days most are unread, of all before hardly any."""
+        """Draw state and outcome of an image's reading: most of the last days' are unread, hardly any before."""
         part = int(image_id[-6:], 16) / 16**6
         unread = 0.8 if self.drawing.end - self.at < UNREAD_SINCE else 0.01
         if part < unread:
@@ -226,7 +226,7 @@ class _JobRows:
         return next((state, outcome) for state, end, outcome in _READINGS if part < end)
 
     def _review(self, outcome: str, screening_id: str, answer: tuple[Any, ...] | None) -> None:
-        """Draw the one review of the image that was drawn last, an hour after it was sent."""
+        """Draw the one review of the latest image, an hour after it was sent."""
         image_id, sha256, *_, sent = self.into.images[-1]
         at, finding = sent + timedelta(hours=1), "unclear" if outcome == "overrule" else None
         model = label = p = threshold = None
@@ -263,7 +263,7 @@ class _JobRows:
 
 
 def _lots(draw: Draw, images: int = 50_000) -> Iterator[Drawn]:
-    """Gather jobs to lots of at least so many images."""
+    """Group jobs into batches of at least so many images."""
     lot = Drawn()
     for job in draw.jobs():
         for name, rows in vars(job).items():
@@ -279,7 +279,7 @@ def _lots(draw: Draw, images: int = 50_000) -> Iterator[Drawn]:
 
 @contextmanager
 def postgres(folder: Path) -> Iterator[str]:
-    """Run a PostgreSQL on a folder and give its address; its data stay when it stops."""
+    """Run a PostgreSQL on a folder and yield its address; its data stay when it stops."""
     folder.mkdir(parents=True, exist_ok=True)
     runtime = folder / "runtime"
     runtime.mkdir(mode=0o700, exist_ok=True)
@@ -294,13 +294,13 @@ def postgres(folder: Path) -> Iterator[str]:
 
 
 def _forget_the_dead(users: Path) -> None:
-    """Strike processes that were killed off the library's list of users, for which it would never stop the server."""
+    """Remove killed processes from the library's list of users, for which it would never stop the server."""
     if users.exists():
         users.write_text(json.dumps([pid for pid in json.loads(users.read_text()) if psutil.pid_exists(pid)]))
 
 
 def fill_postgres(url: str, images: int) -> str:
-    """Fill the database `rows_IMAGES` of a server where it is not there yet, and return its address."""
+    """Create and fill the database `rows_IMAGES` on a server unless it exists, and return its address."""
     name = f"rows_{images}"
     target = make_url(url).set(database=name).render_as_string(hide_password=False)
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
@@ -321,11 +321,11 @@ def fill_postgres(url: str, images: int) -> str:
 
 
 def _load_postgres(database: Database, url: str, images: int) -> None:
-    made = MetaData()  # the product's own would no longer create a key that was dropped here
+    made = MetaData()  # a copy: the product's own would no longer create a key that was dropped here
     made.reflect(database.engine, only=list(_COLUMNS))
     tables = [made.tables[name] for name in _COLUMNS]
     indexes = [index for table in tables for index in sorted(table.indexes, key=lambda index: str(index.name))]
-    # Reviews refer to the key of images.
+    # Reviews reference the primary key of images.
     constraints = [key for table in tables if table.name != "images" for key in table.constraints]
     keys = [key for key in constraints if isinstance(key, UniqueConstraint)]
     with database.engine.begin() as connection:
@@ -335,7 +335,7 @@ def _load_postgres(database: Database, url: str, images: int) -> None:
             connection.execute(DropConstraint(key))
     draw = Draw(images, datetime.now(UTC))
     with psycopg.connect(make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)) as raw:
-        raw.execute("SET session_replication_role = replica")  # foreign keys hold by how the rows are drawn
+        raw.execute("SET session_replication_role = replica")  # the rows are drawn so that foreign keys hold
         raw.execute("SET synchronous_commit = off")
         _copy(raw, "users", draw.users)
         _copy(raw, "models", draw.models)
@@ -355,7 +355,7 @@ def _load_postgres(database: Database, url: str, images: int) -> None:
 
 
 def _fill_names(raw: psycopg.Connection[Any]) -> None:
-    """Fill the index of names, which a trigger would do; entry by entry its trigrams took longer than all drawing."""
+    """Fill the name index in bulk instead of by its trigger, which row by row took longer than all drawing."""
     trigrams = "ix_screening_names_trigrams"
     (made,) = raw.execute("SELECT indexdef FROM pg_indexes WHERE indexname = %s", [trigrams]).fetchone() or ("",)
     raw.execute(f"DROP INDEX {trigrams}")
@@ -379,7 +379,7 @@ def _postgres_value(value: Any) -> str:
 
 
 def fill_sqlite(path: Path, images: int) -> str:
-    """Fill a SQLite file where it is not there yet, and return its address."""
+    """Create and fill a SQLite file unless it exists, and return its address."""
     url = f"sqlite:///{path}"
     if path.exists():
         return url
@@ -417,7 +417,7 @@ def _sqlite_value(value: Any) -> Any:
 
 
 def main() -> None:
-    """Fill one database and say where it is."""
+    """Fill one database and print its address."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000, help="how many images (default: 1,000,000)")
     parser.add_argument("--keep", type=Path, required=True, help="the folder that holds the database")

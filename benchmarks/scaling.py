@@ -1,6 +1,6 @@
-"""What a second core brings: the whole stack and its client on one core, then on two, a worker process a core.
+"""Measure scaling by cores: the whole stack and its client on one core, then on two, one worker process per core.
 
-Beside it the floor, decoding and network alone: where two cores share what is inside them, that does not double either.
+The floor, decoding and network alone, is the baseline: where two cores share hardware, it does not double either.
 
 `python -m benchmarks.scaling`
 """
@@ -23,7 +23,7 @@ IMAGES: Final = 2000
 
 @contextmanager
 def held_to(cores: int) -> Iterator[None]:
-    """Keep this process and all that it starts on so many cores."""
+    """Pin this process and its children to so many cores."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, set(sorted(before)[:cores]))
     try:
@@ -34,7 +34,7 @@ def held_to(cores: int) -> Iterator[None]:
 
 @dataclass
 class Scaled:
-    """Images a second on so many cores, a value a turn."""
+    """Images a second on so many cores, one value per turn."""
 
     cores: int
     ours: list[float] = field(default_factory=list)

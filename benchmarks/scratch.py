@@ -1,7 +1,7 @@
-"""Folders to measure in, removed when everything has been measured.
+"""Make scratch folders to measure in, removed after all measurements.
 
-A file system may pay for what was removed before: ext4 without a journal passes over inodes that were freed in the last
-one to five minutes (its RECENTCY_MIN and RECENTCY_DIRTY), and a file then took 540 µs to make instead of 25.
+Recent deletions can slow a file system down: ext4 without a journal skips inodes freed in the last one to five minutes
+(its RECENTCY_MIN and RECENTCY_DIRTY), and creating a file then took 540 µs instead of 25.
 """
 
 import atexit
@@ -16,13 +16,13 @@ SETTLE_SECONDS: Final = 60.0
 
 
 def new_folder() -> Path:
-    """Make a folder that is removed when this process ends."""
+    """Make a folder that is removed when this process exits."""
     made = Path(tempfile.mkdtemp(prefix="pneumoscreen-bench-"))
     atexit.register(shutil.rmtree, made, ignore_errors=True)
     return made
 
 
 def settle() -> None:
-    """Wait until the disk has forgotten what was removed before this process."""
+    """Wait until earlier deletions no longer slow the disk down."""
     os.sync()
     time.sleep(SETTLE_SECONDS)

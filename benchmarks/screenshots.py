@@ -1,4 +1,4 @@
-"""The pictures of the README: the worklist and the page of one X-ray, after a reader has reviewed some.
+"""Take the README's screenshots: the worklist and the page of one X-ray, after a reader has reviewed some.
 
 `python -m benchmarks.screenshots` screens the synthetic samples in the whole product, opens the pages in Chromium and
 writes docs/screenshot-worklist.png and docs/screenshot-image.png.
@@ -23,7 +23,7 @@ READER: Final = "rita"
 REVIEWED: Final = "anas"
 """Keys of the reviews of the first X-rays: agree, normal, agree, second reader."""
 HEAT_STRENGTH: Final = 35
-"""Percent: the lungs are to be seen through the map."""
+"""In percent, so that the lungs show through the map."""
 _FIRST: Final = 'document.querySelector("#rows td.file a.name")'
 _SHOWN: Final = 'document.querySelector("[data-shown]")'
 _SHOW_HEAT_MAP: Final = f"""(() => {{
@@ -79,7 +79,7 @@ def _open_first(tab: Tab, url: str) -> None:
 
 
 def _review(tab: Tab) -> None:
-    """Press the keys of REVIEWED, each on the X-ray that the one before has led to."""
+    """Press the keys of REVIEWED, each on the X-ray that the previous one led to."""
     for key in REVIEWED:
         tab.rest(1.0)
         before = tab.evaluate("location.href")
@@ -88,7 +88,7 @@ def _review(tab: Tab) -> None:
 
 
 def _keep(tab: Tab, path: Path) -> None:
-    """Write what the tab shows, once pictures and fonts have come."""
+    """Save a screenshot of the tab, once pictures and fonts have loaded."""
     tab.rest(2.0)
     _set_size(tab)
     path.write_bytes(base64.b64decode(tab.send("Page.captureScreenshot", tab.session, format="png")["data"]))

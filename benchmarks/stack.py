@@ -25,15 +25,15 @@ JOB_SECONDS: Final = 1200.0
 LOOK_SECONDS: Final = 0.02
 
 _EVERY_IMAGE: Final = {f"{PREFIX}GATE_IGNORES": "all"}
-"""The gate looks at every image and takes its time, but lets all pass: peers answer every image, too. Of 2,000 images
-of the training set it would stop nine."""
+"""The gate checks every image, which takes time, but lets all pass: peers answer every image, too. Of 2,000 images of
+the training set it would refuse nine."""
 
 NamedImage = tuple[str, bytes]
-"""A file name and what the file holds."""
+"""A file name and its content."""
 
 
 def free_port() -> int:
-    """Find a port that nobody listens on."""
+    """Find a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -52,7 +52,7 @@ class Stack:
         self.connection = HTTPConnection("127.0.0.1", self.port, timeout=JOB_SECONDS)
 
     def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Any:
-        """Send one request over the kept connection and return its JSON; raise RuntimeError where it is refused."""
+        """Send one request over the kept-alive connection and return its JSON; raise RuntimeError if it is refused."""
         headers = {"Authorization": f"Bearer {self.token}", **headers}
         self.connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
         answer = self.connection.getresponse()
@@ -62,7 +62,7 @@ class Stack:
         return json.loads(text)
 
     def send(self, bodies: Sequence["Form"], priority: str = "bulk", name: str = "Benchmark") -> str:
-        """Send images as `pneumoscreen screen` does, into one job by several requests; return the job's address."""
+        """Send images as `pneumoscreen screen` does, into one job by several requests; return the job's URL."""
         images = sum(form.images for form in bodies)
         opened = json.dumps({"name": name, "expected_images": images, "priority": priority}).encode()
         address: str = self.ask("POST", "/api/v1/jobs", opened, Content_Type="application/json")["status_url"]
@@ -72,7 +72,7 @@ class Stack:
         return address
 
     def wait(self, address: str) -> dict[str, Any]:
-        """Look at a job until it has finished; raise RuntimeError where that takes too long or an image failed."""
+        """Poll a job until it has finished; raise RuntimeError where that takes too long or an image failed."""
         until = time.monotonic() + JOB_SECONDS
         while (job := self.ask("GET", address))["state"] != "FINISHED":
             if time.monotonic() > until:
@@ -88,7 +88,7 @@ class Stack:
         self.connection.close()
 
     def programs(self) -> dict[str, list[psutil.Process]]:
-        """Return its processes by what they are: web, worker, sweep, redis, serve."""
+        """Return its processes by kind: web, worker, sweep, redis, serve."""
         root = psutil.Process(self.process.pid)
         found: dict[str, list[psutil.Process]] = {"serve": [root]}
         for process in root.children(recursive=True):
@@ -97,7 +97,7 @@ class Stack:
         return found
 
     def processor_seconds(self) -> dict[str, float]:
-        """Return the processor time that each part has taken so far."""
+        """Return the processor time of each part so far."""
         found = {}
         for part, processes in self.programs().items():
             times = [process.cpu_times() for process in processes]
@@ -115,7 +115,7 @@ def _part_of(command: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Form:
-    """A request's body with images, made before the clock starts."""
+    """A request body with images, built before the clock starts."""
 
     body: bytes
     images: int
@@ -172,7 +172,7 @@ def running(data_dir: Path, *options: str, environment: Mapping[str, str] | None
 
 @contextmanager
 def stopped(process: "subprocess.Popen[bytes]") -> Iterator[None]:
-    """Stop a process at the end, in order."""
+    """Stop a process gracefully at the end."""
     try:
         yield
     finally:
@@ -181,8 +181,8 @@ def stopped(process: "subprocess.Popen[bytes]") -> Iterator[None]:
 
 
 def _wait_until_ready(process: "subprocess.Popen[bytes]") -> None:
-    """Read what it prints until it says that it is ready."""
-    assert process.stdout is not None  # noqa: S101  # it was asked for
+    """Read the process's output until it reports that it is ready."""
+    assert process.stdout is not None  # noqa: S101  # it is a pipe
     for line in process.stdout:
         if b"is ready at" in line:
             return

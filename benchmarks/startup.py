@@ -1,4 +1,4 @@
-"""How long a start takes: until the page answers, and until a first image's result can be read.
+"""Measure startup time: until the page answers, and until a first image's result can be read.
 
 `python -m benchmarks.startup` starts PneumoScreen on a data folder that it has served before (a first start also makes
 the database, the samples and the network's graph), ROUNDS times.
@@ -23,16 +23,16 @@ GIVE_UP_SECONDS: Final = 120.0
 
 @dataclass(frozen=True)
 class Start:
-    """Seconds from the command to what a user waits for."""
+    """Seconds from the command to each milestone."""
 
     page: float
-    """The sign-in page is answered."""
+    """The sign-in page answers."""
     first_result: float
-    """An image that is sent as soon as the page answers has its result."""
+    """An image sent as soon as the page answers has its result."""
 
 
 def measure(rounds: int = ROUNDS) -> list[Start]:
-    """Start again and again on one data folder; the first start, which makes what is kept, is not counted."""
+    """Start repeatedly on one data folder; the first start, which creates the files, is not counted."""
     data = new_folder()
     with running(data):
         pass

@@ -1,4 +1,4 @@
-"""What PneumoScreen has to reach, beside what was measured: a row for each target, met or not."""
+"""Compare performance targets with measurements: a row for each target, met or not."""
 
 import statistics
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +13,7 @@ from benchmarks.scaling import Scaled
 
 FLASK: Final = "flask"
 Results = Mapping[str, Any]
-"""What each part of the benchmark wrote down, by its name."""
+"""The results of each part of the benchmark, by its name."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Row:
 
 
 def rows(results: Results) -> Iterator[Row]:
-    """Give a row for each target whose parts were measured."""
+    """Yield a row for each target whose parts were measured."""
     for needs, make in _MAKERS:
         if all(part in results for part in needs):
             yield from make(results)
@@ -35,7 +35,7 @@ def rows(results: Results) -> Iterator[Row]:
 
 @dataclass(frozen=True)
 class Compared:
-    """What was measured in turns."""
+    """Rates measured in turns."""
 
     ours: Rates
     floor: Rates
@@ -43,7 +43,7 @@ class Compared:
     """By name."""
 
     def share(self, name: str) -> float:
-        """Return how much of the floor this system reaches with a set: the median of the pairs."""
+        """Return the fraction of the floor that this system reaches with a set: the median of the pairs."""
         return statistics.median(a / b for a, b in zip(self.ours.rates[name], self.floor.rates[name], strict=True))
 
 

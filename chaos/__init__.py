@@ -1,1 +1,1 @@
-"""Faults, inflicted on the real programs while they screen."""
+"""Chaos tests: inject faults into the real programs while they screen."""

@@ -1,4 +1,4 @@
-"""`make chaos`, or `python -m chaos`: hurt the real stack while it screens and account for every image."""
+"""`make chaos`, or `python -m chaos`: inject faults into the real stack at work, and account for every image."""
 
 import shlex
 import sys
@@ -22,13 +22,13 @@ DOCUMENT: Final = REPOSITORY / "docs" / "reliability.md"
 
 
 def as_it_ships() -> Timing:
-    """Take leases and sweeps from the settings' defaults."""
+    """Return the timing of leases and sweeps by the settings' defaults."""
     lease, sweep = (Settings.model_fields[name].default for name in ("lease_seconds", "sweep_seconds"))
     return Timing(lease, sweep, image=0.08)
 
 
 WIDTH: Final = 140
-"""Of the table in a log, in characters."""
+"""Width of the table in a log, in characters."""
 
 QUICK: Final = Timing(lease=4.0, sweep=1.0, image=0.04)
 
@@ -55,9 +55,9 @@ def main(
     json_file: Path | None,
     document: bool,
 ) -> None:
-    """Run the real stack on thousands of images while it is hurt. Exit status 1 where an image was lost or doubled.
+    """Run the real stack on thousands of images under faults; exit with 1 where an image was lost or doubled.
 
-    Half of the faults are inflicted one after the other, each alone; the rest at random, often two at once.
+    Half of the faults are injected one after the other, each alone; the rest at random, often two at once.
     """
     faults = choose(wanted)
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
@@ -78,7 +78,7 @@ def main(
 
 
 def choose(wanted: tuple[str, ...]) -> list[Fault]:
-    """Take the faults whose names hold one of these words; all where there are none."""
+    """Choose the faults whose names contain one of these words; all where no words are given."""
     found = [fault for fault in FAULTS if not wanted or any(word in fault.name for word in wanted)]
     if not found:
         names = "\n  ".join(fault.name for fault in FAULTS)

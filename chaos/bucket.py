@@ -1,4 +1,4 @@
-"""An S3-compatible object store of one run's own, behind a gate that can be shut."""
+"""A private S3-compatible object store for one run, behind a TCP proxy that can be shut."""
 
 import socket
 import socketserver
@@ -24,7 +24,7 @@ _CHUNK: Final = 65536
 
 
 class Gate(socketserver.ThreadingTCPServer):
-    """Pass bytes on to a port; while shut, cut what is open and close what comes."""
+    """Forward bytes to a port; while shut, drop open connections and refuse new ones."""
 
     daemon_threads = True
     allow_reuse_address = True
@@ -37,7 +37,7 @@ class Gate(socketserver.ThreadingTCPServer):
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def shut(self) -> None:
-        """Cut every connection and let none through."""
+        """Drop every connection and let no new one through."""
         self.is_shut = True
         for end in list(self.open):
             with suppress(OSError):
@@ -45,7 +45,7 @@ class Gate(socketserver.ThreadingTCPServer):
 
 
 class _Passage(socketserver.BaseRequestHandler):
-    """One connection through the gate."""
+    """One connection through the proxy."""
 
     server: Gate
 
@@ -63,7 +63,7 @@ class _Passage(socketserver.BaseRequestHandler):
 
 
 def _pass_on(source: socket.socket, sink: socket.socket) -> None:
-    """Copy until either end is closed; a cut connection is what the gate is for."""
+    """Copy until either end is closed; a dropped connection is expected here."""
     with suppress(OSError):
         while data := source.recv(_CHUNK):
             sink.sendall(data)
@@ -72,7 +72,7 @@ def _pass_on(source: socket.socket, sink: socket.socket) -> None:
 
 
 class Bucket:
-    """A real S3 over HTTP (moto, which keeps objects in its memory), reached through a gate."""
+    """A real S3 over HTTP (moto, which keeps objects in its memory), reached through the proxy."""
 
     def __init__(self) -> None:
         port = free_port()
@@ -102,7 +102,7 @@ class Bucket:
         }
 
     def stop(self) -> None:
-        """Stop gate and server."""
+        """Stop proxy and server."""
         self.gate.shut()
         self.gate.shutdown()
         self.gate.server_close()

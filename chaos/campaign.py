@@ -1,4 +1,4 @@
-"""One run: a stack, a client, each fault alone, then all at random, then the account."""
+"""One chaos run: start a stack and a client, inject each fault alone, then all at random, then account for images."""
 
 import random
 import sqlite3
@@ -27,33 +27,33 @@ from chaos.watch import Watch
 
 AT_RANDOM: Final = "all of them at random, often two at once"
 TWO_AT_ONCE: Final = 0.5
-"""How often a fault drawn at random gets a second one beside it."""
+"""Probability that a fault drawn at random is combined with a second one."""
 SETTLE_SECONDS: Final = 900.0
 BROKEN: Final = (OSError, subprocess.SubprocessError, sqlite3.Error, psutil.Error, RedisError, SQLAlchemyError)
-"""What a fault can die of itself."""
+"""Errors that injecting a fault may itself raise."""
 VICTIMS: Final = 5
-"""A process that a fault chose may just have died of an earlier one; so often another is chosen."""
+"""A fault's chosen process may just have died of an earlier one; so many times another is chosen."""
 FLOW_SECONDS: Final = 0.5
-"""A stack hurt at once after the last fault would be tried in its recovery only; up to this long it works first."""
+"""Without a pause between faults only recovery would be tested; the stack works up to this long first."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What one run does."""
+    """The parameters of one run."""
 
     kind: Kind
     faults: Sequence[Fault]
     times_alone: int
     times_random: int
     images: int
-    """At least so many; a backlog is kept as long as the faults last."""
+    """The least number of images; a backlog is kept as long as the faults last."""
     seed: int
     timing: Timing
 
 
 @dataclass
 class Line:
-    """One line of the table."""
+    """The table row of one fault."""
 
     fault: str
     times: int = 0
@@ -65,7 +65,7 @@ class Line:
 
 @dataclass
 class Outcome:
-    """What one run found."""
+    """The result of one run."""
 
     plan: Plan
     lines: list[Line]
@@ -89,12 +89,12 @@ class Outcome:
 
 
 def median(recoveries: Sequence[float]) -> float:
-    """Return the middle of the recovery times, in seconds."""
+    """Return the median of the recovery times, in seconds."""
     return statistics.median(recoveries)
 
 
 def run(plan: Plan, say: Callable[[str], None]) -> Outcome:
-    """Start a stack, hurt it as planned, and settle the account of every image that it accepted.
+    """Start a stack, inject the planned faults, and account for every image that it accepted.
 
     Raises ChaosFailed with the ends of the logs where the stack does not recover.
     """
@@ -123,7 +123,7 @@ class Campaign:
         self._ledger = Ledger(scene.stack.database)
 
     def inflict_all(self, pictures: Pictures) -> list[Line]:
-        """Learn the answers that are due, then inflict each fault alone and all at random."""
+        """Record the expected predictions, then inject each fault alone and all at random."""
         self._scene.load.send_all(pictures.plain(), "no fault")
         self._wait_until_settled()
         self._ledger.learn_answers()
@@ -137,7 +137,7 @@ class Campaign:
         return lines
 
     def settle(self, lines: list[Line], began: float) -> Outcome:
-        """Stop the client and settle the account."""
+        """Stop the client and account for the images."""
         load = self._scene.load
         load.stop()
         accounts = self._ledger.close(load.accepted)
@@ -174,7 +174,7 @@ class Campaign:
         return line
 
     def _inflict(self, line: Line, faults: Sequence[Fault]) -> None:
-        """Hurt a stack at work and take the time until it works again."""
+        """Inject faults into a working stack and measure the time until it works again."""
         self._scene.watch.wait_for_movement()
         time.sleep(self._scene.chance.uniform(0.0, FLOW_SECONDS))
         began = time.monotonic()
@@ -198,7 +198,7 @@ class Campaign:
         raise ChaosFailed(f"{fault.name}: its victims had died already, {VICTIMS} times.")
 
     def _end(self, line: Line) -> None:
-        """Let the images of a fault end before the next fault begins, and keep what became of them."""
+        """Wait until a fault's images have ended before the next fault begins, and record their outcomes."""
         self._scene.load.pause()
         if line.skipped is None:
             self._wait_until_settled()

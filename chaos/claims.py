@@ -1,4 +1,4 @@
-"""Two processes that claim in the same moment, again and again, from the database of a stack at work."""
+"""Race two processes that claim at the same moment, repeatedly, on the database of a working stack."""
 
 import hashlib
 import multiprocessing
@@ -20,13 +20,13 @@ from shared.refusals import Rejection
 from shared.tables import Priority, Source, User
 
 MODEL: Final = "chaos-claims"
-"""No worker serves it, so the images are the two claimants' alone."""
+"""No worker serves this model, so only the two claimants claim its images."""
 SECONDS: Final = 300.0
 
 
 @dataclass(frozen=True)
 class Claims:
-    """What two claimants got."""
+    """The claims of both processes."""
 
     images: int
     twice: int
@@ -34,7 +34,7 @@ class Claims:
 
 
 def claim_at_once(database: Database, rounds: int) -> Claims:
-    """Queue two images a round, have two processes claim one each at the same moment, and count what they got."""
+    """Queue two images a round, let two processes claim one each at the same moment, and count the claims."""
     _submit(database, 2 * rounds)
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(2), context.SimpleQueue()
@@ -70,7 +70,7 @@ def _submit(database: Database, count: int) -> None:
 
 
 def _claim(url: str, rounds: int, barrier: Barrier, results: "SimpleQueue[list[uuid.UUID]]") -> None:
-    """Claim one image a round; both claimants leave the barrier together."""
+    """Claim one image a round; a barrier releases both claimants together."""
     database, got = Database(url), []
     model_id = new_id()
     for _ in range(rounds):
@@ -87,7 +87,7 @@ def _claim(url: str, rounds: int, barrier: Barrier, results: "SimpleQueue[list[u
 
 
 def _reject(database: Database, lease: leases.Claim) -> None:
-    """End the images at once, so that no lease runs out and none is claimed a second time with good reason."""
+    """Reject the images at once, so that no lease expires and none is rightly claimed a second time."""
     refusal = ImageRejected(Rejection.NOT_A_RADIOGRAPH)
     outcomes = [leases.Outcome(image, rejection=refusal) for image in lease.screenings]
     with database.write() as session:

@@ -1,4 +1,4 @@
-"""A disk of one's own that can be full from one moment to the next: a tmpfs, shrunk to what it holds."""
+"""A private disk that can be filled instantly: a tmpfs, shrunk to its content."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ from typing import Final
 from chaos.errors import NotHere
 
 ROOM: Final = "4g"
-"""At most; a tmpfs takes memory only for what is written to it."""
+"""The upper limit; a tmpfs uses memory only for what is written to it."""
 _SLACK: Final = 16 * 1024
 
 
@@ -27,7 +27,7 @@ class Disk:
         self.is_mounted = result is not None and result.returncode == 0
 
     def fill(self) -> None:
-        """Leave less room than one image takes; raise NotHere where the disk is not our own."""
+        """Leave less room than one image takes; raise NotHere where the disk is no private tmpfs."""
         if not self.is_mounted:
             raise NotHere("a tmpfs cannot be mounted here (be root, or run it under `unshare -rm`)")
         status = os.statvfs(self.folder)

@@ -1,11 +1,11 @@
-"""What stops a run of chaos."""
+"""Errors that stop a chaos run."""
 
 from shared.errors import PneumoScreenError
 
 
 class ChaosFailed(PneumoScreenError):
-    """Say what did not happen that had to: a fault that could not be inflicted, or a stack that does not recover."""
+    """Say what failed to happen: a fault that could not be injected, or a stack that does not recover."""
 
 
 class NotHere(PneumoScreenError):
-    """Say why a fault cannot be inflicted on this machine or this stack."""
+    """Say why a fault cannot be injected on this machine or into this stack."""

@@ -1,4 +1,4 @@
-"""`pneumoscreen serve` with the hurt programs in the places of its own: `python -m chaos.hurt_serve --port ...`."""
+"""`pneumoscreen serve` with the programs under fault injection: `python -m chaos.hurt_serve --port ...`."""
 
 import os
 from collections.abc import Callable
@@ -17,7 +17,7 @@ PORT_VARIABLE: Final = "CHAOS_REDIS_PORT"
 """Set where Redis is to be reached over TCP instead of a unix socket."""
 
 START_SECONDS: Final = 600.0
-"""A machine that is busy besides loads a network in minutes; the harness waits as long."""
+"""On a busy machine loading a network takes minutes; the harness waits as long."""
 
 REPLACED: Final = {
     "web.wsgi:app": "chaos.hurt_web:app",
@@ -34,7 +34,7 @@ def _hurt(command: Callable[P, list[str]]) -> Callable[P, list[str]]:
 
 
 def _with_tcp_broker(settings: Settings, run_folder: Path, supervisor: Supervisor) -> Settings:
-    """Start the same Redis on a port as well, and have everyone use that."""
+    """Start the same Redis with a TCP port as well, and make all programs use that."""
     port, redis = os.environ[PORT_VARIABLE], broker.EmbeddedRedis(settings.data_dir / "redis", run_folder)
     command = [*redis.command(), "--port", port, "--bind", "127.0.0.1"]
     redis.wait_until_ready(supervisor.start("redis", command, ask=redis.ask, before_start=redis.before_start))
@@ -43,7 +43,7 @@ def _with_tcp_broker(settings: Settings, run_folder: Path, supervisor: Superviso
 
 def main() -> None:
     """Serve until SIGTERM."""
-    # Each kill is to be the first: the pause that grows with every crash of a program in a row is for real crash loops.
+    # Treat each kill as the first: the restart backoff, which grows with consecutive crashes, is for real crash loops.
     parts: Any = processes
     parts.LONGEST_PAUSE = 1.0
     hurt: Any = serve

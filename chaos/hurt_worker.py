@@ -1,4 +1,4 @@
-"""The workers, hurt: `celery -A chaos.hurt_worker worker`."""
+"""The workers with fault injection: `celery -A chaos.hurt_worker worker`."""
 
 import os
 import time
@@ -10,7 +10,7 @@ from chaos.injector import IMAGE_SECONDS_VARIABLE, UNREADABLE, bend_clock, crash
 
 bend_clock()
 
-from shared.store.incoming import IMAGES  # after the clock is bent
+from shared.store.incoming import IMAGES  # after the clock is replaced
 from shared.store.store import FolderStore
 from worker.app import app
 from worker.screening import screen
@@ -18,7 +18,7 @@ from worker.screening import screen
 __all__ = ["app"]
 
 STORE_SECONDS: Final = 0.5
-"""What a slow store takes for one image."""
+"""How long a slow store takes for one image."""
 
 hurt: Any = screen
 _image_seconds = float(os.environ[IMAGE_SECONDS_VARIABLE])
@@ -26,14 +26,14 @@ _decode, _start = hurt.decode, hurt.Screener.__init__
 
 
 def _slow_decode(data: bytes, at_least: int) -> Any:
-    """Decode as long as a large image takes, so that a backlog of small ones lasts."""
+    """Delay decoding as if the image were large, so that a backlog of small ones lasts."""
     time.sleep(_image_seconds)
     crash_on_poison(data)
     return _decode(data, at_least)
 
 
 def _breaking(store: Any, get: Callable[[str], bytes]) -> Callable[[str], bytes]:
-    """Break the file of an image that is marked so, once it is known to be that; every read then fails by itself."""
+    """Break a marked image's file on its first read; every read then fails by itself."""
 
     def read(key: str) -> bytes:
         data = get(key)
@@ -46,7 +46,7 @@ def _breaking(store: Any, get: Callable[[str], bytes]) -> Callable[[str], bytes]
 
 
 def _break(store: Any, path: str) -> None:
-    """Have each read fail: in a folder with EIO, as a bad sector does; in a bucket as an archived object does."""
+    """Make each read fail: in a folder with EIO, like a bad sector; in a bucket like an archived object."""
     if isinstance(store, FolderStore):
         place = Path(store.root, path)
         place.unlink()

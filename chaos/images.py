@@ -1,4 +1,4 @@
-"""Thousands of distinct images from a few dozen pictures: the same answer is due to each image of a picture."""
+"""Make thousands of distinct images from a few dozen pictures: images of one picture must get the same prediction."""
 
 import io
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from cli.client.images import LocalFile
 from shared.images.samples import KINDS, STATISTICS, draw_image
 
 PICTURES: Final = 48
-_SIZE: Final = (224, 200)  # about so many pixels wide and high, above the network's input
+_SIZE: Final = (224, 200)  # about so wide and high in pixels, above the network's input
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class ChaosImage:
     picture: int
     data: bytes
     is_poison: bool = False
-    """It fails by design, whoever screens it."""
+    """It fails by design in every worker."""
 
     def write(self, folder: Path) -> LocalFile:
         """Write the image to a file, as the client reads it."""
@@ -40,11 +40,11 @@ class Pictures:
         self._made = 0
 
     def plain(self) -> list[ChaosImage]:
-        """Return each picture once as it is; their answers are what every other image is held to."""
+        """Return each picture once, unchanged; its prediction is the one expected of every image made from it."""
         return [ChaosImage(f"picture-{n:02d}.jpeg", n, data) for n, data in enumerate(self._jpegs)]
 
     def image(self, *, poison: bool = False, unreadable: bool = False) -> ChaosImage:
-        """Make the next image. Bytes after a JPEG's end change its sha256 and nothing that is seen."""
+        """Make the next image: bytes after a JPEG's end change its sha256 but no pixel."""
         self._made += 1
         picture = self._made % PICTURES
         kind, mark = ("poison", POISON) if poison else ("unreadable", UNREADABLE) if unreadable else ("image", b"")
@@ -53,7 +53,7 @@ class Pictures:
 
 
 def _draw(seed: int) -> bytes:
-    """Draw a synthetic chest X-ray that no other seed gives; anything plainer is refused as showing nothing."""
+    """Draw a synthetic chest X-ray unique to a seed; anything plainer is refused as showing nothing."""
     kind = KINDS[seed % len(KINDS)]
     with np.load(STATISTICS) as arrays:
         mean, components = (arrays[f"{kind}_{part}"].astype(np.float32) for part in ("mean", "components"))

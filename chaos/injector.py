@@ -1,6 +1,6 @@
-"""Orders to a hurt program: die at this point, take this long, see this time.
+"""Inject faults into a program by orders: die at this point, take this long, see this time.
 
-An order is a file in the folder that CHAOS_FOLDER names. The product knows nothing of it; `hurt_*` wrap its functions.
+An order is a file in the folder that CHAOS_FOLDER names. The product has no code for it; `hurt_*` wrap its functions.
 """
 
 import ctypes
@@ -27,7 +27,7 @@ UNREADABLE: Final = b"CHAOS: this image's file cannot be read"
 """The file of an image that ends with these bytes is broken before a worker gets it."""
 
 _CLOCK_SECONDS: Final = 0.1
-"""For how long a process believes what it last read of the clock's offset."""
+"""How long a process caches the clock's offset."""
 
 
 def orders() -> Path:
@@ -36,7 +36,7 @@ def orders() -> Path:
 
 
 def dying(point: str, function: Callable[P, R], *, afterwards: bool = False) -> Callable[P, R]:
-    """Wrap a function so that its process dies before it, or `afterwards`, where that is ordered."""
+    """Wrap a function so that, on order, its process dies before it, or `afterwards`."""
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -51,7 +51,7 @@ def dying(point: str, function: Callable[P, R], *, afterwards: bool = False) -> 
 
 
 def die_if_ordered(point: str) -> None:
-    """Kill this process where an order for this point lies; one order kills one process."""
+    """Kill this process if there is an order for this point; one order kills one process."""
     try:
         (orders() / point).unlink()
     except FileNotFoundError:
@@ -60,13 +60,13 @@ def die_if_ordered(point: str) -> None:
 
 
 def crash_on_poison(data: bytes) -> None:
-    """Crash as a broken native decoder does: read where there is no memory (SIGSEGV)."""
+    """Crash like a broken native decoder: read unmapped memory (SIGSEGV)."""
     if data.endswith(POISON):
         ctypes.string_at(0)
 
 
 def slowed(order: str, seconds: float, function: Callable[P, R]) -> Callable[P, R]:
-    """Wrap a function so that it takes longer while the order lies."""
+    """Wrap a function so that it takes longer while the order exists."""
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -78,7 +78,7 @@ def slowed(order: str, seconds: float, function: Callable[P, R]) -> Callable[P, 
 
 
 class _Offset:
-    """How far the clock of this process is off, in seconds."""
+    """The offset of this process's clock, in seconds."""
 
     def __init__(self) -> None:
         self._seconds, self._read_at = 0.0, 0.0
@@ -97,9 +97,9 @@ class _Offset:
 
 
 def bend_clock() -> None:
-    """Replace this process's clocks by ones that an order moves; call it before the product is imported.
+    """Replace this process's clocks by ones that an order can shift; call it before importing the product.
 
-    The monotonic clock stays, as it does where an administrator or NTP sets the time (clock_gettime(2)).
+    The monotonic clock is left alone, as when an administrator or NTP sets the time (clock_gettime(2)).
     """
     offset, seconds, nanoseconds, present = _Offset(), time.time, time.time_ns, db.now
 

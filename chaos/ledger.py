@@ -1,4 +1,4 @@
-"""The account: what became of every image that was accepted."""
+"""Account for every accepted image: lost, duplicated, wrong or correct."""
 
 import uuid
 from collections import Counter, defaultdict
@@ -19,11 +19,11 @@ from shared.states import FINAL_STATES, State
 from shared.tables import Prediction, Screening
 
 ROUNDING: Final = 1e-4
-"""Two runs of a network on the same pixels differ by less."""
+"""Two runs of a network on the same pixels differ by less than this."""
 
 
 class Row(NamedTuple):
-    """What the database says of one image of one job."""
+    """The database's state of one image of one job."""
 
     id: uuid.UUID
     file_name: str
@@ -38,19 +38,19 @@ class Row(NamedTuple):
 
 @dataclass
 class Account:
-    """What became of the images that were accepted while one fault went on."""
+    """Counts of outcomes of the images accepted during one fault."""
 
     images: int = 0
     lost: int = 0
     duplicated: int = 0
     wrong: int = 0
     failed: int = 0
-    """Images that ended FAILED, REJECTED or CANCELLED and are no poison: they have an outcome, but not an answer."""
+    """Images that ended FAILED, REJECTED or CANCELLED and are no poison: they have an outcome, but no prediction."""
     notes: list[str] = field(default_factory=list)
 
 
 def read_rows(database: Database) -> list[Row]:
-    """Read every screening with its answer."""
+    """Read every screening with its prediction."""
     statement = select(
         Screening.id, Screening.file_name, Screening.state, Screening.finished_at, Screening.prediction_id,
         Screening.error_code, Screening.error_details, Prediction.label, Prediction.p_pneumonia,
@@ -60,7 +60,7 @@ def read_rows(database: Database) -> list[Row]:
 
 
 class Ledger:
-    """Hold every outcome to what is due."""
+    """Compare every outcome with the expected one."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -70,7 +70,7 @@ class Ledger:
         """Images whose outcome changed after it was written."""
 
     def learn_answers(self) -> None:
-        """Take the answers of a run without faults, one for each picture; raise ChaosFailed where two are alike."""
+        """Record the fault-free prediction of each picture; raise ChaosFailed where too many are alike."""
         by_name = {row.file_name: row for row in read_rows(self._database)}
         rows = [by_name[f"picture-{number:02d}.jpeg"] for number in range(PICTURES)]
         self._answers = [(row.label, row.p_pneumonia) for row in rows if row.label and row.p_pneumonia is not None]
@@ -79,7 +79,7 @@ class Ledger:
             raise ChaosFailed(f"{PICTURES} pictures got {len(distinct)} distinct answers; a mix-up would not show.")
 
     def look(self) -> None:
-        """Compare every outcome that was seen before with what stands there now."""
+        """Compare every outcome seen before with its present value."""
         for row in read_rows(self._database):
             known = self._settled.get(row.id)
             if known is not None and known != row:
@@ -88,7 +88,7 @@ class Ledger:
                 self._settled[row.id] = row
 
     def close(self, accepted: Iterable[Accepted]) -> dict[str, Account]:
-        """Say for each fault what became of its images."""
+        """Return the account of each fault's images."""
         self.look()
         rows: dict[str, list[Row]] = defaultdict(list)
         for row in read_rows(self._database):
@@ -135,7 +135,7 @@ class Ledger:
 
 
 def total(accounts: Iterable[Account]) -> Account:
-    """Add accounts up."""
+    """Return the sum of accounts."""
     sums: Counter[str] = Counter()
     notes: list[str] = []
     for account in accounts:

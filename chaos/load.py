@@ -1,4 +1,4 @@
-"""The client: sends images without end and keeps a backlog, and tries again as `pneumoscreen screen` does."""
+"""The load generator: send images continuously, keep a backlog, and retry as `pneumoscreen screen` does."""
 
 import tempfile
 import threading
@@ -20,21 +20,21 @@ T = TypeVar("T")
 
 REQUEST_IMAGES: Final = 20
 BACKLOG: Final = 100
-"""Images that wait, below which more are sent."""
+"""More images are sent while fewer than this wait."""
 PAUSE: Final = 0.5
 RETRY_SECONDS: Final = 600.0
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """An image for which the client got its 202, and the fault that went on then."""
+    """An image that was accepted with 202, and the fault in progress at the time."""
 
     image: ChaosImage
     fault: str
 
 
 class Load(threading.Thread):
-    """Send images into one job a fault while there is a fault to send for."""
+    """Send images during each fault, into one job per fault."""
 
     def __init__(self, url: str, token: str, pictures: Pictures, watch: Watch) -> None:
         super().__init__(daemon=True)
@@ -49,36 +49,36 @@ class Load(threading.Thread):
         self.failure: BaseException | None = None
         self.accepted: list[Accepted] = []
         self.refusals: dict[int, int] = {}
-        """How often the server said no, by status; each such request was sent again."""
+        """How often the server refused, by status; each such request was retried."""
 
     # ------------------------------------------------------------ called by the campaign
 
     def send_all(self, images: Sequence[ChaosImage], fault: str) -> None:
-        """Send images at once, in a job of their own."""
+        """Send images at once, in a separate job."""
         job_id = self._open(fault)
         for start in range(0, len(images), REQUEST_IMAGES):
             self._send(job_id, images[start : start + REQUEST_IMAGES], fault)
         self._patiently(lambda: self._api.close_job(job_id))
 
     def begin(self, fault: str, at_least: int = 0) -> None:
-        """Keep a backlog from now on; send so many images in all, at least, before `pause` has effect."""
+        """Keep a backlog from now on; send at least so many images in all before `pause` takes effect."""
         with self._lock:
             self._fault, self._wanted = fault, at_least
 
     def poison(self) -> ChaosImage:
-        """Have an image that kills its worker sent among the next ones."""
+        """Include an image that kills its worker among the next ones sent."""
         image = self._pictures.image(poison=True)
         self._poison.append(image)
         return image
 
     def unreadable(self) -> ChaosImage:
-        """Have an image whose file in the store cannot be read sent among the next ones."""
+        """Include an image whose stored file cannot be read among the next ones sent."""
         image = self._pictures.image(unreadable=True)
         self._poison.append(image)
         return image
 
     def pause(self) -> None:
-        """Send what is still owed, close the job and wait for the next fault."""
+        """Send what is left of the least number, close the job and wait for the next fault."""
         with self._lock:
             while self._wanted > 0:
                 self._step(self._fault or "")
@@ -88,7 +88,7 @@ class Load(threading.Thread):
             self._fault, self._job = None, None
 
     def stop(self) -> None:
-        """Stop sending; raise what the sender died of."""
+        """Stop sending; raise the error that ended the sender, if any."""
         self._ended.set()
         self.join()
         with self._api:
@@ -133,7 +133,7 @@ class Load(threading.Thread):
         self.accepted += [Accepted(image, fault) for image in images]
 
     def _patiently(self, request: Callable[[], T]) -> T:
-        """Repeat what the server refuses for a fault's sake; a client of the product would tell its user."""
+        """Retry a request that is refused because of a fault; a real client would tell its user."""
         until = time.monotonic() + RETRY_SECONDS
         while True:
             try:

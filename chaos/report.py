@@ -1,4 +1,4 @@
-"""The table that a run prints, the same as Markdown, and the same as JSON."""
+"""Report a run as a printed table, as Markdown and as JSON."""
 
 import json
 import os
@@ -24,7 +24,7 @@ _NOTES: Final = 20
 
 
 def show(outcome: Outcome, console: Console) -> None:
-    """Print a run's table and what is to be said of single images."""
+    """Print a run's table and the notes on single images."""
     table = Table(title=STACKS[outcome.plan.kind])
     for heading in HEADINGS:
         table.add_column(heading, justify="left" if heading == "fault" else "right")
@@ -56,7 +56,7 @@ def _remarks(outcome: Outcome) -> str:
 
 
 def machine() -> str:
-    """Say what a run ran on."""
+    """Describe the machine of a run."""
     return f"{os.cpu_count()} cores, {platform.system()} on {platform.machine()}, Python {platform.python_version()}"
 
 
@@ -93,7 +93,7 @@ def as_markdown(outcomes: Sequence[Outcome], command: str) -> str:
 
 
 def write_into(document: Path, markdown: str) -> None:
-    """Put tables between the document's own marks."""
+    """Put tables between the document's markers."""
     text = document.read_text()
     marked = re.compile(r"(<!-- chaos -->\n).*?(<!-- /chaos -->)", re.DOTALL)
     document.write_text(marked.sub(lambda found: f"{found[1]}\n{markdown}\n\n{found[2]}", text, count=1))

@@ -1,4 +1,4 @@
-"""What a fault has to work with, and what a fault is."""
+"""Define the interface of a fault and the scene that it acts on."""
 
 import random
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from chaos.stack import Stack
 from chaos.watch import Watch
 
 ORDER_SECONDS: Final = 300.0
-"""An order is taken within moments; while a second fault hurts the stack, when that has ended."""
+"""An order is normally taken within moments; during a second fault, only once that has ended."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A stack at work, the client that sends to it, and chance."""
+    """A working stack, the client that sends to it, and a random generator."""
 
     stack: Stack
     load: Load
@@ -22,7 +22,7 @@ class Scene:
     chance: random.Random
 
     def kill_at(self, point: str) -> None:
-        """Have the next process that comes to a point die there, and wait until one has."""
+        """Make the next process that reaches a point die there, and wait until it has."""
         self.stack.order(point)
         try:
             self.stack.wait_until_taken(point, ORDER_SECONDS)
@@ -31,19 +31,19 @@ class Scene:
 
 
 class Fault(Protocol):
-    """One way to hurt the stack."""
+    """One fault to inject into the stack."""
 
     @property
     def name(self) -> str:
-        """Say what happens."""
+        """Return the fault's name: what happens."""
 
     @property
     def family(self) -> str:
-        """Name what is hurt: two faults of one family at once would undo each other."""
+        """Return what is affected: two simultaneous faults of one family would undo each other."""
 
     @property
     def is_random(self) -> bool:
-        """Say whether it may be drawn at random and beside another; a fault that counts for itself may not."""
+        """Say whether the fault may be drawn at random and combined; one that checks its own result may not."""
 
     def hurt(self, scene: Scene) -> None:
-        """Inflict the fault and return when it has ended; raise NotHere where it cannot be inflicted."""
+        """Inject the fault and return when it has ended; raise NotHere where it cannot be injected."""

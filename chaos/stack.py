@@ -1,4 +1,4 @@
-"""The real programs, started as a user starts them, with the hurt ones in their places; and handles to hurt them by."""
+"""Start the real programs as a user does, but with fault injection, and give handles to them."""
 
 import os
 import signal
@@ -34,12 +34,12 @@ WORKERS: Final = 2
 
 @dataclass(frozen=True)
 class Timing:
-    """How fast the stack is to be, in seconds."""
+    """The stack's timing, in seconds."""
 
     lease: float
     sweep: float
     image: float
-    """What a worker takes for an image at least, so that a backlog of small ones lasts while faults go by."""
+    """The least time a worker takes for an image, so that a backlog of small ones outlasts the faults."""
 
 
 @dataclass
@@ -53,7 +53,7 @@ class Stack:
     store_disk: Disk
     postgres: Postgres | None
     bucket: Bucket | None
-    """The image store, where that is no folder."""
+    """The image store, if it is not a folder."""
     port: int
     process: "subprocess.Popen[bytes]"
     database: Database
@@ -83,14 +83,14 @@ class Stack:
     # ------------------------------------------------------------ orders
 
     def order(self, name: str, content: str = "") -> None:
-        """Lay an order for the hurt programs, complete from the first moment."""
+        """Write an order for the programs, atomically."""
         place = self.folder / "orders" / name
         unfinished = place.with_suffix(".unfinished")
         unfinished.write_text(content)
         unfinished.replace(place)
 
     def withdraw(self, name: str) -> None:
-        """Take an order back."""
+        """Withdraw an order."""
         (self.folder / "orders" / name).unlink(missing_ok=True)
 
     def wait_until_taken(self, name: str, seconds: float) -> None:
@@ -100,7 +100,7 @@ class Stack:
     # ------------------------------------------------------------ programs
 
     def program(self, word: str) -> psutil.Process:
-        """Return the supervised program whose command holds a word; wait while it is being restarted."""
+        """Return the supervised program whose command contains a word; wait while it is being restarted."""
         found: list[psutil.Process] = []
 
         def look() -> bool:
@@ -111,11 +111,11 @@ class Stack:
         return found[0]
 
     def web(self) -> psutil.Process:
-        """Return gunicorn's first process."""
+        """Return gunicorn's master process."""
         return self.program("chaos.hurt_web:app")
 
     def worker(self) -> psutil.Process:
-        """Return Celery's first process; its children hold the networks."""
+        """Return Celery's main process; its children hold the networks."""
         return self.program("chaos.hurt_worker")
 
     def sweep(self) -> psutil.Process:
@@ -127,7 +127,7 @@ class Stack:
         return self.program("redis-server")
 
     def redis(self) -> Redis:
-        """Connect to the stack's Redis, where its programs do."""
+        """Connect to the stack's Redis, at the same address as its programs."""
         return Redis.from_url(self.redis_url, socket_timeout=15, decode_responses=True)
 
     def wait_for_redis(self) -> None:
@@ -143,7 +143,7 @@ class Stack:
         wait_until(answers, START_SECONDS, "Redis to answer")
 
     def logs(self) -> str:
-        """Return the ends of all logs, to say what happened where something did not."""
+        """Return the ends of all logs, to explain a failure."""
         paths = [self.folder / "serve.log", *sorted((self.data_dir / "logs").glob("*.log"))]
         ends = (path.read_text(errors="replace").splitlines()[-25:] for path in paths if path.exists())
         return "\n".join("\n".join([f"--- {path.name}", *lines]) for path, lines in zip(paths, ends, strict=False))
@@ -153,7 +153,7 @@ def _has_word(process: psutil.Process, word: str) -> bool:
     try:
         return any(word in part for part in process.cmdline())
     except psutil.Error:
-        # It ended between the list and the look.
+        # It exited after it was listed.
         return False
 
 
@@ -186,7 +186,7 @@ def running(kind: Kind, folder: Path, timing: Timing) -> Iterator[Stack]:
 def _environment(
     folder: Path, timing: Timing, store_disk: Disk, postgres: Postgres | None, bucket: Bucket | None
 ) -> dict[str, str]:
-    graphs = f"{PREFIX}GRAPHS_DIR"  # takes Keras out of every start but the first
+    graphs = f"{PREFIX}GRAPHS_DIR"  # only the first start needs Keras
     kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX) or name == graphs}
     over_tcp = {f"{PREFIX}DATABASE_URL": postgres.url, PORT_VARIABLE: str(free_port())} if postgres is not None else {}
     return {
@@ -197,9 +197,9 @@ def _environment(
         f"{PREFIX}LEASE_SECONDS": str(timing.lease),
         f"{PREFIX}SWEEP_SECONDS": str(timing.sweep),
         f"{PREFIX}BATCH_SIZE": str(BATCH_SIZE),
-        f"{PREFIX}GATE_IGNORES": "all",  # the images are drawn
+        f"{PREFIX}GATE_IGNORES": "all",  # the images are synthetic
         f"{PREFIX}UPLOAD_LIMIT": "100000 per minute",
-        # Without the reserve that refuses uploads in time, so that a full disk is met in the middle of one.
+        # Without the reserve that refuses uploads early, so that the disk becomes full in mid-upload.
         f"{PREFIX}MIN_FREE_BYTES": "0",
         FOLDER_VARIABLE: str(folder / "orders"),
         IMAGE_SECONDS_VARIABLE: str(timing.image),

@@ -1,4 +1,4 @@
-"""Waiting for what has to happen, and ports to happen on."""
+"""Wait for conditions, and find free ports."""
 
 import socket
 import time
@@ -8,7 +8,7 @@ from chaos.errors import ChaosFailed
 
 
 def wait_until(condition: Callable[[], object], seconds: float, what: str) -> None:
-    """Wait for a condition; raise ChaosFailed with what was waited for."""
+    """Wait for a condition; raise ChaosFailed with its description `what` on timeout."""
     until = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > until:

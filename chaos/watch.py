@@ -1,4 +1,4 @@
-"""Looking on: how many images wait and how many have their outcome, many times a second."""
+"""Poll how many images wait and how many have their outcome, many times a second."""
 
 import threading
 import time
@@ -15,11 +15,11 @@ from shared.tables import Screening
 
 LOOK_SECONDS: Final = 0.05
 STUCK_SECONDS: Final = 600.0
-"""A backlog that has not moved for so long after a fault will not move by itself."""
+"""A backlog that makes no progress for this long after a fault is stuck."""
 
 
 class Watch(threading.Thread):
-    """Count the screenings by state, as often as the database lets it."""
+    """Count the screenings by state, as often as the database allows."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(daemon=True)
@@ -29,7 +29,7 @@ class Watch(threading.Thread):
         self._stopped = threading.Event()
 
     def run(self) -> None:
-        """Look until told to stop; while the database is hurt itself, what was seen last stands."""
+        """Poll until stopped; while the database fails, the last counts are kept."""
         while not self._stopped.wait(LOOK_SECONDS):
             try:
                 self._look()
@@ -59,7 +59,7 @@ class Watch(threading.Thread):
         return self.waiting + self._counts[State.RUNNING]
 
     def wait_for_movement(self) -> float:
-        """Wait until one more image has its outcome than the next look shows; return the seconds that took."""
+        """Wait until one more image has its outcome than at the next poll; return the seconds that took."""
         began = time.monotonic()
         settled: int | None = None
         while time.monotonic() - began < STUCK_SECONDS:
@@ -71,7 +71,7 @@ class Watch(threading.Thread):
         raise ChaosFailed(f"No image got its outcome within {STUCK_SECONDS:.0f} s; {self.waiting} wait.")
 
     def wait_until_all_are_settled(self, seconds: float) -> bool:
-        """Wait until no image needs work; False where some still do after so many seconds."""
+        """Wait until no image needs work; return False on timeout."""
         began = time.monotonic()
         while time.monotonic() - began < seconds:
             if self._looked_at > began and self.unsettled == 0:
@@ -80,6 +80,6 @@ class Watch(threading.Thread):
         return False
 
     def stop(self) -> None:
-        """Stop looking."""
+        """Stop polling."""
         self._stopped.set()
         self.join()

@@ -1,4 +1,4 @@
 """Hostile input for intake, preprocessing and the API; see README.md."""
 
 PATIENT = "Vertraulich"
-"""In the name of the patient of each drawn radiograph; it may stand in no message and no log."""
+"""Part of the patient's name in each synthetic radiograph; it must appear in no message and no log."""

@@ -17,13 +17,13 @@ from fuzz.images import ImageRun, run_images
 
 _DATA: Final = Path("../shared/data")
 _WIDTH: Final = 110
-"""Columns that the table needs, where the output is no terminal."""
+"""Width of the table where the output is no terminal."""
 
 
 def main() -> int:
-    """Run what was asked for and return the exit status."""
+    """Run the requested parts and return the exit status."""
     options = _read_options()
-    warnings.simplefilter("ignore")  # libraries warn of what is ill on purpose
+    warnings.simplefilter("ignore")  # libraries warn of input malformed on purpose
     console = Console(width=max(_WIDTH, Console().width))
     console.print(f"seed {options.seed}, {platform.platform()}, Python {platform.python_version()}", highlight=False)
     report: dict[str, Any] = {"seed": options.seed, "machine": platform.platform()}

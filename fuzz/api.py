@@ -1,4 +1,4 @@
-"""The API held to its own OpenAPI document by schemathesis, and every route to hostile arguments, on a real web."""
+"""Fuzz a real web: the API by schemathesis against its OpenAPI document, every route by hostile arguments."""
 
 import contextlib
 import json
@@ -34,32 +34,32 @@ _START_SECONDS: Final = 120
 _THREADS: Final = 4
 _CONFIG: Final = Path(__file__).with_name("schemathesis.toml")
 _SPOILS: Final = frozenset({"/sign-out", "/account/password", "/account/sessions/end"})
-"""What would end the session of the attack itself."""
+"""Routes that would end the attacker's own session."""
 _MOST_CHARACTERS: Final = 6000
 _NO_LIMIT: Final = "1000000 per minute"
 
 
 @dataclass(frozen=True)
 class Site:
-    """A web that runs, and a token of its administrator."""
+    """A running web, and a token of its administrator."""
 
     url: str
     token: str
     link: str
-    """What signs its administrator in with a browser, once."""
+    """A one-time link that signs its administrator in with a browser."""
     environment: dict[str, str]
 
 
 @dataclass(frozen=True)
 class ApiRun:
-    """What schemathesis did and found."""
+    """The results of schemathesis."""
 
     report: dict[str, Any]
     seconds: float
 
     @property
     def failures(self) -> list[dict[str, Any]]:
-        """Return what was found, each kind once: `title`, `operations` and how often."""
+        """Return the distinct failures: `title`, `operations` and how often."""
         found: list[dict[str, Any]] = self.report["failures"]
         return found
 
@@ -70,7 +70,7 @@ class ApiRun:
         return bool(operations["tested"] == operations["total"] and not operations["errored"])
 
     def show(self, console: Console) -> None:
-        """Print how much was tried, and each failure."""
+        """Print how many requests were tried, and each failure."""
         operations, cases = self.report["operations"], self.report["test_cases"]
         table = Table("operations", "tried", "requests", "failures", "errors", "seconds", title="Hostile requests")
         for column in table.columns:
@@ -92,7 +92,7 @@ class ApiRun:
 
 @contextlib.contextmanager
 def running_web(folder: Path) -> Iterator[Site]:
-    """Start the pages and the API on a database of their own, with neither Redis nor a worker, and stop them."""
+    """Start the pages and the API on a fresh database, without Redis or workers, and stop them."""
     database = Database(f"sqlite:///{folder / 'pneumoscreen.db'}")
     upgrade(database)
     with database.write() as session:
@@ -115,9 +115,9 @@ def running_web(folder: Path) -> Iterator[Site]:
 
 
 def run_api(*, examples: int, seed: int, folder: Path, phases: str = "coverage,fuzzing,stateful") -> ApiRun:
-    """Send hostile and proper requests to every operation, `examples` of a kind; `folder` gets the full report.
+    """Send hostile and valid requests to every operation, `examples` of each kind; the full report goes to `folder`.
 
-    `phases` are those of schemathesis: requests at the edges of the schema, random ones, and chains of them.
+    `phases` are those of schemathesis: requests at the schema's boundaries, random ones, and chains of them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     report = folder.resolve() / "report.json"
@@ -133,7 +133,7 @@ def run_api(*, examples: int, seed: int, folder: Path, phases: str = "coverage,f
 
 
 def run_parameters(*, each: int, seed: int, folder: Path) -> ParameterRun:
-    """Send hostile arguments to every route that the web's URL map has, `each` values of an argument."""
+    """Send hostile arguments to every route of the web's URL map, `each` values per argument."""
     run = ParameterRun()
     with tempfile.TemporaryDirectory(prefix="pneumoscreen-fuzz-") as name, running_web(Path(name)) as site:
         with httpx.Client(base_url=site.url, headers={"Accept": "text/html"}, timeout=60) as client:
@@ -156,7 +156,7 @@ def run_parameters(*, each: int, seed: int, folder: Path) -> ParameterRun:
 
 
 def _sign_in(client: httpx.Client, link: str) -> str:
-    """Spend a one-time link and return the CSRF token of the pages."""
+    """Sign in by a one-time link and return the CSRF token of the pages."""
     field = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', client.get(f"/sign-in/link/{link}").text)
     assert field is not None  # noqa: S101  # our own page
     client.post(f"/sign-in/link/{link}", data={"csrf_token": field[1]})
@@ -167,7 +167,7 @@ def _sign_in(client: httpx.Client, link: str) -> str:
 
 def _send(client: httpx.Client, attack: Attack, own: dict[str, str]) -> int:
     headers = {**own, **attack.headers}
-    # gunicorn takes 8190 bytes of a line, and httpx 65536: what is longer is for the tests, which need no line.
+    # gunicorn accepts request lines of 8190 bytes, and httpx 65536; tests cover longer ones without a server.
     query = {name: value[:_MOST_CHARACTERS] for name, value in attack.query.items()}
     address = quote(attack.path, safe="/%") + (f"?{urlencode(query)}" if query else "")
     raw = [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
@@ -186,7 +186,7 @@ def _command(site: Site, examples: int, seed: int, report: Path) -> list[str]:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """Make the settings of a web alone: what is set outside stays outside."""
+    """Return the settings of a stand-alone web, without those of the caller's environment."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     settings = {
         "data_dir": str(folder),
@@ -194,7 +194,7 @@ def _environment(folder: Path) -> dict[str, str]:
         "secret_key": "a key for hostile requests only",
         "upload_limit": _NO_LIMIT,
     }
-    assert settings.keys() <= Settings.model_fields.keys()  # noqa: S101  # a typing error would pass in silence
+    assert settings.keys() <= Settings.model_fields.keys()  # noqa: S101  # a typing error would pass unnoticed
     return own | {f"{PREFIX}{name.upper()}": value for name, value in settings.items()}
 
 

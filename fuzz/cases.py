@@ -1,4 +1,4 @@
-"""One hostile file from a seed and a number: the same bytes every time, on every machine with the same seeds."""
+"""Make one hostile file from a seed and a number, reproducibly on every machine with the same seed files."""
 
 import random
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from fuzz.seeds import Seed
 ZIP: Final = "zip"
 _SHARES: Final = {"jpeg": 25, "png": 15, "tiff": 15, "dicom": 15, ZIP: 15, "bmp": 7, "webp": 7, "gif": 1}
 _WHOLE_SHARE: Final = 0.03
-"""Some files go through as they are: what is not refused has to be prepared."""
+"""Some files are left unchanged: what is not refused must be prepared."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Case:
 
     number: int
     kind: str
-    """What it was made from: jpeg, png, tiff, bmp, webp, gif, dicom or zip."""
+    """Its original format: jpeg, png, tiff, bmp, webp, gif, dicom or zip."""
     made: str
-    """How, in words."""
+    """How it was made, in words."""
     file_name: str
     data: bytes
 

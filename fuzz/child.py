@@ -1,9 +1,9 @@
-"""The process that takes hostile files: real intake into a real store, then what a worker and a page do with an image.
+"""The child process that processes hostile files: real intake into a real store, then what worker and pages do.
 
 `python -m fuzz.child FOLDER BYTES` reads files from its standard input, each behind a line of JSON with `name` and
-`size`, and answers each with a line of JSON. It may not have more than BYTES of memory. It holds each file to these
-promises: images and refusals in known words, a store without leftovers, nothing outside the store, an image as large as
-intake said.
+`size`, and answers each with a line of JSON. Its memory is limited to BYTES. It checks these promises for each file:
+only known images and refusals, a store without leftovers, nothing outside the store, an image as large as intake
+reported.
 """
 
 import faulthandler
@@ -34,15 +34,15 @@ from shared.store.store import THUMBNAIL, open_store
 _CHUNK: Final = 64 * 1024
 _FOLDERS: Final = {"images", THUMBNAIL, "incoming", "keys.json"}
 _WHOLE: Final = 1_000_000
-"""Asks for a JPEG at its own size; only then do its pixels show whether intake read its size rightly."""
+"""Asks for a JPEG at full size; only then do its pixels show whether intake read its size correctly."""
 
 
 class PromiseBroken(AssertionError):
-    """Say which promise a file made us break."""
+    """Say which promise a file broke."""
 
 
 class Taker:
-    """One store, and the files that are sent into it."""
+    """A store, and the processing of files sent to it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -53,7 +53,7 @@ class Taker:
         self._spec: ModelSpec = read_spec(self._settings.model_dir)
 
     def take(self, name: str, data: bytes) -> dict[str, Any]:
-        """Send one file all the way and say what became of its images."""
+        """Process one file completely and return what became of its images."""
         found: dict[str, Any] = {"prepared": 0, "intake": [], "decode": [], "fault": None}
         seen: set[str] = set()
         try:
@@ -66,18 +66,18 @@ class Taker:
             if not (seen or found["intake"]):
                 raise PromiseBroken("the file has no outcome")
             self._look_around()
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is what we look for
+        except Exception as error:  # noqa: BLE001  # any error is a finding
             found["fault"] = _describe(error)
         self._clear()
         return found
 
     def _prepare(self, accepted: AcceptedImage, found: dict[str, Any]) -> None:
-        """Do what `worker.screening.screen` and `web.images` do with a stored image."""
+        """Process a stored image as `worker.screening.screen` and `web.images` do."""
         data = self._store.get(accepted.sha256)
         try:
             image = decode(data, at_least=self._spec.input_size)
             self._store.put_derived(accepted.sha256, THUMBNAIL, thumbnail(image))
-            refuse_unreadable(data, image, self._spec, OF_THE_GATE)  # it looks, and refuses nothing
+            refuse_unreadable(data, image, self._spec, OF_THE_GATE)  # only run: it refuses nothing here
             pixels = fit(image, self._spec)
             whole = decode(data, at_least=_WHOLE).size
             deep = decode_at_full_depth(data)
@@ -118,7 +118,7 @@ def _chunks(data: bytes) -> Iterator[bytes]:
 
 
 def _code(rejection: ImageRejected) -> str:
-    """Check that a refusal can be understood, and return its code."""
+    """Check that a refusal has a message, and return its code."""
     explanation = explain(rejection.code, json.loads(json.dumps(rejection.details)))
     said = f"{rejection} {explanation.text}"
     if rejection.code not in Rejection or not said.endswith(".") or "Traceback" in said or PATIENT in said:
@@ -133,14 +133,14 @@ def _describe(error: Exception) -> dict[str, str]:
 
 
 def _forget_peak() -> None:
-    """Let the kernel count the largest memory anew (proc(5), clear_refs)."""
+    """Reset the kernel's peak memory counter (proc(5), clear_refs)."""
     reset = Path("/proc/self/clear_refs")
     if reset.exists():
         reset.write_text("5")
 
 
 def _peak() -> int:
-    """Return the largest resident memory since `_forget_peak`, in bytes; since the start where /proc is not there."""
+    """Return the peak resident memory since `_forget_peak`, in bytes; since the start where there is no /proc."""
     status = Path("/proc/self/status")
     if not status.exists():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -149,7 +149,7 @@ def _peak() -> int:
 
 
 def main() -> None:
-    """Answer until the input ends."""
+    """Process files until the input ends."""
     folder, limit = Path(sys.argv[1]), int(sys.argv[2])
     faulthandler.enable()
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

@@ -1,4 +1,4 @@
-"""Damage that knows no format: bits, cuts, splices and numbers at the edges of their ranges."""
+"""Format-agnostic mutations: bit flips, cuts, splices and numbers at the edges of their ranges."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -6,10 +6,10 @@ from typing import Final
 
 Damage = Callable[[bytearray, random.Random], bytearray]
 
-# Where parsers forget a bound: zero, signs, and one more than what fits.
+# Values where parsers miss a bound: zero, sign changes, and one more than fits.
 EDGES: Final = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF)
 _HEADER_BYTES: Final = 2048
-"""Most of what a parser decides stands here; half of all damage is done in it."""
+"""Most of what a parser decides on is in these first bytes; half of all damage is done here."""
 
 
 def flip_bits(data: bytearray, rng: random.Random) -> bytearray:
@@ -33,14 +33,14 @@ def write_edge(data: bytearray, rng: random.Random) -> bytearray:
 
 
 def remove(data: bytearray, rng: random.Random) -> bytearray:
-    """Take a piece out."""
+    """Remove a piece."""
     start, end = _span(data, rng)
     del data[start:end]
     return data
 
 
 def repeat(data: bytearray, rng: random.Random) -> bytearray:
-    """Say a piece several times over."""
+    """Repeat a piece several times."""
     start, end = _span(data, rng)
     data[start:start] = data[start:end] * rng.choice((1, 2, 16))
     return data
@@ -83,7 +83,7 @@ def damage(data: bytes, rng: random.Random, most: int = 4) -> bytes:
 
 
 def splice(one: bytes, other: bytes, rng: random.Random) -> bytes:
-    """Go on with another file in the middle of one."""
+    """Continue one file with another from somewhere in the middle."""
     return one[: rng.randrange(len(one) + 1)] + other[rng.randrange(len(other) + 1) :]
 
 

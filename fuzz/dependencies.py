@@ -1,7 +1,7 @@
 """`make audit`: look up known vulnerabilities of every locked dependency, by version and hash.
 
-Exit status 1 where one is found that IGNORED does not name. Where no index answers, a sentence and exit status 0: the
-check has to pass in a hospital without a network too.
+Exit status 1 where one is found that is not in IGNORED. Where no index answers, it prints a note and exits with 0: the
+check must also pass in a hospital without a network.
 """
 
 import json
@@ -15,17 +15,17 @@ from typing import Any, Final
 from shared.settings import REPOSITORY
 
 IGNORED: Final[dict[str, str]] = {}
-"""Ids of vulnerabilities that do not reach us, each with the reason; one that is no longer found is a fault too."""
+"""Ids of vulnerabilities that do not affect us, each with the reason; one no longer found is an error, too."""
 
 _NO_ANSWER: Final = re.compile("Could not connect|ConnectionError|Max retries exceeded|Timeout")
 _SECONDS: Final = 300
 
 Vulnerability = tuple[str, str, tuple[str, ...], str]
-"""Package and version, id, its other ids, where it is mended."""
+"""Package and version, id, its aliases, the fixed versions."""
 
 
 def main() -> int:
-    """Audit the lock file and say what was found."""
+    """Audit the lock file and report what was found."""
     with tempfile.TemporaryDirectory(prefix="pneumoscreen-audit-") as folder:
         locked = Path(folder) / "locked.txt"
         _export(locked)
@@ -54,7 +54,7 @@ def report(found: dict[str, Any]) -> int:
 
 
 def vulnerabilities(audited: list[dict[str, Any]]) -> list[Vulnerability]:
-    """List what is known of the audited dependencies."""
+    """List the known vulnerabilities of the audited dependencies."""
     return [
         (f"{item['name']} {item['version']}", known["id"], tuple(known["aliases"]), ", ".join(known["fix_versions"]))
         for item in audited

@@ -1,4 +1,4 @@
-"""What went wrong: kept as a file that shows it, made smaller where that is simple."""
+"""Keep findings: for each a file that reproduces it, minimised where that is easy."""
 
 import json
 from collections.abc import Iterator
@@ -11,24 +11,24 @@ from fuzz.lanes import Bounds, Lane, Outcome
 _TRIES: Final = 120
 _LARGEST_BYTES: Final = 2_000_000
 _SAME_KIND: Final = 3
-"""Findings of one signature that are kept; the rest is counted."""
+"""Findings kept per signature; the rest are only counted."""
 
 
 def signature(outcome: Outcome) -> str:
-    """Say what and where, so that the same fault met twice is told from another."""
+    """Return what failed and where, to recognise duplicates of a fault."""
     fault = outcome.fault or {}
     return f"{fault.get('what', '')} {fault.get('where', '')}"
 
 
 class Findings:
-    """A folder of files that show a fault, each beside a JSON that says what it is."""
+    """A folder of files that reproduce faults, each with a JSON that describes it."""
 
     def __init__(self, folder: Path, bounds: Bounds) -> None:
         self._folder, self._bounds = folder, bounds
         self.seen: dict[str, int] = {}
 
     def add(self, outcome: Outcome) -> None:
-        """Keep one finding, smaller if that is quickly done."""
+        """Keep one finding, minimised if that is quick."""
         key = signature(outcome)
         self.seen[key] = self.seen.get(key, 0) + 1
         if self.seen[key] > _SAME_KIND:
@@ -41,7 +41,7 @@ class Findings:
         path.with_suffix(path.suffix + ".json").write_text(json.dumps(note, indent=1) + "\n")
 
     def _shrink(self, outcome: Outcome) -> bytes:
-        """Leave out piece after piece while the fault stays the same (delta debugging, Zeller 2002)."""
+        """Remove piece after piece while the fault stays the same (delta debugging, Zeller 2002)."""
         best = outcome.case.data
         if len(best) > _LARGEST_BYTES or (outcome.fault or {}).get("what") in {"Hang", "OverTime", "NameLogged"}:
             return best

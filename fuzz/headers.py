@@ -1,4 +1,4 @@
-"""Damage that knows its format: headers that stay well formed and lie."""
+"""Format-aware mutations: headers that stay well formed but contain false values."""
 
 import io
 import random
@@ -18,7 +18,7 @@ _MOST_BYTES: Final = 8_000_000
 
 
 def lie_in_png(data: bytes, rng: random.Random) -> bytes:
-    """Change, drop, double, swap or add a chunk; its CRC is right again nine times in ten."""
+    """Change, drop, double, swap or add a chunk; nine times in ten its CRC is corrected."""
     chunks = _png_chunks(data)
     if not chunks:
         return data
@@ -42,7 +42,7 @@ def lie_in_png(data: bytes, rng: random.Random) -> bytes:
 
 
 def mend_png(data: bytes) -> bytes:
-    """Make every CRC right, so that damage is not refused before it is read."""
+    """Correct every CRC, so that damage is not refused before it is parsed."""
     return PNG_SIGNATURE + b"".join(_png_chunk(kind, body, is_right=True) for kind, body in _png_chunks(data))
 
 
@@ -120,7 +120,7 @@ def _lie_in_frame(data: bytes, rng: random.Random) -> bytes:
 
 
 def _repeat_scans(rng: random.Random) -> bytes:
-    """Say the last scan of a progressive image thousands of times; each costs a pass over all of its pixels."""
+    """Repeat the last scan of a progressive image thousands of times; each costs a pass over all pixels."""
     out = io.BytesIO()
     coarse = Image.frombytes("L", (4, 4), rng.randbytes(16))
     coarse.resize(rng.choice(((600, 500), (2500, 2500)))).save(out, "JPEG", progressive=True, quality=10)
@@ -146,7 +146,7 @@ def _add_segment(data: bytes, rng: random.Random) -> bytes:
 
 
 def _tiff_loop() -> bytes:
-    """Make a directory of 5,000 tags that all name the same 60,000 bytes, and that goes on with itself."""
+    """Make a directory of 5,000 tags that all point to the same 60,000 bytes and whose next directory is itself."""
     tags = b"".join(struct.pack("<HHII", tag, 7, 60_000, 0) for tag in range(5000))
     return (b"II*\0" + struct.pack("<IH", 8, 5000) + tags + struct.pack("<I", 8))[:65_000]
 

@@ -1,4 +1,4 @@
-"""A whole run over hostile files."""
+"""Run the fuzzer over hostile files."""
 
 import functools
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from fuzz.table import Tally
 
 @dataclass(frozen=True)
 class ImageRun:
-    """What a run counted, and how often it met each fault."""
+    """The counts of a run, and how often each fault occurred."""
 
     tally: Tally
     faults: dict[str, int]
@@ -30,9 +30,9 @@ def run_images(
     bounds: Bounds | None = None,
     on_file: Callable[[], object] = lambda: None,
 ) -> ImageRun:
-    """Make `files` hostile files from `seed` and send each all the way; `findings` gets those that show a fault.
+    """Make `files` hostile files from `seed` and process each completely; `findings` gets those that show a fault.
 
-    `data` is the folder of real images, None for drawn ones alone; `on_file` is called after each.
+    `data` is the folder of real images, None for synthetic ones only; `on_file` is called after each.
     """
     bounds = bounds or Bounds()
     make = functools.partial(make_case, all_seeds(data), seed)

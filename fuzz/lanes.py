@@ -1,4 +1,4 @@
-"""Children side by side: each gets a file, has its time, and is started anew when it dies or hangs."""
+"""Run child processes in parallel: each gets one file at a time, within limits, and is restarted on a crash or hang."""
 
 import json
 import os
@@ -28,19 +28,18 @@ _LOG: Final = Case(-1, "log", "all of a lane", "stderr", b"")
 
 @dataclass(frozen=True)
 class Bounds:
-    """What one file may cost."""
+    """Resource limits for one file."""
 
     memory_bytes: int = 896 * MIB
-    """Resident, at its largest. A good image of the most pixels that are taken needs up to 744 MiB (WebP with
-    alpha)."""
+    """Peak resident memory. A valid image of the most pixels accepted needs up to 744 MiB (WebP with alpha)."""
     cpu_seconds: float = 15.0
-    """Of the processor, which does not depend on what else the machine does; a worker's image has 90 s."""
+    """Processor time, which does not depend on other load; a worker's limit is 90 s an image."""
     wall_seconds: float = 600.0
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one file."""
+    """The result of one file."""
 
     case: Case
     prepared: int = 0
@@ -52,7 +51,7 @@ class Outcome:
 
 
 class Lane:
-    """One child, and what it is told."""
+    """One child process, and the protocol to talk to it."""
 
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
@@ -71,7 +70,7 @@ class Lane:
         self._folder.cleanup()
 
     def send(self, case: Case) -> Outcome:
-        """Send one file and return what became of it; never raises for what the file did."""
+        """Send one file and return its outcome; nothing that the file causes is raised."""
         answer = self._ask(case)
         if answer is None:
             return Outcome(case, fault=self._say_how_it_died())
@@ -86,7 +85,7 @@ class Lane:
         return Outcome(**{**vars(outcome), "fault": {"what": what, "where": outcome.case.made, "text": text}})
 
     def said_a_name(self) -> bool:
-        """Tell whether the name of a patient went to what a server would log."""
+        """Tell whether a patient's name appeared in what a server would log."""
         self._said.seek(0)
         return any(PATIENT.encode() in line for line in self._said)
 
@@ -102,7 +101,7 @@ class Lane:
         return answer
 
     def _wait(self, out: IO[bytes]) -> bool:
-        """Wait for an answer until the child has used twice the time it may have."""
+        """Wait for an answer until the child has used twice its time limit."""
         process, until = psutil.Process(self._child.pid), time.monotonic() + self._bounds.wall_seconds
         used = process.cpu_times()
         most = used.user + used.system + 2 * self._bounds.cpu_seconds
@@ -130,11 +129,11 @@ class Lane:
 
     def _start(self) -> subprocess.Popen[bytes]:
         place = Path(self._folder.name) / "child"
-        shutil.rmtree(place, ignore_errors=True)  # what a killed child left
+        shutil.rmtree(place, ignore_errors=True)  # left by a killed child
         place.mkdir()
-        # Twice the bound: what is over it is to be seen, and not to take the machine with it.
+        # Twice the limit: exceeding it must be visible, without taking the machine down.
         command = [sys.executable, "-m", "fuzz.child", str(place), str(2 * self._bounds.memory_bytes)]
-        # Each thread of OpenBLAS reserves memory that is never used.
+        # Each OpenBLAS thread reserves memory that is never used.
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OPENBLAS_NUM_THREADS": "1"}
         return subprocess.Popen(
             command, cwd=place, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said
@@ -146,13 +145,13 @@ class Lane:
 
 
 def _scratch() -> str | None:
-    """Prefer a disk in memory: on a real one nearly all of the time would go into forcing images to it."""
+    """Prefer a disk in memory: on a real one nearly all the time would go into fsync."""
     memory = Path("/dev/shm")  # noqa: S108  # the folder inside has a name and rights of its own
     return str(memory) if os.access(memory, os.W_OK) else None
 
 
 def _ends(child: subprocess.Popen[bytes]) -> bool:
-    """Wait a moment for a child whose pipe has closed."""
+    """Wait briefly for a child whose pipe has closed."""
     try:
         child.wait(1)
     except subprocess.TimeoutExpired:
@@ -165,7 +164,7 @@ def _feed(into: IO[bytes], case: Case) -> None:
         into.write(json.dumps({"name": case.file_name, "size": len(case.data)}).encode() + b"\n" + case.data)
         into.flush()
     except BrokenPipeError:
-        return  # the child died of this file or of the one before; who waits for its answer says so
+        return  # the child died of this file or the last one; `_wait` reports it
 
 
 def drive(make: Callable[[int], Case], files: int, lanes: int, bounds: Bounds) -> Iterator[Outcome]:
@@ -182,7 +181,7 @@ def drive(make: Callable[[int], Case], files: int, lanes: int, bounds: Bounds) -
 
     try:
         with ThreadPoolExecutor(lanes) as pool:
-            # A few at a time: cases are made when they are needed, and some have megabytes.
+            # A few at a time: cases are made on demand, and some have megabytes.
             for start in range(0, files, 64):
                 yield from pool.map(send, range(start, min(start + 64, files)))
         yield from (

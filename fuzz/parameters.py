@@ -1,4 +1,4 @@
-"""Hostile arguments for every route of the URL map: query strings, forms, headers and JSON."""
+"""Send hostile arguments to every route of the URL map: query strings, forms, headers and JSON."""
 
 import base64
 import json
@@ -149,16 +149,16 @@ _START_SECONDS: Final = 120
 
 @dataclass(frozen=True)
 class Route:
-    """One method of one address of the URL map."""
+    """One method of one URL rule."""
 
     method: str
     rule: str
     names: tuple[str, ...] = NAMES
-    """The arguments that it is known to read."""
+    """The arguments that it reads."""
 
     @property
     def is_last(self) -> bool:
-        """Tell whether it ends what the others are tried on."""
+        """Tell whether it must be tried last, since it removes what the others need."""
         return self.method == "DELETE" or self.rule.rpartition("/")[2] in _DESTROY
 
 
@@ -174,13 +174,13 @@ class Attack:
     body: bytes | None = None
 
     def __str__(self) -> str:
-        """Name it in a line."""
+        """Describe it in one line."""
         parts = {name: part for name in ("query", "form", "headers", "body") if (part := getattr(self, name))}
         return f"{self.method} {self.path} {repr(parts)[:300]}"
 
 
 def cursors() -> list[str]:
-    """Make cursors that no answer gave: values out of range, of other kinds, too few, too many, too deep."""
+    """Make forged cursors: values out of range, of wrong types, too few, too many, too deeply nested."""
     ways: tuple[Any, ...] = ("after", "before", "", None, 1, [])
     shapes: list[Any] = [[way, place] for way in ways[:2] for place in PLACES]
     shapes += [[way, one, two] for way in ways[:2] for one in PLACES[:12] for two in (ID, 1)]
@@ -192,9 +192,9 @@ def cursors() -> list[str]:
 
 
 def attacks(routes: Sequence[Route], ids: Mapping[str, str], draw: random.Random, each: int) -> Iterator[Attack]:
-    """Yield hostile requests to every route: `each` values of each argument that it reads, and more beside those.
+    """Yield hostile requests to every route: `each` values of each argument that it reads, and further ones.
 
-    `ids` are what stands in the addresses, by the name of the argument.
+    `ids` are the values of URL arguments, by name.
     """
     for route in sorted(routes, key=lambda route: route.is_last):
         path = _fill(route.rule, ids)
@@ -229,13 +229,13 @@ def _with(method: str, path: str, arguments: Mapping[str, str], draw: random.Ran
 
 @dataclass
 class ParameterRun:
-    """What became of hostile arguments."""
+    """The outcomes of hostile arguments."""
 
     statuses: "Counter[int]" = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
 
     def send(self, attack: Attack, ask: Callable[[Attack], int]) -> None:
-        """Send one and note what became of it: only what is full or away may be a 5xx."""
+        """Send one and record its outcome: only a full or unavailable service may answer 5xx."""
         status = ask(attack)
         self.statuses[status] += 1
         allowed = {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.INSUFFICIENT_STORAGE}
@@ -243,7 +243,7 @@ class ParameterRun:
             self.faults.append(f"{status}: {attack}")
 
     def show(self, console: Console) -> None:
-        """Print how many there were, by status, and each that hurt."""
+        """Print the counts by status, and each request that failed."""
         statuses = ", ".join(f"{count:,} x {status}" for status, count in sorted(self.statuses.items()))
         console.print(f"Hostile arguments: {self.statuses.total():,} requests; {statuses}", highlight=False)
         for fault in self.faults:
@@ -267,6 +267,6 @@ def read_routes(environment: Mapping[str, str]) -> list[Route]:
 
 
 def keep(run: ParameterRun, folder: Path) -> None:
-    """Write down what hurt."""
+    """Write the failures to a file."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "parameters.txt").write_text("\n".join(run.faults) + "\n")

@@ -1,4 +1,4 @@
-"""DICOM made to hurt: values that contradict the pixels, lengths that lie, sequences that do not end."""
+"""Hostile DICOM: values that contradict the pixels, wrong lengths, sequences that do not end."""
 
 import io
 import random
@@ -59,7 +59,7 @@ Attack = Callable[[bytes, random.Random], bytes]
 
 
 def draw_radiograph(image: Image.Image, syntax: UID, **tags: object) -> bytes:
-    """Write an image as a radiograph in a transfer syntax; arrays of `image` are uint8 or uint16 (H, W)."""
+    """Write an image as a DICOM radiograph in a transfer syntax; arrays of `image` are uint8 or uint16 (H, W)."""
     samples = np.asarray(image)
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
@@ -121,7 +121,7 @@ def set_tags(data: bytes, rng: random.Random) -> bytes:
 
 
 def _put(dataset: Dataset, name: str, value: object) -> None:
-    """Set an element; text goes in as it is, whatever its representation allows."""
+    """Set an element; text is written unchanged even where its VR does not allow it."""
     if not isinstance(value, str):
         representation = dictionary_VR(Tag(name))
         dataset.add_new(Tag(name), "US" if " or " in representation else representation, value)
@@ -132,7 +132,7 @@ def _put(dataset: Dataset, name: str, value: object) -> None:
 
 
 def drop_tags(data: bytes, rng: random.Random) -> bytes:
-    """Leave one to three elements out, of the file's meta information too."""
+    """Remove one to three elements, also from the file meta information."""
     dataset = _read(data)
     for name in rng.sample(sorted(_TAGS), rng.randint(1, 3)):
         if name in dataset:
@@ -172,7 +172,7 @@ def encapsulate_other(_data: bytes, rng: random.Random) -> bytes:
 
 
 def nest_sequences(data: bytes, rng: random.Random) -> bytes:
-    """Open sequences of undefined length inside each other, more deeply than anybody reads, and end some of them."""
+    """Nest sequences of undefined length more deeply than any reader allows, and close some of them."""
     depth = rng.choice((2, 30, 400, 3000))
     syntax = ImplicitVRLittleEndian if rng.random() < 0.5 else ExplicitVRLittleEndian
     opening = struct.pack("<HHI", 0x0008, 0x1140, 0xFFFF_FFFF)
@@ -186,7 +186,7 @@ def nest_sequences(data: bytes, rng: random.Random) -> bytes:
 
 
 def lie_in_lengths(data: bytes, rng: random.Random) -> bytes:
-    """Write a number at its edge over the length of an element that is found by its value representation."""
+    """Overwrite the length of an element, found by its value representation, with an edge value."""
     found = bytearray(data)
     marks = [at for at in range(132, min(len(found), 4000)) if bytes(found[at : at + 2]) in _REPRESENTATIONS]
     for place in rng.sample(marks, min(len(marks), rng.randint(1, 3))):
@@ -197,7 +197,7 @@ def lie_in_lengths(data: bytes, rng: random.Random) -> bytes:
 
 
 def damage_frame(data: bytes, rng: random.Random) -> bytes:
-    """Damage the compressed frame alone; its end is there again nine times in ten, so that a decoder sees it."""
+    """Damage the compressed frame only; nine times in ten its end marker is restored, so that a decoder reads it."""
     dataset = _read(data)
     if dataset.file_meta.TransferSyntaxUID not in COMPRESSIONS:
         dataset = _read(draw_radiograph(_noise(rng), rng.choice([*COMPRESSIONS])))
@@ -212,7 +212,7 @@ def _noise(rng: random.Random) -> Image.Image:
 
 
 def lie_in_frame(data: bytes, rng: random.Random) -> bytes:
-    """Write numbers at their edges into the first bytes of the compressed frame, and the same size into the header."""
+    """Write edge values into the first bytes of the compressed frame, and the same size into the header."""
     dataset = _read(data)
     if dataset.file_meta.TransferSyntaxUID not in COMPRESSIONS:
         dataset = _read(draw_radiograph(_noise(rng), rng.choice([*COMPRESSIONS])))
@@ -230,7 +230,7 @@ def lie_in_frame(data: bytes, rng: random.Random) -> bytes:
 
 
 def deflate(data: bytes, rng: random.Random) -> bytes:
-    """Deflate a radiograph, some with far more behind it than an image has, and damage what was deflated."""
+    """Deflate a radiograph, sometimes with far more data than an image has, and damage the result."""
     dataset = _read(draw_radiograph(Image.new("L", (300, 200), 90), DeflatedExplicitVRLittleEndian))
     if rng.random() < 0.3:
         dataset.PixelData = bytes(rng.choice((1_000_000, 300_000_000)))
@@ -241,7 +241,7 @@ def deflate(data: bytes, rng: random.Random) -> bytes:
 
 
 def strip_headers(data: bytes, rng: random.Random) -> bytes:
-    """Leave out the preamble, or the meta information too."""
+    """Remove the preamble, and sometimes the meta information."""
     length = int.from_bytes(data[140:144], "little")
     return data[rng.choice((132, 144 + length)) :]
 
@@ -254,10 +254,10 @@ _ATTACKS: Final[Sequence[Attack]] = (
 
 
 def attack(data: bytes, rng: random.Random) -> bytes:
-    """Make one hostile radiograph from a good one."""
+    """Make one hostile radiograph from a valid one."""
     chosen = rng.choice(_ATTACKS)
     config.settings.writing_validation_mode = config.IGNORE
     config.settings.reading_validation_mode = config.IGNORE
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # each of these is ill on purpose
+        warnings.simplefilter("ignore")  # each of these is malformed on purpose
         return chosen(data, rng)

@@ -1,4 +1,4 @@
-"""What is mutated: real images where they are at hand, and small drawn ones in every format, mode and compression."""
+"""The files to mutate: real images if available, and small synthetic ones in every format, mode and compression."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -37,7 +37,7 @@ _ORIENTATION: Final = 0x0112
 
 @dataclass(frozen=True)
 class Seed:
-    """A good file to start from."""
+    """A valid file to start from."""
 
     kind: str
     name: str
@@ -45,7 +45,7 @@ class Seed:
 
 
 def real_seeds(folder: Path) -> list[Seed]:
-    """Read some images of every kind from the project's data folder; none where it is not there."""
+    """Read some images of every kind from the project's data folder; none where it is missing."""
     paths = [path for name in _FOLDERS for path in sorted((folder / name).glob("*"))[:_IMAGES_PER_FOLDER]]
     known = [path for path in paths if path.suffix.lower() in _KINDS and path.stat().st_size < _LARGEST_BYTES]
     return [Seed(_KINDS[path.suffix.lower()], f"{path.parent.name}/{path.name}", path.read_bytes()) for path in known]
@@ -57,7 +57,7 @@ def drawn_seeds() -> list[Seed]:
 
 
 def draw(size: tuple[int, int] = (220, 180), number: int = 0) -> Image.Image:
-    """Draw a smooth grey picture of its own."""
+    """Draw a smooth grey picture, unique to its number."""
     coarse = np.random.default_rng(number).integers(0, 256, (6, 6), dtype=np.uint8)
     return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
 

@@ -1,4 +1,4 @@
-"""The table of a run, for people and as JSON."""
+"""Report a run as a printed table and as JSON."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ _COLUMNS: Final = (
 
 @dataclass
 class Row:
-    """What became of the files of one kind; a ZIP counts once by its best image, `images` counts what was in it."""
+    """Outcomes of the files of one kind; a ZIP counts once by its best image, `images` counts its content."""
 
     files: int = 0
     images: int = 0

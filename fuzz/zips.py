@@ -1,4 +1,4 @@
-"""ZIPs made to hurt: bombs, names that lead outside, lies about lengths, and entries that share their bytes."""
+"""Hostile ZIPs: bombs, path traversal, wrong lengths, and overlapping entries."""
 
 import io
 import random
@@ -19,13 +19,13 @@ NAMES: Final = (
     "胸部.png", "a//b.jpg", "line\nbreak.jpg", "<script>alert(1)</script>.jpg", "=cmd|' /C calc'!A0.jpg",
     "%2e%2e%2fa.jpg", ".DS_Store", "__MACOSX/._a.jpg", "-rf.jpg", "a.jpg/",
 )  # fmt: skip
-"""Names of entries as other programs have met them."""
+"""Entry names known from attacks on other programs."""
 
 Attack = Callable[[Sequence[bytes], random.Random], bytes]
 
 
 def pack(images: Sequence[bytes], rng: random.Random) -> bytes:
-    """Pack images under plain names, each by a method of its own."""
+    """Pack images under plain names, each by another method."""
     return _write([(f"ward/{place}.jpg", image, rng.choice(_METHODS)) for place, image in enumerate(images)])
 
 
@@ -46,7 +46,7 @@ def _named(name: str) -> zipfile.ZipInfo:
 
 
 def name_badly(images: Sequence[bytes], rng: random.Random) -> bytes:
-    """Name entries as no image is named; some are links, devices or folders with content."""
+    """Give entries bad names; some are links, devices or folders with content."""
     entries: list[tuple[str | zipfile.ZipInfo, bytes, int]] = []
     for image in images:
         info = _named(rng.choice(NAMES))
@@ -57,7 +57,7 @@ def name_badly(images: Sequence[bytes], rng: random.Random) -> bytes:
 
 
 def encode_names_badly(images: Sequence[bytes], rng: random.Random) -> bytes:
-    """Put bytes into names that are no text in the encoding that the entry names."""
+    """Put bytes into names that are invalid in the entry's declared encoding."""
     data = bytearray(_write([("Q" * 12 + ".jpg", image, zipfile.ZIP_STORED) for image in images]))
     name, is_utf8 = rng.randbytes(12).replace(b"Q", b"R"), rng.random() < 0.5
     for signature, flags in ((_ENTRY, 6), (_DIRECTORY, 8)):
@@ -69,7 +69,7 @@ def encode_names_badly(images: Sequence[bytes], rng: random.Random) -> bytes:
 
 
 def bomb(images: Sequence[bytes], rng: random.Random) -> bytes:
-    """Pack zeros behind the head of an image, far beyond or just under the ratio that is taken."""
+    """Pack zeros behind an image's header, far above or just below the accepted compression ratio."""
     size = rng.choice((1_200_000, 1_200_000, 8_000_000, 70_000_000))
     noise = rng.randbytes(rng.choice((0, size // 250, size // 150)))
     return _write([("bomb.bmp", images[0][:200] + noise + bytes(size), zipfile.ZIP_DEFLATED), ("b.jpg", images[0], 8)])
@@ -96,7 +96,7 @@ def lie(images: Sequence[bytes], rng: random.Random) -> bytes:
 
 
 def encrypt(images: Sequence[bytes], rng: random.Random) -> bytes:
-    """Say of some or all entries that they need a password."""
+    """Mark some or all entries as encrypted."""
     data = bytearray(pack(images, rng))
     for signature, flags in ((_ENTRY, 6), (_DIRECTORY, 8)):
         place = data.find(signature)
@@ -107,7 +107,7 @@ def encrypt(images: Sequence[bytes], rng: random.Random) -> bytes:
 
 
 def overlap(images: Sequence[bytes], rng: random.Random) -> bytes:
-    """Let many entries of the directory name the same bytes (a bomb that no ratio shows, Fifield 2019)."""
+    """Let many directory entries share the same bytes (a bomb that no ratio reveals, Fifield 2019)."""
     data = _write([("image.jpg", images[0], zipfile.ZIP_DEFLATED)])
     start, end = data.find(_DIRECTORY), data.find(_END)
     count = rng.choice((2, 50, 2000, 20_001))
@@ -127,7 +127,7 @@ def widen(images: Sequence[bytes], rng: random.Random) -> bytes:
 
 
 def say_method(images: Sequence[bytes], rng: random.Random) -> bytes:
-    """Say of entries that they are packed by a method that is not read (APPNOTE.TXT 4.4.5)."""
+    """Declare an unsupported compression method for entries (APPNOTE.TXT 4.4.5)."""
     data = bytearray(pack(images, rng))
     method = rng.choice((1, 6, 9, 10, 18, 93, 95, 97, 98, 99)).to_bytes(2, "little")
     for signature, at in ((_ENTRY, 8), (_DIRECTORY, 10)):
@@ -138,13 +138,13 @@ def say_method(images: Sequence[bytes], rng: random.Random) -> bytes:
 
 
 def pack_disc(images: Sequence[bytes], rng: random.Random) -> bytes:
-    """Pack what a patient's disc holds beside its images; some of it is an image after all, or damaged."""
+    """Pack the non-image files of a patient's disc; some are images after all, or damaged."""
     names = ("DICOMDIR", "AUTORUN.INF", "VIEWER/viewer.exe", "index.html", "README.TXT", "__MACOSX/._a", "IMAGES/IM1")
     return _write([(name, rng.choice((rng.choice(images), b"MZ", b"")), rng.choice(_METHODS)) for name in names])
 
 
 def prepend(images: Sequence[bytes], rng: random.Random) -> bytes:
-    """Put bytes in front of, between or behind what the directory names."""
+    """Put bytes before, between or after the entries that the directory lists."""
     data = pack(images, rng)
     return rng.choice(
         (

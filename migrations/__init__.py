@@ -1,1 +1,1 @@
-"""Alembic migrations, and the few functions by which the rest of the product runs them."""
+"""Alembic migrations, and the functions with which the rest of the product runs them."""

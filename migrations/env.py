@@ -1,4 +1,4 @@
-"""How Alembic reaches the database; `migrations.schema` calls this with an engine."""
+"""Alembic's environment: run migrations on the connection that `migrations.schema` provides."""
 
 from typing import Literal
 
@@ -8,18 +8,18 @@ from sqlalchemy import Connection, text
 import shared.tables  # noqa: F401  # fills the metadata
 from shared.db import Base, UtcDateTime
 
-# One migration at a time, also when several machines start at once; the number only has to be ours.
+# Advisory lock: one migration at a time, even when several machines start at once; any unique number will do.
 ADVISORY_LOCK = 7_663_001
 LOCK_SECONDS = 10
 
 
 def _render(kind: str, item: object, _autogen: object) -> str | Literal[False]:
-    """Write our own column types as what they are in the database, so that a migration needs nothing of ours."""
+    """Render our own column types as plain database types, so that a migration does not import our code."""
     return "sa.DateTime(timezone=True)" if kind == "type" and isinstance(item, UtcDateTime) else False
 
 
 def _is_ours(name: str | None, kind: str, _parents: object) -> bool:
-    """Leave out the search index of file names and what FTS5 makes below it: only migrations know them."""
+    """Exclude the search index of file names and its FTS5 tables: only migrations define them."""
     return kind != "table" or name is None or not name.startswith("screening_names")
 
 
@@ -35,7 +35,7 @@ def run(connection: Connection) -> None:
     )
     with context.begin_transaction():
         if connection.dialect.name == "postgresql":
-            # Another's migration may take its time; tables that people use must not be waited for so long.
+            # Another machine's migration may take long; waiting so long for tables in use would block people.
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": ADVISORY_LOCK})
             connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'"))
         context.run_migrations()

@@ -1,4 +1,4 @@
-"""Whether a database has the newest schema already, told without loading what could change it."""
+"""Tell whether a database already has the newest schema, without loading Alembic."""
 
 import sqlite3
 from contextlib import closing
@@ -11,9 +11,9 @@ _VERSIONS: Final = Path(__file__).resolve().parent / "versions"
 
 
 def has_newest(url: str) -> bool:
-    """Read what Alembic wrote down in a SQLite file; False where that is another revision, or another database.
+    """Compare Alembic's revision in a SQLite file with the newest; False for another revision or another database.
 
-    Alembic and SQLAlchemy take a second to load, which most starts need not wait for.
+    Alembic and SQLAlchemy take a second to load, which most starts can skip.
     """
     if not url.startswith(_SQLITE):
         return False
@@ -21,6 +21,6 @@ def has_newest(url: str) -> bool:
     try:
         with closing(sqlite3.connect(f"file:{quote(url.removeprefix(_SQLITE))}?mode=rw", uri=True)) as connection:
             found = connection.execute("SELECT version_num FROM alembic_version").fetchall()
-    except sqlite3.Error:  # there is no file or no table yet; whatever else it is, the migration will say
+    except sqlite3.Error:  # no file or no table yet; the migration reports any other error
         return False
     return found == [(newest,)]

@@ -1,4 +1,4 @@
-"""Bring a database to the newest schema, and tell whether it is there."""
+"""Upgrade a database to the newest schema, and read its revision."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def configuration(database: Database) -> Config:
 
 
 def upgrade(database: Database) -> None:
-    """Run every migration that the database has not seen."""
+    """Run every migration not yet applied to the database."""
     command.upgrade(configuration(database), "head")
 
 

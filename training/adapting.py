@@ -1,4 +1,4 @@
-"""What a threshold chosen without labels does at other hospitals, where labels are known."""
+"""Measure what a threshold chosen without labels achieves at other hospitals, whose labels are known."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -13,21 +13,21 @@ SEED: Final = 0
 
 @dataclass(frozen=True)
 class Effect:
-    """Images of one source and view, under the model's own threshold and under one chosen for a share."""
+    """Results for one source and view at the model's own threshold and at one chosen for a flagged share."""
 
     part: str
     sick: int
     well: int
     found: tuple[int, int]
-    """Of the sick, how many are flagged before and after."""
+    """Pneumonia images flagged before and after."""
     passed: tuple[int, int]
-    """Of the well, how many are not flagged before and after."""
+    """Normal images not flagged before and after."""
 
 
 def measure_share(shown: Shown, p_pneumonia: np.ndarray, threshold: float, share: float) -> list[Effect]:
-    """Choose a threshold for a flagged share on half of the patients of each part, without labels; measure the others.
+    """Choose a threshold for a flagged share on half of each part's patients, without labels; measure the other half.
 
-    Both halves take their turn. Parts with fewer than LEAST images of either label are left out.
+    Then the halves swap roles. Parts with fewer than LEAST images of either label are left out.
     """
     effects = []
     for part in sorted(set(shown.parts)):
@@ -51,7 +51,7 @@ def measure_share(shown: Shown, p_pneumonia: np.ndarray, threshold: float, share
 
 
 def _thresholds(p_pneumonia: np.ndarray, groups: list[str], share: float) -> np.ndarray:
-    """Return for each image the threshold of the half of the patients that it does not belong to."""
+    """Return for each image the threshold chosen on the half of the patients that it does not belong to."""
     patients = np.random.default_rng(SEED).permutation(sorted(set(groups)))
     first = set(patients[: len(patients) // 2])
     of_first = np.array([group in first for group in groups])

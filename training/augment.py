@@ -1,8 +1,8 @@
-"""Random changes to training images, in TensorFlow, a whole batch at a time.
+"""Augment training images at random, in TensorFlow, a whole batch at a time.
 
-The published test images come from other exposures and crops than the training images, so every cue that belongs to the
-way an image was made is varied: framing, aspect ratio, tone curve, shading, sharpness, noise and the corners with their
-markers. All ranges are in the recipe; every number drawn follows from the seed that is handed in.
+The published test images differ from the training images in exposure and crop, so every cue about how an image was made
+is varied: framing, aspect ratio, tone curve, shading, sharpness, noise and the corners with their markers. All ranges
+are in the recipe; every random number follows from the given seed.
 """
 
 import math
@@ -13,7 +13,7 @@ import tensorflow as tf
 from training.augmentation import Augmentation
 
 BANDS: Final = (2, 4, 8, 16)
-"""Pixels of the coarser side of each band of detail."""
+"""The coarser scale of each band of detail, in pixels."""
 
 
 def augment(
@@ -25,13 +25,13 @@ def augment(
     *,
     boxes: tf.Tensor | None = None,
 ) -> tf.Tensor:
-    """Change each image at random: uint8 (batch, side, side, 1) to (batch, size, size, 1); `seed` is int32 (2,).
+    """Augment each image at random: uint8 (batch, side, side, 1) to (batch, size, size, 1); `seed` is int32 (2,).
 
-    `boxes` says where the lungs are, float32 (batch, 4): left, top, right and bottom in parts of the image, NaN where
-    none were found; needed where images are shown in the framing of others.
+    `boxes` are the lungs' bounding boxes, float32 (batch, 4): left, top, right and bottom as fractions of the image,
+    NaN where none were found; needed where images are shown in the framing of others.
 
-    `view` is the part of the side, in the middle, that is seen of an image left as it is: what lies around it is there
-    for crops that reach beyond. What has no range is left out: without any, images are shrunk and nothing else.
+    `view` is the central fraction of the side that an unchanged image shows: the margin around it is for crops that
+    reach beyond. Changes without a range are skipped: without any range, images are only shrunk.
     """
     seeds = tf.random.split(seed, 6)
     plain = _shrink(_middle(images, view), size)
@@ -48,7 +48,7 @@ def augment(
         x = _black_corner(x, seeds[3], ranges)
     if ranges.noise:
         spread = _draw(seeds[4], x, 0.0, ranges.noise)
-        # One field of noise serves the batch at different strengths: drawing one per image took a third of the time.
+        # One noise field serves the batch at different strengths: one per image took a third of the time.
         x += spread * tf.random.stateless_normal(tf.shape(x[:1]), seeds[4] + 1)
     changed = tf.cast(tf.round(tf.clip_by_value(x, 0.0, 1.0) * 255.0), tf.uint8)
     return tf.where(_draw(seeds[5], x, 0.0, 1.0) < ranges.untouched, plain, changed)
@@ -64,9 +64,9 @@ def _middle(images: tf.Tensor, view: float) -> tf.Tensor:
 def _reframed(
     images: tf.Tensor, seed: tf.Tensor, ranges: Augmentation, size: int, view: float, *, boxes: tf.Tensor | None
 ) -> tf.Tensor:
-    """Average away the detail that not even the tightest crop can show, then reframe: float32 from 0 to 1.
+    """Average away detail that even the tightest crop cannot show, then reframe: float32 from 0 to 1.
 
-    The interpolation looks at four pixels; from images of 224 to an input of 64 it would skip two of three, where
+    The interpolation reads four pixels; from images of 224 to an input of 64 it would skip two of three, whereas
     serving averages over all.
     """
     needed = math.ceil(size / (math.sqrt(ranges.area[0]) * view))
@@ -91,7 +91,7 @@ def _draw(seed: tf.Tensor, x: tf.Tensor, low: float, high: float) -> tf.Tensor:
 def _reframe(
     x: tf.Tensor, seed: tf.Tensor, ranges: Augmentation, size: int, view: float, *, boxes: tf.Tensor | None
 ) -> tf.Tensor:
-    """Crop, rotate, stretch, shift and mirror in one interpolation, to images of `size` pixels."""
+    """Crop, rotate, stretch, shift and mirror in a single interpolation, to images of `size` pixels."""
     seeds = tf.random.split(seed, 7)
     side = tf.cast(tf.shape(x)[1], tf.float32)
     degrees, area, aspect, right, down, coin, coin_down = (
@@ -125,12 +125,12 @@ def _reframe(
     if not ranges.reframed or boxes is None:
         transforms = tf.stack([a0, a1, a2, b0, b1, b2, nothing, nothing], axis=1)
         return _transform(x, transforms, size, "CONSTANT")
-    # Each line of the map leads to the image as it would be in the other's framing, and from there to the image itself.
+    # Each row of the map leads to the image in the other's framing, and from there to the image itself.
     (x0, x1), (y0, y1) = _into_next_frame(boxes, ranges.reframed, tf.random.split(seed, 8)[7])
     across = [a0 * x1, a1 * x1, (a2 + 0.5) * x1 + x0 * side - 0.5]
     along = [b0 * y1, b1 * y1, (b2 + 0.5) * y1 + y0 * side - 0.5]
     transforms = tf.stack([*across, *along, nothing, nothing], axis=1)
-    # Beyond its edge half of the batches are black, as a wider beam leaves it, and half go on as the edge is.
+    # Beyond the edge half of the batches are black, as outside the beam, and half repeat the edge.
     return tf.cond(
         tf.random.stateless_uniform((), seed) < 0.5,
         lambda: _transform(x, transforms, size, "CONSTANT"),
@@ -141,9 +141,9 @@ def _reframe(
 def _into_next_frame(
     boxes: tf.Tensor, share: float, seed: tf.Tensor
 ) -> tuple[tuple[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-    """Return start and length, across and along, of the part of each image that shows its lungs where the next's are.
+    """Return start and length, per axis, of the part of each image that puts its lungs where the next image's are.
 
-    In parts of the image, (batch,) each: 0 and 1 for images that stay, at random or because no lungs were found.
+    As fractions of the image, (batch,) each: 0 and 1 for images left alone, at random or because no lungs were found.
     """
     others = tf.roll(boxes, 1, axis=0)
     coin = tf.random.stateless_uniform((tf.shape(boxes)[0],), seed)
@@ -177,15 +177,15 @@ def _retone(x: tf.Tensor, seed: tf.Tensor, ranges: Augmentation) -> tf.Tensor:
     across = tf.linspace(-1.0, 1.0, tf.shape(x)[1])
     slope_x = _draw(seeds[2], x, -ranges.shading, ranges.shading) * across[None, None, :, None]
     slope_y = _draw(seeds[3], x, -ranges.shading, ranges.shading) * across[None, :, None, None]
-    # Shading dims what is there: the unexposed border stays black.
+    # Shading multiplies: the unexposed border stays black.
     return x * (1.0 + slope_x + slope_y) + _draw(seeds[4], x, -ranges.brightness, ranges.brightness)
 
 
 def _weigh_bands(x: tf.Tensor, seed: tf.Tensor, ranges: Augmentation) -> tf.Tensor:
-    """Weigh the details of about 2, 4, 8 and 16 pixels, towards another image's weights and then at random.
+    """Rescale detail of about 2, 4, 8 and 16 pixels, first towards another image's strengths, then at random.
 
-    How strong each band is belongs to a device and its processing rather than to the child. The next image of the batch
-    lends its strengths; it is a random one, as batches are drawn in random order.
+    The strength of each band tells of the device and its processing rather than of the child. The next image of the
+    batch lends its strengths; it is a random one, as batches are in random order.
     """
     seeds = tf.random.split(seed, 2 + len(BANDS))
     size = tf.shape(x)[1:3]

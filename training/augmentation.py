@@ -1,4 +1,4 @@
-"""How far training images are changed: the ranges that `augment.py` draws from. Free of TensorFlow, for the recipes."""
+"""The ranges that `augment.py` draws augmentations from. Free of TensorFlow, so that recipes can import it."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,25 +6,25 @@ from typing import Final
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far images are changed; each range is drawn from evenly, for every image apart."""
+    """Ranges of augmentations; each is drawn from uniformly and independently for every image."""
 
     untouched: float = 0.15
-    """Share of images left as they are: without it, plain images came out as too healthy (calibration error 0.16)."""
+    """Share of images left unchanged: without it, plain images were judged too healthy (calibration error 0.16)."""
     rotation: float = 10.0
     """Degrees to either side."""
     shift: float = 0.04
-    """Part of the image's side, in each direction, beyond what keeps the crop inside the image."""
+    """Fraction of the image's side, in each direction, by which the crop may exceed the image."""
     area: tuple[float, float] = (0.1, 1.2)
-    """Part of the image's area that is seen, as in Szegedy et al. 2014 (arXiv:1409.4842); above 1 leaves a black
+    """Fraction of the image's area that is cropped, as in Szegedy et al. 2014 (arXiv:1409.4842); above 1 leaves a black
     border. Normal images of the training set show more of the neck and twice as much black border as pneumonia images,
-    so most crops leave both out, and each patch of lung has to be judged by itself."""
+    so most crops exclude both, and each patch of lung must be judged by itself."""
     aspect: float = 0.22
-    """Natural logarithm of the change of width against height; images were stretched to squares."""
+    """Natural logarithm of the change of aspect ratio; images were stretched to squares."""
     flip: float = 0.5
     """Share of images mirrored left to right."""
     reframed: float = 0.0
-    """Share of images shown where the lungs of the next image of the batch are, at their height and width. It is of
-    either class, so that where lungs lie and how they are stretched tells nothing of the class."""
+    """Share of images whose lungs are moved to the place, height and width of those of the next image of the batch.
+    That one is of either class, so that place and stretch of the lungs do not reveal the class."""
     flip_down: float = 0.0
     """Share of images mirrored top to bottom."""
     gamma: float = 0.5
@@ -32,21 +32,22 @@ class Augmentation:
     contrast: tuple[float, float] = (-0.6, 0.6)
     """From a flat tone curve to a steep S-shaped one."""
     brightness: float = 0.12
-    """Added to an image, as part of the full range; what leaves the range is cut off as overexposure does."""
+    """Added to an image, as a fraction of the full range; values are clipped, as by overexposure."""
     shading: float = 0.15
-    """Brightness at the far edge of a slope across the image, as an uneven beam gives it."""
+    """Brightness at the far edge of a gradient across the image, as from an uneven beam."""
     bands: float = 0.8
-    """Natural logarithm of the factor on each band of detail: makers' multi-scale processing lifts some and flattens
-    others. Normal images of the training set are a third sharper than pneumonia images, which is no sign of health."""
+    """Natural logarithm of the factor on each band of detail: vendors' multi-scale processing boosts some and
+    attenuates others. Normal images of the training set are a third sharper than pneumonia images, which is no sign of
+    health."""
     borrowed: float = 0.6
-    """Share of images whose bands of detail are drawn towards the strength that they have in another image of the
-    batch, of either class."""
+    """Share of images whose bands of detail are adjusted towards their strength in another image of the batch, of
+    either class."""
     noise: float = 0.03
-    """Largest standard deviation of added noise, as part of the full range."""
+    """Largest standard deviation of added noise, as a fraction of the full range."""
     corners: float = 0.5
-    """Share of images with one corner blacked out, where side markers stand."""
+    """Share of images with one corner blacked out, where side markers are."""
     corner_side: float = 0.25
-    """Largest side of such a corner, as part of the image's side."""
+    """Largest side of such a corner, as a fraction of the image's side."""
 
     @property
     def leaves_alone(self) -> bool:
@@ -67,8 +68,8 @@ class Augmentation:
 
 FRAMED: Final = Augmentation(area=(0.4, 1.25), shift=0.06, aspect=0.55, rotation=12.0)
 """For images whose lungs are framed: crops of two fifths of them upwards, height stretched by a third against width.
-The box around the lungs is out by a few per cent, and no child's lungs are as wide as another's; of a smaller crop
-nobody could say whether the child is ill."""
+The box around the lungs is off by a few per cent, and children's lungs differ in width; from a smaller crop nobody
+could diagnose pneumonia."""
 
 MOVED: Final = Augmentation(area=(0.7, 1.25), shift=0.05, aspect=0.2, reframed=0.6)
-"""For whole images: no crop so small that it leaves out a lung, and most images in the framing of another."""
+"""For whole images: no crop small enough to leave out a lung, and most images in the framing of another."""

@@ -1,4 +1,4 @@
-"""The batches of a training, each from the seed and its number alone."""
+"""Yield training batches, each determined by the seed and its number alone."""
 
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -13,10 +13,10 @@ from training.split import Side
 
 
 class Teacher(Protocol):
-    """Anything that says what it thinks of images and of their places."""
+    """The interface of a teacher: it predicts images and their places."""
 
     def answer(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return probabilities (n, classes) and logits (n, h, w, classes), float32, of images, uint8 (n, ...)."""
+        """Return probabilities (n, classes) and place logits (n, h, w, classes), float32, for uint8 images (n, ...)."""
 
 
 def training_batches(
@@ -30,11 +30,11 @@ def training_batches(
 ) -> tf.data.Dataset:
     """Yield (images uint8, targets float32, weights float32) for the steps from `first_step` up to `last_step`.
 
-    The teacher's answers to the images are mixed into the targets. What `lower`, the layers that do not learn, says of
-    the images stands in their place, float32, for the rest of the network. Where the recipe learns places too, the
-    targets are a pair: of images (batch, classes), of places (batch, h, w, classes).
-    Each batch follows from the seed and the step's number alone, so that a resumed run sees what the killed one would
-    have seen. An epoch is one pass over the images in a new order; the odd images left at its end sit that epoch out.
+    The teacher's predictions are mixed into the targets. With `lower`, the frozen layers, its output replaces the
+    images, float32, as the input of the rest of the network. Where the recipe learns places too, the targets are a
+    pair: for images (batch, classes), for places (batch, h, w, classes). Each batch is determined by the seed and the
+    step's number alone, so that a resumed run sees what the killed one would have seen. An epoch is one pass over the
+    images in a new order; an incomplete last batch is dropped.
     """
     images = tf.constant(side.pixels)
     drawn = tf.constant(side.drawn, tf.int32)
@@ -59,13 +59,13 @@ def training_batches(
     if teacher is not None:
         batches = batches.map(_taught(teacher, recipe))
     if lower is not None:
-        # Last, since the teacher looks at the images.
+        # Last, since the teacher needs the images.
         batches = batches.map(_below(lower))
     return batches.prefetch(4)
 
 
 def _below(lower: FixedLayers) -> Callable[..., tuple[Any, ...]]:
-    """Put what the layers that do not learn say of the images in place of the images."""
+    """Replace the images by the frozen layers' output for them."""
 
     def answer(images: tf.Tensor, targets: Any, weights: tf.Tensor) -> tuple[Any, ...]:
         said = tf.numpy_function(lower.answer, [images], tf.float32)
@@ -76,10 +76,9 @@ def _below(lower: FixedLayers) -> Callable[..., tuple[Any, ...]]:
 
 
 def _taught(teacher: Teacher, recipe: Recipe) -> Callable[..., tuple[Any, ...]]:
-    """Mix the teacher's probabilities of the very crops into the targets, and add its places where they are learned.
+    """Mix the teacher's probabilities for the same crops into the targets, and add its places where they are learned.
 
-    That teacher and pupil look at the same crop is what makes a long distillation work (Beyer et al. 2021,
-    arXiv:2106.05237).
+    Long distillation works because teacher and student see the same crop (Beyer et al. 2021, arXiv:2106.05237).
     """
 
     def mix(images: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""The training images: which there are, their pixels, near duplicates, and the split by patient."""
+"""Read the training images: list files, load pixels, find near duplicates, and split by patient."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -17,8 +17,8 @@ from shared.models.spec import ImageClass, Label, ModelSpec
 SUFFIXES: Final = frozenset({".jpeg", ".jpg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
 CLASSES: Final = (ImageClass.NORMAL, ImageClass.BACTERIAL, ImageClass.VIRAL)
 
-# Correlation of two images' 24x24 thumbnails from which they count as the same exposure. In the training set 28 pairs
-# reach it, all of the same bytes, and no further pair reaches even 0.98: images of one child differ by more.
+# Two images whose 24x24 thumbnails correlate this much count as the same exposure. In the training set 28 pairs do, all
+# with identical bytes, and no other pair reaches even 0.98: images of one child differ by more.
 NEAR_DUPLICATE: Final = 0.995
 THUMBNAIL: Final = 24
 
@@ -41,10 +41,10 @@ def list_images(folder: Path) -> list[ImageFile]:
 def load_pixels(
     images: Sequence[ImageFile], spec: ModelSpec, cache: Path | None = None
 ) -> tuple[np.ndarray, list[str]]:
-    """Return what the network sees, uint8 (images, size, size, 1), and the sha256 of every file.
+    """Return the network's input, uint8 (images, size, size, 1), and the sha256 of every file.
 
-    `cache` is a folder for one .npy per content, so that a second run does not decode again.
-    Raises ImageRejected where an image cannot be decoded: the training set is expected to be whole.
+    `cache` is a folder with one .npy per distinct content, so that a second run need not decode again.
+    Raises ImageRejected where an image cannot be decoded: the training set is expected to be intact.
     """
     contents = [image.path.read_bytes() for image in images]
     digests = [hashlib.sha256(data).hexdigest() for data in contents]
@@ -59,7 +59,7 @@ def load_pixels(
 
 
 def find_lungs(images: Sequence[ImageFile], spec: ModelSpec, cache: Path | None = None) -> np.ndarray:
-    """Return the places, int64 (n,), of the images on which a model finds lungs to frame, or all if it frames none.
+    """Return the indices, int64 (n,), of the images on which a model finds lungs to frame, or all if it frames none.
 
     `cache` is as for `load_pixels`.
     """
@@ -85,7 +85,7 @@ def _can_prepare(data: bytes, spec: ModelSpec) -> bool:
 
 
 def _place(cache: Path | None, what: str, spec: ModelSpec, digests: Sequence[str]) -> Path | None:
-    """Return where a cache keeps what follows from these contents under this spec."""
+    """Return the cache path for data derived from these contents under this spec."""
     key = hashlib.sha256("\n".join([str(spec.input_size), spec.resize, *_framed(spec), *digests]).encode()).hexdigest()
     return cache / f"{what}-{key[:16]}.npy" if cache else None
 
@@ -95,9 +95,9 @@ def _framed(spec: ModelSpec) -> list[str]:
 
 
 def class_indices(images: Iterable[ImageFile], classes: Sequence[ImageClass] = CLASSES) -> np.ndarray:
-    """Return each image's class as its place in `classes`, int64 (images,).
+    """Return each image's class as its index in `classes`, int64 (images,).
 
-    A cause that `classes` does not tell apart counts as `pneumonia`.
+    A cause that `classes` does not distinguish counts as `pneumonia`.
     """
     names = (image.image_class for image in images)
     return np.array([classes.index(name if name in classes else ImageClass.PNEUMONIA) for name in names])
@@ -121,8 +121,8 @@ def near_duplicates(pixels: np.ndarray) -> list[tuple[int, int]]:
 def split_by_group(classes: Sequence[str], groups: Sequence[str], share: float, seed: int) -> np.ndarray:
     """Hold out whole groups, about `share` of each class; return bool (images,), True where held out.
 
-    Groups are taken in an order that `seed` fixes, by the class that most of their images have, until that class has
-    its share. A group larger than what is still missing is passed over, so that one large group cannot fill a class.
+    Groups are taken in an order fixed by `seed`, by their majority class, until that class has its share. A group
+    larger than what is still missing is skipped, so that one large group cannot fill a class.
     """
     members: dict[str, Counter[str]] = defaultdict(Counter)
     for name, group in zip(classes, groups, strict=True):

@@ -1,7 +1,7 @@
-"""Images of other hospitals: further images to train on, and what a model does where it was not trained.
+"""Images of other hospitals: more images to train on, and external validation of models not trained on them.
 
-A folder for each source and part, `nih/train` or `hannover/shifted_validation`, each with an `index.csv`: file, label,
-view, patient, age and whose label it is.
+There is one folder per source and part, `nih/train` or `hannover/shifted_validation`, each with an `index.csv`: file,
+label, view, patient, age and the label's origin.
 """
 
 import csv
@@ -18,17 +18,16 @@ from shared.models.spec import ImageClass, Label
 INDEX: Final = "index.csv"
 VALIDATION: Final = "shifted_validation"
 VIRAL: Final = frozenset({"COVID-19"})
-"""Causes in the indexes that count as viral; of the others none is known."""
+"""Labels in the indexes that count as viral; the cause of all others is unknown."""
 ADULT: Final = 18
 CELL: Final = 160
-"""Draws in an epoch for the images of one source, view and label: few enough that no source is learned for its
-label."""
+"""Draws per epoch for one source, view and label: few enough that no source becomes a shortcut to its label."""
 MOST_DRAWS: Final = 6
 
 
 @dataclass(frozen=True)
 class IndexedImage:
-    """An image of another hospital and what its index says of it."""
+    """An image of another hospital and its entry in the index."""
 
     file: ImageFile
     source: str
@@ -36,11 +35,11 @@ class IndexedImage:
     """`AP` or `PA`, or empty."""
     is_child: bool
     is_read: bool
-    """Whether somebody looked at the image for its label."""
+    """Whether the label comes from a person who looked at the image."""
 
     @property
     def cell(self) -> tuple[str, str, bool]:
-        """Return source, view and whether it shows pneumonia."""
+        """Return the source, the view and whether the image shows pneumonia."""
         return self.source, self.view, self.file.image_class is not ImageClass.NORMAL
 
 
@@ -74,7 +73,7 @@ def _image(folder: Path, row: dict[str, str]) -> IndexedImage:
 
 
 def validation_images(folder: Path) -> list[IndexedImage]:
-    """List the images of every source under `folder` that are there to validate on.
+    """List the validation images of every source under `folder`.
 
     Raises DataUnusable where there are none.
     """
@@ -85,6 +84,6 @@ def validation_images(folder: Path) -> list[IndexedImage]:
 
 
 def draws(images: Sequence[IndexedImage]) -> list[int]:
-    """Return how often an epoch draws each image, so that every source, view and label has about CELL draws."""
+    """Return how often an epoch draws each image, so that every source, view and label gets about CELL draws."""
     counts = Counter(image.cell for image in images)
     return [max(1, min(MOST_DRAWS, round(CELL / counts[image.cell]))) for image in images]

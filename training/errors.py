@@ -4,7 +4,7 @@ from shared.errors import PneumoScreenError
 
 
 class RunMismatch(PneumoScreenError):
-    """Say why an interrupted training cannot go on."""
+    """Say why an interrupted training cannot be resumed."""
 
 
 class WeightsUnusable(PneumoScreenError):

@@ -1,9 +1,9 @@
-"""What to expect of a model elsewhere: three estimates side by side, of which the worst is the one to state.
+"""Estimate a model's performance elsewhere: three estimates side by side, of which the worst is the one to report.
 
-`random patients` are the training set's own, and flatter: what a model owes to the training set's habits holds there.
-`reframed` are the same images, each shown in the framing of another image, drawn from both classes: lungs of that
-image's place, height and width. Nothing of the lungs changes, so what a model loses is what it owed to the framing. For
-the two models that were measured apart it came within 0.07 of what was found, where random patients were out by 0.3.
+`random patients` are the training set's own, and optimistic: the data set's biases that a model learned hold there,
+too. `reframed` are the same images, each shown in the framing of another image, drawn from both classes: lungs at that
+image's place, height and width. The lungs themselves do not change, so what a model loses it owed to the framing. For
+the two models measured independently it was within 0.07 of the result, where random patients were off by 0.3.
 `elsewhere` are other hospitals, by source and view.
 """
 
@@ -33,12 +33,12 @@ REFRAMED: Final = "reframed"
 ELSEWHERE: Final = "elsewhere"
 SEED: Final = 0
 LEAST: Final = 8
-"""Images of one source and view below which a share of them says nothing."""
+"""The least images of one source and view for a meaningful share."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """Images as a model sees them, of one estimate."""
+    """The images of one estimate, as a model sees them."""
 
     name: str
     pixels: np.ndarray
@@ -48,9 +48,9 @@ class Shown:
     groups: tuple[str, ...]
     """Patients, from the file names or the index."""
     parts: tuple[str, ...]
-    """What the figures are broken down by: source, view and age for images from elsewhere."""
+    """Subgroups of the figures: source, view and age for images from elsewhere."""
     rows: tuple[int, ...]
-    """The images' places among those that were to be shown."""
+    """The images' indices among those requested."""
     without_lungs: int
     """Images left out because a model that needs lungs framed found none."""
 
@@ -58,7 +58,7 @@ class Shown:
 def held_out_images(
     data: Path, recipe: Recipe, spec: ModelSpec, cache: Path | None = None
 ) -> tuple[list[ImageFile], list[str]]:
-    """Return the images of the patients that a training by `recipe` held out, and their groups."""
+    """Return the images of the patients that a training by `recipe` holds out, and their groups."""
     files = list_images(data)
     groups, held = hold_out(files, *load_pixels(files, whole_images(spec, recipe), cache), recipe)
     rows = np.flatnonzero(held)
@@ -66,12 +66,12 @@ def held_out_images(
 
 
 def show_random(files: Sequence[ImageFile], groups: Sequence[str], spec: ModelSpec) -> Shown:
-    """Show held-out images as they are."""
+    """Prepare held-out images as they are."""
     return _show(RANDOM, [_read(file, spec) for file in files], files, groups, [""] * len(files))
 
 
 def show_reframed(files: Sequence[ImageFile], groups: Sequence[str], spec: ModelSpec) -> Shown:
-    """Show each held-out image in the framing of another one."""
+    """Prepare each held-out image in the framing of another one."""
     images = [decode(file.path.read_bytes(), WHOLE) for file in files]
     boxes = [load(VERSION).find(image).box for image in images]
     others = np.random.default_rng(SEED).permutation(len(files))
@@ -83,7 +83,7 @@ def show_reframed(files: Sequence[ImageFile], groups: Sequence[str], spec: Model
 
 
 def reframe(image: Image.Image, own: Box, other: Box) -> Image.Image:
-    """Move, shrink and stretch an image so that what `own` holds lies where `other` is: a square of WHOLE pixels."""
+    """Move, shrink and stretch an image so that the content of `own` fills `other`: a square of WHOLE pixels."""
     x = (own.right - own.left) / (other.right - other.left)
     y = (own.bottom - own.top) / (other.bottom - other.top)
     left, top = own.left - other.left * x, own.top - other.top * y
@@ -91,7 +91,7 @@ def reframe(image: Image.Image, own: Box, other: Box) -> Image.Image:
 
 
 def layout_power(data: Path, spec: ModelSpec) -> tuple[float, float]:
-    """Return what a thumbnail of the images as `spec` prepares them tells of the class, as they are and reframed: AUC.
+    """Return how well thumbnails of images prepared by `spec` predict the class, as they are and reframed: two AUCs.
 
     `data` is the training set's folder; images without lungs to frame are left out.
     """
@@ -121,7 +121,7 @@ def layout_power(data: Path, spec: ModelSpec) -> tuple[float, float]:
 
 
 def show_elsewhere(folder: Path, spec: ModelSpec) -> Shown:
-    """Show the validation images of other sources, in parts by source, view and age."""
+    """Prepare the validation images of other sources, in parts by source, view and age."""
     listed = validation_images(folder)
     files = [file.file for file in listed]
     patients = [file.file.patient for file in listed]

@@ -1,4 +1,4 @@
-"""A Keras network and its answers, while it is trained and where it teaches; what serves is `worker.networks.load`."""
+"""Load a Keras network and predict with it, for training and teaching; serving uses `worker.networks.load`."""
 
 from pathlib import Path
 from typing import Final
@@ -14,7 +14,7 @@ BATCH: Final = 32
 
 
 def load_network(folder: Path, spec: ModelSpec) -> keras.Model:
-    """Load a model folder's network after comparing its sha256.
+    """Load a model folder's network after verifying its sha256.
 
     Raises ModelUnavailable where the file is missing, is not the one that the spec names or does not fit the spec.
     """
@@ -32,7 +32,7 @@ def load_network(folder: Path, spec: ModelSpec) -> keras.Model:
 def predict_logits(network: keras.Model, pixels: np.ndarray) -> np.ndarray:
     """Return the raw logits, float32 (images, classes), of uint8 images (images, size, size, 1).
 
-    They are the first output of a network that gives a map beside them.
+    They are the first output of a network that also returns a map.
     """
     found = network.predict(pixels, batch_size=BATCH, verbose=0)
     return np.asarray(found[0] if isinstance(found, list | tuple) else found, dtype=np.float32)

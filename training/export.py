@@ -1,4 +1,4 @@
-"""From a trained network to a model folder: weights, spec, figures and card."""
+"""Export a trained network to a model folder: weights, spec, figures and card."""
 
 import hashlib
 import json
@@ -49,12 +49,12 @@ SOURCES: Final = {
     ),
     "hannover/train": "COVID-19 Image Repository, Hannover Medical School, doi 10.25835/0090041, CC BY 3.0",
 }
-"""What is said of each source that recipes name."""
+"""Description of each source that recipes name."""
 LICENCE: Final = "CC-BY-4.0"
 
 
 def frame(margin: float) -> Framing:
-    """Return the framing of new models: today's localiser and this margin around the lungs."""
+    """Return the framing of new models: the current localiser and this margin around the lungs."""
     return Framing(version=VERSION, margin=margin, sha256=fingerprint(VERSION))
 
 
@@ -82,10 +82,10 @@ def draft_spec(recipe: Recipe) -> ModelSpec:
 
 
 def write_model(network: keras.Model, run: Run, folder: Path, guide: Path) -> Path:
-    """Calibrate, choose the threshold, measure, and write the model folder; return it.
+    """Calibrate, choose the threshold, measure, and write the model folder; return its path.
 
-    The folder is written beside the run's checkpoints and moved into place whole, so that nobody meets weights and spec
-    of two trainings. `guide` holds the images that guided the choice of augmentation.
+    The folder is written beside the run's checkpoints and moved into place atomically, so that it never mixes weights
+    and spec of two trainings. `guide` holds the images that guided the choice of augmentation.
     """
     split, recipe = run.split, run.recipe
     fresh = run.folder / "model"
@@ -122,10 +122,10 @@ def _put_in_place(fresh: Path, folder: Path, former: Path) -> Path:
 
 
 def answer_held_out(network: keras.Model, held_out: Side, spec: ModelSpec) -> dict[str, np.ndarray]:
-    """Return the logits of the held-out images, float32 (images, classes), as they are and under each fixed change.
+    """Return held-out logits, float32 (images, classes), of the images as they are and under each fixed change.
 
-    One change shows each whole image where another one's lungs were, before it is prepared; where lungs are framed it
-    stands in place of the other changes of framing.
+    One change moves each image's lungs to where another's were, before it is prepared; where lungs are framed it
+    replaces the other changes of framing.
     """
     copies = {UNCHANGED: held_out.pixels, **stress_images(held_out.pixels)}
     if spec.framing is not None:
@@ -135,7 +135,7 @@ def answer_held_out(network: keras.Model, held_out: Side, spec: ModelSpec) -> di
 
 
 def reframed_or_plain(held_out: Side, spec: ModelSpec) -> np.ndarray:
-    """Return the held-out images reframed, or as they are where no lungs are found then, uint8 like `pixels`."""
+    """Return the held-out images reframed, or unchanged where no lungs are found afterwards, uint8 like `pixels`."""
     shown = show_reframed(held_out.images, [image.path.name for image in held_out.images], spec)
     pixels = held_out.pixels.copy()
     pixels[list(shown.rows)] = shown.pixels
@@ -145,8 +145,8 @@ def reframed_or_plain(held_out: Side, spec: ModelSpec) -> np.ndarray:
 def fit_spec(run: Run, network: keras.Model, weights: Path, logits: dict[str, np.ndarray]) -> ModelSpec:
     """Fit temperature and threshold on the held-out images and complete the spec.
 
-    Both are fitted on the images and their changed copies together: on images like those trained on, every network is
-    surer than it should be elsewhere (Ovadia et al. 2019, arXiv:1906.02530).
+    Both are fitted on the images and their changed copies together: calibration on in-distribution images leaves every
+    network overconfident elsewhere (Ovadia et al. 2019, arXiv:1906.02530).
     """
     recipe, held_out = run.recipe, run.split.held_out
     every = np.concatenate(list(logits.values()))
@@ -168,7 +168,7 @@ def fit_spec(run: Run, network: keras.Model, weights: Path, logits: dict[str, np
 
 
 def current_commit() -> str:
-    """Return the commit that the code stands at, with '-dirty' where training differs from it, or 'uncommitted'."""
+    """Return the current commit, with '-dirty' where training differs from it, or 'uncommitted'."""
     head = _git("rev-parse", "--verify", "HEAD")
     if not head:
         return "uncommitted"
@@ -176,7 +176,7 @@ def current_commit() -> str:
 
 
 def _git(*arguments: str) -> str:
-    """Return what a git command prints, nothing where it fails or there is no git."""
+    """Return the output of a git command, empty where it fails or git is missing."""
     if (program := shutil.which("git")) is None:
         return ""
     answer = subprocess.run(  # noqa: S603 - fixed arguments
@@ -186,7 +186,7 @@ def _git(*arguments: str) -> str:
 
 
 def measure_guide(network: keras.Model, spec: ModelSpec, folder: Path) -> dict[str, Any] | None:
-    """Measure the images that guided the choice of augmentation; None where they are not there."""
+    """Measure the images that guided the choice of augmentation; None where there are none."""
     if not folder.is_dir():
         return None
     images = read_images(folder, spec)
@@ -194,9 +194,9 @@ def measure_guide(network: keras.Model, spec: ModelSpec, folder: Path) -> dict[s
 
 
 def measure_held_out(logits: dict[str, np.ndarray], spec: ModelSpec, held_out: Side) -> dict[str, Any]:
-    """Measure the held-out images: plain, by series, by cause, against their making, and under fixed changes.
+    """Measure the held-out images: plain, by series, by cause, with making against class, and under fixed changes.
 
-    `logits` is of `answer_held_out`. The last two estimate images from elsewhere, with intervals.
+    `logits` come from `answer_held_out`. The last two estimate performance elsewhere, with intervals.
     """
     truth, groups = held_out.truth, held_out.groups
     p_changed = {name: spec.p_pneumonia(spec.calibrate(found)) for name, found in logits.items()}
@@ -221,7 +221,7 @@ def measure_held_out(logits: dict[str, np.ndarray], spec: ModelSpec, held_out: S
 
 
 def cause_accuracy(probabilities: np.ndarray, held_out: Side, spec: ModelSpec) -> float | None:
-    """Return how often the likelier cause is the right one among pneumonia images; None where causes are not told."""
+    """Return how often the likelier cause is right among pneumonia images; None where causes are not distinguished."""
     causes = [index for index, name in enumerate(spec.classes) if name is not ImageClass.NORMAL]
     if len(causes) < 2:
         return None

@@ -1,10 +1,10 @@
-"""How bright and how rich in contrast the images are that models were trained on, for the drift of exposure.
+"""Measure brightness and contrast of the images that models were trained on, to detect drift of exposure.
 
     python -m training.exposure [MODEL ...]
 
-Writes `exposure.json` into the folder of each model, of all where none is named: two minutes. A training writes it by
-itself. The images are those of the train split and of the other sources that the model's recipe names, each once and
-unchanged; those on which a model that frames lungs finds none are left out, as they were of its training.
+Writes `exposure.json` into the folder of each named model, or of all: two minutes. Training writes it by itself. The
+images are those of the train split and of the other sources that the model's recipe names, each once and unchanged;
+those on which a model that frames lungs finds none are left out, as they were in its training.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What fixed layers say of images that are never changed, computed once and kept on disk."""
+"""Cache on disk what frozen layers output for images that are never augmented."""
 
 import hashlib
 import os
@@ -13,11 +13,11 @@ LARGEST: Final = float(np.finfo(np.float16).max)
 
 
 class KeptFeatures:
-    """Answer as `Lower` does, from one file for each image where it was asked before, by this or an earlier training.
+    """Answer as `Lower` does, from one cached file for each image that this or an earlier training has run.
 
     Files are float16, which rounds by 0.05 % at most, named by the sha256 of the image's pixels, in a folder named by
-    layers and weights: 50 KB an image for VGG16, 200 KB up to the fourth block of VGG19. Each is written whole, so a
-    training that was stopped, or another one of the same layers, goes on from what there is.
+    layers and weights: 50 KB an image for VGG16, 200 KB up to the fourth block of VGG19. Each is written atomically, so
+    a stopped training, or another one with the same layers, can reuse them.
     """
 
     def __init__(self, lower: Lower, cache: Path) -> None:
@@ -27,7 +27,7 @@ class KeptFeatures:
         self._folder.mkdir(parents=True, exist_ok=True)
 
     def answer(self, images: np.ndarray) -> np.ndarray:
-        """Return what the layer says, float32 (images, h, w, channels), of uint8 (images, size, size, 1)."""
+        """Return the layer's output, float32 (images, h, w, channels), for uint8 (images, size, size, 1)."""
         files = [self._folder / f"{hashlib.sha256(image.tobytes()).hexdigest()}.npy" for image in images]
         missing = [place for place, file in enumerate(files) if not file.is_file()]
         if missing:

@@ -1,8 +1,8 @@
-"""The layers of a network that a training holds fixed, run by OpenVINO, which is ten times as fast as training them.
+"""Run a network's frozen layers on OpenVINO, which is ten times as fast as training them.
 
-What they say of a crop is handed to the layers above, which alone are a Keras model while they learn. On two cores that
-makes pretrained networks affordable: MobileNetV2 up to its twelfth block costs half a millisecond a crop. On CPUs with
-bfloat16 OpenVINO computes in it, a seventh of the time of float32 for VGG16, whose answers differ by 0.7 %.
+Their output is the input of the layers above, the only ones in the Keras model that is trained. On two cores that makes
+pretrained networks affordable: MobileNetV2 up to its twelfth block takes half a millisecond a crop. On CPUs with
+bfloat16 OpenVINO uses it, in a seventh of the time of float32 for VGG16, whose outputs differ by 0.7 %.
 """
 
 import hashlib
@@ -17,17 +17,17 @@ import openvino
 
 
 class FixedLayers(Protocol):
-    """Anything that says what a network's layers up to one of them answer."""
+    """The interface of a network's layers up to a given one."""
 
     shape: tuple[int, ...]
-    """Of what is said of one image."""
+    """Shape of the output for one image."""
 
     def answer(self, images: np.ndarray) -> np.ndarray:
-        """Return what the last of them says, float32 (images, h, w, channels), of uint8 (images, size, size, 1)."""
+        """Return the last layer's output, float32 (images, h, w, channels), for uint8 (images, size, size, 1)."""
 
 
 class Lower:
-    """A network up to and including a layer, with the weights that it has now."""
+    """A network up to and including a layer, with its current weights."""
 
     def __init__(self, network: keras.Model, fixed_to: str, batch: int) -> None:
         last = network.get_layer(fixed_to)
@@ -41,11 +41,11 @@ class Lower:
             below.export(str(graph), format="openvino", verbose=False, input_signature=[any_batch])
             compiled = openvino.Core().compile_model(graph, "CPU", {"INFERENCE_NUM_THREADS": 2})
         self._request = compiled.create_infer_request()
-        # Batches are made ahead while held-out images are measured.
+        # Batches are prefetched while held-out images are measured.
         self._turn = threading.Lock()
 
     def answer(self, images: np.ndarray) -> np.ndarray:
-        """Return what the layer says, float32 (images, h, w, channels), of uint8 (images, size, size, 1)."""
+        """Return the layer's output, float32 (images, h, w, channels), for uint8 (images, size, size, 1)."""
         parts = []
         for start in range(0, len(images), self._batch):
             with self._turn:
@@ -54,7 +54,7 @@ class Lower:
 
 
 def _fingerprint(network: keras.Model) -> str:
-    """Return a sha256 of layers and weights."""
+    """Return a sha256 over layers and weights."""
     digest = hashlib.sha256(network.to_json().encode())
     for weight in network.get_weights():
         digest.update(weight.tobytes())
@@ -62,5 +62,5 @@ def _fingerprint(network: keras.Model) -> str:
 
 
 def upper(network: keras.Model, fixed_to: str) -> keras.Model:
-    """Return the layers above a layer as a model of what `Lower` says; they are the network's own."""
+    """Return the layers above a given one as a model that takes the output of `Lower`; weights are shared."""
     return keras.Model(network.get_layer(fixed_to).output, network.output, name=network.name)

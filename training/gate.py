@@ -1,6 +1,6 @@
 """Measure the gate, or make its weights from the shared data and CTs: `python -m training.gate`, with `--train`.
 
-Fifteen minutes on one core of a loaded machine. Pictures are drawn anew for every round (`training.gate_pictures`); the
+Fifteen minutes on one core of a loaded machine. New pictures are drawn for every round (`training.gate_pictures`); the
 patients, sources and pictures that the gate is measured on are never among them.
 """
 
@@ -27,14 +27,14 @@ from training.gate_pictures import (
 
 ROUNDS: Final = 14
 PICTURES: Final = 16_000
-"""Of a round; each is seen EPOCHS times."""
+"""Pictures per round; each is used EPOCHS times."""
 EPOCHS: Final = 3
 BATCH: Final = 128
 RATE: Final = 2e-3
 
 
 def draw_round(painter: Painter, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Draw pictures of all kinds in their shares: uint8 (pictures, SIDE, SIDE) and the number of each one's kind."""
+    """Draw pictures of all kinds in their shares: uint8 (pictures, SIDE, SIDE) and each one's kind as its number."""
     kinds = rng.choice(len(gate.KINDS), count, p=[SHARES[kind] for kind in gate.KINDS])
     return np.stack([painter.draw(gate.KINDS[kind], rng) for kind in kinds]), kinds
 
@@ -47,7 +47,7 @@ def normalise(pixels: np.ndarray) -> np.ndarray:
 
 
 def train(painter: Painter) -> gate.Network:
-    """Teach a network on pictures of a painter and return its weights."""
+    """Train a network on a painter's pictures and return its weights."""
     keras.utils.set_random_seed(1)
     network = keras.Sequential([
         keras.Input((gate.SIDE, gate.SIDE, 1)),
@@ -99,7 +99,7 @@ def main() -> None:
 
 
 def painter(data: Path, volumes: Path, *, without: str = "") -> Painter:
-    """Return what draws the pictures to teach with, from all but one patient's CT."""
+    """Return the painter of the training pictures, made from all CTs but one patient's."""
     chest = read_pools(chest_files(data, held_back=False), with_lungs=True)
     others = read_pools(other_files(data, held_back=False))
     return Painter(chest, others, photographs(), read_views(volumes, without=without))

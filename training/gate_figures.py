@@ -1,4 +1,4 @@
-"""What the gate makes of pictures that it did not learn from: held-back patients, sources and pictures."""
+"""Measure the gate on pictures that it was not trained on: held-back patients, sources and pictures."""
 
 import time
 from collections import Counter
@@ -29,21 +29,21 @@ from training.gate_pictures import (
 from training.projections import FRONTAL, LATERAL, radiographs
 
 AGES: Final = (1, 5)
-"""Of patients, in whole years; the gate of images has no use for them."""
+"""Patient ages in whole years; not used by the gate for images."""
 CHANGED: Final = 300
-"""Held-back images of the training set that each change is made to."""
+"""Number of held-back images of the training set for each change."""
 SIDE: Final = 224
-"""Pixels that images are decoded to at least."""
+"""The least side in pixels of decoded images."""
 
 
 @dataclass
 class Row:
-    """What became of the pictures of one kind."""
+    """The gate's decisions on the pictures of one kind."""
 
     what: str
     is_to_pass: bool
     codes: Counter[str] = field(default_factory=Counter)
-    """How many were refused under each code, and let pass under an empty one."""
+    """Numbers refused by code; those accepted have an empty code."""
     expected: Rejection | None = None
 
     @property
@@ -53,7 +53,7 @@ class Row:
 
 
 def measure(data: Path, limits: Gate | None = None) -> list[Row]:
-    """Show the gate every held-back picture, and changed copies of real images."""
+    """Run the gate on every held-back picture, and on changed copies of real images."""
     limits = limits or gate.default(AGES)
 
     def row(what: str, images: Iterable[Image.Image], expected: Rejection | None = None) -> Row:
@@ -79,7 +79,7 @@ def measure(data: Path, limits: Gate | None = None) -> list[Row]:
 
 
 def measure_views(network: gate.Network, chest: Path) -> list[Row]:
-    """Show a network the views of a patient whose CT it did not learn from."""
+    """Run a network on the views of a patient whose CT it was not trained on."""
     limits = gate.default(AGES)
 
     def row(what: str, images: Iterable[np.ndarray], expected: Rejection | None = None) -> Row:
@@ -97,7 +97,7 @@ def measure_views(network: gate.Network, chest: Path) -> list[Row]:
 
 
 def table(rows: Sequence[Row]) -> Iterator[str]:
-    """Lay the figures out in Markdown."""
+    """Write the figures as a Markdown table."""
     yield "| held-back pictures | count | refused | share | under which codes |\n|---|---|---|---|---|"
     for row in rows:
         count = row.codes.total()
@@ -166,7 +166,7 @@ BENIGN: Final[dict[str, Callable[[Image.Image], Image.Image]]] = {
     "lighter (gamma 0.6)": _tone(0.6),
     "turned by 7 degrees": lambda image: image.rotate(7, Image.Resampling.BILINEAR),
 }
-"""Changes that leave an image one to read."""
+"""Changes after which an image must still be accepted."""
 CHANGES: Final[dict[str, tuple[Callable[[Image.Image], Image.Image], Rejection]]] = {
     "a quarter clockwise": (_turned(Image.Transpose.ROTATE_270), Rejection.ROTATED),
     "upside down": (_turned(Image.Transpose.ROTATE_180), Rejection.ROTATED),

@@ -1,7 +1,7 @@
-"""Pictures to teach and to measure the gate with: real images, what can be done to them, and pictures of other things.
+"""Pictures to train and test the gate with: real images, altered ones, and pictures of other things.
 
-All are kept at BASE pixels and drawn anew at the gate's own size for every epoch. Whatever its source, a picture passes
-the same resampling, blur, noise and tone, so that the gate learns none of these.
+All are kept at BASE pixels and redrawn at the gate's own size for every epoch. Pictures of every source pass the same
+resampling, blur, noise and tone, so that the gate learns none of these.
 """
 
 import csv
@@ -25,11 +25,11 @@ from training import projections
 
 BASE: Final = 96
 HELD_BACK: Final = 0.2
-"""Part of the patients of the training set that the gate is measured on."""
+"""Fraction of the training set's patients that the gate is measured on."""
 HELD_BACK_OTHERS: Final = 0.35
-"""Part of the pictures of other body parts."""
+"""The same fraction of the pictures of other body parts."""
 USUAL: Final = framing.Box(0.12, 0.12, 0.88, 0.88)
-"""Where lungs are when the localiser is not sure."""
+"""The lungs' usual box, where the localiser is not sure."""
 CHILDREN: Final = "children of the training set"
 PICTURES: Final = (".jpg", ".jpeg", ".png", ".bmp")
 
@@ -44,18 +44,18 @@ class Pool:
 
 
 def open_square(path: Path) -> np.ndarray:
-    """Read a picture as grey of BASE x BASE pixels, its shape not kept, as a network sees it."""
+    """Read a picture as grey of BASE x BASE pixels, ignoring its aspect ratio, as a network sees it."""
     grey = decode(path.read_bytes(), at_least=2 * BASE)
     return np.asarray(grey.resize((BASE, BASE), Image.Resampling.BILINEAR, reducing_gap=2.0))
 
 
 def is_held_back(patient: str, part: float = HELD_BACK) -> bool:
-    """Tell by a patient's name, and nothing else, whether the gate is measured on this patient."""
+    """Tell by a patient's name alone whether the patient is held back to measure the gate."""
     return zlib.crc32(f"gate {patient}".encode()) / 2**32 < part
 
 
 def chest_files(data: Path, *, held_back: bool) -> dict[str, list[Path]]:
-    """List real frontal chest images by source: those to teach with, or those held back."""
+    """List real frontal chest images by source: those to train on, or those held back."""
     train = [
         path for path in _files(data / "chest_xray" / "train") if is_held_back(name_image(path).patient) == held_back
     ]
@@ -66,9 +66,9 @@ def chest_files(data: Path, *, held_back: bool) -> dict[str, list[Path]]:
 
 
 def other_files(data: Path, *, held_back: bool) -> dict[str, list[Path]]:
-    """List hands and slices of CT and MR by the part of the body that the index of MedNIST names.
+    """List hands and CT and MR slices by the body part that the index of MedNIST names.
 
-    With those held back come hands of another source and photographs, none of which is ever taught with.
+    Those held back include hands of another source and photographs, none of which is ever trained on.
     """
     folder = data / "elsewhere" / "mednist"
     with (folder / "index.csv").open(newline="") as file:
@@ -84,7 +84,7 @@ def other_files(data: Path, *, held_back: bool) -> dict[str, list[Path]]:
 
 
 def read_pools(files: dict[str, list[Path]], *, with_lungs: bool = False) -> list[Pool]:
-    """Read pictures at BASE pixels, and find their lungs."""
+    """Read pictures at BASE pixels, `with_lungs` also the boxes of their lungs."""
     return [_pool(name, paths, with_lungs=with_lungs) for name, paths in files.items()]
 
 
@@ -104,11 +104,11 @@ class Views(NamedTuple):
     frontal: list[Pool]
     lateral: list[Pool]
     abdomen: list[Pool]
-    """From any side, of patients whose chest is not on the CT."""
+    """Views from any side, of patients whose CT does not include the chest."""
 
 
 def read_views(volumes: Path, *, without: str = "") -> Views:
-    """Draw the CTs in the folders `chest` and `abdomen`, but the chest of one patient.
+    """Draw views of the CTs in the folders `chest` and `abdomen`, except one patient's chest.
 
     Each entry is a folder of DICOM slices or a file of a volume, named after its patient.
     """
@@ -126,7 +126,7 @@ def _volumes(folder: Path) -> list[Path]:
 
 
 def patient_of(volume: Path) -> str:
-    """Return a CT's name without what says its form."""
+    """Return a CT's name without its file format suffix."""
     return volume.name.partition(".")[0]
 
 
@@ -158,16 +158,16 @@ def _pool(name: str, files: Sequence[Path], *, with_lungs: bool = False) -> Pool
 
 
 def lungs_of(square: np.ndarray) -> framing.Box:
-    """Find the lungs of a chest image, or say where they usually are."""
+    """Find the lungs of a chest image; fall back to where they usually are."""
     found = framing.load(framing.VERSION).find(Image.fromarray(square))
     return found.box if found.confidence > framing.CONFIDENT else USUAL
 
 
-# ---------------------------------------------------------------- what can be done to a picture
+# ---------------------------------------------------------------- altered images
 
 
 def view(square: np.ndarray, box: framing.Box, rng: np.random.Generator, *, angle: float = 0.0) -> np.ndarray:
-    """Draw a part of a picture, which may reach beyond it, turned by `angle` degrees: uint8 (BASE, BASE)."""
+    """Draw a crop of a picture, which may reach beyond it, turned by `angle` degrees: uint8 (BASE, BASE)."""
     around = BASE // 2
     how = rng.integers(4)
     if how == 0:
@@ -186,7 +186,7 @@ def view(square: np.ndarray, box: framing.Box, rng: np.random.Generator, *, angl
 
 
 def ordinary(square: np.ndarray, lungs: framing.Box, rng: np.random.Generator) -> np.ndarray:
-    """Draw a chest image as other rooms would have framed it: both lungs whole, or all but whole."""
+    """Draw a chest image as other X-ray rooms would have framed it: both lungs whole, or nearly so."""
     reach = rng.uniform(-0.22, 0.1, 4) if rng.random() < 0.6 else rng.uniform(-0.04, 0.03, 4)
     width, height = lungs.right - lungs.left, lungs.bottom - lungs.top
     box = framing.Box(
@@ -218,7 +218,7 @@ def cut(square: np.ndarray, lungs: framing.Box, rng: np.random.Generator) -> np.
 
 
 def lateral(square: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draw a lateral view as other rooms would have framed it, nearer or farther, with raised arms or without."""
+    """Draw a lateral view as other X-ray rooms would have framed it, closer or wider, with or without raised arms."""
     left, right = rng.uniform(-0.15, 0.2, 2)
     top, bottom = rng.uniform(-0.15, 0.2), rng.uniform(-0.1, 0.35)
     square = _warped(square, rng) if rng.random() < 0.7 else square
@@ -230,7 +230,7 @@ def lateral(square: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _warped(square: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Push the places of a picture about smoothly, by a twentieth of its side, and shade it: another body's shape."""
+    """Warp a picture smoothly by a twentieth of its side, and shade it, to vary the shape of the body."""
     down, across, shade = (_smooth(rng) for _ in range(3))
     y, x = np.mgrid[:BASE, :BASE]
     moved = ndimage.map_coordinates(
@@ -240,7 +240,7 @@ def _warped(square: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _smooth(rng: np.random.Generator) -> np.ndarray:
-    """Draw a field without fine detail, its values of the order of one: float32 (BASE, BASE)."""
+    """Draw a smooth random field with values of the order of one: float32 (BASE, BASE)."""
     coarse = Image.fromarray(rng.normal(size=(4, 4)).astype(np.float32))
     return np.asarray(coarse.resize((BASE, BASE), Image.Resampling.BICUBIC))
 
@@ -268,7 +268,7 @@ def _collimated(square: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _marked(square: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Put a few letters on a picture, as rooms do."""
+    """Put a few letters on a picture, as X-ray rooms do."""
     if rng.random() < 0.6:
         return square
     image = Image.fromarray(np.ascontiguousarray(square))
@@ -280,7 +280,7 @@ def _marked(square: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def finish(square: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Shrink a picture to what the gate sees, with blur, noise and tone of chance: uint8 (SIDE, SIDE)."""
+    """Shrink a picture to the gate's size, with random blur, noise and tone: uint8 (SIDE, SIDE)."""
     image = Image.fromarray(np.ascontiguousarray(square))
     if rng.random() < 0.6:
         image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.8)))
@@ -317,7 +317,7 @@ def screenshot(square: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _write(draw: ImageDraw.ImageDraw, ink: int, rng: np.random.Generator) -> None:
-    """Draw columns of lines as text looks when it is small."""
+    """Draw columns of lines that look like small text."""
     for _ in range(rng.integers(1, 4)):
         left, top, step = rng.uniform(0, 0.8) * BASE, rng.uniform(0, 0.6) * BASE, rng.uniform(2.5, 6)
         for line in range(rng.integers(3, 16)):
@@ -329,7 +329,7 @@ def _write(draw: ImageDraw.ImageDraw, ink: int, rng: np.random.Generator) -> Non
 
 
 def of_a_screen(square: np.ndarray, behind: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draw an image as a telephone photographs it on a screen: askew, with a bezel, its surroundings and glare."""
+    """Draw an image as a phone photographs it off a screen: askew, with a bezel, surroundings and glare."""
     bezel = rng.uniform(0.02, 0.12)
     screen = np.full((BASE, BASE), int(rng.integers(0, 70)), np.uint8)
     edge = int(bezel * BASE)
@@ -357,7 +357,7 @@ def of_a_screen(square: np.ndarray, behind: np.ndarray, rng: np.random.Generator
 
 
 def _perspective(corners: np.ndarray) -> tuple[float, ...]:
-    """Return what Pillow needs to draw a square of BASE pixels between these corners."""
+    """Return Pillow's perspective coefficients that map a square of BASE pixels to these corners."""
     rows, right = [], []
     for (x, y), (u, v) in zip(corners, ((0, 0), (BASE, 0), (BASE, BASE), (0, BASE)), strict=True):
         rows += [(x, y, 1, 0, 0, 0, -u * x, -u * y), (0, 0, 0, x, y, 1, -v * x, -v * y)]
@@ -366,7 +366,7 @@ def _perspective(corners: np.ndarray) -> tuple[float, ...]:
 
 
 def limb(rng: np.random.Generator) -> np.ndarray:
-    """Draw what a hand, a foot or an arm looks like from afar: rays of bone within soft shadows, on black."""
+    """Draw a rough hand, foot or arm: rays of bone within soft shadows, on black."""
     flesh, bone = (Image.new("L", (2 * BASE, 2 * BASE), 0) for _ in range(2))
     soft, hard = ImageDraw.Draw(flesh), ImageDraw.Draw(bone)
     middle, spread = np.array((BASE, BASE * rng.uniform(1.1, 1.6))), rng.uniform(0.3, 1.5)
@@ -391,7 +391,7 @@ def limb(rng: np.random.Generator) -> np.ndarray:
 
 
 def leaves(rng: np.random.Generator) -> np.ndarray:
-    """Draw shapes of all sizes over one another, whose statistics are near those of photographs."""
+    """Draw overlapping shapes of all sizes (dead leaves), whose statistics are close to those of photographs."""
     image = Image.fromarray(_cloud(rng))
     draw = ImageDraw.Draw(image)
     for size in np.sort(rng.pareto(1.2, rng.integers(8, 90)) * 4 + 2)[::-1].clip(2, BASE):
@@ -425,7 +425,7 @@ def _cloud(rng: np.random.Generator) -> np.ndarray:
 
 
 def shuffled(square: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return a chest image cut into tiles that lie in another order, or a small part of it."""
+    """Return a chest image cut into shuffled tiles, or a small part of it."""
     if rng.random() < 0.4:
         share = rng.uniform(0.12, 0.35)
         left, top = rng.uniform(0, 1 - share, 2)
@@ -441,7 +441,7 @@ def shuffled(square: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def any_way(square: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draw a picture that is no chest image any way round, near or far, bright or inverted."""
+    """Draw a picture that is no chest image in any orientation, zoom or brightness, also inverted."""
     square = np.rot90(square, int(rng.integers(4)))
     square = square[:, ::-1] if rng.random() < 0.5 else square
     centre, size = rng.normal(0.5, 0.07, 2), rng.uniform(0.55, 1.3, 2)
@@ -461,11 +461,11 @@ SHARES: Final = {
     "screen": 0.07,
     "lateral": 0.07,
 }
-"""How often each kind is drawn."""
+"""The share of each kind."""
 
 
 class Painter:
-    """Draws pictures of every kind from pools that the gate may learn from, or from those held back."""
+    """Draws pictures of every kind from the pools for training, or from those held back."""
 
     def __init__(self, chest: Sequence[Pool], others: Sequence[Pool], photos: np.ndarray, views: Views) -> None:
         self._chest = (*chest, _together("frontal views", views.frontal))
@@ -478,10 +478,10 @@ class Painter:
             return finish(any_way(self._other(rng), rng), rng)
         if kind == "lateral":
             drawn = lateral(_any_of(self._laterals, rng), rng)
-            # One that lies on its side or is inverted is a lateral view before it is anything else.
+            # A lateral view lying on its side or inverted still counts as a lateral view.
             drawn = np.rot90(drawn, int(rng.integers(1, 4))) if rng.random() < 0.1 else drawn
             return finish(255 - drawn if rng.random() < 0.05 else drawn, rng)
-        # The training set has most images, the other sources most variety.
+        # The training set has the most images, the other sources the most variety.
         pool = self._chest[0 if rng.random() < 0.6 else int(rng.integers(len(self._chest)))]
         at = int(rng.integers(len(pool.pixels)))
         square, lungs = pool.pixels[at], pool.lungs[at]
@@ -511,7 +511,7 @@ class Painter:
 
 
 def _any_of(pools: Sequence[Pool], rng: np.random.Generator) -> np.ndarray:
-    """Take a picture of any pool, each pool as often as another."""
+    """Choose a picture of any pool, all pools with equal probability."""
     pool = pools[int(rng.integers(len(pools)))]
     return np.asarray(pool.pixels[rng.integers(len(pool.pixels))])
 
@@ -521,4 +521,4 @@ def _together(name: str, pools: Sequence[Pool]) -> Pool:
 
 
 QUARTERS: Final = {"good": 0, "anticlockwise": 1, "upside_down": 2, "clockwise": 3}
-"""Quarter turns anticlockwise, as numpy.rot90 counts them, that lead from an upright image to one of this kind."""
+"""Anticlockwise quarter turns (numpy.rot90) from an upright image to one of this kind."""

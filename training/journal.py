@@ -1,7 +1,7 @@
-"""What a training writes down after each epoch, and what follows from it.
+"""The journal of a training, written after each epoch, and the decisions based on it.
 
-Stopping early and lowering the rate follow from the journal alone, so that a resumed training decides as the killed one
-would have; the callbacks of Keras forget what they saw.
+Early stopping and lowering the learning rate depend on the journal alone, so that a resumed training decides as the
+killed one would have; Keras's callbacks do not keep their state.
 """
 
 import csv
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 STATE: Final = "state.json"
 JOURNAL: Final = "journal.csv"
 DRAWS: Final = 100_000
-"""More than the draws of any epoch."""
+"""More than the random draws of any epoch."""
 
 Line = dict[str, float]
 
@@ -72,7 +72,7 @@ def _epochs_since_best(lines: Sequence[Line]) -> int:
 
 
 def plateau_rate(lines: Sequence[Line], phase: Phase, recipe: Recipe) -> float:
-    """Return the rate for the next epoch of a phase: divided each time that the loss stood still for some epochs."""
+    """Return the learning rate for the next epoch of a phase: divided each time the loss stalled for some epochs."""
     rate, best, waited = phase.peak_rate, float("inf"), 0
     for line in lines:
         waited = 0 if line["val_loss"] < best else waited + 1
@@ -83,7 +83,7 @@ def plateau_rate(lines: Sequence[Line], phase: Phase, recipe: Recipe) -> float:
 
 
 def read_state(run: Path, recipe: Recipe) -> dict[str, Any]:
-    """Read what a stopped run left.
+    """Read the saved state of a stopped run.
 
     Raises RunMismatch where there is none or where it was started with other numbers.
     """
@@ -101,7 +101,7 @@ def read_state(run: Path, recipe: Recipe) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Run:
-    """One training under way: what stays the same from its first epoch to its last."""
+    """The state of a training that stays the same from its first epoch to its last."""
 
     folder: Path
     """For checkpoints and the journal."""
@@ -110,26 +110,26 @@ class Run:
     draft: ModelSpec
     """The spec before temperature and threshold are fitted."""
     origin: str
-    """Where the first weights came from."""
+    """Where the initial weights came from."""
     lower: FixedLayers | None = None
-    """The layers that do not learn in the phase under way, where they are apart from the network that does."""
+    """The frozen layers of the present phase, where they run outside the network that learns."""
 
     @cached_property
     def held_out_inputs(self) -> np.ndarray:
-        """Return the held-out images as the network that learns takes them."""
+        """Return the held-out images as inputs of the layers that learn."""
         pixels = self.split.held_out.pixels
         return pixels if self.lower is None else self.lower.answer(pixels)
 
 
 def fix_draws(network: keras.Model, seed: int, epoch: int) -> None:
-    """Let what a network drops out follow from the seed and the epoch's number alone."""
+    """Seed a network's dropout by the seed and the epoch's number alone."""
     for state in network.non_trainable_variables:
         if "seed_generator" in state.path:
             state.assign([seed, epoch * DRAWS])
 
 
 class Journal(keras.callbacks.Callback):
-    """Measure after each epoch; write a line and a checkpoint; end the phase when its time has come."""
+    """Measure after each epoch, write a line and a checkpoint, and end the phase when it is due."""
 
     def __init__(self, run: Run, phase: int) -> None:
         super().__init__()
@@ -137,9 +137,9 @@ class Journal(keras.callbacks.Callback):
         self.started = time.monotonic()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002 - Keras's own
-        """Note when the epoch began, set its rate, and let its dropout follow from its number.
+        """Record the epoch's start, set its learning rate, and seed its dropout by its number.
 
-        A loaded network counts its random draws from the start again, so a resumed run would drop other units.
+        A loaded network restarts its random number sequence, so a resumed run would drop other units.
         """
         self.started = time.monotonic()
         if self.recipe.schedule == "plateau":
@@ -157,7 +157,7 @@ class Journal(keras.callbacks.Callback):
         logger.info(" ".join(f"{name} {value}" for name, value in line.items()))
         lines = [*of_phase(read_journal(self.run.folder), self.phase), line]
         if min(lines, key=lambda one: one["val_loss"])["epoch"] == line["epoch"]:
-            # Before the line is written: a run killed in between does this epoch again and finds the same.
+            # Before the line is written: a run killed in between repeats this epoch with the same result.
             self.model.save(self.run.folder / best_of(self.phase))
         self._write(line)
         self.model.stop_training = is_over(lines, self.recipe.phases[self.phase - 1], self.recipe.patience)

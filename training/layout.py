@@ -1,8 +1,8 @@
-"""How images are laid out: what a thumbnail alone tells of the class, and the images that are hard by it.
+"""Measure how much an image's layout alone, as a thumbnail, reveals of its class, and find the hard images.
 
 In the training set a thumbnail of 16x16 pixels tells normal images from those with pneumonia almost without error,
-because the two were framed and stretched apart. What a model owes to that shows on normal images that are laid out like
-those with pneumonia, when it saw none of their like.
+because the two were framed and stretched apart. How much a model relies on that shows on normal images laid out like
+pneumonia ones, when it was trained on none of them.
 """
 
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ from sklearn.preprocessing import StandardScaler
 SIDE: Final = 16
 FOLDS: Final = 5
 LEFT_OUT, MEASURED = 1 / 2, 1 / 5
-"""Parts of the normal images that are kept from training, and that the gap is measured on: those hardest by layout."""
+"""Fractions of the normal images, the hardest by layout, left out of training and used to measure the gap."""
 
 
 def layout_scores(thumbnails: np.ndarray, truth: np.ndarray, groups: Sequence[str]) -> np.ndarray:
-    """Return each image's log-odds of pneumonia by its thumbnail, learned from other groups: float64 (images,).
+    """Return each image's log-odds of pneumonia from its thumbnail, learned on other groups: float64 (images,).
 
     `thumbnails` is uint8 (images, SIDE, SIDE, 1), `truth` is bool (images,), True for pneumonia.
     """
@@ -37,8 +37,8 @@ def power(
 ) -> tuple[float, float]:
     """Return the AUC of a thumbnail classifier on images of other groups, as they are and in other images' framing.
 
-    Both are uint8 (images, SIDE, SIDE, 1); it learns from the former alone. What the second loses against the first it
-    had from the framing.
+    Both are uint8 (images, SIDE, SIDE, 1); it learns from the former alone. The second AUC lacks what the first owed to
+    the framing.
     """
     scores = np.zeros((2, len(truth)))
     for seen, held in GroupKFold(min(FOLDS, len(set(groups)))).split(thumbnails, truth, groups):
@@ -60,7 +60,7 @@ def _classifier() -> Pipeline:
 
 
 def hardest_normals(scores: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Choose the normal images laid out most like pneumonia, bool (n,): those left out, and of them the measured."""
+    """Choose the normal images laid out most like pneumonia, bool (n,): those left out, and the measured among them."""
     normal = np.flatnonzero(~truth)
     order = normal[np.argsort(scores[normal], kind="stable")]
     left_out, measured = np.zeros(len(truth), bool), np.zeros(len(truth), bool)

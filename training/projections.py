@@ -1,9 +1,8 @@
-"""Radiographs drawn from CT, as if the patient were turned before the detector: frontal, lateral and abdominal views.
+"""Draw digitally reconstructed radiographs from CT at any angle: frontal, lateral and abdominal views.
 
-Open sets of lateral radiographs are large and behind agreements; a few open CTs of the chest give a lateral view of
-each patient from any side: a digitally reconstructed radiograph, as radiotherapy has drawn them since Sherouse, Novins
-and Chaney 1990. Frontal views of the same CTs are drawn as well, so that nobody can tell a lateral by the way it was
-drawn.
+Public sets of lateral radiographs are large and need agreements; a few open chest CTs give a lateral view of each
+patient from any side: a digitally reconstructed radiograph, as used in radiotherapy since Sherouse, Novins and Chaney
+1990. Frontal views of the same CTs are drawn as well, so that a lateral cannot be told by the way it was drawn.
 """
 
 from collections.abc import Sequence
@@ -16,27 +15,27 @@ from PIL import Image
 from scipy import ndimage  # type: ignore[import-untyped]  # SciPy ships no types
 
 VOXEL: Final = 2.0
-"""Millimetres; a projection of a chest then has some 150 places."""
+"""In millimetres; a chest's projection then has some 150 pixels a side."""
 BEHIND: Final = 6.25
-"""Millimetres of water; what is shaded by less is beside the patient."""
+"""In millimetres of water; less attenuation is outside the patient."""
 AIR: Final = -1000.0
 """In Hounsfield units, in which water has 0."""
 BODY: Final = -350.0
-"""Above this is tissue; what does not hang together with most of it is the table, or a sheet."""
+"""Above this is tissue; parts not connected with the largest one are the table, or a sheet."""
 FRONTAL: Final = (-12, -6, 0, 6, 12)
 LATERAL: Final = (72, 78, 84, 88, 92, 96, 102, 108)
-"""Degrees that the patient is turned by; the other side of each is drawn as well."""
+"""Rotations of the patient in degrees; the opposite side of each is drawn as well."""
 EXPOSURES: Final = (0.4, 1.0, 2.0)
-"""From a long scale of greys to one that saturates behind the patient's middle, whatever the patient's depth."""
+"""From low contrast to saturation behind the patient's middle, whatever the patient's thickness."""
 EVENED: Final = 0.6
-"""Part of the coarse differences that a digital system's processing takes away to show the fine ones."""
+"""Fraction of the coarse differences that a digital system's processing removes to show fine ones."""
 
 
 def read_volume(path: Path) -> np.ndarray:
     """Read a CT, a folder of DICOM slices or a file that SimpleITK knows (.nrrd, .nii.gz, .mha).
 
-    Return Hounsfield units, float32 (down from the head, back from the breast, to the patient's left), a voxel each
-    VOXEL millimetres, with nothing but the patient in it.
+    Return Hounsfield units, float32 (head to foot, front to back, patient's right to left), in voxels of VOXEL
+    millimetres, with everything but the patient replaced by air.
     """
     if path.is_dir():
         image = sitk.ReadImage(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(path)))
@@ -60,13 +59,12 @@ def _patient_alone(volume: np.ndarray) -> np.ndarray:
 
 
 def project(volume: np.ndarray, degrees: float) -> np.ndarray:
-    """Sum what parallel rays pass in a patient turned by `degrees`: millimetres of water, float32 (height, width).
+    """Sum the attenuation of parallel rays through a patient turned by `degrees`: mm of water, float32 (height, width).
 
-    0 is seen from the front, with the patient's right on the left of the image, 90 and 270 from the sides. The width is
-    that of the patient.
+    0 is frontal, with the patient's right on the left of the image; 90 and 270 are lateral. The width is the patient's.
     """
     density = np.maximum(volume - AIR, 0.0) / -AIR
-    # Bone attenuates more than its density says, by calcium.
+    # Calcium makes bone attenuate more than its density suggests.
     density = np.where(density > 1.1, 1.1 + 1.8 * (density - 1.1), density)
     turned = ndimage.rotate(density, degrees, axes=(1, 2), reshape=True, order=1)
     sums = turned.sum(axis=1, dtype=np.float32) * np.float32(VOXEL)
@@ -75,7 +73,7 @@ def project(volume: np.ndarray, degrees: float) -> np.ndarray:
 
 
 def expose(sums: np.ndarray, exposure: float, side: int, *, evened: float = 0.0) -> np.ndarray:
-    """Return a projection as a radiograph shows it, bone bright: uint8 (side, side), its shape not kept."""
+    """Render a projection as a radiograph, bone bright: uint8 (side, side), ignoring its aspect ratio."""
     behind = sums > BEHIND
     shown = 1 - np.exp(-exposure * sums / np.median(sums[behind]))
     shown = shown - evened * ndimage.gaussian_filter(shown, shown.shape[1] / 6)

@@ -3,8 +3,8 @@
     python -m training.sample_statistics [DATA]
 
 Reads the train split and writes `shared/images/samples.npz` (see `shared/images/samples.py`), in half a minute on one
-core. Twenty principal components at 64x64 pixels hold what images of a class have in common and nothing by which one
-child could be known again.
+core. Twenty principal components at 64x64 pixels hold what images of a class have in common and nothing that could
+identify one child.
 """
 
 import sys
@@ -43,7 +43,7 @@ def fit_statistics(pixels: np.ndarray, is_normal: np.ndarray) -> dict[str, np.nd
     for kind, chosen in (("normal", is_normal), ("pneumonia", ~is_normal)):
         mean, components, spread = principal_components(small[chosen], COMPONENTS)
         arrays[f"{kind}_mean"] = mean.reshape(SIDE, SIDE).astype(np.float16)
-        # Scaled by their spread, so that a coefficient is drawn from the standard normal distribution.
+        # Scaled by their standard deviation, so that coefficients are drawn from the standard normal distribution.
         scaled = components * spread[:, np.newaxis]
         arrays[f"{kind}_components"] = scaled.reshape(COMPONENTS, SIDE, SIDE).astype(np.float16)
     return arrays

@@ -1,4 +1,4 @@
-"""Which images a training sees and which it never does."""
+"""Split the images into those trained on and those held out."""
 
 import hashlib
 import logging
@@ -30,7 +30,7 @@ from training.style import across_groups, describe_making, learn_making
 logger = logging.getLogger(__name__)
 
 WHOLE: Final = 224
-"""Pixels of the training set's files."""
+"""Side in pixels of the training set's files."""
 
 
 @dataclass(frozen=True)
@@ -39,30 +39,29 @@ class Side:
 
     images: list[ImageFile]
     pixels: np.ndarray
-    """uint8 (images, side, side, 1): at the recipe's source size where they are trained on, at its input size where
-    they are measured on."""
+    """uint8 (images, side, side, 1): at the recipe's source size for training, at its input size for measuring."""
     groups: list[str]
     by_making: np.ndarray
-    """p(pneumonia) by the making of the image alone, float (images,), learned from other images of the seen side."""
+    """p(pneumonia) by the image's making alone, float (images,), learned from other images of the training side."""
     repeats: tuple[int, ...]
     """How often an epoch draws each image."""
 
     @property
     def drawn(self) -> np.ndarray:
-        """Return the places of the images that an epoch draws, int64 (draws,), in their order."""
+        """Return the indices of the images that an epoch draws, int64 (draws,), in order."""
         return np.repeat(np.arange(len(self.images)), self.repeats)
 
     @property
     def truth(self) -> np.ndarray:
-        """Return bool (images,), True for pneumonia."""
+        """Return the true labels, bool (images,), True for pneumonia."""
         return np.array([image.image_class is not ImageClass.NORMAL for image in self.images])
 
     def classes(self, names: Sequence[ImageClass]) -> np.ndarray:
-        """Return each image's place in `names`, int64 (images,)."""
+        """Return each image's class as its index in `names`, int64 (images,)."""
         return class_indices(self.images, names)
 
     def targets(self, names: Sequence[ImageClass]) -> np.ndarray:
-        """Return what to learn, float32 (images, classes): the class, or both causes alike where none is known."""
+        """Return the targets, float32 (images, classes): the class, or both causes equally where none is known."""
         known = [image.image_class in names or ImageClass.PNEUMONIA in names for image in self.images]
         causes = np.array([name is not ImageClass.NORMAL for name in names], np.float32)
         hot = np.tile(causes / causes.sum(), (len(self.images), 1))
@@ -71,15 +70,15 @@ class Side:
         return hot
 
     def find_boxes(self) -> np.ndarray:
-        """Return the box around the lungs of each image, float (images, 4), NaN where none can be told."""
+        """Return the box around the lungs of each image, float (images, 4), NaN where none can be found."""
         found = [load(VERSION).find(Image.fromarray(image[..., 0])) for image in self.pixels]
         return np.array([lungs.box if lungs.confidence >= CONFIDENT else (np.nan,) * 4 for lungs in found])
 
     def weights(self, largest: float) -> np.ndarray:
-        """Weigh images whose making speaks against their class, float32 (images,), at most `largest` times another.
+        """Give images made like the other class more weight, float32 (images,), at most `largest` times another's.
 
         One over the probability of an image's class given its making, as inverse propensity weights (Rosenbaum and
-        Rubin 1983) take a cause out of a comparison; the mean weight of each class is 1, so that its share stays.
+        Rubin 1983) remove a confounder; the mean weight of each class is 1, which keeps its share.
         """
         own = np.where(self.truth, self.by_making, 1.0 - self.by_making)
         weights = np.clip(1.0 / np.maximum(own, 1e-3), 1.0, largest)
@@ -97,7 +96,7 @@ class Split:
 
 
 def split_images(data: Path, recipe: Recipe, spec: ModelSpec, cache: Path, elsewhere: Path | None = None) -> Split:
-    """Read the images of a folder and hold out whole patients; images stored twice count as one patient's.
+    """Read the images of a folder and hold out whole patients; duplicate images count as one patient's.
 
     Images of the other sources that the recipe names, in `elsewhere`, are trained on and never held out.
     Raises DataUnusable where a folder holds no such images.
@@ -131,7 +130,7 @@ def split_images(data: Path, recipe: Recipe, spec: ModelSpec, cache: Path, elsew
 
 
 def _describe(pixels: np.ndarray, cache: Path) -> np.ndarray:
-    """Describe how images were made, once: it takes as long as decoding them."""
+    """Describe how images were made, and cache it: it takes as long as decoding them."""
     stored = cache / f"making-{hashlib.sha256(pixels.data).hexdigest()[:16]}.npy"
     if not stored.is_file():
         stored.parent.mkdir(parents=True, exist_ok=True)
@@ -161,13 +160,13 @@ def _read_elsewhere(
 
 
 def source_of(spec: ModelSpec, recipe: Recipe) -> ModelSpec:
-    """Return what images are prepared by before crops are taken from them."""
+    """Return the spec that images are prepared by before crops are taken from them."""
     framing = spec.framing and spec.framing.model_copy(update={"margin": recipe.source_margin})
     return spec.model_copy(update={"input_size": recipe.source_size, "framing": framing})
 
 
 def whole_images(spec: ModelSpec, recipe: Recipe) -> ModelSpec:
-    """Return what images are prepared by to find those stored twice, framed or not: sides depend on nothing else."""
+    """Return the unframed spec that duplicates are found with, so that the split does not depend on framing."""
     return spec.model_copy(
         update={"input_size": recipe.source_size if recipe.framing is None else WHOLE, "framing": None}
     )
@@ -183,7 +182,7 @@ def _shown(images: Sequence[ImageFile], spec: ModelSpec, cache: Path) -> np.ndar
 def _by_layout(
     images: Sequence[ImageFile], thumbnails: np.ndarray, groups: Sequence[str], by_patient: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return which images are left out altogether and which are held out to measure the framing gap, bool (images,)."""
+    """Return which images are left out entirely and which are held out to measure the framing gap, bool (images,)."""
     truth = _is_sick(images)
     hard, measured = hardest_normals(layout_scores(thumbnails, truth, groups), truth)
     held_out = measured | (by_patient & truth)

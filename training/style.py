@@ -1,8 +1,8 @@
-"""How an image was made, apart from what it shows, and the images whose making speaks against their class.
+"""Describe how an image was made, apart from its content, and find images that are made like the other class.
 
-In the training set normal and pneumonia images were not made alike: sharpness, contrast and black border alone tell
-them apart with an AUC above 0.9. A model that leans on that does well on images of the same rooms and fails elsewhere.
-The held-out images whose making looks like the other class show it before another hospital does.
+In the training set normal and pneumonia images were made differently: sharpness, contrast and black border alone tell
+them apart with an AUC above 0.9. A model that relies on that shortcut does well on images of the same rooms and fails
+elsewhere. Held-out images made like the other class reveal it before another hospital does.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 SCALES: Final = (1, 2, 4, 8)
-"""Pixels over which an image is averaged before its detail is measured."""
+"""Scales in pixels at which an image is averaged before its detail is measured."""
 LEVELS: Final = (5, 25, 50, 75, 95)
 """Percentiles of the grey levels."""
 BLACK: Final = 12
@@ -47,15 +47,15 @@ def _detail(image: np.ndarray, scale: int) -> float:
 
 
 def learn_making(making: np.ndarray, truth: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Learn to tell pneumonia by the making of images alone; return that probability for `others`, float (others,).
+    """Learn to predict pneumonia from the making of images alone; return the probability for `others`, float (others,).
 
-    `making` and `others` are of `describe_making`, `truth` is bool (images,).
+    `making` and `others` come from `describe_making`, `truth` is bool (images,).
     """
     return np.asarray(_maker().fit(making, truth).predict_proba(others)[:, 1])
 
 
 def across_groups(making: np.ndarray, truth: np.ndarray, groups: Sequence[str]) -> np.ndarray:
-    """Return what `learn_making` says of each image when it learned from other groups only, float (images,)."""
+    """Return each image's probability by `learn_making`, learned on other groups only, float (images,)."""
     folds = GroupKFold(min(FOLDS, len(set(groups))))
     found = cross_val_predict(_maker(), making, truth, groups=groups, cv=folds, method="predict_proba")
     return np.asarray(found[:, 1])

@@ -1,4 +1,4 @@
-"""Trained models as teachers: what they say of the very crops that a pupil is shown."""
+"""Use trained models as teachers: their predictions for the same crops that the student sees."""
 
 import tempfile
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ from training.registry import NETWORKS, with_places
 
 
 class Teachers:
-    """The mean of some models' probabilities, computed by OpenVINO, which runs them several times faster here."""
+    """An ensemble of teachers: the mean of their probabilities, on OpenVINO, which is several times faster here."""
 
     def __init__(self, folders: Sequence[Path], recipe: Recipe) -> None:
         self._requests = [_compile(folder, recipe) for folder in folders]
 
     def answer(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return probabilities (n, classes) and logits (n, h, w, classes), float32, of images, uint8 (n, ...)."""
+        """Return probabilities (n, classes) and place logits (n, h, w, classes), float32, for uint8 images (n, ...)."""
         said = [request.infer({0: images}) for request in self._requests]
         probabilities = np.stack([_softmax(answers[0]) for answers in said]).mean(axis=0)
         return probabilities, np.stack([answers[1] for answers in said]).mean(axis=0)
@@ -34,9 +34,9 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def _compile(folder: Path, recipe: Recipe) -> openvino.InferRequest:
-    """Compile a model folder at the pupil's input size and batch.
+    """Compile a model folder at the student's input size and batch.
 
-    Raises DataUnusable where the model tells other classes than the pupil.
+    Raises DataUnusable where the model has other classes than the student.
     """
     spec = read_spec(folder)
     if spec.classes != recipe.classes:
@@ -44,7 +44,7 @@ def _compile(folder: Path, recipe: Recipe) -> openvino.InferRequest:
             f"Teacher '{spec.name}' tells {', '.join(spec.classes)}; {recipe.name} learns {', '.join(recipe.classes)}."
         )
     trained = load_network(folder, spec)
-    # A network bears the name of the function that builds it.
+    # A network has the name of the function that builds it.
     network = NETWORKS[trained.name](recipe.input_size, len(recipe.classes))
     network.set_weights(trained.get_weights())
     network = with_places(network)
@@ -52,5 +52,5 @@ def _compile(folder: Path, recipe: Recipe) -> openvino.InferRequest:
     with tempfile.TemporaryDirectory(prefix="pneumoscreen-") as place:
         graph = Path(place) / "model.xml"
         network.export(str(graph), format="openvino", verbose=False, input_signature=[one_batch])
-        # Two threads leave nothing idle on a laptop; the pupil's step waits for the teacher anyway.
+        # Two threads leave nothing idle on a laptop; the student's step waits for the teacher anyway.
         return openvino.Core().compile_model(graph, "CPU", {"INFERENCE_NUM_THREADS": 2}).create_infer_request()

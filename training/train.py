@@ -2,9 +2,9 @@
 
     pneumoscreen train whole-mobilenet --data ../shared/data/chest_xray/train
 
-Reads from top to bottom; every number is in the recipe (`training/recipes/`). How long a recipe took and what came of
-it is on the card of its model. A run that was stopped goes on with `--resume` from the last whole epoch. The journal of
-every epoch is in `runs/<name>/journal.csv`.
+Read this file from top to bottom; every number is in the recipe (`training/recipes/`). How long a recipe took and its
+results are on its model's card. `--resume` continues a stopped run from its last complete epoch. The journal of every
+epoch is in `runs/<name>/journal.csv`.
 """
 
 import logging
@@ -41,14 +41,13 @@ from training.split import Split, split_images
 logger = logging.getLogger(__name__)
 
 GUIDE: Final = "val"
-"""The official validation folder beside the train split: 16 images that were looked at while augmentation was
-chosen."""
+"""The official validation folder beside the train split: 16 images used while choosing the augmentation."""
 UNDECAYED: Final = ("beta", "gamma", "bias")
-"""Weights that are not drawn towards zero."""
+"""Weights excluded from weight decay."""
 
 RENEWAL: Final = 0.95
-"""Momentum under which an epoch's batches replace all that normalisation remembers; 0.999 in some published networks
-would keep nine tenths of what the raw weights left."""
+"""Momentum with which an epoch's batches replace all normalisation statistics; 0.999, as in some published networks,
+would keep nine tenths of those of the raw weights."""
 
 
 def train(
@@ -63,7 +62,7 @@ def train(
 ) -> Path:
     """Train by `recipe` on the images in `data` and write `models/<name>`; return that folder.
 
-    `runs` holds what is not kept: pixels, checkpoints and the journal. `weights` is a file to start from, where the
+    `runs` holds temporary files: pixels, checkpoints and the journal. `weights` is a file to start from, where the
     recipe takes one. `elsewhere` holds the other sources that the recipe names.
     Raises DataUnusable for a folder that holds no such images, RunMismatch where `resume` finds no run of this recipe
     from these weights, WeightsUnusable where the recipe cannot start from `weights`.
@@ -93,9 +92,9 @@ def build(recipe: Recipe) -> keras.Model:
 
 
 def start_from(network: keras.Model, recipe: Recipe, weights: Path | None, split: Split) -> str:
-    """Load the first weights where the recipe knows how to; return where they came from, for the card.
+    """Load initial weights where the recipe knows how to; return where they came from, for the card.
 
-    Raises WeightsUnusable where it is given a file that it cannot start from.
+    Raises WeightsUnusable where the recipe cannot start from the given file.
     """
     if recipe.pretrained:
         return str(module_of(recipe.network).start(network, weights, split.held_out.pixels))
@@ -105,7 +104,7 @@ def start_from(network: keras.Model, recipe: Recipe, weights: Path | None, split
 
 
 def start_again(network: keras.Model, folder: Path, recipe: Recipe, weights: Path | None, split: Split) -> str:
-    """Load the first weights of a stopped run into the layers that it holds fixed; return where they came from.
+    """Load a stopped run's initial weights into its frozen layers; return where they came from.
 
     Raises RunMismatch where there is no such run, or it started from other weights.
     """
@@ -118,7 +117,7 @@ def start_again(network: keras.Model, folder: Path, recipe: Recipe, weights: Pat
 
 
 def fixed_layers(whole: keras.Model, run: Run, phase: Phase, cache: Path) -> FixedLayers | None:
-    """Return the layers that a phase holds fixed, by OpenVINO; None where all learn, as they do from random weights."""
+    """Return a phase's frozen layers, on OpenVINO; None where all layers learn, as they do from random weights."""
     if not phase.fixed_to or run.origin == RANDOM:
         return None
     lower = Lower(whole, phase.fixed_to, run.recipe.batch)
@@ -126,14 +125,14 @@ def fixed_layers(whole: keras.Model, run: Run, phase: Phase, cache: Path) -> Fix
 
 
 def learning_part(whole: keras.Model, run: Run, phase: Phase) -> keras.Model:
-    """Return the layers that learn in a phase; they are those of the whole network."""
+    """Return the layers that learn in a phase; they are shared with the whole network."""
     return whole if run.lower is None else upper(whole, phase.fixed_to)
 
 
 def in_policy(whole: keras.Model, run: Run, phase: Phase) -> keras.Model:
     """Return the layers that learn in a phase as they compute by the recipe's policy.
 
-    In float32 they are those of the whole network, otherwise layers of the same weights.
+    In float32 they are shared with the whole network, otherwise they are copies with the same weights.
     """
     recipe = run.recipe
     if recipe.dtype_policy == "float32":
@@ -157,23 +156,23 @@ def load_teachers(recipe: Recipe, models: Path) -> Teacher | None:
 
 
 def steps_per_epoch(split: Split, recipe: Recipe) -> int:
-    """Return how many whole batches the images give."""
+    """Return how many complete batches an epoch has."""
     return max(1, len(split.seen.drawn) // recipe.batch)
 
 
 def train_phase(whole: keras.Model, run: Run, number: int, teacher: Teacher | None) -> None:
-    """Train one phase to its end, or what is left of it; leave the phase's final weights in the whole network."""
+    """Train one phase, or the rest of it, to its end; leave the phase's final weights in the whole network."""
     recipe, phase = run.recipe, run.recipe.phases[number - 1]
     done = read_journal(run.folder)
     if of_phase(done, number + 1):
-        # Resumed in a later phase: its checkpoint has all that learned in this one.
+        # Resumed in a later phase: its checkpoint includes all that this one trained.
         return
     lines, part = of_phase(done, number), learning_part(whole, run, phase)
     network = keras.saving.load_model(run.folder / last_of(number)) if lines else in_policy(whole, run, phase)
     if not is_over(lines, phase, recipe.patience):
         fit_phase(network, run, number, teacher)
     elif network.optimizer is not None:
-        # `fit` puts averaged weights in place as it ends; a run stopped after its last epoch has the raw ones.
+        # `fit` swaps in the averaged weights at its end; a run stopped after its last epoch has the raw ones.
         network.optimizer.finalize_variable_values(network.trainable_variables)
     if recipe.patience is not None:
         network = keras.saving.load_model(run.folder / best_of(number))
@@ -181,12 +180,12 @@ def train_phase(whole: keras.Model, run: Run, number: int, teacher: Teacher | No
 
 
 def fit_phase(network: keras.Model, run: Run, number: int, teacher: Teacher | None) -> None:
-    """Train the network through the epochs of a phase that are still to come."""
+    """Train the network for the remaining epochs of a phase."""
     recipe, phase, done = run.recipe, run.recipe.phases[number - 1], read_journal(run.folder)
     steps, lines = steps_per_epoch(run.split, recipe), of_phase(done, number)
     if not lines:
         compile_network(network, recipe, phase, steps)
-    # Keras does not save which weights are excluded from the decay.
+    # Keras does not save which weights are excluded from weight decay.
     exclude_from_decay(network.optimizer)
     last = len(done) + phase.epochs - len(lines)
     network.fit(
@@ -246,7 +245,7 @@ def _optimizer(recipe: Recipe, phase: Phase, steps: int) -> keras.optimizers.Opt
 
 
 def _cosine(recipe: Recipe, phase: Phase, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Climb for a short while, then fall along a cosine to the final rate."""
+    """Warm up for a short while, then decay along a cosine to the final rate."""
     total = phase.epochs * steps
     climb = max(1, math.ceil(total * recipe.warmup))
     return keras.optimizers.schedules.CosineDecay(
@@ -259,16 +258,16 @@ def _cosine(recipe: Recipe, phase: Phase, steps: int) -> keras.optimizers.schedu
 
 
 def exclude_from_decay(optimizer: keras.optimizers.Optimizer) -> None:
-    """Keep shifts and scales of normalisations and biases from being drawn towards zero."""
+    """Exclude biases and the shifts and scales of normalisations from weight decay."""
     if isinstance(optimizer, keras.optimizers.AdamW):
         optimizer.exclude_from_weight_decay(var_names=list(UNDECAYED))
 
 
 def finish(whole: keras.Model, run: Run) -> keras.Model:
-    """Return the network without its optimizer, averaged weights given fresh normalisation statistics.
+    """Return the network without its optimizer, with fresh normalisation statistics for averaged weights.
 
-    The running means and variances belong to the raw weights; one epoch of batches through the averaged ones renews
-    them (as in stochastic weight averaging, Izmailov et al. 2018, arXiv:1803.05407).
+    The running means and variances belong to the raw weights; one epoch of batches through the averaged ones
+    re-estimates them (as in stochastic weight averaging, Izmailov et al. 2018, arXiv:1803.05407).
     """
     recipe = run.recipe
     if recipe.average is not None:
@@ -279,7 +278,7 @@ def finish(whole: keras.Model, run: Run) -> keras.Model:
 
 
 def renew_normalisation(network: keras.Model, run: Run) -> None:
-    """Let normalisations follow one epoch of batches after the last."""
+    """Re-estimate normalisation statistics on the epoch of batches after the last."""
     recipe = run.recipe
     steps = steps_per_epoch(run.split, recipe)
     last = recipe.epochs * steps

@@ -1,4 +1,4 @@
-"""Files of first weights: arrays by name, in .npz files."""
+"""Read files of initial weights: arrays by name, in .npz files."""
 
 import zipfile
 import zlib
@@ -20,10 +20,10 @@ class StoredArrays:
     by_name: dict[str, np.ndarray]
     """float32."""
     expected: str
-    """Which file to give where this one does not fit."""
+    """Which file to use where this one does not fit."""
 
     def assign(self, layers: Mapping[str, keras.Layer]) -> None:
-        """Give each layer its weights: the array `NAME__WEIGHT`, such as `block1_conv1__kernel`, for each of them.
+        """Assign the array `NAME__WEIGHT`, such as `block1_conv1__kernel`, to each weight of each layer.
 
         Raises WeightsUnusable, and changes nothing, where an array is missing, has another shape or is for no layer.
         """
@@ -54,7 +54,7 @@ def read_arrays(file: Path, expected: str) -> StoredArrays:
     try:
         with np.load(file) as stored:
             by_name = {name: stored[name].astype(np.float32) for name in stored}
-    # TypeError: an .npy file holds one array, which is no archive. RuntimeError: an archive that is encrypted.
+    # TypeError: an .npy file, which holds one array and is no archive. RuntimeError: an encrypted archive.
     except (OSError, ValueError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise WeightsUnusable(f"{file.name} cannot be loaded ({type(error).__name__}). Give {expected}.") from error
     return StoredArrays(file.name, by_name, expected)

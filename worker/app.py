@@ -1,6 +1,6 @@
 """The Celery application that workers run: `celery -A worker.app worker`.
 
-A worker serves the model of its settings and takes the tickets of that model alone. The parent process verifies the
+A worker serves the model named in its settings and takes only that model's tickets. The parent process verifies the
 model folder and never imports a network library; each child loads the network itself.
 """
 
@@ -29,7 +29,7 @@ from worker.loading import LoadingProcesses
 log = logging.getLogger(__name__)
 
 EX_CONFIG = 78
-"""Exit status for a fault that a restart does not mend (sysexits.h)."""
+"""Exit status for an error that a restart does not fix (sysexits.h)."""
 
 settings = load_settings()
 app = make_celery(settings)
@@ -61,14 +61,14 @@ def _load(**_: Any) -> None:
         with loading.noted(getattr(current_process(), "index", 0)):
             process.start(settings)
     except Exception:
-        # Celery only logs what a signal's receiver raises; a child without a network must not take tickets.
+        # Celery only logs an exception in a signal receiver; a child without a network must not take tickets.
         log.critical("The worker process could not start; another is started in its place.", exc_info=True)
         sys.exit(EX_CONFIG)
 
 
 @worker_shutting_down.connect
 def _end_what_loads(**_: Any) -> None:
-    # Celery waits until its children take the word to stop, which one that loads a network does minutes later.
+    # Celery waits for its children to react to the stop, which takes minutes in one that is loading a network.
     loading.end()
 
 

@@ -1,4 +1,4 @@
-"""Which child processes still load their network, so that a stop need not wait for them: they have no images yet."""
+"""Track child processes that are still loading their network, so that a stop can kill them: they hold no images yet."""
 
 import mmap
 import os
@@ -10,12 +10,12 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 _SLOTS: Final = 1024
-"""Children by their number in the pool; a machine with more of them waits for those at a stop."""
+"""The most children, by number in the pool; a stop waits for any further ones."""
 _PID: Final = struct.Struct("q")
 
 
 class LoadingProcesses:
-    """Memory that a process shares with the children that it forks afterwards."""
+    """The loading children's process ids, in memory shared with children forked afterwards."""
 
     def __init__(self) -> None:
         self._pids = mmap.mmap(-1, _SLOTS * _PID.size)
@@ -23,9 +23,9 @@ class LoadingProcesses:
 
     @contextmanager
     def noted(self, number: int) -> Iterator[None]:
-        """Note in a child that it loads, for as long as the context lasts; end the child where a stop came before.
+        """Mark this child as loading while the context lasts; exit at once if a stop has already begun.
 
-        A pool puts another child in the place of one that was killed, until it comes to hear of the stop itself.
+        Until the pool itself handles the stop, it replaces every child that was killed.
         """
         self._note(number, os.getpid())
         if self._has_ended[0]:
@@ -40,7 +40,7 @@ class LoadingProcesses:
             _PID.pack_into(self._pids, number * _PID.size, pid)
 
     def end(self) -> int:
-        """Kill the children that still load, and return how many; those that come after them end by themselves."""
+        """Kill the children that are still loading and return how many; their replacements exit by themselves."""
         self._has_ended[0] = 1
         pids = [pid for (pid,) in _PID.iter_unpack(self._pids[:]) if pid]
         for pid in pids:

@@ -1,4 +1,4 @@
-"""What one worker process holds: its screener, and the thread that says on Redis that it is there."""
+"""The resources of one worker process: its screener, and the thread that writes its heartbeat to Redis."""
 
 import logging
 import os
@@ -41,9 +41,9 @@ def start(settings: Settings) -> None:
     global _current  # noqa: PLW0603  # Celery gives tasks no other place for what a process holds
     name = f"{socket.gethostname()}:{os.getpid()}"
     stopped, liveness = threading.Event(), Liveness(liveness_folder(), os.getpid())
-    # From before the network is loaded: a process that loads is alive, though it is not ready.
+    # The heartbeat begins before the network is loaded: a process that loads is alive, though not ready.
     threading.Thread(target=_show_life, args=(liveness, stopped), daemon=True).start()
-    # What a loss of power takes back of a worker's commits is screened again.
+    # Commits need no fsync: images whose results a power loss takes away are screened again.
     database = Database(settings.database, is_forced=False, limits=limits_of(settings))
     classifier = load_classifier(settings)
     heartbeats = Heartbeats(settings)
@@ -56,7 +56,7 @@ def start(settings: Settings) -> None:
 
 
 def current() -> WorkerProcess:
-    """Return what this process holds; raise RuntimeError before `start`."""
+    """Return this process's resources; raise RuntimeError before `start`."""
     if _current is None:
         raise RuntimeError("This process has not loaded a network. Start workers with `pneumoscreen worker`.")
     return _current

@@ -1,7 +1,7 @@
-"""Stalls: tell what has not changed for a while, by the watcher's own monotonic clock.
+"""Detect stalls: values that have not changed for a while, by the watcher's own monotonic clock.
 
-Wall clocks jump and differ between machines, so a time that another process wrote says nothing of how long ago that
-was. That it does not change any more does: Kubernetes elects leaders so (client-go, tools/leaderelection).
+Wall clocks jump and differ between machines, so a timestamp written by another process does not tell its age. That it
+stops changing does: Kubernetes elects leaders this way (client-go, tools/leaderelection).
 """
 
 from collections.abc import Hashable, Mapping
@@ -12,13 +12,13 @@ V = TypeVar("V")
 
 
 class StallWatch(Generic[K, V]):
-    """Watch values that live things change."""
+    """Watch values that live processes keep changing."""
 
     def __init__(self, seconds: float, longest_look: float) -> None:
-        """Call still what keeps its value for `seconds`.
+        """Treat a key as stalled once it keeps its value for `seconds`.
 
         Between two looks at most `longest_look` seconds count: while the watcher could not look, because the database
-        was away or its process was stopped, the watched could not write either.
+        was unavailable or its process was stopped, the watched processes could not write either.
         """
         self._seconds = seconds
         self._longest_look = longest_look
@@ -26,13 +26,13 @@ class StallWatch(Generic[K, V]):
         self._looked_at: float | None = None
 
     def look(self, values: Mapping[K, V], at: float) -> list[K]:
-        """Take the present values, at `at` seconds of a monotonic clock, and return the keys that have been still."""
+        """Record the current values at `at` seconds of a monotonic clock; return the keys that have stalled."""
         passed = 0.0 if self._looked_at is None else min(at - self._looked_at, self._longest_look)
         self._looked_at = at
         self._still = {key: (value, self._age(key, value, passed)) for key, value in values.items()}
         return [key for key, (_, still) in self._still.items() if still >= self._seconds]
 
     def _age(self, key: K, value: V, passed: float) -> float:
-        """Return for how many seconds a key has had this value, as far as was seen."""
+        """Return for how many observed seconds a key has had this value."""
         known = self._still.get(key)
         return known[1] + passed if known is not None and known[0] == value else 0.0

@@ -1,6 +1,6 @@
-"""The sweep: frees leases that ran out, and sends tickets for images that wait without one (`python -m worker.sweep`).
+"""The sweep: free expired leases, and send tickets for images that wait without one (`python -m worker.sweep`).
 
-A process of its own, not a Celery task: it watches over the workers, so it must not need one.
+It is a separate process, not a Celery task: it monitors the workers, so it must not need one.
 """
 
 import logging
@@ -31,14 +31,14 @@ from worker.stall import StallWatch
 log = logging.getLogger(__name__)
 
 ABANDONED_SECONDS: Final = 24 * 3600.0
-"""A sender that lives sends its next images within seconds; one that waits for room in a full queue, within a night."""
+"""A live sender sends its next images within seconds; one that waits for room in a full queue, within a night."""
 
 LOOKS_AT_A_TIME: Final = 2
-"""A look that comes late by more than one interval could not be taken; see `StallWatch`."""
+"""A look more than one interval late counts as missed; see `StallWatch`."""
 
 
 class Sweep:
-    """Watch over leases and uploads: whose holder no longer moves has lost them."""
+    """Monitor leases and uploads, and take them from holders that have stalled."""
 
     def __init__(self, database: Database, ticket_sender: CeleryTicketSender, settings: Settings) -> None:
         longest = LOOKS_AT_A_TIME * settings.sweep_seconds
@@ -49,7 +49,7 @@ class Sweep:
         self._uploads: StallWatch[uuid.UUID, int] = StallWatch(ABANDONED_SECONDS, longest)
 
     def once(self) -> leases.Swept:
-        """Free what is lost and send tickets for what waits; raise BrokerAway where one is due and Redis is away."""
+        """Sweep once: free expired leases, send tickets; raise BrokerAway where one is due and Redis is unavailable."""
         swept = self.free_leases(at=time.monotonic())
         self.free_scores(at=time.monotonic())
         with self._database.read() as session:
@@ -63,13 +63,13 @@ class Sweep:
         return swept
 
     def _has_work(self) -> bool:
-        """Tell whether an image waits that a running worker would take, before which no shadow model answers."""
+        """Tell whether a running worker has images waiting, which come before the shadow model's."""
         served = self._heartbeats.served_models()
         with self._database.read() as session:
             return shadow_scores.has_work(session, served)
 
     def free_leases(self, at: float) -> leases.Swept:
-        """Free the images whose holder is silent, `at` seconds of a monotonic clock, and count what waits."""
+        """Free the images whose holder has stalled, at `at` seconds of a monotonic clock, and count those that wait."""
         with self._database.write() as session:
             held = leases.find_held(session)
             run_out = {token: held[token] for token in self._leases.look(held, at)}
@@ -80,7 +80,7 @@ class Sweep:
         return swept
 
     def free_scores(self, at: float) -> int:
-        """Free the scores beside the screenings whose holder is silent, as `free_leases` does with images."""
+        """Free the asked and shadow scores whose holder has stalled, as `free_leases` does with images."""
         with self._database.read() as session:
             held = score_leases.find_held(session)
         run_out = {key: held[key] for key in self._scores.look(held, at)}
@@ -93,7 +93,7 @@ class Sweep:
         return freed
 
     def note_shadow(self) -> None:
-        """Note which answers of the default model the shadow model is to be compared with."""
+        """Queue the default model's predictions that the shadow model is to be compared with."""
         with self._database.read() as session:
             answers = shadow_scores.find_unnoted(session, self._settings.model)
         if answers:
@@ -101,7 +101,7 @@ class Sweep:
                 shadow_scores.note(session, answers)
 
     def close_uploads(self, at: float) -> None:
-        """End the uploads that have taken no image for ABANDONED_SECONDS, `at` seconds of a monotonic clock."""
+        """Close uploads that have received no image for ABANDONED_SECONDS, at `at` seconds of a monotonic clock."""
         with self._database.read() as session:
             abandoned = self._uploads.look(jobs.open_uploads(session), at)
         for job_id in abandoned:
@@ -112,7 +112,7 @@ class Sweep:
 
 
 def run(settings: Settings, stops: SimpleQueue[int]) -> None:
-    """Sweep every few seconds until a signal is put into `stops`; what is away now is tried again."""
+    """Sweep every few seconds until a signal is put into `stops`; retry when a service is unavailable."""
     database = Database(settings.database, limits=limits_of(settings))
     sweep = Sweep(database, make_ticket_sender(settings), settings)
     unnoted: list[uuid.UUID] = []
@@ -145,7 +145,7 @@ def _is_stopped(stops: SimpleQueue[int], seconds: float) -> bool:
 
 
 def _try(duty: Callable[[], object]) -> None:
-    """Do one duty of a sweep: whatever it fails of ends neither the others nor the next sweep."""
+    """Run one duty of a sweep: its failure stops neither the other duties nor the next sweep."""
     try:
         duty()
     except (BrokerAway, StoreAway, StoreFull) as error:
@@ -157,7 +157,7 @@ def _try(duty: Callable[[], object]) -> None:
 
 
 def _open_store(settings: Settings) -> Store | None:
-    """Open the image store; leases are swept without one, too."""
+    """Open the image store; leases are swept even without one."""
     try:
         return open_store(settings)
     except StoreMisconfigured as error:
@@ -175,7 +175,7 @@ def _remove_strays(strays: stray_files.StrayCollection) -> None:
 def main() -> None:
     """Sweep until SIGTERM."""
     configure_logging()
-    # An Event set by a signal handler waits for ever for its own lock where the signal met the Event's wait; `put` is
+    # An Event set by a signal handler deadlocks on its own lock if the signal interrupts the Event's wait; `put` is
     # reentrant (https://docs.python.org/3/library/queue.html#queue.SimpleQueue.put).
     stops: SimpleQueue[int] = SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGINT):

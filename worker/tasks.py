@@ -1,4 +1,4 @@
-"""The Celery task. It is thin: the work is in `worker.screening.screen`."""
+"""The Celery task, a thin wrapper of `worker.screening.screen`."""
 
 import logging
 from typing import Final
@@ -11,16 +11,16 @@ from worker.app import app
 log = logging.getLogger(__name__)
 
 TICKET_WORK_SECONDS: Final = 5.0
-"""How long one ticket works before it makes room for others: short, so that a stop does not wait long."""
+"""How long one ticket's task works before it makes room for others: short, so that a stop does not wait long."""
 
 _ticket_sender = CeleryTicketSender(lambda: app)
 
 
 @app.task(name=SCREEN_BATCH)
 def screen_batch() -> None:
-    """Screen what waits; send another ticket where the time ran out before the images did.
+    """Screen waiting images; send another ticket if the time ran out before the images did.
 
-    Where the image store or Redis is away the ticket ends, and the sweep sends another in a few seconds.
+    Where the image store or Redis is unavailable the task ends, and the sweep sends another ticket in a few seconds.
     """
     held = process.current()
     try:

@@ -1,1 +1,1 @@
-"""The servers that PneumoScreen is measured beside. They run in environments of their own; the README here says how."""
+"""The servers that PneumoScreen is compared with. They run in their own environments; the README here says how."""

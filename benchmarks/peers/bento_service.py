@@ -7,7 +7,7 @@ import bentoml
 from benchmarks.peers.network import BATCH, Answer, Network
 
 LATENCY_MS = 60_000
-"""What an image may wait at most. Above it BentoML answers 503, and a client that saturates it makes images wait."""
+"""The longest that an image may wait. Beyond it BentoML answers 503, and a saturating client makes images wait."""
 
 
 @bentoml.service(workers="cpu_count", logging={"access": {"enabled": False}})

@@ -19,11 +19,11 @@ class Classifier(litserve.LitAPI):
         self.network.warm_up()
 
     def decode_request(self, request: Request) -> np.ndarray:
-        """Decode the image of a form; the annotation makes LitServe read the form and hand over its fields."""
+        """Decode the image of a form; the annotation makes LitServe parse the form and pass its fields."""
         return self.network.decode(request["file"].file.read())
 
     def batch(self, inputs: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
-        """Leave the batch a list."""
+        """Return the batch as a list."""
         return inputs
 
     def predict(self, inputs: Sequence[np.ndarray]) -> list[Answer]:
@@ -31,11 +31,11 @@ class Classifier(litserve.LitAPI):
         return self.network.classify(inputs)
 
     def unbatch(self, output: list[Answer]) -> list[Answer]:
-        """Leave the answers a list."""
+        """Return the answers as a list."""
         return output
 
     def encode_response(self, output: Answer) -> Answer:
-        """Answer as it is."""
+        """Return the answer unchanged."""
         return output
 
 

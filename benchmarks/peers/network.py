@@ -1,4 +1,4 @@
-"""What all peers share: the network, how an image is decoded, and what is answered."""
+"""Code that all peers share: the network, decoding of images, and the answer."""
 
 import io
 import json
@@ -15,7 +15,7 @@ from PIL import Image
 FOLDER = Path(__file__).resolve().parents[2] / "models" / "whole-mobilenet"
 CORES = os.cpu_count() or 1
 BATCH = int(os.environ.get("PEER_BATCH", "32"))
-"""Images in a batch at most, for the servers that batch."""
+"""The largest batch of the servers that batch."""
 WAIT_SECONDS = float(os.environ.get("PEER_WAIT_SECONDS", "0.01"))
 """How long such a server waits for a batch to fill."""
 
@@ -23,7 +23,7 @@ Answer = dict[str, str | float]
 
 
 class Network:
-    """The Keras network on TensorFlow, without the heat map, which no peer shows."""
+    """The Keras network on TensorFlow, without the heat map, which no peer returns."""
 
     def __init__(self) -> None:
         self.spec = json.loads((FOLDER / "spec.json").read_text())
@@ -48,7 +48,7 @@ class Network:
         return self._judge(self.model.predict(self.decode(file)[np.newaxis], verbose=0))[0]
 
     def classify(self, pixels: Sequence[np.ndarray]) -> list[Answer]:
-        """Classify decoded images in one batch by `predict_on_batch`, which costs less a call than `predict`."""
+        """Classify decoded images in one batch by `predict_on_batch`, which has less overhead than `predict`."""
         return self._judge(self.model.predict_on_batch(np.stack(pixels)))
 
     def classify_images(self, images: Sequence[bytes]) -> list[Answer]:

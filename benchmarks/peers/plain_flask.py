@@ -1,4 +1,4 @@
-"""The app that the published detectors are: one image and one `model.predict` a request.
+"""A Flask app like the published detectors: one image and one `model.predict` per request.
 
 Run as `python -m benchmarks.peers.plain_flask PORT`, or under a server as `benchmarks.peers.plain_flask:app`.
 """

@@ -25,7 +25,7 @@ class Classifier:
 
     @serve.batch(max_batch_size=BATCH, batch_wait_timeout_s=WAIT_SECONDS)
     async def classify(self, images: list[bytes]) -> list[Answer]:
-        """Classify a batch beside the event loop, which takes requests meanwhile."""
+        """Classify a batch in a thread, so that the event loop can accept requests."""
         return await asyncio.to_thread(self.network.classify_images, images)
 
     async def __call__(self, request: Request) -> Answer:

@@ -1,4 +1,4 @@
-"""The table of faults."""
+"""List all faults."""
 
 from typing import Final
 

@@ -15,7 +15,7 @@ from shared.settings import Settings
 SLOW_SECONDS: Final = 6.0
 PAUSE_MILLISECONDS: Final = 400
 HANG_SECONDS: Final = 12.0
-"""Longer than any of our connections waits for an answer (shared/queue/tickets.py: 10 s)."""
+"""Longer than the timeout of any of our connections (shared/queue/tickets.py: 10 s)."""
 FULL_SECONDS: Final = 6.0
 POLLUTED_SECONDS: Final = 120.0
 STRANGE: Final = (b"garbage", b"[1,2]", b"null", b'{"headers": {"task": "other"}}', b"[" * 10_000)
@@ -23,7 +23,7 @@ STRANGE: Final = (b"garbage", b"[1,2]", b"null", b'{"headers": {"task": "other"}
 
 @dataclass(frozen=True)
 class RedisKilled:
-    """Redis dies of SIGKILL and is started again by the supervisor."""
+    """Redis is killed by SIGKILL and restarted by the supervisor."""
 
     name: str = "Redis killed and started again"
     family: str = "broker"
@@ -39,21 +39,21 @@ class RedisKilled:
 
 @dataclass(frozen=True)
 class RedisFlushed:
-    """Every ticket and every heartbeat is gone."""
+    """Redis loses every ticket and every heartbeat."""
 
     name: str = "Redis flushed"
     family: str = "broker"
     is_random: bool = True
 
     def hurt(self, scene: Scene) -> None:
-        """Flush."""
+        """Flush all keys."""
         with scene.stack.redis() as redis:
             redis.flushall()
 
 
 @dataclass(frozen=True)
 class RedisSlow:
-    """Redis lets its clients wait most of the time."""
+    """Redis keeps its clients waiting most of the time."""
 
     name: str = f"Redis slow ({PAUSE_MILLISECONDS} ms an answer)"
     family: str = "broker"
@@ -70,7 +70,7 @@ class RedisSlow:
 
 @dataclass(frozen=True)
 class RedisHangs:
-    """Redis keeps its connections open and answers nobody."""
+    """Redis keeps its connections open but does not answer."""
 
     name: str = f"Redis hangs for {HANG_SECONDS:.0f} s"
     family: str = "broker"
@@ -88,14 +88,14 @@ class RedisHangs:
 
 @dataclass(frozen=True)
 class RedisUnreachable:
-    """The socket of Redis is gone, as where /tmp is tidied: who is connected goes on, nobody else can connect."""
+    """The socket file of Redis is deleted, as by a clean-up of /tmp: open connections go on, new ones fail."""
 
     name: str = "socket of Redis removed"
     family: str = "broker"
     is_random: bool = True
 
     def hurt(self, scene: Scene) -> None:
-        """Remove it; the fault ends when the supervisor has started Redis again."""
+        """Remove the file; the fault ends when the supervisor has restarted Redis."""
         if not scene.stack.redis_url.startswith("unix://"):
             raise NotHere("Redis is reached over TCP")
         Path(scene.stack.redis_url.removeprefix("unix://")).unlink(missing_ok=True)
@@ -110,7 +110,7 @@ class RedisFull:
     is_random: ClassVar = True
 
     def hurt(self, scene: Scene) -> None:
-        """Allow one byte; then as much as the machine has."""
+        """Set the memory limit to one byte, then remove it."""
         with scene.stack.redis() as redis:
             redis.config_set("maxmemory", 1)
             try:
@@ -120,14 +120,14 @@ class RedisFull:
 
 
 class RedisPolluted:
-    """Somebody writes what is no ticket and no heartbeat where those are looked for."""
+    """Malformed entries are written where tickets and heartbeats are read."""
 
     name: ClassVar = "Redis with messages that are no tickets"
     family: ClassVar = "broker"
     is_random: ClassVar = False
 
     def hurt(self, scene: Scene) -> None:
-        """Write; raise ChaosFailed where the worker ends for it."""
+        """Write them; raise ChaosFailed where the worker exits because of them."""
         worker = scene.stack.worker()
         queue = queue_name(Settings.model_fields["model"].default)
         with scene.stack.redis() as redis:

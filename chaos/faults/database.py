@@ -1,4 +1,4 @@
-"""Faults of the database, which holds the truth."""
+"""Faults of the database, the source of truth."""
 
 import sqlite3
 import time
@@ -34,7 +34,7 @@ class DatabaseRestarted:
 
 @dataclass(frozen=True)
 class ConnectionsCut:
-    """Every connection to PostgreSQL ends in the middle of whatever it does."""
+    """Every connection to PostgreSQL is terminated in mid-statement."""
 
     name: str = "database connections cut"
     family: str = "database"
@@ -53,14 +53,14 @@ class ConnectionsCut:
 
 @dataclass(frozen=True)
 class DatabaseLocked:
-    """Somebody else holds the database: a backup, a careless console."""
+    """Another client locks the database: a backup, a careless console."""
 
     name: str = f"database locked for {LOCK_SECONDS:.0f} s"
     family: str = "database"
     is_random: bool = True
 
     def hurt(self, scene: Scene) -> None:
-        """Hold every lock there is."""
+        """Lock every table for a while."""
         if scene.stack.postgres is None:
             _lock_sqlite(scene)
         else:
@@ -86,7 +86,7 @@ def _lock_postgres(scene: Scene) -> None:
 
 @dataclass(frozen=True)
 class DatabaseHangs:
-    """PostgreSQL keeps its connections open, takes new ones and answers nobody, as after a failover half done."""
+    """PostgreSQL keeps connections open and accepts new ones but does not answer, as in an unfinished failover."""
 
     name: str = f"database hangs for {HANG_SECONDS:.0f} s"
     family: str = "database"

@@ -1,4 +1,4 @@
-"""Faults of disks and of the image store: full, gone, slow, silent."""
+"""Faults of disks and of the image store: full, missing, slow, hanging."""
 
 import errno
 import shutil
@@ -19,7 +19,7 @@ FULL_SECONDS: Final = 6.0
 AWAY_SECONDS: Final = 6.0
 SLOW_SECONDS: Final = 8.0
 HANG_SECONDS: Final = 20.0
-"""Longer than one request waits for its answer (shared/store/bucket.py: 15 s)."""
+"""Longer than the timeout of one request (shared/store/bucket.py: 15 s)."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def _fill(disk: Disk) -> None:
 
 @dataclass(frozen=True)
 class StoreAway:
-    """The image store is gone for a while: an unmounted network share, an object store that closes every connection."""
+    """The image store is unavailable for a while: an unmounted share, an object store that drops every connection."""
 
     name: str = f"image store away for {AWAY_SECONDS:.0f} s"
     family: str = "disk"
@@ -80,7 +80,7 @@ class StoreAway:
 
 
 def _move_away(place: Path, meanwhile: Callable[[], object] = lambda: None) -> None:
-    """Move a folder away and back; what was made in its place is hidden by it, as beneath a mount."""
+    """Move a folder away and back; anything created in its place meanwhile is hidden, as beneath a mount."""
     away = place.with_name("away")
     place.rename(away)
     try:
@@ -92,7 +92,7 @@ def _move_away(place: Path, meanwhile: Callable[[], object] = lambda: None) -> N
 
 @dataclass(frozen=True)
 class WebStartsWithoutStore:
-    """All of the web starts again while the store's share is not mounted: an empty folder is in its place."""
+    """All web processes restart while the store's share is not mounted and an empty folder is in its place."""
 
     name: str = f"web restarted while the image store is not mounted, for {AWAY_SECONDS:.0f} s"
     family: str = "disk"
@@ -116,7 +116,7 @@ class WebStartsWithoutStore:
 
 
 def _exchange(away: Path, place: Path) -> None:
-    """Put a folder in a place that may be taken, and be taken again while it is being cleared."""
+    """Move a folder to a path that may be occupied, even again while it is being cleared."""
     while True:
         with suppress(FileNotFoundError):
             place.rename(place.with_name(f"beneath-{new_id()}"))
@@ -138,7 +138,7 @@ class StoreSlow:
     is_random: bool = True
 
     def hurt(self, scene: Scene) -> None:
-        """Have the workers wait for every image."""
+        """Make the workers wait for every image."""
         scene.stack.order("store-slow")
         try:
             time.sleep(SLOW_SECONDS)
@@ -148,7 +148,7 @@ class StoreSlow:
 
 @dataclass(frozen=True)
 class StoreHangs:
-    """The object store takes connections and answers nothing."""
+    """The object store accepts connections but does not answer."""
 
     name: str = f"object store hangs for {HANG_SECONDS:.0f} s"
     family: str = "disk"
@@ -175,7 +175,7 @@ class LogsGone:
     is_random: bool = True
 
     def hurt(self, scene: Scene) -> None:
-        """Take the logs away from the programs that write them."""
+        """Rename the logs, then remove their folder, under the programs that write them."""
         folder = scene.stack.data_dir / "logs"
         for log in folder.glob("*.log"):
             log.rename(log.with_name(f"{log.name}-{new_id()}"))

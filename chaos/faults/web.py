@@ -15,7 +15,7 @@ _SLOW_SECONDS: Final = 8
 
 @dataclass(frozen=True)
 class WebKilled:
-    """The process that takes an upload dies of SIGKILL; the client sends again under the same key."""
+    """The process that handles an upload is killed by SIGKILL; the client retries under the same idempotency key."""
 
     point: str
     name: str
@@ -23,20 +23,20 @@ class WebKilled:
     is_random: bool = True
 
     def hurt(self, scene: Scene) -> None:
-        """Kill the process that comes to the point."""
+        """Kill the process that reaches the point first."""
         scene.kill_at(self.point)
 
 
 @dataclass(frozen=True)
 class EveryWebKilled:
-    """All of the web dies, gunicorn's first process too, wherever its requests are."""
+    """All web processes die, gunicorn's master included, wherever their requests are."""
 
     name: str = "all of the web killed"
     family: str = "web"
     is_random: bool = True
 
     def hurt(self, scene: Scene) -> None:
-        """Kill the first process last, so that it starts no other."""
+        """Kill all processes before the master can restart any."""
         parent = scene.stack.web()
         parent.suspend()
         for process in [*parent.children(recursive=True), parent]:
@@ -45,14 +45,14 @@ class EveryWebKilled:
 
 @dataclass(frozen=True)
 class SlowClients:
-    """More half-sent requests than there are threads, each of which goes on by a byte a second."""
+    """More half-sent requests than there are threads, each progressing by one byte a second (slowloris)."""
 
     name: str = "slow clients hold connections for 8 s"
     family: str = "web"
     is_random: bool = True
 
     def hurt(self, scene: Scene) -> None:
-        """Keep the connections busy; those that the web ends are left ended."""
+        """Keep the connections busy; those that the web closes stay closed."""
         place = urlsplit(scene.stack.url)
         with ExitStack() as stack:
             clients = [

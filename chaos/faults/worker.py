@@ -19,7 +19,7 @@ from shared.states import State
 from shared.tables import Screening
 
 STOP_SECONDS: Final = 30.0
-"""Within which a worker that is told to stop has finished its batch or given it back."""
+"""Within which a worker that receives SIGTERM must finish its batch or release it."""
 BATCH_SECONDS: Final = 300.0
 POISON_SECONDS: Final = 600.0
 CLAIM_ROUNDS: Final = 1000
@@ -27,7 +27,7 @@ CLAIM_ROUNDS: Final = 1000
 
 @dataclass(frozen=True)
 class WorkerKilled:
-    """A worker process dies of SIGKILL at an exact point of its work."""
+    """A worker process is killed by SIGKILL at an exact point of its work."""
 
     point: str
     name: str
@@ -35,26 +35,26 @@ class WorkerKilled:
     is_random: bool = True
 
     def hurt(self, scene: Scene) -> None:
-        """Kill whoever comes to the point first."""
+        """Kill the process that reaches the point first."""
         scene.kill_at(self.point)
 
 
 class EveryWorkerKilled:
-    """All workers die at once, Celery's first process among them."""
+    """All workers die at once, Celery's main process included."""
 
     name: ClassVar = "every worker killed at once"
     family: ClassVar = "worker"
     is_random: ClassVar = True
 
     def hurt(self, scene: Scene) -> None:
-        """Kill the first process and every process that holds a network."""
+        """Kill the main process and every process that holds a network."""
         parent = scene.stack.worker()
         for process in [*parent.children(recursive=True), parent]:
             kill(process)
 
 
 class SweepKilled:
-    """The sweep dies; it knows nothing that it does not see again."""
+    """The sweep dies; it has no state that it cannot rebuild."""
 
     name: ClassVar = "sweep killed"
     family: ClassVar = "sweep"
@@ -66,19 +66,19 @@ class SweepKilled:
 
 
 class WorkerStoppedPastLease:
-    """A worker is stopped in the middle of a batch, others take its images, and it goes on where it stood."""
+    """A worker is suspended in mid-batch, others take its images, and then it resumes where it was."""
 
     name: ClassVar = "worker stopped past its lease, then continued"
     family: ClassVar = "worker"
     is_random: ClassVar = True
 
     def hurt(self, scene: Scene) -> None:
-        """Stop a process that holds a lease until it has lost it and others have had the time to settle its images."""
+        """Suspend a process that holds a lease until it has lost it and others have had time to finish its images."""
         timing = scene.stack.timing
         holder = holder_of_a_lease(scene.stack)
         holder.suspend()
         try:
-            # One that was stopped while it wrote to SQLite keeps everyone out, so that nobody can free its images.
+            # A process suspended while it writes to SQLite holds the lock, so that its images cannot be freed.
             until = time.monotonic() + 3 * timing.lease
             while _holds_images(scene.stack, holder) and time.monotonic() < until:
                 time.sleep(0.1)
@@ -95,7 +95,7 @@ class WorkerToldToStop:
     is_random: ClassVar = True
 
     def hurt(self, scene: Scene) -> None:
-        """Tell Celery to stop; raise ChaosFailed where it has not within STOP_SECONDS."""
+        """Send SIGTERM to Celery; raise ChaosFailed where it has not exited within STOP_SECONDS."""
         holder_of_a_lease(scene.stack)
         parent = scene.stack.worker()
         began = time.monotonic()
@@ -118,7 +118,7 @@ class PoisonImage:
 
 
 class UnreadableImage:
-    """One image's file cannot be read (EIO; an archived object), while the store is well."""
+    """One image's file cannot be read (EIO; an archived object), although the store works."""
 
     name: ClassVar = "stored file of one image that cannot be read"
     family: ClassVar = "worker"
@@ -145,14 +145,14 @@ def _wait_until_failed(scene: Scene, image: ChaosImage, code: str) -> None:
 
 
 class ClaimsAtOnce:
-    """Two workers claim in the same moment, a thousand times."""
+    """Two workers claim at the same moment, a thousand times."""
 
     name: ClassVar = f"two workers claim at once, {CLAIM_ROUNDS:,} times"
     family: ClassVar = "worker"
     is_random: ClassVar = False
 
     def hurt(self, scene: Scene) -> None:
-        """Claim from two processes at once; raise ChaosFailed where an image was given twice or not at all."""
+        """Claim from two processes at once; raise ChaosFailed where an image was claimed twice or not at all."""
         claims = claim_at_once(scene.stack.database, CLAIM_ROUNDS)
         if claims.twice or claims.never:
             raise ChaosFailed(f"Of {claims.images} images {claims.twice} were claimed twice, {claims.never} never.")
@@ -165,7 +165,7 @@ def _holds_images(stack: Stack, process: psutil.Process) -> bool:
 
 
 def kill(process: psutil.Process) -> None:
-    """Send SIGKILL; a process that ended by itself in this moment is as dead."""
+    """Send SIGKILL; a process that has just exited by itself is fine, too."""
     try:
         process.kill()
     except psutil.NoSuchProcess:
@@ -173,7 +173,7 @@ def kill(process: psutil.Process) -> None:
 
 
 def holder_of_a_lease(stack: Stack) -> psutil.Process:
-    """Wait for a worker process that holds images now and return it."""
+    """Wait for a worker process that holds a lease and return it."""
     found: list[psutil.Process] = []
 
     def look() -> bool:

@@ -18,8 +18,8 @@ depends_on = None
 
 def upgrade() -> None:
     """Apply the change."""
-    # Not in a batch, neither way: SQLite (3.35 and later) adds and drops a column in place, where a batch would copy the
-    # table and then drop the old one, which films refer to.
+    # No batch in either direction: SQLite (3.35 and later) adds and drops a column in place, whereas a batch would copy
+    # the table and then drop the old one, which films refer to.
     op.add_column("predictions", sa.Column("heat_map", sa.LargeBinary(), nullable=True))
 
 

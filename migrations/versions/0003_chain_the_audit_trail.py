@@ -106,15 +106,15 @@ def downgrade() -> None:
 
 
 def _set_aside(name: str) -> None:
-    """Rename the table, because SQLite fills no new column that must have a value; its rows are copied in parts."""
+    """Rename the table, because SQLite cannot fill a new NOT NULL column; its rows are copied in parts."""
     if op.get_bind().dialect.name == "postgresql":
-        # PostgreSQL's keys are indexes, whose names are one space for all tables.
+        # PostgreSQL's keys are indexes, whose names are shared by all tables.
         op.execute("ALTER TABLE audit_events RENAME CONSTRAINT pk_audit_events TO pk_audit_events_aside")
     op.rename_table("audit_events", name)
 
 
 def _parts(source: Any, *more: Any, join: Callable[[Any], Any] = lambda query: query) -> Iterator[list[dict[str, Any]]]:
-    """Yield rows by id, which is the order in which they were written, a part in memory at a time."""
+    """Yield rows by id, the order in which they were written, one part in memory at a time."""
     query = join(sa.select(*source.c, *more).order_by(source.c.id).limit(PART))
     part: list[dict[str, Any]] = [dict(row) for row in op.get_bind().execute(query).mappings()]
     while part:
@@ -157,7 +157,7 @@ _MESSAGE = "The audit trail takes new rows only."
 _SQLITE = {
     "audit_events_update": "BEFORE UPDATE ON audit_events",
     "audit_events_delete": "BEFORE DELETE ON audit_events",
-    # REPLACE deletes without asking the trigger above (sqlite.org/lang_conflict.html).
+    # REPLACE deletes without firing the trigger above (sqlite.org/lang_conflict.html).
     "audit_events_replace": (
         "BEFORE INSERT ON audit_events "
         "WHEN EXISTS (SELECT 1 FROM audit_events WHERE sequence = NEW.sequence OR id = NEW.id)"

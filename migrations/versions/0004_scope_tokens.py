@@ -20,8 +20,8 @@ depends_on = None
 
 def upgrade() -> None:
     """Apply the change."""
-    # Columns are added and dropped in place, not in a batch, for the reason that 0002 gives.
-    # A token of before could do all that its account could, and goes on doing so.
+    # Columns are added and dropped in place, not in a batch, for the reason that 0002 gives. Existing tokens could do
+    # all that their account could, and keep those rights.
     op.add_column("api_tokens", sa.Column("scope", sa.String(64), nullable=False, server_default="admin read submit"))
     op.add_column("api_tokens", sa.Column("last_used_on", sa.Date(), nullable=True))
     op.create_table(

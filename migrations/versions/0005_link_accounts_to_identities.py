@@ -18,7 +18,7 @@ depends_on = None
 
 def upgrade() -> None:
     """Apply the change."""
-    # In place, as in 0002: a batch would drop the table that everything refers to.
+    # In place, as in 0002: a batch would drop the table that all others refer to.
     op.add_column("users", sa.Column("last_sign_in_at", sa.DateTime(timezone=True), nullable=True))
     op.create_table(
         "identities",

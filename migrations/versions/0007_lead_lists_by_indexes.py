@@ -55,7 +55,7 @@ def upgrade() -> None:
         sa.Column("p_pneumonia", sa.Double(), nullable=True),
     ):
         op.add_column("screenings", column)
-    # Before the copies are made, so that none is written into an index that goes.
+    # Before the copies are made, so that none is written to an index about to be dropped.
     op.drop_index("ix_screenings_job_id_state", table_name="screenings")
     op.drop_index("ix_screenings_prediction_id", table_name="screenings")
     op.drop_index("ix_screenings_waiting", table_name="screenings")
@@ -90,7 +90,7 @@ def _copy() -> None:
 
 
 def _copy_part(first: Any, end: Any) -> sa.Update:
-    """Write each row once: where PostgreSQL changes a row, the old one stays until it is vacuumed."""
+    """Update each row only once: PostgreSQL keeps the old version of a changed row until it is vacuumed."""
     before = _screenings.alias()
     query = (
         sa.select(before.c.id, _jobs.c.created_by_id, *[_predictions.c[name] for name in _COPIES])

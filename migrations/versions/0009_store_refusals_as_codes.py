@@ -18,7 +18,7 @@ depends_on = None
 
 def upgrade() -> None:
     """Apply the change."""
-    # Not in a batch, neither way: see 0002.
+    # No batch in either direction: see 0002.
     op.drop_column("screenings", "error_message")
     op.add_column("screenings", sa.Column("error_details", sa.JSON(none_as_null=True), nullable=True))
 

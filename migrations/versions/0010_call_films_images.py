@@ -51,7 +51,7 @@ _heads = sa.table("audit_heads", sa.column("sequence"), sa.column("hash"))
 
 def upgrade() -> None:
     """Apply the change."""
-    # Not in a batch, neither way: see 0002.
+    # No batch in either direction: see 0002.
     for (table, old), new in COLUMNS.items():
         op.execute(f"ALTER TABLE {table} RENAME COLUMN {old} TO {new}")
     _rename_codes(CODES)
@@ -67,7 +67,7 @@ def downgrade() -> None:
 
 
 def _rename_codes(names: Mapping[str, str]) -> None:
-    """Change the codes of refusals in parts, along the index of what ended without an answer."""
+    """Change the codes of refusals in parts, along the index of screenings without a prediction."""
     for state in ("REJECTED", "FAILED"):
         for part in _parts(sa.select(_screenings.c.id).where(_screenings.c.state == state), _screenings.c.id):
             ids = [row["id"] for row in part]
@@ -100,7 +100,7 @@ def _hash_before(sequence: int) -> str:
 
 
 def _parts(query: Any, key: Any) -> Iterator[list[dict[str, Any]]]:
-    """Yield rows by a key, a part in memory at a time."""
+    """Yield rows by a key, one part in memory at a time."""
     query = query.order_by(key).limit(PART)
     part: list[dict[str, Any]] = [dict(row) for row in op.get_bind().execute(query).mappings()]
     while part:

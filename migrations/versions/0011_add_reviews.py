@@ -113,7 +113,7 @@ def _create_reviews() -> None:
 
 
 _MESSAGE = "A review is not changed: add another one."
-# All but screening_id, which a deleted job empties. Rows go with their image, so deletion is not refused.
+# All but screening_id, which deleting a job sets to NULL. Rows are deleted with their image, so deletion is allowed.
 _KEPT = (
     "id, image_sha256, number, user_id, outcome, finding, note, is_blind, model_name, model_version, label, "
     "p_pneumonia, threshold, idempotency_key, request_digest, created_at"
@@ -133,7 +133,7 @@ def _refuse_changes() -> None:
 
 
 def _clear_superseded() -> None:
-    """Leave the flag on the last screening of each image by each model, part by part."""
+    """Keep the flag only on the latest screening of each image by each model, part by part."""
     key = _screenings.c.id
     first = _scalar(sa.select(key).order_by(key).limit(1))
     while first is not None:

@@ -18,7 +18,7 @@ depends_on = None
 
 def upgrade() -> None:
     """Apply the change."""
-    # Not in a batch, neither way: see 0002.
+    # No batch in either direction: see 0002.
     op.add_column("users", sa.Column("display_name", sa.String(128), nullable=True))
     op.add_column("users", sa.Column("email", sa.String(254), nullable=True))
 

@@ -20,7 +20,7 @@ WAITING = sa.text("state = 'waiting'")
 
 
 def upgrade() -> None:
-    """Apply the change; jobs that are there already are not watched, so nobody is told of their end."""
+    """Apply the change; existing jobs are not watched, so no message announces their end."""
     op.add_column("jobs", sa.Column("is_watched", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.add_column("jobs", sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("jobs", sa.Column("seen_at", sa.DateTime(timezone=True), nullable=True))

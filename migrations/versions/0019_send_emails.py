@@ -4,7 +4,7 @@ Rules: one change that can be said in one line; portable to SQLite and PostgreSQ
 no import of tables or other code of ours, because a migration must mean the same for ever; add a column as nullable or
 with a server default; never read or rewrite a large table in one statement.
 
-SQLite writes `messages` anew, which holds 30 days of them. A sweep of before passes e-mails over: it claims by webhook.
+SQLite rewrites `messages`, which holds 30 days of them. An older sweep skips e-mails: it claims by webhook.
 
 Revision: 0019, after 0018.
 """
@@ -22,7 +22,7 @@ DUE = ["webhook_id", "due_at"]
 
 
 def upgrade() -> None:
-    """Apply the change; nobody gets an e-mail who has not asked for it."""
+    """Apply the change; accounts get no e-mail until they ask for it."""
     op.add_column("users", sa.Column("emails_job_finished", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.add_column("users", sa.Column("emails_image_flagged", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.create_index(
@@ -48,7 +48,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take the change back; e-mails go with it."""
+    """Take the change back; e-mails are deleted."""
     op.execute("DELETE FROM messages WHERE webhook_id IS NULL")
     op.drop_index("ix_messages_user_id_created_at_id", table_name="messages")
     op.drop_index("ix_messages_due", table_name="messages")

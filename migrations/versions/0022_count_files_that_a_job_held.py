@@ -18,7 +18,7 @@ depends_on = None
 
 def upgrade() -> None:
     """Apply the change."""
-    # Not in a batch, as in 0002: both databases add and drop such a column in place.
+    # No batch, as in 0002: both databases add and drop such a column in place.
     op.add_column("uploads", sa.Column("skipped", sa.Integer(), nullable=True))
 
 

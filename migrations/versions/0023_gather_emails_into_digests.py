@@ -19,15 +19,15 @@ IN_ONE = sa.text("digest_id IS NOT NULL")
 
 
 def upgrade() -> None:
-    """Apply the change; what waits by then is gathered as well."""
-    # Not in a batch, as in 0002: both databases add and drop such columns in place.
+    """Apply the change; messages already waiting are gathered as well."""
+    # No batch, as in 0002: both databases add and drop such columns in place.
     op.add_column("users", sa.Column("emailed_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("messages", sa.Column("digest_id", sa.Uuid(), nullable=True))
     op.create_index("ix_messages_digest_id", "messages", ["digest_id"], sqlite_where=IN_ONE, postgresql_where=IN_ONE)
 
 
 def downgrade() -> None:
-    """Take the change back; each message stands where the e-mail does that tells of it, and is sent by itself again."""
+    """Take the change back; each message takes the state of its digest e-mail, and is sent on its own again."""
     op.execute(
         "UPDATE messages SET state = coalesce((SELECT first.state FROM messages AS first"
         " WHERE first.id = messages.digest_id), 'sent') WHERE state = 'gathered'"

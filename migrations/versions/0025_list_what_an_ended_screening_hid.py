@@ -43,7 +43,7 @@ def downgrade() -> None:
 
 
 def _hiding(state: str) -> Iterator[Sequence[Any]]:
-    """Yield the images of which a screening that ended so is the latest, part by part."""
+    """Yield the images whose latest screening ended in this state, part by part."""
     last = None
     while True:
         key = _screenings.c.id

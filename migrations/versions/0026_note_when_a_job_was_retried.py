@@ -18,7 +18,7 @@ depends_on = None
 
 def upgrade() -> None:
     """Apply the change."""
-    # Not in a batch, as in 0002: both databases add and drop such columns in place.
+    # No batch, as in 0002: both databases add and drop such columns in place.
     op.add_column("jobs", sa.Column("retried_at", sa.DateTime(timezone=True), nullable=True))
 
 

@@ -1,4 +1,4 @@
-"""Put something in force, with its row of the audit trail, in the caller's transaction."""
+"""Put thresholds and models in force, with an audit row, in the caller's transaction."""
 
 import math
 import uuid
@@ -17,7 +17,7 @@ from shared.tables import Activation, ActivationKind
 
 @dataclass(frozen=True)
 class Actor:
-    """Who puts something in force."""
+    """Who makes an activation."""
 
     name: str
     """Name of the account, or `os:` and the operating system's user."""
@@ -28,10 +28,9 @@ class Actor:
 def put_threshold(
     session: Session, actor: Actor, spec: ModelSpec, threshold: float, shown: float | None = None
 ) -> ModelSpec:
-    """Put a threshold, 0 to 1, of a model in force and return what is; `spec` is that of its folder.
+    """Put a model's threshold, 0 to 1, in force and return the spec in force; `spec` is that of its folder.
 
-    Raises ActivationRefused where it is in force already or no threshold, or where the one that was `shown` as in force
-    no longer is.
+    Raises ActivationRefused where it is already in force or invalid, or where the one `shown` as in force no longer is.
     """
     present = spec_in_force(session, spec).threshold
     if shown is not None and not _is_same(shown, present):
@@ -58,7 +57,7 @@ def put_threshold(
 
 
 def put_back_threshold(session: Session, actor: Actor, spec: ModelSpec) -> ModelSpec:
-    """Put the threshold before the one in force back; raise ActivationRefused where there is none."""
+    """Put the previous threshold back in force; raise ActivationRefused where there is none."""
     before = threshold_history(session, spec).before
     if before is None:
         raise ActivationRefused("No threshold was set for '%(name)s', so there is none to restore.", name=spec.name)
@@ -66,9 +65,9 @@ def put_back_threshold(session: Session, actor: Actor, spec: ModelSpec) -> Model
 
 
 def put_default_model(session: Session, actor: Actor, name: str, of_settings: str, shown: str | None = None) -> str:
-    """Have new jobs get another model, and return the one before.
+    """Change the default model of new jobs, and return the previous one.
 
-    Raises ActivationRefused where they do already, or where the model that was `shown` as theirs no longer is.
+    Raises ActivationRefused where it is already the default, or where the one `shown` as default no longer is.
     """
     before = default_model(session, of_settings)
     if shown is not None and shown != before:
@@ -81,7 +80,7 @@ def put_default_model(session: Session, actor: Actor, name: str, of_settings: st
     if name == before:
         raise ActivationRefused("New jobs already use '%(name)s'. Nothing was changed.", name=name)
     shadow = shadow_model(session)
-    if shadow is not None and shadow.model_name == name:  # there is nothing to compare it with any more
+    if shadow is not None and shadow.model_name == name:  # it cannot be compared with itself
         put_shadow_model(session, actor, None, of_settings)
     _add(session, actor, ActivationKind.DEFAULT_MODEL, name)
     _record(session, actor, Action.MODEL_ACTIVATED, {"model": name, "before": before})
@@ -89,9 +88,9 @@ def put_default_model(session: Session, actor: Actor, name: str, of_settings: st
 
 
 def put_shadow_model(session: Session, actor: Actor, name: str | None, of_settings: str) -> None:
-    """Have another model answer beside the default one, to be compared; None ends that.
+    """Run a shadow model besides the default one, to compare both; None ends that.
 
-    Raises ActivationRefused where it is so already, and for the default model itself.
+    Raises ActivationRefused where that is already so, and for the default model itself.
     """
     present = shadow_model(session)
     before = present.model_name if present is not None else None
@@ -108,7 +107,7 @@ def put_shadow_model(session: Session, actor: Actor, name: str | None, of_settin
 
 
 def _is_same(one: float, other: float) -> bool:
-    """Tell whether two thresholds are one; a form carries them with six decimals."""
+    """Tell whether two thresholds are equal; forms transmit six decimals."""
     return math.isclose(one, other, abs_tol=5e-7, rel_tol=0)
 
 
@@ -121,6 +120,6 @@ def _add(session: Session, actor: Actor, kind: ActivationKind, model_name: str |
 
 
 def _record(session: Session, actor: Actor, action: Action, detail: dict[str, str]) -> None:
-    # An account's name is found by itself.
+    # An account's name is looked up.
     name = actor.name if actor.user_id is None else None
     record(session, action, user_id=actor.user_id, actor=name, address=actor.address, detail=detail)

@@ -1,6 +1,6 @@
-"""What is in force: the default model, a model's threshold, and the shadow model, as the newest rows say.
+"""Find what is in force: the default model, a model's threshold, and the shadow model, from the newest rows.
 
-Where no row says anything it is what the settings and the model's folder say.
+Without a row the settings and the model's folder apply.
 """
 
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from shared.models.spec import ModelSpec
 from shared.tables import Activation, ActivationKind
 
 MOST_SHOWN: Final = 1000
-"""Thresholds of one calibration that are looked back at; people choose them by hand."""
-# Made once: workers ask with each claim, and making a statement takes longer than the database does.
+"""The most thresholds of one calibration that are read; people choose them by hand."""
+# Built once: workers need it with each claim, and building a statement takes longer than running it.
 _NEWEST: Final = (
     select(Activation.model_name, Activation.created_at)
     .where(Activation.kind == bindparam("kind", type_=Activation.kind.type))
@@ -36,7 +36,7 @@ _THRESHOLD: Final = _THRESHOLDS.with_only_columns(Activation.threshold, Activati
 
 
 class Chosen(NamedTuple):
-    """A model that was chosen, and when."""
+    """A model chosen by an administrator, and when."""
 
     model_name: str
     created_at: datetime
@@ -47,18 +47,18 @@ class ThresholdHistory:
     """The thresholds of one calibration of a model."""
 
     own: float
-    """The one that the folder brings."""
+    """The one of the folder."""
     rows: tuple[Activation, ...]
     """Oldest first."""
 
     @property
     def in_force(self) -> float:
-        """Return the one that labels now."""
+        """Return the threshold in force."""
         return self._values[-1]
 
     @property
     def before(self) -> float | None:
-        """Return the one that is put back by going a step back; None where nothing was chosen, or all was put back."""
+        """Return the previous threshold; None where none was chosen, or all were reverted."""
         steps: list[float] = []
         for value in self._values:
             if len(steps) > 1 and steps[-2] == value:
@@ -73,18 +73,18 @@ class ThresholdHistory:
 
 
 def default_model(session: Session, of_settings: str) -> str:
-    """Name the model that new jobs get unless they name another."""
+    """Return the name of the default model of new jobs."""
     chosen = _newest(session, ActivationKind.DEFAULT_MODEL)
     return of_settings if chosen is None else chosen.model_name
 
 
 def shadow_model(session: Session) -> Chosen | None:
-    """Return the choice of the model that answers beside the default one, to be compared; None where there is none."""
+    """Return the shadow model and when it was chosen; None where there is none."""
     return _newest(session, ActivationKind.SHADOW_MODEL)
 
 
 def spec_in_force(session: Session, spec: ModelSpec) -> ModelSpec:
-    """Return the spec of a model's folder with the threshold that was chosen for this calibration, if one was."""
+    """Return a folder's spec with the threshold chosen for its calibration, if any."""
     newest = session.execute(_THRESHOLD, _of(spec)).one_or_none()
     if newest is None or newest.threshold is None:
         return spec
@@ -92,13 +92,13 @@ def spec_in_force(session: Session, spec: ModelSpec) -> ModelSpec:
 
 
 def threshold_history(session: Session, spec: ModelSpec) -> ThresholdHistory:
-    """Return the thresholds of this calibration of a model; `spec` is that of its folder."""
+    """Return the thresholds of a model's present calibration; `spec` is that of its folder."""
     newest = session.scalars(_THRESHOLDS.limit(MOST_SHOWN), _of(spec)).all()
     return ThresholdHistory(spec.threshold, tuple(reversed(newest)))
 
 
 def ever_activated(session: Session) -> set[str]:
-    """Name the models that were ever the default or a shadow by somebody's choice."""
+    """Return the names of models that were ever chosen as default or shadow."""
     kinds = (ActivationKind.DEFAULT_MODEL, ActivationKind.SHADOW_MODEL)
     names = session.scalars(select(Activation.model_name).where(Activation.kind.in_(kinds)).distinct())
     return {name for name in names if name is not None}

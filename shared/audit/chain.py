@@ -1,4 +1,4 @@
-"""The chain of the audit trail: every row carries the hash of the row before it, and the head names the newest."""
+"""The audit trail's hash chain: every row has the hash of the row before it, and the head records the newest."""
 
 import hashlib
 import json
@@ -21,9 +21,9 @@ HASHED: Final = (
     *("sequence", "id", "created_at", "user_id", "actor", "action", "subject", "address", "detail"),
     "previous_hash",
 )
-"""The columns under a row's hash: all but the hash."""
+"""The columns covered by a row's hash: all but the hash."""
 
-# What the column types raise for a value that no program of ours wrote; SQLite takes any value in any column.
+# What column types raise for values not written by our programs; SQLite accepts any value in any column.
 _UNREADABLE: Final = (ValueError, TypeError, AttributeError, KeyError, RecursionError)
 _NOT_TEXT: Final = "Could not decode to UTF-8"
 
@@ -31,16 +31,16 @@ _HEAD: Final = re.compile(r"(\d{1,18}):([0-9a-f]{64})")
 
 
 class HeadMalformed(PneumoScreenError):
-    """Say how a head is written."""
+    """Say that a head is malformed, and its format."""
 
 
 class HeadMissing(PneumoScreenError):
-    """Say that the trail has rows but no record of the newest, so that nothing can be added to it."""
+    """Say that the trail has rows but no record of the newest, so that nothing can be appended."""
 
 
 @dataclass(frozen=True)
 class Head:
-    """A place in the chain: the number of a row, from 1, and its hash in 64 hexadecimal digits."""
+    """A position in the chain: the number of a row, from 1, and its hash in 64 hexadecimal digits."""
 
     sequence: int
     hash: str
@@ -50,7 +50,7 @@ class Head:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read what `str` writes; raise HeadMalformed."""
+        """Parse the output of `str`; raise HeadMalformed."""
         found = _HEAD.fullmatch(text.strip())
         if found is None:
             raise HeadMalformed(
@@ -61,18 +61,18 @@ class Head:
 
 
 START: Final = Head(0, "0" * 64)
-"""What stands before the first row."""
+"""The position before the first row."""
 
 
 def is_unreadable(error: Exception) -> bool:
-    """Tell whether an error comes from a value that no program of ours wrote, not from the database or its disk."""
+    """Tell whether an error comes from a value not written by our programs, not from the database or its disk."""
     if isinstance(error, OperationalError):
         return _NOT_TEXT in str(error.orig)
     return isinstance(error, _UNREADABLE)
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Write a row's columns as JSON holds them: times in UTC with microseconds, ids with hyphens; None stays out."""
+    """Convert a row's columns to JSON values: times in UTC with microseconds, ids with hyphens; None is omitted."""
     return {name: _plain(value) for name, value in values.items() if value is not None}
 
 
@@ -85,17 +85,17 @@ def _plain(value: object) -> object:
 def digest(values: Mapping[str, Any]) -> str:
     """Return the SHA-256, in hexadecimal, of a row's columns but `hash`.
 
-    What is hashed is one JSON object in ASCII: keys sorted, no spaces, columns that are None left out, so that a column
-    added later leaves old hashes as they are.
+    The input is one JSON object in ASCII: keys sorted, no spaces, columns that are None omitted, so that a column added
+    later does not change old hashes.
     """
     row = plain({name: values[name] for name in HASHED})
     return hashlib.sha256(json.dumps(row, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def append(session: Session, events: list[dict[str, Any]]) -> None:
-    """Write events, which lack number and hashes, behind the newest row; raise HeadMissing.
+    """Append events, still without number and hashes, after the newest row; raise HeadMissing.
 
-    From here to the end of the transaction nobody else can append: call it last.
+    It locks the trail until the end of the transaction: call it last.
     """
     _name_actors(session, events)
     head = _lock_head(session)
@@ -108,9 +108,9 @@ def append(session: Session, events: list[dict[str, Any]]) -> None:
 
 
 def _name_actors(session: Session, events: list[dict[str, Any]]) -> None:
-    """Give each event its account's name, and lock the accounts as the foreign key will.
+    """Set each event's account name, and lock the accounts as the foreign key will.
 
-    Before the head, so that nobody who holds the head waits for an account that another has locked.
+    It comes before locking the head, so that no holder of the head waits for a locked account.
     """
     ids = {values["user_id"] for values in events} - {None}
     if ids:
@@ -121,7 +121,7 @@ def _name_actors(session: Session, events: list[dict[str, Any]]) -> None:
 
 
 def _find_head(session: Session, wanted: Select[int, str]) -> Head | None:
-    """Return the head's row, None where it is gone; raise HeadMalformed where no program of ours wrote it."""
+    """Return the head's row, None where it is missing; raise HeadMalformed where our programs did not write it."""
     try:
         row = session.execute(wanted).one_or_none()
     except Exception as error:
@@ -140,18 +140,18 @@ def _malformed() -> HeadMalformed:
 
 
 def _lock_head(session: Session) -> Head:
-    # On SQLite a transaction that writes is alone already (shared.db.Database.write).
+    # On SQLite a write transaction is already exclusive (shared.db.Database.write).
     locked = select(AuditHead.sequence, AuditHead.hash).with_for_update()
     head = _find_head(session, locked)
     if head is None and _has_rows(session):
-        # Another transaction may have written the first row of all, and the head with it, since the look above.
+        # Another transaction may have written the very first row, and the head with it, since the query above.
         head = _find_head(session, locked)
         if head is None:
             raise HeadMissing("The audit trail has lost its head, so nothing is done. Run 'pneumoscreen audit verify'.")
     if head is None:
         insert_new(session, AuditHead, [{"id": 1, "sequence": START.sequence, "hash": START.hash}])
         head = _find_head(session, locked)
-        assert head is not None  # noqa: S101  # it was put there in this transaction, or by another meanwhile
+        assert head is not None  # noqa: S101  # inserted by this transaction, or by another meanwhile
     return head
 
 
@@ -160,12 +160,12 @@ def _has_rows(session: Session) -> bool:
 
 
 def read_head(session: Session) -> Head | None:
-    """Return the newest row's place, START of a trail without rows; None where its record was taken away.
+    """Return the newest row's position, START for a trail without rows; None where its record was removed.
 
-    Raises HeadMalformed where the record is not what a program of ours wrote.
+    Raises HeadMalformed where our programs did not write the record.
     """
     wanted = select(AuditHead.sequence, AuditHead.hash)
     head = _find_head(session, wanted)
     if head is None and _has_rows(session):
-        return _find_head(session, wanted)  # the first row of all may have come since the look above
+        return _find_head(session, wanted)  # the very first row may have been written since
     return head or START

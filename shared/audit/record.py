@@ -1,4 +1,4 @@
-"""The audit trail: who did what to what, when and from where. No file name and no patient data goes in."""
+"""Write the audit trail: who did what to what, when and from where, without file names and patient data."""
 
 import uuid
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from shared.db import READ_ONLY, WriteInRead, new_id, now
 
 
 class Action(StrEnum):
-    """What leaves a row."""
+    """The actions recorded in the trail."""
 
     SIGN_IN = "sign_in"
     SIGN_IN_REFUSED = "sign_in_refused"
@@ -63,10 +63,10 @@ def record(
     actor: str | None = None,
     detail: Mapping[str, str] | None = None,
 ) -> None:
-    """Leave a row in the caller's transaction, so that the act and its trace stand or fall together.
+    """Record a row in the caller's transaction, so that act and audit row are committed or rolled back together.
 
-    `actor` says who it was where no account did it; an account's name is found by itself. `detail` is what a reader of
-    the trail needs besides, such as the role given to an account. The row is written when the transaction commits.
+    `actor` names who acted where it was no account; an account's name is looked up. `detail` is whatever else a reader
+    of the trail needs, such as the role given to an account. The row is written when the transaction commits.
     """
     if session.info.get(READ_ONLY):
         raise WriteInRead(f"Use Database.write(): the record of {action.value} would be lost.")
@@ -89,8 +89,8 @@ def _cut(text: str | None) -> str | None:
 
 @event.listens_for(Session, "before_commit")
 def _append(session: Session) -> None:
-    # Last of all, because appends wait for each other: the head is locked for the length of a commit, and never while
-    # its holder waits for another row, so no two transactions wait for each other.
+    # Last of all, because appends are serialised: the head is locked only for the length of a commit, and never while
+    # its holder waits for another row, so that no deadlock can occur.
     if session.in_nested_transaction() or _PENDING not in session.info:
         return
     session.flush()

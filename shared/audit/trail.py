@@ -1,4 +1,4 @@
-"""Read the audit trail: filters, one page, and all of it as CSV or JSON in constant memory."""
+"""Read the audit trail: filters, single pages, and exports as CSV or JSON in constant memory."""
 
 import csv
 import io
@@ -19,14 +19,14 @@ from shared.tables import AuditEvent
 COLUMNS: Final = (*HASHED, "hash")
 FORMATS: Final = ("csv", "json")
 UNREADABLE: Final = "unreadable"
-"""Stands as the action of a row that cannot be read; 'audit verify' says more of it."""
+"""The action shown for an unreadable row; 'audit verify' says more about it."""
 PART: Final = 1000
-"""Rows in memory at once; a transaction lasts no longer."""
+"""Rows in memory at once, and per transaction."""
 
 
 @dataclass(frozen=True)
 class TrailFilters:
-    """Narrow the trail; what is None does not narrow. Days are days in UTC, `until` counts whole."""
+    """Filter the trail; None does not filter. Days are in UTC, and `until` is inclusive."""
 
     person: str | None = None
     action: str | None = None
@@ -35,11 +35,11 @@ class TrailFilters:
     until: date | None = None
 
     def to_args(self) -> dict[str, str]:
-        """Write what narrows as texts, as an address and an export's own row in the trail hold them."""
+        """Return the active filters as texts, for URLs and for an export's own audit row."""
         return {name: str(value) for name, value in vars(self).items() if value is not None}
 
     def conditions(self) -> Iterator[ColumnElement[bool]]:
-        """Write the filters as SQL over audit events."""
+        """Yield the filters as SQL over audit events."""
         if self.person is not None:
             yield AuditEvent.actor == self.person
         if self.action is not None:
@@ -57,12 +57,12 @@ def _start(day: date) -> datetime:
 
 
 def row_values(event: AuditEvent) -> dict[str, Any]:
-    """Return a row as it is hashed, and its hash: by these a reader can check it without this program."""
+    """Return a row's hashed values and its hash, with which a reader can verify it without this program."""
     return plain({name: getattr(event, name) for name in COLUMNS})
 
 
 def read_events(session: Session, query: Select[AuditEvent]) -> list[AuditEvent]:
-    """Return the rows of a query; one that no program of ours wrote has its number and the action UNREADABLE alone."""
+    """Return the rows of a query; one not written by our programs only has its number and the action UNREADABLE."""
     try:
         found = list(session.scalars(query))
     except Exception as error:
@@ -89,7 +89,7 @@ def _is_sound(event: AuditEvent) -> bool:
 
 
 def _texts_of(detail: object) -> Iterator[object]:
-    """Yield what of a row's detail must be text."""
+    """Yield the values of a row's detail that must be text."""
     if isinstance(detail, dict):
         yield from detail
         yield from detail.values()
@@ -103,7 +103,7 @@ def _unreadable(sequence: object) -> AuditEvent:
 
 
 def iterate_events(database: Database, filters: TrailFilters) -> Iterator[AuditEvent]:
-    """Yield what is filtered, oldest first, up to the row that is the newest now."""
+    """Yield the filtered rows, oldest first, up to the newest one at the start."""
     with database.read() as session:
         last = session.scalar(select(func.max(AuditEvent.sequence))) or 0
     wanted = select(AuditEvent).where(AuditEvent.sequence <= last, *filters.conditions())

@@ -1,4 +1,4 @@
-"""Verify the audit trail: the first row that was edited, removed, inserted or moved is named."""
+"""Verify the audit trail: find the first row that was edited, removed, inserted or moved."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -15,13 +15,13 @@ from shared.db import Database
 from shared.tables import AuditEvent, AuditHead
 
 PART: Final = 1000
-"""Rows read at once; a transaction lasts no longer, so that a trail of millions holds nobody up."""
+"""Rows read per transaction, so that verifying millions of rows blocks nobody."""
 
 _COLUMNS: Final = tuple(getattr(AuditEvent, name) for name in (*HASHED, "hash"))
 
 
 class Fault(StrEnum):
-    """What was done to a row."""
+    """The kind of tampering with a row."""
 
     EDITED = "edited"
     MISSING = "missing"
@@ -31,7 +31,7 @@ class Fault(StrEnum):
 
 @dataclass(frozen=True)
 class Break:
-    """The first row that is not what the program wrote, and what is wrong with it as a sentence."""
+    """The first row that differs from what the program wrote, and a sentence saying how."""
 
     sequence: int
     fault: Fault
@@ -40,7 +40,7 @@ class Break:
 
 @dataclass(frozen=True)
 class Verification:
-    """How far a trail was verified: `place` is the last row found whole, `goal` the newest when it began."""
+    """How far a trail was verified: `place` is the last intact row, `goal` the newest one at the start."""
 
     place: Head
     goal: Head
@@ -48,7 +48,7 @@ class Verification:
 
     @property
     def is_over(self) -> bool:
-        """Say whether nothing is left to look at."""
+        """Tell whether verification is complete."""
         return self.broken is not None or self.place.sequence >= self.goal.sequence
 
 
@@ -60,10 +60,10 @@ def verify(
     goal: Head | None = None,
     seconds: float = inf,
 ) -> Verification:
-    """Verify a trail in constant memory, up to the row that is the newest when it begins.
+    """Verify a trail in constant memory, up to the newest row at the start.
 
-    `kept` is a head that was noted elsewhere: it shows a trail that was cut or rewritten together with its head. After
-    `seconds` the verification stops; `place` and `goal` of what it returned go on with it.
+    `kept` is a head recorded elsewhere: it reveals a trail that was truncated or rewritten together with its head.
+    After `seconds` the verification stops; `place` and `goal` of the result resume it.
     """
     until = time.monotonic() + seconds
     if goal is None:
@@ -88,7 +88,7 @@ def verify(
 
 
 def _rows(database: Database, after: int, last: int) -> Iterator[Mapping[str, Any]]:
-    """Yield rows by number; one that cannot be read is its number alone."""
+    """Yield rows by number; an unreadable one has only its number."""
     part: list[Mapping[str, Any]] = [{"sequence": after}]
     while part:
         part = _read_part(database, part[-1]["sequence"], last)
@@ -118,11 +118,11 @@ def _read_row(session: Session, sequence: int) -> Mapping[str, Any]:
 
 
 def _check(database: Database, row: Mapping[str, Any], place: Head) -> Break | None:
-    """Compare a row with itself and with the row before it."""
+    """Verify a row's own hash and its link to the row before it."""
     sequence, expected = row["sequence"], place.sequence + 1
     if sequence > expected:
         return _missing(expected, sequence - 1)
-    if sequence < expected:  # SQLite takes 2.5 for a whole number
+    if sequence < expected:  # SQLite accepts 2.5 as an integer
         return Break(sequence, Fault.INSERTED, f"Row {sequence} was inserted: rows are numbered 1, 2, 3.")
     if not _is_itself(row):
         edited = Break(sequence, Fault.EDITED, f"Row {sequence} was edited: its content does not give its hash.")
@@ -138,11 +138,11 @@ def _is_itself(row: Mapping[str, Any]) -> bool:
     except Exception as error:
         if not is_unreadable(error):
             raise
-        return False  # a value that JSON cannot hold, or a row that could not be read
+        return False  # a value that JSON cannot represent, or an unreadable row
 
 
 def _misplaced(database: Database, row: Mapping[str, Any], place: Head) -> Break | None:
-    """Find the row that this one was written after; None where that is gone."""
+    """Find the row that this one was written after; None where that is missing."""
     before = row.get("previous_hash")
     with database.read() as session:
         found = session.scalar(select(func.min(AuditEvent.sequence)).where(AuditEvent.hash == before))
@@ -166,13 +166,13 @@ def _compare(place: Head, head: Head | None, name: str) -> Break | None:
 
 
 def _check_ends(database: Database, place: Head, goal: Head, kept: Head | None) -> Break | None:
-    """Compare the last row with the head, and look for rows that stand outside the chain."""
+    """Compare the last row with the head, and look for rows outside the chain."""
     last = max(goal.sequence, kept.sequence if kept else 0)
     if place.sequence < last:
         return _missing(place.sequence + 1, last)
     head = select(AuditHead.sequence).scalar_subquery()
     outside = or_(AuditEvent.sequence < 1, AuditEvent.sequence > head)
-    with database.read() as session:  # one statement, so that both come from one moment while rows are appended
+    with database.read() as session:  # one statement, so that both are consistent while rows are appended
         stray = session.scalar(select(func.min(AuditEvent.sequence)).where(outside))
     if stray is None:
         return None

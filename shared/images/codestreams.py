@@ -1,6 +1,6 @@
-"""What a compressed image says of itself, read before a decoder sees it: its frame header and its end.
+"""Parse the frame header and end marker of compressed images, before a decoder sees them.
 
-JPEG (ITU T.81), JPEG-LS (T.87) and JPEG 2000 (T.800) with HTJ2K (T.814). No pixel is decoded here.
+Read are JPEG (ITU T.81), JPEG-LS (T.87) and JPEG 2000 (T.800) with HTJ2K (T.814). No pixel is decoded here.
 """
 
 import re
@@ -21,20 +21,20 @@ _START: Final = b"\xff\xd8"
 _START_2000: Final = b"\xff\x4f\xff\x51"  # start of codestream, then image and tile size (T.800, A.4.1 and A.5.1)
 _JP2: Final = b"\x00\x00\x00\x0cjP  "
 _BOX_HEADER_BYTES: Final = 8
-_NO_LENGTH: Final = {0x01, *range(0xD0, 0xD9)}  # TEM, RST0 to RST7 and SOI stand alone (T.81, table B.1)
+_NO_LENGTH: Final = {0x01, *range(0xD0, 0xD9)}  # TEM, RST0 to RST7 and SOI have no segment (T.81, table B.1)
 _SOS, _EOI, _APP0, _APP1, _APP2, _APP14 = 0xDA, 0xD9, 0xE0, 0xE1, 0xE2, 0xEE
 _JFIF: Final = b"JFIF\0"
 _SEQUENTIAL: Final = {0xC0, 0xC1}
 _SOF_PROGRESSIVE: Final = 0xC2
-_COEFFICIENTS: Final = 64  # of a block
+_COEFFICIENTS: Final = 64  # per block
 _NOT_SENT: Final = 16
-_MOST_SCAN_HEADER: Final = 14  # of four components
+_MOST_SCAN_HEADER: Final = 14  # for four components
 _SOF_LS: Final = 0xF7  # T.87, C.1.1
 _SOFS: Final = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # not DHT, JPG and DAC
 _NEXT_MARKER: Final = re.compile(rb"\xff([\x80-\xcf\xd8-\xfe])")
-"""Behind a scan: neither a byte of it, as JPEG (B.1.1.5) and JPEG-LS (A.1) write 0xFF, nor a restart."""
+"""A marker that ends a scan: neither an escaped 0xFF of JPEG (B.1.1.5) or JPEG-LS (A.1), nor a restart."""
 _NUMBER_OF_LINES: Final = b"\xff\xdc\0\4"
-_LINES_AT: Final = 1  # in a frame header, behind the bits of a sample
+_LINES_AT: Final = 1  # in a frame header, after the sample precision
 _EXIF: Final = b"Exif\0\0"
 _MOST_SEGMENTS: Final = 10_000
 
@@ -57,18 +57,18 @@ class Process(Enum):
 
 @dataclass(frozen=True)
 class Frame:
-    """What a codestream's frame header says."""
+    """The content of a codestream's frame header."""
 
     process: Process
     precision: int
-    """Bits a sample."""
+    """Bits per sample."""
     rows: int
     columns: int
     components: int
     is_signed: bool = False
     is_progressive: bool = False
     exif: bytes = b""
-    """Of a JPEG; empty where it says nothing."""
+    """Of a JPEG; empty where it declares none."""
 
 
 def read_jpeg(data: bytes) -> Frame:
@@ -99,9 +99,9 @@ def _process(marker: int) -> Process:
 
 
 def with_height(data: bytes) -> bytes | None:
-    """Return a JPEG with its height in its frame header, where it stands behind the first scan (DNL; T.81, B.2.5).
+    """Return a JPEG with the height of its DNL marker, after the first scan, in its frame header (T.81, B.2.5).
 
-    None where the frame header has it already, or nothing tells it.
+    None where the frame header already has it, or there is no DNL.
     """
     lines_at = 0
     for place, marker, body in _segments(data):
@@ -120,10 +120,10 @@ def with_height(data: bytes) -> bytes | None:
 
 
 def lacks_scans(data: bytes) -> bool:
-    """Tell whether coefficients of a progressive JPEG's first component were never sent, or not to their last bit.
+    """Tell whether a progressive JPEG lacks coefficients, or their last bits, of its first component.
 
-    Luminance stands in it. Each scan sends some coefficients down to a bit (T.81, G.1.1.1); where the last scans are
-    missing the image is blurred, and no decoder says so.
+    That is the luminance. Each scan sends some coefficients down to a bit (T.81, G.1.1.1); where the last scans are
+    missing the image is blurred, and no decoder reports it.
     """
     component, last_bits = None, [_NOT_SENT] * _COEFFICIENTS
     for place, marker, body in _segments(data):
@@ -137,7 +137,7 @@ def lacks_scans(data: bytes) -> bool:
 
 
 def _take_scan(header: bytes, component: int | None, last_bits: list[int]) -> None:
-    """Note down to which bit a scan has sent the coefficients of a component."""
+    """Record down to which bit a scan has sent a component's coefficients."""
     ends = 3 + 2 * header[2] if len(header) > 2 else len(header)
     if component is not None and component in header[3:ends:2] and len(header) >= ends + 3:
         first, last, bits = header[ends : ends + 3]
@@ -146,10 +146,10 @@ def _take_scan(header: bytes, component: int | None, last_bits: list[int]) -> No
 
 
 def with_usual_header(data: bytes) -> bytes:
-    """Return a JPEG without what libjpeg warns of in its header and scans though it loses no pixel by it.
+    """Return a JPEG without the header and scan defects that libjpeg warns of but that lose no pixel.
 
-    Another version of JFIF, an unknown colour transform of Adobe, colour profiles, and a sequential scan that says it
-    were progressive. Decoded strictly, it stops where data are lost, and only there.
+    They are another JFIF version, an unknown Adobe colour transform, colour profiles, and a sequential scan declared as
+    progressive. Strict decoding then fails only where data are lost.
     """
     kept, is_sequential = [_START], False
     for place, marker, body in _segments(data):
@@ -167,12 +167,12 @@ def _usual_segment(marker: int, body: bytes) -> bytes:
     if marker == _APP0 and body.startswith(_JFIF) and len(body) > 7:
         return _JFIF + b"\1\1" + body[7:]
     if marker == _APP14 and body.startswith(b"Adobe") and len(body) > 11 and body[11] > 2:
-        return body[:11] + b"\1" + body[12:]  # luminance and colour apart, as libjpeg assumes then
+        return body[:11] + b"\1" + body[12:]  # YCbCr, which libjpeg assumes in this case
     return body
 
 
 def _as_sequential(scans: bytes) -> bytes:
-    """Write into each scan's header what a sequential one says (T.81, table B.3)."""
+    """Set the header of each scan to that of a sequential one (T.81, table B.3)."""
     mended = bytearray(scans)
     for found in START_OF_SCAN.finditer(scans):
         end = found.end() + int.from_bytes(scans[found.end() : found.end() + 2], "big")
@@ -182,7 +182,7 @@ def _as_sequential(scans: bytes) -> bytes:
 
 
 def as_eight_bits(data: bytes) -> bytes:
-    """Return a JPEG whose frame header says 8 bits a sample: its codes are read the same way, its pixels are others."""
+    """Return a JPEG with 8 bits per sample in its frame header: its codes are parsed alike, but its pixels differ."""
     for place, marker, _ in _segments(data):
         if marker in _SOFS:
             return data[:place] + b"\x08" + data[place + 1 :]
@@ -190,7 +190,7 @@ def as_eight_bits(data: bytes) -> bytes:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Yield each segment up to the first scan: where its content is, its marker and its content (T.81, B.1.1)."""
+    """Yield each segment up to the first scan: offset of its content, marker and content (T.81, B.1.1)."""
     place = len(_START)
     for _ in range(_MOST_SEGMENTS):
         while data[place : place + 2] == b"\xff\xff":  # fill bytes
@@ -202,7 +202,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, bytes]]:
         if marker in _NO_LENGTH:
             continue
         length = int.from_bytes(data[place : place + 2], "big")
-        if length < 2 or marker in {0, _EOI}:  # libjpeg passes over 0xFF00, and would find another header behind it
+        if length < 2 or marker in {0, _EOI}:  # libjpeg skips 0xFF00, and would find another header after it
             return
         yield place + 2, marker, data[place + 2 : place + length]
         place += length
@@ -211,8 +211,8 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, bytes]]:
 def read_jpeg_2000(data: bytes) -> Frame:
     """Read the image size of a JPEG 2000 codestream, bare or in a JP2 file; raise CodestreamDamaged where it has none.
 
-    Raises it also for the boxes of a JP2 file that do not lead to a codestream: pydicom 3.0.2 goes from box to box by
-    their lengths, and for ever on the spot where one is 0.
+    Raises it also where the boxes of a JP2 file do not lead to a codestream: pydicom 3.0.2 follows the lengths of boxes
+    and loops for ever where one is 0.
     """
     stream = data[_codestream_start(data) :][:64]
     if not stream.startswith(_START_2000) or len(stream) < 43:
@@ -237,7 +237,7 @@ def _codestream_start(data: bytes) -> int:
 
 
 def without_padding(data: bytes) -> bytes:
-    """Return a codestream up to its end marker; DICOM fills up with zeros to an even length.
+    """Return a codestream up to its end marker; DICOM pads with zeros to an even length.
 
     Raises CodestreamDamaged where it does not end in one: it was cut short, and some decoders then search for minutes.
     """

@@ -1,9 +1,9 @@
-"""Whether an image shows anything: a network answers a black square as surely as a radiograph.
+"""Refuse images without content: a network predicts a black square as confidently as a radiograph.
 
-Measured on 20 rows and columns of the network's input, each pixel beside its neighbours, in 20 microseconds. The
-limits lie between 60 kinds of drawn junk and 6,600 chest X-rays from six sources, none of which is refused. What is
-blank, noise, a smooth ramp, or of so few greys that it is a drawing, a test pattern or a page of text is refused;
-pictures of something else, coarse or blurred noise and waves are not.
+It is measured on 20 rows and columns of the network's input, each pixel with its neighbours, in 20 microseconds. The
+limits separate 60 kinds of synthetic junk from 6,600 chest X-rays of six sources, none of which is refused. Refused are
+blank images, noise, smooth ramps, and images of few greys such as drawings, test patterns or pages of text; pictures of
+other things, coarse or blurred noise and waves are not.
 """
 
 import math
@@ -18,19 +18,19 @@ _PARTS: Final = 20
 _FINE_PARTS: Final = 40
 _EDGES: Final = 4
 _LEAST_DEVIATION: Final = 6.0
-"""Of the greys from their mean; of the 6,600 the least is 13.9."""
+"""Deviation of the greys from their mean; the least of the 6,600 is 13.9."""
 _LEAST_LIKENESS: Final = 0.85
-"""Of neighbours, as their correlation; the least is 0.96. Noise and text reach 0.8."""
+"""Correlation of neighbours; the least is 0.96. Noise and text reach 0.8."""
 _MANY_GREYS: Final = 80
-"""Of 400 pixels; so many are no drawing, and their entropy need not be known."""
+"""Distinct greys of 400 pixels; with so many it is no drawing, and the entropy is not needed."""
 _LEAST_BITS: Final = 5.0
-"""Of entropy in the greys beside the most frequent; the least is 5.6."""
+"""Bits of entropy in the greys without the most frequent; the least is 5.6."""
 _STEEP: Final = 8.0
-"""The mean square of the difference between neighbours; a wave from black to white and back comes to 6."""
+"""Mean square difference of neighbours; a wave from black to white and back has 6."""
 _LEAST_BEND: Final = 0.7
 _LEAST_BEND_EACH: Final = 0.01
-"""Of greys along a row or column in 40 parts, as the mean second difference: what rounding makes of a ramp, and as much
-for each grey of deviation. The least of the 6,600 is 3.5, where 1.5 would be refused."""
+"""Mean second difference along a row or column in 40 parts: that of a rounded ramp, plus a part per grey of deviation.
+The least of the 6,600 is 3.5, where 1.5 would be refused."""
 
 
 def refuse_without_content(pixels: np.ndarray) -> None:
@@ -54,7 +54,7 @@ def refuse_without_content(pixels: np.ndarray) -> None:
 
 
 def _without_edges(differences: np.ndarray, axis: int) -> float:
-    """Return the mean square but for the rows or columns that have most: a border may lie along them."""
+    """Return the mean square without the rows or columns with most, which may be along a border."""
     sums = np.sort(np.square(differences).sum(axis))[:-_EDGES]
     mean: float = sums.sum().item() / (sums.size * differences.shape[axis])
     return mean
@@ -71,7 +71,7 @@ def _bits(pixels: np.ndarray) -> float:
 
 
 def _bend(pixels: np.ndarray) -> float:
-    """Return the mean second difference along the rows or the columns, whichever is smaller, but for the border."""
+    """Return the smaller of the mean second differences along rows and along columns, without the border."""
     step = max(1, pixels.shape[0] // _FINE_PARTS)
     some = pixels[::step, ::step].astype(np.int16)
     border = np.bincount(some.ravel()).argmax()

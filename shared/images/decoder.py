@@ -1,7 +1,7 @@
-"""Codestreams to samples, in a process of its own that is bounded in memory and time (`shared.images.decoder_child`).
+"""Decode codestreams in a separate process with limits on memory and time (`shared.images.decoder_child`).
 
-The libraries behind it are native code that meets hostile bytes: in 150 damaged streams of a kind some abort, some take
-minutes. What they do to their process ends here.
+The libraries behind it are native code fed with hostile bytes: of 150 damaged streams of a kind some abort, some take
+minutes. The separate process contains these failures.
 """
 
 import atexit
@@ -28,7 +28,7 @@ _MIB: Final = 1024 * 1024
 _PROGRAM: Final = Path(__file__).with_name("decoder_child.py")
 _PIECE: Final = 1 * _MIB
 _TRIES: Final = 2
-"""A decoder that something else has ended, such as the kernel for want of memory, is asked once more."""
+"""A decoder killed by something else, such as the kernel's OOM killer, is retried once."""
 _CRASHES: Final = {
     signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGSYS,
     signal.SIGXCPU,
@@ -36,7 +36,7 @@ _CRASHES: Final = {
 
 
 class Codec(StrEnum):
-    """What a codestream is compressed by; the names are those of `shared.images.decoder_child`."""
+    """The compression of a codestream; the names are those of `shared.images.decoder_child`."""
 
     JPEG = "jpeg"
     """Lossy of 12 bits, and lossless of 2 to 16."""
@@ -48,31 +48,31 @@ class Codec(StrEnum):
 
 @dataclass(frozen=True)
 class Bounds:
-    """What one codestream may cost."""
+    """Resource limits for one codestream."""
 
     memory_bytes: int = 2048 * _MIB
-    """Of addresses, libraries included. An image of 40 megapixels as JPEG 2000 takes 0.4 GB."""
+    """Address space, libraries included. An image of 40 megapixels as JPEG 2000 takes 0.4 GB."""
     cpu_seconds: int = 20
-    """The slowest good image, JPEG 2000 of 40 megapixels, takes 4."""
+    """The slowest valid image, JPEG 2000 of 40 megapixels, takes 4."""
     wall_seconds: float = 60.0
 
 
 class _Gone(Exception):
-    """Say that the decoder ended without an answer, and by what."""
+    """Say that the decoder ended without an answer, and with which exit status."""
 
     def __init__(self, status: int | None) -> None:
         super().__init__(status)
         self.status = status
-        """As subprocess has it; None where it did not answer in time."""
+        """As in subprocess; None where it did not answer in time."""
 
     @property
     def is_streams_fault(self) -> bool:
-        """Tell whether the codestream ended it: it crashed, or used up its share of the processor."""
+        """Tell whether the codestream is to blame: the decoder crashed, or used up its processor time."""
         return self.status is not None and -self.status in _CRASHES
 
 
 class Decoder:
-    """One decoding process, started at the first need and anew after a failure; threads take turns."""
+    """One decoding process, started on first use and restarted after a failure; threads take turns."""
 
     def __init__(self, bounds: Bounds | None = None) -> None:
         self.bounds = bounds or Bounds()
@@ -81,9 +81,9 @@ class Decoder:
         self._owner = 0
 
     def decode(self, codec: Codec, data: bytes, *, rows: int, columns: int, bits: int = 0) -> "np.ndarray":
-        """Decode one grey image of `rows` x `columns`; `bits` are those allocated, which RLE alone does not say.
+        """Decode one grey image of `rows` x `columns`; `bits` are those allocated, which only RLE needs.
 
-        Raises ImageRejected where the codestream cannot be decoded within the bounds, DecoderAway where that is not its
+        Raises ImageRejected where the codestream cannot be decoded within the limits, DecoderAway where that is not its
         fault.
         """
         with self._turn:
@@ -115,13 +115,13 @@ class Decoder:
         if not is_decoded:
             raise ImageRejected(Rejection.DAMAGED_SCAN)
         if (height, across) != (rows, columns) or width not in {1, 2, 4} or size != rows * columns * width:
-            self._end()  # what else it has written is of no use
+            self._end()  # the rest of its output is useless
             raise ImageRejected(Rejection.DAMAGED_SCAN)
         body = self._receive(out.fileno(), size, until)
         return np.frombuffer(body, f"<{'i' if is_signed else 'u'}{width}").reshape(rows, columns)
 
     def _running(self) -> subprocess.Popen[bytes]:
-        """Return the process of this one; a new one where there is none yet, or it has ended."""
+        """Return this decoder's process; start one where there is none or it has ended."""
         if self._process is not None and (self._owner != os.getpid() or self._process.poll() is not None):
             self._end()
         if self._process is None:
@@ -130,7 +130,7 @@ class Decoder:
 
     def _start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-I", str(_PROGRAM), str(self.bounds.memory_bytes), str(self.bounds.cpu_seconds)]
-        # Of what this process was told, its secrets among it, only where libraries are.
+        # Of this process's environment, which holds secrets, pass only where libraries are.
         environment = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "PATH") if name in os.environ}
         try:
             process = subprocess.Popen(  # noqa: S603  # our own program
@@ -138,7 +138,7 @@ class Decoder:
                 env=environment | {"OPENBLAS_NUM_THREADS": "1"},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,  # libraries write what files say of patients
+                stderr=subprocess.DEVNULL,  # libraries print patient data from files
                 bufsize=0,
             )
         except OSError as error:
@@ -157,7 +157,7 @@ class Decoder:
             process.kill()
             process.wait()
         else:
-            process.returncode = 0  # after a fork it is the parent's, who waits for it
+            process.returncode = 0  # after a fork it belongs to the parent, which waits for it
         for pipe in (process.stdin, process.stdout):
             pipe.close()  # type: ignore[union-attr]  # both are pipes, see _start
 
@@ -186,7 +186,7 @@ class Decoder:
             raise _Gone(None)
 
     def _status(self) -> int | None:
-        assert self._process is not None  # noqa: S101  # it was asked
+        assert self._process is not None  # noqa: S101  # it has been started
         try:
             return self._process.wait(5)
         except subprocess.TimeoutExpired:
@@ -195,10 +195,10 @@ class Decoder:
 
 _decoder: Final = Decoder()
 close: Final = _decoder.close
-"""End the decoder of this process, which is started anew at the next need."""
+"""End the decoder of this process; the next use restarts it."""
 atexit.register(close)
 
 
 def decode(codec: Codec, data: bytes, *, rows: int, columns: int, bits: int = 0) -> "np.ndarray":
-    """Decode by the decoder of this process; see `Decoder.decode`."""
+    """Decode with this process's decoder; see `Decoder.decode`."""
     return _decoder.decode(codec, data, rows=rows, columns=columns, bits=bits)

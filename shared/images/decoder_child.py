@@ -1,7 +1,7 @@
-"""Decode hostile codestreams in a process of its own; `shared.images.decoder` starts it and bounds it.
+"""Decode hostile codestreams in a separate process; `shared.images.decoder` starts and limits it.
 
 A request is REQUEST and the codestream, an answer is ANSWER and the samples in little-endian order: neither can name a
-type or run anything. It imports nothing of ours, knows no setting and no secret, and logs nothing.
+type or run code. It imports none of our modules, has no settings or secrets, and logs nothing.
 """
 
 import os
@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO, Final
 
 REQUEST: Final = struct.Struct("<8sIIBQ")
-"""The codec; rows, columns and bits allocated as the file's header has them; the bytes of the codestream."""
+"""The codec; rows, columns and bits allocated as in the file's header; the number of bytes of the codestream."""
 ANSWER: Final = struct.Struct("<BBBIIQ")
-"""1 where it was decoded; bytes a sample; 1 where samples are signed; rows, columns; bytes of samples."""
+"""1 where it was decoded; bytes per sample; 1 where samples are signed; rows, columns; bytes of samples."""
 REFUSED: Final = ANSWER.pack(0, 0, 0, 0, 0, 0)
 IDLE_SECONDS: Final = 600.0
 _OPEN_FILES: Final = 64  # for the libraries that the first stream of a codec loads
@@ -31,7 +31,7 @@ def _jpeg(data: bytes, _rows: int, _columns: int, _bits: int) -> Any:
 
 
 def _jpeg8(data: bytes, _rows: int, _columns: int, _bits: int) -> Any:
-    """Decode grey JPEG of 8 bits, lossless too, and stop where libjpeg-turbo warns that the stream is damaged."""
+    """Decode grey 8-bit JPEG, also lossless, and fail where libjpeg-turbo warns that the stream is damaged."""
     import simplejpeg  # noqa: PLC0415
 
     return simplejpeg.decode_jpeg(data, "GRAY", fastdct=False, fastupsample=False, strict=True)[..., 0]
@@ -51,7 +51,7 @@ def _jpegls(data: bytes, _rows: int, _columns: int, _bits: int) -> Any:
 
 
 def _jpeg2000(data: bytes, _rows: int, _columns: int, _bits: int) -> Any:
-    """Decode JPEG 2000, and HTJ2K too: OpenJPH (imagecodecs 2026.3.6) shows as black what is beyond white."""
+    """Decode JPEG 2000, and HTJ2K, too: OpenJPH (imagecodecs 2026.3.6) shows samples above white as black."""
     from openjpeg.utils import decode as decode_2000  # noqa: PLC0415
 
     return decode_2000(data)
@@ -79,8 +79,8 @@ CODECS: Final[Mapping[bytes, Callable[[bytes, int, int, int], Any]]] = {
 
 
 def bound(memory_bytes: int) -> None:
-    """Give up what a decoder does not need: memory beyond a limit, files, and core dumps with a patient in them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started this; its end closes the input
+    """Drop what a decoder does not need: memory beyond a limit, files, and core dumps with patient data."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, whose end closes the input
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     for limit, most in (
         (resource.RLIMIT_AS, memory_bytes),
@@ -94,7 +94,7 @@ def bound(memory_bytes: int) -> None:
 
 
 def allow_seconds(seconds: int) -> None:
-    """Let the kernel end this process once it has used so many more seconds of the processor."""
+    """Let the kernel kill this process after so many more seconds of processor time."""
     used = time.process_time()
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
     resource.setrlimit(resource.RLIMIT_CPU, (int(used) + 1 + seconds, hard))
@@ -107,7 +107,7 @@ def decode(codec: bytes, data: bytes, rows: int, columns: int, bits: int) -> tup
         if samples.ndim != 2 or samples.dtype.kind not in "ui":
             return REFUSED, b""
         body = samples.astype(samples.dtype.newbyteorder("<"), copy=False).tobytes()
-    except BaseException:  # noqa: BLE001  # some raise panics of Rust, which are no Exception; the parent says it in words
+    except BaseException:  # noqa: BLE001  # Rust panics are no Exception; the parent gives the message
         return REFUSED, b""
     height, width = samples.shape
     return ANSWER.pack(1, samples.dtype.itemsize, samples.dtype.kind == "i", height, width, len(body)), body

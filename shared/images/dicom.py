@@ -1,6 +1,6 @@
-"""DICOM radiographs: what is taken, and from stored values to 8-bit grey. No error holds a header's text.
+"""Read DICOM radiographs: accept or refuse them, and decode to 8-bit grey. No error quotes free text of a header.
 
-pydicom and NumPy are imported only where a DICOM file is at hand: the web needs them rarely, and pays for them always.
+pydicom and NumPy are imported only for a DICOM file: the web rarely needs them, and they slow every start.
 """
 
 import re
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 MEDIA_TYPE: Final = "application/dicom"
 
-# PS3.3, C.7.3.1.1.1: computed and digital radiography, and digitised radiographs. Not RF, OT, SC and none at all:
-# fluoroscopy, photographs and screenshots go by these.
+# PS3.3, C.7.3.1.1.1: computed and digital radiography, and digitised radiographs. Not RF, OT, SC or none, which
+# fluoroscopy, photographs and screenshots have.
 MODALITIES: Final = {"CR", "DX", "RG"}
 _DARK_IS_HIGH: Final = "MONOCHROME1"  # PS3.3, C.7.6.3.1.2
 _GREY: Final = {_DARK_IS_HIGH, "MONOCHROME2"}
@@ -34,17 +34,17 @@ _DIRECTORY: Final = "1.2.840.10008.1.3.10"  # Media Storage Directory, PS3.10, 8
 
 @dataclass(frozen=True)
 class Header:
-    """What is read of a radiograph before its pixels."""
+    """What is read from a radiograph's header."""
 
     size: tuple[int, int]
-    """Width and height at which it is shown."""
+    """Width and height as displayed."""
     patient: Patient | None
 
 
 def read_header(file: IO[bytes]) -> Header:
-    """Return the size at which a radiograph is shown and whose it is, without its pixels.
+    """Read a radiograph's display size and patient, without its pixels.
 
-    Raises ImageRejected where it is no single grey radiograph in a known transfer syntax.
+    Raises ImageRejected unless it is a single grey radiograph in a supported transfer syntax.
     """
     header = _read(file, stop_before_pixels=True)
     from shared.images.dicom_spacing import shown_size  # noqa: PLC0415  # see the module's docstring
@@ -85,9 +85,9 @@ def _read(file: IO[bytes], *, stop_before_pixels: bool) -> "Dataset":
 
 
 def _put_right(header: "Dataset") -> None:
-    """Write what describes the pixels as the standard has it, where it can only be meant so; dcmtk reads it, too.
+    """Correct unambiguous errors in the elements that describe the pixels, as dcmtk does.
 
-    No number of samples is one, a number of frames that is none is one, and code words are in capitals.
+    A missing number of samples means one, an invalid number of frames means one, and code words are upper case.
     """
     if "PhotometricInterpretation" in header:
         header.PhotometricInterpretation = text(header, "PhotometricInterpretation").strip("\0 ").upper()
@@ -122,11 +122,11 @@ def _refuse_other_modality(header: "Dataset") -> None:
         raise ImageRejected(Rejection.NOT_A_RADIOGRAPH, case="directory")
     modality = str(header.get("Modality") or "missing").strip()
     if "Rows" not in header and modality.upper() in {"MISSING", *MODALITIES}:
-        raise ImageRejected(Rejection.TRUNCATED_IMAGE)  # it ends before it says how large its image is
+        raise ImageRejected(Rejection.TRUNCATED_IMAGE)  # it ends before the size of its image
     if modality.upper() not in MODALITIES:
         raise ImageRejected(Rejection.NOT_A_RADIOGRAPH, case="modality", modality=_shown(modality))
 
 
 def _shown(value: str) -> str:
-    """Give an identifier or code word for a message; in a damaged file, other elements run into it."""
+    """Return an identifier or code word for a message; in a damaged file other elements may run into it."""
     return value if re.fullmatch(r"[0-9.]{1,64}|[A-Z]{1,8}|missing", value) else "unknown"

@@ -1,4 +1,4 @@
-"""Elements of a DICOM header as text and days, whatever form they are stored in; what cannot be read says nothing."""
+"""Read elements of a DICOM header as text and dates, in any stored form; unreadable ones count as missing."""
 
 import re
 from collections.abc import Sequence
@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 _DAY: Final = re.compile(r"([0-9]{4})(\.?)([0-9]{2})\2([0-9]{2})")
-"""Of the representation DA; with points as ACR-NEMA had it (PS3.5, table 6.2-1)."""
+"""Formats of the VR DA; with points as in ACR-NEMA (PS3.5, table 6.2-1)."""
 
 
 def value(header: "Dataset", name: str) -> Any:
-    """Return what an element holds; None where it is missing or damaged.
+    """Return the value of an element; None where it is missing or damaged.
 
-    pydicom converts a value when it is asked for, and raises whatever its converters do.
+    pydicom converts values on access, and raises whatever its converters raise.
     """
     try:
         return header.get(name)
@@ -24,18 +24,18 @@ def value(header: "Dataset", name: str) -> Any:
 
 
 def text(header: "Dataset", name: str) -> str:
-    """Return an element's first value as text; empty where there is none, or none that can be written."""
+    """Return an element's first value as text; empty where there is none, or none convertible to text."""
     found = value(header, name)
     try:
         if isinstance(found, Sequence) and not isinstance(found, str):
             found = next(iter(found), "")
         return str(found or "").strip()
-    except Exception:  # noqa: BLE001  # a header can call anything a date, and have a dataset or a table there
+    except Exception:  # noqa: BLE001  # a hostile header can have a dataset or a table here
         return ""
 
 
 def day(header: "Dataset", name: str) -> date | None:
-    """Return the day that an element names; None where it names none."""
+    """Return an element's date; None where it has none."""
     written = _DAY.fullmatch(text(header, name))
     if written is None:
         return None

@@ -1,6 +1,6 @@
-"""From the bytes of a DICOM file to its dataset: with or without a preamble, deflated within bounds.
+"""Read a DICOM file into a dataset: with or without a preamble, deflated within limits.
 
-pydicom is imported only where a DICOM file is at hand.
+pydicom is imported only for a DICOM file.
 """
 
 import io
@@ -18,36 +18,35 @@ MAGIC: Final = b"DICM"
 MAGIC_OFFSET: Final = 128  # PS3.10, section 7.1: a preamble of 128 bytes, then DICM
 HEAD_BYTES: Final = MAGIC_OFFSET + len(MAGIC)
 
-_PIXELS: Final = 0x7FE0_0010  # Pixel Data; those of floats come before it (PS3.3, C.7.6.3 and C.7.6.24)
+_PIXELS: Final = 0x7FE0_0010  # Pixel Data; float pixel data have lower tags (PS3.3, C.7.6.3 and C.7.6.24)
 _BEFORE_PIXELS: Final = 0x7FE0_0007
 _MIB: Final = 1024 * 1024
 _MOST_HEADER_BYTES: Final = 16 * _MIB
-"""Read of a file that has to be changed before pydicom can read it, where its pixels are not asked for."""
+"""Bytes read of a file that must be changed before pydicom can read it, when its pixels are not needed."""
 _MOST_READS: Final = 100_000
-"""Three or so for each element, and one for 8 KiB of compressed pixels: public CR and DX files take 160 at most."""
-_SEQUENCES: Final = (0x0028_3000, 0x0028_3010, 0x0054_0220)  # tables of modality and VOI, codes of the view
+"""About three reads per element, and one per 8 KiB of compressed pixels: public CR and DX files need 160 at most."""
+_SEQUENCES: Final = (0x0028_3000, 0x0028_3010, 0x0054_0220)  # modality and VOI tables, view codes
 _MOST_SEQUENCE_BYTES: Final = 640 * 1024
-"""Of those that are looked into: four tables of 65,536 entries. 2 MiB of empty items took pydicom 5 s."""
+"""Limit for sequences that are parsed: four tables of 65,536 entries. 2 MiB of empty items took pydicom 5 s."""
 _MOST_INFLATED_BYTES: Final = 192 * _MIB
-"""A deflated image of 40 megapixels and 16 bits comes to 80; Deflate itself would allow a thousand times the file."""
+"""An inflated image of 40 megapixels and 16 bits has 80; Deflate could expand a file a thousandfold."""
 _IMPLICIT, _EXPLICIT = b"1.2.840.10008.1.2\0", b"1.2.840.10008.1.2.1\0"
 _BIG_ENDIAN: Final = b"1.2.840.10008.1.2.2\0"
-# Meta information begins with its length (PS3.10, 7.1), but not always.
+# Meta information should begin with its length (PS3.10, 7.1), but not always does.
 _META_START: Final = re.compile(rb"\x02\x00[\x00\x01\x02\x03\x10]\x00(?:UL|OB|UI)", re.DOTALL)
-# Elements of group 0008 that a dataset without any meta information begins with: its length or character set, or what
-# kind of image it is.
+# First elements, of group 0008, of a dataset without meta information: group length, character set, or image type.
 _DATA_START: Final = re.compile(rb"\x08\x00[\x00\x01\x05\x08\x12\x13\x14\x16\x18]\x00", re.DOTALL)
 _REPRESENTATION: Final = re.compile(rb"UL|CS|UI|DA|TM|SH|LO")
 _MOST_FIRST_VALUE: Final = 256
 
 
 def is_dicom(head: bytes) -> bool:
-    """Tell a DICOM file by its first HEAD_BYTES; older scanners leave out the preamble, or the meta information too."""
+    """Recognise a DICOM file by its first HEAD_BYTES; older scanners omit the preamble, or all meta information."""
     return has_magic(head) or _lacks_preamble(head) or _starts_with_data(head)
 
 
 def has_magic(head: bytes) -> bool:
-    """Tell whether the preamble and DICM are there."""
+    """Tell whether preamble and DICM are present."""
     return head[MAGIC_OFFSET:HEAD_BYTES] == MAGIC
 
 
@@ -68,25 +67,25 @@ def _first_length(head: bytes) -> bool:
 
 
 def read(file: IO[bytes], *, stop_before_pixels: bool) -> "Dataset":
-    """Read a dataset; raises ImageRejected where that is damaged or unpacks to too much, and what pydicom raises."""
+    """Read a dataset; raise ImageRejected where it is damaged or inflates to too much, and what pydicom raises."""
     from pydicom import config  # noqa: PLC0415  # see the module's docstring
     from pydicom.errors import InvalidDicomError  # noqa: PLC0415
     from pydicom.filereader import read_partial  # noqa: PLC0415
     from pydicom.uid import UID  # noqa: PLC0415
 
-    # Values of other tags are often out of form and none of our business.
+    # Values of other tags are often malformed, which does not matter here.
     config.settings.reading_validation_mode = config.IGNORE
-    # What lies behind the pixels is none of our business either: for junk there pydicom drops the whole dataset.
+    # Nor does what follows the pixels: for junk there pydicom drops the whole dataset.
     last = _BEFORE_PIXELS if stop_before_pixels else _PIXELS
     bounded = _bound(_mend(file, stop_before_pixels=stop_before_pixels))
     try:
         dataset = read_partial(bounded, lambda tag, _representation, _length: tag > last)
     except InvalidDicomError as error:
         raise damaged() from error
-    if not len(dataset):  # so it drops one that ends within an element
+    if not len(dataset):  # as it does for one that ends within an element
         raise ImageRejected(Rejection.TRUNCATED_IMAGE)
     _refuse_long_sequences(dataset)
-    if not dataset.file_meta.get("TransferSyntaxUID"):  # then pydicom has told it by the first element, as dcmtk does
+    if not dataset.file_meta.get("TransferSyntaxUID"):  # then pydicom guessed it by the first element, like dcmtk
         if "Rows" not in dataset:
             raise damaged()
         is_implicit, is_little = dataset.original_encoding
@@ -96,7 +95,7 @@ def read(file: IO[bytes], *, stop_before_pixels: bool) -> "Dataset":
 
 
 def _refuse_long_sequences(dataset: "Dataset") -> None:
-    """Refuse sequences of many items before somebody asks for them: only then are they taken apart."""
+    """Refuse sequences of many items before they are accessed, which is when they are parsed."""
     from pydicom.dataelem import RawDataElement  # noqa: PLC0415  # see the module's docstring
 
     for tag in _SEQUENCES:
@@ -111,9 +110,9 @@ def damaged() -> ImageRejected:
 
 
 class _BoundedReads:
-    """A file that is read in a bounded number of pieces.
+    """A file with a limited number of reads.
 
-    pydicom reads each element, and each item of a sequence without a length, on its own: 4 MiB of the smallest took it
+    pydicom reads each element, and each item of a sequence of undefined length, separately: 4 MiB of the smallest took
     seconds and hundreds of MiB.
     """
 
@@ -122,7 +121,7 @@ class _BoundedReads:
         self.seek, self.tell = file.seek, file.tell
 
     def read(self, size: int = -1) -> bytes:
-        """Read; raise ImageRejected where that was done too often."""
+        """Read; raise ImageRejected after too many reads."""
         self._left -= 1
         if self._left < 0:
             raise damaged()
@@ -134,7 +133,7 @@ def _bound(file: IO[bytes]) -> "BinaryIO":
 
 
 def _mend(file: IO[bytes], *, stop_before_pixels: bool) -> IO[bytes]:
-    """Return a file that pydicom reads: with preamble and meta information, and not deflated."""
+    """Return a file that pydicom can read: with preamble and meta information, and inflated."""
     head = file.read(HEAD_BYTES)
     file.seek(0)
     if not has_magic(head):
@@ -144,7 +143,7 @@ def _mend(file: IO[bytes], *, stop_before_pixels: bool) -> IO[bytes]:
 
 
 def _meta(head: bytes) -> bytes:
-    """Write the meta information that a bare dataset lacks: its transfer syntax is one of the two that need none."""
+    """Build meta information for a bare dataset: its transfer syntax is one of the two that need none."""
     return _syntax_element(_EXPLICIT if _is_explicit(head) else _IMPLICIT)
 
 
@@ -153,11 +152,11 @@ def _syntax_element(syntax: bytes) -> bytes:
 
 
 def _inflate(file: IO[bytes], most: int) -> IO[bytes]:
-    """Return a deflated file unpacked up to a bound, as Explicit VR Little Endian (PS3.5, A.5); others as they are.
+    """Inflate a deflated file up to a limit, as Explicit VR Little Endian (PS3.5, A.5); return others unchanged.
 
-    pydicom would unpack all of it, whatever that comes to.
+    pydicom would inflate all of it, without a limit.
     """
-    from pydicom.filereader import _read_file_meta_info  # noqa: PLC0415  # as it does itself, so that none is missed
+    from pydicom.filereader import _read_file_meta_info  # noqa: PLC0415  # as pydicom does, to miss none
     from pydicom.uid import DeflatedExplicitVRLittleEndian  # noqa: PLC0415
 
     file.seek(HEAD_BYTES)

@@ -1,7 +1,7 @@
-"""Whose radiograph a DICOM file is, and of which day, by its header. What a room or a program fills in is nobody.
+"""Read the patient and the date of a radiograph from its DICOM header; placeholders count as no patient.
 
-Two X-rays are taken for one patient's only where the number of the patient, who gave it out and the date of birth are
-all the same: beside the wrong patient's X-ray a reader may err, without one nobody does.
+Two X-rays count as one patient's only where patient ID, issuer and date of birth are all the same: showing the wrong
+patient's X-ray can mislead a reader, showing none cannot.
 """
 
 import re
@@ -16,29 +16,29 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 _MOST_CHARACTERS: Final = 64
-"""Of a Long String (PS3.5, 6.2); in a damaged file other elements run into it."""
+"""The longest Long String (PS3.5, 6.2); in a damaged file other elements may run into it."""
 _FIRST_DAY: Final = date(1895, 11, 8)  # Röntgen's discovery
 _AHEAD: Final = timedelta(days=1)
-"""It may be tomorrow already where the X-ray was taken."""
+"""Where the X-ray was taken it may already be tomorrow."""
 _COUNTED_UP: Final = "01234567890"
 _LEAST_COUNTED: Final = 4
 
 
 @dataclass(frozen=True, repr=False)
 class Patient:
-    """Who a header names. It has no `repr`, so that no log shows it; only its pseudonym is kept."""
+    """The patient in a header. It has no `repr`, so that no log shows it; only a pseudonym is stored."""
 
     issuer: str
-    """Who gave the number out; empty where the header does not say."""
+    """Issuer of the patient ID; empty where the header has none."""
     number: str
     born: str
     """YYYY-MM-DD; empty where the header has no date of birth."""
     taken_on: date | None
-    """The day of the acquisition, else of the study; None where the header has none that can be."""
+    """The day of the acquisition, else of the study; None where the header has no plausible one."""
 
 
 def read_patient(header: "Dataset") -> Patient | None:
-    """Return whose radiograph it is; None where the header names nobody, or what names nobody in particular."""
+    """Return the patient of a radiograph; None where the header names none, or only a placeholder."""
     number, issuer = _line(header, "PatientID"), _line(header, "IssuerOfPatientID")
     if not number or issuer is None or _is_nobody(number):
         return None
@@ -47,7 +47,7 @@ def read_patient(header: "Dataset") -> Patient | None:
 
 
 def _line(header: "Dataset", name: str) -> str | None:
-    """Return a Long String in one form; None where there are several, or it cannot be read as it was written."""
+    """Return a normalised Long String; None where there are several, or it cannot be decoded."""
     found = value(header, name)
     if found is None:
         return ""
@@ -65,7 +65,7 @@ def _is_nobody(number: str) -> bool:
 
 
 def _plain(number: str) -> str:
-    """Leave letters and digits alone, small and without accents."""
+    """Keep only letters and digits, lower case and without accents."""
     return re.sub(r"[\W_]", "", unicodedata.normalize("NFKD", number.casefold()))
 
 
@@ -85,4 +85,4 @@ _NOBODY: Final = frozenset(map(_plain, (
     "testpatient", "tmp", "trauma", "unassigned", "unbekannt", "undefined", "unidentified", "unk", "unknown",
     "unnamed", "unspecified", "void", "xray", "अज्ञात", "مجهول", "匿名", "未知"
 )))  # fmt: skip
-"""What stands for a number that nobody knew or that was taken out, in the languages of the pages."""
+"""Placeholders for an unknown or removed patient ID, in the languages of the pages."""

@@ -1,7 +1,7 @@
-"""From a DICOM dataset to its stored samples, whatever its transfer syntax.
+"""Decode a DICOM dataset's stored samples, in any supported transfer syntax.
 
 Encapsulated frames are decoded in `shared.images.decoder`'s process, once their own header agrees with the dataset's.
-No plugin of pydicom is left to chance: it takes the first that is installed, and some of them abort.
+pydicom's plugins are not used for them: it takes the first one installed, and some of them abort.
 """
 
 import re
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import numpy as np
     from pydicom import Dataset
 
-# A frame that begins behind the end of another, at an even place (PS3.5, A.4). Samples of the codecs of JPEG never hold
-# these bytes; those of RLE may.
+# The start of a second frame after the end of a first, at an even offset (PS3.5, A.4). Data of JPEG codecs never
+# contain these bytes; those of RLE may.
 _NEXT_FRAME: Final = re.compile(rb"\xff\xd9\0?(?:\xff\xd8\xff|\xff\x4f\xff\x51)")
 _ROWS_COMPARED: Final = 256
 _BASE: Final = "1.2.840.10008.1.2"
@@ -39,7 +39,7 @@ NATIVE: Final = {
     f"{_BASE}.2": "Explicit VR Big Endian",
 }
 WIDTHS: Final = {8, 16, 32}
-"""Of Bits Allocated, that are read where the samples are not compressed; before 1993 they were packed in 12, too."""
+"""Bits Allocated supported in uncompressed data; before 1993 samples were packed in 12, too."""
 _RLE: Final = f"{_BASE}.5"
 _JPEG: Final = {
     f"{_BASE}.4.50": "JPEG Baseline",
@@ -62,14 +62,14 @@ TRANSFER_SYNTAXES: Final = {
     **_JPEG_2000,
     **_HTJ2K,
 }
-"""All that are read, by their UID (PS3.6, table A-1)."""
+"""Supported transfer syntaxes, by UID (PS3.6, table A-1)."""
 
 
 def stored_samples(dataset: "Dataset") -> "np.ndarray":
     """Return the samples of a single grey image: (rows, columns), signed where the dataset says so.
 
-    Whole containers, unused bits included, where the file holds them as they lie (native, RLE); else the stored bits.
-    A dataset whose sign or bits turn out to be wrong is put right.
+    Whole containers, unused bits included, where the file stores them so (native, RLE); else the stored bits. Where the
+    dataset's sign or bits turn out to be wrong, it is corrected.
 
     Raises ImageRejected where the frame is damaged or not the image of the header, and what pydicom raises.
     """
@@ -92,7 +92,7 @@ def stored_samples(dataset: "Dataset") -> "np.ndarray":
 
 
 def _refuse_more_native_frames(dataset: "Dataset") -> None:
-    """Refuse pixels of several frames whose number the header does not say."""
+    """Refuse pixels of several frames where the header does not give their number."""
     size = int(dataset.Rows) * int(dataset.Columns) * int(dataset.BitsAllocated) // 8
     if size and len(dataset.PixelData) >= 2 * size:
         raise ImageRejected(Rejection.SEVERAL_IMAGES, case="frames", count=len(dataset.PixelData) // size)
@@ -103,7 +103,7 @@ def _first_frame(dataset: "Dataset") -> bytes:
     from pydicom.encaps import get_frame, parse_basic_offsets, parse_fragments  # noqa: PLC0415  # as above
 
     frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
-    if str(dataset.file_meta.TransferSyntaxUID) == _RLE:  # a fragment a frame (PS3.5, 8.2.2 and annex G)
+    if str(dataset.file_meta.TransferSyntaxUID) == _RLE:  # one fragment per frame (PS3.5, 8.2.2 and annex G)
         found = parse_fragments(dataset.PixelData)[0] - 1
     else:
         found = 1 + len(_NEXT_FRAME.findall(frame))
@@ -127,7 +127,7 @@ def _read_header(frame: bytes, syntax: str) -> Frame:
 
 
 def _refuse_other_image(header: Frame, dataset: "Dataset") -> None:
-    """Refuse a frame that is not the image of the dataset: it would be decoded before that shows."""
+    """Refuse a frame that does not match the dataset before it is decoded."""
     size = (header.rows, header.columns, header.components)
     if size != (dataset.Rows, dataset.Columns, 1) or not 2 <= header.precision <= dataset.BitsAllocated:
         raise damaged()
@@ -149,10 +149,10 @@ def _whole(frame: bytes) -> bytes:
 
 
 def _likelier(samples: "np.ndarray", header: Frame, dataset: "Dataset") -> "np.ndarray":
-    """Read samples with the dataset's sign, or a JPEG 2000 codestream's where neighbours are then more alike.
+    """Read samples with the dataset's sign, or with the JPEG 2000 codestream's where neighbours are then more alike.
 
-    Where the two contradict each other either may be wrong: some writers code the bits of signed samples as unsigned
-    ones and the other way round, others say it in the dataset alone. Read wrongly, samples wrap from white to black.
+    Where the two contradict each other either may be wrong: some writers code signed samples as unsigned ones or vice
+    versa, others declare the sign in the dataset alone. Read wrongly, samples wrap from white to black.
     """
     by_dataset = _by_dataset(samples, dataset, header.precision)
     contradict = header.process is Process.JPEG_2000 and header.is_signed != (dataset.PixelRepresentation == 1)
@@ -166,9 +166,9 @@ def _likelier(samples: "np.ndarray", header: Frame, dataset: "Dataset") -> "np.n
 
 
 def _refuse_if_wrapped(by_dataset: "np.ndarray", whole: "np.ndarray", dataset: "Dataset") -> None:
-    """Refuse samples that need more bits than the dataset says: without these neighbours are less alike.
+    """Refuse samples that need more bits than the dataset declares: without those, neighbours are less alike.
 
-    Where the bits above are an overlay, neighbours are more alike without them.
+    Where the extra bits are an overlay, neighbours are more alike without them.
     """
     import numpy as np  # noqa: PLC0415  # the web needs it for some images only
 
@@ -188,10 +188,10 @@ def _roughness(samples: "np.ndarray") -> int:
 
 
 def _by_dataset(samples: "np.ndarray", dataset: "Dataset", precision: int) -> "np.ndarray":
-    """Read samples as signed or unsigned as the dataset says, which a codestream does not know or contradicts.
+    """Read samples as signed or unsigned by the dataset, where the codestream lacks or contradicts it.
 
-    What stands above the bits stored, such as an overlay, is left out, as pydicom does with native pixels. Where a
-    codestream has fewer bits than are stored, its highest is a sign only if neighbours are then more alike.
+    Bits above those stored, such as an overlay, are dropped, as pydicom does with native pixels. Where a codestream has
+    fewer bits than are stored, its highest is a sign bit only if neighbours are then more alike.
     """
     stored = int(dataset.get("BitsStored") or precision)
     bits = min(precision, stored) if int(dataset.get("HighBit") or stored - 1) == stored - 1 else precision
@@ -203,7 +203,7 @@ def _by_dataset(samples: "np.ndarray", dataset: "Dataset", precision: int) -> "n
 
 
 def _of_bits(samples: "np.ndarray", bits: int, dataset: "Dataset") -> "np.ndarray":
-    """Read the lowest bits of samples, whose highest is the sign where the dataset has one."""
+    """Read the lowest bits of samples, the highest being the sign bit where the dataset is signed."""
     width = samples.dtype.itemsize * 8
     unsigned = samples.view(f"<u{width // 8}")
     if dataset.PixelRepresentation == 1:

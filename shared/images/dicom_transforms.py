@@ -1,7 +1,7 @@
 """DICOM: from a radiograph's stored samples to 8-bit grey, or to full depth.
 
-One way for all depths (PS3.4, N.2): stored bits, pixel padding, modality transform, VOI transform, polarity. Transforms
-that cannot be used are left out, as if the file did not have them. Overlays are not drawn.
+The steps are the same for all depths (PS3.4, N.2): stored bits, pixel padding, modality transform, VOI transform,
+polarity. Unusable transforms are skipped, as if the file did not have them. Overlays are not drawn.
 """
 
 from collections.abc import Callable, Iterator
@@ -31,9 +31,9 @@ Transform = Callable[[np.ndarray], np.ndarray]
 
 
 def to_grey(samples: np.ndarray, dataset: "Dataset") -> np.ndarray:
-    """Draw a radiograph's stored samples as uint8 of the same shape, dark is low.
+    """Render a radiograph's stored samples as uint8 of the same shape, dark is low.
 
-    `samples` are whole containers, unused bits included, where the file holds them as they lie; else the stored bits.
+    `samples` are whole containers, unused bits included, where the file stores them so; else the stored bits.
     Raises ImageRejected where they contradict the header.
     """
     meaning = _Meaning.of(samples, dataset)
@@ -46,8 +46,8 @@ def to_grey(samples: np.ndarray, dataset: "Dataset") -> np.ndarray:
 def at_full_depth(samples: np.ndarray, dataset: "Dataset") -> full_depth.FullDepth:
     """Return a radiograph's stored samples at full depth, with the window in which `to_grey` draws them.
 
-    Values are those behind the modality transform, to which windows apply (PS3.3, C.11.2). A VOI transform that is no
-    window - a table, a sigmoid - is applied, and what it gives is windowed. Pixels are square.
+    Values are those after the modality transform, to which windows apply (PS3.3, C.11.2). A VOI transform that is not
+    linear - a table, a sigmoid - is applied, and its output is windowed. Pixels are square.
     """
     meaning = _Meaning.of(samples, dataset)
     values, window, step, voi = meaning.values, meaning.bounds, meaning.step, meaning.voi
@@ -67,14 +67,14 @@ def at_full_depth(samples: np.ndarray, dataset: "Dataset") -> full_depth.FullDep
 
 @dataclass(frozen=True)
 class _Meaning:
-    """What a radiograph's stored samples mean, and which part of that the file has shown."""
+    """The meaning of a radiograph's stored samples, and the range that the file displays."""
 
     values: Transform
-    """From containers to the values behind the modality transform; NaN for padding."""
+    """From containers to the values after the modality transform; NaN for padding."""
     bounds: tuple[float, float] | None
-    """Of what may come out of it, where bits are few."""
+    """Range of possible outputs, where bits are few."""
     step: float | None
-    """Between values of neighbouring samples; None where these are no whole numbers."""
+    """Step between values of successive samples; None where these are no whole numbers."""
     bits: int
     voi: "_Voi | None"
     is_inverse: bool
@@ -107,7 +107,7 @@ class _Modality:
 
     transform: Transform
     bounds: tuple[float, float] | None
-    """Of what may come out of it, where bits are few."""
+    """Range of possible outputs, where bits are few."""
     step: float | None
     bits: int
 
@@ -137,9 +137,9 @@ class _Voi:
 
     transform: Transform
     window: tuple[float, float] | None
-    """The values that become 0 and 1 where it is a straight line between these; None where it is a curve."""
+    """The values mapped to 0 and 1 where it is linear between them; None where it is not linear."""
     is_linear: bool = False
-    """Whether its function is LINEAR, whose width is one more than from the one to the other."""
+    """Whether its function is LINEAR, whose width is one more than the distance between these."""
 
 
 def _vois(dataset: "Dataset", layout: Layout) -> Iterator[_Voi]:
@@ -157,9 +157,9 @@ def _vois(dataset: "Dataset", layout: Layout) -> Iterator[_Voi]:
 
 
 def _window(function: str, center: float | None, width: float | None) -> _Voi | None:
-    """Return a window as a transform to 0 to 1 (PS3.3, C.11.2.1.2 and .3); None where it cannot be one.
+    """Return a window as a transform to 0 to 1 (PS3.3, C.11.2.1.2 and .3); None where it is invalid.
 
-    An unknown function counts as none, which means LINEAR.
+    An unknown function counts as missing, which means LINEAR.
     """
     if center is None or width is None or width <= 0:
         return None
@@ -179,7 +179,7 @@ def _window(function: str, center: float | None, width: float | None) -> _Voi | 
 
 
 def _shows(drawn: np.ndarray, counts: np.ndarray) -> bool:
-    """Tell whether a VOI transform, which gives 0 to 1, leaves something of the image to see."""
+    """Tell whether a VOI transform, whose output is 0 to 1, leaves the image visible."""
     population = grayscale.Population(drawn, counts)
     return bool(population.values.size) and population.quantile(0.95) - population.quantile(0.05) >= _LEAST_SHOWN
 

@@ -1,6 +1,6 @@
-"""Whether a radiograph is one that a model is for, by what its DICOM header says: age, part of the body and view.
+"""Check by its DICOM header whether a radiograph is within a model's intended use: age, body part and view.
 
-A header that says nothing, or something that is not known here, refuses nothing: the image itself is looked at besides.
+Missing or unknown values refuse nothing: the image itself is checked as well.
 """
 
 import io
@@ -26,11 +26,11 @@ _OTHER_PARTS: Final = frozenset({
     "SPINE", "SSPINE", "STOMACH", "TEETH", "THIGH", "THUMB", "THYROID", "TIBIAFIBULA", "TLSPINE", "TMJ", "TOE",
     "TSPINE", "ULNA", "URETER", "URETHRA", "UTERUS", "WHOLEBODY", "WRIST", "ZYGOMA"
 })  # fmt: skip
-"""Defined terms of Body Part Examined (PS3.16, annex L) of which no frontal chest radiograph is taken."""
+"""Defined terms of Body Part Examined (PS3.16, annex L) that no frontal chest radiograph has."""
 _OTHER_VIEWS: Final = frozenset({
     "LL", "RL", "LLD", "RLD", "LLO", "RLO", "LAO", "RAO", "LPO", "RPO", "LAT", "LATERAL"
 })  # fmt: skip
-"""Of View Position (PS3.3, C.8.1.2 and C.8.11.1): lateral, lying on the side and oblique; and what some rooms write."""
+"""Values of View Position (PS3.3, C.8.1.2 and C.8.11.1): lateral, decubitus and oblique, and what some sites write."""
 _OTHER_VIEW_CODES: Final = frozenset({
     "399067008", "399198007", "399173006", "260427002", "30730003", "399182000", "399236003", "399184004",
     "399356000", "399135007", "399038007", "399006002", "R-102CD", "R-10232", "R-10236", "R-40783", "G-A145",
@@ -38,14 +38,14 @@ _OTHER_VIEW_CODES: Final = frozenset({
 })  # fmt: skip
 """Lateral, sagittal and oblique projections of the DX views (PS3.16, CID 4010), by SNOMED CT and by SNOMED RT."""
 _SIDEWAYS: Final = ("A", "P")
-"""First letters of Patient Orientation where rows run from front to back, as on a lateral view."""
+"""First letters of Patient Orientation where rows run between front and back, as on a lateral view."""
 _UNITS: Final = {"": 1.0, "D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
 _OLDEST: Final = 115
-"""An age beyond this, in years, is a date of birth that somebody made up."""
+"""An age above this, in years, comes from a made-up date of birth."""
 
 
 def refuse_unless_intended(data: bytes, gate: Gate, ignored: Collection[Rejection] = ()) -> None:
-    """Raise ImageRejected where the header of a DICOM file says that the model is not for its image."""
+    """Raise ImageRejected where a DICOM header shows that the image is outside the model's intended use."""
     header = read(io.BytesIO(data), stop_before_pixels=True)
     refusal = _refusal_of_view(header) or _refusal_of_part(header) or _refusal_of_age(header, gate)
     if refusal is not None and refusal.code not in ignored:
@@ -74,14 +74,14 @@ def _refusal_of_age(header: "Dataset", gate: Gate) -> ImageRejected | None:
     age, (youngest, oldest) = _age(header), gate.ages
     if age is None or youngest <= age < oldest + 1:
         return None
-    # The age itself is the patient's, and a refusal's words reach logs and exports.
+    # Without the age itself, which is patient data: a refusal's text reaches logs and exports.
     if age < youngest:
         return ImageRejected(Rejection.OUTSIDE_INTENDED_USE, case="younger", youngest=youngest, oldest=oldest)
     return ImageRejected(Rejection.OUTSIDE_INTENDED_USE, case="older", youngest=youngest, oldest=oldest)
 
 
 def _age(header: "Dataset") -> float | None:
-    """Return a patient's age in years, by the header's own word or its dates; None where it says neither."""
+    """Return a patient's age in years, from the header's age or dates; None where it has neither."""
     said = re.fullmatch(r"(\d{1,3})([DWMY]?)", text(header, "PatientAge").upper())
     if said is not None:
         age = int(said[1]) * _UNITS[said[2]]

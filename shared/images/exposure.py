@@ -1,7 +1,7 @@
-"""How bright and how rich in contrast an image is, as a model sees it: two numbers that drift is told by.
+"""Measure an image's brightness and contrast as a model sees it, the two numbers to detect drift by.
 
-Grey of 0 (black) to 255 (white), after decoding, windowing and framing; it is not dose. What refuses single images as
-too dark or too bright is `shared.images.gate`.
+Both are grey levels of 0 (black) to 255 (white) after decoding, windowing and framing, not dose. `shared.images.gate`
+refuses single images as too dark or too bright.
 """
 
 from typing import Final, NamedTuple
@@ -10,7 +10,7 @@ import numpy as np
 
 GREYS: Final = 256
 DARK, BRIGHT = 5, 95
-"""Percentiles between which contrast is measured: single pixels, markers and unexposed corners do not decide it."""
+"""Percentiles between which contrast is measured, to exclude single pixels, markers and unexposed corners."""
 _SIDE: Final = 64
 """Every second of 160 pixels and every third of 224 is counted, in each direction: a third of the work, and on 300
 originals brightness is within 1 and contrast within 5 levels of what all pixels give, both within 0.3 in the mean."""
@@ -22,13 +22,13 @@ class Exposure(NamedTuple):
     brightness: int
     """The median grey: half of the pixels are as dark or darker."""
     contrast: int
-    """How far the 95th percentile of grey lies above the 5th."""
+    """The difference of the 95th and the 5th percentile of grey."""
 
 
 def measure(pixels: np.ndarray) -> Exposure:
-    """Measure what the network sees of an image, uint8 (size, size, 1).
+    """Measure a network's input, uint8 (size, size, 1).
 
-    Percentiles are the grey of a pixel (nearest rank), so that they follow any rising change of grey exactly.
+    Percentiles are the grey of a pixel (nearest rank), so that they follow any monotonic change of grey exactly.
     """
     step = max(1, len(pixels) // _SIDE)
     counts = np.bincount(pixels[::step, ::step].ravel(), minlength=GREYS).cumsum()

@@ -1,10 +1,10 @@
-"""Where the lungs are on an image, and the window of it that a network sees: lungs of one place, height and width.
+"""Find the lungs on an image, and the window that a network sees: lungs always at the same place and size.
 
-Images of a training set are framed by class: normal ones with neck and abdomen, squared from another shape. A network
-that sees whole images learns that. So a small localiser finds the box around both lungs on a thumbnail, in two looks:
-at the whole image, then at that box and what lies around it. It is three networks of two convolutions each a look,
-in NumPy, because a web process and a worker must not wait for a second model. Its weights and version are pinned in the
-spec of the model that was trained with it.
+In the training set framing depends on the class: normal images show neck and abdomen and are squeezed from another
+aspect ratio. A network on whole images learns that shortcut. So a small localiser finds the box around both lungs on a
+thumbnail, in two looks: at the whole image, then at that box and its surroundings. Each look is three networks of two
+convolutions, in NumPy, because neither web nor workers should wait for a second model. Its version and weights are
+pinned in the spec of the model trained with it.
 """
 
 import math
@@ -23,20 +23,20 @@ from shared.refusals import Rejection
 
 FOLDER: Final = Path(__file__).with_name("localisers")
 VERSION: Final = "lungs-1"
-"""Of the localiser that new models are trained with; a file of FOLDER."""
+"""Version of the localiser for new models; a file of FOLDER."""
 
 LOOK: Final = 32
-"""Pixels of the square that a look sees."""
+"""Side in pixels of the square that a look sees."""
 SMALL: Final = 64
-"""Pixels of the square that looks are taken from."""
+"""Side in pixels of the square that looks are cropped from."""
 AROUND: Final = 0.25
-"""Part of the box that the second look sees on each side of it."""
+"""Margin of the second look on each side of the box, as a fraction of it."""
 USUAL: Final = (0.15, 0.15, 0.85, 0.85)
-"""What the networks' answers are counted from."""
+"""The box that the networks' outputs are relative to."""
 CONFIDENT: Final = 0.2
 """Confidence below which there are no lungs to frame."""
 UNSURE: Final = 0.06
-"""How far, as part of the box, the two looks or the networks may differ before confidence halves."""
+"""Difference of the two looks or of the networks, as a fraction of the box, that halves confidence."""
 
 
 _PIXELS: Final = np.arange(SMALL, dtype=np.float32)
@@ -44,7 +44,7 @@ _MIDDLES: Final = np.arange(LOOK, dtype=np.float32)[:, np.newaxis] + np.float32(
 
 
 class Box(NamedTuple):
-    """A rectangle in parts of an image's width and height; it may reach a little beyond the image."""
+    """A rectangle in fractions of an image's width and height; it may reach a little beyond the image."""
 
     left: float
     top: float
@@ -52,7 +52,7 @@ class Box(NamedTuple):
     bottom: float
 
     def widened(self, margin: float) -> "Box":
-        """Return the box with `margin` of its width and height added on each side."""
+        """Return the box enlarged on each side by `margin` of its width and height."""
         x, y = margin * (self.right - self.left), margin * (self.bottom - self.top)
         return Box(self.left - x, self.top - y, self.right + x, self.bottom + y)
 
@@ -65,11 +65,11 @@ class Lungs(NamedTuple):
 
     box: Box
     confidence: float
-    """0 to 1, that upright lungs are there and that the box is around them."""
+    """Confidence, 0 to 1, that there are upright lungs and that the box is around them."""
 
 
 class _Look(NamedTuple):
-    """The weights of some networks of one look, side by side."""
+    """The weights of one look's networks, side by side."""
 
     first: np.ndarray
     """(25, networks * channels), of a convolution of 5x5."""
@@ -127,7 +127,7 @@ def _spread(values: Sequence[float]) -> float:
 
 
 def _edges(look: _Look, square: np.ndarray) -> tuple[list[list[float]], float]:
-    """Return each network's left, top, right and bottom in parts of the square, and the mean log-odds of lungs."""
+    """Return each network's left, top, right and bottom as fractions of the square, and the mean log-odds of lungs."""
     count = len(look.second)
     x = square - square.mean()
     x /= math.sqrt(np.vdot(x, x) / x.size) + 0.02
@@ -149,9 +149,9 @@ def _rectified(x: np.ndarray, bias: np.ndarray) -> np.ndarray:
 
 
 def _sample(start: float, end: float) -> np.ndarray:
-    """Return the weights, (LOOK, SMALL), that average pixels over LOOK places between two parts of a side.
+    """Return weights, (LOOK, SMALL), that resample the part of a side from `start` to `end` to LOOK places.
 
-    A triangle as wide as a place; beyond the image its edge goes on.
+    The filter is a triangle as wide as a place; beyond the image its edge is repeated.
     """
     step = max((end - start) * SMALL / LOOK, 1e-3)
     places = (_MIDDLES * np.float32(step) + np.float32(start * SMALL - 0.5)).clip(0, SMALL - 1)
@@ -169,9 +169,9 @@ def _share(log_odds: float) -> float:
 
 @cache
 def load(version: str, sha256: str = "") -> Localiser:
-    """Load a localiser that comes with the product; `sha256` is what a spec says of its file, unless empty.
+    """Load a localiser that ships with the product; `sha256` is its file's hash in a spec, unchecked if empty.
 
-    Raises ModelUnavailable where there is no such version or its file is another one.
+    Raises ModelUnavailable where there is no such version or its file differs.
     """
     stored = weights_file.read_weights(FOLDER, version, sha256, "localiser")
     looks = [_Look(*(stored[f"{look}_{field}"] for field in _Look._fields)) for look in ("whole", "near")]
@@ -181,7 +181,7 @@ def load(version: str, sha256: str = "") -> Localiser:
 def window(image: Image.Image, framing: Framing) -> Box:
     """Find the lungs on a decoded grey image and return the part of it that a network with this framing sees.
 
-    Raises ImageRejected where no upright lungs can be told with a confidence of CONFIDENT.
+    Raises ImageRejected where no upright lungs are found with a confidence of CONFIDENT.
     """
     lungs = load(framing.version, framing.sha256).find(image)
     if lungs.confidence < CONFIDENT:
@@ -195,7 +195,7 @@ def fingerprint(version: str) -> str:
 
 
 def cut(image: Image.Image, window: Box, size: int) -> np.ndarray:
-    """Resize a window of a grey image to uint8 (size, size); where it reaches beyond the image, the edge goes on."""
+    """Resize a window of a grey image to uint8 (size, size); beyond the image its edge is repeated."""
     (left, right), (top, bottom) = (
         _inside(*window[::2], image.width, size),
         _inside(*window[1::2], image.height, size),
@@ -221,7 +221,7 @@ class _Edge(NamedTuple):
 
 
 def _inside(start: float, end: float, side: int, size: int) -> tuple[_Edge, _Edge]:
-    """Return where a window that may reach beyond an image begins and ends to show it, on whole target pixels."""
+    """Clip a window to the image on whole target pixels; return its edges in the image and in the target."""
     start, end = start * side, end * side
     step = (end - start) / size
     first = max(0, int(np.ceil(-start / step - 1e-6)))

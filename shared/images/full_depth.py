@@ -1,4 +1,4 @@
-"""An image at the full depth of its samples, for a viewer that windows them itself: whole numbers of 8 or 16 bits."""
+"""Images at full sample depth, for a viewer that applies the window itself: integers of 8 or 16 bits."""
 
 import math
 from dataclasses import dataclass, replace
@@ -14,37 +14,37 @@ _MOST: Final = 65_535
 
 @dataclass(frozen=True)
 class Spacing:
-    """How far apart the centres of neighbouring pixels are, in mm."""
+    """Pixel spacing: distances between the centres of neighbouring pixels, in mm."""
 
     down: float
     across: float
     source: str
-    """The DICOM element that says so (PS3.3, 10.7.1)."""
+    """The DICOM element that it comes from (PS3.3, 10.7.1)."""
     is_corrected: bool
-    """Whether lengths are those in the body; else those in the plane of the detector."""
+    """Whether lengths are in the body; else in the plane of the detector."""
 
 
 @dataclass(frozen=True)
 class FullDepth:
-    """The samples of an upright image with square pixels, and what they mean."""
+    """The samples of an upright image with square pixels, and how to display them."""
 
     samples: np.ndarray
     """uint8 or uint16, (rows, columns)."""
     bits: int
-    """Of a sample in the file."""
+    """Bits per sample in the file."""
     black: float
-    """The sample that is drawn black at first, or white where `is_inverse`."""
+    """The sample initially drawn black, or white where `is_inverse`."""
     white: float
     is_inverse: bool
     """Whether high samples are dark (MONOCHROME1, WhiteIsZero)."""
     nothing: int | None = None
-    """The sample that is none, such as padding: black whatever the window."""
+    """The sample that means no value, such as padding: black in any window."""
     slope: float = 1.0
     intercept: float = 0.0
-    """The file's value of a sample is sample * slope + intercept."""
+    """A sample's value in the file is sample * slope + intercept."""
     spacing: Spacing | None = None
     is_linear: bool = False
-    """Whether its window is one of DICOM's function LINEAR, where the width is one more than from black to white."""
+    """Whether its window has DICOM's function LINEAR, where the width is one more than from black to white."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -52,7 +52,7 @@ class FullDepth:
         return self.samples.shape[1], self.samples.shape[0]
 
     def resized(self, size: tuple[int, int]) -> "FullDepth":
-        """Return it at another width and height; where it becomes smaller, samples are averaged."""
+        """Resize it to another width and height; samples are averaged when shrinking."""
         if size == self.size:
             return self
         samples = np.asarray(Image.fromarray(self.samples).resize(size, Image.Resampling.BILINEAR))
@@ -63,13 +63,13 @@ class FullDepth:
         return replace(self, samples=samples, spacing=spacing)
 
     def within(self, side: int, pixels: int) -> "FullDepth":
-        """Return it with no side longer than `side` and no more than `pixels`; as it is where it fits."""
+        """Shrink it to sides of at most `side` and at most `pixels` pixels; return it unchanged where it fits."""
         width, height = self.size
         factor = max(1.0, max(width, height) / side, (width * height / pixels) ** 0.5)
         return self.resized((max(1, int(width / factor)), max(1, int(height / factor))))
 
     def turned(self, turn: Image.Transpose | None) -> "FullDepth":
-        """Return it turned or mirrored; its spacing, which no such file has, is left out."""
+        """Return it rotated or mirrored; without spacing, which no such file has."""
         if turn is None:
             return self
         return replace(self, samples=np.asarray(Image.fromarray(self.samples).transpose(turn)), spacing=None)
@@ -89,20 +89,20 @@ def code(
     is_inverse: bool = False,
     bits: int,
 ) -> FullDepth:
-    """Return what an image's stored samples mean, as whole numbers without a sign.
+    """Encode an image's stored samples as unsigned integers with their meaning.
 
-    `step` lies between neighbouring values; where there is none, or values are too many for it, they are rounded to
-    65,534 equal steps. Where no `window` is given, it is what `grayscale.draw` draws.
+    `step` is the distance of successive values; without one, or with too many values, they are rounded to 65,534 equal
+    steps. The default `window` is the one that `grayscale.draw` uses.
     """
     low, high, has_gaps = grayscale.limits_of(samples, values)
     black, white = window or grayscale.range_of(samples, values)
-    if not grayscale.is_tabled(samples):  # those limits may leave some out that the window shows
+    if not grayscale.is_tabled(samples):  # those limits may exclude some that the window shows
         unit = step or 1.0
         low -= max(0, math.ceil((low - black) / unit)) * unit
         high = max(high, white)
     if step is None or not step > 0 or (high - low) / step >= _MOST:
         step, bits = (high - low) / (_MOST - 1) or 1.0, 16
-    # Samples keep their own numbers where these are whole, and leave 0 to what has no value.
+    # Samples keep their own numbers where these are integers, and 0 is reserved for "no value".
     first = low / step
     if not (first.is_integer() and has_gaps <= first and high / step <= _MOST):
         first = float(has_gaps)

@@ -1,9 +1,9 @@
-"""What an image is before a model reads it: an upright chest radiograph of ordinary exposure, or something else.
+"""The gate: check before a model reads an image that it is an upright chest radiograph of ordinary exposure.
 
-A network answers a hand, a photograph or a chest that lies on its side as surely as what it was trained on. So a small
-network of three convolutions, in NumPy, looks at a thumbnail first and tells kinds of pictures apart. The thumbnail's
-greys are normalised, so exposure is told from the greys themselves. The weights' version, their sha256 and the limits
-stand in the spec of a model that has a gate.
+A network predicts a hand, a photograph or a chest on its side as confidently as what it was trained on. So a small
+network of three convolutions, in NumPy, first classifies the kind of picture from a thumbnail. The thumbnail's greys
+are normalised, so exposure is judged by the greys themselves. A model with a gate has the weights' version, their
+sha256 and the limits in its spec.
 """
 
 from collections.abc import Collection
@@ -21,26 +21,26 @@ from shared.refusals import Rejection
 
 FOLDER: Final = Path(__file__).with_name("gates")
 VERSION: Final = "kinds-2"
-"""Of the weights that new models get; a file of FOLDER."""
+"""Version of the weights for new models; a file of FOLDER."""
 SIDE: Final = 48
-"""Pixels of the square that the network sees; MedNIST's pictures have 64, so that no more is known of any other."""
+"""Side in pixels of the network's input; MedNIST's pictures have 64, and no source should be sharper than another."""
 MOST_OTHER: Final = 0.5
 MOST_CUT_OFF: Final = 0.97
-"""Chosen by eye on a table of shares; docs/gate.md says how often each is right. Some real images do show lungs that
-are cut, so that its limit is the stricter."""
+"""Chosen by eye from a table of shares; docs/gate.md says how often each is right. Some real images do have cut lungs,
+so that limit is the stricter."""
 LEAST_BRIGHT: Final = 60
 MOST_DARK: Final = 190
-"""Of the brightest and the darkest tenth."""
+"""Grey levels of the brightest and the darkest tenth."""
 KINDS: Final = (
     "good", "clockwise", "upside_down", "anticlockwise", "inverted", "cut_off", "other", "screen", "lateral"
 )  # fmt: skip
-"""In the order of the network's outputs; the turned ones say which way the picture was turned from upright.
+"""In the order of the network's outputs; the turned ones say how the picture was rotated from upright.
 
-kinds-1 knows no lateral views."""
+kinds-1 has no lateral views."""
 
 
 class Network(NamedTuple):
-    """The weights of one version: three convolutions without padding, every other place, and two dense layers."""
+    """The weights of one version: three convolutions of stride 2 without padding, and two dense layers."""
 
     first: np.ndarray
     """(25, channels), of a convolution of 5x5."""
@@ -57,7 +57,7 @@ class Network(NamedTuple):
     last_bias: np.ndarray
 
     def tell(self, small: np.ndarray) -> np.ndarray:
-        """Return the probability of each of KINDS, float32 (kinds,), for a thumbnail, uint8 (SIDE, SIDE)."""
+        """Return the probability of each of KINDS, float32 (kinds,), of a thumbnail, uint8 (SIDE, SIDE)."""
         x = small.astype(np.float32) / 255
         x = ((x - x.mean()) / (x.std() + 0.02))[..., np.newaxis]
         x = _convolve(x, 5, self.first, self.first_bias)
@@ -69,7 +69,7 @@ class Network(NamedTuple):
 
 
 def _convolve(x: np.ndarray, size: int, weights: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """Convolve (side, side, channels) at every other place, and drop what is negative."""
+    """Convolve (side, side, channels) with stride 2, followed by ReLU."""
     windows = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(0, 1))[::2, ::2]
     side = windows.shape[0]
     flat = windows.transpose(0, 1, 3, 4, 2).reshape(side * side, -1)
@@ -77,26 +77,26 @@ def _convolve(x: np.ndarray, size: int, weights: np.ndarray, bias: np.ndarray) -
 
 
 def thumbnail(image: Image.Image) -> np.ndarray:
-    """Return what the gate sees of a decoded grey image: uint8 (SIDE, SIDE)."""
+    """Return the gate's input for a decoded grey image: uint8 (SIDE, SIDE)."""
     return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0), np.uint8)
 
 
 class Seen(NamedTuple):
-    """What the gate makes of an image."""
+    """The gate's decision on an image."""
 
     refused: Rejection | None
     """None where a model may read it."""
     kind: str
-    """The likeliest of KINDS that counts here, `too_dark` or `too_bright`."""
+    """The likeliest applicable one of KINDS, `too_dark` or `too_bright`."""
     certainty: float
-    """0 to 1, that it is what `kind` says."""
+    """Probability of `kind`, 0 to 1."""
 
 
 @cache
 def load(version: str, sha256: str = "") -> Network:
-    """Load the weights of a version; `sha256` is what a spec says of their file, unless empty.
+    """Load the weights of a version; `sha256` is their file's hash in a spec, unchecked if empty.
 
-    Raises ModelUnavailable where there is no such version or its file is another one.
+    Raises ModelUnavailable where there is no such version or its file differs.
     """
     stored = weights_file.read_weights(FOLDER, version, sha256, "gate")
     return Network(*(stored[name] for name in Network._fields))
@@ -108,7 +108,7 @@ def fingerprint(version: str) -> str:
 
 
 def default(ages: tuple[int, int]) -> Gate:
-    """Return the gate of new models: today's weights and limits, for patients of these whole years."""
+    """Return the gate of new models: current weights and limits, for patients of these ages in whole years."""
     return Gate(
         version=VERSION,
         sha256=fingerprint(VERSION),
@@ -121,7 +121,7 @@ def default(ages: tuple[int, int]) -> Gate:
 
 
 def look(image: Image.Image, gate: Gate, ignored: Collection[Rejection] = ()) -> Seen:
-    """Say what a decoded grey image is; codes in `ignored` count as if they were good."""
+    """Classify a decoded grey image; kinds whose codes are in `ignored` count as good."""
     small = thumbnail(image)
     if (exposure := _exposure(small, gate)) is not None and exposure not in ignored:
         return Seen(exposure, exposure.value, 1.0)
@@ -129,7 +129,7 @@ def look(image: Image.Image, gate: Gate, ignored: Collection[Rejection] = ()) ->
 
 
 def judge(told: np.ndarray, gate: Gate, ignored: Collection[Rejection] = ()) -> Seen:
-    """Say what an image of ordinary exposure is, by the probabilities that a network told (`Network.tell`)."""
+    """Classify an image of ordinary exposure by a network's probabilities (`Network.tell`)."""
     shares = dict(zip(KINDS[: len(told)], told.tolist(), strict=True))
     other = {kind: share for kind, share in shares.items() if kind in _ANOTHER_PICTURE and CODES[kind] not in ignored}
     if (certainty := sum(other.values())) > gate.most_other:
@@ -150,14 +150,14 @@ def _exposure(small: np.ndarray, gate: Gate) -> Rejection | None:
 
 
 def refuse_unless_chest(image: Image.Image, gate: Gate, ignored: Collection[Rejection] = ()) -> None:
-    """Raise ImageRejected where a decoded grey image is no upright, whole chest radiograph of ordinary exposure."""
+    """Raise ImageRejected unless a decoded grey image is an upright, whole chest radiograph of ordinary exposure."""
     seen = look(image, gate, ignored)
     if seen.refused is not None:
         raise _refusal_of(seen.kind)
 
 
 def put_right(image: Image.Image, refusal: ImageRejected) -> Image.Image:
-    """Turn a grey image upright that was refused as rotated, exchange black and white of an inverted one; no other."""
+    """Turn a grey image refused as rotated upright, and invert one refused as inverted; return others unchanged."""
     if refusal.code is Rejection.INVERTED:
         return ImageOps.invert(image)
     back = _UPRIGHT.get(str(refusal.details.get("case"))) if refusal.code is Rejection.ROTATED else None
@@ -174,13 +174,13 @@ CODES: Final = {
     "screen": Rejection.NOT_CHEST,
     "lateral": Rejection.NOT_FRONTAL,
 }
-"""The code that each kind but `good` is refused under."""
+"""The rejection code of each kind but `good`."""
 _UPRIGHT: Final = {
     "clockwise": Image.Transpose.ROTATE_90,
     "anticlockwise": Image.Transpose.ROTATE_270,
     "upside_down": Image.Transpose.ROTATE_180,
 }
-"""Pillow turns anticlockwise."""
+"""Pillow rotates anticlockwise."""
 _ANOTHER_PICTURE: Final = tuple(kind for kind in CODES if kind != "cut_off")
 
 

@@ -1,4 +1,4 @@
-"""Stored samples of any width to 8-bit grey: what range of them is drawn from black to white."""
+"""Convert stored samples of any width to 8-bit grey: choose the range drawn from black to white."""
 
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -6,40 +6,40 @@ from typing import Final
 import numpy as np
 
 TAIL: Final = 0.005
-"""Share of the samples at either end that cannot set the range by themselves: hot and dead pixels, a dead column, a
-letter of lead. At 0.1 % one column of a detector with 1,000 could."""
+"""Share of the samples at either end that cannot set the range alone: hot and dead pixels, a dead column, a lead
+marker. With 0.1 % one column of a detector with 1,000 could."""
 REACH: Final = 0.5
-"""How far beyond the other 99 % samples may lie, in parts of the distance between them, and still be in the range. Of
+"""How far outside the range of the other 99 % samples may lie, as a fraction of that range, and still be included. Of
 6,600 chest X-rays from six sources 98.9 % have no sample outside: their range is simply the lowest to the highest."""
 
 Values = Callable[[np.ndarray], np.ndarray]
-"""From stored samples to what they mean, as float64; NaN is no sample, and drawn black."""
+"""From stored samples to their values, as float64; NaN is no value, and drawn black."""
 
 _STRIP_ROWS: Final = 128
-_NARROWEST: Final = 1e-300  # 255 parts of less are no number
+_NARROWEST: Final = 1e-300  # a 255th of less is not a normal number
 _WIDEST_TABLE: Final = 2  # bytes: 65,536 values
 _MOST_DRAWN: Final = 262_144
-_STEP: Final = 1_048_573  # a prime, so that samples taken at whole steps of it are in all columns alike
+_STEP: Final = 1_048_573  # a prime, so that samples at multiples of it are spread over all columns
 
 
 class Population:
-    """The distinct values of an image, and how often each is there."""
+    """The distinct values of an image, with their counts."""
 
     def __init__(self, values: np.ndarray, counts: np.ndarray) -> None:
         is_known = np.isfinite(values)
         order = np.argsort(values[is_known], kind="stable")
         self.values: np.ndarray = values[is_known][order]
-        """Float64, from the lowest."""
+        """Float64, in ascending order."""
         self._shares = np.cumsum(counts[is_known][order], dtype=np.float64)
         self.share = float(self._shares[-1] / counts.sum()) if self.values.size else 0.0
-        """Of all samples, those that have a value."""
+        """The fraction of samples that have a value."""
 
     def quantile(self, share: float) -> float:
         """Return the value that this share of the samples does not exceed."""
         return float(self.values[np.searchsorted(self._shares, share * self._shares[-1])])
 
     def inner(self) -> tuple[float, float]:
-        """Return the bounds beyond which samples do not set the range, see TAIL and REACH."""
+        """Return the bounds outside which samples do not affect the range, see TAIL and REACH."""
         low, high = self.quantile(TAIL), self.quantile(1 - TAIL)
         reach = REACH * (high - low)
         return low - reach, high + reach
@@ -52,17 +52,17 @@ class Population:
 
 
 def as_numbers(samples: np.ndarray) -> np.ndarray:
-    """Return samples as float64: they mean themselves."""
+    """Return samples as float64: their values are the samples themselves."""
     return samples.astype(np.float64)
 
 
 def is_tabled(samples: np.ndarray) -> bool:
-    """Tell whether an image's samples are so narrow that every possible one is looked up in a table."""
+    """Tell whether an image's samples are narrow enough to convert by a lookup table."""
     return samples.dtype.kind in "iu" and samples.dtype.itemsize <= _WIDEST_TABLE
 
 
 def present(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distinct samples of an image and how often each is there; of wide ones, some of them once each."""
+    """Return the distinct samples of an image and their counts; for wide ones a selection, counted once each."""
     if not is_tabled(samples):
         drawn = _draw_some(samples)
         return drawn, np.ones(drawn.size, dtype=np.int64)
@@ -83,7 +83,7 @@ def draw(
 ) -> np.ndarray:
     """Draw an image's samples as uint8 of the same shape, from `bounds` or by their own range (`Population.range`).
 
-    `is_inverse` draws the highest black. What has no value is black either way.
+    `is_inverse` draws the highest black. Samples without value are black either way.
     """
     if not is_tabled(samples):
         return _draw_wide(samples, values, bounds, is_inverse=is_inverse)
@@ -97,7 +97,7 @@ def draw(
 
 
 def convert(samples: np.ndarray, make: Callable[[np.ndarray], np.ndarray], dtype: type[np.generic]) -> np.ndarray:
-    """Return `make` of every sample, in the shape of the image: by a table where samples are narrow, else in strips."""
+    """Apply `make` to every sample of an image: by a lookup table where samples are narrow, else in strips."""
     if not is_tabled(samples):
         made: np.ndarray = np.empty(samples.shape, dtype=dtype)
         for strip, into in zip(_strips(samples), _strips(made), strict=True):
@@ -112,7 +112,7 @@ def convert(samples: np.ndarray, make: Callable[[np.ndarray], np.ndarray], dtype
 
 
 def range_of(samples: np.ndarray, values: Values = as_numbers) -> tuple[float, float]:
-    """Return the values that are drawn black and white where nothing else sets them (`Population.range`)."""
+    """Return the values drawn black and white by default (`Population.range`)."""
     if not is_tabled(samples):
         return _range_of_wide(samples, values)
     found, counts = present(samples)
@@ -122,7 +122,7 @@ def range_of(samples: np.ndarray, values: Values = as_numbers) -> tuple[float, f
 def limits_of(samples: np.ndarray, values: Values = as_numbers) -> tuple[float, float, bool]:
     """Return the lowest and the highest value, and whether some samples have none.
 
-    Of wide samples they are those of `range_of`, as single ones may be anything.
+    For wide samples they are those of `range_of`, as single ones may be arbitrary.
     """
     if not is_tabled(samples):
         has_gaps = any(not np.isfinite(values(strip)).all() for strip in _strips(samples))
@@ -147,7 +147,7 @@ def to_bytes(values: np.ndarray, bounds: tuple[float, float], *, is_inverse: boo
 def _draw_wide(
     samples: np.ndarray, values: Values, bounds: tuple[float, float] | None, *, is_inverse: bool
 ) -> np.ndarray:
-    """Draw samples of more than 16 bits, or floats, in strips: as float64, an image of 15 megapixels takes 120 MB."""
+    """Draw samples of more than 16 bits, or floats, in strips: in float64 an image of 15 megapixels takes 120 MB."""
     bounds = bounds or _range_of_wide(samples, values)
     grey = np.empty(samples.shape, dtype=np.uint8)
     for strip, into in zip(_strips(samples), _strips(grey), strict=True):
@@ -156,7 +156,7 @@ def _draw_wide(
 
 
 def _range_of_wide(samples: np.ndarray, values: Values) -> tuple[float, float]:
-    """Return the range of all samples between the bounds that some of them set."""
+    """Return the range of all samples within bounds computed from some of them."""
     drawn = values(_draw_some(samples))
     population = Population(drawn, np.ones(drawn.size))
     if not population.values.size:
@@ -183,7 +183,7 @@ def _draw_some(samples: np.ndarray) -> np.ndarray:
 
 
 def _codes(samples: np.ndarray) -> np.ndarray:
-    """View whole samples as the unsigned numbers of their bits, in this machine's byte order."""
+    """Reinterpret integer samples as unsigned numbers of the same bits, in native byte order."""
     native = samples.astype(samples.dtype.newbyteorder("="), copy=False)
     return native.view(f"u{native.dtype.itemsize}")
 

@@ -1,8 +1,8 @@
-"""JPEG to 8-bit grey, stopping where the stream is damaged; and the JPEGs that Pillow cannot open.
+"""Decode JPEG to 8-bit grey, refusing damaged streams; also the JPEGs that Pillow cannot open.
 
-Pillow says nothing of what libjpeg warns of: bytes lost, Huffman codes that are none, markers out of their order. Six
-of eight images that were damaged on purpose decoded without a word and got an answer. simplejpeg is the same
-libjpeg-turbo with the same pixels, and stops there.
+Pillow ignores libjpeg's warnings: lost bytes, invalid Huffman codes, markers out of order. Six of eight images damaged
+on purpose decoded silently and got a prediction. simplejpeg uses the same libjpeg-turbo with the same pixels, and fails
+there.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -36,21 +36,21 @@ _BANDS: Final = {"GRAY": 1, "CMYK": 4}
 _COMPRESSION, _TABLES, _BY_JPEG = 259, 347, 7
 _STRIPS: Final = ((273, 279), (324, 325))
 _WIDTH, _HEIGHT = 256, 257
-_PIXELS_BEYOND: Final = 4  # tiles reach beyond the page
+_PIXELS_BEYOND: Final = 4  # tiles extend beyond the page
 _START_OF_SCAN: Final = b"\xff\xda"
 
 
 def decode_grey(data: bytes, size: tuple[int, int], at_least: int) -> "np.ndarray | None":
-    """Decode a grey or colour JPEG of 8 bits and of `size` to grey, uint8 (rows, columns), as Pillow's draft mode does.
+    """Decode a grey or colour 8-bit JPEG of `size` to grey, uint8 (rows, columns), as Pillow's draft mode does.
 
-    At 1/2, 1/4 or 1/8 of its size where its sides stay at least `at_least` long. None where this decoder cannot read
-    it. Raises ImageRejected where the scan is damaged or cut short, or is lossless and in colours.
+    It is decoded at 1/2, 1/4 or 1/8 of its size where its sides stay at least `at_least` long. None where this decoder
+    does not support it. Raises ImageRejected where the scan is damaged or truncated, or is lossless and in colour.
     """
     frame, (width, height) = _read_frame(data), size
     if frame is not None and frame.process is Process.LOSSLESS:
         _refuse_colours(frame)
     scale = 1
-    if frame is not None and frame.process is Process.LOSSY:  # there is no scaling of others, and libjpeg does not say
+    if frame is not None and frame.process is Process.LOSSY:  # others cannot be scaled, and libjpeg does not report it
         scale = next((scale for scale in _SCALES if min(width, height) // scale >= at_least), 1)
     grey = _decode_strictly(data, "GRAY", -(-width // scale), -(-height // scale))
     if grey is not None and frame is not None and _is_incomplete(data, frame, grey):
@@ -59,7 +59,7 @@ def decode_grey(data: bytes, size: tuple[int, int], at_least: int) -> "np.ndarra
 
 
 def _is_incomplete(data: bytes, frame: Frame, grey: "np.ndarray") -> bool:
-    """Tell of a decoded JPEG whether it has other bits than its pixels, or too few scans for them."""
+    """Tell whether a decoded JPEG has other bits than its pixels need, or too few scans."""
     if frame.process is Process.LOSSLESS:
         return is_damaged(data, grey)
     return frame.is_progressive and lacks_scans(data)
@@ -72,14 +72,14 @@ def _refuse_colours(frame: Frame) -> None:
 
 
 def refuse_damaged_cmyk(data: bytes) -> None:
-    """Raise ImageRejected where the scan of a JPEG in CMYK is damaged; Pillow turns it into grey."""
+    """Raise ImageRejected where the scan of a CMYK JPEG is damaged; Pillow converts it to grey."""
     _decode_strictly(data, "CMYK", 0, 0)
 
 
 def refuse_damaged_strips(directory: TiffImagePlugin.ImageFileDirectory_v2, data: bytes) -> None:
-    """Raise ImageRejected where a strip or tile of a page compressed by JPEG is damaged; libtiff does not say.
+    """Raise ImageRejected where a strip or tile of a JPEG-compressed page is damaged; libtiff does not report it.
 
-    As much is looked at as the page has pixels; what lies about that is left to libtiff, which refuses it.
+    Checking is limited by the page's number of pixels; libtiff refuses strips that declare wrong sizes.
     """
     if directory.get(_COMPRESSION) != _BY_JPEG:
         return
@@ -97,7 +97,7 @@ def refuse_damaged_strips(directory: TiffImagePlugin.ImageFileDirectory_v2, data
 
 
 def _pixels(data: bytes) -> int:
-    """Return how many pixels a JPEG says that it has; 0 where that cannot be told."""
+    """Return how many pixels a JPEG declares; 0 where that cannot be read."""
     frame = _read_frame(data)
     return frame.rows * frame.columns if frame is not None else 0
 
@@ -110,7 +110,7 @@ def _read_frame(data: bytes) -> Frame | None:
 
 
 def _decode_strictly(data: bytes, colours: str, width: int, height: int) -> "np.ndarray | None":
-    """Decode the first band of a JPEG, at the smallest scale with these sides; None where it cannot be read.
+    """Decode the first band of a JPEG, at the smallest scale with these sides; None where it is not supported.
 
     Raises ImageRejected where it is damaged.
     """
@@ -127,12 +127,12 @@ def _decode_strictly(data: bytes, colours: str, width: int, height: int) -> "np.
 
 
 def _decode(data: bytes, colours: str, width: int, height: int) -> "np.ndarray":
-    import numpy as np  # noqa: PLC0415  # the web pays for both with the first image shown
+    import numpy as np  # noqa: PLC0415  # the web loads both with the first image shown
     import simplejpeg  # noqa: PLC0415
 
     rows, columns, *_ = simplejpeg.decode_jpeg_header(data)
-    # Of the size of the whole image: simplejpeg 1.9 makes its own as large as the scaled one, and where a process
-    # cannot be scaled libjpeg-turbo writes beyond that. Memory that is not written to costs nothing.
+    # A buffer for the unscaled image: simplejpeg 1.9 allocates one for the scaled size, and where a process cannot be
+    # scaled libjpeg-turbo writes beyond it. Untouched memory costs nothing.
     buffer = np.empty(rows * columns * _BANDS[colours], np.uint8)
     found: np.ndarray = simplejpeg.decode_jpeg(
         data, colours, fastdct=False, fastupsample=False, min_width=width, min_height=height, buffer=buffer, strict=True
@@ -145,21 +145,21 @@ def _unless_same(mended: bytes, data: bytes) -> bytes | None:
 
 
 def _without_filling(data: bytes) -> bytes | None:
-    """Return a JPEG without the zeros that some scanners write before its end marker; None where there are none."""
+    """Return a JPEG without the zeros that some scanners write before its end marker; None where it has none."""
     end = data.rfind(END)
     scan = data[:end].rstrip(b"\0")
     return None if end < 0 or len(scan) == end else scan + END
 
 
 def refusal(data: bytes) -> ImageRejected:
-    """Return why a JPEG that cannot be decoded in full is refused: it has no end, or its scan is damaged."""
+    """Return why a JPEG that cannot be decoded fully is refused: it is truncated, or its scan is damaged."""
     if data.rfind(END) < data.rfind(_START_OF_SCAN):
         return ImageRejected(Rejection.TRUNCATED_IMAGE)
     return ImageRejected(Rejection.DAMAGED_SCAN)
 
 
 def upright(grey: Image.Image, exif: Image.Exif) -> Image.Image:
-    """Turn a decoded image as its EXIF says."""
+    """Turn a decoded image upright by its EXIF orientation."""
     orientation = exif.get(0x0112, 1)
     if orientation == 1:
         return grey
@@ -168,9 +168,9 @@ def upright(grey: Image.Image, exif: Image.Exif) -> Image.Image:
 
 
 def read_special(data: bytes) -> Frame:
-    """Read the frame header of a JPEG that Pillow cannot open: JPEG-LS, or more than 8 bits a sample.
+    """Read the frame header of a JPEG that Pillow cannot open: JPEG-LS, or more than 8 bits per sample.
 
-    Raises ImageRejected where it is damaged or of another form.
+    Raises ImageRejected where it is damaged or of another kind.
     """
     try:
         frame = read_jpeg(data)
@@ -185,14 +185,14 @@ def read_special(data: bytes) -> Frame:
 
 
 def special_size(data: bytes) -> tuple[int, int]:
-    """Return the width and height, as it is shown, of a JPEG that Pillow cannot open; see `read_special`."""
+    """Return the display width and height of a JPEG that Pillow cannot open; see `read_special`."""
     frame = read_special(data)
     is_lying = _exif(frame).get(0x0112) in {5, 6, 7, 8}
     return (frame.rows, frame.columns) if is_lying else (frame.columns, frame.rows)
 
 
 def decode_special(data: bytes) -> Image.Image:
-    """Decode a grey JPEG that Pillow cannot open, upright, its samples as they are; see `read_special`."""
+    """Decode a grey JPEG that Pillow cannot open, upright, with unchanged samples; see `read_special`."""
     frame = read_special(data)
     samples = decode_frame(data, frame)
     return upright(Image.fromarray(samples), _exif(frame))
@@ -202,13 +202,13 @@ def _exif(frame: Frame) -> Image.Exif:
     exif = Image.Exif()
     try:
         exif.load(frame.exif)
-    except Exception:  # noqa: BLE001  # it raises whatever its parsers meet; then it does not say which way up it is
+    except Exception:  # noqa: BLE001  # its parsers raise anything; then the orientation is unknown
         return Image.Exif()
     return exif
 
 
 def decode_frame(data: bytes, frame: Frame) -> "np.ndarray":
-    """Decode a grey JPEG or JPEG-LS of any depth by what its frame header says, to uint8 or uint16.
+    """Decode a grey JPEG or JPEG-LS of any depth, as its frame header declares, to uint8 or uint16.
 
     Raises ImageRejected where it is damaged.
     """
@@ -221,7 +221,7 @@ def decode_frame(data: bytes, frame: Frame) -> "np.ndarray":
         if grey is not None:
             return grey
     if frame.process is Process.LOSSY and frame.precision > 8:
-        # The decoder of more bits does not tell of damage. That of 8 bits reads the same codes.
+        # The decoder for more bits does not report damage. The 8-bit one parses the same codes.
         _decode_strictly(as_eight_bits(whole), "GRAY", 1, 1)
     codec = Codec.JPEG_LS if frame.process is Process.LS else Codec.JPEG8 if frame.precision == 8 else Codec.JPEG
     usual = with_usual_header(whole) if codec is Codec.JPEG8 else whole

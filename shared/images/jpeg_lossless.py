@@ -1,7 +1,7 @@
-"""Whether a lossless JPEG (ITU T.81, annex H) was decoded from all of its bits and from no others.
+"""Check that a lossless JPEG (ITU T.81, annex H) was decoded from exactly the bits that it has.
 
-The decoder of more than 8 bits says nothing of what libjpeg warns of. But each sample's code follows from the sample
-and its neighbours, so the bits that a sound scan has can be counted, without decoding anything again.
+The decoder for more than 8 bits ignores libjpeg's warnings. But each sample's code follows from the sample and its
+neighbours, so the bits of an undamaged scan can be counted without decoding it again.
 """
 
 import re
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _STRIP_ROWS: Final = 128
 _CATEGORIES: Final = 17
 _MOST_PADDING: Final = 4
-"""Bytes of zeros or ones behind the last one that is needed, which a few encoders write."""
+"""Bytes of zeros or ones after the last one needed, which a few encoders write."""
 _DHT, _DRI, _SOS, _EOI, _SOF3 = 0xC4, 0xDD, 0xDA, 0xD9, 0xC3
 _RESTART: Final = re.compile(rb"\xff[\xd0-\xd7]")
 _MARKER: Final = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]", re.DOTALL)
@@ -35,7 +35,7 @@ _PREDICTORS: Final[dict[int, _Predictor]] = {
 
 @dataclass
 class _Stream:
-    """What the segments of a stream say of its only scan."""
+    """The parameters of a stream's only scan."""
 
     precision: int = 0
     interval: int = 0
@@ -49,9 +49,9 @@ class _Stream:
 
 
 def is_damaged(data: bytes, samples: "np.ndarray") -> bool:
-    """Tell whether a lossless JPEG of one component has other bits than the codes of `samples`, uint (rows, columns).
+    """Tell whether a lossless JPEG of one component has other bits than those for `samples`, uint (rows, columns).
 
-    False where its structure is a rare one that this does not follow.
+    False where it has a rare structure that is not supported here.
     """
     stream = _read(data)
     rows, columns = samples.shape
@@ -67,7 +67,7 @@ def is_damaged(data: bytes, samples: "np.ndarray") -> bool:
 
 
 def _fits(part: bytes, bits: int) -> bool:
-    """Tell whether a restart interval has the bytes that its bits need, but for padding."""
+    """Tell whether a restart interval has the bytes that its bits need, apart from padding."""
     coded = part.replace(b"\xff\x00", b"\xff")
     spare = len(coded) - (bits + 7) // 8
     return 0 <= spare <= _MOST_PADDING and (spare == 0 or set(coded[-spare:]) <= {0, 0xFF})
@@ -128,7 +128,7 @@ def _bits_needed(samples: "np.ndarray", stream: _Stream) -> int:
 
 
 def _categories() -> "np.ndarray":
-    """Return the category of each difference modulo 65,536 (T.81, table H.2): the bits of its amount."""
+    """Return the category of each difference modulo 65,536 (T.81, table H.2): the bit length of its magnitude."""
     import numpy as np  # noqa: PLC0415  # as above
 
     amounts = np.arange(65_536)
@@ -136,9 +136,9 @@ def _categories() -> "np.ndarray":
 
 
 def _differences(strip: "np.ndarray", stream: _Stream, *, is_first: bool) -> "np.ndarray":
-    """Return what is coded of a strip (H.1.2.1): samples less their prediction, modulo 65,536.
+    """Return the coded differences of a strip (H.1.2.1): samples minus their prediction, modulo 65,536.
 
-    Its first line is the one above it, unless it `is_first` of an interval and is predicted from the left alone.
+    Its first line is the one above the strip, unless it `is_first` of an interval and predicted from the left alone.
     """
     import numpy as np  # noqa: PLC0415  # as above
 

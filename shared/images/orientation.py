@@ -1,4 +1,4 @@
-"""Which way up an image is: cameras store images lying and say so (Orientation, tag 0x0112, CIPA DC-008)."""
+"""Read an image's EXIF orientation: cameras store images rotated and declare it (tag 0x0112, CIPA DC-008)."""
 
 import io
 import struct
@@ -8,27 +8,27 @@ from typing import IO, Final
 from PIL import ExifTags, Image, PngImagePlugin, TiffImagePlugin
 
 _SWAP_SIDES: Final = {5, 6, 7, 8}
-_HEADER_BYTES: Final = 33  # signature, then IHDR: 13 bytes behind 8 and before 4 (W3C PNG, 5.3)
+_HEADER_BYTES: Final = 33  # signature, then IHDR: 13 bytes after 8 and before 4 (W3C PNG, 5.3)
 _SAY_ORIENTATION: Final = {b"eXIf", b"tEXt", b"zTXt", b"iTXt"}
-# An image of 64 MiB in the chunks of 8 KiB that libpng writes has 8,192; more are not worth the reading.
+# An image of 64 MiB in libpng's chunks of 8 KiB has 8,192; files with more are not read further.
 _MOST_CHUNKS: Final = 20_000
 _MOST_TEXT_BYTES: Final = 1024 * 1024
 
 
 def upright_size(image: Image.Image, file: IO[bytes]) -> tuple[int, int]:
-    """Return an opened image's width and height as it is shown; no pixel is decoded.
+    """Return an opened image's display width and height; no pixel is decoded.
 
-    `file` is what the image was opened from. Raises what Pillow raises where its EXIF is damaged.
+    `file` is the one that the image was opened from. Raises what Pillow raises where its EXIF is damaged.
     """
     if isinstance(image, TiffImagePlugin.TiffImageFile) and ExifTags.Base.Orientation in image.tag_v2:
-        return image.size  # Pillow has turned it already
+        return image.size  # already rotated by Pillow
     exif = _read_png(file) if isinstance(image, PngImagePlugin.PngImageFile) else image.getexif()
     width, height = image.size
     return (height, width) if exif.get(ExifTags.Base.Orientation) in _SWAP_SIDES else (width, height)
 
 
 def _read_png(file: IO[bytes]) -> Image.Exif:
-    """Read the EXIF of a PNG, which may stand behind the pixels; Pillow would decode these to get there."""
+    """Read the EXIF of a PNG, which may follow the pixels; Pillow would decode these to get there."""
     file.seek(0)
     head = file.read(_HEADER_BYTES)
     pixels = struct.pack(">I4s", 0, b"IDAT") + bytes(4)
@@ -38,7 +38,7 @@ def _read_png(file: IO[bytes]) -> Image.Exif:
 
 
 def _chunks(file: IO[bytes]) -> Iterator[bytes]:
-    """Yield the chunks that may say which way up a PNG is."""
+    """Yield the chunks that may hold a PNG's orientation."""
     left = _MOST_TEXT_BYTES
     for _ in range(_MOST_CHUNKS):
         head = file.read(8)

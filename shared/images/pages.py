@@ -1,6 +1,6 @@
-"""One image a file: choose the only full page or frame, or refuse what holds several.
+"""Choose the only full page or frame of an image file, or refuse files with several.
 
-Reduced copies that say so (thumbnails of TIFF, previews of MPO) are passed over, wherever they stand.
+Copies marked as reduced (thumbnails in TIFF, previews in MPO) are skipped at any position.
 """
 
 from collections.abc import Iterator
@@ -20,9 +20,9 @@ _BIG_TIFF: Final = 0x2B
 
 
 def choose_page(image: Image.Image, file: IO[bytes]) -> None:
-    """Turn an opened image to its only full page; `file` is what it was opened from. No pixel is decoded.
+    """Seek an opened image to its only full page; `file` is the one it was opened from. No pixel is decoded.
 
-    Raises ImageRejected where there are several, or where the full one lies deeper than pages do.
+    Raises ImageRejected where there are several, or where the full one is in a sub-directory.
     """
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         page = _full_page(_pages(file))
@@ -31,12 +31,12 @@ def choose_page(image: Image.Image, file: IO[bytes]) -> None:
     elif isinstance(image, MpoImagePlugin.MpoImageFile):
         _refuse_other_pictures(image)
     elif getattr(image, "n_frames", 1) > 1:
-        count: int = image.n_frames  # type: ignore[attr-defined]  # as just seen
+        count: int = image.n_frames  # type: ignore[attr-defined]  # checked above
         raise ImageRejected(Rejection.SEVERAL_IMAGES, case="frames", count=count)
 
 
 def _pages(file: IO[bytes]) -> list[TiffImagePlugin.ImageFileDirectory_v2]:
-    """Read the directories of a TIFF up to one that is none: many a writer leaves a wrong address behind the last."""
+    """Read the directories of a TIFF up to an invalid one: many writers leave a wrong address after the last."""
     found: list[TiffImagePlugin.ImageFileDirectory_v2] = []
     try:
         for directory in directories(file):
@@ -50,7 +50,7 @@ def _pages(file: IO[bytes]) -> list[TiffImagePlugin.ImageFileDirectory_v2]:
 
 
 def directories(file: IO[bytes]) -> Iterator[TiffImagePlugin.ImageFileDirectory_v2]:
-    """Yield the directories of a TIFF, one a page; at most one more than is taken.
+    """Yield the directories of a TIFF, one per page; at most one more than is accepted.
 
     Raises what Pillow raises where they are damaged.
     """
@@ -88,9 +88,9 @@ def _is_reduced(page: TiffImagePlugin.ImageFileDirectory_v2) -> bool:
 
 
 def _refuse_other_pictures(image: MpoImagePlugin.MpoImageFile) -> None:
-    """Refuse an MPO (CIPA DC-007) whose further pictures are as large as its first.
+    """Refuse an MPO (CIPA DC-007) with further pictures as large as its first.
 
-    Telephones add a smaller one, from which the first is shown brighter on some screens.
+    Phones add a smaller one (a gain map) with which some screens show the first one brighter.
     """
     width, height = image.size
     count = 1
@@ -98,7 +98,7 @@ def _refuse_other_pictures(image: MpoImagePlugin.MpoImageFile) -> None:
         try:
             image.seek(place)
         except (ValueError, OSError, SyntaxError, EOFError):
-            break  # programs that shorten pictures leave the list and drop what it names
+            break  # programs that strip files keep the index but drop the pictures
         count += not (image.size[0] < width and image.size[1] < height)
     image.seek(0)
     if count > 1:

@@ -1,4 +1,4 @@
-"""Whether a PNG holds all of its rows: Pillow leaves those black that the stream of its pixels ends before."""
+"""Check that a PNG has all of its rows: Pillow leaves rows missing from a truncated pixel stream black."""
 
 import struct
 import zlib
@@ -19,25 +19,25 @@ _PIECE: Final = 64 * 1024
 
 
 def refuse_missing_rows(image: Image.Image, data: bytes) -> None:
-    """Raise ImageRejected where the pixels of a PNG, decoded as it lies in its file, end before its last row."""
+    """Raise ImageRejected where a PNG's pixel data end before its last row; `image` is decoded, not yet rotated."""
     width, height, depth, kind, _, _, is_interlaced = struct.unpack_from(">IIBBBBB", data, _SIGNATURE_BYTES + 8)
     last = image.crop((0, height - 1, width, height))
     if not is_interlaced and last.getbbox(alpha_only=False) is not None:
-        return  # only rows that are missing, or black, are worth unpacking the pixels once more
+        return  # only a missing or black row justifies inflating the pixels again
     bits, passes = depth * _CHANNELS[kind], _PASSES if is_interlaced else _WHOLE
     if not _unpacks_to(data, sum(_pass_bytes((width, height), bits, steps) for steps in passes)):
         raise ImageRejected(Rejection.TRUNCATED_IMAGE)
 
 
 def _pass_bytes(size: tuple[int, int], bits: int, steps: tuple[int, int, int, int]) -> int:
-    """Return how many bytes a pass has: each row one for its filter, and its pixels."""
+    """Return how many bytes a pass has: for each row one filter byte, and its pixels."""
     left, top, across, down = steps
     columns, rows = -(-(size[0] - left) // across), -(-(size[1] - top) // down)
     return rows * (1 + (columns * bits + 7) // 8) if columns > 0 and rows > 0 else 0
 
 
 def _unpacks_to(data: bytes, size: int) -> bool:
-    """Tell whether the pixels come to `size` bytes at least; no more than that is unpacked."""
+    """Tell whether the pixels inflate to at least `size` bytes; no more than that is inflated."""
     unpacker = zlib.decompressobj()
     for packed in _pixels(data):
         rest = packed
@@ -54,7 +54,7 @@ def _pixels(data: bytes) -> Iterator[bytes]:
     while place + 8 <= len(data):
         length, name = struct.unpack_from(">I4s", data, place)
         if name == b"IDAT":
-            # In pieces, because what is left of one is copied with every part of it that is unpacked.
+            # In pieces, because each inflate call copies the remaining input.
             for start in range(place + 8, place + 8 + length, _PIECE):
                 yield data[start : min(start + _PIECE, place + 8 + length)]
         place += length + 12

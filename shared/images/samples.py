@@ -1,9 +1,10 @@
-"""Synthetic chest images that ship with the program, for the demonstration and for a first look.
+"""Generate the synthetic chest images that ship with the program, for demonstrations and a first look.
 
-Real images cannot be passed on. These are drawn from what the images of a class have in common: the mean and twenty
-principal components at 64x64 pixels in `samples.npz`, fitted by `training/sample_statistics.py` on Kermany et al.
-2018 (doi 10.17632/rscbjbr9sj.2, CC BY 4.0), with random coefficients, enlarged to a real image's size and given grain.
-Each carries the word SYNTHETIC in its name and in a corner. They show that the way works, not how well a model does.
+Real images must not be redistributed. These are drawn from what the images of a class have in common: the mean and
+twenty principal components at 64x64 pixels in `samples.npz`, fitted by `training/sample_statistics.py` on Kermany et
+al. 2018 (doi 10.17632/rscbjbr9sj.2, CC BY 4.0), with random coefficients, enlarged to a real image's size and given
+grain. Each carries the word SYNTHETIC in its name and in a corner. They show that the pipeline works, not how good a
+model is.
 """
 
 from pathlib import Path
@@ -24,9 +25,9 @@ _MARK: Final = "SYNTHETIC"
 def write_samples(folder: Path) -> list[Path]:
     """Draw the sample images into `folder` as grey JPEG and return their paths, in the order of their numbers.
 
-    The same files every time, byte for byte with the same Pillow and NumPy. Odd numbers are drawn from the statistics
-    of pneumonia images, even ones from those of normal images. Their names do not say which: blurred as they are, most
-    are taken for pneumonia, and there is no truth to hold a model to.
+    The files are always the same, byte for byte with the same Pillow and NumPy. Odd numbers are drawn from the
+    statistics of pneumonia images, even ones from those of normal images. Their names do not say which: blurred as they
+    are, most are predicted as pneumonia, and there is no ground truth to compare with.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with np.load(STATISTICS) as arrays:
@@ -54,7 +55,7 @@ def draw_image(mean: np.ndarray, components: np.ndarray, size: tuple[int, int], 
 
 
 def _grain(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
-    """Make noise of three sizes, float32 (height, width), in grey levels: mottle, texture and the image's own grain."""
+    """Make noise of three scales, float32 (height, width), in grey levels: mottle, texture and the image's grain."""
     grain = np.zeros((height, width), dtype=np.float32)
     for cell, strength in ((24, 2.5), (6, 2.5), (2, 3.0)):
         coarse = rng.standard_normal((height // cell + 1, width // cell + 1), dtype=np.float32) * strength

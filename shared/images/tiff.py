@@ -1,8 +1,8 @@
-"""TIFF with deep grey samples: of more than 8 bits, signed, or floats. All other TIFFs are read by Pillow.
+"""Decode TIFF with deep grey samples: more than 8 bits, signed, or floats. Pillow reads all other TIFFs.
 
-Pillow 13 takes no notice of WhiteIsZero, wraps signed bytes and large 32-bit samples, and swaps the bytes of compressed
-big-endian ones. So these are read here (TIFF 6.0, and BigTIFF): the tags by hand, the strips by imagecodecs. A strip
-that does not come to its whole length is an error, not black.
+Pillow 13 ignores WhiteIsZero, wraps signed bytes and large 32-bit samples, and swaps the bytes of compressed big-endian
+ones. So these are read here (TIFF 6.0, and BigTIFF): the tags directly, the strips by imagecodecs. A strip shorter than
+expected is an error, not black.
 """
 
 import struct
@@ -25,13 +25,13 @@ _STRIPS, _ORIENTATION, _SAMPLES, _ROWS, _STRIP_BYTES, _PLANES, _PREDICTOR = 273,
 _HEADER_BYTES: Final = 8  # TIFF 6.0, section 2
 _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES, _FORMAT = 322, 323, 324, 325, 339
 _NEW_SUBFILE, _SUBFILE = 254, 255
-_DEPTH: Final = 32_997  # of a page that is a stack of slices (SGI's ImageDepth)
+_DEPTH: Final = 32_997  # ImageDepth (SGI) of a page that is a stack of slices
 _REDUCED: Final = 1  # bit 0 of NewSubfileType
 _OLD_REDUCED: Final = 2  # of SubfileType
 
-_TYPES: Final = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}  # whole numbers; TIFF 6.0, section 2
+_TYPES: Final = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}  # integers; TIFF 6.0, section 2
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CIE_LAB = 0, 1, 2, 8
-_SEPARATE: Final = 2  # of PlanarConfiguration
+_SEPARATE: Final = 2  # value of PlanarConfiguration
 _SIGNED, _FLOAT, _UNKNOWN = 2, 3, 4
 _COMPLEX: Final = (5, 6)
 _KINDS: Final = {1: "u", _SIGNED: "i", _FLOAT: "f", _UNKNOWN: "u", **dict.fromkeys(_COMPLEX, "c")}
@@ -44,7 +44,7 @@ _NO_PREDICTOR, _DIFFERENCES, _FLOAT_DIFFERENCES = 1, 2, 3
 
 _MOST_PAGES: Final = 64
 _MOST_ENTRIES: Final = 4096
-_MOST_SEGMENTS: Final = 200_000  # tiles of 16 x 16 of an image of 51 megapixels
+_MOST_SEGMENTS: Final = 200_000  # as many tiles of 16 x 16 as an image of 51 megapixels has
 _MOST_NUMBERS: Final = 16
 _FURTHEST: Final = 2**62
 _UPRIGHT: Final = {
@@ -57,20 +57,20 @@ _LYING: Final = {5, 6, 7, 8}
 
 @dataclass(frozen=True)
 class DeepTiff:
-    """What the tags of a deep grey TIFF say."""
+    """The tags of a deep grey TIFF."""
 
     width: int
     height: int
     order: str
     bits: int
     kind: str
-    """As NumPy has it: u, i or f."""
+    """NumPy's kind: u, i or f."""
     is_white_zero: bool
     codec: str
-    """Of imagecodecs; empty where there is none."""
+    """Codec of imagecodecs; empty where uncompressed."""
     predictor: int
     is_reversed: bool
-    """Whether each byte's lowest bit comes first."""
+    """Whether the bits of each byte are reversed (lowest first)."""
     orientation: int
     across: int
     """Columns of a strip or tile."""
@@ -82,14 +82,14 @@ class DeepTiff:
 
     @property
     def upright_size(self) -> tuple[int, int]:
-        """Return the width and height in which the image is shown."""
+        """Return the display width and height."""
         return (self.height, self.width) if self.orientation in _LYING else (self.width, self.height)
 
 
 def read_deep(file: IO[bytes]) -> DeepTiff | None:
-    """Read the tags of the first whole page; None where Pillow reads it rightly.
+    """Read the tags of the first full page; None where Pillow reads it correctly.
 
-    Raises ImageRejected where the page is deep and grey and of a form that is not read, or damaged.
+    Raises ImageRejected where the page is deep and grey, but damaged or of an unsupported kind.
     """
     try:
         pages, order = _whole_pages(file)
@@ -99,7 +99,7 @@ def read_deep(file: IO[bytes]) -> DeepTiff | None:
     if tags.one(_DEPTH, 1) > 1:
         raise ImageRejected(Rejection.SEVERAL_IMAGES, case="pages", count=tags.one(_DEPTH, 1))
     places = (*tags.values.get(_STRIPS, ()), *tags.values.get(_TILES, ()))
-    if any(place < _HEADER_BYTES for place in places):  # never written, as a file half sent; drawn it is the header
+    if any(place < _HEADER_BYTES for place in places):  # never written, as in a partial upload; it would be header
         raise _damaged()
     bits, kind = tags.one(_BITS, 1), _KINDS.get(tags.one(_FORMAT, 1), "")
     if tags.one(_SAMPLES, 1) != 1 or tags.one(_PHOTOMETRIC, _BLACK_IS_ZERO) not in {_WHITE_IS_ZERO, _BLACK_IS_ZERO}:
@@ -115,8 +115,8 @@ def read_deep(file: IO[bytes]) -> DeepTiff | None:
 
 
 def decode(data: bytes, deep: DeepTiff) -> Image.Image:
-    """Decode to upright 8-bit grey: signed bytes as they are, all else by its own range (`grayscale.draw`)."""
-    from shared.images import grayscale  # noqa: PLC0415  # intake reads tags, and does without NumPy
+    """Decode to upright 8-bit grey: signed bytes unscaled, all else by its own range (`grayscale.draw`)."""
+    from shared.images import grayscale  # noqa: PLC0415  # intake only reads tags, without NumPy
 
     samples = _all_samples(data, deep)
     bounds = _OF_BYTES if deep.bits == 8 else None
@@ -126,7 +126,7 @@ def decode(data: bytes, deep: DeepTiff) -> Image.Image:
 
 
 def at_full_depth(data: bytes, deep: DeepTiff) -> "FullDepth":
-    """Decode to upright samples at full depth, in the window in which `decode` draws them."""
+    """Decode to upright samples at full depth, with the window that `decode` uses."""
     from shared.images import full_depth  # noqa: PLC0415  # as above
 
     samples = _all_samples(data, deep)
@@ -145,7 +145,7 @@ def _all_samples(data: bytes, deep: DeepTiff) -> "np.ndarray":
 
 
 def _refuse_unless_read_by_pillow(tags: "_Tags", bits: int, kind: str) -> None:
-    """Refuse colours, and greys with alpha, of forms that Pillow does not read or mixes up."""
+    """Refuse kinds of colour, and of grey with alpha, that Pillow does not read or misreads."""
     photometric, samples = tags.one(_PHOTOMETRIC, _RGB), tags.one(_SAMPLES, 1)
     if photometric == _CIE_LAB:
         raise ImageRejected(Rejection.UNSUPPORTED_FORM, case="tiff_lab")
@@ -157,12 +157,12 @@ def _refuse_unless_read_by_pillow(tags: "_Tags", bits: int, kind: str) -> None:
 
 @dataclass(frozen=True)
 class _Tags:
-    """The whole numbers of a page's tags."""
+    """The integers of a page's tags."""
 
     values: dict[int, tuple[int, ...]]
 
     def one(self, tag: int, otherwise: int) -> int:
-        """Return the first number of a tag."""
+        """Return the first number of a tag, or `otherwise` without it."""
         return (*self.values.get(tag, ()), otherwise)[0]
 
     @property
@@ -172,7 +172,7 @@ class _Tags:
 
 
 def _whole_pages(file: IO[bytes]) -> tuple[list[_Tags], str]:
-    """Return the tags of the pages that are no reduced copies, or else of the first, and the byte order."""
+    """Return the tags of the pages that are no reduced copies, else of the first, and the byte order."""
     file.seek(0)
     head = file.read(16)
     order = "<" if head[:2] == b"II" else ">"
@@ -186,7 +186,7 @@ def _whole_pages(file: IO[bytes]) -> tuple[list[_Tags], str]:
             tags, place = _read_page(file, place, order, is_big=is_big)
         except (struct.error, OverflowError, ValueError):
             if pages:
-                break  # some write a wrong address behind their last page
+                break  # some writers leave a wrong address after their last page
             raise
         pages.append(tags)
     whole = [tags for tags in pages if _WIDTH in tags.values and not tags.is_reduced]
@@ -194,7 +194,7 @@ def _whole_pages(file: IO[bytes]) -> tuple[list[_Tags], str]:
 
 
 def _read_page(file: IO[bytes], place: int, order: str, *, is_big: bool) -> tuple[_Tags, int]:
-    """Return the tags of a page and where the next page is, 0 for nowhere."""
+    """Return the tags of a page and the offset of the next one, 0 for none."""
     counter, entry, pointer = ("Q", "HHQ8s", "Q") if is_big else ("H", "HHI4s", "I")
     (count,) = _unpack(file, place, f"{order}{counter}")
     if count > _MOST_ENTRIES:
@@ -272,7 +272,7 @@ def _describe(tags: _Tags, order: str, bits: int, kind: str) -> DeepTiff:
 
 
 def _plain_lengths(size: tuple[int, int], part: tuple[int, int], bits: int, *, is_tiled: bool) -> tuple[int, ...]:
-    """Return how many bytes strips or tiles have that are not compressed, which old writers leave out."""
+    """Return the byte counts of uncompressed strips or tiles, which old writers omit."""
     (width, height), (across, down) = size, part
     rows = [down if is_tiled else min(down, left) for left in range(height, 0, -down)]
     return tuple(count * -(-across * bits // 8) for count in rows for _ in range(0, width, across))
@@ -285,7 +285,7 @@ def _is_predictable(predictor: int, bits: int, kind: str) -> bool:
 
 
 def _samples(data: bytes, deep: DeepTiff) -> "np.ndarray":
-    """Return all samples, in this machine's byte order."""
+    """Return all samples, in native byte order."""
     import numpy as np  # noqa: PLC0415  # see decode
 
     width = deep.bits if deep.bits in {8, 16, 32, 64} else 16
@@ -345,7 +345,7 @@ def _decompress(decode_segment: Callable[..., bytes], segment: bytes, size: int)
 
 
 def _add_differences(block: "np.ndarray") -> "np.ndarray":
-    """Undo horizontal differencing (TIFF 6.0, section 14), of whole numbers modulo their width."""
+    """Undo horizontal differencing (TIFF 6.0, section 14) of integers modulo their width."""
     import numpy as np  # noqa: PLC0415  # see decode
 
     native = block.astype(block.dtype.newbyteorder("="))
@@ -365,7 +365,7 @@ def _add_float_differences(segment: bytes, rows: int, deep: DeepTiff) -> "np.nda
 
 
 def _refuse_infinite(samples: "np.ndarray") -> None:
-    """Refuse floats that are out of all range; those that are no numbers mean that there is no sample."""
+    """Refuse infinite floats; NaN means that there is no sample."""
     import numpy as np  # noqa: PLC0415  # see decode
 
     if any(np.isinf(row).any() for row in samples):

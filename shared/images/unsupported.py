@@ -1,4 +1,4 @@
-"""What a file is that is not read here, and the way out: so that nobody copies again what is not damaged."""
+"""Explain files of unsupported formats and what to do, so that nobody re-copies undamaged files."""
 
 import struct
 from typing import IO, Final
@@ -20,14 +20,14 @@ _KINDS: Final = {1: "unsigned", 2: "signed", 3: "float", 5: "complex", 6: "compl
 _READ_GREY: Final = {*((1, bits) for bits in (1, 2, 4, 8, 12, 16, 32)), (2, 8), (2, 16), (2, 32), (3, 32), (3, 64)}
 _READ_COLOURS: Final = {(1, 8), (1, 16)}
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _SAMPLES, _SAMPLE_FORMAT = 256, 257, 258, 259, 277, 339
-_PLACES: Final = ((273, 279), (324, 325))  # of strips and of tiles: offsets, byte counts
+_PLACES: Final = ((273, 279), (324, 325))  # offsets and byte counts of strips, of tiles
 
 _BMP_HEADERS: Final = {12, 16, 40, 52, 56, 64, 108, 124}
 _BMP_COMPRESSIONS: Final = {
     0: "none", 1: "RLE8", 2: "RLE4", 3: "bit_fields", 4: "JPEG", 5: "PNG", 6: "bit_fields", 11: "CMYK",
 }  # fmt: skip
 
-# First bytes of what people send by mistake; each format's own specification.
+# First bytes of formats that people send by mistake; from each format's own specification.
 _OTHER_FORMATS: Final = (
     (0, b"GIF8", "gif"), (0, b"%PDF", "pdf"), (0, b"\x00\x00\x00\x0cjP  ", "jpeg_2000"),
     (0, b"\xff\x4f\xff\x51", "jpeg_2000_stream"), (0, b"\xff\x0a", "jpeg_xl"),
@@ -46,12 +46,12 @@ _SIGNATURES: Final = (
 
 
 def kind_of(head: bytes) -> str:
-    """Return the format of this module that a file's first bytes announce; empty where it is another."""
+    """Return which of this module's formats a file's first bytes announce; empty for any other."""
     return next((kind for mark, kind in _SIGNATURES if head.startswith(mark)), "")
 
 
 def name_format(head: bytes) -> str | None:
-    """Name a format that is not taken, by a word of `refusals.TERMS`, from a file's first SIGNATURE_BYTES.
+    """Name an unsupported format, by a word of `refusals.TERMS`, from a file's first SIGNATURE_BYTES.
 
     None where it is unknown.
     """
@@ -59,7 +59,7 @@ def name_format(head: bytes) -> str | None:
 
 
 def refuse_unread_compression(directory: TiffImagePlugin.ImageFileDirectory_v2) -> None:
-    """Raise ImageRejected where a page of a TIFF is compressed in a way that is not read."""
+    """Raise ImageRejected where a page of a TIFF has an unsupported compression."""
     compression = directory.get(_COMPRESSION, 1)
     if isinstance(compression, int) and compression not in _READ_COMPRESSIONS:
         method = _COMPRESSIONS.get(compression, str(compression))
@@ -67,7 +67,7 @@ def refuse_unread_compression(directory: TiffImagePlugin.ImageFileDirectory_v2) 
 
 
 def explain(file: IO[bytes], kind: str) -> ImageRejected | None:
-    """Return why a file that Pillow cannot open is not read, by its structure; None where it is damaged.
+    """Explain from its structure why Pillow cannot open a file; None where it is damaged.
 
     `kind` is the format that its first bytes announce.
     """
@@ -77,7 +77,7 @@ def explain(file: IO[bytes], kind: str) -> ImageRejected | None:
         return _explain_bmp(file) if kind == "BMP" else None
     except ImageRejected as refusal:
         return refusal
-    except Exception:  # noqa: BLE001  # as Pillow's parsers of hostile files raise: then it is damaged
+    except Exception:  # noqa: BLE001  # Pillow's parsers raise anything on hostile files: it is damaged
         return None
 
 
@@ -97,7 +97,7 @@ def _explain_tiff(file: IO[bytes]) -> ImageRejected | None:
 
 
 def _is_whole(directory: TiffImagePlugin.ImageFileDirectory_v2, file: IO[bytes]) -> bool:
-    """Tell whether a page has a size, and its strips or tiles lie inside the file."""
+    """Tell whether a page has a size, and its strips or tiles are inside the file."""
     size = file.seek(0, 2)
     if not (directory.get(_WIDTH) and directory.get(_HEIGHT)):
         return False
@@ -130,15 +130,15 @@ def _explain_bmp(file: IO[bytes]) -> ImageRejected | None:
 
 
 def is_cut_short(file: IO[bytes], kind: str) -> bool:
-    """Tell by its structure whether a file ends before its image does; `kind` is its format."""
+    """Tell by its structure whether a file is truncated; `kind` is its format."""
     try:
         return _SHORT[kind](file) if kind in _SHORT else False
-    except Exception:  # noqa: BLE001  # as in `explain`: a header that cannot be read says nothing
+    except Exception:  # noqa: BLE001  # as in `explain`: an unreadable header tells nothing
         return False
 
 
 def _is_short_png(file: IO[bytes]) -> bool:
-    """Walk the chunks: one that reaches beyond the end was cut; so were pixels behind which nothing comes."""
+    """Walk the chunks: truncated is one that reaches beyond the end, and pixel data that nothing follows."""
     size, place = file.seek(0, 2), 8
     while place + 12 <= size:
         file.seek(place)

@@ -1,4 +1,4 @@
-"""The small networks that come with the product: arrays in one file of a version, known by its sha256."""
+"""Read the small networks that ship with the product: arrays in one file per version, verified by sha256."""
 
 import hashlib
 import io
@@ -10,10 +10,10 @@ from shared.errors import ModelUnavailable
 
 
 def read_weights(folder: Path, version: str, sha256: str, kind: str) -> dict[str, np.ndarray]:
-    """Read the arrays of a version, float32, by their names; `sha256` is what a spec says of the file, unless empty.
+    """Read the arrays of a version, float32, by name; `sha256` is the file's hash in a spec, unchecked if empty.
 
-    `kind` says in messages what the file holds. Raises ModelUnavailable where there is no such version or its file is
-    another one.
+    `kind` names the file's content in messages. Raises ModelUnavailable where there is no such version or its file
+    differs.
     """
     try:
         data = _file(folder, version).read_bytes()

@@ -1,4 +1,4 @@
-"""Intake: from a stream of uploaded bytes to stored images and refusals, one file at a time.
+"""Intake: turn a stream of uploaded bytes into stored images and refusals, one file at a time.
 
 The web checks signature, format and dimensions without decoding a pixel; the worker decodes in full later.
 """
@@ -30,7 +30,7 @@ ZIP_SIGNATURES: Final = (b"PK\x03\x04", b"PK\x05\x06")
 CHUNK: Final = 256 * 1024
 FILE_NAME_LENGTH: Final = 512
 
-# First bytes of the formats taken; each format's own specification.
+# First bytes of the accepted formats; from each format's own specification.
 _SIGNATURES: Final = (
     (b"\xff\xd8\xff", "JPEG"),
     (b"\x89PNG\r\n\x1a\n", "PNG"),
@@ -43,9 +43,9 @@ _SIGNATURES: Final = (
 )
 _DICOM: Final = "DICOM"
 HEAD_BYTES: Final = max(DICOM_HEAD_BYTES, unsupported.SIGNATURE_BYTES)
-"""Enough to tell every format by."""
+"""Enough to recognise every format."""
 _ZIP_END: Final = b"PK\x05\x06"
-_ZIP_TAIL_BYTES: Final = 65_535 + 22  # its comment and itself (APPNOTE.TXT 4.3.16)
+_ZIP_TAIL_BYTES: Final = 65_535 + 22  # the comment and the record itself (APPNOTE.TXT 4.3.16)
 
 _MEDIA_TYPES: Final = {
     _DICOM: dicom.MEDIA_TYPE,
@@ -55,7 +55,7 @@ _MEDIA_TYPES: Final = {
 
 @dataclass(frozen=True)
 class AcceptedImage:
-    """A stored image as intake knows it."""
+    """A stored image and its header data."""
 
     sha256: str
     size_bytes: int
@@ -63,14 +63,14 @@ class AcceptedImage:
     height: int
     media_type: str
     patient: str | None = None
-    """A pseudonym (`shared.intake.pseudonyms`); None where nothing says whose it is."""
+    """A pseudonym (`shared.intake.pseudonyms`); None where the patient is unknown."""
     taken_on: date | None = None
-    """The day that the header gives; only of an image whose patient is known."""
+    """The day in the header; only for an image whose patient is known."""
 
 
 @dataclass(frozen=True)
 class Received:
-    """One file of an upload: an image, or the reason why it is none."""
+    """One file of an upload: an image, or the reason why it was refused."""
 
     file_name: str
     image: AcceptedImage | None = None
@@ -84,7 +84,7 @@ def display_name(name: str) -> str:
 
 
 def accept(chunks: Iterable[bytes], store: Store, settings: Settings) -> AcceptedImage:
-    """Stream one file into the store and return what it is.
+    """Stream one file into the store and return its description.
 
     Raises ImageRejected where it cannot be an image, StoreFull where the disk has no room. Memory stays at one chunk.
     """
@@ -101,7 +101,7 @@ def accept(chunks: Iterable[bytes], store: Store, settings: Settings) -> Accepte
 
 
 def is_image(head: bytes) -> bool:
-    """Tell whether a file's first HEAD_BYTES announce a format that is taken."""
+    """Tell whether a file's first HEAD_BYTES announce an accepted format."""
     return _format_of(head) is not None
 
 
@@ -127,7 +127,7 @@ def _format_of(head: bytes) -> str | None:
 
 
 def _refuse_zip_behind_something(file: BinaryIO) -> None:
-    """Refuse a ZIP that does not begin as one: one that unpacks itself, or one behind a mail's header."""
+    """Refuse a ZIP that does not start as one: a self-extracting one, or one after a mail header."""
     file.seek(max(0, file.seek(0, io.SEEK_END) - _ZIP_TAIL_BYTES))
     if _ZIP_END in file.read():
         raise ImageRejected(Rejection.UNSUPPORTED_FORM, case="zip_prefix")
@@ -160,7 +160,7 @@ def _examine(incoming: Incoming, settings: Settings) -> AcceptedImage:
 
 
 def _read_header(file: BinaryIO, expected: str) -> tuple[tuple[int, int], Patient | None]:
-    """Read an image's size, as it is shown, and whose it is, from its header; no pixel is decoded."""
+    """Read an image's display size and patient from its header; no pixel is decoded."""
     try:
         if expected == _DICOM:
             header = dicom.read_header(file)
@@ -178,7 +178,7 @@ def _read_header(file: BinaryIO, expected: str) -> tuple[tuple[int, int], Patien
             return (jpeg.special_size(data), None) if mended is None else _read_header(io.BytesIO(mended), expected)
         raise unsupported.explain(file, expected) or _unreadable() from error
     except Exception as error:
-        # Header parsers of hostile files raise ValueError, struct.error, SyntaxError, OverflowError and others.
+        # On hostile files header parsers raise ValueError, struct.error, SyntaxError, OverflowError and others.
         raise unsupported.explain(file, expected) or _unreadable() from error
 
 
@@ -201,12 +201,12 @@ def _unreadable() -> ImageRejected:
 
 
 def reject(file_name: str, code: Rejection, **details: Scalar) -> Received:
-    """Say that one file was refused."""
+    """Return the refusal of one file."""
     return Received(display_name(file_name), rejection=ImageRejected(code, **details))
 
 
 def take(file_name: str, chunks: Iterable[bytes], store: Store, settings: Settings) -> Received:
-    """Accept one image file; a refusal is an answer here, not an error."""
+    """Accept one image file; a refusal is returned, not raised."""
     try:
         return Received(display_name(file_name), image=accept(chunks, store, settings))
     except ImageRejected as rejection:

@@ -1,4 +1,4 @@
-"""ZIP uploads: what may come out of an archive, decided before anything is unpacked."""
+"""Receive ZIP uploads: check every entry before anything is unpacked."""
 
 import errno
 import lzma
@@ -35,13 +35,13 @@ from shared.store.store import Store
 
 _ENCRYPTED_FLAG: Final = 0x1  # APPNOTE.TXT 4.4.4, general purpose bit 0
 _SIGNATURE_BYTES: Final = 4
-# An entry of the directory has 46 bytes and a name; real ones seldom come to 200.
+# A directory entry has 46 bytes and a name; real ones seldom reach 200.
 _DIRECTORY_BYTES_AN_ENTRY: Final = 256
 _LEAST_READ: Final = 1 * MIB
-"""Never too much: zipfile reads the end of a file, where a comment may be, and entries in smaller pieces."""
+"""Always allowed: zipfile reads the end of a file, with its comment, and entries in smaller pieces."""
 _LOCAL_HEADER: Final = b"PK\x03\x04"
-_LOCAL_HEADER_BYTES: Final = 30  # and a name and extra fields of any length (APPNOTE.TXT 4.3.7)
-# What zipfile and the libraries under it raise where an entry is damaged.
+_LOCAL_HEADER_BYTES: Final = 30  # followed by a name and extra fields of any length (APPNOTE.TXT 4.3.7)
+# What zipfile and its libraries raise for a damaged entry.
 _UNPACK_ERRORS: Final = (
     zipfile.BadZipFile, OSError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, ValueError, OverflowError,
 )  # fmt: skip
@@ -56,12 +56,12 @@ def receive(
     settings: Settings,
     left_out: Counter[str] | None = None,
 ) -> Iterator[Received]:
-    """Take in one uploaded file: an image gives one result, a ZIP one for each image inside it.
+    """Receive one uploaded file: an image gives one result, a ZIP one for each image inside it.
 
-    What a disc holds beside its images is left out and counted in `left_out` by the reason. Names in the results are
+    Non-image files of a patient's disc are skipped and counted in `left_out` by reason. Names in the results are
     pseudonyms where the settings ask for them. Raises StoreFull where the disk has no room.
     """
-    # The one place where names of files are concealed: whatever becomes of a file, its result comes out here.
+    # The only place that conceals file names: every result passes here.
     left_out = Counter() if left_out is None else left_out
     with closing(_Intake(file_name, store, settings, left_out).receive(chunks)) as results:
         for received in results:
@@ -148,7 +148,7 @@ class _Intake:
 
 
 def _head(stream: Iterator[bytes]) -> bytes:
-    """Take chunks until a signature can be told; a request is cut into chunks anywhere."""
+    """Read chunks until the signature is complete; chunk boundaries are arbitrary."""
     head = b""
     while len(head) < _SIGNATURE_BYTES and (chunk := next(stream, b"")):
         head += chunk
@@ -161,14 +161,14 @@ def _rejoin(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
 
 
 class _DirectoryTooLarge(Exception):
-    """Say that zipfile was about to read more into memory at once than a directory may have."""
+    """Say that zipfile tried to read more at once than a directory may have."""
 
 
 class _BoundedFile:
-    """A ZIP whose directory is read up to a bound.
+    """A ZIP file with a limit on the size of each read, and so of its directory.
 
-    zipfile reads as much at once as one of three records says, and which of them it believes, its version decides: so
-    what it asks for is bounded, and not what they say.
+    zipfile reads as much at once as one of three records says, and which one depends on its version: so its reads are
+    limited, not the records' values.
     """
 
     def __init__(self, file: IO[bytes], most: int) -> None:
@@ -176,14 +176,14 @@ class _BoundedFile:
         self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
 
     def read(self, size: int = -1) -> bytes:
-        """Read; raise _DirectoryTooLarge where that is more than the bound."""
+        """Read; raise _DirectoryTooLarge for more than the limit."""
         if size > self._most:
             raise _DirectoryTooLarge
         return self._file.read(size)
 
 
 def _begins_unlisted(archive: zipfile.ZipFile, entries: Sequence[zipfile.ZipInfo]) -> bool:
-    """Tell whether an archive begins with an entry that its directory, the last in the file, does not list."""
+    """Tell whether an archive begins with an entry missing from its directory, the last one in the file."""
     if not archive.fp or any(entry.header_offset <= 0 for entry in entries):
         return False
     archive.fp.seek(0)
@@ -191,7 +191,7 @@ def _begins_unlisted(archive: zipfile.ZipFile, entries: Sequence[zipfile.ZipInfo
 
 
 def _is_image_after_all(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, overlapping: set[int]) -> bool:
-    """Tell by its first bytes whether an entry is an image, though its name says that it belongs to a disc's viewer."""
+    """Tell by its first bytes whether an entry named like part of a disc's viewer is an image after all."""
     is_closed = id(entry) in overlapping or entry.flag_bits & _ENCRYPTED_FLAG or unread_method(entry)
     if is_closed or PurePosixPath(entry.filename).name.lower() == DICOMDIR:
         return False
@@ -204,21 +204,20 @@ def _is_image_after_all(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, overla
 
 
 def _raise_if_of_disk(error: Exception) -> None:
-    """Raise an OSError that a system call made.
+    """Raise an OSError again if it comes from a system call.
 
-    bz2 says with one of its own that data is damaged; an entry that claims to lie before the start of the file makes
-    zipfile seek there.
+    bz2 raises OSError for damaged data, and zipfile seeks to a negative offset for an entry that claims one.
     """
     if isinstance(error, OSError) and error.errno not in {None, errno.EINVAL}:
         raise error
 
 
 def _overlapping(entries: Sequence[zipfile.ZipInfo], end: int) -> set[int]:
-    """Return the ids of entries that reach into the next one or into the directory, which begins at `end`.
+    """Return the ids of entries that overlap the next one or the directory, which begins at `end`.
 
-    A ZIP of 1 MB that names the same bytes 20,000 times unpacks to 16 GB, and no entry's ratio shows it (Fifield, WOOT
-    2019). zipfile refuses these itself from 3.11.8 and 3.12.2 on; of entries at one place it lets the last pass, and so
-    does this.
+    A ZIP of 1 MB that refers to the same bytes 20,000 times unpacks to 16 GB, and no entry's ratio reveals it (Fifield,
+    WOOT 2019). zipfile itself refuses these from 3.11.8 and 3.12.2 on; of entries at the same offset it accepts the
+    last, and so does this.
     """
     found = set()
     for entry in sorted(entries, key=lambda entry: entry.header_offset, reverse=True):
@@ -229,9 +228,9 @@ def _overlapping(entries: Sequence[zipfile.ZipInfo], end: int) -> set[int]:
 
 
 def _entry_name(file_name: str, entry: str) -> str:
-    """Name an entry `archive.zip/path/in/zip.png`, so that images of two ZIPs can be told apart.
+    """Name an entry `archive.zip/path/in/zip.png`, to distinguish images of two ZIPs.
 
-    Of a name that is too long the end is kept, which is the entry's.
+    A name that is too long keeps its end, which is the entry's.
     """
     return display_name(f"{file_name}/{entry}")
 
@@ -246,7 +245,7 @@ def _is_folder(name: str) -> bool:
 
 
 def _refuse_hostile(entry: zipfile.ZipInfo, settings: Settings) -> None:
-    """Refuse an entry by its header alone."""
+    """Refuse a hostile entry by its header alone."""
     if _is_unsafe(entry):
         raise ImageRejected(Rejection.ZIP_ENTRY_UNSAFE_NAME)
     if entry.flag_bits & _ENCRYPTED_FLAG:
@@ -261,7 +260,7 @@ def _refuse_hostile(entry: zipfile.ZipInfo, settings: Settings) -> None:
 
 
 def _is_unsafe(entry: zipfile.ZipInfo) -> bool:
-    # orig_filename is what the archive says; zipfile itself cleans `filename` of NUL and backslashes.
+    # orig_filename is the name in the archive; zipfile cleans `filename` of NUL and backslashes.
     name = entry.orig_filename.replace("\\", "/")
     path = PurePosixPath(name)
     has_drive = re.match(r"[A-Za-z]:", name) is not None

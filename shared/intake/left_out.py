@@ -1,15 +1,16 @@
-"""Files beside the images of a patient's disc or a folder that are no images: left out and counted, without a row."""
+"""Recognise non-image files of a patient's disc or a folder, which are skipped and counted, without a row."""
 
 from pathlib import PurePosixPath
 from typing import Final
 
-# What file managers leave in every folder.
+# Files that file managers leave in every folder.
 _OF_SYSTEMS: Final = {".ds_store", "thumbs.db", "desktop.ini", "ehthumbs.db", ".directory", "icon\r"}
 _FOLDERS_OF_SYSTEMS: Final = {"__macosx", "system volume information", "$recycle.bin", ".trashes", ".spotlight-v100"}
 DICOMDIR: Final = "dicomdir"
 """The table of contents of a disc: a DICOM file without an image."""
 
-# What programs write onto a disc for its viewer (IHE Portable Data for Imaging, volume 3, 4.47: README.TXT, INDEX.HTM).
+# Files of the viewer that programs write onto a disc (IHE Portable Data for Imaging, volume 3, 4.47: README.TXT,
+# INDEX.HTM).
 _OF_DISCS: Final = {DICOMDIR, "readme.txt", "readme", "liesmich.txt", "lisezmoi.txt", "autorun", "version.txt"}
 _ENDINGS: Final = {
     ".exe", ".dll", ".ocx", ".sys", ".com", ".bat", ".cmd", ".msi", ".cab", ".jar", ".class", ".so", ".dylib", ".sh",
@@ -23,13 +24,13 @@ DISC: Final = "of a disc's viewer"
 
 
 def by_kind() -> dict[str, list[str]]:
-    """Return the names, endings and folders in small letters, for the upload page."""
+    """Return the names, extensions and folders in lower case, for the upload page."""
     names, folders = sorted(_OF_SYSTEMS | _OF_DISCS), sorted(_FOLDERS_OF_SYSTEMS)
     return {"names": names, "endings": sorted(_ENDINGS), "folders": folders}
 
 
 def is_system_folder(name: str) -> bool:
-    """Tell a folder that only an operating system fills."""
+    """Tell whether a folder is used only by an operating system."""
     return name.lower() in _FOLDERS_OF_SYSTEMS
 
 

@@ -1,4 +1,4 @@
-"""The order in which people expect file names: folder by folder, and 2 before 10."""
+"""Sort file names in natural order: folder by folder, and 2 before 10."""
 
 import re
 from typing import Final
@@ -9,13 +9,13 @@ Key = tuple[tuple[tuple[int, int, str], ...], ...]
 
 
 def natural_key(path: str) -> tuple[Key, str]:
-    """Return what a path with slashes is sorted by; names that differ in capitals or leading zeros only keep apart."""
+    """Return the sort key of a path with slashes; names that differ only in case or leading zeros stay distinct."""
     return tuple(tuple(map(_part_key, _DIGITS.split(name))) for name in path.split("/")), path
 
 
 def _part_key(part: str) -> tuple[int, int, str]:
     if _DIGITS.fullmatch(part):
         number = part.lstrip("0")
-        # By its length first: Python refuses to read numbers of more than 4,300 digits.
+        # By length first: Python refuses to parse numbers of more than 4,300 digits.
         return 0, len(number), number
     return 1, 0, part.casefold()

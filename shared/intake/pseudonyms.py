@@ -1,4 +1,4 @@
-"""Pseudonyms for names and patients: the same one gets the same, and without the key nothing leads back."""
+"""Pseudonyms for names and patients: deterministic, and irreversible without the key."""
 
 import hashlib
 import hmac
@@ -10,17 +10,17 @@ from typing import Final
 from shared.images.dicom_patient import Patient
 from shared.settings import Settings
 
-# What a file is called behind its dot may be a name too, so only these stay.
+# An extension may be a name, too, so only these are kept.
 SUFFIXES: Final = {".bmp", ".dcm", ".dicom", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp", ".zip"}
 
-_DIGITS: Final = 20  # 80 bits: two of a thousand million names share one with a chance of 1 in 2 million
+_DIGITS: Final = 20  # 80 bits: among 10^9 names the chance of a collision is 1 in 2 million
 _PSEUDONYM: Final = re.compile(rf"[0-9a-f]{{{_DIGITS}}}")
 
 
 def conceal(name: str, settings: Settings) -> str:
-    """Return a name as it may be kept: itself, or where the settings ask for it a pseudonym for each part of the path.
+    """Return a name as it may be stored: itself or, where the settings ask for it, with a pseudonym for each path part.
 
-    A pseudonym is the first 80 bits of HMAC-SHA256 (RFC 2104) of the part, in hexadecimal, and the part's ending where
+    A pseudonym is the first 80 bits of HMAC-SHA256 (RFC 2104) of the part, in hexadecimal, and the part's extension if
     that is one of SUFFIXES.
     """
     if not settings.pseudonymise_names:
@@ -30,20 +30,20 @@ def conceal(name: str, settings: Settings) -> str:
 
 
 def conceal_key(key: str, settings: Settings) -> str:
-    """Return a sender's key for a request as it may be kept; programs make keys of file names, too."""
+    """Return a sender's idempotency key as it may be stored; programs derive keys from file names, too."""
     if not settings.pseudonymise_names:
         return key
     return hmac.new(_key(settings), b"key " + key.encode(errors="surrogatepass"), hashlib.sha256).hexdigest()
 
 
 def conceal_patient(patient: Patient, settings: Settings) -> str | None:
-    """Return what stands for a patient, 64 hexadecimal digits; None where no key is set or none is to be kept.
+    """Return a patient's pseudonym, 64 hexadecimal digits; None where no key is set or patients are not to be kept.
 
     It is the HMAC-SHA256 of issuer, number and date of birth, whether or not names are concealed.
     """
     if not settings.match_patients or (settings.pseudonym_key is None and settings.secret_key is None):
         return None
-    # No part of a path has a slash and no sender's key begins so: what is shown of those gives none of this key away.
+    # Domain separation: no path part has a slash and no sender's key begins so, so their pseudonyms differ from these.
     key = hmac.new(_key(settings), b"patients/v1", hashlib.sha256).digest()
     identity = json.dumps([patient.issuer, patient.number, patient.born])
     return hmac.new(key, identity.encode(), hashlib.sha256).hexdigest()
@@ -55,7 +55,7 @@ def describe_received(value: object, settings: Settings) -> str:
 
 
 def may_stand_for(pseudonym: str, name: str) -> bool:
-    """Say whether one name could be another's pseudonym, as far as that shows without the key."""
+    """Tell whether one name could be another's pseudonym, as far as can be told without the key."""
     parts = [part for part in name.replace("\\", "/").split("/") if part]
     found = pseudonym.split("/")
     return len(parts) == len(found) and all(
@@ -77,5 +77,5 @@ def _key(settings: Settings) -> bytes:
     if settings.pseudonym_key is not None:
         return settings.pseudonym_key.get_secret_value().encode()
     secret = settings.secret_key.get_secret_value() if settings.secret_key else ""
-    # Not the signing key itself: what is made for one purpose must not be of use for another.
+    # Not the signing key itself: a key must serve one purpose only.
     return hmac.new(secret.encode(), b"pneumoscreen pseudonyms v1", hashlib.sha256).digest()

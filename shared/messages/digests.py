@@ -1,8 +1,8 @@
-"""Digests: an account gets at most one e-mail in APART; what happens within that time is told by the next one.
+"""Digests: an account gets at most one e-mail per APART; what happens meanwhile is in the next one.
 
-An e-mail is made in the commit that claims it. The oldest message is sent as it, under its id; the others are gathered
-into it for good. So a sender that dies loses none of them, and a second try tells of the same, whatever has happened
-since.
+An e-mail is composed in the commit that claims it. The oldest message becomes the e-mail, under its id; the others are
+attached to it for good. So a sender that dies loses none of them, and a retry has the same content, whatever has
+happened since.
 """
 
 import uuid
@@ -20,12 +20,12 @@ from shared.tables import Job, Message, MessageEvent, MessageState, User
 APART: Final = timedelta(minutes=15)
 _ACCOUNTS_AT_ONCE: Final = 8
 _WAITING: Final = literal(MessageState.WAITING, Message.state.type, literal_execute=True)
-"""Written as a literal: a bound value hides a partial index from SQLite."""
+"""Written as a literal: with a bound value SQLite does not use a partial index."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """One of the things that an e-mail tells of."""
+    """One message in an e-mail."""
 
     event: MessageEvent
     body: dict[str, Any]
@@ -33,19 +33,19 @@ class Part:
 
 
 def is_any_ready(session: Session, at: datetime) -> bool:
-    """Tell whether an account may have an e-mail now, and something waits to be told."""
+    """Tell whether any account may get an e-mail now and has messages waiting."""
     return session.scalar(select(User.id).where(*_are_ready(at)).limit(1)) is not None
 
 
 def gather(session: Session, at: datetime) -> None:
-    """Make one e-mail of all that waits for an account, for some of those that may have one now."""
-    # Whoever else gathers passes a held account over, and sees the e-mail that was made once it can hold it.
+    """Gather all waiting messages of an account into one e-mail, for some of the accounts that may get one now."""
+    # Concurrent senders skip a locked account, and see its e-mail once they can lock it.
     ready = select(User.id).where(*_are_ready(at)).order_by(User.id).limit(_ACCOUNTS_AT_ONCE)
     held = set(session.scalars(ready.with_for_update(key_share=True, skip_locked=True)))
     if not held:
         return
     held -= set(session.scalars(_under_way()))
-    # Neither of one account nor sorted: SQLite would go by another index then, through a month of messages.
+    # Neither by account nor sorted: SQLite would then use another index, through a month of messages.
     loose = select(Message.id, Message.user_id, Message.created_at, Message.give_up_at).where(*_are_loose(at))
     waiting: dict[uuid.UUID, list[Any]] = {}
     for row in sorted(session.execute(loose), key=lambda row: (row.created_at, row.id)):
@@ -56,7 +56,7 @@ def gather(session: Session, at: datetime) -> None:
 
 
 def _join(session: Session, rows: Sequence[Any], at: datetime) -> None:
-    """Gather messages into the e-mail that the first is sent as; it is tried for as long as the newest would be."""
+    """Gather messages into the first one's e-mail, which is retried for as long as the newest would be."""
     leading, ids = rows[0].id, [row.id for row in rows[1:]]
     leads = {"digest_id": leading, "due_at": at, "give_up_at": max(row.give_up_at for row in rows)}
     session.execute(_change(Message.id == leading).values(leads))
@@ -70,7 +70,7 @@ def _change(which: ColumnElement[bool]) -> Update:
 
 
 def parts_of(session: Session, message: Message) -> list[Part]:
-    """Return what an e-mail tells of, oldest first, but for jobs that were deleted."""
+    """Return the messages in an e-mail, oldest first, without those of deleted jobs."""
     if message.digest_id is None:
         return [Part(message.event, message.body, message.created_at)]
     of_jobs = (Message.digest_id == message.digest_id, exists().where(Job.id == Message.subject))
@@ -79,13 +79,13 @@ def parts_of(session: Session, message: Message) -> list[Part]:
 
 
 def next_at(user: User, at: datetime) -> datetime | None:
-    """Return when an account may have its next e-mail; None where that is now."""
+    """Return when an account may get its next e-mail; None where that is now."""
     following = None if user.emailed_at is None else user.emailed_at + APART
     return following if following is not None and following > at else None
 
 
 def count_jobs(session: Session, messages: Sequence[Message]) -> dict[uuid.UUID, int]:
-    """Return how many jobs the e-mail of each message tells of, where these are several."""
+    """Return the number of jobs in the e-mail of each message, where these are several."""
     jobs = func.count(Message.subject.distinct())
     counted = select(Message.digest_id, jobs).where(Message.digest_id.in_([message.id for message in messages]))
     several = session.execute(counted.group_by(Message.digest_id).having(jobs > 1))
@@ -93,28 +93,28 @@ def count_jobs(session: Session, messages: Sequence[Message]) -> dict[uuid.UUID,
 
 
 def is_made() -> ColumnElement[bool]:
-    """Match messages to people that are sent as they are: e-mails that were made, and tests, which wait for nothing."""
+    """Match messages to people ready to be sent: gathered e-mails, and tests, which are never gathered."""
     return or_(Message.event == MessageEvent.TEST, Message.digest_id.is_not(None))
 
 
 def _are_ready(at: datetime) -> tuple[ColumnElement[bool], ...]:
-    """Match accounts that had no e-mail for a while, have none under way, and something to be told."""
+    """Match accounts with messages waiting that had no e-mail for a while and have none in progress."""
     had_none = or_(User.emailed_at.is_(None), User.emailed_at <= at - APART)
-    # Not as correlated subqueries: those would go through a month of e-mails of each account.
+    # Not as correlated subqueries: those would scan a month of e-mails for each account.
     to_be_told = select(Message.user_id).where(*_are_loose(at), Message.due_at <= at)
     return had_none, User.id.in_(to_be_told), User.id.not_in(_under_way())
 
 
 def _under_way() -> Select[uuid.UUID | None]:
-    """Select the accounts with an e-mail that was made and is still tried."""
+    """Select the accounts with an e-mail that is still being tried."""
     other = aliased(Message)
     is_tried = (other.webhook_id.is_(None), other.state == _WAITING, other.digest_id.is_not(None))
     return select(other.user_id).where(*is_tried)
 
 
 def _are_loose(at: datetime) -> tuple[ColumnElement[bool], ...]:
-    """Match what waits to be told by e-mail and is in none yet."""
-    # Of before there were digests, some may be under a lease.
+    """Match messages that wait for an e-mail and are in none yet."""
+    # Messages from before there were digests may be under a lease.
     is_free = or_(Message.lease_token.is_(None), Message.due_at <= at)
     is_loose = (Message.digest_id.is_(None), Message.event != MessageEvent.TEST)
     return Message.webhook_id.is_(None), Message.state == _WAITING, *is_loose, is_free

@@ -1,4 +1,4 @@
-"""Note that jobs have ended, whatever ended their last image: a worker, a cancellation, a lease that ran out."""
+"""Record the end of jobs, whatever ended their last image: a worker, a cancellation, an expired lease."""
 
 import logging
 import uuid
@@ -23,10 +23,10 @@ _UNENDED: Final = tuple(sorted(frozenset(State) - FINAL_STATES))
 
 
 def note_ends(database: Database, failed: list[uuid.UUID]) -> int:
-    """Note the end of jobs that have ended since the last look, and what is told of it; return how many.
+    """Record newly ended jobs and the messages about them; return how many.
 
-    `failed` is kept by the caller between looks: jobs whose end could not be noted come last, each in turn, so that
-    they hold up no other. Raises the error of a database that is away.
+    The caller keeps `failed` between calls: jobs whose end could not be recorded come last, in rotation, so that they
+    block no others. Raises the error of an unavailable database.
     """
     noted = 0
     for job_id in [*_ended(database, failed), *failed]:
@@ -55,13 +55,13 @@ def _goes_on() -> Exists:
 
 
 def _note_end(session: Session, job_id: uuid.UUID) -> bool:
-    """Note the end of one job unless somebody has had it retried, removed or noted meanwhile."""
-    # The job's row is held first, as `jobs.retry` holds it: the look at its images then sees what that wrote.
+    """Record the end of one job unless it was retried, removed or recorded meanwhile."""
+    # The job's row is locked first, as in `jobs.retry`: the query of its images then sees what that wrote.
     job = session.scalar(select(Job).where(Job.id == job_id, Job.is_watched).with_for_update())
     if job is None or session.scalar(select(Job.id).where(Job.id == job_id, _goes_on())) is not None:
         return False
     job.is_watched, job.ended_at = False, now()
-    if job.source not in BY_HAND:  # nobody waits at a page to be told on
+    if job.source not in BY_HAND:  # nobody watches a page for it
         job.seen_at = job.ended_at
     by_state = select(Screening.state, func.count()).where(Screening.job_id == job_id).group_by(Screening.state)
     counts = {state.value: 0 for state in State if state in FINAL_STATES}

@@ -1,4 +1,4 @@
-"""What happened, noted as messages in the commit of what they tell of: to webhooks, and as e-mails to people."""
+"""Write events as messages, to webhooks and as e-mails to people, in the commit of the event itself."""
 
 import uuid
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ from shared.models.spec import Label
 from shared.tables import Job, MessageEvent, Priority, Screening, Source, User, Webhook
 
 BY_HAND: Final = (Source.WEB, Source.SAMPLES)
-"""Who sends by a program does not wait at a page."""
+"""Senders that use a program do not watch a page."""
 
 
 def note_flagged(session: Session, screenings: Sequence[uuid.UUID]) -> None:
-    """Note that images were flagged; those that were not are passed over.
+    """Write messages for flagged images; others are skipped.
 
-    Each goes to every webhook that wants to know. People get an e-mail at once where somebody waits for the job, one
-    for each job; what is flagged in a bulk job, they learn at its end.
+    Each goes to every subscribed webhook. People get an immediate e-mail, one per job, where somebody waits for the
+    job; flagged images of a bulk job are reported at its end.
     """
     webhooks = outbox.listening(session, MessageEvent.IMAGE_FLAGGED) if screenings else []
     has_readers = bool(screenings) and emails.has_readers(session)
@@ -44,7 +44,7 @@ def _flagged_images(session: Session, screenings: Sequence[uuid.UUID]) -> list[M
 
 
 def _write_at_once(session: Session, screenings: Sequence[uuid.UUID]) -> None:
-    """Note an e-mail for each job of a few images in which some were flagged now."""
+    """Write an e-mail for each small job with newly flagged images."""
     urgent = (_flagged(), Screening.id.in_(screenings), Screening.priority == Priority.INTERACTIVE)
     flagged: dict[uuid.UUID, list[uuid.UUID]] = {}
     for row in session.execute(select(Screening.id, Screening.job_id).where(*urgent)):
@@ -57,7 +57,7 @@ def _write_at_once(session: Session, screenings: Sequence[uuid.UUID]) -> None:
         page_url = f"/screenings/{flagged[job.id][0]}" if images == 1 else f"/jobs/{job.id}"
         is_open = job.closed_at is None or job.next_position > images
         body = {**_of(job), "flagged": images, "is_open": is_open, "page_url": page_url}
-        # Who sent it and wants to know of its end gets that e-mail alone, with what was flagged.
+        # A sender who wants an e-mail at the job's end gets only that one, which includes flagged images.
         others = [reader for reader in readers if reader.id != job.created_by_id or not reader.emails_job_finished]
         outbox.add(session, others, MessageEvent.IMAGE_FLAGGED, [MessageContent(job.id, "", body)])
 
@@ -67,7 +67,7 @@ def _flagged() -> Any:
 
 
 def note_finished(session: Session, job: Job, ended_at: datetime, counts: dict[str, int], flagged: int) -> None:
-    """Note that a job has ended; one that was retried ends once more."""
+    """Write messages for the end of a job; a retried job ends again."""
     body = {"job": str(job.id), "counts": counts, "flagged": flagged, "page_url": f"/jobs/{job.id}"}
     contents = [MessageContent(job.id, ended_at.isoformat(), body)]
     outbox.add(session, outbox.listening(session, MessageEvent.JOB_FINISHED), MessageEvent.JOB_FINISHED, contents)
@@ -81,15 +81,15 @@ def note_finished(session: Session, job: Job, ended_at: datetime, counts: dict[s
 
 
 def _was_seen(job: Job) -> bool:
-    """Tell whether who sent a few images by hand has seen on a page that they are done, and so needs no e-mail."""
+    """Tell whether the sender of a small manual job has seen it done on a page, and so needs no e-mail."""
     return job.priority == Priority.INTERACTIVE and job.source in BY_HAND and job.seen_at is not None
 
 
 def _of(job: Job) -> dict[str, str]:
-    """Name a job in an e-mail: by when it was sent, since its name may be a patient's."""
+    """Describe a job in an e-mail by when it was sent, since its name may be a patient's."""
     return {"job": str(job.id), "sent_at": job.created_at.isoformat()}
 
 
 def note_test(session: Session, target: Webhook | User) -> None:
-    """Note a message that tells of nothing, to try an address."""
+    """Write a test message, to try an address."""
     outbox.add(session, [target], MessageEvent.TEST, [MessageContent(None, str(new_id()), {})])

@@ -1,6 +1,6 @@
-"""The outbox: messages to webhooks and people as rows, noted in the commit of what they tell of, sent under a lease.
+"""The transactional outbox: messages to webhooks and people, written as rows with their event, sent under a lease.
 
-A message arrives at least once. Its id stays the same whenever it is sent, so that its receiver can tell.
+Delivery is at least once. A message keeps its id on every attempt, so that receivers can detect duplicates.
 """
 
 import logging
@@ -25,22 +25,22 @@ from shared.tables import Job, Message, MessageEvent, MessageState, Screening, U
 log = logging.getLogger(__name__)
 
 TRIED_FOR: Final = timedelta(days=1)
-"""How long a message is tried, and how long an address may be silent before nothing is sent there any more."""
+"""How long a message is retried, and how long an address may fail before it is stopped."""
 KEPT_FOR: Final = timedelta(days=30)
 LEASE: Final = timedelta(seconds=60)
-"""Longer than one attempt may take (`worker.messages.sender`), so that no message is sent twice at the same time."""
+"""Longer than one attempt may take (`worker.messages.sender`), so that no message is sent twice concurrently."""
 AT_ONCE: Final = 16
-"""Messages that are sent side by side."""
+"""Messages sent in parallel."""
 AT_ONE_ADDRESS: Final = 8
 MOST_LOST: Final = 3
-"""So often a message may be lost with whoever sends it: what ends a sweep, once or twice, is seldom the message."""
+"""How often a message may be lost with its sender: the message is seldom what ends a sweep once or twice."""
 
 _FIRST_PAUSE: Final = 10.0
 _LONGEST_PAUSE: Final = 3600.0
 
 
 class Kind(Enum):
-    """Whom messages go to; each kind is sent by itself, as the mail server is slower than most receivers."""
+    """The kind of recipient; kinds are sent separately, as the mail server is slower than most webhooks."""
 
     WEBHOOKS = auto()
     EMAILS = auto()
@@ -48,7 +48,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class MessageContent:
-    """What a message says: the id of what it is about, the occasion, and the body for programs."""
+    """The content of a message: the id of its subject, the occasion, and the body for programs."""
 
     subject: uuid.UUID | None
     occasion: str
@@ -57,32 +57,32 @@ class MessageContent:
 
 @dataclass(frozen=True)
 class Claimed:
-    """A message that somebody is about to send, to a webhook or to a person."""
+    """A message under lease, to a webhook or to a person."""
 
     message_id: uuid.UUID
     token: uuid.UUID
     body: dict[str, Any]
     parts: list[Part]
-    """What an e-mail tells of; nothing where all of it was deleted."""
+    """The parts of an e-mail; empty where all were deleted."""
     webhook: Webhook | None
     user: User | None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of sending: the status of the answer, and what is wrong with it or with the way there."""
+    """The outcome of sending: the status of the answer, and the problem with it or with the connection."""
 
     answer: int | None = None
     problem: Problem | None = None
     email: str | None = None
     """The address that an e-mail went to, or was to go to."""
     was_tried: bool = True
-    """False of an e-mail that was not tried, as the mail server took no other; no attempt is counted."""
+    """False for an e-mail not tried because the mail server accepts none; no attempt is counted."""
 
 
 def listening(session: Session, event: MessageEvent) -> list[Webhook]:
-    """Return the webhooks that want to know of an event; they stay until the transaction ends."""
-    # Held until the commit: a webhook deleted before it would have the insert fail, and with it what it tells of.
+    """Return and lock the webhooks subscribed to an event."""
+    # Locked until the commit: deleting a webhook before it would make the insert fail, and with it the transaction.
     held = select(Webhook).where(Webhook.stopped_at.is_(None)).with_for_update(read=True, key_share=True)
     every = session.scalars(held)
     return [webhook for webhook in every if event.value in webhook.events]
@@ -104,7 +104,7 @@ def is_due(session: Session, kinds: Collection[Kind] = tuple(Kind)) -> bool:
 def add(
     session: Session, targets: Sequence[Webhook | User], event: MessageEvent, contents: Sequence[MessageContent]
 ) -> None:
-    """Add a message of each content for each target; what is there already is not added again."""
+    """Add a message of each content for each target, skipping existing ones."""
     at = now()
     rows = [
         {
@@ -128,11 +128,11 @@ def add(
 
 
 def claim(session: Session, kinds: Collection[Kind] = tuple(Kind)) -> list[Claimed]:
-    """Take due messages of some kinds under one lease, at most AT_ONCE, one of each webhook and one e-mail in turn.
+    """Claim due messages of some kinds, at most AT_ONCE, taking one per webhook and one e-mail in turn.
 
-    No webhook gets more than AT_ONE_ADDRESS, nor does the mail server, and one that has thousands waiting holds none of
-    the others up. What waits for an account is made one e-mail first, where it may have one. A message with which every
-    sender was lost for a day is given up, and so is one to a webhook about what was deleted.
+    No webhook gets more than AT_ONE_ADDRESS, nor does the mail server, and one with thousands waiting does not block
+    the others. First, an account's waiting messages are gathered into one e-mail, where it may get one. A message whose
+    senders were all lost for a day is given up, and so is one to a webhook about something deleted.
     """
     at, token = now(), new_id()
     places: list[ColumnElement[bool]] = []
@@ -165,7 +165,7 @@ def _give_up_lost(message: Message) -> None:
 
 
 def _is_there(session: Session, message: Message) -> bool:
-    """Tell whether what a webhook is to be told of was not deleted; an e-mail tells of what is left."""
+    """Tell whether a webhook message's subject still exists; an e-mail covers what is left."""
     if message.webhook_id is None or message.subject is None:
         return True
     table = Job if message.event is MessageEvent.JOB_FINISHED else Screening
@@ -173,24 +173,24 @@ def _is_there(session: Session, message: Message) -> bool:
 
 
 def _due(session: Session, place: ColumnElement[bool], at: datetime) -> Sequence[Message]:
-    """Lock the messages to a place that are due longest, at most AT_ONE_ADDRESS; others' locks are passed over."""
+    """Lock the longest due messages to a destination, at most AT_ONE_ADDRESS; skip rows locked by others."""
     due = select(Message).where(place, _is(MessageState.WAITING), Message.due_at <= at)
     locked = due.order_by(Message.due_at).limit(AT_ONE_ADDRESS).with_for_update(skip_locked=True)
     return session.scalars(locked).all()
 
 
 def settle(session: Session, claimed: Claimed, outcome: Outcome) -> bool:
-    """Write what came of a message; False where its lease has passed to another."""
+    """Write the outcome of a message; False where its lease has passed to another."""
     webhook = None
     if claimed.webhook is not None:
         held_webhook = select(Webhook).where(Webhook.id == claimed.webhook.id).with_for_update(key_share=True)
         webhook = session.scalar(held_webhook)
-    if claimed.user is not None:  # first, as whoever deletes an account holds it before its messages
+    if claimed.user is not None:  # first, in the lock order of deleting an account
         session.execute(select(User.id).where(User.id == claimed.user.id).with_for_update(key_share=True))
     message = _held(session, claimed)
     if message is None:
         return False
-    # Stays so until it is taken, whatever comes of the second try; `send_again` begins anew.
+    # Kept until it is accepted, whatever comes of the second try; `send_again` resets it.
     was_unconfirmed = message.problem == Problem.UNCONFIRMED and message.attempts > 1
     message.lease_token, message.answer, message.problem = None, outcome.answer, outcome.problem
     message.attempts -= not outcome.was_tried
@@ -216,7 +216,7 @@ def settle(session: Session, claimed: Claimed, outcome: Outcome) -> bool:
 
 
 def release(session: Session, claimed: Claimed) -> None:
-    """Give the lease of a message back that was not tried after all, without counting an attempt."""
+    """Release a message that was not tried after all, without counting an attempt."""
     message = _held(session, claimed)
     if message is not None:
         message.lease_token, message.due_at = None, now()
@@ -229,7 +229,7 @@ def _held(session: Session, claimed: Claimed) -> Message | None:
 
 
 def _settle_email(session: Session, message: Message, problem: Problem | None) -> None:
-    """Let e-mails that wait for the mail server go once it has taken one; try one that it did not take later."""
+    """Send waiting e-mails once the mail server has accepted one; retry one that it did not accept later."""
     waiting = (Message.webhook_id.is_(None), _is(MessageState.WAITING), Message.lease_token.is_(None))
     if problem is None:
         is_held_back = or_(Message.problem.is_(None), Message.problem.in_(OF_THE_RELAY))
@@ -251,7 +251,7 @@ def _settle_email(session: Session, message: Message, problem: Problem | None) -
 
 
 def _note_email(session: Session, message: Message, outcome: Outcome) -> None:
-    """Note that an account was written to, or that its address is refused, so that its next e-mail is later."""
+    """Record that an account got an e-mail, or that its address is refused, which delays its next one."""
     is_over = message.state is not MessageState.WAITING
     if is_over and outcome.email is not None and message.event is not MessageEvent.TEST:
         session.execute(update(User).where(User.id == message.user_id).values(emailed_at=now()))
@@ -262,22 +262,22 @@ def _are_emails() -> tuple[ColumnElement[bool], ...]:
 
 
 def _move(session: Session, due_at: datetime, *which: ColumnElement[bool]) -> None:
-    """Send messages at another time; those that another sweep moves at this moment are left to it."""
+    """Reschedule messages; those being rescheduled by another sweep are skipped."""
     free = select(Message.id).where(*which).with_for_update(skip_locked=True)
     moved = update(Message).where(Message.id.in_(free)).values(due_at=due_at)
     session.execute(moved.execution_options(synchronize_session=False))
 
 
 def _note_answer(session: Session, webhook: Webhook) -> None:
-    """Note that an address takes messages; what was held back while it was silent goes now."""
+    """Record that an address accepts messages; those held back while it failed are due now."""
     if webhook.failures:
         session.execute(_held_back(webhook).values(due_at=now()))
     webhook.answered_at, webhook.failures = now(), 0
 
 
 def _postpone(session: Session, webhook: Webhook, message: Message, *, is_silent: bool) -> None:
-    """Try a message again later, or give it up; where nobody answers, the others for that address wait as well."""
-    if is_silent:  # not counted up: eight that were sent side by side are one failure of the address
+    """Retry a message later, or give it up; where the address does not answer, its other messages wait, too."""
+    if is_silent:  # not incremented: eight parallel failures count as one failure of the address
         webhook.failures = max(webhook.failures, message.attempts)
     due_at = now() + pause(max(message.attempts, webhook.failures if is_silent else 0))
     if is_silent:
@@ -286,29 +286,29 @@ def _postpone(session: Session, webhook: Webhook, message: Message, *, is_silent
         message.due_at = due_at
         return
     message.state = MessageState.FAILED
-    if message.problem == Problem.BROKE_OFF:  # it says nothing of the address
+    if message.problem == Problem.BROKE_OFF:  # tells nothing about the address
         return
     if webhook.answered_at is None or webhook.answered_at < now() - TRIED_FOR:
         stop(webhook, str(message.problem))
 
 
 def _held_back(webhook: Webhook) -> Any:
-    """Match the messages of a webhook that wait and that nobody sends at this moment."""
+    """Match a webhook's waiting messages that are not being sent."""
     idle = (_is(MessageState.WAITING), Message.lease_token.is_(None))
     return update(Message).where(Message.webhook_id == webhook.id, *idle).execution_options(synchronize_session=False)
 
 
 def pause(failures: int) -> timedelta:
-    """Return how long to wait after so many failures: from 10 s, three times as long each time, to an hour.
+    """Return the exponential backoff after so many failures: from 10 s, three times as long each time, up to an hour.
 
-    A quarter more or less, so that what failed together does not come together again.
+    With a jitter of a quarter, so that what failed together is not retried together.
     """
     seconds = min(_FIRST_PAUSE * 3.0 ** min(failures - 1, 10), _LONGEST_PAUSE)
     return timedelta(seconds=seconds * random.uniform(0.75, 1.25))  # noqa: S311  # no secret
 
 
 def send_again(session: Session, message: Message) -> None:
-    """Send a message that was sent or given up once more, for a day; it keeps its id."""
+    """Send a sent or given up message once more, retrying for a day; it keeps its id."""
     at = now()
     message.state, message.due_at, message.give_up_at = MessageState.WAITING, at, at + TRIED_FOR
     message.attempts, message.lease_token = 0, None
@@ -316,7 +316,7 @@ def send_again(session: Session, message: Message) -> None:
 
 
 def start(session: Session, webhook: Webhook) -> None:
-    """Send to a webhook again, what waits for it first, for another day."""
+    """Restart a webhook, and retry its waiting messages for another day."""
     webhook.stopped_at = webhook.stopped_for = None
     webhook.failures = 0
     at = now()
@@ -325,9 +325,9 @@ def start(session: Session, webhook: Webhook) -> None:
 
 
 def remove_old(session: Session) -> int:
-    """Remove messages of more than KEPT_FOR ago that nobody sends any more; return how many, at most a part.
+    """Remove completed messages older than KEPT_FOR; return how many, at most one part.
 
-    What waits for a webhook that was stopped for as long goes with them.
+    Messages waiting for a webhook stopped that long are removed, too.
     """
     before = now() - KEPT_FOR
     is_idle = Message.webhook_id.in_(select(Webhook.id).where(Webhook.stopped_at < before))
@@ -343,5 +343,5 @@ def remove_old(session: Session) -> int:
 
 
 def _is(state: MessageState) -> ColumnElement[bool]:
-    """Match messages in a state, written as a literal: a bound value hides a partial index from SQLite."""
+    """Match messages in a state, as a literal: with a bound value SQLite does not use a partial index."""
     return Message.state == literal(state, Message.state.type, literal_execute=True)

@@ -1,11 +1,11 @@
-"""Why a message did not arrive, as codes; the words are those of the pages (`web.messages`)."""
+"""Codes for why a message was not delivered; the texts are on the pages (`web.messages`)."""
 
 from enum import StrEnum
 from typing import Final
 
 
 class Problem(StrEnum):
-    """What kept a message from being taken."""
+    """The reason why a message was not delivered."""
 
     ADDRESS_REFUSED = "address_refused"
     NAME_UNKNOWN = "name_unknown"
@@ -17,13 +17,13 @@ class Problem(StrEnum):
     GONE = "gone"
     NO_KEY = "no_key"
     BROKE_OFF = "broke_off"
-    """Of what nobody foresaw."""
+    """Any unforeseen error."""
     JOB_DELETED = "job_deleted"
 
-    # Of e-mails alone.
+    # Only for e-mails.
     DEFERRED = "deferred"
     UNCONFIRMED = "unconfirmed"
-    """The connection broke off after the content was sent; the mail server may have delivered it."""
+    """The connection was lost after the content was sent; the mail server may have delivered it."""
     REFUSED = "refused"
     SENDER_REFUSED = "sender_refused"
     LOGIN_REFUSED = "login_refused"
@@ -42,17 +42,17 @@ OF_THE_RELAY: Final = frozenset(
         Problem.LOGIN_REFUSED, Problem.NO_TLS,
     }
 )  # fmt: skip
-"""What keeps the mail server from taking any e-mail, so that all of them wait."""
+"""Problems with which the mail server accepts no e-mail at all, so that all wait."""
 FOR_GOOD: Final = frozenset(
     {
         Problem.REFUSED, Problem.NO_RELAY, Problem.NO_ADDRESS, Problem.DISABLED, Problem.NOT_WANTED,
         Problem.READS_BLIND, Problem.JOB_DELETED,
     }
 )  # fmt: skip
-"""What will keep an e-mail from being taken however often it is tried."""
+"""Permanent problems, for which an e-mail is not retried."""
 
 
 PAUSED = "paused"
-"""Why a webhook is stopped where a person did it."""
+"""Why a webhook is stopped: a person did it."""
 RESTORED = "restored"
-"""Why it is where a backup was restored, and why an e-mail that waited then was not sent."""
+"""Why a webhook is stopped, or a waiting e-mail not sent, after a backup was restored."""

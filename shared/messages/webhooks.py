@@ -1,8 +1,8 @@
-"""Webhooks: addresses that are told of events, and the signatures by which they know who tells them.
+"""Webhooks: register addresses that receive events, and sign the messages to them.
 
-Messages are signed as Standard Webhooks has it (github.com/standard-webhooks/standard-webhooks, version 1): HMAC-SHA256
-of id, time and body. The secret is made of the key that signs sessions and a salt of the webhook, so that neither the
-database nor a backup holds it.
+Messages are signed according to Standard Webhooks (github.com/standard-webhooks/standard-webhooks, version 1):
+HMAC-SHA256 of id, time and body. The secret is derived from the session signing key and a salt of the webhook, so that
+neither the database nor a backup contains it.
 """
 
 import base64
@@ -24,9 +24,9 @@ from shared.errors import TranslatableError
 from shared.network_addresses import Network, is_named, may_be_called
 from shared.tables import MessageEvent, Webhook
 
-SECRET_PREFIX: Final = "whsec_"  # noqa: S105  # the mark of a Standard Webhooks secret
+SECRET_PREFIX: Final = "whsec_"  # noqa: S105  # prefix of a Standard Webhooks secret
 MOST: Final = 20
-"""Webhooks of one installation: each event is a row for each of them."""
+"""The most webhooks of an installation: each event is a row for each of them."""
 LONGEST_URL: Final = 1024
 
 _SALT_BYTES: Final = 16
@@ -45,7 +45,7 @@ def register(
     *,
     webhook_id: uuid.UUID | None = None,
 ) -> Webhook:
-    """Make a webhook; raise WebhookRefused where its address cannot be used or there are too many."""
+    """Register a webhook; raise WebhookRefused where its address is unusable or there are too many."""
     address = read_url(url, networks)
     if not events:
         raise WebhookRefused("Choose at least one event.")
@@ -65,9 +65,9 @@ def register(
 
 
 def read_url(url: str, networks: Sequence[Network]) -> str:
-    """Return an address as it is kept; raise WebhookRefused where it is none that may be called.
+    """Return a URL as it is stored; raise WebhookRefused where it may not be called.
 
-    What a name stands for is looked up with every message, and checked then.
+    Host names are resolved, and their addresses checked, with every message.
     """
     text = url.strip()
     if not text.isascii() or any(letter <= " " for letter in text) or len(text) > LONGEST_URL:
@@ -103,7 +103,7 @@ def _check_literal(host: str, scheme: str, networks: Sequence[Network]) -> None:
 
 
 def new_salt() -> str:
-    """Make what gives a webhook a secret that no other had."""
+    """Make a salt, which gives a webhook a unique secret."""
     return secrets.token_hex(_SALT_BYTES)
 
 
@@ -113,13 +113,13 @@ def mark_of(webhook: Webhook) -> str:
 
 
 def secret_of(key: str, webhook_id: uuid.UUID, salt: str) -> str:
-    """Return the secret of a webhook, in the form that libraries for Standard Webhooks take."""
+    """Return the secret of a webhook, in the format of Standard Webhooks libraries."""
     purpose = f"pneumoscreen webhook v1 {webhook_id} {salt}".encode()
     return SECRET_PREFIX + base64.b64encode(hmac.new(key.encode(), purpose, hashlib.sha256).digest()).decode()
 
 
 def sign(secret: str, message_id: str, at: datetime, body: bytes) -> dict[str, str]:
-    """Return the headers that say which message this is, when it was sent, and who sent it."""
+    """Return the headers with a message's id, time and signature."""
     seconds = str(int(at.timestamp()))
     signed = b".".join([message_id.encode(), seconds.encode(), body])
     digest = hmac.new(base64.b64decode(secret.removeprefix(SECRET_PREFIX)), signed, hashlib.sha256).digest()
@@ -131,5 +131,5 @@ def sign(secret: str, message_id: str, at: datetime, body: bytes) -> dict[str, s
 
 
 def stop(webhook: Webhook, why: str) -> None:
-    """Send nothing there any more, and note nothing for it, until `outbox.start`."""
+    """Stop a webhook: no more messages are sent or written until `outbox.start`."""
     webhook.stopped_at, webhook.stopped_for = now(), why

@@ -1,4 +1,4 @@
-"""Calibrations of a spec: the one in force, another in its place, and a threshold that somebody has chosen."""
+"""Calibrations of a spec: read the one in force, replace it, or choose a threshold."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -7,9 +7,9 @@ from typing import Final
 from shared.models.spec import Calibration, ModelSpec, Site
 
 BY_HAND: Final = "a threshold chosen by hand"
-"""In place of a folder's name, where no image was fitted on."""
+"""Stands in for a folder's name where nothing was fitted on images."""
 GIVE_PROBABILITIES: Final = ("sha256", "temperature", "bias")
-"""Fields of a spec on which probabilities depend."""
+"""Fields of a spec that determine probabilities."""
 
 
 def calibration_of(spec: ModelSpec) -> Calibration:
@@ -18,21 +18,21 @@ def calibration_of(spec: ModelSpec) -> Calibration:
 
 
 def with_calibration(spec: ModelSpec, calibration: Calibration, former: tuple[Calibration, ...]) -> ModelSpec:
-    """Return the spec with another calibration in force, and those before it."""
+    """Return the spec with another calibration in force, and the former ones."""
     chosen = {name: getattr(calibration, name) for name in Calibration.model_fields}
     return spec.model_copy(update={**chosen, "former": former})
 
 
 def labelled_site(spec: ModelSpec) -> Site | None:
-    """Return the labelled images that temperature and bias were fitted to, if these are a site's own."""
+    """Return the site's own labelled images that temperature and bias were fitted to, if any."""
     return spec.site if spec.site is not None and spec.site.images else None
 
 
 def choose_threshold(spec: ModelSpec, threshold: float, at: datetime) -> ModelSpec:
-    """Return the spec with a threshold, 0 to 1, that somebody has chosen, the former calibration kept.
+    """Return the spec with a chosen threshold, 0 to 1; the former calibration is kept.
 
-    What answers is then another by name (`ModelSpec.identity`), so that images keep the label that they were given and
-    are answered anew when they are sent again.
+    The spec then has another `ModelSpec.identity`, so that images keep their label and are predicted again when they
+    are sent again.
     """
     fresh = calibration_of(spec).model_copy(
         update={
@@ -45,7 +45,7 @@ def choose_threshold(spec: ModelSpec, threshold: float, at: datetime) -> ModelSp
 
 
 def gives_same_probabilities(spec: ModelSpec, other: dict[str, object]) -> bool:
-    """Tell whether weights and calibration are those of another spec, as a row holds it; its threshold may differ."""
+    """Tell whether weights and calibration equal those of another spec, as stored in a row; thresholds may differ."""
     return all(getattr(spec, name) == other.get(name) for name in GIVE_PROBABILITIES)
 
 

@@ -1,6 +1,6 @@
-"""How bright and how rich in contrast the images were that a model was trained on: `exposure.json` of its folder.
+"""Read and write brightness and contrast of a model's training images: `exposure.json` in its folder.
 
-`python -m training.exposure` writes it, and so does every training. An ensemble has that of its members.
+`python -m training.exposure` writes it, and so does every training. An ensemble uses that of its members.
 """
 
 from functools import lru_cache
@@ -22,7 +22,7 @@ class TrainingExposure(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    """Of the weights that were trained on them, as the spec has it: others saw other images, or prepared otherwise."""
+    """Of the weights trained on them, as in the spec: other weights saw other images or other preprocessing."""
     images: int = Field(gt=0)
     brightness: Counts
     """By grey level, 0 to 255."""
@@ -30,10 +30,10 @@ class TrainingExposure(BaseModel):
 
 
 def read_exposure(folder: Path, sha256: str) -> TrainingExposure | None:
-    """Return what a folder says of the training images of these weights.
+    """Return a folder's counts for the training images of these weights.
 
-    None where it has no file, one that is damaged, or one of other weights. An ensemble without a file has that of its
-    members where all were trained on the same images, else none.
+    None where it has no file, a damaged one, or one of other weights. An ensemble without a file uses that of its
+    members if all were trained on the same images, else none.
     """
     return _read_own(folder, sha256) or _read_of_members(folder, sha256)
 

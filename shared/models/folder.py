@@ -1,7 +1,7 @@
-"""Model folders: finding them, reading their specs and verifying their weights.
+"""Find model folders, read their specs and verify their weights.
 
-`models/<name>` holds `spec.json` beside `model.keras`; an ensemble's spec names its members, whose folders stand beside
-it.
+`models/<name>` holds `spec.json` and `model.keras`; an ensemble's spec names its members, whose folders are beside its
+own.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ WEIGHTS_FILE = "model.keras"
 def read_spec(folder: Path) -> ModelSpec:
     """Read a model folder's spec.
 
-    Raises ModelUnavailable where it is missing or does not fit the form.
+    Raises ModelUnavailable where it is missing or invalid.
     """
     try:
         return ModelSpec.model_validate_json((folder / SPEC_FILE).read_bytes())
@@ -49,8 +49,8 @@ def read_spec(folder: Path) -> ModelSpec:
 def read_named(models_dir: Path, name: str) -> ModelSpec:
     """Read the spec of the model that jobs ask for by this name.
 
-    Raises ModelUnavailable as `read_spec` does, and where the folder holds a model of another name: its answers would
-    stand under that.
+    Raises ModelUnavailable as `read_spec` does, and where the folder holds a model of another name, under which its
+    predictions would be stored.
     """
     spec = read_spec(models_dir / name)
     if spec.name != name:
@@ -84,14 +84,14 @@ def find_problem(models_dir: Path, name: str) -> ModelUnavailable | None:
 
 
 def name_faults(error: ValidationError) -> str:
-    """Say in one line which fields of a spec do not fit the form and why."""
+    """Say in one line which fields of a spec are invalid and why."""
     return "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'spec'}: {fault['msg']}" for fault in error.errors())
 
 
 def find_model(models_dir: Path, name: str) -> Path:
     """Return the folder of the model of this name.
 
-    Raises ModelUnavailable with the names there are.
+    Raises ModelUnavailable with the available names.
     """
     names = [path.name for path in model_folders(models_dir)]
     if name not in names:
@@ -110,12 +110,12 @@ def model_folders(models_dir: Path) -> list[Path]:
 
 
 def list_models(folder: Path) -> list[ModelSpec]:
-    """Read the spec of every model folder, by name; folders without a spec are passed over."""
+    """Read the spec of every model folder, by name; folders without a spec are skipped."""
     return [read_spec(path) for path in model_folders(folder)]
 
 
 def read_members(folder: Path, spec: ModelSpec) -> list[ModelSpec]:
-    """Read the specs of an ensemble's members, which stand beside it; none for a single network.
+    """Read the specs of an ensemble's members, beside its own folder; none for a single network.
 
     Raises ModelUnavailable where one is missing or they do not fit together.
     """
@@ -143,7 +143,7 @@ def _refuse_misfit(spec: ModelSpec, member: ModelSpec) -> None:
             "The member '%(member)s' of ensemble '%(name)s' is an ensemble itself.", member=member.name, name=spec.name
         )
     if (member.input_size, member.resize) != (spec.input_size, spec.resize):
-        # Images are prepared once, before the members see them.
+        # Images are prepared once, the same for all members.
         raise ModelUnavailable(
             "Ensemble '%(name)s' takes images of %(size)s pixels (%(resize)s), its member '%(member)s' of "
             "%(member_size)s (%(member_resize)s).",
@@ -164,14 +164,14 @@ def _refuse_misfit(spec: ModelSpec, member: ModelSpec) -> None:
 
 
 def common_classes(specs: Sequence[ModelSpec]) -> tuple[ImageClass, ...]:
-    """Return the classes that all networks tell apart; normal and pneumonia where they tell different causes."""
+    """Return the classes common to all networks; normal and pneumonia where their causes differ."""
     if len({frozenset(spec.classes) for spec in specs}) == 1:
         return specs[0].classes
     return (ImageClass.NORMAL, ImageClass.PNEUMONIA)
 
 
 def ensemble_sha256(members: Sequence[Member], specs: Sequence[ModelSpec]) -> str:
-    """Name an ensemble's exact function: a digest of each member's name, weights, share and calibration, in order."""
+    """Return an ensemble's identity: a digest of each member's name, weights, share and calibration, in order."""
     lines = [
         f"{member.name} {spec.sha256} {member.weight!r} {member.temperature!r} {member.bias!r}\n"
         for member, spec in zip(members, specs, strict=True)
@@ -180,10 +180,10 @@ def ensemble_sha256(members: Sequence[Member], specs: Sequence[ModelSpec]) -> st
 
 
 def verify_weights(folder: Path, spec: ModelSpec) -> Path:
-    """Compare the weights with the spec's sha256 and return their path; of an ensemble all members', and its folder.
+    """Verify the weights by the spec's sha256 and return their path; for an ensemble all members', and its folder.
 
-    A model file is code to its loader (CVE-2025-1550 and its successors), so nothing opens it before this.
-    Raises ModelUnavailable where a file is missing, differs, or asks for more than layers that compute.
+    Loading a model file can execute code (CVE-2025-1550 and its successors), so nothing opens it before this. Raises
+    ModelUnavailable where a file is missing, differs, or contains more than layers that compute.
     """
     if spec.members:
         specs = read_members(folder, spec)

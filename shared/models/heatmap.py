@@ -1,8 +1,8 @@
-"""Heat maps: where on an image a network saw evidence for pneumonia, as workers write it and pages draw it.
+"""Encode and decode heat maps: where on an image a network saw evidence for pneumonia.
 
 A class activation map (Zhou et al. 2016, arXiv:1512.04150): the last feature map gives logits at each of its places,
-and their mean is the image's. It is kept as a grey PNG with one pixel a place, about 100 bytes. NumPy is imported only
-to make one: the web, which reads them, starts without it.
+and their mean is the image's. It is stored as a grey PNG with one pixel per place, about 100 bytes. NumPy is imported
+only to make one: the web, which reads them, starts without it.
 """
 
 import io
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     import numpy as np
 
 LIMIT: Final = 12.0
-"""Largest log-odds that a map tells apart. One limit for all images and models, so that two maps can be compared: of
-compact-cnn's places on 75 originals, 998 of 1,000 lie within it."""
+"""Largest log-odds that a map can show. All images and models share it, so that two maps can be compared: 998 of 1,000
+of compact-cnn's places on 75 originals lie within it."""
 EVEN: Final = 128
-"""The grey level of a place that speaks neither for nor against pneumonia; 1 and 255 are the limits."""
+"""The grey level of a place with evidence neither for nor against pneumonia; 1 and 255 are the limits."""
 OVER: Final = 24
-"""Places along each side of the map of an image of which the network saw a window; the window shifts by one of them."""
+"""Places along each side of a whole image's map where the network saw a window, which may shift by one of them."""
 STEPS: Final = 127
 """Grey levels on either side of EVEN."""
 
@@ -30,7 +30,7 @@ STEPS: Final = 127
 def evidence(places: "np.ndarray", classes: Sequence[ImageClass]) -> "np.ndarray":
     """Return the log-odds of pneumonia against normal at each place, float32 (N, h, w), from logits (N, h, w, classes).
 
-    Raw logits, not calibrated probabilities: calibration is fitted to whole images and says nothing of a place.
+    Raw logits, not calibrated probabilities: calibration is fitted to whole images and does not apply to places.
     """
     import numpy as np  # noqa: PLC0415  # see the module's docstring
 
@@ -40,9 +40,9 @@ def evidence(places: "np.ndarray", classes: Sequence[ImageClass]) -> "np.ndarray
 
 
 def lay_over(log_odds: "np.ndarray", window: Sequence[float]) -> "np.ndarray":
-    """Return a map (h, w) of a window as one of the whole image, float32 (OVER, OVER): 0 where the network saw nothing.
+    """Expand a window's map (h, w) to the whole image, float32 (OVER, OVER): 0 where the network saw nothing.
 
-    `window` is left, top, right and bottom in parts of the image's width and height, and may reach beyond it.
+    `window` is left, top, right and bottom as fractions of the image's width and height, and may reach beyond it.
     """
     import numpy as np  # noqa: PLC0415  # see the module's docstring
 
@@ -57,7 +57,7 @@ def lay_over(log_odds: "np.ndarray", window: Sequence[float]) -> "np.ndarray":
 
 
 def encode(log_odds: "np.ndarray") -> bytes:
-    """Write one map (h, w) as a grey PNG: EVEN is 0, a level is LIMIT / STEPS, and what is beyond LIMIT is clipped."""
+    """Write one map (h, w) as a grey PNG: EVEN is 0, a level is LIMIT / STEPS, values beyond LIMIT are clipped."""
     import numpy as np  # noqa: PLC0415  # see the module's docstring
 
     levels = np.rint(log_odds * (STEPS / LIMIT)).clip(-STEPS, STEPS) + EVEN

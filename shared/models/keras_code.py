@@ -1,7 +1,7 @@
-"""What a Keras file may be made of: layers that compute, and nothing that runs code or reads a file of its own choice.
+"""Check that a Keras file holds only layers that compute, and nothing that runs code or reads arbitrary files.
 
-`safe_mode` of Keras has been got round again and again (CVE-2025-1550, -8747, -9906, -12058), so the file's own
-description is read here first, as plain JSON, before Keras sees the file.
+Keras's `safe_mode` has been bypassed repeatedly (CVE-2025-1550, -8747, -9906, -12058), so the file's configuration is
+checked here first, as plain JSON, before Keras sees the file.
 """
 
 import json
@@ -14,27 +14,27 @@ from typing import Any, Final
 from shared.errors import ModelUnavailable
 
 _CONFIG: Final = "config.json"
-_MOST_BYTES: Final = 16 * 1024 * 1024  # of Inception v3, the largest of ours, it has 0.2 MB
+_MOST_BYTES: Final = 16 * 1024 * 1024  # Inception v3's, the largest of ours, has 0.2 MB
 _MODULES: Final = {
     "keras.layers", "keras.initializers", "keras.regularizers", "keras.constraints", "keras.activations",
     "keras.models", "keras.dtype_policies", "keras.src.models.functional", "keras.src.models.sequential",
 }  # fmt: skip
 _OF_KERAS_ITSELF: Final = {"DTypePolicy", "Functional", "Sequential"}
-# These call Python, wrap another framework's code, or open a path that stands in the file.
+# These call Python, wrap another framework's code, or open a path given in the file.
 _RUN_OR_READ: Final = {
     "Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "StringLookup", "IntegerLookup",
     "TextVectorization",
 }  # fmt: skip
 _MARKS: Final = {"__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__slice__", "__ellipsis__"}
-"""What Keras writes into the place of values that JSON has not (keras/src/saving/serialization_lib.py)."""
+"""How Keras encodes values that JSON lacks (keras/src/saving/serialization_lib.py)."""
 
 
 @lru_cache(maxsize=16)
 def refuse_code(name: str, weights: Path, _sha256: str) -> None:
-    """Raise ModelUnavailable where a model's file asks for more than layers that compute.
+    """Raise ModelUnavailable where a model's file contains more than layers that compute.
 
-    A file that is no Keras file is left to Keras, which does not open it. What passed is known by its digest and not
-    read again: every page asks whether the model can screen, and reading took a tenth of the page's time.
+    A file in another format is left to Keras, which does not open it. Results are cached by digest: every page asks
+    whether the model can screen, and reading took a tenth of the page's time.
     """
     if not zipfile.is_zipfile(weights):
         return
@@ -56,7 +56,7 @@ def _read_config(name: str, weights: Path) -> object:
             if archive.getinfo(_CONFIG).file_size > _MOST_BYTES:
                 raise ValueError(f"{_CONFIG} is too long")
             config: dict[str, Any] = json.loads(archive.read(_CONFIG))
-        # How it was trained; every loader of ours says compile=False, and then Keras does not read it either.
+        # The training configuration; all our loaders pass compile=False, so that Keras does not read it either.
         return {name: value for name, value in config.items() if name != "compile_config"}
     except (KeyError, ValueError, AttributeError, OSError, RecursionError, zipfile.BadZipFile) as error:
         raise ModelUnavailable(
@@ -68,7 +68,7 @@ def _read_config(name: str, weights: Path) -> object:
 
 
 def _objects(config: object) -> Iterator[tuple[str, str]]:
-    """Yield module and class of everything that Keras would make, however deep."""
+    """Yield module and class of every object that Keras would create, at any depth."""
     waiting: list[Any] = [config]
     while waiting:
         item = waiting.pop()

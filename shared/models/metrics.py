@@ -1,4 +1,4 @@
-"""The figures that a model folder brings, `metrics.json`: what training and evaluation measured on held-out images."""
+"""Read a model folder's figures, `metrics.json`: measured by training and evaluation on held-out images."""
 
 import json
 from functools import lru_cache
@@ -11,7 +11,7 @@ PLOTS_FOLDER: Final = "plots"
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
-    """Return a folder's figures; none where it has no file or one that is damaged."""
+    """Return a folder's figures; empty where it has no file or a damaged one."""
     try:
         return _parse(folder / METRICS_FILE, (folder / METRICS_FILE).stat().st_mtime_ns)
     except (OSError, ValueError):

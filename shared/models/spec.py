@@ -1,8 +1,8 @@
-"""What a model folder says of itself: `spec.json` beside `model.keras`, or an ensemble's `spec.json` alone.
+"""The schema of a model folder's `spec.json`, beside `model.keras` or, for an ensemble, alone.
 
 The spec carries the preprocessing, the calibration and the threshold with the weights, so that training, evaluation and
-serving cannot disagree. This file knows no Keras: the web reads a spec without loading a network. NumPy is imported
-only to calculate: the web needs it rarely, and its start always.
+serving cannot disagree. This module does not use Keras: the web reads a spec without loading a network. NumPy is
+imported only to calculate: the web rarely needs it and should start fast.
 """
 
 import hashlib
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     import numpy as np
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9.-]{0,62}$"
-"""Of a model and so of its folder: no separator and no leading dot, so that a name never leads out of the folder."""
+"""Name of a model and its folder: no separator and no leading dot, which prevents path traversal."""
 
 FRAMED_DETAIL = 1.75
-"""Pixels to decode for one that a framed network sees: lungs take 0.75 of a training image's side, an adult's 0.55."""
+"""Pixels to decode per pixel of a framed network: lungs take 0.75 of a training image's side, an adult's 0.55."""
 
 _VERSION_DIGITS = 12
-"""Of the identity in a version; they tell apart all models that one site will ever have."""
+"""Digits of the identity in a version; enough to tell apart all models that one site will ever have."""
 
 _STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -41,15 +41,15 @@ class ImageClass(StrEnum):
     NORMAL = "normal"
     BACTERIAL = "bacterial"
     VIRAL = "viral"
-    PNEUMONIA = "pneumonia"  # for a network that gives no cause
+    PNEUMONIA = "pneumonia"  # for a network that does not distinguish causes
 
 
 class ModelPrediction(NamedTuple):
-    """One image's calibrated answer."""
+    """One image's calibrated prediction."""
 
     label: Label
     cause: ImageClass | None
-    """The likelier cause where the label is PNEUMONIA and the model tells causes apart."""
+    """The likelier cause where the label is PNEUMONIA and the model distinguishes causes."""
     confidence: float
     """Calibrated probability of the label shown, 0 to 1."""
     p_pneumonia: float
@@ -77,14 +77,14 @@ class Site(BaseModel):
     folder: str
     """Its name without the path."""
     images: dict[Label, int]
-    """Labelled ones, by label."""
+    """Labelled images, by label."""
     unlabelled: int = 0
-    """Those of which only the share that is flagged was known."""
+    """Unlabelled images, for which only the flagged share was chosen."""
     fitted_at: datetime
 
 
 class Calibration(BaseModel):
-    """What turns logits into a label: the part of a spec that a site may fit anew."""
+    """The parameters that turn logits into a label: the part of a spec that a site may refit."""
 
     model_config = _STRICT
 
@@ -97,41 +97,41 @@ class Calibration(BaseModel):
 
 
 class Framing(BaseModel):
-    """How an image is brought to one framing before the network sees it; see `shared.images.framing`."""
+    """How an image is framed before the network sees it; see `shared.images.framing`."""
 
     model_config = _STRICT
 
     version: str = Field(pattern=NAME_PATTERN)
-    """Of the localiser that finds the lungs."""
+    """Version of the localiser that finds the lungs."""
     margin: float = Field(ge=-0.2, le=0.5)
-    """Part of the lungs' width and height that is seen around them on each side."""
+    """Margin on each side of the lungs, as a fraction of their width and height."""
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    """Of the localiser's file, compared before it is used."""
+    """Of the localiser's file, verified before use."""
 
 
 class Gate(BaseModel):
-    """How images that a model is not for are told before it reads them; see `shared.images.gate`."""
+    """How to refuse images outside a model's intended use before it reads them; see `shared.images.gate`."""
 
     model_config = _STRICT
 
     version: str = Field(pattern=NAME_PATTERN)
-    """Of the small network that tells kinds of pictures apart."""
+    """Version of the small network that classifies kinds of pictures."""
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    """Of that network's file, compared before it is used."""
+    """Of that network's file, verified before use."""
     most_other: float = Field(gt=0, lt=1)
     """Probability of anything but an upright chest radiograph, above which an image is refused."""
     most_cut_off: float = Field(gt=0, lt=1)
     """Probability of a chest radiograph that lacks a large part of the lungs, likewise."""
     least_bright: int = Field(ge=0, le=255)
-    """Of the brightest tenth of an image, below which it is too dark."""
+    """Least grey level of an image's brightest tenth; below it the image is too dark."""
     most_dark: int = Field(ge=0, le=255)
-    """Of the darkest tenth of an image, above which it is too bright."""
+    """Greatest grey level of an image's darkest tenth; above it the image is too bright."""
     ages: tuple[int, int]
     """Youngest and oldest patient that the model is for, in whole years."""
 
 
 def version_of(name: str, identity: str) -> str:
-    """Name an exact set of weights for people, as `name@start-of-its-identity`."""
+    """Return a readable name of an exact set of weights, `name@start-of-its-identity`."""
     return f"{name}@{identity[:_VERSION_DIGITS]}"
 
 
@@ -143,7 +143,7 @@ class ModelSpec(BaseModel):
     name: str = Field(pattern=NAME_PATTERN)
     description: str
     input_size: int = Field(ge=16, le=1024)
-    """Height and width in pixels of the square that the network sees."""
+    """Height and width of the network's square input in pixels."""
     resize: Literal["stretch"] = "stretch"
     """`stretch` ignores the aspect ratio, as the published training set does."""
     framing: Framing | None = None
@@ -164,15 +164,15 @@ class ModelSpec(BaseModel):
     former: tuple[Calibration, ...] = ()
     """Calibrations replaced since training, oldest first."""
     precision: Literal["f32", "bf16"] = "f32"
-    """What OpenVINO computes in. A model may say bf16 where its accuracy stays within 0.2 points of float32; a CPU
-    without bfloat16 runs it in float32."""
+    """OpenVINO's precision. A model may use bf16 where its accuracy stays within 0.2 points of float32; a CPU without
+    bfloat16 runs it in float32."""
     members: tuple[Member, ...] = ()
     """Not empty for an ensemble, which has no weights of its own."""
     intended_population: str
     training_data: str
     licence: str
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    """Of `model.keras`, compared before that file is opened; of an ensemble, `ensemble_sha256` of its members."""
+    """Of `model.keras`, verified before that file is opened; for an ensemble, `ensemble_sha256` of its members."""
     parameters: int = Field(gt=0)
     commit: str
     trained_at: datetime
@@ -196,14 +196,14 @@ class ModelSpec(BaseModel):
 
     @property
     def decoded_side(self) -> int:
-        """Return how many pixels a decoded image's shorter side should have: of a framed one only a part is seen."""
+        """Return how many pixels a decoded image's shorter side needs: only part of a framed image is seen."""
         return self.input_size if self.framing is None else round(self.input_size * FRAMED_DETAIL)
 
     @property
     def identity(self) -> str:
-        """Name what answers, as 64 hexadecimal digits: the weights and, once a site has fitted it, the calibration.
+        """Return 64 hexadecimal digits that identify the weights and, once a site has refitted it, the calibration.
 
-        An image keeps the answer of the calibration that was in force, and is answered anew under another one.
+        An image keeps the prediction of the calibration that was in force, and is predicted again under another one.
         """
         if self.site is None:
             return self.sha256
@@ -213,7 +213,7 @@ class ModelSpec(BaseModel):
 
     @property
     def version(self) -> str:
-        """Name what answers for people: the model's name and the start of its identity."""
+        """Return a readable version: the model's name and the start of its identity."""
         return version_of(self.name, self.identity)
 
     def calibrate(self, logits: "np.ndarray") -> "np.ndarray":
@@ -226,7 +226,7 @@ class ModelSpec(BaseModel):
         """Return an ensemble's logits, float32 (N, classes): the log of its members' weighted mean probability.
 
         `specs` and `logits` (N, classes of that member) are in the order of `members`. Causes are summed where the
-        ensemble tells none. In logarithms throughout, so that a small probability keeps its digits.
+        ensemble does not distinguish them. All in logarithms, so that small probabilities keep their digits.
         """
         import numpy as np  # noqa: PLC0415  # see the module's docstring
 

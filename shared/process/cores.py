@@ -1,4 +1,4 @@
-"""How many processor cores this process may use: affinity and the CPU quotas of control groups (cgroups) count."""
+"""Count the processor cores this process may use: by affinity and the CPU quotas of control groups (cgroups)."""
 
 import math
 import os
@@ -12,18 +12,18 @@ _V1_CONTROLLERS: Final = ("cpu", "cpu,cpuacct")
 
 
 def usable_cores(membership: Path = _MEMBERSHIP, groups: Path = _GROUPS) -> int:
-    """Return the number of cores that affinity and CPU quota leave to this process, at least 1.
+    """Return the number of cores that affinity and CPU quota allow this process, at least 1.
 
     A quota of one and a half cores counts as two: one process would leave a third of it unused.
     """
-    # Affinity is known on Linux alone.
+    # Only Linux reports affinity.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quotas = _quotas(membership, groups)
     return max(1, min([cores, *(math.ceil(quota) for quota in quotas)]))
 
 
 def _quotas(membership: Path, groups: Path) -> Iterator[float]:
-    """Yield the quota, in cores, of each control group that this process is in; a parent's quota binds it too."""
+    """Yield the quota, in cores, of each control group of this process; a parent's quota applies, too."""
     try:
         lines = membership.read_text().splitlines()
     except OSError:  # no control groups here
@@ -40,7 +40,7 @@ def _quotas(membership: Path, groups: Path) -> Iterator[float]:
 def _with_parents(root: Path, path: str) -> Iterator[Path]:
     """Yield the folders of a group and of its parents.
 
-    A container may see its own group as the root, while the path is that of the host: what is not there has no quota.
+    A container may see its own group as the root, although the path is the host's: a missing folder has no quota.
     """
     parts = [part for part in path.split("/") if part not in {"", ".."}]
     for count in range(len(parts), -1, -1):

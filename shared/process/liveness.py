@@ -1,6 +1,6 @@
-"""Liveness of the worker processes of this machine: each writes a file every few seconds, and nothing else is needed.
+"""Liveness of this machine's worker processes: each writes a file every few seconds, without any other service.
 
-Redis, the database and the store may all be away: a probe that restarts workers must not restart them for that.
+A probe that restarts workers must not do so because Redis, the database or the store is unavailable.
 """
 
 import logging
@@ -15,12 +15,12 @@ log = logging.getLogger(__name__)
 
 LOST_AFTER_SECONDS: Final = 15.0
 _STALE_SECONDS: Final = 600.0
-"""A file that was not written for so long belongs to a process that was killed, and is removed."""
+"""A file not written for so long belongs to a killed process, and is removed."""
 _DIGITS: Final = 20
 
 
 def liveness_folder() -> Path:
-    """Name the folder of this account's worker processes; a container has one of its own."""
+    """Return the folder of this account's worker processes; each container has its own."""
     return Path(tempfile.gettempdir()) / f"pneumoscreen-workers-{os.getuid()}"
 
 
@@ -33,10 +33,10 @@ class Liveness:
         self._has_warned = False
 
     def beat(self) -> None:
-        """Write down that this process lives. A disk that refuses is logged once, and tried again."""
+        """Record that this process is alive. A failing disk is logged once, and retried."""
         try:
             file = self._open()
-            # Of the monotonic clock, which all processes of a machine share and nobody sets.
+            # The monotonic clock is common to all processes of a machine and never set.
             os.pwrite(file, f"{time.monotonic_ns():0{_DIGITS}}".encode(), 0)
         except OSError as error:
             if not self._has_warned:
@@ -44,7 +44,7 @@ class Liveness:
             self._has_warned = True
 
     def end(self) -> None:
-        """Take the file away."""
+        """Remove the file."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -53,7 +53,7 @@ class Liveness:
     def _open(self) -> int:
         if self._file is not None and os.fstat(self._file).st_nlink > 0:
             return self._file
-        if self._file is not None:  # somebody has tidied the temporary folder
+        if self._file is not None:  # the temporary folder may have been cleaned up
             os.close(self._file)
             self._file = None
         self._place.parent.mkdir(mode=0o700, exist_ok=True)
@@ -64,9 +64,9 @@ class Liveness:
 
 
 def live_processes(folder: Path) -> list[int]:
-    """Return the ids of the worker processes that have shown within LOST_AFTER_SECONDS that they live.
+    """Return the ids of the worker processes that wrote their file within LOST_AFTER_SECONDS.
 
-    Raises PermissionError where the folder is somebody else's.
+    Raises PermissionError where the folder belongs to another account.
     """
     if not folder.exists():
         return []
@@ -75,14 +75,14 @@ def live_processes(folder: Path) -> list[int]:
 
 
 def refuse_foreign(folder: Path) -> None:
-    """Raise PermissionError where a folder is not this account's own or others may write it."""
+    """Raise PermissionError where a folder does not belong to this account or is writable by others."""
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
         raise PermissionError(f"{folder} belongs to somebody else or is open to others")
 
 
 def _ages(folder: Path) -> list[tuple[Path, float]]:
-    """Return each file with the seconds since it was written; one of another boot or half written is passed over."""
+    """Return each file with the seconds since it was written; those of another boot or half written are skipped."""
     now = time.monotonic_ns()
     ages = []
     for path in folder.iterdir():

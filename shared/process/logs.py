@@ -1,4 +1,4 @@
-"""Logging: one line an event, to standard error, never a file name or anything else of a patient."""
+"""Configure logging: one line per event to standard error, never a file name or other patient data."""
 
 import logging
 import sys
@@ -6,14 +6,14 @@ import warnings
 from typing import Final
 
 _REPEATING: Final = ("fontTools", "fpdf", "pydicom")
-"""They log which letters a report holds, and what stands in a header: both may be a name."""
+"""They log a report's characters and header values: both may be a name."""
 
 
 def configure_logging(level: int = logging.INFO) -> None:
     """Send every log of this process to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"))
-    handler.addFilter(_repeats_nothing)  # of the handler: pydicom sets the level of its logger when it is imported
+    handler.addFilter(_repeats_nothing)  # on the handler: pydicom sets its logger's level on import
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

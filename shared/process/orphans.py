@@ -1,4 +1,4 @@
-"""Child processes that end when their parent dies, however it dies."""
+"""End child processes when their parent dies, however it dies."""
 
 import ctypes
 import signal
@@ -12,11 +12,11 @@ def _load_libc() -> ctypes.CDLL | None:
     return ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
-# Loaded before any fork: a child of a process with threads must not load anything.
+# Loaded before any fork: the child of a multi-threaded process must not load libraries.
 _LIBC: Final = _load_libc()
 
 
 def end_with_parent() -> None:
-    """Have the kernel stop this process by SIGTERM when the one that started it dies."""
+    """Make the kernel send this process SIGTERM when its parent dies."""
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

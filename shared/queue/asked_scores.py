@@ -1,7 +1,7 @@
-"""Scores that a reader asked for although the gate had stopped the image: a small queue beside the large one.
+"""Queue of scores that a reader asked for although the gate had refused the image.
 
-They are kept apart from predictions, so that no list, order, export or later job takes one for an answer; the screening
-stays REJECTED. Rows are the truth here too: whoever holds the lease may write, and what is lost is taken again.
+They are kept apart from predictions, so that no list, sort order, export or later job treats one as a prediction; the
+screening stays REJECTED. Rows are the truth here, too: only the lease's holder may write; lost work is retried.
 """
 
 import uuid
@@ -25,23 +25,23 @@ _CODES: Final = frozenset(code.value for code in OF_THE_GATE)
 
 @dataclass(frozen=True)
 class AskedImage(HeldScore):
-    """An image that the gate stopped and whose score a worker is to find."""
+    """An image that the gate refused and whose score a worker is to compute."""
 
     table: ClassVar[ScoreTable] = AskedScore
     screening_id: uuid.UUID
     refusal: ImageRejected
-    """Why the gate stopped it."""
+    """Why the gate refused it."""
 
 
 def can_be_asked(screening: Screening) -> bool:
-    """Say whether it was the gate that stopped this image, and nothing else."""
+    """Tell whether the gate, and nothing else, refused this image."""
     return screening.state is State.REJECTED and screening.error_code in _CODES and screening.image_id is not None
 
 
 def ask(session: Session, screening: Screening, user_id: uuid.UUID) -> str | None:
-    """Ask for the score of an image that `can_be_asked`; return the model that is to find it, None where it is there.
+    """Ask for the score of an image that `can_be_asked`; return the model that will compute it, None where it exists.
 
-    Asking again while a worker looks changes nothing; after a failure it begins anew.
+    Asking again while a worker is at it changes nothing; after a failure it starts over.
     """
     model_name = session.scalars(select(Job.model_name).where(Job.id == screening.job_id)).one()
     asked = session.scalar(select(AskedScore).where(AskedScore.screening_id == screening.id))
@@ -61,21 +61,21 @@ def ask(session: Session, screening: Screening, user_id: uuid.UUID) -> str | Non
         "stopped_by": str(screening.error_code),
         "attempts": 0,
     }
-    # Two readers may ask at the same time; the second finds the first's row.
+    # Two readers may ask at the same time; the second one finds the first one's row.
     insert_new(session, AskedScore, [row])
     return model_name
 
 
 def count_waiting(session: Session) -> dict[str, int]:
-    """Count the scores that were asked for and are not there, by model."""
+    """Count the scores asked for and not yet computed, by model."""
     waiting = select(AskedScore.model_name, func.count()).where(AskedScore.finished_at.is_(None))
     return {model: int(images) for model, images in session.execute(waiting.group_by(AskedScore.model_name))}
 
 
 def claim(session: Session, model_name: str, *, lease_seconds: float, max_attempts: int) -> AskedImage | None:
-    """Take the score that was asked for first and that no worker looks for; None where there is none.
+    """Claim the oldest score asked for that no worker holds; None where there is none.
 
-    One whose workers were lost `max_attempts` times ends without a score.
+    A request whose worker was lost `max_attempts` times ends without a score.
     """
     free = (AskedScore.model_name == model_name, *score_leases.is_free(AskedScore))
     lost = update(AskedScore).where(*free, AskedScore.attempts >= max_attempts)
@@ -102,7 +102,7 @@ def settle(
     prediction: ModelPrediction | None,
     refusal: ImageRejected | None = None,
 ) -> bool:
-    """Write what came of a claimed score, a prediction or why there is none; False where it is held no more."""
+    """Write the outcome of a claimed score, a prediction or the reason for none; False where the lease is lost."""
     values = {
         "model": spec.version,
         "threshold": spec.threshold,

@@ -1,7 +1,7 @@
-"""Where Redis is: one setting, told to each of the libraries that connect to it.
+"""Connect to Redis: translate one setting for each of the libraries that use it.
 
-`redis://`, `rediss://` (TLS), `unix://`, and `sentinel://host:port,host:port/n` for a Redis that Sentinel watches over.
-TLS is verified unless the URL says otherwise; its files stand in the URL, as in `?ssl_ca_certs=/etc/ca.pem`.
+`redis://`, `rediss://` (TLS), `unix://`, and `sentinel://host:port,host:port/n` for a Redis behind Sentinel. TLS is
+verified unless the URL says otherwise; the URL also names its files, as in `?ssl_ca_certs=/etc/ca.pem`.
 """
 
 import ssl
@@ -29,7 +29,7 @@ _VERIFY: Final = {
 
 @dataclass(frozen=True)
 class Broker:
-    """A Redis, as the settings name it."""
+    """The Redis that the settings name."""
 
     url: str
     master: str
@@ -42,12 +42,12 @@ class Broker:
 
     @property
     def is_watched(self) -> bool:
-        """Tell whether Sentinel says where it is."""
+        """Tell whether it is found through Sentinel."""
         return bool(self._split.scheme == _SENTINEL)
 
     def connect(self, **options: Any) -> "Redis":
         """Make a client; it connects with its first command."""
-        # Takes 0.1 s, which the start of the pages need not wait for.
+        # The import takes 0.1 s, which the start of the web need not wait for.
         from redis import Redis, sentinel  # noqa: PLC0415
 
         if not self.is_watched:
@@ -61,9 +61,9 @@ class Broker:
         return found
 
     def celery_options(self, transport: dict[str, Any]) -> dict[str, Any]:
-        """Return the settings of Celery, whose transport has further options."""
+        """Return Celery's settings, with further options of its transport."""
         if not self.is_watched:
-            # By default kombu would not verify, and says so in a warning.
+            # By default kombu does not verify, and warns of it.
             secured = {"broker_use_ssl": self.tls} if self.tls else {}
             url = self._bare.replace("unix://", "redis+socket://", 1)
             return {"broker_url": url, "broker_transport_options": transport, **secured}
@@ -82,13 +82,13 @@ class Broker:
         }
 
     def limits_address(self) -> str:
-        """Return the address as the library `limits` writes it."""
+        """Return the address in the form of the library `limits`."""
         if not self.is_watched:
             return self.url.replace("unix://", "redis+unix://", 1)
         return f"redis+sentinel://{self._split.netloc}/{self.master}"
 
     def limits_options(self) -> dict[str, Any]:
-        """Return what that address cannot say."""
+        """Return the options that this address cannot express."""
         if not self.is_watched:
             return {}
         tls = {"ssl": True, **self.tls} if self.tls else {}
@@ -96,7 +96,7 @@ class Broker:
 
     @cached_property
     def tls(self) -> dict[str, Any]:
-        """Return how TLS is verified; empty where there is none."""
+        """Return the options of TLS verification; empty without TLS."""
         given = dict(parse_qsl(self._split.query))
         said = {name: value for name, value in given.items() if name.startswith("ssl_")}
         if self._split.scheme != "rediss" and not said and given.get("ssl") != "true":
@@ -111,12 +111,12 @@ class Broker:
 
     @property
     def _bare(self) -> str:
-        """Return the URL without what stands in `tls`; that of a socket is kept, for its number stands in the query."""
+        """Return the URL without the options in `tls`; a socket's query is kept, as it holds the database number."""
         return self.url if self._split.scheme == "unix" else self.url.partition("?")[0]
 
     @property
     def _number(self) -> int:
-        """Return which of the databases of a Redis it is."""
+        """Return the number of the Redis database."""
         path = self._split.path.strip("/")
         return int(path) if path.isdecimal() else 0
 

@@ -1,4 +1,4 @@
-"""Which received files a job holds already, so that what two senders of one upload both bring is added once."""
+"""Find received files that a job already holds, so that files sent twice in one upload are added once."""
 
 import json
 from collections.abc import Sequence
@@ -14,9 +14,9 @@ from shared.tables import Image, Screening
 
 
 def leave_out_held(session: Session, job_id: UUID, received: Sequence[Received]) -> list[Received]:
-    """Return the files of which a job has no row of the same name and content.
+    """Return the files for which a job has no row of the same name and content.
 
-    Of a refused file no content is kept: there the same name and refusal count. The caller holds the row of the job.
+    The content of a refused file is not kept: name and refusal are compared. The caller locks the job's row.
     """
     images = _held_images(session, job_id, [item.image.sha256 for item in received if item.image])
     refusals = _held_refusals(session, job_id, [item.file_name for item in received if item.rejection])
@@ -45,5 +45,5 @@ def _held_refusals(session: Session, job_id: UUID, names: Sequence[str]) -> set[
 
 
 def _in_text(details: Details) -> str:
-    """Write details so that a set can hold them: thousands of refusals are compared while the job's row is held."""
+    """Write details as hashable text: thousands of refusals are compared while the job's row is locked."""
     return json.dumps(details, sort_keys=True)

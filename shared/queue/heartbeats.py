@@ -1,4 +1,4 @@
-"""Heartbeats: workers that have a network loaded say so on Redis, so that pages can tell "no worker" from "busy"."""
+"""Heartbeats in Redis of workers that have a network loaded, so that pages can tell "no worker" from "busy"."""
 
 import json
 import logging
@@ -21,13 +21,13 @@ log = logging.getLogger(__name__)
 BEAT_SECONDS: Final = 4.0
 LOST_AFTER_SECONDS: Final = 15
 DROPPED_KEY: Final = "pneumoscreen:dropped_messages"
-"""Where `shared.queue.received_tickets` counts."""
+"""The counter of `shared.queue.received_tickets`."""
 _MOST_DIGITS: Final = 18
 _KEY: Final = "pneumoscreen:worker:"
 _LONGEST: Final = 256
-"""Characters of a worker's name, and of a model's."""
+"""The longest name of a worker or a model, in characters."""
 _MOST_BYTES: Final = 4096
-"""Of one heartbeat; ours have 60."""
+"""The largest heartbeat; ours have 60 bytes."""
 _MOST_WORKERS: Final = 10_000
 _LONGEST_LIFE: Final = 1e9
 """Seconds: thirty years."""
@@ -35,23 +35,23 @@ _LONGEST_LIFE: Final = 1e9
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """What a worker last said of itself."""
+    """A worker's latest heartbeat."""
 
     worker: str
     model: str
-    """`ModelSpec.version` of what it has loaded."""
+    """`ModelSpec.version` of its loaded model."""
     ready_seconds: float
-    """How long it had been ready when it said so."""
+    """How long it had been ready at the time."""
     seconds_ago: float
 
     @property
     def model_name(self) -> str:
-        """Return the name that jobs ask for."""
+        """Return the model name that jobs ask for."""
         return self.model.partition("@")[0]
 
 
 class Heartbeats:
-    """Read and write who is at work. Nothing depends on it but what people are told."""
+    """Read and write the heartbeats of workers; they only serve to inform people."""
 
     def __init__(self, settings: Settings) -> None:
         self._broker = Broker.of(settings)
@@ -61,7 +61,7 @@ class Heartbeats:
         return self._broker.connect(socket_connect_timeout=1, socket_timeout=2)
 
     def announce(self, worker: str, model: str, ready_seconds: float) -> None:
-        """Say that a worker has been ready with a model for so long; it holds for LOST_AFTER_SECONDS.
+        """Write that a worker has been ready with a model for so long; this expires after LOST_AFTER_SECONDS.
 
         Raises BrokerAway where Redis does not answer.
         """
@@ -75,13 +75,13 @@ class Heartbeats:
             self._redis.delete(_KEY + worker)
 
     def workers(self) -> list[str]:
-        """Name the workers that are ready; raise BrokerAway where Redis does not answer."""
+        """Return the names of ready workers; raise BrokerAway where Redis does not answer."""
         return [heartbeat.worker for heartbeat in self.latest()]
 
     def latest(self) -> list[Heartbeat]:
-        """Return what each ready worker said last, by name; raise BrokerAway where Redis does not answer.
+        """Return the latest heartbeat of each ready worker, by name; raise BrokerAway where Redis does not answer.
 
-        What cannot be read is passed over, for whoever can write on Redis can write anything there.
+        Unreadable entries are skipped, as anyone with access to Redis can write anything there.
         """
         with _answered():
             keys = sorted(islice(self._redis.scan_iter(match=_KEY + "*", count=1000), _MOST_WORKERS))
@@ -97,7 +97,7 @@ class Heartbeats:
         return [heartbeat for heartbeat in said if heartbeat is not None]
 
     def served_models(self) -> frozenset[str] | None:
-        """Name the models that ready workers serve; None where Redis does not answer."""
+        """Return the names of models that ready workers serve; None where Redis does not answer."""
         try:
             return frozenset(heartbeat.model_name for heartbeat in self.latest())
         except BrokerAway as error:
@@ -105,7 +105,7 @@ class Heartbeats:
             return None
 
     def dropped_messages(self) -> int | None:
-        """Return how many messages were no tickets since Redis was last emptied; None where that cannot be read.
+        """Return how many messages were dropped as no tickets since Redis was last emptied; None where unreadable.
 
         Raises BrokerAway where Redis does not answer.
         """
@@ -116,7 +116,7 @@ class Heartbeats:
         return int(counted) if isinstance(counted, bytes) and counted.isdigit() else None
 
     def server_version(self) -> str:
-        """Name the version of the Redis server; raise BrokerAway where it does not answer."""
+        """Return the version of the Redis server; raise BrokerAway where it does not answer."""
         with _answered():
             return str(self._redis.info("server").get("redis_version", "unknown"))
 
@@ -126,7 +126,7 @@ class Heartbeats:
 
 
 def _understand(key: bytes, value: object, left: object) -> Heartbeat | None:
-    """Read one heartbeat; None where it ran out, never ends, or cannot be read. Unknown fields are left out."""
+    """Parse one heartbeat; None where it expired, never expires or is malformed. Unknown fields are ignored."""
     if not isinstance(value, bytes) or not isinstance(left, int) or left < 0:
         return None
     try:
@@ -140,7 +140,7 @@ def _understand(key: bytes, value: object, left: object) -> Heartbeat | None:
 
 
 def _seconds(value: Any) -> float:
-    """Return a time that can be shown; 0, as of a worker that has just come, where there is none."""
+    """Return a valid time in seconds; 0, as for a worker that has just started, where there is none."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return float(value) if is_number and 0 <= value < _LONGEST_LIFE else 0.0
 

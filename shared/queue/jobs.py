@@ -1,4 +1,4 @@
-"""Jobs: what people do to the durable queue: submit, close, cancel, retry. `leases` is the workers' half."""
+"""Jobs: the users' operations on the durable queue: submit, close, cancel, retry. Workers use `leases`."""
 
 import uuid
 from collections.abc import Collection, Iterable, Sequence
@@ -37,16 +37,16 @@ _NO_ANSWER: Final[dict[str, Any]] = dict.fromkeys(prediction_copies())
 
 @dataclass(frozen=True)
 class Added:
-    """What became of one request's files in a job."""
+    """The result of adding one request's files to a job."""
 
     received: Sequence[Received]
-    """Those that are rows."""
+    """The files that got rows."""
     queued: int
-    """How many of them wait for a worker since this request."""
+    """How many images wait for a worker because of this request."""
     skipped: int = 0
-    """How many others the job held already."""
+    """How many others the job already held."""
     is_repeated: bool = False
-    """The request came before, and added nothing now."""
+    """The request is a repetition and added nothing."""
 
 
 def open_job(
@@ -60,9 +60,9 @@ def open_job(
     expected_images: int | None = None,
     key: IdempotencyKey | None = None,
 ) -> Job:
-    """Create a job that takes images until it is closed; the same key of the same user gives the same job.
+    """Create a job that accepts images until it is closed; the same key of the same user returns the same job.
 
-    Raises KeyReused where the key came with another request before.
+    Raises KeyReused where the key was used for another request.
     """
     known = find_job(session, user_id, key.text if key else None)
     if known is not None and key is not None:
@@ -85,13 +85,13 @@ def open_job(
 
 
 def find_job(session: Session, user_id: uuid.UUID, key: str | None) -> Job | None:
-    """Return the job that a key of a user stands for; None where there is none yet."""
+    """Return the job created under a user's idempotency key; None where there is none yet."""
     known = select(Job).where(Job.created_by_id == user_id, Job.idempotency_key == key)
     return session.scalar(known) if key is not None else None
 
 
 def find_upload(session: Session, job_id: uuid.UUID, key: str | None) -> Upload | None:
-    """Return the request that brought images to a job under a key; None where there is none yet."""
+    """Return the request that added images to a job under a key; None where there is none yet."""
     known = select(Upload).where(Upload.job_id == job_id, Upload.idempotency_key == key)
     return session.scalar(known) if key is not None else None
 
@@ -107,9 +107,9 @@ def add_images(
 ) -> Added:
     """Add one request's images to an open job; `skip_held` leaves out those whose name and content it has already.
 
-    An image that this model, the job's own, has answered before is DONE at once; without a model all wait. A key adds
-    images only once. Raises JobClosed where the job takes no more images, KeyReused where the key came with another
-    request before.
+    An image that the job's model has predicted before is DONE at once; without a model all images wait. A key adds
+    images only once. Raises JobClosed where the job accepts no more images, KeyReused where the key was used for
+    another request.
     """
     job = check_there(session.scalar(select(Job).where(Job.id == job_id).with_for_update()))
     if model is not None and model.name != job.model_name:
@@ -135,7 +135,7 @@ def add_images(
 def _add_rows(
     session: Session, job: Job, received: Sequence[Received], model: ModelSpec | None
 ) -> list[dict[str, Any]]:
-    """Write a screening for each file at the end of a job, and note what this model has flagged already."""
+    """Append a screening to a job for each file, and note those that this model has already flagged."""
     images, earlier = _store_images(session, [item.image for item in received if item.image is not None])
     states = latest.review_states(session, earlier)
     answers = _known_predictions(session, images.values(), model) if model else {}
@@ -155,13 +155,13 @@ def _add_rows(
 
 
 def check_open(job: Job) -> None:
-    """Raise JobClosed where a job takes no more images."""
+    """Raise JobClosed where a job accepts no more images."""
     if job.closed_at is not None:
         raise _closed()
 
 
 def check_there(job: Job | None) -> Job:
-    """Return a job; raise JobClosed where it was deleted while images for it came in."""
+    """Return a job; raise JobClosed where it was deleted while images for it were being received."""
     if job is None:
         raise _closed()
     return job
@@ -172,19 +172,19 @@ def _closed() -> JobClosed:
 
 
 def close_job(session: Session, job_id: uuid.UUID) -> bool:
-    """End a job's upload; False where it had ended already."""
+    """Close a job's upload; False where it was already closed."""
     still_open = update(Job).where(Job.id == job_id, Job.closed_at.is_(None))
     return row_count(session.execute(still_open.values(closed_at=now()))) > 0
 
 
 def open_uploads(session: Session) -> dict[uuid.UUID, int]:
-    """Return every job whose upload has not ended, with how many images it has taken."""
+    """Return every job whose upload is open, with its number of images."""
     found = session.execute(select(Job.id, Job.next_position).where(Job.closed_at.is_(None)))
     return {row.id: row.next_position for row in found}
 
 
 def received_before(session: Session, upload: Upload) -> list[Received]:
-    """Return what became of each file of a request, as its rows tell: its name, and why it was refused if it was."""
+    """Return from its rows each file of a request: its name, and why it was refused if it was."""
     first, images = upload.first_position or 0, upload.images or 0
     rows = select(Screening.file_name, Screening.image_id, Screening.error_code, Screening.error_details).where(
         Screening.job_id == upload.job_id, Screening.position >= first, Screening.position < first + images
@@ -230,9 +230,9 @@ def _screening_row(
 
 
 def _flag_latest(rows: list[dict[str, Any]], earlier: Collection[uuid.UUID]) -> dict[uuid.UUID | None, uuid.UUID]:
-    """Flag the last of a request's rows of each image, and every row without one; return the last by image.
+    """Flag the latest of a request's rows for each image, and every row without image; return the latest by image.
 
-    The last row of an image that was there before waits for its answer, if it has none: `latest.choose` then looks.
+    The latest row of an image stored before is only flagged when it has its prediction, by `latest.choose`.
     """
     last = {row["image_id"]: row["id"] for row in rows}
     for row in rows:
@@ -242,21 +242,21 @@ def _flag_latest(rows: list[dict[str, Any]], earlier: Collection[uuid.UUID]) -> 
 
 
 def _virtual_time(session: Session, model_name: str) -> int:
-    """Return the turn that is being served, so that a new job starts beside the others, not before or behind them."""
+    """Return the turn being served, so that a new job starts level with the others, not ahead or behind."""
     waiting = select(func.min(Screening.turn)).join(Job).where(in_states([State.QUEUED]), Job.model_name == model_name)
     return session.scalar(waiting) or 0
 
 
 def _store_images(session: Session, images: Iterable[AcceptedImage]) -> tuple[dict[str, uuid.UUID], list[uuid.UUID]]:
-    """Make one row for each distinct image; return the ids by sha256, and which of them were there before."""
-    # In one order, because two uploads of the same images in opposite orders would wait for each other on PostgreSQL.
+    """Insert one row for each distinct image; return the ids by sha256, and those that already existed."""
+    # Sorted, because two uploads of the same images in opposite orders would deadlock on PostgreSQL.
     distinct = {image.sha256: image for image in sorted(images, key=lambda image: image.sha256)}
     at = now()
     rows = [{"id": new_id(), **vars(image), "created_at": at} for image in distinct.values()]
     ids: dict[str, uuid.UUID] = {}
     for some in in_parts(rows):
         missing = some
-        # A row that `retention` removes at this moment is gone before it can be held, and is then made anew.
+        # A row that `retention` is removing is gone before it can be locked, and is then inserted again.
         while missing:
             insert_new(session, Image, missing)
             ids |= latest.hold_images(session, [row["sha256"] for row in missing])
@@ -266,9 +266,9 @@ def _store_images(session: Session, images: Iterable[AcceptedImage]) -> tuple[di
 
 
 def _renew_patients(session: Session, rows: list[dict[str, Any]]) -> None:
-    """Bring the patients of images that were there before to the key in use: it may have changed since they came.
+    """Update the patient pseudonyms of existing images to the current key, which may have changed since.
 
-    An image of before patients were kept gets its patient so, too.
+    An image stored before patients were kept gets its patient this way, too.
     """
     known = {row["id"]: row for row in rows if row["patient"] is not None}
     for some in in_parts(list(known)):
@@ -285,7 +285,7 @@ def _renew_patients(session: Session, rows: list[dict[str, Any]]) -> None:
 def _known_predictions(
     session: Session, image_ids: Iterable[uuid.UUID], model: ModelSpec
 ) -> dict[uuid.UUID, dict[str, Any]]:
-    """Return what a screening keeps of the predictions that there are, by image."""
+    """Return the columns that a screening copies from existing predictions, by image."""
     known: dict[uuid.UUID, dict[str, Any]] = {}
     for some in in_parts(list(image_ids)):
         found = session.execute(
@@ -300,8 +300,8 @@ def _known_predictions(
 
 
 def cancel(session: Session, job_id: uuid.UUID) -> int:
-    """Cancel what has not ended in a job, end its upload, and return how many images that stopped."""
-    # Locked as for `retry`, so that nothing of it starts anew between holding the images and cancelling.
+    """Cancel a job's unfinished images, close its upload, and return how many images were cancelled."""
+    # Locked as in `retry`, so that none is queued again between locking the images and cancelling.
     session.execute(select(Job.id).where(Job.id == job_id).with_for_update(key_share=True))
     close_job(session, job_id)
     chosen = (Screening.job_id == job_id, in_states(sources(Event.CANCEL)))
@@ -319,10 +319,10 @@ def cancel(session: Session, job_id: uuid.UUID) -> int:
 
 
 def can_retry(job_id: uuid.UUID, let_through: Collection[str]) -> tuple[ColumnElement[bool], ...]:
-    """Match the screenings of a job that may end otherwise when they are queued again.
+    """Match the screenings of a job that may end differently when retried.
 
-    A file that was refused at intake was never stored and has to be sent again. What a worker refused would be refused
-    again, unless the code says that it may change or is one of those that are let through by now.
+    A file refused at intake was never stored and must be sent again. What a worker refused would be refused again,
+    unless its code may change or is now among those let through.
     """
     changes = Screening.error_code.in_(sorted({*MAY_CHANGE, *let_through}))
     return (
@@ -334,11 +334,11 @@ def can_retry(job_id: uuid.UUID, let_through: Collection[str]) -> tuple[ColumnEl
 
 
 def retry(session: Session, job_id: uuid.UUID, let_through: Collection[str] = ()) -> int:
-    """Queue again what failed, was cancelled, or was rejected for what may change; return how many images.
+    """Queue failed, cancelled and retriable rejected images again; return how many.
 
-    `let_through` are the codes of the gate that refuse nothing any more.
+    `let_through` are the gate's codes that no longer refuse images.
     """
-    # Locked as a purge locks it: else each could wait for rows of the other.
+    # Locked in the order of a purge, to avoid a deadlock with it.
     model_name = session.scalar(select(Job.model_name).where(Job.id == job_id).with_for_update())
     if model_name is None:
         return 0

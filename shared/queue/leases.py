@@ -1,4 +1,4 @@
-"""Leases: the workers' half of the durable queue. Rows are the truth; whoever holds the lease token may write them."""
+"""Leases: the workers' operations on the durable queue. Rows are the truth; only the lease's holder may write them."""
 
 import uuid
 from collections.abc import Collection, Mapping, Sequence
@@ -26,7 +26,7 @@ FEWEST_SHARED = 8
 """Fewer images than this are not shared between workers."""
 
 _COPY = "copied_"
-"""Before the name of a column whose value is bound: SQLAlchemy keeps the bare name for itself."""
+"""Prefix of bound values: SQLAlchemy reserves the bare column names."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class ClaimedScreening:
     image_id: uuid.UUID
     sha256: str
     prediction_id: uuid.UUID | None
-    """Set where this model has answered for this image before."""
+    """Set where this model has predicted this image before."""
 
 
 @dataclass(frozen=True)
@@ -50,20 +50,20 @@ class Claim:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one claimed image: a prediction, an earlier prediction, or a rejection."""
+    """The outcome of one claimed image: a prediction, an earlier prediction, or a rejection."""
 
     screening: ClaimedScreening
     prediction: ModelPrediction | None = None
     rejection: ImageRejected | None = None
     heat_map: bytes | None = None
-    """Of a prediction whose model says where it saw evidence."""
+    """Heat map of a prediction whose model shows where it saw evidence."""
     exposure: Exposure | None = None
     """Of the image as the model saw it, kept with a prediction."""
 
 
 @dataclass(frozen=True)
 class Swept:
-    """What one sweep did and saw."""
+    """What one sweep freed and counted."""
 
     requeued: int
     failed: int
@@ -72,7 +72,7 @@ class Swept:
 
 
 def register_model(session: Session, spec: ModelSpec) -> uuid.UUID:
-    """Make sure that these exact weights, calibrated so, have a row, and return its id."""
+    """Ensure that these exact weights with this calibration have a row, and return its id."""
     row = {"id": new_id(), "name": spec.name, "sha256": spec.identity, "spec": spec.model_dump(mode="json")}
     insert_new(session, Model, [{**row, "created_at": now()}])
     return session.scalars(select(Model.id).where(Model.name == spec.name, Model.sha256 == spec.identity)).one()
@@ -81,11 +81,11 @@ def register_model(session: Session, spec: ModelSpec) -> uuid.UUID:
 def claim(
     session: Session, *, model_id: uuid.UUID, model_name: str, limit: int, worker: str, lease_seconds: float
 ) -> Claim | None:
-    """Take up to `limit` waiting images under one lease, interactive before bulk; None where nothing waits.
+    """Claim up to `limit` waiting images under one lease, interactive before bulk; None where nothing waits.
 
-    An image that has lost a worker before is taken alone, so that a poison image fails alone. Interactive images are
-    taken without bulk ones, so that whoever waits for them does not wait for these. Of few bulk images half are left
-    for another worker, so that all begin and end together.
+    An image that lost a worker before is claimed alone, so that a poison image fails alone. Interactive images are
+    claimed without bulk ones, so that nobody waiting for them waits for these. Of few bulk images half are left for
+    another worker, so that all workers finish together.
     """
     token = new_id()
     until = now() + timedelta(seconds=lease_seconds)
@@ -96,7 +96,7 @@ def claim(
     if head.attempts > 0:
         chosen = waiting.where(Screening.id == head.id)
     else:
-        # From the head on, so that what waits for other models before it is passed once and not three times.
+        # From the head on, so that images ahead that wait for other models are scanned once and not three times.
         beside = (Screening.priority == head.priority, Screening.turn >= head.turn)
         chosen = waiting.where(Screening.attempts == 0, *beside)
         chosen = chosen.limit(_fair_share(session, chosen, limit) if head.priority == Priority.BULK else limit)
@@ -105,7 +105,7 @@ def claim(
 
 
 def _waiting(model_name: str) -> _Waiting:
-    """Select what waits for a model, in the order in which it is served."""
+    """Select the images that wait for a model, in serving order."""
     return (
         select(Screening.id, Screening.attempts, Screening.priority, Screening.turn)
         .join(Job)
@@ -119,9 +119,9 @@ def _locked(screenings: _Waiting) -> _Waiting:
 
 
 def _fair_share(session: Session, waiting: _Waiting, limit: int) -> int:
-    """Return how many images to take: `limit` while twice as many wait, then half of them.
+    """Return how many images to claim: `limit` while twice as many wait, then half of them.
 
-    Not less than FEWEST_SHARED and an eighth of `limit`: the smallest batch costs the database some milliseconds, too.
+    At least FEWEST_SHARED and an eighth of `limit`: even the smallest batch costs the database some milliseconds.
     """
     left = session.scalar(select(func.count()).select_from(waiting.limit(2 * limit).subquery())) or 0
     return min(limit, max(FEWEST_SHARED, limit // 8, (left + 1) // 2))
@@ -135,7 +135,7 @@ def _take(
     worker: str,
     until: datetime,
 ) -> Sequence[uuid.UUID]:
-    # A CTE, not a plain subquery: PostgreSQL may run a locking subquery more than once and so pass the limit.
+    # A CTE, not a plain subquery: PostgreSQL may run a locking subquery more than once and so exceed the limit.
     picked = chosen.cte("picked")
     statement = (
         update(Screening)
@@ -168,7 +168,7 @@ def _claimed_screenings(
 
 
 def extend(session: Session, token: uuid.UUID, lease_seconds: float) -> int:
-    """Prolong a lease and return how many images it still holds."""
+    """Extend a lease and return how many images it still holds."""
     return row_count(
         session.execute(
             update(Screening)
@@ -181,11 +181,11 @@ def extend(session: Session, token: uuid.UUID, lease_seconds: float) -> int:
 def finish(
     session: Session, lease: Claim, outcomes: Sequence[Outcome], *, model_id: uuid.UUID, threshold: float, worker: str
 ) -> int:
-    """Write a micro-batch's outcomes and return how many images they settled.
+    """Write a micro-batch's outcomes and return how many images were settled.
 
-    Idempotent: a prediction is unique for (image, model), and an image whose lease has passed to another stays theirs.
+    Idempotent: a prediction is unique for (image, model), and images whose lease passed to another worker are skipped.
     """
-    # An image whose job was cancelled and deleted meanwhile is gone; until this transaction ends no other goes.
+    # An image whose job was cancelled and deleted meanwhile is gone; locks keep the others until this commits.
     there = set(latest.hold_images(session, {o.screening.sha256 for o in outcomes}).values())
     _write_predictions(session, [o for o in outcomes if o.screening.image_id in there], model_id, threshold, worker)
     answers = _answers(session, model_id, {o.screening.image_id for o in outcomes if o.rejection is None})
@@ -222,7 +222,7 @@ def _write_predictions(
             "worker": worker,
             "created_at": at,
         }
-        # In one order, as in shared.queue.jobs: two workers with the same images must not wait for each other.
+        # Sorted, as in shared.queue.jobs: two workers with the same images must not deadlock.
         for o in sorted(outcomes, key=lambda outcome: outcome.screening.image_id)
         if o.prediction is not None
     }
@@ -230,7 +230,7 @@ def _write_predictions(
 
 
 def _answers(session: Session, model_id: uuid.UUID, images: Collection[uuid.UUID]) -> dict[uuid.UUID, dict[str, Any]]:
-    """Return what a screening keeps of each image's prediction, by image; another worker's may have come first."""
+    """Return the columns a screening copies from each image's prediction, by image; another worker's may be first."""
     copies = [column.label(_COPY + name) for name, column in prediction_copies().items()]
     asked = select(Prediction.image_id, *copies).where(Prediction.model_id == model_id, Prediction.image_id.in_(images))
     rows = [dict(row) for row in session.execute(asked).mappings()]
@@ -244,7 +244,7 @@ def _settle(session: Session, lease: Claim, event: Event, rows: list[dict[str, A
     (source,) = sources(event)
     values: dict[str, Any] = {"state": target(event), "finished_at": now(), "lease_token": None, "lease_until": None}
     if event is Event.FINISH:
-        # Values, not a join with the predictions: an update so takes a quarter of the time on SQLite.
+        # Values, not a join with the predictions: this takes a quarter of the time on SQLite.
         values |= {name: bindparam(_COPY + name) for name in prediction_copies()}
         values |= {"error_code": None, "error_details": None}
     else:
@@ -259,7 +259,7 @@ def _settle(session: Session, lease: Claim, event: Event, rows: list[dict[str, A
 
 
 def release(session: Session, lease: Claim) -> None:
-    """Return what a lease still holds where neither an image nor a worker is to blame; no attempt is counted."""
+    """Release a lease's images where neither an image nor a worker is to blame; no attempt is counted."""
     session.execute(
         update(Screening)
         .where(Screening.lease_token == lease.token, in_states(sources(Event.LOSE)))
@@ -268,28 +268,28 @@ def release(session: Session, lease: Claim) -> None:
 
 
 def fail_attempts(session: Session, lease: Claim, max_attempts: int) -> None:
-    """Return what a lease still holds after its worker failed; counts as an attempt."""
+    """Release a lease's images after its worker failed; counts as an attempt."""
     _lose(session, Screening.lease_token == lease.token, max_attempts)
 
 
 def fail_attempt(session: Session, lease: Claim, screenings: Collection[ClaimedScreening], max_attempts: int) -> None:
-    """Return those images of a lease whose file cannot be read; counts as an attempt of each of them alone."""
+    """Release the images of a lease whose file cannot be read; counts as an attempt of these alone."""
     ids = [screening.screening_id for screening in screenings]
     which = and_(Screening.lease_token == lease.token, Screening.id.in_(ids))
     _lose(session, which, max_attempts, Failure.IMAGE_UNREADABLE)
 
 
 def find_held(session: Session) -> dict[uuid.UUID, datetime]:
-    """Return every lease that holds images, with the time that each heartbeat moves."""
+    """Return every lease that holds images, with its expiry time, which each extension moves."""
     running = select(Screening.lease_token, func.max(Screening.lease_until)).where(in_states([State.RUNNING]))
     rows = session.execute(running.group_by(Screening.lease_token))
     return {token: until for token, until in rows if token and until}
 
 
 def sweep(session: Session, run_out: Mapping[uuid.UUID, datetime], max_attempts: int) -> Swept:
-    """Free the leases that ran out, as `find_held` gave them, and say how many images wait for each model.
+    """Free expired leases, as returned by `find_held`, and count how many images wait for each model.
 
-    A lease that got a heartbeat since is left alone.
+    A lease extended since is left alone.
     """
     requeued, failed = 0, 0
     # All at once and so in one order, though each lease is freed by itself.
@@ -331,5 +331,5 @@ def _lose(
 
 
 def _fails(max_attempts: int) -> tuple[ColumnElement[bool], ...]:
-    """Match what a lease holds that fails when it is lost once more."""
+    """Match a lease's images that fail when lost once more."""
     return in_states(sources(Event.FAIL)), Screening.attempts + 1 >= max_attempts

@@ -1,8 +1,8 @@
-"""Check messages from Redis: workers trust only that one is a ticket, and nothing that it carries.
+"""Validate messages from Redis: workers only check that one is a ticket, and trust none of its content.
 
-Whoever can write on Redis can put anything there. kombu ends its worker at a message that is no JSON, and Celery obeys
-what a message says of time limits, dates, other tasks to call and much more. So each message is looked at before either
-sees it: a ticket is replaced by a fresh one that holds nothing of what came; anything else is dropped and counted.
+Anyone with access to Redis can write anything there. A message that is no JSON makes kombu end its worker, and Celery
+obeys a message's time limits, dates, callback tasks and much more. So each message is checked before either sees it: a
+ticket is replaced by a fresh one with none of the received content; anything else is dropped and counted.
 """
 
 import base64
@@ -22,18 +22,18 @@ from shared.queue.tickets import SCREEN_BATCH
 log = logging.getLogger(__name__)
 
 MOST_BYTES: Final = 16 * 1024
-"""Of a ticket; ours have 900."""
+"""The largest ticket; ours have 900 bytes."""
 
 _NO_ARGUMENTS: Final = '[[], {}, {"callbacks": null, "errbacks": null, "chain": null, "chord": null}]'
 _BODY: Final = base64.b64encode(_NO_ARGUMENTS.encode()).decode()
 _LOG_SECONDS: Final = 10.0
-"""A flood of messages is not a flood of lines."""
+"""Limits the log lines of a flood of messages."""
 _BROKEN: Final = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
-"""What reading a message that is no ticket dies of."""
+"""Errors of parsing a message that is no ticket."""
 
 
 def is_ticket(message: object) -> bool:
-    """Tell whether a message, as it was decoded, asks for the one task that there is."""
+    """Tell whether a decoded message asks for the only task there is."""
     if not isinstance(message, dict) or message.get("content-type") != "application/json":
         return False
     headers = message.get("headers")
@@ -41,7 +41,7 @@ def is_ticket(message: object) -> bool:
 
 
 def fresh_ticket(queue: str) -> dict[str, Any]:
-    """Return a ticket as kombu keeps it in a queue: the task's name, ids of its own and nothing else."""
+    """Return a ticket in kombu's queue format: the task's name, new ids and nothing else."""
     task_id, tag = str(uuid.uuid4()), str(uuid.uuid4())
     return {
         "body": _BODY,
@@ -70,10 +70,10 @@ def read_message(data: bytes) -> object:
 
 
 class _Client(redis.Redis):
-    """A client that hands kombu nothing but JSON out of a queue."""
+    """A client that passes only JSON from a queue to kombu."""
 
     def parse_response(self, connection: Any, command_name: str, **options: Any) -> Any:
-        """Read an answer; what a queue held comes as the JSON of a ticket, or as null."""
+        """Read an answer; queue entries are returned as the JSON of a ticket, or as null."""
         answer = super().parse_response(connection, command_name, **options)  # type: ignore[no-untyped-call]
         if command_name != "BRPOP" or not answer:
             return answer
@@ -82,12 +82,12 @@ class _Client(redis.Redis):
 
 
 class _QoS(kombu_redis.QoS):
-    """What was taken and not yet acknowledged."""
+    """Tickets taken but not yet acknowledged."""
 
     def ack(self, delivery_tag: Any) -> None:
-        """Acknowledge a ticket; one whose acknowledgement Redis did not take makes room for the next all the same.
+        """Acknowledge a ticket; it frees its prefetch slot even where Redis did not accept the acknowledgement.
 
-        By default it holds its place for ever, and a worker all of whose places are held asks for no ticket any more.
+        By default it holds its slot for ever, and a worker without free slots takes no more tickets.
         """
         try:
             super().ack(delivery_tag)
@@ -96,7 +96,7 @@ class _QoS(kombu_redis.QoS):
             raise
 
     def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:
-        """Put a message back that its worker did not acknowledge; what cannot be read is dropped."""
+        """Requeue a message that its worker did not acknowledge; an unreadable one is dropped."""
         try:
             super().restore_by_tag(tag, client, leftmost)
         except _BROKEN:
@@ -105,7 +105,7 @@ class _QoS(kombu_redis.QoS):
 
 
 class _Tickets:
-    """Hand Celery fresh tickets."""
+    """Pass fresh tickets to Celery."""
 
     channels: Any
 
@@ -120,7 +120,7 @@ _dropped = {"since": 0, "said_at": -_LOG_SECONDS}
 
 
 def _note_dropped(channel: Any) -> None:
-    """Count a dropped message on Redis, where /metrics finds it, and say so in the log now and then."""
+    """Count a dropped message in Redis for /metrics, and log it at a limited rate."""
     _dropped["since"] += 1
     if time.monotonic() - _dropped["said_at"] >= _LOG_SECONDS:
         log.warning("%d messages on Redis were no tickets and were dropped.", _dropped["since"])
@@ -153,6 +153,6 @@ class Transport(_Tickets, kombu_redis.Transport):  # type: ignore[misc]  # the s
 
 
 class SentinelTransport(_Tickets, kombu_redis.SentinelTransport):  # type: ignore[misc]  # likewise
-    """A Redis that Sentinel watches over, for tickets alone."""
+    """A Redis behind Sentinel, for tickets alone."""
 
     Channel = _SentinelChannel

@@ -1,6 +1,6 @@
 """Retention: remove old jobs, with the images, predictions and files that no other job needs.
 
-Rows go first and files after them, so that no row ever lacks its image.
+Rows are deleted before files, so that no row ever lacks its image.
 
 An image's row leaves a tombstone in the same transaction, and the sweep removes the files of what lies under one
 (`stray_files`).
@@ -32,10 +32,10 @@ _IN_BULK: Final = {"synchronize_session": False}
 
 
 def delete_job(database: Database, job_id: uuid.UUID, trace: Callable[[Session], None]) -> Removed:
-    """Delete one job with what only it needed; `trace` writes the audit row. The sweep removes the files.
+    """Delete one job with all that only it needs; `trace` writes the audit row. The sweep removes the files.
 
-    A large job goes in several transactions; after a crash between two, deleting it again goes on. Raises JobUnfinished
-    where an image of it still waits or is being screened.
+    A large job is deleted in several transactions; after a crash between two, deleting it again continues. Raises
+    JobUnfinished where one of its images still waits or is being screened.
     """
     removed = sum(_remove_job(database, job_id, None, trace), Removed())
     if removed.jobs == 0:
@@ -48,8 +48,8 @@ def delete_job(database: Database, job_id: uuid.UUID, trace: Callable[[Session],
 def purge(database: Database, store: Store, before: datetime, actor: str | None = None) -> Iterator[Removed]:
     """Remove jobs that ended before a time, images that no job needs, and stray files; yield what each part removed.
 
-    `actor` is whom the audit trail names. Each part is a transaction of its own. Stop anywhere: the next purge or the
-    sweep goes on.
+    The audit trail names `actor`. Each part is a separate transaction. It may stop anywhere: the next purge or the
+    sweep continues.
     """
     for job_id in _ended_jobs(database, before):
         yield from _remove_job(database, job_id, before, _note_purge(job_id, actor))
@@ -71,7 +71,7 @@ def survey(database: Database, store: Store, before: datetime) -> Removed:
     answer_goes = [
         ~exists().where(Screening.prediction_id == Prediction.id, stays),
         ~_is_awaited(Prediction.image_id),
-        # What an image that stays was answered by another model goes with the job that asked.
+        # Another model's prediction for an image that stays is removed with the job that asked for it.
         ~exists().where(Screening.image_id == Prediction.image_id, stays)
         | exists().where(Screening.image_id == Prediction.image_id, goes),
     ]
@@ -107,13 +107,13 @@ def _ended_jobs(database: Database, before: datetime) -> Iterator[uuid.UUID]:
 
 
 def _unused_images(database: Database) -> Iterator[Sequence[uuid.UUID]]:
-    """Find images that no screening names, as a worker leaves them that was still at an image of a deleted job."""
+    """Find images without screenings, left by workers that were still busy with images of a deleted job."""
     wanted = select(Image.id).where(~exists().where(Screening.image_id == Image.id))
     return _pages(database, wanted, Image.id)
 
 
 def _pages(database: Database, wanted: Select[uuid.UUID], key: Any) -> Iterator[Sequence[uuid.UUID]]:
-    """Yield ids by PART, each page in a transaction that is over when the page is used."""
+    """Yield ids in pages of PART, each read in a transaction that has ended when the page is used."""
     last = uuid.UUID(int=0)
     while True:
         with database.read() as session:
@@ -131,11 +131,11 @@ def _note_purge(job_id: uuid.UUID, actor: str | None) -> Callable[[Session], Non
 def _remove_job(
     database: Database, job_id: uuid.UUID, before: datetime | None, trace: Callable[[Session], None]
 ) -> Iterator[Removed]:
-    """Remove a job part by part, for as long as nobody has its images screened again."""
+    """Remove a job part by part, unless its images are being screened again."""
     is_first, goes_on = True, True
     while goes_on:
         with database.write() as session:
-            # Locked, so that no other removal and no upload are at it.
+            # Locked against other removals and uploads.
             wanted = select(Job.id).where(Job.id == job_id, *_has_ended(before)).with_for_update(of=Job)
             if session.scalar(wanted) is None:
                 return
@@ -151,7 +151,7 @@ def _remove_some(session: Session, job_id: uuid.UUID) -> Removed:
     rows = session.execute(wanted.where(Screening.job_id == job_id).limit(PART)).all()
     images = [row.image_id for row in rows if row.image_id]
     latest.hold_images(session, {row.sha256 for row in rows if row.sha256})
-    # An image that was queued again a moment ago stays, and its job with it.
+    # An image that was just queued again stays, and its job with it.
     ended = delete(Screening).where(Screening.id.in_([row.id for row in rows]), in_states(sorted(FINAL_STATES)))
     screenings = row_count(session.execute(ended, execution_options=_IN_BULK))
     unused = _remove_unused(session, images)
@@ -162,9 +162,9 @@ def _remove_some(session: Session, job_id: uuid.UUID) -> Removed:
 
 
 def _remove_unused(session: Session, image_ids: Iterable[uuid.UUID]) -> Removed:
-    """Remove those of these images, and of their predictions, that no screening needs, and leave tombstones."""
-    # An image that is locked is named by an upload or answered by a worker at this moment. What is locked here nobody
-    # names until the commit, and `shared.queue.jobs` then finds it gone and makes a new row.
+    """Remove these images and their predictions where no screening needs them, and leave tombstones."""
+    # An image locked by others is being added by an upload or predicted by a worker. Images locked here cannot be added
+    # until the commit; `shared.queue.jobs` then finds them gone and inserts new rows.
     free = select(Image.id).where(Image.id.in_(set(image_ids))).order_by(Image.id).with_for_update(skip_locked=True)
     ids = session.scalars(free).all()
     unasked = delete(Prediction).where(
@@ -181,7 +181,7 @@ def _remove_unused(session: Session, image_ids: Iterable[uuid.UUID]) -> Removed:
 
 
 def _is_awaited(image_id: Any) -> ColumnElement[bool]:
-    """Match images that a worker holds or will: it may have found an earlier prediction when it claimed the image."""
+    """Match images that a worker holds or will claim: it may use an earlier prediction found on claiming."""
     return exists().where(Screening.image_id == image_id, in_states(sorted(_UNENDED)))
 
 

@@ -1,7 +1,7 @@
-"""Leases of scores beside the screenings, one score each: what `asked_scores` and `shadow_scores` share.
+"""Leases of single scores: code that `asked_scores` and `shadow_scores` share.
 
-As with `shared.queue.leases`, a worker prolongs what it holds, and only the sweep frees what has stopped moving: clocks
-of machines differ, so no worker judges by its own whether another's lease has run out.
+As with `shared.queue.leases`, a worker extends its lease, and only the sweep frees stalled ones: clocks of machines
+differ, so no worker decides by its own clock whether another's lease has expired.
 """
 
 import uuid
@@ -22,18 +22,18 @@ _TABLES: Final[tuple[ScoreTable, ...]] = (AskedScore, ShadowScore)
 
 @dataclass(frozen=True)
 class HeldScore:
-    """A score that a worker is to find, under one lease."""
+    """A score that a worker is to compute, under one lease."""
 
     table: ClassVar[ScoreTable]
     score_id: uuid.UUID
     attempt: int
-    """Tells this lease from an earlier one: each counts one more, and one given back uncounted is held no more."""
+    """Tells this lease from an earlier one: each has the next number, and a lease released uncounted is not held."""
     image_id: uuid.UUID
     sha256: str
 
 
 def is_free(table: ScoreTable) -> tuple[ColumnElement[bool], ...]:
-    """Match scores that are not found and that no worker holds."""
+    """Match scores that are not computed and that no worker holds."""
     return table.finished_at.is_(None), table.lease_until.is_(None)
 
 
@@ -44,28 +44,28 @@ def is_own(held: HeldScore) -> tuple[ColumnElement[bool], ...]:
 
 
 def take(score: AskedScore | ShadowScore, lease_seconds: float) -> int:
-    """Hold a free score, whose row is locked, for so long, and return which attempt this is."""
+    """Lease a free score, whose row is locked, for so long, and return the number of this attempt."""
     score.attempts, score.lease_until = score.attempts + 1, now() + timedelta(seconds=lease_seconds)
     return score.attempts
 
 
 def extend(session: Session, held: HeldScore, lease_seconds: float) -> bool:
-    """Prolong a lease; False where it is held no more."""
+    """Extend a lease; False where it is lost."""
     return _write(session, held, lease_until=now() + timedelta(seconds=lease_seconds))
 
 
 def settle(session: Session, held: HeldScore, values: Mapping[str, Any]) -> bool:
-    """Write what came of a claimed score; False where it is held no more."""
+    """Write the outcome of a claimed score; False where the lease is lost."""
     return _write(session, held, **values, finished_at=now(), lease_until=None)
 
 
 def release(session: Session, held: HeldScore, *, counts: bool) -> bool:
-    """Return a claimed score; its attempt `counts` unless neither the image nor a worker is to blame."""
+    """Release a claimed score; the attempt `counts` unless neither the image nor a worker is to blame."""
     return _write(session, held, lease_until=None, attempts=held.attempt - (0 if counts else 1))
 
 
 def find_held(session: Session) -> dict[uuid.UUID, datetime]:
-    """Return every score that is held, by its id, with the time that each heartbeat moves."""
+    """Return every held score by its id, with its lease's expiry time, which each extension moves."""
     held: dict[uuid.UUID, datetime] = {}
     for table in _TABLES:
         rows = select(table.id, table.lease_until).where(table.finished_at.is_(None), table.lease_until.is_not(None))
@@ -74,7 +74,7 @@ def find_held(session: Session) -> dict[uuid.UUID, datetime]:
 
 
 def free(session: Session, run_out: Mapping[uuid.UUID, datetime]) -> int:
-    """Free scores whose worker is lost, as `find_held` gave them, and return how many; one prolonged since is left."""
+    """Free scores of lost workers, as returned by `find_held`, and return how many; leases extended since stay."""
     freed = 0
     for table in _TABLES:
         for key, until in run_out.items():

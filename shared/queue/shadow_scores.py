@@ -1,9 +1,9 @@
-"""Scores of a shadow model: what another model says of images that the default one has answered, to compare both.
+"""Queue of scores of a shadow model, for images that the default model has predicted, to compare both.
 
-They stand apart from predictions, and no list, export, webhook or later job reads them. The sweep notes which images
-are to be compared, after they were answered, so that no screening waits for it or fails by it; rows are the truth here
-too, and whoever holds the lease may write. A score is claimed only while no image waits that a running worker would
-take.
+They are kept apart from predictions, and no list, export, webhook or later job reads them. The sweep queues images for
+comparison after they were predicted, so that no screening waits for it or fails because of it; rows are the truth here,
+too, and only the holder of the lease may write. A score is claimed only while no image waits that a running worker
+would claim.
 """
 
 import uuid
@@ -26,21 +26,21 @@ from shared.states import State
 from shared.tables import Image, Job, Model, Prediction, Screening, ShadowScore, in_states
 
 MOST_NOTED: Final = 2000
-"""Images of one sweep; the rest follows with the next."""
+"""The most images queued by one sweep; the rest follows with the next."""
 LOOK_BACK: Final = timedelta(minutes=5)
-"""An answer is committed so long after its id was made at the latest, clocks of machines that differ included; one that
-comes later is not compared."""
+"""The longest time from making a prediction's id to its commit, clock differences included; a later one is not
+compared."""
 
 
 @dataclass(frozen=True)
 class ShadowImage(HeldScore):
-    """An image that the shadow model is to answer for."""
+    """An image that the shadow model is to predict."""
 
     table: ClassVar[ScoreTable] = ShadowScore
 
 
 def find_unnoted(session: Session, of_settings: str, most: int = MOST_NOTED) -> list[uuid.UUID]:
-    """Return answers of the default model that the shadow model is to be compared with and is not noted for, by age."""
+    """Return the default model's predictions that are not yet queued for comparison, oldest first."""
     shadow = shadow_model(session)
     default = default_model(session, of_settings)
     if shadow is None or shadow.model_name == default:
@@ -56,11 +56,11 @@ def find_unnoted(session: Session, of_settings: str, most: int = MOST_NOTED) -> 
 
 
 def note(session: Session, predictions: Sequence[uuid.UUID]) -> int:
-    """Note that the shadow model is to answer for the images of these predictions; return how many were new."""
+    """Queue the images of these predictions for the shadow model; return how many were new."""
     shadow = shadow_model(session)
     if shadow is None:
         return 0
-    # Those that a purge removed meanwhile are gone; until this transaction ends no other goes.
+    # Those that a purge removed meanwhile are gone; locks keep the others until this commits.
     held = select(Prediction.id).where(Prediction.id.in_(predictions)).with_for_update(read=True, key_share=True)
     rows = [
         {"id": new_id(), "prediction_id": key, "model_name": shadow.model_name, "attempts": 0}
@@ -70,7 +70,7 @@ def note(session: Session, predictions: Sequence[uuid.UUID]) -> int:
 
 
 def find_waiting(session: Session) -> str | None:
-    """Name the shadow model where it has an image to answer for."""
+    """Return the shadow model's name where it has an image waiting."""
     shadow = shadow_model(session)
     if shadow is None:
         return None
@@ -80,15 +80,15 @@ def find_waiting(session: Session) -> str | None:
 
 
 def has_work(session: Session, served: Collection[str] | None) -> bool:
-    """Tell whether an image waits for a screening by one of the models that are `served`.
+    """Tell whether an image waits to be screened by one of the models that are `served`.
 
-    Where nobody knows which are, None, an image that waits for any model counts.
+    Where they are unknown, None, an image waiting for any model counts.
     """
     if session.scalar(select(Screening.id).where(in_states([State.QUEUED])).limit(1)) is None:
         return False
     if served is None:
         return True
-    # By the jobs that have not ended, because 100,000 images may wait for a model that nobody serves.
+    # By unfinished jobs, because 100,000 images may wait for a model that no worker serves.
     waits = select(Screening.id).where(Screening.job_id == Job.id, in_states([State.QUEUED])).exists()
     work = select(Job.id).where(Job.is_watched, Job.model_name.in_(sorted(served)), waits)
     return session.scalar(work.limit(1)) is not None
@@ -97,10 +97,9 @@ def has_work(session: Session, served: Collection[str] | None) -> bool:
 def claim(
     session: Session, model_name: str, *, lease_seconds: float, max_attempts: int, served: Collection[str] | None
 ) -> ShadowImage | None:
-    """Take the oldest image that the shadow model has to answer for; None where there is none, or where others wait.
+    """Claim the shadow model's oldest waiting image; None where there is none, or where screenings wait.
 
-    `served` are the models as in `has_work`. An image whose workers were lost `max_attempts` times ends without a
-    score.
+    `served` are the models as in `has_work`. An image whose worker was lost `max_attempts` times ends without a score.
     """
     if find_waiting(session) != model_name or has_work(session, served):
         return None
@@ -123,7 +122,7 @@ def settle(
     prediction: ModelPrediction | None,
     refusal: ImageRejected | None = None,
 ) -> bool:
-    """Write what came of a claimed score, a prediction or why there is none; False where it is held no more."""
+    """Write the outcome of a claimed score, a prediction or the reason for none; False where the lease is lost."""
     values = {
         "model_version": spec.identity,
         "threshold": spec.threshold,

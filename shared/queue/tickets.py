@@ -1,6 +1,6 @@
-"""Tickets: Celery messages on Redis. Each says "images may be waiting" and carries nothing that could be lost.
+"""Tickets: Celery messages in Redis. Each means "images may be waiting" and carries nothing that could be lost.
 
-Each model has a queue of its own, so that a worker takes the tickets of the model that it serves and no other's.
+Each model has its own queue, so that a worker only takes tickets of the model that it serves.
 """
 
 import logging
@@ -20,30 +20,30 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SCREEN_BATCH: Final = "pneumoscreen.screen_batch"
-"""Name of the one task."""
+"""Name of the only task."""
 
 IMAGES_PER_TICKET: Final = 8
-"""Fewer images than this wake one worker. Every ticket drains the queue for a while before it ends."""
+"""Fewer images than this wake one worker. Each ticket's task works off the queue for a while before it ends."""
 MOST_TICKETS: Final = 64
 
-# A ticket works for a few seconds; one that is not acknowledged after ten minutes has lost its worker. Redelivery does
-# no harm, because the rows are claimed in the database (docs.celeryq.dev, Redis broker, visibility timeout).
+# A ticket's task takes a few seconds; one not acknowledged after ten minutes has lost its worker. Redelivery is
+# harmless, because the rows are claimed in the database (docs.celeryq.dev, Redis broker, visibility timeout).
 VISIBILITY_SECONDS: Final = 600
 TICKET_SECONDS: Final = 300
 _CONNECTION: Final = {"visibility_timeout": VISIBILITY_SECONDS, "socket_connect_timeout": 2, "socket_timeout": 10}
 
 
 def queue_name(model: str) -> str:
-    """Name the queue of a model's tickets."""
+    """Return the queue name of a model's tickets."""
     return f"screening.{model}"
 
 
 def make_celery(settings: Settings) -> "Celery":
-    """Make the Celery application that web sends tickets with and workers take them with."""
-    from celery import Celery  # noqa: PLC0415  # takes a sixth of the web's start, which no page needs
+    """Make the Celery application with which the web sends tickets and workers take them."""
+    from celery import Celery  # noqa: PLC0415  # takes a sixth of the web's startup, and no page needs it
     from kombu.transport import TRANSPORT_ALIASES  # noqa: PLC0415
 
-    # By the names in the URL, which kombu looks up anew when it turns to another sentinel.
+    # Registered by URL scheme, which kombu looks up again when it switches to another sentinel.
     tickets = dict.fromkeys(("redis", "rediss"), "shared.queue.received_tickets:Transport")
     TRANSPORT_ALIASES.update(tickets, sentinel="shared.queue.received_tickets:SentinelTransport")
     app = Celery("pneumoscreen")
@@ -52,7 +52,7 @@ def make_celery(settings: Settings) -> "Celery":
 
 
 def serve_model(app: "Celery", model: str) -> None:
-    """Have a worker take the tickets of one model, and no others."""
+    """Make a worker take the tickets of one model only."""
     from kombu import Queue  # noqa: PLC0415  # see make_celery
 
     app.conf.task_default_queue = queue_name(model)
@@ -65,26 +65,26 @@ def _configuration() -> dict[str, Any]:
         "accept_content": ["json"],
         "task_ignore_result": True,
         "task_acks_late": True,
-        "task_reject_on_worker_lost": False,  # the lease returns the images, not the message
-        # No soft limit: it would raise within the decoder, which would take the image for damaged.
+        "task_reject_on_worker_lost": False,  # the lease requeues the images, not the message
+        # No soft limit: its exception inside the decoder would make the image look damaged.
         "task_time_limit": TICKET_SECONDS,
         "worker_prefetch_multiplier": 1,
         "worker_hijack_root_logger": False,
-        # Whoever can write on Redis could stop workers with it, and nobody here uses it.
+        # Anyone with access to Redis could stop workers with it, and it is not used here.
         "worker_enable_remote_control": False,
-        # A child that loads a network takes longer to report than the default of 4 s: on two cores with six times as
-        # many busy processes 101 s, and one that is killed at the limit starts again from nothing.
+        # A child that loads a network takes longer to report than the default of 4 s: 101 s on two cores with six times
+        # as many busy processes; a child killed at the limit starts over.
         "worker_proc_alive_timeout": 600,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
-        # A Redis without memory refuses acknowledgements; by default the worker ends and has to load its network anew.
+        # A Redis out of memory refuses acknowledgements; by default the worker exits and must load its network again.
         "broker_channel_error_retry": True,
     }
 
 
 class TicketSender(Protocol):
-    """Tell workers that images wait."""
+    """Send tickets to workers."""
 
     def send(self, model: str, images: int) -> None:
         """Send a model's workers tickets for so many images; raise BrokerAway where Redis does not answer."""
@@ -101,26 +101,26 @@ class CeleryTicketSender:
         return self._make_app()
 
     def prepare(self) -> None:
-        """Load Celery now, so that the first image need not wait for it."""
-        self._app.amqp  # noqa: B018  # a property that makes what sends
+        """Load Celery now, so that the first image does not wait for it."""
+        self._app.amqp  # noqa: B018  # a property that creates the producer
 
     def send(self, model: str, images: int) -> None:
         """Send one ticket for every IMAGES_PER_TICKET, up to MOST_TICKETS."""
-        # Straight to the queue: a binding on Redis, which others could change, is neither read nor written.
+        # Directly to the queue: bindings in Redis, which others could change, are neither read nor written.
         place: dict[str, Any] = {"queue": queue_name(model), "declare": []}
         with _broker_errors(), self._app.producer_or_acquire() as producer:
             for _ in range(min(math.ceil(images / IMAGES_PER_TICKET), MOST_TICKETS)):
                 self._app.send_task(SCREEN_BATCH, producer=producer, retry=False, **place)
 
     def tickets(self, model: str) -> int:
-        """Count a model's tickets that no worker has taken yet; raise BrokerAway where Redis does not answer."""
+        """Count a model's tickets not yet taken by a worker; raise BrokerAway where Redis does not answer."""
         with _broker_errors(), self._app.connection_for_read() as connection:
             channel: Any = connection.default_channel
             return _count_tickets(channel.client, queue_name(model))
 
 
 def _count_tickets(client: Any, queue: str) -> int:
-    """Count what lies in a queue; something else in its place would stop its workers, and is removed."""
+    """Count the entries of a queue; a key of another type would stop its workers, and is removed."""
     from redis.exceptions import ResponseError  # noqa: PLC0415  # see make_celery
 
     try:
@@ -145,9 +145,9 @@ def _broker_errors() -> Iterator[None]:
 
 
 def make_ticket_sender(settings: Settings) -> CeleryTicketSender:
-    """Make the sender of a process that only sends: one try, so that nobody waits for a Redis that is away.
+    """Make the sender of a process that only sends: without retries, so that nobody waits for an unreachable Redis.
 
-    By default kombu goes on trying for six seconds.
+    By default kombu retries for six seconds.
     """
 
     def make_app() -> "Celery":
@@ -159,9 +159,9 @@ def make_ticket_sender(settings: Settings) -> CeleryTicketSender:
 
 
 def try_send_tickets(ticket_sender: TicketSender, model: str, images: int) -> bool:
-    """Send tickets where images wait; False where that failed and the sweep has to send them later.
+    """Send tickets where images wait; False where that failed and the sweep must send them later.
 
-    The images are accepted already, so no failure here may become theirs.
+    The images are already accepted, so no failure here may affect them.
     """
     if images == 0:
         return True

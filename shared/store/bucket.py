@@ -1,4 +1,4 @@
-"""The files of the image store in a bucket of an S3-compatible object store."""
+"""Keep the image store's files in a bucket of an S3-compatible object store."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ CHECK_SECONDS: Final = 2
 _CONNECTIONS: Final = 32  # as many as the web has threads
 
 _ABSENT: Final = {"NoSuchKey", "404"}
-# 507 is what most stores answer; a quota of Ceph and of MinIO comes with 403 and 400.
+# Most stores answer 507; exceeded quotas of Ceph and MinIO give 403 and 400.
 _FULL: Final = {"QuotaExceeded", "XMinioAdminBucketQuotaExceeded"}
 _ADVICE: Final = {
     "NoSuchBucket": TranslatableError("Make the bucket, or correct %(setting)s.", setting=f"{PREFIX}STORE_URL"),
@@ -38,10 +38,10 @@ _OTHER_ADVICE: Final = TranslatableError("Try again in a moment.")
 
 
 class BucketFiles:
-    """Files as objects under one prefix of a bucket. An image is one request to put and one to get."""
+    """Files as objects under one prefix of a bucket: one request to put an image, one to get it."""
 
     def __init__(self, settings: Settings) -> None:
-        assert settings.store_url is not None  # noqa: S101  # shared.store.store chooses by it
+        assert settings.store_url is not None  # noqa: S101  # checked by shared.store.store
         self._settings = settings
         self._spool = settings.store / INCOMING
         self._spool_place = TranslatableError("The folder %(folder)s of X-rays on their way in", folder=self._spool)
@@ -58,7 +58,7 @@ class BucketFiles:
 
     @cached_property
     def _probe(self) -> Any:
-        """A client that gives up soon: whoever asks for health does not wait long."""
+        """Return a client with short timeouts, for health checks."""
         return self._connect(connect_timeout=CHECK_SECONDS, read_timeout=CHECK_SECONDS, attempts=1)
 
     def _connect(self, *, connect_timeout: int, read_timeout: int, attempts: int) -> Any:
@@ -68,14 +68,14 @@ class BucketFiles:
             retries={"mode": "standard", "total_max_attempts": attempts},
             max_pool_connections=_CONNECTIONS,
             tcp_keepalive=True,
-            # Other stores than Amazon's do not all know the checksums that boto3 adds by itself since 1.36.
+            # Not all other stores support the checksums that boto3 adds by default since 1.36.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
             s3={"addressing_style": "path" if self._settings.store_endpoint else "auto"},
         )
         secrets = (self._settings.store_access_key, self._settings.store_secret_key)
         name, secret = [value.get_secret_value() if value else None for value in secrets]
-        # A session of its own: the shared one of boto3 is not safe in threads.
+        # A separate session: boto3's default one is not thread-safe.
         return boto3.session.Session(name, secret, region_name=self._settings.store_region).client(
             "s3", endpoint_url=self._settings.store_endpoint, config=config
         )
@@ -90,13 +90,13 @@ class BucketFiles:
             yield file
 
     def keep(self, file: BinaryIO, path: str, others: Sequence[str] = ()) -> None:  # noqa: ARG002  # see `force`
-        """Put a received file as one object; a reader sees the old one or the whole new one."""
+        """Put a received file as one object; readers see either the old or the complete new one."""
         file.flush()
         with reopen(file) as body, self._answers():
             self._client.put_object(Bucket=self._bucket, Key=self._prefix + path, Body=body)
 
     def force(self, paths: Sequence[str]) -> None:
-        """Do nothing: an object that was put is there for good."""
+        """Do nothing: an object is durable once put."""
 
     def write(self, path: str, data: bytes) -> None:
         """Put an object."""
@@ -104,10 +104,10 @@ class BucketFiles:
             self._client.put_object(Bucket=self._bucket, Key=self._prefix + path, Body=data)
 
     def create(self, folder: str) -> None:
-        """Do nothing: a bucket is made by whoever pays for it, and one that is missing says so itself."""
+        """Do nothing: buckets are created by their owner, and a missing one raises its own error."""
 
     def has(self, folder: str) -> bool:  # noqa: ARG002  # a bucket has no folders
-        """Say yes: a bucket that answers has room for every folder."""
+        """Return True: a bucket has no folders that could be missing."""
         return True
 
     def read(self, path: str, most: int) -> bytes:
@@ -124,21 +124,21 @@ class BucketFiles:
                 raise FileNotFoundError(f"{path} is not in the bucket.") from error
             raise
 
-    def version(self, path: str) -> object:  # noqa: ARG002  # asking takes a request, as reading does
-        """Say that reading costs no more."""
+    def version(self, path: str) -> object:  # noqa: ARG002  # checking takes a request, like reading
+        """Return None: reading costs no more than checking."""
         return None
 
     def remove(self, path: str) -> None:
-        """Delete an object; one at a time, for not every store knows the checksum that deleting many asks for."""
+        """Delete an object; one at a time, as not every store supports the checksum that bulk deletion requires."""
         with self._answers():
             self._client.delete_object(Bucket=self._bucket, Key=self._prefix + path)
 
     def holds(self, path: str) -> bool:
-        """Ask for an object's head."""
+        """Check for an object by a HEAD request."""
         return self._head(path) is not None
 
     def remove_older(self, path: str, before: datetime) -> bool:
-        """Ask for an object's age, then delete it: one that is kept between these two requests is lost."""
+        """Check an object's age, then delete it: one stored between these two requests is lost."""
         head = self._head(path)
         if head is not None and head["LastModified"] >= before:
             return False
@@ -157,7 +157,7 @@ class BucketFiles:
             raise
 
     def list(self, folder: str) -> Iterator[Found]:
-        """List a folder's objects, a thousand a request."""
+        """List a folder's objects, a thousand per request."""
         with self._answers():
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=f"{self._prefix}{folder}/"
@@ -172,7 +172,7 @@ class BucketFiles:
             self._probe.put_object(Bucket=self._bucket, Key=f"{self._prefix}check", Body=b"0")
 
     def remove_unfinished(self, before: datetime) -> int:  # noqa: ARG002  # see `receive`
-        """Find nothing: what is half received has no name that could stay."""
+        """Return 0: partly received files have no name and leave nothing."""
         return 0
 
     @contextmanager

@@ -1,9 +1,9 @@
-"""Encryption at rest: AES-256-GCM over chunks, so that an image is sealed while it comes in and read from any place.
+"""Encryption at rest: AES-256-GCM over chunks, so that images are sealed while received and support random access.
 
 A sealed file is MAGIC, the id of its master key, a random salt, then chunks of CHUNK bytes with a tag of 16 each. The
 file's own key is HKDF-SHA256 of master key and salt (RFC 5869). A chunk's nonce is its number and whether it is the
-last, so that none can be left out, moved or cut off: the STREAM construction (Hoang et al., CRYPTO 2015) as age uses
-it. The last tag also covers the file's place, so that no file can stand in for another.
+last, so that none can be removed, moved or truncated: the STREAM construction (Hoang et al., CRYPTO 2015) as age uses
+it. The last tag also authenticates the file's path, so that no file can replace another.
 """
 
 import base64
@@ -31,7 +31,7 @@ _SEALED_CHUNK: Final = CHUNK + TAG_BYTES
 
 
 class SealBroken(PneumoScreenError):
-    """Say that a sealed file is damaged, was changed, or stands in another's place."""
+    """Say that a sealed file is damaged, modified, or at another file's path."""
 
 
 class MasterKey:
@@ -47,15 +47,15 @@ class MasterKey:
         return kdf.derive(self._secret)
 
     def cipher(self, salt: bytes) -> AESGCM:
-        """Return the cipher of the one file that has this salt."""
+        """Return the cipher of the file with this salt."""
         return AESGCM(self._derive(b"file", KEY_BYTES, salt))
 
     def name(self, sha256: str) -> str:
-        """Name an image's file in 96 hexadecimal digits that say nothing of it without the key (AES-SIV, RFC 5297)."""
+        """Return an image's file name: 96 hexadecimal digits, meaningless without the key (AES-SIV, RFC 5297)."""
         return self._names.encrypt(bytes.fromhex(sha256), None).hex()
 
     def sha256_of(self, name: str) -> str | None:
-        """Return the sha256 that a name stands for; None where another key made the name."""
+        """Return the sha256 encrypted in a name; None where another key made the name."""
         try:
             return self._names.decrypt(bytes.fromhex(name), None).hex()
         except (InvalidTag, ValueError):
@@ -63,7 +63,7 @@ class MasterKey:
 
 
 class Keyring:
-    """The keys of a store: the first seals, all open."""
+    """The keys of a store: the first one seals, all can open."""
 
     def __init__(self, keys: Sequence[MasterKey]) -> None:
         self._keys = tuple(keys)
@@ -71,7 +71,7 @@ class Keyring:
 
     @property
     def ids(self) -> list[str]:
-        """Return the ids in hexadecimal, the first key's first. An id says nothing of its key."""
+        """Return the ids in hexadecimal, the first key's first. An id reveals nothing about its key."""
         return [key.id.hex() for key in self._keys]
 
     def names(self, sha256: str) -> list[str]:
@@ -79,11 +79,11 @@ class Keyring:
         return [key.name(sha256) for key in self._keys]
 
     def sha256_of(self, name: str) -> str | None:
-        """Return the sha256 that a name stands for; None where none of the keys made it."""
+        """Return the sha256 encrypted in a name; None where none of the keys made it."""
         return next((sha256 for key in self._keys if (sha256 := key.sha256_of(name))), None)
 
     def unseal(self, data: bytes, place: str) -> bytes:
-        """Return what a sealed file holds; raise SealBroken where that cannot be vouched for."""
+        """Decrypt a sealed file; raise SealBroken where authentication fails."""
         cipher = self._cipher_of(data[:HEADER_BYTES])
         body = memoryview(data)[HEADER_BYTES:]
         return b"".join(
@@ -100,12 +100,12 @@ class Keyring:
 
 
 def new_key() -> str:
-    """Make a key, as the setting takes it."""
+    """Make a key in the form of the setting."""
     return base64.b64encode(os.urandom(KEY_BYTES)).decode()
 
 
 def read_keyring(text: str) -> Keyring:
-    """Read keys in base64, parted by commas or white space; raise StoreMisconfigured where one is none."""
+    """Parse base64 keys separated by commas or white space; raise StoreMisconfigured where one is invalid."""
     words = text.replace(",", " ").split()
     if not words:
         raise StoreMisconfigured("The setting of the store's key is empty. Run 'pneumoscreen store key' to make one.")
@@ -126,7 +126,7 @@ def _read_key(word: str, number: int) -> MasterKey:
 
 
 class Sealer:
-    """Seal one file while it is written; the first bytes to write are its `header`."""
+    """Seal one file while it is written; its `header` must be written first."""
 
     def __init__(self, key: MasterKey) -> None:
         salt = os.urandom(SALT_BYTES)
@@ -136,30 +136,30 @@ class Sealer:
         self._index = 0
 
     def update(self, data: bytes) -> bytes:
-        """Take bytes and return the sealed chunks that they completed."""
+        """Add bytes and return the sealed chunks that they complete."""
         self._held += data
         return b"".join(self._full_chunks())
 
     def _full_chunks(self) -> Iterator[bytes]:
-        # A chunk waits until more follows, for it may be the last.
+        # A chunk is held back until more follows, as it may be the last.
         while len(self._held) > CHUNK:
             yield self.cipher.encrypt(_nonce(self._index, is_last=False), bytes(self._held[:CHUNK]), None)
             del self._held[:CHUNK]
             self._index += 1
 
     def finalize(self, place: str) -> bytes:
-        """Return the last sealed chunk, which ties the file to its place."""
+        """Return the last sealed chunk, which binds the file to its path."""
         return self.cipher.encrypt(_nonce(self._index, is_last=True), bytes(self._held), place.encode())
 
 
 def seal(key: MasterKey, data: bytes, place: str) -> bytes:
-    """Seal a file that is whole already."""
+    """Seal a complete file."""
     sealer = Sealer(key)
     return sealer.header + sealer.update(data) + sealer.finalize(place)
 
 
 class SealedReader(io.RawIOBase):
-    """Read a sealed file that is open elsewhere, from any place, one chunk at a time; raises SealBroken."""
+    """Read an open sealed file with random access, one chunk at a time; raises SealBroken."""
 
     def __init__(self, descriptor: int, cipher: AESGCM, place: str) -> None:
         self._descriptor, self._cipher, self._place = descriptor, cipher, place
@@ -168,15 +168,15 @@ class SealedReader(io.RawIOBase):
         self._position = 0
 
     def readable(self) -> bool:
-        """Say that it can be read."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Say that it can be read from any place."""
+        """Return True."""
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a place and return it."""
+        """Seek to a position and return it."""
         origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
         if origin + offset < 0:
             raise ValueError(f"A place in a file is 0 or more. Received: {origin + offset}")
@@ -184,7 +184,7 @@ class SealedReader(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: Any) -> int:
-        """Fill a buffer with what one chunk has from here on; 0 bytes at the end."""
+        """Fill a buffer from the rest of one chunk; return 0 at the end."""
         if self._position >= self._size:
             return 0
         index, within = divmod(self._position, CHUNK)
@@ -197,7 +197,7 @@ class SealedReader(io.RawIOBase):
 
 
 def _chunks(body: int) -> Iterator[tuple[int, int, bool]]:
-    """Yield the number, the start and whether it is the last of each chunk in a body of so many sealed bytes."""
+    """Yield number, start and whether it is the last for each chunk in a body of so many sealed bytes."""
     for index, start in enumerate(range(0, max(body, 1), _SEALED_CHUNK)):
         yield index, start, start + _SEALED_CHUNK >= body
 

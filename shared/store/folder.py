@@ -1,4 +1,4 @@
-"""Where the image store keeps its files: by path, each complete or absent. Here in a folder, in S3 by `bucket`."""
+"""Keep the image store's files by path, each complete or absent: here in a folder, in S3 by `bucket`."""
 
 import errno
 import fcntl
@@ -23,7 +23,7 @@ INCOMING: Final = "incoming"
 
 _NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_FILE: Final = {errno.EISDIR, errno.ELOOP, errno.ENXIO}
-"""A folder, a link that leads to itself, a socket."""
+"""For a folder, a circular link, a socket."""
 
 
 @dataclass(frozen=True)
@@ -32,74 +32,74 @@ class Found:
 
     path: str
     size: int
-    """In bytes, as kept: more than the image's own where the store is encrypted."""
+    """Stored size in bytes: more than the image's own where the store is encrypted."""
     modified_at: datetime
 
 
 class Unusable(PneumoScreenError):
-    """Say that what lies at a path is no file that this product wrote: a folder, a device, a pipe, or far too large."""
+    """Say that a path holds no file written by this product: a folder, a device, a pipe, or far too large."""
 
 
 class Files(Protocol):
-    """Keep files by path; raise StoreAway where the place cannot be reached, StoreFull where it is full."""
+    """Keep files by path; raise StoreAway where the storage is unavailable, StoreFull where it is full."""
 
     place: TranslatableError
-    """What the place is called where something is wrong with it."""
+    """The storage's name in error messages."""
 
     def create(self, folder: str) -> None:
-        """Make the place where files are kept, and a folder in it, on a first start; what is there already stays."""
+        """Create the storage and a folder in it, on a first start; what exists is left alone."""
 
     def has(self, folder: str) -> bool:
-        """Say whether a folder is there; False where a disk is not mounted."""
+        """Tell whether a folder exists; False where a disk is not mounted."""
 
     def receive(self) -> AbstractContextManager[BinaryIO]:
-        """Open a temporary file on this machine, to write and to read; it is gone when the context ends."""
+        """Open a temporary file on this machine for writing and reading; it is deleted when the context ends."""
 
     def keep(self, file: BinaryIO, path: str, others: Sequence[str] = ()) -> None:
-        """Put a received file in its place, whole; one that is there is replaced. `force` makes it last.
+        """Store a received file atomically, replacing any present one. `force` makes it durable.
 
-        `others` are places where the same may be already: it is never hidden by a file that a loss of power empties.
+        `others` are paths where the same content may already be: a file that a power loss empties must never hide it.
         """
 
     def force(self, paths: Sequence[str]) -> None:
-        """Return once kept files outlast a loss of power: one call for many costs far less than one for each."""
+        """Return once stored files are durable: one call for many costs far less than one for each."""
 
     def write(self, path: str, data: bytes) -> None:
-        """Write a small file that can be made again."""
+        """Write a small file that can be regenerated."""
 
     def read(self, path: str, most: int) -> bytes:
         """Return a file's bytes; raise FileNotFoundError where there is none, Unusable where there are over `most`."""
 
     def version(self, path: str) -> object:
-        """Return what differs once a file was replaced, None where that costs as much as reading it.
+        """Return a value that changes when a file is replaced, None where that costs as much as reading it.
 
         Raises FileNotFoundError where there is none.
         """
 
     def holds(self, path: str) -> bool:
-        """Say whether a file is there."""
+        """Tell whether a file exists."""
 
     def remove(self, path: str) -> None:
-        """Remove a file; one that is not there is no error."""
+        """Remove a file; a missing one is no error."""
 
     def remove_older(self, path: str, before: datetime) -> bool:
-        """Remove a file unless it was kept since `before`, and tell whether it is gone.
+        """Remove a file unless it was stored since `before`, and tell whether it is gone.
 
-        Looking and removing are one step: a `keep` at this moment either saves the file or comes after and is whole.
+        Check and removal are atomic: a concurrent `keep` either preserves the file or comes after and is complete.
         """
 
     def list(self, folder: str) -> Iterator[Found]:
-        """Yield the files under a folder, in any order; whatever cannot be looked at raises, and ends the listing."""
+        """Yield the files under a folder, in any order; anything that cannot be inspected raises and ends it."""
 
     def check(self) -> None:
-        """Write something, to see that an image could be kept."""
+        """Write something, to check that an image could be stored."""
 
     def remove_unfinished(self, before: datetime) -> int:
-        """Remove what a killed process left half received, and return how many files."""
+        """Remove partly received files left by killed processes, and return how many."""
 
 
 def reopen(file: BinaryIO) -> BinaryIO:
-    """Open an open file once more, from its start; closing it leaves the first one open."""
+    """Reopen an open file from its start; closing it leaves the first one open."""
     again = os.fdopen(os.dup(file.fileno()), "rb")
     again.seek(0)
     return again
@@ -136,7 +136,7 @@ class RaiseStoreAway(RaiseStoreFull):
 class FolderFiles:
     """Files in a folder of this machine or of a network share.
 
-    Paths are text where every image passes: with pathlib a small picture took 44 µs to write, so it takes 34.
+    Paths are strings where every image passes: writing a small picture takes 34 µs, with pathlib it took 44.
     """
 
     def __init__(self, root: Path) -> None:
@@ -160,13 +160,13 @@ class FolderFiles:
 
     @contextmanager
     def receive(self) -> Iterator[BinaryIO]:
-        """Open a temporary file on the store's own disk, so that keeping it moves no bytes."""
+        """Open a temporary file on the store's own disk, so that storing it copies no bytes."""
         name = f"{self._incoming}/{secrets.token_hex(16)}"
         with RaiseStoreAway(self.place):
             try:
                 opened = open(name, "x+b", opener=_open_private)  # noqa: SIM115  # closed below, outside this `with`
             except FileNotFoundError:
-                # A copy of a store may lack its empty folders; a root that is gone is not made anew.
+                # A copied store may lack empty folders; a missing root is not created again.
                 self._incoming.mkdir(exist_ok=True)
                 opened = open(name, "x+b", opener=_open_private)  # noqa: SIM115  # as above
         try:
@@ -174,11 +174,11 @@ class FolderFiles:
             with RaiseStoreFull(), opened as file:
                 yield file
         finally:
-            with suppress(FileNotFoundError):  # it was given its place
+            with suppress(FileNotFoundError):  # it has been stored
                 os.unlink(name)  # noqa: PTH108  # see the class
 
     def keep(self, file: BinaryIO, path: str, others: Sequence[str] = ()) -> None:
-        """Give a received file its place: a new name where there is none, else in exchange for what is there."""
+        """Move a received file into place: link it where nothing exists, else replace what is there."""
         place = f"{self.root}/{path}"
         with RaiseStoreAway(self.place):
             file.flush()
@@ -200,9 +200,9 @@ class FolderFiles:
             self._in_folder(place, lambda: os.replace(file.name, place))  # noqa: PTH105
 
     def _in_folder(self, place: str, put: Callable[[], object], *, is_lasting: bool = False) -> None:
-        """Put a file into its folder, which is made for the first one, and forced to disk where it is to last.
+        """Put a file into its folder, which is created for the first one, and forced to disk if it must be durable.
 
-        A root that is gone is a disk that is not mounted, and is not made anew.
+        A missing root means that a disk is not mounted; it is not created again.
         """
         try:
             put()
@@ -232,7 +232,7 @@ class FolderFiles:
             ) from error
 
     def version(self, path: str) -> object:
-        """Look at a file's number, time and size: every file comes by a rename, so each has a number of its own."""
+        """Return a file's inode, time and size: every file arrives by a rename, and so has its own inode."""
         try:
             status = os.stat(f"{self.root}/{path}")  # noqa: PTH116  # see the class
         except (FileNotFoundError, NotADirectoryError) as error:
@@ -254,7 +254,7 @@ class FolderFiles:
             (self.root / path).unlink(missing_ok=True)
 
     def remove_older(self, path: str, before: datetime) -> bool:
-        """Unlink an old file while it is locked; `keep` waits for the lock before it replaces one."""
+        """Unlink an old file while it is locked; `keep` waits for the lock before replacing one."""
         place = self.root / path
         with RaiseStoreAway(self.place), _held(place, fcntl.LOCK_EX) as status:
             if status is None:
@@ -265,12 +265,12 @@ class FolderFiles:
         return True
 
     def list(self, folder: str) -> Iterator[Found]:
-        """Walk a folder; a file that vanishes meanwhile is left out, and a folder that no file was kept in is empty."""
+        """Walk a folder; a file that vanishes meanwhile is skipped, and a folder that does not exist yet is empty."""
         top = f"{self.root}/{folder}"
         with RaiseStoreAway(self.place):
             if not _is_there(top):
                 return
-            # os.walk passes over what it cannot list and over links to other disks, unless it is told not to.
+            # By default os.walk skips what it cannot list, and links to other disks.
             for place, _folders, names in os.walk(top, onerror=_raise, followlinks=True):
                 yield from self._found(place, names)
 
@@ -295,7 +295,7 @@ class FolderFiles:
         removed = 0
         with RaiseStoreAway(self.place):
             for path in self._incoming.iterdir():
-                # An upload that ends meanwhile takes its file away.
+                # An upload that ends meanwhile removes its own file.
                 with suppress(FileNotFoundError):
                     if path.lstat().st_mtime < before.timestamp():
                         path.unlink()
@@ -304,7 +304,7 @@ class FolderFiles:
 
 
 def _is_there(path: str) -> bool:
-    """Look whether something is there; unlike os.path.exists, an error is not taken for an absence."""
+    """Tell whether a path exists; unlike os.path.exists, errors do not count as absence."""
     try:
         os.stat(path)  # noqa: PTH116  # see FolderFiles
     except FileNotFoundError:
@@ -318,10 +318,10 @@ def _raise(error: OSError) -> None:
 
 @contextmanager
 def _held(path: Path, how: int) -> Iterator[os.stat_result | None]:
-    """Lock a file, shared or for one alone, and give its status; None where there is no such file."""
+    """Lock a file, shared or exclusive, and yield its status; None where there is no such file."""
     while True:
         try:
-            # A network share locks for one alone only what is open for writing (flock(2), NFS details).
+            # NFS allows an exclusive lock only on a file open for writing (flock(2), NFS details).
             file = path.open("rb" if how == fcntl.LOCK_SH else "r+b")
         except FileNotFoundError:
             yield None
@@ -335,7 +335,7 @@ def _held(path: Path, how: int) -> Iterator[os.stat_result | None]:
 
 
 def _is_still(path: Path, status: os.stat_result) -> bool:
-    """Tell whether a path still leads to the file that was opened: who waits for a lock may wait for its end."""
+    """Tell whether a path still refers to the opened file, which may have been removed while waiting for its lock."""
     try:
         return os.path.samestat(path.stat(), status)
     except FileNotFoundError:
@@ -343,7 +343,7 @@ def _is_still(path: Path, status: os.stat_result) -> bool:
 
 
 def _open_unblocked(path: str, flags: int) -> int:
-    # A pipe that somebody put there would hold its reader up for ever.
+    # Opening a pipe here would block for ever.
     return os.open(path, flags | os.O_NONBLOCK)
 
 
@@ -357,22 +357,22 @@ def _put(file: BinaryIO, place: str) -> None:
 
 
 def _name_anew(file: BinaryIO, place: str) -> bool:
-    """Give a file a second name; False where one is there, or the disk knows no second names (some network shares)."""
+    """Hard-link a file; False where the name exists, or the disk has no hard links (some network shares)."""
     try:
         os.link(file.name, place)
     except FileExistsError:
         return False
     except FileNotFoundError:
         raise
-    except OSError:  # not here, it seems; where the disk has another fault, the exchange will say so
+    except OSError:  # no hard links, it seems; on any other fault the replacement raises
         return False
     return True
 
 
 def _exchange(file: BinaryIO, place: str) -> None:
-    """Put a file in another's place, on disk before: after a loss of power the old one is there, or the whole new one.
+    """Replace a file after syncing the new one: after a power loss either the old or the complete new one is there.
 
-    A new name is given without that: nothing is lost with it, and no row leads to it until it is forced.
+    A new name needs no sync: nothing is lost with it, and no row refers to it until it is forced.
     """
     os.fsync(file.fileno())
     with _held(Path(place), fcntl.LOCK_SH):

@@ -1,4 +1,4 @@
-"""An image on its way into the store."""
+"""Receive an image into the store."""
 
 import hashlib
 import io
@@ -16,7 +16,7 @@ _STORE: Final = TranslatableError("The image store")
 
 
 class Incoming:
-    """An image on its way in: a temporary file, hashed while it is written, and sealed where the store is encrypted."""
+    """An image being received: a temporary file, hashed while written, and sealed where the store is encrypted."""
 
     def __init__(self, file: BinaryIO, sealer: "Sealer | None" = None) -> None:
         self.file = file
@@ -24,7 +24,7 @@ class Incoming:
         self._hash = hashlib.sha256()
         self._is_finished = False
         self._whole = b""
-        """All that was written, where that came in one piece: most small images do."""
+        """All content, where it came in one piece, as for most small images."""
         self.size = 0
         if sealer is not None:
             self._put(sealer.header)
@@ -37,7 +37,7 @@ class Incoming:
         self.size += len(data)
 
     def finish(self) -> None:
-        """End the writing; what was written can be read from now on."""
+        """Finish writing; the content can be read from now on."""
         if not self._is_finished and self._sealer is not None:
             self._put(self._sealer.finalize(self._place))
         self._is_finished = True
@@ -45,13 +45,13 @@ class Incoming:
             self.file.flush()
 
     def force(self) -> None:
-        """Force what was written to disk before it gets its place: then a name that is there is a whole image."""
+        """Force the content to disk before it is moved into place, so that an existing name is a complete image."""
         self.finish()
         with RaiseStoreAway(_STORE):
             os.fsync(self.file.fileno())
 
     def open(self) -> BinaryIO:
-        """Open what was written, as it came in; `finish` goes before."""
+        """Open the content as received; call `finish` first."""
         if len(self._whole) == self.size:
             return io.BytesIO(self._whole)
         if self._sealer is None:
@@ -62,7 +62,7 @@ class Incoming:
 
     @property
     def sha256(self) -> str:
-        """Return the hash of what was written so far, in hexadecimal."""
+        """Return the hash of the content so far, in hexadecimal."""
         return self._hash.hexdigest()
 
     @property

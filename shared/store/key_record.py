@@ -1,7 +1,7 @@
-"""The record of an image store: it marks the store as one, and says which keys its files are sealed with.
+"""The record of an image store: it marks a place as the store, and lists the keys that files are sealed with.
 
-It is written when the store is created and never by a mere start, so that an empty folder where a network share belongs
-is not taken for the store; and a process that lacks a key does not take images for missing.
+It is written when the store is created and never by a mere start, so that an unmounted share's empty folder is not
+mistaken for the store, and a process that lacks a key does not consider images missing.
 """
 
 import json
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
 KEYS_FILE: Final = "keys.json"
 _SETTING: Final = f"{PREFIX}STORE_KEY"
 RECORD_SECONDS: Final = 2.0
-"""A bucket is asked for its record again after so long; a folder tells at once whether it changed."""
+"""How long a bucket's record is cached; in a folder a change is noticed at once."""
 _MOST_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True)
 class Record:
-    """What the record says."""
+    """The content of the record."""
 
     keys: tuple[str, ...]
-    """Ids of the keys that files are sealed with; none where the store is not encrypted."""
+    """Ids of the keys that files are sealed with; empty where the store is not encrypted."""
     takes_unsealed: bool
-    """True while an old store is being encrypted: files that are not sealed yet are read, too."""
+    """True while an existing store is being encrypted: files not yet sealed are read, too."""
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """What was read last, and how long that holds."""
+    """What was last read, and how long it is valid."""
 
     record: Record
     version: object
@@ -46,22 +46,22 @@ class _Seen:
 
 
 class KeyRecord:
-    """The record of one store, as this process knows it: uploads and health are told the same."""
+    """This process's cached record of one store, shared by uploads and health checks."""
 
     def __init__(self, files: Files, keyring: "Keyring | None") -> None:
         self._files = files
         self._held = tuple(keyring.ids) if keyring else ()
-        self._seen: _Seen | None = None  # replaced as a whole: many threads look at once
+        self._seen: _Seen | None = None  # replaced atomically: many threads read it
 
     @property
     def is_new(self) -> bool:
-        """Say whether the store has yet to be created with the keys at hand; raises StoreAway where it is away."""
+        """Tell whether the store has yet to be created with the given keys; raise StoreAway where it is unavailable."""
         record = self._look()
         return record is None or (bool(self._held) and not record.keys)
 
     @property
     def is_encrypted(self) -> bool:
-        """Say whether the store's files are sealed; raises StoreAway where nothing tells."""
+        """Tell whether the store's files are sealed; raise StoreAway where that is unknown."""
         record = self._look()
         if record is None:
             raise StoreAway(
@@ -70,9 +70,9 @@ class KeyRecord:
         return bool(record.keys)
 
     def create(self, *, has_plain: bool, has_sealed: bool) -> None:
-        """Mark the place as an image store: encrypted where there is a key, unless it holds only files that are not.
+        """Mark the place as an image store: encrypted where there is a key, unless it holds only unencrypted files.
 
-        Raises StoreAway where it holds sealed files and no key is at hand.
+        Raises StoreAway where it holds sealed files and no key is given.
         """
         if has_sealed and not self._held:
             raise StoreAway(
@@ -84,9 +84,9 @@ class KeyRecord:
         self._write(Record(keys, takes_unsealed=has_plain and has_sealed))
 
     def check(self, *, anew: bool = False) -> Record:
-        """Return the record; raise StoreAway where no store is there, or none that the keys at hand can open.
+        """Return the record; raise StoreAway where there is no store, or the given keys cannot open it.
 
-        `anew` reads it whether or not it seems to have changed.
+        `anew` reads it even if it seems unchanged.
         """
         record = self._look(anew=anew)
         if record is None:
@@ -115,25 +115,25 @@ class KeyRecord:
         return record
 
     def settle(self) -> None:
-        """Before a file is written: check, and add the key that seals."""
+        """Check the record before a file is written, and add the sealing key."""
         record = self.check()
         if self._held and self._held[0] not in record.keys:
             self._write(Record((*record.keys, self._held[0]), record.takes_unsealed))
 
     def begin_sealing(self) -> None:
-        """Declare that a store without encryption is being encrypted, or add the key that seals from now on."""
+        """Record that an unencrypted store is being encrypted, or add the new sealing key."""
         record = self._look()
         if record is not None and not record.keys:
             self._write(Record(self._held[:1], takes_unsealed=True))
         self.settle()
 
     def keep_first(self) -> None:
-        """Record that all files are sealed with the first key: the other keys can go, and nothing else is read."""
+        """Record that all files are sealed with the first key: other keys are dropped, and nothing else is read."""
         self.check(anew=True)
         self._write(Record(self._held[:1], takes_unsealed=False))
 
     def _look(self, *, anew: bool = False) -> Record | None:
-        """Read the record unless what was seen of it still holds; None where there is none."""
+        """Return the record, from the cache while that is valid; None where there is none."""
         try:
             version, seen = self._files.version(KEYS_FILE), self._seen
             if anew or seen is None or not seen.holds(version):

@@ -1,4 +1,4 @@
-"""Sealing a store's files anew: those that came before it was encrypted, and those of an earlier key."""
+"""Re-encrypt a store's files: those from before it was encrypted, and those sealed with an earlier key."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
@@ -12,12 +12,12 @@ from shared.store.store import DERIVED, ImageStore
 
 
 class Seal(StrEnum):
-    """How one file stands after its turn."""
+    """The result of sealing one file again."""
 
     CURRENT = "current"
     RENEWED = "renewed"
     DAMAGED = "damaged"
-    """It cannot be read, and stays as it is."""
+    """It cannot be read, and is left unchanged."""
     FOREIGN = "foreign"
     """None of the keys made its name."""
 
@@ -25,9 +25,9 @@ class Seal(StrEnum):
 def seal_anew(store: ImageStore) -> Iterator[Seal]:
     """Seal every image and picture with the first key, one at a time, while the store is in use.
 
-    A break at any point loses nothing, and what is done already is passed over the next time. The earlier keys stay on
-    record, and files that are not encrypted are read on, until `keep_first_key`. Raises ValueError where the store has
-    no key, StoreAway where anything of it cannot be looked at.
+    It may be interrupted at any point without loss, and the next run skips what is done. The earlier keys stay on
+    record, and unencrypted files remain readable, until `keep_first_key`. Raises ValueError where the store has no key,
+    StoreAway where any part of it cannot be inspected.
     """
     if store.keyring is None:
         raise ValueError("A store without a key cannot be sealed.")
@@ -38,14 +38,14 @@ def seal_anew(store: ImageStore) -> Iterator[Seal]:
 
 
 def find_unsealed(store: ImageStore, named: Iterable[Sequence[str]]) -> list[str]:
-    """Return those of these images, which come some at a time, that are not in the store under its first key."""
-    # 64 bits of each: 80 MB for ten million images, and one that is missing is taken for another once in 10^12 times.
+    """Return which of these images, given in batches, are not in the store under its first key."""
+    # 64 bits of each: 80 MB for ten million images; the chance to overlook a missing one by collision is 1 in 10^12.
     kept = np.sort(np.fromiter((_prefix(key) for key in _current(store)), np.uint64))
     return [key for some in named for key in _absent(some, kept) if not _is_current(store, key)]
 
 
 def keep_first_key(store: ImageStore) -> None:
-    """Strike the earlier keys off and take nothing unsealed any more, once `seal_anew` has dealt with every file."""
+    """Drop the earlier keys and accept nothing unsealed, once `seal_anew` has processed every file."""
     store.key_record.keep_first()
 
 
@@ -61,10 +61,10 @@ def _renew(store: ImageStore, kind: str, found: Found) -> Seal:
     except ImageRejected:
         if kind == IMAGES:
             return Seal.DAMAGED
-        store.files.remove(found.path)  # it is drawn anew when somebody looks
+        store.files.remove(found.path)  # it is regenerated on demand
         return Seal.RENEWED
     except FileNotFoundError:
-        return Seal.CURRENT  # it was removed since it was listed
+        return Seal.CURRENT  # it was removed after it was listed
     with store.files.receive() as file:
         file.write(store.seal(data, kind, key))
         store.files.keep(file, target, [found.path])
@@ -81,7 +81,7 @@ def _current(store: ImageStore) -> Iterator[str]:
 
 
 def _is_current(store: ImageStore, key: str) -> bool:
-    """Look for an image that was perhaps kept after the others were listed."""
+    """Check for an image that may have been stored after the listing."""
     return store.files.holds(store.place_of(IMAGES, key))
 
 

@@ -1,7 +1,7 @@
-"""The image store: images by content. A name that a user chose is shown, never used as a path.
+"""The image store: images addressed by content. User-chosen names are displayed, never used as paths.
 
-Whatever is taken from it is compared: an image with the sha256 that names it, a picture with the digest that it begins
-with. What does not agree is damaged, and is never shown or screened.
+Everything read is verified: an image by the sha256 that names it, a picture by the digest that it begins with. A
+mismatch means damage, and is never shown or screened.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ PREVIEW: Final = "preview"
 DERIVED: Final = (THUMBNAIL, PREVIEW)
 
 LARGEST: Final = 1024 * MIB
-"""Bytes of one file that are read at most, more only where the setting lets larger images in."""
+"""The most bytes read of one file, more only where the settings allow larger images."""
 
 _SHA256_DIGITS: Final = 64
 _DIGEST_BYTES: Final = 32
@@ -43,31 +43,31 @@ class StoredImage:
 
     key: str
     size: int
-    """In bytes, as kept."""
+    """Stored size in bytes."""
     modified_at: datetime
-    """When it was last received: an image that comes again replaces its file."""
+    """When it was last received: an image received again replaces its file."""
 
 
 class Store(Protocol):
     """Keep images by the sha256 of their bytes, and small pictures derived from them.
 
-    Every method raises StoreAway where the store cannot be reached or lacks a key, StoreFull where it has no room.
+    Every method raises StoreAway where the store is unavailable or a key is missing, StoreFull where it has no room.
     """
 
     def is_new(self) -> bool:
-        """Say whether the store has yet to be created."""
+        """Tell whether the store has yet to be created."""
 
     def create(self) -> None:
-        """Make the store, on a first start: nothing else makes one where there is none."""
+        """Create the store, on a first start: nothing else creates one."""
 
     def receive(self) -> AbstractContextManager[Incoming]:
-        """Open a place to write one image to; what is not kept is gone when the context ends."""
+        """Open a place to write one image to; it is deleted when the context ends unless stored by `keep`."""
 
     def keep(self, incoming: Incoming) -> str:
-        """Store a received image and return its key; one that is there already is replaced. `force` makes it last."""
+        """Store a received image and return its key; an existing one is replaced. `force` makes it durable."""
 
     def force(self, keys: Sequence[str]) -> None:
-        """Return once images that were kept outlast a loss of power."""
+        """Return once stored images are durable."""
 
     def get(self, key: str) -> bytes:
         """Return an image's bytes; raise FileNotFoundError where there is none, ImageRejected where it is damaged."""
@@ -79,26 +79,26 @@ class Store(Protocol):
         """Return a small picture; raise FileNotFoundError where there is none."""
 
     def has(self, key: str, kind: str = IMAGES) -> bool:
-        """Tell whether an image, or a picture derived from it, is there."""
+        """Tell whether an image, or a picture derived from it, exists."""
 
     def images(self, kind: str = IMAGES) -> Iterator[StoredImage]:
-        """Yield every image, or its derived pictures, in any order; one that is being sealed anew may come twice."""
+        """Yield every image, or its derived pictures, in any order; one being sealed again may appear twice."""
 
     def remove(self, key: str, before: datetime) -> bool:
-        """Remove an image and all derived from it unless it was kept since `before`; tell whether it is gone."""
+        """Remove an image and all derived from it unless it was stored since `before`; tell whether it is gone."""
 
     def check(self) -> None:
-        """Raise StoreAway or StoreFull where no image could be kept now."""
+        """Raise StoreAway or StoreFull where no image could be stored now."""
 
     def remove_unfinished(self, before: datetime) -> int:
-        """Remove what a killed process left half received, and return how many files."""
+        """Remove partly received files left by killed processes, and return how many."""
 
 
 class ImageStore:
-    """A store in any kind of files: `images/ab/<name>`, each complete or absent.
+    """A store on any kind of file storage: `images/ab/<name>`, each complete or absent.
 
-    The name is the image's sha256, or in an encrypted store what only its keys can tell from it. An encrypted store
-    takes nothing that is not sealed, except while what it held before is being encrypted (`shared.store.reseal`).
+    The name is the image's sha256, encrypted in an encrypted store. An encrypted store accepts only sealed files,
+    except while its older files are being encrypted (`shared.store.reseal`).
     """
 
     def __init__(self, files: Files, keyring: "Keyring | None" = None, largest: int = LARGEST) -> None:
@@ -108,11 +108,11 @@ class ImageStore:
         self._most = largest + largest // 1024 + 1024  # tags and header of a sealed file
 
     def is_new(self) -> bool:
-        """Look for the record that marks a store."""
+        """Check for the record that marks a store."""
         return self.key_record.is_new
 
     def create(self) -> None:
-        """Make the place and mark it, as encrypted or not by what it holds already."""
+        """Create the place and mark it, as encrypted or not depending on its present files."""
         self.files.create(IMAGES)
         kinds = {is_key(found.path.rsplit("/", 1)[-1]) for found in self.files.list(IMAGES)}
         self.key_record.create(has_plain=True in kinds, has_sealed=False in kinds)
@@ -125,10 +125,10 @@ class ImageStore:
             yield Incoming(file, self._make_sealer())
 
     def keep(self, incoming: Incoming) -> str:
-        """Put a received image into place, also over itself: that mends a damaged file and shows that it is in use."""
+        """Move a received image into place, also over itself: that repairs a damaged file and renews its time."""
         key = incoming.sha256
         incoming.finish()
-        self.key_record.check()  # keys may have changed while it came in
+        self.key_record.check()  # keys may have changed while it was received
         place, *others = self.places_of(IMAGES, key)
         self.files.keep(incoming.file, place, others)
         return key
@@ -137,10 +137,10 @@ class ImageStore:
         """Force images to disk."""
         self.files.force([self.place_of(IMAGES, key) for key in keys])
         if keys:
-            self.key_record.check()  # the store that they are in is still the one that is there
+            self.key_record.check()  # the store is still the one they are in
 
     def get(self, key: str) -> bytes:
-        """Read an image, and compare it with its sha256."""
+        """Read an image, and verify its sha256."""
         found = self._find(IMAGES, key)
         if found is not None:
             return found
@@ -148,12 +148,12 @@ class ImageStore:
         raise FileNotFoundError(f"There is no image {key} in the image store.")
 
     def put_derived(self, key: str, kind: str, data: bytes) -> None:
-        """Write a derived picture behind its digest; it can be made again, so it is not forced to disk."""
+        """Write a derived picture after its digest; it can be regenerated, so it is not forced to disk."""
         self.key_record.settle()
         self.files.write(self.place_of(kind, key), self.seal(_digest(kind, key, data) + data, kind, key))
 
     def get_derived(self, key: str, kind: str) -> bytes:
-        """Read a derived picture; one that is damaged is as good as none."""
+        """Read a derived picture; a damaged one counts as missing."""
         try:
             data = self._find(kind, key)
         except ImageRejected as error:
@@ -164,11 +164,11 @@ class ImageStore:
         return data[_DIGEST_BYTES:]
 
     def has(self, key: str, kind: str = IMAGES) -> bool:
-        """Look for each of an image's names."""
+        """Check for each of an image's names."""
         return any(self.files.holds(place) for place in self._places_to_read(kind, key))
 
     def images(self, kind: str = IMAGES) -> Iterator[StoredImage]:
-        """List the images; a name that none of the keys made is left out and counted in the log."""
+        """List the images; names that none of the keys made are skipped and counted in the log."""
         self.refuse_absent()
         unknown = 0
         for found in self.files.list(kind):
@@ -181,23 +181,23 @@ class ImageStore:
             log.warning("%d files of the image store have names that none of its keys made.", unknown)
 
     def remove(self, key: str, before: datetime) -> bool:
-        """Remove an image, then its pictures; `images` lists the pictures that a break leaves."""
+        """Remove an image, then its pictures; `images` lists pictures left by an interruption."""
         if not all(self.files.remove_older(place, before) for place in self.places_of(IMAGES, key)):
             return False
         for kind in DERIVED:
             for place in self.places_of(kind, key):
                 self.files.remove(place)
-        # Where the store has gone, or a key is lacking, nothing was found and nothing removed.
+        # Where the store is unavailable, or a key is missing, nothing was found and nothing removed.
         self.refuse_absent(anew=False)
         return True
 
     def check(self) -> None:
-        """See that the store is there with all keys at hand, and try to write."""
+        """Check that the store is available with all keys, and try to write."""
         self.refuse_absent()
         self.files.check()
 
     def refuse_absent(self, *, anew: bool = True) -> None:
-        """Raise StoreAway where the store is not there, or has no key at hand: then nothing is known to be absent."""
+        """Raise StoreAway where the store or a key is missing: then no image is known to be absent."""
         self.key_record.check(anew=anew)
         if not self.files.has(IMAGES):
             raise StoreAway(
@@ -211,14 +211,14 @@ class ImageStore:
         return self.files.remove_unfinished(before)
 
     def key_of(self, path: str) -> str | None:
-        """Return the key of the image that a file belongs to; None where that cannot be told."""
+        """Return the key of the image that a file belongs to; None where that is unknown."""
         name = path.rsplit("/", 1)[-1]
         if is_key(name):
             return name
         return self.keyring.sha256_of(name) if self.keyring else None
 
     def seal(self, data: bytes, kind: str, key: str) -> bytes:
-        """Return a file's bytes as they are kept."""
+        """Return a file's bytes as stored: sealed where the store is encrypted."""
         if self.keyring is None:
             return data
         from shared.store.encryption import seal  # noqa: PLC0415  # only an encrypted store loads it
@@ -226,9 +226,9 @@ class ImageStore:
         return seal(self.keyring.first, data, f"{kind}/{key}")
 
     def read(self, path: str, kind: str, key: str) -> bytes:
-        """Return a file's bytes as they came in, a picture's behind its digest.
+        """Return a file's original bytes, a picture's after its digest.
 
-        Raises FileNotFoundError where there is none, ImageRejected where it is not what was kept.
+        Raises FileNotFoundError where there is none, ImageRejected where it is not what was stored.
         """
         try:
             data = self._unseal(path, self.files.read(path, self._most), kind, key)
@@ -254,21 +254,21 @@ class ImageStore:
             raise _damaged() from error
 
     def names(self, key: str) -> list[str]:
-        """Return the names that an image's files may have; the first is the one that is given now."""
+        """Return the names that an image's files may have; the first is the current one."""
         if not is_key(key):
             raise ValueError(f"A key is a sha256 in hexadecimal. Received: {key!r}")
         return [*self.keyring.names(key), key] if self.keyring else [key]
 
     def place_of(self, kind: str, key: str) -> str:
-        """Return the path that an image's file, or a picture derived from it, is given now."""
+        """Return the current path of an image's file, or of a picture derived from it."""
         return _place(kind, self.names(key)[0])
 
     def places_of(self, kind: str, key: str) -> list[str]:
-        """Return the paths that it may have, the present one first."""
+        """Return the paths that it may have, the current one first."""
         return [_place(kind, name) for name in self.names(key)]
 
     def _find(self, kind: str, key: str) -> bytes | None:
-        """Return what the first whole file has; raise ImageRejected where there are only damaged ones."""
+        """Return the content of the first undamaged file; raise ImageRejected where all are damaged."""
         damaged = None
         for path in self._places_to_read(kind, key):
             try:
@@ -289,7 +289,7 @@ class ImageStore:
         yield from sealed
         if self.key_record.check().takes_unsealed:
             yield plain
-        yield from sealed  # sealing anew may have moved a file from a later name to an earlier one in between
+        yield from sealed  # sealing again may meanwhile have moved a file to an earlier name
 
     def _make_sealer(self) -> "Sealer | None":
         if self.keyring is None:
@@ -310,7 +310,7 @@ class FolderStore(ImageStore):
 def open_store(settings: Settings) -> ImageStore:
     """Open the store of the settings: a folder or a bucket, encrypted where there is a key.
 
-    Raises StoreMisconfigured where a setting of it cannot be used. One that is away is opened, and says so when used.
+    Raises StoreMisconfigured where one of its settings is unusable. An unavailable store only raises when used.
     """
     keyring = None
     if settings.store_key is not None:
@@ -326,17 +326,17 @@ def open_store(settings: Settings) -> ImageStore:
 
 
 def _place(kind: str, name: str) -> str:
-    """Return the path of a file: 256 folders of a kind.
+    """Return the path of a file, in one of 256 folders of a kind.
 
-    Making a folder takes 145 µs on ext4, an image of 7 KB 34 µs; with 65,536 of them most images needed a new one.
+    Creating a folder takes 145 µs on ext4, an image of 7 KB 34 µs; of 65,536 folders most images needed a new one.
     """
     return f"{kind}/{name[:2]}/{name}"
 
 
 def _digest(kind: str, key: str, data: bytes) -> bytes:
-    """Return what a picture begins with, so that one that was emptied, or is another image's, shows.
+    """Return a picture's leading digest, which detects one that was emptied or belongs to another image.
 
-    Whoever can write to a store without encryption can forge it; in an encrypted one nobody can without the key.
+    Anyone with write access can forge it in an unencrypted store; in an encrypted one that needs the key.
     """
     return hashlib.sha256(f"{kind}/{key}\n".encode() + data).digest()
 
@@ -346,5 +346,5 @@ def _damaged() -> ImageRejected:
 
 
 def is_key(name: str) -> bool:
-    """Tell a sha256 in hexadecimal from the name of a sealed file, which is longer, and from anything else."""
+    """Tell whether a name is a sha256 in hexadecimal; names of sealed files are longer."""
     return len(name) == _SHA256_DIGITS and set(name) <= _DIGITS

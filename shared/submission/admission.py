@@ -1,6 +1,6 @@
-"""Whether images may come in: not beyond a stated backlog, nor where a disk has too little room left.
+"""Admission control: refuse images beyond a set backlog, or where a disk has too little room left.
 
-What was accepted is never touched by this; a sender who is refused is told when to come back.
+Accepted images are never affected; a refused sender is told when to retry.
 """
 
 import math
@@ -15,23 +15,23 @@ from shared.submission.services import Services
 from shared.tables import Priority
 
 DISK_SECONDS: Final = 5
-"""A refusal before the body costs little, and senders go on soon after somebody made room."""
+"""A refusal before the body costs little, and senders continue soon after room has been made."""
 _ROOM_IMAGES: Final = 32
 _UNKNOWN_SECONDS: Final = 30
 _LONGEST_SECONDS: Final = 300
-# A request that was let in is not broken off for what others send, because its sender would have to begin anew; only
-# at this many times the limit.
+# An admitted request is not aborted because of what others send, since its sender would have to start over; only at
+# this many times the limit.
 _HARD_LIMIT: Final = 2
 
 
 def admit(services: Services) -> "Admission":
-    """Return what decides whether a submission may come in; raise StoreAway where there is no image store for it."""
+    """Return the admission check of a submission; raise StoreAway where there is no image store for it."""
     create_if_new(services.database, services.store)
     return Admission(services.settings, services.capacity)
 
 
 def choose_priority(settings: Settings, wanted: Priority | None, images: int | None) -> Priority:
-    """Return the priority that is wanted, else the one for so many images; None is a number that is not known yet."""
+    """Return the requested priority, else the one for so many images; None means that the number is not known yet."""
     if wanted is not None:
         return wanted
     is_small = images is not None and images <= settings.interactive_images
@@ -43,7 +43,7 @@ def _mib(count: int) -> int:
 
 
 class Admission:
-    """Whether one submission may come in: asked before any image is read, and again for each one that it brings."""
+    """Check one submission before any image is read, and again for each image."""
 
     def __init__(self, settings: Settings, capacity: Capacity) -> None:
         self._settings = settings
@@ -51,9 +51,9 @@ class Admission:
         self._most = settings.max_backlog
 
     def check(self, priority: Priority, images: int = 1, coming_bytes: int = 0) -> None:
-        """Let a request go on that holds so many images so far.
+        """Let a request with so many images so far continue.
 
-        Raises DiskLow where what it brings would leave too little room, QueueFull where too many images wait. Images of
+        Raises DiskLow where its content would leave too little room, QueueFull where too many images wait. Images of
         interactive jobs have a reserve beyond the backlog, because someone waits for them.
         """
         self._check_disk(coming_bytes)
@@ -98,7 +98,7 @@ class Admission:
         )
 
     def _seconds_until_room(self, waiting: Backlog, speed: float) -> int:
-        """Return in how many seconds some images have room, as fast as images go now."""
+        """Estimate in how many seconds there is room for more images, at the present speed."""
         if not speed:
             return _UNKNOWN_SECONDS
         excess = waiting.images - self._settings.max_backlog + _ROOM_IMAGES

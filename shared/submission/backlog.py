@@ -1,4 +1,4 @@
-"""How many images wait and how fast they go, as admission asks. Rows answer, not Redis."""
+"""Measure the backlog and the processing speed for admission, from rows, not Redis."""
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -24,7 +24,7 @@ class Backlog:
 
     @property
     def images(self) -> int:
-        """Count all of them."""
+        """Return the total number."""
         return self.interactive + self.bulk
 
     def plus(self, priority: Priority, images: int) -> "Backlog":
@@ -35,7 +35,7 @@ class Backlog:
 
 
 def count_backlog(session: Session) -> Backlog:
-    """Count what waits; the index of waiting images leads to them, 100,000 in 50 ms on SQLite."""
+    """Count waiting images by their index: 100,000 take 50 ms on SQLite."""
     waiting = select(Screening.priority, func.count()).where(in_states([State.QUEUED])).group_by(Screening.priority)
     images = dict(session.execute(waiting).all())
     interactive = images.pop(Priority.INTERACTIVE, 0)
@@ -43,9 +43,9 @@ def count_backlog(session: Session) -> Backlog:
 
 
 def measure_speed(session: Session) -> float:
-    """Return the images a second that workers answered of late, 0 where there was none.
+    """Return the images a second that workers predicted recently, 0 where there were none.
 
-    An image that an earlier answer settles is not counted; it takes next to no time.
+    An image settled by an earlier prediction is not counted; it takes next to no time.
     """
     at = now()
     lately = select(func.count(), func.min(Prediction.created_at)).where(Prediction.id >= first_id(at - SPEED_WINDOW))

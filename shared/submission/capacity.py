@@ -1,4 +1,4 @@
-"""What one process measured within the last second of queue, disk and workers, for all who ask."""
+"""Measure queue, disk and workers at most once a second per process, for all requests."""
 
 import shutil
 from pathlib import Path
@@ -15,7 +15,7 @@ from shared.tables import Priority
 
 
 class Capacity:
-    """Whether there is room for more images and who screens them; each part is measured at most once a second."""
+    """Measurements of room for more images and of workers, each taken at most once a second."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self._database = database
@@ -23,23 +23,23 @@ class Capacity:
         self.heartbeats = Heartbeats(settings)
         self.backlog = Measurement(self._count_backlog)
         self.free_bytes = Measurement(self._measure_disk)
-        """On the fullest of the disks that are watched; None where everything is kept on other machines."""
+        """Free space of the fullest watched disk; None where everything is stored on other machines."""
         self.workers = Measurement(self.read_workers)
 
     def speed(self) -> float:
-        """Return the images a second that workers answered in the last half minute."""
+        """Return the images a second that workers predicted in the last half minute."""
         with self._database.read() as session:
             return measure_speed(session)
 
     def read_workers(self) -> tuple[Heartbeat, ...] | None:
-        """Return what each worker said last, read now; None where Redis does not answer."""
+        """Read each worker's latest heartbeat now; None where Redis does not answer."""
         try:
             return tuple(self.heartbeats.latest())
         except BrokerAway:
             return None
 
     def count_in(self, priority: Priority, images: int) -> None:
-        """Count images as waiting that were accepted just now, before the next measurement is due."""
+        """Add images just accepted to the backlog, before the next measurement is due."""
         self.backlog.amend(lambda known: known.plus(priority, images))
 
     def _count_backlog(self) -> Backlog:
@@ -51,9 +51,9 @@ class Capacity:
 
 
 def _watched_folders(settings: Settings) -> list[Path]:
-    """Name the folders whose disks fill as images come: store, SQLite's, and the data folder with the queue's file.
+    """Return the folders whose disks fill with images: store, SQLite's, and the data folder with Redis's file.
 
-    What is kept on another machine has no folder here.
+    Storage on other machines has no folder here.
     """
     url = make_url(settings.database)
     file = [Path(url.database).parent] if url.get_backend_name() == "sqlite" and url.database else []

@@ -1,4 +1,4 @@
-"""A measurement that many requests share, so that a hundred open pages measure as often as one."""
+"""Share a measurement between requests, so that a hundred open pages measure as often as one."""
 
 import threading
 import time
@@ -10,11 +10,11 @@ T = TypeVar("T")
 
 FRESH_SECONDS: Final = 1.0
 WAIT_SECONDS: Final = 2.0
-"""A page does not hang longer than this on a store or a Redis that does."""
+"""The longest that a page waits for a hanging store or Redis."""
 
 
 class Measurement(Generic[T]):
-    """Measure when someone asks and the last value is older than FRESH_SECONDS."""
+    """Measure on demand when the last value is older than FRESH_SECONDS."""
 
     def __init__(self, measure: Callable[[], T]) -> None:
         self.seconds = FRESH_SECONDS
@@ -24,9 +24,9 @@ class Measurement(Generic[T]):
         self._lock = threading.Lock()
 
     def __call__(self) -> T:
-        """Return a value of the last second, or the one before it where measuring takes WAIT_SECONDS.
+        """Return a value of the last second, or the previous one where measuring takes WAIT_SECONDS.
 
-        Raises what the measurement raises; nothing is kept of that.
+        Raises what the measurement raises; errors are not cached.
         """
         last = self._last
         if last is not None and self._is_fresh(last):
@@ -40,19 +40,19 @@ class Measurement(Generic[T]):
             return last[1]
 
     def amend(self, change: Callable[[T], T]) -> None:
-        """Change the last value by what is known to have happened since, without measuring."""
+        """Update the last value by what has happened since, without measuring."""
         last = self._last
         if last is not None:
             self._last = (last[0], change(last[1]))
 
     def _run(self) -> "Future[T]":
-        """Join the measurement that is being made, or begin one."""
+        """Join the measurement in progress, or start one."""
         with self._lock:
             running, last = self._running, self._last
             if running is not None:
                 return running
             found: Future[T] = Future()
-            if last is not None and self._is_fresh(last):  # another's measurement has ended since this caller looked
+            if last is not None and self._is_fresh(last):  # another caller's measurement has just ended
                 found.set_result(last[1])
                 return found
             self._running = found

@@ -1,4 +1,4 @@
-"""Which models a job may choose: those in the models folder, and those that workers say they serve."""
+"""List the models that a job may choose: those in the models folder, and those in workers' heartbeats."""
 
 import re
 from dataclasses import dataclass
@@ -12,27 +12,27 @@ from shared.models.spec import NAME_PATTERN, ModelSpec
 from shared.submission.services import Services
 
 _SHOWN: Final = 64
-"""Characters of a name that was not understood, as it is told back."""
+"""The most characters of an unknown name repeated in the message."""
 
 
 class UnknownModel(TranslatableError):
-    """Say that there is no model of the name that a sender gives, and which ones there are."""
+    """Say that a sender's model name is unknown, and which models there are."""
 
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """A model that a job may name."""
+    """A model that a job may choose."""
 
     name: str
     spec: ModelSpec | None
-    """None where only a worker has its folder, or nobody has."""
+    """None where its folder is not here, but only on a worker or nowhere."""
     is_served: bool | None
     """Whether a worker has it loaded; None where Redis does not answer."""
     is_default: bool
 
 
 def model_choices(services: Services) -> list[ModelChoice]:
-    """List the models that a job may choose, the one that it gets without a choice first."""
+    """List the models that a job may choose, the default one first."""
     default = find_default(services)
     workers = services.capacity.workers()
     served = {heartbeat.model_name for heartbeat in workers or () if re.fullmatch(NAME_PATTERN, heartbeat.model_name)}
@@ -45,13 +45,13 @@ def model_choices(services: Services) -> list[ModelChoice]:
 
 
 def find_default(services: Services) -> str:
-    """Name the model that new jobs get unless they name another."""
+    """Return the name of the default model of new jobs."""
     with services.database.read() as session:
         return default_model(session, services.settings.model)
 
 
 def check_model(services: Services, name: str) -> None:
-    """Raise UnknownModel where a job may not choose the model of this name."""
+    """Raise UnknownModel where no job may choose a model of this name."""
     default = find_default(services)
     if name == default:
         return
@@ -66,7 +66,7 @@ def check_model(services: Services, name: str) -> None:
 
 
 def _specs_with_weights(models_dir: Path) -> dict[str, ModelSpec]:
-    """Read the specs of the folders that hold a model whole, as far as can be told without reading its weights."""
+    """Read the specs of folders with complete models, as far as can be told without reading the weights."""
     found: dict[str, ModelSpec] = {}
     for place in model_folders(models_dir):
         try:

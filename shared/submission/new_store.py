@@ -1,4 +1,4 @@
-"""Create the image store on a first start, and only then: later an empty place means that the store is away."""
+"""Create the image store on a first start only: later an empty place means that the store is unavailable."""
 
 from sqlalchemy import exists, select
 
@@ -8,10 +8,10 @@ from shared.tables import Image
 
 
 def create_if_new(database: Database, store: Store) -> None:
-    """Create the image store where there is none and the database names no image that could be in it.
+    """Create the image store where there is none and the database has no image that could be in it.
 
-    Where it names one, the store is away and nothing is made in its place: a network share that is not mounted would
-    get images that nobody finds once it is. Raises StoreAway, and what the database raises.
+    If it has one, the store is unavailable and nothing is created in its place: images written under an unmounted
+    network share would be hidden once it is mounted. Raises StoreAway, and what the database raises.
     """
     if not store.is_new():
         return

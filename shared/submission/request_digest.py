@@ -1,4 +1,4 @@
-"""What a request was, so that its idempotency key can be told from one that is used for another."""
+"""Digest requests, to detect an idempotency key reused for another request."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from shared.settings import Settings
 class RequestDigest:
     """The digest of a request with an idempotency key: its kind, its fields and each of its files, as they stream in.
 
-    Names go in as they are kept, so that the digest tells nothing of what pseudonyms conceal.
+    Names are digested as stored, so that the digest reveals nothing that pseudonyms conceal.
     """
 
     def __init__(self, kind: str, settings: Settings) -> None:
@@ -21,7 +21,7 @@ class RequestDigest:
         self._files: list[tuple[str, str]] = []
 
     def watch(self, file_name: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """Pass a file on; it counts once it is read to its end."""
+        """Pass a file's chunks through; it is included once read to its end."""
         content = hashlib.sha256()
         for chunk in chunks:
             content.update(chunk)

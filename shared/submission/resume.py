@@ -1,4 +1,4 @@
-"""Which of a sender's files a job has received already, so that an upload that broke off goes on without them."""
+"""Find which of a sender's files a job has already received, so that an aborted upload resumes without them."""
 
 import uuid
 from collections import defaultdict, deque
@@ -16,7 +16,7 @@ from shared.tables import Image, Screening
 
 @dataclass(frozen=True)
 class LocalFile:
-    """A file that a sender has: its name as it would be sent, and its bytes."""
+    """A sender's file: its name as it would be sent, and its size in bytes."""
 
     name: str
     size_bytes: int
@@ -24,21 +24,21 @@ class LocalFile:
 
 @dataclass(frozen=True)
 class ReceivedFile:
-    """What a job has of one of these files."""
+    """One of these files that a job has."""
 
     index: int
-    """Its place among the files that were asked about."""
+    """Its index among the files asked about."""
     sha256: str | None
-    """Of what was received; None where it was refused, or was a ZIP, of which only the entries are kept."""
+    """Of the received content; None where it was refused, or was a ZIP, of which only the entries are stored."""
 
 
 def find_received(
     session: Session, settings: Settings, job_id: uuid.UUID, files: Sequence[LocalFile]
 ) -> Iterator[ReceivedFile]:
-    """Yield those of the files that a job has: a row has the same name and size, and stands for one file.
+    """Yield the files that a job has: a row of the same name and size stands for one file.
 
-    Of a file that was refused only the name is known. A ZIP is there once one of its entries is, since all of them are
-    kept in one transaction.
+    For a refused file only the name is known. A ZIP is there once one of its entries is, since all are written in one
+    transaction.
     """
     known, folders = _rows(session, job_id)
     for index, file in enumerate(files):
@@ -51,7 +51,7 @@ def find_received(
 
 
 def _rows(session: Session, job_id: uuid.UUID) -> tuple[dict[tuple[str, int | None], deque[str | None]], set[str]]:
-    """Return the sha256 of a job's rows by name and size, and every folder or ZIP that a name lies in."""
+    """Return the sha256 of a job's rows by name and size, and every folder or ZIP in their names."""
     known: dict[tuple[str, int | None], deque[str | None]] = defaultdict(deque)
     folders: set[str] = set()
     query = select(Screening.file_name, Image.size_bytes, Image.sha256).outerjoin(Image, Screening.image_id == Image.id)
@@ -63,5 +63,5 @@ def _rows(session: Session, job_id: uuid.UUID) -> tuple[dict[tuple[str, int | No
 
 
 def _kept_name(name: str, settings: Settings) -> str:
-    """Return a name as its row has it: a multipart header writes a quotation mark as %22 (WHATWG HTML)."""
+    """Return a name as stored in its row: a multipart header encodes a quotation mark as %22 (WHATWG HTML)."""
     return display_name(conceal(display_name(name.replace("%22", '"')), settings))

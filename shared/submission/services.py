@@ -1,4 +1,4 @@
-"""What a process that takes submissions works with, whatever protocol brings them."""
+"""The services of a process that accepts submissions, by any protocol."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from shared.submission.capacity import Capacity
 
 @dataclass(frozen=True)
 class Services:
-    """Settings, database, store and tickets, opened once for a process, and what it measured of them lately."""
+    """Settings, database, store and ticket sender of a process, opened once, and recent measurements of them."""
 
     settings: Settings
     database: Database
@@ -28,7 +28,7 @@ def open_services(
     store: Store | None = None,
     tickets: TicketSender | None = None,
 ) -> Services:
-    """Open the services that the settings name; those that are given are used as they are."""
+    """Open the services of the settings; those given as arguments are used instead."""
     database = database or Database(settings.database, limits=limits_of(settings))
     return Services(
         settings,

@@ -1,4 +1,4 @@
-"""From received images to a job: forced to disk, rows and audit in one commit, then tickets. Knows no protocol."""
+"""Submit received images as a job: fsync, rows and audit in one commit, then tickets. Independent of the protocol."""
 
 import logging
 import uuid
@@ -34,7 +34,7 @@ class EmptySubmission(TranslatableError):
 
 @dataclass(frozen=True)
 class Sender:
-    """Who submits: the account that the job belongs to, and what the audit trail says besides."""
+    """Who submits: the account that owns the job, and further details for the audit trail."""
 
     user_id: uuid.UUID
     address: str | None = None
@@ -44,30 +44,30 @@ class Sender:
 
 @dataclass(frozen=True)
 class Submission:
-    """What a sender says of the images that it hands over."""
+    """A sender's options for the images submitted."""
 
     source: Source
     name: str | None = None
     expected_images: int | None = None
     priority: Priority | None = None
     model: str | None = None
-    """Name of the model that is to screen; None for the one that new jobs get."""
+    """Name of the model to screen with; None for the default one."""
 
     @property
     def fields(self) -> tuple[object, ...]:
-        """Return all of it, for the digest of a request."""
+        """Return all fields, for the digest of a request."""
         return self.name, self.expected_images, self.priority, self.source, self.model
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of the images that came at once."""
+    """The result of submitting images."""
 
     job: Job
     received: Sequence[Received] = field(default_factory=list)
     queued: int = 0
     skipped: int = 0
-    """How many files came beside those, of which the job had the name and content already."""
+    """How many further files were skipped because the job already had their name and content."""
 
     @property
     def rejected(self) -> list[Received]:
@@ -82,17 +82,17 @@ def submit(
     received: list[Received],
     key: IdempotencyKey | None = None,
 ) -> Receipt:
-    """Write a whole job: opened, filled and closed in one transaction; then send tickets.
+    """Create a complete job, opened, filled and closed in one transaction; then send tickets.
 
-    The images were taken in by `shared.intake` before, let in by `admission`. Raises EmptySubmission where there are
-    none, KeyReused where the key came with another request before.
+    The images have been received by `shared.intake` and admitted by `admission`. Raises EmptySubmission where there are
+    none, KeyReused where the key was used for another request.
     """
     _force(services, received)
     named = submission if submission.name else replace(submission, name=_name_of(received))
 
     def write(session: Session) -> Receipt:
         job = _open(session, services, sender, named, key, images=len(received))
-        # The job's model and not the default one, which may have changed since the job was opened.
+        # The job's model, not the default one, which may have changed since the job was opened.
         added = _add(session, job, received, find_spec(services.settings.models_dir, job.model_name), key)
         jobs.close_job(session, job.id)
         return Receipt(job, added.received, added.queued)
@@ -107,7 +107,7 @@ def submit_files(
     paths: Sequence[Path],
     key: IdempotencyKey | None = None,
 ) -> Receipt:
-    """Submit files of this machine as one job; raise TryLater where no images are taken for a while."""
+    """Submit files of this machine as one job; raise TryLater where no images are accepted for now."""
     _ask_admission(services, sender, submission, key, len(paths))
     received: list[Received] = []
     for path in paths:
@@ -119,9 +119,9 @@ def submit_files(
 def open_submission(
     services: Services, sender: Sender, submission: Submission, key: IdempotencyKey | None = None
 ) -> Job:
-    """Open an empty job that takes images in parts until it is closed; the same key of the same user gives the same.
+    """Open an empty job that accepts images in parts until closed; the same key of the same user returns the same job.
 
-    Raises TryLater where no images are taken for a while, KeyReused where the key came with another request before.
+    Raises TryLater where no images are accepted for now, KeyReused where the key was used for another request.
     """
     images = submission.expected_images
     _ask_admission(services, sender, submission, key, images)
@@ -139,9 +139,9 @@ def add_images(
 ) -> Receipt:
     """Add images to an open job, then send tickets; a key adds its images once.
 
-    With `skip_held` a file of which the job has the name and content adds nothing, whoever sent it before.
-    Raises EmptySubmission where there are none, JobClosed where the job takes no more, KeyReused where the key came
-    with another request before.
+    With `skip_held` a file whose name and content the job already has adds nothing, whoever sent it. Raises
+    EmptySubmission where there are none, JobClosed where the job accepts no more, KeyReused where the key was used for
+    another request.
     """
     _force(services, received)
     spec = find_spec(services.settings.models_dir, job.model_name)
@@ -157,7 +157,7 @@ def add_images(
 
 
 def close_submission(services: Services, sender: Sender, job: Job) -> None:
-    """End a job's submission; closing twice changes nothing."""
+    """Close a job's submission; closing twice changes nothing."""
 
     def write(session: Session) -> None:
         if jobs.close_job(session, job.id):
@@ -167,13 +167,13 @@ def close_submission(services: Services, sender: Sender, job: Job) -> None:
 
 
 def _leave_trace(session: Session, sender: Sender, job: Job, action: Action) -> None:
-    """Leave a row of what somebody did to a job of another account; what its own does is told by its beginning."""
+    """Audit an act on another account's job; the owner's own acts are covered by the row of its creation."""
     if sender.user_id != job.created_by_id:
         record(session, action, user_id=sender.user_id, subject=job.id, address=sender.address, actor=sender.actor)
 
 
 def find_submission(services: Services, sender: Sender, key: str | None) -> Job | None:
-    """Return the job that was opened under a key; what was accepted is not refused when it is sent again."""
+    """Return the job opened under a key; what was accepted is not refused when sent again."""
     if key is None:
         return None
     with services.database.read() as session:
@@ -181,9 +181,9 @@ def find_submission(services: Services, sender: Sender, key: str | None) -> Job 
 
 
 def find_open(services: Services, job_id: uuid.UUID, key: str | None) -> tuple[Job, Upload | None]:
-    """Return a job that takes images, and the part of it that came under a key before.
+    """Return an open job, and its part received earlier under a key.
 
-    Raises JobClosed where it takes none: ask before images are read, so that none is stored that no row would name.
+    Raises JobClosed where it accepts none: call it before reading images, so that none is stored without a row.
     """
     with services.database.read() as session:
         job = jobs.check_there(session.get(Job, job_id))
@@ -194,9 +194,9 @@ def find_open(services: Services, job_id: uuid.UUID, key: str | None) -> tuple[J
 
 
 def answer_again(services: Services, known: Job | Upload, key: IdempotencyKey) -> Receipt:
-    """Tell once more what became of the images that came under a key; nothing is added.
+    """Return the receipt of the images received under a key again; nothing is added.
 
-    Raises KeyReused where this is another request, JobClosed where its job was deleted meanwhile.
+    Raises KeyReused where this is another request, JobClosed where the job was deleted meanwhile.
     """
     key.check_repeated(known.request_digest)
     job_id = known.id if isinstance(known, Job) else known.job_id
@@ -211,13 +211,13 @@ def answer_again(services: Services, known: Job | Upload, key: IdempotencyKey) -
 def _ask_admission(
     services: Services, sender: Sender, submission: Submission, key: IdempotencyKey | None, images: int | None
 ) -> None:
-    """Raise TryLater where a job that is new is not let in."""
+    """Raise TryLater where a new job is not admitted."""
     if find_submission(services, sender, key.text if key else None) is None:
         admit(services).check(choose_priority(services.settings, submission.priority, images))
 
 
 def _force(services: Services, received: Sequence[Received]) -> None:
-    """Force images to disk, all at once, before a row names them."""
+    """Force images to disk, all at once, before rows refer to them."""
     if not received:
         raise EmptySubmission("Send at least one X-ray. Received: none.")
     services.store.force(sorted({item.image.sha256 for item in received if item.image is not None}))
@@ -271,13 +271,13 @@ def _add(
 
 
 def _send_tickets(services: Services, receipt: Receipt) -> Receipt:
-    """Send tickets for what was accepted, and count it as waiting before the next count is due.
+    """Send tickets for accepted images, and add them to the measured backlog.
 
-    The images are accepted: whatever fails here, the sweep sends tickets for them.
+    The images are already accepted: if anything fails here, the sweep sends tickets for them.
     """
     try:
         services.capacity.count_in(Priority(receipt.job.priority), receipt.queued)
-        # More tickets than workers wake nobody, and cost more than all else that a submission does.
+        # Tickets beyond the number of workers wake nobody, and cost more than all the rest of a submission.
         model = receipt.job.model_name
         heartbeats = services.capacity.workers() if receipt.queued > IMAGES_PER_TICKET else None
         workers = sum(worker.model_name == model for worker in heartbeats or ())
@@ -288,7 +288,7 @@ def _send_tickets(services: Services, receipt: Receipt) -> Receipt:
 
 
 def _name_of(received: Sequence[Received]) -> str:
-    """Name a job after its only image, the folder that all share, or their number."""
+    """Name a job after its only image, the common folder, or the number of images."""
     names = [item.file_name for item in received]
     if len(names) == 1:
         return names[0][-NAME_LENGTH:]

@@ -1,4 +1,4 @@
-"""The recipes, by the name of the model that each makes."""
+"""The recipes, by the name of the model each one trains."""
 
 from types import ModuleType
 from typing import Final
@@ -40,11 +40,11 @@ DEFAULT: Final = whole_mobilenet.RECIPE.name
 
 
 def module_of(network: str) -> ModuleType:
-    """Return the module of the recipe that trains a network; a model may bear another name than its recipe."""
+    """Return the module of the recipe that trains a network; a model's name may differ from its recipe's."""
     return next(module for module in MODULES.values() if module.RECIPE.network == network)
 
 
 def planned_by(network: str) -> Planned:
-    """Return what the recipe that trains a network asks for, as a model's card states it."""
+    """Return the planned figures of the recipe that trains a network, for a model's card."""
     recipe = module_of(network).RECIPE
     return Planned(recipe=recipe.name, input_size=recipe.input_size, epochs=recipe.epochs)

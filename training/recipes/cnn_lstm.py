@@ -1,8 +1,8 @@
 """Published as CNN + LSTM: convolutions whose feature map is read row by row, from the top of the chest down.
 
 Its authors show a confidence per image (92.65 % in their example) and the confusion matrix on the 624 images of the
-official test split; the table of this project's forebears gives no accuracy for it. Published: the blocks, the Reshape
-to a sequence, LSTM, Dense, softmax over two, Adam. Not told, and chosen here: widths, rates, epochs, input size.
+official test split; this project's table of published work gives no accuracy for it. Published: the blocks, the Reshape
+to a sequence, LSTM, Dense, softmax over two, Adam. Unpublished, and chosen here: widths, rates, epochs, input size.
 """
 
 import keras
@@ -32,7 +32,7 @@ def cnn_lstm(size: int, classes: int) -> keras.Model:
     x = layers.Rescaling(1 / 255, name="scale")(image)
     for number, width in enumerate((32, 64, 128, 128), start=1):
         x = layers.Conv2D(width, 3, padding="same", use_bias=False, name=f"block{number}_conv")(x)
-        # The running means are to follow within an epoch of 150 steps.
+        # The running means must converge within an epoch of 150 steps.
         x = layers.BatchNormalization(momentum=0.9, name=f"block{number}_norm")(x)
         x = layers.ReLU(name=f"block{number}_relu")(x)
         x = layers.MaxPooling2D(2, name=f"block{number}_pool")(x)

@@ -1,4 +1,4 @@
-"""The network of compact-cnn on framed lungs, taught by framed-mobilenet: twice as fast as that."""
+"""The network of compact-cnn on framed lungs, distilled from framed-mobilenet and twice as fast."""
 
 import keras
 

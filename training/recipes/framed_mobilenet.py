@@ -1,7 +1,7 @@
-"""MobileNetV2 on framed lungs: pretrained layers held fixed below, the upper ones trained, images of three hospitals.
+"""MobileNetV2 on framed lungs: lower pretrained layers frozen, upper ones trained, images of three hospitals.
 
-Sandler et al. 2018 (arXiv:1801.04381). What ImageNet taught the lower layers is kept as it is: a few thousand images of
-one hospital teach them the habits of that hospital.
+Sandler et al. 2018 (arXiv:1801.04381). The lower layers keep their ImageNet weights: a few thousand images of one
+hospital would fit them to its habits.
 """
 
 from pathlib import Path
@@ -35,7 +35,7 @@ RECIPE = Recipe(
 
 @network
 def framed_mobilenet(size: int, classes: int) -> keras.Model:
-    """Build MobileNetV2 1.0 on one grey channel given three times, with logits at each place."""
+    """Build MobileNetV2 1.0 on one grey channel repeated three times, with logits at each place."""
     return mobilenet_v2.on_grey(size, classes, "framed_mobilenet")
 
 

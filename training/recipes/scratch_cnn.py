@@ -2,7 +2,7 @@
 
 Published figure, on the 624 images of the official test split: accuracy over 90 %, with "high recall". Published: the
 kinds of layers, the sigmoid, input size, scaling to [0, 1], Adam, binary cross-entropy (which softmax over zero and one
-logit gives too). Not told, and chosen here: widths, rates, epochs, early stopping.
+logit gives too). Unpublished, and chosen here: widths, rates, epochs, early stopping.
 """
 
 import keras
@@ -32,7 +32,7 @@ def scratch_cnn(size: int, classes: int) -> keras.Model:
     x = layers.Rescaling(1 / 255, name="scale")(image)
     for number, width in enumerate((32, 64, 64, 128, 256), start=1):
         x = layers.Conv2D(width, 3, padding="same", activation="relu", name=f"block{number}_conv")(x)
-        # The running means are to follow within an epoch of 150 steps.
+        # The running means must converge within an epoch of 150 steps.
         x = layers.BatchNormalization(momentum=0.9, name=f"block{number}_norm")(x)
         x = layers.MaxPooling2D(2, name=f"block{number}_pool")(x)
         x = layers.Dropout(0.2, name=f"block{number}_dropout")(x)

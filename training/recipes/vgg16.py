@@ -1,7 +1,7 @@
-"""Published as VGG16, the rival that InceptionV3 was chosen over for its "high false positives".
+"""Published as VGG16, the alternative rejected in favour of InceptionV3 for its "high false positives".
 
-No figure was published for it. Published: the base, and early stopping after 29 epochs. Not told, and chosen here: the
-layers on top, Adam and its rate, the patience; the base is held fixed as its rival's is.
+No figure was published for it. Published: the base, and early stopping after 29 epochs. Unpublished, and chosen here:
+the layers on top, Adam and its rate, the patience; the base is frozen as InceptionV3's is.
 """
 
 from pathlib import Path
@@ -51,5 +51,5 @@ def vgg16(size: int, classes: int) -> keras.Model:
 
 
 def start(model: keras.Model, weights: Path | None, _images: np.ndarray) -> str:
-    """Load VGG16's ImageNet weights, see `published.load_imagenet`; without them kernels are drawn as He et al. do."""
+    """Load VGG16's ImageNet weights, see `published.load_imagenet`; else kernels are initialised by He et al."""
     return load_imagenet(model, "block5_pool", keras.applications.VGG16, weights, load_by_name)

@@ -2,9 +2,9 @@
 
 Published figure, on the 624 images of the official test split: accuracy 91.51 %, where the 16 images of the official
 validation folder gave 81.25 %. Published: input size, scaling to [0, 1], the kinds of layers and of changes to images,
-the best weights kept, early stopping, the rate lowered on a plateau. Not told, and chosen here: widths, rates, epochs,
-how far images are turned and shifted, bfloat16, and that every layer learns. Stopping and rate follow the held-out
-patients here, not the 16 images.
+the best weights kept, early stopping, the rate lowered on a plateau. Unpublished, and chosen here: widths, rates,
+epochs, how far images are turned and shifted, bfloat16, and that every layer is trained. Stopping and rate depend on
+the held-out patients here, not on the 16 images.
 """
 
 from dataclasses import replace
@@ -53,5 +53,5 @@ def vgg19_sgd(size: int, classes: int) -> keras.Model:
 
 
 def start(model: keras.Model, weights: Path | None, _images: np.ndarray) -> str:
-    """Load VGG19's ImageNet weights, see `published.load_imagenet`; without them kernels are drawn as He et al. do."""
+    """Load VGG19's ImageNet weights, see `published.load_imagenet`; else kernels are initialised by He et al."""
     return load_imagenet(model, "block5_pool", keras.applications.VGG19, weights, load_vgg19)

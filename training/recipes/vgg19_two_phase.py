@@ -1,8 +1,8 @@
-"""Published as VGG19 in two phases: the ImageNet base held fixed, then its deeper layers fine-tuned.
+"""Published as VGG19 in two phases: the ImageNet base frozen, then its deeper layers fine-tuned.
 
 Published figure, on the 624 images of the official test split: accuracy 91.67 %, loss 0.2557, NORMAL 197 right and 37
 wrong, PNEUMONIA 375 right and 15 wrong (recall 96.2 %). Published: the head, Adam at 1e-4 with early stopping, then
-1e-5. Not told, and chosen here: that the deeper layers are the fifth block, the most epochs, the patience, bfloat16.
+1e-5. Unpublished, and chosen here: that the deeper layers are the fifth block, the epoch limit, the patience, bfloat16.
 """
 
 from pathlib import Path
@@ -57,5 +57,5 @@ def vgg19_two_phase(size: int, classes: int) -> keras.Model:
 
 
 def start(model: keras.Model, weights: Path | None, _images: np.ndarray) -> str:
-    """Load VGG19's ImageNet weights, see `published.load_imagenet`; without them kernels are drawn as He et al. do."""
+    """Load VGG19's ImageNet weights, see `published.load_imagenet`; else kernels are initialised by He et al."""
     return load_imagenet(model, "block5_pool", keras.applications.VGG19, weights, load_vgg19)

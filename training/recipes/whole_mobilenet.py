@@ -1,7 +1,7 @@
-"""MobileNetV2 on whole images, most in the framing of another; lower layers held fixed, images of three hospitals.
+"""MobileNetV2 on whole images, most in the framing of another; lower layers frozen, images of three hospitals.
 
-Whole images say more than framed lungs, on every estimate but one: reframed images, where a network on whole images
-fails unless it was trained on such images too.
+Whole images beat framed lungs on every estimate but one: reframed images, where a network on whole images fails unless
+it was also trained on reframed ones.
 """
 
 from pathlib import Path
@@ -34,7 +34,7 @@ RECIPE = Recipe(
 
 @network
 def whole_mobilenet(size: int, classes: int) -> keras.Model:
-    """Build MobileNetV2 1.0 on one smoothed grey channel given three times, with logits at each place."""
+    """Build MobileNetV2 1.0 on one smoothed grey channel repeated three times, with logits at each place."""
     return mobilenet_v2.on_grey(size, classes, "whole_mobilenet", smoothed=True)
 
 

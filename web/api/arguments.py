@@ -1,7 +1,7 @@
-"""What may stand behind the question mark of an API address: the arguments that its document names, each once.
+"""Check the query arguments of API requests: only those in the OpenAPI document, each at most once.
 
-A filter that is misspelt would otherwise narrow nothing, and a list or an export hold everything; an option of a new
-job that stands there in place of the body would be passed over.
+A misspelt filter would otherwise have no effect, and a list or an export contain everything; an option of a new job in
+the query instead of the body would be ignored.
 """
 
 import re
@@ -17,7 +17,7 @@ _KNOWN: Final = {(o.method, o.root + o.path): tuple(o.query or {}) for o in OPER
 
 
 def install(app: Flask) -> None:
-    """Refuse other arguments, and any that comes twice, after it is known who asks."""
+    """Refuse unknown and repeated arguments, after authentication."""
     app.before_request(_check)
 
 

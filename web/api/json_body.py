@@ -1,4 +1,4 @@
-"""The JSON object in a request's body."""
+"""Read the JSON object in a request's body."""
 
 import json
 from typing import Any, Final, NoReturn
@@ -9,7 +9,7 @@ _SHOWN: Final = 64
 
 
 def read_object() -> dict[str, Any]:
-    """Return the JSON object that this request brought; answer 415 or 400 where it brought none."""
+    """Return the JSON object in this request's body; answer 415 or 400 where there is none."""
     if request.mimetype != "application/json":
         abort(415, f"Send application/json. Received: '{request.mimetype}'.")
     try:
@@ -24,12 +24,12 @@ def read_object() -> dict[str, Any]:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    """Refuse NaN, Infinity and -Infinity, which json reads although they are no JSON (RFC 8259, section 6)."""
+    """Refuse NaN, Infinity and -Infinity, which json accepts although they are no JSON (RFC 8259, section 6)."""
     raise ValueError(f"{name} is no number of JSON")
 
 
 def _read_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse a name that comes twice, of which json would keep the last value."""
+    """Refuse a repeated name, for which json would keep the last value."""
     members: dict[str, Any] = {}
     for name, value in pairs:
         if name in members:

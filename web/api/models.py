@@ -1,4 +1,4 @@
-"""Models over the API: which there are, and what an administrator puts in force."""
+"""Models in the API: list them, and put thresholds and models in force."""
 
 from typing import Any
 
@@ -25,14 +25,14 @@ _SHOWN = 40
 @blueprint.get("/models")
 @requires(*REVIEWERS)
 def list_models() -> ResponseReturnValue:
-    """List the models that are known here."""
+    """List the known models."""
     return _json(schemas.ModelList(models=[schemas.ModelRow.of(model) for model in known_models()]))
 
 
 @blueprint.get("/models/<name>/threshold")
 @requires(*REVIEWERS)
 def show_threshold(name: str) -> ResponseReturnValue:
-    """Show what a threshold would have flagged; without one, what the one in force would have."""
+    """Show what a threshold, by default the one in force, would have flagged."""
     model = find_model(name)
     if model.spec is None:
         raise ActivationRefused("It has no threshold. %(problem)s", problem=model.problem)
@@ -56,7 +56,7 @@ def show_threshold(name: str) -> ResponseReturnValue:
 @blueprint.put("/models/<name>/threshold")
 @requires(Role.ADMIN)
 def put_threshold(name: str) -> ResponseReturnValue:
-    """Put a threshold in force, or the one before it back."""
+    """Put a threshold in force, or restore the previous one."""
     body = _read_body("threshold", "present")
     present = body.get("present")
     if body["threshold"] is None:
@@ -70,7 +70,7 @@ def put_threshold(name: str) -> ResponseReturnValue:
 @blueprint.put("/models/default")
 @requires(Role.ADMIN)
 def put_default() -> ResponseReturnValue:
-    """Have new jobs get another model."""
+    """Change the default model of new jobs."""
     name = _read_body("model")["model"]
     if not isinstance(name, str):
         raise InvalidRequest("model", f"Give the name of a model. Received: {str(name)[:_SHOWN]!r}.")
@@ -81,7 +81,7 @@ def put_default() -> ResponseReturnValue:
 @blueprint.put("/models/shadow")
 @requires(Role.ADMIN)
 def put_shadow() -> ResponseReturnValue:
-    """Have another model answer in the shadow of the default one, or none."""
+    """Choose the shadow model, or none."""
     name = _read_body("model")["model"]
     if name is not None and not isinstance(name, str):
         raise InvalidRequest("model", f"Give the name of a model, or null. Received: {str(name)[:_SHOWN]!r}.")

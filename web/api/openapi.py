@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document of what programs may call, made from the models that the answers are made of."""
+"""Generate the OpenAPI 3.1 document of the API from the schemas that its answers are made of."""
 
 import re
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ _FILES: Final = {
     "description": "JPEG, PNG, TIFF, BMP, WebP, DICOM, or ZIP of these.",
 }
 _JOB_NAME: Final = {"description": "Shown in lists. No patient data."}
-# An empty text is none, as in a form whose field was left alone; in JSON null is none too.
+# Empty text means no value, like an empty form field; in JSON, so does null.
 _PRIORITY: Final = {"type": "string", "enum": ["interactive", "bulk", ""]}
 _PRIORITY_SAID: Final = {
     "description": "Interactive goes first. Without it, few images are interactive and many are bulk."
@@ -189,7 +189,7 @@ _IMAGES_FORM: Final = {
 API_ROOT: Final = "/api/v1"
 _UUID: Final = {"type": "string", "format": "uuid"}
 _PATH_NAMES: Final = {"name": {"type": "string", "pattern": NAME_PATTERN}}
-"""What a path names otherwise than by id: a model."""
+"""Path parameters that are not ids: a model's name."""
 _TAGS: Final = {
     "jobs": "Jobs",
     "screenings": "One X-ray",
@@ -223,7 +223,7 @@ class Operation:
 
     @property
     def takes_named_arguments_only(self) -> bool:
-        """Tell whether an argument that `query` does not name is refused; pages and pictures pass it over."""
+        """Tell whether an argument not in `query` is refused; pages and pictures ignore it."""
         return self.root == API_ROOT and self.media_type != "text/html"
 
 
@@ -348,7 +348,7 @@ OPERATIONS: Final = (
 
 @cache
 def document(root_path: str = "") -> dict[str, Any]:
-    """Return the document of a server that answers below `root_path`."""
+    """Return the document of a server mounted at `root_path`."""
     models = {model for operation in OPERATIONS for model in operation.answers.values() if model}
     _, definitions = models_json_schema(
         [(model, "serialization") for model in sorted(models | {schemas.Problem}, key=lambda m: m.__name__)],
@@ -417,7 +417,7 @@ def _problem(status: int) -> dict[str, Any]:
 
 
 def _or_empty(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """Add the empty text, which narrows nothing; texts without a form hold it already."""
+    """Allow empty text, which does not filter; unrestricted texts already include it."""
     if name in _NEVER_EMPTY or schema == {"type": "string"}:
         return schema
     return {"anyOf": [schema, {"type": "string", "maxLength": 0}]}

@@ -1,4 +1,4 @@
-"""Other X-rays of the same patient over the API; who that is stays unsaid."""
+"""Other X-rays of the same patient in the API, without revealing the patient."""
 
 import uuid
 from datetime import date
@@ -22,7 +22,7 @@ MOST: Final = 100
 @blueprint.get("/screenings/<uuid:screening_id>/same-patient")
 @requires()
 def show(screening_id: uuid.UUID) -> ResponseReturnValue:
-    """List other images of a screening's patient, where its header says who that is."""
+    """List other images of a screening's patient, if its header has one."""
     with services().database.read() as db:
         found = find_same_patient(db, g.user, review_requests.seen_image(db, screening_id), MOST)
     body = schemas.SamePatient(

@@ -1,4 +1,4 @@
-"""The OpenAPI document as a page: what its template shows of each operation and each model."""
+"""Show the OpenAPI document as a page: its operations and schemas, prepared for the template."""
 
 import json
 import re
@@ -26,7 +26,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Body:
-    """What a request may bring."""
+    """A possible request body."""
 
     media_type: str
     fields: Sequence[Field]
@@ -34,7 +34,7 @@ class Body:
 
 @dataclass(frozen=True)
 class Answer:
-    """What comes back."""
+    """A possible answer."""
 
     status: str
     about: str
@@ -44,37 +44,37 @@ class Answer:
 
 @dataclass(frozen=True)
 class ShownOperation:
-    """One method of one address."""
+    """One method of one path."""
 
     method: str
     address: str
     anchor: str
     summary: str
     is_open: bool
-    """It asks for no token."""
+    """Whether it needs no token."""
     parameters: Sequence[Field]
     bodies: Sequence[Body]
     answers: Sequence[Answer]
     problems: Sequence[Answer]
-    """Those of an error, each a problem document."""
+    """Status codes of errors, each a problem document."""
     examples: Sequence[str]
     """Command lines of curl."""
 
 
 @dataclass(frozen=True)
 class ShownModel:
-    """A JSON object that bodies are made of."""
+    """A JSON schema used in bodies."""
 
     name: str
     about: str
     fields: Sequence[Field]
     choices: Sequence[str]
-    """The texts that it may be, where it is no object."""
+    """The allowed texts, where it is no object."""
 
 
 @dataclass(frozen=True)
 class ReferencePage(PageContext):
-    """The reference of what programs may call."""
+    """The API reference."""
 
     template = "api/reference.html"
     version: str
@@ -83,7 +83,7 @@ class ReferencePage(PageContext):
 
 
 def describe(document: dict[str, Any], host: str) -> ReferencePage:
-    """Make the page of a document that a server of this address serves."""
+    """Make the reference page of a document for a server at this address."""
     groups: dict[str, list[ShownOperation]] = {}
     (server,) = document["servers"]
     for path, item in document["paths"].items():
@@ -129,7 +129,7 @@ def _fields(schema: dict[str, Any]) -> Iterator[Field]:
 
 
 def _about(described: dict[str, Any]) -> str:
-    """Return a description without the marks of code, which a page does not show."""
+    """Return a description without its code marks, which a page does not render."""
     return str(described.get("description", "")).replace("`", "")
 
 
@@ -138,7 +138,7 @@ def _model(name: str, schema: dict[str, Any]) -> ShownModel:
 
 
 def kind_of(schema: dict[str, Any]) -> str:
-    """Say in a few words which values a schema takes."""
+    """Describe briefly which values a schema allows."""
     if "$ref" in schema:
         return str(schema["$ref"].rsplit("/", 1)[1])
     if "anyOf" in schema:
@@ -167,7 +167,7 @@ def _value(value: object) -> str:
 
 
 def _curl(method: str, address: str, content: Mapping[str, Any], *, is_open: bool) -> Iterator[str]:
-    """Yield a command line for each body that a request may bring, or one without a body."""
+    """Yield a command line for each possible request body, or one without a body."""
     named = re.sub(r"{(\w+)}", lambda found: found[1].upper(), address)
     options = [] if is_open else ['-H "Authorization: Bearer $TOKEN"']
     if method != "get" and not (method == "post" and content):

@@ -1,4 +1,4 @@
-"""Reviews over the API: what readers say of an image, added, listed and undone."""
+"""Reviews in the API: list, add and withdraw them."""
 
 import uuid
 from http import HTTPStatus
@@ -22,7 +22,7 @@ blueprint = Blueprint("reviews_api", __name__, url_prefix="/api/v1")
 @blueprint.get("/screenings/<uuid:screening_id>/reviews")
 @requires()
 def list_all(screening_id: uuid.UUID) -> ResponseReturnValue:
-    """List what readers said of a screening's image."""
+    """List the reviews of a screening's image."""
     with services().database.read() as db:
         image = review_requests.seen_image(db, screening_id)
         rows = [] if image.is_hidden or image.sha256 is None else list_reviews(db, image.sha256)
@@ -38,7 +38,7 @@ def list_all(screening_id: uuid.UUID) -> ResponseReturnValue:
 @blueprint.post("/screenings/<uuid:screening_id>/reviews")
 @requires(*REVIEWERS)
 def add(screening_id: uuid.UUID) -> ResponseReturnValue:
-    """Add what the account says of a screening's image."""
+    """Add the account's review of a screening's image."""
     review, counts = review_requests.add(screening_id, read_object(), idempotency_key())
     return _created(review, counts=counts)
 
@@ -46,7 +46,7 @@ def add(screening_id: uuid.UUID) -> ResponseReturnValue:
 @blueprint.post("/screenings/<uuid:screening_id>/reviews/withdraw")
 @requires(*REVIEWERS)
 def withdraw(screening_id: uuid.UUID) -> ResponseReturnValue:
-    """Take back the account's own review of a screening's image."""
+    """Withdraw the account's own review of a screening's image."""
     return _created(review_requests.withdraw(screening_id, idempotency_key()), counts=False)
 
 

@@ -1,4 +1,4 @@
-"""The bodies of the API's answers: the views fill these and the OpenAPI document describes them."""
+"""The schemas of the API's bodies: the views fill them and the OpenAPI document describes them."""
 
 import uuid
 from collections.abc import Mapping
@@ -33,10 +33,10 @@ from web.lists.rows import PredictionRow, Schema, ScreeningRow
 from web.models.known import Known
 
 MOST_OFFERED: Final = 5000
-"""As many names as one request of the usual size holds."""
+"""As many names as one request of the usual size has."""
 LEAST_THRESHOLD: Final = 0.000001
 MOST_THRESHOLD: Final = 0.999999
-"""Thresholds are kept to six decimals."""
+"""Thresholds are stored with six decimals."""
 _PRIORITY_NAMES: Final[dict[Priority, Literal["interactive", "bulk"]]] = {
     Priority.INTERACTIVE: "interactive",
     Priority.BULK: "bulk",
@@ -87,7 +87,7 @@ class ImagesReceipt(Schema):
 
 
 def _number(value: object) -> object:
-    """Let a JSON number pass, 9.0 as well (JSON Schema, section 4.2.3); pydantic would take true and "1" for 1."""
+    """Accept only JSON numbers, 9.0 included (JSON Schema, section 4.2.3); pydantic would turn true and "1" into 1."""
     if isinstance(value, bool | str):
         raise PydanticCustomError("int_type", "Input should be a valid integer")
     return value
@@ -309,7 +309,7 @@ class AuditRow(Schema):
 
     @classmethod
     def of(cls, event: AuditEvent) -> Self:
-        """Describe a row as the trail gives it."""
+        """Describe a row of the trail."""
         values = row_values(event)
         number = values.pop("sequence", None)
         return cls(**values, sequence=number if isinstance(number, int) else None)
@@ -399,7 +399,7 @@ class Problem(Schema):
 
 
 def job_addresses(job: Job) -> dict[str, str]:
-    """Return where a job's parts are found."""
+    """Return the URLs of a job and its parts."""
     return {
         "status_url": url_for("api.show_job", job_id=job.id),
         "screenings_url": url_for("api.list_screenings", job_id=job.id),
@@ -417,5 +417,5 @@ def rejected(receipt: Receipt) -> list[Rejected]:
 
 
 def left_out(counts: Mapping[str, int]) -> list[LeftOut]:
-    """Describe the files that were left out, by the reason."""
+    """Describe the files that were skipped, by reason."""
     return [LeftOut(files=files, reason=reason) for reason, files in sorted(counts.items())]

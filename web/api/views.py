@@ -54,7 +54,7 @@ _ROWS: Final = 100
 @requires(*SUBMITTERS)
 @streams_body
 def submit_job() -> ResponseReturnValue:
-    """Take a whole job as a form, or open an empty one from JSON."""
+    """Accept a complete job as a form, or open an empty one from JSON."""
     source = Source.API if g.by_token else Source.WEB
     if request.mimetype == "multipart/form-data":
         return _job_receipt(receive_job(source), HTTPStatus.ACCEPTED)
@@ -88,7 +88,7 @@ def add_images(job_id: uuid.UUID) -> ResponseReturnValue:
 @blueprint.post("/jobs/<uuid:job_id>/received")
 @requires(*SUBMITTERS)
 def show_received(job_id: uuid.UUID) -> ResponseReturnValue:
-    """Say which of the sender's files a job has, so that an upload that broke off goes on without them."""
+    """Tell which of the sender's files a job has, so that an aborted upload resumes without them."""
     offered = _read_offered()
     with services().database.read() as db:
         own_job(db, job_id)
@@ -109,7 +109,7 @@ def _read_offered() -> schemas.OfferedFiles:
 @blueprint.post("/jobs/<uuid:job_id>/close")
 @requires(*SUBMITTERS)
 def close_job(job_id: uuid.UUID) -> ResponseReturnValue:
-    """End a job's upload."""
+    """Close a job's upload."""
     with services().database.read() as db:
         job = own_job(db, job_id)
     close_submission(services(), sender(), job)
@@ -130,7 +130,7 @@ def list_jobs() -> ResponseReturnValue:
 @blueprint.get("/jobs/<uuid:job_id>")
 @requires()
 def show_job(job_id: uuid.UUID) -> ResponseReturnValue:
-    """Show where a job stands."""
+    """Show a job's status."""
     with services().database.read() as db:
         return _json(_status(db, job_id))
 
@@ -150,14 +150,14 @@ def list_screenings(job_id: uuid.UUID) -> ResponseReturnValue:
 @blueprint.post("/jobs/<uuid:job_id>/cancel")
 @requires(*SUBMITTERS)
 def cancel_job(job_id: uuid.UUID) -> ResponseReturnValue:
-    """Cancel what has not ended in a job."""
+    """Cancel a job's unfinished images."""
     return _changed(job_id, cancel(job_id))
 
 
 @blueprint.post("/jobs/<uuid:job_id>/retry")
 @requires(*SUBMITTERS)
 def retry_job(job_id: uuid.UUID) -> ResponseReturnValue:
-    """Queue again what failed, was rejected by a worker or was cancelled."""
+    """Retry images that failed, were rejected by a worker or were cancelled."""
     return _changed(job_id, retry(job_id))
 
 
@@ -172,14 +172,14 @@ def delete_job(job_id: uuid.UUID) -> ResponseReturnValue:
 @blueprint.post("/screenings/<uuid:screening_id>/score")
 @requires()
 def ask_score(screening_id: uuid.UUID) -> ResponseReturnValue:
-    """Ask for the score of an image that the gate stopped."""
+    """Ask for the score of an image that the gate refused."""
     return _json(schemas.Score.of(asked_score.ask(screening_id)))
 
 
 @blueprint.get("/screenings/<uuid:screening_id>/score")
 @requires()
 def show_score(screening_id: uuid.UUID) -> ResponseReturnValue:
-    """Show the score of an image that the gate stopped, where somebody asked for it."""
+    """Show the score of an image that the gate refused, if somebody asked for it."""
     with services().database.read() as db:
         asked_score.seen(db, screening_id)
         found = asked_score.find(db, screening_id)
@@ -206,7 +206,7 @@ def list_predictions() -> ResponseReturnValue:
 @blueprint.get("/audit")
 @requires(Role.ADMIN)
 def list_audit() -> ResponseReturnValue:
-    """List the audit trail, newest first; `format=csv` streams all that is filtered, oldest first."""
+    """List the audit trail, newest first; `format=csv` streams all filtered rows, oldest first."""
     filters = read_filters(request.args)
     limit = _limit()
     if _wants_csv():
@@ -220,21 +220,21 @@ def list_audit() -> ResponseReturnValue:
 @blueprint.get("/me")
 @requires()
 def show_me() -> ResponseReturnValue:
-    """Show the account that asks."""
+    """Show the requesting account."""
     return _json(schemas.Me.model_validate(g.user, from_attributes=True))
 
 
 @blueprint.get("/openapi.json")
 @open_to_all
 def show_openapi() -> ResponseReturnValue:
-    """Describe this API; it names no data, so it needs no sign-in."""
+    """Serve the OpenAPI document; it contains no data, so it needs no sign-in."""
     return document(request.root_path)
 
 
 @blueprint.get("/docs")
 @open_to_all
 def show_reference() -> ResponseReturnValue:
-    """Show the same as a page."""
+    """Show the OpenAPI document as a page."""
     return render(describe(document(request.root_path), request.host_url.rstrip("/")))
 
 
@@ -261,7 +261,7 @@ def _job_receipt(receipt: Receipt, status: int) -> Response:
 
 
 def _state_after(job: Job) -> JobState:
-    """Return the state of a job whose images were accepted a moment ago, also where the database is away by now."""
+    """Return the state of a job whose images were just accepted, even if the database is unavailable by now."""
     try:
         with services().database.read() as db:
             return job_progress(db, job).state
@@ -305,9 +305,9 @@ def _choose(name: str, kind: type[E], default: E | None) -> E | None:
 
 
 def _next_address(cursor: str | None) -> str | None:
-    """Return this request's own address with the next cursor."""
+    """Return this request's own URL with the next cursor."""
     if cursor is None:
         return None
-    # Not by url_for: the name of an argument could become one of its own (`_external`, `endpoint`).
+    # Not by url_for: an argument's name could clash with its own parameters (`_external`, `endpoint`).
     query = urlencode({**request.args.to_dict(), "cursor": cursor}, errors="replace")
     return f"{request.root_path}{request.path}?{query}"

@@ -1,4 +1,4 @@
-"""Whether blind second reading, a setting, holds for who looks."""
+"""Tell whether blind second reading, a setting, applies to the viewer."""
 
 from flask import g, has_app_context
 
@@ -8,11 +8,11 @@ from web.base.services import services
 
 
 def hides_from(viewer: User) -> bool:
-    """Tell whether what others said of an image is kept from an account; outside an application there is no setting."""
+    """Tell whether others' reviews of an image are hidden from an account; False outside an application."""
     return has_app_context() and services().settings.blind_second_reading and reads_blind(viewer)
 
 
 def blind_reader() -> User | None:
-    """Return the account of this request where it reads blind."""
+    """Return the account of this request if it reads blind."""
     user: User = g.user
     return user if hides_from(user) else None

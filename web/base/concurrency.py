@@ -1,4 +1,4 @@
-"""Bounded concurrency: how much of a kind runs at once in this process; who waits too long gets 503 and Retry-After."""
+"""Limit concurrency of a kind of work in this process; after too long a wait answer 503 with Retry-After."""
 
 import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -17,7 +17,7 @@ _RETRY_SECONDS: Final = 5
 
 
 class TooBusy(ServiceUnavailable):
-    """Say what goes on too often at this moment, and when to come back."""
+    """Say what is running too often now, and when to retry."""
 
     def __init__(self, what: str) -> None:
         again = _("Try again in %(seconds)s s.", seconds=_RETRY_SECONDS)
@@ -25,7 +25,7 @@ class TooBusy(ServiceUnavailable):
 
 
 class Turns:
-    """Let so many go on at once; the others wait for so many seconds, then TooBusy is raised."""
+    """A semaphore: let so many run at once; others wait for so many seconds, then TooBusy is raised."""
 
     def __init__(self, most: int, seconds: float, what: str) -> None:
         self._free = threading.BoundedSemaphore(most)
@@ -33,7 +33,7 @@ class Turns:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Take a turn for a block."""
+        """Hold a turn for a block."""
         self._take()
         try:
             yield
@@ -41,7 +41,7 @@ class Turns:
             self._free.release()
 
     def stream(self, make: Callable[[], Response]) -> Response:
-        """Make an answer that keeps its turn until it is sent or its client has gone."""
+        """Make a response that holds its turn until it is sent or its client has gone."""
         self._take()
         given_back = ExitStack()
         given_back.callback(self._free.release)
@@ -51,7 +51,7 @@ class Turns:
             given_back.close()
             raise
         response.response = _closing(response.iter_encoded(), given_back)
-        response.call_on_close(given_back.close)  # what never was iterated does not end
+        response.call_on_close(given_back.close)  # a generator never started does not finish
         return response
 
     def _take(self) -> None:
@@ -66,7 +66,7 @@ def _closing(pieces: Iterable[T], given_back: ExitStack) -> Iterator[T]:
 
 
 class Once:
-    """Make a thing once for all who ask for it at the same time."""
+    """Compute a value once for all concurrent callers."""
 
     def __init__(self, seconds: float, what: str) -> None:
         self._seconds, self._what = seconds, what
@@ -74,7 +74,7 @@ class Once:
         self._made: dict[Hashable, Future[Any]] = {}
 
     def make(self, key: Hashable, make: Callable[[], bytes]) -> bytes:
-        """Return what `make` makes, or what another thread makes of the same key; raises what that raises."""
+        """Return the result of `make`, or of another thread's call for the same key; raise its error."""
         with self._lock:
             other = self._made.get(key)
             mine = self._made.setdefault(key, Future())

@@ -1,11 +1,11 @@
-"""The words for how everything stands: one vocabulary for /readyz, metrics, pages and docs."""
+"""The vocabulary of health: one set of words for /readyz, metrics, pages and docs."""
 
 from enum import StrEnum
 from typing import Final
 
 
 class Condition(StrEnum):
-    """How a part stands; the value is the word in /readyz, metrics, pages and docs."""
+    """The condition of a part; the value is the word in /readyz, metrics, pages and docs."""
 
     OK = "ok"
     IDLE = "idle"
@@ -22,12 +22,12 @@ class Condition(StrEnum):
 
     @property
     def anchor(self) -> str:
-        """Return the id under which the status page explains it, which ends the type of a problem (RFC 9457)."""
+        """Return its id on the status page, also the fragment of a problem's type (RFC 9457)."""
         return self.value.replace(" ", "-")
 
 
 class Check(StrEnum):
-    """What is looked at."""
+    """The parts that are checked."""
 
     DATABASE = "database"
     STORE = "store"
@@ -41,4 +41,4 @@ class Check(StrEnum):
 
 GOOD: Final = frozenset({Condition.OK, Condition.IDLE})
 SHUT: Final = frozenset({Condition.DATABASE_AWAY, Condition.STORE_AWAY})
-"""Without these nothing can be kept, nor shown."""
+"""Without these nothing can be stored or shown."""

@@ -1,4 +1,4 @@
-"""Requests whose transaction lost against another are done once more, at this one place."""
+"""Retry requests whose transaction conflicted with another (deadlock), in this one place."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -12,9 +12,9 @@ View = Callable[..., Any]
 
 
 def install(app: Flask) -> None:
-    """Repeat what every view does where its transaction collides with another's.
+    """Retry every view whose transaction conflicts with another.
 
-    A view that streams its body cannot be repeated: `shared.submission.submit` repeats its transaction alone.
+    A view that streams its body cannot be retried: `shared.submission.submit` retries its transaction alone.
     """
     for endpoint, view in app.view_functions.items():
         if not getattr(view, "streams_body", False):

@@ -1,4 +1,4 @@
-"""Pages by their templates: what a template is given is a dataclass that mypy checks and a test compares with it."""
+"""Typed template contexts: dataclasses that mypy checks and a test compares with the templates."""
 
 from dataclasses import dataclass, fields
 from typing import ClassVar
@@ -8,12 +8,12 @@ from flask import render_template
 
 @dataclass(frozen=True)
 class PageContext:
-    """What one template is given, besides what every page has (`web.frame` and context processors)."""
+    """The context of one template, besides that of every page (`web.frame` and context processors)."""
 
     template: ClassVar[str]
     """Its path below `web/templates`."""
 
 
 def render(context: PageContext) -> str:
-    """Return the page of a context."""
+    """Render the template of a context."""
     return render_template(context.template, **{field.name: getattr(context, field.name) for field in fields(context)})

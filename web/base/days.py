@@ -1,4 +1,4 @@
-"""Days as pages write them, each a <bdi> element: in a text of another direction it keeps its own order."""
+"""Format days for pages, each in a <bdi> element, which keeps its order in text of another direction."""
 
 from datetime import date
 

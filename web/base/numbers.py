@@ -1,4 +1,4 @@
-"""Numbers, times and names as every page shows them."""
+"""Format numbers, times and names for pages."""
 
 from datetime import UTC, datetime
 from typing import Final
@@ -16,13 +16,13 @@ from web.languages.text import _, count, decimal
 __all__ = ["count", "duration", "moment", "moment_text", "percent", "rate", "sentence", "share", "size"]
 
 _KIB: Final = 1024
-_ENDS: Final = (".", "!", "?", "。", "！", "？", "।", "؟")  # noqa: RUF001  # of the languages of the pages
+_ENDS: Final = (".", "!", "?", "。", "！", "？", "।", "؟")  # noqa: RUF001  # in the languages of the pages
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 
 
 def percent(value: float | None) -> str:
-    """Write a probability with one decimal; the ends stay inequalities, because no model is certain."""
+    """Write a probability with one decimal; the extremes are inequalities, because no model is certain."""
     if value is None:
         return "\N{EN DASH}"
     if 0 < value < 0.0005:  # what would round to 0.0%
@@ -56,7 +56,7 @@ def size(value: int) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Write a stretch of time in its two largest units, as an estimate deserves."""
+    """Write a duration in its two largest units, which is enough for an estimate."""
     if seconds is None:
         return "\N{EN DASH}"
     whole = round(seconds)
@@ -84,7 +84,7 @@ def rate(per_second: float | None) -> str:
 
 
 def sentence(text: str) -> str:
-    """End an English text, as models bring, with a full stop, unless it ends like a sentence."""
+    """End an English text, such as a model's, with a full stop, unless it ends like a sentence."""
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
@@ -94,21 +94,21 @@ def full_stop(text: str) -> str:
 
 
 def moment(value: datetime | None) -> Markup:
-    """Write a time as a <time> element in the reader's zone; `times.js` leaves the zone's name away."""
+    """Write a time as a <time> element in the reader's zone; `times.js` removes the zone's name."""
     if value is None:
         return Markup("\N{EN DASH}")
     at = value.astimezone(UTC)
     machine, exact = f"{at:%Y-%m-%dT%H:%M:%SZ}", f"{at:%Y-%m-%d %H:%M:%S} UTC"
-    # Markup.format takes as long as all the rest.
+    # Markup.format would take as long as all the rest.
     return Markup(f'<time datetime="{machine}" title="{exact}">{escape(moment_text(value))}</time>')  # noqa: S704
 
 
 def moment_text(value: datetime) -> str:
-    """Write a time in the reader's zone, for what is no page."""
+    """Write a time in the reader's zone as plain text."""
     return write_moment(value, current_zone(), get_locale())
 
 
 def register(blueprint: Blueprint) -> None:
-    """Make these the filters of every template."""
+    """Register these as template filters."""
     for function in (percent, share, count, decimal, size, duration, rate, sentence, full_stop, full_day, moment):
         blueprint.add_app_template_filter(function)

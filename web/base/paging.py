@@ -1,4 +1,4 @@
-"""Lists a page at a time by key, forwards and backwards; without an offset the last page costs what the first does."""
+"""Keyset pagination, forwards and backwards; without OFFSET the last page costs as much as the first."""
 
 import base64
 import json
@@ -15,49 +15,49 @@ from web.base.problems import InvalidRequest
 T = TypeVar("T")
 
 Place = tuple[Any, ...]
-"""The values of a list's key, which are unique together."""
+"""A row's key values, unique together."""
 Find = Callable[[Place | None, int, bool], tuple[list[Place], Place | None]]
-"""Finds up to so many places after a place, or before it where False, nearest first; and how far it looked in vain."""
+"""Finds up to so many places after a place, or before it where False, nearest first; and how far it searched."""
 
 MOST_ROWS: Final = 500
 _AFTER: Final = "after"
 _BEFORE: Final = "before"
 _LONGEST: Final = 256
 _LARGEST: Final = 2**31 - 1
-"""The largest whole number of an INTEGER in PostgreSQL, which positions and counts are."""
+"""The largest INTEGER in PostgreSQL, the type of positions and counts."""
 _LARGEST_BIG: Final = 2**63 - 1
-"""The largest of a BIGINT, which the audit trail is numbered by."""
+"""The largest BIGINT, the type of the audit trail's numbers."""
 
 
 class FilterError(InvalidRequest):
-    """Say which filter cannot be used and why."""
+    """Say which filter is invalid and why."""
 
 
 @dataclass(frozen=True)
 class Key(Generic[T]):
-    """What a list is ordered by: columns that are unique together and go one way."""
+    """The key that orders a list: columns unique together, all in the same direction."""
 
     columns: tuple[InstrumentedAttribute[Any], ...]
     readers: tuple[Callable[[Any], Any], ...]
-    """Turn a cursor's values into the columns' own types."""
+    """Convert a cursor's values to the columns' types."""
     values: Callable[[T], Place]
-    """Give the place of a row in the list."""
+    """Return the place of a row in the list."""
     descending: bool = True
 
 
 @dataclass(frozen=True)
 class PageOf(Generic[T]):
-    """One page of rows, and the cursors of the pages on both sides; None where there is none."""
+    """One page of rows, and the cursors of the previous and next page; None where there is none."""
 
     rows: list[T]
     next_cursor: str | None = None
     previous_cursor: str | None = None
     reached: tuple[Any, ...] | None = None
-    """How far was searched, where a search for rare rows was cut short; the page then holds fewer rows than asked."""
+    """How far was searched, if a search for rare rows was cut short; the page then has fewer rows than requested."""
 
 
 def walk(find: Find, readers: Sequence[Callable[[Any], Any]], cursor: str | None, limit: int) -> PageOf[Place]:
-    """Turn to one page of places, which `find` finds; a page may be short and yet not the last.
+    """Return one page of places, found by `find`; a page may be short and yet not the last.
 
     Raises FilterError for a bad cursor.
     """
@@ -74,7 +74,7 @@ def walk(find: Find, readers: Sequence[Callable[[Any], Any]], cursor: str | None
 
 def _walk_back(find: Find, readers: Sequence[Callable[[Any], Any]], start: Place | None, size: int) -> PageOf[Place]:
     places, reached = find(start, size + 1, False)
-    if len(places) <= size and reached is None:  # the top: a whole first page, with what is new since
+    if len(places) <= size and reached is None:  # the top: a full first page, with newer rows
         return walk(find, readers, None, size)
     shown = places[:size][::-1]
     before = shown[0] if len(places) > size else reached
@@ -92,7 +92,7 @@ def _size(limit: int) -> int:
 def turn(
     fetch: Callable[[Select[Any]], Sequence[T]], query: Select[Any], key: Key[T], cursor: str | None, limit: int
 ) -> PageOf[T]:
-    """Turn to one page of an unordered query, which `fetch` runs. Raises FilterError for a bad cursor."""
+    """Return one page of an unordered query, which `fetch` runs. Raises FilterError for a bad cursor."""
     rows: dict[Place, T] = {}
 
     def find(start: Place | None, size: int, later: bool) -> tuple[list[Place], Place | None]:
@@ -107,12 +107,12 @@ def turn(
 
 
 def in_order(columns: Sequence[Any], descending: bool) -> list[Any]:
-    """Order by all columns of a key one way."""
+    """Order by all columns of a key in one direction."""
     return [column.desc() if descending else column.asc() for column in columns]
 
 
 def beyond(columns: Sequence[Any], place: Place | None, *, descending: bool) -> Iterator[ColumnElement[bool]]:
-    """Match what comes after a place; (a, b) < (x, y) is a <= x AND (a < x OR b < y)."""
+    """Match rows after a place; (a, b) < (x, y) is a <= x AND (a < x OR b < y)."""
     if place is None:
         return
     column, value = columns[0], place[0]
@@ -120,13 +120,13 @@ def beyond(columns: Sequence[Any], place: Place | None, *, descending: bool) -> 
     if len(columns) == 1:
         yield strictly
         return
-    # The first term alone bounds the index; the second settles equal values.
+    # The first term alone bounds the index range; the second handles equal values.
     yield column <= value if descending else column >= value
     yield or_(strictly, and_(*beyond(columns[1:], place[1:], descending=descending)))
 
 
 def up_to(columns: Sequence[Any], place: Place | None, *, descending: bool) -> Iterator[ColumnElement[bool]]:
-    """Match what comes before a place, and what stands there."""
+    """Match rows before a place, and the row at it."""
     if place is None:
         return
     column, value = columns[0], place[0]
@@ -141,26 +141,26 @@ def _write(way: str, values: Sequence[Any]) -> str:
 
 
 def whole(value: object, largest: int = _LARGEST) -> int:
-    """Read a number of a row, which a database can hold; raise ValueError."""
-    if type(value) is not int or not 0 <= value <= largest:  # bool is an int, and 1e30 is none
+    """Check an integer that an INTEGER column can hold; raise ValueError."""
+    if type(value) is not int or not 0 <= value <= largest:  # bool is a subclass of int, and 1e30 is a float
         raise ValueError(value)
     return value
 
 
 def large_whole(value: object) -> int:
-    """Read a number that a BIGINT can hold; raise ValueError."""
+    """Check an integer that a BIGINT column can hold; raise ValueError."""
     return whole(value, _LARGEST_BIG)
 
 
 def share(value: object) -> float:
-    """Read a number from 0 to 1, which neither NaN nor infinity is; raise ValueError."""
+    """Check a number from 0 to 1, not NaN; raise ValueError."""
     if not isinstance(value, float | int) or not 0 <= value <= 1:
         raise ValueError(value)
     return float(value)
 
 
 def text(value: object) -> str:
-    """Read a text that every database takes; raise ValueError."""
+    """Check a text that every database accepts; raise ValueError."""
     if not isinstance(value, str) or "\0" in value:
         raise ValueError(value)
     value.encode()  # no lone surrogate
@@ -168,15 +168,15 @@ def text(value: object) -> str:
 
 
 def key(value: object) -> uuid.UUID:
-    """Read an id; raise ValueError."""
+    """Parse an id; raise ValueError."""
     if not isinstance(value, str):
-        raise ValueError(value)  # noqa: TRY004  # what a cursor holds is input, and this says that it cannot be used
+        raise ValueError(value)  # noqa: TRY004  # a cursor is input, and this reports it as invalid
     return uuid.UUID(value)
 
 
 def _read(cursor: str, readers: Sequence[Callable[[Any], Any]]) -> tuple[str, Place]:
     try:
-        if len(cursor) > _LONGEST:  # ours have two values; JSON of many brackets is read at a cost
+        if len(cursor) > _LONGEST:  # ours have two values; deeply nested JSON is costly to parse
             raise ValueError(len(cursor))
         way, *values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         if way not in {_AFTER, _BEFORE}:

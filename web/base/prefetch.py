@@ -1,20 +1,20 @@
-"""Whether a request is a prefetch: made ahead by a browser or a script, of what nobody has opened yet."""
+"""Detect prefetch requests: made in advance by a browser or a script, for pages not yet opened."""
 
 from typing import Final
 
 from flask import request
 
 PRELOADED: Final = "X-Preload"
-"""Sent by a page that fetches the next image while this one is read."""
+"""Sent by a page that prefetches the next image while this one is read."""
 PURPOSE: Final = {"purpose": "preload"}
-"""What the audit trail says of an image that was given out so."""
+"""The audit trail's note on an image delivered this way."""
 
 
 def is_fetched_ahead() -> bool:
-    """Tell whether what is asked for may never be looked at, so that it is neither a view nor a claim.
+    """Tell whether the requested page may never be viewed, so that it counts neither as a view nor as a claim.
 
-    Browsers say so in Sec-Purpose (Fetch Standard), of a page that they prefetch or prerender and of what it asks for
-    until it is shown.
+    Browsers declare it in Sec-Purpose (Fetch Standard), for a page that they prefetch or prerender and for its own
+    requests until it is shown.
     """
     purpose = request.headers.get("Sec-Purpose", "").partition(";")[0].strip()
     return purpose == "prefetch" or PRELOADED in request.headers

@@ -1,4 +1,4 @@
-"""What goes wrong, said once: problem details (RFC 9457) to programs, a page to people."""
+"""Report errors in one place: problem details (RFC 9457) to programs, a page to people."""
 
 import logging
 import math
@@ -68,17 +68,17 @@ _CONDITIONS: Final[dict[ProblemCode, Condition]] = {
     ProblemCode.STORE_AWAY: Condition.STORE_AWAY,
     ProblemCode.DATABASE_AWAY: Condition.DATABASE_AWAY,
 }
-"""What of the whole is the reason; the sender may come back."""
+"""The condition that is the reason; the sender may retry."""
 _MACHINE_PATHS: Final = ("/api/", "/healthz", "/readyz", "/metrics")
 _DISK_FULL: Final = "53100"  # postgresql.org/docs/current/errcodes-appendix.html
 _READ_ONLY: Final = "25006"
-"""What a primary says that was demoted to a standby."""
+"""The error of a primary demoted to a standby."""
 _RETRY_SECONDS: Final = 5
 _BAD_HOST: Final = "The Host header of the request is no name of a machine."
 
 
 class InvalidRequest(PneumoScreenError):
-    """Say which field of a request cannot be used and why."""
+    """Say which field of a request is invalid and why."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
@@ -87,7 +87,7 @@ class InvalidRequest(PneumoScreenError):
 
 
 class Refused(HTTPException):
-    """Answer with a problem whose code says more than its status."""
+    """Answer with a problem whose code is more specific than its status."""
 
     def __init__(self, problem: ProblemCode, detail: str) -> None:
         super().__init__(detail)
@@ -96,7 +96,7 @@ class Refused(HTTPException):
 
 
 def install(app: Flask) -> None:
-    """Answer every error in the form that the caller can read."""
+    """Handle every error in the form that suits the caller."""
     app.register_error_handler(HTTPException, _on_http_error)
     app.register_error_handler(RequestEntityTooLarge, _on_large_form)
     app.register_error_handler(PneumoScreenError, _on_own_error)
@@ -107,13 +107,13 @@ def install(app: Flask) -> None:
 
 
 def _compile_pages(app: Flask) -> None:
-    """Compile the page of an error and what it is made of beforehand: the first errors come when much is asked."""
+    """Precompile the error page's templates: the first errors occur under high load."""
     for name in (ErrorPage.template, "base.html", "shapes.html"):
         app.jinja_env.get_template(name)
 
 
 def prefers_problem() -> bool:
-    """Tell a program from a person by the path or a token, by what a guard found, then by the Accept header."""
+    """Tell whether the caller is a program: by path or token, by a guard's finding, then by the Accept header."""
     has_token = request.authorization is not None and request.authorization.type == "bearer"
     if request.path.startswith(_MACHINE_PATHS) or has_token or g.get("is_program"):
         return True
@@ -123,7 +123,7 @@ def prefers_problem() -> bool:
 
 @dataclass(frozen=True)
 class ErrorPage(PageContext):
-    """What went wrong, for a person."""
+    """The error page for people."""
 
     template = "error.html"
     status: int
@@ -134,9 +134,9 @@ class ErrorPage(PageContext):
 
 
 def answer(status: int, detail: str, code: ProblemCode | None = None, **extra: object) -> Response:
-    """Make the response that says what went wrong; without a code the status has its own.
+    """Make the error response; without a code it has that of the status.
 
-    A code that is a condition of the whole gives the type of the problem, too.
+    A code that is a condition of the system also determines the problem's type.
     """
     title, code = HTTPStatus(status).phrase, code or code_of(status)
     condition = _CONDITIONS.get(code)
@@ -145,14 +145,14 @@ def answer(status: int, detail: str, code: ProblemCode | None = None, **extra: o
         said = {"title": title, "status": status, "detail": detail, "code": code}
         body = {"type": "about:blank", **said, **kind, **extra}
         return Response(json.dumps(body), status, content_type=MEDIA_TYPE)
-    if request_ctx.url_adapter is None:  # the Host header is no name, so no page has an address
+    if request_ctx.url_adapter is None:  # the Host header is invalid, so no URL can be built
         return Response(f"{detail}\n", status, mimetype="text/plain")
     page = render(ErrorPage(status=status, title=title, detail=detail, condition=condition, code=code))
     return make_response(page, status)
 
 
 def _type(condition: Condition) -> str:
-    """Return where the status page says what a condition means; a relative reference will do (RFC 9457, 3.1.1)."""
+    """Return the URL of a condition's explanation on the status page; it may be relative (RFC 9457, 3.1.1)."""
     return url_for("status.index", _anchor=condition.anchor)
 
 
@@ -182,7 +182,7 @@ def _on_slow_client(_error: ClientTooSlow) -> Response:
 
 
 def on_rate_limit(error: RateLimitExceeded, reset_at: float | None) -> Response:
-    """Say when to come back."""
+    """Say when to retry."""
     seconds = max(1, math.ceil(reset_at - time.time())) if reset_at else _RETRY_SECONDS
     response = answer(
         HTTPStatus.TOO_MANY_REQUESTS,
@@ -200,7 +200,7 @@ def _on_own_error(error: PneumoScreenError) -> Response:
     if isinstance(error, InvalidRequest):
         return _invalid(error.field, error.message)
     if isinstance(error, KeyReused):
-        # The status that draft-ietf-httpapi-idempotency-key-header-06 asks for.
+        # The status required by draft-ietf-httpapi-idempotency-key-header-06.
         return _invalid("Idempotency-Key", say(error), ProblemCode.KEY_REUSED)
     code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), None)
     if code is None:
@@ -232,7 +232,7 @@ def _on_busy_pool(error: PoolTimeout) -> Response:
 
 
 def _on_database_error(error: DBAPIError) -> Response:
-    """Say that the database is away; raise an error again that no waiting mends."""
+    """Say that the database is unavailable; raise errors again that waiting cannot fix."""
     if "disk is full" in str(error.orig) or getattr(error.orig, "sqlstate", None) == _DISK_FULL:
         log.error("The database has no room left.")
         detail = _("The database has no room left. Free disk space and send it again.")

@@ -1,4 +1,4 @@
-"""What every view works with: the services of the application that it belongs to."""
+"""Give views the services of their application."""
 
 from flask import current_app
 

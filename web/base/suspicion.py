@@ -1,4 +1,4 @@
-"""Suspicion: p(pneumonia) as one number from 0 to 100, beside its threshold; with its bands and words on every page."""
+"""Suspicion: p(pneumonia) as a number from 0 to 100 with its threshold, and its bands and words on every page."""
 
 from enum import StrEnum
 from typing import Final
@@ -7,14 +7,14 @@ from shared.models.spec import Label
 from web.languages.text import N_, NC_, decimal
 
 NEAR: Final = 0.10
-"""How far from the threshold is near. An X-ray and its own reduced copy differ by up to 0.06 (benchmarks/parity.py), so
-closer than that the same patient could be on either side; 0.10 is that rounded up."""
+"""The distance that counts as near the threshold. An X-ray and its own reduced copy differ by up to 0.06
+(benchmarks/parity.py), so within that the same patient could be on either side; 0.10 is that rounded up."""
 
 _MOST_DECIMALS: Final = 6
 
 
 class Band(StrEnum):
-    """Where a suspicion lies beside the threshold."""
+    """The position of a suspicion relative to the threshold."""
 
     BELOW = "below"
     NEAR = "near"
@@ -37,7 +37,7 @@ COUNTED_FLAGS: Final[dict[Label, str]] = {
 
 
 def near(threshold: float) -> tuple[float, float]:
-    """Return where the band around a threshold begins and ends; it never takes more than half of a side."""
+    """Return the limits of the band around a threshold; it never takes more than half of either side."""
     return threshold - min(NEAR, threshold / 2), threshold + min(NEAR, (1 - threshold) / 2)
 
 
@@ -50,7 +50,7 @@ def band(p_pneumonia: float, threshold: float) -> Band:
 
 
 def number(p_pneumonia: float, threshold: float) -> str:
-    """Write a suspicion with as few decimals as show on which side of its threshold it is; no model is certain."""
+    """Write a suspicion with just enough decimals to show its side of the threshold; no model is certain."""
     decimals = _decimals(p_pneumonia, threshold)
     text = _write(p_pneumonia, decimals)
     if decimals == 0 and p_pneumonia > 0 and text == "0":
@@ -59,7 +59,7 @@ def number(p_pneumonia: float, threshold: float) -> str:
 
 
 def threshold_number(p_pneumonia: float, threshold: float) -> str:
-    """Write a threshold with as many decimals as the suspicion beside it."""
+    """Write a threshold with as many decimals as the suspicion next to it."""
     return _write(threshold, _decimals(p_pneumonia, threshold))
 
 
@@ -67,7 +67,7 @@ def _decimals(p_pneumonia: float, threshold: float) -> int:
     if p_pneumonia == threshold:
         return 0
     for decimals in range(_MOST_DECIMALS):
-        # Whatever the language: they differ in separators alone.
+        # In any language: they differ only in separators.
         if f"{p_pneumonia * 100:.{decimals}f}" != f"{threshold * 100:.{decimals}f}":
             return decimals
     return _MOST_DECIMALS

@@ -1,4 +1,4 @@
-"""The time zone of whoever looks at a page: the account's own, else the browser's as its script has said, else UTC."""
+"""The viewer's time zone: the account's own, else the browser's as reported by its script, else UTC."""
 
 from datetime import UTC, tzinfo
 from typing import Final
@@ -12,7 +12,7 @@ COOKIE: Final = "zone"
 
 
 def current_zone() -> tzinfo:
-    """Return the zone of whoever asks."""
+    """Return the time zone of this request's viewer."""
     if not has_request_context():
         return UTC
     user = g.get("user")

@@ -1,6 +1,6 @@
-"""Who may call what: every view says it, and this module alone enforces it.
+"""Access control: every view declares who may call it, and only this module enforces it.
 
-A role gives what its account may do; a token gives no more than that, and only within its scopes.
+A role determines what its account may do; a token allows no more than that, and only within its scopes.
 """
 
 from collections.abc import Callable
@@ -22,16 +22,16 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 SUBMITTERS: Final = (Role.TECHNICIAN, Role.ADMIN)
-"""The roles that may send images; readers read."""
+"""The roles that may send images; readers only read."""
 REVIEWERS: Final = (Role.READER, Role.ADMIN)
-"""The roles that may say what an image shows."""
+"""The roles that may review images."""
 
 _API: Final = "/api/"
 _STATIC: Final = "static"
 
 
 class UnguardedView(PneumoScreenError):
-    """Say which view does not say who may call it."""
+    """Say which view does not declare who may call it."""
 
 
 @dataclass(frozen=True)
@@ -40,28 +40,28 @@ class Access:
 
     is_open: bool = False
     roles: tuple[Role, ...] = ()
-    """Any role where there is none."""
+    """Empty allows any role."""
     scope: Scope | None = None
-    """What a token needs; where there is none, the API has a rule and all else is for browsers alone."""
+    """The scope a token needs; without one the API's default applies, and all else is for browsers only."""
 
 
 def requires(*roles: Role, scope: Scope | None = None) -> Callable[[View], View]:
-    """Let only signed-in people in, and where roles are named, only those.
+    """Allow only signed-in accounts and, where roles are named, only those roles.
 
-    Tokens open the API: to read it takes the scope `read`, to change it `submit`, and what is for admins alone takes
-    `admin`. A view outside the API is for browsers alone, unless it names the `scope` that a token needs.
+    Tokens give access to the API: reading requires the scope `read`, changes `submit`, and views for admins only
+    `admin`. A view outside the API is for browsers only, unless it names the `scope` that a token needs.
     """
     return _mark(Access(roles=roles, scope=scope))
 
 
 def open_to_all(view: View) -> View:
-    """Let everybody in, signed in or not."""
+    """Allow everybody, signed in or not."""
     return _mark(Access(is_open=True))(view)
 
 
 def _mark(access: Access) -> Callable[[View], View]:
     def mark(view: View) -> View:
-        view.access = access  # type: ignore[attr-defined]  # functions take attributes
+        view.access = access  # type: ignore[attr-defined]  # functions accept attributes
         return view
 
     return mark
@@ -69,12 +69,12 @@ def _mark(access: Access) -> Callable[[View], View]:
 
 def asked_by_script(view: View) -> View:
     """Mark a view that an open page asks for again and again: nobody need be there, so no session lasts by it."""
-    view.asked_by_script = True  # type: ignore[attr-defined]  # functions take attributes
+    view.asked_by_script = True  # type: ignore[attr-defined]  # functions accept attributes
     return view
 
 
 def install(app: Flask) -> None:
-    """Enforce what the views say, after it is known who asks."""
+    """Enforce the views' access rules, after authentication."""
     app.before_request(_enforce)
     app.context_processor(lambda: {"may_submit": may_submit})
 
@@ -92,7 +92,7 @@ def _enforce() -> Response | None:
     endpoint = request.endpoint
     if endpoint is None or endpoint == _STATIC or request.method == "OPTIONS":
         return None
-    access: Access = vars(current_app.view_functions[endpoint])["access"]  # check_views has seen that it is there
+    access: Access = vars(current_app.view_functions[endpoint])["access"]  # check_views has verified it
     if access.is_open:
         return None
     if g.user is None:
@@ -174,5 +174,5 @@ def sees_all(viewer: User) -> bool:
 
 
 def may_change(user: User, job: Job) -> bool:
-    """Tell whether an account may change a job: who sent it, and admins; readers change nothing, whoever sent it."""
+    """Tell whether an account may change a job: its sender and admins may; readers never, not even as sender."""
     return may_submit(user) and (user.role is Role.ADMIN or job.created_by_id == user.id)

@@ -1,7 +1,7 @@
-"""Browsers that an account has been signed in with before, known by a signed cookie.
+"""Recognise browsers that an account has signed in with before, by a signed cookie.
 
-Refused attempts from elsewhere do not slow these down, so a stranger who guesses at an account shuts nobody out
-(OWASP, "Slow Down Online Guessing Attacks with Device Cookies").
+Failed attempts from elsewhere do not slow these down, so that guessing at an account locks nobody out (OWASP, "Slow
+Down Online Guessing Attacks with Device Cookies").
 """
 
 import secrets
@@ -17,23 +17,23 @@ from web.http.proxies import cookie_path
 COOKIE: Final = "pneumoscreen_device"
 _SECONDS: Final = 180 * 24 * 3600
 _MOST_PEOPLE: Final = 20
-"""A workstation of a ward has many; the cookie keeps the latest."""
+"""The most accounts in a cookie, which keeps the latest: a ward's workstation has many."""
 
 
 @dataclass(frozen=True)
 class Device:
-    """One browser and the accounts that have been signed in with it."""
+    """A browser and the accounts that have signed in with it."""
 
     id: str = field(default_factory=lambda: secrets.token_urlsafe(12))
     people: tuple[str, ...] = ()
 
     def knows(self, user: User) -> bool:
-        """Tell whether an account has been signed in here."""
+        """Tell whether an account has signed in with this browser."""
         return user.id.hex in self.people
 
 
 def present_device() -> Device:
-    """Return the browser that asks, a new one where its cookie is missing, forged or old."""
+    """Return the requesting browser, a new one where its cookie is missing, forged or expired."""
     try:
         name, people = _serializer().loads(request.cookies.get(COOKIE, ""), max_age=_SECONDS)
     except BadSignature:
@@ -42,7 +42,7 @@ def present_device() -> Device:
 
 
 def remember(user: User) -> None:
-    """Have the answer to this request tell the browser to keep that this account was signed in with it."""
+    """Set a cookie with this request's answer that remembers that this account signed in."""
     device = present_device()
     people = [person for person in device.people if person != user.id.hex][: _MOST_PEOPLE - 1]
     value = _serializer().dumps([device.id, [user.id.hex, *people]])

@@ -1,4 +1,4 @@
-"""Who is asking: the account behind a browser's session or a program's token."""
+"""Identify the account behind a browser's session or a program's token."""
 
 import logging
 from collections.abc import Callable
@@ -19,21 +19,21 @@ from web.guard import devices
 log = logging.getLogger(__name__)
 
 BY_PROVIDER: Final = "by_provider"
-"""Marks a session that began by single sign-on: the identity provider's own session outlasts it."""
+"""Marks a session started by single sign-on: the identity provider's own session outlasts it."""
 
-_SECRET: Final = "secret"  # noqa: S105  # its name in the cookie
+_SECRET: Final = "secret"  # noqa: S105  # its key in the cookie
 
 
 def install(app: Flask) -> None:
-    """Find out who asks before every request."""
+    """Identify the account before every request."""
     app.before_request(_identify)
     app.context_processor(lambda: {"user": g.get("user")})
 
 
 def start_session(db: Session, user: User) -> None:
-    """Sign a browser in with a fresh session, in the caller's transaction: nothing from before survives in it.
+    """Sign a browser in with a fresh session, without earlier content, in the caller's transaction.
 
-    The cookie changes once that is committed; where it is not, the browser keeps the session and the form that it has.
+    The cookie changes only after the commit; on failure the browser keeps its session and form.
     """
     if g.session is not None:
         sessions.end(db, g.session.user, g.session.id)
@@ -61,7 +61,7 @@ def idle_limit() -> timedelta:
 def _identify() -> None:
     g.user, g.session, g.session_has_ended = None, None, False
     g.by_token, g.scopes = False, frozenset()
-    if request.endpoint == "static" or request.blueprint == "health":  # which answer while the database does not
+    if request.endpoint == "static" or request.blueprint == "health":  # which work without the database
         return
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer":
@@ -97,7 +97,7 @@ def _identify_session(secret: str) -> None:
 
 
 def _note(write: Callable[[Session], object]) -> None:
-    """Note when something was used last; a database that is full or locked must not keep people from reading."""
+    """Record a last use; a full or locked database must not prevent reading."""
     try:
         with services().database.write() as db:
             write(db)

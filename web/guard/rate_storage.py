@@ -1,4 +1,4 @@
-"""Where the rates of uploads are counted: Redis as `limits` counts in it, loaded at the first counted request."""
+"""Storage of upload rate limits: that of `limits` in Redis, loaded with the first counted request."""
 
 from functools import cached_property
 from typing import Any, Final, cast
@@ -16,7 +16,7 @@ def counted_in(broker: Broker) -> str:
 
 
 class RedisLater(Storage):
-    """The storage of `limits` for Redis, made when it is first asked: the client takes a tenth of the web's start."""
+    """The storage of `limits` for Redis, created on first use: the client takes a tenth of the web's startup."""
 
     STORAGE_SCHEME = [_LATER + scheme for scheme in ("redis", "rediss", "redis+unix", "redis+sentinel")]  # noqa: RUF012  # as limits reads it
 
@@ -30,7 +30,7 @@ class RedisLater(Storage):
 
     @property
     def base_exceptions(self) -> type[Exception] | tuple[type[Exception], ...]:
-        """Name what Redis raises."""
+        """Return the exceptions that Redis raises."""
         return self._redis.base_exceptions
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
@@ -42,7 +42,7 @@ class RedisLater(Storage):
         return self._redis.get(key)
 
     def get_expiry(self, key: str) -> float:
-        """Return when a count ends, in seconds of Unix time."""
+        """Return when a count expires, in seconds of Unix time."""
         return self._redis.get_expiry(key)
 
     def check(self) -> bool:
@@ -50,9 +50,9 @@ class RedisLater(Storage):
         return self._redis.check()
 
     def reset(self) -> int | None:
-        """Forget all counts."""
+        """Delete all counts."""
         return self._redis.reset()
 
     def clear(self, key: str) -> None:
-        """Forget one count."""
+        """Delete one count."""
         self._redis.clear(key)

@@ -1,4 +1,4 @@
-"""What guards every request and response: the Host header, CSRF, the limit of uploads, and headers."""
+"""Protect every request and response: Host header, CSRF, upload rate limit, and security headers."""
 
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
@@ -35,26 +35,26 @@ _HEADERS: Final = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    # Pages and answers name people and images; what may be kept says so itself.
+    # Pages and answers name people and images; cacheable ones set their own header.
     "Cache-Control": "no-store",
 }
 
-# Probes ask by whatever address they have, and no answer to them names anything.
+# Probes use any address, and their answers contain no names.
 _PROBES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 
 _csrf = CSRFProtect()
 
 
 def streams_body(view: View) -> View:
-    """Mark a view that reads its own body: `web.uploads` checks its CSRF token, and the upload limit holds for it."""
+    """Mark a view that reads its own body: `web.uploads` checks its CSRF token, and the upload limit applies."""
     view.streams_body = True  # type: ignore[attr-defined]  # functions take attributes
     return view
 
 
 def check_hosts(app: Flask, settings: Settings) -> None:
-    """Refuse requests to names that this server does not have, before anything else is done for them.
+    """Refuse requests with a foreign Host header before anything else.
 
-    A page of another site whose name its owner points at this machine (DNS rebinding) so gets nothing.
+    This defeats DNS rebinding, a foreign site's name pointed at this machine.
     """
     if settings.hosts:
         app.before_request(lambda: _check_host(settings.hosts))
@@ -72,7 +72,7 @@ def _check_host(hosts: tuple[str, ...]) -> None:
 
 
 def install(app: Flask, settings: Settings) -> None:
-    """Guard an application whose views are all there."""
+    """Protect an application after all its views are registered."""
     _csrf.init_app(app)
     app.before_request(_refuse_encoded)
     app.before_request(_bound_strangers)
@@ -83,7 +83,7 @@ def install(app: Flask, settings: Settings) -> None:
 
 
 def _refuse_encoded() -> None:
-    """Answer 415 to a compressed body (RFC 9110, section 15.5.16): unpacked, it could be of any size."""
+    """Answer 415 to a compressed body (RFC 9110, section 15.5.16): decompressed, it could have any size."""
     given = request.headers.get("Content-Encoding", "").strip()
     if given.lower() not in {"", "identity"}:
         response = answer(
@@ -94,7 +94,7 @@ def _refuse_encoded() -> None:
 
 
 def _bound_strangers() -> None:
-    """Take only small bodies of strangers: such a one is whole before a thread is taken (`web.http.connections`)."""
+    """Accept only small bodies from strangers: they are complete before a thread starts (`web.http.connections`)."""
     if g.user is not None:
         return
     if request.content_length is None and "Transfer-Encoding" in request.headers:
@@ -105,7 +105,7 @@ def _bound_strangers() -> None:
 
 
 def check_csrf_token(token: str | None) -> None:
-    """Answer 403 where a signed-in browser's request carries no valid token."""
+    """Answer 403 where a signed-in browser's request has no valid token."""
     try:
         validate_csrf(token)
     except ValidationError as error:
@@ -117,7 +117,7 @@ def check_csrf_token(token: str | None) -> None:
 
 
 def _check_csrf() -> None:
-    """Check every unsafe request except those by token, which no browser sends by itself."""
+    """Check every unsafe request except those with an API token, which no browser sends by itself."""
     view = current_app.view_functions.get(request.endpoint or "")
     if request.method in SAFE_METHODS or g.by_token or view is None or getattr(view, "streams_body", False):
         return
@@ -142,14 +142,14 @@ def _insist_on_tls(response: Response, settings: Settings) -> Response:
 
 
 def _limit_rates(app: Flask, settings: Settings) -> None:
-    """Count by address in Redis, and in memory while Redis is away."""
+    """Count by address in Redis, or in memory while Redis is unavailable."""
     broker = Broker.of(settings)
     limiter = Limiter(
         get_remote_address,
         storage_uri=counted_in(broker),
         storage_options={"socket_connect_timeout": 1, "socket_timeout": 1, **broker.limits_options()},
         in_memory_fallback_enabled=True,
-        swallow_errors=True,  # of requests that find Redis away at the same moment, only the first counts in memory
+        swallow_errors=True,  # if several find Redis unavailable at once, only the first is counted in memory
         key_prefix="pneumoscreen",
     )
     limiter.init_app(app)

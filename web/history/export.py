@@ -1,4 +1,4 @@
-"""All images that are filtered, streamed as CSV or JSON in constant memory."""
+"""Export all filtered images, streamed as CSV or JSON in constant memory."""
 
 import csv
 import io
@@ -24,11 +24,11 @@ FORMATS: Final = ("csv", "json")
 
 _MOST_AT_ONCE: Final = 4
 exporting = Turns(_MOST_AT_ONCE, 0, N_("Other exports are being sent already."))
-"""Each takes a thread for as long as its reader takes."""
+"""Each holds a thread for as long as its client reads."""
 
 
 def export_screenings(filters: Filters, order: Order, form: str) -> Response:
-    """Stream every image that the viewer may see and the filters let through; `form` is one of FORMATS."""
+    """Stream every filtered image that the viewer may see; `form` is one of FORMATS."""
     return exporting.stream(lambda: _export(filters, order, form))
 
 

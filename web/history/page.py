@@ -1,4 +1,4 @@
-"""Every image that was ever sent, filtered, in order, a page at a time, and as a file."""
+"""The history page: all images ever sent, filtered, ordered and paged, and its exports."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from web.lists.listing import FilterError, Filters, Order, Page, list_screenings
 from web.lists.planner import Count, count_unanswered
 
 blueprint = Blueprint("history", __name__)
-# Globals, for the page of what went wrong and the help page.
+# Globals, for the error page and the help page.
 blueprint.record_once(lambda state: state.app.jinja_env.globals.update(filters=FILTERS, name_field=name_field))
 
 IMAGES_PER_PAGE = 50
@@ -31,7 +31,7 @@ IMAGES_PER_PAGE = 50
 
 @dataclass(frozen=True)
 class Chip:
-    """One active filter, and the address of the same list without it."""
+    """One active filter, and the URL of the same list without it."""
 
     text: str
     without: str
@@ -39,12 +39,12 @@ class Chip:
 
 @dataclass(frozen=True)
 class HistoryPage(PageContext):
-    """One page of what is filtered."""
+    """One page of the filtered images."""
 
     template = "history/index.html"
     page: Page
     unanswered: Count
-    """What matches and has no place in the order, for want of a result."""
+    """Matching images without a result, which have no place in the order."""
     searched: Markup | None
     problem: str | None
     values: Mapping[str, str]
@@ -59,7 +59,7 @@ class HistoryPage(PageContext):
 @blueprint.get("/history")
 @requires()
 def index() -> ResponseReturnValue:
-    """Show one page of what is filtered."""
+    """Show one page of the filtered images."""
     try:
         filters, order, problem = Filters.from_args(request.args, current_zone()), Order.from_args(request.args), None
     except FilterError as error:
@@ -91,7 +91,7 @@ def index() -> ResponseReturnValue:
 @blueprint.get("/history/export")
 @requires()
 def export() -> ResponseReturnValue:
-    """Send all that is filtered as a file, CSV or JSON."""
+    """Send all filtered images as a file, CSV or JSON."""
     form = request.args.get("format", FORMATS[0])
     if form not in FORMATS:
         raise FilterError("format", f"{ask_for(FORMATS)} {received(form)}")
@@ -99,7 +99,7 @@ def export() -> ResponseReturnValue:
 
 
 def _say_reached(page: Page, order: Order) -> Markup | None:
-    """Say how far was searched, where the page is short because the search was cut; None where it was not."""
+    """Say how far was searched where the page is short because the search was cut short; else None."""
     if page.reached is None:
         return None
     if order is Order.NEWEST:

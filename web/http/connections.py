@@ -1,9 +1,9 @@
-"""The server's connections: no thread waits for a request's header, and none for a client that is too slow.
+"""gunicorn worker resistant to slow clients: no thread waits for a request's header or for a too slow client.
 
-gunicorn gives a thread to each connection and lets it wait for the header: as many slow senders as there are threads
-stop the server, without an account. Here one loop gathers header and small body, each connection within a deadline,
-and only then is a thread taken. Uploads, pictures and questions of health have threads of their own; how long any of
-them waits for its client says `web.http.pacing`.
+gunicorn gives each connection a thread that waits for the header: as many slow senders as there are threads stop the
+server (slowloris), without an account. Here one event loop reads header and small body, each connection within a
+deadline, and only then takes a thread. Uploads, pictures and health checks have their own threads; `web.http.pacing`
+limits how long any of them waits for its client.
 """
 
 import errno
@@ -29,13 +29,13 @@ from web.http.problem_codes import code_of
 log = logging.getLogger(__name__)
 
 MOST_HEADER: Final = 64 * 1024
-"""Bytes of a header; gunicorn's own limits (its settings limit_request_*) are 100 fields, each of 8,190 bytes."""
+"""In bytes; gunicorn's own limits (its settings limit_request_*) are 100 fields, each of 8,190 bytes."""
 
 _RECEIVE_BYTES: Final = 64 * 1024
 _HEALTH_PATHS: Final = (b"/healthz", b"/readyz", b"/metrics")
 _HEALTH: Final = re.compile(rb"(?:GET|HEAD) (" + b"|".join(_HEALTH_PATHS) + rb")[ ?]")
 _PICTURES: Final = (b"GET /screenings/", b"HEAD /screenings/")
-"""One page of a list asks for a hundred of them, and each reads the image store."""
+"""One page of a list requests a hundred of them, and each reads the image store."""
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*0*(\d{1,18})[ \t]*\r\n", re.IGNORECASE)
 _WAITS_FOR_WORD: Final = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*\r\n", re.IGNORECASE)
 _GO_ON: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -43,13 +43,13 @@ _CHUNKED: Final = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
 _INVALID: Final = "Invalid request from ip="
 _QUOTED: Final = re.compile(r":? *(?:b?['\"]).*", re.DOTALL)
 _HEADER_END: Final = b"\r\n\r\n"
-# RFC 9112, section 9.6: a connection that is closed on unread bytes may lose its answer on the way.
+# RFC 9112, section 9.6: closing a connection with unread bytes may lose the answer.
 _LINGER_SECONDS: Final = 30.0
 _LINGER_IDLE_SECONDS: Final = 5.0
 _RETRY_SECONDS: Final = 5
 _BREATH_SECONDS: Final = 0.05
 _REQUESTS_A_THREAD: Final = 16
-"""Requests that may be under way for each thread: more would wait for longer than their senders do."""
+"""The most requests in progress per thread: more would wait longer than their senders do."""
 _MOST_QUEUED_SECONDS: Final = 20.0
 _DRAIN_BYTES: Final = 64 * 1024
 
@@ -64,7 +64,7 @@ _REFUSALS: Final = {
 
 
 def refusal(status: int) -> bytes:
-    """Write an answer that no application is asked for."""
+    """Return an error response without calling the application."""
     usual = _UNREADABLE if status < 500 else "The server could not answer. Its log says why."
     title, detail = _REFUSALS.get(status, (HTTPStatus(status).phrase, usual))
     body = (
@@ -78,7 +78,7 @@ def refusal(status: int) -> bytes:
 
 
 class ErrorPageSink:
-    """Take gunicorn's own page of an error, and send the client a problem (RFC 9457) of the same status in its place.
+    """Intercept gunicorn's own error page, and send problem details (RFC 9457) of the same status instead.
 
     The page is HTML without security headers, and quotes what the client sent.
     """
@@ -87,11 +87,11 @@ class ErrorPageSink:
         self._sock = sock
 
     def gettimeout(self) -> float:
-        """Say that writing waits for nobody."""
+        """Return 0: writing does not block."""
         return 0.0
 
     def sendall(self, page: bytes) -> None:
-        """Send the problem."""
+        """Send the problem details."""
         self._sock.send_now(refusal(int(page.split(b" ", 2)[1])))
 
 
@@ -103,21 +103,21 @@ class Connection(TConn):
         self.data_ready = True  # gunicorn must not wait for it in a thread
         self.received = bytearray()
         self.needed: int | None = None
-        """How many bytes a thread begins with; None while the header is not whole."""
+        """How many bytes must be received before a thread starts; None while the header is incomplete."""
         self.deadline = 0.0
         self.is_upload = False
         """Whether most of the body is still to come."""
         self.is_surplus = False
-        """Whether it came when there were too many: it gets an answer about health, or is told to come back."""
+        """Whether it exceeds the limit: then it only gets health checks answered, else 503."""
         self.is_ending = False
         self.end = 0.0
 
     def take(self, data: bytes) -> bool:
-        """Take bytes of a request, and tell whether a thread can begin with it."""
+        """Add bytes of a request, and tell whether a thread can start on it."""
         start = max(0, len(self.received) - len(_HEADER_END))
         self.received += data
         if self.needed is None:
-            while self.received.startswith(b"\r\n"):  # RFC 9112, section 2.2: empty lines in front are passed over
+            while self.received.startswith(b"\r\n"):  # RFC 9112, section 2.2: skip leading empty lines
                 del self.received[:2]
                 start = 0
             end = self.received.find(_HEADER_END, start)
@@ -133,11 +133,11 @@ class Connection(TConn):
         if self.is_upload:
             return len(header)
         if body and _WAITS_FOR_WORD.search(header):
-            self.sock.send_now(_GO_ON)  # gunicorn says it once more, which RFC 9110, section 15.2, allows
+            self.sock.send_now(_GO_ON)  # gunicorn repeats it, which RFC 9110, section 15.2, allows
         return len(header) + body
 
     def begin(self, line: Line) -> None:
-        """Hand what has been received to the parser."""
+        """Pass the received bytes to the parser."""
         self.init()
         self.sock.begin(line)
         self.parser.unreader.unread(bytes(self.received))
@@ -146,7 +146,7 @@ class Connection(TConn):
 
 @dataclass
 class Pool:
-    """Threads for one kind of request, and the requests that they have."""
+    """Threads for one kind of request, with a count of their requests."""
 
     threads: int
     name: str
@@ -158,21 +158,21 @@ class Pool:
 
     @property
     def is_full(self) -> bool:
-        """Tell whether one more request would wait for longer than its sender does."""
+        """Tell whether one more request would wait longer than its sender does."""
         return self.under_way >= self.threads * _REQUESTS_A_THREAD
 
     def ease(self, *, is_ending: bool = False) -> None:
-        """Have slow clients give way to requests that have no thread, or to the end of the server."""
+        """Cut off slow clients in favour of requests without a thread, or of a server shutdown."""
         requests = self.under_way if is_ending else self.under_way - self.threads
         if requests > 0 and (cut := self.line.ease(requests)):
             log.warning("Slow clients were cut off, because requests waited for a thread: %d.", cut)
 
 
 class Nameless(logging.Filter):
-    """Take out of gunicorn's log what a client wrote: a malformed request or a search may name a patient."""
+    """Remove client input from gunicorn's log: a malformed request or a search may name a patient."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Keep what is wrong with a request, and the path of one that failed."""
+        """Keep only the error of an invalid request, and the path of a failed one."""
         if str(record.msg).startswith(_INVALID):
             record.msg = _QUOTED.sub("", str(record.msg))
         elif isinstance(record.args, tuple):
@@ -181,23 +181,23 @@ class Nameless(logging.Filter):
 
 
 def _announce_end(pages: Any) -> Any:
-    """Say `Connection: close` in an answer that leaves more of a body unread than is read away after it.
+    """Send `Connection: close` with an answer that leaves more of a body unread than will be drained.
 
-    A client that is not told sends its next request on a connection that ends (RFC 9112, section 9.6).
+    Without it a client sends its next request on a closing connection (RFC 9112, section 9.6).
     """
 
     def answer(environ: dict[str, Any], start_response: Any) -> Any:
         answered = pages(environ, start_response)
         reader = environ["wsgi.input"].reader
-        if getattr(reader, "length", 0) > _DRAIN_BYTES:  # not where a body comes in chunks of unknown number
-            start_response.__self__.force_close()  # gunicorn's response, of which no byte is sent yet
+        if getattr(reader, "length", 0) > _DRAIN_BYTES:  # unknown for a chunked body
+            start_response.__self__.force_close()  # gunicorn's response, not yet sent
         return answered
 
     return answer
 
 
 class Worker(ThreadWorker):
-    """gunicorn's threaded worker with this module's way in and out."""
+    """gunicorn's threaded worker with this module's handling of connections."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -205,9 +205,9 @@ class Worker(ThreadWorker):
         self.settings = load_settings()
         handles, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.most = min(self.cfg.worker_connections, handles // 2)
-        self.worker_connections = 2 * self.cfg.worker_connections  # beyond `most` a connection is told so
+        self.worker_connections = 2 * self.cfg.worker_connections  # above `most`, connections get 503
         self.waiting: dict[Connection, None] = {}
-        """Connections in the loop, the one that has waited longest first."""
+        """Connections in the event loop, the longest waiting first."""
         uploads, pictures = max(1, self.cfg.threads // 3), max(1, self.cfg.threads // 4)
         self.uploads, self.pictures = self._make_pool(uploads, "upload"), self._make_pool(pictures, "picture")
         self.pages = self._make_pool(max(1, self.cfg.threads - uploads - pictures), "page")
@@ -218,13 +218,13 @@ class Worker(ThreadWorker):
         return Pool(threads, name, Line(settings.client_seconds, settings.least_bytes_per_second))
 
     def get_thread_pool(self) -> ThreadPoolExecutor:
-        """Give gunicorn the pool that it shuts down in the end."""
+        """Return the pool that gunicorn shuts down at the end."""
         return self.pages.executor
 
     # ---------------------------------------------------------------- in
 
     def accept(self, listener: Any) -> None:
-        """Take a connection; where there are too many, the one that has waited longest in the loop makes room."""
+        """Accept a connection; where there are too many, drop the one that has waited longest in the event loop."""
         try:
             plain, client = listener.accept()
         except OSError as error:
@@ -256,7 +256,7 @@ class Worker(ThreadWorker):
         self.poller.register(conn.sock, selectors.EVENT_READ, lambda _sock: self._react(conn, react))
 
     def _react(self, conn: Connection, react: Callable[[Connection], None]) -> None:
-        """React to a client, unless another event of the same turn of the loop has dropped it (`_make_room`)."""
+        """Handle a client's event, unless another event of the same loop iteration has dropped it (`_make_room`)."""
         if conn in self.waiting:
             react(conn)
 
@@ -289,7 +289,7 @@ class Worker(ThreadWorker):
             conn.deadline = time.monotonic() + self.settings.header_seconds
 
     def enqueue_req(self, conn: Connection) -> None:
-        """Give a whole request to a thread."""
+        """Pass a complete request to a thread."""
         pool = self._pool_of(conn)
         if pool.is_full or (conn.is_surplus and pool not in self.health.values()):
             self._refuse(conn, 503)
@@ -308,35 +308,35 @@ class Worker(ThreadWorker):
         return self.pictures if conn.received.startswith(_PICTURES) else self.pages
 
     def _handle(self, conn: Connection, since: float) -> bool:
-        """Answer a request that has waited for its thread since then; not one whose sender has waited too long."""
+        """Answer a request queued at `since`, with 503 if it has waited too long."""
         is_late = time.monotonic() - since > _MOST_QUEUED_SECONDS
-        if not is_late and (self.alive or not conn.is_upload):  # a server that ends begins no upload
+        if not is_late and (self.alive or not conn.is_upload):  # a server shutting down starts no upload
             return bool(self.handle(conn))
         conn.sock.send_now(refusal(503))
         return False
 
     def load_wsgi(self) -> None:
-        """Load the pages, and have their answers say where the connection ends with them."""
+        """Load the application, and make its answers announce a closing connection."""
         super().load_wsgi()
         self.wsgi.wsgi_app = _announce_end(self.wsgi.wsgi_app)
 
     def handle_error(self, req: Any, client: PacedSocket, addr: Any, exc: BaseException) -> None:
-        """Answer a request that gunicorn cannot read, or an application that fails outside of Flask, and log it."""
+        """Answer a request that gunicorn cannot parse, or an application error outside of Flask, and log it."""
         super().handle_error(req, ErrorPageSink(client), addr, exc)
 
     def handle_request(self, req: Any, conn: Connection) -> bool:
-        """Answer one request, with waiting for what is still to come of an upload."""
+        """Answer one request; only an upload may wait for the rest of its body."""
         conn.sock.may_wait = conn.is_upload
         return bool(super().handle_request(req, conn))
 
     def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:
-        conn.sock.may_wait = False  # what is left of a body is read in the loop, see `_end`
+        conn.sock.may_wait = False  # the rest of a body is read in the event loop, see `_end`
         return keepalive and bool(conn.parser.finish_body(max_bytes=_DRAIN_BYTES))
 
     # ---------------------------------------------------------------- out
 
     def _finish(self, conn: Connection, pool: Pool, answered: "Future[bool]") -> None:
-        """Wait for the next request of a connection, or end it."""
+        """Wait for a connection's next request, or close it."""
         pool.under_way -= 1
         is_kept = not answered.cancelled() and answered.exception() is None and answered.result()
         if not is_kept or conn.sock.is_cut:
@@ -354,7 +354,7 @@ class Worker(ThreadWorker):
             self._drop(conn)
 
     def _end(self, conn: Connection) -> None:
-        """Close the way out, and read on for a while: the client may still be sending, and has to get its answer."""
+        """Shut down sending, but read on for a while (lingering close): a client still sending must get its answer."""
         self._unwatch(conn)
         try:
             conn.sock.shutdown(socket.SHUT_WR)
@@ -383,10 +383,10 @@ class Worker(ThreadWorker):
         self.nr_conns -= 1
         conn.close()
 
-    # ---------------------------------------------------------------- deadlines, as gunicorn's loop asks for them
+    # ---------------------------------------------------------------- deadlines, called by gunicorn's loop
 
     def murder_pending(self) -> None:
-        """End the connections whose time is over."""
+        """End the connections whose deadline has passed."""
         for pool in (self.pages, self.pictures, self.uploads):
             pool.ease(is_ending=not self.alive)
         now = time.monotonic()
@@ -397,7 +397,7 @@ class Worker(ThreadWorker):
                 self._drop(conn)
 
     def murder_keepalived(self, force: bool = False) -> None:
-        """Close every connection of the loop where the server ends."""
+        """Close every connection in the event loop on shutdown."""
         for conn in list(self.waiting) if force else ():
             self._drop(conn)
 

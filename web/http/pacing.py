@@ -1,4 +1,4 @@
-"""How long a client may keep a thread waiting: by the time that it has left, and by how many others wait so."""
+"""Limit how long a client may block a thread: by its remaining time, and by how many other requests wait."""
 
 import errno
 import select
@@ -10,28 +10,28 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 SMALL_BODY: Final = 64 * 1024
-"""A body of so many bytes is gathered before a thread is taken; strangers may send no larger one."""
+"""Bodies up to this size are read before a thread is taken; anonymous clients may not send larger ones."""
 
 _SEND_BYTES: Final = 256 * 1024
 _SUSPECT_SECONDS: Final = 1.0
-"""Everybody has to be waited for now and then."""
+"""Shorter waits are normal for any client."""
 _RUSH_BYTES_PER_SECOND: Final = 16 * 1024
-"""A client that is slower than this gives way where a request has no thread; a telephone's upload is faster."""
+"""A slower client is cut off when a request has no thread; a phone's upload is faster."""
 
 
 class ClientTooSlow(TimeoutError):
-    """Say that a client sent or took too little for too long."""
+    """Say that a client sent or received too little for too long."""
 
     def __init__(self) -> None:
-        # The number has gunicorn end the connection without a line in the log for each.
+        # This errno makes gunicorn close the connection without logging each one.
         super().__init__(errno.ECONNRESET, "The client sent or took too little for too long.")
 
 
 @dataclass
 class Line:
-    """The threads of one pool that wait for clients at this moment.
+    """The threads of one pool that are waiting for clients.
 
-    A slow but honest client keeps its thread while threads are to spare, and gives way where requests have none.
+    A slow but honest client keeps its thread while others are free, and is cut off when requests have none.
     """
 
     grace_seconds: float
@@ -40,17 +40,17 @@ class Line:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def enter(self, client: "PacedSocket") -> None:
-        """Count one more as waiting."""
+        """Add a waiting client."""
         with self._lock:
             self._waiting.add(client)
 
     def leave(self, client: "PacedSocket") -> None:
-        """Count one as waiting no more."""
+        """Remove a waiting client."""
         with self._lock:
             self._waiting.discard(client)
 
     def ease(self, requests: int) -> int:
-        """Cut off the slowest clients, as many as there are requests without a thread; return how many those were."""
+        """Cut off the slowest clients, at most one per request without a thread; return how many."""
         with self._lock:
             slow = [client for client in self._waiting if client.is_slow()]
         chosen = sorted(slow, key=PacedSocket.rate)[:requests]
@@ -60,27 +60,27 @@ class Line:
 
 
 class PacedSocket(socket.socket):
-    """A client's connection: what one thread reads and writes waits for the client, but not for ever.
+    """A client's connection whose reads and writes wait for the client within a time limit.
 
-    A client has `grace_seconds` of waiting, and earns them back by the bytes that it sends or takes.
+    A client has `grace_seconds` of waiting, and regains them by the bytes that it sends or receives.
     """
 
     def __init__(self, plain: socket.socket, line: Line) -> None:
         super().__init__(fileno=plain.detach())
         self.may_wait = False
-        """Whether a thread may wait for what the client has not sent yet; what is not an upload is there already."""
+        """Whether a thread may wait for unsent bytes; requests other than uploads are already complete."""
         self.is_cut = False
         self._begun: float | None = None
         self.begin(line)
 
     def begin(self, line: Line) -> None:
-        """Begin with a request, in the line of the pool that answers it; each has a grace of its own."""
+        """Start a request, in the line of its pool, with a new grace period."""
         self._line = line
         self._left = line.grace_seconds
         self._waited, self._moved = 0.0, 0
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
-        """Return what the client has sent, at least a byte, or none where it has ended; raise ClientTooSlow."""
+        """Return received bytes, at least one, or none at the end of the stream; raise ClientTooSlow."""
         while True:
             try:
                 data = super().recv(size, flags | socket.MSG_DONTWAIT)
@@ -93,18 +93,18 @@ class PacedSocket(socket.socket):
                 return data
 
     def recv_now(self, size: int) -> bytes:
-        """Return what is there; raise BlockingIOError where nothing is."""
+        """Return received bytes without waiting; raise BlockingIOError where there are none."""
         return super().recv(size, socket.MSG_DONTWAIT)
 
     def send_now(self, data: bytes) -> bool:
-        """Send a few bytes without waiting, and tell whether they went."""
+        """Send a few bytes without waiting, and tell whether all were sent."""
         try:
             return super().send(data, socket.MSG_DONTWAIT) == len(data)
-        except OSError:  # the client has gone, or takes nothing
+        except OSError:  # the client has gone, or receives nothing
             return False
 
     def sendall(self, data: Any, flags: int = 0, /) -> None:
-        """Send everything; raise ClientTooSlow where the client takes too little for too long."""
+        """Send all data; raise ClientTooSlow where the client receives too little for too long."""
         rest = memoryview(data).cast("B")
         while rest:
             try:
@@ -121,17 +121,17 @@ class PacedSocket(socket.socket):
         return self._waited + (0.0 if begun is None else time.monotonic() - begun)
 
     def is_slow(self) -> bool:
-        """Tell whether others should not wait for this client."""
+        """Tell whether this client is too slow to make others wait."""
         return self.waited() > _SUSPECT_SECONDS and self.rate() < _RUSH_BYTES_PER_SECOND
 
     def rate(self) -> float:
-        """Return the bytes for each second of waiting."""
+        """Return the bytes moved per second of waiting."""
         return self._moved / max(self.waited(), 1e-3)
 
     def cut(self) -> None:
-        """End the wait of whatever thread waits for this client."""
+        """End any thread's wait for this client."""
         self.is_cut = True
-        with suppress(OSError):  # it may have gone by itself
+        with suppress(OSError):  # it may have closed by itself
             self.shutdown(socket.SHUT_RDWR)
 
     def _earn(self, count: int) -> None:
@@ -145,7 +145,7 @@ class PacedSocket(socket.socket):
         poll = select.poll()
         poll.register(self, event)
         if not self._waited:
-            self._moved = 0  # what went into the kernel's memory at once says nothing of the client
+            self._moved = 0  # what filled the kernel's buffer at once tells nothing about the client
         self._begun = begun = time.monotonic()
         self._line.enter(self)
         try:

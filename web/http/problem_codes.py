@@ -1,4 +1,4 @@
-"""The codes of problem details (RFC 9457): what programs match, so that no program reads words."""
+"""The codes of problem details (RFC 9457), for programs to match instead of texts."""
 
 from enum import StrEnum
 from typing import Final
@@ -76,6 +76,6 @@ STATUSES: Final[dict[ProblemCode, int]] = {
 
 
 def code_of(status: int) -> ProblemCode:
-    """Return the general code of a status: the first that has it, else that of its hundred."""
+    """Return the general code of a status: the first one with it, else that of its class (4xx, 5xx)."""
     general = ProblemCode.BAD_REQUEST if status < 500 else ProblemCode.INTERNAL
     return next((code for code, its in STATUSES.items() if its == status), general)

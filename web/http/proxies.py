@@ -1,4 +1,4 @@
-"""What is believed of reverse proxies in front: as many as the setting says, and nothing where it says none."""
+"""Trust the headers of as many reverse proxies as the setting says, and of none by default."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -10,14 +10,14 @@ from werkzeug.exceptions import BadRequest
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 _PREFIX: Final = re.compile(r"(/[\w.~-]+)*", re.ASCII)
-"""A path of plain names. One that began with two slashes would lead links to another host."""
+"""A path of plain names. Two leading slashes would make links point to another host."""
 
 Environ = dict[str, Any]
 Application = Callable[[Environ, Any], Iterable[bytes]]
 
 
 def install(app: Flask, proxies: int) -> None:
-    """Believe so many proxies, each of which appends to X-Forwarded-For and sets Proto, Host and Prefix."""
+    """Trust so many proxies, each of which appends to X-Forwarded-For and sets Proto, Host and Prefix."""
     app.session_interface = _Sessions()
     if proxies:
         inner = _clean_prefix(app.wsgi_app)
@@ -25,7 +25,7 @@ def install(app: Flask, proxies: int) -> None:
 
 
 def _clean_prefix(application: Application) -> Application:
-    """Refuse a prefix that is no plain path, before anything is answered with it."""
+    """Refuse a prefix that is no plain path, before it is used in any answer."""
 
     def answer(environ: Environ, start_response: Any) -> Iterable[bytes]:
         prefix = str(environ["SCRIPT_NAME"]).rstrip("/")
@@ -39,17 +39,17 @@ def _clean_prefix(application: Application) -> Application:
 
 
 def cookie_path() -> str:
-    """Return the path that a cookie of this installation is for: what else the host serves does not get it."""
+    """Return the path of this installation's cookies, which hides them from other services of the host."""
     return request.root_path or "/"
 
 
 class _Sessions(SecureCookieSessionInterface):
-    """Keep the session's cookie to the path below which this is served."""
+    """Limit the session cookie to this installation's path."""
 
     def get_cookie_path(self, _app: Flask) -> str:
         return cookie_path()
 
     def get_cookie_name(self, app: Flask) -> str:
-        # A cookie named __Host- is for the whole host; below a path browsers would refuse it (RFC 6265bis, 4.1.3).
+        # A __Host- cookie must apply to the whole host; with a path browsers would refuse it (RFC 6265bis, 4.1.3).
         name = super().get_cookie_name(app)
         return name.replace("__Host-", "__Secure-") if request.root_path else name

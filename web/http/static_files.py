@@ -1,7 +1,7 @@
-"""Scripts, styles and marks: read once, compressed once, named by what they hold, so that browsers keep them.
+"""Serve static files: read and compressed once, with a content fingerprint in the URL so that browsers cache them.
 
-The fingerprint is of the whole folder and stands in front of a file's path, `/static/<fingerprint>/js/job.js`: modules
-that import each other by relative paths stay under one fingerprint, and none is mixed with one of another version.
+The fingerprint covers the whole folder and precedes a file's path, `/static/<fingerprint>/js/job.js`: modules that
+import each other by relative paths share one fingerprint, and versions are never mixed.
 """
 
 import gzip
@@ -31,10 +31,10 @@ _TYPES: Final = {
 
 @dataclass(frozen=True)
 class Made:
-    """A file that is made when it is first asked for."""
+    """A file generated on first request."""
 
     source: Path
-    """What it is made of; its bytes go into the fingerprint."""
+    """Its sources; their bytes are part of the fingerprint."""
     make: Callable[[], bytes]
 
 
@@ -46,9 +46,9 @@ class _File:
 
 
 def install(app: Flask, folder: Path, made: Mapping[str, Made] | None = None) -> None:
-    """Serve a folder at /static, to anybody, and have `url_for` put its fingerprint into addresses.
+    """Serve a folder publicly at /static, and make `url_for` put its fingerprint into URLs.
 
-    `made` are files beside those of the folder, by their paths there.
+    `made` are further, generated files by their paths in the folder.
     """
     beside = made or {}
     files = {path.relative_to(folder).as_posix(): _read(path) for path in sorted(folder.rglob("*")) if path.is_file()}
@@ -60,7 +60,7 @@ def install(app: Flask, folder: Path, made: Mapping[str, Made] | None = None) ->
         return files.get(name)
 
     def serve(filename: str) -> ResponseReturnValue:
-        """Answer with a file; for good where its address has the fingerprint of today."""
+        """Send a file, cacheable for ever where its URL has the current fingerprint."""
         name = filename.removeprefix(f"{fingerprint}/")
         found = find(name) or find(_without_fingerprint(name))
         if found is None:
@@ -94,7 +94,7 @@ def _fingerprint(files: dict[str, _File], made: Mapping[str, Made]) -> str:
 
 
 def _without_fingerprint(name: str) -> str:
-    """Return the path behind another version's fingerprint: a page of before an update asks for that."""
+    """Return the path after another version's fingerprint, as requested by pages from before an update."""
     first, _, rest = name.partition("/")
     return rest if len(first) == _DIGITS and set(first) <= set("0123456789abcdef") else name
 

@@ -1,4 +1,4 @@
-"""What people do to a job that is there: cancel, retry and delete, with their trace in the audit trail."""
+"""Cancel, retry and delete jobs, with rows in the audit trail."""
 
 import uuid
 from datetime import datetime
@@ -21,7 +21,7 @@ from web.lists.listing import get_job
 
 
 def seen_job(db: Session, job_id: uuid.UUID) -> Job:
-    """Return a job; answer 404 where there is none or the account may not know of it."""
+    """Return a job; answer 404 where there is none or the account may not see it."""
     job = get_job(db, g.user, job_id)
     if job is None:
         deleted_at = _deleted_at(db, job_id)
@@ -33,7 +33,7 @@ def seen_job(db: Session, job_id: uuid.UUID) -> Job:
 
 
 def _deleted_at(db: Session, job_id: uuid.UUID) -> datetime | None:
-    """Return when a job was deleted that the account could see; None where there was none."""
+    """Return when a job that the account could see was deleted; None where there was none."""
     if db.get(Job, job_id) is not None:
         return None
     events = select(AuditEvent.created_at).where(AuditEvent.subject == str(job_id))
@@ -45,20 +45,20 @@ def _deleted_at(db: Session, job_id: uuid.UUID) -> datetime | None:
 
 
 def own_job(db: Session, job_id: uuid.UUID) -> Job:
-    """Return a job that the account may change; answer 403 where it may only look at it."""
+    """Return a job that the account may change; answer 403 where it may only see it."""
     job = seen_job(db, job_id)
     check_owner(job)
     return job
 
 
 def check_owner(job: Job) -> None:
-    """Answer 403 where the account that asks may see a job but not change it."""
+    """Answer 403 where the requesting account may see a job but not change it."""
     if not may_change(g.user, job):
         abort(403, _("Only the person who sent a job, or an administrator, may change it."))
 
 
 def cancel(job_id: uuid.UUID) -> int:
-    """Cancel what has not ended in a job and return how many images that stopped."""
+    """Cancel a job's unfinished images and return how many."""
 
     def write(db: Session) -> int:
         own_job(db, job_id)
@@ -70,7 +70,7 @@ def cancel(job_id: uuid.UUID) -> int:
 
 
 def retry(job_id: uuid.UUID) -> int:
-    """Queue again what failed, was cancelled, or was rejected for what may change; return how many images."""
+    """Queue failed, cancelled and retriable rejected images again; return how many."""
 
     def write(db: Session) -> tuple[str, int]:
         model = own_job(db, job_id).model_name
@@ -84,7 +84,7 @@ def retry(job_id: uuid.UUID) -> int:
 
 
 def delete(job_id: uuid.UUID) -> int:
-    """Delete a job that has finished and return how many images it held; raise JobUnfinished where it goes on."""
+    """Delete a finished job and return how many images it had; raise JobUnfinished while it is running."""
     with services().database.read() as db:
         own_job(db, job_id)
     user_id, address = g.user.id, request.remote_addr

@@ -1,4 +1,4 @@
-"""What narrows and orders the list of jobs, from a query string."""
+"""Filters and order of the list of jobs, from a query string."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -15,7 +15,7 @@ from web.lists.listing import NEWEST_JOBS
 
 
 class JobStage(StrEnum):
-    """Where a job stands."""
+    """The stage of a job."""
 
     RECEIVING = "receiving"
     SCREENING = "screening"
@@ -23,7 +23,7 @@ class JobStage(StrEnum):
 
 
 class JobOrder(StrEnum):
-    """Which job comes first."""
+    """The order of jobs."""
 
     NEWEST = "newest"
     OLDEST = "oldest"
@@ -49,7 +49,7 @@ KEYS: Final[dict[JobOrder, Key[Job]]] = {
 
 @dataclass(frozen=True)
 class JobFilters:
-    """Narrow and order the list of jobs; what is None does not narrow."""
+    """Filter and order the list of jobs; None does not filter."""
 
     text: str | None = None
     by: str | None = None
@@ -58,22 +58,22 @@ class JobFilters:
 
     @classmethod
     def from_args(cls, args: Mapping[str, str]) -> Self:
-        """Read filters from a query string; an empty value is none. Raises FilterError."""
+        """Parse filters from a query string; an empty value means none. Raises FilterError."""
         given = {name: args.get(name, "").strip() for name in _READERS}
         return cls(**{name: _read(name, value) for name, value in given.items() if value})
 
     def to_args(self) -> dict[str, str]:
-        """Write the filters as a query string's arguments."""
+        """Return the filters as query arguments."""
         given = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: str(value) for name, value in given.items() if value not in {None, JobOrder.NEWEST}}
 
     @property
     def is_narrow(self) -> bool:
-        """Tell whether jobs are left out."""
+        """Tell whether any jobs are filtered out."""
         return any((self.text, self.by, self.stage))
 
     def conditions(self) -> list[ColumnElement[bool]]:
-        """Write the filters as SQL over `jobs`: a table of some ten thousand rows, which needs no index for them."""
+        """Return the filters as SQL over `jobs`: a table of some ten thousand rows needs no index for them."""
         found: list[ColumnElement[bool]] = []
         if self.text is not None:
             found.append(Job.name.icontains(self.text, autoescape=True))
@@ -82,7 +82,7 @@ class JobFilters:
         if self.stage is JobStage.RECEIVING:
             found.append(Job.closed_at.is_(None))
         if self.stage in {JobStage.SCREENING, JobStage.FINISHED}:
-            # Bounded by the backlog, and in indexes of their own.
+            # Bounded by the backlog, and in separate indexes.
             busy = Job.id.in_(select(Screening.job_id).where(in_states([State.QUEUED, State.RUNNING])))
             found += [Job.closed_at.is_not(None), busy if self.stage is JobStage.SCREENING else ~busy]
         return found

@@ -1,4 +1,4 @@
-"""What a job's page says beside its progress: labels, what can be retried, and why nothing moves."""
+"""Further content of a job's page: labels, what can be retried, and why there is no progress."""
 
 import uuid
 from dataclasses import dataclass
@@ -20,36 +20,36 @@ from web.jobs.progress import FINISHED, RECEIVING, Progress, count_hidden, label
 from web.watch.status import Status, watch
 
 STALL_AFTER: Final = timedelta(seconds=10)
-"""A worker that is free takes an image within a second, and one that lives answers some within ten."""
+"""A free worker claims an image within a second, and a live one finishes some within ten."""
 UPLOAD_STALL_AFTER: Final = timedelta(seconds=15)
-"""A request that goes on gives a sign of life every few seconds (`web.uploads.receive`), a closed page none."""
+"""A running request updates its job every few seconds (`web.uploads.receive`), a closed page does not."""
 
 
 @dataclass(frozen=True)
 class Overview:
-    """What the page of a job says beside its progress and its images."""
+    """The content of a job's page besides its progress and images."""
 
     labels: dict[Label, int]
     hidden: int
-    """Results that the viewer may not see before an own review."""
+    """Results hidden from the viewer until their own review."""
     not_screened: int
     only_image: uuid.UUID | None
-    """The one screening of a job that has ended with no other, to be opened in place of a list of one row."""
+    """The only screening of a finished job, to be opened instead of a list of one row."""
     retryable: int
     waiting: str | None
-    """Why nothing moves (`_why_waiting`)."""
+    """Why there is no progress (`_why_waiting`)."""
     lease_seconds: float
     stalled: bool
-    """It is still received, and nothing has arrived for a while."""
+    """The upload is open, and nothing has arrived for a while."""
     held_back: Condition | None
-    """What keeps its upload from going on."""
+    """The condition that keeps its upload from continuing."""
     finished_at: datetime | None
     lasted: float | None
-    """Seconds from when it was made to its end; None where images were queued again, maybe days later."""
+    """Seconds from its creation to its end; None where images were retried, maybe days later."""
 
 
 def look_over(db: Session, job: Job, progress: Progress) -> Overview:
-    """Gather what is said of a job beside its progress and its images."""
+    """Gather the content of a job's page besides its progress and images."""
     labels = label_counts(db, job, g.user)
     arrived_at = _last_arrival(db, job)
     moves = [at for at in (progress.moved_at, arrived_at, job.retried_at) if at is not None]
@@ -82,20 +82,20 @@ def _last_arrival(db: Session, job: Job) -> datetime | None:
 
 
 def _only_image(db: Session, job: Job) -> uuid.UUID | None:
-    """Return the one screening of a job, to be opened in place of a list of one row."""
+    """Return the only screening of a job, to be opened instead of a list of one row."""
     return db.scalar(select(Screening.id).where(Screening.job_id == job.id).limit(1))
 
 
 def _count_retryable(db: Session, job: Job) -> int:
-    """Count what Retry would queue again."""
+    """Count the images that Retry would queue again."""
     return db.scalar(select(func.count()).where(*can_retry(job.id, services().settings.ignored_codes))) or 0
 
 
 def _why_waiting(db: Session, job: Job, progress: Progress, moved_at: datetime) -> str | None:
-    """Say why nothing moves; None where something does, or where it is too early to tell.
+    """Return why there is no progress; None where there is, or where it is too early to tell.
 
-    `silent`: the worker that holds images of this job has stopped; `turn`: other images are before these; `worker`: no
-    reason is known; else a `Condition` that keeps these images waiting.
+    `silent`: the worker that holds images of this job has stopped; `turn`: other images come first; `worker`: unknown
+    reason; else a `Condition` that keeps these images waiting.
     """
     status = watch().status()
     if now() - moved_at <= STALL_AFTER:
@@ -111,9 +111,10 @@ def _why_waiting(db: Session, job: Job, progress: Progress, moved_at: datetime) 
 
 
 def _is_held(db: Session, status: Status, *, by_living: bool, job: Job | None = None) -> bool:
-    """Tell whether a worker holds images, of a `job` or any, whose heartbeats on Redis go on or, else, have ended.
+    """Tell whether images, of a `job` or any, are held by a worker with heartbeats in Redis or, else, without.
 
-    Not by the leases: their times are of the workers' clocks. Where Redis does not answer, none is known to live.
+    Leases do not tell, as their times come from the workers' clocks. Where Redis does not answer, no worker counts as
+    alive.
     """
     living = {heartbeat.worker for heartbeat in status.workers or ()}
     holder = Screening.worker.in_(living) if by_living else Screening.worker.not_in(living)
@@ -128,7 +129,7 @@ def _is_unserved(status: Status, job: Job) -> bool:
 
 
 def _what_is_missing(status: Status, job: Job) -> Condition | None:
-    """Return the condition that keeps a job's images waiting; without a model the banner of every page says why."""
+    """Return the condition that keeps a job's images waiting; a missing model is reported by every page's banner."""
     if status.checks[Check.MODEL] is Condition.NO_MODEL and job.model_name == status.model:
         return None
     if _is_unserved(status, job):

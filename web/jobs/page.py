@@ -1,4 +1,4 @@
-"""The list of jobs, one job while it is screened, and what people do to it."""
+"""The pages of jobs: the list, one job's progress, and actions on it."""
 
 import re
 import uuid
@@ -51,12 +51,12 @@ NONE_CHOSEN = {
     State.FAILED: N_("No X-ray of this job has failed."),
     State.CANCELLED: N_("No X-ray of this job was cancelled."),
 }
-"""What stands in the list where no X-ray is in the state that was chosen."""
+"""The text of an empty list, by the chosen state."""
 
 
 @dataclass(frozen=True)
 class ListPage(PageContext):
-    """One page of the jobs that match, and the form that narrows and orders them."""
+    """One page of matching jobs, and the form that filters and orders them."""
 
     template = "jobs/list.html"
     entries: Sequence[JobEntry]
@@ -72,7 +72,7 @@ class ListPage(PageContext):
 
 @dataclass(frozen=True)
 class JobFragment(PageContext):
-    """The part of a job's page that changes: how far it is, and one page of its images."""
+    """The live part of a job's page: its progress, and one page of its images."""
 
     template = "jobs/fragment.html"
     job: Job
@@ -95,14 +95,14 @@ class JobFragment(PageContext):
 
 @dataclass(frozen=True)
 class JobPage(JobFragment):
-    """One job: the same, in its page."""
+    """The page of one job, with its live part."""
 
     template = "jobs/job.html"
 
 
 @dataclass(frozen=True)
 class DeletePage(PageContext):
-    """The question before a job is deleted."""
+    """The confirmation before a job is deleted."""
 
     template = "jobs/delete.html"
     job: Job
@@ -112,7 +112,7 @@ class DeletePage(PageContext):
 @blueprint.get("/jobs")
 @requires()
 def index() -> ResponseReturnValue:
-    """List jobs, filtered, in an order."""
+    """List jobs, filtered and ordered."""
     try:
         filters, problem = JobFilters.from_args(request.args), None
     except FilterError as error:
@@ -147,7 +147,7 @@ def show(job_id: uuid.UUID) -> ResponseReturnValue:
 @requires()
 @asked_by_script
 def fragment(job_id: uuid.UUID) -> ResponseReturnValue:
-    """Show the part of a job's page that changes; the page asks for it again and again."""
+    """Show the live part of a job's page, which the page polls."""
     return _show(job_id, JobFragment)
 
 
@@ -156,14 +156,14 @@ def _show(job_id: uuid.UUID, part: type[JobFragment]) -> str:
         shown = _describe(db, actions.seen_job(db, job_id), part)
         page = render(shown)
     if shown.progress.state == FINISHED and shown.job.seen_at is None and shown.job.created_by_id == g.user.id:
-        note_seen([job_id])  # who sees it here need not be told of it elsewhere
+        note_seen([job_id])  # seen here, it needs no notification elsewhere
     return page
 
 
 @blueprint.post("/jobs/<uuid:job_id>/cancel")
 @requires(*SUBMITTERS)
 def cancel(job_id: uuid.UUID) -> ResponseReturnValue:
-    """Stop what has not ended."""
+    """Cancel a job's unfinished images."""
     with services().database.read() as db:
         was_finished = job_progress(db, actions.own_job(db, job_id)).state == FINISHED
     changed = actions.cancel(job_id)
@@ -184,7 +184,7 @@ def cancel(job_id: uuid.UUID) -> ResponseReturnValue:
 @blueprint.post("/jobs/<uuid:job_id>/retry")
 @requires(*SUBMITTERS)
 def retry(job_id: uuid.UUID) -> ResponseReturnValue:
-    """Queue again what failed, was rejected by a worker or was cancelled."""
+    """Retry images that failed, were rejected by a worker or were cancelled."""
     changed = actions.retry(job_id)
     flash(
         plural(changed, "%(count)s X-ray will be screened again.", "%(count)s X-rays will be screened again."), "info"
@@ -195,7 +195,7 @@ def retry(job_id: uuid.UUID) -> ResponseReturnValue:
 @blueprint.get("/jobs/<uuid:job_id>/delete")
 @requires(*SUBMITTERS)
 def confirm_delete(job_id: uuid.UUID) -> ResponseReturnValue:
-    """Say what goes with a job, and ask."""
+    """Show what deleting a job removes, and ask for confirmation."""
     with services().database.read() as db:
         job = actions.own_job(db, job_id)
         progress = job_progress(db, job)
@@ -215,7 +215,7 @@ def delete(job_id: uuid.UUID) -> ResponseReturnValue:
 
 
 def _describe(db: Session, job: Job, part: type[JobFragment]) -> JobFragment:
-    """Return what the page of a job shows, or the part of it that changes."""
+    """Return the context of a job's page, or of its live part."""
     chosen = _chosen_state()
     reason = _chosen_reason()
     progress = job_progress(db, job)
@@ -257,7 +257,7 @@ def _chosen_reason() -> str | None:
 
 
 def _turn(cursor: str | None, **values: Any) -> str | None:
-    """Return the address of another page of this list; None where there is none."""
+    """Return the URL of another page of this list; None where there is none."""
     if cursor is None:
         return None
     endpoint = "jobs.show" if "job_id" in values else "jobs.index"

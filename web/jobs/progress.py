@@ -1,4 +1,4 @@
-"""How far a job is, how fast it goes, and whether anything can be screened at all."""
+"""Measure the progress and speed of jobs."""
 
 import uuid
 from collections.abc import Mapping, Sequence
@@ -25,27 +25,27 @@ FINISHED: Final = "FINISHED"
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a job stands."""
+    """The progress of a job."""
 
     state: JobState
     total: int
     received: int
-    """Those that are gone already counted too, while the job is being deleted."""
+    """Including those already removed while the job is being deleted."""
     expected: int | None
     counts: dict[State, int]
     settled: int
     percent: float
-    """Of what was announced or has arrived, whichever is more; 0 to 100."""
+    """Of announced or received images, whichever are more; 0 to 100."""
     per_second: float | None
-    """Images a second that workers settled: lately while the job runs, overall once it has finished."""
+    """Images a second settled by workers: recently while the job runs, overall once it has finished."""
     seconds_left: float | None
     moved_at: datetime | None = None
-    """When an image was last taken, or settled by a worker or by being cancelled."""
+    """When an image was last claimed, finished by a worker, or cancelled."""
 
 
 @dataclass(frozen=True)
 class _Work:
-    """What workers did in a job; what an earlier prediction answered, or intake refused, tells nothing of it."""
+    """The workers' share of a job, without images settled by earlier predictions or refused at intake."""
 
     first_started: datetime | None = None
     last_finished: datetime | None = None
@@ -60,7 +60,7 @@ def job_progress(session: Session, job: Job) -> Progress:
 
 
 def jobs_progress(session: Session, jobs: Sequence[Job], *, with_speed: bool = True) -> dict[uuid.UUID, Progress]:
-    """Measure several jobs, together and by indexes alone: 50,000 images in some 10 ms on PostgreSQL, 30 on SQLite."""
+    """Measure several jobs together, using indexes alone: 50,000 images in some 10 ms on PostgreSQL, 30 on SQLite."""
     ids, at = [job.id for job in jobs], now()
     counts = {key: dict.fromkeys(State, 0) for key in ids}
     for key, state, images in session.execute(_count_by(Screening.state, ids)):
@@ -70,12 +70,12 @@ def jobs_progress(session: Session, jobs: Sequence[Job], *, with_speed: bool = T
 
 
 def label_counts(session: Session, job: Job, viewer: User) -> dict[Label, int]:
-    """Count the images of a job that have each label, but those whose label is hidden from the viewer."""
+    """Count a job's images by label, without those whose label is hidden from the viewer."""
     return labels_counts(session, [job], viewer)[job.id]
 
 
 def labels_counts(session: Session, jobs: Sequence[Job], viewer: User) -> dict[uuid.UUID, dict[Label, int]]:
-    """Count the images of several jobs that have each label, by an index alone where none is hidden."""
+    """Count several jobs' images by label, by an index alone where none is hidden."""
     ids = [job.id for job in jobs]
     found = {key: dict.fromkeys(Label, 0) for key in ids}
     query = _count_by(Screening.label, ids).where(Screening.label.is_not(None))
@@ -87,8 +87,8 @@ def labels_counts(session: Session, jobs: Sequence[Job], viewer: User) -> dict[u
 
 
 def count_hidden(progress: Progress, labels: Mapping[Label, int]) -> int:
-    """Count the results of a job that its viewer may not see yet, who may see so many of each label."""
-    return max(0, progress.counts[State.DONE] - sum(labels.values()))  # a job may go on meanwhile
+    """Count a job's results hidden from its viewer, given the visible ones by label."""
+    return max(0, progress.counts[State.DONE] - sum(labels.values()))  # a job may progress meanwhile
 
 
 def _count_by(column: Any, ids: list[uuid.UUID]) -> Select[Any]:
@@ -132,7 +132,7 @@ def _progress(job: Job, counts: dict[State, int], work: _Work, at: datetime) -> 
     settled = sum(counts[state] for state in FINAL_STATES)
     state: JobState = RECEIVING if job.closed_at is None else FINISHED if settled == total else SCREENING
     end = total if job.closed_at is not None else max(total, job.expected_images or 0)
-    # What was queued again may have been so days later.
+    # Images may have been retried days later.
     per_second = None if state == FINISHED and job.retried_at is not None else _speed(state, work, at)
     return Progress(
         state=state,

@@ -1,4 +1,4 @@
-"""What a row of the list of jobs says: where each stands, and what was found in it."""
+"""The rows of the list of jobs: the status of each, and its findings."""
 
 import uuid
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ class JobEntry:
     progress: Progress
     labels: dict[Label, int]
     only_image: uuid.UUID | None
-    """The one screening of a job that has ended with no other, to be opened in place of a list of one row."""
+    """The only screening of a finished job, to be opened instead of a list of one row."""
 
 
 def describe_jobs(session: Session, jobs: Sequence[Job]) -> list[JobEntry]:

@@ -1,4 +1,4 @@
-"""Where a job stands, said once: the words, the bar and the percent of a page and of a list come from here."""
+"""The status of a job in one place: words, bar and percent for both its page and the list."""
 
 from dataclasses import dataclass
 
@@ -10,18 +10,18 @@ from web.languages.text import count, plural, translate
 
 @dataclass(frozen=True)
 class Standing:
-    """What a job's page and its row show of its progress."""
+    """The status shown on a job's page and in its row."""
 
     kind: str
-    """The state that gives the colour: RECEIVING, SCREENING, FINISHED, CANCELLED or FAILED."""
+    """The state that determines the colour: RECEIVING, SCREENING, FINISHED, CANCELLED or FAILED."""
     icon: str
     text: str
     end: int
-    """Images that the job has, or would have had with all that was announced."""
+    """Images of the job, or announced ones if those are more."""
     ended: int
-    """Images that ended otherwise than by being cancelled."""
+    """Images that ended other than by cancellation."""
     missing: int
-    """Images that were announced and never arrived, once the upload has ended."""
+    """Announced images that never arrived, once the upload has ended."""
     percent: float
 
 
@@ -29,7 +29,7 @@ def standing(progress: Progress) -> Standing:
     """Describe a job so that neither a cancelled nor an incomplete one reads as finished."""
     end = max(progress.expected or 0, progress.received)
     missing = 0 if progress.state == RECEIVING else end - progress.received
-    # What a deletion that goes on has removed had ended.
+    # Images already removed by a running deletion had ended.
     ended = progress.settled - progress.counts[State.CANCELLED] + progress.received - progress.total
     kind, icon, text = _say(progress, end, missing)
     percent = 100.0 * ended / end if end else 100.0 * (progress.state == FINISHED)

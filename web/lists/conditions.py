@@ -1,4 +1,4 @@
-"""Filters as SQL: what must hold of an image, tested row by row or told by the columns of an index."""
+"""Filters as SQL conditions on images, tested row by row or by the columns of an index."""
 
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -17,15 +17,15 @@ from shared.tables import Model, User
 from web.lists.filters import FILTERS, Filters
 
 CLOCK_SLACK: Final = timedelta(hours=1)
-"""By how much the time in an image's id may differ from when it was sent, as where a clock is set between the two."""
+"""How much the time in an image's id may differ from its sending time, as when a clock is set in between."""
 _DAY: Final = timedelta(days=1)
 _ROUNDING: Final = 1e-9
-"""Wider than the error of 1 - (1 - p)."""
+"""Larger than the rounding error of 1 - (1 - p)."""
 
 
 @dataclass(frozen=True)
 class Test:
-    """What must hold of an image, as SQL over anything that has these columns of `screenings`."""
+    """A condition on an image, as SQL over anything with these columns of `screenings`."""
 
     name: str
     columns: tuple[str, ...]
@@ -33,12 +33,12 @@ class Test:
 
     @property
     def is_of_rows(self) -> bool:
-        """Tell whether only the row can tell; days are told by ids, but for images at their very edge."""
+        """Tell whether it needs the row; days are determined by ids, except for images at their very edge."""
         return self.name != "days"
 
 
 def tests(filters: Filters, viewer: User, models: Sequence[uuid.UUID] | None) -> Iterator[Test]:
-    """Write filters as tests, all but the label; `models` are the ids behind a model's name."""
+    """Yield filters as tests, all but the label; `models` are the ids of a model's name."""
     if filters.has_confidence:
         yield Test("confidence", ("label", "p_pneumonia"), partial(_is_confident, filters))
     if filters.has_days:
@@ -52,12 +52,12 @@ def tests(filters: Filters, viewer: User, models: Sequence[uuid.UUID] | None) ->
 
 
 def confidence(label: Label, p_pneumonia: Any) -> Any:
-    """Write the confidence in a label as SQL; `ModelSpec.judge` gives the same, to the last bit."""
+    """Return the confidence in a label as SQL; `ModelSpec.judge` computes the same, to the last bit."""
     return p_pneumonia if label is Label.PNEUMONIA else 1.0 - p_pneumonia
 
 
 def p_range(filters: Filters, label: Label) -> tuple[float, float]:
-    """Return the least and the largest p(pneumonia) that what is asked for can come from."""
+    """Return the least and the largest p(pneumonia) that can satisfy the filters."""
     low, high = filters.min_confidence or 0.0, 1.0 if filters.max_confidence is None else filters.max_confidence
     if label is Label.NORMAL:
         low, high = 1.0 - high - _ROUNDING, 1.0 - low + _ROUNDING
@@ -88,7 +88,7 @@ def _is_of_days(filters: Filters, screening: Any) -> ColumnElement[bool]:
 
 
 def day_ids(filters: Filters, key: Any) -> Iterator[ColumnElement[bool]]:
-    """Bound ids to those of images that can be of the days asked for: an id begins with its time."""
+    """Bound ids to images that can be of the requested days: an id begins with its time."""
     if filters.since is not None:
         yield key >= first_id(_start(filters.since, filters) - CLOCK_SLACK)
     if filters.until is not None:
@@ -100,7 +100,7 @@ def _start(day: date, filters: Filters) -> datetime:
 
 
 def model_ids(session: Session, wanted: str | None) -> list[uuid.UUID]:
-    """Find models by name, or by name@start-of-sha256; all of them where none is wanted."""
+    """Find models by name, or by name@start-of-sha256; all of them by default."""
     found = select(Model.id).order_by(Model.id)
     if wanted is not None:
         name, _at, sha256 = wanted.partition("@")

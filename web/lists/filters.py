@@ -1,4 +1,4 @@
-"""The filters of lists: each is declared once, and its form field, parsing, API argument and condition follow.
+"""The filters of lists: each is declared once, which defines its form field, parsing, API argument and condition.
 
 To add a filter, add a field to `Filters`, and nothing else anywhere. A condition on columns of `screenings` is tested
 row by row along whichever index orders the list (`web.lists.planner`), so a new filter is right at once; an index of
@@ -31,25 +31,25 @@ from web.lists.readings import READINGS, Reading, is_read, is_reviewed_by
 from web.lists.shortlist import find_named, find_reviewed
 
 Condition = Callable[[Any, Any, User], ColumnElement[bool]]
-"""Writes a filter as SQL: from its value, anything that has the columns of `screenings`, and who looks at the list."""
+"""Returns a filter as SQL, from its value, anything with the columns of `screenings`, and the viewer."""
 
 MOST_SHOWN: Final = 100
-"""Characters of an argument that an error repeats."""
+"""The most characters of an argument that an error repeats."""
 JOBS_OFFERED: Final = 100
-"""Jobs that a form lists; the page of an older one leads to the list of its images."""
+"""Jobs offered by a form; the page of an older one links to the list of its images."""
 
 
 class Order(StrEnum):
-    """What comes first."""
+    """The order of images."""
 
     NEWEST = "newest"
     SUSPICIOUS = "suspicious"
     UNREAD = "unread"
-    """Of each image the latest screening: unread ones first, the most suspicious of them first, then all others so."""
+    """The latest screening of each image: unread ones first, then all others, each by falling suspicion."""
 
     @classmethod
     def from_args(cls, args: Mapping[str, str]) -> Self:
-        """Read an order from a query string, NEWEST where it names none; raise FilterError where it names another."""
+        """Parse an order from a query string, by default NEWEST; raise FilterError where it is invalid."""
         given = args.get("order") or cls.NEWEST.value
         if given not in list(cls):
             raise FilterError("order", f"{kinds.ask_for(list(cls))} {received(given)}")
@@ -58,23 +58,23 @@ class Order(StrEnum):
 
 @dataclass(frozen=True)
 class Filter:
-    """What is said once of a filter."""
+    """The declaration of a filter."""
 
     label: str
-    """Its name on pages, which translate it."""
+    """Its name on pages, to be translated."""
     help: str
-    """What it means, for the API's document and the help page, which translates it."""
+    """Its meaning, for the API's document and, translated, the help page."""
     kind: Kind
     columns: tuple[str, ...] = ()
     """The columns of `screenings` that `condition` reads."""
     condition: Condition | None = None
     """None where `web.lists.conditions` makes one of several filters, or an index of its own tells what is meant."""
     range_end: str | None = None
-    """The filter that ends the range which this one begins."""
+    """The filter for the end of the range that starts with this one."""
     needs_result: bool = False
-    """Whether only what has a prediction can be meant."""
+    """Whether it implies a prediction."""
     is_private: bool = False
-    """Whether its value may name a patient, so that no log and no audit trail holds it."""
+    """Whether its value may name a patient and is kept out of logs and audit trail."""
     is_wide: bool = False
     """Whether its field in a form takes two columns."""
     find_candidates: Callable[[Session, Any, User], list[uuid.UUID] | None] | None = None
@@ -82,7 +82,7 @@ class Filter:
 
 
 def _name_models(db: Session) -> list[str]:
-    """List the models that have screened here, each exact set of weights by its version."""
+    """List the models that have screened here, each exact set of weights by version."""
     rows = db.execute(select(Model.name, Model.sha256).order_by(Model.created_at.desc()))
     return [version_of(name, sha256) for name, sha256 in rows]
 
@@ -93,7 +93,7 @@ def _name_job(db: Session, job_id: uuid.UUID, viewer: User) -> str:
 
 
 def _recent_jobs(db: Session, viewer: User) -> list[tuple[uuid.UUID, str]]:
-    """List the newest jobs that the viewer may see; the time tells those of one name apart."""
+    """List the newest jobs that the viewer may see; their time distinguishes equal names."""
     query = select(Job.id, Job.name, Job.created_at).where(may_see(viewer)).order_by(Job.id.desc())
     zone, locale = current_zone(), get_locale()
     jobs = db.execute(query.limit(JOBS_OFFERED))
@@ -112,7 +112,7 @@ _JOB: Final = kinds.identifier(N_("Give the id of a job."), _name_job, _recent_j
 
 @dataclass(frozen=True)
 class Filters:
-    """Narrow a list of images; what is None does not narrow. The name of a field is that of its argument."""
+    """Filter a list of images; None does not filter. A field's name is that of its argument."""
 
     text: Annotated[
         str | None,
@@ -228,11 +228,11 @@ class Filters:
     ] = None
 
     zone: tzinfo = UTC
-    """In which days begin and end."""
+    """The time zone of days."""
 
     @classmethod
     def from_args(cls, args: Mapping[str, str], zone: tzinfo = UTC) -> Self:
-        """Read filters from a query string; an empty value is none. Raises FilterError."""
+        """Parse filters from a query string; an empty value means none. Raises FilterError."""
         given = {name: value.strip() for name, value in args.items() if name in FILTERS and value.strip()}
         filters = cls(**{name: _read(name, value) for name, value in given.items()}, zone=zone)
         for name, start in FILTERS.items():
@@ -242,31 +242,31 @@ class Filters:
 
     @property
     def given(self) -> dict[str, Any]:
-        """Return the filters that narrow, and their values."""
+        """Return the active filters with their values."""
         return {name: value for name in FILTERS if (value := getattr(self, name)) is not None}
 
     @property
     def has_days(self) -> bool:
-        """Tell whether days are named."""
+        """Tell whether days are filtered."""
         return self.since is not None or self.until is not None
 
     @property
     def has_confidence(self) -> bool:
-        """Tell whether a range of confidence is named."""
+        """Tell whether confidence is filtered."""
         return self.min_confidence is not None or self.max_confidence is not None
 
     @property
     def bounds_p(self) -> bool:
-        """Tell whether p(pneumonia) has to lie in a range."""
+        """Tell whether p(pneumonia) is limited to a range."""
         return self.has_confidence or self.min_suspicion is not None or self.max_suspicion is not None
 
     @property
     def needs_result(self) -> bool:
-        """Tell whether only an image with a prediction can be meant."""
+        """Tell whether only images with a prediction can match."""
         return self.state is State.DONE or any(FILTERS[name].needs_result for name in self.given)
 
     def to_args(self) -> dict[str, str]:
-        """Write the filters as a query string's arguments."""
+        """Return the filters as query arguments."""
         return {name: _write(value) for name, value in self.given.items()}
 
 
@@ -286,17 +286,17 @@ def _read(name: str, value: str) -> Any:
 
 
 def received(value: str) -> str:
-    """Repeat the beginning of an argument that cannot be used."""
+    """Return the beginning of an invalid argument, for its error."""
     return _("Received: '%(value)s'.", value=value[:MOST_SHOWN])
 
 
 def _check_range(name: str, start: Any, end: Any) -> None:
-    """Refuse a range whose start is after its end: it would match nothing, as if there were nothing."""
+    """Refuse a range whose start is after its end: it would match nothing, as if there were no images."""
     if start is not None and end is not None and start > end:
         said = _("Give a start that is not after the end of the range, %(end)s.", end=_write(end))
         raise FilterError(name, f"{said} {received(_write(start))}")
 
 
 def _write(value: Any) -> str:
-    """Write a value as an address has it: a number that is whole without decimals."""
+    """Write a value as in a URL: whole numbers without decimals."""
     return str(value).removesuffix(".0") if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""Filters as a form shows them, and as pages say what a list is narrowed to."""
+"""Show filters as a form, and describe a page's active filters."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -18,7 +18,7 @@ _NAMES: Final = {"order": N_("Order"), "cursor": N_("Page")}
 
 @dataclass(frozen=True)
 class FormField:
-    """A filter as a form shows it."""
+    """A form field of a filter."""
 
     name: str
     label: str
@@ -31,7 +31,7 @@ class FormField:
 
 
 def form_fields(db: Session, filters: Filters, viewer: User) -> list[FormField]:
-    """Return the fields of a form, filled in; what it does not ask for is carried on where it is given."""
+    """Return a form's fields, filled in; filters without a field are passed on if active."""
     made = []
     for name, declared in FILTERS.items():
         kind, value = declared.kind, getattr(filters, name)
@@ -45,7 +45,7 @@ def form_fields(db: Session, filters: Filters, viewer: User) -> list[FormField]:
 
 
 def say_filters(db: Session, filters: Filters, viewer: User) -> dict[str, Markup]:
-    """Say of each filter that narrows what it lets through: `Label: Flagged`."""
+    """Describe each active filter: `Label: Flagged`."""
     return {
         name: kinds.fill_in(
             _("%(field)s: %(value)s"),
@@ -57,7 +57,7 @@ def say_filters(db: Session, filters: Filters, viewer: User) -> dict[str, Markup
 
 
 def _label(name: str, filters: Filters) -> str:
-    """Name a filter; days say in which zone they begin."""
+    """Return a filter's name; for days with their time zone."""
     declared = FILTERS[name]
     label = translate(declared.label)
     if declared.kind is not kinds.DAY:
@@ -66,10 +66,10 @@ def _label(name: str, filters: Filters) -> str:
 
 
 def name_field(name: str) -> str:
-    """Return what a page calls a field of a list's address."""
+    """Return a page's name for an argument of a list's URL."""
     return translate(FILTERS[name].label if name in FILTERS else _NAMES.get(name, name))
 
 
 def say_problem(error: FilterError) -> str:
-    """Say on a page which field of its address cannot be used, and why."""
+    """Say on a page which argument of its URL is invalid, and why."""
     return _("%(field)s: %(value)s", field=name_field(error.field), value=error.message)

@@ -1,4 +1,4 @@
-"""Kinds of values that filters take: how each is read from an address, described to programs and asked for."""
+"""Value types of filters: how each is parsed from a URL, described to programs and offered in forms."""
 
 import uuid
 from collections.abc import Callable, Iterable, Sequence
@@ -16,35 +16,35 @@ from web.languages.text import _, decimal, translate
 
 Field = Literal["text", "number", "day", "choice", "hidden"]
 Choice = tuple[str, str]
-"""A value as an address holds it, and its words."""
+"""A value as in a URL, and its text."""
 
 FIRST_DAY: Final = date(1970, 1, 1)
-"""Ids count from here, and a day in UTC has one before it."""
+"""Ids start at this time, and a day in UTC may begin a day earlier."""
 LAST_DAY: Final = date(9999, 12, 29)
-"""The last that ends, in every zone, before the last time there is."""
+"""The last day that ends, in every zone, before the latest possible time."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of value."""
+    """One type of value."""
 
     read: Callable[[str], Any]
-    """Read a value from an address; raise ValueError."""
+    """Parse a value from a URL; raise ValueError."""
     ask: Callable[[], str]
-    """Say what to give, for the message where something else was given."""
+    """Describe valid values, for the message about an invalid one."""
     schema: dict[str, Any]
     """JSON schema of the argument, for the OpenAPI document."""
     field: Field
     say: Callable[[Session, Any, User], str] = lambda _db, value, _viewer: str(value)
-    """Write a value for whoever looks; names are marked as such."""
+    """Format a value for the viewer; names are marked up."""
     choices: Callable[[Session, Any, User], Iterable[Choice]] = lambda _db, _value, _viewer: ()
-    """List what a form offers whoever looks; given the value that is chosen, which may be none of the usual ones."""
+    """List a form's choices for the viewer, given the chosen value, which may not be among the usual ones."""
     is_name: bool = False
     """Whether values are names, which are not translated."""
 
 
 def one_of(kind: type[StrEnum], name: Callable[[Any], str]) -> Kind:
-    """Take a member of an enumeration; `name` gives its words in English."""
+    """Accept a member of an enumeration; `name` returns its English text."""
     members = list(kind)
     schema = {"type": "string", "enum": [str(member) for member in members]}
 
@@ -58,14 +58,14 @@ def one_of(kind: type[StrEnum], name: Callable[[Any], str]) -> Kind:
 
 
 def ask_for(choices: Sequence[str]) -> str:
-    """Say that one of some codes is to be given."""
+    """Describe a choice between some codes."""
     if len(choices) == 2:
         return _("Give %(one)s or %(other)s.", one=choices[0], other=choices[1])
     return _("Give one of %(choices)s.", choices=", ".join(choices))
 
 
 def share() -> Kind:
-    """Take a number from 0 to 1, which no form asks for."""
+    """Accept a number from 0 to 1, without a form field."""
     schema = {"type": "number", "minimum": 0, "maximum": 1}
 
     def say(_db: Session, value: float, _viewer: User) -> str:
@@ -75,7 +75,7 @@ def share() -> Kind:
 
 
 def suspicion() -> Kind:
-    """Take a suspicion from 0 to 100."""
+    """Accept a suspicion from 0 to 100."""
     schema = {"type": "number", "minimum": 0, "maximum": 100}
 
     def say(_db: Session, value: float, _viewer: User) -> str:
@@ -85,13 +85,13 @@ def suspicion() -> Kind:
 
 
 def _write(value: float) -> str:
-    """Write a number with the decimals that it has, at most six digits in all."""
+    """Write a number with its decimals, at most six digits in all."""
     text = f"{value:g}"
     return text if "e" in text else decimal(value, len(text.partition(".")[2]))
 
 
 def text(request: str, field: Field = "text", choices: Callable[[Session], Iterable[str]] | None = None) -> Kind:
-    """Take a text, which is a name; `request` asks for it in English, and a form offers what `choices` finds."""
+    """Accept a text, a name; `request` is its English prompt, and a form offers the result of `choices`."""
 
     def offered(db: Session, _chosen: str | None, _viewer: User) -> list[Choice]:
         return [(value, value) for value in (choices(db) if choices else ())]
@@ -108,7 +108,7 @@ def identifier(
     name: Callable[[Session, uuid.UUID, User], str],
     recent: Callable[[Session, User], Sequence[tuple[uuid.UUID, str]]],
 ) -> Kind:
-    """Take an id; `request` asks for it in English, `name` is what pages say instead, `recent` what a form offers."""
+    """Accept an id; `request` is its English prompt, `name` its text on pages, `recent` a form's choices."""
 
     def say(db: Session, value: uuid.UUID, viewer: User) -> str:
         return mark_name(name(db, value, viewer))
@@ -123,17 +123,17 @@ def identifier(
 
 
 def fill_in(text: str, **values: object) -> Markup:
-    """Fill the values of a translated text in, where some of them are markup and the others may be anything."""
-    return Markup(text) % values  # noqa: S704  # a catalog's text is ours
+    """Fill in the placeholders of a translated text, escaping all values but markup."""
+    return Markup(text) % values  # noqa: S704  # the catalog's text is trusted
 
 
 def mark_name(name: str) -> Markup:
-    """Mark a name, which has a direction of its own and is not translated."""
+    """Mark up a name, which has its own text direction and is not translated."""
     return Markup("<bdi>{}</bdi>").format(name)
 
 
 def read_share(value: str) -> float:
-    """Read a number from 0 to 1; raise ValueError."""
+    """Parse a number from 0 to 1; raise ValueError."""
     number = float(value)
     if not 0 <= number <= 1:
         raise ValueError(value)
@@ -141,7 +141,7 @@ def read_share(value: str) -> float:
 
 
 def read_suspicion(value: str) -> float:
-    """Read a number from 0 to 100; raise ValueError."""
+    """Parse a number from 0 to 100; raise ValueError."""
     number = float(value)
     if not 0 <= number <= 100:
         raise ValueError(value)
@@ -149,7 +149,7 @@ def read_suspicion(value: str) -> float:
 
 
 def read_day(value: str) -> date:
-    """Read a day that an image can have been sent on; raise ValueError."""
+    """Parse a day on which an image can have been sent; raise ValueError."""
     day = date.fromisoformat(value)
     if not FIRST_DAY <= day <= LAST_DAY:
         raise ValueError(value)

@@ -1,4 +1,4 @@
-"""Lists of images and jobs, a page at a time: what pages, API and exports all read."""
+"""Lists of images and jobs, a page at a time, for pages, API and exports."""
 
 import uuid
 from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ __all__ = ["FilterError", "Filters", "Order", "Page", "ScreeningDetail", "Screen
 
 @dataclass(frozen=True)
 class ScreeningSummary:
-    """One image of one job, with its answer where there is one."""
+    """One image of one job, with its prediction if there is one."""
 
     screening_id: uuid.UUID
     job_id: uuid.UUID
@@ -57,19 +57,19 @@ class ScreeningSummary:
     review_state: ReviewState
     image_id: uuid.UUID | None
     reviews: tuple[Review, ...]
-    """Those that count, oldest first."""
+    """Reviews that count, oldest first."""
     is_hidden: bool
-    """Prediction and reviews are kept from the viewer until the viewer's own review is in."""
+    """Prediction and reviews are hidden until the viewer has reviewed the image."""
 
     @property
     def refusal(self) -> Explanation | None:
-        """Say why it has no answer; None where no reason is known."""
+        """Explain why it has no prediction; None where no reason is known."""
         return explain(self.error_code, self.error_details) if self.error_code else None
 
 
 @dataclass(frozen=True)
 class ScreeningDetail(ScreeningSummary):
-    """One image with all that is known of it."""
+    """One image with all its details."""
 
     probabilities: dict[str, float] | None
     width: int | None
@@ -150,11 +150,11 @@ _HIDDEN: Final[dict[str, Any]] = {
     "has_heat_map": False,
     "is_hidden": True,
 }
-"""A model's name stays away too: it would tell an answer of one calibration from another's."""
+"""A model's name is hidden, too: it would distinguish predictions of different calibrations."""
 
 
 def _seen_by(session: Session, viewer: User, rows: Sequence[R]) -> list[R]:
-    """Add the reviews that count, and take out what is hidden from the viewer."""
+    """Add the reviews that count, and remove what is hidden from the viewer."""
     images = {row.sha256 for row in rows if row.sha256 and row.review_state is not ReviewState.UNREAD}
     hidden = hidden_images(session, viewer, images) if hides_from(viewer) else set()
     reviews = reviews_of(session, images - hidden)
@@ -165,9 +165,9 @@ def _seen_by(session: Session, viewer: User, rows: Sequence[R]) -> list[R]:
 
 
 def hide(row: R) -> R:
-    """Take out of a row what somebody who reads blind may not see yet."""
+    """Remove from a row what a blind reader may not see yet."""
     more: dict[str, Any] = {"probabilities": None, "heat_map": None} if isinstance(row, ScreeningDetail) else {}
-    # That a second reader is asked for tells nothing of what the first one saw.
+    # A request for a second reader does not reveal what the first one saw.
     waits = row.review_state is ReviewState.SECOND_READER
     return replace(row, review_state=row.review_state if waits else ReviewState.UNREAD, **_HIDDEN, **more)
 
@@ -178,9 +178,9 @@ _READERS: Final[dict[Order, tuple[Any, ...]]] = {
     Order.UNREAD: (whole, share, key),
 }
 MOST_COUNTED: Final = 1000
-"""More rows of a list are not counted, only said to be more."""
+"""More rows than this are reported as "more" instead of counted."""
 MOST_COUNTED_BY_ROW: Final = 200
-"""The same where each row has to be looked at for who reviewed it: of ten million rows, 1,000 took 200 ms."""
+"""The same where each row's reviewers must be checked: of ten million rows, 1,000 took 200 ms."""
 _POSITION: Final = Key[ScreeningSummary]((Screening.position,), (whole,), lambda row: (row.position,), descending=False)
 NEWEST_JOBS: Final = Key[Job]((Job.id,), (key,), lambda job: (job.id,))
 
@@ -190,7 +190,7 @@ def list_screenings(  # noqa: PLR0917  # one question with six answers
 ) -> Page:
     """Return one page of images; SUSPICIOUS holds only images with a prediction. Raises FilterError for a bad cursor.
 
-    A page can be short, or empty, and have a next one: where the search for what is rare was cut short (`planner`).
+    A page can be short, or empty, and have a next one, where the search for rare rows was cut short (`planner`).
     """
     wanted = want(session, viewer, filters, order)
 
@@ -204,7 +204,7 @@ def list_screenings(  # noqa: PLR0917  # one question with six answers
 
 
 def read_screenings(session: Session, viewer: User, ids: Sequence[uuid.UUID]) -> list[ScreeningSummary]:
-    """Read images in the order of their ids' list; one that was deleted a moment ago is left out."""
+    """Read images in the order of `ids`; those deleted meanwhile are omitted."""
     if not ids:
         return []
     query = _select_screenings(*_ROW).where(Screening.id.in_(ids))
@@ -215,11 +215,11 @@ def read_screenings(session: Session, viewer: User, ids: Sequence[uuid.UUID]) ->
 def beside(
     session: Session, viewer: User, filters: Filters, order: Order, screening: ScreeningSummary
 ) -> tuple[uuid.UUID | None, uuid.UUID | None]:
-    """Return the images before and after one in a list, found by key.
+    """Return the previous and next image in a list, found by key.
 
-    None where the list cannot hold the image, and where there is none as far as one search goes (`web.lists.planner`).
-    In the worklist the one after is unread, as long as one is left, and the one before is the next more suspicious one,
-    read or not: who has just read an image goes on to what is to be read, and back to what was.
+    None where the list cannot contain the image, and where one search finds none (`web.lists.planner`). In the worklist
+    the next one is unread, as long as any is left, and the previous one is the next more suspicious, read or not: a
+    reader moves on to unread images, and back to those just read.
     """
     place = place_of(screening, filters, order)
     if place is None:
@@ -240,9 +240,9 @@ def _nearest(session: Session, wanted: Wanted, place: Place, *, later: bool) -> 
 
 
 def place_of(screening: ScreeningSummary, filters: Filters, order: Order) -> Place | None:
-    """Return the place of an image in a list; None where the list cannot hold it.
+    """Return the place of an image in a list; None where the list cannot contain it.
 
-    In the worklist that is where it stood before it was read, so that what comes after is found from there.
+    In the worklist it is the place before the image was read, so that the next one is found from there.
     """
     if order is Order.NEWEST:
         return (screening.screening_id,)
@@ -259,7 +259,7 @@ def place_of(screening: ScreeningSummary, filters: Filters, order: Order) -> Pla
 def count_listed(session: Session, viewer: User, filters: Filters, first: Page | None = None) -> Count:
     """Count the images of the worklist, up to MOST_COUNTED; not exact where the search was cut short.
 
-    The first page, where it is at hand, may tell already.
+    The `first` page, if available, may already tell.
     """
     if first is not None and (first.next_cursor is None or first.reached is not None):
         return Count(len(first.rows), is_exact=first.next_cursor is None)
@@ -268,7 +268,7 @@ def count_listed(session: Session, viewer: User, filters: Filters, first: Page |
 
 
 def count_before(session: Session, viewer: User, filters: Filters, screening: ScreeningSummary) -> Count | None:
-    """Count what stands before an image in the worklist; None where that does not hold it, as one read by now."""
+    """Count the images before one in the worklist; None where that does not contain it, for example if read by now."""
     place = place_of(screening, filters, Order.UNREAD)
     if place is None:
         return None
@@ -285,9 +285,9 @@ def _most_counted(session: Session, wanted: Wanted) -> int:
 
 
 def iterate_screenings(database: Database, viewer: User, filters: Filters, order: Order) -> Iterator[ScreeningSummary]:
-    """Yield every image that is filtered, a page in memory at a time.
+    """Yield every filtered image, one page in memory at a time.
 
-    Each page is read in a transaction of its own: one that lasts for an hour would keep the database from cleaning up.
+    Each page is read in its own transaction: one that lasts an hour would block the database's clean-up (vacuum).
     """
     cursor: str | None = None
     while True:
@@ -308,7 +308,7 @@ def job_rows(  # noqa: PLR0917  # one question with six answers
     limit: int,
     error_code: str | None = None,
 ) -> Page:
-    """Return one page of a job's images, by position; whoever calls has checked who may see the job."""
+    """Return one page of a job's images, by position; the caller checks who may see the job."""
     query: Select[Any] = select(Screening.id).where(Screening.job_id == job_id)
     if state is not None:
         query = query.where(in_states([state]))
@@ -322,7 +322,7 @@ def job_rows(  # noqa: PLR0917  # one question with six answers
 
 
 def get_screening(session: Session, viewer: User, screening_id: uuid.UUID) -> ScreeningDetail | None:
-    """Return one image; None where there is none or it is not the viewer's to see."""
+    """Return one image; None where there is none or the viewer may not see it."""
     query = _select_screenings(*_ROW, *_DETAIL).where(Screening.id == screening_id, may_see(viewer))
     row = session.execute(query).mappings().one_or_none()
     return _seen_by(session, viewer, [ScreeningDetail(**_values(row))])[0] if row is not None else None
@@ -336,12 +336,12 @@ def list_jobs(  # noqa: PLR0917  # one question with six answers
     conditions: Sequence[ColumnElement[bool]] = (),
     order: Key[Job] = NEWEST_JOBS,
 ) -> JobPage:
-    """Return one page of jobs, newest first where no other order is given. Raises FilterError for a bad cursor."""
+    """Return one page of jobs, by default newest first. Raises FilterError for a bad cursor."""
     query = select(Job).options(joinedload(Job.created_by)).where(may_see(viewer), *conditions)
     return turn(lambda page: list(session.scalars(page)), query, order, cursor, limit)
 
 
 def get_job(session: Session, viewer: User, job_id: uuid.UUID) -> Job | None:
-    """Return one job; None where there is none or it is not the viewer's to see."""
+    """Return one job; None where there is none or the viewer may not see it."""
     query = select(Job).options(joinedload(Job.created_by)).where(Job.id == job_id, may_see(viewer))
     return session.scalar(query)

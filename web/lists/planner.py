@@ -1,7 +1,7 @@
-"""Find images in lists of any length: choose the index that leads to what is asked, by how much it leads to.
+"""Query planner for lists of any length: choose the index for the filters by how many images it leads to.
 
-What many images meet is soon found along the list itself. What few images meet is found through the index that leads to
-them alone, wherever in the list they lie. What is left, as a filter by name, is searched a stretch at a time.
+Filters that many images match are found quickly along the list itself. Filters that few match use the index that leads
+to these alone, anywhere in the list. The rest, such as a filter by name, is searched a bounded part at a time.
 """
 
 import uuid
@@ -34,7 +34,7 @@ from web.lists.walker import Found, Run, Search, go_along, tally
 from web.lists.wanted import BY_READER, Wanted, want
 
 MOST_UNANSWERED: Final = 300
-"""More images without a result are not counted, only said to be more."""
+"""More images without a result are reported as "more" instead of counted."""
 
 _PROBE: Final = 2000
 """Images of the list itself to look at before another way is tried."""
@@ -43,7 +43,7 @@ _NO_RESULT: Final = tuple(state for state in State if state is not State.DONE)
 
 @dataclass(frozen=True)
 class Count:
-    """How many images there are; at least so many where it is not exact."""
+    """A number of images; a lower bound where it is not exact."""
 
     images: int
     is_exact: bool = True
@@ -71,7 +71,7 @@ def find(session: Session, wanted: Wanted, start: Place | None, size: int, *, la
 
 
 def _find_unread_first(session: Session, wanted: Wanted, start: Place | None, size: int, *, later: bool) -> Found:
-    """Go through the parts of the worklist one after the other."""
+    """Search the parts of the worklist one after the other."""
     places: list[Place] = []
     for prefix, part, at in _parts_from(wanted, start, later=later):
         found = go_along(session, _searches_of(session, part), at, size - len(places), later=later)
@@ -84,7 +84,7 @@ def _find_unread_first(session: Session, wanted: Wanted, start: Place | None, si
 
 
 def count_worklist(session: Session, wanted: Wanted, start: Place | None, most: int, *, later: bool = True) -> Count:
-    """Count the images of the worklist after a place, or before it; not exact where they are more than `most`."""
+    """Count the images of the worklist after a place, or before it; not exact above `most`."""
     if not wanted.is_possible:
         return Count(0)
     total = 0
@@ -97,7 +97,7 @@ def count_worklist(session: Session, wanted: Wanted, start: Place | None, most: 
 
 
 def _parts_from(wanted: Wanted, start: Place | None, *, later: bool) -> Iterator[tuple[Place, Wanted, Place | None]]:
-    """Yield the parts of the worklist from a place on: what its places begin with, its images, and where to start."""
+    """Yield the parts of the worklist from a place on: prefix of its places, its request, and where to start."""
     parts = _parts(wanted)
     for prefix, part in parts if later else parts[::-1]:
         rank = prefix[0]
@@ -106,7 +106,7 @@ def _parts_from(wanted: Wanted, start: Place | None, *, later: bool) -> Iterator
 
 
 def _parts(wanted: Wanted) -> list[tuple[Place, Wanted]]:
-    """Return the parts of the worklist in their order, each with what the places of its images begin with."""
+    """Return the parts of the worklist in order, each with the prefix of its places."""
     if wanted.filters.review is Reading.OUTSIDE:
         return [((0, 0.0), replace(wanted, order=Order.NEWEST))]
     if wanted.is_blind_for is not None and wanted.filters.review is Reading.SECOND_READER:
@@ -115,7 +115,7 @@ def _parts(wanted: Wanted) -> list[tuple[Place, Wanted]]:
 
 
 def _searches_of(session: Session, part: Wanted) -> list[Search]:
-    """Choose the way through one part of the worklist."""
+    """Choose the searches for one part of the worklist."""
     if part.order is Order.NEWEST:
         return [_search_second_reader(part) if part.states else _search_outside(session, part)]
     candidates = search_candidates(session, part)
@@ -152,7 +152,7 @@ def _find_among_candidates(
 
 
 def holds(session: Session, wanted: Wanted, screening_id: uuid.UUID) -> bool:
-    """Tell whether the worklist holds an image."""
+    """Tell whether the worklist contains an image."""
     if not wanted.is_possible:
         return False
     image = select(Screening.id).where(Screening.id == screening_id)
@@ -169,7 +169,7 @@ def tests_reviews_of_rows(session: Session, wanted: Wanted) -> bool:
 
 
 def _find_in_job(session: Session, wanted: Wanted, job: Job, start: Place | None, size: int, *, later: bool) -> Found:
-    """Find images of one job, newest first: the later its position, the later an image came."""
+    """Find images of one job, newest first: later positions arrived later."""
     at = _positions(session, job, Screening.id, [start[0]]) if start is not None else {}
     state = () if wanted.filters.state is None else state_run(wanted.filters.state)
     run = (Screening.job_id == job.id, *state)

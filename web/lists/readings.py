@@ -1,4 +1,4 @@
-"""What readers have said of an image, as a filter: the choices, their words, and each as SQL."""
+"""The filter by reviews: its choices, their texts, and each as SQL."""
 
 from enum import StrEnum
 from typing import Any, Final
@@ -13,7 +13,7 @@ from web.languages.text import N_
 
 
 class Reading(StrEnum):
-    """What readers have said of an image."""
+    """The review status of an image."""
 
     UNREAD = "unread"
     MINE = "mine"
@@ -36,7 +36,7 @@ READINGS: Final[dict[Reading, str]] = {
 
 
 def _is_reviewed(screening: Any, *by: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Match images of which the newest review of such a reader is not withdrawn."""
+    """Match images whose newest review by such a reader is not withdrawn."""
     later = aliased(Review)
     is_superseded = exists().where(
         later.image_sha256 == Review.image_sha256, later.user_id == Review.user_id, later.number > Review.number
@@ -54,18 +54,18 @@ def _is_reviewed(screening: Any, *by: ColumnElement[bool]) -> ColumnElement[bool
 
 
 def is_outside(screening: Any) -> ColumnElement[bool]:
-    """Match the latest screening of images that the gate refused; literals, or no partial index would be seen."""
+    """Match the latest screening of images that the gate refused; literals, so that a partial index is used."""
     codes = [literal(code, String(), literal_execute=True) for code in sorted(OF_THE_GATE)]
     return and_(in_states([State.REJECTED], screening), screening.is_latest, screening.error_code.in_(codes))
 
 
 def is_reviewed_by(name: str, screening: Any, _viewer: User) -> ColumnElement[bool]:
-    """Match images of which the newest review of an account, by its name, stands."""
+    """Match images whose newest review by an account, by name, is not withdrawn."""
     return _is_reviewed(screening, Review.user_id.in_(select(User.id).where(User.name == name)))
 
 
 def is_read(reading: Reading, screening: Any, viewer: User) -> ColumnElement[bool]:
-    """Match images that were read so, as the viewer sees it."""
+    """Match images with this review status, as the viewer sees it."""
     if reading is Reading.MINE:
         return _is_reviewed(screening, Review.user_id == viewer.id)
     if reading is Reading.OTHERS:

@@ -1,4 +1,4 @@
-"""One screening as JSON: what the API answers and exports write, made from a row of a list."""
+"""One screening as JSON, for API and exports, made from a row of a list."""
 
 import uuid
 from datetime import datetime

@@ -14,22 +14,22 @@ from sqlalchemy.types import Text
 from shared.tables import Image, Review, Screening, User
 
 SHORTEST: Final = 3
-"""Characters of a trigram; a shorter text is in too many names."""
+"""Characters of a trigram; shorter texts are in too many names."""
 MOST_NAMED: Final = 6000
-"""More screenings than this are not taken from the index: they are met soon enough along the list."""
+"""More screenings than this are not read from the index: the list itself finds them soon enough."""
 
 _MOST_MILLISECONDS: Final = 150
-"""PostgreSQL puts all entries of a text together before it gives the first: half a million in this time."""
+"""PostgreSQL collects all entries of a text before it returns the first: half a million in this time."""
 _COMMON: Final = 0.05
-"""Share of all names: a trigram of more narrows little and has a long list to read."""
+"""Share of all names above which a trigram filters little and has a long list to read."""
 _CANCELLED: Final = "57014"  # query_canceled (postgresql.org/docs/current/errcodes-appendix.html)
 _NAMES: Final = table("screening_names", column("screening_id", Uuid()), column("file_name", Text()))
 
 
 def find_named(session: Session, part: str) -> list[uuid.UUID] | None:
-    """Return the ids of screenings whose file name holds a text, in any order; a few others may be among them.
+    """Return the ids of screenings whose file name contains a text, in any order, with possibly a few others.
 
-    None where the index cannot say: the text is too short or in too many names, or there is no index.
+    None where the index cannot help: the text is too short or in too many names, or there is no index.
     """
     if len(part) < SHORTEST:
         return None
@@ -39,9 +39,9 @@ def find_named(session: Session, part: str) -> list[uuid.UUID] | None:
 
 
 def find_reviewed(session: Session, *by: ColumnElement[bool]) -> list[uuid.UUID] | None:
-    """Return the ids of screenings whose images such an account has reviewed, withdrawn or not; None for very many."""
+    """Return the ids of screenings whose images such an account has reviewed, withdrawn or not; None for too many."""
     by_them = select(Review.image_sha256).where(Review.user_id.in_(select(User.id).where(*by)))
-    # A reader of years has a hundred thousand reviews: their index says so without a look at any image.
+    # After years a reader has a hundred thousand reviews: their index shows that without reading any image.
     reviews = session.scalar(select(func.count()).select_from(by_them.limit(MOST_NAMED + 1).subquery())) or 0
     if reviews > MOST_NAMED:
         return None
@@ -51,7 +51,7 @@ def find_reviewed(session: Session, *by: ColumnElement[bool]) -> list[uuid.UUID]
 
 
 def among(ids: Sequence[uuid.UUID], is_sqlite: bool) -> ColumnElement[bool]:
-    """Match these screenings; one parameter, because thousands of them take as long to write as to look up."""
+    """Match these screenings; as one parameter, because thousands of them take as long to bind as to look up."""
     if is_sqlite:
         listed = func.json_each(json.dumps([key.hex for key in ids])).table_valued("value")
         return Screening.id.in_(select(listed.c.value))
@@ -64,7 +64,7 @@ def _find_in_postgresql(session: Session, part: str) -> list[uuid.UUID] | None:
     query = select(_NAMES.c.screening_id).where(has_all, _NAMES.c.file_name.icontains(part, autoescape=True))
     savepoint = session.begin_nested()
     try:
-        # A sequential scan would be chosen for a text that statistics take for common, and read all where it is not.
+        # A sequential scan would be chosen for a text common by statistics, and read all rows if it is not.
         session.execute(text(f"SET LOCAL statement_timeout = {_MOST_MILLISECONDS}; SET LOCAL enable_seqscan = off"))
         return list(session.scalars(query.limit(MOST_NAMED + 1)))
     except OperationalError as error:
@@ -72,15 +72,15 @@ def _find_in_postgresql(session: Session, part: str) -> list[uuid.UUID] | None:
             raise
         return None
     finally:
-        savepoint.rollback()  # also of the settings
+        savepoint.rollback()  # also reverts the settings
 
 
 def _find_rare_trigrams(session: Session, part: str) -> list[str]:
-    """Return the trigrams of a text that lead to a name: those that few names have, else the one that the fewest have.
+    """Return the trigrams of a text to search by: those that few names have, else the rarest.
 
-    PostgreSQL would read the list of each: of ten million names those of `.jpeg` and the like took 200 ms, all others
-    9. Its statistics name them (pg_stats, most_common_elems); without statistics all trigrams are taken. PostgreSQL
-    takes the text apart as it did with the names: its small letters depend on the database's locale.
+    PostgreSQL would read the list of each: for ten million names those of `.jpeg` and the like took 200 ms, all others
+    9. Its statistics list the common ones (pg_stats, most_common_elems); without statistics all trigrams are used.
+    PostgreSQL splits the text as it did the names: lower case depends on the database's locale.
     """
     known = text(
         "SELECT wanted.trigram, max(common.frequency) AS frequency "

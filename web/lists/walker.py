@@ -1,8 +1,8 @@
-"""Go along the runs of an index, in the order of a list, and read a bounded number of their entries.
+"""Scan runs of an index in the order of a list, reading a bounded number of entries.
 
-A list is ordered by a key. A run is what an index holds under the same leading values: it is in the order of the key,
-so a page is read and not sorted. What the index does not narrow is tested entry by entry. A search that comes to no
-end says how far it came, and whoever asked may go on from there.
+A list is ordered by a key. A run is the part of an index with the same leading values: it is in the order of the key,
+so that a page is read without sorting. Other conditions are tested entry by entry. An unfinished search returns how far
+it got, so that the caller can continue from there.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,11 +20,11 @@ Run = tuple[ColumnElement[bool], ...]
 """The conditions of a run of an index: what it holds under the same leading values."""
 
 MOST_ENTRIES: Final = 40_000
-"""Entries that one search looks at; PostgreSQL passes about five million a second."""
+"""The most entries that one search scans; PostgreSQL scans about five million a second."""
 MOST_ROWS: Final = 8_000
-"""Rows that one search reads for a test that no index can answer, where rows lie in the order of the list."""
+"""The most rows that one search reads for a test without an index, where rows are stored in list order."""
 MOST_SCATTERED: Final = 3000
-"""The same where they lie anywhere."""
+"""The same where rows are stored in any order."""
 
 _FIRST_STEP: Final = 500
 _LONGER: Final = 10
@@ -32,18 +32,18 @@ _LONGER: Final = 10
 
 @dataclass(frozen=True)
 class Search:
-    """Which images, in which order, and along what."""
+    """A search: which images, in which order, by which runs."""
 
     runs: tuple[Run, ...]
-    """No image is in two of them."""
+    """They must not overlap."""
     tests: tuple[Test, ...] = ()
-    """What holds of the images besides."""
+    """Further conditions on the images."""
     indexed: frozenset[str] | None = None
-    """Columns that the index of the runs holds; None where the runs go along the rows themselves."""
+    """Columns in the runs' index; None where the runs scan the rows themselves."""
     most: int | None = None
-    """How many entries to look at; None for as many as one search may."""
+    """How many entries to scan; None for the most that one search may."""
     sorted_by: tuple[Any, ...] = ()
-    """Where the runs lead to few images, which are all read and sorted: the columns that order their index."""
+    """Where the runs have few images, which are all read and sorted: the columns that order their index."""
     key: tuple[InstrumentedAttribute[Any], ...] = (Screening.id,)
     """The columns that order the list, the largest values first; together they are unique."""
 
@@ -54,7 +54,7 @@ class Search:
 
     @property
     def entries(self) -> int:
-        """Return how many entries to look at in all."""
+        """Return how many entries to scan in all."""
         if self.most is not None:
             return self.most
         if not any(test.is_of_rows for test in self.row_tests):
@@ -64,16 +64,16 @@ class Search:
 
 @dataclass(frozen=True)
 class Found:
-    """The places of images, in the order in which they were met."""
+    """The places of images, in the order in which they were found."""
 
     places: list[Place]
     reached: Place | None = None
-    """How far was searched, where neither enough was found nor the end was met."""
+    """How far was searched, where neither enough images nor the end was found."""
 
 
 @dataclass
 class _Way:
-    """How far a run was searched."""
+    """The progress of searching a run."""
 
     search: Search
     run: Run
@@ -81,22 +81,22 @@ class _Way:
     found: list[Place] = field(default_factory=list)
     is_over: bool = False
     bound: Place | None = None
-    """Where to stop: other runs hold a whole page up to there."""
+    """Where to stop: other runs have a full page up to there."""
 
     def edge(self, size: int) -> Place | None:
-        """Return the last place up to which all is known; None where all is."""
+        """Return the last place up to which all images are known; None where all are."""
         if len(self.found) >= size:
             return self.found[-1]
         return None if self.is_over else self.at
 
     def is_past(self, bound: Place | None, *, later: bool) -> bool:
-        """Tell whether the run was looked at up to a place already."""
+        """Tell whether the run has already been searched up to a place."""
         if bound is None or self.at is None:
             return False
         return self.at <= bound if later else self.at >= bound
 
     def end(self) -> None:
-        """Note that all was looked at, up to the bound where there is one."""
+        """Record that all was searched, up to the bound if there is one."""
         self.at, self.is_over = self.bound or self.at, self.bound is None
 
 
@@ -105,7 +105,7 @@ def go_along(
 ) -> Found:
     """Find up to `size` images after a place, nearest first, or before it where not `later`.
 
-    No image is in two of the searches, which have one order.
+    The searches must not overlap, and must have the same order.
     """
     ways = [_Way(search, run, start) for search in searches for run in search.runs]
     for way in ways:
@@ -130,8 +130,8 @@ def tally(
 ) -> tuple[int, bool]:
     """Count images after a place, or before it where not `later`, up to `most`; and tell whether those are all.
 
-    One run after the other, in whatever order, and no image leaves the database: to read a thousand and put them in
-    order took a quarter of the time of the worklist's page.
+    Runs are counted one after the other inside the database: reading and sorting a thousand images took a quarter of
+    the time of the worklist's page.
     """
     total, is_whole = 0, True
     for search in searches:
@@ -145,7 +145,7 @@ def tally(
 
 
 def _count_run(session: Session, way: _Way, most: int, *, later: bool) -> int:
-    """Count the images of a run, as far as one search goes along it."""
+    """Count the images of a run, as far as one search scans it."""
     if way.search.sorted_by:
         way.is_over = True
         return _count(session, _sorted(way, later=later).order_by(None), most)
@@ -165,7 +165,7 @@ def _count_run(session: Session, way: _Way, most: int, *, later: bool) -> int:
     met = _next_entries(way, longest, later=later)
     passes = and_(*_conditions(way.search, met))
     query = select(func.count(), func.count(case((passes, 1)))).select_from(met)
-    entries, images = session.execute(query).one()  # both at once: to look for the last entry takes as long again
+    entries, images = session.execute(query).one()  # both at once: finding the last entry would take as long again
     way.is_over = entries < longest
     return total + min(images, most - total)
 
@@ -175,7 +175,7 @@ def _count(session: Session, query: Select[Any], most: int) -> int:
 
 
 def _steps(searches: Sequence[Search], runs: int) -> Iterator[int]:
-    """Yield how many entries of each run to look at, more each time."""
+    """Yield how many entries of each run to scan, more each time."""
     left = min((search.entries for search in searches if not search.sorted_by), default=0) // max(1, runs)
     step = _FIRST_STEP
     while left > 0:
@@ -185,13 +185,13 @@ def _steps(searches: Sequence[Search], runs: int) -> Iterator[int]:
 
 
 def _bound(ways: Sequence[_Way], size: int, *, later: bool) -> Place | None:
-    """Return the place that a page ends at, at the latest, by what is found so far."""
+    """Return the latest place at which a page ends, by what is found so far."""
     places = sorted((place for way in ways for place in way.found), reverse=later)
     return places[size - 1] if len(places) >= size else None
 
 
 def _merge(ways: Sequence[_Way], size: int, *, later: bool) -> Found:
-    """Put the runs together as far as all of them are known."""
+    """Merge the runs as far as all of them are known."""
     edges = [edge for edge in (way.edge(size) for way in ways) if edge is not None]
     edge = (max if later else min)(edges, default=None)
     places = sorted((place for way in ways for place in way.found), reverse=later)
@@ -200,7 +200,7 @@ def _merge(ways: Sequence[_Way], size: int, *, later: bool) -> Found:
 
 
 def _go_on(session: Session, way: _Way, step: int, size: int, *, later: bool) -> None:
-    """Look at the next entries of a run."""
+    """Scan the next entries of a run."""
     wanted = size - len(way.found)
     keys = _entries(way, way.search.key, later=later)
     if not way.search.tests:
@@ -215,7 +215,7 @@ def _go_on(session: Session, way: _Way, step: int, size: int, *, later: bool) ->
 
 
 def _move_on(session: Session, way: _Way, step: int, *, later: bool) -> None:
-    """Note how far a run was looked at."""
+    """Record how far a run was scanned."""
     keys = _entries(way, way.search.key, later=later)
     last = _places(session, keys.offset(step - 1).limit(1))
     if last:
@@ -225,14 +225,14 @@ def _move_on(session: Session, way: _Way, step: int, *, later: bool) -> None:
 
 
 def _sort(session: Session, way: _Way, size: int, *, later: bool) -> list[Place]:
-    """Read all images of a run, and return those next to a place."""
+    """Read and sort all images of a run, and return those next to a place."""
     return _places(session, _sorted(way, later=later).limit(size))
 
 
 def _sorted(way: _Way, *, later: bool) -> Select[Any]:
-    """Select the images of a run after a place, all of which are read."""
-    # Materialized and in the order of its index, so that the database does not go along another one instead, past
-    # images without number: it cannot know how few there are.
+    """Select the images of a run after a place, reading the whole run."""
+    # Materialized and in the order of its index, so that the database does not scan countless images along another
+    # index: it cannot know how few there are.
     read = select(*_columns(way.search)).where(*way.run).order_by(*way.search.sorted_by)
     few = read.cte("few").prefix_with("MATERIALIZED")
     key = [few.c[column.key] for column in way.search.key]
@@ -256,19 +256,19 @@ def _columns(search: Search) -> list[Any]:
     """Return what to read of each entry."""
     names = {column.key for column in search.key} | {name for test in search.tests for name in test.columns}
     if search.indexed is not None:
-        # Only what the index has: asked for more, PostgreSQL may go along all rows instead and pass those of the run.
+        # Only columns of the index: for others PostgreSQL may scan all rows instead and filter those of the run.
         names &= search.indexed
     return [getattr(Screening, name) for name in sorted(names)]
 
 
 def _passing(search: Search, met: FromClause, *, later: bool) -> Select[Any]:
-    """Select the places of those entries that pass the tests, in order; rows are read for what the index has not."""
+    """Select the places of entries that pass the tests, in order; rows are read for columns not in the index."""
     key = [met.c[column.key] for column in search.key]
     return select(*key).where(*_conditions(search, met)).order_by(*in_order(key, later))
 
 
 def _conditions(search: Search, met: FromClause) -> list[ColumnElement[bool]]:
-    """Write the tests of entries."""
+    """Return the tests of entries as SQL."""
     apart = search.row_tests if search.indexed is not None else ()
     conditions = [test.of(met.c) for test in search.tests if test not in apart]
     if apart:

@@ -1,4 +1,4 @@
-"""What reports are made of, gathered before the libraries that write them are loaded."""
+"""The contents of reports, gathered before the PDF libraries are loaded."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from web.lists.listing import ScreeningSummary
 
 ENDED_WITHOUT: Final = (State.REJECTED, State.FAILED, State.CANCELLED)
 MOST_LISTED: Final = 500
-"""Images in the table of answers, some 15 sheets; the CSV of a job has all."""
+"""The most images in the table of results, some 15 pages; the CSV of a job has all."""
 MOST_REFUSED: Final = 200
-"""Images in the table of those without one."""
+"""The most images in the table of those without a result."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """The picture of an image as JPEG, or why there is none."""
+    """The picture of an image as JPEG, or the reason why there is none."""
 
     data: bytes | None
     problem: str = ""
@@ -27,19 +27,19 @@ class Picture:
 
 @dataclass(frozen=True)
 class JobContents:
-    """What the report of a job says, as its viewer may see it."""
+    """The content of a job's report, as its viewer may see it."""
 
     job: Job
     progress: Progress
     labels: Mapping[Label, int]
     reasons: Sequence[tuple[str, int]]
-    """Codes of what was refused, and how many images of each."""
+    """Rejection codes, and the number of images of each."""
     answered: Sequence[ScreeningSummary]
     """The most suspicious first, at most MOST_LISTED."""
     missing: Sequence[ScreeningSummary]
-    """What ended without an answer, by position, at most MOST_REFUSED."""
+    """Images that ended without a prediction, by position, at most MOST_REFUSED."""
 
     @property
     def hidden(self) -> int:
-        """Count the answers that the viewer may not see yet."""
+        """Count the results that the viewer may not see yet."""
         return count_hidden(self.progress, self.labels)

@@ -1,4 +1,4 @@
-"""Pages of A4 with what every report has: that it is no diagnosis, numbered pages, and text in any script."""
+"""A4 PDF documents with what every report needs: "no diagnosis" notice, page numbers, and text in any script."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ _INK, _SOFT, _RULE, _SHADE = 0, 85, 170, 242
 _FAMILY: Final = "report"
 _NOT_A_DIAGNOSIS: Final = N_("Decision support, not a diagnosis. A qualified reader must read every X-ray.")
 _GAP: Final = 4.0
-"""Mm between a column of numbers and the text beside it."""
+"""Gap in mm between a column of numbers and adjacent text."""
 _LONGEST: Final = 160
-"""Characters of one cell; longer ones are cut in the middle."""
+"""The most characters of a cell; longer texts are shortened in the middle."""
 
 
 @dataclass(frozen=True)
@@ -35,24 +35,24 @@ class Column:
     width: float
     is_number: bool = False
     is_name: bool = False
-    """Names of files have no words to break between."""
+    """File names have no words to break between."""
 
     @property
     def text_width(self) -> float:
-        """Return the mm that texts may take."""
+        """Return the width of texts in mm."""
         return self.width - _GAP if self.is_number else self.width
 
     @property
     def wrapmode(self) -> WrapMode:
-        """Say where a long text may break."""
+        """Return where a long text may break."""
         return WrapMode.CHAR if self.is_name else WrapMode.WORD
 
 
 class Document(FPDF):
     """One report, in the language of the pages.
 
-    Texts may hold anything: what no font has is written as its number (`letters.printable`). In a language that is
-    written from right to left lines and tables begin at the right; pictures and scales are drawn as in the others.
+    Texts may contain anything: characters missing from all fonts are written as numbers (`letters.printable`). In
+    right-to-left languages lines and tables start at the right; pictures and scales are not mirrored.
     """
 
     def __init__(self, title: str, printed: str) -> None:
@@ -68,12 +68,12 @@ class Document(FPDF):
         self.set_title(letters.printable(title))
         self.set_creator("PneumoScreen")
         self.set_lang(self._language.tag)
-        self.alias_nb_pages("")  # a text may hold what stands for their number by default
+        self.alias_nb_pages("")  # a text may contain the default placeholder of their number
         self._write_in(_TEXT)
         self.add_page()
 
     def finish(self) -> bytes:
-        """Return the PDF; nothing can be written in it any more."""
+        """Finish and return the PDF."""
         self._write_feet()
         try:
             return bytes(self.output())
@@ -83,7 +83,7 @@ class Document(FPDF):
                     font.close()
 
     def header(self) -> None:
-        """Write what stands at the top of every page."""
+        """Write the header of every page."""
         shaping = self.text_shaping
         self._write_in(SMALL, soft=True)
         self._ends("PneumoScreen", self._shown(translate(_NOT_A_DIAGNOSIS)), self.epw / 5)
@@ -94,7 +94,7 @@ class Document(FPDF):
         self._write_in(_TEXT)
 
     def heading(self, text: str, size: float = 12.0) -> None:
-        """Write a heading, with room for some lines below it on the same page."""
+        """Write a heading, keeping room for some lines below it on the same page."""
         if self.will_page_break(4 * LINE):
             self.add_page()
         self.ln(2)
@@ -104,14 +104,14 @@ class Document(FPDF):
         self._write_in(_TEXT)
 
     def paragraph(self, text: str, *, bold: bool = False, soft: bool = False, size: float = _TEXT) -> None:
-        """Write a text over the whole width; its own line breaks are kept."""
+        """Write a text over the full width, keeping its line breaks."""
         self._write_in(size, bold=bold, soft=soft)
         for part in text.expandtabs(4).splitlines() or [""]:
             self._lines(part, max(LINE, size / 2))
         self._write_in(_TEXT)
 
     def facts(self, rows: Sequence[tuple[str, str]], name_width: float = 34.0) -> None:
-        """Write names and values below each other, from where the left margin is."""
+        """Write names and values below each other, from the left margin."""
         widest = max((self.get_string_width(self._shown(name)) for name, _value in rows), default=0.0)
         name_width = min(max(name_width, widest + 3 * self.c_margin), self.epw / 2)
         value_width = self.epw - name_width
@@ -127,7 +127,7 @@ class Document(FPDF):
             self.multi_cell(value_width, LINE, self._shown(value), align=self._start, new_x="LMARGIN", new_y="NEXT")
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:  # type: ignore[override]  # ours keeps rows whole, in any script
-        """Write a table whose head stands on each of its pages; no row is parted."""
+        """Write a table with its head repeated on each page; no row is split."""
         self._head(columns)
         for number, row in enumerate(rows):
             cells = [self._shown(letters.shorten(cell, _LONGEST)) for cell in row]
@@ -154,7 +154,7 @@ class Document(FPDF):
         self.set_y(top + 4)
 
     def empty_frame(self, width: float, height: float, text: str) -> None:
-        """Draw the place of a picture that is not there, with the reason inside."""
+        """Draw the frame of a missing picture, with the reason inside."""
         left, top = self.get_x(), self.get_y()
         self.set_draw_color(_RULE)
         self.rect(left, top, width, height)
@@ -169,7 +169,7 @@ class Document(FPDF):
 
     @property
     def _start(self) -> str:
-        """The side where lines begin."""
+        """Return the side where lines begin."""
         return "R" if self._is_right_to_left else "L"
 
     @property
@@ -177,7 +177,7 @@ class Document(FPDF):
         return "L" if self._is_right_to_left else "R"
 
     def _ends(self, first: str, last: str, first_width: float) -> None:
-        """Write one text at the beginning of a line, in so many mm, and one at its end."""
+        """Write one text at the beginning of a line, in `first_width` mm, and one at its end."""
         left, last_width = self.l_margin, self.epw - first_width
         for text, offset, width, align in (
             (first, last_width if self._is_right_to_left else 0, first_width, self._start),
@@ -188,9 +188,9 @@ class Document(FPDF):
             self.cell(width, LINE, text, align=align)
 
     def _write_feet(self) -> None:
-        """Write on each page who printed it when, and its number, once it is known how many there are.
+        """Write each page's footer, with printer, time and page number, once the number of pages is known.
 
-        A placeholder for that (`alias_nb_pages`) would leave a gap as wide as itself, or write over what follows.
+        A placeholder (`alias_nb_pages`) would leave a gap of its own width, or overlap what follows.
         """
         self.set_auto_page_break(False)
         for number in range(1, self.pages_count + 1):
@@ -226,7 +226,7 @@ class Document(FPDF):
 
     def _count_lines(self, column: Column, text: str) -> int:
         self._shape(text)
-        if self.get_string_width(text) < column.text_width - 2 * self.c_margin:  # much quicker than to lay it out
+        if self.get_string_width(text) < column.text_width - 2 * self.c_margin:  # much faster than laying it out
             return 1
         lines = self.multi_cell(
             column.text_width, LINE, text, wrapmode=column.wrapmode, dry_run=True, output=MethodReturnValue.LINES
@@ -238,7 +238,7 @@ class Document(FPDF):
         self.multi_cell(0, height, shown, align=self._start, new_x="LMARGIN", new_y="NEXT")
 
     def _shown(self, text: str) -> str:
-        """Write a text so that all of it shows, with the fonts that it needs."""
+        """Return a text in printable form, and load the fonts that it needs."""
         shown = letters.printable(text)
         missing = letters.fallbacks_of(shown) - self._fallbacks
         for name in missing:
@@ -250,14 +250,14 @@ class Document(FPDF):
         return shown
 
     def _shape(self, text: str) -> None:
-        """Have what is written next shaped where it needs that: it takes three quarters of the time."""
+        """Enable text shaping only for texts that need it: it takes three quarters of the time."""
         is_turned = self._is_right_to_left and letters.has_right_to_left(text)
         self.set_text_shaping(not text.isascii(), direction="rtl" if is_turned else None)
 
     def _write_in(self, size: float, *, bold: bool = False, soft: bool = False) -> None:
         self.set_font(_FAMILY, "B" if bold else "", size)
         if self.page and self.current_font is not None:
-            # Else fpdf2 2.8.9 names it within the next text only, where that begins with a fallback font.
+            # Else fpdf2 2.8.9 selects it only within the next text, if that begins with a fallback font.
             self._out(self._set_font_for_page(self.current_font, self.font_size_pt))
         self.set_text_color(_SOFT if soft else _INK)
 

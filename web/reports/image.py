@@ -1,4 +1,4 @@
-"""The report of one image: its picture, what the model says and which one it is, and what readers said."""
+"""Write the PDF report of one image: picture, prediction, model and reviews."""
 
 import io
 from typing import Final
@@ -15,7 +15,7 @@ from web.reports.document import LINE, Document
 
 _PICTURE_WIDTH: Final = 130.0
 _PICTURE_HEIGHT: Final = 105.0
-"""In mm; with them result and details of most images stand on the same sheet."""
+"""In mm; with these, result and details of most images fit on the same page."""
 _SUSPICION: Final[dict[suspicion.Band, str]] = {
     suspicion.Band.BELOW: N_("Suspicion %(number)s of 100. Below the threshold, %(threshold)s."),
     suspicion.Band.NEAR: N_("Suspicion %(number)s of 100. Near the threshold, %(threshold)s."),
@@ -111,7 +111,7 @@ def _write_review(document: Document, review: Review) -> None:
 
 
 def say_review(review: Review) -> str:
-    """Say what a reader found, and whether the model said so."""
+    """Describe a reader's finding, and whether the model agrees."""
     if review.finding is None:
         return translate(words.OUTCOMES[review.outcome])
     if review.label is None:

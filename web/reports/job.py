@@ -1,4 +1,4 @@
-"""The report of a job: how many were flagged, not flagged and refused, and the most suspicious images first."""
+"""Write the PDF report of a job: numbers flagged, not flagged and refused, and the most suspicious images first."""
 
 from typing import Final
 

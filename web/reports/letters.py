@@ -1,4 +1,4 @@
-"""Which characters the fonts of reports have; what they lack is written as its number in Unicode, never left out."""
+"""Check which characters the reports' fonts have; others are written as Unicode numbers, never omitted."""
 
 import unicodedata
 from functools import cache
@@ -16,25 +16,25 @@ FALLBACKS: Final = (
     "NotoSansTamil-Regular.ttf",
     "NotoSansTelugu-Regular.ttf",
     "NotoSansThai-Regular.ttf",
-    "DroidSansFallbackFull.ttf",  # Chinese and Japanese; the largest, so the last to be opened
+    "DroidSansFallbackFull.ttf",  # Chinese and Japanese; the largest, so opened last
 )
-"""Asked in this order for what the first font lacks."""
+"""Fallback fonts, in this order, for characters missing in the first."""
 
 _JOINERS: Final = "\u200c\u200d"
-"""They part or join letters of Arabic and Indian scripts, which shaping needs."""
+"""Non-joiner and joiner of Arabic and Indian scripts, which shaping needs."""
 _CUT: Final = "\N{HORIZONTAL ELLIPSIS}"
 
 
 def printable(text: str) -> str:
-    """Write a text so that all of it shows: `[U+1F600]` stands for a character without a glyph, or one that acts.
+    """Make a text fully visible: `[U+1F600]` stands for a character without a glyph, or a control character.
 
-    Characters that act are controls, and those that turn the direction of a text so that a name looks like another.
+    Control characters include those that change text direction, which could make one name look like another.
     """
     return "".join(letter if _shows(letter) else f"[U+{ord(letter):04X}]" for letter in text)
 
 
 def shorten(text: str, most: int) -> str:
-    """Cut a long text in its middle: beginning and end tell a name from others."""
+    """Shorten a long text in the middle: beginning and end distinguish names."""
     if len(text) <= most:
         return text
     end = most // 2
@@ -42,12 +42,12 @@ def shorten(text: str, most: int) -> str:
 
 
 def has_right_to_left(text: str) -> bool:
-    """Tell whether a text has a letter that is written from right to left."""
+    """Tell whether a text contains right-to-left letters."""
     return any(unicodedata.bidirectional(letter) in {"R", "AL"} for letter in text)
 
 
 def fallbacks_of(text: str) -> set[str]:
-    """Return the fonts that a text needs beside the first."""
+    """Return the fallback fonts that a text needs."""
     found = {_font_of(letter) for letter in set(text) - set(_JOINERS)}
     return {name for name in found if name is not None and name != PLAIN}
 
@@ -68,6 +68,6 @@ def _font_of(letter: str) -> str | None:
 def _shows(letter: str) -> bool:
     if letter in _JOINERS:
         return True
-    # Controls, marks that act, halves of characters, private and unassigned ones, and what breaks a line.
+    # Control, format, surrogate, private and unassigned characters, and line separators.
     category = unicodedata.category(letter)
     return not category.startswith("C") and category not in {"Zl", "Zp"} and _font_of(letter) is not None

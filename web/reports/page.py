@@ -1,4 +1,4 @@
-"""The addresses of reports: one image and one job as a PDF, for people and, with the scope `read`, for programs."""
+"""The views of reports: one image or one job as a PDF, for people and, with the scope `read`, for programs."""
 
 import uuid
 from collections.abc import Sequence
@@ -41,13 +41,13 @@ blueprint = Blueprint("reports", __name__)
 
 _MOST_SECONDS: Final = 20.0
 writing = Turns(1, _MOST_SECONDS, N_("Reports are being written."))
-"""One takes a core for up to 3 s (500 rows), and fonts in memory."""
+"""A report takes a core for up to 3 s (500 rows), and memory for fonts."""
 
 
 @blueprint.get("/screenings/<uuid:screening_id>/report.pdf")
 @requires(scope=Scope.READ)
 def image(screening_id: uuid.UUID) -> ResponseReturnValue:
-    """Give one image to print: picture, result, model and reviews."""
+    """Return the PDF of one image: picture, result, model and reviews."""
     from web.reports.image import write_image  # noqa: PLC0415  # fpdf2 and its fonts load with the first report
 
     with services().database.read() as db:
@@ -64,7 +64,7 @@ def image(screening_id: uuid.UUID) -> ResponseReturnValue:
 @blueprint.get("/jobs/<uuid:job_id>/report.pdf")
 @requires(scope=Scope.READ)
 def job(job_id: uuid.UUID) -> ResponseReturnValue:
-    """Give a job to print: what was found, the most suspicious images, and those without a result."""
+    """Return the PDF of a job: findings, the most suspicious images, and those without a result."""
     from web.reports.job import write_job  # noqa: PLC0415  # as above
 
     with services().database.read() as db:
@@ -79,7 +79,7 @@ def job(job_id: uuid.UUID) -> ResponseReturnValue:
 
 
 def _picture(screening: ScreeningDetail) -> Picture:
-    """Return the picture of an image, or why there is none."""
+    """Return the picture of an image, or the reason why there is none."""
     is_shown = screening.state is not State.REJECTED or screening.error_code in OF_THE_GATE
     if screening.sha256 is None:
         return Picture(None, _("This file was not kept."))
@@ -118,7 +118,7 @@ def _printed() -> str:
 
 
 def _send(report: bytes, subject: uuid.UUID) -> Response:
-    """Answer with a report that leaves a row in the audit trail; no name of a file or job becomes that of the PDF."""
+    """Send a report and audit it; the PDF is not named after a file or job."""
     with services().database.write() as db:
         record(db, Action.REPORT_MADE, user_id=g.user.id, subject=subject, address=request.remote_addr)
     response = Response(report, mimetype="application/pdf")

@@ -1,4 +1,4 @@
-"""What a request says of a job beside its files: the fields of its form or JSON, and its idempotency key."""
+"""Read a request's job fields, from form or JSON, and its idempotency key."""
 
 from collections.abc import Mapping
 from typing import Final, TypeVar
@@ -22,12 +22,12 @@ _SHOWN: Final = 64
 _KEY_LENGTH: Final = 128
 _YES_NO: Final = {"true": True, "false": False}
 _PRIORITIES: Final = {"interactive": Priority.INTERACTIVE, "bulk": Priority.BULK}
-# What a client may say of itself; the others name what this server takes in by itself.
+# Sources that a client may declare; the others are set by this server itself.
 _SOURCES: Final = {source.value: source for source in (Source.API, Source.CLI, Source.WEB)}
 
 
 def read_submission(given: Mapping[str, object], source: Source) -> Submission:
-    """Check what a sender says of a job, `source` where it says none; raise InvalidRequest where it cannot be used."""
+    """Validate a sender's job fields, with `source` as default; raise InvalidRequest where one is invalid."""
     return Submission(
         name=_read_name(given.get("name")),
         expected_images=_read_count(given.get("expected_images")),
@@ -38,17 +38,17 @@ def read_submission(given: Mapping[str, object], source: Source) -> Submission:
 
 
 def read_skip_received(texts: Mapping[str, str]) -> bool:
-    """Tell whether files that the job holds already are to be left out; raise InvalidRequest where that is not said."""
+    """Tell whether files that the job already holds are to be skipped; raise InvalidRequest for an invalid value."""
     return _choose("skip_received", texts.get("skip_received"), _YES_NO, False)
 
 
 def priority_so_far(texts: Mapping[str, str], images: int) -> Priority:
-    """Return the priority that a form would have with the texts and images that are there."""
+    """Return the priority of a form by the texts and images received so far."""
     return choose_priority(services().settings, _PRIORITIES.get(texts.get("priority", "")), images)
 
 
 def idempotency_key() -> str | None:
-    """Return the key under which the sender may repeat this request."""
+    """Return the idempotency key of this request."""
     key = request.headers.get("Idempotency-Key") or None
     if key is not None and (len(key) > _KEY_LENGTH or not key.isprintable()):
         said = _(
@@ -73,7 +73,7 @@ def _read_name(value: object) -> str | None:
 def _read_count(value: object) -> int | None:
     if value is None:
         return None
-    if isinstance(value, float) and value.is_integer():  # to JSON Schema 3.0 is an integer
+    if isinstance(value, float) and value.is_integer():  # in JSON Schema 3.0 is an integer
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**31:
         raise _unusable("expected_images", N_("Give a whole number, 0 or more. Received: %(received)s."), value)

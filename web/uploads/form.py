@@ -1,4 +1,4 @@
-"""The form of an upload: its texts, its images, its CSRF token, and whether it may go on coming in."""
+"""Receive an upload form: its texts, images and CSRF token, under admission control."""
 
 import sys
 import time
@@ -35,11 +35,11 @@ def receive_form(
     digest: RequestDigest | None = None,
     on_chunk: Callable[[], None] = lambda: None,
 ) -> tuple[dict[str, str], list[Received]]:
-    """Read this request's form: its texts, and what became of each of its files.
+    """Read this request's form: its texts, and the result of each file.
 
-    `priority_of` says what priority the texts and so many images have, `digest` sees every file, and `on_chunk` is
-    called as parts of files come in. Without `admission` files are only read and not kept: a request under a key that
-    is known adds nothing. Raises TryLater where too many images wait or the disk is low.
+    `priority_of` returns the priority of the texts and so many images, `digest` includes every file, and `on_chunk` is
+    called as chunks of files are received. Without `admission` files are only read and not stored: a repeated request
+    under a known key adds nothing. Raises TryLater where too many images wait or the disk is low.
     """
     texts: dict[str, str] = {}
     received: list[Received] = []
@@ -72,7 +72,7 @@ def _note(chunks: Iterable[bytes], on_chunk: Callable[[], None]) -> Iterator[byt
 
 
 def _check_token_of_script() -> bool:
-    """Check a CSRF token that stands in a header; tell whether one has to stand in the form."""
+    """Check a CSRF token in a header; tell whether the form must contain one."""
     token = request.headers.get(CSRF_HEADER)
     if g.by_token or not token:
         return not g.by_token
@@ -81,14 +81,14 @@ def _check_token_of_script() -> bool:
 
 
 def _ask_first(admission: Admission, priority_of: PriorityOf) -> None:
-    """Ask before the body is read: one that is larger than a few images can be is not what the reserve is for."""
+    """Check admission before reading the body: the reserve is not for bodies larger than a few images."""
     settings, length = services().settings, request.content_length or 0
     is_small = length <= settings.interactive_images * settings.max_image_bytes
     admission.check(priority_of({}, 1 if is_small else settings.interactive_images + 1), coming_bytes=length)
 
 
 def _refuse_too_many(images: int) -> None:
-    """Bound what one request can come to when every file of it is a ZIP."""
+    """Limit the number of images in one request, as every file may be a ZIP."""
     most = services().settings.max_zip_entries + services().settings.max_images_per_upload
     if images > most:
         said = _(
@@ -99,16 +99,16 @@ def _refuse_too_many(images: int) -> None:
 
 
 def _read_request() -> Iterator[TextPart | FilePart]:
-    # Flask would cap the body at the size of a small form; read_parts counts instead.
+    # Flask would limit the body to the size of a small form; read_parts counts instead.
     request.max_content_length = sys.maxsize
     length = request.content_length
-    # What Flask wraps around a body of known length only counts, and copies it twice.
+    # Flask's wrapper around a body of known length only counts, and copies it twice.
     stream = request.stream if length is None else request.environ["wsgi.input"]
     return read_parts(stream, request.content_type or "", length, services().settings)
 
 
 def left_out() -> Counter[str]:
-    """Return how many entries of this request's ZIPs were left out as no images, by the reason."""
+    """Return how many entries of this request's ZIPs were skipped as no images, by reason."""
     counts: Counter[str] = g.setdefault("left_out", Counter())
     return counts
 
@@ -117,28 +117,28 @@ def _take(part: FilePart, digest: RequestDigest | None, *, keeps: bool) -> Gener
     if part.name != FILES_PART:
         name = "part" if services().settings.pseudonymise_names else part.name or "part"
         raise InvalidRequest(name, _("Send X-rays in parts named '%(name)s'.", name=FILES_PART))
-    if part.file_name == "":  # what a browser sends for a file field left empty
+    if part.file_name == "":  # browsers send this for an empty file field
         return
     chunks = iter(part.chunks) if digest is None else digest.watch(part.file_name, part.chunks)
     if keeps:
         yield from archive.receive(part.file_name, chunks, services().store, services().settings, left_out())
     if digest is not None:
-        for _rest in chunks:  # what follows where a file was refused before its end belongs to the request, too
+        for _rest in chunks:  # the rest of a file refused early is part of the request, too
             pass
 
 
 @contextmanager
 def drain_body() -> Iterator[None]:
-    """Read on for a while before a sender is told to come back, or that the job is closed, and keep nothing of it.
+    """Drain the body for a while before answering that the job is closed or to retry later; keep nothing of it.
 
-    gunicorn closes a connection on which more than 64 KiB were not read, and a client that is still sending then sees
-    the connection break and not the answer.
+    gunicorn closes a connection with more than 64 KiB unread, and a client still sending then sees a broken connection
+    instead of the answer.
     """
     try:
         yield
     except (TryLater, JobClosed):
         until = time.monotonic() + _DRAIN_SECONDS
-        with suppress(OSError):  # the client has gone; nobody waits for the answer
+        with suppress(OSError):  # the client has gone
             while time.monotonic() < until and request.environ["wsgi.input"].read(_READ_BYTES):
                 pass
         raise

@@ -1,4 +1,4 @@
-"""Multipart bodies (RFC 7578), one part open at a time; no file is ever held in memory."""
+"""Parse multipart bodies (RFC 7578), one part open at a time; no file is ever held in memory."""
 
 import re
 from collections.abc import Iterator
@@ -19,19 +19,19 @@ READ_BYTES: Final = 128 * 1024
 _MOST_TEXT_BYTES: Final = 64 * 1024
 _MOST_TEXTS: Final = 32
 _ONE_BYTE: Final = "latin-1"
-"""Reads any header without loss, whatever its bytes mean; `_decode` reads them as what they are."""
+"""Decodes any header bytes without loss; `_decode` then determines their real encoding."""
 _OPTION: Final = re.compile(r';\s*([^\s;="]+)\s*=\s*("(?:\\.|[^\\"])*"|[^;"]*)')
 _EXTENDED: Final = re.compile(r"(utf-8|us-ascii|iso-8859-1)'[^']*'(.*)", re.IGNORECASE | re.ASCII)
 
 Event: TypeAlias = MultipartSegment | bytes | bytearray | None
-"""What the parser gives: a part begins, some of its data, a part ends."""
+"""The parser's events: start of a part, data, end of a part."""
 
 
 class Stream(Protocol):
     """A request's body."""
 
     def read(self, size: int, /) -> bytes:
-        """Return at most `size` bytes, and none at its end."""
+        """Return at most `size` bytes, none at the end."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class TextPart:
 
 @dataclass(frozen=True)
 class FilePart:
-    """A file of the form; its chunks are gone once the next part is asked for."""
+    """A file of the form; its chunks are unavailable once the next part is requested."""
 
     name: str
     file_name: str
@@ -54,7 +54,7 @@ class FilePart:
 class _Chunks:
     """The data of one part.
 
-    No generator: what reads an image may stop early and close what it reads from, and the rest still has to be skipped.
+    It is no generator: a reader may stop early and close its source, and the rest must still be skipped.
     """
 
     def __init__(self, events: Iterator[Event]) -> None:
@@ -76,9 +76,9 @@ class _Chunks:
 def read_parts(
     stream: Stream, content_type: str, length: int | None, settings: Settings
 ) -> Iterator[TextPart | FilePart]:
-    """Yield the parts of a request's body in their order; at most `length` bytes are read, where that is known.
+    """Yield the parts of a request's body in order; at most `length` bytes are read, if known.
 
-    Raises UploadRefused where the request is over a limit, BadRequest where it is not well formed.
+    Raises UploadRefused where the request exceeds a limit, BadRequest where it is malformed.
     """
     if length is not None and length > settings.max_upload_bytes:
         raise _too_many_bytes(settings)
@@ -113,12 +113,12 @@ def _boundary(content_type: str) -> bytes:
 
 
 def _file_name(part: MultipartSegment) -> str | None:
-    """Return a part's file name; None where it is a text.
+    """Return a part's file name; None for a text.
 
-    Programs send a name in three ways. As UTF-8 in `filename`, as browsers do and RFC 7578, section 4.2, wants it. In
-    some older character set, whose bytes are no UTF-8: each of them is replaced, and the image goes on. And
+    Programs send names in three ways. As UTF-8 in `filename`, as browsers do and RFC 7578, section 4.2, requires. In
+    some older encoding that is invalid UTF-8: invalid bytes are replaced, and the image is accepted. And
     percent-encoded in `filename*` beside an encoded or stripped `filename`: RFC 7578 forbids it, RFC 6266, section 4.3,
-    prefers it over `filename`, wherever it stands.
+    prefers it over `filename` at any position.
     """
     header = part["Content-Disposition"]
     if "filename*" in header.lower():
@@ -130,7 +130,7 @@ def _file_name(part: MultipartSegment) -> str | None:
 
 
 def _decode(text: str) -> str:
-    """Read as UTF-8 what `_ONE_BYTE` has read."""
+    """Decode as UTF-8 a text decoded by `_ONE_BYTE`."""
     return text.encode(_ONE_BYTE).decode(errors="replace")
 
 

@@ -1,4 +1,4 @@
-"""The page that takes images, and the plain form behind it for browsers without scripts."""
+"""The upload page, with a plain form for browsers without scripts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ RECENT_JOBS = 5
 
 @dataclass(frozen=True)
 class HomePage(PageContext):
-    """The drop zone, the last jobs and, before the first, how many samples there are."""
+    """The drop zone, the latest jobs and, before the first job, the number of samples."""
 
     template = "screen/home.html"
     settings: Settings
@@ -40,7 +40,7 @@ class HomePage(PageContext):
 @blueprint.get("/")
 @requires()
 def home() -> ResponseReturnValue:
-    """Show the drop zone to those who send images; readers begin at the worklist."""
+    """Show the drop zone to senders; redirect readers to the worklist."""
     if not may_submit(g.user):
         return redirect(url_for("worklist.index"), 303)
     with services().database.read() as db:
@@ -60,6 +60,6 @@ def home() -> ResponseReturnValue:
 @requires(*SUBMITTERS)
 @streams_body
 def submit() -> ResponseReturnValue:
-    """Take the images of a plain form as one job."""
+    """Submit the images of a plain form as one job."""
     receipt = receive_job(Source.WEB)
     return redirect(url_for("jobs.show", job_id=receipt.job.id), 303)

@@ -1,4 +1,4 @@
-"""From an HTTP request to a submission: what API and upload page share. `shared.submission` does the rest."""
+"""Turn HTTP requests into submissions, for API and upload page. `shared.submission` does the rest."""
 
 import time
 import uuid
@@ -35,18 +35,18 @@ from web.uploads.form import FILES_PART, drain_body, receive_form
 T = TypeVar("T", Job, Upload)
 
 _SIGN_SECONDS: Final = 5.0
-"""A third of the time after which a page says that nobody is sending (`web.jobs.overview`)."""
+"""A third of the time after which a page reports that nobody is sending (`web.jobs.overview`)."""
 
 
 def sender() -> Sender:
-    """Return who sends this request."""
+    """Return the sender of this request."""
     return Sender(g.user.id, address=request.remote_addr)
 
 
 def open_job(submission: Submission) -> Job:
-    """Open an empty job that takes images; the same key of the same user gives the same job.
+    """Open an empty job that accepts images; the same key of the same user returns the same job.
 
-    Raises KeyReused where the key came with another request before.
+    Raises KeyReused where the key was used for another request.
     """
     text = idempotency_key()
     digest = RequestDigest("open job", services().settings) if text else None
@@ -54,15 +54,15 @@ def open_job(submission: Submission) -> Job:
 
 
 def receive_job(source: Source) -> Receipt:
-    """Read a whole multipart request as one job: opened, filled and closed in one transaction.
+    """Read a multipart request as one complete job: opened, filled and closed in one transaction.
 
-    Raises KeyReused where its key came with another request before.
+    Raises KeyReused where its key was used for another request.
     """
     text = idempotency_key()
     known = _comparable(find_submission(services(), sender(), text))
     digest = RequestDigest("job", services().settings) if text else None
     with drain_body():
-        # What is known adds nothing, so it is only read and compared, and no limit has to hold it back.
+        # A repeated request adds nothing, so it is only read and compared, without admission.
         texts, received = receive_form(None if known else admit(services()), priority_so_far, digest)
     submission = read_submission(texts, source)
     key = _whole_key(text, digest, *submission.fields)
@@ -73,14 +73,14 @@ def receive_job(source: Source) -> Receipt:
 
 
 class SignOfLife:
-    """Note in an open job that a request goes on bringing images, so that its page tells a slow sender from none."""
+    """Record in an open job that a request is still sending, so that its page tells a slow sender from none."""
 
     def __init__(self, job_id: uuid.UUID) -> None:
         self.job_id = job_id
         self._due = 0.0
 
     def give(self) -> None:
-        """Note it, unless that was done a moment ago."""
+        """Record it, unless that was done a moment ago."""
         if time.monotonic() < self._due:
             return
         with services().database.write() as db:
@@ -91,7 +91,7 @@ class SignOfLife:
 def receive_images(job_id: uuid.UUID) -> Receipt:
     """Read a multipart request of images into an open job.
 
-    Raises JobClosed where it takes no more, KeyReused where its key came with another request before.
+    Raises JobClosed where it accepts no more, KeyReused where its key was used for another request.
     """
     text = idempotency_key()
     digest = RequestDigest("images", services().settings) if text else None
@@ -103,7 +103,7 @@ def receive_images(job_id: uuid.UUID) -> Receipt:
         admission = None if known else admit(services())
         texts, received = receive_form(admission, lambda _texts, _images: Priority(job.priority), digest, alive.give)
     skips = read_skip_received(texts)
-    # Only what is said counts, so that a request of before the field was there can still be repeated.
+    # Only fields that are given count, so that requests from before the field existed can still be repeated.
     key = _whole_key(text, digest, *(["skip_received"] if skips else []))
     if known and key:
         return answer_again(services(), known, key)
@@ -112,7 +112,7 @@ def receive_images(job_id: uuid.UUID) -> Receipt:
 
 
 def _comparable(known: T | None) -> T | None:
-    """Return what came under a key before where its digest was kept; rows of old have none."""
+    """Return the earlier request under a key if its digest was stored; old rows have none."""
     return known if known is not None and known.request_digest is not None else None
 
 

@@ -1,4 +1,4 @@
-"""The synthetic sample images that PneumoScreen ships, offered with one click."""
+"""Submit the synthetic sample images that ship with PneumoScreen, with one click."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ _SUFFIXES = {".jpg", ".jpeg", ".png"}
 
 
 def sample_images(settings: Settings) -> list[Path]:
-    """Return the sample images by name; none where the setting names no folder."""
+    """Return the sample images by name; none where no folder is set."""
     folder = settings.samples_dir
     if folder is None or not folder.is_dir():
         return []

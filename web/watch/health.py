@@ -1,4 +1,4 @@
-"""What machines ask: alive, ready, and the numbers of Prometheus. No answer names an image or a person."""
+"""Health checks and Prometheus metrics. No answer names an image or a person."""
 
 import time
 from collections import Counter as Counts
@@ -27,20 +27,20 @@ _METRICS: Final = "pneumoscreen_metrics"
 _PREFIX: Final = "pneumoscreen"
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _OTHER: Final = "other"
-"""Stands for whatever a client invents: each value of a label is a row that stays as long as the process."""
+"""Replaces values invented by clients: each label value is a time series that lasts as long as the process."""
 
 
 @blueprint.get("/healthz")
 @open_to_all
 def healthz() -> ResponseReturnValue:
-    """Say that the process answers; nothing else is asked, so that a lost database restarts no web."""
+    """Report liveness: only that the process answers, so that a lost database does not restart the web."""
     return {"status": "ok"}
 
 
 @blueprint.get("/readyz")
 @open_to_all
 def readyz() -> ResponseReturnValue:
-    """Say what works. 503 only where nothing can be kept or shown: images wait safely for Redis, a model or worker."""
+    """Report readiness: 503 only where nothing can be stored or shown; images can wait for Redis, a model or worker."""
     status = watch().status()
     unserved = list(status.queue.unserved) if status.queue is not None else []
     said = {"status": status.summary, "checks": dict(status.checks), "unserved_models": unserved}
@@ -48,7 +48,7 @@ def readyz() -> ResponseReturnValue:
 
 
 class Metrics:
-    """Count this process's requests, and look at the whole when asked."""
+    """Metrics of this process's requests and, on demand, of the whole system."""
 
     def __init__(self, services: Services, watch: Watch) -> None:
         self.registry = CollectorRegistry()
@@ -62,17 +62,17 @@ class Metrics:
 
 
 class _Whole(Collector):
-    """The numbers of the status page."""
+    """Collector of the status page's numbers."""
 
     def __init__(self, services: Services, watch: Watch) -> None:
         self._services, self._watch = services, watch
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
-        """Name nothing beforehand, so that registering asks no database."""
+        """Describe nothing, so that registering does not query the database."""
         yield from ()
 
     def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
-        """Look at the whole; what cannot be known is left out."""
+        """Collect the system's numbers; unknown ones are omitted."""
         status = self._watch.status()
         checks = _gauge("check_ok", "1 where a part works.", labels=("check",))
         conditions = _gauge("check_condition", "1 for the condition of each part.", labels=("check", "condition"))
@@ -125,7 +125,7 @@ def _gauge(name: str, meaning: str, value: float | None = None, *, labels: tuple
 
 
 def install(app: Flask) -> None:
-    """Watch over the whole, and count every request."""
+    """Install the watch and the request metrics."""
     services: Services = app.extensions[SERVICES]
     app.extensions[WATCH] = Watch(services)
     app.extensions[_METRICS] = Metrics(services, app.extensions[WATCH])
@@ -149,5 +149,5 @@ def _count_request(response: Response) -> Response:
 @blueprint.get("/metrics")
 @open_to_all
 def metrics() -> ResponseReturnValue:
-    """Give Prometheus its numbers; requests are counted for each process."""
+    """Serve the metrics; requests are counted per process."""
     return Response(generate_latest(current_app.extensions[_METRICS].registry), content_type=CONTENT_TYPE_LATEST)

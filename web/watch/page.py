@@ -1,4 +1,4 @@
-"""How the whole stands: a light for each part, for everybody; numbers, workers and versions for administrators."""
+"""The status page: a light for each part, for everybody; numbers, workers and versions for administrators."""
 
 import platform
 from collections.abc import Mapping, Sequence
@@ -25,20 +25,20 @@ _BAD: Final = {Condition.NO_MODEL, Condition.DISK_LOW, Condition.STORE_AWAY, Con
 
 @dataclass(frozen=True)
 class Details:
-    """What administrators see besides."""
+    """Further details for administrators."""
 
     max_backlog: int
     min_free_bytes: int
     silent_seconds: float
     recent_images: int
     errors: Sequence[tuple[str, int]]
-    """Codes among the last `recent_images` that were sent, and how many images have each."""
+    """Error codes among the last `recent_images` sent, with their numbers of images."""
     versions: Mapping[str, str | None]
 
 
 @dataclass(frozen=True)
 class StatusFragment(PageContext):
-    """The part of the page that changes."""
+    """The live part of the page."""
 
     template = "status/fragment.html"
     status: Status
@@ -47,7 +47,7 @@ class StatusFragment(PageContext):
 
 @dataclass(frozen=True)
 class StatusPage(StatusFragment):
-    """How everything stands, and what each condition means."""
+    """The status of each part, and the meaning of each condition."""
 
     template = "status/status.html"
     conditions: Sequence[Condition]
@@ -56,7 +56,7 @@ class StatusPage(StatusFragment):
 @blueprint.get("/status")
 @requires()
 def index() -> ResponseReturnValue:
-    """Show how everything stands."""
+    """Show the status page."""
     return render(StatusPage(*_standing(), conditions=list(Condition)))
 
 
@@ -64,7 +64,7 @@ def index() -> ResponseReturnValue:
 @requires()
 @asked_by_script
 def fragment() -> ResponseReturnValue:
-    """Show the part of the page that changes; the page asks for it again and again."""
+    """Show the live part of the page, which the page polls."""
     return render(StatusFragment(*_standing()))
 
 
@@ -105,7 +105,7 @@ def light(condition: Condition) -> str:
 
 @blueprint.app_template_global()
 def what_holds_images_up() -> list[Condition]:
-    """List what whoever sends images now should know; a model that is missing has a banner of its own."""
+    """List conditions to tell senders of images; a missing model has its own banner."""
     status = watch().status()
     here = {Condition.MODEL_NOT_SERVED} if not _serves_own_model(status) else set()
     hidden = ({Condition.NO_MODEL, Condition.MODEL_NOT_SERVED}) - here

@@ -1,4 +1,4 @@
-"""How many images are in each state, how long they wait, and whether any of them moves. Rows answer, not Redis."""
+"""Measure the queue from rows, not Redis: images by state, waiting times and stalls."""
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
@@ -18,17 +18,17 @@ RECENT_IMAGES: Final = 10_000
 
 def count_running(session: Session) -> int:
     """Count the images that workers hold."""
-    # An image that is held has a lease; said so, SQLite reads the index of leases and not that of all images.
+    # The redundant condition on leases makes SQLite use their index instead of that of all images.
     held = (in_states(_RUNNING), Screening.lease_until.is_not(None))
     return session.scalar(select(func.count()).select_from(Screening).where(*held)) or 0
 
 
 def count_by_state(session: Session) -> dict[State, int]:
-    """Count all images by their state. What is DONE is the rest: most images are, and counting them all takes a second.
+    """Count all images by state. DONE is computed as the rest: most images are, and counting them takes a second.
 
-    While a large job is being deleted, its images that are gone already are counted as DONE.
+    While a large job is being deleted, its images already removed are counted as DONE.
     """
-    # One statement, so that all is counted at one moment.
+    # One statement, for consistent counts.
     images = [_count(state).label(state) for state in State if state is not State.DONE]
     total = select(func.coalesce(func.sum(Job.next_position), 0)).scalar_subquery().label("total")
     counts = dict(session.execute(select(total, *images)).mappings().one())
@@ -44,8 +44,8 @@ def _count(state: State) -> ScalarSelect[int]:
 
 
 def oldest_waiting(session: Session) -> datetime | None:
-    """Return since when the image has waited that waits longest: since it was sent, or its job was retried."""
-    # From the index of what waits, and not along all images until one is met that waits; ids are ordered by time.
+    """Return since when the longest waiting image has waited: since it was sent, or its job was retried."""
+    # By the index of waiting images, not by scanning all images for a waiting one; ids are ordered by time.
     queued = select(Screening.id, Screening.job_id).where(in_states(_QUEUED))
     waiting = queued.cte("waiting").prefix_with("MATERIALIZED")
     unretried = select(waiting.c.id).join(Job, Job.id == waiting.c.job_id).where(Job.retried_at.is_(None))
@@ -61,9 +61,9 @@ def _since(sent_at: datetime, retried_at: datetime | None) -> datetime:
 
 
 def has_stalled(session: Session, served: Collection[str] | None, after: timedelta) -> bool:
-    """Tell whether images have waited so long, nothing was answered in that time, and no worker took any.
+    """Tell whether images have waited so long without any being finished or claimed.
 
-    `served` narrows to images of these models; None takes all.
+    `served` limits this to images of these models; None means all.
     """
     limit = now() - after
     heads = [_head(session, priority, served) for priority in Priority]
@@ -76,7 +76,7 @@ def has_stalled(session: Session, served: Collection[str] | None, after: timedel
 
 
 def _head(session: Session, priority: Priority, served: Collection[str] | None) -> datetime | None:
-    """Return since when the image waits that is next of its priority, in the order in which workers claim."""
+    """Return since when the next image of a priority, in claiming order, has waited."""
     wanted: list[ColumnElement[bool]] = [] if served is None else [Job.model_name.in_(served)]
     head = session.execute(
         select(Screening.created_at, Job.retried_at)

@@ -1,4 +1,4 @@
-"""Whether everything works: one word for each part, measured when someone asks, for programs and pages alike."""
+"""The system's status: one word for each part, measured on demand, for programs and pages alike."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -30,31 +30,31 @@ EXTENSION: Final = "pneumoscreen_watch"
 
 @dataclass(frozen=True)
 class Queue:
-    """What the rows say of the images that are under way."""
+    """Images in progress, from the rows."""
 
     backlog: Backlog
     running: int
     oldest_at: datetime | None
-    """When the image was sent that waits longest."""
+    """When the longest waiting image was sent."""
     per_second: float
-    """Images a second that workers answered in the last half minute."""
+    """Images a second that workers finished in the last half minute."""
     by_model: Mapping[str, int]
-    """Images that wait, by the model that their jobs ask for."""
+    """Waiting images, by the model of their job."""
     unserved: tuple[str, ...]
-    """Models that images wait for and that no worker has loaded; none where it is not known which workers there are."""
+    """Models that images wait for and that no worker has loaded; empty where the workers are unknown."""
     has_stalled: bool
     model: str
     """The one that new jobs get."""
 
     @property
     def oldest_seconds(self) -> float | None:
-        """Return how long the image waits that waits longest; None where none waits."""
+        """Return how long the longest waiting image has waited; None where none waits."""
         return None if self.oldest_at is None else max(0.0, (now() - self.oldest_at).total_seconds())
 
 
 @dataclass(frozen=True)
 class Status:
-    """How everything stood at one moment."""
+    """The system's status at one moment."""
 
     at: datetime
     checks: Mapping[Check, Condition]
@@ -63,30 +63,30 @@ class Status:
     workers: tuple[Heartbeat, ...] | None
     """None where Redis does not answer."""
     model: str
-    """The one that new jobs get; where the database does not answer, that of the settings."""
+    """The default model; without an answer from the database, that of the settings."""
     free_bytes: int | None
-    """On the fullest of the disks that are watched; None where everything is kept on other machines."""
+    """Free space of the fullest watched disk; None where everything is stored on other machines."""
 
     @property
     def is_ready(self) -> bool:
-        """Tell whether what is accepted can be kept and what was accepted can be shown."""
+        """Tell whether new images can be stored and existing ones shown."""
         return not SHUT & set(self.checks.values())
 
     @property
     def problems(self) -> list[Condition]:
-        """List what is wrong, each once, worst first."""
+        """List the problems, each once, worst first."""
         found = set(self.checks.values()) - GOOD - {Condition.UNKNOWN}
         return sorted(found, key=list(Condition).index, reverse=True)
 
     @property
     def summary(self) -> str:
-        """Say it in one word: ok, degraded or unavailable."""
+        """Summarise the status in one word: ok, degraded or unavailable."""
         whole = all(condition in GOOD for condition in self.checks.values())
         return "ok" if whole else "degraded" if self.is_ready else "unavailable"
 
 
 class Watch:
-    """What one process knows of the whole."""
+    """One process's view of the system's status."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -94,14 +94,14 @@ class Watch:
         self.status = Measurement(self._measure)
 
     def broker_version(self) -> str | None:
-        """Name the version of Redis; None where it does not answer."""
+        """Return the version of Redis; None where it does not answer."""
         try:
             return self._capacity.heartbeats.server_version()
         except BrokerAway:
             return None
 
     def dropped_messages(self) -> int | None:
-        """Return how many messages on Redis were no tickets; None where that is not known."""
+        """Return how many messages in Redis were no tickets; None where that is unknown."""
         try:
             return self._capacity.heartbeats.dropped_messages()
         except BrokerAway:
@@ -135,7 +135,7 @@ class Watch:
     def _read_queue(self, db: Session, workers: Sequence[Heartbeat] | None) -> Queue:
         served = {heartbeat.model_name for heartbeat in workers or ()}
         stall_seconds = self._services.settings.stall_seconds
-        # A worker that has just come may look round first.
+        # A new worker gets some time first.
         due = (
             {heartbeat.model_name for heartbeat in workers or () if heartbeat.ready_seconds >= stall_seconds}
             if workers
@@ -190,7 +190,7 @@ def _judge_workers(workers: Sequence[Heartbeat] | None, queue: Queue | None) -> 
 
 
 def _judge_screening(workers: Sequence[Heartbeat] | None, queue: Queue | None) -> Condition:
-    """Judge whether images move; an image that waits for a worker that is not there is told as such."""
+    """Judge whether images make progress; waiting for a missing worker is a condition of its own."""
     if queue is None:
         return Condition.UNKNOWN
     if not queue.backlog.images + queue.running:

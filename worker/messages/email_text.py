@@ -1,4 +1,4 @@
-"""The text of an e-mail: plain, in the language of the account, with counts and a link, and nothing of a patient.
+"""Compose e-mails: plain text in the account's language, with counts and a link and no patient data.
 
 Headers are written by the standard library, which refuses line breaks in them (`email.headerregistry`).
 """
@@ -27,12 +27,12 @@ from shared.states import State
 from shared.tables import MessageEvent, User
 
 STOP: Final = "/account/emails/stop"
-"""The page that ends e-mails (`web.accounts.emails`)."""
+"""The page to unsubscribe from e-mails (`web.accounts.emails`)."""
 
 _MOST_JOBS: Final = 50
-"""Jobs that an e-mail lists; it counts the others."""
+"""The most jobs listed in an e-mail; others are only counted."""
 _POLICY: Final = SMTP.clone(cte_type="7bit")
-"""Every mail server takes it, also one that speaks no 8BITMIME."""
+"""Every mail server accepts it, even without 8BITMIME."""
 _read = cache(read_translations)
 
 
@@ -47,11 +47,11 @@ class Writer:
         self._translations = _read(translations, code)
 
     def text(self, text: str, /, **values: object) -> str:
-        """Write a text, its `%(name)s` filled in."""
+        """Translate a text and fill in its `%(name)s` placeholders."""
         return str(self._translations.ugettext(text)) % values
 
     def plural(self, number: int, one: str, many: str, /, **values: object) -> str:
-        """Write the form that goes with a number."""
+        """Translate into the singular or plural form that fits a number."""
         text = str(self._translations.ungettext(one, many, number))
         return text % {"count": self.count(number), **values}
 
@@ -67,14 +67,14 @@ class Writer:
 def compose(
     message_id: uuid.UUID, parts: Sequence[Part], user: User, settings: Settings, translations: Path
 ) -> EmailMessage:
-    """Write the e-mail of a message that tells of all these parts, oldest first.
+    """Write the e-mail for a message with these parts, oldest first.
 
-    It is the same each time it is tried, up to what the account is by then and what was deleted.
-    Raises ValueError where the account's address is none, which `shared.messages.emails.why_not` says beforehand.
+    Every attempt writes the same e-mail, unless the account has changed or something was deleted meanwhile. Raises
+    ValueError where the account's address is invalid, which `shared.messages.emails.why_not` checks first.
     """
     writer = Writer(user, translations)
     newest = parts[-1]
-    jobs = {part.body["data"].get("job"): part for part in parts}  # of a job that ended twice, the last is told
+    jobs = {part.body["data"].get("job"): part for part in parts}  # of a job that ended twice, the last end is reported
     if len(jobs) > 1:
         subject, lines = _write_digest(writer, [part.body["data"] for part in jobs.values()], str(settings.public_url))
     else:
@@ -88,10 +88,10 @@ def compose(
     email["Subject"] = subject
     email["Date"] = format_datetime(newest.noted_at.astimezone(UTC))
     email["Message-ID"] = f"<{message_id}@{sender.domain}>"
-    email["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's absence note answers it
+    email["Auto-Submitted"] = "auto-generated"  # RFC 3834: stops out-of-office replies
     email["List-Unsubscribe"] = f"<{settings.public_url}{STOP}>"
     email.set_content("\n".join([*lines, "", "-- ", *_footer(writer, settings)]) + "\n")
-    email["Content-Language"] = writer.tag  # only now: what stands there before goes with the content before
+    email["Content-Language"] = writer.tag  # only now: `set_content` removes the content headers
     return email
 
 
@@ -143,7 +143,7 @@ def _write_flagged(writer: Writer, data: dict[str, Any], public_url: str) -> tup
 
 
 def _write_digest(writer: Writer, jobs: Sequence[dict[str, Any]], public_url: str) -> tuple[str, list[str]]:
-    """Write of several jobs, those with flagged images first, as far as there is room."""
+    """Summarise several jobs, those with flagged images first, as far as there is room."""
     _, plural = writer.text, writer.plural
     flagged = sum(job.get("flagged", 0) for job in jobs)
     if flagged:

@@ -1,4 +1,4 @@
-"""One message to one webhook: its address is looked up once, checked, and called within a time limit."""
+"""Post one message to one webhook: resolve its host once, check the address, and call it within a time limit."""
 
 import asyncio
 import logging
@@ -21,16 +21,16 @@ _GONE: Final = 410
 
 @dataclass(frozen=True)
 class Rules:
-    """Where messages may go, for how long, and whose certificates are believed."""
+    """Which networks messages may go to, the time limit, and the trusted certificates."""
 
     networks: Sequence[Network]
-    """What may be called beside public addresses."""
+    """Networks that may be called besides public addresses."""
     seconds: float
     trusted: ssl.SSLContext
 
 
 async def post(url: str, headers: Mapping[str, str], body: bytes, rules: Rules) -> Outcome:
-    """Send a message and return what came of it; nothing is raised for what the other side does.
+    """Send a message and return the outcome; failures of the receiver raise nothing.
 
     Redirects are not followed and the answer's body is not read: only the status counts.
     """
@@ -41,7 +41,7 @@ async def post(url: str, headers: Mapping[str, str], body: bytes, rules: Rules) 
             addresses = await _look_up(target)
     except httpx.InvalidURL:
         return Outcome(problem=Problem.ADDRESS_REFUSED)
-    except (OSError, ValueError):  # the name is unknown, none at all, or took too long
+    except (OSError, ValueError):  # the name is unknown or invalid, or the look-up timed out
         return Outcome(problem=Problem.NAME_UNKNOWN)
     try:
         async with asyncio.timeout_at(deadline):
@@ -65,7 +65,7 @@ async def _post(
 
 
 async def _look_up(url: httpx.URL) -> list[str]:
-    """Return the addresses of a host, in the order in which to try them."""
+    """Resolve a host to its addresses, in the order in which to try them."""
     found = await asyncio.wrap_future(look_up(url.raw_host.decode().strip("[]"), url.port or _default_port(url)))
     return list(dict.fromkeys(str(place[4][0]) for place in found))
 
@@ -75,15 +75,15 @@ def _default_port(url: httpx.URL) -> int:
 
 
 def _may_call(url: httpx.URL, address: str, networks: Sequence[Network]) -> bool:
-    """Tell whether an address may be called; unencrypted only where a setting names its network."""
+    """Tell whether an address may be called; plain HTTP only where a setting lists its network."""
     return may_be_called(address, networks) and (url.scheme == "https" or is_named(address, networks))
 
 
 async def _call(
     place: httpx.URL, url: httpx.URL, headers: Mapping[str, str], body: bytes, trusted: ssl.SSLContext
 ) -> Outcome:
-    """Call one place of a URL; certificate and Host header are of its host, whatever that name stands for by now."""
-    # Without the environment: a proxy there would look the name up once more.
+    """Call one resolved address of a URL; certificate check and Host header use the URL's host name."""
+    # Ignore the environment: a proxy named there would resolve the name again.
     client = httpx.AsyncClient(trust_env=False, follow_redirects=False, verify=trusted)
     request = client.build_request(
         "POST",
@@ -96,7 +96,7 @@ async def _call(
         },
         content=body,
         extensions=_server_name(url),
-        timeout=None,  # the whole has one
+        timeout=None,  # the whole call has one
     )
     async with client:
         try:
@@ -115,7 +115,7 @@ def _server_name(url: httpx.URL) -> dict[str, Any]:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """Return what an error of httpx comes from."""
+    """Return the root cause of an httpx error."""
     while error.__cause__ is not None or error.__context__ is not None:
         error = error.__cause__ or error.__context__ or error
         if isinstance(error, ssl.SSLError):

@@ -1,4 +1,4 @@
-"""Look a name up in a thread of its own: the system's resolver knows no deadline and cannot be broken off."""
+"""Resolve host names in a separate thread: the system's resolver has no timeout and cannot be cancelled."""
 
 import socket
 import threading
@@ -10,13 +10,13 @@ AddressInfo: TypeAlias = tuple[Any, ...]
 
 
 def look_up(host: str, port: int) -> Future[list[AddressInfo]]:
-    """Begin to look the addresses of a host up, in the order in which to try them.
+    """Start resolving a host to its addresses, in the order in which to try them.
 
-    Who has waited long enough leaves the future alone: its thread ends with the resolver, and holds nothing else up,
-    not even the end of the process. Its errors are those of `socket.getaddrinfo`: OSError, ValueError.
+    A caller that times out just drops the future: its thread ends with the resolver and blocks nothing else, not even
+    the exit of the process. Its errors are those of `socket.getaddrinfo`: OSError, ValueError.
     """
     found: Future[list[AddressInfo]] = Future()
-    found.set_running_or_notify_cancel()  # who waits may be cancelled, but not the future, which the thread fills
+    found.set_running_or_notify_cancel()  # a waiter may be cancelled, but not the future, which the thread fills
     threading.Thread(target=_fill, args=[found, host, port], name=f"look up {host}", daemon=True).start()
     return found
 

@@ -1,4 +1,4 @@
-"""Send the messages that are due, a few side by side, until none is left; what does not arrive is tried again later."""
+"""Send the messages that are due, a few in parallel, until none is left; failed ones are retried later."""
 
 import asyncio
 import json
@@ -35,17 +35,17 @@ log = logging.getLogger(__name__)
 _TIDY_SECONDS: Final = 600.0
 _BROKE_OFF: Final = Outcome(problem=Problem.BROKE_OFF)
 _STOP_SECONDS: Final = 35.0
-"""A message that is under way when the sweep is told to stop has its 30 s at most."""
+"""A message in flight when the sweep is stopped takes at most its 30 s."""
 
 
 class Sender:
-    """Send what the outbox holds; several of them, on several machines, do not send the same at the same time."""
+    """Send what the outbox holds; several senders, even on several machines, never send the same message at once."""
 
     def __init__(self, database: Database, settings: Settings, translations: Path = TRANSLATIONS) -> None:
         self._database, self._settings, self._translations = database, settings, translations
 
     def send_due(self, kinds: Collection[Kind] = tuple(Kind)) -> int:
-        """Send some messages of some kinds that are due and return how many."""
+        """Send some of the due messages of these kinds and return how many."""
         with self._database.read() as session:
             if not outbox.is_due(session, kinds):
                 return 0
@@ -55,7 +55,7 @@ class Sender:
         return len(claimed)
 
     def remove_old(self) -> None:
-        """Remove messages that were kept for long enough."""
+        """Remove messages past their retention time."""
         with self._database.write() as session:
             outbox.remove_old(session)
 
@@ -65,12 +65,12 @@ class Sender:
         calls = [self._call(message, message.webhook, rules, writing) for message in claimed if message.webhook]
         emails = [(message, message.user) for message in claimed if message.user]
         sent = await asyncio.gather(*calls, self._send_emails(emails, writing), return_exceptions=True)
-        for problem in sent:  # after all have ended: what one failed of must not break off the others
+        for problem in sent:  # after all have ended: the failure of one must not cancel the others
             if isinstance(problem, BaseException):
                 raise problem
 
     def _make_rules(self) -> Rules:
-        """Read the system's certificates, which takes 20 ms; what that fails of is a failure of each message."""
+        """Read the system's certificates, which takes 20 ms; if that fails, so does each message."""
         return Rules(self._settings.networks, self._settings.webhook_seconds, ssl.create_default_context())
 
     async def _call(
@@ -78,16 +78,16 @@ class Sender:
     ) -> None:
         try:
             outcome = await self._post(message, webhook, rules())
-        except Exception:  # whatever it is, it counts as an attempt: the message is given up in the end
+        except Exception:  # any error counts as an attempt, so that the message is given up in the end
             log.exception("Sending a message to the webhook %s broke off.", webhook.id)
             outcome = _BROKE_OFF
-        async with writing:  # in a thread, so that a database that takes its time stops no clock of the others
+        async with writing:  # in a thread, so that a slow database does not use up the others' time limits
             await asyncio.to_thread(self._settle, message, outcome)
         if outcome.problem not in {None, Problem.BROKE_OFF}:
             log.warning("The webhook %s did not take a message: %s.", webhook.id, outcome.problem.value)
 
     async def _send_emails(self, emails: Sequence[tuple[Claimed, User]], writing: asyncio.Lock) -> None:
-        """Send e-mails one after the other: mail servers want few connections. What has no time left waits."""
+        """Send e-mails one by one: mail servers want few connections. What the lease has no time for waits."""
         relay, started = Relay(self._settings), time.monotonic()
         away: Outcome | None = None
         try:
@@ -99,7 +99,7 @@ class Sender:
                 outcome = away
                 if outcome is None:
                     outcome = await asyncio.to_thread(self._try_email, relay, message, user)
-                if outcome.problem in OF_THE_RELAY:  # the others are not tried in vain
+                if outcome.problem in OF_THE_RELAY:  # the others would fail alike and are not tried
                     away = Outcome(outcome.answer, outcome.problem, was_tried=False)
                 async with writing:
                     await asyncio.to_thread(self._settle, message, outcome)
@@ -113,11 +113,11 @@ class Sender:
             return self._email(relay, message, user)
         except Exception:  # counted as an attempt of this e-mail alone; the others are sent
             log.exception("Sending an e-mail to account %s broke off.", user.id)
-            relay.close()  # nobody knows what the server has heard
+            relay.close()  # how much the server has received is unknown
             return _BROKE_OFF
 
     def _email(self, relay: Relay, message: Claimed, user: User) -> Outcome:
-        """Send one e-mail of what its account is to be told by now, unless that is nothing."""
+        """Send one e-mail with the parts that its account may still receive, unless there are none."""
         if self._settings.smtp_host is None:
             return Outcome(problem=Problem.NO_RELAY)
         problem = Problem.JOB_DELETED
@@ -134,13 +134,13 @@ class Sender:
                 part.body["data"].pop("flagged", None)
         try:
             email = compose(message.message_id, told, user, self._settings, self._translations)
-        except Exception:  # a text that cannot be filled in must not hold up all others
+        except Exception:  # one text that cannot be filled in must not block the others
             log.exception("An e-mail to account %s could not be written.", user.id)
             return Outcome(problem=Problem.NOT_WRITTEN)
         return replace(relay.send(email), email=user.email)
 
     def _why_not(self, user: User, part: Part) -> Problem | None:
-        """Say why an account is not to be told something by now; None where it is."""
+        """Say why an account may no longer be told of an event; None where it may."""
         if part.event is MessageEvent.IMAGE_FLAGGED and self._is_blind(user):
             return why_not(user, part.event) or Problem.READS_BLIND
         return why_not(user, part.event)
@@ -166,7 +166,7 @@ class Sender:
 
 
 class SenderThreads:
-    """Send beside the sweep, which must not wait for other people's servers; nor must webhooks for the mail server."""
+    """Send in threads, one a kind: the sweep must not wait for foreign servers, nor webhooks for the mail server."""
 
     def __init__(self, sender: Sender, seconds: float) -> None:
         self._sender, self._seconds = sender, seconds
@@ -181,7 +181,7 @@ class SenderThreads:
             thread.start()
 
     def stop(self) -> None:
-        """End, once what is under way has arrived or not."""
+        """Stop, once the messages in flight have arrived or failed."""
         self._stopped.set()
         deadline = time.monotonic() + _STOP_SECONDS
         for thread in self._threads:

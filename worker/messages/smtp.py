@@ -1,6 +1,6 @@
-"""A connection to the mail server that takes e-mails: encrypted as the settings say, signed in, and never for long.
+"""Send e-mails over SMTP: encrypted as the settings say, authenticated, and within a time limit.
 
-SMTP is Python's own smtplib; no line of the protocol is written here.
+The protocol is Python's own smtplib; none of it is implemented here.
 """
 
 import ipaddress
@@ -23,7 +23,7 @@ from shared.settings import Settings
 from worker.messages.lookups import AddressInfo, look_up
 
 EMAIL_STEPS: Final = 2
-"""An e-mail may take PNEUMOSCREEN_SMTP_SECONDS for the connection and as long again for itself."""
+"""An e-mail may take PNEUMOSCREEN_SMTP_SECONDS to connect and as long again to be sent."""
 _READY: Final = 220
 _TAKEN: Final = 250
 _CLOSING: Final = 421
@@ -33,11 +33,11 @@ _BROKEN_OFF: Final = (
 )  # fmt: skip
 _NOT_TAKEN: Final = range(400, 600)
 _PERMANENT: Final = 500
-"""From here on the server says that the same will never be taken (RFC 5321, section 4.2.1)."""
+"""Replies from this code on are permanent failures (RFC 5321, section 4.2.1)."""
 
 
 class RelayAway(PneumoScreenError):
-    """Say why the mail server takes nothing at all now, with the code of its reply where it gave one."""
+    """Say why the mail server accepts nothing at all now, with its reply code where it gave one."""
 
     def __init__(self, problem: Problem, text: str, answer: int | None = None) -> None:
         super().__init__(text)
@@ -45,15 +45,15 @@ class RelayAway(PneumoScreenError):
 
 
 class _Connection(smtplib.SMTP):
-    """Python's own, but for replies that it takes for refusals, and that it knows when an e-mail may be delivered."""
+    """Python's `SMTP`, but it accepts every 2xx reply and knows whether an e-mail may have been delivered."""
 
     may_have_arrived = False
-    """The content went out whole, and no reply to it came in."""
+    """The whole content was sent, and no reply to it was received."""
 
     def __init__(self, sock: socket.socket, settings: Settings) -> None:
-        # Without a host, as smtplib would connect and wait for the greeting here, each piece of it for as long again.
+        # No host: smtplib would connect and wait for the greeting here, with a new timeout for each piece of it.
         super().__init__(local_hostname=_own_name(settings), timeout=settings.smtp_seconds)
-        self._host = str(settings.smtp_host)  # whom `starttls` checks the certificate for
+        self._host = str(settings.smtp_host)  # the name that `starttls` checks the certificate against
         self.sock = sock
         self.file = None
 
@@ -85,32 +85,32 @@ class _Connection(smtplib.SMTP):
 
 
 def _is_positive(code: int) -> bool:
-    """Tell whether the server has done what it was asked (RFC 5321, section 4.2.1); some say so in other words."""
+    """Tell whether a reply is a success: any 2xx code, as servers differ (RFC 5321, section 4.2.1)."""
     return code // 100 == _TAKEN // 100
 
 
 def _is_of_connection(outcome: Outcome) -> bool:
-    """Tell whether a new connection may have an e-mail taken that was not over one that had carried others."""
+    """Tell whether an e-mail that failed on a reused connection may succeed on a new one."""
     has_ended = outcome.answer == _CLOSING or (outcome.problem is Problem.DEFERRED and outcome.answer is None)
     return has_ended or outcome.problem is Problem.SENDER_REFUSED
 
 
 class Relay:
-    """Send e-mails one after the other over one connection, which is made for the first of them."""
+    """Send e-mails one after the other over one connection, opened for the first of them."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._connection: _Connection | None = None
 
     def send(self, email: EmailMessage) -> Outcome:
-        """Send an e-mail to its one recipient and return what came of it; nothing is raised for what happens there.
+        """Send an e-mail to its one recipient and return the outcome; failures of the server raise nothing.
 
         It takes EMAIL_STEPS times PNEUMOSCREEN_SMTP_SECONDS at most.
         """
         deadline = time.monotonic() + EMAIL_STEPS * self._settings.smtp_seconds
         has_carried = self._connection is not None
         outcome = self._try(email, deadline)
-        if has_carried and _is_of_connection(outcome):  # many servers take but a few e-mails over each
+        if has_carried and _is_of_connection(outcome):  # many servers accept only a few e-mails per connection
             self.close()
             outcome = self._try(email, deadline)
         return outcome
@@ -132,12 +132,12 @@ class Relay:
         except smtplib.SMTPDataError as refusal:
             return self._refused(refusal.smtp_code)
         except (smtplib.SMTPException, OSError):
-            self.close()  # of this e-mail alone: one that a server cannot bear must not hold up all others
+            self.close()  # fails this e-mail alone: one that a server rejects must not block the others
             return Outcome(problem=Problem.UNCONFIRMED if connection.may_have_arrived else Problem.DEFERRED)
         return Outcome(_TAKEN)
 
     def _refused(self, code: int) -> Outcome:
-        self.close()  # whatever else the server holds against this connection ends with it
+        self.close()  # a new connection clears whatever else the server objects to
         return Outcome(code, Problem.REFUSED if code >= _PERMANENT else Problem.DEFERRED)
 
     def close(self) -> None:
@@ -148,7 +148,7 @@ class Relay:
 
 
 def connect(settings: Settings) -> _Connection:
-    """Connect, greet, encrypt and sign in, all within the time of one e-mail; raise RelayAway where one of these fails.
+    """Connect, greet, encrypt and sign in within PNEUMOSCREEN_SMTP_SECONDS; raise RelayAway where a step fails.
 
     Certificates are checked against those of the system, or the file that SSL_CERT_FILE names.
     """
@@ -182,7 +182,7 @@ def _look_up(settings: Settings, deadline: float) -> list[AddressInfo]:
 
 
 def _reach(settings: Settings, deadline: float) -> socket.socket:
-    """Connect to the first of the server's addresses that answers; those that are left share the time that is."""
+    """Connect to the first of the server's addresses that answers; untried addresses share the remaining time."""
     addresses = _look_up(settings, deadline)
     for left in range(len(addresses), 0, -1):
         family, kind, protocol, _, address = addresses[-left]
@@ -201,7 +201,7 @@ def _reach(settings: Settings, deadline: float) -> socket.socket:
 
 
 def _away(settings: Settings, error: Exception) -> RelayAway:
-    """Say what an error on the way means."""
+    """Translate a connection error into RelayAway."""
     place = f"{settings.smtp_host}:{settings.mail_port}"
     if isinstance(error, smtplib.SMTPResponseException):
         return RelayAway(Problem.NO_ANSWER, f"{place} answered {error.smtp_code}.", error.smtp_code)
@@ -246,7 +246,7 @@ def _sign_in(connection: smtplib.SMTP, settings: Settings) -> None:
 
 
 def _own_name(settings: Settings) -> str:
-    """Return how this installation names itself in the greeting: as its pages are named (RFC 5321, section 4.1.3)."""
+    """Return the host name to give in the greeting: that of the web pages (RFC 5321, section 4.1.3)."""
     name = urlsplit(settings.public_url or "").hostname or "localhost"
     try:
         address = ipaddress.ip_address(name)
@@ -257,8 +257,8 @@ def _own_name(settings: Settings) -> str:
 
 @contextmanager
 def _within(connection: smtplib.SMTP, seconds: float) -> Iterator[None]:
-    """Break a connection off that takes longer in all: smtplib's own limit is for each piece that comes in."""
-    # Of a copy of the handle: what reads from the connection meanwhile then sees its end, encrypted or not.
+    """Abort a connection after a total time limit: smtplib's own timeout restarts with each piece received."""
+    # Shut down a copy of the handle: a read in progress then sees the end of the stream, encrypted or not.
     sock = connection.sock
     if sock is None:
         raise smtplib.SMTPServerDisconnected("The connection is closed.")
@@ -274,12 +274,12 @@ def _within(connection: smtplib.SMTP, seconds: float) -> Iterator[None]:
 
 
 def _cut(handle: socket.socket) -> None:
-    with suppress(OSError):  # the other side was faster
+    with suppress(OSError):  # the other side closed first
         handle.shutdown(socket.SHUT_RDWR)
 
 
 def _end(connection: smtplib.SMTP, seconds: float) -> None:
-    """Say goodbye, unless that takes long."""
+    """Send QUIT, unless that takes long."""
     try:
         with _within(connection, min(seconds, 1.0)):
             connection.quit()

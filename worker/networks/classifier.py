@@ -1,4 +1,4 @@
-"""What a loaded network is: images in, logits out, and where it saw evidence."""
+"""The interface of a loaded network: images in, logits out, and a map of where it saw evidence."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
@@ -9,14 +9,14 @@ from shared.models.spec import ModelSpec
 
 
 class Answers(NamedTuple):
-    """What a network says of a batch of images."""
+    """A network's outputs for a batch of images."""
 
     logits: np.ndarray
     """float32 (N, classes)."""
     places: np.ndarray | None
     """float32 (N, h, w, classes), the logits at each place of the last feature map, whose mean over h and w is the
     image's logits: class activation maps (Zhou et al. 2016, arXiv:1512.04150), from the same forward pass. None from a
-    network that does not give them."""
+    network without them."""
 
 
 class Classifier(Protocol):
@@ -33,7 +33,7 @@ class Classifier(Protocol):
 
 
 def to_answers(outputs: Sequence[np.ndarray]) -> Answers:
-    """Take a network's outputs, the logits and where it gives them the places, as float32."""
+    """Convert a network's outputs, logits and (where it has them) places, to float32."""
     logits, *places = (part.astype(np.float32) for part in outputs)
     return Answers(logits, places[0] if places else None)
 

@@ -1,8 +1,8 @@
-"""OpenVINO graphs: exported from a Keras file once, then kept, because importing Keras takes most of a worker's start.
+"""Cache OpenVINO graphs exported from Keras files, because importing Keras takes most of a worker's start.
 
-A kept graph is named by the weights that it was made from and the releases that made it, and opened only where its
-bytes are those that were written. It lies in the data folder beside the database and the key that signs sessions:
-whoever can write there needs no graph to do harm.
+A cached graph is named by its weights and the library releases that made it, and opened only if its bytes are those
+that were written. It lies in the data folder beside the database and the session signing key: an attacker who can write
+there needs no graph to do harm.
 """
 
 import fcntl
@@ -25,31 +25,31 @@ GRAPH: Final = "model.xml"
 DIGESTS: Final = "digests.json"
 LOCK: Final = "lock"
 LOCK_SECONDS: Final = 600.0
-"""An export takes seconds, on a busy machine minutes; who waited longer makes a graph of its own."""
+"""An export takes seconds, on a busy machine minutes; after a longer wait a process exports its own graph."""
 _LOOK_SECONDS: Final = 0.1
 _INCOMING: Final = "incoming-"
 _MADE_BY: Final = ("keras", "openvino")
 _EDITION: Final = 2
-"""Of what `worker.networks.openvino` makes of a file; graphs of earlier ones are made anew."""
+"""Version of the graphs that `worker.networks.openvino` exports; those of earlier versions are exported again."""
 
 Export = Callable[[Path], None]
 
 
 class GraphFolder:
-    """Graphs of networks, a folder each."""
+    """A cache of exported graphs, one folder each."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
     def get(self, spec: ModelSpec, export: Export) -> Path:
-        """Return the path of a model's graph; `export` writes it to the path that it is given where none is kept.
+        """Return the path of a model's graph; where none is cached, `export` writes it to the path it is given.
 
         Raises OSError where the folder cannot be made or written, or has no room.
         """
         place = self._place(spec)
         if not _is_whole(place):
             self._root.mkdir(parents=True, exist_ok=True)
-            # One process exports at a time: each takes 300 MB, and on a machine of many cores all would at once.
+            # One process exports at a time: each takes 300 MB, and with many cores all would start at once.
             with (self._root / LOCK).open("wb") as file:
                 is_alone = _lock(file)
                 if not _is_whole(place):
@@ -57,16 +57,16 @@ class GraphFolder:
         return place / GRAPH
 
     def discard(self, spec: ModelSpec) -> None:
-        """Remove a model's graph, so that it is made anew."""
+        """Remove a model's graph, so that it is exported again."""
         shutil.rmtree(self._place(spec), ignore_errors=True)
 
     def _place(self, spec: ModelSpec) -> Path:
         return self._root / f"{spec.sha256}-{spec.input_size}-{_releases()}"
 
     def _keep(self, place: Path, export: Export, *, is_alone: bool) -> None:
-        """Export beside its place and rename, so that a process that is killed leaves no half a graph in it."""
+        """Export to a temporary path and rename, so that a killed process leaves no partial graph."""
         if is_alone:
-            for left in self._root.glob(f"{_INCOMING}*"):  # by an export that was killed: nobody else writes now
+            for left in self._root.glob(f"{_INCOMING}*"):  # by a killed export: the lock excludes others
                 shutil.rmtree(left, ignore_errors=True)
         fresh = Path(tempfile.mkdtemp(dir=self._root, prefix=_INCOMING))
         try:
@@ -75,7 +75,7 @@ class GraphFolder:
             shutil.rmtree(place, ignore_errors=True)
             fresh.rename(place)
         except OSError:
-            # Where files cannot be locked, two export at once; the second finds the other's graph in place.
+            # Without file locks two processes may export at once; the second finds the first one's graph in place.
             if not _is_whole(place):
                 raise
         finally:
@@ -83,14 +83,14 @@ class GraphFolder:
 
 
 def _lock(file: BinaryIO) -> bool:
-    """Wait for the lock of a folder, which ends with the process that holds it; say whether this one has it."""
+    """Wait for a folder's lock, which is released when its holder ends; tell whether it was acquired."""
     until = time.monotonic() + LOCK_SECONDS
     while time.monotonic() < until:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             time.sleep(_LOOK_SECONDS)
-        except OSError:  # some network shares know no locks
+        except OSError:  # some network shares do not support locks
             return False
         else:
             return True

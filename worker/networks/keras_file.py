@@ -1,7 +1,7 @@
-"""Opening `model.keras`.
+"""Open `model.keras`.
 
-Keras fixes its backend when it is imported, so this module imports it inside a function, and only in the process that
-predicts: a network touched before a fork hangs or crashes in the child (tensorflow#57877, tensorflow#51832).
+Keras fixes its backend on import, so this module imports it inside a function, and only in the process that predicts: a
+network used before a fork hangs or crashes in the child (tensorflow#57877, tensorflow#51832).
 """
 
 import os
@@ -30,7 +30,7 @@ def load_keras(spec: ModelSpec, weights: Path, backend: str) -> Any:
 
 
 def check_shapes(spec: ModelSpec, inputs: Sequence[tuple], outputs: Sequence[tuple]) -> None:
-    """Compare a network's shapes, None where any size will do, with what its spec says of it."""
+    """Check a network's shapes (None where any size will do) against its spec."""
     image = (spec.input_size, spec.input_size, 1)
     if (
         len(inputs) != 1

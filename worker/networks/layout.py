@@ -1,7 +1,7 @@
 """The layout of an exported graph: channels first throughout, as OpenVINO computes.
 
-Keras keeps channels last, and its OpenVINO backend turns every layer's input and output around: half of compact-cnn's
-time went there. OpenVINO has a pass against it, TransposeSinking, but runs it on graphs from TensorFlow alone.
+Keras keeps channels last, and its OpenVINO backend transposes every layer's input and output: half of compact-cnn's
+time went there. OpenVINO's own pass against this, TransposeSinking, runs only on graphs from TensorFlow.
 """
 
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ _ELEMENTWISE: Final = {
 
 
 class Transposed(NamedTuple):
-    """What a transpose reads, and the order in which it gives the axes."""
+    """The input of a transpose node, and its axis order."""
 
     source: openvino.Output
     order: tuple[int, ...]
 
 
 def sink_transposes(model: openvino.Model) -> None:
-    """Move transposes down, past all that works in any order of axes, to where they undo each other."""
+    """Move transposes down the graph, past nodes that work in any axis order, until they cancel out."""
     for node in model.get_ordered_ops():
         if (turned := _read_transpose(node)) is not None:
             _join(node, turned)
@@ -37,13 +37,13 @@ def sink_transposes(model: openvino.Model) -> None:
 def _read_transpose(node: openvino.Node) -> Transposed | None:
     if node.get_type_name() != "Transpose" or (order := _constant(node.input_value(1))) is None:
         return None
-    if not order.size:  # it means the other way round, whatever the number of axes
+    if not order.size:  # empty means: reverse the axes, however many
         return None
     return Transposed(node.input_value(0), tuple(int(axis) for axis in order))
 
 
 def _join(node: openvino.Node, turned: Transposed) -> None:
-    """Have a transpose do what the one before it did as well, or nothing where that one is undone."""
+    """Merge a transpose with the one before it, or drop both where they cancel out."""
     before = _read_transpose(turned.source.get_node())
     if before is None:
         return
@@ -56,14 +56,14 @@ def _join(node: openvino.Node, turned: Transposed) -> None:
 
 
 def _common_order(node: openvino.Node) -> tuple[int, ...] | None:
-    """Return the order in which a node's inputs come; None where none is turned, or each in another."""
+    """Return the axis order shared by a node's transposed inputs; None where there are none or they differ."""
     found = [_read_transpose(source.get_node()) for source in node.input_values()]
     orders = {turned.order for turned in found if turned is not None}
     return orders.pop() if len(orders) == 1 else None
 
 
 def _turn_inputs(node: openvino.Node, order: tuple[int, ...]) -> list[openvino.Output] | None:
-    """Return a node's inputs as they are before they are turned; None where the node minds the order of axes."""
+    """Return a node's inputs before their transposes; None where the node depends on the axis order."""
     kind, (first, *others) = node.get_type_name(), node.input_values()
     inputs: list[openvino.Output | None]
     if kind in _ELEMENTWISE or kind == "Concat":
@@ -78,7 +78,7 @@ def _turn_inputs(node: openvino.Node, order: tuple[int, ...]) -> list[openvino.O
 
 
 def _move_behind(node: openvino.Node, order: tuple[int, ...], inputs: Sequence[openvino.Output]) -> None:
-    """Have a node work before the transpose, and whoever reads the node read it through one."""
+    """Move the transposes of a node's inputs behind the node."""
     readers = list(node.output(0).get_target_inputs())
     rank = len(order)
     for index, source in enumerate(inputs):
@@ -97,7 +97,7 @@ def _before(source: openvino.Output) -> openvino.Output | None:
 
 
 def _constant(source: openvino.Output) -> np.ndarray | None:
-    """Return a constant's value; None of anything else."""
+    """Return the value of a constant node; None for any other."""
     node = source.get_node()
     if node.get_type_name() == "Convert" and node.input_value(0).get_element_type() == node.get_element_type():
         node = node.input_value(0).get_node()
@@ -105,13 +105,13 @@ def _constant(source: openvino.Output) -> np.ndarray | None:
 
 
 def _reorder(source: openvino.Output, order: tuple[int, ...]) -> openvino.Output | None:
-    """Put a constant that holds a number for each axis in the order before the transpose."""
+    """Reorder a constant with one number per axis to the axis order before the transpose."""
     value = _constant(source)
     return None if value is None else operations.constant(value[np.argsort(order)]).output(0)
 
 
 def _turn_back(source: openvino.Output, order: tuple[int, ...]) -> openvino.Output | None:
-    """Turn a constant so that it spreads over the axes before the transpose as it did over those behind it."""
+    """Transpose a constant so that it broadcasts before the transpose as it did behind it."""
     value = _constant(source)
     if value is None or value.ndim > len(order):
         return None

@@ -1,4 +1,4 @@
-"""From a model folder to a network at work, loaded once in each worker process.
+"""Load the network of a model folder, once in each worker process.
 
 The same Keras file runs on OpenVINO on CPU and on TensorFlow on GPU.
 """
@@ -25,10 +25,10 @@ log = logging.getLogger(__name__)
 
 
 def load_classifier(settings: Settings) -> Classifier:
-    """Load the model of the settings on the backend that fits this machine, from its kept graph where there is one.
+    """Load the model named in the settings on the backend that fits this machine, from its cached graph if any.
 
-    Raises ModelUnavailable as `load_model` does, where the folder holds a model of another name, and where the gate
-    that its spec names is not here.
+    Raises ModelUnavailable as `load_model` does, and where the folder holds a model of another name or its spec names a
+    gate that does not exist here.
     """
     spec = read_named(settings.models_dir, settings.model)
     if spec.gate is not None:
@@ -39,8 +39,8 @@ def load_classifier(settings: Settings) -> Classifier:
 def load_model(folder: Path, backend: str, precision: str | None = None, graphs: Path | None = None) -> Classifier:
     """Verify a model folder and load its network, or every member's of an ensemble, on `openvino` or `tensorflow`.
 
-    `precision`, `f32` or `bf16`, is what OpenVINO computes in instead of what the specs say. `graphs` is a folder that
-    keeps what Keras made of its file.
+    `precision`, `f32` or `bf16`, overrides what the specs say for OpenVINO. `graphs` is a folder that caches exported
+    graphs.
     Raises ModelUnavailable where the folder is missing or damaged, its weights are not those of its spec or do not fit
     it, or the backend is not installed.
     """
@@ -57,7 +57,7 @@ def load_model(folder: Path, backend: str, precision: str | None = None, graphs:
 
 
 def choose_backend(settings: Settings) -> str:
-    """Take the backend that the setting names; `auto` takes TensorFlow where a GPU and TensorFlow are there."""
+    """Return the backend that the setting names; `auto` means TensorFlow where it and a GPU are available."""
     if settings.backend != "auto":
         return settings.backend
     has_gpu = shutil.which("nvidia-smi") is not None and Path("/dev/nvidiactl").exists()
@@ -79,14 +79,14 @@ def _load_network(
             f"Run '{'make setup-training' if backend == 'tensorflow' else 'make setup'}'."
         ) from error
     except OSError as error:
-        if error.errno is None:  # h5py raises such for a file that is none
+        if error.errno is None:  # h5py raises it so for a file that is not HDF5
             raise _unusable(spec, weights, backend, error) from error
         raise ModelUnavailable(
             f"Model '{spec.name}': there is no place to write its graph ({error.strerror}). Make room, or name another "
             f"folder in {PREFIX}GRAPHS_DIR."
         ) from error
     except Exception as error:
-        # Keras and OpenVINO raise ValueError, TypeError, KeyError, OSError, RuntimeError and more on such a file.
+        # Keras and OpenVINO raise ValueError, TypeError, KeyError, OSError, RuntimeError and more on a bad file.
         raise _unusable(spec, weights, backend, error) from error
     return classifier
 
@@ -117,7 +117,7 @@ def _on_backend(spec: ModelSpec, weights: Path, backend: str, precision: str | N
             is_bad = True
     with tempfile.TemporaryDirectory(prefix="pneumoscreen-") as passing:
         classifier = OpenVinoClassifier(spec, GraphFolder(Path(passing)).get(spec, export), precision)
-    if graphs is not None and is_bad:  # it was the graph, such as one of a disk that was full, and not the memory
+    if graphs is not None and is_bad:  # the graph is broken, for example by a full disk; it is not the memory
         GraphFolder(graphs).discard(spec)
     return classifier
 

@@ -1,4 +1,4 @@
-"""The network on OpenVINO: the fastest way on CPUs."""
+"""Run the network on OpenVINO, the fastest backend on CPUs."""
 
 import errno
 import json
@@ -30,19 +30,19 @@ _NO_DISK: Final = 3
 _EXACT: Final = {"INFERENCE_PRECISION_HINT": "f32"}
 
 EXPORT_SIZE: Final = 4
-"""An export holds two copies of the weights for a moment, in float32 where the file may have less."""
+"""An export briefly holds two copies of the weights, in float32 where the file may have less."""
 
 IMAGES_PER_RUN: Final = 4
-"""Images that the graph takes at a time; fewer are filled up with black ones. One core runs 1,690 images a second of
-compact-cnn by ones, 1,860 by fours and as many by sixteens; an image alone then waits 2 ms instead of 0.6. Keras's own
-`predict` compiles anew whenever the batch size changes."""
+"""Images that the graph takes at a time; fewer are padded with black ones. One core runs 1,690 images a second of
+compact-cnn by ones, 1,860 by fours and as many by sixteens; a single image then takes 2 ms instead of 0.6. Keras's own
+`predict` recompiles whenever the batch size changes."""
 
 
 def export_apart(spec: ModelSpec, weights: Path, graph: Path) -> None:
-    """Do what `export_graph` does in a process that ends with it: 200 MB of Keras would stay with the worker.
+    """Run `export_graph` in a process of its own: 200 MB of Keras would stay in the worker.
 
-    Raises ModelUnavailable as it does, OSError where the disk refuses, RuntimeError with the last line of any other
-    fault. Not by multiprocessing, which forbids a worker children.
+    Raises ModelUnavailable as it does, OSError where the disk cannot be written, RuntimeError with the last line of any
+    other error. It does not use multiprocessing, which gives a pool's worker no children.
     """
     asked = json.dumps({"spec": spec.model_dump(mode="json"), "weights": str(weights), "graph": str(graph)})
     command = [sys.executable, "-m", "worker.networks.openvino"]
@@ -61,7 +61,7 @@ def export_apart(spec: ModelSpec, weights: Path, graph: Path) -> None:
 
 
 def _lacks_room(weights: Path, folder: Path) -> bool:
-    """Tell whether a disk has less room than an export takes: OpenVINO says of a full one "iostream error"."""
+    """Tell whether a disk has too little room for an export: on a full one OpenVINO only says "iostream error"."""
     return shutil.disk_usage(folder).free < EXPORT_SIZE * weights.stat().st_size
 
 
@@ -92,7 +92,7 @@ def export_graph(spec: ModelSpec, weights: Path, graph: Path) -> None:
 
 
 def _agree(core: Any, one: Any, other: Any) -> bool:
-    """Tell whether two graphs answer alike in float32 to noise, which no order of axes leaves as it is."""
+    """Tell whether two graphs agree in float32 on noise, which any wrong axis order would change."""
     images = np.random.default_rng(0).integers(0, 256, tuple(one.input().shape), np.uint8)
     answers = [list(core.compile_model(graph, "CPU", _EXACT)(images).values()) for graph in (one, other)]
     return all(np.allclose(a, b, rtol=1e-3, atol=1e-3) for a, b in zip(*answers, strict=True))
@@ -105,7 +105,7 @@ class OpenVinoClassifier(Classifier):
         import openvino  # noqa: PLC0415  # only the process that predicts pays for it
 
         core = openvino.Core()
-        # One thread a process: workers scale by processes.
+        # One thread per process: workers scale by processes.
         options = {
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
@@ -120,7 +120,7 @@ class OpenVinoClassifier(Classifier):
         self.spec = spec
 
     def answer(self, batch: np.ndarray) -> Answers:
-        """Run the network on uint8 (N, size, size, 1), some images at a time."""
+        """Run the network on uint8 (N, size, size, 1), IMAGES_PER_RUN at a time."""
         runs = [self._run(batch[start : start + IMAGES_PER_RUN]) for start in range(0, len(batch), IMAGES_PER_RUN)]
         return to_answers([np.concatenate(rows) for rows in zip(*runs, strict=True)])
 
@@ -134,16 +134,16 @@ class OpenVinoClassifier(Classifier):
 
 
 def _precision(wanted: str, capabilities: Sequence[str]) -> str:
-    """Say what OpenVINO is to compute in: bfloat16 only where it is wanted and the CPU has it.
+    """Choose OpenVINO's precision: bfloat16 only where it is wanted and the CPU supports it.
 
-    Asked for explicitly: left to itself OpenVINO takes bfloat16 wherever the CPU has it, and a model that was measured
-    in float32 would give other figures on another machine.
+    It is always set: by default OpenVINO uses bfloat16 wherever the CPU has it, and a model measured in float32 would
+    give other figures on another machine.
     """
     return "bf16" if wanted == "bf16" and "BF16" in capabilities else "f32"
 
 
 def _export_as_asked() -> None:
-    end_with_parent()  # a worker that is killed leaves nobody to export for
+    end_with_parent()  # an export for a killed worker is of no use
     asked = json.load(sys.stdin)
     try:
         export_graph(ModelSpec.model_validate(asked["spec"]), Path(asked["weights"]), Path(asked["graph"]))
@@ -151,7 +151,7 @@ def _export_as_asked() -> None:
         sys.stdout.write(str(error))
         sys.exit(_REFUSED)
     except OSError as error:
-        if error.errno is None:  # h5py raises such for a file that is none
+        if error.errno is None:  # h5py raises it so for a file that is not HDF5
             raise
         sys.stdout.write(str(error.errno))
         sys.exit(_NO_DISK)

@@ -1,4 +1,4 @@
-"""The network on TensorFlow: for GPUs, and the reference that the others are held to."""
+"""Run the network on TensorFlow: for GPUs, and as the reference for the other backends."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Read images from the store, and tell one file that cannot be read from a store that is away."""
+"""Read images from the store, and tell one unreadable file from an unavailable store."""
 
 import time
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ from shared.store.store import Store
 from shared.tables import Image, Prediction
 
 OTHERS: Final = 3
-"""Images last answered, and images last received, of which one is read to see whether the store is well."""
+"""How many images last answered, and last received, are tried to see whether the store works."""
 PROBE_SECONDS: Final = 10.0
-"""A store that takes longer than this for them is away, not well."""
+"""A store that takes longer than this counts as unavailable."""
 
 
 class FileUnreadable(PneumoScreenError):
-    """Say that the file of one image cannot be read, while the store is well."""
+    """Say that the file of one image cannot be read, although the store works."""
 
 
 class ImageReader:
@@ -51,7 +51,7 @@ class ImageReader:
         return data
 
     def _is_own_fault(self, sha256: str) -> bool:
-        """Tell whether only this file cannot be read, and others can; raise StoreAway where the store says so."""
+        """Tell whether only this file cannot be read; raise StoreAway where the store itself is unavailable."""
         began = time.monotonic()
         is_there = self._seems_there(sha256)
         if time.monotonic() - began > PROBE_SECONDS:
@@ -62,17 +62,17 @@ class ImageReader:
             return True
         if next(self._others(sha256), None) is not None or not is_there:
             return False
-        self._check()  # the only image there is
+        self._check()  # no other image exists to try
         return True
 
     def _seems_there(self, sha256: str) -> bool:
         try:
             return self._store.has(sha256)
-        except StoreAway:  # a folder that may not be entered does not say
+        except StoreAway:  # a folder without permission looks like this, too
             return True
 
     def _reads_another(self, sha256: str) -> bool:
-        """Try others until one can be read; False where none can, or there is none."""
+        """Try other images until one can be read; False where none can, or there is none."""
         began = time.monotonic()
         for other in self._others(sha256):
             if time.monotonic() - began > PROBE_SECONDS:
@@ -87,11 +87,11 @@ class ImageReader:
         except (StoreAway, FileNotFoundError):
             return False
         except ImageRejected:
-            return True  # it was read; that it is damaged is said when its own turn comes
+            return True  # it could be read; its damage is reported when it is screened itself
         return True
 
     def _others(self, sha256: str) -> Iterator[str]:
-        """Yield other images: the last that was read here, then those last answered and last received."""
+        """Yield other images: the last one read here, then those last answered and last received."""
         if self._last_read not in {None, sha256}:
             yield str(self._last_read)
         answered = select(Image.sha256).join(Prediction).order_by(Prediction.id.desc())
@@ -102,6 +102,6 @@ class ImageReader:
             yield from (other for other in found if other != sha256)
 
     def _check(self) -> None:
-        """Raise StoreAway where the store is not well; one without room can be read."""
+        """Raise StoreAway where the store does not work; a full one can still be read."""
         with suppress(StoreFull):
             self._store.check()

