@@ -67,7 +67,7 @@ def test_good_and_bad_files_end_on_the_job_page_and_in_the_history(
 
     page.get_by_role("link", name="History", exact=True).click()
     page.get_by_label("File name contains").fill("SECOND")
-    page.get_by_role("button", name="Apply").click()
+    page.get_by_role("button", name="Search").click()
     expect(page.locator("table.images tbody tr")).to_have_count(1)
     page.get_by_role("link", name="File name contains: SECOND").click()
     expect(page.locator("table.images tbody tr")).to_have_count(4)
@@ -173,6 +173,26 @@ def test_what_is_filtered_is_what_is_exported(server: Server, visitor: Visitor, 
     with page.expect_download() as exported:
         page.get_by_role("link", name="Export JSON").click()
     assert [row["file_name"] for row in json.loads(exported.value.path().read_text())["predictions"]] == ["first.jpeg"]
+
+
+def test_history_has_its_first_row_high_and_a_search_that_keeps_the_filters(
+    server: Server, visitor: Visitor, images: Path
+) -> None:
+    page = visitor.open(server.link())
+    send(page, server, images)
+    page.set_viewport_size({"width": 1280, "height": 720})
+    page.goto(f"{server.url}/history?state=DONE&order=suspicious")
+    box = page.locator("table.images tbody tr").first.bounding_box()
+    assert box is not None
+    assert box["y"] < 720 / 2
+    page.get_by_role("searchbox", name="File name contains").fill("first")
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+    for filtered in ("State: Done", "File name contains: first"):
+        expect(page.get_by_role("list", name="Active filters")).to_contain_text(filtered)
+    assert "order=suspicious" in page.url
+    page.get_by_text("Filter", exact=True).click()
+    expect(page.get_by_role("button", name="Apply")).to_be_visible()
 
 
 def test_the_keyboard_alone_sends_an_image(server: Server, visitor: Visitor, images: Path) -> None:
