@@ -34,10 +34,10 @@ QUICK: Final = Timing(lease=4.0, sweep=1.0, image=0.04)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--images", default=10_000, show_default=True, type=click.IntRange(1), help="Images a stack, at least.")
-@click.option("--kills", default=100, show_default=True, type=click.IntRange(1), help="Faults a stack, at least.")
-@click.option("--seed", default=1, show_default=True, help="Decides order, moments and what meets what.")
-@click.option("--faults", "wanted", multiple=True, help="Only faults whose name holds this; may be given again.")
+@click.option("--images", default=10_000, show_default=True, type=click.IntRange(1), help="Minimum images per stack.")
+@click.option("--kills", default=100, show_default=True, type=click.IntRange(1), help="Minimum faults per stack.")
+@click.option("--seed", default=1, show_default=True, help="Decides the order, timing and pairing of faults.")
+@click.option("--faults", "wanted", multiple=True, help="Only faults whose name contains this; repeatable.")
 @click.option("--stack", type=click.Choice([*STACKS, "both"]), default="both", show_default=True)
 @click.option("--quick", is_flag=True, help="Each fault once, ten at random, short leases.")
 @click.option("--short-leases", is_flag=True, help="Leases of 4 s, not the product's 20: a third of the time.")
@@ -55,7 +55,7 @@ def main(
     json_file: Path | None,
     document: bool,
 ) -> None:
-    """Run the real stack on thousands of images under faults; exit with 1 where an image was lost or doubled.
+    """Run the real stack on thousands of images under faults; exit with 1 where an image was lost or duplicated.
 
     Half of the faults are injected one after the other, each alone; the rest at random, often two at once.
     """
@@ -82,7 +82,7 @@ def choose(wanted: tuple[str, ...]) -> list[Fault]:
     found = [fault for fault in FAULTS if not wanted or any(word in fault.name for word in wanted)]
     if not found:
         names = "\n  ".join(fault.name for fault in FAULTS)
-        raise click.UsageError(f"No fault's name holds {' or '.join(wanted)}. There are:\n  {names}")
+        raise click.UsageError(f"No fault's name contains {' or '.join(wanted)}. The faults are:\n  {names}")
     return found
 
 

@@ -25,7 +25,7 @@ from chaos.scene import Fault, Scene
 from chaos.stack import Kind, Timing, running
 from chaos.watch import Watch
 
-AT_RANDOM: Final = "all of them at random, often two at once"
+AT_RANDOM: Final = "random faults, often two at once"
 TWO_AT_ONCE: Final = 0.5
 """Probability that a fault drawn at random is combined with a second one."""
 SETTLE_SECONDS: Final = 900.0
@@ -79,7 +79,7 @@ class Outcome:
         account = total(line.account for line in self.lines)
         account.duplicated += self.doubled_predictions
         recoveries = [seconds for line in self.lines for seconds in line.recoveries]
-        return Line("all", sum(line.times for line in self.lines), recoveries, None, account)
+        return Line("total", sum(line.times for line in self.lines), recoveries, None, account)
 
     @property
     def is_clean(self) -> bool:
@@ -195,7 +195,7 @@ class Campaign:
                 self._scene.watch.wait_for_movement()
             except BROKEN as error:
                 raise ChaosFailed(f"{fault.name}: {error}") from error
-        raise ChaosFailed(f"{fault.name}: its victims had died already, {VICTIMS} times.")
+        raise ChaosFailed(f"{fault.name}: {VICTIMS} times, the chosen process had already died.")
 
     def _end(self, line: Line) -> None:
         """Wait until a fault's images have ended before the next fault begins, and record their outcomes."""

@@ -115,10 +115,10 @@ class Ledger:
             account.notes.append(f"{image.name}: {row.state}: {row.error_code} {row.error_details}")
         if image.is_poison and row.state is not State.FAILED:
             account.wrong += 1
-            account.notes.append(f"{image.name}: {row.state}, though it kills its worker")
+            account.notes.append(f"{image.name}: {row.state}, although it crashes its worker")
         if row.state is State.DONE and not self._is_due(image, row):
             account.wrong += 1
-            account.notes.append(f"{image.name}: {row.label} {row.p_pneumonia}, due {self._answers[image.picture]}")
+            account.notes.append(f"{image.name}: {row.label} {row.p_pneumonia}, not {self._answers[image.picture]}")
         if row.file_name in self.overwritten:
             account.wrong += 1
             account.notes.append(f"{image.name}: its outcome changed after it was written")

@@ -50,8 +50,8 @@ def _remarks(outcome: Outcome) -> str:
     timing = outcome.plan.timing
     return (
         f"Seed {outcome.plan.seed}; leases of {timing.lease:g} s, a sweep every {timing.sweep:g} s, "
-        f"{timing.image * 1000:g} ms an image; {outcome.seconds / 60:.1f} minutes; "
-        f"requests refused and sent again: {refused}."
+        f"{timing.image * 1000:g} ms per image; {outcome.seconds / 60:.1f} minutes; "
+        f"requests refused and retried: {refused}."
     )
 
 

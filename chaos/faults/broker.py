@@ -25,7 +25,7 @@ STRANGE: Final = (b"garbage", b"[1,2]", b"null", b'{"headers": {"task": "other"}
 class RedisKilled:
     """Redis is killed by SIGKILL and restarted by the supervisor."""
 
-    name: str = "Redis killed and started again"
+    name: str = "Redis killed and restarted"
     family: str = "broker"
     is_random: bool = True
 
@@ -55,7 +55,7 @@ class RedisFlushed:
 class RedisSlow:
     """Redis keeps its clients waiting most of the time."""
 
-    name: str = f"Redis slow ({PAUSE_MILLISECONDS} ms an answer)"
+    name: str = f"Redis slow ({PAUSE_MILLISECONDS} ms per answer)"
     family: str = "broker"
     is_random: bool = True
 
@@ -90,7 +90,7 @@ class RedisHangs:
 class RedisUnreachable:
     """The socket file of Redis is deleted, as by a clean-up of /tmp: open connections go on, new ones fail."""
 
-    name: str = "socket of Redis removed"
+    name: str = "Redis socket removed"
     family: str = "broker"
     is_random: bool = True
 
@@ -122,7 +122,7 @@ class RedisFull:
 class RedisPolluted:
     """Malformed entries are written where tickets and heartbeats are read."""
 
-    name: ClassVar = "Redis with messages that are no tickets"
+    name: ClassVar = "malformed messages on Redis"
     family: ClassVar = "broker"
     is_random: ClassVar = False
 
@@ -138,7 +138,7 @@ class RedisPolluted:
             due = dropped + len(STRANGE)
             wait_until(lambda: int(redis.get(DROPPED_KEY) or 0) >= due, POLLUTED_SECONDS, "the messages to be dropped")
         if not worker.is_running():
-            raise ChaosFailed("A worker ended at a message that is no ticket.")
+            raise ChaosFailed("A malformed message ended a worker.")
 
 
 FAULTS: Final = (

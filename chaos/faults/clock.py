@@ -30,6 +30,6 @@ class ClockJumps:
 
 
 FAULTS: Final = (
-    ClockJumps(HOUR, "clock an hour forward, then back"),
-    ClockJumps(-HOUR, "clock an hour back, then forward"),
+    ClockJumps(HOUR, "clock one hour ahead, then corrected"),
+    ClockJumps(-HOUR, "clock one hour behind, then corrected"),
 )

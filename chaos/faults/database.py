@@ -21,7 +21,7 @@ _NO_SERVER: Final = "SQLite has no server"
 class DatabaseRestarted:
     """PostgreSQL is stopped as in a crash and started again."""
 
-    name: str = "database restarted (immediate)"
+    name: str = "database restarted (immediate shutdown)"
     family: str = "database"
     is_random: bool = True
 
@@ -36,7 +36,7 @@ class DatabaseRestarted:
 class ConnectionsCut:
     """Every connection to PostgreSQL is terminated in mid-statement."""
 
-    name: str = "database connections cut"
+    name: str = "database connections terminated"
     family: str = "database"
     is_random: bool = True
 

@@ -62,7 +62,7 @@ def _fill(disk: Disk) -> None:
 class StoreAway:
     """The image store is unavailable for a while: an unmounted share, an object store that drops every connection."""
 
-    name: str = f"image store away for {AWAY_SECONDS:.0f} s"
+    name: str = f"image store unavailable for {AWAY_SECONDS:.0f} s"
     family: str = "disk"
     is_random: bool = True
 
@@ -94,14 +94,14 @@ def _move_away(place: Path, meanwhile: Callable[[], object] = lambda: None) -> N
 class WebStartsWithoutStore:
     """All web processes restart while the store's share is not mounted and an empty folder is in its place."""
 
-    name: str = f"web restarted while the image store is not mounted, for {AWAY_SECONDS:.0f} s"
+    name: str = f"web restarted with the image store not mounted for {AWAY_SECONDS:.0f} s"
     family: str = "disk"
     is_random: bool = True
 
     def hurt(self, scene: Scene) -> None:
         """Take the store away, leave an empty folder, kill the web and give the store back once it has started."""
         if scene.stack.bucket is not None:
-            raise NotHere("the image store is no folder")
+            raise NotHere("the image store is not a folder")
         place = scene.stack.store_dir
 
         def restart() -> None:
@@ -112,7 +112,7 @@ class WebStartsWithoutStore:
         _move_away(place, restart)
         lost = [path for beneath in place.parent.glob("beneath-*") for path in beneath.rglob("*") if path.is_file()]
         if lost:
-            raise ChaosFailed(f"{len(lost)} files were kept beneath the image store, as {lost[0].name}.")
+            raise ChaosFailed(f"{len(lost)} files were stored under the mount point, e.g. {lost[0].name}.")
 
 
 def _exchange(away: Path, place: Path) -> None:

@@ -31,7 +31,7 @@ class WebKilled:
 class EveryWebKilled:
     """All web processes die, gunicorn's master included, wherever their requests are."""
 
-    name: str = "all of the web killed"
+    name: str = "all web processes killed"
     family: str = "web"
     is_random: bool = True
 
@@ -70,7 +70,7 @@ class SlowClients:
 
 FAULTS: Final = (
     WebKilled("upload", "web killed during an upload"),
-    WebKilled("answer", "web killed between commit and answer"),
+    WebKilled("answer", "web killed between commit and response"),
     EveryWebKilled(),
     SlowClients(),
 )

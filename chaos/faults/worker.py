@@ -42,7 +42,7 @@ class WorkerKilled:
 class EveryWorkerKilled:
     """All workers die at once, Celery's main process included."""
 
-    name: ClassVar = "every worker killed at once"
+    name: ClassVar = "all workers killed at once"
     family: ClassVar = "worker"
     is_random: ClassVar = True
 
@@ -68,7 +68,7 @@ class SweepKilled:
 class WorkerStoppedPastLease:
     """A worker is suspended in mid-batch, others take its images, and then it resumes where it was."""
 
-    name: ClassVar = "worker stopped past its lease, then continued"
+    name: ClassVar = "worker suspended beyond its lease, then resumed"
     family: ClassVar = "worker"
     is_random: ClassVar = True
 
@@ -90,7 +90,7 @@ class WorkerStoppedPastLease:
 class WorkerToldToStop:
     """SIGTERM in the middle of a batch, as at every update."""
 
-    name: ClassVar = "worker told to stop (SIGTERM) in a batch"
+    name: ClassVar = "worker sent SIGTERM during a batch"
     family: ClassVar = "worker"
     is_random: ClassVar = True
 
@@ -102,7 +102,7 @@ class WorkerToldToStop:
         parent.terminate()
         _, alive = psutil.wait_procs([parent], timeout=STOP_SECONDS)
         if alive:
-            raise ChaosFailed(f"A worker told to stop was still there after {time.monotonic() - began:.0f} s.")
+            raise ChaosFailed(f"A worker sent SIGTERM was still running after {time.monotonic() - began:.0f} s.")
 
 
 class PoisonImage:
@@ -120,7 +120,7 @@ class PoisonImage:
 class UnreadableImage:
     """One image's file cannot be read (EIO; an archived object), although the store works."""
 
-    name: ClassVar = "stored file of one image that cannot be read"
+    name: ClassVar = "stored file of one image unreadable"
     family: ClassVar = "worker"
     is_random: ClassVar = False
 
@@ -147,7 +147,7 @@ def _wait_until_failed(scene: Scene, image: ChaosImage, code: str) -> None:
 class ClaimsAtOnce:
     """Two workers claim at the same moment, a thousand times."""
 
-    name: ClassVar = f"two workers claim at once, {CLAIM_ROUNDS:,} times"
+    name: ClassVar = f"two workers claim at the same moment, {CLAIM_ROUNDS:,} times"
     family: ClassVar = "worker"
     is_random: ClassVar = False
 
@@ -155,7 +155,7 @@ class ClaimsAtOnce:
         """Claim from two processes at once; raise ChaosFailed where an image was claimed twice or not at all."""
         claims = claim_at_once(scene.stack.database, CLAIM_ROUNDS)
         if claims.twice or claims.never:
-            raise ChaosFailed(f"Of {claims.images} images {claims.twice} were claimed twice, {claims.never} never.")
+            raise ChaosFailed(f"Of {claims.images} images, {claims.twice} were claimed twice and {claims.never} never.")
 
 
 def _holds_images(stack: Stack, process: psutil.Process) -> bool:
@@ -189,9 +189,9 @@ def holder_of_a_lease(stack: Stack) -> psutil.Process:
 
 
 FAULTS: Final = (
-    WorkerKilled("decode", "worker killed in decode"),
-    WorkerKilled("predict", "worker killed in predict"),
-    WorkerKilled("written", "worker killed between write and acknowledge"),
+    WorkerKilled("decode", "worker killed while decoding"),
+    WorkerKilled("predict", "worker killed while predicting"),
+    WorkerKilled("written", "worker killed between write and acknowledgement"),
     EveryWorkerKilled(),
     SweepKilled(),
     WorkerStoppedPastLease(),

@@ -37,7 +37,7 @@ TIMING = Timing(lease=2.0, sweep=0.5, image=0.01)
 def test_every_image_has_one_outcome_whatever_dies(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kills at exact points of the worker and the web, and a Redis that forgets all."""
     monkeypatch.setenv(f"{PREFIX}GRAPHS_DIR", str(GRAPHS))
-    faults = choose(("between write and acknowledge", "between commit and answer", "Redis flushed"))
+    faults = choose(("between write and acknowledgement", "between commit and response", "Redis flushed"))
     plan = Plan("embedded", faults, times_alone=1, times_random=0, images=200, seed=7, timing=TIMING)
     said: list[str] = []
     outcome = run(plan, said.append)
@@ -49,11 +49,11 @@ def test_every_image_has_one_outcome_whatever_dies(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.long
-def test_strange_content_of_redis_and_a_file_that_cannot_be_read_hold_up_nobody(
+def test_malformed_messages_on_redis_and_an_unreadable_file_hold_up_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv(f"{PREFIX}GRAPHS_DIR", str(GRAPHS))
-    faults = choose(("no tickets", "cannot be read"))
+    faults = choose(("malformed messages", "image unreadable"))
     plan = Plan("embedded", faults, times_alone=1, times_random=1, images=100, seed=7, timing=TIMING)
     outcome = run(plan, lambda _line: None)
     account = outcome.total.account
@@ -125,7 +125,7 @@ def screened(sqlite_database: Database, spec: ModelSpec) -> Screened:
     return Screened(sqlite_database, spec, user)
 
 
-def test_an_image_with_the_answer_that_is_due_is_in_order(screened: Screened) -> None:
+def test_an_image_with_its_expected_answer_is_correct(screened: Screened) -> None:
     image = screened.pictures.image()
     screened.screen({image.name: image.picture})
     assert screened.account(image) == Account(images=1)
@@ -223,5 +223,5 @@ def test_the_table_says_what_was_found_and_what_was_skipped(tmp_path: Path) -> N
 
 def test_faults_are_chosen_by_their_names() -> None:
     assert [fault.name for fault in choose(("flushed",))] == ["Redis flushed"]
-    with pytest.raises(click.UsageError, match="There are:"):
+    with pytest.raises(click.UsageError, match="The faults are:"):
         choose(("no such fault",))
