@@ -5,7 +5,7 @@ ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PATH=/app/.venv/bin:$PATH \
     UV_PROJECT_ENVIRONMENT=/app/.venv UV_COMPILE_BYTECODE=1 UV_NO_CACHE=1
 RUN pip install --no-cache-dir uv==0.13.8 \
  && useradd --system --uid 10001 --create-home pneumoscreen \
- # Group 0 and its rights let the image run as any user id, as OpenShift has it.
+ # Group 0 and its permissions let the image run under any user id, as on OpenShift.
  && install --directory --owner pneumoscreen --group root --mode 0770 /data /data/store /data/graphs
 WORKDIR /app
 COPY pyproject.toml uv.lock README.md LICENSE ./

@@ -1,4 +1,4 @@
-# `make` alone prints what there is. Every target brings about what it needs, from nothing but python3 (3.11 to 3.13).
+# `make` alone lists the targets. Every target installs what it needs, starting from nothing but python3 (3.11 to 3.13).
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
@@ -18,16 +18,16 @@ BENCH ?=
 
 .PHONY: help setup setup-training run demo check test test-long bench screenshots chaos fuzz audit translations train secrets lock clean
 
-help: ## Print what there is
+help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 	@echo
 	@echo "  make run PORT=8000 DATA_DIR=var     make demo IMAGES=folder OUTPUT=results.csv"
 
-setup: .venv/bin/uv ## Make or mend the environment in .venv (every other target makes it by itself)
+setup: .venv/bin/uv ## Create or repair the environment in .venv (other targets do so when needed)
 	$(SYNC)
 	@touch .venv/.runtime
 
-setup-training: .venv/bin/uv ## Add what training needs (TensorFlow)
+setup-training: .venv/bin/uv ## Install TensorFlow, which only training needs
 	$(SYNC) --group training
 	@touch .venv/.runtime
 
@@ -37,7 +37,7 @@ run: .venv/.runtime ## Serve on 127.0.0.1 (PORT, DATA_DIR)
 demo: .venv/.runtime ## Screen the synthetic samples, or IMAGES=folder, and print the table (OUTPUT=file.csv)
 	@.venv/bin/pneumoscreen demo $(if $(IMAGES),--images "$(IMAGES)") $(if $(OUTPUT),--output "$(OUTPUT)")
 
-check: .venv/.development ## Lint, format, types, import contracts, lock file, known vulnerabilities
+check: .venv/.development ## Check lint, format, types, import contracts, lock file and known vulnerabilities
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
@@ -45,44 +45,44 @@ check: .venv/.development ## Lint, format, types, import contracts, lock file, k
 	$(UV) lock --check --quiet
 	.venv/bin/python -m fuzz.dependencies
 
-# Tests start hundreds of servers and commands, and each would compile a thousand modules again (3 s) where the
-# environment forbids Python to keep what it compiled, as container images do.
+# Tests start hundreds of servers and commands. Where the environment forbids Python to write bytecode, as container
+# images do, each of them would compile a thousand modules again (3 s).
 test test-long: export PYTHONDONTWRITEBYTECODE :=
 
-test: .venv/.development ## Run every test but the long ones, browser and real servers included
+test: .venv/.development ## Run all tests but the slow ones, with a browser and real servers
 	.venv/bin/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder -m "not lab and not long"
 
-test-long: .venv/.development ## Run what takes long: the training lab, and servers that hang, stop or run under load
+test-long: .venv/.development ## Run the slow tests: training, and servers that hang, stop or run under load
 	.venv/bin/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder -m "lab or long"
 
-bench: .venv/.development benchmarks/peers/.venv/.ready ## Measure machine, system and peers against every target (BENCH="--quick", BENCH=report)
+bench: .venv/.development benchmarks/peers/.venv/.ready ## Benchmark this machine, PneumoScreen and its peers (BENCH="--quick", BENCH=report)
 	.venv/bin/python -m benchmarks $(BENCH)
 
-screenshots: .venv/.development ## Take the pictures of the README anew (Chromium on the PATH)
+screenshots: .venv/.development ## Retake the screenshots in the README (needs Chromium on the PATH)
 	.venv/bin/python -m benchmarks.screenshots
 
-chaos: .venv/.development ## Hurt the real stack while it screens and account for every image (CHAOS="--quick --stack embedded")
+chaos: .venv/.development ## Start a real stack, inject faults and account for every image (CHAOS="--quick --stack embedded")
 	.venv/bin/python -m chaos $(CHAOS)
 
-fuzz: .venv/.development ## Send 10,000 hostile files and hostile requests, print what became of them (FUZZ="--files 1000 --seed 2")
+fuzz: .venv/.development ## Send 10,000 hostile files and hostile requests, and report the results (FUZZ="--files 1000 --seed 2")
 	.venv/bin/python -m fuzz $(FUZZ)
 
-audit: .venv/.development ## Look up known vulnerabilities of the locked dependencies, where an index answers
+audit: .venv/.development ## Look up known vulnerabilities of the locked dependencies, if a package index answers
 	.venv/bin/python -m fuzz.dependencies
 
-translations: .venv/.development ## Collect the texts of the pages into the catalogs of shared/languages/translations
+translations: .venv/.development ## Update the catalogs in shared/languages/translations with the texts of the pages
 	.venv/bin/python -m web.languages.collect
 
 train: setup-training ## Train the default model on ../shared/data/chest_xray/train
 	.venv/bin/pneumoscreen train
 
-secrets: ## Make the random secrets that docker-compose.yml reads, once
+secrets: ## Generate the secrets for docker-compose.yml, unless they exist
 	@$(PYTHON) cli/serving/compose_secrets.py secrets
 
-lock: .venv/bin/uv ## Write uv.lock anew after a change of pyproject.toml
+lock: .venv/bin/uv ## Update uv.lock after a change to pyproject.toml
 	$(UV) lock
 
-clean: ## Remove the environment and every cache; data folders stay
+clean: ## Remove the environment and all caches, but no data
 	rm -rf .venv benchmarks/peers/.venv benchmarks/peers/mlserver/.venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 .venv/bin/uv:
