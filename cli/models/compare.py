@@ -105,7 +105,7 @@ def _brought(folder: Path) -> Row:
         size = weigh(folder, spec)
     except ModelUnavailable as error:
         return Row(folder.name, note=str(error))
-    notes = ["its weights are not here"] if size is None else []
+    notes = ["its weights are not included"] if size is None else []
     if figures is None:
         return Row(folder.name, None, None, size, spec.parameters, note="; ".join([*notes, "not validated yet"]))
     if figures["threshold"] != spec.threshold:

@@ -147,7 +147,7 @@ def test_without_images_the_figures_are_those_that_folders_bring(answers: dict[s
     assert rows["binary"]["images"] == sum(validation["images"].values())
     assert "calibrated since to 0.4000" in rows["binary"]["note"]
     assert rows["plain"]["note"] == "not validated yet"
-    assert rows["absent"]["note"] == "its weights are not here; not validated yet"
+    assert rows["absent"]["note"] == "its weights are not included; not validated yet"
     assert "does not hold the figures of a validation" in rows["odd"]["note"]
     assert f"{validation['auc']:.4f} (" in (root / "out" / "brought.md").read_text()
 
