@@ -1,4 +1,4 @@
-"""Iterables in batches."""
+"""Split iterables into batches."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Yield items by up to `size`; Python has this from 3.12."""
+    """Yield items in batches of up to `size`; Python has this since 3.12."""
     rest = iter(items)
     while some := list(islice(rest, size)):
         yield some

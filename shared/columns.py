@@ -1,4 +1,4 @@
-"""The columns of results, the same in files of the pages, the API and the command line; see docs/http.md."""
+"""The columns of results, the same in exports of pages, API and command line; see docs/http.md."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""How long one process waits for its database, and over how many connections."""
+"""Timeouts and connection limit of one process's database."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,35 +6,35 @@ from typing import Final
 from shared.settings import Settings
 
 CONNECTIONS: Final = 15
-"""Of a process whose threads nobody counted."""
+"""For a process that does not state its number of threads."""
 
 
 @dataclass(frozen=True)
 class DatabaseLimits:
-    """Hold the time limits of a process's database, in seconds, and its connections; None waits for ever.
+    """Hold the timeouts of a process's database, in seconds, and its most connections; None means no timeout.
 
-    The defaults are those of commands, whose statements may take hours.
+    The defaults are for commands, whose statements may take hours.
     """
 
     connections: int = CONNECTIONS
     connect: float = 5.0
-    """To connect, and to show that a connection lives."""
+    """To connect, and to check that a connection is alive."""
     pool: float = 30.0
-    """For a connection while all are in use."""
+    """For a free connection while all are in use."""
     statement: float | None = None
     lock: float | None = None
     idle_in_transaction: float | None = None
     prepares: bool = True
-    """Whether statements that come again are prepared."""
+    """Whether repeated statements are prepared."""
 
     @property
     def answer(self) -> float | None:
-        """Return how long to wait for what a statement gives: longer than the server itself may take."""
+        """Return the timeout for the answer to a statement: longer than the server's own limit."""
         return None if self.statement is None else self.statement + self.connect
 
 
 def limits_of(settings: Settings, threads: int | None = None) -> DatabaseLimits:
-    """Return the limits of a process that serves: the settings', with a connection for each of its threads."""
+    """Return the limits of a serving process: those of the settings, with a connection for each of its threads."""
     return DatabaseLimits(
         connections=settings.database_connections or threads or CONNECTIONS,
         connect=settings.database_connect_seconds,

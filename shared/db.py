@@ -33,14 +33,14 @@ NAMING = {
     "pk": "pk_%(table_name)s",
 }
 
-# Writers wait this long for SQLite's one write lock before they give up.
+# How long writers wait for SQLite's one write lock before they give up.
 SQLITE_BUSY_SECONDS = 30
 
 ROWS_A_STATEMENT: Final = 1000
 """SQLite takes 32,766 bound values a statement and PostgreSQL 65,535; a message has 14."""
 
 ATTEMPTS: Final = 6
-"""How often a transaction that lost against another is tried before its sender is told to come back."""
+"""How often a transaction is tried in spite of conflicts before DatabaseBusy is raised."""
 _PAUSE_SECONDS: Final = 0.02
 
 # serialization_failure and deadlock_detected (postgresql.org/docs/current/errcodes-appendix.html).
@@ -49,11 +49,11 @@ _NOT_UNIQUE: Final = {"23505", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PR
 
 
 READ_ONLY = "read_only"
-"""In `Session.info` of a transaction that only reads."""
+"""Key in `Session.info` of a read-only transaction."""
 
 
 class WriteInRead(RuntimeError):
-    """Say that code writes in a transaction that only reads: a fault of the program, never of its input."""
+    """Report a write in a read-only transaction: a bug, never caused by input."""
 
 
 class Base(DeclarativeBase):
@@ -63,13 +63,13 @@ class Base(DeclarativeBase):
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """Store an aware time; SQLite keeps no time zone, so it gets and gives UTC."""
+    """Store an aware time; SQLite stores no time zone, so it is given UTC and read as UTC."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002  # SQLAlchemy's signature
-        """Refuse a naive time and turn any other into UTC."""
+        """Refuse a naive time and convert any other to UTC."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -77,14 +77,14 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002  # SQLAlchemy's signature
-        """Mark what SQLite gives back as the UTC that it is."""
+        """Mark times from SQLite as UTC."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 def now() -> datetime:
-    """Return the present time, aware, in UTC."""
+    """Return the current time, aware, in UTC."""
     return datetime.now(UTC)
 
 
@@ -95,7 +95,7 @@ _id_lock = threading.Lock()
 def new_id() -> uuid.UUID:
     """Make a time-ordered UUID, version 7 (RFC 9562, section 5.7, method 1: a counter within the millisecond).
 
-    Ids made by one process sort in the order in which they were made.
+    Ids made by one process sort in the order of their creation.
     """
     global _last_id  # noqa: PLW0603  # one counter a process is what method 1 asks for
     with _id_lock:
@@ -105,7 +105,7 @@ def new_id() -> uuid.UUID:
 
 
 def first_id(moment: datetime) -> uuid.UUID:
-    """Return the least id made at a time: ids begin with their milliseconds."""
+    """Return the smallest id of a time: ids begin with their milliseconds."""
     return uuid.UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)
 
 
@@ -117,9 +117,9 @@ def time_of(key: uuid.UUID) -> datetime:
 class Database:
     """Open transactions on one database.
 
-    Without `is_forced` SQLite does not wait for the disk at a commit: for what can be made again. A loss of power may
-    then take the last commits back, all from one moment on, but none before a forced one of any process
-    (sqlite.org/pragma.html#pragma_synchronous, NORMAL with a write-ahead log). `limits` hold on PostgreSQL.
+    Without `is_forced` SQLite does not wait for the disk at a commit: for data that can be made again. A power loss may
+    then undo the last commits, all after some point in time, but none before a forced one of any process
+    (sqlite.org/pragma.html#pragma_synchronous, NORMAL with a write-ahead log). `limits` apply to PostgreSQL.
     """
 
     def __init__(self, url: str, *, is_forced: bool = True, limits: DatabaseLimits | None = None) -> None:
@@ -127,9 +127,9 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """Open a transaction that only reads; the database refuses every write in it.
+        """Open a read-only transaction, in which the database refuses every write.
 
-        Raises WriteInRead where something waits to be written at the end: it would be lost.
+        Raises WriteInRead where a change is pending at the end: it would be lost.
         """
         engine = self.engine.execution_options(read_only=True, postgresql_readonly=True)
         with Session(engine, expire_on_commit=False, info={READ_ONLY: True}) as session:
@@ -139,13 +139,13 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Session]:
         """Open a transaction that writes; commit it at the end, roll it back on an error."""
-        # On SQLite a reader that turns writer fails at once if another wrote in between; taking the write lock first
+        # On SQLite a reader that starts to write fails at once if another wrote in between; taking the write lock first
         # waits instead (sqlite.org/lang_transaction.html).
         with Session(self.engine.execution_options(write=True), expire_on_commit=False) as session, session.begin():
             yield session
 
     def transact(self, work: Callable[[Session], T]) -> T:
-        """Do work in a transaction that writes, and once more where it lost against another; see `repeat_conflicts`."""
+        """Run work in a writing transaction and repeat it after conflicts; see `repeat_conflicts`."""
 
         def attempt() -> T:
             with self.write() as session:
@@ -159,10 +159,10 @@ class Database:
 
 
 def repeat_conflicts(work: Callable[[], T]) -> T:
-    """Do work whose transactions may collide with others, and once more where they do.
+    """Run work whose transactions may conflict with others, and repeat it where they do.
 
-    Collisions are deadlocks, serialization failures, rows that another removed and unique keys that another made first;
-    of all of them nothing was written. Raises DatabaseBusy where they do not end.
+    Conflicts are deadlocks, serialization failures, rows that another removed and unique keys that another inserted
+    first; after each of them nothing is written. Raises DatabaseBusy where they go on.
     """
     for attempt in range(1, ATTEMPTS):
         try:
@@ -182,12 +182,12 @@ def repeat_conflicts(work: Callable[[], T]) -> T:
 
 
 def _codes(error: DBAPIError) -> set[str | None]:
-    """Return the code of an error in PostgreSQL and in SQLite."""
+    """Return the error's codes in PostgreSQL and in SQLite."""
     return {getattr(error.orig, "sqlstate", None), getattr(error.orig, "sqlite_errorname", None)}
 
 
 def _make_engine(url: str, is_forced: bool, limits: DatabaseLimits) -> Engine:
-    # Values stay out of error messages and so out of logs: file names may name patients.
+    # Values are kept out of error messages and so out of logs: file names may name patients.
     if not url.startswith("sqlite"):
         from shared import postgres  # noqa: PLC0415  # its driver takes time to load, which SQLite need not wait for
 
@@ -206,7 +206,7 @@ def _make_engine(url: str, is_forced: bool, limits: DatabaseLimits) -> Engine:
 
 
 def _configure_sqlite(connection: Any, _record: object, synchronous: str) -> None:
-    # The driver's own transaction handling is switched off; _begin_sqlite does it.
+    # The driver's own transaction handling is switched off; _begin_sqlite begins transactions.
     connection.isolation_level = None
     for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
@@ -215,7 +215,7 @@ def _configure_sqlite(connection: Any, _record: object, synchronous: str) -> Non
 def _begin_sqlite(connection: Any) -> None:
     options = connection.get_execution_options()
     is_read_only = options.get("read_only", False)
-    # The pragma stays with the connection, which the pool hands on, so it is said only where it changes.
+    # The pragma stays with the pooled connection, so it is only sent where it changes.
     if connection.info.get(READ_ONLY, False) is not is_read_only:
         connection.exec_driver_sql(f"PRAGMA query_only={'ON' if is_read_only else 'OFF'}")
         connection.info[READ_ONLY] = is_read_only
@@ -231,18 +231,18 @@ def _refuse_unwritten(session: Session) -> None:
 
 
 def insert_new(session: Session, table: type[Base], rows: Sequence[dict[str, Any]]) -> int:
-    """Insert rows, pass over those whose unique key is there already, and return how many were new."""
+    """Insert rows, skip those whose unique key exists, and return how many were new."""
     if not rows:
         return 0
     dialect = session.get_bind().dialect.name
     make = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    # The rows apart from the statement: inside it they would have it compiled anew each time, which took 0.9 ms a row.
+    # Rows are passed apart from the statement, which would else be compiled anew each time: 0.9 ms a row.
     statement = make(table).on_conflict_do_nothing().returning(*table.__table__.primary_key)
     return len(session.connection().execute(statement, rows).all())
 
 
 def in_parts(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Yield values by up to ROWS_A_STATEMENT, so that each part fits into one statement."""
+    """Yield values in parts of up to ROWS_A_STATEMENT, so that each fits into one statement."""
     for start in range(0, len(values), ROWS_A_STATEMENT):
         yield values[start : start + ROWS_A_STATEMENT]
 

@@ -1,4 +1,4 @@
-"""Idempotency keys: what a sender repeats a request under, and the refusal of another request under the same key."""
+"""Idempotency keys: they identify a repeated request; another request under the same key is refused."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,14 @@ from shared.errors import KeyReused
 
 @dataclass(frozen=True)
 class IdempotencyKey:
-    """What a sender repeats a request under: the same key of the same account is accepted once."""
+    """Identify a request that may be repeated: the same key of the same account is accepted once."""
 
     text: str
     digest: str | None = None
-    """Of the request that comes under it; another request under the same key is then refused."""
+    """Digest of the request; another request under the same key is then refused."""
 
     def check_repeated(self, known_digest: str | None) -> None:
-        """Raise KeyReused where the row under this key is of another request; rows of old have no digest."""
+        """Raise KeyReused where the row under this key belongs to another request; old rows have no digest."""
         if known_digest is not None and self.digest != known_digest:
             raise KeyReused(
                 "This key was used for another request before, and nothing of this one was kept."

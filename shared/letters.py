@@ -1,4 +1,4 @@
-"""Which letters of a text from outside are shown, and which would hide, turn or break what is around them."""
+"""Which characters of external text are displayed, and which would hide, reverse or break the text around them."""
 
 from typing import Final
 from unicodedata import category
@@ -8,10 +8,10 @@ _JOINERS: Final = frozenset("\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}")
 
 
 def is_shown(letter: str) -> bool:
-    """Tell whether a letter can stand in a name: no control, no mark that turns the direction, no break of the line."""
+    """Tell whether a character may appear in a name: no control, no bidirectional mark, no line break."""
     return letter in _JOINERS or letter.isprintable() or category(letter) == "Zs"
 
 
 def make_shown(text: str) -> str:
-    """Replace each letter that cannot be shown."""
+    """Replace each character that may not be displayed."""
     return "".join(letter if is_shown(letter) else "\N{REPLACEMENT CHARACTER}" for letter in text)

@@ -1,6 +1,6 @@
-"""Network addresses: which may be called (public ones, and networks that a setting names), and which are one origin.
+"""Network addresses: which may be called (public ones, and networks named in a setting), and which share an origin.
 
-Were every address called, whoever registers a webhook could have this server ask what only it reaches: its own
+Were every address allowed, whoever registers a webhook could have this server call what only it can reach: its own
 services, the hospital's network, a cloud's metadata (server-side request forgery).
 """
 
@@ -16,14 +16,14 @@ _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _NOT_PUBLIC: Final = tuple(
     map(ipaddress.ip_network, ("fec0::/10", "3fff::/20", "192.88.99.0/24", "192.0.0.0/24", "168.63.129.16/32"))
 )
-"""Networks that `ipaddress` calls public, some versions of Python at least, and that are not: RFC 3879, RFC 9637, RFC
-7526 and RFC 6890, in which a cloud has its metadata (192.0.0.192); and what Azure tells its own machines alone."""
+"""Networks that at least some versions of Python's `ipaddress` wrongly call public: RFC 3879, RFC 9637, RFC 7526 and
+RFC 6890, where a cloud has its metadata (192.0.0.192); and the address that Azure offers only to its own machines."""
 _SITE_BITS: Final = 64
-"""Of an IPv6 address; a site chooses the others as it likes (RFC 4291, section 2.5.4)."""
+"""Network part of an IPv6 address; a site chooses the rest freely (RFC 4291, section 2.5.4)."""
 
 
 def read_networks(text: str | None) -> tuple[Network, ...]:
-    """Read networks with commas between; raise ValueError that names the one that is none."""
+    """Read comma-separated networks; raise ValueError naming the first invalid one."""
     return tuple(ipaddress.ip_network(part.strip()) for part in (text or "").split(",") if part.strip())
 
 
@@ -41,10 +41,10 @@ def may_be_called(address: str, networks: Sequence[Network]) -> bool:
 
 
 def origin_of(address: str) -> str:
-    """Return what requests from an address are counted under: an IPv4 address, or the network of an IPv6 one.
+    """Return what requests from an address are counted under: the IPv4 address, or the network of an IPv6 one.
 
-    Whoever has an IPv6 connection has 2 ** 64 addresses and would be a stranger with each request. What is no address
-    is returned as it is.
+    An IPv6 connection has 2 ** 64 addresses, so it could use a new one for each request. What is not an address is
+    returned unchanged.
     """
     try:
         found = _carried(ipaddress.ip_address(address.partition("%")[0]))
@@ -56,7 +56,7 @@ def origin_of(address: str) -> str:
 
 
 def _carried(address: Address) -> Address:
-    """Return the IPv4 address that an IPv6 address stands for, where it does."""
+    """Return the IPv4 address embedded in an IPv6 address, if any."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
     if address in _NAT64:

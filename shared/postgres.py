@@ -1,6 +1,6 @@
-"""PostgreSQL: connections that notice when nobody answers, with limits that end with each transaction.
+"""PostgreSQL: connections that detect an unresponsive server, and limits that end with each transaction.
 
-Loaded only where the database is PostgreSQL.
+Imported only where the database is PostgreSQL.
 """
 
 import time
@@ -15,8 +15,7 @@ from shared.database_limits import DatabaseLimits
 
 T = TypeVar("T")
 
-# A peer that vanished without a word is noticed after idle + interval * count seconds (tcp(7)); the kernel's own
-# defaults take two hours.
+# A peer that vanished is detected after idle + interval * count seconds (tcp(7)); the kernel's defaults take two hours.
 _KEEPALIVES: Final[dict[str, int]] = {
     "keepalives": 1,
     "keepalives_idle": 10,
@@ -27,10 +26,10 @@ _KEEPALIVES: Final[dict[str, int]] = {
 
 
 class WatchedConnection(psycopg.Connection[Any]):
-    """A connection that is closed where the server does not answer in time.
+    """Close the connection where the server does not answer in time.
 
-    Keepalives do not notice a server whose kernel still acknowledges, such as one that is stopped or a proxy in
-    front of one that is gone.
+    Keepalives do not detect a server whose kernel still acknowledges, such as a stopped one, or a proxy whose server is
+    gone.
     """
 
     answer_seconds: float | None = None
@@ -45,7 +44,7 @@ class WatchedConnection(psycopg.Connection[Any]):
         try:
             wanted = next(gen)
             while True:
-                ready = yield wanted  # nothing, several times a second, where nothing has come
+                ready = yield wanted  # yields nothing several times a second while no data arrives
                 if not ready and time.monotonic() >= until:
                     self.pgconn.finish()
                     raise psycopg.OperationalError(f"PostgreSQL did not answer within {self.answer_seconds:g} s.")
@@ -56,7 +55,7 @@ class WatchedConnection(psycopg.Connection[Any]):
 
 
 def make_engine(url: URL, limits: DatabaseLimits) -> Engine:
-    """Make an engine on PostgreSQL within these limits; what stands in the URL goes before them."""
+    """Create a PostgreSQL engine with these limits; options in the URL take precedence."""
     engine = create_engine(
         url,
         pool_pre_ping=True,
@@ -83,7 +82,7 @@ def make_engine(url: URL, limits: DatabaseLimits) -> Engine:
 
     @event.listens_for(engine, "checkin")
     def check_in(connection: WatchedConnection | None, _record: object) -> None:
-        # The next to take it asks first whether it lives, and that answer must come soon.
+        # The next user first checks that the connection is alive, and that answer must come soon.
         if connection is not None:
             connection.answer_seconds = limits.connect
 
@@ -91,9 +90,9 @@ def make_engine(url: URL, limits: DatabaseLimits) -> Engine:
 
 
 def _is_pooled(connection: WatchedConnection) -> bool:
-    """Tell whether a pooler such as PgBouncer stands between: then another process answers than the one greeted.
+    """Tell whether a pooler such as PgBouncer is in between: then another process answers than the one that connected.
 
-    Statements that one server process prepared are unknown to the next that a pooler gives.
+    A statement that one server process prepared is unknown to the next one that a pooler assigns.
     """
     answering = connection.execute("SELECT pg_backend_pid()").fetchone()
     connection.rollback()
@@ -101,9 +100,9 @@ def _is_pooled(connection: WatchedConnection) -> bool:
 
 
 def _keep_default_mode(connection: Connection) -> None:
-    """Write only where the server's default is to write.
+    """Write only where the server's default permits it.
 
-    After a transaction that reads, SQLAlchemy asks for READ WRITE by name, which overrules a server set otherwise.
+    After a read-only transaction, SQLAlchemy explicitly requests READ WRITE, which overrides the server's setting.
     """
     driver = connection.connection.driver_connection
     assert isinstance(driver, WatchedConnection)  # noqa: S101  # made by `make_engine`
@@ -112,7 +111,7 @@ def _keep_default_mode(connection: Connection) -> None:
 
 
 def _limit_transaction(connection: Connection, limits: DatabaseLimits) -> None:
-    """Set the limits for this transaction alone: what a pooler's connection keeps would hold for strangers, too."""
+    """Set the limits for this transaction only: on a pooler's connection they would outlast it for other clients."""
     wanted = {
         "statement_timeout": limits.statement,
         "lock_timeout": limits.lock,

@@ -1,4 +1,4 @@
-"""Text that goes into a table that a spreadsheet opens."""
+"""Escape text for tables that a spreadsheet opens."""
 
 import json
 import re
@@ -6,8 +6,8 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Final
 
-# Spreadsheets run a cell that begins with one of these (owasp.org/www-community/attacks/CSV_Injection). Some fold
-# full-width and small forms to them (Unicode's compatibility forms), and blanks in front of them do not always help.
+# Spreadsheets evaluate a cell that begins with one of these (owasp.org/www-community/attacks/CSV_Injection). Some fold
+# full-width and small forms to them (Unicode's compatibility forms), and leading blanks do not always help.
 _STARTS: Final = "=+-@"
 _FORMS: Final = "".join(
     character
@@ -16,7 +16,7 @@ _FORMS: Final = "".join(
 )
 _FORMULA: Final = f"[{re.escape(_STARTS + _FORMS)}]"
 _UNSEEN: Final = r"[\s\x00-\x20\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\"]*"
-# A file whose cells are separated by commas is cut at semicolons, tabs or bars where a country's settings say so.
+# Where regional settings say so, a comma-separated file is split at semicolons, tabs or bars.
 _SEPARATORS: Final = r"[;,|\t\r\n]"
 _CELL: Final = re.compile(rf"(?:\A|(?<={_SEPARATORS}))(?={_UNSEEN}{_FORMULA})|\A(?=[\t\r\n])")
 _JSON_TEXT: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
@@ -24,12 +24,12 @@ _JSON_CELL: Final = re.compile(rf"(?<={_SEPARATORS})([\s']*)({_FORMULA})")
 
 
 def neutral(text: str) -> str:
-    """Put an apostrophe before whatever a spreadsheet would run as a formula, wherever it cuts the text into cells."""
+    """Put an apostrophe before all that a spreadsheet would evaluate as a formula, wherever it splits the text."""
     return _CELL.sub("'", text)
 
 
 def neutral_json(values: Mapping[str, object]) -> str:
-    """Write JSON in which no text has a formula behind a separator: its first character is written by number."""
+    """Write JSON in which no text has a formula behind a separator: its first character is escaped as a number."""
     return _JSON_TEXT.sub(_by_number, json.dumps(values, sort_keys=True))
 
 

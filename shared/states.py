@@ -1,6 +1,6 @@
-"""The states of a screening and the only moves between them, as data.
+"""The states of a screening and the only transitions between them, as data.
 
-Every statement that moves a screening takes its states from here, so that a move that is not listed changes no row.
+Every statement that changes a state takes its states from here, so that an unlisted transition changes no row.
 """
 
 from enum import StrEnum
@@ -23,7 +23,7 @@ class Event(StrEnum):
     CLAIM = "claim"
     FINISH = "finish"
     REJECT = "reject"
-    LOSE = "lose"  # its lease ran out, or its worker gave up on it
+    LOSE = "lose"  # its lease expired, or its worker gave up on it
     FAIL = "fail"  # lost once too often
     CANCEL = "cancel"
     RETRY = "retry"
@@ -51,6 +51,6 @@ def sources(event: Event) -> tuple[State, ...]:
 
 
 def target(event: Event) -> State:
-    """Return the one state that an event leads to, wherever it starts."""
+    """Return the one state that an event leads to, whatever the state before."""
     (only,) = {to for (_, possible), to in MOVES.items() if possible is event}
     return only

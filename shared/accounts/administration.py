@@ -1,4 +1,4 @@
-"""What administrators do to accounts: roles, who may sign in, sessions. One admin who may sign in always stays."""
+"""Administrators' changes to accounts: roles, disabling, sessions. One active admin always remains."""
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -16,9 +16,9 @@ def change_role(session: Session, user: User, role: Role) -> None:
 
 
 def give_role(session: Session, user: User, role: Role) -> None:
-    """Give an account another role; where that takes something away, what was given out before ends.
+    """Change an account's role; where that removes rights, end its existing credentials.
 
-    Only an admin may all that the others may: a technician sends images, a reader sees those of others.
+    Only an admin may do all that the others may: a technician sends images, a reader sees those of others.
     """
     takes_away = role not in {user.role, Role.ADMIN}
     user.role = role
@@ -27,9 +27,9 @@ def give_role(session: Session, user: User, role: Role) -> None:
 
 
 def disable(session: Session, user: User) -> None:
-    """Keep a person out: sessions, links and tokens end; the password and single sign-on open nothing meanwhile.
+    """Disable an account: end its sessions, links and tokens, and refuse password and single sign-on meanwhile.
 
-    Raises AccountRefused where it is the last admin who may sign in.
+    Raises AccountRefused where it is the last active admin.
     """
     _refuse_last_admin(session, user)
     user.is_active = False
@@ -37,12 +37,12 @@ def disable(session: Session, user: User) -> None:
 
 
 def enable(user: User) -> None:
-    """Let a person in again, by password, single sign-on or a new link."""
+    """Enable an account again, for its password, single sign-on or a new link."""
     user.is_active = True
 
 
 def _refuse_last_admin(session: Session, user: User) -> None:
-    # Locked, so that of two acts that each take away one of two admins the second sees what the first did.
+    # Locked, so that if two transactions each take away one of two admins, the second sees what the first did.
     wanted = select(User.id).where(User.role == Role.ADMIN, User.is_active).order_by(User.id).with_for_update()
     if session.scalars(wanted).all() == [user.id]:
         raise AccountRefused(

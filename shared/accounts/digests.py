@@ -1,8 +1,8 @@
-"""Digests of secrets that are made here; only these are kept."""
+"""Digests of secrets generated here; only the digests are stored."""
 
 import hashlib
 
 
 def digest(secret: str) -> str:
-    """Return what is kept of a secret that was made here: 256 random bits, for which a fast hash is enough."""
+    """Return the digest to store for a generated secret: it has 256 random bits, for which a fast hash is enough."""
     return hashlib.sha256(secret.encode()).hexdigest()

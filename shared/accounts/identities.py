@@ -1,4 +1,4 @@
-"""Identities: which person of an identity provider opens which account, by issuer and subject."""
+"""Identities: which identity provider's user opens which account, by issuer and subject."""
 
 from itertools import chain, count
 from typing import Final
@@ -15,30 +15,30 @@ from shared.tables import Identity, User
 SUBJECT_LENGTH: Final = 255
 """OpenID Connect Core 1.0, section 2."""
 
-_NAME_LENGTH: Final = 56  # leaves room for a number within the 64 of a name
+_NAME_LENGTH: Final = 56  # leaves room for a number within the 64 characters of a name
 _MARKS: Final = "._@-"
 
 
 def is_subject(subject: str) -> bool:
-    """Tell whether a text can be the subject of a person."""
+    """Tell whether a text is valid as a subject."""
     return 0 < len(subject) <= SUBJECT_LENGTH and subject.isascii() and subject.isprintable()
 
 
 def find_identity(session: Session, issuer: str, subject: str) -> Identity | None:
-    """Return what links a person of an identity provider to an account; None where nothing does."""
+    """Return the link of an identity provider's user to an account; None where there is none."""
     return session.scalar(select(Identity).where(Identity.issuer == issuer, Identity.subject == subject))
 
 
 def identity_of(session: Session, user: User, issuer: str) -> Identity | None:
-    """Return the person of an identity provider who opens an account; None where nobody does."""
+    """Return the identity provider's user that is linked to an account; None where there is none."""
     return session.scalar(select(Identity).where(Identity.user_id == user.id, Identity.issuer == issuer))
 
 
 def link_identity(session: Session, user: User, issuer: str, subject: str) -> Identity:
-    """Let a person of an identity provider open an account; linking anew what is linked changes nothing.
+    """Link an identity provider's user to an account; repeating an existing link changes nothing.
 
-    Raises AccountRefused where the subject is malformed, the person opens another account already, or the account is
-    opened by another person.
+    Raises AccountRefused where the subject is malformed, the user is linked to another account already, or the account
+    is linked to another user.
     """
     if not is_subject(subject):
         raise AccountRefused(
@@ -64,11 +64,11 @@ def link_identity(session: Session, user: User, issuer: str, subject: str) -> Id
 def unlink_identity(session: Session, user: User, issuer: str) -> bool:
     """Unlink single sign-on from an account; False where it had none.
 
-    What was given out for the account so far ends: it may be in the hands of the person who was linked.
+    The account's existing credentials end: they may be in the hands of the person who was linked.
     """
     present = identity_of(session, user, issuer)
     if present is not None:
-        # Held first, as a sign-in of that person holds it (`web.accounts.claims`).
+        # Locked first, as a sign-in of that person locks it (`web.accounts.claims`).
         session.get(User, user.id, with_for_update=True)
         session.delete(present)
         end_credentials(session, user)
@@ -76,11 +76,11 @@ def unlink_identity(session: Session, user: User, issuer: str) -> bool:
 
 
 def free_name(session: Session, wanted: str) -> str:
-    """Make an account's name of what a provider calls a person; a number follows where the name is taken.
+    """Derive an unused account name from the provider's name for a person; a number follows where the name is taken.
 
-    It never finds an account: two people may have one name, and a name may be chosen by its bearer.
+    It never looks up an account: two people may share a name, and people may choose their names.
     """
-    # Accents are split off and left away, so that Müller becomes Muller.
+    # Accents are split off and dropped, so that Müller becomes Muller.
     letters = [letter for letter in normalize("NFKD", wanted) if not combining(letter)]
     kept = "".join(letter if letter.isascii() and (letter.isalnum() or letter in _MARKS) else "-" for letter in letters)
     name = kept.lstrip(_MARKS)[:_NAME_LENGTH].rstrip("-") or "person"

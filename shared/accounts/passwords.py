@@ -1,4 +1,4 @@
-"""Passwords as Argon2id hashes: made, compared, and made anew where their costs are not today's."""
+"""Argon2id hashes of passwords: hash, compare, and rehash where cost parameters are outdated."""
 
 import secrets
 from functools import cache
@@ -10,16 +10,16 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from shared.accounts.refusal import AccountRefused
 
 PASSWORD_LENGTH: Final = 12
-"""NIST SP 800-63B asks for length, not for kinds of characters."""
+"""NIST SP 800-63B requires length, not kinds of characters."""
 LONGEST_PASSWORD: Final = 1024
 
-# Argon2id by OWASP's Password Storage Cheat Sheet: 19 MiB, two passes. The library's own 64 MiB would be half of what
-# the web process may take.
+# Argon2id parameters of OWASP's Password Storage Cheat Sheet: 19 MiB, two passes. The library's default of 64 MiB would
+# be half of what the web process may use.
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
 
 def hash_password(password: str) -> str:
-    """Return the hash of a new password; raise AccountRefused where its length is not taken, or it is no text."""
+    """Return the hash of a new password; raise AccountRefused where its length or text is not allowed."""
     if not PASSWORD_LENGTH <= len(password) <= LONGEST_PASSWORD:
         most, length = f"{LONGEST_PASSWORD:,}", f"{len(password):,}"
         raise AccountRefused(
@@ -34,7 +34,7 @@ def hash_password(password: str) -> str:
 
 
 def matches(password: str, known: str | None) -> bool:
-    """Tell whether a hash is of a password; where there is no hash, that takes as long as a wrong password."""
+    """Tell whether a password matches a hash; without a hash, that takes as long as a wrong password."""
     if not _is_text(password):
         return False
     try:
@@ -45,17 +45,17 @@ def matches(password: str, known: str | None) -> bool:
 
 
 def is_outdated(known: str) -> bool:
-    """Tell whether a hash was made with other costs than today's."""
+    """Tell whether a hash was made with outdated cost parameters."""
     return _hasher.check_needs_rehash(known)
 
 
 def rehash(password: str) -> str:
-    """Return the hash of a password that was just checked, by today's costs."""
+    """Hash a password that was just checked with today's cost parameters."""
     return _hasher.hash(password)
 
 
 def _is_text(given: str) -> bool:
-    """Tell whether a text can be written in UTF-8; arguments of the command line may hold other bytes."""
+    """Tell whether a text can be encoded in UTF-8; arguments of the command line may hold other bytes."""
     return not any("\ud800" <= letter <= "\udfff" for letter in given)
 
 

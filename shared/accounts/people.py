@@ -1,4 +1,4 @@
-"""How a person is written beside the login name: a name in any script, and an e-mail address."""
+"""Personal details beside the login name: a display name in any script, and an e-mail address."""
 
 import re
 from typing import Final
@@ -12,15 +12,15 @@ from shared.tables import User
 DISPLAY_NAME_LENGTH: Final = 128
 EMAIL_LENGTH: Final = email_addresses.LONGEST
 
-# Whether mail arrives only sending shows; this finds what was mistyped or put into the wrong field.
+# Only sending shows whether mail arrives; this catches typing errors and values in the wrong field.
 _EMAIL: Final = re.compile(r"[^\s@<>()\[\],;:\\\"]+@[^\s@<>()\[\],;:\\\"]+")
 _SHOWN: Final = 80
 
 
 def describe(user: User, display_name: str | None, email: str | None) -> bool:
-    """Set how a person is written; an empty text takes away what stood there. Return whether that changed anything.
+    """Set display name and e-mail address; an empty text removes one. Return whether anything changed.
 
-    Raises AccountRefused where one of them cannot be such.
+    Raises AccountRefused where one of them is invalid.
     """
     before = user.display_name, user.email
     user.display_name, user.email = read_display_name(display_name), read_email(email)
@@ -28,7 +28,7 @@ def describe(user: User, display_name: str | None, email: str | None) -> bool:
 
 
 def read_display_name(given: str | None) -> str | None:
-    """Return a name in composed letters without spaces around it; None where it is empty."""
+    """Return a display name, NFC-composed and stripped; None where it is empty."""
     name = normalize("NFC", given or "").strip()
     if not name:
         return None
@@ -43,7 +43,7 @@ def read_display_name(given: str | None) -> str | None:
 
 
 def read_email(given: str | None) -> str | None:
-    """Return an e-mail address without spaces around it; None where it is empty."""
+    """Return an e-mail address, stripped; None where it is empty."""
     address = (given or "").strip()
     if not address:
         return None

@@ -1,4 +1,4 @@
-"""Sessions of browsers: rows, so that each can be listed and ended; none outlives its sign-out in a copied cookie."""
+"""Browser sessions, stored as rows, so that each can be listed and ended; after sign-out a copied cookie is useless."""
 
 import secrets
 import uuid
@@ -15,16 +15,16 @@ from shared.db import now, row_count
 from shared.tables import BrowserSession, User
 
 NOTED_EVERY: Final = timedelta(minutes=1)
-"""How often it is noted that a session is in use; more often would make a write of every read."""
+"""How often use of a session is recorded; more often would turn every read into a write."""
 
 _ADDRESS_LENGTH: Final = 64
 _USER_AGENT_LENGTH: Final = 256
 
 
 def begin(session: Session, user: User, *, lasts: timedelta, address: str | None, user_agent: str) -> str:
-    """Begin a session and return its secret; only the hash is kept. Sessions that have run out go.
+    """Begin a session and return its secret; only the hash is stored. Expired sessions are deleted.
 
-    Raises AccountRefused where the account may not sign in any more.
+    Raises AccountRefused where the account may no longer sign in.
     """
     present = update(User).where(User.id == user.id, User.is_active).values(last_sign_in_at=now())
     if not row_count(session.execute(present)):
@@ -43,38 +43,38 @@ def begin(session: Session, user: User, *, lasts: timedelta, address: str | None
 
 
 def find(session: Session, secret: str, idle: timedelta) -> BrowserSession | None:
-    """Return a session with its account; None where it ended, ran out, or was not used for longer than `idle`."""
+    """Return a session with its account; None where it ended, expired, or was unused for longer than `idle`."""
     query = select(BrowserSession).options(joinedload(BrowserSession.user))
     row = session.scalar(query.where(BrowserSession.token_hash == digest(secret), _is_live(idle)))
     return row if row is not None and row.user.is_active else None
 
 
 def note_use(session: Session, row: BrowserSession) -> None:
-    """Note that a session is in use now."""
+    """Record that a session is in use."""
     session.execute(update(BrowserSession).where(BrowserSession.id == row.id).values(last_seen_at=now()))
 
 
 def list_sessions(session: Session, user: User, idle: timedelta) -> list[BrowserSession]:
-    """Return the live sessions of an account, the one used last first."""
+    """Return the live sessions of an account, the most recently used first."""
     query = select(BrowserSession).where(BrowserSession.user_id == user.id, _is_live(idle))
     return list(session.scalars(query.order_by(BrowserSession.last_seen_at.desc(), BrowserSession.id.desc())))
 
 
 def count_live(session: Session, user_ids: Collection[uuid.UUID], idle: timedelta) -> dict[uuid.UUID, int]:
-    """Return how many live sessions these accounts have; an account without any is left out."""
+    """Count the live sessions of these accounts; an account without any is left out."""
     live = select(BrowserSession.user_id, func.count()).where(BrowserSession.user_id.in_(user_ids), _is_live(idle))
     return {row[0]: row[1] for row in session.execute(live.group_by(BrowserSession.user_id))}
 
 
 def end(session: Session, user: User, session_id: uuid.UUID) -> bool:
-    """End one session of an account; False where it has none of this id."""
+    """End one session of an account; return False where it has none with this id."""
     ended = delete(BrowserSession).where(BrowserSession.id == session_id, BrowserSession.user_id == user.id)
     return row_count(session.execute(ended)) > 0
 
 
 def end_all(session: Session, user: User, *, but: uuid.UUID | None = None) -> int:
-    """Sign a person out of every browser, `but` one where it is named; return how many sessions that ended."""
-    # What was changed of the account goes first and holds its row: a sign-in at the same moment waits, then sees it.
+    """Sign a person out of every browser, except session `but` where given; return how many sessions ended."""
+    # Pending changes of the account are written first, which locks its row: a concurrent sign-in waits, then sees them.
     session.flush()
     ended = delete(BrowserSession).where(BrowserSession.user_id == user.id, BrowserSession.id.is_distinct_from(but))
     return row_count(session.execute(ended))

@@ -1,4 +1,4 @@
-"""API tokens: made, found and revoked. Only their hashes are kept."""
+"""API tokens: create, find and revoke them. Only their hashes are stored."""
 
 import secrets
 import uuid
@@ -30,10 +30,10 @@ def make_token(
     days: int | None = TOKEN_DAYS,
     token_id: uuid.UUID | None = None,
 ) -> str:
-    """Make an API token and return it; only its hash is kept.
+    """Create an API token and return it; only its hash is stored.
 
-    It ends after `days`, or not by itself where that is None. Raises AccountRefused where it has no scope, or the
-    account may not sign in.
+    It expires after `days`, or never where that is None. Raises AccountRefused where it has no scope, or the account
+    may not sign in.
     """
     scope = " ".join(sorted(set(scopes)))
     if not scope:
@@ -48,31 +48,31 @@ def make_token(
 
 
 def find_token(session: Session, secret: str) -> ApiToken | None:
-    """Return a token with its account; None where it is unknown, revoked or too old, or its account is not active."""
+    """Return a token with its account; None where it is unknown, revoked or expired, or its account is not active."""
     query = select(ApiToken).options(joinedload(ApiToken.user)).where(ApiToken.token_hash == digest(secret))
     token = session.scalar(query)
     return token if token is not None and is_valid(token) and token.user.is_active else None
 
 
 def is_valid(token: ApiToken) -> bool:
-    """Tell whether a token opens anything still."""
+    """Tell whether a token is still valid."""
     return token.revoked_at is None and (token.expires_at is None or token.expires_at > now())
 
 
 def token_user(session: Session, secret: str) -> User | None:
-    """Return the active account that a token opens."""
+    """Return the active account of a valid token."""
     token = find_token(session, secret)
     return token.user if token is not None else None
 
 
 def valid_tokens(session: Session, user: User) -> list[ApiToken]:
-    """Return the tokens of an account that open something still, the newest first."""
+    """Return the valid tokens of an account, newest first."""
     mine = select(ApiToken).where(ApiToken.user_id == user.id, ApiToken.revoked_at.is_(None))
     return [token for token in session.scalars(mine.order_by(ApiToken.id.desc())) if is_valid(token)]
 
 
 def revoke_token(session: Session, token_id: uuid.UUID) -> bool:
-    """Revoke a token; False where there is none."""
+    """Revoke a token; return False where there is none."""
     token = session.get(ApiToken, token_id)
     if token is None:
         return False
@@ -81,6 +81,6 @@ def revoke_token(session: Session, token_id: uuid.UUID) -> bool:
 
 
 def revoke_tokens(session: Session, user: User) -> int:
-    """Revoke every token of an account; return how many that ended."""
+    """Revoke every token of an account; return how many were revoked."""
     present = update(ApiToken).where(ApiToken.user_id == user.id, ApiToken.revoked_at.is_(None))
     return row_count(session.execute(present.values(revoked_at=now())))

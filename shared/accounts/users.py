@@ -1,4 +1,4 @@
-"""Accounts of people and programs: found, made, and held while something is given out for them."""
+"""User accounts of people and programs: find, add, and lock them while credentials are created."""
 
 import re
 import uuid
@@ -17,8 +17,8 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 
 
 def find_user(session: Session, name: str) -> User | None:
-    """Return an account by name; None where there is none, or no account could have such a name."""
-    # A name with NUL or half a character is an error to a database.
+    """Return an account by name; None where there is none or the name is invalid."""
+    # A name with NUL or a lone surrogate makes a database raise an error.
     return session.scalar(select(User).where(User.name == name)) if _NAME.fullmatch(name) else None
 
 
@@ -31,7 +31,7 @@ def get_user(session: Session, name: str) -> User:
 
 
 def add_user(session: Session, name: str, role: Role, password: str | None = None) -> User:
-    """Make an account; raise AccountRefused where the name is taken or malformed, or the password too short."""
+    """Add an account; raise AccountRefused where the name is taken or malformed, or the password too short."""
     if not _NAME.fullmatch(name):
         raise AccountRefused(
             "A name has 1 to 64 letters, digits, dots, hyphens, underscores or @ signs. Received: %(name)s",
@@ -46,13 +46,13 @@ def add_user(session: Session, name: str, role: Role, password: str | None = Non
 
 
 def lock_active(session: Session, user_id: uuid.UUID) -> User | None:
-    """Return an account as it is now, and hold it until the transaction ends; None where it may not sign in."""
+    """Read an account afresh and lock it until the transaction ends; return None where it may not sign in."""
     user = session.get(User, user_id, with_for_update=True, populate_existing=True)
     return user if user is not None and user.is_active else None
 
 
 def hold_active(session: Session, user: User) -> None:
-    """Keep an account from being disabled while something is made that opens it."""
+    """Keep an account from being disabled while a credential for it is created."""
     held = select(User.id).where(User.id == user.id, User.is_active).with_for_update(read=True)
     if session.scalar(held) is None:
         raise AccountRefused("%(name)s may not sign in. Enable the account first.", name=user.name)

@@ -1,1 +1,1 @@
-"""How people are written to in their language: texts, numbers, times."""
+"""Translations, and how languages write numbers and times."""

@@ -1,7 +1,7 @@
-"""The translations, read from the catalogs that translators edit.
+"""Translations, read from the catalogs that translators edit.
 
-They are read when a language is first asked for (a tenth of a second), not compiled beforehand: what is used is then
-never older than the file.
+They are read when a language is first needed (a tenth of a second), not compiled beforehand, so that they are never
+older than the file.
 """
 
 from io import BytesIO
@@ -18,7 +18,7 @@ _RESTORE: Final = "Restore the folder shared/languages/translations of this vers
 
 
 class CatalogMissing(PneumoScreenError):
-    """Say which translations are missing: without them pages and e-mails would be in English, and nobody told."""
+    """Say which translations are missing: without them pages and e-mails would silently be in English."""
 
 
 def check_catalogs(folder: Path) -> None:
@@ -29,12 +29,12 @@ def check_catalogs(folder: Path) -> None:
 
 
 def catalog_path(folder: Path, language: str) -> Path:
-    """Return where the catalog of a language is in a folder of translations, as gettext has it."""
+    """Return gettext's path for the catalog of a language in a folder of translations."""
     return folder / language / "LC_MESSAGES" / "messages.po"
 
 
 def parse_catalog(folder: Path, language: str) -> Any:
-    """Return the messages of a catalog, with the places of their texts; raise CatalogMissing where there is none."""
+    """Return the messages of a catalog, with their source locations; raise CatalogMissing where there is none."""
     from babel.messages.pofile import read_po  # noqa: PLC0415  # English needs none of it
 
     path = catalog_path(folder, language)
@@ -46,7 +46,7 @@ def parse_catalog(folder: Path, language: str) -> Any:
 
 
 def read_translations(folder: Path, language: str) -> NullTranslations:
-    """Return the translations into a language, for English none; raise CatalogMissing where it has no catalog."""
+    """Return the translations of a language, none for English; raise CatalogMissing where it has no catalog."""
     if language == ENGLISH:
         return NullTranslations()
     from babel.messages.mofile import write_mo  # noqa: PLC0415  # English needs none of it

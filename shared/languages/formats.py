@@ -1,4 +1,4 @@
-"""Numbers and times as a language writes them. English does without Babel, which takes 0.1 s to read how."""
+"""Numbers and times as a language writes them. English does without Babel, which takes 0.1 s to load formats."""
 
 from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 def is_english(locale: "Locale | None") -> bool:
-    """Tell whether Python writes numbers as the language does; Babel takes 0.1 s to read how, when first asked."""
+    """Tell whether Python's number format suits the language; Babel takes 0.1 s to load formats at first use."""
     return locale is None or locale.language == "en"
 
 

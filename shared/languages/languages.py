@@ -1,4 +1,4 @@
-"""The languages that an account can choose; English is what the texts are."""
+"""The languages that an account can choose; source texts are in English."""
 
 from dataclasses import dataclass
 from typing import Final

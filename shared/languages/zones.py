@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 @cache
 def zone_names() -> tuple[str, ...]:
-    """Return the zones that an account can choose, by the cities that people know them by."""
+    """Return the zones that an account can choose, those named by city."""
     return tuple(sorted(name for name in _every_name() if "/" in name and not name.startswith("Etc/")))
 
 
@@ -16,5 +16,5 @@ def _every_name() -> frozenset[str]:
 
 
 def find_zone(name: str | None) -> ZoneInfo | None:
-    """Return the zone of a name; None where there is none."""
+    """Return the zone with this name; None where there is none."""
     return ZoneInfo(name) if name is not None and name in _every_name() else None

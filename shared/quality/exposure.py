@@ -1,4 +1,4 @@
-"""How bright and how rich in contrast the X-rays of a stretch of time were, as the model that answered saw them."""
+"""Brightness and contrast of a period's X-rays, measured as the model that answered saw them."""
 
 import uuid
 from collections import Counter
@@ -15,15 +15,15 @@ from shared.tables import Model, Prediction
 
 @dataclass
 class Exposures:
-    """The X-rays that one model's weights answered, counted by grey level, 0 to 255."""
+    """The X-rays answered by one model's weights, counted by grey level, 0 to 255."""
 
     model: str
     weights: str
-    """Their sha256, as the model's spec has it."""
+    """SHA-256 of the weights, as in the model's spec."""
     brightness: Counter[int] = field(default_factory=Counter)
     contrast: Counter[int] = field(default_factory=Counter)
     unknown: int = 0
-    """X-rays with answers from before exposure was measured."""
+    """X-rays whose answers date from before exposure was measured."""
 
     @property
     def images(self) -> int:
@@ -34,9 +34,9 @@ class Exposures:
 def count_exposures(
     session: Session, span: Span, model_name: str | None = None, most: int = MOST_ROWS
 ) -> list[Exposures]:
-    """Count the X-rays that were answered in a stretch of time, by the weights that answered, among the newest `most`.
+    """Count the X-rays answered in a period, by the weights that answered, among the newest `most`.
 
-    Each counts once, however often it was sent: the test takes images to be drawn one by one. Weights with the most
+    Each counts once, however often it was sent: the statistical test assumes independent images. Weights with the most
     X-rays come first.
     """
     known = _weights(session, model_name)
@@ -57,7 +57,7 @@ def count_exposures(
 
 
 def _weights(session: Session, model_name: str | None) -> dict[uuid.UUID, tuple[str, str]]:
-    """Return name and weights by the row of a model: the same weights have one for each calibration and threshold."""
+    """Return name and weights by id of a model row: the same weights have one for each calibration and threshold."""
     rows = select(Model.id, Model.name, Model.spec)
     named = rows if model_name is None else rows.where(Model.name == model_name)
     return {model_id: (name, spec["sha256"]) for model_id, name, spec in session.execute(named)}

@@ -1,4 +1,4 @@
-"""Two models on the same images: agreement of labels, suspicion beside suspicion, and both against readers."""
+"""Compare two models on the same images: agreement of labels, difference of suspicion, and both against readers."""
 
 import math
 from collections import Counter
@@ -15,7 +15,7 @@ from shared.quality.statistics import Kappa, Share, Z, cohens_kappa
 from shared.tables import Image, Model, Prediction, ShadowScore
 
 MOST_PAIRS: Final = 20_000
-"""Images that one page compares, the newest."""
+"""The most images that one page compares, the newest."""
 BANDS: Final = 5
 """Of equal width, by the mean of both suspicions."""
 _FEWEST: Final = 2
@@ -23,30 +23,30 @@ _FEWEST: Final = 2
 
 @dataclass(frozen=True)
 class Pair:
-    """What two models said of one image."""
+    """The answers of two models for one image."""
 
     sha256: str
     first: float
     first_label: Label
     second: float
     second_label: Label
-    """p(pneumonia) and label, each at the threshold that was in force then; the second is the shadow's."""
+    """p(pneumonia) and label, each at the threshold in force at the time; the second is the shadow model's."""
 
 
 @dataclass(frozen=True)
 class Compared:
-    """Images that two models answered, and how many only one did."""
+    """Images that both models answered, and how many only one did."""
 
     pairs: Sequence[Pair]
     is_cut: bool
     """There are more than were read."""
     waiting: int
     without: Mapping[str, int]
-    """How many the shadow gave no score, by code."""
+    """How many got no score from the shadow model, by code."""
 
 
 def read_pairs(session: Session, shadow: str, other: str, most: int = MOST_PAIRS) -> Compared:
-    """Read the newest images that a shadow model and another one answered."""
+    """Read the newest images that a shadow model and another one both answered."""
     columns: tuple[Any, ...] = (Prediction.p_pneumonia, Prediction.label, ShadowScore.p_pneumonia, ShadowScore.label)
     both = (
         select(Image.sha256, *columns)
@@ -72,26 +72,26 @@ def read_pairs(session: Session, shadow: str, other: str, most: int = MOST_PAIRS
 
 @dataclass(frozen=True)
 class Differences:
-    """How far the second suspicion lies from the first (Bland and Altman 1986), each 0 to 1."""
+    """Differences of the second suspicion from the first (Bland and Altman 1986), each 0 to 1."""
 
     images: int
     mean: float
     interval: tuple[float, float]
     """Of the mean, 95 %."""
     limits: tuple[float, float]
-    """Between which 95 % of the differences lie where they are distributed normally."""
+    """Limits of agreement: 95 % of normally distributed differences lie between them."""
 
 
 @dataclass(frozen=True)
 class LabelAgreement:
-    """How the labels of both go together."""
+    """Agreement of both labels."""
 
     table: tuple[tuple[int, int], tuple[int, int]]
     """The first model's label by row and the second's by column, in the order of LABELS."""
 
     @property
     def agreed(self) -> Share:
-        """Return how many get the same label."""
+        """Return how many images get the same label from both."""
         return Share(self.table[0][0] + self.table[1][1], sum(map(sum, self.table)))
 
     @property
@@ -102,7 +102,7 @@ class LabelAgreement:
 
 @dataclass(frozen=True)
 class Judged:
-    """What one model made of images whose truth readers have said."""
+    """How one model did on images whose true label readers have given."""
 
     sensitivity: Share
     specificity: Share
@@ -118,7 +118,7 @@ def agree_on_labels(pairs: Sequence[Pair]) -> LabelAgreement:
 def correlate(pairs: Sequence[Pair]) -> float | None:
     """Return Pearson's correlation of both suspicions; None where one of them does not vary."""
     n = len(pairs)
-    # By value: rounding leaves a spread of many equal numbers whose mean is not quite theirs.
+    # Checked by value: rounding leaves many equal numbers a spread, as their mean is not exactly theirs.
     if len({pair.first for pair in pairs}) < _FEWEST or len({pair.second for pair in pairs}) < _FEWEST:
         return None
     middle, beside = sum(p.first for p in pairs) / n, sum(p.second for p in pairs) / n
@@ -129,7 +129,7 @@ def correlate(pairs: Sequence[Pair]) -> float | None:
 
 
 def measure_differences(pairs: Sequence[Pair]) -> Differences | None:
-    """Return how far the second suspicion lies from the first; None of fewer than two images."""
+    """Measure how the second suspicion differs from the first; None for fewer than two images."""
     n = len(pairs)
     if n < _FEWEST:
         return None
@@ -141,7 +141,7 @@ def measure_differences(pairs: Sequence[Pair]) -> Differences | None:
 
 
 def measure_by_band(pairs: Sequence[Pair]) -> list[tuple[float, float, Differences | None]]:
-    """Return from where to where each band of the mean of both suspicions reaches, and the differences in it."""
+    """Return the bounds of each band of the mean of both suspicions, and the differences in it."""
     held: dict[int, list[Pair]] = {}
     for pair in pairs:
         held.setdefault(min(int((pair.first + pair.second) / 2 * BANDS), BANDS - 1), []).append(pair)
@@ -149,7 +149,7 @@ def measure_by_band(pairs: Sequence[Pair]) -> list[tuple[float, float, Differenc
 
 
 def judge_both(pairs: Sequence[Pair], truth: Mapping[str, Label]) -> tuple[Judged, Judged]:
-    """Judge both models on the images of which readers name one label, by sha256; the same images for both."""
+    """Judge both models on the images for which readers agree on one label, by sha256; the same images for both."""
     known = [(pair, truth[pair.sha256]) for pair in pairs if pair.sha256 in truth]
     first = [(pair.first_label, label) for pair, label in known]
     second = [(pair.second_label, label) for pair, label in known]

@@ -1,4 +1,4 @@
-"""What readers said against what the model had said: agreement, and probabilities beside the truth by readers' word."""
+"""Readers' reviews against the model's answers: agreement, and probabilities beside readers' true labels."""
 
 import uuid
 from collections import Counter
@@ -20,7 +20,7 @@ from shared.reviews.truth import LeftOut, label_of, truth_of
 from shared.tables import Image, Model, Review, User
 
 MOST_REVIEWS: Final = 20_000
-"""Reviews that one page reads, the newest of the period."""
+"""The most reviews that one page reads, the newest of the period."""
 LABELS: Final = (Label.NORMAL, Label.PNEUMONIA)
 Said = list[Any]
 """Rows of reviews of one image."""
@@ -28,25 +28,25 @@ Said = list[Any]
 
 @dataclass(frozen=True)
 class Readings:
-    """The reviews of a stretch of time by image."""
+    """The reviews of a period by image."""
 
     by_image: dict[str, Said]
-    """All that readers said by the end of images that had a review in it."""
+    """All reviews, up to the end of the period, of images with a review in it."""
     is_cut: bool
-    """There were more than were read."""
+    """There are more than were read."""
     first: uuid.UUID | None = None
-    """The least id of a review in it; None where it is all time."""
+    """The smallest id of a review in it; None for all time."""
 
     @property
     def images(self) -> int:
-        """Return how many images have reviews that stand."""
+        """Return how many images have standing reviews."""
         return sum(bool(standing(said)) for said in self.by_image.values())
 
 
 def read_reviews(session: Session, span: Span | None, most: int = MOST_REVIEWS, *, blind_for: User | None) -> Readings:
-    """Read the newest reviews of a stretch of time, or of all time, as they stood at its end.
+    """Read the newest reviews of a period, or of all time, as they stood at its end.
 
-    Those of X-rays that `blind_for`, who reads blind, has not read are left out.
+    Reviews of X-rays that `blind_for`, who reads blind, has not read are left out.
     """
     columns: tuple[Any, ...] = (
         *(Review.id, Review.image_sha256, Review.number, Review.user_id, Review.outcome, Review.finding),
@@ -67,7 +67,7 @@ def read_reviews(session: Session, span: Span | None, most: int = MOST_REVIEWS, 
 
 
 def _add_earlier(session: Session, query: Select[Any], by_image: dict[str, Said]) -> None:
-    """Add what was said of these images before: readers may differ across the first day of a stretch of time."""
+    """Add earlier reviews of these images: the first day of a period may separate readers who differ."""
     images = list(by_image)
     for some in in_parts(images):
         for row in session.execute(query.where(Review.image_sha256.in_(some))):
@@ -76,7 +76,7 @@ def _add_earlier(session: Session, query: Select[Any], by_image: dict[str, Said]
 
 @dataclass(frozen=True)
 class Agreement:
-    """How readers' labels and the model's go together, each reader's newest review of an image counted once."""
+    """Agreement of readers' labels with the model's, counting each reader's newest review of an image once."""
 
     table: tuple[tuple[int, int], tuple[int, int]]
     """Readers' label by row and the model's by column, in the order of LABELS."""
@@ -84,12 +84,12 @@ class Agreement:
 
     @property
     def reviews(self) -> int:
-        """Return how many are compared."""
+        """Return how many reviews are compared."""
         return sum(map(sum, self.table))
 
     @property
     def agreed(self) -> Share:
-        """Return how many name the model's label."""
+        """Return how many agree with the model's label."""
         return Share(self.table[0][0] + self.table[1][1], self.reviews)
 
     @property
@@ -99,7 +99,7 @@ class Agreement:
 
 
 def compare_readers(readings: Readings, model_name: str | None = None, *, blind_alone: bool = False) -> Agreement:
-    """Compare each standing review with what the model had said of the image then."""
+    """Compare each standing review with the model's answer for the image at the time."""
     counts: Counter[tuple[Label, Label]] = Counter()
     left_out: Counter[LeftOut] = Counter()
     for said in readings.by_image.values():
@@ -124,7 +124,7 @@ def _is_meant(review: Any, model_name: str | None) -> bool:
 
 @dataclass(frozen=True)
 class Reviewed:
-    """Images whose truth readers have said: p(pneumonia) and whether it is pneumonia."""
+    """Images whose true label readers have given: p(pneumonia), and whether it is pneumonia."""
 
     pairs: list[tuple[float, bool]]
     left_out: Counter[LeftOut]
@@ -133,9 +133,9 @@ class Reviewed:
 def reviewed_images(
     readings: Readings, model_name: str | None = None, model_versions: Collection[str] | None = None
 ) -> Reviewed:
-    """Return the images of which readers name one label, with what a model had said of each; the newest word counts.
+    """Return the images for which readers agree on one label, with a model's newest prediction for each.
 
-    `model_versions` are `ModelSpec.identity` of what may have said it.
+    `model_versions` are values of `ModelSpec.identity` that the prediction may come from.
     """
     pairs: list[tuple[float, bool]] = []
     left_out: Counter[LeftOut] = Counter()
@@ -160,7 +160,7 @@ def reviewed_images(
 def reviewed_of_most(session: Session, readings: Readings, model_name: str | None = None) -> tuple[Reviewed, int]:
     """Return the reviewed images of the calibration that answered most of them, and how many others answered.
 
-    Suspicions of two calibrations are two scales. What differs by the threshold alone is one.
+    Suspicions of two calibrations are on two scales; calibrations that differ only by threshold share one.
     """
     every = reviewed_images(readings, model_name)
     each = [reviewed_images(readings, model_name, alike) for alike in _alike(session, readings)]
@@ -169,7 +169,7 @@ def reviewed_of_most(session: Session, readings: Readings, model_name: str | Non
 
 
 def _alike(session: Session, readings: Readings) -> list[set[str]]:
-    """Return what answered the images, by `ModelSpec.identity`, those together that give the same probabilities."""
+    """Group what answered the images, by `ModelSpec.identity`, into sets that give the same probabilities."""
     versions = {review.model_version for said in readings.by_image.values() for review in said}
     alike: dict[tuple[object, ...], set[str]] = {}
     for identity, spec in session.execute(select(Model.sha256, Model.spec).where(Model.sha256.in_(versions))):
@@ -180,17 +180,17 @@ def _alike(session: Session, readings: Readings) -> list[set[str]]:
 
 @dataclass(frozen=True)
 class NamedLabels:
-    """The label that readers name of each image, whatever a model had said."""
+    """The label on which readers agree for each image, whatever a model answered."""
 
     labels: dict[str, Label]
     """By sha256."""
     blind: int
-    """Images all of whose readers had not seen the model's answer."""
+    """Images none of whose readers had seen the model's answer."""
     left_out: Counter[LeftOut]
 
 
 def name_labels(readings: Readings) -> NamedLabels:
-    """Return the label of each image of which readers name one, and count the others by why they have none."""
+    """Return the label of each image for which readers agree on one, and count the others by why they have none."""
     labels: dict[str, Label] = {}
     left_out: Counter[LeftOut] = Counter()
     blind = 0
@@ -205,7 +205,7 @@ def name_labels(readings: Readings) -> NamedLabels:
 
 
 def find_patients(session: Session, sha256s: Collection[str]) -> dict[str, str]:
-    """Return the pseudonym of whose each image is, by sha256, where that is known."""
+    """Return the patient's pseudonym of each image, by sha256, where it is known."""
     found: dict[str, str] = {}
     for part in in_parts(list(sha256s)):
         known = Image.sha256.in_(part), Image.patient.is_not(None)
@@ -216,17 +216,17 @@ def find_patients(session: Session, sha256s: Collection[str]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class AtThreshold:
-    """What a threshold would have made of reviewed images."""
+    """The results that a threshold would have had on reviewed images."""
 
     sensitivity: Share
     specificity: Share
     npv: Share
-    """Of those below it, how many show no pneumonia."""
+    """Share of the images below it that show no pneumonia."""
     below: Share
 
 
 def judge_threshold(pairs: Sequence[tuple[float, bool]], threshold: float) -> AtThreshold:
-    """Count what a threshold would have made of images whose truth is known."""
+    """Count the results that a threshold would have had on images whose true label is known."""
     table = _table(pairs, threshold)
     missed, found = table[True, False], table[True, True]
     cleared, alarms = table[False, False], table[False, True]

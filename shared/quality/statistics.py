@@ -1,4 +1,4 @@
-"""The arithmetic of quality figures: intervals of shares, kappa, a two-sample test and quantiles of counts."""
+"""Statistics of quality figures: confidence intervals, kappa, a two-sample test and quantiles of counts."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,25 +11,25 @@ BINS: Final = 10
 """Of equal width, for calibration."""
 _TERMS: Final = 100
 _NO_SPREAD: Final = 1e-12
-"""Of one answer; below it is what rounding leaves of none."""
+"""Variation per answer; anything smaller is a rounding error of zero."""
 _Value = TypeVar("_Value", int, float)
 
 
 @dataclass(frozen=True)
 class Share:
-    """A part of a whole, with its 95 % interval by Wilson 1927."""
+    """A proportion with its 95 % Wilson interval (1927)."""
 
     part: int
     whole: int
 
     @property
     def value(self) -> float | None:
-        """Return the share, 0 to 1; None of nothing."""
+        """Return the share, 0 to 1; None where the whole is empty."""
         return self.part / self.whole if self.whole else None
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Return the bounds, 0 to 1; of nothing anything is possible."""
+        """Return the bounds, 0 to 1, both of which an empty whole has."""
         if not self.whole:
             return 0.0, 1.0
         n, p = self.whole, self.part / self.whole
@@ -44,14 +44,13 @@ class Kappa:
 
     value: float
     interval: tuple[float, float] | None
-    """None where both never differed, or always: a variance estimated from the counts is then nothing, and no interval.
-    """
+    """None where both never or always differed: the variance estimated from the counts is then zero."""
 
 
 def cohens_kappa(table: Sequence[Sequence[int]]) -> Kappa | None:
-    """Return kappa of a square table of counts; None where nothing was counted or one side named one class only.
+    """Return kappa of a square table of counts; None where it is empty or one side used only one class.
 
-    Kappa is then 0 whatever the other said, and its variance, too.
+    In the latter case kappa is 0 whatever the other side said, and so is its variance.
 
     The interval is by the large-sample variance of Fleiss, Cohen and Everitt 1969.
     """
@@ -80,14 +79,14 @@ class Gap:
     """The outcome of a two-sample Kolmogorov-Smirnov test."""
 
     distance: float
-    """The largest difference of the two cumulative shares, 0 to 1."""
+    """The largest difference of the two cumulative distributions, 0 to 1."""
     p_value: float
 
 
 def compare_counts(before: Mapping[int, int], after: Mapping[int, int]) -> Gap | None:
     """Test whether two sets of counts by value come from one distribution; None where one of them is empty.
 
-    The p-value is of the limiting distribution (Kolmogorov 1933), which ties make too large rather than too small.
+    The p-value is of the limiting distribution (Kolmogorov 1933); ties make it too large rather than too small.
     """
     first, second = sum(before.values()), sum(after.values())
     if not first or not second:
@@ -100,7 +99,7 @@ def compare_counts(before: Mapping[int, int], after: Mapping[int, int]) -> Gap |
 
 
 def _exceeds(scaled: float) -> float:
-    """Return how likely chance alone makes a larger gap."""
+    """Return the probability that chance alone makes a larger gap."""
     if scaled < 0.2:  # the series converges slowly here, and its sum is 1 to twelve digits
         return 1.0
     terms = ((-1.0) ** (k - 1) * math.exp(-2 * (k * scaled) ** 2) for k in range(1, _TERMS))
@@ -108,7 +107,7 @@ def _exceeds(scaled: float) -> float:
 
 
 def quantile(counts: Mapping[_Value, int], share: float) -> _Value | None:
-    """Return the least value that a share of all counted do not exceed; None of nothing."""
+    """Return the smallest value that at least `share` of all counted do not exceed; None of no counts."""
     wanted, met = share * sum(counts.values()), 0
     for value in sorted(counts):
         met += counts[value]
@@ -119,7 +118,7 @@ def quantile(counts: Mapping[_Value, int], share: float) -> _Value | None:
 
 @dataclass(frozen=True)
 class Bin:
-    """Images of like probability, and how many of them are pneumonia."""
+    """Images of similar probability, and how many of them are pneumonia."""
 
     low: float
     high: float
@@ -129,7 +128,7 @@ class Bin:
 
 
 def reliability(pairs: Iterable[tuple[float, bool]]) -> list[Bin]:
-    """Return the bins of equal width that hold images, from probability and truth of each."""
+    """Return the non-empty bins of equal width, from probability and true label of each image."""
     held: dict[int, list[tuple[float, bool]]] = {}
     for p, is_ill in pairs:
         held.setdefault(min(int(p * BINS), BINS - 1), []).append((p, is_ill))
@@ -145,14 +144,14 @@ def reliability(pairs: Iterable[tuple[float, bool]]) -> list[Bin]:
 
 
 def calibration_error(bins: Sequence[Bin]) -> float | None:
-    """Return the expected calibration error of bins, 0 to 1; None of nothing."""
+    """Return the expected calibration error of bins, 0 to 1; None where there are none."""
     images = sum(one.observed.whole for one in bins)
     gaps = (abs(one.observed.part - one.predicted * one.observed.whole) for one in bins)
     return sum(gaps) / images if images else None
 
 
 def predictive_values(sensitivity: float, specificity: float, prevalence: float) -> tuple[float | None, float | None]:
-    """Return PPV and NPV where a share `prevalence` of the images shows pneumonia (Bayes); None of nothing called."""
+    """Return PPV and NPV at a share `prevalence` of pneumonia (Bayes); None where no image gets that label."""
     found, alarms = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
     missed, cleared = (1 - sensitivity) * prevalence, specificity * (1 - prevalence)
     return _part(found, found + alarms), _part(cleared, cleared + missed)

@@ -1,4 +1,4 @@
-"""How suspicion is distributed, and how many images a threshold would flag, from stored probabilities."""
+"""The distribution of suspicion, and how many images a threshold would flag, from stored probabilities."""
 
 import uuid
 from collections import Counter
@@ -28,9 +28,9 @@ def find_answering(
     *,
     blind_for: User | None,
 ) -> tuple[list[uuid.UUID], int]:
-    """Return the rows of models that gave most of a stretch's X-rays their suspicion, and how many X-rays others did.
+    """Return the model rows that answered most of a period's X-rays, and how many X-rays others answered.
 
-    Rows that differ by the threshold alone give the same suspicion. What is hidden from `blind_for` is left out.
+    Rows that differ only by threshold give the same suspicion. What is hidden from `blind_for` is left out.
     """
     labelled = (Screening.p_pneumonia.is_not(None), *shown_to(blind_for))
     columns: tuple[Any, ...] = (Screening.model_id, func.count(Screening.image_id.distinct()))
@@ -48,10 +48,10 @@ def find_answering(
 def count_suspicion(
     session: Session, span: Span, models: Sequence[uuid.UUID], most: int = MOST_ROWS, *, blind_for: User | None
 ) -> Counter[int]:
-    """Count the X-rays of a stretch of time by p(pneumonia) in steps of 1/STEPS, among the newest `most` screenings.
+    """Count the X-rays of a period by p(pneumonia) in steps of 1/STEPS, among the newest `most` screenings.
 
-    `models` are rows that give the same suspicion. Each X-ray counts once, however often it was sent: the test takes
-    them to be drawn one by one. What is hidden from `blind_for`, who reads blind, is left out.
+    `models` are rows that give the same suspicion. Each X-ray counts once, however often it was sent: the statistical
+    test assumes independent ones. What is hidden from `blind_for`, who reads blind, is left out.
     """
     labelled = (Screening.model_id.in_(models), Screening.p_pneumonia.is_not(None), *shown_to(blind_for))
     step = cast(func.round(Screening.p_pneumonia * STEPS), Integer).label("step")
@@ -61,9 +61,9 @@ def count_suspicion(
 
 
 def count_a_day(session: Session, span: Span, most: int = MOST_ROWS, *, blind_for: User | None) -> float:
-    """Return how many images got a result a day in a stretch of time, whatever model answered.
+    """Return how many images got a result per day in a period, from any model.
 
-    Days before the first image that was ever sent here do not count, nor do those before the newest `most`.
+    Days before this installation's first image do not count, nor do those before the newest `most`.
     """
     shown = and_(Screening.label.is_not(None), *shown_to(blind_for))
     columns: tuple[Any, ...] = (func.count(), func.count(case((shown, 1))), func.min(Screening.created_at))
@@ -93,7 +93,7 @@ def count_flags(
     *,
     blind_for: User | None,
 ) -> Flags:
-    """Count what each threshold would have flagged of the answers of models, among the newest `most` screenings.
+    """Count the images that each threshold would have flagged by the models' answers, in the newest `most` screenings.
 
     What is hidden from `blind_for`, who reads blind, is left out.
     """

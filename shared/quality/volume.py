@@ -1,4 +1,4 @@
-"""How many images each day brought, what became of them, and how long they took."""
+"""Daily volume: how many images were sent, their outcomes, and how long they took."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -19,49 +19,49 @@ from shared.states import State
 from shared.tables import Job, Prediction, Screening, User
 
 MOST_ROWS: Final = 1_000_000
-"""Screenings that one page counts. 100,000 of 30 days take 1 s on SQLite."""
-# Steps of a counted time: two digits of it, so that a day has a few hundred different ones.
+"""The most screenings that one page counts. 100,000 of 30 days take 1 s on SQLite."""
+# Counted times are rounded to two digits, so that a day has only a few hundred different ones.
 _STEPS: Final = ((10, 0.1), (100, 1), (1000, 10))
 _LONG_STEP: Final = 100
 
 
 @dataclass(frozen=True)
 class Day:
-    """What one day brought."""
+    """The counts of one day."""
 
     day: date
     states: Counter[State]
     labels: Counter[Label]
     seconds: Counter[float]
-    """How many took how long from being sent to a result: those that a worker screened, to two digits."""
+    """Times from sending to result, to two digits, of screenings that a worker did."""
     flagged: Share
-    """X-rays that were flagged, of those with a label; an image sent again counts once, as its interval takes it."""
+    """X-rays flagged, of those with a label; an image sent again counts once, as its interval requires."""
 
     @property
     def images(self) -> int:
-        """Return how many were sent; an image sent again counts again."""
+        """Return how many images were sent; one sent again counts again."""
         return self.states.total()
 
     @property
     def refused(self) -> int:
-        """Return how many ended without a label because of what they are."""
+        """Return how many were rejected because of the image itself."""
         return self.states[State.REJECTED]
 
 
 @dataclass(frozen=True)
 class Volume:
-    """Days, oldest first, and why images were refused or failed, by code."""
+    """Days, oldest first, and why images were rejected or failed, by code."""
 
     days: list[Day]
     reasons: Counter[str]
     flagged: Share
-    """Of all days together; an image that was sent on several of them counts once."""
+    """Of all days together; an image sent on several of them counts once."""
     is_cut: bool = False
     """Older days of the period were left out because MOST_ROWS were counted."""
     total: Day = field(init=False)
 
     def __post_init__(self) -> None:
-        """Add the days up."""
+        """Sum over the days."""
         whole = Day(date.min, Counter(), Counter(), Counter(), self.flagged)
         for day in self.days:
             whole.states.update(day.states)
@@ -78,7 +78,7 @@ def count_days(
     *,
     blind_for: User | None,
 ) -> Volume:
-    """Count what each day of a period brought, the newest days first until `most` screenings were read.
+    """Count each day of a period, newest first, until `most` screenings were read.
 
     Labels that are hidden from `blind_for`, who reads blind, are left out; their images count.
     """
@@ -86,7 +86,7 @@ def count_days(
     reasons: Counter[str] = Counter()
     left, start, is_cut = most, period.span.end, False
     for day, span in reversed(period.days):
-        # Rows of every model are read, whichever is asked for.
+        # Rows of every model are read, whichever is requested.
         left -= _count_rows(session, span, left + 1)
         if left < 0:
             is_cut = True
@@ -103,14 +103,14 @@ def count_days(
 
 
 def of_model(query: Select[Any], model_name: str | None) -> Select[Any]:
-    """Narrow a query of screenings to the jobs of a model where one is named."""
+    """Restrict a query of screenings to the jobs of a model where one is named."""
     if model_name is None:
         return query
     return query.join(Job, Job.id == Screening.job_id).where(Job.model_name == model_name)
 
 
 def within(span: Span, rows: type[Screening | Prediction] = Screening) -> tuple[ColumnElement[bool], ...]:
-    """Match the screenings, or other rows, of a stretch of time, along the primary key."""
+    """Match the screenings, or other rows, of a time range, along the primary key."""
     first, after = span.ids
     return rows.id >= first, rows.id < after
 
@@ -118,7 +118,7 @@ def within(span: Span, rows: type[Screening | Prediction] = Screening) -> tuple[
 def newest_within(
     session: Session, span: Span, most: int, rows: type[Screening | Prediction] = Screening
 ) -> tuple[ColumnElement[bool], ...]:
-    """Match the newest screenings, or other rows, of a stretch of time, at most so many."""
+    """Match at most `most` of the newest screenings, or other rows, of a time range."""
     key = select(rows.id).where(*within(span, rows)).order_by(rows.id.desc()).offset(most).limit(1)
     before = session.scalar(key)
     return within(span, rows) if before is None else (*within(span, rows), rows.id > before)
@@ -132,14 +132,14 @@ def _count_rows(session: Session, span: Span, most: int) -> int:
 def _outcomes(session: Session, span: Span, model_name: str | None, blind_for: User | None) -> Sequence[Any]:
     shown = and_(true(), *shown_to(blind_for))
     label = case((shown, Screening.label)).label("label")
-    # A query within: PostgreSQL does not know an expression with parameters for the same one in GROUP BY.
+    # A subquery: PostgreSQL does not recognise an expression with parameters as the same one in GROUP BY.
     read = of_model(select(Screening.state, label, Screening.error_code).where(*within(span)), model_name).subquery()
     groups = (read.c.state, read.c.label, read.c.error_code)
     return session.execute(select(*groups, func.count().label("images")).group_by(*groups)).all()
 
 
 def _flagged(session: Session, span: Span, model_name: str | None, blind_for: User | None) -> Share:
-    """Count the distinct images with a label, and those that were flagged."""
+    """Count the distinct images with a label, and those flagged."""
     labelled = Screening.label.is_not(None), *shown_to(blind_for)
     flagged = case((Screening.label == Label.PNEUMONIA, Screening.image_id))
     columns: tuple[Any, ...] = (func.count(flagged.distinct()), func.count(Screening.image_id.distinct()))
@@ -149,7 +149,7 @@ def _flagged(session: Session, span: Span, model_name: str | None, blind_for: Us
 
 def _seconds(session: Session, span: Span, model_name: str | None) -> Counter[float]:
     took = _SecondsBetween(Screening.created_at, Screening.finished_at)
-    # What was answered before was never started, and its answer takes no time.
+    # Images answered from an earlier result were never started and take no time.
     ended = Screening.state == State.DONE, Screening.started_at.is_not(None), Screening.finished_at.is_not(None)
     read = of_model(select(took.label("seconds")).where(*within(span), *ended), model_name).subquery()
     steps = [

@@ -1,4 +1,4 @@
-"""Why an X-ray has no answer: the one table of codes, and the only place where their words are made."""
+"""Why an X-ray has no result: the one table of codes, and the only place where their texts are made."""
 
 from shared.refusals.codes import CASE, MAY_CHANGE, OF_THE_GATE, Details, Failure, Rejection, Scalar
 from shared.refusals.explanation import Explanation, explain

@@ -1,4 +1,4 @@
-"""The codes of refusals, as tables, API, pages and docs have them, and the form of their parameters."""
+"""The codes of refusals, as used in tables, API, pages and docs, and the form of their parameters."""
 
 from enum import StrEnum
 from typing import Final
@@ -53,10 +53,10 @@ OF_THE_GATE: Final = frozenset({
     Rejection.NOT_CHEST, Rejection.NOT_FRONTAL, Rejection.ROTATED, Rejection.INVERTED, Rejection.CUT_OFF,
     Rejection.TOO_DARK, Rejection.TOO_BRIGHT, Rejection.OUTSIDE_INTENDED_USE,
 })  # fmt: skip
-"""Images that can be shown, but that the model is not for; a site may let them pass."""
+"""Images that can be shown, but that the model is not made for; a site may let them pass."""
 MAY_CHANGE: Final = frozenset({Rejection.IMAGE_MISSING, Rejection.IMAGE_DAMAGED})
-"""Refusals of what the store gave; sent once more, the same image mends it. Every other refusal of a stored image is of
-what it is, and would come again."""
+"""Refusals because of the stored copy, which sending the same image again repairs. Every other refusal of a stored
+image is due to the image itself and would recur."""
 
 
 class Failure(StrEnum):

@@ -1,4 +1,4 @@
-"""From the code of a refusal and its parameters to words, in the language of who reads them."""
+"""Turn the code of a refusal and its parameters into text in the reader's language."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from shared.refusals.texts import REFUSALS, TELL_SUPPORT, TERMS, UNKNOWN
 
 @dataclass(frozen=True)
 class Explanation:
-    """What a person reads of a refusal."""
+    """The text of a refusal for people."""
 
     name: str
     sentence: str
@@ -24,10 +24,10 @@ class Explanation:
 def explain(
     code: str, details: Mapping[str, Scalar] | None = None, translate: Callable[[str], str] = str
 ) -> Explanation:
-    """Put a code and its parameters into words, in English or in the language that `translate` gives texts in.
+    """Turn a code and its parameters into text, in English or in the language of `translate`.
 
-    Rows outlive versions: a code that is not known here, or parameters that do not fit its sentences, get a general
-    sentence. Every text comes from `every_text`.
+    Rows outlive versions: an unknown code, or parameters that do not fit its sentences, get a general sentence. Every
+    text comes from `every_text`.
     """
     refusal = REFUSALS.get(code)
     if refusal is None:

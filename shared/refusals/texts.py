@@ -1,10 +1,10 @@
-"""The one table of what refusals say: for each code its sentences, in English, and what to do.
+"""The one table of refusal texts: the English sentences of each code, and what to do.
 
-- `sentence` says what is wrong without any parameter: the help page shows it, and rows without parameters.
-- `cases` are sentences that say more. The parameter `case` chooses one; the one under "" is chosen without it. Where
+- `sentence` says what is wrong without any parameter: for the help page, and for rows without parameters.
+- `cases` are more specific sentences. The parameter `case` chooses one; the one under "" is used without it. Where
   there are cases, each place that raises the code names one. A case may have its own `action`.
 - Parameters are JSON scalars: numbers, technical names (JPEG 2000), or words of TERMS. Never a sentence, a file name,
-  or what a header says of a person; what a header says of the file passes a filter first, as in `shared.images.dicom`.
+  or anything that a header says of a person; what it says of the file is filtered first, as in `shared.images.dicom`.
 - `action` says what to do, for a reader who makes or sends X-rays and is no engineer.
 """
 
@@ -25,7 +25,7 @@ class Case:
 
     @property
     def parameters(self) -> frozenset[str]:
-        """Name what the sentence needs."""
+        """Return the names of the parameters that the sentence needs."""
         return frozenset(name for _, name, _, _ in string.Formatter().parse(self.sentence) if name)
 
 
@@ -71,7 +71,7 @@ TERMS: Final[Mapping[str, Mapping[str, str]]] = {
     "modality": {"missing": "missing", "unknown": "unknown"},
     "syntax": {"unknown": "unknown"},
 }  # fmt: skip
-"""What the words mean that a parameter may hold; any other value is shown as it is."""
+"""Texts for terms that a parameter may hold; any other value is shown unchanged."""
 
 UNKNOWN: Final = "It was not screened, for a reason unknown to this version: '{code}'."
 TELL_SUPPORT: Final = "Tell support, and name this code."

@@ -1,4 +1,4 @@
-"""Blind second reading: what a reader has not read, and another has, shows neither prediction nor review."""
+"""Blind second reading: an image that only others have read shows a reader neither prediction nor review."""
 
 from collections.abc import Collection
 from typing import Any
@@ -10,14 +10,14 @@ from shared.tables import Image, Review, ReviewState, Role, Screening, User
 
 
 def reads_blind(user: User) -> bool:
-    """Tell whether blind second reading holds for an account; administrators see everything."""
+    """Tell whether blind second reading applies to an account; administrators see everything."""
     return user.role is Role.READER
 
 
 def is_hidden_from(user: User, screening: Any = Screening) -> ColumnElement[bool]:
     """Match screenings whose prediction and reviews an account may not see yet.
 
-    Whoever has said something of an image has seen all of it, also where that was withdrawn.
+    Whoever has reviewed an image has seen all of it, even if the review was withdrawn.
     """
     if not reads_blind(user):
         return false()
@@ -32,12 +32,12 @@ def is_hidden_from(user: User, screening: Any = Screening) -> ColumnElement[bool
 
 
 def shown_to(blind_for: User | None) -> tuple[ColumnElement[bool], ...]:
-    """Match screenings whose prediction may be counted for who reads blind; all of them for anybody else, None."""
+    """Match screenings whose prediction may be counted for `blind_for`, who reads blind; None sees all of them."""
     return () if blind_for is None else (~is_hidden_from(blind_for),)
 
 
 def has_said(user: User, sha256: Any) -> ColumnElement[bool]:
-    """Match images, by sha256, of which an account has said something, so that nothing of them is hidden from it."""
+    """Match images, by sha256, that an account has reviewed, so that nothing of them is hidden from it."""
     own = aliased(Review)
     return select(own.id).where(own.image_sha256 == sha256, own.user_id == user.id).exists()
 

@@ -1,4 +1,4 @@
-"""Who has an image open: a note for others, not a lock; it runs out unless the open page renews it."""
+"""Claims: who has an image open. A note for others, not a lock; it expires unless the open page renews it."""
 
 from collections.abc import Collection, Sequence
 from datetime import timedelta
@@ -11,12 +11,12 @@ from shared.db import insert_new, now
 from shared.tables import ImageClaim, User
 
 LASTS: Final = timedelta(minutes=2)
-"""From the last sign of life of the page; it gives one every RENEWED_EVERY."""
+"""Since the page last renewed it, which it does every RENEWED_EVERY."""
 RENEWED_EVERY: Final = timedelta(seconds=45)
 
 
 def claim(session: Session, user: User, sha256: str) -> None:
-    """Note that an account has an image open, or still has; notes that have run out go."""
+    """Record or renew that an account has an image open; expired claims are deleted."""
     at = now()
     session.execute(delete(ImageClaim).where(ImageClaim.expires_at <= at))
     own = session.get(ImageClaim, (sha256, user.id))
@@ -28,12 +28,12 @@ def claim(session: Session, user: User, sha256: str) -> None:
 
 
 def release(session: Session, user: User, sha256: str) -> None:
-    """Note that an account has closed an image."""
+    """Record that an account has closed an image."""
     session.execute(delete(ImageClaim).where(ImageClaim.image_sha256 == sha256, ImageClaim.user_id == user.id))
 
 
 def claims_of_others(session: Session, user: User, images: Collection[str]) -> Sequence[ImageClaim]:
-    """Return who else has any of these images open, the longest first."""
+    """Return the claims of others on any of these images, the oldest first."""
     query = (
         select(ImageClaim)
         .options(joinedload(ImageClaim.user))

@@ -1,7 +1,7 @@
-"""Which screening of an image is the latest by its model: kept as rows are written, end, start anew and are removed.
+"""The latest screening of an image by its model: a flag, updated as rows are added, finished, retried and deleted.
 
-It is the newest that has an outcome, DONE or REJECTED: one that waits takes nothing away before it has its own. Where
-none has one it is the newest that waits, and where none waits, as all were cancelled or failed, the newest of all.
+It is the newest with an outcome, DONE or REJECTED: a waiting one replaces it only once it has its own. Without any
+outcome it is the newest that waits, and where none waits, as all were cancelled or failed, the newest of all.
 """
 
 import uuid
@@ -25,20 +25,20 @@ _RANK: Final = case(
 
 
 def hold_images(session: Session, keys: Collection[str]) -> dict[str, uuid.UUID]:
-    """Return the ids of images by sha256; until the transaction ends nobody removes, reviews or sends them anew.
+    """Lock images and return their ids by sha256; until the transaction ends nobody removes, reviews or resends them.
 
-    Nor is any of their screenings answered, cancelled, failed or started anew by others.
+    Nor does anyone else answer, cancel, fail or retry any of their screenings.
     """
-    # In one order, so that two transactions with the same images do not wait for each other.
+    # In one order, so that two transactions with the same images do not deadlock.
     held = select(Image.sha256, Image.id).where(Image.sha256.in_(keys)).order_by(Image.sha256)
     return {row.sha256: row.id for row in session.execute(held.with_for_update(key_share=True))}
 
 
 def hold_images_of(session: Session, *which: ColumnElement[bool], only_flagged: bool) -> list[uuid.UUID]:
-    """Hold the images of screenings as `hold_images` does, before these change; return those to `choose` for after.
+    """Lock the images of screenings, as `hold_images` does, before these change; return those for `choose` afterwards.
 
-    Those are images with several screenings, as most jobs are of images that came once. Where the screenings only lose
-    rank, as they are cancelled or fail, it is enough to return the images of those that are flagged: `only_flagged`.
+    Those are the images with several screenings, since most jobs' images came once. Where the screenings only lose
+    rank, as they are cancelled or fail, only the images of flagged ones need be returned: `only_flagged`.
     """
     asked = select(Screening.image_id).where(*which)
     session.execute(select(Image.id).where(Image.id.in_(asked)).order_by(Image.sha256).with_for_update(key_share=True))
@@ -52,8 +52,8 @@ def choose(
 ) -> None:
     """Flag the latest screening of images by each model after some of theirs have changed, and clear the others' flags.
 
-    The images are held by `hold_images` since before. `risen` gives by image the screenings that were added or have got
-    an outcome, where no other has changed: only these are compared with the flagged ones, however often an image came.
+    The caller has locked the images by `hold_images`. `risen` gives, by image, the screenings that were added or got an
+    outcome, where no other has changed: only these are compared with the flagged ones, however often an image came.
     """
     for some in in_parts(list(images)):
         compared = Screening.image_id.in_(some)
@@ -74,7 +74,7 @@ def choose(
 
 
 def review_states(session: Session, images: Sequence[uuid.UUID]) -> dict[uuid.UUID, ReviewState]:
-    """Say what the reviews of each image amount to; one without a review is left out."""
+    """Return the state of reviews of each image; one without a review is left out."""
     query = select(Image.id, Review).join(Review, Review.image_sha256 == Image.sha256)
     reviews: defaultdict[uuid.UUID, list[Review]] = defaultdict(list)
     for some in in_parts(images):

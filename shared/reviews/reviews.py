@@ -1,4 +1,4 @@
-"""Reviews of an image: added, withdrawn and listed. Rows are only added, and none overwrites another reader's."""
+"""Reviews of an image: add, withdraw and list them. Rows are only added; none overwrites another reader's."""
 
 import uuid
 from collections.abc import Collection, Sequence
@@ -22,13 +22,13 @@ NOTE_LENGTH: Final = 4000
 
 @dataclass(frozen=True)
 class NewReview:
-    """What a reader says of an image, and which reviews of it the reader had been shown."""
+    """A reader's assessment of an image, and which of its reviews the reader had been shown."""
 
     outcome: ReviewOutcome
     finding: Finding | None = None
     note: str | None = None
     seen: uuid.UUID | None = None
-    """The newest review that was shown; None where none was."""
+    """The newest review that was shown; None where there was none."""
 
 
 def add_review(
@@ -41,10 +41,10 @@ def add_review(
     hides_others: bool = False,
     key: IdempotencyKey | None = None,
 ) -> Review:
-    """Add what a reader says of the image of a screening, in the caller's transaction.
+    """Add a reader's review of the image of a screening, in the caller's transaction.
 
-    `hides_others` says that the reader may be shown no review of others. With a key, ask `find_repeated` before. Raises
-    ReviewOutdated where another reader's came after the newest seen, unless those are hidden or `is_blind`;
+    `hides_others` says that the reader may not be shown others' reviews. With a key, call `find_repeated` before.
+    Raises ReviewOutdated where another reader's came after the newest seen, unless those are hidden or `is_blind`;
     NotReviewable where there is no image, or no prediction to agree with.
     """
     sha256 = _hold(session, screening)
@@ -58,9 +58,9 @@ def add_review(
 
 
 def withdraw(session: Session, user: User, screening: Screening, key: IdempotencyKey | None = None) -> Review:
-    """Take back what a reader said last of the image of a screening; raise NothingToWithdraw where that is nothing.
+    """Withdraw a reader's last review of the image of a screening; raise NothingToWithdraw where there is none.
 
-    With a key, ask `find_repeated` before.
+    With a key, call `find_repeated` before.
     """
     sha256 = _hold(session, screening)
     before = list_reviews(session, sha256)
@@ -82,7 +82,7 @@ def counts(session: Session, review: Review) -> bool:
 
 
 def reviews_of(session: Session, images: Collection[str]) -> dict[str, list[Review]]:
-    """Return every review of images, by sha256; one without is left out."""
+    """Return every review of images, by sha256; an image without any is left out."""
     if not images:
         return {}
     query = select(Review).options(joinedload(Review.user)).where(Review.image_sha256.in_(images))
@@ -93,7 +93,7 @@ def reviews_of(session: Session, images: Collection[str]) -> dict[str, list[Revi
 
 
 def judge(finding: Finding, label: Label | None, cause: ImageClass | None) -> ReviewOutcome:
-    """Tell whether a finding agrees with what the model says: its label, and the cause where both name one."""
+    """Tell whether a finding agrees with the model: in its label, and in the cause where both name one."""
     agrees = label is not None and FINDING_LABELS.get(finding) is label
     named = _CAUSES.get(cause) if cause else None
     if agrees and named and finding in _CAUSES.values():
@@ -105,7 +105,7 @@ _CAUSES: Final = {ImageClass.BACTERIAL: Finding.BACTERIAL, ImageClass.VIRAL: Fin
 
 
 def _hold(session: Session, screening: Screening) -> str:
-    """Return the image of a screening; until the transaction ends nobody else reviews, removes or sends it anew."""
+    """Lock and return the image of a screening; until the transaction ends nobody else reviews, removes or sends it."""
     sha256 = session.scalar(select(Image.sha256).where(Image.id == screening.image_id))
     if sha256 is None or not hold_images(session, [sha256]):
         raise NotReviewable("This file was not kept, so there is no X-ray to review.")
@@ -113,9 +113,9 @@ def _hold(session: Session, screening: Screening) -> str:
 
 
 def find_repeated(session: Session, user: User, screening: Screening, key: IdempotencyKey | None) -> Review | None:
-    """Return the review that came under a reader's key before; raise KeyReused where that was another request.
+    """Return the earlier review under a reader's key; raise KeyReused where that was another request.
 
-    The image of the screening is held for it: the same request at the same moment is waited for, and adds nothing.
+    The image of the screening is locked for it: a concurrent identical request waits, and adds nothing.
     """
     if key is None:
         return None
@@ -137,7 +137,7 @@ def _check_seen(before: Sequence[Review], user: User, seen: uuid.UUID | None) ->
 
 
 def _prediction_values(session: Session, screening: Screening) -> dict[str, Any]:
-    """Return what the model has said of a screening, as a review keeps it; empty where it has said nothing."""
+    """Return the model's prediction for a screening, as a review keeps it; empty where there is none."""
     columns = (
         Model.name.label("model_name"),
         Model.sha256.label("model_version"),

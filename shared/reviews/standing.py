@@ -1,4 +1,4 @@
-"""What the reviews of one image amount to: the newest of each reader counts, and one that was withdrawn does not."""
+"""The standing reviews of one image: the newest of each reader counts, unless it was withdrawn."""
 
 import uuid
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,7 @@ from shared.tables import Finding, ReviewOutcome, ReviewState
 
 
 class Given(Protocol):
-    """What is asked of a review to say whether it counts."""
+    """The fields of a review that decide whether it counts."""
 
     number: int
     """Its place among the reviews of the image."""
@@ -17,7 +17,7 @@ class Given(Protocol):
     outcome: ReviewOutcome
     finding: Finding | None
     label: Label | None
-    """What the model had said of what was read."""
+    """The model's label for the screening that was read."""
 
 
 G = TypeVar("G", bound=Given)
@@ -31,10 +31,10 @@ def standing(reviews: Iterable[G]) -> list[G]:
 
 
 def state_of(reviews: Iterable[Given]) -> ReviewState:
-    """Say what the reviews of one image amount to, whatever their order.
+    """Return the state of one image's reviews, whatever their order.
 
-    A flag for a second reader holds until another reader's later review. Of the rest one that calls the image
-    inadequate comes first, then disagreement: with a model that had answered, or between readers.
+    A flag for a second reader holds until another reader's later review. Otherwise a review that calls the image
+    inadequate takes precedence, then disagreement: with a model that had answered, or between readers.
     """
     counted = standing(reviews)
     if not counted:
@@ -55,7 +55,7 @@ def _differ(counted: Sequence[Given]) -> bool:
 
 
 def _waits(flag: Given, counted: Sequence[Given]) -> bool:
-    """Tell whether a review asks for another reader who has not come yet."""
+    """Tell whether a review asks for another reader and none has reviewed since."""
     if flag.outcome is not ReviewOutcome.SECOND_READER:
         return False
     return all(other.user_id == flag.user_id or other.number < flag.number for other in counted)

@@ -1,4 +1,4 @@
-"""What an image shows by its readers' word, pneumonia or not: the label that a model is measured against."""
+"""The true label of an image by its readers, pneumonia or not: what a model is measured against."""
 
 from collections.abc import Iterable
 from enum import StrEnum
@@ -14,7 +14,7 @@ FINDING_LABELS: Final = {
     Finding.VIRAL: Label.PNEUMONIA,
     Finding.UNCLEAR: Label.PNEUMONIA,
 }
-"""A finding other than these agrees with no label."""
+"""Findings other than these correspond to no label."""
 
 
 class LeftOut(StrEnum):
@@ -29,7 +29,7 @@ class LeftOut(StrEnum):
 
 
 def label_of(review: Given) -> Label | LeftOut:
-    """Return the label that one standing review names, or why it names none."""
+    """Return the label of one standing review, or why it has none."""
     if review.outcome is ReviewOutcome.INADEQUATE:
         return LeftOut.INADEQUATE
     if review.outcome is ReviewOutcome.OVERRULE:
@@ -40,7 +40,7 @@ def label_of(review: Given) -> Label | LeftOut:
 
 
 def truth_of(reviews: Iterable[Given]) -> Label | LeftOut | None:
-    """Return the label that the reviews of one image amount to, or why there is none; None where nothing was said."""
+    """Return the label on which the reviews of one image agree, or why there is none; None without reviews."""
     counted = standing(reviews)
     if not counted:
         return None
@@ -49,7 +49,7 @@ def truth_of(reviews: Iterable[Given]) -> Label | LeftOut | None:
         return LeftOut.SECOND_READER
     if state is ReviewState.INADEQUATE:
         return LeftOut.INADEQUATE
-    # A flag for a second reader who has come meanwhile says nothing itself.
+    # A flag for a second reader who has reviewed since has no say itself.
     said = {label_of(review) for review in counted if review.outcome is not ReviewOutcome.SECOND_READER}
     if LeftOut.OTHER in said:
         return LeftOut.OTHER

@@ -1,4 +1,4 @@
-"""The tables. `screenings` is the work, `predictions` the result, and rows are the truth: Redis only carries hints."""
+"""The tables. `screenings` is the work, `predictions` the result; rows are the truth, and Redis only carries hints."""
 
 from shared.db import Base
 from shared.tables.accounts import (

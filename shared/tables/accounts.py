@@ -1,4 +1,4 @@
-"""Accounts, and what opens them: passwords, links, sessions, tokens and identities."""
+"""Accounts, and their credentials: passwords, links, sessions, tokens and identities."""
 
 import uuid
 from datetime import date, datetime
@@ -32,7 +32,7 @@ class User(Base):
 
     __tablename__ = "users"
     __table_args__ = (
-        # Asked for with every micro-batch. Conditions are written as queries of each database write them.
+        # Queried with every micro-batch. Conditions are written as each database's queries write them.
         Index(
             "ix_users_emails_image_flagged",
             "id",
@@ -43,9 +43,9 @@ class User(Base):
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     name: Mapped[str] = mapped_column(String(64), unique=True)
-    """What the person signs in with."""
+    """The login name."""
     display_name: Mapped[str | None] = mapped_column(String(128))
-    """How the person's name is written, in any script."""
+    """The person's name as written, in any script."""
     email: Mapped[str | None] = mapped_column(String(254))
     role: Mapped[Role] = mapped_column(by_value(Role))
     password_hash: Mapped[str | None] = mapped_column(String(255))
@@ -53,26 +53,26 @@ class User(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     last_sign_in_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     time_zone: Mapped[str | None] = mapped_column(String(64))
-    """An IANA name, in which days and times are read and shown; None for that of the browser."""
+    """An IANA name; days and times are read and shown in it. None for that of the browser."""
     language: Mapped[str | None] = mapped_column(String(16))
-    """The code of the language of the pages, see `web.languages`; None for that of the browser."""
+    """Language code of the pages, see `web.languages`; None for that of the browser."""
     emails_job_finished: Mapped[bool] = mapped_column(default=False, server_default=false())
     """The person wants an e-mail when a job of theirs has finished."""
     emails_image_flagged: Mapped[bool] = mapped_column(default=False, server_default=false())
-    """The person wants one when an image is flagged, and may see it: readers and admins."""
+    """The person wants one when an image is flagged that they may see: readers and admins."""
     emailed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    """When the mail server last took an e-mail about jobs to the account, or refused it for good."""
+    """When the mail server last accepted an e-mail about jobs to the account, or rejected it permanently."""
     has_shortcuts: Mapped[bool] = mapped_column(default=True, server_default=true())
-    """Whether single keys do something on pages (WCAG 2.1.4 wants them to be turned off where they disturb)."""
+    """Whether single-key shortcuts work on pages (WCAG 2.1.4 requires that they can be turned off)."""
 
     @property
     def shown_name(self) -> str:
-        """Return the name to show: as the person writes it, else the login name."""
+        """Return the name to show: the display name, else the login name."""
         return self.display_name or self.name
 
 
 class Identity(Base):
-    """A person as an identity provider knows them, and the account that this opens; never found by name or e-mail."""
+    """A user of an identity provider, and the account that this opens; never matched by name or e-mail."""
 
     __tablename__ = "identities"
     __table_args__ = (UniqueConstraint("issuer", "subject"), UniqueConstraint("user_id", "issuer"))
@@ -89,7 +89,7 @@ class Identity(Base):
 
 
 class SavedView(Base):
-    """Filters of the worklist that an account keeps under a name."""
+    """Filters of the worklist that an account saved under a name."""
 
     __tablename__ = "saved_views"
     __table_args__ = (UniqueConstraint("user_id", "name"),)
@@ -98,12 +98,12 @@ class SavedView(Base):
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     name: Mapped[str] = mapped_column(String(64))
     arguments: Mapped[dict[str, str]] = mapped_column(JSON)
-    """As an address holds them (`web.lists.filters`)."""
+    """As in a query string (`web.lists.filters`)."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 
 class SignInLink(Base):
-    """A one-time link that signs its user in; only its hash is kept."""
+    """A one-time link that signs its user in; only its hash is stored."""
 
     __tablename__ = "sign_in_links"
 
@@ -115,7 +115,7 @@ class SignInLink(Base):
 
 
 class BrowserSession(Base):
-    """A browser that is signed in; ending the session deletes its row."""
+    """A signed-in browser; ending the session deletes its row."""
 
     __tablename__ = "sessions"
     __table_args__ = (Index(None, "user_id"), Index(None, "expires_at"))
@@ -133,7 +133,7 @@ class BrowserSession(Base):
 
 
 class SignInFailure(Base):
-    """How often sign-in was refused for one account, browser or address, kept while it slows down the next attempt."""
+    """How often sign-in was refused for one account, browser or address, kept while it delays the next attempt."""
 
     __tablename__ = "sign_in_failures"
     __table_args__ = (Index(None, "latest_at"),)
@@ -146,7 +146,7 @@ class SignInFailure(Base):
 
 
 class ApiToken(Base):
-    """A key to the API; shown once, kept as a hash."""
+    """An API token; shown once, stored as a hash."""
 
     __tablename__ = "api_tokens"
 
@@ -155,7 +155,7 @@ class ApiToken(Base):
     name: Mapped[str] = mapped_column(String(64))
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
     scope: Mapped[str] = mapped_column(String(64))
-    """Its scopes with spaces between them, as RFC 6749, section 3.3, writes them."""
+    """Its scopes, separated by spaces as in RFC 6749, section 3.3."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -165,5 +165,5 @@ class ApiToken(Base):
 
     @property
     def scopes(self) -> frozenset[Scope]:
-        """Return what it may be used for."""
+        """Return the scopes of the token."""
         return frozenset(map(Scope, self.scope.split()))

@@ -10,7 +10,7 @@ from shared.db import Base, UtcDateTime, new_id, now
 
 
 class AuditEvent(Base):
-    """Who did what to what, when and from where. Append-only: triggers refuse every other change."""
+    """Who did what to what, when and from where. Append-only: triggers refuse any other change."""
 
     __tablename__ = "audit_events"
     __table_args__ = (
@@ -33,11 +33,11 @@ class AuditEvent(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     previous_hash: Mapped[str] = mapped_column(String(64))
     hash: Mapped[str] = mapped_column(String(64))
-    """As `shared.audit.chain.digest` makes it, over all other columns."""
+    """Made by `shared.audit.chain.digest` over all other columns."""
 
 
 class AuditHead(Base):
-    """The newest row of the audit trail: one row, which appends lock and move on, so that a cut end shows."""
+    """The newest row of the audit trail: a single row, which appends lock and update, so that a truncated end shows."""
 
     __tablename__ = "audit_heads"
     __table_args__ = (CheckConstraint("id = 1", name="one_row"),)

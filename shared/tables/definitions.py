@@ -1,4 +1,4 @@
-"""How the columns and indexes of tables are declared."""
+"""Helpers to declare the columns and indexes of tables."""
 
 from enum import StrEnum
 
@@ -6,10 +6,10 @@ from sqlalchemy import Enum, Index, TextClause
 
 
 def by_value(kind: type[StrEnum], length: int = 16) -> Enum:
-    """Keep an enum as the texts of its members."""
+    """Store an enum as its members' values."""
     return Enum(kind, native_enum=False, length=length, values_callable=lambda members: [m.value for m in members])
 
 
 def partial_index(name: str, *columns: str, where: TextClause) -> Index:
-    """Index some rows only: what is not in it costs nothing to write."""
+    """Index only some rows: rows outside the index cost nothing to write."""
     return Index(name, *columns, sqlite_where=where, postgresql_where=where)

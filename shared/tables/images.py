@@ -1,4 +1,4 @@
-"""Images by their content, and the tombstones of those that are gone."""
+"""Images by their content, and the tombstones of deleted ones."""
 
 import uuid
 from datetime import date, datetime
@@ -24,17 +24,17 @@ class Image(Base):
     media_type: Mapped[str] = mapped_column(String(32))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     patient: Mapped[str | None] = mapped_column(String(64))
-    """Whose it is, by a pseudonym of `shared.intake.pseudonyms`; it is compared and never given out."""
+    """The patient's pseudonym from `shared.intake.pseudonyms`; it is compared and never disclosed."""
     taken_on: Mapped[date | None]
     """The day of the X-ray by its header; only where the patient is known."""
 
 
 class Tombstone(Base):
-    """An image whose row has gone and whose files are to follow; `shared.queue.retention` removes both."""
+    """An image whose row was deleted and whose files are still to be; `shared.queue.retention` removes both."""
 
     __tablename__ = "tombstones"
     __table_args__ = (Index(None, "due_at"),)
 
     sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
     due_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    """When no upload that kept the same image can still be under way."""
+    """When no upload that stored the same image can still be under way."""

@@ -42,7 +42,7 @@ class Job(Base):
     __table_args__ = (
         UniqueConstraint("created_by_id", "idempotency_key"),
         Index(None, "created_by_id", "id"),
-        # Conditions are written as queries of each database write them.
+        # Conditions are written as each database's queries write them.
         Index("ix_jobs_watched", "id", sqlite_where=text("is_watched = 1"), postgresql_where=text("is_watched")),
         Index("ix_jobs_unseen", "created_by_id", "id", sqlite_where=_UNSEEN, postgresql_where=_UNSEEN),
     )
@@ -55,30 +55,30 @@ class Job(Base):
     model_name: Mapped[str] = mapped_column(String(64))
     idempotency_key: Mapped[str | None] = mapped_column(String(128))
     request_digest: Mapped[str | None] = mapped_column(String(64))
-    """Of the request that came under this key; another one is refused. Missing in rows of before it was kept."""
+    """Digest of the request under this key; another one is refused. Missing in rows older than the column."""
     expected_images: Mapped[int | None]
-    """How many images the sender announced, for a progress bar that knows its end."""
+    """How many images the sender announced, for the total of a progress bar."""
     next_position: Mapped[int] = mapped_column(default=0)
     next_turn: Mapped[int] = mapped_column(BigInteger, default=0)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    """When its upload ended; until then it takes more images."""
+    """When its upload ended; until then it accepts more images."""
     sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    """When a request last brought a part of what is on its way to an open job, to a few seconds."""
+    """When a request last received part of an upload to an open job, to a few seconds."""
     retried_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """When some of its images were last queued again."""
     is_watched: Mapped[bool] = mapped_column(default=True, server_default=false())
-    """Its end is still to be noted, by the sweep (`shared.messages.endings`)."""
+    """The sweep has yet to record its end (`shared.messages.endings`)."""
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    """When the sweep saw that none of its images waits any more; missing in rows of before it was noted."""
+    """When the sweep saw that none of its images waits any more; missing in rows older than the column."""
     seen_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    """When who sent it was told of its end on a page, or, where a program sent it, when it ended."""
+    """When its sender was told on a page that it ended, or, where a program sent it, when it ended."""
 
     created_by: Mapped[User] = relationship()
 
 
 class Upload(Base):
-    """One request that added images to a job, so that the same request sent again adds nothing."""
+    """One request that added images to a job, so that repeating the request adds nothing."""
 
     __tablename__ = "uploads"
     __table_args__ = (UniqueConstraint("job_id", "idempotency_key"),)
@@ -89,7 +89,7 @@ class Upload(Base):
     request_digest: Mapped[str | None] = mapped_column(String(64))
     first_position: Mapped[int | None]
     images: Mapped[int | None]
-    """How many it brought, at positions in a row; with them its answer can be given once more."""
+    """How many it added, at consecutive positions; with them its answer can be given again."""
     skipped: Mapped[int | None]
-    """How many others it brought that the job held already. Missing in rows of before they were left out."""
+    """How many more were duplicates within the job. Missing in rows from before duplicates were left out."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)

@@ -28,11 +28,11 @@ class MessageState(StrEnum):
     SENT = "sent"
     FAILED = "failed"
     GATHERED = "gathered"
-    """The e-mail of another message tells of it, see `shared.messages.digests`; what became of it stands there."""
+    """Included in the e-mail of another message, see `shared.messages.digests`, which has the outcome."""
 
 
 class Webhook(Base):
-    """An address of another program that is told of events; its secret is made of a key that is not in the database."""
+    """An address of another program that receives events; its secret is derived from a key outside the database."""
 
     __tablename__ = "webhooks"
 
@@ -41,21 +41,21 @@ class Webhook(Base):
     events: Mapped[list[str]] = mapped_column(JSON)
     """Values of `MessageEvent`."""
     salt: Mapped[str] = mapped_column(String(64))
-    """What its secret is made of besides the key; another one gives another secret (`shared.messages.webhooks`)."""
+    """Derives its secret together with the key; another salt gives another secret (`shared.messages.webhooks`)."""
     created_by_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     stopped_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    """Since when nothing is sent there."""
+    """Since when nothing is sent to it."""
     stopped_for: Mapped[str | None] = mapped_column(String(32))
     """Why: `paused` by a person, or a code of `shared.messages.problems`."""
     answered_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    """When it last took a message."""
+    """When it last accepted a message."""
     failures: Mapped[int] = mapped_column(default=0)
-    """How often in a row nobody answered there: the attempts of the message that was tried most often meanwhile."""
+    """How many attempts in a row had no answer: those of the message that was tried most often meanwhile."""
 
 
 class Message(Base):
-    """What is to be sent to a webhook or, as an e-mail, to a person: the outbox.
+    """A message to send to a webhook or, as an e-mail, to a person: the outbox.
 
     Rows are the truth; whoever holds the lease sends.
     """
@@ -71,32 +71,32 @@ class Message(Base):
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
-    """The same for the same event and target, so that noting it twice is noting it once."""
+    """The same for the same event and target, so that recording it twice adds one row."""
     webhook_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"))
     user_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     event: Mapped[MessageEvent] = mapped_column(by_value(MessageEvent, 32))
     subject: Mapped[uuid.UUID | None]
-    """Id of the job or of the screening, which may be gone by now."""
+    """Id of the job or of the screening, which may have been deleted."""
     body: Mapped[dict[str, Any]] = mapped_column(JSON)
     """Ids and counts; never a name, a picture or a result of one person's image."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     state: Mapped[MessageState] = mapped_column(by_value(MessageState))
     due_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    """When it is to be sent, or sent again; while somebody sends it, when it may be taken for lost."""
+    """When it is to be sent, or sent again; while it is being sent, when it may be taken for lost."""
     give_up_at: Mapped[datetime] = mapped_column(UtcDateTime)
     attempts: Mapped[int] = mapped_column(SmallInteger, default=0)
     lease_token: Mapped[uuid.UUID | None]
     tried_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     answer: Mapped[int | None]
-    """The status of the last answer, of HTTP or SMTP; none where there was no answer."""
+    """The status of the last answer, of HTTP or SMTP; None without an answer."""
     problem: Mapped[str | None] = mapped_column(String(32))
     """A code of `shared.messages.problems`."""
     email: Mapped[str | None] = mapped_column(String(254))
-    """Where an e-mail was last sent to; the account may have another address by now."""
+    """Where an e-mail was last sent to; the account's address may have changed since."""
     digest_id: Mapped[uuid.UUID | None]
-    """The message as which the e-mail is sent that tells of this one: its own id, or that of one from before.
+    """The message whose e-mail includes this one: its own id, or that of an earlier one.
 
-    None for a webhook, for a test, and until an e-mail is made of what waits for an account.
+    None for a webhook, for a test, and until an e-mail is made of the messages that wait for an account.
     """
 
     webhook: Mapped[Webhook | None] = relationship()

@@ -31,26 +31,26 @@ class Model(Base):
     sha256: Mapped[str] = mapped_column(String(64))
     """`ModelSpec.identity`."""
     spec: Mapped[dict[str, Any]] = mapped_column(JSON)
-    """With the temperature and bias behind its predictions, so that they can be calibrated and labelled anew."""
+    """With the temperature and bias of its predictions, so that they can be recalibrated and relabelled."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 
 class Activation(Base):
-    """What an administrator put in force. Append-only; the newest of its kind counts (`shared.activations`)."""
+    """A setting that an administrator put in force. Append-only; the newest of a kind counts (`shared.activations`)."""
 
     __tablename__ = "activations"
     __table_args__ = (Index(None, "kind", "model_name", "number"),)
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     number: Mapped[int] = mapped_column(unique=True)
-    """Counts from 1: their order, whatever the clocks of several servers say."""
+    """Counts from 1: the order, independent of the clocks of several servers."""
     kind: Mapped[ActivationKind] = mapped_column(by_value(ActivationKind))
     model_name: Mapped[str | None] = mapped_column(String(64))
-    """None where no model is a shadow any more."""
+    """None where there is no shadow model any more."""
     calibration: Mapped[str | None] = mapped_column(String(64))
-    """Of a threshold, `ModelSpec.identity` of the model's folder: beside another calibration it is not in force."""
+    """For a threshold, `ModelSpec.identity` of the model's folder: with another calibration it is not in force."""
     threshold: Mapped[float | None]
-    """None for the one that the model's folder brings."""
+    """None for the one of the model's folder."""
     actor: Mapped[str] = mapped_column(String(64))
     """Name of the account, or `os:` and the operating system's user at the command line."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)

@@ -1,4 +1,4 @@
-"""What readers say of images, and who has one open."""
+"""Readers' reviews of images, and who has one open."""
 
 import uuid
 from datetime import datetime
@@ -44,7 +44,7 @@ class ReviewState(StrEnum):
 
 
 class Review(Base):
-    """What one reader said of one image. Append-only (a trigger refuses changes); each reader's newest row counts."""
+    """One reader's review of one image. Append-only (a trigger refuses changes); each reader's newest row counts."""
 
     __tablename__ = "reviews"
     __table_args__ = (
@@ -57,19 +57,19 @@ class Review(Base):
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     image_sha256: Mapped[str] = mapped_column(ForeignKey("images.sha256", ondelete="CASCADE"))
     number: Mapped[int]
-    """Counts the reviews of an image from 1: their order, whatever the clocks of several servers say."""
+    """Counts the reviews of an image from 1: their order, independent of the clocks of several servers."""
     screening_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("screenings.id", ondelete="SET NULL"))
-    """Where it was read; missing once that job was deleted."""
+    """The screening in which it was read; missing once that job was deleted."""
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"))
     outcome: Mapped[ReviewOutcome] = mapped_column(by_value(ReviewOutcome))
     finding: Mapped[Finding | None] = mapped_column(by_value(Finding))
-    """Of `overrule` alone."""
+    """Only for `overrule`."""
     note: Mapped[str | None] = mapped_column(Text)
     is_blind: Mapped[bool]
     """The reader had seen neither the model's prediction nor another's review."""
     model_name: Mapped[str | None] = mapped_column(String(64))
     model_version: Mapped[str | None] = mapped_column(String(64))
-    """`ModelSpec.identity`. What the model had said of this screening when it was read; none where it had not."""
+    """`ModelSpec.identity` of the prediction of this screening when it was read; None where there was none."""
     label: Mapped[Label | None] = mapped_column(by_value(Label))
     p_pneumonia: Mapped[float | None]
     threshold: Mapped[float | None]
@@ -81,7 +81,7 @@ class Review(Base):
 
 
 class ImageClaim(Base):
-    """Who has an image open, until when unless the page says so again."""
+    """Who has an image open, and when that expires unless the page renews it."""
 
     __tablename__ = "image_claims"
     __table_args__ = (Index(None, "expires_at"),)

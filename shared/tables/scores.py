@@ -1,4 +1,4 @@
-"""Scores beside the screenings: those that a reader asked for, and those of a shadow model."""
+"""Scores besides the screenings: those that a reader requested, and those of a shadow model."""
 
 import uuid
 from datetime import datetime
@@ -14,7 +14,7 @@ from shared.tables.definitions import by_value, partial_index
 
 
 class AskedScore(Base):
-    """A score that a reader asked for although the gate had stopped the image; no prediction, and in no list."""
+    """A score that a reader requested although the gate stopped the image; no prediction, and in no list."""
 
     __tablename__ = "asked_scores"
     __table_args__ = (
@@ -29,23 +29,23 @@ class AskedScore(Base):
     stopped_by: Mapped[str] = mapped_column(String(32))
     """Code under which the gate stopped the image."""
     attempts: Mapped[int] = mapped_column(SmallInteger)
-    """How often a worker took it."""
+    """How often a worker claimed it."""
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     model: Mapped[str | None] = mapped_column(String(80))
-    """Name and start of the sha256 of what answered."""
+    """Name and first digits of the sha256 of the model that answered."""
     label: Mapped[Label | None] = mapped_column(by_value(Label))
     p_pneumonia: Mapped[float | None]
     threshold: Mapped[float | None]
     error_code: Mapped[str | None] = mapped_column(String(32))
-    """Why there is no score though it was asked for."""
+    """Why there is no score although it was requested."""
     error_details: Mapped[Details | None] = mapped_column(JSON(none_as_null=True))
 
     asked_by: Mapped[User] = relationship()
 
 
 class ShadowScore(Base):
-    """What a shadow model says of an image that another model has answered: to compare, no prediction, in no list."""
+    """A shadow model's score of an image that another model answered: for comparison, no prediction, in no list."""
 
     __tablename__ = "shadow_scores"
     __table_args__ = (
@@ -56,15 +56,15 @@ class ShadowScore(Base):
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     prediction_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("predictions.id", ondelete="CASCADE"))
-    """The answer of the model that it is compared with, and so the image."""
+    """The prediction that it is compared with, which also gives the image."""
     model_name: Mapped[str] = mapped_column(String(64))
-    """Of the shadow."""
+    """Name of the shadow model."""
     attempts: Mapped[int] = mapped_column(SmallInteger, default=0)
-    """How often a worker took it."""
+    """How often a worker claimed it."""
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     model_version: Mapped[str | None] = mapped_column(String(64))
-    """`ModelSpec.identity` of what answered."""
+    """`ModelSpec.identity` of the model that answered."""
     label: Mapped[Label | None] = mapped_column(by_value(Label))
     p_pneumonia: Mapped[float | None]
     threshold: Mapped[float | None]

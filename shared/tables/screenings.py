@@ -1,4 +1,4 @@
-"""The work and its result: screenings, and the predictions that models made of their images."""
+"""The work and its result: screenings, and models' predictions of their images."""
 
 import uuid
 from collections.abc import Iterable
@@ -33,7 +33,7 @@ from shared.tables.reviews import ReviewState
 
 
 class Prediction(Base):
-    """What one model said of one image. Append-only."""
+    """One model's prediction of one image. Append-only."""
 
     __tablename__ = "predictions"
     __table_args__ = (UniqueConstraint("image_id", "model_id"),)
@@ -49,9 +49,9 @@ class Prediction(Base):
     threshold: Mapped[float]
     """The threshold in force when the label was given."""
     heat_map: Mapped[bytes | None]
-    """A grey PNG of about 100 bytes, as shared.models.heatmap writes it; none from a model that does not say where."""
+    """A grey PNG of about 100 bytes by shared.models.heatmap; None from a model that makes no heat map."""
     brightness: Mapped[int | None] = mapped_column(SmallInteger)
-    """Of the image as the model saw it, 0 to 255, as shared.images.exposure measures it; none where none was kept."""
+    """Of the image as the model saw it, 0 to 255, by shared.images.exposure; None where it was not stored."""
     contrast: Mapped[int | None] = mapped_column(SmallInteger)
     worker: Mapped[str] = mapped_column(String(128))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
@@ -89,10 +89,10 @@ class Screening(Base):
         # The claim reads these in order and stops at its limit; the last is for lists.
         partial_index("ix_screenings_waiting", "priority", "turn", "id", "created_by_id", where=_QUEUED),
         partial_index("ix_screenings_leases", "lease_until", where=_RUNNING),
-        # A job's images of one state by position, and all that its page counts every second without a look at the rows.
+        # A job's images of one state by position, with all that its page counts every second, without reading the rows.
         Index("ix_screenings_progress", "job_id", "state", "position", "started_at", "finished_at"),
-        # Lists (`web.lists`): each ends in the order of a list, so that a page is read and not sorted. What follows
-        # the order is read in the index alone.
+        # Lists (`web.lists`): each index ends in the order of a list, so that a page is read without sorting. Columns
+        # after the order are read from the index alone.
         Index("ix_screenings_sent", "created_by_id", "id"),
         partial_index(
             "ix_screenings_answers", "label", "model_id", "id", "created_by_id", "p_pneumonia", where=_LABELLED
@@ -101,8 +101,8 @@ class Screening(Base):
             "ix_screenings_suspicion", "label", "p_pneumonia", "id", "created_by_id", "model_id", where=_LABELLED
         ),
         partial_index("ix_screenings_job_suspicion", "job_id", "label", "p_pneumonia", "id", where=_LABELLED),
-        # The worklist: each review state by suspicion, of each image its latest screening. Conditions are written as
-        # queries of each database write them, or it would not see that the index holds what is asked.
+        # The worklist: each review state by suspicion, the latest screening of each image. Conditions are written as
+        # each database's queries write them, or it would not see that the index covers the query.
         Index(
             "ix_screenings_worklist",
             *("review_state", "p_pneumonia", "id", "label", "created_by_id", "model_id"),
@@ -110,8 +110,8 @@ class Screening(Base):
             postgresql_where=text("is_latest AND label IS NOT NULL"),
         ),
         partial_index("ix_screenings_unanswered", "state", "id", "created_by_id", where=_ENDED_WITHOUT),
-        # Of the worklist, too: what the gate refused, newest first. Its first two columns have one value each; SQLite
-        # prefers the index of all that is refused to one that names fewer columns of a condition.
+        # Also for the worklist: what the gate refused, newest first. Its first two columns have one value each; without
+        # them SQLite prefers the index of all refusals, which names more columns of the condition.
         Index(
             "ix_screenings_outside",
             *("state", "is_latest", "id"),
@@ -143,18 +143,18 @@ class Screening(Base):
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
-    # Copies, because an index cannot reach over a join: of the job, and of the prediction as soon as there is one.
+    # Copies of columns of the job, and of the prediction once there is one, because an index cannot span a join.
     created_by_id: Mapped[uuid.UUID | None]
     model_id: Mapped[uuid.UUID | None]
     label: Mapped[Label | None] = mapped_column(by_value(Label))
     p_pneumonia: Mapped[float | None]
 
     is_latest: Mapped[bool] = mapped_column(default=True, server_default=true())
-    """Of the screenings of the image by its model, the one that lists show; `shared.reviews.latest` keeps it."""
+    """Of the image's screenings by its model, the one that lists show; `shared.reviews.latest` keeps it up to date."""
     review_state: Mapped[ReviewState] = mapped_column(
         by_value(ReviewState), default=ReviewState.UNREAD, server_default=ReviewState.UNREAD.value
     )
-    """Of the image, the same in all its screenings; `shared.reviews` keeps it."""
+    """State of the image's reviews, the same in all its screenings; `shared.reviews` keeps it up to date."""
 
     job: Mapped[Job] = relationship()
     image: Mapped[Image | None] = relationship()
@@ -162,7 +162,7 @@ class Screening(Base):
 
 
 def prediction_copies() -> dict[str, Any]:
-    """Name what a screening keeps of its prediction: columns of `screenings`, and where their values come from."""
+    """Return a screening's copies of its prediction: columns of `screenings`, and where their values come from."""
     return {
         "prediction_id": Prediction.id,
         "model_id": Prediction.model_id,
